@@ -1,0 +1,1 @@
+"""Time-correct lead features: what was known of a lead, and when. Knows no model."""

@@ -1,0 +1,61 @@
+"""Time inside leadloop: whole seconds since 1970 in UTC, so that every engine agrees to the bit.
+
+Datetimes exist only at the rim. Everything between the source and the report compares integers.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+MINUTE = 60
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+_UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
+_DURATION = re.compile(r"\s*(\d+)\s*([smhdw])\s*")
+_SCALES = (("day", "Tag", "Tage", DAY), ("hour", "Stunde", "Stunden", HOUR))
+
+
+def epoch(moment: datetime) -> int:
+    """Whole seconds since 1970 of an aware datetime; the fraction is cut off.
+
+    >>> epoch(datetime(1970, 1, 2, tzinfo=UTC))
+    86400
+    """
+    if moment.tzinfo is None:
+        msg = f"{moment} has no time zone; name one, leadloop does not guess"
+        raise ValueError(msg)
+    return int(moment.timestamp() // 1)
+
+
+def instant(seconds: int) -> datetime:
+    """The aware UTC datetime of ``seconds`` since 1970."""
+    return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+def duration(text: str) -> int:
+    """Seconds in a duration as people write it in a configuration.
+
+    >>> duration("90d"), duration("36 h")
+    (7776000, 129600)
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        msg = f"{text!r} is not a duration; write a whole number and a unit: 30d, 2w, 36h, 15m, 10s"
+        raise ValueError(msg)
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def humanise(seconds: float, lang: str = "en") -> str:
+    """A length of time in the largest unit that fits, for a reader.
+
+    >>> humanise(3 * DAY), humanise(2 * HOUR, "de"), humanise(59)
+    ('3 days', '2 Stunden', 'under a minute')
+    """
+    for english, one, many, size in (*_SCALES, ("minute", "Minute", "Minuten", MINUTE)):
+        count = int(seconds // size)
+        if count:
+            plural = f"{english}s" if count != 1 else english
+            return f"{count} {plural if lang == 'en' else (one if count == 1 else many)}"
+    return "under a minute" if lang == "en" else "unter einer Minute"

@@ -1,0 +1,106 @@
+"""Which leads are scored when: snapshots in training are drawn like those in serving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from features.history import LeadHistory
+
+SNAPSHOT_SCHEMA = {"lead_id": pl.String, "as_of": pl.Int64}
+CREATED = "created"
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """Pairs (lead, as_of): the moments at which leads are looked at. The key of every row from here on."""
+
+    frame: pl.DataFrame
+
+    @classmethod
+    def one(cls, lead_id: str, as_of: int) -> Snapshots:
+        """The single snapshot of a lead that is being asked about."""
+        return cls(pl.DataFrame({"lead_id": [lead_id], "as_of": [as_of]}, schema=SNAPSHOT_SCHEMA))
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+
+@dataclass(frozen=True, slots=True)
+class CohortRule:
+    """When an open lead is looked at: one second after it enters a stage of ``on``, and every ``every`` seconds.
+
+    ``"created"`` in ``on`` is the lead's own creation. A lead is open until it enters a stage of ``closed``
+    (the target and every end of the road). ``start`` (inclusive) and ``end`` (exclusive) bound as_of;
+    ``until_age`` bounds the age of the lead, all in seconds.
+    """
+
+    on: tuple[str, ...] = (CREATED,)
+    every: int | None = None
+    closed: tuple[str, ...] = ()
+    until_age: int | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+def snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
+    """The snapshots that ``rule`` draws from ``history``, sorted by lead and time, none twice."""
+    drawn = pl.concat([_on_entry(history, rule), *_on_grid(history, rule)]).unique()
+    end = min(history.observed_until, history.observed_until if rule.end is None else rule.end)
+    created = history.leads.select("lead_id", "created_at")
+    kept = (
+        drawn.join(created, on="lead_id")
+        .join(_closing(history, rule), on="lead_id", how="left")
+        .filter(
+            pl.col("as_of") > pl.col("created_at"),
+            pl.col("as_of") <= end,
+            pl.col("closed_at").is_null() | (pl.col("as_of") <= pl.col("closed_at")),
+            *_bounds(rule),
+        )
+    )
+    return Snapshots(kept.select("lead_id", "as_of").sort("lead_id", "as_of"))
+
+
+def _bounds(rule: CohortRule) -> list[pl.Expr]:
+    bounds = []
+    if rule.start is not None:
+        bounds.append(pl.col("as_of") >= rule.start)
+    if rule.until_age is not None:
+        bounds.append(pl.col("as_of") - pl.col("created_at") <= rule.until_age)
+    return bounds
+
+
+def _news(frame: pl.DataFrame) -> pl.Expr:
+    """The first second at which an event can be seen."""
+    return pl.max_horizontal(frame["occurred_at"], frame["known_at"]) + 1
+
+
+def _on_entry(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
+    entered = history.transitions.filter(pl.col("stage").is_in(rule.on))
+    moments = [entered.select("lead_id", as_of=_news(entered))]
+    if CREATED in rule.on:
+        moments.append(history.leads.select("lead_id", as_of=pl.col("created_at") + 1))
+    return pl.concat(moments).cast(SNAPSHOT_SCHEMA)
+
+
+def _on_grid(history: LeadHistory, rule: CohortRule) -> list[pl.DataFrame]:
+    if rule.every is None:
+        return []
+    last = pl.lit(history.observed_until if rule.end is None else min(rule.end, history.observed_until))
+    if rule.until_age is not None:
+        last = pl.min_horizontal(last, pl.col("created_at") + rule.until_age)
+    leads = history.leads.join(_closing(history, rule), on="lead_id", how="left")
+    last = pl.min_horizontal(last, pl.col("closed_at").fill_null(history.observed_until))
+    grid = leads.select(
+        "lead_id", as_of=pl.int_ranges(pl.col("created_at") + rule.every, last + 1, rule.every)
+    )
+    return [grid.explode("as_of").drop_nulls().cast(SNAPSHOT_SCHEMA)]  # type: ignore[arg-type]
+
+
+def _closing(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
+    """When each lead that left the open ones did so; it is not looked at from the second after."""
+    ends = history.transitions.filter(pl.col("stage").is_in(rule.closed))
+    return ends.group_by("lead_id").agg(closed_at=pl.col("occurred_at").min())

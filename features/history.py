@@ -1,0 +1,104 @@
+"""The history of a company's leads: who they were, what they did, which stages they entered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TOUCHPOINT_SCHEMA = {
+    "lead_id": pl.String,
+    "occurred_at": pl.Int64,
+    "known_at": pl.Int64,
+    "kind": pl.String,
+    "channel": pl.String,
+    "campaign": pl.String,
+    "offer": pl.String,
+    "offer_stage": pl.String,
+    "amount": pl.Int64,
+    "seconds": pl.Int64,
+}
+TRANSITION_SCHEMA = {
+    "lead_id": pl.String,
+    "occurred_at": pl.Int64,
+    "known_at": pl.Int64,
+    "stage": pl.String,
+    "reason": pl.String,
+}
+ATTRIBUTE_SCHEMA = {
+    "lead_id": pl.String,
+    "known_at": pl.Int64,
+    "name": pl.String,
+    "value": pl.String,
+    "number": pl.Float64,
+}
+ACCOUNT_SCHEMA = {"account_id": pl.String}
+LEAD_SCHEMA = {"lead_id": pl.String, "created_at": pl.Int64, "account_id": pl.String}
+ACCOUNT_PREFIX = "account."
+
+
+@dataclass(frozen=True)
+class LeadHistory:
+    """Everything a CRM knows of its leads, known until ``observed_until`` (exclusive).
+
+    ``leads`` has one row a lead: ``lead_id``, ``created_at``, ``account_id`` and one column per plain
+    attribute (Float64 for numbers and flags, String for categories). A plain column is a claim that its
+    value was known at creation; what the CRM overwrites belongs into ``attributes``, one row a change.
+    Times are epoch seconds, money is minor units. The frames are Polars unless a test or a caller with
+    another engine put its own in.
+    """
+
+    leads: pl.DataFrame
+    touchpoints: pl.DataFrame
+    transitions: pl.DataFrame
+    observed_until: int
+    attributes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ATTRIBUTE_SCHEMA))
+    accounts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ACCOUNT_SCHEMA))
+
+    @classmethod
+    def of_leads(cls, leads: pl.DataFrame, observed_until: int) -> LeadHistory:
+        """A history without events: a flat export is one, its columns are plain attributes."""
+        missing = [
+            pl.lit(None, dtype).alias(name)
+            for name, dtype in LEAD_SCHEMA.items()
+            if name not in leads.columns
+        ]
+        return cls(
+            leads=leads.with_columns(missing),
+            touchpoints=pl.DataFrame(schema=TOUCHPOINT_SCHEMA),
+            transitions=pl.DataFrame(schema=TRANSITION_SCHEMA),
+            observed_until=observed_until,
+        )
+
+    @property
+    def lead_columns(self) -> list[str]:
+        """Names of the plain attributes of a lead, its account's with the prefix ``account.``."""
+        own = [name for name in self.leads.columns if name not in LEAD_SCHEMA]
+        theirs = [ACCOUNT_PREFIX + name for name in self.accounts.columns if name != "account_id"]
+        return own + theirs
+
+    def over(self, convert: Callable[[Any], Any]) -> LeadHistory:
+        """The same history with every frame put through ``convert``, e.g. into another engine."""
+        frames = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "observed_until"}
+        return replace(self, **{name: convert(frame) for name, frame in frames.items()})
+
+    def known_before(self, moment: int) -> LeadHistory:
+        """The history as the CRM knew it just before ``moment``: what a past day's training saw."""
+        return replace(
+            self,
+            leads=self.leads.filter(pl.col("created_at") < moment),
+            touchpoints=self.touchpoints.filter(pl.col("known_at") < moment),
+            transitions=self.transitions.filter(pl.col("known_at") < moment),
+            attributes=self.attributes.filter(pl.col("known_at") < moment),
+            observed_until=min(moment, self.observed_until),
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"LeadHistory({self.leads.shape[0]:,} leads, {self.touchpoints.shape[0]:,} touchpoints, "
+            f"{self.transitions.shape[0]:,} transitions)"
+        )

@@ -1,0 +1,84 @@
+"""What became of a lead: an honest label, absent as long as it is not knowable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from features.cohort import Snapshots
+    from features.history import LeadHistory
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpec:
+    """The question: does the lead enter ``stage`` in ``[as_of + lead_time, as_of + lead_time + horizon)``?
+
+    ``closed`` are the stages that end the road (disqualified, lost): entering one is a competing event.
+    ``settle`` seconds after the window are granted for late news, such as a deal typed in on Monday.
+    """
+
+    stage: str
+    horizon: int
+    lead_time: int = 0
+    closed: tuple[str, ...] = ("disqualified",)
+    settle: int = 0
+
+    def __post_init__(self) -> None:
+        if self.horizon <= 0 or self.lead_time < 0 or self.settle < 0:
+            msg = "a label needs a horizon above 0 and neither lead_time nor settle below 0"
+            raise ValueError(msg)
+        if self.stage in self.closed:
+            msg = f"stage {self.stage!r} is the target, it cannot also be a closed end"
+            raise ValueError(msg)
+
+    @property
+    def gap(self) -> int:
+        """Seconds from as_of until the label of that snapshot is final."""
+        return self.lead_time + self.horizon + self.settle
+
+
+def labels(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec) -> pl.DataFrame:
+    """``lead_id``, ``as_of``, ``label`` (1, 0 or null) and ``matured``, in the order of ``snapshots``.
+
+    1 once the target was entered in the window; 0 once the window and ``settle`` are over without it, or the
+    lead was closed first; null while neither is known. Which of two competing events came first is decided by
+    when the CRM learned of them, so a label that was once given never changes. ``matured`` is true when the
+    whole window lies before ``observed_until``: train on those only, or the fast ones are over-represented.
+    """
+    rows = snapshots.frame.with_row_index("row").with_columns(
+        start=pl.col("as_of") + spec.lead_time,
+        end=pl.col("as_of") + spec.lead_time + spec.horizon,
+    )
+    entered = _first_known(history, rows, (spec.stage,), spec, "start").rename({"known": "won"})
+    ended = _first_known(history, rows, spec.closed, spec, "as_of").rename({"known": "lost"})
+    matured = pl.col("end") + spec.settle <= history.observed_until
+    won = pl.col("won").is_not_null() & (pl.col("lost").is_null() | (pl.col("won") <= pl.col("lost")))
+    return (
+        rows.join(entered, on="row", how="left")
+        .join(ended, on="row", how="left")
+        .sort("row")
+        .select(
+            "lead_id",
+            "as_of",
+            label=pl.when(won).then(1).when(pl.col("lost").is_not_null() | matured).then(0).cast(pl.Int8),
+            matured=matured,
+        )
+    )
+
+
+def _first_known(
+    history: LeadHistory, rows: pl.DataFrame, stages: tuple[str, ...], spec: LabelSpec, since: str
+) -> pl.DataFrame:
+    """Per row, when the CRM first learned that the lead had entered one of ``stages`` in [since, end)."""
+    events = history.transitions.filter(
+        pl.col("stage").is_in(stages), pl.col("known_at") < history.observed_until
+    ).select("lead_id", "occurred_at", "known_at")
+    inside = rows.join(events, on="lead_id").filter(
+        pl.col("occurred_at") >= pl.col(since),
+        pl.col("occurred_at") < pl.col("end"),
+        pl.col("known_at") < pl.col("end") + spec.settle,
+    )
+    return inside.group_by("row").agg(known=pl.col("known_at").min())

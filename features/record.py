@@ -1,0 +1,152 @@
+"""One lead as plain Python values, and the way between such records and the frames of a LeadHistory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from features.history import (
+    ACCOUNT_PREFIX,
+    ATTRIBUTE_SCHEMA,
+    LEAD_SCHEMA,
+    TOUCHPOINT_SCHEMA,
+    TRANSITION_SCHEMA,
+    LeadHistory,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from features.spec import Source
+
+Value = float | str | None
+_OWN_TABLES: dict[Source, dict[str, Any]] = {
+    "touchpoints": TOUCHPOINT_SCHEMA,
+    "transitions": TRANSITION_SCHEMA,
+    "attributes": ATTRIBUTE_SCHEMA,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LeadRecord:
+    """One lead as plain values: what a request holds, or one lead's slice of a history.
+
+    ``attributes`` are its plain columns, those of its account prefixed ``account.``. ``events`` holds, by
+    source, mappings with the columns of that table; the events of colleagues also name the ``colleague``.
+    """
+
+    lead_id: str
+    created_at: int
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    events: Mapping[Source, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def newest(self) -> int:
+        """The second of the latest news about the lead, its account included."""
+        times: list[int] = [
+            max(event.get("occurred_at", 0), event["known_at"])
+            for rows in self.events.values()
+            for event in rows
+        ]
+        return max([self.created_at, *times])
+
+
+def records(history: LeadHistory) -> Iterator[LeadRecord]:
+    """Each lead of a history as a record, in the order of its leads: for single leads, not millions."""
+    own = {source: _by_lead(getattr(history, source)) for source in _OWN_TABLES}
+    accounts = {row.pop("account_id"): row for row in history.accounts.to_dicts()}
+    members: dict[str, list[str]] = {}
+    leads = history.leads.to_dicts()
+    for lead in leads:
+        members.setdefault(lead["account_id"], []).append(lead["lead_id"])
+    for lead in leads:
+        lead_id, account = lead.pop("lead_id"), lead.pop("account_id")
+        colleagues = [other for other in members[account] if account is not None and other != lead_id]
+        theirs = {ACCOUNT_PREFIX + name: value for name, value in accounts.get(account, {}).items()}
+        yield LeadRecord(
+            lead_id,
+            lead.pop("created_at"),
+            lead | theirs,
+            {source: rows.get(lead_id, []) for source, rows in own.items()}
+            | _account_events(own, colleagues),
+        )
+
+
+def _by_lead(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    return {
+        str(key): part.to_dicts()
+        for (key,), part in frame.partition_by("lead_id", as_dict=True, include_key=False).items()
+    }
+
+
+def _account_events(
+    own: Mapping[Source, Mapping[str, list[dict[str, Any]]]], colleagues: Sequence[str]
+) -> dict[Source, list[dict[str, Any]]]:
+    return {
+        account: [row | {"colleague": other} for other in colleagues for row in own[source].get(other, [])]
+        for account, source in _ACCOUNT_SOURCES.items()
+    }
+
+
+_ACCOUNT_SOURCES: dict[Source, Source] = {
+    "account_touchpoints": "touchpoints",
+    "account_transitions": "transitions",
+}
+
+
+def history_of(leads: Sequence[LeadRecord]) -> LeadHistory:
+    """The records as one history, for scoring many at once. Lead i is called ``str(i)``.
+
+    Positions replace the ids so that a lead may stand in a request twice. Colleagues that a record brings
+    along become leads of the same account, ``"i:colleague"``.
+    """
+    rows = [_lead_row(str(i), lead) for i, lead in enumerate(leads)]
+    names = {name: None for row in rows for name in row if name not in LEAD_SCHEMA}
+    columns = {name: _dtype(row.get(name) for row in rows) for name in names}
+    colleagues = [
+        {"lead_id": f"{i}:{other}", "created_at": lead.created_at, "account_id": str(i)}
+        for i, lead in enumerate(leads)
+        for other in _colleagues(lead)
+    ]
+    return LeadHistory(
+        leads=pl.DataFrame(rows + colleagues, schema=LEAD_SCHEMA | columns),
+        touchpoints=_events(leads, "touchpoints"),
+        transitions=_events(leads, "transitions"),
+        attributes=_events(leads, "attributes"),
+        observed_until=max((lead.newest for lead in leads), default=0) + 1,
+    )
+
+
+def _lead_row(name: str, lead: LeadRecord) -> dict[str, Value]:
+    return {"lead_id": name, "created_at": lead.created_at, "account_id": name, **lead.attributes}
+
+
+def _dtype(values: Iterable[Value]) -> Any:
+    return pl.String if any(isinstance(value, str) for value in values) else pl.Float64
+
+
+def _colleagues(lead: LeadRecord) -> list[str]:
+    found = {row["colleague"]: None for a in _ACCOUNT_SOURCES for row in lead.events.get(a, ())}
+    return list(found)
+
+
+def _events(leads: Sequence[LeadRecord], source: Source) -> pl.DataFrame:
+    schema = _OWN_TABLES[source]
+    rows = [
+        {"lead_id": str(i)} | {name: event.get(name) for name in schema if name != "lead_id"}
+        for i, lead in enumerate(leads)
+        for event in lead.events.get(source, ())
+    ]
+    theirs = [
+        {"lead_id": f"{i}:{event['colleague']}"}
+        | {name: event.get(name) for name in schema if name != "lead_id"}
+        for i, lead in enumerate(leads)
+        for event in lead.events.get(_ACCOUNT_OF.get(source, source), ())
+        if source in _ACCOUNT_OF
+    ]
+    return pl.DataFrame(rows + theirs, schema=schema)
+
+
+_ACCOUNT_OF: dict[Source, Source] = {own: account for account, own in _ACCOUNT_SOURCES.items()}

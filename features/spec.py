@@ -1,0 +1,249 @@
+"""Features as data: a FeatureSpec is one column of the training matrix, written down once.
+
+Because a spec is a record, it can be interpreted twice, in bulk (``engine``) and for one lead while the CRM
+waits (``online``), stored in the model and shown to marketing, and still be one definition. Every spec
+reduces over ``age = as_of - occurred_at`` of what was visible, so its author cannot name a future row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+from features.clock import DAY
+
+Source = Literal[
+    "leads",
+    "touchpoints",
+    "transitions",
+    "attributes",
+    "account_touchpoints",
+    "account_transitions",
+]
+Reduce = Literal[
+    "value",
+    "count",
+    "total",
+    "recency",
+    "tenure",
+    "span",
+    "distinct",
+    "latest",
+    "earliest",
+    "trend",
+]
+Unit = Literal["count", "seconds", "money", "number", "flag", "category"]
+
+SOURCES: tuple[Source, ...] = get_args(Source)
+ADDITIVE: frozenset[str] = frozenset({"count", "total", "distinct", "trend"})
+TREND_RECENT = 7 * DAY
+TREND_BEFORE = 30 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Says:
+    """The one sentence of a feature, in each language; ``{value}`` is where the lead's own value goes."""
+
+    en: str
+    de: str
+
+    def within(self, lang: str) -> str:
+        """The sentence in ``lang``, ``"en"`` or ``"de"``."""
+        return self.de if lang == "de" else self.en
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """One column of the training matrix.
+
+    ``source`` says whose rows count, ``kind`` and ``where`` which of them, ``within`` how old they may be
+    (``0 < age < within`` seconds), ``of`` what is read from each, ``reduce`` how they are folded.
+
+    A lead without any such row gets 0 where rows are added up, and nothing (null) elsewhere: "never" is not
+    the same as "at once".
+
+    >>> demos = Rows("intent", "touchpoints", ("demo_request",))
+    >>> count(demos.within(30), Says("Demo requests: {value}", "Demo-Anfragen: {value}")).name
+    'demo_request.count.30d'
+    """
+
+    name: str
+    family: str
+    source: Source
+    reduce: Reduce
+    says: Says
+    unit: Unit = "count"
+    of: str | None = None
+    kind: tuple[str, ...] = ()
+    where: tuple[tuple[str, str], ...] = ()
+    within: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.reduce in {"value", "total", "distinct", "latest", "earliest"} and self.of is None:
+            msg = f"{self.name}: {self.reduce} needs a column to read (of=...)"
+            raise ValueError(msg)
+        if self.reduce == "trend" and self.within is not None:
+            msg = f"{self.name}: a trend has its own two windows; leave out within"
+            raise ValueError(msg)
+        if (self.source == "leads") != (self.reduce == "value" or self.name == "lead.age"):
+            msg = f"{self.name}: a lead is one row; read it with attribute() or lead_age()"
+            raise ValueError(msg)
+
+    @property
+    def is_category(self) -> bool:
+        """Whether the column holds words (String) rather than numbers (Float64)."""
+        return self.unit == "category"
+
+    @property
+    def empty(self) -> float | None:
+        """What a lead without any matching row gets."""
+        return 0.0 if self.reduce in ADDITIVE else None
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """An ordered set of specs: the columns a model was trained on, whatever the catalogue says today."""
+
+    specs: tuple[FeatureSpec, ...]
+
+    def __post_init__(self) -> None:
+        names = [spec.name for spec in self.specs]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            msg = f"two features share the name {twice[0]!r}; names are the columns of the matrix"
+            raise ValueError(msg)
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names, in the order of the matrix."""
+        return tuple(spec.name for spec in self.specs)
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change whenever any feature's definition does."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    def without(self, names: frozenset[str] | set[str]) -> FeatureSet:
+        """The set less the features called ``names``."""
+        return FeatureSet(tuple(spec for spec in self.specs if spec.name not in names))
+
+    def to_json(self) -> str:
+        """The specs as JSON text; ``from_json`` gives back an equal set."""
+        return json.dumps([asdict(spec) for spec in self.specs], indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> FeatureSet:
+        """The set that ``to_json`` wrote. Raises ValueError or TypeError on anything else."""
+        return cls(tuple(_spec(record) for record in json.loads(text)))
+
+
+def _spec(record: dict[str, Any]) -> FeatureSpec:
+    return FeatureSpec(
+        **record
+        | {
+            "says": Says(**record["says"]),
+            "kind": tuple(record["kind"]),
+            "where": tuple((column, value) for column, value in record["where"]),
+        }
+    )
+
+
+def attribute(column: str, *, family: str, says: Says, unit: Unit = "category") -> FeatureSpec:
+    """A plain column of the lead (or ``account.*`` of its account), known since the lead was created."""
+    return FeatureSpec(column, family, "leads", "value", says, unit, of=column)
+
+
+def history_attribute(name: str, *, family: str, says: Says, unit: Unit = "category") -> FeatureSpec:
+    """An attribute that the CRM overwrites, as it stood at the snapshot."""
+    of = "value" if unit == "category" else "number"
+    return FeatureSpec(name, family, "attributes", "latest", says, unit, of=of, kind=(name,))
+
+
+def lead_age(says: Says) -> FeatureSpec:
+    """Seconds since the lead was created."""
+    return FeatureSpec("lead.age", "tempo", "leads", "tenure", says, "seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Which rows a feature folds: the left half of a definition, shared by several features.
+
+    >>> Rows("intent", "touchpoints", ("demo_request",)).within(7).label
+    'demo_request'
+    """
+
+    family: str
+    source: Source
+    kind: tuple[str, ...] = ()
+    where: tuple[tuple[str, str], ...] = ()
+    label: str = ""
+    seconds: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", "_or_".join(self.kind) or "any")
+
+    def within(self, days: int) -> Rows:
+        """The same rows, those younger than ``days`` days."""
+        return replace(self, seconds=days * DAY)
+
+    def spec(self, reduce: Reduce, says: Says, unit: Unit, of: str | None = None) -> FeatureSpec:
+        """The feature that folds these rows by ``reduce``."""
+        column = f".{of}" if of else ""
+        window = f".{self.seconds // DAY}d" if self.seconds else ""
+        name = f"{self.label}{column}.{reduce}{window}"
+        return FeatureSpec(
+            name, self.family, self.source, reduce, says, unit, of, self.kind, self.where, self.seconds
+        )
+
+
+def count(rows: Rows, says: Says) -> FeatureSpec:
+    """How many rows there are."""
+    return rows.spec("count", says, "count")
+
+
+def total(rows: Rows, of: str, says: Says, unit: Unit = "money") -> FeatureSpec:
+    """The sum of an integer column over the rows."""
+    return rows.spec("total", says, unit, of)
+
+
+def recency(rows: Rows, says: Says) -> FeatureSpec:
+    """Seconds since the latest row."""
+    return rows.spec("recency", says, "seconds")
+
+
+def tenure(rows: Rows, says: Says) -> FeatureSpec:
+    """Seconds since the first row."""
+    return rows.spec("tenure", says, "seconds")
+
+
+def span(rows: Rows, says: Says) -> FeatureSpec:
+    """Seconds between the first row and the latest."""
+    return rows.spec("span", says, "seconds")
+
+
+def distinct(rows: Rows, of: str, says: Says) -> FeatureSpec:
+    """How many different values a column has over the rows; missing values do not count."""
+    return rows.spec("distinct", says, "count", of)
+
+
+def trend(rows: Rows, says: Says) -> FeatureSpec:
+    """Recent activity against the usual: 30 x rows of the last 7 days less 7 x rows of the 30 before.
+
+    Both sides are scaled to the same 210 days, so 0 means "as before", and no division is needed.
+    """
+    return rows.spec("trend", says, "number")
+
+
+def latest(rows: Rows, of: str, says: Says) -> FeatureSpec:
+    """A column's value in the latest row that has one; among rows of the same second, the greatest."""
+    return rows.spec("latest", says, "category", of)
+
+
+def earliest(rows: Rows, of: str, says: Says) -> FeatureSpec:
+    """A column's value in the first row that has one; among rows of the same second, the greatest."""
+    return rows.spec("earliest", says, "category", of)

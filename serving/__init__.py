@@ -1,0 +1,1 @@
+"""The scoring service: small imports, small image."""

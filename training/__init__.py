@@ -1,0 +1,1 @@
+"""Everything offline: reading histories, fitting, judging, tracking, reporting."""
