@@ -1,0 +1,223 @@
+"""Text files of rows and columns, with all the trouble real exports bring along.
+
+Encoding, delimiter and columns are found out from the file itself. DuckDB reads the rows, because it is fast,
+needs little memory and names each record that does not fit; what only Python's ``csv`` can tell (the line on
+which a record starts, with line breaks inside quotes) is looked up when there is something to be said.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from features.parsing import Decimal
+
+DELIMITERS = ",;\t|"
+_SAMPLE = 200
+_BLOCK = 1 << 22
+_CSV_LIMIT = 1 << 27
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_LONE_RETURN = re.compile(rb"\r(?!\n|\Z)")
+
+
+class SourceError(ValueError):
+    """A source that cannot be read as a table; the message says which, why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one text file is written. ``repair`` says that whole lines are quoted into the first column."""
+
+    encoding: str
+    delimiter: str
+    columns: tuple[str, ...]
+    header_line: int
+    repair: bool
+    mixed_ends: bool
+    notices: tuple[str, ...]
+
+    @property
+    def decimal(self) -> Decimal:
+        """The decimal mark to expect: where commas do not separate columns, they may mark decimals."""
+        return "." if self.delimiter == "," else ","
+
+    @property
+    def needs_copy(self) -> bool:
+        """Whether the rows can only be read from a repaired copy in UTF-8."""
+        return (
+            self.repair
+            or self.mixed_ends
+            or self.header_line > 1
+            or self.encoding not in {"utf-8", "utf-8-sig"}
+        )
+
+
+def dialect(path: Path) -> Dialect:
+    """Find out how the file is written.
+
+    Raises:
+        SourceError: it is empty, no text, or has column names twice.
+    """
+    csv.field_size_limit(_CSV_LIMIT)
+    _refuse_binary(path)
+    encoding, mixed_ends = _encoding(path)
+    sample = _sample(path, encoding)
+    if not sample:
+        msg = f"{path} is empty: not even a header line"
+        raise SourceError(msg)
+    delimiter = max(DELIMITERS, key=lambda mark: _fit(sample, mark))
+    first = next(i for i, line in enumerate(sample) if line.strip())
+    header, repaired_header = _header(sample[first:], delimiter)
+    whole = Repair(delimiter, len(header))
+    repair = repaired_header or (
+        len(header) > 1 and any(whole.applies(line) for line in _lines(path, encoding))
+    )
+    notices = [_ENCODING_NOTICE[encoding]] if encoding in _ENCODING_NOTICE else []
+    if repair:
+        notices.append("whole lines are quoted into the first column; they were taken apart")
+    return Dialect(
+        encoding,
+        delimiter,
+        _names(path, header),
+        first + 1,
+        repair,
+        mixed_ends,
+        tuple(f"{path}: {n}" for n in notices),
+    )
+
+
+_ENCODING_NOTICE = {
+    "cp1252": "is not UTF-8; read as Windows-1252 (which contains Latin-1)",
+    "latin-1": "is neither UTF-8 nor Windows-1252; read as Latin-1",
+    "utf-16": "read as UTF-16",
+}
+
+
+def _refuse_binary(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if start.startswith((b"PK", b"\xd0\xcf\x11\xe0")):
+        msg = f"{path} is a spreadsheet or an archive, not a text file; save it as CSV"
+        raise SourceError(msg)
+    if b"\x00" in start and not start.startswith(_UTF16):
+        msg = f"{path} is no text file: leadloop reads CSV, Parquet, SQLite and DuckDB files"
+        raise SourceError(msg)
+
+
+def _encoding(path: Path) -> tuple[str, bool]:
+    """The first encoding in which every byte of the file makes sense, and whether its line ends are mixed."""
+    with path.open("rb") as file:
+        if file.read(2) in _UTF16:
+            return "utf-16", True
+    encoding = next((name for name in ("utf-8", "cp1252") if _decodes(path, name)), "latin-1")
+    lone_return = newline = False
+    for block in _blocks(path):
+        lone_return = lone_return or _LONE_RETURN.search(block) is not None
+        newline = newline or b"\n" in block
+    return encoding, lone_return and newline
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from iter(lambda: file.read(_BLOCK), b"")
+
+
+def _decodes(path: Path, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        for block in _blocks(path):
+            decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _lines(path: Path, encoding: str) -> Iterator[str]:
+    with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline=None) as file:
+        yield from file
+
+
+def _sample(path: Path, encoding: str) -> list[str]:
+    lines = list(islice(_lines(path, encoding), _SAMPLE))
+    return lines if any(line.strip() for line in lines) else []
+
+
+def _fit(sample: Iterable[str], delimiter: str) -> tuple[int, int]:
+    """How well a delimiter explains the first records: how many have the usual width, and that width."""
+    inner = Repair(delimiter, 0).inner
+    widths = Counter(len(inner(row) or row) for row in csv.reader(sample, delimiter=delimiter) if row)
+    widths.pop(1, None)
+    width, records = max(widths.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
+    return records, width
+
+
+def _header(lines: list[str], delimiter: str) -> tuple[list[str], bool]:
+    header = next(csv.reader(lines, delimiter=delimiter))
+    inner = Repair(delimiter, 0).inner(header)
+    return (inner, True) if len(inner) > 1 else (header, False)
+
+
+def _names(path: Path, header: list[str]) -> tuple[str, ...]:
+    names = tuple(name.strip() or f"column_{i}" for i, name in enumerate(header, 1))
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        msg = f"{path} has the column {twice[0]!r} more than once; rename one of them"
+        raise SourceError(msg)
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Takes apart lines that were quoted whole, as some spreadsheets do when they save a CSV twice.
+
+    >>> Repair(",", 3).line('"1,""Smith, Jo"",x",,').strip()
+    '1,"Smith, Jo",x'
+    """
+
+    delimiter: str
+    width: int
+
+    def inner(self, row: list[str]) -> list[str]:
+        """The cells inside the first one, where it is the only one filled; none otherwise."""
+        if len(row) == 0 or any(row[1:]) or self.delimiter not in row[0]:
+            return []
+        return next(csv.reader([row[0]], delimiter=self.delimiter), [])
+
+    def applies(self, line: str) -> bool:
+        """Whether the line is one quoted cell that holds a whole record."""
+        if not line.startswith('"') or not line.rstrip("\n" + self.delimiter).endswith('"'):
+            return False
+        return len(self.inner(next(csv.reader([line], delimiter=self.delimiter)))) == self.width
+
+    def line(self, line: str) -> str:
+        """The line, taken apart if it was quoted whole."""
+        if not self.applies(line):
+            return line
+        return next(csv.reader([line], delimiter=self.delimiter))[0].rstrip("\n") + "\n"
+
+
+def write_copy(path: Path, dialect: Dialect, target: Path) -> None:
+    """Write the file as plain UTF-8 with the header in its first line and the lines in their order."""
+    repair = Repair(dialect.delimiter, len(dialect.columns))
+    with target.open("w", encoding="utf-8", newline="") as copy:
+        for line in islice(_lines(path, dialect.encoding), dialect.header_line - 1, None):
+            copy.write(repair.line(line) if dialect.repair else line)
+
+
+def record_lines(path: Path, dialect: Dialect) -> Iterator[tuple[int, bool]]:
+    """For each record, the line on which it starts, and whether it is blank; the header comes first."""
+    lines = islice(_lines(path, dialect.encoding), dialect.header_line - 1, None)
+    reader = csv.reader(lines, delimiter=dialect.delimiter)
+    start = dialect.header_line
+    for row in reader:
+        yield start, not row
+        start = dialect.header_line + reader.line_num

@@ -1,0 +1,113 @@
+"""The two special columns of a flat export: its outcome, and the column that orders its rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from features.delimited import SourceError
+from features.parsing import FALSE, TRUE, categories, numbers
+from features.times import detected, months, times
+
+if TYPE_CHECKING:
+    from features.parsing import Decimal
+
+_WON = TRUE | {
+    "won",
+    "closed won",
+    "converted",
+    "conversion",
+    "sql",
+    "customer",
+    "success",
+    "positive",
+    "qualified",
+}
+_WON |= {"gewonnen", "konvertiert", "kunde"}
+_LOST = FALSE | {"lost", "closed lost", "not converted", "unconverted", "failure", "negative", "unqualified"}
+_LOST |= {"disqualified", "not qualified", "-1", "-1.0", "verloren", "nicht konvertiert"}
+_SHOWN = 5
+_MOST = 0.5
+
+
+def outcome(column: pl.Series, positive: str | None = None) -> pl.Series:
+    """Int8 outcomes, 1 and 0, of a column with two different values; null where it is missing.
+
+    Raises:
+        SourceError: it has one value, more than two, or two of which neither is known to be a success.
+
+    >>> outcome(pl.Series("Stage", ["Closed Won", "Closed Lost", None])).to_list()
+    [1, 0, None]
+    """
+    text = categories(column)
+    values = sorted(text.drop_nulls().unique())
+    if len(values) != len({"won", "lost"}):
+        msg = f"outcome column {column.name!r} {_says(text, values)}; it needs exactly two values"
+        raise SourceError(msg)
+    won = _positive(column.name, values, positive)
+    return (text == won).cast(pl.Int8)
+
+
+def _says(text: pl.Series, values: list[str]) -> str:
+    if not values:
+        return "is blank in every row"
+    if len(values) == 1:
+        return f"has one class only: every row is {values[0]!r}"
+    counts = text.drop_nulls().value_counts(sort=True).head(_SHOWN)
+    shown = ", ".join(f"{value!r} ({count:,})" for value, count in counts.iter_rows())
+    return f"has {len(values)} values: {shown}" + (", ..." if len(values) > _SHOWN else "")
+
+
+def _positive(name: str, values: list[str], positive: str | None) -> str:
+    if positive is not None:
+        if positive not in values:
+            msg = f"outcome column {name!r} has {values[0]!r} and {values[1]!r}, not {positive!r}"
+            raise SourceError(msg)
+        return positive
+    won = [value for value in values if value.casefold() in _WON]
+    lost = [value for value in values if value.casefold() in _LOST]
+    if len(won) == 1 and (lost or not _is_number(won[0])):
+        return won[0]
+    if len(lost) == 1 and not won and not _is_number(lost[0]):
+        return next(value for value in values if value != lost[0])
+    pair = f"{values[0]!r} and {values[1]!r}"
+    msg = f"outcome column {name!r} has {pair}; say which one is the success (positive = ...)"
+    raise SourceError(msg)
+
+
+def _is_number(text: str) -> bool:
+    return numbers(pl.Series([text])).item() is not None
+
+
+def order(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
+    """Int64 numbers that put the rows in the order of time; null where the column holds no such value.
+
+    A date becomes epoch seconds, a month its number, a whole number itself, any other number its rank.
+
+    Raises:
+        SourceError: the column is neither dates, numbers nor names of months.
+
+    >>> order(pl.Series(["Feb", "Mar"])).to_list(), order(pl.Series(["1970-01-02"])).to_list()
+    ([2, 3], [86400])
+    """
+    known = column.drop_nulls()
+    if known.is_empty():
+        msg = f"time column {column.name!r} is empty"
+        raise SourceError(msg)
+    if (how := detected(column, share=_MOST)) is not None:
+        return times(column, how)
+    if _mostly(value := numbers(column, decimal), len(known)):
+        whole = value.drop_nulls()
+        return value.cast(pl.Int64) if (whole == whole.floor()).all() else value.rank("dense").cast(pl.Int64)
+    if column.dtype == pl.String and _mostly(month := months(column), len(known)):
+        return month
+    msg = (
+        f"time column {column.name!r} is neither dates, numbers nor month names: {known[0]!r}; "
+        "where day and month could be swapped, write dates as 2024-02-29"
+    )
+    raise SourceError(msg)
+
+
+def _mostly(parsed: pl.Series, known: int) -> bool:
+    return parsed.count() >= _MOST * known

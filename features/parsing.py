@@ -1,0 +1,162 @@
+"""Text into numbers, flags, categories and times, for whole columns and for single values alike.
+
+Each reading exists twice, for a column (a Polars series) and for one value (a request to the service), and a
+law holds the two together. What cannot be read becomes null in a column and a ValueError for a single value.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Literal
+
+import polars as pl
+
+Decimal = Literal[".", ","]
+MISSING = ("", "NA", "N/A", "null", "None", "NaN", "nan", "-")
+TRUE = frozenset({"yes", "true", "y", "t", "ja", "j", "1", "1.0"})
+FALSE = frozenset({"no", "false", "n", "f", "nein", "0", "0.0"})
+
+_BLANKS = " \t\r\n\v\f\u00a0"
+_PLAIN = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
+_POINT = rf"^(?:{_PLAIN}|[+-]?[0-9]{{1,3}}(?:(?:,[0-9]{{3}})+\.[0-9]+|(?:,[0-9]{{3}}){{2,}}))$"
+_GERMAN = r"[+-]?(?:[0-9]+|[0-9]{1,3}(?:\.[0-9]{3})+),[0-9]+|[+-]?[0-9]{1,3}(?:\.[0-9]{3}){2,}"
+_COMMA = rf"^(?:{_PLAIN}|{_GERMAN})$"
+NUMBER: dict[Decimal, str] = {".": _POINT, ",": _COMMA}
+_NUMBER = {decimal: re.compile(pattern) for decimal, pattern in NUMBER.items()}
+
+
+def cleaned(column: pl.Series, missing: tuple[str, ...] = MISSING) -> pl.Series:
+    """The column without surrounding blanks, with every word for "missing" turned into null."""
+    if column.dtype != pl.String:
+        return column.fill_nan(None) if column.dtype.is_float() else column
+    text = column.str.strip_chars(_BLANKS)
+    return text.set(text.is_in(missing), None)
+
+
+def numbers(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
+    """Float64 numbers of a column; null where a value is missing or no finite number.
+
+    A separator of thousands is accepted only where nothing else can be meant: in ``1,234.5`` or
+    ``1,234,567``, never in ``1,234``, which half the world reads as little more than one.
+
+    >>> numbers(pl.Series(["007", "-1.5e3", "1,234.5", "1,234", "many"])).to_list()
+    [7.0, -1500.0, 1234.5, None, None]
+    >>> numbers(pl.Series(["1,234", "1.234,5"]), decimal=",").to_list()
+    [1.234, 1234.5]
+    """
+    if column.dtype != pl.String:
+        return _finite(column.cast(pl.Float64, strict=False))
+    text = column.set(~column.str.contains(NUMBER[decimal]), None)
+    return _finite(_plain(text, decimal).cast(pl.Float64, strict=False))
+
+
+def _plain(text: pl.Series, decimal: Decimal) -> pl.Series:
+    if decimal == ".":
+        return text.str.replace_all(",", "", literal=True)
+    grouped = text.str.contains(r",|\..*\.")
+    german = text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+    return text.zip_with(~grouped.fill_null(value=False), german)
+
+
+def _finite(column: pl.Series) -> pl.Series:
+    return column.set(~column.is_finite(), None)
+
+
+def as_number(value: str | float | None, decimal: Decimal = ".") -> float | None:
+    """One value as ``numbers`` reads it.
+
+    Raises:
+        ValueError: it is neither missing nor a finite number.
+
+    >>> as_number(" 12.5 "), as_number(True), as_number("N/A")
+    (12.5, 1.0, None)
+    """
+    if not isinstance(value, str):
+        return _finite_number(value)
+    text = value.strip(_BLANKS)
+    if text in MISSING:
+        return None
+    if not _NUMBER[decimal].fullmatch(text):
+        msg = f"{value!r} is not a number"
+        raise ValueError(msg)
+    if decimal == ".":
+        return _finite_number(float(text.replace(",", "")))
+    grouped = "," in text or text.count(".") > 1
+    return _finite_number(float(text.replace(".", "").replace(",", ".") if grouped else text))
+
+
+def _finite_number(value: float | None) -> float | None:
+    if value is None:
+        return None
+    if not math.isfinite(value):
+        msg = f"{value!r} is not a finite number"
+        raise ValueError(msg)
+    return float(value)
+
+
+def flags(column: pl.Series) -> pl.Series:
+    """1.0 and 0.0 for a column of yes and no in any of their usual spellings; null for anything else.
+
+    >>> flags(pl.Series(["Yes", "nein", "TRUE", "f", "maybe"])).to_list()
+    [1.0, 0.0, 1.0, 0.0, None]
+    """
+    if column.dtype != pl.String:
+        value = column.cast(pl.Float64, strict=False)
+        return value.set(~value.is_in([0.0, 1.0]), None)
+    word = column.str.to_lowercase()
+    value = pl.Series(column.name, [None], dtype=pl.Float64).new_from_index(0, len(column))
+    return value.set(word.is_in(sorted(TRUE)), 1.0).set(word.is_in(sorted(FALSE)), 0.0)
+
+
+def as_flag(value: str | float | None) -> float | None:
+    """One value as ``flags`` reads it.
+
+    Raises:
+        ValueError: it is neither missing nor a yes or a no.
+
+    >>> as_flag("yes"), as_flag(0), as_flag(None)
+    (1.0, 0.0, None)
+    """
+    word = value.strip(_BLANKS) if isinstance(value, str) else value
+    if word is None or word in MISSING:
+        return None
+    if isinstance(word, str) and word.lower() in TRUE | FALSE:
+        return float(word.lower() in TRUE)
+    if not isinstance(word, str) and word in (0, 1):
+        return float(word)
+    msg = f"{value!r} is neither yes nor no (true, false, 1 or 0)"
+    raise ValueError(msg)
+
+
+def categories(column: pl.Series) -> pl.Series:
+    """The column as text; numbers as ``as_category`` writes them."""
+    if column.dtype.is_float() or column.dtype.is_decimal():
+        value = column.cast(pl.Float64)
+        whole = value.is_finite() & (value == value.floor()) & (value.abs() < _EXACT)
+        return value.cast(pl.String).zip_with(~whole.fill_null(value=False), _whole(value, whole))
+    if column.dtype == pl.Boolean:
+        return column.cast(pl.String)
+    return column.cast(pl.String, strict=False)
+
+
+_EXACT = 2.0**53
+
+
+def _whole(value: pl.Series, whole: pl.Series) -> pl.Series:
+    return value.set(~whole, None).cast(pl.Int64).cast(pl.String)
+
+
+def as_category(value: str | float | None) -> str | None:
+    """One value as ``categories`` reads it: a code 3.0 is the category ``"3"``, as a text file would have it.
+
+    >>> as_category(" Berlin "), as_category(3.0), as_category(True), as_category("")
+    ('Berlin', '3', 'true', None)
+    """
+    if isinstance(value, str):
+        text = value.strip(_BLANKS)
+        return None if text in MISSING else text
+    if value is None or isinstance(value, bool):
+        return None if value is None else str(value).lower()
+    _finite_number(value)
+    return str(int(value)) if value == int(value) and abs(value) < _EXACT else str(value)

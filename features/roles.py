@@ -1,0 +1,121 @@
+"""What a column is, found out from its values: a number, a flag, a category, or nothing a model can use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import polars as pl
+
+from features.parsing import FALSE, TRUE, categories, flags, numbers
+from features.times import detected
+
+if TYPE_CHECKING:
+    from features.parsing import Decimal
+
+Role = Literal["number", "flag", "category", "identifier", "text", "date", "constant", "empty"]
+ROLES: tuple[Role, ...] = get_args(Role)
+USED: frozenset[Role] = frozenset({"number", "flag", "category"})
+
+NUMBER_SHARE = 0.99
+IDENTIFIER_SHARE = 0.95
+TEXT_SHARE = 0.5
+TEXT_LENGTH = 60
+_ENOUGH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnRole:
+    """What a column is taken for and why. ``missing`` is the share of rows without a value."""
+
+    column: str
+    role: Role
+    reason: str
+    distinct: int = 0
+    missing: float = 0.0
+    by: Literal["leadloop", "user"] = "leadloop"
+
+    @property
+    def used(self) -> bool:
+        """Whether the column can be an attribute."""
+        return self.role in USED
+
+
+def role_of(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
+    """The role of a column whose missing values are null already.
+
+    >>> role_of(pl.Series("visits", ["0", "3", None, "1.5"])).role
+    'number'
+    >>> role_of(pl.Series("zip", ["01099", "80331"] * 10)).reason
+    'codes with leading zeros'
+    """
+    known = column.drop_nulls()
+    distinct = known.n_unique()
+    role, reason = _role(known, distinct, decimal)
+    if distinct == 1 and len(known) == len(column):
+        role, reason = "constant", f"every row has {known[0]!r}"
+    return ColumnRole(column.name, role, reason, distinct, 1 - len(known) / max(len(column), 1))
+
+
+def _role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, str]:
+    if known.is_empty():
+        return "empty", "no row has a value"
+    if known.dtype != pl.String:
+        return _typed_role(known)
+    if known.str.contains("^0[0-9]").any() and known.str.contains("^[0-9]+$").all():
+        return _words(known, distinct, "codes with leading zeros")
+    share = float(numbers(known, decimal).is_not_null().mean())  # type: ignore[arg-type]
+    if share >= NUMBER_SHARE:
+        return "number", "numbers" if share == 1 else f"numbers, but for {1 - share:.1%} of the values"
+    if _both_flags(known):
+        return "flag", "yes and no"
+    how = detected(known)
+    return ("date", f"times ({how.pattern})") if how else _words(known, distinct, _hint(known, share))
+
+
+def _typed_role(known: pl.Series) -> tuple[Role, str]:
+    if known.dtype == pl.Boolean:
+        return "flag", "true and false"
+    if known.dtype.is_numeric():
+        return "number", "numbers"
+    if known.dtype.is_temporal():
+        return "date", "times"
+    return "text", f"values of type {known.dtype}"
+
+
+def _both_flags(known: pl.Series) -> bool:
+    words = set(known.str.to_lowercase().unique().head(len(TRUE) + len(FALSE) + 1))
+    return words <= TRUE | FALSE and bool(words & TRUE) and bool(words & FALSE)
+
+
+def _hint(known: pl.Series, share: float) -> str:
+    if float(known.str.contains(r"^[+-]?[0-9.,]+$").mean()) >= NUMBER_SHARE:  # type: ignore[arg-type]
+        return "words: the commas may separate thousands or decimals; write plain numbers to use it as one"
+    return "words" if not share else f"words, only {share:.0%} of the values are numbers"
+
+
+def _words(known: pl.Series, distinct: int, reason: str) -> tuple[Role, str]:
+    share = distinct / len(known)
+    if len(known) < _ENOUGH or share < TEXT_SHARE:
+        return "category", reason
+    if float(known.str.len_chars().mean()) > TEXT_LENGTH:  # type: ignore[arg-type]
+        return "text", "long free text"
+    if share >= IDENTIFIER_SHARE:
+        return "identifier", f"{share:.0%} of the values occur once only"
+    return "category", reason
+
+
+def typed(column: pl.Series, role: Role, decimal: Decimal = ".") -> pl.Series:
+    """The column as its role has it: Float64 for a number or flag, String for a category.
+
+    Raises:
+        ValueError: columns of that role are no attributes.
+    """
+    if role == "number":
+        return numbers(column, decimal)
+    if role == "flag":
+        return flags(column)
+    if role == "category":
+        return categories(column)
+    msg = f"column {column.name!r} is {role}, which is no attribute; a role is number, flag or category"
+    raise ValueError(msg)

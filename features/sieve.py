@@ -1,0 +1,67 @@
+"""Rows on their way through the checks: the good ones go on, the bad ones are written down with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from features.quarantine import QUARANTINE_SCHEMA, Quarantine
+
+if TYPE_CHECKING:
+    from features.tables import Table
+
+ROW = "leadloop.row"
+_FOUND_SCHEMA = {ROW: pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}
+
+
+@dataclass(frozen=True)
+class Sieve:
+    """The rows still good, each with its number in the source (``ROW``, from 0), and what was found."""
+
+    frame: pl.DataFrame
+    found: tuple[pl.DataFrame, ...] = ()
+    dropped: int = 0
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, first: int = 0) -> Sieve:
+        """All rows of a frame, numbered from ``first``."""
+        return cls(frame.with_row_index(ROW, first).with_columns(pl.col(ROW).cast(pl.Int64)))
+
+    def drop(self, bad: pl.Expr | pl.Series, column: str, reason: str, value: str | None = None) -> Sieve:
+        """Leave out the rows that are ``bad`` because of a column; null counts as good."""
+        marked = self.frame.select(bad=bad).to_series().fill_null(value=False)
+        if not marked.any():
+            return self
+        noted = self.note(marked, column, reason, value)
+        return replace(noted, frame=self.frame.filter(~marked), dropped=self.dropped + int(marked.sum()))
+
+    def note(self, bad: pl.Series, column: str, reason: str, value: str | None = None) -> Sieve:
+        """Write the ``bad`` rows down, yet let them go on: a cell of theirs could not be used."""
+        shown = pl.lit(value) if value is not None or column not in self.frame.columns else pl.col(column)
+        found = self.frame.filter(bad).select(
+            ROW, column=pl.lit(column), value=shown.cast(pl.String, strict=False), reason=pl.lit(reason)
+        )
+        return replace(self, found=(*self.found, found.cast(_FOUND_SCHEMA))) if found.height else self  # type: ignore[arg-type]
+
+    def quarantine(self, table: Table, name: str, *, rejects: bool = False) -> Quarantine:
+        """Everything found, with the places where a reader finds it; on request the table's rejects too."""
+        found = pl.concat([pl.DataFrame(schema=_FOUND_SCHEMA), *self.found])
+        places = table.numbered(found[ROW].to_list())
+        rows = [
+            {"row": places.get(row), "column": column, "value": value, "reason": reason}
+            for row, column, value, reason in found.iter_rows()
+        ]
+        rejected = [
+            {"row": r["line"], "column": r["column"], "value": r["value"], "reason": r["reason"]}
+            for r in (table.rejected() if rejects else ())
+        ]
+        frame = pl.DataFrame(
+            rejected + rows, schema={k: QUARANTINE_SCHEMA[k] for k in ("row", "column", "value", "reason")}
+        )
+        labelled = frame.with_columns(table=pl.lit(name), file=pl.lit(table.place.name))
+        return Quarantine(
+            labelled.select(*QUARANTINE_SCHEMA).cast(QUARANTINE_SCHEMA).sort("row", maintain_order=True),  # type: ignore[arg-type]
+            self.dropped + len(rejected),
+        )

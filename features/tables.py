@@ -1,0 +1,335 @@
+"""Raw tables: a file or a table of a database as it is, before anything is made of its cells.
+
+A CSV file comes as text in every cell, so that an id keeps its leading zeros; Parquet files and databases
+keep their types. Reading goes in batches, so a file larger than the memory can be streamed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import polars as pl
+import sqlalchemy
+
+from features.delimited import Dialect, SourceError, dialect, record_lines, write_copy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from features.parsing import Decimal
+
+BATCH_ROWS = 100_000
+_GLOB = set("*?[]{}")
+_REASONS = {
+    "MISSING COLUMNS": "the line has fewer columns than the header",
+    "TOO MANY COLUMNS": "the line has more columns than the header",
+    "UNQUOTED VALUE": "a quote is not closed, or text follows a closing quote",
+    "LINE SIZE OVER MAXIMUM": "the line is too long; is a quote not closed?",
+}
+REJECT_SCHEMA = {"record": pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a table stands: a file (CSV or Parquet), or a table or query of a database.
+
+    ``database`` is the path of a SQLite or DuckDB file, or a URL such as ``postgresql://host/crm``; a
+    password is best left to ``PGPASSWORD`` or a password file.
+    """
+
+    file: Path | None = None
+    database: str | None = None
+    table: str | None = None
+    query: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.file is None) == (self.database is None):
+            msg = "a source is either a file or a database; name exactly one of them"
+            raise SourceError(msg)
+        if self.database is not None and (self.table is None) == (self.query is None):
+            msg = f"{self.name}: name the table or the query to read, exactly one of them"
+            raise SourceError(msg)
+
+    @property
+    def name(self) -> str:
+        """How messages call it; a password in the URL is not shown."""
+        if self.database is None:
+            return str(self.file)
+        where = self.database
+        if "://" in where:
+            where = sqlalchemy.make_url(where).render_as_string(hide_password=True)
+        return f"{where}: {self.table or 'query'}"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a table as read. ``first`` is the number of the row before them: 0 for the first batch."""
+
+    frame: pl.DataFrame
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """An opened table: its columns, how numbers are written in it, and its rows in batches.
+
+    ``rejects`` holds the records that did not fit the header; it is complete once the batches are exhausted.
+    """
+
+    place: Place
+    columns: tuple[str, ...]
+    dialect: Dialect | None = None
+    rejects: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def decimal(self) -> Decimal:
+        """The decimal mark to expect in text."""
+        return self.dialect.decimal if self.dialect is not None else "."
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the reader of the table should know about how it was read."""
+        return self.dialect.notices if self.dialect is not None else ()
+
+    def require(self, wanted: Iterable[str]) -> None:
+        """Raise unless every wanted column is there; the message names the nearest one that is."""
+        for name in wanted:
+            if name not in self.columns:
+                msg = f"{self.place.name} has no column {name!r}{nearest(name, self.columns)}"
+                raise SourceError(msg)
+
+    def batches(self, rows: int = BATCH_ROWS, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+        """The rows in their order, at most ``rows`` at a time; only ``columns``, if any are given."""
+        first = 0
+        for frame in _frames(self, rows, list(columns or self.columns)):
+            yield Batch(frame, first)
+            first += frame.height
+
+    def read(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """All rows at once.
+
+        Raises:
+            SourceError: there are none.
+        """
+        frames = [batch.frame for batch in self.batches(columns=columns)]
+        if not sum(frame.height for frame in frames) and not self.rejects:
+            msg = f"{self.place.name} has column names but no rows"
+            raise SourceError(msg)
+        return (
+            pl.concat(frames, how="vertical_relaxed")
+            if frames
+            else pl.DataFrame(schema=dict.fromkeys(columns or self.columns, pl.String))
+        )
+
+    def numbered(self, rows: Iterable[int]) -> dict[int, int]:
+        """For row numbers (the first is 0): the line in a text file, the number of the record elsewhere."""
+        wanted = set(rows)
+        if self.dialect is None or not wanted:
+            return {row: row + 1 for row in wanted}
+        return {row: line for row, line in self._good_lines(max(wanted)) if row in wanted}
+
+    def _good_lines(self, last: int) -> Iterator[tuple[int, int]]:
+        rejected = {reject["record"] for reject in self.rejects}
+        row = 0
+        for record, (line, blank) in enumerate(self._records(), 1):
+            if record == 1 or record in rejected or (blank and len(self.columns) > 1):
+                continue
+            yield row, line
+            row += 1
+            if row > last:
+                return
+
+    def _records(self) -> Iterator[tuple[int, bool]]:
+        if self.dialect is None or self.place.file is None:
+            return iter(())
+        return record_lines(self.place.file, self.dialect)
+
+    def rejected(self) -> list[dict[str, Any]]:
+        """The records that did not fit, each with its ``line``."""
+        found = {reject["record"]: reject for reject in self.rejects}
+        if not found:
+            return []
+        lines = {record: line for record, (line, _) in enumerate(self._records(), 1) if record in found}
+        return [reject | {"line": lines.get(record)} for record, reject in sorted(found.items())]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint at what may have been meant, for the end of a message."""
+    options = {option.casefold(): option for option in known}
+    close = difflib.get_close_matches(name.casefold(), options, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {options[close[0]]!r}?"
+    shown = ", ".join(map(repr, list(options.values())[:20]))
+    return f"; there is {shown}"
+
+
+def open_table(place: Place) -> Table:
+    """Open a table without reading its rows.
+
+    Raises:
+        SourceError: it does not exist or is no table.
+    """
+    if place.file is not None:
+        return _open_file(place, place.file)
+    with _connection(place) as run:
+        frame = next(run(f"SELECT * FROM ({_query(place)}) AS source LIMIT 0", BATCH_ROWS))  # noqa: S608
+    return Table(place, tuple(frame.columns))
+
+
+def _open_file(place: Place, path: Path) -> Table:
+    if not path.is_file():
+        raise SourceError(
+            f"{path} does not exist" if not path.exists() else f"{path} is a folder, not a file"
+        )
+    if path.stat().st_size == 0:
+        msg = f"{path} is empty: not even a header line"
+        raise SourceError(msg)
+    if not is_parquet(path):
+        found = dialect(path)
+        return Table(place, found.columns, found)
+    try:
+        return Table(place, tuple(pl.read_parquet_schema(path)))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        msg = f"{path} looks like Parquet but cannot be read: {_first_line(error)}"
+        raise SourceError(msg) from error
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether the file begins as a Parquet file does."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def _frames(table: Table, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
+    place = table.place
+    if place.file is None:
+        with _connection(place) as run:
+            for frame in run(_query(place), rows):
+                yield frame.select(columns)
+    elif table.dialect is None:
+        yield from (
+            pl.scan_parquet(place.file, glob=False)
+            .select(columns)
+            .collect_batches(chunk_size=rows, maintain_order=True)
+        )
+    else:
+        yield from _delimited(table, table.dialect, rows, columns)
+
+
+def _delimited(table: Table, how: Dialect, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
+    chosen = [table.columns.index(name) for name in columns]
+    with _readable(table.place.file, how) as path, duckdb.connect(config={"threads": 1}) as db:  # type: ignore[arg-type]
+        try:
+            relation = db.sql(_csv_query(how), params=[str(path), how.delimiter])
+            for batch in relation.to_arrow_reader(rows):
+                frame = pl.DataFrame(batch)
+                yield frame.select(pl.nth(i).alias(name) for i, name in zip(chosen, columns, strict=True))
+            table.rejects.extend(_rejects(db, table.columns))
+        except duckdb.Error as error:
+            msg = f"{table.place.name} cannot be read as CSV: {_first_line(error)}"
+            raise SourceError(msg) from error
+
+
+def _csv_query(how: Dialect) -> str:
+    columns = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(how.columns)))
+    how_written = "delim = $2, header = true, quote = '\"', escape = '\"', auto_detect = false"
+    return f"SELECT * FROM read_csv($1, {how_written}, store_rejects = true, columns = {{{columns}}})"  # noqa: S608
+
+
+@contextmanager
+def _readable(path: Path, how: Dialect) -> Iterator[Path]:
+    """A path that DuckDB can read: the file itself where possible, a repaired copy otherwise."""
+    if not how.needs_copy and not _GLOB & set(str(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy.csv"
+        write_copy(path, how, copy)
+        yield copy
+
+
+def _rejects(db: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    found = db.execute(
+        "SELECT line, column_name, error_type, csv_line FROM reject_errors ORDER BY line"
+    ).fetchall()
+    for record, column, kind, text in found:
+        place = int(column[1:]) if column is not None else len(columns)
+        yield {
+            "record": record,
+            "column": columns[place] if place < len(columns) else None,
+            "value": text.strip("\r\n"),
+            "reason": _REASONS.get(kind, kind.lower()),
+        }
+
+
+def _query(place: Place) -> str:
+    if place.query is not None:
+        return place.query.rstrip().rstrip(";")
+    quoted = ".".join(f'"{part}"' for part in (place.table or "").replace('"', '""').split("."))
+    return f"SELECT * FROM {quoted}"  # noqa: S608
+
+
+@contextmanager
+def _connection(place: Place) -> Iterator[Any]:
+    """A function that runs a query and yields its rows as frames, on a connection that only reads."""
+    database = place.database or ""
+    try:
+        if "://" not in database and _starts_with(Path(database), b"DUCK", at=8):
+            with duckdb.connect(database, read_only=True) as db:
+                yield lambda query, rows: _duckdb_frames(db, query, rows)
+        else:
+            engine = sqlalchemy.create_engine(_url(database))
+            with engine.connect() as connection:
+                yield lambda query, rows: _sql_frames(connection, query, rows)
+            engine.dispose()
+    except (duckdb.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+        msg = f"{place.name} cannot be read: {_first_line(error)}"
+        raise SourceError(msg) from error
+
+
+def _duckdb_frames(db: duckdb.DuckDBPyConnection, query: str, rows: int) -> Iterator[pl.DataFrame]:
+    reader = db.sql(query).to_arrow_reader(rows)
+    yield pl.DataFrame(reader.schema.empty_table())
+    yield from map(pl.DataFrame, reader)
+
+
+def _sql_frames(connection: sqlalchemy.Connection, query: str, rows: int) -> Iterator[pl.DataFrame]:
+    result = connection.execution_options(stream_results=True).execute(sqlalchemy.text(query))
+    names = list(result.keys())
+    yield pl.DataFrame(schema=dict.fromkeys(names, pl.Null))
+    for part in result.partitions(rows):
+        yield pl.DataFrame(
+            [tuple(row) for row in part], schema=names, orient="row", infer_schema_length=None, strict=False
+        )
+
+
+def _url(database: str) -> sqlalchemy.URL:
+    if "://" not in database:
+        if not _starts_with(Path(database), b"SQLite format 3\x00"):
+            msg = f"{database} is neither a SQLite nor a DuckDB file"
+            raise SourceError(msg)
+        return sqlalchemy.URL.create(
+            "sqlite", database=f"file:{Path(database).resolve()}", query={"mode": "ro", "uri": "true"}
+        )
+    url = sqlalchemy.make_url(database)
+    driver = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}.get(url.drivername)
+    return url.set(drivername=driver) if driver else url
+
+
+def _starts_with(path: Path, magic: bytes, at: int = 0) -> bool:
+    if not path.is_file():
+        msg = f"{path} does not exist"
+        raise SourceError(msg)
+    with path.open("rb") as file:
+        file.seek(at)
+        return file.read(len(magic)) == magic
+
+
+def _first_line(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
