@@ -10,7 +10,7 @@ import polars as pl
 if TYPE_CHECKING:
     from features.history import LeadHistory
 
-SNAPSHOT_SCHEMA = {"lead_id": pl.String, "as_of": pl.Int64}
+SNAPSHOT_SCHEMA = pl.Schema({"lead_id": pl.String, "as_of": pl.Int64})
 CREATED = "created"
 
 
@@ -31,7 +31,7 @@ class Snapshots:
 
 @dataclass(frozen=True, slots=True)
 class CohortRule:
-    """When an open lead is looked at: one second after it enters a stage of ``on``, and every ``every`` seconds.
+    """When an open lead is looked at: a second after entering a stage of ``on``, and every ``every`` seconds.
 
     ``"created"`` in ``on`` is the lead's own creation. A lead is open until it enters a stage of ``closed``
     (the target and every end of the road). ``start`` (inclusive) and ``end`` (exclusive) bound as_of;
@@ -97,7 +97,7 @@ def _on_grid(history: LeadHistory, rule: CohortRule) -> list[pl.DataFrame]:
     grid = leads.select(
         "lead_id", as_of=pl.int_ranges(pl.col("created_at") + rule.every, last + 1, rule.every)
     )
-    return [grid.explode("as_of").drop_nulls().cast(SNAPSHOT_SCHEMA)]  # type: ignore[arg-type]
+    return [grid.explode("as_of").drop_nulls().cast(SNAPSHOT_SCHEMA)]
 
 
 def _closing(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:

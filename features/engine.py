@@ -1,7 +1,7 @@
 """Features in bulk: one cut, one fold, on whatever frame library the history uses.
 
-Narwhals translates the specs into expressions for Polars (the default), pandas and DuckDB. Values are integers
-until one last cast to Float64, because integers are the only arithmetic on which engines agree to the bit.
+Narwhals translates the specs into expressions for Polars (the default), pandas and DuckDB. Values are
+integers until one last cast to Float64: the only arithmetic on which engines agree to the bit.
 """
 
 from __future__ import annotations
@@ -42,11 +42,10 @@ def known(occurred_at: Moment, known_at: Moment, as_of: Moment) -> Any:
 
 def visible(events: Rows, snapshots: Rows) -> Rows:
     """Every pair of a snapshot and an event of its lead that it sees, with the event's ``age`` in seconds."""
-    return (
-        snapshots.join(events, on="lead_id", how="inner")
-        .filter(known(nw.col("occurred_at"), nw.col("known_at"), nw.col("as_of")))
-        .with_columns(age=nw.col("as_of") - nw.col("occurred_at"))
-    )
+    pairs = snapshots.join(events, on="lead_id", how="inner")
+    seen: nw.Expr = known(nw.col("occurred_at"), nw.col("known_at"), nw.col("as_of"))
+    aged: Rows = pairs.filter(seen).with_columns(age=nw.col("as_of") - nw.col("occurred_at"))
+    return aged
 
 
 def compute(features: FeatureSet, history: LeadHistory, snapshots: Snapshots) -> Any:
@@ -186,4 +185,4 @@ def _finish(spec: FeatureSpec) -> nw.Expr:
         column = column - nw.col(f"{spec.name}:least")
     if spec.empty is not None:
         column = column.fill_null(0)
-    return column if spec.is_category else column.cast(nw.Float64)
+    return column.cast(nw.String if spec.is_category else nw.Float64)

@@ -19,7 +19,7 @@ from features.history import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from features.spec import Source
+    from features.spec import FeatureSet, Source
 
 Value = float | str | None
 _OWN_TABLES: dict[Source, dict[str, Any]] = {
@@ -96,15 +96,18 @@ _ACCOUNT_SOURCES: dict[Source, Source] = {
 }
 
 
-def history_of(leads: Sequence[LeadRecord]) -> LeadHistory:
-    """The records as one history, for scoring many at once. Lead i is called ``str(i)``.
+def history_of(leads: Sequence[LeadRecord], features: FeatureSet) -> LeadHistory:
+    """The records as one history, for scoring many at once by ``features``. Lead i is called ``str(i)``.
 
     Positions replace the ids so that a lead may stand in a request twice. Colleagues that a record brings
-    along become leads of the same account, ``"i:colleague"``.
+    along become leads of the same account, ``"i:colleague"``. Attributes that a record lacks are missing.
     """
-    rows = [_lead_row(str(i), lead) for i, lead in enumerate(leads)]
-    names = {name: None for row in rows for name in row if name not in LEAD_SCHEMA}
-    columns = {name: _dtype(row.get(name) for row in rows) for name in names}
+    columns: dict[str, Any] = {
+        str(spec.of): pl.String if spec.is_category else pl.Float64
+        for spec in features.specs
+        if spec.reduce == "value"
+    }
+    rows = [_lead_row(str(i), lead, columns) for i, lead in enumerate(leads)]
     colleagues = [
         {"lead_id": f"{i}:{other}", "created_at": lead.created_at, "account_id": str(i)}
         for i, lead in enumerate(leads)
@@ -119,12 +122,9 @@ def history_of(leads: Sequence[LeadRecord]) -> LeadHistory:
     )
 
 
-def _lead_row(name: str, lead: LeadRecord) -> dict[str, Value]:
-    return {"lead_id": name, "created_at": lead.created_at, "account_id": name, **lead.attributes}
-
-
-def _dtype(values: Iterable[Value]) -> Any:
-    return pl.String if any(isinstance(value, str) for value in values) else pl.Float64
+def _lead_row(name: str, lead: LeadRecord, columns: Iterable[str]) -> dict[str, Value]:
+    known: dict[str, Value] = {"lead_id": name, "created_at": lead.created_at, "account_id": name}
+    return known | {column: lead.attributes.get(column) for column in columns}
 
 
 def _colleagues(lead: LeadRecord) -> list[str]:

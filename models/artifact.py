@@ -1,0 +1,135 @@
+"""A model as a folder of text files with checksums: readable, diffable, and no pickle anywhere.
+
+``model.lgb`` holds the trees, ``features.json`` the specs, ``encodings.json`` how words become numbers,
+``predictor.json`` the additive part and the calibration, ``grades.json``, ``card.json``, and ``SHA256SUMS`` in
+the format of sha256sum, so that anyone can check a folder without leadloop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from features.spec import FeatureSet
+from models.card import Card
+from models.conversion import ConversionModel
+from models.grades import Grades
+from models.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT = 1
+SUMS = "SHA256SUMS"
+_FEATURES, _GRADES, _CARD, _FORMAT = "features.json", "grades.json", "card.json", "format.json"
+
+
+class ArtifactError(ValueError):
+    """A model folder that cannot be trusted or read; the message says which file and what to do."""
+
+
+def save(model: ConversionModel, folder: Path) -> ConversionModel:
+    """Write ``model`` to ``folder``, all or nothing, and return it with its version.
+
+    Raises OSError when the disk is full or the folder not writable; then ``folder`` is as it was before.
+    """
+    files = _files(model)
+    sums = "".join(f"{_digest(text.encode())}  {name}\n" for name, text in sorted(files.items()))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        fresh = Path(scratch) / "new"
+        fresh.mkdir()
+        for name, text in (files | {SUMS: sums}).items():
+            _write(fresh / name, text)
+        if folder.exists():
+            folder.rename(Path(scratch) / "old")
+        fresh.rename(folder)
+    return replace(model, version=_version(sums))
+
+
+def load(folder: Path) -> ConversionModel:
+    """The model in ``folder``, after every file's checksum was found right.
+
+    Raises ArtifactError when the folder is missing, altered, truncated or of another format.
+    """
+    sums = _verified(folder)
+    parts = {name: (folder / name).read_text(encoding="utf-8") for name in sums}
+    _check_format(folder, parts)
+    try:
+        return ConversionModel(
+            features=FeatureSet.from_json(parts.pop(_FEATURES)),
+            grades=Grades(tuple(json.loads(parts.pop(_GRADES)))),
+            card=Card.from_json(parts.pop(_CARD)),
+            predictor=Predictor.from_parts(parts),
+            version=_version((folder / SUMS).read_text(encoding="utf-8")),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{folder}: not a model that this leadloop can read ({error!r}); train it again"
+        raise ArtifactError(msg) from error
+
+
+def copy(folder: Path, target: Path) -> None:
+    """A verified copy of a model folder; ``target`` must not exist yet."""
+    _verified(folder)
+    shutil.copytree(folder, target)
+
+
+def _files(model: ConversionModel) -> dict[str, str]:
+    return {
+        **model.predictor.to_parts(),
+        _FEATURES: model.features.to_json(),
+        _GRADES: json.dumps(model.grades.thresholds),
+        _CARD: model.card.to_json(),
+        _FORMAT: json.dumps({"format": FORMAT, "features": model.features.fingerprint}),
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _verified(folder: Path) -> Mapping[str, str]:
+    """The names and checksums of the folder's files, each found as it was written."""
+    sums = folder / SUMS
+    if not sums.is_file():
+        msg = f"{folder}: no model here ({SUMS} is missing); name the folder that `leadloop train` printed"
+        raise ArtifactError(msg)
+    expected = {
+        name: digest
+        for line in sums.read_text(encoding="utf-8").splitlines()
+        for digest, _, name in [line.partition("  ")]
+    }
+    for name, digest in expected.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            msg = f"{folder}: {name} is missing; copy the folder whole or train again"
+            raise ArtifactError(msg)
+        if _digest(path.read_bytes()) != digest:
+            msg = f"{path}: altered or truncated since it was saved; copy the folder again or train again"
+            raise ArtifactError(msg)
+    return expected
+
+
+def _check_format(folder: Path, parts: dict[str, str]) -> None:
+    found = json.loads(parts.pop(_FORMAT, "{}")).get("format")
+    if found != FORMAT:
+        msg = f"{folder}: model format {found}, this leadloop reads format {FORMAT}; train it again"
+        raise ArtifactError(msg)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _version(sums: str) -> str:
+    """Twelve hex digits: two folders share them only if every file is the same."""
+    return _digest(sums.encode())[:12]

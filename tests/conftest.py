@@ -1,0 +1,18 @@
+"""Settings that every test shares."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, Phase, settings
+
+slow_is_fine = [HealthCheck.too_slow, HealthCheck.data_too_large]
+common = settings(
+    deadline=None,
+    suppress_health_check=slow_is_fine,
+    # Explaining a failure re-runs it hundreds of times; the shrunk example is enough.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
+settings.register_profile("local", common, max_examples=20)
+settings.register_profile("ci", common, max_examples=100)
+settings.load_profile("ci" if os.environ.get("CI") else "local")

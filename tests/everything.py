@@ -1,0 +1,73 @@
+"""A history in which everything occurs, so that its feature set is the whole catalogue."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from features.catalogue import KINDS, features_of
+from features.history import (
+    ATTRIBUTE_SCHEMA,
+    TOUCHPOINT_SCHEMA,
+    TRANSITION_SCHEMA,
+    LeadHistory,
+)
+from features.spec import FeatureSet
+
+RICH = LeadHistory(
+    leads=pl.DataFrame(
+        {"lead_id": ["x"], "created_at": [0], "account_id": ["A"], "country": ["DE"], "employees": [5.0]}
+    ),
+    touchpoints=pl.DataFrame(
+        [
+            {
+                "lead_id": "x",
+                "occurred_at": 1,
+                "known_at": 1,
+                "kind": kind,
+                "channel": "ad",
+                "campaign": "c",
+                "offer": "o",
+                "offer_stage": "decision",
+                "amount": 1,
+                "seconds": 1,
+            }
+            for kind in [*KINDS, "our own kind"]
+        ],
+        schema=TOUCHPOINT_SCHEMA,
+    ),
+    transitions=pl.DataFrame(
+        [{"lead_id": "x", "occurred_at": 2, "known_at": 2, "stage": s} for s in ("mql", "sal", "sql")],
+        schema=TRANSITION_SCHEMA,
+    ),
+    observed_until=10,
+    attributes=pl.DataFrame(
+        [
+            {"lead_id": "x", "known_at": 1, "name": "budget", "value": "a"},
+            {"lead_id": "x", "known_at": 1, "name": "seats", "value": "5", "number": 5.0},
+        ],
+        schema=ATTRIBUTE_SCHEMA,
+    ),
+    accounts=pl.DataFrame({"account_id": ["A"], "sector": ["steel"]}),
+)
+CATALOGUE = features_of(RICH)
+
+
+def _one_of_each() -> FeatureSet:
+    """A spec for each way of being folded: the laws run often, and the catalogue repeats itself."""
+    shapes = {}
+    for spec in CATALOGUE.specs:
+        several = min(len(spec.kind), 2)
+        shape = (
+            spec.source,
+            spec.name.partition("account.")[1],
+            spec.reduce,
+            several,
+            spec.where,
+            spec.within and "window",
+            spec.unit,
+        )
+        shapes.setdefault(shape, spec)
+    return FeatureSet(tuple(shapes.values()))
+
+
+ONE_OF_EACH = _one_of_each()
