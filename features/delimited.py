@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from features.quarantine import SourceError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -27,10 +29,6 @@ _BLOCK = 1 << 22
 _CSV_LIMIT = 1 << 27
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LONE_RETURN = re.compile(rb"\r(?!\n|\Z)")
-
-
-class SourceError(ValueError):
-    """A source that cannot be read as a table; the message says which, why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from features.delimited import SourceError
 from features.parsing import FALSE, TRUE, categories, numbers
+from features.quarantine import SourceError
 from features.times import detected, months, times
 
 if TYPE_CHECKING:

@@ -95,6 +95,21 @@ def _finite_number(value: float | None) -> float | None:
     return float(value)
 
 
+def minor_units(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
+    """Int64 minor units (cents) of amounts in major units, exactly; half a cent is rounded away from 0.
+
+    >>> minor_units(pl.Series(["12.34", "0.285", "1,234.5", "-3", "1e3"])).to_list()
+    [1234, 29, 123450, -300, 100000]
+    """
+    text = column.cast(pl.String, strict=False)
+    plain = _plain(text.set(~text.str.contains(NUMBER[decimal]), None), decimal)
+    cents = plain.cast(_MONEY, strict=False) * 100
+    return cents.round(0, mode="half_away_from_zero").cast(pl.Int64, strict=False)
+
+
+_MONEY = pl.Decimal(38, 6)
+
+
 def flags(column: pl.Series) -> pl.Series:
     """1.0 and 0.0 for a column of yes and no in any of their usual spellings; null for anything else.
 

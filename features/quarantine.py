@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
 QUARANTINE_SCHEMA = {
     "table": pl.String,
@@ -25,7 +22,11 @@ MAX_SHARE = 0.05
 _SHOWN = 3
 
 
-class TooManyBadRowsError(ValueError):
+class SourceError(ValueError):
+    """A source that cannot be read as a table; the message says which, why, and what to do."""
+
+
+class TooManyBadRowsError(SourceError):
     """So large a share of the rows is unusable that the rest would mislead."""
 
 
@@ -53,36 +54,25 @@ class Quarantine:
         counted = self.frame.group_by("table", "reason").len().sort("len", "table", "reason", descending=True)
         return {(table, reason): count for table, reason, count in counted.iter_rows()}
 
-    def write(self, path: Path) -> None:
-        """Write the entries as CSV: all of them or, when that fails, nothing."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        os.close(handle)
-        try:
-            self.frame.write_csv(name)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-
-    def stop_above(self, share: float, rows: int, path: Path | None = None) -> None:
-        """Write the entries to ``path``, if any; raise when more than ``share`` of ``rows`` are left out."""
-        if path is not None and len(self):
-            self.write(path)
-        if self.rows <= share * rows:
-            return
-        kept = f"all are in {path}" if path is not None else "the first: " + "; ".join(self.examples())
-        msg = (
-            f"{self.rows:,} of {rows:,} rows cannot be used, more than the {share:.0%} allowed "
-            f"(quarantine.max_share); {self.summary()}; {kept}"
-        )
-        raise TooManyBadRowsError(msg)
-
     def summary(self) -> str:
         """The reasons with their counts in one line."""
         return ", ".join(f"{table}: {reason} ({count:,})" for (table, reason), count in self.counts.items())
 
-    def examples(self) -> Iterable[str]:
+    def examples(self) -> Iterator[str]:
         """The first entries as a reader would say them."""
         for _, file, row, column, value, reason in self.frame.head(_SHOWN).iter_rows():
             yield f"{file}, row {row}, {column or 'row'}: {value!r}: {reason}"
+
+
+def stop_above(share: float, bad: int, rows: int, why: str) -> None:
+    """Do nothing unless more than ``share`` of ``rows`` are ``bad``.
+
+    Raises:
+        TooManyBadRowsError: they are; ``why`` ends the message.
+    """
+    if bad > share * rows:
+        msg = (
+            f"{bad:,} of {rows:,} rows cannot be used, more than the {share:.0%} allowed "
+            f"(max_share of the quarantine); {why}"
+        )
+        raise TooManyBadRowsError(msg)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -10,6 +10,8 @@ import polars as pl
 from features.quarantine import QUARANTINE_SCHEMA, Quarantine
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from features.tables import Table
 
 ROW = "leadloop.row"
@@ -18,11 +20,16 @@ _FOUND_SCHEMA = {ROW: pl.Int64, "column": pl.String, "value": pl.String, "reason
 
 @dataclass(frozen=True)
 class Sieve:
-    """The rows still good, each with its number in the source (``ROW``, from 0), and what was found."""
+    """The rows still good, each with its number in the source (``ROW``, from 0), and what was found.
+
+    ``names`` says how the source calls a column, where that differs; ``remarks`` are about the whole table.
+    """
 
     frame: pl.DataFrame
     found: tuple[pl.DataFrame, ...] = ()
     dropped: int = 0
+    names: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, frame: pl.DataFrame, first: int = 0) -> Sieve:
@@ -41,9 +48,16 @@ class Sieve:
         """Write the ``bad`` rows down, yet let them go on: a cell of theirs could not be used."""
         shown = pl.lit(value) if value is not None or column not in self.frame.columns else pl.col(column)
         found = self.frame.filter(bad).select(
-            ROW, column=pl.lit(column), value=shown.cast(pl.String, strict=False), reason=pl.lit(reason)
+            ROW,
+            column=pl.lit(self.names.get(column, column)),
+            value=shown.cast(pl.String, strict=False),
+            reason=pl.lit(reason),
         )
         return replace(self, found=(*self.found, found.cast(_FOUND_SCHEMA))) if found.height else self  # type: ignore[arg-type]
+
+    def remark(self, text: str) -> Sieve:
+        """The same rows, with something to say about them."""
+        return replace(self, remarks=(*self.remarks, text))
 
     def quarantine(self, table: Table, name: str, *, rejects: bool = False) -> Quarantine:
         """Everything found, with the places where a reader finds it; on request the table's rejects too."""

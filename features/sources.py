@@ -1,216 +1,244 @@
-"""Reads a company's own data: the rim between files or databases and the frames everything else works on."""
+"""Reads a company's own tables into a LeadHistory: the rim between its files or databases and the rest.
+
+Bad rows do not stop the reading: they are named in the quarantine, and the good rows go on, unless so many
+are bad that the rest would mislead.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
-from features.delimited import SourceError
-from features.flat import order, outcome
-from features.parsing import MISSING, categories, cleaned
-from features.quarantine import Quarantine
-from features.roles import ColumnRole, role_of, typed
+from features.attributes import Attributes, attributes, found_roles
+from features.availability import Availability, overwritten, plain
+from features.history import (
+    ACCOUNT_PREFIX,
+    ATTRIBUTE_SCHEMA,
+    TOUCHPOINT_SCHEMA,
+    TRANSITION_SCHEMA,
+    LeadHistory,
+)
+from features.parsing import cleaned
+from features.quarantine import Quarantine, SourceError
+from features.schema import FREE_COLUMNS, Context, attribute_numbers, check, columns_of
 from features.sieve import ROW, Sieve
-from features.tables import BATCH_ROWS, Place, Table, open_table
+from features.sources_flat import FlatBatch, FlatColumns, FlatExport, flat_batches, read_flat
+from features.sources_quarantine import settle
+from features.tables import Table, nearest, open_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from features.mapping import FlatMapping
-    from features.parsing import Decimal
-    from features.roles import Role
-    from features.spec import FeatureSet, Unit
+    from features.mapping import HistoryMapping, TableMapping
+    from features.roles import ColumnRole
+    from features.schema import TableName
 
-LEAD_ID = "lead_id"
+__all__ = [
+    "FlatBatch",
+    "FlatColumns",
+    "FlatExport",
+    "Reading",
+    "TableCount",
+    "flat_batches",
+    "read",
+    "read_flat",
+]
 
 
-@dataclass(frozen=True)
-class FlatExport:
-    """A flat export as read: ``leads`` has ``lead_id`` and one typed column per attribute.
+@dataclass(frozen=True, slots=True)
+class TableCount:
+    """How many rows a source had, and how many of them go on."""
 
-    ``label`` (Int8) and ``order`` (Int64, larger is later) stand in the rows of ``leads``; they are None
-    where the mapping names no such column. ``rows`` counts the records of the file, the bad ones included.
-    """
-
-    leads: pl.DataFrame
-    label: pl.Series | None
-    order: pl.Series | None
-    roles: tuple[ColumnRole, ...]
+    table: str
+    file: str
     rows: int
-    quarantine: Quarantine = field(default_factory=Quarantine)
-    notices: tuple[str, ...] = ()
+    kept: int
 
 
-def read_flat(path: Path, mapping: FlatMapping, quarantine_file: Path | None = None) -> FlatExport:
-    """Read a flat export; bad rows go to the quarantine (and its file, if named), the others go on.
+@dataclass(frozen=True)
+class Reading:
+    """A history as read, and what there is to say about its sources."""
 
-    Rows without an outcome are left out and counted, but are no mistake: they do not stop the run.
+    history: LeadHistory
+    quarantine: Quarantine
+    roles: tuple[ColumnRole, ...]
+    availability: tuple[Availability, ...]
+    notices: tuple[str, ...]
+    counts: tuple[TableCount, ...]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One source, read and checked."""
+
+    frame: pl.DataFrame
+    count: TableCount
+    quarantine: Quarantine
+    notices: tuple[str, ...]
+    roles: tuple[ColumnRole, ...] = ()
+
+
+def read(mapping: HistoryMapping, now: int, quarantine_file: Path | None = None) -> Reading:
+    """Read all tables of a history; rows at or after ``observed_until``, or else ``now``, are in the future.
 
     Raises:
-        SourceError: the file, a column or the outcome cannot be used at all.
-        TooManyBadRowsError: more than ``mapping.max_share`` of the rows are bad.
+        SourceError: a table or column is missing, or cannot be used at all.
+        TooManyBadRowsError: more than ``mapping.max_share`` of all rows are bad.
     """
-    table = open_table(Place(file=path))
-    table.require(mapping.named)
-    raw = table.read()
-    sieve = Sieve.of(raw.select(cleaned(column, mapping.missing) for column in raw))
-    sieve = _once(_named(sieve, mapping.id), mapping.id)
-    sieve = _ordered(sieve, mapping.time, table.decimal)
-    bad = sieve.dropped
-    sieve = _labelled(sieve, mapping)
-    blank = sieve.dropped - bad
-    roles = tuple(_roles(sieve.frame, mapping, table.decimal))
-    sieve, attributes = _typed(sieve, roles, table.decimal)
-    quarantine = sieve.quarantine(table, "leads", rejects=True)
-    rows = raw.height + len(table.rejects)
-    replace(quarantine, rows=quarantine.rows - blank).stop_above(mapping.max_share, rows, quarantine_file)
-    return FlatExport(
-        leads=sieve.frame.select(pl.col(_ID).alias(LEAD_ID)).hstack(attributes),
-        label=sieve.frame[_LABEL] if mapping.label else None,
-        order=sieve.frame[_ORDER] if mapping.time else None,
-        roles=roles,
-        rows=rows,
+    until = now if mapping.observed_until is None else mapping.observed_until
+    base = Context(until=until, stages=mapping.stages)
+    accounts = [] if mapping.accounts is None else [_part("accounts", mapping.accounts, base, mapping)]
+    known = accounts[0].frame["account_id"] if accounts else None
+    leads = _part("leads", mapping.leads, replace(base, accounts=known), mapping)
+    context = replace(base, leads=leads.frame["lead_id"])
+    events: dict[TableName, list[_Part]] = {
+        "touchpoints": [_part("touchpoints", table, context, mapping) for table in mapping.touchpoints],
+        "transitions": [_part("transitions", table, context, mapping) for table in mapping.transitions],
+        "attributes": [_part("attributes", table, context, mapping) for table in mapping.attributes],
+    }
+    parts = [*accounts, leads, *(part for found in events.values() for part in found)]
+    quarantine = reduce(add, (part.quarantine for part in parts))
+    settle(quarantine, sum(part.count.rows for part in parts), mapping.max_share, quarantine_file)
+    return _reading(mapping, parts, _history(mapping, leads, accounts, events), quarantine)
+
+
+def _history(
+    mapping: HistoryMapping, leads: _Part, accounts: Sequence[_Part], events: dict[TableName, list[_Part]]
+) -> LeadHistory:
+    history = LeadHistory(
+        leads=leads.frame,
+        touchpoints=_together(events["touchpoints"], TOUCHPOINT_SCHEMA),
+        transitions=_together(events["transitions"], TRANSITION_SCHEMA),
+        attributes=_together(events["attributes"], ATTRIBUTE_SCHEMA),
+        observed_until=0,
+        **({"accounts": accounts[0].frame} if accounts else {}),
+    )
+    until = mapping.observed_until
+    return replace(history, observed_until=_newest(history) + 1 if until is None else until)
+
+
+def _together(parts: Iterable[_Part], schema: dict[str, Any]) -> pl.DataFrame:
+    typed = [pl.col(name).cast(dtype) for name, dtype in schema.items()]
+    return pl.concat([pl.DataFrame(schema=schema), *(part.frame.select(typed) for part in parts)])
+
+
+def _newest(history: LeadHistory) -> int:
+    events = (history.touchpoints, history.transitions, history.attributes)
+    newest = [history.leads["created_at"].max(), *(frame["known_at"].max() for frame in events)]
+    return max((cast("int", second) for second in newest if second is not None), default=0)
+
+
+def _reading(
+    mapping: HistoryMapping, parts: Sequence[_Part], history: LeadHistory, quarantine: Quarantine
+) -> Reading:
+    roles = tuple(role for part in parts for role in part.roles)
+    excluded = dict.fromkeys(mapping.plain.exclude, "the configuration excludes it")
+    names = history.attributes["name"].unique().sort()
+    return Reading(
+        history=history,
         quarantine=quarantine,
-        notices=table.notices + _blank_notice(mapping, blank),
+        roles=roles,
+        availability=plain(roles, excluded) + overwritten(names),
+        notices=tuple(notice for part in parts for notice in part.notices),
+        counts=tuple(part.count for part in parts),
     )
 
 
-_ID, _LABEL, _ORDER = "leadloop.id", "leadloop.label", "leadloop.order"
-
-
-def _blank_notice(mapping: FlatMapping, blank: int) -> tuple[str, ...]:
-    return (f"{blank:,} rows have no outcome in {mapping.label!r} and were left out",) if blank else ()
-
-
-def _named(sieve: Sieve, column: str | None) -> Sieve:
-    """The rows with an id each: the column's, or the number of the row, the first being 1."""
-    frame = sieve.frame
-    ids = (frame[ROW] + 1).cast(pl.String) if column is None else categories(frame[column])
-    sieve = replace(sieve, frame=frame.with_columns(ids.alias(_ID)))
-    return sieve.drop(pl.col(_ID).is_null(), column or "", "no id")
-
-
-def _once(sieve: Sieve, column: str | None) -> Sieve:
-    return sieve.drop(
-        ~pl.col(_ID).is_first_distinct(), column or "", "this id stands further up; the first row is kept"
+def _part(name: TableName, mapping: TableMapping, context: Context, whole: HistoryMapping) -> _Part:
+    table = open_table(mapping)
+    mapped = _mapped(name, mapping, table)
+    checked = check(name, mapped, _context(mapping, table, context, name))
+    free = _free(name, checked, table, whole)
+    frame = checked.frame.select(*columns_of(name)).hstack(list(free.columns))
+    if name == "attributes":
+        frame = frame.with_columns(attribute_numbers(frame["value"], table.decimal).alias("number"))
+    rows = mapped.frame.height + len(table.rejects)
+    notices = (f"{name}: {mapping.name}: {remark}" for remark in checked.remarks)
+    return _Part(
+        frame=frame,
+        count=TableCount(name, mapping.name, rows, frame.height),
+        quarantine=free.sieve.quarantine(table, name, rejects=True),
+        notices=(*table.notices, *notices),
+        roles=tuple(_called(name, role) for role in free.roles),
     )
 
 
-def _ordered(sieve: Sieve, column: str | None, decimal: Decimal) -> Sieve:
-    if column is None:
-        return sieve
-    found = replace(sieve, frame=sieve.frame.with_columns(order(sieve.frame[column], decimal).alias(_ORDER)))
-    return found.drop(pl.col(_ORDER).is_null(), column, "no time by which the row could be ordered")
+def _called(name: TableName, role: ColumnRole) -> ColumnRole:
+    return role if name == "leads" else replace(role, column=ACCOUNT_PREFIX + role.column)
 
 
-def _labelled(sieve: Sieve, mapping: FlatMapping) -> Sieve:
-    if mapping.label is None:
-        return sieve
-    label = outcome(sieve.frame[mapping.label], mapping.positive).alias(_LABEL)
-    found = replace(sieve, frame=sieve.frame.with_columns(label))
-    return found.drop(pl.col(_LABEL).is_null(), mapping.label, "no outcome")
-
-
-def _roles(frame: pl.DataFrame, mapping: FlatMapping, decimal: Decimal) -> Iterator[ColumnRole]:
-    for column in frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *mapping.reserved)):
-        found = role_of(column, decimal)
-        if column.name in mapping.roles:
-            found = replace(
-                found, role=mapping.roles[column.name], reason="the configuration says so", by="user"
-            )
-        yield found
-
-
-def _typed(sieve: Sieve, roles: tuple[ColumnRole, ...], decimal: Decimal) -> tuple[Sieve, list[pl.Series]]:
-    """The attributes as their roles have them, and the sieve with a note on each cell that is none."""
-    attributes = []
-    for role in roles:
-        if role.used:
-            column = sieve.frame[role.column]
-            attributes.append(typed(column, role.role, decimal))
-            lost = column.is_not_null() & attributes[-1].is_null()
-            sieve = sieve.note(lost, role.column, f"not a {role.role}; taken as missing")
-    return sieve, attributes
-
-
-@dataclass(frozen=True)
-class FlatBatch:
-    """Some rows of a flat export for scoring: ``leads`` as in FlatExport.
-
-    ``quarantine`` belongs to the whole file: it is filled in the last batch, which has no rows.
-    """
-
-    leads: pl.DataFrame
-    quarantine: Quarantine = field(default_factory=Quarantine)
-    notices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class FlatColumns:
-    """Which columns of a file to score are read, and as what: ``wanted`` maps a column to its role."""
-
-    wanted: Mapping[str, Role]
-    id: str | None = None
-    missing: tuple[str, ...] = MISSING
-
-    @classmethod
-    def of(
-        cls, features: FeatureSet, id_column: str | None = None, missing: tuple[str, ...] = MISSING
-    ) -> FlatColumns:
-        """The columns that a model of a flat export was trained on."""
-        wanted = {spec.of or spec.name: _ROLE_OF.get(spec.unit, "number") for spec in features.specs}
-        return cls(wanted, id_column, missing)
-
-
-_ROLE_OF: dict[Unit, Role] = {"category": "category", "flag": "flag"}
-
-
-def flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) -> Iterator[FlatBatch]:
-    """The rows of a file in their order, typed as a model wants them, a batch at a time.
-
-    Memory is bounded by the batch, whatever the size of the file. Columns the model does not know are
-    ignored; the first batch says which. The last batch has no rows but the quarantine of all.
-
-    Raises:
-        SourceError: the file lacks a column that the model needs, or has no rows.
-    """
-    table = open_table(Place(file=path))
-    named = _present(table, columns)
-    notices = table.notices + _ignored(table, named)
-    seen, total = 0, Sieve.of(pl.DataFrame(schema=dict.fromkeys(named, pl.String)))
-    for batch in table.batches(rows, named):
-        sieve, leads = _flat_batch(Sieve.of(batch.frame, batch.first), columns, table.decimal)
-        seen += batch.frame.height
-        total = replace(total, found=total.found + sieve.found, dropped=total.dropped + sieve.dropped)
-        yield FlatBatch(leads, notices=notices)
-        notices = ()
-    if not seen and not table.rejects:
-        msg = f"{path} has column names but no rows"
-        raise SourceError(msg)
-    yield FlatBatch(
-        _flat_batch(total, columns, ".")[1], total.quarantine(table, "leads", rejects=True), notices
+def _context(mapping: TableMapping, table: Table, context: Context, name: TableName) -> Context:
+    constant = {"touchpoints": "kind", "transitions": "stage", "attributes": "value"}.get(name)
+    return replace(
+        context,
+        times=mapping.times,
+        decimal=table.decimal,
+        money=mapping.money,
+        sparse=constant in mapping.constants and name != "attributes",
     )
 
 
-def _flat_batch(sieve: Sieve, columns: FlatColumns, decimal: Decimal) -> tuple[Sieve, pl.DataFrame]:
-    sieve = replace(sieve, frame=sieve.frame.with_columns(cleaned(c, columns.missing) for c in sieve.frame))
-    sieve = _named(sieve, columns.id)
-    roles = tuple(ColumnRole(name, role, "the model says so") for name, role in columns.wanted.items())
-    sieve, attributes = _typed(sieve, roles, decimal)
-    return sieve, sieve.frame.select(pl.col(_ID).alias(LEAD_ID)).hstack(attributes)
+def _mapped(name: TableName, mapping: TableMapping, table: Table) -> Sieve:
+    """The table with the contract's columns under the contract's names, its cells cleaned and translated."""
+    _known_columns(name, mapping)
+    table.require(mapping.columns.values())
+    same = (c for c in columns_of(name) if c in table.columns and c not in mapping.constants)
+    named = {column: column for column in same} | dict(mapping.columns)
+    free = [c for c in table.columns if c not in {*named.values(), *columns_of(name)}]
+    raw = table.read(sorted({*named.values(), *(free if name in FREE_COLUMNS else ())}))
+    cells = {column.name: cleaned(column, mapping.missing) for column in raw}
+    columns = [_translated(cells[own].alias(column), mapping) for column, own in named.items()]
+    columns += [cells[column] for column in free if column in cells]
+    constants = [pl.lit(value).alias(column) for column, value in mapping.constants.items()]
+    return replace(Sieve.of(pl.DataFrame(columns).with_columns(constants)), names=named)
 
 
-def _present(table: Table, columns: FlatColumns) -> list[str]:
-    table.require([columns.id] if columns.id is not None else [])
-    if missing := [name for name in columns.wanted if name not in table.columns]:
-        msg = f"{table.place.name} lacks columns that the model was trained on: {', '.join(missing)}"
-        raise SourceError(msg)
-    return [name for name in table.columns if name in columns.wanted or name == columns.id]
+def _translated(column: pl.Series, mapping: TableMapping) -> pl.Series:
+    words = mapping.values.get(column.name)
+    return column if words is None else column.cast(pl.String).replace(dict(words))
 
 
-def _ignored(table: Table, columns: list[str]) -> tuple[str, ...]:
-    extra = [name for name in table.columns if name not in columns]
-    return (f"columns the model does not know were ignored: {', '.join(extra)}",) if extra else ()
+def _known_columns(name: TableName, mapping: TableMapping) -> None:
+    for column in (*mapping.columns, *mapping.constants, *mapping.values):
+        if column not in columns_of(name):
+            hint = nearest(column, columns_of(name))
+            msg = f"{mapping.name}: the contract of {name} has no column {column!r}{hint}"
+            raise SourceError(msg)
+
+
+def _free(name: TableName, rows: Sieve, table: Table, whole: HistoryMapping) -> Attributes:
+    """The free columns of leads and accounts as attributes; dates that feed transitions are none."""
+    if name not in FREE_COLUMNS:
+        return Attributes(rows, (), ())
+    prefix = "" if name == "leads" else ACCOUNT_PREFIX
+    taken = _elsewhere(table, whole) if name == "leads" else frozenset()
+    left_out = {*columns_of(name), ROW, *taken}
+    names = [c for c in rows.frame.columns if c not in left_out and _wanted(prefix + c, whole)]
+    said = {column.removeprefix(prefix): role for column, role in whole.plain.roles.items()}
+    roles = found_roles(rows.frame.select(names), said, table.decimal)
+    return attributes(rows, roles, table.decimal)
+
+
+def _wanted(column: str, whole: HistoryMapping) -> bool:
+    chosen = not whole.plain.only or column in whole.plain.only
+    return chosen and column not in whole.plain.exclude
+
+
+def _elsewhere(table: Table, whole: HistoryMapping) -> frozenset[str]:
+    """Columns of the leads' own table from which events are read."""
+    events = (*whole.touchpoints, *whole.transitions, *whole.attributes)
+    return frozenset(
+        column
+        for event in events
+        if (event.file, event.database, event.table) == _address(table)
+        for column in event.columns.values()
+    )
+
+
+def _address(table: Table) -> tuple[Any, ...]:
+    return table.place.file, table.place.database, table.place.table

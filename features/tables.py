@@ -17,11 +17,13 @@ import duckdb
 import polars as pl
 import sqlalchemy
 
-from features.delimited import Dialect, SourceError, dialect, record_lines, write_copy
+from features.delimited import Dialect, dialect, record_lines, write_copy
+from features.quarantine import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from features.mapping import Place
     from features.parsing import Decimal
 
 BATCH_ROWS = 100_000
@@ -33,38 +35,6 @@ _REASONS = {
     "LINE SIZE OVER MAXIMUM": "the line is too long; is a quote not closed?",
 }
 REJECT_SCHEMA = {"record": pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a table stands: a file (CSV or Parquet), or a table or query of a database.
-
-    ``database`` is the path of a SQLite or DuckDB file, or a URL such as ``postgresql://host/crm``; a
-    password is best left to ``PGPASSWORD`` or a password file.
-    """
-
-    file: Path | None = None
-    database: str | None = None
-    table: str | None = None
-    query: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.file is None) == (self.database is None):
-            msg = "a source is either a file or a database; name exactly one of them"
-            raise SourceError(msg)
-        if self.database is not None and (self.table is None) == (self.query is None):
-            msg = f"{self.name}: name the table or the query to read, exactly one of them"
-            raise SourceError(msg)
-
-    @property
-    def name(self) -> str:
-        """How messages call it; a password in the URL is not shown."""
-        if self.database is None:
-            return str(self.file)
-        where = self.database
-        if "://" in where:
-            where = sqlalchemy.make_url(where).render_as_string(hide_password=True)
-        return f"{where}: {self.table or 'query'}"
 
 
 @dataclass(frozen=True)

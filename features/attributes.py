@@ -1,0 +1,56 @@
+"""Free columns of leads and accounts, beyond the contract: what each is, and its values typed accordingly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from features.roles import ColumnRole, role_of, typed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from features.parsing import Decimal
+    from features.roles import Role
+    from features.sieve import Sieve
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """The columns that can be attributes, typed, in the rows of ``sieve``; the role of every free column."""
+
+    sieve: Sieve
+    columns: tuple[pl.Series, ...]
+    roles: tuple[ColumnRole, ...]
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The typed columns side by side."""
+        return pl.DataFrame(list(self.columns))
+
+
+def found_roles(
+    columns: Iterable[pl.Series], said: Mapping[str, Role], decimal: Decimal
+) -> tuple[ColumnRole, ...]:
+    """The role of each column, found out from its values or, where the user ``said`` one, that."""
+    return tuple(_said(role_of(column, decimal), said) for column in columns)
+
+
+def _said(found: ColumnRole, said: Mapping[str, Role]) -> ColumnRole:
+    if found.column not in said:
+        return found
+    return replace(found, role=said[found.column], reason="the configuration says so", by="user")
+
+
+def attributes(sieve: Sieve, roles: tuple[ColumnRole, ...], decimal: Decimal) -> Attributes:
+    """The columns of ``sieve`` typed as their roles have them; a cell that does not fit is noted."""
+    columns = []
+    for role in roles:
+        if role.used:
+            column = sieve.frame[role.column]
+            columns.append(typed(column, role.role, decimal))
+            lost = column.is_not_null() & columns[-1].is_null()
+            sieve = sieve.note(lost, role.column, f"not a {role.role}; taken as missing")
+    return Attributes(sieve, tuple(columns), roles)

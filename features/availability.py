@@ -1,0 +1,61 @@
+"""Which columns are known when, and why the others are kept out: what the report and the model card show.
+
+A plain column is a claim that its value was known when the lead was created. leadloop cannot prove the claim;
+it can say who made it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from features.roles import ColumnRole, Role
+
+Known = Literal["at creation", "history", "excluded"]
+Claimant = Literal["user", "leadloop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """When one column is known, who says so, and why."""
+
+    column: str
+    role: Role | None
+    known: Known
+    by: Claimant
+    reason: str
+
+    @property
+    def used(self) -> bool:
+        """Whether a model may see the column."""
+        return self.known != "excluded"
+
+
+def plain(roles: Iterable[ColumnRole], excluded: Mapping[str, str]) -> tuple[Availability, ...]:
+    """The availability of plain columns; ``excluded`` maps those that the user keeps out to the reason.
+
+    >>> from features.roles import ColumnRole
+    >>> city = ColumnRole("City", "category", "words")
+    >>> [column.known for column in plain([city], {"Tags": "written after the call"})]
+    ['at creation', 'excluded']
+    """
+    kept_out = (Availability(name, None, "excluded", "user", reason) for name, reason in excluded.items())
+    return (*(_plain(role) for role in roles), *kept_out)
+
+
+def _plain(role: ColumnRole) -> Availability:
+    if not role.used:
+        return Availability(role.column, role.role, "excluded", role.by, f"{role.role}: {role.reason}")
+    reason = f"{role.reason}; a plain column counts as known when the lead was created"
+    return Availability(role.column, role.role, "at creation", role.by, reason)
+
+
+def overwritten(names: Iterable[str]) -> tuple[Availability, ...]:
+    """The availability of attributes that come with their history: known from each change on."""
+    return tuple(
+        Availability(name, None, "history", "leadloop", "every value counts from the moment it was known")
+        for name in names
+    )

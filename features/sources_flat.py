@@ -1,0 +1,199 @@
+"""Flat exports: one row a lead, as every CRM can write them; read whole for training, in batches to score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from features.attributes import attributes, found_roles
+from features.availability import Availability, plain
+from features.flat import order, outcome
+from features.mapping import Place
+from features.parsing import MISSING, categories, cleaned
+from features.quarantine import Quarantine, SourceError
+from features.roles import ColumnRole
+from features.sieve import ROW, Sieve
+from features.sources_quarantine import settle
+from features.tables import BATCH_ROWS, Table, open_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from features.mapping import FlatMapping
+    from features.parsing import Decimal
+    from features.roles import Role
+    from features.spec import FeatureSet, Unit
+
+LEAD_ID = "lead_id"
+
+
+@dataclass(frozen=True)
+class FlatExport:
+    """A flat export as read: ``leads`` has ``lead_id`` and one typed column per attribute.
+
+    ``label`` (Int8) and ``order`` (Int64, larger is later) stand in the rows of ``leads``; they are None
+    where the mapping names no such column. ``rows`` counts the records of the file, the bad ones included.
+    """
+
+    leads: pl.DataFrame
+    label: pl.Series | None
+    order: pl.Series | None
+    roles: tuple[ColumnRole, ...]
+    rows: int
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    notices: tuple[str, ...] = ()
+    availability: tuple[Availability, ...] = ()
+
+
+def read_flat(path: Path, mapping: FlatMapping, quarantine_file: Path | None = None) -> FlatExport:
+    """Read a flat export; bad rows go to the quarantine (and its file, if named), the others go on.
+
+    Rows without an outcome are left out and counted, but are no mistake: they do not stop the run.
+
+    Raises:
+        SourceError: the file, a column or the outcome cannot be used at all.
+        TooManyBadRowsError: more than ``mapping.max_share`` of the rows are bad.
+    """
+    table = open_table(Place(file=path))
+    table.require(mapping.named)
+    raw = table.read()
+    sieve = Sieve.of(raw.select(cleaned(column, mapping.missing) for column in raw))
+    sieve = _once(_named(sieve, mapping.id), mapping.id)
+    sieve = _ordered(sieve, mapping.time, table.decimal)
+    bad = sieve.dropped
+    sieve = _labelled(sieve, mapping)
+    blank = sieve.dropped - bad
+    free = sieve.frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *mapping.reserved))
+    found = attributes(sieve, found_roles(free, mapping.roles, table.decimal), table.decimal)
+    quarantine = found.sieve.quarantine(table, "leads", rejects=True)
+    rows = raw.height + len(table.rejects)
+    settle(replace(quarantine, rows=quarantine.rows - blank), rows, mapping.max_share, quarantine_file)
+    return FlatExport(
+        leads=sieve.frame.select(pl.col(_ID).alias(LEAD_ID)).hstack(list(found.columns)),
+        label=sieve.frame[_LABEL] if mapping.label else None,
+        order=sieve.frame[_ORDER] if mapping.time else None,
+        roles=found.roles,
+        rows=rows,
+        quarantine=quarantine,
+        notices=table.notices + _blank_notice(mapping, blank),
+        availability=plain(found.roles, dict.fromkeys(mapping.exclude, "the user excludes it")),
+    )
+
+
+_ID, _LABEL, _ORDER = "leadloop.id", "leadloop.label", "leadloop.order"
+
+
+def _blank_notice(mapping: FlatMapping, blank: int) -> tuple[str, ...]:
+    return (f"{blank:,} rows have no outcome in {mapping.label!r} and were left out",) if blank else ()
+
+
+def _named(sieve: Sieve, column: str | None) -> Sieve:
+    """The rows with an id each: the column's, or the number of the row, the first being 1."""
+    frame = sieve.frame
+    ids = (frame[ROW] + 1).cast(pl.String) if column is None else categories(frame[column])
+    sieve = replace(sieve, frame=frame.with_columns(ids.alias(_ID)))
+    return sieve.drop(pl.col(_ID).is_null(), column or "", "no id")
+
+
+def _once(sieve: Sieve, column: str | None) -> Sieve:
+    return sieve.drop(
+        ~pl.col(_ID).is_first_distinct(), column or "", "this id stands further up; the first row is kept"
+    )
+
+
+def _ordered(sieve: Sieve, column: str | None, decimal: Decimal) -> Sieve:
+    if column is None:
+        return sieve
+    found = replace(sieve, frame=sieve.frame.with_columns(order(sieve.frame[column], decimal).alias(_ORDER)))
+    return found.drop(pl.col(_ORDER).is_null(), column, "no time by which the row could be ordered")
+
+
+def _labelled(sieve: Sieve, mapping: FlatMapping) -> Sieve:
+    if mapping.label is None:
+        return sieve
+    label = outcome(sieve.frame[mapping.label], mapping.positive).alias(_LABEL)
+    found = replace(sieve, frame=sieve.frame.with_columns(label))
+    return found.drop(pl.col(_LABEL).is_null(), mapping.label, "no outcome")
+
+
+@dataclass(frozen=True)
+class FlatBatch:
+    """Some rows of a flat export for scoring: ``leads`` as in FlatExport.
+
+    ``quarantine`` belongs to the whole file: it is filled in the last batch, which has no rows.
+    """
+
+    leads: pl.DataFrame
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FlatColumns:
+    """Which columns of a file to score are read, and as what: ``wanted`` maps a column to its role."""
+
+    wanted: Mapping[str, Role]
+    id: str | None = None
+    missing: tuple[str, ...] = MISSING
+
+    @classmethod
+    def of(
+        cls, features: FeatureSet, id_column: str | None = None, missing: tuple[str, ...] = MISSING
+    ) -> FlatColumns:
+        """The columns that a model of a flat export was trained on."""
+        wanted = {spec.of or spec.name: _ROLE_OF.get(spec.unit, "number") for spec in features.specs}
+        return cls(wanted, id_column, missing)
+
+
+_ROLE_OF: dict[Unit, Role] = {"category": "category", "flag": "flag"}
+
+
+def flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) -> Iterator[FlatBatch]:
+    """The rows of a file in their order, typed as a model wants them, a batch at a time.
+
+    Memory is bounded by the batch, whatever the size of the file. Columns the model does not know are
+    ignored; the first batch says which. The last batch has no rows but the quarantine of all.
+
+    Raises:
+        SourceError: the file lacks a column that the model needs, or has no rows.
+    """
+    table = open_table(Place(file=path))
+    named = _present(table, columns)
+    notices = table.notices + _ignored(table, named)
+    seen, total = 0, Sieve.of(pl.DataFrame(schema=dict.fromkeys(named, pl.String)))
+    for batch in table.batches(rows, named):
+        sieve, leads = _flat_batch(Sieve.of(batch.frame, batch.first), columns, table.decimal)
+        seen += batch.frame.height
+        total = replace(total, found=total.found + sieve.found, dropped=total.dropped + sieve.dropped)
+        yield FlatBatch(leads, notices=notices)
+        notices = ()
+    if not seen and not table.rejects:
+        msg = f"{path} has column names but no rows"
+        raise SourceError(msg)
+    yield FlatBatch(
+        _flat_batch(total, columns, ".")[1], total.quarantine(table, "leads", rejects=True), notices
+    )
+
+
+def _flat_batch(sieve: Sieve, columns: FlatColumns, decimal: Decimal) -> tuple[Sieve, pl.DataFrame]:
+    sieve = replace(sieve, frame=sieve.frame.with_columns(cleaned(c, columns.missing) for c in sieve.frame))
+    sieve = _named(sieve, columns.id)
+    roles = tuple(ColumnRole(name, role, "the model says so") for name, role in columns.wanted.items())
+    found = attributes(sieve, roles, decimal)
+    return found.sieve, sieve.frame.select(pl.col(_ID).alias(LEAD_ID)).hstack(list(found.columns))
+
+
+def _present(table: Table, columns: FlatColumns) -> list[str]:
+    table.require([columns.id] if columns.id is not None else [])
+    if missing := [name for name in columns.wanted if name not in table.columns]:
+        msg = f"{table.place.name} lacks columns that the model was trained on: {', '.join(missing)}"
+        raise SourceError(msg)
+    return [name for name in table.columns if name in columns.wanted or name == columns.id]
+
+
+def _ignored(table: Table, columns: list[str]) -> tuple[str, ...]:
+    extra = [name for name in table.columns if name not in columns]
+    return (f"columns the model does not know were ignored: {', '.join(extra)}",) if extra else ()
