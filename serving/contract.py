@@ -1,0 +1,269 @@
+"""What the service takes and gives: the one place where the REST contract is written down.
+
+The request is checked in two steps, so that one bad lead never fails the others: first the envelope
+(``ScoreRequest``), then each lead on its own (``Lead``). The OpenAPI page shows both.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic_core.core_schema import any_schema
+
+from features.clock import epoch
+from models.explanation import Reason
+
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
+
+MAX_LEADS = 1_000
+MAX_EVENTS = 10_000
+MAX_NAME = 200
+MAX_TEXT = 10_000
+# 1900 and 2200: the years 1 and 9999 are some system's "never", and milliseconds lead to the year 50,000.
+EARLIEST, LATEST = -2_208_988_800, 7_258_118_400
+_MILLISECONDS = 10**11
+_MOST = 10**14
+
+
+def moment(value: object) -> int:
+    """Epoch seconds of a time as a request gives it: ISO 8601 with an offset, or whole seconds since 1970.
+
+    >>> moment("1970-01-02T01:00:00+01:00"), moment(86400)
+    (86400, 86400)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        msg = "a time is ISO 8601 text with an offset, or whole seconds since 1970"
+        raise ValueError(msg)  # noqa: TRY004  # pydantic reports ValueError as the field's own error
+    seconds = value if isinstance(value, int) else _iso(value)
+    if not EARLIEST <= seconds < LATEST:
+        hint = "; are these milliseconds? send seconds" if abs(seconds) >= _MILLISECONDS else ""
+        msg = f"times are read from the year 1900 until 2200, this one is outside{hint}"
+        raise ValueError(msg)
+    return seconds
+
+
+def _iso(text: str) -> int:
+    try:
+        parsed = datetime.fromisoformat(text[:MAX_NAME])
+    except ValueError:
+        msg = f"{text[:40]!r} is not an ISO 8601 time such as 2026-05-01T10:00:00+02:00"
+        raise ValueError(msg) from None
+    if parsed.tzinfo is None:
+        msg = f"{text!r} has no offset; add one (2026-05-01T10:00:00Z): leadloop does not guess time zones"
+        raise ValueError(msg)
+    return epoch(parsed)
+
+
+def plain(value: object) -> object:
+    """``value`` if it is text, a finite number, true, false or null; lists and objects are no attributes."""
+    if isinstance(value, str):
+        if len(value) > MAX_TEXT:
+            msg = f"text of {len(value):,} characters; at most {MAX_TEXT:,} are read"
+            raise ValueError(msg)
+    elif isinstance(value, int | float):
+        if not -_FINITE <= value <= _FINITE:
+            msg = "not a finite number; leave the attribute out or send null when it is missing"
+            raise ValueError(msg)
+    elif value is not None:
+        msg = "an attribute is text, a number, true, false or null"
+        raise ValueError(msg)
+    return value
+
+
+_FINITE = 1.7976931348623157e308
+_TIME = {
+    "title": "Time",
+    "description": "ISO 8601 with an offset, or whole seconds since 1970",
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}],
+}
+_VALUE = {
+    "title": "Value",
+    "anyOf": [
+        {"type": "string", "maxLength": MAX_TEXT},
+        {"type": "number"},
+        {"type": "boolean"},
+        {"type": "null"},
+    ],
+}
+Moment = Annotated[int, BeforeValidator(moment), WithJsonSchema(_TIME)]
+Value = Annotated[Any, BeforeValidator(plain), WithJsonSchema(_VALUE)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+# Many CRMs write "" for nothing; so do CSV files, where it is missing too.
+Text = Annotated[Annotated[str, Field(max_length=MAX_NAME)] | None, AfterValidator(lambda text: text or None)]
+Attributes = Annotated[dict[Name, Value], Field(max_length=MAX_EVENTS)]
+
+
+class _Message(BaseModel):
+    """Exactly the named fields, of exactly their types: "5" is not 5, a misspelt field is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Touchpoint(_Message):
+    """Something the lead did or received."""
+
+    occurred_at: Moment
+    kind: Name
+    known_at: Moment | None = Field(None, description="when the CRM learned of it; else when it occurred")
+    channel: Text = None
+    campaign: Text = None
+    offer: Text = None
+    offer_stage: Text = Field(None, description="awareness, consideration or decision")
+    amount: int | None = Field(None, ge=-_MOST, le=_MOST, description="money in minor units, e.g. cents")
+    seconds: int | None = Field(None, ge=0, le=_MOST)
+
+
+class Transition(_Message):
+    """The entry into a stage of the funnel."""
+
+    occurred_at: Moment
+    stage: Name
+    known_at: Moment | None = None
+    reason: Text = None
+
+
+class AttributeChange(_Message):
+    """One value of an attribute that the CRM overwrites, and since when it knew it."""
+
+    name: Name
+    known_at: Moment
+    value: Value
+
+
+class ColleagueTouchpoint(Touchpoint):
+    """A touchpoint of another lead of the same account."""
+
+    lead_id: Name
+
+
+class ColleagueTransition(Transition):
+    """A transition of another lead of the same account."""
+
+    lead_id: Name
+
+
+class Account(_Message):
+    """What is known of the lead's company, and what its colleagues did."""
+
+    attributes: Attributes = {}
+    touchpoints: list[ColleagueTouchpoint] = Field([], max_length=MAX_EVENTS, fail_fast=True)
+    transitions: list[ColleagueTransition] = Field([], max_length=MAX_EVENTS, fail_fast=True)
+
+
+class Lead(_Message):
+    """One lead with its history. For a model of a flat export, the attributes are all there is to send."""
+
+    lead_id: Name
+    created_at: Moment | None = Field(None, description="else the time of the earliest event")
+    as_of: Moment | None = Field(
+        None,
+        description="score the lead as known just before this time; else one second after the newest event",
+    )
+    attributes: Attributes = Field(
+        {}, description="by the names of the training data; missing or null: unknown"
+    )
+    attribute_history: list[AttributeChange] = Field([], max_length=MAX_EVENTS, fail_fast=True)
+    touchpoints: list[Touchpoint] = Field([], max_length=MAX_EVENTS, fail_fast=True)
+    transitions: list[Transition] = Field([], max_length=MAX_EVENTS, fail_fast=True)
+    account: Account | None = None
+
+
+class UncheckedLead:
+    """Anything at all where a lead should be: it is read as a ``Lead`` later, so that it can fail alone."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: object) -> CoreSchema:
+        return any_schema()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _: CoreSchema, show: GetJsonSchemaHandler) -> dict[str, Any]:
+        return show(Lead.__pydantic_core_schema__)
+
+
+_EXAMPLE: dict[str, Any] = {
+    "lead_id": "0012",
+    "attributes": {"industry": "machinery", "employees": 120, "business_email": True},
+    "touchpoints": [
+        {"occurred_at": "2026-05-01T10:00:00+02:00", "kind": "webinar", "channel": "linkedin"},
+        {"occurred_at": "2026-05-04T08:30:00+02:00", "kind": "demo_request", "offer_stage": "decision"},
+    ],
+    "transitions": [{"occurred_at": "2026-05-01T10:00:00+02:00", "stage": "mql"}],
+}
+
+
+class ScoreRequest(_Message):
+    """Leads to score, 1 to 1,000 at once; each is answered on its own."""
+
+    leads: list[UncheckedLead] = Field(min_length=1, max_length=MAX_LEADS)
+
+    model_config = ConfigDict(json_schema_extra={"example": {"leads": [_EXAMPLE]}})
+
+
+class ExplainRequest(ScoreRequest):
+    """Leads to score and explain; ``top`` keeps the weightiest reasons and adds the others up in ``rest``."""
+
+    lang: Literal["en", "de"] = "en"
+    top: int | None = Field(None, ge=1)
+
+    model_config = ConfigDict(json_schema_extra={"example": {"leads": [_EXAMPLE], "lang": "en", "top": 5}})
+
+
+Code = Literal["missing_field", "unknown_field", "invalid_value", "unknown_attribute"]
+
+
+class LeadError(_Message):
+    """Why a lead was not scored: ``code`` for programs, ``message`` for people, ``field`` for both."""
+
+    code: Code
+    field: str
+    message: str
+
+
+class Failed(_Message):
+    """A lead that could not be scored; ``lead_id`` is null where not even that could be read."""
+
+    lead_id: str | None
+    error: LeadError
+
+
+class Scored(_Message):
+    """A lead's chance to convert. 20 points double the odds, 200 are even odds; grades follow capacity."""
+
+    lead_id: str
+    probability: float
+    points: int
+    grade: Literal["A", "B", "C", "D"]
+
+
+class Explained(Scored):
+    """A score taken apart: ``base`` + all contributions + ``rest`` = ``log_odds``."""
+
+    log_odds: float
+    base: float
+    rest: float = Field(description="the sum of the contributions that `top` left out")
+    reasons: tuple[Reason, ...]
+
+
+class ScoreResponse(_Message):
+    """One result per lead, in the order of the request."""
+
+    model_version: str
+    results: list[Scored | Failed]
+
+
+class ExplainResponse(_Message):
+    """One result per lead, in the order of the request."""
+
+    model_version: str
+    results: list[Explained | Failed]

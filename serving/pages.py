@@ -1,0 +1,101 @@
+"""What a person or a program may look up: the API page, its OpenAPI description, and the model's card.
+
+BentoML generates the description, but documents its own errors instead of ours, and its page reports every
+visitor to Google. Both are put right here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+import bentoml
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Route
+
+from serving.problems import PROBLEM_JSON, Problem
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+_HTML = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>leadloop</title>
+<link rel="stylesheet" href="./static_content/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div>
+<script src="./static_content/swagger-ui-bundle.js"></script>
+<script src="./static_content/swagger-ui-standalone-preset.js"></script>
+<script src="./static_content/swagger-initializer.js"></script></body>
+</html>
+"""
+_REFUSALS = {
+    "400": "Not JSON, or not the fields above; `field` names the first that is wrong",
+    "413": "The body is too large",
+    "415": "The body is not application/json",
+    "503": "No model is loaded",
+}
+_PROBLEM = {
+    "type": "object",
+    "description": "A problem as RFC 9457 has it; `code` is for programs, `detail` for people.",
+    "properties": {
+        **{name: {"type": "string"} for name in ("type", "title", "detail", "code")},
+        "status": {"type": "integer"},
+        "field": {"type": ["string", "null"]},
+    },
+    "example": json.loads(Problem(400, "missing_field", "'leads' is required", "leads").body),
+}
+_INFO = {
+    "title": "leadloop",
+    "version": "1",
+    "description": "How likely is each lead to convert, and why? A lead that cannot be scored has an `error` "
+    "in its own place; a request that cannot be read is answered as application/problem+json (RFC 9457).",
+}
+_MODEL = {
+    "get": {
+        "description": "The version and the card of the model that is being served.",
+        "operationId": "leadloop__model",
+        "tags": ["Service APIs"],
+        "responses": {"200": {"description": "The model", "content": {"application/json": {}}}},
+    }
+}
+
+
+def openapi(generated: dict[str, Any]) -> dict[str, Any]:
+    """BentoML's description of the service with our errors, our names and the model's address."""
+    page: dict[str, Any] = json.loads(json.dumps(generated).replace("IODescriptor", ""))
+    schemas = page["components"]["schemas"]
+    for unused in ("TaskStatusResponse", "InvalidArgument", "NotFound", "InternalServerError"):
+        schemas.pop(unused, None)
+    schemas["Problem"] = _PROBLEM
+    answers = {"content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for path, item in page["paths"].items():
+        if path.startswith("/v1/"):
+            done = {"200": item["post"]["responses"]["200"]}
+            item["post"]["responses"] = done | {
+                status: {"description": why} | answers for status, why in _REFUSALS.items()
+            }
+    page["paths"]["/v1/model"] = _MODEL
+    page["info"] = _INFO
+    # Nullable fields are written as JSON Schema has them, which OpenAPI understands from 3.1 on.
+    page["openapi"] = "3.1.0"
+    return page
+
+
+async def _index(_: Request) -> HTMLResponse:
+    return HTMLResponse(_HTML)
+
+
+async def _docs(_: Request) -> JSONResponse:
+    return JSONResponse(openapi(bentoml.get_current_service().bento_service.openapi_spec.asdict()))
+
+
+async def _model(_: Request) -> JSONResponse:
+    model = bentoml.get_current_service().scorer.model
+    return JSONResponse({"model_version": model.version, "card": dataclasses.asdict(model.card)})
+
+
+pages = Starlette(
+    routes=[Route("/", _index), Route("/docs.json", _docs), Route("/v1/model", _model, methods=["GET"])]
+)

@@ -1,0 +1,139 @@
+"""Starts the service as a process of its own, waits until it answers, and stops it in order."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from models import artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Process = subprocess.Popen[bytes]
+
+SERVICE = "serving.service:Leadloop"
+READY_WITHIN = 120.0
+STOPS_WITHIN = 20.0
+
+
+class StartError(RuntimeError):
+    """The service could not be started; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the service listens. Only this machine reaches the default; port 0 is any free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+
+    def fixed(self) -> Address:
+        """The address with a port that nothing else listens on. Raises StartError where it is taken."""
+        try:
+            with socket.create_server((self.host, self.port)) as probe:
+                return Address(self.host, probe.getsockname()[1])
+        except OSError as error:
+            msg = f"cannot listen on {self.host}:{self.port} ({error.strerror}); choose another host or port"
+            raise StartError(msg) from error
+
+    @property
+    def url(self) -> str:
+        """The address as a client writes it."""
+        return f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that answers at ``url`` until its ``process`` ends."""
+
+    url: str
+    process: Process
+
+
+@contextmanager
+def running(
+    model: Path, address: Address | None = None, *, workers: int = 1, log: IO[bytes] | None = None
+) -> Iterator[Running]:
+    """The service answering for the model in the folder ``model``, stopped on the way out.
+
+    Its output goes to ``log``, else where ours goes. Raises ArtifactError for a model that cannot be loaded
+    and StartError where the service does not come up.
+    """
+    artifact.load(model)
+    address = (address or Address()).fixed()
+    with ExitStack() as stack:
+        home = stack.enter_context(tempfile.TemporaryDirectory(prefix="leadloop-"))
+        process = _start(address, _environment(model, workers, home), log)
+        stack.callback(_stop, process)
+        _wait_until_ready(process, address)
+        yield Running(address.url, process)
+
+
+def serve(model: Path, address: Address, workers: int = 1) -> None:
+    """Run the service in the foreground until it is interrupted or told to terminate."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with running(model, address, workers=workers) as service:
+        service.process.wait()
+    msg = f"the service ended by itself with exit code {service.process.returncode}; see its messages above"
+    raise StartError(msg)
+
+
+def _environment(model: Path, workers: int, home: str) -> dict[str, str]:
+    """BentoML keeps its scratch files in ``home`` unless told otherwise, and reports to nobody."""
+    return {
+        "BENTOML_HOME": home,
+        **os.environ,
+        "BENTOML_DO_NOT_TRACK": "True",
+        "BENTOML_CONFIG_OPTIONS": f"services.leadloop.workers={workers}",
+        "LEADLOOP_MODEL": str(model.absolute()),
+    }
+
+
+def _start(address: Address, environment: dict[str, str], log: IO[bytes] | None) -> Process:
+    where = ["--host", address.host, "--port", str(address.port)]
+    root = str(Path(__file__).resolve().parents[1])
+    command = [sys.executable, "-m", "bentoml", "serve", SERVICE, *where, "--working-dir", root]
+    # A session of its own: an interrupt at the terminal reaches us alone, and we stop it in order.
+    return subprocess.Popen(  # noqa: S603  # our own interpreter, no shell
+        command, env=environment, stdout=log, stderr=log, start_new_session=True
+    )
+
+
+def _wait_until_ready(process: Process, address: Address) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while not _ready(address):
+        if process.poll() is not None or time.monotonic() > deadline:
+            msg = f"the service at {address.url} did not start; its own messages say why"
+            raise StartError(msg)
+        time.sleep(0.1)
+
+
+def _ready(address: Address) -> bool:
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _stop(process: Process) -> None:
+    process.terminate()
+    try:
+        process.wait(STOPS_WITHIN)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

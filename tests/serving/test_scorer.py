@@ -1,0 +1,195 @@
+"""Laws of the scorer: order, independence, and the same bits by every way."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features import engine
+from features.cohort import Snapshots
+from features.record import history_of
+from serving.contract import Failed
+from serving.scorer import MANY, Scorer
+
+TIMES = st.integers(0, 400 * 86_400)
+WORDS = st.sampled_from(["", "a", "ads", "demo", "visit", "demo_request", "mql", "sql"])
+NAMES = WORDS.filter(bool)
+NUMBERS = st.none() | st.integers(-1000, 1000) | st.floats(allow_nan=False, allow_infinity=False)
+TOUCHPOINTS = st.fixed_dictionaries(
+    {"occurred_at": TIMES, "kind": NAMES},
+    optional={"known_at": TIMES, "channel": WORDS, "offer": WORDS, "amount": st.integers(-(10**14), 10**14)},
+)
+TRANSITIONS = st.fixed_dictionaries({"occurred_at": TIMES, "stage": NAMES}, optional={"known_at": TIMES})
+CHANGES = st.one_of(
+    st.fixed_dictionaries({"name": st.just("Budget"), "known_at": TIMES, "value": NUMBERS}),
+    st.fixed_dictionaries({"name": st.just("Need"), "known_at": TIMES, "value": st.none() | WORDS}),
+)
+COLLEAGUE = {"lead_id": st.sampled_from(["7", "8"])}
+LEADS = st.fixed_dictionaries(
+    {"lead_id": NAMES},
+    optional={
+        "as_of": TIMES,
+        "attributes": st.fixed_dictionaries(
+            {}, optional={"industry": WORDS | NUMBERS, "employees": NUMBERS, "Budget": NUMBERS}
+        ),
+        "attribute_history": st.lists(CHANGES, max_size=4),
+        "touchpoints": st.lists(TOUCHPOINTS, max_size=8),
+        "transitions": st.lists(TRANSITIONS, max_size=3),
+        "account": st.fixed_dictionaries(
+            {},
+            optional={
+                "attributes": st.fixed_dictionaries({"region": WORDS}),
+                "touchpoints": st.lists(
+                    st.tuples(TOUCHPOINTS, st.fixed_dictionaries(COLLEAGUE)).map(lambda p: p[0] | p[1]),
+                    max_size=4,
+                ),
+                "transitions": st.lists(
+                    st.tuples(TRANSITIONS, st.fixed_dictionaries(COLLEAGUE)).map(lambda p: p[0] | p[1]),
+                    max_size=3,
+                ),
+            },
+        ),
+    },
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["lead_id", "attributes", "touchpoints", "as_of", "x"]), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.fixture(scope="module")
+def scorer(model):
+    return Scorer(model)
+
+
+def test_answers_come_in_the_order_of_the_leads(scorer):
+    names = [str(i) for i in range(2 * MANY)]
+    assert [answer.lead_id for answer in scorer.score([{"lead_id": name} for name in names])] == names
+
+
+def test_the_same_lead_twice_is_answered_twice(scorer, lead):
+    first, second = scorer.score([lead, lead])
+    assert first == second
+
+
+@pytest.mark.parametrize("size", [3, MANY + 3])
+def test_one_bad_lead_changes_nothing_for_the_others(scorer, lead, size):
+    good = [lead | {"lead_id": str(i)} for i in range(size)]
+    bad = {"lead_id": "bad", "attributes": {"employees": "many"}}
+    mixed = scorer.score([*good[:2], bad, *good[2:]])
+    assert isinstance(mixed.pop(2), Failed)
+    assert mixed == scorer.score(good)
+
+
+def test_a_lead_in_error_is_named_where_it_has_a_name(scorer):
+    answers = scorer.score([{"lead_id": "a", "x": 1}, {"lead_id": 5}, "lead", None, {"lead_id": "x" * 10**6}])
+    assert [answer.lead_id for answer in answers] == ["a", None, None, None, None]
+
+
+def test_a_category_never_seen_is_no_error(scorer):
+    assert scorer.score([{"lead_id": "a", "attributes": {"industry": "asteroid mining"}}])[0].probability
+
+
+def test_events_at_or_after_as_of_are_not_seen(scorer):
+    def touches(*times):
+        return {
+            "lead_id": "a",
+            "created_at": 1,
+            "as_of": 100,
+            "touchpoints": [{"occurred_at": t, "kind": "visit"} for t in times],
+        }
+
+    without, at, after, before = scorer.score(
+        [touches(50), touches(50, 100), touches(50, 101), touches(50, 99)]
+    )
+    assert without == at == after != before
+
+
+def test_the_default_as_of_is_just_late_enough_to_see_the_newest_event(scorer):
+    events = [{"occurred_at": 50, "kind": "visit"}, {"occurred_at": 90, "kind": "demo_request"}]
+    implied, explicit = scorer.score(
+        [{"lead_id": "a", "touchpoints": events}, {"lead_id": "a", "touchpoints": events, "as_of": 91}]
+    )
+    assert implied == explicit
+
+
+def test_the_score_is_that_of_the_explanation(scorer, lead):
+    (scored,), (explained,) = scorer.score([lead]), scorer.explain([lead])
+    assert scored.model_dump() == {name: getattr(explained, name) for name in type(scored).model_fields}
+
+
+@pytest.mark.parametrize("top", [None, 1, 5, 1000])
+def test_base_and_contributions_and_rest_add_up_to_the_log_odds(scorer, lead, top):
+    (answer,) = scorer.explain([lead], top=top)
+    total = math.fsum([answer.base, answer.rest, *(reason.contribution for reason in answer.reasons)])
+    assert total == pytest.approx(answer.log_odds, abs=1e-9)
+    assert len(answer.reasons) == min(top or 1000, len(scorer.model.features))
+
+
+def test_reasons_speak_the_language_asked_for(scorer, lead):
+    texts = {
+        lang: [reason.text for reason in scorer.explain([lead], lang=lang)[0].reasons]
+        for lang in ("en", "de")
+    }
+    assert "Industry: machinery" in texts["en"]
+    assert "Branche: machinery" in texts["de"]
+
+
+def test_a_lead_of_a_flat_model_is_its_attributes(flat_model):
+    scorer = Scorer(flat_model)
+    (one, other) = scorer.score([{"lead_id": "a", "attributes": {"employees": n}} for n in (5, 500)])
+    assert one.probability < other.probability
+
+
+@settings(max_examples=60, deadline=None)
+@given(leads=st.lists(LEADS, min_size=1, max_size=5))
+def test_one_lead_equals_many_equals_the_batch_engine_to_the_bit(model, leads):
+    scorer = Scorer(model)
+    asked = [one for one in map(scorer._attempt, leads) if not isinstance(one, Failed)]
+    keys = {"lead_id": [str(i) for i in range(len(asked))], "as_of": [one.as_of for one in asked]}
+    history = history_of([one.record for one in asked], model.features)
+    frame = pl.DataFrame(keys, schema={"lead_id": pl.String, "as_of": pl.Int64})
+    batch = engine.compute(model.features, history, Snapshots(frame)).collect()
+    rows = {row.pop("lead_id"): row for row in batch.to_dicts()}
+    for i, one in enumerate(asked):
+        assert scorer.row(one) | {"as_of": one.as_of} == rows[str(i)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(leads=st.lists(LEADS, min_size=1, max_size=4))
+def test_few_leads_and_many_give_the_same_bits(model, leads):
+    scorer = Scorer(model)
+    alone = [scorer.score([lead])[0] for lead in leads]
+    assert scorer.score(leads * MANY) == alone * MANY
+
+
+@settings(max_examples=200, deadline=None)
+@given(item=JSON)
+def test_whatever_json_a_lead_is_the_answer_is_a_score_or_an_error(model, item):
+    (answer,) = Scorer(model).score([item])
+    assert answer.model_dump_json()
+
+
+def test_scoring_is_safe_across_threads(scorer, lead):
+    leads = [lead | {"lead_id": str(i), "as_of": 1777000000 + i} for i in range(64)]
+    expected = [scorer.score([one])[0] for one in leads]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda one: scorer.score([one])[0], leads)) == expected
+
+
+def test_an_ignored_column_changes_nothing(model):
+    plain = Scorer(replace(model, card=replace(model.card, ignored=("Notes",))))
+    with_it, without = plain.score([{"lead_id": "a", "attributes": {"Notes": "x"}}, {"lead_id": "a"}])
+    assert with_it == without
