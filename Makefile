@@ -1,0 +1,54 @@
+# Everything a user or CI does; `make help` lists it. Each target creates .venv from the lock when it is missing.
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PATHS := features models training serving leadloop.py tests
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick lint types laws bench lock format clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.lock pyproject.toml
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+install: $(READY) ## create .venv from the lock, or bring it up to date
+
+demo: $(READY) ## make a history, train, track, report, serve one scored and explained lead
+	@$(BIN)/leadloop demo
+
+lint: $(READY) ## style, imports, direction of dependencies
+	$(BIN)/ruff format --check $(PATHS)
+	$(BIN)/ruff check $(PATHS)
+	$(BIN)/lint-imports
+
+types: $(READY) ## strict type check
+	$(BIN)/mypy
+
+test: lint types ## everything that CI runs
+	$(BIN)/pytest -n 2 --dist loadscope
+
+quick: $(READY) ## the tests that take seconds
+	$(BIN)/pytest -n 2 -m "not slow"
+
+bench: $(READY) ## measure; prints the tables of the README
+	$(BIN)/python tests/benchmarks/run.py
+
+format: $(READY) ## put the source into shape
+	$(BIN)/ruff format $(PATHS)
+	$(BIN)/ruff check --fix $(PATHS)
+
+UV_LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --no-header
+lock: $(READY) ## resolve the dependencies anew, with hashes and without index hosts
+	$(BIN)/$(UV_LOCK) pyproject.toml --all-extras --upgrade -o requirements.lock
+	$(BIN)/$(UV_LOCK) pyproject.toml --extra serve -c requirements.lock -o serving/requirements.lock
+
+clean: ## remove what was installed and made
+	rm -rf $(VENV) leadloop-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
