@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from features.nearest import nearest
 from features.parsing import categories, flags, minor_units, numbers
 from features.quarantine import SourceError
 from features.times import TimeFormat, times
@@ -19,6 +20,7 @@ from features.times import TimeFormat, times
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from features.mapping import TableMapping
     from features.parsing import Decimal
     from features.sieve import Sieve
 
@@ -95,6 +97,15 @@ class Context:
 def columns_of(table: TableName) -> tuple[str, ...]:
     """The names of a table's columns."""
     return tuple(column.name for column in CONTRACT[table])
+
+
+def refuse_unknown(table: TableName, mapping: TableMapping) -> None:
+    """Raise SourceError when a mapping speaks of a column that the contract of ``table`` does not have."""
+    for column in (*mapping.columns, *mapping.constants, *mapping.values):
+        if column not in columns_of(table):
+            hint = nearest(column, columns_of(table))
+            msg = f"{mapping.name}: the contract of {table} has no column {column!r}{hint}"
+            raise SourceError(msg)
 
 
 def check(table: TableName, rows: Sieve, context: Context) -> Sieve:

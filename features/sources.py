@@ -23,18 +23,18 @@ from features.history import (
     LeadHistory,
 )
 from features.parsing import cleaned
-from features.quarantine import Quarantine, SourceError
-from features.schema import FREE_COLUMNS, Context, attribute_numbers, check, columns_of
+from features.schema import FREE_COLUMNS, Context, attribute_numbers, check, columns_of, refuse_unknown
 from features.sieve import ROW, Sieve
 from features.sources_flat import FlatBatch, FlatColumns, FlatExport, flat_batches, read_flat
 from features.sources_quarantine import settle
-from features.tables import Table, nearest, open_table
+from features.tables import Table, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from features.mapping import HistoryMapping, TableMapping
+    from features.quarantine import Quarantine
     from features.roles import ColumnRole
     from features.schema import TableName
 
@@ -185,7 +185,7 @@ def _context(mapping: TableMapping, table: Table, context: Context, name: TableN
 
 def _mapped(name: TableName, mapping: TableMapping, table: Table) -> Sieve:
     """The table with the contract's columns under the contract's names, its cells cleaned and translated."""
-    _known_columns(name, mapping)
+    refuse_unknown(name, mapping)
     table.require(mapping.columns.values())
     same = (c for c in columns_of(name) if c in table.columns and c not in mapping.constants)
     named = {column: column for column in same} | dict(mapping.columns)
@@ -201,14 +201,6 @@ def _mapped(name: TableName, mapping: TableMapping, table: Table) -> Sieve:
 def _translated(column: pl.Series, mapping: TableMapping) -> pl.Series:
     words = mapping.values.get(column.name)
     return column if words is None else column.cast(pl.String).replace(dict(words))
-
-
-def _known_columns(name: TableName, mapping: TableMapping) -> None:
-    for column in (*mapping.columns, *mapping.constants, *mapping.values):
-        if column not in columns_of(name):
-            hint = nearest(column, columns_of(name))
-            msg = f"{mapping.name}: the contract of {name} has no column {column!r}{hint}"
-            raise SourceError(msg)
 
 
 def _free(name: TableName, rows: Sieve, table: Table, whole: HistoryMapping) -> Attributes:

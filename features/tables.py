@@ -6,7 +6,6 @@ keep their types. Reading goes in batches, so a file larger than the memory can 
 
 from __future__ import annotations
 
-import difflib
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import polars as pl
 import sqlalchemy
 
 from features.delimited import Dialect, dialect, record_lines, write_copy
+from features.nearest import nearest
 from features.quarantine import SourceError
 
 if TYPE_CHECKING:
@@ -127,16 +127,6 @@ class Table:
             return []
         lines = {record: line for record, (line, _) in enumerate(self._records(), 1) if record in found}
         return [reject | {"line": lines.get(record)} for record, reject in sorted(found.items())]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint at what may have been meant, for the end of a message."""
-    options = {option.casefold(): option for option in known}
-    close = difflib.get_close_matches(name.casefold(), options, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {options[close[0]]!r}?"
-    shown = ", ".join(map(repr, list(options.values())[:20]))
-    return f"; there is {shown}"
 
 
 def open_table(place: Place) -> Table:
