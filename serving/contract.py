@@ -7,7 +7,7 @@ The request is checked in two steps, so that one bad lead never fails the others
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
 
 from pydantic import (
     AfterValidator,
@@ -17,8 +17,10 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     WithJsonSchema,
+    with_config,
 )
 from pydantic_core.core_schema import any_schema
+from typing_extensions import TypedDict
 
 from features.clock import epoch
 from models.explanation import Reason
@@ -104,36 +106,47 @@ Text = Annotated[Annotated[str, Field(max_length=MAX_NAME)] | None, AfterValidat
 Attributes = Annotated[dict[Name, Value], Field(max_length=MAX_EVENTS)]
 
 
+_EXACT = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
 class _Message(BaseModel):
     """Exactly the named fields, of exactly their types: "5" is not 5, a misspelt field is an error."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = _EXACT
 
 
-class Touchpoint(_Message):
+# Events are dictionaries already: as objects they would have to be taken apart again for the features.
+_exactly = with_config(_EXACT)
+KnownAt = Annotated[Moment | None, Field(description="when the CRM learned of it; else when it occurred")]
+
+
+@_exactly
+class Touchpoint(TypedDict):
     """Something the lead did or received."""
 
     occurred_at: Moment
     kind: Name
-    known_at: Moment | None = Field(None, description="when the CRM learned of it; else when it occurred")
-    channel: Text = None
-    campaign: Text = None
-    offer: Text = None
-    offer_stage: Text = Field(None, description="awareness, consideration or decision")
-    amount: int | None = Field(None, ge=-_MOST, le=_MOST, description="money in minor units, e.g. cents")
-    seconds: int | None = Field(None, ge=0, le=_MOST)
+    known_at: NotRequired[KnownAt]
+    channel: NotRequired[Text]
+    campaign: NotRequired[Text]
+    offer: NotRequired[Text]
+    offer_stage: NotRequired[Annotated[Text, Field(description="awareness, consideration or decision")]]
+    amount: NotRequired[Annotated[int, Field(ge=-_MOST, le=_MOST, description="minor units: cents")] | None]
+    seconds: NotRequired[Annotated[int, Field(ge=0, le=_MOST)] | None]
 
 
-class Transition(_Message):
+@_exactly
+class Transition(TypedDict):
     """The entry into a stage of the funnel."""
 
     occurred_at: Moment
     stage: Name
-    known_at: Moment | None = None
-    reason: Text = None
+    known_at: NotRequired[KnownAt]
+    reason: NotRequired[Text]
 
 
-class AttributeChange(_Message):
+@_exactly
+class AttributeChange(TypedDict):
     """One value of an attribute that the CRM overwrites, and since when it knew it."""
 
     name: Name
@@ -141,12 +154,14 @@ class AttributeChange(_Message):
     value: Value
 
 
+@_exactly
 class ColleagueTouchpoint(Touchpoint):
     """A touchpoint of another lead of the same account."""
 
     lead_id: Name
 
 
+@_exactly
 class ColleagueTransition(Transition):
     """A transition of another lead of the same account."""
 

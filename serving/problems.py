@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from difflib import get_close_matches
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_type_hints
 
-from serving.contract import Account, AttributeChange, ExplainRequest, Lead, LeadError, Touchpoint, Transition
+from features.nearest import nearest
+from serving.contract import (
+    Account,
+    AttributeChange,
+    ExplainRequest,
+    Lead,
+    LeadError,
+    ScoreRequest,
+    Touchpoint,
+    Transition,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
     from serving.contract import Code
 
 PROBLEM_JSON = "application/problem+json"
-_MESSAGES = (ExplainRequest, Lead, Touchpoint, Transition, AttributeChange, Account)
-_FIELDS = sorted({name for message in _MESSAGES for name in message.model_fields})
+_MESSAGES: dict[str, type] = {
+    "ScoreRequest": ScoreRequest,
+    "ExplainRequest": ExplainRequest,
+    "Lead": Lead,
+    "touchpoints": Touchpoint,
+    "transitions": Transition,
+    "attribute_history": AttributeChange,
+    "account": Account,
+}
 
 
 class LeadRefused(ValueError):  # noqa: N818  # the lead is refused, the service is not in error
@@ -55,31 +69,22 @@ class Problem:
 
 
 def refused(error: ValidationError) -> LeadRefused:
-    """The first thing that is wrong with a lead."""
+    """What is wrong with a lead, one thing of it."""
     first = _first(error)
-    return LeadRefused(LeadError(code=_code(first), field=_field(first), message=_message(first)))
+    return LeadRefused(LeadError(code=_code(first), field=_field(first), message=_message(first, "Lead")))
 
 
 def invalid_request(error: ValidationError) -> Problem:
-    """The first thing that is wrong with a request as a whole."""
+    """What is wrong with a request as a whole, one thing of it."""
     first = _first(error)
-    if first["type"] == "json_invalid":
-        return Problem(HTTPStatus.BAD_REQUEST, "invalid_json", _message(first))
-    return Problem(HTTPStatus.BAD_REQUEST, _code(first), _message(first), _field(first) or None)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint at the nearest known name, or nothing.
-
-    >>> did_you_mean("Budgett", ["Budget", "Country"])
-    "; did you mean 'Budget'?"
-    """
-    near = get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    code = "invalid_json" if first["type"] == "json_invalid" else _code(first)
+    return Problem(HTTPStatus.BAD_REQUEST, code, _message(first, error.title), _field(first) or None)
 
 
 def _first(error: ValidationError) -> ErrorDetails:
-    return error.errors(include_url=False, include_input=False)[0]
+    """The error to tell: a misspelt field rather than the missing one that it was meant to be."""
+    errors = error.errors(include_url=False, include_input=False)
+    return next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
 
 
 def _code(error: ErrorDetails) -> Code:
@@ -93,10 +98,13 @@ def _field(error: ErrorDetails) -> str:
     return ".".join(str(part) for part in error["loc"] if part != "[key]")
 
 
-def _message(error: ErrorDetails) -> str:
+def _message(error: ErrorDetails, message: str) -> str:
+    """What is wrong in words; ``message`` is what was being read, a key of ``_MESSAGES``."""
     if error["type"] == "extra_forbidden":
-        name = str(error["loc"][-1])
-        return f"there is no field {name[:40]!r} here{did_you_mean(name, _FIELDS)}"
+        *path, name = error["loc"]
+        inside = [part for part in path if isinstance(part, str)]
+        fields = get_type_hints(_MESSAGES[inside[-1] if inside else message])
+        return f"there is no field {str(name)[:40]!r} here{nearest(str(name), fields)}"
     if error["type"] == "missing":
         return f"{error['loc'][-1]!r} is required"
     if error["type"] == "model_type":

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from features.engine import known
 from features.history import ACCOUNT_PREFIX
+from features.nearest import nearest
 from features.parsing import as_category, as_flag, as_number
 from features.record import LeadRecord
 from serving.contract import Account, Lead, LeadError, Transition
-from serving.problems import LeadRefused, did_you_mean, refused
+from serving.problems import LeadRefused, refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -90,8 +91,12 @@ class Reader:
             "touchpoints": [_event(row) for row in lead.touchpoints],
             "transitions": [_event(row) for row in lead.transitions],
             "attributes": [*self._at_creation(lead, created), *self._changes(lead)],
-            "account_touchpoints": [_event(row) | {"colleague": row.lead_id} for row in account.touchpoints],
-            "account_transitions": [_event(row) | {"colleague": row.lead_id} for row in account.transitions],
+            "account_touchpoints": [
+                _event(row) | {"colleague": row["lead_id"]} for row in account.touchpoints
+            ],
+            "account_transitions": [
+                _event(row) | {"colleague": row["lead_id"]} for row in account.transitions
+            ],
         }
 
     def _at_creation(self, lead: Lead, created: int) -> Iterator[Event]:
@@ -102,12 +107,13 @@ class Reader:
 
     def _changes(self, lead: Lead) -> Iterator[Event]:
         for i, row in enumerate(lead.attribute_history):
-            if row.name in self._plain and row.name not in self._overwritten:
-                message = f"{row.name!r} is not overwritten in this model; send it in attributes"
+            name = row["name"]
+            if name in self._plain and name not in self._overwritten:
+                message = f"{name!r} is not overwritten in this model; send it in attributes"
                 raise _refusal(message, f"attribute_history.{i}.name")
-            self._check_name(row.name, f"attribute_history.{i}.name")
-            if row.name in self._overwritten:
-                yield self._change(row.name, row.known_at, row.value, f"attribute_history.{i}.value")
+            self._check_name(name, f"attribute_history.{i}.name")
+            if name in self._overwritten:
+                yield self._change(name, row["known_at"], row["value"], f"attribute_history.{i}.value")
 
     def _change(self, name: str, known_at: int, value: Any, field: str) -> Event:
         read = _read(self._overwritten[name], value, field)
@@ -120,7 +126,7 @@ class Reader:
             raise LeadRefused(LeadError(code="unknown_attribute", field=field, message=message))
 
     def _nearest(self, name: str) -> str:
-        return did_you_mean(name, ChainMap(self._plain, self._overwritten))
+        return nearest(name, ChainMap(self._plain, self._overwritten))
 
 
 def _parse(spec: FeatureSpec) -> Parse:
@@ -142,15 +148,14 @@ def _created(lead: Lead) -> int:
     """When the lead was created: as it says, else its earliest event, else just before it is asked about."""
     if lead.created_at is not None:
         return lead.created_at
-    times = [row.occurred_at for row in lead.touchpoints] + [row.occurred_at for row in lead.transitions]
-    times += [row.known_at for row in lead.attribute_history]
+    times = [row["occurred_at"] for row in lead.touchpoints]
+    times += [row["occurred_at"] for row in lead.transitions]
+    times += [row["known_at"] for row in lead.attribute_history]
     if lead.as_of is not None:
         times.append(lead.as_of - 1)
     return min(times, default=0)
 
 
 def _event(row: Touchpoint | Transition) -> Event:
-    event = dict(row)
-    if event["known_at"] is None:
-        event["known_at"] = event["occurred_at"]
-    return event
+    known_at = row.get("known_at")
+    return {**row, "known_at": row["occurred_at"] if known_at is None else known_at}

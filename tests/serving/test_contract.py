@@ -65,6 +65,22 @@ def test_a_misspelt_field_is_named_with_the_right_one():
     assert "did you mean 'touchpoints'" in error.message
 
 
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        ({"touchpoints": [{"occured_at": 1}]}, "occurred_at"),
+        ({"transitions": [{"stag": 1}]}, "stage"),
+        ({"attribute_history": [{"valu": 1}]}, "value"),
+        ({"account": {"attribute": {}}}, "attributes"),
+        ({"account": {"touchpoints": [{"chanel": "ads"}]}}, "channel"),
+    ],
+)
+def test_the_hint_knows_where_it_is(fields, hint):
+    error = _refusal(**fields)
+    assert error.code == "unknown_field"
+    assert f"did you mean {hint!r}" in error.message
+
+
 def test_a_missing_field_is_named_by_its_path():
     error = _refusal(touchpoints=[{"occurred_at": 1, "kind": "a"}, {"kind": "visit"}])
     assert (error.code, error.field) == ("missing_field", "touchpoints.1.occurred_at")
@@ -105,7 +121,7 @@ def test_empty_text_is_missing_as_it_is_in_a_file():
     lead = Lead.model_validate(
         {"lead_id": "a", "touchpoints": [{"occurred_at": 1, "kind": "b", "channel": ""}]}
     )
-    assert lead.touchpoints[0].channel is None
+    assert lead.touchpoints[0]["channel"] is None
 
 
 def test_the_envelope_lets_bad_leads_through_to_fail_alone():
