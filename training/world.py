@@ -101,7 +101,7 @@ class World:
     end: int
     waning: int = 45 * DAY
     lag: int = 2 * DAY
-    mql_points: int = 40
+    mql_points: int = 30
     accepted: float = 0.6
     days_to_sal: float = 3.0
     opportunities: float = 0.6
