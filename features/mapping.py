@@ -54,8 +54,9 @@ class TableMapping(Place):
 
     ``columns`` names the company's column for each column of the contract; one that is not mentioned is read
     from the column of the same name, if there is one. ``constants`` fills a column with one value: a file of
-    won deals with a ``won_date`` is transitions with the constant ``stage = "won"``; where the date is empty
-    there simply was no such transition. ``values`` translates words, e.g. the company's stages or kinds.
+    won deals with a ``won_date`` is transitions with the constant ``stage = "won"``. In such a table, and in
+    the leads' own read for events, an empty date simply means that there was no such event. ``values``
+    translates words, e.g. the company's stages or kinds.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)

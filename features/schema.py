@@ -91,7 +91,7 @@ class Context:
     decimal: Decimal = "."
     money: Literal["major", "minor"] = "major"
     sparse: bool = False
-    """Rows without a time are no rows at all: true of a date column that stands for one kind of event."""
+    """Rows without a time are no event at all: so it is where a date column stands for one kind of event."""
 
 
 def columns_of(table: TableName) -> tuple[str, ...]:

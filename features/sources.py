@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from features.mapping import HistoryMapping, TableMapping
+    from features.mapping import HistoryMapping, Place, TableMapping
     from features.quarantine import Quarantine
     from features.roles import ColumnRole
     from features.schema import TableName
@@ -152,7 +152,10 @@ def _reading(
 def _part(name: TableName, mapping: TableMapping, context: Context, whole: HistoryMapping) -> _Part:
     table = open_table(mapping)
     mapped = _mapped(name, mapping, table)
-    checked = check(name, mapped, _context(mapping, table, context, name))
+    own_file = mapping is not whole.leads and _address(mapping) == _address(whole.leads)
+    sparse = own_file or _EVENT.get(name) in mapping.constants
+    written = replace(context, times=mapping.times, decimal=table.decimal, money=mapping.money, sparse=sparse)
+    checked = check(name, mapped, written)
     free = _free(name, checked, table, whole)
     frame = checked.frame.select(*columns_of(name)).hstack(list(free.columns))
     if name == "attributes":
@@ -172,15 +175,7 @@ def _called(name: TableName, role: ColumnRole) -> ColumnRole:
     return role if name == "leads" else replace(role, column=ACCOUNT_PREFIX + role.column)
 
 
-def _context(mapping: TableMapping, table: Table, context: Context, name: TableName) -> Context:
-    constant = {"touchpoints": "kind", "transitions": "stage", "attributes": "value"}.get(name)
-    return replace(
-        context,
-        times=mapping.times,
-        decimal=table.decimal,
-        money=mapping.money,
-        sparse=constant in mapping.constants and name != "attributes",
-    )
+_EVENT: dict[TableName, str] = {"touchpoints": "kind", "transitions": "stage"}
 
 
 def _mapped(name: TableName, mapping: TableMapping, table: Table) -> Sieve:
@@ -208,7 +203,7 @@ def _free(name: TableName, rows: Sieve, table: Table, whole: HistoryMapping) -> 
     if name not in FREE_COLUMNS:
         return Attributes(rows, (), ())
     prefix = "" if name == "leads" else ACCOUNT_PREFIX
-    taken = _elsewhere(table, whole) if name == "leads" else frozenset()
+    taken = _elsewhere(whole) if name == "leads" else frozenset()
     left_out = {*columns_of(name), ROW, *taken}
     names = [c for c in rows.frame.columns if c not in left_out and _wanted(prefix + c, whole)]
     said = {column.removeprefix(prefix): role for column, role in whole.plain.roles.items()}
@@ -221,16 +216,16 @@ def _wanted(column: str, whole: HistoryMapping) -> bool:
     return chosen and column not in whole.plain.exclude
 
 
-def _elsewhere(table: Table, whole: HistoryMapping) -> frozenset[str]:
+def _elsewhere(whole: HistoryMapping) -> frozenset[str]:
     """Columns of the leads' own table from which events are read."""
     events = (*whole.touchpoints, *whole.transitions, *whole.attributes)
     return frozenset(
         column
         for event in events
-        if (event.file, event.database, event.table) == _address(table)
+        if _address(event) == _address(whole.leads)
         for column in event.columns.values()
     )
 
 
-def _address(table: Table) -> tuple[Any, ...]:
-    return table.place.file, table.place.database, table.place.table
+def _address(place: Place) -> tuple[Any, ...]:
+    return place.file, place.database, place.table, place.query

@@ -1,0 +1,168 @@
+"""A first look at a company's files: what each column could be, and which columns belong together."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from features.flat import outcome
+from features.mapping import Place
+from features.parsing import cleaned
+from features.quarantine import SourceError
+from features.roles import ColumnRole, role_of
+from features.tables import open_table
+from features.times import TimeFormat, detected, months, times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from features.parsing import Decimal
+
+_ID = re.compile(r"(^|[_\s-])(id|uuid|key|number|nr|no)$|id$", re.IGNORECASE)
+_OUTCOME = re.compile(
+    r"convert|won|outcome|label|target|revenue|success|sql|purchas|bought|stage|status", re.IGNORECASE
+)
+_LATE = re.compile(
+    r"^(last|final|clos|won|lost)|(^|[_\s])(clos(e|ed|ing)|won|lost|outcome|result|reason|tags?|deal)([_\s]|$)",
+    re.IGNORECASE,
+)
+_OWN_AUC = 0.9
+_FEW = 30
+_OVERLAP = 0.5
+_IN_ORDER = 0.95
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One file as seen at first sight: its cells, cleaned, and the role of every column."""
+
+    path: Path
+    frame: pl.DataFrame
+    roles: tuple[ColumnRole, ...]
+    decimal: Decimal
+
+    def role(self, column: str) -> str:
+        """The role of one column."""
+        return next(found.role for found in self.roles if found.column == column)
+
+    @cached_property
+    def dates(self) -> dict[str, TimeFormat]:
+        """The columns that hold dates, each with its format."""
+        found = {name: detected(self.frame[name]) for name in self.frame.columns if self.role(name) == "date"}
+        return {name: how for name, how in found.items() if how is not None}
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The columns that name every row once, those that are called an id first."""
+        full = [c.name for c in self.frame if not c.null_count() and c.n_unique() == len(c)]
+        keys = [name for name in full if name not in self.dates and not _fractions(self.frame[name])]
+        return sorted(keys, key=lambda name: (not _ID.search(name), self.role(name) == "number"))
+
+    @property
+    def few(self) -> list[str]:
+        """The columns of words with few different values, stages and kinds among them."""
+        return [r.column for r in self.roles if r.role in {"category", "flag"} and 1 < r.distinct <= _FEW]
+
+    @property
+    def outcome(self) -> str | None:
+        """The column that looks most like a two-valued outcome, if any does."""
+        two = [
+            r.column for r in self.roles if r.distinct == len({"won", "lost"}) and self._is_outcome(r.column)
+        ]
+        called = [name for name in two if _OUTCOME.search(name)]
+        return next(iter(called), None)
+
+    def _is_outcome(self, column: str) -> bool:
+        try:
+            outcome(self.frame[column])
+        except SourceError:
+            return False
+        return True
+
+    @property
+    def order(self) -> str | None:
+        """The column that seems to put the rows in the order of time: a date, months, or a counter."""
+        named = [name for name in self.frame.columns if _is_months(self.frame[name])]
+        counters = [
+            name for name in self.keys if self.role(name) == "number" and _is_sorted(self.frame[name])
+        ]
+        return next(iter([*self.dates, *named, *counters]), None)
+
+    def late(self, label: str | None) -> dict[str, str]:
+        """The columns that look as if they were filled only after the outcome, each with the reason."""
+        names = [r.column for r in self.roles if r.used and r.column != label]
+        called = {name: "its name speaks of the end" for name in names if _LATE.search(name)}
+        if label is None:
+            return called
+        won = outcome(self.frame[label])
+        alone = {name: _own_auc(self.frame[name], won) for name in names}
+        telling = {
+            name: f"it alone tells the outcome (ROC AUC {auc:.2f})"
+            for name, auc in alone.items()
+            if auc > _OWN_AUC
+        }
+        return called | telling
+
+
+def survey(path: Path) -> Survey:
+    """Look at one file."""
+    table = open_table(Place(file=path))
+    frame = pl.DataFrame([cleaned(column) for column in table.read()])
+    return Survey(path, frame, tuple(role_of(column, table.decimal) for column in frame), table.decimal)
+
+
+def shared_key(one: Survey, other: Survey) -> tuple[str, str] | None:
+    """A key of ``one`` and the column of ``other`` that holds its values, if there is such a pair."""
+    for key in one.keys:
+        known = one.frame[key].cast(pl.String).implode()
+        for name in sorted(other.frame.columns, key=lambda name: name != key):
+            values = other.frame[name].cast(pl.String).drop_nulls()
+            if len(values) and float(values.is_in(known).mean() or 0) > _OVERLAP:  # type: ignore[arg-type]
+                return key, name
+    return None
+
+
+def first_date(dates: Iterable[str], seen: Survey) -> str | None:
+    """Of several date columns the one that comes first in most rows: when the lead came to be."""
+    stamps = {name: times(seen.frame[name], seen.dates[name]) for name in dates}
+    means = {name: (stamp.null_count(), stamp.mean() or 0.0) for name, stamp in stamps.items()}
+    return min(means, key=lambda name: means[name], default=None)
+
+
+def _fractions(column: pl.Series) -> bool:
+    return column.dtype.is_float() or (
+        column.dtype == pl.String and bool(column.str.contains(r"^\d+\.\d+$").any())
+    )
+
+
+def _is_sorted(column: pl.Series) -> bool:
+    """Whether a counter runs with the rows or against them, but for a few."""
+    step = column.cast(pl.Float64, strict=False).diff().drop_nulls()
+    up = float((step > 0).mean() or 0.0)  # type: ignore[arg-type]
+    return max(up, 1 - up) > _IN_ORDER
+
+
+def _is_months(column: pl.Series) -> bool:
+    return column.dtype == pl.String and column.count() > 0 and months(column).count() == column.count()
+
+
+def _own_auc(column: pl.Series, label: pl.Series) -> float:
+    """ROC AUC of the outcome's mean per value: how far one column alone tells the outcome, in sample."""
+    frame = pl.DataFrame({"value": column, "label": label}).drop_nulls("label")
+    if frame["value"].n_unique() > max(_FEW, frame.height // 20):
+        return 0.5
+    rows = (
+        frame.group_by("value")
+        .agg(won=pl.col("label").sum(), all=pl.len())
+        .with_columns(lost=pl.col("all") - pl.col("won"))
+    )
+    sorted_rows = rows.sort(pl.col("won") / pl.col("all"))
+    won, lost = (sorted_rows[name].cast(pl.Float64).to_numpy() for name in ("won", "lost"))
+    below = np.concatenate([[0.0], np.cumsum(lost)[:-1]])
+    return float((won * (below + lost / 2)).sum() / max(won.sum() * lost.sum(), 1.0))
