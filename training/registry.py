@@ -1,0 +1,205 @@
+"""Which model is in charge: versions under a name, the aliases champion and challenger, and the way back.
+
+A promoted model is in two places. The MLflow registry knows every version and who was champion before; the
+BentoML store holds a plain copy of the champion, so that the service starts without MLflow or its server.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from models import artifact
+from training.tracking import MODEL_VERSION, Model, RunRef, Tracking, TrackingError, log, session
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+NAME = "leadloop"
+Alias = Literal["champion", "challenger"]
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
+REPLACED: Final = "replaced"
+
+
+class RegistryError(ValueError):
+    """There is no such model; the message says where it was looked for and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What a promotion did: ``replaced`` is the version that was champion before, if another one was."""
+
+    name: str
+    version: int
+    model_version: str
+    run_id: str
+    replaced: int | None
+    bento_tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """Where the champion's folder is on this machine; ``notice`` says why it is not the registry's."""
+
+    folder: Path
+    origin: Literal["registry", "store"]
+    notice: str = ""
+
+
+def register(run_id: str, *, tracking: Tracking, name: str = NAME, alias: Alias = CHALLENGER) -> int:
+    """Make the run's model a version called ``name`` with ``alias``; the number it has or gets."""
+    with session(tracking) as client:
+        number = int(_version_of(client, run_id, name).version)
+        client.set_registered_model_alias(name, alias, str(number))
+        return number
+
+
+def promote(source: str | Path, *, tracking: Tracking, name: str = NAME) -> Promotion:
+    """Put a run's model, or the model in a folder, in charge.
+
+    The champion changes last, after the model was found whole, loadable and copied for the service: a
+    promotion that fails leaves the old champion where it was.
+    """
+    with session(tracking) as client:
+        run_id = _run_of(client, source, tracking)
+        return _put_in_charge(client, _version_of(client, run_id, name), replaces=True)
+
+
+def rollback(*, tracking: Tracking, name: str = NAME) -> Promotion:
+    """Put the version in charge that the champion replaced; the one before it is next."""
+    with session(tracking) as client:
+        champion = _with_alias(client, name, CHAMPION)
+        if champion is None or REPLACED not in champion.tags:
+            msg = f"{name}: no earlier champion in {tracking.uri}, so there is nothing to go back to"
+            raise RegistryError(msg)
+        return _put_in_charge(client, client.get_model_version(name, champion.tags[REPLACED]), replaces=False)
+
+
+def champion_dir(*, tracking: Tracking, name: str = NAME) -> Champion:
+    """The champion's folder: the registry's, or while that cannot answer, the copy made for the service.
+
+    Raises RegistryError when neither has one.
+    """
+    try:
+        return Champion(_registered(tracking, name), "registry")
+    except (TrackingError, RegistryError) as error:
+        return _stored(name, str(error))
+
+
+def _run_of(client: MlflowClient, source: str | Path, tracking: Tracking) -> str:
+    """The run that logged the model: ``source`` itself, or the one whose model has the folder's version."""
+    folder = Path(source)
+    if not folder.is_dir():
+        return str(source)
+    found = artifact.load(folder).version
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    runs = client.search_runs(experiments, f"tags.{MODEL_VERSION} = '{found}'", max_results=1)
+    return str(runs[0].info.run_id) if runs else _adopted(folder, found, tracking).run_id
+
+
+def _adopted(folder: Path, found: str, tracking: Tracking) -> RunRef:
+    """A run for a folder that was trained elsewhere, so that it can be registered."""
+    return log([Model(folder, found)], tracking=tracking, name=f"promoted {folder.name}")
+
+
+def _version_of(client: MlflowClient, run_id: str, name: str) -> ModelVersion:
+    """The registered version of a run's model, registered now if it was not."""
+    known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    if known:
+        return known[0]
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    outputs = client.get_run(run_id).outputs
+    if outputs is None or not outputs.model_outputs:
+        msg = f"run {run_id} logged no model; promote a run that `leadloop train` finished"
+        raise RegistryError(msg)
+    model_id = outputs.model_outputs[0].model_id
+    return client.create_model_version(name, f"models:/{model_id}", run_id, model_id=model_id)
+
+
+def _put_in_charge(client: MlflowClient, version: ModelVersion, *, replaces: bool) -> Promotion:
+    name, number = version.name, str(version.version)
+    before = _with_alias(client, name, CHAMPION)
+    replaced = str(before.version) if before and str(before.version) != number else None
+    model_version, bento_tag = _store(_folder(client, version), version)
+    if replaced and replaces:
+        client.set_model_version_tag(name, number, REPLACED, replaced)
+    client.set_registered_model_alias(name, CHAMPION, number)
+    return Promotion(
+        name, int(number), model_version, str(version.run_id), int(replaced) if replaced else None, bento_tag
+    )
+
+
+def _store(folder: Path, version: ModelVersion) -> tuple[str, str]:
+    """Copy the model into the BentoML store; its version and its tag there.
+
+    The copy is loaded before the store takes it in, so the service never finds one that it cannot load.
+    """
+    models = _bentoml_models()
+    found = artifact.load(folder).version
+    labels = {MODEL_VERSION: found, "version": str(version.version), "run_id": str(version.run_id)}
+    with models.create(version.name, labels=labels) as stored:
+        shutil.copytree(folder, stored.path, dirs_exist_ok=True)
+        artifact.load(Path(stored.path))
+    return found, str(stored.tag)
+
+
+def _registered(tracking: Tracking, name: str) -> Path:
+    # Asking an embedded store that was never written would create it, and take ten seconds.
+    if not tracking.exists:
+        msg = f"{tracking.uri} does not exist"
+        raise RegistryError(msg)
+    with session(tracking) as client:
+        champion = _with_alias(client, name, CHAMPION)
+        if champion is None:
+            msg = f"{tracking.uri} has no {CHAMPION} of {name}"
+            raise RegistryError(msg)
+        return _folder(client, champion)
+
+
+def _folder(client: MlflowClient, version: ModelVersion) -> Path:
+    """The version's plain model folder on this machine, fetched from the server if it is there."""
+    import mlflow.artifacts  # noqa: PLC0415
+
+    uri = client.get_model_version_download_uri(version.name, str(version.version))
+    try:
+        fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+        return next(fetched.glob(f"data/*/{artifact.SUMS}")).parent
+    except (OSError, StopIteration) as error:
+        msg = f"{uri}: the files of {version.name} version {version.version} are gone; was the folder moved?"
+        raise RegistryError(msg) from error
+
+
+def _with_alias(client: MlflowClient, name: str, alias: Alias) -> ModelVersion | None:
+    models = client.search_registered_models(f"name = '{name}'")
+    number = models[0].aliases.get(alias) if models else None
+    return client.get_model_version(name, str(number)) if number else None
+
+
+def _stored(name: str, why: str) -> Champion:
+    models = _bentoml_models()
+    from bentoml.exceptions import NotFound  # noqa: PLC0415
+
+    try:
+        stored = models.get(f"{name}:latest")
+    except NotFound:
+        msg = f"no champion of {name}: {why}, and the BentoML store has none; run `leadloop promote` first"
+        raise RegistryError(msg) from None
+    return Champion(Path(stored.path), "store", f"{why}; using {stored.tag} of the BentoML store")
+
+
+def _bentoml_models() -> ModuleType:
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    try:
+        import bentoml.models  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        msg = "the BentoML model store is not installed; install leadloop with the extra `serve`"
+        raise RegistryError(msg) from error
+    return bentoml.models
