@@ -1,0 +1,205 @@
+"""The page: complete, self-contained, safe, and the same in both languages."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+from models.metrics import Interval
+from scored import report_input
+
+from features.spec import FeatureSet, Says
+from training import charts
+from training.render import render
+from training.report import report
+from training.words import LANGUAGES, words
+
+SECTIONS = ["summary", "worth", "calibration", "drivers", "health", "model-card"]
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+FORBIDDEN = ["cause", "guarantee", "ensure", "prove that", "verursach", "garantier", "bewirk", "führt zu"]
+ATTACK = '<script>alert("x")</script>&<b onload=y>'
+
+
+class Page(HTMLParser):
+    """Every tag that opens and closes, and the text between them."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.opened, self.ids, self.tags, self.text, self.problems = [], [], [], [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.opened.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if not self.opened or self.opened.pop() != tag:
+            self.problems.append(f"</{tag}> at {self.getpos()}")
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def attributes(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def made():
+    return report(report_input(600))
+
+
+@pytest.fixture(scope="module", params=LANGUAGES)
+def html(request, made):
+    return render(made, request.param)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_every_section_is_there_once_in_order(page):
+    assert [name for name in page.ids if name in SECTIONS] == SECTIONS
+
+
+def test_tags_close_in_order_and_ids_are_unique(page):
+    assert page.problems == []
+    assert page.opened == []
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_every_link_and_label_points_to_something_on_the_page(page):
+    anchors = {attrs["href"].removeprefix("#") for attrs in page.attributes("a")}
+    labels = {attrs["aria-labelledby"] for _, attrs in page.tags if "aria-labelledby" in attrs}
+    assert anchors | labels <= set(page.ids)
+
+
+def test_nothing_is_loaded_from_anywhere(html, page):
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|data:", html)
+    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert all("src" not in attrs and "onload" not in attrs for _, attrs in page.tags)
+
+
+def test_a_page_is_small(html):
+    assert len(html.encode()) < 3_000_000
+
+
+def test_the_page_claims_no_more_than_the_data_show(html):
+    assert [word for word in FORBIDDEN if word in html.lower()] == []
+
+
+def test_every_table_has_a_caption_and_every_chart_a_sentence(page):
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("table") == tags.count("caption") == tags.count("tbody") > tags.count("details")
+    assert tags.count("svg") == tags.count("figure") == tags.count("figcaption")
+    assert all(attrs.get("aria-hidden") == "true" for attrs in page.attributes("svg"))
+
+
+def test_landmarks_and_language_are_there(html, page):
+    tags = [tag for tag, _ in page.tags]
+    assert all(tags.count(landmark) == 1 for landmark in ("header", "nav", "main", "footer", "h1", "title"))
+    assert page.attributes("html")[0]["lang"] in html
+    assert page.attributes("meta")[0]["charset"] == "utf-8"
+
+
+def test_headings_skip_no_level(page):
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_charts_use_only_colours_that_the_dark_page_replaces(html):
+    found = set(re.findall(r'(?:fill|stroke)="(#[0-9a-f]{3,8})"', html))
+    assert found <= set(charts.PALETTE.values())
+    assert all(f'[fill="{colour}"]' in html for colour in charts.PALETTE.values())
+
+
+def attacked():
+    """A report in which every text that comes from data is an attack."""
+    given = report_input(300)
+    bad = Says(ATTACK + ": {value}", ATTACK + ": {value}")
+    specs = tuple(replace(spec, says=bad, family=ATTACK) for spec in given.features.specs)
+    industry = pl.col("industry").replace("Software", ATTACK)
+    finding = dict.fromkeys(("code", "severity", "column", "message"), ATTACK)
+    return replace(
+        given,
+        features=FeatureSet((replace(specs[0], name="industry"), *specs[1:])),
+        card=replace(
+            given.card,
+            label=ATTACK,
+            created_at=ATTACK,
+            recipe=ATTACK,
+            candidates={ATTACK: 1.0},
+            notes=(ATTACK,),
+            libraries={ATTACK: ATTACK},
+            findings=(finding,),
+        ),
+        version=ATTACK,
+        explained=given.explained.with_columns(industry),
+        intake=replace(given.intake, quarantined={ATTACK: 1}, excluded={ATTACK: ATTACK}),
+    )
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_what_comes_from_data_stays_text(lang):
+    html = render(report(attacked()), lang)
+    assert ATTACK not in html
+    page = Page(html)
+    assert page.problems == []
+    assert not {"script", "b"} & {tag for tag, _ in page.tags}
+    assert "alert(" in "".join(page.text)
+
+
+def test_figures_of_the_report_are_on_the_page(made):
+    text = " ".join(" ".join(Page(render(made)).text).split())
+    at, t = made.summary.at_capacity, words("en")
+    assert f"Of 100 leads you call, {t.number(100 * at.rate.value)} reach" in text
+    assert f"instead of {t.number(100 * made.summary.base_rate)}" in text
+    assert t.interval(made.worth.roc_auc) in text
+    assert all(t.rate(group.observed) in text for group in made.calibration.bins)
+    assert all(t.number(driver.importance, 1) in text for driver in made.drivers.features)
+
+
+def test_a_model_that_finds_nothing_is_not_praised(made):
+    rate = Interval(made.summary.base_rate, 0.0, 1.0)
+    dull = replace(
+        made, summary=replace(made.summary, at_capacity=replace(made.summary.at_capacity, rate=rate))
+    )
+    assert "hardly better leads than chance" in render(dull)
+
+
+def test_a_flat_export_says_first_that_time_is_unproven():
+    text = " ".join(Page(render(report(report_input(300, time_ordered=False)))).text)
+    assert text.index("Nothing here can be proven about time") < text.index("ROC AUC")
+    assert "the data had no dates" in text
+
+
+def test_an_example_sentence_is_the_one_the_service_says(made):
+    text = " ".join(Page(render(made, "de")).text)
+    assert "„Branche: Software“" in text
+
+
+def test_both_languages_say_the_same_things():
+    folder = Path(charts.__file__).parent / "templates"
+    texts = [tomllib.loads((folder / f"{lang}.toml").read_text(encoding="utf-8")) for lang in LANGUAGES]
+    keys = [{(part, name) for part, names in text.items() for name in names} for text in texts]
+    assert keys[0] == keys[1]
+    for part, name in keys[0] - {("months", "names")}:
+        holes = [set(re.findall(r"{\w+}", text[part][name])) for text in texts]
+        assert holes[0] == holes[1], (part, name)
+
+
+def test_a_language_that_nobody_wrote_is_refused(made):
+    with pytest.raises(ValueError, match="no report in 'fr'"):
+        render(made, "fr")

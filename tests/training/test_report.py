@@ -1,0 +1,168 @@
+"""Every figure of a report, counted again by other means."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import binomtest
+from scored import report_input
+from sklearn import metrics as reference
+
+from models import metrics
+from models.metrics import Interval
+from training.report import Report, report, wilson
+
+
+@pytest.fixture(scope="module")
+def given():
+    return report_input()
+
+
+@pytest.fixture(scope="module")
+def made(given):
+    return report(given)
+
+
+def test_the_summary_counts_the_judged_leads(given, made):
+    assert made.summary.rows == len(given.label)
+    assert made.summary.positives == sum(given.label.tolist())
+    assert made.summary.base_rate == pytest.approx(sum(given.label.tolist()) / len(given.label))
+
+
+def test_a_lift_is_what_calling_the_best_leads_brings(given, made):
+    best_first = sorted(
+        zip(given.scores["probability"].to_list(), given.label.tolist(), strict=True), reverse=True
+    )
+    for lift in made.worth.lifts:
+        called = [label for _, label in best_first[: lift.leads]]
+        assert lift.leads == math.ceil(lift.share * len(best_first))
+        assert lift.hits == pytest.approx(sum(called))
+        assert lift.rate.value == pytest.approx(sum(called) / len(called))
+        assert lift.captured == pytest.approx(sum(called) / sum(given.label))
+        assert lift.lift == pytest.approx(lift.rate.value / made.summary.base_rate)
+
+
+def test_the_lift_table_has_the_capacity_in_it():
+    assert [lift.share for lift in report(report_input(600, capacity=0.05)).worth.lifts] == [
+        0.05,
+        0.1,
+        0.2,
+        0.3,
+    ]
+
+
+def test_gains_rise_to_everything(made):
+    captured = [height for _, height in made.worth.gains]
+    assert captured == sorted(captured)
+    assert made.worth.gains[-1] == (1.0, pytest.approx(1.0))
+    assert made.worth.gains[4][1] == pytest.approx(made.worth.lifts[0].captured)
+
+
+def test_ranking_and_log_loss_are_those_of_scikit_learn(given, made):
+    p = given.scores["probability"].to_numpy()
+    assert made.worth.roc_auc.value == pytest.approx(reference.roc_auc_score(given.label, p))
+    assert made.worth.average_precision.value == pytest.approx(
+        reference.average_precision_score(given.label, p)
+    )
+    assert made.worth.log_loss.value == pytest.approx(reference.log_loss(given.label, p))
+    base = np.full_like(p, given.label.mean())
+    assert made.worth.constant == pytest.approx(reference.log_loss(given.label, base))
+    assert made.calibration.brier.value == pytest.approx(reference.brier_score_loss(given.label, p))
+
+
+@pytest.mark.parametrize("of", ["roc_auc", "average_precision", "log_loss"])
+def test_a_figure_lies_in_its_interval(made, of):
+    figure = getattr(made.worth, of)
+    assert figure.low < figure.value < figure.high
+
+
+def test_ten_groups_by_forecast_hold_every_lead_once(given, made):
+    bins = made.calibration.bins
+    ordered = given.scores.with_columns(label=pl.Series(given.label)).sort("probability")
+    start = 0
+    for group in bins:
+        rows = ordered[start : start + group.rows]
+        assert group.forecast == pytest.approx(rows["probability"].mean())
+        assert group.observed.value == pytest.approx(rows["label"].mean())
+        start += group.rows
+    assert start == len(given.label)
+    assert max(group.rows for group in bins) - min(group.rows for group in bins) <= 1
+
+
+def test_the_calibration_error_is_the_mean_gap_of_the_groups(made):
+    gaps = [group.rows * abs(group.forecast - group.observed.value) for group in made.calibration.bins]
+    assert made.calibration.error.value == pytest.approx(sum(gaps) / made.summary.rows)
+
+
+def test_grades_hold_every_lead_once_and_fall(given, made):
+    grades = made.calibration.grades
+    assert [group.name for group in grades] == ["A", "B", "C", "D"]
+    assert sum(group.rows for group in grades) == len(given.label)
+    assert [group.forecast for group in grades] == sorted((g.forecast for g in grades), reverse=True)
+    for group in grades:
+        mask = (given.scores["grade"] == group.name).to_numpy()
+        assert group.observed.value == pytest.approx(given.label[mask].mean())
+
+
+@pytest.mark.parametrize(("hits", "rows"), [(0, 10), (3, 10), (10, 10), (48, 300)])
+def test_a_wilson_interval_is_that_of_scipy(hits, rows):
+    expected = binomtest(hits, rows).proportion_ci(method="wilson")
+    found = wilson(hits, rows)
+    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+
+
+def test_a_report_survives_json(made):
+    assert Report.from_json(made.to_json()) == made
+    assert json.loads(made.to_json())["summary"]["rows"] == made.summary.rows
+
+
+def test_the_same_input_gives_the_same_report(given, made):
+    assert report(given) == made
+
+
+def codes(made):
+    return [warn.code for warn in made.summary.warnings]
+
+
+def test_a_flat_export_is_told_that_time_proves_nothing():
+    assert codes(report(report_input(600, time_ordered=False)))[0] == "time_unproven"
+
+
+def test_an_ordered_history_is_not_told_so(made):
+    assert "time_unproven" not in codes(made)
+
+
+def test_noise_is_called_noise():
+    given = report_input(900)
+    shuffled = np.random.default_rng(7).permutation(given.label)
+    assert "little_signal" in codes(report(replace(given, label=shuffled)))
+
+
+def test_forecasts_that_miss_are_called_out(given):
+    doubled = given.scores.with_columns(pl.col("probability") * 2 / (1 + pl.col("probability")))
+    assert "far_off" in codes(report(replace(given, scores=doubled)))
+
+
+def test_few_conversions_are_called_few():
+    assert "few_positives" in codes(report(report_input(400)))
+
+
+def test_rows_that_do_not_belong_together_are_refused(given):
+    with pytest.raises(ValueError, match="label has"):
+        replace(given, label=given.label[1:])
+
+
+def test_metrics_are_those_of_the_models(given, made):
+    p = given.scores["probability"].to_numpy()
+    assert made.calibration.error.value == metrics.calibration_error(given.label, p)
+
+
+def test_a_measure_on_the_card_is_not_measured_again(given):
+    known = Interval(0.5, 0.4, 0.6)
+    made = report(replace(given, card=replace(given.card, metrics={"roc_auc": known})))
+    assert made.worth.roc_auc == known

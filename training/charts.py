@@ -1,0 +1,131 @@
+"""The report's charts: Altair specifications turned into SVG that needs no script, font or network.
+
+Colours are the five of ``PALETTE`` and nothing else: the page's stylesheet finds them by value and replaces
+them in the dark, so that one SVG is readable on both papers. Sizes fit a phone; the page scales them up.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+import vl_convert
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.report import Group
+    from training.words import Words
+
+PALETTE = {
+    "ink": "#1c2430",
+    "muted": "#5b6675",
+    "line": "#d9dfe6",
+    "accent": "#0b6e75",
+    "against": "#b4481e",
+}
+_WIDTH, _HEIGHT = 300, 230
+_ROW = 38
+
+_GUIDE: dict[str, Any] = {"color": PALETTE["muted"], "strokeDash": [4, 4], "strokeWidth": 1.2}
+_CONFIG: dict[str, Any] = {
+    "aria": False,
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": PALETTE["muted"],
+        "labelFontSize": 12,
+        "titleColor": PALETTE["ink"],
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "titlePadding": 8,
+        "gridColor": PALETTE["line"],
+        "domainColor": PALETTE["muted"],
+        "tickColor": PALETTE["muted"],
+    },
+}
+
+Rows = list[dict[str, Any]]
+
+
+def gains(curve: Sequence[tuple[float, float]], capacity: tuple[float, float], words: Words) -> str:
+    """The share of conversions among the best leads, against calling them in any order."""
+    x, y = _share("x", words("worth.called"), words), _share("y", words("worth.reached"), words)
+    drop = [(capacity[0], 0.0), capacity, (0.0, capacity[1])]
+    return _svg(
+        _line([(0.0, 0.0), (1.0, 1.0)], x, y).mark_line(**_GUIDE)
+        + _line(drop, x, y).mark_line(color=PALETTE["against"], strokeWidth=1.2)
+        + _line([(0.0, 0.0), *curve], x, y).mark_line(color=PALETTE["accent"], strokeWidth=2.6)
+        + _line([capacity], x, y).mark_point(color=PALETTE["against"], filled=True, size=90, opacity=1)
+    )
+
+
+def reliability(groups: Sequence[Group], words: Words) -> str:
+    """What came against what was forecast, each with its interval; on the diagonal, forecasts came true."""
+    top = min(1.0, 1.05 * max(max(group.observed.high, group.forecast) for group in groups))
+    x = _share("x", words("calibration.forecast"), words, top)
+    y = _share("y", words("calibration.observed"), words, top)
+    dots = _line([(group.forecast, group.observed.value) for group in groups], x, y)
+    spans: Rows = [{"x": g.forecast, "y": g.observed.low, "high": g.observed.high} for g in groups]
+    return _svg(
+        _line([(0.0, 0.0), (top, top)], x, y).mark_line(**_GUIDE)
+        + _chart(spans).encode(x=x, y=y, y2="high:Q").mark_rule(color=PALETTE["accent"], strokeWidth=1.6)
+        + dots.mark_point(color=PALETTE["accent"], filled=True, size=60, opacity=1)
+    )
+
+
+def bars(rows: Sequence[tuple[str, float]], words: Words, *, signed: bool = True) -> str:
+    """One bar a name, in the order given, the name above it; below zero in the other colour."""
+    show = words.signed if signed else lambda value: words.number(value, 1)
+    data: Rows = [
+        {"row": i, "name": name, "value": value, "text": show(value), "zero": 0.0}
+        for i, (name, value) in enumerate(rows)
+    ]
+    reach = max(1e-9, *(abs(value) for _, value in rows))
+    domain = [-reach if any(value < 0 for _, value in rows) else 0.0, reach]
+    x = alt.X("value:Q", axis=None, scale=alt.Scale(domain=domain, nice=False))
+    base = _chart(data).encode(y=alt.Y("row:O", axis=None))
+    colour = alt.condition("datum.value < 0", alt.value(PALETTE["against"]), alt.value(PALETTE["accent"]))
+    text: dict[str, Any] = {"dy": -8, "fontSize": 12, "limit": _WIDTH - 50}
+    chart = alt.layer(
+        base.mark_bar(height=9, yOffset=5).encode(x=x, x2="zero:Q", color=colour),
+        base.mark_tick(color=PALETTE["muted"], height=15, yOffset=5, thickness=1).encode(x=alt.X("zero:Q")),
+        base.mark_text(align="left", color=PALETTE["ink"], **text).encode(x=alt.value(0), text="name:N"),
+        base.mark_text(align="right", color=PALETTE["muted"], **text).encode(
+            x=alt.value(_WIDTH), text="text:N"
+        ),
+    )
+    return _svg(chart.properties(height=_ROW * len(rows)))
+
+
+def _chart(rows: Rows) -> alt.Chart:
+    return alt.Chart(alt.InlineData(values=rows))
+
+
+def _line(points: Sequence[tuple[float, float]], x: alt.X, y: alt.Y) -> alt.Chart:
+    """Points joined in the order given, whatever their x."""
+    rows: Rows = [{"x": at, "y": height, "step": i} for i, (at, height) in enumerate(points)]
+    return _chart(rows).encode(x=x, y=y, order=alt.Order("step:Q"))
+
+
+def _share(field: str, title: str, words: Words, top: float = 1.0) -> Any:
+    """An axis from nothing to ``top``, in percent."""
+    channel = alt.X if field == "x" else alt.Y
+    sign = "%" if words.lang == "en" else " %"
+    axis = alt.Axis(tickCount=5, labelExpr=f"format(100 * datum.value, '.3~r') + '{sign}'")
+    scale = alt.Scale(domain=[0, top], nice=False)
+    return channel(f"{field}:Q", title=title, axis=axis, scale=scale)
+
+
+def _svg(chart: alt.LayerChart | alt.FacetChart) -> str:
+    """The chart as an inline SVG element, hidden from screen readers and free of ids and namespaces.
+
+    Screen readers get the sentence below it and the table behind it; Vega's own labels would read every dot.
+    """
+    spec = {"width": _WIDTH, "height": _HEIGHT, **chart.to_dict(), "config": _CONFIG}
+    svg = str(vl_convert.vegalite_to_svg(spec))
+    return re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace(
+        "<svg ", '<svg aria-hidden="true" focusable="false" ', 1
+    )

@@ -1,0 +1,174 @@
+"""What a model's scores go along with: its contributions, summed up for readers, in points.
+
+Contributions say how the model arrives at its scores. They are associations in past data: a driver is not a
+lever, and no sentence made from these figures may say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import polars as pl
+
+from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
+from models.explanation import as_points
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from features.spec import FeatureSet
+
+Direction = Literal["raises", "lowers", "mixed", "levels", "none"]
+BINS = 6
+LEVELS = 6
+_CLEAR = 0.3
+_NEGLIGIBLE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Leads with similar values of one feature: numbers in [low, high], one level, or (all None) missing."""
+
+    rows: int
+    points: float
+    low: float | None = None
+    high: float | None = None
+    level: str | None = None
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether these are the leads without a value."""
+        return self.low is None and self.level is None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A value that a real lead had, and the points it got for it."""
+
+    value: float | str | None
+    points: float
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """One feature: how far it moves scores on average, which way, and how that depends on its value.
+
+    ``direction`` is for numbers the sign of the rank correlation of value and points; categories have levels.
+    """
+
+    spec: FeatureSpec
+    importance: float
+    direction: Direction
+    correlation: float | None
+    shape: tuple[Part, ...]
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A group of features: how far they together move scores on average."""
+
+    name: str
+    importance: float
+    features: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drivers:
+    """All features and families, the weightiest first; ``rows`` leads were taken apart for it."""
+
+    rows: int
+    families: tuple[Family, ...]
+    features: tuple[Driver, ...]
+
+
+def drivers(features: FeatureSet, rows: pl.DataFrame, contributions: NDArray[np.float64]) -> Drivers:
+    """Sum up the (n, features) contributions in log-odds of n feature rows."""
+    points = as_points(1.0) * contributions
+    found = [_driver(spec, rows[spec.name], points[:, i]) for i, spec in enumerate(features.specs)]
+    ranked = sorted(found, key=lambda driver: (-driver.importance, driver.spec.name))
+    return Drivers(len(rows), _families(features, points), tuple(ranked))
+
+
+def _families(features: FeatureSet, points: NDArray[np.float64]) -> tuple[Family, ...]:
+    """Families by the mean size of their features' sum: what cancels within a family moves no score."""
+    order = sorted(range(len(features)), key=lambda i: features.specs[i].family)
+    grouped = [
+        (name, list(members)) for name, members in groupby(order, key=lambda i: features.specs[i].family)
+    ]
+    found = [Family(name, _size(points[:, members].sum(axis=1)), len(members)) for name, members in grouped]
+    return tuple(sorted(found, key=lambda family: (-family.importance, family.name)))
+
+
+def _driver(spec: FeatureSpec, values: pl.Series, points: NDArray[np.float64]) -> Driver:
+    size = _size(points)
+    pairs = pl.DataFrame({"value": values, "points": points})
+    shape = _levels(pairs) if spec.is_category else _bins(pairs)
+    correlation = None if spec.is_category else _rank_correlation(pairs.drop_nulls())
+    return Driver(spec, size, _direction(size, correlation, spec), correlation, shape, _examples(pairs))
+
+
+def _size(points: NDArray[np.float64]) -> float:
+    return float(np.abs(points).mean()) if len(points) else 0.0
+
+
+def _direction(size: float, correlation: float | None, spec: FeatureSpec) -> Direction:
+    if size < _NEGLIGIBLE:
+        return "none"
+    if spec.is_category:
+        return "levels"
+    if correlation is None or abs(correlation) < _CLEAR:
+        return "mixed"
+    return "raises" if correlation > 0 else "lowers"
+
+
+def _rank_correlation(pairs: pl.DataFrame) -> float | None:
+    if pairs["value"].n_unique() < 2 or pairs["points"].n_unique() < 2:  # noqa: PLR2004
+        return None
+    return float(pairs.select(pl.corr("value", "points", method="spearman")).item())
+
+
+def _bins(pairs: pl.DataFrame) -> tuple[Part, ...]:
+    """Value by value where there are few, else up to ``BINS`` groups of like size; missing comes last."""
+    known = pairs.drop_nulls()
+    group = pl.Series(np.searchsorted(_edges(known["value"]), known["value"].to_numpy(), side="right"))
+    value, points = pl.col("value"), pl.col("points")
+    parts = known.group_by(group.alias("group")).agg(
+        pl.len().alias("rows"), points.mean(), low=value.min(), high=value.max()
+    )
+    numbers = parts.sort("group").drop("group").iter_rows(named=True)
+    return (*(Part(**number) for number in numbers), *_missing(pairs))
+
+
+def _edges(values: pl.Series) -> list[float]:
+    """Where groups begin: each is [edge, next edge)."""
+    distinct = values.unique().sort().to_list()
+    if len(distinct) <= BINS:
+        return distinct
+    return sorted({float(values.quantile(i / BINS, "nearest") or 0.0) for i in range(1, BINS)})
+
+
+def _levels(pairs: pl.DataFrame) -> tuple[Part, ...]:
+    """The most frequent levels, from the most points to the least; missing comes last."""
+    known = pairs.drop_nulls().group_by("value").agg(pl.len().alias("rows"), pl.col("points").mean())
+    frequent = known.sort("rows", "value", descending=[True, False]).head(LEVELS)
+    ordered = frequent.sort("points", "value", descending=[True, False]).iter_rows(named=True)
+    parts = [Part(row["rows"], row["points"], level=row["value"]) for row in ordered]
+    return (*parts, *_missing(pairs))
+
+
+def _missing(pairs: pl.DataFrame) -> tuple[Part, ...]:
+    points = pairs.filter(pl.col("value").is_null())["points"].to_numpy()
+    return (Part(len(points), float(points.mean())),) if len(points) else ()
+
+
+def _examples(pairs: pl.DataFrame) -> tuple[Example, ...]:
+    """The values that got the most and the fewest points, as some lead had them."""
+    known = pairs.drop_nulls().sort("points", "value")
+    if known.is_empty():
+        return ()
+    ends = [known.row(-1), known.row(0)]
+    return tuple(Example(value, points) for value, points in dict.fromkeys(ends))

@@ -1,0 +1,42 @@
+"""Reads frozen dataclasses back from the plain lists and dicts that ``dataclasses.asdict`` and JSON make."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def from_plain(kind: type[T], value: Any) -> T:
+    """The ``kind`` that was dumped as ``value``: dataclasses, tuples, dicts and optional values of them.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Pair:
+    ...     sides: tuple[int, ...]
+    >>> from_plain(Pair, {"sides": [1, 2]})
+    Pair(sides=(1, 2))
+    """
+    return _read(kind, value)  # type: ignore[no-any-return]
+
+
+def _read(kind: Any, value: Any) -> Any:
+    origin, inner = get_origin(kind), get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{name: _read(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
+    if origin in (Union, UnionType):
+        return _read_optional(inner, value)
+    if origin is tuple:
+        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return tuple(_read(each, item) for each, item in zip(kinds, value, strict=True))
+    if origin is dict:
+        return {name: _read(inner[1], item) for name, item in value.items()}
+    return value
+
+
+def _read_optional(kinds: tuple[Any, ...], value: Any) -> Any:
+    """Of ``X | None`` the X; of plain kinds (``float | str | None``) the value as it is."""
+    rest = [kind for kind in kinds if kind is not NoneType]
+    return _read(rest[0], value) if value is not None and len(rest) == 1 else value

@@ -1,0 +1,266 @@
+"""What a model is worth, what its scores go along with, and the state of its data: figures, not words.
+
+``report`` only sums up; ``render`` writes it out in a language. So every figure that a reader sees can be
+checked here, and the same report is a page for marketing and JSON for a machine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models import metrics
+from models.card import Card  # noqa: TC001  # a report is read back by its annotations
+from models.grades import LETTERS
+from models.metrics import Interval
+from training.drivers import Drivers, drivers
+from training.health import Health, Intake, health
+from training.plain import from_plain
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from features.spec import FeatureSet
+
+BINS = 10
+SHARES = (0.1, 0.2, 0.3)
+_POINTS = 50
+_FEW_POSITIVES = 100
+_LITTLE_SIGNAL = 0.55
+_FAR_OFF = 0.05
+_GRAVE = "high"
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """What a report is made from.
+
+    ``scores`` are rows as ``ConversionModel.score_rows`` gives them, of leads the model did not learn from;
+    ``label`` (n,) is 1.0 where such a lead converted, else 0.0. ``trained`` and ``judged`` are the feature
+    rows of training and of ``scores``; ``explained`` those of a sample, and ``contributions`` (m, features)
+    its contributions in log-odds. ``capacity`` is the share of leads that sales can call, in (0, 1].
+    """
+
+    features: FeatureSet
+    card: Card
+    version: str
+    scores: pl.DataFrame
+    label: NDArray[np.float64]
+    trained: pl.DataFrame
+    judged: pl.DataFrame
+    explained: pl.DataFrame
+    contributions: NDArray[np.float64]
+    intake: Intake
+    capacity: float = 0.1
+
+    def __post_init__(self) -> None:
+        sizes = {
+            "label": (len(self.label), len(self.scores)),
+            "judged": (len(self.judged), len(self.scores)),
+            "contributions": (self.contributions.shape, (len(self.explained), len(self.features))),
+        }
+        if wrong := [name for name, (found, wanted) in sizes.items() if found != wanted]:
+            msg = f"{wrong[0]} has {sizes[wrong[0]][0]} rows where {sizes[wrong[0]][1]} belong"
+            raise ValueError(msg)
+        if not len(self.scores) or not len(self.explained):
+            msg = "a report needs judged leads and explained leads; one of them is empty"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Something a reader must know before believing the figures: a code, and the figure behind it."""
+
+    code: str
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """Calling the best ``share`` of leads: how many that is, how many of them convert, and against chance.
+
+    ``rate`` is hits / leads with its Wilson interval, ``captured`` the share of all conversions among them.
+    """
+
+    share: float
+    leads: int
+    hits: float
+    rate: Interval
+    lift: float
+    captured: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The first screen: what the model was judged by, and what it saves at capacity."""
+
+    rows: int
+    positives: int
+    base_rate: float
+    at_capacity: Lift
+    warnings: tuple[Warn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """How well leads are put in order; ``gains`` are (share called, share of conversions) pairs.
+
+    ``constant`` is the log-loss of always saying the base rate, and the base rate what AP is without skill.
+    """
+
+    roc_auc: Interval
+    average_precision: Interval
+    log_loss: Interval
+    constant: float
+    gains: tuple[tuple[float, float], ...]
+    lifts: tuple[Lift, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Leads of like probability: what was forecast on average, and what came, with its Wilson interval."""
+
+    name: str
+    rows: int
+    forecast: float
+    observed: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Whether probabilities can be taken at their word."""
+
+    brier: Interval
+    error: Interval
+    total: Group
+    bins: tuple[Group, ...]
+    grades: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that the page shows, and JSON all the same."""
+
+    version: str
+    fingerprint: str
+    card: Card
+    summary: Summary
+    worth: Worth
+    calibration: Reliability
+    drivers: Drivers
+    health: Health
+
+    def to_json(self) -> str:
+        """The report as JSON text; ``from_json`` gives back an equal report."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """The report that ``to_json`` wrote."""
+        return from_plain(cls, json.loads(text))
+
+
+def report(given: ReportInput) -> Report:
+    """Sum up a model: pure, so the same input gives the same report."""
+    y, p = given.label, given.scores["probability"].to_numpy()
+    figures = _figures(given.card, y, p)
+    worth = _worth(figures, y, p, given.capacity)
+    calibration = _reliability(figures, y, p, given.scores["grade"].to_numpy())
+    state = health(
+        given.intake,
+        given.features,
+        trained=given.trained,
+        judged=given.judged,
+        findings=given.card.findings,
+    )
+    warnings = _warnings(given.card, int(y.sum()), worth, calibration, state)
+    return Report(
+        version=given.version,
+        fingerprint=given.features.fingerprint,
+        card=given.card,
+        summary=Summary(len(y), int(y.sum()), float(y.mean()), _lift(y, p, given.capacity), warnings),
+        worth=worth,
+        calibration=calibration,
+        drivers=drivers(given.features, given.explained, given.contributions),
+        health=state,
+    )
+
+
+def wilson(hits: float, rows: int) -> Interval:
+    """A rate with its 95 % interval by Wilson, which stays within [0, 1] and holds for few rows.
+
+    >>> wilson(0, 10).high > 0.2
+    True
+    """
+    z = 1.959963984540054
+    rate, spread = hits / rows, z * z / rows
+    centre = (rate + spread / 2) / (1 + spread)
+    half = math.sqrt(rate * (1 - rate) * spread + spread * spread / 4) / (1 + spread)
+    return Interval(rate, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def _figures(card: Card, y: NDArray[np.float64], p: NDArray[np.float64]) -> dict[str, Interval]:
+    """The measures of the run: those on the card, so that page, tracking and JSON all say the same."""
+    return {
+        name: card.metrics.get(name) or metrics.with_interval(getattr(metrics, name), y, p)
+        for name in ("roc_auc", "average_precision", "log_loss", "brier", "calibration_error")
+    }
+
+
+def _worth(
+    figures: dict[str, Interval], y: NDArray[np.float64], p: NDArray[np.float64], capacity: float
+) -> Worth:
+    return Worth(
+        roc_auc=figures["roc_auc"],
+        average_precision=figures["average_precision"],
+        log_loss=figures["log_loss"],
+        constant=metrics.log_loss(y, np.full_like(p, y.mean())),
+        gains=tuple((i / _POINTS, metrics.capture(y, p, i / _POINTS)) for i in range(1, _POINTS + 1)),
+        lifts=tuple(_lift(y, p, share) for share in sorted({*SHARES, capacity})),
+    )
+
+
+def _lift(y: NDArray[np.float64], p: NDArray[np.float64], share: float) -> Lift:
+    captured = metrics.capture(y, p, share)
+    leads, hits = math.ceil(share * len(y)), captured * float(y.sum())
+    return Lift(share, leads, hits, wilson(hits, leads), hits / leads / float(y.mean()), captured)
+
+
+def _reliability(
+    figures: dict[str, Interval],
+    y: NDArray[np.float64],
+    p: NDArray[np.float64],
+    grade: NDArray[np.str_],
+) -> Reliability:
+    pieces = np.array_split(np.argsort(p, kind="stable"), min(BINS, len(y)))
+    return Reliability(
+        brier=figures["brier"],
+        error=figures["calibration_error"],
+        total=_group("all", y, p),
+        bins=tuple(_group(str(i), y[piece], p[piece]) for i, piece in enumerate(pieces, 1)),
+        grades=tuple(_group(x, y[grade == x], p[grade == x]) for x in LETTERS if (grade == x).any()),
+    )
+
+
+def _group(name: str, y: NDArray[np.float64], p: NDArray[np.float64]) -> Group:
+    return Group(name, len(y), float(p.mean()), wilson(float(y.sum()), len(y)))
+
+
+def _warnings(
+    card: Card, positives: int, worth: Worth, calibration: Reliability, state: Health
+) -> tuple[Warn, ...]:
+    grave = sum(note.severity == _GRAVE for note in state.findings)
+    found = {
+        "time_unproven": (not card.time_ordered, 0.0),
+        "little_signal": (worth.roc_auc.low < _LITTLE_SIGNAL, worth.roc_auc.value),
+        "few_positives": (positives < _FEW_POSITIVES, float(positives)),
+        "far_off": (calibration.error.value > _FAR_OFF, calibration.error.value),
+        "findings": (grave > 0, float(grave)),
+        "quarantined": (state.rows_quarantined > 0, float(state.rows_quarantined)),
+    }
+    return tuple(Warn(code, value) for code, (applies, value) in found.items() if applies)
