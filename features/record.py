@@ -46,7 +46,7 @@ class LeadRecord:
     def newest(self) -> int:
         """The second of the latest news about the lead, its account included."""
         times: list[int] = [
-            max(event.get("occurred_at", 0), event["known_at"])
+            max(event.get("occurred_at", event["known_at"]), event["known_at"])
             for rows in self.events.values()
             for event in rows
         ]
