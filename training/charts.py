@@ -88,7 +88,7 @@ def bars(rows: Sequence[tuple[str, float]], words: Words, *, signed: bool = True
     x = alt.X("value:Q", axis=None, scale=alt.Scale(domain=domain, nice=False))
     base = _chart(data).encode(y=alt.Y("row:O", axis=None))
     colour = alt.condition("datum.value < 0", alt.value(PALETTE["against"]), alt.value(PALETTE["accent"]))
-    text: dict[str, Any] = {"dy": -8, "fontSize": 12, "limit": _WIDTH - 50}
+    text: dict[str, Any] = {"dy": -8, "fontSize": 12, "limit": _WIDTH - 80}
     chart = alt.layer(
         base.mark_bar(height=9, yOffset=5).encode(x=x, x2="zero:Q", color=colour),
         base.mark_tick(color=PALETTE["muted"], height=15, yOffset=5, thickness=1).encode(x=alt.X("zero:Q")),

@@ -170,5 +170,5 @@ def _examples(pairs: pl.DataFrame) -> tuple[Example, ...]:
     known = pairs.drop_nulls().sort("points", "value")
     if known.is_empty():
         return ()
-    ends = [known.row(-1), known.row(0)]
-    return tuple(Example(value, points) for value, points in dict.fromkeys(ends))
+    (most, best), (least, worst) = known.row(-1), known.row(0)
+    return (Example(most, best), Example(least, worst)) if most != least else (Example(most, best),)

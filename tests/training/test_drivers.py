@@ -141,3 +141,7 @@ def test_a_column_without_any_value_has_one_part_and_no_example():
     assert [part.is_missing for part in driver.shape] == [True]
     assert driver.examples == ()
     assert driver.direction == "mixed"
+
+
+def test_one_value_is_one_example():
+    assert [example.value for example in one([7, 7], [0.1, 0.2]).examples] == [7]
