@@ -99,7 +99,7 @@ _ATTRIBUTES = (
     ),
     Attribute(
         "timeline",
-        ("this quarter", "this year", "next year", "none"),
+        ("this quarter", "this year", "next year", "no project"),
         ((43, 41, 11, 5), (20, 38, 25, 17), (3, 11, 23, 63), (2, 5, 13, 80)),
         missing=0.4,
         asked=25,

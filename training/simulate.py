@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from training.world import Attribute, Ints, World
 
 LEAK = "last_call_result"
-UNASKED = "unknown"
+UNASKED = "not asked"
 BLOCK = 50_000
 _NEVER = np.iinfo(np.int64).max
 _WEEK = (1.0, 1.0, 0.3, 0.3, 1.0, 1.0, 1.0)  # 1970 began on a Thursday
@@ -180,7 +180,7 @@ def _accounts(leads: int, seed: int) -> pl.DataFrame:
 
 
 def _asked_frame(world: World, leads: _Leads, words: dict[str, pl.Series], rng: Generator) -> pl.DataFrame:
-    """What the CRM learns later and writes over: ``unknown`` from the start, then the answer."""
+    """What the CRM learns later and writes over: ``not asked`` at first, then the answer."""
     frames = [pl.DataFrame(schema=ATTRIBUTE_SCHEMA)]
     for row in world.attributes:
         if row.asked is None:
@@ -198,9 +198,10 @@ def _asked_frame(world: World, leads: _Leads, words: dict[str, pl.Series], rng: 
 
 
 def _answers(rows: pl.DataFrame, attribute: Attribute) -> pl.DataFrame:
-    column = "number" if attribute.is_number else "value"
-    other = "value" if attribute.is_number else "number"
-    rows = rows.rename({"answer": column}).with_columns(pl.lit(None, ATTRIBUTE_SCHEMA[other]).alias(other))
+    """Answers as the history of an attribute: the text, and the number where it is one."""
+    number = pl.col("answer") if attribute.is_number else pl.lit(None)
+    text = pl.col("answer").cast(pl.Int64) if attribute.is_number else pl.col("answer")
+    rows = rows.with_columns(value=text.cast(pl.String), number=number.cast(pl.Float64))
     return rows.select(*ATTRIBUTE_SCHEMA).cast(pl.Schema(ATTRIBUTE_SCHEMA))
 
 
