@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 Decimal = Literal[".", ","]
 MISSING = ("", "NA", "N/A", "null", "None", "NaN", "nan", "-")
@@ -63,7 +66,9 @@ def _finite(column: pl.Series) -> pl.Series:
     return column.set(~column.is_finite(), None)
 
 
-def as_number(value: str | float | None, decimal: Decimal = ".") -> float | None:
+def as_number(
+    value: str | float | None, decimal: Decimal = ".", *, missing: Collection[str] = MISSING
+) -> float | None:
     """One value as ``numbers`` reads it.
 
     Raises:
@@ -75,7 +80,7 @@ def as_number(value: str | float | None, decimal: Decimal = ".") -> float | None
     if not isinstance(value, str):
         return _finite_number(value)
     text = value.strip(_BLANKS)
-    if text in MISSING:
+    if text in missing:
         return None
     if not _NUMBER[decimal].fullmatch(text):
         msg = f"{value!r} is not a number"
@@ -124,7 +129,7 @@ def flags(column: pl.Series) -> pl.Series:
     return value.set(word.is_in(sorted(TRUE)), 1.0).set(word.is_in(sorted(FALSE)), 0.0)
 
 
-def as_flag(value: str | float | None) -> float | None:
+def as_flag(value: str | float | None, *, missing: Collection[str] = MISSING) -> float | None:
     """One value as ``flags`` reads it.
 
     Raises:
@@ -134,7 +139,7 @@ def as_flag(value: str | float | None) -> float | None:
     (1.0, 0.0, None)
     """
     word = value.strip(_BLANKS) if isinstance(value, str) else value
-    if word is None or word in MISSING:
+    if word is None or word in missing:
         return None
     if isinstance(word, str) and word.lower() in TRUE | FALSE:
         return float(word.lower() in TRUE)
@@ -162,7 +167,7 @@ def _whole(value: pl.Series, whole: pl.Series) -> pl.Series:
     return value.set(~whole, None).cast(pl.Int64).cast(pl.String)
 
 
-def as_category(value: str | float | None) -> str | None:
+def as_category(value: str | float | None, *, missing: Collection[str] = MISSING) -> str | None:
     """One value as ``categories`` reads it: a code 3.0 is the category ``"3"``, as a text file would have it.
 
     >>> as_category(" Berlin "), as_category(3.0), as_category(True), as_category("")
@@ -170,7 +175,7 @@ def as_category(value: str | float | None) -> str | None:
     """
     if isinstance(value, str):
         text = value.strip(_BLANKS)
-        return None if text in MISSING else text
+        return None if text in missing else text
     if value is None or isinstance(value, bool):
         return None if value is None else str(value).lower()
     _finite_number(value)

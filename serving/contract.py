@@ -23,6 +23,7 @@ from pydantic_core.core_schema import any_schema
 from typing_extensions import TypedDict
 
 from features.clock import epoch
+from features.parsing import as_category
 from models.explanation import Reason
 
 if TYPE_CHECKING:
@@ -101,8 +102,9 @@ _VALUE = {
 Moment = Annotated[int, BeforeValidator(moment), WithJsonSchema(_TIME)]
 Value = Annotated[Any, BeforeValidator(plain), WithJsonSchema(_VALUE)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
-# Many CRMs write "" for nothing; so do CSV files, where it is missing too.
-Text = Annotated[Annotated[str, Field(max_length=MAX_NAME)] | None, AfterValidator(lambda text: text or None)]
+# Kinds, stages and channels lose the blanks and the words for "missing" that they would lose in a file.
+Word = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(str.strip)]
+Text = Annotated[Annotated[str, Field(max_length=MAX_NAME)] | None, AfterValidator(as_category)]
 Attributes = Annotated[dict[Name, Value], Field(max_length=MAX_EVENTS)]
 
 
@@ -125,7 +127,7 @@ class Touchpoint(TypedDict):
     """Something the lead did or received."""
 
     occurred_at: Moment
-    kind: Name
+    kind: Word
     known_at: NotRequired[KnownAt]
     channel: NotRequired[Text]
     campaign: NotRequired[Text]
@@ -140,7 +142,7 @@ class Transition(TypedDict):
     """The entry into a stage of the funnel."""
 
     occurred_at: Moment
-    stage: Name
+    stage: Word
     known_at: NotRequired[KnownAt]
     reason: NotRequired[Text]
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import bentoml
 from starlette.applications import Starlette
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving.problems import PROBLEM_JSON, Problem
@@ -91,8 +92,11 @@ async def _docs(_: Request) -> JSONResponse:
     return JSONResponse(openapi(bentoml.get_current_service().bento_service.openapi_spec.asdict()))
 
 
-async def _model(_: Request) -> JSONResponse:
-    model = bentoml.get_current_service().scorer.model
+async def _model(_: Request) -> Response:
+    service = bentoml.get_current_service()
+    if not await service.__is_ready__():
+        return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
+    model = service.scorer.model
     return JSONResponse({"model_version": model.version, "card": dataclasses.asdict(model.card)})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from features.engine import known
 from features.history import ACCOUNT_PREFIX
 from features.nearest import nearest
-from features.parsing import as_category, as_flag, as_number
+from features.parsing import MISSING, as_category, as_flag, as_number
 from features.record import LeadRecord
 from serving.contract import Account, Lead, LeadError, Transition
 from serving.problems import LeadRefused, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from features.record import Value
     from features.spec import FeatureSet, FeatureSpec, Source
@@ -44,12 +44,20 @@ class Reader:
     """Reads leads for one model: its specs say which attributes there are and of what type.
 
     ``ignored`` are columns that the training data had and the model does not use; a request may carry them.
+    ``missing`` are the words that stood for nothing in the training data, and so do in a request.
     """
 
-    def __init__(self, features: FeatureSet, ignored: Iterable[str] = ()) -> None:
-        self._plain = {spec.of: _parse(spec) for spec in features.specs if spec.source == "leads" and spec.of}
+    def __init__(
+        self, features: FeatureSet, ignored: Iterable[str] = (), missing: Collection[str] = MISSING
+    ) -> None:
+        self._plain = {
+            spec.of: _parse(spec, missing) for spec in features.specs if spec.source == "leads" and spec.of
+        }
         self._overwritten = {
-            name: _parse(spec) for spec in features.specs if spec.source == "attributes" for name in spec.kind
+            name: _parse(spec, missing)
+            for spec in features.specs
+            if spec.source == "attributes"
+            for name in spec.kind
         }
         self._ignored = frozenset(ignored)
         # Leads of one request tend to share a misspelt column; looking for its nearest name is slow.
@@ -129,8 +137,8 @@ class Reader:
         return nearest(name, ChainMap(self._plain, self._overwritten))
 
 
-def _parse(spec: FeatureSpec) -> Parse:
-    return {"category": as_category, "flag": as_flag}.get(spec.unit, as_number)
+def _parse(spec: FeatureSpec, missing: Collection[str]) -> Parse:
+    return partial({"category": as_category, "flag": as_flag}.get(spec.unit, as_number), missing=missing)
 
 
 def _read(parse: Parse, value: Any, field: str) -> Value:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING
 from models import artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     Process = subprocess.Popen[bytes]
 
@@ -80,13 +80,17 @@ def running(
         yield Running(address.url, process)
 
 
-def serve(model: Path, address: Address, workers: int = 1) -> None:
-    """Run the service in the foreground until it is interrupted or told to terminate."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with running(model, address, workers=workers) as service:
+def serve(model: Path, address: Address, workers: int = 1, ready: Callable[[str], object] = print) -> None:
+    """Run the service in the foreground until an interrupt or SIGTERM; ``ready`` is told its address.
+
+    Raises StartError where the service ends without having been told to.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), running(model, address, workers=workers) as service:
+        ready(service.url)
         service.process.wait()
-    msg = f"the service ended by itself with exit code {service.process.returncode}; see its messages above"
-    raise StartError(msg)
+        msg = f"the service ended by itself (exit code {service.process.returncode}); its messages say why"
+        raise StartError(msg)
 
 
 def _environment(model: Path, workers: int, home: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ import polars as pl
 
 from features.cohort import SNAPSHOT_SCHEMA
 from features.online import Plan
+from features.parsing import MISSING
 from serving.contract import MAX_NAME, Explained, Failed, Scored
 from serving.problems import LeadRefused
 from serving.reading import Asked, Reader
@@ -35,7 +36,7 @@ class Scorer:
 
     def __init__(self, model: ConversionModel) -> None:
         self.model = model
-        self._read = Reader(model.features, model.card.ignored)
+        self._read = Reader(model.features, model.card.ignored, model.card.missing or MISSING)
         self._plan = Plan(model.features)
         types = {spec.name: pl.String if spec.is_category else pl.Float64 for spec in model.features.specs}
         self._schema: dict[str, Any] = SNAPSHOT_SCHEMA | types

@@ -117,11 +117,12 @@ def test_a_value_of_the_wrong_type_or_size_is_named_by_its_path(fields, field):
     assert len(error.message) < 200
 
 
-def test_empty_text_is_missing_as_it_is_in_a_file():
+@pytest.mark.parametrize(("sent", "read"), [("", None), ("NA", None), (" ads ", "ads"), (None, None)])
+def test_words_are_read_as_they_are_from_a_file(sent, read):
     lead = Lead.model_validate(
-        {"lead_id": "a", "touchpoints": [{"occurred_at": 1, "kind": "b", "channel": ""}]}
+        {"lead_id": "a", "touchpoints": [{"occurred_at": 1, "kind": " visit", "channel": sent}]}
     )
-    assert lead.touchpoints[0]["channel"] is None
+    assert lead.touchpoints[0] == {"occurred_at": 1, "kind": "visit", "channel": read}
 
 
 def test_the_envelope_lets_bad_leads_through_to_fail_alone():

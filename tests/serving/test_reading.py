@@ -87,6 +87,15 @@ def test_a_value_that_is_not_of_the_type_is_refused_by_name(read, attributes, fi
     assert len(error.message) <= 200
 
 
+def test_a_word_for_nothing_in_the_training_data_is_one_in_a_request(model):
+    read = Reader(model.features, missing=("", "Select"))
+    selected, na = (
+        read({"lead_id": "a", "attributes": {"industry": word}}).record for word in ("Select", "NA")
+    )
+    assert selected.attributes["industry"] is None
+    assert na.attributes["industry"] == "NA"
+
+
 def test_an_unknown_attribute_is_refused_with_the_nearest_name(read):
     error = _refusal(read, attributes={"Industry ": "x"})
     assert (error.code, error.field) == ("unknown_attribute", "attributes.Industry ")

@@ -173,8 +173,8 @@ def test_readiness_follows_the_model(client, monkeypatch):
     monkeypatch.setattr(bentoml.get_current_service(), "_scorer", None)
     assert client.get("/readyz").status_code == 503
     assert client.get("/livez").status_code == 200
-    answer = client.post("/v1/score", json={"leads": [{"lead_id": "a"}]})
-    assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+    for answer in (client.post("/v1/score", json={"leads": [{"lead_id": "a"}]}), client.get("/v1/model")):
+        assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
 
 
 def test_a_service_without_a_model_lives_and_says_why_it_is_not_ready(monkeypatch, tmp_path, caplog):
