@@ -37,11 +37,15 @@ def model_folder() -> Path:
 def _loaded() -> Scorer | None:
     """A scorer, or None with the reason in the log: a service without a model lives, but is not ready."""
     try:
-        return Scorer(artifact.load(model_folder()))
+        scorer = Scorer(artifact.load(model_folder()))
     except NotFound:
         logger.critical("no model: set %s to a model folder, or run `leadloop promote`", MODEL_FOLDER)
     except artifact.ArtifactError as error:
         logger.critical("%s", error)
+    else:
+        # The first answer takes many times as long as any later one; no lead has to wait for it.
+        scorer.explain([{"lead_id": "warm-up"}])
+        return scorer
     return None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import lightgbm as lgb
+import numpy as np
 import polars as pl
 import pytest
 
@@ -25,9 +27,14 @@ from features.spec import (
     total,
     trend,
 )
+from models import artifact
+from models.calibration import Calibration
 from models.card import Card
+from models.conversion import ConversionModel
 from models.explanation import Explanation, Reason, Score, as_points, total_points
 from models.grades import Grades
+from models.matrix import Encoding, Encodings
+from models.predictor import Predictor
 
 SAYS = Says("{value}", "{value}")
 TOUCHES = Rows("behaviour", "touchpoints")
@@ -119,9 +126,51 @@ def _weight(value):
     return (len(value) if isinstance(value, str) else math.log1p(abs(value))) / 10
 
 
+def _encoding(spec):
+    if spec.is_category:
+        levels = ("ads", "demo", "machinery")
+        return Encoding(spec.name, "category", levels, rates=(0.1, 0.4, 0.5, 0.3, 0.2), alone=(0, 4))
+    return Encoding(spec.name, "number")
+
+
+def learned():
+    """A small real model: trees of thirty rounds on leads that were drawn."""
+    random = np.random.default_rng(7)
+    rows = pl.DataFrame(
+        {
+            spec.name: random.choice(["ads", "demo", "machinery", "other"], 500)
+            if spec.is_category
+            else np.where(random.random(500) < 0.2, np.nan, random.exponential(50, 500))
+            for spec in FEATURES.specs
+        }
+    )
+    encodings = Encodings(tuple(map(_encoding, FEATURES.specs)))
+    matrix = encodings.encode(rows)[:, : encodings.tree_width]
+    outcome = (
+        random.random(500) < 0.2 + 0.5 * (rows["demo_request.count"].fill_nan(0).to_numpy() > 40)
+    ).astype(float)
+    settings = {"objective": "binary", "num_leaves": 7, "verbose": -1, "num_threads": 1, "seed": 7}
+    booster = lgb.train(settings, lgb.Dataset(matrix, outcome), num_boost_round=30)
+    predictor = Predictor(encodings, Calibration(0.9, -0.2), booster=booster)
+    return ConversionModel(FEATURES, predictor, GRADES, CARD)
+
+
 @pytest.fixture(scope="session")
-def model():
+def model_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "small"
+    artifact.save(learned(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def by_hand():
     return ByHand()
+
+
+@pytest.fixture(scope="session", params=["by hand", "learned"])
+def model(request):
+    """Both kinds, one after the other: what holds for a model holds for any."""
+    return ByHand() if request.param == "by hand" else artifact.load(request.getfixturevalue("model_folder"))
 
 
 @pytest.fixture(scope="session")

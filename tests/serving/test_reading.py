@@ -12,8 +12,8 @@ DAY = 86_400
 
 
 @pytest.fixture
-def read(model):
-    return Reader(model.features, model.card.ignored)
+def read(by_hand):
+    return Reader(by_hand.features, by_hand.card.ignored)
 
 
 def _visit(occurred_at, **more):
@@ -87,8 +87,8 @@ def test_a_value_that_is_not_of_the_type_is_refused_by_name(read, attributes, fi
     assert len(error.message) <= 200
 
 
-def test_a_word_for_nothing_in_the_training_data_is_one_in_a_request(model):
-    read = Reader(model.features, missing=("", "Select"))
+def test_a_word_for_nothing_in_the_training_data_is_one_in_a_request(by_hand):
+    read = Reader(by_hand.features, missing=("", "Select"))
     selected, na = (
         read({"lead_id": "a", "attributes": {"industry": word}}).record for word in ("Select", "NA")
     )
@@ -125,7 +125,7 @@ def test_a_plain_attribute_has_no_history(read):
     assert "send it in attributes" in error.message
 
 
-def test_a_change_to_nothing_takes_the_value_back(read, model):
+def test_a_change_to_nothing_takes_the_value_back(read, by_hand):
     changes = [{"name": "Need", "known_at": 1, "value": "x"}, {"name": "Need", "known_at": 2, "value": None}]
     asked = read({"lead_id": "a", "attribute_history": changes})
-    assert Plan(model.features)(asked.record, asked.as_of)["Need"] is None
+    assert Plan(by_hand.features)(asked.record, asked.as_of)["Need"] is None

@@ -102,7 +102,7 @@ def test_a_category_never_seen_is_no_error(scorer):
     assert scorer.score([{"lead_id": "a", "attributes": {"industry": "asteroid mining"}}])[0].probability
 
 
-def test_events_at_or_after_as_of_are_not_seen(scorer):
+def test_events_at_or_after_as_of_are_not_seen(by_hand):
     def touches(*times):
         return {
             "lead_id": "a",
@@ -111,7 +111,7 @@ def test_events_at_or_after_as_of_are_not_seen(scorer):
             "touchpoints": [{"occurred_at": t, "kind": "visit"} for t in times],
         }
 
-    without, at, after, before = scorer.score(
+    without, at, after, before = Scorer(by_hand).score(
         [touches(50), touches(50, 100), touches(50, 101), touches(50, 99)]
     )
     assert without == at == after != before

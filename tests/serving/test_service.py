@@ -23,22 +23,22 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def client(model, tmp_path_factory):
+def client(by_hand, tmp_path_factory):
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BENTOML_HOME", str(tmp_path_factory.mktemp("bentoml")))
             patch.setenv(service.MODEL_FOLDER, "by-hand")
-            patch.setattr(artifact, "load", lambda _: model)
+            patch.setattr(artifact, "load", lambda _: by_hand)
             client = stack.enter_context(TestClient(Leadloop.to_asgi()))
         yield client
 
 
-def test_a_score_is_what_the_contract_says_and_nothing_else(client, lead, model):
+def test_a_score_is_what_the_contract_says_and_nothing_else(client, lead, by_hand):
     answer = client.post("/v1/score", json={"leads": [lead]})
     assert answer.status_code == 200
     (result,) = answer.json()["results"]
     assert answer.json().keys() == {"model_version", "results"}
-    assert answer.json()["model_version"] == model.version
+    assert answer.json()["model_version"] == by_hand.version
     assert result.keys() == {"lead_id", "probability", "points", "grade"}
 
 
@@ -53,9 +53,9 @@ def test_an_explanation_is_a_score_with_base_and_reasons(client, lead):
     assert result["reasons"][0].keys() == {"feature", "family", "value", "contribution", "points", "text"}
 
 
-def test_numbers_arrive_over_http_to_the_bit(client, lead, model):
+def test_numbers_arrive_over_http_to_the_bit(client, lead, by_hand):
     (result,) = client.post("/v1/score", json={"leads": [lead]}).json()["results"]
-    assert result == Scorer(model).score([lead])[0].model_dump()
+    assert result == Scorer(by_hand).score([lead])[0].model_dump()
 
 
 @pytest.mark.parametrize("size", [2, MANY + 2])
@@ -162,9 +162,9 @@ def test_what_is_refused_does_not_reach_the_log(client, caplog):
     assert "ada@example.org" not in caplog.text
 
 
-def test_the_model_is_introduced_with_its_card(client, model):
+def test_the_model_is_introduced_with_its_card(client, by_hand):
     answer = client.get("/v1/model").json()
-    assert answer["model_version"] == model.version
+    assert answer["model_version"] == by_hand.version
     assert answer["card"]["label"] == "sql within 60 days"
 
 
@@ -191,9 +191,9 @@ def test_without_a_folder_the_newest_promoted_model_is_served(monkeypatch, tmp_p
     assert service.model_folder() == tmp_path
 
 
-def test_the_service_is_a_plain_class_that_can_be_called(model, lead, monkeypatch):
+def test_the_service_is_a_plain_class_that_can_be_called(by_hand, lead, monkeypatch):
     monkeypatch.setenv(service.MODEL_FOLDER, "by-hand")
-    monkeypatch.setattr(artifact, "load", lambda _: model)
+    monkeypatch.setattr(artifact, "load", lambda _: by_hand)
     leadloop = Leadloop()
     scored = asyncio.run(leadloop.score(ScoreRequest(leads=[lead])))
     explained = asyncio.run(leadloop.explain(ExplainRequest(leads=[lead])))
