@@ -7,7 +7,7 @@ keep their types. Reading goes in batches, so a file larger than the memory can 
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,9 +137,9 @@ def open_table(place: Place) -> Table:
     """
     if place.file is not None:
         return _open_file(place, place.file)
-    with _connection(place) as run:
-        frame = next(run(f"SELECT * FROM ({_query(place)}) AS source LIMIT 0", BATCH_ROWS))  # noqa: S608
-    return Table(place, tuple(frame.columns))
+    none = f"SELECT * FROM ({_query(place)}) AS source LIMIT 0"  # noqa: S608
+    with _connection(place) as run, closing(run(none, 1)) as frames:
+        return Table(place, tuple(next(frames).columns))
 
 
 def _open_file(place: Place, path: Path) -> Table:
@@ -170,8 +170,7 @@ def _frames(table: Table, rows: int, columns: list[str]) -> Iterator[pl.DataFram
     place = table.place
     if place.file is None:
         with _connection(place) as run:
-            for frame in run(_query(place), rows):
-                yield frame.select(columns)
+            yield from (frame.select(columns) for frame in run(_query(place), rows))
     elif table.dialect is None:
         yield from (
             pl.scan_parquet(place.file, glob=False)
@@ -219,10 +218,10 @@ def _rejects(db: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> Iterator[
         "SELECT line, column_name, error_type, csv_line FROM reject_errors ORDER BY line"
     ).fetchall()
     for record, column, kind, text in found:
-        place = int(column[1:]) if column is not None else len(columns)
+        ragged = column is None or kind in {"MISSING COLUMNS", "TOO MANY COLUMNS"}
         yield {
             "record": record,
-            "column": columns[place] if place < len(columns) else None,
+            "column": None if ragged else columns[int(column[1:])],
             "value": text.strip("\r\n"),
             "reason": _REASONS.get(kind, kind.lower()),
         }
@@ -244,10 +243,9 @@ def _connection(place: Place) -> Iterator[Any]:
             with duckdb.connect(database, read_only=True) as db:
                 yield lambda query, rows: _duckdb_frames(db, query, rows)
         else:
-            engine = sqlalchemy.create_engine(_url(database))
+            engine = sqlalchemy.create_engine(_url(database), poolclass=sqlalchemy.NullPool)
             with engine.connect() as connection:
                 yield lambda query, rows: _sql_frames(connection, query, rows)
-            engine.dispose()
     except (duckdb.Error, sqlalchemy.exc.SQLAlchemyError) as error:
         msg = f"{place.name} cannot be read: {_first_line(error)}"
         raise SourceError(msg) from error
@@ -260,13 +258,13 @@ def _duckdb_frames(db: duckdb.DuckDBPyConnection, query: str, rows: int) -> Iter
 
 
 def _sql_frames(connection: sqlalchemy.Connection, query: str, rows: int) -> Iterator[pl.DataFrame]:
-    result = connection.execution_options(stream_results=True).execute(sqlalchemy.text(query))
-    names = list(result.keys())
-    yield pl.DataFrame(schema=dict.fromkeys(names, pl.Null))
-    for part in result.partitions(rows):
-        yield pl.DataFrame(
-            [tuple(row) for row in part], schema=names, orient="row", infer_schema_length=None, strict=False
-        )
+    as_written = sqlalchemy.text(query.replace(":", "\\:"))
+    with connection.execution_options(stream_results=True).execute(as_written) as result:
+        names = list(result.keys())
+        yield pl.DataFrame(schema=dict.fromkeys(names, pl.Null))
+        for part in result.partitions(rows):
+            cells = [tuple(row) for row in part]
+            yield pl.DataFrame(cells, names, orient="row", infer_schema_length=None, strict=False)
 
 
 def _url(database: str) -> sqlalchemy.URL:

@@ -54,7 +54,8 @@ class Survey:
     @cached_property
     def dates(self) -> dict[str, TimeFormat]:
         """The columns that hold dates, each with its format."""
-        found = {name: detected(self.frame[name]) for name in self.frame.columns if self.role(name) == "date"}
+        names = [found.column for found in self.roles if found.role in {"date", "constant"}]
+        found = {name: detected(self.frame[name]) for name in names}
         return {name: how for name, how in found.items() if how is not None}
 
     @cached_property

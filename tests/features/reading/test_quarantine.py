@@ -1,0 +1,64 @@
+"""A quarantine counts, sums up, and is written down whole or not at all."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from features.availability import overwritten, plain
+from features.quarantine import QUARANTINE_SCHEMA, Quarantine, TooManyBadRowsError, stop_above
+from features.roles import ColumnRole
+from features.sources_quarantine import settle, write
+
+ENTRY = {"table": "leads", "file": "a.csv", "row": 7, "column": "born", "value": "soon", "reason": "no time"}
+
+
+def quarantine(count=1, rows=1):
+    return Quarantine(pl.DataFrame([ENTRY] * count, schema=QUARANTINE_SCHEMA), rows)
+
+
+def test_two_quarantines_add_up():
+    both = quarantine(1, 1) + quarantine(2, 1)
+    assert (len(both), both.rows, both.counts) == (3, 2, {("leads", "no time"): 3})
+    assert both.summary() == "leads: no time (3)"
+
+
+def test_the_file_names_file_row_column_value_and_reason(tmp_path):
+    write(quarantine(), tmp_path / "deep" / "q.csv")
+    assert pl.read_csv(tmp_path / "deep" / "q.csv").to_dicts() == [ENTRY]
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
+    (tmp_path / "q.csv").mkdir()
+    with pytest.raises(OSError, match=r"q\.csv"):
+        write(quarantine(), tmp_path / "q.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["q.csv"]
+
+
+def test_nothing_wrong_writes_nothing(tmp_path):
+    settle(Quarantine(), 10, 0.05, tmp_path / "q.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_exactly_the_allowed_share_is_allowed():
+    stop_above(0.05, 5, 100, "")
+    with pytest.raises(TooManyBadRowsError, match="6 of 100 rows"):
+        stop_above(0.05, 6, 100, "")
+
+
+def test_without_a_file_the_message_shows_examples():
+    with pytest.raises(TooManyBadRowsError, match=r"a\.csv, row 7, born: 'soon': no time"):
+        settle(quarantine(), 1, 0.05, None)
+
+
+def test_every_column_says_when_it_is_known_and_who_says_so():
+    found = plain(
+        [ColumnRole("size", "number", "numbers"), ColumnRole("x", "empty", "no row has a value")],
+        {"Tags": "late"},
+    )
+    assert [(a.column, a.used, a.known, a.by) for a in (*found, *overwritten(["budget"]))] == [
+        ("size", True, "at creation", "leadloop"),
+        ("x", False, "excluded", "leadloop"),
+        ("Tags", False, "excluded", "user"),
+        ("budget", True, "history", "leadloop"),
+    ]

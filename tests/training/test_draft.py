@@ -1,0 +1,128 @@
+"""A draft describes files nobody has described yet, and can be loaded and read as it is."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from features.clock import DAY
+from features.quarantine import SourceError
+from features.sources import read, read_flat
+from training.config import load
+from training.draft import draft
+
+REAL = Path(__file__).parents[3] / "shared" / "data"
+NOW = 20_000 * DAY
+
+
+@pytest.fixture
+def drafted(tmp_path):
+    """Writes files, drafts a configuration for them and loads it."""
+
+    def made(**contents):
+        paths = [tmp_path / f"{name}.csv" for name in contents]
+        for path, text in zip(paths, contents.values(), strict=True):
+            path.write_text(text)
+        return loaded(tmp_path, *paths)
+
+    return made
+
+
+def loaded(folder, *paths):
+    (folder / "leadloop.toml").write_text(draft(paths, folder))
+    return load(folder / "leadloop.toml")
+
+
+def real(name):
+    if not (REAL / name).is_file():
+        pytest.skip(f"{REAL / name} is not on this machine")
+    return REAL / name
+
+
+LEADS = "id,created_at,mail,size\n" + "".join(
+    f"L{i:03d},2020-01-{1 + i % 28:02d},m{i}@x.org,{i % 7}\n" for i in range(60)
+)
+
+
+def test_one_file_with_an_outcome_is_a_flat_export(drafted):
+    dice = random.Random(1)  # noqa: S311
+    rows = "".join(
+        f"L{i:03d},{dice.choice('ab')},{won},{'paid' if won else ''},{2020 + i // 50}-03-01\n"
+        for i in range(100)
+        for won in [dice.random() < 0.3]
+    )
+    flat = drafted(export="Lead ID,channel,Converted,invoice,day\n" + rows).flat
+    assert (flat.id, flat.label, flat.time, flat.exclude) == ("Lead ID", "Converted", "day", ("invoice",))
+
+
+def test_a_second_file_with_a_date_a_lead_is_its_transition(drafted):
+    config = drafted(deals="lead,won_date\nL001,2020-03-01\nL002,2020-03-02\n", leads=LEADS)
+    history = read(config.history_mapping, NOW).history
+    assert (history.leads.height, history.transitions["stage"].to_list()) == (60, ["won", "won"])
+    assert config.label_spec.stage == "won"
+
+
+def test_a_file_with_stages_is_transitions_and_one_with_kinds_is_touchpoints(drafted):
+    config = drafted(
+        leads=LEADS,
+        moves="id,entered,stage\nL001,2020-02-01,mql\nL001,2020-03-01,sql\nL002,2020-03-01,disqualified\n",
+        web="id,at,event_type\nL001,2020-02-01,visit\nL001,2020-02-02,demo\nL003,2020-02-02,visit\n",
+    )
+    reading = read(config.history_mapping, NOW)
+    assert (reading.history.transitions.height, reading.history.touchpoints.height) == (3, 3)
+    assert (config.funnel.target, config.funnel.closed) == ("sql", ("disqualified",))
+    assert len(reading.quarantine) == 0
+
+
+def test_dates_in_the_leads_file_are_transitions(drafted):
+    rows = "".join(
+        f"L{i:03d},1.{1 + i % 12}.2020,{'15.12.2020' if i % 3 else ''},{i % 7}\n" for i in range(60)
+    )
+    config = drafted(leads="id,created,sql_at,size\n" + rows)
+    history = read(config.history_mapping, NOW).history
+    assert (history.transitions.height, history.lead_columns) == (40, ["size"])
+    assert config.leads.time_format == "day_first"
+
+
+def test_a_file_that_names_the_leads_companies_is_their_accounts(drafted):
+    rows = "".join(f"L{i:03d},2020-01-01,{'2020-02-01' if i % 2 else ''},C{i % 5}\n" for i in range(60))
+    accounts = "".join(f"C{i},{i * 10}\n" for i in range(5))
+    config = drafted(leads="id,created,won_at,company\n" + rows, firms="company,staff\n" + accounts)
+    history = read(config.history_mapping, NOW).history
+    assert (history.lead_columns, history.accounts.height) == (["account.staff"], 5)
+
+
+def test_files_without_an_outcome_are_refused(tmp_path):
+    (tmp_path / "leads.csv").write_text(LEADS)
+    with pytest.raises(SourceError, match="nothing in these files looks like an outcome"):
+        draft([tmp_path / "leads.csv"])
+
+
+def test_olist_needs_no_editing(tmp_path):
+    names = ("olist_closed_deals_dataset.csv", "olist_marketing_qualified_leads_dataset.csv")
+    config = loaded(tmp_path, *(real(f"olist_funnel/{name}") for name in names))
+    reading = read(config.history_mapping, NOW)
+    assert (reading.history.leads.height, reading.history.transitions.height) == (8000, 842)
+    assert reading.history.transitions["stage"].unique().to_list() == ["won"]
+    assert len(reading.quarantine) == 0
+
+
+def test_x_education_is_a_flat_export_with_its_leaks_left_out(tmp_path):
+    flat = loaded(tmp_path, real("xeducation/Leads.csv")).flat
+    assert (flat.id, flat.label, flat.time) == ("Prospect ID", "Converted", "Lead Number")
+    assert {"Tags", "Last Activity", "Last Notable Activity"} <= set(flat.exclude)
+
+
+def test_online_shoppers_and_a_pipeline_can_be_read_as_drafted(tmp_path):
+    config = loaded(tmp_path, real("online_shoppers/online_shoppers_intention.csv"))
+    assert read_flat(config.flat.leads, config.flat_mapping).leads.height == 12_330
+    names = ("sales_pipeline.csv", "accounts.csv")
+    config = loaded(tmp_path, *(real(f"crm_opportunities/{name}") for name in names))
+    reading = read(config.history_mapping, NOW)
+    assert reading.history.transitions["stage"].value_counts(sort=True).rows() == [
+        ("Won", 4238),
+        ("Lost", 2473),
+    ]
+    assert "close_value" not in reading.history.lead_columns
