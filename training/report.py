@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from features.spec import FeatureSet
 
-BINS = 10
 SHARES = (0.1, 0.2, 0.3)
 _POINTS = 50
 _FEW_POSITIVES = 100
@@ -69,6 +68,9 @@ class ReportInput:
             raise ValueError(msg)
         if not len(self.scores) or not len(self.explained):
             msg = "a report needs judged leads and explained leads; one of them is empty"
+            raise ValueError(msg)
+        if len(np.unique(self.label)) < 2:  # noqa: PLR2004  # converted and not
+            msg = "the judged leads all have the same outcome, so nothing can be measured; use more leads"
             raise ValueError(msg)
 
 
@@ -220,14 +222,21 @@ def _worth(
         average_precision=figures["average_precision"],
         log_loss=figures["log_loss"],
         constant=metrics.log_loss(y, np.full_like(p, y.mean())),
-        gains=tuple((i / _POINTS, metrics.capture(y, p, i / _POINTS)) for i in range(1, _POINTS + 1)),
+        gains=_gains(y, p),
         lifts=tuple(_lift(y, p, share) for share in sorted({*SHARES, capacity})),
     )
 
 
+def _gains(y: NDArray[np.float64], p: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    shares = np.arange(1, _POINTS + 1) / _POINTS
+    captured = np.interp(shares, *metrics.gains(y, p))
+    return tuple(zip(shares.tolist(), captured.tolist(), strict=True))
+
+
 def _lift(y: NDArray[np.float64], p: NDArray[np.float64], share: float) -> Lift:
-    captured = metrics.capture(y, p, share)
-    leads, hits = math.ceil(share * len(y)), captured * float(y.sum())
+    leads = math.ceil(round(share * len(y), 6))
+    captured = metrics.capture(y, p, leads / len(y))
+    hits = captured * float(y.sum())
     return Lift(share, leads, hits, wilson(hits, leads), hits / leads / float(y.mean()), captured)
 
 
@@ -237,14 +246,20 @@ def _reliability(
     p: NDArray[np.float64],
     grade: NDArray[np.str_],
 ) -> Reliability:
-    pieces = np.array_split(np.argsort(p, kind="stable"), min(BINS, len(y)))
     return Reliability(
         brier=figures["brier"],
         error=figures["calibration_error"],
         total=_group("all", y, p),
-        bins=tuple(_group(str(i), y[piece], p[piece]) for i, piece in enumerate(pieces, 1)),
+        bins=tuple(_group(str(i), y[rows], p[rows]) for i, rows in enumerate(_bins(p), 1)),
         grades=tuple(_group(x, y[grade == x], p[grade == x]) for x in LETTERS if (grade == x).any()),
     )
+
+
+def _bins(p: NDArray[np.float64]) -> list[NDArray[np.intp]]:
+    """The positions of ten groups of equally many leads by probability, cut as the calibration error is."""
+    order = np.argsort(p, kind="stable")
+    bins = ((np.arange(len(p)) + 0.5) / len(p) * metrics.BINS).astype(np.intp)
+    return np.split(order, np.flatnonzero(np.diff(bins)) + 1)
 
 
 def _group(name: str, y: NDArray[np.float64], p: NDArray[np.float64]) -> Group:

@@ -184,7 +184,7 @@ def _ready(tracking: Tracking) -> None:
 def _advice(tracking: Tracking, error: Exception) -> str:
     first = str(error).partition("\n")[0]
     return (
-        f"{tracking.uri}: the tracking store failed ({first[:300]}); check that it is running and "
+        f"{tracking.uri}: the tracking store failed ({first[:160]}); check that it is running and "
         "MLFLOW_TRACKING_URI is right, or unset it to track beside the outputs. Saved models are untouched"
     )
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from models.metrics import Interval
 from scored import report_input
 
 from features.spec import FeatureSet, Says
+from models.metrics import Interval
 from training import charts
 from training.render import render
 from training.report import report

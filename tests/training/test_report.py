@@ -166,3 +166,25 @@ def test_a_measure_on_the_card_is_not_measured_again(given):
     known = Interval(0.5, 0.4, 0.6)
     made = report(replace(given, card=replace(given.card, metrics={"roc_auc": known})))
     assert made.worth.roc_auc == known
+
+
+def test_leads_of_one_outcome_measure_nothing(given):
+    with pytest.raises(ValueError, match="the same outcome"):
+        replace(given, label=np.zeros(len(given.label)))
+
+
+def test_equal_forecasts_are_called_in_no_order(given):
+    flat = given.scores.with_columns(probability=pl.lit(0.2))
+    made = report(replace(given, scores=flat))
+    assert [lift.lift for lift in made.worth.lifts] == pytest.approx([1.0, 1.0, 1.0])
+    assert all(height == pytest.approx(share) for share, height in made.worth.gains)
+
+
+@pytest.mark.parametrize("rows", [11, 57, 603])
+def test_the_groups_are_those_of_the_calibration_error(given, rows):
+    label = given.label[:rows].copy()
+    label[:2] = 0.0, 1.0
+    few = replace(given, scores=given.scores[:rows], judged=given.judged[:rows], label=label)
+    made = report(few)
+    gaps = [group.rows * abs(group.forecast - group.observed.value) for group in made.calibration.bins]
+    assert made.calibration.error.value == pytest.approx(sum(gaps) / rows)
