@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ MODEL = "model"
 MODEL_VERSION = "model_version"
 _NEEDED = ("leadloop", "lightgbm", "narwhals", "numpy", "pandas", "polars", "scipy")
 _PARAMS_A_CALL = 100
+_REFUSED = re.compile(r"[^\w\-. :/]+")
 # Only defaults: whoever sets these variables has a reason. Retries would hang for minutes on a dead server.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -204,7 +206,7 @@ def _log(client: MlflowClient, run_id: str, item: LogItem) -> str | None:
         case Params(values):
             _log_params(client, run_id, values)
         case Tag(name, value):
-            client.set_tag(run_id, name, value)
+            client.set_tag(run_id, _allowed(name), value)
         case Text(name, content):
             client.log_text(run_id, content, name)
         case Artifact(path, folder):
@@ -219,15 +221,24 @@ def _log_metric(client: MlflowClient, run_id: str, metric: Metric) -> None:
     figures = {"": metric.value, "_low": metric.low, "_high": metric.high}
     for suffix, value in figures.items():
         if value is not None:
-            client.log_metric(run_id, metric.name + suffix, value)
+            client.log_metric(run_id, _allowed(metric.name) + suffix, value)
 
 
 def _log_params(client: MlflowClient, run_id: str, values: Mapping[str, str | float | bool | None]) -> None:
     from mlflow.entities import Param  # noqa: PLC0415
 
-    params = [Param(name, str(value)) for name, value in values.items()]
+    params = [Param(_allowed(name), str(value)) for name, value in values.items()]
     for start in range(0, len(params), _PARAMS_A_CALL):
         client.log_batch(run_id, params=params[start : start + _PARAMS_A_CALL])
+
+
+def _allowed(name: str) -> str:
+    """The name with every run of characters that MLflow refuses replaced by one underscore.
+
+    >>> _allowed("candidate/additive + trees (log-loss)")
+    'candidate/additive _ trees _log-loss_'
+    """
+    return _REFUSED.sub("_", name)
 
 
 def _log_model(client: MlflowClient, run_id: str, model: Model) -> str:

@@ -80,6 +80,14 @@ def test_more_parameters_than_one_call_takes_are_all_kept(tracked):
     assert len(run_of(tracked, ref).data.params) == 230
 
 
+def test_names_that_mlflow_refuses_are_written_with_underscores(tracked):
+    ref = log([Metric("a + b", 1.0, 0.5), Params({"x (y)": 1}), Tag("p%", "q")], tracking=tracked)
+    run = run_of(tracked, ref)
+    assert run.data.metrics == {"a _ b": 1.0, "a _ b_low": 0.5}
+    assert run.data.params == {"x _y_": "1"}
+    assert run.data.tags["p_"] == "q"
+
+
 def test_a_model_is_its_plain_folder_without_a_pickle(tracked, make_folder, tmp_path):
     folder = make_folder("model")
     ref = log([Model(folder, "abc123")], tracking=tracked)
