@@ -1,0 +1,162 @@
+"""What predictions are worth, in NumPy alone: ranking, calibration, gains, each with an interval.
+
+Every measure takes (n,) labels of 0 and 1, (n,) probabilities and optional (n,) weights, so that a bootstrap
+resample is only another set of weights. Rows with equal predictions are never put in an arbitrary order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+BINS = 10
+_TINY = 1e-15
+
+
+class Metric(Protocol):
+    """A figure of labels, probabilities and weights."""
+
+    def __call__(
+        self, y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+    ) -> float:
+        """The figure; NaN where it is undefined."""
+        ...
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and the 95 % interval around it."""
+
+    value: float
+    low: float
+    high: float
+
+
+def roc_auc(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """The chance that a converted lead is ranked above another one, ties counting half.
+
+    >>> roc_auc(np.array([0, 1, 1]), np.array([0.2, 0.2, 0.9]))
+    0.75
+    """
+    positive, total = _by_score(y, p, weights)
+    negative = total - positive
+    below = np.cumsum(negative) - negative
+    pairs = positive.sum() * negative.sum()
+    return float((positive * (below + negative / 2)).sum() / pairs) if pairs else float("nan")
+
+
+def average_precision(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """The precision at each converted lead's rank, averaged: the area under precision over recall."""
+    positive, total = (group[::-1] for group in _by_score(y, p, weights))
+    if not positive.sum():
+        return float("nan")
+    with np.errstate(invalid="ignore"):  # leading groups that a resample left out are 0 of 0
+        precision = np.nan_to_num(np.cumsum(positive) / np.cumsum(total))
+    return float((positive * precision).sum() / positive.sum())
+
+
+def log_loss(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """The mean of -log(probability given to what happened), in nats."""
+    likely = np.clip(np.where(y == 1, p, 1 - p), _TINY, 1.0)
+    return float(-np.average(np.log(likely), weights=weights))
+
+
+def brier(y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> float:
+    """The mean squared distance of probability and outcome."""
+    return float(np.average((p - y) ** 2, weights=weights))
+
+
+def calibration_error(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """Expected calibration error: |mean probability - rate| over ten bins of equal weight, averaged.
+
+    Rows of equal probability may be cut apart by a bin's edge, in the order given.
+    """
+    order = np.argsort(p, kind="stable")
+    w = np.ones(len(p)) if weights is None else weights[order]
+    place = np.cumsum(w) - w / 2
+    bins = np.minimum((place / w.sum() * BINS).astype(np.intp), BINS - 1)
+    gaps = np.bincount(bins, weights=w * (p[order] - y[order]), minlength=BINS)
+    return float(np.abs(gaps).sum() / w.sum())
+
+
+def gains(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The share of leads called, best first, and the share of conversions among them: the gains curve.
+
+    One point after each group of equal predictions; between them the curve is straight, which is what
+    calling a tied group in random order finds.
+    """
+    positive, total = (group[::-1] for group in _by_score(y, p, weights))
+    called = np.append(0.0, np.cumsum(total)) / total.sum()
+    found = np.append(0.0, np.cumsum(positive)) / max(positive.sum(), _TINY)
+    return called, found
+
+
+def capture(y: NDArray[np.number], p: NDArray[np.float64], share: float) -> float:
+    """The share of conversions among the best ``share`` of leads.
+
+    >>> capture(np.array([1, 0, 0, 1]), np.array([0.9, 0.1, 0.2, 0.1]), 0.25)
+    0.5
+    """
+    called, found = gains(y, p)
+    return float(np.interp(share, called, found))
+
+
+def lift(y: NDArray[np.number], p: NDArray[np.float64], share: float) -> float:
+    """How many times more conversions the best ``share`` of leads holds than as many leads at random."""
+    return capture(y, p, share) / share
+
+
+def with_interval(
+    metric: Metric,
+    y: NDArray[np.number],
+    p: NDArray[np.float64],
+    seed: int = 0,
+    resamples: int = 300,
+) -> Interval:
+    """``metric`` with the 2.5 % and 97.5 % quantiles of Poisson bootstrap resamples (Efron; Chamandy 2012).
+
+    A resample gives each row a Poisson(1) weight. Rows are sorted once, so that each resample's own sort
+    finds them in order and costs next to nothing.
+    """
+    order = np.argsort(p, kind="stable")
+    y, p = y[order], p[order]
+    random = np.random.default_rng(seed)
+    draws = [metric(y, p, w) for w in _resamples(random, len(p), resamples)]
+    known = [draw for draw in draws if np.isfinite(draw)]
+    low, high = np.quantile(known, [0.025, 0.975]) if known else (np.nan, np.nan)
+    return Interval(metric(y, p), float(low), float(high))
+
+
+def _resamples(random: np.random.Generator, rows: int, resamples: int) -> Iterator[NDArray[np.float64]]:
+    """One set of weights after the other: all at once would fill the memory."""
+    for _ in range(resamples):
+        weights = random.poisson(1.0, rows).astype(np.float64)
+        if weights.any():
+            yield weights
+
+
+def _by_score(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The weight of converted leads and of all leads at each distinct score, lowest score first."""
+    order = np.argsort(p, kind="stable")
+    w = np.ones(len(p)) if weights is None else weights[order]
+    starts = np.flatnonzero(np.diff(p[order], prepend=-np.inf))
+    return np.add.reduceat(w * (y[order] == 1), starts), np.add.reduceat(w, starts)

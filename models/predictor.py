@@ -1,0 +1,120 @@
+"""From a matrix to calibrated log-odds, and from log-odds back to what each feature contributed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import lightgbm as lgb
+import numpy as np
+from scipy.special import expit
+
+from models.calibration import Calibration
+from models.linear import LinearPart
+from models.matrix import Encodings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+TREES, ENCODINGS, REST = "model.lgb", "encodings.json", "predictor.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """``logit p = slope * (linear + tree_weight * trees) + intercept``, either part optional.
+
+    Both parts add up over features, and so does any weighted sum of them: explanations are exact. Rows are
+    independent to the bit: nothing here sums over an axis or multiplies matrices.
+    """
+
+    encodings: Encodings
+    calibration: Calibration
+    linear: LinearPart | None = None
+    booster: lgb.Booster | None = None
+    tree_weight: float = 1.0
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The features in the order of contributions."""
+        return self.encodings.feature_names
+
+    def log_odds(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) calibrated log-odds of an encoded (n, columns) matrix."""
+        raw = np.zeros(len(matrix)) if self.linear is None else self.linear.log_odds(matrix)
+        if self.booster is not None:
+            raw = raw + self.tree_weight * self._trees(self.booster, matrix)
+        return self.calibration.apply(raw)
+
+    def probability(self, log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) probabilities of (n,) calibrated log-odds."""
+        return np.asarray(expit(log_odds), dtype=np.float64)
+
+    def contributions(self, matrix: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """The base, and (n, features) contributions; base + a row's contributions = its log-odds to 1e-9.
+
+        The trees' share is path-dependent TreeSHAP (Lundberg et al. 2018), as LightGBM computes it.
+        """
+        total = np.zeros((len(matrix), len(self.feature_names)))
+        if self.linear is not None:
+            total += self.linear.contributions(matrix)
+        if self.booster is not None:
+            total += self.tree_weight * self._tree_contributions(self.booster, matrix)
+        return self.base, self.calibration.slope * total
+
+    @cached_property
+    def base(self) -> float:
+        """The calibrated log-odds before anything is known of a lead."""
+        raw = 0.0 if self.linear is None else self.linear.intercept
+        if self.booster is not None:
+            # The last column of pred_contrib is the trees' expected value, the same for every row.
+            anyone = np.zeros((1, self.encodings.tree_width))
+            shares = np.asarray(self.booster.predict(anyone, pred_contrib=True, num_threads=1))
+            raw += self.tree_weight * float(shares[0, -1])
+        return self.calibration.slope * raw + self.calibration.intercept
+
+    def _trees(self, booster: lgb.Booster, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        seen = matrix[:, : self.encodings.tree_width]
+        # One thread: a second one makes single predictions jump from 0.06 to 11 ms on busy cores.
+        return np.asarray(booster.predict(seen, raw_score=True, num_threads=1), dtype=np.float64)
+
+    def _tree_contributions(self, booster: lgb.Booster, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, features): TreeSHAP values of the columns, added up by the feature they belong to."""
+        seen = matrix[:, : self.encodings.tree_width]
+        columns = np.asarray(booster.predict(seen, pred_contrib=True, num_threads=1)).T
+        shares = np.zeros((len(self.feature_names), len(matrix)))
+        if len(matrix) == 1:
+            np.add.at(shares[:, 0], self._owner, columns[:-1, 0])
+            return shares.T
+        for place, column in zip(self.encodings.owner, columns[:-1], strict=True):
+            shares[place] += column
+        return shares.T
+
+    @cached_property
+    def _owner(self) -> NDArray[np.intp]:
+        return np.array(self.encodings.owner, dtype=np.intp)
+
+    def to_parts(self) -> dict[str, str]:
+        """The files of the model, by name: all text, no pickle."""
+        rest = {
+            "calibration": asdict(self.calibration),
+            "linear": self.linear.to_record() if self.linear else None,
+            "tree_weight": self.tree_weight,
+        }
+        parts = {ENCODINGS: self.encodings.to_json(), REST: json.dumps(rest)}
+        return parts if self.booster is None else {TREES: self.booster.model_to_string(), **parts}
+
+    @classmethod
+    def from_parts(cls, parts: Mapping[str, str]) -> Predictor:
+        """The predictor that ``to_parts`` wrote."""
+        rest = json.loads(parts[REST])
+        return cls(
+            encodings=Encodings.from_json(parts[ENCODINGS]),
+            calibration=Calibration(**rest["calibration"]),
+            linear=LinearPart.from_record(rest["linear"]) if rest["linear"] else None,
+            booster=lgb.Booster(model_str=parts[TREES]) if TREES in parts else None,
+            tree_weight=rest["tree_weight"],
+        )

@@ -1,0 +1,102 @@
+"""The measures against scikit-learn, and their intervals against what they should cover."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from models import metrics
+
+
+def _leads(rows=3000, seed=0, *, ties=True):
+    random = np.random.default_rng(seed)
+    p = random.beta(1, 4, rows)
+    p = np.round(p, 2) if ties else p
+    return (random.random(rows) < p).astype(np.int8), p, random.poisson(1.0, rows).astype(float)
+
+
+@pytest.mark.parametrize("ties", [True, False])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (metrics.roc_auc, sk.roc_auc_score),
+        (metrics.average_precision, sk.average_precision_score),
+        (
+            metrics.log_loss,
+            lambda y, p, sample_weight: sk.log_loss(
+                y, np.clip(p, 1e-15, 1 - 1e-15), sample_weight=sample_weight
+            ),
+        ),
+        (metrics.brier, sk.brier_score_loss),
+    ],
+)
+def test_measures_agree_with_scikit_learn(ours, theirs, ties):
+    y, p, w = _leads(ties=ties)
+    assert ours(y, p) == pytest.approx(theirs(y, p, sample_weight=None), abs=1e-12)
+    assert ours(y, p, w) == pytest.approx(theirs(y, p, sample_weight=w), abs=1e-12)
+
+
+def test_calibration_error_is_that_of_ten_equal_bins():
+    y, p, _ = _leads(ties=False)
+    bins = np.array_split(np.argsort(p), 10)
+    expected = sum(abs(p[b].sum() - y[b].sum()) for b in bins) / len(p)
+    assert metrics.calibration_error(y, p) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_resample_is_a_set_of_weights():
+    y, p, w = _leads(rows=500)
+    copies = np.repeat(np.arange(500), w.astype(int))
+    for metric in (metrics.roc_auc, metrics.average_precision, metrics.log_loss, metrics.brier):
+        assert metric(y, p, w) == pytest.approx(metric(y[copies], p[copies]), abs=1e-12)
+
+
+def test_gains_start_at_nobody_and_end_at_everybody():
+    y, p, _ = _leads()
+    called, found = metrics.gains(y, p)
+    assert (called[0], found[0], called[-1], found[-1]) == (0.0, 0.0, 1.0, 1.0)
+    assert (np.diff(called) > 0).all()
+    assert (np.diff(found) >= 0).all()
+
+
+def test_a_score_that_says_nothing_lifts_nothing():
+    y, _, _ = _leads()
+    assert metrics.lift(y, np.full(len(y), 0.3), 0.1) == pytest.approx(1.0)
+    assert metrics.roc_auc(y, np.full(len(y), 0.3)) == 0.5
+
+
+def test_the_order_of_tied_rows_is_irrelevant():
+    y, p, _ = _leads()
+    shuffled = np.random.default_rng(1).permutation(len(y))
+    for metric in (metrics.roc_auc, metrics.average_precision):
+        assert metric(y, p) == pytest.approx(metric(y[shuffled], p[shuffled]), abs=1e-12)
+    assert metrics.capture(y, p, 0.1) == pytest.approx(metrics.capture(y[shuffled], p[shuffled], 0.1))
+
+
+def test_an_interval_holds_its_value_and_is_as_wide_as_theory_says():
+    y, p, _ = _leads(rows=2000)
+    interval = metrics.with_interval(metrics.brier, y, p, seed=1)
+    width = 2 * 1.96 * np.std((p - y) ** 2) / np.sqrt(len(y))
+    assert interval.low < interval.value < interval.high
+    assert interval.high - interval.low == pytest.approx(width, rel=0.2)
+
+
+def test_an_interval_is_the_same_for_the_same_seed():
+    y, p, _ = _leads(rows=300)
+    assert metrics.with_interval(metrics.roc_auc, y, p, seed=3) == metrics.with_interval(
+        metrics.roc_auc, y, p, seed=3
+    )
+
+
+def test_one_class_has_no_ranking():
+    assert np.isnan(metrics.roc_auc(np.zeros(5), np.linspace(0, 1, 5)))
+    assert np.isnan(metrics.average_precision(np.zeros(5), np.linspace(0, 1, 5)))
+
+
+def test_intervals_of_many_rows_take_seconds():
+    y, p, _ = _leads(rows=100_000, ties=False)
+    start = time.perf_counter()
+    metrics.with_interval(metrics.roc_auc, y, p)
+    assert time.perf_counter() - start < 20

@@ -1,0 +1,201 @@
+"""The additive part: a penalised logistic regression in which each feature earns its own freedom.
+
+Numbers become piecewise linear curves, categories one effect a level. Each feature has a ridge penalty of its
+own, chosen by the evidence (MacKay 1992; the random effects view of Fellner and Schall): where the rows show
+little, the curve shrinks to flat. Nothing is left to choose by hand or by cross-validation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit, logit
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
+
+from models.linear import Curve, LinearPart, Table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.matrix import Encoding, Encodings
+    from training.folds import LearningRows
+
+MOST_KNOTS, FEWEST_KNOTS = 12, 4
+# Curves share this many steps, so that hundreds of features do not make the equations unwieldy.
+STEPS = 500
+# A category with more levels than this enters by the log-odds of its levels' rates: one coefficient.
+MOST_LEVELS = 200
+FEWEST = 10
+# Multiplications a Newton step may cost; more rows than that allows are sampled.
+BUDGET = 8e9
+# The prior of a penalty: gamma with this shape and rate, nearly flat over what occurs.
+SHAPE, RATE = 0.1, 0.01
+PENALTY, STEPS_FIRST, STEPS_IN_ALL = 5.0, 6, 14
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """The columns of one feature, and where they come from.
+
+    ``knots`` of a curve, or ``level_of`` (one column a code) of a table, or ``scores`` (one number a code).
+    """
+
+    source: int
+    knots: NDArray[np.float64] | None = None
+    level_of: NDArray[np.intp] | None = None
+    scores: NDArray[np.float64] | None = None
+    rate_column: int = 0
+
+    @property
+    def width(self) -> int:
+        """How many penalised coefficients the term has, its missing value apart."""
+        if self.knots is not None:
+            return len(self.knots) - 1
+        return 1 if self.level_of is None else int(self.level_of.max()) + 1
+
+    def columns(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, width) of the training matrix."""
+        if self.knots is not None:
+            return _ramps(matrix[:, self.source], self.knots)
+        if self.level_of is None:
+            return np.asarray(logit(matrix[:, [self.rate_column]]), dtype=np.float64)
+        return np.eye(self.width)[self.level_of[matrix[:, self.source].astype(np.intp)]]
+
+    def effect(self, beta: NDArray[np.float64], missing: float) -> Curve | Table:
+        """What the coefficients come to as a curve or a table."""
+        if self.knots is not None:
+            values = np.append(0.0, np.cumsum(beta))
+            return Curve(tuple(self.knots.tolist()), tuple(values.tolist()), missing)
+        values = beta[self.level_of] if self.level_of is not None else beta[0] * self.scores
+        return Table(tuple(values.tolist()))
+
+
+def fit_additive(
+    rows: LearningRows, encodings: Encodings, matrix: NDArray[np.float64], seed: int
+) -> LinearPart:
+    """The additive part learned from ``rows`` and their cross-fitted ``matrix``.
+
+    Each effect averages to zero over the rows, so that the intercept is what an average lead has.
+    """
+    knots = int(np.clip(STEPS // max(1, matrix.shape[1]), FEWEST_KNOTS, MOST_KNOTS))
+    terms = [
+        _term(feature, source, start, matrix, knots)
+        for feature, source, start in zip(
+            encodings.features, encodings.sources, encodings.starts, strict=True
+        )
+    ]
+    kept = _sampled(len(rows), sum(term.width for term in terms), seed)
+    with threadpool_limits(1, "blas"):  # more threads on busy cores are slower, and not deterministic
+        beta, missing, intercept = _solved(rows, terms, matrix, kept)
+    ends = np.cumsum([term.width for term in terms])
+    effects = [
+        term.effect(beta[end - term.width : end], lost)
+        for term, end, lost in zip(terms, ends, missing, strict=True)
+    ]
+    return _centred(LinearPart(intercept, tuple(effects), encodings.sources), matrix, rows.w)
+
+
+def _term(feature: Encoding, source: int, start: int, matrix: NDArray[np.float64], knots: int) -> Term:
+    if feature.kind == "number":
+        return Term(source, knots=_knots(matrix[:, source], knots))
+    codes = matrix[:, source].astype(np.intp)
+    rows = np.bincount(codes, minlength=len(feature.levels) + 2)
+    frequent = np.flatnonzero(rows[: feature.other] >= FEWEST)
+    if len(frequent) > MOST_LEVELS:
+        return Term(source, scores=logit(np.array(feature.rates)), rate_column=start)
+    # Rare and unknown values share column 0, missing ones have column 1.
+    level_of = np.zeros(len(rows), dtype=np.intp)
+    level_of[feature.other + 1] = 1
+    level_of[frequent] = np.arange(len(frequent)) + 2
+    return Term(source, level_of=level_of)
+
+
+def _knots(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """The values themselves where they are few, else quantiles of the rows."""
+    known = x[np.isfinite(x)]
+    if not len(known):
+        return np.zeros(1)
+    values = np.unique(known)
+    if len(values) <= most:
+        return values
+    return np.unique(np.quantile(known, np.linspace(0, 1, most + 1), method="nearest"))
+
+
+def _ramps(x: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, knots - 1): how much of each step between knots a value has climbed; 0 where it is missing.
+
+    A ridge penalty on these draws neighbouring knots together: the curve to flat, not to zero.
+    """
+    climbed = np.clip((x[:, None] - knots[:-1]) / np.diff(knots), 0.0, 1.0)
+    return np.where(np.isnan(x)[:, None], 0.0, climbed)
+
+
+def _sampled(rows: int, width: int, seed: int) -> NDArray[np.intp]:
+    most = max(5000, int(BUDGET / max(1, width) ** 2))
+    if rows <= most:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
+def _solved(
+    rows: LearningRows, terms: list[Term], matrix: NDArray[np.float64], kept: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], list[float], float]:
+    """The coefficients of the terms, the effect of a missing value per term, and the intercept."""
+    seen = matrix[kept]
+    lost = [
+        place
+        for place, term in enumerate(terms)
+        if term.knots is not None and np.isnan(seen[:, term.source]).any()
+    ]
+    flags = np.isnan(seen[:, [terms[place].source for place in lost]]).astype(np.float64)
+    design = np.column_stack([*(term.columns(seen) for term in terms), flags, np.ones(len(kept))])
+    widths = [*(term.width for term in terms), len(lost)]
+    group = np.repeat(np.arange(len(widths)), widths)
+    beta = evidence_ridge(design, rows.y[kept], rows.w[kept], group)
+    missing = np.zeros(len(terms))
+    missing[lost] = beta[len(group) - len(lost) : len(group)]
+    return beta[: len(group) - len(lost)], missing.tolist(), float(beta[-1])
+
+
+def evidence_ridge(
+    design: NDArray[np.float64], y: NDArray[np.number], w: NDArray[np.float64], group: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Logistic coefficients with one ridge penalty a group, each penalty the most likely one.
+
+    ``design`` ends with a column of ones, which is not penalised. After each Newton step a group's penalty
+    becomes (effective coefficients) / (sum of squared coefficients), MacKay's fixed point.
+    """
+    size = np.bincount(group) if len(group) else np.zeros(0)
+    penalty = np.full(len(size), PENALTY)
+    beta = np.zeros(design.shape[1])
+    beta[-1] = logit((w @ y + 0.5) / (w.sum() + 1.0))
+    for step in range(STEPS_IN_ALL):
+        ridge = np.append(penalty[group], 1e-6)
+        p = expit(design @ beta)
+        gradient = design.T @ (w * (p - y)) + ridge * beta
+        root = design * np.sqrt(w * p * (1 - p))[:, None]
+        inverse = np.linalg.inv(root.T @ root + np.diag(ridge))
+        change = inverse @ gradient
+        # A long step can overshoot where the sigmoid is flat; a bounded one cannot.
+        beta = beta - change / max(1.0, float(np.abs(change).max()) / 2)
+        if step >= STEPS_FIRST:
+            free = size - penalty * np.bincount(group, weights=np.diag(inverse)[:-1], minlength=len(size))
+            squares = np.bincount(group, weights=beta[:-1] ** 2, minlength=len(size))
+            penalty = np.clip((free + 2 * SHAPE) / (squares + 2 * RATE), 1e-2, 1e5)
+    return beta
+
+
+def _centred(part: LinearPart, matrix: NDArray[np.float64], w: NDArray[np.float64]) -> LinearPart:
+    """The same function with effects that average to zero over the rows."""
+    means = (part.contributions(matrix) * w[:, None]).sum(axis=0) / w.sum()
+    effects = tuple(_shifted(effect, mean) for effect, mean in zip(part.effects, means.tolist(), strict=True))
+    return LinearPart(part.intercept + float(means.sum()), effects, part.sources)
+
+
+def _shifted(effect: Curve | Table, by: float) -> Curve | Table:
+    values = tuple(value - by for value in effect.values)
+    if isinstance(effect, Table):
+        return Table(values)
+    return Curve(effect.knots, values, effect.missing - by)

@@ -1,0 +1,106 @@
+"""Learning encodings from rows, and the matrix to train on, in which no row has seen its own outcome."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from models.matrix import Encoding, Encodings
+from training.folds import fold_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from training.folds import LearningRows
+
+# A level rarer than this shares a code with values never seen: the model then knows what "rare" means.
+FEWEST = 5
+# Rows that the overall rate counts for against a level's own rate.
+SMOOTHING = 10.0
+# A level with at least this share of the rows has a 0/1 column of its own, the most common ones first.
+COMMON, MOST_ALONE = 0.01, 20
+# A number with at most this many values, all whole, may be a code.
+FEW_VALUES = 30
+# Below this many levels, how common a level is says little that its rate does not.
+MANY_LEVELS = 12
+CROSS_FITS = 5
+
+
+def learn_encodings(rows: LearningRows, seed: int) -> tuple[Encodings, NDArray[np.float64]]:
+    """The encodings of ``rows``, and their matrix with cross-fitted rates to train on.
+
+    Smoothed, cross-fitted target encoding (Micci-Barreca 2001; scikit-learn's TargetEncoder). Without the
+    cross-fitting a rare level's rate would give away the very outcomes that it is to predict.
+    """
+    held = fold_of(rows, CROSS_FITS, seed)
+    learned = [_learned(rows, name) for name in rows.frame.columns]
+    encodings = Encodings(tuple(encoding for encoding, _ in learned))
+    matrix = encodings.encode(rows.frame)
+    for (encoding, codes), start in zip(learned, encodings.starts, strict=True):
+        if codes is not None:
+            column = start + (encoding.kind == "number")
+            matrix[:, column] = _cross_fitted(rows, codes, len(encoding.levels) + 2, held)
+    return encodings, matrix
+
+
+def _learned(rows: LearningRows, name: str) -> tuple[Encoding, NDArray[np.int64] | None]:
+    """The encoding of one column, and the rows' codes if it has any."""
+    values = rows.frame[name]
+    encoding = _number(values) if values.dtype.is_numeric() else _category(values)
+    if encoding.kind == "number" and not encoding.levels:
+        return encoding, None
+    codes = encoding.codes(values)
+    size = len(encoding.levels) + 2
+    return replace(encoding, rates=tuple(_rates(rows.y, rows.w, codes, size, rows.rate).tolist())), codes
+
+
+def _number(values: pl.Series) -> Encoding:
+    known = values.drop_nulls().drop_nans().unique().sort()
+    is_code = 2 < len(known) <= FEW_VALUES and bool((known == known.round()).all())  # noqa: PLR2004
+    return Encoding(values.name, "number", tuple(known.to_list()) if is_code else ())
+
+
+def _category(values: pl.Series) -> Encoding:
+    tally = values.drop_nulls().value_counts(name="rows").filter(pl.col("rows") >= FEWEST).sort(values.name)
+    levels, rows = tuple(tally[values.name].to_list()), tally["rows"].to_numpy()
+    other, missing = len(values) - values.null_count() - int(rows.sum()), values.null_count()
+    counts = np.concatenate([rows, [other / max(1, _rare(values, tally)), missing]]).astype(np.float64)
+    common = np.flatnonzero(counts >= max(FEWEST, COMMON * len(values)))
+    alone = np.sort(common[np.argsort(-counts[common], kind="stable")][:MOST_ALONE])
+    return Encoding(
+        values.name,
+        "category",
+        levels,
+        counts=tuple(counts.tolist()) if len(levels) > MANY_LEVELS else (),
+        alone=tuple(alone.tolist()) if len(alone) > 1 else (),
+    )
+
+
+def _rare(values: pl.Series, tally: pl.DataFrame) -> int:
+    """How many levels are too rare for a code of their own."""
+    return values.drop_nulls().n_unique() - tally.height
+
+
+def _rates(
+    y: NDArray[np.number], w: NDArray[np.float64], codes: NDArray[np.int64], size: int, prior: float
+) -> NDArray[np.float64]:
+    """(size,) the rate of each code, drawn to the overall one; exactly that for a code without rows."""
+    positive = np.bincount(codes, weights=w * y, minlength=size)
+    total = np.bincount(codes, weights=w, minlength=size)
+    return (positive + SMOOTHING * prior) / (total + SMOOTHING)
+
+
+def _cross_fitted(
+    rows: LearningRows, codes: NDArray[np.int64], size: int, held: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """(n,) each row's rate as learned from the rows outside its fold."""
+    result = np.empty(len(rows))
+    for k in range(held.max() + 1):
+        out = held == k
+        known = ~out
+        rates = _rates(rows.y[known], rows.w[known], codes[known], size, rows.rate)
+        result[out] = rates[codes[out]]
+    return result

@@ -1,0 +1,225 @@
+"""leadloop's default learner: from rows to a calibrated predictor, and honest predictions to judge it by.
+
+An additive model and a small bag of trees are trained on each fold and judged on rows they have not seen:
+later ones where rows have an order, shuffled ones otherwise. Those predictions choose the recipe, the rounds
+and the weights; then everything is trained once more on all rows. The additive part holds up where data is
+thin or drifts, the trees find what belongs together, and the weights say how much of each to believe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import logit
+
+from training.blend import Blend, fit_blend
+from training.folds import Fold, LearningRows, folds
+from training.learners import BASE_RATE, BLEND, RECIPES, STAGES, Recipe, enough_rounds, learn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from models.predictor import Predictor
+
+    Progress = Callable[[str], None]
+
+FOLDS, FOLDS_WHEN_MANY = 5, 3
+MANY, MOST_FOR_CHOOSING = 30_000, 100_000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe as judged: its log-loss, and by how much it is worse than the preferred one.
+
+    ``standard_error`` is that of the paired difference, row by row.
+    """
+
+    name: str
+    log_loss: float
+    worse_by: float
+    standard_error: float
+
+
+@dataclass(frozen=True, eq=False)
+class FittedPredictor:
+    """A predictor, and what it was judged by.
+
+    ``log_odds`` (m,) are calibrated predictions of the rows at positions ``judged`` (m,) by models that had
+    not learned from them: neither the parts, nor the rounds, nor the weights.
+    """
+
+    predictor: Predictor
+    log_odds: NDArray[np.float64]
+    judged: NDArray[np.intp]
+    choice: tuple[Candidate, ...]
+    recipe: str
+    rounds: int
+    time_ordered: bool
+
+    @property
+    def candidates(self) -> dict[str, float]:
+        """The log-loss of each recipe that was tried."""
+        return {candidate.name: candidate.log_loss for candidate in self.choice}
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Out-of-fold log-odds: (m,) of the additive part, (m, stages) of the trees, (m,) of the base rate."""
+
+    rows: NDArray[np.intp]
+    y: NDArray[np.number]
+    w: NDArray[np.float64]
+    fold: NDArray[np.intp]
+    base: NDArray[np.float64]
+    linear: NDArray[np.float64]
+    trees: NDArray[np.float64]
+    stages: tuple[int, ...]
+    time_ordered: bool
+
+    def parts(self, recipe: Recipe, stage: int) -> NDArray[np.float64]:
+        """(m, parts): the columns that ``recipe`` blends."""
+        columns = [self.linear] * recipe.linear + [self.trees[:, stage]] * recipe.trees
+        return np.column_stack(columns)
+
+    def best_stage(self, among: NDArray[np.bool_]) -> int:
+        """The number of rounds, as a place in ``stages``, with the least log-loss among these rows."""
+        losses = [_losses(self.y[among], f) @ self.w[among] for f in self.trees[among].T]
+        return int(np.argmin(losses))
+
+    def blend(self, recipe: Recipe, stage: int, among: NDArray[np.bool_]) -> Blend:
+        """The weights that these rows ask for."""
+        periods = np.unique(self.fold[among], return_inverse=True)[1] if self.time_ordered else None
+        return fit_blend(self.parts(recipe, stage)[among], self.y[among], self.w[among], periods)
+
+    def honest(self, recipe: Recipe) -> NDArray[np.float64]:
+        """(m,) calibrated log-odds, each fold under the rounds and weights that the other folds chose."""
+        if recipe == BASE_RATE:
+            return self.base
+        result = np.empty(len(self.y))
+        for k in range(self.fold.max() + 1):
+            others = self.fold != k
+            stage = self.best_stage(others)
+            result[~others] = self.blend(recipe, stage, others).apply(self.parts(recipe, stage)[~others])
+        return result
+
+
+def fit_predictor(  # noqa: PLR0913 - the one call that most users need
+    frame: pl.DataFrame,
+    y: NDArray[np.number],
+    *,
+    order: NDArray[np.int64] | None = None,
+    weights: NDArray[np.float64] | None = None,
+    groups: NDArray[np.int64] | None = None,
+    gap: int = 0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> FittedPredictor:
+    """The default learner on feature columns and 0/1 outcomes; the arguments are those of LearningRows."""
+    return fit_rows(LearningRows(frame, y, order, weights, groups, gap), seed, progress)
+
+
+def fit_rows(rows: LearningRows, seed: int = 0, progress: Progress | None = None) -> FittedPredictor:
+    """The default learner on ``rows``; the same rows and seed give the same predictor.
+
+    Raises ValueError when the rows do not hold both outcomes.
+    """
+    if not 0 < rows.y.sum() < len(rows):
+        msg = "the label has only one outcome in these rows: there is nothing to tell apart"
+        raise ValueError(msg)
+    say = progress or (lambda _: None)
+    judged = _judge(rows, seed, say)
+    choice, said = _compare(judged)
+    recipe = _chosen(choice)
+    say(f"chosen: {recipe.name}; learning from all rows")
+    return _refitted(rows, judged, (recipe, choice, said), seed)
+
+
+def _judge(rows: LearningRows, seed: int, say: Progress) -> Judged:
+    """Both parts, trained on each fold, asked about the rows outside it."""
+    kept = _sampled(rows, seed)
+    sample = rows.take(kept)
+    made, time_ordered = folds(sample, FOLDS if len(sample) < MANY else FOLDS_WHEN_MANY, seed)
+    stages = _stages(sample, made[-1], seed)
+    pieces = []
+    for number, fold in enumerate(made, start=1):
+        say(f"fold {number} of {len(made)}")
+        train, judge = sample.take(fold.train), sample.take(fold.judge)
+        linear, trees = learn(train, stages[-1], seed).judge(judge, stages)
+        pieces.append(
+            (linear, trees, np.full(len(judge), logit(train.rate)), np.full(len(judge), number - 1))
+        )
+    linear, trees, base, number_of = (np.concatenate(piece) for piece in zip(*pieces, strict=True))
+    at = np.concatenate([fold.judge for fold in made])
+    return Judged(kept[at], sample.y[at], sample.w[at], number_of, base, linear, trees, stages, time_ordered)
+
+
+def _sampled(rows: LearningRows, seed: int) -> NDArray[np.intp]:
+    """The rows to choose by: all, or as many as settle the choice."""
+    if len(rows) <= MOST_FOR_CHOOSING:
+        return np.arange(len(rows))
+    return np.sort(np.random.default_rng(seed).choice(len(rows), MOST_FOR_CHOOSING, replace=False))
+
+
+def _stages(rows: LearningRows, fold: Fold, seed: int) -> tuple[int, ...]:
+    enough = enough_rounds(rows.take(fold.train), rows.take(fold.judge), seed)
+    return tuple(stage for stage in STAGES if stage <= enough)
+
+
+def _losses(y: NDArray[np.number], log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) log-losses of log-odds."""
+    return np.asarray(np.logaddexp(0, log_odds) - y * log_odds, dtype=np.float64)
+
+
+def _compare(judged: Judged) -> tuple[tuple[Candidate, ...], dict[str, NDArray[np.float64]]]:
+    """Every recipe on the same rows, and what each said of them."""
+    said = {recipe.name: judged.honest(recipe) for recipe in (*RECIPES, BASE_RATE)}
+    losses = {name: _losses(judged.y, f) for name, f in said.items()}
+    share = judged.w / judged.w.sum()
+    table = []
+    for name, loss in losses.items():
+        paired = loss - losses[BLEND.name]
+        mean = float(share @ paired)
+        error = float(np.sqrt((share**2) @ (paired - mean) ** 2))
+        table.append(Candidate(name, float(share @ loss), mean, error))
+    return tuple(table), said
+
+
+def _chosen(choice: tuple[Candidate, ...]) -> Recipe:
+    """The blend, unless another recipe is better by more than one standard error, or nothing beats chance."""
+    by_name = {candidate.name: candidate for candidate in choice}
+    better = [
+        recipe for recipe in RECIPES if by_name[recipe.name].worse_by < -by_name[recipe.name].standard_error
+    ]
+    best = min(better, key=lambda recipe: by_name[recipe.name].log_loss, default=BLEND)
+    return BASE_RATE if by_name[BASE_RATE.name].log_loss <= by_name[best.name].log_loss else best
+
+
+def _refitted(
+    rows: LearningRows,
+    judged: Judged,
+    chosen: tuple[Recipe, tuple[Candidate, ...], dict[str, NDArray[np.float64]]],
+    seed: int,
+) -> FittedPredictor:
+    recipe, choice, said = chosen
+    everyone = np.ones(len(judged.y), dtype=np.bool_)
+    stage = judged.best_stage(everyone)
+    parts = learn(rows, judged.stages[stage], seed)
+    blend = (
+        judged.blend(recipe, stage, everyone)
+        if recipe != BASE_RATE
+        else Blend(np.zeros(0), float(logit(rows.rate)))
+    )
+    return FittedPredictor(
+        predictor=parts.predictor(recipe, blend),
+        log_odds=said[recipe.name],
+        judged=judged.rows,
+        choice=choice,
+        recipe=recipe.name,
+        rounds=judged.stages[stage],
+        time_ordered=judged.time_ordered,
+    )

@@ -1,0 +1,90 @@
+"""Recipes: what leadloop can learn from rows, as data; and the two parts a recipe is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.calibration import Calibration
+from models.predictor import Predictor
+from training.additive import fit_additive
+from training.boosting import BAG, Growth, dataset, grown, merged, rounds_needed, staged
+from training.encode import learn_encodings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import lightgbm as lgb
+    from numpy.typing import NDArray
+
+    from models.linear import LinearPart
+    from models.matrix import Encodings
+    from training.blend import Blend
+    from training.folds import LearningRows
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which parts a model has: the additive one, the trees, both, or neither (the base rate)."""
+
+    name: str
+    linear: bool
+    trees: bool
+
+
+# In order of preference: a later one must be better than chance explains to replace the first.
+BLEND = Recipe("additive + trees", linear=True, trees=True)
+RECIPES = (BLEND, Recipe("additive", linear=True, trees=False), Recipe("trees", linear=False, trees=True))
+BASE_RATE = Recipe("base rate", linear=False, trees=False)
+
+STAGES = (5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 125, 150, 175, 200, 250, 300)
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Encodings and both parts learned from the same rows; ``boosters`` is the bag of tree models."""
+
+    encodings: Encodings
+    linear: LinearPart
+    boosters: tuple[lgb.Booster, ...]
+
+    def judge(
+        self, rows: LearningRows, stages: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The (n,) log-odds of the additive part, and those (n, stages) of the trees after so many rounds."""
+        matrix = self.encodings.encode(rows.frame)
+        return self.linear.log_odds(matrix), staged(
+            self.boosters, matrix[:, : self.encodings.tree_width], stages
+        )
+
+    def predictor(self, recipe: Recipe, blend: Blend) -> Predictor:
+        """The parts under the weights of ``blend``; its slope goes to the calibration."""
+        weights = iter((blend.weights / blend.slope if blend.slope > 0 else blend.weights).tolist())
+        linear = self.linear.scaled(next(weights)) if recipe.linear else None
+        tree_weight = next(weights) / len(self.boosters) if recipe.trees else 0.0
+        return Predictor(
+            encodings=self.encodings,
+            calibration=Calibration(blend.slope, blend.intercept),
+            linear=linear,
+            booster=merged(self.boosters) if tree_weight > 0 else None,
+            tree_weight=tree_weight,
+        )
+
+
+def learn(rows: LearningRows, rounds: int, seed: int, bag: Sequence[Growth] = BAG) -> Parts:
+    """Both parts, learned from ``rows``, with ``rounds`` rounds of trees."""
+    encodings, matrix = learn_encodings(rows, seed)
+    seen = np.ascontiguousarray(matrix[:, : encodings.tree_width])
+    boosters = grown(dataset(rows, seen), rows, bag, rounds, seed)
+    return Parts(encodings, fit_additive(rows, encodings, matrix, seed), tuple(boosters))
+
+
+def enough_rounds(train: LearningRows, judge: LearningRows, seed: int) -> int:
+    """How many rounds the trees need at most, as seen on one fold: it saves the other folds the excess."""
+    encodings, matrix = learn_encodings(train, seed)
+    width = encodings.tree_width
+    data = dataset(train, np.ascontiguousarray(matrix[:, :width]))
+    judged = dataset(judge, np.ascontiguousarray(encodings.encode(judge.frame)[:, :width]), data)
+    return rounds_needed(data, judged, BAG[0].parameters(train, width, seed), STAGES[-1])
