@@ -15,7 +15,8 @@ class Card:
 
     ``label`` is the outcome in words ("Converted", "sql within 60 days"); ``window`` the first and the last
     as_of in epoch seconds, absent where the data had no dates; ``time_ordered`` whether later rows judged a
-    model of earlier ones; ``metrics`` are of rows that the judged model had not learned from; ``candidates``
+    model of earlier ones; ``flat`` whether a lead is just its attributes, read from files with ``id_column``
+    and ``missing`` words; ``metrics`` are of rows that the judged model had not learned from; ``candidates``
     maps every recipe that was tried to its log-loss; ``ignored`` are columns the source had and the model
     does not use, so that a request may carry them.
     """
@@ -26,6 +27,9 @@ class Card:
     positives: int
     time_ordered: bool
     recipe: str
+    flat: bool = False
+    id_column: str | None = None
+    missing: tuple[str, ...] = ()
     window: tuple[int, int] | None = None
     metrics: dict[str, Interval] = field(default_factory=dict)
     candidates: dict[str, float] = field(default_factory=dict)
@@ -50,6 +54,6 @@ class Card:
         record = json.loads(text)
         record["metrics"] = {name: Interval(**value) for name, value in record["metrics"].items()}
         record["window"] = tuple(record["window"]) if record["window"] else None
-        for name in ("findings", "availability", "ignored", "notes"):
+        for name in ("findings", "availability", "ignored", "notes", "missing"):
             record[name] = tuple(record[name])
         return cls(**record)

@@ -56,7 +56,10 @@ class ConversionModel:
 
     def score_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
         """``lead_id``, ``as_of``, ``log_odds``, ``probability``, ``points`` and ``grade`` of feature rows."""
-        log_odds = self.predictor.log_odds(self.predictor.encodings.encode(rows))
+        return self.scored(rows, self.predictor.log_odds(self.predictor.encodings.encode(rows)))
+
+    def scored(self, rows: pl.DataFrame, log_odds: NDArray[np.float64]) -> pl.DataFrame:
+        """The scores that (n,) calibrated log-odds of ``rows`` come to under this model's grades."""
         probability = self.predictor.probability(log_odds)
         return rows.select("lead_id", "as_of").with_columns(
             log_odds=pl.Series(log_odds),

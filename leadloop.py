@@ -1,0 +1,299 @@
+"""The command line: parses, calls, prints. A command imports only what it needs, so --help is instant."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from training.config import Config
+
+app = typer.Typer(
+    help="Predicts which leads become sales-qualified, says why, and checks itself against what happened.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+OUT = Path("leadloop-out")
+FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+
+Language = Literal["en", "de"]
+Leads = Annotated[
+    Path | None,
+    typer.Option("--leads", help="A flat export, CSV or Parquet: one row a lead.", metavar="FILE"),
+]
+Id = Annotated[str | None, typer.Option("--id", help="Column that names the lead.", metavar="COLUMN")]
+Label = Annotated[str | None, typer.Option("--label", help="Column with the outcome.", metavar="COLUMN")]
+Time = Annotated[
+    str | None, typer.Option("--time", help="Column (date or number) that orders the rows.", metavar="COLUMN")
+]
+Exclude = Annotated[str, typer.Option(help="Columns to keep out, separated by commas.", metavar="COLUMNS")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="leadloop.toml; this or --leads.", metavar="FILE")
+]
+Json = Annotated[
+    str | None, typer.Option("--json", help="Write one JSON object to FILE, or - for stdout.", metavar="FILE")
+]
+ModelName = Annotated[str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR")]
+Lang = Annotated[Language, typer.Option("--lang", help="The language of sentences.")]
+
+
+def say(line: str) -> None:
+    """A line for the person at the terminal; standard output is for results."""
+    typer.echo(line, err=True)
+
+
+@app.command()
+def init(
+    files: Annotated[list[Path], typer.Argument(help="The exports of your CRM.")],
+    out: Annotated[Path, typer.Option(help="Where to write the draft.")] = Path("leadloop.toml"),
+    *,
+    force: Annotated[bool, typer.Option(help="Overwrite an existing draft.")] = False,
+) -> None:
+    """Look at your files and write a commented leadloop.toml."""
+    from training.draft import draft
+
+    if out.exists() and not force:
+        _refuse(f"{out} exists; look at it, or overwrite it with --force")
+    out.write_text(draft(files), encoding="utf-8")
+    say(f"{out} written; read its comments, then run: leadloop train --config {out}")
+
+
+@app.command()
+def check(
+    leads: Leads = None,
+    id_: Id = None,
+    label: Label = None,
+    time: Time = None,
+    exclude: Exclude = "",
+    config: ConfigFile = None,
+    json_: Json = None,
+) -> None:
+    """Look for leaks and nonsense in the data before a model learns them."""
+    from training.checks import checks, findings
+    from training.workflow import read_dataset
+
+    dataset = read_dataset(_configured(config, leads, id_, label, time, exclude))
+    made = checks(dataset)
+    found = findings(made)
+    for check_ in made:
+        say(
+            f"{check_.code}  {check_.outcome:14}  {check_.title}"
+            + (f": {check_.reason}" if check_.reason else "")
+        )
+    for one in found:
+        say(f"{one.code}  {one.severity:6}  {one.column or 'all columns'}: {one.message}")
+    plain = [{"code": c.code, "title": c.title, "outcome": c.outcome, "reason": c.reason} for c in made]
+    _emit({"rows": len(dataset), "checks": plain, "findings": [asdict(one) for one in found]}, json_)
+
+
+@app.command()
+def train(
+    leads: Leads = None,
+    id_: Id = None,
+    label: Label = None,
+    time: Time = None,
+    exclude: Exclude = "",
+    config: ConfigFile = None,
+    holdout: Annotated[
+        Path | None, typer.Option(help="A second file with outcomes to be judged by.", metavar="FILE")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for model and report.", metavar="DIR")] = OUT,
+    json_: Json = None,
+) -> None:
+    """Train, track and save a model."""
+    from training.tracking import tracking
+    from training.workflow import train as run
+
+    trained = run(
+        _configured(config, leads, id_, label, time, exclude, out),
+        out,
+        tracking(OUT),
+        holdout=holdout,
+        say=say,
+    )
+    for part, figures in trained.metrics.items():
+        for name, figure in figures.items():
+            say(f"{part:10} {name:18} {figure.value:.4f}  ({figure.low:.4f} to {figure.high:.4f})")
+    _emit(trained.to_dict(), json_)
+
+
+@app.command()
+def score(
+    out: Annotated[Path, typer.Option("--out", help="Scores, CSV or Parquet.", metavar="FILE")],
+    model: ModelName = "champion",
+    leads: Leads = None,
+    config: ConfigFile = None,
+    explain: Annotated[int, typer.Option(help="So many reasons a lead, in words.", metavar="N")] = 0,
+    contributions: Annotated[
+        Path | None,
+        typer.Option(help="Parquet: what each feature adds to each lead's log-odds.", metavar="FILE"),
+    ] = None,
+    lang: Lang = "en",
+    json_: Json = None,
+) -> None:
+    """Score the leads of a file, or the open leads of a configured history."""
+    from models.artifact import load as load_model
+    from training.config import load
+    from training.scoring import Wanted, score_flat, score_history
+
+    loaded = load_model(_model_dir(model))
+    wanted = Wanted(out, explain, contributions, lang)
+    if leads is not None:
+        scored = score_flat(loaded, leads, wanted, say)
+    else:
+        scored = score_history(loaded, load(config or Path("leadloop.toml")), wanted, say)
+    for example in scored.quarantine.examples():
+        say(example)
+    say(f"{scored.leads:,} scores in {out}; {len(scored.quarantine):,} cells or rows could not be read")
+    _emit({"leads": scored.leads, "out": str(out), "unreadable": len(scored.quarantine)}, json_)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Option(help="The folder that train wrote.", metavar="DIR")] = OUT,
+    lang: Lang = "en",
+    out: Annotated[Path | None, typer.Option(help="Where to write the page.", metavar="FILE")] = None,
+) -> None:
+    """Write the report of a trained run again, for example in the other language."""
+    from training.workflow import rendered
+
+    say(f"report written to {rendered(run, out or run / 'report.html', lang)}")
+
+
+@app.command(name="promote")
+def promote_(
+    run: Annotated[str, typer.Argument(help="A run id, or a model folder.")],
+    *,
+    back: Annotated[bool, typer.Option(help="Go back to the champion before instead.")] = False,
+    json_: Json = None,
+) -> None:
+    """Make a trained model the champion, and copy it into the store that the service reads."""
+    from training.registry import promote, rollback
+    from training.tracking import tracking
+
+    promotion = rollback(tracking=tracking(OUT)) if back else promote(run, tracking=tracking(OUT))
+    say(
+        f"champion is version {promotion.version} (model {promotion.model_version}), in place of "
+        f"{promotion.replaced or 'none'}"
+    )
+    _emit(asdict(promotion), json_)
+
+
+@app.command()
+def serve(
+    model: ModelName = "champion",
+    port: Annotated[int, typer.Option(help="0 is any free one.")] = 3000,
+    host: Annotated[str, typer.Option(help="The default is reached from this machine only.")] = "127.0.0.1",
+    workers: Annotated[int, typer.Option(help="Processes that answer.", min=1)] = 1,
+) -> None:
+    """Answer scores and explanations over REST until stopped."""
+    from serving.run import Address, running
+
+    with running(_model_dir(model), Address(host, port), workers=workers) as service:
+        say(f"answering at {service.url} (API page: {service.url}/); stop with Ctrl+C")
+        raise typer.Exit(service.process.wait())
+
+
+@app.command()
+def demo(
+    leads: Annotated[int, typer.Option(help="How many leads the company has.", min=500)] = 10_000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same company.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for everything it makes.", metavar="DIR")] = OUT,
+    json_: Json = None,
+) -> None:
+    """Make a company's history, train, track, report, and serve one scored and explained lead."""
+    from training.demo import demo as run
+    from training.tracking import tracking
+
+    done = run(leads, seed, out, tracking(OUT), say)
+    say(f"open the report: {out / 'report.html'}")
+    _emit(done.to_dict(), json_)
+
+
+def _model_dir(model: str) -> Path:
+    """The folder of a model: itself, or the champion's."""
+    if model != "champion":
+        return Path(model)
+    from training.registry import champion_dir
+    from training.tracking import tracking
+
+    champion = champion_dir(tracking=tracking(OUT))
+    if champion.notice:
+        say(champion.notice)
+    return champion.folder
+
+
+def _configured(
+    config: Path | None,
+    leads: Path | None,
+    id_: str | None,
+    label: str | None,
+    time: str | None,
+    exclude: str,
+    out: Path = OUT,
+) -> Config:
+    """The configuration file, or what the options of a flat export say."""
+    from training.config import Config, Flat, QuarantineRule, load
+
+    if leads is None:
+        return load(config or Path("leadloop.toml"))
+    if config is not None:
+        _refuse("--leads and --config both say what to read; name one")
+    if label is None:
+        _refuse("--label is missing: name the column with the outcome")
+    names = tuple(name.strip() for name in exclude.split(",") if name.strip())
+    flat = Flat(leads, str(label), id=id_, time=time, exclude=names)
+    return Config(flat=flat, quarantine=QuarantineRule(file=out / "quarantine.csv"))
+
+
+def _emit(result: dict[str, Any], json_: str | None) -> None:
+    if json_ is None:
+        return
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    if json_ == "-":
+        typer.echo(text)
+    else:
+        Path(json_).write_text(text + "\n", encoding="utf-8")
+
+
+def _refuse(message: str) -> None:
+    say(f"error: {message}")
+    raise typer.Exit(UNUSABLE)
+
+
+@contextmanager
+def _spoken() -> Iterator[None]:
+    """What went wrong as one line; the exit code says whose fault it was."""
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            say("interrupted; nothing half-written was left behind")
+        raise
+    except OSError as error:
+        say(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "))
+        raise SystemExit(FAILED) from error
+    except ValueError as error:
+        if not type(error).__module__.startswith(("features.", "models.", "training.", "serving.")):
+            raise
+        say(f"error: {error}")
+        raise SystemExit(UNUSABLE) from error
+
+
+def main() -> None:
+    """The entry point of the ``leadloop`` command."""
+    with _spoken():
+        app()
+
+
+if __name__ == "__main__":
+    main()

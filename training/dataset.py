@@ -1,0 +1,153 @@
+"""Labelled feature rows, ready to learn from: a history at its snapshots, or a flat export as it is."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from features import engine
+from features.catalogue import features_of
+from features.clock import DAY
+from features.cohort import Snapshots, snapshots
+from features.history import LeadHistory
+from features.labels import labels
+from training.health import Intake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from features.availability import Availability
+    from features.cohort import CohortRule
+    from features.labels import LabelSpec
+    from features.mapping import FlatMapping
+    from features.roles import ColumnRole
+    from features.sources import FlatExport
+    from features.spec import FeatureSet, Unit
+
+FLAT_AS_OF = 1
+
+
+class NothingToLearnError(ValueError):
+    """There are no labelled rows of both outcomes; the message says how many there are and why."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows that a model learns from or is judged by.
+
+    ``rows`` has ``lead_id``, ``as_of`` and the columns of ``features``; ``label`` (n,) is 1 or 0. ``order``
+    (n,) puts the rows in the order of time, later is larger; None means that nobody knows it. ``gap`` is how
+    much later in that order a row must be to be judged by a model that learned from another: the label's own
+    time, in seconds, or 0 where rows have no clock. ``flat`` says how a flat export was read.
+    """
+
+    features: FeatureSet
+    rows: pl.DataFrame
+    label: NDArray[np.int8]
+    question: str
+    order: NDArray[np.int64] | None = None
+    gap: int = 0
+    has_dates: bool = False
+    flat: FlatMapping | None = None
+    intake: Intake = field(default_factory=lambda: Intake(0, {}, {}))
+    availability: tuple[Availability, ...] = ()
+    ignored: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        counts = {outcome: int((self.label == outcome).sum()) for outcome in (0, 1)}
+        if not all(counts.values()):
+            msg = (
+                f"{self.question}: {counts[1]:,} rows with and {counts[0]:,} without it; a model needs both. "
+                "Is the outcome right, and has its time passed for enough leads?"
+            )
+            raise NothingToLearnError(msg)
+
+    def __len__(self) -> int:
+        return self.rows.height
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """The first and the last as_of in epoch seconds, where the rows have dates."""
+        if self.order is None or not self.has_dates:
+            return None
+        return int(self.order.min()), int(self.order.max())
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change whenever a row, a label or a feature does."""
+        hashed = self.rows.with_columns(pl.Series("label", self.label)).hash_rows(seed=0).to_numpy()
+        return hashlib.sha256(hashed.tobytes() + self.features.fingerprint.encode()).hexdigest()[:12]
+
+
+def of_history(
+    history: LeadHistory, rule: CohortRule, label: LabelSpec, roles: Iterable[ColumnRole] = ()
+) -> Dataset:
+    """The matured snapshots of a history with what became of them, in the order of time."""
+    features = features_of(history, target=label.stage, closed=label.closed, units=_flags(roles))
+    drawn = snapshots(history, rule)
+    matured = labels(history, drawn, label).filter("matured")
+    rows = feature_rows(features, history, Snapshots(matured.select("lead_id", "as_of")))
+    return Dataset(
+        features=features,
+        rows=rows,
+        label=matured.sort("as_of", "lead_id")["label"].to_numpy(),
+        question=f"{label.stage} within {label.horizon / DAY:g} days",
+        order=rows["as_of"].to_numpy(),
+        gap=label.gap,
+        has_dates=True,
+    )
+
+
+def feature_rows(features: FeatureSet, history: LeadHistory, wanted: Snapshots) -> pl.DataFrame:
+    """The features of snapshots, in the order of time."""
+    computed: pl.LazyFrame = engine.compute(features, history, wanted)
+    return computed.sort("as_of", "lead_id").collect()
+
+
+def of_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
+    """A flat export as rows to learn from: one snapshot a lead, its outcome column is the label."""
+    if export.label is None:
+        msg = "the export was read without an outcome column; name it (--label)"
+        raise NothingToLearnError(msg)
+    features = flat_features(export.leads, export.roles)
+    return Dataset(
+        features=features,
+        rows=flat_rows(features, export.leads),
+        label=export.label.to_numpy(),
+        question=str(mapping.label),
+        flat=mapping,
+        order=None if export.order is None else export.order.to_numpy(),
+        intake=Intake(
+            export.rows, _by_reason(export), {a.column: a.reason for a in export.availability if not a.used}
+        ),
+        availability=export.availability,
+        ignored=tuple(sorted({*mapping.reserved, *(r.column for r in export.roles if not r.used)})),
+        notices=export.notices,
+    )
+
+
+def flat_features(leads: pl.DataFrame, roles: Iterable[ColumnRole]) -> FeatureSet:
+    """The features of a flat export: its columns."""
+    history = LeadHistory.of_leads(leads.with_columns(created_at=pl.lit(0)), FLAT_AS_OF)
+    return features_of(history, units=_flags(roles))
+
+
+def _flags(roles: Iterable[ColumnRole]) -> dict[str, Unit]:
+    return {role.column: "flag" for role in roles if role.role == "flag"}
+
+
+def flat_rows(features: FeatureSet, leads: pl.DataFrame) -> pl.DataFrame:
+    """The feature rows of flat leads: one row a lead is nothing to fold, in the order of ``leads``."""
+    columns = [pl.col(str(spec.of)).alias(spec.name) for spec in features.specs]
+    return leads.select("lead_id", pl.lit(FLAT_AS_OF, pl.Int64).alias("as_of"), *columns)
+
+
+def _by_reason(export: FlatExport) -> dict[str, int]:
+    return {reason: count for (_, reason), count in export.quarantine.counts.items()}

@@ -1,0 +1,115 @@
+"""The demo: a company that never was, from the export of its CRM to a lead scored over REST.
+
+Because the world is drawn, the exact probability of every later lead is known, so the demo can say how much
+of what can be known the model knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from features.cohort import Snapshots, snapshots
+from features.labels import labels
+from models import metrics
+from training.config import load
+from training.dataset import feature_rows
+from training.export import Junk, hot_lead_request, write_csv
+from training.registry import promote
+from training.simulate import simulate
+from training.truth import bayes_probability, information_captured
+from training.workflow import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from models.conversion import ConversionModel
+    from training.config import Config
+    from training.simulate import Simulated
+    from training.tracking import Tracking
+    from training.workflow import Trained
+
+    Say = Callable[[str], None]
+
+KNOWN_SHARE = 0.7
+JUNK = Junk(times=12, leads=9, duplicates=7, stages=5, kinds=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """How a model does on leads that came after it, beside the best that anyone can do."""
+
+    leads: int
+    information_captured: float
+    roc_auc: float
+    roc_auc_bayes: float
+    calibration_error: float
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo came to, and a request for one of its leads that is still open."""
+
+    trained: Trained
+    truth: Truth
+    request: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as plain values."""
+        return asdict(self.truth) | {
+            "report": str(self.trained.folder / "report.html"),
+            "run_id": self.trained.run.run_id,
+            "model_dir": str(self.trained.model_dir),
+        }
+
+
+def demo(leads: int, seed: int, out: Path, tracking: Tracking, say: Say) -> Demo:
+    """Make a history of ``leads`` leads, train on its export, judge on later leads, promote the model."""
+    say(f"simulating {leads:,} leads (seed {seed}) ...")
+    world = simulate(leads, seed)
+    today = _today(world)
+    past = replace(world, history=world.history.known_before(today))
+    say(f"writing what the CRM would export, junk rows included, to {out / 'crm'} ...")
+    write_csv(past, out / "crm", JUNK, seed)
+    config = load(out / "crm" / "leadloop.toml")
+    trained = train(config, out, tracking, say=say)
+    truth = judged(trained.model, world, config, today)
+    say(_in_words(truth))
+    promoted = promote(trained.run.run_id, tracking=tracking)
+    say(f"promoted to champion (version {promoted.version}), copied for the service as {promoted.bento_tag}")
+    return Demo(trained, truth, hot_lead_request(past))
+
+
+def judged(model: ConversionModel, world: Simulated, config: Config, today: int) -> Truth:
+    """The model against the exact probabilities, on leads that were created after ``today``."""
+    history, rule = world.history, replace(config.cohort_rule, start=today)
+    later = history.leads.filter(pl.col("created_at") >= today).select("lead_id")
+    drawn = Snapshots(snapshots(history, rule).frame.join(later, on="lead_id", how="semi"))
+    matured = labels(history, drawn, config.label_spec).filter("matured").sort("as_of", "lead_id")
+    wanted = Snapshots(matured.select("lead_id", "as_of"))
+    y = matured["label"].to_numpy()
+    p = model.score_rows(feature_rows(model.features, history, wanted))["probability"].to_numpy()
+    bayes = bayes_probability(world, wanted, config.label_spec.horizon)
+    return Truth(
+        leads=later.height,
+        information_captured=information_captured(y, p, bayes, model.card.base_rate),
+        roc_auc=metrics.roc_auc(y, p),
+        roc_auc_bayes=metrics.roc_auc(y, bayes),
+        calibration_error=metrics.calibration_error(y, p),
+    )
+
+
+def _today(world: Simulated) -> int:
+    start, end = world.world.start, world.world.end
+    return start + int(KNOWN_SHARE * (end - start))
+
+
+def _in_words(truth: Truth) -> str:
+    return (
+        f"on {truth.leads:,} later leads: ROC AUC {truth.roc_auc:.3f} where {truth.roc_auc_bayes:.3f} is the "
+        f"best possible; {truth.information_captured:.1%} of what can be known is captured; calibration "
+        f"error {truth.calibration_error:.3f}"
+    )

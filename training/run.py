@@ -1,0 +1,141 @@
+"""From rows to a model and what is worth knowing of it: pure, so the caller decides what to write where."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models import metrics
+from models.card import Card
+from models.conversion import ConversionModel
+from models.grades import from_capacity
+from training.checks import checks, findings
+from training.fit import fit_predictor
+from training.report import ReportInput
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from models.metrics import Interval
+    from training.checks import Check
+    from training.config import Training
+    from training.dataset import Dataset
+    from training.fit import FittedPredictor, Progress
+
+DEFAULT_SHARE = 0.1
+EXPLAINED = 1000
+_LIBRARIES = ("leadloop", "lightgbm", "numpy", "polars", "narwhals")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model with what it was judged by.
+
+    ``judged`` are the positions of the rows that the judged model had not learned from, ``scores`` what was
+    said of them then, and ``capacity`` the share of leads that sales can call.
+    """
+
+    model: ConversionModel
+    dataset: Dataset
+    judged: NDArray[np.intp]
+    scores: pl.DataFrame
+    checks: tuple[Check, ...]
+    capacity: float
+
+    @property
+    def label(self) -> NDArray[np.float64]:
+        """What became of the judged rows."""
+        return self.dataset.label[self.judged].astype(np.float64)
+
+
+def fit(dataset: Dataset, training: Training, progress: Progress | None = None) -> Fitted:
+    """Learn from ``dataset``; the same rows and seed give the same model."""
+    made = checks(dataset)
+    frame = dataset.rows.select(dataset.features.names)
+    fitted = fit_predictor(
+        frame, dataset.label, order=dataset.order, gap=dataset.gap, seed=training.seed, progress=progress
+    )
+    capacity = _capacity(dataset, training)
+    probability = fitted.predictor.probability(fitted.log_odds)
+    grades = from_capacity(probability, capacity)
+    judged_by = all_metrics(dataset.label[fitted.judged], probability, training.seed)
+    card = _card(dataset, fitted, judged_by, made)
+    model = ConversionModel(dataset.features, fitted.predictor, grades, card)
+    scores = dataset.rows[fitted.judged].select("lead_id", "as_of")
+    return Fitted(model, dataset, fitted.judged, model.scored(scores, fitted.log_odds), made, capacity)
+
+
+def all_metrics(
+    label: NDArray[np.int8], probability: NDArray[np.float64], seed: int = 0
+) -> dict[str, Interval]:
+    """The figures of a run, each with its 95 % bootstrap interval."""
+    measured = {
+        "roc_auc": metrics.roc_auc,
+        "average_precision": metrics.average_precision,
+        "log_loss": metrics.log_loss,
+        "brier": metrics.brier,
+        "calibration_error": metrics.calibration_error,
+    }
+    return {
+        name: metrics.with_interval(measure, label, probability, seed) for name, measure in measured.items()
+    }
+
+
+def report_input(fitted: Fitted, model: ConversionModel, seed: int = 0) -> ReportInput:
+    """What the report of ``fitted`` is made from; ``model`` is the saved one, which has a version."""
+    dataset, rows = fitted.dataset, len(fitted.judged)
+    sample = np.random.default_rng(seed).permutation(fitted.judged)[: min(EXPLAINED, rows)]
+    explained = dataset.rows[np.sort(sample)]
+    _, contributions = model.explain_rows(explained)
+    return ReportInput(
+        features=dataset.features,
+        card=model.card,
+        version=model.version,
+        scores=fitted.scores,
+        label=fitted.label,
+        trained=dataset.rows,
+        judged=dataset.rows[fitted.judged],
+        explained=explained,
+        contributions=contributions,
+        intake=dataset.intake,
+        capacity=fitted.capacity,
+    )
+
+
+def _capacity(dataset: Dataset, training: Training) -> float:
+    """The share of leads that sales can call: as configured, else one in ten."""
+    if training.capacity_share is not None:
+        return training.capacity_share
+    window = dataset.window
+    if training.capacity is None or window is None:
+        return DEFAULT_SHARE
+    return training.capacity.share(len(dataset), max(1, window[1] - window[0]))
+
+
+def _card(
+    dataset: Dataset, fitted: FittedPredictor, judged_by: dict[str, Interval], made: tuple[Check, ...]
+) -> Card:
+    return Card(
+        label=dataset.question,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        rows=len(dataset),
+        positives=int(dataset.label.sum()),
+        time_ordered=dataset.order is not None,
+        recipe=fitted.recipe,
+        flat=dataset.flat is not None,
+        id_column=dataset.flat.id if dataset.flat else None,
+        missing=dataset.flat.missing if dataset.flat else (),
+        window=dataset.window,
+        metrics=judged_by,
+        candidates=dict(fitted.candidates),
+        findings=tuple(asdict(found) for found in findings(made)),
+        availability=tuple(asdict(column) for column in dataset.availability),
+        ignored=dataset.ignored,
+        notes=dataset.notices,
+        libraries={name: version(name) for name in _LIBRARIES},
+    )

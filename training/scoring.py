@@ -1,0 +1,152 @@
+"""Scores whole files: a flat export in batches, or a configured history a slice of leads at a time.
+
+Memory is bounded by the batch, not by the file; what is written appears under its name only when complete.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from features.cohort import CohortRule, Snapshots
+from features.parsing import MISSING
+from features.quarantine import Quarantine
+from features.sources import FlatColumns, flat_batches, read
+from models.explanation import sentence
+from training.dataset import feature_rows, flat_rows
+from training.sink import Sink, sink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from features.history import LeadHistory
+    from models.conversion import ConversionModel
+    from training.config import Config
+
+    Say = Callable[[str], None]
+
+SLICE = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to write: scores to ``out``, so many ``reasons`` of each in words, all contributions elsewhere."""
+
+    out: Path
+    reasons: int = 0
+    contributions: Path | None = None
+    lang: str = "en"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How many leads were scored, and the cells that could not be read."""
+
+    leads: int
+    quarantine: Quarantine
+
+
+class ScoringError(ValueError):
+    """The model and the leads do not go together; the message says why."""
+
+
+def score_flat(model: ConversionModel, leads: Path, wanted: Wanted, say: Say) -> Scored:
+    """Score a flat export row by row, in the order of the file."""
+    if not model.card.flat:
+        msg = "this model was trained on a history of events; score it with --config, not --leads"
+        raise ScoringError(msg)
+    columns = FlatColumns.of(model.features, model.card.id_column, model.card.missing or MISSING)
+    quarantine = Quarantine()
+
+    def rows() -> Iterator[pl.DataFrame]:
+        nonlocal quarantine
+        for batch in flat_batches(leads, columns):
+            for notice in batch.notices:
+                say(notice)
+            quarantine = batch.quarantine
+            if batch.leads.height:
+                yield flat_rows(model.features, batch.leads)
+
+    return Scored(_write(model, rows(), wanted, say), quarantine)
+
+
+def score_history(model: ConversionModel, config: Config, wanted: Wanted, say: Say) -> Scored:
+    """Score every lead of a history that is open when its sources end."""
+    if model.card.flat:
+        msg = "this model was trained on a flat export; score it with --leads"
+        raise ScoringError(msg)
+    reading = read(config.history_mapping, int(time.time()), config.quarantine.file)
+    wanted_leads = open_leads(reading.history, config.cohort_rule)
+    slices = _slices(model, reading.history, wanted_leads)
+    return Scored(_write(model, slices, wanted, say), reading.quarantine)
+
+
+def open_leads(history: LeadHistory, rule: CohortRule) -> Snapshots:
+    """Every lead that has entered neither the target nor an end, as of when the history was observed."""
+    closed = history.transitions.filter(pl.col("stage").is_in(rule.closed))
+    still = history.leads.join(closed, on="lead_id", how="anti")
+    as_of = pl.lit(history.observed_until, pl.Int64).alias("as_of")
+    return Snapshots(still.select("lead_id", as_of))
+
+
+def _slices(model: ConversionModel, history: LeadHistory, wanted: Snapshots) -> Iterator[pl.DataFrame]:
+    for start in range(0, len(wanted), SLICE):
+        yield feature_rows(model.features, history, Snapshots(wanted.frame.slice(start, SLICE)))
+
+
+def _write(model: ConversionModel, batches: Iterator[pl.DataFrame], wanted: Wanted, say: Say) -> int:
+    done, started = 0, time.monotonic()
+    with ExitStack() as files:
+        scores = files.enter_context(sink(wanted.out))
+        weights = files.enter_context(_optional(wanted.contributions))
+        for rows in batches:
+            _write_batch(model, rows, wanted, scores, weights)
+            done += rows.height
+            say(f"{done:,} leads scored ({done / max(time.monotonic() - started, 1e-9):,.0f} a second)")
+    return done
+
+
+def _write_batch(
+    model: ConversionModel, rows: pl.DataFrame, wanted: Wanted, scores: Sink, weights: Sink | None
+) -> None:
+    scored = model.score_rows(rows)
+    scored = scored.drop("as_of") if model.card.flat else scored
+    if wanted.reasons or weights:
+        base, explained = model.explain_rows(rows)
+        frame = pl.DataFrame(explained, schema=list(model.features.names))
+        if weights:
+            weights(rows.select("lead_id", base=pl.lit(base)).hstack(frame))
+        if wanted.reasons:
+            scored = scored.hstack(_reasons(model, rows, frame, wanted))
+    scores(scored)
+
+
+def _reasons(
+    model: ConversionModel, rows: pl.DataFrame, explained: pl.DataFrame, wanted: Wanted
+) -> list[pl.Series]:
+    """The weightiest reasons of each row in words, one column a rank."""
+    specs, count = model.features.specs, min(wanted.reasons, len(model.features))
+    order = np.argsort(-np.abs(explained.to_numpy()), axis=1, kind="stable")[:, :count]
+    values = rows.select(model.features.names).rows()
+    texts = [
+        [sentence(specs[j], row[j], wanted.lang) for j in best]
+        for row, best in zip(values, order, strict=True)
+    ]
+    return [
+        pl.Series(f"reason_{rank + 1}", [text[rank] for text in texts], pl.String) for rank in range(count)
+    ]
+
+
+@contextmanager
+def _optional(path: Path | None) -> Iterator[Sink | None]:
+    if path is None:
+        yield None
+    else:
+        with sink(path) as opened:
+            yield opened

@@ -1,0 +1,187 @@
+"""A training run from sources to tracked model: reads, learns, saves, reports, tracks, in that order.
+
+The model is saved before anything that may fail for reasons of its own, such as a tracking server.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from features.mapping import FlatMapping
+from features.sources import read, read_flat
+from models import artifact
+from training.dataset import Dataset, flat_rows, of_export, of_history
+from training.health import Intake
+from training.render import render
+from training.report import Report, report
+from training.run import Fitted, all_metrics, fit, report_input
+from training.tracking import Artifact, LogItem, Metric, Model, Params, RunRef, Tag, Text, log
+from training.typed import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from models.metrics import Interval
+
+    from features.sources import Reading
+    from models.conversion import ConversionModel
+    from training.config import Config
+    from training.tracking import Tracking
+    from training.words import Lang
+
+    Say = Callable[[str], None]
+
+MODEL, REPORT, REPORT_DATA = "model", "report.html", "report.json"
+VALIDATION, HOLDOUT = "validation", "holdout"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run: the model and where everything is."""
+
+    fitted: Fitted
+    model: ConversionModel
+    folder: Path
+    metrics: dict[str, dict[str, Interval]]
+    report: Report
+    run: RunRef
+
+    @property
+    def model_dir(self) -> Path:
+        """The folder of the saved model."""
+        return self.folder / MODEL
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a script wants to know of the run, as plain values."""
+        return {
+            "run_id": self.run.run_id,
+            "model_dir": str(self.model_dir),
+            "model_version": self.model.version,
+            "report": str(self.folder / REPORT),
+            "rows": self.model.card.rows,
+            "time_ordered": self.model.card.time_ordered,
+            "metrics": {
+                part: {name: asdict(figure) for name, figure in figures.items()}
+                for part, figures in self.metrics.items()
+            },
+        }
+
+
+def read_dataset(config: Config) -> Dataset:
+    """The labelled rows that ``config`` describes; bad source rows are in its quarantine file."""
+    if config.flat is not None:
+        mapping = config.flat_mapping
+        return of_export(read_flat(config.flat.leads, mapping, config.quarantine.file), mapping)
+    reading = read(config.history_mapping, int(time.time()), config.quarantine.file)
+    dataset = of_history(reading.history, config.cohort_rule, config.label_spec, reading.roles)
+    return replace(
+        dataset,
+        intake=_intake(reading),
+        availability=reading.availability,
+        ignored=tuple(sorted(a.column for a in reading.availability if not a.used)),
+        notices=reading.notices,
+    )
+
+
+def _intake(reading: Reading) -> Intake:
+    return Intake(
+        rows_read=sum(count.rows for count in reading.counts),
+        quarantined={f"{table}: {reason}": n for (table, reason), n in reading.quarantine.counts.items()},
+        excluded={a.column: a.reason for a in reading.availability if not a.used},
+    )
+
+
+def train(
+    config: Config, out: Path, tracking: Tracking, *, holdout: Path | None = None, say: Say = print
+) -> Trained:
+    """Train on what ``config`` describes and leave model and report in ``out``, the run in ``tracking``."""
+    dataset = read_dataset(config)
+    for notice in dataset.notices:
+        say(notice)
+    say(f"{len(dataset):,} leads to learn from, {dataset.label.mean():.1%} of them {dataset.question}")
+    fitted = fit(dataset, config.training, say)
+    measured = {VALIDATION: fitted.model.card.metrics}
+    if holdout is not None:
+        measured[HOLDOUT] = judge(fitted.model, config, holdout)
+    model = artifact.save(fitted.model, out / MODEL)
+    say(f"model {model.version} saved in {out / MODEL}")
+    summed = report(report_input(fitted, model, config.training.seed))
+    page = render(summed, lang=config.report.lang)
+    _write(out / REPORT_DATA, summed.to_json())
+    _write(out / REPORT, page)
+    say(f"report written to {out / REPORT}")
+    items = _items(config, fitted, measured, out)
+    run = log([*items, Model(out / MODEL, model.version)], tracking=tracking)
+    say(f"run {run.run_id} tracked in {run.uri}")
+    return Trained(fitted, model, out, measured, summed, run)
+
+
+def rendered(folder: Path, page: Path, lang: Lang) -> Path:
+    """The report of the run in ``folder`` written to ``page`` in ``lang``."""
+    data = folder / REPORT_DATA
+    if not data.is_file():
+        msg = f"{data} does not exist; `leadloop train --out {folder}` writes it"
+        raise ConfigError(msg)
+    _write(page, render(Report.from_json(data.read_text(encoding="utf-8")), lang=lang))
+    return page
+
+
+def judge(model: ConversionModel, config: Config, holdout: Path) -> dict[str, Interval]:
+    """The figures of a model on a second flat file with outcomes, typed as the training data was."""
+    if config.flat is None:
+        msg = "a holdout file goes with a flat export; a history judges itself on its later leads"
+        raise ConfigError(msg)
+    roles = {
+        str(s.of): "number" if s.unit not in {"flag", "category"} else s.unit for s in model.features.specs
+    }
+    mapping = FlatMapping(
+        id=config.flat.id,
+        label=config.flat.label,
+        roles=roles,  # type: ignore[arg-type]  # a unit of a plain column is the name of its role
+        missing=config.flat.missing,
+        positive=config.flat.positive,
+        max_share=config.quarantine.max_share,
+    )
+    export = read_flat(holdout, mapping)
+    scores = model.score_rows(flat_rows(model.features, export.leads))
+    label = export.label.to_numpy()  # type: ignore[union-attr]  # the mapping names a label
+    return all_metrics(label, scores["probability"].to_numpy())
+
+
+def _items(
+    config: Config, fitted: Fitted, measured: dict[str, dict[str, Interval]], out: Path
+) -> Iterator[LogItem]:
+    card = fitted.model.card
+    yield Tag("leadloop.question", card.label)
+    yield Tag("leadloop.time_ordered", str(card.time_ordered).lower())
+    yield Params(
+        {
+            "recipe": card.recipe,
+            "seed": config.training.seed,
+            "rows": card.rows,
+            "positives": card.positives,
+            "features": len(fitted.dataset.features),
+            "features_fingerprint": fitted.dataset.features.fingerprint,
+            "data_fingerprint": fitted.dataset.fingerprint,
+            "capacity_share": fitted.capacity,
+        }
+    )
+    for part, figures in measured.items():
+        for name, figure in figures.items():
+            yield Metric(f"{part}_{name}", figure.value, figure.low, figure.high)
+    for name, loss in card.candidates.items():
+        yield Metric(f"candidate_{name}_log_loss", loss)
+    yield Text("features.json", fitted.dataset.features.to_json())
+    yield Text("card.json", card.to_json())
+    for name in (REPORT, REPORT_DATA):
+        yield Artifact(out / name, "report")
+
+
+def _write(path: Path, text: str) -> None:
+    """All or nothing: an interrupted run leaves the old file."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
