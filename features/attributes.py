@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from features.sieve import Sieve
 
 
+RESERVED: frozenset[str] = frozenset({"lead_id", "created_at", "account_id", "as_of"})
+"""Names that leadloop uses itself, so that no attribute can have them."""
+
+
 @dataclass(frozen=True)
 class Attributes:
     """The columns that can be attributes, typed, in the rows of ``sieve``; the role of every free column."""
@@ -39,6 +43,8 @@ def found_roles(
 
 
 def _said(found: ColumnRole, said: Mapping[str, Role]) -> ColumnRole:
+    if found.column in RESERVED:
+        return replace(found, role="identifier", reason="leadloop uses this name itself; rename the column")
     if found.column not in said:
         return found
     return replace(found, role=said[found.column], reason="the configuration says so", by="user")

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 DELIMITERS = ",;\t|"
 _SAMPLE = 200
+_SURELY_PADDED = 5
+"""In narrower files a first cell with commas beside empty ones may well be just that: ``"Smith, Jo",``."""
 _BLOCK = 1 << 22
 _CSV_LIMIT = 1 << 27
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_LONE_RETURN = re.compile(rb"\r(?!\n|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,32 +68,34 @@ def dialect(path: Path) -> Dialect:
     """
     csv.field_size_limit(_CSV_LIMIT)
     _refuse_binary(path)
-    encoding, mixed_ends = _encoding(path)
-    sample = _sample(path, encoding)
-    if not sample:
+    found = _scan(path)
+    sample = list(islice(_lines(path, found.encoding), _SAMPLE))
+    first = next((i for i, line in enumerate(sample) if line.strip()), None)
+    if first is None:
         msg = f"{path} is empty: not even a header line"
         raise SourceError(msg)
-    delimiter = max(DELIMITERS, key=lambda mark: _fit(sample, mark))
-    first = next(i for i, line in enumerate(sample) if line.strip())
-    header, repaired_header = _header(sample[first:], delimiter)
+    if said := _SAID.fullmatch(sample[first].strip()):
+        first += 1
+    delimiter = said[1] if said else max(DELIMITERS, key=lambda mark: _fit(sample, mark))
+    header, header_repaired = _header(sample[first:], delimiter)
     whole = Repair(delimiter, len(header))
-    repair = repaired_header or (
-        len(header) > 1 and any(whole.applies(line) for line in _lines(path, encoding))
-    )
-    notices = [_ENCODING_NOTICE[encoding]] if encoding in _ENCODING_NOTICE else []
+    repair = header_repaired or (found.quotes and any(map(whole.applies, _lines(path, found.encoding))))
+    notices = [_ENCODING_NOTICE[found.encoding]] if found.encoding in _ENCODING_NOTICE else []
     if repair:
         notices.append("whole lines are quoted into the first column; they were taken apart")
     return Dialect(
-        encoding,
-        delimiter,
-        _names(path, header),
-        first + 1,
-        repair,
-        mixed_ends,
-        tuple(f"{path}: {n}" for n in notices),
+        encoding=found.encoding,
+        delimiter=delimiter,
+        columns=_names(path, header),
+        header_line=first + 1,
+        repair=repair,
+        mixed_ends=found.mixed_ends,
+        notices=tuple(f"{path}: {notice}" for notice in notices),
     )
 
 
+_SAID = re.compile(r"sep=(.)", re.IGNORECASE)
+"""The line by which Excel says how it separates columns."""
 _ENCODING_NOTICE = {
     "cp1252": "is not UTF-8; read as Windows-1252 (which contains Latin-1)",
     "latin-1": "is neither UTF-8 nor Windows-1252; read as Latin-1",
@@ -111,17 +114,27 @@ def _refuse_binary(path: Path) -> None:
         raise SourceError(msg)
 
 
-def _encoding(path: Path) -> tuple[str, bool]:
-    """The first encoding in which every byte of the file makes sense, and whether its line ends are mixed."""
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """What all bytes of a file say: its encoding, and whether its line ends are mixed or a line is quoted."""
+
+    encoding: str
+    mixed_ends: bool
+    quotes: bool
+
+
+def _scan(path: Path) -> _Scan:
     with path.open("rb") as file:
         if file.read(2) in _UTF16:
-            return "utf-16", True
-    encoding = next((name for name in ("utf-8", "cp1252") if _decodes(path, name)), "latin-1")
-    lone_return = newline = False
+            return _Scan("utf-16", mixed_ends=True, quotes=True)
+    lone_return = newline = quotes = False
     for block in _blocks(path):
-        lone_return = lone_return or _LONE_RETURN.search(block) is not None
+        inner = block.removesuffix(b"\r")
+        lone_return = lone_return or inner.count(b"\r") > inner.count(b"\r\n")
+        quotes = quotes or block.startswith(b'"') or b'\n"' in block or b'\r"' in block
         newline = newline or b"\n" in block
-    return encoding, lone_return and newline
+    encoding = next((name for name in ("utf-8", "cp1252") if _decodes(path, name)), "latin-1")
+    return _Scan(encoding, lone_return and newline, quotes)
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -143,11 +156,6 @@ def _decodes(path: Path, encoding: str) -> bool:
 def _lines(path: Path, encoding: str) -> Iterator[str]:
     with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline=None) as file:
         yield from file
-
-
-def _sample(path: Path, encoding: str) -> list[str]:
-    lines = list(islice(_lines(path, encoding), _SAMPLE))
-    return lines if any(line.strip() for line in lines) else []
 
 
 def _fit(sample: Iterable[str], delimiter: str) -> tuple[int, int]:
@@ -177,7 +185,7 @@ def _names(path: Path, header: list[str]) -> tuple[str, ...]:
 class Repair:
     """Takes apart lines that were quoted whole, as some spreadsheets do when they save a CSV twice.
 
-    >>> Repair(",", 3).line('"1,""Smith, Jo"",x",,').strip()
+    >>> Repair(",", 3).line('"1,""Smith, Jo"",x"').strip()
     '1,"Smith, Jo",x'
     """
 
@@ -186,7 +194,8 @@ class Repair:
 
     def inner(self, row: list[str]) -> list[str]:
         """The cells inside the first one, where it is the only one filled; none otherwise."""
-        if len(row) == 0 or any(row[1:]) or self.delimiter not in row[0]:
+        padded = len(row) > 1
+        if not row or any(row[1:]) or self.delimiter not in row[0] or (padded and len(row) < _SURELY_PADDED):
             return []
         return next(csv.reader([row[0]], delimiter=self.delimiter), [])
 

@@ -31,6 +31,8 @@ _NUMBER = {decimal: re.compile(pattern) for decimal, pattern in NUMBER.items()}
 
 def cleaned(column: pl.Series, missing: tuple[str, ...] = MISSING) -> pl.Series:
     """The column without surrounding blanks, with every word for "missing" turned into null."""
+    if isinstance(column.dtype, pl.Categorical | pl.Enum):
+        column = column.cast(pl.String)
     if column.dtype != pl.String:
         return column.fill_nan(None) if column.dtype.is_float() else column
     text = column.str.strip_chars(_BLANKS)

@@ -246,7 +246,7 @@ def _connection(place: Place) -> Iterator[Any]:
             engine = sqlalchemy.create_engine(_url(database), poolclass=sqlalchemy.NullPool)
             with engine.connect() as connection:
                 yield lambda query, rows: _sql_frames(connection, query, rows)
-    except (duckdb.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+    except (duckdb.Error, sqlalchemy.exc.SQLAlchemyError, pl.exceptions.PolarsError) as error:
         msg = f"{place.name} cannot be read: {_first_line(error)}"
         raise SourceError(msg) from error
 

@@ -18,9 +18,16 @@ ISO, DAY_FIRST, MONTH_FIRST, EPOCH_S, EPOCH_MS = "iso", "day_first", "month_firs
 NAMED = (ISO, DAY_FIRST, MONTH_FIRST, EPOCH_S, EPOCH_MS)
 
 _DATE = r"[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+_HMS = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?"
 _OFFSET = r"Z|z|UTC|[+-](?:0[0-9]|1[0-4]):?[0-5][0-9]|[+-](?:0[0-9]|1[0-4])"
 _ISO = rf"^({_DATE})(?:[T ]+({_CLOCK})(?: ?({_OFFSET}))?)?$"
+_UNIFORM = (
+    (rf"^{_DATE}$", "%Y-%m-%d"),
+    (rf"^{_DATE} {_HMS}$", "%Y-%m-%d %H:%M:%S"),
+    (rf"^{_DATE}T{_HMS}$", "%Y-%m-%dT%H:%M:%S"),
+)
+"""The usual spellings, which are read several times faster where a whole column keeps to one of them."""
 _EPOCH = r"^-?[0-9]{1,15}(?:\.[0-9]*)?$"
 _WESTERN = {
     DAY_FIRST: r"^(?P<d>[0-9]{1,2})[./-](?P<m>[0-9]{1,2})[./-](?P<y>[0-9]{4})",
@@ -76,11 +83,13 @@ def times(column: pl.Series, how: TimeFormat | None = None) -> pl.Series:
     [86400, 0, None]
     """
     how = how or TimeFormat()
-    if column.dtype in {pl.Datetime, pl.Date}:
+    if isinstance(column.dtype, pl.Datetime | pl.Date):
         return _stamps(column, how)
     if column.dtype.is_numeric():
         return _epoch(column.cast(pl.Float64), how)
     text = column.cast(pl.String)
+    if text.null_count() == len(text):
+        return text.cast(pl.Int64)
     if how.pattern in {EPOCH_S, EPOCH_MS}:
         return _epoch(text.set(~text.str.contains(_EPOCH), None).cast(pl.Float64), how)
     if "%" in how.pattern:
@@ -123,6 +132,9 @@ def _rearranged(text: pl.Series, pattern: str) -> pl.Series:
 
 
 def _iso(text: pl.Series, zone: str) -> pl.Series:
+    for pattern, written in _UNIFORM:
+        if text.str.contains(pattern).all():
+            return _zoned(text.str.to_datetime(written, strict=False, time_unit="us"), zone).dt.epoch("s")
     parts = text.str.extract_groups(_ISO).struct.unnest()
     clock = (parts["2"].fill_null("00:00") + ":00").str.slice(0, len("00:00:00"))
     local = parts["1"] + "T" + clock
@@ -172,7 +184,7 @@ def detected(column: pl.Series, zone: str = "UTC", share: float = NEARLY_ALL) ->
     Numbers are never taken for times. Where day and month could be swapped in every single value, there is no
     telling: the column is then read with the day first only if its dates are written with dots.
     """
-    if column.dtype in {pl.Datetime, pl.Date}:
+    if isinstance(column.dtype, pl.Datetime | pl.Date):
         return TimeFormat(ISO, zone)
     if column.dtype != pl.String:
         return None

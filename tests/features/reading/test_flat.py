@@ -166,6 +166,13 @@ def test_columns_that_say_nothing_are_kept_out(write):
     assert export.leads.columns == ["lead_id"]
 
 
+def test_names_that_leadloop_uses_itself_are_no_attributes(write):
+    path = write("id,won,lead_id,as_of,size\n1,1,a,5,3\n2,0,b,6,4\n")
+    export = read_flat(path, FlatMapping("id", "won", roles={"as_of": "number"}))
+    assert export.leads.columns == ["lead_id", "size"]
+    assert export.leads["lead_id"].to_list() == ["1", "2"]
+
+
 def test_parquet_and_csv_give_the_same_export(write, tmp_path):
     text = read_flat(write(LEADS), WHOLE)
     frame = pl.DataFrame(

@@ -93,5 +93,10 @@ def test_money_is_exact_to_the_cent(cents):
     assert minor_units(pl.Series([text])).item() == cents
 
 
+def test_typed_words_are_words():
+    assert cleaned(pl.Series(["a", "NA"], dtype=pl.Categorical)).to_list() == ["a", None]
+    assert cleaned(pl.Series([1.5, float("nan")])).to_list() == [1.5, None]
+
+
 def test_missing_words_are_the_readers_choice():
     assert cleaned(pl.Series(["Select", "x", "NA"]), ("Select",)).to_list() == [None, "x", "NA"]

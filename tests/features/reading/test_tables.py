@@ -94,12 +94,27 @@ def test_a_quote_that_is_never_closed_is_named_with_its_line(write):
     assert "quote" in table.rejected()[0]["reason"]
 
 
-@pytest.mark.parametrize("padding", ["", ",,"])
+@pytest.mark.parametrize("padding", ["", ",,,,"])
 def test_lines_that_are_quoted_whole_are_taken_apart(write, padding):
-    body = f'"1,""Smith, Jo"",x"{padding}\n2,plain,y\n'
-    table = opened(write("id,name,z\n" + body))
-    assert table.read().rows() == [("1", "Smith, Jo", "x"), ("2", "plain", "y")]
+    body = f'"1,""Smith, Jo"",x,,5"{padding}\n2,plain,y,4,5\n'
+    table = opened(write("id,name,z,a,b\n" + body))
+    assert table.read().rows() == [("1", "Smith, Jo", "x", None, "5"), ("2", "plain", "y", "4", "5")]
     assert "quoted into the first column" in table.notices[0]
+
+
+def test_a_name_with_a_comma_beside_an_empty_cell_is_left_alone(write):
+    table = opened(write('name,phone\n"Smith, Jo",\n"Doe, Al",1\n'))
+    assert table.read().rows() == [("Smith, Jo", None), ("Doe, Al", "1")]
+    assert table.notices == ()
+
+
+def test_the_line_by_which_excel_names_its_separator_is_no_header(write):
+    table = opened(write("sep=;\nid;name\n1;a,b\n"))
+    assert (table.columns, table.read().rows(), table.numbered([0])) == (
+        ("id", "name"),
+        [("1", "a,b")],
+        {0: 3},
+    )
 
 
 def test_a_header_that_is_quoted_whole_is_taken_apart(write):
