@@ -183,7 +183,7 @@ def _frames(table: Table, rows: int, columns: list[str]) -> Iterator[pl.DataFram
 
 def _delimited(table: Table, how: Dialect, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
     chosen = [table.columns.index(name) for name in columns]
-    with _readable(table.place.file, how) as path, duckdb.connect(config={"threads": 1}) as db:  # type: ignore[arg-type]
+    with _readable(table.place.file, how) as path, _duckdb() as db:  # type: ignore[arg-type]
         try:
             relation = db.sql(_csv_query(how), params=[str(path), how.delimiter])
             for batch in relation.to_arrow_reader(rows):
@@ -193,6 +193,13 @@ def _delimited(table: Table, how: Dialect, rows: int, columns: list[str]) -> Ite
         except duckdb.Error as error:
             msg = f"{table.place.name} cannot be read as CSV: {_first_line(error)}"
             raise SourceError(msg) from error
+
+
+def _duckdb(database: str = ":memory:", *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """A connection on one thread that prints no progress: standard output belongs to the command."""
+    db = duckdb.connect(database, read_only=read_only, config={"threads": 1})
+    db.execute("SET enable_progress_bar = false")
+    return db
 
 
 def _csv_query(how: Dialect) -> str:
@@ -240,7 +247,7 @@ def _connection(place: Place) -> Iterator[Any]:
     database = place.database or ""
     try:
         if "://" not in database and _starts_with(Path(database), b"DUCK", at=8):
-            with duckdb.connect(database, read_only=True) as db:
+            with _duckdb(database, read_only=True) as db:
                 yield lambda query, rows: _duckdb_frames(db, query, rows)
         else:
             engine = sqlalchemy.create_engine(_url(database), poolclass=sqlalchemy.NullPool)

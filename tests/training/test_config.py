@@ -1,4 +1,4 @@
-"""A configuration says what it means; a mistake in it is answered with its line and the nearest right word."""
+"""A configuration says what it means; a mistake in it is answered with its line and the nearest word."""
 
 from __future__ import annotations
 
