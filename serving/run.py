@@ -27,7 +27,7 @@ READY_WITHIN = 120.0
 STOPS_WITHIN = 20.0
 
 
-class StartError(RuntimeError):
+class StartError(ValueError):
     """The service could not be started; the message says why and what to do."""
 
 

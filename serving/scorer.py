@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from models.conversion import ConversionModel
     from models.explanation import Explanation, Score
 
-# From here on one matrix for all leads is faster than a row each: see tests/benchmarks/online.py.
-MANY = 16
+# From about here on one matrix for all leads is faster than a row each (0.1 ms a row, 15 ms a matrix of any
+# size; 1,000 leads 190 against 32 ms): see tests/benchmarks/online.py.
+MANY = 64
 
 Answer = TypeVar("Answer", Scored, Explained)
 

@@ -14,8 +14,6 @@ from pathlib import Path
 import bentoml
 from bentoml.exceptions import NotFound, ServiceUnavailable
 
-from models import artifact
-
 # BentoML reads the endpoints' annotations when it starts.
 from serving.contract import ExplainRequest, ExplainResponse, ScoreRequest, ScoreResponse
 from serving.guard import Guard
@@ -36,6 +34,9 @@ def model_folder() -> Path:
 
 def _loaded() -> Scorer | None:
     """A scorer, or None with the reason in the log: a service without a model lives, but is not ready."""
+    # BentoML's first process reads this file only to start the second: it can do without LightGBM.
+    from models import artifact  # noqa: PLC0415
+
     try:
         scorer = Scorer(artifact.load(model_folder()))
     except NotFound:

@@ -10,15 +10,23 @@ import json
 import statistics
 import tempfile
 import time
+from pathlib import Path
 from unittest.mock import patch
 
 import polars as pl
 
 from features import engine
-from features.cohort import SNAPSHOT_SCHEMA, Snapshots
+from features.clock import DAY
+from features.cohort import SNAPSHOT_SCHEMA, CohortRule, Snapshots
+from features.labels import LabelSpec
 from features.record import history_of
+from models import artifact
 from serving import run
 from serving.scorer import Scorer
+from training.config import Training
+from training.dataset import of_history
+from training.run import fit
+from training.simulate import simulate
 
 EVENTS = 40
 KINDS = (
@@ -130,6 +138,15 @@ def _seconds(connection, path, payload):
     return time.perf_counter() - start
 
 
+def company(leads=4_000):
+    """A model of a company with every kind of touchpoint, trained as leadloop trains by default."""
+    history = simulate(leads, seed=1).history
+    rule = CohortRule(on=("created", "mql"), every=14 * DAY, closed=("sql", "disqualified"))
+    return fit(
+        of_history(history, rule, LabelSpec("sql", 60 * DAY, closed=("disqualified",))), Training()
+    ).model
+
+
 def report(model, folder):
     """Everything, as the tables that the README shows."""
     print(f"\n| one lead, {EVENTS} touchpoints, in process | ms |\n|---|---|")
@@ -142,3 +159,9 @@ def report(model, folder):
     print("|---|---|---|---|---|")
     for size, *ways in crossings(model):
         print(f"| {size:,} | " + " | ".join(f"{ms:.1f}" for ms in ways) + " |")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        report(artifact.save(company(), folder), folder)
