@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 from features.quarantine import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from features.parsing import Decimal
 
 DELIMITERS = ",;\t|"
+_ONE_CELL = re.compile(r'"(?:[^"]|"")+"')
 _SAMPLE = 200
 _SURELY_PADDED = 5
 """In narrower files a first cell with commas beside empty ones may well be just that: ``"Smith, Jo",``."""
@@ -76,10 +77,10 @@ def dialect(path: Path) -> Dialect:
         raise SourceError(msg)
     if said := _SAID.fullmatch(sample[first].strip()):
         first += 1
-    delimiter = said[1] if said else max(DELIMITERS, key=lambda mark: _fit(sample, mark))
+    delimiter = said[1] if said else max(DELIMITERS, key=lambda mark: _fit(sample[first:], mark))
     header, header_repaired = _header(sample[first:], delimiter)
     whole = Repair(delimiter, len(header))
-    repair = header_repaired or (found.quotes and any(map(whole.applies, _lines(path, found.encoding))))
+    repair = header_repaired or (found.quotes and whole.needed(lambda: _lines(path, found.encoding)))
     notices = [_ENCODING_NOTICE[found.encoding]] if found.encoding in _ENCODING_NOTICE else []
     if repair:
         notices.append("whole lines are quoted into the first column; they were taken apart")
@@ -127,14 +128,15 @@ def _scan(path: Path) -> _Scan:
     with path.open("rb") as file:
         if file.read(2) in _UTF16:
             return _Scan("utf-16", mixed_ends=True, quotes=True)
-    lone_return = newline = quotes = False
+    returns = newlines = both = 0
+    quotes = False
     for block in _blocks(path):
-        inner = block.removesuffix(b"\r")
-        lone_return = lone_return or inner.count(b"\r") > inner.count(b"\r\n")
+        returns, newlines = returns + block.count(b"\r"), newlines + block.count(b"\n")
+        both += block.count(b"\r\n")
         quotes = quotes or block.startswith(b'"') or b'\n"' in block or b'\r"' in block
-        newline = newline or b"\n" in block
+    kinds = (both, returns - both, newlines - both)
     encoding = next((name for name in ("utf-8", "cp1252") if _decodes(path, name)), "latin-1")
-    return _Scan(encoding, lone_return and newline, quotes)
+    return _Scan(encoding, sum(map(bool, kinds)) > 1, quotes)
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -159,12 +161,10 @@ def _lines(path: Path, encoding: str) -> Iterator[str]:
 
 
 def _fit(sample: Iterable[str], delimiter: str) -> tuple[int, int]:
-    """How well a delimiter explains the first records: how many have the usual width, and that width."""
+    """How well a delimiter explains the first records: how many are as wide as the first, and its width."""
     inner = Repair(delimiter, 0).inner
-    widths = Counter(len(inner(row) or row) for row in csv.reader(sample, delimiter=delimiter) if row)
-    widths.pop(1, None)
-    width, records = max(widths.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
-    return records, width
+    widths = [len(inner(row) or row) for row in csv.reader(sample, delimiter=delimiter) if row]
+    return (widths.count(widths[0]), widths[0]) if widths[0] > 1 else (0, 1)
 
 
 def _header(lines: list[str], delimiter: str) -> tuple[list[str], bool]:
@@ -185,8 +185,8 @@ def _names(path: Path, header: list[str]) -> tuple[str, ...]:
 class Repair:
     """Takes apart lines that were quoted whole, as some spreadsheets do when they save a CSV twice.
 
-    >>> Repair(",", 3).line('"1,""Smith, Jo"",x"').strip()
-    '1,"Smith, Jo",x'
+    >>> Repair(",", 3).row(['1,"Smith, Jo",x'])
+    ['1', 'Smith, Jo', 'x']
     """
 
     delimiter: str
@@ -194,30 +194,36 @@ class Repair:
 
     def inner(self, row: list[str]) -> list[str]:
         """The cells inside the first one, where it is the only one filled; none otherwise."""
-        padded = len(row) > 1
-        if not row or any(row[1:]) or self.delimiter not in row[0] or (padded and len(row) < _SURELY_PADDED):
+        if not row or any(row[1:]) or self.delimiter not in row[0] or {"\n", "\r"} & set(row[0]):
+            return []
+        if 1 < len(row) < _SURELY_PADDED:
             return []
         return next(csv.reader([row[0]], delimiter=self.delimiter), [])
 
-    def applies(self, line: str) -> bool:
-        """Whether the line is one quoted cell that holds a whole record."""
-        if not line.startswith('"') or not line.rstrip("\n" + self.delimiter).endswith('"'):
-            return False
-        return len(self.inner(next(csv.reader([line], delimiter=self.delimiter)))) == self.width
+    def row(self, row: list[str]) -> list[str]:
+        """The row, taken apart if one cell of it holds a whole record."""
+        inner = self.inner(row)
+        return inner if len(inner) == self.width else row
 
-    def line(self, line: str) -> str:
-        """The line, taken apart if it was quoted whole."""
-        if not self.applies(line):
-            return line
-        return next(csv.reader([line], delimiter=self.delimiter))[0].rstrip("\n") + "\n"
+    def needed(self, lines: Callable[[], Iterator[str]]) -> bool:
+        """Whether any line is quoted whole: a quick look at each, and a thorough one if any seems to be."""
+        suspects = (line for line in lines() if _ONE_CELL.fullmatch(line.rstrip("\n" + self.delimiter)))
+        if not any(self.inner(next(csv.reader([line], delimiter=self.delimiter))) for line in suspects):
+            return False
+        return any(self.row(row) is not row for row in csv.reader(lines(), delimiter=self.delimiter))
 
 
 def write_copy(path: Path, dialect: Dialect, target: Path) -> None:
-    """Write the file as plain UTF-8 with the header in its first line and the lines in their order."""
-    repair = Repair(dialect.delimiter, len(dialect.columns))
+    """Write the file as plain UTF-8, the header in its first line and the records in their order."""
+    lines = islice(_lines(path, dialect.encoding), dialect.header_line - 1, None)
     with target.open("w", encoding="utf-8", newline="") as copy:
-        for line in islice(_lines(path, dialect.encoding), dialect.header_line - 1, None):
-            copy.write(repair.line(line) if dialect.repair else line)
+        if not dialect.repair:
+            copy.writelines(lines)
+            return
+        repair = Repair(dialect.delimiter, len(dialect.columns))
+        rows = csv.reader(lines, delimiter=dialect.delimiter)
+        writer = csv.writer(copy, delimiter=dialect.delimiter, lineterminator="\n")
+        writer.writerows(map(repair.row, rows))
 
 
 def record_lines(path: Path, dialect: Dialect) -> Iterator[tuple[int, bool]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features.mapping import Place
 from features.quarantine import SourceError
@@ -219,7 +222,21 @@ def test_a_file_of_200_mb_is_streamed_in_bounded_memory(tmp_path):
         file.writelines(f"{i:07d}{line}" for i in range(count))
     assert path.stat().st_size > 200e6
     command = [sys.executable, "-c", _STREAM, path]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows, megabytes = map(int, done.stdout.split())
     assert rows == count
     assert megabytes < 700
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=6)
+cells = texts | st.text(" \",;\n'x\\\t|", max_size=6)
+
+
+@given(st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=8), st.sampled_from(",;"), st.booleans())
+def test_what_python_writes_is_what_is_read(tmp_path_factory, rows, mark, quoted):
+    path = tmp_path_factory.mktemp("csv") / "rows.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=mark, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
+        writer.writerows([("aa", "bb", "cc"), *rows])
+    found = [tuple((cell or "").strip() for cell in row) for row in opened(path).read().rows()]
+    assert found == [tuple(cell.strip() for cell in row) for row in rows]
