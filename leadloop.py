@@ -78,21 +78,13 @@ def check(
     json_: Json = None,
 ) -> None:
     """Look for leaks and nonsense in the data before a model learns them."""
-    from training.checks import checks, findings
+    from training.checks import checks, in_words, to_dict
     from training.workflow import read_dataset
 
-    dataset = read_dataset(_configured(config, leads, id_, label, time, exclude))
-    made = checks(dataset)
-    found = findings(made)
-    for check_ in made:
-        say(
-            f"{check_.code}  {check_.outcome:14}  {check_.title}"
-            + (f": {check_.reason}" if check_.reason else "")
-        )
-    for one in found:
-        say(f"{one.code}  {one.severity:6}  {one.column or 'all columns'}: {one.message}")
-    plain = [{"code": c.code, "title": c.title, "outcome": c.outcome, "reason": c.reason} for c in made]
-    _emit({"rows": len(dataset), "checks": plain, "findings": [asdict(one) for one in found]}, json_)
+    made = checks(read_dataset(_configured(config, leads, id_, label, time, exclude)))
+    for line in in_words(made):
+        say(line)
+    _emit(to_dict(made), json_)
 
 
 @app.command()
@@ -171,15 +163,17 @@ def report(
 
 @app.command(name="promote")
 def promote_(
-    run: Annotated[str, typer.Argument(help="A run id, or a model folder.")],
+    run: Annotated[str, typer.Argument(help="A run id, or a model folder.")] = "",
     *,
-    back: Annotated[bool, typer.Option(help="Go back to the champion before instead.")] = False,
+    back: Annotated[bool, typer.Option(help="Go back to the champion before, instead.")] = False,
     json_: Json = None,
 ) -> None:
     """Make a trained model the champion, and copy it into the store that the service reads."""
     from training.registry import promote, rollback
     from training.tracking import tracking
 
+    if bool(run) == back:
+        _refuse("name the run to promote, or --back to return to the champion before")
     promotion = rollback(tracking=tracking(OUT)) if back else promote(run, tracking=tracking(OUT))
     say(
         f"champion is version {promotion.version} (model {promotion.model_version}), in place of "
@@ -196,16 +190,18 @@ def serve(
     workers: Annotated[int, typer.Option(help="Processes that answer.", min=1)] = 1,
 ) -> None:
     """Answer scores and explanations over REST until stopped."""
-    from serving.run import Address, running
+    from serving.run import Address
+    from serving.run import serve as run
 
-    with running(_model_dir(model), Address(host, port), workers=workers) as service:
-        say(f"answering at {service.url} (API page: {service.url}/); stop with Ctrl+C")
-        raise typer.Exit(service.process.wait())
+    def answering(url: str) -> None:
+        say(f"answering at {url} (API page: {url}/); stop with Ctrl+C")
+
+    run(_model_dir(model), Address(host, port), workers, answering)
 
 
 @app.command()
 def demo(
-    leads: Annotated[int, typer.Option(help="How many leads the company has.", min=500)] = 10_000,
+    leads: Annotated[int, typer.Option(help="How many leads the company has.", min=500)] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same company.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for everything it makes.", metavar="DIR")] = OUT,
     json_: Json = None,
@@ -215,8 +211,22 @@ def demo(
     from training.tracking import tracking
 
     done = run(leads, seed, out, tracking(OUT), say)
+    lead = _explained(done.trained.model_dir, done.request, out / "service.log")
     say(f"open the report: {out / 'report.html'}")
-    _emit(done.to_dict(), json_)
+    _emit(done.to_dict() | {"scored_lead": lead}, json_)
+
+
+def _explained(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any]:
+    """What the real service, started for this one question, says of the lead in ``request``."""
+    from serving.run import ask, running
+
+    say("starting the service, asking it over REST to explain one lead ...")
+    with log.open("wb") as file, running(model, log=file) as service:
+        lead: dict[str, Any] = ask(service.url, "/v1/explain", request | {"top": 5})["results"][0]
+    say(f"{lead['lead_id']}: {lead['probability']:.1%}, {lead['points']} points, grade {lead['grade']}")
+    for reason in lead["reasons"]:
+        say(f"  {reason['points']:+6.1f}  {reason['text']}")
+    return lead
 
 
 def _model_dir(model: str) -> Path:

@@ -64,7 +64,8 @@ def compute(features: FeatureSet, history: LeadHistory, snapshots: Snapshots) ->
 
 
 def _lazy(frame: Any) -> Rows:
-    return nw.from_native(frame).lazy()
+    lazy: Rows = nw.from_native(frame).lazy()
+    return lazy
 
 
 def _events(history: LeadHistory, source: Source) -> Rows:

@@ -1,8 +1,8 @@
 """A model as a folder of text files with checksums: readable, diffable, and no pickle anywhere.
 
 ``model.lgb`` holds the trees, ``features.json`` the specs, ``encodings.json`` how words become numbers,
-``predictor.json`` the additive part and the calibration, ``grades.json``, ``card.json``, and ``SHA256SUMS`` in
-the format of sha256sum, so that anyone can check a folder without leadloop.
+``predictor.json`` the additive part and the calibration, ``grades.json``, ``card.json``, and ``SHA256SUMS``
+in the format of sha256sum, so that anyone can check a folder without leadloop.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http
 import http.client
+import json
 import os
 import signal
 import socket
@@ -13,18 +15,20 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from models import artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     Process = subprocess.Popen[bytes]
 
 SERVICE = "serving.service:Leadloop"
 READY_WITHIN = 120.0
 STOPS_WITHIN = 20.0
+ANSWERS_WITHIN = 30.0
 
 
 class StartError(ValueError):
@@ -91,6 +95,22 @@ def serve(model: Path, address: Address, workers: int = 1, ready: Callable[[str]
         service.process.wait()
         msg = f"the service ended by itself (exit code {service.process.returncode}); its messages say why"
         raise StartError(msg)
+
+
+def ask(url: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The service's answer to one POST. Raises StartError where it refuses, with what it says."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=ANSWERS_WITHIN)
+    try:
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answer: dict[str, Any] = json.loads(response.read())
+    finally:
+        connection.close()
+    if response.status != http.HTTPStatus.OK:
+        msg = f"{url}{path} answered {response.status}: {answer.get('detail', answer)}"
+        raise StartError(msg)
+    return answer
 
 
 def _environment(model: Path, workers: int, home: str) -> dict[str, str]:

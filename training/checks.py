@@ -6,8 +6,8 @@ worthless on an open lead. Each check is triggered, clean, or not applicable wit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -79,6 +79,26 @@ def findings(made: tuple[Check, ...]) -> tuple[Finding, ...]:
     """All that the checks found, the gravest first."""
     rank: list[Severity] = ["high", "medium", "info"]
     return tuple(sorted((f for check in made for f in check.findings), key=lambda f: rank.index(f.severity)))
+
+
+def in_words(made: tuple[Check, ...]) -> Iterator[str]:
+    """A line a check, then a line a finding."""
+    for check in made:
+        because = f": {check.reason}" if check.reason else ""
+        yield f"{check.code}  {check.outcome:14}  {check.title}{because}"
+    for one in findings(made):
+        yield f"{one.code}  {one.severity:6}  {one.column or 'all columns'}: {one.message}"
+
+
+def to_dict(made: tuple[Check, ...]) -> dict[str, Any]:
+    """Checks and findings as plain values."""
+    return {
+        "checks": [
+            {"code": check.code, "title": check.title, "outcome": check.outcome, "reason": check.reason}
+            for check in made
+        ],
+        "findings": [asdict(one) for one in findings(made)],
+    }
 
 
 def _made(code: str, title: str, search: Callable[[Dataset], Found], dataset: Dataset) -> Check:

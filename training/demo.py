@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from features.clock import instant
 from features.cohort import Snapshots, snapshots
 from features.labels import labels
 from models import metrics
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     Say = Callable[[str], None]
 
 KNOWN_SHARE = 0.7
+# So many that the figures are of the model and not of the draw: the exact probability itself shows a
+# calibration error of 0.013 on the outcomes of 11,000 snapshots.
+JUDGES = 150_000
 JUNK = Junk(times=12, leads=9, duplicates=7, stages=5, kinds=6)
 
 
@@ -76,7 +80,8 @@ def demo(leads: int, seed: int, out: Path, tracking: Tracking, say: Say) -> Demo
     write_csv(past, out / "crm", JUNK, seed)
     config = load(out / "crm" / "leadloop.toml")
     trained = train(config, out, tracking, say=say)
-    truth = judged(trained.model, world, config, today)
+    say(f"judging on further leads of the same company, created after {instant(today):%Y-%m-%d} ...")
+    truth = judged(trained.model, simulate(JUDGES, seed + 1), config, today)
     say(_in_words(truth))
     promoted = promote(trained.run.run_id, tracking=tracking)
     say(f"promoted to champion (version {promoted.version}), copied for the service as {promoted.bento_tag}")

@@ -92,13 +92,15 @@ def report_input(fitted: Fitted, model: ConversionModel, seed: int = 0) -> Repor
     sample = np.random.default_rng(seed).permutation(fitted.judged)[: min(EXPLAINED, rows)]
     explained = dataset.rows[np.sort(sample)]
     _, contributions = model.explain_rows(explained)
+    earlier = np.setdiff1d(np.arange(len(dataset)), fitted.judged)
     return ReportInput(
         features=dataset.features,
         card=model.card,
         version=model.version,
         scores=fitted.scores,
         label=fitted.label,
-        trained=dataset.rows,
+        # Shuffled folds judge every row, by a model of the others; then there is no "before" to compare with.
+        trained=dataset.rows[earlier] if len(earlier) else dataset.rows,
         judged=dataset.rows[fitted.judged],
         explained=explained,
         contributions=contributions,

@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from models.metrics import Interval
-
     from features.sources import Reading
     from models.conversion import ConversionModel
+    from models.metrics import Interval
     from training.config import Config
     from training.tracking import Tracking
     from training.words import Lang

@@ -43,7 +43,7 @@ with run.running(Path(sys.argv[1]), log=sys.stderr.buffer) as service:
 
 
 def _run(*command, **more):
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **more)  # noqa: S603
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **more)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -62,7 +62,7 @@ def clean_python(tmp_path_factory):
     python = folder / "venv" / "bin" / "python"
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
     from_lock = [*install, "--require-hashes", "-r", str(ROOT / "serving" / "requirements.lock")]
-    done = subprocess.run(from_lock, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(from_lock, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no package index at hand: {done.stderr.strip().splitlines()[-1]}")
     _run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", folder, ROOT)

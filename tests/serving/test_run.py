@@ -78,7 +78,7 @@ def test_told_to_terminate_the_service_ends_well_and_leaves_nothing(model_folder
         "serve(Path(sys.argv[1]), Address(), ready=lambda url: print(url, flush=True))"
     )
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             [sys.executable, "-c", code, str(model_folder)],
             stdout=subprocess.PIPE,
             stderr=log,

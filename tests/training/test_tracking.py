@@ -147,7 +147,7 @@ def test_the_first_run_in_a_new_folder_says_nothing(make_folder, tmp_path):
         f"tracking=tracking(Path({str(tmp_path)!r})))"
     )
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
-    done = subprocess.run(  # noqa: S603  # our own interpreter and code
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert (done.stdout, done.stderr) == ("", "")
@@ -155,5 +155,5 @@ def test_the_first_run_in_a_new_folder_says_nothing(make_folder, tmp_path):
 
 def test_importing_tracking_does_not_import_mlflow():
     code = "import sys, training.tracking, training.registry; print('mlflow' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

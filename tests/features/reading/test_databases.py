@@ -74,7 +74,7 @@ def postgres():
 
     def run(tool, *arguments):
         command = [tools / tool, "-D", folder / "data", *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, user=user)  # noqa: S603
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, user=user)
 
     options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder}"
     try:

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+
+import polars as pl
+import pytest
+from company import write
+
+from features.mapping import FlatMapping
+from features.sources import read_flat
+from models import artifact
+from models.artifact import ArtifactError, load, save
+from training.config import Training
+from training.dataset import of_export
+from training.run import fit
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    mapping = FlatMapping(id="Id", label="Converted", time="No")
+    return fit(of_export(read_flat(write(tmp_path_factory.mktemp("data")), mapping), mapping), Training())
+
+
+@pytest.fixture
+def folder(fitted, tmp_path):
+    save(fitted.model, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def resealed(folder, name, text):
+    """The folder with one file rewritten and its checksum made to fit."""
+    (folder / name).write_text(text)
+    lines = (folder / artifact.SUMS).read_text().splitlines()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    fixed = [f"{digest}  {name}" if line.endswith(f"  {name}") else line for line in lines]
+    (folder / artifact.SUMS).write_text("\n".join(fixed) + "\n")
+
+
+def test_a_loaded_model_scores_to_the_bit_like_the_saved_one(fitted, folder):
+    rows = fitted.dataset.rows
+    assert load(folder).score_rows(rows).equals(fitted.model.score_rows(rows))
+    assert load(folder).card == fitted.model.card
+
+
+def test_the_version_is_told_by_the_content(fitted, tmp_path):
+    one, two = save(fitted.model, tmp_path / "a"), save(fitted.model, tmp_path / "b")
+    assert one.version == two.version == load(tmp_path / "a").version
+    assert one.version != fitted.model.version
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda content: content + b" ", lambda content: content[: len(content) // 2]]
+)
+def test_an_altered_or_truncated_file_is_refused_by_name(folder, harm):
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        path.write_bytes(harm(content))
+        if path.name != artifact.SUMS:
+            with pytest.raises(ArtifactError, match=f"{path.name}: altered or truncated"):
+                load(folder)
+        path.write_bytes(content)
+    load(folder)
+
+
+def test_a_missing_file_is_refused(folder):
+    (folder / "encodings.json").unlink()
+    with pytest.raises(ArtifactError, match=r"encodings\.json is missing"):
+        load(folder)
+
+
+def test_a_folder_that_is_no_model_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(ArtifactError, match="leadloop train"):
+        load(tmp_path)
+
+
+def test_a_model_of_another_version_is_refused(folder):
+    resealed(folder, "format.json", json.dumps({"format": 99}))
+    with pytest.raises(ArtifactError, match=r"format 99.*train it again"):
+        load(folder)
+
+
+def test_a_part_of_another_shape_is_refused_although_its_checksum_fits(folder):
+    resealed(folder, "features.json", json.dumps([{"name": "x"}]))
+    with pytest.raises(ArtifactError, match="train it again"):
+        load(folder)
+
+
+def test_a_path_out_of_the_folder_is_not_followed(folder):
+    sums = folder / artifact.SUMS
+    sums.write_text(sums.read_text() + f"{'0' * 64}  ../secret\n")
+    with pytest.raises(ArtifactError, match="missing"):
+        load(folder)
+
+
+def test_a_full_disk_leaves_the_old_model_as_it_was(fitted, folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(_path, _text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(artifact, "_write", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(fitted.model, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_nothing_in_the_folder_is_a_pickle(folder):
+    for path in folder.iterdir():
+        path.read_text(encoding="utf-8")
+
+
+def test_the_checksums_are_those_of_sha256sum(folder):
+    for line in (folder / artifact.SUMS).read_text().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+
+
+def test_one_row_alone_scores_and_explains_like_all_at_once(fitted):
+    model, rows = fitted.model, fitted.dataset.rows.head(50)
+    scored = model.score_rows(rows)
+    base, weights = model.explain_rows(rows)
+    for i, row in enumerate(rows.select(model.features.names).to_dicts()):
+        told = model.explain(row, "a", 1)
+        assert told.score == model.score(row, "a", 1)
+        assert told.score.log_odds == scored["log_odds"][i]
+        assert (told.score.probability, told.score.points, told.score.grade) == (
+            scored["probability"][i],
+            scored["points"][i],
+            scored["grade"][i],
+        )
+        named = dict(zip(model.features.names, weights[i].tolist(), strict=True))
+        assert {reason.feature: reason.contribution for reason in told.reasons} == named
+        assert told.base + sum(named.values()) == pytest.approx(told.score.log_odds, abs=1e-9)
+    assert base == told.base
+
+
+def test_scoring_changes_nothing(fitted):
+    before = fitted.model.score_rows(fitted.dataset.rows)
+    fitted.model.explain_rows(fitted.dataset.rows.head(5))
+    fitted.model.score_rows(fitted.dataset.rows.with_columns(pl.lit("never seen").alias("Source")))
+    assert fitted.model.score_rows(fitted.dataset.rows).equals(before)

@@ -1,0 +1,147 @@
+"""The command as a person or a script meets it: files in, files out, exit codes, one JSON object."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from company import leads, write
+
+COMMAND = [sys.executable, "-m", "leadloop"]
+FLAT = ["--id", "Id", "--label", "Converted"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with an export, and a model trained on it."""
+    folder = tmp_path_factory.mktemp("company")
+    write(folder)
+    write(folder, leads(300, seed=9), "later.csv")
+    options = [*FLAT, "--time", "No", "--exclude", "Noise", "--holdout", "later.csv", "--json", "-"]
+    done = run(folder, "train", "--leads", "leads.csv", *options)
+    assert done.returncode == 0, done.stderr
+    (folder / "train.json").write_text(done.stdout)
+    return folder
+
+
+def run(folder, *words):
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    return subprocess.run(
+        [*COMMAND, *words],
+        cwd=folder,
+        env=environment | {"BENTOML_HOME": str(folder / "bentoml")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.mark.slow
+def test_train_prints_one_json_object_and_nothing_else(place):
+    told = json.loads((place / "train.json").read_text())
+    assert told["rows"] == 600
+    assert told["time_ordered"] is True
+    assert Path(place, told["model_dir"], "SHA256SUMS").is_file()
+    for part in ("validation", "holdout"):
+        figures = told["metrics"][part]
+        assert set(figures) == {"roc_auc", "average_precision", "log_loss", "brier", "calibration_error"}
+        assert all(f["low"] <= f["value"] <= f["high"] for f in figures.values())
+    assert told["metrics"]["holdout"]["roc_auc"]["value"] > 0.7
+
+
+@pytest.mark.slow
+def test_score_writes_reasons_and_contributions_that_add_up(place):
+    done = run(
+        place, "score", "--model", "leadloop-out/model", "--leads", "later.csv", "--out", "scores.csv",
+        "--explain", "2", "--contributions", "weights.parquet",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    scores = pl.read_csv(place / "scores.csv", schema_overrides={"lead_id": pl.String})
+    weights = pl.read_parquet(place / "weights.parquet")
+    assert scores["lead_id"].to_list() == leads(300)["Id"].to_list()
+    assert scores.columns == ["lead_id", "log_odds", "probability", "points", "grade", "reason_1", "reason_2"]
+    total = weights.select(pl.sum_horizontal(pl.exclude("lead_id"))).to_series()
+    assert (total - scores["log_odds"]).abs().max() < 1e-9
+    assert set(weights.columns) == {"lead_id", "base", "Visits", "Source", "Newsletter"}
+
+
+@pytest.mark.slow
+def test_csv_and_parquet_scores_are_the_same(place):
+    pl.read_csv(place / "later.csv", schema_overrides={"Id": pl.String}).write_parquet(
+        place / "later.parquet"
+    )
+    for suffix in ("csv", "parquet"):
+        model = ["--model", "leadloop-out/model"]
+        done = run(place, "score", *model, "--leads", f"later.{suffix}", "--out", f"{suffix}.parquet")
+        assert done.returncode == 0, done.stderr
+    assert pl.read_parquet(place / "csv.parquet").equals(pl.read_parquet(place / "parquet.parquet"))
+
+
+@pytest.mark.slow
+def test_a_report_is_written_again_in_german(place):
+    done = run(place, "report", "--lang", "de", "--out", "bericht.html")
+    assert done.returncode == 0, done.stderr
+    assert 'lang="de"' in (place / "bericht.html").read_text()
+
+
+@pytest.mark.slow
+def test_check_lists_findings(place):
+    done = run(place, "check", "--leads", "leads.csv", *FLAT, "--json", "-")
+    told = json.loads(done.stdout)
+    assert {finding["code"] for finding in told["findings"]} == {"LC004"}
+    assert set(told["findings"][0]) == {"code", "severity", "column", "message"}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train", "--leads", "nowhere.csv", *FLAT], "nowhere.csv"),
+        (["train", "--leads", "leads.csv", "--id", "Id", "--label", "Convertd"], "Converted"),
+        (["train", "--leads", "leads.csv", "--id", "Id"], "--label is missing"),
+        (["train", "--leads", "leads.csv", "--id", "Id", "--label", "Source"], "3 values"),
+        (["train"], "leadloop init"),
+        (["score", "--model", "nowhere", "--leads", "leads.csv", "--out", "x.csv"], "no model here"),
+        (["score", "--leads", "leads.csv"], "--out"),
+        (["report", "--run", "nowhere"], "leadloop train"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_unusable_input_ends_with_code_2_and_says_what_to_do(tmp_path, words, says):
+    write(tmp_path)
+    done = run(tmp_path, *words)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_leaves_nothing_half_written(tmp_path):
+    write(tmp_path, leads(20_000))
+    process = subprocess.Popen(
+        [*COMMAND, "train", "--leads", "leads.csv", *FLAT], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stderr:
+        if line.startswith("fold 1"):
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in rest
+    assert not (tmp_path / "leadloop-out" / "model").exists()
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ("mlflow", "polars", "lightgbm", "bentoml", "numpy")
+    code = f"import sys, leadloop; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
