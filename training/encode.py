@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
     from training.folds import LearningRows
 
-# A level rarer than this shares a code with values never seen: the model then knows what "rare" means.
-FEWEST = 5
+# A level rarer than this shares a code with values never seen: the model then knows what "rare" means. Not
+# higher, though: with thousands of region codes of a few leads each, what little each tells adds up.
+FEWEST = 2
 # Rows that the overall rate counts for against a level's own rate.
 SMOOTHING = 10.0
 # A level with at least this share of the rows has a 0/1 column of its own, the most common ones first.
-COMMON, MOST_ALONE = 0.01, 20
+COMMON, FEWEST_ALONE, MOST_ALONE = 0.01, 5, 20
 # A number with at most this many values, all whole, may be a code.
 FEW_VALUES = 30
 # Below this many levels, how common a level is says little that its rate does not.
@@ -68,7 +69,7 @@ def _category(values: pl.Series) -> Encoding:
     levels, rows = tuple(tally[values.name].to_list()), tally["rows"].to_numpy()
     other, missing = len(values) - values.null_count() - int(rows.sum()), values.null_count()
     counts = np.concatenate([rows, [other / max(1, _rare(values, tally)), missing]]).astype(np.float64)
-    common = np.flatnonzero(counts >= max(FEWEST, COMMON * len(values)))
+    common = np.flatnonzero(counts >= max(FEWEST_ALONE, COMMON * len(values)))
     alone = np.sort(common[np.argsort(-counts[common], kind="stable")][:MOST_ALONE])
     return Encoding(
         values.name,

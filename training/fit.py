@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 FOLDS, FOLDS_WHEN_MANY = 5, 3
 MANY, MOST_FOR_CHOOSING = 30_000, 100_000
+MOST_GROWTH = 1.5
+# So many standard errors better is better, and not luck.
+CLEARLY = 2.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,15 @@ class Judged:
         """The number of rounds, as a place in ``stages``, with the least log-loss among these rows."""
         losses = [_losses(self.y[among], f) @ self.w[among] for f in self.trees[among].T]
         return int(np.argmin(losses))
+
+    def rounds(self, stage: int, rows: int) -> int:
+        """The rounds for training on all ``rows``, which are more than a fold had and carry more rounds.
+
+        Not so where rows have an order: there, what changes with time argues for fewer.
+        """
+        trained = len(self.y) * (1 - 1 / (1 + int(self.fold.max())))
+        growth = 1.0 if self.time_ordered else float(np.clip(rows / trained, 1.0, MOST_GROWTH))
+        return round(self.stages[stage] * growth)
 
     def blend(self, recipe: Recipe, stage: int, among: NDArray[np.bool_]) -> Blend:
         """The weights that these rows ask for."""
@@ -190,10 +202,13 @@ def _compare(judged: Judged) -> tuple[tuple[Candidate, ...], dict[str, NDArray[n
 
 
 def _chosen(choice: tuple[Candidate, ...]) -> Recipe:
-    """The blend, unless another recipe is better by more than one standard error, or nothing beats chance."""
+    """The blend, unless another recipe is better by two standard errors, or nothing beats the base rate."""
     by_name = {candidate.name: candidate for candidate in choice}
     better = [
-        recipe for recipe in RECIPES if by_name[recipe.name].worse_by < -by_name[recipe.name].standard_error
+        recipe
+        for recipe in RECIPES
+        for rival in [by_name[recipe.name]]
+        if rival.worse_by < -CLEARLY * rival.standard_error
     ]
     best = min(better, key=lambda recipe: by_name[recipe.name].log_loss, default=BLEND)
     return BASE_RATE if by_name[BASE_RATE.name].log_loss <= by_name[best.name].log_loss else best
@@ -208,7 +223,8 @@ def _refitted(
     recipe, choice, said = chosen
     everyone = np.ones(len(judged.y), dtype=np.bool_)
     stage = judged.best_stage(everyone)
-    parts = learn(rows, judged.stages[stage], seed)
+    rounds = judged.rounds(stage, len(rows))
+    parts = learn(rows, rounds, seed)
     blend = (
         judged.blend(recipe, stage, everyone)
         if recipe != BASE_RATE
@@ -220,6 +236,6 @@ def _refitted(
         judged=judged.rows,
         choice=choice,
         recipe=recipe.name,
-        rounds=judged.stages[stage],
+        rounds=rounds,
         time_ordered=judged.time_ordered,
     )
