@@ -6,6 +6,7 @@ it can say who made it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 
     from features.roles import ColumnRole, Role
 
+# An overwritten state ("last ..."), the end of the road, or a judgement that somebody made after a call.
+_LATE = re.compile(
+    r"^(last|final|clos|won|lost)"
+    r"|(^|[_\s])(clos(e|ed|ing)|won|lost|outcome|results?|reason|tags?|deal|quality|profile|score|rating|index"
+    r"|disposition|notes?|remarks?|comments?)([_\s]|$)",
+    re.IGNORECASE,
+)
 Known = Literal["at creation", "history", "excluded"]
 Claimant = Literal["user", "leadloop"]
 
@@ -32,6 +40,15 @@ class Availability:
     def used(self) -> bool:
         """Whether a model may see the column."""
         return self.known != "excluded"
+
+
+def sounds_late(column: str) -> bool:
+    """Whether the name of a column sounds as if somebody fills or overwrites it after the first contact.
+
+    >>> sounds_late("Last Activity"), sounds_late("Lead Quality"), sounds_late("Lead Source")
+    (True, True, False)
+    """
+    return _LATE.search(column) is not None
 
 
 def plain(roles: Iterable[ColumnRole], excluded: Mapping[str, str]) -> tuple[Availability, ...]:

@@ -96,7 +96,7 @@ def test_a_report_is_written_again_in_german(place):
 def test_check_lists_findings(place):
     done = run(place, "check", "--leads", "leads.csv", *FLAT, "--json", "-")
     told = json.loads(done.stdout)
-    assert {finding["code"] for finding in told["findings"]} == {"LC004"}
+    assert {finding["code"] for finding in told["findings"]} == {"LC007"}
     assert set(told["findings"][0]) == {"code", "severity", "column", "message"}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from features.availability import sounds_late
 from features.flat import outcome
 from features.mapping import Place
 from features.parsing import cleaned
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 _ID = re.compile(r"(^|[_\s-])(id|uuid|key|number|nr|no)$|id$", re.IGNORECASE)
 _OUTCOME = re.compile(
     r"convert|won|outcome|label|target|revenue|success|sql|purchas|bought|stage|status", re.IGNORECASE
-)
-_LATE = re.compile(
-    r"^(last|final|clos|won|lost)|(^|[_\s])(clos(e|ed|ing)|won|lost|outcome|result|reason|tags?|deal)([_\s]|$)",
-    re.IGNORECASE,
 )
 _OWN_AUC = 0.9
 _FEW = 30
@@ -98,7 +95,7 @@ class Survey:
     def late(self, label: str | None) -> dict[str, str]:
         """The columns that look as if they were filled only after the outcome, each with the reason."""
         names = [r.column for r in self.roles if r.used and r.column != label]
-        called = {name: "its name speaks of the end" for name in names if _LATE.search(name)}
+        called = {name: "its name speaks of the end" for name in names if sounds_late(name)}
         if label is None:
             return called
         won = outcome(self.frame[label])

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 from company import leads, write
 
+from features.clock import DAY
+from features.cohort import CohortRule
+from features.labels import LabelSpec
 from features.mapping import FlatMapping
 from features.sources import read_flat
 from models.metrics import roc_auc
-from training.checks import checks, findings, single_auc
-from training.dataset import of_export
+from training.checks import checks, findings
+from training.dataset import of_export, of_history
+from training.searches import single_auc
+from training.simulate import LEAK, simulate
 
 MAPPING = FlatMapping(id="Id", label="Converted", time="No")
 
@@ -50,8 +57,8 @@ def test_too_few_outcomes_are_no_evidence_of_anything(tmp_path):
 
 def test_rows_without_time_are_said_to_prove_nothing(tmp_path):
     mapping = FlatMapping(id="Id", label="Converted")
-    assert found(tmp_path, leads(), mapping)["LC004"].outcome == "triggered"
-    assert found(tmp_path, leads())["LC004"].outcome == "clean"
+    assert found(tmp_path, leads(), mapping)["LC007"].outcome == "triggered"
+    assert found(tmp_path, leads())["LC007"].outcome == "clean"
 
 
 def test_the_gravest_finding_comes_first(tmp_path):
@@ -77,3 +84,68 @@ def test_the_auc_of_a_number_finds_any_shape():
     label = (np.abs(value) > 1).astype(np.int8)
     assert roc_auc(label, value) == pytest.approx(0.5, abs=0.02)
     assert single_auc(pl.Series(value), label) > 0.9
+
+
+def test_a_column_that_the_whole_model_rests_on_is_named(tmp_path):
+    frame = leads(3000)
+    rng = np.random.default_rng(2)
+    won = (frame["Converted"] == "Yes").to_numpy()
+    leak = pl.Series("Call", np.where(rng.random(3000) < 0.85, won, rng.random(3000) < 0.5).astype(int))
+    check = found(tmp_path, frame.with_columns(leak))["LC003"]
+    assert [finding.column for finding in check.findings] == ["Call"]
+
+
+@pytest.mark.parametrize(
+    "name", ["Last Activity", "Lead Quality", "close_value", "Sales notes", "Lost reason"]
+)
+def test_a_name_that_speaks_of_later_is_named(tmp_path, name):
+    check = found(tmp_path, leads().rename({"Newsletter": name}))["LC004"]
+    assert [finding.column for finding in check.findings] == [name]
+
+
+def test_a_column_of_one_season_is_named(tmp_path):
+    late = pl.when(pl.col("No") > 400).then("Noise").alias("Index of summer")
+    check = found(tmp_path, leads().with_columns(late))["LC005"]
+    assert [finding.column for finding in check.findings] == ["Index of summer"]
+
+
+def test_newest_leads_whose_time_has_not_come_are_noticed(tmp_path):
+    young = pl.when(pl.col("No") < 480).then("Converted").otherwise(pl.lit("No")).alias("Converted")
+    assert found(tmp_path, leads().with_columns(young))["LC008"].outcome == "triggered"
+    assert found(tmp_path, leads())["LC008"].outcome == "clean"
+
+
+def simulated(seed, *, leak):
+    world = simulate(3000, seed, leak=leak)
+    rule = CohortRule(on=("mql",), every=30 * DAY, closed=("sql", "disqualified"), until_age=60 * DAY)
+    return checks(of_history(world.history, rule, LabelSpec("sql", 60 * DAY)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_of_a_simulated_crm_the_planted_leak_is_named_and_nothing_else(seed):
+    grave = {f.column for f in findings(simulated(seed, leak=True)) if f.severity != "info"}
+    assert grave == {LEAK}
+    assert not {f.column for f in findings(simulated(seed, leak=False)) if f.severity != "info"}
+
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+LEAKS = {
+    "xeducation/Leads.csv": (
+        FlatMapping(id="Prospect ID", label="Converted", time="Lead Number"),
+        {"Tags", "Lead Quality", "Lead Profile", "Last Activity", "Last Notable Activity"}
+        | {f"Asymmetrique {what} {how}" for what in ("Activity", "Profile") for how in ("Index", "Score")},
+    ),
+    "online_shoppers/online_shoppers_intention.csv": (
+        FlatMapping(label="Revenue", time="Month"),
+        {"PageValues"},
+    ),
+}
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real sets are not here")
+@pytest.mark.parametrize("name", LEAKS)
+def test_the_known_leaks_of_real_exports_are_named_and_nothing_else(name):
+    mapping, leaks = LEAKS[name]
+    made = checks(of_export(read_flat(DATA / name, mapping), mapping))
+    assert {f.column for f in findings(made) if f.severity != "info"} == leaks

@@ -1,0 +1,230 @@
+"""What the checks look for: each search yields severity, column and a message that ends with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Literal
+
+import lightgbm as lgb
+import numpy as np
+
+from features.availability import sounds_late
+from models.metrics import log_loss, roc_auc
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from training.dataset import Dataset
+
+    Search = Callable[[Dataset], "Found"]
+
+Severity = Literal["high", "medium", "info"]
+Found = Iterator[tuple[Severity, str, str]]
+
+FEWEST = 20
+DECISIVE, NEARLY = 0.9, 0.8
+FILLED_HIGH, FILLED_MEDIUM = 0.5, 0.35
+CARRIES_HIGH, CARRIES_MEDIUM = 0.7, 0.5
+FILL_CHANGES = 0.5
+RATE_FALLS = 0.5
+_BINS, _FOLDS, _PARTS = 20, 5, 5
+_SMOOTHING = 10.0
+_TRIED, _ROWS, _ROUNDS = 8, 20_000, 60
+_QUICK = {"num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 20, "num_threads": 1, "verbose": -1}
+_BEFORE = "Was it known before the outcome? If not, exclude it, or bring it in as a history of changes"
+_COMES_AND_GOES = (
+    "Is it filled by something that comes and goes? Then it will mislead on new leads: exclude it"
+)
+
+
+class NotApplicableError(Exception):
+    """The check cannot be made on these rows; the message says why."""
+
+
+def decisive(dataset: Dataset) -> Found:
+    """A leak is often better, alone, than any honest column can be."""
+    _enough(dataset)
+    for spec in dataset.features.specs:
+        auc = single_auc(dataset.rows[spec.name], dataset.label)
+        if auc >= NEARLY:
+            severity: Severity = "high" if auc >= DECISIVE else "medium"
+            yield severity, spec.name, f"alone it ranks leads with an AUC of {auc:.3f}. {_BEFORE}"
+
+
+def filled_by_outcome(dataset: Dataset) -> Found:
+    """What sales writes down is missing where sales never called."""
+    _enough(dataset)
+    won = dataset.label == 1
+    for name, filled in _filled(dataset):
+        with_it, without = float(filled[won].mean()), float(filled[~won].mean())
+        if abs(with_it - without) >= FILLED_MEDIUM:
+            shares = f"{with_it:.0%} of the leads that converted and {without:.0%} of the others"
+            severity: Severity = "high" if abs(with_it - without) >= FILLED_HIGH else "medium"
+            yield severity, name, f"filled for {shares}. {_BEFORE}"
+
+
+def carries_all(dataset: Dataset) -> Found:
+    """A leak can look harmless alone and be worth much inside a tree: columns are taken away one by one."""
+    _enough(dataset)
+    names = [spec.name for spec in dataset.features.specs]
+    if len(names) < _FOLDS:
+        msg = f"with {len(names)} columns, each of them must carry much"
+        raise NotApplicableError(msg)
+    codes = np.column_stack([_codes(dataset.rows[name]) for name in names])
+    trial = _Trial(codes, dataset)
+    for j in trial.weightiest():
+        share = trial.lost_without(j)
+        if share >= CARRIES_MEDIUM:
+            severity: Severity = "high" if share >= CARRIES_HIGH else "medium"
+            yield severity, names[j], f"without it the model loses {share:.0%} of what it knows. {_BEFORE}"
+
+
+class _Trial:
+    """A quick model on the older rows (or random ones, where nobody knows the order), judged on the rest."""
+
+    def __init__(self, codes: NDArray[np.int64], dataset: Dataset) -> None:
+        random = np.random.default_rng(0)
+        chosen = random.permutation(len(dataset))[:_ROWS]
+        if dataset.order is not None:
+            chosen = chosen[np.argsort(dataset.order[chosen], kind="stable")]
+        cut = len(chosen) * 7 // 10
+        self._codes, self._label = codes, dataset.label
+        self._train, self._test = chosen[:cut], chosen[cut:]
+        everything = list(range(codes.shape[1]))
+        self._model = self._fit(everything)
+        rate = np.full(len(self._test), self._label[self._train].mean())
+        self._nothing = log_loss(self._label[self._test], rate)
+        self._all = self._loss(self._model, everything)
+
+    def weightiest(self) -> list[int]:
+        """The columns that the model gains most from."""
+        gains = self._model.feature_importance("gain")
+        return [int(j) for j in np.argsort(-gains, kind="stable")[:_TRIED] if gains[j] > 0]
+
+    def lost_without(self, column: int) -> float:
+        """The share of the model's gain over the base rate that goes with one column."""
+        if self._nothing <= self._all:
+            return 0.0
+        rest = [j for j in range(self._codes.shape[1]) if j != column]
+        return (self._loss(self._fit(rest), rest) - self._all) / (self._nothing - self._all)
+
+    def _fit(self, columns: list[int]) -> lgb.Booster:
+        data = lgb.Dataset(self._matrix(self._train, columns), self._label[self._train])
+        return lgb.train({"objective": "binary", **_QUICK}, data, _ROUNDS)
+
+    def _loss(self, model: lgb.Booster, columns: list[int]) -> float:
+        p = model.predict(self._matrix(self._test, columns), num_threads=1)
+        return log_loss(self._label[self._test], np.asarray(p))
+
+    def _matrix(self, rows: NDArray[np.intp], columns: list[int]) -> NDArray[np.float64]:
+        return self._codes[rows][:, columns].astype(np.float64)
+
+
+def sounds_late_(dataset: Dataset) -> Found:
+    """Names tell: "last activity" is overwritten, "lead quality" is somebody's judgement."""
+    for spec in dataset.features.specs:
+        if spec.reduce == "value" and sounds_late(spec.name):
+            yield (
+                "medium",
+                spec.name,
+                f"its name sounds as if it were written after the first contact. {_BEFORE}",
+            )
+
+
+def filled_by_time(dataset: Dataset) -> Found:
+    """A column that is filled in one season and not in the next is written by what comes and goes."""
+    if dataset.order is None:
+        msg = "nobody knows the order of the rows"
+        raise NotApplicableError(msg)
+    parts = _parts(dataset.order)
+    for name, filled in _filled(dataset):
+        shares = [float(filled[part].mean()) for part in parts]
+        if max(shares) - min(shares) >= FILL_CHANGES:
+            between = f"{min(shares):.0%} to {max(shares):.0%} of the leads, depending on when they came"
+            yield "medium", name, f"filled for {between}. {_COMES_AND_GOES}"
+
+
+def says_nothing(dataset: Dataset) -> Found:
+    """A column with one value."""
+    for spec in dataset.features.specs:
+        column = dataset.rows[spec.name]
+        if column.n_unique() == 1:
+            held = "no value" if column.null_count() else f"the value {column[0]!r}"
+            yield "info", spec.name, f"every row has {held}; it cannot say anything and does no harm"
+
+
+def no_time(dataset: Dataset) -> Found:
+    """Without an order there is no later."""
+    if dataset.order is None:
+        message = (
+            "the rows have no time, so nothing can be proven about later leads: the figures are of random "
+            "rows and flatter. Name a date or a running number (--time)"
+        )
+        yield "medium", "", message
+
+
+def not_yet_known(dataset: Dataset) -> Found:
+    """The newest leads of an export seem to fail, because their time has not come."""
+    if dataset.order is None:
+        msg = "nobody knows the order of the rows"
+        raise NotApplicableError(msg)
+    if dataset.gap:
+        msg = "only rows whose time has passed are used"
+        raise NotApplicableError(msg)
+    *older, newest = (float(dataset.label[part].mean()) for part in _parts(dataset.order))
+    usual = float(np.mean(older))
+    if newest < RATE_FALLS * min(older):
+        rates = f"the newest fifth of the leads converted at {newest:.1%}, the others at {usual:.1%}"
+        yield "medium", "", f"{rates}. Is their outcome known yet? If not, leave them out"
+
+
+def single_auc(column: pl.Series, label: NDArray[np.int8]) -> float:
+    """The ROC AUC of one column alone, honestly: each fifth of the rows is ranked by the rates of the rest.
+
+    Numbers are cut at 20 quantiles and missing is a value of its own, so any shape of dependence counts.
+    """
+    codes = _codes(column)
+    fold = np.random.default_rng(0).permutation(np.arange(len(label)) * _FOLDS // len(label))
+    rates = np.empty(len(label))
+    for k in range(_FOLDS):
+        inside = fold == k
+        rates[inside] = _rates(codes[~inside], label[~inside], int(codes.max()) + 1)[codes[inside]]
+    return roc_auc(label, rates)
+
+
+def _enough(dataset: Dataset) -> None:
+    fewer = int(min(dataset.label.sum(), len(dataset) - dataset.label.sum()))
+    if fewer < FEWEST:
+        msg = f"only {fewer} rows have the rarer outcome, {FEWEST} are needed"
+        raise NotApplicableError(msg)
+
+
+def _filled(dataset: Dataset) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Plain columns, and which rows have a value; the nulls of events mean "never" and are no gaps."""
+    for spec in dataset.features.specs:
+        if spec.reduce == "value":
+            yield spec.name, dataset.rows[spec.name].is_not_null().to_numpy()
+
+
+def _parts(order: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    """Fifths of the rows, the oldest first."""
+    return np.array_split(np.argsort(order, kind="stable"), _PARTS)
+
+
+def _rates(codes: NDArray[np.int64], label: NDArray[np.int8], size: int) -> NDArray[np.float64]:
+    rows = np.bincount(codes, minlength=size)
+    hits = np.bincount(codes, weights=label, minlength=size)
+    return np.asarray((hits + _SMOOTHING * label.mean()) / (rows + _SMOOTHING))
+
+
+def _codes(column: pl.Series) -> NDArray[np.int64]:
+    if not column.dtype.is_numeric():
+        return column.fill_null("").rank("dense").to_numpy().astype(np.int64) - 1
+    values = column.to_numpy()
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return np.zeros(len(values), np.int64)
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    bins = np.searchsorted(edges, values, side="left")
+    return np.where(np.isnan(values), len(edges) + 1, bins).astype(np.int64)
