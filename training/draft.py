@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from features.clock import DAY, instant
 from features.quarantine import SourceError
-from features.times import ISO
+from features.times import ISO, times
 from training.survey import Survey, first_date, shared_key, survey
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _WON = re.compile(r"won|sql|customer|convert|gewonnen|kunde", re.IGNORECASE)
 _LOST = re.compile(r"lost|disqual|verloren|dead|reject", re.IGNORECASE)
 _AFTER = re.compile(r"clos|won|lost|end|updat|chang|enter", re.IGNORECASE)
 _SUFFIX = re.compile(r"[_\s-]*(date|at|on|time|timestamp|datum)$", re.IGNORECASE)
+_HORIZON_DAYS = 90
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class Part:
             return []
         entered = self.seen.frame.drop_nulls(self.columns["occurred_at"])
         return sorted(entered[column].drop_nulls().unique())
+
+    def first(self, column: str) -> int | None:
+        """The first moment that a column of dates holds, in epoch seconds."""
+        name = self.columns[column]
+        stamps = times(self.seen.frame[name], self.seen.dates[name]) if name in self.seen.dates else None
+        return None if stamps is None else stamps.min()  # type: ignore[return-value]  # a column of Int64
 
 
 def draft(files: Sequence[Path], folder: Path | None = None) -> str:
@@ -131,9 +139,16 @@ def _history(seen: Sequence[Survey], folder: Path) -> str:
         msg = f"{leads.path} has no date column that says when a lead came to be"
         raise SourceError(msg)
     parts += _own_transitions(leads, key, created)
+    parts, aside = _one_accounts(parts)
     account = next(({"account_id": part.joins} for part in parts if part.joins), {})
     columns = {"lead_id": key, "created_at": created} | account
-    return _text([Part("[leads]", leads, columns), *parts], folder)
+    return _text([Part("[leads]", leads, columns), *parts], aside, folder)
+
+
+def _one_accounts(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
+    """The parts with at most one table of accounts, the longest, and the tables set aside for it."""
+    tables = sorted((p for p in parts if p.joins), key=lambda p: p.seen.frame.height, reverse=True)
+    return [part for part in parts if part not in tables[1:]], tables[1:]
 
 
 def _leads(seen: Sequence[Survey]) -> Survey:
@@ -189,7 +204,7 @@ def _own_transitions(leads: Survey, key: str, created: str) -> list[Part]:
     ]
 
 
-def _text(parts: Sequence[Part], folder: Path) -> str:
+def _text(parts: Sequence[Part], aside: Sequence[Part], folder: Path) -> str:
     stages = list(dict.fromkeys(stage for part in parts for stage in part.stages))
     if not stages:
         msg = (
@@ -208,6 +223,7 @@ def _text(parts: Sequence[Part], folder: Path) -> str:
             [
                 "# Drafted by leadloop init. Read it, correct it, then: leadloop train",
                 *(line for part in parts for line in _section(part, folder)),
+                *(_set_aside(part) for part in aside),
                 "",
                 "[attributes]",
                 *_excluded({name: why for name, why in late.items() if name not in used}),
@@ -219,12 +235,12 @@ def _text(parts: Sequence[Part], folder: Path) -> str:
                 f"closed = {_list(closed)}   # the other ends of the road",
                 "",
                 "[label]",
-                'horizon = "90d"   # a lead counts as won if it enters the target within this time',
+                f'horizon = "{_HORIZON_DAYS}d"   # won is what enters the target within this time',
                 "",
                 "[cohort]",
                 'on = ["created"]   # when open leads are looked at; a stage of the funnel is possible too',
                 '# every = "30d"   # and again on this grid',
-                "# from = 2024-01-01   # leave out the time before all tables were kept",
+                _start(parts),
                 "",
                 "[training]",
                 '# capacity = "50 per week"   # how many leads sales can call',
@@ -232,6 +248,26 @@ def _text(parts: Sequence[Part], folder: Path) -> str:
             ]
         )
         + "\n"
+    )
+
+
+def _set_aside(part: Part) -> str:
+    name, column = part.seen.path.name, part.joins
+    return f"# {name} says more of {column!r}; to use it, join it to the leads: accounts are one table only"
+
+
+def _start(parts: Sequence[Part]) -> str:
+    """Where to begin: outcomes kept only later than leads would make failures of the early ones."""
+    created = parts[0].first("created_at")
+    entered = [part.first("occurred_at") for part in parts if part.section == "[[transitions]]"]
+    known = min((first for first in entered if first is not None), default=None)
+    if created is None or known is None or known - created <= _HORIZON_DAYS * DAY:
+        return "# from = 2024-01-01   # leave out the time before all tables were kept"
+    begun, since = instant(created), instant(known)
+    month = since.replace(year=since.year + since.month // 12, month=since.month % 12 + 1, day=1)
+    return (
+        f"from = {month:%Y-%m-%d}   # leads start on {begun:%Y-%m-%d}, outcomes on {since:%Y-%m-%d} only: "
+        "whoever was won before would count as lost"
     )
 
 

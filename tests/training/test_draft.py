@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from features.clock import DAY
+from features.clock import DAY, epoch
 from features.quarantine import SourceError
 from features.sources import read, read_flat
 from training.config import load
@@ -94,6 +95,28 @@ def test_a_file_that_names_the_leads_companies_is_their_accounts(drafted):
     assert (history.lead_columns, history.accounts.height) == (["account.staff"], 5)
 
 
+def test_accounts_are_one_table_and_the_draft_names_the_others(drafted, tmp_path):
+    rows = "".join(
+        f"L{i:03d},2020-01-01,{'2020-02-01' if i % 2 else ''},C{i % 5},P{i % 3}\n" for i in range(60)
+    )
+    config = drafted(
+        leads="id,created,won_at,company,product\n" + rows,
+        products="product,price\nP0,5\nP1,6\nP2,7\n",
+        firms="company,staff\n" + "".join(f"C{i},{i * 10}\n" for i in range(5)),
+    )
+    assert config.accounts.file.name == "firms.csv"
+    assert "products.csv says more of 'product'" in (tmp_path / "leadloop.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("won", "start"),
+    [("2020-01-20", None), ("2020-05-03", "2020-06-01"), ("2020-12-31", "2021-01-01")],
+)
+def test_leads_from_before_the_outcomes_were_kept_are_left_out(drafted, won, start):
+    config = drafted(leads=LEADS, deals=f"id,won_date\nL001,{won}\nL002,{won}\n")
+    assert config.cohort.start == (start and epoch(datetime.fromisoformat(f"{start}T00:00Z")))
+
+
 def test_files_without_an_outcome_are_refused(tmp_path):
     (tmp_path / "leads.csv").write_text(LEADS)
     with pytest.raises(SourceError, match="nothing in these files looks like an outcome"):
@@ -107,6 +130,7 @@ def test_olist_needs_no_editing(tmp_path):
     assert (reading.history.leads.height, reading.history.transitions.height) == (8000, 842)
     assert reading.history.transitions["stage"].unique().to_list() == ["won"]
     assert len(reading.quarantine) == 0
+    assert (config.label.horizon, config.cohort.start) == (90 * DAY, 17_532 * DAY)  # 2018-01-01
 
 
 def test_x_education_is_a_flat_export_with_its_leaks_left_out(tmp_path):
