@@ -81,7 +81,7 @@ def check(
     from training.checks import checks, in_words, to_dict
     from training.workflow import read_dataset
 
-    made = checks(read_dataset(_configured(config, leads, id_, label, time, exclude)))
+    made = checks(read_dataset(_configured(config, leads, id_, label, time, exclude), OUT))
     for line in in_words(made):
         say(line)
     _emit(to_dict(made), json_)
@@ -102,16 +102,11 @@ def train(
     json_: Json = None,
 ) -> None:
     """Train, track and save a model."""
-    from training.tracking import tracking
+    from training.workflow import tracking_of
     from training.workflow import train as run
 
-    trained = run(
-        _configured(config, leads, id_, label, time, exclude, out),
-        out,
-        tracking(OUT),
-        holdout=holdout,
-        say=say,
-    )
+    configured = _configured(config, leads, id_, label, time, exclude)
+    trained = run(configured, out, tracking_of(configured, OUT), holdout=holdout, say=say)
     for part, figures in trained.metrics.items():
         for name, figure in figures.items():
             say(f"{part:10} {name:18} {figure.value:.4f}  ({figure.low:.4f} to {figure.high:.4f})")
@@ -249,10 +244,9 @@ def _configured(
     label: str | None,
     time: str | None,
     exclude: str,
-    out: Path = OUT,
 ) -> Config:
     """The configuration file, or what the options of a flat export say."""
-    from training.config import Config, Flat, QuarantineRule, load
+    from training.config import Config, Flat, load
 
     if leads is None:
         return load(config or Path("leadloop.toml"))
@@ -262,17 +256,14 @@ def _configured(
         _refuse("--label is missing: name the column with the outcome")
     names = tuple(name.strip() for name in exclude.split(",") if name.strip())
     flat = Flat(leads, str(label), id=id_, time=time, exclude=names)
-    return Config(flat=flat, quarantine=QuarantineRule(file=out / "quarantine.csv"))
+    return Config(flat=flat)
 
 
 def _emit(result: dict[str, Any], json_: str | None) -> None:
     if json_ is None:
         return
     text = json.dumps(result, indent=1, ensure_ascii=False)
-    if json_ == "-":
-        typer.echo(text)
-    else:
-        Path(json_).write_text(text + "\n", encoding="utf-8")
+    typer.echo(text) if json_ == "-" else Path(json_).write_text(text + "\n", encoding="utf-8")
 
 
 def _refuse(message: str) -> None:

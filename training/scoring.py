@@ -81,7 +81,8 @@ def score_history(model: ConversionModel, config: Config, wanted: Wanted, say: S
     if model.card.flat:
         msg = "this model was trained on a flat export; score it with --leads"
         raise ScoringError(msg)
-    reading = read(config.history_mapping, int(time.time()), config.quarantine.file)
+    beside = wanted.out.with_name(f"{wanted.out.stem}.quarantine.csv")
+    reading = read(config.history_mapping, int(time.time()), config.quarantine.file or beside)
     wanted_leads = open_leads(reading.history, config.cohort_rule)
     slices = _slices(model, reading.history, wanted_leads)
     return Scored(_write(model, slices, wanted, say), reading.quarantine)

@@ -5,11 +5,13 @@ The model is saved before anything that may fail for reasons of its own, such as
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from features.mapping import FlatMapping
+from features.nearest import nearest
 from features.sources import read, read_flat
 from models import artifact
 from training.dataset import Dataset, flat_rows, of_export, of_history
@@ -17,7 +19,19 @@ from training.health import Intake
 from training.render import render
 from training.report import Report, report
 from training.run import Fitted, all_metrics, fit, report_input
-from training.tracking import Artifact, LogItem, Metric, Model, Params, RunRef, Tag, Text, log
+from training.tracking import (
+    Artifact,
+    LogItem,
+    Metric,
+    Model,
+    Params,
+    RunRef,
+    Tag,
+    Text,
+    Tracking,
+    log,
+    tracking,
+)
 from training.typed import ConfigError
 
 if TYPE_CHECKING:
@@ -28,12 +42,11 @@ if TYPE_CHECKING:
     from models.conversion import ConversionModel
     from models.metrics import Interval
     from training.config import Config
-    from training.tracking import Tracking
     from training.words import Lang
 
     Say = Callable[[str], None]
 
-MODEL, REPORT, REPORT_DATA = "model", "report.html", "report.json"
+MODEL, REPORT, REPORT_DATA, QUARANTINE = "model", "report.html", "report.json", "quarantine.csv"
 VALIDATION, HOLDOUT = "validation", "holdout"
 
 
@@ -69,20 +82,43 @@ class Trained:
         }
 
 
-def read_dataset(config: Config) -> Dataset:
-    """The labelled rows that ``config`` describes; bad source rows are in its quarantine file."""
+def read_dataset(config: Config, out: Path) -> Dataset:
+    """The labelled rows that ``config`` describes; bad source rows go to its quarantine file, or ``out``."""
+    quarantine = config.quarantine.file or out / QUARANTINE
     if config.flat is not None:
         mapping = config.flat_mapping
-        return of_export(read_flat(config.flat.leads, mapping, config.quarantine.file), mapping)
-    reading = read(config.history_mapping, int(time.time()), config.quarantine.file)
-    dataset = of_history(reading.history, config.cohort_rule, config.label_spec, reading.roles)
+        return _less(of_export(read_flat(config.flat.leads, mapping, quarantine), mapping), config)
+    reading = read(config.history_mapping, int(time.time()), quarantine)
+    dataset = of_history(
+        reading.history, config.cohort_rule, config.label_spec, reading.roles, config.training.weights
+    )
     return replace(
-        dataset,
+        _less(dataset, config),
         intake=_intake(reading),
         availability=reading.availability,
         ignored=tuple(sorted(a.column for a in reading.availability if not a.used)),
         notices=reading.notices,
     )
+
+
+def _less(dataset: Dataset, config: Config) -> Dataset:
+    """The data set without the features that ``[training] exclude`` names."""
+    excluded = set(config.training.exclude)
+    if unknown := sorted(excluded - set(dataset.features.names)):
+        hint = nearest(unknown[0], dataset.features.names)
+        msg = f"[training] exclude: there is no feature {unknown[0]!r}{hint}"
+        raise ConfigError(msg)
+    return replace(dataset, features=dataset.features.without(excluded), rows=dataset.rows.drop(excluded))
+
+
+def _read_in_words(dataset: Dataset, quarantine: Path) -> Iterator[str]:
+    yield from dataset.notices
+    intake = dataset.intake
+    if intake.quarantined:
+        why = ", ".join(f"{reason} ({count:,})" for reason, count in intake.quarantined.items())
+        yield f"{intake.rows_read:,} rows read; set aside in {quarantine}: {why}"
+    share = f"{dataset.label.mean():.1%} of them positive"
+    yield f"{len(dataset):,} snapshots to learn from, {share} ({dataset.question})"
 
 
 def _intake(reading: Reading) -> Intake:
@@ -94,13 +130,12 @@ def _intake(reading: Reading) -> Intake:
 
 
 def train(
-    config: Config, out: Path, tracking: Tracking, *, holdout: Path | None = None, say: Say = print
+    config: Config, out: Path, store: Tracking, *, holdout: Path | None = None, say: Say = print
 ) -> Trained:
-    """Train on what ``config`` describes and leave model and report in ``out``, the run in ``tracking``."""
-    dataset = read_dataset(config)
-    for notice in dataset.notices:
-        say(notice)
-    say(f"{len(dataset):,} leads to learn from, {dataset.label.mean():.1%} of them {dataset.question}")
+    """Train on what ``config`` describes and leave model and report in ``out``, the run in ``store``."""
+    dataset = read_dataset(config, out)
+    for line in _read_in_words(dataset, config.quarantine.file or out / QUARANTINE):
+        say(line)
     fitted = fit(dataset, config.training, say)
     measured = {VALIDATION: fitted.model.card.metrics}
     if holdout is not None:
@@ -113,9 +148,17 @@ def train(
     _write(out / REPORT, page)
     say(f"report written to {out / REPORT}")
     items = _items(config, fitted, measured, out)
-    run = log([*items, Model(out / MODEL, model.version)], tracking=tracking)
+    run = log([*items, Model(out / MODEL, model.version)], tracking=store)
     say(f"run {run.run_id} tracked in {run.uri}")
     return Trained(fitted, model, out, measured, summed, run)
+
+
+def tracking_of(config: Config, out: Path) -> Tracking:
+    """Where runs go: MLFLOW_TRACKING_URI, else what the configuration names, else a store in ``out``."""
+    found = tracking(out, config.tracking.experiment)
+    if config.tracking.uri is None or "MLFLOW_TRACKING_URI" in os.environ:
+        return found
+    return Tracking(config.tracking.uri, None, config.tracking.experiment)
 
 
 def rendered(folder: Path, page: Path, lang: Lang) -> Path:
