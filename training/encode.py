@@ -23,7 +23,7 @@ FEWEST = 2
 SMOOTHING = 10.0
 # A level with at least this share of the rows has a 0/1 column of its own, the most common ones first.
 COMMON, FEWEST_ALONE, MOST_ALONE = 0.01, 5, 20
-# A number with at most this many values, all whole, may be a code.
+# A number with at most this many values, all whole and above zero, may be a code; counts start at zero.
 FEW_VALUES = 30
 # Below this many levels, how common a level is says little that its rate does not.
 MANY_LEVELS = 12
@@ -60,7 +60,8 @@ def _learned(rows: LearningRows, name: str) -> tuple[Encoding, NDArray[np.int64]
 
 def _number(values: pl.Series) -> Encoding:
     known = values.drop_nulls().drop_nans().unique().sort()
-    is_code = 2 < len(known) <= FEW_VALUES and bool((known == known.round()).all())  # noqa: PLR2004
+    few = 2 < len(known) <= FEW_VALUES  # noqa: PLR2004
+    is_code = few and known[0] > 0 and bool((known == known.round()).all())
     return Encoding(values.name, "number", tuple(known.to_list()) if is_code else ())
 
 
