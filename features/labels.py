@@ -41,12 +41,13 @@ class LabelSpec:
 
 
 def labels(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec) -> pl.DataFrame:
-    """``lead_id``, ``as_of``, ``label`` (1, 0 or null) and ``matured``, in the order of ``snapshots``.
+    """``lead_id``, ``as_of``, ``label`` (1, 0 or null), ``settled_at``, ``matured``, ordered as snapshots.
 
     1 once the target was entered in the window; 0 once the window and ``settle`` are over without it, or the
     lead was closed first; null while neither is known. Which of two competing events came first is decided by
     when the CRM learned of them, so a label that was once given never changes. ``matured`` is true when the
     whole window lies before ``observed_until``: train on those only, or the fast ones are over-represented.
+    ``settled_at`` is the first second at which the label could be known, null while it is not.
     """
     rows = snapshots.frame.with_row_index("row").with_columns(
         start=pl.col("as_of") + spec.lead_time,
@@ -64,6 +65,10 @@ def labels(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec) -> pl.Da
             "lead_id",
             "as_of",
             label=pl.when(won).then(1).when(pl.col("lost").is_not_null() | matured).then(0).cast(pl.Int8),
+            settled_at=pl.coalesce(
+                pl.min_horizontal("won", "lost") + 1,
+                pl.when(matured).then(pl.col("end") + spec.settle),
+            ),
             matured=matured,
         )
     )

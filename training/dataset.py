@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
@@ -15,6 +15,7 @@ from features.cohort import Snapshots, snapshots
 from features.history import LeadHistory
 from features.labels import labels
 from training.health import Intake
+from training.maturity import effective, weights_as_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from features.spec import FeatureSet, Unit
 
 FLAT_AS_OF = 1
+Weights = Literal["matured", "ipcw"]
 
 
 class NothingToLearnError(ValueError):
@@ -44,7 +46,9 @@ class Dataset:
     ``rows`` has ``lead_id``, ``as_of`` and the columns of ``features``; ``label`` (n,) is 1 or 0. ``order``
     (n,) puts the rows in the order of time, later is larger; None means that nobody knows it. ``gap`` is how
     much later in that order a row must be to be judged by a model that learned from another: the label's own
-    time, in seconds, or 0 where rows have no clock. ``flat`` says how a flat export was read.
+    time, in seconds, or 0 where rows have no clock. ``flat`` says how a flat export was read. ``weights`` and
+    ``matured`` (n,) are there when rows were kept whose window is not over; ``settled_at`` (n,) is when each
+    outcome was known. ``accounts`` (n,) numbers the company that a row belongs to.
     """
 
     features: FeatureSet
@@ -53,6 +57,10 @@ class Dataset:
     question: str
     order: NDArray[np.int64] | None = None
     gap: int = 0
+    weights: NDArray[np.float64] | None = None
+    matured: NDArray[np.bool_] | None = None
+    settled_at: NDArray[np.int64] | None = None
+    accounts: NDArray[np.int64] | None = None
     has_dates: bool = False
     flat: FlatMapping | None = None
     intake: Intake = field(default_factory=lambda: Intake(0, {}, {}))
@@ -83,26 +91,66 @@ class Dataset:
     def fingerprint(self) -> str:
         """Twelve hex digits that change whenever a row, a label or a feature does."""
         hashed = self.rows.with_columns(pl.Series("label", self.label)).hash_rows(seed=0).to_numpy()
-        return hashlib.sha256(hashed.tobytes() + self.features.fingerprint.encode()).hexdigest()[:12]
+        weights = b"" if self.weights is None else self.weights.tobytes()
+        learned = hashed.tobytes() + weights + self.features.fingerprint.encode()
+        return hashlib.sha256(learned).hexdigest()[:12]
 
 
 def of_history(
-    history: LeadHistory, rule: CohortRule, label: LabelSpec, roles: Iterable[ColumnRole] = ()
+    history: LeadHistory,
+    rule: CohortRule,
+    label: LabelSpec,
+    roles: Iterable[ColumnRole] = (),
+    weights: Weights = "matured",
 ) -> Dataset:
-    """The matured snapshots of a history with what became of them, in the order of time."""
+    """The snapshots of a history with what became of them, in the order of time.
+
+    Only matured ones, or ("ipcw") every one whose outcome is known, weighted for those whose is not.
+    """
     features = features_of(history, target=label.stage, closed=label.closed, units=_flags(roles))
-    drawn = snapshots(history, rule)
-    matured = labels(history, drawn, label).filter("matured")
-    rows = feature_rows(features, history, Snapshots(matured.select("lead_id", "as_of")))
+    known = _matured if weights == "matured" else _weighted
+    kept = known(labels(history, snapshots(history, rule), label), history).sort("as_of", "lead_id")
+    rows = feature_rows(features, history, Snapshots(kept.select("lead_id", "as_of")))
     return Dataset(
         features=features,
         rows=rows,
-        label=matured.sort("as_of", "lead_id")["label"].to_numpy(),
+        label=kept["label"].to_numpy(),
         question=f"{label.stage} within {label.horizon / DAY:g} days",
         order=rows["as_of"].to_numpy(),
         gap=label.gap,
+        weights=kept["weight"].to_numpy() if "weight" in kept.columns else None,
+        matured=kept["matured"].to_numpy() if "weight" in kept.columns else None,
+        settled_at=kept["settled_at"].to_numpy(),
+        accounts=_accounts(history, rows),
         has_dates=True,
     )
+
+
+def _matured(labelled: pl.DataFrame, _: LeadHistory) -> pl.DataFrame:
+    return labelled.filter("matured")
+
+
+def _weighted(labelled: pl.DataFrame, history: LeadHistory) -> pl.DataFrame:
+    """The rows whose outcome is known, weighted for those whose is not; none before any window was over."""
+    if not labelled["matured"].any():
+        return labelled.clear()
+    today = history.observed_until
+    settled_at = labelled["settled_at"].fill_null(today + 1).to_numpy()
+    weights = weights_as_of(labelled["as_of"].to_numpy(), settled_at, today)
+    known = labelled.with_columns(weight=pl.Series(weights)).filter(pl.col("label").is_not_null())
+    return known.with_columns(weight=pl.Series(effective(known["weight"].to_numpy())))
+
+
+def _accounts(history: LeadHistory, rows: pl.DataFrame) -> NDArray[np.int64] | None:
+    """A number for each row's account, leads without one counting alone; None where no lead has any."""
+    account = pl.col("account_id")
+    belongs = history.leads.select("lead_id", "account_id").with_columns(
+        who=pl.when(account.is_null()).then("lead " + pl.col("lead_id")).otherwise("account " + account)
+    )
+    mine = rows.select("lead_id").join(belongs, on="lead_id", how="left", maintain_order="left")
+    if mine["account_id"].is_null().all():
+        return None
+    return mine["who"].rank("dense").cast(pl.Int64).to_numpy()
 
 
 def feature_rows(features: FeatureSet, history: LeadHistory, wanted: Snapshots) -> pl.DataFrame:

@@ -8,7 +8,7 @@ thin or drifts, the trees find what belongs together, and the weights say how mu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.special import logit
 
 from training.blend import Blend, fit_blend
 from training.folds import Fold, LearningRows, folds
-from training.learners import BASE_RATE, BLEND, RECIPES, STAGES, Recipe, enough_rounds, learn
+from training.learners import BASE_RATE, BLEND, RECIPES, STAGES, Parts, Recipe, enough_rounds, learn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +68,16 @@ class FittedPredictor:
     def candidates(self) -> dict[str, float]:
         """The log-loss of each recipe that was tried."""
         return {candidate.name: candidate.log_loss for candidate in self.choice}
+
+    def judged_by(self, trusted: NDArray[np.bool_] | None) -> FittedPredictor:
+        """The same, judged by the ``trusted`` (n,) ones of all rows alone; None trusts them all.
+
+        Rows whose outcome is known early teach under weights, but unweighted they make no honest judges.
+        """
+        if trusted is None or not trusted[self.judged].any():
+            return self
+        kept = trusted[self.judged]
+        return replace(self, log_odds=self.log_odds[kept], judged=self.judged[kept])
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,15 +150,59 @@ def fit_rows(rows: LearningRows, seed: int = 0, progress: Progress | None = None
 
     Raises ValueError when the rows do not hold both outcomes.
     """
+    learned = _learned(rows, seed, progress or (lambda _: None))
+    return learned.fitted(_chosen(learned.choice))
+
+
+def fit_each(
+    rows: LearningRows, seed: int = 0, progress: Progress | None = None
+) -> tuple[FittedPredictor, dict[str, FittedPredictor]]:
+    """The default learner's choice, and every recipe by name: all from one learning, for the price of it."""
+    learned = _learned(rows, seed, progress or (lambda _: None))
+    each = {recipe.name: learned.fitted(recipe) for recipe in (*RECIPES, BASE_RATE)}
+    return each[_chosen(learned.choice).name], each
+
+
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """The parts learned from all rows, and how their recipes were judged: what every recipe is made from."""
+
+    parts: Parts
+    judged: Judged
+    choice: tuple[Candidate, ...]
+    said: dict[str, NDArray[np.float64]]
+    rate: float
+    stage: int
+    rounds: int
+
+    def fitted(self, recipe: Recipe) -> FittedPredictor:
+        everyone = np.ones(len(self.judged.y), dtype=np.bool_)
+        blend = (
+            self.judged.blend(recipe, self.stage, everyone)
+            if recipe != BASE_RATE
+            else Blend(np.zeros(0), float(logit(self.rate)))
+        )
+        return FittedPredictor(
+            predictor=self.parts.predictor(recipe, blend),
+            log_odds=self.said[recipe.name],
+            judged=self.judged.rows,
+            choice=self.choice,
+            recipe=recipe.name,
+            rounds=self.rounds,
+            time_ordered=self.judged.time_ordered,
+        )
+
+
+def _learned(rows: LearningRows, seed: int, say: Progress) -> _Learned:
     if not 0 < rows.y.sum() < len(rows):
         msg = "the label has only one outcome in these rows: there is nothing to tell apart"
         raise ValueError(msg)
-    say = progress or (lambda _: None)
     judged = _judge(rows, seed, say)
     choice, said = _compare(judged)
-    recipe = _chosen(choice)
-    say(f"chosen: {recipe.name}; learning from all rows")
-    return _refitted(rows, judged, (recipe, choice, said), seed)
+    say(f"chosen: {_chosen(choice).name}; learning from all rows")
+    stage = judged.best_stage(np.ones(len(judged.y), dtype=np.bool_))
+    rounds = judged.rounds(stage, len(rows))
+    return _Learned(learn(rows, rounds, seed), judged, choice, said, rows.rate, stage, rounds)
 
 
 def _judge(rows: LearningRows, seed: int, say: Progress) -> Judged:
@@ -212,30 +266,3 @@ def _chosen(choice: tuple[Candidate, ...]) -> Recipe:
     ]
     best = min(better, key=lambda recipe: by_name[recipe.name].log_loss, default=BLEND)
     return BASE_RATE if by_name[BASE_RATE.name].log_loss <= by_name[best.name].log_loss else best
-
-
-def _refitted(
-    rows: LearningRows,
-    judged: Judged,
-    chosen: tuple[Recipe, tuple[Candidate, ...], dict[str, NDArray[np.float64]]],
-    seed: int,
-) -> FittedPredictor:
-    recipe, choice, said = chosen
-    everyone = np.ones(len(judged.y), dtype=np.bool_)
-    stage = judged.best_stage(everyone)
-    rounds = judged.rounds(stage, len(rows))
-    parts = learn(rows, rounds, seed)
-    blend = (
-        judged.blend(recipe, stage, everyone)
-        if recipe != BASE_RATE
-        else Blend(np.zeros(0), float(logit(rows.rate)))
-    )
-    return FittedPredictor(
-        predictor=parts.predictor(recipe, blend),
-        log_odds=said[recipe.name],
-        judged=judged.rows,
-        choice=choice,
-        recipe=recipe.name,
-        rounds=rounds,
-        time_ordered=judged.time_ordered,
-    )

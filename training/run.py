@@ -58,8 +58,14 @@ def fit(dataset: Dataset, training: Training, progress: Progress | None = None) 
     made = checks(dataset)
     frame = dataset.rows.select(dataset.features.names)
     fitted = fit_predictor(
-        frame, dataset.label, order=dataset.order, gap=dataset.gap, seed=training.seed, progress=progress
-    )
+        frame,
+        dataset.label,
+        order=dataset.order,
+        weights=dataset.weights,
+        gap=dataset.gap,
+        seed=training.seed,
+        progress=progress,
+    ).judged_by(dataset.matured)
     capacity = _capacity(dataset, training)
     probability = fitted.predictor.probability(fitted.log_odds)
     grades = from_capacity(probability, capacity)
