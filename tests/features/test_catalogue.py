@@ -1,0 +1,155 @@
+"""The catalogue covers what practitioners score leads on, and everything that a company has of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from everything import CATALOGUE, RICH
+
+from features.catalogue import KINDS, WINDOWS, family_of, features_of
+from features.history import TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA, LeadHistory
+from models.explanation import sentence
+
+FAMILIES = {
+    "fit",
+    "channel",
+    "conversions",
+    "behaviour",
+    "intent",
+    "email",
+    "social",
+    "product",
+    "qualification",
+    "account",
+    "tempo",
+}
+
+
+def names(features):
+    return set(features.names)
+
+
+def touched(*kinds, **columns):
+    """A history of one lead with a touchpoint of each kind."""
+    rows = [{"lead_id": "x", "occurred_at": 1, "known_at": 1, "kind": kind, **columns} for kind in kinds]
+    return replace(
+        LeadHistory.of_leads(pl.DataFrame({"lead_id": ["x"], "created_at": [0]}), 10),
+        touchpoints=pl.DataFrame(rows, schema=TOUCHPOINT_SCHEMA),
+    )
+
+
+def test_every_family_is_there_when_the_history_has_everything():
+    assert {spec.family for spec in CATALOGUE.specs} == FAMILIES
+
+
+@pytest.mark.parametrize(
+    ("family", "features"),
+    [
+        ("channel", {"touch.channel.earliest", "touch.channel.latest", "touch.channel.distinct"}),
+        ("channel", {"touch.campaign.earliest", "touch.campaign.latest"}),
+        ("conversions", {"form.count", "touch.offer.distinct", "touch.offer.latest", "conversion.count"}),
+        ("conversions", {"touch.offer_stage.latest", "offer_decision.count", "offer_awareness.count"}),
+        ("behaviour", {f"visit.count.{days}d" for days in WINDOWS} | {"visit.count", "visit.tenure"}),
+        ("behaviour", {"product_view.count.7d", "pricing_view.count.7d", "download.count", "webinar.count"}),
+        ("behaviour", {"cart.count", "touch.seconds.total", "touch.amount.total"}),
+        ("intent", {f"{what}_request.count" for what in ("demo", "price", "availability", "contact")}),
+        ("intent", {f"{what}_request.recency" for what in ("demo", "price", "availability", "contact")}),
+        ("email", {"email_open.count", "email_click.count", "email_unsubscribe.count"}),
+        ("email", {"email_subscribe.recency", "email_unsubscribe.recency"}),
+        ("social", {"social_follow.count", "social_reaction.count", "ad_click.count"}),
+        ("product", {"product_use.count.30d", "milestone.count", "limit_hit.count", "signup.tenure"}),
+        ("qualification", {"stage_mql.recency", "stage_sal.recency", "budget"}),
+        ("account", {"colleagues.colleague.distinct", "colleagues_conversions.count"}),
+        ("account", {"colleagues_requests.count", "colleagues_sql.count", "account.sector"}),
+        ("tempo", {"lead.age", "touch.count.7d", "touch.span", "touch.trend", "touch.recency"}),
+        ("fit", {"country", "employees"}),
+    ],
+)
+def test_a_family_holds_the_signals_that_the_design_names(family, features):
+    assert features <= names(CATALOGUE)
+    assert {spec.family for spec in CATALOGUE.specs if spec.name in features} == {family}
+
+
+def test_every_feature_has_a_sentence_for_its_own_value_in_both_languages():
+    for spec in CATALOGUE.specs:
+        value = "somewhere" if spec.is_category else 3.0
+        for lang in ("en", "de"):
+            text = sentence(spec, value, lang)
+            assert text
+            assert "{" not in text
+
+
+def test_every_known_kind_and_the_companys_own_are_counted_and_dated():
+    for kind in [*KINDS, "our own kind"]:
+        assert {f"{kind}.count", f"{kind}.recency"} <= names(CATALOGUE)
+
+
+def test_kinds_that_never_occur_make_no_features():
+    found = names(features_of(touched("visit", "tasting")))
+    assert {"visit.count", "tasting.count", "tasting.recency"} <= found
+    assert not any(name.startswith(("demo_request", "email_open", "request.")) for name in found)
+
+
+def test_columns_that_are_never_filled_make_no_features():
+    assert not any("channel" in name or "offer" in name for name in names(features_of(touched("visit"))))
+    filled = names(features_of(touched("visit", channel="ad", offer="guide")))
+    assert {"touch.channel.latest", "touch.offer.latest"} <= filled
+    assert "touch.campaign.latest" not in filled
+
+
+def test_own_columns_are_numbers_flags_or_categories_as_they_are_typed():
+    leads = pl.DataFrame(
+        {"lead_id": ["x"], "created_at": [0], "staff": [3.0], "b2b": [1.0], "city": ["Bonn"]}
+    )
+    features = features_of(LeadHistory.of_leads(leads, 10), units={"b2b": "flag"})
+    units = {spec.name: spec.unit for spec in features.specs}
+    assert units == {"staff": "number", "b2b": "flag", "city": "category"}
+
+
+def test_an_overwritten_attribute_is_a_number_only_if_all_its_values_are():
+    units = {spec.name: spec.unit for spec in CATALOGUE.specs if spec.source == "attributes"}
+    assert units == {"budget": "category", "seats": "number"}
+
+
+def test_the_target_and_the_ends_of_the_road_say_nothing_of_an_open_lead():
+    stages = ["trial", "won", "lost"]
+    moves = [{"lead_id": "x", "occurred_at": 2, "known_at": 2, "stage": stage} for stage in stages]
+    history = replace(RICH, transitions=pl.DataFrame(moves, schema=TRANSITION_SCHEMA))
+    found = names(features_of(history, target="won", closed=("lost",)))
+    assert {name for name in found if name.startswith("stage_")} == {"stage_trial.recency"}
+    assert "colleagues_won.count" in found
+
+
+def test_without_accounts_there_are_no_colleagues():
+    alone = replace(RICH, leads=RICH.leads.with_columns(account_id=pl.lit(None, pl.String)))
+    assert not any(name.startswith("colleagues") for name in names(features_of(alone)))
+
+
+@pytest.mark.parametrize(
+    ("column", "family"),
+    [
+        ("Budget range", "qualification"),
+        ("Decision_Maker", "qualification"),
+        ("Lead Source", "channel"),
+        ("utm_campaign", "channel"),
+        ("landing_page_id", "channel"),
+        ("Newsletter", "email"),
+        ("account.budget", "account"),
+        ("Specialization", "fit"),
+    ],
+)
+def test_the_family_of_a_column_is_told_from_its_name(column, family):
+    assert family_of(column) == family
+
+
+def test_a_flat_export_has_its_columns_and_nothing_else():
+    flat = LeadHistory.of_leads(pl.DataFrame({"lead_id": ["x"], "created_at": [0], "city": ["Bonn"]}), 1)
+    assert features_of(flat).names == ("city",)
+
+
+def test_the_same_history_gives_the_same_features_in_the_same_order():
+    assert features_of(RICH).fingerprint == CATALOGUE.fingerprint
+    shuffled = replace(RICH, touchpoints=RICH.touchpoints.reverse(), transitions=RICH.transitions.reverse())
+    assert features_of(shuffled).fingerprint == CATALOGUE.fingerprint
