@@ -16,3 +16,7 @@ common = settings(
 settings.register_profile("local", common, max_examples=20)
 settings.register_profile("ci", common, max_examples=100)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
