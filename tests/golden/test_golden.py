@@ -2,7 +2,7 @@
 
 ``crm/`` holds the company's files and its leadloop.toml, ``features.csv`` every feature of every lead at the
 moment it became an MQL, and what became of it within 60 days. The tests below say in words why some of those
-values are what they are; ``test_features_are_as_they_were`` guards all the others against a change that nobody
+values are what they are; ``test_features_are_as_they_were`` guards all the others against a change nobody
 meant. After one that was meant, write the file anew and read the difference line by line:
 
     pytest tests/golden --update-golden
@@ -82,8 +82,8 @@ def test_a_lead_is_looked_at_a_second_after_it_became_an_mql(lead):
 
 
 def test_visits_count_when_they_happened_and_were_known(lead):
-    # 001 visited four times: on 5 and 14 January; an hour before it became an MQL, which the CRM heard of a day
-    # later; and in the very second it was looked at. The first two were visible. 14 January is 6 days back.
+    # 001 visited four times: on 5 and 14 January; an hour before it became an MQL, of which the CRM heard
+    # a day later; and in the very second it was looked at. The first two were visible. 14 January is 6 days back.
     assert lead("001")["visit.count"] == 2
     assert lead("001")["visit.count.7d"] == 1
     # 5 January 8:00 to 20 January 12:00:01 are 15 days, 4 hours and 1 second.
@@ -131,8 +131,8 @@ def test_a_lead_without_touches_has_none_rather_than_zero_seconds(lead):
 
 
 def test_what_became_of_the_leads(lead):
-    # 001 became an SQL 12 days after, known a day later; 002 was disqualified 20 days after; of 003 nothing was
-    # heard in its 60 days.
+    # 001 became an SQL 12 days after, known a day later; 002 was disqualified 20 days after; of 003 nothing
+    # was heard in its 60 days.
     assert [lead(name)["label"] for name in ("001", "002", "003")] == [1, 0, 0]
 
 
