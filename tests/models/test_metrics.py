@@ -100,3 +100,13 @@ def test_intervals_of_many_rows_take_seconds():
     start = time.perf_counter()
     metrics.with_interval(metrics.roc_auc, y, p)
     assert time.perf_counter() - start < 20
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_interval_holds_the_figure_it_is_of_even_where_noise_only_adds(seed):
+    random = np.random.default_rng(seed)
+    p = random.uniform(0.2, 0.8, 300)
+    y = (random.random(300) < p).astype(np.int8)
+    for metric in (metrics.calibration_error, metrics.roc_auc, metrics.log_loss, metrics.brier):
+        figure = metrics.with_interval(metric, y, p)
+        assert 0 <= figure.low <= figure.value <= figure.high
