@@ -62,7 +62,10 @@ class TableCount:
 
 @dataclass(frozen=True)
 class Reading:
-    """A history as read, and what there is to say about its sources."""
+    """A history as read, and what there is to say about its sources.
+
+    ``columns`` are all that the leads' own table has, used or not, and its account's as ``account.*``.
+    """
 
     history: LeadHistory
     quarantine: Quarantine
@@ -70,6 +73,7 @@ class Reading:
     availability: tuple[Availability, ...]
     notices: tuple[str, ...]
     counts: tuple[TableCount, ...]
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class _Part:
     quarantine: Quarantine
     notices: tuple[str, ...]
     roles: tuple[ColumnRole, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 def read(mapping: HistoryMapping, now: int, quarantine_file: Path | None = None) -> Reading:
@@ -146,6 +151,7 @@ def _reading(
         availability=plain(roles, excluded) + overwritten(names),
         notices=tuple(notice for part in parts for notice in part.notices),
         counts=tuple(part.count for part in parts),
+        columns=tuple(column for part in parts for column in part.columns),
     )
 
 
@@ -167,12 +173,13 @@ def _part(name: TableName, mapping: TableMapping, context: Context, whole: Histo
         count=TableCount(name, mapping.name, rows, frame.height),
         quarantine=free.sieve.quarantine(table, name, rejects=True),
         notices=(*table.notices, *notices),
-        roles=tuple(_called(name, role) for role in free.roles),
+        roles=tuple(replace(role, column=_called(name, role.column)) for role in free.roles),
+        columns=tuple(_called(name, column) for column in table.columns if name in FREE_COLUMNS),
     )
 
 
-def _called(name: TableName, role: ColumnRole) -> ColumnRole:
-    return role if name == "leads" else replace(role, column=ACCOUNT_PREFIX + role.column)
+def _called(name: TableName, column: str) -> str:
+    return column if name == "leads" else ACCOUNT_PREFIX + column
 
 
 _EVENT: dict[TableName, str] = {"touchpoints": "kind", "transitions": "stage"}

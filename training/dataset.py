@@ -66,6 +66,7 @@ class Dataset:
     intake: Intake = field(default_factory=lambda: Intake(0, {}, {}))
     availability: tuple[Availability, ...] = ()
     ignored: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -177,6 +178,7 @@ def of_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
         ),
         availability=export.availability,
         ignored=tuple(sorted({*mapping.reserved, *(r.column for r in export.roles if not r.used)})),
+        missing=mapping.missing,
         notices=export.notices,
     )
 

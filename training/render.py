@@ -46,7 +46,7 @@ def render(report: Report, lang: Lang = "en") -> str:
             tables=tables,
             shown=_shown(report),
             headline=_headline(report, text),
-            warnings=_warnings(report, text),
+            warnings=warnings(report, text),
             columns=_columns(report, text),
         )
     )
@@ -105,7 +105,8 @@ def _headline(report: Report, text: Words) -> str:
     return text("summary.headline", hits=hits, base=without, label=report.card.label)
 
 
-def _warnings(report: Report, text: Words) -> tuple[tuple[str, str], ...]:
+def warnings(report: Report, text: Words) -> tuple[tuple[str, str], ...]:
+    """What a reader must know before believing the figures: codes and sentences."""
     return tuple(
         (
             warn.code,

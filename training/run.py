@@ -137,7 +137,7 @@ def _card(
         recipe=fitted.recipe,
         flat=dataset.flat is not None,
         id_column=dataset.flat.id if dataset.flat else None,
-        missing=dataset.flat.missing if dataset.flat else (),
+        missing=dataset.missing,
         window=dataset.window,
         metrics=judged_by,
         candidates=dict(fitted.candidates),

@@ -16,7 +16,7 @@ from features.sources import read, read_flat
 from models import artifact
 from training.dataset import Dataset, flat_rows, of_export, of_history
 from training.health import Intake
-from training.render import render
+from training.render import render, warnings
 from training.report import Report, report
 from training.run import Fitted, all_metrics, fit, report_input
 from training.tracking import (
@@ -33,12 +33,14 @@ from training.tracking import (
     tracking,
 )
 from training.typed import ConfigError
+from training.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from features.sources import Reading
+    from features.sources import FlatExport, Reading
+    from features.spec import FeatureSet
     from models.conversion import ConversionModel
     from models.metrics import Interval
     from training.config import Config
@@ -89,14 +91,16 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         mapping = config.flat_mapping
         return _less(of_export(read_flat(config.flat.leads, mapping, quarantine), mapping), config)
     reading = read(config.history_mapping, int(time.time()), quarantine)
-    dataset = of_history(
+    drawn = of_history(
         reading.history, config.cohort_rule, config.label_spec, reading.roles, config.training.weights
     )
+    dataset = _less(drawn, config)
     return replace(
-        _less(dataset, config),
+        dataset,
         intake=_intake(reading),
         availability=reading.availability,
-        ignored=tuple(sorted(a.column for a in reading.availability if not a.used)),
+        ignored=_unused(dataset, reading),
+        missing=config.history_mapping.leads.missing,
         notices=reading.notices,
     )
 
@@ -108,7 +112,18 @@ def _less(dataset: Dataset, config: Config) -> Dataset:
         hint = nearest(unknown[0], dataset.features.names)
         msg = f"[training] exclude: there is no feature {unknown[0]!r}{hint}"
         raise ConfigError(msg)
-    return replace(dataset, features=dataset.features.without(excluded), rows=dataset.rows.drop(excluded))
+    return replace(
+        dataset,
+        features=dataset.features.without(excluded),
+        rows=dataset.rows.drop(excluded),
+        ignored=tuple(sorted({*dataset.ignored, *excluded})),
+    )
+
+
+def _unused(dataset: Dataset, reading: Reading) -> tuple[str, ...]:
+    """The columns that a CRM has and may send, although the model has no use for them."""
+    used = {spec.of for spec in dataset.features.specs if spec.source == "leads"}
+    return tuple(sorted(set(reading.columns) - used))
 
 
 def _read_in_words(dataset: Dataset, quarantine: Path) -> Iterator[str]:
@@ -136,16 +151,19 @@ def train(
     dataset = read_dataset(config, out)
     for line in _read_in_words(dataset, config.quarantine.file or out / QUARANTINE):
         say(line)
+    held = None if holdout is None else _outcomes(dataset.features, config, holdout)
     fitted = fit(dataset, config.training, say)
     measured = {VALIDATION: fitted.model.card.metrics}
-    if holdout is not None:
-        measured[HOLDOUT] = judge(fitted.model, config, holdout)
+    if held is not None:
+        measured[HOLDOUT] = judge(fitted.model, held)
     model = artifact.save(fitted.model, out / MODEL)
     say(f"model {model.version} saved in {out / MODEL}")
     summed = report(report_input(fitted, model, config.training.seed))
     page = render(summed, lang=config.report.lang)
     _write(out / REPORT_DATA, summed.to_json())
     _write(out / REPORT, page)
+    for _, warning in warnings(summed, words("en")):
+        say(f"note: {warning}")
     say(f"report written to {out / REPORT}")
     items = _items(config, fitted, measured, out)
     run = log([*items, Model(out / MODEL, model.version)], tracking=store)
@@ -171,14 +189,19 @@ def rendered(folder: Path, page: Path, lang: Lang) -> Path:
     return page
 
 
-def judge(model: ConversionModel, config: Config, holdout: Path) -> dict[str, Interval]:
-    """The figures of a model on a second flat file with outcomes, typed as the training data was."""
+def judge(model: ConversionModel, held: FlatExport) -> dict[str, Interval]:
+    """The figures of a model on leads that it did not learn from."""
+    scores = model.score_rows(flat_rows(model.features, held.leads))
+    label = held.label.to_numpy()  # type: ignore[union-attr]  # a holdout is read with its outcomes
+    return all_metrics(label, scores["probability"].to_numpy())
+
+
+def _outcomes(features: FeatureSet, config: Config, holdout: Path) -> FlatExport:
+    """A second flat file with outcomes, typed as the training data was; read before anything is learned."""
     if config.flat is None:
         msg = "a holdout file goes with a flat export; a history judges itself on its later leads"
         raise ConfigError(msg)
-    roles = {
-        str(s.of): "number" if s.unit not in {"flag", "category"} else s.unit for s in model.features.specs
-    }
+    roles = {str(s.of): "number" if s.unit not in {"flag", "category"} else s.unit for s in features.specs}
     mapping = FlatMapping(
         id=config.flat.id,
         label=config.flat.label,
@@ -187,10 +210,7 @@ def judge(model: ConversionModel, config: Config, holdout: Path) -> dict[str, In
         positive=config.flat.positive,
         max_share=config.quarantine.max_share,
     )
-    export = read_flat(holdout, mapping)
-    scores = model.score_rows(flat_rows(model.features, export.leads))
-    label = export.label.to_numpy()  # type: ignore[union-attr]  # the mapping names a label
-    return all_metrics(label, scores["probability"].to_numpy())
+    return read_flat(holdout, mapping)
 
 
 def _items(
@@ -225,5 +245,8 @@ def _items(
 def _write(path: Path, text: str) -> None:
     """All or nothing: an interrupted run leaves the old file."""
     fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)

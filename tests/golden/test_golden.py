@@ -83,7 +83,8 @@ def test_a_lead_is_looked_at_a_second_after_it_became_an_mql(lead):
 
 def test_visits_count_when_they_happened_and_were_known(lead):
     # 001 visited four times: on 5 and 14 January; an hour before it became an MQL, of which the CRM heard
-    # a day later; and in the very second it was looked at. The first two were visible. 14 January is 6 days back.
+    # a day later; and in the very second it was looked at. The first two were visible, the second of them 6
+    # days back.
     assert lead("001")["visit.count"] == 2
     assert lead("001")["visit.count.7d"] == 1
     # 5 January 8:00 to 20 January 12:00:01 are 15 days, 4 hours and 1 second.
