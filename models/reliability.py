@@ -1,0 +1,154 @@
+"""Whether probabilities mean what they say, and what a whole ranking is worth: NumPy alone.
+
+Measures as in ``models.metrics``: (n,) labels of 0 and 1, (n,) probabilities, optional (n,) weights. Rows of
+equal probability stay together, so the order of rows is irrelevant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit, logit
+
+from models.metrics import BINS, brier, gains
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+_TINY = 1e-12
+_ROUNDS, _SETTLED, _LONGEST = 50, 1e-9, 3.0
+
+
+@dataclass(frozen=True)
+class Murphy:
+    """The Brier score taken apart (Murphy 1973): ``brier = reliability - resolution + uncertainty``.
+
+    Reliability is how far forecasts are from what came (0 is best), resolution how far groups of forecasts
+    are apart in what came, uncertainty what the base rate leaves open. Forecasts are grouped in ten; what
+    they differ within a group counts as resolution (Stephenson et al. 2008), so the sum is exact.
+    """
+
+    reliability: float
+    resolution: float
+    uncertainty: float
+
+
+def murphy(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> Murphy:
+    """The decomposition of the Brier score.
+
+    >>> murphy(np.array([0, 1]), np.array([0.0, 1.0]))
+    Murphy(reliability=0.0, resolution=0.25, uncertainty=0.25)
+    """
+    w = np.ones(len(p)) if weights is None else weights
+    share, said, came = _groups(y, p, w / w.sum())
+    rate = float(share @ came)
+    reliability, uncertainty = float(share @ (said - came) ** 2), rate * (1 - rate)
+    return Murphy(reliability, reliability + uncertainty - brier(y, p, w), uncertainty)
+
+
+def calibration_slope(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """The slope of a logistic regression on the forecast log-odds (Cox 1958).
+
+    1 is right, below 1 forecasts are too extreme, above 1 too cautious. NaN where forecasts are all alike.
+    """
+    f = _log_odds(p)
+    if np.ptp(f) < _TINY:
+        return float("nan")
+    return _logistic(np.column_stack([np.ones_like(f), f]), y, weights, np.zeros_like(f))[1]
+
+
+def calibration_intercept(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """By how much all forecast log-odds are too low, the slope being left at 1: calibration in the large."""
+    return _logistic(np.ones((len(p), 1)), y, weights, _log_odds(p))[0]
+
+
+def observed_to_expected(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """Conversions that came for each that was forecast.
+
+    >>> observed_to_expected(np.array([1, 0]), np.array([0.25, 0.25]))
+    2.0
+    """
+    w = np.ones(len(p)) if weights is None else weights
+    return float(w @ y) / max(float(w @ p), _TINY)
+
+
+def alift(y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> float:
+    """The area under the lift curve: the mean lift over every share s of leads that could be called.
+
+    ``integral of capture(s) / s over 0 < s <= 1``, capture being straight between groups of equal forecasts.
+    1 is what chance gives; a perfect ranking at a base rate r gives 1 - log(r).
+
+    >>> alift(np.array([1, 0]), np.array([0.5, 0.5]))
+    1.0
+    """
+    called, found = gains(y, p, weights)
+    step = np.diff(called)
+    keep = step > 0
+    left, right, height = called[:-1][keep], called[1:][keep], found[1:][keep]
+    slope = np.diff(found)[keep] / step[keep]
+    start = height - slope * right
+    stretch = np.log(right / np.where(left > 0, left, right))
+    return float((slope * (right - left) + start * stretch).sum())
+
+
+def capture_at(share: float) -> Callable[..., float]:
+    """A measure: the share of conversions among the best ``share`` of leads."""
+
+    def capture(
+        y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+    ) -> float:
+        return float(np.interp(share, *gains(y, p, weights)))
+
+    return capture
+
+
+def _groups(
+    y: NDArray[np.number], p: NDArray[np.float64], share: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The share, mean forecast and rate of up to ten groups of equal size, equal forecasts kept together."""
+    order = np.argsort(p, kind="stable")
+    starts = np.flatnonzero(np.diff(p[order], prepend=-np.inf))
+    mass = np.add.reduceat(share[order], starts)
+    middle = np.cumsum(mass) - mass / 2
+    group = np.minimum((middle * BINS).astype(np.intp), BINS - 1)
+    sums = [np.add.reduceat(share[order] * value, starts) for value in (p[order], y[order])]
+    total, said, came = (np.bincount(group, part, BINS).astype(np.float64) for part in (mass, *sums))
+    filled = total > 0
+    return total[filled], said[filled] / total[filled], came[filled] / total[filled]
+
+
+def _log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(logit(np.clip(p, _TINY, 1 - _TINY)), dtype=np.float64)
+
+
+def _logistic(
+    design: NDArray[np.float64],
+    y: NDArray[np.number],
+    weights: NDArray[np.float64] | None,
+    offset: NDArray[np.float64],
+) -> list[float]:
+    """The coefficients of a logistic regression by Newton's method; NaN where the outcomes determine none."""
+    w = np.ones(len(y)) if weights is None else weights
+    if not 0 < w @ y < w.sum():
+        return [float("nan")] * design.shape[1]
+    at = np.zeros(design.shape[1])
+    for _ in range(_ROUNDS):
+        p = expit(design @ at + offset)
+        curvature = (design.T * (w * p * (1 - p))) @ design + _TINY * np.eye(len(at))
+        step = np.linalg.solve(curvature, design.T @ (w * (y - p)))
+        at = at + step / max(1.0, float(np.abs(step).max()) / _LONGEST)
+        if np.abs(step).max() < _SETTLED:
+            return [float(value) for value in at]
+    return [float("nan")] * design.shape[1]

@@ -1,0 +1,233 @@
+"""A rolling-origin backtest: had we trained back then, how would each candidate have done since?
+
+At each origin every candidate learns from what was known by that day and is judged by the rows that came
+until the next one, all by the same rows. What they said is kept on disk at once, and all figures are worked
+out from that, so an interrupted backtest goes on where it was and ends as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from features.clock import instant
+from models.metrics import log_loss
+from training.candidates import Past, default_learner
+from training.judgement import Judges, judged
+from training.kept import Kept
+from training.origins import blocks, grouped, learning_rows, origins, shuffled, usable
+from training.verdict import Backtest, Origin, SplitReport, chosen, differences, regrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.candidates import Candidate
+    from training.dataset import Dataset
+    from training.judgement import Judgement
+    from training.kept import Said
+    from training.origins import Split
+
+    Say = Callable[[str], None]
+
+RANDOM, TEMPORAL, GROUPED = "random", "temporal", "grouped"
+NO_ORDER = (
+    "nothing is known of time (--time names a column that orders the rows): one random split is all there "
+    "is, and it flatters wherever the future differs from the past"
+)
+COARSE = (
+    "no day in the past has enough rows with a final outcome before it and enough to be judged by after it: "
+    "one random split is all there is"
+)
+TOO_FEW = "too few rows of both outcomes for such a split"
+NO_ACCOUNTS = "no lead in these rows belongs to an account"
+EARLY = "rows whose window is not over teach, under weights; none of them judges"
+
+
+class BacktestError(ValueError):
+    """There is nothing to judge by; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How many origins, the seed of all that is drawn, and the share of leads that sales can call."""
+
+    origins: int = 5
+    seed: int = 0
+    capacity: float = 0.1
+
+
+def backtest(
+    dataset: Dataset,
+    settings: Settings | None = None,
+    others: Sequence[Candidate] = (),
+    folder: Path | None = None,
+    say: Say = lambda _: None,
+) -> Backtest:
+    """Judge the default learner and ``others`` on ``dataset``; what is finished is kept in ``folder``.
+
+    Raises BacktestError when the rows allow neither an origin nor a random split.
+    """
+    settings = settings or Settings()
+    trials = (default_learner(), *others)
+    told = {"origins": settings.origins, "seed": settings.seed}
+    kept = Kept.of(folder, dataset, told, [trial.key for trial in trials])
+    run = _Run(dataset, settings, trials, origins(dataset, settings.origins), _Asking(kept, say))
+    return run.result()
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """Where answers are kept, and who hears what is going on."""
+
+    kept: Kept
+    say: Say
+
+
+@dataclass(frozen=True, eq=False)
+class _Round:
+    """One set of judged rows, and what every candidate said of them."""
+
+    split: Split
+    judges: Judges
+    said: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A backtest under way; ``made`` are its origins, the oldest first."""
+
+    dataset: Dataset
+    settings: Settings
+    trials: tuple[Candidate, ...]
+    made: tuple[Split, ...]
+    asking: _Asking
+
+    def result(self) -> Backtest:
+        said = [self._rolled(number) for number in range(len(self.made))]
+        rounds = [self._round(split, answers[0]) for split, answers in zip(self.made, said, strict=True)]
+        reports = tuple(
+            self._origin(one, said[0][number] if number else None) for number, one in enumerate(rounds)
+        )
+        random = self._shuffled(RANDOM, shuffled(self.dataset, self._like, self.settings.seed))
+        decisive = rounds or self._needed(random)
+        losses = [{name: log_loss(one.judges.y, p) for name, p in one.said.items()} for one in decisive]
+        regret = regrets(losses)
+        paired = differences([(one.judges, one.said) for one in decisive], self.settings.seed)
+        return Backtest(
+            question=self.dataset.question,
+            time_ordered=bool(self.made),
+            origins=reports,
+            splits={
+                RANDOM: self._split(random),
+                TEMPORAL: _temporal(reports) if reports else SplitReport(self._untimed),
+                GROUPED: self._grouped(),
+            },
+            chosen=chosen(regret, paired),
+            regrets=regret,
+            differences=paired,
+            notes=tuple(self._notes()),
+        )
+
+    @property
+    def _like(self) -> Split | None:
+        """The newest origin: other kinds of split get as many rows on each side."""
+        return self.made[-1] if self.made else None
+
+    @property
+    def _untimed(self) -> str:
+        return NO_ORDER if self.dataset.order is None else COARSE
+
+    def _rolled(self, number: int) -> Said:
+        """What the candidates of one origin say of its rows; those of the oldest of all later rows too."""
+        split = self.made[number]
+        asked = self.made if number == 0 else (split,)
+        called = f"origin {number + 1} of {len(self.made)}, before {self._moment(split.start)}"
+        return self._kept(f"origin-{number + 1}", called, asked, self.trials)
+
+    def _shuffled(self, kind: str, split: Split) -> _Round | None:
+        """What is said on a split that is no origin: by all, or beside origins by the default's."""
+        if not usable(self.dataset, split):
+            return None
+        trials = self.trials[:1] if self.made else self.trials
+        return self._round(split, self._kept(kind, f"{kind} split", (split,), trials)[0])
+
+    def _kept(self, name: str, called: str, asked: Sequence[Split], trials: Sequence[Candidate]) -> Said:
+        """What candidates that learned from the first split say of the rows of all: as kept, or asked now."""
+
+        def ask() -> Said:
+            split = asked[0]
+            self.asking.say(f"{called}: {len(split.train):,} rows teach, {len(split.test):,} judge")
+            past = self._past(split)
+            tell = {name: predict for trial in trials for name, predict in trial.learn(past).items()}
+            frames = [self.dataset.rows[each.test] for each in asked]
+            return [{name: predict(frame).tolist() for name, predict in tell.items()} for frame in frames]
+
+        return self.asking.kept.said(name, ask)
+
+    def _past(self, split: Split) -> Past:
+        keys = self.dataset.rows[split.train].select("lead_id", "as_of")
+        today = split.start if self.dataset.has_dates and split.end else None
+        return Past(learning_rows(self.dataset, split), keys, today, self.settings.seed)
+
+    def _moment(self, order: int) -> str:
+        return f"{instant(order):%Y-%m-%d}" if self.dataset.has_dates else f"{order:,}"
+
+    def _round(self, split: Split, said: Mapping[str, list[float]]) -> _Round:
+        data = self.dataset
+        called, block = blocks(data, split.test)
+        moments = data.order[split.test] if data.has_dates and data.order is not None else None
+        judges = Judges(data.label[split.test].astype(np.float64), block, called, moments)
+        return _Round(split, judges, {name: np.array(p) for name, p in said.items()})
+
+    def _judged(self, one: _Round) -> dict[str, Judgement]:
+        return judged(one.judges, one.said, self.settings.capacity, self.settings.seed)
+
+    def _origin(self, refitted: _Round, static: Mapping[str, list[float]] | None) -> Origin:
+        split, judges = refitted.split, refitted.judges
+        return Origin(
+            start=split.start,
+            end=split.end,
+            trained=len(split.train),
+            tested=len(split.test),
+            positives=int(judges.y.sum()),
+            block=judges.called,
+            candidates=self._judged(refitted),
+            static=self._judged(self._round(split, static)) if static else {},
+        )
+
+    def _needed(self, random: _Round | None) -> list[_Round]:
+        if random is None:
+            found = f"{len(self.dataset):,} rows, {int(self.dataset.label.sum()):,} of them positive"
+            msg = f"{found}, are too few to learn from some of them and judge by others"
+            raise BacktestError(msg)
+        return [random]
+
+    def _split(self, one: _Round | None) -> SplitReport:
+        if one is None:
+            return SplitReport(TOO_FEW)
+        return SplitReport("", len(one.split.train), len(one.split.test), self._judged(one))
+
+    def _grouped(self) -> SplitReport:
+        accounts = self.dataset.accounts
+        if accounts is None:
+            return SplitReport(NO_ACCOUNTS)
+        split = grouped(self.dataset, accounts, self._like, self.settings.seed)
+        return self._split(self._shuffled(GROUPED, split))
+
+    def _notes(self) -> Iterator[str]:
+        if not self.made:
+            yield self._untimed
+        elif len(self.made) < self.settings.origins:
+            yield f"{len(self.made)} of {self.settings.origins} origins have enough rows on both sides"
+        if self.dataset.weights is not None:
+            yield EARLY
+
+
+def _temporal(reports: Sequence[Origin]) -> SplitReport:
+    newest = reports[-1]
+    return SplitReport("", newest.trained, newest.tested, newest.candidates)

@@ -1,0 +1,64 @@
+"""Who takes part in a backtest: anything that learns from past rows and gives later ones a probability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from training.fit import FittedPredictor, fit_each
+
+if TYPE_CHECKING:
+    from training.folds import LearningRows
+
+DEFAULT = "default"
+Predict = Callable[[pl.DataFrame], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What a candidate may learn from: feature rows with outcomes, and which lead and moment each one is.
+
+    ``keys`` has ``lead_id`` and ``as_of``, for candidates that read the history themselves. ``today`` is the
+    day of the origin, None where rows have no dates: nothing that was known later may be looked at.
+    """
+
+    rows: LearningRows
+    keys: pl.DataFrame
+    today: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to learn, told apart from others by ``key``, which names its settings too.
+
+    ``learn`` returns a predictor for each name it takes part under: most under one, the default learner under
+    its choice and each of its parts. A predictor takes rows with ``lead_id``, ``as_of`` and the features.
+    """
+
+    key: str
+    learn: Callable[[Past], Mapping[str, Predict]]
+
+
+def default_learner() -> Candidate:
+    """The default learner as it is, its parts alone, and the base rate."""
+    return Candidate(DEFAULT, _default)
+
+
+def _default(past: Past) -> dict[str, Predict]:
+    chosen, each = fit_each(past.rows, past.seed)
+    return {DEFAULT: _predict(chosen)} | {name: _predict(fitted) for name, fitted in each.items()}
+
+
+def _predict(fitted: FittedPredictor) -> Predict:
+    predictor = fitted.predictor
+
+    def probability(frame: pl.DataFrame) -> NDArray[np.float64]:
+        return predictor.probability(predictor.log_odds(predictor.encodings.encode(frame)))
+
+    return probability

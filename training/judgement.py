@@ -1,0 +1,177 @@
+"""What predictions of the same rows are worth, each figure with a block bootstrap interval.
+
+Leads of one week share a campaign and a mood, and the snapshots of one lead share nearly everything, so whole
+blocks are drawn: each gets a Poisson(1) weight, the same one for all its rows (Chamandy et al. 2012).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features.clock import instant
+from models import metrics, reliability
+from models.metrics import Interval
+from training.candidates import DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Measures = Callable[[Floats, Floats, Floats | None], dict[str, float]]
+
+SHARES = (0.1, 0.2, 0.3)
+RESAMPLES = 200
+_CURVE = tuple(step / 20 for step in range(1, 21))
+
+
+@dataclass(frozen=True, eq=False)
+class Judges:
+    """The rows that judge: (n,) outcomes, the ``block`` of each, and its moment where rows have dates."""
+
+    y: Floats
+    block: NDArray[np.intp]
+    called: str
+    moments: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True)
+class Month:
+    """The rows of a month, how many of them converted, and how many were expected to."""
+
+    month: str
+    rows: int
+    observed: int
+    expected: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one candidate's probabilities came to.
+
+    ``against_default`` is how much larger its log-loss is than that of the default on the same rows.
+    ``gains`` are the shares of conversions among the best 5 %, 10 %, ... 100 % of leads.
+    """
+
+    figures: Mapping[str, Interval]
+    against_default: Interval
+    gains: tuple[tuple[float, float], ...]
+    months: tuple[Month, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, every figure by its name."""
+        return {
+            **{name: plain(figure) for name, figure in self.figures.items()},
+            "against_default": plain(self.against_default),
+            "gains": [list(point) for point in self.gains],
+            "months": [vars(month) for month in self.months],
+        }
+
+
+def plain(figure: Interval) -> dict[str, float | None]:
+    """The figure as JSON can hold it: NaN, which it cannot, becomes null."""
+    return {name: value if np.isfinite(value) else None for name, value in vars(figure).items()}
+
+
+def judged(judges: Judges, said: Mapping[str, Floats], capacity: float, seed: int) -> dict[str, Judgement]:
+    """Every candidate's probabilities of the same rows, judged with the same resamples."""
+    weights = draws(judges.block, RESAMPLES, seed)
+    loss = {name: row_losses(judges.y, p) for name, p in said.items()}
+    return {
+        name: Judgement(
+            figures=intervals(judges, p, measures(capacity), weights),
+            against_default=mean_interval(loss[name] - loss[DEFAULT], judges.block, weights),
+            gains=tuple(zip(_CURVE, _captured(judges.y, p, None, _CURVE), strict=True)),
+            months=_months(judges, p),
+        )
+        for name, p in said.items()
+    }
+
+
+def measures(capacity: float) -> Measures:
+    """All figures at once; lift and capture at the usual shares and at the ``capacity`` of sales."""
+    shares = {f"{share:.0%}".rstrip("%"): share for share in SHARES} | {"capacity": capacity}
+
+    def measured(y: Floats, p: Floats, w: Floats | None) -> dict[str, float]:
+        captured = dict(zip(shares, _captured(y, p, w, shares.values()), strict=True))
+        parts = reliability.murphy(y, p, w)
+        return {
+            "log_loss": metrics.log_loss(y, p, w),
+            "roc_auc": metrics.roc_auc(y, p, w),
+            "average_precision": metrics.average_precision(y, p, w),
+            "brier": metrics.brier(y, p, w),
+            **{f"brier_{name}": value for name, value in vars(parts).items()},
+            "calibration_error": metrics.calibration_error(y, p, w),
+            "calibration_slope": reliability.calibration_slope(y, p, w),
+            "calibration_intercept": reliability.calibration_intercept(y, p, w),
+            "observed_to_expected": reliability.observed_to_expected(y, p, w),
+            "alift": reliability.alift(y, p, w),
+            **{f"capture_at_{name}": found for name, found in captured.items()},
+            **{f"lift_at_{name}": found / shares[name] for name, found in captured.items()},
+        }
+
+    return measured
+
+
+def intervals(judges: Judges, p: Floats, measure: Measures, weights: Floats) -> dict[str, Interval]:
+    """Each figure with the 2.5 % and 97.5 % quantiles over resamples of blocks.
+
+    Rows are put in the order of the forecasts once, so that sorting a resample costs next to nothing.
+    """
+    order = np.lexsort((judges.y, p))
+    y, p, block = judges.y[order], p[order], judges.block[order]
+    resampled = [measure(y, p, row[block]) for row in weights]
+    return {
+        name: around(value, np.array([draw[name] for draw in resampled]))
+        for name, value in measure(y, p, None).items()
+    }
+
+
+def draws(block: NDArray[np.intp], resamples: int, seed: int) -> Floats:
+    """(resamples, blocks) Poisson weights, none of them empty."""
+    random = np.random.default_rng(seed)
+    weights = random.poisson(1.0, (resamples, int(block.max()) + 1)).astype(np.float64)
+    weights[weights.sum(axis=1) == 0] = 1.0
+    return weights
+
+
+def mean_interval(values: Floats, block: NDArray[np.intp], weights: Floats) -> Interval:
+    """The mean of (n,) values and its interval over resamples of blocks."""
+    totals, sizes = np.bincount(block, weights=values), np.bincount(block)
+    return around(float(values.mean()), (weights @ totals) / (weights @ sizes))
+
+
+def row_losses(y: Floats, p: Floats) -> Floats:
+    """(n,) log-losses."""
+    return np.asarray(-np.log(np.clip(np.where(y == 1, p, 1 - p), 1e-15, 1.0)), dtype=np.float64)
+
+
+def around(value: float, resampled: Floats) -> Interval:
+    """The value with the quantiles of its resamples; those in which it is undefined say nothing."""
+    known = resampled[np.isfinite(resampled)]
+    if not len(known) or not np.isfinite(value):
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.quantile(known, [0.025, 0.975])
+    return Interval(value, float(low), float(high))
+
+
+def _captured(y: Floats, p: Floats, w: Floats | None, shares: Iterable[float]) -> list[float]:
+    return [float(found) for found in np.interp(list(shares), *metrics.gains(y, p, w))]
+
+
+def _months(judges: Judges, p: Floats) -> tuple[Month, ...]:
+    if judges.moments is None:
+        return ()
+    names = np.array([f"{instant(int(moment)):%Y-%m}" for moment in judges.moments])
+    months = ((name, names == name) for name in np.unique(names))
+    return tuple(
+        Month(str(name), int(inside.sum()), int(judges.y[inside].sum()), float(p[inside].sum()))
+        for name, inside in months
+    )
