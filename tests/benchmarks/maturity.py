@@ -1,0 +1,106 @@
+"""How far three ways of counting conversions were, on past days, from what later happened.
+
+    python tests/benchmarks/maturity.py [--data DIR] [--leads N]
+
+``naive`` counts leads whose time is not over as not converted, ``matured`` leaves them out, ``ipcw`` weights
+the outcomes that are known early (equal to Aalen and Johansen's estimator). Measured on a simulated company,
+on one whose leads grow tenfold within its history, and on the public funnel of olist.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from features.clock import DAY, instant
+from features.cohort import CohortRule, Snapshots, snapshots
+from features.history import LEAD_SCHEMA, TRANSITION_SCHEMA, LeadHistory
+from features.labels import LabelSpec
+from training.maturity import maturity
+from training.simulate import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+HORIZONS = (30 * DAY, 60 * DAY, 90 * DAY)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A history with its snapshots, the question, and the past days on which it is asked."""
+
+    name: str
+    history: LeadHistory
+    drawn: Snapshots
+    label: LabelSpec
+    days: tuple[int, ...]
+
+
+def simulated(leads: int) -> Iterator[Case]:
+    """A company of the simulator, and the same with ten times as many leads at the end as at the start."""
+    world = simulate(leads, seed=1)
+    label = LabelSpec("sql", HORIZONS[-1])
+    drawn = snapshots(world.history, CohortRule(closed=("sql", "disqualified")))
+    start, length = world.world.start, world.world.end - world.world.start
+    days = tuple(start + int(share * length) for share in (0.4, 0.55, 0.7))
+    yield Case("simulator", world.history, drawn, label, days)
+    age = ((drawn.frame["as_of"] - start) / length).clip(0, 1).to_numpy()
+    kept = np.random.default_rng(2024).random(len(drawn)) < 10.0 ** (age - 1)
+    yield Case("growing", world.history, Snapshots(drawn.frame.filter(pl.Series(kept))), label, days)
+
+
+def olist(data: Path) -> Case:
+    """Leads of 2018 from their first contact; a won deal is the target, and no lead is ever closed."""
+    folder = data / "olist_funnel"
+    leads = pl.read_csv(folder / "olist_marketing_qualified_leads_dataset.csv", try_parse_dates=True)
+    deals = pl.read_csv(folder / "olist_closed_deals_dataset.csv", try_parse_dates=True)
+    seconds = pl.col("first_contact_date").cast(pl.Datetime("us")).dt.epoch("s")
+    known = leads.filter(pl.col("first_contact_date") >= dt.date(2018, 1, 1)).select(
+        lead_id="mql_id", created_at=seconds, account_id=pl.lit(None, pl.String)
+    )
+    won = deals.select(
+        lead_id="mql_id",
+        occurred_at=pl.col("won_date").dt.epoch("s"),
+        known_at=pl.col("won_date").dt.epoch("s"),
+        stage=pl.lit("customer"),
+        reason=pl.lit(None, pl.String),
+    )
+    until = int(won["known_at"].max()) + 1  # type: ignore[arg-type]
+    empty = LeadHistory.of_leads(known.cast(LEAD_SCHEMA), until)
+    won = won.cast(TRANSITION_SCHEMA).join(known, on="lead_id", how="semi")
+    history = replace(empty, transitions=won)
+    days = tuple(
+        int(dt.datetime(2018, *day, tzinfo=dt.UTC).timestamp()) for day in ((4, 15), (5, 1), (5, 31))
+    )
+    return Case("olist", history, snapshots(history, CohortRule()), LabelSpec("customer", HORIZONS[-1]), days)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--leads", type=int, default=60_000)
+    asked = parser.parse_args()
+    if not asked.data.is_dir():
+        sys.exit(f"{asked.data}: no such folder; name the one that holds the public sets with --data")
+    print("set        as of       days  rows    matured  truth   naive         matured       ipcw")
+    for case in (*simulated(asked.leads), olist(asked.data)):
+        for one in maturity(case.history, case.drawn, case.label, case.days, HORIZONS):
+            off = [f"{way:6.1%} ({way - one.truth:+5.1%})" for way in (one.naive, one.matured_only, one.ipcw)]
+            print(
+                f"{case.name:10} {instant(one.today):%Y-%m-%d}  {one.horizon // DAY:3}  {one.rows:6,}  "
+                f"{one.matured:6,}  {one.truth:6.1%}  {'  '.join(off)}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

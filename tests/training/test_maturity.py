@@ -1,0 +1,198 @@
+"""The estimators against hand-worked examples and the simulator, the weights against the estimators."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.clock import DAY
+from features.cohort import CohortRule, snapshots
+from features.labels import LabelSpec, labels
+from training.config import Training
+from training.dataset import NothingToLearnError, of_history
+from training.maturity import (
+    censoring_weights,
+    effective,
+    incidence,
+    kaplan_meier,
+    maturity,
+    observed_for,
+    weights_as_of,
+)
+from training.run import fit
+from training.simulate import simulate
+
+CLOSED = ("sql", "disqualified")
+ON_CREATION, WEEKLY = CohortRule(closed=CLOSED), CohortRule(every=7 * DAY, until_age=28 * DAY, closed=CLOSED)
+HORIZON = 60 * DAY
+QUESTION = LabelSpec("sql", HORIZON)
+# Freireich et al. (1963), weeks of remission of leukaemia under 6-MP: the textbook example.
+WEEKS = np.array([6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35])
+RELAPSED = np.array([1, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0], dtype=bool)
+
+
+@pytest.fixture(scope="module")
+def crm():
+    return simulate(12_000, seed=5)
+
+
+def test_kaplan_meier_gives_the_textbook_figures():
+    published = {6: 0.857, 7: 0.807, 10: 0.753, 13: 0.690, 16: 0.627, 22: 0.538, 23: 0.448}
+    curve = kaplan_meier(WEEKS, RELAPSED)
+    for week, survival in published.items():
+        assert curve.at(week) == pytest.approx(survival, abs=5e-4)
+    assert curve.at(35) == curve.at(23)
+    assert (curve.at(5), curve.before(6)) == (1.0, 1.0)
+
+
+def test_incidence_by_hand():
+    """Five leads: won after 1, lost after 2, cut off after 3, won after 4, open at 5."""
+    duration = np.array([1, 2, 3, 4, 5])
+    won, lost = np.array([1, 0, 0, 1, 0], dtype=bool), np.array([0, 1, 0, 0, 0], dtype=bool)
+    curve = incidence(duration, won, lost)
+    assert curve.at(1) == pytest.approx(1 / 5)
+    assert curve.at(3) == pytest.approx(1 / 5)
+    assert curve.at(4) == pytest.approx(1 / 5 + 3 / 5 * 1 / 2)
+
+
+def test_without_competing_events_incidence_is_one_minus_kaplan_meier():
+    curve, other = kaplan_meier(WEEKS, RELAPSED), incidence(WEEKS, RELAPSED, np.zeros(len(WEEKS), dtype=bool))
+    np.testing.assert_allclose(other.at(WEEKS), 1 - curve.at(WEEKS), atol=1e-12)
+
+
+def test_to_censor_the_disqualified_overstates(crm):
+    """What one minus Kaplan-Meier estimates is not the share of leads that convert."""
+    outcome = labels(crm.history, snapshots(crm.history, ON_CREATION), QUESTION).filter("matured")
+    duration = (outcome["settled_at"] - outcome["as_of"]).to_numpy()
+    won = outcome["label"].to_numpy() == 1
+    lost = ~won & (duration < HORIZON)
+    assert incidence(duration, won, lost).at(HORIZON) == pytest.approx(won.mean(), abs=1e-12)
+    assert 1 - kaplan_meier(duration, won).at(HORIZON) > won.mean() + 0.015
+
+
+@st.composite
+def followed(draw):
+    """Leads watched for 1 to 9 days each, of which some settled; at least one was watched to day 9."""
+    rows = draw(st.lists(st.tuples(st.integers(1, 9), st.sampled_from(["won", "lost", "cut"])), min_size=1))
+    rows.append((9, "open"))
+    duration = np.array([days for days, _ in rows])
+    ends = np.array([end for _, end in rows])
+    ends = np.where((ends == "cut") & (duration == 9), "open", ends)
+    return duration, ends
+
+
+@given(followed())
+def test_the_weighted_rate_is_the_incidence(leads):
+    duration, ends = leads
+    weights = censoring_weights(duration, ends != "cut")
+    expected = incidence(duration, ends == "won", ends == "lost").at(9)
+    assert np.average(ends == "won", weights=weights) == pytest.approx(float(expected), abs=1e-12)
+
+
+@given(followed())
+def test_the_weights_stand_for_all_who_were_watched(leads):
+    duration, ends = leads
+    weights = censoring_weights(duration, ends != "cut")
+    assert weights.sum() == pytest.approx(len(duration))
+    assert (weights[ends == "cut"] == 0).all()
+    assert (weights[ends != "cut"] >= 1).all()
+
+
+def test_both_classes_are_treated_alike():
+    """Known after the same time means the same weight, whatever became known."""
+    random = np.random.default_rng(0)
+    duration, known = random.integers(1, 20, 500), random.random(500) < 0.6
+    won = random.random(500) < 0.5
+    weights = censoring_weights(duration, known)
+    for days in range(1, 20):
+        here = known & (duration == days)
+        assert len(set(weights[here & won]) | set(weights[here & ~won])) <= 1
+
+
+def test_when_everything_is_known_weights_are_one():
+    assert (censoring_weights(np.array([3, 1, 2]), np.ones(3, dtype=bool)) == 1).all()
+
+
+def test_an_outcome_comes_before_a_censoring_at_the_same_time():
+    assert observed_for(np.array([2, 2]), np.array([True, False])).at(2) == 0
+    assert kaplan_meier(np.array([2, 2]), np.array([True, False])).at(2) == 0.5
+
+
+def test_effective_weights_sum_to_what_they_are_worth():
+    assert effective(np.ones(7)).sum() == pytest.approx(7)
+    assert effective(np.array([1e-9, 5.0, 5.0])).sum() == pytest.approx(2)
+
+
+def test_what_was_not_known_that_day_weighs_nothing(crm):
+    today = crm.world.start + (crm.world.end - crm.world.start) // 2
+    outcome = labels(crm.history, snapshots(crm.history, WEEKLY), QUESTION).filter("matured")
+    as_of, settled_at = outcome["as_of"].to_numpy(), outcome["settled_at"].to_numpy()
+    weights = weights_as_of(as_of, settled_at, today)
+    assert np.array_equal(weights > 0, (as_of < today) & (settled_at <= today))
+    past = labels(
+        crm.history.known_before(today), snapshots(crm.history.known_before(today), WEEKLY), QUESTION
+    )
+    assert (weights > 0).sum() == past["label"].is_not_null().sum()
+
+
+def test_a_label_is_settled_exactly_when_it_becomes_known(crm):
+    drawn = snapshots(crm.history, ON_CREATION)
+    final = labels(crm.history, drawn, QUESTION)
+    for today in range(crm.world.start + 50 * DAY, crm.world.end, 97 * DAY):
+        then = labels(crm.history.known_before(today), drawn, QUESTION)
+        settled = (final["settled_at"] <= today).fill_null(value=False)
+        taken = final["as_of"] < today
+        assert then.filter(taken)["label"].is_not_null().equals(settled.filter(taken))
+
+
+def test_matured_and_weighted_rates_are_those_that_came(crm):
+    start, length = crm.world.start, crm.world.end - crm.world.start
+    days = [start + length // 2, start + 2 * length // 3]
+    drawn = snapshots(crm.history, ON_CREATION)
+    told = maturity(crm.history, drawn, QUESTION, days, [30 * DAY, 60 * DAY, 90 * DAY])
+    assert len(told) == 6
+    for one in told:
+        assert one.naive < one.truth
+        assert one.matured_only == pytest.approx(one.truth, abs=0.01)
+        assert one.ipcw == pytest.approx(one.truth, abs=0.01)
+
+
+def test_a_truth_that_is_not_known_yet_is_refused(crm):
+    with pytest.raises(ValueError, match="history ends before"):
+        maturity(crm.history, snapshots(crm.history, ON_CREATION), QUESTION, [crm.world.end], [HORIZON])
+
+
+def test_weighted_training_keeps_early_outcomes_and_both_classes(crm):
+    kept = of_history(crm.history, ON_CREATION, QUESTION, weights="ipcw")
+    plain = of_history(crm.history, ON_CREATION, QUESTION)
+    assert plain.weights is None
+    assert len(kept) > len(plain)
+    assert set(plain.rows["lead_id"]) <= set(kept.rows["lead_id"])
+    assert kept.matured.sum() == len(plain)
+    assert set(kept.label[~kept.matured]) == {0, 1}
+    assert kept.weights.sum() < len(kept)
+    # Early outcomes alone are mostly conversions; weighted, they are what the matured ones are.
+    assert kept.label.mean() > plain.label.mean() + 0.002
+    assert np.average(kept.label, weights=kept.weights) == pytest.approx(plain.label.mean(), abs=0.006)
+
+
+def test_no_matured_row_is_nothing_to_learn(crm):
+    young = crm.history.known_before(crm.world.start + 30 * DAY)
+    with pytest.raises(NothingToLearnError):
+        of_history(young, ON_CREATION, QUESTION, weights="ipcw")
+
+
+def test_a_weighted_model_is_judged_by_matured_rows():
+    crm = simulate(2500, seed=6)
+    dataset = of_history(crm.history, ON_CREATION, QUESTION, weights="ipcw")
+    assert not dataset.matured.all()
+    fitted = fit(dataset, Training())
+    assert dataset.matured[fitted.judged].all()
+    assert fitted.scores.height == len(fitted.judged)
+    assert isinstance(fitted.scores, pl.DataFrame)
+    assert SimpleNamespace(**fitted.model.card.metrics).log_loss.value < 0.5
