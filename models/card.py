@@ -7,6 +7,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from models.metrics import Interval
+from models.profile import Profile
+
+SCORE = "log_odds"
+INTENDED_USE = (
+    "To put open leads in the order in which sales should call them, and to say why. Not for decisions about "
+    "a person that have legal or similar effects, nor for leads unlike those it learned from."
+)
+LIMITS = (
+    "It repeats what was true of past leads; when offers, channels or sales practice change, train it again.",
+    ("Only leads that sales worked on can show an outcome; of leads like those that nobody contacted it says "
+    "less than it seems."),
+    "Reasons are associations. They do not say what happens if somebody changes something.",
+)
 
 
 @dataclass(frozen=True)
@@ -19,6 +32,10 @@ class Card:
     and ``missing`` words; ``metrics`` are of rows that the judged model had not learned from; ``candidates``
     maps every recipe that was tried to its log-loss; ``ignored`` are columns the source had and the model
     does not use, so that a request may carry them.
+
+    ``judged_rows``, ``judged_positives`` of them converted, are the rows behind the metrics, and ``profiles``
+    how their features and their score (``log_odds``) were spread; one in twenty of them had more than the
+    share ``usual_missing`` of its features missing. ``left_out`` counts rows by why they taught nothing.
     """
 
     label: str
@@ -38,6 +55,15 @@ class Card:
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     libraries: dict[str, str] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
+    checks: tuple[dict[str, Any], ...] = ()
+    judged_rows: int = 0
+    judged_positives: int = 0
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    usual_missing: float | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
+    intended_use: str = ""
+    limits: tuple[str, ...] = ()
 
     @property
     def base_rate(self) -> float:
@@ -50,10 +76,10 @@ class Card:
 
     @classmethod
     def from_json(cls, text: str) -> Card:
-        """The card that ``to_json`` wrote."""
+        """The card that ``to_json`` wrote, in this release or an earlier one, whose cards say less."""
         record = json.loads(text)
         record["metrics"] = {name: Interval(**value) for name, value in record["metrics"].items()}
-        record["window"] = tuple(record["window"]) if record["window"] else None
-        for name in ("findings", "availability", "ignored", "notes", "missing"):
-            record[name] = tuple(record[name])
-        return cls(**record)
+        profiles = record.get("profiles", {})
+        record["profiles"] = {name: Profile.from_record(value) for name, value in profiles.items()}
+        lists = {name: tuple(value) for name, value in record.items() if isinstance(value, list)}
+        return cls(**record | lists)

@@ -39,6 +39,10 @@ class NothingToLearnError(ValueError):
     """There are no labelled rows of both outcomes; the message says how many there are and why."""
 
 
+class FeaturesNotThereError(ValueError):
+    """Another model needs a column that these rows do not have."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Rows that a model learns from or is judged by.
@@ -48,7 +52,8 @@ class Dataset:
     much later in that order a row must be to be judged by a model that learned from another: the label's own
     time, in seconds, or 0 where rows have no clock. ``flat`` says how a flat export was read. ``weights`` and
     ``matured`` (n,) are there when rows were kept whose window is not over; ``settled_at`` (n,) is when each
-    outcome was known. ``accounts`` (n,) numbers the company that a row belongs to.
+    outcome was known. ``accounts`` (n,) numbers the company that a row belongs to. ``history`` is what the
+    rows were computed from, if anything, and ``immature`` how many more there were without an outcome yet.
     """
 
     features: FeatureSet
@@ -61,6 +66,8 @@ class Dataset:
     matured: NDArray[np.bool_] | None = None
     settled_at: NDArray[np.int64] | None = None
     accounts: NDArray[np.int64] | None = None
+    history: LeadHistory | None = field(default=None, repr=False)
+    immature: int = 0
     has_dates: bool = False
     flat: FlatMapping | None = None
     intake: Intake = field(default_factory=lambda: Intake(0, {}, {}))
@@ -88,6 +95,24 @@ class Dataset:
             return None
         return int(self.order.min()), int(self.order.max())
 
+    def rows_for(self, features: FeatureSet, at: NDArray[np.intp]) -> pl.DataFrame:
+        """The rows at positions ``at`` with the columns of ``features``, which may be another model's.
+
+        Raises FeaturesNotThereError where a flat export does not have them.
+        """
+        rows = self.rows[at]
+        if set(features.specs) <= set(self.features.specs):
+            return rows
+        if self.history is None:
+            here = {spec.name: spec.is_category for spec in self.features.specs}
+            if wrong := [spec.name for spec in features.specs if here.get(spec.name) != spec.is_category]:
+                msg = f"column {wrong[0]!r} is not among these rows, or not of the same kind"
+                raise FeaturesNotThereError(msg)
+            return rows
+        wanted = rows.select("lead_id", "as_of")
+        computed = feature_rows(features, self.history, Snapshots(wanted.unique()))
+        return wanted.join(computed, on=["lead_id", "as_of"], how="left", maintain_order="left")
+
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits that change whenever a row, a label or a feature does."""
@@ -110,7 +135,8 @@ def of_history(
     """
     features = features_of(history, target=label.stage, closed=label.closed, units=_flags(roles))
     known = _matured if weights == "matured" else _weighted
-    kept = known(labels(history, snapshots(history, rule), label), history).sort("as_of", "lead_id")
+    drawn = snapshots(history, rule)
+    kept = known(labels(history, drawn, label), history).sort("as_of", "lead_id")
     rows = feature_rows(features, history, Snapshots(kept.select("lead_id", "as_of")))
     return Dataset(
         features=features,
@@ -123,6 +149,8 @@ def of_history(
         matured=kept["matured"].to_numpy() if "weight" in kept.columns else None,
         settled_at=kept["settled_at"].to_numpy(),
         accounts=_accounts(history, rows),
+        history=history,
+        immature=len(drawn) - kept.height,
         has_dates=True,
     )
 

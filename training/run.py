@@ -8,17 +8,18 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from models import metrics
-from models.card import Card
+from models.card import INTENDED_USE, LIMITS, SCORE, Card
 from models.conversion import ConversionModel
 from models.grades import from_capacity
+from models.profile import Profile
 from training.checks import checks, findings
 from training.fit import fit_predictor
 from training.report import ReportInput
 
 if TYPE_CHECKING:
-    import polars as pl
     from numpy.typing import NDArray
 
     from models.metrics import Interval
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SHARE = 0.1
 EXPLAINED = 1000
+_OF_A_CHECK = ("code", "title", "outcome", "reason")
 _LIBRARIES = ("leadloop", "lightgbm", "numpy", "polars", "narwhals")
 
 
@@ -146,4 +148,30 @@ def _card(
         ignored=dataset.ignored,
         notes=dataset.notices,
         libraries={name: version(name) for name in _LIBRARIES},
+        features=dataset.features.names,
+        checks=tuple({name: getattr(check, name) for name in _OF_A_CHECK} for check in made),
+        judged_rows=len(fitted.judged),
+        judged_positives=int(dataset.label[fitted.judged].sum()),
+        profiles=_profiles(dataset, fitted),
+        usual_missing=_usual_missing(dataset, fitted),
+        left_out={"immature": dataset.immature, "unreadable": sum(dataset.intake.quarantined.values())},
+        intended_use=INTENDED_USE,
+        limits=LIMITS,
     )
+
+
+def _profiles(dataset: Dataset, fitted: FittedPredictor) -> dict[str, Profile]:
+    judged = dataset.rows[fitted.judged]
+    spread = {name: Profile.of(judged[name]) for name in dataset.features.names}
+    return {SCORE: Profile.of(pl.Series(SCORE, fitted.log_odds))} | spread
+
+
+def _usual_missing(dataset: Dataset, fitted: FittedPredictor) -> float:
+    """The share of features that nineteen of twenty judged rows do not exceed in missing ones."""
+    shares = missing_share(dataset.rows[fitted.judged].select(dataset.features.names))
+    return float(np.quantile(shares, 0.95, method="higher"))
+
+
+def missing_share(rows: pl.DataFrame) -> NDArray[np.float64]:
+    """(n,) shares of each row's columns that hold no value."""
+    return rows.select(pl.mean_horizontal(pl.all().is_null())).to_series().to_numpy()

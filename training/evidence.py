@@ -1,0 +1,244 @@
+"""What speaks for a model: how it did, beside the champion, on rows that neither had learned from.
+
+The served model has learned from every row, so nothing honest can be said of it on them. Honest are the
+predictions by which a run judged itself, of rows that the judged models had not seen. The champion itself is
+asked about those of them that are later than all it learned from; where there are too few, its own run's
+honest predictions of the same rows stand for it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import polars as pl
+from scipy.special import expit
+
+from models import metrics
+from models.metrics import Interval
+from models.reliability import calibration_intercept, calibration_slope
+from training.dataset import FeaturesNotThereError
+from training.plain import from_plain
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.conversion import ConversionModel
+    from training.run import Fitted
+
+    Floats = NDArray[np.float64]
+
+Basis = Literal["later", "held out"]
+Because = Literal[
+    "no champion",
+    "undated",
+    "too few rows",
+    "other rows",
+    "other question",
+    "judged otherwise",
+    "other features",
+    "unavailable",
+]
+KEY = ("lead_id", "as_of")
+FEWEST_ROWS, FEWEST_OF_A_CLASS = 100, 10
+_RESAMPLES = 300
+_AGREE = 0.95
+_Z = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class NotComparable:
+    """Why there is no comparison with the champion: a reason that a script can tell apart, and in words."""
+
+    because: Because
+    message: str
+
+
+_FIRST = NotComparable("no champion", "no model is in charge yet")
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """Whether probabilities are right: the slope should be 1, the intercept 0, the error no more than chance.
+
+    The intervals are how far the figures of a perfect forecast stray on so many rows; ``chance`` is the
+    calibration error that it would show.
+    """
+
+    slope: Interval
+    intercept: Interval
+    error: float
+    chance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One model on the compared rows."""
+
+    log_loss: float
+    calibration: Calibrated
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Challenger and champion on the same rows.
+
+    ``basis`` "later": the champion was asked about rows later than all it learned from. "held out": both
+    runs' predictions by models that had not learned from the rows. ``worse_by`` is the challenger's log-loss
+    less the champion's, row by row, resampled by lead.
+    """
+
+    champion: str
+    basis: Basis
+    rows: int
+    positives: int
+    challenger_standing: Standing
+    champion_standing: Standing
+    worse_by: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a run leaves for whoever has to decide on its model, as JSON and beside the judged rows."""
+
+    version: str
+    question: str
+    time_ordered: bool
+    rows: int
+    positives: int
+    standing: Standing
+    grave: tuple[str, ...]
+    comparison: Comparison | None = None
+    not_comparable: NotComparable | None = None
+
+    def to_json(self) -> str:
+        """As JSON text; ``from_json`` gives back equal evidence."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Evidence:
+        """The evidence that ``to_json`` wrote."""
+        return from_plain(cls, json.loads(text))
+
+
+def judged_rows(fitted: Fitted) -> pl.DataFrame:
+    """The honest predictions of a run: ``lead_id``, ``as_of``, ``label`` and calibrated ``log_odds``."""
+    return fitted.scores.select(*KEY, pl.Series("label", fitted.label), "log_odds")
+
+
+def evidence(fitted: Fitted, model: ConversionModel, champion: ConversionModel | None) -> Evidence:
+    """What speaks for ``model``, the saved one of ``fitted``; beside ``champion`` where there is one."""
+    y, f = fitted.label, fitted.scores["log_odds"].to_numpy()
+    found = _FIRST if champion is None else compared_later(fitted, champion)
+    return Evidence(
+        version=model.version,
+        question=model.card.label,
+        time_ordered=model.card.time_ordered,
+        rows=len(y),
+        positives=int(y.sum()),
+        standing=standing(y, f),
+        grave=tuple(_in_short(note) for note in model.card.findings if note["severity"] == "high"),
+        comparison=found if isinstance(found, Comparison) else None,
+        not_comparable=found if isinstance(found, NotComparable) else None,
+    )
+
+
+def compared_later(fitted: Fitted, champion: ConversionModel) -> Comparison | NotComparable:
+    """The champion itself, asked about the judged rows that are later than all it learned from."""
+    dataset, window = fitted.dataset, champion.card.window
+    if champion.card.label != dataset.question:
+        return NotComparable("other question", f"the champion predicts {champion.card.label!r}")
+    if window is None or dataset.window is None or dataset.order is None:
+        return NotComparable("undated", "without dates nobody knows what is later than the champion")
+    later = np.flatnonzero(dataset.order[fitted.judged] > window[1] + dataset.gap)
+    if few := _too_few(fitted.label[later]):
+        return few
+    try:
+        rows = dataset.rows_for(champion.features, fitted.judged[later])
+    except FeaturesNotThereError as error:
+        return NotComparable("other features", f"the champion cannot be asked: {error}")
+    said = champion.score_rows(rows)["log_odds"]
+    return compare(judged_rows(fitted)[later], said, champion.version, "later")
+
+
+def compared_held_out(mine: pl.DataFrame, theirs: pl.DataFrame, champion: str) -> Comparison | NotComparable:
+    """Two runs by their honest predictions (``judged_rows``) of the rows that both have.
+
+    Each row is judged by models that had not learned from it, so this is fair where both runs cut the rows
+    alike; a challenger with more rows is judged a little strictly, by models of a smaller part of them.
+    """
+    shared = mine.join(theirs, on=KEY, suffix="_theirs", maintain_order="left")
+    if few := _too_few(shared["label"].to_numpy()):
+        return few
+    if np.mean(shared["label"].to_numpy() == shared["label_theirs"].to_numpy()) < _AGREE:
+        return NotComparable("other rows", "the same ids have other outcomes: are these other leads?")
+    return compare(shared, shared["log_odds_theirs"], champion, "held out")
+
+
+def compare(judged: pl.DataFrame, said: pl.Series, champion: str, basis: Basis) -> Comparison:
+    """The challenger's ``judged`` rows beside what the champion ``said`` of them, (n,) log-odds."""
+    y, mine, theirs = judged["label"].to_numpy(), judged["log_odds"].to_numpy(), said.to_numpy()
+    lead = (judged["lead_id"].rank("dense") - 1).cast(pl.Int64).to_numpy()
+    return Comparison(
+        champion=champion,
+        basis=basis,
+        rows=len(y),
+        positives=int(y.sum()),
+        challenger_standing=standing(y, mine),
+        champion_standing=standing(y, theirs),
+        worse_by=_by_lead(_losses(y, mine) - _losses(y, theirs), lead),
+    )
+
+
+def standing(y: Floats, log_odds: Floats) -> Standing:
+    """How one model's log-odds stand beside what happened."""
+    return Standing(float(_losses(y, log_odds).mean()), calibrated(y, np.asarray(expit(log_odds))))
+
+
+def calibrated(y: Floats, p: Floats) -> Calibrated:
+    """Slope, intercept and error of probabilities, with what chance does to them on so many rows.
+
+    The standard errors are those of the logistic regression that defines the figures, where it is 1 and 0.
+    """
+    weight, f = p * (1 - p), np.log(p) - np.log1p(-p)
+    spread = float(weight @ (f - np.average(f, weights=weight)) ** 2)
+    bins = np.array_split(np.sort(p), metrics.BINS)
+    off = [np.sqrt(2 / np.pi * b.mean() * (1 - b.mean()) / len(b)) for b in bins if len(b)]
+    return Calibrated(
+        slope=_around(calibration_slope(y, p), spread),
+        intercept=_around(calibration_intercept(y, p), float(weight.sum())),
+        error=metrics.calibration_error(y, p),
+        chance=float(np.mean(off)),
+    )
+
+
+def _around(value: float, information: float) -> Interval:
+    half = _Z / np.sqrt(information) if information > 0 else float("inf")
+    return Interval(value, float(value - half), float(value + half))
+
+
+def _losses(y: Floats, log_odds: Floats) -> Floats:
+    return np.asarray(np.logaddexp(0, log_odds) - y * log_odds, dtype=np.float64)
+
+
+def _by_lead(values: Floats, lead: NDArray[np.int64]) -> Interval:
+    """The mean with its 95 % interval over Poisson resamples of whole leads: a lead's rows say one thing."""
+    totals, sizes = np.bincount(lead, weights=values), np.bincount(lead)
+    random = np.random.default_rng(0)
+    drawn = (random.poisson(1.0, len(sizes)).astype(np.float64) for _ in range(_RESAMPLES))
+    low, high = np.quantile([w @ totals / (w @ sizes) for w in drawn if w.any()], [0.025, 0.975])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def _too_few(y: Floats) -> NotComparable | None:
+    won = int(y.sum())
+    if len(y) >= FEWEST_ROWS and min(won, len(y) - won) >= FEWEST_OF_A_CLASS:
+        return None
+    needed = f"it takes {FEWEST_ROWS} and {FEWEST_OF_A_CLASS} of each outcome"
+    return NotComparable("too few rows", f"{len(y):,} rows to compare on, {won:,} converted; {needed}")
+
+
+def _in_short(finding: dict[str, str]) -> str:
+    return f"{finding['code']} {finding['column'] or 'all columns'}"
