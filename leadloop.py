@@ -79,10 +79,12 @@ def check(
 ) -> None:
     """Look for leaks and nonsense in the data before a model learns them."""
     from training.checks import checks, in_words, to_dict
-    from training.workflow import read_dataset
+    from training.workflow import QUARANTINE, read_dataset, read_in_words
 
-    made = checks(read_dataset(_configured(config, leads, id_, label, time, exclude), OUT))
-    for line in in_words(made):
+    configured = _configured(config, leads, id_, label, time, exclude)
+    dataset = read_dataset(configured, OUT)
+    made = checks(dataset)
+    for line in (*read_in_words(dataset, configured.quarantine.file or OUT / QUARANTINE), *in_words(made)):
         say(line)
     _emit(to_dict(made), json_)
 

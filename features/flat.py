@@ -72,7 +72,7 @@ def _positive(name: str, values: list[str], positive: str | None) -> str:
     if len(lost) == 1 and not won and not _is_number(lost[0]):
         return next(value for value in values if value != lost[0])
     pair = f"{values[0]!r} and {values[1]!r}"
-    msg = f"outcome column {name!r} has {pair}; say which one is the success (positive = ...)"
+    msg = f"outcome column {name!r} has {pair}; name the success: positive = ... in [flat] of leadloop.toml"
     raise SourceError(msg)
 
 
@@ -107,6 +107,15 @@ def order(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
         "where day and month could be swapped, write dates as 2024-02-29"
     )
     raise SourceError(msg)
+
+
+def is_dated(column: pl.Series) -> bool:
+    """Whether ``order`` reads the column as dates, not as numbers or months.
+
+    >>> is_dated(pl.Series(["2026-01-02"])), is_dated(pl.Series(["12"]))
+    (True, False)
+    """
+    return detected(column, share=_MOST) is not None
 
 
 def _mostly(parsed: pl.Series, known: int) -> bool:

@@ -9,7 +9,7 @@ import polars as pl
 
 from features.attributes import attributes, found_roles
 from features.availability import Availability, plain
-from features.flat import order, outcome
+from features.flat import is_dated, order, outcome
 from features.mapping import Place
 from features.parsing import MISSING, categories, cleaned
 from features.quarantine import Quarantine, SourceError
@@ -48,10 +48,13 @@ class FlatExport:
     availability: tuple[Availability, ...] = ()
 
 
-def read_flat(path: Path, mapping: FlatMapping, quarantine_file: Path | None = None) -> FlatExport:
+def read_flat(
+    path: Path, mapping: FlatMapping, quarantine_file: Path | None = None, now: int | None = None
+) -> FlatExport:
     """Read a flat export; bad rows go to the quarantine (and its file, if named), the others go on.
 
-    Rows without an outcome are left out and counted, but are no mistake: they do not stop the run.
+    Rows without an outcome are left out and counted, but are no mistake: they do not stop the run. Where the
+    time is a date, a row dated ``now`` (epoch seconds) or later is bad.
 
     Raises:
         SourceError: the file, a column or the outcome cannot be used at all.
@@ -62,14 +65,16 @@ def read_flat(path: Path, mapping: FlatMapping, quarantine_file: Path | None = N
     raw = table.read()
     sieve = Sieve.of(raw.select(cleaned(column, mapping.missing) for column in raw))
     sieve = _once(_named(sieve, mapping.id), mapping.id)
-    sieve = _ordered(sieve, mapping.time, table.decimal)
+    sieve = _ordered(sieve, mapping.time, table.decimal, now)
+    rows = raw.height + len(table.rejects)
     bad = sieve.dropped
+    if bad + len(table.rejects) > mapping.max_share * rows:  # before the outcome is blamed for missing rows
+        settle(sieve.quarantine(table, "leads", rejects=True), rows, mapping.max_share, quarantine_file)
     sieve = _labelled(sieve, mapping)
     blank = sieve.dropped - bad
     free = sieve.frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *mapping.reserved))
     found = attributes(sieve, found_roles(free, mapping.roles, table.decimal), table.decimal)
     quarantine = found.sieve.quarantine(table, "leads", rejects=True)
-    rows = raw.height + len(table.rejects)
     settle(replace(quarantine, rows=quarantine.rows - blank), rows, mapping.max_share, quarantine_file)
     return FlatExport(
         leads=sieve.frame.select(pl.col(_ID).alias(LEAD_ID)).hstack(list(found.columns)),
@@ -104,11 +109,15 @@ def _once(sieve: Sieve, column: str | None) -> Sieve:
     )
 
 
-def _ordered(sieve: Sieve, column: str | None, decimal: Decimal) -> Sieve:
+def _ordered(sieve: Sieve, column: str | None, decimal: Decimal, now: int | None) -> Sieve:
     if column is None:
         return sieve
-    found = replace(sieve, frame=sieve.frame.with_columns(order(sieve.frame[column], decimal).alias(_ORDER)))
-    return found.drop(pl.col(_ORDER).is_null(), column, "no time by which the row could be ordered")
+    cells = sieve.frame[column]
+    found = replace(sieve, frame=sieve.frame.with_columns(order(cells, decimal).alias(_ORDER)))
+    found = found.drop(pl.col(_ORDER).is_null(), column, "no time by which the row could be ordered")
+    if now is None or not is_dated(cells):
+        return found
+    return found.drop(pl.col(_ORDER) >= now, column, "in the future")
 
 
 def _labelled(sieve: Sieve, mapping: FlatMapping) -> Sieve:

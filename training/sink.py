@@ -14,16 +14,46 @@ if TYPE_CHECKING:
 Sink = Callable[[pl.DataFrame], None]
 
 
+class SinkError(ValueError):
+    """A file that cannot be written as it is called; the message says what can."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A new file beside ``path`` that takes its name on the way out; when that fails, the old one stays.
+
+    Raises:
+        OSError: the disk is full, or the like; it names ``path``, so that the reader knows what is missing.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with fresh.open("wb") as file:
+            yield file
+        fresh.replace(path)
+    except OSError as error:
+        if error.filename not in {None, str(fresh)}:
+            raise
+        why = error.strerror or str(error)
+        raise OSError(error.errno, f"{why}; nothing was written", str(path)) from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file or leave the old one."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
 @contextmanager
 def sink(path: Path) -> Iterator[Sink]:
     """Calls append a frame; on the way out the file gets its name, unless something went wrong."""
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        with fresh.open("wb") as file:
-            yield from (_parquet if path.suffix == ".parquet" else _csv)(file)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    if path.suffix not in _WAYS:
+        msg = f"{path}: leadloop writes {' and '.join(_WAYS)} files; end the name with one of them"
+        raise SinkError(msg)
+    with replacing(path) as file:
+        yield from _WAYS[path.suffix](file)
 
 
 def _csv(file: IO[bytes]) -> Iterator[Sink]:
@@ -53,3 +83,6 @@ def _parquet(file: IO[bytes]) -> Iterator[Sink]:
     finally:
         if writer is not None:
             writer.close()
+
+
+_WAYS: dict[str, Callable[[IO[bytes]], Iterator[Sink]]] = {".csv": _csv, ".parquet": _parquet}

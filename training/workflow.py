@@ -19,6 +19,7 @@ from training.health import Intake
 from training.render import render, warnings
 from training.report import Report, report
 from training.run import Fitted, all_metrics, fit, report_input
+from training.sink import write_text
 from training.tracking import (
     Artifact,
     LogItem,
@@ -86,11 +87,11 @@ class Trained:
 
 def read_dataset(config: Config, out: Path) -> Dataset:
     """The labelled rows that ``config`` describes; bad source rows go to its quarantine file, or ``out``."""
-    quarantine = config.quarantine.file or out / QUARANTINE
+    quarantine, now = config.quarantine.file or out / QUARANTINE, int(time.time())
     if config.flat is not None:
         mapping = config.flat_mapping
-        return _less(of_export(read_flat(config.flat.leads, mapping, quarantine), mapping), config)
-    reading = read(config.history_mapping, int(time.time()), quarantine)
+        return _less(of_export(read_flat(config.flat.leads, mapping, quarantine, now), mapping), config)
+    reading = read(config.history_mapping, now, quarantine)
     drawn = of_history(
         reading.history, config.cohort_rule, config.label_spec, reading.roles, config.training.weights
     )
@@ -126,8 +127,11 @@ def _unused(dataset: Dataset, reading: Reading) -> tuple[str, ...]:
     return tuple(sorted(set(reading.columns) - used))
 
 
-def _read_in_words(dataset: Dataset, quarantine: Path) -> Iterator[str]:
+def read_in_words(dataset: Dataset, quarantine: Path) -> Iterator[str]:
+    """What happened to the rows and columns of the sources, a line each."""
     yield from dataset.notices
+    if unused := [a for a in dataset.availability if not a.used and a.by == "leadloop"]:
+        yield "columns not used: " + "; ".join(f"{a.column} ({a.reason})" for a in unused)
     intake = dataset.intake
     if intake.quarantined:
         why = ", ".join(f"{reason} ({count:,})" for reason, count in intake.quarantined.items())
@@ -149,7 +153,7 @@ def train(
 ) -> Trained:
     """Train on what ``config`` describes and leave model and report in ``out``, the run in ``store``."""
     dataset = read_dataset(config, out)
-    for line in _read_in_words(dataset, config.quarantine.file or out / QUARANTINE):
+    for line in read_in_words(dataset, config.quarantine.file or out / QUARANTINE):
         say(line)
     held = None if holdout is None else _outcomes(dataset.features, config, holdout)
     fitted = fit(dataset, config.training, say)
@@ -160,8 +164,8 @@ def train(
     say(f"model {model.version} saved in {out / MODEL}")
     summed = report(report_input(fitted, model, config.training.seed))
     page = render(summed, lang=config.report.lang)
-    _write(out / REPORT_DATA, summed.to_json())
-    _write(out / REPORT, page)
+    write_text(out / REPORT_DATA, summed.to_json())
+    write_text(out / REPORT, page)
     for _, warning in warnings(summed, words("en")):
         say(f"note: {warning}")
     say(f"report written to {out / REPORT}")
@@ -185,7 +189,7 @@ def rendered(folder: Path, page: Path, lang: Lang) -> Path:
     if not data.is_file():
         msg = f"{data} does not exist; `leadloop train --out {folder}` writes it"
         raise ConfigError(msg)
-    _write(page, render(Report.from_json(data.read_text(encoding="utf-8")), lang=lang))
+    write_text(page, render(Report.from_json(data.read_text(encoding="utf-8")), lang=lang))
     return page
 
 
@@ -240,13 +244,3 @@ def _items(
     yield Text("card.json", card.to_json())
     for name in (REPORT, REPORT_DATA):
         yield Artifact(out / name, "report")
-
-
-def _write(path: Path, text: str) -> None:
-    """All or nothing: an interrupted run leaves the old file."""
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)

@@ -89,8 +89,8 @@ def test_a_cell_that_does_not_fit_becomes_missing_with_an_entry(write):
         (["yes"] * 3, "one class only: every row is 'yes'"),
         (["won", "lost", "open", "open"], "3 values: 'open' .2., "),
         ([None, None], "blank in every row"),
-        (["red", "blue"], "say which one is the success"),
-        (["1", "2"], "say which one is the success"),
+        (["red", "blue"], "name the success"),
+        (["1", "2"], "name the success"),
     ],
 )
 def test_an_outcome_that_has_not_two_classes_is_refused(column, message):
