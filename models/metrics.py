@@ -84,14 +84,22 @@ def calibration_error(
 ) -> float:
     """Expected calibration error: |mean probability - rate| over ten bins of equal weight, averaged.
 
-    Rows of equal probability may be cut apart by a bin's edge, in the order given.
+    Rows of equal probability share their rate before an edge cuts them apart, so their order is irrelevant.
     """
     order = np.argsort(p, kind="stable")
     w = np.ones(len(p)) if weights is None else weights[order]
+    y = _shared(y[order], p[order], w)
     place = np.cumsum(w) - w / 2
     bins = np.minimum((place / w.sum() * BINS).astype(np.intp), BINS - 1)
-    gaps = np.bincount(bins, weights=w * (p[order] - y[order]), minlength=BINS)
+    gaps = np.bincount(bins, weights=w * (p[order] - y), minlength=BINS)
     return float(np.abs(gaps).sum() / w.sum())
+
+
+def _shared(y: NDArray[np.number], p: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each outcome replaced by the mean of those with the same probability; rows are sorted by it."""
+    tied = np.cumsum(np.diff(p, prepend=p[:1]) > 0)
+    weight = np.maximum(np.bincount(tied, weights=w), _TINY)
+    return np.asarray((np.bincount(tied, weights=w * y) / weight)[tied])
 
 
 def gains(

@@ -110,3 +110,18 @@ def test_an_interval_holds_the_figure_it_is_of_even_where_noise_only_adds(seed):
     for metric in (metrics.calibration_error, metrics.roc_auc, metrics.log_loss, metrics.brier):
         figure = metrics.with_interval(metric, y, p)
         assert 0 <= figure.low <= figure.value <= figure.high
+
+
+def test_the_calibration_error_of_one_constant_is_its_distance_from_the_rate():
+    y = np.repeat([1, 0], [300, 700])
+    assert metrics.calibration_error(y, np.full(1000, 0.25)) == pytest.approx(0.05)
+
+
+def test_the_order_of_rows_is_irrelevant_to_the_calibration_error():
+    random = np.random.default_rng(0)
+    p = random.integers(1, 6, 500) / 10
+    y = (random.random(500) < p).astype(int)
+    shuffled = random.permutation(500)
+    assert metrics.calibration_error(y, p) == pytest.approx(
+        metrics.calibration_error(y[shuffled], p[shuffled])
+    )
