@@ -15,8 +15,6 @@ from scipy.special import expit, logit
 from models.metrics import BINS, brier, gains
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 _TINY = 1e-12
@@ -101,17 +99,6 @@ def alift(y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.flo
     start = height - slope * right
     stretch = np.log(right / np.where(left > 0, left, right))
     return float((slope * (right - left) + start * stretch).sum())
-
-
-def capture_at(share: float) -> Callable[..., float]:
-    """A measure: the share of conversions among the best ``share`` of leads."""
-
-    def capture(
-        y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
-    ) -> float:
-        return float(np.interp(share, *gains(y, p, weights)))
-
-    return capture
 
 
 def _groups(

@@ -84,9 +84,12 @@ def judged(judges: Judges, said: Mapping[str, Floats], capacity: float, seed: in
     """Every candidate's probabilities of the same rows, judged with the same resamples."""
     weights = draws(judges.block, RESAMPLES, seed)
     loss = {name: row_losses(judges.y, p) for name, p in said.items()}
+    # The default's choice says the same as one of its parts: once is enough.
+    different = {p.tobytes(): p for p in said.values()}
+    told = {key: intervals(judges, p, measures(capacity), weights) for key, p in different.items()}
     return {
         name: Judgement(
-            figures=intervals(judges, p, measures(capacity), weights),
+            figures=told[p.tobytes()],
             against_default=mean_interval(loss[name] - loss[DEFAULT], judges.block, weights),
             gains=tuple(zip(_CURVE, _captured(judges.y, p, None, _CURVE), strict=True)),
             months=_months(judges, p),
@@ -154,12 +157,15 @@ def row_losses(y: Floats, p: Floats) -> Floats:
 
 
 def around(value: float, resampled: Floats) -> Interval:
-    """The value with the quantiles of its resamples; those in which it is undefined say nothing."""
+    """The value with the quantiles of its resamples, which it is never outside of.
+
+    Resamples in which it is undefined say nothing.
+    """
     known = resampled[np.isfinite(resampled)]
     if not len(known) or not np.isfinite(value):
         return Interval(value, float("nan"), float("nan"))
     low, high = np.quantile(known, [0.025, 0.975])
-    return Interval(value, float(low), float(high))
+    return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
 def _captured(y: Floats, p: Floats, w: Floats | None, shares: Iterable[float]) -> list[float]:

@@ -1,0 +1,110 @@
+"""Calibration and lift against scikit-learn, closed forms and worked examples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+
+from models import metrics, reliability
+
+
+def leads(rows=4000, seed=0, slope=1.0, intercept=0.0):
+    """Outcomes whose log-odds are ``slope * forecast + intercept``; forecasts with some ties."""
+    random = np.random.default_rng(seed)
+    p = np.round(random.beta(2, 6, rows), 3).clip(0.001, 0.999)
+    y = (random.random(rows) < expit(slope * logit(p) + intercept)).astype(np.int8)
+    return y, p, random.poisson(1.0, rows).astype(float)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_the_brier_score_is_the_sum_of_its_parts(weighted):
+    y, p, w = leads(slope=0.5)
+    w = w if weighted else None
+    parts = reliability.murphy(y, p, w)
+    total = parts.reliability - parts.resolution + parts.uncertainty
+    assert total == pytest.approx(metrics.brier(y, p, w), abs=1e-12)
+    rate = np.average(y, weights=w)
+    assert parts.uncertainty == pytest.approx(rate * (1 - rate))
+
+
+def test_of_few_distinct_forecasts_the_parts_are_murphys():
+    y, _, _ = leads()
+    p = np.random.default_rng(1).choice([0.1, 0.3, 0.6], len(y))
+    rate, groups = y.mean(), [(value, y[p == value]) for value in (0.1, 0.3, 0.6)]
+    parts = reliability.murphy(y, p)
+    assert parts.reliability == pytest.approx(sum(len(g) * (v - g.mean()) ** 2 for v, g in groups) / len(y))
+    assert parts.resolution == pytest.approx(sum(len(g) * (g.mean() - rate) ** 2 for _, g in groups) / len(y))
+
+
+def test_a_forecast_of_the_base_rate_is_reliable_and_resolves_nothing():
+    y, _, _ = leads()
+    parts = reliability.murphy(y, np.full(len(y), y.mean()))
+    assert parts.reliability == pytest.approx(0, abs=1e-15)
+    assert parts.resolution == pytest.approx(0, abs=1e-15)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_slope_and_intercept_are_those_of_a_logistic_regression(weighted):
+    y, p, w = leads(slope=0.7, intercept=0.4)
+    w = w if weighted else None
+    theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(logit(p)[:, None], y, sample_weight=w)
+    assert reliability.calibration_slope(y, p, w) == pytest.approx(theirs.coef_[0, 0], abs=1e-5)
+    assert reliability.calibration_slope(y, p, w) == pytest.approx(0.7, abs=0.12)
+    moved = expit(logit(p) + reliability.calibration_intercept(y, p, w))
+    assert np.average(moved, weights=w) == pytest.approx(np.average(y, weights=w), abs=1e-9)
+
+
+def test_right_forecasts_have_slope_one_and_intercept_zero():
+    y, p, _ = leads(rows=60_000)
+    assert reliability.calibration_slope(y, p) == pytest.approx(1, abs=0.04)
+    assert reliability.calibration_intercept(y, p) == pytest.approx(0, abs=0.04)
+    assert reliability.observed_to_expected(y, p) == pytest.approx(1, abs=0.03)
+
+
+def test_forecasts_all_alike_or_one_outcome_have_no_slope():
+    y, p, _ = leads(rows=50)
+    assert np.isnan(reliability.calibration_slope(y, np.full(50, 0.2)))
+    assert np.isnan(reliability.calibration_slope(np.zeros(50), p))
+    assert np.isnan(reliability.calibration_intercept(np.ones(50), p))
+
+
+def test_perfectly_separated_outcomes_end_in_nan_not_in_a_loop():
+    y = np.array([0, 0, 1, 1])
+    slope = reliability.calibration_slope(y, np.array([0.1, 0.2, 0.8, 0.9]))
+    assert np.isnan(slope) or slope > 10
+
+
+@pytest.mark.parametrize("positives", [1, 50, 300])
+def test_a_perfect_ranking_has_the_lift_area_of_the_closed_form(positives):
+    y = (np.arange(1000) >= 1000 - positives).astype(int)
+    assert reliability.alift(y, y.astype(float)) == pytest.approx(1 - np.log(positives / 1000))
+
+
+def test_the_lift_area_is_the_mean_lift():
+    y, p, _ = leads()
+    shares = np.linspace(0, 1, 200_001)[1:]
+    capture = np.interp(shares, *metrics.gains(y, p))
+    assert reliability.alift(y, p) == pytest.approx((capture / shares).mean(), abs=1e-4)
+
+
+def test_a_resample_is_a_set_of_weights():
+    y, p, w = leads(rows=500)
+    copies = np.repeat(np.arange(500), w.astype(int))
+    for measure in (
+        reliability.alift,
+        reliability.calibration_slope,
+        reliability.calibration_intercept,
+        reliability.observed_to_expected,
+    ):
+        assert measure(y, p, w) == pytest.approx(measure(y[copies], p[copies]), abs=1e-7)
+    assert vars(reliability.murphy(y, p, w)) == pytest.approx(vars(reliability.murphy(y[copies], p[copies])))
+
+
+def test_the_order_of_rows_is_irrelevant():
+    y, p, _ = leads()
+    p = np.round(p, 1).clip(0.01, 0.99)
+    mixed = np.random.default_rng(1).permutation(len(y))
+    assert vars(reliability.murphy(y, p)) == pytest.approx(vars(reliability.murphy(y[mixed], p[mixed])))
+    assert reliability.alift(y, p) == pytest.approx(reliability.alift(y[mixed], p[mixed]))
