@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from features.roles import ColumnRole, role_of, typed
+from features.roles import ColumnRole, role_of, said_role, typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,15 +39,19 @@ def found_roles(
     columns: Iterable[pl.Series], said: Mapping[str, Role], decimal: Decimal
 ) -> tuple[ColumnRole, ...]:
     """The role of each column, found out from its values or, where the user ``said`` one, that."""
-    return tuple(_said(role_of(column, decimal), said) for column in columns)
+    return tuple(
+        said_role(column, said[column.name])
+        if column.name in said.keys() - RESERVED
+        else _found(column, decimal)
+        for column in columns
+    )
 
 
-def _said(found: ColumnRole, said: Mapping[str, Role]) -> ColumnRole:
-    if found.column in RESERVED:
-        return replace(found, role="identifier", reason="leadloop uses this name itself; rename the column")
-    if found.column not in said:
+def _found(column: pl.Series, decimal: Decimal) -> ColumnRole:
+    found = role_of(column, decimal)
+    if column.name not in RESERVED:
         return found
-    return replace(found, role=said[found.column], reason="the configuration says so", by="user")
+    return replace(found, role="identifier", reason="leadloop uses this name itself; rename the column")
 
 
 def attributes(sieve: Sieve, roles: tuple[ColumnRole, ...], decimal: Decimal) -> Attributes:

@@ -57,6 +57,13 @@ def role_of(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
     return ColumnRole(column.name, role, reason, distinct, 1 - len(known) / max(len(column), 1))
 
 
+def said_role(column: pl.Series, role: Role) -> ColumnRole:
+    """The role of a column of which the user has said it; nothing is looked for."""
+    known = column.drop_nulls()
+    missing = 1 - len(known) / max(len(column), 1)
+    return ColumnRole(column.name, role, "the configuration says so", known.n_unique(), missing, "user")
+
+
 def _role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, str]:
     if known.is_empty():
         return "empty", "no row has a value"

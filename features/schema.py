@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 TableName = Literal["leads", "touchpoints", "transitions", "attributes", "accounts"]
 Kind = Literal["id", "lead", "account", "time", "word", "stage", "offer_stage", "money", "count"]
 OFFER_STAGES = ("awareness", "consideration", "decision")
+PART = "leadloop.part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,13 @@ FREE_COLUMNS: frozenset[TableName] = frozenset({"leads", "accounts"})
 
 @dataclass(frozen=True)
 class Context:
-    """What a table is checked against: the other tables, the funnel, the present, and how it is written."""
+    """What a table is checked against: the other tables, the funnel, the present, and how it is written.
+
+    ``leads`` has ``lead_id`` and ``PART``, a number that each of a lead's rows is given.
+    """
 
     until: int
-    leads: pl.Series | None = None
+    leads: pl.DataFrame | None = None
     accounts: pl.Series | None = None
     stages: tuple[str, ...] = ()
     times: TimeFormat = field(default_factory=TimeFormat)
@@ -153,8 +157,10 @@ def _id(rows: Sieve, column: Column, context: Context) -> Sieve:
 
 def _lead(rows: Sieve, column: Column, context: Context) -> Sieve:
     rows = _word(rows, column, context)
-    known = context.leads if context.leads is not None else rows.frame[column.name]
-    return rows.drop(~pl.col(column.name).is_in(known.implode()), column.name, "no such lead")
+    if context.leads is None:
+        return rows
+    found = rows.frame.join(context.leads, on=column.name, how="left", maintain_order="left")
+    return replace(rows, frame=found).drop(pl.col(PART).is_null(), column.name, "no such lead")
 
 
 def _account(rows: Sieve, column: Column, context: Context) -> Sieve:
@@ -227,11 +233,7 @@ def _known_after(rows: Sieve) -> Sieve:
     occurred, known = pl.col("occurred_at"), pl.col("known_at")
     early = int(rows.frame.select((known < occurred).sum()).item() or 0)
     lifted = replace(rows, frame=rows.frame.with_columns(known_at=pl.max_horizontal(occurred, known)))
-    return (
-        lifted.remark(f"{early:,} rows were known before they happened; they count as known when they did")
-        if early
-        else lifted
-    )
+    return lifted.remark("rows were known before they happened; they count as known when they did", early)
 
 
 def attribute_numbers(values: pl.Series, decimal: Decimal) -> pl.Series:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -22,14 +23,15 @@ _FOUND_SCHEMA = {ROW: pl.Int64, "column": pl.String, "value": pl.String, "reason
 class Sieve:
     """The rows still good, each with its number in the source (``ROW``, from 0), and what was found.
 
-    ``names`` says how the source calls a column, where that differs; ``remarks`` are about the whole table.
+    ``names`` says how the source calls a column, where that differs; ``remarks`` counts, by what there is to
+    say, the rows of which it is said.
     """
 
     frame: pl.DataFrame
     found: tuple[pl.DataFrame, ...] = ()
     dropped: int = 0
     names: Mapping[str, str] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, frame: pl.DataFrame, first: int = 0) -> Sieve:
@@ -55,9 +57,15 @@ class Sieve:
         )
         return replace(self, found=(*self.found, found.cast(_FOUND_SCHEMA))) if found.height else self  # type: ignore[arg-type]
 
-    def remark(self, text: str) -> Sieve:
-        """The same rows, with something to say about them."""
-        return replace(self, remarks=(*self.remarks, text))
+    def remark(self, text: str, rows: int) -> Sieve:
+        """The same rows, with something to say about so many of them."""
+        said = dict(self.remarks)
+        return replace(self, remarks=said | {text: said.get(text, 0) + rows}) if rows else self
+
+    def after(self, before: Sieve) -> Sieve:
+        """This batch of a table after those ``before``: its rows, and what was found in all of them."""
+        joined = replace(self, found=before.found + self.found, dropped=before.dropped + self.dropped)
+        return reduce(lambda sieve, said: sieve.remark(*said), before.remarks.items(), joined)
 
     def quarantine(self, table: Table, name: str, *, rejects: bool = False) -> Quarantine:
         """Everything found, with the places where a reader finds it; on request the table's rejects too."""

@@ -15,22 +15,25 @@ import polars as pl
 
 from features.attributes import Attributes, attributes, found_roles
 from features.availability import Availability, overwritten, plain
-from features.history import (
-    ACCOUNT_PREFIX,
-    ATTRIBUTE_SCHEMA,
-    TOUCHPOINT_SCHEMA,
-    TRANSITION_SCHEMA,
-    LeadHistory,
-)
-from features.parsing import cleaned
-from features.schema import FREE_COLUMNS, Context, attribute_numbers, check, columns_of, refuse_unknown
+from features.history import ACCOUNT_PREFIX, LeadHistory
+from features.schema import PART, Context, check, columns_of
 from features.sieve import ROW, Sieve
+from features.sources_events import (
+    EVENT_SCHEMAS,
+    Keep,
+    Source,
+    TableCount,
+    mapped,
+    names_in,
+    read_events,
+    remarks,
+)
 from features.sources_flat import FlatBatch, FlatColumns, FlatExport, flat_batches, read_flat
 from features.sources_quarantine import settle
-from features.tables import Table, open_table
+from features.tables import Batch, Table, open_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from features.mapping import HistoryMapping, Place, TableMapping
@@ -50,16 +53,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class TableCount:
-    """How many rows a source had, and how many of them go on."""
-
-    table: str
-    file: str
-    rows: int
-    kept: int
-
-
 @dataclass(frozen=True)
 class Reading:
     """A history as read, and what there is to say about its sources.
@@ -76,16 +69,8 @@ class Reading:
     columns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One source, read and checked."""
-
-    frame: pl.DataFrame
-    count: TableCount
-    quarantine: Quarantine
-    notices: tuple[str, ...]
-    roles: tuple[ColumnRole, ...] = ()
-    columns: tuple[str, ...] = ()
+def _one_part(leads: pl.DataFrame) -> pl.Series:
+    return pl.Series([0]).new_from_index(0, leads.height)
 
 
 def read(mapping: HistoryMapping, now: int, quarantine_file: Path | None = None) -> Reading:
@@ -95,87 +80,98 @@ def read(mapping: HistoryMapping, now: int, quarantine_file: Path | None = None)
         SourceError: a table or column is missing, or cannot be used at all.
         TooManyBadRowsError: more than ``mapping.max_share`` of all rows are bad.
     """
+    found = {name: [pl.DataFrame(schema=schema)] for name, schema in EVENT_SCHEMAS.items()}
+
+    def keep(name: TableName, rows: pl.DataFrame) -> None:
+        found[name].append(rows.drop(PART))
+
+    reading = read_apart(mapping, now, quarantine_file, keep=keep)
+    events: dict[str, Any] = {name: pl.concat(frames) for name, frames in found.items()}
+    return replace(reading, history=replace(reading.history, **events))
+
+
+def read_apart(
+    mapping: HistoryMapping,
+    now: int,
+    quarantine_file: Path | None = None,
+    *,
+    keep: Keep,
+    part_of: Callable[[pl.DataFrame], pl.Series] = _one_part,
+) -> Reading:
+    """Read as ``read``, but give the events to ``keep`` a batch at a time: the history is without them.
+
+    Each event carries, as ``PART``, the number that ``part_of`` has for its row of leads.
+    """
     until = now if mapping.observed_until is None else mapping.observed_until
     base = Context(until=until, stages=mapping.stages)
-    accounts = [] if mapping.accounts is None else [_part("accounts", mapping.accounts, base, mapping)]
-    known = accounts[0].frame["account_id"] if accounts else None
-    leads = _part("leads", mapping.leads, replace(base, accounts=known), mapping)
-    context = replace(base, leads=leads.frame["lead_id"])
-    events: dict[TableName, list[_Part]] = {
-        "touchpoints": [_part("touchpoints", table, context, mapping) for table in mapping.touchpoints],
-        "transitions": [_part("transitions", table, context, mapping) for table in mapping.transitions],
-        "attributes": [_part("attributes", table, context, mapping) for table in mapping.attributes],
-    }
-    parts = [*accounts, leads, *(part for found in events.values() for part in found)]
-    quarantine = reduce(add, (part.quarantine for part in parts))
-    settle(quarantine, sum(part.count.rows for part in parts), mapping.max_share, quarantine_file)
-    return _reading(mapping, parts, _history(mapping, leads, accounts, events), quarantine)
-
-
-def _history(
-    mapping: HistoryMapping, leads: _Part, accounts: Sequence[_Part], events: dict[TableName, list[_Part]]
-) -> LeadHistory:
-    history = LeadHistory(
-        leads=leads.frame,
-        touchpoints=_together(events["touchpoints"], TOUCHPOINT_SCHEMA),
-        transitions=_together(events["transitions"], TRANSITION_SCHEMA),
-        attributes=_together(events["attributes"], ATTRIBUTE_SCHEMA),
-        observed_until=0,
-        **({"accounts": accounts[0].frame} if accounts else {}),
-    )
-    until = mapping.observed_until
-    return replace(history, observed_until=_newest(history) + 1 if until is None else until)
-
-
-def _together(parts: Iterable[_Part], schema: dict[str, Any]) -> pl.DataFrame:
-    typed = [pl.col(name).cast(dtype) for name, dtype in schema.items()]
-    return pl.concat([pl.DataFrame(schema=schema), *(part.frame.select(typed) for part in parts)])
-
-
-def _newest(history: LeadHistory) -> int:
-    events = (history.touchpoints, history.transitions, history.attributes)
-    newest = [history.leads["created_at"].max(), *(frame["known_at"].max() for frame in events)]
-    return max((cast("int", second) for second in newest if second is not None), default=0)
+    accounts = None if mapping.accounts is None else _table("accounts", mapping.accounts, base, mapping)
+    known = None if accounts is None else accounts.frame["account_id"]
+    leads = _table("leads", mapping.leads, replace(base, accounts=known), mapping)
+    parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART))
+    context = replace(base, leads=parts)
+    events = [
+        read_events(name, table, _context(name, table, context, mapping), keep)
+        for name in EVENT_SCHEMAS
+        for table in getattr(mapping, name)
+    ]
+    frames = {"leads": leads.frame} | ({} if accounts is None else {"accounts": accounts.frame})
+    sources = [*(() if accounts is None else (accounts.source,)), leads.source, *events]
+    quarantine = reduce(add, (source.quarantine for source in sources))
+    settle(quarantine, sum(source.count.rows for source in sources), mapping.max_share, quarantine_file)
+    return _reading(mapping, sources, frames, quarantine)
 
 
 def _reading(
-    mapping: HistoryMapping, parts: Sequence[_Part], history: LeadHistory, quarantine: Quarantine
+    mapping: HistoryMapping, sources: Sequence[Source], frames: dict[str, Any], quarantine: Quarantine
 ) -> Reading:
-    roles = tuple(role for part in parts for role in part.roles)
+    newest = max((s.newest for s in sources if s.newest is not None), default=0)
+    until = newest + 1 if mapping.observed_until is None else mapping.observed_until
+    roles = tuple(role for source in sources for role in source.roles)
     excluded = dict.fromkeys(mapping.plain.exclude, "the configuration excludes it")
-    names = history.attributes["name"].unique().sort()
+    names = sorted(frozenset().union(*(source.names for source in sources)))
     return Reading(
-        history=history,
+        history=replace(LeadHistory.of_leads(frames["leads"], until), **frames),
         quarantine=quarantine,
         roles=roles,
         availability=plain(roles, excluded) + overwritten(names),
-        notices=tuple(notice for part in parts for notice in part.notices),
-        counts=tuple(part.count for part in parts),
-        columns=tuple(column for part in parts for column in part.columns),
+        notices=tuple(notice for source in sources for notice in source.notices),
+        counts=tuple(source.count for source in sources),
+        columns=tuple(column for source in sources for column in source.columns),
     )
 
 
-def _part(name: TableName, mapping: TableMapping, context: Context, whole: HistoryMapping) -> _Part:
+@dataclass(frozen=True)
+class _Table:
+    """The leads or accounts, read and checked."""
+
+    frame: pl.DataFrame
+    source: Source
+
+
+def _table(name: TableName, mapping: TableMapping, context: Context, whole: HistoryMapping) -> _Table:
     table = open_table(mapping)
-    mapped = _mapped(name, mapping, table)
+    names = names_in(name, mapping, table)
+    free = tuple(c for c in table.columns if c not in {*names.values(), *columns_of(name)})
+    raw = table.read(sorted({*names.values(), *free}))
+    context = replace(_context(name, mapping, context, whole), decimal=table.decimal)
+    checked = check(name, mapped(Batch(raw), names, free, mapping), context)
+    found = _free(name, checked, table, whole)
+    frame = checked.frame.select(*columns_of(name)).hstack(list(found.columns))
+    source = Source(
+        count=TableCount(name, mapping.name, raw.height + len(table.rejects), frame.height),
+        quarantine=found.sieve.quarantine(table, name, rejects=True),
+        notices=(*table.notices, *remarks(name, mapping, checked)),
+        newest=cast("int | None", frame["created_at"].max()) if name == "leads" else None,
+        roles=tuple(replace(role, column=_called(name, role.column)) for role in found.roles),
+        columns=tuple(_called(name, column) for column in table.columns),
+    )
+    return _Table(frame, source)
+
+
+def _context(name: TableName, mapping: TableMapping, context: Context, whole: HistoryMapping) -> Context:
     own_file = mapping is not whole.leads and _address(mapping) == _address(whole.leads)
     sparse = own_file or _EVENT.get(name) in mapping.constants
-    written = replace(context, times=mapping.times, decimal=table.decimal, money=mapping.money, sparse=sparse)
-    checked = check(name, mapped, written)
-    free = _free(name, checked, table, whole)
-    frame = checked.frame.select(*columns_of(name)).hstack(list(free.columns))
-    if name == "attributes":
-        frame = frame.with_columns(attribute_numbers(frame["value"], table.decimal).alias("number"))
-    rows = mapped.frame.height + len(table.rejects)
-    notices = (f"{name}: {mapping.name}: {remark}" for remark in checked.remarks)
-    return _Part(
-        frame=frame,
-        count=TableCount(name, mapping.name, rows, frame.height),
-        quarantine=free.sieve.quarantine(table, name, rejects=True),
-        notices=(*table.notices, *notices),
-        roles=tuple(replace(role, column=_called(name, role.column)) for role in free.roles),
-        columns=tuple(_called(name, column) for column in table.columns if name in FREE_COLUMNS),
-    )
+    return replace(context, times=mapping.times, money=mapping.money, sparse=sparse)
 
 
 def _called(name: TableName, column: str) -> str:
@@ -185,30 +181,8 @@ def _called(name: TableName, column: str) -> str:
 _EVENT: dict[TableName, str] = {"touchpoints": "kind", "transitions": "stage"}
 
 
-def _mapped(name: TableName, mapping: TableMapping, table: Table) -> Sieve:
-    """The table with the contract's columns under the contract's names, its cells cleaned and translated."""
-    refuse_unknown(name, mapping)
-    table.require(mapping.columns.values())
-    same = (c for c in columns_of(name) if c in table.columns and c not in mapping.constants)
-    named = {column: column for column in same} | dict(mapping.columns)
-    free = [c for c in table.columns if c not in {*named.values(), *columns_of(name)}]
-    raw = table.read(sorted({*named.values(), *(free if name in FREE_COLUMNS else ())}))
-    cells = {column.name: cleaned(column, mapping.missing) for column in raw}
-    columns = [_translated(cells[own].alias(column), mapping) for column, own in named.items()]
-    columns += [cells[column] for column in free if column in cells]
-    constants = [pl.lit(value).alias(column) for column, value in mapping.constants.items()]
-    return replace(Sieve.of(pl.DataFrame(columns).with_columns(constants)), names=named)
-
-
-def _translated(column: pl.Series, mapping: TableMapping) -> pl.Series:
-    words = mapping.values.get(column.name)
-    return column if words is None else column.cast(pl.String).replace(dict(words))
-
-
 def _free(name: TableName, rows: Sieve, table: Table, whole: HistoryMapping) -> Attributes:
-    """The free columns of leads and accounts as attributes; dates that feed transitions are none."""
-    if name not in FREE_COLUMNS:
-        return Attributes(rows, (), ())
+    """The free columns of leads or accounts as attributes; dates that feed transitions are none."""
     prefix = "" if name == "leads" else ACCOUNT_PREFIX
     taken = _elsewhere(whole) if name == "leads" else frozenset()
     left_out = {*columns_of(name), ROW, *taken}

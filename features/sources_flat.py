@@ -176,7 +176,7 @@ def flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) -> It
     for batch in table.batches(rows, named):
         sieve, leads = _flat_batch(Sieve.of(batch.frame, batch.first), columns, table.decimal)
         seen += batch.frame.height
-        total = replace(total, found=total.found + sieve.found, dropped=total.dropped + sieve.dropped)
+        total = replace(sieve.after(total), frame=total.frame)
         yield FlatBatch(leads, notices=notices)
         notices = ()
     if not seen and not table.rejects:

@@ -1,22 +1,26 @@
-"""Scores whole files: a flat export in batches, or a configured history a slice of leads at a time.
+"""Scores whole files: a flat export in batches, or a configured history a part of its leads at a time.
 
-Memory is bounded by the batch, not by the file; what is written appears under its name only when complete.
+Memory is bounded by the batch or part, not by the file; what is written appears under its name only when it
+is complete.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from features.cohort import CohortRule, Snapshots
+from features.mapping import PlainColumns
 from features.parsing import MISSING
 from features.quarantine import Quarantine
-from features.sources import FlatColumns, flat_batches, read
+from features.sources import FlatColumns, flat_batches
+from features.sources_parts import read_in_parts
+from features.spec import FeatureSet
 from models.explanation import sentence
 from training.dataset import feature_rows, flat_rows
 from training.sink import Sink, sink
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-SLICE = 50_000
+PART_LEADS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +86,29 @@ def score_history(model: ConversionModel, config: Config, wanted: Wanted, say: S
         msg = "this model was trained on a flat export; score it with --leads"
         raise ScoringError(msg)
     beside = wanted.out.with_name(f"{wanted.out.stem}.quarantine.csv")
-    reading = read(config.history_mapping, int(time.time()), config.quarantine.file or beside)
-    wanted_leads = open_leads(reading.history, config.cohort_rule)
-    slices = _slices(model, reading.history, wanted_leads)
-    return Scored(_write(model, slices, wanted, say), reading.quarantine)
+    mapping, rule = replace(config.history_mapping, plain=_plain(model)), config.cohort_rule
+    with read_in_parts(
+        mapping, int(time.time()), config.quarantine.file or beside, leads=PART_LEADS
+    ) as parts:
+        _require(model, parts.reading.history)
+        rows = (feature_rows(model.features, part, open_leads(part, rule)) for part in parts.histories())
+        return Scored(_write(model, rows, wanted, say), parts.reading.quarantine)
+
+
+def _plain(model: ConversionModel) -> PlainColumns:
+    """The leads' own columns as the model learned them, whatever these leads make them look like."""
+    wanted = FlatColumns.of(_columns(model)).wanted
+    return PlainColumns(only=tuple(wanted), roles=wanted)
+
+
+def _columns(model: ConversionModel) -> FeatureSet:
+    return FeatureSet(tuple(spec for spec in model.features.specs if spec.reduce == "value"))
+
+
+def _require(model: ConversionModel, history: LeadHistory) -> None:
+    if missing := [name for name in _columns(model).names if name not in history.lead_columns]:
+        msg = f"the leads lack columns that the model was trained on: {', '.join(missing)}"
+        raise ScoringError(msg)
 
 
 def open_leads(history: LeadHistory, rule: CohortRule) -> Snapshots:
@@ -94,11 +117,6 @@ def open_leads(history: LeadHistory, rule: CohortRule) -> Snapshots:
     still = history.leads.join(closed, on="lead_id", how="anti")
     as_of = pl.lit(history.observed_until, pl.Int64).alias("as_of")
     return Snapshots(still.select("lead_id", as_of))
-
-
-def _slices(model: ConversionModel, history: LeadHistory, wanted: Snapshots) -> Iterator[pl.DataFrame]:
-    for start in range(0, len(wanted), SLICE):
-        yield feature_rows(model.features, history, Snapshots(wanted.frame.slice(start, SLICE)))
 
 
 def _write(model: ConversionModel, batches: Iterator[pl.DataFrame], wanted: Wanted, say: Say) -> int:
