@@ -1,0 +1,79 @@
+"""A company's points table: read from TOML, and put beside the rows that a model was trained on::
+
+[thresholds]
+mql = 30
+sql = 60
+
+[[touchpoints]]
+kind = "email_open"
+points = 3
+cap = 15              # however many, together no more than this
+lifespan = "90d"      # fades to nothing in this time
+
+[[attributes]]
+column = "job_role"
+value = "marketing manager"
+points = 5
+"""  # noqa: D415  # an example ends it
+
+from __future__ import annotations
+
+import time
+import tomllib
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from features.clock import duration
+from features.cohort import Snapshots
+from features.history import LeadHistory
+from features.sources import read as read_history
+from models.points_rules import PointsTableError, Seconds
+from models.points_table import PointsTable, points
+from training.dataset import FLAT_AS_OF
+from training.typed import Spot, converter, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from training.config import Config
+    from training.dataset import Dataset
+
+converter(Seconds)(duration)
+
+
+def load(path: Path) -> PointsTable:
+    """The points table in a file.
+
+    Raises:
+        PointsTableError: there is no such file, or it is no TOML.
+        ConfigError: it says something that cannot be; the message names the line and what would be right.
+    """
+    if not path.is_file():
+        msg = f"{path} does not exist; write the points table as the example in training/points_file.py"
+        raise PointsTableError(msg)
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except ValueError as error:
+        msg = f"{path} is not valid TOML: {error}"
+        raise PointsTableError(msg) from error
+    return read(PointsTable, table, Spot(path, text))
+
+
+def incumbent_points(table: PointsTable, config: Config, dataset: Dataset) -> NDArray[np.float64]:
+    """(n,) what the table gives the rows of ``dataset``, which ``config`` describes.
+
+    A data set has features and no events any more, so a history is read a second time.
+    """
+    flat = config.flat is not None
+    history = _flat(dataset) if flat else read_history(config.history_mapping, int(time.time())).history
+    return points(table, history, Snapshots(dataset.rows.select("lead_id", "as_of")))["points"].to_numpy()
+
+
+def _flat(dataset: Dataset) -> LeadHistory:
+    columns = dataset.rows.drop("as_of").with_columns(created_at=pl.lit(0, pl.Int64))
+    return LeadHistory.of_leads(columns, FLAT_AS_OF)
