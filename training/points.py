@@ -1,0 +1,181 @@
+"""A learned points table and what it is worth, as plain values, as CSV and in words."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from training.conditions import Condition, held
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from models.calibration import Calibration
+    from models.points_rules import Thresholds
+    from training.words import Lang
+
+HEADER = ("points", "condition", "feature", "test", "value")
+
+
+@dataclass(frozen=True, slots=True)
+class PointsRow:
+    """A line of the table: a lead that meets the condition gets the points."""
+
+    condition: Condition
+    points: int
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The table itself: a lead has the sum of the points of every line whose condition it meets.
+
+    ``calibration`` turns that sum into log-odds.
+    """
+
+    rows: tuple[PointsRow, ...]
+    calibration: Calibration
+
+    def score(self, frame: pl.DataFrame) -> NDArray[np.int64]:
+        """(n,) the points of feature rows."""
+        points = np.array([row.points for row in self.rows], dtype=np.int64)
+        return np.asarray(held([row.condition for row in self.rows], frame) @ points)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One figure of the table, of the model it was distilled from, and of the scoring in use today."""
+
+    table: float
+    model: float
+    incumbent: float | None = None
+
+    def to_dict(self) -> dict[str, float]:
+        """The figures by whose they are."""
+        return {name: figure for name, figure in asdict(self).items() if figure is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What a threshold takes: this share of the leads, of whom this share converted."""
+
+    share: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class LearnedPoints:
+    """At most some tens of lines of whole points that stand in for a model.
+
+    ``roc_auc`` and ``log_loss`` are of ``judged`` rows that neither the models nor the tables that were
+    judged had learned from, with the probability that the rows learned from gave to each number of points.
+    ``base_rate`` is the log-loss of knowing nothing but the rate of the rows learned from.
+    """
+
+    question: str
+    lines: Lines
+    thresholds: Thresholds
+    reached: dict[str, Reached]
+    judged: int
+    roc_auc: Compared
+    log_loss: Compared
+    base_rate: float
+
+    @property
+    def kept(self) -> float | None:
+        """The share of what the model knows beyond the base rate, in log-loss, that the table knows too."""
+        known = self.base_rate - self.log_loss.model
+        return (self.base_rate - self.log_loss.table) / known if known > 0 else None
+
+    def to_dict(self, lang: Lang = "en") -> dict[str, Any]:
+        """The table and its figures as plain values."""
+        return {
+            "question": self.question,
+            "rows": [
+                {
+                    "condition": row.condition.says(lang),
+                    "points": row.points,
+                    "feature": row.condition.spec.name,
+                    "test": row.condition.test,
+                    "value": row.condition.value,
+                }
+                for row in self.lines.rows
+            ],
+            "thresholds": {"mql": int(self.thresholds.mql), "sql": int(self.thresholds.sql)},
+            "reached": {stage: asdict(reached) for stage, reached in self.reached.items()},
+            "calibration": asdict(self.lines.calibration),
+            "judged": self.judged,
+            "roc_auc": self.roc_auc.to_dict(),
+            "log_loss": self.log_loss.to_dict(),
+            "base_rate": self.base_rate,
+            "kept": self.kept,
+        }
+
+    def to_csv(self, lang: Lang = "en") -> str:
+        """The lines as CSV text, to be typed into or loaded by another tool."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, HEADER, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.to_dict(lang)["rows"])
+        return text.getvalue()
+
+    def in_words(self, lang: Lang = "en") -> list[str]:
+        """The table as lines for a terminal."""
+        return list(_lines(self, lang))
+
+
+_WORDS: dict[str, dict[str, str]] = {
+    "en": {
+        "title": "Points towards {question}: add up every line that a lead meets",
+        "threshold": "{stage} from {points} points: {share:.1%} of the leads, {rate:.1%} of them {question}",
+        "figures": "On {judged:,} leads not learned from:",
+        "kept": "The table keeps {kept:.0%} of what the model knows beyond the base rate.",
+        "gained": "Against today's table: {auc:+.3f} ROC AUC, {loss:+.4f} log-loss (less is better).",
+        "table": "this table",
+        "model": "the model",
+        "incumbent": "today's table",
+    },
+    "de": {
+        "title": "Punkte für {question}: alle Zeilen zusammenzählen, die auf einen Lead zutreffen",
+        "threshold": "{stage} ab {points} Punkten: {share:.1%} der Leads, davon {rate:.1%} {question}",
+        "figures": "An {judged:,} Leads, aus denen nicht gelernt wurde:",
+        "kept": "Die Tabelle behält {kept:.0%} dessen, was das Modell über die Grundrate hinaus weiß.",
+        "gained": "Gegen die heutige Tabelle: {auc:+.3f} ROC AUC, {loss:+.4f} Log-Loss (weniger ist besser).",
+        "table": "diese Tabelle",
+        "model": "das Modell",
+        "incumbent": "heutige Tabelle",
+    },
+}
+
+
+def _lines(learned: LearnedPoints, lang: Lang) -> Iterator[str]:
+    words = _WORDS[lang]
+    yield words["title"].format(question=learned.question)
+    for row in learned.lines.rows:
+        yield f"{row.points:+6d}  {row.condition.says(lang)}"
+    for stage, reached in learned.reached.items():
+        points = int(getattr(learned.thresholds, stage))
+        yield words["threshold"].format(
+            stage=stage.upper(),
+            points=points,
+            share=reached.share,
+            rate=reached.rate,
+            question=learned.question,
+        )
+    yield words["figures"].format(judged=learned.judged)
+    losses = learned.log_loss.to_dict()
+    for whose, auc in learned.roc_auc.to_dict().items():
+        yield f"  {words[whose]:16} ROC AUC {auc:.3f}  log-loss {losses[whose]:.4f}"
+    if learned.kept is not None:
+        yield words["kept"].format(kept=learned.kept)
+    if learned.roc_auc.incumbent is not None and learned.log_loss.incumbent is not None:
+        yield words["gained"].format(
+            auc=learned.roc_auc.table - learned.roc_auc.incumbent,
+            loss=learned.log_loss.table - learned.log_loss.incumbent,
+        )
