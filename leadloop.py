@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -163,20 +162,19 @@ def promote_(
     run: Annotated[str, typer.Argument(help="A run id, or a model folder.")] = "",
     *,
     back: Annotated[bool, typer.Option(help="Go back to the champion before, instead.")] = False,
+    force: Annotated[str | None, typer.Option(help="Overrule the gate.", metavar="REASON")] = None,
     json_: Json = None,
 ) -> None:
-    """Make a trained model the champion, and copy it into the store that the service reads."""
-    from training.registry import promote, rollback
+    """Make a trained model the champion if it is no worse, and copy it for the service."""
+    from training.promotion import promote, rollback
     from training.tracking import tracking
 
     if bool(run) == back:
         _refuse("name the run to promote, or --back to return to the champion before")
-    promotion = rollback(tracking=tracking(OUT)) if back else promote(run, tracking=tracking(OUT))
-    say(
-        f"champion is version {promotion.version} (model {promotion.model_version}), in place of "
-        f"{promotion.replaced or 'none'}"
-    )
-    _emit(asdict(promotion), json_)
+    done = rollback(tracking=tracking(OUT)) if back else promote(run, tracking=tracking(OUT), force=force)
+    for line in done.in_words():
+        say(line)
+    _emit(done.to_dict(), json_)
 
 
 @app.command()

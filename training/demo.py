@@ -18,7 +18,7 @@ from models import metrics
 from training.config import load
 from training.dataset import feature_rows
 from training.export import Junk, hot_lead_request, write_csv
-from training.registry import promote
+from training.promotion import PromotionRefusedError, promote
 from training.simulate import simulate
 from training.truth import bayes_probability, information_captured
 from training.workflow import train
@@ -83,9 +83,17 @@ def demo(leads: int, seed: int, out: Path, tracking: Tracking, say: Say) -> Demo
     say(f"judging on further leads of the same company, created after {instant(today):%Y-%m-%d} ...")
     truth = judged(trained.model, simulate(JUDGES, seed + 1), config, today)
     say(_in_words(truth))
-    promoted = promote(trained.run.run_id, tracking=tracking)
-    say(f"promoted to champion (version {promoted.version}), copied for the service as {promoted.bento_tag}")
+    say(_promoted(trained.run.run_id, tracking))
     return Demo(trained, truth, hot_lead_request(past))
+
+
+def _promoted(run_id: str, tracking: Tracking) -> str:
+    """What became of the promotion; an earlier demo's company may have left a champion that is better."""
+    try:
+        made = promote(run_id, tracking=tracking).promotion
+    except PromotionRefusedError as refused:
+        return str(refused)
+    return f"promoted to champion (version {made.version}), copied for the service as {made.bento_tag}"
 
 
 def judged(model: ConversionModel, world: Simulated, config: Config, today: int) -> Truth:

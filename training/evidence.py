@@ -56,9 +56,6 @@ class NotComparable:
     message: str
 
 
-_FIRST = NotComparable("no champion", "no model is in charge yet")
-
-
 @dataclass(frozen=True, slots=True)
 class Calibrated:
     """Whether probabilities are right: the slope should be 1, the intercept 0, the error no more than chance.
@@ -123,15 +120,20 @@ class Evidence:
         return from_plain(cls, json.loads(text))
 
 
+def first() -> NotComparable:
+    """There is no champion to compare with."""
+    return NotComparable("no champion", "no model is in charge yet")
+
+
 def judged_rows(fitted: Fitted) -> pl.DataFrame:
     """The honest predictions of a run: ``lead_id``, ``as_of``, ``label`` and calibrated ``log_odds``."""
     return fitted.scores.select(*KEY, pl.Series("label", fitted.label), "log_odds")
 
 
-def evidence(fitted: Fitted, model: ConversionModel, champion: ConversionModel | None) -> Evidence:
-    """What speaks for ``model``, the saved one of ``fitted``; beside ``champion`` where there is one."""
+def evidence(fitted: Fitted, model: ConversionModel, champion: ConversionModel | NotComparable) -> Evidence:
+    """What speaks for ``model``, the saved one of ``fitted``, beside the champion or why there is none."""
     y, f = fitted.label, fitted.scores["log_odds"].to_numpy()
-    found = _FIRST if champion is None else compared_later(fitted, champion)
+    found = champion if isinstance(champion, NotComparable) else compared_later(fitted, champion)
     return Evidence(
         version=model.version,
         question=model.card.label,

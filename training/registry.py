@@ -10,12 +10,14 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 from models import artifact
 from training.tracking import MODEL_VERSION, Model, RunRef, Tracking, TrackingError, log, session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
 
     from mlflow import MlflowClient
@@ -61,15 +63,20 @@ def register(run_id: str, *, tracking: Tracking, name: str = NAME, alias: Alias 
         return number
 
 
-def promote(source: str | Path, *, tracking: Tracking, name: str = NAME) -> Promotion:
-    """Put a run's model, or the model in a folder, in charge.
+def promote(
+    source: str | Path, *, tracking: Tracking, name: str = NAME, notes: Mapping[str, str] | None = None
+) -> Promotion:
+    """Put a run's model, or the model in a folder, in charge; ``training.promotion`` asks the gate first.
+
+    ``notes`` are kept as tags of the run and of the version, before the champion changes.
 
     The champion changes last, after the model was found whole, loadable and copied for the service: a
     promotion that fails leaves the old champion where it was.
     """
     with session(tracking) as client:
-        run_id = _run_of(client, source, tracking)
-        return _put_in_charge(client, _version_of(client, run_id, name), replaces=True)
+        run_id = run_of(client, source) or _adopted(Path(source), tracking).run_id
+        version = _version_of(client, run_id, name)
+        return _put_in_charge(client, version, replaces=True, notes=notes or {})
 
 
 def rollback(*, tracking: Tracking, name: str = NAME) -> Promotion:
@@ -79,7 +86,7 @@ def rollback(*, tracking: Tracking, name: str = NAME) -> Promotion:
         if champion is None or REPLACED not in champion.tags:
             msg = f"{name}: no earlier champion in {tracking.uri}, so there is nothing to go back to"
             raise RegistryError(msg)
-        return _put_in_charge(client, client.get_model_version(name, champion.tags[REPLACED]), replaces=False)
+        return _put_in_charge(client, client.get_model_version(name, champion.tags[REPLACED]))
 
 
 def champion_dir(*, tracking: Tracking, name: str = NAME) -> Champion:
@@ -93,7 +100,7 @@ def champion_dir(*, tracking: Tracking, name: str = NAME) -> Champion:
         return _stored(name, str(error))
 
 
-def _run_of(client: MlflowClient, source: str | Path, tracking: Tracking) -> str:
+def run_of(client: MlflowClient, source: str | Path) -> str | None:
     """The run that logged the model: ``source`` itself, or the one whose model has the folder's version."""
     folder = Path(source)
     if not folder.is_dir():
@@ -101,12 +108,18 @@ def _run_of(client: MlflowClient, source: str | Path, tracking: Tracking) -> str
     found = artifact.load(folder).version
     experiments = [e.experiment_id for e in client.search_experiments()]
     runs = client.search_runs(experiments, f"tags.{MODEL_VERSION} = '{found}'", max_results=1)
-    return str(runs[0].info.run_id) if runs else _adopted(folder, found, tracking).run_id
+    return str(runs[0].info.run_id) if runs else None
 
 
-def _adopted(folder: Path, found: str, tracking: Tracking) -> RunRef:
+def champion_of(client: MlflowClient, name: str = NAME) -> ModelVersion | None:
+    """The version in charge, if there is one."""
+    return _with_alias(client, name, CHAMPION)
+
+
+def _adopted(folder: Path, tracking: Tracking) -> RunRef:
     """A run for a folder that was trained elsewhere, so that it can be registered."""
-    return log([Model(folder, found)], tracking=tracking, name=f"promoted {folder.name}")
+    model = Model(folder, artifact.load(folder).version)
+    return log([model], tracking=tracking, name=f"promoted {folder.name}")
 
 
 def _version_of(client: MlflowClient, run_id: str, name: str) -> ModelVersion:
@@ -124,11 +137,20 @@ def _version_of(client: MlflowClient, run_id: str, name: str) -> ModelVersion:
     return client.create_model_version(name, f"models:/{model_id}", run_id, model_id=model_id)
 
 
-def _put_in_charge(client: MlflowClient, version: ModelVersion, *, replaces: bool) -> Promotion:
+def _put_in_charge(
+    client: MlflowClient,
+    version: ModelVersion,
+    *,
+    replaces: bool = False,
+    notes: Mapping[str, str] = MappingProxyType({}),
+) -> Promotion:
     name, number = version.name, str(version.version)
     before = _with_alias(client, name, CHAMPION)
     replaced = str(before.version) if before and str(before.version) != number else None
-    model_version, bento_tag = _store(_folder(client, version), version)
+    model_version, bento_tag = _store(folder_of(client, version), version)
+    for note, value in notes.items():
+        client.set_tag(str(version.run_id), note, value)
+        client.set_model_version_tag(name, number, note, value)
     if replaced and replaces:
         client.set_model_version_tag(name, number, REPLACED, replaced)
     client.set_registered_model_alias(name, CHAMPION, number)
@@ -161,10 +183,10 @@ def _registered(tracking: Tracking, name: str) -> Path:
         if champion is None:
             msg = f"{tracking.uri} has no {CHAMPION} of {name}"
             raise RegistryError(msg)
-        return _folder(client, champion)
+        return folder_of(client, champion)
 
 
-def _folder(client: MlflowClient, version: ModelVersion) -> Path:
+def folder_of(client: MlflowClient, version: ModelVersion) -> Path:
     """The version's plain model folder on this machine, fetched from the server if it is there."""
     import mlflow.artifacts  # noqa: PLC0415
 

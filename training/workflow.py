@@ -16,6 +16,7 @@ from features.sources import read, read_flat
 from models import artifact
 from training.dataset import Dataset, flat_rows, of_export, of_history
 from training.health import Intake
+from training.promotion import collect
 from training.render import render, warnings
 from training.report import Report, report
 from training.run import Fitted, all_metrics, fit, report_input
@@ -162,6 +163,7 @@ def train(
         measured[HOLDOUT] = judge(fitted.model, held)
     model = artifact.save(fitted.model, out / MODEL)
     say(f"model {model.version} saved in {out / MODEL}")
+    speaking = collect(fitted, model, out, store, say)
     summed = report(report_input(fitted, model, config.training.seed))
     page = render(summed, lang=config.report.lang)
     write_text(out / REPORT_DATA, summed.to_json())
@@ -170,7 +172,7 @@ def train(
         say(f"note: {warning}")
     say(f"report written to {out / REPORT}")
     items = _items(config, fitted, measured, out)
-    run = log([*items, Model(out / MODEL, model.version)], tracking=store)
+    run = log([*items, *speaking, Model(out / MODEL, model.version)], tracking=store)
     say(f"run {run.run_id} tracked in {run.uri}")
     return Trained(fitted, model, out, measured, summed, run)
 
