@@ -66,3 +66,27 @@ class Calibration:
             if np.abs(step).max() < _SETTLED:
                 break
         return cls(float(at[0]), float(at[1]))
+
+
+def shifted(
+    calibration: Calibration,
+    log_odds: NDArray[np.float64],
+    y: NDArray[np.number],
+    doubt: float = 5.0,
+) -> Calibration:
+    """``calibration`` after the base rate moved: only its intercept follows what recently came.
+
+    ``log_odds`` (n,) are what it said of recent leads, ``y`` (n,) what became of them: matured ones only, or
+    the fast ones are over-represented. ``doubt`` is the precision of the prior that nothing moved.
+
+    >>> round(shifted(Calibration(), np.zeros(900), np.arange(900) % 3 == 0).intercept, 2)
+    -0.68
+    """
+    moved = 0.0
+    for _ in range(_ROUNDS):
+        p = expit(log_odds + moved)
+        step = (float((p - y).sum()) + doubt * moved) / (float((p * (1 - p)).sum()) + doubt)
+        moved -= step / max(1.0, abs(step))
+        if abs(step) < _SETTLED:
+            break
+    return Calibration(calibration.slope, calibration.intercept + moved)

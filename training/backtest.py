@@ -130,6 +130,7 @@ class _Run:
             chosen=chosen(regret, paired),
             regrets=regret,
             differences=paired,
+            has_dates=self.dataset.has_dates,
             notes=tuple(self._notes()),
         )
 

@@ -13,8 +13,9 @@ import altair as alt
 import vl_convert
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from models.metrics import Interval
     from training.report import Group
     from training.words import Words
 
@@ -98,6 +99,33 @@ def bars(rows: Sequence[tuple[str, float]], words: Words, *, signed: bool = True
         ),
     )
     return _svg(chart.properties(height=_ROW * len(rows)))
+
+
+def differences_by_round(rounds: Mapping[str, Mapping[str, Interval]]) -> str:
+    """Each name's difference in each round, side by side with its interval; 0 is no difference."""
+    rows: Rows = [
+        {"round": when, "name": name, "value": one.value, "low": one.low, "high": one.high, "zero": 0.0}
+        for when, named in rounds.items()
+        for name, one in named.items()
+    ]
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    inks = [PALETTE[name] for name in ("accent", "against", "muted", "ink", "line")]
+    colour = alt.Color(
+        "name:N",
+        title=None,
+        scale=alt.Scale(domain=names, range=[inks[i % len(inks)] for i in range(len(names))]),
+        legend=alt.Legend(orient="bottom", labelColor=PALETTE["muted"], columns=3),
+    )
+    x = alt.X("round:O", title=None, sort=list(rounds), axis=alt.Axis(labelAngle=-30))
+    y = alt.Y("value:Q", title="log-loss against the default")
+    base = _chart(rows).encode(x=x, xOffset=alt.XOffset("name:N", sort=names))
+    return _svg(
+        _chart(rows[:1]).mark_rule(**_GUIDE).encode(y="zero:Q")
+        + base.mark_rule(strokeWidth=1.6)
+        .encode(y=y, y2="high:Q", color=colour)
+        .transform_calculate(value="datum.low")
+        + base.mark_point(filled=True, size=50, opacity=1).encode(y=y, color=colour)
+    )
 
 
 def _chart(rows: Rows) -> alt.Chart:

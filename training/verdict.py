@@ -82,6 +82,7 @@ class Backtest:
     chosen: str
     regrets: Mapping[str, float]
     differences: Mapping[str, Interval]
+    has_dates: bool = False
     notes: tuple[str, ...] = ()
 
     @property

@@ -8,6 +8,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from models import metrics, reliability
+from models.calibration import Calibration, shifted
 
 
 def leads(rows=4000, seed=0, slope=1.0, intercept=0.0):
@@ -108,3 +109,23 @@ def test_the_order_of_rows_is_irrelevant():
     mixed = np.random.default_rng(1).permutation(len(y))
     assert vars(reliability.murphy(y, p)) == pytest.approx(vars(reliability.murphy(y[mixed], p[mixed])))
     assert reliability.alift(y, p) == pytest.approx(reliability.alift(y[mixed], p[mixed]))
+
+
+def test_a_shifted_base_rate_is_repaired_by_the_intercept():
+    y, p, _ = leads(rows=20_000, intercept=-0.8)
+    calibration = Calibration(1.3, 0.2)
+    raw = (logit(p) - 0.2) / 1.3
+    moved = shifted(calibration, calibration.apply(raw), y)
+    assert moved.slope == 1.3
+    assert moved.intercept == pytest.approx(0.2 - 0.8, abs=0.06)
+    assert expit(moved.apply(raw)).mean() == pytest.approx(y.mean(), abs=1e-3)
+
+
+def test_a_handful_of_outcomes_shifts_little():
+    calibration = Calibration(1.0, 0.0)
+    moved = shifted(calibration, np.full(6, logit(0.3)), np.ones(6))
+    assert 0 < moved.intercept < 0.7
+
+
+def test_what_came_as_said_shifts_nothing():
+    assert shifted(Calibration(), np.zeros(10), np.arange(10) % 2).intercept == pytest.approx(0, abs=1e-12)

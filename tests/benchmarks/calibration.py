@@ -1,0 +1,149 @@
+"""Four ways to calibrate the default learner, judged on later rows: none, affine, beta, isotonic.
+
+    python tests/benchmarks/calibration.py [--data DIR] [--leads N]
+
+At each origin the blend learns from all but the newest fifth of the rows, which fits each map, and the rows
+after the origin judge. ``shipped`` is what leadloop does: the affine map comes with the blend's weights, from
+rows that its parts had not seen, and the parts learn from the newest rows too. ``shifted`` moves the shipped
+model's intercept of back then by the newest fifth. The figures are log-loss and calibration error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from accuracy import DATA, SETS
+from backtest import dataset
+from scipy.special import expit, log_expit
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+
+from features.clock import DAY
+from features.cohort import CohortRule
+from features.labels import LabelSpec
+from models import metrics
+from models.calibration import Calibration, shifted
+from training.dataset import of_history
+from training.fit import fit_each
+from training.judgement import draws, mean_interval, row_losses
+from training.origins import blocks, learning_rows, origins
+from training.simulate import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from training.dataset import Dataset
+    from training.origins import Split
+
+    Floats = NDArray[np.float64]
+
+NEWEST, ORIGINS = 0.2, 3
+WAYS = ("shipped", "none", "affine", "beta", "isotonic", "shifted")
+
+
+def affine(f: Floats, y: Floats) -> Callable[[Floats], Floats]:
+    """Platt's map with leadloop's prior."""
+    fitted = Calibration.fit(f, y)
+    return lambda g: np.asarray(expit(fitted.apply(g)))
+
+
+def beta(f: Floats, y: Floats) -> Callable[[Floats], Floats]:
+    """Kull et al. (2017): a logistic regression on log p and -log(1 - p), neither slope below 0."""
+
+    def design(g: Floats) -> Floats:
+        return np.column_stack([log_expit(g), -log_expit(-g)])
+
+    kept = [0, 1]
+    while kept:
+        fitted = LogisticRegression(C=1e6, max_iter=1000).fit(design(f)[:, kept], y)
+        if (fitted.coef_[0] >= 0).all():
+            break
+        kept.pop(int(np.argmin(fitted.coef_[0])))
+    return lambda g: np.asarray(fitted.predict_proba(design(g)[:, kept])[:, 1])
+
+
+def isotonic(f: Floats, y: Floats) -> Callable[[Floats], Floats]:
+    """The best monotone step function, kept off 0 and 1 by one row in the slice."""
+    edge = 1 / (len(y) + 2)
+    fitted = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip").fit(f, y)
+    return lambda g: np.asarray(fitted.predict(g))
+
+
+FITTED = {"affine": affine, "beta": beta, "isotonic": isotonic}
+
+
+def judged(data: Dataset, split: Split) -> tuple[Floats, dict[str, Floats]]:
+    """The outcomes after an origin, and what each way says of them."""
+    order = data.order[split.train]  # type: ignore[index]
+    edge = np.quantile(order, 1 - NEWEST, method="higher")
+    slice_ = split.train[order >= edge]
+    earlier = split.train[order < edge]
+    if min(data.label[slice_].sum(), data.label[earlier].sum()) < 20:
+        return np.empty(0), {}
+    test, y = data.rows[split.test], data.label[slice_].astype(np.float64)
+    shipped, _ = fit_each(learning_rows(data, split))
+    learned, _ = fit_each(learning_rows(data, replace(split, train=earlier)))
+    p = learned.predictor
+    # Without its slope; where the base rate was chosen, there is nothing but the intercept.
+    raw = replace(p, calibration=Calibration(1.0, 0.0 if p.calibration.slope else p.calibration.intercept))
+    f, g = (raw.log_odds(raw.encodings.encode(frame)) for frame in (data.rows[slice_], test))
+    said = {
+        "shipped": shipped.predictor.probability(
+            shipped.predictor.log_odds(shipped.predictor.encodings.encode(test))
+        ),
+        "none": np.asarray(expit(g)),
+    }
+    moved = shifted(p.calibration, p.calibration.apply(f) if p.calibration.slope else f, y)
+    said["shifted"] = np.asarray(expit(moved.apply(g) if moved.slope else np.full(len(g), moved.intercept)))
+    said |= {way: fit(f, y)(g) for way, fit in FITTED.items()}
+    return data.label[split.test].astype(np.float64), said
+
+
+def sets(asked: argparse.Namespace) -> Iterator[tuple[str, Dataset]]:
+    """The public sets, and a simulated company."""
+    for name in asked.sets:
+        yield name, dataset(name, SETS[name](asked.data))
+    rule = CohortRule(on=("mql",), every=30 * DAY, until_age=60 * DAY, closed=("sql", "disqualified"))
+    yield "simulator", of_history(simulate(asked.leads, seed=1).history, rule, LabelSpec("sql", 60 * DAY))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--sets", nargs="*", choices=SETS, default=list(SETS))
+    parser.add_argument("--leads", type=int, default=6000)
+    asked = parser.parse_args()
+    if not asked.data.is_dir():
+        sys.exit(f"{asked.data}: no such folder; name the one that holds the public sets with --data")
+    print("set         way       log-loss  off affine (95 %)              calibration error")
+    for name, data in sets(asked):
+        parts = [(split, *judged(data, split)) for split in origins(data, ORIGINS)]
+        parts = [part for part in parts if part[2]]
+        if not parts:
+            print(f"{name:11} too few outcomes to spare a slice for calibration")
+            continue
+        y = np.concatenate([part[1] for part in parts])
+        block = blocks(data, np.concatenate([part[0].test for part in parts]))[1]
+        weights = draws(block, 500, 0)
+        said = {way: np.concatenate([part[2][way] for part in parts]) for way in WAYS}
+        losses = {way: row_losses(y, p) for way, p in said.items()}
+        for way in WAYS:
+            off = mean_interval(losses[way] - losses["affine"], block, weights)
+            ece = np.mean([metrics.calibration_error(part[1], part[2][way]) for part in parts])
+            print(
+                f"{name:11} {way:9} {losses[way].mean():.4f}    {off.value:+.4f} ({off.low:+.4f} to "
+                f"{off.high:+.4f})   {ece:.4f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

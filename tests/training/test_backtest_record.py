@@ -1,0 +1,67 @@
+"""A backtest is written down: in words, in MLflow with a run for each origin, and as a figure."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.metrics import Interval
+from training.backtest_record import in_words, plot, track
+from training.judgement import Judgement
+from training.tracking import session
+from training.verdict import Backtest, Origin, SplitReport
+
+DAY = 86_400
+NAN = float("nan")
+FIGURES = ("log_loss", "roc_auc", "average_precision", "brier")
+
+
+def judgement(loss):
+    figures = {name: Interval(loss, loss - 0.01, loss + 0.01) for name in FIGURES}
+    figures["calibration_slope"] = Interval(NAN, NAN, NAN)
+    return Judgement(figures, Interval(loss - 0.3, loss - 0.31, loss - 0.29), ((1.0, 1.0),))
+
+
+@pytest.fixture
+def result():
+    named = {"default": judgement(0.3), "additive + trees": judgement(0.32)}
+    made = tuple(
+        Origin(i * 90 * DAY, (i + 1) * 90 * DAY, 100, 50, 9, "week", named, named if i else {})
+        for i in (0, 1)
+    )
+    return Backtest(
+        question="sql within 60 days",
+        time_ordered=True,
+        origins=made,
+        splits={"temporal": SplitReport("", 100, 50, named), "grouped": SplitReport("no accounts")},
+        chosen="default",
+        regrets={"default": 0.0, "additive + trees": 0.06},
+        differences={name: one.against_default for name, one in named.items()},
+        has_dates=True,
+    )
+
+
+def test_it_is_a_run_with_one_nested_in_it_for_each_origin(result, tracked):
+    parent = track(result, tracked)
+    with session(tracked) as client:
+        nested = client.search_runs([parent.experiment_id], f"tags.mlflow.parentRunId = '{parent.run_id}'")
+        whole = client.get_run(parent.run_id)
+        files = {file.path for file in client.list_artifacts(parent.run_id)}
+    assert {run.info.run_name for run in nested} == {"origin 1970-01-01", "origin 1970-04-01"}
+    assert whole.data.metrics["regret"] == 0
+    assert files == {"backtest.json", "against_default.svg"}
+    assert nested[0].data.metrics["default/log_loss_low"] == pytest.approx(0.29)
+    assert not any("calibration_slope" in name for name in nested[0].data.metrics)
+
+
+def test_the_figure_names_every_origin_and_candidate(result):
+    svg = plot(result)
+    assert svg.startswith("<svg")
+    for text in ("1970-04-01", "additive + trees"):
+        assert text in svg
+
+
+def test_the_words_say_what_was_chosen_and_why_a_split_is_missing(result):
+    lines = list(in_words(result))
+    assert "grouped split: no accounts" in lines
+    assert lines[-1] == "chosen: default"
+    assert any("never refitted" in line for line in lines)

@@ -1,0 +1,109 @@
+"""A backtest in words, and as MLflow runs: one for the whole, one nested in it for each origin."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from features.clock import instant
+from training.charts import differences_by_round
+from training.tracking import Metric, Params, RunRef, Tag, Text, log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from training.judgement import Judgement
+    from training.tracking import LogItem, Tracking
+    from training.verdict import Backtest, Origin
+
+_PARENT = "mlflow.parentRunId"
+_LINE = "{:24} {:>8} {:>8} {:>8} {:>9}  {}"
+
+
+def in_words(result: Backtest) -> Iterator[str]:
+    """The backtest as lines for a terminal."""
+    for origin in result.origins:
+        yield (
+            f"from {_when(result, origin.start)}: {origin.trained:,} rows teach, {origin.tested:,} judge, "
+            f"{origin.positives:,} of them {result.question} (intervals by {origin.block})"
+        )
+        yield from _table(origin.candidates)
+        if origin.static:
+            yield _LINE.format("  never refitted: default", *_figures(origin.static["default"]), "")
+    for kind, split in result.splits.items():
+        yield f"{kind} split: {split.reason or 'the default'}"
+        if split.candidates:
+            shown = split.candidates if not result.origins else {"default": split.candidates["default"]}
+            yield from _table(shown)
+    yield from result.notes
+    for name, regret in result.regrets.items():
+        off = result.differences[name]
+        yield f"regret {regret:7.2%}  {name} (log-loss {off.value:+.4f}, {off.low:+.4f} to {off.high:+.4f})"
+    yield f"chosen: {result.chosen}"
+
+
+def track(result: Backtest, tracking: Tracking) -> RunRef:
+    """Write the backtest down: a run with all of it, and one run nested in that for each origin."""
+    parent = log(_whole(result), tracking=tracking, name="backtest")
+    for origin in result.origins:
+        items = [Tag(_PARENT, parent.run_id), *_of_origin(origin)]
+        log(items, tracking=tracking, name=f"origin {_when(result, origin.start)}")
+    return parent
+
+
+def _whole(result: Backtest) -> Iterator[LogItem]:
+    yield Tag("leadloop.question", result.question)
+    yield Tag("leadloop.time_ordered", str(result.time_ordered).lower())
+    yield Params({"origins": len(result.origins), "chosen": result.chosen})
+    yield Metric("regret", result.regret)
+    for name, regret in result.regrets.items():
+        yield Metric(f"{name}/regret", regret)
+    for name, off in result.differences.items():
+        yield Metric(f"{name}/off_default_log_loss", off.value, off.low, off.high)
+    for kind, split in result.splits.items():
+        if split.candidates:
+            auc = split.candidates["default"].figures["roc_auc"]
+            yield Metric(f"{kind}_split_roc_auc", auc.value, auc.low, auc.high)
+    yield Text("backtest.json", json.dumps(result.to_dict(), indent=1))
+    if result.origins:
+        yield Text("against_default.svg", plot(result))
+
+
+def _of_origin(origin: Origin) -> Iterator[LogItem]:
+    yield Params({"trained": origin.trained, "tested": origin.tested, "positives": origin.positives})
+    for name, judgement in origin.candidates.items():
+        for figure, value in judgement.to_dict().items():
+            # MLflow refuses what is not a number: the slope of a constant forecast, for one.
+            if isinstance(value, dict) and None not in value.values():
+                yield Metric(f"{name}/{figure}", **value)
+
+
+def plot(result: Backtest) -> str:
+    """How much worse (above 0) or better than the default each candidate was at each origin, as SVG."""
+    return differences_by_round(
+        {
+            _when(result, origin.start): {
+                name: one.against_default for name, one in origin.candidates.items() if name != "default"
+            }
+            for origin in result.origins
+        }
+    )
+
+
+def _when(result: Backtest, order: int) -> str:
+    return f"{instant(order):%Y-%m-%d}" if result.has_dates else f"{order:,}"
+
+
+def _table(candidates: Mapping[str, Judgement]) -> Iterator[str]:
+    yield _LINE.format("", "log-loss", "ROC AUC", "avg.prec", "brier", "worse than the default by")
+    for name, one in candidates.items():
+        off = one.against_default
+        yield _LINE.format(
+            f"  {name}", *_figures(one), f"{off.value:+.4f} ({off.low:+.4f} to {off.high:+.4f})"
+        )
+
+
+def _figures(one: Judgement) -> list[str]:
+    return [
+        f"{one.figures[name].value:.4f}" for name in ("log_loss", "roc_auc", "average_precision", "brier")
+    ]
