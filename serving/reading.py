@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from features.engine import known
 from features.history import ACCOUNT_PREFIX
 from features.nearest import nearest
-from features.parsing import MISSING, as_category, as_flag, as_number
+from features.parsing import FALSE, MISSING, TRUE, as_category, as_flag, as_number
 from features.record import LeadRecord
 from serving.contract import Account, Lead, LeadError, Transition
 from serving.problems import LeadRefused, refused
@@ -54,7 +54,7 @@ class Reader:
             spec.of: _parse(spec, missing) for spec in features.specs if spec.source == "leads" and spec.of
         }
         self._overwritten = {
-            name: _parse(spec, missing)
+            name: _parse(spec, missing) if spec.is_category else partial(_number_or_flag, missing=missing)
             for spec in features.specs
             if spec.source == "attributes"
             for name in spec.kind
@@ -139,6 +139,16 @@ class Reader:
 
 def _parse(spec: FeatureSpec, missing: Collection[str]) -> Parse:
     return partial({"category": as_category, "flag": as_flag}.get(spec.unit, as_number), missing=missing)
+
+
+def _number_or_flag(value: Any, *, missing: Collection[str]) -> float | None:
+    """One value of an overwritten attribute whose values are numbers, or yes and no, as in a file."""
+    try:
+        return as_number(value, missing=missing)
+    except ValueError:
+        if str(value).strip().lower() not in TRUE | FALSE:
+            raise
+    return as_flag(value, missing=missing)
 
 
 def _read(parse: Parse, value: Any, field: str) -> Value:

@@ -129,3 +129,16 @@ def test_a_change_to_nothing_takes_the_value_back(read, by_hand):
     changes = [{"name": "Need", "known_at": 1, "value": "x"}, {"name": "Need", "known_at": 2, "value": None}]
     asked = read({"lead_id": "a", "attribute_history": changes})
     assert Plan(by_hand.features)(asked.record, asked.as_of)["Need"] is None
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [("12.5", 12.5), (3, 3.0), ("yes", 1.0), (False, 0.0), ("N/A", None)]
+)
+def test_an_overwritten_number_is_read_as_a_file_reads_it(read, value, number):
+    asked = read({"lead_id": "a", "attribute_history": [{"name": "Budget", "known_at": 1, "value": value}]})
+    assert asked.record.events["attributes"][0]["number"] == number
+
+
+def test_an_overwritten_number_that_is_a_word_is_refused(read):
+    error = _refusal(read, attribute_history=[{"name": "Budget", "known_at": 1, "value": "plenty"}])
+    assert (error.field, error.message) == ("attribute_history.0.value", "'plenty' is not a number")
