@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,15 +23,7 @@ TOLERATED = 0.0005
 _STEPS, _SETTLED = 25, 1e-6
 
 
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """Chosen conditions, by position, and what each adds to the log-odds."""
-
-    chosen: tuple[int, ...]
-    values: NDArray[np.float64]
-
-
-def choose(holds: NDArray[np.bool_], y: NDArray[np.float64], most: int) -> Weights:
+def choose(holds: NDArray[np.bool_], y: NDArray[np.float64], most: int) -> tuple[int, ...]:
     """Up to ``most`` columns of a (n, conditions) matrix, one by one, each what those before lack most.
 
     The gain of a column is that of a score test (Rao 1948), which after a refit sees only what those already
@@ -40,31 +31,31 @@ def choose(holds: NDArray[np.bool_], y: NDArray[np.float64], most: int) -> Weigh
     """
     columns = holds.astype(np.float32)
     chosen: list[int] = []
-    at = np.array([0.0])
+    at = np.zeros(1)
     while len(chosen) < most:
-        at = fitted(holds[:, chosen], y, at)
-        gains = _gains(columns, y, _log_odds(holds[:, chosen], at))
+        at = fitted_weights(holds[:, chosen], y, at)
+        gains = _gains(columns, y, at[0] + holds[:, chosen] @ at[1:])
         gains[chosen] = 0.0
-        best = int(np.argmax(gains))
-        if gains[best] <= LEAST_GAIN:
+        if gains.max(initial=0.0) <= LEAST_GAIN:
             break
-        chosen.append(best)
+        chosen.append(int(np.argmax(gains)))
         at = np.append(at, 0.0)
-    return Weights(tuple(chosen), fitted(holds[:, chosen], y, at)[1:])
+    return tuple(chosen)
 
 
-def fitted(
-    holds: NDArray[np.bool_], y: NDArray[np.float64], start: NDArray[np.float64]
+def fitted_weights(
+    holds: NDArray[np.bool_], y: NDArray[np.float64], start: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
     """(1 + conditions,) the intercept and weights of a ridge logistic regression, by Newton's method."""
     design = np.column_stack([np.ones(len(y)), holds])
-    ridge = np.full(len(start), RIDGE)
+    ridge = np.full(design.shape[1], RIDGE)
     ridge[0] = 0.0
-    at = start
+    at = np.zeros(design.shape[1]) if start is None else start
     for _ in range(_STEPS):
         p = expit(design @ at)
         curvature = (design.T * (p * (1 - p))) @ design + np.diag(ridge + 1e-9)
         step = np.linalg.solve(curvature, design.T @ (y - p) - ridge * at)
+        # A long step can overshoot where the sigmoid is flat; a bounded one cannot.
         at = at + step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < _SETTLED:
             break
@@ -105,10 +96,6 @@ def least_points(points: NDArray[np.int64], shares: Sequence[float]) -> tuple[in
 
 def _scaled(weights: NDArray[np.float64], largest: int) -> NDArray[np.int64]:
     return np.asarray(np.rint(weights * (largest / np.abs(weights).max())), dtype=np.int64)
-
-
-def _log_odds(holds: NDArray[np.bool_], at: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(at[0] + holds @ at[1:])
 
 
 def _gains(

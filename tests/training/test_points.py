@@ -26,7 +26,7 @@ from training.conditions import Condition, conditions, held
 from training.config import Training
 from training.dataset import Dataset, NothingToLearnError, of_history
 from training.distil import MOST, points_of
-from training.pointing import choose, fitted, least_points, whole_points
+from training.pointing import choose, fitted_weights, least_points, whole_points
 from training.run import fit
 from training.simulate import simulate
 
@@ -101,7 +101,7 @@ def test_weights_are_those_of_an_independent_optimiser():
         score = design @ at
         return float(np.logaddexp(0, score).sum() - y @ score + 0.5 * at[1:] @ at[1:])
 
-    assert fitted(holds, y, np.zeros(5)) == pytest.approx(minimize(loss, np.zeros(5)).x, abs=1e-4)
+    assert fitted_weights(holds, y) == pytest.approx(minimize(loss, np.zeros(5)).x, abs=1e-4)
 
 
 def test_what_tells_most_is_chosen_first_and_what_tells_nothing_is_not():
@@ -109,9 +109,10 @@ def test_what_tells_most_is_chosen_first_and_what_tells_nothing_is_not():
     holds = random.random((4000, 6)) < 0.5
     holds[:, 5] = holds[:, 0]  # says the same as the first
     taught = expit(holds[:, :3] @ [2.0, -1.0, 0.5] - 1)
-    assert choose(holds, taught, most=30).chosen in {(0, 1, 2), (5, 1, 2)}
-    assert choose(holds, taught, most=1).chosen in {(0,), (5,)}
-    assert choose(holds, np.full(4000, 0.3), most=30).chosen == ()
+    assert choose(holds, taught, most=30) in {(0, 1, 2), (5, 1, 2)}
+    assert choose(holds, taught, most=1) in {(0,), (5,)}
+    assert choose(holds, np.full(4000, 0.3), most=30) == ()
+    assert choose(holds[:, :0], taught, most=30) == ()
 
 
 def test_points_are_small_whole_numbers_in_the_proportion_of_the_weights():
