@@ -68,7 +68,7 @@ def fit(dataset: Dataset, training: Training, progress: Progress | None = None) 
         seed=training.seed,
         progress=progress,
     ).judged_by(dataset.matured)
-    capacity = _capacity(dataset, training)
+    capacity = capacity_share(dataset, training)
     probability = fitted.predictor.probability(fitted.log_odds)
     grades = from_capacity(probability, capacity)
     judged_by = all_metrics(dataset.label[fitted.judged], probability, training.seed)
@@ -117,7 +117,7 @@ def report_input(fitted: Fitted, model: ConversionModel, seed: int = 0) -> Repor
     )
 
 
-def _capacity(dataset: Dataset, training: Training) -> float:
+def capacity_share(dataset: Dataset, training: Training) -> float:
     """The share of leads that sales can call: as configured, else one in ten."""
     if training.capacity_share is not None:
         return training.capacity_share

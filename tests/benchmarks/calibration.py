@@ -1,11 +1,12 @@
-"""Four ways to calibrate the default learner, judged on later rows: none, affine, beta, isotonic.
+"""Ways to calibrate the default learner, judged on later rows.
 
     python tests/benchmarks/calibration.py [--data DIR] [--leads N]
 
-At each origin the blend learns from all but the newest fifth of the rows, which fits each map, and the rows
-after the origin judge. ``shipped`` is what leadloop does: the affine map comes with the blend's weights, from
-rows that its parts had not seen, and the parts learn from the newest rows too. ``shifted`` moves the shipped
-model's intercept of back then by the newest fifth. The figures are log-loss and calibration error.
+``affine`` is what leadloop ships: one slope and one intercept, learned with the weights of the blend;
+``none`` leaves the slope away. The others are fitted to what the learner said of rows that it had not seen,
+and come on top: ``again`` a second affine map, ``beta``, ``isotonic``, and ``shifted``, which moves the
+intercept alone by the newest fifth of those rows. Every way uses the same trained parts, and the rows after
+the origin judge.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 NEWEST, ORIGINS = 0.2, 3
-WAYS = ("shipped", "none", "affine", "beta", "isotonic", "shifted")
+WAYS = ("affine", "none", "again", "beta", "isotonic", "shifted")
 
 
 def affine(f: Floats, y: Floats) -> Callable[[Floats], Floats]:
@@ -66,6 +67,8 @@ def beta(f: Floats, y: Floats) -> Callable[[Floats], Floats]:
         if (fitted.coef_[0] >= 0).all():
             break
         kept.pop(int(np.argmin(fitted.coef_[0])))
+    if not kept:
+        return lambda g: np.full(len(g), y.mean())
     return lambda g: np.asarray(fitted.predict_proba(design(g)[:, kept])[:, 1])
 
 
@@ -76,32 +79,27 @@ def isotonic(f: Floats, y: Floats) -> Callable[[Floats], Floats]:
     return lambda g: np.asarray(fitted.predict(g))
 
 
-FITTED = {"affine": affine, "beta": beta, "isotonic": isotonic}
+def newest(f: Floats, y: Floats) -> Callable[[Floats], Floats]:
+    """The intercept alone, from the newest rows."""
+    late = slice(-round(NEWEST * len(y)), None)
+    moved = shifted(Calibration(), f[late], y[late])
+    return lambda g: np.asarray(expit(moved.apply(g)))
+
+
+FITTED = {"again": affine, "beta": beta, "isotonic": isotonic, "shifted": newest}
 
 
 def judged(data: Dataset, split: Split) -> tuple[Floats, dict[str, Floats]]:
     """The outcomes after an origin, and what each way says of them."""
-    order = data.order[split.train]  # type: ignore[index]
-    edge = np.quantile(order, 1 - NEWEST, method="higher")
-    slice_ = split.train[order >= edge]
-    earlier = split.train[order < edge]
-    if min(data.label[slice_].sum(), data.label[earlier].sum()) < 20:
-        return np.empty(0), {}
-    test, y = data.rows[split.test], data.label[slice_].astype(np.float64)
-    shipped, _ = fit_each(learning_rows(data, split))
-    learned, _ = fit_each(learning_rows(data, replace(split, train=earlier)))
-    p = learned.predictor
-    # Without its slope; where the base rate was chosen, there is nothing but the intercept.
-    raw = replace(p, calibration=Calibration(1.0, 0.0 if p.calibration.slope else p.calibration.intercept))
-    f, g = (raw.log_odds(raw.encodings.encode(frame)) for frame in (data.rows[slice_], test))
-    said = {
-        "shipped": shipped.predictor.probability(
-            shipped.predictor.log_odds(shipped.predictor.encodings.encode(test))
-        ),
-        "none": np.asarray(expit(g)),
-    }
-    moved = shifted(p.calibration, p.calibration.apply(f) if p.calibration.slope else f, y)
-    said["shifted"] = np.asarray(expit(moved.apply(g) if moved.slope else np.full(len(g), moved.intercept)))
+    fitted, _ = fit_each(learning_rows(data, split))
+    rows = split.train[fitted.judged]
+    late = np.argsort(data.order[rows], kind="stable")  # type: ignore[index]
+    f, y = fitted.log_odds[late], data.label[rows][late].astype(np.float64)
+    p = fitted.predictor
+    plain = replace(p, calibration=Calibration(1.0, 0.0 if p.calibration.slope else p.calibration.intercept))
+    matrix = p.encodings.encode(data.rows[split.test])
+    g, raw = p.log_odds(matrix), plain.log_odds(matrix)
+    said = {"affine": np.asarray(expit(g)), "none": np.asarray(expit(raw))}
     said |= {way: fit(f, y)(g) for way, fit in FITTED.items()}
     return data.label[split.test].astype(np.float64), said
 
@@ -126,10 +124,6 @@ def main() -> None:
     print("set         way       log-loss  off affine (95 %)              calibration error")
     for name, data in sets(asked):
         parts = [(split, *judged(data, split)) for split in origins(data, ORIGINS)]
-        parts = [part for part in parts if part[2]]
-        if not parts:
-            print(f"{name:11} too few outcomes to spare a slice for calibration")
-            continue
         y = np.concatenate([part[1] for part in parts])
         block = blocks(data, np.concatenate([part[0].test for part in parts]))[1]
         weights = draws(block, 500, 0)

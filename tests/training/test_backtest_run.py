@@ -1,0 +1,32 @@
+"""From a file to a tracked backtest, and on again after an interruption."""
+
+from __future__ import annotations
+
+import json
+
+import company
+import pytest
+
+from training.backtest_run import run
+from training.config import Config, Flat
+from training.tracking import session
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.judgement.RESAMPLES", 8)
+    return Config(flat=Flat(company.write(tmp_path, company.leads(300)), "Converted", id="Id", time="No"))
+
+
+def test_a_flat_export_is_backtested_tracked_and_not_judged_twice(config, tmp_path, tracked):
+    heard = []
+    result = run(config, tmp_path, origins=2, tracking=tracked, say=heard.append)
+    assert [line for line in heard if line.startswith("origin")]
+    assert json.loads((tmp_path / "backtest.json").read_text())["regret"] == result.regret
+    assert len(result.origins) == 2
+    with session(tracked) as client:
+        experiment = client.get_experiment_by_name("leadloop").experiment_id
+        assert len(client.search_runs([experiment])) == 3
+    again = []
+    assert run(config, tmp_path, origins=2, say=again.append).to_dict() == result.to_dict()
+    assert not [line for line in again if line.startswith(("origin", "random"))]
