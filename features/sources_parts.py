@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parts:
-    """A history read from its sources, part by part; the history of ``reading`` is without events."""
+    """A history read from its sources, part by part; the history of ``reading`` is without events.
+
+    In the parts ``lead_id`` is an Enum, in the order of the leads: joins and groups by it cost half as much.
+    """
 
     reading: Reading
     _leads: pl.DataFrame
@@ -40,7 +44,12 @@ class Parts:
         """The history of some leads and their colleagues at a time; together they are the whole."""
         for (part,), leads in self._leads.group_by(PART, maintain_order=True):
             events: dict[str, Any] = {name: self._spill.events(name, part) for name in EVENT_SCHEMAS}
-            yield replace(self.reading.history, leads=leads.drop(PART), **events)
+            history = replace(self.reading.history, leads=leads.drop(PART), **events)
+            yield history.over(partial(_numbered, ids=pl.Enum(leads["lead_id"])))
+
+
+def _numbered(frame: pl.DataFrame, ids: pl.Enum) -> pl.DataFrame:
+    return frame.with_columns(pl.col("^lead_id$").cast(ids))
 
 
 @contextmanager

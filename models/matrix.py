@@ -127,7 +127,8 @@ class Encodings:
     def encode(self, frame: pl.DataFrame) -> NDArray[np.float64]:
         """The (n, columns) matrix of a frame; columns that are not features are ignored."""
         width = self.tree_width + sum(feature.kind == "category" for feature in self.features)
-        matrix = np.empty((frame.height, width))
+        # Column by column in memory: it is written and, by the additive part, read that way.
+        matrix = np.empty((frame.height, width), order="F")
         for feature, start, source in zip(self.features, self.starts, self.sources, strict=True):
             values = frame[feature.name]
             if feature.kind == "number":

@@ -92,7 +92,8 @@ def score_history(model: ConversionModel, config: Config, wanted: Wanted, say: S
     ) as parts:
         _require(model, parts.reading.history)
         rows = (feature_rows(model.features, part, open_leads(part, rule)) for part in parts.histories())
-        return Scored(_write(model, rows, wanted, say), parts.reading.quarantine)
+        named = (frame.with_columns(pl.col("lead_id").cast(pl.String)) for frame in rows)
+        return Scored(_write(model, named, wanted, say), parts.reading.quarantine)
 
 
 def _plain(model: ConversionModel) -> PlainColumns:
