@@ -43,7 +43,7 @@ Because = Literal[
 ]
 KEY = ("lead_id", "as_of")
 FEWEST_ROWS, FEWEST_OF_A_CLASS = 100, 10
-_RESAMPLES = 300
+_RESAMPLES, _GROUPS = 500, 1000
 _AGREE = 0.95
 _Z = 1.959963984540054
 
@@ -226,11 +226,15 @@ def _losses(y: Floats, log_odds: Floats) -> Floats:
 
 
 def _by_lead(values: Floats, lead: NDArray[np.int64]) -> Interval:
-    """The mean with its 95 % interval over Poisson resamples of whole leads: a lead's rows say one thing."""
-    totals, sizes = np.bincount(lead, weights=values), np.bincount(lead)
-    random = np.random.default_rng(0)
-    drawn = (random.poisson(1.0, len(sizes)).astype(np.float64) for _ in range(_RESAMPLES))
-    low, high = np.quantile([w @ totals / (w @ sizes) for w in drawn if w.any()], [0.025, 0.975])
+    """The mean with its 95 % interval over Poisson resamples of whole leads: a lead's rows say one thing.
+
+    Many leads are drawn in groups, which costs nothing in width and much less in time.
+    """
+    group = lead % _GROUPS
+    totals, sizes = np.bincount(group, weights=values), np.bincount(group)
+    drawn = np.random.default_rng(0).poisson(1.0, (_RESAMPLES, len(sizes))).astype(np.float64)
+    drawn[drawn.sum(axis=1) == 0] = 1.0
+    low, high = np.quantile(drawn @ totals / (drawn @ sizes), [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high))
 
 

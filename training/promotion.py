@@ -49,7 +49,8 @@ class Gate:
 
     ``margin`` is the part of the champion's log-loss by which it may be worse; ``slope`` and ``intercept``
     (in log-odds, to either side) bound its calibration, ``error`` the mean distance of forecast and rate.
-    Each is broken only by more than chance does to so many rows.
+    Calibration must be off by more than chance does to so many rows; a log-loss speaks for itself, because
+    the burden of proof is the challenger's.
     """
 
     margin: float = 0.005
@@ -219,8 +220,9 @@ def _worse(compared: Comparison | NotComparable, gate: Gate) -> Iterator[str]:
             yield f"it cannot be compared with the champion ({compared.because}): {compared.message}"
         return
     allowed = gate.margin * compared.champion_standing.log_loss
-    if compared.worse_by.value > allowed and compared.worse_by.low > 0:
-        yield f"it is worse than the champion by more than {gate.margin:.1%}: {in_words(compared)}"
+    if compared.worse_by.value > allowed:
+        chance = "" if compared.worse_by.low > 0 else ", which may be chance"
+        yield f"it is worse than the champion by more than {gate.margin:.1%}{chance}: {in_words(compared)}"
 
 
 def _uncalibrated(calibration: Calibrated, gate: Gate) -> Iterator[str]:
