@@ -25,6 +25,7 @@ Found = Iterator[tuple[Severity, str, str]]
 FEWEST = 20
 DECISIVE, NEARLY = 0.9, 0.8
 FILLED_HIGH, FILLED_MEDIUM = 0.5, 0.35
+CERTAIN = 10
 CARRIES_HIGH, CARRIES_MEDIUM = 0.7, 0.5
 FILL_CHANGES = 0.5
 RATE_FALLS = 0.5
@@ -62,6 +63,20 @@ def filled_by_outcome(dataset: Dataset) -> Found:
             shares = f"{with_it:.0%} of the leads that converted and {without:.0%} of the others"
             severity: Severity = "high" if abs(with_it - without) >= FILLED_HIGH else "medium"
             yield severity, name, f"filled for {shares}. {_BEFORE}"
+        elif told := _all_alike(won, filled):
+            yield "high", name, f"{told}. {_BEFORE}"
+
+
+def _all_alike(won: NDArray[np.bool_], filled: NDArray[np.bool_]) -> str:
+    """Leads of one outcome only, where so many cannot be by chance: filled, or left blank, by the outcome."""
+    rate = float(won.mean())
+    for chosen, which in ((filled, "with"), (~filled, "without")):
+        rows, hits = int(chosen.sum()), int(won[chosen].sum())
+        if hits == 0 and rows * rate >= CERTAIN:
+            return f"none of the {rows:,} leads {which} it converted, and {rate:.0%} of all did"
+        if hits == rows and rows * (1 - rate) >= CERTAIN:
+            return f"all of the {rows:,} leads {which} it converted, and {rate:.0%} of all did"
+    return ""
 
 
 def carries_all(dataset: Dataset) -> Found:

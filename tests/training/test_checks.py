@@ -46,6 +46,22 @@ def test_a_column_filled_after_the_outcome_is_named(tmp_path):
     assert [(f.column, f.severity) for f in check.findings] == [("Sales note", "high")]
 
 
+@pytest.mark.parametrize(("outcome", "says"), [("Yes", "all of the"), ("No", "none of the")])
+def test_a_rare_column_filled_for_one_outcome_only_is_named(tmp_path, outcome, says):
+    mine = (pl.col("Converted") == outcome) & (pl.col("No") % 20 == 0)
+    note = pl.when(mine).then(pl.lit("n") + (pl.col("No") % 3).cast(pl.String))
+    (finding,) = found(tmp_path, leads(2000).with_columns(note.alias("Sales note")))["LC002"].findings
+    assert (finding.column, finding.severity) == ("Sales note", "high")
+    assert says in finding.message
+
+
+def test_a_few_leads_alike_prove_nothing(tmp_path):
+    mine = (pl.col("Converted") == "No") & (pl.col("No") % 200 == 0)
+    note = pl.when(mine).then(pl.lit("n") + (pl.col("No") % 3).cast(pl.String))
+    made = found(tmp_path, leads(2000).with_columns(note.alias("Sales note")))
+    assert made["LC002"].outcome == "clean"
+
+
 def test_too_few_outcomes_are_no_evidence_of_anything(tmp_path):
     frame = leads(100).with_columns(
         Converted=pl.when(pl.col("No") < 5).then(pl.lit("Yes")).otherwise(pl.lit("No"))
