@@ -205,4 +205,4 @@ def _present(table: Table, columns: FlatColumns) -> list[str]:
 
 def _ignored(table: Table, columns: list[str]) -> tuple[str, ...]:
     extra = [name for name in table.columns if name not in columns]
-    return (f"columns the model does not know were ignored: {', '.join(extra)}",) if extra else ()
+    return (f"columns the model does not use were ignored: {', '.join(extra)}",) if extra else ()

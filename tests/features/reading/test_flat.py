@@ -198,7 +198,7 @@ def test_batches_to_score_are_typed_as_the_model_wants_them(write):
     *batches, last = flat_batches(path, FlatColumns.of(SPECS, "id"), rows=1)
     leads = pl.concat([batch.leads for batch in batches])
     assert leads.rows() == [("007", 1.0, "5"), ("007", None, "Bonn")]
-    assert batches[0].notices == ("columns the model does not know were ignored: extra",)
+    assert batches[0].notices == ("columns the model does not use were ignored: extra",)
     assert last.leads.is_empty()
     assert last.quarantine.frame["row"].to_list() == [3, 4, 5]
 
