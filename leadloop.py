@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from training.options import ConfigFile, Exclude, Id, Json, Label, Lang, Leads, ModelName, Time, configured
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from training.config import Config
 
 app = typer.Typer(
     help="Predicts which leads become sales-qualified, says why, and checks itself against what happened.",
@@ -23,26 +23,6 @@ app = typer.Typer(
 )
 OUT = Path("leadloop-out")
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
-
-Language = Literal["en", "de"]
-Leads = Annotated[
-    Path | None,
-    typer.Option("--leads", help="A flat export, CSV or Parquet: one row a lead.", metavar="FILE"),
-]
-Id = Annotated[str | None, typer.Option("--id", help="Column that names the lead.", metavar="COLUMN")]
-Label = Annotated[str | None, typer.Option("--label", help="Column with the outcome.", metavar="COLUMN")]
-Time = Annotated[
-    str | None, typer.Option("--time", help="Column (date or number) that orders the rows.", metavar="COLUMN")
-]
-Exclude = Annotated[str, typer.Option(help="Columns to keep out, separated by commas.", metavar="COLUMNS")]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="leadloop.toml; this or --leads.", metavar="FILE")
-]
-Json = Annotated[
-    str | None, typer.Option("--json", help="Write one JSON object to FILE, or - for stdout.", metavar="FILE")
-]
-ModelName = Annotated[str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR")]
-Lang = Annotated[Language, typer.Option("--lang", help="The language of sentences.")]
 
 
 def say(line: str) -> None:
@@ -80,10 +60,10 @@ def check(
     from training.checks import checks, in_words, to_dict
     from training.workflow import QUARANTINE, read_dataset, read_in_words
 
-    configured = _configured(config, leads, id_, label, time, exclude)
-    dataset = read_dataset(configured, OUT)
+    chosen = configured(config, leads, id_, label, time, exclude)
+    dataset = read_dataset(chosen, OUT)
     made = checks(dataset)
-    for line in (*read_in_words(dataset, configured.quarantine.file or OUT / QUARANTINE), *in_words(made)):
+    for line in (*read_in_words(dataset, chosen.quarantine.file or OUT / QUARANTINE), *in_words(made)):
         say(line)
     _emit(to_dict(made), json_)
 
@@ -106,8 +86,8 @@ def train(
     from training.workflow import tracking_of
     from training.workflow import train as run
 
-    configured = _configured(config, leads, id_, label, time, exclude)
-    trained = run(configured, out, tracking_of(configured, OUT), holdout=holdout, say=say)
+    chosen = configured(config, leads, id_, label, time, exclude)
+    trained = run(chosen, out, tracking_of(chosen, OUT), holdout=holdout, say=say)
     for part, figures in trained.metrics.items():
         for name, figure in figures.items():
             say(f"{part:10} {name:18} {figure.value:.4f}  ({figure.low:.4f} to {figure.high:.4f})")
@@ -143,6 +123,39 @@ def score(
         say(example)
     say(f"{scored.leads:,} scores in {out}; {len(scored.quarantine):,} cells or rows could not be read")
     _emit({"leads": scored.leads, "out": str(out), "unreadable": len(scored.quarantine)}, json_)
+
+
+@app.command()
+def points(
+    leads: Leads = None,
+    id_: Id = None,
+    label: Label = None,
+    time: Time = None,
+    exclude: Exclude = "",
+    config: ConfigFile = None,
+    incumbent: Annotated[
+        Path | None, typer.Option(help="Today's points table (TOML), to be beaten.", metavar="FILE")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The table as CSV.", metavar="FILE")] = None,
+    lang: Lang = "en",
+    json_: Json = None,
+) -> None:
+    """Learn a table of at most 30 lines of points, for tools that know nothing else."""
+    from training.distil import points_of
+    from training.points_file import incumbent_points
+    from training.points_file import load as load_table
+    from training.run import fit
+    from training.workflow import read_dataset
+
+    chosen = configured(config, leads, id_, label, time, exclude)
+    dataset = read_dataset(chosen, OUT)
+    today = None if incumbent is None else incumbent_points(load_table(incumbent), chosen, dataset)
+    learned = points_of(fit(dataset, chosen.training, say), incumbent=today, seed=chosen.training.seed)
+    for line in learned.in_words(lang):
+        say(line)
+    if out is not None:
+        out.write_text(learned.to_csv(lang), encoding="utf-8")
+    _emit(learned.to_dict(lang), json_)
 
 
 @app.command()
@@ -235,28 +248,6 @@ def _model_dir(model: str) -> Path:
     if champion.notice:
         say(champion.notice)
     return champion.folder
-
-
-def _configured(
-    config: Path | None,
-    leads: Path | None,
-    id_: str | None,
-    label: str | None,
-    time: str | None,
-    exclude: str,
-) -> Config:
-    """The configuration file, or what the options of a flat export say."""
-    from training.config import Config, Flat, load
-
-    if leads is None:
-        return load(config or Path("leadloop.toml"))
-    if config is not None:
-        _refuse("--leads and --config both say what to read; name one")
-    if label is None:
-        _refuse("--label is missing: name the column with the outcome")
-    names = tuple(name.strip() for name in exclude.split(",") if name.strip())
-    flat = Flat(leads, str(label), id=id_, time=time, exclude=names)
-    return Config(flat=flat)
 
 
 def _emit(result: dict[str, Any], json_: str | None) -> None:

@@ -145,3 +145,15 @@ def test_help_imports_nothing_heavy():
     code = f"import sys, leadloop; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_points_are_learned_printed_and_written(place):
+    options = [*FLAT, "--time", "No", "--exclude", "Noise", "--out", "points.csv", "--json", "-"]
+    done = run(place, "points", "--leads", "leads.csv", *options)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert 0 < len(told["rows"]) <= 30
+    assert all(isinstance(row["points"], int) for row in told["rows"])
+    assert set(told["roc_auc"]) == set(told["log_loss"]) == {"table", "model"}
+    assert pl.read_csv(place / "points.csv").height == len(told["rows"])

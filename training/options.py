@@ -1,0 +1,59 @@
+"""The options that several commands share, and what they mean together. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from training.config import Config
+
+Language = Literal["en", "de"]
+Leads = Annotated[
+    Path | None,
+    typer.Option("--leads", help="A flat export, CSV or Parquet: one row a lead.", metavar="FILE"),
+]
+Id = Annotated[str | None, typer.Option("--id", help="Column that names the lead.", metavar="COLUMN")]
+Label = Annotated[str | None, typer.Option("--label", help="Column with the outcome.", metavar="COLUMN")]
+Time = Annotated[
+    str | None, typer.Option("--time", help="Column (date or number) that orders the rows.", metavar="COLUMN")
+]
+Exclude = Annotated[str, typer.Option(help="Columns to keep out, separated by commas.", metavar="COLUMNS")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="leadloop.toml; this or --leads.", metavar="FILE")
+]
+Json = Annotated[
+    str | None, typer.Option("--json", help="Write one JSON object to FILE, or - for stdout.", metavar="FILE")
+]
+ModelName = Annotated[str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR")]
+Lang = Annotated[Language, typer.Option("--lang", help="The language of sentences.")]
+
+
+def configured(  # noqa: PLR0913, PLR0917 - the options of a flat export
+    config: Path | None,
+    leads: Path | None,
+    id_: str | None,
+    label: str | None,
+    time: str | None,
+    exclude: str,
+) -> Config:
+    """The configuration file, or what the options of a flat export say.
+
+    Raises ConfigError where they contradict each other or say too little.
+    """
+    from training.config import Config, Flat, load  # noqa: PLC0415 - --help needs no Polars
+    from training.typed import ConfigError  # noqa: PLC0415
+
+    if leads is None:
+        return load(config or Path("leadloop.toml"))
+    if config is not None:
+        msg = "--leads and --config both say what to read; name one"
+        raise ConfigError(msg)
+    if label is None:
+        msg = "--label is missing: name the column with the outcome"
+        raise ConfigError(msg)
+    names = tuple(name.strip() for name in exclude.split(",") if name.strip())
+    flat = Flat(leads, label, id=id_, time=time, exclude=names)
+    return Config(flat=flat)
