@@ -69,16 +69,6 @@ class FittedPredictor:
         """The log-loss of each recipe that was tried."""
         return {candidate.name: candidate.log_loss for candidate in self.choice}
 
-    def judged_by(self, trusted: NDArray[np.bool_] | None) -> FittedPredictor:
-        """The same, judged by the ``trusted`` (n,) ones of all rows alone; None trusts them all.
-
-        Rows whose outcome is known early teach under weights, but unweighted they make no honest judges.
-        """
-        if trusted is None or not trusted[self.judged].any():
-            return self
-        kept = trusted[self.judged]
-        return replace(self, log_odds=self.log_odds[kept], judged=self.judged[kept])
-
 
 @dataclass(frozen=True, eq=False)
 class Judged:
@@ -138,11 +128,12 @@ def fit_predictor(  # noqa: PLR0913 - the one call that most users need
     weights: NDArray[np.float64] | None = None,
     groups: NDArray[np.int64] | None = None,
     gap: int = 0,
+    matured: NDArray[np.bool_] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> FittedPredictor:
     """The default learner on feature columns and 0/1 outcomes; the arguments are those of LearningRows."""
-    return fit_rows(LearningRows(frame, y, order, weights, groups, gap), seed, progress)
+    return fit_rows(LearningRows(frame, y, order, weights, groups, gap, matured), seed, progress)
 
 
 def fit_rows(rows: LearningRows, seed: int = 0, progress: Progress | None = None) -> FittedPredictor:
@@ -194,7 +185,7 @@ class _Learned:
 
 
 def _learned(rows: LearningRows, seed: int, say: Progress) -> _Learned:
-    if not 0 < rows.y.sum() < len(rows):
+    if not 0 < rows.y[rows.judges].sum() < len(rows.judges):
         msg = "the label has only one outcome in these rows: there is nothing to tell apart"
         raise ValueError(msg)
     judged = _judge(rows, seed, say)
@@ -206,9 +197,14 @@ def _learned(rows: LearningRows, seed: int, say: Progress) -> _Learned:
 
 
 def _judge(rows: LearningRows, seed: int, say: Progress) -> Judged:
-    """Both parts, trained on each fold, asked about the rows outside it."""
+    """Both parts, trained on each fold, asked about the rows outside it.
+
+    Weights for outcomes that are not there yet have no place here: matured rows stand for themselves.
+    """
     kept = _sampled(rows, seed)
     sample = rows.take(kept)
+    if rows.matured is not None:
+        sample = replace(sample, weights=None)
     made, time_ordered = folds(sample, FOLDS if len(sample) < MANY else FOLDS_WHEN_MANY, seed)
     stages = _stages(sample, made[-1], seed)
     pieces = []
@@ -225,10 +221,11 @@ def _judge(rows: LearningRows, seed: int, say: Progress) -> Judged:
 
 
 def _sampled(rows: LearningRows, seed: int) -> NDArray[np.intp]:
-    """The rows to choose by: all, or as many as settle the choice."""
-    if len(rows) <= MOST_FOR_CHOOSING:
-        return np.arange(len(rows))
-    return np.sort(np.random.default_rng(seed).choice(len(rows), MOST_FOR_CHOOSING, replace=False))
+    """The rows to choose by: all that are matured, or as many as settle the choice."""
+    judges = rows.judges
+    if len(judges) <= MOST_FOR_CHOOSING:
+        return judges
+    return np.sort(np.random.default_rng(seed).choice(judges, MOST_FOR_CHOOSING, replace=False))
 
 
 def _stages(rows: LearningRows, fold: Fold, seed: int) -> tuple[int, ...]:

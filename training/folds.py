@@ -24,6 +24,9 @@ class LearningRows:
     says which rows are later (equal values belong together), ``gap`` how much earlier than a judged slice the
     training rows must end, in the units of ``order``: the horizon of the label. ``groups`` are rows that may
     not be on both sides of a shuffled split, such as the snapshots of one lead.
+
+    ``matured`` are the rows whose time is over, None if all are. Only these can judge: of the newest rows the
+    fast outcomes alone are known, and weights make up for that over all rows, but not in a slice of time.
     """
 
     frame: pl.DataFrame
@@ -32,6 +35,7 @@ class LearningRows:
     weights: NDArray[np.float64] | None = None
     groups: NDArray[np.int64] | None = None
     gap: int = 0
+    matured: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -46,7 +50,13 @@ class LearningRows:
             weights=None if self.weights is None else self.weights[rows],
             groups=None if self.groups is None else self.groups[rows],
             gap=self.gap,
+            matured=None if self.matured is None else self.matured[rows],
         )
+
+    @property
+    def judges(self) -> NDArray[np.intp]:
+        """The positions of the matured rows."""
+        return np.arange(len(self)) if self.matured is None else np.flatnonzero(self.matured)
 
     @property
     def w(self) -> NDArray[np.float64]:

@@ -47,12 +47,14 @@ class Split:
 
 def learning_rows(dataset: Dataset, split: Split) -> LearningRows:
     """What a model learns from on one side of a split."""
+    order = None if dataset.order is None else dataset.order[split.train]
     return LearningRows(
         frame=dataset.rows[split.train].select(dataset.features.names),
         y=dataset.label[split.train],
-        order=None if dataset.order is None else dataset.order[split.train],
+        order=order,
         weights=split.weights,
         gap=dataset.gap,
+        matured=None if split.weights is None or order is None else order + dataset.gap <= split.start,
     )
 
 

@@ -65,9 +65,10 @@ def fit(dataset: Dataset, training: Training, progress: Progress | None = None) 
         order=dataset.order,
         weights=dataset.weights,
         gap=dataset.gap,
+        matured=dataset.matured,
         seed=training.seed,
         progress=progress,
-    ).judged_by(dataset.matured)
+    )
     capacity = capacity_share(dataset, training)
     probability = fitted.predictor.probability(fitted.log_odds)
     grades = from_capacity(probability, capacity)
