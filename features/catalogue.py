@@ -123,9 +123,13 @@ def _own(column: str) -> Says:
 
 
 def _columns(history: LeadHistory, units: Mapping[str, Unit]) -> Iterator[FeatureSpec]:
+    """Plain columns, but for those whose history is known too: they hold what was written last."""
     dtypes = dict(history.leads.schema)
     dtypes |= {ACCOUNT_PREFIX + name: dtype for name, dtype in history.accounts.schema.items()}
+    overwritten = set(history.attributes["name"].unique())
     for column in history.lead_columns:
+        if column in overwritten:
+            continue
         unit: Unit = "category" if dtypes[column] == pl.String else units.get(column, "number")
         yield attribute(column, family=family_of(column), says=_own(column), unit=unit)
 

@@ -133,7 +133,7 @@ def _reading(
         history=replace(LeadHistory.of_leads(frames["leads"], until), **frames),
         quarantine=quarantine,
         roles=roles,
-        availability=plain(roles, excluded) + overwritten(names),
+        availability=plain((r for r in roles if r.column not in names), excluded) + overwritten(names),
         notices=tuple(notice for source in sources for notice in source.notices),
         counts=tuple(source.count for source in sources),
         columns=tuple(column for source in sources for column in source.columns),

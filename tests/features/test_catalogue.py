@@ -153,3 +153,9 @@ def test_the_same_history_gives_the_same_features_in_the_same_order():
     assert features_of(RICH).fingerprint == CATALOGUE.fingerprint
     shuffled = replace(RICH, touchpoints=RICH.touchpoints.reverse(), transitions=RICH.transitions.reverse())
     assert features_of(shuffled).fingerprint == CATALOGUE.fingerprint
+
+
+def test_of_a_column_and_its_history_the_history_is_read():
+    leads = RICH.leads.with_columns(seats=pl.lit(9.0))
+    (seats,) = [spec for spec in features_of(replace(RICH, leads=leads)).specs if spec.name == "seats"]
+    assert seats.source == "attributes"
