@@ -1,0 +1,245 @@
+"""Whole files of leads: histories from file to file on one core, flat leads, and what reasons cost.
+
+Run: python tests/benchmarks/batch.py [--model DIR] [--leads N ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from features.clock import instant
+from features.cohort import Snapshots
+from features.sources import FlatColumns, flat_batches
+from models import artifact
+from training import export, scoring
+from training.config import Config, Flat, Training
+from training.dataset import feature_rows, flat_rows
+from training.default_world import DEFAULT_WORLD
+from training.run import fit
+from training.scoring import Wanted, score_flat
+from training.simulate import simulate
+from training.sink import sink
+from training.workflow import read_dataset
+
+TOUCHPOINTS = 20
+BLOCK = 100_000
+# The default world comes to 17.3 touchpoints a lead.
+_BUSIER = 1.16
+_WORLD = replace(
+    DEFAULT_WORLD,
+    streams=tuple(replace(s, rates=tuple(_BUSIER * r for r in s.rates)) for s in DEFAULT_WORLD.streams),
+)
+_CLOSED = ("sql", "opportunity", "disqualified")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command took."""
+
+    seconds: float
+    processor: float
+    peak: float
+
+
+def write_history(leads, folder, suffix):
+    """Tables of open leads with 20 touchpoints each, in no order, and the configuration that reads them."""
+    folder.mkdir(parents=True)
+    with ExitStack() as files:
+        sinks = {}
+        for first in range(0, leads, BLOCK):
+            history = simulate(min(BLOCK, leads - first), seed=7 + first, world=_WORLD).history
+            moves = history.transitions.filter(~pl.col("stage").is_in(_CLOSED))
+            touches = history.touchpoints.sample(fraction=1, shuffle=True, seed=1)
+            for name, table in export._tables(
+                replace(history, transitions=moves, touchpoints=touches)
+            ).items():
+                if name not in sinks:
+                    sinks[name] = files.enter_context(sink(folder / f"{name}.{suffix}"))
+                sinks[name](_as_exported(table, first, suffix))
+    text = export._CONFIG.format(until=instant(history.observed_until).isoformat(), days=60)
+    config = folder / "leadloop.toml"
+    config.write_text(text.replace(".csv", f".{suffix}"), encoding="utf-8")
+    return config
+
+
+def _as_exported(table, block, suffix):
+    ids = pl.col("^(lead|account)_id$")
+    table = table.with_columns((pl.lit(f"{block}-") + ids).name.keep())
+    if suffix == "csv":
+        return export._written(table)
+    return table.with_columns(
+        pl.from_epoch(name).dt.replace_time_zone("UTC") for name in export.TIMES if name in table.columns
+    )
+
+
+def score(model, config, *more):
+    """``leadloop score`` as a process of its own, on one core."""
+    out = config.with_name("scores.parquet")
+    command = [sys.executable, "-m", "leadloop", "score", "--model", str(model), "--config", str(config)]
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [*command, "--out", str(out), *more],
+        env=os.environ | {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+        preexec_fn=_on_one_core,  # noqa: PLW1509 - no threads are running here
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        msg = f"leadloop score ended with {process.returncode}"
+        raise RuntimeError(msg)
+    return Run(time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss * _RSS_UNIT)
+
+
+# Bytes on macOS, kilobytes on Linux.
+_RSS_UNIT = 1e-9 if sys.platform == "darwin" else 1.024e-6
+
+
+def _on_one_core():
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def histories(model, sizes, scratch):
+    """Rows (leads, files, what it took) of scoring histories from file to file."""
+    for size in sizes:
+        for suffix in ("parquet", "csv"):
+            config = write_history(size, scratch / f"{suffix}{size}", suffix)
+            yield size, suffix, score(model, config)
+
+
+def flat_model(scratch, leads):
+    """A model of a flat export of simulated leads, and another export of so many leads."""
+    learn, new = scratch / "learn.csv", scratch / "new.csv"
+    flat_export(20_000, 1).write_csv(learn)
+    flat_export(leads, 2).drop("sql").write_csv(new)
+    return fit(read_dataset(Config(flat=Flat(learn, "sql", id="lead_id")), scratch), Training()).model, new
+
+
+def flat_export(leads, seed):
+    """One row a lead: who it is, how often it did what, and whether it became an SQL."""
+    history = simulate(leads, seed).history
+    counts = history.touchpoints.group_by("lead_id").agg(
+        (pl.col("kind") == kind).sum().alias(f"{kind}s") for kind in sorted(set(history.touchpoints["kind"]))
+    )
+    won = history.transitions.filter(stage="sql").select("lead_id", sql=pl.lit("yes"))
+    table = history.leads.drop("created_at", "account_id").join(counts, on="lead_id", how="left")
+    return table.join(won, on="lead_id", how="left").with_columns(pl.col("sql").fill_null("no"))
+
+
+def flat(model, leads, scratch):
+    """Rows (what, seconds) of scoring a flat file, the last being the whole, beside a bare ``predict``."""
+    frames = list(_read_flat(model, leads))
+    rows = pl.concat(frames)
+    predictor = model.predictor
+    matrix = predictor.encodings.encode(rows)
+    ready = np.ascontiguousarray(matrix[:, : predictor.encodings.tree_width])
+    return {
+        "Booster.predict on a ready matrix": best(
+            lambda: predictor.booster.predict(ready, raw_score=True, num_threads=1)
+        ),
+        "read and type the file": best(lambda: list(_read_flat(model, leads))),
+        "encode": best(lambda: [predictor.encodings.encode(frame) for frame in frames]),
+        "additive part": best(lambda: predictor.linear and predictor.linear.log_odds(matrix)),
+        "file to file": best(lambda: score_flat(model, leads, Wanted(scratch / "s.csv"), _unheard)),
+    }
+
+
+def _unheard(line):
+    pass
+
+
+def _read_flat(model, leads):
+    columns = FlatColumns.of(model.features, model.card.id_column, model.card.missing)
+    return (flat_rows(model.features, batch.leads) for batch in flat_batches(leads, columns))
+
+
+def best(call, times=3):
+    """The shortest of a few runs, in seconds."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def reason_costs(model, leads=2_000):
+    """Rows (what, microseconds a lead) of explaining, and the largest difference to ``shap``."""
+    import shap  # noqa: PLC0415 - heavy, and for this comparison alone
+
+    history = simulate(leads, seed=5, world=_WORLD).history
+    moments = history.leads.select("lead_id", as_of=pl.lit(history.observed_until, pl.Int64))
+    rows = feature_rows(model.features, history, Snapshots(moments))
+    encodings, booster = model.predictor.encodings, model.predictor.booster
+    matrix = encodings.encode(rows)
+    trees = np.ascontiguousarray(matrix[:, : encodings.tree_width])
+    explainer = shap.TreeExplainer(booster)
+    ours = booster.predict(trees, pred_contrib=True, num_threads=1)
+    difference = np.abs(ours[:, :-1] - explainer.shap_values(trees)).max()
+    explained = pl.DataFrame(model.explain_rows(rows)[1], schema=list(model.features.names))
+    took = {
+        "scores": best(lambda: model.score_rows(rows)),
+        "contributions": best(lambda: model.explain_rows(rows)),
+        "three reasons in words": best(lambda: scoring._reasons(model, rows, explained, Wanted(Path(), 3))),
+        "shap.TreeExplainer": best(lambda: explainer.shap_values(trees)),
+    }
+    return {what: 1e6 * seconds / leads for what, seconds in took.items()}, difference
+
+
+def report(folder, sizes):
+    """Everything, as the tables that the README shows."""
+    model = artifact.load(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        print(
+            f"\n| history, {TOUCHPOINTS} touchpoints a lead, {len(model.features)} features, one core", end=""
+        )
+        print(" | files | seconds | of the processor | leads a second | peak GB |\n|---|---|---|---|---|---|")
+        for size, suffix, run in histories(folder, sizes, Path(scratch)):
+            print(
+                f"| {size:,} leads | {suffix} | {run.seconds:.1f} | {run.processor:.1f} | "
+                f"{size / run.seconds:,.0f} | {run.peak:.2f} |",
+                flush=True,
+            )
+        _report_flat(Path(scratch), min(sizes))
+    _report_reasons(model)
+
+
+def _report_flat(scratch, leads):
+    model, new = flat_model(scratch, leads)
+    took = flat(model, new, scratch)
+    bare = next(iter(took.values()))
+    print(f"\n| {leads:,} flat leads, {len(model.features)} columns | seconds | times a bare predict |")
+    print("|---|---|---|")
+    for what, seconds in took.items():
+        print(f"| {what} | {seconds:.2f} | {seconds / bare:.2f} |")
+
+
+def _report_reasons(model):
+    took, difference = reason_costs(model)
+    slowest = took["shap.TreeExplainer"]
+    print("\n| reasons, a lead | microseconds | times shap |\n|---|---|---|")
+    for what, micro in took.items():
+        print(f"| {what} | {micro:,.0f} | {micro / slowest:.2f} |")
+    print(f"\nLargest difference to shap before scaling: {difference:.1g}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--model", type=Path, required=True, help="folder of a model of the simulated company"
+    )
+    parser.add_argument("--leads", type=int, nargs="+", default=[100_000])
+    asked = parser.parse_args()
+    report(asked.model, asked.leads)

@@ -1,0 +1,78 @@
+"""Learning: how much of the time is LightGBM's own fit, and how much is leadloop around it.
+
+Run: python tests/benchmarks/learning.py [--snapshots N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from unittest.mock import patch
+
+import lightgbm as lgb
+
+from features.clock import DAY
+from features.cohort import CohortRule
+from features.labels import LabelSpec
+from training.config import Training
+from training.dataset import of_history
+from training.run import fit
+from training.simulate import simulate
+
+RULE = CohortRule(on=("created", "mql"), every=14 * DAY, closed=("sql", "disqualified"))
+LABEL = LabelSpec("sql", 60 * DAY, closed=("disqualified",))
+# A lead is looked at about nine times.
+PER_LEAD = 8
+
+
+def dataset(snapshots):
+    """So many snapshots of simulated leads, in the order of time."""
+    drawn = of_history(simulate(snapshots // PER_LEAD, seed=1).history, RULE, LABEL)
+    first = slice(0, snapshots)
+    return replace(
+        drawn,
+        rows=drawn.rows[first],
+        label=drawn.label[first],
+        order=drawn.order[first],
+        **_weights(drawn, first),
+    )
+
+
+def _weights(drawn, first):
+    weights = getattr(drawn, "weights", None)
+    return {} if weights is None else {"weights": weights[first]}
+
+
+def measured(snapshots):
+    """Seconds: to compute the rows, to learn from them, and in ``lightgbm.train`` meanwhile."""
+    start = time.perf_counter()
+    data = dataset(snapshots)
+    computed, spent = time.perf_counter(), []
+
+    def timed(*args, train=lgb.train, **more):
+        begun = time.perf_counter()
+        try:
+            return train(*args, **more)
+        finally:
+            spent.append(time.perf_counter() - begun)
+
+    with patch.object(lgb, "train", timed):
+        fit(data, Training())
+    return computed - start, time.perf_counter() - computed, sum(spent)
+
+
+def report(snapshots):
+    """The table that the README shows."""
+    computing, learning, trees = measured(snapshots)
+    print(f"\n| {snapshots:,} snapshots | seconds | share of learning |\n|---|---|---|")
+    print(f"| simulate, label, compute features | {computing:.1f} | |")
+    print(f"| learn, judge and grade | {learning:.1f} | 100 % |")
+    print(f"| of it in LightGBM's own fit | {trees:.1f} | {trees / learning:.0%} |")
+    print(f"| of it outside | {learning - trees:.1f} | {1 - trees / learning:.0%} |", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--snapshots", type=int, default=200_000)
+    report(parser.parse_args().snapshots)
