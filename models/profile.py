@@ -83,10 +83,13 @@ class Profile:
         Where nothing changed, the index is about ``(1/n + 1/m) * chi2`` with one degree of freedom less than
         there are parts (Yurdakul 2018), so that few rows look like drift; ``chance`` says how much.
         """
-        now = self.parted(column)
-        parts = int(np.count_nonzero(now + np.array(self.shares)))
-        noise = 1 / max(self.rows, 1) + 1 / max(len(column), 1)
-        return Drift(psi(self.shares, now), float(chdtri(max(parts - 1, 1), _RARELY)) * noise)
+        before, now = np.array(self.shares), self.parted(column)
+        n, m = max(self.rows, 1), max(len(column), 1)
+        # An empty part of few rows is no proof of nothing: it counts as half a row.
+        used = (before + now) > 0
+        found = psi(np.maximum(before, 0.5 / n)[used], np.maximum(now, 0.5 / m)[used])
+        freedom = max(int(used.sum()) - 1, 1)
+        return Drift(found, float(chdtri(freedom, _RARELY)) * (1 / n + 1 / m))
 
 
 def psi(expected: Iterable[float], actual: Iterable[float]) -> float:

@@ -1,0 +1,228 @@
+"""A look at a model in use: quiet while nothing changed, and by name about what did."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from company import leads, write
+from scipy.special import expit
+
+from features.mapping import FlatMapping
+from features.quarantine import SourceError
+from features.sources import read_flat
+from models.artifact import save
+from models.card import Card
+from models.profile import Profile, psi
+from training.config import Training
+from training.dataset import of_export
+from training.monitor import Limits, Monitored, Reason, monitor
+from training.run import fit
+from training.scoring import Wanted, score_flat
+from training.watched import OutcomeFile, read_outcomes, read_scores, watch
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    mapping = FlatMapping(id="Id", label="Converted", time="No")
+    data = of_export(read_flat(write(folder, leads(1500)), mapping), mapping)
+    return save(fit(data, Training()).model, folder / "model")
+
+
+def scored(model, folder, frame):
+    """The leads as the command scores them, and their outcomes, in two files."""
+    write(folder, frame.drop("Converted"), "open.csv")
+    score_flat(model, folder / "open.csv", Wanted(folder / "scores.csv"), lambda _: None)
+    frame.select("Id", "Converted").write_csv(folder / "outcomes.csv")
+    return folder / "scores.csv", OutcomeFile(folder / "outcomes.csv", "Id", "Converted")
+
+
+def codes(found):
+    return {reason.code for reason in found.reasons}
+
+
+def drawn(n, seed, shift=0.0, spread=1.2):
+    """Scores of leads as a calibrated model gives them, and their outcomes, the base rate shifted or not."""
+    random = np.random.default_rng(seed)
+    log_odds = random.normal(-1.5, spread, n)
+    ids = pl.Series("lead_id", [str(i) for i in range(n)])
+    p = expit(log_odds)
+    grade = np.select([p > 0.5, p > 0.3, p > 0.15], ["A", "B", "C"], "D")
+    scores = pl.DataFrame(
+        [ids, pl.Series("log_odds", log_odds), pl.Series("probability", p), pl.Series("grade", grade)]
+    )
+    label = (random.random(n) < expit(log_odds + shift)).astype(float)
+    return scores, pl.DataFrame([ids, pl.Series("label", label)])
+
+
+@pytest.fixture(scope="module")
+def watched():
+    """As much of a model as a look needs, judged on scores like those that are drawn."""
+    log_odds, _ = drawn(5000, 99)
+    card = Card(
+        "Converted", "2026-11-21", rows=1, positives=1, time_ordered=True, recipe="r",
+        profiles={"log_odds": Profile.of(log_odds["log_odds"])},
+    )  # fmt: skip
+    return SimpleNamespace(card=card, version="v", features=SimpleNamespace(names=()))
+
+
+def test_psi_is_what_a_pencil_says():
+    # (0.3-0.5) ln(0.3/0.5) + (0.4-0.3) ln(0.4/0.3) + (0.3-0.2) ln(0.3/0.2) = 0.10217 + 0.02877 + 0.04055
+    assert psi([0.5, 0.3, 0.2], [0.3, 0.4, 0.3]) == pytest.approx(0.17148, abs=5e-6)
+    assert psi([0.5, 0.5], [0.5, 0.5]) == 0
+
+
+def test_a_profile_cuts_at_deciles_and_keeps_the_missing_apart():
+    column = pl.Series("x", [*range(1, 91), *[None] * 10], pl.Float64)
+    profile = Profile.of(column)
+    assert profile.edges == (9, 18, 27, 36, 45, 54, 63, 72, 81)
+    assert profile.shares == pytest.approx((0.1, *[0.09] * 10))
+    assert profile.drift(column).psi == 0
+    full = profile.parted(column.drop_nulls())
+    assert (full[0], full.sum()) == (0, pytest.approx(1))
+
+
+def test_words_never_seen_are_a_part_of_their_own():
+    profile = Profile.of(pl.Series("source", ["Ads"] * 60 + ["Fair"] * 40))
+    assert profile.parted(pl.Series(["Ads", "Podcast", None, "Podcast"])).tolist() == [0.25, 0.25, 0, 0.5]
+
+
+@pytest.mark.parametrize("rows", [100, 1000, 20_000])
+def test_an_index_without_drift_stays_below_what_chance_allows(rows):
+    reference = Profile.of(pl.Series(np.random.default_rng(0).normal(size=3000)))
+    above = 0
+    for seed in range(200):
+        drift = reference.drift(pl.Series(np.random.default_rng(seed + 1).normal(size=rows)))
+        above += drift.psi > drift.chance
+    assert above <= 3
+
+
+@pytest.mark.parametrize(("rows", "seeds"), [(60, 60), (500, 60), (5000, 20)])
+def test_healthy_stays_healthy_over_seeds(watched, rows, seeds):
+    states = [monitor(watched, *drawn(rows, seed)).state for seed in range(seeds)]
+    assert states.count("healthy") >= seeds - 1
+
+
+def test_a_shifted_base_rate_is_noticed_and_named(watched):
+    for seed in range(10):
+        found = monitor(watched, *drawn(3000, seed, shift=-0.9))
+        assert "base_rate" in codes(found)
+        assert found.state in {"watch", "retrain"}
+        assert found.total.ratio == pytest.approx(0.55, abs=0.15)
+
+
+def test_twice_as_many_conversions_as_forecast_ask_for_retraining(watched):
+    found = monitor(watched, *drawn(5000, 1, shift=1.2))
+    assert (found.state, found.exit_code) == ("retrain", 4)
+
+
+def test_scores_that_are_spread_otherwise_are_drift_although_the_outcomes_fit(watched):
+    found = monitor(watched, *drawn(3000, 1, spread=2.2))
+    assert codes(found) == {"score_drift"}
+    assert found.score_drift.psi > 0.25
+
+
+def test_a_few_outcomes_decide_nothing_and_say_so(watched):
+    scores, outcomes = drawn(2000, 1, shift=2)
+    found = monitor(watched, scores, outcomes.head(9))
+    assert found.state == "healthy"
+    assert "10 conversions" in found.unknown["calibration"]
+    assert found.total.rows == 9
+
+
+def test_without_any_outcome_drift_is_still_seen(watched):
+    scores, outcomes = drawn(3000, 1, spread=2.2)
+    found = monitor(watched, scores, outcomes.clear())
+    assert codes(found) == {"score_drift"}
+    assert "no scored lead has an outcome" in found.unknown["outcomes"]
+
+
+def test_a_month_that_went_wrong_is_named(watched):
+    scores, outcomes = drawn(4000, 3)
+    months = ["2026-01" if i < 2000 else "2026-02" for i in range(4000)]
+    label = [
+        0.0 if month == "2026-02" else value for month, value in zip(months, outcomes["label"], strict=True)
+    ]
+    found = monitor(
+        watched, scores.with_columns(month=pl.Series(months)), outcomes.with_columns(label=pl.Series(label))
+    )
+    by_month = [reason.message for reason in found.reasons if reason.code == "calibration_by_month"]
+    assert len(by_month) == 1
+    assert "2026-02" in by_month[0]
+
+
+def test_one_lead_scored_daily_is_one_witness(watched):
+    scores, outcomes = drawn(40, 5, shift=1.0)
+    daily = pl.concat([scores] * 60)
+    assert abs(monitor(watched, daily, outcomes).total.beyond) < 5
+    assert monitor(watched, daily, outcomes).total.rows == 2400
+
+
+def test_the_verdict_is_its_gravest_reason_and_the_exit_codes_are_apart():
+    def looked(*states):
+        reasons = tuple(Reason(state, "x", "y") for state in states)
+        return Monitored("v", 1, reasons, None, (), None, None, (), (), None, {})
+
+    assert (looked().state, looked().exit_code) == ("healthy", 0)
+    assert (looked("watch").state, looked("watch").exit_code) == ("watch", 3)
+    assert (looked("watch", "retrain").state, looked("watch", "retrain").exit_code) == ("retrain", 4)
+
+
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_new_leads_of_the_same_kind_leave_a_real_model_healthy(model, tmp_path, seed):
+    found = watch(model, *scored(model, tmp_path, leads(800, seed)))
+    assert found.state == "healthy", list(found.in_words())
+    assert found.roc_auc.value > 0.7
+    assert sum(group.rows for group in found.grades) == found.total.rows == 800
+
+
+def test_leads_without_their_features_are_counted_and_the_changed_column_named(model, tmp_path):
+    frame = leads(800, 21).with_columns(
+        pl.lit(None, pl.Int64).alias("Visits"), pl.lit(None, pl.String).alias("Source")
+    )
+    scores, outcomes = scored(model, tmp_path, leads(800, 21))
+    beside = pl.read_csv(scores, schema_overrides={"lead_id": pl.String}).hstack(
+        frame.select("Visits", "Source")
+    )
+    beside.write_parquet(tmp_path / "beside.parquet")
+    found = watch(model, tmp_path / "beside.parquet", outcomes)
+    assert found.without_data == 1
+    assert {"without_data", "feature_drift"} <= codes(found)
+    assert {drift.column for drift in found.feature_drift if drift.psi > 1} == {"Visits", "Source"}
+    assert found.state == "retrain"
+
+
+def test_a_file_of_outcomes_may_have_one_kind_only_and_gaps(tmp_path):
+    path = tmp_path / "outcomes.csv"
+    path.write_text("Id,Won,When\n007,no,2026-02-03\n8,,2026-02-04\n9,No,2026-03-01\n")
+    found = read_outcomes(OutcomeFile(path, "Id", "Won", "When"))
+    assert found.rows() == [("007", 0.0, "2026-02"), ("9", 0.0, "2026-03")]
+    path.write_text("Id,Won\n1,lost\n2,lost\n")
+    with pytest.raises(SourceError, match="one class only"):
+        read_outcomes(OutcomeFile(path, "Id", "Won"))
+
+
+def test_a_lead_that_ever_converted_has_converted(tmp_path):
+    path = tmp_path / "outcomes.csv"
+    path.write_text("Id,Won\n1,no\n1,yes\n2,no\n")
+    assert sorted(read_outcomes(OutcomeFile(path, "Id", "Won")).rows()) == [("1", 1.0), ("2", 0.0)]
+
+
+def test_scores_that_leadloop_did_not_write_are_refused(model, tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("lead_id,points\n1,20\n")
+    with pytest.raises(SourceError, match="log_odds"):
+        read_scores(model, path)
+
+
+def test_the_result_is_plain_json_values(watched):
+    import json  # noqa: PLC0415
+
+    told = json.loads(json.dumps(monitor(watched, *drawn(500, 1)).to_dict(), allow_nan=False))
+    assert (told["state"], told["exit_code"], told["scored"]) == ("healthy", 0, 500)
+    assert math.isfinite(told["score_drift"]["psi"])
+    assert Limits().psi == (0.1, 0.25)

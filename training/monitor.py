@@ -1,0 +1,295 @@
+"""Whether a model in use still holds: how scores and features drifted, and what became of what it forecast.
+
+It reads scores as ``leadloop score`` writes them and the outcomes that came back. A threshold is crossed only
+by more than chance does to so many rows, once in a thousand looks, so that a daily look stays quiet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+
+from models import metrics
+from models.card import SCORE
+from models.grades import LETTERS
+from models.metrics import Interval
+from training.judgement import plain
+from training.report import wilson
+from training.run import missing_share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from models.conversion import ConversionModel
+    from models.profile import Drift
+
+    Floats = NDArray[np.float64]
+
+State = Literal["healthy", "watch", "retrain"]
+STATES: tuple[State, ...] = ("healthy", "watch", "retrain")
+EXIT_CODES: dict[State, int] = {"healthy": 0, "watch": 3, "retrain": 4}
+# Once in a thousand, to both sides.
+_BEYOND_CHANCE = 3.2905
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where watching and retraining begin.
+
+    The two for the population stability index are the convention of credit scoring (Siddiqi 2006): below 0.1
+    nothing happened, above 0.25 much did. The others are ours: ``off`` is the distance of conversions from
+    what was forecast, as a part of it; ``unseen`` the share of leads with fewer features filled than nineteen
+    of twenty had in training (where it is 5 %); ``fewest`` the conversions, forecast or come, that it takes.
+    """
+
+    psi: tuple[float, float] = (0.1, 0.25)
+    off: tuple[float, float] = (0.25, 0.5)
+    unseen: tuple[float, float] = (0.15, 0.4)
+    fewest: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that speaks for watching or retraining, by a code and in words."""
+
+    state: State
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """A column's stability index, and how large chance makes it."""
+
+    column: str
+    psi: float
+    chance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Scored leads with an outcome: a grade's, a month's or all. ``beyond`` counts standard errors.
+
+    ``forecast`` and ``observed`` are rates, the latter with its Wilson interval; ``ratio`` is conversions
+    that came for each that was forecast.
+    """
+
+    name: str
+    rows: int
+    forecast: float
+    observed: Interval
+    ratio: float
+    beyond: float
+
+    @property
+    def enough(self) -> float:
+        """The larger one of conversions forecast and come."""
+        return self.rows * max(self.forecast, self.observed.value)
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """What a look came to. ``unknown`` says, by what is missing, why."""
+
+    model_version: str
+    scored: int
+    reasons: tuple[Reason, ...]
+    score_drift: Drifted | None
+    feature_drift: tuple[Drifted, ...]
+    without_data: float | None
+    total: Group | None
+    grades: tuple[Group, ...]
+    months: tuple[Group, ...]
+    roc_auc: Interval | None
+    unknown: dict[str, str]
+
+    @property
+    def state(self) -> State:
+        """The gravest of the reasons, healthy without any."""
+        return max((reason.state for reason in self.reasons), key=STATES.index, default="healthy")
+
+    @property
+    def exit_code(self) -> int:
+        """0 healthy, 3 watch, 4 retrain; 1 and 2 stay with what failed."""
+        return EXIT_CODES[self.state]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for a script."""
+        ranking = None if self.roc_auc is None else plain(self.roc_auc)
+        return {"state": self.state, "exit_code": self.exit_code} | asdict(self) | {"roc_auc": ranking}
+
+    def in_words(self) -> Iterator[str]:
+        """A line for each figure, then one for each reason, the verdict last."""
+        if self.score_drift:
+            psi, chance = self.score_drift.psi, self.score_drift.chance
+            yield f"score drift (PSI) {psi:.3f} over {self.scored:,} scores; chance up to {chance:.3f}"
+        for group in (*((self.total,) if self.total else ()), *self.grades, *self.months):
+            came = f"{group.observed.value:.1%} ({group.observed.low:.1%} to {group.observed.high:.1%})"
+            yield f"{group.name:8} {group.rows:7,} leads  forecast {group.forecast:.1%}  came {came}"
+        for what, why in self.unknown.items():
+            yield f"{what}: not known, {why}"
+        for reason in self.reasons:
+            yield f"{reason.state}: {reason.message}"
+        yield f"verdict: {self.state}"
+
+
+def monitor(
+    model: ConversionModel, scores: pl.DataFrame, outcomes: pl.DataFrame, limits: Limits | None = None
+) -> Monitored:
+    """Look at ``scores`` and at ``outcomes`` (lead_id, label) as ``training.watched`` reads them.
+
+    A lead without an outcome yet counts for drift alone. Pure: the same files give the same verdict.
+    """
+    limits, card = limits or Limits(), model.card
+    names = [name for name in model.features.names if name in scores.columns]
+    drifts = [
+        _drifted(name, card.profiles[name].drift(scores[name]))
+        for name in (SCORE, *names)
+        if name in card.profiles
+    ]
+    known = scores.join(outcomes, on="lead_id")
+    total, grades, months = _groups(known)
+    ranking = _ranking(known)
+    without = _without_data(scores, names, card.usual_missing)
+    reasons = (
+        *_of_drift(drifts, limits),
+        *_of_data(without, limits),
+        *_of_total(total, limits),
+        *_of_parts("grade", grades, limits),
+        *_of_parts("month", months, limits),
+        *_of_ranking(ranking, card.metrics.get("roc_auc")),
+    )
+    by_name = {drift.column: drift for drift in drifts}
+    return Monitored(
+        model_version=model.version,
+        scored=scores.height,
+        reasons=tuple(sorted(reasons, key=lambda r: -STATES.index(r.state))),
+        score_drift=by_name.pop(SCORE, None),
+        feature_drift=tuple(sorted(by_name.values(), key=lambda drift: -drift.psi)),
+        without_data=without,
+        total=total,
+        grades=grades,
+        months=months,
+        roc_auc=ranking,
+        unknown=_unknown(model, scores, known, names, limits),
+    )
+
+
+def _drifted(name: str, drift: Drift) -> Drifted:
+    return Drifted(name, drift.psi, drift.chance)
+
+
+def _without_data(scores: pl.DataFrame, names: list[str], usual: float | None) -> float | None:
+    """The share of leads with more features missing than is usual; None where the file has no features."""
+    if usual is None or not names:
+        return None
+    return float((missing_share(scores.select(names)) > usual).mean())
+
+
+def _groups(known: pl.DataFrame) -> tuple[Group | None, tuple[Group, ...], tuple[Group, ...]]:
+    if known.is_empty():
+        return None, (), ()
+    grades = (_group(grade, known.filter(pl.col("grade") == grade)) for grade in LETTERS)
+    months = known["month"].unique().drop_nulls().sort().to_list() if "month" in known else []
+    by_month = (_group(month, known.filter(pl.col("month") == month)) for month in months)
+    return _group("all", known), tuple(g for g in grades if g.rows), tuple(by_month)
+
+
+def _group(name: str, rows: pl.DataFrame) -> Group:
+    """What came of some rows; a lead that was scored twice has one outcome, and counts as one witness."""
+    if rows.is_empty():
+        return Group(name, 0, 0.0, Interval(0.0, 0.0, 1.0), 1.0, 0.0)
+    y, p = rows["label"].to_numpy(), rows["probability"].to_numpy()
+    by_lead = rows.group_by("lead_id").agg(off=(pl.col("label") - pl.col("probability")).sum())["off"]
+    spread = max(float((p * (1 - p)).sum()), float((by_lead**2).sum()))
+    excess = float(y.sum() - p.sum())
+    ratio = float(y.sum() / p.sum()) if p.sum() else 1.0
+    beyond = excess / np.sqrt(spread) if spread else 0.0
+    return Group(name, len(y), float(p.mean()), wilson(float(y.sum()), len(y)), ratio, float(beyond))
+
+
+def _ranking(known: pl.DataFrame) -> Interval | None:
+    if known["label"].n_unique() < len(("won", "lost")):
+        return None
+    return metrics.with_interval(
+        metrics.roc_auc, known["label"].to_numpy(), known["probability"].to_numpy().astype(np.float64)
+    )
+
+
+def _graded(value: float, limits: tuple[float, float]) -> State:
+    return STATES[sum(value >= limit for limit in limits)]
+
+
+def _of_drift(drifts: list[Drifted], limits: Limits) -> Iterator[Reason]:
+    for drift in drifts:
+        state = _graded(drift.psi, limits.psi) if drift.psi > drift.chance else "healthy"
+        if drift.column == SCORE and state != "healthy":
+            yield Reason(
+                state, "score_drift", f"scores are spread otherwise than when judged: PSI {drift.psi:.2f}"
+            )
+        elif state == "retrain":
+            # A column alone says that leads changed, not that the model is wrong about them.
+            yield Reason("watch", "feature_drift", f"{drift.column} has changed: PSI {drift.psi:.2f}")
+
+
+def _of_data(without: float | None, limits: Limits) -> Iterator[Reason]:
+    if without is not None and (state := _graded(without, limits.unseen)) != "healthy":
+        yield Reason(state, "without_data", f"{without:.0%} of leads have unusually few features filled")
+
+
+def _of_total(total: Group | None, limits: Limits) -> Iterator[Reason]:
+    if total is not None and (state := _off(total, limits)) != "healthy":
+        yield Reason(
+            state,
+            "base_rate",
+            f"{total.observed.value:.1%} of leads converted where {total.forecast:.1%} were forecast",
+        )
+
+
+def _of_parts(kind: str, groups: tuple[Group, ...], limits: Limits) -> Iterator[Reason]:
+    for group in groups:
+        if _off(group, limits) != "healthy":
+            came = f"{group.observed.value:.1%} converted where {group.forecast:.1%} were forecast"
+            yield Reason("watch", f"calibration_by_{kind}", f"{kind} {group.name}: {came}")
+
+
+def _off(group: Group, limits: Limits) -> State:
+    if abs(group.beyond) < _BEYOND_CHANCE or group.enough < limits.fewest:
+        return "healthy"
+    return _graded(abs(group.ratio - 1), limits.off)
+
+
+def _of_ranking(found: Interval | None, judged: Interval | None) -> Iterator[Reason]:
+    """Worse by more than both intervals leave open; much worse where half of its lead over chance is gone."""
+    if found is None or judged is None or not found.high < judged.low:
+        return
+    state: State = "retrain" if found.high - 0.5 < (judged.value - 0.5) / 2 else "watch"
+    message = (
+        f"leads are ranked with an AUC of {found.value:.3f}, where it was {judged.value:.3f} when judged"
+    )
+    yield Reason(state, "ranking", message)
+
+
+def _unknown(
+    model: ConversionModel, scores: pl.DataFrame, known: pl.DataFrame, names: list[str], limits: Limits
+) -> dict[str, str]:
+    came = float(max(known["label"].sum(), known["probability"].sum()))
+    missing = {
+        "score drift": (
+            SCORE not in model.card.profiles,
+            "the model is older than this check; train it again",
+        ),
+        "feature drift": (not names, "the scores have no feature columns beside them"),
+        "outcomes": (known.is_empty(), "no scored lead has an outcome yet"),
+        "calibration": (
+            not known.is_empty() and came < limits.fewest,
+            f"it takes {limits.fewest:g} conversions",
+        ),
+        "months": ("month" not in scores.columns and not known.is_empty(), "no column says when"),
+    }
+    return {what: why for what, (applies, why) in missing.items() if applies}

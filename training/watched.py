@@ -1,0 +1,120 @@
+"""Reads what there is to monitor: scores as ``leadloop score`` writes them, and the outcomes that came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+from scipy.special import expit
+
+from features.clock import instant
+from features.flat import outcome
+from features.mapping import Place
+from features.parsing import categories, cleaned, flags, numbers
+from features.quarantine import SourceError
+from features.tables import open_table
+from features.times import detected, times
+from training.monitor import monitor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from features.tables import Table
+    from models.conversion import ConversionModel
+    from training.monitor import Monitored
+
+AS_OF, MONTH = "as_of", "month"
+
+
+@dataclass(frozen=True)
+class OutcomeFile:
+    """Where outcomes stand: the file, its column with the lead, with the outcome, and if any with a date.
+
+    ``positive`` is the value of a conversion where that is not plain.
+    """
+
+    file: Path
+    id: str
+    label: str
+    time: str | None = None
+    positive: str | None = None
+
+
+def watch(model: ConversionModel, scores: Path, outcomes: OutcomeFile) -> Monitored:
+    """Read both files and look; the month is that of the score, or of the outcome where scores have none."""
+    scored, came = read_scores(model, scores), read_outcomes(outcomes)
+    if MONTH in came and MONTH not in scored:
+        months = came.select("lead_id", MONTH)
+        scored = scored.join(months, on="lead_id", how="left", maintain_order="left")
+    return monitor(model, scored, came.select("lead_id", "label"))
+
+
+def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:
+    """``lead_id``, ``log_odds``, ``probability``, ``grade``; month and features where the file has them."""
+    table = open_table(Place(file=file))
+    table.require(("lead_id", "log_odds"))
+    raw = table.read()
+    log_odds = _numbers(table, raw, "log_odds").fill_nan(None)
+    if log_odds.null_count():
+        msg = f"{file}: {log_odds.null_count():,} rows have no log_odds; did `leadloop score` write it?"
+        raise SourceError(msg)
+    probability = expit(log_odds.to_numpy())
+    return pl.DataFrame(
+        [
+            categories(cleaned(raw["lead_id"])).alias("lead_id"),
+            log_odds,
+            pl.Series("probability", probability),
+            pl.Series("grade", model.grades.grade_all(probability)),
+            *([_month_of(_numbers(table, raw, AS_OF))] if AS_OF in raw else ()),
+            *(
+                categories(cleaned(raw[spec.name])) if spec.is_category else _numbers(table, raw, spec.name)
+                for spec in model.features.specs
+                if spec.name in raw
+            ),
+        ]
+    )
+
+
+def read_outcomes(source: OutcomeFile) -> pl.DataFrame:
+    """``lead_id``, ``label`` (1.0 or 0.0) and, where dates are named, ``month``; one row a lead.
+
+    Rows without an outcome are not known yet, and left out. A lead that stands there twice has converted if
+    it ever did.
+    """
+    table = open_table(Place(file=source.file))
+    table.require([source.id, source.label, *([source.time] if source.time else [])])
+    raw = table.read()
+    columns = [
+        categories(cleaned(raw[source.id])).alias("lead_id"),
+        _labels(cleaned(raw[source.label]), source).cast(pl.Float64).alias("label"),
+        *([_months(cleaned(raw[source.time]))] if source.time else ()),
+    ]
+    known = pl.DataFrame(columns).drop_nulls(["lead_id", "label"])
+    return known.sort("label", descending=True).unique("lead_id", keep="first", maintain_order=True)
+
+
+def _numbers(table: Table, raw: pl.DataFrame, name: str) -> pl.Series:
+    return numbers(cleaned(raw[name]), table.decimal).alias(name)
+
+
+def _labels(column: pl.Series, source: OutcomeFile) -> pl.Series:
+    """Outcomes; unlike in training they may all be the same yet, if they are a plain yes or no."""
+    plain = flags(column)
+    if source.positive is None and plain.null_count() == column.null_count():
+        return plain
+    return outcome(column, source.positive)
+
+
+def _months(column: pl.Series) -> pl.Series:
+    how = detected(column, share=0.5)
+    if how is None:
+        msg = f"column {column.name!r} holds no dates; leave --time out, or name one like 2026-02-28"
+        raise SourceError(msg)
+    return _month_of(times(column, how))
+
+
+def _month_of(moments: pl.Series) -> pl.Series:
+    """The months of epoch seconds, as text: 2026-11."""
+    names = [None if at is None else f"{instant(int(at)):%Y-%m}" for at in moments]
+    return pl.Series(MONTH, names, pl.String)
