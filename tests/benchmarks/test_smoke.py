@@ -30,7 +30,7 @@ def test_a_history_is_written_and_scored_from_file_to_file(company, tmp_path, su
     assert 0.05 < took.peak < 2
 
 
-@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+@pytest.mark.filterwarnings("ignore")
 def test_contributions_are_those_of_shap(company):
     took, difference = batch.reason_costs(company[0], leads=40)
     assert difference < 1e-12
