@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SHARE = 0.1
 EXPLAINED = 1000
+PROFILED = 20_000
 _OF_A_CHECK = ("code", "title", "outcome", "reason")
 _LIBRARIES = ("leadloop", "lightgbm", "numpy", "polars", "narwhals")
 
@@ -162,9 +163,15 @@ def _card(
 
 
 def _profiles(dataset: Dataset, fitted: FittedPredictor) -> dict[str, Profile]:
+    """How the judged rows are spread, and what the model in use, not the judged one, says of them.
+
+    The judged one learned from fewer rows and is more cautious; beside it, every new lead looks like drift.
+    """
     judged = dataset.rows[fitted.judged]
     spread = {name: Profile.of(judged[name]) for name in dataset.features.names}
-    return {SCORE: Profile.of(pl.Series(SCORE, fitted.log_odds))} | spread
+    some = judged.gather_every(1 + judged.height // PROFILED)
+    said = fitted.predictor.log_odds(fitted.predictor.encodings.encode(some))
+    return {SCORE: Profile.of(pl.Series(SCORE, said))} | spread
 
 
 def _usual_missing(dataset: Dataset, fitted: FittedPredictor) -> float:

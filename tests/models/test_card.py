@@ -1,0 +1,52 @@
+"""A card says all that anyone may ask of a model, and old cards can still be read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from company import leads, write
+
+from features.mapping import FlatMapping
+from features.sources import read_flat
+from models.card import Card
+from training.config import Training
+from training.dataset import of_export
+from training.run import fit
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    mapping = FlatMapping(id="Id", label="Converted", time="No")
+    return fit(
+        of_export(read_flat(write(tmp_path_factory.mktemp("data"), leads(300)), mapping), mapping), Training()
+    )
+
+
+def test_a_card_is_complete(fitted):
+    card = fitted.model.card
+    assert card.features == ("Visits", "Source", "Newsletter", "Noise")
+    assert (card.judged_rows, card.judged_positives) == (len(fitted.judged), fitted.label.sum())
+    assert [check["code"] for check in card.checks] == sorted(check["code"] for check in card.checks)
+    assert {check["outcome"] for check in card.checks} <= {"clean", "triggered", "not applicable"}
+    assert set(card.profiles) == {"log_odds", *card.features}
+    assert all(sum(profile.shares) == pytest.approx(1) for profile in card.profiles.values())
+    assert card.left_out == {"immature": 0, "unreadable": 0}
+    assert card.usual_missing == 0
+    assert card.intended_use
+    assert card.limits
+
+
+def test_a_card_survives_json(fitted):
+    assert Card.from_json(fitted.model.card.to_json()) == fitted.model.card
+
+
+def test_a_card_of_an_earlier_release_is_read(fitted):
+    record = json.loads(fitted.model.card.to_json())
+    for name in ("features", "checks", "judged_rows", "judged_positives", "profiles", "usual_missing"):
+        del record[name]
+    for name in ("left_out", "intended_use", "limits", "missing", "notes"):
+        del record[name]
+    card = Card.from_json(json.dumps(record))
+    assert (card.features, card.profiles, card.intended_use) == ((), {}, "")
+    assert card.metrics == fitted.model.card.metrics
