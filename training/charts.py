@@ -109,13 +109,15 @@ def differences_by_round(rounds: Mapping[str, Mapping[str, Interval]]) -> str:
         for name, one in named.items()
     ]
     names = list(dict.fromkeys(row["name"] for row in rows))
-    inks = [PALETTE[name] for name in ("accent", "against", "muted", "ink", "line")]
+    inks = [PALETTE[name] for name in ("accent", "against", "muted", "ink")]
     colour = alt.Color(
         "name:N",
         title=None,
         scale=alt.Scale(domain=names, range=[inks[i % len(inks)] for i in range(len(names))]),
         legend=alt.Legend(orient="bottom", labelColor=PALETTE["muted"], columns=3),
     )
+    # More names than inks: the mark tells apart what the ink does not.
+    shape = alt.Shape("name:N", title=None, scale=alt.Scale(domain=names))
     x = alt.X("round:O", title=None, sort=list(rounds), axis=alt.Axis(labelAngle=-30))
     y = alt.Y("value:Q", title="log-loss against the default")
     base = _chart(rows).encode(x=x, xOffset=alt.XOffset("name:N", sort=names))
@@ -124,7 +126,7 @@ def differences_by_round(rounds: Mapping[str, Mapping[str, Interval]]) -> str:
         + base.mark_rule(strokeWidth=1.6)
         .encode(y=y, y2="high:Q", color=colour)
         .transform_calculate(value="datum.low")
-        + base.mark_point(filled=True, size=50, opacity=1).encode(y=y, color=colour)
+        + base.mark_point(filled=True, size=50, opacity=1).encode(y=y, color=colour, shape=shape)
     )
 
 
