@@ -156,7 +156,9 @@ def compared_later(fitted: Fitted, champion: ConversionModel) -> Comparison | No
         return NotComparable("undated", "without dates nobody knows what is later than the champion")
     later = np.flatnonzero(dataset.order[fitted.judged] > window[1] + dataset.gap)
     if few := _too_few(fitted.label[later]):
-        return few
+        return NotComparable(
+            few.because, f"of rows later than all that the champion learned from: {few.message}"
+        )
     try:
         rows = dataset.rows_for(champion.features, fitted.judged[later])
     except FeaturesNotThereError as error:
@@ -243,7 +245,7 @@ def _too_few(y: Floats) -> NotComparable | None:
     if len(y) >= FEWEST_ROWS and min(won, len(y) - won) >= FEWEST_OF_A_CLASS:
         return None
     needed = f"it takes {FEWEST_ROWS} and {FEWEST_OF_A_CLASS} of each outcome"
-    return NotComparable("too few rows", f"{len(y):,} rows to compare on, {won:,} converted; {needed}")
+    return NotComparable("too few rows", f"{len(y):,} rows, {won:,} of them converted; {needed}")
 
 
 def _in_short(finding: dict[str, str]) -> str:

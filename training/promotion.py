@@ -121,6 +121,8 @@ def collect(fitted: Fitted, model: ConversionModel, out: Path, store: Tracking, 
         why = NotComparable("unavailable", f"the champion cannot be asked: {error}")
         found = evidence(fitted, model, why)
     say(in_words(found.comparison or found.not_comparable or first()))
+    if found.not_comparable and found.not_comparable.because != "no champion":
+        say("`leadloop promote` will compare what both runs said of rows held out from them")
     write_text(out / EVIDENCE, found.to_json())
     with sink(out / JUDGED) as write:
         write(judged_rows(fitted))

@@ -182,6 +182,16 @@ def catalogue(report: Report, t: Words) -> Table:
     return Table(t("card.features"), head, rows, wordy=True)
 
 
+def checks(report: Report, t: Words) -> Table:
+    """What was looked for before the model learned, and what it came to."""
+    rows = tuple(
+        (check["code"], check["title"], t(f"outcomes.{check['outcome'].replace(' ', '_')}"), check["reason"])
+        for check in report.card.checks
+    )
+    head = (t("health.code"), t("card.looked_for"), t("card.outcome_of"), t("health.why"))
+    return Table(t("card.checks"), head, rows, wordy=True)
+
+
 def libraries(report: Report, t: Words) -> Table:
     """What the model was made with."""
     rows = tuple(sorted(report.card.libraries.items()))

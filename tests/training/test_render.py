@@ -200,6 +200,18 @@ def test_both_languages_say_the_same_things():
         assert holes[0] == holes[1], (part, name)
 
 
+@pytest.mark.parametrize(
+    ("lang", "says"), [("en", "not known yet: 1,234"), ("de", "noch nicht bekannt ist: 1.234")]
+)
+def test_the_card_says_what_was_checked_and_who_is_left_out(made, lang, says):
+    check = {"code": "LC009", "title": "no <b>leak</b>", "outcome": "not applicable", "reason": "no dates"}
+    card = replace(made.card, checks=(check,), left_out={"immature": 1234, "unreadable": 0})
+    text = " ".join(Page(render(replace(made, card=card), lang)).text)
+    assert says in text
+    assert "no <b>leak</b>" in text
+    assert words(lang)("outcomes.not_applicable") in text
+
+
 def test_a_language_that_nobody_wrote_is_refused(made):
     with pytest.raises(ValueError, match="no report in 'fr'"):
         render(made, "fr")
