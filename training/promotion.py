@@ -126,7 +126,7 @@ def collect(fitted: Fitted, model: ConversionModel, out: Path, store: Tracking, 
     write_text(out / EVIDENCE, found.to_json())
     with sink(out / JUDGED) as write:
         write(judged_rows(fitted))
-    return [Artifact(out / EVIDENCE, FOLDER), Artifact(out / JUDGED, FOLDER)]
+    return _artifacts(out)
 
 
 def promote(
@@ -146,7 +146,9 @@ def promote(
     notes = {GATE: "passed"} if forced is None else {GATE: "forced", REASON: forced}
     if forced is not None:
         notes[REFUSED_FOR] = "; ".join(verdict.reasons)
-    return Promoted(registry.promote(source, tracking=tracking, notes=notes), verdict, forced)
+    beside = _artifacts(Path(source).parent) if _left_beside(Path(source)) else []
+    made = registry.promote(source, tracking=tracking, notes=notes, beside=beside)
+    return Promoted(made, verdict, forced)
 
 
 def rollback(*, tracking: Tracking) -> Promoted:
@@ -274,6 +276,10 @@ def _record(client: MlflowClient, run_id: str) -> _Record | None:
     if not client.list_artifacts(run_id, FOLDER):
         return None
     return _in(Path(client.download_artifacts(run_id, FOLDER)))
+
+
+def _artifacts(out: Path) -> list[Artifact]:
+    return [Artifact(out / name, FOLDER) for name in (EVIDENCE, JUDGED)]
 
 
 def _left_beside(model: Path) -> _Record | None:

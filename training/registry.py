@@ -17,11 +17,13 @@ from models import artifact
 from training.tracking import MODEL_VERSION, Model, RunRef, Tracking, TrackingError, log, session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from types import ModuleType
 
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+    from training.tracking import LogItem
 
 NAME = "leadloop"
 Alias = Literal["champion", "challenger"]
@@ -64,17 +66,23 @@ def register(run_id: str, *, tracking: Tracking, name: str = NAME, alias: Alias 
 
 
 def promote(
-    source: str | Path, *, tracking: Tracking, name: str = NAME, notes: Mapping[str, str] | None = None
+    source: str | Path,
+    *,
+    tracking: Tracking,
+    name: str = NAME,
+    notes: Mapping[str, str] | None = None,
+    beside: Iterable[LogItem] = (),
 ) -> Promotion:
     """Put a run's model, or the model in a folder, in charge; ``training.promotion`` asks the gate first.
 
-    ``notes`` are kept as tags of the run and of the version, before the champion changes.
+    ``notes`` are kept as tags of the run and of the version, before the champion changes; ``beside`` goes
+    into the run that a folder from elsewhere gets.
 
     The champion changes last, after the model was found whole, loadable and copied for the service: a
     promotion that fails leaves the old champion where it was.
     """
     with session(tracking) as client:
-        run_id = run_of(client, source) or _adopted(Path(source), tracking).run_id
+        run_id = run_of(client, source) or _adopted(Path(source), tracking, beside).run_id
         version = _version_of(client, run_id, name)
         return _put_in_charge(client, version, replaces=True, notes=notes or {})
 
@@ -116,10 +124,10 @@ def champion_of(client: MlflowClient, name: str = NAME) -> ModelVersion | None:
     return _with_alias(client, name, CHAMPION)
 
 
-def _adopted(folder: Path, tracking: Tracking) -> RunRef:
+def _adopted(folder: Path, tracking: Tracking, beside: Iterable[LogItem]) -> RunRef:
     """A run for a folder that was trained elsewhere, so that it can be registered."""
     model = Model(folder, artifact.load(folder).version)
-    return log([model], tracking=tracking, name=f"promoted {folder.name}")
+    return log([*beside, model], tracking=tracking, name=f"promoted {folder.name}")
 
 
 def _version_of(client: MlflowClient, run_id: str, name: str) -> ModelVersion:

@@ -145,6 +145,17 @@ class TestThroughTheRegistry:
         assert in_charge(tracked) is None
         assert promote(folder, tracking=tracked, force="moved from the old machine").promotion.version == 1
 
+    def test_a_folder_from_elsewhere_brings_its_evidence_along(self, tracked, make_folder, loadable):  # noqa: ARG002
+        truth, y = world()
+        folder = make_folder("foreign")
+        found = spoken_for(y, truth, artifact.load(folder).version)
+        (folder.parent / EVIDENCE).write_text(found.to_json())
+        judged(y, truth).write_parquet(folder.parent / JUDGED)
+        assert promote(folder, tracking=tracked).verdict.allowed
+        with session(tracked) as client:
+            kept = {file.path for file in client.list_artifacts(in_charge(tracked).run_id, "promotion")}
+        assert kept == {f"promotion/{EVIDENCE}", f"promotion/{JUDGED}"}
+
     @pytest.mark.slow
     def test_a_model_without_the_best_column_does_not_replace_the_one_with_it(self, tracked, tmp_path):
         data, said = write(tmp_path), []
