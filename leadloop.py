@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from training.options import ConfigFile, Exclude, Id, Json, Label, Lang, Leads, ModelName, Time, configured
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from training.terminal import emit, refuse, say, spoken
 
 app = typer.Typer(
     help="Predicts which leads become sales-qualified, says why, and checks itself against what happened.",
@@ -22,12 +18,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 OUT = Path("leadloop-out")
-FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
-
-
-def say(line: str) -> None:
-    """A line for the person at the terminal; standard output is for results."""
-    typer.echo(line, err=True)
 
 
 @app.command()
@@ -41,7 +31,7 @@ def init(
     from training.draft import draft
 
     if out.exists() and not force:
-        _refuse(f"{out} exists; look at it, or overwrite it with --force")
+        refuse(f"{out} exists; look at it, or overwrite it with --force")
     out.write_text(draft(files), encoding="utf-8")
     say(f"{out} written; read its comments, then run: leadloop train --config {out}")
 
@@ -65,7 +55,7 @@ def check(
     made = checks(dataset)
     for line in (*read_in_words(dataset, chosen.quarantine.file or OUT / QUARANTINE), *in_words(made)):
         say(line)
-    _emit(to_dict(made), json_)
+    emit(to_dict(made), json_)
 
 
 @app.command()
@@ -91,7 +81,7 @@ def train(
     for part, figures in trained.metrics.items():
         for name, figure in figures.items():
             say(f"{part:10} {name:18} {figure.value:.4f}  ({figure.low:.4f} to {figure.high:.4f})")
-    _emit(trained.to_dict(), json_)
+    emit(trained.to_dict(), json_)
 
 
 @app.command()
@@ -122,7 +112,34 @@ def score(
     for example in scored.quarantine.examples():
         say(example)
     say(f"{scored.leads:,} scores in {out}; {len(scored.quarantine):,} cells or rows could not be read")
-    _emit({"leads": scored.leads, "out": str(out), "unreadable": len(scored.quarantine)}, json_)
+    emit({"leads": scored.leads, "out": str(out), "unreadable": len(scored.quarantine)}, json_)
+
+
+@app.command()
+def backtest(
+    leads: Leads = None,
+    id_: Id = None,
+    label: Label = None,
+    time: Time = None,
+    exclude: Exclude = "",
+    config: ConfigFile = None,
+    origins: Annotated[int, typer.Option(help="Days of the past to stand on.", min=1)] = 5,
+    out: Annotated[Path, typer.Option(help="Folder for the result.", metavar="DIR")] = OUT,
+    json_: Json = None,
+) -> None:
+    """Stand on several past days, learn from before, judge on after; go on where it was interrupted."""
+    from training.backtest_record import in_words
+    from training.backtest_run import run
+    from training.challengers import logistic_regression, plain_lightgbm
+    from training.workflow import tracking_of
+
+    chosen = configured(config, leads, id_, label, time, exclude)
+    others = (logistic_regression(), plain_lightgbm())
+    store = tracking_of(chosen, OUT)
+    result = run(chosen, out, origins=origins, others=others, tracking=store, say=say)
+    for line in in_words(result):
+        say(line)
+    emit(result.to_dict(), json_)
 
 
 @app.command()
@@ -155,7 +172,7 @@ def points(
         say(line)
     if out is not None:
         out.write_text(learned.to_csv(lang), encoding="utf-8")
-    _emit(learned.to_dict(lang), json_)
+    emit(learned.to_dict(lang), json_)
 
 
 @app.command()
@@ -183,11 +200,11 @@ def promote_(
     from training.tracking import tracking
 
     if bool(run) == back:
-        _refuse("name the run to promote, or --back to return to the champion before")
+        refuse("name the run to promote, or --back to return to the champion before")
     done = rollback(tracking=tracking(OUT)) if back else promote(run, tracking=tracking(OUT), force=force)
     for line in done.in_words():
         say(line)
-    _emit(done.to_dict(), json_)
+    emit(done.to_dict(), json_)
 
 
 @app.command()
@@ -221,7 +238,7 @@ def demo(
     done = run(leads, seed, out, tracking(OUT), say)
     lead = _explained(done.trained.model_dir, done.request, out / "service.log")
     say(f"open the report: {out / 'report.html'}")
-    _emit(done.to_dict() | {"scored_lead": lead}, json_)
+    emit(done.to_dict() | {"scored_lead": lead}, json_)
 
 
 def _explained(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any]:
@@ -250,40 +267,9 @@ def _model_dir(model: str) -> Path:
     return champion.folder
 
 
-def _emit(result: dict[str, Any], json_: str | None) -> None:
-    if json_ is None:
-        return
-    text = json.dumps(result, indent=1, ensure_ascii=False)
-    typer.echo(text) if json_ == "-" else Path(json_).write_text(text + "\n", encoding="utf-8")
-
-
-def _refuse(message: str) -> None:
-    say(f"error: {message}")
-    raise typer.Exit(UNUSABLE)
-
-
-@contextmanager
-def _spoken() -> Iterator[None]:
-    """What went wrong as one line; the exit code says whose fault it was."""
-    try:
-        yield
-    except SystemExit as ended:
-        if ended.code == INTERRUPTED:
-            say("interrupted; nothing half-written was left behind")
-        raise
-    except OSError as error:
-        say(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "))
-        raise SystemExit(FAILED) from error
-    except ValueError as error:
-        if not type(error).__module__.startswith(("features.", "models.", "training.", "serving.")):
-            raise
-        say(f"error: {error}")
-        raise SystemExit(UNUSABLE) from error
-
-
 def main() -> None:
     """The entry point of the ``leadloop`` command."""
-    with _spoken():
+    with spoken():
         app()
 
 

@@ -72,13 +72,16 @@ class FittedPredictor:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Out-of-fold log-odds: (m,) of the additive part, (m, stages) of the trees, (m,) of the base rate."""
+    """Out-of-fold log-odds: (m,) of the additive part, (m, stages) of the trees; ``base`` of the base rate.
+
+    The base rate is one for all rows: each fold's own would rank the folds, and by nothing but noise.
+    """
 
     rows: NDArray[np.intp]
     y: NDArray[np.number]
     w: NDArray[np.float64]
     fold: NDArray[np.intp]
-    base: NDArray[np.float64]
+    base: float
     linear: NDArray[np.float64]
     trees: NDArray[np.float64]
     stages: tuple[int, ...]
@@ -111,7 +114,7 @@ class Judged:
     def honest(self, recipe: Recipe) -> NDArray[np.float64]:
         """(m,) calibrated log-odds, each fold under the rounds and weights that the other folds chose."""
         if recipe == BASE_RATE:
-            return self.base
+            return np.full(len(self.y), self.base)
         result = np.empty(len(self.y))
         for k in range(self.fold.max() + 1):
             others = self.fold != k
@@ -212,11 +215,12 @@ def _judge(rows: LearningRows, seed: int, say: Progress) -> Judged:
         say(f"fold {number} of {len(made)}")
         train, judge = sample.take(fold.train), sample.take(fold.judge)
         linear, trees = learn(train, stages[-1], seed).judge(judge, stages)
-        pieces.append(
-            (linear, trees, np.full(len(judge), logit(train.rate)), np.full(len(judge), number - 1))
-        )
-    linear, trees, base, number_of = (np.concatenate(piece) for piece in zip(*pieces, strict=True))
+        pieces.append((linear, trees, np.full(len(judge), number - 1)))
+    linear, trees, number_of = (np.concatenate(piece) for piece in zip(*pieces, strict=True))
     at = np.concatenate([fold.judge for fold in made])
+    # Of rows in order the first fold learned from what lies before all that is judged.
+    known = sample.take(made[0].train) if time_ordered else sample
+    base = float(logit(known.rate))
     return Judged(kept[at], sample.y[at], sample.w[at], number_of, base, linear, trees, stages, time_ordered)
 
 
