@@ -21,7 +21,7 @@ from features.quarantine import Quarantine
 from features.sources import FlatColumns, flat_batches
 from features.sources_parts import read_in_parts
 from features.spec import FeatureSet
-from models.explanation import sentence
+from models.explanation import as_points, sentence
 from training.dataset import feature_rows, flat_rows
 from training.sink import Sink, sink
 
@@ -150,13 +150,14 @@ def _write_batch(
 def _reasons(
     model: ConversionModel, rows: pl.DataFrame, explained: pl.DataFrame, wanted: Wanted
 ) -> list[pl.Series]:
-    """The weightiest reasons of each row in words, one column a rank."""
+    """The weightiest reasons of each row, as points and words, one column a rank."""
     specs, count = model.features.specs, min(wanted.reasons, len(model.features))
-    order = np.argsort(-np.abs(explained.to_numpy()), axis=1, kind="stable")[:, :count]
+    weights = explained.to_numpy()
+    order = np.argsort(-np.abs(weights), axis=1, kind="stable")[:, :count]
     values = rows.select(model.features.names).rows()
     texts = [
-        [sentence(specs[j], row[j], wanted.lang) for j in best]
-        for row, best in zip(values, order, strict=True)
+        [f"{as_points(weight[j]):+.1f} {sentence(specs[j], row[j], wanted.lang)}" for j in best]
+        for row, weight, best in zip(values, weights, order, strict=True)
     ]
     return [
         pl.Series(f"reason_{rank + 1}", [text[rank] for text in texts], pl.String) for rank in range(count)
