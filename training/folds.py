@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,12 +59,12 @@ class LearningRows:
         """The positions of the matured rows."""
         return np.arange(len(self)) if self.matured is None else np.flatnonzero(self.matured)
 
-    @property
+    @cached_property
     def w(self) -> NDArray[np.float64]:
         """(n,) weights, 1 where none are given."""
         return np.ones(len(self)) if self.weights is None else self.weights
 
-    @property
+    @cached_property
     def rate(self) -> float:
         """The weighted share of positives, kept off 0 and 1 by half a row."""
         return float((self.w @ self.y + 0.5) / (self.w.sum() + 1.0))
