@@ -208,6 +208,27 @@ def promote_(
 
 
 @app.command()
+def monitor(
+    scores: Annotated[Path, typer.Option(help="What `leadloop score` wrote.", metavar="FILE")],
+    outcomes: Annotated[Path, typer.Option(help="What became of the leads.", metavar="FILE")],
+    id_: Annotated[str, typer.Option("--id", help="Column that names the lead.", metavar="COLUMN")],
+    label: Annotated[str, typer.Option(help="Column with the outcome.", metavar="COLUMN")],
+    model: ModelName = "champion",
+    time: Annotated[str | None, typer.Option(help="Column with a date.", metavar="COLUMN")] = None,
+    json_: Json = None,
+) -> None:
+    """See whether a model still holds; exit code 0 is healthy, 3 watch, 4 retrain."""
+    from models.artifact import load
+    from training.watched import OutcomeFile, watch
+
+    found = watch(load(_model_dir(model)), scores, OutcomeFile(outcomes, id_, label, time))
+    for line in found.in_words():
+        say(line)
+    emit(found.to_dict(), json_)
+    raise typer.Exit(found.exit_code)
+
+
+@app.command()
 def serve(
     model: ModelName = "champion",
     port: Annotated[int, typer.Option(help="0 is any free one.")] = 3000,

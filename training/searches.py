@@ -27,6 +27,7 @@ DECISIVE, NEARLY = 0.9, 0.8
 FILLED_HIGH, FILLED_MEDIUM = 0.5, 0.35
 CERTAIN = 10
 CARRIES_HIGH, CARRIES_MEDIUM = 0.7, 0.5
+FEW_COLUMNS = 10
 FILL_CHANGES = 0.5
 RATE_FALLS = 0.5
 _BINS, _FOLDS, _PARTS = 20, 5, 5
@@ -83,13 +84,13 @@ def carries_all(dataset: Dataset) -> Found:
     """A leak can look harmless alone and be worth much inside a tree: columns are taken away one by one."""
     _enough(dataset)
     names = [spec.name for spec in dataset.features.specs]
-    if len(names) < _FOLDS:
+    if len(names) < FEW_COLUMNS:
         msg = f"with {len(names)} columns, each of them must carry much"
         raise NotApplicableError(msg)
     codes = np.column_stack([_codes(dataset.rows[name]) for name in names])
     trial = _Trial(codes, dataset)
     for j in trial.weightiest():
-        share = trial.lost_without(j)
+        share = min(trial.lost_without(j), 1.0)  # what remains may be worse than knowing nothing
         if share >= CARRIES_MEDIUM:
             severity: Severity = "high" if share >= CARRIES_HIGH else "medium"
             yield severity, names[j], f"without it the model loses {share:.0%} of what it knows. {_BEFORE}"
