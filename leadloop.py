@@ -128,9 +128,9 @@ def backtest(
     json_: Json = None,
 ) -> None:
     """Stand on several past days, learn from before, judge on after; go on where it was interrupted."""
-    from training.backtest_record import in_words
-    from training.backtest_run import run
-    from training.challengers import logistic_regression, plain_lightgbm
+    from training.past.backtest_record import in_words
+    from training.past.backtest_run import run
+    from training.past.challengers import logistic_regression, plain_lightgbm
     from training.workflow import tracking_of
 
     chosen = configured(config, leads, id_, label, time, exclude)
@@ -158,9 +158,9 @@ def points(
     json_: Json = None,
 ) -> None:
     """Learn a table of at most 30 lines of points, for tools that know nothing else."""
-    from training.distil import points_of
-    from training.points_file import incumbent_points
-    from training.points_file import load as load_table
+    from training.pointing.distil import points_of
+    from training.pointing.points_file import incumbent_points
+    from training.pointing.points_file import load as load_table
     from training.run import fit
     from training.workflow import read_dataset
 

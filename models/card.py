@@ -16,8 +16,10 @@ INTENDED_USE = (
 )
 LIMITS = (
     "It repeats what was true of past leads; when offers, channels or sales practice change, train it again.",
-    ("Only leads that sales worked on can show an outcome; of leads like those that nobody contacted it says "
-    "less than it seems."),
+    (
+        "Only leads that sales worked on can show an outcome; of leads like those that nobody contacted it "
+        "says less than it seems."
+    ),
     "Reasons are associations. They do not say what happens if somebody changes something.",
 )
 

@@ -27,10 +27,10 @@ from serving.scorer import MANY, Scorer
 from training.config import Config, Flat, Training, load
 from training.dataset import feature_rows
 from training.draft import draft
-from training.export import write_csv
 from training.run import fit
 from training.scoring import Wanted, open_leads, score_flat, score_history
 from training.simulate import simulate
+from training.simulated.export import write_csv
 from training.workflow import read_dataset
 
 if TYPE_CHECKING:

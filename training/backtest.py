@@ -14,11 +14,11 @@ import numpy as np
 
 from features.clock import instant
 from models.metrics import log_loss
-from training.candidates import Past, default_learner
-from training.judgement import Judges, judged
-from training.kept import Kept
-from training.origins import blocks, grouped, learning_rows, origins, shuffled, usable
-from training.verdict import Backtest, Origin, SplitReport, chosen, differences, regrets
+from training.past.candidates import Past, default_learner
+from training.past.judgement import Judges, judged
+from training.past.kept import Kept
+from training.past.origins import blocks, grouped, learning_rows, origins, shuffled, usable
+from training.past.verdict import Backtest, Origin, SplitReport, chosen, differences, regrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.candidates import Candidate
     from training.dataset import Dataset
-    from training.judgement import Judgement
-    from training.kept import Said
-    from training.origins import Split
+    from training.past.candidates import Candidate
+    from training.past.judgement import Judgement
+    from training.past.kept import Said
+    from training.past.origins import Split
 
     Say = Callable[[str], None]
 

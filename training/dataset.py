@@ -14,8 +14,8 @@ from features.clock import DAY
 from features.cohort import Snapshots, snapshots
 from features.history import LeadHistory
 from features.labels import labels
-from training.health import Intake
-from training.maturity import effective, weights_as_of
+from training.page.health import Intake
+from training.past.maturity import effective, weights_as_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -17,10 +17,10 @@ from features.labels import labels
 from models import metrics
 from training.config import load
 from training.dataset import feature_rows
-from training.export import Junk, hot_lead_request, write_csv
 from training.promotion import PromotionRefusedError, promote
 from training.simulate import simulate
-from training.truth import bayes_probability, information_captured
+from training.simulated.export import Junk, hot_lead_request, write_csv
+from training.simulated.truth import bayes_probability, information_captured
 from training.workflow import train
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from models import metrics
 from models.metrics import Interval
 from models.reliability import calibration_intercept, calibration_slope
 from training.dataset import FeaturesNotThereError
-from training.plain import from_plain
+from training.page.plain import from_plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import logit
 
-from training.blend import Blend, fit_blend
-from training.folds import Fold, LearningRows, folds
-from training.learners import BASE_RATE, BLEND, RECIPES, STAGES, Parts, Recipe, enough_rounds, learn
+from training.learning.blend import Blend, fit_blend
+from training.learning.folds import Fold, LearningRows, folds
+from training.learning.learners import BASE_RATE, BLEND, RECIPES, STAGES, Parts, Recipe, enough_rounds, learn
 
 if TYPE_CHECKING:
     from collections.abc import Callable

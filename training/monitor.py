@@ -16,7 +16,7 @@ from models import metrics
 from models.card import SCORE
 from models.grades import LETTERS
 from models.metrics import Interval
-from training.judgement import plain
+from training.past.judgement import plain
 from training.report import wilson
 from training.run import missing_share
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from training import charts, tables
-from training.words import Lang, Words, words
+from training.page import charts, tables
+from training.page.words import Lang, Words, words
 
 if TYPE_CHECKING:
-    from training.drivers import Driver
+    from training.page.drivers import Driver
     from training.report import Report
 
 SHOWN = 12
@@ -55,7 +55,7 @@ def render(report: Report, lang: Lang = "en") -> str:
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=PackageLoader("training"),
+        loader=PackageLoader("training.page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -17,9 +17,9 @@ from models import metrics
 from models.card import Card  # noqa: TC001  # a report is read back by its annotations
 from models.grades import LETTERS
 from models.metrics import Interval
-from training.drivers import Drivers, drivers
-from training.health import Health, Intake, health
-from training.plain import from_plain
+from training.page.drivers import Drivers, drivers
+from training.page.health import Health, Intake, health
+from training.page.plain import from_plain
 
 if TYPE_CHECKING:
     import polars as pl

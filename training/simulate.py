@@ -2,7 +2,7 @@
 
 Events in the second of creation are the lead's first conversion; all later ones are drawn from the second
 after, so a snapshot of age ``t`` sees exactly the ``t - 1`` seconds before it. Nothing is rounded on the way,
-which is why ``training.truth`` is exact and not nearly so.
+which is why ``training.simulated.truth`` is exact and not nearly so.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import polars as pl
 
 from features.clock import DAY, HOUR
 from features.history import ATTRIBUTE_SCHEMA, TRANSITION_SCHEMA, LeadHistory
-from training.default_world import DEFAULT_WORLD
-from training.touches import Touches, draw_touches, touchpoint_frame
+from training.simulated.default_world import DEFAULT_WORLD
+from training.simulated.touches import Touches, draw_touches, touchpoint_frame
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    from training.world import Attribute, Ints, World
+    from training.simulated.world import Attribute, Ints, World
 
 LEAK = "last_call_result"
 UNASKED = "not asked"

@@ -15,7 +15,8 @@ from features.nearest import nearest
 from features.sources import read, read_flat
 from models import artifact
 from training.dataset import Dataset, flat_rows, of_export, of_history
-from training.health import Intake
+from training.page.health import Intake
+from training.page.words import words
 from training.promotion import collect
 from training.render import render, warnings
 from training.report import Report, report
@@ -35,7 +36,6 @@ from training.tracking import (
     tracking,
 )
 from training.typed import ConfigError
-from training.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from models.conversion import ConversionModel
     from models.metrics import Interval
     from training.config import Config
-    from training.words import Lang
+    from training.page.words import Lang
 
     Say = Callable[[str], None]
 

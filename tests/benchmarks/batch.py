@@ -22,13 +22,14 @@ from features.clock import instant
 from features.cohort import Snapshots
 from features.sources import FlatColumns, flat_batches
 from models import artifact
-from training import export, scoring
+from training import scoring
 from training.config import Config, Flat, Training
 from training.dataset import feature_rows, flat_rows
-from training.default_world import DEFAULT_WORLD
 from training.run import fit
 from training.scoring import Wanted, score_flat
 from training.simulate import simulate
+from training.simulated import export
+from training.simulated.default_world import DEFAULT_WORLD
 from training.sink import sink
 from training.workflow import read_dataset
 

@@ -31,8 +31,8 @@ from models import metrics
 from models.calibration import Calibration, shifted
 from training.dataset import of_history
 from training.fit import fit_each
-from training.judgement import draws, mean_interval, row_losses
-from training.origins import blocks, learning_rows, origins
+from training.past.judgement import draws, mean_interval, row_losses
+from training.past.origins import blocks, learning_rows, origins
 from training.simulate import simulate
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.dataset import Dataset
-    from training.origins import Split
+    from training.past.origins import Split
 
     Floats = NDArray[np.float64]
 

@@ -27,10 +27,10 @@ from features.labels import LabelSpec, labels
 from models import metrics
 from training.config import Training
 from training.dataset import Weights, feature_rows, of_history
-from training.maturity import maturity
+from training.past.maturity import maturity
 from training.run import fit
 from training.simulate import simulate
-from training.truth import bayes_probability, information_captured
+from training.simulated.truth import bayes_probability, information_captured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

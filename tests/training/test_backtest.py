@@ -17,11 +17,11 @@ from features.cohort import CohortRule, Snapshots
 from features.labels import LabelSpec, labels
 from models.metrics import Interval
 from training.backtest import NO_ACCOUNTS, NO_ORDER, BacktestError, Settings, backtest
-from training.candidates import Candidate, default_learner
 from training.dataset import Dataset, of_history
-from training.origins import blocks, grouped, learning_rows, origins, shuffled
+from training.past.candidates import Candidate, default_learner
+from training.past.origins import blocks, grouped, learning_rows, origins, shuffled
+from training.past.verdict import chosen, regrets
 from training.simulate import simulate
-from training.verdict import chosen, regrets
 
 CLOSED = ("sql", "disqualified")
 RULE = CohortRule(on=("created", "mql"), every=30 * DAY, until_age=60 * DAY, closed=CLOSED)
@@ -62,7 +62,7 @@ def quick(key="half", p=0.5):
 @pytest.fixture(autouse=True)
 def default_in_no_time(monkeypatch):
     """Laws about rows need neither trees nor fine intervals: the default says little more than a rate."""
-    monkeypatch.setattr("training.judgement.RESAMPLES", 8)
+    monkeypatch.setattr("training.past.judgement.RESAMPLES", 8)
 
     def learn(past):
         def tell(frame):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from models.metrics import Interval
-from training.backtest_record import in_words, plot, track
-from training.judgement import Judgement
+from training.past.backtest_record import in_words, plot, track
+from training.past.judgement import Judgement
+from training.past.verdict import Backtest, Origin, SplitReport
 from training.tracking import session
-from training.verdict import Backtest, Origin, SplitReport
 
 DAY = 86_400
 NAN = float("nan")

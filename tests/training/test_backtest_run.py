@@ -7,14 +7,14 @@ import json
 import company
 import pytest
 
-from training.backtest_run import run
 from training.config import Config, Flat
+from training.past.backtest_run import run
 from training.tracking import session
 
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.judgement.RESAMPLES", 8)
+    monkeypatch.setattr("training.past.judgement.RESAMPLES", 8)
     return Config(flat=Flat(company.write(tmp_path, company.leads(300)), "Converted", id="Id", time="No"))
 
 

@@ -8,9 +8,9 @@ import pytest
 from scipy.special import expit
 
 from models import metrics
-from training.candidates import Past
-from training.challengers import incumbent, logistic_regression, plain_lightgbm
-from training.folds import LearningRows
+from training.learning.folds import LearningRows
+from training.past.candidates import Past
+from training.past.challengers import incumbent, logistic_regression, plain_lightgbm
 
 
 def leads(rows, seed=0):

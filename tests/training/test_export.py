@@ -8,8 +8,8 @@ from features.cohort import snapshots
 from features.sources import read
 from serving.contract import Lead
 from training.config import load
-from training.export import HORIZON, Junk, hot_lead_request, write_csv
 from training.simulate import simulate
+from training.simulated.export import HORIZON, Junk, hot_lead_request, write_csv
 
 JUNK = Junk(times=3, leads=4, duplicates=5, stages=6, kinds=7)
 

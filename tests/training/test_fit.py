@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from models import metrics
-from training.blend import fit_blend
-from training.encode import learn_encodings
 from training.fit import fit_predictor
-from training.folds import LearningRows, fold_of, folds
+from training.learning.blend import fit_blend
+from training.learning.encode import learn_encodings
+from training.learning.folds import LearningRows, fold_of, folds
 
 
 def linear_leads(rows, seed=0, features=5):

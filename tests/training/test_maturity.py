@@ -15,7 +15,7 @@ from features.cohort import CohortRule, snapshots
 from features.labels import LabelSpec, labels
 from training.config import Training
 from training.dataset import NothingToLearnError, of_history
-from training.maturity import (
+from training.past.maturity import (
     censoring_weights,
     effective,
     incidence,

@@ -22,11 +22,11 @@ from features.labels import LabelSpec
 from features.spec import FeatureSet, Rows, Says, attribute, count, recency
 from models.points_rules import Thresholds, TouchpointRule
 from models.points_table import PointsTable, points
-from training.conditions import Condition, conditions, held
 from training.config import Training
 from training.dataset import Dataset, NothingToLearnError, of_history
-from training.distil import MOST, points_of
-from training.pointing import choose, fitted_weights, least_points, whole_points
+from training.pointing.conditions import Condition, conditions, held
+from training.pointing.distil import MOST, points_of
+from training.pointing.lines import choose, fitted_weights, least_points, whole_points
 from training.run import fit
 from training.simulate import simulate
 

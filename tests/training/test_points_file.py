@@ -12,7 +12,7 @@ from models.points_rules import AttributeRule, PointsTableError, Thresholds, Tou
 from models.points_table import PointsTable
 from training.config import Config, Flat
 from training.dataset import Dataset
-from training.points_file import incumbent_points, load
+from training.pointing.points_file import incumbent_points, load
 from training.typed import ConfigError
 
 WRITTEN = """

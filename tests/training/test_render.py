@@ -15,10 +15,10 @@ from scored import report_input
 
 from features.spec import FeatureSet, Says
 from models.metrics import Interval
-from training import charts
+from training.page import charts
+from training.page.words import LANGUAGES, words
 from training.render import render
 from training.report import report
-from training.words import LANGUAGES, words
 
 SECTIONS = ["summary", "worth", "calibration", "drivers", "health", "model-card"]
 VOID = {"meta", "br", "link", "img", "hr", "input"}

@@ -13,9 +13,9 @@ from features.sources_parts import parts_of, read_in_parts
 from training import scoring
 from training.config import load
 from training.dataset import feature_rows, flat_features, flat_rows
-from training.export import write_csv
 from training.scoring import ScoringError, Wanted, open_leads, score_flat, score_history
 from training.simulate import simulate
+from training.simulated.export import write_csv
 from training.sink import sink
 
 FLAT = {"flat": True, "id_column": "id"}

@@ -9,8 +9,8 @@ from polars.testing import assert_frame_equal
 
 from features.clock import DAY
 from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
-from training.default_world import DEFAULT_WORLD
 from training.simulate import BLOCK, LEAK, UNASKED, simulate
+from training.simulated.default_world import DEFAULT_WORLD
 
 TABLES = ("leads", "touchpoints", "transitions", "attributes", "accounts")
 

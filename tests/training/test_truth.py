@@ -12,10 +12,10 @@ import pytest
 from features.clock import DAY
 from features.cohort import CohortRule, Snapshots, snapshots
 from features.labels import LabelSpec, labels
-from training.default_world import DEFAULT_WORLD
 from training.simulate import simulate
-from training.truth import _posterior, bayes_probability, information_captured
-from training.world import Attribute, Intent, Stream, World
+from training.simulated.default_world import DEFAULT_WORLD
+from training.simulated.truth import _posterior, bayes_probability, information_captured
+from training.simulated.world import Attribute, Intent, Stream, World
 
 HORIZON = 60 * DAY
 CLOSED = ("sql", "disqualified")

@@ -20,7 +20,7 @@ from models.explanation import sentence
 
 if TYPE_CHECKING:
     from models.metrics import Interval
-    from training.drivers import Part
+    from training.page.drivers import Part
 
 Lang = Literal["en", "de"]
 LANGUAGES: tuple[Lang, ...] = ("en", "de")
@@ -138,5 +138,5 @@ def words(lang: Lang) -> Words:
     if lang not in LANGUAGES:
         msg = f"no report in {lang!r}; leadloop writes {' and '.join(LANGUAGES)}"
         raise ValueError(msg)
-    text = resources.files("training").joinpath("templates", f"{lang}.toml").read_text(encoding="utf-8")
+    text = resources.files("training.page").joinpath("templates", f"{lang}.toml").read_text(encoding="utf-8")
     return Words(lang, tomllib.loads(text))

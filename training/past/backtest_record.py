@@ -6,15 +6,15 @@ import json
 from typing import TYPE_CHECKING
 
 from features.clock import instant
-from training.charts import differences_by_round
+from training.page.charts import differences_by_round
 from training.tracking import Metric, Params, RunRef, Tag, Text, log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from training.judgement import Judgement
+    from training.past.judgement import Judgement
+    from training.past.verdict import Backtest, Origin
     from training.tracking import LogItem, Tracking
-    from training.verdict import Backtest, Origin
 
 _PARENT = "mlflow.parentRunId"
 _LINE = "{:24} {:>8} {:>8} {:>8} {:>9}  {}"

@@ -53,7 +53,7 @@ def load(path: Path) -> PointsTable:
         ConfigError: it says something that cannot be; the message names the line and what would be right.
     """
     if not path.is_file():
-        msg = f"{path} does not exist; write the points table as the example in training/points_file.py"
+        msg = f"{path} does not exist; an example stands in training/pointing/points_file.py"
         raise PointsTableError(msg)
     try:
         text = path.read_text(encoding="utf-8")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from models.metrics import Interval
+    from training.page.words import Words
     from training.report import Group
-    from training.words import Words
 
 PALETTE = {
     "ink": "#1c2430",

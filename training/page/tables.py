@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from training.drivers import Driver
+    from training.page.drivers import Driver
+    from training.page.words import Words
     from training.report import Group, Report
-    from training.words import Words
 
 Row = tuple[str, ...]
 _EVERY = 5

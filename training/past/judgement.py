@@ -14,7 +14,7 @@ import numpy as np
 from features.clock import instant
 from models import metrics, reliability
 from models.metrics import Interval
-from training.candidates import DEFAULT
+from training.past.candidates import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -15,22 +15,22 @@ from scipy.special import expit
 from models import metrics
 from models.points_rules import Thresholds
 from models.points_table import calibrated
-from training.conditions import conditions, held
 from training.dataset import NothingToLearnError
 from training.fit import FOLDS, FOLDS_WHEN_MANY, MANY, MOST_FOR_CHOOSING
-from training.folds import LearningRows, folds
-from training.learners import BASE_RATE, RECIPES, learn
-from training.pointing import choose, fitted_weights, least_points, whole_points
-from training.points import Compared, LearnedPoints, Lines, PointsRow, Reached
+from training.learning.folds import LearningRows, folds
+from training.learning.learners import BASE_RATE, RECIPES, learn
+from training.pointing.conditions import conditions, held
+from training.pointing.lines import choose, fitted_weights, least_points, whole_points
+from training.pointing.points import Compared, LearnedPoints, Lines, PointsRow, Reached
 
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
     from features.spec import FeatureSet
-    from training.conditions import Condition
     from training.fit import Progress
-    from training.folds import Fold
+    from training.learning.folds import Fold
+    from training.pointing.conditions import Condition
     from training.run import Fitted
 
 MOST = 30

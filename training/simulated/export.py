@@ -11,8 +11,8 @@ import polars as pl
 from features.clock import DAY, instant
 from features.cohort import Snapshots
 from features.history import LEAD_SCHEMA
+from training.simulated.truth import bayes_probability
 from training.sink import sink
-from training.truth import bayes_probability
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ TIMES = ("created_at", "occurred_at", "known_at")
 HORIZON = 60 * DAY
 _ROWS = 500_000
 _CONFIG = """\
-# A simulated CRM: see training/default_world.py for what is true in it.
+# A simulated CRM: see training/simulated/default_world.py for what is true in it.
 observed_until = {until}
 
 [leads]

@@ -24,7 +24,7 @@ from features.engine import visible
 if TYPE_CHECKING:
     from features.cohort import Snapshots
     from training.simulate import Simulated
-    from training.world import Attribute, Floats, Ints, World
+    from training.simulated.world import Attribute, Floats, Ints, World
 
 _ROWS = 200_000
 

@@ -13,7 +13,7 @@ from features.history import TOUCHPOINT_SCHEMA
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-    from training.world import Floats, Ints, World
+    from training.simulated.world import Floats, Ints, World
 
 
 @dataclass(frozen=True)

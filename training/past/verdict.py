@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.candidates import DEFAULT
-from training.judgement import RESAMPLES, draws, mean_interval, plain, row_losses
+from training.past.candidates import DEFAULT
+from training.past.judgement import RESAMPLES, draws, mean_interval, plain, row_losses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.metrics import Interval
-    from training.judgement import Judgement, Judges
+    from training.past.judgement import Judgement, Judges
 
 
 @dataclass(frozen=True)

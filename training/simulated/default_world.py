@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from features.clock import epoch
-from training.world import Attribute, Intent, Stream, World
+from training.simulated.world import Attribute, Intent, Stream, World
 
 _INTENTS = (
     Intent("buyer", 0.18, days_to_sql=48, days_to_disqualified=500),

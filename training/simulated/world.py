@@ -1,8 +1,8 @@
 """A company's leads as nature made them: hidden intents, and what each intent does and becomes.
 
 Everything a simulated lead shows is drawn independently once its intent is known. This is what makes the
-exact probability of every snapshot computable (``training.truth``), and the world a yardstick: no model can
-know more.
+exact probability of every snapshot computable (``training.simulated.truth``), and the world a yardstick: no
+model can know more.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.conditions import Condition, held
+from training.pointing.conditions import Condition, held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from models.calibration import Calibration
     from models.points_rules import Thresholds
-    from training.words import Lang
+    from training.page.words import Lang
 
 HEADER = ("points", "condition", "feature", "test", "value")
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from features.clock import DAY
-from training.folds import LearningRows
-from training.maturity import effective, weights_as_of
+from training.learning.folds import LearningRows
+from training.past.maturity import effective, weights_as_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

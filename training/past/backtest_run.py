@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from training.backtest import Settings, backtest
-from training.backtest_record import track
+from training.past.backtest_record import track
 from training.run import capacity_share
 from training.workflow import read_dataset
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from training.candidates import Candidate
     from training.config import Config
+    from training.past.candidates import Candidate
+    from training.past.verdict import Backtest
     from training.tracking import Tracking
-    from training.verdict import Backtest
 
 RESULT, FINISHED = "backtest.json", "backtest"
 

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from models.points_table import calibrated
-from training.candidates import Candidate
+from training.past.candidates import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from training.candidates import Past, Predict
+    from training.past.candidates import Past, Predict
 
     Score = Callable[[pl.DataFrame], NDArray[np.float64]]
 

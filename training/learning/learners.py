@@ -9,9 +9,9 @@ import numpy as np
 
 from models.calibration import Calibration
 from models.predictor import Predictor
-from training.additive import fit_additive
-from training.boosting import BAG, Growth, dataset, grown, merged, rounds_needed, staged
-from training.encode import learn_encodings
+from training.learning.additive import fit_additive
+from training.learning.boosting import BAG, Growth, dataset, grown, merged, rounds_needed, staged
+from training.learning.encode import learn_encodings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from models.linear import LinearPart
     from models.matrix import Encodings
-    from training.blend import Blend
-    from training.folds import LearningRows
+    from training.learning.blend import Blend
+    from training.learning.folds import LearningRows
 
 
 @dataclass(frozen=True)

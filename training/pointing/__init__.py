@@ -1,0 +1,1 @@
+"""Points tables: learning one, reading one."""

@@ -1,0 +1,1 @@
+"""A CRM with known truth: its world, its draws, the exact probability, and its export."""
