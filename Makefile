@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PATHS := features models training serving leadloop.py tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint types laws bench lock format clean
+.PHONY: help install demo test quick lint types bench lock format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,7 +38,7 @@ quick: $(READY) ## the tests that take seconds
 	$(BIN)/pytest -n 2 -m "not slow"
 
 bench: $(READY) ## measure; prints the tables of the README
-	$(BIN)/python tests/benchmarks/run.py
+	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 format: $(READY) ## put the source into shape
 	$(BIN)/ruff format $(PATHS)

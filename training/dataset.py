@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import polars as pl
 
 from features import engine
@@ -20,7 +21,6 @@ from training.past.maturity import effective, weights_as_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from features.availability import Availability
@@ -87,6 +87,15 @@ class Dataset:
 
     def __len__(self) -> int:
         return self.rows.height
+
+    def thinned(self, most: int) -> Dataset:
+        """At most ``most`` rows, evenly spread: enough for what does not need them all."""
+        if len(self) <= most:
+            return self
+        kept = np.linspace(0, len(self) - 1, most).astype(np.intp)
+        columns = ("rows", "label", "order", "weights", "matured", "settled_at", "accounts")
+        whole = {name: getattr(self, name) for name in columns}
+        return replace(self, **{name: None if part is None else part[kept] for name, part in whole.items()})
 
     @property
     def window(self) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from company import leads, write
 
 from features import engine
 from features.clock import DAY
@@ -151,3 +152,16 @@ def test_a_data_set_needs_both_outcomes(export):
     dataset = of_export(*export)
     with pytest.raises(NothingToLearnError, match="a model needs both"):
         Dataset(dataset.features, dataset.rows, np.zeros(len(dataset), np.int8), "won")
+
+
+def test_thinned_rows_stay_together_and_in_order(tmp_path):
+    mapping = FlatMapping(id="Id", label="Converted", time="No")
+    whole = of_export(read_flat(write(tmp_path, leads(600)), mapping), mapping)
+    thin = whole.thinned(100)
+    assert len(thin) == 100
+    place = {lead: i for i, lead in enumerate(whole.rows["lead_id"])}
+    kept = [place[lead] for lead in thin.rows["lead_id"]]
+    assert kept == sorted(kept)
+    assert thin.label.tolist() == whole.label[kept].tolist()
+    assert thin.order.tolist() == whole.order[kept].tolist()
+    assert whole.thinned(600) is whole
