@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -94,8 +94,10 @@ class Dataset:
             return self
         kept = np.linspace(0, len(self) - 1, most).astype(np.intp)
         columns = ("rows", "label", "order", "weights", "matured", "settled_at", "accounts")
-        whole = {name: getattr(self, name) for name in columns}
-        return replace(self, **{name: None if part is None else part[kept] for name, part in whole.items()})
+        thin: dict[str, Any] = {
+            name: None if (whole := getattr(self, name)) is None else whole[kept] for name in columns
+        }
+        return replace(self, **thin)
 
     @property
     def window(self) -> tuple[int, int] | None:
