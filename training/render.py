@@ -68,6 +68,16 @@ def _style() -> str:
     return " ".join(source.split())
 
 
+def plots(report: Report, lang: Lang = "en") -> dict[str, str]:
+    """The page's main charts as SVG files of their own, by name: what a tracked run shows at a glance."""
+    drawn = _charts(report, words(lang))
+    named = {"gains": drawn.gains, "reliability": drawn.reliability, "families": drawn.families}
+    return {
+        f"{name}.svg": str(svg).replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+        for name, svg in named.items()
+    }
+
+
 def _charts(report: Report, text: Words) -> Charts:
     at = report.summary.at_capacity
     shown = _shown(report)

@@ -18,7 +18,7 @@ from training.dataset import Dataset, flat_rows, of_export, of_history
 from training.page.health import Intake
 from training.page.words import words
 from training.promotion import collect
-from training.render import render, warnings
+from training.render import plots, render, warnings
 from training.report import Report, report
 from training.run import Fitted, all_metrics, fit, report_input
 from training.sink import write_text
@@ -171,8 +171,9 @@ def train(
     for _, warning in warnings(summed, words("en")):
         say(f"note: {warning}")
     say(f"report written to {out / REPORT}")
-    items = _items(config, fitted, measured, out)
-    run = log([*items, *speaking, Model(out / MODEL, model.version)], tracking=store)
+    drawn = [Text(f"plots/{name}", svg) for name, svg in plots(summed, config.report.lang).items()]
+    items = [*_items(config, fitted, measured, out), *drawn, *speaking]
+    run = log([*items, Model(out / MODEL, model.version)], tracking=store)
     say(f"run {run.run_id} tracked in {run.uri}")
     return Trained(fitted, model, out, measured, summed, run)
 

@@ -6,6 +6,7 @@ import shutil
 import socket
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from company import leads, write
@@ -231,3 +232,11 @@ def test_a_crm_may_send_every_column_of_its_leads(history, tmp_path):
     fine, unknown = Scorer(model).score([lead, odd])
     assert 0 < fine.probability < 1
     assert unknown.error.field == "attributes.sizes"
+
+
+def test_the_charts_are_tracked_as_pictures_of_their_own(tracked_run, tmp_path):
+    client, run = tracked_run
+    folder = Path(client.download_artifacts(run.info.run_id, "plots", str(tmp_path)))
+    pictures = {path.name: ET.fromstring(path.read_text()) for path in folder.iterdir()}  # noqa: S314  # ours
+    assert set(pictures) == {"gains.svg", "reliability.svg", "families.svg"}
+    assert {picture.tag for picture in pictures.values()} == {"{http://www.w3.org/2000/svg}svg"}
