@@ -14,7 +14,7 @@ common = settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
 settings.register_profile("local", common, max_examples=20)
-settings.register_profile("ci", common, max_examples=100)
+settings.register_profile("ci", common, max_examples=60)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
