@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import polars as pl
 import pyarrow.parquet as pq
-import sqlalchemy
 
+from features.databases import connected, duckdb_connection, first_line, query_of
 from features.delimited import Dialect, dialect, record_lines, write_copy
 from features.nearest import nearest
 from features.quarantine import SourceError
@@ -138,8 +138,8 @@ def open_table(place: Place) -> Table:
     """
     if place.file is not None:
         return _open_file(place, place.file)
-    none = f"SELECT * FROM ({_query(place)}) AS source LIMIT 0"  # noqa: S608
-    with _connection(place) as run, closing(run(none, 1)) as frames:
+    none = f"SELECT * FROM ({query_of(place)}) AS source LIMIT 0"  # noqa: S608
+    with connected(place) as run, closing(run(none, 1)) as frames:
         return Table(place, tuple(next(frames).columns))
 
 
@@ -157,7 +157,7 @@ def _open_file(place: Place, path: Path) -> Table:
     try:
         return Table(place, tuple(pl.read_parquet_schema(path)))
     except (pl.exceptions.PolarsError, OSError) as error:
-        msg = f"{path} looks like Parquet but cannot be read: {_first_line(error)}"
+        msg = f"{path} looks like Parquet but cannot be read: {first_line(error)}"
         raise SourceError(msg) from error
 
 
@@ -170,8 +170,8 @@ def is_parquet(path: Path) -> bool:
 def _frames(table: Table, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
     place = table.place
     if place.file is None:
-        with _connection(place) as run:
-            yield from (frame.select(columns) for frame in run(_query(place), rows))
+        with connected(place) as run:
+            yield from (frame.select(columns) for frame in run(query_of(place), rows))
     elif table.dialect is None:
         yield from _parquet(place.file, rows, columns)
     else:
@@ -187,7 +187,7 @@ def _parquet(path: Path, rows: int, columns: list[str]) -> Iterator[pl.DataFrame
 
 def _delimited(table: Table, how: Dialect, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
     chosen = [table.columns.index(name) for name in columns]
-    with _readable(table.place.file, how) as path, _duckdb() as db:  # type: ignore[arg-type]
+    with _readable(table.place.file, how) as path, duckdb_connection() as db:  # type: ignore[arg-type]
         try:
             relation = db.sql(_csv_query(how), params=[str(path), how.delimiter])
             for batch in relation.to_arrow_reader(rows):
@@ -195,15 +195,8 @@ def _delimited(table: Table, how: Dialect, rows: int, columns: list[str]) -> Ite
                 yield frame.select(pl.nth(i).alias(name) for i, name in zip(chosen, columns, strict=True))
             table.rejects.extend(_rejects(db, table.columns))
         except duckdb.Error as error:
-            msg = f"{table.place.name} cannot be read as CSV: {_first_line(error)}"
+            msg = f"{table.place.name} cannot be read as CSV: {first_line(error)}"
             raise SourceError(msg) from error
-
-
-def _duckdb(database: str = ":memory:", *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection on one thread that prints no progress: standard output belongs to the command."""
-    db = duckdb.connect(database, read_only=read_only, config={"threads": 1})
-    db.execute("SET enable_progress_bar = false")
-    return db
 
 
 def _csv_query(how: Dialect) -> str:
@@ -236,69 +229,3 @@ def _rejects(db: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> Iterator[
             "value": text.strip("\r\n"),
             "reason": _REASONS.get(kind, kind.lower()),
         }
-
-
-def _query(place: Place) -> str:
-    if place.query is not None:
-        return place.query.rstrip().rstrip(";")
-    quoted = ".".join(f'"{part}"' for part in (place.table or "").replace('"', '""').split("."))
-    return f"SELECT * FROM {quoted}"  # noqa: S608
-
-
-@contextmanager
-def _connection(place: Place) -> Iterator[Any]:
-    """A function that runs a query and yields its rows as frames, on a connection that only reads."""
-    database = place.database or ""
-    try:
-        if "://" not in database and _starts_with(Path(database), b"DUCK", at=8):
-            with _duckdb(database, read_only=True) as db:
-                yield lambda query, rows: _duckdb_frames(db, query, rows)
-        else:
-            engine = sqlalchemy.create_engine(_url(database), poolclass=sqlalchemy.NullPool)
-            with engine.connect() as connection:
-                yield lambda query, rows: _sql_frames(connection, query, rows)
-    except (duckdb.Error, sqlalchemy.exc.SQLAlchemyError, pl.exceptions.PolarsError) as error:
-        msg = f"{place.name} cannot be read: {_first_line(error)}"
-        raise SourceError(msg) from error
-
-
-def _duckdb_frames(db: duckdb.DuckDBPyConnection, query: str, rows: int) -> Iterator[pl.DataFrame]:
-    reader = db.sql(query).to_arrow_reader(rows)
-    yield pl.DataFrame(reader.schema.empty_table())
-    yield from map(pl.DataFrame, reader)
-
-
-def _sql_frames(connection: sqlalchemy.Connection, query: str, rows: int) -> Iterator[pl.DataFrame]:
-    as_written = sqlalchemy.text(query.replace(":", "\\:"))
-    with connection.execution_options(stream_results=True).execute(as_written) as result:
-        names = list(result.keys())
-        yield pl.DataFrame(schema=dict.fromkeys(names, pl.Null))
-        for part in result.partitions(rows):
-            cells = [tuple(row) for row in part]
-            yield pl.DataFrame(cells, names, orient="row", infer_schema_length=None, strict=False)
-
-
-def _url(database: str) -> sqlalchemy.URL:
-    if "://" not in database:
-        if not _starts_with(Path(database), b"SQLite format 3\x00"):
-            msg = f"{database} is neither a SQLite nor a DuckDB file"
-            raise SourceError(msg)
-        return sqlalchemy.URL.create(
-            "sqlite", database=f"file:{Path(database).resolve()}", query={"mode": "ro", "uri": "true"}
-        )
-    url = sqlalchemy.make_url(database)
-    driver = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}.get(url.drivername)
-    return url.set(drivername=driver) if driver else url
-
-
-def _starts_with(path: Path, magic: bytes, at: int = 0) -> bool:
-    if not path.is_file():
-        msg = f"{path} does not exist"
-        raise SourceError(msg)
-    with path.open("rb") as file:
-        file.seek(at)
-        return file.read(len(magic)) == magic
-
-
-def _first_line(error: BaseException) -> str:
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

@@ -205,7 +205,37 @@ def _own_transitions(leads: Survey, key: str, created: str) -> list[Part]:
 
 
 def _text(parts: Sequence[Part], aside: Sequence[Part], folder: Path) -> str:
-    stages = list(dict.fromkeys(stage for part in parts for stage in part.stages))
+    lines = [
+        "# Drafted by leadloop init. Read it, correct it, then: leadloop train",
+        *(line for part in parts for line in _section(part, folder)),
+        *(_set_aside(part) for part in aside),
+        *_attributes(parts),
+        *_funnel(list(dict.fromkeys(stage for part in parts for stage in part.stages))),
+        "",
+        "[label]",
+        f'horizon = "{_HORIZON_DAYS}d"   # won is what enters the target within this time',
+        "",
+        "[cohort]",
+        'on = ["created"]   # when open leads are looked at; a stage of the funnel is possible too',
+        '# every = "30d"   # and again on this grid',
+        _start(parts),
+        "",
+        "[training]",
+        '# capacity = "50 per week"   # how many leads sales can call',
+        "seed = 42",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _attributes(parts: Sequence[Part]) -> list[str]:
+    leads = parts[0]
+    late = leads.seen.late(None)
+    used = {c for part in parts if part.seen is leads.seen for c in part.columns.values()}
+    excluded = {name: why for name, why in late.items() if name not in used}
+    return ["", "[attributes]", *_excluded(excluded), *_roles(leads.seen, {*used, *late})]
+
+
+def _funnel(stages: list[str]) -> list[str]:
     if not stages:
         msg = (
             "nothing in these files looks like an outcome: no stage, no date of a deal, no two-valued column"
@@ -213,42 +243,13 @@ def _text(parts: Sequence[Part], aside: Sequence[Part], folder: Path) -> str:
         raise SourceError(msg)
     target = next((stage for stage in stages if _WON.search(stage)), stages[-1])
     closed = [stage for stage in stages if _LOST.search(stage)]
-    late = parts[0].seen.late(None)
-    used = {
-        *parts[0].columns.values(),
-        *(c for p in parts if p.seen is parts[0].seen for c in p.columns.values()),
-    }
-    return (
-        "\n".join(
-            [
-                "# Drafted by leadloop init. Read it, correct it, then: leadloop train",
-                *(line for part in parts for line in _section(part, folder)),
-                *(_set_aside(part) for part in aside),
-                "",
-                "[attributes]",
-                *_excluded({name: why for name, why in late.items() if name not in used}),
-                *_roles(parts[0].seen, {*used, *late}),
-                "",
-                "[funnel]",
-                f"stages = {_list(stages)}   # in their order",
-                f"target = {_quoted(target)}   # what leadloop predicts",
-                f"closed = {_list(closed)}   # the other ends of the road",
-                "",
-                "[label]",
-                f'horizon = "{_HORIZON_DAYS}d"   # won is what enters the target within this time',
-                "",
-                "[cohort]",
-                'on = ["created"]   # when open leads are looked at; a stage of the funnel is possible too',
-                '# every = "30d"   # and again on this grid',
-                _start(parts),
-                "",
-                "[training]",
-                '# capacity = "50 per week"   # how many leads sales can call',
-                "seed = 42",
-            ]
-        )
-        + "\n"
-    )
+    return [
+        "",
+        "[funnel]",
+        f"stages = {_list(stages)}   # in their order",
+        f"target = {_quoted(target)}   # what leadloop predicts",
+        f"closed = {_list(closed)}   # the other ends of the road",
+    ]
 
 
 def _set_aside(part: Part) -> str:
