@@ -78,9 +78,6 @@ def train(
 
     chosen = configured(config, leads, id_, label, time, exclude)
     trained = run(chosen, out, tracking_of(chosen, OUT), holdout=holdout, say=say)
-    for part, figures in trained.metrics.items():
-        for name, figure in figures.items():
-            say(f"{part:10} {name:18} {figure.value:.4f}  ({figure.low:.4f} to {figure.high:.4f})")
     emit(trained.to_dict(), json_)
 
 

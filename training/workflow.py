@@ -168,6 +168,8 @@ def train(
     page = render(summed, lang=config.report.lang)
     write_text(out / REPORT_DATA, summed.to_json())
     write_text(out / REPORT, page)
+    for line in _in_words(measured):
+        say(line)
     for _, warning in warnings(summed, words("en")):
         say(f"note: {warning}")
     say(f"report written to {out / REPORT}")
@@ -176,6 +178,12 @@ def train(
     run = log([*items, Model(out / MODEL, model.version)], tracking=store)
     say(f"run {run.run_id} tracked in {run.uri}")
     return Trained(fitted, model, out, measured, summed, run)
+
+
+def _in_words(measured: dict[str, dict[str, Interval]]) -> Iterator[str]:
+    for part, figures in measured.items():
+        for name, one in figures.items():
+            yield f"{part:10} {name:18} {one.value:.4f}  ({one.low:.4f} to {one.high:.4f})"
 
 
 def tracking_of(config: Config, out: Path) -> Tracking:
