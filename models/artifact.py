@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -72,12 +71,6 @@ def load(folder: Path) -> ConversionModel:
     except (KeyError, TypeError, ValueError) as error:
         msg = f"{folder}: not a model that this leadloop can read ({error!r}); train it again"
         raise ArtifactError(msg) from error
-
-
-def copy(folder: Path, target: Path) -> None:
-    """A verified copy of a model folder; ``target`` must not exist yet."""
-    _verified(folder)
-    shutil.copytree(folder, target)
 
 
 def _files(model: ConversionModel) -> dict[str, str]:
