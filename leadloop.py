@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from training.options import ConfigFile, Exclude, Id, Json, Label, Lang, Leads, ModelName, Time, configured
+from training import commands
+from training.options import OUT, ConfigFile, Exclude, Id, Json, Label, Leads, ModelName, Time, configured
 from training.terminal import emit, refuse, say, spoken
 
 app = typer.Typer(
@@ -17,7 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-OUT = Path("leadloop-out")
 
 
 @app.command()
@@ -81,148 +81,12 @@ def train(
     emit(trained.to_dict(), json_)
 
 
-@app.command()
-def score(
-    out: Annotated[Path, typer.Option("--out", help="Scores, CSV or Parquet.", metavar="FILE")],
-    model: ModelName = "champion",
-    leads: Leads = None,
-    config: ConfigFile = None,
-    explain: Annotated[int, typer.Option(help="So many reasons a lead, in words.", metavar="N")] = 0,
-    contributions: Annotated[
-        Path | None,
-        typer.Option(help="Parquet: what each feature adds to each lead's log-odds.", metavar="FILE"),
-    ] = None,
-    lang: Lang = "en",
-    json_: Json = None,
-) -> None:
-    """Score the leads of a file, or the open leads of a configured history."""
-    from models.artifact import load as load_model
-    from training.config import load
-    from training.scoring import Wanted, score_flat, score_history
-
-    loaded = load_model(_model_dir(model))
-    wanted = Wanted(out, explain, contributions, lang)
-    if leads is not None:
-        scored = score_flat(loaded, leads, wanted, say)
-    else:
-        scored = score_history(loaded, load(config or Path("leadloop.toml")), wanted, say)
-    for example in scored.quarantine.examples():
-        say(example)
-    say(f"{scored.leads:,} scores in {out}; {len(scored.quarantine):,} cells or rows could not be read")
-    emit({"leads": scored.leads, "out": str(out), "unreadable": len(scored.quarantine)}, json_)
-
-
-@app.command()
-def backtest(
-    leads: Leads = None,
-    id_: Id = None,
-    label: Label = None,
-    time: Time = None,
-    exclude: Exclude = "",
-    config: ConfigFile = None,
-    origins: Annotated[int, typer.Option(help="Days of the past to stand on.", min=1)] = 5,
-    out: Annotated[Path, typer.Option(help="Folder for the result.", metavar="DIR")] = OUT,
-    json_: Json = None,
-) -> None:
-    """Stand on several past days, learn from before, judge on after; go on where it was interrupted."""
-    from training.past.backtest_record import in_words
-    from training.past.backtest_run import run
-    from training.past.challengers import logistic_regression, plain_lightgbm
-    from training.workflow import tracking_of
-
-    chosen = configured(config, leads, id_, label, time, exclude)
-    others = (logistic_regression(), plain_lightgbm())
-    store = tracking_of(chosen, OUT)
-    result = run(chosen, out, origins=origins, others=others, tracking=store, say=say)
-    for line in in_words(result):
-        say(line)
-    emit(result.to_dict(), json_)
-
-
-@app.command()
-def points(
-    leads: Leads = None,
-    id_: Id = None,
-    label: Label = None,
-    time: Time = None,
-    exclude: Exclude = "",
-    config: ConfigFile = None,
-    incumbent: Annotated[
-        Path | None, typer.Option(help="Today's points table (TOML), to be beaten.", metavar="FILE")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="The table as CSV.", metavar="FILE")] = None,
-    lang: Lang = "en",
-    json_: Json = None,
-) -> None:
-    """Learn a table of at most 30 lines of points, for tools that know nothing else."""
-    from training.pointing.distil import points_of
-    from training.pointing.points_file import incumbent_points
-    from training.pointing.points_file import load as load_table
-    from training.run import fit
-    from training.workflow import read_dataset
-
-    chosen = configured(config, leads, id_, label, time, exclude)
-    dataset = read_dataset(chosen, OUT)
-    today = None if incumbent is None else incumbent_points(load_table(incumbent), chosen, dataset)
-    learned = points_of(fit(dataset, chosen.training, say), incumbent=today, seed=chosen.training.seed)
-    for line in learned.in_words(lang):
-        say(line)
-    if out is not None:
-        out.write_text(learned.to_csv(lang), encoding="utf-8")
-    emit(learned.to_dict(lang), json_)
-
-
-@app.command()
-def report(
-    run: Annotated[Path, typer.Option(help="The folder that train wrote.", metavar="DIR")] = OUT,
-    lang: Lang = "en",
-    out: Annotated[Path | None, typer.Option(help="Where to write the page.", metavar="FILE")] = None,
-) -> None:
-    """Write the report of a trained run again, for example in the other language."""
-    from training.workflow import rendered
-
-    say(f"report written to {rendered(run, out or run / 'report.html', lang)}")
-
-
-@app.command(name="promote")
-def promote_(
-    run: Annotated[str, typer.Argument(help="A run id, or a model folder.")] = "",
-    *,
-    back: Annotated[bool, typer.Option(help="Go back to the champion before, instead.")] = False,
-    force: Annotated[str | None, typer.Option(help="Overrule the gate.", metavar="REASON")] = None,
-    json_: Json = None,
-) -> None:
-    """Make a trained model the champion if it is no worse, and copy it for the service."""
-    from training.promotion import promote, rollback
-    from training.tracking import tracking
-
-    if bool(run) == back:
-        refuse("name the run to promote, or --back to return to the champion before")
-    done = rollback(tracking=tracking(OUT)) if back else promote(run, tracking=tracking(OUT), force=force)
-    for line in done.in_words():
-        say(line)
-    emit(done.to_dict(), json_)
-
-
-@app.command()
-def monitor(
-    scores: Annotated[Path, typer.Option(help="What `leadloop score` wrote.", metavar="FILE")],
-    outcomes: Annotated[Path, typer.Option(help="What became of the leads.", metavar="FILE")],
-    id_: Annotated[str, typer.Option("--id", help="Column that names the lead.", metavar="COLUMN")],
-    label: Annotated[str, typer.Option(help="Column with the outcome.", metavar="COLUMN")],
-    model: ModelName = "champion",
-    time: Annotated[str | None, typer.Option(help="Column with a date.", metavar="COLUMN")] = None,
-    json_: Json = None,
-) -> None:
-    """See whether a model still holds; exit code 0 is healthy, 3 watch, 4 retrain."""
-    from models.artifact import load
-    from training.watched import OutcomeFile, watch
-
-    found = watch(load(_model_dir(model)), scores, OutcomeFile(outcomes, id_, label, time))
-    for line in found.in_words():
-        say(line)
-    emit(found.to_dict(), json_)
-    raise typer.Exit(found.exit_code)
+app.command()(commands.score)
+app.command()(commands.backtest)
+app.command()(commands.points)
+app.command()(commands.report)
+app.command(name="promote")(commands.promote_)
+app.command()(commands.monitor)
 
 
 @app.command()
@@ -239,7 +103,7 @@ def serve(
     def answering(url: str) -> None:
         say(f"answering at {url} (API page: {url}/); stop with Ctrl+C")
 
-    run(_model_dir(model), Address(host, port), workers, answering)
+    run(commands.model_dir(model), Address(host, port), workers, answering)
 
 
 @app.command()
@@ -270,19 +134,6 @@ def _explained(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any
     for reason in lead["reasons"]:
         say(f"  {reason['points']:+6.1f}  {reason['text']}")
     return lead
-
-
-def _model_dir(model: str) -> Path:
-    """The folder of a model: itself, or the champion's."""
-    if model != "champion":
-        return Path(model)
-    from training.registry import champion_dir
-    from training.tracking import tracking
-
-    champion = champion_dir(tracking=tracking(OUT))
-    if champion.notice:
-        say(champion.notice)
-    return champion.folder
 
 
 def main() -> None:

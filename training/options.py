@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from training.config import Config
 
+OUT = Path("leadloop-out")
 Language = Literal["en", "de"]
 Leads = Annotated[
     Path | None,
