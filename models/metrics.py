@@ -138,18 +138,38 @@ def with_interval(
     seed: int = 0,
     resamples: int = 300,
 ) -> Interval:
-    """``metric`` with the 2.5 % and 97.5 % quantiles of Poisson bootstrap resamples (Efron; Chamandy 2012).
+    """``metric`` with its 95 % interval; see ``with_intervals``."""
+    return with_intervals({"": metric}, y, p, seed, resamples)[""]
 
-    A resample gives each row a Poisson(1) weight. Rows are sorted once, so that each resample's own sort
-    finds them in order and costs next to nothing. The quantiles are moved by what resampling itself adds: a
-    calibration error grows with noise, and its interval would else lie above the error that was measured.
+
+def with_intervals(
+    measures: Mapping[str, Metric],
+    y: NDArray[np.number],
+    p: NDArray[np.float64],
+    seed: int = 0,
+    resamples: int = 300,
+) -> dict[str, Interval]:
+    """Each metric with the 2.5 % and 97.5 % quantiles of Poisson bootstrap resamples (Efron; Chamandy 2012).
+
+    A resample gives each row a Poisson(1) weight, the same for every metric. Rows are sorted once, so that
+    each resample's own sort finds them in order and costs next to nothing.
     """
     order = np.argsort(p, kind="stable")
     y, p = y[order], p[order]
     random = np.random.default_rng(seed)
-    draws = [metric(y, p, w) for w in _resamples(random, len(p), resamples)]
+    draws = [
+        [metric(y, p, w) for metric in measures.values()] for w in _resamples(random, len(p), resamples)
+    ]
+    columns = zip(measures, zip(*draws, strict=True), strict=True)
+    return {name: _interval(measures[name](y, p), column) for name, column in columns}
+
+
+def _interval(value: float, draws: Sequence[float]) -> Interval:
+    """The quantiles of ``draws``, moved by what resampling itself adds.
+
+    A calibration error grows with noise, and its interval would else lie above the error that was measured.
+    """
     known = [draw for draw in draws if np.isfinite(draw)]
-    value = metric(y, p)
     if not known:
         return Interval(value, np.nan, np.nan)
     moved = np.quantile(known, [0.025, 0.975]) - (np.mean(known) - value)

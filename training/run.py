@@ -91,9 +91,7 @@ def all_metrics(
         "brier": metrics.brier,
         "calibration_error": metrics.calibration_error,
     }
-    return {
-        name: metrics.with_interval(measure, label, probability, seed) for name, measure in measured.items()
-    }
+    return metrics.with_intervals(measured, label, probability, seed)
 
 
 def report_input(fitted: Fitted, model: ConversionModel, seed: int = 0) -> ReportInput:
