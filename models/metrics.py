@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -157,9 +157,7 @@ def with_intervals(
     order = np.argsort(p, kind="stable")
     y, p = y[order], p[order]
     random = np.random.default_rng(seed)
-    draws = [
-        [metric(y, p, w) for metric in measures.values()] for w in _resamples(random, len(p), resamples)
-    ]
+    draws = [[metric(y, p, w) for metric in measures.values()] for w in _resamples(random, len(p), resamples)]
     columns = zip(measures, zip(*draws, strict=True), strict=True)
     return {name: _interval(measures[name](y, p), column) for name, column in columns}
 

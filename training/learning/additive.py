@@ -173,12 +173,13 @@ def evidence_ridge(
     penalty = np.full(len(size), PENALTY)
     beta = np.zeros(design.shape[1])
     beta[-1] = logit((w @ y + 0.5) / (w.sum() + 1.0))
+    # Single precision halves the time of the one costly step; the gradient stays exact.
+    coarse = design.astype(np.float32)
     for step in range(STEPS_IN_ALL):
         ridge = np.append(penalty[group], 1e-6)
         p = expit(design @ beta)
         gradient = design.T @ (w * (p - y)) + ridge * beta
-        # Single precision halves the time of the one costly step; the gradient stays exact.
-        root = (design * np.sqrt(w * p * (1 - p))[:, None]).astype(np.float32)
+        root = coarse * np.sqrt(w * p * (1 - p)).astype(np.float32)[:, None]
         inverse = np.linalg.inv((root.T @ root).astype(np.float64) + np.diag(ridge))
         change = inverse @ gradient
         # A long step can overshoot where the sigmoid is flat; a bounded one cannot.
