@@ -1,7 +1,9 @@
 """Which model is in charge: versions under a name, the aliases champion and challenger, and the way back.
 
 A promoted model is in two places. The MLflow registry knows every version and who was champion before; the
-BentoML store holds a plain copy of the champion, so that the service starts without MLflow or its server.
+BentoML store holds a plain copy of the champion, so that the service starts without MLflow or its server. A
+pointer beside the copies says which of them is in charge; a running service follows it. A challenger has copies
+and a pointer of its own, for a service that lets it score along.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 from models import artifact
+from models.pointer import point, pointed
 from training.tracking import MODEL_VERSION, Model, RunRef, Tracking, TrackingError, log, session
 
 if TYPE_CHECKING:
@@ -49,6 +52,15 @@ class Promotion:
 
 
 @dataclass(frozen=True, slots=True)
+class _Copy:
+    """A model in the BentoML store: where, its own version, and its tag there."""
+
+    folder: Path
+    model_version: str
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
 class Champion:
     """Where the champion's folder is on this machine; ``notice`` says why it is not the registry's."""
 
@@ -65,6 +77,17 @@ def register(run_id: str, *, tracking: Tracking, name: str = NAME, alias: Alias 
         return number
 
 
+def challenge(source: str | Path, *, tracking: Tracking, name: str = NAME) -> Promotion:
+    """Let a run's model, or the model in a folder, score along where a service was told to listen to it."""
+    with session(tracking) as client:
+        run_id = run_of(client, source) or _adopted(Path(source), tracking, ()).run_id
+        version = _version_of(client, run_id, name)
+        copy = _store(folder_of(client, version), version, f"{name}-{CHALLENGER}")
+        client.set_registered_model_alias(name, CHALLENGER, str(version.version))
+        point(copy.folder)
+        return Promotion(name, int(version.version), copy.model_version, run_id, None, copy.tag)
+
+
 def promote(
     source: str | Path,
     *,
@@ -78,8 +101,8 @@ def promote(
     ``notes`` are kept as tags of the run and of the version, before the champion changes; ``beside`` goes
     into the run that a folder from elsewhere gets.
 
-    The champion changes last, after the model was found whole, loadable and copied for the service: a
-    promotion that fails leaves the old champion where it was.
+    The champion changes last, after the model was found whole, loadable and copied for the service, and the
+    service's pointer after that: a promotion that fails leaves the old champion where it was.
     """
     with session(tracking) as client:
         run_id = run_of(client, source) or _adopted(Path(source), tracking, beside).run_id
@@ -155,30 +178,30 @@ def _put_in_charge(
     name, number = version.name, str(version.version)
     before = _with_alias(client, name, CHAMPION)
     replaced = str(before.version) if before and str(before.version) != number else None
-    model_version, bento_tag = _store(folder_of(client, version), version)
+    copy = _store(folder_of(client, version), version, name)
     for note, value in notes.items():
         client.set_tag(str(version.run_id), note, value)
         client.set_model_version_tag(name, number, note, value)
     if replaced and replaces:
         client.set_model_version_tag(name, number, REPLACED, replaced)
     client.set_registered_model_alias(name, CHAMPION, number)
-    return Promotion(
-        name, int(number), model_version, str(version.run_id), int(replaced) if replaced else None, bento_tag
-    )
+    point(copy.folder)
+    earlier = int(replaced) if replaced else None
+    return Promotion(name, int(number), copy.model_version, str(version.run_id), earlier, copy.tag)
 
 
-def _store(folder: Path, version: ModelVersion) -> tuple[str, str]:
-    """Copy the model into the BentoML store; its version and its tag there.
+def _store(folder: Path, version: ModelVersion, name: str) -> _Copy:
+    """Copy the model into the BentoML store.
 
     The copy is loaded before the store takes it in, so the service never finds one that it cannot load.
     """
     models = _bentoml_models()
     found = artifact.load(folder).version
     labels = {MODEL_VERSION: found, "version": str(version.version), "run_id": str(version.run_id)}
-    with models.create(version.name, labels=labels) as stored:
+    with models.create(name, labels=labels) as stored:
         shutil.copytree(folder, stored.path, dirs_exist_ok=True)
         artifact.load(Path(stored.path))
-    return found, str(stored.tag)
+    return _Copy(Path(models.get(stored.tag).path), found, str(stored.tag))
 
 
 def _registered(tracking: Tracking, name: str) -> Path:
@@ -222,7 +245,9 @@ def _stored(name: str, why: str) -> Champion:
     except NotFound:
         msg = f"no champion of {name}: {why}, and the BentoML store has none; run `leadloop promote` first"
         raise RegistryError(msg) from None
-    return Champion(Path(stored.path), "store", f"{why}; using {stored.tag} of the BentoML store")
+    # Where BentoML's clock was set back, its latest is not ours.
+    folder = pointed(Path(stored.path).parent) or Path(stored.path)
+    return Champion(folder, "store", f"{why}; using {name}:{folder.name} of the BentoML store")
 
 
 def _bentoml_models() -> ModuleType:

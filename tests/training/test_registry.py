@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from models.artifact import SUMS, ArtifactError
-from training.registry import RegistryError, champion_dir, promote, register, rollback
+from models.pointer import pointed
+from training.registry import RegistryError, challenge, champion_dir, promote, register, rollback
 from training.tracking import Model, Tag, Tracking, TrackingError, log, session
 
 # MLflow's and BentoML's own use of what their dependencies deprecate.
@@ -177,3 +179,38 @@ def test_the_champion_is_found_from_another_working_folder(tracked, train, monke
 def test_without_any_champion_the_way_to_one_is_named(tracked):
     with pytest.raises(RegistryError, match="leadloop promote"):
         champion_dir(tracking=tracked)
+
+
+def test_the_pointer_changes_last_so_that_a_service_follows_only_a_finished_promotion(
+    tracked, train, bento_store, monkeypatch
+):
+    promote(train("first"), tracking=tracked)
+    assert content(pointed(bento_store / "leadloop")) == "trees of first"
+
+    def unreachable(*_):
+        msg = "the registry is gone"
+        raise TrackingError(msg)
+
+    second = train("second")
+    monkeypatch.setattr("mlflow.MlflowClient.set_registered_model_alias", unreachable)
+    with pytest.raises(TrackingError, match="gone"):
+        promote(second, tracking=tracked)
+    assert content(pointed(bento_store / "leadloop")) == "trees of first"
+
+
+def test_a_clock_that_was_set_back_does_not_hide_a_promotion(tracked, train, bento_store):
+    promote(train("first"), tracking=tracked)
+    # BentoML's own "latest" goes by the time of creation: as if the first one came from the future.
+    (made,) = bento_store.glob("leadloop/*/model.yaml")
+    made.write_text(re.sub(r"creation_time: '?20\d\d", "creation_time: '2999", made.read_text()))
+    promote(train("second"), tracking=tracked)
+    assert content(pointed(bento_store / "leadloop")) == "trees of second"
+    gone = Tracking(f"sqlite:///{bento_store}/none.db")
+    assert content(champion_dir(tracking=gone).folder) == "trees of second"
+
+
+def test_a_challenger_is_copied_for_a_service_that_lets_it_score_along(tracked, train, bento_store):
+    promote(train("first"), tracking=tracked)
+    challenge(train("second"), tracking=tracked)
+    assert content(pointed(bento_store / "leadloop")) == "trees of first"
+    assert content(pointed(bento_store / "leadloop-challenger")) == "trees of second"

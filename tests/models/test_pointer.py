@@ -1,0 +1,53 @@
+"""Which folder is in charge, told by one small file."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from models.pointer import point, pointed
+
+
+@pytest.fixture
+def folders(tmp_path):
+    made = [tmp_path / name for name in ("first", "second" * 20)]
+    for folder in made:
+        folder.mkdir()
+    return made
+
+
+def test_nothing_is_in_charge_until_something_was_put_there(tmp_path):
+    assert pointed(tmp_path / "nowhere") is None
+    assert pointed(tmp_path) is None
+
+
+def test_the_last_one_put_in_charge_is(folders, tmp_path):
+    for folder in (*folders, folders[0]):
+        point(folder)
+        assert pointed(tmp_path) == folder
+
+
+def test_a_reader_sees_the_old_or_the_new_and_never_half_of_either(folders, tmp_path):
+    point(folders[0])
+
+    def read(_):
+        return {pointed(tmp_path) for _ in range(500)}
+
+    with ThreadPoolExecutor(3) as pool:
+        seen = pool.map(read, range(2))
+        for i in range(200):
+            point(folders[i % 2])
+    assert set().union(*seen) <= set(folders)
+
+
+def test_a_failed_change_leaves_the_one_before(folders, tmp_path, monkeypatch):
+    point(folders[0])
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        point(folders[1])
+    assert pointed(tmp_path) == folders[0]
