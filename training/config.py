@@ -163,9 +163,15 @@ class Tracking:
 
 @dataclass(frozen=True)
 class Report:
-    """How the report is written."""
+    """How the report is written, and what it holds the model against.
+
+    Entering the stage ``hand_over`` gives a lead to sales today (mql, where there is such a stage), and
+    ``points`` is the file of today's points table.
+    """
 
     lang: Literal["en", "de"] = "en"
+    hand_over: str | None = None
+    points: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -204,6 +210,7 @@ class Config:
             return
         named = [stage for stage in self.cohort.on if stage != CREATED]
         named += [self.label.stage] if self.label is not None and self.label.stage is not None else []
+        named += [self.report.hand_over] if self.report.hand_over is not None else []
         for stage in named:
             if stage not in self.funnel.stages:
                 msg = f"{stage!r} is none of the stages of the funnel{nearest(stage, self.funnel.stages)}"

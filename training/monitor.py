@@ -16,8 +16,8 @@ from models import metrics
 from models.card import SCORE
 from models.grades import LETTERS
 from models.metrics import Interval
+from training.insight.rates import wilson
 from training.past.judgement import plain
-from training.report import wilson
 from training.run import missing_share
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from training.page import charts, tables
+from training.page.blocks import BLOCKS, absent
+from training.page.views import views
 from training.page.words import Lang, Words, words
 
 if TYPE_CHECKING:
@@ -42,6 +44,9 @@ def render(report: Report, lang: Lang = "en") -> str:
             report=report,
             t=text,
             style=Markup(_style()),  # noqa: S704  # our own file, no data in it
+            blocks=BLOCKS,
+            absent=absent,
+            views=views(report, text, tuple(block for block in BLOCKS if not absent(report, block))),
             charts=_charts(report, text),
             tables=tables,
             shown=_shown(report),
@@ -83,10 +88,12 @@ def _charts(report: Report, text: Words) -> Charts:
     shown = _shown(report)
     families = [(text.named("families", f.name), f.importance) for f in report.drivers.families]
     return Charts(
-        gains=_drawn(charts.gains(report.worth.gains, (at.share, at.captured), text)),
-        reliability=_drawn(charts.reliability(report.calibration.bins, text)),
-        families=_drawn(charts.bars(families, text, signed=False)),
-        features=_drawn(charts.bars([(text.title(d.spec), d.importance) for d in shown], text, signed=False)),
+        gains=charts.drawn(charts.gains(report.worth.gains, (at.share, at.captured), text)),
+        reliability=charts.drawn(charts.reliability(report.calibration.bins, text)),
+        families=charts.drawn(charts.bars(families, text, signed=False)),
+        features=charts.drawn(
+            charts.bars([(text.title(d.spec), d.importance) for d in shown], text, signed=False)
+        ),
         shapes=tuple(_shape(driver, text) for driver in shown),
     )
 
@@ -98,11 +105,7 @@ def _shown(report: Report) -> tuple[Driver, ...]:
 
 
 def _shape(driver: Driver, text: Words) -> Markup:
-    return _drawn(charts.bars([(text.part(driver.spec, p), p.points) for p in driver.shape], text))
-
-
-def _drawn(svg: str) -> Markup:
-    return Markup(svg)  # noqa: S704  # the chart library escapes the texts that it draws
+    return charts.drawn(charts.bars([(text.part(driver.spec, p), p.points) for p in driver.shape], text))
 
 
 def _headline(report: Report, text: Words) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,10 @@ import numpy as np
 from models import metrics
 from models.card import Card  # noqa: TC001  # a report is read back by its annotations
 from models.grades import LETTERS
-from models.metrics import Interval
+from models.metrics import Interval  # noqa: TC001
+from training.insight.company import Company
+from training.insight.insights import Insights, insights
+from training.insight.rates import wilson
 from training.page.drivers import Drivers, drivers
 from training.page.health import Health, Intake, health
 from training.page.plain import from_plain
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from features.history import LeadHistory
     from features.spec import FeatureSet
 
 SHARES = (0.1, 0.2, 0.3)
@@ -39,8 +43,9 @@ _GRAVE = "high"
 class ReportInput:
     """What a report is made from.
 
-    ``scores`` are rows as ``ConversionModel.score_rows`` gives them, of leads the model did not learn from;
-    ``label`` (n,) is 1.0 where such a lead converted, else 0.0. ``trained`` and ``judged`` are the feature
+    ``scores`` are rows as ``ConversionModel.score_rows`` gives them, with ``lead_id`` and ``as_of``, of leads
+    the model did not learn from; ``label`` (n,) is 1.0 where such a lead converted, else 0.0. ``history`` is
+    all that the company's CRM knew; a flat export has none. ``trained`` and ``judged`` are the feature
     rows of training and of ``scores``; ``explained`` those of a sample, and ``contributions`` (m, features)
     its contributions in log-odds. ``capacity`` is the share of leads that sales can call, in (0, 1].
     """
@@ -56,6 +61,8 @@ class ReportInput:
     contributions: NDArray[np.float64]
     intake: Intake
     capacity: float = 0.1
+    history: LeadHistory | None = None
+    company: Company = field(default_factory=Company)
 
     def __post_init__(self) -> None:
         sizes = {
@@ -156,6 +163,7 @@ class Report:
     calibration: Reliability
     drivers: Drivers
     health: Health
+    insights: Insights
 
     def to_json(self) -> str:
         """The report as JSON text; ``from_json`` gives back an equal report."""
@@ -190,20 +198,8 @@ def report(given: ReportInput) -> Report:
         calibration=calibration,
         drivers=drivers(given.features, given.explained, given.contributions),
         health=state,
+        insights=insights(given),
     )
-
-
-def wilson(hits: float, rows: int) -> Interval:
-    """A rate with its 95 % interval by Wilson, which stays within [0, 1] and holds for few rows.
-
-    >>> wilson(0, 10).high > 0.2
-    True
-    """
-    z = 1.959963984540054
-    rate, spread = hits / rows, z * z / rows
-    centre = (rate + spread / 2) / (1 + spread)
-    half = math.sqrt(rate * (1 - rate) * spread + spread * spread / 4) / (1 + spread)
-    return Interval(rate, max(0.0, centre - half), min(1.0, centre + half))
 
 
 def _figures(card: Card, y: NDArray[np.float64], p: NDArray[np.float64]) -> dict[str, Interval]:

@@ -17,6 +17,7 @@ from models.grades import from_capacity
 from models.profile import Profile
 from training.checks import checks, findings
 from training.fit import fit_predictor
+from training.insight.company import Company
 from training.report import ReportInput
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ def all_metrics(
     return metrics.with_intervals(measured, label, probability, seed)
 
 
-def report_input(fitted: Fitted, model: ConversionModel, seed: int = 0) -> ReportInput:
+def report_input(
+    fitted: Fitted, model: ConversionModel, seed: int = 0, company: Company | None = None
+) -> ReportInput:
     """What the report of ``fitted`` is made from; ``model`` is the saved one, which has a version."""
     dataset, rows = fitted.dataset, len(fitted.judged)
     sample = np.random.default_rng(seed).permutation(fitted.judged)[: min(EXPLAINED, rows)]
@@ -114,6 +117,8 @@ def report_input(fitted: Fitted, model: ConversionModel, seed: int = 0) -> Repor
         contributions=contributions,
         intake=dataset.intake,
         capacity=fitted.capacity,
+        history=dataset.history,
+        company=company or Company(),
     )
 
 

@@ -15,6 +15,7 @@ from features.nearest import nearest
 from features.sources import read, read_flat
 from models import artifact
 from training.dataset import Dataset, flat_rows, of_export, of_history
+from training.insight.company import company
 from training.page.health import Intake
 from training.page.words import words
 from training.promotion import collect
@@ -164,7 +165,7 @@ def train(
     model = artifact.save(fitted.model, out / MODEL)
     say(f"model {model.version} saved in {out / MODEL}")
     speaking = collect(fitted, model, out, store, say)
-    summed = report(report_input(fitted, model, config.training.seed))
+    summed = report(report_input(fitted, model, config.training.seed, company(config)))
     page = render(summed, lang=config.report.lang)
     write_text(out / REPORT_DATA, summed.to_json())
     write_text(out / REPORT, page)

@@ -15,7 +15,8 @@ from sklearn import metrics as reference
 
 from models import metrics
 from models.metrics import Interval
-from training.report import Report, report, wilson
+from training.insight.rates import wilson
+from training.report import Report, report
 
 
 @pytest.fixture(scope="module")

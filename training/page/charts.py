@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import vl_convert
+from markupsafe import Markup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,11 +56,11 @@ def gains(curve: Sequence[tuple[float, float]], capacity: tuple[float, float], w
     """The share of conversions among the best leads, against calling them in any order."""
     x, y = _share("x", words("worth.called"), words), _share("y", words("worth.reached"), words)
     drop = [(capacity[0], 0.0), capacity, (0.0, capacity[1])]
-    return _svg(
-        _line([(0.0, 0.0), (1.0, 1.0)], x, y).mark_line(**_GUIDE)
-        + _line(drop, x, y).mark_line(color=PALETTE["against"], strokeWidth=1.2)
-        + _line([(0.0, 0.0), *curve], x, y).mark_line(color=PALETTE["accent"], strokeWidth=2.6)
-        + _line([capacity], x, y).mark_point(color=PALETTE["against"], filled=True, size=90, opacity=1)
+    return svg(
+        line([(0.0, 0.0), (1.0, 1.0)], x, y).markline(**_GUIDE)
+        + line(drop, x, y).markline(color=PALETTE["against"], strokeWidth=1.2)
+        + line([(0.0, 0.0), *curve], x, y).markline(color=PALETTE["accent"], strokeWidth=2.6)
+        + line([capacity], x, y).mark_point(color=PALETTE["against"], filled=True, size=90, opacity=1)
     )
 
 
@@ -68,11 +69,11 @@ def reliability(groups: Sequence[Group], words: Words) -> str:
     top = min(1.0, 1.05 * max(max(group.observed.high, group.forecast) for group in groups))
     x = _share("x", words("calibration.forecast"), words, top)
     y = _share("y", words("calibration.observed"), words, top)
-    dots = _line([(group.forecast, group.observed.value) for group in groups], x, y)
+    dots = line([(group.forecast, group.observed.value) for group in groups], x, y)
     spans: Rows = [{"x": g.forecast, "y": g.observed.low, "high": g.observed.high} for g in groups]
-    return _svg(
-        _line([(0.0, 0.0), (top, top)], x, y).mark_line(**_GUIDE)
-        + _chart(spans).encode(x=x, y=y, y2="high:Q").mark_rule(color=PALETTE["accent"], strokeWidth=1.6)
+    return svg(
+        line([(0.0, 0.0), (top, top)], x, y).markline(**_GUIDE)
+        + chart(spans).encode(x=x, y=y, y2="high:Q").mark_rule(color=PALETTE["accent"], strokeWidth=1.6)
         + dots.mark_point(color=PALETTE["accent"], filled=True, size=60, opacity=1)
     )
 
@@ -87,10 +88,10 @@ def bars(rows: Sequence[tuple[str, float]], words: Words, *, signed: bool = True
     reach = max(1e-9, *(abs(value) for _, value in rows))
     domain = [-reach if any(value < 0 for _, value in rows) else 0.0, reach]
     x = alt.X("value:Q", axis=None, scale=alt.Scale(domain=domain, nice=False))
-    base = _chart(data).encode(y=alt.Y("row:O", axis=None))
+    base = chart(data).encode(y=alt.Y("row:O", axis=None))
     colour = alt.condition("datum.value < 0", alt.value(PALETTE["against"]), alt.value(PALETTE["accent"]))
     text: dict[str, Any] = {"dy": -8, "fontSize": 12, "limit": _WIDTH - 80}
-    chart = alt.layer(
+    layers = alt.layer(
         base.mark_bar(height=9, yOffset=5).encode(x=x, x2="zero:Q", color=colour),
         base.mark_tick(color=PALETTE["muted"], height=15, yOffset=5, thickness=1).encode(x=alt.X("zero:Q")),
         base.mark_text(align="left", color=PALETTE["ink"], **text).encode(x=alt.value(0), text="name:N"),
@@ -98,7 +99,7 @@ def bars(rows: Sequence[tuple[str, float]], words: Words, *, signed: bool = True
             x=alt.value(_WIDTH), text="text:N"
         ),
     )
-    return _svg(chart.properties(height=_ROW * len(rows)))
+    return svg(layers.properties(height=_ROW * len(rows)))
 
 
 def differences_by_round(rounds: Mapping[str, Mapping[str, Interval]]) -> str:
@@ -120,9 +121,9 @@ def differences_by_round(rounds: Mapping[str, Mapping[str, Interval]]) -> str:
     shape = alt.Shape("name:N", title=None, scale=alt.Scale(domain=names))
     x = alt.X("round:O", title=None, sort=list(rounds), axis=alt.Axis(labelAngle=-30))
     y = alt.Y("value:Q", title="log-loss against the default")
-    base = _chart(rows).encode(x=x, xOffset=alt.XOffset("name:N", sort=names))
-    return _svg(
-        _chart(rows[:1]).mark_rule(**_GUIDE).encode(y="zero:Q")
+    base = chart(rows).encode(x=x, xOffset=alt.XOffset("name:N", sort=names))
+    return svg(
+        chart(rows[:1]).mark_rule(**_GUIDE).encode(y="zero:Q")
         + base.mark_rule(strokeWidth=1.6)
         .encode(y=y, y2="high:Q", color=colour)
         .transform_calculate(value="datum.low")
@@ -130,14 +131,15 @@ def differences_by_round(rounds: Mapping[str, Mapping[str, Interval]]) -> str:
     )
 
 
-def _chart(rows: Rows) -> alt.Chart:
+def chart(rows: Rows) -> alt.Chart:
+    """A chart of rows that are in the page, not fetched."""
     return alt.Chart(alt.InlineData(values=rows))
 
 
-def _line(points: Sequence[tuple[float, float]], x: alt.X, y: alt.Y) -> alt.Chart:
+def line(points: Sequence[tuple[float, float]], x: alt.X, y: alt.Y) -> alt.Chart:
     """Points joined in the order given, whatever their x."""
     rows: Rows = [{"x": at, "y": height, "step": i} for i, (at, height) in enumerate(points)]
-    return _chart(rows).encode(x=x, y=y, order=alt.Order("step:Q"))
+    return chart(rows).encode(x=x, y=y, order=alt.Order("step:Q"))
 
 
 def _share(field: str, title: str, words: Words, top: float = 1.0) -> Any:
@@ -149,13 +151,18 @@ def _share(field: str, title: str, words: Words, top: float = 1.0) -> Any:
     return channel(f"{field}:Q", title=title, axis=axis, scale=scale)
 
 
-def _svg(chart: alt.LayerChart | alt.FacetChart) -> str:
+def svg(drawing: alt.LayerChart | alt.FacetChart) -> str:
     """The chart as an inline SVG element, hidden from screen readers and free of ids and namespaces.
 
     Screen readers get the sentence below it and the table behind it; Vega's own labels would read every dot.
     """
-    spec = {"width": _WIDTH, "height": _HEIGHT, **chart.to_dict(), "config": _CONFIG}
+    spec = {"width": _WIDTH, "height": _HEIGHT, **drawing.to_dict(), "config": _CONFIG}
     svg = str(vl_convert.vegalite_to_svg(spec))
     return re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace(
         "<svg ", '<svg aria-hidden="true" focusable="false" ', 1
     )
+
+
+def drawn(markup: str) -> Markup:
+    """A chart that a template may put in as it is."""
+    return Markup(markup)  # noqa: S704  # the chart library escapes the texts that it draws

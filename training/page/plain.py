@@ -27,7 +27,7 @@ def _read(kind: Any, value: Any) -> Any:
         hints = get_type_hints(kind)
         return kind(**{name: _read(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
     if origin in (Union, UnionType):
-        return _read_optional(inner, value)
+        return _read_one_of(inner, value)
     if origin is tuple:
         kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         return tuple(_read(each, item) for each, item in zip(kinds, value, strict=True))
@@ -36,7 +36,13 @@ def _read(kind: Any, value: Any) -> Any:
     return value
 
 
-def _read_optional(kinds: tuple[Any, ...], value: Any) -> Any:
-    """Of ``X | None`` the X; of plain kinds (``float | str | None``) the value as it is."""
+def _read_one_of(kinds: tuple[Any, ...], value: Any) -> Any:
+    """Of ``X | None`` the X; of several records the one with its fields; of plain kinds the value."""
     rest = [kind for kind in kinds if kind is not NoneType]
+    if len(rest) > 1 and isinstance(value, dict):
+        rest = [kind for kind in rest if dataclasses.is_dataclass(kind) and _names(kind) == set(value)]
     return _read(rest[0], value) if value is not None and len(rest) == 1 else value
+
+
+def _names(kind: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from training.page.table import Table
 
 if TYPE_CHECKING:
     from training.page.drivers import Driver
@@ -12,16 +13,6 @@ if TYPE_CHECKING:
 
 Row = tuple[str, ...]
 _EVERY = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A caption, a heading a column, and rows; ``wordy`` tables hold sentences, the others figures."""
-
-    caption: str
-    head: Row
-    rows: tuple[Row, ...]
-    wordy: bool = False
 
 
 def gains(report: Report, t: Words) -> Table:

@@ -1,4 +1,8 @@
-"""A report's language: sentences from ``templates/<lang>.toml``, and how it writes numbers and dates.
+"""A report's language: sentences from ``locale/<lang>/*.po``, and how it writes numbers and dates.
+
+Sentences have a name ("funnel.title") and a translation in each language, in gettext's format, so that
+translators have their tools; each block of the page has a file of its own. Numbers, dates and plural forms
+are those of Unicode's locale data (CLDR), by Babel.
 
 >>> english, german = words("en"), words("de")
 >>> english.number(1234.5, 1), german.number(1234.5, 1)
@@ -7,30 +11,58 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from gettext import GNUTranslations, NullTranslations
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal
+from io import BytesIO
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
+
+from babel import Locale
+from babel.dates import format_date
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+from babel.units import format_unit
 
 from features.clock import instant
 from features.spec import FeatureSpec, Says
 from models.explanation import sentence
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from models.metrics import Interval
     from training.page.drivers import Part
 
 Lang = Literal["en", "de"]
 LANGUAGES: tuple[Lang, ...] = ("en", "de")
-_SWAP = str.maketrans(",.", ".,")
+_DAY = {"en": "d MMMM y", "de": "dd.MM.y"}
+_WHOLE = "#,##0"
 _ONLY_THE_VALUE = Says("{value}", "{value}")
-_NO_BREAK = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
 _DASH = "\N{EN DASH}"
 # Keeps an interval in one line, so that a narrow table breaks before it and not within.
 _TO = "\N{WORD JOINER}\N{EN DASH}\N{WORD JOINER}"
+
+
+class Figure(str):
+    r"""Text that remembers the figures it was written from, so that a download holds them unrounded.
+
+    >>> words("de").percent(0.1234), words("de").percent(0.1234).values
+    ('12\xa0%', (0.1234,))
+    """
+
+    __slots__ = ("values",)
+    values: tuple[float, ...]
+
+    def __new__(cls, text: str, *values: float) -> Self:
+        """``text`` as it is shown, and what it says: a figure, or a figure with the ends of its interval."""
+        made = super().__new__(cls, text)
+        made.values = values
+        return made
 
 
 @dataclass(frozen=True)
@@ -38,44 +70,53 @@ class Words:
     """How one language says things."""
 
     lang: Lang
-    texts: dict[str, Any]
+    texts: NullTranslations
 
     def __call__(self, key: str, **values: object) -> str:
-        """The sentence called ``key`` ("section.name") with ``values`` put in. Raises KeyError if unknown."""
-        section, _, name = key.partition(".")
-        return str(self.texts[section][name]).format(**values)
+        """The sentence called ``key`` ("block.name") with ``values`` put in. Raises KeyError if unknown."""
+        return self.texts.gettext(key).format(**values)
+
+    def plural(self, key: str, count: int, **values: object) -> str:
+        """The sentence called ``key`` in the form for ``count``, which fills its ``{n}``.
+
+        >>> words("en").plural("page.leads", 1), words("de").plural("page.leads", 1200)
+        ('1 lead', '1.200 Leads')
+        """
+        return self.texts.ngettext(key, key, count).format(n=self.number(count), **values)
 
     def named(self, section: str, name: str) -> str:
         """What ``name`` is called, or ``name`` itself where the company chose it."""
-        return str(self.texts[section].get(name, name))
+        try:
+            return self.texts.gettext(f"{section}.{name}")
+        except KeyError:
+            return name
 
-    def number(self, value: float, digits: int = 0) -> str:
+    def number(self, value: float, digits: int = 0) -> Figure:
         """A number with thousands set apart and ``digits`` decimals."""
-        text = f"{value:,.{digits}f}".replace("-", _MINUS)
-        return text if self.lang == "en" else text.translate(_SWAP)
+        return Figure(self._written(value, _pattern(digits)), value)
 
-    def signed(self, value: float, digits: int = 1) -> str:
+    def signed(self, value: float, digits: int = 1) -> Figure:
         """A number that shows its sign; what rounds to zero has none.
 
         >>> words("de").signed(12.34), words("en").signed(-0.01)
         ('+12,3', '0.0')
         """
-        rounded = round(value, digits)
-        return ("+" if rounded > 0 else "") + self.number(rounded or 0.0, digits)
+        return Figure(("+" if round(value, digits) > 0 else "") + self.number(value, digits), value)
 
-    def percent(self, share: float, digits: int = 0) -> str:
+    def percent(self, share: float, digits: int = 0) -> Figure:
         """A share in percent; more than nothing is never shown as none at all.
 
         >>> words("en").percent(0.123), words("en").percent(0.0004)
         ('12%', '<1%')
         """
-        sign = "%" if self.lang == "en" else f"{_NO_BREAK}%"
-        least = 10.0**-digits
-        if 0 < 100 * share < least / 2:
-            return f"<{self.number(least, digits)}{sign}"
-        return self.number(100 * share, digits) + sign
+        whole = str(Locale.parse(self.lang).percent_formats[None].pattern)
+        pattern = whole.replace(_WHOLE, _pattern(digits))
+        least = 10.0 ** -(digits + 2)
+        if 0 < share < least / 2:
+            return Figure("<" + self._written(least, pattern), share)
+        return Figure(self._written(share, pattern), share)
 
-    def share(self, share: float) -> str:
+    def share(self, share: float) -> Figure:
         """A share that was chosen, in percent with no more decimals than it has.
 
         >>> words("en").share(0.1), words("en").share(0.125)
@@ -83,15 +124,24 @@ class Words:
         """
         return self.percent(share, 0 if round(100 * share, 9).is_integer() else 1)
 
-    def interval(self, figure: Interval, digits: int = 3) -> str:
+    def interval(self, figure: Interval, digits: int = 3) -> Figure:
         """A figure and the interval it was measured to."""
         ends = [self.number(end, digits) for end in (figure.low, figure.high)]
-        return f"{self.number(figure.value, digits)} ({ends[0]}{_TO}{ends[1]})"
+        return _spread(f"{self.number(figure.value, digits)} ({ends[0]}{_TO}{ends[1]})", figure)
 
-    def rate(self, figure: Interval) -> str:
+    def rate(self, figure: Interval) -> Figure:
         """A rate and its interval, in percent."""
         low, high = self.number(100 * figure.low, 1), self.percent(figure.high, 1)
-        return f"{self.percent(figure.value, 1)} ({low}{_TO}{high})"
+        return _spread(f"{self.percent(figure.value, 1)} ({low}{_TO}{high})", figure)
+
+    def days(self, count: float, digits: int = 0) -> Figure:
+        """A number of days.
+
+        >>> words("en").days(1), words("de").days(12.4, 1)
+        ('1 day', '12,4 Tage')
+        """
+        count = round(count, digits) if digits else round(count)
+        return Figure(format_unit(count, "duration-day", "long", _pattern(digits), locale=self.lang), count)
 
     def day(self, moment: float | str) -> str:
         """The day of epoch seconds or of an ISO time; other text is shown as it is.
@@ -103,9 +153,15 @@ class Words:
             when = datetime.fromisoformat(moment) if isinstance(moment, str) else instant(int(moment))
         except ValueError:
             return str(moment)
-        if self.lang == "de":
-            return f"{when:%d.%m.%Y}"
-        return f"{when.day} {self.texts['months']['names'][when.month - 1]} {when.year}"
+        return format_date(when, _DAY[self.lang], locale=self.lang)
+
+    def month(self, moment: float) -> str:
+        """The month of epoch seconds.
+
+        >>> words("de").month(0)
+        'Januar 1970'
+        """
+        return format_date(instant(int(moment)), "MMMM y", locale=self.lang)
 
     def title(self, spec: FeatureSpec) -> str:
         """What a feature is about: its sentence up to the colon before the value, or with a gap for it."""
@@ -131,6 +187,22 @@ class Words:
         ends = [self.value(spec, end) for end in (part.low, part.high)]
         return ends[0] if ends[0] == ends[1] else f"{ends[0]} {_DASH} {ends[1]}"
 
+    def _written(self, value: float, pattern: str) -> str:
+        digits = len(pattern.partition(".")[2].rstrip("%\N{NO-BREAK SPACE}")) + 2 * ("%" in pattern)
+        # Adding zero makes nothing of a negative zero.
+        rounded = round(float(value), digits) + 0.0
+        return format_decimal(rounded, pattern, locale=self.lang).replace("-", _MINUS)
+
+
+class _Unknown(NullTranslations):
+    """A sentence that nobody wrote is a mistake of ours, not its own translation."""
+
+    def gettext(self, message: str) -> NoReturn:
+        raise KeyError(message)
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> NoReturn:  # noqa: ARG002  # gettext's own
+        raise KeyError(msgid1)
+
 
 @cache
 def words(lang: Lang) -> Words:
@@ -138,5 +210,36 @@ def words(lang: Lang) -> Words:
     if lang not in LANGUAGES:
         msg = f"no report in {lang!r}; leadloop writes {' and '.join(LANGUAGES)}"
         raise ValueError(msg)
-    text = resources.files("training.page").joinpath("templates", f"{lang}.toml").read_text(encoding="utf-8")
-    return Words(lang, tomllib.loads(text))
+    compiled = BytesIO()
+    write_mo(compiled, catalogue(lang))
+    compiled.seek(0)
+    texts = GNUTranslations(compiled)
+    texts.add_fallback(_Unknown())
+    return Words(lang, texts)
+
+
+def catalogue(lang: Lang) -> Catalog:
+    """All sentences of ``lang``, from one file a block. Raises ValueError where two have the same name."""
+    whole = Catalog(locale=lang)
+    for path in sorted(_folder(lang).iterdir(), key=lambda path: path.name):
+        with path.open("rb") as file:
+            part = read_po(file, locale=lang, abort_invalid=True)
+        for message in part:
+            if message.id and message.id in whole:
+                msg = f"{lang}/{path.name}: {message.id!r} has a sentence already"
+                raise ValueError(msg)
+            if message.id:
+                whole[message.id] = message
+    return whole
+
+
+def _folder(lang: Lang) -> Traversable:
+    return resources.files("training.page").joinpath("locale", lang)
+
+
+def _pattern(digits: int) -> str:
+    return f"{_WHOLE}.{'0' * digits}" if digits else _WHOLE
+
+
+def _spread(text: str, figure: Interval) -> Figure:
+    return Figure(text, figure.value, figure.low, figure.high)
