@@ -57,9 +57,9 @@ def gains(curve: Sequence[tuple[float, float]], capacity: tuple[float, float], w
     x, y = _share("x", words("worth.called"), words), _share("y", words("worth.reached"), words)
     drop = [(capacity[0], 0.0), capacity, (0.0, capacity[1])]
     return svg(
-        line([(0.0, 0.0), (1.0, 1.0)], x, y).markline(**_GUIDE)
-        + line(drop, x, y).markline(color=PALETTE["against"], strokeWidth=1.2)
-        + line([(0.0, 0.0), *curve], x, y).markline(color=PALETTE["accent"], strokeWidth=2.6)
+        line([(0.0, 0.0), (1.0, 1.0)], x, y).mark_line(**_GUIDE)
+        + line(drop, x, y).mark_line(color=PALETTE["against"], strokeWidth=1.2)
+        + line([(0.0, 0.0), *curve], x, y).mark_line(color=PALETTE["accent"], strokeWidth=2.6)
         + line([capacity], x, y).mark_point(color=PALETTE["against"], filled=True, size=90, opacity=1)
     )
 
@@ -72,7 +72,7 @@ def reliability(groups: Sequence[Group], words: Words) -> str:
     dots = line([(group.forecast, group.observed.value) for group in groups], x, y)
     spans: Rows = [{"x": g.forecast, "y": g.observed.low, "high": g.observed.high} for g in groups]
     return svg(
-        line([(0.0, 0.0), (top, top)], x, y).markline(**_GUIDE)
+        line([(0.0, 0.0), (top, top)], x, y).mark_line(**_GUIDE)
         + chart(spans).encode(x=x, y=y, y2="high:Q").mark_rule(color=PALETTE["accent"], strokeWidth=1.6)
         + dots.mark_point(color=PALETTE["accent"], filled=True, size=60, opacity=1)
     )
