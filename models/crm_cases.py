@@ -14,7 +14,7 @@ from features.spec import FeatureSet, FeatureSpec, Rows, Says, attribute, histor
 from models.frequency import STAGE, TAG, Case, Frequencies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from features.history import LeadHistory
 
@@ -57,10 +57,14 @@ class CrmFields:
 
 def learn_frequencies(history: LeadHistory, how: CrmFields) -> Frequencies:
     """Count every lead that was closed in ``history``, as it stood when the CRM learned of that."""
+    return Frequencies.of(((case, won) for _, case, won in closed_cases(history, how)), how.stages)
+
+
+def closed_cases(history: LeadHistory, how: CrmFields) -> Iterable[tuple[str, Case, bool]]:
+    """Every lead that was closed in ``history``: its id, how it stood then, and whether it was won."""
     closed = _closed(history, how)
-    outcomes = closed["won"].to_list()
-    counted = zip(cases(history, Snapshots(closed.select(KEYS)), how), outcomes, strict=True)
-    return Frequencies.of(counted, how.stages)
+    stood = cases(history, Snapshots(closed.select(KEYS)), how)
+    return zip(closed["lead_id"].to_list(), stood, closed["won"].to_list(), strict=True)
 
 
 def cases(history: LeadHistory, snapshots: Snapshots, how: CrmFields) -> list[Case]:

@@ -227,6 +227,7 @@ class _Run:
             yield f"{len(self.made)} of {self.settings.origins} origins have enough rows on both sides"
         if self.dataset.weights is not None:
             yield EARLY
+        yield from (trial.note for trial in self.trials if trial.note)
 
 
 def _temporal(reports: Sequence[Origin]) -> SplitReport:

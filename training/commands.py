@@ -61,19 +61,21 @@ def backtest(
     exclude: Exclude = "",
     config: ConfigFile = None,
     origins: Annotated[int, typer.Option(help="Days of the past to stand on.", min=1)] = 5,
+    incumbent: Annotated[
+        Path | None, typer.Option(help="Today's points table (TOML), to be beaten.", metavar="FILE")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the result.", metavar="DIR")] = OUT,
     json_: Json = None,
 ) -> None:
     """Stand on several past days, learn from before, judge on after; go on where it was interrupted."""
     from training.past.backtest_record import in_words
-    from training.past.backtest_run import run
-    from training.past.challengers import logistic_regression, plain_lightgbm
+    from training.past.backtest_run import Wanted, run
+    from training.pointing.points_file import load as load_table
     from training.workflow import tracking_of
 
     chosen = configured(config, leads, id_, label, time, exclude)
-    others = (logistic_regression(), plain_lightgbm())
-    store = tracking_of(chosen, OUT)
-    result = run(chosen, out, origins=origins, others=others, tracking=store, say=say)
+    wanted = Wanted(origins, None if incumbent is None else load_table(incumbent))
+    result = run(chosen, out, wanted, tracking_of(chosen, OUT), say)
     for line in in_words(result):
         say(line)
     emit(result.to_dict(), json_)
@@ -102,7 +104,7 @@ def points(
 
     chosen = configured(config, leads, id_, label, time, exclude)
     dataset = read_dataset(chosen, OUT)
-    today = None if incumbent is None else incumbent_points(load_table(incumbent), chosen, dataset)
+    today = None if incumbent is None else incumbent_points(load_table(incumbent), dataset)
     learned = points_of(fit(dataset, chosen.training, say), incumbent=today, seed=chosen.training.seed)
     for line in learned.in_words(lang):
         say(line)

@@ -8,7 +8,7 @@ import company
 import pytest
 
 from training.config import Config, Flat
-from training.past.backtest_run import run
+from training.past.backtest_run import Wanted, run
 from training.tracking import session
 
 
@@ -20,7 +20,7 @@ def config(tmp_path, monkeypatch):
 
 def test_a_flat_export_is_backtested_tracked_and_not_judged_twice(config, tmp_path, tracked):
     heard = []
-    result = run(config, tmp_path, origins=2, tracking=tracked, say=heard.append)
+    result = run(config, tmp_path, Wanted(2), tracked, heard.append)
     assert [line for line in heard if line.startswith("origin")]
     assert json.loads((tmp_path / "backtest.json").read_text())["regret"] == result.regret
     assert len(result.origins) == 2
@@ -28,5 +28,5 @@ def test_a_flat_export_is_backtested_tracked_and_not_judged_twice(config, tmp_pa
         experiment = client.get_experiment_by_name("leadloop").experiment_id
         assert len(client.search_runs([experiment])) == 3
     again = []
-    assert run(config, tmp_path, origins=2, say=again.append).to_dict() == result.to_dict()
+    assert run(config, tmp_path, Wanted(2), say=again.append).to_dict() == result.to_dict()
     assert not [line for line in again if line.startswith(("origin", "random"))]

@@ -10,7 +10,7 @@ from scipy.special import expit
 from models import metrics
 from training.learning.folds import LearningRows
 from training.past.candidates import Past
-from training.past.challengers import incumbent, logistic_regression, plain_lightgbm
+from training.past.challengers import logistic_regression, plain_lightgbm
 
 
 def leads(rows, seed=0):
@@ -46,15 +46,3 @@ def test_values_never_seen_and_single_kinds_of_columns_are_no_error(candidate):
         (predict,) = candidate.learn(Past(LearningRows(chosen, y), keys, None, 0)).values()
         strange = chosen.head(2).with_columns(pl.lit("new").alias(c) for c in columns if c == "source")
         assert np.isfinite(predict(strange)).all()
-
-
-def test_points_become_probabilities_in_their_own_order():
-    def score(frame):
-        return frame["lead_id"].str.split("-").list.last().cast(pl.Float64).to_numpy() % 7 * 100
-
-    (predict,) = incumbent("points", "v1", score).learn(past()).values()
-    asked = leads(50, seed=1)[2]
-    p = predict(asked)
-    assert ((p > 0) & (p < 1)).all()
-    order = np.argsort(score(asked), kind="stable")
-    assert (np.diff(p[order]) >= 0).all() or (np.diff(p[order]) <= 0).all()

@@ -10,7 +10,6 @@ from features.clock import DAY
 from features.spec import FeatureSet, Says, attribute
 from models.points_rules import AttributeRule, PointsTableError, Thresholds, TouchpointRule
 from models.points_table import PointsTable
-from training.config import Config, Flat
 from training.dataset import Dataset
 from training.pointing.points_file import incumbent_points, load
 from training.typed import ConfigError
@@ -81,10 +80,9 @@ def test_a_file_that_is_not_there_is_said_to_be(tmp_path):
         load(tmp_path / "points.toml")
 
 
-def test_the_rows_of_a_flat_export_get_points_for_their_columns(tmp_path):
+def test_the_rows_of_a_flat_export_get_points_for_their_columns():
     rows = pl.DataFrame({"lead_id": ["1", "2"], "as_of": [1, 1], "role": ["student", "director"]})
     features = FeatureSet((attribute("role", family="fit", says=Says("{value}", "{value}")),))
     dataset = Dataset(features, rows, np.array([0, 1], dtype=np.int8), "won")
-    config = Config(flat=Flat(tmp_path / "leads.csv", "won"))
     table = PointsTable(Thresholds(1, 2), attributes=(AttributeRule("role", -5, value="student"),))
-    assert incumbent_points(table, config, dataset).tolist() == [-5, 0]
+    assert incumbent_points(table, dataset).tolist() == [-5, 0]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from training.tracking import LogItem, Tracking
 
 _PARENT = "mlflow.parentRunId"
-_LINE = "{:24} {:>8} {:>8} {:>8} {:>9}  {}"
+_LINE = "{:28} {:>8} {:>8} {:>8} {:>9}  {}"
 
 
 def in_words(result: Backtest) -> Iterator[str]:

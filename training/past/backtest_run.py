@@ -3,42 +3,57 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from training.backtest import Settings, backtest
 from training.past.backtest_record import track
+from training.past.challengers import logistic_regression, plain_lightgbm
+from training.past.incumbents import incumbents
 from training.run import capacity_share
 from training.workflow import read_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from models.points_table import PointsTable
     from training.config import Config
+    from training.dataset import Dataset
     from training.past.candidates import Candidate
     from training.past.verdict import Backtest
     from training.tracking import Tracking
 
+    Say = Callable[[str], None]
+
 RESULT, FINISHED = "backtest.json", "backtest"
 
 
-def run(  # noqa: PLR0913 - each is an option of the command
+@dataclass(frozen=True)
+class Wanted:
+    """What a user asks of a backtest: how many origins, and which points ``table`` is to be beaten."""
+
+    origins: int = 5
+    table: PointsTable | None = None
+
+
+def run(
     config: Config,
     out: Path,
-    *,
-    origins: int = 5,
-    others: Sequence[Candidate] = (),
+    wanted: Wanted | None = None,
     tracking: Tracking | None = None,
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> Backtest:
     """Backtest what ``config`` describes; finished origins and result go to ``out``, runs to ``tracking``.
 
     Called again after an interruption it goes on where it was. Without ``tracking`` no run is written.
     """
+    wanted = wanted or Wanted()
     dataset = read_dataset(config, out)
     for notice in dataset.notices:
         say(notice)
-    settings = Settings(origins, config.training.seed, capacity_share(dataset, config.training))
+    settings = Settings(wanted.origins, config.training.seed, capacity_share(dataset, config.training))
+    others = tuple(_others(dataset, config, wanted))
     result = backtest(dataset, settings, others, out / FINISHED, say)
     fresh = out / f".{RESULT}.new"
     fresh.write_text(json.dumps(result.to_dict(), indent=1), encoding="utf-8")
@@ -47,3 +62,10 @@ def run(  # noqa: PLR0913 - each is an option of the command
         ref = track(result, tracking)
         say(f"run {ref.run_id} tracked in {ref.uri}")
     return result
+
+
+def _others(dataset: Dataset, config: Config, wanted: Wanted) -> Iterator[Candidate]:
+    """Who takes part beside the default learner: what others would take, and what companies have today."""
+    yield logistic_regression()
+    yield plain_lightgbm()
+    yield from incumbents(dataset, config, wanted.table)

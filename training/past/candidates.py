@@ -39,10 +39,12 @@ class Candidate:
 
     ``learn`` returns a predictor for each name it takes part under: most under one, the default learner under
     its choice and each of its parts. A predictor takes rows with ``lead_id``, ``as_of`` and the features.
+    ``note`` is what a reader of the result should know of it.
     """
 
     key: str
     learn: Callable[[Past], Mapping[str, Predict]]
+    note: str = ""
 
 
 def default_learner() -> Candidate:

@@ -1,4 +1,4 @@
-"""Candidates beside the default: what others would take, and the scores that a company has today."""
+"""Candidates beside the default: what others would take."""
 
 from __future__ import annotations
 
@@ -6,24 +6,18 @@ from typing import TYPE_CHECKING
 
 import lightgbm as lgb
 import numpy as np
-from scipy.special import expit
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from models.points_table import calibrated
 from training.past.candidates import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import polars as pl
     from numpy.typing import NDArray
 
     from training.past.candidates import Past, Predict
-
-    Score = Callable[[pl.DataFrame], NDArray[np.float64]]
 
 ROUNDS = 100
 RARE = 10
@@ -86,19 +80,6 @@ def logistic_regression() -> Candidate:
         return {"logistic regression": tell}
 
     return Candidate("logistic regression", learn)
-
-
-def incumbent(name: str, key: str, score: Score) -> Candidate:
-    """A score that a company has today, such as its points, made a probability by what past rows became.
-
-    ``score`` takes rows with ``lead_id`` and ``as_of``, and looks at nothing that was known later.
-    """
-
-    def learn(past: Past) -> dict[str, Predict]:
-        calibration = calibrated(score(past.keys), past.rows.y)
-        return {name: lambda frame: np.asarray(expit(calibration.apply(score(frame))), dtype=np.float64)}
-
-    return Candidate(f"{name} {key}", learn)
 
 
 def _columns(frame: pl.DataFrame) -> tuple[list[str], list[str]]:

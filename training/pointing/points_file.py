@@ -18,7 +18,6 @@ points = 5
 
 from __future__ import annotations
 
-import time
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,6 @@ import polars as pl
 from features.clock import duration
 from features.cohort import Snapshots
 from features.history import LeadHistory
-from features.sources import read as read_history
 from models.points_rules import PointsTableError, Seconds
 from models.points_table import PointsTable, points
 from training.dataset import FLAT_AS_OF
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from training.config import Config
     from training.dataset import Dataset
 
 converter(Seconds)(duration)
@@ -64,16 +61,15 @@ def load(path: Path) -> PointsTable:
     return read(PointsTable, table, Spot(path, text))
 
 
-def incumbent_points(table: PointsTable, config: Config, dataset: Dataset) -> NDArray[np.float64]:
-    """(n,) what the table gives the rows of ``dataset``, which ``config`` describes.
-
-    A data set has features and no events any more, so a history is read a second time.
-    """
-    flat = config.flat is not None
-    history = _flat(dataset) if flat else read_history(config.history_mapping, int(time.time())).history
-    return points(table, history, Snapshots(dataset.rows.select("lead_id", "as_of")))["points"].to_numpy()
+def incumbent_points(table: PointsTable, dataset: Dataset) -> NDArray[np.float64]:
+    """(n,) what the table gives the rows of ``dataset``."""
+    rows = Snapshots(dataset.rows.select("lead_id", "as_of"))
+    return points(table, history_of(dataset), rows)["points"].to_numpy()
 
 
-def _flat(dataset: Dataset) -> LeadHistory:
+def history_of(dataset: Dataset) -> LeadHistory:
+    """The history that ``dataset`` was computed from; the rows of a flat export are one without events."""
+    if dataset.history is not None:
+        return dataset.history
     columns = dataset.rows.drop("as_of").with_columns(created_at=pl.lit(0, pl.Int64))
     return LeadHistory.of_leads(columns, FLAT_AS_OF)
