@@ -9,6 +9,7 @@ import typer
 
 from training import commands
 from training.options import OUT, ConfigFile, Exclude, Id, Json, Label, Leads, ModelName, Time, configured
+from training.pushing.command import push
 from training.terminal import emit, refuse, say, spoken
 
 app = typer.Typer(
@@ -87,6 +88,7 @@ app.command()(commands.points)
 app.command()(commands.report)
 app.command(name="promote")(commands.promote_)
 app.command()(commands.monitor)
+app.command()(push)
 
 
 @app.command()
