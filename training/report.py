@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from features.history import LeadHistory
     from features.spec import FeatureSet
+    from models.conversion import ConversionModel
 
 SHARES = (0.1, 0.2, 0.3)
 _POINTS = 50
@@ -48,6 +49,7 @@ class ReportInput:
     all that the company's CRM knew; a flat export has none. ``trained`` and ``judged`` are the feature
     rows of training and of ``scores``; ``explained`` those of a sample, and ``contributions`` (m, features)
     its contributions in log-odds. ``capacity`` is the share of leads that sales can call, in (0, 1].
+    ``model`` is the one in use, which may have learned from what is judged here; it answers for open leads.
     """
 
     features: FeatureSet
@@ -63,6 +65,7 @@ class ReportInput:
     capacity: float = 0.1
     history: LeadHistory | None = None
     company: Company = field(default_factory=Company)
+    model: ConversionModel | None = None
 
     def __post_init__(self) -> None:
         sizes = {

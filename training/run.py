@@ -119,6 +119,7 @@ def report_input(
         capacity=fitted.capacity,
         history=dataset.history,
         company=company or Company(),
+        model=model,
     )
 
 

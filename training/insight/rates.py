@@ -15,7 +15,7 @@ class NotApplicable:
     reason: str
 
 
-def wilson(hits: float, rows: int) -> Interval:
+def wilson(hits: float, rows: float) -> Interval:
     """A rate with its 95 % interval by Wilson, which stays within [0, 1] and holds for few rows.
 
     >>> wilson(0, 10).high > 0.2
