@@ -18,6 +18,7 @@ from features.parsing import MISSING
 from features.quarantine import MAX_SHARE
 from features.roles import Role  # noqa: TC001
 from features.schema import CONTRACT, refuse_unknown
+from training.insight.settings import Report
 from training.typed import ConfigError, Duration, Instant, Spot, converter, read
 
 _CAPACITY = re.compile(r"\s*(\d+)\s*(?:per|/|a|an)\s*(hour|day|week|month)\s*")
@@ -162,19 +163,6 @@ class Tracking:
 
 
 @dataclass(frozen=True)
-class Report:
-    """How the report is written, and what it holds the model against.
-
-    Entering the stage ``hand_over`` gives a lead to sales today (mql, where there is such a stage), and
-    ``points`` is the file of today's points table.
-    """
-
-    lang: Literal["en", "de"] = "en"
-    hand_over: str | None = None
-    points: Path | None = None
-
-
-@dataclass(frozen=True)
 class Config:
     """Everything a run needs to know. It describes either a flat export or the tables of a history."""
 
@@ -190,7 +178,7 @@ class Config:
     training: Training = Training()
     quarantine: QuarantineRule = QuarantineRule()
     tracking: Tracking = Tracking()
-    report: Report = Report()
+    report: Report = field(default_factory=Report)
     observed_until: Instant | None = None
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from training.config import Report as Settings
+from training.insight.settings import Report as Settings
 from training.pointing import points_file
 
 if TYPE_CHECKING:
