@@ -105,13 +105,15 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 # Kinds, stages and channels lose the blanks and the words for "missing" that they would lose in a file.
 Word = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(str.strip)]
 Text = Annotated[Annotated[str, Field(max_length=MAX_NAME)] | None, AfterValidator(as_category)]
+# No database takes a zero byte, and no CRM has one in a name.
+LeadId = Annotated[Name, Field(pattern=r"^[^\x00]*$")]
 Attributes = Annotated[dict[Name, Value], Field(max_length=MAX_EVENTS)]
 
 
 _EXACT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class _Message(BaseModel):
+class Message(BaseModel):
     """Exactly the named fields, of exactly their types: "5" is not 5, a misspelt field is an error."""
 
     model_config = _EXACT
@@ -170,7 +172,7 @@ class ColleagueTransition(Transition):
     lead_id: Name
 
 
-class Account(_Message):
+class Account(Message):
     """What is known of the lead's company, and what its colleagues did."""
 
     attributes: Attributes = {}
@@ -178,10 +180,11 @@ class Account(_Message):
     transitions: list[ColleagueTransition] = Field([], max_length=MAX_EVENTS, fail_fast=True)
 
 
-class Lead(_Message):
+class Lead(Message):
     """One lead with its history. For a model of a flat export, the attributes are all there is to send."""
 
-    lead_id: Name
+    lead_id: LeadId
+    consent: bool | None = Field(None, description="to be profiled; a lead with `false` is not scored")
     created_at: Moment | None = Field(None, description="else the time of the earliest event")
     as_of: Moment | None = Field(
         None,
@@ -219,7 +222,7 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
-class ScoreRequest(_Message):
+class ScoreRequest(Message):
     """Leads to score, 1 to 1,000 at once; each is answered on its own."""
 
     leads: list[UncheckedLead] = Field(min_length=1, max_length=MAX_LEADS)
@@ -236,31 +239,34 @@ class ExplainRequest(ScoreRequest):
     model_config = ConfigDict(json_schema_extra={"example": {"leads": [_EXAMPLE], "lang": "en", "top": 5}})
 
 
-Code = Literal["missing_field", "unknown_field", "invalid_value", "unknown_attribute"]
+_OfLead = Literal["missing_field", "unknown_field", "invalid_value", "unknown_attribute", "no_consent"]
+Code = _OfLead | Literal["key_conflict", "in_the_future"]
 
 
-class LeadError(_Message):
-    """Why a lead was not scored: ``code`` for programs, ``message`` for people, ``field`` for both."""
+class LeadError(Message):
+    """Why a lead (or an outcome) was not taken: ``code`` for programs, ``message`` for people."""
 
     code: Code
     field: str
     message: str
 
 
-class Failed(_Message):
+class Failed(Message):
     """A lead that could not be scored; ``lead_id`` is null where not even that could be read."""
 
     lead_id: str | None
     error: LeadError
 
 
-class Scored(_Message):
+class Scored(Message):
     """A lead's chance to convert. 20 points double the odds, 200 are even odds; grades follow capacity."""
 
     lead_id: str
     probability: float
     points: int
     grade: Literal["A", "B", "C", "D"]
+    as_of: int = Field(description="epoch seconds: what was known before then was taken into account")
+    known_until: int | None = Field(description="the newest of it; null where the request names no time")
 
 
 class Explained(Scored):
@@ -272,14 +278,14 @@ class Explained(Scored):
     reasons: tuple[Reason, ...]
 
 
-class ScoreResponse(_Message):
+class ScoreResponse(Message):
     """One result per lead, in the order of the request."""
 
     model_version: str
     results: list[Scored | Failed]
 
 
-class ExplainResponse(_Message):
+class ExplainResponse(Message):
     """One result per lead, in the order of the request."""
 
     model_version: str

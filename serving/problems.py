@@ -18,6 +18,7 @@ from serving.contract import (
     Touchpoint,
     Transition,
 )
+from serving.contract_outcomes import OutcomesRequest, Page, Report
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -29,6 +30,9 @@ PROBLEM_JSON = "application/problem+json"
 _MESSAGES: dict[str, type] = {
     "ScoreRequest": ScoreRequest,
     "ExplainRequest": ExplainRequest,
+    "OutcomesRequest": OutcomesRequest,
+    "Report": Report,
+    "Page": Page,
     "Lead": Lead,
     "touchpoints": Touchpoint,
     "transitions": Transition,
@@ -53,6 +57,7 @@ class Problem:
     code: str
     detail: str
     field: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def body(self) -> bytes:
@@ -68,10 +73,16 @@ class Problem:
         return json.dumps(record).encode()
 
 
-def refused(error: ValidationError) -> LeadRefused:
-    """What is wrong with a lead, one thing of it."""
+LOG_OFF = Problem(HTTPStatus.NOT_IMPLEMENTED, "log_off", "this service was started without a decision log")
+LOG_UNAVAILABLE = Problem(
+    HTTPStatus.SERVICE_UNAVAILABLE, "log_unavailable", "the decision log cannot be reached; ask again soon"
+)
+
+
+def refused(error: ValidationError, message: str = "Lead") -> LeadRefused:
+    """What is wrong with a lead, or another ``message``, one thing of it."""
     first = _first(error)
-    return LeadRefused(LeadError(code=_code(first), field=_field(first), message=_message(first, "Lead")))
+    return LeadRefused(LeadError(code=_code(first), field=_field(first), message=_message(first, message)))
 
 
 def invalid_request(error: ValidationError) -> Problem:

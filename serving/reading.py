@@ -28,16 +28,20 @@ if TYPE_CHECKING:
     Event = dict[str, Any]
 
 _NO_ACCOUNT = Account.model_validate({})
+_NO_CONSENT = LeadError(
+    code="no_consent", field="consent", message="the lead does not consent to profiling: it is not scored"
+)
 # A message quotes what was sent, and what was sent may be a novel.
 _LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A lead and the moment it is asked about."""
+    """A lead and the moment it is asked about; ``known_until`` is the newest that counts of what was sent."""
 
     record: LeadRecord
     as_of: int
+    known_until: int | None = None
 
 
 class Reader:
@@ -69,13 +73,15 @@ class Reader:
             lead = Lead.model_validate(item)
         except ValidationError as error:
             raise refused(error) from None
+        if lead.consent is False:
+            raise LeadRefused(_NO_CONSENT)
         created = _created(lead)
         record = LeadRecord(lead.lead_id, created, self._attributes(lead), self._events(lead, created))
         as_of = record.newest + 1 if lead.as_of is None else lead.as_of
         if not known(created, created, as_of):
             message = "the lead did not exist yet: created_at must be before as_of"
             raise _refusal(message, "created_at")
-        return Asked(record, as_of)
+        return Asked(record, as_of, _known_until(lead, record, as_of))
 
     def _attributes(self, lead: Lead) -> dict[str, Value]:
         theirs = lead.account.attributes if lead.account else {}
@@ -172,6 +178,17 @@ def _created(lead: Lead) -> int:
     if lead.as_of is not None:
         times.append(lead.as_of - 1)
     return min(times, default=0)
+
+
+def _known_until(lead: Lead, record: LeadRecord, as_of: int) -> int | None:
+    """The newest time of what a score at ``as_of`` takes into account; None where no time was sent."""
+    times = [] if lead.created_at is None else [lead.created_at]
+    for rows in record.events.values():
+        for event in rows:
+            happened = event.get("occurred_at", event["known_at"])
+            if known(happened, event["known_at"], as_of):
+                times.append(max(happened, event["known_at"]))
+    return max(times, default=None)
 
 
 def _event(row: Touchpoint | Transition) -> Event:

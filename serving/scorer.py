@@ -10,22 +10,30 @@ import polars as pl
 from features.cohort import SNAPSHOT_SCHEMA
 from features.online import Plan
 from features.parsing import MISSING
+from models.explanation import Score
 from serving.contract import MAX_NAME, Explained, Failed, Scored
+from serving.log.records import Made
 from serving.problems import LeadRefused
 from serving.reading import Asked, Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from features.record import Value
     from models.conversion import ConversionModel
-    from models.explanation import Explanation, Score
+    from models.explanation import Explanation
+
+    Note = Callable[[Made], object]
 
 # From about here on one matrix for all leads is faster than a row each (0.1 ms a row, 15 ms a matrix of any
 # size; 1,000 leads 190 against 32 ms): see tests/benchmarks/online.py.
 MANY = 64
 
 Answer = TypeVar("Answer", Scored, Explained)
+
+
+def _forget(_: Made) -> None:
+    """Nobody keeps a record."""
 
 
 class Scorer:
@@ -42,19 +50,30 @@ class Scorer:
         types = {spec.name: pl.String if spec.is_category else pl.Float64 for spec in model.features.specs}
         self._schema: dict[str, Any] = SNAPSHOT_SCHEMA | types
 
-    def score(self, leads: Sequence[object]) -> list[Scored | Failed]:
-        """One answer per lead, in their order; a lead that cannot be read fails alone."""
-        return self._answers(leads, self._scores)
+    def score(self, leads: Sequence[object], note: Note = _forget) -> list[Scored | Failed]:
+        """One answer per lead, in their order; a lead that cannot be read fails alone.
+
+        ``note`` is told of each decision, in order, with all it takes to make it once more.
+        """
+
+        def scores(asked: Sequence[Asked]) -> Iterator[Scored]:
+            for one, (score, row) in zip(asked, self._scores(asked), strict=True):
+                note(Made(score, row))
+                yield _scored(score, one)
+
+        return self._answers(leads, scores)
 
     def explain(
-        self, leads: Sequence[object], lang: str = "en", top: int | None = None
+        self, leads: Sequence[object], lang: str = "en", top: int | None = None, note: Note = _forget
     ) -> list[Explained | Failed]:
         """Scores with their reasons, the weightiest ``top`` of them, in ``lang``."""
 
         def explanations(asked: Sequence[Asked]) -> Iterator[Explained]:
             for one in asked:
                 row = self.row(one)
-                yield _explained(self.model.explain(row, one.record.lead_id, one.as_of, lang), top)
+                explanation = self.model.explain(row, one.record.lead_id, one.as_of, lang)
+                note(Made(explanation.score, row, explanation.reasons[:top]))
+                yield _explained(explanation, one, top)
 
         return self._answers(leads, explanations)
 
@@ -75,13 +94,18 @@ class Scorer:
         except LeadRefused as refused:
             return Failed(lead_id=_name(item), error=refused.error)
 
-    def _scores(self, asked: Sequence[Asked]) -> Iterator[Scored]:
+    def _scores(self, asked: Sequence[Asked]) -> Iterator[tuple[Score, Mapping[str, Value]]]:
+        """Each lead's score, with the row it was made from."""
+        rows = [self.row(one) for one in asked]
         if len(asked) < MANY:
-            return (_scored(self.model.score(self.row(one), one.record.lead_id, one.as_of)) for one in asked)
+            for one, row in zip(asked, rows, strict=True):
+                yield self.model.score(row, one.record.lead_id, one.as_of), row
+            return
         keys = [{"lead_id": one.record.lead_id, "as_of": one.as_of} for one in asked]
-        rows = pl.DataFrame([key | self.row(one) for key, one in zip(keys, asked, strict=True)], self._schema)
-        scores = self.model.score_rows(rows).select(*Scored.model_fields)
-        return (Scored(**score) for score in scores.iter_rows(named=True))
+        frame = pl.DataFrame([key | row for key, row in zip(keys, rows, strict=True)], self._schema)
+        scores = self.model.score_rows(frame).iter_rows(named=True)
+        for score, row in zip(scores, rows, strict=True):
+            yield Score(**score, model_version=self.model.version), row
 
 
 def _name(item: object) -> str | None:
@@ -90,13 +114,18 @@ def _name(item: object) -> str | None:
     return lead_id if isinstance(lead_id, str) and len(lead_id) <= MAX_NAME else None
 
 
-def _scored(score: Score) -> Scored:
+def _scored(score: Score, asked: Asked) -> Scored:
     return Scored(
-        lead_id=score.lead_id, probability=score.probability, points=score.points, grade=score.grade
+        lead_id=score.lead_id,
+        probability=score.probability,
+        points=score.points,
+        grade=score.grade,
+        as_of=asked.as_of,
+        known_until=asked.known_until,
     )
 
 
-def _explained(explanation: Explanation, top: int | None) -> Explained:
+def _explained(explanation: Explanation, asked: Asked, top: int | None) -> Explained:
     score, reasons = explanation.score, explanation.reasons
     left_out = () if top is None else reasons[top:]
     return Explained(
@@ -104,6 +133,8 @@ def _explained(explanation: Explanation, top: int | None) -> Explained:
         probability=score.probability,
         points=score.points,
         grade=score.grade,
+        as_of=asked.as_of,
+        known_until=asked.known_until,
         log_odds=score.log_odds,
         base=explanation.base,
         rest=fsum(reason.contribution for reason in left_out),

@@ -39,14 +39,14 @@ def test_a_score_is_what_the_contract_says_and_nothing_else(client, lead, by_han
     (result,) = answer.json()["results"]
     assert answer.json().keys() == {"model_version", "results"}
     assert answer.json()["model_version"] == by_hand.version
-    assert result.keys() == {"lead_id", "probability", "points", "grade"}
+    assert result.keys() == {"lead_id", "probability", "points", "grade", "as_of", "known_until"}
 
 
 def test_an_explanation_is_a_score_with_base_and_reasons(client, lead):
     answer = client.post("/v1/explain", json={"leads": [lead], "lang": "de", "top": 2})
     (result,) = answer.json()["results"]
     assert result.keys() == {
-        *("lead_id", "probability", "points", "grade"),
+        *("lead_id", "probability", "points", "grade", "as_of", "known_until"),
         *("log_odds", "base", "rest", "reasons"),
     }
     assert len(result["reasons"]) == 2

@@ -1,0 +1,1 @@
+"""The steps from one shape of the log's tables to the next, in Alembic's layout."""

@@ -1,0 +1,86 @@
+"""What the log holds, as plain values: one kind of record a table."""
+
+from __future__ import annotations
+
+# The contract shows these records, and pydantic reads their annotations when it starts.
+from collections.abc import Mapping, Sequence  # noqa: TC003
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from features.record import Value  # noqa: TC001
+from models.explanation import Score  # noqa: TC001
+
+OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost"]
+Receipt = Literal["recorded", "repeated", "key_conflict", "other_lead"]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A decision as the model made it: the score, the row it came from, and the reasons that were told."""
+
+    score: Score
+    row: Mapping[str, Value]
+    reasons: Sequence[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """On what occasion decisions were made, the same for all leads of a request.
+
+    ``shadow``: by a challenger, told nobody. ``explored``: handed over by lot, not for its probability.
+    """
+
+    endpoint: str
+    request_id: str | None = None
+    key_id: str | None = None
+    shadow: bool = False
+    explored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was said about a lead, without why."""
+
+    id: int
+    decided_at: int
+    lead_id: str
+    as_of: int
+    endpoint: str
+    model_version: str
+    probability: float
+    log_odds: float
+    points: int
+    grade: str
+    shadow: bool
+    explored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Told):
+    """What was said about a lead, to whom, and from which feature row; reasons where they were told."""
+
+    request_id: str | None
+    key_id: str | None
+    row: Mapping[str, Value]
+    reasons: Sequence[Mapping[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a lead, as it was reported under a ``key`` of the reporter's; it may correct another."""
+
+    key: str
+    lead_id: str
+    outcome: OutcomeKind
+    reason: str | None
+    occurred_at: int
+    corrects: str | None = None
+    recorded_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How many records of a person, or of a time, were removed."""
+
+    decisions: int
+    outcomes: int

@@ -1,0 +1,124 @@
+"""Every way in which the log changes, each on a connection whose transaction belongs to the caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
+from sqlalchemy import delete, insert, select
+
+from features.clock import DAY
+from serving.log.records import Erased
+from serving.log.tables import DECISIONS, ERASURES, OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from sqlalchemy import Column, ColumnElement, Connection
+
+    from serving.log.records import Made, Occasion, Outcome, Receipt
+
+_SAID = ("lead_id", "outcome", "reason", "occurred_at", "corrects")
+
+
+def decision_rows(made: Iterable[Made], occasion: Occasion, now: int) -> list[dict[str, Any]]:
+    """Decisions as rows of their table. Numbers become the shortest text that reads back to the same bits."""
+    about = {
+        "decided_at": now,
+        "request_id": occasion.request_id,
+        "endpoint": occasion.endpoint,
+        "key_id": occasion.key_id,
+        "shadow": int(occasion.shadow),
+        "explored": int(occasion.explored),
+    }
+    return [about | _decision(one) for one in made]
+
+
+def _decision(made: Made) -> dict[str, Any]:
+    score = made.score
+    return {
+        "lead_id": score.lead_id,
+        "as_of": score.as_of,
+        "model_version": score.model_version,
+        "probability": score.probability,
+        "log_odds": score.log_odds,
+        "points": score.points,
+        "grade": score.grade,
+        "row": to_json(made.row).decode(),
+        "reasons": None if made.reasons is None else to_json(made.reasons).decode(),
+    }
+
+
+def add_decisions(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Add rows of ``decision_rows``."""
+    if rows:
+        connection.execute(insert(DECISIONS), rows)
+
+
+def add_outcomes(connection: Connection, outcomes: Sequence[Outcome], now: int) -> list[Receipt]:
+    """Add what is new among ``outcomes`` and say of each, in order, what became of it.
+
+    A key that is known counts as repeated if all else is the same. An outcome may correct one that has not
+    arrived yet, so that order never matters; one of another lead it may not.
+    """
+    known = _stored(connection, outcomes)
+    receipts: list[Receipt] = []
+    fresh: list[dict[str, Any]] = []
+    for one in outcomes:
+        receipt = _receipt(one, known)
+        if receipt == "recorded":
+            fresh.append({name: getattr(one, name) for name in ("key", *_SAID)} | {"recorded_at": now})
+            known[one.key] = fresh[-1]
+        receipts.append(receipt)
+    if fresh:
+        connection.execute(insert(OUTCOMES), fresh)
+    return receipts
+
+
+def _stored(connection: Connection, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The records whose keys ``outcomes`` bear or name, by key."""
+    keys = {one.key for one in outcomes} | {one.corrects for one in outcomes if one.corrects is not None}
+    rows = connection.execute(select(OUTCOMES).where(OUTCOMES.c.key.in_(sorted(keys))))
+    return {row["key"]: row for row in rows.mappings()}
+
+
+def _receipt(one: Outcome, known: Mapping[str, Any]) -> Receipt:
+    if one.key in known:
+        same = all(known[one.key][name] == getattr(one, name) for name in _SAID)
+        return "repeated" if same else "key_conflict"
+    corrected = known.get(one.corrects or "")
+    return "recorded" if corrected is None or corrected["lead_id"] == one.lead_id else "other_lead"
+
+
+def erase(connection: Connection, lead_id: str, now: int) -> Erased:
+    """Remove all that is held about a person; that something was removed stays, as numbers of a day."""
+    erased = _remove(connection, DECISIONS.c.lead_id == lead_id, OUTCOMES.c.lead_id == lead_id)
+    if erased != Erased(0, 0):
+        counts = {"decisions": erased.decisions, "outcomes": erased.outcomes}
+        connection.execute(insert(ERASURES), [{"day": now - now % DAY} | counts])
+    return erased
+
+
+def prune(connection: Connection, before: int, most: int) -> Erased:
+    """Remove decisions and outcomes that were logged before ``before``, at most ``most`` of either."""
+    decisions = _oldest(DECISIONS.c.id, DECISIONS.c.decided_at < before, most)
+    return _remove(connection, decisions, _oldest(OUTCOMES.c.id, OUTCOMES.c.recorded_at < before, most))
+
+
+def touch(connection: Connection) -> None:
+    """Write and take it back: the log can be written if this can be committed."""
+    nothing = [{"day": 0, "decisions": 0, "outcomes": 0}]
+    connection.execute(insert(ERASURES), nothing)
+    connection.execute(delete(ERASURES).where(ERASURES.c.decisions == 0, ERASURES.c.outcomes == 0))
+
+
+def _oldest(number: Column[int], which: ColumnElement[bool], most: int) -> ColumnElement[bool]:
+    return number.in_(select(number).where(which).limit(most))
+
+
+def _remove(connection: Connection, decisions: ColumnElement[bool], outcomes: ColumnElement[bool]) -> Erased:
+    return Erased(
+        connection.execute(delete(DECISIONS).where(decisions)).rowcount,
+        connection.execute(delete(OUTCOMES).where(outcomes)).rowcount,
+    )
