@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SUMS = "SHA256SUMS"
+# Made of a model that has its version already, so no checksum is about it and no version depends on it.
+REPORT = "report.html"
 _FEATURES, _GRADES, _CARD, _FORMAT = "features.json", "grades.json", "card.json", "format.json"
 
 

@@ -15,6 +15,7 @@ from training.page.health import Intake
 from training.report import ReportInput
 
 INDUSTRIES = {"Software": 0.9, "Health": 0.4, "Retail": -0.2, "Education": -0.5, "Public sector": -0.9}
+WINDOW = (1_735_689_600, 1_767_225_600)
 CHANNELS = {"referral": 0.7, "organic search": 0.2, "webinar": 0.1, "paid social": -0.6}
 
 
@@ -127,6 +128,7 @@ def report_input(n=3000, seed=1, *, time_ordered=True, **changed):
     scores = pl.DataFrame(
         {
             "lead_id": [str(i) for i in range(n)],
+            "as_of": np.linspace(WINDOW[0], WINDOW[1], n).astype(np.int64),
             "log_odds": log_odds,
             "probability": probability,
             "grade": from_capacity(probability, 0.1).grade_all(probability),
@@ -161,7 +163,7 @@ def card(n, *, time_ordered=True):
         positives=n // 7,
         time_ordered=time_ordered,
         recipe="trees on linear",
-        window=(1_735_689_600, 1_767_225_600) if time_ordered else None,
+        window=WINDOW if time_ordered else None,
         candidates={"linear": 0.3412, "trees on linear": 0.3301, "trees": 0.3377},
         findings=(
             {

@@ -7,7 +7,6 @@ checked here, and the same report is a page for marketing and JSON for a machine
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,14 +14,15 @@ import numpy as np
 
 from models import metrics
 from models.card import Card  # noqa: TC001  # a report is read back by its annotations
-from models.grades import LETTERS
-from models.metrics import Interval  # noqa: TC001
 from training.insight.company import Company
 from training.insight.insights import Insights, insights
-from training.insight.rates import wilson
+from training.insight.today import handed_over
 from training.page.drivers import Drivers, drivers
 from training.page.health import Health, Intake, health
 from training.page.plain import from_plain
+from training.page.reliability import Reliability, reliability
+from training.page.summary import Summary, summary
+from training.page.worth import Worth, worth
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,13 +31,7 @@ if TYPE_CHECKING:
     from features.history import LeadHistory
     from features.spec import FeatureSet
     from models.conversion import ConversionModel
-
-SHARES = (0.1, 0.2, 0.3)
-_POINTS = 50
-_FEW_POSITIVES = 100
-_LITTLE_SIGNAL = 0.55
-_FAR_OFF = 0.05
-_GRAVE = "high"
+    from models.metrics import Interval
 
 
 @dataclass(frozen=True)
@@ -46,10 +40,12 @@ class ReportInput:
 
     ``scores`` are rows as ``ConversionModel.score_rows`` gives them, with ``lead_id`` and ``as_of``, of leads
     the model did not learn from; ``label`` (n,) is 1.0 where such a lead converted, else 0.0. ``history`` is
-    all that the company's CRM knew; a flat export has none. ``trained`` and ``judged`` are the feature
-    rows of training and of ``scores``; ``explained`` those of a sample, and ``contributions`` (m, features)
-    its contributions in log-odds. ``capacity`` is the share of leads that sales can call, in (0, 1].
-    ``model`` is the one in use, which may have learned from what is judged here; it answers for open leads.
+    all that the company's CRM knew; a flat export has none. ``before`` is the last report.
+
+    ``trained`` and ``judged`` are the feature rows of training and of ``scores``; ``explained`` those of a
+    sample, and ``contributions`` (m, features) its contributions in log-odds. ``capacity`` is the share of
+    leads that sales can call, in (0, 1]. ``model`` is the one in use, which may have learned from what is
+    judged here; it answers for open leads.
     """
 
     features: FeatureSet
@@ -65,6 +61,7 @@ class ReportInput:
     capacity: float = 0.1
     history: LeadHistory | None = None
     company: Company = field(default_factory=Company)
+    before: Report | None = None
     model: ConversionModel | None = None
 
     def __post_init__(self) -> None:
@@ -82,76 +79,6 @@ class ReportInput:
         if len(np.unique(self.label)) < 2:  # noqa: PLR2004  # converted and not
             msg = "the judged leads all have the same outcome, so nothing can be measured; use more leads"
             raise ValueError(msg)
-
-
-@dataclass(frozen=True, slots=True)
-class Warn:
-    """Something a reader must know before believing the figures: a code, and the figure behind it."""
-
-    code: str
-    value: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Lift:
-    """Calling the best ``share`` of leads: how many that is, how many of them convert, and against chance.
-
-    ``rate`` is hits / leads with its Wilson interval, ``captured`` the share of all conversions among them.
-    """
-
-    share: float
-    leads: int
-    hits: float
-    rate: Interval
-    lift: float
-    captured: float
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The first screen: what the model was judged by, and what it saves at capacity."""
-
-    rows: int
-    positives: int
-    base_rate: float
-    at_capacity: Lift
-    warnings: tuple[Warn, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Worth:
-    """How well leads are put in order; ``gains`` are (share called, share of conversions) pairs.
-
-    ``constant`` is the log-loss of always saying the base rate, and the base rate what AP is without skill.
-    """
-
-    roc_auc: Interval
-    average_precision: Interval
-    log_loss: Interval
-    constant: float
-    gains: tuple[tuple[float, float], ...]
-    lifts: tuple[Lift, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Leads of like probability: what was forecast on average, and what came, with its Wilson interval."""
-
-    name: str
-    rows: int
-    forecast: float
-    observed: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class Reliability:
-    """Whether probabilities can be taken at their word."""
-
-    brier: Interval
-    error: Interval
-    total: Group
-    bins: tuple[Group, ...]
-    grades: tuple[Group, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +107,10 @@ class Report:
 
 def report(given: ReportInput) -> Report:
     """Sum up a model: pure, so the same input gives the same report."""
-    y, p = given.label, given.scores["probability"].to_numpy()
-    figures = _figures(given.card, y, p)
-    worth = _worth(figures, y, p, given.capacity)
-    calibration = _reliability(figures, y, p, given.scores["grade"].to_numpy())
+    figures = _figures(given)
+    found = drivers(given.features, given.explained, given.contributions)
+    worthy = worth(given, figures, handed_over(given))
+    calibration = reliability(given, figures, found)
     state = health(
         given.intake,
         given.features,
@@ -191,90 +118,23 @@ def report(given: ReportInput) -> Report:
         judged=given.judged,
         findings=given.card.findings,
     )
-    warnings = _warnings(given.card, int(y.sum()), worth, calibration, state)
     return Report(
         version=given.version,
         fingerprint=given.features.fingerprint,
         card=given.card,
-        summary=Summary(len(y), int(y.sum()), float(y.mean()), _lift(y, p, given.capacity), warnings),
-        worth=worth,
+        summary=summary(given, worthy, calibration, state),
+        worth=worthy,
         calibration=calibration,
-        drivers=drivers(given.features, given.explained, given.contributions),
+        drivers=found,
         health=state,
         insights=insights(given),
     )
 
 
-def _figures(card: Card, y: NDArray[np.float64], p: NDArray[np.float64]) -> dict[str, Interval]:
+def _figures(given: ReportInput) -> dict[str, Interval]:
     """The measures of the run: those on the card, so that page, tracking and JSON all say the same."""
+    y, p = given.label, given.scores["probability"].to_numpy()
     return {
-        name: card.metrics.get(name) or metrics.with_interval(getattr(metrics, name), y, p)
+        name: given.card.metrics.get(name) or metrics.with_interval(getattr(metrics, name), y, p)
         for name in ("roc_auc", "average_precision", "log_loss", "brier", "calibration_error")
     }
-
-
-def _worth(
-    figures: dict[str, Interval], y: NDArray[np.float64], p: NDArray[np.float64], capacity: float
-) -> Worth:
-    return Worth(
-        roc_auc=figures["roc_auc"],
-        average_precision=figures["average_precision"],
-        log_loss=figures["log_loss"],
-        constant=metrics.log_loss(y, np.full_like(p, y.mean())),
-        gains=_gains(y, p),
-        lifts=tuple(_lift(y, p, share) for share in sorted({*SHARES, capacity})),
-    )
-
-
-def _gains(y: NDArray[np.float64], p: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
-    shares = np.arange(1, _POINTS + 1) / _POINTS
-    captured = np.interp(shares, *metrics.gains(y, p))
-    return tuple(zip(shares.tolist(), captured.tolist(), strict=True))
-
-
-def _lift(y: NDArray[np.float64], p: NDArray[np.float64], share: float) -> Lift:
-    leads = math.ceil(round(share * len(y), 6))
-    captured = metrics.capture(y, p, leads / len(y))
-    hits = captured * float(y.sum())
-    return Lift(share, leads, hits, wilson(hits, leads), hits / leads / float(y.mean()), captured)
-
-
-def _reliability(
-    figures: dict[str, Interval],
-    y: NDArray[np.float64],
-    p: NDArray[np.float64],
-    grade: NDArray[np.str_],
-) -> Reliability:
-    return Reliability(
-        brier=figures["brier"],
-        error=figures["calibration_error"],
-        total=_group("all", y, p),
-        bins=tuple(_group(str(i), y[rows], p[rows]) for i, rows in enumerate(_bins(p), 1)),
-        grades=tuple(_group(x, y[grade == x], p[grade == x]) for x in LETTERS if (grade == x).any()),
-    )
-
-
-def _bins(p: NDArray[np.float64]) -> list[NDArray[np.intp]]:
-    """The positions of ten groups of equally many leads by probability, cut as the calibration error is."""
-    order = np.argsort(p, kind="stable")
-    bins = ((np.arange(len(p)) + 0.5) / len(p) * metrics.BINS).astype(np.intp)
-    return np.split(order, np.flatnonzero(np.diff(bins)) + 1)
-
-
-def _group(name: str, y: NDArray[np.float64], p: NDArray[np.float64]) -> Group:
-    return Group(name, len(y), float(p.mean()), wilson(float(y.sum()), len(y)))
-
-
-def _warnings(
-    card: Card, positives: int, worth: Worth, calibration: Reliability, state: Health
-) -> tuple[Warn, ...]:
-    grave = sum(note.severity == _GRAVE for note in state.findings)
-    found = {
-        "time_unproven": (not card.time_ordered, 0.0),
-        "little_signal": (worth.roc_auc.low < _LITTLE_SIGNAL, worth.roc_auc.value),
-        "few_positives": (positives < _FEW_POSITIVES, float(positives)),
-        "far_off": (calibration.error.value > _FAR_OFF, calibration.error.value),
-        "findings": (grave > 0, float(grave)),
-        "quarantined": (state.rows_quarantined > 0, float(state.rows_quarantined)),
-    }
-    return tuple(Warn(code, value) for code, (applies, value) in found.items() if applies)

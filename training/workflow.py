@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-MODEL, REPORT, REPORT_DATA, QUARANTINE = "model", "report.html", "report.json", "quarantine.csv"
+MODEL, REPORT, REPORT_DATA, QUARANTINE = "model", artifact.REPORT, "report.json", "quarantine.csv"
 VALIDATION, HOLDOUT = "validation", "holdout"
 
 
@@ -165,10 +165,12 @@ def train(
     model = artifact.save(fitted.model, out / MODEL)
     say(f"model {model.version} saved in {out / MODEL}")
     speaking = collect(fitted, model, out, store, say)
-    summed = report(report_input(fitted, model, config.training.seed, company(config)))
+    given = report_input(fitted, model, config.training.seed, company(config))
+    summed = report(replace(given, before=_last(out / REPORT_DATA, say)))
     page = render(summed, lang=config.report.lang)
     write_text(out / REPORT_DATA, summed.to_json())
-    write_text(out / REPORT, page)
+    for folder in (out, out / MODEL):
+        write_text(folder / REPORT, page)
     for line in _in_words(measured):
         say(line)
     for _, warning in warnings(summed, words("en")):
@@ -179,6 +181,17 @@ def train(
     run = log([*items, Model(out / MODEL, model.version)], tracking=store)
     say(f"run {run.run_id} tracked in {run.uri}")
     return Trained(fitted, model, out, measured, summed, run)
+
+
+def _last(data: Path, say: Say) -> Report | None:
+    """The report of the run before, which this one replaces, if there is one that can be read."""
+    if not data.is_file():
+        return None
+    try:
+        return Report.from_json(data.read_text(encoding="utf-8"))
+    except (KeyError, TypeError, ValueError) as error:
+        say(f"not compared with the last report: {data} is of another release of leadloop ({error!r})")
+        return None
 
 
 def _in_words(measured: dict[str, dict[str, Interval]]) -> Iterator[str]:

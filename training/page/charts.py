@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from models.metrics import Interval
+    from training.page.reliability import Group
     from training.page.words import Words
-    from training.report import Group
 
 PALETTE = {
     "ink": "#1c2430",

@@ -8,11 +8,12 @@ from training.page.table import Table
 
 if TYPE_CHECKING:
     from training.page.drivers import Driver
+    from training.page.reliability import Group
     from training.page.words import Words
-    from training.report import Group, Report
+    from training.report import Report
 
 Row = tuple[str, ...]
-_EVERY = 5
+_EVERY = 20
 
 
 def gains(report: Report, t: Words) -> Table:

@@ -1,0 +1,123 @@
+"""Whether probabilities can be taken at their word: what was forecast beside what came, group by group."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
+from models import metrics
+from models.grades import LETTERS
+from models.metrics import Interval  # noqa: TC001
+from training.insight.rates import wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from training.page.drivers import Drivers
+    from training.report import ReportInput
+
+    Floats = NDArray[np.float64]
+
+MOST_SEGMENTS = 8
+MOST_MONTHS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Leads that are alike in something: what was forecast on average, and what came, with its interval.
+
+    The interval is Wilson's at 95 %.
+    """
+
+    name: str
+    rows: int
+    forecast: float
+    observed: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """The most frequent values of one feature; ``others`` are all other leads, those without a value too."""
+
+    by: FeatureSpec
+    groups: tuple[Group, ...]
+    others: Group | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Forecast and outcome by probability, by grade, by month (named by its first day) and by segment."""
+
+    brier: Interval
+    error: Interval
+    total: Group
+    bins: tuple[Group, ...]
+    grades: tuple[Group, ...]
+    months: tuple[Group, ...]
+    segments: Segments | None
+
+
+def reliability(given: ReportInput, figures: Mapping[str, Interval], found: Drivers) -> Reliability:
+    """Forecasts of ``given`` beside outcomes."""
+    y, p = given.label, given.scores["probability"].to_numpy()
+    grade = given.scores["grade"].to_numpy()
+    return Reliability(
+        brier=figures["brier"],
+        error=figures["calibration_error"],
+        total=_group("all", y, p),
+        bins=tuple(_group(str(i), y[rows], p[rows]) for i, rows in enumerate(_bins(p), 1)),
+        grades=_groups(grade, [letter for letter in LETTERS if (grade == letter).any()], y, p),
+        months=_months(given, y, p),
+        segments=_segments(given, found, y, p),
+    )
+
+
+def off(group: Group) -> bool:
+    """Whether a group's forecast lies outside the interval of what came."""
+    return not group.observed.low <= group.forecast <= group.observed.high
+
+
+def _bins(p: Floats) -> list[NDArray[np.intp]]:
+    """The positions of ten groups of equally many leads by probability, cut as the calibration error is."""
+    order = np.argsort(p, kind="stable")
+    bins = ((np.arange(len(p)) + 0.5) / len(p) * metrics.BINS).astype(np.intp)
+    return np.split(order, np.flatnonzero(np.diff(bins)) + 1)
+
+
+def _months(given: ReportInput, y: Floats, p: Floats) -> tuple[Group, ...]:
+    """The last months in which leads were looked at; none where nobody knows when that was."""
+    if given.card.window is None or "as_of" not in given.scores.columns:
+        return ()
+    first = pl.from_epoch("as_of").dt.truncate("1mo").dt.strftime("%Y-%m-%d")
+    month = given.scores.select(first).to_series().to_numpy()
+    return _groups(month, np.unique(month)[-MOST_MONTHS:].tolist(), y, p)
+
+
+def _segments(given: ReportInput, found: Drivers, y: Floats, p: Floats) -> Segments | None:
+    """By the channel that leads came through, else by the category that moves scores most."""
+    told = [driver.spec for driver in found.features if driver.spec.is_category]
+    first = [spec for spec in given.features.specs if spec in told and spec.family == "channel"]
+    by = next(iter([*first, *told]), None)
+    if by is None:
+        return None
+    value = given.judged[by.name].to_numpy()
+    counts = Counter(given.judged[by.name].drop_nulls().to_list())
+    names = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_SEGMENTS]
+    rest = ~given.judged[by.name].is_in(names).fill_null(value=False).to_numpy()
+    others = _group("others", y[rest], p[rest]) if rest.any() else None
+    return Segments(by, _groups(value, names, y, p), others)
+
+
+def _groups(key: NDArray[np.str_], names: Sequence[str], y: Floats, p: Floats) -> tuple[Group, ...]:
+    return tuple(_group(name, y[key == name], p[key == name]) for name in names)
+
+
+def _group(name: str, y: Floats, p: Floats) -> Group:
+    return Group(name, len(y), float(p.mean()), wilson(float(y.sum()), len(y)))

@@ -1,0 +1,163 @@
+"""The first screen of a report: how many leads there are, what the model saves, what to mind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from features.cohort import Snapshots
+from features.labels import labels
+from models.metrics import Interval  # noqa: TC001  # a report is read back by its annotations
+from training.insight.rates import wilson
+from training.page.worth import Lift, lift
+from training.past.maturity import incidence
+
+if TYPE_CHECKING:
+    from features.history import LeadHistory
+    from features.labels import LabelSpec
+    from models.card import Card
+    from training.page.health import Health
+    from training.page.reliability import Reliability
+    from training.page.worth import Worth
+    from training.report import Report, ReportInput
+
+_FEW_POSITIVES = 100
+_LITTLE_SIGNAL = 0.55
+_FAR_OFF = 0.05
+_GRAVE = "high"
+VERSIONS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Something a reader must know before believing the figures: a code, and the figure behind it."""
+
+    code: str
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Leads:
+    """All leads: how many, of how many the outcome is known, and how many of those had it, from creation on.
+
+    ``half`` is the time in seconds within which half of those had it that have it within the horizon.
+    """
+
+    all: int
+    matured: int
+    rate: Interval
+    half: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a report said of one model, so that the next can be put beside it."""
+
+    version: str
+    created_at: str
+    rows: int
+    base_rate: float
+    called: Interval
+    roc_auc: Interval
+    log_loss: Interval
+    error: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the model was judged by and saves at capacity; ``before`` are earlier models, newest first."""
+
+    leads: Leads
+    rows: int
+    positives: int
+    base_rate: float
+    at_capacity: Lift
+    warnings: tuple[Warn, ...]
+    before: tuple[Version, ...]
+
+
+def summary(given: ReportInput, worth: Worth, calibration: Reliability, state: Health) -> Summary:
+    """The first screen of what was measured."""
+    y, p = given.label, given.scores["probability"].to_numpy()
+    return Summary(
+        leads=_leads(given),
+        rows=len(y),
+        positives=int(y.sum()),
+        base_rate=float(y.mean()),
+        at_capacity=lift(y, p, given.capacity),
+        warnings=_warnings(given.card, int(y.sum()), worth, calibration, state),
+        before=_before(given),
+    )
+
+
+def version_of(report: Report) -> Version:
+    """What ``report`` says of its model."""
+    return Version(
+        version=report.version,
+        created_at=report.card.created_at,
+        rows=report.card.rows,
+        base_rate=report.summary.base_rate,
+        called=report.summary.at_capacity.rate,
+        roc_auc=report.worth.roc_auc,
+        log_loss=report.worth.log_loss,
+        error=report.calibration.error,
+    )
+
+
+def _before(given: ReportInput) -> tuple[Version, ...]:
+    """The models of the last report and of those before it, if they answered the same question."""
+    last = given.before
+    if last is None or last.card.label != given.card.label:
+        return ()
+    known = (version_of(last), *last.summary.before)
+    return tuple(one for one in known if one.version != given.version)[:VERSIONS]
+
+
+def _leads(given: ReportInput) -> Leads:
+    label = given.company.label
+    found = None if given.history is None or label is None else _of_history(given.history, label)
+    rows, positives = given.card.rows, given.card.positives
+    return found or Leads(rows, rows, wilson(positives, rows))
+
+
+def _of_history(history: LeadHistory, spec: LabelSpec) -> Leads | None:
+    """Every lead looked at once, when it was created; None while no outcome is known."""
+    created = history.leads.select("lead_id", as_of="created_at").cast({"as_of": pl.Int64})
+    found = labels(history, Snapshots(created), spec)
+    matured = found.filter("matured")
+    if matured.is_empty():
+        return None
+    rate = wilson(float(matured["label"].sum()), matured.height)
+    return Leads(found.height, matured.height, rate, _half(found, history.observed_until, spec.horizon))
+
+
+def _half(found: pl.DataFrame, until: int, horizon: int) -> int | None:
+    """The median time to the outcome of those that have it in time, by Aalen and Johansen's estimator.
+
+    Leads that are still open count for as long as they were watched, so that the newest do not make it short.
+    """
+    watched = found["settled_at"].fill_null(until) - found["as_of"]
+    won = (found["label"] == 1).fill_null(value=False).to_numpy()
+    lost = (found["label"] == 0).fill_null(value=False).to_numpy()
+    share = incidence(np.minimum(watched.to_numpy(), horizon), won, lost)
+    if not len(share.values) or not share.values[-1]:
+        return None
+    return int(share.times[np.searchsorted(share.values, share.values[-1] / 2)])
+
+
+def _warnings(
+    card: Card, positives: int, worth: Worth, calibration: Reliability, state: Health
+) -> tuple[Warn, ...]:
+    grave = sum(note.severity == _GRAVE for note in state.findings)
+    found = {
+        "time_unproven": (not card.time_ordered, 0.0),
+        "little_signal": (worth.roc_auc.low < _LITTLE_SIGNAL, worth.roc_auc.value),
+        "few_positives": (positives < _FEW_POSITIVES, float(positives)),
+        "far_off": (calibration.error.value > _FAR_OFF, calibration.error.value),
+        "findings": (grave > 0, float(grave)),
+        "quarantined": (state.rows_quarantined > 0, float(state.rows_quarantined)),
+    }
+    return tuple(Warn(code, value) for code, (applies, value) in found.items() if applies)

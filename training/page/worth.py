@@ -1,0 +1,116 @@
+"""What a model is worth to who calls: how many leads that convert are at the top of its order."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from features.clock import DAY
+from models import metrics
+from models.metrics import Interval  # noqa: TC001  # a report is read back by its annotations
+from training.insight.rates import wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from training.report import ReportInput
+
+    Floats = NDArray[np.float64]
+
+SHARES = (0.1, 0.2, 0.3)
+STEPS = 200
+_WEEK = 7 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """Calling the best ``share`` of leads: how many that is, how many of them convert, and against chance.
+
+    ``rate`` is hits / leads with its Wilson interval, ``captured`` the share of all conversions among them.
+    """
+
+    share: float
+    leads: int
+    hits: float
+    rate: Interval
+    lift: float
+    captured: float
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """What the rule of today does: the share of leads it hands over, and what became of them."""
+
+    share: float
+    leads: int
+    hits: int
+    rate: Interval
+    captured: float
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """How well leads are put in order; ``gains`` are (share called, share of conversions) pairs.
+
+    ``constant`` is the log-loss of always saying the base rate, and the base rate what AP is without skill.
+    ``weekly`` is how many leads were looked at in a week, where the judged leads have dates, and ``today``
+    what is done now, where that is known.
+    """
+
+    roc_auc: Interval
+    average_precision: Interval
+    log_loss: Interval
+    constant: float
+    gains: tuple[tuple[float, float], ...]
+    lifts: tuple[Lift, ...]
+    weekly: float | None
+    today: Today | None
+
+
+def worth(
+    given: ReportInput, figures: Mapping[str, Interval], handed_over: NDArray[np.bool_] | None
+) -> Worth:
+    """What the order of leads is worth; ``handed_over`` (n,) are those that today's rule took."""
+    y, p = given.label, given.scores["probability"].to_numpy()
+    return Worth(
+        roc_auc=figures["roc_auc"],
+        average_precision=figures["average_precision"],
+        log_loss=figures["log_loss"],
+        constant=metrics.log_loss(y, np.full_like(p, y.mean())),
+        gains=_gains(y, p),
+        lifts=tuple(lift(y, p, share) for share in sorted({*SHARES, given.capacity})),
+        weekly=_weekly(given),
+        today=None if handed_over is None or not handed_over.any() else _today(y, handed_over),
+    )
+
+
+def lift(y: Floats, p: Floats, share: float) -> Lift:
+    """What calling the best ``share`` brings; leads of equal probability count as called in part."""
+    leads = math.ceil(round(share * len(y), 6))
+    captured = metrics.capture(y, p, leads / len(y))
+    hits = captured * float(y.sum())
+    return Lift(share, leads, hits, wilson(hits, leads), hits / leads / float(y.mean()), captured)
+
+
+def _gains(y: Floats, p: Floats) -> tuple[tuple[float, float], ...]:
+    shares = np.arange(1, STEPS + 1) / STEPS
+    captured = np.interp(shares, *metrics.gains(y, p))
+    return tuple(zip(shares.tolist(), captured.tolist(), strict=True))
+
+
+def _today(y: Floats, handed_over: NDArray[np.bool_]) -> Today:
+    leads, hits = int(handed_over.sum()), int(y[handed_over].sum())
+    return Today(leads / len(y), leads, hits, wilson(hits, leads), hits / float(y.sum()))
+
+
+def _weekly(given: ReportInput) -> float | None:
+    """How many of the judged leads there are for each week between the first and the last of them."""
+    if given.card.window is None or "as_of" not in given.scores.columns:
+        return None
+    moments = given.scores["as_of"].to_numpy()
+    return len(moments) / (max(int(np.ptp(moments)), _WEEK) / _WEEK)
