@@ -61,7 +61,7 @@ def kaplan_meier(duration: Durations, event: Flags) -> Steps:
     >>> curve.at(np.array([0, 1, 2, 3])).tolist()
     [1.0, 0.75, 0.5, 0.0]
     """
-    times, at_risk, (died,) = _table(duration, event)
+    times, at_risk, (died,) = life_table(duration, event)
     return Steps(times, np.cumprod(1.0 - died / at_risk, dtype=np.float64), 1.0)
 
 
@@ -70,7 +70,7 @@ def incidence(duration: Durations, target: Flags, competing: Flags) -> Steps:
 
     Aalen and Johansen's estimator. With no competing events it is one minus Kaplan-Meier.
     """
-    times, at_risk, (won, lost) = _table(duration, target, competing)
+    times, at_risk, (won, lost) = life_table(duration, target, competing)
     open_before = np.append(1.0, np.cumprod(1 - (won + lost) / at_risk))[:-1]
     return Steps(times, np.cumsum(open_before * won / at_risk), 0.0)
 
@@ -80,7 +80,7 @@ def observed_for(duration: Durations, settled: Flags) -> Steps:
 
     Outcomes at the same time as a censoring came first, so they are no longer at risk of it.
     """
-    times, at_risk, (done, cut) = _table(duration, settled, ~settled)
+    times, at_risk, (done, cut) = life_table(duration, settled, ~settled)
     left = at_risk - done
     return Steps(times, np.cumprod(1 - np.divide(cut, left, out=np.zeros(len(cut)), where=left > 0)), 1.0)
 
@@ -189,7 +189,7 @@ def _mean(label: NDArray[np.number], weights: NDArray[np.float64] | None = None)
     return float(np.average(label, weights=weights)) if total > 0 else float("nan")
 
 
-def _table(
+def life_table(
     duration: Durations, *kinds: Flags
 ) -> tuple[Durations, NDArray[np.int64], list[NDArray[np.int64]]]:
     """The distinct times, how many rows were at risk just before each, how many of each kind ended there."""
