@@ -27,10 +27,10 @@ PALETTE = {
     "accent": "#0b6e75",
     "against": "#b4481e",
 }
-_WIDTH, _HEIGHT = 300, 230
-_ROW = 38
+WIDTH, HEIGHT = 300, 230
+ROW = 38
 
-_GUIDE: dict[str, Any] = {"color": PALETTE["muted"], "strokeDash": [4, 4], "strokeWidth": 1.2}
+GUIDE: dict[str, Any] = {"color": PALETTE["muted"], "strokeDash": [4, 4], "strokeWidth": 1.2}
 _CONFIG: dict[str, Any] = {
     "aria": False,
     "background": None,
@@ -54,10 +54,10 @@ Rows = list[dict[str, Any]]
 
 def gains(curve: Sequence[tuple[float, float]], capacity: tuple[float, float], words: Words) -> str:
     """The share of conversions among the best leads, against calling them in any order."""
-    x, y = _share("x", words("worth.called"), words), _share("y", words("worth.reached"), words)
+    x, y = share("x", words("worth.called"), words), share("y", words("worth.reached"), words)
     drop = [(capacity[0], 0.0), capacity, (0.0, capacity[1])]
     return svg(
-        line([(0.0, 0.0), (1.0, 1.0)], x, y).mark_line(**_GUIDE)
+        line([(0.0, 0.0), (1.0, 1.0)], x, y).mark_line(**GUIDE)
         + line(drop, x, y).mark_line(color=PALETTE["against"], strokeWidth=1.2)
         + line([(0.0, 0.0), *curve], x, y).mark_line(color=PALETTE["accent"], strokeWidth=2.6)
         + line([capacity], x, y).mark_point(color=PALETTE["against"], filled=True, size=90, opacity=1)
@@ -67,12 +67,12 @@ def gains(curve: Sequence[tuple[float, float]], capacity: tuple[float, float], w
 def reliability(groups: Sequence[Group], words: Words) -> str:
     """What came against what was forecast, each with its interval; on the diagonal, forecasts came true."""
     top = min(1.0, 1.05 * max(max(group.observed.high, group.forecast) for group in groups))
-    x = _share("x", words("calibration.forecast"), words, top)
-    y = _share("y", words("calibration.observed"), words, top)
+    x = share("x", words("calibration.forecast"), words, top)
+    y = share("y", words("calibration.observed"), words, top)
     dots = line([(group.forecast, group.observed.value) for group in groups], x, y)
     spans: Rows = [{"x": g.forecast, "y": g.observed.low, "high": g.observed.high} for g in groups]
     return svg(
-        line([(0.0, 0.0), (top, top)], x, y).mark_line(**_GUIDE)
+        line([(0.0, 0.0), (top, top)], x, y).mark_line(**GUIDE)
         + chart(spans).encode(x=x, y=y, y2="high:Q").mark_rule(color=PALETTE["accent"], strokeWidth=1.6)
         + dots.mark_point(color=PALETTE["accent"], filled=True, size=60, opacity=1)
     )
@@ -90,16 +90,16 @@ def bars(rows: Sequence[tuple[str, float]], words: Words, *, signed: bool = True
     x = alt.X("value:Q", axis=None, scale=alt.Scale(domain=domain, nice=False))
     base = chart(data).encode(y=alt.Y("row:O", axis=None))
     colour = alt.condition("datum.value < 0", alt.value(PALETTE["against"]), alt.value(PALETTE["accent"]))
-    text: dict[str, Any] = {"dy": -8, "fontSize": 12, "limit": _WIDTH - 80}
+    text: dict[str, Any] = {"dy": -8, "fontSize": 12, "limit": WIDTH - 80}
     layers = alt.layer(
         base.mark_bar(height=9, yOffset=5).encode(x=x, x2="zero:Q", color=colour),
         base.mark_tick(color=PALETTE["muted"], height=15, yOffset=5, thickness=1).encode(x=alt.X("zero:Q")),
         base.mark_text(align="left", color=PALETTE["ink"], **text).encode(x=alt.value(0), text="name:N"),
         base.mark_text(align="right", color=PALETTE["muted"], **text).encode(
-            x=alt.value(_WIDTH), text="text:N"
+            x=alt.value(WIDTH), text="text:N"
         ),
     )
-    return svg(layers.properties(height=_ROW * len(rows)))
+    return svg(layers.properties(height=ROW * len(rows)))
 
 
 def differences_by_round(rounds: Mapping[str, Mapping[str, Interval]]) -> str:
@@ -123,7 +123,7 @@ def differences_by_round(rounds: Mapping[str, Mapping[str, Interval]]) -> str:
     y = alt.Y("value:Q", title="log-loss against the default")
     base = chart(rows).encode(x=x, xOffset=alt.XOffset("name:N", sort=names))
     return svg(
-        chart(rows[:1]).mark_rule(**_GUIDE).encode(y="zero:Q")
+        chart(rows[:1]).mark_rule(**GUIDE).encode(y="zero:Q")
         + base.mark_rule(strokeWidth=1.6)
         .encode(y=y, y2="high:Q", color=colour)
         .transform_calculate(value="datum.low")
@@ -142,7 +142,7 @@ def line(points: Sequence[tuple[float, float]], x: alt.X, y: alt.Y) -> alt.Chart
     return chart(rows).encode(x=x, y=y, order=alt.Order("step:Q"))
 
 
-def _share(field: str, title: str, words: Words, top: float = 1.0) -> Any:
+def share(field: str, title: str, words: Words, top: float = 1.0) -> Any:
     """An axis from nothing to ``top``, in percent."""
     channel = alt.X if field == "x" else alt.Y
     sign = "%" if words.lang == "en" else " %"
@@ -156,7 +156,7 @@ def svg(drawing: alt.LayerChart | alt.FacetChart) -> str:
 
     Screen readers get the sentence below it and the table behind it; Vega's own labels would read every dot.
     """
-    spec = {"width": _WIDTH, "height": _HEIGHT, **drawing.to_dict(), "config": _CONFIG}
+    spec = {"width": WIDTH, "height": HEIGHT, **drawing.to_dict(), "config": _CONFIG}
     svg = str(vl_convert.vegalite_to_svg(spec))
     return re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace(
         "<svg ", '<svg aria-hidden="true" focusable="false" ', 1
