@@ -1,6 +1,6 @@
-"""Which of the model folders beside each other is in charge: a file of one line, replaced whole.
+"""Which of the model folders beside each other is in charge, and which was before: a file, replaced whole.
 
-A reader sees the old name or the new one, never half of either, and needs nothing but the file system.
+A reader sees the old names or the new ones, never half of either, and needs nothing but the file system.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ POINTER = "in-charge"
 
 def point(folder: Path) -> None:
     """Put the model in ``folder`` in charge of those beside it; a failure leaves the one before."""
+    before = [one.name for one in pointed(folder.parent) if one.name != folder.name]
     pointer = folder.parent / POINTER
     fresh = pointer.with_name(f".{POINTER}-{os.getpid()}")
     with fresh.open("w", encoding="utf-8") as file:
-        file.write(f"{folder.name}\n")
+        file.write("\n".join([folder.name, *before[:1]]))
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(pointer)
 
 
-def pointed(beside: Path) -> Path | None:
-    """The folder in charge of those in ``beside``, or None where nothing was put in charge."""
+def pointed(beside: Path) -> tuple[Path, ...]:
+    """The folder in charge of those in ``beside`` and the one before it; empty where none ever was."""
     try:
-        name = (beside / POINTER).read_text(encoding="utf-8").strip()
+        names = (beside / POINTER).read_text(encoding="utf-8").split()
     except FileNotFoundError:
-        return None
-    return beside / name
+        return ()
+    return tuple(beside / name for name in names)

@@ -78,13 +78,17 @@ class Profile:
         return np.asarray(counts / max(len(column), 1), dtype=np.float64)
 
     def drift(self, column: pl.Series) -> Drift:
-        """How far the values of ``column`` are from this profile.
+        """How far the values of ``column`` are from this profile."""
+        return self.drift_of(self.parted(column), len(column))
+
+    def drift_of(self, shares: NDArray[np.float64], rows: int) -> Drift:
+        """How far other ``rows`` values with these ``shares`` in the same parts are from this profile.
 
         Where nothing changed, the index is about ``(1/n + 1/m) * chi2`` with one degree of freedom less than
         there are parts (Yurdakul 2018), so that few rows look like drift; ``chance`` says how much.
         """
-        before, now = np.array(self.shares), self.parted(column)
-        n, m = max(self.rows, 1), max(len(column), 1)
+        before, now = np.array(self.shares), shares
+        n, m = max(self.rows, 1), max(rows, 1)
         # An empty part of few rows is no proof of nothing: it counts as half a row.
         used = (before + now) > 0
         found = psi(np.maximum(before, 0.5 / n)[used], np.maximum(now, 0.5 / m)[used])

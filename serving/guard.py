@@ -1,120 +1,133 @@
-"""The gate before the service: nothing unreadable or oversized gets in, and every refusal has the same shape.
+"""The gate before the service: nothing unreadable gets in, and every refusal has the same shape.
 
 BentoML sets no limit to a body, logs the content of requests it cannot read, and answers errors in three
-shapes (an object, a list, plain text). Under ``/v1/`` there is one: problem+json.
+shapes (an object, a list, plain text). Under ``/v1/`` there is one: problem+json. A body is read once, as
+what the endpoint takes, and its answer is written as it comes: BentoML would do both again.
 """
 
 from __future__ import annotations
 
+import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import bentoml
+from bentoml.exceptions import ServiceUnavailable
 from pydantic import ValidationError
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 
+from serving.body import MAX_BODY, ClientGone, read
 from serving.contract import ExplainRequest, ScoreRequest
-from serving.problems import PROBLEM_JSON, Problem, invalid_request
+from serving.problems import Problem, Refusal, answer, invalid_request
+from serving.telemetry import stage
+from serving.visit import visit
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# A thousand leads of forty touchpoints take four to six.
-MAX_BODY = 8 * 1024 * 1024
-# A client that is still sending does not hear the answer; up to this many bytes are read and thrown away.
-_PATIENCE = 8 * MAX_BODY
-_ENVELOPES: dict[str, type[ScoreRequest]] = {"/v1/score": ScoreRequest, "/v1/explain": ExplainRequest}
+# What each address takes, and the method of the service that answers it.
+_TAKES: dict[str, tuple[type[BaseModel], str]] = {
+    "/v1/score": (ScoreRequest, "score"),
+    "/v1/explain": (ExplainRequest, "explain"),
+}
 _ANSWERS = {
-    404: ("not_found", "no such address; there are /v1/score, /v1/explain and /v1/model"),
-    405: ("method_not_allowed", "POST to /v1/score and /v1/explain, GET /v1/model"),
+    404: ("not_found", "no such address; the API page (/) lists what there is"),
+    405: ("method_not_allowed", "the API page (/) lists the method of each address"),
     503: (
         "not_ready",
         "no model is loaded, or too many requests are waiting; /readyz tells, so does the log",
     ),
 }
-_UNFORESEEN = ("internal_error", "the service failed; its log has the trace under x-bentoml-request-id")
+_UNFORESEEN = (
+    "internal_error",
+    "the service failed; its log has the place under the x-request-id of this answer",
+)
+_FAILED = "a request failed"
+_CLOSE = (("connection", "close"),)
+logger = logging.getLogger("leadloop")
 
 
 class Guard:
-    """ASGI middleware that lets only readable requests through to the endpoints under ``/v1/``."""
+    """ASGI middleware that answers what is readable under ``/v1/``, and refuses the rest."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse the request, or pass it on with its body read."""
+        """Answer a request with a body; pass any other on."""
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             await self.app(scope, receive, send)
-        elif scope["method"] != "POST" or scope["path"] not in _ENVELOPES:
-            await self.app(scope, receive, _Shaped(send))
+        elif scope["method"] != "POST" or scope["path"] not in _TAKES:
+            await self._passed(scope, receive, _Shaped(send))
         else:
-            await self._checked(scope, receive, send)
+            await _answered(scope, receive, send)
 
-    async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(receive)
-        if body is None:
-            return
-        problem = _unsuitable(Headers(scope=scope), body) or _unreadable(scope["path"], body)
-        if problem:
-            await _answer(problem, send)
-        else:
-            await self.app(scope, _Replay(body, receive), _Shaped(send))
+    async def _passed(self, scope: Scope, receive: Receive, send: _Shaped) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except Exception:  # whoever raised it has answered
+            logger.exception(_FAILED, extra=_which())
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """The body, or what of it was read when it grew too large; None where the client went away."""
-    body, size, more = bytearray(), 0, True
-    while more and size <= _PATIENCE:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        size += len(message.get("body", b""))
-        if len(body) <= MAX_BODY:
-            body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return bytes(body)
+async def _answered(scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        body = await _said(scope, receive)
+    except ClientGone:
+        visit().code = "client_gone"
+    except Refusal as refusal:
+        await answer(refusal.problem, send)
+    except ServiceUnavailable:
+        await answer(Problem(503, *_ANSWERS[503]), send)
+    except Exception:
+        logger.exception(_FAILED, extra=_which())
+        await answer(Problem(500, *_UNFORESEEN), send)
+    else:
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _said(scope: Scope, receive: Receive) -> bytes:
+    """What the service says to a request, as JSON."""
+    takes, method = _TAKES[scope["path"]]
+    body = await _read(receive)
+    with stage("read"):
+        request = _readable(takes, Headers(scope=scope), body)
+    # BentoML's own call would look for a remote service first.
+    given = await getattr(bentoml.get_current_service(), method).local(request)
+    return bytes(type(given).__pydantic_serializer__.to_json(given))
+
+
+async def _read(receive: Receive) -> bytes:
+    try:
+        return await read(receive)
+    except TimeoutError:
+        detail = "the body took too long to arrive; send it at once, or fewer leads"
+        raise Refusal(Problem(408, "body_too_slow", detail, headers=_CLOSE)) from None
+
+
+def _readable(takes: type[BaseModel], headers: Headers, body: bytes) -> BaseModel:
+    problem = _unsuitable(headers, body)
+    if problem:
+        raise Refusal(problem)
+    try:
+        return takes.model_validate_json(body)
+    except ValidationError as error:
+        raise Refusal(invalid_request(error)) from None
 
 
 def _unsuitable(headers: Headers, body: bytes) -> Problem | None:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if len(body) > MAX_BODY:
-        return Problem(
-            413, "body_too_large", f"at most {MAX_BODY:,} bytes are read; send fewer leads at once"
-        )
+        detail = f"at most {MAX_BODY:,} bytes are read; send fewer leads at once"
+        return Problem(413, "body_too_large", detail, headers=_CLOSE)
     if media_type != "application/json":
         sent = f"{media_type[:80]!r}" if media_type else "none"
         return Problem(415, "unsupported_media_type", f"send Content-Type: application/json, not {sent}")
     if headers.get("content-encoding", "identity") != "identity":
         return Problem(415, "unsupported_encoding", "send the body as it is, without Content-Encoding")
     return None
-
-
-def _unreadable(path: str, body: bytes) -> Problem | None:
-    try:
-        _ENVELOPES[path].model_validate_json(body)
-    except ValidationError as error:
-        return invalid_request(error)
-    return None
-
-
-async def _answer(problem: Problem, send: Send, headers: MutableHeaders | None = None) -> None:
-    headers = headers or MutableHeaders()
-    headers["content-type"] = PROBLEM_JSON
-    headers["content-length"] = str(len(problem.body))
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers.raw})
-    await send({"type": "http.response.body", "body": problem.body})
-
-
-class _Replay:
-    """The body that was read already, then whatever the client still has to say."""
-
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self._body: bytes | None = body
-        self._receive = receive
-
-    async def __call__(self) -> Message:
-        if self._body is None:
-            return await self._receive()
-        body, self._body = self._body, None
-        return {"type": "http.request", "body": body, "more_body": False}
 
 
 class _Shaped:
@@ -125,13 +138,18 @@ class _Shaped:
         self._replaced = False
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] >= 400:  # noqa: PLR2004  # client and server errors
+        if message["type"] == "http.response.start" and _foreign(message):
             self._replaced = True
-            await self._problem(message)
+            code, detail = _ANSWERS.get(message["status"], _UNFORESEEN)
+            await answer(Problem(message["status"], code, detail), self._send)
         elif not self._replaced:
             await self._send(message)
 
-    async def _problem(self, start: dict[str, Any] | Message) -> None:
-        code, detail = _ANSWERS.get(start["status"], _UNFORESEEN)
-        headers = MutableHeaders(raw=list(start["headers"]))
-        await _answer(Problem(start["status"], code, detail), self._send, headers)
+
+def _which() -> dict[str, Any]:
+    return {"fields": {"request_id": visit().request_id}}
+
+
+def _foreign(start: Message) -> bool:
+    """Whether an answer is an error that somebody else than leadloop worded."""
+    return bool(start["status"] >= HTTPStatus.BAD_REQUEST) and visit().code is None

@@ -12,14 +12,18 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import bentoml
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from serving.drift import exposition
 from serving.problems import PROBLEM_JSON, Problem
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+    from serving.follow import Followed
 
 _HTML = """<!DOCTYPE html>
 <html lang="en">
@@ -97,9 +101,34 @@ async def _model(_: Request) -> Response:
     if not await service.__is_ready__():
         return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
     model = service.scorer.model
-    return JSONResponse({"model_version": model.version, "card": dataclasses.asdict(model.card)})
+    told = {"model_version": model.version, "card": dataclasses.asdict(model.card)}
+    return JSONResponse(told | {"serving": _serving(service.champion)})
+
+
+def _serving(champion: Followed) -> dict[str, Any]:
+    """Since when the model answers, and what was to replace it and could not."""
+    refused = champion.refused
+    return {
+        "since": champion.current and champion.current.since,
+        "refused": refused
+        and {
+            "model": refused.folder.name,
+            "reason": refused.reason.replace(str(refused.folder), refused.folder.name),
+            "since": refused.since,
+        },
+    }
+
+
+async def _metrics(_: Request) -> Response:
+    current = bentoml.get_current_service().champion.current
+    return Response(exposition(current and current.scorer.model), media_type=CONTENT_TYPE_LATEST)
 
 
 pages = Starlette(
-    routes=[Route("/", _index), Route("/docs.json", _docs), Route("/v1/model", _model, methods=["GET"])]
+    routes=[
+        Route("/", _index),
+        Route("/docs.json", _docs),
+        Route("/metrics", _metrics),
+        Route("/v1/model", _model, methods=["GET"]),
+    ]
 )

@@ -19,10 +19,12 @@ from serving.contract import (
     Transition,
 )
 from serving.contract_outcomes import OutcomesRequest, Page, Report
+from serving.visit import visit
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
+    from starlette.types import Send
 
     from serving.contract import Code
 
@@ -77,6 +79,23 @@ LOG_OFF = Problem(HTTPStatus.NOT_IMPLEMENTED, "log_off", "this service was start
 LOG_UNAVAILABLE = Problem(
     HTTPStatus.SERVICE_UNAVAILABLE, "log_unavailable", "the decision log cannot be reached; ask again soon"
 )
+
+
+class Refusal(Exception):  # noqa: N818  # the request is refused, the service is not in error
+    """Raised anywhere behind the guard to answer the request with a problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.code)
+        self.problem = problem
+
+
+async def answer(problem: Problem, send: Send) -> None:
+    """Answer a request with a problem, and note its code for whoever counts."""
+    visit().code = problem.code
+    headers = [("content-type", PROBLEM_JSON), ("content-length", str(len(problem.body))), *problem.headers]
+    raw = [(name.encode(), value.encode()) for name, value in headers]
+    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+    await send({"type": "http.response.body", "body": problem.body})
 
 
 def refused(error: ValidationError, message: str = "Lead") -> LeadRefused:

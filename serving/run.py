@@ -14,11 +14,14 @@ import tempfile
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from models import artifact
+from serving.keys import read
+from serving.settings import CHAMPION, Settings, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +57,12 @@ class Address:
     @property
     def url(self) -> str:
         """The address as a client writes it."""
-        return f"http://{self.host}:{self.port}"
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.host == "localhost" or ip_address(self.host).is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +75,27 @@ class Running:
 
 @contextmanager
 def running(
-    model: Path, address: Address | None = None, *, workers: int = 1, log: IO[bytes] | None = None
+    model: Path | Settings, address: Address | None = None, *, workers: int = 1, log: IO[bytes] | None = None
 ) -> Iterator[Running]:
-    """The service answering for the model in the folder ``model``, stopped on the way out.
+    """The service answering with ``model`` (a folder, or all there is to set), stopped on the way out.
 
-    Its output goes to ``log``, else where ours goes. Raises ArtifactError for a model that cannot be loaded
-    and StartError where the service does not come up.
+    Its output goes to ``log``, else where ours goes. Raises ArtifactError for a model that cannot be loaded,
+    KeysError for keys that cannot be read, and StartError where the service does not come up.
     """
-    artifact.load(model)
+    settings = model if isinstance(model, Settings) else Settings(str(model))
     address = (address or Address()).fixed()
+    _check(settings, address)
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="leadloop-"))
-        process = _start(address, _environment(model, workers, home), log)
+        process = _start(address, _environment(settings, workers, home), log)
         stack.callback(_stop, process)
         _wait_until_ready(process, address)
         yield Running(address.url, process)
 
 
-def serve(model: Path, address: Address, workers: int = 1, ready: Callable[[str], object] = print) -> None:
+def serve(
+    model: Path | Settings, address: Address, workers: int = 1, ready: Callable[[str], object] = print
+) -> None:
     """Run the service in the foreground until an interrupt or SIGTERM; ``ready`` is told its address.
 
     Raises StartError where the service ends without having been told to.
@@ -113,14 +124,29 @@ def ask(url: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _environment(model: Path, workers: int, home: str) -> dict[str, str]:
-    """BentoML keeps its scratch files in ``home`` unless told otherwise, and reports to nobody."""
+def _check(settings: Settings, address: Address) -> None:
+    """Refuse what would only fail later, or be regretted."""
+    if settings.model != CHAMPION:
+        artifact.load(Path(settings.model))
+    if settings.keys:
+        read(settings.keys)
+    elif not (address.local or settings.open_to_all):
+        msg = (
+            f"{address.host} can be reached from other machines, and there are no keys: make one with "
+            "`leadloop keys add` and name its file with --keys, or say --no-keys if something else guards it"
+        )
+        raise StartError(msg)
+
+
+def _environment(settings: Settings, workers: int, home: str) -> dict[str, str]:
+    """BentoML keeps its scratch files in ``home``, beside no other service's, and reports to nobody."""
     return {
-        "BENTOML_HOME": home,
         **os.environ,
+        **settings.environment,
+        "LEADLOOP_STORE": str(store().absolute()),
+        "BENTOML_HOME": home,
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_CONFIG_OPTIONS": f"services.leadloop.workers={workers}",
-        "LEADLOOP_MODEL": str(model.absolute()),
     }
 
 

@@ -2,8 +2,8 @@
 
 A promoted model is in two places. The MLflow registry knows every version and who was champion before; the
 BentoML store holds a plain copy of the champion, so that the service starts without MLflow or its server. A
-pointer beside the copies says which of them is in charge; a running service follows it. A challenger has copies
-and a pointer of its own, for a service that lets it score along.
+pointer beside the copies says which of them is in charge; a running service follows it. A challenger has
+copies and a pointer of its own, for a service that lets it score along.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ def _stored(name: str, why: str) -> Champion:
         msg = f"no champion of {name}: {why}, and the BentoML store has none; run `leadloop promote` first"
         raise RegistryError(msg) from None
     # Where BentoML's clock was set back, its latest is not ours.
-    folder = pointed(Path(stored.path).parent) or Path(stored.path)
+    folder, *_ = pointed(Path(stored.path).parent) or (Path(stored.path),)
     return Champion(folder, "store", f"{why}; using {name}:{folder.name} of the BentoML store")
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import bentoml
 
+from serving.access import Doors
 from serving.guard import Guard
+from serving.observed import Observed
 from serving.pages import pages
-from serving.service import Leadloop
+from serving.service import QUIET, Leadloop
 
 
-@bentoml.service(name="leadloop", workers=1)
+@bentoml.service(name="leadloop", workers=1, **QUIET)
 @bentoml.asgi_app(pages)
 class WithEmpty(Leadloop.inner):
     @bentoml.api(route="/empty")
@@ -17,4 +19,5 @@ class WithEmpty(Leadloop.inner):
         return {}
 
 
-WithEmpty.add_asgi_middleware(Guard)
+for layer in (Observed, Doors, Guard):
+    WithEmpty.add_asgi_middleware(layer)

@@ -18,21 +18,24 @@ def folders(tmp_path):
 
 
 def test_nothing_is_in_charge_until_something_was_put_there(tmp_path):
-    assert pointed(tmp_path / "nowhere") is None
-    assert pointed(tmp_path) is None
+    assert pointed(tmp_path / "nowhere") == ()
+    assert pointed(tmp_path) == ()
 
 
-def test_the_last_one_put_in_charge_is(folders, tmp_path):
-    for folder in (*folders, folders[0]):
+def test_the_last_one_put_in_charge_is_and_the_one_before_is_remembered(folders, tmp_path):
+    first, second = folders
+    for folder, expected in ((first, (first,)), (second, (second, first)), (first, (first, second))):
         point(folder)
-        assert pointed(tmp_path) == folder
+        assert pointed(tmp_path) == expected
+    point(first)
+    assert pointed(tmp_path) == (first, second)
 
 
 def test_a_reader_sees_the_old_or_the_new_and_never_half_of_either(folders, tmp_path):
     point(folders[0])
 
     def read(_):
-        return {pointed(tmp_path) for _ in range(500)}
+        return {pointed(tmp_path)[0] for _ in range(500)}
 
     with ThreadPoolExecutor(3) as pool:
         seen = pool.map(read, range(2))
@@ -50,4 +53,4 @@ def test_a_failed_change_leaves_the_one_before(folders, tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         point(folders[1])
-    assert pointed(tmp_path) == folders[0]
+    assert pointed(tmp_path) == (folders[0],)

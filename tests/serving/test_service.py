@@ -6,16 +6,14 @@ import asyncio
 import json
 import logging
 from contextlib import ExitStack
-from types import SimpleNamespace
 
 import bentoml
 import pytest
 from starlette.testclient import TestClient
 
 from models import artifact
-from serving import service
+from serving.body import MAX_BODY
 from serving.contract import ExplainRequest, ScoreRequest
-from serving.guard import MAX_BODY
 from serving.scorer import MANY, Scorer
 from serving.service import Leadloop
 
@@ -27,7 +25,7 @@ def client(by_hand, tmp_path_factory):
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BENTOML_HOME", str(tmp_path_factory.mktemp("bentoml")))
-            patch.setenv(service.MODEL_FOLDER, "by-hand")
+            patch.setenv("LEADLOOP_MODEL", "by-hand")
             patch.setattr(artifact, "load", lambda _: by_hand)
             client = stack.enter_context(TestClient(Leadloop.to_asgi()))
         yield client
@@ -170,7 +168,7 @@ def test_the_model_is_introduced_with_its_card(client, by_hand):
 
 def test_readiness_follows_the_model(client, monkeypatch):
     assert client.get("/readyz").status_code == 200
-    monkeypatch.setattr(bentoml.get_current_service(), "_scorer", None)
+    monkeypatch.setattr(bentoml.get_current_service().champion, "current", None)
     assert client.get("/readyz").status_code == 503
     assert client.get("/livez").status_code == 200
     for answer in (client.post("/v1/score", json={"leads": [{"lead_id": "a"}]}), client.get("/v1/model")):
@@ -178,21 +176,13 @@ def test_readiness_follows_the_model(client, monkeypatch):
 
 
 def test_a_service_without_a_model_lives_and_says_why_it_is_not_ready(monkeypatch, tmp_path, caplog):
-    monkeypatch.setenv(service.MODEL_FOLDER, str(tmp_path / "nothing"))
+    monkeypatch.setenv("LEADLOOP_MODEL", str(tmp_path / "nothing"))
     assert not asyncio.run(Leadloop().__is_ready__())
     assert "no model here" in caplog.text
 
 
-def test_without_a_folder_the_newest_promoted_model_is_served(monkeypatch, tmp_path):
-    monkeypatch.delenv(service.MODEL_FOLDER, raising=False)
-    promoted = {"leadloop:latest": SimpleNamespace(path=str(tmp_path))}
-    store = SimpleNamespace(models=SimpleNamespace(get=promoted.__getitem__))
-    monkeypatch.setattr(service, "bentoml", store)
-    assert service.model_folder() == tmp_path
-
-
 def test_the_service_is_a_plain_class_that_can_be_called(by_hand, lead, monkeypatch):
-    monkeypatch.setenv(service.MODEL_FOLDER, "by-hand")
+    monkeypatch.setenv("LEADLOOP_MODEL", "by-hand")
     monkeypatch.setattr(artifact, "load", lambda _: by_hand)
     leadloop = Leadloop()
     scored = asyncio.run(leadloop.score(ScoreRequest(leads=[lead])))

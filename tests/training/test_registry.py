@@ -185,7 +185,7 @@ def test_the_pointer_changes_last_so_that_a_service_follows_only_a_finished_prom
     tracked, train, bento_store, monkeypatch
 ):
     promote(train("first"), tracking=tracked)
-    assert content(pointed(bento_store / "leadloop")) == "trees of first"
+    assert content(pointed(bento_store / "leadloop")[0]) == "trees of first"
 
     def unreachable(*_):
         msg = "the registry is gone"
@@ -195,7 +195,7 @@ def test_the_pointer_changes_last_so_that_a_service_follows_only_a_finished_prom
     monkeypatch.setattr("mlflow.MlflowClient.set_registered_model_alias", unreachable)
     with pytest.raises(TrackingError, match="gone"):
         promote(second, tracking=tracked)
-    assert content(pointed(bento_store / "leadloop")) == "trees of first"
+    assert content(pointed(bento_store / "leadloop")[0]) == "trees of first"
 
 
 def test_a_clock_that_was_set_back_does_not_hide_a_promotion(tracked, train, bento_store):
@@ -204,7 +204,7 @@ def test_a_clock_that_was_set_back_does_not_hide_a_promotion(tracked, train, ben
     (made,) = bento_store.glob("leadloop/*/model.yaml")
     made.write_text(re.sub(r"creation_time: '?20\d\d", "creation_time: '2999", made.read_text()))
     promote(train("second"), tracking=tracked)
-    assert content(pointed(bento_store / "leadloop")) == "trees of second"
+    assert content(pointed(bento_store / "leadloop")[0]) == "trees of second"
     gone = Tracking(f"sqlite:///{bento_store}/none.db")
     assert content(champion_dir(tracking=gone).folder) == "trees of second"
 
@@ -212,5 +212,5 @@ def test_a_clock_that_was_set_back_does_not_hide_a_promotion(tracked, train, ben
 def test_a_challenger_is_copied_for_a_service_that_lets_it_score_along(tracked, train, bento_store):
     promote(train("first"), tracking=tracked)
     challenge(train("second"), tracking=tracked)
-    assert content(pointed(bento_store / "leadloop")) == "trees of first"
-    assert content(pointed(bento_store / "leadloop-challenger")) == "trees of second"
+    assert content(pointed(bento_store / "leadloop")[0]) == "trees of first"
+    assert content(pointed(bento_store / "leadloop-challenger")[0]) == "trees of second"

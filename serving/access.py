@@ -1,0 +1,119 @@
+"""The doors: who may come in where. Without keys, whoever asks from this machine and nobody else."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+
+from serving.body import ClientGone, read
+from serving.keys import KeyRing
+from serving.limits import Rate
+from serving.problems import Problem, answer
+from serving.settings import Settings
+from serving.visit import template, visit
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from serving.keys import Key
+    from serving.keys import Scope as KeyScope
+
+_OPEN = frozenset(("/", "/docs.json", "/livez", "/readyz", "/healthz"))
+_SCOPES: dict[str, KeyScope] = {
+    "/v1/score": "score",
+    "/v1/explain": "score",
+    "/v1/model": "score",
+    "/v1/handover": "score",
+    "/v1/outcomes": "outcomes",
+}
+_BEARER = "bearer "
+_UNKNOWN = "the key is unknown, revoked or expired; ask whoever runs the service for a new one"
+_MISSING = "send Authorization: Bearer and a key; `leadloop keys add` makes one"
+_KEYLESS = (
+    "this service has no keys and answers only the machine it runs on; start it with --keys FILE, "
+    "or with --no-keys where something else guards it"
+)
+
+
+class Doors:
+    """ASGI middleware: a valid key of the right scope, not too often, or a problem."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        settings = Settings.of(os.environ)
+        self.app = app
+        self._ring = KeyRing(settings.keys) if settings.keys else None
+        self._open_to_all = settings.open_to_all
+        self._rate = Rate(settings.rate) if settings.rate else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it without a look at its body."""
+        guarded = scope["type"] == "http" and not _is_open(scope["path"])
+        problem = self._refusal(scope) if guarded else None
+        if problem is None:
+            await self.app(scope, receive, send)
+            return
+        # A client that is still sending does not hear the answer.
+        with suppress(ClientGone, TimeoutError):
+            await read(receive)
+        await answer(problem, send)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        if self._ring:
+            return self._without_right(self._ring, scope) or self._too_often(visit().key_id or "")
+        if _remote(scope) and not self._open_to_all:
+            return _unknown("keys_required", _KEYLESS)
+        return self._too_often(_address(scope))
+
+    def _without_right(self, ring: KeyRing, scope: Scope) -> Problem | None:
+        if scope["path"] == "/metrics" and not _remote(scope):
+            return None
+        header = Headers(scope=scope).get("authorization", "")
+        if not header.lower().startswith(_BEARER):
+            return _unknown("key_missing", _MISSING)
+        key = ring.find(header[len(_BEARER) :].strip())
+        return _unfit(key, scope["path"])
+
+    def _too_often(self, caller: str) -> Problem | None:
+        wait = self._rate.wait(caller) if self._rate else 0
+        if not wait:
+            return None
+        return Problem(
+            429, "too_many_requests", f"ask again in {wait} s", headers=(("retry-after", str(wait)),)
+        )
+
+
+def _unfit(key: Key | None, path: str) -> Problem | None:
+    if key is None:
+        return _unknown("key_invalid", _UNKNOWN)
+    visit().key_id = key.name
+    needed = _SCOPES.get(template(path), "admin")
+    if needed not in key.scopes:
+        return Problem(
+            403, "scope_missing", f"this key may not do that; it takes one with the scope {needed}"
+        )
+    return None
+
+
+def _unknown(code: str, detail: str) -> Problem:
+    return Problem(401, code, detail, headers=(("www-authenticate", "Bearer"),))
+
+
+def _is_open(path: str) -> bool:
+    return path in _OPEN or path.startswith("/static_content/")
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def _remote(scope: Scope) -> bool:
+    """Whether the request comes from another machine. What has no IP address came through a local socket."""
+    try:
+        return not ip_address(_address(scope)).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,161 @@
+"""Follows what a promotion puts in charge, while requests are being answered.
+
+A look costs a small file. Only when that names another folder is a model loaded, checked and warmed, in a
+thread; then one attribute is bound to it. Who holds the model before goes on with it. A model that cannot be
+used changes nothing but what is told about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.pointer import pointed
+from serving import telemetry
+from serving.contract import Explained
+from serving.settings import CHALLENGER, CHAMPION, store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from serving.scorer import Scorer
+
+MODEL_NAME = "leadloop"
+LOOKS_EVERY = 1.0
+logger = logging.getLogger("leadloop")
+
+
+class ModelUnusable(ValueError):  # noqa: N818  # the model is refused, the service is not in error
+    """A model that was put in charge and cannot answer; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class InCharge:
+    """A model that answers: ``since`` is in epoch seconds."""
+
+    scorer: Scorer
+    folder: Path
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A model that was put in charge and is not used, and as what it was found."""
+
+    folder: Path
+    reason: str
+    since: int
+    found: tuple[tuple[str, int, int], ...]
+
+
+class Followed:
+    """The model in charge, as far as it can be used: ``current`` answers, ``refused`` was to replace it.
+
+    ``find`` names the folder in charge and then, where there is one, the folder before. ``silent``: it is a
+    challenger, and nobody is answered with it.
+    """
+
+    def __init__(self, find: Callable[[], tuple[Path, ...]], *, silent: bool = False) -> None:
+        self.current: InCharge | None = None
+        self.refused: Refused | None = None
+        self._find = find
+        self._gauge = telemetry.SHADOW if silent else telemetry.MODEL
+
+    def look(self) -> None:
+        """Take what is in charge now, or keep what was; without anything to keep, the folder before."""
+        wanted, *before = self._find() or (None,)
+        if wanted is None or self._knows(wanted):
+            return
+        if self._took(wanted):
+            self.refused = None
+        elif self.current is None and before:
+            self._took(before[0])
+
+    async def follow(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOKS_EVERY)
+            try:
+                await asyncio.to_thread(self.look)
+            except Exception:  # the next look may see more
+                logger.exception("the promoted model cannot be looked up")
+
+    def _knows(self, wanted: Path) -> bool:
+        if self.current and self.current.folder == wanted:
+            self.refused = None
+            return True
+        known = self.refused
+        return known is not None and known.folder == wanted and known.found == _contents(wanted)
+
+    def _took(self, folder: Path) -> bool:
+        found = _contents(folder)
+        try:
+            scorer = warmed(folder)
+        except ModelUnusable as error:
+            self.refused = Refused(folder, str(error), int(time.time()), found)
+            telemetry.MODEL_REFUSED.inc()
+            logger.critical("model refused: %s", error)
+            return False
+        self._bind(InCharge(scorer, folder, int(time.time())))
+        return True
+
+    def _bind(self, record: InCharge) -> None:
+        before, self.current = self.current, record
+        if before:
+            self._gauge.labels(before.scorer.model.version).set(0)
+        self._gauge.labels(record.scorer.model.version).set(1)
+        logger.info("model %s is loaded", record.scorer.model.version)
+
+
+def warmed(folder: Path) -> Scorer:
+    """A scorer that has answered once, because the first answer takes many times as long as any later one.
+
+    Raises ModelUnusable.
+    """
+    # BentoML's first process reads this file only to start the second: it can do without LightGBM.
+    from models import artifact  # noqa: PLC0415
+    from serving.scorer import Scorer  # noqa: PLC0415
+
+    try:
+        scorer = Scorer(artifact.load(folder))
+        (answer,) = scorer.explain([{"lead_id": "warm-up"}])
+    except artifact.ArtifactError as error:
+        raise ModelUnusable(str(error)) from error
+    except Exception as error:  # whatever it is, the model before goes on
+        msg = f"{folder}: the model cannot answer ({type(error).__name__}); train it again"
+        raise ModelUnusable(msg) from error
+    if not isinstance(answer, Explained) or not 0 <= answer.probability <= 1:
+        msg = f"{folder}: the model gives no probability; train it again"
+        raise ModelUnusable(msg)
+    return scorer
+
+
+def source(model: str) -> Callable[[], tuple[Path, ...]]:
+    """Where to look for a model: a promotion to follow, by its name, or a folder that stays."""
+    if model not in {CHAMPION, CHALLENGER}:
+        return lambda: (Path(model),)
+    name = MODEL_NAME if model == CHAMPION else f"{MODEL_NAME}-{CHALLENGER}"
+    return lambda: pointed(store() / name) or _packed(name)
+
+
+def _packed(name: str) -> tuple[Path, ...]:
+    """The newest copy in BentoML's store, where nothing points at one: as a bento brings it along."""
+    import bentoml.models  # noqa: PLC0415  # a folder needs no store
+    from bentoml.exceptions import NotFound  # noqa: PLC0415
+
+    try:
+        return (Path(bentoml.models.get(f"{name}:latest").path),)
+    except NotFound:
+        return ()
+
+
+def _contents(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """What a folder holds, as far as it takes to see that it was mended."""
+    if not folder.is_dir():
+        return ()
+    stats = ((path.name, path.stat()) for path in folder.iterdir())
+    return tuple(sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats))

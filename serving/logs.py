@@ -1,0 +1,41 @@
+"""Log lines for machines: one JSON object a line, and nothing of a payload in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+LOGGER = logging.getLogger("leadloop")
+
+
+class AsJson(logging.Formatter):
+    """A record as one line of JSON: time, level, message, and the fields that were given as ``extra``.
+
+    Of an exception it tells the type and the places in the code, not the message: that may quote a lead.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; whatever a text holds, it stays on it."""
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[0]:
+            frames = traceback.extract_tb(record.exc_info[2])
+            told["error"] = record.exc_info[0].__name__
+            told["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        return json.dumps(told)
+
+
+def speak_json() -> None:
+    """Write what leadloop logs to standard error as JSON, and what others log only as far as it matters."""
+    if not any(isinstance(handler.formatter, AsJson) for handler in LOGGER.handlers):
+        handler = logging.StreamHandler()
+        handler.setFormatter(AsJson())
+        LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)

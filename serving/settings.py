@@ -1,0 +1,65 @@
+"""What a service is told when it starts: by the command line as options, by its environment as variables."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One field an option; ``environment`` and ``of`` are each other's way back.
+
+    ``model`` and ``shadow`` are a folder, or the name of a promotion that is followed; ``open_to_all``
+    answers without keys wherever a request comes from; ``rate`` is in requests per key and minute.
+    """
+
+    model: str = CHAMPION
+    shadow: str | None = None
+    keys: Path | None = None
+    open_to_all: bool = False
+    rate: int | None = None
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Settings:
+        """The settings that an environment holds; a variable that is empty says nothing.
+
+        >>> Settings.of({"LEADLOOP_RATE": "600"}).rate
+        600
+        """
+        told = {name: value for name, value in environment.items() if value}
+        return cls(
+            model=told.get("LEADLOOP_MODEL", CHAMPION),
+            shadow=told.get("LEADLOOP_SHADOW"),
+            keys=Path(told["LEADLOOP_KEYS"]) if "LEADLOOP_KEYS" in told else None,
+            open_to_all=told.get("LEADLOOP_NO_KEYS") == "1",
+            rate=int(told["LEADLOOP_RATE"]) if "LEADLOOP_RATE" in told else None,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that say the same."""
+        return {
+            "LEADLOOP_MODEL": _place(self.model),
+            "LEADLOOP_SHADOW": _place(self.shadow or ""),
+            "LEADLOOP_KEYS": str(self.keys.absolute()) if self.keys else "",
+            "LEADLOOP_NO_KEYS": "1" if self.open_to_all else "",
+            "LEADLOOP_RATE": str(self.rate or ""),
+        }
+
+
+def _place(model: str) -> str:
+    return model if model in {"", CHAMPION, CHALLENGER} else str(Path(model).absolute())
+
+
+def store() -> Path:
+    """Where promotions copy their models: ``LEADLOOP_STORE``, else BentoML's store."""
+    home = os.environ.get("BENTOML_HOME") or Path.home() / "bentoml"
+    return Path(os.environ.get("LEADLOOP_STORE") or Path(home) / "models")
