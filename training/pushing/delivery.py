@@ -29,10 +29,14 @@ _ADVICE: dict[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What one exchange settled: ids that were acknowledged, and those refused with the CRM's reason."""
+    """What one exchange settled: ids that were acknowledged, and those refused with the CRM's reason.
+
+    ``unreadable`` is a lone record whose request the CRM could not make sense of.
+    """
 
     done: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
+    unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class Delivery:
 
     def _apart(self, records: Sequence[Record], response: Response) -> Iterator[Progress]:
         if len(records) == 1:
-            yield Progress(refused=((records[0].lead_id, reason_in(response.body)),))
+            yield Progress(refused=((records[0].lead_id, reason_in(response.body)),), unreadable=True)
             return
         half = len(records) // 2
         yield from self(records[:half])

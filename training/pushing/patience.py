@@ -42,7 +42,7 @@ class Patience:
             msg = f"{why}; tried {self.attempts} times"
             raise PushStopped(msg)
         if asked is not None and asked > self.at_request:
-            msg = f"{why}; the CRM asks to wait {humanise(int(asked))}"
+            msg = f"{why}; the CRM asks to wait longer than {humanise(self.at_request)}"
             raise PushStopped(msg)
         own = self.draw() * min(self.longest, self.first * 2**vain)
         self.sleep(own if asked is None else asked)

@@ -142,7 +142,7 @@ def push(planned: Plan, send: Send, patience: Patience | None = None) -> Pushed:
         before = len(kept.acknowledged)
         with tqdm(total=planned.frame.height, initial=before, unit=" leads", disable=None) as bar:
             try:
-                for progress in _progress(planned.batches(kept.acknowledged), delivery):
+                for progress in _progress(planned.batches(kept.acknowledged), delivery, before):
                     kept.add(progress.done)
                     refused.update(progress.refused)
                     now += len(progress.done)
@@ -152,16 +152,20 @@ def push(planned: Plan, send: Send, patience: Patience | None = None) -> Pushed:
     return Pushed(planned.frame.height, before, now, refused, stopped)
 
 
-def _progress(batches: Iterator[list[Record]], delivery: Delivery) -> Iterator[Progress]:
-    """What is settled, exchange by exchange. A first batch without one good record is the last."""
-    good = 0
-    for number, batch in enumerate(batches):
-        if number and not good:
-            msg = "the CRM refused every record of the first batch; is it the fields? The rest was not sent"
-            raise PushStopped(msg)
+def _progress(batches: Iterator[list[Record]], delivery: Delivery, good: int) -> Iterator[Progress]:
+    """What is settled, exchange by exchange; ``good`` leads were acknowledged before.
+
+    Where the CRM cannot read a single record of a batch and never could, it is the fields, not the leads.
+    """
+    for batch in batches:
+        unreadable = 0
         for progress in delivery(batch):
             good += len(progress.done)
+            unreadable += progress.unreadable
             yield progress
+        if unreadable == len(batch) > 1 and not good:
+            msg = "the CRM could read none of the first records; is it the fields? See --map and --key"
+            raise PushStopped(msg)
 
 
 def _fingerprint(files: list[Path], target: str) -> str:
