@@ -34,13 +34,14 @@ def open_log(place: str) -> Engine:
     Several processes may do so at once: one migrates, the others wait for it. Raises LogError.
     """
     url = _url(place)
+    log = _engine(url)
     try:
-        if url.get_backend_name() == "sqlite" and url.database:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        log = _engine(url)
+        if url.get_backend_name() == "sqlite":
+            Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
         with writing(log).begin() as connection:
             _migrate(connection)
     except (SQLAlchemyError, CommandError, OSError) as error:
+        log.dispose()
         msg = f"the decision log {url} cannot be opened ({reason(error)}); name another place, or off"
         raise LogError(msg) from error
     return log

@@ -100,8 +100,8 @@ def _outcomes(log: Engine, query: Select[Any]) -> Iterator[Outcome]:
 
 
 def _rows(log: Engine, query: Select[Any]) -> Iterator[dict[str, Any]]:
-    with log.connect() as connection:
-        rows = connection.execution_options(yield_per=_AT_ONCE).execute(query)
+    streaming = log.execution_options(yield_per=_AT_ONCE)
+    with streaming.connect() as connection, connection.execute(query) as rows:
         yield from (row._asdict() for row in rows)
 
 

@@ -1,0 +1,39 @@
+"""Records for logs: decisions and outcomes with one thing changed at a time."""
+
+from __future__ import annotations
+
+from models.explanation import Score
+from serving.log.records import Made, Occasion, Outcome
+from serving.log.writing import add_decisions, decision_rows
+
+NASTY = [
+    "'; DROP TABLE decisions; --",
+    '" OR 1=1 --',
+    "${jndi:ldap://x/a}",
+    "line\r\nlevel=ERROR forged",
+    "\x1b[31m red",
+    "%s %(lead_id)s {0} {lead_id} :lead_id ?",
+    "<script>alert(1)</script>",
+    "\u202e\ud7ff\U0001f600 \u00e9",
+]
+
+
+def made(lead_id="0012", row=None, reasons=None, version="v1", **score):
+    values = {"as_of": 100, "log_odds": -1.1, "probability": 0.25, "points": 168, "grade": "B"} | score
+    given = {"industry": "machinery", "visits": 3.0} if row is None else row
+    return Made(Score(lead_id, model_version=version, **values), given, reasons)
+
+
+def add(log, *decisions, now=1_000, endpoint="/v1/score", **occasion):
+    rows = decision_rows(decisions, Occasion(endpoint, **occasion), now)
+    told(log, add_decisions, rows)
+
+
+def outcome(key="k1", lead_id="0012", kind="qualified", at=50, **more):
+    return Outcome(key, lead_id, kind, more.get("reason"), at, more.get("corrects"))
+
+
+def told(log, call, *arguments, **named):
+    """What a function of ``writing`` says, in a transaction of its own."""
+    with log.begin() as connection:
+        return call(connection, *arguments, **named)

@@ -1,0 +1,88 @@
+"""Where the log may be, and that its tables are what the code thinks they are."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from serving.log.database import open_log
+from serving.log.settings import KEEP_DAYS, PLACE, LogError, LogSettings
+from serving.log.tables import METADATA
+
+
+def test_migrations_lead_to_the_tables_of_the_code(log):
+    with log.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, METADATA) == []
+        assert {"decisions", "outcomes", "erasures"} <= set(inspect(connection).get_table_names())
+
+
+def test_workers_that_start_at_once_do_not_collide(place):
+    barrier = Barrier(6)
+
+    def start(_):
+        barrier.wait()
+        engine = open_log(place)
+        with engine.connect() as connection:
+            steps = connection.execute(text("SELECT version_num FROM alembic_version")).all()
+        engine.dispose()
+        return steps
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(start, range(6))) == [[("0001",)]] * 6
+
+
+def test_a_log_of_a_newer_leadloop_is_refused_and_left_alone(log, place):
+    with log.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(LogError, match="9999"):
+        open_log(place)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["mysql://me@db/log", "sqlite://", "sqlite:///:memory:", "ftp://x/y", "duckdb:///log.db"],
+)
+def test_other_databases_are_refused(place):
+    with pytest.raises(LogError, match="a decision log is a file"):
+        open_log(place)
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("no database " * 100)
+    with pytest.raises(LogError, match="file is not a database"):
+        open_log(str(file))
+    assert file.read_text() == "no database " * 100
+
+
+def test_a_server_that_does_not_answer_is_an_error_without_the_password():
+    with pytest.raises(LogError, match="cannot be opened") as caught:
+        open_log("postgresql://me:secret@127.0.0.1:1/log")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a b.db", "what?.db", "50%.db", "#1.db"])
+def test_a_path_is_taken_as_it_is(tmp_path, name):
+    open_log(str(tmp_path / "new" / name)).dispose()
+    assert (tmp_path / "new" / name).is_file()
+
+
+def test_without_a_word_the_log_is_on_and_keeps_for_ever(monkeypatch):
+    monkeypatch.delenv(PLACE, raising=False)
+    monkeypatch.delenv(KEEP_DAYS, raising=False)
+    settings = LogSettings.from_environment()
+    assert settings.on
+    assert settings.keeps_for is None
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "ten", "1.5", "99999"])
+def test_a_time_to_keep_that_makes_no_sense_is_refused(monkeypatch, days):
+    monkeypatch.setenv(KEEP_DAYS, days)
+    with pytest.raises(LogError):
+        LogSettings.from_environment()
