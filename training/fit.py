@@ -53,7 +53,8 @@ class FittedPredictor:
     """A predictor, and what it was judged by.
 
     ``log_odds`` (m,) are calibrated predictions of the rows at positions ``judged`` (m,) by models that had
-    not learned from them: neither the parts, nor the rounds, nor the weights.
+    not learned from them: neither the parts, nor the rounds, nor the weights. ``blend`` is None where the
+    base rate was chosen.
     """
 
     predictor: Predictor
@@ -63,11 +64,18 @@ class FittedPredictor:
     recipe: str
     rounds: int
     time_ordered: bool
+    blend: Blend | None = None
 
     @property
     def candidates(self) -> dict[str, float]:
         """The log-loss of each recipe that was tried."""
         return {candidate.name: candidate.log_loss for candidate in self.choice}
+
+    def made_like(self, parts: Parts) -> Predictor:
+        """Other parts under the same recipe and weights."""
+        recipe = next(recipe for recipe in (*RECIPES, BASE_RATE) if recipe.name == self.recipe)
+        blend = Blend(np.zeros(0), self.predictor.calibration.intercept) if self.blend is None else self.blend
+        return parts.predictor(recipe, blend)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +192,7 @@ class _Learned:
             recipe=recipe.name,
             rounds=self.rounds,
             time_ordered=self.judged.time_ordered,
+            blend=None if recipe == BASE_RATE else blend,
         )
 
 

@@ -1,0 +1,187 @@
+"""How far a score may be from the truth, and when there is too little behind it to say a number.
+
+The interval is meant for the lead's true chance given all that is visible of it. No method can promise to
+cover that for whatever company there might be (Barber 2020, "Is distribution-free inference possible for
+binary regression?"); what is promised, on which assumption, stands in ``training.learning.rehearsal``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from models.linear import Curve
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+COVERED = 0.9
+# How many standard deviations of a normal distribution hold 90 % of it: what one becomes as a half width.
+HALVES = 1.6448536269514722
+# A feature matters for doubt where leads differ in its contribution by this much (3 points).
+MATTERS = 0.1
+
+Code = Literal["too_few_outcomes", "no_signal", "unseen_value", "outside_range", "too_wide"]
+_MESSAGES = {
+    "en": {
+        "too_few_outcomes": "Too few conversions to tell leads apart by; {missing} more should do.",
+        "no_signal": "Nothing that is known of leads tells them apart: this is the rate of all leads.",
+        "unseen_value": "The model knows next to no lead with this value of {feature}, which matters.",
+        "outside_range": "The model knows no lead with such a number in {feature}, which matters.",
+        "too_wide": "Too little is known of such leads: the interval is as wide as most leads lie apart.",
+    },
+    "de": {
+        "too_few_outcomes": "Zu wenige Abschlüsse, um Leads zu unterscheiden; {missing} mehr sollten reichen.",
+        "no_signal": "Nichts, was bekannt ist, unterscheidet die Leads: Das ist die Quote aller Leads.",
+        "unseen_value": "Das Modell kennt kaum Leads mit diesem Wert von {feature}, und er ist wichtig.",
+        "outside_range": "Das Modell kennt keine Leads mit solcher Zahl in {feature}, und sie ist wichtig.",
+        "too_wide": "Zu wenig bekannt über solche Leads: Das Intervall ist so breit, wie die meisten streuen.",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreInterval:
+    """Where a lead's true probability is, nine times in ten: ``[low, high]``."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Insufficient:
+    """Why a score is not to be relied on: ``code`` for programs, ``message`` for people.
+
+    ``feature`` is the one at fault, where it is one.
+    """
+
+    code: Code
+    feature: str | None
+    message: str
+
+    @property
+    def withheld(self) -> bool:
+        """Whether there is no number to give at all.
+
+        Too few outcomes concern the model: it would be the same made-up number for every lead. All else
+        concerns a lead whose number is the best there is, so it stays, with a wider interval.
+        """
+        return self.code == "too_few_outcomes"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The values of a feature that a model learned from.
+
+    ``source`` is its matrix column: numbers are known in ``[low, high]``; of a category ``other`` is the code
+    of a value that is not known. ``filled`` says that it was never missing. ``spread`` is by how much leads
+    differ in its contribution (a standard deviation): what not knowing the value may come to.
+    """
+
+    feature: str
+    source: int
+    spread: float
+    low: float = 0.0
+    high: float = 0.0
+    other: int | None = None
+    filled: bool = False
+
+    @property
+    def code(self) -> Code:
+        """What it is called when a value is not among the known ones."""
+        return "outside_range" if self.other is None else "unseen_value"
+
+    def unusual(self, column: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(n,) whether each value of the matrix column is not among the known ones."""
+        if self.other is not None:
+            return np.asarray((column == self.other) | (self.filled & (column == self.other + 1)))
+        outside = (column < self.low) | (column > self.high)
+        return np.asarray(outside | (self.filled & np.isnan(column)))
+
+    def is_unusual(self, value: float) -> bool:
+        """The same of one value."""
+        if self.other is not None:
+            return value == self.other or (self.filled and value == self.other + 1)
+        return value < self.low or value > self.high or (self.filled and math.isnan(value))
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What is uncertain about the scores of one model.
+
+    ``half`` is half the width of an interval in log-odds, by the score's own log-odds. A value that the model
+    does not know widens it. ``span`` is how far most scores lie apart. ``lacking`` is why a model knows
+    nothing at all, if it does, and ``missing`` how many conversions more should do.
+    """
+
+    half: Curve
+    span: float
+    watched: tuple[Watched, ...] = ()
+    lacking: Code | None = None
+    missing: int = 0
+
+    def of_one(self, row: list[float], log_odds: float) -> tuple[float, int]:
+        """Half the width for one encoded lead, and the place of its weightiest unusual feature, else -1."""
+        half, first = self.half.at_one(log_odds), -1
+        squared = half * half
+        for place, watched in enumerate(self.watched):
+            if watched.is_unusual(row[watched.source]):
+                first = place if first < 0 else first
+                squared += self._added[place]
+        return math.sqrt(squared), first
+
+    def of_all(
+        self, matrix: NDArray[np.float64], log_odds: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """The same (n,) of encoded leads, to the bit."""
+        half, first = self.half.at(log_odds), np.full(len(matrix), -1)
+        squared = half * half
+        for place, watched in enumerate(self.watched):
+            unusual = watched.unusual(matrix[:, watched.source])
+            first[unusual & (first < 0)] = place
+            squared[unusual] += self._added[place]
+        return np.sqrt(squared), first
+
+    def reason(self, half: float, first: int, lang: str = "en") -> Insufficient | None:
+        """Why a score with such an interval and such an unusual feature is not to be relied on, if so."""
+        code, feature = self.code(half, first), None
+        if code is None:
+            return None
+        if code in {"unseen_value", "outside_range"}:
+            feature = self.watched[first].feature
+        message = _MESSAGES[lang][code].format(feature=feature, missing=self.missing)
+        return Insufficient(code, feature, message)
+
+    def code(self, half: float, first: int) -> Code | None:
+        """The reason for programs; a cause is named rather than its effect."""
+        if self.lacking is not None:
+            return self.lacking
+        if first >= 0:
+            return self.watched[first].code
+        return "too_wide" if 2 * half > self.span else None
+
+    @cached_property
+    def _added(self) -> list[float]:
+        return [(HALVES * watched.spread) ** 2 for watched in self.watched]
+
+    def to_json(self) -> str:
+        """As JSON text; ``from_json`` gives back an equal one."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Doubt:
+        """What ``to_json`` wrote."""
+        record: dict[str, Any] = json.loads(text)
+        half = record["half"]
+        return cls(
+            half=Curve(tuple(half["knots"]), tuple(half["values"]), half["missing"]),
+            span=record["span"],
+            watched=tuple(Watched(**watched) for watched in record["watched"]),
+            lacking=record["lacking"],
+            missing=record["missing"],
+        )

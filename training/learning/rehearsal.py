@@ -1,0 +1,177 @@
+"""How far a model may be from the truth, learned where the truth is known: in rehearsals.
+
+A rehearsal takes the company's own leads, calls a model of them the truth, draws what becomes of each lead
+by it (a parametric bootstrap: Efron and Tibshirani 1993, chapter 6), learns anew from most of the leads, and
+asks about the others. What the new model errs by is then plain to see: the noise of few outcomes, and the
+caution that shrinks effects. Snapshots of one lead share their luck.
+
+The model itself is too smooth a truth: what it has not learned is not in it. So there are two acts. The first
+takes the model for the truth; what is learned there differs from it by a pattern that such rows can put into
+such a model. The second adds that pattern to the truth, and stretches it all as much as learning shrank it
+(indirect inference: Gourieroux, Monfort and Renault 1993). Its errors are the ones that count. Where outcomes
+of leads that the real model had not learned from disagree with it by more than chance, that counts as well.
+
+The promise is that of split conformal prediction (Vovk et al. 2005) within a rehearsal: nine in ten intervals
+hold the truth, over leads and companies, if the company is to its model as the second act is to what was
+learned from it. This can be believed, not proven; ``tests/benchmarks/coverage.py`` measures it where the
+truth is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit
+
+from models.calibration import Calibration, shifted
+from models.doubt import COVERED, HALVES
+from models.linear import Curve
+from training.learning.learners import learn
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.predictor import Predictor
+    from training.fit import FittedPredictor
+    from training.learning.folds import LearningRows
+
+    Floats = NDArray[np.float64]
+
+# Learning is what a rehearsal costs: a model of more rows is no more certain than one of so many would be.
+MOST_ROWS = 15_000
+# So many rehearsals for few rows, where one alone would be a matter of luck.
+MOST, ROWS_IN_ALL = 3, 12_000
+TAUGHT = 0.75
+FEWEST_OF_A_CLASS, TRIES = 3, 20
+# Errors are parted by the score, at most so many parts of at least so many rows.
+PARTS, FEWEST_ROWS = 10, 100
+# Expected conversions and failures that a part of the judged rows needs before it may accuse the model.
+FEWEST_EXPECTED = 25.0
+_MOST_STRETCH, _LEAST_KEPT = 1.5, 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """(m,) log-odds that models said in rehearsals, and (m,) how far they were from the truth."""
+
+    said: Floats
+    off: Floats
+
+
+def half_widths(rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.intp], seed: int = 0) -> Curve:
+    """Half the width of the intervals of a model, by its log-odds; ``lead`` (n,) numbers whose row it is.
+
+    Raises ValueError when a rehearsal cannot be held because one of the outcomes is too rare.
+    """
+    if fitted.blend is None:
+        return _of_a_rate(rows)
+    kept = _sampled(lead, seed)
+    sample, whose = rows.take(kept), lead[kept]
+    times = int(np.clip(ROWS_IN_ALL // len(sample), 1, MOST))
+    acts = [_rehearsed(sample, fitted, whose, seed + 2 * number) for number in range(times)]
+    errors = Errors(*(np.concatenate([getattr(act, name) for act in acts]) for name in ("said", "off")))
+    found = curve(errors)
+    misfit = disagreement(fitted.log_odds, rows.y[fitted.judged], np.array(found.knots))
+    wider = np.sqrt(np.square(found.values) + HALVES**2 * misfit)
+    return replace(found, values=tuple(wider.tolist()))
+
+
+def _of_a_rate(rows: LearningRows) -> Curve:
+    """Who knows the rate alone errs as it does: by the standard error of its log-odds (Woolf 1955)."""
+    positives = float(rows.w @ rows.y) + 0.5
+    negatives = float(rows.w.sum() - rows.w @ rows.y) + 0.5
+    half = HALVES * float(np.sqrt(1 / positives + 1 / negatives))
+    return Curve((0.0,), (half,), half)
+
+
+def _sampled(lead: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
+    """Rows of whole leads, about as many as a rehearsal may cost."""
+    if len(lead) <= MOST_ROWS:
+        return np.arange(len(lead))
+    chance = np.random.default_rng(seed).random(int(lead.max()) + 1)
+    return np.flatnonzero(chance[lead] < MOST_ROWS / len(lead))
+
+
+def _rehearsed(rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.intp], seed: int) -> Errors:
+    """Both acts, and the errors of the second."""
+    predictor = fitted.predictor
+    truth = predictor.log_odds(predictor.encodings.encode(rows.frame))
+    learned, asked = _act(rows, fitted, truth, (lead, seed))
+    truth = _levelled(_rougher(truth, learned, asked), rows)
+    learned, asked = _act(rows, fitted, truth, (lead, seed + 1))
+    return Errors(learned[asked], (learned - truth)[asked])
+
+
+def _act(
+    rows: LearningRows, fitted: FittedPredictor, truth: Floats, draw: tuple[NDArray[np.intp], int]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """(n,) what a model of most leads says where ``truth`` decides, and (n,) which rows it did not see."""
+    lead, seed = draw
+    random, leads = np.random.default_rng(seed), int(draw[0].max()) + 1
+    for _ in range(TRIES):
+        luck, taught = random.random(leads)[lead], (random.random(leads) < TAUGHT)[lead]
+        y = (luck < expit(truth)).astype(np.float64)
+        positives = int(y[taught].sum())
+        if min(positives, int(taught.sum()) - positives) >= FEWEST_OF_A_CLASS and not taught.all():
+            at = np.flatnonzero(taught)
+            told = replace(rows.take(at), y=y[at], order=None, groups=lead[at])
+            predictor = _learned(told, fitted, seed)
+            return predictor.log_odds(predictor.encodings.encode(rows.frame)), ~taught
+    msg = f"a rehearsal needs {FEWEST_OF_A_CLASS} leads of either outcome"
+    raise ValueError(msg)
+
+
+def _learned(rows: LearningRows, fitted: FittedPredictor, seed: int) -> Predictor:
+    """A model made as the real one was: the same recipe, rounds and weights."""
+    return fitted.made_like(learn(rows, fitted.rounds, seed))
+
+
+def _rougher(truth: Floats, learned: Floats, asked: NDArray[np.bool_]) -> Floats:
+    """``truth`` as it may be where ``learned`` is what a model makes of it."""
+    slope, level = np.polyfit(truth[asked], learned[asked], 1)
+    pattern = learned - (slope * truth + level)
+    kept = max(_LEAST_KEPT, 1 - float(pattern[asked].var() / max(float(truth.var()), 1e-12)))
+    stretch = float(np.clip(np.sqrt(kept) / max(float(slope), 1e-12), 1 / _MOST_STRETCH, _MOST_STRETCH))
+    return np.asarray(stretch * truth + pattern, dtype=np.float64)
+
+
+def _levelled(truth: Floats, rows: LearningRows) -> Floats:
+    """``truth`` moved so far that it expects as many conversions as there were."""
+    return shifted(Calibration(), truth, rows.y, doubt=1e-6).apply(truth)
+
+
+def curve(errors: Errors) -> Curve:
+    """What nine in ten errors do not exceed, by the log-odds said: a knot for each part of the scores.
+
+    Within a part it is the split conformal quantile: the ``ceil((m + 1) * 0.9)``-th smallest of m errors.
+    """
+    order = np.argsort(errors.said, kind="stable")
+    parts = np.array_split(order, int(np.clip(len(order) // FEWEST_ROWS, 1, PARTS)))
+    middles = np.array([np.median(errors.said[part]) for part in parts])
+    sizes = [_quantile(np.abs(errors.off[part])) for part in parts]
+    knots, first = np.unique(middles, return_index=True)
+    overall = _quantile(np.abs(errors.off))
+    return Curve(tuple(knots.tolist()), tuple(sizes[place] for place in first), overall)
+
+
+def _quantile(sizes: Floats) -> float:
+    rank = min(len(sizes), int(np.ceil((len(sizes) + 1) * COVERED)))
+    return float(np.sort(sizes)[rank - 1])
+
+
+def disagreement(said: Floats, y: NDArray[np.number], at: Floats) -> Floats:
+    """(k,) the squared error, in log-odds, that outcomes show beyond chance, at log-odds ``at`` (k,).
+
+    ``said`` (m,) are log-odds of rows that the model had not learned from. In each part of them one Newton
+    step says by how much the level is off; its variance is the part that chance explains.
+    """
+    order = np.argsort(said, kind="stable")
+    p = expit(said[order])
+    spread = p * (1 - p)
+    place = np.minimum(np.cumsum(spread) // FEWEST_EXPECTED, max(0.0, spread.sum() // FEWEST_EXPECTED - 1))
+    part = np.unique(place, return_inverse=True)[1]
+    information, off, mass = (np.bincount(part, x) for x in (spread, y[order] - p, spread * said[order]))
+    beyond = np.maximum(0.0, (off / information) ** 2 - 1 / information)
+    return np.asarray(np.interp(at, mass / information, beyond), dtype=np.float64)
