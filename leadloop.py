@@ -45,15 +45,19 @@ def check(
     time: Time = None,
     exclude: Exclude = "",
     config: ConfigFile = None,
+    score: Annotated[
+        Path | None, typer.Option(help="Rows to score, to be compared with.", metavar="FILE")
+    ] = None,
     json_: Json = None,
 ) -> None:
     """Look for leaks and nonsense in the data before a model learns them."""
+    from training.ahead import rows_ahead
     from training.checks import checks, in_words, to_dict
     from training.workflow import QUARANTINE, read_dataset, read_in_words
 
     chosen = configured(config, leads, id_, label, time, exclude)
     dataset = read_dataset(chosen, OUT)
-    made = checks(dataset)
+    made = checks(dataset, rows_ahead(dataset, chosen, score))
     for line in (*read_in_words(dataset, chosen.quarantine.file or OUT / QUARANTINE), *in_words(made)):
         say(line)
     emit(to_dict(made), json_)

@@ -9,17 +9,23 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from training import searches
+from training import searches, searches_ahead, searches_history
 from training.searches import NotApplicableError, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import polars as pl
+
     from training.dataset import Dataset
-    from training.searches import Search
+    from training.searches import Found, Search
+    from training.searches_ahead import SearchAhead
 
 Outcome = Literal["triggered", "clean", "not applicable"]
 MOST_ROWS = 50_000
+NOTHING_AHEAD = (
+    "there are no rows to score to compare with; name a file of them (leadloop check --score FILE)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +55,28 @@ class Check:
         return "triggered" if self.findings else "clean"
 
 
-def checks(dataset: Dataset) -> tuple[Check, ...]:
-    """Every check on the rows that a model is about to learn from; of very many, on as many as settle it."""
+def checks(dataset: Dataset, ahead: pl.DataFrame | None = None) -> tuple[Check, ...]:
+    """Every check on the rows that a model is about to learn from; of very many, on as many as settle it.
+
+    ``ahead`` are feature rows to score; without any, what compares with them is not applicable.
+    """
     sample = dataset.thinned(MOST_ROWS)
-    return tuple(_made(code, *made, sample) for code, made in CHECKS.items())
+    return (
+        *(_made(code, title, search, sample) for code, (title, search) in CHECKS.items()),
+        *(_made(code, title, search, dataset) for code, (title, search) in ORIGINS.items()),
+        *(_made(code, title, _ahead(search, ahead), sample) for code, (title, search) in AHEAD.items()),
+    )
+
+
+def _ahead(search: SearchAhead, ahead: pl.DataFrame | None) -> Search:
+    """A search that compares with rows to score, as one of the rows that teach alone."""
+
+    def compared(dataset: Dataset) -> Found:
+        if ahead is None or ahead.is_empty():
+            raise NotApplicableError(NOTHING_AHEAD)
+        return search(dataset, ahead)
+
+    return compared
 
 
 def findings(made: tuple[Check, ...]) -> tuple[Finding, ...]:
@@ -97,4 +121,14 @@ CHECKS: dict[str, tuple[str, Search]] = {
     "LC006": ("every column tells leads apart", searches.says_nothing),
     "LC007": ("the order of time is known", searches.no_time),
     "LC008": ("the newest leads convert like the others", searches.not_yet_known),
+}
+# These look at whole leads, accounts and histories, of which a sample of rows would lose the companions.
+ORIGINS: dict[str, tuple[str, Search]] = {
+    "LC009": ("no column is a stage in disguise", searches_history.stage_in_disguise),
+    "LC010": ("leads and accounts are on one side of a split", searches_history.both_sides),
+    "LC011": ("no row knows what was known later", searches_history.later_than_as_of),
+}
+AHEAD: dict[str, tuple[str, SearchAhead]] = {
+    "LC012": ("the rows to score hold values that training saw", searches_ahead.never_seen),
+    "LC013": ("no model can tell the rows to score from those that teach", searches_ahead.told_apart),
 }

@@ -29,15 +29,18 @@ CERTAIN = 10
 CARRIES_HIGH, CARRIES_MEDIUM = 0.7, 0.5
 FEW_COLUMNS = 10
 FILL_CHANGES = 0.5
-RATE_FALLS = 0.5
+RATE_FALLS, SURPRISE = 0.5, 3.0
 _BINS, _FOLDS, _PARTS = 20, 5, 5
 _SMOOTHING = 10.0
 _TRIED, _ROWS, _ROUNDS = 8, 20_000, 60
-_QUICK = {"num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 20, "num_threads": 1, "verbose": -1}
-_BEFORE = "Was it known before the outcome? If not, exclude it, or bring it in as a history of changes"
+QUICK = {"num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 20, "num_threads": 1, "verbose": -1}
+BEFORE = "Was it known before the outcome? If not, exclude it, or bring it in as a history of changes"
 _COMES_AND_GOES = (
     "Is it filled by something that comes and goes? Then it will mislead on new leads: exclude it"
 )
+
+_YOUNG = "Is their outcome known yet? If not, leave them out"
+_LATE = "Do outcomes reach the CRM late? Then say how late in [label] settle"
 
 
 class NotApplicableError(Exception):
@@ -51,7 +54,7 @@ def decisive(dataset: Dataset) -> Found:
         auc = single_auc(dataset.rows[spec.name], dataset.label)
         if auc >= NEARLY:
             severity: Severity = "high" if auc >= DECISIVE else "medium"
-            yield severity, spec.name, f"alone it ranks leads with an AUC of {auc:.3f}. {_BEFORE}"
+            yield severity, spec.name, f"alone it ranks leads with an AUC of {auc:.3f}. {BEFORE}"
 
 
 def filled_by_outcome(dataset: Dataset) -> Found:
@@ -63,9 +66,9 @@ def filled_by_outcome(dataset: Dataset) -> Found:
         if abs(with_it - without) >= FILLED_MEDIUM:
             shares = f"{with_it:.0%} of the leads that converted and {without:.0%} of the others"
             severity: Severity = "high" if abs(with_it - without) >= FILLED_HIGH else "medium"
-            yield severity, name, f"filled for {shares}. {_BEFORE}"
+            yield severity, name, f"filled for {shares}. {BEFORE}"
         elif told := _all_alike(won, filled):
-            yield "high", name, f"{told}. {_BEFORE}"
+            yield "high", name, f"{told}. {BEFORE}"
 
 
 def _all_alike(won: NDArray[np.bool_], filled: NDArray[np.bool_]) -> str:
@@ -87,13 +90,13 @@ def carries_all(dataset: Dataset) -> Found:
     if len(names) < FEW_COLUMNS:
         msg = f"with {len(names)} columns, each of them must carry much"
         raise NotApplicableError(msg)
-    codes = np.column_stack([_codes(dataset.rows[name]) for name in names])
+    codes = np.column_stack([codes_of(dataset.rows[name]) for name in names])
     trial = _Trial(codes, dataset)
     for j in trial.weightiest():
         share = min(trial.lost_without(j), 1.0)  # what remains may be worse than knowing nothing
         if share >= CARRIES_MEDIUM:
             severity: Severity = "high" if share >= CARRIES_HIGH else "medium"
-            yield severity, names[j], f"without it the model loses {share:.0%} of what it knows. {_BEFORE}"
+            yield severity, names[j], f"without it the model loses {share:.0%} of what it knows. {BEFORE}"
 
 
 class _Trial:
@@ -127,7 +130,7 @@ class _Trial:
 
     def _fit(self, columns: list[int]) -> lgb.Booster:
         data = lgb.Dataset(self._matrix(self._train, columns), self._label[self._train])
-        return lgb.train({"objective": "binary", **_QUICK}, data, _ROUNDS)
+        return lgb.train({"objective": "binary", **QUICK}, data, _ROUNDS)
 
     def _loss(self, model: lgb.Booster, columns: list[int]) -> float:
         p = model.predict(self._matrix(self._test, columns), num_threads=1)
@@ -144,7 +147,7 @@ def sounds_late_(dataset: Dataset) -> Found:
             yield (
                 "medium",
                 spec.name,
-                f"its name sounds as if it were written after the first contact. {_BEFORE}",
+                f"its name sounds as if it were written after the first contact. {BEFORE}",
             )
 
 
@@ -181,18 +184,19 @@ def no_time(dataset: Dataset) -> Found:
 
 
 def not_yet_known(dataset: Dataset) -> Found:
-    """The newest leads of an export seem to fail, because their time has not come."""
+    """The newest leads seem to fail while their time has not come, or while outcomes arrive late."""
     if dataset.order is None:
         msg = "nobody knows the order of the rows"
         raise NotApplicableError(msg)
-    if dataset.gap:
-        msg = "only rows whose time has passed are used"
-        raise NotApplicableError(msg)
-    *older, newest = (float(dataset.label[part].mean()) for part in _parts(dataset.order))
-    usual = float(np.mean(older))
-    if newest < RATE_FALLS * min(older):
-        rates = f"the newest fifth of the leads converted at {newest:.1%}, the others at {usual:.1%}"
-        yield "medium", "", f"{rates}. Is their outcome known yet? If not, leave them out"
+    over = np.arange(len(dataset)) if dataset.matured is None else np.flatnonzero(dataset.matured)
+    *older, newest = (dataset.label[over[part]] for part in _parts(dataset.order[over]))
+    usual = min(float(part.mean()) for part in older)
+    expected = usual * len(newest)
+    if newest.sum() < RATE_FALLS * expected and expected - newest.sum() > SURPRISE * np.sqrt(expected):
+        rates = (
+            f"the newest fifth of the leads converted at {newest.mean():.1%}, no older one below {usual:.1%}"
+        )
+        yield "medium", "", f"{rates}. {_LATE if dataset.gap else _YOUNG}"
 
 
 def single_auc(column: pl.Series, label: NDArray[np.int8]) -> float:
@@ -200,7 +204,7 @@ def single_auc(column: pl.Series, label: NDArray[np.int8]) -> float:
 
     Numbers are cut at 20 quantiles and missing is a value of its own, so any shape of dependence counts.
     """
-    codes = _codes(column)
+    codes = codes_of(column)
     fold = np.random.default_rng(0).permutation(np.arange(len(label)) * _FOLDS // len(label))
     rates = np.empty(len(label))
     for k in range(_FOLDS):
@@ -234,7 +238,8 @@ def _rates(codes: NDArray[np.int64], label: NDArray[np.int8], size: int) -> NDAr
     return np.asarray((hits + _SMOOTHING * label.mean()) / (rows + _SMOOTHING))
 
 
-def _codes(column: pl.Series) -> NDArray[np.int64]:
+def codes_of(column: pl.Series) -> NDArray[np.int64]:
+    """(n,) a small number for each value: of a word its place, of a number its twentieth."""
     if not column.dtype.is_numeric():
         return column.fill_null("").rank("dense").to_numpy().astype(np.int64) - 1
     values = column.to_numpy()

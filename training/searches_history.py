@@ -1,0 +1,126 @@
+"""What the checks look for in where rows come from: stages in disguise, both sides of a split, the future."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from features.cohort import Snapshots
+from training.dataset import feature_rows
+from training.searches import CERTAIN, NotApplicableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from features.history import LeadHistory
+    from training.dataset import Dataset
+    from training.searches import Found
+
+SETTLED = 0.95
+SHARED = 0.2
+EARLIER = 0.01
+_RECOMPUTED = 5
+_NEWEST = 0.2
+_ENDS = re.compile(
+    r"\b(?:won|lost|closed|converted|(?:dis|un)?qualified|sql|opportunity|customer|deal)\b", re.IGNORECASE
+)
+_NAMED = 3
+_FLAT = "a flat export says of no value when it was written"
+_FROM_LATER = (
+    "computed from what was known on the day, it has another value than in the training rows: these know the "
+    "future. Compute them from this history, with leadloop's own features"
+)
+_PLANNED = "Are these planned events, or times of two zones? They count from when they happened"
+_GROUPED = "`leadloop backtest` shows, as grouped split, how it does on accounts that it has never met"
+
+
+def stage_in_disguise(dataset: Dataset) -> Found:
+    """A column that holds a lead's status under another name: its values speak of an end, and it was that."""
+    stages, base = _own_stages(dataset), float(dataset.label.mean())
+    for spec in dataset.features.specs:
+        if not spec.is_category or spec.reduce not in {"value", "latest"}:
+            continue
+        column = dataset.rows[spec.name]
+        words = [word for word in column.drop_nulls().unique().sort() if _ENDS.search(word) or word in stages]
+        outcomes = dataset.label[column.is_in(words).fill_null(value=False).to_numpy()]
+        if _settled(outcomes, base):
+            told = f"{' or '.join(map(repr, words[:_NAMED]))} of {len(outcomes):,} leads"
+            told = f"it says {told}, {outcomes.mean():.0%} of which converted: a stage in disguise"
+            yield "high", spec.name, f"{told}. Exclude it, or bring it in as transitions with their dates"
+
+
+def _settled(outcomes: NDArray[np.int8], base: float) -> bool:
+    """Whether nearly all of these leads ended alike, and too many of them for that to be chance."""
+    if not len(outcomes):
+        return False
+    rate = float(outcomes.mean())
+    all_won = rate >= SETTLED and len(outcomes) * (1 - base) >= CERTAIN
+    return all_won or (rate <= 1 - SETTLED and len(outcomes) * base >= CERTAIN)
+
+
+def _own_stages(dataset: Dataset) -> set[str]:
+    """The stages that a company has; a column that repeats one of them is suspicious in any language."""
+    return set() if dataset.history is None else set(dataset.history.transitions["stage"].drop_nulls())
+
+
+def both_sides(dataset: Dataset) -> Found:
+    """Where many judged rows are of leads or accounts that were learned from, figures tell of old friends."""
+    known = {"lead": dataset.rows["lead_id"].to_numpy(), "account": dataset.accounts}
+    groups = {name: who for name, who in known.items() if who is not None and len(np.unique(who)) < len(who)}
+    if not groups:
+        msg = "no two rows belong to the same lead or account"
+        raise NotApplicableError(msg)
+    for name, who in groups.items():
+        share = _known_share(dataset, who)
+        if share >= SHARED:
+            told = f"{share:.0%} of the rows that judge are of {name}s that the model has learned from"
+            yield ("medium" if dataset.order is None else "info"), "", f"{told}. {_GROUPED}"
+
+
+def _known_share(dataset: Dataset, who: NDArray[np.generic]) -> float:
+    """Of the newest rows (of all, where nobody knows the order), how many have a companion to learn from."""
+    if dataset.order is None:
+        _, place, size = np.unique(who, return_inverse=True, return_counts=True)
+        return float((size[place] > 1).mean())
+    start = np.quantile(dataset.order, 1 - _NEWEST, method="higher")
+    judged, taught = dataset.order >= start, dataset.order < start - dataset.gap
+    return float(np.isin(who[judged], who[taught]).mean())
+
+
+def later_than_as_of(dataset: Dataset) -> Found:
+    """What is computed for a past day must be what that day knew, and nothing is known before it happens."""
+    if dataset.history is None:
+        raise NotApplicableError(_FLAT)
+    for name in _changed(dataset, dataset.history):
+        yield "high", name, _FROM_LATER
+    for table in ("touchpoints", "transitions"):
+        share = _told_too_early(getattr(dataset.history, table))
+        if share >= EARLIER:
+            yield "medium", "", f"of {share:.1%} of the {table} the CRM knew before they happened. {_PLANNED}"
+
+
+def _changed(dataset: Dataset, history: LeadHistory) -> Iterator[str]:
+    """The features whose rows are not those of the history as it was known on the day; some rows suffice."""
+    kept = np.linspace(0, len(dataset) - 1, min(_RECOMPUTED, len(dataset))).astype(np.intp)
+    rows = dataset.rows[kept].unique(["lead_id", "as_of"])
+    then = pl.concat(
+        feature_rows(
+            dataset.features,
+            history.known_before(row["as_of"][0]),
+            Snapshots(row.select("lead_id", "as_of")),
+        )
+        for row in rows.iter_slices(1)
+    )
+    now = then.select("lead_id", "as_of").join(rows, on=["lead_id", "as_of"], how="left")
+    for name in dataset.features.names:
+        if not now[name].equals(then[name]):
+            yield name
+
+
+def _told_too_early(events: pl.DataFrame) -> float:
+    return float((events["known_at"] < events["occurred_at"]).mean() or 0.0)  # type: ignore[arg-type]
