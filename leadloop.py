@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from training import commands
-from training.options import OUT, ConfigFile, Exclude, Id, Json, Label, Leads, ModelName, Time, configured
+from training.options import OUT, ConfigFile, Exclude, Id, Json, Label, Leads, Time, configured
 from training.pushing.command import push
 from training.terminal import emit, refuse, say, spoken
 
@@ -19,6 +19,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+keys_app = typer.Typer(help="Who may ask the service what.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(keys_app, name="keys")
+KeyFile = Annotated[
+    Path, typer.Option("--keys", help="The file of keys.", envvar="LEADLOOP_KEYS", metavar="FILE")
+]
 
 
 @app.command()
@@ -97,19 +103,80 @@ app.command()(push)
 
 @app.command()
 def serve(
-    model: ModelName = "champion",
+    model: Annotated[
+        str, typer.Option(help="Promotions to follow, or a folder that stays.", envvar="LEADLOOP_MODEL")
+    ] = "champion",
     port: Annotated[int, typer.Option(help="0 is any free one.")] = 3000,
     host: Annotated[str, typer.Option(help="The default is reached from this machine only.")] = "127.0.0.1",
     workers: Annotated[int, typer.Option(help="Processes that answer.", min=1)] = 1,
+    keys: Annotated[Path | None, typer.Option(help="Whom to answer.", envvar="LEADLOOP_KEYS")] = None,
+    *,
+    no_keys: Annotated[
+        bool, typer.Option("--no-keys", help="Answer whoever asks, from anywhere.", envvar="LEADLOOP_NO_KEYS")
+    ] = False,
+    rate: Annotated[
+        int | None,
+        typer.Option(help="Requests of a key in a minute, in each worker.", min=1, envvar="LEADLOOP_RATE"),
+    ] = None,
+    shadow: Annotated[
+        str | None,
+        typer.Option(help="challenger, or a folder: scores along, silently.", envvar="LEADLOOP_SHADOW"),
+    ] = None,
 ) -> None:
     """Answer scores and explanations over REST until stopped."""
     from serving.run import Address
     from serving.run import serve as run
+    from serving.settings import Settings
 
     def answering(url: str) -> None:
         say(f"answering at {url} (API page: {url}/); stop with Ctrl+C")
 
-    run(commands.model_dir(model), Address(host, port), workers, answering)
+    settings = Settings(_followed(model), shadow, keys, no_keys, rate)
+    run(settings, Address(host, port), workers, answering)
+
+
+def _followed(model: str) -> str:
+    """The champion where a promotion left a copy for the service to follow; else a folder that stays."""
+    from models.pointer import pointed
+    from serving.follow import MODEL_NAME
+    from serving.settings import CHAMPION, store
+
+    follows = model == CHAMPION and pointed(store() / MODEL_NAME)
+    return CHAMPION if follows else str(commands.model_dir(model))
+
+
+@keys_app.command(name="add")
+def keys_add(
+    name: Annotated[str, typer.Argument(help="Who will use it.")],
+    scope: Annotated[list[str], typer.Option(help="score, outcomes or admin; may be given several times.")],
+    days: Annotated[int | None, typer.Option(help="How long it is valid.", min=1)] = None,
+    keys: KeyFile = OUT / "keys.json",
+) -> None:
+    """Make a key; standard output is the only place where it is ever told."""
+    from serving.keys import add
+
+    typer.echo(add(keys, name, scope, days))
+    say(f"{name} may {', '.join(scope)}; start the service with --keys {keys}")
+
+
+@keys_app.command(name="list")
+def keys_list(keys: KeyFile = OUT / "keys.json") -> None:
+    """Say which keys there are, and what they may do."""
+    from serving.keys import read
+
+    for key in read(keys):
+        typer.echo(key.in_words())
+
+
+@keys_app.command(name="revoke")
+def keys_revoke(
+    name: Annotated[str, typer.Argument(help="As it was added.")], keys: KeyFile = OUT / "keys.json"
+) -> None:
+    """Take a key back; running services refuse it from their next request on."""
+    from serving.keys import revoke
+
+    revoke(keys, name)
+    say(f"{name} is revoked")
 
 
 @app.command()

@@ -11,20 +11,23 @@ import hmac
 import json
 import logging
 import os
+import re
 import secrets
 import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, get_args
 
 from features.clock import DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
     from pathlib import Path
 
 Scope = Literal["score", "outcomes", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _PREFIX = "leadloop_"
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 logger = logging.getLogger("leadloop")
 
 
@@ -46,19 +49,27 @@ class Key:
         """Whether the key has not expired."""
         return self.expires_at is None or now < self.expires_at
 
+    def in_words(self) -> str:
+        """The key in a line, for whoever looks after them."""
+        until = "for good" if self.expires_at is None else f"until {_day(self.expires_at)}"
+        return f"{self.name}: {', '.join(self.scopes)}; since {_day(self.created_at)}, {until}"
 
-def add(file: Path, name: str, scopes: Iterable[Scope], days: int | None = None) -> str:
+
+def add(file: Path, name: str, scopes: Collection[str], days: int | None = None) -> str:
     """Write a new key to ``file``, made where there is none; the token, which is told only this once.
 
-    Other keys stay valid, so that a client can change over before its old key is revoked.
+    Other keys stay valid, so that a client can change over before its old key is revoked. Raises KeysError.
     """
     keys = read(file) if file.exists() else ()
-    if not name or any(key.name == name for key in keys):
+    if not _NAME.fullmatch(name):
+        msg = f"{name!r} cannot be told in a log; name a key with 1 to 64 letters, digits, dots, - and _"
+        raise KeysError(msg)
+    if any(key.name == name for key in keys):
         msg = f"{file}: there is a key {name!r} already; name the new one otherwise, revoke the old one later"
         raise KeysError(msg)
     token, now = _PREFIX + secrets.token_urlsafe(32), int(time.time())
     until = None if days is None else now + days * DAY
-    _write(file, (*keys, Key(name, digest(token), tuple(dict.fromkeys(scopes)), now, until)))
+    _write(file, (*keys, Key(name, digest(token), _scopes(scopes), now, until)))
     return token
 
 
@@ -77,20 +88,23 @@ def read(file: Path) -> tuple[Key, ...]:
     """The keys in a file. Raises KeysError."""
     try:
         records = json.loads(file.read_text(encoding="utf-8"))["keys"]
-        keys = tuple(Key(**record | {"scopes": tuple(record["scopes"])}) for record in records)
+        return tuple(Key(**record | {"scopes": _scopes(record["scopes"])}) for record in records)
     except OSError as error:
         msg = (
             f"{file}: {error.strerror}; make a key with `leadloop keys add NAME --scope score --keys {file}`"
         )
         raise KeysError(msg) from error
     except (ValueError, TypeError, KeyError) as error:
-        msg = f"{file}: not a file of keys ({type(error).__name__}); put the last good one back"
+        msg = f"{file}: not a file of keys ({error!r}); put the last good one back"
         raise KeysError(msg) from error
-    for key in keys:
-        if not set(key.scopes) <= set(SCOPES):
-            msg = f"{file}: key {key.name!r} has a scope that is none of {', '.join(SCOPES)}"
+
+
+def _scopes(names: Collection[str]) -> tuple[Scope, ...]:
+    for name in names:
+        if name not in SCOPES:
+            msg = f"there is no scope {name!r}; a key may {', '.join(SCOPES)}"
             raise KeysError(msg)
-    return keys
+    return tuple(scope for scope in SCOPES if scope in names)
 
 
 def digest(token: str) -> str:
@@ -110,7 +124,7 @@ class KeyRing:
         """The valid key that ``token`` is. Every key is compared in full, so the time taken tells nothing."""
         self._look()
         presented, now = digest(token), time.time()
-        found = [key for key in self._keys if hmac.compare_digest(key.sha256, presented)]
+        found = [key for key in self._keys if hmac.compare_digest(key.sha256.encode(), presented.encode())]
         return next((key for key in found if key.valid(now)), None)
 
     def _look(self) -> None:
@@ -126,6 +140,10 @@ class KeyRing:
             self._keys = read(self._file)
         except KeysError as error:
             logger.critical("the keys stay as they were: %s", error)
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 def _write(file: Path, keys: tuple[Key, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -128,16 +129,26 @@ def promote_(
     run: Annotated[str, typer.Argument(help="A run id, or a model folder.")] = "",
     *,
     back: Annotated[bool, typer.Option(help="Go back to the champion before, instead.")] = False,
+    challenger: Annotated[bool, typer.Option(help="Let it only score along, beside the champion.")] = False,
     force: Annotated[str | None, typer.Option(help="Overrule the gate.", metavar="REASON")] = None,
     json_: Json = None,
 ) -> None:
     """Make a trained model the champion if it is no worse, and copy it for the service."""
     from training.promotion import promote, rollback
+    from training.registry import challenge
     from training.tracking import tracking
 
     if bool(run) == back:
         refuse("name the run to promote, or --back to return to the champion before")
-    done = rollback(tracking=tracking(OUT)) if back else promote(run, tracking=tracking(OUT), force=force)
+    store = tracking(OUT)
+    if challenger:
+        made = challenge(run, tracking=store)
+        say(
+            f"version {made.version} (model {made.model_version}) scores along: leadloop serve --shadow challenger"
+        )
+        emit(asdict(made), json_)
+        return
+    done = rollback(tracking=store) if back else promote(run, tracking=store, force=force)
     for line in done.in_words():
         say(line)
     emit(done.to_dict(), json_)
