@@ -47,7 +47,7 @@ class LeadModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-
     def fit(
         self,
         X: Any,  # noqa: N803 - scikit-learn's name
-        y: ArrayLike,
+        y: ArrayLike | None,
         sample_weight: ArrayLike | None = None,
         *,
         order: ArrayLike | None = None,
@@ -56,6 +56,9 @@ class LeadModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-
 
         Raises ValueError where there are not two classes, or too few rows of one to learn from.
         """
+        if y is None:
+            msg = "LeadModel requires y to be passed, but the target y is None"
+            raise ValueError(msg)
         frame = self._frame(X, reset=True)
         check_consistent_length(frame, y)
         target = column_or_1d(check_array(y, ensure_2d=False, dtype=None), warn=True)

@@ -59,7 +59,7 @@ def test_contributions_add_up_to_the_decision_function():
 
 def test_it_ranks_in_a_pipeline_under_cross_validation():
     frame, y = leads()
-    model = make_pipeline(FunctionTransformer(lambda X: X), LeadModel())
+    model = make_pipeline(FunctionTransformer(), LeadModel())
     assert cross_val_score(model, frame.to_pandas(), y, cv=3, scoring="roc_auc").mean() > 0.6
 
 
