@@ -143,9 +143,7 @@ def promote_(
     store = tracking(OUT)
     if challenger:
         made = challenge(run, tracking=store)
-        say(
-            f"version {made.version} (model {made.model_version}) scores along: leadloop serve --shadow challenger"
-        )
+        say(f"version {made.version} (model {made.model_version}) scores along where --shadow challenger is")
         emit(asdict(made), json_)
         return
     done = rollback(tracking=store) if back else promote(run, tracking=store, force=force)
