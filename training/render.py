@@ -1,60 +1,64 @@
-"""Writes a report as one HTML page that needs nothing else: no script, no network, no font, no other file."""
+"""Writes a report as one HTML page that needs nothing else: no network, no font, no other file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from base64 import b64encode
 from functools import cache
+from hashlib import sha256
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from training.page import charts, tables
+from training.page import charts, model_views, tables
 from training.page.blocks import BLOCKS, absent
 from training.page.views import views
-from training.page.words import Lang, Words, words
+from training.page.words import LANGUAGES, Lang, Words, words
 
 if TYPE_CHECKING:
-    from training.page.drivers import Driver
     from training.report import Report
 
-SHOWN = 12
 _SPARSE = 0.5
 _BETTER = 1.1
 
 
-@dataclass(frozen=True)
-class Charts:
-    """The page's pictures as SVG that is safe to inline: chart text was escaped when it was drawn."""
-
-    gains: Markup
-    reliability: Markup
-    families: Markup
-    features: Markup
-    shapes: tuple[Markup, ...]
-
-
 def render(report: Report, lang: Lang = "en") -> str:
-    """The report as a page in ``lang``; whatever came from data is escaped."""
-    text = words(lang)
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            report=report,
-            t=text,
-            style=Markup(_style()),  # noqa: S704  # our own file, no data in it
-            blocks=BLOCKS,
-            absent=absent,
-            views=views(report, text, tuple(block for block in BLOCKS if not absent(report, block))),
-            charts=_charts(report, text),
-            tables=tables,
-            shown=_shown(report),
-            headline=_headline(report, text),
-            warnings=warnings(report, text),
-            columns=_columns(report, text),
-        )
+    """The report as a page in ``lang`` that can be switched to the other languages without a network.
+
+    The other languages lie in it as inert templates, so a reader without scripts has the page in ``lang``.
+    Whatever came from data is escaped, and the page's own policy lets it run its script and load nothing.
+    """
+    script, environment = _script(), _environment()
+    return environment.get_template("report.html").render(
+        report=report,
+        t=words(lang),
+        page=_body(report, lang),
+        others={other: _body(report, other) for other in LANGUAGES if other != lang},
+        style=Markup(_style()),  # noqa: S704  # our own file, no data in it
+        script=Markup(script),  # noqa: S704  # the same
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )
+
+
+def _body(report: Report, lang: Lang) -> Markup:
+    """All blocks in ``lang``."""
+    t = words(lang)
+    blocks = tuple(block for block in BLOCKS if not absent(report, block))
+    body = _environment().get_template("body.html")
+    html = body.render(
+        report=report,
+        t=t,
+        languages=LANGUAGES,
+        blocks=BLOCKS,
+        absent=absent,
+        views=views(report, t, blocks),
+        tables=tables,
+        headline=_headline(report, t),
+        warnings=warnings(report, t),
+        columns=_columns(report, t),
+    )
+    return Markup(html)  # noqa: S704  # escaped by the template
 
 
 @cache
@@ -73,39 +77,22 @@ def _style() -> str:
     return " ".join(source.split())
 
 
+def _script() -> str:
+    return resources.files("training.page").joinpath("templates", "page.js").read_text(encoding="utf-8")
+
+
 def plots(report: Report, lang: Lang = "en") -> dict[str, str]:
     """The page's main charts as SVG files of their own, by name: what a tracked run shows at a glance."""
-    drawn = _charts(report, words(lang))
-    named = {"gains": drawn.gains, "reliability": drawn.reliability, "families": drawn.families}
+    t = words(lang)
+    named = {
+        "gains": model_views.worth(report, t)["gains"],
+        "reliability": model_views.calibration(report, t)["bins"],
+        "families": model_views.drivers(report, t)["families"],
+    }
     return {
         f"{name}.svg": str(svg).replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
         for name, svg in named.items()
     }
-
-
-def _charts(report: Report, text: Words) -> Charts:
-    at = report.summary.at_capacity
-    shown = _shown(report)
-    families = [(text.named("families", f.name), f.importance) for f in report.drivers.families]
-    return Charts(
-        gains=charts.drawn(charts.gains(report.worth.gains, (at.share, at.captured), text)),
-        reliability=charts.drawn(charts.reliability(report.calibration.bins, text)),
-        families=charts.drawn(charts.bars(families, text, signed=False)),
-        features=charts.drawn(
-            charts.bars([(text.title(d.spec), d.importance) for d in shown], text, signed=False)
-        ),
-        shapes=tuple(_shape(driver, text) for driver in shown),
-    )
-
-
-def _shown(report: Report) -> tuple[Driver, ...]:
-    """The features that are looked at one by one: the weightiest that weigh anything, but never none."""
-    first = report.drivers.features[:SHOWN]
-    return tuple(driver for driver in first if driver.direction != "none") or first[:1]
-
-
-def _shape(driver: Driver, text: Words) -> Markup:
-    return charts.drawn(charts.bars([(text.part(driver.spec, p), p.points) for p in driver.shape], text))
 
 
 def _headline(report: Report, text: Words) -> str:

@@ -17,7 +17,7 @@ from models.card import Card  # noqa: TC001  # a report is read back by its anno
 from training.insight.company import Company
 from training.insight.insights import Insights, insights
 from training.insight.today import handed_over
-from training.page.drivers import Drivers, drivers
+from training.page.drivers import Drivers, compared, drivers
 from training.page.health import Health, Intake, health
 from training.page.plain import from_plain
 from training.page.reliability import Reliability, reliability
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from features.spec import FeatureSet
     from models.conversion import ConversionModel
     from models.metrics import Interval
+    from training.pointing.points import LearnedPoints
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class ReportInput:
     ``trained`` and ``judged`` are the feature rows of training and of ``scores``; ``explained`` those of a
     sample, and ``contributions`` (m, features) its contributions in log-odds. ``capacity`` is the share of
     leads that sales can call, in (0, 1]. ``model`` is the one in use, which may have learned from what is
-    judged here; it answers for open leads.
+    judged here; it answers for open leads. ``learned`` is the points table that stands in for it.
     """
 
     features: FeatureSet
@@ -63,6 +64,7 @@ class ReportInput:
     company: Company = field(default_factory=Company)
     before: Report | None = None
     model: ConversionModel | None = None
+    learned: LearnedPoints | None = None
 
     def __post_init__(self) -> None:
         sizes = {
@@ -109,6 +111,9 @@ def report(given: ReportInput) -> Report:
     """Sum up a model: pure, so the same input gives the same report."""
     figures = _figures(given)
     found = drivers(given.features, given.explained, given.contributions)
+    last = given.before
+    if last is not None:
+        found = compared(found, last.drivers, last.version)
     worthy = worth(given, figures, handed_over(given))
     calibration = reliability(given, figures, found)
     state = health(

@@ -52,16 +52,31 @@ _CONFIG: dict[str, Any] = {
 Rows = list[dict[str, Any]]
 
 
-def gains(curve: Sequence[tuple[float, float]], capacity: tuple[float, float], words: Words) -> str:
-    """The share of conversions among the best leads, against calling them in any order."""
+def gains(
+    curve: Sequence[tuple[float, float]],
+    capacity: tuple[float, float],
+    today: tuple[float, float] | None,
+    words: Words,
+) -> str:
+    """The share of conversions among the best leads, against calling them in any order, and as today."""
     x, y = share("x", words("worth.called"), words), share("y", words("worth.reached"), words)
     drop = [(capacity[0], 0.0), capacity, (0.0, capacity[1])]
-    return svg(
-        line([(0.0, 0.0), (1.0, 1.0)], x, y).mark_line(**GUIDE)
-        + line(drop, x, y).mark_line(color=PALETTE["against"], strokeWidth=1.2)
-        + line([(0.0, 0.0), *curve], x, y).mark_line(color=PALETTE["accent"], strokeWidth=2.6)
-        + line([capacity], x, y).mark_point(color=PALETTE["against"], filled=True, size=90, opacity=1)
-    )
+    ink: dict[str, Any] = {"color": PALETTE["against"], "filled": True, "opacity": 1}
+    now: dict[str, Any] = {
+        "color": PALETTE["ink"],
+        "filled": True,
+        "opacity": 1,
+        "shape": "diamond",
+        "size": 120,
+    }
+    layers = [
+        line([(0.0, 0.0), (1.0, 1.0)], x, y).mark_line(**GUIDE),
+        line(drop, x, y).mark_line(color=PALETTE["against"], strokeWidth=1.2),
+        line([(0.0, 0.0), *curve], x, y).mark_line(color=PALETTE["accent"], strokeWidth=2.6),
+        line([capacity], x, y).mark_point(**ink, size=90),
+        *([] if today is None else [line([today], x, y).mark_point(**now)]),
+    ]
+    return svg(alt.layer(*layers))
 
 
 def reliability(groups: Sequence[Group], words: Words) -> str:

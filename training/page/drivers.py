@@ -6,7 +6,7 @@ lever, and no sentence made from these figures may say so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +15,8 @@ import polars as pl
 
 from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
 from models.explanation import as_points
+from models.metrics import Interval
+from training.page.interplay import LOOKED_AT, Interplay, interplays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 Direction = Literal["raises", "lowers", "mixed", "levels", "none"]
 BINS = 6
+TOP = 10
+RESAMPLES = 200
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LEVELS = 6
 _CLEAR = 0.3
 _NEGLIGIBLE = 0.05
@@ -57,10 +62,14 @@ class Driver:
     """One feature: how far it moves scores on average, which way, and how that depends on its value.
 
     ``direction`` is for numbers the sign of the rank correlation of value and points; categories have levels.
+    ``likely`` is ``importance`` with its bootstrap interval over leads, and ``spread`` the points that leads
+    got at the quantiles ``QUANTILES``.
     """
 
     spec: FeatureSpec
     importance: float
+    likely: Interval
+    spread: tuple[float, ...]
     direction: Direction
     correlation: float | None
     shape: tuple[Part, ...]
@@ -77,20 +86,63 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
+class Stability:
+    """How alike the weights of two models' common features are, by Spearman's rank correlation.
+
+    ``arrived`` are among the weightiest ``TOP`` now and were not for the model ``version``; ``left`` were.
+    """
+
+    version: str
+    features: int
+    correlation: float
+    arrived: tuple[FeatureSpec, ...]
+    left: tuple[FeatureSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Drivers:
     """All features and families, the weightiest first; ``rows`` leads were taken apart for it."""
 
     rows: int
     families: tuple[Family, ...]
     features: tuple[Driver, ...]
+    interplays: tuple[Interplay, ...]
+    stability: Stability | None = None
 
 
 def drivers(features: FeatureSet, rows: pl.DataFrame, contributions: NDArray[np.float64]) -> Drivers:
     """Sum up the (n, features) contributions in log-odds of n feature rows."""
     points = as_points(1.0) * contributions
-    found = [_driver(spec, rows[spec.name], points[:, i]) for i, spec in enumerate(features.specs)]
+    likely = _likely(points)
+    found = [_driver(spec, rows[spec.name], points[:, i], likely[i]) for i, spec in enumerate(features.specs)]
     ranked = sorted(found, key=lambda driver: (-driver.importance, driver.spec.name))
-    return Drivers(len(rows), _families(features, points), tuple(ranked))
+    place = {spec.name: i for i, spec in enumerate(features.specs)}
+    weightiest = [driver.spec for driver in ranked if driver.direction != "none"][:LOOKED_AT]
+    theirs = points[:, [place[spec.name] for spec in weightiest]]
+    pairs = interplays(weightiest, rows, theirs)
+    return Drivers(len(rows), _families(features, points), tuple(ranked), pairs)
+
+
+def compared(now: Drivers, before: Drivers, version: str) -> Drivers:
+    """``now`` with how stable it is beside what was found ``before``, of the model ``version``."""
+    sizes = [{driver.spec.name: driver.importance for driver in one.features} for one in (now, before)]
+    common = sorted(sizes[0].keys() & sizes[1].keys())
+    pairs = pl.DataFrame({"now": [sizes[0][x] for x in common], "before": [sizes[1][x] for x in common]})
+    if min(pairs["now"].n_unique(), pairs["before"].n_unique()) < 2:  # noqa: PLR2004  # no order in one value
+        return now
+    alike = float(pairs.select(pl.corr("now", "before", method="spearman")).item())
+    top = [{driver.spec.name: driver.spec for driver in one.features[:TOP]} for one in (now, before)]
+    arrived = tuple(spec for name, spec in top[0].items() if name not in top[1])
+    left = tuple(spec for name, spec in top[1].items() if name not in top[0])
+    return replace(now, stability=Stability(version, len(common), alike, arrived, left))
+
+
+def _likely(points: NDArray[np.float64]) -> list[Interval]:
+    """The mean size of each column with its 95 % interval, by a bootstrap of rows (Efron 1979)."""
+    size, n = np.abs(points), len(points)
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES) @ size / n
+    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+    return [Interval(*map(float, ends)) for ends in zip(size.mean(axis=0), low, high, strict=True)]
 
 
 def _families(features: FeatureSet, points: NDArray[np.float64]) -> tuple[Family, ...]:
@@ -103,12 +155,21 @@ def _families(features: FeatureSet, points: NDArray[np.float64]) -> tuple[Family
     return tuple(sorted(found, key=lambda family: (-family.importance, family.name)))
 
 
-def _driver(spec: FeatureSpec, values: pl.Series, points: NDArray[np.float64]) -> Driver:
-    size = _size(points)
+def _driver(spec: FeatureSpec, values: pl.Series, points: NDArray[np.float64], likely: Interval) -> Driver:
+    size = likely.value
     pairs = pl.DataFrame({"value": values, "points": points})
     shape = _levels(pairs) if spec.is_category else _bins(pairs)
     correlation = None if spec.is_category else _rank_correlation(pairs.drop_nulls())
-    return Driver(spec, size, _direction(size, correlation, spec), correlation, shape, _examples(pairs))
+    return Driver(
+        spec=spec,
+        importance=size,
+        likely=likely,
+        spread=tuple(np.quantile(points, QUANTILES).tolist()),
+        direction=_direction(size, correlation, spec),
+        correlation=correlation,
+        shape=shape,
+        examples=_examples(pairs),
+    )
 
 
 def _size(points: NDArray[np.float64]) -> float:

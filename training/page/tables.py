@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from training.page.drivers import QUANTILES
+from training.page.summary import version_of
 from training.page.table import Table
 
 if TYPE_CHECKING:
     from training.page.drivers import Driver
+    from training.page.interplay import Interplay, Meeting
     from training.page.reliability import Group
     from training.page.words import Words
     from training.report import Report
 
-Row = tuple[str, ...]
+    Row = tuple[str, ...]
+    Named = list[tuple[str, Group]]
+
 _EVERY = 20
 
 
 def gains(report: Report, t: Words) -> Table:
-    """The gains curve in steps of a tenth."""
-    points = report.worth.gains[_EVERY - 1 :: _EVERY]
-    rows = tuple((t.percent(share), t.percent(captured, 1)) for share, captured in points)
-    return Table(t("worth.gains_table"), (t("worth.share"), t("worth.captured")), rows)
+    """The gains curve in steps of a tenth; by the week where leads have dates."""
+    worth, weekly = report.worth, report.worth.weekly or 0.0
+    points = [(share, captured) for share, captured in worth.gains[_EVERY - 1 :: _EVERY]]
+    head = [t("worth.share"), t("worth.captured")]
+    rows: list[Row] = [(t.percent(share), t.percent(captured, 1)) for share, captured in points]
+    if weekly:
+        converted = weekly * report.summary.base_rate
+        head += [t("worth.calls_a_week"), t("worth.hits_a_week")]
+        rows = [
+            (*row, t.number(share * weekly, 1), t.number(captured * converted, 1))
+            for row, (share, captured) in zip(rows, points, strict=True)
+        ]
+    return Table(t("worth.gains_table"), tuple(head), tuple(rows))
 
 
 def lifts(report: Report, t: Words) -> Table:
@@ -65,6 +79,32 @@ def grades(report: Report, t: Words) -> Table:
     return Table(t("calibration.grades_table"), _group_head(t, "grade"), rows)
 
 
+def months(report: Report, t: Words) -> Table:
+    """Forecast and outcome of each month."""
+    rows = tuple(_group(group, name, t) for name, group in named_months(report, t))
+    return Table(t("calibration.months_table"), _group_head(t, "month"), rows)
+
+
+def segments(report: Report, t: Words) -> Table:
+    """Forecast and outcome of each segment."""
+    rows = tuple(_group(group, name, t) for name, group in named_segments(report, t))
+    return Table(t("calibration.segments_table"), _group_head(t, "segment"), rows)
+
+
+def named_months(report: Report, t: Words) -> Named:
+    """The months by their names."""
+    return [(t.month(group.name), group) for group in report.calibration.months]
+
+
+def named_segments(report: Report, t: Words) -> Named:
+    """The segments by what the company calls them, and the rest."""
+    found = report.calibration.segments
+    if found is None:
+        return []
+    rest = [] if found.others is None else [(t("calibration.others"), found.others)]
+    return [*((group.name, group) for group in found.groups), *rest]
+
+
 def families(report: Report, t: Words) -> Table:
     """Every family of features by its weight."""
     rows = tuple(
@@ -82,13 +122,42 @@ def features(report: Report, t: Words) -> Table:
         (
             t.title(driver.spec),
             t.named("families", driver.spec.family),
-            t.number(driver.importance, 1),
+            t.interval(driver.likely, 1),
             t(f"directions.{driver.direction}"),
         )
         for driver in report.drivers.features
     )
     head = ("feature", "family", "points", "direction")
     return Table(t("drivers.features_title"), tuple(t(f"drivers.{name}") for name in head), rows, wordy=True)
+
+
+def spreads(report: Report, t: Words) -> Table:
+    """The points that leads got for each feature, at five quantiles."""
+    rows = tuple(
+        (t.title(driver.spec), *(t.signed(points) for points in driver.spread))
+        for driver in report.drivers.features
+    )
+    head = (t("drivers.feature"), *(t.percent(share) for share in QUANTILES))
+    return Table(t("drivers.spreads_table"), head, rows)
+
+
+def interplays(report: Report, t: Words) -> Table:
+    """Pairs of features that count otherwise together than alone."""
+    rows = tuple(
+        (
+            f"{t.title(pair.first)} × {t.title(pair.second)}",  # noqa: RUF001
+            t.number(pair.points, 1),
+            *(_meeting(pair, one, t) for one in (pair.most, pair.least)),
+        )
+        for pair in report.drivers.interplays
+    )
+    head = tuple(t(f"drivers.{name}") for name in ("pair", "points", "more", "less"))
+    return Table(t("drivers.interplays_title"), head, rows, wordy=True)
+
+
+def _meeting(pair: Interplay, one: Meeting, t: Words) -> str:
+    first, second = t.example(pair.first, one.first), t.example(pair.second, one.second)
+    return t("drivers.meeting", first=first, second=second, points=t.signed(one.points))
 
 
 def shape(driver: Driver, t: Words) -> Table:
@@ -154,6 +223,24 @@ def facts(report: Report, t: Words) -> Table:
         (t("card.fingerprint"), report.fingerprint),
     )
     return Table(t("card.facts"), (t("card.fact"), t("worth.value")), rows, wordy=True)
+
+
+def versions(report: Report, t: Words) -> Table:
+    """This model beside those before it, each as its own report measured it."""
+    rows = tuple(
+        (
+            one.version,
+            t.day(one.created_at),
+            t.number(one.rows),
+            t.percent(one.base_rate, 1),
+            t.rate(one.called),
+            t.interval(one.roc_auc),
+            t.interval(one.log_loss),
+        )
+        for one in (version_of(report), *report.summary.before)
+    )
+    head = ("version", "made", "rows", "base_rate", "called", "roc_auc", "log_loss")
+    return Table(t("versions.title"), tuple(t(f"versions.{name}") for name in head), rows)
 
 
 def candidates(report: Report, t: Words) -> Table:

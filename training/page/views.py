@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from training.page import audit_view, channels_view, model_views, offers_view, pointed_view
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -12,7 +14,15 @@ if TYPE_CHECKING:
 
     View = Callable[[Report, Words], dict[str, Any]]
 
-VIEWS: dict[str, View] = {}
+VIEWS: dict[str, View] = {
+    "worth": model_views.worth,
+    "mql-audit": audit_view.view,
+    "channels": channels_view.view,
+    "offers": offers_view.view,
+    "points-table": pointed_view.view,
+    "calibration": model_views.calibration,
+    "drivers": model_views.drivers,
+}
 
 
 def views(report: Report, t: Words, shown: tuple[str, ...]) -> dict[str, dict[str, Any]]:

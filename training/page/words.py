@@ -11,6 +11,7 @@ are those of Unicode's locale data (CLDR), by Babel.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -32,6 +33,7 @@ from features.spec import FeatureSpec, Says
 from models.explanation import sentence
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from importlib.resources.abc import Traversable
 
     from models.metrics import Interval
@@ -150,18 +152,34 @@ class Words:
         ('21.11.2026', '1 January 1970')
         """
         try:
-            when = datetime.fromisoformat(moment) if isinstance(moment, str) else instant(int(moment))
+            when = _moment(moment)
         except ValueError:
             return str(moment)
         return format_date(when, _DAY[self.lang], locale=self.lang)
 
-    def month(self, moment: float) -> str:
-        """The month of epoch seconds.
+    def month(self, moment: float | str) -> str:
+        """The month of epoch seconds or of an ISO time.
 
         >>> words("de").month(0)
         'Januar 1970'
         """
-        return format_date(instant(int(moment)), "MMMM y", locale=self.lang)
+        return format_date(_moment(moment), "MMMM y", locale=self.lang)
+
+    def question(self, label: str) -> str:
+        """What the model predicts: a stage and its time in words; a column's name as it is.
+
+        >>> words("de").question("sql within 60 days"), words("de").question("Converted")
+        ('sql innerhalb von 60 Tagen', 'Converted')
+        """
+        asked = re.fullmatch(r"(.+) within ([\d.]+) days", label)
+        if asked is None:
+            return label
+        days = self.plural("page.dative_days", round(float(asked[2])))
+        return self("page.question", stage=asked[1], days=days)
+
+    def listed(self, specs: Iterable[FeatureSpec]) -> str:
+        """The titles of features, one after the other."""
+        return "; ".join(self.title(spec) for spec in specs)
 
     def title(self, spec: FeatureSpec) -> str:
         """What a feature is about: its sentence up to the colon before the value, or with a gap for it."""
@@ -231,6 +249,10 @@ def catalogue(lang: Lang) -> Catalog:
             if message.id:
                 whole[message.id] = message
     return whole
+
+
+def _moment(moment: float | str) -> datetime:
+    return datetime.fromisoformat(moment) if isinstance(moment, str) else instant(int(moment))
 
 
 def _folder(lang: Lang) -> Traversable:
