@@ -1,8 +1,9 @@
 """A model as a folder of text files with checksums: readable, diffable, and no pickle anywhere.
 
 ``model.lgb`` holds the trees, ``features.json`` the specs, ``encodings.json`` how words become numbers,
-``predictor.json`` the additive part and the calibration, ``grades.json``, ``card.json``, and ``SHA256SUMS``
-in the format of sha256sum, so that anyone can check a folder without leadloop.
+``predictor.json`` the additive part and the calibration, ``grades.json``, ``card.json``, ``doubt.json`` how
+sure its scores are, ``track_record.json`` how leads converted by their values (folders of earlier releases
+lack these two), and ``SHA256SUMS`` in the format of sha256sum, so that anyone can check one without leadloop.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from typing import TYPE_CHECKING
 from features.spec import FeatureSet
 from models.card import Card
 from models.conversion import ConversionModel
+from models.doubt import Doubt
 from models.grades import Grades
 from models.predictor import Predictor
+from models.track_record import TrackRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +32,7 @@ SUMS = "SHA256SUMS"
 # Made of a model that has its version already, so no checksum is about it and no version depends on it.
 REPORT = "report.html"
 _FEATURES, _GRADES, _CARD, _FORMAT = "features.json", "grades.json", "card.json", "format.json"
+_DOUBT, _RECORD = "doubt.json", "track_record.json"
 
 
 class ArtifactError(ValueError):
@@ -67,6 +71,8 @@ def load(folder: Path) -> ConversionModel:
             features=FeatureSet.from_json(parts.pop(_FEATURES)),
             grades=Grades(tuple(json.loads(parts.pop(_GRADES)))),
             card=Card.from_json(parts.pop(_CARD)),
+            doubt=Doubt.from_json(parts.pop(_DOUBT)) if _DOUBT in parts else None,
+            track_record=TrackRecord.from_json(parts.pop(_RECORD)) if _RECORD in parts else TrackRecord(),
             predictor=Predictor.from_parts(parts),
             version=_version((folder / SUMS).read_text(encoding="utf-8")),
         )
@@ -81,6 +87,8 @@ def _files(model: ConversionModel) -> dict[str, str]:
         _FEATURES: model.features.to_json(),
         _GRADES: json.dumps(model.grades.thresholds),
         _CARD: model.card.to_json(),
+        _RECORD: model.track_record.to_json(),
+        **({} if model.doubt is None else {_DOUBT: model.doubt.to_json()}),
         _FORMAT: json.dumps({"format": FORMAT, "features": model.features.fingerprint}),
     }
 

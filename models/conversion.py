@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from models.doubt import ScoreInterval
 from models.explanation import Explanation, Reason, Score, as_points, sentence, total_points
+from models.track_record import TrackRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,10 +19,17 @@ if TYPE_CHECKING:
 
     from features.spec import FeatureSet
     from models.card import Card
+    from models.doubt import Doubt
     from models.grades import Grades
     from models.predictor import Predictor
 
 Value = float | str | None
+_ASSESSED: tuple[tuple[str, type[pl.DataType]], ...] = (
+    ("low", pl.Float64),
+    ("high", pl.Float64),
+    ("sufficient", pl.Boolean),
+    ("insufficient", pl.String),
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,8 @@ class ConversionModel:
     """Everything that is needed to score a lead, and nothing of how it was learned.
 
     ``features`` are the columns it was trained on, ``version`` is the fingerprint of its folder. A row scored
-    alone and the same row among a million get the same bits.
+    alone and the same row among a million get the same bits. ``doubt`` gives scores their intervals,
+    ``track_record`` reasons their evidence; models of earlier releases have neither.
     """
 
     features: FeatureSet
@@ -36,21 +46,24 @@ class ConversionModel:
     grades: Grades
     card: Card
     version: str = "unsaved"
+    doubt: Doubt | None = None
+    track_record: TrackRecord = field(default_factory=TrackRecord)
 
-    def score(self, row: Mapping[str, Value], lead_id: str, as_of: int) -> Score:
-        """The score of one feature row."""
-        log_odds = self.predictor.log_odds(self.predictor.encodings.encode_row(row))
-        return self._score(float(log_odds[0]), lead_id, as_of)
+    def score(self, row: Mapping[str, Value], lead_id: str, as_of: int, lang: str = "en") -> Score:
+        """The score of one feature row; ``lang`` is that of the reason why it may be insufficient."""
+        return self._score(self.predictor.encodings.encode_row(row), lead_id, as_of, lang)
 
     def explain(self, row: Mapping[str, Value], lead_id: str, as_of: int, lang: str = "en") -> Explanation:
         """The score of one feature row with a reason per feature, the weightiest first."""
         matrix = self.predictor.encodings.encode_row(row)
-        score = self._score(float(self.predictor.log_odds(matrix)[0]), lead_id, as_of)
+        score = self._score(matrix, lead_id, as_of, lang)
         base, contributions = self.predictor.contributions(matrix)
         reasons = [
-            Reason(spec.name, spec.family, row[spec.name], weight, as_points(weight), text)
+            Reason(spec.name, spec.family, value, weight, as_points(weight), text, evidence)
             for spec, weight in zip(self.features.specs, contributions[0].tolist(), strict=True)
-            for text in [sentence(spec, row[spec.name], lang)]
+            for value in [row[spec.name]]
+            for text in [sentence(spec, value, lang)]
+            for evidence in [self.track_record.evidence(spec.name, value)]
         ]
         return Explanation(score, base, tuple(sorted(reasons, key=lambda r: -abs(r.contribution))))
 
@@ -68,14 +81,41 @@ class ConversionModel:
             grade=pl.Series(self.grades.grade_all(probability)),
         )
 
+    def assess_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """``low`` and ``high`` of the interval, ``sufficient``, and the code why not, of feature rows.
+
+        All null where the model was saved without them.
+        """
+        if self.doubt is None:
+            return pl.DataFrame({name: pl.Series([None] * len(rows), dtype=kind) for name, kind in _ASSESSED})
+        matrix = self.predictor.encodings.encode(rows)
+        log_odds = self.predictor.log_odds(matrix)
+        half, first = self.doubt.of_all(matrix, log_odds)
+        codes = [self.doubt.code(*pair) for pair in zip(half.tolist(), first.tolist(), strict=True)]
+        low, high = (self.predictor.probability(log_odds + side * half) for side in (-1.0, 1.0))
+        columns = (low, high, [code is None for code in codes], codes)
+        return pl.DataFrame(dict(zip([name for name, _ in _ASSESSED], columns, strict=True)), dict(_ASSESSED))
+
     def explain_rows(self, rows: pl.DataFrame) -> tuple[float, NDArray[np.float64]]:
         """The base and the (n, features) contributions of feature rows, in calibrated log-odds."""
         return self.predictor.contributions(self.predictor.encodings.encode(rows))
 
-    def _score(self, log_odds: float, lead_id: str, as_of: int) -> Score:
-        probability = float(self.predictor.probability(np.array([log_odds]))[0])
-        grade = self.grades.grade(probability)
-        return Score(lead_id, as_of, log_odds, probability, total_points(log_odds), grade, self.version)
+    def _score(self, matrix: NDArray[np.float64], lead_id: str, as_of: int, lang: str) -> Score:
+        log_odds = float(self.predictor.log_odds(matrix)[0])
+        half, first = self.doubt.of_one(matrix[0].tolist(), log_odds) if self.doubt else (0.0, -1)
+        at = np.array([log_odds, log_odds - half, log_odds + half])
+        probability, low, high = self.predictor.probability(at).tolist()
+        return Score(
+            lead_id=lead_id,
+            as_of=as_of,
+            log_odds=log_odds,
+            probability=probability,
+            points=total_points(log_odds),
+            grade=self.grades.grade(probability),
+            model_version=self.version,
+            interval=ScoreInterval(low, high) if self.doubt else None,
+            insufficient=self.doubt.reason(half, first, lang) if self.doubt else None,
+        )
 
 
 def _points(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -36,11 +36,11 @@ _MESSAGES = {
         "too_wide": "Too little is known of such leads: the interval is as wide as most leads lie apart.",
     },
     "de": {
-        "too_few_outcomes": "Zu wenige Abschlüsse, um Leads zu unterscheiden; {missing} mehr sollten reichen.",
+        "too_few_outcomes": "Zu wenige Abschlüsse, um zu unterscheiden; {missing} mehr sollten reichen.",
         "no_signal": "Nichts, was bekannt ist, unterscheidet die Leads: Das ist die Quote aller Leads.",
         "unseen_value": "Das Modell kennt kaum Leads mit diesem Wert von {feature}, und er ist wichtig.",
         "outside_range": "Das Modell kennt keine Leads mit solcher Zahl in {feature}, und sie ist wichtig.",
-        "too_wide": "Zu wenig bekannt über solche Leads: Das Intervall ist so breit, wie die meisten streuen.",
+        "too_wide": "Zu wenig bekannt über solche Leads: Das Intervall ist so breit wie ihr Abstand.",
     },
 }
 
@@ -79,8 +79,9 @@ class Watched:
     """The values of a feature that a model learned from.
 
     ``source`` is its matrix column: numbers are known in ``[low, high]``; of a category ``other`` is the code
-    of a value that is not known. ``filled`` says that it was never missing. ``spread`` is by how much leads
-    differ in its contribution (a standard deviation): what not knowing the value may come to.
+    of a value that is not known, -1 where such values are common enough to be known by that. ``filled`` says
+    that it was never missing. ``spread`` is by how much leads differ in its contribution (a standard
+    deviation): what not knowing the value may come to.
     """
 
     feature: str

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 from features.clock import humanise
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from features.spec import FeatureSpec
+    from models.doubt import Insufficient, ScoreInterval
     from models.grades import Grade
+    from models.track_record import Evidence
 
 POINTS_PER_DOUBLING = 20.0
 POINTS_AT_EVEN_ODDS = 200.0
@@ -39,7 +43,11 @@ def total_points(log_odds: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How likely the lead is to convert, said at ``as_of`` by one version of the model."""
+    """How likely the lead is to convert, said at ``as_of`` by one version of the model.
+
+    ``interval`` holds the true probability nine times in ten, None where the model was saved without one;
+    ``insufficient`` says why the score is not to be relied on, if so.
+    """
 
     lead_id: str
     as_of: int
@@ -48,11 +56,16 @@ class Score:
     points: int
     grade: Grade
     model_version: str
+    interval: ScoreInterval | None = None
+    insufficient: Insufficient | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What one feature adds to a lead's log-odds, with the sentence that says so."""
+    """What one feature adds to a lead's log-odds, with the sentence that says so, and what happened before.
+
+    ``evidence`` is how the leads with this value converted that the model learned from, if they were enough.
+    """
 
     feature: str
     family: str
@@ -60,6 +73,16 @@ class Reason:
     contribution: float
     points: float
     text: str
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyShare:
+    """What the features of one family add together."""
+
+    family: str
+    contribution: float
+    points: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +92,73 @@ class Explanation:
     score: Score
     base: float
     reasons: tuple[Reason, ...]
+
+    @property
+    def families(self) -> tuple[FamilyShare, ...]:
+        """The contributions added up by family, the weightiest first."""
+        sums = {
+            family: math.fsum(reason.contribution for reason in self.reasons if reason.family == family)
+            for family in dict.fromkeys(reason.family for reason in self.reasons)
+        }
+        shares = (FamilyShare(family, weight, as_points(weight)) for family, weight in sums.items())
+        return tuple(sorted(shares, key=lambda share: -abs(share.contribution)))
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What the same model says of the lead as it was known at an earlier ``as_of``."""
+
+    as_of: int
+    probability: float
+    log_odds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """By how much the contribution of one feature has changed, and from which value."""
+
+    feature: str
+    family: str
+    before: float | str | None
+    value: float | str | None
+    contribution: float
+    points: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A score against an earlier one of the same lead: the reasons' contributions add up to ``log_odds``."""
+
+    since: Earlier
+    log_odds: float
+    reasons: tuple[Shift, ...]
+
+
+def change(now: Explanation, then: Explanation) -> Change:
+    """What has changed from ``then`` to ``now``, both said by one model; what did not is left out."""
+    earlier = {reason.feature: reason for reason in then.reasons}
+    shifts = (_shift(reason, earlier[reason.feature]) for reason in now.reasons)
+    moved = (shift for shift in shifts if shift.contribution or shift.before != shift.value)
+    past = then.score
+    return Change(
+        since=Earlier(past.as_of, past.probability, past.log_odds),
+        log_odds=now.score.log_odds - past.log_odds,
+        reasons=tuple(sorted(moved, key=lambda shift: -abs(shift.contribution))),
+    )
+
+
+def _shift(now: Reason, then: Reason) -> Shift:
+    by = now.contribution - then.contribution
+    return Shift(now.feature, now.family, then.value, now.value, by, as_points(by), now.text)
+
+
+def weightiest(reasons: Iterable[Reason], most: int) -> tuple[Reason, ...]:
+    """The ``most`` weightiest reasons for and as many against, the weightiest first."""
+    ordered = sorted(reasons, key=lambda reason: -abs(reason.contribution))
+    sides = ([r for r in ordered if r.contribution > 0], [r for r in ordered if r.contribution < 0])
+    kept = {id(reason) for side in sides for reason in side[:most]}
+    return tuple(reason for reason in ordered if id(reason) in kept)
 
 
 def sentence(spec: FeatureSpec, value: float | str | None, lang: str = "en") -> str:

@@ -15,9 +15,12 @@ from models.card import INTENDED_USE, LIMITS, SCORE, Card
 from models.conversion import ConversionModel
 from models.grades import from_capacity
 from models.profile import Profile
+from models.track_record import TrackRecord
 from training.checks import checks, findings
-from training.fit import fit_predictor
+from training.doubting import doubt
+from training.fit import fit_rows
 from training.insight.company import Company
+from training.learning.folds import LearningRows
 from training.report import ReportInput
 
 if TYPE_CHECKING:
@@ -60,23 +63,31 @@ class Fitted:
 def fit(dataset: Dataset, training: Training, progress: Progress | None = None) -> Fitted:
     """Learn from ``dataset``; the same rows and seed give the same model."""
     made = checks(dataset)
-    frame = dataset.rows.select(dataset.features.names)
-    fitted = fit_predictor(
-        frame,
+    rows = LearningRows(
+        dataset.rows.select(dataset.features.names),
         dataset.label,
         order=dataset.order,
         weights=dataset.weights,
         gap=dataset.gap,
         matured=dataset.matured,
-        seed=training.seed,
-        progress=progress,
     )
+    fitted = fit_rows(rows, training.seed, progress)
     capacity = capacity_share(dataset, training)
     probability = fitted.predictor.probability(fitted.log_odds)
     grades = from_capacity(probability, capacity)
     judged_by = all_metrics(dataset.label[fitted.judged], probability, training.seed)
     card = _card(dataset, fitted, judged_by, made)
-    model = ConversionModel(dataset.features, fitted.predictor, grades, card)
+    if progress:
+        progress("rehearsing, for the intervals of scores")
+    lead = dataset.rows["lead_id"]
+    model = ConversionModel(
+        dataset.features,
+        fitted.predictor,
+        grades,
+        card,
+        doubt=doubt(rows, fitted, lead, training.seed),
+        track_record=TrackRecord.of(rows.frame, lead, dataset.label),
+    )
     scores = dataset.rows[fitted.judged].select("lead_id", "as_of")
     return Fitted(model, dataset, fitted.judged, model.scored(scores, fitted.log_odds), made, capacity)
 

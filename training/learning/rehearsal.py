@@ -28,6 +28,7 @@ from scipy.special import expit
 from models.calibration import Calibration, shifted
 from models.doubt import COVERED, HALVES
 from models.linear import Curve
+from training.learning.boosting import BAG
 from training.learning.learners import learn
 
 if TYPE_CHECKING:
@@ -39,17 +40,20 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# Learning is what a rehearsal costs: a model of more rows is no more certain than one of so many would be.
-MOST_ROWS = 15_000
+# Learning is what a rehearsal costs, so it is held with so many rows. More rows make a model surer, but no
+# faster than by this power of them: the best that can be had for functions of bounded slope that join as many
+# features as one of the trees (Stone 1982).
+MOST_ROWS = 7_000
+POWER = 1 / (2 + max(growth.depth for growth in BAG))
 # So many rehearsals for few rows, where one alone would be a matter of luck.
-MOST, ROWS_IN_ALL = 3, 12_000
-TAUGHT = 0.75
-FEWEST_OF_A_CLASS, TRIES = 3, 20
+FEWEST_TIMES, MOST_TIMES, ROWS_IN_ALL = 2, 3, 12_000
+TAUGHT = 0.9
+FEWEST_CONVERSIONS, FEWEST_OF_A_CLASS, FEWEST_ASKED, TRIES = 50, 3, 2, 50
 # Errors are parted by the score, at most so many parts of at least so many rows.
 PARTS, FEWEST_ROWS = 10, 100
 # Expected conversions and failures that a part of the judged rows needs before it may accuse the model.
 FEWEST_EXPECTED = 25.0
-_MOST_STRETCH, _LEAST_KEPT = 1.5, 0.2
+_MOST_STRETCH, _LEAST_KEPT, _TINY = 1.5, 0.2, 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,22 +67,22 @@ class Errors:
 def half_widths(rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.intp], seed: int = 0) -> Curve:
     """Half the width of the intervals of a model, by its log-odds; ``lead`` (n,) numbers whose row it is.
 
-    Raises ValueError when a rehearsal cannot be held because one of the outcomes is too rare.
+    Raises ValueError when no rehearsal can be held because one of the outcomes is too rare.
     """
     if fitted.blend is None:
-        return _of_a_rate(rows)
-    kept = _sampled(lead, seed)
+        return of_a_rate(rows)
+    kept = _sampled(rows, lead, seed)
     sample, whose = rows.take(kept), lead[kept]
-    times = int(np.clip(ROWS_IN_ALL // len(sample), 1, MOST))
+    times = int(np.clip(ROWS_IN_ALL // len(sample), FEWEST_TIMES, MOST_TIMES))
     acts = [_rehearsed(sample, fitted, whose, seed + 2 * number) for number in range(times)]
     errors = Errors(*(np.concatenate([getattr(act, name) for act in acts]) for name in ("said", "off")))
-    found = curve(errors)
+    found, surer = curve(errors), (len(sample) / len(rows)) ** POWER
     misfit = disagreement(fitted.log_odds, rows.y[fitted.judged], np.array(found.knots))
-    wider = np.sqrt(np.square(found.values) + HALVES**2 * misfit)
-    return replace(found, values=tuple(wider.tolist()))
+    values = np.sqrt((surer * np.array(found.values)) ** 2 + HALVES**2 * misfit)
+    return replace(found, values=tuple(values.tolist()), missing=surer * found.missing)
 
 
-def _of_a_rate(rows: LearningRows) -> Curve:
+def of_a_rate(rows: LearningRows) -> Curve:
     """Who knows the rate alone errs as it does: by the standard error of its log-odds (Woolf 1955)."""
     positives = float(rows.w @ rows.y) + 0.5
     negatives = float(rows.w.sum() - rows.w @ rows.y) + 0.5
@@ -86,12 +90,13 @@ def _of_a_rate(rows: LearningRows) -> Curve:
     return Curve((0.0,), (half,), half)
 
 
-def _sampled(lead: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
-    """Rows of whole leads, about as many as a rehearsal may cost."""
-    if len(lead) <= MOST_ROWS:
+def _sampled(rows: LearningRows, lead: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
+    """Rows of whole leads: about as many as a rehearsal may cost, more where conversions are rare."""
+    most = max(MOST_ROWS, FEWEST_CONVERSIONS / rows.rate)
+    if len(lead) <= most:
         return np.arange(len(lead))
     chance = np.random.default_rng(seed).random(int(lead.max()) + 1)
-    return np.flatnonzero(chance[lead] < MOST_ROWS / len(lead))
+    return np.flatnonzero(chance[lead] < most / len(lead))
 
 
 def _rehearsed(rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.intp], seed: int) -> Errors:
@@ -114,12 +119,13 @@ def _act(
         luck, taught = random.random(leads)[lead], (random.random(leads) < TAUGHT)[lead]
         y = (luck < expit(truth)).astype(np.float64)
         positives = int(y[taught].sum())
-        if min(positives, int(taught.sum()) - positives) >= FEWEST_OF_A_CLASS and not taught.all():
+        few = min(positives, int(taught.sum()) - positives) < FEWEST_OF_A_CLASS
+        if not few and int((~taught).sum()) >= FEWEST_ASKED:
             at = np.flatnonzero(taught)
             told = replace(rows.take(at), y=y[at], order=None, groups=lead[at])
             predictor = _learned(told, fitted, seed)
             return predictor.log_odds(predictor.encodings.encode(rows.frame)), ~taught
-    msg = f"a rehearsal needs {FEWEST_OF_A_CLASS} leads of either outcome"
+    msg = f"fewer than {FEWEST_OF_A_CLASS} leads of one outcome: there is nothing to rehearse"
     raise ValueError(msg)
 
 
@@ -130,10 +136,12 @@ def _learned(rows: LearningRows, fitted: FittedPredictor, seed: int) -> Predicto
 
 def _rougher(truth: Floats, learned: Floats, asked: NDArray[np.bool_]) -> Floats:
     """``truth`` as it may be where ``learned`` is what a model makes of it."""
-    slope, level = np.polyfit(truth[asked], learned[asked], 1)
-    pattern = learned - (slope * truth + level)
-    kept = max(_LEAST_KEPT, 1 - float(pattern[asked].var() / max(float(truth.var()), 1e-12)))
-    stretch = float(np.clip(np.sqrt(kept) / max(float(slope), 1e-12), 1 / _MOST_STRETCH, _MOST_STRETCH))
+    centred = truth - truth[asked].mean()
+    spread = max(float(centred[asked] @ centred[asked]), _TINY)
+    slope = float(centred[asked] @ learned[asked]) / spread
+    pattern = learned - learned[asked].mean() - slope * centred
+    kept = max(_LEAST_KEPT, 1 - float(pattern[asked] @ pattern[asked]) / spread)
+    stretch = float(np.clip(np.sqrt(kept) / max(slope, _TINY), 1 / _MOST_STRETCH, _MOST_STRETCH))
     return np.asarray(stretch * truth + pattern, dtype=np.float64)
 
 
