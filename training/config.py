@@ -120,13 +120,18 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Training:
-    """How the model is trained, and how many leads sales can take."""
+    """How the model is trained, and how many leads sales can take.
+
+    More of what ``monotone`` names (a feature, a kind of touchpoint, a family) never lowers a score, or, with
+    a ``-`` before it, never raises one.
+    """
 
     seed: int = 42
     weights: Literal["matured", "ipcw"] = "matured"
     capacity: Capacity | None = None
     capacity_share: float | None = None
     exclude: tuple[str, ...] = ()
+    monotone: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.capacity is not None and self.capacity_share is not None:

@@ -19,7 +19,7 @@ from training.page.health import Intake
 from training.past.maturity import effective, weights_as_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -54,6 +54,7 @@ class Dataset:
     ``matured`` (n,) are there when rows were kept whose window is not over; ``settled_at`` (n,) is when each
     outcome was known. ``accounts`` (n,) numbers the company that a row belongs to. ``history`` is what the
     rows were computed from, if anything, and ``immature`` how many more there were without an outcome yet.
+    ``monotone`` maps features to 1 where more may never lower a score, to -1 where it may never raise it.
     """
 
     features: FeatureSet
@@ -69,6 +70,7 @@ class Dataset:
     history: LeadHistory | None = field(default=None, repr=False)
     immature: int = 0
     has_dates: bool = False
+    monotone: Mapping[str, int] = field(default_factory=dict)
     flat: FlatMapping | None = None
     intake: Intake = field(default_factory=lambda: Intake(0, {}, {}))
     availability: tuple[Availability, ...] = ()

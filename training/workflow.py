@@ -16,6 +16,7 @@ from features.sources import read, read_flat
 from models import artifact
 from training.dataset import Dataset, flat_rows, of_export, of_history
 from training.insight.company import company
+from training.learning.monotone import monotone
 from training.page.health import Intake
 from training.page.words import words
 from training.promotion import collect
@@ -109,7 +110,7 @@ def read_dataset(config: Config, out: Path) -> Dataset:
 
 
 def _less(dataset: Dataset, config: Config) -> Dataset:
-    """The data set without the features that ``[training] exclude`` names."""
+    """The data set as ``[training]`` has it: less what is excluded, and with what more may never lower."""
     excluded = set(config.training.exclude)
     if unknown := sorted(excluded - set(dataset.features.names)):
         hint = nearest(unknown[0], dataset.features.names)
@@ -119,6 +120,7 @@ def _less(dataset: Dataset, config: Config) -> Dataset:
         dataset,
         features=dataset.features.without(excluded),
         rows=dataset.rows.drop(excluded),
+        monotone=monotone(dataset.features.without(excluded), config.training.monotone),
         ignored=tuple(sorted({*dataset.ignored, *excluded})),
     )
 

@@ -15,6 +15,7 @@ from scipy.special import expit, logit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
 
 from models.linear import Curve, LinearPart, Table
+from training.learning.monotone import drawn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,8 +93,8 @@ def fit_additive(
         beta, missing, intercept = _solved(rows, terms, matrix, kept)
     ends = np.cumsum([term.width for term in terms])
     effects = [
-        term.effect(beta[end - term.width : end], lost)
-        for term, end, lost in zip(terms, ends, missing, strict=True)
+        drawn(term.effect(beta[end - term.width : end], lost), rows.monotone.get(name, 0))
+        for name, term, end, lost in zip(encodings.feature_names, terms, ends, missing, strict=True)
     ]
     return _centred(LinearPart(intercept, tuple(effects), encodings.sources), matrix, rows.w)
 

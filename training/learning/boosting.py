@@ -22,7 +22,8 @@ class Growth:
     """How one model of the bag grows its trees; the defaults are those of leadloop.
 
     Small trees: they generalise better here than LightGBM's own defaults, and cost a fifth to explain.
-    ``random_cuts`` grows extremely randomised trees (Geurts et al. 2006), which err differently.
+    ``random_cuts`` grows extremely randomised trees (Geurts et al. 2006), which err differently. ``signs``,
+    one a column, hold what a larger value may do to the score: only raise (1) or only lower it (-1).
     """
 
     rate: float = 0.1
@@ -33,6 +34,7 @@ class Growth:
     columns: float = 0.4
     rows: float = 0.8
     random_cuts: bool = False
+    signs: tuple[int, ...] = ()
 
     def parameters(self, rows: LearningRows, width: int, seed: int) -> dict[str, Any]:
         """The same for LightGBM; small data gets smaller leaves, few columns are not thinned out."""
@@ -52,6 +54,7 @@ class Growth:
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,
+            **({"monotone_constraints": list(self.signs)} if any(self.signs) else {}),
         }
 
 

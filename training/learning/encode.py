@@ -50,6 +50,8 @@ def learn_encodings(rows: LearningRows, seed: int) -> tuple[Encodings, NDArray[n
 def _learned(rows: LearningRows, name: str) -> tuple[Encoding, NDArray[np.int64] | None]:
     """The encoding of one column, and the rows' codes if it has any."""
     values = rows.frame[name]
+    if name in rows.monotone:  # a rate of its own for each value would know no order
+        return Encoding(name, "number"), None
     encoding = _number(values) if values.dtype.is_numeric() else _category(values)
     if encoding.kind == "number" and not encoding.levels:
         return encoding, None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import polars as pl
     from numpy.typing import NDArray
 
@@ -28,6 +30,7 @@ class LearningRows:
 
     ``matured`` are the rows whose time is over, None if all are. Only these can judge: of the newest rows the
     fast outcomes alone are known, and weights make up for that over all rows, but not in a slice of time.
+    ``monotone`` says of number columns that more may never lower a score (1), or never raise it (-1).
     """
 
     frame: pl.DataFrame
@@ -37,6 +40,7 @@ class LearningRows:
     groups: NDArray[np.int64] | None = None
     gap: int = 0
     matured: NDArray[np.bool_] | None = None
+    monotone: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -52,6 +56,7 @@ class LearningRows:
             groups=None if self.groups is None else self.groups[rows],
             gap=self.gap,
             matured=None if self.matured is None else self.matured[rows],
+            monotone=self.monotone,
         )
 
     @property

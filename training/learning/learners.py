@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from models.predictor import Predictor
 from training.learning.additive import fit_additive
 from training.learning.boosting import BAG, Growth, dataset, grown, merged, rounds_needed, staged
 from training.learning.encode import learn_encodings
+from training.learning.monotone import tree_signs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +78,9 @@ def learn(rows: LearningRows, rounds: int, seed: int, bag: Sequence[Growth] = BA
     """Both parts, learned from ``rows``, with ``rounds`` rounds of trees."""
     encodings, matrix = learn_encodings(rows, seed)
     seen = np.ascontiguousarray(matrix[:, : encodings.tree_width])
-    boosters = grown(dataset(rows, seen), rows, bag, rounds, seed)
+    signs = tree_signs(encodings, rows.monotone)
+    told = [replace(growth, signs=signs) for growth in bag]
+    boosters = grown(dataset(rows, seen), rows, told, rounds, seed)
     return Parts(encodings, fit_additive(rows, encodings, matrix, seed), tuple(boosters))
 
 
@@ -87,4 +90,5 @@ def enough_rounds(train: LearningRows, judge: LearningRows, seed: int) -> int:
     width = encodings.tree_width
     data = dataset(train, np.ascontiguousarray(matrix[:, :width]))
     judged = dataset(judge, np.ascontiguousarray(encodings.encode(judge.frame)[:, :width]), data)
-    return rounds_needed(data, judged, BAG[0].parameters(train, width, seed), STAGES[-1])
+    growth = replace(BAG[0], signs=tree_signs(encodings, train.monotone))
+    return rounds_needed(data, judged, growth.parameters(train, width, seed), STAGES[-1])

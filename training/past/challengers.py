@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import lightgbm as lgb
 import numpy as np
@@ -14,9 +15,12 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from training.past.candidates import Candidate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import polars as pl
     from numpy.typing import NDArray
 
+    from training.learning.folds import LearningRows
     from training.past.candidates import Past, Predict
 
 ROUNDS = 100
@@ -27,32 +31,62 @@ def plain_lightgbm() -> Candidate:
     """LightGBM at its defaults, categories native: what one gets without thinking."""
 
     def learn(past: Past) -> dict[str, Predict]:
-        numbers, words = _columns(past.rows.frame)
-        codes = {name: past.rows.frame[name].drop_nulls().unique().sort().to_list() for name in words}
+        native = Native.of(past.rows)
+        booster = lgb.train(native.settings(past.seed), native.dataset(past.rows), ROUNDS)
+        return {"lightgbm": native.predict(booster)}
 
-        def matrix(frame: pl.DataFrame) -> NDArray[np.float64]:
-            plain = [frame[name].to_numpy().astype(np.float64) for name in numbers]
-            return np.column_stack([*plain, *(_coded(frame[name], seen) for name, seen in codes.items())])
+    return Candidate("lightgbm at its defaults", learn)
 
-        places = list(range(len(numbers), len(numbers) + len(words)))
-        data = lgb.Dataset(
-            matrix(past.rows.frame),
-            past.rows.y,
-            weight=past.rows.weights,
-            categorical_feature=places,
-            free_raw_data=False,
-        )
-        settings = {
+
+@dataclass(frozen=True)
+class Native:
+    """Columns as LightGBM takes them: numbers as they are, categories as the places of their levels."""
+
+    numbers: tuple[str, ...]
+    levels: Mapping[str, Sequence[str]]
+    signs: tuple[int, ...]
+
+    @classmethod
+    def of(cls, rows: LearningRows) -> Native:
+        """The columns of ``rows``, and what their company says of them."""
+        numbers, words = _columns(rows.frame)
+        levels = {name: rows.frame[name].drop_nulls().unique().sort().to_list() for name in words}
+        signs = (rows.monotone.get(name, 0) for name in (*numbers, *words))
+        return cls(tuple(numbers), levels, tuple(signs))
+
+    def settings(self, seed: int) -> dict[str, Any]:
+        """What LightGBM must be told besides how to learn."""
+        return {
             "objective": "binary",
             "verbosity": -1,
             "num_threads": 1,
-            "seed": past.seed,
+            "seed": seed,
             "deterministic": True,
+            **({"monotone_constraints": list(self.signs)} if any(self.signs) else {}),
         }
-        booster = lgb.train(settings, data, ROUNDS)
-        return {"lightgbm": lambda frame: np.asarray(booster.predict(matrix(frame), num_threads=1))}
 
-    return Candidate("lightgbm at its defaults", learn)
+    def matrix(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+        """(n, columns); a level that was not seen is missing."""
+        plain = [frame[name].to_numpy().astype(np.float64) for name in self.numbers]
+        coded = [_coded(frame[name], seen) for name, seen in self.levels.items()]
+        return np.column_stack([*plain, *coded])
+
+    def dataset(self, rows: LearningRows, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+        """Rows in LightGBM's own form; binned like ``reference`` if given."""
+        places = list(range(len(self.numbers), len(self.numbers) + len(self.levels)))
+        return lgb.Dataset(
+            self.matrix(rows.frame),
+            rows.y,
+            weight=rows.weights,
+            reference=reference,
+            categorical_feature=places,
+            params={"feature_pre_filter": False, "verbosity": -1},
+            free_raw_data=False,
+        )
+
+    def predict(self, booster: lgb.Booster) -> Predict:
+        """What ``booster`` says of rows."""
+        return lambda frame: np.asarray(booster.predict(self.matrix(frame), num_threads=1))
 
 
 def logistic_regression() -> Candidate:
@@ -88,7 +122,7 @@ def _columns(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
     return numbers, [name for name in frame.columns if name not in numbers]
 
 
-def _coded(column: pl.Series, levels: list[str]) -> NDArray[np.float64]:
+def _coded(column: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
     """The place of each value among the levels seen in training; NaN for any other."""
     codes = {level: float(place) for place, level in enumerate(levels)}
     return np.array([codes.get(value, np.nan) for value in column.to_list()], dtype=np.float64)

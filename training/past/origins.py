@@ -55,6 +55,7 @@ def learning_rows(dataset: Dataset, split: Split) -> LearningRows:
         weights=split.weights,
         gap=dataset.gap,
         matured=None if split.weights is None or order is None else order + dataset.gap <= split.start,
+        monotone=dataset.monotone,
     )
 
 
