@@ -70,6 +70,7 @@ def fit(dataset: Dataset, training: Training, progress: Progress | None = None) 
         weights=dataset.weights,
         gap=dataset.gap,
         matured=dataset.matured,
+        monotone=dataset.monotone,
     )
     fitted = fit_rows(rows, training.seed, progress)
     capacity = capacity_share(dataset, training)

@@ -25,7 +25,7 @@ class MonotoneError(ValueError):
 
 
 def monotone(features: FeatureSet, named: Iterable[str]) -> dict[str, int]:
-    """1 for each feature that may only raise a score, -1 (``-`` before a name) for one that may only lower it.
+    """1 for each feature that may only raise a score, -1 (``-`` before it) for one that may only lower it.
 
     A name is a feature, a kind of touchpoint or a family, and stands for what is counted or measured in it. A
     time since the last one is not: a lead that never asked has none, and so no place in that order.
