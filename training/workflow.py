@@ -16,6 +16,7 @@ from features.sources import read, read_flat
 from models import artifact
 from training.dataset import Dataset, flat_rows, of_export, of_history
 from training.insight.company import company
+from training.insight.pointed import learned_points
 from training.learning.monotone import monotone
 from training.page.health import Intake
 from training.page.words import words
@@ -168,7 +169,9 @@ def train(
     say(f"model {model.version} saved in {out / MODEL}")
     speaking = collect(fitted, model, out, store, say)
     given = report_input(fitted, model, config.training.seed, company(config))
-    summed = report(replace(given, before=_last(out / REPORT_DATA, say)))
+    say("learning a points table that says nearly the same")
+    learned = learned_points(fitted, given.company.points, config.training.seed)
+    summed = report(replace(given, before=_last(out / REPORT_DATA, say), learned=learned))
     page = render(summed, lang=config.report.lang)
     write_text(out / REPORT_DATA, summed.to_json())
     for folder in (out, out / MODEL):

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from training.insight.audit import Audit, audit
+from training.insight.channels import Channels, channels
+from training.insight.offers import Offers, offers
+from training.insight.pointed import Pointed, pointed
 from training.insight.rates import NotApplicable
 
 if TYPE_CHECKING:
@@ -18,14 +22,19 @@ class Insights:
     """What each block shows, or why it cannot."""
 
     funnel: NotApplicable = _LATER
-    mql_audit: NotApplicable = _LATER
-    channels: NotApplicable = _LATER
-    offers: NotApplicable = _LATER
+    mql_audit: Audit | NotApplicable = _LATER
+    channels: Channels | NotApplicable = _LATER
+    offers: Offers | NotApplicable = _LATER
     time_to_sql: NotApplicable = _LATER
     accounts: NotApplicable = _LATER
-    points_table: NotApplicable = _LATER
+    points_table: Pointed | NotApplicable = _LATER
 
 
-def insights(given: ReportInput) -> Insights:  # noqa: ARG001  # each block takes it
+def insights(given: ReportInput) -> Insights:
     """Every block of ``given``."""
-    return Insights()
+    return Insights(
+        mql_audit=audit(given),
+        channels=channels(given),
+        offers=offers(given),
+        points_table=pointed(given),
+    )

@@ -25,6 +25,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 class Table:
     """A caption, a heading a column, and rows; ``wordy`` tables hold sentences, the others figures.
 
+    Rows at the places in ``quiet`` are grey: too few leads to be read as figures.
+
     A cell that is a ``Figure`` is downloaded unrounded, its interval in columns of their own.
     """
 
@@ -32,6 +34,7 @@ class Table:
     head: Row
     rows: tuple[Row, ...]
     wordy: bool = False
+    quiet: frozenset[int] = frozenset()
 
     @property
     def file(self) -> str:

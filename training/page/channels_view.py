@@ -1,0 +1,111 @@
+"""Channels in words: a chart and a table for each way of asking where a lead came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training.insight.channels import Channels
+from training.page.charts import drawn
+from training.page.charts_forest import Mark, ratios
+from training.page.table import Table
+from training.page.words import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.insight.channels import Channel, Cost, Dimension
+    from training.page.words import Words
+    from training.report import Report
+
+MOST_NAMED = 3
+
+
+def view(report: Report, t: Words) -> dict[str, Any]:
+    """What the template of the channels shows."""
+    found = report.insights.channels
+    if not isinstance(found, Channels):
+        return {}
+    return {
+        "lead": t("channels.adjusted" if found.adjusted else "channels.unadjusted"),
+        "dimensions": [_dimension(dimension, t) for dimension in found.dimensions],
+        "unknown": ", ".join(found.unknown),
+    }
+
+
+def _dimension(found: Dimension, t: Words) -> dict[str, Any]:
+    title = t.title(found.spec)
+    marks = [
+        Mark(_name(one, t), t.interval(one.ratio, 2), one.ratio, one.verdict)
+        for one in found.channels
+        if one.ratio is not None
+    ]
+    return {
+        "title": title,
+        "chart": drawn(ratios(marks)) if marks else None,
+        "reading": _reading(found.channels, t),
+        "base": t(
+            "channels.whole" if found.whole else "channels.looked",
+            matured=t.number(found.matured),
+            rate=t.rate(found.rate),
+        ),
+        "table": _table(found, title, t),
+    }
+
+
+def _reading(channels: Sequence[Channel], t: Words) -> str:
+    """What to see in the chart: who is above and below, and of how many nothing can be said."""
+    better, worse = (
+        named([_name(one, t) for one in channels if one.verdict == verdict], t)
+        for verdict in ("more", "less")
+    )
+    if better and worse:
+        return t("channels.both", better=better, worse=worse)
+    if better or worse:
+        return t("channels.better" if better else "channels.worse", names=better or worse)
+    return t("channels.none")
+
+
+def named(names: Sequence[str], t: Words) -> str:
+    """Names in a row, the first few of many."""
+    more = len(names) - MOST_NAMED
+    shown = ", ".join(names[:MOST_NAMED])
+    return shown if more <= 0 else t("channels.and_more", names=shown, more=t.number(more))
+
+
+def _table(found: Dimension, title: str, t: Words) -> Table:
+    costs = any(one.cost for one in found.channels)
+    heads = ("channel", "leads", "matured", "won", "rate", "judged", "expected", "came", "ratio", "verdict")
+    rows = tuple(_row(one, t) + ((_cost(one.cost, t),) if costs else ()) for one in found.channels)
+    head = tuple(t(f"channels.{name}") for name in heads)
+    quiet = frozenset(i for i, one in enumerate(found.channels) if one.verdict == "few")
+    caption = t("channels.table", dimension=title)
+    return Table(caption, head + ((t("channels.cost"),) if costs else ()), rows, quiet=quiet)
+
+
+def _row(one: Channel, t: Words) -> tuple[str, ...]:
+    return (
+        _name(one, t),
+        t.number(one.leads),
+        t.number(one.matured),
+        t.number(one.won),
+        t.rate(one.rate) if one.rate else "",
+        t.number(one.judged),
+        t.number(one.expected, 1),
+        t.number(one.came),
+        t.interval(one.ratio, 2) if one.ratio else "",
+        t(f"channels.verdict_{one.verdict}"),
+    )
+
+
+def _name(one: Channel, t: Words) -> str:
+    if one.pooled:
+        return t.plural("channels.pooled", one.pooled)
+    return t("channels.unknown") if one.name is None else one.name
+
+
+def _cost(cost: Cost | None, t: Words) -> str:
+    if cost is None or cost.value is None:
+        return ""
+    high = t("channels.open") if cost.high is None else t.number(cost.high)
+    text = f"{t.number(cost.value)} ({t.number(cost.low)} – {high})"  # noqa: RUF001  # a dash between figures
+    return Figure(text, cost.value, cost.low, *([] if cost.high is None else [cost.high]))

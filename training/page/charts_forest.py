@@ -1,0 +1,91 @@
+"""Figures with their intervals, a row each, the name above: what can be told apart, and what cannot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+
+from training.page.charts import GUIDE, PALETTE, ROW, WIDTH, chart, svg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from models.metrics import Interval
+    from training.insight.verdicts import Verdict
+    from training.page.charts import Rows
+
+    At = Callable[[str], alt.X]
+
+INKS = {"more": "accent", "less": "against", "level": "muted", "few": "muted"}
+_NARROWEST, _WIDEST = 1 / 8, 8.0
+_BELOW, _MOST = 6, 90
+_TOP = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A row: its name, the figure as text, the figure itself and what may be said of it."""
+
+    name: str
+    text: str
+    figure: Interval
+    verdict: Verdict = "level"
+
+
+def ratios(marks: Sequence[Mark]) -> str:
+    """Ratios on a scale on which twice and half are equally far from 1, the dashed line.
+
+    The scale ends at 8 and at an eighth; an interval that goes on is cut off there.
+    """
+    low = max(_NARROWEST, min(0.5, *(mark.figure.low for mark in marks)))
+    high = min(_WIDEST, max(2.0, *(mark.figure.high for mark in marks)))
+    scale = alt.Scale(type="log", domain=[low, high], nice=False, clamp=True)
+    ticks = [tick for tick in (0.125, 0.25, 0.5, 1, 2, 4, 8) if low <= tick <= high]
+    written = "datum.value < 1 ? '1/' + format(1 / datum.value, 'd') : format(datum.value, 'd')"
+    axis = alt.Axis(values=ticks, labelExpr=f"({written}) + '×'", title=None)  # noqa: RUF001  # meant
+    return _drawn(marks, lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis), 1.0)
+
+
+def rates(marks: Sequence[Mark], reference: float | None, percent: str) -> str:
+    """Rates from nothing to the largest, in ``percent``; the dashed line is what they are held against."""
+    top = min(1.0, 1.05 * max(mark.figure.high for mark in marks))
+    written = f"format(100 * datum.value, '.3~r') + '{percent}'"
+    axis = alt.Axis(tickCount=5, labelExpr=written, title=None)
+    scale = alt.Scale(domain=[0, top], nice=False)
+    return _drawn(marks, lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis), reference)
+
+
+def _drawn(marks: Sequence[Mark], at: At, reference: float | None) -> str:
+    rows: Rows = [
+        {
+            "row": i,
+            "name": mark.name,
+            "text": mark.text,
+            "value": mark.figure.value,
+            "low": mark.figure.low,
+            "high": mark.figure.high,
+            "ink": PALETTE[INKS[mark.verdict]],
+        }
+        for i, mark in enumerate(marks)
+    ]
+    base = chart(rows).encode(y=alt.Y("row:O", axis=None))
+    ink = alt.Color("ink:N", scale=None)
+    text: dict[str, Any] = {"dy": -9, "fontSize": 12}
+    layers = [
+        *(
+            []
+            if reference is None
+            else [chart([{"value": reference}]).mark_rule(**GUIDE).encode(x=at("value"))]
+        ),
+        base.mark_rule(strokeWidth=2, yOffset=_BELOW).encode(x=at("low"), x2="high:Q", color=ink),
+        base.mark_point(filled=True, size=64, opacity=1, yOffset=_BELOW).encode(x=at("value"), color=ink),
+        base.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - _MOST, **text).encode(
+            x=alt.value(0), text="name:N"
+        ),
+        base.mark_text(align="right", color=PALETTE["muted"], **text).encode(
+            x=alt.value(WIDTH), text="text:N"
+        ),
+    ]
+    return svg(alt.layer(*layers).properties(height=ROW * len(rows) + _TOP))

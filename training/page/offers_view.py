@@ -1,0 +1,119 @@
+"""Offers, offer stages and paths in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training.insight.offers import Offers
+from training.page.channels_view import named
+from training.page.charts import drawn
+from training.page.charts_forest import Mark, ratios
+from training.page.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markupsafe import Markup
+
+    from training.insight.offers import Offer
+    from training.insight.paths import Path
+    from training.page.words import Words
+    from training.report import Report
+
+_ARROW = " → "
+
+
+def view(report: Report, t: Words) -> dict[str, Any]:
+    """What the template of the offers shows."""
+    found = report.insights.offers
+    if not isinstance(found, Offers):
+        return {}
+    return {
+        "how": t(
+            "offers.how", days=t.days(found.days), since=t.day(found.since), beside=t.number(found.beside)
+        ),
+        "offers": _chart(found.offers, t),
+        "reading": _reading(found.offers, t),
+        "table": _table(found.offers, "offer", t),
+        "stages": _chart(found.stages, t),
+        "stage_reading": _reading(found.stages, t),
+        "stage_table": _table(found.stages, "stage", t),
+        "steps": ", ".join(t.named("kinds", kind) for kind in found.steps),
+        "paths": _paths(found.paths, t),
+        "path_reading": _path_reading(found.paths, t),
+    }
+
+
+def _chart(offers: Sequence[Offer], t: Words) -> Markup | None:
+    marks = [
+        Mark(t.named("stages", one.name), t.interval(one.ratio, 2), one.ratio, one.verdict)
+        for one in offers
+        if one.ratio is not None
+    ]
+    return drawn(ratios(marks)) if marks else None
+
+
+def _reading(offers: Sequence[Offer], t: Words) -> str:
+    better, worse = (
+        named([t.named("stages", one.name) for one in offers if one.verdict == verdict], t)
+        for verdict in ("more", "less")
+    )
+    if better and worse:
+        return t("offers.both", better=better, worse=worse)
+    if better or worse:
+        return t("offers.better" if better else "offers.worse", names=better or worse)
+    return t("offers.none")
+
+
+def _table(offers: Sequence[Offer], what: str, t: Words) -> Table:
+    first = ("offer", "kind", "offer_stage") if what == "offer" else ("offer_stage",)
+    heads = (*first, "takers", "compared", "rate", "similar", "ratio", "verdict")
+    quiet = frozenset(i for i, one in enumerate(offers) if one.verdict == "few")
+    rows = tuple(_row(one, t, wide=what == "offer") for one in offers)
+    return Table(t(f"offers.table_{what}"), tuple(t(f"offers.{name}") for name in heads), rows, quiet=quiet)
+
+
+def _row(one: Offer, t: Words, *, wide: bool) -> tuple[str, ...]:
+    names = (t.named("kinds", one.kind or ""), t.named("stages", one.stage or "")) if wide else ()
+    return (
+        t.named("stages", one.name),
+        *names,
+        t.number(one.takers),
+        t.number(one.compared),
+        t.rate(one.rate) if one.rate else "",
+        "" if one.similar is None else t.percent(one.similar, 1),
+        t.interval(one.ratio, 2) if one.ratio else "",
+        t(f"channels.verdict_{one.verdict}"),
+    )
+
+
+def _paths(paths: Sequence[Path], t: Words) -> Table:
+    heads = ("path", "path_won", "path_share", "path_others", "path_ratio", "verdict")
+    rows = tuple(
+        (
+            _named(path, t),
+            t.number(path.won),
+            t.percent(path.share, 1),
+            t.percent(path.others, 1),
+            t.interval(path.ratio, 2) if path.ratio else "",
+            t(f"channels.verdict_{path.verdict}"),
+        )
+        for path in paths
+    )
+    quiet = frozenset(i for i, path in enumerate(paths) if path.verdict == "few")
+    return Table(t("offers.table_path"), tuple(t(f"offers.{name}") for name in heads), rows, quiet=quiet)
+
+
+def _path_reading(paths: Sequence[Path], t: Words) -> str:
+    """The path that most surely stands out among converted leads, if one does."""
+    told = [path for path in paths if path.verdict == "more" and path.ratio]
+    if not told:
+        return t("offers.paths_none")
+    best = max(told, key=lambda path: path.ratio.low if path.ratio else 0.0)
+    return t(
+        "offers.paths", path=_named(best, t), share=t.percent(best.share, 1), others=t.percent(best.others, 1)
+    )
+
+
+def _named(path: Path, t: Words) -> str:
+    return _ARROW.join(t.named("kinds", step) for step in path.steps) or t("offers.no_step")
