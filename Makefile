@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PATHS := features models training serving leadloop.py tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick lint types bench audit lock format clean
+.PHONY: help install demo test quick lint types bench audit bento lock format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ format: $(READY) ## put the source into shape
 
 audit: $(READY) ## known vulnerabilities of what is installed, as the package index knows them
 	$(BIN)/pip-audit --disable-pip --require-hashes --progress-spinner off -r requirements.lock
+
+bento: $(READY) ## pack the service, and nothing it does not need
+	BENTOML_DO_NOT_TRACK=True $(BIN)/bentoml build --bentofile serving/bentofile.yaml .
 
 UV_LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
