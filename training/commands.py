@@ -65,6 +65,9 @@ def backtest(
     incumbent: Annotated[
         Path | None, typer.Option(help="Today's points table (TOML), to be beaten.", metavar="FILE")
     ] = None,
+    tune: Annotated[
+        float, typer.Option(help="Tune LightGBM so long at each origin, as a rival.", metavar="SECONDS")
+    ] = 0.0,
     out: Annotated[Path, typer.Option(help="Folder for the result.", metavar="DIR")] = OUT,
     json_: Json = None,
 ) -> None:
@@ -75,7 +78,7 @@ def backtest(
     from training.workflow import tracking_of
 
     chosen = configured(config, leads, id_, label, time, exclude)
-    wanted = Wanted(origins, None if incumbent is None else load_table(incumbent))
+    wanted = Wanted(origins, None if incumbent is None else load_table(incumbent), tune)
     result = run(chosen, out, wanted, tracking_of(chosen, OUT), say)
     for line in in_words(result):
         say(line)

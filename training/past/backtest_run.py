@@ -10,6 +10,7 @@ from training.backtest import Settings, backtest
 from training.past.backtest_record import track
 from training.past.challengers import logistic_regression, plain_lightgbm
 from training.past.incumbents import incumbents
+from training.past.tuned import tuned_lightgbm
 from training.run import capacity_share
 from training.workflow import read_dataset
 
@@ -31,10 +32,14 @@ RESULT, FINISHED = "backtest.json", "backtest"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a user asks of a backtest: how many origins, and which points ``table`` is to be beaten."""
+    """What a user asks of a backtest: how many origins, and who is to take part.
+
+    ``table`` is today's points table; ``tune`` is how many seconds LightGBM is tuned at each origin.
+    """
 
     origins: int = 5
     table: PointsTable | None = None
+    tune: float = 0.0
 
 
 def run(
@@ -53,7 +58,8 @@ def run(
     for notice in dataset.notices:
         say(notice)
     settings = Settings(wanted.origins, config.training.seed, capacity_share(dataset, config.training))
-    others = tuple(_others(dataset, config, wanted))
+    tuned = (tuned_lightgbm(wanted.tune, say),) if wanted.tune else ()
+    others = (*_others(dataset, config, wanted.table), *tuned)
     result = backtest(dataset, settings, others, out / FINISHED, say)
     fresh = out / f".{RESULT}.new"
     fresh.write_text(json.dumps(result.to_dict(), indent=1), encoding="utf-8")
@@ -64,8 +70,8 @@ def run(
     return result
 
 
-def _others(dataset: Dataset, config: Config, wanted: Wanted) -> Iterator[Candidate]:
+def _others(dataset: Dataset, config: Config, table: PointsTable | None) -> Iterator[Candidate]:
     """Who takes part beside the default learner: what others would take, and what companies have today."""
     yield logistic_regression()
     yield plain_lightgbm()
-    yield from incumbents(dataset, config, wanted.table)
+    yield from incumbents(dataset, config, table)
