@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from training.report import ReportInput
 
 RECENT = 30
-SHOWN = 25
+SHOWN = 20
 _SEVERAL = 2
 
 

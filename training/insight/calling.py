@@ -30,6 +30,7 @@ WEEK = 7
 AGES = tuple(range(0, 13 * WEEK, WEEK))
 SINCE = (0, 1, 3, 7, 14, 30)
 WITHIN = (1, 3, 7, 14, 30)
+_ENOUGH = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,13 @@ class HandOver:
 
     A request is for a demo, a price, an availability or a contact, and counts from when the CRM knew of it.
     Of ``hits`` leads in the target, ``asked`` had made one before; ``within`` is how soon those entered.
+    ``best`` is the week of a lead's life with the highest pace, ``fades`` the day from which on the pace is
+    less than half of that: in the week that begins there, and beyond chance in all the time from there on.
     """
 
     by_age: tuple[Pace, ...]
+    best: Pace | None
+    fades: int | None
     unasked: Pace | None
     since_request: tuple[Pace, ...]
     hits: int
@@ -77,9 +82,15 @@ def hand_over(roads: Roads) -> HandOver:
     start = roads.created
     unasked = _paces((start, start, np.minimum(first, roads.settled)), roads.won & (first == NEVER), (0,))
     stretches = tuple(requests[name].to_numpy() for name in ("moment", "start", "end"))
+    by_age = _paces((start, start, roads.settled), roads.won, AGES)
+    best = max(
+        (pace for pace in by_age if pace.weeks >= _ENOUGH), key=lambda one: one.rate.value, default=None
+    )
     waited = (roads.settled - first)[roads.won & (first < NEVER)]
     return HandOver(
-        by_age=_paces((start, start, roads.settled), roads.won, AGES),
+        by_age=by_age,
+        best=best,
+        fades=None if best is None else _fades(by_age, best),
         unasked=unasked[0] if unasked else None,
         since_request=_paces(stretches, requests["won"].to_numpy(), SINCE),
         hits=int(roads.won.sum()),
@@ -132,6 +143,16 @@ def _paces(stretches: tuple[Times, ...], won: Flags, edges: Sequence[int]) -> tu
             to = None if high == NEVER else high // DAY
             found.append(Pace(low // DAY, to, weeks, hits, per_week(hits, weeks)))
     return tuple(found)
+
+
+def _fades(by_age: Sequence[Pace], best: Pace) -> int | None:
+    half = best.rate.value / 2
+    for at, pace in enumerate(by_age):
+        rest = by_age[at:]
+        whole = per_week(sum(one.hits for one in rest), sum(one.weeks for one in rest))
+        if pace.since > best.since and pace.rate.value < half and whole.high < half:
+            return pace.since
+    return None
 
 
 def _within(waited: Times) -> tuple[Within, ...]:

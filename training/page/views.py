@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training.page import audit_view, channels_view, model_views, offers_view, pointed_view
+from training.page import (
+    accounts_view,
+    audit_view,
+    channels_view,
+    funnel_view,
+    model_views,
+    offers_view,
+    pointed_view,
+    time_to_sql_view,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,10 +25,13 @@ if TYPE_CHECKING:
 
 VIEWS: dict[str, View] = {
     "worth": model_views.worth,
+    "funnel": funnel_view.view,
     "mql-audit": audit_view.view,
     "channels": channels_view.view,
     "offers": offers_view.view,
+    "accounts": accounts_view.view,
     "points-table": pointed_view.view,
+    "time-to-sql": time_to_sql_view.view,
     "calibration": model_views.calibration,
     "drivers": model_views.drivers,
 }

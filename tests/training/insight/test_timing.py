@@ -182,3 +182,17 @@ def test_without_anyone_in_the_target_there_is_nothing_to_time():
 
 def test_timing_is_read_back_from_json(found):
     assert from_plain(Timing, json.loads(json.dumps(asdict(found), allow_nan=False))) == found
+
+
+def test_the_pace_fades_where_it_is_less_than_half_of_the_best_week_for_good():
+    """Of 2,000 leads 100 enter in each of the first four weeks, then ten a week."""
+    moves = [(str(n), "sql", 3 + 7 * (n // 100)) for n in range(400)]
+    moves += [(str(400 + n), "sql", 3 + 28 + 7 * (n // 10)) for n in range(80)]
+    found = hand_over(roads(history({str(n): 0 for n in range(2000)}, moves, until=84), STAGES, SPEC))
+    assert (found.best.since, found.fades) == (21, 28)
+
+
+def test_a_pace_that_only_grows_never_fades():
+    moves = [(str(n), "sql", 3 + 7 * (n // 100)) for n in range(1000)]
+    found = hand_over(roads(history({str(n): 0 for n in range(2000)}, moves, until=70), STAGES, SPEC))
+    assert found.fades is None

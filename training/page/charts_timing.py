@@ -1,0 +1,128 @@
+"""The charts of time: shares of leads over their first days, and how fast open leads enter the target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+
+from training.page.charts import GUIDE, PALETTE, ROW, WIDTH, chart, share, svg
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.metrics import Interval
+    from training.insight.timing import Curve, Reached
+    from training.page.charts import Rows
+    from training.page.words import Words
+
+_MARK = 30
+# Where inks run out, dashes tell curves apart; the last one is for the pooled rest.
+_STROKES = (
+    ("accent", [1, 0]),
+    ("against", [1, 0]),
+    ("ink", [1, 0]),
+    ("accent", [6, 3]),
+    ("against", [6, 3]),
+    ("muted", [2, 3]),
+)
+
+
+def curve(points: Sequence[Reached], words: Words) -> str:
+    """The share of all leads over their first days, with its interval as a band."""
+    top = _top(points)
+    x, y = _days(points[-1].days, words), share("y", words("time-to-sql.reached"), words, top)
+    band: Rows = [{"x": p.days, "y": p.share.low, "high": p.share.high} for p in points]
+    rows: Rows = [{"x": p.days, "y": p.share.value} for p in points]
+    return svg(
+        chart(band).mark_area(color=PALETTE["accent"], opacity=0.18).encode(x=x, y=y, y2="high:Q")
+        + chart(rows).mark_line(color=PALETTE["accent"], strokeWidth=2.4).encode(x=x, y=y)
+    )
+
+
+def curves(named: Sequence[tuple[str, Curve]], words: Words) -> str:
+    """One line a segment, told apart by ink and dash."""
+    drawn = [(name, found.points) for name, found in named if found.points]
+    rows: Rows = [{"x": p.days, "y": p.share.value, "name": name} for name, points in drawn for p in points]
+    top = min(1.0, 1.05 * max(row["y"] for row in rows) or 1.0)
+    names = [name for name, _ in drawn]
+    strokes = [*_STROKES[: len(names) - 1], _STROKES[-1]]
+    legend = alt.Legend(
+        orient="bottom", columns=2, labelColor=PALETTE["muted"], symbolSize=300, labelLimit=130
+    )
+    ink = alt.Color(
+        "name:N",
+        title=None,
+        scale=alt.Scale(domain=names, range=[PALETTE[name] for name, _ in strokes]),
+        legend=legend,
+    )
+    dash = alt.StrokeDash(
+        "name:N",
+        title=None,
+        scale=alt.Scale(domain=names, range=[dash for _, dash in strokes]),
+        legend=legend,
+    )
+    x, y = _days(max(row["x"] for row in rows), words), share("y", words("time-to-sql.reached"), words, top)
+    lines = chart(rows).mark_line(strokeWidth=2).encode(x=x, y=y, color=ink, strokeDash=dash)
+    return svg(alt.layer(lines))
+
+
+def paces(rows: Sequence[tuple[str, Interval, str]]) -> str:
+    """One row a stretch of time: its name, its pace as a bar with the interval, and the pace in words."""
+    # Few events have intervals without end; they must not make the bars unreadable.
+    reach = min(max(r.high for _, r, _ in rows), 2 * max(r.value for _, r, _ in rows)) or 1.0
+    data: Rows = [
+        {"row": i, "name": name, "text": text, "value": r.value, "low": r.low, "high": min(r.high, reach)}
+        for i, (name, r, text) in enumerate(rows)
+    ]
+    scale = alt.Scale(domain=[0, reach], nice=False)
+    base = chart(data).encode(y=alt.Y("row:O", axis=None))
+    label: dict[str, Any] = {"dy": -8, "fontSize": 12}
+    drawing = alt.layer(
+        base.mark_bar(height=9, yOffset=5, color=PALETTE["accent"]).encode(
+            x=alt.X("value:Q", axis=None, scale=scale)
+        ),
+        base.mark_rule(yOffset=5, color=PALETTE["ink"], strokeWidth=1.2).encode(x="low:Q", x2="high:Q"),
+        base.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - 60, **label).encode(
+            x=alt.value(0), text="name:N"
+        ),
+        base.mark_text(align="right", color=PALETTE["muted"], **label).encode(
+            x=alt.value(WIDTH), text="text:N"
+        ),
+    )
+    return svg(drawing.properties(height=ROW * len(rows)))
+
+
+def weeks(paced: Sequence[tuple[int, Interval]], words: Words) -> str:
+    """The pace by week of a lead's life, each with its interval; dashed, half the pace of the best week."""
+    top = 1.05 * max(rate.high for _, rate in paced)
+    axis = alt.Axis(tickMinStep=1, tickCount=6, grid=False)
+    first, last = paced[0][0], paced[-1][0]
+    x = alt.X(
+        "x:Q",
+        title=words("time-to-sql.week"),
+        axis=axis,
+        scale=alt.Scale(domain=[first - 0.5, last + 0.5], nice=False),
+    )
+    y = share("y", words("time-to-sql.per_week"), words, top)
+    half = max(rate.value for _, rate in paced) / 2
+    spans: Rows = [{"x": week, "y": rate.low, "high": rate.high} for week, rate in paced]
+    dots: Rows = [{"x": week, "y": rate.value} for week, rate in paced]
+    guide: Rows = [{"x": first - 0.5, "y": half}, {"x": last + 0.5, "y": half}]
+    return svg(
+        chart(guide).mark_line(**GUIDE).encode(x=x, y=y)
+        + chart(spans).mark_rule(color=PALETTE["accent"], strokeWidth=1.6).encode(x=x, y=y, y2="high:Q")
+        + chart(dots).mark_point(color=PALETTE["accent"], filled=True, size=60, opacity=1).encode(x=x, y=y)
+    )
+
+
+def _days(last: int, words: Words) -> alt.X:
+    ticks = list(range(0, last + 1, _MARK))
+    axis = alt.Axis(values=ticks, grid=False)
+    return alt.X(
+        "x:Q", title=words("time-to-sql.days"), axis=axis, scale=alt.Scale(domain=[0, last], nice=False)
+    )
+
+
+def _top(points: Sequence[Reached]) -> float:
+    return min(1.0, 1.05 * max(point.share.high for point in points) or 1.0)
