@@ -34,8 +34,10 @@ _TOGETHER = "PROMETHEUS_MULTIPROC_DIR"
 def parts(model: ConversionModel, scored: Iterable[Scored]) -> Iterator[int]:
     """The part of the judged scores' profile that each score falls in; none where the card has no profile."""
     profile = model.card.profiles.get(SCORE)
-    if profile is not None:
-        for one in scored:
+    if profile is None:
+        return
+    for one in scored:
+        if one.probability is not None:
             # A score that was an edge when judged stays on its side, however exp and log round it.
             yield 1 + bisect_left(profile.edges, _log_odds(one.probability) - 1e-9)
 

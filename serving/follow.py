@@ -70,10 +70,9 @@ class Followed:
         wanted, *before = self._find() or (None,)
         if wanted is None or self._knows(wanted):
             return
-        if self._took(wanted):
-            self.refused = None
-        elif self.current is None and before:
-            self._took(before[0])
+        self.refused = self._tried(wanted)
+        if self.refused and self.current is None and before:
+            self._tried(before[0])
 
     async def follow(self) -> None:
         """Look again and again, until cancelled."""
@@ -91,17 +90,17 @@ class Followed:
         known = self.refused
         return known is not None and known.folder == wanted and known.found == _contents(wanted)
 
-    def _took(self, folder: Path) -> bool:
+    def _tried(self, folder: Path) -> Refused | None:
+        """Take the model in ``folder``, or say why not."""
         found = _contents(folder)
         try:
             scorer = warmed(folder)
         except ModelUnusable as error:
-            self.refused = Refused(folder, str(error), int(time.time()), found)
             telemetry.MODEL_REFUSED.inc()
             logger.critical("model refused: %s", error)
-            return False
+            return Refused(folder, str(error), int(time.time()), found)
         self._bind(InCharge(scorer, folder, int(time.time())))
-        return True
+        return None
 
     def _bind(self, record: InCharge) -> None:
         before, self.current = self.current, record
@@ -128,7 +127,8 @@ def warmed(folder: Path) -> Scorer:
     except Exception as error:  # whatever it is, the model before goes on
         msg = f"{folder}: the model cannot answer ({type(error).__name__}); train it again"
         raise ModelUnusable(msg) from error
-    if not isinstance(answer, Explained) or not 0 <= answer.probability <= 1:
+    # A model that knows too little gives no number, and says so: that is an answer.
+    if not isinstance(answer, Explained) or not 0 <= (answer.probability or 0.0) <= 1:
         msg = f"{folder}: the model gives no probability; train it again"
         raise ModelUnusable(msg)
     return scorer

@@ -74,7 +74,7 @@ def answered(model: ConversionModel, results: Iterable[Scored | Failed]) -> None
             LEADS_REFUSED.labels(result.error.code).inc()
         else:
             scored.append(result)
-    for grade, times in Tally(one.grade for one in scored).items():
+    for grade, times in Tally(one.grade or "none" for one in scored).items():
         SCORES.labels(grade).inc(times)
     for part, times in Tally(parts(model, scored)).items():
         PARTS.labels(model.version, part).inc(times)
