@@ -213,7 +213,7 @@ def facts(report: Report, t: Words) -> Table:
     card = report.card
     span = t("card.span", first=t.day(card.window[0]), last=t.day(card.window[1])) if card.window else ""
     rows = (
-        (t("card.outcome"), card.label),
+        (t("card.outcome"), t.question(card.label)),
         (t("card.window"), span or t("card.no_window")),
         (t("card.rows"), t.number(card.rows)),
         (t("card.positives"), f"{t.number(card.positives)} ({t.percent(card.base_rate, 1)})"),
