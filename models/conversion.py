@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from models.doubt import ScoreInterval
+from models.doubt import WITHHELD, ScoreInterval
 from models.explanation import Explanation, Reason, Score, as_points, sentence, total_points
 from models.track_record import TrackRecord
 
@@ -30,6 +30,7 @@ _ASSESSED: tuple[tuple[str, type[pl.DataType]], ...] = (
     ("sufficient", pl.Boolean),
     ("insufficient", pl.String),
 )
+_NO_NUMBERS = [pl.lit(None).alias(name) for name in ("probability", "points", "grade")]
 
 
 @dataclass(frozen=True)
@@ -81,20 +82,46 @@ class ConversionModel:
             grade=pl.Series(self.grades.grade_all(probability)),
         )
 
-    def assess_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """``low`` and ``high`` of the interval, ``sufficient``, and the code why not, of feature rows.
-
-        All null where the model was saved without them.
-        """
-        if self.doubt is None:
-            return pl.DataFrame({name: pl.Series([None] * len(rows), dtype=kind) for name, kind in _ASSESSED})
+    def score_all(self, rows: pl.DataFrame) -> list[Score]:
+        """The scores of feature rows, each the same as ``score`` gives alone."""
         matrix = self.predictor.encodings.encode(rows)
         log_odds = self.predictor.log_odds(matrix)
+        scores = self.scored(rows, log_odds).iter_rows(named=True)
+        if self.doubt is None:
+            return [Score(**score, model_version=self.version) for score in scores]
+        half, first = self.doubt.of_all(matrix, log_odds)
+        low, high = self._ends(log_odds, half)
+        doubts = zip(scores, low.tolist(), high.tolist(), half.tolist(), first.tolist(), strict=True)
+        return [
+            Score(**score, model_version=self.version, interval=ScoreInterval(least, most), insufficient=why)
+            for score, least, most, wide, place in doubts
+            for why in [self.doubt.reason(wide, place)]
+        ]
+
+    def assessed_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """``score_rows`` with ``low`` and ``high`` of the interval, ``sufficient``, and the code why not.
+
+        These are null where the model was saved without them; probability, points and grade where there is
+        no number to give.
+        """
+        matrix = self.predictor.encodings.encode(rows)
+        log_odds = self.predictor.log_odds(matrix)
+        scored = self.scored(rows, log_odds)
+        if self.doubt is None:
+            return scored.with_columns(pl.lit(None, kind).alias(name) for name, kind in _ASSESSED)
         half, first = self.doubt.of_all(matrix, log_odds)
         codes = [self.doubt.code(*pair) for pair in zip(half.tolist(), first.tolist(), strict=True)]
-        low, high = (self.predictor.probability(log_odds + side * half) for side in (-1.0, 1.0))
-        columns = (low, high, [code is None for code in codes], codes)
-        return pl.DataFrame(dict(zip([name for name, _ in _ASSESSED], columns, strict=True)), dict(_ASSESSED))
+        low, high = self._ends(log_odds, half)
+        values: tuple[Any, ...] = (low, high, [code is None for code in codes], codes)
+        scored = scored.with_columns(
+            pl.Series(name, value, kind) for (name, kind), value in zip(_ASSESSED, values, strict=True)
+        )
+        return scored.with_columns(_NO_NUMBERS) if self.doubt.lacking in WITHHELD else scored
+
+    def _ends(
+        self, log_odds: NDArray[np.float64], half: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self.predictor.probability(log_odds - half), self.predictor.probability(log_odds + half)
 
     def explain_rows(self, rows: pl.DataFrame) -> tuple[float, NDArray[np.float64]]:
         """The base and the (n, features) contributions of feature rows, in calibrated log-odds."""

@@ -27,6 +27,9 @@ HALVES = 1.6448536269514722
 MATTERS = 0.1
 
 Code = Literal["too_few_outcomes", "no_signal", "unseen_value", "outside_range", "too_wide"]
+# Too few outcomes concern the model: its number would be the same guess for every lead. All else concerns a
+# lead whose number is the best there is, or (no signal) a rate that is known well: it stays.
+WITHHELD: frozenset[Code] = frozenset({"too_few_outcomes"})
 _MESSAGES = {
     "en": {
         "too_few_outcomes": "Too few conversions to tell leads apart by; {missing} more should do.",
@@ -66,12 +69,8 @@ class Insufficient:
 
     @property
     def withheld(self) -> bool:
-        """Whether there is no number to give at all.
-
-        Too few outcomes concern the model: it would be the same made-up number for every lead. All else
-        concerns a lead whose number is the best there is, so it stays, with a wider interval.
-        """
-        return self.code == "too_few_outcomes"
+        """Whether there is no number to give at all."""
+        return self.code in WITHHELD
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from features.clock import humanise
+from models.track_record import Evidence  # noqa: TC001  # the service reads a reason's annotations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from features.spec import FeatureSpec
     from models.doubt import Insufficient, ScoreInterval
     from models.grades import Grade
-    from models.track_record import Evidence
 
 POINTS_PER_DOUBLING = 20.0
 POINTS_AT_EVEN_ODDS = 200.0
@@ -153,12 +151,16 @@ def _shift(now: Reason, then: Reason) -> Shift:
     return Shift(now.feature, now.family, then.value, now.value, by, as_points(by), now.text)
 
 
-def weightiest(reasons: Iterable[Reason], most: int) -> tuple[Reason, ...]:
-    """The ``most`` weightiest reasons for and as many against, the weightiest first."""
+def weightiest(
+    reasons: tuple[Reason, ...], top: int | None = None, each: int | None = None
+) -> tuple[Reason, ...]:
+    """The ``top`` weightiest reasons, of which at most ``each`` speak for and as many against the lead."""
     ordered = sorted(reasons, key=lambda reason: -abs(reason.contribution))
-    sides = ([r for r in ordered if r.contribution > 0], [r for r in ordered if r.contribution < 0])
-    kept = {id(reason) for side in sides for reason in side[:most]}
-    return tuple(reason for reason in ordered if id(reason) in kept)
+    if each is not None:
+        sides = ([r for r in ordered if r.contribution > 0], [r for r in ordered if r.contribution < 0])
+        kept = {reason.feature for side in sides for reason in side[:each]}
+        ordered = [reason for reason in ordered if reason.feature in kept]
+    return tuple(ordered[:top])
 
 
 def sentence(spec: FeatureSpec, value: float | str | None, lang: str = "en") -> str:

@@ -24,7 +24,8 @@ from typing_extensions import TypedDict
 
 from features.clock import epoch
 from features.parsing import as_category
-from models.explanation import Reason
+from models.doubt import Insufficient, ScoreInterval
+from models.explanation import Change, FamilyShare, Reason
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
@@ -190,6 +191,7 @@ class Lead(Message):
         None,
         description="score the lead as known just before this time; else one second after the newest event",
     )
+    since: Moment | None = Field(None, description="explain: what has changed from how it was known then")
     attributes: Attributes = Field(
         {}, description="by the names of the training data; missing or null: unknown"
     )
@@ -235,6 +237,7 @@ class ExplainRequest(ScoreRequest):
 
     lang: Literal["en", "de"] = "en"
     top: int | None = Field(None, ge=1)
+    top_each: int | None = Field(None, ge=1, description="so many for and as many against, within `top`")
 
     model_config = ConfigDict(json_schema_extra={"example": {"leads": [_EXAMPLE], "lang": "en", "top": 5}})
 
@@ -262,9 +265,12 @@ class Scored(Message):
     """A lead's chance to convert. 20 points double the odds, 200 are even odds; grades follow capacity."""
 
     lead_id: str
-    probability: float
-    points: int
-    grade: Literal["A", "B", "C", "D"]
+    probability: float | None = Field(description="null, as points and grade, with `too_few_outcomes`")
+    points: int | None
+    grade: Literal["A", "B", "C", "D"] | None
+    interval: ScoreInterval | None = Field(description="nine times in ten the true probability is in it")
+    sufficient: bool
+    insufficient: Insufficient | None
     as_of: int = Field(description="epoch seconds: what was known before then was taken into account")
     known_until: int | None = Field(description="the newest of it; null where the request names no time")
 
@@ -274,8 +280,10 @@ class Explained(Scored):
 
     log_odds: float
     base: float
-    rest: float = Field(description="the sum of the contributions that `top` left out")
+    rest: float = Field(description="the sum of the contributions that `top` and `top_each` left out")
     reasons: tuple[Reason, ...]
+    families: tuple[FamilyShare, ...] = Field(description="all contributions, added up by family")
+    change: Change | None = Field(description="against the same lead as known before `since`")
 
 
 class ScoreResponse(Message):

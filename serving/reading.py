@@ -37,11 +37,15 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A lead and the moment it is asked about; ``known_until`` is the newest that counts of what was sent."""
+    """A lead and the moment it is asked about; ``known_until`` is the newest that counts of what was sent.
+
+    ``since`` is an earlier moment to compare with, if any.
+    """
 
     record: LeadRecord
     as_of: int
     known_until: int | None = None
+    since: int | None = None
 
 
 class Reader:
@@ -81,7 +85,10 @@ class Reader:
         if not known(created, created, as_of):
             message = "the lead did not exist yet: created_at must be before as_of"
             raise _refusal(message, "created_at")
-        return Asked(record, as_of, _known_until(lead, record, as_of))
+        if lead.since is not None and not (lead.since < as_of and known(created, created, lead.since)):
+            message = "nothing to compare with: since must be after created_at and before as_of"
+            raise _refusal(message, "since")
+        return Asked(record, as_of, _known_until(lead, record, as_of), lead.since)
 
     def _attributes(self, lead: Lead) -> dict[str, Value]:
         theirs = lead.account.attributes if lead.account else {}

@@ -10,7 +10,7 @@ import polars as pl
 from features.cohort import SNAPSHOT_SCHEMA
 from features.online import Plan
 from features.parsing import MISSING
-from models.explanation import Score
+from models.explanation import change, weightiest
 from serving.contract import MAX_NAME, Explained, Failed, Scored
 from serving.log.records import Made
 from serving.problems import LeadRefused
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from features.record import Value
     from models.conversion import ConversionModel
-    from models.explanation import Explanation
+    from models.explanation import Change, Explanation, Reason, Score
 
     Note = Callable[[Made], object]
 
@@ -64,18 +64,32 @@ class Scorer:
         return self._answers(leads, scores)
 
     def explain(
-        self, leads: Sequence[object], lang: str = "en", top: int | None = None, note: Note = _forget
+        self,
+        leads: Sequence[object],
+        lang: str = "en",
+        top: int | None = None,
+        note: Note = _forget,
+        *,
+        top_each: int | None = None,
     ) -> list[Explained | Failed]:
-        """Scores with their reasons, the weightiest ``top`` of them, in ``lang``."""
+        """Scores with their reasons in ``lang``: the weightiest ``top``, or ``top_each`` for and against."""
 
         def explanations(asked: Sequence[Asked]) -> Iterator[Explained]:
             for one in asked:
                 row = self.row(one)
                 explanation = self.model.explain(row, one.record.lead_id, one.as_of, lang)
-                note(Made(explanation.score, row, explanation.reasons[:top]))
-                yield _explained(explanation, one, top)
+                told = weightiest(explanation.reasons, top, top_each)
+                note(Made(explanation.score, row, told))
+                yield _explained(explanation, told, one, self._change(explanation, one, lang))
 
         return self._answers(leads, explanations)
+
+    def _change(self, now: Explanation, asked: Asked, lang: str) -> Change | None:
+        """What has changed since the earlier moment that is asked about, by what was known of it then."""
+        if asked.since is None:
+            return None
+        row = self._plan(asked.record, asked.since)
+        return change(now, self.model.explain(row, asked.record.lead_id, asked.since, lang))
 
     def row(self, asked: Asked) -> dict[str, Value]:
         """The feature row of a lead."""
@@ -103,9 +117,7 @@ class Scorer:
             return
         keys = [{"lead_id": one.record.lead_id, "as_of": one.as_of} for one in asked]
         frame = pl.DataFrame([key | row for key, row in zip(keys, rows, strict=True)], self._schema)
-        scores = self.model.score_rows(frame).iter_rows(named=True)
-        for score, row in zip(scores, rows, strict=True):
-            yield Score(**score, model_version=self.model.version), row
+        yield from zip(self.model.score_all(frame), rows, strict=True)
 
 
 def _name(item: object) -> str | None:
@@ -115,28 +127,37 @@ def _name(item: object) -> str | None:
 
 
 def _scored(score: Score, asked: Asked) -> Scored:
-    return Scored(
-        lead_id=score.lead_id,
-        probability=score.probability,
-        points=score.points,
-        grade=score.grade,
-        as_of=asked.as_of,
-        known_until=asked.known_until,
-    )
+    return Scored(**_told(score, asked))
 
 
-def _explained(explanation: Explanation, asked: Asked, top: int | None) -> Explained:
-    score, reasons = explanation.score, explanation.reasons
-    left_out = () if top is None else reasons[top:]
+def _told(score: Score, asked: Asked) -> dict[str, Any]:
+    """The fields that every answer has."""
+    why = score.insufficient
+    withheld = why is not None and why.withheld
+    return {
+        "lead_id": score.lead_id,
+        "probability": None if withheld else score.probability,
+        "points": None if withheld else score.points,
+        "grade": None if withheld else score.grade,
+        "interval": score.interval,
+        "sufficient": why is None,
+        "insufficient": why,
+        "as_of": asked.as_of,
+        "known_until": asked.known_until,
+    }
+
+
+def _explained(
+    explanation: Explanation, told: tuple[Reason, ...], asked: Asked, changed: Change | None
+) -> Explained:
+    names = {reason.feature for reason in told}
+    left_out = (reason for reason in explanation.reasons if reason.feature not in names)
     return Explained(
-        lead_id=score.lead_id,
-        probability=score.probability,
-        points=score.points,
-        grade=score.grade,
-        as_of=asked.as_of,
-        known_until=asked.known_until,
-        log_odds=score.log_odds,
+        **_told(explanation.score, asked),
+        log_odds=explanation.score.log_odds,
         base=explanation.base,
         rest=fsum(reason.contribution for reason in left_out),
-        reasons=reasons[:top],
+        reasons=told,
+        families=explanation.families,
+        change=changed,
     )

@@ -135,7 +135,7 @@ def _write(model: ConversionModel, batches: Iterator[pl.DataFrame], wanted: Want
 def _write_batch(
     model: ConversionModel, rows: pl.DataFrame, wanted: Wanted, scores: Sink, weights: Sink | None
 ) -> None:
-    scored = model.score_rows(rows)
+    scored = model.assessed_rows(rows)
     scored = scored.drop("as_of") if model.card.flat else scored
     if wanted.reasons or weights:
         base, explained = model.explain_rows(rows)

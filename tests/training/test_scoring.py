@@ -66,7 +66,7 @@ def scored_flat(model, leads, out, said=None, **wanted):
 def test_a_flat_file_scored_in_batches_equals_all_at_once(flat, tmp_path, monkeypatch, rows):
     leads = tmp_path / "leads.parquet"
     LEADS.rename({"lead_id": "id"}).write_parquet(leads)
-    want = flat.score_rows(flat_rows(flat.features, LEADS)).drop("as_of")
+    want = flat.assessed_rows(flat_rows(flat.features, LEADS)).drop("as_of")
     monkeypatch.setattr(scoring.flat_batches, "__defaults__", (rows,))
     score_flat(flat, leads, Wanted(tmp_path / "scores.parquet"), print)
     assert pl.read_parquet(tmp_path / "scores.parquet").equals(want)
@@ -76,7 +76,7 @@ def test_a_flat_file_scored_in_batches_equals_all_at_once(flat, tmp_path, monkey
 def test_a_history_scored_in_parts_equals_all_at_once(crm, tmp_path, monkeypatch, size):
     config, history, model = crm
     rows = feature_rows(model.features, history, open_leads(history, config.cohort_rule))
-    want = model.score_rows(rows).sort("lead_id")
+    want = model.assessed_rows(rows).sort("lead_id")
     monkeypatch.setattr(scoring, "PART_LEADS", size)
     score_history(model, config, Wanted(tmp_path / "scores.parquet"), print)
     assert pl.read_parquet(tmp_path / "scores.parquet").sort("lead_id").equals(want)
