@@ -102,6 +102,26 @@ app.command()(push)
 
 
 @app.command()
+def decisions(
+    out: Annotated[Path, typer.Option(help="Scores, CSV or Parquet.", metavar="FILE")],
+    log: Annotated[
+        str | None, typer.Option(help="The decision log, a path or URL.", envvar="LEADLOOP_LOG")
+    ] = None,
+) -> None:
+    """Write the newest decision about each lead as a file of scores, for push and monitor."""
+    from serving.log.scores import existing, newest
+    from serving.log.settings import DEFAULT_PLACE
+    from training.sink import sink
+
+    written = 0
+    with existing(log or DEFAULT_PLACE) as opened, sink(out) as append:
+        for scores in newest(opened):
+            append(scores)
+            written += scores.height
+    say(f"{written:,} decisions written to {out}")
+
+
+@app.command()
 def serve(
     model: Annotated[
         str, typer.Option(help="Promotions to follow, or a folder that stays.", envvar="LEADLOOP_MODEL")
