@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.insight.channels import Channels
+from training.insight.verdicts import ORDER
 from training.page.charts import drawn
 from training.page.charts_forest import Mark, ratios
 from training.page.table import Table
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from training.insight.channels import Channel, Cost, Dimension
+    from training.insight.verdicts import Verdict
     from training.page.words import Words
     from training.report import Report
 
@@ -54,15 +56,18 @@ def _dimension(found: Dimension, t: Words) -> dict[str, Any]:
 
 def _reading(channels: Sequence[Channel], t: Words) -> str:
     """What to see in the chart: who is above and below, and of how many nothing can be said."""
-    better, worse = (
-        named([_name(one, t) for one in channels if one.verdict == verdict], t)
-        for verdict in ("more", "less")
-    )
-    if better and worse:
-        return t("channels.both", better=better, worse=worse)
-    if better or worse:
-        return t("channels.better" if better else "channels.worse", names=better or worse)
-    return t("channels.none")
+    return apart("channels", [(_name(one, t), one.verdict) for one in channels], t)
+
+
+def apart(block: str, told: Sequence[tuple[str, Verdict]], t: Words) -> str:
+    """Which names are more, which less, and that the rest cannot be told; in the sentences of ``block``."""
+    by = {verdict: [name for name, said in told if said == verdict] for verdict in ORDER}
+    sides: tuple[Verdict, ...] = ("more", "less")
+    found = [t(f"{block}.{side}", names=named(by[side], t)) for side in sides if by[side]]
+    if not found:
+        return t(f"{block}.none")
+    rest = [t(f"{block}.rest")] if by["level"] or by["few"] else []
+    return " ".join(found + rest)
 
 
 def named(names: Sequence[str], t: Words) -> str:

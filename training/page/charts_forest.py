@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 INKS = {"more": "accent", "less": "against", "level": "muted", "few": "muted"}
 _NARROWEST, _WIDEST = 1 / 8, 8.0
-_BELOW, _MOST = 6, 90
+_BELOW = 7
+# Figures stand right of the marks, so that no line runs through them.
+_PLOT = 178
 _TOP = 14
 
 
@@ -41,10 +43,10 @@ def ratios(marks: Sequence[Mark]) -> str:
     """
     low = max(_NARROWEST, min(0.5, *(mark.figure.low for mark in marks)))
     high = min(_WIDEST, max(2.0, *(mark.figure.high for mark in marks)))
-    scale = alt.Scale(type="log", domain=[low, high], nice=False, clamp=True)
+    scale = alt.Scale(type="log", domain=[low, high], range=[0, _PLOT], nice=False, clamp=True)
     ticks = [tick for tick in (0.125, 0.25, 0.5, 1, 2, 4, 8) if low <= tick <= high]
     written = "datum.value < 1 ? '1/' + format(1 / datum.value, 'd') : format(datum.value, 'd')"
-    axis = alt.Axis(values=ticks, labelExpr=f"({written}) + '×'", title=None)  # noqa: RUF001  # meant
+    axis = alt.Axis(values=ticks, labelExpr=f"({written}) + '×'", grid=False, title=None)  # noqa: RUF001  # meant
     return _drawn(marks, lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis), 1.0)
 
 
@@ -52,8 +54,8 @@ def rates(marks: Sequence[Mark], reference: float | None, percent: str) -> str:
     """Rates from nothing to the largest, in ``percent``; the dashed line is what they are held against."""
     top = min(1.0, 1.05 * max(mark.figure.high for mark in marks))
     written = f"format(100 * datum.value, '.3~r') + '{percent}'"
-    axis = alt.Axis(tickCount=5, labelExpr=written, title=None)
-    scale = alt.Scale(domain=[0, top], nice=False)
+    axis = alt.Axis(tickCount=4, labelExpr=written, grid=False, title=None)
+    scale = alt.Scale(domain=[0, top], range=[0, _PLOT], nice=False)
     return _drawn(marks, lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis), reference)
 
 
@@ -72,7 +74,7 @@ def _drawn(marks: Sequence[Mark], at: At, reference: float | None) -> str:
     ]
     base = chart(rows).encode(y=alt.Y("row:O", axis=None))
     ink = alt.Color("ink:N", scale=None)
-    text: dict[str, Any] = {"dy": -9, "fontSize": 12}
+    text: dict[str, Any] = {"fontSize": 12}
     layers = [
         *(
             []
@@ -81,10 +83,10 @@ def _drawn(marks: Sequence[Mark], at: At, reference: float | None) -> str:
         ),
         base.mark_rule(strokeWidth=2, yOffset=_BELOW).encode(x=at("low"), x2="high:Q", color=ink),
         base.mark_point(filled=True, size=64, opacity=1, yOffset=_BELOW).encode(x=at("value"), color=ink),
-        base.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - _MOST, **text).encode(
+        base.mark_text(align="left", color=PALETTE["ink"], dy=-9, limit=WIDTH, **text).encode(
             x=alt.value(0), text="name:N"
         ),
-        base.mark_text(align="right", color=PALETTE["muted"], **text).encode(
+        base.mark_text(align="right", color=PALETTE["muted"], dy=_BELOW, **text).encode(
             x=alt.value(WIDTH), text="text:N"
         ),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.insight.offers import Offers
-from training.page.channels_view import named
+from training.page.channels_view import apart
 from training.page.charts import drawn
 from training.page.charts_forest import Mark, ratios
 from training.page.table import Table
@@ -54,15 +54,7 @@ def _chart(offers: Sequence[Offer], t: Words) -> Markup | None:
 
 
 def _reading(offers: Sequence[Offer], t: Words) -> str:
-    better, worse = (
-        named([t.named("stages", one.name) for one in offers if one.verdict == verdict], t)
-        for verdict in ("more", "less")
-    )
-    if better and worse:
-        return t("offers.both", better=better, worse=worse)
-    if better or worse:
-        return t("offers.better" if better else "offers.worse", names=better or worse)
-    return t("offers.none")
+    return apart("offers", [(t.named("stages", one.name), one.verdict) for one in offers], t)
 
 
 def _table(offers: Sequence[Offer], what: str, t: Words) -> Table:
@@ -83,7 +75,7 @@ def _row(one: Offer, t: Words, *, wide: bool) -> tuple[str, ...]:
         t.rate(one.rate) if one.rate else "",
         "" if one.similar is None else t.percent(one.similar, 1),
         t.interval(one.ratio, 2) if one.ratio else "",
-        t(f"channels.verdict_{one.verdict}"),
+        t(f"offers.verdict_{one.verdict}"),
     )
 
 
@@ -96,7 +88,7 @@ def _paths(paths: Sequence[Path], t: Words) -> Table:
             t.percent(path.share, 1),
             t.percent(path.others, 1),
             t.interval(path.ratio, 2) if path.ratio else "",
-            t(f"channels.verdict_{path.verdict}"),
+            t(f"offers.verdict_{path.verdict}"),
         )
         for path in paths
     )
