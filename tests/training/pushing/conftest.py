@@ -25,7 +25,8 @@ class StandIn:
     """A CRM: what it was told, whom it refuses and why, and what goes wrong with the next requests.
 
     A fault is None, a ready (status, headers, body), or one of: "lost" (never read), "unheard" (done, but the
-    answer is lost), "slow", or an exception that ends the caller after the CRM has done its work.
+    answer is lost), "slow", an exception that ends the caller after the CRM has done its work, or over HTTP
+    something to be called first.
     """
 
     token = TOKEN
@@ -200,6 +201,8 @@ class _Handler(BaseHTTPRequestHandler):
         crm = self.server.crm
         body = self.rfile.read(int(self.headers["Content-Length"]))
         fault = crm.faults.popleft() if crm.faults else None
+        if callable(fault):
+            fault()
         if fault == "slow":
             time.sleep(1.5)
         if fault == "slow" or fault == "lost":  # noqa: PLR1714  # a fault may be no hashable thing

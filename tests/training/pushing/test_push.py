@@ -5,6 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import os
+import signal
+import subprocess
+import sys
 import tempfile
 from collections import Counter, deque
 from contextlib import suppress
@@ -230,3 +234,21 @@ def test_the_netrc_of_the_user_does_not_replace_the_token(
     crm = stand_ins["hubspot"]()
     with line(crm.token) as send:
         assert push(plan(Target("hubspot", over_http(crm)), scores("a")), send).acknowledged == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hubspot"], indirect=True)
+def test_a_push_that_is_killed_goes_on_where_it_was(name, crm, scores, over_http):
+    file = scores(str(i) for i in range(450))
+    command = [sys.executable, "-m", "leadloop", "push", name, "--scores", str(file), "--url", over_http(crm)]
+    environment = os.environ | {TOKEN_NAME: crm.token}
+    with subprocess.Popen([*command, "--go"], env=environment, stderr=subprocess.PIPE) as process:
+        crm.faults += [None, None, process.kill]
+    assert process.returncode == -signal.SIGKILL
+    told = {lead for batch in crm.asked[:2] for lead in batch}
+    del crm.asked[:]
+    done = subprocess.run([*command, "--go"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "250 acknowledged, 200 before, 0 refused" in done.stderr
+    assert told.isdisjoint(chain(*crm.asked))
+    assert set(crm.leads) == {str(i) for i in range(450)}
