@@ -35,6 +35,7 @@ from models.explanation import Explanation, Reason, Score, as_points, total_poin
 from models.grades import Grades
 from models.matrix import Encoding, Encodings
 from models.predictor import Predictor
+from serving.log.settings import OFF, PLACE
 
 SAYS = Says("{value}", "{value}")
 TOUCHES = Rows("behaviour", "touchpoints")
@@ -111,13 +112,11 @@ class ByHand:
         ordered = tuple(sorted(reasons, key=lambda reason: -abs(reason.contribution)))
         return Explanation(self.score(row, lead_id, as_of), self.base, ordered)
 
-    def score_rows(self, rows):
-        scores = [
+    def score_all(self, rows):
+        return [
             self.score({name: row[name] for name in self.features.names}, row["lead_id"], row["as_of"])
             for row in rows.iter_rows(named=True)
         ]
-        columns = ("lead_id", "as_of", "log_odds", "probability", "points", "grade")
-        return pl.DataFrame({name: [getattr(score, name) for score in scores] for name in columns})
 
 
 def _weight(value):
@@ -153,6 +152,14 @@ def learned():
     booster = lgb.train(settings, lgb.Dataset(matrix, outcome), num_boost_round=30)
     predictor = Predictor(encodings, Calibration(0.9, -0.2), booster=booster)
     return ConversionModel(FEATURES, predictor, GRADES, CARD)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_log():
+    """Nothing is logged unless a test asks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PLACE, OFF)
+        yield
 
 
 @pytest.fixture(scope="session")
