@@ -20,12 +20,10 @@ from models.metrics import Interval  # noqa: TC001  # the same
 from training.insight.capacity import SameCalls, same_calls
 from training.insight.lives import places
 from training.insight.rates import NotApplicable, wilson
-from training.insight.roads import NEVER, roads
+from training.insight.roads import NEVER, roads_of
 from training.insight.today import handed_over
 
 if TYPE_CHECKING:
-    from features.history import LeadHistory
-    from features.labels import LabelSpec
     from training.insight.roads import Flags, Roads, Times
     from training.report import ReportInput
 
@@ -88,12 +86,12 @@ class Audit:
 
 def audit(given: ReportInput) -> Audit | NotApplicable:
     """Today's rule of the report's company, beside its model."""
-    history, label, flags = given.history, given.company.label, handed_over(given)
-    if history is None or label is None:
-        return NotApplicable("no_history")
+    known, flags = roads_of(given), handed_over(given)
+    if isinstance(known, NotApplicable):
+        return known
     if flags is None:
         return NotApplicable("no_hand_over")
-    known, points = roads(history, given.company.stages, label), given.company.points is not None
+    points = given.company.points is not None
     at = _by_points(given, known, flags) if points else _by_stage(known, given.company.hand_over)
     looked = _first_looks(given, flags)
     same = same_calls(*(looked[name].to_numpy() for name in ("label", "probability", "today")))
@@ -101,14 +99,14 @@ def audit(given: ReportInput) -> Audit | NotApplicable:
     return Audit(
         rule="points" if points else "stage",
         stage=None if points else given.company.hand_over,
-        days=label.horizon / DAY,
-        handed=_handed(known, at, label),
-        kept=_kept(known, at, label, _asked(given, known) if points else None),
+        days=known.spec.horizon / DAY,
+        handed=_handed(known, at),
+        kept=_kept(known, at, _asked(given, known) if points else None),
         hours=given.company.settings.hours_per_call,
         same=same,
         against=against,
         towards=towards,
-        rejections=_rejections(history, known, at, label),
+        rejections=_rejections(known, at),
     )
 
 
@@ -133,23 +131,23 @@ def _asked(given: ReportInput, known: Roads) -> Flags:
     return known.lead_id.is_in(given.scores["lead_id"].unique().implode()).to_numpy()
 
 
-def _handed(known: Roads, at: Times, label: LabelSpec) -> Outcome:
+def _handed(known: Roads, at: Times) -> Outcome:
     """The leads handed over before they were an SQL, counted from that moment on."""
     won_at = known.entered[:, known.target]
     mine = (at < NEVER) & (at <= won_at)
     won_at, at = won_at[mine], at[mine]
-    over = at + label.gap <= known.until
-    won = int((won_at[over] - at[over] < label.horizon).sum())
+    over = at + known.spec.gap <= known.until
+    won = int((won_at[over] - at[over] < known.spec.horizon).sum())
     return _outcome(won, int(over.sum()), len(at))
 
 
-def _kept(known: Roads, at: Times, label: LabelSpec, among: Flags | None) -> Outcome:
+def _kept(known: Roads, at: Times, among: Flags | None) -> Outcome:
     """The leads not handed over before they were an SQL, nor within the horizon of their creation."""
-    won_at, due = known.entered[:, known.target], known.created + label.horizon
+    won_at, due = known.entered[:, known.target], known.created + known.spec.horizon
     kept = at >= np.minimum(won_at, due)
     if among is not None:
         kept &= among
-    over = kept & (known.created + label.gap <= known.until)
+    over = kept & (known.created + known.spec.gap <= known.until)
     return _outcome(int((won_at[over] < due[over]).sum()), int(over.sum()), int(kept.sum()))
 
 
@@ -193,11 +191,12 @@ def _lean(given: ReportInput, one: Flags, other: Flags) -> list[Lean]:
     return [Lean(given.features.specs[place], float(points[place])) for place in order]
 
 
-def _rejections(history: LeadHistory, known: Roads, at: Times, label: LabelSpec) -> tuple[Rejection, ...]:
+def _rejections(known: Roads, at: Times) -> tuple[Rejection, ...]:
     """The reasons with which leads were closed after they had been handed over, the most frequent first."""
     handed = pl.DataFrame({"lead_id": known.lead_id, "at": at}).filter(pl.col("at") < NEVER)
+    history = known.history
     closed = history.transitions.filter(
-        pl.col("stage").is_in(label.closed),
+        pl.col("stage").is_in(known.spec.closed),
         pl.col("reason").is_not_null(),
         pl.col("known_at") < history.observed_until,
     )

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    from features.labels import LabelSpec
     from training.insight.roads import Flags, Roads, Times
 
     Places = NDArray[np.intp]
@@ -92,7 +91,7 @@ class Lives:
         return np.asarray(order[(np.cumsum(sizes) - sizes)[month][:, None] + picked.astype(np.intp)])
 
 
-def lives(roads: Roads, label: LabelSpec) -> Lives:
+def lives(roads: Roads) -> Lives:
     """The lives of all leads of ``roads``, in its order."""
     months = roads.created.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     return Lives(
@@ -100,8 +99,8 @@ def lives(roads: Roads, label: LabelSpec) -> Lives:
         month=months - months.min(initial=0),
         won_at=roads.entered[:, roads.target],
         open_until=roads.settled,
-        horizon=label.horizon,
-        settled_until=roads.until - label.horizon - label.settle,
+        horizon=roads.spec.horizon,
+        settled_until=roads.until - roads.spec.horizon - roads.spec.settle,
     )
 
 

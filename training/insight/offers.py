@@ -19,15 +19,13 @@ from models.metrics import Interval  # noqa: TC001  # a report is read back by i
 from training.insight.lives import KEPT, Bands, Lives, bands, lives, matched, places
 from training.insight.paths import Path, paths
 from training.insight.rates import NotApplicable, wilson
-from training.insight.roads import NEVER, roads
+from training.insight.roads import NEVER, roads_of
 from training.insight.verdicts import FEWEST_LEADS, FEWEST_SQLS, ORDER, Verdict, rate_ratio, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from features.history import LeadHistory
-    from features.labels import LabelSpec
-    from training.insight.roads import Times
+    from training.insight.roads import Roads, Times
     from training.insight.verdicts import Held
     from training.report import ReportInput
 
@@ -81,18 +79,17 @@ class _Company:
 
 def offers(given: ReportInput) -> Offers | NotApplicable:
     """What goes before an SQL in the history of the report."""
-    history, label = given.history, given.company.label
-    if history is None or label is None:
-        return NotApplicable("no_history")
-    taken = history.touchpoints.filter(pl.col("offer").is_not_null())
+    known = roads_of(given)
+    if isinstance(known, NotApplicable):
+        return known
+    touches = _numbered(known, known.history.touchpoints)
+    taken = touches.filter(pl.col("offer").is_not_null())
     if taken.is_empty():
         return NotApplicable("no_offers")
-    company = _company(given, history, label)
-    touches = _numbered(history, history.touchpoints)
-    taken = touches.filter(pl.col("offer").is_not_null())
+    company = _company(given, known)
     steps, found = paths(company.among, touches)
     return Offers(
-        days=label.horizon / DAY,
+        days=known.spec.horizon / DAY,
         since=company.since,
         beside=KEPT,
         offers=_compared(company, taken, "offer"),
@@ -102,22 +99,23 @@ def offers(given: ReportInput) -> Offers | NotApplicable:
     )
 
 
-def _company(given: ReportInput, history: LeadHistory, label: LabelSpec) -> _Company:
-    known = roads(history, given.company.stages, label)
+def _company(given: ReportInput, known: Roads) -> _Company:
     scores = given.scores.filter(pl.col("lead_id").is_in(known.lead_id.implode()))
     scored = bands(
         places(scores["lead_id"], known.lead_id),
         scores["as_of"].to_numpy(),
         scores["probability"].to_numpy(),
     )
-    return _Company(lives(known, label), scored, int(given.scores["as_of"].to_numpy().min()))
+    return _Company(lives(known), scored, int(given.scores["as_of"].to_numpy().min()))
 
 
-def _numbered(history: LeadHistory, touchpoints: pl.DataFrame) -> pl.DataFrame:
-    """Touchpoints with the place of their lead, as the CRM knew them: those of nobody are left out."""
-    known = history.leads.select("lead_id", "created_at").with_row_index("lead")
-    return touchpoints.join(known, on="lead_id").with_columns(
-        pl.col("lead").cast(pl.Int64), moment=pl.max_horizontal("occurred_at", "created_at")
+def _numbered(known: Roads, touchpoints: pl.DataFrame) -> pl.DataFrame:
+    """Touchpoints with the place of their lead, none before its creation; those of nobody are left out."""
+    leads = pl.DataFrame(
+        {"lead_id": known.lead_id, "lead": np.arange(len(known.created)), "created_at": known.created}
+    )
+    return touchpoints.join(leads, on="lead_id").with_columns(
+        moment=pl.max_horizontal("occurred_at", "created_at")
     )
 
 
