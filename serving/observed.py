@@ -52,7 +52,7 @@ class Observed:
             return
         sent = Headers(scope=scope).get("x-request-id")
         about = Visit(request_id(sent), template(scope["path"]))
-        signed = _Signed(send, about)
+        signed = _Signed(send, about.request_id, page=_is_page(scope["path"]))
         started, token = time.perf_counter(), begin(about)
         try:
             await self.app(scope, receive, signed)
@@ -64,19 +64,21 @@ class Observed:
 class _Signed:
     """Puts our headers on the answer, and remembers its status: 499 where no answer was sent."""
 
-    def __init__(self, send: Send, about: Visit) -> None:
+    def __init__(self, send: Send, request_id: str, *, page: bool) -> None:
         self._send = send
-        self._about = about
+        self._mine = (*(_PAGES if page else _DATA), (b"x-request-id", request_id.encode()))
         self.status = 499
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            page = self._about.endpoint in {"/", "other"}
             kept = [header for header in message["headers"] if header[0].lower() not in _REPLACED]
-            mine = (b"x-request-id", self._about.request_id.encode())
-            message = {**message, "headers": [*kept, *(_PAGES if page else _DATA), mine]}
+            message = {**message, "headers": [*kept, *self._mine]}
         await self._send(message)
+
+
+def _is_page(path: str) -> bool:
+    return path == "/" or path.startswith("/static_content/")
 
 
 def _record(method: str, about: Visit, status: int, seconds: float) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_type_hints
 
 from features.nearest import nearest
 from serving.contract import (
+    MAX_NAME,
     Account,
     AttributeChange,
     ExplainRequest,
@@ -77,7 +78,10 @@ class Problem:
 
 LOG_OFF = Problem(HTTPStatus.NOT_IMPLEMENTED, "log_off", "this service was started without a decision log")
 LOG_UNAVAILABLE = Problem(
-    HTTPStatus.SERVICE_UNAVAILABLE, "log_unavailable", "the decision log cannot be reached; ask again soon"
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "log_unavailable",
+    "the decision log cannot be reached; ask again soon",
+    headers=(("retry-after", "1"),),
 )
 
 
@@ -125,7 +129,7 @@ _CODES: dict[str, Code] = {"missing": "missing_field", "extra_forbidden": "unkno
 
 
 def _field(error: ErrorDetails) -> str:
-    return ".".join(str(part) for part in error["loc"] if part != "[key]")
+    return ".".join(str(part)[:MAX_NAME] for part in error["loc"] if part != "[key]")
 
 
 def _message(error: ErrorDetails, message: str) -> str:

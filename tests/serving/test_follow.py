@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from prometheus_client import REGISTRY
 
 from models import artifact
 from models.artifact import SUMS
 from models.pointer import point
-from prometheus_client import REGISTRY
 from serving import follow
 from serving.follow import Followed, ModelUnusable, source, warmed
 
@@ -132,7 +132,7 @@ def test_a_worker_that_starts_on_a_bad_model_takes_the_one_before_and_says_so(pl
     assert (followed.current.folder, followed.refused.folder) == (first, bad)
 
 
-def test_without_any_model_nothing_answers_until_there_is_one(place, followed, tmp_path, monkeypatch):
+def test_without_any_model_nothing_answers_until_there_is_one(place, followed, monkeypatch):
     monkeypatch.setattr(follow, "_packed", lambda _: ())
     followed.look()
     assert followed.current is None
@@ -164,7 +164,7 @@ def test_a_model_that_loads_and_cannot_answer_is_refused(model_folder, monkeypat
         raise ZeroDivisionError(msg)
 
     monkeypatch.setattr("serving.scorer.Scorer.explain", fail)
-    with pytest.raises(ModelUnusable, match="cannot answer .ZeroDivisionError"):
+    with pytest.raises(ModelUnusable, match=r"cannot answer .ZeroDivisionError"):
         warmed(model_folder)
 
 
