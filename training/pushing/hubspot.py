@@ -61,7 +61,9 @@ class HubSpot:
         told = response.json()
         named: dict[str, Answer] = {}
         for result in told.get("results") or ():
-            named |= dict.fromkeys(_named(result), Done())
+            # Where leads are found by a key, an id in a result is HubSpot's and may be another lead's key.
+            about = {**result, "id": None} if self.key else result
+            named |= dict.fromkeys(_named(about), Done())
         for error in told.get("errors") or ():
             about = error | (error.get("context") or {})
             named |= dict.fromkeys(_named(about), Refused(reason(error)))
@@ -81,5 +83,9 @@ def _named(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    """HubSpot takes every value as text, and the empty one clears a property."""
-    return "" if value is None else str(value)
+    """HubSpot takes every value as text, and the empty one clears a property.
+
+    >>> _text(None), _text(0.25), _text(True)
+    ('', '0.25', 'true')
+    """
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -56,10 +56,9 @@ class StandIn:
         if fault == "lost":
             raise UnreachableError(fault)
         headers = {name.lower(): value for name, value in request.headers.items()}
+        headers["authorization"] = f"Bearer {TOKEN}"
         path = request.url.removeprefix("https://crm.example")
-        status, told, body = self.answer(
-            request.method, path, headers | {"authorization": f"Bearer {TOKEN}"}, request.body
-        )
+        status, told, body = self.answer(request.method, path, headers, request.body)
         if fault == "unheard":
             raise UnreachableError(fault)
         if isinstance(fault, BaseException):
@@ -167,9 +166,8 @@ class Dynamics(StandIn):
         assert 1 <= len(parts) <= 1000
         asked = [self.patch(part) for part in parts]
         self.asked.append([lead_id for lead_id, _ in asked])
-        answered = "".join(f"--batchresponse_1\r\n{self.one(*each)}\r\n" for each in asked)
-        told = {"Content-Type": "multipart/mixed; boundary=batchresponse_1", "OData-Version": "4.0"}
-        return 200, told, f"{answered}--batchresponse_1--\r\n".encode()
+        answered = "".join(f"--one\r\n{self.one(*each)}\r\n" for each in asked)
+        return 200, {"Content-Type": "multipart/mixed; boundary=one"}, f"{answered}--one--\r\n".encode()
 
     def patch(self, part):
         key, length, content = self.part.fullmatch(part.removeprefix(b"\r\n")).groups()
@@ -227,8 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[: len(body) // 2] if half else body)
         self.close_connection = half
 
-    def log_message(self, *_):
-        """Nothing on the screen."""
+    def log_message(self, *_): ...
 
 
 @pytest.fixture

@@ -127,6 +127,13 @@ def test_hubspot_must_name_a_contact_before_it_counts():
     assert isinstance(answers[2], Refused)
 
 
+def test_an_id_of_hubspots_own_is_not_taken_for_a_key_of_ours():
+    told = json.dumps({"results": [{"id": "2", "objectWriteTraceId": "0"}], "errors": []}).encode()
+    records = [Record("1", {}), Record("2", {})]
+    done, unheard = HubSpot(key="our_id").answers(records, Response(207, {}, told))
+    assert (type(done), type(unheard)) == (Done, Refused)
+
+
 def test_salesforce_must_answer_for_every_record():
     with pytest.raises(PushStopped, match="2 records"):
         Salesforce(URL).answers([RECORD, RECORD], Response(200, {}, b'[{"success": true}]'))

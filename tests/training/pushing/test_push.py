@@ -225,6 +225,15 @@ def test_a_redirect_does_not_get_the_token(scores, stand_ins, over_http):
     assert elsewhere.requests == []
 
 
+def test_a_line_that_is_not_safe_is_not_used(scores, stand_ins, over_http):
+    crm = stand_ins["hubspot"]()
+    url = over_http(crm).replace("http://", "https://")
+    with line(crm.token) as send:
+        pushed = push(plan(Target("hubspot", url), scores("a")), send, AT_ONCE)
+    assert "certificate is not valid" in pushed.stopped
+    assert crm.requests == []
+
+
 def test_the_netrc_of_the_user_does_not_replace_the_token(
     tmp_path, scores, stand_ins, over_http, monkeypatch
 ):
