@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 
 from serving.body import MAX_BODY, ClientGone, read
 from serving.contract import ExplainRequest, ScoreRequest
+from serving.contract_outcomes import OutcomesRequest
 from serving.problems import Problem, Refusal, answer, invalid_request
 from serving.telemetry import stage
 from serving.visit import visit
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _TAKES: dict[str, tuple[type[BaseModel], str]] = {
     "/v1/score": (ScoreRequest, "score"),
     "/v1/explain": (ExplainRequest, "explain"),
+    "/v1/outcomes": (OutcomesRequest, "outcomes"),
 }
 _ANSWERS = {
     404: ("not_found", "no such address; the API page (/) lists what there is"),

@@ -17,10 +17,13 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from serving import people
 from serving.drift import exposition
 from serving.problems import PROBLEM_JSON, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.requests import Request
 
     from serving.follow import Followed
@@ -39,7 +42,8 @@ _REFUSALS = {
     "400": "Not JSON, or not the fields above; `field` names the first that is wrong",
     "413": "The body is too large",
     "415": "The body is not application/json",
-    "503": "No model is loaded",
+    "501": "The service was started without a decision log",
+    "503": "No model is loaded, or the decision log cannot be reached",
 }
 _PROBLEM = {
     "type": "object",
@@ -75,17 +79,25 @@ def openapi(generated: dict[str, Any]) -> dict[str, Any]:
         schemas.pop(unused, None)
     schemas["Problem"] = _PROBLEM
     answers = {"content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    page["paths"] |= people.paths(schemas)
     for path, item in page["paths"].items():
-        if path.startswith("/v1/"):
-            done = {"200": item["post"]["responses"]["200"]}
-            item["post"]["responses"] = done | {
-                status: {"description": why} | answers for status, why in _REFUSALS.items()
+        for operation in item.values() if path.startswith("/v1/") else ():
+            operation["responses"] = {"200": operation["responses"]["200"]} | {
+                status: {"description": why} | answers for status, why in _refusals(path)
             }
     page["paths"]["/v1/model"] = _MODEL
     page["info"] = _INFO
     # Nullable fields are written as JSON Schema has them, which OpenAPI understands from 3.1 on.
     page["openapi"] = "3.1.0"
     return page
+
+
+def _refusals(path: str) -> Iterator[tuple[str, str]]:
+    """The statuses with which an address may refuse, and why; only some need the log to answer at all."""
+    logless = ("/v1/score", "/v1/explain")
+    unread = {"413", "415"} if "{" in path else set()
+    left_out = unread | ({"501"} if path in logless else set())
+    return ((status, why) for status, why in _REFUSALS.items() if status not in left_out)
 
 
 async def _index(_: Request) -> HTMLResponse:
@@ -98,7 +110,7 @@ async def _docs(_: Request) -> JSONResponse:
 
 async def _model(_: Request) -> Response:
     service = bentoml.get_current_service()
-    if not await service.__is_ready__():
+    if service.champion.current is None:
         return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
     model = service.scorer.model
     told = {"model_version": model.version, "card": dataclasses.asdict(model.card)}
@@ -130,5 +142,6 @@ pages = Starlette(
         Route("/docs.json", _docs),
         Route("/metrics", _metrics),
         Route("/v1/model", _model, methods=["GET"]),
+        *people.routes,
     ]
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import bentoml
 from pydantic import TypeAdapter, ValidationError
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -13,9 +14,11 @@ from serving.contract import LeadId
 from serving.contract_outcomes import DecisionsResponse, ErasedResponse, Page
 from serving.log.settings import LogUnavailable
 from serving.problems import LOG_OFF, LOG_UNAVAILABLE, PROBLEM_JSON, Problem, invalid_request
+from serving.visit import visit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Any
 
     from pydantic import BaseModel
     from starlette.requests import Request
@@ -64,11 +67,45 @@ def _answered(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _refusal(problem: Problem) -> Response:
-    return Response(problem.body, problem.status, media_type=PROBLEM_JSON)
+    visit().code = problem.code
+    return Response(problem.body, problem.status, dict(problem.headers), PROBLEM_JSON)
 
 
-# An id may hold a slash.
+class _Anything(StringConvertor):
+    """An id may hold a slash, or a line break."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("anything", _Anything())
 routes = [
-    Route("/v1/leads/{lead_id:path}/decisions", _answered(_decisions), methods=["GET"]),
-    Route("/v1/leads/{lead_id:path}", _answered(_erase), methods=["DELETE"]),
+    Route("/v1/leads/{lead_id:anything}/decisions", _answered(_decisions), methods=["GET"]),
+    Route("/v1/leads/{lead_id:anything}", _answered(_erase), methods=["DELETE"]),
 ]
+
+
+def paths(schemas: dict[str, Any]) -> dict[str, Any]:
+    """What the API page says of these addresses; what they answer is added to ``schemas``."""
+    page = Page.model_json_schema()["properties"]
+    paging = [{"name": name, "in": "query", "schema": schema} for name, schema in page.items()]
+    decisions = _operation("decisions", DecisionsResponse, schemas, paging)
+    return {
+        "/v1/leads/{lead_id}/decisions": {"get": decisions},
+        "/v1/leads/{lead_id}": {"delete": _operation("erase", ErasedResponse, schemas, [])},
+    }
+
+
+def _operation(
+    name: str, answers: type[BaseModel], schemas: dict[str, Any], query: list[dict[str, Any]]
+) -> dict[str, Any]:
+    schema = answers.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
+    schemas.update(schema.pop("$defs", {}))
+    lead_id = {"name": "lead_id", "in": "path", "required": True, "schema": _lead_id.json_schema()}
+    done = {"description": "Done", "content": {"application/json": {"schema": schema}}}
+    return {
+        "description": answers.__doc__,
+        "operationId": f"leadloop__{name}",
+        "tags": ["Service APIs"],
+        "parameters": [lead_id, *query],
+        "responses": {"200": done},
+    }

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from models import artifact
 from serving.keys import read
+from serving.log.settings import PLACE
 from serving.settings import CHAMPION, Settings, store
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def running(
     """The service answering with ``model`` (a folder, or all there is to set), stopped on the way out.
 
     Its output goes to ``log``, else where ours goes. Raises ArtifactError for a model that cannot be loaded,
-    KeysError for keys that cannot be read, and StartError where the service does not come up.
+    KeysError for keys that cannot be read, LogError for a decision log that cannot be opened, and StartError
+    where the service does not come up.
     """
     settings = model if isinstance(model, Settings) else Settings(str(model))
     address = (address or Address()).fixed()
@@ -136,6 +138,10 @@ def _check(settings: Settings, address: Address) -> None:
             "`leadloop keys add` and name its file with --keys, or say --no-keys if something else guards it"
         )
         raise StartError(msg)
+    if settings.log.on:
+        from serving.log.database import open_log  # noqa: PLC0415  # without a log nobody needs SQLAlchemy
+
+        open_log(settings.log.environment[PLACE]).dispose()
 
 
 def _environment(settings: Settings, workers: int, home: str) -> dict[str, str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from serving.log.settings import OFF, LogSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +20,8 @@ class Settings:
     """One field an option; ``environment`` and ``of`` are each other's way back.
 
     ``model`` and ``shadow`` are a folder, or the name of a promotion that is followed; ``open_to_all``
-    answers without keys wherever a request comes from; ``rate`` is in requests per key and minute.
+    answers without keys wherever a request comes from; ``rate`` is in requests per key and minute. Who starts
+    a service says whether there is to be a ``log``; an environment that says nothing has one.
     """
 
     model: str = CHAMPION
@@ -26,6 +29,7 @@ class Settings:
     keys: Path | None = None
     open_to_all: bool = False
     rate: int | None = None
+    log: LogSettings = field(default_factory=lambda: LogSettings(OFF))
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Settings:
@@ -41,6 +45,7 @@ class Settings:
             keys=Path(told["LEADLOOP_KEYS"]) if "LEADLOOP_KEYS" in told else None,
             open_to_all=told.get("LEADLOOP_NO_KEYS") == "1",
             rate=int(told["LEADLOOP_RATE"]) if "LEADLOOP_RATE" in told else None,
+            log=LogSettings.of(told),
         )
 
     @property
@@ -52,6 +57,7 @@ class Settings:
             "LEADLOOP_KEYS": str(self.keys.absolute()) if self.keys else "",
             "LEADLOOP_NO_KEYS": "1" if self.open_to_all else "",
             "LEADLOOP_RATE": str(self.rate or ""),
+            **self.log.environment,
         }
 
 

@@ -12,10 +12,11 @@ from serving import telemetry
 from serving.contract import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from serving.contract import Scored
     from serving.follow import Followed
+    from serving.log.records import Made
 
 # Requests that may wait for the challenger; when there are more, it misses some, and a counter says how many.
 _MOST_WAITING = 100
@@ -23,10 +24,13 @@ logger = logging.getLogger("leadloop")
 
 
 class Shadow:
-    """Compares, in one thread of its own, what the challenger says with what was told."""
+    """Compares, in one thread of its own, what the challenger says with what was told.
 
-    def __init__(self, followed: Followed) -> None:
-        self.followed = followed
+    ``keep`` is given the decisions of each request.
+    """
+
+    def __init__(self, followed: Followed, keep: Callable[[list[Made]], object] = len) -> None:
+        self.followed, self._keep = followed, keep
         self._places = BoundedSemaphore(_MOST_WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
         self._farthest = 0.0
@@ -44,7 +48,9 @@ class Shadow:
 
     def _compare(self, leads: Sequence[object], told: Sequence[Scored | Failed]) -> None:
         try:
-            said = self._scored(leads)
+            made: list[Made] = []
+            said = self._scored(leads, made)
+            self._keep(made)
             for mine, other in zip(said, told, strict=True):
                 self._count(mine, other)
         except Exception:  # a challenger's failure is nobody's but its own
@@ -53,17 +59,19 @@ class Shadow:
         finally:
             self._places.release()
 
-    def _scored(self, leads: Sequence[object]) -> list[Scored | Failed]:
+    def _scored(self, leads: Sequence[object], made: list[Made]) -> list[Scored | Failed]:
         if self.followed.current is None:
             msg = "there is no challenger that can answer"
             raise LookupError(msg)
-        return self.followed.current.scorer.score(leads)
+        return self.followed.current.scorer.score(leads, made.append)
 
     def _count(self, mine: Scored | Failed, told: Scored | Failed) -> None:
         if isinstance(told, Failed):
             return
         if isinstance(mine, Failed):
             telemetry.SHADOW_LOST.inc()
+            return
+        if mine.probability is None or told.probability is None:
             return
         distance = abs(mine.probability - told.probability)
         self._farthest = max(self._farthest, distance)

@@ -16,6 +16,8 @@ from serving.log.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sqlalchemy import Connection
+
     from serving.log.records import Decision, Erased, Made, Occasion, Outcome, Receipt
     from serving.log.settings import LogSettings
 
@@ -30,9 +32,13 @@ class Journal:
 
     async def decided(self, made: Sequence[Made], occasion: Occasion) -> None:
         """Returns once the decisions hold: only then may they be told."""
-        rows = writing.decision_rows(made, occasion, _now())
-        if rows:
-            await self.writer.write(partial(writing.add_decisions, rows=rows))
+        if made:
+            await self.writer.write(_adding(made, occasion))
+
+    def overheard(self, made: Sequence[Made], occasion: Occasion) -> None:
+        """Decisions that nobody is told and nobody waits for: lost where the log is gone."""
+        if made:
+            self.writer.post(_adding(made, occasion))
 
     async def happened(self, outcomes: Sequence[Outcome]) -> list[Receipt]:
         """What became of each outcome, in order, once all of them hold."""
@@ -56,6 +62,10 @@ async def _read(question: Callable[[], T]) -> T:
         return await asyncio.to_thread(question)
     except SQLAlchemyError as error:
         raise LogUnavailable from error
+
+
+def _adding(made: Sequence[Made], occasion: Occasion) -> Callable[[Connection], None]:
+    return partial(writing.add_decisions, rows=writing.decision_rows(made, occasion, _now()))
 
 
 def _now() -> int:

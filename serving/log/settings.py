@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from features.clock import DAY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PLACE, KEEP_DAYS = "LEADLOOP_LOG", "LEADLOOP_LOG_KEEP_DAYS"
 DEFAULT_PLACE = "leadloop-out/decisions.db"
@@ -48,10 +52,17 @@ class LogSettings:
         return None if self.keep_days is None else self.keep_days * DAY
 
     @classmethod
-    def from_environment(cls) -> LogSettings:
+    def of(cls, environment: Mapping[str, str]) -> LogSettings:
         """What the variables say. Without them the log is on: switching it off is a decision of its own."""
-        days = os.environ.get(KEEP_DAYS, "")
+        days = environment.get(KEEP_DAYS, "")
         if days and not days.isdecimal():
             msg = f"{KEEP_DAYS} is a whole number of days, not {days[:40]!r}"
             raise LogError(msg)
-        return cls(os.environ.get(PLACE) or DEFAULT_PLACE, int(days) if days else None)
+        return cls(environment.get(PLACE) or DEFAULT_PLACE, int(days) if days else None)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that say the same, from whatever folder they are read."""
+        is_file = self.on and "://" not in self.place
+        place = str(Path(self.place).absolute()) if is_file else self.place
+        return {PLACE: place, KEEP_DAYS: str(self.keep_days or "")}

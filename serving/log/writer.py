@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
@@ -77,12 +77,16 @@ class Writer:
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """What ``work`` returned, once its transaction holds. Raises LogUnavailable if it may not hold."""
-        job = _Job(work)
-        self._jobs.put(job)
         try:
-            return cast("T", await asyncio.wait_for(asyncio.wrap_future(job.done), WAITS))
+            return await asyncio.wait_for(asyncio.wrap_future(self.post(work)), WAITS)
         except TimeoutError:
             raise LogUnavailable from None
+
+    def post(self, work: Callable[[Connection], T]) -> Future[T]:
+        """What ``work`` will have returned, for whom nobody waits."""
+        job = _Job(work)
+        self._jobs.put(job)
+        return job.done
 
     def close(self) -> None:
         """Write what was accepted, then end."""
@@ -141,8 +145,8 @@ class Writer:
 
     def _transaction(self, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
         if self._log is None:
-            self._log = writing(open_log(self._settings.place))
-        with self._log.begin() as connection:
+            self._log = open_log(self._settings.place)
+        with writing(self._log).begin() as connection:
             return [work(connection) for work in works]
 
     def _found(self, error: Exception | None) -> None:

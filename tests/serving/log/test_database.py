@@ -73,16 +73,23 @@ def test_a_path_is_taken_as_it_is(tmp_path, name):
     assert (tmp_path / "new" / name).is_file()
 
 
-def test_without_a_word_the_log_is_on_and_keeps_for_ever(monkeypatch):
-    monkeypatch.delenv(PLACE, raising=False)
-    monkeypatch.delenv(KEEP_DAYS, raising=False)
-    settings = LogSettings.from_environment()
+def test_without_a_word_the_log_is_on_and_keeps_for_ever():
+    settings = LogSettings.of({})
     assert settings.on
     assert settings.keeps_for is None
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "ten", "1.5", "99999"])
-def test_a_time_to_keep_that_makes_no_sense_is_refused(monkeypatch, days):
-    monkeypatch.setenv(KEEP_DAYS, days)
+def test_a_time_to_keep_that_makes_no_sense_is_refused(days):
     with pytest.raises(LogError):
-        LogSettings.from_environment()
+        LogSettings.of({KEEP_DAYS: days})
+
+
+@pytest.mark.parametrize("settings", [LogSettings("off"), LogSettings("postgresql://me@db/log", keep_days=3)])
+def test_settings_survive_the_environment(settings):
+    assert LogSettings.of(settings.environment) == settings
+
+
+def test_a_relative_path_means_the_folder_in_which_it_was_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert LogSettings("decisions.db").environment[PLACE] == str(tmp_path / "decisions.db")
