@@ -54,9 +54,12 @@ class Accounts:
     """The best of the ``several`` accounts that have more than one active lead, by chance of any.
 
     A lead is active if it is open and did something, or was created, in the last ``days``. ``active`` counts
-    all of them, ``known`` those whose account is known, ``together`` those in the accounts meant here.
+    all of them, ``known`` those whose account is known, ``together`` those in the accounts meant here. Foretold
+    is an entry into ``target`` within ``horizon`` seconds.
     """
 
+    target: str
+    horizon: int
     days: int
     active: int
     known: int
@@ -87,6 +90,8 @@ def of_roads(roads: Roads, active: pl.DataFrame, scores: pl.DataFrame) -> Accoun
     best = found.sort(["at_least_one", "best", "account_id"], descending=[True, True, False]).head(SHOWN)
     rows = best.rename({"account_id": "account"}).iter_rows(named=True)
     return Accounts(
+        target=roads.spec.stage,
+        horizon=roads.spec.horizon,
         days=RECENT,
         active=active.height,
         known=int(active["account_id"].is_not_null().sum()),

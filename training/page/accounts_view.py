@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from training.insight.accounts import Account, Accounts
 from training.page import charts_accounts
 from training.page.charts import drawn
+from training.page.funnel_view import days_of
 from training.page.table import Table
 
 if TYPE_CHECKING:
@@ -22,10 +23,14 @@ def view(report: Report, t: Words) -> dict[str, Any]:
     found = report.insights.accounts
     if not isinstance(found, Accounts) or not found.accounts:
         return {}
+    first = found.accounts[0]
     return {
+        "first": t("accounts.first", lead=first.lead, account=first.account, best=t.percent(first.best)),
         "ranges": drawn(charts_accounts.ranges(found.accounts[:_DRAWN], t)),
         "table": _table(found, t),
         "days": t.plural("funnel.days", found.days),
+        "target": t.named("stages", found.target),
+        "horizon": days_of(found.horizon, t),
     }
 
 
@@ -40,7 +45,5 @@ def _row(one: Account, t: Words) -> tuple[str, ...]:
         one.lead,
         t.percent(one.best),
         t.percent(one.at_least_one),
-        *(t.number(count) for count in (one.leads, one.touches, one.requests)),
-        t.days(one.quiet),
-        t.number(one.won),
+        *(t.number(count) for count in (one.leads, one.touches, one.requests, one.quiet, one.won)),
     )

@@ -46,7 +46,7 @@ def stages(counts: Sequence[tuple[str, int]], words: Words) -> str:
     return svg(drawing.properties(height=ROW * len(counts)))
 
 
-def cohorts(found: Sequence[tuple[str, Cohort]], words: Words) -> str:
+def cohorts(found: Sequence[tuple[str, Cohort]], title: str, words: Words) -> str:
     """Each cohort's matured rate with its interval, hollow while maturing, and its naive rate, dashed."""
     naive: Rows = [{"x": name, "y": one.target.naive} for name, one in found]
     dots: Rows = [
@@ -60,7 +60,7 @@ def cohorts(found: Sequence[tuple[str, Cohort]], words: Words) -> str:
         if one.target.matured is not None
     ]
     top = min(1.0, 1.05 * max(*(row["y"] for row in naive), *(row["high"] for row in spans), 0.01))
-    x, y = _periods([name for name, _ in found]), share("y", words("funnel.rate"), words, top)
+    x, y = _periods([name for name, _ in found]), share("y", title, words, top)
     fill = alt.condition("datum.maturing", alt.value(PAPER), alt.value(PALETTE["accent"]))
     return svg(
         chart(naive).mark_line(color=PALETTE["against"], strokeDash=[5, 4], strokeWidth=1.8).encode(x=x, y=y)

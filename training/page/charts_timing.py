@@ -28,10 +28,10 @@ _STROKES = (
 )
 
 
-def curve(points: Sequence[Reached], words: Words) -> str:
+def curve(points: Sequence[Reached], title: str, words: Words) -> str:
     """The share of all leads over their first days, with its interval as a band."""
     top = _top(points)
-    x, y = _days(points[-1].days, words), share("y", words("time-to-sql.reached"), words, top)
+    x, y = _days(points[-1].days, words), share("y", title, words, top)
     band: Rows = [{"x": p.days, "y": p.share.low, "high": p.share.high} for p in points]
     rows: Rows = [{"x": p.days, "y": p.share.value} for p in points]
     return svg(
@@ -40,7 +40,7 @@ def curve(points: Sequence[Reached], words: Words) -> str:
     )
 
 
-def curves(named: Sequence[tuple[str, Curve]], words: Words) -> str:
+def curves(named: Sequence[tuple[str, Curve]], title: str, words: Words) -> str:
     """One line a segment, told apart by ink and dash."""
     drawn = [(name, found.points) for name, found in named if found.points]
     rows: Rows = [{"x": p.days, "y": p.share.value, "name": name} for name, points in drawn for p in points]
@@ -62,7 +62,7 @@ def curves(named: Sequence[tuple[str, Curve]], words: Words) -> str:
         scale=alt.Scale(domain=names, range=[dash for _, dash in strokes]),
         legend=legend,
     )
-    x, y = _days(max(row["x"] for row in rows), words), share("y", words("time-to-sql.reached"), words, top)
+    x, y = _days(max(row["x"] for row in rows), words), share("y", title, words, top)
     lines = chart(rows).mark_line(strokeWidth=2).encode(x=x, y=y, color=ink, strokeDash=dash)
     return svg(alt.layer(lines))
 
@@ -93,7 +93,7 @@ def paces(rows: Sequence[tuple[str, Interval, str]]) -> str:
     return svg(drawing.properties(height=ROW * len(rows)))
 
 
-def weeks(paced: Sequence[tuple[int, Interval]], words: Words) -> str:
+def weeks(paced: Sequence[tuple[int, Interval]], title: str, words: Words) -> str:
     """The pace by week of a lead's life, each with its interval; dashed, half the pace of the best week."""
     top = 1.05 * max(rate.high for _, rate in paced)
     axis = alt.Axis(tickMinStep=1, tickCount=6, grid=False)
@@ -104,7 +104,7 @@ def weeks(paced: Sequence[tuple[int, Interval]], words: Words) -> str:
         axis=axis,
         scale=alt.Scale(domain=[first - 0.5, last + 0.5], nice=False),
     )
-    y = share("y", words("time-to-sql.per_week"), words, top)
+    y = share("y", title, words, top)
     half = max(rate.value for _, rate in paced) / 2
     spans: Rows = [{"x": week, "y": rate.low, "high": rate.high} for week, rate in paced]
     dots: Rows = [{"x": week, "y": rate.value} for week, rate in paced]

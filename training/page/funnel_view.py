@@ -28,19 +28,19 @@ def view(report: Report, t: Words) -> dict[str, Any]:
     found = report.insights.funnel
     if not isinstance(found, Funnel):
         return {}
+    target = t.named("stages", found.target)
+    named = [(_period(cohort, found, _SHORT, t), cohort) for cohort in found.cohorts]
     counts = [(t.named("stages", step.stage), step.entered) for step in found.steps]
     return {
         "stages": drawn(charts_funnel.stages(counts, t)),
-        "cohorts": drawn(
-            charts_funnel.cohorts([(_period(c, found, _SHORT, t), c) for c in found.cohorts], t)
-        ),
+        "cohorts": drawn(charts_funnel.cohorts(named, t("funnel.rate", target=target), t)),
         "steps": _steps(found, t),
         "stays": _stays(found, t),
         "by_period": _by_period(found, t),
         "narrowest": _narrowest(found, t),
         "spread": _spread(found, t),
         "days": days_of(found.horizon, t),
-        "target": t.named("stages", found.target),
+        "target": target,
     }
 
 

@@ -29,17 +29,20 @@ def view(report: Report, t: Words) -> dict[str, Any]:
         return {}
     named = _named(found, t)
     drawable = [one for one in named if one[1].points]
+    target = t.named("stages", found.target)
+    reached = t("time-to-sql.reached", target=target)
     return {
-        "target": t.named("stages", found.target),
+        "target": target,
         "rates": [(t.plural("funnel.days", rate.days), rate.share) for rate in found.overall.rates],
         "half": found.half,
         "of": t.plural("funnel.days", found.overall.rates[-1].days) if found.overall.rates else "",
-        "curve": drawn(charts_timing.curve(found.overall.points, t)),
-        "points": _points(found.overall, t),
-        "curves": drawn(charts_timing.curves(drawable, t)) if drawable else None,
+        "curve": drawn(charts_timing.curve(found.overall.points, reached, t)),
+        "points": _points(found, t),
+        "curves": drawn(charts_timing.curves(drawable, reached, t)) if drawable else None,
         "segments": _segments(found, named, t),
         "comparison": _comparison(found, t),
-        **_calling(found.hand_over, t),
+        **_by_age(found, t),
+        **_since_request(found.hand_over, t),
     }
 
 
@@ -48,9 +51,9 @@ def _named(found: Timing, t: Words) -> list[tuple[str, Curve]]:
     return [*((str(one.segment), one) for one in found.segments), *rest]
 
 
-def _points(curve: Curve, t: Words) -> Table:
-    head = (t("time-to-sql.days"), t("time-to-sql.reached_interval"))
-    rows = tuple((t.number(point.days), t.rate(point.share)) for point in curve.points)
+def _points(found: Timing, t: Words) -> Table:
+    head = (t("time-to-sql.days"), t("time-to-sql.reached_interval", target=t.named("stages", found.target)))
+    rows = tuple((t.number(point.days), t.rate(point.share)) for point in found.overall.points)
     return Table(t("time-to-sql.curve_table"), head, rows)
 
 
@@ -86,31 +89,28 @@ def _comparison(found: Timing, t: Words) -> str:
     )
 
 
-def _calling(found: HandOver, t: Words) -> dict[str, Any]:
-    weekly = [pace for pace in found.by_age if pace.until is not None]
-    shown = [pace for pace in weekly if pace.weeks >= _ENOUGH]
-    requests = _request_paces(found, t)
+def _by_age(found: Timing, t: Words) -> dict[str, Any]:
+    """The pace by week of a lead's life; no chart where no week was watched enough."""
+    ages = found.hand_over.by_age
+    weekly = [(p.since // WEEK + 1, p.rate) for p in ages if p.until is not None and p.weeks >= _ENOUGH]
+    title = t("time-to-sql.per_week", target=t.named("stages", found.target))
     return {
-        "weeks": drawn(charts_timing.weeks([(p.since // WEEK + 1, p.rate) for p in shown], t))
-        if shown
-        else None,
-        "weeks_table": _ages(found.by_age, t),
-        "weeks_reading": _weeks_reading(found, t),
-        "requests": drawn(charts_timing.paces([(n, p.rate, _pace(p, t)) for n, p in requests]))
-        if requests
-        else None,
-        "requests_table": _paces(requests, t),
-        "requests_reading": _requests_reading(found, t),
-        "within": _within(found, t),
+        "weeks": drawn(charts_timing.weeks(weekly, title, t)) if weekly else None,
+        "weeks_table": _paces([(_stretch(pace, t), pace) for pace in ages], t, "ages_table"),
+        "weeks_reading": _weeks_reading(found.hand_over, t),
     }
 
 
-def _pace(pace: Pace, t: Words) -> str:
-    return t.percent(pace.rate.value, 1)
-
-
-def _ages(paces: Sequence[Pace], t: Words) -> Table:
-    return _paces([(_stretch(pace, t), pace) for pace in paces], t, "ages_table")
+def _since_request(found: HandOver, t: Words) -> dict[str, Any]:
+    """The pace since the newest request, and how soon after the first one leads got there."""
+    paced = _request_paces(found, t)
+    bars = [(name, pace.rate, t.percent(pace.rate.value, 1)) for name, pace in paced]
+    return {
+        "requests": drawn(charts_timing.paces(bars)) if bars else None,
+        "requests_table": _paces(paced, t),
+        "requests_reading": _requests_reading(found, t),
+        "within": _within(found, t),
+    }
 
 
 def _paces(rows: Sequence[tuple[str, Pace]], t: Words, caption: str = "requests_table") -> Table:
