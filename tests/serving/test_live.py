@@ -1,0 +1,231 @@
+"""Real processes under load: promotions, a killed worker, the end, and hundreds of silent connections."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from models import artifact
+from models.pointer import point
+from serving.run import running
+from serving.settings import Settings
+
+pytestmark = pytest.mark.slow
+JSON = {"Content-Type": "application/json"}
+ONE = json.dumps({"leads": [{"lead_id": "a"}]})
+MANY = json.dumps({"leads": [{"lead_id": str(i)} for i in range(1_000)]})
+
+
+def get(url, path):
+    with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def post(connection, body=ONE):
+    connection.request("POST", "/v1/score", body, JSON)
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+def until(true, seconds=30):
+    """Wait for what must come; the test fails where it does not."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+class Load:
+    """Clients that ask without a pause, each on its connection, and keep every answer."""
+
+    def __init__(self, url, clients=2):
+        self.url, self.answers, self.failures = url, [], []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def _ask(self):
+        while not self._over.is_set():
+            with closing(
+                http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=30)
+            ) as connection:
+                # A new connection now and then, so that every worker is asked.
+                for _ in range(20):
+                    try:
+                        status, answer = post(connection)
+                        self.answers.append((status, answer.get("model_version")))
+                    except (OSError, http.client.HTTPException) as error:
+                        self.failures.append(error)
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+class Company:
+    """A BentoML store of the test's own, with two models that take turns."""
+
+    def __init__(self, root, folder):
+        self.root, self.folder, self.turns = root / "models" / "leadloop", folder, 0
+
+    def promote(self, *, spoiled=False):
+        """Put the next copy in charge, as a promotion does; its version where it can be used."""
+        self.turns += 1
+        copy = self.root / f"turn-{self.turns}"
+        shutil.copytree(self.folder, copy)
+        version = self._another(copy) if self.turns % 2 else artifact.load(copy).version
+        if spoiled:
+            trees = copy / "model.lgb"
+            trees.write_bytes(trees.read_bytes()[:100])
+        point(copy)
+        return version
+
+    def _another(self, copy):
+        """The same model with another card, and so another version."""
+        model = artifact.load(copy)
+        object.__setattr__(model.card, "recipe", f"turn {self.turns}")
+        return artifact.save(model, copy).version
+
+
+@contextmanager
+def served(tmp_path, folder, patch, workers=1, **settings):
+    patch.setenv("LEADLOOP_STORE", str(tmp_path / "models"))
+    company = Company(tmp_path, folder)
+    version = company.promote()
+    log = (tmp_path / "log").open("wb")
+    with log, running(Settings(**settings), workers=workers, log=log) as service:
+        yield service, company, version
+
+
+@pytest.fixture(scope="module")
+def following(model_folder, tmp_path_factory):
+    """Two workers that follow the champion, with a challenger that scores along."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("live")
+        with served(root, model_folder, patch, workers=2, shadow=str(model_folder)) as made:
+            yield made
+
+
+def versions(url):
+    """What a dozen new connections are answered with."""
+    found = set()
+    for _ in range(12):
+        with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
+            found.add(post(connection)[1].get("model_version"))
+    return found
+
+
+def workers(url):
+    """The workers that a model answers in, by its version, as the metrics have it."""
+    return {
+        line.partition('version="')[2].partition('"')[0]: float(line.rpartition(" ")[2])
+        for line in get(url, "/metrics")[1].splitlines()
+        if line.startswith("leadloop_model_workers{")
+    }
+
+
+def test_promotions_under_load_reach_every_worker_and_cost_no_request(following):
+    service, company, _ = following
+    with Load(service.url) as load:
+        for _ in range(4):
+            version = company.promote()
+            until(lambda version=version: workers(service.url).get(version) == 2)
+            until(lambda version=version: versions(service.url) == {version})
+    assert load.failures == []
+    assert {status for status, _ in load.answers} == {200}
+    assert len({version for _, version in load.answers}) >= 3
+
+
+def test_a_truncated_model_is_refused_while_the_old_one_answers(following):
+    service, company, _ = following
+    good = company.promote()
+    until(lambda: versions(service.url) == {good})
+    with Load(service.url) as load:
+        company.promote(spoiled=True)
+        until(lambda: json.loads(get(service.url, "/v1/model")[1])["serving"]["refused"])
+        told = json.loads(get(service.url, "/v1/model")[1])
+        assert told["model_version"] == good
+        assert "altered or truncated" in told["serving"]["refused"]["reason"]
+        assert str(company.root) not in json.dumps(told)
+        assert get(service.url, "/readyz")[0] == 200
+        assert "leadloop_model_refused_total" in get(service.url, "/metrics")[1]
+        better = company.promote()
+        until(lambda: versions(service.url) == {better})
+    assert load.failures == []
+    assert {status for status, _ in load.answers} == {200}
+
+
+def test_a_killed_worker_is_replaced_and_counted_no_more(following):
+    service, company, _ = following
+    version = company.promote()
+    until(lambda: workers(service.url).get(version) == 2)
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    until(lambda: int(children[0]) not in alive(service) and len(alive(service)) == 2)
+    until(lambda: workers(service.url).get(version) == 2)
+    assert versions(service.url) == {version}
+
+
+def alive(service):
+    folder = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+    return {int(pid) for pid in folder.read_text().split()}
+
+
+def test_the_challenger_is_compared_and_never_answers(following):
+    service, _, _ = following
+    with closing(http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=30)) as connection:
+        post(connection, MANY)
+    until(lambda: 'leadloop_shadow_grades_total{grade="same"}' in get(service.url, "/metrics")[1])
+    text = get(service.url, "/metrics")[1]
+    # The models differ in their cards alone.
+    assert 'leadloop_shadow_grades_total{grade="differs"}' not in text
+    assert "leadloop_shadow_distance_max 0.0" in text
+
+
+def test_hundreds_of_silent_connections_do_not_stop_the_answers(following):
+    service, _, _ = following
+    host, port = service.url.removeprefix("http://").split(":")
+    silent = [socket.create_connection((host, int(port))) for _ in range(400)]
+    try:
+        for connection in silent[:100]:
+            connection.sendall(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert None not in versions(service.url)
+        assert get(service.url, "/readyz")[0] == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_told_to_stop_the_service_finishes_what_it_accepted(model_folder, tmp_path, monkeypatch):
+    with served(tmp_path, model_folder, monkeypatch, workers=1) as (service, _, version):
+        host = service.url.removeprefix("http://")
+        connections = [http.client.HTTPConnection(host, timeout=60) for _ in range(4)]
+        for connection in connections:
+            connection.request("POST", "/v1/score", MANY, JSON)
+        # All were read when a later one is answered.
+        with closing(http.client.HTTPConnection(host, timeout=60)) as later:
+            post(later)
+        service.process.terminate()
+        for connection in connections:
+            answer = connection.getresponse()
+            told = json.loads(answer.read())
+            assert (answer.status, told["model_version"], len(told["results"])) == (200, version, 1_000)
+            connection.close()
+        assert service.process.wait(30) == 0
