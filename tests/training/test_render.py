@@ -17,6 +17,7 @@ from scored import report_input
 
 from features.spec import FeatureSet, Says
 from models.metrics import Interval
+from training.checks import AHEAD, CHECKS, ORIGINS
 from training.page import charts
 from training.page.blocks import BLOCKS
 from training.page.words import LANGUAGES, catalogue, words
@@ -218,6 +219,15 @@ def test_both_languages_say_the_same_things(block):
     assert {key: holes(text) for key, text in english.items()} == {k: holes(t) for k, t in german.items()}
 
 
+def test_every_check_has_a_name_and_a_finding_in_each_language():
+    titles = {code: title for checks in (CHECKS, ORIGINS, AHEAD) for code, (title, _) in checks.items()}
+    english, german = (sentences(lang, "checks") for lang in LANGUAGES)
+    assert {key: text for key, text in english.items() if key.startswith("checks.")} == {
+        f"checks.{code}": title for code, title in titles.items()
+    }
+    assert {f"findings.{code}" for code in titles} <= german.keys()
+
+
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_no_sentence_is_empty_or_unsure(lang):
     messages = [message for message in catalogue(lang) if message.id]
@@ -244,7 +254,7 @@ def holes(text):
     ("lang", "says"), [("en", "not known yet: 1,234"), ("de", "noch nicht bekannt ist: 1.234")]
 )
 def test_the_card_says_what_was_checked_and_who_is_left_out(made, lang, says):
-    check = {"code": "LC009", "title": "no <b>leak</b>", "outcome": "not applicable", "reason": "no dates"}
+    check = {"code": "LC999", "title": "no <b>leak</b>", "outcome": "not applicable", "reason": "no dates"}
     card = replace(made.card, checks=(check,), left_out={"immature": 1234, "unreadable": 0})
     text = " ".join(Page(render(replace(made, card=card), lang)).text)
     assert says in text

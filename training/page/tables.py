@@ -10,6 +10,7 @@ from training.page.table import Table
 
 if TYPE_CHECKING:
     from training.page.drivers import Driver
+    from training.page.health import Note
     from training.page.interplay import Interplay, Meeting
     from training.page.reliability import Group
     from training.page.words import Words
@@ -178,11 +179,16 @@ def quarantined(report: Report, t: Words) -> Table:
 def findings(report: Report, t: Words) -> Table:
     """What the checks found."""
     rows = tuple(
-        (note.code, t.named("severities", note.severity), note.column, note.message)
+        (note.code, t.named("severities", note.severity), note.column, _found(note, t))
         for note in report.health.findings
     )
     head = ("code", "severity", "column", "message")
     return Table(t("health.findings"), tuple(t(f"health.{name}") for name in head), rows, wordy=True)
+
+
+def _found(note: Note, t: Words) -> str:
+    """What a check found, with what it said of these data; a code of another release speaks for itself."""
+    return t.otherwise(note.message, f"findings.{note.code}", message=note.message)
 
 
 def columns(report: Report, t: Words) -> Table:
@@ -264,7 +270,12 @@ def catalogue(report: Report, t: Words) -> Table:
 def checks(report: Report, t: Words) -> Table:
     """What was looked for before the model learned, and what it came to."""
     rows = tuple(
-        (check["code"], check["title"], t(f"outcomes.{check['outcome'].replace(' ', '_')}"), check["reason"])
+        (
+            check["code"],
+            t.otherwise(check["title"], f"checks.{check['code']}"),
+            t(f"outcomes.{check['outcome'].replace(' ', '_')}"),
+            check["reason"],
+        )
         for check in report.card.checks
     )
     head = (t("health.code"), t("card.looked_for"), t("card.outcome_of"), t("health.why"))

@@ -88,10 +88,18 @@ class Words:
 
     def named(self, section: str, name: str) -> str:
         """What ``name`` is called, or ``name`` itself where the company chose it."""
+        return self.otherwise(name, f"{section}.{name}")
+
+    def otherwise(self, text: str, key: str, **values: object) -> str:
+        """The sentence called ``key``, or ``text`` where nobody wrote one.
+
+        >>> words("de").otherwise("LC999", "checks.LC999")
+        'LC999'
+        """
         try:
-            return self.texts.gettext(f"{section}.{name}")
+            return self(key, **values)
         except KeyError:
-            return name
+            return text
 
     def number(self, value: float, digits: int = 0) -> Figure:
         """A number with thousands set apart and ``digits`` decimals."""
