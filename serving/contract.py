@@ -106,8 +106,8 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 # Kinds, stages and channels lose the blanks and the words for "missing" that they would lose in a file.
 Word = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(str.strip)]
 Text = Annotated[Annotated[str, Field(max_length=MAX_NAME)] | None, AfterValidator(as_category)]
-# No database takes a zero byte, and no CRM has one in a name.
-LeadId = Annotated[Name, Field(pattern=r"^[^\x00]*$")]
+# Without control characters, which no CRM has in an id, and which not every address and database can hold.
+LeadId = Annotated[Name, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
 Attributes = Annotated[dict[Name, Value], Field(max_length=MAX_EVENTS)]
 
 

@@ -52,6 +52,8 @@ def outcome(item: object, now: int) -> Outcome:
 def _nonsense(report: Report, now: int) -> LeadError | None:
     if report.outcome == "rejected" and report.reason is None:
         return _error("missing_field", "reason", "'reason' is required of a rejected lead")
+    if "\0" in (report.reason or ""):
+        return _error("invalid_value", "reason", "text cannot hold a zero byte")
     if report.occurred_at > now + AHEAD:
         return _error("in_the_future", "occurred_at", "an outcome is reported after it happened")
     if report.corrects == report.key:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import bentoml
 from pydantic import TypeAdapter, ValidationError
-from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -71,16 +70,10 @@ def _refusal(problem: Problem) -> Response:
     return Response(problem.body, problem.status, dict(problem.headers), PROBLEM_JSON)
 
 
-class _Anything(StringConvertor):
-    """An id may hold a slash, or a line break."""
-
-    regex = "(?s:.*)"
-
-
-register_url_convertor("anything", _Anything())
+# An id may hold a slash.
 routes = [
-    Route("/v1/leads/{lead_id:anything}/decisions", _answered(_decisions), methods=["GET"]),
-    Route("/v1/leads/{lead_id:anything}", _answered(_erase), methods=["DELETE"]),
+    Route("/v1/leads/{lead_id:path}/decisions", _answered(_decisions), methods=["GET"]),
+    Route("/v1/leads/{lead_id:path}", _answered(_erase), methods=["DELETE"]),
 ]
 
 

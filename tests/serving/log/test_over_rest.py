@@ -168,7 +168,9 @@ def test_outcomes_that_make_no_sense_as_a_whole_are_one_problem(client, body, co
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, field)
 
 
-@pytest.mark.parametrize("text", [*NASTY, "a/b", "a/decisions", "?x=1&y", "100%", ".."])
+@pytest.mark.parametrize(
+    "text", [*filter(str.isprintable, NASTY), "a/b", "a/decisions", "?x=1&y", "100%", ".."]
+)
 def test_no_id_is_more_than_an_id(client, text):
     client.post("/v1/score", json={"leads": [{"lead_id": text}, {"lead_id": "other"}]})
     events = [EVENT | {"key": text, "lead_id": text, "outcome": "rejected", "reason": text}]
@@ -185,13 +187,23 @@ def quoted(text):
     return "".join(f"%{byte:02X}" for byte in text.encode())
 
 
-@pytest.mark.parametrize("field", ["key", "lead_id", "corrects"])
+@pytest.mark.parametrize("text", NASTY)
+def test_a_reason_may_be_any_text(client, text):
+    report(client, EVENT | {"outcome": "rejected", "reason": text})
+    assert client.get("/v1/leads/0012/decisions").json()["outcomes"][0]["reason"] == text.strip()
+
+
+@pytest.mark.parametrize("field", ["key", "lead_id", "corrects", "reason"])
 def test_a_zero_byte_is_refused_where_a_database_would_choke(client, field):
     (one,) = report(client, EVENT | {field: "a\x00b"})
     assert (one["error"]["code"], one["error"]["field"]) == ("invalid_value", field)
-    (lead,) = client.post("/v1/score", json={"leads": [{"lead_id": "a\x00b"}]}).json()["results"]
-    assert lead["error"]["field"] == "lead_id"
-    assert client.get("/v1/leads/a%00b/decisions").status_code == 400
+
+
+@pytest.mark.parametrize("character", ["\x00", "\n", "\r", "\x1b", "\x7f"])
+def test_an_id_with_control_characters_is_refused(client, character):
+    (lead,) = client.post("/v1/score", json={"leads": [{"lead_id": f"a{character}b"}]}).json()["results"]
+    assert (lead["error"]["code"], lead["error"]["field"]) == ("invalid_value", "lead_id")
+    assert client.get(f"/v1/leads/a{quoted(character)}b/decisions").status_code in {400, 404}
 
 
 def test_all_that_was_said_comes_in_pages(client, lead):
