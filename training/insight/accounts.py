@@ -54,8 +54,8 @@ class Accounts:
     """The best of the ``several`` accounts that have more than one active lead, by chance of any.
 
     A lead is active if it is open and did something, or was created, in the last ``days``. ``active`` counts
-    all of them, ``known`` those whose account is known, ``together`` those in the accounts meant here. Foretold
-    is an entry into ``target`` within ``horizon`` seconds.
+    all of them, ``known`` those whose account is known, ``together`` those in the accounts meant here. The
+    probabilities are of entering ``target`` within ``horizon`` seconds.
     """
 
     target: str
