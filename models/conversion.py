@@ -30,7 +30,7 @@ _ASSESSED: tuple[tuple[str, type[pl.DataType]], ...] = (
     ("sufficient", pl.Boolean),
     ("insufficient", pl.String),
 )
-_NO_NUMBERS = [pl.lit(None).alias(name) for name in ("probability", "points", "grade")]
+_NUMBERS, _ENDS = ("probability", "points", "grade"), ("low", "high")
 
 
 @dataclass(frozen=True)
@@ -93,16 +93,17 @@ class ConversionModel:
         low, high = self._ends(log_odds, half)
         doubts = zip(scores, low.tolist(), high.tolist(), half.tolist(), first.tolist(), strict=True)
         return [
-            Score(**score, model_version=self.version, interval=ScoreInterval(least, most), insufficient=why)
+            Score(**score, model_version=self.version, interval=within, insufficient=why)
             for score, least, most, wide, place in doubts
             for why in [self.doubt.reason(wide, place)]
+            for within in [None if self.doubt.lacking else ScoreInterval(least, most)]
         ]
 
     def assessed_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
         """``score_rows`` with ``low`` and ``high`` of the interval, ``sufficient``, and the code why not.
 
-        These are null where the model was saved without them; probability, points and grade where there is
-        no number to give.
+        These are null where the model was saved without them, low and high where it tells no leads apart, and
+        probability, points and grade where there is no number to give.
         """
         matrix = self.predictor.encodings.encode(rows)
         log_odds = self.predictor.log_odds(matrix)
@@ -113,10 +114,11 @@ class ConversionModel:
         codes = [self.doubt.code(*pair) for pair in zip(half.tolist(), first.tolist(), strict=True)]
         low, high = self._ends(log_odds, half)
         values: tuple[Any, ...] = (low, high, [code is None for code in codes], codes)
-        scored = scored.with_columns(
-            pl.Series(name, value, kind) for (name, kind), value in zip(_ASSESSED, values, strict=True)
-        )
-        return scored.with_columns(_NO_NUMBERS) if self.doubt.lacking in WITHHELD else scored
+        columns = zip(_ASSESSED, values, strict=True)
+        scored = scored.with_columns(pl.Series(name, value, kind) for (name, kind), value in columns)
+        without = [*_ENDS] if self.doubt.lacking else []
+        without += _NUMBERS if self.doubt.lacking in WITHHELD else []
+        return scored.with_columns(pl.lit(None, scored.schema[name]).alias(name) for name in without)
 
     def _ends(
         self, log_odds: NDArray[np.float64], half: NDArray[np.float64]
@@ -140,7 +142,7 @@ class ConversionModel:
             points=total_points(log_odds),
             grade=self.grades.grade(probability),
             model_version=self.version,
-            interval=ScoreInterval(low, high) if self.doubt else None,
+            interval=ScoreInterval(low, high) if self.doubt and not self.doubt.lacking else None,
             insufficient=self.doubt.reason(half, first, lang) if self.doubt else None,
         )
 

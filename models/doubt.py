@@ -26,6 +26,9 @@ HALVES = 1.6448536269514722
 # A feature matters for doubt where leads differ in its contribution by this much (3 points).
 MATTERS = 0.1
 
+# Half the width where there is no interval.
+NOTHING = Curve((0.0,), (0.0,))
+
 Code = Literal["too_few_outcomes", "no_signal", "unseen_value", "outside_range", "too_wide"]
 # Too few outcomes concern the model: its number would be the same guess for every lead. All else concerns a
 # lead whose number is the best there is, or (no signal) a rate that is known well: it stays.
@@ -115,8 +118,9 @@ class Doubt:
     """What is uncertain about the scores of one model.
 
     ``half`` is half the width of an interval in log-odds, by the score's own log-odds. A value that the model
-    does not know widens it. ``span`` is how far most scores lie apart. ``lacking`` is why a model knows
-    nothing at all, if it does, and ``missing`` how many conversions more should do.
+    does not know widens it. ``span`` is how far most scores lie apart. ``lacking`` is why a model tells no
+    leads apart, if so: there are no intervals then, as where a lead is around the rate of all is what nobody
+    knows. ``missing`` is how many conversions more should do.
     """
 
     half: Curve

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from models.doubt import MATTERS, Doubt, Watched
+from models.doubt import MATTERS, NOTHING, Doubt, Watched
 from training.learning.learners import BASE_RATE
-from training.learning.rehearsal import half_widths, of_a_rate
+from training.learning.rehearsal import half_widths
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,15 +32,10 @@ _MOST_SCORES = (0.1, 0.9)
 def doubt(rows: LearningRows, fitted: FittedPredictor, lead: pl.Series, seed: int = 0) -> Doubt:
     """What is uncertain about a model that was ``fitted`` to ``rows``; ``lead`` (n,) is whose row it is."""
     number = lead.rank("dense").cast(pl.Int64).to_numpy() - 1
-    lacking = _lacking(rows, fitted, number)
+    if lacking := _lacking(rows, fitted, number):
+        return Doubt(NOTHING, 0.0, lacking=lacking, missing=max(0, ENOUGH - int(rows.y.sum())))
     low, high = np.quantile(fitted.log_odds, _MOST_SCORES)
-    return Doubt(
-        half=of_a_rate(rows) if lacking else half_widths(rows, fitted, number, seed),
-        span=float(high - low),
-        watched=() if lacking else _watched(rows, fitted),
-        lacking=lacking,
-        missing=max(0, ENOUGH - int(rows.y.sum())),
-    )
+    return Doubt(half_widths(rows, fitted, number, seed), float(high - low), _watched(rows, fitted))
 
 
 def _lacking(rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.int64]) -> Code | None:

@@ -69,8 +69,6 @@ def half_widths(rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.in
 
     Raises ValueError when no rehearsal can be held because one of the outcomes is too rare.
     """
-    if fitted.blend is None:
-        return of_a_rate(rows)
     kept = _sampled(rows, lead, seed)
     sample, whose = rows.take(kept), lead[kept]
     times = int(np.clip(ROWS_IN_ALL // len(sample), FEWEST_TIMES, MOST_TIMES))
@@ -80,14 +78,6 @@ def half_widths(rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.in
     misfit = disagreement(fitted.log_odds, rows.y[fitted.judged], np.array(found.knots))
     values = np.sqrt((surer * np.array(found.values)) ** 2 + HALVES**2 * misfit)
     return replace(found, values=tuple(values.tolist()), missing=surer * found.missing)
-
-
-def of_a_rate(rows: LearningRows) -> Curve:
-    """Who knows the rate alone errs as it does: by the standard error of its log-odds (Woolf 1955)."""
-    positives = float(rows.w @ rows.y) + 0.5
-    negatives = float(rows.w.sum() - rows.w @ rows.y) + 0.5
-    half = HALVES * float(np.sqrt(1 / positives + 1 / negatives))
-    return Curve((0.0,), (half,), half)
 
 
 def _sampled(rows: LearningRows, lead: NDArray[np.intp], seed: int) -> NDArray[np.intp]:

@@ -1,0 +1,126 @@
+"""How often the intervals of scores hold the truth, on companies whose truth is known.
+
+    python tests/benchmarks/coverage.py [--leads N ...] [--seeds N] [--judges N]
+
+Each company is drawn and learned from; then leads of another draw of the same world are scored. Their exact
+probability, given all that is visible of them, is known by Bayes' rule: an interval is right if it holds it.
+Coverage is of leads and companies together: what all leads of one company have in common, such as an effect
+that its few outcomes got wrong, they share, so that of one company more or fewer are right than of ten.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from scipy.special import logit
+
+from features.clock import DAY
+from features.cohort import CohortRule, Snapshots, snapshots
+from features.labels import LabelSpec, labels
+from training.config import Training
+from training.dataset import feature_rows, of_history
+from training.run import fit
+from training.simulate import simulate
+from training.simulated.truth import bayes_probability, information_captured
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.conversion import ConversionModel
+    from training.simulate import Simulated
+
+    Floats = NDArray[np.float64]
+
+SIZES = (300, 1_000, 3_000, 10_000, 40_000)
+QUESTION = LabelSpec("sql", 60 * DAY)
+RULE = CohortRule(on=("mql",), every=30 * DAY, until_age=60 * DAY, closed=("sql", "disqualified"))
+OTHERS = 1_000
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A model of so many ``outcomes`` and what it said of other leads, beside their (n,) true probabilities.
+
+    ``captured`` is the share of what can be known.
+    """
+
+    outcomes: int
+    recipe: str
+    scores: pl.DataFrame
+    truth: Floats
+    captured: float
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """(n,) whether each interval holds the truth; no interval does not."""
+        low, high = (self.scores[name].fill_null(float("nan")).to_numpy() for name in ("low", "high"))
+        return np.asarray((low <= self.truth) & (self.truth <= high))
+
+    @property
+    def doubted(self) -> float:
+        """The share of scores that are called insufficient."""
+        return 1 - float(self.scores["sufficient"].cast(pl.Float64).to_numpy().mean())
+
+    @property
+    def by_decile(self) -> list[float]:
+        """The coverage in each tenth of the scores, the lowest first."""
+        order = np.argsort(self.scores["log_odds"].to_numpy(), kind="stable")
+        return [float(self.right[part].mean()) for part in np.array_split(order, 10)]
+
+    @property
+    def half_width(self) -> float:
+        """The mean of half the widths, in log-odds; NaN where there are no intervals."""
+        low, high = (logit(self.scores[name].fill_null(float("nan")).to_numpy()) for name in ("low", "high"))
+        return float(np.mean(high - low) / 2)
+
+
+def matured(world: Simulated) -> tuple[Snapshots, NDArray[np.int8]]:
+    """The snapshots of a company whose time is over, and what became of them."""
+    drawn = snapshots(world.history, RULE)
+    known = labels(world.history, drawn, QUESTION).filter("matured").sort("as_of", "lead_id")
+    return Snapshots(known.select("lead_id", "as_of")), known["label"].to_numpy()
+
+
+def judged(leads: int, seed: int, judges: int) -> Judged:
+    """A company's model on other leads of the same world."""
+    dataset = of_history(simulate(leads, seed).history, RULE, QUESTION)
+    return judge(fit(dataset, Training()).model, seed, judges)
+
+
+def judge(model: ConversionModel, seed: int, judges: int) -> Judged:
+    """A model on other leads of the simulated world."""
+    others = simulate(judges, seed + OTHERS)
+    asked, label = matured(others)
+    scores = model.assessed_rows(feature_rows(model.features, others.history, asked))
+    truth = bayes_probability(others, asked, QUESTION.horizon)
+    said = 1 / (1 + np.exp(-scores["log_odds"].to_numpy()))
+    captured = information_captured(label, said, truth, float(label.mean()))
+    return Judged(model.card.positives, model.card.recipe, scores, truth, captured)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--leads", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--judges", type=int, default=10_000)
+    asked = parser.parse_args()
+    print("leads   outcomes  coverage  (each company)         half  insufficient  by decile of score")
+    for leads in asked.leads:
+        found = [judged(leads, seed, asked.judges) for seed in range(1, asked.seeds + 1)]
+        each = [float(one.right.mean()) for one in found]
+        deciles = np.mean([one.by_decile for one in found], axis=0)
+        print(
+            f"{leads:6,}  {np.mean([one.outcomes for one in found]):8,.0f}  {np.mean(each):8.1%}  "
+            f"({' '.join(f'{share:.0%}' for share in each)})  {np.mean([o.half_width for o in found]):.2f}  "
+            f"{np.mean([one.doubted for one in found]):.1%}  {' '.join(f'{share:.0%}' for share in deciles)}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

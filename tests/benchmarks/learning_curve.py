@@ -1,0 +1,75 @@
+"""What a company can learn from so many conversions: how much of what can be known its model captures.
+
+    python tests/benchmarks/learning_curve.py [--outcomes N ...] [--seeds N] [--judges N]
+
+From 40 conversions, where the simplest model that wins must do, to 100,000. Rows are counted until so many
+snapshots have converted, the earliest first. Beside each size: which recipes were chosen, what the model says
+about itself (half the width of its intervals, the share of scores that it calls insufficient), and the worst
+company, because with little to learn from luck decides much.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+from coverage import QUESTION, RULE, Judged, judge
+
+from training.config import Training
+from training.dataset import Dataset, of_history
+from training.run import fit
+from training.simulate import simulate
+
+OUTCOMES = (40, 100, 400, 2_000, 10_000, 100_000)
+# A lead of the simulated world comes to about so many converted snapshots.
+RATE = 0.23
+_ROWS = ("rows", "label", "order", "weights", "matured", "settled_at", "accounts")
+
+
+def with_outcomes(dataset: Dataset, outcomes: int) -> Dataset:
+    """The rows of the leads that came first, until so many snapshots have converted.
+
+    Leads are counted by their number, not by their time, so that the company is as old but smaller.
+    """
+    lead = dataset.rows["lead_id"].rank("dense").to_numpy()
+    order = np.argsort(lead, kind="stable")
+    enough = np.flatnonzero(np.cumsum(dataset.label[order].astype(np.int64)) >= outcomes)
+    last = lead[order[enough[0]]] if len(enough) else lead.max()
+    kept = np.flatnonzero(lead <= last)
+    thin = {n: None if (whole := getattr(dataset, n)) is None else whole[kept] for n in _ROWS}
+    return replace(dataset, **thin)  # type: ignore[arg-type]
+
+
+def learned(outcomes: int, seed: int, judges: int) -> Judged:
+    """A model of so many conversions, judged."""
+    history = simulate(int(1.5 * outcomes / RATE) + 100, seed).history
+    dataset = with_outcomes(of_history(history, RULE, QUESTION), outcomes)
+    return judge(fit(dataset, Training()).model, seed, judges)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--outcomes", type=int, nargs="+", default=OUTCOMES)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--judges", type=int, default=10_000)
+    asked = parser.parse_args()
+    print("outcomes  captured (worst)   half width  insufficient  recipes")
+    for outcomes in asked.outcomes:
+        # Large ones differ little from company to company, and take their time.
+        seeds = asked.seeds if outcomes <= OUTCOMES[3] else 1
+        found = [learned(outcomes, seed, asked.judges) for seed in range(1, seeds + 1)]
+        captured = [one.captured for one in found]
+        recipes = ", ".join(f"{name} {n}x" for name, n in Counter(one.recipe for one in found).items())
+        print(
+            f"{outcomes:8,}  {np.mean(captured):7.1%} ({min(captured):6.1%})  "
+            f"{np.mean([one.half_width for one in found]):10.2f}  "
+            f"{np.mean([one.doubted for one in found]):12.1%}  {recipes}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
