@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from serving import people
+from serving import people, report_page
 from serving.drift import exposition
 from serving.problems import PROBLEM_JSON, Problem
 
@@ -142,6 +142,7 @@ pages = Starlette(
         Route("/docs.json", _docs),
         Route("/metrics", _metrics),
         Route("/v1/model", _model, methods=["GET"]),
+        report_page.route,
         *people.routes,
     ]
 )
