@@ -22,6 +22,12 @@ app = typer.Typer(
 
 keys_app = typer.Typer(help="Who may ask the service what.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys_app, name="keys")
+log_app = typer.Typer(help="What the service decided.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(log_app, name="log")
+LogPlace = Annotated[
+    str,
+    typer.Option("--log", help="The decision log, a path or URL.", envvar="LEADLOOP_LOG", metavar="PLACE"),
+]
 KeyFile = Annotated[
     Path, typer.Option("--keys", help="The file of keys.", envvar="LEADLOOP_KEYS", metavar="FILE")
 ]
@@ -142,16 +148,25 @@ def serve(
         str | None,
         typer.Option(help="challenger, or a folder: scores along, silently.", envvar="LEADLOOP_SHADOW"),
     ] = None,
+    log: Annotated[
+        str, typer.Option(help="Where decisions are logged: a file, a URL, or off.", envvar="LEADLOOP_LOG")
+    ] = str(OUT / "decisions.db"),
+    keep_days: Annotated[
+        int | None, typer.Option(help="Then they are forgotten.", min=1, envvar="LEADLOOP_LOG_KEEP_DAYS")
+    ] = None,
 ) -> None:
     """Answer scores and explanations over REST until stopped."""
+    from serving.log.settings import LogSettings
     from serving.run import Address
     from serving.run import serve as run
     from serving.settings import Settings
 
     def answering(url: str) -> None:
         say(f"answering at {url} (API page: {url}/); stop with Ctrl+C")
+        say(logged.in_words())
 
-    settings = Settings(_followed(model), shadow, keys, no_keys, rate)
+    logged = LogSettings(log, keep_days)
+    settings = Settings(_followed(model), shadow, keys, no_keys, rate, logged)
     run(settings, Address(host, port), workers, answering)
 
 
@@ -197,6 +212,51 @@ def keys_revoke(
 
     revoke(keys, name)
     say(f"{name} is revoked")
+
+
+@log_app.command(name="stats")
+def log_stats(log: LogPlace = str(OUT / "decisions.db"), json_: Json = "-") -> None:
+    """Say how much is in the log; nothing of it is about a person."""
+    from serving.log.reading import stats
+    from serving.log.scores import existing
+
+    with existing(log) as opened:
+        emit(stats(opened), json_)
+
+
+@log_app.command(name="replay")
+def log_replay(
+    model: Annotated[str, typer.Option(help="The folder of the model that decided.", metavar="DIR")],
+    log: LogPlace = str(OUT / "decisions.db"),
+    json_: Json = None,
+) -> None:
+    """Make each decision of a model once more from its logged row; exit code 3 where one differs."""
+    from models.artifact import load
+    from serving.log.replay import replay
+    from serving.log.scores import existing
+
+    loaded = load(commands.model_dir(model))
+    with existing(log) as opened:
+        replayed = replay(opened, loaded)
+    say(f"model {loaded.version}: {replayed.same:,} decisions came out the same to the bit")
+    for number in replayed.different:
+        say(f"decision {number} came out different")
+    emit({"model_version": loaded.version, "same": replayed.same, "different": replayed.different}, json_)
+    raise typer.Exit(3 if replayed.different else 0)
+
+
+@log_app.command(name="prune")
+def log_prune(
+    keep_days: Annotated[int, typer.Option(help="Older records are removed.", min=1)],
+    log: LogPlace = str(OUT / "decisions.db"),
+) -> None:
+    """Forget what is older than it may be; a running service does so by itself every day."""
+    from serving.log.scores import existing
+    from serving.log.writing import prune_all
+
+    with existing(log) as opened:
+        erased = prune_all(opened, keep_days)
+    say(f"{erased.decisions:,} decisions and {erased.outcomes:,} outcomes removed")
 
 
 @app.command()

@@ -51,6 +51,13 @@ class LogSettings:
         """Seconds after which records are forgotten."""
         return None if self.keep_days is None else self.keep_days * DAY
 
+    def in_words(self) -> str:
+        """What a person who starts a service wants to know."""
+        if not self.on:
+            return "no decision is logged"
+        kept = f"for {self.keep_days} days" if self.keep_days else "until somebody removes them (--keep-days)"
+        return f"decisions are logged in {_without_password(self.place)} and kept {kept}"
+
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> LogSettings:
         """What the variables say. Without them the log is on: switching it off is a decision of its own."""
@@ -66,3 +73,9 @@ class LogSettings:
         is_file = self.on and "://" not in self.place
         place = str(Path(self.place).absolute()) if is_file else self.place
         return {PLACE: place, KEEP_DAYS: str(self.keep_days or "")}
+
+
+def _without_password(place: str) -> str:
+    scheme, slashes, rest = place.partition("://")
+    who, at, where = rest.rpartition("@")
+    return f"{scheme}{slashes}{who.partition(':')[0]}{at}{where}"

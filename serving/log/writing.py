@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 from sqlalchemy import delete, insert, select
 
 from features.clock import DAY
+from serving.log.database import writing
 from serving.log.records import Erased
 from serving.log.tables import DECISIONS, ERASURES, OUTCOMES
 
@@ -15,10 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from sqlalchemy import Column, ColumnElement, Connection
+    from sqlalchemy import Column, ColumnElement, Connection, Engine
 
     from serving.log.records import Made, Occasion, Outcome, Receipt
 
+_AT_ONCE = 1_000
 _SAID = ("lead_id", "outcome", "reason", "occurred_at", "corrects")
 
 
@@ -104,6 +107,15 @@ def prune(connection: Connection, before: int, most: int) -> Erased:
     """Remove decisions and outcomes that were logged before ``before``, at most ``most`` of either."""
     decisions = _oldest(DECISIONS.c.id, DECISIONS.c.decided_at < before, most)
     return _remove(connection, decisions, _oldest(OUTCOMES.c.id, OUTCOMES.c.recorded_at < before, most))
+
+
+def prune_all(log: Engine, keep_days: int) -> Erased:
+    """Remove all that was logged more than ``keep_days`` ago, a little at a time: others write meanwhile."""
+    before, gone = int(time.time()) - keep_days * DAY, [Erased(_AT_ONCE, 0)]
+    while max(gone[-1].decisions, gone[-1].outcomes) == _AT_ONCE:
+        with writing(log).begin() as connection:
+            gone.append(prune(connection, before, _AT_ONCE))
+    return Erased(sum(one.decisions for one in gone[1:]), sum(one.outcomes for one in gone[1:]))
 
 
 def touch(connection: Connection) -> None:
