@@ -54,7 +54,7 @@ def bands(lead: Places, as_of: Times, probability: NDArray[np.float64]) -> Bands
     """The bands of scores that were made of ``lead`` at ``as_of`` by models that had not learned from it."""
     key = lead * _SPAN + as_of
     order = np.argsort(key)
-    edges = np.quantile(probability, np.arange(1, BANDS) / BANDS)
+    edges = np.quantile(probability, np.arange(1, BANDS) / BANDS) if len(key) else probability
     return Bands(key[order], 1 + np.searchsorted(edges, probability[order], side="right"))
 
 

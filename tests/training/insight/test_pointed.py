@@ -1,0 +1,104 @@
+"""Both points tables, from a table that was learned from a small company's export."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+from company import write
+from scored import report_input
+
+from features.clock import DAY
+from models import metrics
+from models.points_rules import AttributeRule, Thresholds, TouchpointRule
+from models.points_table import PointsTable
+from training.config import Config, Flat, Training
+from training.insight.company import Company
+from training.insight.pointed import Pointed, learned_points, pointed, thinned
+from training.insight.rates import NotApplicable
+from training.page.plain import from_plain
+from training.page.pointed_view import view
+from training.page.words import words
+from training.pointing.points_file import incumbent_points
+from training.report import report
+from training.run import fit
+from training.workflow import read_dataset
+
+TODAY = PointsTable(
+    Thresholds(10, 20),
+    attributes=(AttributeRule("Visits", 10, at_least=4), AttributeRule("Source", 15, value="Referral")),
+)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("company")
+    config = Config(flat=Flat(write(folder), "Converted", "Id", "No"))
+    return fit(read_dataset(config, folder), Training())
+
+
+@pytest.fixture(scope="module")
+def learned(fitted):
+    return learned_points(fitted, TODAY)
+
+
+@pytest.fixture(scope="module")
+def given(learned):
+    return report_input(200, learned=learned, company=Company(points=TODAY))
+
+
+def test_the_block_says_what_the_table_says(given, learned):
+    found = pointed(given)
+    assert [line.points for line in found.lines] == [row.points for row in learned.lines.rows]
+    assert [line.condition.de for line in found.lines] == [r.condition.says("de") for r in learned.lines.rows]
+    assert {reach.stage: reach.points for reach in found.reached} == {
+        "mql": learned.thresholds.mql,
+        "sql": learned.thresholds.sql,
+    }
+    assert from_plain(Pointed, asdict(found)) == found
+
+
+def test_todays_table_ranks_as_its_points_do(fitted, given):
+    """Points calibrated fold by fold rank as the points themselves, but for a fold's own scale."""
+    points = incumbent_points(TODAY, fitted.dataset)[fitted.judged]
+    measured = {one.whose: one.roc_auc for one in pointed(given).measured}
+    assert set(measured) == {"model", "table", "incumbent"}
+    assert measured["incumbent"] == pytest.approx(metrics.roc_auc(fitted.label, points), abs=0.02)
+
+
+def test_of_very_many_rows_some_teach_and_each_keeps_its_own_score(fitted):
+    few = thinned(fitted, 150)
+    assert len(few.dataset) == 150
+    keys = few.dataset.rows[few.judged].select("lead_id", "as_of")
+    assert keys.equals(few.scores.select("lead_id", "as_of"))
+    whole = dict(zip(fitted.scores["lead_id"], fitted.scores["log_odds"], strict=True))
+    assert few.scores["log_odds"].to_list() == [whole[lead] for lead in few.scores["lead_id"]]
+    outcome = dict(zip(fitted.dataset.rows["lead_id"], fitted.dataset.label, strict=True))
+    assert few.label.tolist() == [outcome[lead] for lead in few.scores["lead_id"]]
+    assert thinned(fitted, 10_000) is fitted
+
+
+def test_a_model_of_the_base_rate_has_no_points(fitted):
+    card = replace(fitted.model.card, recipe="base rate")
+    assert learned_points(replace(fitted, model=replace(fitted.model, card=card)), None) is None
+
+
+def test_without_a_learned_table_there_is_nothing_to_show():
+    assert pointed(report_input(60)) == NotApplicable("no_points")
+
+
+def test_rules_of_today_are_written_as_marketing_would_say_them(given):
+    table = PointsTable(
+        Thresholds(1, 2),
+        (TouchpointRule("webinar", 10, cap=20, lifespan=90 * DAY, where={"offer": "Product tour"}),),
+        (AttributeRule("size", 5, at_least=50, below=200), AttributeRule("role", -3, value="student")),
+    )
+    made = report(replace(given, company=Company(points=table)))
+    shown = {lang: view(made, words(lang))["today"].rows for lang in ("en", "de")}
+    assert [row[:2] for row in shown["en"]] == [
+        ("Each: webinar (Product tour)", "+10"),
+        ("size: at least 50, below 200", "+5"),
+        ("role: student", "−3"),  # noqa: RUF001  # the minus sign is meant
+    ]
+    assert shown["en"][0][2].startswith("at most 20 together, fades within")
+    assert shown["de"][1][0] == "size: mindestens 50, unter 200"
