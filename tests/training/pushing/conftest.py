@@ -24,9 +24,8 @@ TOKEN = "s3cret-token"  # noqa: S105  # nobody's
 class StandIn:
     """A CRM: what it was told, whom it refuses and why, and what goes wrong with the next requests.
 
-    A fault is None, a ready (status, headers, body), or one of: "lost" (never read), "unheard" (done, but the
-    answer is lost), "slow", an exception that ends the caller after the CRM has done its work, or over HTTP
-    something to be called first.
+    A fault is None, a ready (status, headers, body), "lost" (never read), "unheard" (done, but the answer is
+    lost), "slow", an exception that ends the caller after the work is done, or over HTTP something to call.
     """
 
     token = TOKEN
@@ -201,8 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         fault = crm.faults.popleft() if crm.faults else None
         if callable(fault):
             fault()
-        if fault == "slow":
-            time.sleep(1.5)
+        time.sleep(1.5 * (fault == "slow"))
         if fault == "slow" or fault == "lost":  # noqa: PLR1714  # a fault may be no hashable thing
             self.close_connection = True
             return
