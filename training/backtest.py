@@ -18,7 +18,7 @@ from training.past.candidates import Past, default_learner
 from training.past.judgement import Judges, judged
 from training.past.kept import Kept
 from training.past.origins import blocks, grouped, learning_rows, origins, shuffled, usable
-from training.past.verdict import Backtest, Origin, SplitReport, chosen, differences, regrets
+from training.past.verdict import Backtest, Origin, SplitReport, chosen, differences, levelled_loss, regrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -116,6 +116,7 @@ class _Run:
         random = self._shuffled(RANDOM, shuffled(self.dataset, self._like, self.settings.seed))
         decisive = rounds or self._needed(random)
         losses = [{name: log_loss(one.judges.y, p) for name, p in one.said.items()} for one in decisive]
+        even = [{name: levelled_loss(one.judges.y, p) for name, p in one.said.items()} for one in decisive]
         regret = regrets(losses)
         paired = differences([(one.judges, one.said) for one in decisive], self.settings.seed)
         return Backtest(
@@ -130,6 +131,7 @@ class _Run:
             chosen=chosen(regret, paired),
             regrets=regret,
             differences=paired,
+            levelled=regrets(even),
             has_dates=self.dataset.has_dates,
             notes=tuple(self._notes()),
         )

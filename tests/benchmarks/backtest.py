@@ -69,10 +69,10 @@ def main() -> None:
                 if origin.static
             ]
             frozen = f"{np.mean(static):.4f}" if static else "-"
-            print(
-                f"  {candidate:17} regret {regret:7.2%}  off {off.value:+.4f} ({off.low:+.4f} to "
-                f"{off.high:+.4f})  by origin {by_origin}  static {frozen}"
-            )
+            worse = f"{off.value:+.4f} ({off.low:+.4f} to {off.high:+.4f})"
+            level = f"{result.levelled[candidate]:.2%} once levelled"
+            print(f"  {candidate:17} regret {regret:7.2%}, {level:20}  off {worse}")
+            print(f"  {'':17} by origin {by_origin}  static {frozen}")
         for kind, split in result.splits.items():
             if split.candidates:
                 figures = split.candidates["default"].figures

@@ -20,7 +20,7 @@ from training.backtest import NO_ACCOUNTS, NO_ORDER, BacktestError, Settings, ba
 from training.dataset import Dataset, of_history
 from training.past.candidates import Candidate, default_learner
 from training.past.origins import blocks, grouped, learning_rows, origins, shuffled
-from training.past.verdict import chosen, regrets
+from training.past.verdict import chosen, levelled_loss, regrets
 from training.simulate import simulate
 
 CLOSED = ("sql", "disqualified")
@@ -287,6 +287,18 @@ def test_regret_is_the_relative_loss_over_the_best_averaged_over_origins(dated):
     expected = np.mean([loss[result.chosen] / min(loss.values()) - 1 for loss in losses])
     assert result.regret == pytest.approx(expected)
     assert result.to_dict()["regret"] == result.regret
+
+
+def test_a_candidate_that_errs_in_the_level_alone_has_no_regret_once_the_level_is_known():
+    random = np.random.default_rng(0)
+    odds = random.normal(size=20_000)
+    y = (random.random(20_000) < 1 / (1 + np.exp(-odds))).astype(float)
+    true, high = (1 / (1 + np.exp(-odds - shift)) for shift in (0.0, 1.0))
+    assert sk_log_loss(y, high) > sk_log_loss(y, true) + 0.05
+    assert levelled_loss(y, high) == pytest.approx(levelled_loss(y, true), abs=1e-6)
+    # A shift is all that it takes, and no other shift does better.
+    grid = [sk_log_loss(y, 1 / (1 + np.exp(-odds - 1 - a))) for a in np.linspace(-1.2, -0.8, 81)]
+    assert levelled_loss(y, high) == pytest.approx(min(grid), abs=1e-5)
 
 
 def test_the_default_stays_unless_another_wins_by_more_than_chance():

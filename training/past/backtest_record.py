@@ -38,7 +38,9 @@ def in_words(result: Backtest) -> Iterator[str]:
     yield from result.notes
     for name, regret in result.regrets.items():
         off = result.differences[name]
-        yield f"regret {regret:7.2%}  {name} (log-loss {off.value:+.4f}, {off.low:+.4f} to {off.high:+.4f})"
+        worse = f"log-loss {off.value:+.4f}, {off.low:+.4f} to {off.high:+.4f}"
+        even = f"; {result.levelled[name]:.2%} had the level been known" if name in result.levelled else ""
+        yield f"regret {regret:7.2%}  {name} ({worse}{even})"
     yield f"chosen: {result.chosen}"
 
 

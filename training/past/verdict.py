@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit, logit
 
+from models.metrics import log_loss
+from models.reliability import calibration_intercept
 from training.past.candidates import DEFAULT
 from training.past.judgement import RESAMPLES, draws, mean_interval, plain, row_losses
 
@@ -71,8 +74,9 @@ class Backtest:
     """What came out.
 
     ``regrets`` say by which share each candidate's log-loss lies above the best one's, averaged over origins;
-    ``differences`` how much larger its log-loss is than the default's on all judged rows together. Where
-    nothing is known of time, one random split stands for the origins.
+    ``levelled`` the same had each known the base rate of the rows that judge, so what is left is not drift of
+    the base rate; ``differences`` how much larger its log-loss is than the default's on all judged rows
+    together. Where nothing is known of time, one random split stands for the origins.
     """
 
     question: str
@@ -82,6 +86,7 @@ class Backtest:
     chosen: str
     regrets: Mapping[str, float]
     differences: Mapping[str, Interval]
+    levelled: Mapping[str, float] = field(default_factory=dict)
     has_dates: bool = False
     notes: tuple[str, ...] = ()
 
@@ -97,6 +102,7 @@ class Backtest:
             "splits": {kind: split.to_dict() for kind, split in self.splits.items()},
             "regret": self.regret,
             "regrets": dict(self.regrets),
+            "levelled": dict(self.levelled),
             "differences": {name: plain(difference) for name, difference in self.differences.items()},
             "notes": list(self.notes),
         }
@@ -112,6 +118,16 @@ def regrets(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
         name: float(np.mean([losses[name] / min(losses.values()) - 1 for losses in rounds])).__round__(12)
         for name in rounds[0]
     }
+
+
+def levelled_loss(y: NDArray[np.float64], p: NDArray[np.float64]) -> float:
+    """The log-loss of ``p`` after the shift in log-odds that brings its mean to that of ``y``.
+
+    A candidate that was lucky or unlucky with the base rate of a period is so in log-loss, too: this is what
+    it knew of the differences between leads.
+    """
+    odds = logit(np.clip(p, 1e-15, 1 - 1e-15))
+    return log_loss(y, np.asarray(expit(odds + calibration_intercept(y, p)), dtype=np.float64))
 
 
 def chosen(regret: Mapping[str, float], differences: Mapping[str, Interval]) -> str:
