@@ -21,7 +21,8 @@ class Company:
     """A flat export has no ``label`` and no ``stages``.
 
     ``stages`` are in the order of the funnel; entering ``hand_over`` gives a lead to sales today, where there
-    is such a stage; ``points`` is the table of today, where one was named in [report].
+    is such a stage; ``points`` is the table of today, where one was named in [report]. What became of
+    leads created before ``since`` ([cohort] from) is not all known.
     """
 
     label: LabelSpec | None = None
@@ -29,6 +30,7 @@ class Company:
     hand_over: str | None = None
     points: PointsTable | None = None
     settings: Settings = field(default_factory=Settings)
+    since: int | None = None
 
 
 def company(config: Config) -> Company:
@@ -44,4 +46,5 @@ def company(config: Config) -> Company:
         hand_over=settings.hand_over or (HAND_OVER if HAND_OVER in stages else None),
         points=points,
         settings=settings,
+        since=config.cohort.start,
     )

@@ -91,13 +91,17 @@ class Cohort:
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """The company's stages in their order, and its leads by month or quarter of creation, oldest first."""
+    """The company's stages in their order, and its leads by month or quarter of creation, oldest first.
+
+    Leads created before ``since`` do not count: nobody knows all that became of them.
+    """
 
     target: str
     horizon: int
     steps: tuple[Step, ...]
     period: Period
     cohorts: tuple[Cohort, ...]
+    since: int | None = None
 
     @property
     def overall(self) -> Conversion:
@@ -106,8 +110,8 @@ class Funnel:
 
 
 def funnel(given: ReportInput) -> Funnel | NotApplicable:
-    """The funnel of a report's history."""
-    roads = roads_of(given)
+    """The funnel of a report's history, from the day on that its outcomes are there."""
+    roads = roads_of(given, given.company.since)
     return roads if isinstance(roads, NotApplicable) else of_roads(roads)
 
 
@@ -120,6 +124,7 @@ def of_roads(roads: Roads) -> Funnel:
         steps=tuple(_step(roads, at) for at in range(len(roads.stages))),
         period=period,
         cohorts=tuple(_cohorts(roads, starts, period)),
+        since=roads.since,
     )
 
 

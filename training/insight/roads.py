@@ -6,7 +6,7 @@ a past day is what could have been counted on that day, and figures that have ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ class Roads:
     ``entered`` is (n, stages), ``closed`` (n,) the first entry into an end of the road. Stages are passed in
     their order, once: an entry after a later stage or after the end is a correction in the CRM, not a step,
     and is left out. The first stage is the creation itself, named ``created`` unless the company has a stage
-    that leads are created in.
+    that leads are created in. Leads created before ``since`` were left out.
     """
 
     history: LeadHistory
@@ -48,6 +48,7 @@ class Roads:
     lead_id: pl.Series
     entered: Times
     closed: Times
+    since: int | None = None
 
     @property
     def target(self) -> int:
@@ -92,13 +93,15 @@ class Roads:
         return self.settled - self.created
 
 
-def roads_of(given: ReportInput) -> Roads | NotApplicable:
-    """The roads of a report's leads, or why there are none."""
+def roads_of(given: ReportInput, since: int | None = None) -> Roads | NotApplicable:
+    """The roads of a report's leads, of those created from ``since`` on, or why there are none."""
     history, label = given.history, given.company.label
     if history is None or label is None:
         return NotApplicable("no_history")
+    if since is not None:
+        history = replace(history, leads=history.leads.filter(pl.col("created_at") >= since))
     made = roads(history, given.company.stages, label)
-    return made if made.won.any() else NotApplicable("too_few")
+    return replace(made, since=since) if made.won.any() else NotApplicable("too_few")
 
 
 def roads(history: LeadHistory, stages: Sequence[str], spec: LabelSpec) -> Roads:

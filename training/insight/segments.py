@@ -19,9 +19,14 @@ _FAMILY, _COLUMN = "channel", "channel"
 
 
 def told_apart_by(features: FeatureSet, history: LeadHistory) -> FeatureSpec | None:
-    """The leads' own channel column, else the channel of the first touchpoint, else nothing."""
+    """The leads' own channel column, else the channel of the first touchpoint, else nothing.
+
+    Of several columns it is the one with the fewest values, which has the most leads for each.
+    """
     told = [spec for spec in features.specs if spec.family == _FAMILY and spec.is_category]
-    own = [spec for spec in told if spec.source == "leads" and spec.of in history.leads.columns]
+    columns = [spec for spec in told if spec.source == "leads" and spec.of in history.leads.columns]
+    levels = {spec.name: history.leads[str(spec.of)].drop_nulls().n_unique() for spec in columns}
+    own = sorted((spec for spec in columns if levels[spec.name] > 1), key=lambda spec: levels[spec.name])
     first = [spec for spec in told if spec.source == "touchpoints" and spec.reduce == "earliest"]
     return next(iter([*own, *first]), None)
 

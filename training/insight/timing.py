@@ -71,7 +71,7 @@ class Timing:
 
 def timing(given: ReportInput) -> Timing | NotApplicable:
     """When the leads of a report's history enter the target, by the channel that they first came through."""
-    roads = roads_of(given)
+    roads = roads_of(given, given.company.since)
     if isinstance(roads, NotApplicable):
         return roads
     return of_roads(roads, told_apart_by(given.features, roads.history))

@@ -81,14 +81,14 @@ def _stays(found: Funnel, t: Words) -> Table:
 
 def _by_period(found: Funnel, t: Words) -> Table:
     named = tuple(t.named("stages", step.stage) for step in found.steps)
-    head = (t(f"funnel.{found.period}"), *named, t("funnel.naive"), t("funnel.matured"), t("funnel.state"))
+    head = (t(f"funnel.{found.period}"), t("funnel.naive"), t("funnel.matured"), t("funnel.state"), *named)
     rows = tuple(
         (
             _period(cohort, found, _LONG, t),
-            *(t.number(count) for count in cohort.entered),
             _naive(cohort.target, t),
             _matured(cohort.target, t),
             t("funnel.maturing") if cohort.maturing else t("funnel.done"),
+            *(t.number(count) for count in cohort.entered),
         )
         for cohort in found.cohorts
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from training.report import Report
 
 _NEW = 7
+_EVERY = 15
 _ENOUGH = 30
 
 
@@ -39,6 +40,7 @@ def view(report: Report, t: Words) -> dict[str, Any]:
         "curve": drawn(charts_timing.curve(found.overall.points, reached, t)),
         "points": _points(found, t),
         "curves": drawn(charts_timing.curves(drawable, reached, t)) if drawable else None,
+        "by": "" if found.by is None else t.title(found.by),
         "segments": _segments(found, named, t),
         "comparison": _comparison(found, t),
         **_by_age(found, t),
@@ -53,7 +55,8 @@ def _named(found: Timing, t: Words) -> list[tuple[str, Curve]]:
 
 def _points(found: Timing, t: Words) -> Table:
     head = (t("time-to-sql.days"), t("time-to-sql.reached_interval", target=t.named("stages", found.target)))
-    rows = tuple((t.number(point.days), t.rate(point.share)) for point in found.overall.points)
+    some = [point for point in found.overall.points if point.days % _EVERY == 0]
+    rows = tuple((t.number(point.days), t.rate(point.share)) for point in some)
     return Table(t("time-to-sql.curve_table"), head, rows)
 
 

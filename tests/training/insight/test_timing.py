@@ -196,3 +196,17 @@ def test_a_pace_that_only_grows_never_fades():
     moves = [(str(n), "sql", 3 + 7 * (n // 100)) for n in range(1000)]
     found = hand_over(roads(history({str(n): 0 for n in range(2000)}, moves, until=70), STAGES, SPEC))
     assert found.fades is None
+
+
+def test_of_several_channel_columns_the_one_with_the_largest_segments_is_shown():
+    columns = {"landing": ["p1", "p2", "p3", "p4"], "source": ["x", "x", "y", "y"], "origin": ["z"] * 4}
+    crm = history(dict.fromkeys("abcd", 0), **columns)
+    assert told_apart_by(features_of(crm, target="sql", closed=()), crm).name == "source"
+    assert told_apart_by(features_of(history({"a": 0}), target="sql", closed=()), crm) is None
+
+
+def test_leads_from_before_the_outcomes_were_kept_do_not_count():
+    crm = history({"a": 0, "b": 50}, [("b", "sql", 52)], until=100)
+    since = Company(SPEC, STAGES, since=int(crm.leads["created_at"][1]))
+    assert timing(report_input(200, history=crm, company=since)).overall.leads == 1
+    assert timing(report_input(200, history=crm, company=Company(SPEC, STAGES))).overall.leads == 2
