@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NEEDED = ("lead_id", "probability", "points", "grade")
+_NONSENSE = (
+    (pl.col("lead_id").is_null(), "has no lead_id"),
+    (pl.col("lead_id").is_duplicated(), "has a lead_id that another row has, too"),
+    (~pl.col("probability").is_between(0, 1).fill_null(value=False), "has a probability outside [0, 1]"),
+    (~pl.col("grade").is_in(["A", "B", "C", "D"]).fill_null(value=False), "has no grade A to D"),
+)
 
 
 def read(scores: Path, earlier: Path | None = None) -> pl.DataFrame:
@@ -60,22 +66,9 @@ def _read(path: Path) -> pl.DataFrame:
         msg = f"{path} has no column {', '.join(missing)}; give the file that `leadloop score` wrote"
         raise PushError(msg)
     frame = frame.with_columns(pl.col("lead_id").cast(pl.String))
-    probability = pl.col("probability")
-    _refuse(path, frame, pl.col("lead_id").is_null(), "has no lead_id")
-    _refuse(path, frame, pl.col("lead_id").is_duplicated(), "has a lead_id that another row has, too")
-    _refuse(
-        path,
-        frame,
-        ~probability.is_between(0, 1).fill_null(value=False),
-        "has a probability outside [0, 1]",
-    )
-    _refuse(
-        path,
-        frame,
-        ~pl.col("grade").is_in(["A", "B", "C", "D"]).fill_null(value=False),
-        "has no grade A to D",
-    )
-    whole = (100 * probability).round().cast(pl.Int64)
+    for wrong, what in _NONSENSE:
+        _refuse(path, frame, wrong, what)
+    whole = (100 * pl.col("probability")).round().cast(pl.Int64)
     return frame.with_columns(cs.float().fill_nan(None)).with_columns(score=whole)
 
 
