@@ -59,10 +59,12 @@ def same_calls(y: Floats, p: Floats, today: Flags) -> SameCalls | None:
     calls = int(today.sum())
     if not 0 < calls < len(y) or not y[today].any():
         return None
+    order = np.argsort(p, kind="stable")  # once, so that each resample's own sort costs next to nothing
+    y, p, today = y[order], p[order], today[order]
     drawn = np.array([_difference(y, p, today, w) for w in _resamples(len(y)) if (w * y)[today].any()])
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     gained, saved = _difference(y, p, today, np.ones(len(y)))
-    threshold = float(np.sort(p)[len(p) - calls])
+    threshold = float(p[len(p) - calls])
     return SameCalls(
         leads=len(y),
         calls=calls,

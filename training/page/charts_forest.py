@@ -22,7 +22,7 @@ INKS = {"more": "accent", "less": "against", "level": "muted", "few": "muted"}
 _NARROWEST, _WIDEST = 1 / 8, 8.0
 _BELOW = 7
 # Figures stand right of the marks, so that no line runs through them.
-_PLOT = 178
+_PLOT, _PLOT_OF_RATES = 178, 150
 _TOP = 14
 
 
@@ -55,7 +55,7 @@ def rates(marks: Sequence[Mark], reference: float | None, percent: str) -> str:
     top = min(1.0, 1.05 * max(mark.figure.high for mark in marks))
     written = f"format(100 * datum.value, '.3~r') + '{percent}'"
     axis = alt.Axis(tickCount=4, labelExpr=written, grid=False, title=None)
-    scale = alt.Scale(domain=[0, top], range=[0, _PLOT], nice=False)
+    scale = alt.Scale(domain=[0, top], range=[0, _PLOT_OF_RATES], nice=False)
     return _drawn(marks, lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis), reference)
 
 
