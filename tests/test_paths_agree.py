@@ -249,10 +249,18 @@ def test_a_request_of_any_size_gives_the_scores_that_the_file_gives(case, spelli
     leads = getattr(case, spelling)
     parts = [leads[start : start + size] for start in range(0, len(leads), size)]
     answers = [answer for part in parts for answer in scorer.score(part)]
-    wanted = [
-        {name: row[name] for name in ("lead_id", "probability", "points", "grade")} for row in case.scores
+    columns = ("lead_id", "probability", "points", "grade", "low", "high", "sufficient", "insufficient")
+    assert [told(answer) for answer in answers] == [
+        tuple(row[name] for name in columns) for row in case.scores
     ]
-    assert [answer.model_dump() for answer in answers] == wanted
+
+
+def told(answer):
+    """What a file of scores says of a lead."""
+    interval, why = answer.interval, answer.insufficient
+    ends = (interval.low, interval.high) if interval else (None, None)
+    numbers = (answer.lead_id, answer.probability, answer.points, answer.grade)
+    return (*numbers, *ends, answer.sufficient, why.code if why else None)
 
 
 def test_an_explanation_adds_up_to_the_log_odds_of_the_file(case):

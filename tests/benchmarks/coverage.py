@@ -78,11 +78,11 @@ class Judged:
         return float(np.mean(high - low) / 2)
 
 
-def matured(world: Simulated) -> tuple[Snapshots, NDArray[np.int8]]:
+def matured(world: Simulated) -> tuple[Snapshots, NDArray[np.int64]]:
     """The snapshots of a company whose time is over, and what became of them."""
     drawn = snapshots(world.history, RULE)
     known = labels(world.history, drawn, QUESTION).filter("matured").sort("as_of", "lead_id")
-    return Snapshots(known.select("lead_id", "as_of")), known["label"].to_numpy()
+    return Snapshots(known.select("lead_id", "as_of")), known["label"].cast(pl.Int64).to_numpy()
 
 
 def judged(leads: int, seed: int, judges: int) -> Judged:
