@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import altair as alt
 
 from training.page.charts import PALETTE, ROW, WIDTH, chart, svg
+from training.page.charts_funnel import labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,6 @@ def ranges(accounts: Sequence[Account], words: Words) -> str:
     ]
     scale = alt.Scale(domain=[0, max(1e-9, *(one.at_least_one for one in accounts))], nice=False)
     base = chart(data).encode(y=alt.Y("row:O", axis=None))
-    text: dict[str, Any] = {"dy": -9, "fontSize": 12}
     drawing = alt.layer(
         base.mark_rule(yOffset=6, color=PALETTE["line"], strokeWidth=2).encode(
             x=alt.value(0), x2=alt.value(WIDTH)
@@ -41,11 +41,6 @@ def ranges(accounts: Sequence[Account], words: Words) -> str:
         base.mark_point(yOffset=6, color=PALETTE["accent"], filled=True, size=80, opacity=1).encode(
             x="best:Q"
         ),
-        base.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - 100, **text).encode(
-            x=alt.value(0), text="name:N"
-        ),
-        base.mark_text(align="right", color=PALETTE["muted"], **text).encode(
-            x=alt.value(WIDTH), text="text:N"
-        ),
+        *labels(base),
     )
     return svg(drawing.properties(height=ROW * len(accounts)))

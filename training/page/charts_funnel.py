@@ -33,17 +33,19 @@ def stages(counts: Sequence[tuple[str, int]], words: Words) -> str:
     ]
     x = alt.X("value:Q", axis=None, scale=alt.Scale(domain=[0, first], nice=False))
     base = chart(data).encode(y=alt.Y("row:O", axis=None))
-    text: dict[str, Any] = {"dy": -8, "fontSize": 12}
     drawing = alt.layer(
         base.mark_bar(height=9, yOffset=5, color=PALETTE["accent"]).encode(x=x),
-        base.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - 100, **text).encode(
-            x=alt.value(0), text="name:N"
-        ),
-        base.mark_text(align="right", color=PALETTE["muted"], **text).encode(
-            x=alt.value(WIDTH), text="text:N"
-        ),
+        *labels(base),
     )
     return svg(drawing.properties(height=ROW * len(counts)))
+
+
+def labels(base: alt.Chart) -> tuple[alt.Chart, alt.Chart]:
+    """Above each row its ``name`` at the left and its ``text`` at the right."""
+    above: dict[str, Any] = {"dy": -8, "fontSize": 12}
+    names = base.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - 100, **above)
+    texts = base.mark_text(align="right", color=PALETTE["muted"], **above)
+    return names.encode(x=alt.value(0), text="name:N"), texts.encode(x=alt.value(WIDTH), text="text:N")
 
 
 def cohorts(found: Sequence[tuple[str, Cohort]], title: str, words: Words) -> str:

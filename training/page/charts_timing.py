@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import altair as alt
 
-from training.page.charts import GUIDE, PALETTE, ROW, WIDTH, chart, share, svg
+from training.page.charts import GUIDE, PALETTE, ROW, chart, share, svg
+from training.page.charts_funnel import labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,18 +78,12 @@ def paces(rows: Sequence[tuple[str, Interval, str]]) -> str:
     ]
     scale = alt.Scale(domain=[0, reach], nice=False)
     base = chart(data).encode(y=alt.Y("row:O", axis=None))
-    label: dict[str, Any] = {"dy": -8, "fontSize": 12}
     drawing = alt.layer(
         base.mark_bar(height=9, yOffset=5, color=PALETTE["accent"]).encode(
             x=alt.X("value:Q", axis=None, scale=scale)
         ),
         base.mark_rule(yOffset=5, color=PALETTE["ink"], strokeWidth=1.2).encode(x="low:Q", x2="high:Q"),
-        base.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - 60, **label).encode(
-            x=alt.value(0), text="name:N"
-        ),
-        base.mark_text(align="right", color=PALETTE["muted"], **label).encode(
-            x=alt.value(WIDTH), text="text:N"
-        ),
+        *labels(base),
     )
     return svg(drawing.properties(height=ROW * len(rows)))
 

@@ -39,6 +39,7 @@ def view(report: Report, t: Words) -> dict[str, Any]:
         "by_period": _by_period(found, t),
         "narrowest": _narrowest(found, t),
         "spread": _spread(found, t),
+        "maturing": any(cohort.maturing for cohort in found.cohorts),
         "days": days_of(found.horizon, t),
         "target": target,
     }
@@ -96,14 +97,14 @@ def _by_period(found: Funnel, t: Words) -> Table:
 
 
 def _narrowest(found: Funnel, t: Words) -> str:
-    """The stage before the target from which the smallest share goes on; nothing where too few entered."""
+    """The stage before the target from which the smallest share goes on; nothing where there is but one."""
     before = [step for step in found.steps if step.target is not None]
     told = [
         (step.onward.matured, step.stage)
         for step in before
         if step.onward and step.onward.matured and step.onward.old >= _FEWEST
     ]
-    if not told:
+    if len(told) <= 1:
         return ""
     rate, stage = min(told, key=lambda one: one[0].value)
     days = days_of(found.horizon, t)
