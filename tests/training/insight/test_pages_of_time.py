@@ -126,3 +126,9 @@ def test_what_comes_from_data_is_escaped(plain):
     html = page(filled(plain, crm), "accounts", "en")
     assert "<i>x" not in html
     assert "&lt;i&gt;x" in html
+
+
+@pytest.mark.parametrize("lang", ["en", "de"])
+@pytest.mark.parametrize("reason", ["no_history", "too_few", "no_accounts", "no_model"])
+def test_why_a_block_is_missing_is_said_in_words(reason, lang):
+    assert " " in words(lang)(f"absent.{reason}")
