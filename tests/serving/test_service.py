@@ -17,6 +17,10 @@ from serving.contract import ExplainRequest, ScoreRequest
 from serving.scorer import MANY, Scorer
 from serving.service import Leadloop
 
+SCORED = {
+    *("lead_id", "as_of", "known_until", "probability", "points", "grade"),
+    *("interval", "sufficient", "insufficient"),
+}
 JSON = {"content-type": "application/json"}
 
 
@@ -26,6 +30,7 @@ def client(by_hand, tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BENTOML_HOME", str(tmp_path_factory.mktemp("bentoml")))
             patch.setenv("LEADLOOP_MODEL", "by-hand")
+            patch.setenv("LEADLOOP_LOG", "off")
             patch.setattr(artifact, "load", lambda _: by_hand)
             client = stack.enter_context(TestClient(Leadloop.to_asgi()))
         yield client
@@ -37,18 +42,23 @@ def test_a_score_is_what_the_contract_says_and_nothing_else(client, lead, by_han
     (result,) = answer.json()["results"]
     assert answer.json().keys() == {"model_version", "results"}
     assert answer.json()["model_version"] == by_hand.version
-    assert result.keys() == {"lead_id", "probability", "points", "grade", "as_of", "known_until"}
+    assert result.keys() == SCORED
 
 
 def test_an_explanation_is_a_score_with_base_and_reasons(client, lead):
     answer = client.post("/v1/explain", json={"leads": [lead], "lang": "de", "top": 2})
     (result,) = answer.json()["results"]
-    assert result.keys() == {
-        *("lead_id", "probability", "points", "grade", "as_of", "known_until"),
-        *("log_odds", "base", "rest", "reasons"),
-    }
+    assert result.keys() == SCORED | {"log_odds", "base", "rest", "reasons", "families", "change"}
     assert len(result["reasons"]) == 2
-    assert result["reasons"][0].keys() == {"feature", "family", "value", "contribution", "points", "text"}
+    assert result["reasons"][0].keys() == {
+        "feature",
+        "family",
+        "value",
+        "contribution",
+        "points",
+        "text",
+        "evidence",
+    }
 
 
 def test_numbers_arrive_over_http_to_the_bit(client, lead, by_hand):
