@@ -83,7 +83,7 @@ class Tally:
             words=None if words is None else tuple(words),
         )
 
-    @property
+    @cached_property
     def parts(self) -> int:
         """How many parts there are, that of missing values included."""
         return 2 + len(self.edges if self.words is None else self.words)
@@ -141,9 +141,17 @@ class TrackRecord:
     def evidence(self, feature: str, value: Value) -> Evidence | None:
         """How leads with this value converted; None where there were too few to say, or none to ask."""
         tally = self.tallies.get(feature)
-        if tally is None:
-            return None
-        place = tally.place(value)
+        return None if tally is None else self._told[feature][tally.place(value)]
+
+    @cached_property
+    def _told(self) -> dict[str, tuple[Evidence | None, ...]]:
+        """What there is to say of each part of each feature: made once, as every reason asks for one."""
+        return {
+            name: tuple(self._of_part(tally, place) for place in range(tally.parts))
+            for name, tally in self.tallies.items()
+        }
+
+    def _of_part(self, tally: Tally, place: int) -> Evidence | None:
         n, converted = tally.leads[place], tally.converted[place]
         if n < FEWEST:
             return None
