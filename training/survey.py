@@ -14,7 +14,7 @@ from features.availability import sounds_late
 from features.flat import outcome
 from features.mapping import Place
 from features.parsing import cleaned
-from features.quarantine import SourceError
+from features.quarantine import MAX_SHARE, SourceError
 from features.roles import ColumnRole, role_of
 from features.tables import open_table
 from features.times import TimeFormat, detected, months, times
@@ -57,10 +57,18 @@ class Survey:
 
     @cached_property
     def keys(self) -> list[str]:
-        """The columns that name every row once, those that are called an id first."""
-        full = [c.name for c in self.frame if not c.null_count() and c.n_unique() == len(c)]
-        keys = [name for name in full if name not in self.dates and not _fractions(self.frame[name])]
-        return sorted(keys, key=lambda name: (not _ID.search(name), self.role(name) == "number"))
+        """The columns that name every row once, those that are called an id first.
+
+        What is called an id may be doubled in a few rows: reading sends those to the quarantine.
+        """
+        full = {c.name: c.n_unique() / max(len(c), 1) for c in self.frame if not c.null_count()}
+        keys = [
+            name
+            for name, share in full.items()
+            if share == 1 or (_ID.search(name) and share >= 1 - MAX_SHARE)
+            if name not in self.dates and not _fractions(self.frame[name])
+        ]
+        return sorted(keys, key=lambda k: (not _ID.search(k), full[k] < 1, self.role(k) == "number"))
 
     @property
     def few(self) -> list[str]:
