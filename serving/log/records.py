@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from features.record import Value  # noqa: TC001
+from models.doubt import WITHHELD, Code
 from models.explanation import Score  # noqa: TC001
 
 OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost"]
@@ -39,7 +40,11 @@ class Occasion:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What was said about a lead, without why."""
+    """What was said about a lead, without why.
+
+    ``insufficient`` is the code why the score was not to be relied on. Where it says that the number was
+    withheld, no answer held it: the log keeps what was computed, so that it can be held against the model.
+    """
 
     id: int
     decided_at: int
@@ -53,6 +58,12 @@ class Told:
     grade: str
     shadow: bool
     explored: bool
+    insufficient: Code | None
+
+    @property
+    def withheld(self) -> bool:
+        """Whether probability, points and grade were computed and not told."""
+        return self.insufficient in WITHHELD
 
 
 @dataclass(frozen=True, slots=True)

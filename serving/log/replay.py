@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from models.conversion import ConversionModel
+    from models.explanation import Score
     from serving.log.records import Decision
 
 
@@ -36,9 +37,14 @@ def replay(log: Engine, model: ConversionModel) -> Replayed:
 def _said_again(decision: Decision, model: ConversionModel) -> bool:
     score = model.score(decision.row, decision.lead_id, decision.as_of)
     told = ("log_odds", "probability", "points", "grade")
-    return all(getattr(score, name) == getattr(decision, name) for name in told) and _same_reasons(
-        decision, model
-    )
+    same = all(getattr(score, name) == getattr(decision, name) for name in told)
+    return same and _same_doubt(decision, score) and _same_reasons(decision, model)
+
+
+def _same_doubt(decision: Decision, score: Score) -> bool:
+    """A decision of before doubts were logged has none to compare."""
+    code = score.insufficient and score.insufficient.code
+    return decision.insufficient is None or code == decision.insufficient
 
 
 def _same_reasons(decision: Decision, model: ConversionModel) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 REASONS = 3
 _AT_ONCE = 10_000
+_NUMBERS = ("probability", "points", "grade")
 _COLUMNS = {
     "lead_id": pl.String,
     "as_of": pl.Int64,
@@ -50,7 +51,7 @@ def existing(place: str) -> Iterator[Engine]:
 def newest(log: Engine) -> Iterator[pl.DataFrame]:
     """The newest decision that was told about each lead, some thousand at a time, at least one frame.
 
-    Reasons are there where they were told, the weightiest first.
+    Reasons are there where they were told, the weightiest first. What was withheld is null here, too.
     """
     decisions = latest(log)
     rows = list(map(_row, islice(decisions, _AT_ONCE)))
@@ -64,4 +65,5 @@ def _row(decision: Decision) -> dict[str, Any]:
     reasons = {
         f"reason_{rank}": f"{reason['points']:+.1f} {reason['text']}" for rank, reason in enumerate(told, 1)
     }
-    return {name: getattr(decision, name, None) for name in _COLUMNS} | reasons
+    withheld = dict.fromkeys(_NUMBERS) if decision.withheld else {}
+    return {name: getattr(decision, name, None) for name in _COLUMNS} | reasons | withheld

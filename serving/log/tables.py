@@ -30,6 +30,7 @@ DECISIONS = Table(
     Column("key_id", Text),
     Column("shadow", SmallInteger, nullable=False),
     Column("explored", SmallInteger, nullable=False),
+    Column("insufficient", Text),
     Index("decisions_of_a_lead", "lead_id", "id"),
     Index("decisions_in_time", "decided_at"),
     # A number is never given out twice, even after its row was erased: pages of a listing rely on it.

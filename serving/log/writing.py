@@ -48,6 +48,7 @@ def _decision(made: Made) -> dict[str, Any]:
         "log_odds": score.log_odds,
         "points": score.points,
         "grade": score.grade,
+        "insufficient": score.insufficient and score.insufficient.code,
         "row": to_json(made.row).decode(),
         "reasons": None if made.reasons is None else to_json(made.reasons).decode(),
     }

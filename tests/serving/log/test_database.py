@@ -8,8 +8,11 @@ from threading import Barrier
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from logged import add, made
 from sqlalchemy import inspect, text
 
+from models.doubt import Insufficient
+from serving.log import reading
 from serving.log.database import open_log
 from serving.log.settings import KEEP_DAYS, PLACE, LogError, LogSettings
 from serving.log.tables import METADATA
@@ -34,7 +37,17 @@ def test_workers_that_start_at_once_do_not_collide(place):
         return steps
 
     with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(start, range(6))) == [[("0001",)]] * 6
+        assert list(pool.map(start, range(6))) == [[("0002",)]] * 6
+
+
+def test_a_log_of_before_doubts_were_logged_keeps_its_decisions(log, place):
+    add(log, made("ada", insufficient=Insufficient("too_wide", None, "Too little is known.")))
+    with log.begin() as connection:
+        connection.execute(text("ALTER TABLE decisions DROP COLUMN insufficient"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    open_log(place).dispose()
+    (one,) = reading.decisions(log, "ada")
+    assert (one.probability, one.insufficient, one.withheld) == (0.25, None, False)
 
 
 def test_a_log_of_a_newer_leadloop_is_refused_and_left_alone(log, place):

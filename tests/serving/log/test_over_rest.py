@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import bentoml
 import pytest
@@ -13,6 +14,7 @@ from logged import NASTY
 from starlette.testclient import TestClient
 
 from models import artifact
+from models.doubt import NOTHING, Doubt
 from serving.contract import MAX_LEADS
 from serving.log import reading
 from serving.log.replay import replay
@@ -73,6 +75,22 @@ def test_the_request_that_was_answered_is_named(client, lead):
     client.post("/v1/score", json={"leads": [lead]}, headers={"x-request-id": "crm-17"})
     (said,) = client.get("/v1/leads/0012/decisions").json()["decisions"]
     assert (said["request_id"], said["key_id"], said["reasons"]) == ("crm-17", None, None)
+
+
+@pytest.mark.parametrize("size", [1, MANY + 1])
+def test_a_number_that_is_withheld_is_kept_and_said_to_be_withheld(
+    model_folder, place, lead, tmp_path_factory, size
+):
+    lacking = replace(artifact.load(model_folder), doubt=Doubt(NOTHING, 1.0, lacking="too_few_outcomes"))
+    with ExitStack() as stack:
+        client = serving(lacking, place, tmp_path_factory, stack)
+        leads = [lead | {"lead_id": f"other {number}"} for number in range(1, size)]
+        told = client.post("/v1/score", json={"leads": [lead, *leads]}).json()["results"][0]
+        assert [told[name] for name in ("probability", "points", "grade", "interval")] == [None] * 4
+        (kept,) = client.get("/v1/leads/0012/decisions").json()["decisions"]
+        assert kept["insufficient"] == told["insufficient"]["code"] == "too_few_outcomes"
+        assert 0 < kept["probability"] < 1
+        assert replay(journal().writer.log, lacking).same == size
 
 
 @pytest.mark.parametrize("size", [3, MANY + 2])

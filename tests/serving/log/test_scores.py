@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from logged import add, made
 from typer.testing import CliRunner
 
 from leadloop import app
+from models.doubt import Insufficient
 from serving.log.database import open_log
 from serving.log.scores import REASONS, newest
 from training.pushing.scores import read
@@ -22,6 +25,16 @@ def test_the_newest_told_decision_of_each_lead_is_its_score(log):
     assert frame.select("^reason_.*$").rows() == [
         (None,) * REASONS,
         ("+10.2 because 0", "+9.2 because 1", "+8.2 because 2"),
+    ]
+
+
+def test_a_number_that_was_withheld_is_withheld_here_too(log):
+    few = Insufficient("too_few_outcomes", None, "Too few conversions.")
+    add(log, made("ada", insufficient=few), made("bob", insufficient=replace(few, code="no_signal")))
+    [frame] = newest(log)
+    assert frame.select("lead_id", "probability", "points", "grade").rows() == [
+        ("ada", None, None, None),
+        ("bob", 0.25, 168, "B"),
     ]
 
 
