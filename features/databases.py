@@ -22,7 +22,7 @@ def duckdb_connection(database: str = ":memory:", *, read_only: bool = False) ->
     """A connection on one thread that prints no progress: standard output belongs to the command."""
     db = duckdb.connect(database, read_only=read_only, config={"threads": 1})
     # In a notebook without ipywidgets there is none, and DuckDB refuses to hear of it.
-    if db.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (True,):
+    if db.execute("SELECT current_setting('enable_progress_bar')").fetchall() == [(True,)]:
         db.execute("SET enable_progress_bar = false")
     return db
 
