@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from training import searches, searches_ahead, searches_history
-from training.searches import NotApplicableError, Severity
+from training.checking import ahead, history, searches
+from training.checking.searches import NotApplicableError, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import polars as pl
 
+    from training.checking.ahead import SearchAhead
+    from training.checking.searches import Found, Search
     from training.dataset import Dataset
-    from training.searches import Found, Search
-    from training.searches_ahead import SearchAhead
 
 Outcome = Literal["triggered", "clean", "not applicable"]
 MOST_ROWS = 50_000
@@ -124,11 +124,11 @@ CHECKS: dict[str, tuple[str, Search]] = {
 }
 # These look at whole leads, accounts and histories, of which a sample of rows would lose the companions.
 ORIGINS: dict[str, tuple[str, Search]] = {
-    "LC009": ("no column is a stage in disguise", searches_history.stage_in_disguise),
-    "LC010": ("leads and accounts are on one side of a split", searches_history.both_sides),
-    "LC011": ("no row knows what was known later", searches_history.later_than_as_of),
+    "LC009": ("no column is a stage in disguise", history.stage_in_disguise),
+    "LC010": ("leads and accounts are on one side of a split", history.both_sides),
+    "LC011": ("no row knows what was known later", history.later_than_as_of),
 }
 AHEAD: dict[str, tuple[str, SearchAhead]] = {
-    "LC012": ("the rows to score hold values that training saw", searches_ahead.never_seen),
-    "LC013": ("no model can tell the rows to score from those that teach", searches_ahead.told_apart),
+    "LC012": ("the rows to score hold values that training saw", ahead.never_seen),
+    "LC013": ("no model can tell the rows to score from those that teach", ahead.told_apart),
 }

@@ -17,9 +17,9 @@ from models.grades import from_capacity
 from models.profile import Profile
 from models.track_record import TrackRecord
 from training.checks import checks, findings
-from training.doubting import doubt
 from training.fit import fit_rows
 from training.insight.company import Company
+from training.learning.doubting import doubt
 from training.learning.folds import LearningRows
 from training.report import ReportInput
 

@@ -13,9 +13,9 @@ from features.labels import LabelSpec
 from features.mapping import FlatMapping
 from features.sources import read_flat
 from models.metrics import roc_auc
+from training.checking.searches import single_auc
 from training.checks import checks, findings
 from training.dataset import of_export, of_history
-from training.searches import single_auc
 from training.simulate import LEAK, simulate
 
 MAPPING = FlatMapping(id="Id", label="Converted", time="No")

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from scipy.special import expit
 
-from training.doubting import ENOUGH, doubt
 from training.fit import fit_rows
+from training.learning.doubting import ENOUGH, doubt
 from training.learning.folds import LearningRows
 from training.learning.rehearsal import Errors, curve, disagreement
 

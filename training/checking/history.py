@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from features.cohort import Snapshots
+from training.checking.searches import CERTAIN, NotApplicableError
 from training.dataset import feature_rows
-from training.searches import CERTAIN, NotApplicableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from features.history import LeadHistory
+    from training.checking.searches import Found
     from training.dataset import Dataset
-    from training.searches import Found
 
 SETTLED = 0.95
 SHARED = 0.2

@@ -10,7 +10,7 @@ import polars as pl
 
 from features.clock import humanise
 from models.metrics import roc_auc, with_interval
-from training.searches import FEWEST, QUICK, NotApplicableError, codes_of, single_auc
+from training.checking.searches import FEWEST, QUICK, NotApplicableError, codes_of, single_auc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from features.spec import FeatureSpec
     from models.metrics import Interval
+    from training.checking.searches import Found
     from training.dataset import Dataset
-    from training.searches import Found
 
     SearchAhead = Callable[[Dataset, pl.DataFrame], Found]
 
