@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.clock import DAY, instant
+from features.history import TOUCHPOINT_SCHEMA
 from features.quarantine import SourceError
 from features.times import ISO, times
 from training.survey import Survey, first_date, shared_key, survey
@@ -180,7 +181,8 @@ def _events(other: Survey, lead: str) -> Part:
     occurred = first_date(other.dates, other) or ""
     columns = {"lead_id": lead, "occurred_at": occurred}
     words = [name for name in other.few if name != lead]
-    if stage := next((name for name in words if _STAGE.search(name)), None):
+    stages = (name for name in words if _STAGE.search(name) and name not in TOUCHPOINT_SCHEMA)
+    if stage := next(stages, None):
         return Part("[[transitions]]", other, columns | {"stage": stage})
     if lead in other.keys:
         return Part("[[transitions]]", other, columns, {"stage": _SUFFIX.sub("", occurred) or occurred})

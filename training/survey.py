@@ -135,10 +135,16 @@ def shared_key(one: Survey, other: Survey) -> tuple[str, str] | None:
 
 
 def first_date(dates: Iterable[str], seen: Survey) -> str | None:
-    """Of several date columns the one that comes first in most rows: when the lead came to be."""
+    """Of several date columns the one that comes first in most rows: when the lead came to be.
+
+    A few that cannot be read do not count: reading sets those rows aside.
+    """
     stamps = {name: times(seen.frame[name], seen.dates[name]) for name in dates}
-    means = {name: (stamp.null_count(), stamp.mean() or 0.0) for name, stamp in stamps.items()}
-    return min(means, key=lambda name: means[name], default=None)
+    full = [name for name, stamp in stamps.items() if stamp.null_count() <= MAX_SHARE * len(stamp)]
+    if full:
+        together = pl.DataFrame({name: stamps[name] for name in full}).drop_nulls()
+        return min(full, key=lambda name: together[name].mean() or 0.0)
+    return min(stamps, key=lambda name: stamps[name].null_count(), default=None)
 
 
 def _fractions(column: pl.Series) -> bool:

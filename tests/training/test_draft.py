@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tomllib
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from features.quarantine import SourceError
 from features.sources import read, read_flat
 from training.config import load
 from training.draft import draft
+from training.simulate import simulate
+from training.simulated.export import NO_JUNK, Junk, write_csv
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 NOW = 20_000 * DAY
@@ -150,3 +153,19 @@ def test_online_shoppers_and_a_pipeline_can_be_read_as_drafted(tmp_path):
         ("Lost", 2473),
     ]
     assert "close_value" not in reading.history.lead_columns
+
+
+def test_a_dirty_export_gets_the_draft_of_a_clean_one(tmp_path):
+    """Doubled leads, unreadable times and stages of offers are for reading to sort out, not for a draft."""
+    world = simulate(300, seed=2)
+    junk = Junk(times=8, leads=5, duplicates=6, kinds=4)
+    drafts = []
+    for folder, spoilt in ((tmp_path / "clean", NO_JUNK), (tmp_path / "dirty", junk)):
+        write_csv(world, folder, spoilt)
+        names = ("leads", "touchpoints", "transitions")
+        drafts.append(draft([folder / f"{name}.csv" for name in names], folder))
+    assert drafts[1] == drafts[0]
+    said = tomllib.loads(drafts[0])
+    assert said["leads"]["columns"]["lead_id"] == "lead_id"
+    assert said["touchpoints"][0]["columns"]["occurred_at"] == "occurred_at"
+    assert "offer_stage" not in drafts[0]
