@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+import narwhals.stable.v2 as nw
 import polars as pl
+
+from features.clock import instant
+from features.display import card, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +43,7 @@ ATTRIBUTE_SCHEMA = {
 ACCOUNT_SCHEMA = {"account_id": pl.String}
 LEAD_SCHEMA = {"lead_id": pl.String, "created_at": pl.Int64, "account_id": pl.String}
 ACCOUNT_PREFIX = "account."
+_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -100,5 +105,39 @@ class LeadHistory:
     def __repr__(self) -> str:
         return (
             f"LeadHistory({self.leads.shape[0]:,} leads, {self.touchpoints.shape[0]:,} touchpoints, "
-            f"{self.transitions.shape[0]:,} transitions)"
+            f"{self.transitions.shape[0]:,} transitions, observed until {self._until})"
         )
+
+    def _repr_html_(self) -> str:
+        names = [f.name for f in fields(self) if f.name != "observed_until"]
+        rows = [(name, f"{(frame := getattr(self, name)).shape[0]:,}", *_told(frame)) for name in names]
+        return card(
+            "LeadHistory",
+            f"what the CRM knew before {self._until} (UTC)",
+            table(("table", "rows", "from", "to", "what is in it"), rows),
+        )
+
+    @property
+    def _until(self) -> str:
+        return f"{instant(self.observed_until):%Y-%m-%d %H:%M}"
+
+
+def _told(frame: Any) -> tuple[str, str, str]:
+    """The first and the last day of a table of a history, and what its rows are about."""
+    rows = nw.from_native(frame).lazy().collect()
+    time = next((name for name in ("occurred_at", "created_at", "known_at") if name in rows.columns), None)
+    word = next((name for name in ("kind", "stage", "name") if name in rows.columns), None)
+    first, last = (None, None) if time is None else (rows[time].min(), rows[time].max())
+    days = ("" if moment is None else f"{instant(int(moment)):%Y-%m-%d}" for moment in (first, last))
+    return (*days, _columns(rows) if word is None else _words(rows[word]))  # type: ignore[return-value]
+
+
+def _columns(rows: nw.DataFrame[Any]) -> str:
+    return ", ".join(name for name in rows.columns if not name.endswith(("_id", "_at"))) or "no attributes"
+
+
+def _words(column: nw.Series[Any]) -> str:
+    """The most frequent words of a column with their counts."""
+    counted = column.drop_nulls().value_counts(sort=True)
+    shown = [f"{word} {count:,}" for word, count in counted.head(_SHOWN).iter_rows()]
+    return ", ".join(shown) + (f" and {len(counted) - _SHOWN} more" if len(counted) > _SHOWN else "")

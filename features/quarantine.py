@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.display import card, table
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -47,6 +49,20 @@ class Quarantine:
 
     def __len__(self) -> int:
         return self.frame.height
+
+    def __repr__(self) -> str:
+        return f"Quarantine({len(self):,} entries: {self.summary()})"
+
+    def _repr_html_(self) -> str:
+        first = self.frame.unique(["table", "reason"], keep="first", maintain_order=True)
+        examples = {
+            (name, reason): f"{file.rpartition('/')[2]}, row {row}: {column or 'row'} {value!r}"
+            for name, file, row, column, value, reason in first.iter_rows()
+        }
+        rows = [(name, why, f"{n:,}", examples[name, why]) for (name, why), n in self.counts.items()]
+        facts = f"{self.rows:,} rows were left out; the others go on without one cell"
+        found = table(("table", "reason", "entries", "the first of them"), rows)
+        return card(f"Quarantine: {len(self):,} entries", facts, found)
 
     @property
     def counts(self) -> dict[tuple[str, str], int]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from features.clock import instant
+from features.display import card, table
 from models.doubt import WITHHELD, ScoreInterval
 from models.explanation import Explanation, Reason, Score, as_points, sentence, total_points
 from models.track_record import TrackRecord
@@ -49,6 +51,28 @@ class ConversionModel:
     version: str = "unsaved"
     doubt: Doubt | None = None
     track_record: TrackRecord = field(default_factory=TrackRecord)
+
+    def __repr__(self) -> str:
+        auc = self.card.metrics.get("roc_auc")
+        worth = f"; ROC AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})" if auc else ""
+        return f"ConversionModel({self.version}: {self.card.label}; {self.card.rows:,} rows{worth})"
+
+    def _repr_html_(self) -> str:
+        told = self.card
+        when = (
+            "" if told.window is None else " of " + " to ".join(f"{instant(t):%Y-%m-%d}" for t in told.window)
+        )
+        facts = (
+            f"learned from {told.rows:,} rows{when}, {told.base_rate:.1%} of them positive, and "
+            f"{len(self.features)} features; {told.recipe}; "
+            f"judged by {told.judged_rows:,} {'later' if told.time_ordered else 'held-out'} rows"
+        )
+        rows = [
+            (name.replace("_", " "), f"{one.value:.4f}", f"{one.low:.4f} to {one.high:.4f}")
+            for name, one in told.metrics.items()
+        ]
+        figures = table(("figure", "value", "95 % interval"), rows)
+        return card(f"ConversionModel {self.version}: {told.label}", facts, figures)
 
     def score(self, row: Mapping[str, Value], lead_id: str, as_of: int, lang: str = "en") -> Score:
         """The score of one feature row; ``lang`` is that of the reason why it may be insufficient."""

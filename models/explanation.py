@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from features.clock import humanise
+from features.display import bar, card, strong, table
 from models.track_record import Evidence  # noqa: TC001  # the service reads a reason's annotations
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 POINTS_PER_DOUBLING = 20.0
 POINTS_AT_EVEN_ODDS = 200.0
 _PER_LOG_ODDS = POINTS_PER_DOUBLING / math.log(2)
+_SHOWN = 10
 _NOTHING = {"en": "none", "de": "keine Angabe"}
 _YES_NO = {"en": ("no", "yes"), "de": ("nein", "ja")}
 
@@ -100,6 +102,43 @@ class Explanation:
         }
         shares = (FamilyShare(family, weight, as_points(weight)) for family, weight in sums.items())
         return tuple(sorted(shares, key=lambda share: -abs(share.contribution)))
+
+    def __repr__(self) -> str:
+        first = weightiest(self.reasons, 3)
+        told = "".join(f", {reason.points:+.1f} {reason.text!r}" for reason in first)
+        return f"Explanation({_summed(self.score)}; start {_start(self):.1f}{told}, ...)"
+
+    def _repr_html_(self) -> str:
+        shown = weightiest(self.reasons, _SHOWN)
+        rest = math.fsum(reason.points for reason in self.reasons) - math.fsum(r.points for r in shown)
+        widest = max((abs(reason.points) for reason in shown), default=0.0)
+        rows = [
+            ("before anything is known of the lead", "", f"{_start(self):.1f}", ""),
+            *((one.text, one.family, f"{one.points:+.1f}", bar(one.points, widest)) for one in shown),
+            (f"{len(self.reasons) - len(shown)} further reasons", "", f"{rest:+.1f}", bar(rest, widest)),
+            (strong("together"), "", strong(f"{_exact(self.score):.1f}"), ""),
+        ]
+        return card(
+            _summed(self.score),
+            f"model {self.score.model_version}; {POINTS_PER_DOUBLING:g} points double the odds",
+            table(("reason", "family", "points", ""), rows),
+        )
+
+
+def _start(explanation: Explanation) -> float:
+    return POINTS_AT_EVEN_ODDS + as_points(explanation.base)
+
+
+def _exact(score: Score) -> float:
+    return POINTS_AT_EVEN_ODDS + as_points(score.log_odds)
+
+
+def _summed(score: Score) -> str:
+    """A score in one line."""
+    between = f" ({score.interval.low:.1%} to {score.interval.high:.1%})" if score.interval else ""
+    return (
+        f"lead {score.lead_id}: {score.probability:.1%}{between}, {score.points} points, grade {score.grade}"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +12,9 @@ import polars as pl
 
 from features import engine
 from features.catalogue import features_of
-from features.clock import DAY
+from features.clock import DAY, instant
 from features.cohort import Snapshots, snapshots
+from features.display import card, table
 from features.history import LeadHistory
 from features.labels import labels
 from training.page.health import Intake
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from features.spec import FeatureSet, Unit
 
 FLAT_AS_OF = 1
+_SHOWN = 90
 Weights = Literal["matured", "ipcw"]
 
 
@@ -89,6 +92,39 @@ class Dataset:
 
     def __len__(self) -> int:
         return self.rows.height
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.question}: {self._facts})"
+
+    def _repr_html_(self) -> str:
+        families = Counter(spec.family for spec in self.features.specs)
+        rows = [
+            (name, f"{count}", ", ".join(s.name for s in self.features.specs if s.family == name)[:_SHOWN])
+            for name, count in families.items()
+        ]
+        return card(f"Dataset: {self.question}", self._facts, table(("family", "features", "such as"), rows))
+
+    @property
+    def _facts(self) -> str:
+        when = [f"{instant(moment):%Y-%m-%d}" for moment in self.window or ()]
+        return "; ".join(
+            [
+                f"{len(self):,} rows, {self.label.mean():.1%} of them positive",
+                f"{len(self.features)} features",
+                *([" to ".join(when)] if when else []),
+                *([f"{self.immature:,} more have no outcome yet"] if self.immature else []),
+            ]
+        )
+
+    def row(self, lead_id: str, as_of: int) -> dict[str, Any]:
+        """The features of one snapshot by name, as ``ConversionModel.score`` and ``.explain`` take them."""
+        mine = (pl.col("lead_id") == lead_id) & (pl.col("as_of") == as_of)
+        return self.rows.row(by_predicate=mine, named=True)
+
+    def to_pandas(self) -> Any:
+        """``lead_id``, ``as_of`` (UTC, where there are dates), the features, and ``label``, for pandas."""
+        stamps = [pl.from_epoch("as_of").dt.replace_time_zone("UTC")] if self.has_dates else []
+        return self.rows.with_columns(*stamps, label=pl.Series(self.label)).to_pandas()
 
     def thinned(self, most: int) -> Dataset:
         """At most ``most`` rows, evenly spread: enough for what does not need them all."""

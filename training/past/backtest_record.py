@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from features.clock import instant
 from training.page.charts import differences_by_round
 from training.tracking import Metric, Params, RunRef, Tag, Text, log
 
@@ -24,7 +23,7 @@ def in_words(result: Backtest) -> Iterator[str]:
     """The backtest as lines for a terminal."""
     for origin in result.origins:
         yield (
-            f"from {_when(result, origin.start)}: {origin.trained:,} rows teach, {origin.tested:,} judge, "
+            f"from {result.when(origin.start)}: {origin.trained:,} rows teach, {origin.tested:,} judge, "
             f"{origin.positives:,} of them {result.question} (intervals by {origin.block})"
         )
         yield from _table(origin.candidates)
@@ -49,7 +48,7 @@ def track(result: Backtest, tracking: Tracking) -> RunRef:
     parent = log(_whole(result), tracking=tracking, name="backtest")
     for origin in result.origins:
         items = [Tag(_PARENT, parent.run_id), *_of_origin(origin)]
-        log(items, tracking=tracking, name=f"origin {_when(result, origin.start)}")
+        log(items, tracking=tracking, name=f"origin {result.when(origin.start)}")
     return parent
 
 
@@ -84,16 +83,12 @@ def plot(result: Backtest) -> str:
     """How much worse (above 0) or better than the default each candidate was at each origin, as SVG."""
     return differences_by_round(
         {
-            _when(result, origin.start): {
+            result.when(origin.start): {
                 name: one.against_default for name, one in origin.candidates.items() if name != "default"
             }
             for origin in result.origins
         }
     )
-
-
-def _when(result: Backtest, order: int) -> str:
-    return f"{instant(order):%Y-%m-%d}" if result.has_dates else f"{order:,}"
 
 
 def _table(candidates: Mapping[str, Judgement]) -> Iterator[str]:

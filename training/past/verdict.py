@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import expit, logit
 
+from features.clock import instant
 from models.metrics import log_loss
 from models.reliability import calibration_intercept
 from training.past.candidates import DEFAULT
 from training.past.judgement import RESAMPLES, draws, mean_interval, plain, row_losses
+from training.past.shown import frame, html
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import polars as pl
     from numpy.typing import NDArray
 
     from models.metrics import Interval
@@ -89,6 +92,20 @@ class Backtest:
     levelled: Mapping[str, float] = field(default_factory=dict)
     has_dates: bool = False
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Backtest({self.question}: {len(self.origins)} origins, chosen {self.chosen})"
+
+    def _repr_html_(self) -> str:
+        return html(self)
+
+    def when(self, order: int) -> str:
+        """A moment in the order of time as a reader knows it: a day, or a place where there are no dates."""
+        return f"{instant(order):%Y-%m-%d}" if self.has_dates else f"{order:,}"
+
+    def to_frame(self) -> pl.DataFrame:
+        """A row for each origin and candidate, with all figures and their intervals."""
+        return frame(self)
 
     @property
     def regret(self) -> float:

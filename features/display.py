@@ -1,0 +1,68 @@
+"""Small pieces of HTML for notebooks: escaped, in the colours of whoever reads them, light or dark.
+
+A core object shows itself by what it *is*: a caption, a line of facts, one table. No template engine, so that
+features and models stay importable by the service.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+FOR, AGAINST = "#2a9aa3", "#d9683b"
+_LINE = "border:0;border-top:1px solid rgba(128,128,128,.35);padding:.2em .8em;background:transparent"
+_HALF = 70
+
+
+class Markup(str):
+    """Text that is HTML already, so that ``table`` does not escape it again."""
+
+    __slots__ = ()
+
+
+def card(caption: str, facts: str, *parts: str) -> str:
+    """A caption, a line of ``facts`` and then ``parts``, which are HTML already.
+
+    >>> card("a < b", "1 row")
+    '<div style="color:inherit"><strong>a &lt; b</strong><br><span style="opacity:.75">1 row</span></div>'
+    """
+    said = f'<strong>{escape(caption)}</strong><br><span style="opacity:.75">{escape(facts)}</span>'
+    return f'<div style="color:inherit">{said}{"".join(parts)}</div>'
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose first column reads to the left and whose others, figures, to the right.
+
+    >>> "<td" in table(("name", "rows"), [("leads", "12")])
+    True
+    """
+    head = "".join(_cell("th", text, place) for place, text in enumerate(header))
+    body = "".join(
+        f"<tr>{''.join(_cell('td', text, place) for place, text in enumerate(row))}</tr>" for row in rows
+    )
+    style = "border-collapse:collapse;margin:.5em 0;color:inherit;font-variant-numeric:tabular-nums"
+    return f'<table style="{style}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def bar(value: float, widest: float) -> Markup:
+    """A bar from the middle, to the right for what speaks for a lead and to the left for what speaks against.
+
+    It is as long as its share of ``widest``; the figure stands beside it, so a screen reader misses nothing.
+    """
+    length = round(_HALF * min(1.0, abs(value) / widest)) if widest else 0
+    left, colour = (_HALF, FOR) if value > 0 else (_HALF - length, AGAINST)
+    inner = f"margin-left:{left}px;width:{length}px;height:.8em;background:{colour}"
+    return Markup(f'<div aria-hidden="true" style="width:{2 * _HALF}px"><div style="{inner}"></div></div>')
+
+
+def strong(text: str) -> Markup:
+    """The text, set off from its neighbours."""
+    return Markup(f"<strong>{escape(text)}</strong>")
+
+
+def _cell(tag: str, text: str, place: int) -> str:
+    shown = text if isinstance(text, Markup) else escape(text)
+    return f'<{tag} style="{_LINE};text-align:{"right" if place else "left"}">{shown}</{tag}>'
