@@ -63,6 +63,14 @@ def compute(features: FeatureSet, history: LeadHistory, snapshots: Snapshots) ->
     return result.select(*KEYS, *map(_finish, features.specs)).to_native()
 
 
+def seen(history: LeadHistory, snapshots: Snapshots, source: Source = "touchpoints") -> Any:
+    """The rows of one source that each of ``snapshots`` sees, with their ``age`` in seconds, newest first.
+
+    It is what features of that source are folded from, in the history's own library.
+    """
+    return visible(_events(history, source), _lazy(snapshots.frame)).sort(*KEYS, "age").collect().to_native()
+
+
 def _lazy(frame: Any) -> Rows:
     lazy: Rows = nw.from_native(frame).lazy()
     return lazy

@@ -94,6 +94,10 @@ class LeadModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-
         base, weights = predictor.contributions(predictor.encodings.encode(frame))
         return base, pl.DataFrame(weights, schema=frame.columns)
 
+    def as_learned(self, X: Any) -> pl.DataFrame:  # noqa: N803
+        """``X`` as the learner sees it: numbers as Float64, categories as text, nothing filled in."""
+        return self._learned(X)[1]
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
