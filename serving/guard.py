@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# What each address takes, and the method of the service that answers it.
-_TAKES: dict[str, tuple[type[BaseModel], str]] = {
-    "/v1/score": (ScoreRequest, "score"),
-    "/v1/explain": (ExplainRequest, "explain"),
-    "/v1/outcomes": (OutcomesRequest, "outcomes"),
+# What each address takes; the method of the service that answers it has the same name.
+TAKES: dict[str, type[BaseModel]] = {
+    "/v1/score": ScoreRequest,
+    "/v1/explain": ExplainRequest,
+    "/v1/outcomes": OutcomesRequest,
 }
 _ANSWERS = {
     404: ("not_found", "no such address; the API page (/) lists what there is"),
@@ -60,7 +60,7 @@ class Guard:
         """Answer a request with a body; pass any other on."""
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             await self.app(scope, receive, send)
-        elif scope["method"] != "POST" or scope["path"] not in _TAKES:
+        elif scope["method"] != "POST" or scope["path"] not in TAKES:
             await self._passed(scope, receive, _Shaped(send))
         else:
             await _answered(scope, receive, send)
@@ -92,7 +92,7 @@ async def _answered(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def _said(scope: Scope, receive: Receive) -> bytes:
     """What the service says to a request, as JSON."""
-    takes, method = _TAKES[scope["path"]]
+    takes, method = TAKES[scope["path"]], scope["path"].removeprefix("/v1/")
     body = await _read(receive)
     with stage("read"):
         request = _readable(takes, Headers(scope=scope), body)
@@ -143,9 +143,14 @@ class _Shaped:
         if message["type"] == "http.response.start" and _foreign(message):
             self._replaced = True
             code, detail = _ANSWERS.get(message["status"], _UNFORESEEN)
-            await answer(Problem(message["status"], code, detail), self._send)
+            await answer(Problem(message["status"], code, detail, headers=_allowed(message)), self._send)
         elif not self._replaced:
             await self._send(message)
+
+
+def _allowed(start: Message) -> tuple[tuple[str, str], ...]:
+    """The methods of an address, where an answer says them (RFC 9110, 15.5.6)."""
+    return tuple((name.decode(), value.decode()) for name, value in start["headers"] if name == b"allow")
 
 
 def _which() -> dict[str, Any]:

@@ -19,11 +19,13 @@ from starlette.routing import Route
 
 from serving import people, report_page
 from serving.drift import exposition
+from serving.guard import TAKES
 from serving.problems import PROBLEM_JSON, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pydantic import BaseModel
     from starlette.requests import Request
 
     from serving.follow import Followed
@@ -40,11 +42,19 @@ _HTML = """<!DOCTYPE html>
 """
 _REFUSALS = {
     "400": "Not JSON, or not the fields above; `field` names the first that is wrong",
+    "401": "No key, or none that is valid; a service without keys answers its own machine alone",
+    "403": "The key may not do that",
+    "404": "No lead can have such an id",
+    "408": "The body took too long to arrive",
     "413": "The body is too large",
     "415": "The body is not application/json",
+    "429": "Too many requests; Retry-After says in how many seconds to ask again",
     "501": "The service was started without a decision log",
     "503": "No model is loaded, or the decision log cannot be reached",
 }
+_OF_A_BODY = frozenset(("408", "413", "415"))
+_WITHOUT_LOG = frozenset(("/v1/score", "/v1/explain", "/v1/model"))
+_KEY = {"type": "http", "scheme": "bearer", "description": "`leadloop keys add` makes one"}
 _PROBLEM = {
     "type": "object",
     "description": "A problem as RFC 9457 has it; `code` is for programs, `detail` for people.",
@@ -79,24 +89,35 @@ def openapi(generated: dict[str, Any]) -> dict[str, Any]:
         schemas.pop(unused, None)
     schemas["Problem"] = _PROBLEM
     answers = {"content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    page["paths"] |= people.paths(schemas)
+    page["paths"] |= people.paths(schemas) | {"/v1/model": _MODEL}
+    for path, message in TAKES.items():
+        page["paths"][path]["post"]["requestBody"] = _body(message, schemas)
     for path, item in page["paths"].items():
-        for operation in item.values() if path.startswith("/v1/") else ():
+        for method, operation in item.items() if path.startswith("/v1/") else ():
+            operation["security"] = [{"key": []}]
             operation["responses"] = {"200": operation["responses"]["200"]} | {
-                status: {"description": why} | answers for status, why in _refusals(path)
+                status: {"description": why} | answers for status, why in _refusals(path, method)
             }
-    page["paths"]["/v1/model"] = _MODEL
+    page["components"]["securitySchemes"] = {"key": _KEY}
     page["info"] = _INFO
     # Nullable fields are written as JSON Schema has them, which OpenAPI understands from 3.1 on.
     page["openapi"] = "3.1.0"
     return page
 
 
-def _refusals(path: str) -> Iterator[tuple[str, str]]:
+def _body(takes: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any]:
+    """A body as the contract has it: BentoML's own description knows neither that it must be nor null."""
+    schema = takes.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(schema.pop("$defs", {}))
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def _refusals(path: str, method: str) -> Iterator[tuple[str, str]]:
     """The statuses with which an address may refuse, and why; only some need the log to answer at all."""
-    logless = ("/v1/score", "/v1/explain")
-    unread = {"413", "415"} if "{" in path else set()
-    left_out = unread | ({"501"} if path in logless else set())
+    left_out = set() if method == "post" else set(_OF_A_BODY)
+    left_out |= {"501"} if path in _WITHOUT_LOG else set()
+    left_out |= {"400"} if path == "/v1/model" else set()
+    left_out |= set() if "{" in path else {"404"}
     return ((status, why) for status, why in _REFUSALS.items() if status not in left_out)
 
 

@@ -209,9 +209,17 @@ def test_the_api_page_shows_leads_results_and_problems_in_full(client):
     ].keys()
     assert request["example"]["leads"]
     answers = page["paths"]["/v1/score"]["post"]["responses"]
-    assert answers.keys() == {"200", "400", "413", "415", "503"}
+    assert answers.keys() == {"200", "400", "401", "403", "408", "413", "415", "429", "503"}
+    assert page["paths"]["/v1/score"]["post"]["requestBody"]["required"]
+    assert {"type": "null"} in request["properties"]["top"]["anyOf"]
     assert answers["400"]["content"].keys() == {"application/problem+json"}
     assert "/v1/model" in page["paths"]
+
+
+def test_an_address_that_takes_another_method_says_which(client):
+    answer = client.get("/v1/score")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.json()["code"] == "method_not_allowed"
 
 
 def test_every_reference_of_the_api_page_leads_somewhere(client):
