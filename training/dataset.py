@@ -17,7 +17,7 @@ from features.cohort import Snapshots, snapshots
 from features.display import card, table
 from features.history import LeadHistory
 from features.labels import labels
-from training.page.health import Intake
+from training.insight.health import Intake
 from training.past.maturity import effective, weights_as_of
 
 if TYPE_CHECKING:

@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from training.page import charts, model_views, tables
 from training.page.blocks import BLOCKS, absent
-from training.page.views import views
-from training.page.words import LANGUAGES, Lang, Words, words
+from training.page.charts.drawing import PALETTE
+from training.page.views import calibration, drivers, worth
+from training.page.words import LANGUAGES, Lang, words
 
 if TYPE_CHECKING:
     from training.report import Report
-
-_SPARSE = 0.5
-_BETTER = 1.1
 
 
 def render(report: Report, lang: Lang = "en") -> str:
@@ -44,7 +41,6 @@ def render(report: Report, lang: Lang = "en") -> str:
 def _body(report: Report, lang: Lang) -> Markup:
     """All blocks in ``lang``."""
     t = words(lang)
-    blocks = tuple(block for block in BLOCKS if not absent(report, block))
     body = _environment().get_template("body.html")
     html = body.render(
         report=report,
@@ -52,11 +48,7 @@ def _body(report: Report, lang: Lang) -> Markup:
         languages=LANGUAGES,
         blocks=BLOCKS,
         absent=absent,
-        views=views(report, t, blocks),
-        tables=tables,
-        headline=_headline(report, t),
-        warnings=warnings(report, t),
-        columns=_columns(report, t),
+        views={block: view(report, t) for block, view in BLOCKS.items() if not absent(report, block)},
     )
     return Markup(html)  # noqa: S704  # escaped by the template
 
@@ -73,7 +65,7 @@ def _environment() -> Environment:
 
 
 def _style() -> str:
-    source = _environment().get_template("style.css").render(palette=charts.PALETTE)
+    source = _environment().get_template("style.css").render(palette=PALETTE)
     return " ".join(source.split())
 
 
@@ -85,46 +77,11 @@ def plots(report: Report, lang: Lang = "en") -> dict[str, str]:
     """The page's main charts as SVG files of their own, by name: what a tracked run shows at a glance."""
     t = words(lang)
     named = {
-        "gains": model_views.worth(report, t)["gains"],
-        "reliability": model_views.calibration(report, t)["bins"],
-        "families": model_views.drivers(report, t)["families"],
+        "gains": worth.view(report, t)["gains"],
+        "reliability": calibration.view(report, t)["bins"],
+        "families": drivers.view(report, t)["families"],
     }
     return {
         f"{name}.svg": str(svg).replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
         for name, svg in named.items()
     }
-
-
-def _headline(report: Report, text: Words) -> str:
-    at, base = report.summary.at_capacity, report.summary.base_rate
-    if at.rate.value < _BETTER * base:
-        return text("summary.headline_none")
-    hits, without = text.number(100 * at.rate.value), text.number(100 * base)
-    if without in {hits, "0"}:
-        hits, without = text.number(100 * at.rate.value, 1), text.number(100 * base, 1)
-    return text("summary.headline", hits=hits, base=without, label=report.card.label)
-
-
-def warnings(report: Report, text: Words) -> tuple[tuple[str, str], ...]:
-    """What a reader must know before believing the figures: codes and sentences."""
-    return tuple(
-        (
-            warn.code,
-            text(
-                f"warnings.{warn.code}",
-                number=text.number(warn.value),
-                percent=text.percent(warn.value, 1),
-            ),
-        )
-        for warn in report.summary.warnings
-    )
-
-
-def _columns(report: Report, text: Words) -> str:
-    columns = report.health.columns
-    return text(
-        "health.columns_reading",
-        sparse=text.number(sum(column.missing > _SPARSE for column in columns)),
-        all=text.number(len(columns)),
-        flat=text.number(sum(column.state != "filled" for column in columns)),
-    )

@@ -15,14 +15,14 @@ import numpy as np
 from models import metrics
 from models.card import Card  # noqa: TC001  # a report is read back by its annotations
 from training.insight.company import Company
+from training.insight.drivers import Drivers, compared, drivers
+from training.insight.health import Health, Intake, health
 from training.insight.insights import Insights, insights
+from training.insight.reliability import Reliability, reliability
+from training.insight.summary import Summary, summary
 from training.insight.today import handed_over
-from training.page.drivers import Drivers, compared, drivers
-from training.page.health import Health, Intake, health
+from training.insight.worth import Worth, worth
 from training.page.plain import from_plain
-from training.page.reliability import Reliability, reliability
-from training.page.summary import Summary, summary
-from training.page.worth import Worth, worth
 
 if TYPE_CHECKING:
     import polars as pl

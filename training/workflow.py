@@ -16,12 +16,13 @@ from features.sources import read, read_flat
 from models import artifact
 from training.dataset import Dataset, flat_rows, of_export, of_history
 from training.insight.company import company
+from training.insight.health import Intake
 from training.insight.pointed import learned_points
 from training.learning.monotone import monotone
-from training.page.health import Intake
+from training.page.views.summary import warnings
 from training.page.words import words
 from training.promotion import collect
-from training.render import plots, render, warnings
+from training.render import plots, render
 from training.report import Report, report
 from training.run import Fitted, all_metrics, fit, report_input
 from training.sink import write_text

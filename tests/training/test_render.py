@@ -15,11 +15,12 @@ import pytest
 from babel.messages.pofile import read_po
 from scored import report_input
 
+import training.page
 from features.spec import FeatureSet, Says
 from models.metrics import Interval
 from training.checks import AHEAD, CHECKS, ORIGINS
-from training.page import charts
 from training.page.blocks import BLOCKS
+from training.page.charts.drawing import PALETTE
 from training.page.words import LANGUAGES, catalogue, words
 from training.render import render
 from training.report import report
@@ -79,7 +80,7 @@ def shown(html):
 
 
 def test_every_section_is_there_once_in_order(page):
-    assert tuple(name for name in page.ids if name in BLOCKS) == BLOCKS
+    assert tuple(name for name in page.ids if name in BLOCKS) == tuple(BLOCKS)
 
 
 def test_tags_close_in_order_and_ids_are_unique(page):
@@ -139,8 +140,8 @@ def test_headings_skip_no_level(page):
 
 def test_charts_use_only_colours_that_the_dark_page_replaces(html):
     found = set(re.findall(r'(?:fill|stroke)="(#[0-9a-f]{3,8})"', html))
-    assert found <= set(charts.PALETTE.values())
-    assert all(f'[fill="{colour}"]' in html for colour in charts.PALETTE.values())
+    assert found <= set(PALETTE.values())
+    assert all(f'[fill="{colour}"]' in html for colour in PALETTE.values())
 
 
 def attacked():
@@ -209,7 +210,7 @@ def test_an_example_sentence_is_the_one_the_service_says(made):
     assert "„Branche: Software“" in text
 
 
-LOCALES = Path(charts.__file__).parent / "locale"
+LOCALES = Path(training.page.__file__).parent / "locale"
 
 
 @pytest.mark.parametrize("block", sorted({path.stem for path in LOCALES.glob("*/*.po")}))

@@ -1,33 +1,54 @@
-"""The blocks of the page: their order, their names, and which of them may have nothing to say.
+"""The page's table of contents: its blocks in their order, and where each is made.
 
-A block's id is its anchor, its template (``templates/<id>.html``), its file of sentences and, with an
-underscore for a hyphen, its field in ``Report.insights``.
+A block's id is its anchor and the name of all that belongs to it: ``templates/<id>.html``, its sentences in
+``locale/<lang>/<id>.po``, its tables and charts in ``views`` and its figures in ``Report`` or
+``Report.insights`` (there with an underscore for a hyphen), which come from ``training.insight``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from training.insight.rates import NotApplicable
+from training.page.views import (
+    accounts,
+    calibration,
+    channels,
+    drivers,
+    funnel,
+    health,
+    model_card,
+    mql_audit,
+    offers,
+    points_table,
+    summary,
+    time_to_sql,
+    worth,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from training.page.words import Words
     from training.report import Report
 
-BLOCKS = (
-    "summary",
-    "worth",
-    "funnel",
-    "mql-audit",
-    "channels",
-    "offers",
-    "drivers",
-    "time-to-sql",
-    "calibration",
-    "accounts",
-    "points-table",
-    "health",
-    "model-card",
-)
+    View = Callable[[Report, Words], dict[str, Any]]
+
+BLOCKS: dict[str, View] = {
+    "summary": summary.view,
+    "worth": worth.view,
+    "funnel": funnel.view,
+    "mql-audit": mql_audit.view,
+    "channels": channels.view,
+    "offers": offers.view,
+    "drivers": drivers.view,
+    "time-to-sql": time_to_sql.view,
+    "calibration": calibration.view,
+    "accounts": accounts.view,
+    "points-table": points_table.view,
+    "health": health.view,
+    "model-card": model_card.view,
+}
 
 
 def absent(report: Report, block: str) -> NotApplicable | None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from models.metrics import Interval
-    from training.page.drivers import Part
+    from training.insight.drivers import Part
 
 Lang = Literal["en", "de"]
 LANGUAGES: tuple[Lang, ...] = ("en", "de")

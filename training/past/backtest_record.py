@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from training.page.charts import differences_by_round
+from training.page.charts.rounds import differences_by_round
 from training.tracking import Metric, Params, RunRef, Tag, Text, log
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from training.insight.company import Company
 from training.insight.pointed import Pointed, learned_points, pointed, thinned
 from training.insight.rates import NotApplicable
 from training.page.plain import from_plain
-from training.page.pointed_view import view
+from training.page.views.points_table import view
 from training.page.words import words
 from training.pointing.points_file import incumbent_points
 from training.report import report

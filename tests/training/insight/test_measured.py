@@ -17,9 +17,9 @@ from features.history import TRANSITION_SCHEMA, LeadHistory
 from features.labels import LabelSpec
 from models.explanation import as_points
 from training.insight.company import Company
+from training.insight.drivers import QUANTILES, compared, drivers
+from training.insight.interplay import interplays
 from training.insight.today import handed_over
-from training.page.drivers import QUANTILES, compared, drivers
-from training.page.interplay import interplays
 from training.page.words import words
 from training.report import report
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from training.page.charts import GUIDE, PALETTE, ROW, WIDTH, chart, svg
+from training.page.charts.drawing import GUIDE, PALETTE, ROW, WIDTH, chart, svg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from models.metrics import Interval
     from training.insight.verdicts import Verdict
-    from training.page.charts import Rows
+    from training.page.charts.drawing import Rows
 
     At = Callable[[str], alt.X]
 

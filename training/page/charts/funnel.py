@@ -1,51 +1,22 @@
-"""The funnel's charts: how many leads entered each stage, and each month's rate in two ways of counting."""
+"""The funnel's chart of cohorts: each month's rate in two ways of counting."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import altair as alt
 
-from training.page.charts import PALETTE, ROW, WIDTH, chart, share, svg
+from training.page.charts.drawing import PALETTE, chart, share, svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from training.insight.funnel import Cohort
-    from training.page.charts import Rows
+    from training.page.charts.drawing import Rows
     from training.page.words import Words
 
 _LABELS = 5
 PAPER = "transparent"
-
-
-def stages(counts: Sequence[tuple[str, int]], words: Words) -> str:
-    """One bar a stage in the order of the funnel, its name and its share of all leads above it."""
-    first = max(1, counts[0][1])
-    data: Rows = [
-        {
-            "row": i,
-            "name": name,
-            "value": count,
-            "text": f"{words.number(count)} · {words.percent(count / first)}",
-        }
-        for i, (name, count) in enumerate(counts)
-    ]
-    x = alt.X("value:Q", axis=None, scale=alt.Scale(domain=[0, first], nice=False))
-    base = chart(data).encode(y=alt.Y("row:O", axis=None))
-    drawing = alt.layer(
-        base.mark_bar(height=9, yOffset=5, color=PALETTE["accent"]).encode(x=x),
-        *labels(base),
-    )
-    return svg(drawing.properties(height=ROW * len(counts)))
-
-
-def labels(base: alt.Chart) -> tuple[alt.Chart, alt.Chart]:
-    """Above each row its ``name`` at the left and its ``text`` at the right."""
-    above: dict[str, Any] = {"dy": -8, "fontSize": 12}
-    names = base.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - 100, **above)
-    texts = base.mark_text(align="right", color=PALETTE["muted"], **above)
-    return names.encode(x=alt.value(0), text="name:N"), texts.encode(x=alt.value(WIDTH), text="text:N")
 
 
 def cohorts(found: Sequence[tuple[str, Cohort]], title: str, words: Words) -> str:

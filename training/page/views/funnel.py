@@ -8,8 +8,8 @@ from babel.dates import format_date
 
 from features.clock import DAY, instant
 from training.insight.funnel import Funnel
-from training.page import charts_funnel
-from training.page.charts import drawn
+from training.page.charts import funnel, rows
+from training.page.charts.drawing import drawn
 from training.page.table import Table
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def view(report: Report, t: Words) -> dict[str, Any]:
     named = [(_period(cohort, found, _SHORT, t), cohort) for cohort in found.cohorts]
     counts = [(t.named("stages", step.stage), step.entered) for step in found.steps]
     return {
-        "stages": drawn(charts_funnel.stages(counts, t)),
-        "cohorts": drawn(charts_funnel.cohorts(named, t("funnel.rate", target=target), t)),
+        "stages": drawn(rows.stages(counts, t)),
+        "cohorts": drawn(funnel.cohorts(named, t("funnel.rate", target=target), t)),
         "steps": _steps(found, t),
         "stays": _stays(found, t),
         "by_period": _by_period(found, t),

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 import altair as alt
 
-from training.page.charts import GUIDE, PALETTE, ROW, chart, share, svg
-from training.page.charts_funnel import labels
+from training.page.charts.drawing import GUIDE, PALETTE, chart, share, svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.metrics import Interval
     from training.insight.timing import Curve, Reached
-    from training.page.charts import Rows
+    from training.page.charts.drawing import Rows
     from training.page.words import Words
 
 _MARK = 30
@@ -66,26 +65,6 @@ def curves(named: Sequence[tuple[str, Curve]], title: str, words: Words) -> str:
     x, y = _days(max(row["x"] for row in rows), words), share("y", title, words, top)
     lines = chart(rows).mark_line(strokeWidth=2).encode(x=x, y=y, color=ink, strokeDash=dash)
     return svg(alt.layer(lines))
-
-
-def paces(rows: Sequence[tuple[str, Interval, str]]) -> str:
-    """One row a stretch of time: its name, its pace as a bar with the interval, and the pace in words."""
-    # Few events have intervals without end; they must not make the bars unreadable.
-    reach = min(max(r.high for _, r, _ in rows), 2 * max(r.value for _, r, _ in rows)) or 1.0
-    data: Rows = [
-        {"row": i, "name": name, "text": text, "value": r.value, "low": r.low, "high": min(r.high, reach)}
-        for i, (name, r, text) in enumerate(rows)
-    ]
-    scale = alt.Scale(domain=[0, reach], nice=False)
-    base = chart(data).encode(y=alt.Y("row:O", axis=None))
-    drawing = alt.layer(
-        base.mark_bar(height=9, yOffset=5, color=PALETTE["accent"]).encode(
-            x=alt.X("value:Q", axis=None, scale=scale)
-        ),
-        base.mark_rule(yOffset=5, color=PALETTE["ink"], strokeWidth=1.2).encode(x="low:Q", x2="high:Q"),
-        *labels(base),
-    )
-    return svg(drawing.properties(height=ROW * len(rows)))
 
 
 def weeks(paced: Sequence[tuple[int, Interval]], title: str, words: Words) -> str:

@@ -16,7 +16,7 @@ import polars as pl
 from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
 from models.explanation import as_points
 from models.metrics import Interval
-from training.page.interplay import LOOKED_AT, Interplay, interplays
+from training.insight.interplay import LOOKED_AT, Interplay, interplays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

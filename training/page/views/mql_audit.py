@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.insight.audit import Audit
-from training.page.charts import bars, drawn
-from training.page.charts_forest import Mark, rates
+from training.page.charts.drawing import drawn
+from training.page.charts.forest import Mark, rates
+from training.page.charts.rows import bars
 from training.page.table import Table
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from features.spec import FeatureSet, Says, attribute
-from training.page.health import Intake, health
+from training.insight.health import Intake, health
 
 SAYS = Says("{value}", "{value}")
 FEATURES = FeatureSet(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.insight.offers import Offers
-from training.page.channels_view import apart
-from training.page.charts import drawn
-from training.page.charts_forest import Mark, ratios
+from training.page.charts.drawing import drawn
+from training.page.charts.forest import Mark, ratios
 from training.page.table import Table
+from training.page.views.channels import apart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.insight.accounts import Account, Accounts
-from training.page import charts_accounts
-from training.page.charts import drawn
-from training.page.funnel_view import days_of
+from training.page.charts import rows
+from training.page.charts.drawing import drawn
 from training.page.table import Table
+from training.page.views.funnel import days_of
 
 if TYPE_CHECKING:
     from training.page.words import Words
@@ -26,7 +26,7 @@ def view(report: Report, t: Words) -> dict[str, Any]:
     first = found.accounts[0]
     return {
         "first": t("accounts.first", lead=first.lead, account=first.account, best=t.percent(first.best)),
-        "ranges": drawn(charts_accounts.ranges(found.accounts[:_DRAWN], t)),
+        "ranges": drawn(rows.ranges(found.accounts[:_DRAWN], t)),
         "table": _table(found, t),
         "days": t.plural("funnel.days", found.days),
         "target": t.named("stages", found.target),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.page.drivers import Drivers
+    from training.insight.drivers import Drivers
     from training.report import ReportInput
 
     Floats = NDArray[np.float64]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from training.insight.calling import WEEK
 from training.insight.timing import RATED, Timing
-from training.page import charts_timing
-from training.page.charts import drawn
+from training.page.charts import rows, timing
+from training.page.charts.drawing import drawn
 from training.page.table import Table
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def view(report: Report, t: Words) -> dict[str, Any]:
         "rates": [(t.plural("funnel.days", rate.days), rate.share) for rate in found.overall.rates],
         "half": found.half,
         "of": t.plural("funnel.days", found.overall.rates[-1].days) if found.overall.rates else "",
-        "curve": drawn(charts_timing.curve(found.overall.points, reached, t)),
+        "curve": drawn(timing.curve(found.overall.points, reached, t)),
         "points": _points(found, t),
-        "curves": drawn(charts_timing.curves(drawable, reached, t)) if drawable else None,
+        "curves": drawn(timing.curves(drawable, reached, t)) if drawable else None,
         "by": "" if found.by is None else t.title(found.by),
         "segments": _segments(found, named, t),
         "comparison": _comparison(found, t),
@@ -98,7 +98,7 @@ def _by_age(found: Timing, t: Words) -> dict[str, Any]:
     weekly = [(p.since // WEEK + 1, p.rate) for p in ages if p.until is not None and p.weeks >= _ENOUGH]
     title = t("time-to-sql.per_week", target=t.named("stages", found.target))
     return {
-        "weeks": drawn(charts_timing.weeks(weekly, title, t)) if weekly else None,
+        "weeks": drawn(timing.weeks(weekly, title, t)) if weekly else None,
         "weeks_table": _paces([(_stretch(pace, t), pace) for pace in ages], t, "ages_table"),
         "weeks_reading": _weeks_reading(found.hand_over, t),
     }
@@ -109,7 +109,7 @@ def _since_request(found: HandOver, t: Words) -> dict[str, Any]:
     paced = _request_paces(found, t)
     bars = [(name, pace.rate, t.percent(pace.rate.value, 1)) for name, pace in paced]
     return {
-        "requests": drawn(charts_timing.paces(bars)) if bars else None,
+        "requests": drawn(rows.paces(bars)) if bars else None,
         "requests_table": _paces(paced, t),
         "requests_reading": _requests_reading(found, t),
         "within": _within(found, t),

@@ -15,7 +15,7 @@ from training.insight import accounts, funnel, timing
 from training.insight.company import Company
 from training.insight.insights import Insights
 from training.insight.roads import roads
-from training.page import accounts_view, funnel_view, time_to_sql_view
+from training.page.blocks import BLOCKS
 from training.page.words import words
 from training.render import _environment
 from training.report import report
@@ -24,11 +24,7 @@ from training.simulate import simulate
 STAGES = ("lead", "mql", "sal", "sql", "opportunity", "disqualified")
 SPEC = LabelSpec("sql", 60 * DAY)
 COMPANY = Company(SPEC, STAGES)
-VIEWS = {
-    "funnel": funnel_view.view,
-    "time-to-sql": time_to_sql_view.view,
-    "accounts": accounts_view.view,
-}
+OF_TIME = ("funnel", "time-to-sql", "accounts")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +46,7 @@ def filled(plain, crm):
 def page(report, block, lang):
     t = words(lang)
     template = _environment().get_template(f"{block}.html")
-    return template.render(report=report, t=t, view=VIEWS[block](report, t))
+    return template.render(report=report, t=t, view=BLOCKS[block](report, t))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +61,7 @@ def tiny(plain):
 
 
 @pytest.mark.parametrize("lang", ["en", "de"])
-@pytest.mark.parametrize("block", VIEWS)
+@pytest.mark.parametrize("block", OF_TIME)
 def test_every_block_can_be_written_for_much_and_for_nearly_nothing(large, tiny, block, lang):
     for made in (large, tiny):
         assert f'id="{block}"' in page(made, block, lang)
@@ -116,7 +112,7 @@ def _nobody(large):
 
 
 def test_german_bends_its_days(large):
-    for block in VIEWS:
+    for block in OF_TIME:
         assert "innerhalb von 60 Tage " not in page(large, block, "de")
     assert "innerhalb von 60 Tagen" in page(large, "funnel", "de")
 

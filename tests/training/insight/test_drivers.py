@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from scored import report_input, specs
 
 from features.spec import FeatureSet, Says, attribute
-from training.page.drivers import BINS, LEVELS, drivers
+from training.insight.drivers import BINS, LEVELS, drivers
 
 POINTS = 20 / math.log(2)
 

@@ -15,7 +15,7 @@ from models.metrics import Interval
 from training.insight.audit import Audit
 from training.insight.company import Company
 from training.insight.settings import Report as Settings
-from training.page import audit_view, channels_view, offers_view
+from training.page.views import channels, mql_audit, offers
 from training.page.words import words
 from training.render import render
 from training.report import Report, report
@@ -53,14 +53,14 @@ def test_a_report_with_these_blocks_survives_json(made):
 def test_the_downloaded_table_holds_the_figures_unrounded(made):
     t = words("en")
     (first, *_) = made.insights.channels.dimensions
-    table = channels_view.view(made, t)["dimensions"][0]["table"]
+    table = channels.view(made, t)["dimensions"][0]["table"]
     one = first.channels[0]
     assert table.rows[0][4].values == (one.rate.value, one.rate.low, one.rate.high)
     assert one.rate.value == one.won / one.matured
 
 
 def test_rows_of_too_few_leads_are_grey(made):
-    table = offers_view.view(made, words("en"))["table"]
+    table = offers.view(made, words("en"))["table"]
     few = {i for i, one in enumerate(made.insights.offers.offers) if one.verdict == "few"}
     assert table.quiet == few
 
@@ -75,7 +75,7 @@ def test_rows_of_too_few_leads_are_grey(made):
     ],
 )
 def test_the_sentence_names_only_what_can_be_told_apart(told, said):
-    assert said in channels_view.apart("channels", told, words("en"))
+    assert said in channels.apart("channels", told, words("en"))
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_what_another_threshold_would_bring_is_only_promised_beyond_chance(made,
     found = made.insights.mql_audit
     assert isinstance(found, Audit)
     audited = replace(found, same=replace(found.same, gained=gained))
-    shown = audit_view.view(replace(made, insights=replace(made.insights, mql_audit=audited)), words("en"))
+    shown = mql_audit.view(replace(made, insights=replace(made.insights, mql_audit=audited)), words("en"))
     assert any(said in line for line in shown["same"]["offer"])
 
 
 def test_hours_are_those_of_the_leads_that_came_to_nothing(made):
     found = made.insights.mql_audit
-    handed = audit_view.view(made, words("en"))["handed"]
+    handed = mql_audit.view(made, words("en"))["handed"]
     assert f"{round(found.handed.lost * 0.5):,} hours" in handed
 
 

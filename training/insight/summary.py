@@ -12,16 +12,16 @@ from features.cohort import Snapshots
 from features.labels import labels
 from models.metrics import Interval  # noqa: TC001  # a report is read back by its annotations
 from training.insight.rates import wilson
-from training.page.worth import Lift, lift
+from training.insight.worth import Lift, lift
 from training.past.maturity import incidence
 
 if TYPE_CHECKING:
     from features.history import LeadHistory
     from features.labels import LabelSpec
     from models.card import Card
-    from training.page.health import Health
-    from training.page.reliability import Reliability
-    from training.page.worth import Worth
+    from training.insight.health import Health
+    from training.insight.reliability import Reliability
+    from training.insight.worth import Worth
     from training.report import Report, ReportInput
 
 _FEW_POSITIVES = 100

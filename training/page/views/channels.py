@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from training.insight.channels import Channels
 from training.insight.verdicts import ORDER
-from training.page.charts import drawn
-from training.page.charts_forest import Mark, ratios
+from training.page.charts.drawing import drawn
+from training.page.charts.forest import Mark, ratios
 from training.page.table import Table
 from training.page.words import Figure
 

@@ -1,0 +1,1 @@
+"""What each block shows beside the report's own figures: its charts and its tables, in words."""

@@ -1,0 +1,112 @@
+"""What drives the score: families and features, how far they reach, and the shape of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training.insight.drivers import QUANTILES
+from training.page.charts import rows
+from training.page.charts.drawing import drawn
+from training.page.table import Table
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from training.insight.drivers import Driver
+    from training.insight.interplay import Interplay, Meeting
+    from training.page.words import Words
+    from training.report import Report
+
+SHOWN = 12
+
+
+def view(report: Report, t: Words) -> dict[str, Any]:
+    """The weight of families and features, how their points are spread, and the shape of each."""
+    families = [(t.named("families", family.name), family.importance) for family in report.drivers.families]
+    first = shown(report)
+    titled = [(t.title(driver.spec), driver) for driver in first]
+    return {
+        "shown": first,
+        "families": drawn(rows.bars(families, t, signed=False)),
+        "families_table": _families(report, t),
+        "features": drawn(rows.bars([(name, driver.importance) for name, driver in titled], t, signed=False)),
+        "features_table": _features(report, t),
+        "spreads": drawn(rows.spreads([(name, driver.spread) for name, driver in titled], t)),
+        "spreads_table": _spreads(report, t),
+        "interplays": _interplays(report, t),
+        "shapes": [(_bars(driver, t), _shape(driver, t)) for driver in first],
+    }
+
+
+def shown(report: Report) -> tuple[Driver, ...]:
+    """The features that are looked at one by one: the weightiest that weigh anything, but never none."""
+    first = report.drivers.features[:SHOWN]
+    return tuple(driver for driver in first if driver.direction != "none") or first[:1]
+
+
+def _bars(driver: Driver, t: Words) -> Markup:
+    return drawn(rows.bars([(t.part(driver.spec, part), part.points) for part in driver.shape], t))
+
+
+def _families(report: Report, t: Words) -> Table:
+    """Every family of features by its weight."""
+    table = tuple(
+        (t.named("families", family.name), t.number(family.importance, 1), t.number(family.features))
+        for family in report.drivers.families
+    )
+    return Table(
+        t("drivers.families_title"), (t("drivers.family"), t("drivers.points"), t("drivers.count")), table
+    )
+
+
+def _features(report: Report, t: Words) -> Table:
+    """Every feature by its weight."""
+    table = tuple(
+        (
+            t.title(driver.spec),
+            t.named("families", driver.spec.family),
+            t.interval(driver.likely, 1),
+            t(f"directions.{driver.direction}"),
+        )
+        for driver in report.drivers.features
+    )
+    head = ("feature", "family", "points", "direction")
+    return Table(t("drivers.features_title"), tuple(t(f"drivers.{name}") for name in head), table, wordy=True)
+
+
+def _spreads(report: Report, t: Words) -> Table:
+    """The points that leads got for each feature, at five quantiles."""
+    table = tuple(
+        (t.title(driver.spec), *(t.signed(points) for points in driver.spread))
+        for driver in report.drivers.features
+    )
+    head = (t("drivers.feature"), *(t.percent(share) for share in QUANTILES))
+    return Table(t("drivers.spreads_table"), head, table)
+
+
+def _interplays(report: Report, t: Words) -> Table:
+    """Pairs of features that count otherwise together than alone."""
+    table = tuple(
+        (
+            f"{t.title(pair.first)} × {t.title(pair.second)}",  # noqa: RUF001
+            t.number(pair.points, 1),
+            *(_meeting(pair, one, t) for one in (pair.most, pair.least)),
+        )
+        for pair in report.drivers.interplays
+    )
+    head = tuple(t(f"drivers.{name}") for name in ("pair", "points", "more", "less"))
+    return Table(t("drivers.interplays_title"), head, table, wordy=True)
+
+
+def _meeting(pair: Interplay, one: Meeting, t: Words) -> str:
+    first, second = t.example(pair.first, one.first), t.example(pair.second, one.second)
+    return t("drivers.meeting", first=first, second=second, points=t.signed(one.points))
+
+
+def _shape(driver: Driver, t: Words) -> Table:
+    """One feature's points by its value."""
+    table = tuple(
+        (t.part(driver.spec, part), t.number(part.rows), t.signed(part.points)) for part in driver.shape
+    )
+    caption = t("drivers.shape_table", feature=t.title(driver.spec))
+    return Table(caption, (t("drivers.value"), t("drivers.rows"), t("drivers.points")), table)

@@ -1,0 +1,79 @@
+"""The state of the data: rows set aside, findings, and how filled each column is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training.page.table import Table
+
+if TYPE_CHECKING:
+    from training.insight.health import Note
+    from training.page.words import Words
+    from training.report import Report
+
+_SPARSE = 0.5
+
+
+def view(report: Report, t: Words) -> dict[str, Any]:
+    """The tables of the state of the data, and in a sentence how filled the columns are."""
+    return {
+        "quarantined": _quarantined(report, t),
+        "findings": _findings(report, t),
+        "reading": _reading(report, t),
+        "columns": _columns(report, t),
+        "excluded": _excluded(report, t),
+    }
+
+
+def _quarantined(report: Report, t: Words) -> Table:
+    """Rows that were set aside, by reason."""
+    rows = tuple((reason, t.number(count)) for reason, count in report.health.quarantined)
+    return Table(t("health.quarantine"), (t("health.reason"), t("health.rows")), rows)
+
+
+def _findings(report: Report, t: Words) -> Table:
+    """What the checks found."""
+    rows = tuple(
+        (note.code, t.named("severities", note.severity), note.column, _found(note, t))
+        for note in report.health.findings
+    )
+    head = ("code", "severity", "column", "message")
+    return Table(t("health.findings"), tuple(t(f"health.{name}") for name in head), rows, wordy=True)
+
+
+def _found(note: Note, t: Words) -> str:
+    """What a check found, with what it said of these data; a code of another release speaks for itself."""
+    return t.otherwise(note.message, f"findings.{note.code}", message=note.message)
+
+
+def _columns(report: Report, t: Words) -> Table:
+    """How filled each column of the model is."""
+    rows = tuple(
+        (
+            column.column,
+            t.percent(column.missing, 1),
+            t.number(column.distinct),
+            t(f"states.{column.state}"),
+            "" if column.unseen is None else t.percent(column.unseen, 1),
+        )
+        for column in report.health.columns
+    )
+    head = ("column", "missing", "distinct", "state", "unseen")
+    return Table(t("health.columns"), tuple(t(f"health.{name}") for name in head), rows)
+
+
+def _excluded(report: Report, t: Words) -> Table:
+    """Columns of the source that the model does not use."""
+    return Table(
+        t("health.excluded"), (t("health.column"), t("health.why")), report.health.excluded, wordy=True
+    )
+
+
+def _reading(report: Report, t: Words) -> str:
+    columns = report.health.columns
+    return t(
+        "health.columns_reading",
+        sparse=t.number(sum(column.missing > _SPARSE for column in columns)),
+        all=t.number(len(columns)),
+        flat=t.number(sum(column.state != "filled" for column in columns)),
+    )
