@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from serving import people, report_page
+from serving import handover, people, report_page
 from serving.drift import exposition
 from serving.guard import TAKES
 from serving.problems import PROBLEM_JSON, Problem
@@ -89,7 +89,7 @@ def openapi(generated: dict[str, Any]) -> dict[str, Any]:
         schemas.pop(unused, None)
     schemas["Problem"] = _PROBLEM
     answers = {"content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    page["paths"] |= people.paths(schemas) | {"/v1/model": _MODEL}
+    page["paths"] |= people.paths(schemas) | handover.paths(schemas) | {"/v1/model": _MODEL}
     for path, message in TAKES.items():
         page["paths"][path]["post"]["requestBody"] = _body(message, schemas)
     for path, item in page["paths"].items():
@@ -165,5 +165,6 @@ pages = Starlette(
         Route("/v1/model", _model, methods=["GET"]),
         report_page.route,
         *people.routes,
+        *handover.routes,
     ]
 )

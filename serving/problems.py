@@ -19,6 +19,7 @@ from serving.contract import (
     Touchpoint,
     Transition,
 )
+from serving.contract_handover import HandoverQuery
 from serving.contract_outcomes import OutcomesRequest, Page, Report
 from serving.visit import visit
 
@@ -36,6 +37,7 @@ _MESSAGES: dict[str, type] = {
     "OutcomesRequest": OutcomesRequest,
     "Report": Report,
     "Page": Page,
+    "HandoverQuery": HandoverQuery,
     "Lead": Lead,
     "touchpoints": Touchpoint,
     "transitions": Transition,

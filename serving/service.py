@@ -57,9 +57,9 @@ class Leadloop:
     """Scores leads and says why.
 
     POST /v1/score: probability, points and grade of up to 1,000 leads. POST /v1/explain: these with reasons.
-    POST /v1/outcomes: what became of leads. GET /v1/model: the model's version and card. A lead that cannot
-    be scored has an `error` in its own place; a request that cannot be read is answered as
-    application/problem+json (RFC 9457).
+    POST /v1/outcomes: what became of leads. GET /v1/handover: whom to call today. GET /v1/model: the model's
+    version and card. A lead that cannot be scored has an `error` in its own place; a request that cannot be
+    read is answered as application/problem+json (RFC 9457).
     """
 
     def __init__(self) -> None:
@@ -69,6 +69,7 @@ class Leadloop:
         settings = Settings.of(os.environ)
         self.champion = Followed(source(settings.model))
         self.journal = _journal(settings.log)
+        self.explore = settings.explore
         self.shadow = self._overhearing(settings.shadow) if settings.shadow else None
         self._following: list[asyncio.Task[None]] = []
         for followed in self._followed:

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+EXPLORE = "LEADLOOP_EXPLORE"
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,8 @@ class Settings:
 
     ``model`` and ``shadow`` are a folder, or the name of a promotion that is followed; ``open_to_all``
     answers without keys wherever a request comes from; ``rate`` is in requests per key and minute. Who starts
-    a service says whether there is to be a ``log``; an environment that says nothing has one.
+    a service says whether there is to be a ``log``; an environment that says nothing has one. ``explore`` is
+    the share of a hand-over that is drawn by lot where a request does not say.
     """
 
     model: str = CHAMPION
@@ -30,6 +36,12 @@ class Settings:
     open_to_all: bool = False
     rate: int | None = None
     log: LogSettings = field(default_factory=lambda: LogSettings(OFF))
+    explore: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.explore <= 1:
+            msg = f"explore is a share from 0 to 1, not {self.explore}"
+            raise SettingsError(msg)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Settings:
@@ -46,6 +58,7 @@ class Settings:
             open_to_all=told.get("LEADLOOP_NO_KEYS") == "1",
             rate=int(told["LEADLOOP_RATE"]) if "LEADLOOP_RATE" in told else None,
             log=LogSettings.of(told),
+            explore=_share(told.get(EXPLORE, "0")),
         )
 
     @property
@@ -58,7 +71,16 @@ class Settings:
             "LEADLOOP_NO_KEYS": "1" if self.open_to_all else "",
             "LEADLOOP_RATE": str(self.rate or ""),
             **self.log.environment,
+            EXPLORE: str(self.explore or ""),
         }
+
+
+def _share(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        msg = f"{EXPLORE} is a share from 0 to 1, not {text[:40]!r}"
+        raise SettingsError(msg) from None
 
 
 def _place(model: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from serving.log import reading, writing
+from serving.choosing import choose
+from serving.log import handovers, reading, writing
 from serving.log.settings import LogUnavailable
 from serving.log.writer import Writer
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from serving.choosing import Wish
+    from serving.log.handovers import Handover
     from serving.log.records import Decision, Erased, Made, Occasion, Outcome, Receipt
     from serving.log.settings import LogSettings
 
@@ -55,6 +59,23 @@ class Journal:
     async def reported(self, lead_id: str) -> list[Outcome]:
         """What was reported about a lead, corrections and what they correct included."""
         return await _read(lambda: list(reading.reported(self.writer.log, lead_id)))
+
+    async def handed_over(self, wish: Wish) -> Handover | None:
+        """What is handed over on a day; None where there is nobody yet. Raises NoSuchValueError.
+
+        Whoever asks first decides for all who ask the same: a CRM may ask twice, and the chance that a lead
+        had of being handed over stays what it was.
+        """
+        found = await _read(lambda: handovers.find(self.writer.log, wish))
+        if found is not None:
+            return found
+        choice = await _read(lambda: choose(handovers.candidates(self.writer.log, wish.value), wish))
+        if not choice.leads:
+            return None
+        # Another worker may have been faster.
+        with suppress(IntegrityError):
+            await self.writer.write(partial(handovers.add, wish=wish, choice=choice))
+        return await _read(lambda: handovers.find(self.writer.log, wish))
 
 
 async def _read(question: Callable[[], T]) -> T:

@@ -10,15 +10,17 @@ import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 
 from serving.log.records import Decision, Outcome, Told
-from serving.log.tables import DECISIONS, ERASURES, OUTCOMES
+from serving.log.tables import DECISIONS, ERASURES, HANDED_OVER, OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sqlalchemy import Column, Connection, Engine, Select
+    from sqlalchemy import Column, ColumnElement, Connection, Engine, Select
+
+    from features.record import Value
 
 _AT_ONCE = 1_000
 _TOLD = [DECISIONS.c[field.name] for field in fields(Told)]
@@ -44,11 +46,47 @@ def latest(log: Engine) -> Iterator[Decision]:
     )
 
 
+def first_told(log: Engine) -> Iterator[Decision]:
+    """The first decision that was told about each lead at each as_of, in the order in which they were made.
+
+    Later ones about the same moment may know what a CRM has written over since, for example after the end.
+    """
+    first = select(func.min(DECISIONS.c.id)).where(_SPOKEN).group_by(DECISIONS.c.lead_id, DECISIONS.c.as_of)
+    return map(
+        _decision, _rows(log, select(DECISIONS).where(DECISIONS.c.id.in_(first)).order_by(DECISIONS.c.id))
+    )
+
+
+def open_leads(log: Engine) -> Iterator[Told]:
+    """The newest decision that was told about each lead of which no outcome was reported yet."""
+    query = select(*_TOLD).where(_open()).order_by(DECISIONS.c.id)
+    return (Told(**_flags(row)) for row in _rows(log, query))
+
+
+def open_rows(log: Engine) -> Iterator[tuple[int, Mapping[str, Value]]]:
+    """The ids of ``open_leads`` with the feature rows that they were made from."""
+    query = select(DECISIONS.c.id, DECISIONS.c.row).where(_open())
+    return ((row["id"], json.loads(row["row"])) for row in _rows(log, query))
+
+
+def _open() -> ColumnElement[bool]:
+    newest = select(func.max(DECISIONS.c.id)).where(_SPOKEN).group_by(DECISIONS.c.lead_id)
+    # A correction is an outcome, too: a lead that has any is not open.
+    return DECISIONS.c.id.in_(newest) & ~exists().where(OUTCOMES.c.lead_id == DECISIONS.c.lead_id)
+
+
 def scores(log: Engine, since: int, until: int, *, shadow: bool = False) -> Iterator[Told]:
     """What was told with ``since <= decided_at < until``; with ``shadow``, what challengers did not tell."""
     when = (DECISIONS.c.decided_at >= since) & (DECISIONS.c.decided_at < until)
     query = select(*_TOLD).where(when, DECISIONS.c.shadow == int(shadow)).order_by(DECISIONS.c.id)
     return (Told(**_flags(row)) for row in _rows(log, query))
+
+
+def told_by(log: Engine, handover_id: int) -> dict[int, Told]:
+    """The decisions by which leads were handed over, by their ids."""
+    numbers = select(HANDED_OVER.c.decision_id).where(HANDED_OVER.c.handover_id == handover_id)
+    rows = _rows(log, select(*_TOLD).where(DECISIONS.c.id.in_(numbers)))
+    return {row["id"]: Told(**_flags(row)) for row in rows}
 
 
 def made_by(log: Engine, model_version: str) -> Iterator[Decision]:

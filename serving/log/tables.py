@@ -1,11 +1,22 @@
-"""The three tables of the decision log, in types that SQLite and PostgreSQL both have.
+"""The tables of the decision log, in types that SQLite and PostgreSQL both have.
 
 Rows are added, and removed as a whole when a person is erased or their time is up; none is ever changed.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, SmallInteger, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 METADATA = MetaData()
 # SQLite counts rows up by itself only in a column of the type INTEGER.
@@ -60,4 +71,32 @@ ERASURES = Table(
     Column("decisions", BigInteger, nullable=False),
     Column("outcomes", BigInteger, nullable=False),
     sqlite_autoincrement=True,
+)
+HANDOVERS = Table(
+    "handovers",
+    METADATA,
+    Column("id", _NUMBERED, primary_key=True),
+    Column("day", BigInteger, nullable=False),
+    Column("capacity", BigInteger, nullable=False),
+    Column("explore", Double, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("open", BigInteger, nullable=False),
+    Column("tied", BigInteger, nullable=False),
+    Column("tied_taken", BigInteger, nullable=False),
+    # Whoever asks first on a day decides for all who ask the same.
+    UniqueConstraint("day", "capacity", "explore", "value", name="handovers_of_a_day"),
+    sqlite_autoincrement=True,
+)
+HANDED_OVER = Table(
+    "handed_over",
+    METADATA,
+    Column("handover_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("rank", BigInteger, primary_key=True, autoincrement=False),
+    Column("lead_id", Text, nullable=False),
+    Column("decision_id", BigInteger, nullable=False),
+    Column("worth", Double, nullable=False),
+    Column("value", Double),
+    Column("explored", SmallInteger, nullable=False),
+    Column("propensity", Double, nullable=False),
+    Index("handed_over_leads", "lead_id"),
 )

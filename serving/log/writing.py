@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select
 from features.clock import DAY
 from serving.log.database import writing
 from serving.log.records import Erased
-from serving.log.tables import DECISIONS, ERASURES, OUTCOMES
+from serving.log.tables import DECISIONS, ERASURES, HANDED_OVER, HANDOVERS, OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,6 +98,7 @@ def _receipt(one: Outcome, known: Mapping[str, Any]) -> Receipt:
 def erase(connection: Connection, lead_id: str, now: int) -> Erased:
     """Remove all that is held about a person; that something was removed stays, as numbers of a day."""
     erased = _remove(connection, DECISIONS.c.lead_id == lead_id, OUTCOMES.c.lead_id == lead_id)
+    connection.execute(delete(HANDED_OVER).where(HANDED_OVER.c.lead_id == lead_id))
     if erased != Erased(0, 0):
         counts = {"decisions": erased.decisions, "outcomes": erased.outcomes}
         connection.execute(insert(ERASURES), [{"day": now - now % DAY} | counts])
@@ -105,9 +106,18 @@ def erase(connection: Connection, lead_id: str, now: int) -> Erased:
 
 
 def prune(connection: Connection, before: int, most: int) -> Erased:
-    """Remove decisions and outcomes that were logged before ``before``, at most ``most`` of either."""
+    """Remove what was logged before ``before``, of decisions and of outcomes at most ``most``."""
+    _remove_handovers(connection, before)
     decisions = _oldest(DECISIONS.c.id, DECISIONS.c.decided_at < before, most)
     return _remove(connection, decisions, _oldest(OUTCOMES.c.id, OUTCOMES.c.recorded_at < before, most))
+
+
+def _remove_handovers(connection: Connection, before: int) -> None:
+    """Remove the hand-overs of days that were over before ``before``; they are few."""
+    old = HANDOVERS.c.day + DAY <= before
+    leads = HANDED_OVER.c.handover_id.in_(select(HANDOVERS.c.id).where(old))
+    connection.execute(delete(HANDED_OVER).where(leads))
+    connection.execute(delete(HANDOVERS).where(old))
 
 
 def prune_all(log: Engine, keep_days: int) -> Erased:

@@ -22,7 +22,9 @@ def test_migrations_lead_to_the_tables_of_the_code(log):
     with log.connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, METADATA) == []
-        assert {"decisions", "outcomes", "erasures"} <= set(inspect(connection).get_table_names())
+        assert {"decisions", "outcomes", "erasures", "handovers", "handed_over"} <= set(
+            inspect(connection).get_table_names()
+        )
 
 
 def test_workers_that_start_at_once_do_not_collide(place):
@@ -37,13 +39,15 @@ def test_workers_that_start_at_once_do_not_collide(place):
         return steps
 
     with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(start, range(6))) == [[("0002",)]] * 6
+        assert list(pool.map(start, range(6))) == [[("0003",)]] * 6
 
 
 def test_a_log_of_before_doubts_were_logged_keeps_its_decisions(log, place):
     add(log, made("ada", insufficient=Insufficient("too_wide", None, "Too little is known.")))
     with log.begin() as connection:
         connection.execute(text("ALTER TABLE decisions DROP COLUMN insufficient"))
+        for later in ("handovers", "handed_over"):
+            connection.execute(text(f"DROP TABLE {later}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     open_log(place).dispose()
     (one,) = reading.decisions(log, "ada")

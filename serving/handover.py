@@ -1,0 +1,90 @@
+"""Today's leads for sales: the newest decisions about open leads, ranked, cut, and kept as handed over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import bentoml
+from starlette.routing import Route
+
+from features.clock import DAY, instant
+from serving.asking import answered, in_query, operation
+from serving.choosing import NoSuchValueError, Wish, within
+from serving.contract_handover import Expected, HandedLead, HandoverQuery, HandoverResponse
+from serving.problems import Problem, Refusal
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from serving.log.handovers import Handed, Handover
+    from serving.log.journal import Journal
+
+PATH = "/v1/handover"
+
+
+async def _handover(request: Request, journal: Journal) -> HandoverResponse:
+    query = HandoverQuery.model_validate(dict(request.query_params))
+    explore = bentoml.get_current_service().explore if query.explore is None else query.explore
+    wish = Wish(int(time.time()) // DAY * DAY, query.capacity, explore, query.value or "")
+    try:
+        handover = await journal.handed_over(wish)
+    except NoSuchValueError as error:
+        raise Refusal(Problem(HTTPStatus.BAD_REQUEST, "invalid_value", str(error), "value")) from None
+    # The distribution of thousands of leads takes a tenth of a second.
+    return await asyncio.to_thread(_told, wish, handover, query.stale_days)
+
+
+def _told(wish: Wish, handover: Handover | None, stale_days: int) -> HandoverResponse:
+    leads = handover.leads if handover else ()
+    probabilities = [one.told.probability for one in leads]
+    low, high = within(probabilities)
+    return HandoverResponse(
+        day=f"{instant(wish.day):%Y-%m-%d}",
+        capacity=wish.capacity,
+        explore=wish.explore,
+        value=wish.value or None,
+        open=handover.open if handover else 0,
+        tied=handover.tied if handover else 0,
+        tied_taken=handover.tied_taken if handover else 0,
+        handed_over=len(leads),
+        explored=sum(one.explored for one in leads),
+        expected=Expected(
+            conversions=sum(probabilities), low=low, high=high, worth=sum(one.worth for one in leads)
+        ),
+        leads=[_lead(one, wish.day, stale_days) for one in leads],
+    )
+
+
+def _lead(one: Handed, day: int, stale_days: int) -> HandedLead:
+    told = one.told
+    # Of a decision of today, and of one by a clock that runs ahead, none.
+    age = max(0, (day + DAY - 1 - told.decided_at) // DAY)
+    return HandedLead(
+        rank=one.rank,
+        lead_id=told.lead_id,
+        probability=told.probability,
+        points=told.points,
+        grade=told.grade,
+        worth=one.worth,
+        value=one.value,
+        explored=one.explored,
+        propensity=one.propensity,
+        decision=told.id,
+        model_version=told.model_version,
+        insufficient=told.insufficient,
+        as_of=told.as_of,
+        decided_at=told.decided_at,
+        age_days=age,
+        stale=age > stale_days,
+    )
+
+
+routes = [Route(PATH, answered(_handover), methods=["GET"])]
+
+
+def paths(schemas: dict[str, Any]) -> dict[str, Any]:
+    """What the API page says of this address; what it answers is added to ``schemas``."""
+    return {PATH: {"get": operation("handover", HandoverResponse, schemas, in_query(HandoverQuery))}}
