@@ -257,7 +257,10 @@ def test_a_person_is_forgotten_once_and_for_all(client, lead):
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("PUT", "/v1/leads/0012"), ("POST", "/v1/leads/0012/decisions"), ("GET", "/v1/outcomes")],
+    [
+        *(("PUT", "/v1/leads/0012"), ("GET", "/v1/outcomes")),
+        *(("POST", "/v1/leads/0012/decisions"), ("DELETE", "/v1/leads/0012/decisions")),
+    ],
 )
 def test_other_methods_are_refused_and_change_nothing(client, method, path):
     answer = client.request(method, path)
