@@ -183,9 +183,9 @@ def of_history(
     Only matured ones, or ("ipcw") every one whose outcome is known, weighted for those whose is not.
     """
     features = features_of(history, target=label.stage, closed=label.closed, units=_flags(roles))
-    known = _matured if weights == "matured" else _weighted
     drawn = snapshots(history, rule)
-    kept = known(labels(history, drawn, label), history).sort("as_of", "lead_id")
+    labelled = labels(history, drawn, label)
+    kept = known_labels(labelled, history.observed_until, weights).sort("as_of", "lead_id")
     rows = feature_rows(features, history, Snapshots(kept.select("lead_id", "as_of")))
     return Dataset(
         features=features,
@@ -204,18 +204,16 @@ def of_history(
     )
 
 
-def _matured(labelled: pl.DataFrame, _: LeadHistory) -> pl.DataFrame:
-    return labelled.filter("matured")
+def known_labels(labelled: pl.DataFrame, today: int, weights: Weights) -> pl.DataFrame:
+    """The matured rows of ``labels``, or ("ipcw") all whose outcome is known, with a column ``weight``.
 
-
-def _weighted(labelled: pl.DataFrame, history: LeadHistory) -> pl.DataFrame:
-    """The rows whose outcome is known, weighted for those whose is not; none before any window was over."""
-    if not labelled["matured"].any():
-        return labelled.clear()
-    today = history.observed_until
+    It stands for the rows whose outcome is not; there are none before any window was over.
+    """
+    if weights == "matured" or not labelled["matured"].any():
+        return labelled.filter("matured")
     settled_at = labelled["settled_at"].fill_null(today + 1).to_numpy()
-    weights = weights_as_of(labelled["as_of"].to_numpy(), settled_at, today)
-    known = labelled.with_columns(weight=pl.Series(weights)).filter(pl.col("label").is_not_null())
+    worth = weights_as_of(labelled["as_of"].to_numpy(), settled_at, today)
+    known = labelled.with_columns(weight=pl.Series(worth)).filter(pl.col("label").is_not_null())
     return known.with_columns(weight=pl.Series(effective(known["weight"].to_numpy())))
 
 

@@ -154,11 +154,20 @@ def _intake(reading: Reading) -> Intake:
     )
 
 
-def train(
-    config: Config, out: Path, store: Tracking, *, holdout: Path | None = None, say: Say = print
+def train(  # noqa: PLR0913
+    config: Config,
+    out: Path,
+    store: Tracking,
+    *,
+    dataset: Dataset | None = None,
+    holdout: Path | None = None,
+    say: Say = print,
 ) -> Trained:
-    """Train on what ``config`` describes and leave model and report in ``out``, the run in ``store``."""
-    dataset = read_dataset(config, out)
+    """Train on what ``config`` describes and leave model and report in ``out``, the run in ``store``.
+
+    A ``dataset`` that is there already, such as a service's log, is taken instead of reading one.
+    """
+    dataset = read_dataset(config, out) if dataset is None else dataset
     for line in read_in_words(dataset, config.quarantine.file or out / QUARANTINE):
         say(line)
     held = None if holdout is None else _outcomes(dataset.features, config, holdout)
