@@ -67,7 +67,9 @@ def test_score_writes_reasons_and_contributions_that_add_up(place):
     scores = pl.read_csv(place / "scores.csv", schema_overrides={"lead_id": pl.String})
     weights = pl.read_parquet(place / "weights.parquet")
     assert scores["lead_id"].to_list() == leads(300)["Id"].to_list()
-    assert scores.columns == ["lead_id", "log_odds", "probability", "points", "grade", "reason_1", "reason_2"]
+    told = ["lead_id", "log_odds", "probability", "points", "grade"]
+    doubt = ["low", "high", "sufficient", "insufficient"]
+    assert scores.columns == [*told, *doubt, "reason_1", "reason_2"]
     total = weights.select(pl.sum_horizontal(pl.exclude("lead_id"))).to_series()
     assert (total - scores["log_odds"]).abs().max() < 1e-9
     assert set(weights.columns) == {"lead_id", "base", "Visits", "Source", "Newsletter"}

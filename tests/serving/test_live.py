@@ -156,6 +156,7 @@ def test_promotions_under_load_reach_every_worker_and_cost_no_request(following)
 def test_a_truncated_model_is_refused_while_the_old_one_answers(following):
     service, company, _ = following
     good = company.promote()
+    until(lambda: workers(service.url).get(good) == 2)
     until(lambda: versions(service.url) == {good})
     with Load(service.url) as load:
         company.promote(spoiled=True)

@@ -66,7 +66,7 @@ def against(y: Floats, expected: Floats) -> Held:
 def levelled(probability: Floats, wanted: float) -> Floats:
     """The probabilities moved by one shift in log-odds, so that they add up to ``wanted``, in (0, n).
 
-    >>> levelled(np.array([0.2, 0.4]), 1.0).sum().round(9)
+    >>> float(levelled(np.array([0.2, 0.4]), 1.0).sum().round(9))
     1.0
     """
     log_odds = logit(probability)
