@@ -6,6 +6,7 @@ features and models stay importable by the service.
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 FOR, AGAINST = "#2a9aa3", "#d9683b"
 _LINE = "border:0;border-top:1px solid rgba(128,128,128,.35);padding:.2em .8em;background:transparent"
 _HALF = 70
+_RIGHT = "right;white-space:nowrap"
+_NUMBER = re.compile(r"[+-]?\d")
 
 
 class Markup(str):
@@ -34,17 +37,16 @@ def card(caption: str, facts: str, *parts: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose first column reads to the left and whose others, figures, to the right.
+    """A table: columns of figures stand to the right, those of words to the left.
 
-    >>> "<td" in table(("name", "rows"), [("leads", "12")])
-    True
+    >>> "right" in table(("name", "rows"), [("leads", "12")]), "right" in table(("name",), [("leads",)])
+    (True, False)
     """
-    head = "".join(_cell("th", text, place) for place, text in enumerate(header))
-    body = "".join(
-        f"<tr>{''.join(_cell('td', text, place) for place, text in enumerate(row))}</tr>" for row in rows
-    )
+    body = list(rows)
+    sides = [_RIGHT if _figures(row[place] for row in body) else "left" for place in range(len(header))]
+    lines = [_line("th", header, sides), *(_line("td", row, sides) for row in body)]
     style = "border-collapse:collapse;margin:.5em 0;color:inherit;font-variant-numeric:tabular-nums"
-    return f'<table style="{style}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<table style="{style}"><thead>{lines[0]}</thead><tbody>{"".join(lines[1:])}</tbody></table>'
 
 
 def bar(value: float, widest: float) -> Markup:
@@ -63,6 +65,15 @@ def strong(text: str) -> Markup:
     return Markup(f"<strong>{escape(text)}</strong>")
 
 
-def _cell(tag: str, text: str, place: int) -> str:
-    shown = text if isinstance(text, Markup) else escape(text)
-    return f'<{tag} style="{_LINE};text-align:{"right" if place else "left"}">{shown}</{tag}>'
+def _figures(column: Iterable[str]) -> bool:
+    """Whether whatever stands in a column begins as a number does."""
+    return all(_NUMBER.match(text.removeprefix("<strong>")) for text in column if text)
+
+
+def _line(tag: str, texts: Sequence[str], sides: Sequence[str]) -> str:
+    shown = (text if isinstance(text, Markup) else escape(text) for text in texts)
+    cells = (
+        f'<{tag} style="{_LINE};text-align:{side}">{text}</{tag}>'
+        for text, side in zip(shown, sides, strict=True)
+    )
+    return f"<tr>{''.join(cells)}</tr>"

@@ -54,8 +54,11 @@ def _check(tables: Mapping[str, Any]) -> None:
 
 
 def _kept(frame: Any, path: Path) -> TableMapping:
-    rows = nw.from_native(frame, eager_only=True).to_polars()
-    rows.write_parquet(path)
+    rows = nw.from_native(frame, eager_only=True)
+    zoned = [name for name, kind in rows.schema.items() if isinstance(kind, nw.Datetime) and kind.time_zone]
+    # Without a zone a time is read as UTC; on the way out of pandas a zone makes pyarrow warn.
+    utc = (nw.col(name).dt.convert_time_zone("UTC").dt.replace_time_zone(None) for name in zoned)
+    rows.with_columns(*utc).to_polars().write_parquet(path)
     return TableMapping(file=path)
 
 

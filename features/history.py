@@ -127,7 +127,7 @@ def _told(frame: Any) -> tuple[str, str, str]:
     rows = nw.from_native(frame).lazy().collect()
     time = next((name for name in ("occurred_at", "created_at", "known_at") if name in rows.columns), None)
     word = next((name for name in ("kind", "stage", "name") if name in rows.columns), None)
-    first, last = (None, None) if time is None else (rows[time].min(), rows[time].max())
+    first, last = (None, None) if time is None or not len(rows) else (rows[time].min(), rows[time].max())
     days = ("" if moment is None else f"{instant(int(moment)):%Y-%m-%d}" for moment in (first, last))
     return (*days, _columns(rows) if word is None else _words(rows[word]))  # type: ignore[return-value]
 

@@ -60,7 +60,7 @@ class Quarantine:
             for name, file, row, column, value, reason in first.iter_rows()
         }
         rows = [(name, why, f"{n:,}", examples[name, why]) for (name, why), n in self.counts.items()]
-        facts = f"{self.rows:,} rows were left out; the others go on without one cell"
+        facts = f"{self.rows:,} rows were left out; a cell that merely became missing has an entry, too"
         found = table(("table", "reason", "entries", "the first of them"), rows)
         return card(f"Quarantine: {len(self):,} entries", facts, found)
 

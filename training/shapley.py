@@ -5,11 +5,14 @@ Nothing is estimated here: base and values are the model's own, in log-odds, and
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import polars as pl
     import shap
     from numpy.typing import NDArray
@@ -32,9 +35,15 @@ def of_estimator(model: LeadModel, rows: Any) -> shap.Explanation:
 
 def _explanation(base: float, values: NDArray[np.float64], data: pl.DataFrame) -> shap.Explanation:
     """Words stay words and missing numbers NaN: plots show them as they are, grey where there is no scale."""
-    # Imported late: it takes seconds, and only notebooks install it.
-    import shap  # noqa: PLC0415
-
     shown = np.column_stack([column.to_numpy().astype(object) for column in data])
     bases = np.full(len(values), base)
-    return shap.Explanation(values, bases, shown, feature_names=data.columns)
+    return _shap().Explanation(values, bases, shown, feature_names=data.columns)
+
+
+def _shap() -> ModuleType:
+    """The library, imported late: it takes seconds, and only notebooks install it."""
+    with warnings.catch_warnings():
+        # It asks for a progress bar made of widgets, which nothing here draws.
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import shap  # noqa: PLC0415
+    return shap  # type: ignore[no-any-return]

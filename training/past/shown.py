@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from training.past.judgement import Judgement
     from training.past.verdict import Backtest
 
-_RANDOM = "random split"
+_RANDOM, _NO_BREAK = "random split", "\u00a0"
 
 
 def frame(result: Backtest) -> pl.DataFrame:
@@ -41,13 +41,17 @@ def html(result: Backtest) -> str:
             strong(name) if name == result.chosen else name,
             *(_loss(round_[name], best) for round_, best in zip(told, least, strict=True)),
             f"{result.regrets[name]:.2%}",
-            f"{off.value:+.4f} ({off.low:+.4f} to {off.high:+.4f})",
+            f"{off.value:+.4f}",
+            f"{off.low:+.4f} to {off.high:+.4f}".replace(" ", _NO_BREAK),
         )
         for name, off in sorted(result.differences.items(), key=lambda one: result.regrets[one[0]])
     ]
     heads = [f"{when}: {trained:,} teach, {tested:,} judge" for when, trained, tested, _ in rounds]
-    header = ("log-loss", *heads, "regret", "worse than the default by")
-    facts = "lower is better; each candidate learned only from what was known by the day of the column"
+    header = ("log-loss", *heads, "regret", "worse by", "95 % interval")
+    facts = (
+        "lower is better, bold is best; each candidate learned only from what was known by the day of the "
+        "column; worse by: than the default, on all these leads"
+    )
     return card(f"Backtest: {result.question}; chosen: {result.chosen}", facts, table(header, rows))
 
 
