@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PATHS := features models training serving leadloop.py tests
+PATHS := features models training serving leadloop.py tests notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick lint types bench audit bento lock format clean
+.PHONY: help install demo notebooks test quick lint types bench soak fuzz audit bento lock format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ install: $(READY) ## create .venv from the lock, or bring it up to date
 
 demo: $(READY) ## make a history, train, track, report, serve one scored and explained lead
 	@$(BIN)/leadloop demo
+
+notebooks: $(READY) ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
 
 lint: $(READY) ## style, imports, direction of dependencies
 	$(BIN)/ruff format --check $(PATHS)
@@ -39,6 +42,12 @@ quick: $(READY) ## the tests that take seconds
 
 bench: $(READY) ## measure; prints the tables of the README
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+soak: $(READY) ## half an hour of steady load with a promotion every minute; ARGS="--minutes 3"
+	$(BIN)/python tests/benchmarks/soak.py $(ARGS)
+
+fuzz: $(READY) ## thousands of drawn requests; every answer is held against the API page
+	LEADLOOP_FUZZ=$${LEADLOOP_FUZZ:-2000} $(BIN)/pytest -q tests/serving/test_fuzz.py
 
 format: $(READY) ## put the source into shape
 	$(BIN)/ruff format $(PATHS)

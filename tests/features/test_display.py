@@ -26,7 +26,7 @@ class Read(HTMLParser):
         self.tags, self.cells = [], []
         self.feed(html)
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag, _attrs):
         self.tags.append(tag)
         self.cells += [""] if tag in {"td", "th"} else []
 
