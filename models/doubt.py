@@ -38,14 +38,16 @@ _MESSAGES = {
         "too_few_outcomes": "Too few conversions to tell leads apart by; {missing} more should do.",
         "no_signal": "Nothing that is known of leads tells them apart: this is the rate of all leads.",
         "unseen_value": "The model knows next to no lead with this value of {feature}, which matters.",
-        "outside_range": "The model knows no lead with such a number in {feature}, which matters.",
+        "outside_range": "No lead before was like this one in {feature}, which matters: "
+        "the number is beyond theirs, or missing where it never was.",
         "too_wide": "Too little is known of such leads: the interval is as wide as most leads lie apart.",
     },
     "de": {
         "too_few_outcomes": "Zu wenige Abschlüsse, um zu unterscheiden; {missing} mehr sollten reichen.",
         "no_signal": "Nichts, was bekannt ist, unterscheidet die Leads: Das ist die Quote aller Leads.",
         "unseen_value": "Das Modell kennt kaum Leads mit diesem Wert von {feature}, und er ist wichtig.",
-        "outside_range": "Das Modell kennt keine Leads mit solcher Zahl in {feature}, und sie ist wichtig.",
+        "outside_range": "Kein Lead zuvor glich diesem in {feature}, und das ist wichtig: "
+        "Die Zahl liegt außerhalb, oder sie fehlt, wo sie nie fehlte.",
         "too_wide": "Zu wenig bekannt über solche Leads: Das Intervall ist so breit wie ihr Abstand.",
     },
 }
