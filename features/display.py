@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 FOR, AGAINST = "#2a9aa3", "#d9683b"
 _LINE = "border:0;border-top:1px solid rgba(128,128,128,.35);padding:.2em .8em;background:transparent"
 _HALF = 70
-_RIGHT = "right;white-space:nowrap"
 _NUMBER = re.compile(r"[+-]?\d")
 
 
@@ -43,7 +42,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     (True, False)
     """
     body = list(rows)
-    sides = [_RIGHT if _figures(row[place] for row in body) else "left" for place in range(len(header))]
+    sides = ["right" if _figures(row[place] for row in body) else "left" for place in range(len(header))]
     lines = [_line("th", header, sides), *(_line("td", row, sides) for row in body)]
     style = "border-collapse:collapse;margin:.5em 0;color:inherit;font-variant-numeric:tabular-nums"
     return f'<table style="{style}"><thead>{lines[0]}</thead><tbody>{"".join(lines[1:])}</tbody></table>'
@@ -72,8 +71,7 @@ def _figures(column: Iterable[str]) -> bool:
 
 def _line(tag: str, texts: Sequence[str], sides: Sequence[str]) -> str:
     shown = (text if isinstance(text, Markup) else escape(text) for text in texts)
-    cells = (
-        f'<{tag} style="{_LINE};text-align:{side}">{text}</{tag}>'
-        for text, side in zip(shown, sides, strict=True)
-    )
+    kept = ";white-space:nowrap" if tag == "td" else ""
+    styles = (f"{_LINE};text-align:{side}{kept if side == 'right' else ''}" for side in sides)
+    cells = (f'<{tag} style="{style}">{text}</{tag}>' for text, style in zip(shown, styles, strict=True))
     return f"<tr>{''.join(cells)}</tr>"

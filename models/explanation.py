@@ -115,7 +115,7 @@ class Explanation:
         rows = [
             ("before anything is known of the lead", "", f"{_start(self):.1f}", ""),
             *((one.text, one.family, f"{one.points:+.1f}", bar(one.points, widest)) for one in shown),
-            (f"{len(self.reasons) - len(shown)} further reasons", "", f"{rest:+.1f}", bar(rest, widest)),
+            (f"{len(self.reasons) - len(shown)} further reasons", "", f"{rest:+.1f}", ""),
             (strong("together"), "", strong(f"{_exact(self.score):.1f}"), ""),
         ]
         return card(

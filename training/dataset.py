@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -99,8 +100,9 @@ class Dataset:
     def _repr_html_(self) -> str:
         families = Counter(spec.family for spec in self.features.specs)
         rows = [
-            (name, f"{count}", ", ".join(s.name for s in self.features.specs if s.family == name)[:_SHOWN])
+            (name, f"{count}", shorten(", ".join(names), _SHOWN, placeholder=" ..."))
             for name, count in families.items()
+            for names in [[spec.name for spec in self.features.specs if spec.family == name]]
         ]
         return card(f"Dataset: {self.question}", self._facts, table(("family", "features", "such as"), rows))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from models.metrics import Interval
@@ -65,3 +67,30 @@ def test_the_words_say_what_was_chosen_and_why_a_split_is_missing(result):
     assert "grouped split: no accounts" in lines
     assert lines[-1] == "chosen: default"
     assert any("never refitted" in line for line in lines)
+
+
+def test_it_is_a_frame_with_a_row_for_each_origin_and_candidate(result):
+    frame = result.to_frame()
+    assert frame.select("origin", "candidate").rows() == [
+        (f"from {day}", name)
+        for day in ("1970-01-01", "1970-04-01")
+        for name in ("default", "additive + trees")
+    ]
+    assert frame.filter(candidate="additive + trees")["log_loss"].to_list() == [0.32, 0.32]
+    assert frame["log_loss_low"][0] == pytest.approx(0.29)
+    assert frame["against_default"][1] == pytest.approx(0.02)
+
+
+def test_in_a_notebook_the_best_of_an_origin_is_bold_and_the_least_regret_first(result):
+    html = result._repr_html_()
+    assert html.index("default</strong>") < html.index("additive + trees")
+    assert html.count("<strong>0.3000</strong>") == len(result.origins)
+    assert "<strong>0.3200" not in html
+    assert repr(result) == "Backtest(sql within 60 days: 2 origins, chosen default)"
+
+
+def test_without_an_origin_the_random_split_is_shown(result):
+    named = {"default": judgement(0.3), "additive + trees": judgement(0.32)}
+    untimed = replace(result, origins=(), splits={"random": SplitReport("", 100, 50, named)}, has_dates=False)
+    assert untimed.to_frame()["origin"].unique().to_list() == ["random split"]
+    assert "random split" in untimed._repr_html_()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from training.past.judgement import Judgement
     from training.past.verdict import Backtest
 
-_RANDOM, _NO_BREAK = "random split", "\u00a0"
+_RANDOM = "random split"
 
 
 def frame(result: Backtest) -> pl.DataFrame:
@@ -42,7 +42,7 @@ def html(result: Backtest) -> str:
             *(_loss(round_[name], best) for round_, best in zip(told, least, strict=True)),
             f"{result.regrets[name]:.2%}",
             f"{off.value:+.4f}",
-            f"{off.low:+.4f} to {off.high:+.4f}".replace(" ", _NO_BREAK),
+            f"{off.low:+.4f} to {off.high:+.4f}",
         )
         for name, off in sorted(result.differences.items(), key=lambda one: result.regrets[one[0]])
     ]
