@@ -1,13 +1,13 @@
 """Whether a model in use still holds: how scores and features drifted, and what became of what it forecast.
 
-It reads scores as ``leadloop score`` writes them and the outcomes that came back. A threshold is crossed only
-by more than chance does to so many rows, once in a thousand looks, so that a daily look stays quiet.
+It looks at scores as ``leadloop score`` or a service's log has them, and at the outcomes that came back. A
+threshold is crossed only by more than chance does to so many rows, once in a thousand looks, so that a daily
+look stays quiet.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from models.card import SCORE
 from models.grades import LETTERS
 from models.metrics import Interval
 from training.insight.rates import wilson
-from training.past.judgement import plain
+from training.monitored import STATES, Drifted, Group, Limits, Monitored, Reason
 from training.run import missing_share
 
 if TYPE_CHECKING:
@@ -27,115 +27,13 @@ if TYPE_CHECKING:
 
     from models.conversion import ConversionModel
     from models.profile import Drift
+    from training.monitored import State
 
     Floats = NDArray[np.float64]
 
-State = Literal["healthy", "watch", "retrain"]
-STATES: tuple[State, ...] = ("healthy", "watch", "retrain")
-EXIT_CODES: dict[State, int] = {"healthy": 0, "watch": 3, "retrain": 4}
 # Once in a thousand, to both sides.
 _BEYOND_CHANCE = 3.2905
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Where watching and retraining begin.
-
-    The two for the population stability index are the convention of credit scoring (Siddiqi 2006): below 0.1
-    nothing happened, above 0.25 much did. The others are ours: ``off`` is the distance of conversions from
-    what was forecast, as a part of it; ``unseen`` the share of leads with fewer features filled than nineteen
-    of twenty had in training (where it is 5 %); ``fewest`` the conversions, forecast or come, that it takes.
-    """
-
-    psi: tuple[float, float] = (0.1, 0.25)
-    off: tuple[float, float] = (0.25, 0.5)
-    unseen: tuple[float, float] = (0.15, 0.4)
-    fewest: float = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One thing that speaks for watching or retraining, by a code and in words."""
-
-    state: State
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Drifted:
-    """A column's stability index, and how large chance makes it."""
-
-    column: str
-    psi: float
-    chance: float
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Scored leads with an outcome: a grade's, a month's or all. ``beyond`` counts standard errors.
-
-    ``forecast`` and ``observed`` are rates, the latter with its Wilson interval; ``ratio`` is conversions
-    that came for each that was forecast.
-    """
-
-    name: str
-    rows: int
-    forecast: float
-    observed: Interval
-    ratio: float
-    beyond: float
-
-    @property
-    def enough(self) -> float:
-        """The larger one of conversions forecast and come."""
-        return self.rows * max(self.forecast, self.observed.value)
-
-
-@dataclass(frozen=True)
-class Monitored:
-    """What a look came to. ``unknown`` says, by what is missing, why."""
-
-    model_version: str
-    scored: int
-    reasons: tuple[Reason, ...]
-    score_drift: Drifted | None
-    feature_drift: tuple[Drifted, ...]
-    without_data: float | None
-    total: Group | None
-    grades: tuple[Group, ...]
-    months: tuple[Group, ...]
-    roc_auc: Interval | None
-    unknown: dict[str, str]
-
-    @property
-    def state(self) -> State:
-        """The gravest of the reasons, healthy without any."""
-        return max((reason.state for reason in self.reasons), key=STATES.index, default="healthy")
-
-    @property
-    def exit_code(self) -> int:
-        """0 healthy, 3 watch, 4 retrain; 1 and 2 stay with what failed."""
-        return EXIT_CODES[self.state]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values for a script."""
-        ranking = None if self.roc_auc is None else plain(self.roc_auc)
-        return {"state": self.state, "exit_code": self.exit_code} | asdict(self) | {"roc_auc": ranking}
-
-    def in_words(self) -> Iterator[str]:
-        """A line for each figure, then one for each reason, the verdict last."""
-        if self.score_drift:
-            psi, chance = self.score_drift.psi, self.score_drift.chance
-            yield f"score drift (PSI) {psi:.3f} over {self.scored:,} scores; chance up to {chance:.3f}"
-        for group in (*((self.total,) if self.total else ()), *self.grades, *self.months):
-            came = f"{group.observed.value:.1%} ({group.observed.low:.1%} to {group.observed.high:.1%})"
-            yield f"{group.name:8} {group.rows:7,} leads  forecast {group.forecast:.1%}  came {came}"
-        for what, why in self.unknown.items():
-            yield f"{what}: not known, {why}"
-        for reason in self.reasons:
-            yield f"{reason.state}: {reason.message}"
-        yield f"verdict: {self.state}"
+_KEYS = ("lead_id", "as_of")
 
 
 def monitor(
@@ -143,7 +41,8 @@ def monitor(
 ) -> Monitored:
     """Look at ``scores`` and at ``outcomes`` (lead_id, label) as ``training.watched`` reads them.
 
-    A lead without an outcome yet counts for drift alone. Pure: the same files give the same verdict.
+    Outcomes with an ``as_of`` are those of the scores of that moment. A lead without an outcome counts for
+    drift alone. Pure: the same files give the same verdict.
     """
     limits, card = limits or Limits(), model.card
     names = [name for name in model.features.names if name in scores.columns]
@@ -152,13 +51,15 @@ def monitor(
         for name in (SCORE, *names)
         if name in card.profiles
     ]
-    known = scores.join(outcomes, on="lead_id")
+    known = scores.join(outcomes, on=[key for key in _KEYS if key in outcomes.columns])
     total, grades, months = _groups(known)
     ranking = _ranking(known)
     without = _without_data(scores, names, card.usual_missing)
+    doubts = _doubts(scores)
     reasons = (
         *_of_drift(drifts, limits),
         *_of_data(without, limits),
+        *_of_doubts(doubts, limits),
         *_of_total(total, limits),
         *_of_parts("grade", grades, limits),
         *_of_parts("month", months, limits),
@@ -172,6 +73,7 @@ def monitor(
         score_drift=by_name.pop(SCORE, None),
         feature_drift=tuple(sorted(by_name.values(), key=lambda drift: -drift.psi)),
         without_data=without,
+        insufficient=doubts,
         total=total,
         grades=grades,
         months=months,
@@ -189,6 +91,19 @@ def _without_data(scores: pl.DataFrame, names: list[str], usual: float | None) -
     if usual is None or not names:
         return None
     return float((missing_share(scores.select(names)) > usual).mean())
+
+
+def _doubts(scores: pl.DataFrame) -> dict[str, float] | None:
+    """The share of scores with each reason not to rely on them, the most common first."""
+    if "insufficient" not in scores.columns:
+        return None
+    codes = (
+        scores["insufficient"]
+        .drop_nulls()
+        .value_counts()
+        .sort("count", "insufficient", descending=[True, False])
+    )
+    return {str(code): int(count) / scores.height for code, count in codes.rows()}
 
 
 def _groups(known: pl.DataFrame) -> tuple[Group | None, tuple[Group, ...], tuple[Group, ...]]:
@@ -242,6 +157,12 @@ def _of_data(without: float | None, limits: Limits) -> Iterator[Reason]:
         yield Reason(state, "without_data", f"{without:.0%} of leads have unusually few features filled")
 
 
+def _of_doubts(doubts: dict[str, float] | None, limits: Limits) -> Iterator[Reason]:
+    share = sum((doubts or {}).values())
+    if share >= limits.doubted:
+        yield Reason("watch", "insufficient", f"{share:.0%} of scores say that they are not to be relied on")
+
+
 def _of_total(total: Group | None, limits: Limits) -> Iterator[Reason]:
     if total is not None and (state := _off(total, limits)) != "healthy":
         yield Reason(
@@ -285,6 +206,7 @@ def _unknown(
             "the model is older than this check; train it again",
         ),
         "feature drift": (not names, "the scores have no feature columns beside them"),
+        "insufficient": ("insufficient" not in scores.columns, "the scores do not say which are doubtful"),
         "outcomes": (known.is_empty(), "no scored lead has an outcome yet"),
         "calibration": (
             not known.is_empty() and came < limits.fewest,

@@ -26,22 +26,26 @@ def render(report: Report, lang: Lang = "en") -> str:
     The other languages lie in it as inert templates, so a reader without scripts has the page in ``lang``.
     Whatever came from data is escaped, and the page's own policy lets it run its script and load nothing.
     """
-    script, environment = _script(), _environment()
-    return environment.get_template("report.html").render(
-        report=report,
-        t=words(lang),
-        page=_body(report, lang),
-        others={other: _body(report, other) for other in LANGUAGES if other != lang},
-        style=Markup(_style()),  # noqa: S704  # our own file, no data in it
-        script=Markup(script),  # noqa: S704  # the same
-        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+    script = _script()
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            t=words(lang),
+            page=_body(report, lang),
+            others={other: _body(report, other) for other in LANGUAGES if other != lang},
+            style=Markup(style()),  # noqa: S704  # our own file, no data in it
+            script=Markup(script),  # noqa: S704  # the same
+            script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        )
     )
 
 
 def _body(report: Report, lang: Lang) -> Markup:
     """All blocks in ``lang``."""
     t = words(lang)
-    body = _environment().get_template("body.html")
+    body = environment().get_template("body.html")
     html = body.render(
         report=report,
         t=t,
@@ -54,7 +58,8 @@ def _body(report: Report, lang: Lang) -> Markup:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Where the page's templates are; whatever they are given is escaped."""
     return Environment(
         loader=PackageLoader("training.page"),
         autoescape=True,
@@ -64,8 +69,9 @@ def _environment() -> Environment:
     )
 
 
-def _style() -> str:
-    source = _environment().get_template("style.css").render(palette=PALETTE)
+def style() -> str:
+    """The look of every page, in one line."""
+    source = environment().get_template("style.css").render(palette=PALETTE)
     return " ".join(source.split())
 
 

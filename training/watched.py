@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -15,6 +15,7 @@ from features.parsing import categories, cleaned, flags, numbers
 from features.quarantine import SourceError
 from features.tables import open_table
 from features.times import detected, times
+from training.from_log import NothingLoggedError, labelled
 from training.monitor import monitor
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
     from features.tables import Table
     from models.conversion import ConversionModel
-    from training.monitor import Monitored
+    from training.from_log import Logged, Question
+    from training.monitored import Monitored
 
-AS_OF, MONTH = "as_of", "month"
+AS_OF, MONTH, WHY_NOT = "as_of", "month", "insufficient"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,22 @@ def watch(model: ConversionModel, scores: Path, outcomes: OutcomeFile) -> Monito
     return monitor(model, scored, came.select("lead_id", "label"))
 
 
+def watch_log(model: ConversionModel, logged: Logged, asked: Question) -> Monitored:
+    """Look at what one model decided, by what became of it once its time was over.
+
+    Outcomes of windows that are still open would make the fast ones look common. Raises NothingLoggedError.
+    """
+    mine = logged.decisions.filter(model_version=model.version)
+    if mine.is_empty():
+        others = ", ".join(logged.decisions["model_version"].unique().sort()) or "none"
+        msg = f"the log holds no decision of model {model.version}, only of: {others}; name it with --model"
+        raise NothingLoggedError(msg)
+    found = labelled(replace(logged, decisions=mine), asked).rows
+    scores = found.with_columns(_month_of(found["at"]), as_of="at").drop("label", "settled_at", "matured")
+    came = found.filter("matured").select("lead_id", pl.col("label").cast(pl.Float64), as_of="at")
+    return monitor(model, scores, came)
+
+
 def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:
     """``lead_id``, ``log_odds``, ``probability``, ``grade``; month and features where the file has them."""
     table = open_table(Place(file=file))
@@ -67,6 +85,7 @@ def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:
             pl.Series("probability", probability),
             pl.Series("grade", model.grades.grade_all(probability)),
             *([_month_of(_numbers(table, raw, AS_OF))] if AS_OF in raw else ()),
+            *([categories(cleaned(raw[WHY_NOT]))] if WHY_NOT in raw else ()),
             *(
                 categories(cleaned(raw[spec.name])) if spec.is_category else _numbers(table, raw, spec.name)
                 for spec in model.features.specs

@@ -17,7 +17,7 @@ from training.insight.insights import Insights
 from training.insight.roads import roads
 from training.page.blocks import BLOCKS
 from training.page.words import words
-from training.render import _environment
+from training.render import environment
 from training.report import report
 from training.simulate import simulate
 
@@ -45,7 +45,7 @@ def filled(plain, crm):
 
 def page(report, block, lang):
     t = words(lang)
-    template = _environment().get_template(f"{block}.html")
+    template = environment().get_template(f"{block}.html")
     return template.render(report=report, t=t, view=BLOCKS[block](report, t))
 
 
