@@ -1,0 +1,228 @@
+"""Hours in small: steady load while models are promoted, and nothing may fail or grow.
+
+Run: python tests/benchmarks/soak.py [MODEL] [--minutes 30] [--share 0.6] [--every 60]
+
+Capacity is what as many clients get who never pause. Then they ask at fixed times, a share of that; an answer
+is timed from when it was due, so that a service that stalls cannot make itself look good by being asked less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import http.client
+import itertools
+import json
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from online import company, lead
+
+from models import artifact
+from models.pointer import point
+from serving.log.settings import LogSettings
+from serving.run import running
+from serving.settings import Settings
+
+CLIENTS = 4
+MEASURED_FOR = 5.0
+# Memory of the last third against the third before; the first is warming up.
+GROWS_AT_MOST = 1.03
+_ONE, _TEN = [lead()], [lead(number) for number in range(10)]
+# What a CRM asks: mostly one lead that changed, now and then why, some at once, what became of one.
+REQUESTS = (
+    *[("/v1/score", {"leads": _ONE})] * 7,
+    ("/v1/score", {"leads": _TEN}),
+    ("/v1/explain", {"leads": _ONE, "top": 5}),
+    ("/v1/outcomes", None),
+)
+
+
+@dataclass
+class Crm:
+    """Clients of one service, and what became of their requests."""
+
+    url: str
+    seconds: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    versions: set[str] = field(default_factory=set)
+    _keys: itertools.count = field(default_factory=itertools.count)
+
+    def capacity(self):
+        """Requests a second of clients that never pause."""
+        self.ask(MEASURED_FOR, interval=0.0)
+        done = len(self.seconds)
+        self.seconds.clear()
+        return done / MEASURED_FOR
+
+    def ask(self, lasting, interval):
+        """Ask for so many seconds, every ``interval`` seconds; by all clients in turns."""
+        start = time.monotonic()
+        clients = [
+            threading.Thread(target=self._client, args=(number, start, start + lasting, interval))
+            for number in range(CLIENTS)
+        ]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+
+    def _client(self, number, start, end, interval):
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=30)
+        for turn in itertools.count(number, CLIENTS):
+            due = start + turn * interval if interval else time.monotonic()
+            if max(due, time.monotonic()) >= end:
+                break
+            time.sleep(max(0.0, due - time.monotonic()))
+            self._one(connection, *REQUESTS[turn // CLIENTS % len(REQUESTS)])
+            self.seconds.append(time.monotonic() - due)
+        connection.close()
+
+    def _one(self, connection, path, body):
+        try:
+            connection.request(
+                "POST", path, json.dumps(body or self._outcome()), {"Content-Type": "application/json"}
+            )
+            answer = connection.getresponse()
+            told = json.loads(answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            self.failures.append(f"{path}: {error!r}")
+            connection.close()
+            return
+        if answer.status != http.HTTPStatus.OK or any("error" in one for one in told["results"]):
+            self.failures.append(f"{path}: {answer.status} {str(told)[:200]}")
+        self.versions.add(told.get("model_version", ""))
+
+    def _outcome(self):
+        key = f"k{next(self._keys)}"
+        return {
+            "outcomes": [{"key": key, "lead_id": "0", "outcome": "qualified", "occurred_at": 1_770_000_000}]
+        }
+
+
+@dataclass(frozen=True)
+class Promotions:
+    """The same model again and again, each time with another card and so another version."""
+
+    model: object
+    store: Path
+    versions: list[str] = field(default_factory=list)
+
+    def next(self):
+        turn = len(self.versions)
+        card = dataclasses.replace(self.model.card, recipe=f"turn {turn}")
+        folder = self.store / "leadloop" / f"turn-{turn}"
+        self.versions.append(artifact.save(dataclasses.replace(self.model, card=card), folder).version)
+        point(folder)
+
+    def go_on(self, every, over):
+        """One every so many seconds, until it is over."""
+        while not over.wait(every):
+            self.next()
+
+
+def memory(pid):
+    """Resident bytes of a process and all it started, without what they share with files."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    mine = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:"))
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return mine * 1024 + sum(memory(child) for child in children)
+
+
+def watch(pid, over, samples, every=1.0):
+    """Take a sample of memory every second, until it is over."""
+    while not over.wait(every):
+        samples.append(memory(pid))
+
+
+def growth(samples):
+    """How the last third of the samples compares with the third before."""
+    third = len(samples) // 3
+    before, after = (statistics.median(part) for part in (samples[third:-third], samples[-third:]))
+    return after / before
+
+
+@dataclass(frozen=True)
+class Soaked:
+    """What came of it."""
+
+    crm: Crm
+    promoted: list[str]
+    capacity: float
+    samples: list[int]
+
+    @property
+    def faults(self):
+        """What must not be, in words; none is what it is all about."""
+        unseen = set(self.promoted[:-1]) - self.crm.versions
+        grown = growth(self.samples)
+        return [
+            *self.crm.failures[:10],
+            *([f"{len(unseen)} promotions were never seen"] if unseen else []),
+            *([f"memory grew by {grown - 1:.1%}"] if grown > GROWS_AT_MOST else []),
+        ]
+
+
+def soak(model, told):
+    """Load and promotions for ``told.minutes``."""
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        os.environ["LEADLOOP_STORE"] = str(scratch / "models")
+        promotions = Promotions(model, scratch / "models")
+        promotions.next()
+        log = stack.enter_context((scratch / "lines").open("wb"))
+        settings = Settings(log=LogSettings(str(scratch / "decisions.db")))
+        service = stack.enter_context(running(settings, log=log))
+        crm, over, samples = Crm(service.url), threading.Event(), []
+        capacity = crm.capacity()
+        threads = [
+            threading.Thread(target=promotions.go_on, args=(told.every, over)),
+            threading.Thread(target=watch, args=(service.process.pid, over, samples)),
+        ]
+        for thread in threads:
+            thread.start()
+        crm.ask(told.minutes * 60, 1 / (capacity * told.share))
+        over.set()
+        for thread in threads:
+            thread.join()
+    return Soaked(crm, promotions.versions, capacity, samples)
+
+
+def report(done):
+    """What came of it, as the table of the README."""
+    ms = sorted(second * 1e3 for second in done.crm.seconds)
+    third = len(done.samples) // 3
+    print("\n| soak | |\n|---|---|")
+    print(f"| capacity, requests a second | {done.capacity:,.0f} |")
+    print(f"| requests | {len(ms):,} |\n| failed | {len(done.crm.failures):,} |")
+    print(f"| promotions, each seen in answers | {len(done.promoted) - 1} |")
+    print(f"| p50, p99, longest, ms | {ms[len(ms) // 2]:.1f}, {ms[len(ms) * 99 // 100]:.1f}, {ms[-1]:.0f} |")
+    shown = (min(done.samples), statistics.median(done.samples[third:-third]), max(done.samples))
+    print(f"| memory, least, median, most, MB | {', '.join(f'{one / 1e6:.0f}' for one in shown)} |")
+    print(f"| last third against the one before | {growth(done.samples) - 1:+.1%} |")
+    for fault in done.faults:
+        print(f"FAULT {fault}")
+
+
+def options(words=None):
+    """Which model, for how long, how hard."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", nargs="?", type=Path, help="a model's folder; else one of a made-up company")
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--share", type=float, default=0.6, help="of the capacity")
+    parser.add_argument("--every", type=float, default=60, help="seconds from promotion to promotion")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    told = options()
+    done = soak(artifact.load(told.model) if told.model else company(), told)
+    report(done)
+    sys.exit(bool(done.faults))
