@@ -47,7 +47,7 @@ soak: $(READY) ## half an hour of steady load with a promotion every minute; ARG
 	$(BIN)/python tests/benchmarks/soak.py $(ARGS)
 
 fuzz: $(READY) ## thousands of drawn requests; every answer is held against the API page
-	LEADLOOP_FUZZ=$${LEADLOOP_FUZZ:-2000} $(BIN)/pytest -q tests/serving/test_fuzz.py
+	LEADLOOP_FUZZ=$${LEADLOOP_FUZZ:-500} $(BIN)/pytest -q tests/serving/test_fuzz.py
 
 format: $(READY) ## put the source into shape
 	$(BIN)/ruff format $(PATHS)

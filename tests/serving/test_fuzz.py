@@ -1,6 +1,6 @@
 """Whatever is sent, the service answers as its own API page says; schemathesis draws the requests.
 
-``make fuzz`` draws up to 2,000 for each address, or as many as LEADLOOP_FUZZ says; without it, some dozen.
+``make fuzz`` draws up to 500 for each address, or as many as LEADLOOP_FUZZ says; without it, some dozen.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def test_no_request_is_answered_but_as_the_api_page_says(served, tmp_path):
     )
     assert sent.returncode == 0, sent.stdout[-8_000:] + sent.stderr[-2_000:]
     told = [json.loads(line) for line in lines.read_text().splitlines() if line.startswith("{")]
-    assert sum("endpoint" in one for one in told) > 10 * int(EXAMPLES)
+    assert sum("endpoint" in one for one in told) > 5 * int(EXAMPLES)
     assert [one for one in told if one["level"] in {"error", "critical"}] == []
     assert token not in lines.read_text()
     assert _status(url, "/readyz") == http.HTTPStatus.OK
