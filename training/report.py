@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from training.insight.drivers import Drivers, compared, drivers
 from training.insight.health import Health, Intake, health
 from training.insight.insights import Insights, insights
 from training.insight.reliability import Reliability, reliability
+from training.insight.roads import roads_of
 from training.insight.summary import Summary, summary
 from training.insight.today import handed_over
 from training.insight.worth import Worth, worth
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from features.spec import FeatureSet
     from models.conversion import ConversionModel
     from models.metrics import Interval
+    from training.insight.rates import NotApplicable
+    from training.insight.roads import Roads
     from training.pointing.points import LearnedPoints
 
 
@@ -81,6 +85,17 @@ class ReportInput:
         if len(np.unique(self.label)) < 2:  # noqa: PLR2004  # converted and not
             msg = "the judged leads all have the same outcome, so nothing can be measured; use more leads"
             raise ValueError(msg)
+
+    @cached_property
+    def all_roads(self) -> Roads | NotApplicable:
+        """Every lead's road through the funnel: read off the history once, for all blocks."""
+        return roads_of(self)
+
+    @cached_property
+    def roads(self) -> Roads | NotApplicable:
+        """The roads of the leads of which it is known what became of them: those since outcomes were kept."""
+        since = self.company.since
+        return self.all_roads if since is None else roads_of(self, since)
 
 
 @dataclass(frozen=True, slots=True)

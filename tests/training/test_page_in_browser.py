@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from browser import MARKS, chromium, opened, violations
 from scored import report_input
 
 from models import artifact
@@ -22,31 +22,13 @@ from training.simulate import simulate
 from training.simulated.export import write_csv
 from training.workflow import read_dataset
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium of the system"),
-    # Playwright's own clean-up may leave a socket to the collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield opened
-        opened.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="module", params=["history", "flat"])
@@ -71,17 +53,8 @@ def of_a_history(folder):
 
 @pytest.fixture
 def page(browser, written):
-    """The page, opened; whatever it says to the console or asks the network for is kept."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    opened = context.new_page()
-    opened.said, opened.asked = [], []
-    opened.on("console", lambda message: opened.said.append(message.text))
-    opened.on("pageerror", lambda error: opened.said.append(str(error)))
-    opened.on("request", lambda request: opened.asked.append(request.url))
-    context.route(lambda url: not url.startswith("file:"), lambda route: route.abort())
-    opened.goto(written[0].as_uri())
-    yield opened
-    context.close()
+    with opened(browser, written[0]) as shown:
+        yield shown
 
 
 def test_a_page_says_nothing_to_the_console_and_asks_for_nothing(page, written):
@@ -142,12 +115,9 @@ def test_a_download_holds_the_table(page, written):
 
 @pytest.mark.parametrize("width", [1440, 390])
 def test_a_page_fits(browser, written, width):
-    context = browser.new_context(viewport={"width": width, "height": 900})
-    opened = context.new_page()
-    opened.goto(written[0].as_uri())
-    opened.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-    assert opened.evaluate("document.documentElement.scrollWidth") <= width
-    context.close()
+    with opened(browser, written[0], width) as page:
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize(
@@ -156,26 +126,16 @@ def test_a_page_fits(browser, written, width):
 )
 def test_a_page_is_accessible(browser, written, scheme, where, rules):
     """The dark page has the same elements, so only its colours are looked at, where each of them is used."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe")
-    context = browser.new_context(viewport={"width": 390, "height": 900}, color_scheme=scheme)
-    opened = context.new_page()
-    opened.goto(written[0].as_uri())
-    found = axe.Axe().run(opened, context=where, options=rules).response
-    assert len(found["passes"]) >= 1
-    grave = [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found["violations"]]
-    assert grave == []
-    context.close()
+    with opened(browser, written[0], 390, color_scheme=scheme) as page:
+        assert violations(page, where, rules) == []
 
 
 def test_without_scripts_the_page_is_whole(browser, written):
-    context = browser.new_context(java_script_enabled=False)
-    opened = context.new_page()
-    opened.goto(written[0].as_uri())
-    assert not opened.locator("#slider").is_visible()
-    assert not opened.locator(".languages").is_visible()
-    opened.locator("#worth summary").first.click()
-    assert opened.locator("#worth details table").first.is_visible()
-    context.close()
+    with opened(browser, written[0], java_script_enabled=False) as page:
+        assert not page.locator("#slider").is_visible()
+        assert not page.locator(".languages").is_visible()
+        page.locator("#worth summary").first.click()
+        assert page.locator("#worth details table").first.is_visible()
 
 
 def test_paper_shows_the_tables_and_hides_what_cannot_be_pressed(page):

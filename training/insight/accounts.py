@@ -18,7 +18,6 @@ from features.clock import DAY
 from features.cohort import Snapshots
 from training.dataset import feature_rows
 from training.insight.rates import NotApplicable
-from training.insight.roads import roads_of
 
 if TYPE_CHECKING:
     from training.insight.roads import Roads
@@ -70,7 +69,7 @@ class Accounts:
 
 def accounts(given: ReportInput) -> Accounts | NotApplicable:
     """The accounts of a report's history as they stand today, scored by its model."""
-    roads = roads_of(given)
+    roads = given.all_roads
     if isinstance(roads, NotApplicable):
         return roads
     if roads.history.leads["account_id"].is_null().all():

@@ -20,7 +20,7 @@ from models.metrics import Interval  # noqa: TC001  # the same
 from training.insight.capacity import SameCalls, same_calls
 from training.insight.lives import places
 from training.insight.rates import NotApplicable, wilson
-from training.insight.roads import NEVER, roads_of
+from training.insight.roads import NEVER
 from training.insight.today import handed_over
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Audit:
 
 def audit(given: ReportInput) -> Audit | NotApplicable:
     """Today's rule of the report's company, beside its model."""
-    known, flags = roads_of(given), handed_over(given)
+    known, flags = given.roads, handed_over(given)
     if isinstance(known, NotApplicable):
         return known
     if flags is None:

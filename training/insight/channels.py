@@ -161,14 +161,18 @@ def _everyone(given: ReportInput, spec: FeatureSpec) -> pl.DataFrame | None:
             return None
     else:
         return None
-    return outcomes(history, label).join(known, on="lead_id", how="left")
+    return outcomes(history, label, given.company.since).join(known, on="lead_id", how="left")
 
 
-def outcomes(history: LeadHistory, label: LabelSpec) -> pl.DataFrame:
-    """``lead_id`` and ``label`` of every lead as seen from its creation, null while it has not matured."""
+def outcomes(history: LeadHistory, label: LabelSpec, since: int | None) -> pl.DataFrame:
+    """``lead_id`` and ``label`` of every lead as seen from its creation, null while it has not matured.
+
+    Null, too, for leads created before ``since``: nobody knows what became of all of them.
+    """
     created = history.leads.select("lead_id", as_of=pl.col("created_at") + 1)
     known = labels(history, Snapshots(created), label)
-    return known.select("lead_id", label=pl.when("matured").then(pl.col("label")).cast(pl.Float64))
+    told = pl.col("matured") & (pl.lit(since is None) | (pl.col("as_of") > (since or 0)))
+    return known.select("lead_id", label=pl.when(told).then(pl.col("label")).cast(pl.Float64))
 
 
 def _at_creation(history: LeadHistory, column: str) -> pl.DataFrame:

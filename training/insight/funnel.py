@@ -15,7 +15,7 @@ import numpy as np
 from features.clock import DAY
 from models.metrics import Interval  # noqa: TC001  # a report is read back by its annotations
 from training.insight.rates import NotApplicable, wilson
-from training.insight.roads import NEVER, roads_of
+from training.insight.roads import NEVER
 from training.past.maturity import kaplan_meier
 
 if TYPE_CHECKING:
@@ -111,8 +111,7 @@ class Funnel:
 
 def funnel(given: ReportInput) -> Funnel | NotApplicable:
     """The funnel of a report's history, from the day on that its outcomes are there."""
-    roads = roads_of(given, given.company.since)
-    return roads if isinstance(roads, NotApplicable) else of_roads(roads)
+    return given.roads if isinstance(given.roads, NotApplicable) else of_roads(given.roads)
 
 
 def of_roads(roads: Roads) -> Funnel:

@@ -1,4 +1,4 @@
-"""The blocks of the report that a history fills: one field each, in the order of the page."""
+"""What is found out for the blocks of the report beyond the model itself, in the order of the page."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from training.insight.accounts import Accounts, accounts
 from training.insight.audit import Audit, audit
 from training.insight.channels import Channels, channels
+from training.insight.doubted import Doubted, doubted
 from training.insight.funnel import Funnel, funnel
 from training.insight.offers import Offers, offers
 from training.insight.pointed import Pointed, pointed
@@ -31,6 +32,7 @@ class Insights:
     time_to_sql: Timing | NotApplicable = _LATER
     accounts: Accounts | NotApplicable = _LATER
     points_table: Pointed | NotApplicable = _LATER
+    doubted: Doubted | NotApplicable = _LATER
 
 
 def insights(given: ReportInput) -> Insights:
@@ -43,4 +45,5 @@ def insights(given: ReportInput) -> Insights:
         time_to_sql=timing(given),
         accounts=accounts(given),
         points_table=pointed(given),
+        doubted=doubted(given),
     )

@@ -19,7 +19,7 @@ from models.metrics import Interval  # noqa: TC001  # a report is read back by i
 from training.insight.lives import KEPT, Bands, Lives, bands, lives, matched, places
 from training.insight.paths import Path, paths
 from training.insight.rates import NotApplicable, wilson
-from training.insight.roads import NEVER, roads_of
+from training.insight.roads import NEVER
 from training.insight.verdicts import FEWEST_LEADS, FEWEST_SQLS, ORDER, Verdict, rate_ratio, verdicts
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class _Company:
 
 def offers(given: ReportInput) -> Offers | NotApplicable:
     """What goes before an SQL in the history of the report."""
-    known = roads_of(given)
+    known = given.roads
     if isinstance(known, NotApplicable):
         return known
     touches = _numbered(known, known.history.touchpoints)

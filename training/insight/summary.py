@@ -68,10 +68,14 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the model was judged by and saves at capacity; ``before`` are earlier models, newest first."""
+    """What the model was judged by and saves at capacity; ``before`` are earlier models, newest first.
+
+    ``rows`` are the looks at ``people`` leads that were judged; one may be looked at again later.
+    """
 
     leads: Leads
     rows: int
+    people: int
     positives: int
     base_rate: float
     at_capacity: Lift
@@ -85,6 +89,7 @@ def summary(given: ReportInput, worth: Worth, calibration: Reliability, state: H
     return Summary(
         leads=_leads(given),
         rows=len(y),
+        people=given.scores["lead_id"].n_unique(),
         positives=int(y.sum()),
         base_rate=float(y.mean()),
         at_capacity=lift(y, p, given.capacity),
@@ -118,20 +123,25 @@ def _before(given: ReportInput) -> tuple[Version, ...]:
 
 def _leads(given: ReportInput) -> Leads:
     label = given.company.label
-    found = None if given.history is None or label is None else _of_history(given.history, label)
+    since = given.company.since
+    found = None if given.history is None or label is None else _of_history(given.history, label, since)
     rows, positives = given.card.rows, given.card.positives
     return found or Leads(rows, rows, wilson(positives, rows))
 
 
-def _of_history(history: LeadHistory, spec: LabelSpec) -> Leads | None:
-    """Every lead looked at once, when it was created; None while no outcome is known."""
+def _of_history(history: LeadHistory, spec: LabelSpec, since: int | None) -> Leads | None:
+    """Every lead looked at once, when it was created; None while no outcome is known.
+
+    What became of leads created before ``since`` is not all known, so they have no part in the rate.
+    """
     created = history.leads.select("lead_id", as_of="created_at").cast({"as_of": pl.Int64})
     found = labels(history, Snapshots(created), spec)
-    matured = found.filter("matured")
+    told = found if since is None else found.filter(pl.col("as_of") >= since)
+    matured = told.filter("matured")
     if matured.is_empty():
         return None
     rate = wilson(float(matured["label"].sum()), matured.height)
-    return Leads(found.height, matured.height, rate, _half(found, history.observed_until, spec.horizon))
+    return Leads(found.height, matured.height, rate, _half(told, history.observed_until, spec.horizon))
 
 
 def _half(found: pl.DataFrame, until: int, horizon: int) -> int | None:

@@ -13,7 +13,6 @@ from features.spec import FeatureSpec  # noqa: TC001  # the same
 from models.metrics import Interval  # noqa: TC001  # a report is read back by its annotations
 from training.insight.calling import HandOver, hand_over
 from training.insight.rates import NotApplicable
-from training.insight.roads import roads_of
 from training.insight.segments import first_channel, told_apart_by
 from training.insight.shares import shares_before
 
@@ -71,7 +70,7 @@ class Timing:
 
 def timing(given: ReportInput) -> Timing | NotApplicable:
     """When the leads of a report's history enter the target, by the channel that they first came through."""
-    roads = roads_of(given, given.company.since)
+    roads = given.roads
     if isinstance(roads, NotApplicable):
         return roads
     return of_roads(roads, told_apart_by(given.features, roads.history))

@@ -11,6 +11,7 @@ are those of Unicode's locale data (CLDR), by Babel.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -210,7 +211,7 @@ class Words:
             return self("drivers.missing")
         if part.level is not None:
             return part.level
-        ends = [self.value(spec, end) for end in (part.low, part.high)]
+        ends = [self.value(spec, end if end is None else _short(end)) for end in (part.low, part.high)]
         return ends[0] if ends[0] == ends[1] else f"{ends[0]} {_DASH} {ends[1]}"
 
     def _written(self, value: float, pattern: str) -> str:
@@ -218,6 +219,11 @@ class Words:
         # Adding zero makes nothing of a negative zero.
         rounded = round(float(value), digits) + 0.0
         return format_decimal(rounded, pattern, locale=self.lang).replace("-", _MINUS)
+
+
+def _short(value: float) -> float:
+    """A number to three digits, or to its whole ones: where a group ends need not be known better."""
+    return round(value, max(0, 2 - math.floor(math.log10(abs(value))))) if value else value
 
 
 class _Unknown(NullTranslations):

@@ -13,7 +13,7 @@ from small_crm import day, history
 from features.clock import DAY
 from features.labels import LabelSpec
 from features.spec import FeatureSet, Says, attribute
-from training.insight.channels import MOST_CHANNELS, Channels, channels, expected, first_looks
+from training.insight.channels import MOST_CHANNELS, Channels, channels, expected, first_looks, outcomes
 from training.insight.company import Company
 from training.insight.rates import NotApplicable
 from training.insight.settings import Report
@@ -158,6 +158,13 @@ def test_all_leads_of_a_history_count_and_only_matured_ones_have_a_rate():
     # a is in time, b too late, c closed; d is too young for its SQL to count.
     assert (found.leads, found.matured, found.won) == (4, 3, 1)
     assert day(0) == crm.leads["created_at"][0]
+
+
+def test_leads_from_before_outcomes_were_kept_count_but_have_no_rate():
+    crm = history({"a": 0, "b": 10, "c": 10}, [("b", "sql", 15)], until=100, source=["ads"] * 3)
+    spec = LabelSpec("sql", 30 * DAY)
+    told = [outcomes(crm, spec, since).sort("lead_id")["label"].to_list() for since in (None, day(10))]
+    assert told == [[0.0, 1.0, 0.0], [None, 1.0, 0.0]]
 
 
 def test_what_an_sql_cost_is_what_a_lead_cost_over_the_rate():

@@ -20,7 +20,9 @@ from training.insight.company import Company
 from training.insight.drivers import QUANTILES, compared, drivers
 from training.insight.interplay import interplays
 from training.insight.today import handed_over
+from training.page.views.summary import looks
 from training.page.words import words
+from training.render import render
 from training.report import report
 
 DAYS_60 = 60 * DAY
@@ -114,6 +116,27 @@ def test_all_leads_are_counted_from_creation_by_hand(given):
     # The third came after 60 days and the fourth never can: two of four, half of them within ten days.
     assert leads.rate.value == 0.5
     assert leads.half == pytest.approx(10 * DAY, abs=2)
+
+
+def test_leads_from_before_outcomes_were_kept_have_no_part_in_the_rate(given):
+    entries = [("0", 10, "sql"), ("1", 30, "sql")]
+    whole = with_history(given, history_of(entries))
+    since = int(np.sort(whole.history.leads["created_at"].to_numpy())[1])
+    leads = report(replace(whole, company=replace(whole.company, since=since))).summary.leads
+    created = whole.history.leads["created_at"].to_numpy()
+    assert (leads.all, leads.matured) == (len(created), int((created >= since).sum()))
+
+
+def test_a_lead_that_is_looked_at_twice_is_one_and_the_page_says_so(given, made):
+    assert made.summary.people == len(given.scores)
+    twice = given.scores.with_columns(lead_id=pl.Series([str(i // 2) for i in range(len(given.scores))]))
+    told = report(replace(given, scores=twice))
+    assert told.summary.people == len(given.scores) / 2
+    for lang in ("en", "de"):
+        t = words(lang)
+        assert looks(told, t) in render(told, lang)
+        assert t.number(told.summary.people) in looks(told, t)
+        assert looks(made, t) == ""
 
 
 def test_a_report_remembers_the_one_before(given, made):

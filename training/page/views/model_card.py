@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from training.insight.doubted import Doubted
 from training.insight.summary import version_of
 from training.page.table import Table
 
@@ -16,6 +17,8 @@ def view(report: Report, t: Words) -> dict[str, Any]:
     """The tables of the card."""
     return {
         "facts": _facts(report, t),
+        "sure": _sure(report, t),
+        "reasons": _reasons(report, t),
         "versions": _versions(report, t),
         "candidates": _candidates(report, t),
         "catalogue": _catalogue(report, t),
@@ -34,11 +37,37 @@ def _facts(report: Report, t: Words) -> Table:
         (t("card.rows"), t.number(card.rows)),
         (t("card.positives"), f"{t.number(card.positives)} ({t.percent(card.base_rate, 1)})"),
         (t("card.split"), t("card.ordered" if card.time_ordered else "card.unordered")),
-        (t("card.recipe"), card.recipe),
+        (t("card.recipe"), t.named("recipes", card.recipe)),
         (t("card.version"), report.version),
         (t("card.fingerprint"), report.fingerprint),
     )
     return Table(t("card.facts"), (t("card.fact"), t("worth.value")), rows, wordy=True)
+
+
+def _sure(report: Report, t: Words) -> str:
+    """How wide intervals are and how many scores are insufficient; nothing where nobody knows."""
+    found = report.insights.doubted
+    if not isinstance(found, Doubted):
+        return ""
+    share = t.percent(found.insufficient / found.asked, 1)
+    too_little = t("card.too_little", rows=t.number(found.asked), share=share)
+    if found.middle is None or found.most is None:
+        return f"{t('card.no_intervals')} {too_little}"
+    widths = {"middle": t.number(100 * found.middle, 1), "most": t.number(100 * found.most, 1)}
+    return f"{t('card.intervals', **widths)} {too_little}"
+
+
+def _reasons(report: Report, t: Words) -> Table | None:
+    """Why scores are insufficient, where any are."""
+    found = report.insights.doubted
+    if not isinstance(found, Doubted) or not found.reasons:
+        return None
+    rows = tuple(
+        (t.named("doubts", one.code), t.number(one.leads), t.percent(one.leads / found.asked, 1))
+        for one in found.reasons
+    )
+    head = (t("health.why"), t("worth.leads"), t("card.share"))
+    return Table(t("card.insufficient"), head, rows)
 
 
 def _versions(report: Report, t: Words) -> Table:
@@ -63,7 +92,7 @@ def _candidates(report: Report, t: Words) -> Table:
     """The recipes that were tried, the best first."""
     chosen = f" ({t('card.chosen')})"
     rows = tuple(
-        (name + (chosen if name == report.card.recipe else ""), t.number(loss, 4))
+        (t.named("recipes", name) + (chosen if name == report.card.recipe else ""), t.number(loss, 4))
         for name, loss in sorted(report.card.candidates.items(), key=lambda item: item[1])
     )
     return Table(t("card.candidates"), (t("card.candidate"), t("card.loss")), rows)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from training.page.charts import curves
 from training.page.charts.drawing import HEIGHT, WIDTH, drawn
 from training.page.table import Row, Table
+from training.page.views.summary import looks
 
 if TYPE_CHECKING:
     from training.page.words import Words
@@ -22,6 +23,7 @@ def view(report: Report, t: Words) -> dict[str, Any]:
     curve = report.worth.gains
     return {
         "gains": drawn(curves.gains(curve, (at.share, at.captured), now, t)),
+        "looks": looks(report, t),
         "table": _gains(report, t),
         "lifts": _lifts(report, t),
         "measures": _measures(report, t),
