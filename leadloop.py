@@ -7,8 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
+import leadloop_log
 from training import commands
-from training.options import OUT, ConfigFile, Exclude, Id, Json, Label, Leads, Time, configured
+from training.options import (
+    OUT,
+    ConfigFile,
+    Exclude,
+    Horizon,
+    Id,
+    Json,
+    Label,
+    Leads,
+    ModelName,
+    Time,
+    configured,
+)
 from training.pushing.command import push
 from training.terminal import emit, refuse, say, spoken
 
@@ -22,12 +35,7 @@ app = typer.Typer(
 
 keys_app = typer.Typer(help="Who may ask the service what.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys_app, name="keys")
-log_app = typer.Typer(help="What the service decided.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(log_app, name="log")
-LogPlace = Annotated[
-    str,
-    typer.Option("--log", help="The decision log, a path or URL.", envvar="LEADLOOP_LOG", metavar="PLACE"),
-]
+app.add_typer(leadloop_log.log_app, name="log")
 KeyFile = Annotated[
     Path, typer.Option("--keys", help="The file of keys.", envvar="LEADLOOP_KEYS", metavar="FILE")
 ]
@@ -86,15 +94,26 @@ def train(
     holdout: Annotated[
         Path | None, typer.Option(help="A second file with outcomes to be judged by.", metavar="FILE")
     ] = None,
+    from_log: Annotated[
+        str | None,
+        typer.Option(help="Learn from what a service decided and what came of it.", metavar="PLACE"),
+    ] = None,
+    model: ModelName = "champion",
+    horizon: Horizon = None,
     out: Annotated[Path, typer.Option(help="Folder for model and report.", metavar="DIR")] = OUT,
     json_: Json = None,
 ) -> None:
-    """Train, track and save a model."""
+    """Train, track and save a model; with --from-log on the features of --model, as they were served."""
     from training.workflow import tracking_of
     from training.workflow import train as run
 
-    chosen = configured(config, leads, id_, label, time, exclude)
-    trained = run(chosen, out, tracking_of(chosen, OUT), holdout=holdout, say=say)
+    if from_log is None:
+        chosen, dataset = configured(config, leads, id_, label, time, exclude), None
+    elif leads is not None or holdout is not None:
+        refuse("--from-log says what to learn from; leave --leads and --holdout out")
+    else:
+        chosen, dataset = leadloop_log.learnt(from_log, commands.model_dir(model), config, horizon)
+    trained = run(chosen, out, tracking_of(chosen, OUT), dataset=dataset, holdout=holdout, say=say)
     emit(trained.to_dict(), json_)
 
 
@@ -103,28 +122,9 @@ app.command()(commands.backtest)
 app.command()(commands.points)
 app.command()(commands.report)
 app.command(name="promote")(commands.promote_)
-app.command()(commands.monitor)
+app.command()(leadloop_log.monitor)
+app.command()(leadloop_log.decisions)
 app.command()(push)
-
-
-@app.command()
-def decisions(
-    out: Annotated[Path, typer.Option(help="Scores, CSV or Parquet.", metavar="FILE")],
-    log: Annotated[
-        str | None, typer.Option(help="The decision log, a path or URL.", envvar="LEADLOOP_LOG")
-    ] = None,
-) -> None:
-    """Write the newest decision about each lead as a file of scores, for push and monitor."""
-    from serving.log.scores import existing, newest
-    from serving.log.settings import DEFAULT_PLACE
-    from training.sink import sink
-
-    written = 0
-    with existing(log or DEFAULT_PLACE) as opened, sink(out) as append:
-        for scores in newest(opened):
-            append(scores)
-            written += scores.height
-    say(f"{written:,} decisions written to {out}")
 
 
 @app.command()
@@ -154,6 +154,10 @@ def serve(
     keep_days: Annotated[
         int | None, typer.Option(help="Then they are forgotten.", min=1, envvar="LEADLOOP_LOG_KEEP_DAYS")
     ] = None,
+    explore: Annotated[
+        float,
+        typer.Option(help="Share of a hand-over by lot.", min=0, max=1, envvar="LEADLOOP_EXPLORE"),
+    ] = 0.0,
 ) -> None:
     """Answer scores and explanations over REST until stopped."""
     from serving.log.settings import LogSettings
@@ -166,7 +170,7 @@ def serve(
         say(logged.in_words())
 
     logged = LogSettings(log, keep_days)
-    settings = Settings(_followed(model), shadow, keys, no_keys, rate, logged)
+    settings = Settings(_followed(model), shadow, keys, no_keys, rate, logged, explore)
     run(settings, Address(host, port), workers, answering)
 
 
@@ -212,51 +216,6 @@ def keys_revoke(
 
     revoke(keys, name)
     say(f"{name} is revoked")
-
-
-@log_app.command(name="stats")
-def log_stats(log: LogPlace = str(OUT / "decisions.db"), json_: Json = "-") -> None:
-    """Say how much is in the log; nothing of it is about a person."""
-    from serving.log.reading import stats
-    from serving.log.scores import existing
-
-    with existing(log) as opened:
-        emit(stats(opened), json_)
-
-
-@log_app.command(name="replay")
-def log_replay(
-    model: Annotated[str, typer.Option(help="The folder of the model that decided.", metavar="DIR")],
-    log: LogPlace = str(OUT / "decisions.db"),
-    json_: Json = None,
-) -> None:
-    """Make each decision of a model once more from its logged row; exit code 3 where one differs."""
-    from models.artifact import load
-    from serving.log.replay import replay
-    from serving.log.scores import existing
-
-    loaded = load(commands.model_dir(model))
-    with existing(log) as opened:
-        replayed = replay(opened, loaded)
-    say(f"model {loaded.version}: {replayed.same:,} decisions came out the same to the bit")
-    for number in replayed.different:
-        say(f"decision {number} came out different")
-    emit({"model_version": loaded.version, "same": replayed.same, "different": replayed.different}, json_)
-    raise typer.Exit(3 if replayed.different else 0)
-
-
-@log_app.command(name="prune")
-def log_prune(
-    keep_days: Annotated[int, typer.Option(help="Older records are removed.", min=1)],
-    log: LogPlace = str(OUT / "decisions.db"),
-) -> None:
-    """Forget what is older than it may be; a running service does so by itself every day."""
-    from serving.log.scores import existing
-    from serving.log.writing import prune_all
-
-    with existing(log) as opened:
-        erased = prune_all(opened, keep_days)
-    say(f"{erased.decisions:,} decisions and {erased.outcomes:,} outcomes removed")
 
 
 @app.command()

@@ -155,26 +155,6 @@ def promote_(
     emit(done.to_dict(), json_)
 
 
-def monitor(
-    scores: Annotated[Path, typer.Option(help="What `leadloop score` wrote.", metavar="FILE")],
-    outcomes: Annotated[Path, typer.Option(help="What became of the leads.", metavar="FILE")],
-    id_: Annotated[str, typer.Option("--id", help="Column that names the lead.", metavar="COLUMN")],
-    label: Annotated[str, typer.Option(help="Column with the outcome.", metavar="COLUMN")],
-    model: ModelName = "champion",
-    time: Annotated[str | None, typer.Option(help="Column with a date.", metavar="COLUMN")] = None,
-    json_: Json = None,
-) -> None:
-    """See whether a model still holds; exit code 0 is healthy, 3 watch, 4 retrain."""
-    from models.artifact import load
-    from training.watched import OutcomeFile, watch
-
-    found = watch(load(model_dir(model)), scores, OutcomeFile(outcomes, id_, label, time))
-    for line in found.in_words():
-        say(line)
-    emit(found.to_dict(), json_)
-    raise typer.Exit(found.exit_code)
-
-
 def model_dir(model: str) -> Path:
     """The folder of a model: itself, or the champion's."""
     if model != "champion":

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from training.config import Config
 
 OUT = Path("leadloop-out")
+Horizon = Annotated[
+    int | None,
+    typer.Option(help="How long a logged decision waits for its outcome.", min=1, metavar="DAYS"),
+]
 Language = Literal["en", "de"]
 Leads = Annotated[
     Path | None,

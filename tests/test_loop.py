@@ -1,0 +1,248 @@
+"""The loop closed: a simulated CRM asks the scorer, reports outcomes, and the log teaches the next model.
+
+By the simulator's truth, what is learned from the log is worth as much as what is learned from the history.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+import pytest
+from logged import told
+from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
+
+from features.clock import DAY
+from features.cohort import CohortRule, Snapshots, snapshots
+from features.labels import LabelSpec
+from features.record import records
+from leadloop import app
+from models import artifact
+from serving.log.database import open_log, writing
+from serving.log.frames import decided, happened
+from serving.log.records import Made, Occasion, Outcome
+from serving.log.settings import LogError
+from serving.log.writing import add_decisions, add_outcomes, decision_rows
+from serving.reading import Asked
+from serving.scorer import Scorer
+from training.config import Training
+from training.dataset import of_history
+from training.from_log import Logged, NothingLoggedError, of_log, question
+from training.run import fit
+from training.simulate import simulate
+from training.simulated.truth import bayes_probability, information_captured
+
+RULE = CohortRule(on=("mql",), every=30 * DAY, closed=("sql", "disqualified"), until_age=60 * DAY)
+LABEL = LabelSpec("sql", 60 * DAY)
+SAYS = {"sql": "qualified", "disqualified": "disqualified"}
+
+
+@dataclass(frozen=True)
+class Company:
+    """A simulated CRM up to a day, the model of its history, and the log of a service that it asked."""
+
+    world: object
+    past: object
+    data: object
+    model: object
+    folder: object
+    log: str
+
+
+def decisions(model, history):
+    """What the service's scorer says at every snapshot of a history, in the order of time."""
+    scorer, leads = Scorer(model), {record.lead_id: record for record in records(history)}
+    drawn = snapshots(history, RULE).frame.sort("as_of", "lead_id")
+    asked = [Asked(leads[lead], as_of, None, None) for lead, as_of in drawn.rows()]
+    return [Made(score, row) for score, row in scorer._scores(asked)]
+
+
+def reports(history):
+    ends = history.transitions.filter(pl.col("stage").is_in(list(SAYS)))
+    for number, row in enumerate(ends.iter_rows(named=True)):
+        yield Outcome(f"k{number}", row["lead_id"], SAYS[row["stage"]], "no fit", row["occurred_at"])
+
+
+def write(place, model, history):
+    engine = writing(open_log(place))
+    for made in decisions(model, history):
+        rows = decision_rows([made], Occasion("/v1/score"), made.score.as_of + 1)
+        # Asked twice, as CRMs do; the second time knows no better.
+        told(engine, add_decisions, [*rows, *rows])
+    told(engine, add_outcomes, list(reports(history)), int(time.time()))
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("company")
+    world = simulate(2500, 5)
+    today = world.world.start + int(0.7 * (world.world.end - world.world.start))
+    past = world.history.known_before(today)
+    data = of_history(past, RULE, LABEL)
+    model = artifact.save(fit(data, Training()).model, folder / "model")
+    write(str(folder / "decisions.db"), model, past)
+    return Company(world, past, data, model, folder / "model", str(folder / "decisions.db"))
+
+
+@pytest.fixture(scope="module")
+def logged(company):
+    engine = open_log(company.log)
+    frames = Logged(decided(engine, company.model.features), happened(engine), company.model.features)
+    engine.dispose()
+    return frames
+
+
+@pytest.fixture(scope="module")
+def learned(company, logged):
+    return of_log(logged, question(company.model.card), company.model.card)
+
+
+def test_rows_from_the_log_are_those_of_the_history_to_the_bit(company, learned):
+    keys = ["lead_id", "as_of"]
+    both = learned.rows.select(keys).join(company.data.rows, on=keys, how="left", maintain_order="left")
+    assert_frame_equal(learned.rows, both.select(learned.rows.columns), check_exact=True)
+    assert len(learned) > 0.95 * len(company.data)
+
+
+def test_labels_from_the_log_are_those_of_the_history(company, learned):
+    known = company.data.rows.select("lead_id", "as_of").with_columns(label=pl.Series(company.data.label))
+    mine = learned.rows.select("lead_id", "as_of").with_columns(mine=pl.Series(learned.label))
+    both = mine.join(known, on=["lead_id", "as_of"])
+    assert (both["label"] == both["mine"]).mean() == 1.0
+    assert learned.question == company.data.question
+
+
+def captured(model, judged, bayes, base_rate):
+    rows = judged.rows_for(model.features, np.arange(len(judged)))
+    probability = model.score_rows(rows)["probability"].to_numpy()
+    return information_captured(judged.label, probability, bayes, base_rate)
+
+
+def test_the_log_teaches_as_much_as_the_history(company, learned):
+    later = simulate(8_000, 6)
+    judged = of_history(later.history, RULE, LABEL)
+    bayes = bayes_probability(later, Snapshots(judged.rows.select("lead_id", "as_of")), LABEL.horizon)
+    again = fit(learned, Training()).model
+    before, after = (
+        captured(model, judged, bayes, company.model.card.base_rate) for model in (company.model, again)
+    )
+    assert before > 0.7
+    assert after == pytest.approx(before, abs=0.05)
+
+
+def run(*words):
+    return CliRunner().invoke(app, [*map(str, words)])
+
+
+def watched(company, *words):
+    done = run("monitor", "--log", company.log, "--model", company.folder, "--json", "-", *words)
+    assert done.exit_code in {0, 3, 4}, done.output
+    return json.loads(done.stdout), done.exit_code
+
+
+def test_what_is_watched_is_what_was_forecast_and_what_came(company, learned, tmp_path):
+    found, code = watched(company, "--html", tmp_path / "monitor.html")
+    assert (found["exit_code"], found["model_version"]) == (code, company.model.version)
+    drawn = company.model.score_rows(learned.rows).with_columns(label=pl.Series(learned.label))
+    total = found["total"]
+    assert total["rows"] == drawn.height
+    assert total["forecast"] == pytest.approx(drawn["probability"].mean(), abs=1e-12)
+    assert total["observed"]["value"] == pytest.approx(drawn["label"].mean(), abs=1e-12)
+    for grade in found["grades"]:
+        mine = drawn.filter(grade=grade["name"])
+        assert grade["rows"] == mine.height
+        assert grade["observed"]["value"] == pytest.approx(mine["label"].mean())
+        assert grade["forecast"] == pytest.approx(mine["probability"].mean())
+    stamps = pl.from_epoch("as_of").dt.strftime("%Y-%m")
+    months = drawn.group_by(month=stamps).agg(pl.len(), pl.col("label").mean()).sort("month")
+    assert [(m["name"], m["rows"]) for m in found["months"]] == list(
+        zip(months["month"], months["len"], strict=True)
+    )
+    assert found["scored"] > total["rows"]
+    doubtful = company.model.assessed_rows(decided_rows(company))["insufficient"].drop_nulls()
+    assert sum(found["insufficient"].values()) == pytest.approx(len(doubtful) / found["scored"])
+    page = (tmp_path / "monitor.html").read_text()
+    assert f"model {company.model.version}, {found['state']}" in page
+    assert all(f">{grade['rows']:,}<" in page for grade in found["grades"])
+    assert not re.findall(r"(?:src|href)=|https?://", page)
+
+
+def decided_rows(company):
+    """All decisions of the log as rows, read with nothing of ours but the JSON they are."""
+    with closing(sqlite3.connect(company.log)) as db:
+        rows = db.execute("SELECT min(id), lead_id, as_of, row FROM decisions GROUP BY lead_id, as_of")
+        found = [{"lead_id": lead, "as_of": at} | json.loads(row) for _, lead, at, row in rows]
+    kinds = {s.name: pl.String if s.is_category else pl.Float64 for s in company.model.features.specs}
+    return pl.DataFrame(found, {"lead_id": pl.String, "as_of": pl.Int64} | kinds)
+
+
+def test_a_log_whose_outcomes_turned_is_not_healthy(company, tmp_path):
+    turned = tmp_path / "turned.db"
+    shutil.copy(company.log, turned)
+    with closing(sqlite3.connect(turned)) as db, db:
+        db.execute("UPDATE outcomes SET outcome = 'lost' WHERE outcome = 'qualified' AND id % 4 > 0")
+    found, code = watched(replace(company, log=str(turned)))
+    assert (found["state"], code) == ("retrain", 4)
+    assert "base_rate" in {reason["code"] for reason in found["reasons"]}
+
+
+def test_decisions_of_another_model_are_not_this_ones(company, model_of_another):
+    done = run("monitor", "--log", company.log, "--model", model_of_another)
+    assert done.exit_code != 0
+    assert isinstance(done.exception, NothingLoggedError)
+    assert company.model.version in str(done.exception)
+
+
+@pytest.fixture(scope="module")
+def model_of_another(company, tmp_path_factory):
+    changed = replace(company.model, card=replace(company.model.card, created_at="2020-01-01"))
+    folder = tmp_path_factory.mktemp("another") / "model"
+    artifact.save(changed, folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("monitor", "--log", "x.db", "--scores", "s.csv"), "--log holds scores and outcomes"),
+        (("monitor", "--scores", "s.csv"), "name --scores, --outcomes, --id and --label, or --log"),
+        (("train", "--from-log", "x.db", "--leads", "l.csv"), "leave --leads and --holdout out"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(company, words, why):
+    done = run(*words, "--model", company.folder)
+    assert done.exit_code == 2
+    assert why in done.output
+
+
+def test_a_log_that_is_not_there_is_named(company, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run("train", "--from-log", "x.db", "--model", company.folder)
+    assert isinstance(done.exception, LogError)
+    assert "there is no decision log at x.db" in str(done.exception)
+
+
+@pytest.mark.slow
+def test_the_command_trains_from_the_log_and_its_model_can_be_asked(company, learned, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    words = ("--from-log", company.log, "--model", company.folder, "--out", tmp_path / "new", "--json", "-")
+    done = run("train", *words)
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert result["rows"] == len(learned)
+    again = artifact.load(tmp_path / "new" / "model")
+    assert (again.card.label, again.card.flat) == (company.model.card.label, False)
+    assert again.features == company.model.features
+    assert (tmp_path / "new" / "report.html").is_file()
+    one = decisions(again, company.past)[0]
+    assert again.score(one.row, one.score.lead_id, one.score.as_of) == one.score
