@@ -215,7 +215,7 @@ def _text(parts: Sequence[Part], aside: Sequence[Part], folder: Path) -> str:
         *_funnel(list(dict.fromkeys(stage for part in parts for stage in part.stages))),
         "",
         "[label]",
-        f'horizon = "{_HORIZON_DAYS}d"   # won is what enters the target within this time',
+        f'horizon = "{_HORIZON_DAYS}d"   # a success enters the target within this time',
         "",
         "[cohort]",
         'on = ["created"]   # when open leads are looked at; a stage of the funnel is possible too',
@@ -225,6 +225,12 @@ def _text(parts: Sequence[Part], aside: Sequence[Part], folder: Path) -> str:
         "[training]",
         '# capacity = "50 per week"   # how many leads sales can call',
         "seed = 42",
+        "",
+        "[report]",
+        '# hand_over = "mql"   # the stage in which sales takes a lead today, to be held against the model',
+        '# points = "points.toml"   # the points table of today, likewise',
+        "# costs = { social = 1200 }   # what was spent on all leads of a channel",
+        "# hours_per_call = 0.5   # what it costs sales to look at one lead",
     ]
     return "\n".join(lines) + "\n"
 
@@ -283,7 +289,7 @@ def _section(part: Part, folder: Path) -> list[str]:
         f"file = {_shown(part.seen.path, folder)}",
         f"columns = {_table(part.columns)}",
         *(
-            [f"constants = {_table(part.constants)}   # every row is one; an empty date is none"]
+            [f"constants = {_table(part.constants)}   # a row says when a lead got there; no date, not yet"]
             if part.constants
             else []
         ),

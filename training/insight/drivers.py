@@ -30,7 +30,7 @@ RESAMPLES = 200
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LEVELS = 6
 _CLEAR = 0.3
-_NEGLIGIBLE = 0.05
+NEGLIGIBLE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def _size(points: NDArray[np.float64]) -> float:
 
 
 def _direction(size: float, correlation: float | None, spec: FeatureSpec) -> Direction:
-    if size < _NEGLIGIBLE:
+    if size < NEGLIGIBLE:
         return "none"
     if spec.is_category:
         return "levels"

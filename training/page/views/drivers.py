@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training.insight.drivers import QUANTILES
+from training.insight.drivers import NEGLIGIBLE, QUANTILES
 from training.page.charts import rows
 from training.page.charts.drawing import drawn
 from training.page.table import Table
@@ -22,7 +22,8 @@ SHOWN = 12
 
 def view(report: Report, t: Words) -> dict[str, Any]:
     """The weight of families and features, how their points are spread, and the shape of each."""
-    families = [(t.named("families", family.name), family.importance) for family in report.drivers.families]
+    weighty = [one for one in report.drivers.families if one.importance >= NEGLIGIBLE]
+    families = [(t.named("families", one.name), one.importance) for one in weighty or report.drivers.families]
     first = shown(report)
     titled = [(t.title(driver.spec), driver) for driver in first]
     return {
