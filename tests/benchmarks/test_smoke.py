@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from benchmarks import batch, run
+from benchmarks import batch, load, run, soak
 from tiny import tiny_model
 
 from features.catalogue import features_of
 from features.cohort import CohortRule
 from models import artifact
+from serving.run import ask
 from training.dataset import feature_rows, flat_features, flat_rows
 from training.scoring import open_leads
 from training.simulate import simulate
@@ -48,5 +51,43 @@ def test_a_flat_file_is_scored_beside_a_bare_prediction(tmp_path):
 def test_parts_and_sizes_are_chosen():
     assert run.options([]).parts == run.PARTS
     assert run.options(["batch", "--million"]).parts == ["batch"]
+    assert run.options(["load", "soak"]).parts == ["load", "soak"]
     with pytest.raises(SystemExit):
         run.options(["everything"])
+
+
+def test_the_bare_service_that_load_is_measured_beside_gives_the_same_scores(company, tmp_path):
+    model, folder = company
+    body = json.dumps({"leads": [load.lead(number) for number in range(2)]})
+    with (tmp_path / "lines").open("wb") as log, load.bare(folder, log) as url:
+        told = load.measure([load.Asked("bare", url, "/v1/score", body)], 2, 0)["bare"]
+        assert ask(url, "/v1/score", json.loads(body))["model_version"] == model.version
+    assert 0 < told.p50 <= told.p99
+    assert told.rate == pytest.approx(2 * len(told.seconds) / sum(told.seconds))
+
+
+def test_ready_made_features_are_those_of_the_model(company):
+    model, _ = company
+    told = json.loads(load.ready_made(model, [load.lead()]))["dataframe_split"]
+    assert told["columns"] == list(model.features.names)
+    assert [len(row) for row in told["data"]] == [len(model.features)]
+
+
+@pytest.mark.slow
+def test_a_soak_promotes_while_it_asks(company, monkeypatch):
+    monkeypatch.setattr(soak, "MEASURED_FOR", 0.5)
+    monkeypatch.setenv("LEADLOOP_STORE", "taken back after the test")
+    done = soak.soak(company[0], soak.options(["--minutes", "0.1", "--every", "2.5"]))
+    assert done.crm.failures == []
+    assert len(done.promoted) >= 3
+    assert set(done.promoted[:-1]) <= done.crm.versions
+    assert len(done.samples) >= 3
+
+
+def test_a_soak_finds_what_fails_and_what_grows():
+    crm = soak.Crm("http://127.0.0.1:1", versions={"a"})
+    crm.ask(0.2, interval=0.05)
+    assert soak.growth([900] * 10 + [100] * 10 + [110] * 10) == pytest.approx(1.1)
+    faults = soak.Soaked(crm, ["a", "b", "c"], 10.0, [100] * 20 + [110] * 10).faults
+    assert "refused" in faults[0]
+    assert faults[-2:] == ["1 promotions were never seen", "memory grew by 10.0%"]

@@ -13,8 +13,8 @@ of leads that the real model had not learned from disagree with it by more than 
 
 The promise is that of split conformal prediction (Vovk et al. 2005) within a rehearsal: nine in ten intervals
 hold the truth, over leads and companies, if the company is to its model as the second act is to what was
-learned from it. This can be believed, not proven; ``tests/benchmarks/coverage.py`` measures it where the
-truth is known.
+learned from it. This can be believed, not proven; ``tests/benchmarks/interval_coverage.py`` measures it
+where the truth is known.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How often the intervals of scores hold the truth, on companies whose truth is known.
 
-    python tests/benchmarks/coverage.py [--leads N ...] [--seeds N] [--judges N]
+    python tests/benchmarks/interval_coverage.py [--leads N ...] [--seeds N] [--judges N]
 
 Each company is drawn and learned from; then leads of another draw of the same world are scored. Their exact
 probability, given all that is visible of them, is known by Bayes' rule: an interval is right if it holds it.
