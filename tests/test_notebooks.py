@@ -34,7 +34,7 @@ def test_there_are_four():
 def test_it_runs_from_a_clean_kernel(path, tmp_path):
     """In a process of its own: what a kernel warns of is not what our code warns of."""
     command = [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=800", "-q", "-p", "no:randomly"]
-    own_home = os.environ | {"IPYTHONDIR": str(tmp_path), "MPLBACKEND": "agg"}
+    own_home = os.environ | {"IPYTHONDIR": str(tmp_path)}
     run = subprocess.run(
         [*command, "-c", os.devnull, "--rootdir", str(FOLDER), str(path)],
         env=own_home,
