@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from company import leads, write
+from markupsafe import escape
 from scipy.special import expit
 
 from features.mapping import FlatMapping
@@ -20,6 +21,7 @@ from models.profile import Profile, psi
 from training.config import Training
 from training.dataset import of_export
 from training.monitor import Limits, Monitored, Reason, monitor
+from training.page.monitor_page import monitor_page
 from training.run import fit
 from training.scoring import Wanted, score_flat
 from training.watched import OutcomeFile, read_outcomes, read_scores, watch
@@ -226,3 +228,43 @@ def test_the_result_is_plain_json_values(watched):
     assert (told["state"], told["exit_code"], told["scored"]) == ("healthy", 0, 500)
     assert math.isfinite(told["score_drift"]["psi"])
     assert Limits().psi == (0.1, 0.25)
+
+
+def test_scores_that_say_not_to_be_relied_on_are_counted_by_reason(watched):
+    scores, outcomes = drawn(1000, 1)
+    why = pl.Series("insufficient", ["too_wide"] * 300 + ["unseen_value"] * 200 + [None] * 500)
+    found = monitor(watched, scores.with_columns(why), outcomes)
+    assert found.insufficient == {"too_wide": 0.3, "unseen_value": 0.2}
+    assert "insufficient" in codes(found)
+    assert "insufficient" not in codes(
+        monitor(watched, scores.with_columns(why.head(400).extend_constant(None, 600)), outcomes)
+    )
+
+
+def test_a_lead_that_was_scored_twice_may_have_come_to_either(watched):
+    scores, outcomes = drawn(400, 1)
+    twice = pl.concat([scores.with_columns(as_of=pl.lit(at)) for at in (1, 2)])
+    came = pl.concat(
+        [outcomes.with_columns(as_of=pl.lit(1)), outcomes.with_columns(as_of=pl.lit(2), label=0.0)]
+    )
+    found = monitor(watched, twice, came)
+    assert (found.total.rows, found.scored) == (800, 800)
+    assert found.total.observed.value == pytest.approx(outcomes["label"].mean() / 2)
+
+
+def test_the_page_says_all_of_it_and_runs_nothing_of_the_data(watched):
+    scores, outcomes = drawn(3000, 2, shift=-0.9)
+    evil = "<script>alert(1)</script>"
+    found = monitor(watched, scores.with_columns(month=pl.lit(evil)), outcomes)
+    page = monitor_page(found)
+    assert all(str(escape(reason.message)) in page for reason in found.reasons)
+    assert all(f'<th scope="row">{grade.name}</th><td>{grade.rows:,}</td>' in page for grade in found.grades)
+    assert evil not in page
+    assert str(escape(evil)) in page
+    assert "default-src 'none'" in page
+
+
+def test_a_healthy_model_has_a_page_that_says_so(watched):
+    page = monitor_page(monitor(watched, *drawn(3000, 2)))
+    assert "<h1>The model holds</h1>" in page
+    assert "Nothing differs" in page

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from threading import Barrier
 
 import pytest
 from logged import add, made, outcome, told
@@ -15,9 +18,11 @@ from models import artifact
 from models.doubt import Insufficient
 from serving.choosing import NoSuchValueError, Wish, choose
 from serving.log import handovers
-from serving.log.settings import OFF, PLACE
-from serving.log.writing import add_outcomes, erase, prune
+from serving.log.journal import Journal
+from serving.log.settings import OFF, PLACE, LogSettings
+from serving.log.writing import add_outcomes, erase, prune, touch
 from serving.service import Leadloop
+from serving.settings import Settings, SettingsError
 
 
 def names(choice):
@@ -233,3 +238,36 @@ def test_the_api_page_tells_of_it(client):
     assert parameters == {"capacity": True, "explore": False, "value": False, "stale_days": False}
     assert {"200", "400", "501", "503"} <= set(page["responses"])
     assert not {"413", "415"} & set(page["responses"])
+
+
+def test_workers_that_choose_at_once_agree(log, place):
+    add(log, *[made(f"lead {n}", probability=0.5) for n in range(40)])
+    wish, barrier = Wish(7 * DAY, 10, 0.5), Barrier(4)
+
+    async def asked(number):
+        journal = Journal(LogSettings(place))
+        try:
+            await journal.writer.write(touch)
+            await asyncio.to_thread(barrier.wait)
+            # What a worker sees of the log may differ from what the others do.
+            add(log, made(f"late {number}", probability=0.9))
+            return await journal.handed_over(wish)
+        finally:
+            journal.writer.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        lists = list(pool.map(lambda number: asyncio.run(asked(number)), range(4)))
+    assert lists[0] == lists[1] == lists[2] == lists[3]
+    assert len(lists[0].leads) == 10
+
+
+@pytest.mark.parametrize("share", ["half", "1.5", "-0.1", "nan"])
+def test_a_configured_share_that_is_none_is_refused_at_the_start(share):
+    with pytest.raises(SettingsError, match="share from 0 to 1"):
+        Settings.of({"LEADLOOP_EXPLORE": share})
+
+
+def test_the_configured_share_reaches_the_service():
+    settings = Settings.of({"LEADLOOP_EXPLORE": "0.1"})
+    assert settings.explore == 0.1
+    assert Settings.of(settings.environment).explore == 0.1
