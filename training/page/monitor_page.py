@@ -22,7 +22,7 @@ _VERDICTS = {
     "retrain": "The model should be trained again",
 }
 _SHOWN = 20
-_GROUPS = ("", "scores", "forecast", "converted", "95 % interval", "came for each forecast")
+_GROUPS = ("scores", "forecast", "converted", "95 % interval", "came for each forecast")
 _DRIFT = ("feature", "drift", "by chance")
 _t = words("en")
 
@@ -57,8 +57,8 @@ def _tiles(found: Monitored) -> Iterator[tuple[str, str]]:
 
 
 def _tables(found: Monitored) -> Iterator[Table]:
-    yield "By grade", "Conversion by grade, against the forecast", _GROUPS, _groups(found.grades)
-    yield "By month", "Conversion by month, against the forecast", _GROUPS, _groups(found.months)
+    yield "By grade", "Conversion by grade, against the forecast", ("grade", *_GROUPS), _groups(found.grades)
+    yield "By month", "Conversion by month, against the forecast", ("month", *_GROUPS), _groups(found.months)
     doubts = [(code, _t.percent(share, 1)) for code, share in (found.insufficient or {}).items()]
     yield "Not to be relied on", "Scores that say so of themselves", ("reason", "share of scores"), doubts
     drift = _drifts(found.feature_drift[:_SHOWN])
