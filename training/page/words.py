@@ -178,13 +178,13 @@ class Words:
         """What the model predicts: a stage and its time in words; a column's name as it is.
 
         >>> words("de").question("sql within 60 days"), words("de").question("Converted")
-        ('sql innerhalb von 60 Tagen', 'Converted')
+        ('SQL innerhalb von 60 Tagen', 'Converted')
         """
         asked = re.fullmatch(r"(.+) within ([\d.]+) days", label)
         if asked is None:
             return label
         days = self.plural("page.dative_days", round(float(asked[2])))
-        return self("page.question", stage=asked[1], days=days)
+        return self("page.question", stage=self.named("stages", asked[1]), days=days)
 
     def listed(self, specs: Iterable[FeatureSpec]) -> str:
         """The titles of features, one after the other."""

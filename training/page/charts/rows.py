@@ -29,7 +29,8 @@ def bars(rows: Sequence[tuple[str, float]], words: Words, *, signed: bool = True
         for i, (name, value) in enumerate(rows)
     ]
     reach = max(1e-9, *(abs(value) for _, value in rows))
-    at = _axis(-reach if any(value < 0 for _, value in rows) else 0.0, reach, room=0.0)
+    low = -reach if any(value < 0 for _, value in rows) else 0.0
+    at = _axis(low, 0.0 if all(value < 0 for _, value in rows) else reach, room=0.0)
     colour = alt.condition("datum.value < 0", alt.value(PALETTE["against"]), alt.value(PALETTE["accent"]))
     base = _base(data)
     zero: dict[str, Any] = {"color": PALETTE["muted"], "height": 15, "thickness": 1}

@@ -23,7 +23,7 @@ def view(report: Report, t: Words) -> dict[str, Any]:
     curve = report.worth.gains
     return {
         "gains": drawn(curves.gains(curve, (at.share, at.captured), now, t)),
-        "looks": looks(report, t),
+        "looks": t("worth.looks", rows=t.number(report.summary.rows)) if looks(report, t) else "",
         "table": _gains(report, t),
         "lifts": _lifts(report, t),
         "measures": _measures(report, t),
