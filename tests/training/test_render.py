@@ -21,8 +21,9 @@ from models.metrics import Interval
 from training.checks import AHEAD, CHECKS, ORIGINS
 from training.page.blocks import BLOCKS
 from training.page.charts.drawing import PALETTE
+from training.page.table import Table
 from training.page.words import LANGUAGES, catalogue, words
-from training.render import render
+from training.render import environment, render
 from training.report import report
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -124,6 +125,14 @@ def test_every_table_has_a_caption_and_every_chart_a_sentence(page):
     assert tags.count("table") == tags.count("caption") == tags.count("tbody") > tags.count("details")
     assert tags.count("svg") == tags.count("figure") == tags.count("figcaption")
     assert all(attrs.get("aria-hidden") == "true" for attrs in page.attributes("svg"))
+
+
+@pytest.mark.parametrize(("rows", "left_out"), [(40, False), (41, True)])
+def test_paper_leaves_out_tables_that_nobody_reads_on_paper(rows, left_out):
+    source = '{% from "parts.html" import folded with context %}{{ folded("all", table) }}'
+    table = Table("all", ("name",), tuple((str(i),) for i in range(rows)))
+    html = environment().from_string(source).render(table=table, t=words("en"))
+    assert ('<details class="long">' in html) == left_out
 
 
 def test_landmarks_and_language_are_there(html, page):
