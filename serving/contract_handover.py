@@ -7,6 +7,9 @@ from pydantic import ConfigDict, Field
 from models.doubt import Code  # noqa: TC001  # pydantic reads the annotations
 from serving.contract import Message, Name
 
+# As ids, without control characters: not every database can hold them.
+_NAME = r"^[^\x00-\x1f\x7f]*$"
+
 MAX_CAPACITY = 10_000
 
 
@@ -21,7 +24,9 @@ class HandoverQuery(Message):
         description="the share of them to draw by lot from below the cut; else as configured",
     )
     value: Name | None = Field(
-        None, description="the feature with what a lead is worth: rank by probability times value"
+        None,
+        pattern=_NAME,
+        description="the feature with what a lead is worth: rank by probability times value",
     )
     stale_days: int = Field(14, ge=1, le=36_500, description="a score that was told so long ago is stale")
 

@@ -207,6 +207,7 @@ def test_a_day_without_leads_is_not_held_on_to(client, lead):
         ({"capacity": 5, "explore": "nan"}, "invalid_value", "explore"),
         ({"capacity": 5, "explor": 0.5}, "unknown_field", "explor"),
         ({"capacity": 5, "value": "employes"}, "invalid_value", "value"),
+        ({"capacity": 5, "value": "\0"}, "invalid_value", "value"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_field(client, query, code, field):
