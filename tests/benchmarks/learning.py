@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
 from unittest.mock import patch
 
 import lightgbm as lgb
@@ -28,20 +27,7 @@ PER_LEAD = 8
 
 def dataset(snapshots):
     """So many snapshots of simulated leads, in the order of time."""
-    drawn = of_history(simulate(snapshots // PER_LEAD, seed=1).history, RULE, LABEL)
-    first = slice(0, snapshots)
-    return replace(
-        drawn,
-        rows=drawn.rows[first],
-        label=drawn.label[first],
-        order=drawn.order[first],
-        **_weights(drawn, first),
-    )
-
-
-def _weights(drawn, first):
-    weights = getattr(drawn, "weights", None)
-    return {} if weights is None else {"weights": weights[first]}
+    return of_history(simulate(snapshots // PER_LEAD, seed=1).history, RULE, LABEL).thinned(snapshots)
 
 
 def measured(snapshots):
