@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
-from starlette.endpoints import HTTPEndpoint
 from starlette.routing import Route
 
 from serving.asking import answered, in_query, operation
 from serving.contract import LeadId
 from serving.contract_outcomes import DecisionsResponse, ErasedResponse, Page
+from serving.problems import Problem, Refusal
 
 if TYPE_CHECKING:
     from typing import Any
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from serving.log.journal import Journal
 
 _lead_id: TypeAdapter[str] = TypeAdapter(LeadId)
+_A_LISTING = Problem(
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    "method_not_allowed",
+    "a listing cannot be deleted, a lead can: leave /decisions out",
+    headers=(("allow", "GET"),),
+)
 
 
 async def _decisions(request: Request, journal: Journal) -> DecisionsResponse:
@@ -36,19 +43,16 @@ async def _decisions(request: Request, journal: Journal) -> DecisionsResponse:
 
 
 async def _erase(request: Request, journal: Journal) -> ErasedResponse:
+    # A slash of the id's own comes as %2F; this one belongs to the other address.
+    if request.scope["raw_path"].endswith(b"/decisions"):
+        raise Refusal(_A_LISTING)
     erased = await journal.erase(_lead_id.validate_python(request.path_params["lead_id"]))
     return ErasedResponse(decisions=erased.decisions, outcomes=erased.outcomes)
 
 
-class _Decisions(HTTPEndpoint):
-    """A listing: any other method than GET is refused here, before its address is taken for a lead's id."""
-
-    get = staticmethod(answered(_decisions))
-
-
 # An id may hold a slash.
 routes = [
-    Route("/v1/leads/{lead_id:path}/decisions", _Decisions),
+    Route("/v1/leads/{lead_id:path}/decisions", answered(_decisions), methods=["GET"]),
     Route("/v1/leads/{lead_id:path}", answered(_erase), methods=["DELETE"]),
 ]
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from features.record import Value  # noqa: TC001
 from models.doubt import WITHHELD, Code
-from models.explanation import Score  # noqa: TC001
+from models.explanation import Reason, Score  # noqa: TC001
 
 OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost"]
 Receipt = Literal["recorded", "repeated", "key_conflict", "other_lead"]
@@ -21,7 +21,7 @@ class Made:
 
     score: Score
     row: Mapping[str, Value]
-    reasons: Sequence[Any] | None = None
+    reasons: tuple[Reason, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

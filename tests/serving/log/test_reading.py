@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from logged import add, made, outcome, told
 
+from models.explanation import Reason
+from models.track_record import Evidence
 from serving.log import reading
 from serving.log.writing import add_outcomes
 
@@ -42,10 +46,11 @@ def test_pages_are_newest_first_and_leave_nothing_out(log):
 
 
 def test_a_decision_has_its_row_its_reasons_and_its_occasion(log):
-    add(log, made(reasons=[{"feature": "visits"}]), endpoint="/v1/explain", request_id="r1", key_id="crm")
+    why = Reason("visits", "behaviour", 3.0, 0.1, 2.9, "3 visits", Evidence(40, 10, 0.25, 0.2, above=2.0))
+    add(log, made(reasons=(why,)), endpoint="/v1/explain", request_id="r1", key_id="crm")
     (one,) = reading.decisions(log, "0012")
     assert one.row == {"industry": "machinery", "visits": 3.0}
-    assert one.reasons == [{"feature": "visits"}]
+    assert one.reasons == [asdict(why)]
     assert (one.endpoint, one.request_id, one.key_id) == ("/v1/explain", "r1", "crm")
 
 

@@ -9,11 +9,12 @@ from typer.testing import CliRunner
 
 from leadloop import app
 from models.doubt import Insufficient
+from models.explanation import Reason
 from serving.log.database import open_log
 from serving.log.scores import REASONS, newest
 from training.pushing.scores import read
 
-WHY = [{"feature": f"f{i}", "points": 10.25 - i, "text": f"because {i}"} for i in range(5)]
+WHY = tuple(Reason(f"f{i}", "fit", float(i), (10.25 - i) / 29, 10.25 - i, f"because {i}") for i in range(5))
 
 
 def test_the_newest_told_decision_of_each_lead_is_its_score(log):

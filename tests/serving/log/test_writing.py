@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import asdict
 from itertools import permutations
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from logged import NASTY, add, made, outcome, told
 
 from features.clock import DAY
+from models.explanation import Reason
 from serving.log import reading
 from serving.log.records import Erased
 from serving.log.writing import add_outcomes, erase, prune
@@ -48,13 +50,13 @@ def test_a_score_comes_back_to_the_bit(log, probability, log_odds):
 
 @pytest.mark.parametrize("text", NASTY)
 def test_no_text_is_more_than_text(log, text):
-    row, reasons = {text: text, "visits": 1.0}, [{"feature": text, "text": text}]
-    add(log, made(text, row=row, reasons=reasons, version=text), request_id=text, key_id=text, endpoint=text)
+    row, why = {text: text, "visits": 1.0}, Reason(text, text, text, 0.5, 14.4, text)
+    add(log, made(text, row=row, reasons=(why,), version=text), request_id=text, key_id=text, endpoint=text)
     told(log, add_outcomes, [outcome(text, text, "rejected", reason=text, corrects=text + "x")], 1_000)
     (decision,), (event,) = reading.decisions(log, text), reading.reported(log, text)
     assert (decision.lead_id, decision.model_version, decision.endpoint) == (text, text, text)
     assert (decision.request_id, decision.key_id) == (text, text)
-    assert (decision.row, decision.reasons) == (row, reasons)
+    assert (decision.row, decision.reasons) == (row, [asdict(why)])
     assert (event.key, event.lead_id, event.reason, event.corrects) == (text, text, text, text + "x")
     assert told(log, erase, text, 0) == Erased(1, 1)
 
