@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PATHS := features models training serving leadloop.py leadloop_log.py tests notebooks
+PATHS := features models training serving leadloop.py tests notebooks
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo notebooks test quick lint types bench soak fuzz audit bento lock format clean

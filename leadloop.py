@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-import leadloop_log
+from serving.commands import keys_app, log_app
 from training import commands
 from training.options import (
     OUT,
@@ -21,9 +21,17 @@ from training.options import (
     ModelName,
     Time,
     configured,
+    usual,
 )
 from training.pushing.command import push
 from training.terminal import emit, refuse, say, spoken
+
+if TYPE_CHECKING:
+    from models.conversion import ConversionModel
+    from training.config import Config
+    from training.dataset import Dataset
+    from training.from_log import Logged, Question
+    from training.monitored import Monitored
 
 app = typer.Typer(
     help="Predicts which leads become sales-qualified, says why, and checks itself against what happened.",
@@ -33,54 +41,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-keys_app = typer.Typer(help="Who may ask the service what.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys_app, name="keys")
-app.add_typer(leadloop_log.log_app, name="log")
-KeyFile = Annotated[
-    Path, typer.Option("--keys", help="The file of keys.", envvar="LEADLOOP_KEYS", metavar="FILE")
-]
-
-
-@app.command()
-def init(
-    files: Annotated[list[Path], typer.Argument(help="The exports of your CRM.")],
-    out: Annotated[Path, typer.Option(help="Where to write the draft.")] = Path("leadloop.toml"),
-    *,
-    force: Annotated[bool, typer.Option(help="Overwrite an existing draft.")] = False,
-) -> None:
-    """Look at your files and write a commented leadloop.toml."""
-    from training.draft import draft
-
-    if out.exists() and not force:
-        refuse(f"{out} exists; look at it, or overwrite it with --force")
-    out.write_text(draft(files), encoding="utf-8")
-    say(f"{out} written; read its comments, then run: leadloop train --config {out}")
-
-
-@app.command()
-def check(
-    leads: Leads = None,
-    id_: Id = None,
-    label: Label = None,
-    time: Time = None,
-    exclude: Exclude = "",
-    config: ConfigFile = None,
-    score: Annotated[
-        Path | None, typer.Option(help="Rows to score, to be compared with.", metavar="FILE")
-    ] = None,
-    json_: Json = None,
-) -> None:
-    """Look for leaks and nonsense in the data before a model learns them."""
-    from training.ahead import rows_ahead
-    from training.checks import checks, in_words, to_dict
-    from training.workflow import QUARANTINE, read_dataset, read_in_words
-
-    chosen = configured(config, leads, id_, label, time, exclude)
-    dataset = read_dataset(chosen, OUT)
-    made = checks(dataset, rows_ahead(dataset, chosen, score))
-    for line in (*read_in_words(dataset, chosen.quarantine.file or OUT / QUARANTINE), *in_words(made)):
-        say(line)
-    emit(to_dict(made), json_)
+app.add_typer(log_app, name="log")
+app.command()(commands.init)
+app.command()(commands.check)
 
 
 @app.command()
@@ -112,7 +76,7 @@ def train(
     elif leads is not None or holdout is not None:
         refuse("--from-log says what to learn from; leave --leads and --holdout out")
     else:
-        chosen, dataset = leadloop_log.learnt(from_log, commands.model_dir(model), config, horizon)
+        chosen, dataset = _learnt(from_log, commands.model_dir(model), config, horizon)
     trained = run(chosen, out, tracking_of(chosen, OUT), dataset=dataset, holdout=holdout, say=say)
     emit(trained.to_dict(), json_)
 
@@ -122,9 +86,73 @@ app.command()(commands.backtest)
 app.command()(commands.points)
 app.command()(commands.report)
 app.command(name="promote")(commands.promote_)
-app.command()(leadloop_log.monitor)
-app.command()(leadloop_log.decisions)
 app.command()(push)
+
+
+@app.command()
+def monitor(
+    scores: Annotated[
+        Path | None, typer.Option(help="What `leadloop score` wrote; or --log.", metavar="FILE")
+    ] = None,
+    outcomes: Annotated[Path | None, typer.Option(help="What became of the leads.", metavar="FILE")] = None,
+    id_: Annotated[
+        str | None, typer.Option("--id", help="Column that names the lead.", metavar="COLUMN")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Column with the outcome.", metavar="COLUMN")] = None,
+    time: Annotated[str | None, typer.Option(help="Column with a date.", metavar="COLUMN")] = None,
+    log: Annotated[
+        str | None, typer.Option(help="The decision log: scores and outcomes.", metavar="PLACE")
+    ] = None,
+    horizon: Horizon = None,
+    config: Annotated[
+        Path | None, typer.Option(help="leadloop.toml with the [label], for --log.", metavar="FILE")
+    ] = None,
+    model: ModelName = "champion",
+    html: Annotated[Path | None, typer.Option(help="Write a page, too.", metavar="FILE")] = None,
+    json_: Json = None,
+) -> None:
+    """See whether a model still holds; exit code 0 is healthy, 3 watch, 4 retrain."""
+    if log is not None and (scores is not None or outcomes is not None):
+        refuse("--log holds scores and outcomes; leave --scores and --outcomes out")
+    if log is not None:
+        found = _watched(log, commands.model_dir(model), config, horizon)
+    elif scores is None or outcomes is None or id_ is None or label is None:
+        refuse("name --scores, --outcomes, --id and --label, or --log")
+    else:
+        from models.artifact import load
+        from training.watched import OutcomeFile, watch
+
+        loaded = load(commands.model_dir(model))
+        found = watch(loaded, scores, OutcomeFile(outcomes, id_, label, time))
+    for line in found.in_words():
+        say(line)
+    if html is not None:
+        from training.page.monitor_page import monitor_page
+        from training.sink import write_text
+
+        write_text(html, monitor_page(found))
+    emit(found.to_dict(), json_)
+    raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def decisions(
+    out: Annotated[Path, typer.Option(help="Scores, CSV or Parquet.", metavar="FILE")],
+    log: Annotated[
+        str | None, typer.Option(help="The decision log, a path or URL.", envvar="LEADLOOP_LOG")
+    ] = None,
+) -> None:
+    """Write the newest decision about each lead as a file of scores, for push and monitor."""
+    from serving.log.scores import existing, newest
+    from serving.log.settings import DEFAULT_PLACE
+    from training.sink import sink
+
+    written = 0
+    with existing(log or DEFAULT_PLACE) as opened, sink(out) as append:
+        for scores in newest(opened):
+            append(scores)
+            written += scores.height
+    say(f"{written:,} decisions written to {out}")
 
 
 @app.command()
@@ -184,40 +212,6 @@ def _followed(model: str) -> str:
     return CHAMPION if follows else str(commands.model_dir(model))
 
 
-@keys_app.command(name="add")
-def keys_add(
-    name: Annotated[str, typer.Argument(help="Who will use it.")],
-    scope: Annotated[list[str], typer.Option(help="score, outcomes or admin; may be given several times.")],
-    days: Annotated[int | None, typer.Option(help="How long it is valid.", min=1)] = None,
-    keys: KeyFile = OUT / "keys.json",
-) -> None:
-    """Make a key; standard output is the only place where it is ever told."""
-    from serving.keys import add
-
-    typer.echo(add(keys, name, scope, days))
-    say(f"{name} may {', '.join(scope)}; start the service with --keys {keys}")
-
-
-@keys_app.command(name="list")
-def keys_list(keys: KeyFile = OUT / "keys.json") -> None:
-    """Say which keys there are, and what they may do."""
-    from serving.keys import read
-
-    for key in read(keys):
-        typer.echo(key.in_words())
-
-
-@keys_app.command(name="revoke")
-def keys_revoke(
-    name: Annotated[str, typer.Argument(help="As it was added.")], keys: KeyFile = OUT / "keys.json"
-) -> None:
-    """Take a key back; running services refuse it from their next request on."""
-    from serving.keys import revoke
-
-    revoke(keys, name)
-    say(f"{name} is revoked")
-
-
 @app.command()
 def demo(
     leads: Annotated[int, typer.Option(help="How many leads the company has.", min=500)] = 20_000,
@@ -246,6 +240,48 @@ def _explained(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any
     for reason in lead["reasons"]:
         say(f"  {reason['points']:+6.1f}  {reason['text']}")
     return lead
+
+
+def _watched(place: str, model: Path, config: Path | None, horizon: int | None) -> Monitored:
+    from models.artifact import load
+    from training.watched import watch_log
+
+    loaded = load(model)
+    return watch_log(loaded, *_logged(place, loaded, usual(config), horizon))
+
+
+def _learnt(place: str, model: Path, config: Path | None, horizon: int | None) -> tuple[Config, Dataset]:
+    """What a service decided by a model's features, and what came of it, as rows to learn from.
+
+    The configuration is the file's, or, where there is none, as plain as can be.
+    """
+    from dataclasses import replace
+
+    from models.artifact import load
+    from training.config import Config, Flat
+    from training.from_log import of_log
+    from training.learning.monotone import monotone
+
+    loaded, chosen = load(model), usual(config)
+    logged, asked = _logged(place, loaded, chosen, horizon)
+    chosen = chosen or Config(flat=Flat(Path(place), asked.text))
+    data = of_log(logged, asked, loaded.card, chosen.training.weights)
+    return chosen, replace(data, monotone=monotone(data.features, chosen.training.monotone))
+
+
+def _logged(
+    place: str, model: ConversionModel, config: Config | None, horizon: int | None
+) -> tuple[Logged, Question]:
+    """The log as frames of a model's features, and what is asked of each decision."""
+    from features.clock import DAY
+    from serving.log.frames import decided, happened
+    from serving.log.scores import existing
+    from training.from_log import Logged, question
+
+    label = None if config is None or config.label is None else config.label_spec
+    asked = question(model.card, label, None if horizon is None else horizon * DAY)
+    with existing(place) as opened:
+        return Logged(decided(opened, model.features), happened(opened), model.features), asked
 
 
 def main() -> None:

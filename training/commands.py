@@ -1,4 +1,4 @@
-"""The commands on a model that is there: score, judge, distil, report, promote, watch. Each imports late."""
+"""The commands that need no service: draft, check, score, judge, distil, report, promote."""
 
 from __future__ import annotations
 
@@ -22,6 +22,46 @@ from training.options import (
     configured,
 )
 from training.terminal import emit, refuse, say
+
+
+def init(
+    files: Annotated[list[Path], typer.Argument(help="The exports of your CRM.")],
+    out: Annotated[Path, typer.Option(help="Where to write the draft.")] = Path("leadloop.toml"),
+    *,
+    force: Annotated[bool, typer.Option(help="Overwrite an existing draft.")] = False,
+) -> None:
+    """Look at your files and write a commented leadloop.toml."""
+    from training.draft import draft
+
+    if out.exists() and not force:
+        refuse(f"{out} exists; look at it, or overwrite it with --force")
+    out.write_text(draft(files), encoding="utf-8")
+    say(f"{out} written; read its comments, then run: leadloop train --config {out}")
+
+
+def check(
+    leads: Leads = None,
+    id_: Id = None,
+    label: Label = None,
+    time: Time = None,
+    exclude: Exclude = "",
+    config: ConfigFile = None,
+    score: Annotated[
+        Path | None, typer.Option(help="Rows to score, to be compared with.", metavar="FILE")
+    ] = None,
+    json_: Json = None,
+) -> None:
+    """Look for leaks and nonsense in the data before a model learns them."""
+    from training.ahead import rows_ahead
+    from training.checks import checks, in_words, to_dict
+    from training.workflow import QUARANTINE, read_dataset, read_in_words
+
+    chosen = configured(config, leads, id_, label, time, exclude)
+    dataset = read_dataset(chosen, OUT)
+    made = checks(dataset, rows_ahead(dataset, chosen, score))
+    for line in (*read_in_words(dataset, chosen.quarantine.file or OUT / QUARANTINE), *in_words(made)):
+        say(line)
+    emit(to_dict(made), json_)
 
 
 def score(

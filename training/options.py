@@ -62,3 +62,11 @@ def configured(  # noqa: PLR0913, PLR0917 - the options of a flat export
     names = tuple(name.strip() for name in exclude.split(",") if name.strip())
     flat = Flat(leads, label, id=id_, time=time, exclude=names)
     return Config(flat=flat)
+
+
+def usual(config: Path | None) -> Config | None:
+    """The configuration in a file, in the usual one if that is there, or none."""
+    from training.config import load  # noqa: PLC0415 - --help needs no Polars
+
+    name = Path("leadloop.toml")
+    return load(config or name) if config is not None or name.is_file() else None
