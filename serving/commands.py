@@ -30,7 +30,7 @@ def keys_add(
     keys: KeyFile = KEYS,
 ) -> None:
     """Make a key; standard output is the only place where it is ever told."""
-    from serving.keys import add
+    from serving.doors.keys import add
 
     typer.echo(add(keys, name, scope, days))
     typer.echo(f"{name} may {', '.join(scope)}; start the service with --keys {keys}", err=True)
@@ -39,7 +39,7 @@ def keys_add(
 @keys_app.command(name="list")
 def keys_list(keys: KeyFile = KEYS) -> None:
     """Say which keys there are, and what they may do."""
-    from serving.keys import read
+    from serving.doors.keys import read
 
     for key in read(keys):
         typer.echo(key.in_words())
@@ -48,7 +48,7 @@ def keys_list(keys: KeyFile = KEYS) -> None:
 @keys_app.command(name="revoke")
 def keys_revoke(name: Annotated[str, typer.Argument(help="As it was added.")], keys: KeyFile = KEYS) -> None:
     """Take a key back; running services refuse it from their next request on."""
-    from serving.keys import revoke
+    from serving.doors.keys import revoke
 
     revoke(keys, name)
     typer.echo(f"{name} is revoked", err=True)

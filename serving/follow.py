@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.pointer import pointed
-from serving import telemetry
 from serving.contract import Explained
 from serving.settings import CHALLENGER, CHAMPION, store
+from serving.watching import telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,10 +17,11 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from serving import handover, people, report_page
-from serving.drift import exposition
-from serving.guard import TAKES
+from serving import report_page
+from serving.doors.guard import TAKES
+from serving.loop import handover, people
 from serving.problems import PROBLEM_JSON, Problem
+from serving.watching.drift import exposition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

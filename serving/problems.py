@@ -19,9 +19,9 @@ from serving.contract import (
     Touchpoint,
     Transition,
 )
-from serving.contract_handover import HandoverQuery
-from serving.contract_outcomes import OutcomesRequest, Page, Report
-from serving.visit import visit
+from serving.doors.visit import visit
+from serving.loop.contract_handover import HandoverQuery
+from serving.loop.contract_outcomes import OutcomesRequest, Page, Report
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

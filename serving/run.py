@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from models import artifact
-from serving.keys import read
+from serving.doors.keys import read
 from serving.log.settings import PLACE
 from serving.settings import CHAMPION, Settings, store
 

@@ -15,26 +15,27 @@ from typing import TYPE_CHECKING, Any
 import bentoml
 from bentoml.exceptions import ServiceUnavailable
 
-# BentoML reads the endpoints' annotations when it starts.
-from serving.access import Doors
-from serving.connections import be_impatient, take_many
 from serving.contract import ExplainRequest, ExplainResponse, ScoreRequest, ScoreResponse
-from serving.contract_outcomes import OutcomesRequest, OutcomesResponse
-from serving.drift import bury_the_dead
+
+# BentoML reads the endpoints' annotations when it starts.
+from serving.doors.access import Doors
+from serving.doors.connections import be_impatient, take_many
+from serving.doors.guard import Guard
+from serving.doors.visit import visit
 from serving.follow import Followed, source
-from serving.guard import Guard
 from serving.log.records import Made, Occasion
 from serving.log.settings import LogUnavailable
-from serving.logs import speak_json
-from serving.observed import Observed
-from serving.outcomes import recorded
+from serving.loop.contract_outcomes import OutcomesRequest, OutcomesResponse
+from serving.loop.outcomes import recorded
 from serving.pages import pages
 from serving.problems import LOG_OFF, LOG_UNAVAILABLE, Refusal
 from serving.scorer import MANY
 from serving.settings import Settings
 from serving.shadow import Shadow
-from serving.telemetry import LOG_WAITING, answered, stage
-from serving.visit import visit
+from serving.watching.drift import bury_the_dead
+from serving.watching.logs import speak_json
+from serving.watching.observed import Observed
+from serving.watching.telemetry import LOG_WAITING, answered, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,8 +8,8 @@ from contextvars import copy_context
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
-from serving import telemetry
 from serving.contract import Failed
+from serving.watching import telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select
 
 from features.nearest import nearest
-from serving.choosing import Candidate, NoSuchValueError
 from serving.log.reading import open_leads, open_rows, told_by
 from serving.log.tables import HANDED_OVER, HANDOVERS
+from serving.loop.choosing import Candidate, NoSuchValueError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from features.record import Value
-    from serving.choosing import Choice, Wish
     from serving.log.records import Told
+    from serving.loop.choosing import Choice, Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Handed:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """What a wish came to; see ``serving.choosing.Choice``."""
+    """What a wish came to; see ``serving.loop.choosing.Choice``."""
 
     wish: Wish
     open: int

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from serving.choosing import choose
 from serving.log import handovers, reading, writing
 from serving.log.settings import LogUnavailable
 from serving.log.writer import Writer
+from serving.loop.choosing import choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
 
-    from serving.choosing import Wish
     from serving.log.handovers import Handover
     from serving.log.records import Decision, Erased, Made, Occasion, Outcome, Receipt
     from serving.log.settings import LogSettings
+    from serving.loop.choosing import Wish
 
 T = TypeVar("T")
 

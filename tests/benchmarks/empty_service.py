@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import bentoml
 
-from serving.access import Doors
-from serving.guard import Guard
-from serving.observed import Observed
+from serving.doors.access import Doors
+from serving.doors.guard import Guard
 from serving.pages import pages
 from serving.service import QUIET, Leadloop
+from serving.watching.observed import Observed
 
 
 @bentoml.service(name="leadloop", workers=1, **QUIET)

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binom
 
 from features.clock import DAY
-from serving.choosing import Candidate, Wish, choose, within
+from serving.loop.choosing import Candidate, Wish, choose, within
 
 WEEKS = [week * 7 * DAY for week in range(400)]
 

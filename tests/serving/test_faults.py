@@ -9,10 +9,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from models import artifact
-from serving import body, connections
-from serving.body import ClientGone, read
-from serving.observed import Observed
+from serving.doors import body, connections
+from serving.doors.body import ClientGone, read
 from serving.service import Leadloop
+from serving.watching.observed import Observed
 
 JSON = {"content-type": "application/json"}
 
@@ -43,7 +43,7 @@ def asked(app, receive):
 
 
 def guarded():
-    from serving.guard import Guard  # noqa: PLC0415
+    from serving.doors.guard import Guard  # noqa: PLC0415
 
     return Observed(Guard(None))
 

@@ -14,7 +14,7 @@ from contextlib import closing
 
 import pytest
 
-from serving import keys
+from serving.doors import keys
 from serving.log.settings import LogSettings
 from serving.run import running
 from serving.settings import Settings

@@ -12,8 +12,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from models import artifact
-from serving import keys
-from serving.keys import KeyRing, KeysError, add, read, revoke
+from serving.doors import keys
+from serving.doors.keys import KeyRing, KeysError, add, read, revoke
 from serving.service import Leadloop
 
 LEADS = {"leads": [{"lead_id": "a"}]}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving import limits
-from serving.limits import Rate
+from serving.doors import limits
+from serving.doors.limits import Rate
 
 
 class Clock:

@@ -14,9 +14,9 @@ from starlette.testclient import TestClient
 from models import artifact
 from models.card import SCORE
 from models.profile import Profile, psi
-from serving import drift, telemetry
-from serving.logs import AsJson
 from serving.service import Leadloop
+from serving.watching import drift, telemetry
+from serving.watching.logs import AsJson
 
 SECRET = "ada@example.org"  # noqa: S105  # a person, not a password
 

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from serving import shadow, telemetry
+from serving import shadow
 from serving.contract import Failed
 from serving.scorer import Scorer
 from serving.shadow import Shadow
+from serving.watching import telemetry
 
 LEADS = [{"lead_id": "ada"}, {"lead_id": "bob", "consent": False}]
 

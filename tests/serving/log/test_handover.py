@@ -16,11 +16,11 @@ from starlette.testclient import TestClient
 from features.clock import DAY
 from models import artifact
 from models.doubt import Insufficient
-from serving.choosing import NoSuchValueError, Wish, choose
 from serving.log import handovers
 from serving.log.journal import Journal
 from serving.log.settings import OFF, PLACE, LogSettings
 from serving.log.writing import add_outcomes, erase, prune, touch
+from serving.loop.choosing import NoSuchValueError, Wish, choose
 from serving.service import Leadloop
 from serving.settings import Settings, SettingsError
 

@@ -11,9 +11,9 @@ import bentoml
 from starlette.routing import Route
 
 from features.clock import DAY, instant
-from serving.asking import answered, in_query, operation
-from serving.choosing import NoSuchValueError, Wish, within
-from serving.contract_handover import Expected, HandedLead, HandoverQuery, HandoverResponse
+from serving.loop.asking import answered, in_query, operation
+from serving.loop.choosing import NoSuchValueError, Wish, within
+from serving.loop.contract_handover import Expected, HandedLead, HandoverQuery, HandoverResponse
 from serving.problems import Problem, Refusal
 
 if TYPE_CHECKING:

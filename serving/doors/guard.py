@@ -16,12 +16,12 @@ from bentoml.exceptions import ServiceUnavailable
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 
-from serving.body import MAX_BODY, ClientGone, read
 from serving.contract import ExplainRequest, ScoreRequest
-from serving.contract_outcomes import OutcomesRequest
+from serving.doors.body import MAX_BODY, ClientGone, read
+from serving.doors.visit import visit
+from serving.loop.contract_outcomes import OutcomesRequest
 from serving.problems import Problem, Refusal, answer, invalid_request
-from serving.telemetry import stage
-from serving.visit import visit
+from serving.watching.telemetry import stage
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

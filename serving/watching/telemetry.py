@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Gauge, Histogram
 
 from serving.contract import Failed
-from serving.drift import PARTS as SCORE_PARTS
-from serving.drift import parts
-from serving.visit import visit
+from serving.doors.visit import visit
+from serving.watching.drift import PARTS as SCORE_PARTS
+from serving.watching.drift import parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import ValidationError
 
 from serving.contract import MAX_NAME, LeadError
-from serving.contract_outcomes import NotRecorded, Recorded, Report
 from serving.log.records import Outcome
+from serving.loop.contract_outcomes import NotRecorded, Recorded, Report
 from serving.problems import LeadRefused, refused
 
 if TYPE_CHECKING:

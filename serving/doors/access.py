@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 
-from serving.body import ClientGone, read
-from serving.keys import KeyRing
-from serving.limits import Rate
+from serving.doors.body import ClientGone, read
+from serving.doors.keys import KeyRing
+from serving.doors.limits import Rate
+from serving.doors.visit import template, visit
 from serving.problems import Problem, answer
 from serving.settings import Settings
-from serving.visit import template, visit
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from serving.keys import Key
-    from serving.keys import Scope as KeyScope
+    from serving.doors.keys import Key
+    from serving.doors.keys import Scope as KeyScope
 
 _OPEN = frozenset(("/", "/docs.json", "/livez", "/readyz", "/healthz"))
 _SCOPES: dict[str, KeyScope] = {

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 from starlette.routing import Route
 
-from serving.asking import answered, in_query, operation
 from serving.contract import LeadId
-from serving.contract_outcomes import DecisionsResponse, ErasedResponse, Page
+from serving.loop.asking import answered, in_query, operation
+from serving.loop.contract_outcomes import DecisionsResponse, ErasedResponse, Page
 from serving.problems import Problem, Refusal
 
 if TYPE_CHECKING:

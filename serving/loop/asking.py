@@ -8,9 +8,9 @@ import bentoml
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from serving.doors.visit import visit
 from serving.log.settings import LogUnavailable
 from serving.problems import LOG_OFF, LOG_UNAVAILABLE, PROBLEM_JSON, Problem, Refusal, invalid_request
-from serving.visit import visit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

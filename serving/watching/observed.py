@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 
-from serving import telemetry
-from serving.visit import Visit, begin, end, request_id, template
+from serving.doors.visit import Visit, begin, end, request_id, template
+from serving.watching import telemetry
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
