@@ -40,6 +40,9 @@ money = "minor"
 [[transitions]]
 file = "transitions.csv"
 
+[attributes]
+roles.business_email = "flag"  # the CRM writes 1 and 0; without this line it is a number
+
 [[attributes.history]]
 file = "attributes.csv"
 
