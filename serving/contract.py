@@ -1,7 +1,6 @@
 """What the service takes and gives: the one place where the REST contract is written down.
 
-The request is checked in two steps, so that one bad lead never fails the others: first the envelope
-(``ScoreRequest``), then each lead on its own (``Lead``). The OpenAPI page shows both.
+One bad lead never fails the others: first comes the envelope (``ScoreRequest``), then each ``Lead`` alone.
 """
 
 from __future__ import annotations
