@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping  # noqa: TC003 - the types of the fields are read at run time
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003
@@ -19,7 +18,7 @@ from features.quarantine import MAX_SHARE
 from features.roles import Role  # noqa: TC001
 from features.schema import CONTRACT, refuse_unknown
 from training.insight.settings import Report
-from training.typed import ConfigError, Duration, Instant, Spot, converter, read
+from training.typed import ConfigError, Duration, Instant, converter, read_file
 
 _CAPACITY = re.compile(r"\s*(\d+)\s*(?:per|/|a|an)\s*(hour|day|week|month)\s*")
 _PERIODS = {"hour": HOUR, "day": DAY, "week": 7 * DAY, "month": 30 * DAY}
@@ -274,13 +273,4 @@ def load(path: Path) -> Config:
     Raises:
         ConfigError: it does not exist, is no TOML, or says something that cannot be.
     """
-    if not path.is_file():
-        msg = f"{path} does not exist; `leadloop init FILES...` writes a draft"
-        raise ConfigError(msg)
-    try:
-        text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
-    except ValueError as error:
-        msg = f"{path} is not valid TOML: {error}"
-        raise ConfigError(msg) from error
-    return read(Config, table, Spot(path, text))
+    return read_file(Config, path, "`leadloop init FILES...` writes a draft")

@@ -6,6 +6,7 @@ Every mistake is answered with the file, the line, the section and what would be
 from __future__ import annotations
 
 import re
+import tomllib
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
@@ -90,6 +91,24 @@ def _lines(text: str) -> dict[tuple[str | int, ...], int]:
         elif key := _KEY.match(line):
             found.setdefault((*current, key[1].strip('"')), number)
     return found
+
+
+def read_file(kind: type[T], path: Path, otherwise: str) -> T:
+    """A ``kind`` from a TOML file; ``otherwise`` is what to do where there is none.
+
+    Raises:
+        ConfigError: the file does not exist, is no TOML, or says something that cannot be.
+    """
+    if not path.is_file():
+        msg = f"{path} does not exist; {otherwise}"
+        raise ConfigError(msg)
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except ValueError as error:
+        msg = f"{path} is not valid TOML: {error}"
+        raise ConfigError(msg) from error
+    return read(kind, table, Spot(path, text))
 
 
 def read(kind: type[T], table: Mapping[str, Any], spot: Spot) -> T:

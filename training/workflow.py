@@ -229,7 +229,12 @@ def rendered(folder: Path, page: Path, lang: Lang) -> Path:
     if not data.is_file():
         msg = f"{data} does not exist; `leadloop train --out {folder}` writes it"
         raise ConfigError(msg)
-    write_text(page, render(Report.from_json(data.read_text(encoding="utf-8")), lang=lang))
+    try:
+        told = Report.from_json(data.read_text(encoding="utf-8"))
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{data} is of another release of leadloop, or altered; run leadloop train once more"
+        raise ConfigError(msg) from error
+    write_text(page, render(told, lang=lang))
     return page
 
 

@@ -76,7 +76,7 @@ def test_a_mistake_is_named_with_its_place(written, old, new, message):
 
 
 def test_a_file_that_is_not_there_is_said_to_be(tmp_path):
-    with pytest.raises(PointsTableError, match="does not exist"):
+    with pytest.raises(ConfigError, match="does not exist"):
         load(tmp_path / "points.toml")
 
 

@@ -240,3 +240,10 @@ def test_the_charts_are_tracked_as_pictures_of_their_own(tracked_run, tmp_path):
     pictures = {path.name: ET.fromstring(path.read_text()) for path in folder.iterdir()}  # noqa: S314  # ours
     assert set(pictures) == {"gains.svg", "reliability.svg", "families.svg"}
     assert {picture.tag for picture in pictures.values()} == {"{http://www.w3.org/2000/svg}svg"}
+
+
+def test_a_report_of_another_release_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "report.json").write_text('{"version": "1"}', encoding="utf-8")
+    with pytest.raises(ConfigError, match="another release of leadloop"):
+        rendered(tmp_path, tmp_path / "report.html", "en")
+    assert not (tmp_path / "report.html").exists()

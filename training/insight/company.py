@@ -34,7 +34,7 @@ class Company:
 
 
 def company(config: Config) -> Company:
-    """What ``config`` says. Raises PointsTableError where its points table cannot be read."""
+    """What ``config`` says. Raises ConfigError where its points table cannot be read."""
     settings = config.report
     points = None if settings.points is None else points_file.load(settings.points)
     if config.funnel is None:

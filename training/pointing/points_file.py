@@ -18,7 +18,6 @@ points = 5
 
 from __future__ import annotations
 
-import tomllib
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -26,10 +25,10 @@ import polars as pl
 from features.clock import duration
 from features.cohort import Snapshots
 from features.history import LeadHistory
-from models.points_rules import PointsTableError, Seconds
+from models.points_rules import Seconds
 from models.points_table import PointsTable, points
 from training.dataset import FLAT_AS_OF
-from training.typed import Spot, converter, read
+from training.typed import converter, read_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,19 +45,10 @@ def load(path: Path) -> PointsTable:
     """The points table in a file.
 
     Raises:
-        PointsTableError: there is no such file, or it is no TOML.
-        ConfigError: it says something that cannot be; the message names the line and what would be right.
+        ConfigError: there is no such file, it is no TOML, or it says something that cannot be; the message
+            names the line and what would be right.
     """
-    if not path.is_file():
-        msg = f"{path} does not exist; an example stands in training/pointing/points_file.py"
-        raise PointsTableError(msg)
-    try:
-        text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
-    except ValueError as error:
-        msg = f"{path} is not valid TOML: {error}"
-        raise PointsTableError(msg) from error
-    return read(PointsTable, table, Spot(path, text))
+    return read_file(PointsTable, path, "an example stands in training/pointing/points_file.py")
 
 
 def incumbent_points(table: PointsTable, dataset: Dataset) -> NDArray[np.float64]:
