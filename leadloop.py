@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from training.config import Config
     from training.dataset import Dataset
     from training.from_log import Logged, Question
-    from training.monitored import Monitored
+    from training.monitoring.monitored import Monitored
 
 app = typer.Typer(
     help="Predicts which leads become sales-qualified, says why, and checks itself against what happened.",
@@ -120,7 +120,7 @@ def monitor(
         refuse("name --scores, --outcomes, --id and --label, or --log")
     else:
         from models.artifact import load
-        from training.watched import OutcomeFile, watch
+        from training.monitoring.watched import OutcomeFile, watch
 
         loaded = load(commands.model_dir(model))
         found = watch(loaded, scores, OutcomeFile(outcomes, id_, label, time))
@@ -244,7 +244,7 @@ def _explained(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any
 
 def _watched(place: str, model: Path, config: Path | None, horizon: int | None) -> Monitored:
     from models.artifact import load
-    from training.watched import watch_log
+    from training.monitoring.watched import watch_log
 
     loaded = load(model)
     return watch_log(loaded, *_logged(place, loaded, usual(config), horizon))

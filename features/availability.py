@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from features.roles import ColumnRole, Role
+    from features.reading.roles import ColumnRole, Role
 
 # An overwritten state ("last ..."), the end of the road, or a judgement that somebody made after a call.
 _LATE = re.compile(
@@ -54,7 +54,7 @@ def sounds_late(column: str) -> bool:
 def plain(roles: Iterable[ColumnRole], excluded: Mapping[str, str]) -> tuple[Availability, ...]:
     """The availability of plain columns; ``excluded`` maps those that the user keeps out to the reason.
 
-    >>> from features.roles import ColumnRole
+    >>> from features.reading.roles import ColumnRole
     >>> city = ColumnRole("City", "category", "words")
     >>> [column.known for column in plain([city], {"Tags": "written after the call"})]
     ['at creation', 'excluded']

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import narwhals.stable.v2 as nw
 import polars as pl
 
-from features.mapping import HistoryMapping, TableMapping
 from features.nearest import nearest
-from features.quarantine import Quarantine, SourceError
+from features.reading.mapping import HistoryMapping, TableMapping
+from features.reading.quarantine import Quarantine, SourceError
 from features.sources import read
 
 if TYPE_CHECKING:

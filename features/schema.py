@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from features.nearest import nearest
-from features.parsing import categories, flags, minor_units, numbers
-from features.quarantine import SourceError
-from features.times import TimeFormat, times
+from features.reading.parsing import categories, flags, minor_units, numbers
+from features.reading.quarantine import SourceError
+from features.reading.times import TimeFormat, times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from features.mapping import TableMapping
-    from features.parsing import Decimal
-    from features.sieve import Sieve
+    from features.reading.mapping import TableMapping
+    from features.reading.parsing import Decimal
+    from features.reading.sieve import Sieve
 
 TableName = Literal["leads", "touchpoints", "transitions", "attributes", "accounts"]
 Kind = Literal["id", "lead", "account", "time", "word", "stage", "offer_stage", "money", "count"]

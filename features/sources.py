@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
-from features.attributes import Attributes, attributes, found_roles
 from features.availability import Availability, overwritten, plain
 from features.history import ACCOUNT_PREFIX, LeadHistory
-from features.schema import PART, Context, check, columns_of
-from features.sieve import ROW, Sieve
-from features.sources_events import (
+from features.reading.attributes import Attributes, attributes, found_roles
+from features.reading.events import (
     EVENT_SCHEMAS,
     Keep,
     Source,
@@ -28,17 +26,19 @@ from features.sources_events import (
     read_events,
     remarks,
 )
-from features.sources_flat import FlatBatch, FlatColumns, FlatExport, flat_batches, read_flat
-from features.sources_quarantine import settle
-from features.tables import Batch, Table, open_table
+from features.reading.flat import FlatBatch, FlatColumns, FlatExport, flat_batches, read_flat
+from features.reading.limit import settle
+from features.reading.sieve import ROW, Sieve
+from features.reading.tables import Batch, Table, open_table
+from features.schema import PART, Context, check, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from features.mapping import HistoryMapping, Place, TableMapping
-    from features.quarantine import Quarantine
-    from features.roles import ColumnRole
+    from features.reading.mapping import HistoryMapping, Place, TableMapping
+    from features.reading.quarantine import Quarantine
+    from features.reading.roles import ColumnRole
     from features.schema import TableName
 
 __all__ = [

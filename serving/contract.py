@@ -22,7 +22,7 @@ from pydantic_core.core_schema import any_schema
 from typing_extensions import TypedDict
 
 from features.clock import epoch
-from features.parsing import as_category
+from features.reading.parsing import as_category
 from models.doubt import Insufficient, ScoreInterval
 from models.explanation import Change, FamilyShare, Reason
 

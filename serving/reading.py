@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from features.engine import known
 from features.history import ACCOUNT_PREFIX
 from features.nearest import nearest
-from features.parsing import FALSE, MISSING, TRUE, as_category, as_flag, as_number
+from features.reading.parsing import FALSE, MISSING, TRUE, as_category, as_flag, as_number
 from features.record import LeadRecord
 from serving.contract import Account, Lead, LeadError, Transition
 from serving.problems import LeadRefused, refused

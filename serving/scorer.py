@@ -9,7 +9,7 @@ import polars as pl
 
 from features.cohort import SNAPSHOT_SCHEMA
 from features.online import Plan
-from features.parsing import MISSING
+from features.reading.parsing import MISSING
 from models.explanation import change, weightiest
 from serving.contract import MAX_NAME, Explained, Failed, Scored
 from serving.log.records import Made

@@ -18,7 +18,7 @@ import pytest
 
 from features.clock import instant
 from features.cohort import Snapshots
-from features.parsing import as_flag, as_number
+from features.reading.parsing import as_flag, as_number
 from features.record import records
 from features.sources import read
 from models import artifact
@@ -26,7 +26,7 @@ from serving.run import ask, running
 from serving.scorer import MANY, Scorer
 from training.config import Config, Flat, Training, load
 from training.dataset import feature_rows
-from training.draft import draft
+from training.drafting.draft import draft
 from training.run import fit
 from training.scoring import Wanted, open_leads, score_flat, score_history
 from training.simulate import simulate

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from features.cohort import Snapshots
-from features.sources_flat import FlatColumns, flat_batches
+from features.reading.flat import FlatColumns, flat_batches
 from training.dataset import feature_rows, flat_rows
 from training.scoring import open_leads
 from training.typed import ConfigError

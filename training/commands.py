@@ -31,7 +31,7 @@ def init(
     force: Annotated[bool, typer.Option(help="Overwrite an existing draft.")] = False,
 ) -> None:
     """Look at your files and write a commented leadloop.toml."""
-    from training.draft import draft
+    from training.drafting.draft import draft
 
     if out.exists() and not force:
         refuse(f"{out} exists; look at it, or overwrite it with --force")

@@ -11,11 +11,11 @@ from typing import Any, Literal
 from features.clock import DAY, HOUR
 from features.cohort import CREATED, CohortRule
 from features.labels import LabelSpec
-from features.mapping import FlatMapping, HistoryMapping, PlainColumns, TableMapping
 from features.nearest import nearest
-from features.parsing import MISSING
-from features.quarantine import MAX_SHARE
-from features.roles import Role  # noqa: TC001
+from features.reading.mapping import FlatMapping, HistoryMapping, PlainColumns, TableMapping
+from features.reading.parsing import MISSING
+from features.reading.quarantine import MAX_SHARE
+from features.reading.roles import Role  # noqa: TC001
 from features.schema import CONTRACT, refuse_unknown
 from training.insight.settings import Report
 from training.typed import ConfigError, Duration, Instant, converter, read_file

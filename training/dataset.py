@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from features.availability import Availability
     from features.cohort import CohortRule
     from features.labels import LabelSpec
-    from features.mapping import FlatMapping
-    from features.roles import ColumnRole
+    from features.reading.mapping import FlatMapping
+    from features.reading.roles import ColumnRole
     from features.sources import FlatExport
     from features.spec import FeatureSet, Unit
 

@@ -18,7 +18,7 @@ from features.clock import DAY
 from features.cohort import Snapshots
 from features.history import TRANSITION_SCHEMA, LeadHistory
 from features.labels import LabelSpec, labels
-from features.mapping import FlatMapping
+from features.reading.mapping import FlatMapping
 from training.dataset import FLAT_AS_OF, Dataset, Weights, known_labels
 from training.insight.health import Intake
 

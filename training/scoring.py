@@ -15,11 +15,11 @@ import numpy as np
 import polars as pl
 
 from features.cohort import CohortRule, Snapshots
-from features.mapping import PlainColumns
-from features.parsing import MISSING
-from features.quarantine import Quarantine
+from features.reading.mapping import PlainColumns
+from features.reading.parsing import MISSING
+from features.reading.parts import read_in_parts
+from features.reading.quarantine import Quarantine
 from features.sources import FlatColumns, flat_batches
-from features.sources_parts import read_in_parts
 from features.spec import FeatureSet
 from models.explanation import as_points, sentence
 from training.dataset import feature_rows, flat_rows

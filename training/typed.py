@@ -26,9 +26,9 @@ from typing import (
 )
 
 from features.clock import duration, epoch
-from features.mapping import Database
 from features.nearest import nearest
-from features.times import as_time
+from features.reading.mapping import Database
+from features.reading.times import as_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from features.mapping import FlatMapping
 from features.nearest import nearest
+from features.reading.mapping import FlatMapping
 from features.sources import read, read_flat
 from models import artifact
 from training.dataset import Dataset, flat_rows, of_export, of_history

@@ -12,7 +12,7 @@ from strategies import histories
 
 from features.display import bar, card, strong, table
 from features.history import LeadHistory
-from features.quarantine import QUARANTINE_SCHEMA, Quarantine
+from features.reading.quarantine import QUARANTINE_SCHEMA, Quarantine
 
 ANYTHING = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1)
 EVIL = "<script>alert('x')</script>"

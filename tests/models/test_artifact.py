@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from company import write
 
-from features.mapping import FlatMapping
+from features.reading.mapping import FlatMapping
 from features.sources import read_flat
 from models import artifact
 from models.artifact import ArtifactError, load, save

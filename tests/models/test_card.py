@@ -7,7 +7,7 @@ import json
 import pytest
 from company import leads, write
 
-from features.mapping import FlatMapping
+from features.reading.mapping import FlatMapping
 from features.sources import read_flat
 from models.card import Card
 from training.config import Training

@@ -10,7 +10,7 @@ from company import leads, write
 from features.clock import DAY
 from features.cohort import CohortRule
 from features.labels import LabelSpec
-from features.mapping import FlatMapping
+from features.reading.mapping import FlatMapping
 from features.sources import read_flat
 from models.metrics import roc_auc
 from training.checking.searches import single_auc

@@ -13,7 +13,7 @@ from company import leads, write
 from features.clock import DAY
 from features.cohort import CohortRule
 from features.labels import LabelSpec
-from features.mapping import FlatMapping, TableMapping
+from features.reading.mapping import FlatMapping, TableMapping
 from features.sources import read_flat
 from training.ahead import rows_ahead
 from training.checks import NOTHING_AHEAD, checks

@@ -12,7 +12,7 @@ from company import leads, write
 from features.clock import DAY
 from features.cohort import CohortRule
 from features.labels import LabelSpec
-from features.mapping import FlatMapping
+from features.reading.mapping import FlatMapping
 from features.sources import read_flat
 from training.checks import checks
 from training.dataset import of_export, of_history

@@ -14,7 +14,7 @@ from features.clock import DAY
 from features.cohort import CohortRule, Snapshots, snapshots
 from features.history import TRANSITION_SCHEMA, LeadHistory
 from features.labels import LabelSpec, labels
-from features.mapping import FlatMapping
+from features.reading.mapping import FlatMapping
 from features.sources import read_flat
 from training.dataset import FLAT_AS_OF, Dataset, NothingToLearnError, flat_features, of_export, of_history
 

@@ -12,7 +12,7 @@ from company import leads, write
 from features.clock import DAY
 from features.cohort import CohortRule, Snapshots
 from features.labels import LabelSpec
-from features.mapping import FlatMapping, TableMapping
+from features.reading.mapping import FlatMapping, TableMapping
 from features.sources import read_flat
 from models import metrics
 from models.crm_cases import CrmFields, cases, learn_frequencies

@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from models import artifact
 from training.config import load
-from training.draft import draft
+from training.drafting.draft import draft
 from training.insight.company import company
 from training.page.blocks import BLOCKS, absent
 from training.page.words import words

@@ -7,9 +7,9 @@ import pytest
 from tiny import tiny_model
 
 from features.catalogue import features_of
-from features.quarantine import SourceError
+from features.reading.parts import parts_of, read_in_parts
+from features.reading.quarantine import SourceError
 from features.sources import read
-from features.sources_parts import parts_of, read_in_parts
 from training import scoring
 from training.config import load
 from training.dataset import feature_rows, flat_features, flat_rows

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from company import leads, write
 
-from features.mapping import PlainColumns, TableMapping
+from features.reading.mapping import PlainColumns, TableMapping
 from models import artifact
 from serving.scorer import Scorer
 from training.config import Attributes, Config, Flat, Funnel, Label, Report, Training

@@ -12,7 +12,7 @@ from training.render import environment, style
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from training.monitored import Drifted, Group, Monitored
+    from training.monitoring.monitored import Drifted, Group, Monitored
 
     Table = tuple[str, str, Sequence[str], Sequence[Sequence[str]]]
 

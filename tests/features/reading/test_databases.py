@@ -16,10 +16,10 @@ import pytest
 import sqlalchemy
 
 from features.clock import DAY
-from features.mapping import HistoryMapping, Place, TableMapping
-from features.quarantine import SourceError
+from features.reading.mapping import HistoryMapping, Place, TableMapping
+from features.reading.quarantine import SourceError
+from features.reading.tables import open_table
 from features.sources import read
-from features.tables import open_table
 
 NOW = 20_000 * DAY
 CREATE = "CREATE TABLE leads (lead_id TEXT, created_at TEXT, visits INTEGER, budget NUMERIC, active BOOLEAN)"

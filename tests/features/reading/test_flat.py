@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from features.flat import order, outcome
-from features.mapping import FlatMapping
-from features.quarantine import SourceError, TooManyBadRowsError
+from features.reading.mapping import FlatMapping
+from features.reading.outcome import order, outcome
+from features.reading.quarantine import SourceError, TooManyBadRowsError
 from features.sources import FlatColumns, flat_batches, read_flat
 from features.spec import FeatureSet, Says, attribute
 

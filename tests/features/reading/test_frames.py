@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from features.frames import read_frames
-from features.quarantine import SourceError, TooManyBadRowsError
+from features.reading.quarantine import SourceError, TooManyBadRowsError
 from training.simulate import simulate
 
 STAGES = ("lead", "mql", "sal", "sql", "opportunity", "disqualified")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.parsing import (
+from features.reading.parsing import (
     MISSING,
     as_category,
     as_flag,

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from features.availability import overwritten, plain
-from features.quarantine import QUARANTINE_SCHEMA, Quarantine, TooManyBadRowsError, stop_above
-from features.roles import ColumnRole
-from features.sources_quarantine import settle, write
+from features.reading.limit import settle, write
+from features.reading.quarantine import QUARANTINE_SCHEMA, Quarantine, TooManyBadRowsError, stop_above
+from features.reading.roles import ColumnRole
 
 ENTRY = {"table": "leads", "file": "a.csv", "row": 7, "column": "born", "value": "soon", "reason": "no time"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from features.roles import role_of, typed
+from features.reading.roles import role_of, typed
 
 MANY = 200
 

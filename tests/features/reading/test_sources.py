@@ -9,8 +9,8 @@ import pytest
 
 from features.clock import DAY
 from features.history import TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
-from features.mapping import FlatMapping, HistoryMapping, Place, PlainColumns, TableMapping
-from features.quarantine import SourceError, TooManyBadRowsError
+from features.reading.mapping import FlatMapping, HistoryMapping, Place, PlainColumns, TableMapping
+from features.reading.quarantine import SourceError, TooManyBadRowsError
 from features.sources import read
 
 NOW = 20_000 * DAY

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.mapping import Place
-from features.quarantine import SourceError
-from features.tables import open_table
+from features.reading.mapping import Place
+from features.reading.quarantine import SourceError
+from features.reading.tables import open_table
 
 
 def opened(path):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.clock import epoch
-from features.times import (
+from features.reading.times import (
     DAY_FIRST,
     EPOCH_MS,
     EPOCH_S,

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from features.quarantine import SourceError
+from features.reading.quarantine import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from features.parsing import Decimal
+    from features.reading.parsing import Decimal
 
 DELIMITERS = ",;\t|"
 _ONE_CELL = re.compile(r'"(?:[^"]|"")+"')

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from features.quarantine import QUARANTINE_SCHEMA, Quarantine
+from features.reading.quarantine import QUARANTINE_SCHEMA, Quarantine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from features.tables import Table
+    from features.reading.tables import Table
 
 ROW = "leadloop.row"
 _FOUND_SCHEMA = {ROW: pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}

@@ -9,22 +9,22 @@ import polars as pl
 from scipy.special import expit
 
 from features.clock import instant
-from features.flat import outcome
-from features.mapping import Place
-from features.parsing import categories, cleaned, flags, numbers
-from features.quarantine import SourceError
-from features.tables import open_table
-from features.times import detected, times
+from features.reading.mapping import Place
+from features.reading.outcome import outcome
+from features.reading.parsing import categories, cleaned, flags, numbers
+from features.reading.quarantine import SourceError
+from features.reading.tables import open_table
+from features.reading.times import detected, times
 from training.from_log import NothingLoggedError, labelled
-from training.monitor import monitor
+from training.monitoring.monitor import monitor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from features.tables import Table
+    from features.reading.tables import Table
     from models.conversion import ConversionModel
     from training.from_log import Logged, Question
-    from training.monitored import Monitored
+    from training.monitoring.monitored import Monitored
 
 AS_OF, MONTH, WHY_NOT = "as_of", "month", "insufficient"
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from features.clock import DAY, instant
 from features.history import TOUCHPOINT_SCHEMA
-from features.quarantine import SourceError
-from features.times import ISO, times
-from training.survey import Survey, first_date, shared_key, survey
+from features.reading.quarantine import SourceError
+from features.reading.times import ISO, times
+from training.drafting.survey import Survey, first_date, shared_key, survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

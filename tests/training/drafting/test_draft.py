@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from features.clock import DAY, epoch
-from features.quarantine import SourceError
+from features.reading.quarantine import SourceError
 from features.sources import read, read_flat
 from training.config import load
-from training.draft import draft
+from training.drafting.draft import draft
 from training.simulate import simulate
 from training.simulated.export import NO_JUNK, Junk, write_csv
 

@@ -10,12 +10,12 @@ import duckdb
 import polars as pl
 import sqlalchemy
 
-from features.quarantine import SourceError
+from features.reading.quarantine import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from features.mapping import Place
+    from features.reading.mapping import Place
 
 
 def duckdb_connection(database: str = ":memory:", *, read_only: bool = False) -> duckdb.DuckDBPyConnection:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from features.parsing import FALSE, TRUE, categories, numbers
-from features.quarantine import SourceError
-from features.times import detected, months, times
+from features.reading.parsing import FALSE, TRUE, categories, numbers
+from features.reading.quarantine import SourceError
+from features.reading.times import detected, months, times
 
 if TYPE_CHECKING:
-    from features.parsing import Decimal
+    from features.reading.parsing import Decimal
 
 _WON = TRUE | {
     "won",

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from features.roles import ColumnRole, role_of, said_role, typed
+from features.reading.roles import ColumnRole, role_of, said_role, typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from features.parsing import Decimal
-    from features.roles import Role
-    from features.sieve import Sieve
+    from features.reading.parsing import Decimal
+    from features.reading.roles import Role
+    from features.reading.sieve import Sieve
 
 
 RESERVED: frozenset[str] = frozenset({"lead_id", "created_at", "account_id", "as_of"})

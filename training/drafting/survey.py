@@ -11,19 +11,19 @@ import numpy as np
 import polars as pl
 
 from features.availability import sounds_late
-from features.flat import outcome
-from features.mapping import Place
-from features.parsing import cleaned
-from features.quarantine import MAX_SHARE, SourceError
-from features.roles import ColumnRole, role_of
-from features.tables import open_table
-from features.times import TimeFormat, detected, months, times
+from features.reading.mapping import Place
+from features.reading.outcome import outcome
+from features.reading.parsing import cleaned
+from features.reading.quarantine import MAX_SHARE, SourceError
+from features.reading.roles import ColumnRole, role_of
+from features.reading.tables import open_table
+from features.reading.times import TimeFormat, detected, months, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from features.parsing import Decimal
+    from features.reading.parsing import Decimal
 
 _ID = re.compile(r"(^|[_\s-])(id|uuid|key|number|nr|no)$|id$", re.IGNORECASE)
 _OUTCOME = re.compile(

@@ -17,7 +17,7 @@ from models.card import SCORE
 from models.grades import LETTERS
 from models.metrics import Interval
 from training.insight.rates import wilson
-from training.monitored import STATES, Drifted, Group, Limits, Monitored, Reason
+from training.monitoring.monitored import STATES, Drifted, Group, Limits, Monitored, Reason
 from training.run import missing_share
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from models.conversion import ConversionModel
     from models.profile import Drift
-    from training.monitored import State
+    from training.monitoring.monitored import State
 
     Floats = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ _KEYS = ("lead_id", "as_of")
 def monitor(
     model: ConversionModel, scores: pl.DataFrame, outcomes: pl.DataFrame, limits: Limits | None = None
 ) -> Monitored:
-    """Look at ``scores`` and at ``outcomes`` (lead_id, label) as ``training.watched`` reads them.
+    """Look at ``scores`` and at ``outcomes`` (lead_id, label) as ``training.monitoring.watched`` reads them.
 
     Outcomes with an ``as_of`` are those of the scores of that moment. A lead without an outcome counts for
     drift alone. Pure: the same files give the same verdict.

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from features.quarantine import stop_above
+from features.reading.quarantine import stop_above
 
 if TYPE_CHECKING:
-    from features.quarantine import Quarantine
+    from features.reading.quarantine import Quarantine
 
 
 def write(quarantine: Quarantine, path: Path) -> None:

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from features.reading.events import EVENT_SCHEMAS
 from features.schema import PART
 from features.sources import read_apart
-from features.sources_events import EVENT_SCHEMAS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from features.history import LeadHistory
-    from features.mapping import HistoryMapping
+    from features.reading.mapping import HistoryMapping
     from features.schema import TableName
     from features.sources import Reading
 

@@ -12,19 +12,19 @@ from company import leads, write
 from markupsafe import escape
 from scipy.special import expit
 
-from features.mapping import FlatMapping
-from features.quarantine import SourceError
+from features.reading.mapping import FlatMapping
+from features.reading.quarantine import SourceError
 from features.sources import read_flat
 from models.artifact import save
 from models.card import Card
 from models.profile import Profile, psi
 from training.config import Training
 from training.dataset import of_export
-from training.monitor import Limits, Monitored, Reason, monitor
+from training.monitoring.monitor import Limits, Monitored, Reason, monitor
+from training.monitoring.watched import OutcomeFile, read_outcomes, read_scores, watch
 from training.page.monitor_page import monitor_page
 from training.run import fit
 from training.scoring import Wanted, score_flat
-from training.watched import OutcomeFile, read_outcomes, read_scores, watch
 
 
 @pytest.fixture(scope="module")

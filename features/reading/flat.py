@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from features.attributes import attributes, found_roles
 from features.availability import Availability, plain
-from features.flat import is_dated, order, outcome
-from features.mapping import Place
-from features.parsing import MISSING, categories, cleaned
-from features.quarantine import Quarantine, SourceError
-from features.roles import ColumnRole
-from features.sieve import ROW, Sieve
-from features.sources_quarantine import settle
-from features.tables import BATCH_ROWS, Table, open_table
+from features.reading.attributes import attributes, found_roles
+from features.reading.limit import settle
+from features.reading.mapping import Place
+from features.reading.outcome import is_dated, order, outcome
+from features.reading.parsing import MISSING, categories, cleaned
+from features.reading.quarantine import Quarantine, SourceError
+from features.reading.roles import ColumnRole
+from features.reading.sieve import ROW, Sieve
+from features.reading.tables import BATCH_ROWS, Table, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from features.mapping import FlatMapping
-    from features.parsing import Decimal
-    from features.roles import Role
+    from features.reading.mapping import FlatMapping
+    from features.reading.parsing import Decimal
+    from features.reading.roles import Role
     from features.spec import FeatureSet, Unit
 
 LEAD_ID = "lead_id"

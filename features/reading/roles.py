@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import polars as pl
 
-from features.parsing import FALSE, TRUE, categories, flags, numbers
-from features.times import detected
+from features.reading.parsing import FALSE, TRUE, categories, flags, numbers
+from features.reading.times import detected
 
 if TYPE_CHECKING:
-    from features.parsing import Decimal
+    from features.reading.parsing import Decimal
 
 Role = Literal["number", "flag", "category", "identifier", "text", "date", "constant", "empty"]
 ROLES: tuple[Role, ...] = get_args(Role)

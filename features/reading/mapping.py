@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003
 from typing import Literal, NewType
 
-from features.parsing import MISSING
-from features.quarantine import MAX_SHARE, SourceError
-from features.roles import Role  # noqa: TC001
-from features.times import ISO, TimeFormat
+from features.reading.parsing import MISSING
+from features.reading.quarantine import MAX_SHARE, SourceError
+from features.reading.roles import Role  # noqa: TC001
+from features.reading.times import ISO, TimeFormat
 
 Database = NewType("Database", str)
 """A database: the path of a SQLite or DuckDB file, or a URL such as ``postgresql://host/crm``."""

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
-from features.parsing import cleaned
-from features.quarantine import Quarantine, SourceError
+from features.reading.parsing import cleaned
+from features.reading.quarantine import Quarantine, SourceError
+from features.reading.sieve import Sieve
+from features.reading.tables import Table, open_table
 from features.schema import PART, Context, attribute_numbers, check, columns_of, refuse_unknown
-from features.sieve import Sieve
-from features.tables import Table, open_table
 
 if TYPE_CHECKING:
-    from features.mapping import TableMapping
-    from features.roles import ColumnRole
+    from features.reading.mapping import TableMapping
+    from features.reading.roles import ColumnRole
+    from features.reading.tables import Batch
     from features.schema import TableName
-    from features.tables import Batch
 
 Keep = Callable[["TableName", pl.DataFrame], None]
 """What becomes of the good rows of a table, whose name comes first."""

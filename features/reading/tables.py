@@ -16,16 +16,16 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
-from features.databases import connected, duckdb_connection, first_line, query_of
-from features.delimited import Dialect, dialect, record_lines, write_copy
 from features.nearest import nearest
-from features.quarantine import SourceError
+from features.reading.databases import connected, duckdb_connection, first_line, query_of
+from features.reading.delimited import Dialect, dialect, record_lines, write_copy
+from features.reading.quarantine import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from features.mapping import Place
-    from features.parsing import Decimal
+    from features.reading.mapping import Place
+    from features.reading.parsing import Decimal
 
 BATCH_ROWS = 100_000
 _GLOB = set("*?[]{}")

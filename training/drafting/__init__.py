@@ -1,0 +1,1 @@
+"""A first configuration for files nobody has described yet."""
