@@ -17,7 +17,7 @@ from training.drafting.draft import draft
 from training.simulate import simulate
 from training.simulated.export import NO_JUNK, Junk, write_csv
 
-REAL = Path(__file__).parents[3] / "shared" / "data"
+REAL = Path(__file__).parents[4] / "shared" / "data"
 NOW = 20_000 * DAY
 
 
