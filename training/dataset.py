@@ -165,6 +165,12 @@ class Dataset:
         return wanted.join(computed, on=["lead_id", "as_of"], how="left", maintain_order="left")
 
     @property
+    def leads(self) -> NDArray[np.int64] | None:
+        """(n,) the number of the lead that each row is a snapshot of; None where no lead has two."""
+        number = self.rows["lead_id"].rank("dense").cast(pl.Int64).to_numpy()
+        return None if number.max(initial=0) == len(number) else number
+
+    @property
     def fingerprint(self) -> str:
         """Twelve hex digits that change whenever a row, a label or a feature does."""
         hashed = self.rows.with_columns(pl.Series("label", self.label)).hash_rows(seed=0).to_numpy()

@@ -68,6 +68,7 @@ def fit(dataset: Dataset, training: Training, progress: Progress | None = None) 
         dataset.label,
         order=dataset.order,
         weights=dataset.weights,
+        groups=dataset.leads,
         gap=dataset.gap,
         matured=dataset.matured,
         monotone=dataset.monotone,

@@ -65,6 +65,13 @@ def test_rows_labels_and_order_belong_together_in_the_order_of_time():
     assert dataset.rows["size"].to_list() == [float(name) for name in dataset.rows["lead_id"]]
 
 
+def test_snapshots_of_one_lead_are_known_as_such():
+    often = of_history(history(), replace(RULE, every=2 * DAY), LABEL)
+    assert len(set(often.leads.tolist())) == often.rows["lead_id"].n_unique() < len(often)
+    assert pl.DataFrame({"id": often.rows["lead_id"], "lead": often.leads}).unique().height == 30
+    assert of_history(history(), RULE, LABEL).leads is None
+
+
 def test_the_order_of_the_sources_is_irrelevant():
     given = history()
     shuffled = replace(

@@ -48,11 +48,13 @@ class Split:
 def learning_rows(dataset: Dataset, split: Split) -> LearningRows:
     """What a model learns from on one side of a split."""
     order = None if dataset.order is None else dataset.order[split.train]
+    leads = dataset.leads
     return LearningRows(
         frame=dataset.rows[split.train].select(dataset.features.names),
         y=dataset.label[split.train],
         order=order,
         weights=split.weights,
+        groups=None if leads is None else leads[split.train],
         gap=dataset.gap,
         matured=None if split.weights is None or order is None else order + dataset.gap <= split.start,
         monotone=dataset.monotone,
