@@ -19,9 +19,9 @@ from models.track_record import TrackRecord
 from training.checks import checks, findings
 from training.fit import fit_rows
 from training.insight.company import Company
+from training.insight.given import ReportInput
 from training.learning.doubting import doubt
 from training.learning.folds import LearningRows
-from training.report import ReportInput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

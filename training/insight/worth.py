@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.report import ReportInput
+    from training.insight.given import ReportInput
 
     Floats = NDArray[np.float64]
 

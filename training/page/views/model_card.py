@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.insight.doubted import Doubted
-from training.insight.summary import version_of
 from training.page.table import Table
+from training.report import version_of
 
 if TYPE_CHECKING:
     from training.page.words import Words
