@@ -21,7 +21,6 @@ from training.fit import fit_rows
 from training.insight.company import Company
 from training.insight.given import ReportInput
 from training.learning.doubting import doubt
-from training.learning.folds import LearningRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,15 +62,7 @@ class Fitted:
 def fit(dataset: Dataset, training: Training, progress: Progress | None = None) -> Fitted:
     """Learn from ``dataset``; the same rows and seed give the same model."""
     made = checks(dataset)
-    rows = LearningRows(
-        dataset.rows.select(dataset.features.names),
-        dataset.label,
-        order=dataset.order,
-        weights=dataset.weights,
-        gap=dataset.gap,
-        matured=dataset.matured,
-        monotone=dataset.monotone,
-    )
+    rows = dataset.to_learn()
     fitted = fit_rows(rows, training.seed, progress)
     capacity = capacity_share(dataset, training)
     probability = fitted.predictor.probability(fitted.log_odds)
