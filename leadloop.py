@@ -13,6 +13,7 @@ from training.options import (
     OUT,
     ConfigFile,
     Exclude,
+    HandedOver,
     Horizon,
     Id,
     Json,
@@ -66,17 +67,21 @@ def train(
     horizon: Horizon = None,
     out: Annotated[Path, typer.Option(help="Folder for model and report.", metavar="DIR")] = OUT,
     json_: Json = None,
+    *,
+    handed_over: HandedOver = False,
 ) -> None:
     """Train, track and save a model; with --from-log on the features of --model, as they were served."""
     from training.workflow import tracking_of
     from training.workflow import train as run
 
+    if handed_over and from_log is None:
+        refuse("--handed-over is about a decision log; name it with --from-log")
     if from_log is None:
         chosen, dataset = configured(config, leads, id_, label, time, exclude), None
     elif leads is not None or holdout is not None:
         refuse("--from-log says what to learn from; leave --leads and --holdout out")
     else:
-        chosen, dataset = _learnt(from_log, commands.model_dir(model), config, horizon)
+        chosen, dataset = _learnt(from_log, commands.model_dir(model), config, horizon, chance=handed_over)
     trained = run(chosen, out, tracking_of(chosen, OUT), dataset=dataset, holdout=holdout, say=say)
     emit(trained.to_dict(), json_)
 
@@ -250,11 +255,10 @@ def _watched(place: str, model: Path, config: Path | None, horizon: int | None) 
     return watch_log(loaded, *_logged(place, loaded, usual(config), horizon))
 
 
-def _learnt(place: str, model: Path, config: Path | None, horizon: int | None) -> tuple[Config, Dataset]:
-    """What a service decided by a model's features, and what came of it, as rows to learn from.
-
-    The configuration is the file's, or, where there is none, as plain as can be.
-    """
+def _learnt(
+    place: str, model: Path, config: Path | None, horizon: int | None, *, chance: bool
+) -> tuple[Config, Dataset]:
+    """What a service decided and what came of it, to learn from; without a file, configured plainly."""
     from dataclasses import replace
 
     from models.artifact import load
@@ -263,25 +267,26 @@ def _learnt(place: str, model: Path, config: Path | None, horizon: int | None) -
     from training.learning.monotone import monotone
 
     loaded, chosen = load(model), usual(config)
-    logged, asked = _logged(place, loaded, chosen, horizon)
+    logged, asked = _logged(place, loaded, chosen, horizon, chance=chance)
     chosen = chosen or Config(flat=Flat(Path(place), asked.text))
     data = of_log(logged, asked, loaded.card, chosen.training.weights)
     return chosen, replace(data, monotone=monotone(data.features, chosen.training.monotone))
 
 
 def _logged(
-    place: str, model: ConversionModel, config: Config | None, horizon: int | None
+    place: str, model: ConversionModel, config: Config | None, horizon: int | None, *, chance: bool = False
 ) -> tuple[Logged, Question]:
     """The log as frames of a model's features, and what is asked of each decision."""
     from features.clock import DAY
-    from serving.log.frames import decided, happened
+    from serving.log.frames import decided, handed_over, happened
     from serving.log.scores import existing
     from training.from_log import Logged, question
 
     label = None if config is None or config.label is None else config.label_spec
     asked = question(model.card, label, None if horizon is None else horizon * DAY)
     with existing(place) as opened:
-        return Logged(decided(opened, model.features), happened(opened), model.features), asked
+        rows = (handed_over if chance else decided)(opened, model.features)
+        return Logged(rows, happened(opened), model.features), asked
 
 
 def main() -> None:
