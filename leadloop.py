@@ -12,14 +12,20 @@ from training import commands
 from training.options import (
     OUT,
     ConfigFile,
+    Dated,
     Exclude,
     HandedOver,
     Horizon,
     Id,
     Json,
     Label,
+    Last,
     Leads,
+    Log,
+    LogConfig,
     ModelName,
+    Outcomes,
+    Scores,
     Time,
     configured,
     usual,
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
     from training.config import Config
     from training.dataset import Dataset
     from training.from_log import Logged, Question
-    from training.monitoring.monitored import Monitored
+    from training.monitoring.watched import Seen
 
 app = typer.Typer(
     help="Predicts which leads become sales-qualified, says why, and checks itself against what happened.",
@@ -96,46 +102,29 @@ app.command()(push)
 
 @app.command()
 def monitor(
-    scores: Annotated[
-        Path | None, typer.Option(help="What `leadloop score` wrote; or --log.", metavar="FILE")
-    ] = None,
-    outcomes: Annotated[Path | None, typer.Option(help="What became of the leads.", metavar="FILE")] = None,
-    id_: Annotated[
-        str | None, typer.Option("--id", help="Column that names the lead.", metavar="COLUMN")
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="Column with the outcome.", metavar="COLUMN")] = None,
-    time: Annotated[str | None, typer.Option(help="Column with a date.", metavar="COLUMN")] = None,
-    log: Annotated[
-        str | None, typer.Option(help="The decision log: scores and outcomes.", metavar="PLACE")
-    ] = None,
+    scores: Scores = None,
+    outcomes: Outcomes = None,
+    id_: Id = None,
+    label: Label = None,
+    time: Dated = None,
+    log: Log = None,
     horizon: Horizon = None,
-    config: Annotated[
-        Path | None, typer.Option(help="leadloop.toml with the [label], for --log.", metavar="FILE")
-    ] = None,
+    config: LogConfig = None,
     model: ModelName = "champion",
+    last: Last = None,
+    relevel: Annotated[
+        Path | None, typer.Option(help="Save the model with its level moved, too.", metavar="DIR")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page, too.", metavar="FILE")] = None,
     json_: Json = None,
 ) -> None:
     """See whether a model still holds; exit code 0 is healthy, 3 watch, 4 retrain."""
-    if log is not None and (scores is not None or outcomes is not None):
-        refuse("--log holds scores and outcomes; leave --scores and --outcomes out")
-    if log is not None:
-        found = _watched(log, commands.model_dir(model), config, horizon)
-    elif scores is None or outcomes is None or id_ is None or label is None:
-        refuse("name --scores, --outcomes, --id and --label, or --log")
-    else:
-        from models.artifact import load
-        from training.monitoring.watched import OutcomeFile, watch
+    from models.artifact import load
+    from training.monitoring.command import look
 
-        loaded = load(commands.model_dir(model))
-        found = watch(loaded, scores, OutcomeFile(outcomes, id_, label, time))
-    for line in found.in_words():
-        say(line)
-    if html is not None:
-        from training.page.monitor_page import monitor_page
-        from training.sink import write_text
-
-        write_text(html, monitor_page(found))
+    loaded = load(commands.model_dir(model))
+    seen = _seen(loaded, log, (scores, outcomes, id_, label, time), config, horizon)
+    found = look(loaded, seen, last, (html, relevel), say)
     emit(found.to_dict(), json_)
     raise typer.Exit(found.exit_code)
 
@@ -247,12 +236,24 @@ def _explained(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any
     return lead
 
 
-def _watched(place: str, model: Path, config: Path | None, horizon: int | None) -> Monitored:
-    from models.artifact import load
-    from training.monitoring.watched import watch_log
+def _seen(
+    model: ConversionModel,
+    log: str | None,
+    files: tuple[Path | None, Path | None, str | None, str | None, str | None],
+    config: Path | None,
+    horizon: int | None,
+) -> Seen:
+    """Scores and outcomes, from a service's log or from two files (and id, label, time of the second)."""
+    from training.monitoring.watched import OutcomeFile, seen, seen_log
 
-    loaded = load(model)
-    return watch_log(loaded, *_logged(place, loaded, usual(config), horizon))
+    scores, outcomes, id_, label, time = files
+    if log is not None:
+        if scores is not None or outcomes is not None:
+            refuse("--log holds scores and outcomes; leave --scores and --outcomes out")
+        return seen_log(model, *_logged(log, model, usual(config), horizon))
+    if scores is None or outcomes is None or id_ is None or label is None:
+        refuse("name --scores, --outcomes, --id and --label, or --log")
+    return seen(model, scores, OutcomeFile(outcomes, id_, label, time))
 
 
 def _learnt(

@@ -59,6 +59,7 @@ class Dataset:
     ``matured`` (n,) are there when rows were kept whose window is not over; ``settled_at`` (n,) is when each
     outcome was known. ``accounts`` (n,) numbers the company that a row belongs to. ``history`` is what the
     rows were computed from, if anything, and ``immature`` how many more there were without an outcome yet.
+    ``persons`` has ``lead_id`` and a number of the person for each column that points at one.
     ``monotone`` maps features to 1 where more may never lower a score, to -1 where it may never raise it.
     """
 
@@ -73,6 +74,7 @@ class Dataset:
     settled_at: NDArray[np.int64] | None = None
     accounts: NDArray[np.int64] | None = None
     history: LeadHistory | None = field(default=None, repr=False)
+    persons: pl.DataFrame | None = field(default=None, repr=False)
     immature: int = 0
     has_dates: bool = False
     monotone: Mapping[str, int] = field(default_factory=dict)
@@ -265,6 +267,7 @@ def of_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
         label=export.label.to_numpy(),
         question=str(mapping.label),
         flat=mapping,
+        persons=export.persons,
         order=None if export.order is None else export.order.to_numpy(),
         intake=Intake(
             export.rows, _by_reason(export), {a.column: a.reason for a in export.availability if not a.used}

@@ -12,7 +12,7 @@ from training.render import environment, style
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from training.monitoring.monitored import Drifted, Group, Monitored
+    from training.monitoring.monitored import Drifted, Group, Monitored, Window
 
     Table = tuple[str, str, Sequence[str], Sequence[Sequence[str]]]
 
@@ -23,6 +23,7 @@ _VERDICTS = {
 }
 _SHOWN = 20
 _GROUPS = ("scores", "forecast", "converted", "95 % interval", "came for each forecast")
+_WINDOW = ("window", "scores", "drift", "since the window before", "came for each forecast")
 _DRIFT = ("feature", "drift", "by chance")
 _t = words("en")
 
@@ -35,6 +36,7 @@ def monitor_page(found: Monitored) -> str:
         .render(
             found=found,
             verdict=_VERDICTS[found.state],
+            repair="".join(found.offered),
             tiles=tuple(_tiles(found)),
             tables=tuple(_tables(found)),
             style=Markup(style()),  # noqa: S704  # our own file, no data in it
@@ -59,6 +61,7 @@ def _tiles(found: Monitored) -> Iterator[tuple[str, str]]:
 def _tables(found: Monitored) -> Iterator[Table]:
     yield "By grade", "Conversion by grade, against the forecast", ("grade", *_GROUPS), _groups(found.grades)
     yield "By month", "Conversion by month, against the forecast", ("month", *_GROUPS), _groups(found.months)
+    yield "By window", "Scores by window, beside how they were when judged", _WINDOW, _windows(found.windows)
     doubts = [(code, _t.percent(share, 1)) for code, share in (found.insufficient or {}).items()]
     yield "Not to be relied on", "Scores that say so of themselves", ("reason", "share of scores"), doubts
     drift = _drifts(found.feature_drift[:_SHOWN])
@@ -76,6 +79,18 @@ def _groups(groups: Sequence[Group]) -> list[Sequence[str]]:
             _t.number(one.ratio, 2),
         )
         for one in groups
+    ]
+
+
+def _windows(windows: Sequence[Window]) -> list[Sequence[str]]:
+    return [
+        (
+            one.name,
+            _t.number(one.scored),
+            *("" if psi is None else _t.number(psi.psi, 3) for psi in (one.drift, one.since)),
+            "" if one.outcome is None else _t.number(one.outcome.ratio, 2),
+        )
+        for one in windows
     ]
 
 
