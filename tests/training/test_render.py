@@ -100,7 +100,8 @@ def test_every_link_and_label_points_to_something_on_the_page(page):
 def test_nothing_is_loaded_from_anywhere(html, page):
     downloads = [attrs["href"] for attrs in page.attributes("a") if "download" in attrs]
     assert all(href.startswith("data:text/csv;") for href in downloads)
-    assert not re.search(r"https?:|//[a-z]|url\(|@import|data:[^t]", html)
+    told = re.sub(r"'sha256-[^']+'", "", html)  # the script's hash may hold anything
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|data:[^t]", told)
     assert not {"link", "img", "iframe", "object"} & {tag for tag, _ in page.tags}
     assert all("src" not in attrs and "onload" not in attrs for _, attrs in page.tags)
 
