@@ -17,6 +17,7 @@ from training.options import (
     Id,
     Json,
     Label,
+    Lang,
     Leads,
     ModelName,
     Time,
@@ -109,6 +110,7 @@ def monitor(
     ] = None,
     model: ModelName = "champion",
     html: Annotated[Path | None, typer.Option(help="Write a page, too.", metavar="FILE")] = None,
+    lang: Lang = "en",
     json_: Json = None,
 ) -> None:
     """See whether a model still holds; exit code 0 is healthy, 3 watch, 4 retrain."""
@@ -130,7 +132,7 @@ def monitor(
         from training.page.monitor_page import monitor_page
         from training.sink import write_text
 
-        write_text(html, monitor_page(found))
+        write_text(html, monitor_page(found, lang))
     emit(found.to_dict(), json_)
     raise typer.Exit(found.exit_code)
 
