@@ -203,9 +203,8 @@ def test_figures_of_the_report_are_on_the_page(made):
 
 def test_a_model_that_finds_nothing_is_not_praised(made):
     rate = Interval(made.summary.base_rate, 0.0, 1.0)
-    dull = replace(
-        made, summary=replace(made.summary, at_capacity=replace(made.summary.at_capacity, rate=rate))
-    )
+    at = replace(made.summary.at_capacity, rate=rate, lift=1.0)
+    dull = replace(made, summary=replace(made.summary, at_capacity=at))
     assert "hardly better leads than chance" in render(dull)
 
 
