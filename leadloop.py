@@ -19,6 +19,7 @@ from training.options import (
     Id,
     Json,
     Label,
+    Lang,
     Last,
     Leads,
     Log,
@@ -116,15 +117,16 @@ def monitor(
         Path | None, typer.Option(help="Save the model with its level moved, too.", metavar="DIR")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page, too.", metavar="FILE")] = None,
+    lang: Lang = "en",
     json_: Json = None,
 ) -> None:
     """See whether a model still holds; exit code 0 is healthy, 3 watch, 4 retrain."""
     from models.artifact import load
-    from training.monitoring.command import look
+    from training.monitoring.command import Wanted, look
 
     loaded = load(commands.model_dir(model))
     seen = _seen(loaded, log, (scores, outcomes, id_, label, time), config, horizon)
-    found = look(loaded, seen, last, (html, relevel), say)
+    found = look(loaded, seen, Wanted(last, html, lang, relevel), say)
     emit(found.to_dict(), json_)
     raise typer.Exit(found.exit_code)
 

@@ -55,7 +55,9 @@ class Report:
 def report(given: ReportInput, before: Report | None = None) -> Report:
     """Sum up a model, beside the one that the last report was about: the same input gives the same report."""
     figures = _figures(given)
-    found = drivers(given.features, given.explained, given.contributions)
+    found = drivers(
+        given.features, given.explained, given.contributions, given.refitted, given.refitted_share
+    )
     if before is not None:
         found = compared(found, before.drivers, before.version)
     worthy = worth(given, figures, handed_over(given))

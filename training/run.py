@@ -21,6 +21,7 @@ from training.fit import fit_rows
 from training.insight.company import Company
 from training.insight.given import ReportInput
 from training.learning.doubting import doubt
+from training.learning.refits import refits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from training.config import Training
     from training.dataset import Dataset
     from training.fit import FittedPredictor, Progress
+    from training.learning.refits import Refits
 
 DEFAULT_SHARE = 0.1
 EXPLAINED = 1000
@@ -43,7 +45,7 @@ class Fitted:
     """A trained model with what it was judged by.
 
     ``judged`` are the positions of the rows that the judged model had not learned from, ``scores`` what was
-    said of them then, and ``capacity`` the share of leads that sales can call.
+    said of them then, and ``capacity`` the share of leads that sales can call. ``refits`` are for the report.
     """
 
     model: ConversionModel
@@ -52,6 +54,7 @@ class Fitted:
     scores: pl.DataFrame
     checks: tuple[Check, ...]
     capacity: float
+    refits: Refits | None = None
 
     @property
     def label(self) -> NDArray[np.float64]:
@@ -86,7 +89,9 @@ def fit(dataset: Dataset, training: Training, progress: Progress | None = None) 
         track_record=TrackRecord.of(rows.frame, lead, dataset.label),
     )
     scores = dataset.rows[fitted.judged].select("lead_id", "as_of")
-    return Fitted(model, dataset, fitted.judged, model.scored(scores, fitted.log_odds), made, capacity)
+    scored = model.scored(scores, fitted.log_odds)
+    again = refits(rows, fitted, lead.rank("dense").cast(pl.Int64).to_numpy() - 1, training.seed)
+    return Fitted(model, dataset, fitted.judged, scored, made, capacity, again)
 
 
 def all_metrics(
@@ -114,6 +119,7 @@ def report_input(
     sample = np.random.default_rng(seed).permutation(fitted.judged)[: min(EXPLAINED, rows)]
     explained = dataset.rows[np.sort(sample)]
     _, contributions = model.explain_rows(explained)
+    again = fitted.refits
     earlier = np.setdiff1d(np.arange(len(dataset)), fitted.judged)
     return ReportInput(
         features=dataset.features,
@@ -131,6 +137,10 @@ def report_input(
         history=dataset.history,
         company=company or Company(),
         model=model,
+        refitted=tuple(one.contributions(one.encodings.encode(explained))[1] for one in again.predictors)
+        if again
+        else (),
+        refitted_share=again.share if again else 1.0,
     )
 
 

@@ -37,6 +37,8 @@ class ReportInput:
     sample, and ``contributions`` (m, features) its contributions in log-odds. ``capacity`` is the share of
     leads that sales can call, in (0, 1]. ``model`` is the one in use, which may have learned from what is
     judged here; it answers for open leads. ``learned`` is the points table that stands in for it.
+    ``refitted`` are contributions like ``contributions`` by models that each did without one group of leads,
+    dealt from ``refitted_share`` of all leads.
     """
 
     features: FeatureSet
@@ -54,6 +56,8 @@ class ReportInput:
     company: Company = field(default_factory=Company)
     model: ConversionModel | None = None
     learned: LearnedPoints | None = None
+    refitted: tuple[NDArray[np.float64], ...] = ()
+    refitted_share: float = 1.0
 
     def __post_init__(self) -> None:
         sizes = {

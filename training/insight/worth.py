@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Codes = NDArray[np.int64]
 
+_NOTICEABLE = 1.1
 SHARES = (0.1, 0.2, 0.3)
 STEPS = 200
 _WEEK = 7 * DAY
@@ -42,6 +43,11 @@ class Lift:
     rate: Interval
     lift: float
     captured: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether that is noticeably more than the same number of calls in any order."""
+        return self.lift >= _NOTICEABLE
 
 
 @dataclass(frozen=True, slots=True)
