@@ -84,7 +84,7 @@ def _groups(what: str, groups: Sequence[Group], t: Words) -> Table:
 def _windows(windows: Sequence[Window], t: Words) -> Table:
     rows = tuple(
         (
-            phrase(one.name, t),
+            phrase(t.named("monitor", one.name), t),
             t.number(one.scored),
             *("" if psi is None else t.number(psi.psi, 3) for psi in (one.drift, one.since)),
             "" if one.outcome is None else t.number(one.outcome.ratio, 2),
@@ -101,9 +101,7 @@ def _repair(found: Monitored, t: Words) -> str:
         return ""
     return t(
         "monitor.repair",
-        moved=f"{found.repair.moved:+.2f}"
-        if t.lang == "en"
-        else f"{found.repair.moved:+.2f}".replace(".", ","),
+        moved=t.signed(found.repair.moved, 2),
         gain=t.number(found.repair.gain.value, 4),
         low=t.number(found.repair.gain.low, 4),
         high=t.number(found.repair.gain.high, 4),
