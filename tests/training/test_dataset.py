@@ -65,13 +65,6 @@ def test_rows_labels_and_order_belong_together_in_the_order_of_time():
     assert dataset.rows["size"].to_list() == [float(name) for name in dataset.rows["lead_id"]]
 
 
-def test_snapshots_of_one_lead_are_known_as_such():
-    often = of_history(history(), replace(RULE, every=2 * DAY), LABEL)
-    assert len(set(often.leads.tolist())) == often.rows["lead_id"].n_unique() < len(often)
-    assert pl.DataFrame({"id": often.rows["lead_id"], "lead": often.leads}).unique().height == 30
-    assert of_history(history(), RULE, LABEL).leads is None
-
-
 def test_the_order_of_the_sources_is_irrelevant():
     given = history()
     shuffled = replace(
@@ -93,6 +86,15 @@ def test_the_fingerprint_changes_with_a_value_a_label_or_a_feature():
         replace(dataset, features=dataset.features.without({"size"}), rows=dataset.rows.drop("size")),
     ]
     assert len({one.fingerprint for one in (dataset, *others)}) == 4
+
+
+def test_the_snapshots_of_one_lead_are_learned_from_as_one():
+    twice = replace(RULE, every=3 * DAY)
+    data = of_history(history(), twice, LABEL)
+    leads, groups = data.rows["lead_id"].to_numpy(), data.to_learn().groups
+    assert len(set(leads)) < len(leads)
+    assert [len(set(groups[leads == lead])) for lead in set(leads)] == [1] * len(set(leads))
+    assert len(set(groups)) == len(set(leads))
 
 
 def test_the_gap_is_the_labels_own_time():
