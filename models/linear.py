@@ -54,7 +54,7 @@ class Curve:
         if x != x:  # noqa: PLR0124
             return self.missing
         first, last, slopes = self._plain
-        inside = first if x < first else last if x > last else x
+        inside = first if x < first else min(x, last)
         left = bisect_right(self.knots, inside) - 1
         return self.values[left] + slopes[left] * (inside - self.knots[left])
 
