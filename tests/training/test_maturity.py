@@ -17,6 +17,7 @@ from training.config import Training
 from training.dataset import NothingToLearnError, of_history
 from training.past.maturity import (
     censoring_weights,
+    distance_error,
     effective,
     incidence,
     kaplan_meier,
@@ -196,3 +197,31 @@ def test_a_weighted_model_is_judged_by_matured_rows():
     assert fitted.scores.height == len(fitted.judged)
     assert isinstance(fitted.scores, pl.DataFrame)
     assert SimpleNamespace(**fitted.model.card.metrics).log_loss.value < 0.5
+
+
+def test_the_error_of_a_distance_is_that_of_resampled_weeks():
+    random = np.random.default_rng(0)
+    week = np.sort(random.integers(0, 30, 3000))
+    came = (random.random(3000) < 0.1 + 0.1 * random.random(30)[week]).astype(float)
+    weights = np.where(week < 20, 1.0, random.integers(0, 2, 3000) * 2.0)
+    drawn = random.poisson(1.0, (4000, 30)).astype(float)
+    distances = [
+        np.average(came, weights=weights * w[week]) - np.average(came, weights=w[week]) for w in drawn
+    ]
+    assert distance_error(came, weights, week) == pytest.approx(np.std(distances), rel=0.08)
+
+
+def test_of_independent_rows_it_is_the_variance_of_a_part_beside_the_whole():
+    came = (np.random.default_rng(1).random(8000) < 0.2).astype(float)
+    some = (np.arange(8000) % 4 == 0).astype(float)
+    rate = came.mean()
+    exact = np.sqrt(rate * (1 - rate) * (1 / 2000 - 1 / 8000))
+    assert distance_error(came, some, np.arange(8000)) == pytest.approx(exact, rel=0.03)
+
+
+def test_the_errors_hold_the_distances_on_the_simulator(crm):
+    drawn = snapshots(crm.history, ON_CREATION)
+    days = [crm.world.start + int(share * (crm.world.end - crm.world.start)) for share in (0.4, 0.55, 0.7)]
+    cells = maturity(crm.history, drawn, QUESTION, days, (30 * DAY, 60 * DAY))
+    assert all(abs(one.matured_only - one.truth) < 3 * one.matured_error for one in cells)
+    assert all(abs(one.ipcw - one.truth) < 3 * one.ipcw_error for one in cells)

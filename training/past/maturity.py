@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from features.clock import DAY
 from features.cohort import Snapshots
 from features.labels import labels
 
@@ -126,7 +127,8 @@ class Maturity:
     """The rate of one horizon as three ways would have put it on a past day, and what came of it.
 
     ``rows`` are the snapshots up to that day, ``matured`` those of them whose window was over: without any,
-    neither ``matured_only`` nor ``ipcw`` can say how many convert late, and both are NaN.
+    neither ``matured_only`` nor ``ipcw`` can say how many convert late, and both are NaN. The errors are the
+    standard errors of the distance of either from the truth: what chance does to so few matured leads.
     """
 
     today: int
@@ -137,6 +139,8 @@ class Maturity:
     matured_only: float
     ipcw: float
     truth: float
+    matured_error: float
+    ipcw_error: float
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -164,18 +168,41 @@ def maturity(
 def _on_day(history: LeadHistory, drawn: Snapshots, spec: LabelSpec, today: int) -> Maturity:
     until = Snapshots(drawn.frame.filter(drawn.frame["as_of"] < today))
     then = labels(history.known_before(today), until, spec)
-    weights = weights_as_of(then["as_of"].to_numpy(), _settled(then, today), today)
+    as_of, matured = then["as_of"].to_numpy(), then["matured"].to_numpy()
+    weights = weights_as_of(as_of, _settled(then, today), today)
     label = then["label"].fill_null(0).to_numpy()
+    came, week = labels(history, until, spec)["label"].to_numpy(), as_of // (7 * DAY)
     return Maturity(
         today=today,
         horizon=spec.horizon,
         rows=then.height,
-        matured=int(then["matured"].sum()),
+        matured=int(matured.sum()),
         naive=float(label.mean()),
-        matured_only=_mean(label[then["matured"].to_numpy()]),
-        ipcw=_mean(label, weights) if then["matured"].any() else float("nan"),
-        truth=_mean(labels(history, until, spec)["label"].to_numpy()),
+        matured_only=_mean(label[matured]),
+        ipcw=_mean(label, weights) if matured.any() else float("nan"),
+        truth=_mean(came),
+        matured_error=distance_error(came, matured.astype(np.float64), week),
+        ipcw_error=distance_error(came, weights, week) if matured.any() else float("nan"),
     )
+
+
+def distance_error(
+    came: NDArray[np.number], weights: NDArray[np.float64], block: NDArray[np.generic]
+) -> float:
+    """The standard error of a weighted mean's distance from the plain one; NaN where nothing counts.
+
+    By the delta method: what each of (n,) rows adds to the distance is summed over its ``block``, because
+    leads of one week share a campaign and a mood. The weights are taken as given.
+
+    >>> came, some = np.array([1, 0, 1, 0]), np.array([1.0, 1.0, 0.0, 0.0])
+    >>> round(distance_error(came, some, np.arange(4)), 6) == round((0.25 * (1 / 2 - 1 / 4)) ** 0.5, 6)
+    True
+    """
+    if not weights.sum() > 0:
+        return float("nan")
+    adds = weights * (came - _mean(came, weights)) / weights.mean() - (came - came.mean())
+    sums = np.bincount(np.unique(block, return_inverse=True)[1], adds)
+    return float(np.sqrt(sums @ sums) / len(came))
 
 
 def _settled(labelled: pl.DataFrame, today: int) -> Durations:
