@@ -5,8 +5,9 @@
 ``naive`` counts leads whose time is not over as not converted, ``matured`` leaves them out, ``ipcw`` weights
 the outcomes that are known early (equal to Aalen and Johansen's estimator). Beside the distance of the last
 two from the truth stands what chance does to it, leads of one week being drawn together. Measured on a
-simulated company, on one whose leads grow tenfold within its history, and on the public funnel of olist. Then, for each of so
-many seeds, a company whose leads grow tenfold in half a year learns either way, and later leads judge.
+simulated company, on one whose leads grow tenfold within its history, and on the public funnel of olist.
+Then, for each of so many seeds, a company whose leads grow tenfold in half a year learns either way, and
+later leads judge.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from training.config import Training
 from training.dataset import NothingToLearnError, of_history
 from training.past.maturity import (
     censoring_weights,
-    distance_error,
     effective,
     incidence,
     kaplan_meier,
@@ -199,24 +198,20 @@ def test_a_weighted_model_is_judged_by_matured_rows():
     assert SimpleNamespace(**fitted.model.card.metrics).log_loss.value < 0.5
 
 
-def test_the_error_of_a_distance_is_that_of_resampled_weeks():
-    random = np.random.default_rng(0)
-    week = np.sort(random.integers(0, 30, 3000))
-    came = (random.random(3000) < 0.1 + 0.1 * random.random(30)[week]).astype(float)
-    weights = np.where(week < 20, 1.0, random.integers(0, 2, 3000) * 2.0)
-    drawn = random.poisson(1.0, (4000, 30)).astype(float)
-    distances = [
-        np.average(came, weights=weights * w[week]) - np.average(came, weights=w[week]) for w in drawn
-    ]
-    assert distance_error(came, weights, week) == pytest.approx(np.std(distances), rel=0.08)
+def test_the_error_of_the_matured_rate_is_the_variance_of_a_part_beside_the_whole(crm):
+    """With weeks alike, it is that of a quarter of all drawn at random; here the older part of them."""
+    drawn = snapshots(crm.history, ON_CREATION)
+    today = crm.world.start + (crm.world.end - crm.world.start) // 2
+    (one,) = maturity(crm.history, drawn, QUESTION, [today], [HORIZON])
+    exact = np.sqrt(one.truth * (1 - one.truth) * (1 / one.matured - 1 / one.rows))
+    assert one.matured_error == pytest.approx(exact, rel=0.35)
 
 
-def test_of_independent_rows_it_is_the_variance_of_a_part_beside_the_whole():
-    came = (np.random.default_rng(1).random(8000) < 0.2).astype(float)
-    some = (np.arange(8000) % 4 == 0).astype(float)
-    rate = came.mean()
-    exact = np.sqrt(rate * (1 - rate) * (1 / 2000 - 1 / 8000))
-    assert distance_error(came, some, np.arange(8000)) == pytest.approx(exact, rel=0.03)
+def test_weighting_what_is_known_early_leaves_less_to_chance_than_weights_taken_as_given(crm):
+    drawn = snapshots(crm.history, ON_CREATION)
+    today = crm.world.start + (crm.world.end - crm.world.start) // 2
+    (one,) = maturity(crm.history, drawn, QUESTION, [today], [HORIZON])
+    assert one.ipcw_error < one.matured_error
 
 
 def test_the_errors_hold_the_distances_on_the_simulator(crm):

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 
+RESAMPLES = 200
+
+
 @dataclass(frozen=True, eq=False)
 class Steps:
     """A step function of time that starts at ``first`` and takes ``values[i]`` from ``times[i]`` on."""
@@ -168,41 +171,62 @@ def maturity(
 def _on_day(history: LeadHistory, drawn: Snapshots, spec: LabelSpec, today: int) -> Maturity:
     until = Snapshots(drawn.frame.filter(drawn.frame["as_of"] < today))
     then = labels(history.known_before(today), until, spec)
-    as_of, matured = then["as_of"].to_numpy(), then["matured"].to_numpy()
-    weights = weights_as_of(as_of, _settled(then, today), today)
-    label = then["label"].fill_null(0).to_numpy()
-    came, week = labels(history, until, spec)["label"].to_numpy(), as_of // (7 * DAY)
+    as_of, settled_at = then["as_of"].to_numpy(), _settled(then, today)
+    came = labels(history, until, spec)["label"].to_numpy()
+    seen = _Seen(as_of, settled_at, then["matured"].to_numpy(), came, today)
+    errors = seen.errors()
     return Maturity(
         today=today,
         horizon=spec.horizon,
         rows=then.height,
-        matured=int(matured.sum()),
-        naive=float(label.mean()),
-        matured_only=_mean(label[matured]),
-        ipcw=_mean(label, weights) if matured.any() else float("nan"),
+        matured=int(seen.matured.sum()),
+        naive=float(then["label"].fill_null(0).to_numpy().mean()),
+        matured_only=seen.rates[0],
+        ipcw=seen.rates[1],
         truth=_mean(came),
-        matured_error=distance_error(came, matured.astype(np.float64), week),
-        ipcw_error=distance_error(came, weights, week) if matured.any() else float("nan"),
+        matured_error=errors[0],
+        ipcw_error=errors[1],
     )
 
 
-def distance_error(
-    came: NDArray[np.number], weights: NDArray[np.float64], block: NDArray[np.generic]
-) -> float:
-    """The standard error of a weighted mean's distance from the plain one; NaN where nothing counts.
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """(n,) snapshots as ``today`` saw them, and what ``came`` of them later."""
 
-    By the delta method: what each of (n,) rows adds to the distance is summed over its ``block``, because
-    leads of one week share a campaign and a mood. The weights are taken as given.
+    as_of: Durations
+    settled_at: Durations
+    matured: Flags
+    came: NDArray[np.number]
+    today: int
 
-    >>> came, some = np.array([1, 0, 1, 0]), np.array([1.0, 1.0, 0.0, 0.0])
-    >>> round(distance_error(came, some, np.arange(4)), 6) == round((0.25 * (1 / 2 - 1 / 4)) ** 0.5, 6)
-    True
-    """
-    if not weights.sum() > 0:
-        return float("nan")
-    adds = weights * (came - _mean(came, weights)) / weights.mean() - (came - came.mean())
-    sums = np.bincount(np.unique(block, return_inverse=True)[1], adds)
-    return float(np.sqrt(sums @ sums) / len(came))
+    @property
+    def rates(self) -> tuple[float, float]:
+        """The rate among matured rows, and the weighted one; NaN where no row is matured."""
+        if not self.matured.any():
+            return float("nan"), float("nan")
+        weights = weights_as_of(self.as_of, self.settled_at, self.today)
+        return _mean(self.came[self.matured]), _mean(self.came, weights)
+
+    def take(self, rows: NDArray[np.intp]) -> _Seen:
+        """The snapshots at these positions."""
+        return _Seen(self.as_of[rows], self.settled_at[rows], self.matured[rows], self.came[rows], self.today)
+
+    def errors(self, resamples: int = RESAMPLES) -> tuple[float, float]:
+        """The standard errors of either rate's distance from the truth, over resamples of whole weeks.
+
+        Leads of one week share a campaign and a mood, and the weights are worked out anew each time: they are
+        estimates themselves, and the better for it (Hirano, Imbens and Ridder 2003).
+        """
+        week, random = self.as_of // (7 * DAY), np.random.default_rng(0)
+        rows = [np.flatnonzero(week == one) for one in np.unique(week)]
+        drawn = (random.integers(0, len(rows), len(rows)) for _ in range(resamples))
+        again = [self.take(np.concatenate([rows[place] for place in places])) for places in drawn]
+        off = np.array([one.rates for one in again]) - np.array([[one.came.mean()] for one in again])
+        known = off[np.isfinite(off).all(axis=1)]
+        if len(known) < resamples / 2:
+            return float("nan"), float("nan")
+        matured, ipcw = known.std(axis=0).tolist()
+        return matured, ipcw
 
 
 def _settled(labelled: pl.DataFrame, today: int) -> Durations:
