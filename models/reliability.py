@@ -136,13 +136,14 @@ def alift(y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.flo
 
 def area_under_lift(called: NDArray[np.float64], found: NDArray[np.float64]) -> float:
     """``alift`` of a gains curve."""
-    step = np.diff(called)
-    keep = step > 0
-    left, right, height = called[:-1][keep], called[1:][keep], found[1:][keep]
-    slope = np.diff(found)[keep] / step[keep]
-    start = height - slope * right
-    stretch = np.log(right / np.where(left > 0, left, right))
-    return float((slope * (right - left) + start * stretch).sum())
+    step, rise = np.diff(called), np.diff(found)
+    right, height = called[1:], found[1:]
+    if not (keep := step > 0).all():
+        step, rise, right, height = step[keep], rise[keep], right[keep], height[keep]
+    slope = rise / step
+    # Before the first point the curve is straight from 0, and what starts at 0 has no logarithm to add.
+    logs = np.log(right)
+    return float(rise.sum() + ((height - slope * right)[1:] * np.diff(logs)).sum())
 
 
 def _groups(

@@ -100,7 +100,7 @@ def judged(judges: Judges, said: Mapping[str, Floats], capacity: float, seed: in
 
 
 def measures(capacity: float) -> Measures:
-    """All figures but those of a regression; lift and capture at the usual shares and at ``capacity``."""
+    """All figures that need the order of forecasts; lift and capture at the usual shares and ``capacity``."""
     shares = {f"{share:.0%}".rstrip("%"): share for share in SHARES} | {"capacity": capacity}
 
     def measured(y: Floats, p: Floats, w: Floats | None) -> dict[str, float]:
@@ -108,7 +108,6 @@ def measures(capacity: float) -> Measures:
         gains = ranking.gains
         captured = dict(zip(shares, np.interp(list(shares.values()), *gains).tolist(), strict=True))
         return {
-            "log_loss": metrics.log_loss(y, p, w),
             "roc_auc": ranking.roc_auc,
             "average_precision": ranking.average_precision,
             "brier": brier,
@@ -133,9 +132,11 @@ def intervals(judges: Judges, p: Floats, measure: Measures, weights: Floats) -> 
     drawn = [measure(y, p, row[block]) for row in weights]
     slopes, intercepts = reliability.resampled_calibration(y, p, block, weights)
     return {
-        name: around(value, np.array([draw[name] for draw in drawn]))
-        for name, value in measure(y, p, None).items()
-    } | {
+        "log_loss": mean_interval(row_losses(y, p), block, weights),
+        **{
+            name: around(value, np.array([draw[name] for draw in drawn]))
+            for name, value in measure(y, p, None).items()
+        },
         "calibration_slope": around(reliability.calibration_slope(y, p), slopes),
         "calibration_intercept": around(reliability.calibration_intercept(y, p), intercepts),
     }
