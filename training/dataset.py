@@ -19,6 +19,7 @@ from features.display import card, table
 from features.history import LeadHistory
 from features.labels import labels
 from training.insight.health import Intake
+from training.learning.folds import LearningRows
 from training.past.maturity import effective, weights_as_of
 
 if TYPE_CHECKING:
@@ -147,6 +148,21 @@ class Dataset:
         if self.order is None or not self.has_dates:
             return None
         return int(self.order.min()), int(self.order.max())
+
+    def to_learn(self) -> LearningRows:
+        """What a learner gets to see: the snapshots of one lead are held out together, or not at all."""
+        lead = self.rows["lead_id"]
+        repeated = lead.n_unique() < len(lead)
+        return LearningRows(
+            frame=self.rows.select(self.features.names),
+            y=self.label,
+            order=self.order,
+            weights=self.weights,
+            groups=lead.rank("dense").cast(pl.Int64).to_numpy() if repeated else None,
+            gap=self.gap,
+            matured=self.matured,
+            monotone=self.monotone,
+        )
 
     def rows_for(self, features: FeatureSet, at: NDArray[np.intp]) -> pl.DataFrame:
         """The rows at positions ``at`` with the columns of ``features``, which may be another model's.

@@ -33,6 +33,10 @@ Json = Annotated[
     str | None, typer.Option("--json", help="Write one JSON object to FILE, or - for stdout.", metavar="FILE")
 ]
 ModelName = Annotated[str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR")]
+HandedOver = Annotated[
+    bool,
+    typer.Option("--handed-over", help="Of a log: only leads that were handed over can have an outcome."),
+]
 Scores = Annotated[
     Path | None, typer.Option("--scores", help="What `leadloop score` wrote; or --log.", metavar="FILE")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from training.monitoring.monitor import monitor
@@ -16,22 +17,27 @@ if TYPE_CHECKING:
     from models.conversion import ConversionModel
     from training.monitoring.monitored import Monitored
     from training.monitoring.watched import Seen
+    from training.page.words import Lang
 
 
-def look(
-    model: ConversionModel,
-    seen: Seen,
-    last: int | None,
-    into: tuple[Path | None, Path | None],
-    say: Callable[[str], None],
-) -> Monitored:
-    """The verdict on ``model``; ``into`` is where a page goes, and where the model with its level moved."""
-    found, (page, folder) = monitor(model, seen.scores, seen.outcomes, last=last), into
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for: of how many ``last`` days, where a ``page`` in ``lang`` and a repair are to go."""
+
+    last: int | None = None
+    page: Path | None = None
+    lang: Lang = "en"
+    repair: Path | None = None
+
+
+def look(model: ConversionModel, seen: Seen, wanted: Wanted, say: Callable[[str], None]) -> Monitored:
+    """The verdict on ``model``."""
+    found = monitor(model, seen.scores, seen.outcomes, last=wanted.last)
     for line in found.in_words():
         say(line)
-    if page is not None:
-        write_text(page, monitor_page(found))
-    if folder is not None:
-        say(relevel(model, seen.known, folder, last).in_words())
-        say(f"model with its level moved: leadloop promote {folder / 'model'}")
+    if wanted.page is not None:
+        write_text(wanted.page, monitor_page(found, wanted.lang))
+    if wanted.repair is not None:
+        say(relevel(model, seen.known, wanted.repair, wanted.last).in_words())
+        say(f"model with its level moved: leadloop promote {wanted.repair / 'model'}")
     return found

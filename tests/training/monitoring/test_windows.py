@@ -102,5 +102,6 @@ def test_the_page_shows_the_windows_and_the_repair(watched):
     found = monitor(watched, *drawn(5, shift=-0.9), last=30)
     page = monitor_page(found)
     assert '<th scope="row">last 30 days</th>' in page
-    assert "moving the level by" in page
+    assert "Moving the level of the model by" in page
+    assert "letzten 30 Tage" in monitor_page(found, "de")
     assert "moving the level by" not in monitor_page(monitor(watched, *drawn(5), last=30))
