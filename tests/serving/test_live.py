@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 import time
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -201,6 +201,33 @@ def test_the_challenger_is_compared_and_never_answers(following):
     # The models differ in their cards alone.
     assert 'leadloop_shadow_grades_total{grade="differs"}' not in text
     assert "leadloop_shadow_distance_max 0.0" in text
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 200_000,
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X-Many: x\r\n" * 20_000,
+        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Split: a\nb: c\x00\r\n",
+        b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n",
+        b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n",
+        b"POST /v1/score HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+    ],
+)
+def test_a_head_that_is_none_ends_its_connection_and_no_other(following, head):
+    service, _, _ = following
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        # It may hear the end before all is sent.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(head + b"\r\n\r\n")
+        with suppress(ConnectionResetError):
+            status = connection.recv(12)
+            assert status[:10] in {b"", b"HTTP/1.1 4", b"HTTP/1.1 5"}
+            assert status[9:12] in {b"", b"400", b"431", b"501"}
+    assert get(service.url, "/livez")[0] == 200
 
 
 @pytest.fixture
