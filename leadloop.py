@@ -12,14 +12,21 @@ from training import commands
 from training.options import (
     OUT,
     ConfigFile,
+    Dated,
     Exclude,
     HandedOver,
     Horizon,
     Id,
     Json,
     Label,
+    Lang,
+    Last,
     Leads,
+    Log,
+    LogConfig,
     ModelName,
+    Outcomes,
+    Scores,
     Time,
     configured,
     usual,
@@ -32,7 +39,6 @@ if TYPE_CHECKING:
     from training.config import Config
     from training.dataset import Dataset
     from training.from_log import Logged, Question
-    from training.monitoring.monitored import Monitored
 
 app = typer.Typer(
     help="Predicts which leads become sales-qualified, says why, and checks itself against what happened.",
@@ -96,46 +102,38 @@ app.command()(push)
 
 @app.command()
 def monitor(
-    scores: Annotated[
-        Path | None, typer.Option(help="What `leadloop score` wrote; or --log.", metavar="FILE")
-    ] = None,
-    outcomes: Annotated[Path | None, typer.Option(help="What became of the leads.", metavar="FILE")] = None,
-    id_: Annotated[
-        str | None, typer.Option("--id", help="Column that names the lead.", metavar="COLUMN")
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="Column with the outcome.", metavar="COLUMN")] = None,
-    time: Annotated[str | None, typer.Option(help="Column with a date.", metavar="COLUMN")] = None,
-    log: Annotated[
-        str | None, typer.Option(help="The decision log: scores and outcomes.", metavar="PLACE")
-    ] = None,
+    scores: Scores = None,
+    outcomes: Outcomes = None,
+    id_: Id = None,
+    label: Label = None,
+    time: Dated = None,
+    log: Log = None,
     horizon: Horizon = None,
-    config: Annotated[
-        Path | None, typer.Option(help="leadloop.toml with the [label], for --log.", metavar="FILE")
-    ] = None,
+    config: LogConfig = None,
     model: ModelName = "champion",
+    last: Last = None,
+    relevel: Annotated[
+        Path | None, typer.Option(help="Save the model with its level moved, too.", metavar="DIR")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page, too.", metavar="FILE")] = None,
+    lang: Lang = "en",
     json_: Json = None,
 ) -> None:
     """See whether a model still holds; exit code 0 is healthy, 3 watch, 4 retrain."""
+    from models.artifact import load
+    from training.monitoring.command import Wanted, look
+    from training.monitoring.watched import OutcomeFile, seen_files, seen_log
+
+    loaded = load(commands.model_dir(model))
     if log is not None and (scores is not None or outcomes is not None):
         refuse("--log holds scores and outcomes; leave --scores and --outcomes out")
     if log is not None:
-        found = _watched(log, commands.model_dir(model), config, horizon)
+        seen = seen_log(loaded, *_logged(log, loaded, usual(config), horizon))
     elif scores is None or outcomes is None or id_ is None or label is None:
         refuse("name --scores, --outcomes, --id and --label, or --log")
     else:
-        from models.artifact import load
-        from training.monitoring.watched import OutcomeFile, watch
-
-        loaded = load(commands.model_dir(model))
-        found = watch(loaded, scores, OutcomeFile(outcomes, id_, label, time))
-    for line in found.in_words():
-        say(line)
-    if html is not None:
-        from training.page.monitor_page import monitor_page
-        from training.sink import write_text
-
-        write_text(html, monitor_page(found))
+        seen = seen_files(loaded, scores, OutcomeFile(outcomes, id_, label, time))
+    found = look(loaded, seen, Wanted(last, html, lang, relevel), say)
     emit(found.to_dict(), json_)
     raise typer.Exit(found.exit_code)
 
@@ -245,14 +243,6 @@ def _explained(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any
     for reason in lead["reasons"]:
         say(f"  {reason['points']:+6.1f}  {reason['text']}")
     return lead
-
-
-def _watched(place: str, model: Path, config: Path | None, horizon: int | None) -> Monitored:
-    from models.artifact import load
-    from training.monitoring.watched import watch_log
-
-    loaded = load(model)
-    return watch_log(loaded, *_logged(place, loaded, usual(config), horizon))
 
 
 def _learnt(

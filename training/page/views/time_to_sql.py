@@ -109,7 +109,7 @@ def _since_request(found: HandOver, t: Words) -> dict[str, Any]:
     paced = _request_paces(found, t)
     bars = [(name, pace.rate, t.percent(pace.rate.value, 1)) for name, pace in paced]
     return {
-        "requests": drawn(rows.paces(bars)) if bars else None,
+        "requests": drawn(rows.sure(bars)) if bars else None,
         "requests_table": _paces(paced, t),
         "requests_reading": _requests_reading(found, t),
         "within": _within(found, t),
