@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BINS = 10
+RESAMPLES = 300
 _TINY = 1e-15
 
 
@@ -135,29 +136,31 @@ def with_interval(
     metric: Metric,
     y: NDArray[np.number],
     p: NDArray[np.float64],
+    units: NDArray[np.integer] | None = None,
     seed: int = 0,
-    resamples: int = 300,
 ) -> Interval:
     """``metric`` with its 95 % interval; see ``with_intervals``."""
-    return with_intervals({"": metric}, y, p, seed, resamples)[""]
+    return with_intervals({"": metric}, y, p, units, seed)[""]
 
 
 def with_intervals(
     measures: Mapping[str, Metric],
     y: NDArray[np.number],
     p: NDArray[np.float64],
+    units: NDArray[np.integer] | None = None,
     seed: int = 0,
-    resamples: int = 300,
 ) -> dict[str, Interval]:
     """Each metric with the 2.5 % and 97.5 % quantiles of Poisson bootstrap resamples (Efron; Chamandy 2012).
 
-    A resample gives each row a Poisson(1) weight, the same for every metric. Rows are sorted once, so that
-    each resample's own sort finds them in order and costs next to nothing.
+    A resample gives each unit a Poisson(1) weight, the same for every metric; ``units`` (n,) number what
+    rows belong to, such as a lead that was looked at several times and had one outcome. Rows are sorted
+    once, so that each resample's own sort finds them in order and costs next to nothing.
     """
     order = np.argsort(p, kind="stable")
     y, p = y[order], p[order]
-    random = np.random.default_rng(seed)
-    draws = [[metric(y, p, w) for metric in measures.values()] for w in _resamples(random, len(p), resamples)]
+    unit = np.arange(len(p)) if units is None else np.unique(units, return_inverse=True)[1][order]
+    drawn = _resamples(np.random.default_rng(seed), int(unit.max()) + 1)
+    draws = [[metric(y, p, w[unit]) for metric in measures.values()] for w in drawn]
     columns = zip(measures, zip(*draws, strict=True), strict=True)
     return {name: _interval(measures[name](y, p), column) for name, column in columns}
 
@@ -175,10 +178,10 @@ def _interval(value: float, draws: Sequence[float]) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-def _resamples(random: np.random.Generator, rows: int, resamples: int) -> Iterator[NDArray[np.float64]]:
+def _resamples(random: np.random.Generator, units: int) -> Iterator[NDArray[np.float64]]:
     """One set of weights after the other: all at once would fill the memory."""
-    for _ in range(resamples):
-        weights = random.poisson(1.0, rows).astype(np.float64)
+    for _ in range(RESAMPLES):
+        weights = random.poisson(1.0, units).astype(np.float64)
         if weights.any():
             yield weights
 

@@ -215,6 +215,7 @@ def model_of_another(company, tmp_path_factory):
     [
         (("monitor", "--log", "x.db", "--scores", "s.csv"), "--log holds scores and outcomes"),
         (("monitor", "--scores", "s.csv"), "name --scores, --outcomes, --id and --label, or --log"),
+        (("train", "--handed-over"), "name it with --from-log"),
         (("train", "--from-log", "x.db", "--leads", "l.csv"), "leave --leads and --holdout out"),
     ],
 )

@@ -33,6 +33,29 @@ Json = Annotated[
     str | None, typer.Option("--json", help="Write one JSON object to FILE, or - for stdout.", metavar="FILE")
 ]
 ModelName = Annotated[str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR")]
+HandedOver = Annotated[
+    bool,
+    typer.Option("--handed-over", help="Of a log: only leads that were handed over can have an outcome."),
+]
+Scores = Annotated[
+    Path | None, typer.Option("--scores", help="What `leadloop score` wrote; or --log.", metavar="FILE")
+]
+Outcomes = Annotated[
+    Path | None, typer.Option("--outcomes", help="What became of the leads.", metavar="FILE")
+]
+Dated = Annotated[str | None, typer.Option("--time", help="Column with a date.", metavar="COLUMN")]
+Log = Annotated[
+    str | None, typer.Option("--log", help="The decision log: scores and outcomes.", metavar="PLACE")
+]
+LogConfig = Annotated[
+    Path | None, typer.Option("--config", help="leadloop.toml with the [label], for --log.", metavar="FILE")
+]
+Last = Annotated[
+    int | None,
+    typer.Option(
+        "--last", help="Only the scores of so many days; all before beside them.", min=1, metavar="DAYS"
+    ),
+]
 Lang = Annotated[Language, typer.Option("--lang", help="The language of sentences.")]
 
 

@@ -86,7 +86,7 @@ def _figures(given: ReportInput) -> dict[str, Interval]:
     """The measures of the run: those on the card, so that page, tracking and JSON all say the same."""
     y, p = given.label, given.scores["probability"].to_numpy()
     return {
-        name: given.card.metrics.get(name) or metrics.with_interval(getattr(metrics, name), y, p)
+        name: given.card.metrics.get(name) or metrics.with_interval(getattr(metrics, name), y, p, given.lead)
         for name in ("roc_auc", "average_precision", "log_loss", "brier", "calibration_error")
     }
 

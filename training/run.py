@@ -21,7 +21,6 @@ from training.fit import fit_rows
 from training.insight.company import Company
 from training.insight.given import ReportInput
 from training.learning.doubting import doubt
-from training.learning.folds import LearningRows
 from training.learning.refits import refits
 
 if TYPE_CHECKING:
@@ -66,20 +65,17 @@ class Fitted:
 def fit(dataset: Dataset, training: Training, progress: Progress | None = None) -> Fitted:
     """Learn from ``dataset``; the same rows and seed give the same model."""
     made = checks(dataset)
-    rows = LearningRows(
-        dataset.rows.select(dataset.features.names),
-        dataset.label,
-        order=dataset.order,
-        weights=dataset.weights,
-        gap=dataset.gap,
-        matured=dataset.matured,
-        monotone=dataset.monotone,
-    )
+    rows = dataset.to_learn()
     fitted = fit_rows(rows, training.seed, progress)
     capacity = capacity_share(dataset, training)
     probability = fitted.predictor.probability(fitted.log_odds)
     grades = from_capacity(probability, capacity)
-    judged_by = all_metrics(dataset.label[fitted.judged], probability, training.seed)
+    judged_by = all_metrics(
+        dataset.label[fitted.judged],
+        probability,
+        None if rows.groups is None else rows.groups[fitted.judged],
+        training.seed,
+    )
     card = _card(dataset, fitted, judged_by, made)
     if progress:
         progress("rehearsing, for the intervals of scores")
@@ -99,9 +95,12 @@ def fit(dataset: Dataset, training: Training, progress: Progress | None = None) 
 
 
 def all_metrics(
-    label: NDArray[np.int8], probability: NDArray[np.float64], seed: int = 0
+    label: NDArray[np.int8],
+    probability: NDArray[np.float64],
+    leads: NDArray[np.int64] | None = None,
+    seed: int = 0,
 ) -> dict[str, Interval]:
-    """The figures of a run, each with its 95 % bootstrap interval."""
+    """The figures of a run, each with its 95 % bootstrap interval; ``leads`` (n,) are drawn whole."""
     measured = {
         "roc_auc": metrics.roc_auc,
         "average_precision": metrics.average_precision,
@@ -109,7 +108,7 @@ def all_metrics(
         "brier": metrics.brier,
         "calibration_error": metrics.calibration_error,
     }
-    return metrics.with_intervals(measured, label, probability, seed)
+    return metrics.with_intervals(measured, label, probability, leads, seed)
 
 
 def report_input(

@@ -108,6 +108,7 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         ignored=_unused(dataset, reading),
         missing=config.history_mapping.leads.missing,
         notices=reading.notices,
+        persons=reading.persons,
     )
 
 

@@ -21,6 +21,7 @@ NUMBER_SHARE = 0.99
 IDENTIFIER_SHARE = 0.95
 TEXT_SHARE = 0.5
 TEXT_LENGTH = 60
+EMAIL = r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$"
 _ENOUGH = 20
 
 
@@ -102,6 +103,8 @@ def _hint(known: pl.Series, share: float) -> str:
 
 
 def _words(known: pl.Series, distinct: int, reason: str) -> tuple[Role, str]:
+    if float(known.str.contains(EMAIL).mean()) >= NUMBER_SHARE:  # type: ignore[arg-type]
+        return "identifier", "e-mail addresses"
     share = distinct / len(known)
     if len(known) < _ENOUGH or share < TEXT_SHARE:
         return "category", reason

@@ -86,6 +86,12 @@ class Doors:
         )
 
 
+def needs_no_key(scope: Scope) -> bool:
+    """Whether a client is answered for where it asks from, or because all are."""
+    settings = Settings.of(os.environ)
+    return settings.keys is None and (settings.open_to_all or not _remote(scope))
+
+
 def _unfit(key: Key | None, path: str) -> Problem | None:
     if key is None:
         return _unknown("key_invalid", _UNKNOWN)

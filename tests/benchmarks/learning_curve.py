@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-from coverage import QUESTION, RULE, Judged, judge
+from interval_coverage import QUESTION, RULE, Judged, judge
 
 from training.config import Training
 from training.dataset import Dataset, of_history

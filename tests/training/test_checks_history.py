@@ -71,7 +71,8 @@ def test_companions_on_both_sides_are_counted_behind_the_gap(dated):
 
 def test_rows_that_share_neither_lead_nor_account_cannot_be_on_both_sides(tmp_path):
     made = check(flat(tmp_path, leads()), "LC010")
-    assert (made.outcome, made.reason) == ("not applicable", "no two rows belong to the same lead or account")
+    assert made.outcome == "not applicable"
+    assert made.reason.startswith("no two rows belong to the same lead or account")
 
 
 def test_where_nobody_knows_the_order_companions_are_a_warning(dated):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
 from models import metrics
-from training.fit import fit_predictor
+from training.fit import fit_predictor, fit_rows
 from training.learning.blend import fit_blend
 from training.learning.encode import learn_encodings
 from training.learning.folds import LearningRows, fold_of, folds
@@ -182,3 +184,20 @@ def test_progress_is_told():
     fit_predictor(frame, y, progress=heard.append)
     assert heard[0] == "fold 1 of 5"
     assert "learning from all rows" in heard[-1]
+
+
+def test_a_code_that_means_nothing_costs_little_though_leads_are_looked_at_thrice():
+    """Else a lead's own other snapshots say, by way of the code's rate, what became of it."""
+    frame, y = linear_leads(600)
+    thrice, coded = np.repeat(np.arange(600), 3), np.random.default_rng(5).integers(200, size=600)
+    code = pl.Series("code", [f"c{value}" for value in coded[thrice]])
+    looks = LearningRows(frame[thrice].with_columns(code), y[thrice], groups=thrice)
+    fresh, outcome = linear_leads(5000, seed=6)
+    other = np.random.default_rng(7).integers(200, size=5000)
+    asked = fresh.with_columns(pl.Series("code", [f"c{value}" for value in other]))
+    with_code, without = fit_rows(looks), fit_rows(replace(looks, frame=frame[thrice]))
+    losses = [
+        metrics.log_loss(outcome, fitted.predictor.probability(said(fitted, rows)))
+        for fitted, rows in ((with_code, asked), (without, fresh))
+    ]
+    assert losses[0] < losses[1] + 0.015

@@ -7,13 +7,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from training.insight.company import Company
 from training.insight.rates import NotApplicable
 from training.insight.roads import roads_since
 
 if TYPE_CHECKING:
-    import polars as pl
     from numpy.typing import NDArray
 
     from features.history import LeadHistory
@@ -74,6 +74,11 @@ class ReportInput:
         if len(np.unique(self.label)) < 2:  # noqa: PLR2004  # converted and not
             msg = "the judged leads all have the same outcome, so nothing can be measured; use more leads"
             raise ValueError(msg)
+
+    @cached_property
+    def lead(self) -> NDArray[np.int64]:
+        """(n,) a number for the lead of each judged row: looked at twice, it still had one outcome."""
+        return (self.scores["lead_id"].rank("dense") - 1).cast(pl.Int64).to_numpy()
 
     @cached_property
     def all_roads(self) -> Roads | NotApplicable:

@@ -97,7 +97,7 @@ def summary(
         people=given.scores["lead_id"].n_unique(),
         positives=int(y.sum()),
         base_rate=float(y.mean()),
-        at_capacity=lift(y, p, given.capacity),
+        at_capacity=lift(y, p, given.capacity, given.lead),
         warnings=_warnings(given.card, int(y.sum()), worth, calibration, state),
         before=before,
     )

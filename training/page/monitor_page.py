@@ -14,7 +14,7 @@ from training.render import environment, style
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from training.monitoring.monitored import Drifted, Group, Monitored
+    from training.monitoring.monitored import Drifted, Group, Monitored, Window
     from training.page.words import Lang, Words
 
 _SHOWN = 20
@@ -29,6 +29,7 @@ def monitor_page(found: Monitored, lang: Lang = "en") -> str:
         .render(
             found=found,
             t=t,
+            repair=_repair(found, t),
             reasons=[(t(f"monitor.{one.state}"), phrase(one.message, t)) for one in found.reasons],
             unknown=[(phrase(what, t), phrase(why, t)) for what, why in found.unknown.items()],
             tiles=tuple(_tiles(found, t)),
@@ -55,6 +56,7 @@ def _tiles(found: Monitored, t: Words) -> Iterator[tuple[str, str]]:
 def _tables(found: Monitored, t: Words) -> Iterator[Table]:
     yield _groups("grade", found.grades, t)
     yield _groups("month", found.months, t)
+    yield _windows(found.windows, t)
     doubts = tuple(
         (t.otherwise(code, f"doubts.{code}"), t.percent(share, 1))
         for code, share in (found.insufficient or {}).items()
@@ -77,6 +79,34 @@ def _groups(what: str, groups: Sequence[Group], t: Words) -> Table:
     heads = ("calibration.rows", "calibration.forecast", "calibration.outcome", "monitor.ratio")
     head = (t(f"calibration.{what}"), *(t(name) for name in heads))
     return Table(t(f"monitor.by_{what}"), head, rows)
+
+
+def _windows(windows: Sequence[Window], t: Words) -> Table:
+    rows = tuple(
+        (
+            phrase(t.named("monitor", one.name), t),
+            t.number(one.scored),
+            *("" if psi is None else t.number(psi.psi, 3) for psi in (one.drift, one.since)),
+            "" if one.outcome is None else t.number(one.outcome.ratio, 2),
+        )
+        for one in windows
+    )
+    heads = ("window", "scores", "drift", "since", "ratio")
+    return Table(t("monitor.by_window"), tuple(t(f"monitor.{name}") for name in heads), rows)
+
+
+def _repair(found: Monitored, t: Words) -> str:
+    """What moving the level would do, if it is off."""
+    if not found.offered or found.repair is None:
+        return ""
+    return t(
+        "monitor.repair",
+        moved=t.signed(found.repair.moved, 2),
+        gain=t.number(found.repair.gain.value, 4),
+        low=t.number(found.repair.gain.low, 4),
+        high=t.number(found.repair.gain.high, 4),
+        rows=t.number(found.repair.rows),
+    )
 
 
 def _drifts(drifts: Sequence[Drifted], t: Words) -> Table:
