@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from training.config import Config
     from training.dataset import Dataset
     from training.from_log import Logged, Question
-    from training.monitoring.watched import Seen
 
 app = typer.Typer(
     help="Predicts which leads become sales-qualified, says why, and checks itself against what happened.",
@@ -123,9 +122,17 @@ def monitor(
     """See whether a model still holds; exit code 0 is healthy, 3 watch, 4 retrain."""
     from models.artifact import load
     from training.monitoring.command import Wanted, look
+    from training.monitoring.watched import OutcomeFile, seen_files, seen_log
 
     loaded = load(commands.model_dir(model))
-    seen = _seen(loaded, log, (scores, outcomes, id_, label, time), config, horizon)
+    if log is not None and (scores is not None or outcomes is not None):
+        refuse("--log holds scores and outcomes; leave --scores and --outcomes out")
+    if log is not None:
+        seen = seen_log(loaded, *_logged(log, loaded, usual(config), horizon))
+    elif scores is None or outcomes is None or id_ is None or label is None:
+        refuse("name --scores, --outcomes, --id and --label, or --log")
+    else:
+        seen = seen_files(loaded, scores, OutcomeFile(outcomes, id_, label, time))
     found = look(loaded, seen, Wanted(last, html, lang, relevel), say)
     emit(found.to_dict(), json_)
     raise typer.Exit(found.exit_code)
@@ -236,26 +243,6 @@ def _explained(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any
     for reason in lead["reasons"]:
         say(f"  {reason['points']:+6.1f}  {reason['text']}")
     return lead
-
-
-def _seen(
-    model: ConversionModel,
-    log: str | None,
-    files: tuple[Path | None, Path | None, str | None, str | None, str | None],
-    config: Path | None,
-    horizon: int | None,
-) -> Seen:
-    """Scores and outcomes, from a service's log or from two files (and id, label, time of the second)."""
-    from training.monitoring.watched import OutcomeFile, seen, seen_log
-
-    scores, outcomes, id_, label, time = files
-    if log is not None:
-        if scores is not None or outcomes is not None:
-            refuse("--log holds scores and outcomes; leave --scores and --outcomes out")
-        return seen_log(model, *_logged(log, model, usual(config), horizon))
-    if scores is None or outcomes is None or id_ is None or label is None:
-        refuse("name --scores, --outcomes, --id and --label, or --log")
-    return seen(model, scores, OutcomeFile(outcomes, id_, label, time))
 
 
 def _learnt(

@@ -18,7 +18,6 @@ from features.reading.times import detected, times
 from training.dataset import FLAT_AS_OF
 from training.from_log import NothingLoggedError, labelled
 from training.monitoring.groups import AT, MONTH, joined
-from training.monitoring.monitor import monitor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from features.reading.tables import Table
     from models.conversion import ConversionModel
     from training.from_log import Logged, Question
-    from training.monitoring.monitored import Monitored
 
 AS_OF, WHY_NOT = "as_of", "insufficient"
 
@@ -58,7 +56,7 @@ class Seen:
         return joined(self.scores, self.outcomes)
 
 
-def seen(model: ConversionModel, scores: Path, outcomes: OutcomeFile) -> Seen:
+def seen_files(model: ConversionModel, scores: Path, outcomes: OutcomeFile) -> Seen:
     """Both files; the moment is that of the score, or of the outcome where scores have none."""
     scored, came = read_scores(model, scores), read_outcomes(outcomes)
     if MONTH in came and MONTH not in scored:
@@ -81,18 +79,6 @@ def seen_log(model: ConversionModel, logged: Logged, asked: Question) -> Seen:
     scores = found.with_columns(_month_of(found["at"]), as_of="at").drop("label", "settled_at", "matured")
     came = found.filter("matured").select("lead_id", pl.col("label").cast(pl.Float64), as_of="at")
     return Seen(scores, came)
-
-
-def watch(model: ConversionModel, scores: Path, outcomes: OutcomeFile, last: int | None = None) -> Monitored:
-    """Read both files and look."""
-    found = seen(model, scores, outcomes)
-    return monitor(model, found.scores, found.outcomes, last=last)
-
-
-def watch_log(model: ConversionModel, logged: Logged, asked: Question, last: int | None = None) -> Monitored:
-    """Look at what one model decided, by what became of it."""
-    found = seen_log(model, logged, asked)
-    return monitor(model, found.scores, found.outcomes, last=last)
 
 
 def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from models.profile import Profile, psi
 from training.config import Training
 from training.dataset import of_export
 from training.monitoring.monitor import Limits, Monitored, Reason, monitor
-from training.monitoring.watched import OutcomeFile, read_outcomes, read_scores, watch
+from training.monitoring.watched import OutcomeFile, read_outcomes, read_scores, seen_files
 from training.page.monitor_page import monitor_page
 from training.run import fit
 from training.scoring import Wanted, score_flat
@@ -33,6 +33,12 @@ def model(tmp_path_factory):
     mapping = FlatMapping(id="Id", label="Converted", time="No")
     data = of_export(read_flat(write(folder, leads(1500)), mapping), mapping)
     return save(fit(data, Training()).model, folder / "model")
+
+
+def watch(model, scores, outcomes):
+    """Both files read and looked at, as the command does."""
+    seen = seen_files(model, scores, outcomes)
+    return monitor(model, seen.scores, seen.outcomes)
 
 
 def scored(model, folder, frame):
