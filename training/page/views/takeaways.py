@@ -55,7 +55,13 @@ def _channels(report: Report, t: Words) -> str:
 
 def _offers(report: Report, t: Words) -> str:
     found = report.insights.offers
-    return offers.reading(found.offers, t) if isinstance(found, Offers) else ""
+    if not isinstance(found, Offers):
+        return ""
+    first = offers.best(found.offers)
+    if first is None:
+        return t("offers.none")
+    offer, ratio = first
+    return t("offers.takeaway", offer=t.named("stages", offer.name), ratio=t.interval(ratio, 1))
 
 
 def _drivers(report: Report, t: Words) -> str:
