@@ -19,6 +19,8 @@ from training.options import (
     Label,
     Leads,
     ModelName,
+    Negative,
+    Positive,
     Time,
     configured,
     usual,
@@ -54,6 +56,8 @@ def train(
     label: Label = None,
     time: Time = None,
     exclude: Exclude = "",
+    positive: Positive = None,
+    negative: Negative = None,
     config: ConfigFile = None,
     holdout: Annotated[
         Path | None, typer.Option(help="A second file with outcomes to be judged by.", metavar="FILE")
@@ -72,7 +76,7 @@ def train(
     from training.workflow import train as run
 
     if from_log is None:
-        chosen, dataset = configured(config, leads, id_, label, time, exclude), None
+        chosen, dataset = configured(config, leads, id_, label, time, exclude, positive, negative), None
     elif leads is not None or holdout is not None:
         refuse("--from-log says what to learn from; leave --leads and --holdout out")
     else:
