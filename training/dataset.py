@@ -136,7 +136,16 @@ class Dataset:
         """At most ``most`` rows, evenly spread: enough for what does not need them all."""
         if len(self) <= most:
             return self
-        kept = np.linspace(0, len(self) - 1, most).astype(np.intp)
+        return self._take(np.linspace(0, len(self) - 1, most).astype(np.intp))
+
+    @cached_property
+    def newest(self) -> Dataset:
+        """The last row of each lead, for what counts leads and not looks; all rows if those ended alike."""
+        last = np.sort(len(self) - 1 - np.unique(self.lead[::-1], return_index=True)[1])
+        alike = len(last) == len(self) or len(np.unique(self.label[last])) == 1
+        return self if alike else self._take(last)
+
+    def _take(self, kept: NDArray[np.intp]) -> Dataset:
         columns = ("rows", "label", "order", "weights", "matured", "settled_at", "accounts")
         thin: dict[str, Any] = {
             name: None if (whole := getattr(self, name)) is None else whole[kept] for name in columns

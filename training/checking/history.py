@@ -42,6 +42,7 @@ _GROUPED = "`leadloop backtest` shows, as grouped split, how it does on accounts
 
 def stage_in_disguise(dataset: Dataset) -> Found:
     """A column that holds a lead's status under another name: its values speak of an end, and it was that."""
+    dataset = dataset.newest
     stages, base = _own_stages(dataset), float(dataset.label.mean())
     for spec in dataset.features.specs:
         if not spec.is_category or spec.reduce not in {"value", "latest"}:

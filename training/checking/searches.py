@@ -59,6 +59,7 @@ def decisive(dataset: Dataset) -> Found:
 
 def filled_by_outcome(dataset: Dataset) -> Found:
     """What sales writes down is missing where sales never called."""
+    dataset = dataset.newest
     _enough(dataset)
     won = dataset.label == 1
     for name, filled in _filled(dataset):
