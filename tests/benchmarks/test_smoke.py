@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from benchmarks import batch, load, report, run, soak
+from benchmarks import batch, load, report, run, soak, worlds
 from tiny import tiny_model
 
 from features.catalogue import features_of
@@ -52,6 +52,12 @@ def test_the_report_of_a_run_is_measured(tmp_path):
     summing, writing, memory, page = report.made(*report.trained(300, 900, tmp_path))
     assert min(summing, writing, memory) > 0
     assert page.startswith("<!doctype html>")
+
+
+def test_companies_that_convert_slowly_convert_less():
+    quick, slow = (worlds.Shape(60, slowness, 300).rows(seed=1) for slowness in (0.3, 4.0))
+    assert quick.label.mean() > 2 * slow.label.mean() > 0
+    assert quick.to_learn().design_effect > 1.5
 
 
 def test_parts_and_sizes_are_chosen():

@@ -1,0 +1,80 @@
+"""The default learner on made-up companies of very different shape, beside what others would take.
+
+    python tests/benchmarks/worlds.py [--seeds N] [--origins N]
+
+Companies differ in their leads and in how slowly these convert, so that many or hardly any of their snapshots
+do. Each lead is looked at several times: the rows are many, what they tell is less. Beside each candidate
+stands its regret, how far its log-loss lies above that of the best one at the same origin, averaged over
+origins and companies.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from features.clock import DAY
+from features.cohort import CohortRule
+from features.labels import LabelSpec
+from training.backtest import Settings, backtest
+from training.dataset import Dataset, of_history
+from training.past.challengers import logistic_regression, plain_lightgbm
+from training.simulate import simulate
+from training.simulated.default_world import DEFAULT_WORLD
+
+RULE = CohortRule(on=("created", "mql"), every=14 * DAY, closed=("sql", "disqualified"))
+QUESTION = LabelSpec("sql", 60 * DAY, closed=("disqualified",))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many leads a company has, how slowly they convert, and how many of its snapshots are kept."""
+
+    leads: int
+    slowness: float
+    snapshots: int
+
+    def rows(self, seed: int) -> Dataset:
+        """The company's snapshots, the same for the same seed."""
+        intents = tuple(
+            replace(intent, days_to_sql=self.slowness * intent.days_to_sql)
+            for intent in DEFAULT_WORLD.intents
+        )
+        world = replace(DEFAULT_WORLD, intents=intents)
+        return of_history(simulate(self.leads, seed, world=world).history, RULE, QUESTION).thinned(
+            self.snapshots
+        )
+
+
+SHAPES = (
+    Shape(80, 0.3, 400),
+    Shape(150, 1.0, 1_000),
+    Shape(400, 0.3, 3_000),
+    Shape(700, 4.0, 4_000),
+    Shape(900, 1.0, 6_000),
+    Shape(1_500, 25.0, 8_000),
+)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--origins", type=int, default=3)
+    asked = parser.parse_args()
+    for shape in SHAPES:
+        found = []
+        for seed in range(1, asked.seeds + 1):
+            dataset = shape.rows(seed)
+            others = (logistic_regression(), plain_lightgbm())
+            found.append(backtest(dataset, Settings(asked.origins), others).regrets)
+        says = ", ".join(f"{name} {np.mean([one[name] for one in found]):.1%}" for name in found[0])
+        print(
+            f"{len(dataset):6,} snapshots, {dataset.label.mean():5.1%} converted; regrets: {says}", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
