@@ -53,22 +53,19 @@ def stage_in_disguise(dataset: Dataset) -> Found:
             told = f"{' or '.join(map(repr, words[:_NAMED]))} of {len(outcomes):,} leads"
             told = f"it says {told}, {outcomes.mean():.0%} of which converted: a stage in disguise"
             yield "high", spec.name, f"{told}. Exclude it, or bring it in as transitions with their dates"
-        elif alike := _of_won_alone(column, dataset.label == 1):
+        elif alike := _of_won_alone(dataset, column):
             named = " or ".join(map(repr, alike[:_NAMED]))
-            told = f"all of the {column.is_in(alike).sum():,} leads with {named}"
-            yield "medium", spec.name, f"{told} converted. Is it written once they have? Then exclude it"
+            leads = dataset.rows["lead_id"].filter(column.is_in(alike).fill_null(value=False)).n_unique()
+            told = f"all of the {leads:,} leads with {named} converted"
+            yield "medium", spec.name, f"{told}. Is it written once they have? Then exclude it"
 
 
-def _of_won_alone(column: pl.Series, won: NDArray[np.bool_]) -> list[str]:
+def _of_won_alone(dataset: Dataset, column: pl.Series) -> list[str]:
     """Values that converted leads alone have, each of them of more leads than chance does that to."""
-    told = (
-        pl.DataFrame({"value": column, "won": won})
-        .drop_nulls()
-        .group_by("value")
-        .agg(pl.len(), alike=pl.col("won").all())
-    )
-    enough = pl.col("len") * float(1 - won.mean()) >= CERTAIN
-    return told.filter(pl.col("alike") & enough)["value"].sort().to_list()
+    rows = pl.DataFrame({"value": column, "won": dataset.label == 1, "lead": dataset.rows["lead_id"]})
+    told = rows.drop_nulls().group_by("value").agg(pl.col("lead").n_unique(), pl.col("won").all())
+    enough = pl.col("lead") * float(1 - dataset.label.mean()) >= CERTAIN
+    return told.filter(pl.col("won") & enough)["value"].sort().to_list()
 
 
 def _settled(outcomes: NDArray[np.int8], base: float) -> bool:
