@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager
-
 import pytest
 from starlette.testclient import TestClient
 
 from models import artifact
 from serving.contract import ExplainRequest
-from serving.doors.keys import add
 from serving.example import example
 from serving.scorer import Scorer
 from serving.service import Leadloop
 
 
-@contextmanager
-def asking(model, **environment):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEADLOOP_MODEL", "by-hand")
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        patch.setattr(artifact, "load", lambda _: model)
-        with TestClient(Leadloop.to_asgi(), client=("127.0.0.1", 1)) as client:
-            yield client
-
-
 @pytest.fixture(scope="module")
 def client(by_hand):
-    with asking(by_hand) as client:
-        yield client
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEADLOOP_MODEL", "by-hand")
+        patch.setattr(artifact, "load", lambda _: by_hand)
+        with TestClient(Leadloop.to_asgi(), client=("127.0.0.1", 1)) as client:
+            yield client
 
 
 @pytest.fixture(scope="module")
@@ -98,20 +86,6 @@ def test_every_address_on_the_page_is_there(client, page):
     for path, method, _ in operations(page):
         found = client.request(method, path.replace("{lead_id}", "1"), json={})
         assert found.status_code == 404 if path == "/report" else found.status_code not in {404, 405}
-
-
-def test_where_keys_are_asked_for_the_open_page_does_not_tell_what_the_model_takes(by_hand, tmp_path):
-    keys = tmp_path / "keys.json"
-    add(keys, "crm", ["score"])
-    with asking(by_hand, LEADLOOP_KEYS=str(keys)) as client:
-        text = client.get("/docs.json").text
-    assert "industry" not in text
-    assert "webinar" in json.dumps(body(json.loads(text)["paths"]["/v1/score"]["post"]))
-
-
-def test_a_stranger_does_not_see_what_he_may_not_ask(by_hand):
-    with asking(by_hand), TestClient(Leadloop.to_asgi(), client=("203.0.113.9", 1)) as stranger:
-        assert "industry" not in stranger.get("/docs.json").text
 
 
 def test_the_model_is_introduced_feature_by_feature_and_with_a_lead_to_start_from(client, by_hand):

@@ -238,3 +238,18 @@ def test_an_open_address_is_no_way_round_the_doors(by_hand, monkeypatch, file, p
 def test_no_header_makes_a_stranger_a_neighbour(by_hand, monkeypatch, header):
     with service(by_hand, monkeypatch, client=("203.0.113.9", 1)) as stranger:
         assert stranger.get("/v1/model", headers={header: "127.0.0.1"}).status_code == 401
+
+
+def test_the_open_page_does_not_tell_a_stranger_what_the_model_takes(by_hand, monkeypatch, file):
+    add(file, "crm", ["score"])
+    cases = [({"keys": file}, "127.0.0.1"), ({}, "203.0.113.9")]
+    for settings, address in cases:
+        with (
+            monkeypatch.context() as patch,
+            service(by_hand, patch, client=(address, 1), **settings) as client,
+        ):
+            text = client.get("/docs.json").text
+        assert "industry" not in text
+        assert "webinar" in text
+    with service(by_hand, monkeypatch) as client:
+        assert "industry" in client.get("/docs.json").text

@@ -68,6 +68,7 @@ class Plan:
             request = self.crm.request(first)
             yield f"{request.method} {request.url}, the first {len(first)} of them:"
             yield request.body.decode()
+        yield f"written are {', '.join(self.fields)}: the CRM must have them, or name others with --map"
         yield "nothing was sent; to send, add --go"
 
     def to_dict(self) -> dict[str, Any]:

@@ -178,6 +178,7 @@ def test_the_command_sends_nothing_until_it_is_told_to(name, crm, scores, over_h
     told = json.loads(dry.stdout)
     assert (told["leads"], told["requests"]) == (4, 1)
     assert [one["lead_id"] for one in told["first"]] == ["a", "b", "c"]
+    assert "the CRM must have them, or name others with --map" in dry.stderr
     assert "nothing was sent; to send, add --go" in dry.stderr
     crm.refuses["d"] = "no"
     sent = _command(*words, "--go")
@@ -190,7 +191,7 @@ def test_the_command_sends_nothing_until_it_is_told_to(name, crm, scores, over_h
 
 def test_what_would_be_sent_is_shown_as_it_is_sent(crm, name, scores):
     planned = plan(Target(name, URL), scores("ab"))
-    _, call, body, _ = planned.in_words()
+    _, call, body, *_ = planned.in_words()
     push(planned, crm.send)
     [(method, path, _, sent)] = crm.requests
     assert call == f"{method} {URL}{path}, the first 2 of them:"
