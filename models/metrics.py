@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from models.ranking import Ranking
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -48,23 +50,14 @@ def roc_auc(
     >>> roc_auc(np.array([0, 1, 1]), np.array([0.2, 0.2, 0.9]))
     0.75
     """
-    positive, total = _by_score(y, p, weights)
-    negative = total - positive
-    below = np.cumsum(negative) - negative
-    pairs = positive.sum() * negative.sum()
-    return float((positive * (below + negative / 2)).sum() / pairs) if pairs else float("nan")
+    return Ranking.of(y, p, weights).roc_auc
 
 
 def average_precision(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:
     """The precision at each converted lead's rank, averaged: the area under precision over recall."""
-    positive, total = (group[::-1] for group in _by_score(y, p, weights))
-    if not positive.sum():
-        return float("nan")
-    with np.errstate(invalid="ignore"):  # leading groups that a resample left out are 0 of 0
-        precision = np.nan_to_num(np.cumsum(positive) / np.cumsum(total))
-    return float((positive * precision).sum() / positive.sum())
+    return Ranking.of(y, p, weights).average_precision
 
 
 def log_loss(
@@ -111,10 +104,7 @@ def gains(
     One point after each group of equal predictions; between them the curve is straight, which is what
     calling a tied group in random order finds.
     """
-    positive, total = (group[::-1] for group in _by_score(y, p, weights))
-    called = np.append(0.0, np.cumsum(total)) / total.sum()
-    found = np.append(0.0, np.cumsum(positive)) / max(positive.sum(), _TINY)
-    return called, found
+    return Ranking.of(y, p, weights).gains
 
 
 def capture(y: NDArray[np.number], p: NDArray[np.float64], share: float) -> float:
@@ -184,13 +174,3 @@ def _resamples(random: np.random.Generator, units: int) -> Iterator[NDArray[np.f
         weights = random.poisson(1.0, units).astype(np.float64)
         if weights.any():
             yield weights
-
-
-def _by_score(
-    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The weight of converted leads and of all leads at each distinct score, lowest score first."""
-    order = np.argsort(p, kind="stable")
-    w = np.ones(len(p)) if weights is None else weights[order]
-    starts = np.flatnonzero(np.diff(p[order], prepend=-np.inf))
-    return np.add.reduceat(w * (y[order] == 1), starts), np.add.reduceat(w, starts)

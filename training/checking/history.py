@@ -53,6 +53,22 @@ def stage_in_disguise(dataset: Dataset) -> Found:
             told = f"{' or '.join(map(repr, words[:_NAMED]))} of {len(outcomes):,} leads"
             told = f"it says {told}, {outcomes.mean():.0%} of which converted: a stage in disguise"
             yield "high", spec.name, f"{told}. Exclude it, or bring it in as transitions with their dates"
+        elif alike := _of_won_alone(column, dataset.label == 1):
+            named = " or ".join(map(repr, alike[:_NAMED]))
+            told = f"all of the {column.is_in(alike).sum():,} leads with {named}"
+            yield "medium", spec.name, f"{told} converted. Is it written once they have? Then exclude it"
+
+
+def _of_won_alone(column: pl.Series, won: NDArray[np.bool_]) -> list[str]:
+    """Values that converted leads alone have, each of them of more leads than chance does that to."""
+    told = (
+        pl.DataFrame({"value": column, "won": won})
+        .drop_nulls()
+        .group_by("value")
+        .agg(pl.len(), alike=pl.col("won").all())
+    )
+    enough = pl.col("len") * float(1 - won.mean()) >= CERTAIN
+    return told.filter(pl.col("alike") & enough)["value"].sort().to_list()
 
 
 def _settled(outcomes: NDArray[np.int8], base: float) -> bool:
