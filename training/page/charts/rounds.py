@@ -28,7 +28,7 @@ def differences_by_round(rounds: Mapping[str, Mapping[str, Interval]]) -> str:
         "name:N",
         title=None,
         scale=alt.Scale(domain=names, range=[inks[i % len(inks)] for i in range(len(names))]),
-        legend=alt.Legend(orient="bottom", labelColor=PALETTE["muted"], columns=3),
+        legend=alt.Legend(orient="bottom", labelColor=PALETTE["muted"], columns=2),
     )
     # More names than inks: the mark tells apart what the ink does not.
     shape = alt.Shape("name:N", title=None, scale=alt.Scale(domain=names))
