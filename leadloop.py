@@ -12,15 +12,23 @@ from training import commands
 from training.options import (
     OUT,
     ConfigFile,
+    Dated,
     Exclude,
+    HandedOver,
     Horizon,
     Id,
     Json,
     Label,
+    Lang,
+    Last,
     Leads,
+    Log,
+    LogConfig,
     ModelName,
     Negative,
+    Outcomes,
     Positive,
+    Scores,
     Time,
     configured,
     usual,
@@ -33,7 +41,6 @@ if TYPE_CHECKING:
     from training.config import Config
     from training.dataset import Dataset
     from training.from_log import Logged, Question
-    from training.monitoring.monitored import Monitored
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,17 +78,21 @@ def train(
     horizon: Horizon = None,
     out: Annotated[Path, typer.Option(help="Folder for model and report.", metavar="DIR")] = OUT,
     json_: Json = None,
+    *,
+    handed_over: HandedOver = False,
 ) -> None:
     """Train, track and save a model; with --from-log on the features of --model, as they were served."""
     from training.workflow import tracking_of
     from training.workflow import train as run
 
+    if handed_over and from_log is None:
+        refuse("--handed-over is about a decision log; name it with --from-log")
     if from_log is None:
         chosen, dataset = configured(config, leads, id_, label, time, exclude, positive, negative), None
     elif leads is not None or holdout is not None:
         refuse("--from-log says what to learn from; leave --leads and --holdout out")
     else:
-        chosen, dataset = _learnt(from_log, commands.model_dir(model), config, horizon)
+        chosen, dataset = _learnt(from_log, commands.model_dir(model), config, horizon, chance=handed_over)
     trained = run(chosen, out, tracking_of(chosen, OUT), dataset=dataset, holdout=holdout, say=say)
     emit(trained.to_dict(), json_)
 
@@ -96,46 +107,38 @@ app.command()(push)
 
 @app.command()
 def monitor(
-    scores: Annotated[
-        Path | None, typer.Option(help="What `leadloop score` wrote; or --log.", metavar="FILE")
-    ] = None,
-    outcomes: Annotated[Path | None, typer.Option(help="What became of the leads.", metavar="FILE")] = None,
-    id_: Annotated[
-        str | None, typer.Option("--id", help="Column that names the lead.", metavar="COLUMN")
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="Column with the outcome.", metavar="COLUMN")] = None,
-    time: Annotated[str | None, typer.Option(help="Column with a date.", metavar="COLUMN")] = None,
-    log: Annotated[
-        str | None, typer.Option(help="The decision log: scores and outcomes.", metavar="PLACE")
-    ] = None,
+    scores: Scores = None,
+    outcomes: Outcomes = None,
+    id_: Id = None,
+    label: Label = None,
+    time: Dated = None,
+    log: Log = None,
     horizon: Horizon = None,
-    config: Annotated[
-        Path | None, typer.Option(help="leadloop.toml with the [label], for --log.", metavar="FILE")
-    ] = None,
+    config: LogConfig = None,
     model: ModelName = "champion",
+    last: Last = None,
+    relevel: Annotated[
+        Path | None, typer.Option(help="Save the model with its level moved, too.", metavar="DIR")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page, too.", metavar="FILE")] = None,
+    lang: Lang = "en",
     json_: Json = None,
 ) -> None:
     """See whether a model still holds; exit code 0 is healthy, 3 watch, 4 retrain."""
+    from models.artifact import load
+    from training.monitoring.command import Wanted, look
+    from training.monitoring.watched import OutcomeFile, seen_files, seen_log
+
+    loaded = load(commands.model_dir(model))
     if log is not None and (scores is not None or outcomes is not None):
         refuse("--log holds scores and outcomes; leave --scores and --outcomes out")
     if log is not None:
-        found = _watched(log, commands.model_dir(model), config, horizon)
+        seen = seen_log(loaded, *_logged(log, loaded, usual(config), horizon))
     elif scores is None or outcomes is None or id_ is None or label is None:
         refuse("name --scores, --outcomes, --id and --label, or --log")
     else:
-        from models.artifact import load
-        from training.monitoring.watched import OutcomeFile, watch
-
-        loaded = load(commands.model_dir(model))
-        found = watch(loaded, scores, OutcomeFile(outcomes, id_, label, time))
-    for line in found.in_words():
-        say(line)
-    if html is not None:
-        from training.page.monitor_page import monitor_page
-        from training.sink import write_text
-
-        write_text(html, monitor_page(found))
+        seen = seen_files(loaded, scores, OutcomeFile(outcomes, id_, label, time))
+    found = look(loaded, seen, Wanted(last, html, lang, relevel), say)
     emit(found.to_dict(), json_)
     raise typer.Exit(found.exit_code)
 
@@ -247,19 +250,10 @@ def _explained(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any
     return lead
 
 
-def _watched(place: str, model: Path, config: Path | None, horizon: int | None) -> Monitored:
-    from models.artifact import load
-    from training.monitoring.watched import watch_log
-
-    loaded = load(model)
-    return watch_log(loaded, *_logged(place, loaded, usual(config), horizon))
-
-
-def _learnt(place: str, model: Path, config: Path | None, horizon: int | None) -> tuple[Config, Dataset]:
-    """What a service decided by a model's features, and what came of it, as rows to learn from.
-
-    The configuration is the file's, or, where there is none, as plain as can be.
-    """
+def _learnt(
+    place: str, model: Path, config: Path | None, horizon: int | None, *, chance: bool
+) -> tuple[Config, Dataset]:
+    """What a service decided and what came of it, to learn from; without a file, configured plainly."""
     from dataclasses import replace
 
     from models.artifact import load
@@ -268,25 +262,26 @@ def _learnt(place: str, model: Path, config: Path | None, horizon: int | None) -
     from training.learning.monotone import monotone
 
     loaded, chosen = load(model), usual(config)
-    logged, asked = _logged(place, loaded, chosen, horizon)
+    logged, asked = _logged(place, loaded, chosen, horizon, chance=chance)
     chosen = chosen or Config(flat=Flat(Path(place), asked.text))
     data = of_log(logged, asked, loaded.card, chosen.training.weights)
     return chosen, replace(data, monotone=monotone(data.features, chosen.training.monotone))
 
 
 def _logged(
-    place: str, model: ConversionModel, config: Config | None, horizon: int | None
+    place: str, model: ConversionModel, config: Config | None, horizon: int | None, *, chance: bool = False
 ) -> tuple[Logged, Question]:
     """The log as frames of a model's features, and what is asked of each decision."""
     from features.clock import DAY
-    from serving.log.frames import decided, happened
+    from serving.log.frames import decided, handed_over, happened
     from serving.log.scores import existing
     from training.from_log import Logged, question
 
     label = None if config is None or config.label is None else config.label_spec
     asked = question(model.card, label, None if horizon is None else horizon * DAY)
     with existing(place) as opened:
-        return Logged(decided(opened, model.features), happened(opened), model.features), asked
+        rows = (handed_over if chance else decided)(opened, model.features)
+        return Logged(rows, happened(opened), model.features), asked
 
 
 def main() -> None:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 _LATE = re.compile(
     r"^(last|final|clos|won|lost)"
     r"|(^|[_\s])(clos(e|ed|ing)|won|lost|outcome|results?|reason|tags?|deal|quality|profile|score|rating|index"
-    r"|disposition|notes?|remarks?|comments?)([_\s]|$)",
+    r"|disposition|notes?|remarks?|comments?)([_\s]|$)"
+    # The same in German, where words are joined: Abschlussgrund, Gesprächsergebnis, Leadbewertung.
+    r"|^(letzte|abschluss|gewonnen|verloren)|ergebnis|bewertung|qualität|(absage|verlust|abschluss)grund"
+    r"|(^|[_\s])(notiz(en)?|bemerkung(en)?|kommentare?|next[_\s]step|nächster[_\s]schritt)([_\s]|$)",
     re.IGNORECASE,
 )
 Known = Literal["at creation", "history", "excluded"]
@@ -46,6 +49,8 @@ def sounds_late(column: str) -> bool:
     """Whether the name of a column sounds as if somebody fills or overwrites it after the first contact.
 
     >>> sounds_late("Last Activity"), sounds_late("Lead Quality"), sounds_late("Lead Source")
+    (True, True, False)
+    >>> sounds_late("Letzte Aktivität"), sounds_late("Gesprächsergebnis"), sounds_late("Herkunft")
     (True, True, False)
     """
     return _LATE.search(column) is not None

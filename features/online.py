@@ -7,7 +7,6 @@ same specs as ``engine``; a law holds the two together, to the bit.
 from __future__ import annotations
 
 from bisect import bisect_left
-from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from features.engine import known
 from features.spec import TREND_BEFORE, TREND_RECENT, FeatureSet, FeatureSpec, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from features.record import LeadRecord, Value
 
@@ -34,23 +33,24 @@ class Plan:
 
     def __init__(self, features: FeatureSet) -> None:
         self.features = features
-        ordered = sorted(features.specs, key=lambda spec: spec.source)
-        self._by_source = {
-            source: [(spec, _FOLDS[spec.reduce]) for spec in specs]
-            for source, specs in groupby(ordered, key=lambda spec: spec.source)
-        }
+        self._nothing: dict[str, Value] = {spec.name: spec.empty for spec in features.specs}
+        self._folds: dict[Source, dict[_Kinds, list[_Fold]]] = {}
+        for spec in features.specs:
+            folds = self._folds.setdefault(spec.source, {})
+            folds.setdefault(spec.kind, []).append((spec, _FOLDS[spec.reduce]))
 
     def __call__(self, lead: LeadRecord, as_of: int) -> dict[str, Value]:
         """The lead's feature row at ``as_of``: name -> float, string or None."""
-        values: dict[str, Value] = {}
-        for source, folds in self._by_source.items():
+        values = dict(self._nothing)
+        for source, folds in self._folds.items():
             if source == "leads":
-                values.update(_lead_values(lead, as_of, folds))
-            else:
-                rows = _Visible(lead.events.get(source, ()), as_of, _KIND_COLUMN.get(source, "kind"))
-                for spec, fold in folds:
-                    values[spec.name] = fold(spec, rows.of(spec))
-        return {name: values[name] for name in self.features.names}
+                values.update(_lead_values(lead, as_of, folds[()]))
+                continue
+            aged = _visible(lead.events.get(source, ()), as_of)
+            for rows, those in _of_kinds(aged, _KIND_COLUMN.get(source, "kind"), folds):
+                for spec, fold in those:
+                    values[spec.name] = fold(spec, _narrowed(rows, spec))
+        return values
 
 
 _KIND_COLUMN: dict[Source, str] = {
@@ -60,32 +60,41 @@ _KIND_COLUMN: dict[Source, str] = {
 }
 _age: Callable[[tuple[int, Any]], int] = itemgetter(0)
 _Aged = list[tuple[int, Any]]
+_Kinds = tuple[str, ...]
+_Fold = tuple[FeatureSpec, "Callable[[FeatureSpec, _Aged], Value]"]
 
 
-class _Visible:
-    """What one snapshot sees of one source, by kind, youngest first, so that a window is a slice."""
+def _visible(events: Sequence[Mapping[str, Any]], as_of: int) -> _Aged:
+    """What a snapshot sees of one source, youngest first, so that a window is a slice."""
+    aged = [(as_of - at, e) for e in events for at in [_occurred(e)] if known(at, e["known_at"], as_of)]
+    return sorted(aged, key=_age)
 
-    def __init__(self, events: Sequence[Mapping[str, Any]], as_of: int, kind: str) -> None:
-        aged = [(as_of - _occurred(e), e) for e in events if known(_occurred(e), e["known_at"], as_of)]
-        self._all = sorted(aged, key=_age)
-        self._by_kind: dict[Any, _Aged] = {}
-        for row in self._all:
-            self._by_kind.setdefault(row[1][kind], []).append(row)
 
-    def of(self, spec: FeatureSpec) -> _Aged:
-        """The rows that ``spec`` folds."""
-        if not spec.kind:
-            rows = self._all
-        elif len(spec.kind) == 1:
-            rows = self._by_kind.get(spec.kind[0], [])
+def _of_kinds(
+    aged: _Aged, column: str, folds: Mapping[_Kinds, list[_Fold]]
+) -> Iterator[tuple[_Aged, list[_Fold]]]:
+    """What folds each choice of kinds, with its rows; most leads did little of all that can be done."""
+    by_kind: dict[Any, _Aged] = {}
+    for row in aged:
+        by_kind.setdefault(row[1][column], []).append(row)
+    for kinds, those in folds.items():
+        if len(kinds) == 1:
+            rows = by_kind.get(kinds[0])
         else:
-            found = (self._by_kind.get(kind, []) for kind in spec.kind)
-            rows = sorted((row for kind in found for row in kind), key=_age)
-        if spec.within is not None:
-            rows = rows[: bisect_left(rows, spec.within, key=_age)]
-        for column, value in spec.where:
-            rows = [row for row in rows if row[1].get(column) == value]
-        return rows
+            rows = (
+                sorted((row for kind in kinds for row in by_kind.get(kind, ())), key=_age) if kinds else aged
+            )
+        if rows:
+            yield rows, those
+
+
+def _narrowed(rows: _Aged, spec: FeatureSpec) -> _Aged:
+    """Those that are young enough and of the right kind otherwise, too."""
+    if spec.within is not None:
+        rows = rows[: bisect_left(rows, spec.within, key=_age)]
+    for column, value in spec.where:
+        rows = [row for row in rows if row[1].get(column) == value]
+    return rows
 
 
 def _occurred(event: Mapping[str, Any]) -> int:

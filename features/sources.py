@@ -28,6 +28,7 @@ from features.reading.events import (
 )
 from features.reading.flat import FlatBatch, FlatColumns, FlatExport, flat_batches, read_flat
 from features.reading.limit import settle
+from features.reading.persons import persons
 from features.reading.sieve import ROW, Sieve
 from features.reading.tables import Batch, Table, open_table
 from features.schema import PART, Context, check, columns_of
@@ -57,7 +58,8 @@ __all__ = [
 class Reading:
     """A history as read, and what there is to say about its sources.
 
-    ``columns`` are all that the leads' own table has, used or not, and its account's as ``account.*``.
+    ``columns`` are all that the leads' own table has, used or not, and its account's as ``account.*``;
+    ``persons`` has ``lead_id`` and what points at persons, as ``features.reading.persons`` numbers them.
     """
 
     history: LeadHistory
@@ -67,6 +69,7 @@ class Reading:
     notices: tuple[str, ...]
     counts: tuple[TableCount, ...]
     columns: tuple[str, ...] = ()
+    persons: pl.DataFrame | None = None
 
 
 def _one_part(leads: pl.DataFrame) -> pl.Series:
@@ -118,7 +121,7 @@ def read_apart(
     sources = [*(() if accounts is None else (accounts.source,)), leads.source, *events]
     quarantine = reduce(add, (source.quarantine for source in sources))
     settle(quarantine, sum(source.count.rows for source in sources), mapping.max_share, quarantine_file)
-    return _reading(mapping, sources, frames, quarantine)
+    return replace(_reading(mapping, sources, frames, quarantine), persons=leads.persons)
 
 
 def _reading(
@@ -146,6 +149,7 @@ class _Table:
 
     frame: pl.DataFrame
     source: Source
+    persons: pl.DataFrame | None = None
 
 
 def _table(name: TableName, mapping: TableMapping, context: Context, whole: HistoryMapping) -> _Table:
@@ -165,7 +169,9 @@ def _table(name: TableName, mapping: TableMapping, context: Context, whole: Hist
         roles=tuple(replace(role, column=_called(name, role.column)) for role in found.roles),
         columns=tuple(_called(name, column) for column in table.columns),
     )
-    return _Table(frame, source)
+    if name != "leads":
+        return _Table(frame, source)
+    return _Table(frame, source, persons(frame["lead_id"], checked.frame.select(free)))
 
 
 def _context(name: TableName, mapping: TableMapping, context: Context, whole: HistoryMapping) -> Context:

@@ -96,11 +96,11 @@ class Explanation:
     @property
     def families(self) -> tuple[FamilyShare, ...]:
         """The contributions added up by family, the weightiest first."""
-        sums = {
-            family: math.fsum(reason.contribution for reason in self.reasons if reason.family == family)
-            for family in dict.fromkeys(reason.family for reason in self.reasons)
-        }
-        shares = (FamilyShare(family, weight, as_points(weight)) for family, weight in sums.items())
+        parts: dict[str, list[float]] = {}
+        for reason in self.reasons:
+            parts.setdefault(reason.family, []).append(reason.contribution)
+        sums = ((family, math.fsum(weights)) for family, weights in parts.items())
+        shares = (FamilyShare(family, weight, as_points(weight)) for family, weight in sums)
         return tuple(sorted(shares, key=lambda share: -abs(share.contribution)))
 
     def __repr__(self) -> str:

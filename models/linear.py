@@ -38,8 +38,8 @@ class Curve:
         return np.append(np.diff(self.values) / np.diff(self.knots), 0.0)
 
     @cached_property
-    def _plain(self) -> tuple[list[float], list[float], list[float]]:
-        return list(self.knots), list(self.values), self._slopes.tolist()
+    def _plain(self) -> tuple[float, float, list[float]]:
+        return self.knots[0], self.knots[-1], self._slopes.tolist()
 
     def at(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) effects of (n,) numbers, NaN being missing."""
@@ -53,10 +53,10 @@ class Curve:
         """The effect of one number: the same bits as ``at``, without the cost of arrays."""
         if x != x:  # noqa: PLR0124
             return self.missing
-        knots, values, slopes = self._plain
-        inside = min(max(x, knots[0]), knots[-1])
-        left = bisect_right(knots, inside) - 1
-        return values[left] + slopes[left] * (inside - knots[left])
+        first, last, slopes = self._plain
+        inside = first if x < first else min(x, last)
+        left = bisect_right(self.knots, inside) - 1
+        return self.values[left] + slopes[left] * (inside - self.knots[left])
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from models.ranking import Ranking
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
 BINS = 10
+RESAMPLES = 300
 _TINY = 1e-15
 
 
@@ -47,23 +50,14 @@ def roc_auc(
     >>> roc_auc(np.array([0, 1, 1]), np.array([0.2, 0.2, 0.9]))
     0.75
     """
-    positive, total = _by_score(y, p, weights)
-    negative = total - positive
-    below = np.cumsum(negative) - negative
-    pairs = positive.sum() * negative.sum()
-    return float((positive * (below + negative / 2)).sum() / pairs) if pairs else float("nan")
+    return Ranking.of(y, p, weights).roc_auc
 
 
 def average_precision(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:
     """The precision at each converted lead's rank, averaged: the area under precision over recall."""
-    positive, total = (group[::-1] for group in _by_score(y, p, weights))
-    if not positive.sum():
-        return float("nan")
-    with np.errstate(invalid="ignore"):  # leading groups that a resample left out are 0 of 0
-        precision = np.nan_to_num(np.cumsum(positive) / np.cumsum(total))
-    return float((positive * precision).sum() / positive.sum())
+    return Ranking.of(y, p, weights).average_precision
 
 
 def log_loss(
@@ -110,10 +104,7 @@ def gains(
     One point after each group of equal predictions; between them the curve is straight, which is what
     calling a tied group in random order finds.
     """
-    positive, total = (group[::-1] for group in _by_score(y, p, weights))
-    called = np.append(0.0, np.cumsum(total)) / total.sum()
-    found = np.append(0.0, np.cumsum(positive)) / max(positive.sum(), _TINY)
-    return called, found
+    return Ranking.of(y, p, weights).gains
 
 
 def capture(y: NDArray[np.number], p: NDArray[np.float64], share: float) -> float:
@@ -135,29 +126,31 @@ def with_interval(
     metric: Metric,
     y: NDArray[np.number],
     p: NDArray[np.float64],
+    units: NDArray[np.integer] | None = None,
     seed: int = 0,
-    resamples: int = 300,
 ) -> Interval:
     """``metric`` with its 95 % interval; see ``with_intervals``."""
-    return with_intervals({"": metric}, y, p, seed, resamples)[""]
+    return with_intervals({"": metric}, y, p, units, seed)[""]
 
 
 def with_intervals(
     measures: Mapping[str, Metric],
     y: NDArray[np.number],
     p: NDArray[np.float64],
+    units: NDArray[np.integer] | None = None,
     seed: int = 0,
-    resamples: int = 300,
 ) -> dict[str, Interval]:
     """Each metric with the 2.5 % and 97.5 % quantiles of Poisson bootstrap resamples (Efron; Chamandy 2012).
 
-    A resample gives each row a Poisson(1) weight, the same for every metric. Rows are sorted once, so that
-    each resample's own sort finds them in order and costs next to nothing.
+    A resample gives each unit a Poisson(1) weight, the same for every metric; ``units`` (n,) number what
+    rows belong to, such as a lead that was looked at several times and had one outcome. Rows are sorted
+    once, so that each resample's own sort finds them in order and costs next to nothing.
     """
     order = np.argsort(p, kind="stable")
     y, p = y[order], p[order]
-    random = np.random.default_rng(seed)
-    draws = [[metric(y, p, w) for metric in measures.values()] for w in _resamples(random, len(p), resamples)]
+    unit = np.arange(len(p)) if units is None else np.unique(units, return_inverse=True)[1][order]
+    drawn = _resamples(np.random.default_rng(seed), int(unit.max()) + 1)
+    draws = [[metric(y, p, w[unit]) for metric in measures.values()] for w in drawn]
     columns = zip(measures, zip(*draws, strict=True), strict=True)
     return {name: _interval(measures[name](y, p), column) for name, column in columns}
 
@@ -175,19 +168,9 @@ def _interval(value: float, draws: Sequence[float]) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-def _resamples(random: np.random.Generator, rows: int, resamples: int) -> Iterator[NDArray[np.float64]]:
+def _resamples(random: np.random.Generator, units: int) -> Iterator[NDArray[np.float64]]:
     """One set of weights after the other: all at once would fill the memory."""
-    for _ in range(resamples):
-        weights = random.poisson(1.0, rows).astype(np.float64)
+    for _ in range(RESAMPLES):
+        weights = random.poisson(1.0, units).astype(np.float64)
         if weights.any():
             yield weights
-
-
-def _by_score(
-    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The weight of converted leads and of all leads at each distinct score, lowest score first."""
-    order = np.argsort(p, kind="stable")
-    w = np.ones(len(p)) if weights is None else weights[order]
-    starts = np.flatnonzero(np.diff(p[order], prepend=-np.inf))
-    return np.add.reduceat(w * (y[order] == 1), starts), np.add.reduceat(w, starts)

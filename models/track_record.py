@@ -66,11 +66,10 @@ class Tally:
         empty = cls((), (), words=_words(column, lead)) if column.dtype == pl.String else cls((), ())
         if empty.words is None:
             empty = cls((), (), edges=_edges(column, lead))
-        counts = [
-            _distinct(empty.places(column)[rows], lead[rows], empty.parts).tolist()
-            for rows in (np.ones(len(won), dtype=np.bool_), won)
-        ]
-        return cls(tuple(counts[0]), tuple(counts[1]), empty.edges, empty.words)
+        place = empty.places(column)
+        leads = _seen(place, lead, empty.parts).sum(axis=1)
+        converted = _seen(place[won], lead[won], empty.parts).sum(axis=1)
+        return cls(tuple(leads.tolist()), tuple(converted.tolist()), empty.edges, empty.words)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Tally:
@@ -169,11 +168,11 @@ class TrackRecord:
         return cls(record["leads"], record["converted"], tallies)
 
 
-def _distinct(place: NDArray[np.int64], lead: NDArray[np.intp], parts: int) -> NDArray[np.int64]:
-    """(parts,) how many leads were in each part."""
-    seen = np.zeros((int(lead.max(initial=0)) + 1, parts), dtype=np.bool_)
-    seen[lead, place] = True
-    return np.asarray(seen.sum(axis=0), dtype=np.int64)
+def _seen(place: NDArray[np.int64], lead: NDArray[np.intp], parts: int) -> NDArray[np.bool_]:
+    """(parts, leads): whether each lead was ever in each part."""
+    seen = np.zeros((parts, int(lead.max(initial=0)) + 1), dtype=np.bool_)
+    seen[place, lead] = True
+    return seen
 
 
 def _words(column: pl.Series, lead: NDArray[np.intp]) -> tuple[str, ...]:
@@ -191,10 +190,11 @@ def _edges(column: pl.Series, lead: NDArray[np.intp]) -> tuple[float, ...]:
         return ()
     cuts = np.unique(np.quantile(x[known], np.arange(1, PARTS) / PARTS, method="lower"))
     cuts = cuts[cuts < x[known].max()]
-    kept: list[float] = []
-    for cut in cuts.tolist():
-        after = known & (x > (kept[-1] if kept else -np.inf))
-        part, rest = (len(np.unique(lead[after & side])) for side in (x <= cut, x > cut))
+    seen = _seen(np.searchsorted(cuts, x[known], side="left"), lead[known], len(cuts) + 1)
+    kept, start = [], 0
+    for place, cut in enumerate(cuts.tolist(), start=1):
+        part, rest = (int(side.any(axis=0).sum()) for side in (seen[start:place], seen[place:]))
         if part >= FEWEST and rest >= FEWEST:
             kept.append(cut)
+            start = place
     return tuple(kept)

@@ -212,9 +212,9 @@ class UncheckedLead:
         return show(Lead.__pydantic_core_schema__)
 
 
+# Of what every model can read: attributes are each model's own, see `serving.example`.
 _EXAMPLE: dict[str, Any] = {
     "lead_id": "0012",
-    "attributes": {"industry": "machinery", "employees": 120, "business_email": True},
     "touchpoints": [
         {"occurred_at": "2026-05-01T10:00:00+02:00", "kind": "webinar", "channel": "linkedin"},
         {"occurred_at": "2026-05-04T08:30:00+02:00", "kind": "demo_request", "offer_stage": "decision"},

@@ -1,13 +1,11 @@
 """What a person or a program may look up: the API page, its OpenAPI description, and the model's card.
 
-BentoML generates the description, but documents its own errors instead of ours, and its page reports every
-visitor to Google. Both are put right here.
+BentoML's own page reports every visitor to Google; this one asks nobody but the service.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -18,22 +16,24 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving import report_page
-from serving.doors.guard import TAKES
+from serving.api_page import Shown, openapi
+from serving.contract import ExplainResponse, ScoreResponse
+from serving.doors.access import needs_no_key
+from serving.example import example
 from serving.loop import handover, people
-from serving.problems import PROBLEM_JSON, Problem
 from serving.watching.drift import exposition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pydantic import BaseModel
     from starlette.requests import Request
 
+    from features.spec import FeatureSpec
     from serving.follow import Followed
+    from serving.scorer import Scorer
 
 _HTML = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>leadloop</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="./static_content/swagger-ui.css"></head>
 <body><div id="swagger-ui"></div>
 <script src="./static_content/swagger-ui-bundle.js"></script>
@@ -41,93 +41,31 @@ _HTML = """<!DOCTYPE html>
 <script src="./static_content/swagger-initializer.js"></script></body>
 </html>
 """
-_REFUSALS = {
-    "400": "Not JSON, or not the fields above; `field` names the first that is wrong",
-    "401": "No key, or none that is valid; a service without keys answers its own machine alone",
-    "403": "The key may not do that",
-    "404": "No lead can have such an id",
-    "408": "The body took too long to arrive",
-    "413": "The body is too large",
-    "415": "The body is not application/json",
-    "429": "Too many requests; Retry-After says in how many seconds to ask again",
-    "501": "The service was started without a decision log",
-    "503": "No model is loaded, or the decision log cannot be reached",
-}
-_OF_A_BODY = frozenset(("408", "413", "415"))
-_WITHOUT_LOG = frozenset(("/v1/score", "/v1/explain", "/v1/model"))
-_KEY = {"type": "http", "scheme": "bearer", "description": "`leadloop keys add` makes one"}
-_PROBLEM = {
-    "type": "object",
-    "description": "A problem as RFC 9457 has it; `code` is for programs, `detail` for people.",
-    "properties": {
-        **{name: {"type": "string"} for name in ("type", "title", "detail", "code")},
-        "status": {"type": "integer"},
-        "field": {"type": ["string", "null"]},
-    },
-    "example": json.loads(Problem(400, "missing_field", "'leads' is required", "leads").body),
-}
-_INFO = {
-    "title": "leadloop",
-    "version": "1",
-    "description": "How likely is each lead to convert, and why? A lead that cannot be scored has an `error` "
-    "in its own place; a request that cannot be read is answered as application/problem+json (RFC 9457).",
-}
-_MODEL = {
-    "get": {
-        "description": "The version and the card of the model that is being served.",
-        "operationId": "leadloop__model",
-        "tags": ["Service APIs"],
-        "responses": {"200": {"description": "The model", "content": {"application/json": {}}}},
-    }
-}
-
-
-def openapi(generated: dict[str, Any]) -> dict[str, Any]:
-    """BentoML's description of the service with our errors, our names and the model's address."""
-    page: dict[str, Any] = json.loads(json.dumps(generated).replace("IODescriptor", ""))
-    schemas = page["components"]["schemas"]
-    for unused in ("TaskStatusResponse", "InvalidArgument", "NotFound", "InternalServerError"):
-        schemas.pop(unused, None)
-    schemas["Problem"] = _PROBLEM
-    answers = {"content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    page["paths"] |= people.paths(schemas) | handover.paths(schemas) | {"/v1/model": _MODEL}
-    for path, message in TAKES.items():
-        page["paths"][path]["post"]["requestBody"] = _body(message, schemas)
-    for path, item in page["paths"].items():
-        for method, operation in item.items() if path.startswith("/v1/") else ():
-            operation["security"] = [{"key": []}]
-            operation["responses"] = {"200": operation["responses"]["200"]} | {
-                status: {"description": why} | answers for status, why in _refusals(path, method)
-            }
-    page["components"]["securitySchemes"] = {"key": _KEY}
-    page["info"] = _INFO
-    # Nullable fields are written as JSON Schema has them, which OpenAPI understands from 3.1 on.
-    page["openapi"] = "3.1.0"
-    return page
-
-
-def _body(takes: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any]:
-    """A body as the contract has it: BentoML's own description knows neither that it must be nor null."""
-    schema = takes.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(schema.pop("$defs", {}))
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
-
-
-def _refusals(path: str, method: str) -> Iterator[tuple[str, str]]:
-    """The statuses with which an address may refuse, and why; only some need the log to answer at all."""
-    left_out = set() if method == "post" else set(_OF_A_BODY)
-    left_out |= {"501"} if path in _WITHOUT_LOG else set()
-    left_out |= {"400"} if path == "/v1/model" else set()
-    left_out |= set() if "{" in path else {"404"}
-    return ((status, why) for status, why in _REFUSALS.items() if status not in left_out)
+# As many reasons as an example can show without hiding the rest of the page.
+_FEW = 3
 
 
 async def _index(_: Request) -> HTMLResponse:
     return HTMLResponse(_HTML)
 
 
-async def _docs(_: Request) -> JSONResponse:
-    return JSONResponse(openapi(bentoml.get_current_service().bento_service.openapi_spec.asdict()))
+async def _docs(request: Request) -> JSONResponse:
+    service = bentoml.get_current_service()
+    generated = service.bento_service.openapi_spec.asdict()
+    # The page is open to everybody, what the model takes only to those whom it would answer.
+    known = service.champion.current if needs_no_key(request.scope) else None
+    return JSONResponse(openapi(generated, _shown(known.scorer) if known else {}))
+
+
+def _shown(scorer: Scorer) -> dict[str, Shown]:
+    """The examples of a model, answered by itself."""
+    lead, version = example(scorer.model), scorer.model.version
+    scored = ScoreResponse(model_version=version, results=list(scorer.score([lead])))
+    explained = ExplainResponse(model_version=version, results=list(scorer.explain([lead], top=_FEW)))
+    return {
+        "/v1/score": Shown({"leads": [lead]}, scored.model_dump(mode="json")),
+        "/v1/explain": Shown({"leads": [lead], "lang": "en", "top": _FEW}, explained.model_dump(mode="json")),
+    }
 
 
 async def _model(_: Request) -> Response:
@@ -135,8 +73,20 @@ async def _model(_: Request) -> Response:
     if service.champion.current is None:
         return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
     model = service.scorer.model
-    told = {"model_version": model.version, "card": dataclasses.asdict(model.card)}
-    return JSONResponse(told | {"serving": _serving(service.champion)})
+    told = {
+        "model_version": model.version,
+        "card": dataclasses.asdict(model.card),
+        "features": [_in_words(spec) for spec in model.features.specs],
+        "example": example(model),
+        "serving": _serving(service.champion),
+    }
+    return JSONResponse(told)
+
+
+def _in_words(spec: FeatureSpec) -> dict[str, str]:
+    """A feature as a person is told of it; ``{value}`` stands for what a lead has."""
+    sentences = {"en": spec.says.en, "de": spec.says.de}
+    return {"name": spec.name, "family": spec.family, "unit": spec.unit} | sentences
 
 
 def _serving(champion: Followed) -> dict[str, Any]:

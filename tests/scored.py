@@ -11,8 +11,8 @@ from features.clock import DAY
 from features.spec import FeatureSet, Rows, Says, attribute, count, recency
 from models.card import Card
 from models.grades import from_capacity
+from training.insight.given import ReportInput
 from training.insight.health import Intake
-from training.report import ReportInput
 
 INDUSTRIES = {"Software": 0.9, "Health": 0.4, "Retail": -0.2, "Education": -0.5, "Public sector": -0.9}
 WINDOW = (1_735_689_600, 1_767_225_600)

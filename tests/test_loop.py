@@ -171,9 +171,11 @@ def test_what_is_watched_is_what_was_forecast_and_what_came(company, learned, tm
     doubtful = company.model.assessed_rows(decided_rows(company))["insufficient"].drop_nulls()
     assert sum(found["insufficient"].values()) == pytest.approx(len(doubtful) / found["scored"])
     page = (tmp_path / "monitor.html").read_text()
-    assert f"model {company.model.version}, {found['state']}" in page
+    verdicts = {"healthy": "holds", "watch": "needs watching", "retrain": "should be trained again"}
+    assert f">Model {company.model.version}<" in page
+    assert f"<h1>The model {verdicts[found['state']]}</h1>" in page
     assert all(f">{grade['rows']:,}<" in page for grade in found["grades"])
-    assert not re.findall(r"(?:src|href)=|https?://", page)
+    assert not re.findall(r"(?:src|href)=(?!\"(?:data:|#))|https?://", page)
 
 
 def decided_rows(company):
@@ -215,6 +217,7 @@ def model_of_another(company, tmp_path_factory):
     [
         (("monitor", "--log", "x.db", "--scores", "s.csv"), "--log holds scores and outcomes"),
         (("monitor", "--scores", "s.csv"), "name --scores, --outcomes, --id and --label, or --log"),
+        (("train", "--handed-over"), "name it with --from-log"),
         (("train", "--from-log", "x.db", "--leads", "l.csv"), "leave --leads and --holdout out"),
     ],
 )

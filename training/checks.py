@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from training.checking import ahead, history, searches
+from training.checking import ahead, history, repeats, searches
 from training.checking.searches import NotApplicableError, Severity
 
 if TYPE_CHECKING:
@@ -125,8 +125,9 @@ CHECKS: dict[str, tuple[str, Search]] = {
 # These look at whole leads, accounts and histories, of which a sample of rows would lose the companions.
 ORIGINS: dict[str, tuple[str, Search]] = {
     "LC009": ("no column is a stage in disguise", history.stage_in_disguise),
-    "LC010": ("leads and accounts are on one side of a split", history.both_sides),
+    "LC010": ("leads, accounts and persons are on one side of a split", history.both_sides),
     "LC011": ("no row knows what was known later", history.later_than_as_of),
+    "LC014": ("no lead stands there twice", repeats.repeated),
 }
 AHEAD: dict[str, tuple[str, SearchAhead]] = {
     "LC012": ("the rows to score hold values that training saw", ahead.never_seen),

@@ -19,6 +19,7 @@ from features.display import card, table
 from features.history import LeadHistory
 from features.labels import labels
 from training.insight.health import Intake
+from training.learning.folds import LearningRows
 from training.past.maturity import effective, weights_as_of
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Dataset:
     ``matured`` (n,) are there when rows were kept whose window is not over; ``settled_at`` (n,) is when each
     outcome was known. ``accounts`` (n,) numbers the company that a row belongs to. ``history`` is what the
     rows were computed from, if anything, and ``immature`` how many more there were without an outcome yet.
+    ``persons`` has ``lead_id`` and a number of the person for each column that points at one.
     ``monotone`` maps features to 1 where more may never lower a score, to -1 where it may never raise it.
     """
 
@@ -72,6 +74,7 @@ class Dataset:
     settled_at: NDArray[np.int64] | None = None
     accounts: NDArray[np.int64] | None = None
     history: LeadHistory | None = field(default=None, repr=False)
+    persons: pl.DataFrame | None = field(default=None, repr=False)
     immature: int = 0
     has_dates: bool = False
     monotone: Mapping[str, int] = field(default_factory=dict)
@@ -145,6 +148,21 @@ class Dataset:
         if self.order is None or not self.has_dates:
             return None
         return int(self.order.min()), int(self.order.max())
+
+    def to_learn(self) -> LearningRows:
+        """What a learner gets to see: the snapshots of one lead are held out together, or not at all."""
+        lead = self.rows["lead_id"]
+        repeated = lead.n_unique() < len(lead)
+        return LearningRows(
+            frame=self.rows.select(self.features.names),
+            y=self.label,
+            order=self.order,
+            weights=self.weights,
+            groups=lead.rank("dense").cast(pl.Int64).to_numpy() if repeated else None,
+            gap=self.gap,
+            matured=self.matured,
+            monotone=self.monotone,
+        )
 
     def rows_for(self, features: FeatureSet, at: NDArray[np.intp]) -> pl.DataFrame:
         """The rows at positions ``at`` with the columns of ``features``, which may be another model's.
@@ -249,6 +267,7 @@ def of_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
         label=export.label.to_numpy(),
         question=str(mapping.label),
         flat=mapping,
+        persons=export.persons,
         order=None if export.order is None else export.order.to_numpy(),
         intake=Intake(
             export.rows, _by_reason(export), {a.column: a.reason for a in export.availability if not a.used}

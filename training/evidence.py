@@ -21,10 +21,14 @@ from models.metrics import Interval
 from models.reliability import calibration_intercept, calibration_slope
 from training.dataset import FeaturesNotThereError
 from training.page.plain import from_plain
+from training.sink import sink, write_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
+    from models.card import Card
     from models.conversion import ConversionModel
     from training.run import Fitted
 
@@ -41,6 +45,7 @@ Because = Literal[
     "other features",
     "unavailable",
 ]
+EVIDENCE, JUDGED = "promotion.json", "judged.parquet"
 KEY = ("lead_id", "as_of")
 FEWEST_ROWS, FEWEST_OF_A_CLASS = 100, 10
 _RESAMPLES, _GROUPS = 500, 1000
@@ -120,6 +125,18 @@ class Evidence:
         return from_plain(cls, json.loads(text))
 
 
+def leave(out: Path, found: Evidence, judged: pl.DataFrame) -> None:
+    """Write what speaks for the model in ``out``, where whoever decides on it looks."""
+    write_text(out / EVIDENCE, found.to_json())
+    with sink(out / JUDGED) as write:
+        write(judged)
+
+
+def grave(card: Card) -> tuple[str, ...]:
+    """The open checks of high severity of a model."""
+    return tuple(_in_short(note) for note in card.findings if note["severity"] == "high")
+
+
 def first() -> NotComparable:
     """There is no champion to compare with."""
     return NotComparable("no champion", "no model is in charge yet")
@@ -141,7 +158,7 @@ def evidence(fitted: Fitted, model: ConversionModel, champion: ConversionModel |
         rows=len(y),
         positives=int(y.sum()),
         standing=standing(y, f),
-        grave=tuple(_in_short(note) for note in model.card.findings if note["severity"] == "high"),
+        grave=grave(model.card),
         comparison=found if isinstance(found, Comparison) else None,
         not_comparable=found if isinstance(found, NotComparable) else None,
     )

@@ -1,9 +1,12 @@
 """Rows to learn from out of a service's log: feature rows exactly as served, and what became of the leads.
 
 What a model learns from here is by construction what it will be given. Each decision is a snapshot, labelled
-as those of a history are (``features.labels``). Decisions about leads that nobody called are rows, too: their
-label is what happened, so no row is weighted by its chance of having been handed over. Such weights would be
-right if outcomes were known of called leads alone, at the price of a variance of one over that chance.
+as those of a history are (``features.labels``).
+
+Decisions about leads that nobody called are rows, too: their label is what happened. Where only a lead that
+is called can get an outcome, that would be wrong, as each of the others would count as a failure. Then
+hand-overs alone are rows, weighted by one over their chance to be one (Horvitz and Thompson 1952): the few
+that were drawn by lot stand for all that were left out.
 """
 
 from __future__ import annotations
@@ -21,9 +24,13 @@ from features.labels import LabelSpec, labels
 from features.reading.mapping import FlatMapping
 from training.dataset import FLAT_AS_OF, Dataset, Weights, known_labels
 from training.insight.health import Intake
+from training.past.maturity import effective
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from features.spec import FeatureSet
     from models.card import Card
@@ -34,6 +41,10 @@ _WITHIN = re.compile(r"(.+) within ([\d.]+) days")
 
 class NoHorizonError(ValueError):
     """Nothing says how long a decision has to wait for its outcome."""
+
+
+class TwoWeightsError(ValueError):
+    """Rows cannot be weighted in two ways at once; the message says what to leave out."""
 
 
 class NothingLoggedError(ValueError):
@@ -53,13 +64,19 @@ class Logged:
     """A log as frames.
 
     ``decisions`` has ``lead_id``, ``as_of``, ``decided_at``, ``complete`` (false: another model's features)
-    and the columns of ``features``, one row per lead and as_of; ``outcomes`` has ``lead_id``, ``outcome`` and
-    ``occurred_at``, corrections applied.
+    and the columns of ``features``, one row per lead and as_of; or, where hand-overs are to be learned from,
+    one per hand-over with its ``propensity`` and whether it was drawn ``by_lot``. ``outcomes`` has
+    ``lead_id``, ``outcome`` and ``occurred_at``, corrections applied.
     """
 
     decisions: pl.DataFrame
     outcomes: pl.DataFrame
     features: FeatureSet
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether hand-overs are the rows, and their chances are known."""
+        return "propensity" in self.decisions.columns
 
 
 @dataclass(frozen=True)
@@ -104,7 +121,7 @@ def labelled(logged: Logged, asked: Question) -> Labelled:
     timed = logged.decisions.with_columns(
         at=pl.when(pl.col("as_of") > FLAT_AS_OF).then("as_of").otherwise("decided_at")
     )
-    complete = timed.filter("complete").unique(["lead_id", "at"], keep="first", maintain_order=True)
+    complete = _once(timed.filter("complete"), by_chance=logged.by_chance)
     ends = _ends(logged.outcomes)
     until = int(logged.outcomes["occurred_at"].max() or -1) + 1  # type: ignore[arg-type]  # whole seconds
     first_end = ends.group_by("lead_id").agg(ended=pl.col("occurred_at").min())
@@ -118,6 +135,16 @@ def labelled(logged: Logged, asked: Question) -> Labelled:
         other_features=timed.height - int(timed["complete"].sum()),
         closed=complete.height - still_open.height,
     )
+
+
+def _once(decisions: pl.DataFrame, *, by_chance: bool) -> pl.DataFrame:
+    """The first row of each lead and moment; ``worth`` is how many open leads its hand-overs stand for."""
+    keys = ["lead_id", "at"]
+    first = decisions.unique(keys, keep="first", maintain_order=True)
+    if not by_chance:
+        return first
+    worth = decisions.group_by(keys).agg(worth=(1 / pl.col("propensity")).sum())
+    return first.join(worth, on=keys, how="left", maintain_order="left")
 
 
 def _ends(outcomes: pl.DataFrame) -> pl.DataFrame:
@@ -141,8 +168,12 @@ def of_log(logged: Logged, asked: Question, card: Card, weights: Weights = "matu
 
     Only those whose whole window is over, or ("ipcw") every one that has an outcome, weighted for those that
     have none: early outcomes alone would make the fast leads, and the fast of either kind, look common.
-    Raises NothingLoggedError.
+    Hand-overs are weighted by their chances, and need windows that are over.
+    Raises NothingLoggedError, and TwoWeightsError where both were asked for.
     """
+    if logged.by_chance and weights == "ipcw":
+        msg = 'hand-overs have weights of their own; leave weights = "ipcw" out of [training]'
+        raise TwoWeightsError(msg)
     found = labelled(logged, asked)
     kept = known_labels(found.rows.with_columns(as_of="at"), found.until, weights).sort("as_of", "lead_id")
     if kept.is_empty():
@@ -154,7 +185,7 @@ def of_log(logged: Logged, asked: Question, card: Card, weights: Weights = "matu
         question=asked.text,
         order=kept["as_of"].to_numpy(),
         gap=asked.label.gap,
-        weights=kept["weight"].to_numpy() if "weight" in kept.columns else None,
+        weights=_weights(kept),
         matured=kept["matured"].to_numpy() if "weight" in kept.columns else None,
         settled_at=kept["settled_at"].to_numpy(),
         immature=found.rows.height - kept.height,
@@ -163,8 +194,39 @@ def of_log(logged: Logged, asked: Question, card: Card, weights: Weights = "matu
         intake=Intake(logged.decisions.height, {}, {}),
         ignored=card.ignored,
         missing=card.missing,
-        notices=tuple(_notices(found, kept.height)),
+        notices=(*_notices(found, kept.height), *_about_chances(logged, kept)),
     )
+
+
+def _weights(kept: pl.DataFrame) -> NDArray[np.float64] | None:
+    if "worth" in kept.columns:
+        return effective(kept["worth"].to_numpy())
+    return kept["weight"].to_numpy() if "weight" in kept.columns else None
+
+
+def _about_chances(logged: Logged, kept: pl.DataFrame) -> Iterator[str]:
+    """What weights cost, or that they are called for."""
+    if not logged.by_chance:
+        if _of_accepted_alone(logged.outcomes):
+            yield (
+                "every outcome is of a lead that somebody accepted: if no other lead can have one, the "
+                "others count as failures here; learn with --handed-over"
+            )
+        return
+    worth = _weights(kept)
+    if worth is not None:
+        yield f"{kept.height:,} hand-overs, weighted by their chances, are worth {worth.sum():,.0f} rows"
+    if not kept["by_lot"].any():
+        yield (
+            "no lead was handed over by lot: what is learned holds for leads above the cut alone; serve with "
+            "--explore"
+        )
+
+
+def _of_accepted_alone(outcomes: pl.DataFrame) -> bool:
+    accepted = outcomes.filter(pl.col("outcome") == "accepted")["lead_id"]
+    ended = _ends(outcomes)["lead_id"]
+    return bool(len(ended)) and bool(ended.is_in(accepted.implode()).all())
 
 
 def _notices(found: Labelled, kept: int) -> Iterator[str]:

@@ -66,6 +66,29 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - Typer calls it so
 Version = Annotated[
     bool, typer.Option("--version", help="Say which release this is.", callback=_version, is_eager=True)
 ]
+HandedOver = Annotated[
+    bool,
+    typer.Option("--handed-over", help="Of a log: only leads that were handed over can have an outcome."),
+]
+Scores = Annotated[
+    Path | None, typer.Option("--scores", help="What `leadloop score` wrote; or --log.", metavar="FILE")
+]
+Outcomes = Annotated[
+    Path | None, typer.Option("--outcomes", help="What became of the leads.", metavar="FILE")
+]
+Dated = Annotated[str | None, typer.Option("--time", help="Column with a date.", metavar="COLUMN")]
+Log = Annotated[
+    str | None, typer.Option("--log", help="The decision log: scores and outcomes.", metavar="PLACE")
+]
+LogConfig = Annotated[
+    Path | None, typer.Option("--config", help="leadloop.toml with the [label], for --log.", metavar="FILE")
+]
+Last = Annotated[
+    int | None,
+    typer.Option(
+        "--last", help="Only the scores of so many days; all before beside them.", min=1, metavar="DAYS"
+    ),
+]
 Lang = Annotated[Language, typer.Option("--lang", help="The language of sentences.")]
 
 

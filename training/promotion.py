@@ -14,6 +14,8 @@ import polars as pl
 from models import artifact
 from training import registry
 from training.evidence import (
+    EVIDENCE,
+    JUDGED,
     Comparison,
     Evidence,
     NotComparable,
@@ -21,9 +23,9 @@ from training.evidence import (
     evidence,
     first,
     judged_rows,
+    leave,
 )
 from training.registry import NAME, Promotion
-from training.sink import sink, write_text
 from training.tracking import MODEL_VERSION, Artifact, session
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-EVIDENCE, JUDGED, FOLDER = "promotion.json", "judged.parquet", "promotion"
+FOLDER = "promotion"
 GATE, REASON, REFUSED_FOR = "leadloop.gate", "leadloop.forced_because", "leadloop.refused_for"
 
 
@@ -123,9 +125,7 @@ def collect(fitted: Fitted, model: ConversionModel, out: Path, store: Tracking, 
     say(in_words(found.comparison or found.not_comparable or first()))
     if found.not_comparable and found.not_comparable.because != "no champion":
         say("`leadloop promote` will compare what both runs said of rows held out from them")
-    write_text(out / EVIDENCE, found.to_json())
-    with sink(out / JUDGED) as write:
-        write(judged_rows(fitted))
+    leave(out, found, judged_rows(fitted))
     return _artifacts(out)
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from training.page.blocks import BLOCKS, absent
+from training.page.blocks import BLOCKS, PARTS, absent
 from training.page.charts.drawing import PALETTE
 from training.page.views import calibration, drivers, worth
+from training.page.views.takeaways import takeaway
 from training.page.words import LANGUAGES, Lang, words
 
 if TYPE_CHECKING:
@@ -51,8 +52,10 @@ def _body(report: Report, lang: Lang) -> Markup:
         t=t,
         languages=LANGUAGES,
         blocks=BLOCKS,
+        parts=PARTS,
         absent=absent,
         views={block: view(report, t) for block, view in BLOCKS.items() if not absent(report, block)},
+        said={block: takeaway(report, block, t) for block in BLOCKS},
     )
     return Markup(html)  # noqa: S704  # escaped by the template
 

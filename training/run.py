@@ -19,9 +19,9 @@ from models.track_record import TrackRecord
 from training.checks import checks, findings
 from training.fit import fit_rows
 from training.insight.company import Company
+from training.insight.given import ReportInput
 from training.learning.doubting import doubt
-from training.learning.folds import LearningRows
-from training.report import ReportInput
+from training.learning.refits import refits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from training.config import Training
     from training.dataset import Dataset
     from training.fit import FittedPredictor, Progress
+    from training.learning.refits import Refits
 
 DEFAULT_SHARE = 0.1
 EXPLAINED = 1000
@@ -44,7 +45,7 @@ class Fitted:
     """A trained model with what it was judged by.
 
     ``judged`` are the positions of the rows that the judged model had not learned from, ``scores`` what was
-    said of them then, and ``capacity`` the share of leads that sales can call.
+    said of them then, and ``capacity`` the share of leads that sales can call. ``refits`` are for the report.
     """
 
     model: ConversionModel
@@ -53,6 +54,7 @@ class Fitted:
     scores: pl.DataFrame
     checks: tuple[Check, ...]
     capacity: float
+    refits: Refits | None = None
 
     @property
     def label(self) -> NDArray[np.float64]:
@@ -63,20 +65,17 @@ class Fitted:
 def fit(dataset: Dataset, training: Training, progress: Progress | None = None) -> Fitted:
     """Learn from ``dataset``; the same rows and seed give the same model."""
     made = checks(dataset)
-    rows = LearningRows(
-        dataset.rows.select(dataset.features.names),
-        dataset.label,
-        order=dataset.order,
-        weights=dataset.weights,
-        gap=dataset.gap,
-        matured=dataset.matured,
-        monotone=dataset.monotone,
-    )
+    rows = dataset.to_learn()
     fitted = fit_rows(rows, training.seed, progress)
     capacity = capacity_share(dataset, training)
     probability = fitted.predictor.probability(fitted.log_odds)
     grades = from_capacity(probability, capacity)
-    judged_by = all_metrics(dataset.label[fitted.judged], probability, training.seed)
+    judged_by = all_metrics(
+        dataset.label[fitted.judged],
+        probability,
+        None if rows.groups is None else rows.groups[fitted.judged],
+        training.seed,
+    )
     card = _card(dataset, fitted, judged_by, made)
     if progress:
         progress("rehearsing, for the intervals of scores")
@@ -90,13 +89,18 @@ def fit(dataset: Dataset, training: Training, progress: Progress | None = None) 
         track_record=TrackRecord.of(rows.frame, lead, dataset.label),
     )
     scores = dataset.rows[fitted.judged].select("lead_id", "as_of")
-    return Fitted(model, dataset, fitted.judged, model.scored(scores, fitted.log_odds), made, capacity)
+    scored = model.scored(scores, fitted.log_odds)
+    again = refits(rows, fitted, lead.rank("dense").cast(pl.Int64).to_numpy() - 1, training.seed)
+    return Fitted(model, dataset, fitted.judged, scored, made, capacity, again)
 
 
 def all_metrics(
-    label: NDArray[np.int8], probability: NDArray[np.float64], seed: int = 0
+    label: NDArray[np.int8],
+    probability: NDArray[np.float64],
+    leads: NDArray[np.int64] | None = None,
+    seed: int = 0,
 ) -> dict[str, Interval]:
-    """The figures of a run, each with its 95 % bootstrap interval."""
+    """The figures of a run, each with its 95 % bootstrap interval; ``leads`` (n,) are drawn whole."""
     measured = {
         "roc_auc": metrics.roc_auc,
         "average_precision": metrics.average_precision,
@@ -104,7 +108,7 @@ def all_metrics(
         "brier": metrics.brier,
         "calibration_error": metrics.calibration_error,
     }
-    return metrics.with_intervals(measured, label, probability, seed)
+    return metrics.with_intervals(measured, label, probability, leads, seed)
 
 
 def report_input(
@@ -115,6 +119,7 @@ def report_input(
     sample = np.random.default_rng(seed).permutation(fitted.judged)[: min(EXPLAINED, rows)]
     explained = dataset.rows[np.sort(sample)]
     _, contributions = model.explain_rows(explained)
+    again = fitted.refits
     earlier = np.setdiff1d(np.arange(len(dataset)), fitted.judged)
     return ReportInput(
         features=dataset.features,
@@ -132,6 +137,10 @@ def report_input(
         history=dataset.history,
         company=company or Company(),
         model=model,
+        refitted=tuple(one.contributions(one.encodings.encode(explained))[1] for one in again.predictors)
+        if again
+        else (),
+        refitted_share=again.share if again else 1.0,
     )
 
 

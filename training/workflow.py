@@ -109,6 +109,7 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         ignored=_unused(dataset, reading),
         missing=config.history_mapping.leads.missing,
         notices=reading.notices,
+        persons=reading.persons,
     )
 
 
@@ -176,7 +177,7 @@ def train(  # noqa: PLR0913
     given = report_input(fitted, model, config.training.seed, company(config))
     say("learning a points table that says nearly the same")
     learned = learned_points(fitted, given.company.points, config.training.seed)
-    summed = report(replace(given, before=_last(out / REPORT_DATA, say), learned=learned))
+    summed = report(replace(given, learned=learned), _last(out / REPORT_DATA, say))
     page = render(summed, lang=config.report.lang)
     write_text(out / REPORT_DATA, summed.to_json())
     for folder in (out, out / MODEL):

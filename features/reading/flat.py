@@ -13,6 +13,7 @@ from features.reading.limit import settle
 from features.reading.mapping import Place
 from features.reading.outcome import is_dated, order, outcome
 from features.reading.parsing import MISSING, categories, cleaned
+from features.reading.persons import persons
 from features.reading.quarantine import Quarantine, SourceError
 from features.reading.roles import ColumnRole
 from features.reading.sieve import ROW, Sieve
@@ -36,6 +37,7 @@ class FlatExport:
 
     ``label`` (Int8) and ``order`` (Int64, larger is later) stand in the rows of ``leads``; they are None
     where the mapping names no such column. ``rows`` counts the records of the file, the bad ones included.
+    ``persons`` has ``lead_id`` and what points at persons, as ``features.reading.persons`` numbers them.
     """
 
     leads: pl.DataFrame
@@ -46,6 +48,7 @@ class FlatExport:
     quarantine: Quarantine = field(default_factory=Quarantine)
     notices: tuple[str, ...] = ()
     availability: tuple[Availability, ...] = ()
+    persons: pl.DataFrame | None = None
 
 
 def read_flat(
@@ -75,9 +78,10 @@ def read_flat(
     free = sieve.frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *mapping.reserved))
     found = attributes(sieve, found_roles(free, mapping.roles, table.decimal), table.decimal)
     quarantine = found.sieve.quarantine(table, "leads", rejects=True)
+    ids = sieve.frame[_ID].alias(LEAD_ID)
     settle(replace(quarantine, rows=quarantine.rows - blank), rows, mapping.max_share, quarantine_file)
     return FlatExport(
-        leads=sieve.frame.select(pl.col(_ID).alias(LEAD_ID)).hstack(list(found.columns)),
+        leads=pl.DataFrame([ids, *found.columns]),
         label=sieve.frame[_LABEL] if mapping.label else None,
         order=sieve.frame[_ORDER] if mapping.time else None,
         roles=found.roles,
@@ -85,7 +89,13 @@ def read_flat(
         quarantine=quarantine,
         notices=table.notices + _blank_notice(mapping, blank),
         availability=plain(found.roles, dict.fromkeys(mapping.exclude, "the user excludes it")),
+        persons=persons(ids, _identifying(sieve.frame, mapping)),
     )
+
+
+def _identifying(frame: pl.DataFrame, mapping: FlatMapping) -> pl.DataFrame:
+    """The columns that may tell whose row it is: what the user keeps out of the model, too."""
+    return frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *filter(None, (mapping.id, mapping.label))))
 
 
 _ID, _LABEL, _ORDER = "leadloop.id", "leadloop.label", "leadloop.order"

@@ -22,6 +22,7 @@ NUMBER_SHARE = 0.99
 IDENTIFIER_SHARE = 0.95
 TEXT_SHARE = 0.5
 TEXT_LENGTH = 60
+EMAIL = r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$"
 _ENOUGH = 20
 DOUBTFUL = "words: commas or points may separate thousands or decimals; write plain numbers to use it as one"
 MIXED = "words: numbers with different units, "
@@ -114,6 +115,8 @@ def _hint(known: pl.Series, share: float) -> str:
 
 
 def _words(known: pl.Series, distinct: int, reason: str) -> tuple[Role, str]:
+    if float(known.str.contains(EMAIL).mean()) >= NUMBER_SHARE:  # type: ignore[arg-type]
+        return "identifier", "e-mail addresses"
     share = distinct / len(known)
     if len(known) < _ENOUGH or share < TEXT_SHARE:
         return "category", reason

@@ -96,8 +96,9 @@ async def _said(scope: Scope, receive: Receive) -> bytes:
     body = await _read(receive)
     with stage("read"):
         request = _readable(takes, Headers(scope=scope), body)
-    # BentoML's own call would look for a remote service first.
-    given = await getattr(bentoml.get_current_service(), method).local(request)
+    service = bentoml.get_current_service()
+    # As BentoML binds a method, it inspects its signature, and looks for a remote service first.
+    given = await getattr(type(service), method).func(service, request)
     return bytes(type(given).__pydantic_serializer__.to_json(given))
 
 

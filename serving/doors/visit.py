@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 _PATHS = frozenset(
     (
-        *("/", "/docs.json", "/metrics", "/livez", "/readyz", "/healthz"),
+        *("/", "/docs.json", "/report", "/metrics", "/livez", "/readyz", "/healthz"),
         *("/v1/score", "/v1/explain", "/v1/model", "/v1/outcomes", "/v1/handover"),
     )
 )

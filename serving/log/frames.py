@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from serving.log import reading
 from serving.log.reading import first_told, outcomes
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _TOLD: dict[str, Any] = {
     "insufficient": pl.String,
     "complete": pl.Boolean,
 }
+_BY_CHANCE = {"propensity": pl.Float64, "by_lot": pl.Boolean}
 _OUTCOMES = {"lead_id": pl.String, "outcome": pl.String, "occurred_at": pl.Int64}
 
 
@@ -38,11 +40,29 @@ def decided(log: Engine, features: FeatureSet) -> pl.DataFrame:
     ``complete`` is false where the row does not have all of ``features``, each of its kind: another model
     decided. Those columns are null then.
     """
-    kinds = {spec.name: pl.String if spec.is_category else pl.Float64 for spec in features.specs}
-    decisions = first_told(log)
-    parts = [pl.DataFrame(schema=_TOLD | kinds)]
-    while rows := [_row(one, features) for one in islice(decisions, _AT_ONCE)]:
-        parts.append(pl.DataFrame(rows, _TOLD | kinds))
+    return _frame((_row(one, features) for one in first_told(log)), _TOLD | _kinds(features))
+
+
+def handed_over(log: Engine, features: FeatureSet) -> pl.DataFrame:
+    """Each time that a lead was handed over, as ``decided`` has it, by the decision by which it was.
+
+    ``propensity`` is the chance that it had, ``by_lot`` whether it was drawn from below the cut.
+    """
+    rows = (
+        _row(one, features) | {"propensity": propensity, "by_lot": by_lot}
+        for one, propensity, by_lot in reading.handed_over(log)
+    )
+    return _frame(rows, _TOLD | _BY_CHANCE | _kinds(features))
+
+
+def _kinds(features: FeatureSet) -> dict[str, Any]:
+    return {spec.name: pl.String if spec.is_category else pl.Float64 for spec in features.specs}
+
+
+def _frame(rows: Iterator[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFrame:
+    parts = [pl.DataFrame(schema=schema)]
+    while some := list(islice(rows, _AT_ONCE)):
+        parts.append(pl.DataFrame(some, schema))
     return pl.concat(parts)
 
 

@@ -89,6 +89,16 @@ def told_by(log: Engine, handover_id: int) -> dict[int, Told]:
     return {row["id"]: Told(**_flags(row)) for row in rows}
 
 
+def handed_over(log: Engine) -> Iterator[tuple[Decision, float, bool]]:
+    """Each time that a lead was handed over: the decision by which, its chance to be, and whether by lot."""
+    by = HANDED_OVER.join(DECISIONS, HANDED_OVER.c.decision_id == DECISIONS.c.id)
+    drawn = [HANDED_OVER.c.propensity, HANDED_OVER.c.explored.label("by_lot")]
+    query = select(DECISIONS, *drawn).select_from(by).order_by(DECISIONS.c.id, HANDED_OVER.c.handover_id)
+    for row in _rows(log, query):
+        propensity, by_lot = row.pop("propensity"), row.pop("by_lot")
+        yield _decision(row), propensity, bool(by_lot)
+
+
 def made_by(log: Engine, model_version: str) -> Iterator[Decision]:
     """Every decision of one version of a model, shadow or not."""
     return map(_decision, _rows(log, select(DECISIONS).where(DECISIONS.c.model_version == model_version)))

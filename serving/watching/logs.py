@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 LOGGER = logging.getLogger("leadloop")
+# Those that BentoML gives handlers of their own.
+_OTHERS = ("bentoml", "uvicorn.error", "circus")
 
 
 class AsJson(logging.Formatter):
@@ -25,6 +27,8 @@ class AsJson(logging.Formatter):
             "message": record.getMessage(),
             **getattr(record, "fields", {}),
         }
+        if record.name != LOGGER.name:
+            told["logger"] = record.name
         if record.exc_info and record.exc_info[0]:
             frames = traceback.extract_tb(record.exc_info[2])
             told["error"] = record.exc_info[0].__name__
@@ -33,9 +37,20 @@ class AsJson(logging.Formatter):
 
 
 def speak_json() -> None:
-    """Write what leadloop logs to standard error as JSON, and what others log only as far as it matters."""
-    if not any(isinstance(handler.formatter, AsJson) for handler in LOGGER.handlers):
+    """Write every line of this process as JSON, and each once: what leadloop logs, and what others do."""
+    everybody = logging.getLogger()
+    for logger in (everybody, *map(logging.getLogger, _OTHERS)):
+        for handler in _streams(logger):
+            handler.setFormatter(AsJson())
+    for logger in map(logging.getLogger, _OTHERS):
+        logger.propagate = not logger.handlers
+    if not _streams(everybody) and not LOGGER.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(AsJson())
         LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
+
+
+def _streams(logger: logging.Logger) -> list[logging.Handler]:
+    """The handlers that write lines as text; one that does something else with a record is its owner's."""
+    return [handler for handler in logger.handlers if type(handler) is logging.StreamHandler]

@@ -109,13 +109,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--judges", type=int, default=10_000)
     asked = parser.parse_args()
-    print("leads   outcomes  coverage  (each company)         half  insufficient  by decile of score")
+    print("leads   outcomes  coverage +-s.e. (each company)       half  insufficient  by decile of score")
     for leads in asked.leads:
         found = [judged(leads, seed, asked.judges) for seed in range(1, asked.seeds + 1)]
         each = [float(one.right.mean()) for one in found]
         deciles = np.mean([one.by_decile for one in found], axis=0)
         print(
-            f"{leads:6,}  {np.mean([one.outcomes for one in found]):8,.0f}  {np.mean(each):8.1%}  "
+            f"{leads:6,}  {np.mean([one.outcomes for one in found]):8,.0f}  {np.mean(each):8.1%} "
+            f"{np.std(each, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.nan:+6.1%}  "
             f"({' '.join(f'{share:.0%}' for share in each)})  {np.mean([o.half_width for o in found]):.2f}  "
             f"{np.mean([one.doubted for one in found]):.1%}  {' '.join(f'{share:.0%}' for share in deciles)}",
             flush=True,

@@ -4,8 +4,8 @@
 
 From 40 conversions, where the simplest model that wins must do, to 100,000. Rows are counted until so many
 snapshots have converted, the earliest first. Beside each size: which recipes were chosen, what the model says
-about itself (half the width of its intervals, the share of scores that it calls insufficient), and the worst
-company, because with little to learn from luck decides much.
+about itself (half the width of its intervals, the share of scores that it calls insufficient), the worst
+company, because with little to learn from luck decides much, and what a plain logistic regression captures.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-from coverage import QUESTION, RULE, Judged, judge
+from interval_coverage import OTHERS, QUESTION, RULE, Judged, judge, matured
 
 from training.config import Training
-from training.dataset import Dataset, of_history
+from training.dataset import Dataset, feature_rows, of_history
+from training.learning.folds import LearningRows
+from training.past.candidates import Past
+from training.past.challengers import logistic_regression
 from training.run import fit
 from training.simulate import simulate
+from training.simulated.truth import bayes_probability, information_captured
 
-OUTCOMES = (40, 100, 400, 2_000, 10_000, 100_000)
+OUTCOMES = (40, 100, 400, 2_000, 10_000, 40_000, 100_000)
 # A lead of the simulated world comes to about so many converted snapshots.
 RATE = 0.23
 _ROWS = ("rows", "label", "order", "weights", "matured", "settled_at", "accounts")
@@ -42,11 +46,23 @@ def with_outcomes(dataset: Dataset, outcomes: int) -> Dataset:
     return replace(dataset, **thin)  # type: ignore[arg-type]
 
 
-def learned(outcomes: int, seed: int, judges: int) -> Judged:
-    """A model of so many conversions, judged."""
+def learned(outcomes: int, seed: int, judges: int) -> tuple[Judged, float]:
+    """A model of so many conversions, judged, and what a logistic regression of the same rows captures."""
     history = simulate(int(1.5 * outcomes / RATE) + 100, seed).history
     dataset = with_outcomes(of_history(history, RULE, QUESTION), outcomes)
-    return judge(fit(dataset, Training()).model, seed, judges)
+    return judge(fit(dataset, Training()).model, seed, judges), plain(dataset, seed, judges)
+
+
+def plain(dataset: Dataset, seed: int, judges: int) -> float:
+    """The share of what can be known that a logistic regression captures of other leads of the same world."""
+    rows = LearningRows(dataset.rows.select(dataset.features.names), dataset.label, order=dataset.order)
+    past = Past(rows, dataset.rows.select("lead_id", "as_of"), None, seed)
+    (tell,) = logistic_regression().learn(past).values()
+    others = simulate(judges, seed + OTHERS)
+    asked, label = matured(others)
+    said = np.clip(tell(feature_rows(dataset.features, others.history, asked)), 1e-9, 1 - 1e-9)
+    truth = bayes_probability(others, asked, QUESTION.horizon)
+    return information_captured(label, said, truth, float(label.mean()))
 
 
 def main() -> None:
@@ -56,15 +72,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--judges", type=int, default=10_000)
     asked = parser.parse_args()
-    print("outcomes  captured (worst)   half width  insufficient  recipes")
+    print("outcomes  captured (worst)   logistic (worst)   half width  insufficient  recipes")
     for outcomes in asked.outcomes:
         # Large ones differ little from company to company, and take their time.
         seeds = asked.seeds if outcomes <= OUTCOMES[3] else 1
-        found = [learned(outcomes, seed, asked.judges) for seed in range(1, seeds + 1)]
+        pairs = [learned(outcomes, seed, asked.judges) for seed in range(1, seeds + 1)]
+        found, logistic = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         captured = [one.captured for one in found]
         recipes = ", ".join(f"{name} {n}x" for name, n in Counter(one.recipe for one in found).items())
         print(
             f"{outcomes:8,}  {np.mean(captured):7.1%} ({min(captured):6.1%})  "
+            f"{np.mean(logistic):7.1%} ({min(logistic):6.1%})  "
             f"{np.mean([one.half_width for one in found]):10.2f}  "
             f"{np.mean([one.doubted for one in found]):12.1%}  {recipes}",
             flush=True,

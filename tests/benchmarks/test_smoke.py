@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from benchmarks import batch, load, run, soak
+from benchmarks import batch, load, report, run, soak
 from tiny import tiny_model
 
 from features.catalogue import features_of
@@ -46,6 +46,12 @@ def test_a_flat_file_is_scored_beside_a_bare_prediction(tmp_path):
     features = flat_features(table.drop("sql"), ())
     model = tiny_model(features, flat_rows(features, table), flat=True, id_column="lead_id", missing=("",))
     assert all(batch.flat(model, tmp_path / "new.csv", tmp_path).values())
+
+
+def test_the_report_of_a_run_is_measured(tmp_path):
+    summing, writing, memory, page = report.made(*report.trained(300, 900, tmp_path))
+    assert min(summing, writing, memory) > 0
+    assert page.startswith("<!doctype html>")
 
 
 def test_parts_and_sizes_are_chosen():

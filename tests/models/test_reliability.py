@@ -129,3 +129,50 @@ def test_a_handful_of_outcomes_shifts_little():
 
 def test_what_came_as_said_shifts_nothing():
     assert shifted(Calibration(), np.zeros(10), np.arange(10) % 2).intercept == pytest.approx(0, abs=1e-12)
+
+
+def refitted(y, p, block, weights):
+    """Slope and intercept of each resample, fitted anew."""
+    rows = [row[block] for row in weights]
+    slopes = [reliability.calibration_slope(y, p, w) for w in rows]
+    return np.array(slopes), np.array([reliability.calibration_intercept(y, p, w) for w in rows])
+
+
+@pytest.mark.parametrize(("rows", "blocks", "near"), [(2000, 40, 0.1), (8000, 13, 0.1), (8000, 8000, 0.05)])
+def test_a_newton_step_gives_the_intervals_of_full_refits(rows, blocks, near):
+    y, p, _ = leads(rows, slope=0.8, intercept=0.2)
+    random = np.random.default_rng(1)
+    block = np.sort(random.integers(0, blocks, rows))
+    weights = random.poisson(1.0, (200, blocks)).astype(float)
+    for stepped, full in zip(
+        reliability.resampled_calibration(y, p, block, weights), refitted(y, p, block, weights), strict=True
+    ):
+        wide = np.quantile(full, 0.975) - np.quantile(full, 0.025)
+        ends = np.abs(np.quantile(stepped, [0.025, 0.975]) - np.quantile(full, [0.025, 0.975]))
+        assert ends.max() < near * wide
+        assert np.corrcoef(stepped, full)[0, 1] > 0.99
+
+
+def test_the_error_of_a_newton_step_is_the_square_of_its_length():
+    y, p, _ = leads(4000)
+    block = np.arange(4000) % 50
+    drawn = np.random.default_rng(2).poisson(1.0, (40, 50)) - 1.0
+    errors = []
+    for part in (1.0, 0.5, 0.25):
+        weights = 1.0 + part * drawn
+        stepped, full = (
+            reliability.resampled_calibration(y, p, block, weights),
+            refitted(y, p, block, weights),
+        )
+        errors.append(max(float(np.abs(a - b).mean()) for a, b in zip(stepped, full, strict=True)))
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.4)
+    assert errors[1] / errors[2] == pytest.approx(4, rel=0.4)
+
+
+def test_a_resample_with_one_outcome_has_no_slope():
+    y, p, _ = leads(200)
+    order = np.argsort(y, kind="stable")
+    block = (np.arange(200) >= (y == 0).sum()).astype(np.intp)
+    slopes, levels = reliability.resampled_calibration(y[order], p[order], block, np.eye(2))
+    assert np.isnan(slopes).all()
+    assert np.isnan(levels).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 
@@ -16,7 +17,7 @@ from models.card import SCORE
 from models.profile import Profile, psi
 from serving.service import Leadloop
 from serving.watching import drift, telemetry
-from serving.watching.logs import AsJson
+from serving.watching.logs import AsJson, speak_json
 
 SECRET = "ada@example.org"  # noqa: S105  # a person, not a password
 
@@ -40,6 +41,23 @@ def lines(caplog):
 
     with caplog.at_level(logging.INFO, "leadloop"):
         yield read
+
+
+def test_every_line_is_json_and_said_once(monkeypatch):
+    out, ours, everybody = io.StringIO(), logging.getLogger("leadloop"), logging.getLogger()
+    theirs = logging.getLogger("uvicorn.error")
+    # As BentoML sets them up.
+    monkeypatch.setattr(everybody, "handlers", [logging.StreamHandler(out)])
+    monkeypatch.setattr(theirs, "handlers", [logging.StreamHandler(out)])
+    monkeypatch.setattr(theirs, "propagate", True)
+    monkeypatch.setattr(ours, "handlers", [])
+    speak_json()
+    ours.info("request", extra={"fields": {"status": 200}})
+    theirs.error("two\nlines \x1b[31m")
+    first, second = map(json.loads, out.getvalue().splitlines())
+    assert (first["message"], first["status"]) == ("request", 200)
+    assert (second["message"], second["logger"]) == ("two\nlines \x1b[31m", "uvicorn.error")
+    assert "\x1b" not in out.getvalue()
 
 
 def count(name, **labels):

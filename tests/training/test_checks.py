@@ -112,12 +112,27 @@ def test_a_column_that_the_whole_model_rests_on_is_named(tmp_path):
     assert [finding.column for finding in check.findings] == ["Call"]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_best_column_of_a_model_that_knows_little_is_no_leak(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    told = rng.normal(size=2000)
+    won = rng.random(2000) < 1 / (1 + np.exp(1.5 - 0.7 * told))
+    noise = [pl.Series(f"Noise {n}", rng.normal(size=2000)) for n in range(10)]
+    frame = leads(2000, seed).select("Id", "No").with_columns(*noise, Income=pl.Series(told))
+    frame = frame.with_columns(Converted=pl.Series(np.where(won, "Yes", "No")))
+    assert found(tmp_path, frame)["LC003"].outcome == "clean"
+
+
 def test_of_few_columns_each_may_carry_much(tmp_path):
     assert found(tmp_path, leads(3000))["LC003"].outcome == "not applicable"
 
 
 @pytest.mark.parametrize(
-    "name", ["Last Activity", "Lead Quality", "close_value", "Sales notes", "Lost reason"]
+    "name",
+    [
+        *("Last Activity", "Lead Quality", "close_value", "Sales notes", "Lost reason", "Next Step"),
+        *("Letzte Aktivität", "Gesprächsergebnis", "Absagegrund", "Leadbewertung", "Nächster Schritt"),
+    ],
 )
 def test_a_name_that_speaks_of_later_is_named(tmp_path, name):
     check = found(tmp_path, leads().rename({"Newsletter": name}))["LC004"]

@@ -88,6 +88,15 @@ def test_the_fingerprint_changes_with_a_value_a_label_or_a_feature():
     assert len({one.fingerprint for one in (dataset, *others)}) == 4
 
 
+def test_the_snapshots_of_one_lead_are_learned_from_as_one():
+    twice = replace(RULE, every=3 * DAY)
+    data = of_history(history(), twice, LABEL)
+    leads, groups = data.rows["lead_id"].to_numpy(), data.to_learn().groups
+    assert len(set(leads)) < len(leads)
+    assert [len(set(groups[leads == lead])) for lead in set(leads)] == [1] * len(set(leads))
+    assert len(set(groups)) == len(set(leads))
+
+
 def test_the_gap_is_the_labels_own_time():
     dataset = of_history(history(), RULE, replace(LABEL, lead_time=DAY, settle=2 * DAY))
     assert dataset.gap == 13 * DAY

@@ -196,3 +196,27 @@ def test_a_weighted_model_is_judged_by_matured_rows():
     assert fitted.scores.height == len(fitted.judged)
     assert isinstance(fitted.scores, pl.DataFrame)
     assert SimpleNamespace(**fitted.model.card.metrics).log_loss.value < 0.5
+
+
+def test_the_error_of_the_matured_rate_is_the_variance_of_a_part_beside_the_whole(crm):
+    """With weeks alike, it is that of a quarter of all drawn at random; here the older part of them."""
+    drawn = snapshots(crm.history, ON_CREATION)
+    today = crm.world.start + (crm.world.end - crm.world.start) // 2
+    (one,) = maturity(crm.history, drawn, QUESTION, [today], [HORIZON])
+    exact = np.sqrt(one.truth * (1 - one.truth) * (1 / one.matured - 1 / one.rows))
+    assert one.matured_error == pytest.approx(exact, rel=0.35)
+
+
+def test_weighting_what_is_known_early_leaves_less_to_chance_than_weights_taken_as_given(crm):
+    drawn = snapshots(crm.history, ON_CREATION)
+    today = crm.world.start + (crm.world.end - crm.world.start) // 2
+    (one,) = maturity(crm.history, drawn, QUESTION, [today], [HORIZON])
+    assert one.ipcw_error < one.matured_error
+
+
+def test_the_errors_hold_the_distances_on_the_simulator(crm):
+    drawn = snapshots(crm.history, ON_CREATION)
+    days = [crm.world.start + int(share * (crm.world.end - crm.world.start)) for share in (0.4, 0.55, 0.7)]
+    cells = maturity(crm.history, drawn, QUESTION, days, (30 * DAY, 60 * DAY))
+    assert all(abs(one.matured_only - one.truth) < 3 * one.matured_error for one in cells)
+    assert all(abs(one.ipcw - one.truth) < 3 * one.ipcw_error for one in cells)

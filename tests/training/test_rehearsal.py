@@ -10,7 +10,7 @@ from scipy.special import expit
 from training.fit import fit_rows
 from training.learning.doubting import ENOUGH, doubt
 from training.learning.folds import LearningRows
-from training.learning.rehearsal import Errors, curve, disagreement
+from training.learning.rehearsal import Errors, between, curve, disagreement
 
 
 def company(rows=1500, seed=0, signal=1.0, level=-1.5):
@@ -50,6 +50,14 @@ def test_more_leads_are_surer(learned):
     _, more = doubted(*company(rows=6000)[:2])
     at = np.linspace(-2.5, 0.0, 20)
     assert more.half.at(at).mean() < 0.8 * learned[1].half.at(at).mean()
+
+
+@pytest.mark.parametrize(
+    ("real", "share"), [(1.0, 0.0), (1.2, 0.0), (1.3, 0.25), (1.5, 0.75), (1.6, 1.0), (2.0, 1.0)]
+)
+def test_the_truth_lies_between_the_acts_as_the_spread_of_scores_says(real, share):
+    assert between(real, 1.2, 1.6) == pytest.approx(share)
+    assert between(real, 1.6, 1.2) == 1.0
 
 
 def test_the_same_seed_gives_the_same_doubt(learned):

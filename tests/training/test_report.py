@@ -15,7 +15,8 @@ from sklearn import metrics as reference
 
 from models import metrics
 from models.metrics import Interval
-from training.insight.rates import wilson
+from training.insight.rates import shared_rate, wilson
+from training.insight.worth import lift
 from training.report import Report, report
 
 
@@ -39,13 +40,13 @@ def test_a_lift_is_what_calling_the_best_leads_brings(given, made):
     best_first = sorted(
         zip(given.scores["probability"].to_list(), given.label.tolist(), strict=True), reverse=True
     )
-    for lift in made.worth.lifts:
-        called = [label for _, label in best_first[: lift.leads]]
-        assert lift.leads == math.ceil(lift.share * len(best_first))
-        assert lift.hits == pytest.approx(sum(called))
-        assert lift.rate.value == pytest.approx(sum(called) / len(called))
-        assert lift.captured == pytest.approx(sum(called) / sum(given.label))
-        assert lift.lift == pytest.approx(lift.rate.value / made.summary.base_rate)
+    for told in made.worth.lifts:
+        called = [label for _, label in best_first[: told.leads]]
+        assert told.leads == math.ceil(told.share * len(best_first))
+        assert told.hits == pytest.approx(sum(called))
+        assert told.rate.value == pytest.approx(sum(called) / len(called))
+        assert told.captured == pytest.approx(sum(called) / sum(given.label))
+        assert told.lift == pytest.approx(told.rate.value / made.summary.base_rate)
 
 
 def test_the_lift_table_has_the_capacity_in_it():
@@ -115,6 +116,23 @@ def test_a_wilson_interval_is_that_of_scipy(hits, rows):
     expected = binomtest(hits, rows).proportion_ci(method="wilson")
     found = wilson(hits, rows)
     assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+
+
+def test_the_interval_of_leads_that_were_looked_at_again_holds_the_true_rate_as_often_as_it_says():
+    """Each lead is looked at one to six times; its outcome is the same at each."""
+    random, held = np.random.default_rng(0), 0
+    for _ in range(500):
+        lead = np.repeat(np.arange(150), random.integers(1, 7, 150))
+        won = (random.random(150) < 0.3).astype(np.float64)
+        found = shared_rate(won[lead], lead)
+        held += found.low <= 0.3 <= found.high
+    assert binomtest(held, 500, 0.95).pvalue > 0.001
+
+
+def test_leads_that_tie_at_the_edge_are_called_in_part():
+    y, p = np.array([1.0, 0, 1, 0, 0]), np.array([0.9, 0.5, 0.5, 0.5, 0.1])
+    found = lift(y, p, 0.4, np.arange(5))
+    assert (found.leads, found.hits, found.rate.value) == (2, pytest.approx(4 / 3), pytest.approx(2 / 3))
 
 
 def test_a_report_survives_json(made):

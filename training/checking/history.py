@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from features.history import LeadHistory
-    from training.checking.searches import Found
+    from training.checking.searches import Found, Severity
     from training.dataset import Dataset
 
 SETTLED = 0.95
-SHARED = 0.2
+SHARED, MET_AGAIN = 0.2, 0.05
 EARLIER = 0.01
 _RECOMPUTED = 5
 _NEWEST = 0.2
@@ -36,6 +36,7 @@ _FROM_LATER = (
     "future. Compute them from this history, with leadloop's own features"
 )
 _PLANNED = "Are these planned events, or times of two zones? They count from when they happened"
+_PERSONS = "Keep one lead a person, or give their leads one id, so that no figure tells of old acquaintances"
 _GROUPED = "`leadloop backtest` shows, as grouped split, how it does on accounts that it has never met"
 
 
@@ -52,6 +53,22 @@ def stage_in_disguise(dataset: Dataset) -> Found:
             told = f"{' or '.join(map(repr, words[:_NAMED]))} of {len(outcomes):,} leads"
             told = f"it says {told}, {outcomes.mean():.0%} of which converted: a stage in disguise"
             yield "high", spec.name, f"{told}. Exclude it, or bring it in as transitions with their dates"
+        elif alike := _of_won_alone(column, dataset.label == 1):
+            named = " or ".join(map(repr, alike[:_NAMED]))
+            told = f"all of the {column.is_in(alike).sum():,} leads with {named}"
+            yield "medium", spec.name, f"{told} converted. Is it written once they have? Then exclude it"
+
+
+def _of_won_alone(column: pl.Series, won: NDArray[np.bool_]) -> list[str]:
+    """Values that converted leads alone have, each of them of more leads than chance does that to."""
+    told = (
+        pl.DataFrame({"value": column, "won": won})
+        .drop_nulls()
+        .group_by("value")
+        .agg(pl.len(), alike=pl.col("won").all())
+    )
+    enough = pl.col("len") * float(1 - won.mean()) >= CERTAIN
+    return told.filter(pl.col("alike") & enough)["value"].sort().to_list()
 
 
 def _settled(outcomes: NDArray[np.int8], base: float) -> bool:
@@ -72,14 +89,44 @@ def both_sides(dataset: Dataset) -> Found:
     """Where many judged rows are of leads or accounts that were learned from, figures tell of old friends."""
     known = {"lead": dataset.rows["lead_id"].to_numpy(), "account": dataset.accounts}
     groups = {name: who for name, who in known.items() if who is not None and len(np.unique(who)) < len(who)}
-    if not groups:
-        msg = "no two rows belong to the same lead or account"
+    pointing = [] if dataset.persons is None else dataset.persons.columns[1:]
+    if not groups and not pointing:
+        msg = "no two rows belong to the same lead or account, and no column points at a person"
         raise NotApplicableError(msg)
+    severity: Severity = "medium" if dataset.order is None else "info"
     for name, who in groups.items():
         share = _known_share(dataset, who)
         if share >= SHARED:
             told = f"{share:.0%} of the rows that judge are of {name}s that the model has learned from"
-            yield ("medium" if dataset.order is None else "info"), "", f"{told}. {_GROUPED}"
+            yield severity, "", f"{told}. {_GROUPED}"
+    for column in pointing:
+        share = _met_again(dataset, column)
+        if share >= MET_AGAIN:
+            told = f"{share:.0%} of the rows that judge are of other leads with the same {column}, from which"
+            yield severity, column, f"{told} the model has learned: the same persons. {_PERSONS}"
+
+
+def _met_again(dataset: Dataset, column: str) -> float:
+    """The share of judged rows whose person, but not their lead, the model has learned from."""
+    assert dataset.persons is not None  # noqa: S101 - the column is one of its
+    leads = dataset.rows.select("lead_id")
+    who = leads.join(dataset.persons, on="lead_id", how="left", maintain_order="left")[column]
+    if dataset.order is None:
+        of_person = leads.with_columns(who=who).unique().drop_nulls("who").group_by("who").len()
+        return float(who.is_in(of_person.filter(pl.col("len") > 1)["who"].implode()).sum()) / len(who)
+    judged, taught = _sides(dataset)
+    old, here = pl.Series(taught), pl.Series(judged)
+    met = who.filter(here).is_in(who.filter(old).drop_nulls().implode()).fill_null(value=False)
+    same = leads["lead_id"].filter(here).is_in(leads["lead_id"].filter(old).implode())
+    return float((met & ~same).mean() or 0.0)  # type: ignore[arg-type]
+
+
+def _sides(dataset: Dataset) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n,) the newest rows, which judge, and (n,) those that a model could have learned from before."""
+    order = dataset.order
+    assert order is not None  # noqa: S101 - only ordered rows have an older side
+    start = np.quantile(order, 1 - _NEWEST, method="higher")
+    return order >= start, order < start - dataset.gap
 
 
 def _known_share(dataset: Dataset, who: NDArray[np.generic]) -> float:
@@ -87,8 +134,7 @@ def _known_share(dataset: Dataset, who: NDArray[np.generic]) -> float:
     if dataset.order is None:
         _, place, size = np.unique(who, return_inverse=True, return_counts=True)
         return float((size[place] > 1).mean())
-    start = np.quantile(dataset.order, 1 - _NEWEST, method="higher")
-    judged, taught = dataset.order >= start, dataset.order < start - dataset.gap
+    judged, taught = _sides(dataset)
     # NumPy compares text with text one by one, which takes a minute where this takes none.
     return float(pl.Series(who[judged]).is_in(pl.Series(who[taught]).implode()).mean() or 0.0)  # type: ignore[arg-type]
 

@@ -26,7 +26,7 @@ FEWEST = 20
 DECISIVE, NEARLY = 0.9, 0.8
 FILLED_HIGH, FILLED_MEDIUM = 0.5, 0.35
 CERTAIN = 10
-CARRIES_HIGH, CARRIES_MEDIUM = 0.7, 0.5
+CARRIES_HIGH, CARRIES_MEDIUM, WORTH = 0.7, 0.5, 0.1
 FEW_COLUMNS = 10
 FILL_CHANGES = 0.5
 RATE_FALLS, SURPRISE = 0.5, 3.0
@@ -84,7 +84,11 @@ def _all_alike(won: NDArray[np.bool_], filled: NDArray[np.bool_]) -> str:
 
 
 def carries_all(dataset: Dataset) -> Found:
-    """A leak can look harmless alone and be worth much inside a tree: columns are taken away one by one."""
+    """A leak can look harmless alone and be worth much inside a tree: columns are taken away one by one.
+
+    Where a model knows little, the best of its honest columns is most of that; a leak is worth much of all
+    that there is to know.
+    """
     _enough(dataset)
     names = [spec.name for spec in dataset.features.specs]
     if len(names) < FEW_COLUMNS:
@@ -94,7 +98,7 @@ def carries_all(dataset: Dataset) -> Found:
     trial = _Trial(codes, dataset)
     for j in trial.weightiest():
         share = min(trial.lost_without(j), 1.0)  # what remains may be worse than knowing nothing
-        if share >= CARRIES_MEDIUM:
+        if share >= CARRIES_MEDIUM and share * trial.known >= WORTH:
             severity: Severity = "high" if share >= CARRIES_HIGH else "medium"
             yield severity, names[j], f"without it the model loses {share:.0%} of what it knows. {BEFORE}"
 
@@ -115,6 +119,11 @@ class _Trial:
         rate = np.full(len(self._test), self._label[self._train].mean())
         self._nothing = log_loss(self._label[self._test], rate)
         self._all = self._loss(self._model, everything)
+
+    @property
+    def known(self) -> float:
+        """The share of all that there is to know (the entropy of the outcome) that the model knows."""
+        return (self._nothing - self._all) / self._nothing
 
     def weightiest(self) -> list[int]:
         """The columns that the model gains most from."""

@@ -20,8 +20,8 @@ from training.dataset import feature_rows
 from training.insight.rates import NotApplicable
 
 if TYPE_CHECKING:
+    from training.insight.given import ReportInput
     from training.insight.roads import Roads
-    from training.report import ReportInput
 
 RECENT = 30
 SHOWN = 20

@@ -24,8 +24,8 @@ from training.insight.roads import NEVER
 from training.insight.today import handed_over
 
 if TYPE_CHECKING:
+    from training.insight.given import ReportInput
     from training.insight.roads import Flags, Roads, Times
-    from training.report import ReportInput
 
 MOST_LOOKS = 20_000
 MOST_REASONS, FEWEST = 5, 20

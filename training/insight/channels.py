@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from features.history import LeadHistory
     from features.labels import LabelSpec
     from models.conversion import ConversionModel
+    from training.insight.given import ReportInput
     from training.insight.verdicts import Floats, Held
-    from training.report import ReportInput
 
 FAMILY = "channel"
 MOST_DIMENSIONS, MOST_CHANNELS = 4, 15

@@ -10,7 +10,7 @@ from training.insight.rates import NotApplicable
 if TYPE_CHECKING:
     import polars as pl
 
-    from training.report import ReportInput
+    from training.insight.given import ReportInput
 
 MOST_ASKED = 20_000
 

@@ -7,7 +7,6 @@ lever, and no sentence made from these figures may say so.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,10 +14,14 @@ import polars as pl
 
 from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
 from models.explanation import as_points
-from models.metrics import Interval
+from models.metrics import Interval  # noqa: TC001  # the same
+from training.insight.dots import Dot, dots
 from training.insight.interplay import LOOKED_AT, Interplay, interplays
+from training.insight.likely import likely
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from features.spec import FeatureSet
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 Direction = Literal["raises", "lowers", "mixed", "levels", "none"]
 BINS = 6
 TOP = 10
-RESAMPLES = 200
+SHOWN = 12
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LEVELS = 6
 _CLEAR = 0.3
@@ -62,8 +65,9 @@ class Driver:
     """One feature: how far it moves scores on average, which way, and how that depends on its value.
 
     ``direction`` is for numbers the sign of the rank correlation of value and points; categories have levels.
-    ``likely`` is ``importance`` with its bootstrap interval over leads, and ``spread`` the points that leads
-    got at the quantiles ``QUANTILES``.
+    ``likely`` is ``importance`` with its interval, and ``spread`` the points that leads got at the quantiles
+    ``QUANTILES``; the weightiest ``SHOWN`` have ``dots``, single leads. ``steady`` is whether every refit has
+    the same direction, None where there are none, or there is no direction.
     """
 
     spec: FeatureSpec
@@ -74,6 +78,8 @@ class Driver:
     correlation: float | None
     shape: tuple[Part, ...]
     examples: tuple[Example, ...]
+    dots: tuple[Dot, ...] = ()
+    steady: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ class Family:
     name: str
     importance: float
     features: int
+    likely: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +108,46 @@ class Stability:
 
 @dataclass(frozen=True, slots=True)
 class Drivers:
-    """All features and families, the weightiest first; ``rows`` leads were taken apart for it."""
+    """All features and families, the weightiest first; ``rows`` leads were taken apart for it.
+
+    ``refits`` models were learned anew for the intervals; 0 where intervals are over these leads alone.
+    """
 
     rows: int
     families: tuple[Family, ...]
     features: tuple[Driver, ...]
     interplays: tuple[Interplay, ...]
     stability: Stability | None = None
+    refits: int = 0
 
 
-def drivers(features: FeatureSet, rows: pl.DataFrame, contributions: NDArray[np.float64]) -> Drivers:
-    """Sum up the (n, features) contributions in log-odds of n feature rows."""
-    points = as_points(1.0) * contributions
-    likely = _likely(points)
-    found = [_driver(spec, rows[spec.name], points[:, i], likely[i]) for i, spec in enumerate(features.specs)]
+def drivers(
+    features: FeatureSet,
+    rows: pl.DataFrame,
+    contributions: NDArray[np.float64],
+    refitted: Sequence[NDArray[np.float64]] = (),
+    share: float = 1.0,
+) -> Drivers:
+    """Sum up the (n, features) contributions in log-odds of n feature rows.
+
+    ``refitted`` are those of refits, each without one group of leads, dealt from ``share`` of all.
+    """
+    points, others = as_points(1.0) * contributions, [as_points(1.0) * one for one in refitted]
+    sure = likely(points, others, share)
+    found = [
+        _driver(spec, rows[spec.name], points[:, i], [one[:, i] for one in others], sure[i])
+        for i, spec in enumerate(features.specs)
+    ]
     ranked = sorted(found, key=lambda driver: (-driver.importance, driver.spec.name))
     place = {spec.name: i for i, spec in enumerate(features.specs)}
     weightiest = [driver.spec for driver in ranked if driver.direction != "none"][:LOOKED_AT]
-    theirs = points[:, [place[spec.name] for spec in weightiest]]
-    pairs = interplays(weightiest, rows, theirs)
-    return Drivers(len(rows), _families(features, points), tuple(ranked), pairs)
+    pairs = interplays(weightiest, rows, points[:, [place[spec.name] for spec in weightiest]])
+    seen = [
+        replace(one, dots=dots(_pairs(rows[one.spec.name], points[:, place[one.spec.name]])))
+        for one in ranked[:SHOWN]
+    ]
+    families = _families(features, points, others, share)
+    return Drivers(len(rows), families, (*seen, *ranked[SHOWN:]), pairs, refits=len(others))
 
 
 def compared(now: Drivers, before: Drivers, version: str) -> Drivers:
@@ -137,43 +164,56 @@ def compared(now: Drivers, before: Drivers, version: str) -> Drivers:
     return replace(now, stability=Stability(version, len(common), alike, arrived, left))
 
 
-def _likely(points: NDArray[np.float64]) -> list[Interval]:
-    """The mean size of each column with its 95 % interval, by a bootstrap of rows (Efron 1979)."""
-    size, n = np.abs(points), len(points)
-    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES) @ size / n
-    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-    return [Interval(*map(float, ends)) for ends in zip(size.mean(axis=0), low, high, strict=True)]
-
-
-def _families(features: FeatureSet, points: NDArray[np.float64]) -> tuple[Family, ...]:
+def _families(
+    features: FeatureSet, points: NDArray[np.float64], others: Sequence[NDArray[np.float64]], share: float
+) -> tuple[Family, ...]:
     """Families by the mean size of their features' sum: what cancels within a family moves no score."""
-    order = sorted(range(len(features)), key=lambda i: features.specs[i].family)
-    grouped = [
-        (name, list(members)) for name, members in groupby(order, key=lambda i: features.specs[i].family)
-    ]
-    found = [Family(name, _size(points[:, members].sum(axis=1)), len(members)) for name, members in grouped]
+    names = sorted({spec.family for spec in features.specs})
+    member = np.array([[spec.family == name for name in names] for spec in features.specs], dtype=np.float64)
+    sure = likely(points @ member, [one @ member for one in others], share)
+    counts = member.sum(axis=0).astype(int).tolist()
+    found = [Family(name, one.value, n, one) for name, n, one in zip(names, counts, sure, strict=True)]
     return tuple(sorted(found, key=lambda family: (-family.importance, family.name)))
 
 
-def _driver(spec: FeatureSpec, values: pl.Series, points: NDArray[np.float64], likely: Interval) -> Driver:
-    size = likely.value
-    pairs = pl.DataFrame({"value": values, "points": points})
-    shape = _levels(pairs) if spec.is_category else _bins(pairs)
-    correlation = None if spec.is_category else _rank_correlation(pairs.drop_nulls())
+def _pairs(values: pl.Series, points: NDArray[np.float64]) -> pl.DataFrame:
+    return pl.DataFrame({"value": values, "points": points})
+
+
+def _driver(
+    spec: FeatureSpec,
+    values: pl.Series,
+    points: NDArray[np.float64],
+    others: Sequence[NDArray[np.float64]],
+    likely: Interval,
+) -> Driver:
+    size, pairs = likely.value, _pairs(values, points)
+    correlation = _correlation(spec, values, points)
+    direction = _direction(size, correlation, spec)
+    again = [_correlation(spec, values, one) or 0.0 for one in others] if correlation is not None else []
     return Driver(
         spec=spec,
         importance=size,
         likely=likely,
         spread=tuple(np.quantile(points, QUANTILES).tolist()),
-        direction=_direction(size, correlation, spec),
+        direction=direction,
         correlation=correlation,
-        shape=shape,
+        shape=_levels(pairs) if spec.is_category else _bins(pairs),
         examples=_examples(pairs),
+        steady=_steady(direction, again),
     )
 
 
-def _size(points: NDArray[np.float64]) -> float:
-    return float(np.abs(points).mean()) if len(points) else 0.0
+def _steady(direction: Direction, again: Sequence[float]) -> bool | None:
+    """Whether every refit goes clearly the same way; None where there is no way to go."""
+    if not again or direction not in ("raises", "lowers"):
+        return None
+    sign = 1 if direction == "raises" else -1
+    return all(sign * correlation >= _CLEAR for correlation in again)
+
+
+def _correlation(spec: FeatureSpec, values: pl.Series, points: NDArray[np.float64]) -> float | None:
+    return None if spec.is_category else _rank_correlation(_pairs(values, points).drop_nulls())
 
 
 def _direction(size: float, correlation: float | None, spec: FeatureSpec) -> Direction:

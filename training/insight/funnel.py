@@ -21,8 +21,8 @@ from training.past.maturity import kaplan_meier
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from training.insight.given import ReportInput
     from training.insight.roads import Roads, Times
-    from training.report import ReportInput
 
 Period = Literal["month", "quarter"]
 MOST_MONTHS = 24

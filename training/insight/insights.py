@@ -16,7 +16,7 @@ from training.insight.rates import NotApplicable
 from training.insight.timing import Timing, timing
 
 if TYPE_CHECKING:
-    from training.report import ReportInput
+    from training.insight.given import ReportInput
 
 _LATER = NotApplicable("not_made")
 

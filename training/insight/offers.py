@@ -25,9 +25,9 @@ from training.insight.verdicts import FEWEST_LEADS, FEWEST_SQLS, ORDER, Verdict,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from training.insight.given import ReportInput
     from training.insight.roads import Roads, Times
     from training.insight.verdicts import Held
-    from training.report import ReportInput
 
 MOST_OFFERS, MOST_TAKERS = 20, 4000
 _STAGES = ("awareness", "consideration", "decision")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from models.points_rules import Thresholds
     from models.points_table import PointsTable
+    from training.insight.given import ReportInput
     from training.pointing.points import LearnedPoints, PointsRow
-    from training.report import ReportInput
     from training.run import Fitted
 
 Whose = Literal["model", "table", "incumbent"]

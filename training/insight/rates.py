@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from models.metrics import Interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +32,23 @@ def wilson(hits: float, rows: float) -> Interval:
     centre = (rate + spread / 2) / (1 + spread)
     half = math.sqrt(rate * (1 - rate) * spread + spread * spread / 4) / (1 + spread)
     return Interval(rate, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def shared_rate(
+    y: NDArray[np.float64], unit: NDArray[np.integer], weight: NDArray[np.float64] | None = None
+) -> Interval:
+    """The rate of (n,) outcomes with a 95 % interval in which the rows of one ``unit`` are one witness.
+
+    It is Wilson's, of as many rows as these are worth: their number by Kish's design effect (1965; Rao and
+    Scott 1992), which says how much more the rate varies than that of as many independent rows.
+
+    >>> once, thrice = np.array([1.0, 0, 0, 0]), np.repeat([1.0, 0, 0, 0], 3)
+    >>> shared_rate(thrice, np.repeat(np.arange(4), 3)) == wilson(1, 4)
+    True
+    """
+    w = np.ones(len(y)) if weight is None else weight
+    rows, rate = float(w.sum()), float(np.average(y, weights=w))
+    by_unit = np.bincount(np.unique(unit, return_inverse=True)[1], weights=w * (y - rate))
+    alone = rows * rate * (1 - rate)
+    effect = max(1.0, float(by_unit @ by_unit) / alone) if alone else 1.0
+    return wilson(rate * rows / effect, rows / effect)

@@ -13,7 +13,7 @@ from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by
 from models import metrics
 from models.grades import LETTERS
 from models.metrics import Interval  # noqa: TC001
-from training.insight.rates import wilson
+from training.insight.rates import shared_rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,19 +21,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.insight.drivers import Drivers
-    from training.report import ReportInput
+    from training.insight.given import ReportInput
 
     Floats = NDArray[np.float64]
 
 MOST_SEGMENTS = 8
 MOST_MONTHS = 18
+_OTHERS = "others"
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """Leads that are alike in something: what was forecast on average, and what came, with its interval.
 
-    The interval is Wilson's at 95 %.
+    In the interval (95 %) a lead that was looked at twice is one witness.
     """
 
     name: str
@@ -71,11 +72,11 @@ def reliability(given: ReportInput, figures: Mapping[str, Interval], found: Driv
     return Reliability(
         brier=figures["brier"],
         error=figures["calibration_error"],
-        total=_group("all", y, p),
-        bins=tuple(_group(str(i), y[rows], p[rows]) for i, rows in enumerate(_bins(p), 1)),
-        grades=_groups(grade, [letter for letter in LETTERS if (grade == letter).any()], y, p),
-        months=_months(given, y, p),
-        segments=_segments(given, found, y, p),
+        total=_group("all", y, p, given.lead),
+        bins=tuple(_group(str(i), y[rows], p[rows], given.lead[rows]) for i, rows in enumerate(_bins(p), 1)),
+        grades=_groups(grade, [letter for letter in LETTERS if (grade == letter).any()], given),
+        months=_months(given),
+        segments=_segments(given, found),
     )
 
 
@@ -91,16 +92,16 @@ def _bins(p: Floats) -> list[NDArray[np.intp]]:
     return np.split(order, np.flatnonzero(np.diff(bins)) + 1)
 
 
-def _months(given: ReportInput, y: Floats, p: Floats) -> tuple[Group, ...]:
+def _months(given: ReportInput) -> tuple[Group, ...]:
     """The last months in which leads were looked at; none where nobody knows when that was."""
     if given.card.window is None or "as_of" not in given.scores.columns:
         return ()
     first = pl.from_epoch("as_of").dt.truncate("1mo").dt.strftime("%Y-%m-%d")
     month = given.scores.select(first).to_series().to_numpy()
-    return _groups(month, np.unique(month)[-MOST_MONTHS:].tolist(), y, p)
+    return _groups(month, np.unique(month)[-MOST_MONTHS:].tolist(), given)
 
 
-def _segments(given: ReportInput, found: Drivers, y: Floats, p: Floats) -> Segments | None:
+def _segments(given: ReportInput, found: Drivers) -> Segments | None:
     """By the channel that leads came through, else by the category that moves scores most."""
     told = [driver.spec for driver in found.features if driver.spec.is_category]
     first = [spec for spec in given.features.specs if spec in told and spec.family == "channel"]
@@ -111,13 +112,14 @@ def _segments(given: ReportInput, found: Drivers, y: Floats, p: Floats) -> Segme
     counts = Counter(given.judged[by.name].drop_nulls().to_list())
     names = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_SEGMENTS]
     rest = ~given.judged[by.name].is_in(names).fill_null(value=False).to_numpy()
-    others = _group("others", y[rest], p[rest]) if rest.any() else None
-    return Segments(by, _groups(value, names, y, p), others)
+    others = _groups(np.where(rest, _OTHERS, ""), [_OTHERS], given)[0] if rest.any() else None
+    return Segments(by, _groups(value, names, given), others)
 
 
-def _groups(key: NDArray[np.str_], names: Sequence[str], y: Floats, p: Floats) -> tuple[Group, ...]:
-    return tuple(_group(name, y[key == name], p[key == name]) for name in names)
+def _groups(key: NDArray[np.str_], names: Sequence[str], given: ReportInput) -> tuple[Group, ...]:
+    y, p = given.label, given.scores["probability"].to_numpy()
+    return tuple(_group(name, y[mine], p[mine], given.lead[mine]) for name in names for mine in [key == name])
 
 
-def _group(name: str, y: Floats, p: Floats) -> Group:
-    return Group(name, len(y), float(p.mean()), wilson(float(y.sum()), len(y)))
+def _group(name: str, y: Floats, p: Floats, lead: NDArray[np.int64]) -> Group:
+    return Group(name, len(y), float(p.mean()), shared_rate(y, lead))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from features.history import LeadHistory
     from features.labels import LabelSpec
-    from training.report import ReportInput
 
     Times = NDArray[np.int64]
     Flags = NDArray[np.bool_]
@@ -93,14 +92,13 @@ class Roads:
         return self.settled - self.created
 
 
-def roads_of(given: ReportInput, since: int | None = None) -> Roads | NotApplicable:
-    """The roads of a report's leads, of those created from ``since`` on, or why there are none."""
-    history, label = given.history, given.company.label
-    if history is None or label is None:
-        return NotApplicable("no_history")
+def roads_since(
+    history: LeadHistory, stages: Sequence[str], spec: LabelSpec, since: int | None = None
+) -> Roads | NotApplicable:
+    """The roads of the leads created from ``since`` on, or why they tell nothing."""
     if since is not None:
         history = replace(history, leads=history.leads.filter(pl.col("created_at") >= since))
-    made = roads(history, given.company.stages, label)
+    made = roads(history, stages, spec)
     return replace(made, since=since) if made.won.any() else NotApplicable("too_few")
 
 

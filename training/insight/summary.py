@@ -19,16 +19,15 @@ if TYPE_CHECKING:
     from features.history import LeadHistory
     from features.labels import LabelSpec
     from models.card import Card
+    from training.insight.given import ReportInput
     from training.insight.health import Health
     from training.insight.reliability import Reliability
     from training.insight.worth import Worth
-    from training.report import Report, ReportInput
 
 _FEW_POSITIVES = 100
 _LITTLE_SIGNAL = 0.55
 _FAR_OFF = 0.05
 _GRAVE = "high"
-VERSIONS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,13 @@ class Summary:
     before: tuple[Version, ...]
 
 
-def summary(given: ReportInput, worth: Worth, calibration: Reliability, state: Health) -> Summary:
+def summary(
+    given: ReportInput,
+    worth: Worth,
+    calibration: Reliability,
+    state: Health,
+    before: tuple[Version, ...],
+) -> Summary:
     """The first screen of what was measured."""
     y, p = given.label, given.scores["probability"].to_numpy()
     return Summary(
@@ -92,33 +97,10 @@ def summary(given: ReportInput, worth: Worth, calibration: Reliability, state: H
         people=given.scores["lead_id"].n_unique(),
         positives=int(y.sum()),
         base_rate=float(y.mean()),
-        at_capacity=lift(y, p, given.capacity),
+        at_capacity=lift(y, p, given.capacity, given.lead),
         warnings=_warnings(given.card, int(y.sum()), worth, calibration, state),
-        before=_before(given),
+        before=before,
     )
-
-
-def version_of(report: Report) -> Version:
-    """What ``report`` says of its model."""
-    return Version(
-        version=report.version,
-        created_at=report.card.created_at,
-        rows=report.card.rows,
-        base_rate=report.summary.base_rate,
-        called=report.summary.at_capacity.rate,
-        roc_auc=report.worth.roc_auc,
-        log_loss=report.worth.log_loss,
-        error=report.calibration.error,
-    )
-
-
-def _before(given: ReportInput) -> tuple[Version, ...]:
-    """The models of the last report and of those before it, if they answered the same question."""
-    last = given.before
-    if last is None or last.card.label != given.card.label:
-        return ()
-    known = (version_of(last), *last.summary.before)
-    return tuple(one for one in known if one.version != given.version)[:VERSIONS]
 
 
 def _leads(given: ReportInput) -> Leads:

@@ -17,8 +17,8 @@ from training.insight.segments import first_channel, told_apart_by
 from training.insight.shares import shares_before
 
 if TYPE_CHECKING:
+    from training.insight.given import ReportInput
     from training.insight.roads import Flags, Roads
-    from training.report import ReportInput
 
 RATED = (30, 60, 90)
 _LONGEST = 180

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from features.history import LeadHistory
-    from training.report import ReportInput
+    from training.insight.given import ReportInput
 
     Flags = NDArray[np.bool_]
 

@@ -11,17 +11,19 @@ import numpy as np
 from features.clock import DAY
 from models import metrics
 from models.metrics import Interval  # noqa: TC001  # a report is read back by its annotations
-from training.insight.rates import wilson
+from training.insight.rates import shared_rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from training.report import ReportInput
+    from training.insight.given import ReportInput
 
     Floats = NDArray[np.float64]
+    Codes = NDArray[np.int64]
 
+_NOTICEABLE = 1.1
 SHARES = (0.1, 0.2, 0.3)
 STEPS = 200
 _WEEK = 7 * DAY
@@ -31,7 +33,8 @@ _WEEK = 7 * DAY
 class Lift:
     """Calling the best ``share`` of leads: how many that is, how many of them convert, and against chance.
 
-    ``rate`` is hits / leads with its Wilson interval, ``captured`` the share of all conversions among them.
+    ``rate`` is hits / leads, in whose interval a lead that was looked at twice is one witness, and
+    ``captured`` the share of all conversions among them.
     """
 
     share: float
@@ -40,6 +43,11 @@ class Lift:
     rate: Interval
     lift: float
     captured: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether that is noticeably more than the same number of calls in any order."""
+        return self.lift >= _NOTICEABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +91,25 @@ def worth(
         log_loss=figures["log_loss"],
         constant=metrics.log_loss(y, np.full_like(p, y.mean())),
         gains=_gains(y, p),
-        lifts=tuple(lift(y, p, share) for share in sorted({*SHARES, given.capacity})),
+        lifts=tuple(lift(y, p, share, given.lead) for share in sorted({*SHARES, given.capacity})),
         weekly=_weekly(given),
-        today=None if handed_over is None or not handed_over.any() else _today(y, handed_over),
+        today=None if handed_over is None or not handed_over.any() else _today(y, handed_over, given.lead),
     )
 
 
-def lift(y: Floats, p: Floats, share: float) -> Lift:
+def lift(y: Floats, p: Floats, share: float, lead: Codes) -> Lift:
     """What calling the best ``share`` brings; leads of equal probability count as called in part."""
     leads = math.ceil(round(share * len(y), 6))
     captured = metrics.capture(y, p, leads / len(y))
-    hits = captured * float(y.sum())
-    return Lift(share, leads, hits, wilson(hits, leads), hits / leads / float(y.mean()), captured)
+    rate = shared_rate(y, lead, _called(p, leads))
+    return Lift(share, leads, captured * float(y.sum()), rate, rate.value / float(y.mean()), captured)
+
+
+def _called(p: Floats, leads: int) -> Floats:
+    """(n,) the part of each lead that is called: 1 or 0, and one share for all that tie at the edge."""
+    edge = np.partition(p, len(p) - leads)[len(p) - leads]
+    above, equal = p > edge, p == edge
+    return np.asarray(np.where(equal, (leads - above.sum()) / equal.sum(), above), dtype=np.float64)
 
 
 def _gains(y: Floats, p: Floats) -> tuple[tuple[float, float], ...]:
@@ -103,9 +118,10 @@ def _gains(y: Floats, p: Floats) -> tuple[tuple[float, float], ...]:
     return tuple(zip(shares.tolist(), captured.tolist(), strict=True))
 
 
-def _today(y: Floats, handed_over: NDArray[np.bool_]) -> Today:
+def _today(y: Floats, handed_over: NDArray[np.bool_], lead: Codes) -> Today:
     leads, hits = int(handed_over.sum()), int(y[handed_over].sum())
-    return Today(leads / len(y), leads, hits, wilson(hits, leads), hits / float(y.sum()))
+    rate = shared_rate(y[handed_over], lead[handed_over])
+    return Today(leads / len(y), leads, hits, rate, hits / float(y.sum()))
 
 
 def _weekly(given: ReportInput) -> float | None:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from features.reading.quarantine import SourceError
 from models import metrics
 from models.card import SCORE
 from models.grades import LETTERS
-from models.metrics import Interval
-from training.insight.rates import wilson
+from training.monitoring.groups import AT, drifted, group, joined, months, recent, windows
 from training.monitoring.monitored import STATES, Drifted, Group, Limits, Monitored, Reason
+from training.monitoring.repair import repair
 from training.run import missing_share
 
 if TYPE_CHECKING:
@@ -26,33 +27,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.conversion import ConversionModel
-    from models.profile import Drift
+    from models.metrics import Interval
     from training.monitoring.monitored import State
 
     Floats = NDArray[np.float64]
 
 # Once in a thousand, to both sides.
 _BEYOND_CHANCE = 3.2905
-_KEYS = ("lead_id", "as_of")
 
 
 def monitor(
-    model: ConversionModel, scores: pl.DataFrame, outcomes: pl.DataFrame, limits: Limits | None = None
+    model: ConversionModel,
+    scores: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    limits: Limits | None = None,
+    last: int | None = None,
 ) -> Monitored:
     """Look at ``scores`` and at ``outcomes`` (lead_id, label) as ``training.monitoring.watched`` reads them.
 
     Outcomes with an ``as_of`` are those of the scores of that moment. A lead without an outcome counts for
-    drift alone. Pure: the same files give the same verdict.
+    drift alone. With ``last``, so many days before the newest score are judged, and those before stand
+    beside them: a year of scores dilutes what went wrong last week. Pure: the same files give the same
+    verdict. Raises SourceError where ``last`` is asked of scores without a date.
     """
+    parts, scores = _parted(scores, last)
     limits, card = limits or Limits(), model.card
     names = [name for name in model.features.names if name in scores.columns]
     drifts = [
-        _drifted(name, card.profiles[name].drift(scores[name]))
+        drifted(name, card.profiles[name].drift(scores[name]))
         for name in (SCORE, *names)
         if name in card.profiles
     ]
-    known = scores.join(outcomes, on=[key for key in _KEYS if key in outcomes.columns])
-    total, grades, months = _groups(known)
+    known = joined(scores, outcomes)
+    whole = known if last is None else joined(pl.concat([rows for _, rows in parts]), outcomes)
+    total, grades, by_month = _groups(known)
     ranking = _ranking(known)
     without = _without_data(scores, names, card.usual_missing)
     doubts = _doubts(scores)
@@ -62,7 +70,7 @@ def monitor(
         *_of_doubts(doubts, limits),
         *_of_total(total, limits),
         *_of_parts("grade", grades, limits),
-        *_of_parts("month", months, limits),
+        *_of_parts("month", by_month, limits),
         *_of_ranking(ranking, card.metrics.get("roc_auc")),
     )
     by_name = {drift.column: drift for drift in drifts}
@@ -76,14 +84,23 @@ def monitor(
         insufficient=doubts,
         total=total,
         grades=grades,
-        months=months,
+        months=by_month,
+        windows=tuple(windows(card.profiles.get(SCORE), parts, whole)),
+        repair=repair(known, limits.fewest),
         roc_auc=ranking,
         unknown=_unknown(model, scores, known, names, limits),
     )
 
 
-def _drifted(name: str, drift: Drift) -> Drifted:
-    return Drifted(name, drift.psi, drift.chance)
+def _parted(scores: pl.DataFrame, last: int | None) -> tuple[list[tuple[str, pl.DataFrame]], pl.DataFrame]:
+    """The windows to look at beside each other, and the scores that the verdict is about."""
+    if last is None:
+        return months(scores), scores
+    if AT not in scores.columns or scores[AT].null_count() == scores.height:
+        msg = "the scores have no date, so nobody knows which are the last; name one of the outcomes (--time)"
+        raise SourceError(msg)
+    before, late = recent(scores, last)
+    return [("before", before), (f"last {last} days", late)], late
 
 
 def _without_data(scores: pl.DataFrame, names: list[str], usual: float | None) -> float | None:
@@ -109,23 +126,9 @@ def _doubts(scores: pl.DataFrame) -> dict[str, float] | None:
 def _groups(known: pl.DataFrame) -> tuple[Group | None, tuple[Group, ...], tuple[Group, ...]]:
     if known.is_empty():
         return None, (), ()
-    grades = (_group(grade, known.filter(pl.col("grade") == grade)) for grade in LETTERS)
-    months = known["month"].unique().drop_nulls().sort().to_list() if "month" in known else []
-    by_month = (_group(month, known.filter(pl.col("month") == month)) for month in months)
-    return _group("all", known), tuple(g for g in grades if g.rows), tuple(by_month)
-
-
-def _group(name: str, rows: pl.DataFrame) -> Group:
-    """What came of some rows; a lead that was scored twice has one outcome, and counts as one witness."""
-    if rows.is_empty():
-        return Group(name, 0, 0.0, Interval(0.0, 0.0, 1.0), 1.0, 0.0)
-    y, p = rows["label"].to_numpy(), rows["probability"].to_numpy()
-    by_lead = rows.group_by("lead_id").agg(off=(pl.col("label") - pl.col("probability")).sum())["off"]
-    spread = max(float((p * (1 - p)).sum()), float((by_lead**2).sum()))
-    excess = float(y.sum() - p.sum())
-    ratio = float(y.sum() / p.sum()) if p.sum() else 1.0
-    beyond = excess / np.sqrt(spread) if spread else 0.0
-    return Group(name, len(y), float(p.mean()), wilson(float(y.sum()), len(y)), ratio, float(beyond))
+    grades = (group(grade, known.filter(pl.col("grade") == grade)) for grade in LETTERS)
+    by_month = (group(month, rows) for month, rows in months(known))
+    return group("all", known), tuple(g for g in grades if g.rows), tuple(by_month)
 
 
 def _ranking(known: pl.DataFrame) -> Interval | None:
@@ -165,24 +168,21 @@ def _of_doubts(doubts: dict[str, float] | None, limits: Limits) -> Iterator[Reas
 
 def _of_total(total: Group | None, limits: Limits) -> Iterator[Reason]:
     if total is not None and (state := _off(total, limits)) != "healthy":
-        yield Reason(
-            state,
-            "base_rate",
-            f"{total.observed.value:.1%} of leads converted where {total.forecast:.1%} were forecast",
-        )
+        came = f"{total.observed.value:.1%} of leads converted where {total.forecast:.1%} were forecast"
+        yield Reason(state, "base_rate", f"{came}; `--relevel DIR` moves the level and nothing else")
 
 
 def _of_parts(kind: str, groups: tuple[Group, ...], limits: Limits) -> Iterator[Reason]:
-    for group in groups:
-        if _off(group, limits) != "healthy":
-            came = f"{group.observed.value:.1%} converted where {group.forecast:.1%} were forecast"
-            yield Reason("watch", f"calibration_by_{kind}", f"{kind} {group.name}: {came}")
+    for one in groups:
+        if _off(one, limits) != "healthy":
+            came = f"{one.observed.value:.1%} converted where {one.forecast:.1%} were forecast"
+            yield Reason("watch", f"calibration_by_{kind}", f"{kind} {one.name}: {came}")
 
 
-def _off(group: Group, limits: Limits) -> State:
-    if abs(group.beyond) < _BEYOND_CHANCE or group.enough < limits.fewest:
+def _off(one: Group, limits: Limits) -> State:
+    if abs(one.beyond) < _BEYOND_CHANCE or one.enough < limits.fewest:
         return "healthy"
-    return _graded(abs(group.ratio - 1), limits.off)
+    return _graded(abs(one.ratio - 1), limits.off)
 
 
 def _of_ranking(found: Interval | None, judged: Interval | None) -> Iterator[Reason]:

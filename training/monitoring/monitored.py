@@ -74,11 +74,60 @@ class Group:
         return self.rows * max(self.forecast, self.observed.value)
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The scores of a month, or of the last days.
+
+    ``drift`` is how far scores are from those that judged the model, ``since`` from those of the window
+    before, and ``outcome`` what came of those whose outcome is known.
+    """
+
+    name: str
+    scored: int
+    drift: Drifted | None
+    since: Drifted | None
+    outcome: Group | None
+
+    def in_words(self) -> str:
+        """One line."""
+        drifts = {"": self.drift, " since the window before": self.since}
+        told = "".join(
+            f"  PSI{of} {one.psi:.3f} (chance {one.chance:.3f})" for of, one in drifts.items() if one
+        )
+        came = self.outcome
+        ratio = f"  came {came.ratio:.2f} of each forecast ({came.rows:,} outcomes)" if came else ""
+        return f"{self.name:13} {self.scored:7,} scores{told}{ratio}"
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """By how much the level of a model is to move, in log-odds, by what recently came.
+
+    ``gain`` is by how much smaller the log-loss gets, judged by ``rows`` outcomes whose level came from
+    others: from earlier ones, where there are dates.
+    """
+
+    moved: float
+    standard_error: float
+    rows: int
+    gain: Interval
+
+    def in_words(self) -> str:
+        """One line."""
+        better = f"{self.gain.value:+.4f} ({self.gain.low:+.4f} to {self.gain.high:+.4f})"
+        return (
+            f"repair: moving the level by {self.moved:+.2f} log-odds (+-{self.standard_error:.2f}) lowers "
+            f"the log-loss by {better} on {self.rows:,} rows that did not decide it"
+        )
+
+
 @dataclass(frozen=True)
 class Monitored:
     """What a look came to. ``unknown`` says, by what is missing, why.
 
-    ``insufficient`` is the share of scores that said not to be relied on, by the code why.
+    ``windows`` are months, or the last days and all before; ``repair`` is there where outcomes are enough for
+    it, whether or not the level is off. ``insufficient`` is the share of scores that said not to be relied
+    on, by the code why.
     """
 
     model_version: str
@@ -93,6 +142,8 @@ class Monitored:
     roc_auc: Interval | None
     unknown: dict[str, str]
     insufficient: dict[str, float] | None = None
+    windows: tuple[Window, ...] = ()
+    repair: Repair | None = None
 
     @property
     def state(self) -> State:
@@ -109,6 +160,12 @@ class Monitored:
         ranking = None if self.roc_auc is None else plain(self.roc_auc)
         return {"state": self.state, "exit_code": self.exit_code} | asdict(self) | {"roc_auc": ranking}
 
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """What a repair of the level would do, in a line, if the level is off."""
+        off = any(reason.code == "base_rate" for reason in self.reasons)
+        return (self.repair.in_words(),) if self.repair and off else ()
+
     def in_words(self) -> Iterator[str]:
         """A line for each figure, then one for each reason, the verdict last."""
         if self.score_drift:
@@ -117,6 +174,8 @@ class Monitored:
         for group in (*((self.total,) if self.total else ()), *self.grades, *self.months):
             came = f"{group.observed.value:.1%} ({group.observed.low:.1%} to {group.observed.high:.1%})"
             yield f"{group.name:8} {group.rows:7,} leads  forecast {group.forecast:.1%}  came {came}"
+        yield from (window.in_words() for window in self.windows)
+        yield from self.offered
         for what, why in self.unknown.items():
             yield f"{what}: not known, {why}"
         for reason in self.reasons:

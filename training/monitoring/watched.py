@@ -15,8 +15,9 @@ from features.reading.parsing import categories, cleaned, flags, numbers
 from features.reading.quarantine import SourceError
 from features.reading.tables import open_table
 from features.reading.times import detected, times
+from training.dataset import FLAT_AS_OF
 from training.from_log import NothingLoggedError, labelled
-from training.monitoring.monitor import monitor
+from training.monitoring.groups import AT, MONTH, joined
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     from features.reading.tables import Table
     from models.conversion import ConversionModel
     from training.from_log import Logged, Question
-    from training.monitoring.monitored import Monitored
 
-AS_OF, MONTH, WHY_NOT = "as_of", "month", "insufficient"
+AS_OF, WHY_NOT = "as_of", "insufficient"
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,30 @@ class OutcomeFile:
     positive: str | None = None
 
 
-def watch(model: ConversionModel, scores: Path, outcomes: OutcomeFile) -> Monitored:
-    """Read both files and look; the month is that of the score, or of the outcome where scores have none."""
+@dataclass(frozen=True)
+class Seen:
+    """The ``scores`` of a model, and the ``outcomes`` that came: lead_id, label, perhaps as_of."""
+
+    scores: pl.DataFrame
+    outcomes: pl.DataFrame
+
+    @property
+    def known(self) -> pl.DataFrame:
+        """The scores with an outcome, and it."""
+        return joined(self.scores, self.outcomes)
+
+
+def seen_files(model: ConversionModel, scores: Path, outcomes: OutcomeFile) -> Seen:
+    """Both files; the moment is that of the score, or of the outcome where scores have none."""
     scored, came = read_scores(model, scores), read_outcomes(outcomes)
     if MONTH in came and MONTH not in scored:
-        months = came.select("lead_id", MONTH)
-        scored = scored.join(months, on="lead_id", how="left", maintain_order="left")
-    return monitor(model, scored, came.select("lead_id", "label"))
+        when = came.select("lead_id", MONTH, AT)
+        scored = scored.join(when, on="lead_id", how="left", maintain_order="left")
+    return Seen(scored, came.select("lead_id", "label"))
 
 
-def watch_log(model: ConversionModel, logged: Logged, asked: Question) -> Monitored:
-    """Look at what one model decided, by what became of it once its time was over.
+def seen_log(model: ConversionModel, logged: Logged, asked: Question) -> Seen:
+    """What one model decided, and what became of it once its time was over.
 
     Outcomes of windows that are still open would make the fast ones look common. Raises NothingLoggedError.
     """
@@ -65,7 +78,7 @@ def watch_log(model: ConversionModel, logged: Logged, asked: Question) -> Monito
     found = labelled(replace(logged, decisions=mine), asked).rows
     scores = found.with_columns(_month_of(found["at"]), as_of="at").drop("label", "settled_at", "matured")
     came = found.filter("matured").select("lead_id", pl.col("label").cast(pl.Float64), as_of="at")
-    return monitor(model, scores, came)
+    return Seen(scores, came)
 
 
 def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:
@@ -78,13 +91,14 @@ def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:
         msg = f"{file}: {log_odds.null_count():,} rows have no log_odds; did `leadloop score` write it?"
         raise SourceError(msg)
     probability = expit(log_odds.to_numpy())
+    moments = _moments(_numbers(table, raw, AS_OF)) if AS_OF in raw else None
     return pl.DataFrame(
         [
             categories(cleaned(raw["lead_id"])).alias("lead_id"),
             log_odds,
             pl.Series("probability", probability),
             pl.Series("grade", model.grades.grade_all(probability)),
-            *([_month_of(_numbers(table, raw, AS_OF))] if AS_OF in raw else ()),
+            *(() if moments is None else (moments, _month_of(moments))),
             *([categories(cleaned(raw[WHY_NOT]))] if WHY_NOT in raw else ()),
             *(
                 categories(cleaned(raw[spec.name])) if spec.is_category else _numbers(table, raw, spec.name)
@@ -96,7 +110,7 @@ def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:
 
 
 def read_outcomes(source: OutcomeFile) -> pl.DataFrame:
-    """``lead_id``, ``label`` (1.0 or 0.0) and, where dates are named, ``month``; one row a lead.
+    """``lead_id``, ``label`` (1.0 or 0.0) and, where dates are named, ``at`` and ``month``; one row a lead.
 
     Rows without an outcome are not known yet, and left out. A lead that stands there twice has converted if
     it ever did.
@@ -107,7 +121,7 @@ def read_outcomes(source: OutcomeFile) -> pl.DataFrame:
     columns = [
         categories(cleaned(raw[source.id])).alias("lead_id"),
         _labels(cleaned(raw[source.label]), source).cast(pl.Float64).alias("label"),
-        *([_months(cleaned(raw[source.time]))] if source.time else ()),
+        *(_dated(cleaned(raw[source.time])) if source.time else ()),
     ]
     known = pl.DataFrame(columns).drop_nulls(["lead_id", "label"])
     return known.sort("label", descending=True).unique("lead_id", keep="first", maintain_order=True)
@@ -125,12 +139,19 @@ def _labels(column: pl.Series, source: OutcomeFile) -> pl.Series:
     return outcome(column, source.positive)
 
 
-def _months(column: pl.Series) -> pl.Series:
+def _moments(as_of: pl.Series) -> pl.Series | None:
+    """When each score was made; None where that means nothing, as of leads without dates."""
+    whole = as_of.cast(pl.Int64).alias(AT)
+    return None if (whole <= FLAT_AS_OF).any() else whole
+
+
+def _dated(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     how = detected(column, share=0.5)
     if how is None:
         msg = f"column {column.name!r} holds no dates; leave --time out, or name one like 2026-02-28"
         raise SourceError(msg)
-    return _month_of(times(column, how))
+    moments = times(column, how).alias(AT)
+    return moments, _month_of(moments)
 
 
 def _month_of(moments: pl.Series) -> pl.Series:

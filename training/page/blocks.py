@@ -37,18 +37,25 @@ if TYPE_CHECKING:
 BLOCKS: dict[str, View] = {
     "summary": summary.view,
     "worth": worth.view,
-    "funnel": funnel.view,
     "mql-audit": mql_audit.view,
+    "time-to-sql": time_to_sql.view,
+    "accounts": accounts.view,
+    "funnel": funnel.view,
     "channels": channels.view,
     "offers": offers.view,
     "drivers": drivers.view,
-    "time-to-sql": time_to_sql.view,
-    "calibration": calibration.view,
-    "accounts": accounts.view,
     "points-table": points_table.view,
+    "calibration": calibration.view,
     "health": health.view,
     "model-card": model_card.view,
 }
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "act": ("summary", "worth", "mql-audit", "time-to-sql", "accounts"),
+    "learn": ("funnel", "channels", "offers", "drivers", "points-table"),
+    "trust": ("calibration", "health", "model-card"),
+}
+"""The blocks by what a reader wants of them: to act, to learn about leads, or to know what to trust."""
 
 
 def absent(report: Report, block: str) -> NotApplicable | None:

@@ -6,78 +6,110 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from training.page.phrases import phrase
+from training.page.table import Table
 from training.page.words import words
 from training.render import environment, style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from training.monitoring.monitored import Drifted, Group, Monitored
+    from training.monitoring.monitored import Drifted, Group, Monitored, Window
+    from training.page.words import Lang, Words
 
-    Table = tuple[str, str, Sequence[str], Sequence[Sequence[str]]]
-
-_VERDICTS = {
-    "healthy": "The model holds",
-    "watch": "The model needs watching",
-    "retrain": "The model should be trained again",
-}
 _SHOWN = 20
-_GROUPS = ("scores", "forecast", "converted", "95 % interval", "came for each forecast")
-_DRIFT = ("feature", "drift", "by chance")
-_t = words("en")
 
 
-def monitor_page(found: Monitored) -> str:
-    """The verdict, its reasons, and the figures behind them. Whatever came from data is escaped."""
+def monitor_page(found: Monitored, lang: Lang = "en") -> str:
+    """The verdict, its reasons, and the figures behind them, in ``lang``. What came from data is escaped."""
+    t = words(lang)
     return (
         environment()
         .get_template("monitor.html")
         .render(
             found=found,
-            verdict=_VERDICTS[found.state],
-            tiles=tuple(_tiles(found)),
-            tables=tuple(_tables(found)),
+            t=t,
+            repair=_repair(found, t),
+            reasons=[(t(f"monitor.{one.state}"), phrase(one.message, t)) for one in found.reasons],
+            unknown=[(phrase(what, t), phrase(why, t)) for what, why in found.unknown.items()],
+            tiles=tuple(_tiles(found, t)),
+            tables=tuple(table for table in _tables(found, t) if table.rows),
             style=Markup(style()),  # noqa: S704  # our own file, no data in it
         )
     )
 
 
-def _tiles(found: Monitored) -> Iterator[tuple[str, str]]:
-    yield "scores looked at", _t.number(found.scored)
+def _tiles(found: Monitored, t: Words) -> Iterator[tuple[str, str]]:
+    yield t("monitor.scored"), t.number(found.scored)
     if found.total is not None:
-        yield "of them with a known outcome", _t.number(found.total.rows)
-        yield "converted", _t.percent(found.total.observed.value, 1)
-        yield "were forecast to", _t.percent(found.total.forecast, 1)
+        yield t("monitor.known"), t.number(found.total.rows)
+        yield t("monitor.converted"), t.percent(found.total.observed.value, 1)
+        yield t("monitor.forecast"), t.percent(found.total.forecast, 1)
     if found.roc_auc is not None:
-        yield "ROC AUC", _t.interval(found.roc_auc)
+        yield t("worth.roc_auc"), t.interval(found.roc_auc)
     if found.score_drift is not None:
-        yield "drift of scores (PSI)", _t.number(found.score_drift.psi, 2)
+        yield t("monitor.score_drift"), t.number(found.score_drift.psi, 2)
     if found.without_data is not None:
-        yield "with unusually few features filled", _t.percent(found.without_data, 1)
+        yield t("monitor.without_data"), t.percent(found.without_data, 1)
 
 
-def _tables(found: Monitored) -> Iterator[Table]:
-    yield "By grade", "Conversion by grade, against the forecast", ("grade", *_GROUPS), _groups(found.grades)
-    yield "By month", "Conversion by month, against the forecast", ("month", *_GROUPS), _groups(found.months)
-    doubts = [(code, _t.percent(share, 1)) for code, share in (found.insufficient or {}).items()]
-    yield "Not to be relied on", "Scores that say so of themselves", ("reason", "share of scores"), doubts
-    drift = _drifts(found.feature_drift[:_SHOWN])
-    yield "Features", "The features that changed most", _DRIFT, drift
+def _tables(found: Monitored, t: Words) -> Iterator[Table]:
+    yield _groups("grade", found.grades, t)
+    yield _groups("month", found.months, t)
+    yield _windows(found.windows, t)
+    doubts = tuple(
+        (t.otherwise(code, f"doubts.{code}"), t.percent(share, 1))
+        for code, share in (found.insufficient or {}).items()
+    )
+    yield Table(t("monitor.doubts"), (t("health.why"), t("monitor.share")), doubts)
+    yield _drifts(found.feature_drift[:_SHOWN], t)
 
 
-def _groups(groups: Sequence[Group]) -> list[Sequence[str]]:
-    return [
+def _groups(what: str, groups: Sequence[Group], t: Words) -> Table:
+    rows = tuple(
         (
             one.name,
-            _t.number(one.rows),
-            _t.percent(one.forecast, 1),
-            _t.percent(one.observed.value, 1),
-            f"{_t.percent(one.observed.low, 1)} to {_t.percent(one.observed.high, 1)}",
-            _t.number(one.ratio, 2),
+            t.number(one.rows),
+            t.percent(one.forecast, 1),
+            t.rate(one.observed),
+            t.number(one.ratio, 2),
         )
         for one in groups
-    ]
+    )
+    heads = ("calibration.rows", "calibration.forecast", "calibration.outcome", "monitor.ratio")
+    head = (t(f"calibration.{what}"), *(t(name) for name in heads))
+    return Table(t(f"monitor.by_{what}"), head, rows)
 
 
-def _drifts(drifts: Sequence[Drifted]) -> list[Sequence[str]]:
-    return [(one.column, _t.number(one.psi, 3), _t.number(one.chance, 3)) for one in drifts]
+def _windows(windows: Sequence[Window], t: Words) -> Table:
+    rows = tuple(
+        (
+            phrase(t.named("monitor", one.name), t),
+            t.number(one.scored),
+            *("" if psi is None else t.number(psi.psi, 3) for psi in (one.drift, one.since)),
+            "" if one.outcome is None else t.number(one.outcome.ratio, 2),
+        )
+        for one in windows
+    )
+    heads = ("window", "scores", "drift", "since", "ratio")
+    return Table(t("monitor.by_window"), tuple(t(f"monitor.{name}") for name in heads), rows)
+
+
+def _repair(found: Monitored, t: Words) -> str:
+    """What moving the level would do, if it is off."""
+    if not found.offered or found.repair is None:
+        return ""
+    return t(
+        "monitor.repair",
+        moved=t.signed(found.repair.moved, 2),
+        gain=t.number(found.repair.gain.value, 4),
+        low=t.number(found.repair.gain.low, 4),
+        high=t.number(found.repair.gain.high, 4),
+        rows=t.number(found.repair.rows),
+    )
+
+
+def _drifts(drifts: Sequence[Drifted], t: Words) -> Table:
+    rows = tuple((one.column, t.number(one.psi, 3), t.number(one.chance, 3)) for one in drifts)
+    head = (t("drivers.feature"), t("monitor.drift"), t("monitor.chance"))
+    return Table(t("monitor.features"), head, rows)

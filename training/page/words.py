@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 Lang = Literal["en", "de"]
 LANGUAGES: tuple[Lang, ...] = ("en", "de")
 _DAY = {"en": "d MMMM y", "de": "dd.MM.y"}
+_COLUMN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _WHOLE = "#,##0"
 _ONLY_THE_VALUE = Says("{value}", "{value}")
 _MINUS = "\N{MINUS SIGN}"
@@ -127,6 +128,11 @@ class Words:
             return Figure("<" + self._written(least, pattern), share)
         return Figure(self._written(share, pattern), share)
 
+    @property
+    def percent_sign(self) -> str:
+        """What stands after a number of percent."""
+        return str(Locale.parse(self.lang).percent_formats[None].pattern).removeprefix(_WHOLE)
+
     def share(self, share: float) -> Figure:
         """A share that was chosen, in percent with no more decimals than it has.
 
@@ -194,6 +200,7 @@ class Words:
         """What a feature is about: its sentence up to the colon before the value, or with a gap for it."""
         text = spec.says.within(self.lang)
         before, colon, _ = text.partition(":")
+        before = readable(before)
         whole = text.replace("{value}", "\N{HORIZONTAL ELLIPSIS}")
         return before if colon and "{value}" not in before else whole
 
@@ -203,7 +210,8 @@ class Words:
 
     def example(self, spec: FeatureSpec, value: float | str | None) -> str:
         """The sentence of a feature with a value in it, as the service says it."""
-        return sentence(spec, value, self.lang)
+        before, colon, after = sentence(spec, value, self.lang).partition(":")
+        return readable(before) + colon + after
 
     def part(self, spec: FeatureSpec, part: Part) -> str:
         """Which values a part of a feature's leads have."""
@@ -219,6 +227,15 @@ class Words:
         # Adding zero makes nothing of a negative zero.
         rounded = round(float(value), digits) + 0.0
         return format_decimal(rounded, pattern, locale=self.lang).replace("-", _MINUS)
+
+
+def readable(name: str) -> str:
+    """A column's name as a reader would write it; whatever does not look like one is left alone.
+
+    >>> readable("business_email"), readable("Lead Source"), readable("TotalVisits")
+    ('Business email', 'Lead Source', 'TotalVisits')
+    """
+    return name.replace("_", " ").capitalize() if _COLUMN.fullmatch(name) else name
 
 
 def _short(value: float) -> float:

@@ -14,10 +14,11 @@ import numpy as np
 from features.clock import instant
 from models import metrics, reliability
 from models.metrics import Interval
+from models.ranking import Ranking
 from training.past.candidates import DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -91,7 +92,7 @@ def judged(judges: Judges, said: Mapping[str, Floats], capacity: float, seed: in
         name: Judgement(
             figures=told[p.tobytes()],
             against_default=mean_interval(loss[name] - loss[DEFAULT], judges.block, weights),
-            gains=tuple(zip(_CURVE, _captured(judges.y, p, None, _CURVE), strict=True)),
+            gains=tuple(zip(_CURVE, _captured(judges.y, p), strict=True)),
             months=_months(judges, p),
         )
         for name, p in said.items()
@@ -99,23 +100,21 @@ def judged(judges: Judges, said: Mapping[str, Floats], capacity: float, seed: in
 
 
 def measures(capacity: float) -> Measures:
-    """All figures at once; lift and capture at the usual shares and at the ``capacity`` of sales."""
+    """All figures that need the order of forecasts; lift and capture at the usual shares and ``capacity``."""
     shares = {f"{share:.0%}".rstrip("%"): share for share in SHARES} | {"capacity": capacity}
 
     def measured(y: Floats, p: Floats, w: Floats | None) -> dict[str, float]:
-        captured = dict(zip(shares, _captured(y, p, w, shares.values()), strict=True))
-        parts = reliability.murphy(y, p, w)
+        ranking, brier = Ranking.of(y, p, w), metrics.brier(y, p, w)
+        gains = ranking.gains
+        captured = dict(zip(shares, np.interp(list(shares.values()), *gains).tolist(), strict=True))
         return {
-            "log_loss": metrics.log_loss(y, p, w),
-            "roc_auc": metrics.roc_auc(y, p, w),
-            "average_precision": metrics.average_precision(y, p, w),
-            "brier": metrics.brier(y, p, w),
-            **{f"brier_{name}": value for name, value in vars(parts).items()},
+            "roc_auc": ranking.roc_auc,
+            "average_precision": ranking.average_precision,
+            "brier": brier,
+            **{f"brier_{name}": value for name, value in vars(reliability.murphy_of(ranking, brier)).items()},
             "calibration_error": metrics.calibration_error(y, p, w),
-            "calibration_slope": reliability.calibration_slope(y, p, w),
-            "calibration_intercept": reliability.calibration_intercept(y, p, w),
             "observed_to_expected": reliability.observed_to_expected(y, p, w),
-            "alift": reliability.alift(y, p, w),
+            "alift": reliability.area_under_lift(*gains),
             **{f"capture_at_{name}": found for name, found in captured.items()},
             **{f"lift_at_{name}": found / shares[name] for name, found in captured.items()},
         }
@@ -130,10 +129,16 @@ def intervals(judges: Judges, p: Floats, measure: Measures, weights: Floats) -> 
     """
     order = np.lexsort((judges.y, p))
     y, p, block = judges.y[order], p[order], judges.block[order]
-    resampled = [measure(y, p, row[block]) for row in weights]
+    drawn = [measure(y, p, row[block]) for row in weights]
+    slopes, intercepts = reliability.resampled_calibration(y, p, block, weights)
     return {
-        name: around(value, np.array([draw[name] for draw in resampled]))
-        for name, value in measure(y, p, None).items()
+        "log_loss": mean_interval(row_losses(y, p), block, weights),
+        **{
+            name: around(value, np.array([draw[name] for draw in drawn]))
+            for name, value in measure(y, p, None).items()
+        },
+        "calibration_slope": around(reliability.calibration_slope(y, p), slopes),
+        "calibration_intercept": around(reliability.calibration_intercept(y, p), intercepts),
     }
 
 
@@ -168,8 +173,8 @@ def around(value: float, resampled: Floats) -> Interval:
     return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
-def _captured(y: Floats, p: Floats, w: Floats | None, shares: Iterable[float]) -> list[float]:
-    return [float(found) for found in np.interp(list(shares), *metrics.gains(y, p, w))]
+def _captured(y: Floats, p: Floats) -> list[float]:
+    return [float(found) for found in np.interp(_CURVE, *metrics.gains(y, p))]
 
 
 def _months(judges: Judges, p: Floats) -> tuple[Month, ...]:

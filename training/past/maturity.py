@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from features.clock import DAY
 from features.cohort import Snapshots
 from features.labels import labels
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
     Durations = NDArray[np.int64]
     Flags = NDArray[np.bool_]
+
+
+RESAMPLES = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +130,8 @@ class Maturity:
     """The rate of one horizon as three ways would have put it on a past day, and what came of it.
 
     ``rows`` are the snapshots up to that day, ``matured`` those of them whose window was over: without any,
-    neither ``matured_only`` nor ``ipcw`` can say how many convert late, and both are NaN.
+    neither ``matured_only`` nor ``ipcw`` can say how many convert late, and both are NaN. The errors are the
+    standard errors of the distance of either from the truth: what chance does to so few matured leads.
     """
 
     today: int
@@ -137,6 +142,8 @@ class Maturity:
     matured_only: float
     ipcw: float
     truth: float
+    matured_error: float
+    ipcw_error: float
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -164,18 +171,62 @@ def maturity(
 def _on_day(history: LeadHistory, drawn: Snapshots, spec: LabelSpec, today: int) -> Maturity:
     until = Snapshots(drawn.frame.filter(drawn.frame["as_of"] < today))
     then = labels(history.known_before(today), until, spec)
-    weights = weights_as_of(then["as_of"].to_numpy(), _settled(then, today), today)
-    label = then["label"].fill_null(0).to_numpy()
+    as_of, settled_at = then["as_of"].to_numpy(), _settled(then, today)
+    came = labels(history, until, spec)["label"].to_numpy()
+    seen = _Seen(as_of, settled_at, then["matured"].to_numpy(), came, today)
+    errors = seen.errors()
     return Maturity(
         today=today,
         horizon=spec.horizon,
         rows=then.height,
-        matured=int(then["matured"].sum()),
-        naive=float(label.mean()),
-        matured_only=_mean(label[then["matured"].to_numpy()]),
-        ipcw=_mean(label, weights) if then["matured"].any() else float("nan"),
-        truth=_mean(labels(history, until, spec)["label"].to_numpy()),
+        matured=int(seen.matured.sum()),
+        naive=float(then["label"].fill_null(0).to_numpy().mean()),
+        matured_only=seen.rates[0],
+        ipcw=seen.rates[1],
+        truth=_mean(came),
+        matured_error=errors[0],
+        ipcw_error=errors[1],
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """(n,) snapshots as ``today`` saw them, and what ``came`` of them later."""
+
+    as_of: Durations
+    settled_at: Durations
+    matured: Flags
+    came: NDArray[np.number]
+    today: int
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """The rate among matured rows, and the weighted one; NaN where no row is matured."""
+        if not self.matured.any():
+            return float("nan"), float("nan")
+        weights = weights_as_of(self.as_of, self.settled_at, self.today)
+        return _mean(self.came[self.matured]), _mean(self.came, weights)
+
+    def take(self, rows: NDArray[np.intp]) -> _Seen:
+        """The snapshots at these positions."""
+        return _Seen(self.as_of[rows], self.settled_at[rows], self.matured[rows], self.came[rows], self.today)
+
+    def errors(self, resamples: int = RESAMPLES) -> tuple[float, float]:
+        """The standard errors of either rate's distance from the truth, over resamples of whole weeks.
+
+        Leads of one week share a campaign and a mood, and the weights are worked out anew each time: they are
+        estimates themselves, and the better for it (Hirano, Imbens and Ridder 2003).
+        """
+        week, random = self.as_of // (7 * DAY), np.random.default_rng(0)
+        rows = [np.flatnonzero(week == one) for one in np.unique(week)]
+        drawn = (random.integers(0, len(rows), len(rows)) for _ in range(resamples))
+        again = [self.take(np.concatenate([rows[place] for place in places])) for places in drawn]
+        off = np.array([one.rates for one in again]) - np.array([[one.came.mean()] for one in again])
+        known = off[np.isfinite(off).all(axis=1)]
+        if len(known) < resamples / 2:
+            return float("nan"), float("nan")
+        matured, ipcw = known.std(axis=0).tolist()
+        return matured, ipcw
 
 
 def _settled(labelled: pl.DataFrame, today: int) -> Durations:

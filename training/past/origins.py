@@ -7,13 +7,12 @@ people use instead, so that what they flatter can be seen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from features.clock import DAY
-from training.learning.folds import LearningRows
 from training.past.maturity import effective, weights_as_of
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.dataset import Dataset
+    from training.learning.folds import LearningRows
 
 # Each origin judges a tenth of the rows, or less where many origins would leave too little to learn from.
 TESTED, TESTED_BY_ALL = 0.1, 0.5
@@ -47,15 +47,13 @@ class Split:
 
 def learning_rows(dataset: Dataset, split: Split) -> LearningRows:
     """What a model learns from on one side of a split."""
-    order = None if dataset.order is None else dataset.order[split.train]
-    return LearningRows(
-        frame=dataset.rows[split.train].select(dataset.features.names),
-        y=dataset.label[split.train],
-        order=order,
+    rows = dataset.to_learn().take(split.train)
+    return replace(
+        rows,
         weights=split.weights,
-        gap=dataset.gap,
-        matured=None if split.weights is None or order is None else order + dataset.gap <= split.start,
-        monotone=dataset.monotone,
+        matured=None
+        if split.weights is None or rows.order is None
+        else rows.order + dataset.gap <= split.start,
     )
 
 

@@ -91,8 +91,7 @@ def _chosen(fitted: Fitted, seed: int) -> NDArray[np.intp]:
 
 def _lessons(fitted: Fitted, incumbent: NDArray[np.float64] | None, chosen: NDArray[np.intp]) -> Lessons:
     data = fitted.dataset
-    frame = data.rows.select(data.features.names)
-    rows = LearningRows(frame, data.label, data.order, data.weights, gap=data.gap).take(chosen)
+    rows = data.to_learn().take(chosen)
     final = np.ones(len(data), dtype=np.bool_) if data.matured is None else data.matured
     return Lessons(data.features, rows, final[chosen], None if incumbent is None else incumbent[chosen])
 

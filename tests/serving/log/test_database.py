@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from threading import Barrier
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from logged import add, made
-from sqlalchemy import inspect, text
+from sqlalchemy import func, inspect, select, text
 
 from models.doubt import Insufficient
 from serving.log import reading
-from serving.log.database import open_log
+from serving.log.database import MIGRATING, PATIENCE, open_log
 from serving.log.settings import KEEP_DAYS, PLACE, LogError, LogSettings
 from serving.log.tables import METADATA
 
@@ -40,6 +42,46 @@ def test_workers_that_start_at_once_do_not_collide(place):
 
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(start, range(6))) == [[("0003",)]] * 6
+
+
+def test_who_holds_a_new_file_is_waited_for(tmp_path):
+    """SQLite itself would not wait: it turns away at once whoever switches a file to WAL that is held."""
+    file = tmp_path / "decisions.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("BEGIN IMMEDIATE")
+        opening = pool.submit(open_log, str(file))
+        with pytest.raises(TimeoutError):
+            opening.result(0.3)
+        other.execute("ROLLBACK")
+        opening.result().dispose()
+    with closing(sqlite3.connect(file)) as later:
+        assert later.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_tables_that_somebody_else_is_making_are_waited_for(place, log):
+    """Longer than an answer would wait: whoever migrates may have much to do."""
+    with log.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+        for later in ("handovers", "handed_over"):
+            connection.execute(text(f"DROP TABLE {later}"))
+    with ThreadPoolExecutor(1) as pool:
+        with log.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(select(func.pg_advisory_xact_lock(*MIGRATING)))
+            opening = pool.submit(open_log, place)
+            with pytest.raises(TimeoutError):
+                opening.result(PATIENCE + 0.5)
+        opened = opening.result()
+    assert inspect(opened).has_table("handovers")
+    opened.dispose()
+
+
+def test_a_log_that_is_up_to_date_is_opened_while_somebody_writes(place, log):
+    with log.begin() as connection:
+        connection.execute(text("DELETE FROM erasures"))
+        opened = open_log(place)
+        assert list(reading.latest(opened)) == []
+        opened.dispose()
 
 
 def test_a_log_of_before_doubts_were_logged_keeps_its_decisions(log, place):

@@ -141,16 +141,16 @@ def test_a_lead_that_is_looked_at_twice_is_one_and_the_page_says_so(given, made)
 
 def test_a_report_remembers_the_one_before(given, made):
     last = replace(made, version="before")
-    now = report(replace(given, before=last))
+    now = report(given, last)
     assert [one.version for one in now.summary.before] == ["before"]
     assert now.summary.before[0].roc_auc == made.worth.roc_auc
-    third = report(replace(given, version="third", before=now))
+    third = report(replace(given, version="third"), now)
     assert [one.version for one in third.summary.before] == [given.version, "before"]
 
 
 def test_a_report_of_another_question_is_no_report_before(given, made):
     other = replace(made, version="before", card=replace(made.card, label="something else"))
-    assert report(replace(given, before=other)).summary.before == ()
+    assert report(given, other).summary.before == ()
 
 
 def test_spreads_are_quantiles_of_points(given, made):

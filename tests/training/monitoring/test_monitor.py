@@ -21,7 +21,7 @@ from models.profile import Profile, psi
 from training.config import Training
 from training.dataset import of_export
 from training.monitoring.monitor import Limits, Monitored, Reason, monitor
-from training.monitoring.watched import OutcomeFile, read_outcomes, read_scores, watch
+from training.monitoring.watched import OutcomeFile, read_outcomes, read_scores, seen_files
 from training.page.monitor_page import monitor_page
 from training.run import fit
 from training.scoring import Wanted, score_flat
@@ -33,6 +33,12 @@ def model(tmp_path_factory):
     mapping = FlatMapping(id="Id", label="Converted", time="No")
     data = of_export(read_flat(write(folder, leads(1500)), mapping), mapping)
     return save(fit(data, Training()).model, folder / "model")
+
+
+def watch(model, scores, outcomes):
+    """Both files read and looked at, as the command does."""
+    seen = seen_files(model, scores, outcomes)
+    return monitor(model, seen.scores, seen.outcomes)
 
 
 def scored(model, folder, frame):
@@ -202,7 +208,7 @@ def test_a_file_of_outcomes_may_have_one_kind_only_and_gaps(tmp_path):
     path = tmp_path / "outcomes.csv"
     path.write_text("Id,Won,When\n007,no,2026-02-03\n8,,2026-02-04\n9,No,2026-03-01\n")
     found = read_outcomes(OutcomeFile(path, "Id", "Won", "When"))
-    assert found.rows() == [("007", 0.0, "2026-02"), ("9", 0.0, "2026-03")]
+    assert found.drop("at").rows() == [("007", 0.0, "2026-02"), ("9", 0.0, "2026-03")]
     path.write_text("Id,Won\n1,lost\n2,lost\n")
     with pytest.raises(SourceError, match="one class only"):
         read_outcomes(OutcomeFile(path, "Id", "Won"))

@@ -16,6 +16,7 @@ from training.insight.company import Company
 from training.insight.insights import Insights
 from training.insight.roads import roads
 from training.page.blocks import BLOCKS
+from training.page.views.takeaways import takeaway
 from training.page.words import words
 from training.render import environment
 from training.report import report
@@ -46,7 +47,8 @@ def filled(plain, crm):
 def page(report, block, lang):
     t = words(lang)
     template = environment().get_template(f"{block}.html")
-    return template.render(report=report, t=t, view=BLOCKS[block](report, t))
+    said = {block: takeaway(report, block, t)}
+    return template.render(report=report, t=t, block=block, said=said, view=BLOCKS[block](report, t))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The report's charts: Altair specifications turned into SVG that needs no script, font or network.
 
-Colours are the five of ``PALETTE`` and nothing else: the page's stylesheet finds them by value and replaces
+Colours are those of ``PALETTE`` and nothing else: the page's stylesheet finds them by value and replaces
 them in the dark, so that one SVG is readable on both papers. Sizes fit a phone; the page scales them up.
 """
 
@@ -24,9 +24,11 @@ PALETTE = {
     "line": "#d9dfe6",
     "accent": "#0b6e75",
     "against": "#b4481e",
+    "low": "#2f6fb3",
+    "high": "#b3246b",
 }
-WIDTH, HEIGHT = 300, 230
-ROW = 38
+WIDTH, HEIGHT = 360, 250
+ROW = 36
 
 GUIDE: dict[str, Any] = {"color": PALETTE["muted"], "strokeDash": [4, 4], "strokeWidth": 1.2}
 _CONFIG: dict[str, Any] = {
@@ -64,8 +66,7 @@ def line(points: Sequence[tuple[float, float]], x: alt.X, y: alt.Y) -> alt.Chart
 def share(field: str, title: str, words: Words, top: float = 1.0) -> Any:
     """An axis from nothing to ``top``, in percent."""
     channel = alt.X if field == "x" else alt.Y
-    sign = "%" if words.lang == "en" else " %"
-    axis = alt.Axis(tickCount=5, labelExpr=f"format(100 * datum.value, '.3~r') + '{sign}'")
+    axis = alt.Axis(tickCount=5, labelExpr=f"format(100 * datum.value, '.3~r') + '{words.percent_sign}'")
     scale = alt.Scale(domain=[0, top], nice=False)
     return channel(f"{field}:Q", title=title, axis=axis, scale=scale)
 

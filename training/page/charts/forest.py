@@ -22,18 +22,19 @@ INKS = {"more": "accent", "less": "against", "level": "muted", "few": "muted"}
 _NARROWEST, _WIDEST = 1 / 8, 8.0
 _BELOW = 7
 # Figures stand right of the marks, so that no line runs through them.
-_PLOT, _PLOT_OF_RATES = 178, 150
+_PLOT, _PLOT_OF_RATES = 200, 210
 _TOP = 14
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A row: its name, the figure as text, the figure itself and what may be said of it."""
+    """A row: its name, the figure as text and itself, what may be said of it, what was forecast."""
 
     name: str
     text: str
     figure: Interval
     verdict: Verdict = "level"
+    forecast: float | None = None
 
 
 def ratios(marks: Sequence[Mark]) -> str:
@@ -52,7 +53,7 @@ def ratios(marks: Sequence[Mark]) -> str:
 
 def rates(marks: Sequence[Mark], reference: float | None, percent: str) -> str:
     """Rates from nothing to the largest, in ``percent``; the dashed line is what they are held against."""
-    top = min(1.0, 1.05 * max(mark.figure.high for mark in marks))
+    top = min(1.0, 1.05 * max(max(mark.figure.high, mark.forecast or 0.0) for mark in marks))
     written = f"format(100 * datum.value, '.3~r') + '{percent}'"
     axis = alt.Axis(tickCount=4, labelExpr=written, grid=False, title=None)
     scale = alt.Scale(domain=[0, top], range=[0, _PLOT_OF_RATES], nice=False)
@@ -69,12 +70,15 @@ def _drawn(marks: Sequence[Mark], at: At, reference: float | None) -> str:
             "low": mark.figure.low,
             "high": mark.figure.high,
             "ink": PALETTE[INKS[mark.verdict]],
+            "forecast": mark.forecast,
         }
         for i, mark in enumerate(marks)
     ]
     base = chart(rows).encode(y=alt.Y("row:O", axis=None))
     ink = alt.Color("ink:N", scale=None)
     text: dict[str, Any] = {"fontSize": 12}
+    forecast: dict[str, Any] = {"color": PALETTE["against"], "height": 16, "thickness": 2.4}
+    foretold = [one for one in rows if one["forecast"] is not None]
     layers = [
         *(
             []
@@ -83,6 +87,7 @@ def _drawn(marks: Sequence[Mark], at: At, reference: float | None) -> str:
         ),
         base.mark_rule(strokeWidth=2, yOffset=_BELOW).encode(x=at("low"), x2="high:Q", color=ink),
         base.mark_point(filled=True, size=64, opacity=1, yOffset=_BELOW).encode(x=at("value"), color=ink),
+        *([base.mark_tick(**forecast, yOffset=_BELOW).encode(x=at("forecast"))] if foretold else []),
         base.mark_text(align="left", color=PALETTE["ink"], dy=-9, limit=WIDTH, **text).encode(
             x=alt.value(0), text="name:N"
         ),

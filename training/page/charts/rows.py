@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from models.metrics import Interval
     from training.insight.accounts import Account
-    from training.insight.reliability import Group
     from training.page.charts.drawing import Rows
     from training.page.words import Words
 
@@ -21,16 +20,15 @@ _BELOW = 6
 _BAR: dict[str, Any] = {"height": 9, "yOffset": _BELOW}
 
 
-def bars(rows: Sequence[tuple[str, float]], words: Words, *, signed: bool = True) -> str:
+def bars(rows: Sequence[tuple[str, float]], words: Words) -> str:
     """One bar a name, in the order given; below zero in the other colour."""
-    show = words.signed if signed else lambda value: words.number(value, 1)
     data: Rows = [
-        {"row": i, "name": name, "value": value, "text": show(value), "zero": 0.0}
+        {"row": i, "name": name, "value": value, "text": words.signed(value), "zero": 0.0}
         for i, (name, value) in enumerate(rows)
     ]
     reach = max(1e-9, *(abs(value) for _, value in rows))
     low = -reach if any(value < 0 for _, value in rows) else 0.0
-    at = _axis(low, 0.0 if all(value < 0 for _, value in rows) else reach, room=0.0)
+    at = _axis(low, 0.0 if all(value < 0 for _, value in rows) else reach)
     colour = alt.condition("datum.value < 0", alt.value(PALETTE["against"]), alt.value(PALETTE["accent"]))
     base = _base(data)
     zero: dict[str, Any] = {"color": PALETTE["muted"], "height": 15, "thickness": 1}
@@ -53,19 +51,19 @@ def stages(counts: Sequence[tuple[str, int]], words: Words) -> str:
         }
         for i, (name, count) in enumerate(counts)
     ]
-    at = _axis(0.0, first, room=0.0)
+    at = _axis(0.0, first)
     return _drawn(data, _base(data).mark_bar(color=PALETTE["accent"], **_BAR).encode(x=at("value")))
 
 
-def paces(rows: Sequence[tuple[str, Interval, str]]) -> str:
-    """One row a stretch of time: its pace as a bar with the interval, and the pace in words."""
+def sure(rows: Sequence[tuple[str, Interval, str]]) -> str:
+    """One row a name: its figure as a bar with the interval as a line, and the figure in words."""
     # Few events have intervals without end; they must not make the bars unreadable.
     reach = min(max(r.high for _, r, _ in rows), 2 * max(r.value for _, r, _ in rows)) or 1.0
     data: Rows = [
         {"row": i, "name": name, "text": text, "value": r.value, "low": r.low, "high": min(r.high, reach)}
         for i, (name, r, text) in enumerate(rows)
     ]
-    at, base = _axis(0.0, reach, room=0.0), _base(data)
+    at, base = _axis(0.0, reach), _base(data)
     return _drawn(
         data,
         base.mark_bar(color=PALETTE["accent"], **_BAR).encode(x=at("value")),
@@ -87,7 +85,7 @@ def ranges(accounts: Sequence[Account], words: Words) -> str:
         }
         for i, one in enumerate(accounts)
     ]
-    at = _axis(0.0, max(1e-9, *(one.at_least_one for one in accounts)), room=0.0)
+    at = _axis(0.0, max(1e-9, *(one.at_least_one for one in accounts)))
     base, ink = _base(data), PALETTE["accent"]
     whole = base.mark_rule(color=PALETTE["line"], strokeWidth=2, yOffset=_BELOW)
     return _drawn(
@@ -98,58 +96,13 @@ def ranges(accounts: Sequence[Account], words: Words) -> str:
     )
 
 
-def outcomes(groups: Sequence[tuple[str, Group]], t: Words) -> str:
-    """What came as a dot with its interval, what was forecast as an upright line; a group a row."""
-    rows: Rows = [
-        {
-            "row": i,
-            "name": name,
-            "text": t.percent(group.observed.value, 1),
-            "value": group.observed.value,
-            "low": group.observed.low,
-            "high": group.observed.high,
-            "forecast": group.forecast,
-        }
-        for i, (name, group) in enumerate(groups)
-    ]
-    at = _axis(0.0, max(max(row["high"], row["forecast"]) for row in rows))
-    base, ink = _base(rows), PALETTE["accent"]
-    forecast: dict[str, Any] = {"color": PALETTE["against"], "height": 18, "thickness": 2.4}
-    return _drawn(
-        rows,
-        base.mark_rule(color=ink, strokeWidth=2, yOffset=_BELOW).encode(x=at("low"), x2="high:Q"),
-        base.mark_point(color=ink, filled=True, size=60, opacity=1, yOffset=_BELOW).encode(x=at("value")),
-        base.mark_tick(**forecast, yOffset=_BELOW).encode(x=at("forecast")),
-    )
-
-
-def spreads(features: Sequence[tuple[str, tuple[float, ...]]], t: Words) -> str:
-    """The points that leads got, a feature a row: 90 % of leads on the thin line, half on the thick one."""
-    rows: Rows = [
-        {"row": i, "name": name, "text": f"{t.signed(points[0], 0)} … {t.signed(points[-1], 0)}", "zero": 0.0}
-        | dict(zip(("low", "under", "value", "over", "high"), points, strict=True))
-        for i, (name, points) in enumerate(features)
-    ]
-    at = _axis(min(0.0, *(row["low"] for row in rows)), max(0.0, *(row["high"] for row in rows)))
-    base, ink = _base(rows), PALETTE["accent"]
-    middle: dict[str, Any] = {"color": PALETTE["ink"], "height": 14, "thickness": 2.4}
-    return _drawn(
-        rows,
-        base.mark_tick(color=PALETTE["line"], height=ROW, thickness=1).encode(x=at("zero")),
-        base.mark_rule(color=ink, strokeWidth=1.6, yOffset=_BELOW).encode(x=at("low"), x2="high:Q"),
-        base.mark_bar(color=ink, **_BAR).encode(x=at("under"), x2="over:Q"),
-        base.mark_tick(**middle, yOffset=_BELOW).encode(x=at("value")),
-    )
-
-
 def _base(rows: Rows) -> alt.Chart:
     return chart(rows).encode(y=alt.Y("row:O", axis=None))
 
 
-def _axis(low: float, high: float, room: float = 0.02) -> Callable[[str], alt.X]:
-    """An unseen axis that holds [low, high] with ``room`` at both ends, for any field."""
-    room *= (high - low) or 1.0
-    scale = alt.Scale(domain=[low - room, high + room], nice=False, zero=False)
+def _axis(low: float, high: float) -> Callable[[str], alt.X]:
+    """An unseen axis that holds [low, high], for any field."""
+    scale = alt.Scale(domain=[low, high], nice=False, zero=False)
     return lambda field: alt.X(f"{field}:Q", axis=None, scale=scale)
 
 

@@ -49,6 +49,19 @@
     say();
   };
 
+  // The contents mark the section that is being read.
+  const follow = (page) => {
+    const links = new Map([...page.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+    const seen = new IntersectionObserver((changes) => {
+      for (const {target, isIntersecting} of changes) {
+        if (!isIntersecting) continue;
+        for (const link of links.values()) link.removeAttribute("aria-current");
+        links.get(target.id).setAttribute("aria-current", "location");
+      }
+    }, {rootMargin: "-20% 0px -75% 0px"});
+    for (const section of page.querySelectorAll("main > section")) seen.observe(section);
+  };
+
   const shown = () => document.querySelector("body > .page");
 
   const speak = (lang) => {
@@ -71,6 +84,7 @@
     for (const button of page.querySelectorAll("button[data-lang]"))
       button.addEventListener("click", () => button.dataset.lang === page.lang || speak(button.dataset.lang));
     slide(page);
+    follow(page);
   };
 
   let closed = [];

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.insight.reliability import off
-from training.page.charts import curves, rows
+from training.page.charts import curves
 from training.page.charts.drawing import drawn
+from training.page.charts.forest import Mark, rates
 from training.page.table import Row, Table
 
 if TYPE_CHECKING:
@@ -75,7 +76,11 @@ def _named_segments(report: Report, t: Words) -> Named:
 
 
 def _outcomes(named: Named, t: Words) -> Markup | None:
-    return drawn(rows.outcomes(named, t)) if named else None
+    marks = [
+        Mark(name, t.percent(one.observed.value, 1), one.observed, "more", one.forecast)
+        for name, one in named
+    ]
+    return drawn(rates(marks, None, t.percent_sign)) if marks else None
 
 
 def _off(named: Named) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.insight.channels import Channels
-from training.insight.verdicts import ORDER
 from training.page.charts.drawing import drawn
 from training.page.charts.forest import Mark, ratios
 from training.page.table import Table
@@ -29,13 +28,33 @@ def view(report: Report, t: Words) -> dict[str, Any]:
         return {}
     return {
         "lead": t("channels.adjusted" if found.adjusted else "channels.unadjusted"),
-        "dimensions": [_dimension(dimension, t) for dimension in found.dimensions],
+        "dimensions": [
+            _dimension(one, title, t) for one, title in zip(found.dimensions, _titles(found, t), strict=True)
+        ],
         "unknown": ", ".join(found.unknown),
     }
 
 
-def _dimension(found: Dimension, t: Words) -> dict[str, Any]:
-    title = t.title(found.spec)
+def stands_out(found: Channels, t: Words) -> str:
+    """Which channels are more or less than expected, way of asking by way of asking; or that none is."""
+    told = []
+    for title, one in zip(_titles(found, t), found.dimensions, strict=True):
+        names = [(_name(channel, t), channel.verdict) for channel in one.channels]
+        if any(verdict in ("more", "less") for _, verdict in names):
+            told.append(f"{title}: {sides('channels', names, t)}")
+    return " ".join(told) or t("channels.takeaway")
+
+
+def _titles(found: Channels, t: Words) -> list[str]:
+    """What each way of asking is called; two of one name say which column they are."""
+    titles = [t.title(one.spec) for one in found.dimensions]
+    return [
+        title if titles.count(title) == 1 else f"{title} ({one.spec.name})"
+        for title, one in zip(titles, found.dimensions, strict=True)
+    ]
+
+
+def _dimension(found: Dimension, title: str, t: Words) -> dict[str, Any]:
     marks = [
         Mark(_name(one, t), t.interval(one.ratio, 2), one.ratio, one.verdict)
         for one in found.channels
@@ -61,13 +80,17 @@ def _reading(channels: Sequence[Channel], t: Words) -> str:
 
 def apart(block: str, told: Sequence[tuple[str, Verdict]], t: Words) -> str:
     """Which names are more, which less, and that the rest cannot be told; in the sentences of ``block``."""
-    by = {verdict: [name for name, said in told if said == verdict] for verdict in ORDER}
-    sides: tuple[Verdict, ...] = ("more", "less")
-    found = [t(f"{block}.{side}", names=named(by[side], t)) for side in sides if by[side]]
+    found = sides(block, told, t)
     if not found:
         return t(f"{block}.none")
-    rest = [t(f"{block}.rest")] if by["level"] or by["few"] else []
-    return " ".join(found + rest)
+    untold = any(verdict in ("level", "few") for _, verdict in told)
+    return f"{found} {t(f'{block}.rest')}" if untold else found
+
+
+def sides(block: str, told: Sequence[tuple[str, Verdict]], t: Words) -> str:
+    """Which names are more and which less, in the sentences of ``block``; nothing where none is."""
+    by = {side: [name for name, said in told if said == side] for side in ("more", "less")}
+    return " ".join(t(f"{block}.{side}", names=named(names, t)) for side, names in by.items() if names)
 
 
 def named(names: Sequence[str], t: Words) -> str:

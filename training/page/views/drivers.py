@@ -4,35 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training.insight.drivers import NEGLIGIBLE, QUANTILES
+from training.insight.drivers import NEGLIGIBLE, QUANTILES, SHOWN
 from training.page.charts import rows
 from training.page.charts.drawing import drawn
+from training.page.charts.swarm import swarm
 from training.page.table import Table
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from models.metrics import Interval
     from training.insight.drivers import Driver
     from training.insight.interplay import Interplay, Meeting
     from training.page.words import Words
     from training.report import Report
 
-SHOWN = 12
-
 
 def view(report: Report, t: Words) -> dict[str, Any]:
     """The weight of families and features, how their points are spread, and the shape of each."""
     weighty = [one for one in report.drivers.families if one.importance >= NEGLIGIBLE]
-    families = [(t.named("families", one.name), one.importance) for one in weighty or report.drivers.families]
+    families = [
+        _sized(t.named("families", one.name), one.likely, t) for one in weighty or report.drivers.families
+    ]
     first = shown(report)
     titled = [(t.title(driver.spec), driver) for driver in first]
     return {
         "shown": first,
-        "families": drawn(rows.bars(families, t, signed=False)),
+        "directions": [direction(driver, t) for driver in first],
+        "families": drawn(rows.sure(families)),
         "families_table": _families(report, t),
-        "features": drawn(rows.bars([(name, driver.importance) for name, driver in titled], t, signed=False)),
+        "features": drawn(rows.sure([_sized(name, driver.likely, t) for name, driver in titled])),
         "features_table": _features(report, t),
-        "spreads": drawn(rows.spreads([(name, driver.spread) for name, driver in titled], t)),
+        "spreads": drawn(swarm([(name, driver.dots) for name, driver in titled], t)),
         "spreads_table": _spreads(report, t),
         "interplays": _interplays(report, t),
         "shapes": [(_bars(driver, t), _shape(driver, t)) for driver in first],
@@ -45,6 +48,10 @@ def shown(report: Report) -> tuple[Driver, ...]:
     return tuple(driver for driver in first if driver.direction != "none") or first[:1]
 
 
+def _sized(name: str, likely: Interval, t: Words) -> tuple[str, Interval, str]:
+    return name, likely, t.number(likely.value, 1)
+
+
 def _bars(driver: Driver, t: Words) -> Markup:
     return drawn(rows.bars([(t.part(driver.spec, part), part.points) for part in driver.shape], t))
 
@@ -52,7 +59,7 @@ def _bars(driver: Driver, t: Words) -> Markup:
 def _families(report: Report, t: Words) -> Table:
     """Every family of features by its weight."""
     table = tuple(
-        (t.named("families", family.name), t.number(family.importance, 1), t.number(family.features))
+        (t.named("families", family.name), t.interval(family.likely, 1), t.number(family.features))
         for family in report.drivers.families
     )
     return Table(
@@ -67,12 +74,18 @@ def _features(report: Report, t: Words) -> Table:
             t.title(driver.spec),
             t.named("families", driver.spec.family),
             t.interval(driver.likely, 1),
-            t(f"directions.{driver.direction}"),
+            direction(driver, t),
         )
         for driver in report.drivers.features
     )
     head = ("feature", "family", "points", "direction")
     return Table(t("drivers.features_title"), tuple(t(f"drivers.{name}") for name in head), table, wordy=True)
+
+
+def direction(driver: Driver, t: Words) -> str:
+    """Which way a feature goes, and whether models learned anew agree."""
+    told = t(f"directions.{driver.direction}")
+    return f"{told} ({t('drivers.unsteady')})" if driver.steady is False else told
 
 
 def _spreads(report: Report, t: Words) -> Table:

@@ -37,7 +37,6 @@ def view(report: Report, t: Words) -> dict[str, Any]:
         "steps": _steps(found, t),
         "stays": _stays(found, t),
         "by_period": _by_period(found, t),
-        "narrowest": _narrowest(found, t),
         "spread": _spread(found, t),
         "maturing": any(cohort.maturing for cohort in found.cohorts),
         "days": days_of(found.horizon, t),
@@ -96,7 +95,7 @@ def _by_period(found: Funnel, t: Words) -> Table:
     return Table(t("funnel.by_period"), head, rows)
 
 
-def _narrowest(found: Funnel, t: Words) -> str:
+def narrowest(found: Funnel, t: Words) -> str:
     """The stage before the target from which the smallest share goes on; nothing where there is but one."""
     before = [step for step in found.steps if step.target is not None]
     told = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from training.page.phrases import phrase
 from training.page.table import Table
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def view(report: Report, t: Words) -> dict[str, Any]:
 
 def _quarantined(report: Report, t: Words) -> Table:
     """Rows that were set aside, by reason."""
-    rows = tuple((reason, t.number(count)) for reason, count in report.health.quarantined)
+    rows = tuple((phrase(reason, t), t.number(count)) for reason, count in report.health.quarantined)
     return Table(t("health.quarantine"), (t("health.reason"), t("health.rows")), rows)
 
 
@@ -43,7 +44,7 @@ def _findings(report: Report, t: Words) -> Table:
 
 def _found(note: Note, t: Words) -> str:
     """What a check found, with what it said of these data; a code of another release speaks for itself."""
-    return t.otherwise(note.message, f"findings.{note.code}", message=note.message)
+    return t.otherwise(note.message, f"findings.{note.code}", message=phrase(note.message, t))
 
 
 def _columns(report: Report, t: Words) -> Table:
@@ -64,9 +65,8 @@ def _columns(report: Report, t: Words) -> Table:
 
 def _excluded(report: Report, t: Words) -> Table:
     """Columns of the source that the model does not use."""
-    return Table(
-        t("health.excluded"), (t("health.column"), t("health.why")), report.health.excluded, wordy=True
-    )
+    rows = tuple((column, phrase(why, t)) for column, why in report.health.excluded)
+    return Table(t("health.excluded"), (t("health.column"), t("health.why")), rows, wordy=True)
 
 
 def _reading(report: Report, t: Words) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.insight.doubted import Doubted
-from training.insight.summary import version_of
+from training.page.phrases import phrase
 from training.page.table import Table
+from training.report import version_of
 
 if TYPE_CHECKING:
     from training.page.words import Words
@@ -113,7 +114,7 @@ def _checks(report: Report, t: Words) -> Table:
             check["code"],
             t.otherwise(check["title"], f"checks.{check['code']}"),
             t(f"outcomes.{check['outcome'].replace(' ', '_')}"),
-            check["reason"],
+            phrase(check["reason"], t),
         )
         for check in report.card.checks
     )

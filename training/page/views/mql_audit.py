@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from training.page.words import Words
     from training.report import Report
 
-_PERCENT = {"en": "%", "de": "\N{NO-BREAK SPACE}%"}
-
 
 def view(report: Report, t: Words) -> dict[str, Any]:
     """What the template of the audit shows."""
@@ -107,7 +105,7 @@ def _same(same: SameCalls, hours: float | None, t: Words) -> dict[str, Any]:
     )
     heads = ("group", "leads", "won", "rate")
     return {
-        "chart": drawn(rates(marks, None, _PERCENT[t.lang])),
+        "chart": drawn(rates(marks, None, t.percent_sign)),
         "reading": _reading(same, t),
         "offer": _offer(same, hours, t),
         "table": Table(t("mql-audit.quarters"), tuple(t(f"mql-audit.{name}") for name in heads), rows),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
+    from models.metrics import Interval
     from training.insight.offers import Offer
     from training.insight.paths import Path
     from training.page.words import Words
@@ -51,6 +52,12 @@ def _chart(offers: Sequence[Offer], t: Words) -> Markup | None:
         if one.ratio is not None
     ]
     return drawn(ratios(marks)) if marks else None
+
+
+def best(offers: Sequence[Offer]) -> tuple[Offer, Interval] | None:
+    """The offer whose takers converted most surely more often, and how much; None where none is known to."""
+    told = [(one, one.ratio) for one in offers if one.verdict == "more" and one.ratio is not None]
+    return max(told, key=lambda pair: pair[1].low, default=None)
 
 
 def _reading(offers: Sequence[Offer], t: Words) -> str:

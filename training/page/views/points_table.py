@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from features.clock import humanise
 from training.insight.pointed import Pointed
 from training.page.table import Table
+from training.page.words import readable
 
 if TYPE_CHECKING:
     from training.insight.pointed import TodaysLine
@@ -37,8 +38,13 @@ def _reading(found: Pointed, t: Words) -> str:
 
 
 def _learned(found: Pointed, t: Words) -> Table:
-    rows = tuple((line.condition.within(t.lang), t.signed(line.points, 0)) for line in found.lines)
+    rows = tuple((_said(line.condition.within(t.lang)), t.signed(line.points, 0)) for line in found.lines)
     return Table(t("points-table.learned"), (t("points-table.condition"), t("points-table.points")), rows)
+
+
+def _said(condition: str) -> str:
+    name, colon, values = condition.partition(":")
+    return readable(name) + colon + values
 
 
 def _reached(found: Pointed, t: Words) -> Table:

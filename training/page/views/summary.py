@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from models.metrics import Interval
+from training.page.charts.drawing import drawn
+from training.page.charts.rows import sure
+from training.page.views.monday import steps
+
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from training.page.words import Words
     from training.report import Report
 
-_BETTER = 1.1
-
 
 def view(report: Report, t: Words) -> dict[str, Any]:
-    """The headline, what a lead is where one is looked at more than once, and the warnings."""
+    """The headline with its chart, what to do, what counts as a lead, and the warnings."""
     return {
-        "better": _better(report),
+        "better": report.summary.at_capacity.pays,
+        "contrast": _contrast(report, t),
+        "steps": steps(report, t),
         "headline": _headline(report, t),
         "looks": looks(report, t),
         "warnings": warnings(report, t),
@@ -27,12 +34,18 @@ def looks(report: Report, t: Words) -> str:
     return t("summary.looks", rows=t.number(rows), people=t.number(people)) if people < rows else ""
 
 
-def _better(report: Report) -> bool:
-    return report.summary.at_capacity.rate.value >= _BETTER * report.summary.base_rate
+def _contrast(report: Report, t: Words) -> Markup:
+    """Of 100 leads called in the model's order, by today's rule and in any order, how many convert."""
+    found, today = report.summary, report.worth.today
+    rates = [(t("summary.in_order", share=t.share(found.at_capacity.share)), found.at_capacity.rate)]
+    if today is not None:
+        rates.append((t("summary.by_rule", share=t.percent(today.share)), today.rate))
+    rates.append((t("summary.in_any_order"), Interval(*(found.base_rate,) * 3)))
+    return drawn(sure([(name, rate, t.number(100 * rate.value)) for name, rate in rates]))
 
 
 def _headline(report: Report, t: Words) -> str:
-    if not _better(report):
+    if not report.summary.at_capacity.pays:
         return t("summary.headline_none")
     found = report.summary
     hits, without = t.number(100 * found.at_capacity.rate.value), t.number(100 * found.base_rate)

@@ -35,8 +35,6 @@ def view(report: Report, t: Words) -> dict[str, Any]:
     return {
         "target": target,
         "rates": [(t.plural("funnel.days", rate.days), rate.share) for rate in found.overall.rates],
-        "half": found.half,
-        "of": t.plural("funnel.days", found.overall.rates[-1].days) if found.overall.rates else "",
         "curve": drawn(timing.curve(found.overall.points, reached, t)),
         "points": _points(found, t),
         "curves": drawn(timing.curves(drawable, reached, t)) if drawable else None,
@@ -109,7 +107,7 @@ def _since_request(found: HandOver, t: Words) -> dict[str, Any]:
     paced = _request_paces(found, t)
     bars = [(name, pace.rate, t.percent(pace.rate.value, 1)) for name, pace in paced]
     return {
-        "requests": drawn(rows.paces(bars)) if bars else None,
+        "requests": drawn(rows.sure(bars)) if bars else None,
         "requests_table": _paces(paced, t),
         "requests_reading": _requests_reading(found, t),
         "within": _within(found, t),

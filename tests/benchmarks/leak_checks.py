@@ -1,0 +1,265 @@
+"""Recall and false alarms of the checks on exports nobody tuned them to.
+
+    python tests/benchmarks/leak_checks.py [--leads N] [--seeds N] [--strength S]
+
+Each seed is a simulated company's flat export, in English and in German: what was known two weeks after a
+lead came, and seven columns that a CRM fills because of the outcome, as they are found in practice: a
+status, a next step, an owner who takes over what is qualified, a count of meetings, an amount, how long it
+took, and a reason for losing. Beside them stand ordinary tables without leaks, in the manner of a bank's
+calls, of a telephone company's customers and of credits. A column is found if a check of medium or high
+severity names it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from scipy.special import expit
+
+from features.clock import DAY
+from features.reading.mapping import FlatMapping
+from features.sources import read_flat
+from training.checks import checks, findings
+from training.dataset import of_export
+from training.simulate import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    Flags = NDArray[np.bool_]
+
+KNOWN_FOR, WON_WITHIN = 14 * DAY, 75 * DAY
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How a company calls the columns that leak, and what it writes into them."""
+
+    status: tuple[str, ...]
+    step: tuple[str, ...]
+    owner: tuple[str, ...]
+    meetings: str
+    amount: str
+    took: str
+    lost: tuple[str, ...]
+
+
+ENGLISH = Wording(
+    ("Pipeline", "In progress", "Proposal", "Parked"),
+    ("Next Step", "Send offer", "Book demo", "Nurture", "Call back"),
+    ("Assigned To", "Field team", "Key accounts", "Inbox"),
+    "Meetings Held",
+    "Expected Revenue",
+    "Days In Process",
+    ("Why Not", "price", "timing", "no answer"),
+)
+GERMAN = Wording(
+    ("Bearbeitungsstand", "in Arbeit", "Angebot", "abgelegt"),
+    ("Nächster Schritt", "Angebot senden", "Termin machen", "später melden", "anrufen"),
+    ("Betreuer", "Außendienst", "Großkunden", "Zentrale"),
+    "Anzahl Termine",
+    "Auftragswert",
+    "Dauer in Tagen",
+    ("Absagegrund", "Preis", "Zeitpunkt", "nicht erreicht"),
+)
+
+
+def honest(leads: int, seed: int) -> pl.DataFrame:
+    """What a company knew of its leads after two weeks, of those still open, and whether they became SQLs."""
+    history = simulate(leads, seed).history
+    came = history.leads.drop("account_id")
+    ends = history.transitions.filter(pl.col("stage").is_in(["sql", "disqualified"]))
+    ends = (
+        ends.sort("occurred_at").unique("lead_id", keep="first").select("lead_id", "stage", end="occurred_at")
+    )
+    rows = came.join(ends, on="lead_id", how="left")
+    age = pl.col("end") - pl.col("created_at")
+    rows = rows.filter(age.is_null() | (age > KNOWN_FOR)).with_columns(
+        Outcome=((pl.col("stage") == "sql") & (age < WON_WITHIN)).fill_null(value=False).cast(pl.Int8)
+    )
+    touches = history.touchpoints.join(came.select("lead_id", "created_at"), on="lead_id")
+    early = touches.filter(pl.col("known_at") < pl.col("created_at") + KNOWN_FOR)
+    counts = early.pivot("kind", index="lead_id", values="occurred_at", aggregate_function="len")
+    joined = rows.drop("stage", "end").join(counts, on="lead_id", how="left").sort("created_at", "lead_id")
+    return joined.with_columns(pl.col(name).fill_null(0) for name in counts.columns if name != "lead_id")
+
+
+def leaks(won: Flags, words: Wording, random: Generator, strength: float) -> list[pl.Series]:
+    """The seven columns, as sales leaves them: late, not always, and sometimes for the others, too.
+
+    Sales keeps books on the share ``strength`` of leads; of the others the columns say nothing.
+    """
+    rows = len(won)
+    kept = random.random(rows) < strength
+    won, lost = won & kept, ~won & kept
+    worked = random.random(rows) < 0.35
+
+    def some(share: float) -> Flags:
+        return np.asarray(random.random(rows) < share)
+
+    status = np.where(won & some(0.85), words.status[2], np.where(worked, words.status[1], words.status[3]))
+    steps = np.where(won, random.choice(words.step[1:3], rows), random.choice(words.step[3:], rows))
+    step = np.where(some(0.9) & (won | worked), steps, random.choice(words.step[1:], rows))
+    owner = np.where(won & some(0.8), random.choice(words.owner[1:3], rows), words.owner[3])
+    owner = np.where(some(0.05), words.owner[1], owner)
+    filled: dict[str, tuple[NDArray[np.generic], Flags]] = {
+        words.status[0]: (status, some(1.0)),
+        words.step[0]: (step, won | worked),
+        words.owner[0]: (owner, some(1.0)),
+        words.meetings: (random.poisson(np.where(won, 3.0, 0.4)), some(1.0)),
+        words.amount: (random.lognormal(9, 1, rows).round(-2), won & some(0.9)),
+        words.took: (random.gamma(3, 8, rows).round(), (won & some(0.9)) | some(0.1)),
+        words.lost[0]: (random.choice(words.lost[1:], rows), lost & some(0.45)),
+    }
+    return [pl.Series(name, value).set(pl.Series(~known), None) for name, (value, known) in filled.items()]
+
+
+def bank(random: Generator, rows: int) -> pl.DataFrame:
+    """Calls of a bank: who was called, how often, and how it went before."""
+    age, balance = random.normal(41, 11, rows).round(), random.lognormal(6.5, 1.3, rows).round()
+    before = random.choice(["unknown", "failure", "success"], rows, p=[0.82, 0.12, 0.06])
+    month = random.choice(["mar", "may", "jul", "oct"], rows, p=[0.05, 0.5, 0.35, 0.1])
+    calls = random.geometric(0.4, rows)
+    odds = -2.4 + 1.8 * (before == "success") + 0.9 * np.isin(month, ["mar", "oct"]) - 0.15 * calls
+    return pl.DataFrame(
+        {
+            "age": age,
+            "job": random.choice(["admin", "technician", "services", "retired", "student"], rows),
+            "marital": random.choice(["married", "single", "divorced"], rows),
+            "education": random.choice(["primary", "secondary", "tertiary"], rows),
+            "balance": balance,
+            "housing": random.choice(["yes", "no"], rows),
+            "loan": random.choice(["yes", "no"], rows, p=[0.15, 0.85]),
+            "contact": random.choice(["cellular", "telephone", ""], rows, p=[0.6, 0.1, 0.3]),
+            "month": month,
+            "campaign": calls,
+            "previous": np.where(before == "unknown", 0, random.poisson(2, rows) + 1),
+            "poutcome": before,
+            "Outcome": (random.random(rows) < expit(odds)).astype(int),
+        }
+    )
+
+
+def telephone(random: Generator, rows: int) -> pl.DataFrame:
+    """Customers of a telephone company: what they have, for how long, and what they pay."""
+    tenure = random.integers(0, 73, rows)
+    contract = np.where(tenure > 40, "Two year", random.choice(["Month-to-month", "One year"], rows))
+    monthly = random.normal(65, 28, rows).clip(18, 118).round(2)
+    net = np.where(monthly < 25, "No", random.choice(["DSL", "Fiber optic"], rows))
+    odds = -1.2 + 1.5 * (contract == "Month-to-month") - 0.04 * tenure + 0.7 * (net == "Fiber optic")
+    extras = {
+        name: np.where(net == "No", "No internet service", random.choice(["Yes", "No"], rows))
+        for name in ("OnlineSecurity", "OnlineBackup", "TechSupport", "StreamingTV")
+    }
+    return pl.DataFrame(
+        {
+            "gender": random.choice(["Female", "Male"], rows),
+            "SeniorCitizen": random.integers(0, 2, rows),
+            "Partner": random.choice(["Yes", "No"], rows),
+            "tenure": tenure,
+            "InternetService": net,
+            **extras,
+            "Contract": contract,
+            "PaperlessBilling": random.choice(["Yes", "No"], rows),
+            "PaymentMethod": random.choice(["Check", "Transfer", "Card"], rows),
+            "MonthlyCharges": monthly,
+            "TotalCharges": pl.Series((monthly * tenure).round(2)).set(pl.Series(tenure == 0), None),
+            "Outcome": (random.random(rows) < expit(odds)).astype(int),
+        }
+    )
+
+
+def credit(random: Generator, rows: int) -> pl.DataFrame:
+    """Applications for credit: income, debts, history; some of it is asked of some applicants only."""
+    income, owed = random.lognormal(10.6, 0.5, rows).round(), random.beta(2, 5, rows).round(3)
+    delays = random.poisson(0.4, rows)
+    odds = -2.6 + 3.0 * owed + 0.7 * delays - 0.6 * (np.log(income) - 10.6)
+    late = pl.Series(random.integers(1, 80, rows)).set(pl.Series(delays == 0), None)
+    return pl.DataFrame(
+        {
+            "income": income,
+            "loan_amount": random.lognormal(9.2, 0.6, rows).round(-2),
+            "purpose": random.choice(["car", "house", "education", "business", "other"], rows),
+            "term": random.choice([36, 60], rows),
+            "home": random.choice(["own", "rent", "mortgage"], rows),
+            "employment_years": random.integers(0, 30, rows),
+            "debt_to_income": owed,
+            "delinquencies": delays,
+            "months_since_delinquency": late,
+            "open_lines": random.poisson(9, rows),
+            "utilisation": random.beta(2, 3, rows).round(3),
+            "inquiries": random.poisson(0.8, rows),
+            "Outcome": (random.random(rows) < expit(odds)).astype(int),
+        }
+    )
+
+
+ORDINARY: dict[str, Callable[[Generator, int], pl.DataFrame]] = {
+    "bank": bank,
+    "telephone": telephone,
+    "credit": credit,
+}
+
+
+def named(frame: pl.DataFrame, folder: Path) -> dict[str, str]:
+    """The columns that checks of medium or high severity name, and the codes; ``-`` is the whole table."""
+    path = folder / "leads.csv"
+    frame.with_row_index("No").write_csv(path)
+    mapping = FlatMapping(label="Outcome", time="No")
+    grave = [
+        f for f in findings(checks(of_export(read_flat(path, mapping), mapping))) if f.severity != "info"
+    ]
+    return {f.column or "-": " ".join(g.code for g in grave if g.column == f.column) for f in grave}
+
+
+def exports(leads: int, seed: int, strength: float) -> Iterator[tuple[str, pl.DataFrame, list[str]]]:
+    """Each table of a seed by its name, with the columns of it that leak."""
+    rows, random = honest(leads, seed).drop("lead_id", "created_at"), np.random.default_rng(seed)
+    for name, words in (("english", ENGLISH), ("german", GERMAN)):
+        columns = leaks(rows["Outcome"].to_numpy() == 1, words, random, strength)
+        yield name, rows.with_columns(columns), [column.name for column in columns]
+    yield "honest", rows, []
+    for name, made in ORDINARY.items():
+        yield name, made(random, leads), []
+
+
+def main() -> None:
+    """Print recall by column and false alarms by table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--leads", type=int, default=2_500)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument(
+        "--strength", type=float, default=0.6, help="share of leads that sales keeps books on"
+    )
+    asked = parser.parse_args()
+    recall, alarms, tables = Counter[str](), Counter[str](), Counter[str]()
+    codes: dict[str, Counter[str]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for seed in range(1, asked.seeds + 1):
+            for name, frame, leaking in exports(asked.leads, seed, asked.strength):
+                found = named(frame, Path(scratch))
+                tables[name] += 1
+                for column in leaking:
+                    recall[f"{name}: {column}"] += column in found
+                    codes.setdefault(column, Counter()).update(found.get(column, "missed").split())
+                alarms.update(f"{name}: {c} ({k})" for c, k in found.items() if c not in leaking)
+    for column, count in recall.items():
+        told = ", ".join(f"{code} {n}x" for code, n in codes[column.split(": ")[1]].most_common())
+        print(f"{column:32} {count:3} of {asked.seeds}   {told}")
+    print(f"false alarms in {tables.total()} tables: {alarms.total()}")
+    for alarm, count in alarms.most_common():
+        print(f"  {alarm}: {count}")
+
+
+if __name__ == "__main__":
+    main()

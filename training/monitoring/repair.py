@@ -1,0 +1,151 @@
+"""Repairs a base rate that moved: the intercept follows what recently came, and nothing else changes.
+
+A model whose level is off still ranks as it did, and its reasons still hold; learning it anew takes a history
+of the new level, which is not there yet. One number can be learned from some tens of outcomes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from scipy.special import expit
+
+from features.clock import instant
+from models import artifact
+from models.calibration import Calibration, shifted
+from models.relevel import relevelled
+from training.evidence import Evidence, compare, grave, leave, standing
+from training.monitoring.groups import AT, recent
+from training.monitoring.monitored import Repair
+from training.run import all_metrics
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.conversion import ConversionModel
+    from training.evidence import Basis, Comparison
+
+    Floats = NDArray[np.float64]
+
+PARTS, FEWEST = 5, 10.0
+# The prior that nothing moved weighs as much as an outcome or two: what is asked for is that it moves.
+DOUBT = 1.0
+
+
+class NothingToRepairError(ValueError):
+    """There are too few outcomes to tell a level by; the message says how many."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """Rows under levels that they had no say in, what the model ``said`` of them, and the kind of rows."""
+
+    rows: pl.DataFrame
+    said: pl.Series
+    basis: Basis
+
+
+def repair(known: pl.DataFrame, fewest: float = FEWEST) -> Repair | None:
+    """What ``known`` (lead_id, log_odds, label, perhaps at) ask of the level; None where they are too few."""
+    if not _enough(known, fewest):
+        return None
+    y, f = known["label"].to_numpy(), known["log_odds"].to_numpy()
+    moved, judged = level(f, y), _judged(known)
+    p = expit(f + moved)
+    error = 1 / np.sqrt(float((p * (1 - p)).sum()) + DOUBT)
+    worse = _compared(judged, "").worse_by
+    gain = replace(worse, value=-worse.value, low=-worse.high, high=-worse.low)
+    return Repair(moved, float(error), judged.rows.height, gain)
+
+
+def level(log_odds: Floats, y: Floats) -> float:
+    """By how much (n,) log-odds are too low, by (n,) outcomes."""
+    return shifted(Calibration(), log_odds, y, DOUBT).intercept
+
+
+def relevel(model: ConversionModel, known: pl.DataFrame, out: Path, last: int | None = None) -> Repair:
+    """Save ``model`` with the level that ``known`` outcomes ask for in ``out``, with what speaks for it.
+
+    With ``last`` only outcomes of scores of so many days before the newest one count. The folder is laid out
+    as training leaves it, so that ``leadloop promote`` lets it pass, or not, by the same gate. Raises
+    NothingToRepairError.
+    """
+    if last is not None:
+        known = recent(known, last)[1]
+    found = repair(known)
+    if found is None:
+        won = f"{known.height:,} outcomes, {known['label'].sum():g} of them conversions"
+        msg = f"{won}: no level can be told by so few; it takes {FEWEST:g} of either kind"
+        raise NothingToRepairError(msg)
+    judged = _judged(known)
+    metrics = all_metrics(judged.rows["label"].to_numpy(), expit(judged.rows["log_odds"].to_numpy()))
+    told = relevelled(model, found.moved, _note(model, found, known))
+    card = replace(
+        told.card,
+        metrics=metrics,
+        judged_rows=judged.rows.height,
+        judged_positives=int(judged.rows["label"].sum()),
+    )
+    saved = artifact.save(replace(told, card=card), out / "model")
+    leave(out, _evidence(saved, judged, model.version), judged.rows)
+    return found
+
+
+def _enough(known: pl.DataFrame, fewest: float) -> bool:
+    won = float(known["label"].sum())
+    return min(won, known.height - won) >= fewest
+
+
+def _judged(known: pl.DataFrame) -> _Judged:
+    """Every row under the level that others ask for: earlier ones where there are dates, else other leads."""
+    dated = AT in known.columns and known[AT].null_count() == 0
+    rows = known.sort(AT, "lead_id") if dated else known.sort("lead_id")
+    part = np.arange(rows.height) * PARTS // rows.height if dated else _mixed(rows["lead_id"])
+    y, f = rows["label"].to_numpy(), rows["log_odds"].to_numpy()
+    said = f.copy()
+    for k in range(PARTS):
+        teach = part < k if dated else part != k
+        said[part == k] += level(f[teach], y[teach])
+    keep = pl.Series((part > 0) | (not dated))
+    as_of = pl.col("as_of") if "as_of" in rows.columns else pl.lit(0, pl.Int64).alias("as_of")
+    moved = rows.select("lead_id", as_of, pl.col("label").cast(pl.Float64), log_odds=pl.Series(said))
+    return _Judged(moved.filter(keep), rows["log_odds"].filter(keep), "later" if dated else "held out")
+
+
+def _mixed(lead: pl.Series) -> NDArray[np.intp]:
+    """(n,) a part for each row, all rows of a lead in one."""
+    place = (lead.rank("dense") - 1).cast(pl.Int64).to_numpy()
+    part = np.random.default_rng(0).permutation(int(place.max()) + 1) % PARTS
+    return np.asarray(part[place], dtype=np.intp)
+
+
+def _compared(judged: _Judged, before: str) -> Comparison:
+    return compare(judged.rows, judged.said, before, judged.basis)
+
+
+def _evidence(model: ConversionModel, judged: _Judged, before: str) -> Evidence:
+    y, f = judged.rows["label"].to_numpy(), judged.rows["log_odds"].to_numpy()
+    return Evidence(
+        version=model.version,
+        question=model.card.label,
+        time_ordered=judged.basis == "later",
+        rows=len(y),
+        positives=int(y.sum()),
+        standing=standing(y, f),
+        grave=grave(model.card),
+        comparison=_compared(judged, before),
+    )
+
+
+def _note(model: ConversionModel, found: Repair, known: pl.DataFrame) -> str:
+    until = known[AT].max() if AT in known.columns else None
+    when = "" if until is None else f", the last of {instant(int(until)):%Y-%m-%d}"  # type: ignore[arg-type]
+    return (
+        f"Model {model.version} with its level moved by {found.moved:+.3f} log-odds, as {known.height:,} "
+        f"recent outcomes ask for{when}; all else is as it was learned."
+    )

@@ -1,0 +1,98 @@
+"""What to do on Monday: a handful of steps, each only where the figures behind it stand beyond chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from training.insight.accounts import Accounts
+from training.insight.audit import Audit
+from training.insight.calling import WEEK
+from training.insight.offers import Offers
+from training.insight.timing import Timing
+from training.page.views import offers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from training.page.words import Words
+    from training.report import Report
+
+_GRAVE = {"time_unproven", "findings"}
+
+
+class Step(NamedTuple):
+    """What to do, the figure that speaks for it, and the block that shows it."""
+
+    do: str
+    why: str
+    block: str
+
+
+def steps(report: Report, t: Words) -> tuple[Step, ...]:
+    """The steps in the order of what they bring; where little is known, the first is to find out."""
+    found = (_check_first, _call, _hand_over, _in_time, _offer, _companies)
+    return tuple(step for one in found for step in one(report, t))
+
+
+def _check_first(report: Report, t: Words) -> Iterator[Step]:
+    codes = {warn.code for warn in report.summary.warnings}
+    if not report.summary.at_capacity.pays or "little_signal" in codes:
+        yield Step(t("monday.wait"), t("monday.wait_why"), "health")
+    elif codes & _GRAVE:
+        yield Step(t("monday.check"), t("monday.check_why"), "health")
+
+
+def _call(report: Report, t: Words) -> Iterator[Step]:
+    if not report.summary.at_capacity.pays:
+        return
+    at, base, weekly = report.summary.at_capacity, report.summary.base_rate, report.worth.weekly
+    pair = {"hits": t.number(100 * at.rate.value), "base": t.number(100 * base)}
+    if weekly:
+        calls = t.number(max(1.0, at.share * weekly))
+        yield Step(t("monday.call_week", calls=calls), t("monday.call_why", **pair), "worth")
+    else:
+        yield Step(t("monday.call", share=t.share(at.share)), t("monday.call_why", **pair), "worth")
+
+
+def _hand_over(report: Report, t: Words) -> Iterator[Step]:
+    found = report.insights.mql_audit
+    if isinstance(found, Audit) and found.same is not None and found.same.gained.low > 0:
+        ends = [
+            t.number(end) for end in (found.same.gained.value, found.same.gained.low, found.same.gained.high)
+        ]
+        why = t(
+            "monday.hand_over_why",
+            calls=t.number(found.same.calls),
+            won=t.number(found.same.won),
+            **dict(zip(("more", "low", "high"), ends, strict=True)),
+        )
+        yield Step(t("monday.hand_over", threshold=t.percent(found.same.threshold, 1)), why, "mql-audit")
+
+
+def _in_time(report: Report, t: Words) -> Iterator[Step]:
+    found = report.insights.time_to_sql
+    if isinstance(found, Timing) and found.hand_over.best is not None and found.hand_over.fades is not None:
+        best = found.hand_over.best
+        why = t(
+            "monday.in_time_why",
+            week=t.number(best.since // WEEK + 1),
+            rate=t.percent(best.rate.value, 1),
+        )
+        yield Step(t("monday.in_time", week=t.number(found.hand_over.fades // WEEK + 1)), why, "time-to-sql")
+
+
+def _offer(report: Report, t: Words) -> Iterator[Step]:
+    found = report.insights.offers
+    first = offers.best(found.offers) if isinstance(found, Offers) else None
+    if first is not None:
+        offer, ratio = first
+        why = t("monday.offer_why", ratio=t.interval(ratio, 1))
+        yield Step(t("monday.offer", offer=t.named("stages", offer.name)), why, "offers")
+
+
+def _companies(report: Report, t: Words) -> Iterator[Step]:
+    found = report.insights.accounts
+    if isinstance(found, Accounts) and found.accounts:
+        first = found.accounts[0]
+        why = t("monday.companies_why", account=first.account, lead=first.lead, best=t.percent(first.best))
+        yield Step(t("monday.companies", several=t.number(found.several)), why, "accounts")
