@@ -43,13 +43,14 @@ if TYPE_CHECKING:
     from training.from_log import Logged, Question
 
 app = typer.Typer(
-    help="Predicts which leads become sales-qualified, says why, and checks itself against what happened.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
+
+app.callback()(commands.leadloop)
 app.add_typer(keys_app, name="keys")
 app.add_typer(log_app, name="log")
 app.command()(commands.init)

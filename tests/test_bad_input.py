@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import resource
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from company import leads, write
 import leadloop
 from models import artifact
 from serving.scorer import Scorer
+from training import checks
 from training.config import Config, Flat, Training
 from training.run import fit
 from training.workflow import read_dataset
@@ -93,6 +96,7 @@ UNUSABLE = {
     "headers only": (b"Id,Visits,Converted\n", [], "leads.csv has column names but no rows"),
     "no text at all": (bytes(range(256)), [], "is no text file: leadloop reads CSV, Parquet"),
     "no label column": (LEADS.drop("Converted"), [], "leads.csv has no column 'Converted'"),
+    "no columns left": (LEADS.select("Id", "Converted"), [], "no column is left to learn from"),
     "no id column": (LEADS.rename({"Id": "ID"}), [], "no column 'Id'; did you mean 'ID'?"),
     "no excluded column": (LEADS, ["--exclude", "Nois"], "no column 'Nois'; did you mean 'Noise'?"),
     "no time column": (LEADS, ["--time", "Number"], "leads.csv has no column 'Number'"),
@@ -424,6 +428,30 @@ def test_a_history_without_an_outcome_of_both_kinds_says_how_many_there_are(run)
     code, err, _ = run("check")
     assert code == 2
     assert "0 rows with and 80 without it; a model needs both" in err
+
+
+def test_a_fault_that_nobody_foresaw_is_one_line_and_a_file_to_report(run, tmp_path, monkeypatch):
+    def broken(*_):
+        msg = "index out of bounds"
+        raise RuntimeError(msg)
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(checks, "checks", broken)
+    write(tmp_path, LEADS)
+    code, err, out = run("check", "--leads", "leads.csv", *FLAT)
+    assert (code, out) == (1, "")
+    found = re.fullmatch(r"error: leadloop has a fault \(RuntimeError: (.+)\); .* report it with (.+)\n", err)
+    assert found[1] == "index out of bounds"
+    assert "in broken" in Path(found[2]).read_text()
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_learned(run, tmp_path):
+    write(tmp_path, LEADS)
+    Path("taken").write_text("a file, not a folder")
+    code, err, _ = run("train", "--leads", "leads.csv", *FLAT, "--out", "taken/out")
+    assert code == 1
+    assert err.startswith("error: Not a directory: taken")
 
 
 def test_json_goes_to_standard_output_alone_even_when_something_is_wrong(run, tmp_path):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
@@ -110,6 +111,7 @@ def test_check_lists_findings(place):
         (["train", "--leads", "leads.csv", "--id", "Id"], "--label is missing"),
         (["train", "--leads", "leads.csv", "--id", "Id", "--label", "Source"], "3 values"),
         (["train"], "leadloop init"),
+        (["check"], "--leads, --id and --label"),
         (["score", "--model", "nowhere", "--leads", "leads.csv", "--out", "x.csv"], "no model here"),
         (["score", "--leads", "leads.csv"], "--out"),
         (["report", "--run", "nowhere"], "leadloop train"),
@@ -140,6 +142,11 @@ def test_an_interrupted_training_leaves_nothing_half_written(tmp_path):
     assert process.returncode == 130
     assert "interrupted" in rest
     assert not (tmp_path / "leadloop-out" / "model").exists()
+
+
+def test_the_command_says_which_release_it_is(tmp_path):
+    done = run(tmp_path, "--version")
+    assert (done.returncode, done.stdout) == (0, f"leadloop {version('leadloop')}\n")
 
 
 def test_help_imports_nothing_heavy():

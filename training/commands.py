@@ -21,9 +21,14 @@ from training.options import (
     Negative,
     Positive,
     Time,
+    Version,
     configured,
 )
 from training.terminal import emit, refuse, say
+
+
+def leadloop(*, _: Version = False) -> None:
+    """Predicts which leads become sales-qualified, says why, and checks itself against what happened."""
 
 
 def init(

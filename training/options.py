@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -54,6 +55,17 @@ Json = Annotated[
     str | None, typer.Option("--json", help="Write one JSON object to FILE, or - for stdout.", metavar="FILE")
 ]
 ModelName = Annotated[str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR")]
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if asked:
+        typer.echo(f"leadloop {version('leadloop')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Say which release this is.", callback=_version, is_eager=True)
+]
 HandedOver = Annotated[
     bool,
     typer.Option("--handed-over", help="Of a log: only leads that were handed over can have an outcome."),
@@ -97,6 +109,12 @@ def configured(  # noqa: PLR0913, PLR0917 - the options of a flat export
     from training.config import Config, Flat, load  # noqa: PLC0415 - --help needs no Polars
     from training.typed import ConfigError  # noqa: PLC0415
 
+    if leads is None and config is None and not Path("leadloop.toml").is_file():
+        msg = (
+            "nothing says what to read: name a flat export with --leads, --id and --label, "
+            "or a configuration with --config (`leadloop init FILES...` drafts leadloop.toml)"
+        )
+        raise ConfigError(msg)
     if leads is None:
         return load(config or Path("leadloop.toml"))
     if config is not None:

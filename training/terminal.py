@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+_OURS = ("features.", "models.", "training.", "serving.")
 
 
 def say(line: str) -> None:
@@ -46,8 +49,17 @@ def spoken() -> Iterator[None]:
     except OSError as error:
         say(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "))
         raise SystemExit(FAILED) from error
-    except ValueError as error:
-        if not type(error).__module__.startswith(("features.", "models.", "training.", "serving.")):
-            raise
-        say(f"error: {error}")
-        raise SystemExit(UNUSABLE) from error
+    except Exception as error:
+        if isinstance(error, ValueError) and type(error).__module__.startswith(_OURS):
+            say(f"error: {error}")
+            raise SystemExit(UNUSABLE) from error
+        say(_fault(error))
+        raise SystemExit(FAILED) from error
+
+
+def _fault(error: Exception) -> str:
+    """What nobody foresaw, in one line; where it happened goes to a file that can be sent along."""
+    with tempfile.NamedTemporaryFile("w", prefix="leadloop-", suffix=".txt", delete=False) as file:
+        file.writelines(traceback.format_exception(error))
+    what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return f"error: leadloop has a fault ({what}); please report it with {file.name}"

@@ -120,11 +120,15 @@ def _less(dataset: Dataset, config: Config) -> Dataset:
         hint = nearest(unknown[0], dataset.features.names)
         msg = f"[training] exclude: there is no feature {unknown[0]!r}{hint}"
         raise ConfigError(msg)
+    left = dataset.features.without(excluded)
+    if not left.names:
+        msg = "no column is left to learn from; `leadloop check` says what each one is taken for"
+        raise ConfigError(msg)
     return replace(
         dataset,
-        features=dataset.features.without(excluded),
+        features=left,
         rows=dataset.rows.drop(excluded),
-        monotone=monotone(dataset.features.without(excluded), config.training.monotone),
+        monotone=monotone(left, config.training.monotone),
         ignored=tuple(sorted({*dataset.ignored, *excluded})),
     )
 
@@ -156,6 +160,9 @@ def train(  # noqa: PLR0913
 
     A ``dataset`` that is there already, such as a service's log, is taken instead of reading one.
     """
+    out.mkdir(
+        parents=True, exist_ok=True
+    )  # a place that cannot be written is known before anything is learned
     dataset = read_dataset(config, out) if dataset is None else dataset
     for line in read_in_words(dataset, config.quarantine.file or out / QUARANTINE):
         say(line)
