@@ -25,7 +25,9 @@ from training.options import (
     Log,
     LogConfig,
     ModelName,
+    Negative,
     Outcomes,
+    Positive,
     Scores,
     Time,
     configured,
@@ -61,6 +63,8 @@ def train(
     label: Label = None,
     time: Time = None,
     exclude: Exclude = "",
+    positive: Positive = None,
+    negative: Negative = None,
     config: ConfigFile = None,
     holdout: Annotated[
         Path | None, typer.Option(help="A second file with outcomes to be judged by.", metavar="FILE")
@@ -83,7 +87,7 @@ def train(
     if handed_over and from_log is None:
         refuse("--handed-over is about a decision log; name it with --from-log")
     if from_log is None:
-        chosen, dataset = configured(config, leads, id_, label, time, exclude), None
+        chosen, dataset = configured(config, leads, id_, label, time, exclude, positive, negative), None
     elif leads is not None or holdout is not None:
         refuse("--from-log says what to learn from; leave --leads and --holdout out")
     else:

@@ -6,10 +6,7 @@ A reader sees the old names or the new ones, never half of either, and needs not
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 POINTER = "in-charge"
 
@@ -19,7 +16,9 @@ def point(folder: Path) -> None:
     before = [one.name for one in pointed(folder.parent) if one.name != folder.name]
     pointer = folder.parent / POINTER
     fresh = pointer.with_name(f".{POINTER}-{os.getpid()}")
-    with fresh.open("w", encoding="utf-8") as file:
+    # Whatever lies there, a link above all, is not written through.
+    fresh.unlink(missing_ok=True)
+    with fresh.open("x", encoding="utf-8") as file:
         file.write("\n".join([folder.name, *before[:1]]))
         file.flush()
         os.fsync(file.fileno())
@@ -27,9 +26,12 @@ def point(folder: Path) -> None:
 
 
 def pointed(beside: Path) -> tuple[Path, ...]:
-    """The folder in charge of those in ``beside`` and the one before it; empty where none ever was."""
+    """The folder in charge of those in ``beside`` and the one before it; empty where none ever was.
+
+    A name that leads elsewhere is none.
+    """
     try:
         names = (beside / POINTER).read_text(encoding="utf-8").split()
     except FileNotFoundError:
         return ()
-    return tuple(beside / name for name in names)
+    return tuple(beside / name for name in names if name == Path(name).name and name != "..")

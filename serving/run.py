@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from models import artifact
+from serving.doors.connections import ENDING
 from serving.doors.keys import read
 from serving.log.settings import PLACE
 from serving.settings import CHAMPION, Settings, store
@@ -90,7 +91,7 @@ def running(
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="leadloop-"))
         process = _start(address, _environment(settings, workers, home), log)
-        stack.callback(_stop, process)
+        stack.callback(_stop, process, Path(home, ENDING))
         _wait_until_ready(process, address)
         yield Running(address.url, process)
 
@@ -151,6 +152,7 @@ def _environment(settings: Settings, workers: int, home: str) -> dict[str, str]:
         **settings.environment,
         "LEADLOOP_STORE": str(store().absolute()),
         "BENTOML_HOME": home,
+        ENDING: str(Path(home, ENDING)),
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_CONFIG_OPTIONS": f"services.leadloop.workers={workers}",
     }
@@ -186,7 +188,9 @@ def _ready(address: Address) -> bool:
         connection.close()
 
 
-def _stop(process: Process) -> None:
+def _stop(process: Process, ending: Path) -> None:
+    """``ending`` tells the workers that all of them are to end."""
+    ending.touch()
     process.terminate()
     try:
         process.wait(STOPS_WITHIN)

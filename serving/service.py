@@ -19,7 +19,7 @@ from serving.contract import ExplainRequest, ExplainResponse, ScoreRequest, Scor
 
 # BentoML reads the endpoints' annotations when it starts.
 from serving.doors.access import Doors
-from serving.doors.connections import be_impatient, take_many
+from serving.doors.connections import be_patient_and_not_too_patient, take_many
 from serving.doors.guard import Guard
 from serving.doors.visit import visit
 from serving.follow import Followed, source
@@ -191,5 +191,5 @@ def _journal(settings: LogSettings) -> Journal | None:
 # The decorator made the class a bentoml.Service, which mypy does not see. The first one is the outermost.
 for layer in (Observed, Doors, Guard):
     Leadloop.add_asgi_middleware(layer)  # type: ignore[attr-defined]
-# uvicorn looks for its protocol between this file's import and the service's first breath.
-be_impatient()
+# uvicorn is asked for its server and its protocol between this file's import and the service's first breath.
+be_patient_and_not_too_patient()

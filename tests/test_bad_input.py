@@ -202,6 +202,34 @@ def test_columns_that_cannot_tell_leads_apart_are_named_and_left_out(check):
     assert "Notes (text: long free text)" in err
 
 
+def test_of_many_columns_that_are_not_used_the_first_are_named_and_the_others_counted(check):
+    empty = {f"Custom {n}": pl.lit(None, pl.String) for n in range(50)}
+    code, err, _ = check(LEADS.with_columns(**empty, Always=pl.lit(3)))
+    assert code == 0
+    assert "columns not used: Always (constant: every row has '3'); Custom 0 (empty" in err
+    assert "and 31 more" in err
+
+
+def test_numbers_that_cannot_be_read_as_such_are_pointed_out(check):
+    code, err, _ = check(of("Size", ["1,250", "3,500", "900"]))
+    assert code == 0
+    assert "columns that look like numbers: Size (words: commas or points may separate thousands" in err
+
+
+def test_a_name_with_a_comma_can_be_excluded(check):
+    named = LEADS.rename({"Noise": "Noise, pure", "Source": "From"})
+    code, err, _ = check(named, "--exclude", '"Noise, pure", From')
+    assert code == 0, err
+
+
+def test_the_stages_of_closed_deals_are_the_outcome_and_open_ones_are_left_out(check):
+    stages = of("Converted", ["Closed Won", "Closed Lost", "Prospecting"])
+    code, err, rows = check(stages, "--positive", "Closed Won", "--negative", "Closed Lost")
+    assert code == 0, err
+    assert f"{ROWS // 3} rows have no outcome in 'Converted' and were left out" in err
+    assert {row[4:] for row in rows} == {("Prospecting", "no outcome")}
+
+
 def test_numbers_as_text_are_numbers(check, tmp_path):
     padded = LEADS.with_columns(Visits=" " + pl.col("Visits").cast(pl.String) + ".0 ")
     code, err, rows = check(padded)

@@ -18,6 +18,8 @@ from training.options import (
     Lang,
     Leads,
     ModelName,
+    Negative,
+    Positive,
     Time,
     configured,
 )
@@ -45,6 +47,8 @@ def check(
     label: Label = None,
     time: Time = None,
     exclude: Exclude = "",
+    positive: Positive = None,
+    negative: Negative = None,
     config: ConfigFile = None,
     score: Annotated[
         Path | None, typer.Option(help="Rows to score, to be compared with.", metavar="FILE")
@@ -54,9 +58,10 @@ def check(
     """Look for leaks and nonsense in the data before a model learns them."""
     from training.ahead import rows_ahead
     from training.checks import checks, in_words, to_dict
-    from training.workflow import QUARANTINE, read_dataset, read_in_words
+    from training.told import read_in_words
+    from training.workflow import QUARANTINE, read_dataset
 
-    chosen = configured(config, leads, id_, label, time, exclude)
+    chosen = configured(config, leads, id_, label, time, exclude, positive, negative)
     dataset = read_dataset(chosen, OUT)
     made = checks(dataset, rows_ahead(dataset, chosen, score))
     for line in (*read_in_words(dataset, chosen.quarantine.file or OUT / QUARANTINE), *in_words(made)):
@@ -100,6 +105,8 @@ def backtest(
     label: Label = None,
     time: Time = None,
     exclude: Exclude = "",
+    positive: Positive = None,
+    negative: Negative = None,
     config: ConfigFile = None,
     origins: Annotated[int, typer.Option(help="Days of the past to stand on.", min=1)] = 5,
     incumbent: Annotated[
@@ -117,7 +124,7 @@ def backtest(
     from training.pointing.points_file import load as load_table
     from training.workflow import tracking_of
 
-    chosen = configured(config, leads, id_, label, time, exclude)
+    chosen = configured(config, leads, id_, label, time, exclude, positive, negative)
     wanted = Wanted(origins, None if incumbent is None else load_table(incumbent), tune)
     result = run(chosen, out, wanted, tracking_of(chosen, OUT), say)
     for line in in_words(result):
@@ -131,6 +138,8 @@ def points(
     label: Label = None,
     time: Time = None,
     exclude: Exclude = "",
+    positive: Positive = None,
+    negative: Negative = None,
     config: ConfigFile = None,
     incumbent: Annotated[
         Path | None, typer.Option(help="Today's points table (TOML), to be beaten.", metavar="FILE")
@@ -146,7 +155,7 @@ def points(
     from training.run import fit
     from training.workflow import read_dataset
 
-    chosen = configured(config, leads, id_, label, time, exclude)
+    chosen = configured(config, leads, id_, label, time, exclude, positive, negative)
     dataset = read_dataset(chosen, OUT)
     today = None if incumbent is None else incumbent_points(load_table(incumbent), dataset)
     learned = points_of(fit(dataset, chosen.training, say), incumbent=today, seed=chosen.training.seed)

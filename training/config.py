@@ -16,6 +16,7 @@ from features.reading.mapping import FlatMapping, HistoryMapping, PlainColumns, 
 from features.reading.parsing import MISSING
 from features.reading.quarantine import MAX_SHARE
 from features.reading.roles import Role  # noqa: TC001
+from features.reading.times import TimeFormat
 from features.schema import CONTRACT, refuse_unknown
 from training.insight.settings import Report
 from training.typed import ConfigError, Duration, Instant, converter, read_file
@@ -66,6 +67,13 @@ class Flat:
     roles: Mapping[str, Role] = field(default_factory=dict)
     missing: tuple[str, ...] = MISSING
     positive: str | None = None
+    negative: tuple[str, ...] = ()
+    time_format: str | None = None
+    time_zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if self.time_format is not None:
+            TimeFormat(self.time_format, self.time_zone)
 
 
 @dataclass(frozen=True)
@@ -227,6 +235,8 @@ class Config:
             roles=flat.roles,
             missing=flat.missing,
             positive=flat.positive,
+            negative=flat.negative,
+            time_format=None if flat.time_format is None else TimeFormat(flat.time_format, flat.time_zone),
             max_share=self.quarantine.max_share,
         )
 

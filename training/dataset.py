@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ from features.history import LeadHistory
 from features.labels import labels
 from training.insight.health import Intake
 from training.learning.folds import LearningRows
-from training.past.maturity import effective, weights_as_of
+from training.past.maturity import known_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
     from features.reading.roles import ColumnRole
     from features.sources import FlatExport
     from features.spec import FeatureSet, Unit
+    from training.past.maturity import Weights
 
 FLAT_AS_OF = 1
 _SHOWN = 90
-Weights = Literal["matured", "ipcw"]
 
 
 class NothingToLearnError(ValueError):
@@ -149,16 +150,19 @@ class Dataset:
             return None
         return int(self.order.min()), int(self.order.max())
 
+    @cached_property
+    def lead(self) -> NDArray[np.int64]:
+        """(n,) a number for the lead of each row, from 0."""
+        return (self.rows["lead_id"].rank("dense") - 1).cast(pl.Int64).to_numpy()
+
     def to_learn(self) -> LearningRows:
         """What a learner gets to see: the snapshots of one lead are held out together, or not at all."""
-        lead = self.rows["lead_id"]
-        repeated = lead.n_unique() < len(lead)
         return LearningRows(
             frame=self.rows.select(self.features.names),
             y=self.label,
             order=self.order,
             weights=self.weights,
-            groups=lead.rank("dense").cast(pl.Int64).to_numpy() if repeated else None,
+            groups=self.lead if self.lead.max() + 1 < len(self) else None,
             gap=self.gap,
             matured=self.matured,
             monotone=self.monotone,
@@ -222,19 +226,6 @@ def of_history(
         immature=len(drawn) - kept.height,
         has_dates=True,
     )
-
-
-def known_labels(labelled: pl.DataFrame, today: int, weights: Weights) -> pl.DataFrame:
-    """The matured rows of ``labels``, or ("ipcw") all whose outcome is known, with a column ``weight``.
-
-    It stands for the rows whose outcome is not; there are none before any window was over.
-    """
-    if weights == "matured" or not labelled["matured"].any():
-        return labelled.filter("matured")
-    settled_at = labelled["settled_at"].fill_null(today + 1).to_numpy()
-    worth = weights_as_of(labelled["as_of"].to_numpy(), settled_at, today)
-    known = labelled.with_columns(weight=pl.Series(worth)).filter(pl.col("label").is_not_null())
-    return known.with_columns(weight=pl.Series(effective(known["weight"].to_numpy())))
 
 
 def _accounts(history: LeadHistory, rows: pl.DataFrame) -> NDArray[np.int64] | None:

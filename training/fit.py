@@ -39,7 +39,7 @@ CLEARLY = 2.0
 class Candidate:
     """A recipe as judged: its log-loss, and by how much it is worse than the preferred one.
 
-    ``standard_error`` is that of the paired difference, row by row.
+    ``standard_error`` is that of the paired difference, lead by lead.
     """
 
     name: str
@@ -82,12 +82,14 @@ class FittedPredictor:
 class Judged:
     """Out-of-fold log-odds: (m,) of the additive part, (m, stages) of the trees; ``base`` of the base rate.
 
-    The base rate is one for all rows: each fold's own would rank the folds, and by nothing but noise.
+    The base rate is one for all rows: each fold's own would rank the folds, and by nothing but noise. ``w``
+    is what each row tells, ``unit`` (m,) the number of those that it shares its luck with.
     """
 
     rows: NDArray[np.intp]
     y: NDArray[np.number]
     w: NDArray[np.float64]
+    unit: NDArray[np.intp]
     fold: NDArray[np.intp]
     base: float
     linear: NDArray[np.float64]
@@ -230,7 +232,8 @@ def _judge(rows: LearningRows, seed: int, say: Progress) -> Judged:
     # Of rows in order the first fold learned from what lies before all that is judged.
     known = sample.take(made[0].train) if time_ordered else sample
     base = float(logit(known.rate))
-    return Judged(kept[at], sample.y[at], sample.w[at], number_of, base, linear, trees, stages, time_ordered)
+    told = (sample.y[at], sample.evidence[at], sample.unit[at])
+    return Judged(kept[at], *told, number_of, base, linear, trees, stages, time_ordered)
 
 
 def _sampled(rows: LearningRows, seed: int) -> NDArray[np.intp]:
@@ -260,7 +263,7 @@ def _compare(judged: Judged) -> tuple[tuple[Candidate, ...], dict[str, NDArray[n
     for name, loss in losses.items():
         paired = loss - losses[BLEND.name]
         mean = float(share @ paired)
-        error = float(np.sqrt((share**2) @ (paired - mean) ** 2))
+        error = float(np.linalg.norm(np.bincount(judged.unit, weights=share * (paired - mean))))
         table.append(Candidate(name, float(share @ loss), mean, error))
     return tuple(table), said
 

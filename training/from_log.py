@@ -22,9 +22,9 @@ from features.cohort import Snapshots
 from features.history import TRANSITION_SCHEMA, LeadHistory
 from features.labels import LabelSpec, labels
 from features.reading.mapping import FlatMapping
-from training.dataset import FLAT_AS_OF, Dataset, Weights, known_labels
+from training.dataset import FLAT_AS_OF, Dataset
 from training.insight.health import Intake
-from training.past.maturity import effective
+from training.past.maturity import Weights, effective, known_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,7 +26,27 @@ Label = Annotated[str | None, typer.Option("--label", help="Column with the outc
 Time = Annotated[
     str | None, typer.Option("--time", help="Column (date or number) that orders the rows.", metavar="COLUMN")
 ]
-Exclude = Annotated[str, typer.Option(help="Columns to keep out, separated by commas.", metavar="COLUMNS")]
+Positive = Annotated[
+    str | None,
+    typer.Option(
+        "--positive", help="The outcome that is a success, where that is not clear.", metavar="VALUE"
+    ),
+]
+Negative = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--negative",
+        help="An outcome that is a failure (repeatable, with --positive); any other is none yet.",
+        metavar="VALUE",
+    ),
+]
+Exclude = Annotated[
+    str,
+    typer.Option(
+        help="Columns to keep out, separated by commas; a name with a comma goes in double quotes.",
+        metavar="COLUMNS",
+    ),
+]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="leadloop.toml; this or --leads.", metavar="FILE")
 ]
@@ -66,6 +87,8 @@ def configured(  # noqa: PLR0913, PLR0917 - the options of a flat export
     label: str | None,
     time: str | None,
     exclude: str,
+    positive: str | None = None,
+    negative: list[str] | None = None,
 ) -> Config:
     """The configuration file, or what the options of a flat export say.
 
@@ -82,9 +105,26 @@ def configured(  # noqa: PLR0913, PLR0917 - the options of a flat export
     if label is None:
         msg = "--label is missing: name the column with the outcome"
         raise ConfigError(msg)
-    names = tuple(name.strip() for name in exclude.split(",") if name.strip())
-    flat = Flat(leads, label, id=id_, time=time, exclude=names)
+    flat = Flat(
+        leads,
+        label,
+        id=id_,
+        time=time,
+        exclude=tuple(_names(exclude)),
+        positive=positive,
+        negative=tuple(negative or ()),
+    )
     return Config(flat=flat)
+
+
+def _names(listed: str) -> list[str]:
+    """Names separated by commas, as a line of a CSV file has them.
+
+    >>> _names('Tags, "Name, first"')
+    ['Tags', 'Name, first']
+    """
+    cells = next(csv.reader([listed], skipinitialspace=True), [])
+    return [name.strip() for name in cells if name.strip()]
 
 
 def usual(config: Path | None) -> Config | None:

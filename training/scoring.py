@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-PART_LEADS = 50_000
+PART_LEADS = 25_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from training.render import plots, render
 from training.report import Report, report
 from training.run import Fitted, all_metrics, fit, report_input
 from training.sink import write_text
+from training.told import measured_in_words, read_in_words
 from training.tracking import (
     Artifact,
     LogItem,
@@ -134,19 +135,6 @@ def _unused(dataset: Dataset, reading: Reading) -> tuple[str, ...]:
     return tuple(sorted(set(reading.columns) - used))
 
 
-def read_in_words(dataset: Dataset, quarantine: Path) -> Iterator[str]:
-    """What happened to the rows and columns of the sources, a line each."""
-    yield from dataset.notices
-    if unused := [a for a in dataset.availability if not a.used and a.by == "leadloop"]:
-        yield "columns not used: " + "; ".join(f"{a.column} ({a.reason})" for a in unused)
-    intake = dataset.intake
-    if intake.quarantined:
-        why = ", ".join(f"{reason} ({count:,})" for reason, count in intake.quarantined.items())
-        yield f"{intake.rows_read:,} rows read; set aside in {quarantine}: {why}"
-    share = f"{dataset.label.mean():.1%} of them positive"
-    yield f"{len(dataset):,} snapshots to learn from, {share} ({dataset.question})"
-
-
 def _intake(reading: Reading) -> Intake:
     return Intake(
         rows_read=sum(count.rows for count in reading.counts),
@@ -187,7 +175,7 @@ def train(  # noqa: PLR0913
     write_text(out / REPORT_DATA, summed.to_json())
     for folder in (out, out / MODEL):
         write_text(folder / REPORT, page)
-    for line in _in_words(measured):
+    for line in measured_in_words(measured):
         say(line)
     for _, warning in warnings(summed, words("en")):
         say(f"note: {warning}")
@@ -208,12 +196,6 @@ def _last(data: Path, say: Say) -> Report | None:
     except (KeyError, TypeError, ValueError) as error:
         say(f"not compared with the last report: {data} is of another release of leadloop ({error!r})")
         return None
-
-
-def _in_words(measured: dict[str, dict[str, Interval]]) -> Iterator[str]:
-    for part, figures in measured.items():
-        for name, one in figures.items():
-            yield f"{part:10} {name:18} {one.value:.4f}  ({one.low:.4f} to {one.high:.4f})"
 
 
 def tracking_of(config: Config, out: Path) -> Tracking:
@@ -258,6 +240,7 @@ def _outcomes(features: FeatureSet, config: Config, holdout: Path) -> FlatExport
         roles=roles,  # type: ignore[arg-type]  # a unit of a plain column is the name of its role
         missing=config.flat.missing,
         positive=config.flat.positive,
+        negative=config.flat.negative,
         max_share=config.quarantine.max_share,
     )
     return read_flat(holdout, mapping)

@@ -30,6 +30,7 @@ _SURELY_PADDED = 5
 """In narrower files a first cell with commas beside empty ones may well be just that: ``"Smith, Jo",``."""
 _BLOCK = 1 << 22
 _CSV_LIMIT = 1 << 27
+_PACKED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -110,8 +111,14 @@ def _refuse_binary(path: Path) -> None:
     if start.startswith((b"PK", b"\xd0\xcf\x11\xe0")):
         msg = f"{path} is a spreadsheet or an archive, not a text file; save it as CSV"
         raise SourceError(msg)
+    if start.startswith(_PACKED):
+        msg = f"{path} is compressed; unpack it first"
+        raise SourceError(msg)
     if b"\x00" in start and not start.startswith(_UTF16):
-        msg = f"{path} is no text file: leadloop reads CSV, Parquet, SQLite and DuckDB files"
+        msg = (
+            f"{path} is no text file: leadloop reads CSV, Parquet, SQLite and DuckDB files; if it is text "
+            "(it holds NUL bytes), save it anew as CSV in UTF-8"
+        )
         raise SourceError(msg)
 
 
@@ -224,6 +231,13 @@ def write_copy(path: Path, dialect: Dialect, target: Path) -> None:
         rows = csv.reader(lines, delimiter=dialect.delimiter)
         writer = csv.writer(copy, delimiter=dialect.delimiter, lineterminator="\n")
         writer.writerows(map(repair.row, rows))
+
+
+def line_with(path: Path, dialect: Dialect, name: str) -> int | None:
+    """The line, of the first ones below the header, that has a cell ``name``: it may be the true header."""
+    rows = csv.reader(islice(_lines(path, dialect.encoding), _SAMPLE), delimiter=dialect.delimiter)
+    found = (rows.line_num for row in rows if name in map(str.strip, row))
+    return next((line for line in found if line > dialect.header_line), None)
 
 
 def record_lines(path: Path, dialect: Dialect) -> Iterator[tuple[int, bool]]:

@@ -68,7 +68,7 @@ def read_flat(
     raw = table.read()
     sieve = Sieve.of(raw.select(cleaned(column, mapping.missing) for column in raw))
     sieve = _once(_named(sieve, mapping.id), mapping.id)
-    sieve = _ordered(sieve, mapping.time, table.decimal, now)
+    sieve = _ordered(sieve, mapping, table.decimal, now)
     rows = raw.height + len(table.rejects)
     bad = sieve.dropped
     if bad + len(table.rejects) > mapping.max_share * rows:  # before the outcome is blamed for missing rows
@@ -119,13 +119,14 @@ def _once(sieve: Sieve, column: str | None) -> Sieve:
     )
 
 
-def _ordered(sieve: Sieve, column: str | None, decimal: Decimal, now: int | None) -> Sieve:
+def _ordered(sieve: Sieve, mapping: FlatMapping, decimal: Decimal, now: int | None) -> Sieve:
+    column, how = mapping.time, mapping.time_format
     if column is None:
         return sieve
     cells = sieve.frame[column]
-    found = replace(sieve, frame=sieve.frame.with_columns(order(cells, decimal).alias(_ORDER)))
+    found = replace(sieve, frame=sieve.frame.with_columns(order(cells, decimal, how).alias(_ORDER)))
     found = found.drop(pl.col(_ORDER).is_null(), column, "no time by which the row could be ordered")
-    if now is None or not is_dated(cells):
+    if now is None or (how is None and not is_dated(cells)):
         return found
     return found.drop(pl.col(_ORDER) >= now, column, "in the future")
 
@@ -133,7 +134,7 @@ def _ordered(sieve: Sieve, column: str | None, decimal: Decimal, now: int | None
 def _labelled(sieve: Sieve, mapping: FlatMapping) -> Sieve:
     if mapping.label is None:
         return sieve
-    label = outcome(sieve.frame[mapping.label], mapping.positive).alias(_LABEL)
+    label = outcome(sieve.frame[mapping.label], mapping.positive, mapping.negative).alias(_LABEL)
     found = replace(sieve, frame=sieve.frame.with_columns(label))
     return found.drop(pl.col(_LABEL).is_null(), mapping.label, "no outcome")
 

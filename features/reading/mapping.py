@@ -116,7 +116,9 @@ class FlatMapping:
     """How to read a flat export: one row a lead, an outcome column, perhaps a column that orders the rows.
 
     Without ``id`` the number of the row is the id. ``positive`` names the outcome that counts as 1 where its
-    words do not say so. ``roles`` overrides what leadloop finds out about a column.
+    words do not say so; with ``negative`` named as well, rows with any other value have no outcome yet.
+    ``time_format`` is for dates whose format cannot be found out. ``roles`` overrides what leadloop finds out
+    about a column.
     """
 
     id: str | None = None
@@ -126,6 +128,8 @@ class FlatMapping:
     roles: Mapping[str, Role] = field(default_factory=dict)
     missing: tuple[str, ...] = MISSING
     positive: str | None = None
+    negative: tuple[str, ...] = ()
+    time_format: TimeFormat | None = None
     max_share: float = MAX_SHARE
 
     @property

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.nearest import nearest
 from features.reading.parsing import FALSE, TRUE, categories, numbers
 from features.reading.quarantine import SourceError
 from features.reading.times import detected, months, times
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from features.reading.parsing import Decimal
+    from features.reading.times import TimeFormat
 
 _WON = TRUE | {
     "won",
@@ -24,6 +29,7 @@ _WON = TRUE | {
     "positive",
     "qualified",
 }
+_IN_FILE = "in [flat] of leadloop.toml"
 _WON |= {"gewonnen", "konvertiert", "kunde"}
 _LOST = FALSE | {"lost", "closed lost", "not converted", "unconverted", "failure", "negative", "unqualified"}
 _LOST |= {"disqualified", "not qualified", "-1", "-1.0", "verloren", "nicht konvertiert"}
@@ -31,40 +37,82 @@ _SHOWN = 5
 _MOST = 0.5
 
 
-def outcome(column: pl.Series, positive: str | None = None) -> pl.Series:
+def outcome(column: pl.Series, positive: str | None = None, negative: Collection[str] = ()) -> pl.Series:
     """Int8 outcomes, 1 and 0, of a column with two different values; null where it is missing.
+
+    Where the user names ``negative`` outcomes as well as the ``positive`` one, all other values are none yet:
+    such is the stage of an open deal. Spellings that differ in case alone are one value.
 
     Raises:
         SourceError: it has one value, more than two, or two of which neither is known to be a success.
 
     >>> outcome(pl.Series("Stage", ["Closed Won", "Closed Lost", None])).to_list()
     [1, 0, None]
+    >>> outcome(pl.Series(["sold", "no need", "open"]), "sold", ["no need"]).to_list()
+    [1, 0, None]
     """
-    text = categories(column)
+    text = _one_spelling(categories(column))
     values = sorted(text.drop_nulls().unique())
+    if negative:
+        return _between(text, values, positive, negative)
     if len(values) != len({"won", "lost"}):
-        msg = f"outcome column {column.name!r} {_says(text, values)}; it needs exactly two values"
+        msg = f"outcome column {column.name!r} {_says(text, values)}"
         raise SourceError(msg)
     won = _positive(column.name, values, positive)
     return (text == won).cast(pl.Int8)
 
 
+def _one_spelling(text: pl.Series) -> pl.Series:
+    """The text with each value as its most frequent spelling has it, upper and lower case apart."""
+    counts = text.drop_nulls().value_counts(sort=True).to_series()
+    first: dict[str, str] = {}
+    spelt = {value: first.setdefault(value.casefold(), value) for value in counts}
+    changed = {value: one for value, one in spelt.items() if value != one}
+    return text.replace(changed) if changed else text
+
+
+def _between(
+    text: pl.Series, values: list[str], positive: str | None, negative: Collection[str]
+) -> pl.Series:
+    if positive is None:
+        msg = f"outcome column {text.name!r}: beside the negative outcomes, name the positive one"
+        raise SourceError(msg)
+    won, *lost = (_named(text.name, values, value) for value in (positive, *negative))
+    return (text == won).cast(pl.Int8).set(~text.is_in([won, *lost]), None)
+
+
+def _named(name: str, values: list[str], wanted: str) -> str:
+    """The value of the column that ``wanted`` names, in whatever case."""
+    found = next((value for value in values if value.casefold() == wanted.casefold()), None)
+    if found is None:
+        msg = f"outcome column {name!r} has no {wanted!r}{nearest(wanted, values)}"
+        raise SourceError(msg)
+    return found
+
+
 def _says(text: pl.Series, values: list[str]) -> str:
     if not values:
-        return "is blank in every row"
+        return "is blank in every row; it needs exactly two values"
     if len(values) == 1:
-        return f"has one class only: every row is {values[0]!r}"
+        return f"has one class only: every row is {values[0]!r}; a blank is no outcome, it needs two values"
     counts = text.drop_nulls().value_counts(sort=True).head(_SHOWN)
     shown = ", ".join(f"{value!r} ({count:,})" for value, count in counts.iter_rows())
-    return f"has {len(values)} values: {shown}" + (", ..." if len(values) > _SHOWN else "")
+    more = ", ..." if len(values) > _SHOWN else ""
+    what = f"has {len(values)} values: {shown}{more}; it needs exactly two values"
+    return f"{what}, or name them: {_naming(values)}; rows with any other value are then left out"
+
+
+def _naming(values: list[str]) -> str:
+    """The options that name the outcomes, with the values that sound like them."""
+    won = next((value for value in values if value.casefold() in _WON), "VALUE")
+    lost = next((value for value in values if value.casefold() in _LOST), "VALUE")
+    options = f"--positive {shlex.quote(won)} --negative {shlex.quote(lost)}"
+    return f"{options} (or positive and negative {_IN_FILE})"
 
 
 def _positive(name: str, values: list[str], positive: str | None) -> str:
     if positive is not None:
-        if positive not in values:
-            msg = f"outcome column {name!r} has {values[0]!r} and {values[1]!r}, not {positive!r}"
-            raise SourceError(msg)
-        return positive
+        return _named(name, values, positive)
     won = [value for value in values if value.casefold() in _WON]
     lost = [value for value in values if value.casefold() in _LOST]
     if len(won) == 1 and (lost or not _is_number(won[0])):
@@ -72,7 +120,8 @@ def _positive(name: str, values: list[str], positive: str | None) -> str:
     if len(lost) == 1 and not won and not _is_number(lost[0]):
         return next(value for value in values if value != lost[0])
     pair = f"{values[0]!r} and {values[1]!r}"
-    msg = f"outcome column {name!r} has {pair}; name the success: positive = ... in [flat] of leadloop.toml"
+    how = f"name the success: positive = ... {_IN_FILE}, or --positive VALUE"
+    msg = f"outcome column {name!r} has {pair}; {how}"
     raise SourceError(msg)
 
 
@@ -80,10 +129,11 @@ def _is_number(text: str) -> bool:
     return numbers(pl.Series([text])).item() is not None
 
 
-def order(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
+def order(column: pl.Series, decimal: Decimal = ".", how: TimeFormat | None = None) -> pl.Series:
     """Int64 numbers that put the rows in the order of time; null where the column holds no such value.
 
     A date becomes epoch seconds, a month its number, a whole number itself, any other number its rank.
+    ``how`` is for dates whose format cannot be found out.
 
     Raises:
         SourceError: the column is neither dates, numbers nor names of months.
@@ -95,7 +145,7 @@ def order(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
     if known.is_empty():
         msg = f"time column {column.name!r} is empty"
         raise SourceError(msg)
-    if (how := detected(column, share=_MOST)) is not None:
+    if (how := how or detected(column, share=_MOST)) is not None:
         return times(column, how)
     if _mostly(value := numbers(column, decimal), len(known)):
         whole = value.drop_nulls()
@@ -104,7 +154,8 @@ def order(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
         return month
     msg = (
         f"time column {column.name!r} is neither dates, numbers nor month names: {known[0]!r}; "
-        "where day and month could be swapped, write dates as 2024-02-29"
+        "where day and month could be swapped, write dates as 2024-02-29, or say how they are written: "
+        "time_format in [flat] of leadloop.toml"
     )
     raise SourceError(msg)
 

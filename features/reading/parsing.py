@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 Decimal = Literal[".", ","]
 MISSING = ("", "NA", "N/A", "null", "None", "NaN", "nan", "-")
-TRUE = frozenset({"yes", "true", "y", "t", "ja", "j", "1", "1.0"})
-FALSE = frozenset({"no", "false", "n", "f", "nein", "0", "0.0"})
+TRUE = frozenset({"yes", "true", "y", "t", "ja", "j", "wahr", "1", "1.0"})
+FALSE = frozenset({"no", "false", "n", "f", "nein", "falsch", "0", "0.0"})
 
 _BLANKS = " \t\r\n\v\f\u00a0"
 _PLAIN = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"

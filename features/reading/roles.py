@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import polars as pl
 
-from features.reading.parsing import FALSE, TRUE, categories, flags, numbers
+from features.reading.amounts import amounts, doubtful, units
+from features.reading.parsing import FALSE, TRUE, categories, flags
 from features.reading.times import detected
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ TEXT_SHARE = 0.5
 TEXT_LENGTH = 60
 EMAIL = r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$"
 _ENOUGH = 20
+DOUBTFUL = "words: commas or points may separate thousands or decimals; write plain numbers to use it as one"
+MIXED = "words: numbers with different units, "
+LIKE_NUMBERS = (DOUBTFUL, MIXED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,12 @@ def role_of(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
     distinct = known.n_unique()
     role, reason = _role(known, distinct, decimal)
     if distinct == 1 and len(known) == len(column):
-        role, reason = "constant", f"every row has {known[0]!r}"
+        role, reason = "constant", f"every row has {_shown(known)}"
     return ColumnRole(column.name, role, reason, distinct, 1 - len(known) / max(len(column), 1))
+
+
+def _shown(known: pl.Series) -> str:
+    return f"the same {known.dtype}" if known.dtype.is_nested() else repr(known[0])
 
 
 def said_role(column: pl.Series, role: Role) -> ColumnRole:
@@ -68,17 +76,21 @@ def said_role(column: pl.Series, role: Role) -> ColumnRole:
 def _role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, str]:
     if known.is_empty():
         return "empty", "no row has a value"
-    if known.dtype != pl.String:
-        return _typed_role(known)
+    return _text_role(known, distinct, decimal) if known.dtype == pl.String else _typed_role(known)
+
+
+def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, str]:
     if known.str.contains("^0[0-9]").any() and known.str.contains("^[0-9]+$").all():
         return _words(known, distinct, "codes with leading zeros")
-    share = float(numbers(known, decimal).is_not_null().mean())  # type: ignore[arg-type]
-    if share >= NUMBER_SHARE:
+    share = float(amounts(known, decimal).is_not_null().mean())  # type: ignore[arg-type]
+    doubt = doubtful(known, decimal) and (share < NUMBER_SHARE or decimal == ",")
+    if share >= NUMBER_SHARE and not doubt and len(units(known)) <= 1:
         return "number", "numbers" if share == 1 else f"numbers, but for {1 - share:.1%} of the values"
     if _both_flags(known):
         return "flag", "yes and no"
-    how = detected(known)
-    return ("date", f"times ({how.pattern})") if how else _words(known, distinct, _hint(known, share))
+    if how := None if doubt else detected(known):
+        return "date", f"times ({how.pattern})"
+    return _words(known, distinct, DOUBTFUL if doubt else _hint(known, share))
 
 
 def _typed_role(known: pl.Series) -> tuple[Role, str]:
@@ -97,8 +109,8 @@ def _both_flags(known: pl.Series) -> bool:
 
 
 def _hint(known: pl.Series, share: float) -> str:
-    if float(known.str.contains(r"^[+-]?[0-9.,]+$").mean()) >= NUMBER_SHARE:  # type: ignore[arg-type]
-        return "words: the commas may separate thousands or decimals; write plain numbers to use it as one"
+    if share >= NUMBER_SHARE:
+        return f"{MIXED}{' and '.join(units(known))}"
     return "words" if not share else f"words, only {share:.0%} of the values are numbers"
 
 
@@ -111,7 +123,8 @@ def _words(known: pl.Series, distinct: int, reason: str) -> tuple[Role, str]:
     if float(known.str.len_chars().mean()) > TEXT_LENGTH:  # type: ignore[arg-type]
         return "text", "long free text"
     if share >= IDENTIFIER_SHARE:
-        return "identifier", f"{share:.0%} of the values occur once only"
+        why = f"; {reason}" if reason.startswith(LIKE_NUMBERS) else ""
+        return "identifier", f"{share:.0%} of the values occur once only{why}"
     return "category", reason
 
 
@@ -122,7 +135,7 @@ def typed(column: pl.Series, role: Role, decimal: Decimal = ".") -> pl.Series:
         ValueError: columns of that role are no attributes.
     """
     if role == "number":
-        return numbers(column, decimal)
+        return amounts(column, decimal)
     if role == "flag":
         return flags(column)
     if role == "category":

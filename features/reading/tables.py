@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from features.nearest import nearest
 from features.reading.databases import connected, duckdb_connection, first_line, query_of
-from features.reading.delimited import Dialect, dialect, record_lines, write_copy
+from features.reading.delimited import Dialect, dialect, line_with, record_lines, write_copy
 from features.reading.quarantine import SourceError
 
 if TYPE_CHECKING:
@@ -72,8 +72,15 @@ class Table:
         """Raise unless every wanted column is there; the message names the nearest one that is."""
         for name in wanted:
             if name not in self.columns:
-                msg = f"{self.place.name} has no column {name!r}{nearest(name, self.columns)}"
+                hint = self._header_below(name) or nearest(name, self.columns)
+                msg = f"{self.place.name} has no column {name!r}{hint}"
                 raise SourceError(msg)
+
+    def _header_below(self, name: str) -> str:
+        if self.dialect is None or self.place.file is None:
+            return ""
+        line = line_with(self.place.file, self.dialect, name)
+        return "" if line is None else f"; line {line} names it: remove the lines above the column names"
 
     def batches(self, rows: int = BATCH_ROWS, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         """The rows in their order, at most ``rows`` at a time; only ``columns``, if any are given."""
@@ -218,8 +225,10 @@ def _readable(path: Path, how: Dialect) -> Iterator[Path]:
 
 
 def _rejects(db: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    # DuckDB has an error for each column that a line lacks; the record is one.
     found = db.execute(
-        "SELECT line, column_name, error_type, csv_line FROM reject_errors ORDER BY line"
+        "SELECT DISTINCT ON (line) line, column_name, error_type, csv_line "
+        "FROM reject_errors ORDER BY line, column_name NULLS FIRST"
     ).fetchall()
     for record, column, kind, text in found:
         ragged = column is None or kind in {"MISSING COLUMNS", "TOO MANY COLUMNS"}

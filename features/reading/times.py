@@ -8,11 +8,16 @@ it happened; one that the spring change skips does not exist and is not read. A 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from features.clock import HOUR, MINUTE
+from features.reading.spelling import candidates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ISO, DAY_FIRST, MONTH_FIRST, EPOCH_S, EPOCH_MS = "iso", "day_first", "month_first", "epoch_s", "epoch_ms"
 NAMED = (ISO, DAY_FIRST, MONTH_FIRST, EPOCH_S, EPOCH_MS)
@@ -189,11 +194,16 @@ def detected(column: pl.Series, zone: str = "UTC", share: float = NEARLY_ALL) ->
     if column.dtype != pl.String:
         return None
     known = column.drop_nulls()
-    found = [TimeFormat(name, zone) for name in (ISO, DAY_FIRST, MONTH_FIRST)]
-    fits = [how for how in found if _share(known, how) >= share]
+    usual = _fitting(known, (ISO, DAY_FIRST, MONTH_FIRST), zone, share)
+    fits = usual or _fitting(known, candidates(known), zone, share)
     if len(fits) > 1 and not known.str.contains(".", literal=True).all():
         return None
     return fits[0] if fits else None
+
+
+def _fitting(known: pl.Series, written: Iterable[str], zone: str, share: float) -> list[TimeFormat]:
+    found = (TimeFormat(name, zone) for name in written)
+    return [how for how in found if _share(known, how) >= share]
 
 
 def _share(known: pl.Series, how: TimeFormat) -> float:

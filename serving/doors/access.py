@@ -32,7 +32,7 @@ _SCOPES: dict[str, KeyScope] = {
 }
 _BEARER = "bearer "
 _UNKNOWN = "the key is unknown, revoked or expired; ask whoever runs the service for a new one"
-_MISSING = "send Authorization: Bearer and a key; `leadloop keys add` makes one"
+_MISSING = "send one header Authorization: Bearer and a key; `leadloop keys add` makes one"
 _KEYLESS = (
     "this service has no keys and answers only the machine it runs on; start it with --keys FILE, "
     "or with --no-keys where something else guards it"
@@ -71,7 +71,8 @@ class Doors:
     def _without_right(self, ring: KeyRing, scope: Scope) -> Problem | None:
         if scope["path"] == "/metrics" and not _remote(scope):
             return None
-        header = Headers(scope=scope).get("authorization", "")
+        sent = Headers(scope=scope).getlist("authorization")
+        header = sent[0] if len(sent) == 1 else ""
         if not header.lower().startswith(_BEARER):
             return _unknown("key_missing", _MISSING)
         key = ring.find(header[len(_BEARER) :].strip())

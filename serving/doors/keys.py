@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Scope = Literal["score", "outcomes", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _PREFIX = "leadloop_"
+_OTHERS_MAY_WRITE = 0o022
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 logger = logging.getLogger("leadloop")
 
@@ -87,8 +88,9 @@ def revoke(file: Path, name: str) -> None:
 def read(file: Path) -> tuple[Key, ...]:
     """The keys in a file. Raises KeysError."""
     try:
+        open_to_others = file.stat().st_mode & _OTHERS_MAY_WRITE
         records = json.loads(file.read_text(encoding="utf-8"))["keys"]
-        return tuple(Key(**record | {"scopes": _scopes(record["scopes"])}) for record in records)
+        keys = tuple(Key(**record | {"scopes": _scopes(record["scopes"])}) for record in records)
     except OSError as error:
         msg = (
             f"{file}: {error.strerror}; make a key with `leadloop keys add NAME --scope score --keys {file}`"
@@ -97,6 +99,10 @@ def read(file: Path) -> tuple[Key, ...]:
     except (ValueError, TypeError, KeyError) as error:
         msg = f"{file}: not a file of keys ({error!r}); put the last good one back"
         raise KeysError(msg) from error
+    if open_to_others:
+        msg = f"{file}: others than its owner may write it, and so let themselves in; chmod go-w it"
+        raise KeysError(msg)
+    return keys
 
 
 def _scopes(names: Collection[str]) -> tuple[Scope, ...]:
@@ -150,7 +156,9 @@ def _write(file: Path, keys: tuple[Key, ...]) -> None:
     """Replace the file whole, readable by its owner alone."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(f".{file.name}-{os.getpid()}")
-    opened = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    # Whatever lies there, a link above all, is not written through.
+    fresh.unlink(missing_ok=True)
+    opened = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(opened, "w", encoding="utf-8") as text:
         json.dump({"keys": [asdict(key) for key in keys]}, text, indent=1)
         text.flush()

@@ -58,6 +58,7 @@ class Writer:
         self.available: bool | None = None
         self._settings = settings
         self._log: Engine | None = None
+        self._writes: Engine | None = None
         self._forgets_at = 0.0
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
@@ -144,9 +145,10 @@ class Writer:
                 job.done.set_exception(LogUnavailable() if _unavailable(error) else error)
 
     def _transaction(self, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
-        if self._log is None:
+        if self._log is None or self._writes is None:
             self._log = open_log(self._settings.place)
-        with writing(self._log).begin() as connection:
+            self._writes = writing(self._log)
+        with self._writes.begin() as connection:
             return [work(connection) for work in works]
 
     def _found(self, error: Exception | None) -> None:

@@ -28,8 +28,8 @@ from features.history import LEAD_SCHEMA, TRANSITION_SCHEMA, LeadHistory
 from features.labels import LabelSpec, labels
 from models import metrics
 from training.config import Training
-from training.dataset import Weights, feature_rows, of_history
-from training.past.maturity import maturity
+from training.dataset import feature_rows, of_history
+from training.past.maturity import Weights, maturity
 from training.run import fit
 from training.simulate import simulate
 from training.simulated.truth import bayes_probability, information_captured

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import pytest
 from starlette.testclient import TestClient
@@ -154,6 +155,7 @@ class Protocol:
     """A protocol as far as impatience needs one."""
 
     cycle = None
+    server_state = SimpleNamespace()
 
     def __init__(self, loop):
         self.loop = loop
@@ -178,7 +180,7 @@ class Answering:
     [(None, True), (Answering(response_complete=True), True), (Answering(response_complete=False), False)],
 )
 def test_only_a_connection_that_says_nothing_is_closed(monkeypatch, cycle, closed):
-    class Impatient(connections._Impatience, Protocol):
+    class Impatient(connections._Clock, Protocol):
         pass
 
     monkeypatch.setattr(connections, "SPEAKS_WITHIN", 0.01)

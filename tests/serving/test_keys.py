@@ -211,3 +211,30 @@ def test_a_failed_change_leaves_the_file(file, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         add(file, "other", ["score"])
     assert file.read_text() == before
+
+
+def test_a_key_is_sent_once(by_hand, monkeypatch, file):
+    key = f"Bearer {add(file, 'crm', ['score'])}"
+    with service(by_hand, monkeypatch, keys=file) as client:
+        for headers in ([key, "Bearer other"], ["Bearer other", key], [key, key], [f"{key}, Bearer other"]):
+            sent = [("authorization", header) for header in headers]
+            assert client.post("/v1/score", json=LEADS, headers=sent).status_code == 401
+        assert client.post("/v1/score", json=LEADS, headers={"authorization": key}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/static_content/../v1/model", "/static_content/..%2fv1%2fmodel", "/livez/../v1/model", "//v1/model"],
+)
+def test_an_open_address_is_no_way_round_the_doors(by_hand, monkeypatch, file, path):
+    add(file, "crm", ["score"])
+    with service(by_hand, monkeypatch, client=("203.0.113.9", 1), keys=file) as client:
+        answer = client.get(path)
+        assert answer.status_code in {401, 404}
+        assert "card" not in answer.text
+
+
+@pytest.mark.parametrize("header", ["x-forwarded-for", "x-real-ip", "forwarded", "x-forwarded-host", "host"])
+def test_no_header_makes_a_stranger_a_neighbour(by_hand, monkeypatch, header):
+    with service(by_hand, monkeypatch, client=("203.0.113.9", 1)) as stranger:
+        assert stranger.get("/v1/model", headers={header: "127.0.0.1"}).status_code == 401

@@ -1,16 +1,17 @@
-"""Real processes under load: promotions, a killed worker, the end, and hundreds of silent connections."""
+"""Real processes under load: promotions, a killed worker, the end, and thousands of silent connections."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,8 @@ def until(true, seconds=30):
 class Load:
     """Clients that ask without a pause, each on its connection, and keep every answer."""
 
-    def __init__(self, url, clients=2):
-        self.url, self.answers, self.failures = url, [], []
+    def __init__(self, url, clients=2, each=20):
+        self.url, self.each, self.answers, self.failures = url, each, [], []
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
 
@@ -61,12 +62,13 @@ class Load:
                 http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=30)
             ) as connection:
                 # A new connection now and then, so that every worker is asked.
-                for _ in range(20):
+                for _ in range(self.each):
                     try:
                         status, answer = post(connection)
                         self.answers.append((status, answer.get("model_version")))
                     except (OSError, http.client.HTTPException) as error:
                         self.failures.append(error)
+                        connection.close()
 
     def __enter__(self):
         for thread in self._threads:
@@ -160,8 +162,9 @@ def test_a_truncated_model_is_refused_while_the_old_one_answers(following):
     until(lambda: versions(service.url) == {good})
     with Load(service.url) as load:
         company.promote(spoiled=True)
-        until(lambda: json.loads(get(service.url, "/v1/model")[1])["serving"]["refused"])
-        told = json.loads(get(service.url, "/v1/model")[1])
+        told = {"serving": {"refused": None}}
+        # Each worker finds out by itself: what one says, the next may not know yet.
+        until(lambda: told.update(json.loads(get(service.url, "/v1/model")[1])) or told["serving"]["refused"])
         assert told["model_version"] == good
         assert "altered or truncated" in told["serving"]["refused"]["reason"]
         assert str(company.root) not in json.dumps(told)
@@ -200,18 +203,60 @@ def test_the_challenger_is_compared_and_never_answers(following):
     assert "leadloop_shadow_distance_max 0.0" in text
 
 
-def test_hundreds_of_silent_connections_do_not_stop_the_answers(following):
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 200_000,
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X-Many: x\r\n" * 20_000,
+        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Split: a\nb: c\x00\r\n",
+        b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n",
+        b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n",
+        b"POST /v1/score HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+    ],
+)
+def test_a_head_that_is_none_ends_its_connection_and_no_other(following, head):
     service, _, _ = following
     host, port = service.url.removeprefix("http://").split(":")
-    silent = [socket.create_connection((host, int(port))) for _ in range(400)]
-    try:
-        for connection in silent[:100]:
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        # It may hear the end before all is sent.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(head + b"\r\n\r\n")
+        with suppress(ConnectionResetError):
+            status = connection.recv(12)
+            assert status[:10] in {b"", b"HTTP/1.1 4", b"HTTP/1.1 5"}
+            assert status[9:12] in {b"", b"400", b"431", b"501"}
+    assert get(service.url, "/livez")[0] == 200
+
+
+@pytest.fixture
+def many_files():
+    """As many open files as this machine allows a process, and room for what else a test opens."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield before[1] - 500
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_ten_thousand_silent_connections_do_not_stop_the_answers(following, many_files):
+    service, _, _ = following
+    host, port = service.url.removeprefix("http://").split(":")
+    with ExitStack() as held:
+        silent = [
+            held.enter_context(socket.create_connection((host, int(port))))
+            for _ in range(min(10_000, many_files))
+        ]
+        for connection in silent[::4]:
             connection.sendall(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         assert None not in versions(service.url)
         assert get(service.url, "/readyz")[0] == 200
-    finally:
-        for connection in silent:
-            connection.close()
+        # Nobody who says nothing is kept for ever; who stopped in the middle is told so.
+        for connection in (silent[1], silent[-1]):
+            connection.settimeout(60)
+            assert connection.recv(1) == b""
+        silent[0].settimeout(60)
+        assert silent[0].recv(12) == b"HTTP/1.1 408"
 
 
 def test_told_to_stop_the_service_finishes_what_it_accepted(model_folder, tmp_path, monkeypatch):
@@ -230,3 +275,18 @@ def test_told_to_stop_the_service_finishes_what_it_accepted(model_folder, tmp_pa
             assert (answer.status, told["model_version"], len(told["results"])) == (200, version, 1_000)
             connection.close()
         assert service.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_end_under_load_resets_nobody(model_folder, tmp_path, monkeypatch, workers):
+    """Who was let in is answered; whoever comes later is refused, and so knows that nothing became of it."""
+    with ExitStack() as over:
+        with served(tmp_path, model_folder, monkeypatch, workers=workers) as (service, _, _):
+            # Half of them on a connection that stays, as a CRM has it, half on new ones.
+            load = over.enter_context(Load(service.url, clients=3))
+            brief = over.enter_context(Load(service.url, clients=3, each=1))
+            until(lambda: len(load.answers) > 100 < len(brief.answers))
+        # Both are still asking.
+        answers, failures = load.answers + brief.answers, load.failures + brief.failures
+    assert {status for status, _ in answers} == {200}
+    assert {type(failure) for failure in failures} <= {ConnectionRefusedError}

@@ -12,10 +12,11 @@ from features.cohort import CohortRule
 from features.labels import LabelSpec
 from features.reading.mapping import FlatMapping
 from features.sources import read_flat
+from features.spec import FeatureSet, Says, attribute
 from models.metrics import roc_auc
 from training.checking.searches import single_auc
 from training.checks import checks, findings
-from training.dataset import of_export, of_history
+from training.dataset import Dataset, of_export, of_history
 from training.simulate import LEAK, simulate
 
 MAPPING = FlatMapping(id="Id", label="Converted", time="No")
@@ -24,6 +25,26 @@ MAPPING = FlatMapping(id="Id", label="Converted", time="No")
 def found(tmp_path, frame, mapping=MAPPING):
     made = checks(of_export(read_flat(write(tmp_path, frame), mapping), mapping))
     return {check.code: check for check in made}
+
+
+def test_a_code_that_tells_leads_apart_and_nothing_else_is_no_leak_though_leads_are_looked_at_often():
+    random = np.random.default_rng(4)
+    lead = np.repeat(np.arange(900), 6)
+    won, code = (random.random(900) < 0.3).astype(np.int8), random.integers(700, size=900)
+    rows = pl.DataFrame(
+        {
+            "lead_id": [f"{one:04d}" for one in lead],
+            "as_of": np.tile(np.arange(1, 7), 900) * DAY,
+            "campaign": [f"c{one}" for one in code[lead]],
+        }
+        | {f"noise_{k}": random.normal(size=len(lead)) for k in range(9)}
+    )
+    columns = [attribute(n, family="fit", says=Says(n, n), unit="number") for n in rows.columns[3:]]
+    campaign = attribute("campaign", family="channel", says=Says("campaign", "Kampagne"))
+    data = Dataset(FeatureSet((campaign, *columns)), rows, won[lead], "won")
+    assert single_auc(rows["campaign"], won[lead], data.lead) == pytest.approx(0.5, abs=0.06)
+    assert single_auc(rows["campaign"], won[lead]) > 0.85
+    assert not [found for found in findings(checks(data)) if found.column == "campaign"]
 
 
 def test_honest_columns_raise_no_alarm(tmp_path):

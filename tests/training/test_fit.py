@@ -10,6 +10,7 @@ import pytest
 
 from models import metrics
 from training.fit import fit_predictor, fit_rows
+from training.learning.additive import fit_additive
 from training.learning.blend import fit_blend
 from training.learning.encode import learn_encodings
 from training.learning.folds import LearningRows, fold_of, folds
@@ -89,6 +90,32 @@ def test_groups_stay_together():
     groups = np.repeat(np.arange(200), 3)
     held = fold_of(LearningRows(frame, y, groups=groups), 5, 0)
     assert all(len(set(held[groups == group])) == 1 for group in range(200))
+
+
+def test_the_design_effect_is_how_often_an_outcome_is_repeated():
+    """Its closed form: 1 + (size - 1) * correlation within groups, here 1 and then none."""
+    frame, y = linear_leads(20_000)
+    groups = np.repeat(np.arange(5000), 4)
+    assert LearningRows(frame, np.repeat(y[:5000], 4), groups=groups).design_effect == pytest.approx(4)
+    assert LearningRows(frame, y, groups=groups).design_effect == pytest.approx(1, abs=0.05)
+    assert LearningRows(frame, y).design_effect == 1
+
+
+def test_a_lead_looked_at_five_times_is_still_one_lead():
+    """Each row five times over teaches the additive part what it taught once."""
+    frame, y = linear_leads(300, features=8)
+    frame = frame.select(pl.all().round(0))
+    often = pl.concat([frame] * 5)
+    repeated = LearningRows(often, np.tile(y, 5), groups=np.tile(np.arange(300), 5))
+    taken_singly = replace(repeated, groups=None)
+    once, five, naive = (_additive(rows, frame) for rows in (LearningRows(frame, y), repeated, taken_singly))
+    assert five == pytest.approx(once, abs=0.01)
+    assert np.abs(naive - once).max() > 0.3
+
+
+def _additive(rows, frame):
+    encodings, matrix = learn_encodings(rows, 0)
+    return fit_additive(rows, encodings, matrix, 0).log_odds(encodings.encode(frame))
 
 
 def test_no_rate_knows_its_own_outcome():

@@ -90,7 +90,7 @@ def fit_additive(
     ]
     kept = _sampled(len(rows), sum(term.width for term in terms), seed)
     with threadpool_limits(1, "blas"):  # more threads on busy cores are slower, and not deterministic
-        beta, missing, intercept = _solved(rows, terms, matrix, kept)
+        beta, missing, intercept = _solved(rows.take(kept), terms, matrix[kept])
     ends = np.cumsum([term.width for term in terms])
     effects = [
         drawn(term.effect(beta[end - term.width : end], lost), rows.monotone.get(name, 0))
@@ -143,20 +143,19 @@ def _sampled(rows: int, width: int, seed: int) -> NDArray[np.intp]:
 
 
 def _solved(
-    rows: LearningRows, terms: list[Term], matrix: NDArray[np.float64], kept: NDArray[np.intp]
+    rows: LearningRows, terms: list[Term], seen: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], list[float], float]:
     """The coefficients of the terms, the effect of a missing value per term, and the intercept."""
-    seen = matrix[kept]
     lost = [
         place
         for place, term in enumerate(terms)
         if term.knots is not None and np.isnan(seen[:, term.source]).any()
     ]
     flags = np.isnan(seen[:, [terms[place].source for place in lost]]).astype(np.float64)
-    design = np.column_stack([*(term.columns(seen) for term in terms), flags, np.ones(len(kept))])
+    design = np.column_stack([*(term.columns(seen) for term in terms), flags, np.ones(len(rows))])
     widths = [*(term.width for term in terms), len(lost)]
     group = np.repeat(np.arange(len(widths)), widths)
-    beta = evidence_ridge(design, rows.y[kept], rows.w[kept], group)
+    beta = evidence_ridge(design, rows.y, rows.evidence, group)
     missing = np.zeros(len(terms))
     missing[lost] = beta[len(group) - len(lost) : len(group)]
     return beta[: len(group) - len(lost)], missing.tolist(), float(beta[-1])

@@ -25,8 +25,9 @@ class LearningRows:
 
     ``frame`` holds feature columns only, Float64 or String, null being missing; ``y`` is 0 or 1. ``order``
     says which rows are later (equal values belong together), ``gap`` how much earlier than a judged slice the
-    training rows must end, in the units of ``order``: the horizon of the label. ``groups`` are rows that may
-    not be on both sides of a shuffled split, such as the snapshots of one lead.
+    training rows must end, in the units of ``order``: the horizon of the label. ``groups`` number rows that
+    share their luck, such as the snapshots of one lead: no shuffled split parts them, and together they tell
+    less than as many single rows would.
 
     ``matured`` are the rows whose time is over, None if all are. Only these can judge: of the newest rows the
     fast outcomes alone are known, and weights make up for that over all rows, but not in a slice of time.
@@ -74,6 +75,34 @@ class LearningRows:
         """The weighted share of positives, kept off 0 and 1 by half a row."""
         return float((self.w @ self.y + 0.5) / (self.w.sum() + 1.0))
 
+    @cached_property
+    def unit(self) -> NDArray[np.intp]:
+        """(n,) the number of the group of each row, or of the row where there are no groups."""
+        if self.groups is None:
+            return np.arange(len(self))
+        return np.unique(self.groups, return_inverse=True)[1]
+
+    @property
+    def design_effect(self) -> float:
+        """How many rows tell as much as a single one would that shared its luck with no other.
+
+        By so much the variance of the rate exceeds that of independent rows (Kish 1965): 1 where groups are
+        single rows, near their size where the rows of a group all end alike.
+        """
+        if self.groups is None:
+            return 1.0
+        off = self.w * (self.y - self.rate)
+        return max(1.0, float((np.bincount(self.unit, weights=off) ** 2).sum() / (off @ off)))
+
+    @cached_property
+    def evidence(self) -> NDArray[np.float64]:
+        """(n,) weights that add up to what the rows tell, not to how many there are.
+
+        A penalty or a prior is weighed against these: else a lead looked at nine times would be nine leads
+        (Rao and Scott 1984).
+        """
+        return self.w / self.design_effect
+
 
 @dataclass(frozen=True, eq=False)
 class Fold:
@@ -99,13 +128,12 @@ def fold_of(rows: LearningRows, count: int, seed: int) -> NDArray[np.intp]:
     Fewer folds than asked when a class has too few rows, but at least two.
     """
     random = np.random.default_rng(seed)
-    unit, place = np.unique(np.arange(len(rows)) if rows.groups is None else rows.groups, return_inverse=True)
-    positive = np.bincount(place, weights=rows.y, minlength=len(unit)) > 0
+    positive = np.bincount(rows.unit, weights=rows.y) > 0
     count = max(2, min(count, int(positive.sum()), int((~positive).sum())))
-    held = np.empty(len(unit), dtype=np.intp)
+    held = np.empty(len(positive), dtype=np.intp)
     for one_class in (np.flatnonzero(positive), np.flatnonzero(~positive)):
         held[random.permutation(one_class)] = (np.arange(len(one_class)) + random.integers(count)) % count
-    return held[place]
+    return held[rows.unit]
 
 
 def _shuffled(rows: LearningRows, count: int, seed: int) -> tuple[Fold, ...]:

@@ -12,9 +12,10 @@ be it a conversion, a disqualification or the end of the window.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import polars as pl
 
 from features.clock import DAY
 from features.cohort import Snapshots
@@ -23,7 +24,6 @@ from features.labels import labels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import polars as pl
     from numpy.typing import NDArray
 
     from features.history import LeadHistory
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Durations = NDArray[np.int64]
     Flags = NDArray[np.bool_]
 
-
+Weights = Literal["matured", "ipcw"]
 RESAMPLES = 200
 
 
@@ -114,6 +114,19 @@ def weights_as_of(as_of: Durations, settled_at: Durations, today: int) -> NDArra
     weights = np.zeros(len(as_of))
     weights[taken] = censoring_weights(watched[taken], settled[taken])
     return weights
+
+
+def known_labels(labelled: pl.DataFrame, today: int, weights: Weights) -> pl.DataFrame:
+    """The matured rows of ``labels``, or ("ipcw") all whose outcome is known, with a column ``weight``.
+
+    It stands for the rows whose outcome is not; there are none before any window was over.
+    """
+    if weights == "matured" or not labelled["matured"].any():
+        return labelled.filter("matured")
+    settled_at = labelled["settled_at"].fill_null(today + 1).to_numpy()
+    worth = weights_as_of(labelled["as_of"].to_numpy(), settled_at, today)
+    known = labelled.with_columns(weight=pl.Series(worth)).filter(pl.col("label").is_not_null())
+    return known.with_columns(weight=pl.Series(effective(known["weight"].to_numpy())))
 
 
 def effective(weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import pytest
 from features.reading.mapping import FlatMapping
 from features.reading.outcome import order, outcome
 from features.reading.quarantine import SourceError, TooManyBadRowsError
+from features.reading.times import TimeFormat, times
 from features.sources import FlatColumns, flat_batches, read_flat
 from features.spec import FeatureSet, Says, attribute
 
@@ -17,6 +18,7 @@ id,converted,visits,city,when
 008,no,,Bonn,2024-01-02
 009,no,3,,2024-01-03
 """
+NOW = 1_800_000_000
 WHOLE = FlatMapping(id="id", label="converted", time="when", max_share=1)
 
 
@@ -117,8 +119,43 @@ def test_the_words_for_success_are_known(won, lost):
 def test_the_user_can_name_the_success(write):
     path = write("id,result\n1,red\n2,blue\n")
     assert read_flat(path, FlatMapping("id", "result", positive="blue")).label.to_list() == [0, 1]
-    with pytest.raises(SourceError, match="not 'green'"):
+    with pytest.raises(SourceError, match="no 'green'; there is 'blue', 'red'"):
         read_flat(path, FlatMapping("id", "result", positive="green"))
+
+
+def test_named_outcomes_leave_the_open_ones_out_and_count_them(write):
+    path = write("id,stage\n1,Closed Won\n2,Open\n3,Closed Lost\n4,junk\n")
+    mapping = FlatMapping("id", "stage", positive="closed won", negative=("Closed Lost", "junk"))
+    export = read_flat(path, mapping)
+    assert (export.leads["lead_id"].to_list(), export.label.to_list()) == (["1", "3", "4"], [1, 0, 0])
+    assert export.notices == ("1 rows have no outcome in 'stage' and were left out",)
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "says"),
+    [("won", ("lots",), "no 'lots'; did you mean 'lost'"), (None, ("lost",), "name the positive one")],
+)
+def test_outcomes_that_are_named_wrongly_are_refused(positive, negative, says):
+    with pytest.raises(SourceError, match=says):
+        outcome(pl.Series("x", ["won", "lost", "open"]), positive, negative)
+
+
+def test_outcomes_beyond_two_are_answered_with_the_options_that_name_them():
+    with pytest.raises(SourceError, match="--positive 'Closed Won' --negative 'Closed Lost'"):
+        outcome(pl.Series("x", ["Closed Won", "Closed Lost", "Open"]))
+
+
+def test_the_case_of_an_outcome_does_not_matter():
+    assert outcome(pl.Series(["Yes", "YES", "yes", "no", "No"])).to_list() == [1, 1, 1, 0, 0]
+
+
+def test_dates_whose_format_cannot_be_found_out_can_be_given_one(write):
+    path = write("id,when,won\n1,01/02/2024,1\n2,02/01/2024,0\n3,03/03/2999,0\n" + "4,04/04/2024,1\n" * 1)
+    with pytest.raises(SourceError, match="time_format in"):
+        read_flat(path, FlatMapping("id", "won", "when"))
+    how = TimeFormat("day_first")
+    export = read_flat(path, FlatMapping("id", "won", "when", time_format=how, max_share=1.0), now=NOW)
+    assert export.order.to_list() == times(pl.Series(["2024-02-01", "2024-01-02", "2024-04-04"])).to_list()
 
 
 def test_the_order_is_read_from_dates_numbers_and_months():

@@ -149,6 +149,21 @@ def test_a_quote_in_the_path_is_only_a_character(write):
     assert rows(write("a,b\n1,2\n", "it's.csv")) == [("1", "2")]
 
 
+def test_a_line_that_lacks_many_columns_is_one_bad_row(write):
+    table = opened(write("a,b,c,d\n1,2,3,4\nTotal: 1 row\n"))
+    table.read()
+    assert [(r["line"], r["reason"]) for r in table.rejected()] == [
+        (3, "the line has fewer columns than the header")
+    ]
+    assert len(table.rejects) == 1
+
+
+def test_column_names_below_a_title_are_pointed_out(write):
+    table = opened(write("Report;;\n;;\nid;name;won\n1;a;0\n"))
+    with pytest.raises(SourceError, match="no column 'id'; line 3 names it: remove the lines above"):
+        table.require(["id"])
+
+
 def test_a_column_without_a_name_gets_one(write):
     assert opened(write(",b\n1,2\n")).columns == ("column_1", "b")
 
@@ -161,6 +176,7 @@ def test_a_column_without_a_name_gets_one(write):
         (b"id,name,id\n1,a,2\n", "column 'id' more than once"),
         (b"PK\x03\x04rest", "spreadsheet or an archive"),
         (b"\x00\x01\x02", "no text file"),
+        (b"\x1f\x8b\x08\x00", "is compressed; unpack it first"),
         (b"PAR1broken", "looks like Parquet"),
     ],
 )

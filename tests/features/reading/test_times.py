@@ -102,6 +102,37 @@ def test_the_order_of_day_and_month_is_found_where_it_can_be():
     assert detected(pl.Series(["01.02.2024", "03.04.2024"])).pattern == DAY_FIRST
 
 
+SPELT = {
+    "%m/%d/%Y, %I:%M %p": ["1/31/2024, 1:05 PM", "12/1/2024, 12:05 AM"],
+    "%d/%m/%Y %I:%M:%S %p": ["31/01/2024 01:05:00 PM"],
+    "%B %d, %Y %I:%M %p": ["Jan 31, 2024 03:14 PM", "May 5, 2024 12:00 AM"],
+    "%d. %B %Y": ["31. January 2024", "5. May 2024"],
+    "%d-%B-%y": ["31-Jan-24"],
+    "%d.%m.%y": ["31.01.24", "05.06.24"],
+    "%m/%d/%y": ["1/31/24"],
+    "%Y/%m/%d %H:%M": ["2024/01/31 13:05"],
+}
+
+
+@pytest.mark.parametrize(("pattern", "texts"), SPELT.items(), ids=SPELT)
+def test_the_spellings_of_crms_are_found_out_and_read_as_python_reads_them(pattern, texts):
+    found = detected(pl.Series(texts))
+    assert found.pattern == pattern
+    for text in texts:
+        written = pattern if "January" in text or "May" in text else pattern.replace("%B", "%b")
+        assert seconds(text, how=found) == [epoch(datetime.strptime(text, written).replace(tzinfo=UTC))]
+
+
+@pytest.mark.parametrize("text", ["1/2/2024, 1:05 PM", "1/2/24"])
+def test_day_and_month_that_could_be_swapped_are_not_guessed_in_any_spelling(text):
+    assert detected(pl.Series([text])) is None
+
+
+@pytest.mark.parametrize("text", ["12-34-5678", "May be", "Room 12, 2024", "1.2.3.4", "24/7 support"])
+def test_words_with_figures_are_no_times(text):
+    assert detected(pl.Series([text] * 3)) is None
+
+
 def test_month_names_are_numbers():
     assert months(pl.Series(["Jan", "feb.", "MÄRZ", "Dezember", "x"])).to_list() == [1, 2, 3, 12, None]
 

@@ -6,8 +6,14 @@ import re
 
 import pytest
 
+from features.clock import DAY
+from features.cohort import CohortRule
+from features.labels import LabelSpec
+from training.checks import checks, findings
+from training.dataset import of_history
 from training.page.phrases import phrase
 from training.page.words import catalogue, words
+from training.simulate import simulate
 
 GERMAN = words("de")
 
@@ -53,3 +59,12 @@ def test_every_form_is_found_again_by_its_own_text():
         text = re.sub(r"{\w+}", "7", form)
         expected = GERMAN(form, **dict.fromkeys(re.findall(r"{(\w+)}", form), "7"))
         assert phrase(text, GERMAN) == expected
+
+
+def test_whatever_the_checks_say_of_a_company_has_a_german_form():
+    rule = CohortRule(on=("created", "mql"), every=30 * DAY, closed=("sql", "disqualified"))
+    company = of_history(simulate(600, seed=3, leak=True).history, rule, LabelSpec("sql", 60 * DAY))
+    made = checks(company)
+    said = [one.message for one in findings(made)] + [one.reason for one in made if one.reason]
+    assert len(said) > 5
+    assert [text for text in said if phrase(text, GERMAN) == text] == []

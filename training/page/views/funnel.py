@@ -37,7 +37,6 @@ def view(report: Report, t: Words) -> dict[str, Any]:
         "steps": _steps(found, t),
         "stays": _stays(found, t),
         "by_period": _by_period(found, t),
-        "narrowest": narrowest(found, t),
         "spread": _spread(found, t),
         "maturing": any(cohort.maturing for cohort in found.cohorts),
         "days": days_of(found.horizon, t),

@@ -9,6 +9,7 @@ from training.insight.audit import Audit
 from training.insight.calling import WEEK
 from training.insight.offers import Offers
 from training.insight.timing import Timing
+from training.page.views import offers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,13 +83,11 @@ def _in_time(report: Report, t: Words) -> Iterator[Step]:
 
 def _offer(report: Report, t: Words) -> Iterator[Step]:
     found = report.insights.offers
-    told = [one for one in found.offers if one.verdict == "more"] if isinstance(found, Offers) else []
-    best = max(told, key=lambda one: one.ratio.low if one.ratio else 0.0, default=None)
-    if best is not None and best.ratio is not None:
-        name = t.named("stages", best.name)
-        yield Step(
-            t("monday.offer", offer=name), t("monday.offer_why", ratio=t.interval(best.ratio, 1)), "offers"
-        )
+    first = offers.best(found.offers) if isinstance(found, Offers) else None
+    if first is not None:
+        offer, ratio = first
+        why = t("monday.offer_why", ratio=t.interval(ratio, 1))
+        yield Step(t("monday.offer", offer=t.named("stages", offer.name)), why, "offers")
 
 
 def _companies(report: Report, t: Words) -> Iterator[Step]:

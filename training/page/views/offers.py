@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
+    from models.metrics import Interval
     from training.insight.offers import Offer
     from training.insight.paths import Path
     from training.page.words import Words
@@ -33,10 +34,10 @@ def view(report: Report, t: Words) -> dict[str, Any]:
             "offers.how", days=t.days(found.days), since=t.day(found.since), beside=t.number(found.beside)
         ),
         "offers": _chart(found.offers, t),
-        "reading": reading(found.offers, t),
+        "reading": _reading(found.offers, t),
         "table": _table(found.offers, "offer", t),
         "stages": _chart(found.stages, t),
-        "stage_reading": reading(found.stages, t),
+        "stage_reading": _reading(found.stages, t),
         "stage_table": _table(found.stages, "stage", t),
         "steps": ", ".join(t.named("kinds", kind) for kind in found.steps),
         "paths": _paths(found.paths, t),
@@ -53,8 +54,13 @@ def _chart(offers: Sequence[Offer], t: Words) -> Markup | None:
     return drawn(ratios(marks)) if marks else None
 
 
-def reading(offers: Sequence[Offer], t: Words) -> str:
-    """Whose takers converted more often, whose less, and that of the rest nothing can be said."""
+def best(offers: Sequence[Offer]) -> tuple[Offer, Interval] | None:
+    """The offer whose takers converted most surely more often, and how much; None where none is known to."""
+    told = [(one, one.ratio) for one in offers if one.verdict == "more" and one.ratio is not None]
+    return max(told, key=lambda pair: pair[1].low, default=None)
+
+
+def _reading(offers: Sequence[Offer], t: Words) -> str:
     return apart("offers", [(t.named("stages", one.name), one.verdict) for one in offers], t)
 
 

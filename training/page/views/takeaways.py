@@ -55,7 +55,13 @@ def _channels(report: Report, t: Words) -> str:
 
 def _offers(report: Report, t: Words) -> str:
     found = report.insights.offers
-    return offers.reading(found.offers, t) if isinstance(found, Offers) else ""
+    if not isinstance(found, Offers):
+        return ""
+    first = offers.best(found.offers)
+    if first is None:
+        return t("offers.none")
+    offer, ratio = first
+    return t("offers.takeaway", offer=t.named("stages", offer.name), ratio=t.interval(ratio, 1))
 
 
 def _drivers(report: Report, t: Words) -> str:
@@ -98,7 +104,7 @@ def _points(report: Report, t: Words) -> str:
 
 def _health(report: Report, t: Words) -> str:
     read, aside = report.health.rows_read, report.health.rows_quarantined
-    return t("health.takeaway", used=t.percent((read - aside) / read, 1)) if read else ""
+    return t("health.lead", read=t.number(read), kept=t.number(read - aside), aside=t.number(aside))
 
 
 _TAKEAWAYS: dict[str, Callable[[Report, Words], str]] = {

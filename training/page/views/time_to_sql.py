@@ -35,8 +35,6 @@ def view(report: Report, t: Words) -> dict[str, Any]:
     return {
         "target": target,
         "rates": [(t.plural("funnel.days", rate.days), rate.share) for rate in found.overall.rates],
-        "half": found.half,
-        "of": t.plural("funnel.days", found.overall.rates[-1].days) if found.overall.rates else "",
         "curve": drawn(timing.curve(found.overall.points, reached, t)),
         "points": _points(found, t),
         "curves": drawn(timing.curves(drawable, reached, t)) if drawable else None,

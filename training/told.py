@@ -1,0 +1,48 @@
+"""What a run tells the person at the terminal, a line each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from features.reading.roles import LIKE_NUMBERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from features.availability import Availability
+    from models.metrics import Interval
+    from training.dataset import Dataset
+
+_LISTED = 20
+
+
+def read_in_words(dataset: Dataset, quarantine: Path) -> Iterator[str]:
+    """What happened to the rows and columns of the sources, a line each."""
+    yield from dataset.notices
+    found = [a for a in dataset.availability if a.by == "leadloop"]
+    unused = sorted((a for a in found if not a.used), key=lambda a: a.role == "empty")
+    if unused:
+        yield "columns not used: " + _listed(unused)
+    if words := [a for a in found if a.used and a.reason.startswith(LIKE_NUMBERS)]:
+        yield "columns that look like numbers: " + _listed(words)
+    intake = dataset.intake
+    if intake.quarantined:
+        why = ", ".join(f"{reason} ({count:,})" for reason, count in intake.quarantined.items())
+        yield f"{intake.rows_read:,} rows read; set aside in {quarantine}: {why}"
+    share = f"{dataset.label.mean():.1%} of them positive"
+    yield f"{len(dataset):,} snapshots to learn from, {share} ({dataset.question})"
+
+
+def _listed(columns: Sequence[Availability]) -> str:
+    """The columns with their reasons, the first of many."""
+    first = "; ".join(f"{a.column} ({a.reason.partition('; a plain column')[0]})" for a in columns[:_LISTED])
+    more = len(columns) - _LISTED
+    return f"{first}; and {more:,} more" if more > 0 else first
+
+
+def measured_in_words(measured: Mapping[str, Mapping[str, Interval]]) -> Iterator[str]:
+    """Every figure with its interval."""
+    for part, figures in measured.items():
+        for name, one in figures.items():
+            yield f"{part:10} {name:18} {one.value:.4f}  ({one.low:.4f} to {one.high:.4f})"
