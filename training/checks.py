@@ -28,6 +28,9 @@ NOTHING_AHEAD = (
 )
 
 
+_HOLDS: dict[Outcome, str] = {"clean": "holds", "triggered": "NOT SO", "not applicable": "not applicable"}
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something in the data that a user should look at. ``message`` ends with what to do."""
@@ -86,10 +89,10 @@ def findings(made: tuple[Check, ...]) -> tuple[Finding, ...]:
 
 
 def in_words(made: tuple[Check, ...]) -> Iterator[str]:
-    """A line a check, then a line a finding."""
+    """A line for what each check claims and whether it holds, then a line a finding."""
     for check in made:
         because = f": {check.reason}" if check.reason else ""
-        yield f"{check.code}  {check.outcome:14}  {check.title}{because}"
+        yield f"{check.code}  {_HOLDS[check.outcome]:14}  {check.title}{because}"
     for one in findings(made):
         yield f"{one.code}  {one.severity:6}  {one.column or 'all columns'}: {one.message}"
 

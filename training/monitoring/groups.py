@@ -10,7 +10,7 @@ import polars as pl
 from models.card import SCORE
 from models.metrics import Interval
 from models.profile import Profile
-from training.insight.rates import wilson
+from training.insight.rates import shared_rate
 from training.monitoring.monitored import Drifted, Group, Window
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def group(name: str, rows: pl.DataFrame) -> Group:
     excess = float(y.sum() - p.sum())
     ratio = float(y.sum() / p.sum()) if p.sum() else 1.0
     beyond = excess / np.sqrt(spread) if spread else 0.0
-    return Group(name, len(y), float(p.mean()), wilson(float(y.sum()), len(y)), ratio, float(beyond))
+    observed = shared_rate(y.astype(np.float64), rows["lead_id"].rank("dense").to_numpy())
+    return Group(name, len(y), float(p.mean()), observed, ratio, float(beyond))
 
 
 def drifted(name: str, drift: Drift) -> Drifted:

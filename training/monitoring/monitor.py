@@ -135,7 +135,10 @@ def _ranking(known: pl.DataFrame) -> Interval | None:
     if known["label"].n_unique() < len(("won", "lost")):
         return None
     return metrics.with_interval(
-        metrics.roc_auc, known["label"].to_numpy(), known["probability"].to_numpy().astype(np.float64)
+        metrics.roc_auc,
+        known["label"].to_numpy(),
+        known["probability"].to_numpy().astype(np.float64),
+        known["lead_id"].rank("dense").cast(pl.Int64).to_numpy(),
     )
 
 

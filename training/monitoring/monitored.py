@@ -57,8 +57,8 @@ class Drifted:
 class Group:
     """Scored leads with an outcome: a grade's, a month's or all. ``beyond`` counts standard errors.
 
-    ``forecast`` and ``observed`` are rates, the latter with its Wilson interval; ``ratio`` is conversions
-    that came for each that was forecast.
+    ``forecast`` and ``observed`` are rates, the latter with an interval that counts a lead once; ``ratio`` is
+    conversions that came for each that was forecast.
     """
 
     name: str

@@ -80,6 +80,20 @@ def test_a_file_with_stages_is_transitions_and_one_with_kinds_is_touchpoints(dra
     assert len(reading.quarantine) == 0
 
 
+def test_stages_stand_in_the_order_in_which_leads_enter_them(drafted):
+    moves = "id,entered,stage\nL001,2020-02-01,Neu\nL001,2020-02-09,Angebot\nL001,2020-03-01,Gewonnen\n"
+    config = drafted(leads=LEADS, moves=moves + "L002,2020-02-01,Neu\nL002,2020-03-01,Verloren\n")
+    assert config.funnel.stages == ("Neu", "Angebot", "Verloren", "Gewonnen")
+    assert (config.funnel.target, config.funnel.closed) == ("Gewonnen", ("Verloren",))
+
+
+def test_leads_that_do_things_are_looked_at_again_and_others_once(drafted):
+    moves = "id,entered,stage\nL001,2020-02-01,mql\nL001,2020-03-01,sql\n"
+    web = "id,at,event_type\nL001,2020-02-01,visit\nL001,2020-02-02,demo\nL003,2020-02-02,visit\n"
+    assert drafted(leads=LEADS, moves=moves).cohort.every is None
+    assert drafted(leads=LEADS, moves=moves, web=web).cohort.every == 30 * DAY
+
+
 def test_dates_in_the_leads_file_are_transitions(drafted):
     rows = "".join(
         f"L{i:03d},1.{1 + i % 12}.2020,{'15.12.2020' if i % 3 else ''},{i % 7}\n" for i in range(60)
