@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 from models import artifact
 from serving.doors import body, connections
 from serving.doors.body import ClientGone, read
+from serving.doors.limits import Rate
 from serving.service import Leadloop
 from serving.watching.observed import Observed
 
@@ -196,5 +198,13 @@ def test_only_a_connection_that_says_nothing_is_closed(monkeypatch, cycle, close
 
 
 def test_a_clock_set_back_gives_nobody_more_requests_and_no_negative_times(client, lead, monkeypatch):
+    rate = Rate(2)
+    assert [rate.wait("crm"), rate.wait("crm")] == [0, 0]
+    first = client.post("/v1/score", json={"leads": [lead]})
     monkeypatch.setattr("time.time", lambda: -1e9)
-    assert client.post("/v1/score", json={"leads": [lead]}).status_code == 200
+    assert rate.wait("crm") > 0
+    again = client.post("/v1/score", json={"leads": [lead]})
+    assert (again.status_code, again.json()) == (200, first.json())
+    seconds = re.findall(r"^leadloop_\w*seconds_sum\S* (\S+)$", client.get("/metrics").text, re.MULTILINE)
+    assert seconds
+    assert min(map(float, seconds)) >= 0

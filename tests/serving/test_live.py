@@ -176,6 +176,19 @@ def test_a_truncated_model_is_refused_while_the_old_one_answers(following):
     assert {status for status, _ in load.answers} == {200}
 
 
+def test_the_service_neither_asks_for_mlflow_nor_misses_it(model_folder, tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as tracking:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{tracking.getsockname()[1]}")
+        with served(tmp_path, model_folder, monkeypatch) as (service, company, version):
+            assert versions(service.url) == {version}
+            newer = company.promote()
+            until(lambda: versions(service.url) == {newer})
+            assert get(service.url, "/readyz")[0] == 200
+        tracking.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            tracking.accept()
+
+
 def test_a_killed_worker_is_replaced_and_counted_no_more(following):
     service, company, _ = following
     version = company.promote()
