@@ -64,11 +64,12 @@ def checks(dataset: Dataset, ahead: pl.DataFrame | None = None) -> tuple[Check, 
     ``ahead`` are feature rows to score; without any, what compares with them is not applicable.
     """
     sample = dataset.thinned(MOST_ROWS)
-    return (
+    made = (
         *(_made(code, title, search, sample) for code, (title, search) in CHECKS.items()),
         *(_made(code, title, search, dataset) for code, (title, search) in ORIGINS.items()),
         *(_made(code, title, _ahead(search, ahead), sample) for code, (title, search) in AHEAD.items()),
     )
+    return tuple(sorted(made, key=lambda check: check.code))
 
 
 def _ahead(search: SearchAhead, ahead: pl.DataFrame | None) -> Search:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 import unicodedata
 
 import pytest
@@ -56,6 +57,10 @@ def client(by_hand, tmp_path_factory):
         patch.setenv("LEADLOOP_LOG", str(tmp_path_factory.mktemp("log") / "decisions.db"))
         patch.setattr(artifact, "load", lambda _: by_hand)
         with TestClient(Leadloop.to_asgi(), client=("127.0.0.1", 1)) as client:
+            # The log is opened meanwhile; until then whoever asks for it is told to wait.
+            deadline = time.monotonic() + 30
+            while client.get("/readyz").status_code != 200 and time.monotonic() < deadline:
+                time.sleep(0.01)
             yield client
 
 
