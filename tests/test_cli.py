@@ -111,6 +111,7 @@ def test_check_lists_findings(place):
         (["train", "--leads", "leads.csv", "--id", "Id"], "--label is missing"),
         (["train", "--leads", "leads.csv", "--id", "Id", "--label", "Source"], "3 values"),
         (["train"], "leadloop init"),
+        (["train", "--leads", "leads.csv", *FLAT, "--json", "nowhere/x.json"], "there is no folder"),
         (["check"], "--leads, --id and --label"),
         (["score", "--model", "nowhere", "--leads", "leads.csv", "--out", "x.csv"], "no model here"),
         (["score", "--leads", "leads.csv"], "--out"),

@@ -51,8 +51,21 @@ Exclude = Annotated[
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="leadloop.toml; this or --leads.", metavar="FILE")
 ]
+
+
+def _place(json_: str | None) -> str | None:
+    """Said before the work, not after it, where the result cannot go."""
+    if json_ not in {None, "-"} and not (folder := Path(str(json_)).absolute().parent).is_dir():
+        msg = f"there is no folder {folder}; create it, or write to - for standard output"
+        raise typer.BadParameter(msg)
+    return json_
+
+
 Json = Annotated[
-    str | None, typer.Option("--json", help="Write one JSON object to FILE, or - for stdout.", metavar="FILE")
+    str | None,
+    typer.Option(
+        "--json", help="Write one JSON object to FILE, or - for stdout.", metavar="FILE", callback=_place
+    ),
 ]
 ModelName = Annotated[str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR")]
 
