@@ -83,13 +83,14 @@ def relevel(model: ConversionModel, known: pl.DataFrame, out: Path, last: int | 
         msg = f"{won}: no level can be told by so few; it takes {FEWEST:g} of either kind"
         raise NothingToRepairError(msg)
     judged = _judged(known)
-    metrics = all_metrics(judged.rows["label"].to_numpy(), expit(judged.rows["log_odds"].to_numpy()))
+    y, f = judged.rows["label"].to_numpy(), judged.rows["log_odds"].to_numpy()
+    metrics = all_metrics(y, expit(f), judged.rows["lead_id"].rank("dense").cast(pl.Int64).to_numpy())
     told = relevelled(model, found.moved, _note(model, found, known))
     card = replace(
         told.card,
         metrics=metrics,
         judged_rows=judged.rows.height,
-        judged_positives=int(judged.rows["label"].sum()),
+        judged_positives=int(y.sum()),
     )
     saved = artifact.save(replace(told, card=card), out / "model")
     leave(out, _evidence(saved, judged, model.version), judged.rows)
