@@ -61,6 +61,8 @@ def client(by_hand, tmp_path_factory):
             deadline = time.monotonic() + 30
             while client.get("/readyz").status_code != 200 and time.monotonic() < deadline:
                 time.sleep(0.01)
+            # What a hand-over is to be ranked by is looked for among open leads: there is one.
+            assert client.post("/v1/score", json={"leads": [{"lead_id": "open"}]}).status_code == 200
             yield client
 
 
