@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from features.history import LeadHistory
 
 SNAPSHOT_SCHEMA = pl.Schema({"lead_id": pl.String, "as_of": pl.Int64})
@@ -27,6 +30,15 @@ class Snapshots:
 
     def __len__(self) -> int:
         return self.frame.height
+
+
+def numbered(lead_id: pl.Series) -> NDArray[np.int64]:
+    """(n,) a number for the lead of each row, from 0: rows of one lead share it, as they share its outcome.
+
+    >>> numbered(pl.Series(["b", "a", "b"])).tolist()
+    [1, 0, 1]
+    """
+    return (lead_id.rank("dense") - 1).cast(pl.Int64).to_numpy()
 
 
 @dataclass(frozen=True, slots=True)

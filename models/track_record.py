@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from features.cohort import numbered
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -129,7 +131,7 @@ class TrackRecord:
 
         A lead converted if any of its rows did.
         """
-        number = lead.rank("dense").cast(pl.Int64).to_numpy() - 1
+        number = numbered(lead)
         won = np.asarray(label == 1)
         return cls(
             leads=int(number.max()) + 1,

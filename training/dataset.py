@@ -15,7 +15,7 @@ import polars as pl
 from features import engine
 from features.catalogue import features_of
 from features.clock import DAY, instant
-from features.cohort import Snapshots, snapshots
+from features.cohort import Snapshots, numbered, snapshots
 from features.display import card, table
 from features.history import LeadHistory
 from features.labels import labels
@@ -162,7 +162,7 @@ class Dataset:
     @cached_property
     def lead(self) -> NDArray[np.int64]:
         """(n,) a number for the lead of each row, from 0."""
-        return (self.rows["lead_id"].rank("dense") - 1).cast(pl.Int64).to_numpy()
+        return numbered(self.rows["lead_id"])
 
     def to_learn(self) -> LearningRows:
         """What a learner gets to see: the snapshots of one lead are held out together, or not at all."""

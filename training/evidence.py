@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from scipy.special import expit
 
+from features.cohort import numbered
 from models import metrics
 from models.metrics import Interval
 from models.reliability import calibration_intercept, calibration_slope
@@ -201,7 +202,7 @@ def compared_held_out(mine: pl.DataFrame, theirs: pl.DataFrame, champion: str) -
 def compare(judged: pl.DataFrame, said: pl.Series, champion: str, basis: Basis) -> Comparison:
     """The challenger's ``judged`` rows beside what the champion ``said`` of them, (n,) log-odds."""
     y, mine, theirs = judged["label"].to_numpy(), judged["log_odds"].to_numpy(), said.to_numpy()
-    lead = (judged["lead_id"].rank("dense") - 1).cast(pl.Int64).to_numpy()
+    lead = numbered(judged["lead_id"])
     return Comparison(
         champion=champion,
         basis=basis,

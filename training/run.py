@@ -90,7 +90,7 @@ def fit(dataset: Dataset, training: Training, progress: Progress | None = None) 
     )
     scores = dataset.rows[fitted.judged].select("lead_id", "as_of")
     scored = model.scored(scores, fitted.log_odds)
-    again = refits(rows, fitted, lead.rank("dense").cast(pl.Int64).to_numpy() - 1, training.seed)
+    again = refits(rows, fitted, dataset.lead, training.seed)
     return Fitted(model, dataset, fitted.judged, scored, made, capacity, again)
 
 

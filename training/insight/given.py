@@ -7,13 +7,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
+from features.cohort import numbered
 from training.insight.company import Company
 from training.insight.rates import NotApplicable
 from training.insight.roads import roads_since
 
 if TYPE_CHECKING:
+    import polars as pl
     from numpy.typing import NDArray
 
     from features.history import LeadHistory
@@ -78,7 +79,7 @@ class ReportInput:
     @cached_property
     def lead(self) -> NDArray[np.int64]:
         """(n,) a number for the lead of each judged row: looked at twice, it still had one outcome."""
-        return (self.scores["lead_id"].rank("dense") - 1).cast(pl.Int64).to_numpy()
+        return numbered(self.scores["lead_id"])
 
     @cached_property
     def all_roads(self) -> Roads | NotApplicable:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
+from features.cohort import numbered
 from models.doubt import MATTERS, NOTHING, Doubt, Watched
 from training.learning.learners import BASE_RATE
 from training.learning.rehearsal import half_widths
 
 if TYPE_CHECKING:
+    import polars as pl
     from numpy.typing import NDArray
 
     from models.doubt import Code
@@ -31,7 +32,7 @@ _MOST_SCORES = (0.1, 0.9)
 
 def doubt(rows: LearningRows, fitted: FittedPredictor, lead: pl.Series, seed: int = 0) -> Doubt:
     """What is uncertain about a model that was ``fitted`` to ``rows``; ``lead`` (n,) is whose row it is."""
-    number = lead.rank("dense").cast(pl.Int64).to_numpy() - 1
+    number = numbered(lead)
     if lacking := _lacking(rows, fitted, number):
         return Doubt(NOTHING, 0.0, lacking=lacking, missing=max(0, ENOUGH - int(rows.y.sum())))
     low, high = np.quantile(fitted.log_odds, _MOST_SCORES)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from features.cohort import numbered
 from models.card import SCORE
 from models.metrics import Interval
 from models.profile import Profile
@@ -38,7 +39,7 @@ def group(name: str, rows: pl.DataFrame) -> Group:
     excess = float(y.sum() - p.sum())
     ratio = float(y.sum() / p.sum()) if p.sum() else 1.0
     beyond = excess / np.sqrt(spread) if spread else 0.0
-    observed = shared_rate(y.astype(np.float64), rows["lead_id"].rank("dense").to_numpy())
+    observed = shared_rate(y.astype(np.float64), numbered(rows["lead_id"]))
     return Group(name, len(y), float(p.mean()), observed, ratio, float(beyond))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from features.cohort import numbered
 from features.reading.quarantine import SourceError
 from models import metrics
 from models.card import SCORE
@@ -138,7 +139,7 @@ def _ranking(known: pl.DataFrame) -> Interval | None:
         metrics.roc_auc,
         known["label"].to_numpy(),
         known["probability"].to_numpy().astype(np.float64),
-        known["lead_id"].rank("dense").cast(pl.Int64).to_numpy(),
+        numbered(known["lead_id"]),
     )
 
 

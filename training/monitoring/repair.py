@@ -14,6 +14,7 @@ import polars as pl
 from scipy.special import expit
 
 from features.clock import instant
+from features.cohort import numbered
 from models import artifact
 from models.calibration import Calibration, shifted
 from models.relevel import relevelled
@@ -84,7 +85,7 @@ def relevel(model: ConversionModel, known: pl.DataFrame, out: Path, last: int | 
         raise NothingToRepairError(msg)
     judged = _judged(known)
     y, f = judged.rows["label"].to_numpy(), judged.rows["log_odds"].to_numpy()
-    metrics = all_metrics(y, expit(f), judged.rows["lead_id"].rank("dense").cast(pl.Int64).to_numpy())
+    metrics = all_metrics(y, expit(f), numbered(judged.rows["lead_id"]))
     told = relevelled(model, found.moved, _note(model, found, known))
     card = replace(
         told.card,
@@ -120,7 +121,7 @@ def _judged(known: pl.DataFrame) -> _Judged:
 
 def _mixed(lead: pl.Series) -> NDArray[np.intp]:
     """(n,) a part for each row, all rows of a lead in one."""
-    place = (lead.rank("dense") - 1).cast(pl.Int64).to_numpy()
+    place = numbered(lead)
     part = np.random.default_rng(0).permutation(int(place.max()) + 1) % PARTS
     return np.asarray(part[place], dtype=np.intp)
 
