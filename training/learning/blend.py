@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 # The prior's precision: some tens of positives outweigh it, fewer leave the parts at equal weights.
 DOUBT = 5.0
-# Levels of periods move by at least so much (a standard deviation): a few of them cannot show less.
-STEADIEST = 0.15
+# Levels of periods move by at least so much (a standard deviation, in log-odds): three of them cannot show
+# less, and those of most histories move by .1 to .5.
+STEADIEST = 0.25
 
 
 @dataclass(frozen=True, eq=False)
