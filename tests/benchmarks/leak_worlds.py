@@ -1,7 +1,7 @@
 """Made-up exports of four languages with leaks of many mechanisms beside columns that are strong but honest.
 
-Written without a look at how the checks decide, and run for the first time when these were done: what they
-find here they were not taught. Whoever mends a check by these needs new ones to prove it.
+Other words and mechanisms than those by which the checks were mended, and run for the first time when that
+was done; but their author knew the checks. Whoever mends a check by these needs new ones to prove it.
 """
 
 from __future__ import annotations
