@@ -125,7 +125,7 @@ def _knots(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     known = np.sort(x[np.isfinite(x)])
     if not len(known):
         return np.zeros(1)
-    values = known[np.append(True, known[1:] != known[:-1])]
+    values = np.asarray(known[np.append(True, known[1:] != known[:-1])])
     if len(values) <= most:
         return values
     ranks = np.rint(np.linspace(0, len(known) - 1, most + 1)).astype(np.intp)
