@@ -33,8 +33,8 @@ FEWEST, MOST_LEVELS, LEAST_COVERED = 10, 200, 0.7
 BUDGET = 8e9
 # Newton steps share one look at the curvature until the rows' log-odds have moved by so much on average.
 STALE = 0.1
-# The way to the first penalties is found by as many rows as there are columns, times this.
-ENOUGH = 20
+# On the way to the first penalties every fourth row shows it, where rows are so many for each column.
+SKETCH, ENOUGH = 4, 50
 # The prior of a penalty: gamma with this shape and rate, nearly flat over what occurs.
 SHAPE, RATE = 0.1, 0.01
 PENALTY, STEPS_FIRST, STEPS_IN_ALL = 5.0, 5, 12
@@ -177,11 +177,10 @@ def evidence_ridge(
 ) -> NDArray[np.float64]:
     """Logistic coefficients with one ridge penalty a group, each penalty the most likely one.
 
-    ``design`` ends with a column of ones, which is not penalised. After each Newton step a group's penalty
-    becomes (effective coefficients) / (sum of squared coefficients), MacKay's fixed point.
+    ``design`` ends with a column of ones, which is not penalised. Newton's steps, each with the gradient of
+    all rows and the latest look at the curvature; after the first ones each step moves the penalties, too.
     """
-    size = np.bincount(group) if len(group) else np.zeros(0)
-    penalty = np.full(len(size), PENALTY)
+    penalty = np.full(int(group.max(initial=-1)) + 1, PENALTY)
     beta = np.zeros(design.shape[1])
     beta[-1] = logit((w @ y + 0.5) / (w.sum() + 1.0))
     looked_at = np.full(len(y), np.inf)
@@ -191,17 +190,30 @@ def evidence_ridge(
         p = expit(log_odds)
         spread = w * p * (1 - p)
         if step == STEPS_FIRST or spread @ np.abs(log_odds - looked_at) > STALE * spread.sum():
-            every = max(1, len(y) // (ENOUGH * len(beta))) if step < STEPS_FIRST else 1
+            every = SKETCH if step < STEPS_FIRST and len(y) >= ENOUGH * len(beta) else 1
             looked_at, curvature = log_odds, _curvature(design[::every], every * spread[::every])
         inverse = np.linalg.inv(curvature + np.diag(ridge))
         change = inverse @ (_times(design.T, w * (p - y)) + ridge * beta)
         # A long step can overshoot where the sigmoid is flat; a bounded one cannot.
         beta = beta - change / max(1.0, float(np.abs(change).max()) / 2)
         if step >= STEPS_FIRST:
-            free = size - penalty * np.bincount(group, weights=np.diag(inverse)[:-1], minlength=len(size))
-            squares = np.bincount(group, weights=beta[:-1] ** 2, minlength=len(size))
-            penalty = np.clip((free + 2 * SHAPE) / (squares + 2 * RATE), 1e-2, 1e5)
+            penalty = _likeliest(penalty, group, beta[:-1], np.diag(inverse)[:-1])
     return beta
+
+
+def _likeliest(
+    penalty: NDArray[np.float64],
+    group: NDArray[np.intp],
+    beta: NDArray[np.float64],
+    variance: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The next penalty of each group: (effective coefficients) / (sum of squares), MacKay's fixed point."""
+    width, variances, squares = (
+        np.bincount(group, weights=weights, minlength=len(penalty))
+        for weights in (np.ones(len(group)), variance, beta**2)
+    )
+    free = width - penalty * variances
+    return np.asarray(np.clip((free + 2 * SHAPE) / (squares + 2 * RATE), 1e-2, 1e5))
 
 
 def _times(design: NDArray[np.floating], by: NDArray[np.float64]) -> NDArray[np.float64]:
