@@ -262,6 +262,7 @@ def _items(
     yield Params(
         {
             "recipe": card.recipe,
+            "trees": card.trees,
             "seed": config.training.seed,
             "rows": card.rows,
             "positives": card.positives,
