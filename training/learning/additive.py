@@ -32,7 +32,7 @@ FEWEST, MOST_LEVELS, LEAST_COVERED = 10, 200, 0.7
 # Multiplications that a look at the curvature may cost; more rows than that allows are sampled.
 BUDGET = 8e9
 # Newton steps share one look at the curvature until the rows' log-odds have moved by so much on average.
-STALE = 0.1
+STALE = 0.05
 # On the way to the first penalties every fourth row shows it, where rows are so many for each column.
 SKETCH, ENOUGH = 4, 50
 # The prior of a penalty: gamma with this shape and rate, nearly flat over what occurs.
