@@ -230,11 +230,13 @@ def single_auc(column: pl.Series, label: NDArray[np.int8], lead: NDArray[np.int6
     codes, whose = codes_of(column), np.arange(len(label)) if lead is None else lead
     leads = int(whose.max()) + 1
     fold = np.random.default_rng(0).permutation(np.arange(leads) * _FOLDS // leads)[whose]
-    rates = np.empty(len(label))
-    for k in range(_FOLDS):
-        inside = fold == k
-        rates[inside] = _rates(codes[~inside], label[~inside], int(codes.max()) + 1)[codes[inside]]
-    return roc_auc(label, rates)
+    # Rows of one value and fold have one rate, so it is enough to count these.
+    cell, cells = codes * _FOLDS + fold, (int(codes.max()) + 1) * _FOLDS
+    rows = np.bincount(cell, minlength=cells).reshape(-1, _FOLDS)
+    hits = np.bincount(cell, weights=label, minlength=cells).reshape(-1, _FOLDS)
+    rates = _rates(hits.sum(axis=1, keepdims=True) - hits, rows.sum(axis=1, keepdims=True) - rows)
+    outcome = np.repeat([1, 0], cells)
+    return roc_auc(outcome, np.tile(rates.ravel(), 2), np.append(hits, rows - hits))
 
 
 def enough(dataset: Dataset) -> None:
@@ -257,10 +259,10 @@ def _parts(order: NDArray[np.int64]) -> list[NDArray[np.intp]]:
     return np.array_split(np.argsort(order, kind="stable"), _PARTS)
 
 
-def _rates(codes: NDArray[np.int64], label: NDArray[np.int8], size: int) -> NDArray[np.float64]:
-    rows = np.bincount(codes, minlength=size)
-    hits = np.bincount(codes, weights=label, minlength=size)
-    return np.asarray((hits + _SMOOTHING * label.mean()) / (rows + _SMOOTHING))
+def _rates(hits: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(values, folds): the share of hits, drawn to that of the whole fold."""
+    overall = hits.sum(axis=0) / rows.sum(axis=0)
+    return np.asarray((hits + _SMOOTHING * overall) / (rows + _SMOOTHING))
 
 
 def codes_of(column: pl.Series) -> NDArray[np.int64]:
