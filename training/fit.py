@@ -2,8 +2,9 @@
 
 An additive model and a small bag of trees are trained on each fold and judged on rows they have not seen:
 later ones where rows have an order, shuffled ones otherwise. Those predictions choose the recipe, the size of
-the trees, their rounds and the weights; then everything is trained once more on all rows. The additive part holds up where data is
-thin or drifts, the trees find what belongs together, and the weights say how much of each to believe.
+the trees, their rounds and the weights; then everything is trained once more on all rows. The additive part
+holds up where data is thin or drifts, the trees find what belongs together, and the weights say how much of
+each to believe.
 """
 
 from __future__ import annotations
