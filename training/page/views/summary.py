@@ -62,7 +62,7 @@ def warnings(report: Report, t: Words) -> tuple[tuple[str, str], ...]:
             t(
                 f"warnings.{warn.code}",
                 number=t.number(warn.value),
-                percent=t.percent(warn.value, 1),
+                percent=t.percent(warn.value if warn.share is None else warn.share, 1),
             ),
         )
         for warn in report.summary.warnings

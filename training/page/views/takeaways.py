@@ -104,7 +104,7 @@ def _points(report: Report, t: Words) -> str:
 
 def _health(report: Report, t: Words) -> str:
     read, aside = report.health.rows_read, report.health.rows_quarantined
-    return t("health.lead", read=t.number(read), kept=t.number(read - aside), aside=t.number(aside))
+    return t("health.lead", read=t.number(read), aside=t.number(aside))
 
 
 _TAKEAWAYS: dict[str, Callable[[Report, Words], str]] = {
