@@ -401,6 +401,14 @@ def test_a_full_disk_leaves_the_old_report_and_says_so(run, tmp_path):
     assert Path("out/report.html").read_bytes() == before
 
 
+def test_a_holdout_of_leads_that_were_learned_from_is_said_to_flatter(run, tmp_path):
+    write(tmp_path, LEADS)
+    write(tmp_path, LEADS.head(90), "later.csv")
+    code, err, _ = run("train", "--leads", "leads.csv", *FLAT, "--holdout", "later.csv")
+    assert code == 0, err
+    assert "90 of the 90 leads of the holdout teach the model, too: it flatters" in err
+
+
 def test_an_unusable_holdout_is_refused_before_anything_is_learned(run, tmp_path):
     write(tmp_path, LEADS)
     write(tmp_path, LEADS.drop("Visits"), "later.csv")

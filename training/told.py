@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import polars as pl
+
     from features.availability import Availability
     from models.metrics import Interval
     from training.dataset import Dataset
@@ -48,6 +50,16 @@ def nothing_left(dataset: Dataset) -> str:
     unused = [a for a in dataset.availability if not a.used]
     why = _listed(unused) if unused else "the export has no other columns"
     return f"no column is left to learn from beside id, outcome and time: {why}"
+
+
+def met_before(held: pl.Series, dataset: Dataset) -> str:
+    """That leads which are to judge a model teach it, too; nothing where none does, or rows have no ids."""
+    if dataset.flat is None or dataset.flat.id is None:
+        return ""
+    met = int(held.is_in(dataset.rows["lead_id"].implode()).sum())
+    return (
+        f"{met:,} of the {len(held):,} leads of the holdout teach the model, too: it flatters" if met else ""
+    )
 
 
 def warned_in_words(report: Report) -> Iterator[str]:

@@ -23,7 +23,7 @@ from training.promotion import collect
 from training.report import Report, report
 from training.run import Fitted, all_metrics, fit, report_input
 from training.sink import write_text
-from training.told import measured_in_words, nothing_left, read_in_words, warned_in_words
+from training.told import measured_in_words, met_before, nothing_left, read_in_words, warned_in_words
 from training.tracking import (
     Artifact,
     LogItem,
@@ -165,6 +165,8 @@ def train(  # noqa: PLR0913
     for line in read_in_words(dataset, config.quarantine.file or out / QUARANTINE):
         say(line)
     held = None if holdout is None else _outcomes(dataset.features, config, holdout)
+    if held is not None and (line := met_before(held.leads["lead_id"], dataset)):
+        say(line)
     fitted = fit(dataset, config.training, say)
     measured = {VALIDATION: fitted.model.card.metrics}
     if held is not None:

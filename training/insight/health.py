@@ -52,6 +52,11 @@ class Health:
     excluded: tuple[tuple[str, str], ...]
     findings: tuple[Note, ...]
 
+    @property
+    def unusable(self) -> float:
+        """Rows and cells that could not be used, for each row that was read."""
+        return self.rows_quarantined / max(self.rows_read, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Intake:

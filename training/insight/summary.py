@@ -33,14 +33,10 @@ GRAVE = "high"
 
 @dataclass(frozen=True, slots=True)
 class Warn:
-    """Something a reader must know before believing the figures: a code, and the figure behind it.
-
-    ``share`` is that figure as a part of the whole, where it has one.
-    """
+    """Something a reader must know before believing the figures: a code, and the figure behind it."""
 
     code: str
     value: float = 0.0
-    share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +145,6 @@ def _warnings(
     card: Card, positives: int, worth: Worth, calibration: Reliability, state: Health
 ) -> tuple[Warn, ...]:
     grave = sum(note.severity == GRAVE for note in state.findings)
-    unreadable = state.rows_quarantined / max(state.rows_read, 1)
     off = calibration.error.value
     found = {
         "time_unproven": (not card.time_ordered, 0.0),
@@ -157,7 +152,6 @@ def _warnings(
         "few_positives": (positives < _FEW_POSITIVES, float(positives)),
         "far_off": (off > max(_FAR_OFF, calibration.by_chance), off),
         "findings": (grave > 0, float(grave)),
-        "quarantined": (unreadable > _MANY_UNREADABLE, float(state.rows_quarantined)),
+        "quarantined": (state.unusable > _MANY_UNREADABLE, float(state.rows_quarantined)),
     }
-    shares = {"quarantined": unreadable}
-    return tuple(Warn(code, value, shares.get(code)) for code, (applies, value) in found.items() if applies)
+    return tuple(Warn(code, value) for code, (applies, value) in found.items() if applies)
