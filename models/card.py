@@ -32,7 +32,8 @@ class Card:
     as_of in epoch seconds, absent where the data had no dates; ``time_ordered`` whether later rows judged a
     model of earlier ones; ``flat`` whether a lead is just its attributes, read from files with ``id_column``
     and ``missing`` words; ``metrics`` are of rows that the judged model had not learned from; ``candidates``
-    maps every recipe that was tried to its log-loss; ``ignored`` are columns the source had and the model
+    maps every recipe that was tried to its log-loss; ``trees`` says whether its trees are small or large, as
+    ``training.learning.boosting`` grows them; ``ignored`` are columns the source had and the model
     does not use, so that a request may carry them.
 
     ``judged_rows``, ``judged_positives`` of them converted, are the rows behind the metrics, and ``profiles``
@@ -46,6 +47,7 @@ class Card:
     positives: int
     time_ordered: bool
     recipe: str
+    trees: str = "small"
     flat: bool = False
     id_column: str | None = None
     missing: tuple[str, ...] = ()

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from training.checks import Check
     from training.config import Training
     from training.dataset import Dataset
-    from training.fit import FittedPredictor, Progress
+    from training.fit import FittedPredictor
+    from training.learning.judging import Progress
     from training.learning.refits import Refits
 
 DEFAULT_SHARE = 0.1
@@ -164,6 +165,7 @@ def _card(
         positives=int(dataset.label.sum()),
         time_ordered=dataset.order is not None,
         recipe=fitted.recipe,
+        trees=fitted.bag.name,
         flat=dataset.flat is not None,
         id_column=dataset.flat.id if dataset.flat else None,
         missing=dataset.missing,

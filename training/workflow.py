@@ -264,6 +264,7 @@ def _items(
     yield Params(
         {
             "recipe": card.recipe,
+            "trees": card.trees,
             "seed": config.training.seed,
             "rows": card.rows,
             "positives": card.positives,

@@ -11,7 +11,7 @@ import pytest
 from models import metrics
 from training.fit import fit_predictor, fit_rows
 from training.learning.additive import fit_additive
-from training.learning.blend import fit_blend
+from training.learning.blend import agreed, fit_blend
 from training.learning.encode import learn_encodings
 from training.learning.folds import LearningRows, fold_of, folds
 
@@ -203,6 +203,29 @@ def test_weights_of_a_blend_are_never_negative():
     blend = fit_blend(np.column_stack([f, -f]), y, np.ones(1000))
     assert (blend.weights >= 0).all()
     assert blend.weights[0] == pytest.approx(1, abs=0.2)
+
+
+def test_the_level_of_the_next_period_by_a_worked_example():
+    """By hand: Q = 16.4286 and c = 200, so .0721 between; the mean of random effects is .4831 +- .1667."""
+    assert agreed(np.array([0.2, 0.4, 0.9]), np.array([100.0, 200.0, 50.0])) == pytest.approx(
+        0.483123 * (1 - (0.027786 + 0.072143 + 0.25**2) / 0.233408), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("levels", [[0.8, -0.7, 0.1], [-0.3, 0.4, -0.2], [0.2, 0.2, 0.2], [0.0, 0.0], [2.0]])
+def test_levels_that_swing_or_are_small_say_nothing_of_the_next(levels):
+    assert agreed(np.array(levels), np.full(len(levels), 200.0)) == 0
+
+
+def test_a_level_that_every_period_was_off_by_is_mended():
+    """Weights below 1 draw log-odds to even odds; with one conversion in ten that is a level too high."""
+    random = np.random.default_rng(0)
+    f = random.normal(-3, 0.7, size=30_000)
+    y = (random.random(30_000) < 1 / (1 + np.exp(1.5 - 0.5 * f))).astype(float)
+    blend = fit_blend(f[:, None], y, np.ones(30_000), np.arange(30_000) // 10_000)
+    assert blend.slope == pytest.approx(0.5, abs=0.1)
+    p = 1 / (1 + np.exp(-blend.apply(f[:, None])))
+    assert p.mean() == pytest.approx(y.mean(), rel=0.1)
 
 
 def test_progress_is_told():

@@ -11,7 +11,6 @@ from training.fit import fit_rows
 from training.insight.likely import likely
 from training.learning import refits as module
 from training.learning.folds import LearningRows
-from training.learning.learners import learn
 from training.learning.refits import GROUPS, refits
 
 
@@ -35,8 +34,9 @@ def contributed(predictor, rows):
 def dealt(monkeypatch, rows, fitted, lead):
     """Which rows each refit learned from, by the first column, which numbers them."""
     taught = []
-    monkeypatch.setattr(module, "learn", lambda rows, *_: taught.append(rows.frame["x"].to_list()))
-    monkeypatch.setattr(type(fitted), "made_like", lambda *_: None)
+    monkeypatch.setattr(
+        type(fitted), "relearned", lambda _, rows, _seed: taught.append(rows.frame["x"].to_list())
+    )
     return refits(rows, fitted, lead), taught
 
 
@@ -73,7 +73,7 @@ def test_the_interval_is_as_wide_as_companies_differ(fitted):
     for seed in range(12):
         rows = company(seed=seed)
         again = refits(rows, fitted, np.arange(len(rows)))
-        points = contributed(fitted.made_like(learn(rows, fitted.rounds, 0)), asked)
+        points = contributed(fitted.relearned(rows, 0), asked)
         [found, _] = likely(points, [contributed(one, asked) for one in again.predictors], again.share)
         sizes.append(found.value)
         halves.append((found.high - found.low) / 2)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 # The prior's precision: some tens of positives outweigh it, fewer leave the parts at equal weights.
 DOUBT = 5.0
+# Levels of periods move by at least so much (a standard deviation, in log-odds): three of them cannot show
+# less, and those of most histories move by .1 to .5.
+STEADIEST = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +44,9 @@ def fit_blend(
 ) -> Blend:
     """Stacking (Wolpert 1992; Breiman 1996) and calibration in one logistic regression on log-odds.
 
-    With ``period`` (n,), the fold of each row in time, every period gets a level of its own and the blend's
-    intercept is 0: how the level moved between past periods says little about where it goes next, and the
-    model that is served has learned from the newest rows, which these parts had not.
+    With ``period`` (n,), the fold of each row in time, every period gets a level of its own: by how much the
+    parts, which had learned from earlier rows, were off in it. What all periods agree on becomes the
+    intercept; what differs between them says little about the period to come.
     """
     levels = np.ones((len(y), 1)) if period is None else np.eye(int(period.max()) + 1)[period]
     design, k = np.hstack([parts, levels]), parts.shape[1]
@@ -57,4 +60,22 @@ def fit_blend(
 
     bounds = [(0.0, None)] * k + [(None, None)] * levels.shape[1]
     at = minimize(cost, prior, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return Blend(at[:k], float(at[-1]) if period is None else 0.0)
+    p = expit(design @ at)
+    return Blend(at[:k], float(at[-1]) if period is None else agreed(at[k:], (w * p * (1 - p)) @ levels))
+
+
+def agreed(levels: NDArray[np.float64], information: NDArray[np.float64]) -> float:
+    """What (k,) levels, known to 1 / ``information`` (k,), say of the level of a period to come.
+
+    Their mean with its variance and the variance between periods (DerSimonian and Laird 1986), drawn to 0 as
+    far as these two explain it (the positive part of James and Stein 1961): levels that swing leave 0.
+    """
+    if len(levels) == 1:
+        return 0.0
+    fixed = information @ levels / information.sum()
+    excess = information @ (levels - fixed) ** 2 - (len(levels) - 1)
+    between = max(0.0, float(excess / (information.sum() - information @ information / information.sum())))
+    weight = 1 / (1 / information + between)
+    mean, variance = float(weight @ levels / weight.sum()), float(1 / weight.sum())
+    unsteady = variance + between + STEADIEST**2
+    return mean * max(0.0, 1 - unsteady / mean**2) if mean else 0.0

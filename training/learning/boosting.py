@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import lightgbm as lgb
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Growth:
     """How one model of the bag grows its trees; the defaults are those of leadloop.
 
-    Small trees: they generalise better here than LightGBM's own defaults, and cost a fifth to explain.
+    Small trees: they mostly generalise better here than LightGBM's own defaults, and cost a fifth to explain.
     ``random_cuts`` grows extremely randomised trees (Geurts et al. 2006), which err differently. ``signs``,
     one a column, hold what a larger value may do to the score: only raise (1) or only lower it (-1).
     """
@@ -58,7 +58,18 @@ class Growth:
         }
 
 
-BAG = (Growth(), Growth(), Growth(rate=0.15, random_cuts=True))
+@dataclass(frozen=True)
+class Bag:
+    """Models whose mean is the part of the trees."""
+
+    name: str
+    growths: tuple[Growth, ...]
+
+
+SMALL = Bag("small", (Growth(), Growth(), Growth(rate=0.15, random_cuts=True)))
+# For what only many conditions together tell: deeper, from every column, and less held back.
+_LARGER = Growth(leaves=31, depth=8, leaf_rows=20, leaf_l2=1.0, columns=1.0)
+LARGE = Bag("large", (_LARGER, _LARGER, replace(_LARGER, rate=0.15, random_cuts=True)))
 
 
 def dataset(
@@ -75,22 +86,22 @@ def dataset(
     ).construct()
 
 
-def grown(
-    data: lgb.Dataset, rows: LearningRows, bag: Sequence[Growth], rounds: int, seed: int
-) -> list[lgb.Booster]:
+def grown(data: lgb.Dataset, rows: LearningRows, bag: Bag, rounds: int, seed: int) -> list[lgb.Booster]:
     """One booster a growth, each with a seed of its own."""
     width = data.num_feature()
     return [
         lgb.train(growth.parameters(rows, width, seed + place), data, rounds)
-        for place, growth in enumerate(bag)
+        for place, growth in enumerate(bag.growths)
     ]
 
 
-def rounds_needed(data: lgb.Dataset, judge: lgb.Dataset, parameters: dict[str, Any], most: int) -> int:
-    """How many rounds are surely enough: half as many again as early stopping finds best."""
+def stopped_early(
+    data: lgb.Dataset, judge: lgb.Dataset, parameters: dict[str, Any], most: int
+) -> tuple[int, float]:
+    """How many rounds are best for the rows of ``judge``, and their log-loss after these."""
     stop = lgb.early_stopping(30, verbose=False)
-    best = lgb.train(parameters, data, most, valid_sets=[judge], callbacks=[stop]).best_iteration
-    return min(most, best + best // 2 + 20)
+    booster = lgb.train(parameters, data, most, valid_sets=[judge], callbacks=[stop])
+    return booster.best_iteration, float(booster.best_score["valid_0"]["binary_logloss"])
 
 
 def staged(

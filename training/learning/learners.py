@@ -10,7 +10,7 @@ import numpy as np
 from models.calibration import Calibration
 from models.predictor import Predictor
 from training.learning.additive import fit_additive
-from training.learning.boosting import BAG, Growth, dataset, grown, merged, rounds_needed, staged
+from training.learning.boosting import SMALL, Bag, dataset, grown, merged, staged, stopped_early
 from training.learning.encode import learn_encodings
 from training.learning.monotone import tree_signs
 
@@ -74,21 +74,38 @@ class Parts:
         )
 
 
-def learn(rows: LearningRows, rounds: int, seed: int, bag: Sequence[Growth] = BAG) -> Parts:
+def learn(rows: LearningRows, rounds: int, seed: int, bag: Bag = SMALL) -> Parts:
     """Both parts, learned from ``rows``, with ``rounds`` rounds of trees."""
     encodings, matrix = learn_encodings(rows, seed)
     seen = np.ascontiguousarray(matrix[:, : encodings.tree_width])
-    signs = tree_signs(encodings, rows.monotone)
-    told = [replace(growth, signs=signs) for growth in bag]
-    boosters = grown(dataset(rows, seen), rows, told, rounds, seed)
+    boosters = grown(dataset(rows, seen), rows, _told(bag, encodings, rows), rounds, seed)
     return Parts(encodings, fit_additive(rows, encodings, matrix, seed), tuple(boosters))
 
 
-def enough_rounds(train: LearningRows, judge: LearningRows, seed: int) -> int:
-    """How many rounds the trees need at most, as seen on one fold: it saves the other folds the excess."""
+@dataclass(frozen=True)
+class Pilot:
+    """What one fold says of a bag: the rounds that are surely enough, and the log-loss of its first model."""
+
+    bag: Bag
+    rounds: int
+    log_loss: float
+
+
+def pilots(train: LearningRows, judge: LearningRows, bags: Sequence[Bag], seed: int) -> tuple[Pilot, ...]:
+    """A pilot of each bag on one fold: it saves the others rounds in excess, and trees that do not suit."""
     encodings, matrix = learn_encodings(train, seed)
     width = encodings.tree_width
     data = dataset(train, np.ascontiguousarray(matrix[:, :width]))
     judged = dataset(judge, np.ascontiguousarray(encodings.encode(judge.frame)[:, :width]), data)
-    growth = replace(BAG[0], signs=tree_signs(encodings, train.monotone))
-    return rounds_needed(data, judged, growth.parameters(train, width, seed), STAGES[-1])
+    made = []
+    for bag in bags:
+        growth = _told(bag, encodings, train).growths[0]
+        best, loss = stopped_early(data, judged, growth.parameters(train, width, seed), STAGES[-1])
+        made.append(Pilot(bag, min(STAGES[-1], best + best // 2 + 20), loss))
+    return tuple(made)
+
+
+def _told(bag: Bag, encodings: Encodings, rows: LearningRows) -> Bag:
+    """The same bag, told which features may only raise a score, or only lower it."""
+    signs = tree_signs(encodings, rows.monotone)
+    return replace(bag, growths=tuple(replace(growth, signs=signs) for growth in bag.growths))

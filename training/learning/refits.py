@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.learning.learners import learn
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -49,5 +47,5 @@ def refits(
     parts = [kept[group != one] for one in range(GROUPS)]
     if any(min(rows.y[part].sum(), (1 - rows.y[part]).sum()) < FEWEST for part in parts):
         return None
-    made = [fitted.made_like(learn(rows.take(part), fitted.rounds, seed)) for part in parts]
+    made = [fitted.relearned(rows.take(part), seed) for part in parts]
     return Refits(tuple(made), len(kept) / len(rows))

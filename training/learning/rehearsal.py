@@ -31,25 +31,21 @@ from scipy.special import expit
 from models.calibration import Calibration, shifted
 from models.doubt import COVERED, HALVES
 from models.linear import Curve
-from training.learning.boosting import BAG
-from training.learning.learners import learn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from models.predictor import Predictor
     from training.fit import FittedPredictor
     from training.learning.folds import LearningRows
 
     Floats = NDArray[np.float64]
 
 # Learning is what a rehearsal costs, so it is held with so many rows. More rows make a model surer, but no
-# faster than by this power of them: the best that can be had for functions of bounded slope that join as many
-# features as one of the trees (Stone 1982).
+# faster than by a power of them, 1 / (2 + features): the best that can be had for functions of bounded slope
+# that join as many features as one of the trees may (Stone 1982).
 MOST_ROWS = 7_000
-POWER = 1 / (2 + max(growth.depth for growth in BAG))
 # So many rehearsals for few rows, where one alone would be a matter of luck.
 FEWEST_TIMES, MOST_TIMES, ROWS_IN_ALL = 2, 3, 12_000
 TAUGHT = 0.9
@@ -88,7 +84,8 @@ def half_widths(rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.in
     times = int(np.clip(ROWS_IN_ALL // len(sample), FEWEST_TIMES, MOST_TIMES))
     held = [_rehearsed(sample, fitted, whose, seed + 2 * number) for number in range(times)]
     first, second = (_together(acts) for acts in zip(*held, strict=True))
-    found, surer = curve(second), (len(sample) / len(rows)) ** POWER
+    power = 1 / (2 + max(growth.depth for growth in fitted.bag.growths))
+    found, surer = curve(second), (len(sample) / len(rows)) ** power
     towards = between(float(fitted.log_odds.std()), first.spread, second.spread)
     knots = np.array(found.knots)
     squared = (1 - towards) * curve(first).at(knots) ** 2 + towards * np.array(found.values) ** 2
@@ -149,15 +146,10 @@ def _act(
         if not few and int((~taught).sum()) >= FEWEST_ASKED:
             at = np.flatnonzero(taught)
             told = replace(rows.take(at), y=y[at], order=None, groups=lead[at])
-            predictor = _learned(told, fitted, seed)
+            predictor = fitted.relearned(told, seed)
             return predictor.log_odds(predictor.encodings.encode(rows.frame)), ~taught
     msg = f"fewer than {FEWEST_OF_A_CLASS} leads of one outcome: there is nothing to rehearse"
     raise ValueError(msg)
-
-
-def _learned(rows: LearningRows, fitted: FittedPredictor, seed: int) -> Predictor:
-    """A model made as the real one was: the same recipe, rounds and weights."""
-    return fitted.made_like(learn(rows, fitted.rounds, seed))
 
 
 def _rougher(truth: Floats, learned: Floats, asked: NDArray[np.bool_]) -> Floats:

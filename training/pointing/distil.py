@@ -16,8 +16,8 @@ from models import metrics
 from models.points_rules import Thresholds
 from models.points_table import calibrated
 from training.dataset import NothingToLearnError
-from training.fit import FOLDS, FOLDS_WHEN_MANY, MANY, MOST_FOR_CHOOSING
 from training.learning.folds import LearningRows, folds
+from training.learning.judging import FOLDS, FOLDS_WHEN_MANY, MANY, MOST_FOR_CHOOSING
 from training.learning.learners import BASE_RATE, RECIPES, learn
 from training.pointing.conditions import conditions, held
 from training.pointing.lines import choose, fitted_weights, least_points, whole_points
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from features.spec import FeatureSet
-    from training.fit import Progress
     from training.learning.folds import Fold
+    from training.learning.judging import Progress
     from training.pointing.conditions import Condition
     from training.run import Fitted
 
