@@ -128,6 +128,8 @@ def test_check_lists_findings(place):
         (["score", "--model", "nowhere", "--leads", "leads.csv", "--out", "x.csv"], "no model here"),
         (["score", "--leads", "leads.csv"], "--out"),
         (["report", "--run", "nowhere"], "leadloop train"),
+        (["promote", "nowhere"], "nowhere is neither a folder nor a tracked run"),
+        (["push", "hubspot", "--scores", "nowhere.csv"], "nowhere.csv does not exist"),
         (["nonsense"], "nonsense"),
     ],
 )
