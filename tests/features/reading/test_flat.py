@@ -136,7 +136,7 @@ def test_named_outcomes_leave_the_open_ones_out_and_count_them(write):
     mapping = FlatMapping("id", "stage", positive="closed won", negative=("Closed Lost", "junk"))
     export = read_flat(path, mapping)
     assert (export.leads["lead_id"].to_list(), export.label.to_list()) == (["1", "3", "4"], [1, 0, 0])
-    assert export.notices == ("1 rows have no outcome in 'stage' and were left out",)
+    assert export.notices == ("1 row has no outcome in 'stage' and was left out",)
 
 
 @pytest.mark.parametrize(
