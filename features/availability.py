@@ -24,7 +24,11 @@ _LATE = re.compile(
     r"|(^|[_\s])deal$"
     # The same in German, where words are joined: Abschlussgrund, Gesprächsergebnis, Leadbewertung.
     r"|^(letzte|abschluss|gewonnen|verloren)|ergebnis|bewertung|qualität|(absage|verlust|abschluss)grund"
-    r"|(^|[_\s])(notiz(en)?|bemerkung(en)?|kommentare?|next[_\s]step|nächster[_\s]schritt)([_\s]|$)",
+    r"|(^|[_\s])(notiz(en)?|bemerkung(en)?|kommentare?|next[_\s]step|nächster[_\s]schritt)([_\s]|$)"
+    # Spanish and French: motivo de rechazo, dernière activité, compte rendu.
+    r"|^([uú]ltim[oa]s?|derni[eè]re?s?|ganad[oa]|perdid[oa]|gagn[eé]e?|perdue?|cierre|cl[oô]tur[ea])\b"
+    r"|\b(motivo|resultado|motif|r[eé]sultat|calidad|qualit[eé]|observaci[oó]n(es)?|nota|comentarios?|remarques?"
+    r"|commentaires?|compte[ -]rendu)\b",
     re.IGNORECASE,
 )
 Known = Literal["at creation", "history", "excluded"]
@@ -55,6 +59,8 @@ def sounds_late(column: str) -> bool:
     >>> sounds_late("Deal"), sounds_late("Deal - Source"), sounds_late("Deal - Lost reason")
     (True, False, True)
     >>> sounds_late("Letzte Aktivität"), sounds_late("Gesprächsergebnis"), sounds_late("Herkunft")
+    (True, True, False)
+    >>> sounds_late("Motivo de rechazo"), sounds_late("Dernière relance"), sounds_late("Origine")
     (True, True, False)
     """
     return _LATE.search(column) is not None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from models.ranking import Ranking
+from models.ranking import Ranking, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -80,12 +80,12 @@ def calibration_error(
 
     Rows of equal probability share their rate before an edge cuts them apart, so their order is irrelevant.
     """
-    order = np.argsort(p, kind="stable")
-    w = np.ones(len(p)) if weights is None else weights[order]
-    y = _shared(y[order], p[order], w)
+    order = in_order(p)
+    p, w = p[order], np.ones(len(p)) if weights is None else weights[order]
+    y = _shared(y[order], p, w)
     place = np.cumsum(w) - w / 2
     bins = np.minimum((place / w.sum() * BINS).astype(np.intp), BINS - 1)
-    gaps = np.bincount(bins, weights=w * (p[order] - y), minlength=BINS)
+    gaps = np.bincount(bins, weights=w * (p - y), minlength=BINS)
     return float(np.abs(gaps).sum() / w.sum())
 
 
@@ -144,7 +144,7 @@ def with_intervals(
 
     A resample gives each unit a Poisson(1) weight, the same for every metric; ``units`` (n,) number what
     rows belong to, such as a lead that was looked at several times and had one outcome. Rows are sorted
-    once, so that each resample's own sort finds them in order and costs next to nothing.
+    once, so that each resample finds them in order.
     """
     order = np.argsort(p, kind="stable")
     y, p = y[order], p[order]

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 _TINY = 1e-15
 
 
+def in_order(p: NDArray[np.float64]) -> NDArray[np.intp] | slice:
+    """What puts scores in order, the lowest first and equal ones as they stand; no copy where they are.
+
+    A bootstrap asks hundreds of times about the same rows, and sorts them once.
+    """
+    return slice(None) if bool((p[1:] >= p[:-1]).all()) else np.argsort(p, kind="stable")
+
+
 @dataclass(frozen=True, eq=False)
 class Ranking:
     """(g,) distinct scores, the lowest first; the weight of converted leads and of all leads at each."""
@@ -26,11 +34,11 @@ class Ranking:
         cls, y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
     ) -> Self:
         """The ranking of (n,) outcomes by (n,) scores; (n,) weights are 1 where there are none."""
-        order = np.argsort(p, kind="stable")
-        w = np.ones(len(p)) if weights is None else weights[order]
-        starts = np.flatnonzero(np.diff(p[order], prepend=-np.inf))
+        order = in_order(p)
+        p, w = p[order], np.ones(len(p)) if weights is None else weights[order]
+        starts = np.flatnonzero(np.diff(p, prepend=-np.inf))
         won = w * (y[order] == 1)
-        return cls(p[order][starts], np.add.reduceat(won, starts), np.add.reduceat(w, starts))
+        return cls(p[starts], np.add.reduceat(won, starts), np.add.reduceat(w, starts))
 
     @property
     def roc_auc(self) -> float:

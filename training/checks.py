@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from training.checking import ahead, history, repeats, searches
+from training.checking import ahead, history, repeats, searches, settled
 from training.checking.searches import NotApplicableError, Severity
 
 if TYPE_CHECKING:
@@ -125,6 +125,8 @@ CHECKS: dict[str, tuple[str, Search]] = {
     "LC006": ("every column tells leads apart", searches.says_nothing),
     "LC007": ("the order of time is known", searches.no_time),
     "LC008": ("the newest leads convert like the others", searches.not_yet_known),
+    "LC015": ("no value that many leads have settles the outcome", settled.settles),
+    "LC016": ("no two columns settle the outcome only together", settled.together),
 }
 # These look at whole leads, accounts and histories, of which a sample of rows would lose the companions.
 ORIGINS: dict[str, tuple[str, Search]] = {

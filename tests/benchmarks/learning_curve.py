@@ -5,7 +5,8 @@
 From 40 conversions, where the simplest model that wins must do, to 100,000. Rows are counted until so many
 snapshots have converted, the earliest first. Beside each size: which recipes were chosen, what the model says
 about itself (half the width of its intervals, the share of scores that it calls insufficient), the worst
-company, because with little to learn from luck decides much, and what a plain logistic regression captures.
+company, because with little to learn from luck decides much, what a plain logistic regression captures, and
+what a company costs: minutes, from its history to both judgements, and the peak of memory until then.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from dataclasses import replace
+from resource import RUSAGE_SELF, getrusage
+from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from interval_coverage import OTHERS, QUESTION, RULE, Judged, judge, matured
@@ -26,9 +30,14 @@ from training.run import fit
 from training.simulate import simulate
 from training.simulated.truth import bayes_probability, information_captured
 
+if TYPE_CHECKING:
+    from features.history import LeadHistory
+
 OUTCOMES = (40, 100, 400, 2_000, 10_000, 40_000, 100_000)
 # A lead of the simulated world comes to about so many converted snapshots.
 RATE = 0.23
+# Large companies differ little from one to the next, and take their time.
+FEWER = {10_000: 3, 40_000: 2, 100_000: 1}
 _ROWS = ("rows", "label", "order", "weights", "matured", "settled_at", "accounts")
 
 
@@ -46,10 +55,15 @@ def with_outcomes(dataset: Dataset, outcomes: int) -> Dataset:
     return replace(dataset, **thin)  # type: ignore[arg-type]
 
 
+def company(outcomes: int, seed: int) -> LeadHistory:
+    """A history with at least so many outcomes: half as many again, less where chance matters less."""
+    slack = 0.5 * min(1.0, (2_000 / outcomes) ** 0.5)
+    return simulate(int((1 + slack) * outcomes / RATE) + 100, seed).history
+
+
 def learned(outcomes: int, seed: int, judges: int) -> tuple[Judged, float]:
     """A model of so many conversions, judged, and what a logistic regression of the same rows captures."""
-    history = simulate(int(1.5 * outcomes / RATE) + 100, seed).history
-    dataset = with_outcomes(of_history(history, RULE, QUESTION), outcomes)
+    dataset = with_outcomes(of_history(company(outcomes, seed), RULE, QUESTION), outcomes)
     return judge(fit(dataset, Training()).model, seed, judges), plain(dataset, seed, judges)
 
 
@@ -72,10 +86,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--judges", type=int, default=10_000)
     asked = parser.parse_args()
-    print("outcomes  captured (worst)   logistic (worst)   half width  insufficient  recipes")
+    print("outcomes  captured (worst)   logistic (worst)   half width  insufficient  minutes    GB  recipes")
     for outcomes in asked.outcomes:
-        # Large ones differ little from company to company, and take their time.
-        seeds = asked.seeds if outcomes <= OUTCOMES[3] else 1
+        seeds, began = min(asked.seeds, FEWER.get(outcomes, asked.seeds)), perf_counter()
         pairs = [learned(outcomes, seed, asked.judges) for seed in range(1, seeds + 1)]
         found, logistic = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         captured = [one.captured for one in found]
@@ -84,7 +97,8 @@ def main() -> None:
             f"{outcomes:8,}  {np.mean(captured):7.1%} ({min(captured):6.1%})  "
             f"{np.mean(logistic):7.1%} ({min(logistic):6.1%})  "
             f"{np.mean([one.half_width for one in found]):10.2f}  "
-            f"{np.mean([one.doubted for one in found]):12.1%}  {recipes}",
+            f"{np.mean([one.doubted for one in found]):12.1%}  {(perf_counter() - began) / 60 / seeds:7.1f}  "
+            f"{getrusage(RUSAGE_SELF).ru_maxrss / 1e6:4.1f}  {recipes}",
             flush=True,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from benchmarks import batch, load, report, run, soak, worlds
+from benchmarks import batch, leak_worlds, load, report, run, soak, worlds
 from tiny import tiny_model
 
 from features.catalogue import features_of
@@ -103,3 +103,12 @@ def test_a_soak_finds_what_fails_and_what_grows():
     faults = soak.Soaked(crm, ["a", "b", "c"], 10.0, [100] * 20 + [110] * 10).faults
     assert "refused" in faults[0]
     assert faults[-2:] == ["1 promotions were never seen", "memory grew by 10.0%"]
+
+
+def test_made_up_companies_take_turns_with_their_leaks():
+    made = [leak_worlds.export(seed, 60) for seed in range(20)]
+    planted = {leak for _, leaking in made for leak in leaking.values()}
+    assert planted == {names[0] for names in leak_worlds.LEAKS} | {"pair"}
+    assert all(set(leaking) < set(frame.columns) for frame, leaking in made)
+    assert [len(leaking) for _, leaking in made[3::4]] == [0] * 5
+    assert made[5][0].equals(leak_worlds.export(5, 60)[0])

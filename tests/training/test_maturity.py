@@ -15,12 +15,12 @@ from features.cohort import CohortRule, snapshots
 from features.labels import LabelSpec, labels
 from training.config import Training
 from training.dataset import NothingToLearnError, of_history
+from training.past.hindsight import MONTH, Maturity, Seen, maturity, pace_spread
 from training.past.maturity import (
     censoring_weights,
     effective,
     incidence,
     kaplan_meier,
-    maturity,
     observed_for,
     weights_as_of,
 )
@@ -220,3 +220,67 @@ def test_the_errors_hold_the_distances_on_the_simulator(crm):
     cells = maturity(crm.history, drawn, QUESTION, days, (30 * DAY, 60 * DAY))
     assert all(abs(one.matured_only - one.truth) < 3 * one.matured_error for one in cells)
     assert all(abs(one.ipcw - one.truth) < 3 * one.ipcw_error for one in cells)
+
+
+def of_pace(paces, leads, seed):
+    """Leads that came evenly over so many months of so different a pace, and were watched until the last."""
+    random, today = np.random.default_rng(seed), len(paces) * MONTH
+    as_of = random.integers(0, today, leads)
+    clock = np.append(0, np.cumsum(np.asarray(paces) * MONTH))
+    moments = np.arange(len(clock)) * MONTH
+    hazard = np.interp(as_of, moments, clock) + random.exponential(4 * MONTH, leads)
+    ends = np.interp(hazard, clock, moments, right=today + 1)
+    return as_of, (np.minimum(ends, today) - as_of).astype(np.int64), ends <= today, today
+
+
+def test_months_of_one_pace_have_no_spread():
+    assert np.mean([pace_spread(*of_pace([1.0] * 8, 5000, seed)) for seed in range(20)]) < 0.03
+
+
+def test_months_of_different_pace_have_the_spread_of_their_paces():
+    """Within 10 %: older leads are more, and so are the months in which they are watched."""
+    told = [pace_spread(*of_pace([0.6, 1.4] * 4, 5000, seed)) for seed in range(20)]
+    assert np.mean(told) == pytest.approx(0.4, rel=0.1)
+
+
+def test_the_spread_by_hand():
+    """Two months of one lead-month each at risk, hazards alike: DerSimonian and Laird by hand.
+
+    400 leads come at the start of the first month; 160 convert at its middle, 0 in the second. Pooled, the
+    hazard steps once, in the first month: it expects what came, so that ages, not months, explain it. Where
+    the same conversions are of leads that came a month later, the month explains it.
+    """
+    won = np.arange(400) < 160
+    watched = np.where(won, MONTH // 2, 2 * MONTH)
+    assert pace_spread(np.zeros(400, np.int64), watched, won, 2 * MONTH) == 0
+    later = np.repeat([0, MONTH], 200)
+    won = later == 0
+    watched = np.where(won, MONTH // 2, MONTH)
+    # 100 of 200 are expected in either month, 200 and 0 came: (100 + 100 - 1) / (200 - 100).
+    assert pace_spread(later, watched, won, 2 * MONTH) == pytest.approx(np.sqrt(199 / 100))
+
+
+def test_the_errors_hold_the_distances_where_months_differ():
+    """Errors of weeks alone hold 20 of these 30."""
+    held = []
+    for seed in range(30):
+        paces = np.random.default_rng(1000 + seed).gamma(1 / 0.16, 0.16, 10)
+        seen = seen_after(8 * MONTH, *of_pace(paces, 4000, seed)[:3])
+        held.append(abs(seen.rates[1] - seen.came.mean()) < 1.96 * seen.errors(50)[1])
+    assert np.mean(held) >= 0.9
+
+
+def seen_after(today, as_of, watched, won):
+    """What was seen until ``today`` of who converts within two months."""
+    came = won & (watched < 2 * MONTH)
+    settled_at = as_of + np.where(came, watched, 2 * MONTH)
+    old = as_of < today
+    matured = as_of + 2 * MONTH <= today
+    return Seen(as_of[old], settled_at[old], matured[old], came[old].astype(np.int8), today)
+
+
+@pytest.mark.parametrize(("truth", "pace"), [(0.14, 1.0), (0.12, 0.5), (0.10, 0.0)])
+def test_pace_is_the_share_of_what_was_awaited_that_came(truth, pace):
+    one = Maturity(0, HORIZON, 1000, 500, 0.10, 0.13, 0.14, truth, 0.01, 0.01, 0.0)
+    assert one.pace == pytest.approx(pace)
+    assert one.to_dict()["pace"] == one.pace

@@ -8,6 +8,7 @@ import pytest
 from scipy.special import expit
 
 from training.fit import fit_rows
+from training.learning import rehearsal
 from training.learning.doubting import ENOUGH, doubt
 from training.learning.folds import LearningRows
 from training.learning.rehearsal import Errors, between, curve, disagreement
@@ -58,6 +59,24 @@ def test_more_leads_are_surer(learned):
 def test_the_truth_lies_between_the_acts_as_the_spread_of_scores_says(real, share):
     assert between(real, 1.2, 1.6) == pytest.approx(share)
     assert between(real, 1.6, 1.2) == 1.0
+
+
+def test_whom_a_rehearsal_is_held_with_says_nothing_of_who_converts(monkeypatch):
+    """Drawn from the same numbers, only leads of small luck would be in it, and they would all convert."""
+    frame, y, _ = company(rows=4000)
+    rows = LearningRows(frame, y)
+    fitted = fit_rows(rows)
+    taught, relearned = [], type(fitted).relearned
+    monkeypatch.setattr(rehearsal, "MOST_ROWS", 1000)
+
+    def spy(self, told, seed):
+        taught.append((len(told), told.y.mean()))
+        return relearned(self, told, seed)
+
+    monkeypatch.setattr(type(fitted), "relearned", spy)
+    rehearsal.half_widths(rows, fitted, np.arange(4000))
+    assert [size for size, _ in taught] == pytest.approx([900] * len(taught), rel=0.1)
+    assert [rate for _, rate in taught] == pytest.approx([y.mean()] * len(taught), abs=0.05)
 
 
 def test_the_same_seed_gives_the_same_doubt(learned):

@@ -24,9 +24,9 @@ Found = Iterator[tuple[Severity, str, str]]
 
 FEWEST = 20
 DECISIVE, NEARLY = 0.9, 0.8
-FILLED_HIGH, FILLED_MEDIUM = 0.5, 0.35
+FILLED_HIGH, FILLED_MEDIUM, FILLED_ODDS = 0.5, 0.35, 8.0
 CERTAIN = 10
-CARRIES_HIGH, CARRIES_MEDIUM, WORTH = 0.7, 0.5, 0.1
+CARRIES_HIGH, CARRIES_MEDIUM, WORTH = 0.7, 0.5, 0.15
 FEW_COLUMNS = 10
 FILL_CHANGES = 0.5
 RATE_FALLS, SURPRISE = 0.5, 3.0
@@ -49,7 +49,7 @@ class NotApplicableError(Exception):
 
 def decisive(dataset: Dataset) -> Found:
     """A leak is often better, alone, than any honest column can be."""
-    _enough(dataset)
+    enough(dataset)
     for spec in dataset.features.specs:
         auc = single_auc(dataset.rows[spec.name], dataset.label, dataset.lead)
         if auc >= NEARLY:
@@ -60,16 +60,24 @@ def decisive(dataset: Dataset) -> Found:
 def filled_by_outcome(dataset: Dataset) -> Found:
     """What sales writes down is missing where sales never called."""
     dataset = dataset.newest
-    _enough(dataset)
+    enough(dataset)
     won = dataset.label == 1
     for name, filled in _filled(dataset):
         with_it, without = float(filled[won].mean()), float(filled[~won].mean())
-        if abs(with_it - without) >= FILLED_MEDIUM:
+        if _apart(filled, won):
             shares = f"{with_it:.0%} of the leads that converted and {without:.0%} of the others"
             severity: Severity = "high" if abs(with_it - without) >= FILLED_HIGH else "medium"
             yield severity, name, f"filled for {shares}. {BEFORE}"
         elif told := _all_alike(won, filled):
             yield "high", name, f"{told}. {BEFORE}"
+
+
+def _apart(filled: NDArray[np.bool_], won: NDArray[np.bool_]) -> bool:
+    """Whether one outcome is filled far more often, by more than chance and than what an answer tells."""
+    (many, n), (few, m) = sorted(((filled[one].mean(), one.sum()) for one in (won, ~won)), reverse=True)
+    chance = np.sqrt(many * (1 - many) / n + few * (1 - few) / m)
+    odds = many * (1 - few) >= FILLED_ODDS * few * (1 - many)
+    return bool(odds and (many - few - chance >= FILLED_MEDIUM or many - few >= FILLED_HIGH))
 
 
 def _all_alike(won: NDArray[np.bool_], filled: NDArray[np.bool_]) -> str:
@@ -90,7 +98,7 @@ def carries_all(dataset: Dataset) -> Found:
     Where a model knows little, the best of its honest columns is most of that; a leak is worth much of all
     that there is to know.
     """
-    _enough(dataset)
+    enough(dataset)
     names = [spec.name for spec in dataset.features.specs]
     if len(names) < FEW_COLUMNS:
         msg = f"with {len(names)} columns, each of them must carry much"
@@ -222,14 +230,17 @@ def single_auc(column: pl.Series, label: NDArray[np.int8], lead: NDArray[np.int6
     codes, whose = codes_of(column), np.arange(len(label)) if lead is None else lead
     leads = int(whose.max()) + 1
     fold = np.random.default_rng(0).permutation(np.arange(leads) * _FOLDS // leads)[whose]
-    rates = np.empty(len(label))
-    for k in range(_FOLDS):
-        inside = fold == k
-        rates[inside] = _rates(codes[~inside], label[~inside], int(codes.max()) + 1)[codes[inside]]
-    return roc_auc(label, rates)
+    # Rows of one value and fold have one rate, so it is enough to count these.
+    cell, cells = codes * _FOLDS + fold, (int(codes.max()) + 1) * _FOLDS
+    rows = np.bincount(cell, minlength=cells).reshape(-1, _FOLDS)
+    hits = np.bincount(cell, weights=label, minlength=cells).reshape(-1, _FOLDS)
+    rates = _rates(hits.sum(axis=1, keepdims=True) - hits, rows.sum(axis=1, keepdims=True) - rows)
+    outcome = np.repeat([1, 0], cells)
+    return roc_auc(outcome, np.tile(rates.ravel(), 2), np.append(hits, rows - hits))
 
 
-def _enough(dataset: Dataset) -> None:
+def enough(dataset: Dataset) -> None:
+    """Raises where so few rows have the rarer outcome that all may be chance."""
     fewer = int(min(dataset.label.sum(), len(dataset) - dataset.label.sum()))
     if fewer < FEWEST:
         msg = f"only {fewer} rows have the rarer outcome, {FEWEST} are needed"
@@ -248,10 +259,10 @@ def _parts(order: NDArray[np.int64]) -> list[NDArray[np.intp]]:
     return np.array_split(np.argsort(order, kind="stable"), _PARTS)
 
 
-def _rates(codes: NDArray[np.int64], label: NDArray[np.int8], size: int) -> NDArray[np.float64]:
-    rows = np.bincount(codes, minlength=size)
-    hits = np.bincount(codes, weights=label, minlength=size)
-    return np.asarray((hits + _SMOOTHING * label.mean()) / (rows + _SMOOTHING))
+def _rates(hits: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(values, folds): the share of hits, drawn to that of the whole fold."""
+    overall = hits.sum(axis=0) / rows.sum(axis=0)
+    return np.asarray((hits + _SMOOTHING * overall) / (rows + _SMOOTHING))
 
 
 def codes_of(column: pl.Series) -> NDArray[np.int64]:

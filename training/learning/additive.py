@@ -29,8 +29,12 @@ STEPS = 500
 # Levels of at least so many rows have an effect each. Where these are too many, or leave too many rows to the
 # rarer ones, the category enters by the log-odds of its levels' rates instead: one coefficient.
 FEWEST, MOST_LEVELS, LEAST_COVERED = 10, 200, 0.7
-# Multiplications a Newton step may cost; more rows than that allows are sampled.
+# Multiplications that a look at the curvature may cost; more rows than that allows are sampled.
 BUDGET = 8e9
+# Newton steps share one look at the curvature until the rows' log-odds have moved by so much on average.
+STALE = 0.05
+# On the way to the first penalties every fourth row shows it, where rows are so many for each column.
+SKETCH, ENOUGH = 4, 50
 # The prior of a penalty: gamma with this shape and rate, nearly flat over what occurs.
 SHAPE, RATE = 0.1, 0.01
 PENALTY, STEPS_FIRST, STEPS_IN_ALL = 5.0, 5, 12
@@ -56,13 +60,14 @@ class Term:
             return len(self.knots) - 1
         return 1 if self.level_of is None else int(self.level_of.max()) + 1
 
-    def columns(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, width) of the training matrix."""
+    def columns(self, matrix: NDArray[np.float64]) -> NDArray[np.generic]:
+        """(width, n): the columns that the term makes of the training matrix, one after the other."""
         if self.knots is not None:
             return _ramps(matrix[:, self.source], self.knots)
         if self.level_of is None:
-            return np.asarray(logit(matrix[:, [self.rate_column]]), dtype=np.float64)
-        return np.eye(self.width)[self.level_of[matrix[:, self.source].astype(np.intp)]]
+            return np.asarray(logit(matrix[:, self.rate_column])[None])
+        level = self.level_of[matrix[:, self.source].astype(np.intp)]
+        return np.asarray(level == np.arange(self.width)[:, None])
 
     def effect(self, beta: NDArray[np.float64], missing: float) -> Curve | Table:
         """What the coefficients come to as a curve or a table."""
@@ -78,7 +83,8 @@ def fit_additive(
 ) -> LinearPart:
     """The additive part learned from ``rows`` and their cross-fitted ``matrix``.
 
-    Each effect averages to zero over the rows, so that the intercept is what an average lead has.
+    Each effect averages to zero over the rows that it learned from, so that the intercept is what an average
+    lead has.
     """
     numbers = sum(feature.kind == "number" for feature in encodings.features)
     knots = int(np.clip(STEPS // max(1, numbers), FEWEST_KNOTS, MOST_KNOTS))
@@ -89,14 +95,15 @@ def fit_additive(
         )
     ]
     kept = _sampled(len(rows), sum(term.width for term in terms), seed)
+    seen = matrix[kept]
     with threadpool_limits(1, "blas"):  # more threads on busy cores are slower, and not deterministic
-        beta, missing, intercept = _solved(rows.take(kept), terms, matrix[kept])
+        beta, missing, intercept = _solved(rows.take(kept), terms, seen)
     ends = np.cumsum([term.width for term in terms])
     effects = [
         drawn(term.effect(beta[end - term.width : end], lost), rows.monotone.get(name, 0))
         for name, term, end, lost in zip(encodings.feature_names, terms, ends, missing, strict=True)
     ]
-    return _centred(LinearPart(intercept, tuple(effects), encodings.sources), matrix, rows.w)
+    return _centred(LinearPart(intercept, tuple(effects), encodings.sources), seen, rows.w[kept])
 
 
 def _term(feature: Encoding, source: int, start: int, matrix: NDArray[np.float64], knots: int) -> Term:
@@ -117,22 +124,23 @@ def _term(feature: Encoding, source: int, start: int, matrix: NDArray[np.float64
 
 def _knots(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     """The values themselves where they are few, else quantiles of the rows."""
-    known = x[np.isfinite(x)]
+    known = np.sort(x[np.isfinite(x)])
     if not len(known):
         return np.zeros(1)
-    values = np.unique(known)
+    values = np.asarray(known[np.append(True, known[1:] != known[:-1])])
     if len(values) <= most:
         return values
-    return np.unique(np.quantile(known, np.linspace(0, 1, most + 1), method="nearest"))
+    ranks = np.rint(np.linspace(0, len(known) - 1, most + 1)).astype(np.intp)
+    return np.asarray(np.unique(known[ranks]))
 
 
 def _ramps(x: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, knots - 1): how much of each step between knots a value has climbed; 0 where it is missing.
+    """(knots - 1, n): how much of each step between knots a value has climbed; 0 where it is missing.
 
     A ridge penalty on these draws neighbouring knots together: the curve to flat, not to zero.
     """
-    climbed = np.clip((x[:, None] - knots[:-1]) / np.diff(knots), 0.0, 1.0)
-    return np.where(np.isnan(x)[:, None], 0.0, climbed)
+    climbed = (np.where(np.isnan(x), knots[0], x) - knots[:-1, None]) / np.diff(knots)[:, None]
+    return np.asarray(np.clip(climbed, 0.0, 1.0), dtype=np.float64)
 
 
 def _sampled(rows: int, width: int, seed: int) -> NDArray[np.intp]:
@@ -151,49 +159,77 @@ def _solved(
         for place, term in enumerate(terms)
         if term.knots is not None and np.isnan(seen[:, term.source]).any()
     ]
-    flags = np.isnan(seen[:, [terms[place].source for place in lost]]).astype(np.float64)
-    design = np.column_stack([*(term.columns(seen) for term in terms), flags, np.ones(len(rows))])
-    widths = [*(term.width for term in terms), len(lost)]
-    group = np.repeat(np.arange(len(widths)), widths)
-    beta = evidence_ridge(design, rows.y, rows.evidence, group)
+    group = np.repeat(np.arange(len(terms) + 1), [*(term.width for term in terms), len(lost)])
+    ends = np.cumsum([term.width for term in terms])
+    design = np.ones((len(group) + 1, len(rows)), dtype=np.float32)
+    for term, end in zip(terms, ends, strict=True):
+        design[end - term.width : end] = term.columns(seen)
+    for row, place in enumerate(lost, start=len(group) - len(lost)):
+        design[row] = np.isnan(seen[:, terms[place].source])
+    beta = evidence_ridge(design.T, rows.y, rows.evidence, group)
     missing = np.zeros(len(terms))
     missing[lost] = beta[len(group) - len(lost) : len(group)]
     return beta[: len(group) - len(lost)], missing.tolist(), float(beta[-1])
 
 
 def evidence_ridge(
-    design: NDArray[np.float64], y: NDArray[np.number], w: NDArray[np.float64], group: NDArray[np.intp]
+    design: NDArray[np.floating], y: NDArray[np.number], w: NDArray[np.float64], group: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """Logistic coefficients with one ridge penalty a group, each penalty the most likely one.
 
-    ``design`` ends with a column of ones, which is not penalised. After each Newton step a group's penalty
-    becomes (effective coefficients) / (sum of squared coefficients), MacKay's fixed point.
+    ``design`` ends with a column of ones, which is not penalised. Newton's steps, each with the gradient of
+    all rows and the latest look at the curvature; after the first ones each step moves the penalties, too.
     """
-    size = np.bincount(group) if len(group) else np.zeros(0)
-    penalty = np.full(len(size), PENALTY)
+    penalty = np.full(int(group.max(initial=-1)) + 1, PENALTY)
     beta = np.zeros(design.shape[1])
     beta[-1] = logit((w @ y + 0.5) / (w.sum() + 1.0))
-    # Single precision halves the time of the one costly step; the gradient stays exact.
-    coarse = design.astype(np.float32)
+    looked_at = np.full(len(y), np.inf)
     for step in range(STEPS_IN_ALL):
         ridge = np.append(penalty[group], 1e-6)
-        p = expit(design @ beta)
-        gradient = design.T @ (w * (p - y)) + ridge * beta
-        root = coarse * np.sqrt(w * p * (1 - p)).astype(np.float32)[:, None]
-        inverse = np.linalg.inv((root.T @ root).astype(np.float64) + np.diag(ridge))
-        change = inverse @ gradient
+        log_odds = _times(design, beta)
+        p = expit(log_odds)
+        spread = w * p * (1 - p)
+        if step == STEPS_FIRST or spread @ np.abs(log_odds - looked_at) > STALE * spread.sum():
+            every = SKETCH if step < STEPS_FIRST and len(y) >= ENOUGH * len(beta) else 1
+            looked_at, curvature = log_odds, _curvature(design[::every], every * spread[::every])
+        inverse = np.linalg.inv(curvature + np.diag(ridge))
+        change = inverse @ (_times(design.T, w * (p - y)) + ridge * beta)
         # A long step can overshoot where the sigmoid is flat; a bounded one cannot.
         beta = beta - change / max(1.0, float(np.abs(change).max()) / 2)
         if step >= STEPS_FIRST:
-            free = size - penalty * np.bincount(group, weights=np.diag(inverse)[:-1], minlength=len(size))
-            squares = np.bincount(group, weights=beta[:-1] ** 2, minlength=len(size))
-            penalty = np.clip((free + 2 * SHAPE) / (squares + 2 * RATE), 1e-2, 1e5)
+            penalty = _likeliest(penalty, group, beta[:-1], np.diag(inverse)[:-1])
     return beta
+
+
+def _likeliest(
+    penalty: NDArray[np.float64],
+    group: NDArray[np.intp],
+    beta: NDArray[np.float64],
+    variance: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The next penalty of each group: (effective coefficients) / (sum of squares), MacKay's fixed point."""
+    width, variances, squares = (
+        np.bincount(group, weights=weights, minlength=len(penalty))
+        for weights in (np.ones(len(group)), variance, beta**2)
+    )
+    free = width - penalty * variances
+    return np.asarray(np.clip((free + 2 * SHAPE) / (squares + 2 * RATE), 1e-2, 1e5))
+
+
+def _times(design: NDArray[np.floating], by: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The product, in the precision of the design: single precision halves the time."""
+    return np.asarray(design @ by.astype(design.dtype), dtype=np.float64)
+
+
+def _curvature(design: NDArray[np.floating], spread: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(columns, columns): the second derivatives of the loss, the one costly part of a step."""
+    root = design * np.sqrt(spread).astype(design.dtype)[:, None]
+    return np.asarray(root.T @ root, dtype=np.float64)
 
 
 def _centred(part: LinearPart, matrix: NDArray[np.float64], w: NDArray[np.float64]) -> LinearPart:
     """The same function with effects that average to zero over the rows."""
-    means = (part.contributions(matrix) * w[:, None]).sum(axis=0) / w.sum()
+    means = w @ part.contributions(matrix) / w.sum()
     effects = tuple(_shifted(effect, mean) for effect, mean in zip(part.effects, means.tolist(), strict=True))
     return LinearPart(part.intercept + float(means.sum()), effects, part.sources)
 

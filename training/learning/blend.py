@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +60,8 @@ def fit_blend(
         return float(loss), design.T @ (w * (expit(f) - y)) + DOUBT * off
 
     bounds = [(0.0, None)] * k + [(None, None)] * levels.shape[1]
-    at = minimize(cost, prior, jac=True, method="L-BFGS-B", bounds=bounds).x
+    with threadpool_limits(1, "blas"):  # idle threads that wait for so little work cost ten times the work
+        at = minimize(cost, prior, jac=True, method="L-BFGS-B", bounds=bounds).x
     p = expit(design @ at)
     return Blend(at[:k], float(at[-1]) if period is None else agreed(at[k:], (w * p * (1 - p)) @ levels))
 

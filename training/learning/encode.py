@@ -61,10 +61,12 @@ def _learned(rows: LearningRows, name: str) -> tuple[Encoding, NDArray[np.int64]
 
 
 def _number(values: pl.Series) -> Encoding:
-    known = values.drop_nulls().drop_nans().unique().sort()
-    few = 2 < len(known) <= FEW_VALUES  # noqa: PLR2004
-    is_code = few and known[0] > 0 and bool((known == known.round()).all())
-    return Encoding(values.name, "number", tuple(known.to_list()) if is_code else ())
+    known = values.drop_nulls().drop_nans()
+    if known.is_empty() or known.min() <= 0:  # type: ignore[operator]
+        return Encoding(values.name, "number")
+    levels = known.unique().sort()
+    is_code = 2 < len(levels) <= FEW_VALUES and bool((levels == levels.round()).all())  # noqa: PLR2004
+    return Encoding(values.name, "number", tuple(levels.to_list()) if is_code else ())
 
 
 def _category(values: pl.Series) -> Encoding:
@@ -91,20 +93,25 @@ def _rare(values: pl.Series, tally: pl.DataFrame) -> int:
 def _rates(
     y: NDArray[np.number], w: NDArray[np.float64], codes: NDArray[np.int64], size: int, prior: float
 ) -> NDArray[np.float64]:
-    """(size,) the rate of each code, drawn to the overall one; exactly that for a code without rows."""
+    """(size,) the rate of each code, drawn to the overall one."""
     positive = np.bincount(codes, weights=w * y, minlength=size)
-    total = np.bincount(codes, weights=w, minlength=size)
-    return (positive + SMOOTHING * prior) / (total + SMOOTHING)
+    return _drawn(positive, np.bincount(codes, weights=w, minlength=size), prior)
+
+
+def _drawn(positive: NDArray[np.number], total: NDArray[np.number], prior: float) -> NDArray[np.float64]:
+    """Rates drawn to the overall one; exactly that where there are no rows."""
+    return np.asarray((positive + SMOOTHING * prior) / (total + SMOOTHING), dtype=np.float64)
 
 
 def _cross_fitted(
     rows: LearningRows, codes: NDArray[np.int64], size: int, held: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """(n,) each row's rate as learned from the rows outside its fold."""
-    result = np.empty(len(rows))
-    for k in range(held.max() + 1):
-        out = held == k
-        known = ~out
-        rates = _rates(rows.y[known], rows.w[known], codes[known], size, rows.rate)
-        result[out] = rates[codes[out]]
-    return result
+    """(n,) each row's rate as learned from the rows outside its fold: all of them less those inside."""
+    count = int(held.max()) + 1
+    cell = codes * count + held
+    positive, total = (
+        np.bincount(cell, weights=weights, minlength=size * count).reshape(size, count)
+        for weights in (rows.w * rows.y, rows.w)
+    )
+    positive, total = (cells.sum(axis=1, keepdims=True) - cells for cells in (positive, total))
+    return np.asarray(_drawn(positive, total, rows.rate).ravel()[cell])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,8 +55,12 @@ class Judged:
 
     def best_stage(self, among: NDArray[np.bool_]) -> int:
         """The number of rounds, as a place in ``stages``, with the least log-loss among these rows."""
-        losses = [log_losses(self.y[among], f) @ self.w[among] for f in self.trees[among].T]
-        return int(np.argmin(losses))
+        return int(np.argmin(self.w[among] @ self._tree_losses[among]))
+
+    @cached_property
+    def _tree_losses(self) -> NDArray[np.float64]:
+        """(m, stages): what each row loses by the trees."""
+        return np.column_stack([log_losses(self.y, f) for f in self.trees.T])
 
     def rounds(self, stage: int, rows: int) -> int:
         """The rounds for training on all ``rows``, which are more than a fold had and carry more rounds.

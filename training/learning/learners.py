@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from models.calibration import Calibration
 from models.predictor import Predictor
 from training.learning.additive import fit_additive
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import lightgbm as lgb
+    import numpy as np
     from numpy.typing import NDArray
 
     from models.linear import LinearPart
@@ -77,7 +76,7 @@ class Parts:
 def learn(rows: LearningRows, rounds: int, seed: int, bag: Bag = SMALL) -> Parts:
     """Both parts, learned from ``rows``, with ``rounds`` rounds of trees."""
     encodings, matrix = learn_encodings(rows, seed)
-    seen = np.ascontiguousarray(matrix[:, : encodings.tree_width])
+    seen = matrix[:, : encodings.tree_width]
     boosters = grown(dataset(rows, seen), rows, _told(bag, encodings, rows), rounds, seed)
     return Parts(encodings, fit_additive(rows, encodings, matrix, seed), tuple(boosters))
 
@@ -95,8 +94,8 @@ def pilots(train: LearningRows, judge: LearningRows, bags: Sequence[Bag], seed: 
     """A pilot of each bag on one fold: it saves the others rounds in excess, and trees that do not suit."""
     encodings, matrix = learn_encodings(train, seed)
     width = encodings.tree_width
-    data = dataset(train, np.ascontiguousarray(matrix[:, :width]))
-    judged = dataset(judge, np.ascontiguousarray(encodings.encode(judge.frame)[:, :width]), data)
+    data = dataset(train, matrix[:, :width])
+    judged = dataset(judge, encodings.encode(judge.frame)[:, :width], data)
     made = []
     for bag in bags:
         growth = _told(bag, encodings, train).growths[0]

@@ -45,13 +45,13 @@ if TYPE_CHECKING:
 # Learning is what a rehearsal costs, so it is held with so many rows. More rows make a model surer, but no
 # faster than by a power of them, 1 / (2 + features): the best that can be had for functions of bounded slope
 # that join as many features as one of the trees may (Stone 1982).
-MOST_ROWS = 7_000
+MOST_ROWS = 8_000
 # So many rehearsals for few rows, where one alone would be a matter of luck.
-FEWEST_TIMES, MOST_TIMES, ROWS_IN_ALL = 2, 3, 12_000
+FEWEST_TIMES, MOST_TIMES, ROWS_IN_ALL = 2, 3, 14_000
 TAUGHT = 0.9
 FEWEST_CONVERSIONS, FEWEST_OF_A_CLASS, FEWEST_ASKED, TRIES = 50, 3, 2, 50
 # Errors are parted by the score, at most so many parts of at least so many rows.
-PARTS, FEWEST_ROWS = 10, 100
+PARTS, FEWEST_OF_A_PART = 10, 100
 # Expected conversions and failures that a part of the judged rows needs before it may accuse the model.
 FEWEST_EXPECTED = 25.0
 _MOST_STRETCH, _LEAST_KEPT, _TINY = 1.5, 0.2, 1e-12
@@ -79,13 +79,12 @@ def half_widths(rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.in
 
     Raises ValueError when no rehearsal can be held because one of the outcomes is too rare.
     """
-    kept = _sampled(rows, lead, seed)
-    sample, whose = rows.take(kept), lead[kept]
-    times = int(np.clip(ROWS_IN_ALL // len(sample), FEWEST_TIMES, MOST_TIMES))
-    held = [_rehearsed(sample, fitted, whose, seed + 2 * number) for number in range(times)]
+    share = _share(rows)
+    times = int(np.clip(ROWS_IN_ALL // (share * len(rows)), FEWEST_TIMES, MOST_TIMES))
+    held = [_rehearsed(rows, fitted, lead, share, (seed, number)) for number in range(times)]
     first, second = (_together(acts) for acts in zip(*held, strict=True))
     power = 1 / (2 + max(growth.depth for growth in fitted.bag.growths))
-    found, surer = curve(second), (len(sample) / len(rows)) ** power
+    found, surer = curve(second), share**power
     towards = between(float(fitted.log_odds.std()), first.spread, second.spread)
     knots = np.array(found.knots)
     squared = (1 - towards) * curve(first).at(knots) ** 2 + towards * np.array(found.values) ** 2
@@ -111,33 +110,35 @@ def _together(acts: Sequence[Errors]) -> Errors:
     return Errors(said, off, float(np.mean([act.spread for act in acts])))
 
 
-def _sampled(rows: LearningRows, lead: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
-    """Rows of whole leads: about as many as a rehearsal may cost, more where conversions are rare."""
-    most = max(MOST_ROWS, FEWEST_CONVERSIONS / rows.rate)
-    if len(lead) <= most:
-        return np.arange(len(lead))
-    chance = np.random.default_rng(seed).random(int(lead.max()) + 1)
-    return np.flatnonzero(chance[lead] < most / len(lead))
+def _share(rows: LearningRows) -> float:
+    """The share of leads in a rehearsal: what it may cost, more where conversions are rare."""
+    return min(1.0, max(MOST_ROWS, FEWEST_CONVERSIONS / rows.rate) / len(rows))
 
 
 def _rehearsed(
-    rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.intp], seed: int
+    rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.intp], share: float, seed: tuple[int, int]
 ) -> tuple[Errors, Errors]:
-    """The errors of both acts."""
+    """The errors of both acts, held with a share of the leads."""
+    random = np.random.default_rng(seed)
+    kept = np.flatnonzero((random.random(int(lead.max()) + 1) < share)[lead])
+    sample, whose = rows.take(kept), lead[kept]
     predictor = fitted.predictor
-    truth = predictor.log_odds(predictor.encodings.encode(rows.frame))
-    learned, asked = _act(rows, fitted, truth, (lead, seed))
-    rougher = _levelled(_rougher(truth, learned, asked), rows)
-    again, others = _act(rows, fitted, rougher, (lead, seed + 1))
+    truth = predictor.log_odds(predictor.encodings.encode(sample.frame))
+    learned, asked = _act(sample, fitted, truth, whose, random)
+    rougher = _levelled(_rougher(truth, learned, asked), sample)
+    again, others = _act(sample, fitted, rougher, whose, random)
     return Errors.of(learned[asked], truth[asked]), Errors.of(again[others], rougher[others])
 
 
 def _act(
-    rows: LearningRows, fitted: FittedPredictor, truth: Floats, draw: tuple[NDArray[np.intp], int]
+    rows: LearningRows,
+    fitted: FittedPredictor,
+    truth: Floats,
+    lead: NDArray[np.intp],
+    random: np.random.Generator,
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """(n,) what a model of most leads says where ``truth`` decides, and (n,) which rows it did not see."""
-    lead, seed = draw
-    random, leads = np.random.default_rng(seed), int(draw[0].max()) + 1
+    leads = int(lead.max()) + 1
     for _ in range(TRIES):
         luck, taught = random.random(leads)[lead], (random.random(leads) < TAUGHT)[lead]
         y = (luck < expit(truth)).astype(np.float64)
@@ -146,7 +147,7 @@ def _act(
         if not few and int((~taught).sum()) >= FEWEST_ASKED:
             at = np.flatnonzero(taught)
             told = replace(rows.take(at), y=y[at], order=None, groups=lead[at])
-            predictor = fitted.relearned(told, seed)
+            predictor = fitted.relearned(told, int(random.integers(2**31)))
             return predictor.log_odds(predictor.encodings.encode(rows.frame)), ~taught
     msg = f"fewer than {FEWEST_OF_A_CLASS} leads of one outcome: there is nothing to rehearse"
     raise ValueError(msg)
@@ -174,7 +175,7 @@ def curve(errors: Errors) -> Curve:
     Within a part it is the split conformal quantile: the ``ceil((m + 1) * 0.9)``-th smallest of m errors.
     """
     order = np.argsort(errors.said, kind="stable")
-    parts = np.array_split(order, int(np.clip(len(order) // FEWEST_ROWS, 1, PARTS)))
+    parts = np.array_split(order, int(np.clip(len(order) // FEWEST_OF_A_PART, 1, PARTS)))
     middles = np.array([np.median(errors.said[part]) for part in parts])
     sizes = [_quantile(np.abs(errors.off[part])) for part in parts]
     knots, first = np.unique(middles, return_index=True)

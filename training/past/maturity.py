@@ -11,29 +11,19 @@ be it a conversion, a disqualification or the end of the window.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
 
-from features.clock import DAY
-from features.cohort import Snapshots
-from features.labels import labels
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
-
-    from features.history import LeadHistory
-    from features.labels import LabelSpec
 
     Durations = NDArray[np.int64]
     Flags = NDArray[np.bool_]
 
 Weights = Literal["matured", "ipcw"]
-RESAMPLES = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,121 +126,6 @@ def effective(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     [0.3333333333333333, 0.3333333333333333, 1.3333333333333333]
     """
     return np.asarray(weights * (weights.sum() / (weights @ weights)), dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Maturity:
-    """The rate of one horizon as three ways would have put it on a past day, and what came of it.
-
-    ``rows`` are the snapshots up to that day, ``matured`` those of them whose window was over: without any,
-    neither ``matured_only`` nor ``ipcw`` can say how many convert late, and both are NaN. The errors are the
-    standard errors of the distance of either from the truth: what chance does to so few matured leads.
-    """
-
-    today: int
-    horizon: int
-    rows: int
-    matured: int
-    naive: float
-    matured_only: float
-    ipcw: float
-    truth: float
-    matured_error: float
-    ipcw_error: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
-
-
-def maturity(
-    history: LeadHistory, drawn: Snapshots, spec: LabelSpec, days: Sequence[int], horizons: Sequence[int]
-) -> tuple[Maturity, ...]:
-    """How far each way of counting was from what later happened, on past ``days`` and for ``horizons``.
-
-    Raises ValueError where the history ends before the truth of the last day is known.
-    """
-    latest = max(days) + max(horizons) + spec.lead_time + spec.settle
-    if latest > history.observed_until:
-        msg = f"the history ends before {latest}: what became of the leads of the last day is not known yet"
-        raise ValueError(msg)
-    return tuple(
-        _on_day(history, drawn, replace(spec, horizon=horizon), today)
-        for today in days
-        for horizon in horizons
-    )
-
-
-def _on_day(history: LeadHistory, drawn: Snapshots, spec: LabelSpec, today: int) -> Maturity:
-    until = Snapshots(drawn.frame.filter(drawn.frame["as_of"] < today))
-    then = labels(history.known_before(today), until, spec)
-    as_of, settled_at = then["as_of"].to_numpy(), _settled(then, today)
-    came = labels(history, until, spec)["label"].to_numpy()
-    seen = _Seen(as_of, settled_at, then["matured"].to_numpy(), came, today)
-    errors = seen.errors()
-    return Maturity(
-        today=today,
-        horizon=spec.horizon,
-        rows=then.height,
-        matured=int(seen.matured.sum()),
-        naive=float(then["label"].fill_null(0).to_numpy().mean()),
-        matured_only=seen.rates[0],
-        ipcw=seen.rates[1],
-        truth=_mean(came),
-        matured_error=errors[0],
-        ipcw_error=errors[1],
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """(n,) snapshots as ``today`` saw them, and what ``came`` of them later."""
-
-    as_of: Durations
-    settled_at: Durations
-    matured: Flags
-    came: NDArray[np.number]
-    today: int
-
-    @property
-    def rates(self) -> tuple[float, float]:
-        """The rate among matured rows, and the weighted one; NaN where no row is matured."""
-        if not self.matured.any():
-            return float("nan"), float("nan")
-        weights = weights_as_of(self.as_of, self.settled_at, self.today)
-        return _mean(self.came[self.matured]), _mean(self.came, weights)
-
-    def take(self, rows: NDArray[np.intp]) -> _Seen:
-        """The snapshots at these positions."""
-        return _Seen(self.as_of[rows], self.settled_at[rows], self.matured[rows], self.came[rows], self.today)
-
-    def errors(self, resamples: int = RESAMPLES) -> tuple[float, float]:
-        """The standard errors of either rate's distance from the truth, over resamples of whole weeks.
-
-        Leads of one week share a campaign and a mood, and the weights are worked out anew each time: they are
-        estimates themselves, and the better for it (Hirano, Imbens and Ridder 2003).
-        """
-        week, random = self.as_of // (7 * DAY), np.random.default_rng(0)
-        rows = [np.flatnonzero(week == one) for one in np.unique(week)]
-        drawn = (random.integers(0, len(rows), len(rows)) for _ in range(resamples))
-        again = [self.take(np.concatenate([rows[place] for place in places])) for places in drawn]
-        off = np.array([one.rates for one in again]) - np.array([[one.came.mean()] for one in again])
-        known = off[np.isfinite(off).all(axis=1)]
-        if len(known) < resamples / 2:
-            return float("nan"), float("nan")
-        matured, ipcw = known.std(axis=0).tolist()
-        return matured, ipcw
-
-
-def _settled(labelled: pl.DataFrame, today: int) -> Durations:
-    """When each label was known, and a second after ``today`` for those that were not."""
-    return labelled["settled_at"].fill_null(today + 1).to_numpy()
-
-
-def _mean(label: NDArray[np.number], weights: NDArray[np.float64] | None = None) -> float:
-    """The weighted share of ones; NaN where nothing counts."""
-    total = len(label) if weights is None else float(weights.sum())
-    return float(np.average(label, weights=weights)) if total > 0 else float("nan")
 
 
 def life_table(
