@@ -174,7 +174,7 @@ def main() -> None:
     if not asked.data.is_dir():
         sys.exit(f"{asked.data}: no such folder; name the one that holds the public sets with --data")
     print(
-        "set         protocol  AUC    half    (anchor)  log-loss (anchor)  ece   (anchor)  base  s/fit  recipe"
+        "set         protocol  AUC    half    (anchor)  log-loss (anchor)  ece   (anchor)  base  s/fit recipe"
     )
     for name in asked.sets:
         leads = SETS[name](asked.data)
