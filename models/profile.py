@@ -77,11 +77,11 @@ class Profile:
         counts = np.append(len(column) - len(known), np.bincount(place, minlength=parts))
         return np.asarray(counts / max(len(column), 1), dtype=np.float64)
 
-    def drift(self, column: pl.Series) -> Drift:
-        """How far the values of ``column`` are from this profile."""
-        return self.drift_of(self.parted(column), len(column))
+    def drift(self, column: pl.Series, worth: float | None = None) -> Drift:
+        """How far the values of ``column`` are from this profile; together ``worth`` so many independent ones."""
+        return self.drift_of(self.parted(column), len(column) if worth is None else worth)
 
-    def drift_of(self, shares: NDArray[np.float64], rows: int) -> Drift:
+    def drift_of(self, shares: NDArray[np.float64], rows: float) -> Drift:
         """How far other ``rows`` values with these ``shares`` in the same parts are from this profile.
 
         Where nothing changed, the index is about ``(1/n + 1/m) * chi2`` with one degree of freedom less than

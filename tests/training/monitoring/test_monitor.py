@@ -170,6 +170,24 @@ def test_one_lead_scored_daily_is_one_witness(watched):
     assert monitor(watched, daily, outcomes).total.rows == 2400
 
 
+@pytest.mark.parametrize("leads", [20, 60])
+def test_healthy_stays_healthy_where_each_lead_is_scored_daily(watched, leads):
+    """Scored again, a lead says the same: thirty looks at it bear no more than one."""
+    states = []
+    for seed in range(40):
+        scores, outcomes = drawn(leads, seed)
+        states.append(monitor(watched, pl.concat([scores] * 30), outcomes).state)
+    assert states.count("healthy") >= 39
+
+
+def test_leads_scored_several_times_are_as_surprising_as_if_they_had_been_scored_once(watched):
+    scores, outcomes = drawn(300, 2, shift=-1.0)
+    once, daily = (monitor(watched, pl.concat([scores] * times), outcomes) for times in (1, 30))
+    assert daily.total.beyond == pytest.approx(once.total.beyond)
+    assert daily.total.enough == pytest.approx(once.total.enough)
+    assert daily.score_drift.chance == pytest.approx(once.score_drift.chance)
+
+
 def test_the_verdict_is_its_gravest_reason_and_the_exit_codes_are_apart():
     def looked(*states):
         reasons = tuple(Reason(state, "x", "y") for state in states)
