@@ -111,6 +111,15 @@ def test_tallies_are_those_of_a_person_with_the_lists():
     assert found.handed.rate.value == pytest.approx(1 / 3)
 
 
+def test_a_lead_handed_over_on_the_day_of_its_sql_is_a_hit_and_no_missed_one():
+    """A CRM that keeps days only enters both stages in the same second."""
+    moves = [*[("a", "mql", 5), ("a", "sql", 5)], *[("b", "mql", 0), ("b", "sql", 0)], ("c", "sql", 5)]
+    made = history(dict.fromkeys("abcd", 0), moves, until=100)
+    found = audit(report_input(60, history=made, company=COMPANY))
+    assert (found.handed.leads, found.handed.won) == (2, 2)
+    assert (found.kept.leads, found.kept.won) == (2, 1)
+
+
 def test_reasons_are_those_given_after_the_hand_over():
     found = audit(report_input(60, history=crm([("c", "no budget"), ("g", "spam")]), company=COMPANY))
     assert found.rejections == (Rejection("no budget", 1),)
