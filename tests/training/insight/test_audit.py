@@ -60,6 +60,18 @@ def test_the_four_groups_are_all_leads_and_the_model_calls_as_many_as_today(lead
     assert groups["model"].won == y[~today & (p >= found.threshold)].sum()
 
 
+@pytest.mark.parametrize("digits", [0, 1])
+def test_where_leads_tie_the_model_still_calls_as_many_as_today_and_no_time_is_preferred(leads, digits):
+    y, p, today = leads
+    first, last = (same_calls(*(one[::step] for one in (y, p.round(digits), today))) for step in (1, -1))
+    for found in (first, last):
+        groups = {one.called: one for one in found.quarters}
+        assert groups["both"].leads + groups["model"].leads == found.calls
+    both, model = (sum(q.won for q in first.quarters if q.called == who) for who in ("both", "model"))
+    # Lots find what calling in any order finds on average, give or take what chance does to so many.
+    assert both + model == pytest.approx(first.won + first.gained.value, abs=3 * np.sqrt(first.calls * 0.15))
+
+
 def test_against_calling_by_chance_a_good_order_gains_and_a_bad_one_loses():
     random = np.random.default_rng(1)
     p = random.beta(1, 4, 3000)
