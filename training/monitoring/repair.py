@@ -163,7 +163,7 @@ def _evidence(model: ConversionModel, judged: _Judged, before: str) -> Evidence:
         time_ordered=judged.basis == "later",
         rows=len(y),
         positives=int(y.sum()),
-        standing=standing(y, f),
+        standing=standing(y, f, numbered(judged.rows["lead_id"])),
         grave=grave(model.card),
         comparison=_compared(judged, before),
     )
