@@ -31,6 +31,7 @@ from training.options import (
     Scores,
     Time,
     configured,
+    to_write,
     usual,
 )
 from training.pushing.command import push
@@ -81,7 +82,7 @@ def train(
     *,
     handed_over: HandedOver = False,
 ) -> None:
-    """Train, track and save a model; with --from-log on the features of --model, as they were served."""
+    """Train, track and save a model. With --from-log, on the features of --model as they were served."""
     from training.workflow import tracking_of
     from training.workflow import train as run
 
@@ -120,11 +121,13 @@ def monitor(
     relevel: Annotated[
         Path | None, typer.Option(help="Save the model with its level moved, too.", metavar="DIR")
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page, too.", metavar="FILE")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page, too.", metavar="FILE", callback=to_write)
+    ] = None,
     lang: Lang = "en",
     json_: Json = None,
 ) -> None:
-    """See whether a model still holds; exit code 0 is healthy, 3 watch, 4 retrain."""
+    """See whether a model still holds. Exit code 0 is healthy, 3 watch, 4 retrain."""
     from models.artifact import load
     from training.monitoring.command import Wanted, look
     from training.monitoring.watched import OutcomeFile, seen_files, seen_log
@@ -145,12 +148,12 @@ def monitor(
 
 @app.command()
 def decisions(
-    out: Annotated[Path, typer.Option(help="Scores, CSV or Parquet.", metavar="FILE")],
+    out: Annotated[Path, typer.Option(help="Scores, CSV or Parquet.", metavar="FILE", callback=to_write)],
     log: Annotated[
         str | None, typer.Option(help="The decision log, a path or URL.", envvar="LEADLOOP_LOG")
     ] = None,
 ) -> None:
-    """Write the newest decision about each lead as a file of scores, for push and monitor."""
+    """Write the newest decisions as a file of scores. It goes to push and monitor."""
     from serving.log.scores import existing, newest
     from serving.log.settings import DEFAULT_PLACE
     from training.sink import sink
@@ -227,7 +230,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything it makes.", metavar="DIR")] = OUT,
     json_: Json = None,
 ) -> None:
-    """Make a company's history, train, track, report, and serve one scored and explained lead."""
+    """Show all of it on a made-up company. Trains, tracks, reports, and serves one explained lead."""
     from training.demo import demo as run
     from training.tracking import tracking
 

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 # An overwritten state ("last ..."), the end of the road, or a judgement that somebody made after a call.
 _LATE = re.compile(
     r"^(last|final|clos|won|lost)"
-    r"|(^|[_\s])(clos(e|ed|ing)|won|lost|outcome|results?|reason|tags?|deal|quality|profile|score|rating|index"
+    r"|(^|[_\s])(clos(e|ed|ing)|won|lost|outcome|results?|reason|tags?|quality|profile|score|rating|index"
     r"|disposition|notes?|remarks?|comments?)([_\s]|$)"
+    # At the front it is whose column this is: a CRM may call all of them "Deal - ...".
+    r"|(^|[_\s])deal$"
     # The same in German, where words are joined: Abschlussgrund, Gesprächsergebnis, Leadbewertung.
     r"|^(letzte|abschluss|gewonnen|verloren)|ergebnis|bewertung|qualität|(absage|verlust|abschluss)grund"
     r"|(^|[_\s])(notiz(en)?|bemerkung(en)?|kommentare?|next[_\s]step|nächster[_\s]schritt)([_\s]|$)"
@@ -54,6 +56,8 @@ def sounds_late(column: str) -> bool:
 
     >>> sounds_late("Last Activity"), sounds_late("Lead Quality"), sounds_late("Lead Source")
     (True, True, False)
+    >>> sounds_late("Deal"), sounds_late("Deal - Source"), sounds_late("Deal - Lost reason")
+    (True, False, True)
     >>> sounds_late("Letzte Aktivität"), sounds_late("Gesprächsergebnis"), sounds_late("Herkunft")
     (True, True, False)
     >>> sounds_late("Motivo de rechazo"), sounds_late("Dernière relance"), sounds_late("Origine")

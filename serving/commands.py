@@ -29,7 +29,7 @@ def keys_add(
     days: Annotated[int | None, typer.Option(help="How long it is valid.", min=1)] = None,
     keys: KeyFile = KEYS,
 ) -> None:
-    """Make a key; standard output is the only place where it is ever told."""
+    """Make a key. Standard output is the only place where it is ever told."""
     from serving.doors.keys import add
 
     typer.echo(add(keys, name, scope, days))
@@ -47,7 +47,7 @@ def keys_list(keys: KeyFile = KEYS) -> None:
 
 @keys_app.command(name="revoke")
 def keys_revoke(name: Annotated[str, typer.Argument(help="As it was added.")], keys: KeyFile = KEYS) -> None:
-    """Take a key back; running services refuse it from their next request on."""
+    """Take a key back. Running services refuse it from their next request on."""
     from serving.doors.keys import revoke
 
     revoke(keys, name)
@@ -56,7 +56,7 @@ def keys_revoke(name: Annotated[str, typer.Argument(help="As it was added.")], k
 
 @log_app.command(name="stats")
 def log_stats(log: LogPlace = DEFAULT_PLACE) -> None:
-    """Say, as JSON, how much is in the log; nothing of it is about a person."""
+    """Say, as JSON, how much is in the log. Nothing of it is about a person."""
     from serving.log.reading import stats
     from serving.log.scores import existing
 
@@ -69,7 +69,7 @@ def log_replay(
     model: Annotated[Path, typer.Option(help="The folder of the model that decided.", metavar="DIR")],
     log: LogPlace = DEFAULT_PLACE,
 ) -> None:
-    """Make each decision of a model once more from its logged row; exit code 3 where one differs."""
+    """Make each decision of a model once more from its row. Exit code 3 where one differs."""
     from models.artifact import load
     from serving.log.replay import replay
     from serving.log.scores import existing
@@ -90,7 +90,7 @@ def log_prune(
     keep_days: Annotated[int, typer.Option(help="Older records are removed.", min=1)],
     log: LogPlace = DEFAULT_PLACE,
 ) -> None:
-    """Forget what is older than it may be; a running service does so by itself every day."""
+    """Forget what is older than it may be. A running service does so by itself every day."""
     from serving.log.scores import existing
     from serving.log.writing import prune_all
 

@@ -145,4 +145,30 @@ def _message(error: ErrorDetails, message: str) -> str:
         return f"{error['loc'][-1]!r} is required"
     if error["type"] == "model_type":
         return "an object is expected here"
-    return error["msg"].removeprefix("Value error, ")
+    if error["type"] == "json_invalid" and error["msg"].endswith(_NOTHING):
+        return "the body is empty; send a JSON object"
+    said = _SAID.get(error["type"])
+    return error["msg"].removeprefix("Value error, ") if said is None else said.format(**error.get("ctx", {}))
+
+
+_NOTHING = "EOF while parsing a value at line 1 column 0"
+_WHOLE, _TEXT = "this should be a whole number", "this should be text, in double quotes"
+# What to do, where pydantic says what its check has found.
+_SAID = {
+    "string_type": _TEXT,
+    "string_too_short": "this should not be empty",
+    "string_too_long": "at most {max_length} characters are read here",
+    "string_pattern_mismatch": "this should be text without control characters",
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": "this should be a number",
+    "float_parsing": "this should be a number",
+    "bool_type": "this should be true or false",
+    "list_type": "this should be a list, in square brackets",
+    "too_short": "send at least {min_length} of them",
+    "too_long": "at most {max_length} of them are read at once; send the others in requests of their own",
+    "greater_than_equal": "this should be at least {ge}",
+    "less_than_equal": "this should be at most {le}",
+    "literal_error": "this should be {expected}",
+}

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from models import artifact
@@ -87,12 +87,21 @@ def running(
     """
     settings = model if isinstance(model, Settings) else Settings(str(model))
     address = (address or Address()).fixed()
+    with started(settings, address, workers=workers, log=log) as service:
+        _wait_until_ready(service.process, address)
+        yield service
+
+
+@contextmanager
+def started(
+    settings: Settings, address: Address, *, workers: int = 1, log: IO[bytes] | None = None
+) -> Iterator[Running]:
+    """The service as ``running`` has it, which may wait for its first model to be promoted."""
     _check(settings, address)
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="leadloop-"))
         process = _start(address, _environment(settings, workers, home), log)
         stack.callback(_stop, process, Path(home, ENDING))
-        _wait_until_ready(process, address)
         yield Running(address.url, process)
 
 
@@ -106,9 +115,20 @@ def serve(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), running(model, address, workers=workers) as service:
         ready(service.url)
-        service.process.wait()
-        msg = f"the service ended by itself (exit code {service.process.returncode}); its messages say why"
-        raise StartError(msg)
+        _outlast(service)
+
+
+def keep(settings: Settings, address: Address, workers: int = 1) -> None:
+    """Run the service as ``serve`` does, whether or not there is a model yet: for a container."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), started(settings, address, workers=workers) as service:
+        _outlast(service)
+
+
+def _outlast(service: Running) -> NoReturn:
+    service.process.wait()
+    msg = f"the service ended by itself (exit code {service.process.returncode}); its messages say why"
+    raise StartError(msg)
 
 
 def ask(url: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +156,8 @@ def _check(settings: Settings, address: Address) -> None:
     elif not (address.local or settings.open_to_all):
         msg = (
             f"{address.host} can be reached from other machines, and there are no keys: make one with "
-            "`leadloop keys add` and name its file with --keys, or say --no-keys if something else guards it"
+            "`leadloop keys add` and name its file with --keys (LEADLOOP_KEYS), or say --no-keys "
+            "(LEADLOOP_NO_KEYS=1) if something else guards it"
         )
         raise StartError(msg)
     if settings.log.on:

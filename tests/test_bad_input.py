@@ -96,7 +96,11 @@ UNUSABLE = {
     "headers only": (b"Id,Visits,Converted\n", [], "leads.csv has column names but no rows"),
     "no text at all": (bytes(range(256)), [], "is no text file: leadloop reads CSV, Parquet"),
     "no label column": (LEADS.drop("Converted"), [], "leads.csv has no column 'Converted'"),
-    "no columns left": (LEADS.select("Id", "Converted"), [], "no column is left to learn from"),
+    "no columns left": (
+        LEADS.select("Id", "Converted", Always=pl.lit(3)),
+        [],
+        "no column is left to learn from beside id, outcome and time: Always (constant: every row has '3')",
+    ),
     "no id column": (LEADS.rename({"Id": "ID"}), [], "no column 'Id'; did you mean 'ID'?"),
     "no excluded column": (LEADS, ["--exclude", "Nois"], "no column 'Nois'; did you mean 'Noise'?"),
     "no time column": (LEADS, ["--time", "Number"], "leads.csv has no column 'Number'"),
@@ -210,8 +214,9 @@ def test_of_many_columns_that_are_not_used_the_first_are_named_and_the_others_co
     empty = {f"Custom {n}": pl.lit(None, pl.String) for n in range(50)}
     code, err, _ = check(LEADS.with_columns(**empty, Always=pl.lit(3)))
     assert code == 0
-    assert "columns not used: Always (constant: every row has '3'); Custom 0 (empty" in err
-    assert "and 31 more" in err
+    named = "No (identifier: numbers the rows); Always (constant: every row has '3'); Custom 0 (empty"
+    assert f"columns not used: {named}" in err
+    assert "and 32 more" in err
 
 
 def test_numbers_that_cannot_be_read_as_such_are_pointed_out(check):
@@ -258,6 +263,46 @@ def test_ten_thousand_categories_are_learned_and_scored(run, tmp_path):
     code, err, _ = run("score", "--model", "model", "--leads", path, "--out", "scores.csv")
     assert code == 0, err
     assert pl.scan_csv(tmp_path / "scores.csv").select(pl.len()).collect().item() == rows
+
+
+def test_a_name_that_stands_twice_is_numbered_and_both_columns_are_learned(check):
+    text = LEADS.write_csv().replace("Newsletter,Noise", "Noise,Noise", 1).encode()
+    code, err, rows = check(text)
+    assert (code, rows) == (0, [])
+    assert "'Noise' stands there more than once; the one in place 6 is called 'Noise (2)'" in err
+
+
+def test_a_column_may_be_called_as_the_file_of_contributions_calls_its_own(run, tmp_path):
+    odd = write(tmp_path, LEADS.rename({"Source": "base"}))
+    learned = fit(read_dataset(Config(flat=Flat(odd, "Converted", id="Id")), tmp_path), Training()).model
+    artifact.save(learned, tmp_path / "model")
+    score = ["score", "--model", "model", "--leads", odd, "--out", "scores.csv"]
+    code, err, _ = run(*score, "--contributions", "c.parquet")
+    assert code == 0, err
+    said, odds = pl.read_parquet("c.parquet"), pl.read_csv("scores.csv")["log_odds"]
+    assert said["base (feature)"].n_unique() > 1
+    assert (said.select(pl.sum_horizontal(pl.exclude("lead_id"))).to_series() - odds).abs().max() < 1e-9
+
+
+def test_of_many_columns_that_a_model_does_not_use_the_first_are_named(run, model, tmp_path):
+    write(tmp_path, LEADS.with_columns(**{f"Custom {n}": pl.lit(1) for n in range(50)}))
+    code, err, _ = run("score", "--model", model, "--leads", "leads.csv", "--out", "scores.csv")
+    assert code == 0
+    assert "Custom 16, and 33 more" in err
+
+
+def test_a_grave_finding_is_said_by_name_where_the_figures_are(run, tmp_path):
+    write(tmp_path, LEADS.with_columns(Invoice=pl.when(pl.col("Converted") == "Yes").then(pl.lit("paid"))))
+    code, err, _ = run("train", "--leads", "leads.csv", *FLAT)
+    assert code == 0, err
+    assert "LC002  high  Invoice: filled for 100% of the leads that converted and 0% of the others" in err
+
+
+@pytest.mark.parametrize(("spelt", "asked"), [("Closed Won", "Closed Won"), ("Yes", "Converted")])
+def test_what_is_asked_is_the_stage_that_is_a_success_or_the_column_of_a_yes(tmp_path, spelt, asked):
+    won = pl.when(pl.col("Converted") == "Yes").then(pl.lit(spelt)).otherwise(pl.lit("Lost"))
+    export = write(tmp_path, LEADS.with_columns(Converted=won))
+    assert read_dataset(Config(flat=Flat(export, "Converted", "Id")), tmp_path).question == asked
 
 
 def test_ids_keep_their_leading_zeros(run, model, tmp_path):
@@ -354,6 +399,14 @@ def test_a_full_disk_leaves_the_old_report_and_says_so(run, tmp_path):
     assert code == 1
     assert "nothing was written: out/report.html" in err
     assert Path("out/report.html").read_bytes() == before
+
+
+def test_a_holdout_of_leads_that_were_learned_from_is_said_to_flatter(run, tmp_path):
+    write(tmp_path, LEADS)
+    write(tmp_path, LEADS.head(90), "later.csv")
+    code, err, _ = run("train", "--leads", "leads.csv", *FLAT, "--holdout", "later.csv")
+    assert code == 0, err
+    assert "90 of the 90 leads of the holdout teach the model, too: it flatters" in err
 
 
 def test_an_unusable_holdout_is_refused_before_anything_is_learned(run, tmp_path):

@@ -112,10 +112,24 @@ def test_check_lists_findings(place):
         (["train", "--leads", "leads.csv", "--id", "Id", "--label", "Source"], "3 values"),
         (["train"], "leadloop init"),
         (["train", "--leads", "leads.csv", *FLAT, "--json", "nowhere/x.json"], "there is no folder"),
+        (["train", "--leads", "leads.csv", *FLAT, "--json", "leads.csv/x.json"], "there is no folder"),
+        (["check", "--leads", "leads.csv", *FLAT, "--json", "."], "is a folder; name a file in it"),
+        (["score", "--leads", "leads.csv", "--out", "nowhere/x.csv"], "there is no folder"),
+        (
+            ["score", "--leads", "leads.csv", "--out", "x.csv", "--contributions", "no/x.parquet"],
+            "there is no folder",
+        ),
+        (["points", "--leads", "leads.csv", *FLAT, "--out", "nowhere/x.csv"], "there is no folder"),
+        (["report", "--out", "nowhere/x.html"], "there is no folder"),
+        (["init", "leads.csv", "--out", "nowhere/x.toml"], "there is no folder"),
+        (["monitor", "--log", "x.db", "--html", "nowhere/x.html"], "there is no folder"),
+        (["decisions", "--out", "nowhere/x.csv"], "there is no folder"),
         (["check"], "--leads, --id and --label"),
         (["score", "--model", "nowhere", "--leads", "leads.csv", "--out", "x.csv"], "no model here"),
         (["score", "--leads", "leads.csv"], "--out"),
         (["report", "--run", "nowhere"], "leadloop train"),
+        (["promote", "nowhere"], "nowhere is neither a folder nor a tracked run"),
+        (["push", "hubspot", "--scores", "nowhere.csv"], "nowhere.csv does not exist"),
         (["nonsense"], "nonsense"),
     ],
 )
@@ -148,6 +162,13 @@ def test_an_interrupted_training_leaves_nothing_half_written(tmp_path):
 def test_the_command_says_which_release_it_is(tmp_path):
     done = run(tmp_path, "--version")
     assert (done.returncode, done.stdout) == (0, f"leadloop {version('leadloop')}\n")
+
+
+@pytest.mark.parametrize("words", [[], ["keys"], ["log"]], ids=str)
+def test_the_list_of_commands_says_each_in_a_whole_sentence(tmp_path, words):
+    listed = run(tmp_path, *words, "--help").stdout.partition("Commands:")[2].strip().splitlines()
+    assert listed
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed), listed
 
 
 def test_help_imports_nothing_heavy():

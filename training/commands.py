@@ -23,6 +23,7 @@ from training.options import (
     Time,
     Version,
     configured,
+    to_write,
 )
 from training.terminal import emit, refuse, say
 
@@ -33,16 +34,19 @@ def leadloop(*, _: Version = False) -> None:
 
 def init(
     files: Annotated[list[Path], typer.Argument(help="The exports of your CRM.")],
-    out: Annotated[Path, typer.Option(help="Where to write the draft.")] = Path("leadloop.toml"),
+    out: Annotated[Path, typer.Option(help="Where to write the draft.", callback=to_write)] = Path(
+        "leadloop.toml"
+    ),
     *,
     force: Annotated[bool, typer.Option(help="Overwrite an existing draft.")] = False,
 ) -> None:
     """Look at your files and write a commented leadloop.toml."""
     from training.drafting.draft import draft
+    from training.sink import write_text
 
     if out.exists() and not force:
         refuse(f"{out} exists; look at it, or overwrite it with --force")
-    out.write_text(draft(files), encoding="utf-8")
+    write_text(out, draft(files))
     say(f"{out} written; read its comments, then run: leadloop train --config {out}")
 
 
@@ -60,7 +64,7 @@ def check(
     ] = None,
     json_: Json = None,
 ) -> None:
-    """Look for leaks and nonsense in the data before a model learns them."""
+    """Look for leaks and nonsense before a model learns them."""
     from training.ahead import rows_ahead
     from training.checks import checks, in_words, to_dict
     from training.told import read_in_words
@@ -75,19 +79,23 @@ def check(
 
 
 def score(
-    out: Annotated[Path, typer.Option("--out", help="Scores, CSV or Parquet.", metavar="FILE")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Scores, CSV or Parquet.", metavar="FILE", callback=to_write)
+    ],
     model: ModelName = "champion",
     leads: Leads = None,
     config: ConfigFile = None,
     explain: Annotated[int, typer.Option(help="So many reasons a lead, in words.", metavar="N")] = 0,
     contributions: Annotated[
         Path | None,
-        typer.Option(help="Parquet: what each feature adds to each lead's log-odds.", metavar="FILE"),
+        typer.Option(
+            help="Parquet: what each feature adds to each lead's log-odds.", metavar="FILE", callback=to_write
+        ),
     ] = None,
     lang: Lang = "en",
     json_: Json = None,
 ) -> None:
-    """Score the leads of a file, or the open leads of a configured history."""
+    """Score a file of leads, or the open leads of a history."""
     from models.artifact import load as load_model
     from training.config import load
     from training.scoring import Wanted, score_flat, score_history
@@ -123,7 +131,10 @@ def backtest(
     out: Annotated[Path, typer.Option(help="Folder for the result.", metavar="DIR")] = OUT,
     json_: Json = None,
 ) -> None:
-    """Stand on several past days, learn from before, judge on after; go on where it was interrupted."""
+    """Judge on past days what was learned before them.
+
+    Stands on several past days, learns from before, judges on after, and goes on where it was interrupted.
+    """
     from training.past.backtest_record import in_words
     from training.past.backtest_run import Wanted, run
     from training.pointing.points_file import load as load_table
@@ -149,34 +160,42 @@ def points(
     incumbent: Annotated[
         Path | None, typer.Option(help="Today's points table (TOML), to be beaten.", metavar="FILE")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The table as CSV.", metavar="FILE")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The table as CSV.", metavar="FILE", callback=to_write)
+    ] = None,
     lang: Lang = "en",
     json_: Json = None,
 ) -> None:
-    """Learn a table of at most 30 lines of points, for tools that know nothing else."""
+    """Learn a table of points. It has at most 30 lines, for tools that know nothing else."""
     from training.pointing.distil import points_of
     from training.pointing.points_file import incumbent_points
     from training.pointing.points_file import load as load_table
     from training.run import fit
-    from training.workflow import read_dataset
+    from training.sink import write_text
+    from training.told import read_in_words
+    from training.workflow import QUARANTINE, read_dataset
 
     chosen = configured(config, leads, id_, label, time, exclude, positive, negative)
     dataset = read_dataset(chosen, OUT)
+    for line in read_in_words(dataset, chosen.quarantine.file or OUT / QUARANTINE):
+        say(line)
     today = None if incumbent is None else incumbent_points(load_table(incumbent), dataset)
     learned = points_of(fit(dataset, chosen.training, say), incumbent=today, seed=chosen.training.seed)
     for line in learned.in_words(lang):
         say(line)
     if out is not None:
-        out.write_text(learned.to_csv(lang), encoding="utf-8")
+        write_text(out, learned.to_csv(lang))
     emit(learned.to_dict(lang), json_)
 
 
 def report(
     run: Annotated[Path, typer.Option(help="The folder that train wrote.", metavar="DIR")] = OUT,
     lang: Lang = "en",
-    out: Annotated[Path | None, typer.Option(help="Where to write the page.", metavar="FILE")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the page.", metavar="FILE", callback=to_write)
+    ] = None,
 ) -> None:
-    """Write the report of a trained run again, for example in the other language."""
+    """Write the report of a run again. For example in the other language."""
     from training.workflow import rendered
 
     say(f"report written to {rendered(run, out or run / 'report.html', lang)}")
@@ -190,7 +209,7 @@ def promote_(
     force: Annotated[str | None, typer.Option(help="Overrule the gate.", metavar="REASON")] = None,
     json_: Json = None,
 ) -> None:
-    """Make a trained model the champion if it is no worse, and copy it for the service."""
+    """Make a model the champion if it is no worse. The service gets a copy."""
     from training.promotion import promote, rollback
     from training.registry import challenge
     from training.tracking import tracking

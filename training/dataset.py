@@ -265,7 +265,7 @@ def of_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
         features=features,
         rows=flat_rows(features, export.leads),
         label=export.label.to_numpy(),
-        question=str(mapping.label),
+        question=export.asked,
         flat=mapping,
         persons=export.persons,
         order=None if export.order is None else export.order.to_numpy(),

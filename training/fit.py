@@ -1,9 +1,10 @@
 """leadloop's default learner: from rows to a calibrated predictor, and honest predictions to judge it by.
 
 An additive model and a small bag of trees are trained on each fold and judged on rows they have not seen:
-later ones where rows have an order, shuffled ones otherwise. Those predictions choose the recipe, the rounds
-and the weights; then everything is trained once more on all rows. The additive part holds up where data is
-thin or drifts, the trees find what belongs together, and the weights say how much of each to believe.
+later ones where rows have an order, shuffled ones otherwise. Those predictions choose the recipe, the size of
+the trees, their rounds and the weights; then everything is trained once more on all rows. The additive part
+holds up where data is thin or drifts, the trees find what belongs together, and the weights say how much of
+each to believe.
 """
 
 from __future__ import annotations

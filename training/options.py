@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -53,11 +54,25 @@ ConfigFile = Annotated[
 ]
 
 
+def to_write(file: Path | None) -> Path | None:
+    """The option of a file to write; said before the work, not after it, where the result cannot go."""
+    if file is not None and (why := _unwritable(file.absolute())):
+        raise typer.BadParameter(why)
+    return file
+
+
+def _unwritable(file: Path) -> str:
+    if not file.parent.is_dir():
+        return f"there is no folder {file.parent}; create it"
+    if file.is_dir():
+        return f"{file} is a folder; name a file in it"
+    place = file if file.exists() else file.parent
+    return "" if os.access(place, os.W_OK) else f"{place} may not be written to"
+
+
 def _place(json_: str | None) -> str | None:
-    """Said before the work, not after it, where the result cannot go."""
-    if json_ not in {None, "-"} and not (folder := Path(str(json_)).absolute().parent).is_dir():
-        msg = f"there is no folder {folder}; create it, or write to - for standard output"
-        raise typer.BadParameter(msg)
+    if json_ not in {None, "-"}:
+        to_write(Path(str(json_)))
     return json_
 
 

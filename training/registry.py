@@ -135,11 +135,23 @@ def run_of(client: MlflowClient, source: str | Path) -> str | None:
     """The run that logged the model: ``source`` itself, or the one whose model has the folder's version."""
     folder = Path(source)
     if not folder.is_dir():
-        return str(source)
+        return _known(client, str(source))
     found = artifact.load(folder).version
     experiments = [e.experiment_id for e in client.search_experiments()]
     runs = client.search_runs(experiments, f"tags.{MODEL_VERSION} = '{found}'", max_results=1)
     return str(runs[0].info.run_id) if runs else None
+
+
+def _known(client: MlflowClient, run_id: str) -> str:
+    from mlflow import MlflowException  # noqa: PLC0415 - it is here already, and takes seconds elsewhere
+
+    try:
+        return str(client.get_run(run_id).info.run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        msg = f"{run_id} is neither a folder nor a tracked run; name what `leadloop train` printed"
+        raise RegistryError(msg) from error
 
 
 def champion_of(client: MlflowClient, name: str = NAME) -> ModelVersion | None:

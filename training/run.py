@@ -183,7 +183,7 @@ def _card(
         judged_positives=int(dataset.label[fitted.judged].sum()),
         profiles=_profiles(dataset, fitted),
         usual_missing=_usual_missing(dataset, fitted),
-        left_out={"immature": dataset.immature, "unreadable": sum(dataset.intake.quarantined.values())},
+        left_out={"immature": dataset.immature, "unreadable": dataset.intake.unreadable},
         intended_use=INTENDED_USE,
         limits=LIMITS,
     )

@@ -141,10 +141,15 @@ def _write_batch(
         base, explained = model.explain_rows(rows)
         frame = pl.DataFrame(explained, schema=list(model.features.names))
         if weights:
-            weights(rows.select("lead_id", base=pl.lit(base)).hstack(frame))
+            weights(rows.select("lead_id", base=pl.lit(base)).hstack(frame.rename(_apart(frame.columns))))
         if wanted.reasons:
             scored = scored.hstack(_reasons(model, rows, frame, wanted))
     scores(scored)
+
+
+def _apart(features: list[str]) -> dict[str, str]:
+    """Another name for a feature that is called as the file calls a column of its own."""
+    return {name: f"{name} (feature)" for name in features if name == "base"}
 
 
 def _reasons(

@@ -19,14 +19,11 @@ from training.insight.company import company
 from training.insight.health import Intake
 from training.insight.pointed import learned_points
 from training.learning.monotone import monotone
-from training.page.views.summary import warnings
-from training.page.words import words
 from training.promotion import collect
-from training.render import plots, render
 from training.report import Report, report
 from training.run import Fitted, all_metrics, fit, report_input
 from training.sink import write_text
-from training.told import measured_in_words, read_in_words
+from training.told import measured_in_words, met_before, nothing_left, read_in_words, warned_in_words
 from training.tracking import (
     Artifact,
     LogItem,
@@ -122,8 +119,7 @@ def _less(dataset: Dataset, config: Config) -> Dataset:
         raise ConfigError(msg)
     left = dataset.features.without(excluded)
     if not left.names:
-        msg = "no column is left to learn from; `leadloop check` says what each one is taken for"
-        raise ConfigError(msg)
+        raise ConfigError(nothing_left(dataset))
     return replace(
         dataset,
         features=left,
@@ -160,6 +156,8 @@ def train(  # noqa: PLR0913
 
     A ``dataset`` that is there already, such as a service's log, is taken instead of reading one.
     """
+    from training.render import plots, render  # noqa: PLC0415 - takes seconds, and few commands draw
+
     out.mkdir(
         parents=True, exist_ok=True
     )  # a place that cannot be written is known before anything is learned
@@ -167,6 +165,8 @@ def train(  # noqa: PLR0913
     for line in read_in_words(dataset, config.quarantine.file or out / QUARANTINE):
         say(line)
     held = None if holdout is None else _outcomes(dataset.features, config, holdout)
+    if held is not None and (line := met_before(held.leads["lead_id"], dataset)):
+        say(line)
     fitted = fit(dataset, config.training, say)
     measured = {VALIDATION: fitted.model.card.metrics}
     if held is not None:
@@ -184,8 +184,8 @@ def train(  # noqa: PLR0913
         write_text(folder / REPORT, page)
     for line in measured_in_words(measured):
         say(line)
-    for _, warning in warnings(summed, words("en")):
-        say(f"note: {warning}")
+    for line in warned_in_words(summed):
+        say(line)
     say(f"report written to {out / REPORT}")
     drawn = [Text(f"plots/{name}", svg) for name, svg in plots(summed, config.report.lang).items()]
     items = [*_items(config, fitted, measured, out), *drawn, *speaking]
@@ -215,6 +215,8 @@ def tracking_of(config: Config, out: Path) -> Tracking:
 
 def rendered(folder: Path, page: Path, lang: Lang) -> Path:
     """The report of the run in ``folder`` written to ``page`` in ``lang``."""
+    from training.render import render  # noqa: PLC0415 - takes seconds, and few commands draw
+
     data = folder / REPORT_DATA
     if not data.is_file():
         msg = f"{data} does not exist; `leadloop train --out {folder}` writes it"

@@ -10,9 +10,8 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from features.reading.quarantine import SourceError
@@ -66,7 +65,7 @@ def dialect(path: Path) -> Dialect:
     """Find out how the file is written.
 
     Raises:
-        SourceError: it is empty, no text, or has column names twice.
+        SourceError: it is empty or no text.
     """
     csv.field_size_limit(_CSV_LIMIT)
     _refuse_binary(path)
@@ -85,10 +84,12 @@ def dialect(path: Path) -> Dialect:
     notices = [_ENCODING_NOTICE[found.encoding]] if found.encoding in _ENCODING_NOTICE else []
     if repair:
         notices.append("whole lines are quoted into the first column; they were taken apart")
+    columns = _names(header)
+    notices += [f"column {name!r} {why}" for name, why in _renamed(header, columns)]
     return Dialect(
         encoding=found.encoding,
         delimiter=delimiter,
-        columns=_names(path, header),
+        columns=columns,
         header_line=first + 1,
         repair=repair,
         mixed_ends=found.mixed_ends,
@@ -180,12 +181,27 @@ def _header(lines: list[str], delimiter: str) -> tuple[list[str], bool]:
     return (inner, True) if len(inner) > 1 else (header, False)
 
 
-def _names(path: Path, header: list[str]) -> tuple[str, ...]:
-    names = tuple(name.strip() or f"column_{i}" for i, name in enumerate(header, 1))
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        msg = f"{path} has the column {twice[0]!r} more than once; rename one of them"
-        raise SourceError(msg)
-    return names
+def _names(header: list[str]) -> tuple[str, ...]:
+    """The names of the columns, each once: a nameless one is numbered, and so is a name that stands twice.
+
+    CRMs call their own and a company's field alike, so a name twice is no mistake of who exports.
+
+    >>> _names(["Source", " Source", "", "Source (2)"])
+    ('Source', 'Source (3)', 'column_3', 'Source (2)')
+    """
+    given = [name.strip() or f"column_{i}" for i, name in enumerate(header, 1)]
+    names: list[str] = []
+    for name in given:
+        free = (f"{name} ({number})" for number in count(2) if f"{name} ({number})" not in {*given, *names})
+        names.append(name if name not in names else next(free))
+    return tuple(names)
+
+
+def _renamed(header: list[str], columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """The columns that got another name because theirs was taken, and what to say of each."""
+    for place, (given, name) in enumerate(zip(header, columns, strict=True), 1):
+        if given.strip() not in {"", name}:
+            yield given.strip(), f"stands there more than once; the one in place {place} is called {name!r}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from features.reading.attributes import attributes, found_roles
 from features.reading.limit import settle
 from features.reading.mapping import Place
 from features.reading.outcome import is_dated, order, outcome
-from features.reading.parsing import MISSING, categories, cleaned
+from features.reading.parsing import MISSING, TRUE, categories, cleaned
 from features.reading.persons import persons
 from features.reading.quarantine import Quarantine, SourceError
 from features.reading.roles import ColumnRole
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from features.spec import FeatureSet, Unit
 
 LEAD_ID = "lead_id"
+_LISTED = 20
+NO_OUTCOME = "no outcome"
+"""Why a row teaches nothing although nothing is wrong with it: an open deal has no outcome yet."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class FlatExport:
 
     ``label`` (Int8) and ``order`` (Int64, larger is later) stand in the rows of ``leads``; they are None
     where the mapping names no such column. ``rows`` counts the records of the file, the bad ones included.
-    ``persons`` has ``lead_id`` and what points at persons, as ``features.reading.persons`` numbers them.
+    ``asked`` is what the outcome says in words: the value that is a success, such as ``Closed Won``, or the
+    name of a column of yes and no. ``persons`` has ``lead_id`` and what points at persons, as
+    ``features.reading.persons`` numbers them.
     """
 
     leads: pl.DataFrame
@@ -49,6 +54,7 @@ class FlatExport:
     notices: tuple[str, ...] = ()
     availability: tuple[Availability, ...] = ()
     persons: pl.DataFrame | None = None
+    asked: str = ""
 
 
 def read_flat(
@@ -90,6 +96,7 @@ def read_flat(
         notices=table.notices + _blank_notice(mapping, blank),
         availability=plain(found.roles, dict.fromkeys(mapping.exclude, "the user excludes it")),
         persons=persons(ids, _identifying(sieve.frame, mapping)),
+        asked=_asked(sieve.frame, mapping.label),
     )
 
 
@@ -101,8 +108,19 @@ def _identifying(frame: pl.DataFrame, mapping: FlatMapping) -> pl.DataFrame:
 _ID, _LABEL, _ORDER = "leadloop.id", "leadloop.label", "leadloop.order"
 
 
+def _asked(frame: pl.DataFrame, label: str | None) -> str:
+    if label is None:
+        return ""
+    spelt = categories(frame.filter(pl.col(_LABEL) == 1)[label]).value_counts(sort=True)
+    won = str(spelt[0, 0]) if spelt.height else ""
+    return label if len(won) <= 1 or won.casefold() in TRUE else won
+
+
 def _blank_notice(mapping: FlatMapping, blank: int) -> tuple[str, ...]:
-    return (f"{blank:,} rows have no outcome in {mapping.label!r} and were left out",) if blank else ()
+    if not blank:
+        return ()
+    has, was = ("row has", "was") if blank == 1 else ("rows have", "were")
+    return (f"{blank:,} {has} no outcome in {mapping.label!r} and {was} left out",)
 
 
 def _named(sieve: Sieve, column: str | None) -> Sieve:
@@ -136,7 +154,7 @@ def _labelled(sieve: Sieve, mapping: FlatMapping) -> Sieve:
         return sieve
     label = outcome(sieve.frame[mapping.label], mapping.positive, mapping.negative).alias(_LABEL)
     found = replace(sieve, frame=sieve.frame.with_columns(label))
-    return found.drop(pl.col(_LABEL).is_null(), mapping.label, "no outcome")
+    return found.drop(pl.col(_LABEL).is_null(), mapping.label, NO_OUTCOME)
 
 
 @dataclass(frozen=True)
@@ -216,4 +234,5 @@ def _present(table: Table, columns: FlatColumns) -> list[str]:
 
 def _ignored(table: Table, columns: list[str]) -> tuple[str, ...]:
     extra = [name for name in table.columns if name not in columns]
-    return (f"columns the model does not use were ignored: {', '.join(extra)}",) if extra else ()
+    shown = extra[:_LISTED] + ([f"and {len(extra) - _LISTED:,} more"] if len(extra) > _LISTED else [])
+    return (f"columns the model does not use were ignored: {', '.join(shown)}",) if extra else ()

@@ -13,7 +13,7 @@ from features.reading.quarantine import SourceError
 from features.reading.times import detected, months, times
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from features.reading.parsing import Decimal
     from features.reading.times import TimeFormat
@@ -41,7 +41,8 @@ def outcome(column: pl.Series, positive: str | None = None, negative: Collection
     """Int8 outcomes, 1 and 0, of a column with two different values; null where it is missing.
 
     Where the user names ``negative`` outcomes as well as the ``positive`` one, all other values are none yet:
-    such is the stage of an open deal. Spellings that differ in case alone are one value.
+    such is the stage of an open deal. A ``negative`` that is empty stands for blank cells, as a box that was
+    not ticked leaves them. Spellings that differ in case alone are one value.
 
     Raises:
         SourceError: it has one value, more than two, or two of which neither is known to be a success.
@@ -50,6 +51,8 @@ def outcome(column: pl.Series, positive: str | None = None, negative: Collection
     [1, 0, None]
     >>> outcome(pl.Series(["sold", "no need", "open"]), "sold", ["no need"]).to_list()
     [1, 0, None]
+    >>> outcome(pl.Series(["x", None]), "x", [""]).to_list()
+    [1, 0]
     """
     text = _one_spelling(categories(column))
     values = sorted(text.drop_nulls().unique())
@@ -77,8 +80,10 @@ def _between(
     if positive is None:
         msg = f"outcome column {text.name!r}: beside the negative outcomes, name the positive one"
         raise SourceError(msg)
-    won, *lost = (_named(text.name, values, value) for value in (positive, *negative))
-    return (text == won).cast(pl.Int8).set(~text.is_in([won, *lost]), None)
+    won, *lost = (_named(text.name, values, value) for value in (positive, *filter(None, negative)))
+    blank = text.is_null() if "" in negative else pl.repeat(value=False, n=len(text), eager=True)
+    open_ = ~text.is_in([won, *lost]).fill_null(value=False) & ~blank
+    return (text == won).fill_null(value=False).cast(pl.Int8).set(open_, None)
 
 
 def _named(name: str, values: list[str], wanted: str) -> str:
@@ -94,7 +99,11 @@ def _says(text: pl.Series, values: list[str]) -> str:
     if not values:
         return "is blank in every row; it needs exactly two values"
     if len(values) == 1:
-        return f"has one class only: every row is {values[0]!r}; a blank is no outcome, it needs two values"
+        what = f"has one class only: every row is {values[0]!r}"
+        if not text.null_count():
+            return f"{what}; it needs two values"
+        blanks = f"--positive {shlex.quote(values[0])} --negative '' (or negative = [\"\"] {_IN_FILE})"
+        return f"{what} or blank, and a blank is no outcome; if it means no success, say {blanks}"
     counts = text.drop_nulls().value_counts(sort=True).head(_SHOWN)
     shown = ", ".join(f"{value!r} ({count:,})" for value, count in counts.iter_rows())
     more = ", ..." if len(values) > _SHOWN else ""
@@ -104,10 +113,21 @@ def _says(text: pl.Series, values: list[str]) -> str:
 
 def _naming(values: list[str]) -> str:
     """The options that name the outcomes, with the values that sound like them."""
-    won = next((value for value in values if value.casefold() in _WON), "VALUE")
-    lost = next((value for value in values if value.casefold() in _LOST), "VALUE")
-    options = f"--positive {shlex.quote(won)} --negative {shlex.quote(lost)}"
+    won, lost = ends(values)
+    negatives = " ".join(f"--negative {shlex.quote(value)}" for value in lost or ["VALUE"])
+    options = f"--positive {shlex.quote(won or 'VALUE')} {negatives}"
     return f"{options} (or positive and negative {_IN_FILE})"
+
+
+def ends(values: Iterable[str]) -> tuple[str | None, list[str]]:
+    """Of the stages of a deal the first that sounds like a success, and all that sound like a failure.
+
+    >>> ends(["Closed Lost", "Closed Won", "Proposal"])
+    ('Closed Won', ['Closed Lost'])
+    """
+    known = list(values)
+    won = next((value for value in known if value.casefold() in _WON), None)
+    return won, [value for value in known if value.casefold() in _LOST]
 
 
 def _positive(name: str, values: list[str], positive: str | None) -> str:
@@ -155,7 +175,7 @@ def order(column: pl.Series, decimal: Decimal = ".", how: TimeFormat | None = No
     msg = (
         f"time column {column.name!r} is neither dates, numbers nor month names: {known[0]!r}; "
         "where day and month could be swapped, write dates as 2024-02-29, or say how they are written: "
-        "time_format in [flat] of leadloop.toml"
+        'time_format = "day_first" or "month_first" in [flat] of leadloop.toml'
     )
     raise SourceError(msg)
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 Decimal = Literal[".", ","]
-MISSING = ("", "NA", "N/A", "null", "None", "NaN", "nan", "-")
+_EXCEL = ("#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!")
+MISSING = ("", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None", "NaN", "nan", "-", *_EXCEL)
 TRUE = frozenset({"yes", "true", "y", "t", "ja", "j", "wahr", "1", "1.0"})
 FALSE = frozenset({"no", "false", "n", "f", "nein", "falsch", "0", "0.0"})
 

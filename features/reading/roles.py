@@ -9,7 +9,7 @@ import polars as pl
 
 from features.reading.amounts import amounts, doubtful, units
 from features.reading.parsing import FALSE, TRUE, categories, flags
-from features.reading.times import detected
+from features.reading.times import detected, swappable
 
 if TYPE_CHECKING:
     from features.reading.parsing import Decimal
@@ -22,11 +22,15 @@ NUMBER_SHARE = 0.99
 IDENTIFIER_SHARE = 0.95
 TEXT_SHARE = 0.5
 TEXT_LENGTH = 60
+DATE_SHARE = 0.9
 EMAIL = r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$"
 _ENOUGH = 20
 DOUBTFUL = "words: commas or points may separate thousands or decimals; write plain numbers to use it as one"
 MIXED = "words: numbers with different units, "
-LIKE_NUMBERS = (DOUBTFUL, MIXED)
+PARTLY = "words, but mostly numbers"
+LIKE_NUMBERS = (DOUBTFUL, MIXED, PARTLY)
+_MOSTLY = 0.5
+_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,10 @@ def role_of(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
 
 
 def _shown(known: pl.Series) -> str:
-    return f"the same {known.dtype}" if known.dtype.is_nested() else repr(known[0])
+    if known.dtype.is_nested():
+        return f"the same {known.dtype}"
+    text = repr(known[0])
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def said_role(column: pl.Series, role: Role) -> ColumnRole:
@@ -84,13 +91,35 @@ def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role,
         return _words(known, distinct, "codes with leading zeros")
     share = float(amounts(known, decimal).is_not_null().mean())  # type: ignore[arg-type]
     doubt = doubtful(known, decimal) and (share < NUMBER_SHARE or decimal == ",")
+    if _numbers_rows(known):
+        return "identifier", "numbers the rows"
     if share >= NUMBER_SHARE and not doubt and len(units(known)) <= 1:
         return "number", "numbers" if share == 1 else f"numbers, but for {1 - share:.1%} of the values"
     if _both_flags(known):
         return "flag", "yes and no"
-    if how := None if doubt else detected(known):
-        return "date", f"times ({how.pattern})"
+    if when := None if doubt else _times(known):
+        return "date", when
     return _words(known, distinct, DOUBTFUL if doubt else _hint(known, share))
+
+
+def _numbers_rows(known: pl.Series) -> bool:
+    """Whether the values count the rows one by one, as a spreadsheet's first column often does.
+
+    Such a column tells leads of a file apart but says nothing of a new lead.
+    """
+    if len(known) < _ENOUGH or not known.str.contains("^(?:0|[1-9][0-9]{0,14})$").all():
+        return False
+    steps = known.cast(pl.Int64).diff().drop_nulls()
+    return bool(((steps == 1).all()) or (steps == -1).all())
+
+
+def _times(known: pl.Series) -> str:
+    """What to say of a column of times; nothing, where it is none."""
+    if how := detected(known):
+        return f"times ({how.pattern})"
+    if how := detected(known, share=DATE_SHARE):
+        return f"times ({how.pattern}), but for a few values"
+    return "times in which day and month could be swapped" if swappable(known) else ""
 
 
 def _typed_role(known: pl.Series) -> tuple[Role, str]:
@@ -111,6 +140,10 @@ def _both_flags(known: pl.Series) -> bool:
 def _hint(known: pl.Series, share: float) -> str:
     if share >= NUMBER_SHARE:
         return f"{MIXED}{' and '.join(units(known))}"
+    if share >= _MOSTLY:
+        return (
+            f"{PARTLY}: {share:.1%} of the values; if the others mean a missing value, name them in missing"
+        )
     return "words" if not share else f"words, only {share:.0%} of the values are numbers"
 
 

@@ -193,12 +193,24 @@ def detected(column: pl.Series, zone: str = "UTC", share: float = NEARLY_ALL) ->
         return TimeFormat(ISO, zone)
     if column.dtype != pl.String:
         return None
-    known = column.drop_nulls()
+    fits = _fits(column.drop_nulls(), zone, share)
+    return fits[0] if len(fits) == 1 else None
+
+
+def swappable(column: pl.Series) -> bool:
+    """Whether a text column holds dates of which nobody can tell what is the day and what the month.
+
+    >>> swappable(pl.Series(["01/02/2024", "03/04/2024"])), swappable(pl.Series(["01/02/2024", "31/01/2024"]))
+    (True, False)
+    """
+    return column.dtype == pl.String and len(_fits(column.drop_nulls(), "UTC", NEARLY_ALL)) > 1
+
+
+def _fits(known: pl.Series, zone: str, share: float) -> list[TimeFormat]:
+    """The formats in which the values are times; dates written with dots have the day first."""
     usual = _fitting(known, (ISO, DAY_FIRST, MONTH_FIRST), zone, share)
     fits = usual or _fitting(known, candidates(known), zone, share)
-    if len(fits) > 1 and not known.str.contains(".", literal=True).all():
-        return None
-    return fits[0] if fits else None
+    return fits[:1] if known.str.contains(".", literal=True).all() else fits
 
 
 def _fitting(known: pl.Series, written: Iterable[str], zone: str, share: float) -> list[TimeFormat]:

@@ -1,14 +1,13 @@
 """The gate before the service: nothing unreadable gets in, and every refusal has the same shape.
 
 BentoML sets no limit to a body, logs the content of requests it cannot read, and answers errors in three
-shapes (an object, a list, plain text). Under ``/v1/`` there is one: problem+json. A body is read once, as
-what the endpoint takes, and its answer is written as it comes: BentoML would do both again.
+shapes (an object, a list, plain text). Here there is one: problem+json. A body is read once, as what the
+endpoint takes, and its answer is written as it comes: BentoML would do both again.
 """
 
 from __future__ import annotations
 
 import logging
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import bentoml
@@ -16,7 +15,7 @@ from bentoml.exceptions import ServiceUnavailable
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 
-from serving.contract import ExplainRequest, ScoreRequest
+from serving.contract import MAX_NAME, ExplainRequest, ScoreRequest
 from serving.doors.body import MAX_BODY, ClientGone, read
 from serving.doors.visit import visit
 from serving.loop.contract_outcomes import OutcomesRequest
@@ -24,6 +23,8 @@ from serving.problems import Problem, Refusal, answer, invalid_request
 from serving.watching.telemetry import stage
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from pydantic import BaseModel
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,6 +42,8 @@ _ANSWERS = {
         "no model is loaded, or too many requests are waiting; /readyz tells, so does the log",
     ),
 }
+# Of the pages beside the API, readiness and metrics keep their own words.
+_NOWHERE = frozenset({404, 405})
 _UNFORESEEN = (
     "internal_error",
     "the service failed; its log has the place under the x-request-id of this answer",
@@ -51,15 +54,20 @@ logger = logging.getLogger("leadloop")
 
 
 class Guard:
-    """ASGI middleware that answers what is readable under ``/v1/``, and refuses the rest."""
+    """ASGI middleware that answers what is readable under ``/v1/``, and words every refusal."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request with a body; pass any other on."""
-        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
+        elif not scope["path"].startswith("/v1/"):
+            await self.app(scope, receive, _Shaped(send, _NOWHERE))
+        elif scope["path"].endswith("/"):
+            # The router would send the client, its key and its leads on to http://, whatever it came by.
+            await answer(_slash(scope["path"]), send)
         elif scope["method"] != "POST" or scope["path"] not in TAKES:
             await self._passed(scope, receive, _Shaped(send))
         else:
@@ -134,14 +142,15 @@ def _unsuitable(headers: Headers, body: bytes) -> Problem | None:
 
 
 class _Shaped:
-    """Turns every error answer of the application into a problem, and passes all else on."""
+    """Turns error answers of the application into problems, and passes all else on."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, statuses: Container[int] = range(400, 600)) -> None:
         self._send = send
+        self._statuses = statuses
         self._replaced = False
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and _foreign(message):
+        if message["type"] == "http.response.start" and message["status"] in self._statuses and _foreign():
             self._replaced = True
             code, detail = _ANSWERS.get(message["status"], _UNFORESEEN)
             await answer(Problem(message["status"], code, detail, headers=_allowed(message)), self._send)
@@ -158,6 +167,11 @@ def _which() -> dict[str, Any]:
     return {"fields": {"request_id": visit().request_id}}
 
 
-def _foreign(start: Message) -> bool:
-    """Whether an answer is an error that somebody else than leadloop worded."""
-    return bool(start["status"] >= HTTPStatus.BAD_REQUEST) and visit().code is None
+def _slash(path: str) -> Problem:
+    bare = path.rstrip("/")[:MAX_NAME]
+    return Problem(404, "not_found", f"no such address; leave out the slash at its end: {bare}")
+
+
+def _foreign() -> bool:
+    """Whether an error was worded by somebody else than leadloop."""
+    return visit().code is None

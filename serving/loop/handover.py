@@ -11,6 +11,7 @@ import bentoml
 from starlette.routing import Route
 
 from features.clock import DAY, instant
+from features.nearest import nearest
 from serving.loop.asking import answered, in_query, operation
 from serving.loop.choosing import NoSuchValueError, Wish, within
 from serving.loop.contract_handover import Expected, HandedLead, HandoverQuery, HandoverResponse
@@ -19,6 +20,7 @@ from serving.problems import Problem, Refusal
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from features.spec import FeatureSet
     from serving.log.handovers import Handed, Handover
     from serving.log.journal import Journal
 
@@ -27,7 +29,10 @@ PATH = "/v1/handover"
 
 async def _handover(request: Request, journal: Journal) -> HandoverResponse:
     query = HandoverQuery.model_validate(dict(request.query_params))
-    explore = bentoml.get_current_service().explore if query.explore is None else query.explore
+    service = bentoml.get_current_service()
+    if query.value and service.champion.current is not None:
+        _must_be_number(query.value, service.scorer.model.features)
+    explore = service.explore if query.explore is None else query.explore
     wish = Wish(int(time.time()) // DAY * DAY, query.capacity, explore, query.value or "")
     try:
         handover = await journal.handed_over(wish)
@@ -35,6 +40,14 @@ async def _handover(request: Request, journal: Journal) -> HandoverResponse:
         raise Refusal(Problem(HTTPStatus.BAD_REQUEST, "invalid_value", str(error), "value")) from None
     # The distribution of thousands of leads takes a tenth of a second.
     return await asyncio.to_thread(_told, wish, handover, query.stale_days)
+
+
+def _must_be_number(name: str, features: FeatureSet) -> None:
+    """Refuse to rank by what the model in charge does not know as a number, whoever is open or nobody."""
+    numbers = [spec.name for spec in features.specs if not spec.is_category]
+    if name not in numbers:
+        detail = f"no feature called {name[:40]!r} holds a number{nearest(name, numbers)}"
+        raise Refusal(Problem(HTTPStatus.BAD_REQUEST, "invalid_value", detail, "value"))
 
 
 def _told(wish: Wish, handover: Handover | None, stale_days: int) -> HandoverResponse:

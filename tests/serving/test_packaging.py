@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serving.run import Address
+from serving.run import STOPS_WITHIN, Address
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKED = ("features", "models", "serving")
@@ -68,8 +67,15 @@ def test_the_bento_holds_what_serving_needs_and_nothing_else(bento):
     assert hashes == set(re.findall(r"sha256:\w+", (ROOT / "serving/requirements.lock").read_text()))
 
 
+# How a bento is started, and how the container starts the same sources.
+STARTED = (["-m", "bentoml", "serve", "serving.service:Leadloop"], ["-m", "serving"])
+
+
 @pytest.mark.slow
-def test_the_bento_answers_from_its_own_folder_without_what_training_needs(bento, model_folder, tmp_path):
+@pytest.mark.parametrize("words", STARTED, ids=" ".join)
+def test_the_bento_answers_from_its_own_folder_without_what_training_needs(
+    bento, model_folder, tmp_path, words
+):
     home = tmp_path / "app"
     shutil.copytree(bento / "src", home)
     (tmp_path / "hook").mkdir()
@@ -84,7 +90,7 @@ def test_the_bento_answers_from_its_own_folder_without_what_training_needs(bento
         "LEADLOOP_LOG": str(tmp_path / "decisions.db"),
     }
     where = ["--host", address.host, "--port", str(address.port)]
-    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Leadloop", *where]
+    command = [sys.executable, *words, *where]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             command, cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -92,8 +98,10 @@ def test_the_bento_answers_from_its_own_folder_without_what_training_needs(bento
         try:
             told = _answer(address, process, tmp_path / "log")
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(30)
+            process.terminate()  # as an engine does: it tells the first process and no other
+            code = process.wait(30)
+    assert code == 0
+    assert _ask(address, "GET", "/livez")[0] == 0
     assert told["results"][0]["lead_id"] == "a"
     assert 0 < told["results"][0]["probability"] < 1
 
@@ -156,7 +164,6 @@ def _read_by_the_service():
     return set(re.findall(r'"(LEADLOOP_\w+)"', sources)) | {
         "BENTOML_HOME",
         "BENTOML_DO_NOT_TRACK",
-        "BENTOML_CONFIG_OPTIONS",
         "PGPASSWORD",
     }
 
@@ -193,6 +200,7 @@ def test_the_image_is_the_service_unprivileged_pinned_and_watched():
     assert "http://127.0.0.1:3000/readyz" in service["HEALTHCHECK"]
     assert json.loads(service["HEALTHCHECK"].partition("CMD ")[2])
     assert json.loads(service["CMD"])[-1] == service["EXPOSE"] == "3000"
+    assert json.loads(service["CMD"])[:3] == ["python", *STARTED[1]]
     assert set(_variables(_stage("service"))) <= _read_by_the_service()
     assert not re.search(r"https?://(?!127\.0\.0\.1)", (ROOT / "serving/Containerfile").read_text())
 
@@ -233,7 +241,8 @@ def test_the_service_of_the_compose_file_is_told_what_it_reads(compose):
     assert all(volume.endswith(":ro") for volume in service["volumes"])
     assert told["LEADLOOP_STORE"] in folders
     assert str(Path(told["LEADLOOP_KEYS"]).parent) in folders
-    assert told["BENTOML_CONFIG_OPTIONS"].startswith("services.leadloop.workers=")
+    assert told["LEADLOOP_WORKERS"].startswith("${LEADLOOP_WORKERS:-")
+    assert float(service["stop_grace_period"].removesuffix("s")) > STOPS_WITHIN
     assert service["read_only"] is True
     assert _variables(_stage("service"))["BENTOML_HOME"].startswith(f"{service['tmpfs'][0]}/")
 

@@ -142,12 +142,41 @@ def test_a_body_just_under_the_limit_is_read(client):
         ("GET", "/v1/score", 405, "method_not_allowed"),
         ("POST", "/v1/model", 405, "method_not_allowed"),
         ("POST", "/v1/scores", 404, "not_found"),
+        ("POST", "/v1/score/", 404, "not_found"),
+        ("GET", "/v1/model/", 404, "not_found"),
+        ("POST", "/v2/score", 404, "not_found"),
+        ("GET", "/favicon.ico", 404, "not_found"),
+        ("POST", "/readyz", 405, "method_not_allowed"),
+        ("POST", "/metrics", 405, "method_not_allowed"),
     ],
 )
 def test_a_wrong_address_or_method_is_a_problem_too(client, method, path, status, code):
-    answer = client.request(method, path)
+    answer = client.request(method, path, follow_redirects=False)
     assert answer.headers["content-type"] == "application/problem+json"
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "says"),
+    [
+        ("", None, "the body is empty; send a JSON object"),
+        ('{"leads": []}', "leads", "send at least 1 of them"),
+        ('{"leads": {}}', "leads", "this should be a list, in square brackets"),
+        (json.dumps({"leads": [{}] * 1001}), "leads", "at most 1000 of them are read at once"),
+        ('{"leads": [{}], "lang": "fr"}', "lang", "this should be 'en' or 'de'"),
+        ('{"leads": [{}], "top": "five"}', "top", "this should be a whole number"),
+        ('{"leads": [{}], "top": 0}', "top", "this should be at least 1"),
+    ],
+)
+def test_a_refused_request_is_told_what_to_send(client, body, field, says):
+    problem = client.post("/v1/explain", content=body, headers=JSON).json()
+    assert (problem["status"], problem["field"]) == (400, field)
+    assert says in problem["detail"]
+
+
+def test_a_number_for_an_id_is_told_to_be_text(client):
+    (result,) = client.post("/v1/score", json={"leads": [{"lead_id": 7}]}).json()["results"]
+    assert result["error"]["message"] == "this should be text, in double quotes"
 
 
 def test_an_unforeseen_failure_is_a_problem_that_tells_no_secrets(client, lead, monkeypatch):

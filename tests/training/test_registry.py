@@ -125,7 +125,7 @@ def test_a_run_without_a_model_cannot_be_promoted(tracked):
 
 
 def test_an_unknown_run_is_named(tracked):
-    with pytest.raises(TrackingError, match="nosuchrun"):
+    with pytest.raises(RegistryError, match="nosuchrun is neither a folder nor a tracked run"):
         promote("nosuchrun", tracking=tracked)
 
 

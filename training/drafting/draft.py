@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _STAGE = re.compile(r"stage|status|phase", re.IGNORECASE)
 _KIND = re.compile(r"kind|type|event|activity|action", re.IGNORECASE)
-_AFTER = re.compile(r"clos|won|lost|end|updat|chang|enter", re.IGNORECASE)
 _SUFFIX = re.compile(r"[_\s-]*(date|at|on|time|timestamp|datum)$", re.IGNORECASE)
 
 
@@ -29,17 +29,34 @@ def draft(files: Sequence[Path], folder: Path | None = None) -> str:
     """
     seen = [survey(path) for path in files]
     where = (folder or Path.cwd()).resolve()
-    if len(seen) == 1 and seen[0].outcome is not None:
-        return flat_text(seen[0], seen[0].outcome, where)
-    return _history(seen, where)
+    return _of_one(seen[0], where) if len(seen) == 1 else _history(seen, where)
+
+
+def _of_one(seen: Survey, folder: Path) -> str:
+    """One file: a flat export where it holds an outcome, else a history where it holds dates of stages."""
+    if seen.outcome is not None:
+        return flat_text(seen, seen.outcome, folder)
+    if seen.ends is not None:
+        return flat_text(seen, seen.ends.column, folder, seen.ends)
+    if not seen.keys or len(seen.dates) < len({"created", "won"}):
+        raise SourceError(_no_outcome(seen))
+    return _history([seen], folder)
+
+
+def _no_outcome(seen: Survey) -> str:
+    pairs = ", ".join(seen.pairs) or "none"
+    return (
+        f"nothing in {seen.path} looks like an outcome; if it holds one, name it: "
+        f"leadloop check --leads {shlex.quote(str(seen.path))} --label COLUMN "
+        f"(columns with two values: {pairs})"
+    )
 
 
 def _history(seen: Sequence[Survey], folder: Path) -> str:
     leads = _leads(seen)
     key = leads.keys[0]
     parts = [part for other in seen if other is not leads for part in _other(leads, other)]
-    created = first_date((name for name in leads.dates if not _AFTER.search(name)), leads)
-    created = created or first_date(leads.dates, leads)
+    created = leads.born or first_date(leads.dates, leads)
     if created is None:
         msg = f"{leads.path} has no date column that says when a lead came to be"
         raise SourceError(msg)

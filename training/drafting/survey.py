@@ -12,10 +12,10 @@ import polars as pl
 
 from features.availability import sounds_late
 from features.reading.mapping import Place
-from features.reading.outcome import outcome
+from features.reading.outcome import ends, outcome
 from features.reading.parsing import cleaned
 from features.reading.quarantine import MAX_SHARE, SourceError
-from features.reading.roles import ColumnRole, role_of
+from features.reading.roles import DATE_SHARE, role_of
 from features.reading.tables import open_table
 from features.reading.times import TimeFormat, detected, months, times
 
@@ -24,11 +24,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from features.reading.parsing import Decimal
+    from features.reading.roles import ColumnRole
 
-_ID = re.compile(r"(^|[_\s-])(id|uuid|key|number|nr|no)$|id$", re.IGNORECASE)
-_OUTCOME = re.compile(
-    r"convert|won|outcome|label|target|revenue|success|sql|purchas|bought|stage|status", re.IGNORECASE
+_ID = re.compile(r"(^|[_\s-])(id|uuid|guid|key)$|id$", re.IGNORECASE)
+_NUMBER = re.compile(r"(^|[_\s-])(number|nummer|nr|no)\.?$", re.IGNORECASE)
+_REACHED_BY = re.compile(r"phone|mobil|telefon|fax|mail", re.IGNORECASE)
+_OUTCOME = (
+    re.compile(
+        r"convert|won|outcome|label|target|revenue|success|sql|purchas|bought"
+        r"|erfolg|gewonnen|gekauft|konvertiert|ergebnis",
+        re.IGNORECASE,
+    ),
+    re.compile(r"stage|status|phase", re.IGNORECASE),
 )
+"""What an outcome is called, and what may hold one."""
+_AFTER = re.compile(r"clos|won|lost|end|updat|modif|chang|enter|geändert|abschluss", re.IGNORECASE)
 _OWN_AUC = 0.9
 _FEW = 30
 _OVERLAP = 0.5
@@ -52,7 +62,7 @@ class Survey:
     def dates(self) -> dict[str, TimeFormat]:
         """The columns that hold dates, each with its format."""
         names = [found.column for found in self.roles if found.role in {"date", "constant"}]
-        found = {name: detected(self.frame[name]) for name in names}
+        found = {name: detected(self.frame[name], share=DATE_SHARE) for name in names}
         return {name: how for name, how in found.items() if how is not None}
 
     @cached_property
@@ -65,10 +75,10 @@ class Survey:
         keys = [
             name
             for name, share in full.items()
-            if share == 1 or (_ID.search(name) and share >= 1 - MAX_SHARE)
+            if share == 1 or (_called(name) < _UNNAMED and share >= 1 - MAX_SHARE)
             if name not in self.dates and not _fractions(self.frame[name])
         ]
-        return sorted(keys, key=lambda k: (not _ID.search(k), full[k] < 1, self.role(k) == "number"))
+        return sorted(keys, key=lambda k: (_called(k), full[k] < 1, self.role(k) == "number"))
 
     @property
     def few(self) -> list[str]:
@@ -78,11 +88,32 @@ class Survey:
     @property
     def outcome(self) -> str | None:
         """The column that looks most like a two-valued outcome, if any does."""
-        two = [
-            r.column for r in self.roles if r.distinct == len({"won", "lost"}) and self._is_outcome(r.column)
-        ]
-        called = [name for name in two if _OUTCOME.search(name)]
-        return next(iter(called), None)
+        two = [r.column for r in self.roles if 1 < r.distinct <= _FEW and self._is_outcome(r.column)]
+        return next((name for words in _OUTCOME for name in two if words.search(name)), None)
+
+    @property
+    def ends(self) -> Ends | None:
+        """The column of stages among which are a success and failures, where it is one lead a row.
+
+        None where a date of its own says when a stage was entered: that makes a history.
+        """
+        for name in self.few:
+            won, lost = ends(self.frame[name].drop_nulls().unique().sort().to_list())
+            if won is not None and lost and not self._dates_ends(name, {won, *lost}):
+                return Ends(name, won, tuple(lost))
+        return None
+
+    def _dates_ends(self, stage: str, closed: set[str]) -> bool:
+        """Whether a column of dates is filled for leads that came to an end, and for no other."""
+        ended = self.frame[stage].is_in(closed).fill_null(value=False)
+        filled = (self.frame[name].is_not_null() for name in self.dates)
+        return any((known == ended).mean() >= _IN_ORDER for known in filled)  # type: ignore[operator]
+
+    @property
+    def pairs(self) -> list[str]:
+        """The columns of two values, with those: one may be an outcome that is called otherwise."""
+        two = [r.column for r in self.roles if r.distinct == len({"won", "lost"})]
+        return [f"{name!r} ({', '.join(map(repr, _values(self.frame[name])))})" for name in two]
 
     def _is_outcome(self, column: str) -> bool:
         try:
@@ -98,15 +129,20 @@ class Survey:
         counters = [
             name for name in self.keys if self.role(name) == "number" and _is_sorted(self.frame[name])
         ]
-        return next(iter([*self.dates, *named, *counters]), None)
+        return self.born or next(iter([*self.dates, *named, *counters]), None)
 
-    def late(self, label: str | None) -> dict[str, str]:
+    @property
+    def born(self) -> str | None:
+        """The date that says when a lead came to be: the first of those not named for what came later."""
+        return first_date((name for name in self.dates if not _AFTER.search(name)), self)
+
+    def late(self, label: str | None, stages: Ends | None = None) -> dict[str, str]:
         """The columns that look as if they were filled only after the outcome, each with the reason."""
         names = [r.column for r in self.roles if r.used and r.column != label]
         called = {name: "its name speaks of the end" for name in names if sounds_late(name)}
         if label is None:
             return called
-        won = outcome(self.frame[label])
+        won = outcome(self.frame[label], *((stages.won, stages.lost) if stages else ()))
         alone = {name: _own_auc(self.frame[name], won) for name in names}
         telling = {
             name: f"it alone tells the outcome (ROC AUC {auc:.2f})"
@@ -116,11 +152,34 @@ class Survey:
         return called | telling
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """A column of stages, the one that is a success, and those that are failures."""
+
+    column: str
+    won: str
+    lost: tuple[str, ...]
+
+
 def survey(path: Path) -> Survey:
     """Look at one file."""
     table = open_table(Place(file=path))
     frame = pl.DataFrame([cleaned(column) for column in table.read()])
     return Survey(path, frame, tuple(role_of(column, table.decimal) for column in frame), table.decimal)
+
+
+_UNNAMED = 2
+
+
+def _called(name: str) -> int:
+    """0 for what is called an id, 1 for a number of something, 2 for anything else, 3 for an address."""
+    if _REACHED_BY.search(name):
+        return 3
+    return next((rank for rank, words in enumerate((_ID, _NUMBER)) if words.search(name)), _UNNAMED)
+
+
+def _values(column: pl.Series) -> list[str]:
+    return column.drop_nulls().unique().cast(pl.String).sort().to_list()
 
 
 def shared_key(one: Survey, other: Survey) -> tuple[str, str] | None:
@@ -149,7 +208,7 @@ def first_date(dates: Iterable[str], seen: Survey) -> str | None:
 
 def _fractions(column: pl.Series) -> bool:
     return column.dtype.is_float() or (
-        column.dtype == pl.String and bool(column.str.contains(r"^\d+\.\d+$").any())
+        column.dtype == pl.String and bool(column.str.contains(r"^\d+\.\d*[1-9]\d*$").any())
     )
 
 

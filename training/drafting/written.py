@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from training.drafting.part import Part
-    from training.drafting.survey import Survey
+    from training.drafting.survey import Ends, Survey
 
 _WON = re.compile(r"won|sql|customer|convert|gewonnen|kunde", re.IGNORECASE)
 _LOST = re.compile(r"lost|disqual|verloren|dead|reject", re.IGNORECASE)
@@ -140,11 +140,14 @@ def _shown(path: Path, folder: Path) -> str:
     return _quoted((full.relative_to(folder) if full.is_relative_to(folder) else full).as_posix())
 
 
-def flat_text(seen: Survey, label: str, folder: Path) -> str:
-    """A flat export whose outcome is the column ``label``; paths are as seen from ``folder``."""
+def flat_text(seen: Survey, label: str, folder: Path, stages: Ends | None = None) -> str:
+    """A flat export whose outcome is the column ``label``; paths are as seen from ``folder``.
+
+    Where the column holds ``stages``, the draft names those that are an outcome.
+    """
     keys = [key for key in seen.keys if key != label]
     order = seen.order
-    late = {name: why for name, why in seen.late(label).items() if name not in {order, *keys[:1]}}
+    late = {name: why for name, why in seen.late(label, stages).items() if name not in {order, *keys[:1]}}
     lines = [
         "# Drafted by leadloop init. Read it, correct it, then: leadloop train",
         "",
@@ -154,14 +157,24 @@ def flat_text(seen: Survey, label: str, folder: Path) -> str:
         if keys
         else "# id = ...   (no column names every row once: the row's number is the id)",
         f"label = {_quoted(label)}",
+        *_ends(stages),
         f"time = {_quoted(order)}   # orders the rows; leave it out if larger is not later"
         if order
-        else "# time = ...",
+        else "# time = ...   (a date or a running number, where larger is later)",
         *_excluded(late),
         "",
         *_roles(seen, {label, order or "", *keys[:1], *late}),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _ends(stages: Ends | None) -> list[str]:
+    if stages is None:
+        return []
+    return [
+        f"positive = {_quoted(stages.won)}",
+        f"negative = {_list(stages.lost)}   # rows with any other value have no outcome yet",
+    ]
 
 
 def _excluded(late: Mapping[str, str]) -> list[str]:
@@ -177,8 +190,13 @@ def _excluded(late: Mapping[str, str]) -> list[str]:
 
 
 def _roles(seen: Survey, named: set[str]) -> list[str]:
-    free = [role for role in seen.roles if role.column not in named]
-    return ['# What the other columns were taken for; roles = { column = "number" } overrides:'] + [
-        f"#   {role.column}: {role.role if role.used else 'not used, ' + role.role} ({role.reason})"
-        for role in free
-    ]
+    free = [role for role in seen.roles if role.column not in named and role.role != "empty"]
+    empty = [role.column for role in seen.roles if role.column not in named and role.role == "empty"]
+    return (
+        ['# What the other columns were taken for; roles = { column = "number" } overrides:']
+        + [
+            f"#   {role.column}: {role.role if role.used else 'not used, ' + role.role} ({role.reason})"
+            for role in free
+        ]
+        + ([f"#   not used, without any value: {', '.join(empty)}"] if empty else [])
+    )

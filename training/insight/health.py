@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from features.reading.flat import NO_OUTCOME
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -50,6 +52,11 @@ class Health:
     excluded: tuple[tuple[str, str], ...]
     findings: tuple[Note, ...]
 
+    @property
+    def unusable(self) -> float:
+        """Rows and cells that could not be used, for each row that was read."""
+        return self.rows_quarantined / max(self.rows_read, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Intake:
@@ -58,6 +65,11 @@ class Intake:
     rows_read: int
     quarantined: Mapping[str, int]
     excluded: Mapping[str, str]
+
+    @property
+    def unreadable(self) -> int:
+        """How many rows or cells could not be used; a row that has no outcome yet is none of them."""
+        return sum(count for reason, count in self.quarantined.items() if reason != NO_OUTCOME)
 
 
 def health(
@@ -72,7 +84,7 @@ def health(
     columns = [_column(spec, trained[spec.name], judged[spec.name]) for spec in features.specs]
     return Health(
         rows_read=intake.rows_read,
-        rows_quarantined=sum(intake.quarantined.values()),
+        rows_quarantined=intake.unreadable,
         quarantined=tuple(sorted(intake.quarantined.items(), key=lambda item: (-item[1], item[0]))),
         columns=tuple(sorted(columns, key=lambda column: (-column.missing, column.column))),
         excluded=tuple(sorted(intake.excluded.items())),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MOST_SEGMENTS = 8
 MOST_MONTHS = 18
 _OTHERS = "others"
+_ONE_IN_TWENTY = 1.645
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,10 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Forecast and outcome by probability, by grade, by month (named by its first day) and by segment."""
+    """Forecast and outcome by probability, by grade, by month (named by its first day) and by segment.
+
+    ``by_chance`` is the calibration error that forecasts show one time in twenty although each is true.
+    """
 
     brier: Interval
     error: Interval
@@ -63,6 +67,7 @@ class Reliability:
     grades: tuple[Group, ...]
     months: tuple[Group, ...]
     segments: Segments | None
+    by_chance: float = 0.0
 
 
 def reliability(given: ReportInput, figures: Mapping[str, Interval], found: Drivers) -> Reliability:
@@ -77,7 +82,25 @@ def reliability(given: ReportInput, figures: Mapping[str, Interval], found: Driv
         grades=_groups(grade, [letter for letter in LETTERS if (grade == letter).any()], given),
         months=_months(given),
         segments=_segments(given, found),
+        by_chance=by_chance(p, given.lead),
     )
+
+
+def by_chance(p: Floats, lead: NDArray[np.int64]) -> float:
+    """The 95 % quantile of the calibration error of true forecasts.
+
+    The gap of each bin is then nearly normal around 0, so its size is half-normal, and so many of them add up
+    to nearly a normal. All looks at a lead share an outcome: their deviations add up as if they were one.
+    """
+    spread = np.array([_spread(p[rows], lead[rows]) for rows in _bins(p)]) / len(p)
+    mean, variance = np.sqrt(2 / np.pi) * spread.sum(), (1 - 2 / np.pi) * (spread**2).sum()
+    return float(mean + _ONE_IN_TWENTY * np.sqrt(variance))
+
+
+def _spread(p: Floats, lead: NDArray[np.int64]) -> float:
+    """The standard deviation of a sum of outcomes of true forecasts ``p``."""
+    _, place = np.unique(lead, return_inverse=True)
+    return float(np.linalg.norm(np.bincount(place, weights=np.sqrt(p * (1 - p)))))
 
 
 def off(group: Group) -> bool:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _FEW_POSITIVES = 100
 _LITTLE_SIGNAL = 0.55
 _FAR_OFF = 0.05
-_GRAVE = "high"
+_MANY_UNREADABLE = 0.005
+GRAVE = "high"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +142,14 @@ def _half(found: pl.DataFrame, until: int, horizon: int) -> int | None:
 def _warnings(
     card: Card, positives: int, worth: Worth, calibration: Reliability, state: Health
 ) -> tuple[Warn, ...]:
-    grave = sum(note.severity == _GRAVE for note in state.findings)
+    grave = sum(note.severity == GRAVE for note in state.findings)
+    off = calibration.error.value
     found = {
         "time_unproven": (not card.time_ordered, 0.0),
         "little_signal": (worth.roc_auc.low < _LITTLE_SIGNAL, worth.roc_auc.value),
         "few_positives": (positives < _FEW_POSITIVES, float(positives)),
-        "far_off": (calibration.error.value > _FAR_OFF, calibration.error.value),
+        "far_off": (off > max(_FAR_OFF, calibration.by_chance), off),
         "findings": (grave > 0, float(grave)),
-        "quarantined": (state.rows_quarantined > 0, float(state.rows_quarantined)),
+        "quarantined": (state.unusable > _MANY_UNREADABLE, float(state.rows_quarantined)),
     }
     return tuple(Warn(code, value) for code, (applies, value) in found.items() if applies)

@@ -46,8 +46,8 @@ class Lift:
 
     @property
     def pays(self) -> bool:
-        """Whether that is noticeably more than the same number of calls in any order."""
-        return self.lift >= _NOTICEABLE
+        """Whether that is noticeably more than the same number of calls in any order, and beyond chance."""
+        return self.lift >= _NOTICEABLE and self.rate.low > self.rate.value / self.lift
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def push(
     go: Annotated[bool, typer.Option("--go", help="Send; without it nothing is sent.")] = False,
     json_: Json = None,
 ) -> None:
-    """Write scores back to a CRM: says what it would send, and sends it with --go.
+    """Write scores back to a CRM. Says what it would send, and sends it with --go.
 
     The access token is read from LEADLOOP_PUSH_TOKEN. An interrupted push goes on where it stopped.
     """

@@ -73,6 +73,9 @@ def _read(path: Path) -> pl.DataFrame:
 
 
 def _table(path: Path) -> pl.DataFrame:
+    if not path.is_file():
+        msg = f"{path} does not exist; give the file that `leadloop score` wrote"
+        raise PushError(msg)
     if path.suffix == ".parquet":
         return pl.read_parquet(path)
     types = {"lead_id": pl.String, "grade": pl.String, "probability": pl.Float64}

@@ -62,6 +62,14 @@ def test_bad_rows_are_named_and_the_good_ones_go_on(write):
     }
 
 
+def test_a_box_that_was_not_ticked_is_an_outcome_where_the_user_says_so(write):
+    ticked = write("id,won\n1,x\n2,\n3,x\n")
+    with pytest.raises(SourceError, match=r"or blank, .*--positive x --negative ''"):
+        read_flat(ticked, FlatMapping(id="id", label="won"))
+    export = read_flat(ticked, FlatMapping(id="id", label="won", positive="x", negative=("",)))
+    assert (export.label.to_list(), len(export.quarantine)) == ([1, 0, 1], 0)
+
+
 def test_a_blank_outcome_is_left_out_but_is_no_mistake(write):
     open_leads = "".join(f"{i},,1,x,2024-02-01\n" for i in range(100, 120))
     export = read_flat(write(LEADS + open_leads), FlatMapping(id="id", label="converted"))
@@ -128,7 +136,7 @@ def test_named_outcomes_leave_the_open_ones_out_and_count_them(write):
     mapping = FlatMapping("id", "stage", positive="closed won", negative=("Closed Lost", "junk"))
     export = read_flat(path, mapping)
     assert (export.leads["lead_id"].to_list(), export.label.to_list()) == (["1", "3", "4"], [1, 0, 0])
-    assert export.notices == ("1 rows have no outcome in 'stage' and were left out",)
+    assert export.notices == ("1 row has no outcome in 'stage' and was left out",)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +159,7 @@ def test_the_case_of_an_outcome_does_not_matter():
 
 def test_dates_whose_format_cannot_be_found_out_can_be_given_one(write):
     path = write("id,when,won\n1,01/02/2024,1\n2,02/01/2024,0\n3,03/03/2999,0\n" + "4,04/04/2024,1\n" * 1)
-    with pytest.raises(SourceError, match="time_format in"):
+    with pytest.raises(SourceError, match=r"time_format = .*day_first"):
         read_flat(path, FlatMapping("id", "won", "when"))
     how = TimeFormat("day_first")
     export = read_flat(path, FlatMapping("id", "won", "when", time_format=how, max_share=1.0), now=NOW)

@@ -56,6 +56,33 @@ def test_a_few_words_among_numbers_do_not_make_it_a_category():
     assert role_of(pl.Series("x", [str(i % 9) for i in range(90)] + ["many"] * 10)).role == "category"
 
 
+def test_a_few_words_among_dates_do_not_make_it_a_category():
+    assert role_of(pl.Series("x", ["2024-01-01", "2024-02-03"] * 47 + ["soon"] * 6)).role == "date"
+
+
+def test_dates_whose_day_and_month_could_be_swapped_are_no_category():
+    found = role_of(pl.Series("x", ["01/02/2024", "03/04/2024"] * MANY))
+    assert found.role == "date"
+    assert "swapped" in found.reason
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_column_that_counts_the_rows_says_nothing_of_a_lead(step):
+    counted = role_of(pl.Series("x", [str(500 + step * i) for i in range(MANY)]))
+    assert (counted.role, counted.reason) == ("identifier", "numbers the rows")
+    assert role_of(pl.Series("x", [str(500 + step * (i + i // 9)) for i in range(MANY)])).role == "number"
+
+
+def test_a_constant_of_a_page_of_text_is_named_by_its_beginning():
+    reason = role_of(pl.Series("x", ["lorem ipsum " * 999] * 9)).reason
+    assert reason == "every row has 'lorem ipsum lorem ipsum lorem ipsum lor..."
+
+
+def test_numbers_with_many_words_among_them_are_pointed_out():
+    found = role_of(pl.Series("x", ([str(i % 9) for i in range(80)] + ["unknown"] * 20)))
+    assert (found.role, found.reason[:37]) == ("category", "words, but mostly numbers: 80.0% of t")
+
+
 def test_commas_that_could_mean_two_things_are_pointed_out():
     assert "commas" in role_of(pl.Series("x", ["1,234", "5,678"] * MANY)).reason
 

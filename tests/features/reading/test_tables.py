@@ -164,6 +164,16 @@ def test_column_names_below_a_title_are_pointed_out(write):
         table.require(["id"])
 
 
+def test_a_name_that_stands_twice_is_numbered_and_said(write):
+    table = open_table(Place(file=write("id,name,id,id (2),id\n1,a,2,3,4\n")))
+    assert table.columns == ("id", "name", "id (3)", "id (2)", "id (4)")
+    assert table.read().row(0) == ("1", "a", "2", "3", "4")
+    assert [notice.partition("csv: ")[2] for notice in table.notices] == [
+        "column 'id' stands there more than once; the one in place 3 is called 'id (3)'",
+        "column 'id' stands there more than once; the one in place 5 is called 'id (4)'",
+    ]
+
+
 def test_a_column_without_a_name_gets_one(write):
     assert opened(write(",b\n1,2\n")).columns == ("column_1", "b")
 
@@ -173,7 +183,6 @@ def test_a_column_without_a_name_gets_one(write):
     [
         (b"", "is empty"),
         (b"\n\n", "is empty"),
-        (b"id,name,id\n1,a,2\n", "column 'id' more than once"),
         (b"PK\x03\x04rest", "spreadsheet or an archive"),
         (b"\x00\x01\x02", "no text file"),
         (b"\x1f\x8b\x08\x00", "is compressed; unpack it first"),

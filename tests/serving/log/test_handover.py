@@ -196,6 +196,16 @@ def test_a_day_without_leads_is_not_held_on_to(client, lead):
     assert len(ask(client, capacity=5)["leads"]) == 1
 
 
+def test_what_holds_no_number_is_refused_whoever_is_open(client, lead):
+    asked = {"capacity": 5, "value": "employes"}
+    nobody = client.get("/v1/handover", params=asked)
+    client.post("/v1/score", json={"leads": [lead]})
+    somebody = client.get("/v1/handover", params=asked)
+    assert nobody.status_code == somebody.status_code == 400
+    assert nobody.json() == somebody.json()
+    assert "did you mean 'employees'" in nobody.json()["detail"]
+
+
 @pytest.mark.usefixtures("scored")
 @pytest.mark.parametrize(
     ("query", "code", "field"),

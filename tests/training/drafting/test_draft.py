@@ -136,8 +136,87 @@ def test_leads_from_before_the_outcomes_were_kept_are_left_out(drafted, won, sta
 
 def test_files_without_an_outcome_are_refused(tmp_path):
     (tmp_path / "leads.csv").write_text(LEADS)
-    with pytest.raises(SourceError, match="nothing in these files looks like an outcome"):
+    with pytest.raises(SourceError, match=r"leads.csv looks like an outcome; .* --label COLUMN"):
         draft([tmp_path / "leads.csv"])
+
+
+def test_two_files_without_an_outcome_are_refused(tmp_path):
+    (tmp_path / "leads.csv").write_text(LEADS)
+    (tmp_path / "firms.csv").write_text("size,branch\n0,a\n1,b\n")
+    with pytest.raises(SourceError, match="nothing in these files looks like an outcome"):
+        draft([tmp_path / "leads.csv", tmp_path / "firms.csv"])
+
+
+def test_an_outcome_under_another_name_is_offered_with_its_values(tmp_path):
+    (tmp_path / "leads.csv").write_text(
+        "id,mood,visits\n" + "".join(f"a{i},{'🙂☹'[i % 2]},{i % 5}\n" for i in range(60))
+    )
+    with pytest.raises(SourceError, match=r"columns with two values: 'mood' \('☹', '🙂'\)"):
+        draft([tmp_path / "leads.csv"])
+
+
+def export(header, row, rows=60):
+    return f"{header}\n" + "".join(f"{row(i)}\n" for i in range(rows))
+
+
+def test_a_record_id_is_the_id_and_not_the_telephone_number(drafted):
+    text = export(
+        "Record ID,Phone Number,Visits,Won", lambda i: f"{900 + i * 3},+49 171 {i:05d},{i % 5},{i % 2}"
+    )
+    assert drafted(export=text).flat.id == "Record ID"
+
+
+def test_what_is_called_converted_is_the_outcome_before_a_stage(drafted):
+    text = export(
+        "id,Lifecycle Stage,Visits,Converted",
+        lambda i: f"a{i},{'Customer' if i % 2 else 'Lead'},{i % 5},{'TRUE' if i % 3 else 'FALSE'}",
+    )
+    assert drafted(export=text).flat.label == "Converted"
+
+
+def test_the_time_is_when_a_lead_came_to_be_and_not_when_it_was_changed(drafted):
+    text = export(
+        "id,Modified On,Created On,Visits,Won",
+        lambda i: f"a{i},2024-05-{1 + i % 28:02d},2024-03-{1 + i % 28:02d},{i % 5},{i % 2}",
+    )
+    assert drafted(export=text).flat.time == "Created On"
+
+
+def test_an_outcome_in_several_spellings_is_found(drafted):
+    text = export("id,Visits,Erfolg", lambda i: f"a{i},{i % 5},{('JA', 'ja', 'Nein', 'nein')[i % 4]}")
+    assert drafted(export=text).flat.label == "Erfolg"
+
+
+def stages(close):
+    names = ("Closed Won", "Closed Lost", "Lost", "Proposal")
+    return export(
+        "id,Stage,Created,Close Date,Visits",
+        lambda i: f"a{i},{names[i % 4]},2024-03-{1 + i % 28:02d},{close(i % 4)},{i % 5}",
+    )
+
+
+def test_a_stage_with_open_deals_is_an_outcome_of_the_closed_ones(drafted):
+    flat = drafted(export=stages(lambda _: "2024-09-01")).flat
+    assert (flat.label, flat.positive, flat.negative) == ("Stage", "Closed Won", ("Closed Lost", "Lost"))
+
+
+def test_a_stage_whose_end_is_dated_only_when_it_has_come_makes_a_history(drafted):
+    config = drafted(export=stages(lambda stage: "" if stage == 3 else "2024-09-01"))
+    assert (config.flat, config.funnel.target) == (None, "Closed Won")
+
+
+def test_a_file_whose_rows_are_counted_is_not_thereby_ordered_in_time(drafted):
+    assert drafted(export=export("id,Visits,Won", lambda i: f"{i},{i % 5},{i % 2}")).flat.time is None
+
+
+def test_the_empty_columns_of_a_wide_export_take_one_line(drafted, tmp_path):
+    drafted(
+        export=export(
+            "id," + ",".join(f"c{k}" for k in range(9)) + ",Visits,Won",
+            lambda i: f"{i}{',' * 10}{i % 5},{i % 2}",
+        )
+    )
+    assert "not used, without any value: c0, c1, c2" in (tmp_path / "leadloop.toml").read_text()
 
 
 def test_olist_needs_no_editing(tmp_path):

@@ -69,3 +69,7 @@ def test_quarantine_is_summed_and_sorted(made):
 
 def test_a_finding_without_a_column_is_shown_without_one(made):
     assert [(note.code, note.column) for note in made.findings] == [("LC002", "")]
+
+
+def test_a_row_without_an_outcome_yet_is_not_counted_as_unreadable():
+    assert Intake(10, {"no outcome": 5, "no id": 1}, {}).unreadable == 1

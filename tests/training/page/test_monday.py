@@ -79,6 +79,14 @@ def test_a_model_that_finds_nothing_is_not_to_be_followed(made):
     assert ENGLISH("monday.wait") == steps(dull, ENGLISH)[0].do
 
 
+@pytest.mark.parametrize(("low", "called"), [(0.29, False), (0.31, True)])
+def test_the_best_are_only_to_be_called_first_where_they_convert_more_beyond_chance(made, low, called):
+    at = replace(made.summary.at_capacity, lift=1.2, rate=Interval(0.36, low, 0.43))
+    few = replace(made, summary=replace(made.summary, at_capacity=at))
+    assert at.pays is called
+    assert ("Keep calling as you do today." in [step.do for step in steps(few, ENGLISH)]) is not called
+
+
 def test_a_grave_finding_comes_before_all_else(made):
     grave = replace(made, summary=replace(made.summary, warnings=(Warn("findings", 1.0),)))
     assert steps(grave, ENGLISH)[0].do == ENGLISH("monday.check")

@@ -66,9 +66,15 @@ def line(points: Sequence[tuple[float, float]], x: alt.X, y: alt.Y) -> alt.Chart
 def share(field: str, title: str, words: Words, top: float = 1.0) -> Any:
     """An axis from nothing to ``top``, in percent."""
     channel = alt.X if field == "x" else alt.Y
-    axis = alt.Axis(tickCount=5, labelExpr=f"format(100 * datum.value, '.3~r') + '{words.percent_sign}'")
+    axis = alt.Axis(tickCount=5, labelExpr=in_percent(words))
     scale = alt.Scale(domain=[0, top], nice=False)
     return channel(f"{field}:Q", title=title, axis=axis, scale=scale)
+
+
+def in_percent(words: Words) -> str:
+    """A share at an axis in percent, as an expression of Vega's, which knows no decimal commas."""
+    point = words.number(0.5, 1)[1]
+    return f"replace(format(100 * datum.value, '.3~r'), '.', '{point}') + '{words.percent_sign}'"
 
 
 def svg(drawing: alt.LayerChart | alt.FacetChart) -> str:

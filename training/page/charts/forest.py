@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from training.page.charts.drawing import GUIDE, PALETTE, ROW, WIDTH, chart, svg
+from training.page.charts.drawing import GUIDE, PALETTE, ROW, WIDTH, chart, in_percent, svg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from models.metrics import Interval
     from training.insight.verdicts import Verdict
     from training.page.charts.drawing import Rows
+    from training.page.words import Words
 
     At = Callable[[str], alt.X]
 
@@ -51,11 +52,10 @@ def ratios(marks: Sequence[Mark]) -> str:
     return _drawn(marks, lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis), 1.0)
 
 
-def rates(marks: Sequence[Mark], reference: float | None, percent: str) -> str:
-    """Rates from nothing to the largest, in ``percent``; the dashed line is what they are held against."""
+def rates(marks: Sequence[Mark], reference: float | None, words: Words) -> str:
+    """Rates from nothing to the largest, in percent; the dashed line is what they are held against."""
     top = min(1.0, 1.05 * max(max(mark.figure.high, mark.forecast or 0.0) for mark in marks))
-    written = f"format(100 * datum.value, '.3~r') + '{percent}'"
-    axis = alt.Axis(tickCount=4, labelExpr=written, grid=False, title=None)
+    axis = alt.Axis(tickCount=4, labelExpr=in_percent(words), grid=False, title=None)
     scale = alt.Scale(domain=[0, top], range=[0, _PLOT_OF_RATES], nice=False)
     return _drawn(marks, lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis), reference)
 

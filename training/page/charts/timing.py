@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from training.page.words import Words
 
 _MARK = 30
+_WEEKS = 12
 # Where inks run out, dashes tell curves apart; the last one is for the pooled rest.
 _STROKES = (
     ("accent", [1, 0]),
@@ -70,8 +71,8 @@ def curves(named: Sequence[tuple[str, Curve]], title: str, words: Words) -> str:
 def weeks(paced: Sequence[tuple[int, Interval]], title: str, words: Words) -> str:
     """The pace by week of a lead's life, each with its interval; dashed, half the pace of the best week."""
     top = 1.05 * max(rate.high for _, rate in paced)
-    axis = alt.Axis(tickMinStep=1, tickCount=6, grid=False)
     first, last = paced[0][0], paced[-1][0]
+    axis = alt.Axis(values=list(range(first, last + 1, 1 + (last - first) // _WEEKS)), grid=False)
     x = alt.X(
         "x:Q",
         title=words("time-to-sql.week"),

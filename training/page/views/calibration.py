@@ -80,7 +80,7 @@ def _outcomes(named: Named, t: Words) -> Markup | None:
         Mark(name, t.percent(one.observed.value, 1), one.observed, "more", one.forecast)
         for name, one in named
     ]
-    return drawn(rates(marks, None, t.percent_sign)) if marks else None
+    return drawn(rates(marks, None, t)) if marks else None
 
 
 def _off(named: Named) -> int:

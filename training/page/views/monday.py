@@ -36,10 +36,11 @@ def steps(report: Report, t: Words) -> tuple[Step, ...]:
 
 def _check_first(report: Report, t: Words) -> Iterator[Step]:
     codes = {warn.code for warn in report.summary.warnings}
-    if not report.summary.at_capacity.pays or "little_signal" in codes:
-        yield Step(t("monday.wait"), t("monday.wait_why"), "health")
-    elif codes & _GRAVE:
+    little = not report.summary.at_capacity.pays or "little_signal" in codes
+    if "findings" in codes or (codes & _GRAVE and not little):
         yield Step(t("monday.check"), t("monday.check_why"), "health")
+    if little:
+        yield Step(t("monday.wait"), t("monday.wait_why"), "health")
 
 
 def _call(report: Report, t: Words) -> Iterator[Step]:

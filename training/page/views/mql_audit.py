@@ -105,7 +105,7 @@ def _same(same: SameCalls, hours: float | None, t: Words) -> dict[str, Any]:
     )
     heads = ("group", "leads", "won", "rate")
     return {
-        "chart": drawn(rates(marks, None, t.percent_sign)),
+        "chart": drawn(rates(marks, None, t)),
         "reading": _reading(same, t),
         "offer": _offer(same, hours, t),
         "table": Table(t("mql-audit.quarters"), tuple(t(f"mql-audit.{name}") for name in heads), rows),

@@ -56,6 +56,7 @@ def _headline(report: Report, t: Words) -> str:
 
 def warnings(report: Report, t: Words) -> tuple[tuple[str, str], ...]:
     """What a reader must know before believing the figures: codes and sentences."""
+    unusable = t.percent(report.health.unusable, 1)
     return tuple(
         (
             warn.code,
@@ -63,6 +64,7 @@ def warnings(report: Report, t: Words) -> tuple[tuple[str, str], ...]:
                 f"warnings.{warn.code}",
                 number=t.number(warn.value),
                 percent=t.percent(warn.value, 1),
+                unusable=unusable,
             ),
         )
         for warn in report.summary.warnings

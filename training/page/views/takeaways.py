@@ -66,6 +66,10 @@ def _offers(report: Report, t: Words) -> str:
 
 def _drivers(report: Report, t: Words) -> str:
     family, feature = report.drivers.families[0], report.drivers.features[0]
+    if len(report.drivers.families) == 1:  # as in a flat export, where it would say nothing
+        return t(
+            "drivers.takeaway_one", feature=t.title(feature.spec), points=t.number(feature.importance, 1)
+        )
     return t(
         "drivers.takeaway",
         family=t.named("families", family.name),
@@ -104,7 +108,7 @@ def _points(report: Report, t: Words) -> str:
 
 def _health(report: Report, t: Words) -> str:
     read, aside = report.health.rows_read, report.health.rows_quarantined
-    return t("health.lead", read=t.number(read), kept=t.number(read - aside), aside=t.number(aside))
+    return t("health.lead", read=t.number(read), aside=t.number(aside))
 
 
 _TAKEAWAYS: dict[str, Callable[[Report, Words], str]] = {

@@ -1,0 +1,43 @@
+"""``python -m serving``: the service for a container, told by its environment, with what serving needs alone.
+
+It is stopped as ``leadloop serve`` is: who has connected is answered, whoever comes later is refused, and the
+decisions that were told are in the log. ``bentoml serve`` by itself ends its workers one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser
+
+from models.artifact import ArtifactError
+from serving.doors.keys import KeysError
+from serving.log.settings import LogError
+from serving.run import Address, StartError, keep
+from serving.settings import Settings, SettingsError
+
+WORKERS = "LEADLOOP_WORKERS"
+_UNUSABLE = 2
+
+
+def main() -> int:
+    """Serve until told to stop; exit code 2 where a setting, key, log or model cannot be used."""
+    asked = _parser().parse_args()
+    try:
+        keep(Settings.of(os.environ), Address(asked.host, asked.port), asked.workers)
+    except (ArtifactError, KeysError, LogError, SettingsError, StartError) as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  # there is no terminal library here
+        return _UNUSABLE
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m serving", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=3000)
+    parser.add_argument("--workers", type=int, default=os.environ.get(WORKERS) or "1")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
