@@ -78,7 +78,7 @@ class Profile:
         return np.asarray(counts / max(len(column), 1), dtype=np.float64)
 
     def drift(self, column: pl.Series, worth: float | None = None) -> Drift:
-        """How far the values of ``column`` are from this profile; together ``worth`` so many independent ones."""
+        """How far the values of ``column``, ``worth`` so many independent ones, are from this profile."""
         return self.drift_of(self.parted(column), len(column) if worth is None else worth)
 
     def drift_of(self, shares: NDArray[np.float64], rows: float) -> Drift:

@@ -168,7 +168,7 @@ def test_a_lead_that_stays_on_the_list_counts_by_its_first_hand_over(tmp_path):
 
 
 def test_how_long_an_outcome_takes_gives_it_no_weight():
-    """Everybody is handed over daily until heard of: conversions after three weeks, rejections after two days."""
+    """Everybody is handed over daily until heard of: conversions take three weeks, rejections two days."""
     won = np.arange(100) < 30
     listed = [(f"{n}", FIRST + day * DAY) for n in range(100) for day in range(21 if won[n] else 2)]
     decisions = pl.DataFrame(

@@ -111,13 +111,13 @@ def _enough(known: pl.DataFrame, fewest: float) -> bool:
 
 
 def _outcomes(known: pl.DataFrame) -> tuple[int, float]:
-    """Of how many leads it is known what came, and how many converted; one that came to either is half of it."""
+    """Of how many leads the outcome is known, and how many converted; who came to both is half of each."""
     by_lead = known.group_by("lead_id").agg(pl.col("label").mean())["label"]
     return len(by_lead), round(float(by_lead.sum()), 6)
 
 
 def _judged(known: pl.DataFrame) -> _Judged:
-    """Every row under the level that other leads ask for: where there are dates, by what was said of them before.
+    """Every row under the level that other leads ask for: by their earlier rows, where there are dates.
 
     All rows of a lead are in one part: its outcome must not teach the level that it judges.
     """
