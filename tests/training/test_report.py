@@ -206,6 +206,13 @@ def test_equal_forecasts_are_called_in_no_order(given):
     assert all(height == pytest.approx(share) for share, height in made.worth.gains)
 
 
+def test_groups_of_equal_forecasts_do_not_differ_by_when_their_leads_came(given):
+    late = np.sort(given.label)
+    flat = given.scores.with_columns(probability=pl.lit(late.mean()))
+    bins = report(replace(given, scores=flat, label=late)).calibration.bins
+    assert sum(group.observed.low <= late.mean() <= group.observed.high for group in bins) >= len(bins) - 2
+
+
 @pytest.mark.parametrize("rows", [11, 57, 603])
 def test_the_groups_are_those_of_the_calibration_error(given, rows):
     label = given.label[:rows].copy()

@@ -34,8 +34,8 @@ def witnesses(lead_id: pl.Series) -> float:
     >>> witnesses(pl.Series(["a", "b", "b"]))
     1.8
     """
-    looks = lead_id.value_counts(name="looks")["looks"].cast(pl.Float64)
-    return float(looks.sum() ** 2 / (looks**2).sum()) if len(looks) else 0.0
+    looks = lead_id.value_counts(name="looks")["looks"].to_numpy().astype(np.float64)
+    return float(looks.sum() ** 2 / (looks @ looks)) if len(looks) else 0.0
 
 
 def group(name: str, rows: pl.DataFrame) -> Group:
