@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ import polars as pl
 from features.cohort import numbered
 from models.card import SCORE
 from models.metrics import Interval
-from models.profile import Profile
+from models.profile import Profile, witnesses
 from training.insight.rates import shared_rate
 from training.monitoring.monitored import Drifted, Group, Window
 
@@ -26,16 +25,6 @@ AT, MONTH, DAYS = "at", "month", 86_400
 def joined(scores: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     """The scores with an outcome, and it; one with an ``as_of`` is of the score of that moment alone."""
     return scores.join(outcomes, on=[key for key in ("lead_id", "as_of") if key in outcomes.columns])
-
-
-def witnesses(lead_id: pl.Series) -> float:
-    """As how many leads, each scored once, these rows count (Kish 1965): scored again, a lead says the same.
-
-    >>> witnesses(pl.Series(["a", "b", "b"]))
-    1.8
-    """
-    looks = lead_id.value_counts(name="looks")["looks"].to_numpy().astype(np.float64)
-    return float(looks.sum() ** 2 / (looks @ looks)) if len(looks) else 0.0
 
 
 def group(name: str, rows: pl.DataFrame) -> Group:
@@ -99,4 +88,4 @@ def windows(
             since=None if before is None else drifted(SCORE, before.drift(scores, worth)),
             outcome=None if came.is_empty() else group(name, came),
         )
-        before = replace(Profile.of(scores), rows=round(worth)) if rows.height else before
+        before = Profile.of(scores, worth) if rows.height else before

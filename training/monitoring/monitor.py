@@ -17,7 +17,8 @@ from features.reading.quarantine import SourceError
 from models import metrics
 from models.card import SCORE
 from models.grades import LETTERS
-from training.monitoring.groups import AT, drifted, group, joined, months, recent, windows, witnesses
+from models.profile import witnesses
+from training.monitoring.groups import AT, drifted, group, joined, months, recent, windows
 from training.monitoring.monitored import STATES, Drifted, Group, Limits, Monitored, Reason
 from training.monitoring.repair import repair
 from training.run import missing_share

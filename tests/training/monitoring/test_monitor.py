@@ -17,7 +17,7 @@ from features.reading.quarantine import SourceError
 from features.sources import read_flat
 from models.artifact import save
 from models.card import Card
-from models.profile import Profile, psi
+from models.profile import Profile, psi, witnesses
 from training.config import Training
 from training.dataset import of_export
 from training.monitoring.monitor import Limits, Monitored, Reason, monitor
@@ -105,6 +105,17 @@ def test_an_index_without_drift_stays_below_what_chance_allows(rows):
     above = 0
     for seed in range(200):
         drift = reference.drift(pl.Series(np.random.default_rng(seed + 1).normal(size=rows)))
+        above += drift.psi > drift.chance
+    assert above <= 3
+
+
+def test_leads_that_judged_the_model_several_times_are_no_more_leads():
+    above = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        looks = pl.DataFrame({"lead_id": [*map(str, range(100))] * 10})
+        judged = pl.Series(np.tile(random.normal(size=100), 10))
+        drift = Profile.of(judged, witnesses(looks["lead_id"])).drift(pl.Series(random.normal(size=2000)))
         above += drift.psi > drift.chance
     assert above <= 3
 
