@@ -28,9 +28,19 @@ class Drift:
     chance: float
 
 
+def witnesses(lead_id: pl.Series) -> float:
+    """As how many leads, each seen once, these rows count (Kish 1965): seen again, a lead says the same.
+
+    >>> witnesses(pl.Series(["a", "b", "b"]))
+    1.8
+    """
+    looks = lead_id.value_counts(name="looks")["looks"].to_numpy().astype(np.float64)
+    return float(looks.sum() ** 2 / (looks @ looks)) if len(looks) else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The ``shares`` of ``rows`` values: first of the missing ones, then of each part.
+    """The ``shares`` of values that are worth ``rows``: first of the missing ones, then of each part.
 
     Numbers are parted by ``edges``, a part being ``(edge before, edge]``; words by ``levels``, the last part
     being every other word.
@@ -42,8 +52,10 @@ class Profile:
     levels: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, column: pl.Series) -> Profile:
+    def of(cls, column: pl.Series, worth: float | None = None) -> Profile:
         """The profile of a column: deciles of numbers, the commonest words of text.
+
+        Its values are ``worth`` so many independent ones, else as many as they are.
 
         >>> Profile.of(pl.Series(["Ads", "Ads", None, "Fair"])).shares
         (0.25, 0.5, 0.25, 0.0)
@@ -56,7 +68,8 @@ class Profile:
             inner = np.arange(1, PARTS) / PARTS
             cuts = np.unique(np.quantile(known, inner, method="lower")) if len(known) else np.zeros(0)
             empty = cls(len(column), (), edges=tuple(cuts.tolist()))
-        return cls(empty.rows, tuple(empty.parted(column).tolist()), empty.edges, empty.levels)
+        rows = len(column) if worth is None else round(worth)
+        return cls(rows, tuple(empty.parted(column).tolist()), empty.edges, empty.levels)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Profile:
@@ -77,11 +90,11 @@ class Profile:
         counts = np.append(len(column) - len(known), np.bincount(place, minlength=parts))
         return np.asarray(counts / max(len(column), 1), dtype=np.float64)
 
-    def drift(self, column: pl.Series) -> Drift:
-        """How far the values of ``column`` are from this profile."""
-        return self.drift_of(self.parted(column), len(column))
+    def drift(self, column: pl.Series, worth: float | None = None) -> Drift:
+        """How far the values of ``column``, ``worth`` so many independent ones, are from this profile."""
+        return self.drift_of(self.parted(column), len(column) if worth is None else worth)
 
-    def drift_of(self, shares: NDArray[np.float64], rows: int) -> Drift:
+    def drift_of(self, shares: NDArray[np.float64], rows: float) -> Drift:
         """How far other ``rows`` values with these ``shares`` in the same parts are from this profile.
 
         Where nothing changed, the index is about ``(1/n + 1/m) * chi2`` with one degree of freedom less than

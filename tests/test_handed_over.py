@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 import pytest
 from logged import told
 from typer.testing import CliRunner
@@ -143,7 +144,7 @@ def test_a_model_learned_from_them_is_right_about_all_leads(explored):
     assert probabilities[decided].mean() < explored.rate - 0.1
 
 
-def test_a_lead_that_stays_on_the_list_counts_for_each_day(tmp_path):
+def test_a_lead_that_stays_on_the_list_counts_by_its_first_hand_over(tmp_path):
     place = str(tmp_path / "decisions.db")
     log = writing(open_log(place))
     for lead_id, size in (("a", 1.0), ("b", 2.0)):
@@ -162,8 +163,27 @@ def test_a_lead_that_stays_on_the_list_counts_for_each_day(tmp_path):
     log.dispose()
     rows = rows_of(place, handed_over)
     assert rows.rows["lead_id"].to_list() == ["a", "b"]
-    assert (rows.weights / rows.weights.min()) == pytest.approx([3, 1])
+    assert (rows.weights / rows.weights.min()) == pytest.approx([1, 1])
     assert "no lead was handed over by lot" in rows.notices[-1]
+
+
+def test_how_long_an_outcome_takes_gives_it_no_weight():
+    """Everybody is handed over daily until heard of: conversions take three weeks, rejections two days."""
+    won = np.arange(100) < 30
+    listed = [(f"{n}", FIRST + day * DAY) for n in range(100) for day in range(21 if won[n] else 2)]
+    decisions = pl.DataFrame(
+        {"lead_id": [lead for lead, _ in listed], "as_of": FIRST, "decided_at": FIRST, "complete": True}
+        | {"size": 1.0, "propensity": 1.0, "by_lot": False}
+    )
+    outcomes = pl.DataFrame(
+        {
+            "lead_id": [*(f"{n}" for n in range(100)), "nobody"],
+            "outcome": [*np.where(won, "won", "lost"), "accepted"],
+            "occurred_at": [*(FIRST + np.where(won, 21, 2) * DAY), FIRST + 90 * DAY],
+        }
+    )
+    rows = of_log(Logged(decisions, outcomes, FEATURES), question(CARD), CARD)
+    assert np.average(rows.label, weights=rows.weights) == pytest.approx(0.3)
 
 
 def test_who_counts_the_others_as_failures_is_told(explored):

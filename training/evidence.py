@@ -19,7 +19,7 @@ from scipy.special import expit
 from features.cohort import numbered
 from models import metrics
 from models.metrics import Interval
-from models.reliability import calibration_intercept, calibration_slope
+from models.reliability import calibration_intercept, calibration_slope, log_odds
 from training.dataset import FeaturesNotThereError
 from training.page.plain import from_plain
 from training.sink import sink, write_text
@@ -66,7 +66,7 @@ class NotComparable:
 class Calibrated:
     """Whether probabilities are right: the slope should be 1, the intercept 0, the error no more than chance.
 
-    The intervals are how far the figures of a perfect forecast stray on so many rows; ``chance`` is the
+    The intervals are how far the figures of a perfect forecast stray on so many leads; ``chance`` is the
     calibration error that it would show.
     """
 
@@ -158,7 +158,7 @@ def evidence(fitted: Fitted, model: ConversionModel, champion: ConversionModel |
         time_ordered=model.card.time_ordered,
         rows=len(y),
         positives=int(y.sum()),
-        standing=standing(y, f),
+        standing=standing(y, f, numbered(fitted.scores["lead_id"])),
         grave=grave(model.card),
         comparison=found if isinstance(found, Comparison) else None,
         not_comparable=found if isinstance(found, NotComparable) else None,
@@ -208,32 +208,41 @@ def compare(judged: pl.DataFrame, said: pl.Series, champion: str, basis: Basis) 
         basis=basis,
         rows=len(y),
         positives=int(y.sum()),
-        challenger_standing=standing(y, mine),
-        champion_standing=standing(y, theirs),
+        challenger_standing=standing(y, mine, lead),
+        champion_standing=standing(y, theirs, lead),
         worse_by=_by_lead(_losses(y, mine) - _losses(y, theirs), lead),
     )
 
 
-def standing(y: Floats, log_odds: Floats) -> Standing:
-    """How one model's log-odds stand beside what happened."""
-    return Standing(float(_losses(y, log_odds).mean()), calibrated(y, np.asarray(expit(log_odds))))
+def standing(y: Floats, said: Floats, lead: NDArray[np.int64]) -> Standing:
+    """How one model's log-odds stand beside what happened; ``lead`` (n,) numbers whose row it is."""
+    return Standing(float(_losses(y, said).mean()), calibrated(y, np.asarray(expit(said)), lead))
 
 
-def calibrated(y: Floats, p: Floats) -> Calibrated:
-    """Slope, intercept and error of probabilities, with what chance does to them on so many rows.
+def calibrated(y: Floats, p: Floats, lead: NDArray[np.int64]) -> Calibrated:
+    """Slope, intercept and error of probabilities, with what chance does to them on so many leads.
 
-    The standard errors are those of the logistic regression that defines the figures, where it is 1 and 0.
+    The standard errors are those of the logistic regression that defines the figures, where it is 1 and 0,
+    widened by as much as rows of one lead vary together (Kish 1965).
     """
-    weight, f = p * (1 - p), np.log(p) - np.log1p(-p)
-    spread = float(weight @ (f - np.average(f, weights=weight)) ** 2)
+    weight, f = p * (1 - p), log_odds(p)
+    tilt, level = f - np.average(f, weights=weight), calibration_intercept(y, p)
+    off = y - (expit(f + level) if np.isfinite(level) else p)
+    wider = _effect(off, lead)
     bins = np.array_split(np.sort(p), metrics.BINS)
-    off = [np.sqrt(2 / np.pi * b.mean() * (1 - b.mean()) / len(b)) for b in bins if len(b)]
+    chance = [np.sqrt(2 / np.pi * b.mean() * (1 - b.mean()) / len(b) * wider) for b in bins if len(b)]
     return Calibrated(
-        slope=_around(calibration_slope(y, p), spread),
-        intercept=_around(calibration_intercept(y, p), float(weight.sum())),
+        slope=_around(calibration_slope(y, p), float(weight @ tilt**2) / _effect(off * tilt, lead)),
+        intercept=_around(level, float(weight.sum()) / wider),
         error=metrics.calibration_error(y, p),
-        chance=float(np.mean(off)),
+        chance=float(np.mean(chance)),
     )
+
+
+def _effect(values: Floats, lead: NDArray[np.int64]) -> float:
+    """How many times more a sum of values varies than if the rows of one lead had nothing in common."""
+    alone, together = float(values @ values), np.bincount(lead, weights=values)
+    return max(1.0, float(together @ together) / alone) if alone else 1.0
 
 
 def _around(value: float, information: float) -> Interval:

@@ -138,13 +138,13 @@ def labelled(logged: Logged, asked: Question) -> Labelled:
 
 
 def _once(decisions: pl.DataFrame, *, by_chance: bool) -> pl.DataFrame:
-    """The first row of each lead and moment; ``worth`` is how many open leads its hand-overs stand for."""
-    keys = ["lead_id", "at"]
-    first = decisions.unique(keys, keep="first", maintain_order=True)
-    if not by_chance:
-        return first
-    worth = decisions.group_by(keys).agg(worth=(1 / pl.col("propensity")).sum())
-    return first.join(worth, on=keys, how="left", maintain_order="left")
+    """The first row of each lead and moment; ``worth`` is how many open leads its hand-over stands for.
+
+    A lead that nobody reports as accepted stays on the list until its outcome is there. Counted for each day,
+    whoever takes long to convert would weigh more than who is soon rejected: how long is part of what came.
+    """
+    first = decisions.unique(["lead_id", "at"], keep="first", maintain_order=True)
+    return first.with_columns(worth=1 / pl.col("propensity")) if by_chance else first
 
 
 def _ends(outcomes: pl.DataFrame) -> pl.DataFrame:

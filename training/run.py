@@ -14,7 +14,7 @@ from models import metrics
 from models.card import INTENDED_USE, LIMITS, SCORE, Card
 from models.conversion import ConversionModel
 from models.grades import from_capacity
-from models.profile import Profile
+from models.profile import Profile, witnesses
 from models.track_record import TrackRecord
 from training.checks import checks, findings
 from training.fit import fit_rows
@@ -195,10 +195,10 @@ def _profiles(dataset: Dataset, fitted: FittedPredictor) -> dict[str, Profile]:
     The judged one learned from fewer rows and is more cautious; beside it, every new lead looks like drift.
     """
     judged = dataset.rows[fitted.judged]
-    spread = {name: Profile.of(judged[name]) for name in dataset.features.names}
+    spread = {name: Profile.of(judged[name], witnesses(judged["lead_id"])) for name in dataset.features.names}
     some = judged.gather_every(1 + judged.height // PROFILED)
     said = fitted.predictor.log_odds(fitted.predictor.encodings.encode(some))
-    return {SCORE: Profile.of(pl.Series(SCORE, said))} | spread
+    return {SCORE: Profile.of(pl.Series(SCORE, said), witnesses(some["lead_id"]))} | spread
 
 
 def _usual_missing(dataset: Dataset, fitted: FittedPredictor) -> float:

@@ -68,14 +68,14 @@ def judged(y, log_odds):
     )
 
 
-def spoken_for(y, log_odds, version="aaaaaaaaaaaa", grave=()):
+def spoken_for(y, log_odds, version="aaaaaaaaaaaa", grave=(), lead=None):
     return Evidence(
         version=version,
         question="Converted",
         time_ordered=True,
         rows=len(y),
         positives=int(y.sum()),
-        standing=standing(y, log_odds),
+        standing=standing(y, log_odds, np.arange(len(y)) if lead is None else lead),
         grave=grave,
         not_comparable=first(),
     )
@@ -208,6 +208,26 @@ def test_an_uncalibrated_model_is_refused_by_name_of_the_fault(wrong, says):
     truth, y = world()
     verdict = decide(spoken_for(y, wrong(truth)), first(), GATE)
     assert any(says in reason for reason in verdict.reasons)
+
+
+def test_a_perfect_forecast_is_not_refused_because_leads_were_looked_at_again_and_again():
+    refused = 0
+    for seed in range(60):
+        lead = np.tile(np.arange(150), 10)
+        truth, y = (one[lead] for one in world(150, seed))
+        refused += not decide(spoken_for(y, truth, lead=lead), first(), GATE).allowed
+    assert refused <= 3
+
+
+def test_the_bounds_of_calibration_are_those_of_a_logistic_regression_by_lead():
+    """Rows of one lead, all alike, bound the figures as wide as one row of each."""
+    truth, y = world(800)
+    lead = np.tile(np.arange(800), 5)
+    once, five = standing(y, truth, np.arange(800)), standing(np.tile(y, 5), np.tile(truth, 5), lead)
+    for name in ("slope", "intercept"):
+        narrow, wide = (getattr(one.calibration, name) for one in (once, five))
+        assert wide.high - wide.low == pytest.approx(narrow.high - narrow.low, rel=1e-6)
+    assert five.calibration.chance == pytest.approx(once.calibration.chance, rel=0.01)
 
 
 def test_an_open_check_of_high_severity_shuts_the_gate():

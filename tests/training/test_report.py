@@ -129,6 +129,13 @@ def test_the_interval_of_leads_that_were_looked_at_again_holds_the_true_rate_as_
     assert binomtest(held, 500, 0.95).pvalue > 0.001
 
 
+@pytest.mark.parametrize("outcome", [0.0, 1.0])
+def test_leads_that_all_came_to_the_same_are_one_witness_each_however_often_they_were_looked_at(outcome):
+    lead = np.repeat(np.arange(20), 30)
+    found, once = shared_rate(np.full(600, outcome), lead), wilson(20 * outcome, 20)
+    assert (found.low, found.high) == (pytest.approx(once.low), pytest.approx(once.high))
+
+
 def test_leads_that_tie_at_the_edge_are_called_in_part():
     y, p = np.array([1.0, 0, 1, 0, 0]), np.array([0.9, 0.5, 0.5, 0.5, 0.1])
     found = lift(y, p, 0.4, np.arange(5))
@@ -197,6 +204,13 @@ def test_equal_forecasts_are_called_in_no_order(given):
     made = report(replace(given, scores=flat))
     assert [lift.lift for lift in made.worth.lifts] == pytest.approx([1.0, 1.0, 1.0])
     assert all(height == pytest.approx(share) for share, height in made.worth.gains)
+
+
+def test_groups_of_equal_forecasts_do_not_differ_by_when_their_leads_came(given):
+    late = np.sort(given.label)
+    flat = given.scores.with_columns(probability=pl.lit(late.mean()))
+    bins = report(replace(given, scores=flat, label=late)).calibration.bins
+    assert sum(group.observed.low <= late.mean() <= group.observed.high for group in bins) >= len(bins) - 2
 
 
 @pytest.mark.parametrize("rows", [11, 57, 603])

@@ -132,7 +132,7 @@ def _asked(given: ReportInput, known: Roads) -> Flags:
 
 
 def _handed(known: Roads, at: Times) -> Outcome:
-    """The leads handed over before they were an SQL, counted from that moment on."""
+    """The leads handed over by when they were an SQL, counted from that moment on."""
     won_at = known.entered[:, known.target]
     mine = (at < NEVER) & (at <= won_at)
     won_at, at = won_at[mine], at[mine]
@@ -142,9 +142,9 @@ def _handed(known: Roads, at: Times) -> Outcome:
 
 
 def _kept(known: Roads, at: Times, among: Flags | None) -> Outcome:
-    """The leads not handed over before they were an SQL, nor within the horizon of their creation."""
+    """The leads not handed over by when they were an SQL, nor within the horizon of their creation."""
     won_at, due = known.entered[:, known.target], known.created + known.spec.horizon
-    kept = at >= np.minimum(won_at, due)
+    kept = (at > won_at) | (at >= due)
     if among is not None:
         kept &= among
     over = kept & (known.created + known.spec.gap <= known.until)

@@ -54,25 +54,27 @@ def same_calls(y: Floats, p: Floats, today: Flags) -> SameCalls | None:
     """(n,) outcomes and probabilities of leads, and whether ``today`` calls them.
 
     The intervals are of Poisson resamples of the leads, in which the model calls as many as today's rule.
+    Of leads that tie at the threshold lots say whom it calls: all of them would be more calls than today's.
     None where that calls all or none, or reaches nobody.
     """
     calls = int(today.sum())
     if not 0 < calls < len(y) or not y[today].any():
         return None
-    order = np.argsort(p, kind="stable")  # once, so that each resample's own sort costs next to nothing
+    lots = np.random.default_rng(1).permutation(len(y))
+    order = np.lexsort((lots, p))  # once, so that each resample's own sort costs next to nothing
     y, p, today = y[order], p[order], today[order]
     drawn = np.array([_difference(y, p, today, w) for w in _resamples(len(y)) if (w * y)[today].any()])
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     gained, saved = _difference(y, p, today, np.ones(len(y)))
-    threshold = float(p[len(p) - calls])
+    best = len(p) - calls
     return SameCalls(
         leads=len(y),
         calls=calls,
         won=int(y[today].sum()),
         gained=Interval(gained, float(low[0]), float(high[0])),
         saved=Interval(saved, float(low[1]), float(high[1])),
-        threshold=threshold,
-        quarters=tuple(_quarters(y, today, p >= threshold)),
+        threshold=float(p[best]),
+        quarters=tuple(_quarters(y, today, np.arange(len(p)) >= best)),
     )
 
 

@@ -15,10 +15,9 @@ import polars as pl
 from scipy.special import expit
 
 from features.clock import DAY
-from features.cohort import Snapshots
-from features.labels import labels
 from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
 from models.metrics import Interval  # noqa: TC001  # the same
+from training.insight.created import from_creation
 from training.insight.rates import NotApplicable, wilson
 from training.insight.verdicts import FEWEST_LEADS, FEWEST_SQLS, ORDER, Verdict, against, levelled, verdicts
 
@@ -120,7 +119,9 @@ def first_looks(given: ReportInput) -> pl.DataFrame:
     """The judged rows with ``label`` and ``log_odds``, each lead's first alone; evenly fewer of very many."""
     asked = given.scores.select("lead_id", "as_of", "log_odds", label=pl.Series(given.label))
     rows = given.judged.with_columns(asked.get_columns())
-    first = rows.sort("as_of", "lead_id", maintain_order=True).unique("lead_id", maintain_order=True)
+    first = rows.sort("as_of", "lead_id", maintain_order=True).unique(
+        "lead_id", keep="first", maintain_order=True
+    )
     return first.gather_every(1 + (first.height - 1) // MOST_ASKED)
 
 
@@ -169,9 +170,8 @@ def outcomes(history: LeadHistory, label: LabelSpec, since: int | None) -> pl.Da
 
     Null, too, for leads created before ``since``: nobody knows what became of all of them.
     """
-    created = history.leads.select("lead_id", as_of=pl.col("created_at") + 1)
-    known = labels(history, Snapshots(created), label)
-    told = pl.col("matured") & (pl.lit(since is None) | (pl.col("as_of") > (since or 0)))
+    known = from_creation(history, label)
+    told = pl.col("matured") & (pl.lit(since is None) | (pl.col("as_of") >= (since or 0)))
     return known.select("lead_id", label=pl.when(told).then(pl.col("label")).cast(pl.Float64))
 
 

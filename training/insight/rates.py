@@ -40,7 +40,8 @@ def shared_rate(
     """The rate of (n,) outcomes with a 95 % interval in which the rows of one ``unit`` are one witness.
 
     It is Wilson's, of as many rows as these are worth: their number by Kish's design effect (1965; Rao and
-    Scott 1992), which says how much more the rate varies than that of as many independent rows.
+    Scott 1992), which says how much more the rate varies than that of as many independent rows. Where all
+    rows came out alike nothing varies, and each unit is one witness whatever its number of rows.
 
     >>> once, thrice = np.array([1.0, 0, 0, 0]), np.repeat([1.0, 0, 0, 0], 3)
     >>> shared_rate(thrice, np.repeat(np.arange(4), 3)) == wilson(1, 4)
@@ -48,7 +49,8 @@ def shared_rate(
     """
     w = np.ones(len(y)) if weight is None else weight
     rows, rate = float(w.sum()), float(np.average(y, weights=w))
-    by_unit = np.bincount(np.unique(unit, return_inverse=True)[1], weights=w * (y - rate))
-    alone = rows * rate * (1 - rate)
-    effect = max(1.0, float(by_unit @ by_unit) / alone) if alone else 1.0
+    place, alone = np.unique(unit, return_inverse=True)[1], rows * rate * (1 - rate)
+    # Of outcomes that are all alike the limit: units that each say one thing.
+    by_unit = np.bincount(place, weights=w * (y - rate) if alone else w)
+    effect = max(1.0, float(by_unit @ by_unit) / (alone or rows))
     return wilson(rate * rows / effect, rows / effect)

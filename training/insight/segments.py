@@ -19,7 +19,7 @@ _FAMILY, _COLUMN = "channel", "channel"
 
 
 def told_apart_by(features: FeatureSet, history: LeadHistory) -> FeatureSpec | None:
-    """The leads' own channel column, else the channel of the first touchpoint, else nothing.
+    """The leads' own channel column, else the channel (or campaign) of the first touchpoint, else nothing.
 
     Of several columns it is the one with the fewest values, which has the most leads for each.
     """
@@ -39,16 +39,16 @@ def first_channel(roads: Roads, by: FeatureSpec | None) -> pl.Series:
     if by.source == "leads":
         known = roads.history.leads.select("lead_id", pl.col(str(by.of)).alias(_COLUMN))
     else:
-        known = _of_touchpoints(roads.history, leads)
+        known = _of_touchpoints(roads.history, leads, str(by.of))
     return leads.join(known, on="lead_id", how="left", maintain_order="left")[_COLUMN]
 
 
-def _of_touchpoints(history: LeadHistory, leads: pl.DataFrame) -> pl.DataFrame:
-    touched = history.touchpoints.lazy().filter(pl.col(_COLUMN).is_not_null())
+def _of_touchpoints(history: LeadHistory, leads: pl.DataFrame, column: str) -> pl.DataFrame:
+    touched = history.touchpoints.lazy().filter(pl.col(column).is_not_null())
     by_then = touched.join(leads.lazy(), on="lead_id").filter(
         pl.max_horizontal("occurred_at", "known_at") <= pl.col("created")
     )
     first = by_then.sort("occurred_at", maintain_order=True).unique(
         "lead_id", keep="first", maintain_order=True
     )
-    return first.select("lead_id", _COLUMN).collect()
+    return first.select("lead_id", pl.col(column).alias(_COLUMN)).collect()

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from features.cohort import Snapshots
-from features.labels import labels
 from models.metrics import Interval  # noqa: TC001  # a report is read back by its annotations
+from training.insight.created import from_creation
 from training.insight.rates import wilson
 from training.insight.worth import Lift, lift
 from training.past.maturity import incidence
@@ -117,8 +116,7 @@ def _of_history(history: LeadHistory, spec: LabelSpec, since: int | None) -> Lea
 
     What became of leads created before ``since`` is not all known, so they have no part in the rate.
     """
-    created = history.leads.select("lead_id", as_of="created_at").cast({"as_of": pl.Int64})
-    found = labels(history, Snapshots(created), spec)
+    found = from_creation(history, spec)
     told = found if since is None else found.filter(pl.col("as_of") >= since)
     matured = told.filter("matured")
     if matured.is_empty():

@@ -10,7 +10,7 @@ import polars as pl
 from features.cohort import numbered
 from models.card import SCORE
 from models.metrics import Interval
-from models.profile import Profile
+from models.profile import Profile, witnesses
 from training.insight.rates import shared_rate
 from training.monitoring.monitored import Drifted, Group, Window
 
@@ -28,19 +28,25 @@ def joined(scores: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
 
 
 def group(name: str, rows: pl.DataFrame) -> Group:
-    """What came of some rows; a lead that was scored twice has one outcome, and counts as one witness."""
+    """What came of some rows; a lead that was scored twice has one outcome, and counts as one witness.
+
+    Chance does to them what it does if each lead has one outcome for all its rows, or what is seen to be
+    more: where next to none converted, what is seen is next to nothing.
+    """
     if rows.is_empty():
-        return Group(name, 0, 0.0, Interval(0.0, 0.0, 1.0), 1.0, 0.0)
+        return Group(name, 0, 0.0, Interval(0.0, 0.0, 1.0), 1.0, 0.0, 0.0)
     y, p = rows["label"].to_numpy(), rows["probability"].to_numpy()
-    by_lead = rows.group_by("lead_id", maintain_order=True).agg(
-        off=(pl.col("label") - pl.col("probability")).sum()
-    )["off"]
-    spread = max(float((p * (1 - p)).sum()), float((by_lead**2).sum()))
+    came, said = pl.col("label"), pl.col("probability")
+    leads = rows.group_by("lead_id", maintain_order=True).agg(
+        off=(came - said).sum(), alike=said.sum() * (1 - said).sum(), came=came.mean(), said=said.mean()
+    )
+    spread = max(float(leads["alike"].sum()), float((leads["off"] ** 2).sum()))
     excess = float(y.sum() - p.sum())
     ratio = float(y.sum() / p.sum()) if p.sum() else 1.0
     beyond = excess / np.sqrt(spread) if spread else 0.0
     observed = shared_rate(y.astype(np.float64), numbered(rows["lead_id"]))
-    return Group(name, len(y), float(p.mean()), observed, ratio, float(beyond))
+    enough = max(float(leads["came"].sum()), float(leads["said"].sum()))
+    return Group(name, len(y), float(p.mean()), observed, ratio, float(beyond), enough)
 
 
 def drifted(name: str, drift: Drift) -> Drifted:
@@ -73,13 +79,13 @@ def windows(
     before: Profile | None = None
     keys = [key for key in ("lead_id", AT, "as_of") if key in known.columns]
     for name, rows in parts:
-        scores = rows[SCORE]
+        scores, worth = rows[SCORE], witnesses(rows["lead_id"])
         came = known.join(rows.select(keys).unique(), on=keys, how="semi", nulls_equal=True)
         yield Window(
             name,
             rows.height,
-            drift=None if judged is None else drifted(SCORE, judged.drift(scores)),
-            since=None if before is None else drifted(SCORE, before.drift(scores)),
+            drift=None if judged is None else drifted(SCORE, judged.drift(scores, worth)),
+            since=None if before is None else drifted(SCORE, before.drift(scores, worth)),
             outcome=None if came.is_empty() else group(name, came),
         )
-        before = Profile.of(scores) if rows.height else before
+        before = Profile.of(scores, worth) if rows.height else before

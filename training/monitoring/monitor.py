@@ -17,6 +17,7 @@ from features.reading.quarantine import SourceError
 from models import metrics
 from models.card import SCORE
 from models.grades import LETTERS
+from models.profile import witnesses
 from training.monitoring.groups import AT, drifted, group, joined, months, recent, windows
 from training.monitoring.monitored import STATES, Drifted, Group, Limits, Monitored, Reason
 from training.monitoring.repair import repair
@@ -54,8 +55,9 @@ def monitor(
     parts, scores = _parted(scores, last)
     limits, card = limits or Limits(), model.card
     names = [name for name in model.features.names if name in scores.columns]
+    worth = witnesses(scores["lead_id"])
     drifts = [
-        drifted(name, card.profiles[name].drift(scores[name]))
+        drifted(name, card.profiles[name].drift(scores[name], worth))
         for name in (SCORE, *names)
         if name in card.profiles
     ]
@@ -203,7 +205,7 @@ def _of_ranking(found: Interval | None, judged: Interval | None) -> Iterator[Rea
 def _unknown(
     model: ConversionModel, scores: pl.DataFrame, known: pl.DataFrame, names: list[str], limits: Limits
 ) -> dict[str, str]:
-    came = float(max(known["label"].sum(), known["probability"].sum()))
+    came = group("all", known).enough
     missing = {
         "score drift": (
             SCORE not in model.card.profiles,

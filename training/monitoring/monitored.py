@@ -58,7 +58,8 @@ class Group:
     """Scored leads with an outcome: a grade's, a month's or all. ``beyond`` counts standard errors.
 
     ``forecast`` and ``observed`` are rates, the latter with an interval that counts a lead once; ``ratio`` is
-    conversions that came for each that was forecast.
+    conversions that came for each that was forecast. ``enough`` is the larger one of conversions forecast and
+    come, a lead that was scored several times counting once.
     """
 
     name: str
@@ -67,11 +68,7 @@ class Group:
     observed: Interval
     ratio: float
     beyond: float
-
-    @property
-    def enough(self) -> float:
-        """The larger one of conversions forecast and come."""
-        return self.rows * max(self.forecast, self.observed.value)
+    enough: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,11 +57,17 @@ def repair(known: pl.DataFrame, fewest: float = FEWEST) -> Repair | None:
         return None
     y, f = known["label"].to_numpy(), known["log_odds"].to_numpy()
     moved, judged = level(f, y), _judged(known)
-    p = expit(f + moved)
-    error = 1 / np.sqrt(float((p * (1 - p)).sum()) + DOUBT)
+    error = _standard_error(y, np.asarray(expit(f + moved)), numbered(known["lead_id"]))
     worse = _compared(judged, "").worse_by
     gain = replace(worse, value=-worse.value, low=-worse.high, high=-worse.low)
-    return Repair(moved, float(error), judged.rows.height, gain)
+    return Repair(moved, error, judged.rows.height, gain)
+
+
+def _standard_error(y: Floats, p: Floats, lead: NDArray[np.int64]) -> float:
+    """That of a level, by the sandwich (Liang and Zeger 1986): a lead scored again is no new witness."""
+    alone, off = float((p * (1 - p)).sum()), np.bincount(lead, weights=y - p)
+    effect = max(1.0, float(off @ off) / alone)
+    return float(np.sqrt(effect / (alone + DOUBT)))
 
 
 def level(log_odds: Floats, y: Floats) -> float:
@@ -80,7 +86,8 @@ def relevel(model: ConversionModel, known: pl.DataFrame, out: Path, last: int | 
         known = recent(known, last)[1]
     found = repair(known)
     if found is None:
-        won = f"{known.height:,} outcomes, {known['label'].sum():g} of them conversions"
+        leads, came = _outcomes(known)
+        won = f"{leads:,} outcomes, {came:g} of them conversions"
         msg = f"{won}: no level can be told by so few; it takes {FEWEST:g} of either kind"
         raise NothingToRepairError(msg)
     judged = _judged(known)
@@ -99,24 +106,42 @@ def relevel(model: ConversionModel, known: pl.DataFrame, out: Path, last: int | 
 
 
 def _enough(known: pl.DataFrame, fewest: float) -> bool:
-    won = float(known["label"].sum())
-    return min(won, known.height - won) >= fewest
+    leads, won = _outcomes(known)
+    return min(won, leads - won) >= fewest
+
+
+def _outcomes(known: pl.DataFrame) -> tuple[int, float]:
+    """Of how many leads the outcome is known, and how many converted; who came to both is half of each."""
+    by_lead = known.group_by("lead_id").agg(pl.col("label").mean())["label"]
+    return len(by_lead), round(float(by_lead.sum()), 6)
 
 
 def _judged(known: pl.DataFrame) -> _Judged:
-    """Every row under the level that others ask for: earlier ones where there are dates, else other leads."""
+    """Every row under the level that other leads ask for: by their earlier rows, where there are dates.
+
+    All rows of a lead are in one part: its outcome must not teach the level that it judges.
+    """
     dated = AT in known.columns and known[AT].null_count() == 0
     rows = known.sort(AT, "lead_id") if dated else known.sort("lead_id")
-    part = np.arange(rows.height) * PARTS // rows.height if dated else _mixed(rows["lead_id"])
+    part = (_by_turns if dated else _mixed)(rows["lead_id"])
     y, f = rows["label"].to_numpy(), rows["log_odds"].to_numpy()
     said = f.copy()
-    for k in range(PARTS):
-        teach = part < k if dated else part != k
-        said[part == k] += level(f[teach], y[teach])
+    for k in np.unique(part):
+        mine = part == k
+        teach = (part < k) & (np.arange(rows.height) < np.argmax(mine)) if dated else ~mine
+        said[mine] += level(f[teach], y[teach])
     keep = pl.Series((part > 0) | (not dated))
     as_of = pl.col("as_of") if "as_of" in rows.columns else pl.lit(0, pl.Int64).alias("as_of")
     moved = rows.select("lead_id", as_of, pl.col("label").cast(pl.Float64), log_odds=pl.Series(said))
     return _Judged(moved.filter(keep), rows["log_odds"].filter(keep), "later" if dated else "held out")
+
+
+def _by_turns(lead: pl.Series) -> NDArray[np.intp]:
+    """(n,) a part for each row, all rows of a lead in one; the leads that came first are in the first."""
+    number = numbered(lead)
+    first = np.unique(number, return_index=True)[1]
+    part = np.argsort(np.argsort(first)) * PARTS // len(first)
+    return np.asarray(part[number], dtype=np.intp)
 
 
 def _mixed(lead: pl.Series) -> NDArray[np.intp]:
@@ -138,7 +163,7 @@ def _evidence(model: ConversionModel, judged: _Judged, before: str) -> Evidence:
         time_ordered=judged.basis == "later",
         rows=len(y),
         positives=int(y.sum()),
-        standing=standing(y, f),
+        standing=standing(y, f, numbered(judged.rows["lead_id"])),
         grave=grave(model.card),
         comparison=_compared(judged, before),
     )

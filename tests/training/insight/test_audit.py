@@ -60,6 +60,18 @@ def test_the_four_groups_are_all_leads_and_the_model_calls_as_many_as_today(lead
     assert groups["model"].won == y[~today & (p >= found.threshold)].sum()
 
 
+@pytest.mark.parametrize("digits", [0, 1])
+def test_where_leads_tie_the_model_still_calls_as_many_as_today_and_no_time_is_preferred(leads, digits):
+    y, p, today = leads
+    first, last = (same_calls(*(one[::step] for one in (y, p.round(digits), today))) for step in (1, -1))
+    for found in (first, last):
+        groups = {one.called: one for one in found.quarters}
+        assert groups["both"].leads + groups["model"].leads == found.calls
+    both, model = (sum(q.won for q in first.quarters if q.called == who) for who in ("both", "model"))
+    # Lots find what calling in any order finds on average, give or take what chance does to so many.
+    assert both + model == pytest.approx(first.won + first.gained.value, abs=3 * np.sqrt(first.calls * 0.15))
+
+
 def test_against_calling_by_chance_a_good_order_gains_and_a_bad_one_loses():
     random = np.random.default_rng(1)
     p = random.beta(1, 4, 3000)
@@ -109,6 +121,15 @@ def test_tallies_are_those_of_a_person_with_the_lists():
     assert (found.handed.leads, found.handed.won, found.handed.lost, found.handed.waiting) == (3, 1, 2, 1)
     assert (found.kept.leads, found.kept.won, found.kept.waiting) == (3, 2, 1)
     assert found.handed.rate.value == pytest.approx(1 / 3)
+
+
+def test_a_lead_handed_over_on_the_day_of_its_sql_is_a_hit_and_no_missed_one():
+    """A CRM that keeps days only enters both stages in the same second."""
+    moves = [*[("a", "mql", 5), ("a", "sql", 5)], *[("b", "mql", 0), ("b", "sql", 0)], ("c", "sql", 5)]
+    made = history(dict.fromkeys("abcd", 0), moves, until=100)
+    found = audit(report_input(60, history=made, company=COMPANY))
+    assert (found.handed.leads, found.handed.won) == (2, 2)
+    assert (found.kept.leads, found.kept.won) == (2, 1)
 
 
 def test_reasons_are_those_given_after_the_hand_over():

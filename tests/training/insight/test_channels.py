@@ -17,6 +17,7 @@ from training.insight.channels import MOST_CHANNELS, Channels, channels, expecte
 from training.insight.company import Company
 from training.insight.rates import NotApplicable
 from training.insight.settings import Report
+from training.report import report
 
 SOURCE = attribute("source", family="channel", says=Says("Source: {value}", "Quelle: {value}"))
 WILL = attribute("will", family="fit", says=Says("Will: {value}", "Wille: {value}"), unit="number")
@@ -165,6 +166,16 @@ def test_leads_from_before_outcomes_were_kept_count_but_have_no_rate():
     spec = LabelSpec("sql", 30 * DAY)
     told = [outcomes(crm, spec, since).sort("lead_id")["label"].to_list() for since in (None, day(10))]
     assert told == [[0.0, 1.0, 0.0], [None, 1.0, 0.0]]
+
+
+@pytest.mark.parametrize("entered", [0.6, 0.5, 0.0])
+def test_an_sql_of_the_day_of_creation_is_one_to_channels_summary_and_funnel_alike(entered):
+    """In that very second, or dated to its midnight by a CRM that keeps only the days of stages."""
+    crm = history({"a": 0.5, "b": 0.5}, [("a", "sql", entered)], until=100, source=["ads"] * 2)
+    company = Company(LabelSpec("sql", 30 * DAY), ("lead", "sql"))
+    assert outcomes(crm, company.label, None).sort("lead_id")["label"].to_list() == [1.0, 0.0]
+    made = report(report_input(40, history=crm, company=company))
+    assert (made.summary.leads.rate.value, made.insights.funnel.overall.matured.value) == (0.5, 0.5)
 
 
 def test_what_an_sql_cost_is_what_a_lead_cost_over_the_rate():

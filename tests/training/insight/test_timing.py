@@ -108,6 +108,16 @@ def test_a_channel_that_was_learned_later_tells_nobody_apart():
     assert first_channel(roads(crm, STAGES, SPEC), spec).to_list() == ["search", None, None]
 
 
+def test_where_touchpoints_have_campaigns_alone_these_tell_leads_apart():
+    crm = history({"a": 5, "b": 5}, touches=[("a", "visit", 5), ("b", "visit", 6)], until=100)
+    crm = replace(crm, touchpoints=crm.touchpoints.with_columns(campaign=pl.lit("spring")))
+    spec = told_apart_by(features_of(crm, target="sql", closed=()), crm)
+    assert (spec.of, first_channel(roads(crm, STAGES, SPEC), spec).to_list()) == (
+        "campaign",
+        ["spring", None],
+    )
+
+
 def counted(made, edges, clock):
     """Weeks watched and targets entered between ``edges``, second by second of each lead's stretches."""
     edges = [*(edge * DAY for edge in edges), float("inf")]

@@ -17,7 +17,7 @@ from features.reading.quarantine import SourceError
 from features.sources import read_flat
 from models.artifact import save
 from models.card import Card
-from models.profile import Profile, psi
+from models.profile import Profile, psi, witnesses
 from training.config import Training
 from training.dataset import of_export
 from training.monitoring.monitor import Limits, Monitored, Reason, monitor
@@ -109,6 +109,17 @@ def test_an_index_without_drift_stays_below_what_chance_allows(rows):
     assert above <= 3
 
 
+def test_leads_that_judged_the_model_several_times_are_no_more_leads():
+    above = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        looks = pl.DataFrame({"lead_id": [*map(str, range(100))] * 10})
+        judged = pl.Series(np.tile(random.normal(size=100), 10))
+        drift = Profile.of(judged, witnesses(looks["lead_id"])).drift(pl.Series(random.normal(size=2000)))
+        above += drift.psi > drift.chance
+    assert above <= 3
+
+
 @pytest.mark.parametrize(("rows", "seeds"), [(60, 60), (500, 60), (5000, 20)])
 def test_healthy_stays_healthy_over_seeds(watched, rows, seeds):
     states = [monitor(watched, *drawn(rows, seed)).state for seed in range(seeds)]
@@ -168,6 +179,24 @@ def test_one_lead_scored_daily_is_one_witness(watched):
     daily = pl.concat([scores] * 60)
     assert abs(monitor(watched, daily, outcomes).total.beyond) < 5
     assert monitor(watched, daily, outcomes).total.rows == 2400
+
+
+@pytest.mark.parametrize("leads", [20, 60])
+def test_healthy_stays_healthy_where_each_lead_is_scored_daily(watched, leads):
+    """Scored again, a lead says the same: thirty looks at it bear no more than one."""
+    states = []
+    for seed in range(40):
+        scores, outcomes = drawn(leads, seed)
+        states.append(monitor(watched, pl.concat([scores] * 30), outcomes).state)
+    assert states.count("healthy") >= 39
+
+
+def test_leads_scored_several_times_are_as_surprising_as_if_they_had_been_scored_once(watched):
+    scores, outcomes = drawn(300, 2, shift=-1.0)
+    once, daily = (monitor(watched, pl.concat([scores] * times), outcomes) for times in (1, 30))
+    assert daily.total.beyond == pytest.approx(once.total.beyond)
+    assert daily.total.enough == pytest.approx(once.total.enough)
+    assert daily.score_drift.chance == pytest.approx(once.score_drift.chance)
 
 
 def test_the_verdict_is_its_gravest_reason_and_the_exit_codes_are_apart():

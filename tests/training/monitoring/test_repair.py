@@ -74,6 +74,30 @@ def test_a_shift_is_found_within_its_standard_error(shift):
     assert np.std(off) == pytest.approx(1, abs=0.3)
 
 
+@pytest.mark.parametrize("shift", [-0.4, 0.7])
+def test_its_standard_error_counts_a_lead_once_however_often_it_was_scored(shift):
+    off = [
+        (found.moved - shift) / found.standard_error
+        for seed in range(40)
+        for found in [repair(pl.concat([known(150, seed, shift)] * 10))]
+    ]
+    assert np.std(off) == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_a_lead_has_no_say_in_the_level_that_it_is_judged_under(dated):
+    """Scored ten times over the same days, what came of a lead stands on both sides of any day."""
+    frames = [pl.concat([known(150, seed, 0.0, dated=False)] * 10) for seed in range(30)]
+    at = pl.int_range(pl.len()) * DAY
+    gains = [repair(f.with_columns(at=at) if dated else f).gain.value for f in frames]
+    assert np.mean(gains) < 0
+
+
+def test_ten_looks_at_a_lead_that_converted_are_no_ten_conversions():
+    frame = known(200).with_columns(label=(pl.int_range(pl.len()) < 3).cast(pl.Float64))
+    assert repair(pl.concat([frame] * 10)) is None
+
+
 @pytest.mark.parametrize("dated", [True, False])
 def test_a_repair_gains_where_the_level_moved_and_costs_next_to_nothing_where_it_did_not(dated):
     assert repair(known(shift=-0.8, dated=dated)).gain.low > 0.01
