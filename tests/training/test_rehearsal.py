@@ -111,6 +111,16 @@ def test_many_conversions_that_nothing_explains_are_no_signal():
     assert doubt(rows, fitted, pl.Series(map(str, range(600)))).lacking == "no_signal"
 
 
+def test_twelve_converted_leads_are_twelve_however_often_they_were_looked_at():
+    random = np.random.default_rng(5)
+    frame = pl.DataFrame({"same": [1.0] * 1200})
+    y = np.repeat(np.arange(120) < 12, 10).astype(np.int8)
+    lead = np.repeat(np.arange(120), 10)[order := random.permutation(1200)]
+    rows = LearningRows(frame, y[order], groups=lead)
+    found = doubt(rows, fit_rows(rows), pl.Series(map(str, lead)))
+    assert (found.lacking, found.missing) == ("too_few_outcomes", ENOUGH - 12)
+
+
 def test_the_curve_is_the_conformal_quantile_of_each_part():
     said = np.arange(200.0)
     off = np.where(said < 100, 1.0, 3.0) * (said % 100 + 1) * np.where(said % 2, 1, -1)
@@ -126,11 +136,28 @@ def test_disagreement_is_what_chance_does_not_explain():
     right = (random.random(8000) < expit(said)).astype(float)
     wrong = (random.random(8000) < expit(said + 0.3)).astype(float)
     at = np.array([-1.0, 1.0])
-    assert disagreement(said, right, at).mean() < 0.02
+    assert disagreement(said, right, np.arange(8000), at).mean() < 0.02
     # One Newton step towards a level that is 0.3 off, in log-odds, is about that long.
-    assert np.sqrt(disagreement(said, wrong, at).mean()) == pytest.approx(0.3, abs=0.12)
+    assert np.sqrt(disagreement(said, wrong, np.arange(8000), at).mean()) == pytest.approx(0.3, abs=0.12)
+
+
+def test_looks_at_a_lead_accuse_together_once():
+    """A true forecast of 150 leads, looked at ten times each: were they 1,500, it would seem far off."""
+    random, at, found = np.random.default_rng(1), np.zeros(1), []
+    for _ in range(200):
+        said = np.repeat(random.normal(-1.5, 1.0, 150), 10)
+        y = np.repeat(random.random(150) < expit(said[::10]), 10).astype(float)
+        each = [
+            disagreement(said, y, lead, at)[0] for lead in (np.repeat(np.arange(150), 10), np.arange(1500))
+        ]
+        found.append(np.sqrt(each))
+    together, singly = np.mean(found, axis=0)
+    assert together < 0.6 * singly
 
 
 def test_outcomes_that_are_as_expected_accuse_nobody():
     said = np.zeros(1000)
-    assert disagreement(said, np.arange(1000) % 2, np.array([0.0, 5.0])).tolist() == [0.0, 0.0]
+    assert disagreement(said, np.arange(1000) % 2, np.arange(1000), np.array([0.0, 5.0])).tolist() == [
+        0.0,
+        0.0,
+    ]

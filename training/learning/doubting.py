@@ -33,19 +33,23 @@ _MOST_SCORES = (0.1, 0.9)
 def doubt(rows: LearningRows, fitted: FittedPredictor, lead: pl.Series, seed: int = 0) -> Doubt:
     """What is uncertain about a model that was ``fitted`` to ``rows``; ``lead`` (n,) is whose row it is."""
     number = numbered(lead)
-    if lacking := _lacking(rows, fitted, number):
-        return Doubt(NOTHING, 0.0, lacking=lacking, missing=max(0, ENOUGH - int(rows.y.sum())))
+    outcomes = [len(np.unique(number[rows.y == outcome])) for outcome in (0, 1)]
+    if lacking := _lacking(outcomes, fitted):
+        return Doubt(NOTHING, 0.0, lacking=lacking, missing=max(0, ENOUGH - outcomes[1]))
     low, high = np.quantile(fitted.log_odds, _MOST_SCORES)
     return Doubt(half_widths(rows, fitted, number, seed), float(high - low), _watched(rows, fitted))
 
 
-def _lacking(rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.int64]) -> Code | None:
-    """Why the model is to be believed no more than the rate of all leads, if so."""
-    if min(len(np.unique(lead[rows.y == outcome])) for outcome in (0, 1)) < FEWEST:
+def _lacking(outcomes: list[int], fitted: FittedPredictor) -> Code | None:
+    """Why the model is to be believed no more than the rate of all leads, if so.
+
+    ``outcomes`` are how many leads did not convert, and did: however often these were looked at.
+    """
+    if min(outcomes) < FEWEST:
         return "too_few_outcomes"
     if fitted.recipe != BASE_RATE.name:
         return None
-    return "too_few_outcomes" if rows.y.sum() < ENOUGH else "no_signal"
+    return "too_few_outcomes" if outcomes[1] < ENOUGH else "no_signal"
 
 
 def _watched(rows: LearningRows, fitted: FittedPredictor) -> tuple[Watched, ...]:

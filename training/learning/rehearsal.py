@@ -81,14 +81,14 @@ def half_widths(rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.in
     Raises ValueError when no rehearsal can be held because one of the outcomes is too rare.
     """
     share = _share(rows)
-    held = [_rehearsed(rows, fitted, lead, share, (seed, number)) for number in range(TIMES)]
+    held = [_rehearsed(rows, fitted, lead, share, (seed, number)) for number in range(1, TIMES + 1)]
     first, second = (_together(acts) for acts in zip(*held, strict=True))
     power = 1 / (2 + max(growth.depth for growth in fitted.bag.growths))
     found, surer = curve(second), min(1.0, SMOOTHER * share) ** power
     towards = between(float(fitted.log_odds.std()), first.spread, second.spread)
     knots = np.array(found.knots)
     squared = (1 - towards) * curve(first).at(knots) ** 2 + towards * np.array(found.values) ** 2
-    misfit = disagreement(fitted.log_odds, rows.y[fitted.judged], knots)
+    misfit = disagreement(fitted.log_odds, rows.y[fitted.judged], lead[fitted.judged], knots)
     values = np.sqrt(surer**2 * squared + HALVES**2 * misfit)
     return replace(found, values=tuple(values.tolist()), missing=surer * found.missing)
 
@@ -188,17 +188,21 @@ def _quantile(sizes: Floats) -> float:
     return float(np.sort(sizes)[rank - 1])
 
 
-def disagreement(said: Floats, y: NDArray[np.number], at: Floats) -> Floats:
+def disagreement(said: Floats, y: NDArray[np.number], lead: NDArray[np.intp], at: Floats) -> Floats:
     """(k,) the squared error, in log-odds, that outcomes show beyond chance, at log-odds ``at`` (k,).
 
-    ``said`` (m,) are log-odds of rows that the model had not learned from. In each part of them one Newton
-    step says by how much the level is off; its variance is the part that chance explains.
+    ``said`` (m,) are log-odds of rows that the model had not learned from, ``lead`` (m,) numbers whose they
+    are. In each part of them one Newton step says by how much the level is off; its variance, in which the
+    rows of a lead count as one (White 1980; Liang and Zeger 1986), is the part that chance explains.
     """
     order = np.argsort(said, kind="stable")
     p = expit(said[order])
-    spread = p * (1 - p)
+    spread, off, lead = p * (1 - p), y[order] - p, lead[order]
     place = np.minimum(np.cumsum(spread) // FEWEST_EXPECTED, max(0.0, spread.sum() // FEWEST_EXPECTED - 1))
     part = np.unique(place, return_inverse=True)[1]
-    information, off, mass = (np.bincount(part, x) for x in (spread, y[order] - p, spread * said[order]))
-    beyond = np.maximum(0.0, (off / information) ** 2 - 1 / information)
+    information, surplus, mass = (np.bincount(part, x) for x in (spread, off, spread * said[order]))
+    whose, row = np.unique(part * (lead.max() + 1) + lead, return_inverse=True)
+    by_lead = np.bincount(row, off)
+    variance = np.bincount(whose // (lead.max() + 1), by_lead**2)
+    beyond = np.maximum(0.0, (surplus**2 - variance) / information**2)
     return np.asarray(np.interp(at, mass / information, beyond), dtype=np.float64)
