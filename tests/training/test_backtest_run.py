@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 
 import company
+import polars as pl
 import pytest
 
 from training.config import Config, Flat
@@ -16,6 +19,18 @@ from training.tracking import session
 def config(tmp_path, monkeypatch):
     monkeypatch.setattr("training.past.judgement.RESAMPLES", 8)
     return Config(flat=Flat(company.write(tmp_path, company.leads(300)), "Converted", id="Id", time="No"))
+
+
+def test_the_origins_of_dated_rows_are_days(config, tmp_path):
+    day = pl.date(2025, 1, 1) + pl.duration(days=pl.col("No"))
+    path = company.write(tmp_path, company.leads(300).with_columns(No=day))
+    heard = []
+    result = run(
+        replace(config, flat=replace(config.flat, leads=path)), tmp_path, Wanted(2), say=heard.append
+    )
+    days = [result.when(origin.start) for origin in result.origins]
+    assert all(re.fullmatch(r"2025-\d\d-\d\d", day) for day in days)
+    assert [f", before {day}:" in line for line, day in zip(heard, days, strict=False)] == [True, True]
 
 
 def test_a_flat_export_is_backtested_tracked_and_not_judged_twice(config, tmp_path, tracked):
