@@ -39,7 +39,7 @@ class FlatExport:
     """A flat export as read: ``leads`` has ``lead_id`` and one typed column per attribute.
 
     ``label`` (Int8) and ``order`` (Int64, larger is later) stand in the rows of ``leads``; they are None
-    where the mapping names no such column; ``dated`` says that the order counts epoch seconds. ``rows`` counts
+    where the mapping names no such column; ``dated`` says that the order is in epoch seconds. ``rows`` counts
     the records of the file, the bad ones included.
     ``asked`` is what the outcome says in words: the value that is a success, such as ``Closed Won``, or the
     name of a column of yes and no. ``persons`` has ``lead_id`` and what points at persons, as

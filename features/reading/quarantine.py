@@ -75,8 +75,8 @@ class Quarantine:
         """By table and reason the columns at fault, at most three, the most frequent first."""
         named = self.frame.filter(pl.col("column") != "").group_by("table", "reason", "column").len()
         found: dict[tuple[str, str], tuple[str, ...]] = {}
-        for table, reason, column, _ in named.sort("len", "column", descending=[True, False]).iter_rows():
-            found[table, reason] = (*found.get((table, reason), ()), column)[:_SHOWN]
+        for name, reason, column, _ in named.sort("len", "column", descending=[True, False]).iter_rows():
+            found[name, reason] = (*found.get((name, reason), ()), column)[:_SHOWN]
         return found
 
     def summary(self) -> str:
