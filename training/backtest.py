@@ -44,6 +44,8 @@ COARSE = (
 )
 TOO_FEW = "too few rows of both outcomes for such a split"
 NO_ACCOUNTS = "no lead in these rows belongs to an account"
+FEW = 30
+CHANCE = "only {n} of the rows that judge are positive: whatever is better here may be so by chance"
 EARLY = "rows whose window is not over teach, under weights; none of them judges"
 
 
@@ -132,7 +134,7 @@ class _Run:
             differences=paired,
             levelled=regrets(even),
             has_dates=self.dataset.has_dates or self.dataset.dated,
-            notes=tuple(self._notes()),
+            notes=tuple(self._notes(int(sum(one.judges.y.sum() for one in decisive)))),
         )
 
     @property
@@ -218,7 +220,7 @@ class _Run:
         split = grouped(self.dataset, accounts, self._like, self.settings.seed)
         return self._split(self._shuffled(GROUPED, split))
 
-    def _notes(self) -> Iterator[str]:
+    def _notes(self, positives: int) -> Iterator[str]:
         if not self.made:
             yield self._untimed
         elif len(self.made) < self.settings.origins:
@@ -226,6 +228,8 @@ class _Run:
         if self.dataset.weights is not None:
             yield EARLY
         yield from (trial.note for trial in self.trials if trial.note)
+        if positives < FEW:
+            yield CHANCE.format(n=positives)
 
 
 def _temporal(reports: Sequence[Origin]) -> SplitReport:

@@ -45,3 +45,10 @@ def test_a_flat_export_is_backtested_tracked_and_not_judged_twice(config, tmp_pa
     again = []
     assert run(config, tmp_path, Wanted(2), say=again.append).to_dict() == result.to_dict()
     assert not [line for line in again if line.startswith(("origin", "random"))]
+
+
+@pytest.mark.parametrize(("rows", "warned"), [(80, True), (600, False)])
+def test_few_positive_judges_are_said_to_be_few(config, tmp_path, rows, warned):
+    path = company.write(tmp_path, company.leads(rows))
+    result = run(replace(config, flat=replace(config.flat, leads=path, time=None)), tmp_path, say=print)
+    assert any(note.startswith("only ") and "by chance" in note for note in result.notes) is warned

@@ -174,8 +174,13 @@ def _ends(stages: Ends | None) -> list[str]:
         return []
     return [
         f"positive = {_quoted(stages.won)}",
-        f"negative = {_list(stages.lost)}   # rows with any other value have no outcome yet",
+        f"negative = {_list(stages.lost)}   # {_of_others(stages)}",
     ]
+
+
+def _of_others(stages: Ends) -> str:
+    boxes = stages.lost == ("",)
+    return "a box that was not ticked" if boxes else "rows with any other value have no outcome yet"
 
 
 def _excluded(late: Mapping[str, str]) -> list[str]:
