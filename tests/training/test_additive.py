@@ -67,3 +67,11 @@ def test_effects_average_to_zero_over_the_rows():
     encodings, matrix = learn_encodings(rows, 0)
     part = fit_additive(rows, encodings, matrix, 0)
     assert np.average(part.contributions(matrix), axis=0, weights=rows.w) == pytest.approx(0, abs=1e-9)
+
+
+def test_rows_without_weight_change_nothing():
+    """Rows that censoring left no weight: their design, however wild, must not reach the others."""
+    design, y, w, group = problem(600)
+    wild, none = np.vstack([design, 9 * design]), np.append(w, np.zeros(len(w)))
+    found = evidence_ridge(wild, np.append(y, 1 - y), none, group)
+    assert found == pytest.approx(evidence_ridge(design, y, w, group), abs=1e-6)

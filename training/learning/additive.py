@@ -183,13 +183,13 @@ def evidence_ridge(
     penalty = np.full(int(group.max(initial=-1)) + 1, PENALTY)
     beta = np.zeros(design.shape[1])
     beta[-1] = logit((w @ y + 0.5) / (w.sum() + 1.0))
-    looked_at = np.full(len(y), np.inf)
+    looked_at = np.zeros(len(y))
     for step in range(STEPS_IN_ALL):
         ridge = np.append(penalty[group], 1e-6)
         log_odds = _times(design, beta)
         p = expit(log_odds)
         spread = w * p * (1 - p)
-        if step == STEPS_FIRST or spread @ np.abs(log_odds - looked_at) > STALE * spread.sum():
+        if step in {0, STEPS_FIRST} or spread @ np.abs(log_odds - looked_at) > STALE * spread.sum():
             every = SKETCH if step < STEPS_FIRST and len(y) >= ENOUGH * len(beta) else 1
             looked_at, curvature = log_odds, _curvature(design[::every], every * spread[::every])
         inverse = np.linalg.inv(curvature + np.diag(ridge))

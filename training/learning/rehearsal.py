@@ -42,12 +42,13 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# Learning is what a rehearsal costs, so it is held with so many rows. More rows make a model surer, but no
-# faster than by a power of them, 1 / (2 + features): the best that can be had for functions of bounded slope
-# that join as many features as one of the trees may (Stone 1982).
-MOST_ROWS = 8_000
-# So many rehearsals for few rows, where one alone would be a matter of luck.
-FEWEST_TIMES, MOST_TIMES, ROWS_IN_ALL = 2, 3, 14_000
+# Learning is what a rehearsal costs, so it is held with so many rows. Its truth is smoother than the real
+# one: learning it from half the rows is no easier than learning that from all. Still more rows make a model
+# surer, but no faster than by a power of them, 1 / (2 + features): the best that can be had for functions of
+# bounded slope that join as many features as one of the trees may (Stone 1982).
+MOST_ROWS, SMOOTHER = 8_000, 2.0
+# One rehearsal alone would be a matter of luck.
+TIMES = 3
 TAUGHT = 0.9
 FEWEST_CONVERSIONS, FEWEST_OF_A_CLASS, FEWEST_ASKED, TRIES = 50, 3, 2, 50
 # Errors are parted by the score, at most so many parts of at least so many rows.
@@ -80,11 +81,10 @@ def half_widths(rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.in
     Raises ValueError when no rehearsal can be held because one of the outcomes is too rare.
     """
     share = _share(rows)
-    times = int(np.clip(ROWS_IN_ALL // (share * len(rows)), FEWEST_TIMES, MOST_TIMES))
-    held = [_rehearsed(rows, fitted, lead, share, (seed, number)) for number in range(times)]
+    held = [_rehearsed(rows, fitted, lead, share, (seed, number)) for number in range(TIMES)]
     first, second = (_together(acts) for acts in zip(*held, strict=True))
     power = 1 / (2 + max(growth.depth for growth in fitted.bag.growths))
-    found, surer = curve(second), share**power
+    found, surer = curve(second), min(1.0, SMOOTHER * share) ** power
     towards = between(float(fitted.log_odds.std()), first.spread, second.spread)
     knots = np.array(found.knots)
     squared = (1 - towards) * curve(first).at(knots) ** 2 + towards * np.array(found.values) ** 2
