@@ -166,7 +166,8 @@ def test_a_bad_cell_or_row_is_set_aside_with_its_place_and_the_others_go_on(chec
     code, err, rows = check(content, *more)
     assert code == 0, err
     assert rows == [("leads", "leads.csv", *entry)]
-    assert f"leadloop-out/quarantine.csv: {entry[-1]} (1)" in err
+    where = f", in {entry[1]}" if entry[1] else ""
+    assert f"leadloop-out/quarantine.csv: {entry[-1]} (1{where})" in err
 
 
 def test_times_of_mixed_zones_are_one_order(check, tmp_path):
@@ -462,7 +463,7 @@ def test_a_bad_row_of_a_history_is_set_aside_with_its_place(run, file, line, pla
     ((table, source, *found, reason),) = pl.read_csv("leadloop-out/quarantine.csv", infer_schema=False).rows()
     assert f"{table}.csv" == Path(source).name == file
     assert tuple(found) == place
-    assert f"leadloop-out/quarantine.csv: {table}: {reason} (1)" in err
+    assert f"leadloop-out/quarantine.csv: {table}: {reason} (1, in {place[1]})" in err
 
 
 def test_a_history_that_is_mostly_bad_stops_the_run(run):

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from features.clock import instant
 from models.metrics import log_loss
 from training.past.candidates import Past, default_learner
 from training.past.judgement import Judges, judged
 from training.past.kept import Kept
-from training.past.origins import blocks, grouped, learning_rows, origins, shuffled, usable
+from training.past.origins import blocks, grouped, learning_rows, moment, origins, shuffled, usable
 from training.past.verdict import Backtest, Origin, SplitReport, chosen, differences, levelled_loss, regrets
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ COARSE = (
 )
 TOO_FEW = "too few rows of both outcomes for such a split"
 NO_ACCOUNTS = "no lead in these rows belongs to an account"
+FEW = 30
+CHANCE = "only {n} of the rows that judge are positive: whatever is better here may be so by chance"
 EARLY = "rows whose window is not over teach, under weights; none of them judges"
 
 
@@ -132,8 +133,8 @@ class _Run:
             regrets=regret,
             differences=paired,
             levelled=regrets(even),
-            has_dates=self.dataset.has_dates,
-            notes=tuple(self._notes()),
+            has_dates=self.dataset.has_dates or self.dataset.dated,
+            notes=tuple(self._notes(int(sum(one.judges.y.sum() for one in decisive)))),
         )
 
     @property
@@ -149,7 +150,7 @@ class _Run:
         """What the candidates of one origin say of its rows; those of the oldest of all later rows too."""
         split = self.made[number]
         asked = self.made if number == 0 else (split,)
-        called = f"origin {number + 1} of {len(self.made)}, before {self._moment(split.start)}"
+        called = f"origin {number + 1} of {len(self.made)}, before {moment(self.dataset, split.start)}"
         return self._kept(f"origin-{number + 1}", called, asked, self.trials)
 
     def _shuffled(self, kind: str, split: Split) -> _Round | None:
@@ -176,9 +177,6 @@ class _Run:
         keys = self.dataset.rows[split.train].select("lead_id", "as_of")
         today = split.start if self.dataset.has_dates and split.end else None
         return Past(learning_rows(self.dataset, split), keys, today, self.settings.seed)
-
-    def _moment(self, order: int) -> str:
-        return f"{instant(order):%Y-%m-%d}" if self.dataset.has_dates else f"{order:,}"
 
     def _round(self, split: Split, said: Mapping[str, list[float]]) -> _Round:
         data = self.dataset
@@ -222,7 +220,7 @@ class _Run:
         split = grouped(self.dataset, accounts, self._like, self.settings.seed)
         return self._split(self._shuffled(GROUPED, split))
 
-    def _notes(self) -> Iterator[str]:
+    def _notes(self, positives: int) -> Iterator[str]:
         if not self.made:
             yield self._untimed
         elif len(self.made) < self.settings.origins:
@@ -230,6 +228,8 @@ class _Run:
         if self.dataset.weights is not None:
             yield EARLY
         yield from (trial.note for trial in self.trials if trial.note)
+        if positives < FEW:
+            yield CHANCE.format(n=positives)
 
 
 def _temporal(reports: Sequence[Origin]) -> SplitReport:

@@ -106,10 +106,9 @@ def score(
         scored = score_flat(loaded, leads, wanted, say)
     else:
         scored = score_history(loaded, load(config or Path("leadloop.toml")), wanted, say)
-    for example in scored.quarantine.examples():
-        say(example)
-    say(f"{scored.leads:,} scores in {out}; {len(scored.quarantine):,} cells or rows could not be read")
-    emit({"leads": scored.leads, "out": str(out), "unreadable": len(scored.quarantine)}, json_)
+    for line in scored.in_words(out):
+        say(line)
+    emit(scored.to_dict() | {"out": str(out)}, json_)
 
 
 def backtest(

@@ -19,7 +19,7 @@ from features.cohort import Snapshots, numbered, snapshots
 from features.display import card, table
 from features.history import LeadHistory
 from features.labels import labels
-from training.insight.health import Intake
+from training.insight.health import Intake, intake
 from training.learning.folds import LearningRows
 from training.past.maturity import known_labels
 
@@ -54,12 +54,12 @@ class Dataset:
     """Rows that a model learns from or is judged by.
 
     ``rows`` has ``lead_id``, ``as_of`` and the columns of ``features``; ``label`` (n,) is 1 or 0. ``order``
-    (n,) puts the rows in the order of time, later is larger; None means that nobody knows it. ``gap`` is how
-    much later in that order a row must be to be judged by a model that learned from another: the label's own
-    time, in seconds, or 0 where rows have no clock. ``flat`` says how a flat export was read. ``weights`` and
-    ``matured`` (n,) are there when rows were kept whose window is not over; ``settled_at`` (n,) is when each
-    outcome was known. ``accounts`` (n,) numbers the company that a row belongs to. ``history`` is what the
-    rows were computed from, if anything, and ``immature`` how many more there were without an outcome yet.
+    (n,) puts the rows in the order of time, later is larger, in epoch seconds where it is ``dated``; None is
+    that nobody knows it. ``gap`` is how much later a row must be to be judged by a model that learned from
+    another: the label's own time, in seconds, or 0 where rows have no clock. ``flat`` says how an export was
+    read. ``weights`` and ``matured`` (n,) are there when rows were kept whose window is not over;
+    ``settled_at`` (n,) is when each outcome was known. ``accounts`` (n,) numbers a row's company. ``history``
+    is what the rows were computed from, ``immature`` how many more there were without an outcome yet.
     ``persons`` has ``lead_id`` and a number of the person for each column that points at one.
     ``monotone`` maps features to 1 where more may never lower a score, to -1 where it may never raise it.
     """
@@ -78,6 +78,7 @@ class Dataset:
     persons: pl.DataFrame | None = field(default=None, repr=False)
     immature: int = 0
     has_dates: bool = False
+    dated: bool = False
     monotone: Mapping[str, int] = field(default_factory=dict)
     flat: FlatMapping | None = None
     intake: Intake = field(default_factory=lambda: Intake(0, {}, {}))
@@ -269,9 +270,8 @@ def of_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
         flat=mapping,
         persons=export.persons,
         order=None if export.order is None else export.order.to_numpy(),
-        intake=Intake(
-            export.rows, _by_reason(export), {a.column: a.reason for a in export.availability if not a.used}
-        ),
+        dated=export.dated,
+        intake=intake(export.rows, export.quarantine, export.availability, flat=True),
         availability=export.availability,
         ignored=tuple(sorted({*mapping.reserved, *(r.column for r in export.roles if not r.used)})),
         missing=mapping.missing,
@@ -291,9 +291,5 @@ def _flags(roles: Iterable[ColumnRole]) -> dict[str, Unit]:
 
 def flat_rows(features: FeatureSet, leads: pl.DataFrame) -> pl.DataFrame:
     """The feature rows of flat leads: one row a lead is nothing to fold, in the order of ``leads``."""
-    columns = [pl.col(str(spec.of)).alias(spec.name) for spec in features.specs]
+    columns = (pl.col(str(spec.of)).alias(spec.name) for spec in features.specs)
     return leads.select("lead_id", pl.lit(FLAT_AS_OF, pl.Int64).alias("as_of"), *columns)
-
-
-def _by_reason(export: FlatExport) -> dict[str, int]:
-    return {reason: count for (_, reason), count in export.quarantine.counts.items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from training.page.blocks import BLOCKS, PARTS, absent
+from training.page.blocks import BLOCKS, PARTS, absent, beyond_flat
 from training.page.charts.drawing import PALETTE
 from training.page.views import calibration, drivers, worth
 from training.page.views.takeaways import takeaway
@@ -45,14 +45,15 @@ def render(report: Report, lang: Lang = "en") -> str:
 
 def _body(report: Report, lang: Lang) -> Markup:
     """All blocks in ``lang``."""
-    t = words(lang)
+    t, beyond = words(lang), beyond_flat(report)
     body = environment().get_template("body.html")
     html = body.render(
         report=report,
         t=t,
         languages=LANGUAGES,
-        blocks=BLOCKS,
+        blocks=[block for block in BLOCKS if block not in beyond],
         parts=PARTS,
+        beyond=", ".join(t(f"sections.{block}") for block in beyond),
         absent=absent,
         views={block: view(report, t) for block, view in BLOCKS.items() if not absent(report, block)},
         said={block: takeaway(report, block, t) for block in BLOCKS},

@@ -50,10 +50,23 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Scored:
-    """How many leads were scored, and the cells that could not be read."""
+    """How many leads were scored, the cells that could not be read, the rows whose id stands further up."""
 
     leads: int
     quarantine: Quarantine
+    repeated: int = 0
+
+    def in_words(self, out: Path) -> Iterator[str]:
+        """What a reader must know of the scores in ``out``, a line each."""
+        yield from self.quarantine.examples()
+        if self.repeated:
+            yield f"{self.repeated:,} rows have the id of a row further up; each row has a score of its own"
+        bad = f": {self.quarantine.summary()}" if len(self.quarantine) else ""
+        yield f"{self.leads:,} scores in {out}; {len(self.quarantine):,} cells or rows could not be read{bad}"
+
+    def to_dict(self) -> dict[str, int]:
+        """The counts, ready for JSON."""
+        return {"leads": self.leads, "unreadable": len(self.quarantine), "repeated": self.repeated}
 
 
 class ScoringError(ValueError):
@@ -67,6 +80,7 @@ def score_flat(model: ConversionModel, leads: Path, wanted: Wanted, say: Say) ->
         raise ScoringError(msg)
     columns = FlatColumns.of(model.features, model.card.id_column, model.card.missing or MISSING)
     quarantine = Quarantine()
+    ids: list[pl.Series] = []
 
     def rows() -> Iterator[pl.DataFrame]:
         nonlocal quarantine
@@ -74,10 +88,12 @@ def score_flat(model: ConversionModel, leads: Path, wanted: Wanted, say: Say) ->
             for notice in batch.notices:
                 say(notice)
             quarantine = batch.quarantine
+            ids.append(batch.leads["lead_id"].hash())
             if batch.leads.height:
                 yield flat_rows(model.features, batch.leads)
 
-    return Scored(_write(model, rows(), wanted, say), quarantine)
+    written = _write(model, rows(), wanted, say)
+    return Scored(written, quarantine, repeated=written - pl.concat(ids).n_unique())
 
 
 def score_history(model: ConversionModel, config: Config, wanted: Wanted, say: Say) -> Scored:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from features.reading.quarantine import counted
 from features.reading.roles import LIKE_NUMBERS
 from training.insight.summary import GRAVE
 
@@ -32,7 +33,10 @@ def read_in_words(dataset: Dataset, quarantine: Path) -> Iterator[str]:
         yield "columns that look like numbers: " + _listed(words)
     intake = dataset.intake
     if intake.quarantined:
-        why = ", ".join(f"{reason} ({count:,})" for reason, count in intake.quarantined.items())
+        why = ", ".join(
+            f"{reason} ({counted(count, intake.columns.get(reason, ()))})"
+            for reason, count in intake.quarantined.items()
+        )
         yield f"{intake.rows_read:,} rows read; set aside in {quarantine}: {why}"
     share = f"{dataset.label.mean():.1%} of them positive"
     yield f"{len(dataset):,} snapshots to learn from, {share} ({dataset.question})"

@@ -16,7 +16,7 @@ from features.sources import read, read_flat
 from models import artifact
 from training.dataset import Dataset, flat_rows, of_export, of_history
 from training.insight.company import company
-from training.insight.health import Intake
+from training.insight.health import intake
 from training.insight.pointed import learned_points
 from training.learning.monotone import monotone
 from training.promotion import collect
@@ -101,7 +101,7 @@ def read_dataset(config: Config, out: Path) -> Dataset:
     dataset = _less(drawn, config)
     return replace(
         dataset,
-        intake=_intake(reading),
+        intake=intake(sum(one.rows for one in reading.counts), reading.quarantine, reading.availability),
         availability=reading.availability,
         ignored=_unused(dataset, reading),
         missing=config.history_mapping.leads.missing,
@@ -133,14 +133,6 @@ def _unused(dataset: Dataset, reading: Reading) -> tuple[str, ...]:
     """The columns that a CRM has and may send, although the model has no use for them."""
     used = {spec.of for spec in dataset.features.specs if spec.source == "leads"}
     return tuple(sorted(set(reading.columns) - used))
-
-
-def _intake(reading: Reading) -> Intake:
-    return Intake(
-        rows_read=sum(count.rows for count in reading.counts),
-        quarantined={f"{table}: {reason}": n for (table, reason), n in reading.quarantine.counts.items()},
-        excluded={a.column: a.reason for a in reading.availability if not a.used},
-    )
 
 
 def train(  # noqa: PLR0913

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.reading.amounts import one_group
 from features.reading.roles import ColumnRole, role_of, said_role, typed
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from features.reading.sieve import Sieve
 
 
+TWO_WAYS = "thousands or decimals, nobody can tell; taken as missing"
 RESERVED: frozenset[str] = frozenset({"lead_id", "created_at", "account_id", "as_of"})
 """Names that leadloop uses itself, so that no attribute can have them."""
 
@@ -48,8 +50,12 @@ def found_roles(
 
 
 def _found(column: pl.Series, decimal: Decimal) -> ColumnRole:
-    found = role_of(column, decimal)
-    if column.name not in RESERVED:
+    return unless_reserved(role_of(column, decimal))
+
+
+def unless_reserved(found: ColumnRole) -> ColumnRole:
+    """The role of a free column, which is none where leadloop needs its name."""
+    if found.column not in RESERVED:
         return found
     return replace(found, role="identifier", reason="leadloop uses this name itself; rename the column")
 
@@ -61,6 +67,14 @@ def attributes(sieve: Sieve, roles: tuple[ColumnRole, ...], decimal: Decimal) ->
         if role.used:
             column = sieve.frame[role.column]
             columns.append(typed(column, role.role, decimal))
-            lost = column.is_not_null() & columns[-1].is_null()
-            sieve = sieve.note(lost, role.column, f"not a {role.role}; taken as missing")
+            sieve = _noted(sieve, column, columns[-1], role)
     return Attributes(sieve, tuple(columns), roles)
+
+
+def _noted(sieve: Sieve, column: pl.Series, read: pl.Series, role: ColumnRole) -> Sieve:
+    """The sieve with a note of each cell of a column that could not be read."""
+    lost = column.is_not_null() & read.is_null()
+    if role.role == "number" and column.dtype == pl.String:
+        either = lost & one_group(column)
+        sieve, lost = sieve.note(either, role.column, TWO_WAYS), lost & ~either
+    return sieve.note(lost, role.column, f"not a {role.role}; taken as missing")

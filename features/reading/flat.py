@@ -39,7 +39,8 @@ class FlatExport:
     """A flat export as read: ``leads`` has ``lead_id`` and one typed column per attribute.
 
     ``label`` (Int8) and ``order`` (Int64, larger is later) stand in the rows of ``leads``; they are None
-    where the mapping names no such column. ``rows`` counts the records of the file, the bad ones included.
+    where the mapping names no such column; ``dated`` says that the order is in epoch seconds. ``rows`` counts
+    the records of the file, the bad ones included.
     ``asked`` is what the outcome says in words: the value that is a success, such as ``Closed Won``, or the
     name of a column of yes and no. ``persons`` has ``lead_id`` and what points at persons, as
     ``features.reading.persons`` numbers them.
@@ -55,6 +56,7 @@ class FlatExport:
     availability: tuple[Availability, ...] = ()
     persons: pl.DataFrame | None = None
     asked: str = ""
+    dated: bool = False
 
 
 def read_flat(
@@ -97,6 +99,7 @@ def read_flat(
         availability=plain(found.roles, dict.fromkeys(mapping.exclude, "the user excludes it")),
         persons=persons(ids, _identifying(sieve.frame, mapping)),
         asked=_asked(sieve.frame, mapping.label),
+        dated=mapping.time is not None and _dated(sieve.frame[mapping.time], mapping),
     )
 
 
@@ -138,15 +141,20 @@ def _once(sieve: Sieve, column: str | None) -> Sieve:
 
 
 def _ordered(sieve: Sieve, mapping: FlatMapping, decimal: Decimal, now: int | None) -> Sieve:
-    column, how = mapping.time, mapping.time_format
+    column = mapping.time
     if column is None:
         return sieve
     cells = sieve.frame[column]
-    found = replace(sieve, frame=sieve.frame.with_columns(order(cells, decimal, how).alias(_ORDER)))
+    ordered = order(cells, decimal, mapping.time_format).alias(_ORDER)
+    found = replace(sieve, frame=sieve.frame.with_columns(ordered))
     found = found.drop(pl.col(_ORDER).is_null(), column, "no time by which the row could be ordered")
-    if now is None or (how is None and not is_dated(cells)):
+    if now is None or not _dated(cells, mapping):
         return found
     return found.drop(pl.col(_ORDER) >= now, column, "in the future")
+
+
+def _dated(cells: pl.Series, mapping: FlatMapping) -> bool:
+    return mapping.time_format is not None or is_dated(cells)
 
 
 def _labelled(sieve: Sieve, mapping: FlatMapping) -> Sieve:

@@ -10,7 +10,7 @@ import polars as pl
 from features.display import card, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 QUARANTINE_SCHEMA = {
     "table": pl.String,
@@ -70,14 +70,36 @@ class Quarantine:
         counted = self.frame.group_by("table", "reason").len().sort("len", "table", "reason", descending=True)
         return {(table, reason): count for table, reason, count in counted.iter_rows()}
 
+    @property
+    def columns(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        """By table and reason the columns at fault, at most three, the most frequent first."""
+        named = self.frame.filter(pl.col("column") != "").group_by("table", "reason", "column").len()
+        found: dict[tuple[str, str], tuple[str, ...]] = {}
+        for name, reason, column, _ in named.sort("len", "column", descending=[True, False]).iter_rows():
+            found[name, reason] = (*found.get((name, reason), ()), column)[:_SHOWN]
+        return found
+
     def summary(self) -> str:
-        """The reasons with their counts in one line."""
-        return ", ".join(f"{table}: {reason} ({count:,})" for (table, reason), count in self.counts.items())
+        """The reasons with their counts and columns in one line."""
+        columns = self.columns
+        return ", ".join(
+            f"{key[0]}: {key[1]} ({counted(count, columns.get(key, ()))})"
+            for key, count in self.counts.items()
+        )
 
     def examples(self) -> Iterator[str]:
         """The first entries as a reader would say them."""
         for _, file, row, column, value, reason in self.frame.head(_SHOWN).iter_rows():
             yield f"{file}, row {row}, {column or 'row'}: {value!r}: {reason}"
+
+
+def counted(entries: int, columns: Sequence[str]) -> str:
+    """How many entries there are, and in which columns most of them.
+
+    >>> counted(1200, ["Fee", "Visits"]), counted(3, [])
+    ('1,200, in Fee, Visits', '3')
+    """
+    return ", in ".join(filter(None, (f"{entries:,}", ", ".join(columns))))
 
 
 def stop_above(share: float, bad: int, rows: int, why: str) -> None:

@@ -199,11 +199,20 @@ def _delimited(table: Table, how: Dialect, rows: int, columns: list[str]) -> Ite
             relation = db.sql(_csv_query(how), params=[str(path), how.delimiter])
             for batch in relation.to_arrow_reader(rows):
                 frame = pl.DataFrame(batch)
-                yield frame.select(pl.nth(i).alias(name) for i, name in zip(chosen, columns, strict=True))
+                yield pl.DataFrame(
+                    [_text(frame.to_series(i)).alias(name) for i, name in zip(chosen, columns, strict=True)]
+                )
             table.rejects.extend(_rejects(db, table.columns))
         except duckdb.Error as error:
             msg = f"{table.place.name} cannot be read as CSV: {first_line(error)}"
             raise SourceError(msg) from error
+
+
+def _text(cells: pl.Series) -> pl.Series:
+    """The cells of a column, less what a spreadsheet puts around text to keep its zeros: ``="00123"``."""
+    if not cells.str.starts_with('="').any():
+        return cells
+    return cells.str.replace(r'^="([^"]*)"$', "${1}")
 
 
 def _csv_query(how: Dialect) -> str:

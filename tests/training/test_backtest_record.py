@@ -69,6 +69,14 @@ def test_the_words_say_what_was_chosen_and_why_a_split_is_missing(result):
     assert any("never refitted" in line for line in lines)
 
 
+def test_why_there_is_no_origin_is_said_once(result):
+    untimed = replace(result, splits={"temporal": SplitReport("no day")}, notes=("no day", "another"))
+    lines = list(in_words(untimed))
+    assert "temporal split: no day" in lines
+    assert "another" in lines
+    assert "no day" not in lines
+
+
 def test_it_is_a_frame_with_a_row_for_each_origin_and_candidate(result):
     frame = result.to_frame()
     assert frame.select("origin", "candidate").rows() == [

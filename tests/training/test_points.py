@@ -170,6 +170,14 @@ def test_the_table_finds_the_table_that_made_the_leads(learned):
     assert learned.kept > 0.95
 
 
+@pytest.mark.parametrize(("lang", "says"), [("en", "not worth using"), ("de", "lohnt sich nicht")])
+def test_a_table_that_is_worse_than_the_base_rate_is_not_said_to_keep_a_share(learned, lang, says):
+    worse = replace(learned, log_loss=replace(learned.log_loss, table=learned.base_rate + 0.1))
+    assert worse.kept < 0
+    assert any(says in line for line in worse.in_words(lang))
+    assert not any("-" in line and "%" in line for line in worse.in_words(lang)[-2:])
+
+
 def test_a_score_is_the_sum_of_the_lines_that_a_lead_meets(small, learned):
     frame = small.dataset.rows.head(200)
     by_hand = np.zeros(200, dtype=np.int64)

@@ -18,7 +18,7 @@ from models import artifact
 from training.config import load
 from training.drafting.draft import draft
 from training.insight.company import company
-from training.page.blocks import BLOCKS, absent
+from training.page.blocks import BLOCKS, absent, beyond_flat
 from training.page.words import words
 from training.render import render
 from training.report import report
@@ -113,7 +113,10 @@ def made(request, tmp_path_factory):
 def test_a_real_report_is_whole_silent_and_can_be_used(browser, made):
     folder, _, _, told = made
     with opened(browser, folder / "report.html", 390) as page:
-        for block in BLOCKS:
+        beyond = beyond_flat(told)
+        assert page.locator("section").count() == len(BLOCKS) - len(beyond)
+        assert page.locator("p.beyond").count() == bool(beyond)
+        for block in (block for block in BLOCKS if block not in beyond):
             section = page.locator(f"section#{block}")
             why = absent(told, block)
             shown = words("en")(f"absent.{why.reason}") if why else ""

@@ -19,7 +19,7 @@ import training.page
 from features.spec import FeatureSet, Says
 from models.metrics import Interval
 from training.checks import AHEAD, CHECKS, ORIGINS
-from training.page.blocks import BLOCKS
+from training.page.blocks import BLOCKS, beyond_flat
 from training.page.charts.drawing import PALETTE
 from training.page.table import Table
 from training.page.words import LANGUAGES, catalogue, words
@@ -82,6 +82,24 @@ def shown(html):
 
 def test_every_section_is_there_once_in_order(page):
     assert tuple(name for name in page.ids if name in BLOCKS) == tuple(BLOCKS)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_flat_export_names_what_only_a_history_shows_in_one_line(lang):
+    given = report_input()
+    made = report(replace(given, card=replace(given.card, flat=True)))
+    beyond, t = beyond_flat(made), words(lang)
+    page = Page(shown(render(made, lang)))
+    links = {attrs["href"].removeprefix("#") for attrs in page.attributes("a") if "download" not in attrs}
+    assert {"funnel", "offers", "time-to-sql"} <= set(beyond)
+    assert not set(beyond) & (set(page.ids) | links)
+    named = ", ".join(t(f"sections.{block}") for block in beyond)
+    assert page.text.count(t("page.beyond", sections=named)) == 1
+
+
+def test_a_history_keeps_the_reason_of_each_block_it_cannot_fill(made):
+    assert not made.card.flat
+    assert beyond_flat(made) == ()
 
 
 def test_tags_close_in_order_and_ids_are_unique(page):

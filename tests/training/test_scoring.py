@@ -72,6 +72,16 @@ def test_a_flat_file_scored_in_batches_equals_all_at_once(flat, tmp_path, monkey
     assert pl.read_parquet(tmp_path / "scores.parquet").equals(want)
 
 
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_an_id_that_stands_there_twice_is_said_and_both_rows_are_scored(flat, tmp_path, monkeypatch, rows):
+    leads = tmp_path / "leads.parquet"
+    pl.concat([LEADS, LEADS.head(3)]).rename({"lead_id": "id"}).write_parquet(leads)
+    monkeypatch.setattr(scoring.flat_batches, "__defaults__", (rows,))
+    done = score_flat(flat, leads, Wanted(tmp_path / "scores.parquet"), print)
+    assert done.to_dict() == {"leads": 203, "unreadable": 0, "repeated": 3}
+    assert any(line.startswith("3 rows have the id of a row further up") for line in done.in_words(leads))
+
+
 @pytest.mark.parametrize("size", [30, 150, 1000])
 def test_a_history_scored_in_parts_equals_all_at_once(crm, tmp_path, monkeypatch, size):
     config, history, model = crm

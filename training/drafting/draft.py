@@ -36,8 +36,8 @@ def _of_one(seen: Survey, folder: Path) -> str:
     """One file: a flat export where it holds an outcome, else a history where it holds dates of stages."""
     if seen.outcome is not None:
         return flat_text(seen, seen.outcome, folder)
-    if seen.ends is not None:
-        return flat_text(seen, seen.ends.column, folder, seen.ends)
+    if (stages := seen.ends or seen.ticked) is not None:
+        return flat_text(seen, stages.column, folder, stages)
     if not seen.keys or len(seen.dates) < len({"created", "won"}):
         raise SourceError(_no_outcome(seen))
     return _history([seen], folder)

@@ -103,6 +103,16 @@ class Survey:
                 return Ends(name, won, tuple(lost))
         return None
 
+    @property
+    def ticked(self) -> Ends | None:
+        """The box called like an outcome, where there is one: whoever it was not ticked for is no success."""
+        boxes = (r.column for r in self.roles if r.role == "category" and r.distinct == 1 and r.missing)
+        for name in filter(_OUTCOME[0].search, boxes):
+            value = str(self.frame[name].drop_nulls()[0])
+            if not ends([value])[1]:
+                return Ends(name, value, ("",))
+        return None
+
     def _dates_ends(self, stage: str, closed: set[str]) -> bool:
         """Whether a column of dates is filled for leads that came to an end, and for no other."""
         ended = self.frame[stage].is_in(closed).fill_null(value=False)

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from features.clock import DAY, instant
+from features.reading.attributes import unless_reserved
 from features.reading.quarantine import SourceError
 from features.reading.times import ISO
 
@@ -173,8 +174,13 @@ def _ends(stages: Ends | None) -> list[str]:
         return []
     return [
         f"positive = {_quoted(stages.won)}",
-        f"negative = {_list(stages.lost)}   # rows with any other value have no outcome yet",
+        f"negative = {_list(stages.lost)}   # {_of_others(stages)}",
     ]
+
+
+def _of_others(stages: Ends) -> str:
+    boxes = stages.lost == ("",)
+    return "a box that was not ticked" if boxes else "rows with any other value have no outcome yet"
 
 
 def _excluded(late: Mapping[str, str]) -> list[str]:
@@ -190,8 +196,9 @@ def _excluded(late: Mapping[str, str]) -> list[str]:
 
 
 def _roles(seen: Survey, named: set[str]) -> list[str]:
-    free = [role for role in seen.roles if role.column not in named and role.role != "empty"]
-    empty = [role.column for role in seen.roles if role.column not in named and role.role == "empty"]
+    roles = [unless_reserved(role) for role in seen.roles]
+    free = [role for role in roles if role.column not in named and role.role != "empty"]
+    empty = [role.column for role in roles if role.column not in named and role.role == "empty"]
     return (
         ['# What the other columns were taken for; roles = { column = "number" } overrides:']
         + [

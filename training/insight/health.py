@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from features.reading.flat import NO_OUTCOME
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from features.availability import Availability
+    from features.reading.quarantine import Quarantine
     from features.spec import FeatureSet, FeatureSpec
 
 State = Literal["filled", "constant", "empty"]
@@ -60,16 +62,36 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What reading the source came to: rows in all, rows set aside by reason, columns left out and why."""
+    """What reading the source came to: rows in all, rows set aside by reason, columns left out and why.
+
+    ``columns`` are those in which each reason was found most.
+    """
 
     rows_read: int
     quarantined: Mapping[str, int]
     excluded: Mapping[str, str]
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def unreadable(self) -> int:
         """How many rows or cells could not be used; a row that has no outcome yet is none of them."""
         return sum(count for reason, count in self.quarantined.items() if reason != NO_OUTCOME)
+
+
+def intake(
+    rows: int, quarantine: Quarantine, availability: Iterable[Availability], *, flat: bool = False
+) -> Intake:
+    """What reading came to; a reason names its table, too, unless there is but one."""
+
+    def said(table: str, reason: str) -> str:
+        return reason if flat else f"{table}: {reason}"
+
+    return Intake(
+        rows_read=rows,
+        quarantined={said(*key): count for key, count in quarantine.counts.items()},
+        excluded={column.column: column.reason for column in availability if not column.used},
+        columns={said(*key): names for key, names in quarantine.columns.items()},
+    )
 
 
 def health(

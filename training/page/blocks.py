@@ -57,8 +57,16 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """The blocks by what a reader wants of them: to act, to learn about leads, or to know what to trust."""
 
+_OF_A_HISTORY = {"no_history", "no_channels"}
+
 
 def absent(report: Report, block: str) -> NotApplicable | None:
     """Why ``block`` is not filled, or None if it is."""
     part = getattr(report.insights, block.replace("-", "_"), None)
     return part if isinstance(part, NotApplicable) else None
+
+
+def beyond_flat(report: Report) -> tuple[str, ...]:
+    """The blocks that a flat export cannot fill, whatever is in it: the page names them in one line."""
+    missing = ((block, absent(report, block)) for block in BLOCKS) if report.card.flat else ()
+    return tuple(block for block, why in missing if why is not None and why.reason in _OF_A_HISTORY)

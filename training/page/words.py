@@ -198,11 +198,12 @@ class Words:
 
     def title(self, spec: FeatureSpec) -> str:
         """What a feature is about: its sentence up to the colon before the value, or with a gap for it."""
+        if spec.source == "transitions" and spec.reduce == "recency" and spec.kind:
+            return self("page.time_in_stage", stage=self.named("stages", spec.kind[0]))
         text = spec.says.within(self.lang)
         before, colon, _ = text.partition(":")
-        before = readable(before)
         whole = text.replace("{value}", "\N{HORIZONTAL ELLIPSIS}")
-        return before if colon and "{value}" not in before else whole
+        return readable(before) if colon and "{value}" not in before else whole
 
     def value(self, spec: FeatureSpec, value: float | str | None) -> str:
         """A feature's value as its sentence would show it."""

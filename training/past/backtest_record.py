@@ -34,7 +34,8 @@ def in_words(result: Backtest) -> Iterator[str]:
         if split.candidates:
             shown = split.candidates if not result.origins else {"default": split.candidates["default"]}
             yield from _table(shown)
-    yield from result.notes
+    said = {split.reason for split in result.splits.values()}
+    yield from (note for note in result.notes if note not in said)
     for name, regret in result.regrets.items():
         off = result.differences[name]
         worse = f"log-loss {off.value:+.4f}, {off.low:+.4f} to {off.high:+.4f}"

@@ -136,6 +136,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "threshold": "{stage} from {points} points: {share:.1%} of the leads, {rate:.1%} of them {question}",
         "figures": "On {judged:,} leads not learned from:",
         "kept": "The table keeps {kept:.0%} of what the model knows beyond the base rate.",
+        "nothing": "On these leads the table knows no more than the base rate does: it is not worth using.",
         "gained": "Against today's table: {auc:+.3f} ROC AUC, {loss:+.4f} log-loss (less is better).",
         "table": "this table",
         "model": "the model",
@@ -146,6 +147,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "threshold": "{stage} ab {points} Punkten: {share:.1%} der Leads, davon {rate:.1%} {question}",
         "figures": "An {judged:,} Leads, aus denen nicht gelernt wurde:",
         "kept": "Die Tabelle behält {kept:.0%} dessen, was das Modell über die Grundrate hinaus weiß.",
+        "nothing": "An diesen Leads weiß die Tabelle nicht mehr als die Grundrate: sie lohnt sich nicht.",
         "gained": "Gegen die heutige Tabelle: {auc:+.3f} ROC AUC, {loss:+.4f} Log-Loss (weniger ist besser).",
         "table": "diese Tabelle",
         "model": "das Modell",
@@ -173,7 +175,7 @@ def _lines(learned: LearnedPoints, lang: Lang) -> Iterator[str]:
     for whose, auc in learned.roc_auc.to_dict().items():
         yield f"  {words[whose]:16} ROC AUC {auc:.3f}  log-loss {losses[whose]:.4f}"
     if learned.kept is not None:
-        yield words["kept"].format(kept=learned.kept)
+        yield words["kept" if learned.kept > 0 else "nothing"].format(kept=min(learned.kept, 1.0))
     if learned.roc_auc.incumbent is not None and learned.log_loss.incumbent is not None:
         yield words["gained"].format(
             auc=learned.roc_auc.table - learned.roc_auc.incumbent,

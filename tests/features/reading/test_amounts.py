@@ -44,6 +44,18 @@ def test_two_separators_settle_which_is_which(decimal, value, marks):
 
 
 @pytest.mark.parametrize("decimal", DECIMALS)
+@given(cents.filter(lambda value: value < -(10**5)), st.sampled_from([(",", "."), (".", ",")]))
+def test_an_amount_in_brackets_is_taken_off(decimal, value, marks):
+    text = printed(-value, *marks)
+    for shown in (f"({text})", f"(${text})", f"$({text})", f"({text} €)"):
+        assert read(shown, decimal) == value / 100
+
+
+def test_brackets_that_hold_no_amount_are_no_number():
+    assert [read(text) for text in ("(1,234)", "(-5.00)", "(a)", "()", "(5) 6")] == [None] * 5
+
+
+@pytest.mark.parametrize("decimal", DECIMALS)
 def test_a_currency_settles_what_a_group_of_three_is(decimal):
     assert [read(text, decimal) for text in ("$12,500", "12.500 €", "1 200 €")] == [12500, 12500, 1200]
 

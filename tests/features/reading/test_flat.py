@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from features.reading.attributes import TWO_WAYS
 from features.reading.mapping import FlatMapping
 from features.reading.outcome import order, outcome
 from features.reading.quarantine import SourceError, TooManyBadRowsError
@@ -93,6 +94,14 @@ def test_a_cell_that_does_not_fit_becomes_missing_with_an_entry(write):
     assert export.quarantine.rows == 0
 
 
+def test_a_thousand_among_small_numbers_is_not_guessed_and_its_cell_says_why(write):
+    rows = "".join(f"{i},{i % 2},{i}\n" for i in range(300))
+    export = read_flat(write("id,won,size\n" + rows + 'x,1,"1,234"\n'), FlatMapping("id", "won"))
+    assert export.leads["size"][-1] is None
+    assert reasons(export) == {(302, "thousands or decimals, nobody can tell; taken as missing")}
+    assert export.quarantine.columns == {("leads", TWO_WAYS): ("size",)}
+
+
 @pytest.mark.parametrize(
     ("column", "message"),
     [
@@ -175,6 +184,14 @@ def test_the_order_is_read_from_dates_numbers_and_months():
         order(pl.Series("when", ["soon", "later"]))
     with pytest.raises(SourceError, match="is empty"):
         order(pl.Series("when", [None], dtype=pl.String))
+
+
+@pytest.mark.parametrize(
+    ("when", "dated"), [(["2024-01-01", "2024-01-02"], True), (["7", "8"], False), (["Feb", "Mar"], False)]
+)
+def test_an_order_knows_whether_it_is_of_days(write, when, dated):
+    rows = "".join(f"{n},{n},{day}\n" for n, day in enumerate(when))
+    assert read_flat(write("id,won,when\n" + rows), FlatMapping("id", "won", "when")).dated is dated
 
 
 @pytest.mark.parametrize(

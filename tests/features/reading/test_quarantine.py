@@ -20,7 +20,16 @@ def quarantine(count=1, rows=1):
 def test_two_quarantines_add_up():
     both = quarantine(1, 1) + quarantine(2, 1)
     assert (len(both), both.rows, both.counts) == (3, 2, {("leads", "no time"): 3})
-    assert both.summary() == "leads: no time (3)"
+    assert both.summary() == "leads: no time (3, in born)"
+
+
+def test_a_reason_names_the_three_columns_at_fault_most():
+    cells = {"a": 1, "b": 4, "c": 2, "d": 3, "": 9}
+    rows = [ENTRY | {"column": name} for name, count in cells.items() for _ in range(count)]
+    found = Quarantine(pl.DataFrame(rows, schema=QUARANTINE_SCHEMA))
+    assert found.columns == {("leads", "no time"): ("b", "d", "c")}
+    assert found.summary() == "leads: no time (19, in b, d, c)"
+    assert Quarantine().columns == {}
 
 
 def test_the_file_names_file_row_column_value_and_reason(tmp_path):

@@ -46,6 +46,11 @@ def test_leading_zeros_are_kept(write):
     assert rows(write("id,x\n007,1\n"))[0] == ("007", "1")
 
 
+@pytest.mark.parametrize("cell", ['="007"', '"=""007"""'])
+def test_text_that_excel_keeps_from_becoming_a_number_is_that_text(write, cell):
+    assert rows(write(f'id,x\n{cell},"=""a""b"\n008,=1\n')) == [("007", '="a"b'), ("008", "=1")]
+
+
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_a_byte_order_mark_is_no_part_of_the_first_name(write, mark):
     table = opened(write(mark + "id,Straße\n1,Köln\n".encode()))

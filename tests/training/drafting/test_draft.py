@@ -205,6 +205,29 @@ def test_a_stage_whose_end_is_dated_only_when_it_has_come_makes_a_history(drafte
     assert (config.flat, config.funnel.target) == (None, "Closed Won")
 
 
+@pytest.mark.parametrize(("tick", "found"), [("x", True), ("lost", False)])
+def test_a_box_called_like_an_outcome_is_one_and_not_ticked_is_no_success(drafted, tick, found):
+    text = export("id,Visits,Called,Won", lambda i: f"a{i},{i % 5},{tick},{tick if i % 3 else ''}")
+    if not found:
+        with pytest.raises(SourceError, match="nothing in"):
+            drafted(export=text)
+        return
+    made = drafted(export=text)
+    assert (made.flat.label, made.flat.positive, made.flat.negative) == ("Won", "x", ("",))
+    read_back = read_flat(made.flat.leads, made.flat_mapping)
+    assert read_back.label.to_list()[:4] == [0, 1, 1, 0]
+
+
+def test_a_draft_calls_usable_what_reading_will_use(drafted, tmp_path):
+    columns = "id,account_id,as_of,Visits,Won"
+    made = drafted(export=export(columns, lambda i: f"a{i},{i % 7},{i % 9},{i % 5},{i % 2}"))
+    roles = read_flat(made.flat.leads, made.flat_mapping).roles
+    said = (tmp_path / "leadloop.toml").read_text()
+    for role in roles:
+        assert (f"#   {role.column}: not used" in said) is not role.used
+    assert [role.column for role in roles if not role.used] == ["account_id", "as_of"]
+
+
 def test_a_file_whose_rows_are_counted_is_not_thereby_ordered_in_time(drafted):
     assert drafted(export=export("id,Visits,Won", lambda i: f"{i},{i % 5},{i % 2}")).flat.time is None
 

@@ -9,6 +9,7 @@ import pytest
 from features.clock import DAY
 from features.cohort import CohortRule
 from features.labels import LabelSpec
+from features.reading.attributes import TWO_WAYS
 from training.checks import checks, findings
 from training.dataset import of_history
 from training.page.phrases import phrase
@@ -23,6 +24,8 @@ GERMAN = words("de")
     [
         ("touchpoints: no time (iso, zone UTC)", "Touchpoints: keine Zeit (iso, Zone UTC)"),
         ("leads: this id stands further up; the first row is kept", "Leads: diese Kennung steht weiter oben"),
+        ("not a number; taken as missing", "keine Zahl; gilt als fehlend"),
+        (TWO_WAYS, "Tausender oder Nachkommastellen, niemand weiß es"),
         ("identifier: 100% of the values occur once only", "Kennung: 100 % der Werte kommen nur einmal vor"),
         ("filled for 93% of the leads that converted and 1% of the others. Why?", "gefüllt bei 93 % der"),
         (

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from scored import report_input
 
+from features.catalogue import features_of
 from features.clock import DAY
 from features.labels import LabelSpec
 from models.metrics import Interval
@@ -109,3 +110,11 @@ def test_names_from_the_data_stay_text():
     page = render(report(replace(given, judged=judged, label=np.tile([1.0, 0.0, 0.0], 100))))
     assert "<b onload=y>" not in page
     assert "&lt;b onload=y&gt;" in page
+
+
+@pytest.mark.parametrize(("lang", "said"), [("en", "Time in stage MQL"), ("de", "Zeit in Stufe MQL")])
+def test_time_in_a_stage_has_a_title_of_its_own_and_its_sentence_stays(lang, said):
+    crm = simulate(300, seed=5).history
+    (spec,) = [one for one in features_of(crm, target="sql").specs if one.name == "stage_mql.recency"]
+    assert words(lang).title(spec) == said
+    assert spec.says.within("en") == "In stage mql for: {value}"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 INKS = {"more": "accent", "less": "against", "level": "muted", "few": "muted"}
 _NARROWEST, _WIDEST = 1 / 8, 8.0
 _BELOW = 7
+_UNDER, _OVER = 2, 17
 # Figures stand right of the marks, so that no line runs through them.
 _PLOT, _PLOT_OF_RATES = 200, 210
 _TOP = 14
@@ -74,17 +75,14 @@ def _drawn(marks: Sequence[Mark], at: At, reference: float | None) -> str:
         }
         for i, mark in enumerate(marks)
     ]
+    height = ROW * len(rows) + _TOP
     base = chart(rows).encode(y=alt.Y("row:O", axis=None))
     ink = alt.Color("ink:N", scale=None)
     text: dict[str, Any] = {"fontSize": 12}
     forecast: dict[str, Any] = {"color": PALETTE["against"], "height": 16, "thickness": 2.4}
     foretold = [one for one in rows if one["forecast"] is not None]
     layers = [
-        *(
-            []
-            if reference is None
-            else [chart([{"value": reference}]).mark_rule(**GUIDE).encode(x=at("value"))]
-        ),
+        *([] if reference is None else [_guide(reference, len(rows), height).encode(x=at("value"))]),
         base.mark_rule(strokeWidth=2, yOffset=_BELOW).encode(x=at("low"), x2="high:Q", color=ink),
         base.mark_point(filled=True, size=64, opacity=1, yOffset=_BELOW).encode(x=at("value"), color=ink),
         *([base.mark_tick(**forecast, yOffset=_BELOW).encode(x=at("forecast"))] if foretold else []),
@@ -95,4 +93,16 @@ def _drawn(marks: Sequence[Mark], at: At, reference: float | None) -> str:
             x=alt.value(WIDTH), text="text:N"
         ),
     ]
-    return svg(alt.layer(*layers).properties(height=ROW * len(rows) + _TOP))
+    return svg(alt.layer(*layers).properties(height=height).resolve_scale(y="independent"))
+
+
+def _guide(reference: float, rows: int, height: int) -> alt.Chart:
+    """The dashed line, left out where the names stand."""
+    slot = height / rows
+    pieces: Rows = [
+        {"value": reference, "y": (i + 0.5) * slot - _UNDER, "end": min(height, (i + 1.5) * slot - _OVER)}
+        for i in range(rows)
+    ]
+    y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, height], range=[0, height], nice=False))
+    drawn: alt.Chart = chart(pieces).mark_rule(**GUIDE).encode(y=y, y2="end:Q")
+    return drawn

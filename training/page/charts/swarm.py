@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from training.page.words import Words
 
 _BINS, _STEP, _MOST = 110, 2.6, 4
-_NAME, _MIDDLE = 9, 25
+_NAME, _UNDER, _MIDDLE = 9, 17, 25
 _TINTS = (
     (0.17, "low", 1.0),
     (0.4, "low", 0.55),
@@ -40,13 +40,16 @@ def swarm(features: Sequence[tuple[str, Sequence[Dot]]], t: Words) -> str:
         {"y": i * ROW + _NAME, "name": name, "text": _span(dots, t)}
         for i, (name, dots) in enumerate(features)
     ]
+    zero: Rows = [
+        {"x": 0.0, "y": i * ROW + _UNDER, "end": (i + 1) * ROW} for i in range(len(features))
+    ]  # one for each row, so that no line runs through a name
     height = ROW * len(features)
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, height], range=[0, height], nice=False))
     x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[low, high], nice=False, padding=5))
     text: dict[str, Any] = {"fontSize": 12, "baseline": "middle"}
     written = chart(names).encode(y=y)
     layers = (
-        chart([{"x": 0.0}]).mark_rule(color=PALETTE["muted"], strokeWidth=1).encode(x=x),
+        chart(zero).mark_rule(color=PALETTE["muted"], strokeWidth=1).encode(x=x, y=y, y2="end:Q"),
         chart(data)
         .mark_circle(size=13)
         .encode(x=x, y=y, color=alt.Color("ink:N", scale=None), opacity=alt.Opacity("tint:Q", scale=None)),

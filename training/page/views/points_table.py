@@ -34,6 +34,8 @@ def view(report: Report, t: Words) -> dict[str, Any]:
 def _reading(found: Pointed, t: Words) -> str:
     if found.kept is None:
         return t("points-table.nothing", judged=t.number(found.judged))
+    if found.kept <= 0:
+        return t("points-table.worthless", judged=t.number(found.judged))
     return t("points-table.kept", kept=t.percent(min(found.kept, 1.0)), judged=t.number(found.judged))
 
 

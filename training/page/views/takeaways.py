@@ -101,7 +101,7 @@ def _accounts(report: Report, t: Words) -> str:
 
 def _points(report: Report, t: Words) -> str:
     found = report.insights.points_table
-    if not isinstance(found, Pointed) or found.kept is None:
+    if not isinstance(found, Pointed) or found.kept is None or found.kept <= 0:
         return ""
     return t("points-table.takeaway", lines=t.number(len(found.lines)), kept=t.percent(min(found.kept, 1.0)))
 
