@@ -34,6 +34,15 @@ def instant(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, tz=UTC)
 
 
+def moment(order: int, *, dated: bool) -> str:
+    """A place in an order as a reader knows it: a day where it is ``dated``, else the number.
+
+    >>> moment(DAY, dated=True), moment(9240, dated=False)
+    ('1970-01-02', '9,240')
+    """
+    return f"{instant(order):%Y-%m-%d}" if dated else f"{order:,}"
+
+
 def duration(text: str) -> int:
     """Seconds in a duration as people write it in a configuration.
 

@@ -60,6 +60,11 @@ def average_precision(
     return Ranking.of(y, p, weights).average_precision
 
 
+def log_losses(y: NDArray[np.number], log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) what each row loses by its log-odds: exact however large these are."""
+    return np.asarray(np.logaddexp(0, log_odds) - y * log_odds, dtype=np.float64)
+
+
 def log_loss(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:

@@ -28,16 +28,6 @@ class Drift:
     chance: float
 
 
-def witnesses(lead_id: pl.Series) -> float:
-    """As how many leads, each seen once, these rows count (Kish 1965): seen again, a lead says the same.
-
-    >>> witnesses(pl.Series(["a", "b", "b"]))
-    1.8
-    """
-    looks = lead_id.value_counts(name="looks")["looks"].to_numpy().astype(np.float64)
-    return float(looks.sum() ** 2 / (looks @ looks)) if len(looks) else 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class Profile:
     """The ``shares`` of values that are worth ``rows``: first of the missing ones, then of each part.

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from features.clock import moment
 from models.metrics import log_loss
 from training.past.candidates import Past, default_learner
 from training.past.judgement import Judges, judged
 from training.past.kept import Kept
-from training.past.origins import blocks, grouped, learning_rows, moment, origins, shuffled, usable
+from training.past.origins import blocks, grouped, learning_rows, origins, shuffled, usable
 from training.past.verdict import Backtest, Origin, SplitReport, chosen, differences, levelled_loss, regrets
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class _Run:
             regrets=regret,
             differences=paired,
             levelled=regrets(even),
-            has_dates=self.dataset.has_dates or self.dataset.dated,
+            has_dates=self.dataset.ordered_by_dates,
             notes=tuple(self._notes(int(sum(one.judges.y.sum() for one in decisive)))),
         )
 
@@ -150,7 +151,8 @@ class _Run:
         """What the candidates of one origin say of its rows; those of the oldest of all later rows too."""
         split = self.made[number]
         asked = self.made if number == 0 else (split,)
-        called = f"origin {number + 1} of {len(self.made)}, before {moment(self.dataset, split.start)}"
+        day = moment(split.start, dated=self.dataset.ordered_by_dates)
+        called = f"origin {number + 1} of {len(self.made)}, before {day}"
         return self._kept(f"origin-{number + 1}", called, asked, self.trials)
 
     def _shuffled(self, kind: str, split: Split) -> _Round | None:

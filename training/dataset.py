@@ -154,6 +154,11 @@ class Dataset:
         return replace(self, **thin)
 
     @property
+    def ordered_by_dates(self) -> bool:
+        """Whether ``order`` is in epoch seconds: a history's, or those of a dated export."""
+        return self.has_dates or self.dated
+
+    @property
     def window(self) -> tuple[int, int] | None:
         """The first and the last as_of in epoch seconds, where the rows have dates."""
         if self.order is None or not self.has_dates:

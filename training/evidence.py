@@ -18,8 +18,9 @@ from scipy.special import expit
 
 from features.cohort import numbered
 from models import metrics
-from models.metrics import Interval
+from models.metrics import Interval, log_losses
 from models.reliability import calibration_intercept, calibration_slope, log_odds
+from models.witnesses import design_effect
 from training.dataset import FeaturesNotThereError
 from training.page.plain import from_plain
 from training.sink import sink, write_text
@@ -210,13 +211,13 @@ def compare(judged: pl.DataFrame, said: pl.Series, champion: str, basis: Basis) 
         positives=int(y.sum()),
         challenger_standing=standing(y, mine, lead),
         champion_standing=standing(y, theirs, lead),
-        worse_by=_by_lead(_losses(y, mine) - _losses(y, theirs), lead),
+        worse_by=_by_lead(log_losses(y, mine) - log_losses(y, theirs), lead),
     )
 
 
 def standing(y: Floats, said: Floats, lead: NDArray[np.int64]) -> Standing:
     """How one model's log-odds stand beside what happened; ``lead`` (n,) numbers whose row it is."""
-    return Standing(float(_losses(y, said).mean()), calibrated(y, np.asarray(expit(said)), lead))
+    return Standing(float(log_losses(y, said).mean()), calibrated(y, np.asarray(expit(said)), lead))
 
 
 def calibrated(y: Floats, p: Floats, lead: NDArray[np.int64]) -> Calibrated:
@@ -228,30 +229,20 @@ def calibrated(y: Floats, p: Floats, lead: NDArray[np.int64]) -> Calibrated:
     weight, f = p * (1 - p), log_odds(p)
     tilt, level = f - np.average(f, weights=weight), calibration_intercept(y, p)
     off = y - (expit(f + level) if np.isfinite(level) else p)
-    wider = _effect(off, lead)
+    wider = design_effect(off, lead)
     bins = np.array_split(np.sort(p), metrics.BINS)
     chance = [np.sqrt(2 / np.pi * b.mean() * (1 - b.mean()) / len(b) * wider) for b in bins if len(b)]
     return Calibrated(
-        slope=_around(calibration_slope(y, p), float(weight @ tilt**2) / _effect(off * tilt, lead)),
+        slope=_around(calibration_slope(y, p), float(weight @ tilt**2) / design_effect(off * tilt, lead)),
         intercept=_around(level, float(weight.sum()) / wider),
         error=metrics.calibration_error(y, p),
         chance=float(np.mean(chance)),
     )
 
 
-def _effect(values: Floats, lead: NDArray[np.int64]) -> float:
-    """How many times more a sum of values varies than if the rows of one lead had nothing in common."""
-    alone, together = float(values @ values), np.bincount(lead, weights=values)
-    return max(1.0, float(together @ together) / alone) if alone else 1.0
-
-
 def _around(value: float, information: float) -> Interval:
     half = _Z / np.sqrt(information) if information > 0 else float("inf")
     return Interval(value, float(value - half), float(value + half))
-
-
-def _losses(y: Floats, log_odds: Floats) -> Floats:
-    return np.asarray(np.logaddexp(0, log_odds) - y * log_odds, dtype=np.float64)
 
 
 def _by_lead(values: Floats, lead: NDArray[np.int64]) -> Interval:

@@ -14,8 +14,9 @@ from models import metrics
 from models.card import INTENDED_USE, LIMITS, SCORE, Card
 from models.conversion import ConversionModel
 from models.grades import from_capacity
-from models.profile import Profile, witnesses
+from models.profile import Profile
 from models.track_record import TrackRecord
+from models.witnesses import witnesses
 from training.checks import checks, findings
 from training.fit import fit_rows
 from training.insight.company import Company

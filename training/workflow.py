@@ -150,9 +150,8 @@ def train(  # noqa: PLR0913
     """
     from training.render import plots, render  # noqa: PLC0415 - takes seconds, and few commands draw
 
-    out.mkdir(
-        parents=True, exist_ok=True
-    )  # a place that cannot be written is known before anything is learned
+    # A place that cannot be written is known before anything is learned.
+    out.mkdir(parents=True, exist_ok=True)
     dataset = read_dataset(config, out) if dataset is None else dataset
     for line in read_in_words(dataset, config.quarantine.file or out / QUARANTINE):
         say(line)

@@ -1,4 +1,4 @@
-"""Recall and false alarms of the checks on exports nobody tuned them to.
+"""Recall and false alarms of the checks on made-up exports, on the first of which they were mended.
 
     python tests/benchmarks/leak_checks.py [--leads N] [--seeds N] [--strength S] [--companies N]
 

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from models.metrics import log_losses
 from training.fit import fit_rows
 from training.learning.folds import LearningRows
-from training.learning.judging import judge, log_losses
+from training.learning.judging import judge
 
 
 def rows(score, count=3000, seed=0):

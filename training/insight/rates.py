@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.metrics import Interval
+from models.witnesses import design_effect
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +52,5 @@ def shared_rate(
     rows, rate = float(w.sum()), float(np.average(y, weights=w))
     place, alone = np.unique(unit, return_inverse=True)[1], rows * rate * (1 - rate)
     # Of outcomes that are all alike the limit: units that each say one thing.
-    by_unit = np.bincount(place, weights=w * (y - rate) if alone else w)
-    effect = max(1.0, float(by_unit @ by_unit) / (alone or rows))
+    effect = design_effect(w * (y - rate) if alone else w, place, alone or rows)
     return wilson(rate * rows / effect, rows / effect)

@@ -10,6 +10,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
 
+from models.metrics import log_losses
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -56,7 +58,7 @@ def fit_blend(
     def cost(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         f = design @ at
         off = at - prior
-        loss = w @ (np.logaddexp(0, f) - y * f) + DOUBT / 2 * (off @ off)
+        loss = w @ log_losses(y, f) + DOUBT / 2 * (off @ off)
         return float(loss), design.T @ (w * (expit(f) - y)) + DOUBT * off
 
     bounds = [(0.0, None)] * k + [(None, None)] * levels.shape[1]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.witnesses import design_effect
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -84,15 +86,8 @@ class LearningRows:
 
     @property
     def design_effect(self) -> float:
-        """How many rows tell as much as a single one would that shared its luck with no other.
-
-        By so much the variance of the rate exceeds that of independent rows (Kish 1965): 1 where groups are
-        single rows, near their size where the rows of a group all end alike.
-        """
-        if self.groups is None:
-            return 1.0
-        off = self.w * (self.y - self.rate)
-        return max(1.0, float((np.bincount(self.unit, weights=off) ** 2).sum() / (off @ off)))
+        """How many rows tell as much as a single one would that shared its luck with no other."""
+        return design_effect(np.asarray(self.w * (self.y - self.rate), dtype=np.float64), self.unit)
 
     @cached_property
     def evidence(self) -> NDArray[np.float64]:

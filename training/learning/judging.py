@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import logit
 
+from models.metrics import log_losses
 from training.learning.blend import Blend, fit_blend
 from training.learning.boosting import LARGE, SMALL, Bag
 from training.learning.folds import Fold, LearningRows, folds
@@ -182,8 +183,3 @@ def _sampled(rows: LearningRows, seed: int) -> NDArray[np.intp]:
     if len(judges) <= MOST_FOR_CHOOSING:
         return judges
     return np.sort(np.random.default_rng(seed).choice(judges, MOST_FOR_CHOOSING, replace=False))
-
-
-def log_losses(y: NDArray[np.number], log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) log-losses of log-odds."""
-    return np.asarray(np.logaddexp(0, log_odds) - y * log_odds, dtype=np.float64)

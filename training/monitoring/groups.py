@@ -10,7 +10,8 @@ import polars as pl
 from features.cohort import numbered
 from models.card import SCORE
 from models.metrics import Interval
-from models.profile import Profile, witnesses
+from models.profile import Profile
+from models.witnesses import witnesses
 from training.insight.rates import shared_rate
 from training.monitoring.monitored import Drifted, Group, Window
 

@@ -17,17 +17,18 @@ from features.reading.quarantine import SourceError
 from models import metrics
 from models.card import SCORE
 from models.grades import LETTERS
-from models.profile import witnesses
+from models.witnesses import witnesses
 from training.monitoring.groups import AT, drifted, group, joined, months, recent, windows
 from training.monitoring.monitored import STATES, Drifted, Group, Limits, Monitored, Reason
 from training.monitoring.repair import repair
 from training.run import missing_share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
+    from models.card import Card
     from models.conversion import ConversionModel
     from models.metrics import Interval
     from training.monitoring.monitored import State
@@ -55,12 +56,7 @@ def monitor(
     parts, scores = _parted(scores, last)
     limits, card = limits or Limits(), model.card
     names = [name for name in model.features.names if name in scores.columns]
-    worth = witnesses(scores["lead_id"])
-    drifts = [
-        drifted(name, card.profiles[name].drift(scores[name], worth))
-        for name in (SCORE, *names)
-        if name in card.profiles
-    ]
+    drifts = _drifts(card, scores, (SCORE, *names))
     known = joined(scores, outcomes)
     whole = known if last is None else joined(pl.concat([rows for _, rows in parts]), outcomes)
     total, grades, by_month = _groups(known)
@@ -93,6 +89,16 @@ def monitor(
         roc_auc=ranking,
         unknown=_unknown(model, scores, known, names, limits),
     )
+
+
+def _drifts(card: Card, scores: pl.DataFrame, names: Iterable[str]) -> list[Drifted]:
+    """How far each column is from what it was when the model was judged, where the card says how it was."""
+    worth = witnesses(scores["lead_id"])
+    return [
+        drifted(name, card.profiles[name].drift(scores[name], worth))
+        for name in names
+        if name in card.profiles
+    ]
 
 
 def _parted(scores: pl.DataFrame, last: int | None) -> tuple[list[tuple[str, pl.DataFrame]], pl.DataFrame]:

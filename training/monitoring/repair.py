@@ -18,6 +18,7 @@ from features.cohort import numbered
 from models import artifact
 from models.calibration import Calibration, shifted
 from models.relevel import relevelled
+from models.witnesses import design_effect
 from training.evidence import Evidence, compare, grave, leave, standing
 from training.monitoring.groups import AT, recent
 from training.monitoring.monitored import Repair
@@ -65,9 +66,8 @@ def repair(known: pl.DataFrame, fewest: float = FEWEST) -> Repair | None:
 
 def _standard_error(y: Floats, p: Floats, lead: NDArray[np.int64]) -> float:
     """That of a level, by the sandwich (Liang and Zeger 1986): a lead scored again is no new witness."""
-    alone, off = float((p * (1 - p)).sum()), np.bincount(lead, weights=y - p)
-    effect = max(1.0, float(off @ off) / alone)
-    return float(np.sqrt(effect / (alone + DOUBT)))
+    alone = float((p * (1 - p)).sum())
+    return float(np.sqrt(design_effect(y - p, lead, alone) / (alone + DOUBT)))
 
 
 def level(log_odds: Floats, y: Floats) -> float:

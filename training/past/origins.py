@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from features.clock import DAY, instant
+from features.clock import DAY
 from training.past.maturity import effective, weights_as_of
 
 if TYPE_CHECKING:
@@ -74,11 +74,6 @@ def origins(dataset: Dataset, count: int) -> tuple[Split, ...]:
     ends = np.append(starts[1:], order[judges].max() + 1)
     made = (_split(dataset, judges, int(start), int(end)) for start, end in zip(starts, ends, strict=True))
     return tuple(split for split in made if usable(dataset, split))
-
-
-def moment(dataset: Dataset, order: int) -> str:
-    """A moment in the order of time as a reader knows it: a day, or a place where there are no dates."""
-    return f"{instant(order):%Y-%m-%d}" if dataset.has_dates or dataset.dated else f"{order:,}"
 
 
 def _split(dataset: Dataset, judges: NDArray[np.bool_], start: int, end: int) -> Split:

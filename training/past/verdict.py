@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import expit, logit
 
-from features.clock import instant
+from features.clock import moment
 from models.metrics import log_loss
 from models.reliability import calibration_intercept
 from training.past.candidates import DEFAULT
@@ -101,7 +101,7 @@ class Backtest:
 
     def when(self, order: int) -> str:
         """A moment in the order of time as a reader knows it: a day, or a place where there are no dates."""
-        return f"{instant(order):%Y-%m-%d}" if self.has_dates else f"{order:,}"
+        return moment(order, dated=self.has_dates)
 
     def to_frame(self) -> pl.DataFrame:
         """A row for each origin and candidate, with all figures and their intervals."""

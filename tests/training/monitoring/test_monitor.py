@@ -17,7 +17,8 @@ from features.reading.quarantine import SourceError
 from features.sources import read_flat
 from models.artifact import save
 from models.card import Card
-from models.profile import Profile, psi, witnesses
+from models.profile import Profile, psi
+from models.witnesses import witnesses
 from training.config import Training
 from training.dataset import of_export
 from training.monitoring.monitor import Limits, Monitored, Reason, monitor

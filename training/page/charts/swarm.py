@@ -40,9 +40,8 @@ def swarm(features: Sequence[tuple[str, Sequence[Dot]]], t: Words) -> str:
         {"y": i * ROW + _NAME, "name": name, "text": _span(dots, t)}
         for i, (name, dots) in enumerate(features)
     ]
-    zero: Rows = [
-        {"x": 0.0, "y": i * ROW + _UNDER, "end": (i + 1) * ROW} for i in range(len(features))
-    ]  # one for each row, so that no line runs through a name
+    # One for each row, so that no line runs through a name.
+    zero: Rows = [{"x": 0.0, "y": i * ROW + _UNDER, "end": (i + 1) * ROW} for i in range(len(features))]
     height = ROW * len(features)
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, height], range=[0, height], nice=False))
     x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[low, high], nice=False, padding=5))
