@@ -79,6 +79,29 @@ def test_the_sentence_names_only_what_can_be_told_apart(told, said):
     assert said in channels.apart("channels", told, words("en"))
 
 
+def test_the_channels_to_take_away_are_the_farthest_above_and_below(made):
+    found = made.insights.channels
+    (first, *_) = found.dimensions
+    told = {"a": 1.5, "b": 3.0, "c": 0.5, "d": 0.0, "e": 9.0}
+    made_up = tuple(
+        replace(
+            first.channels[0],
+            name=name,
+            ratio=Interval(ratio, ratio, ratio),
+            verdict="level" if name == "e" else "more" if ratio > 1 else "less",
+        )
+        for name, ratio in told.items()
+    )
+    one = replace(found, dimensions=(replace(first, channels=made_up),))
+    said = channels.stands_out(one, words("en"))
+    assert "“b” brought 3.0" in said
+    assert "“d” brought 0.0" in said
+    assert not any(f"“{name}”" in said for name in "ace")
+    level = tuple(replace(channel, verdict="level") for channel in made_up)
+    none = replace(found, dimensions=(replace(first, channels=level),))
+    assert channels.stands_out(none, words("en")).startswith("No channel brings clearly more")
+
+
 @pytest.mark.parametrize(
     ("gained", "said"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 from training.insight.channels import Channels
@@ -36,13 +38,26 @@ def view(report: Report, t: Words) -> dict[str, Any]:
 
 
 def stands_out(found: Channels, t: Words) -> str:
-    """Which channels are more or less than expected, way of asking by way of asking; or that none is."""
-    told = []
-    for title, one in zip(_titles(found, t), found.dimensions, strict=True):
-        names = [(_name(channel, t), channel.verdict) for channel in one.channels]
-        if any(verdict in ("more", "less") for _, verdict in names):
-            told.append(f"{title}: {sides('channels', names, t)}")
-    return " ".join(told) or t("channels.takeaway")
+    """The channel farthest above what was expected and the one farthest below, or that none is either."""
+    told = [
+        (one, title)
+        for title, dimension in zip(_titles(found, t), found.dimensions, strict=True)
+        for one in dimension.channels
+    ]
+    by_side = ([two for two in told if two[0].verdict == side] for side in ("more", "less"))
+    farthest = [max(side, key=_distance) for side in by_side if side]
+    said = (
+        t("channels.farthest", dimension=title, name=_name(one, t), ratio=t.interval(one.ratio, 1))
+        for one, title in farthest
+        if one.ratio is not None
+    )
+    return " ".join(said) or t("channels.takeaway")
+
+
+def _distance(told: tuple[Channel, str]) -> float:
+    """How far a channel is from what was expected, twice as many being as far as half."""
+    ratio = told[0].ratio
+    return 0.0 if ratio is None else abs(math.log(max(ratio.value, sys.float_info.min)))
 
 
 def _titles(found: Channels, t: Words) -> list[str]:
