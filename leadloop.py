@@ -11,9 +11,7 @@ from serving.commands import keys_app, log_app
 from training import commands
 from training.options import (
     OUT,
-    ConfigFile,
     Dated,
-    Exclude,
     HandedOver,
     Horizon,
     Id,
@@ -21,18 +19,15 @@ from training.options import (
     Label,
     Lang,
     Last,
-    Leads,
     Log,
     LogConfig,
     ModelName,
-    Negative,
     Outcomes,
-    Positive,
     Scores,
-    Time,
-    configured,
+    SourceOptions,
     to_write,
     usual,
+    with_source_options,
 )
 from training.pushing.command import push
 from training.terminal import emit, refuse, say, spoken
@@ -59,15 +54,9 @@ app.command()(commands.check)
 
 
 @app.command()
+@with_source_options
 def train(
-    leads: Leads = None,
-    id_: Id = None,
-    label: Label = None,
-    time: Time = None,
-    exclude: Exclude = "",
-    positive: Positive = None,
-    negative: Negative = None,
-    config: ConfigFile = None,
+    source: SourceOptions,
     holdout: Annotated[
         Path | None, typer.Option(help="A second file with outcomes to be judged by.", metavar="FILE")
     ] = None,
@@ -89,11 +78,12 @@ def train(
     if handed_over and from_log is None:
         refuse("--handed-over is about a decision log; name it with --from-log")
     if from_log is None:
-        chosen, dataset = configured(config, leads, id_, label, time, exclude, positive, negative), None
-    elif leads is not None or holdout is not None:
+        chosen, dataset = source.to_config(), None
+    elif source.leads is not None or holdout is not None:
         refuse("--from-log says what to learn from; leave --leads and --holdout out")
     else:
-        chosen, dataset = _learnt(from_log, commands.model_dir(model), config, horizon, chance=handed_over)
+        folder = commands.model_dir(model)
+        chosen, dataset = _learnt(from_log, folder, source.config, horizon, chance=handed_over)
     trained = run(chosen, out, tracking_of(chosen, OUT), dataset=dataset, holdout=holdout, say=say)
     emit(trained.to_dict(), json_)
 

@@ -11,19 +11,14 @@ import typer
 from training.options import (
     OUT,
     ConfigFile,
-    Exclude,
-    Id,
     Json,
-    Label,
     Lang,
     Leads,
     ModelName,
-    Negative,
-    Positive,
-    Time,
+    SourceOptions,
     Version,
-    configured,
     to_write,
+    with_source_options,
 )
 from training.terminal import emit, refuse, say
 
@@ -50,15 +45,9 @@ def init(
     say(f"{out} written; read its comments, then run: leadloop train --config {out}")
 
 
+@with_source_options
 def check(
-    leads: Leads = None,
-    id_: Id = None,
-    label: Label = None,
-    time: Time = None,
-    exclude: Exclude = "",
-    positive: Positive = None,
-    negative: Negative = None,
-    config: ConfigFile = None,
+    source: SourceOptions,
     score: Annotated[
         Path | None, typer.Option(help="Rows to score, to be compared with.", metavar="FILE")
     ] = None,
@@ -70,7 +59,7 @@ def check(
     from training.told import read_in_words
     from training.workflow import QUARANTINE, read_dataset
 
-    chosen = configured(config, leads, id_, label, time, exclude, positive, negative)
+    chosen = source.to_config()
     dataset = read_dataset(chosen, OUT)
     made = checks(dataset, rows_ahead(dataset, chosen, score))
     for line in (*read_in_words(dataset, chosen.quarantine.file or OUT / QUARANTINE), *in_words(made)):
@@ -111,15 +100,9 @@ def score(
     emit(scored.to_dict() | {"out": str(out)}, json_)
 
 
+@with_source_options
 def backtest(
-    leads: Leads = None,
-    id_: Id = None,
-    label: Label = None,
-    time: Time = None,
-    exclude: Exclude = "",
-    positive: Positive = None,
-    negative: Negative = None,
-    config: ConfigFile = None,
+    source: SourceOptions,
     origins: Annotated[int, typer.Option(help="Days of the past to stand on.", min=1)] = 5,
     incumbent: Annotated[
         Path | None, typer.Option(help="Today's points table (TOML), to be beaten.", metavar="FILE")
@@ -139,7 +122,7 @@ def backtest(
     from training.pointing.points_file import load as load_table
     from training.workflow import tracking_of
 
-    chosen = configured(config, leads, id_, label, time, exclude, positive, negative)
+    chosen = source.to_config()
     wanted = Wanted(origins, None if incumbent is None else load_table(incumbent), tune)
     result = run(chosen, out, wanted, tracking_of(chosen, OUT), say)
     for line in in_words(result):
@@ -147,15 +130,9 @@ def backtest(
     emit(result.to_dict(), json_)
 
 
+@with_source_options
 def points(
-    leads: Leads = None,
-    id_: Id = None,
-    label: Label = None,
-    time: Time = None,
-    exclude: Exclude = "",
-    positive: Positive = None,
-    negative: Negative = None,
-    config: ConfigFile = None,
+    source: SourceOptions,
     incumbent: Annotated[
         Path | None, typer.Option(help="Today's points table (TOML), to be beaten.", metavar="FILE")
     ] = None,
@@ -174,7 +151,7 @@ def points(
     from training.told import read_in_words
     from training.workflow import QUARANTINE, read_dataset
 
-    chosen = configured(config, leads, id_, label, time, exclude, positive, negative)
+    chosen = source.to_config()
     dataset = read_dataset(chosen, OUT)
     for line in read_in_words(dataset, chosen.quarantine.file or OUT / QUARANTINE):
         say(line)

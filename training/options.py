@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import os
+from dataclasses import dataclass, fields
+from functools import wraps
 from importlib.metadata import version
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, ParamSpec, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from training.config import Config
 
+P = ParamSpec("P")
 OUT = Path("leadloop-out")
 Horizon = Annotated[
     int | None,
@@ -120,47 +126,82 @@ Last = Annotated[
 Lang = Annotated[Language, typer.Option("--lang", help="The language of sentences.")]
 
 
-def configured(  # noqa: PLR0913, PLR0917 - the options of a flat export
-    config: Path | None,
-    leads: Path | None,
-    id_: str | None,
-    label: str | None,
-    time: str | None,
-    exclude: str,
-    positive: str | None = None,
-    negative: list[str] | None = None,
-) -> Config:
-    """The configuration file, or what the options of a flat export say.
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What a command reads: a flat export, as its options describe it, or what a configuration file says.
 
-    Raises ConfigError where they contradict each other or say too little.
+    These are the options themselves: ``with_source_options`` gives them to a command, in this order.
     """
-    from training.config import Config, Flat, load  # noqa: PLC0415 - --help needs no Polars
-    from training.typed import ConfigError  # noqa: PLC0415
 
-    if leads is None and config is None and not Path("leadloop.toml").is_file():
-        msg = (
-            "nothing says what to read: name a flat export with --leads, --id and --label, "
-            "or a configuration with --config (`leadloop init FILES...` drafts leadloop.toml)"
+    leads: Leads = None
+    id_: Id = None
+    label: Label = None
+    time: Time = None
+    exclude: Exclude = ""
+    positive: Positive = None
+    negative: Negative = None
+    config: ConfigFile = None
+
+    def to_config(self) -> Config:
+        """The configuration file, or what the options of a flat export say.
+
+        Raises:
+            ConfigError: Where they contradict each other or say too little.
+        """
+        from training.config import Config, Flat, load  # noqa: PLC0415 - --help needs no Polars
+        from training.typed import ConfigError  # noqa: PLC0415
+
+        if self.leads is None and self.config is None and not Path("leadloop.toml").is_file():
+            msg = (
+                "nothing says what to read: name a flat export with --leads, --id and --label, "
+                "or a configuration with --config (`leadloop init FILES...` drafts leadloop.toml)"
+            )
+            raise ConfigError(msg)
+        if self.leads is None:
+            return load(self.config or Path("leadloop.toml"))
+        if self.config is not None:
+            msg = "--leads and --config both say what to read; name one"
+            raise ConfigError(msg)
+        if self.label is None:
+            msg = "--label is missing: name the column with the outcome"
+            raise ConfigError(msg)
+        flat = Flat(
+            self.leads,
+            self.label,
+            id=self.id_,
+            time=self.time,
+            exclude=tuple(_names(self.exclude)),
+            positive=self.positive,
+            negative=tuple(self.negative or ()),
         )
-        raise ConfigError(msg)
-    if leads is None:
-        return load(config or Path("leadloop.toml"))
-    if config is not None:
-        msg = "--leads and --config both say what to read; name one"
-        raise ConfigError(msg)
-    if label is None:
-        msg = "--label is missing: name the column with the outcome"
-        raise ConfigError(msg)
-    flat = Flat(
-        leads,
-        label,
-        id=id_,
-        time=time,
-        exclude=tuple(_names(exclude)),
-        positive=positive,
-        negative=tuple(negative or ()),
-    )
-    return Config(flat=flat)
+        return Config(flat=flat)
+
+
+def with_source_options(command: Callable[Concatenate[SourceOptions, P], None]) -> Callable[..., None]:
+    """The command for Typer: instead of its first parameter it has the options of ``SourceOptions``.
+
+    Args:
+        command: Takes ``SourceOptions`` first, then options of its own.
+
+    Returns:
+        A function of keyword arguments whose signature lists all options, the shared ones first.
+    """
+    shared = get_type_hints(SourceOptions, include_extras=True)
+    options = [
+        Parameter(option.name, Parameter.KEYWORD_ONLY, default=option.default, annotation=shared[option.name])
+        for option in fields(SourceOptions)
+    ]
+    _, *others = signature(command, eval_str=True).parameters.values()
+    options += [option.replace(kind=Parameter.KEYWORD_ONLY) for option in others]
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        source = SourceOptions(**{name: values.pop(name) for name in shared})
+        command(source, **values)  # type: ignore[call-arg]  # Typer has checked them by the signature
+
+    run.__signature__ = Signature(options)  # type: ignore[attr-defined]  # what Typer reads
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    return run
 
 
 def _names(listed: str) -> list[str]:
