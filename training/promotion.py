@@ -26,12 +26,10 @@ from training.evidence import (
     leave,
 )
 from training.registry import NAME, Promotion
-from training.tracking import MODEL_VERSION, Artifact, session
+from training.tracking import Artifact, fetch_folder, model_version_of, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from mlflow import MlflowClient
 
     from models.conversion import ConversionModel
     from models.metrics import Interval
@@ -163,12 +161,12 @@ def judge(source: str | Path, *, tracking: Tracking, gate: Gate | None = None) -
         champion = registry.champion_of(client)
         if champion is not None and champion.run_id == run_id:
             return Verdict(notes=("it is the champion already",))
-        mine = _record(client, run_id) if run_id else None
+        mine = _in(fetch_folder(client, run_id, FOLDER)) if run_id else None
         case = _Case(mine or _left_beside(Path(source)))
         if champion is not None:
             before = str(champion.run_id)
-            version = client.get_run(before).data.tags.get(MODEL_VERSION, "unknown")
-            case = _Case(case.challenger, version, _record(client, before))
+            version = model_version_of(client, before) or "unknown"
+            case = _Case(case.challenger, version, _in(fetch_folder(client, before, FOLDER)))
     return _judged(case, gate or Gate())
 
 
@@ -272,12 +270,6 @@ def _champion(store: Tracking) -> ConversionModel | NotComparable:
         return first() if champion is None else artifact.load(registry.folder_of(client, champion))
 
 
-def _record(client: MlflowClient, run_id: str) -> _Record | None:
-    if not client.list_artifacts(run_id, FOLDER):
-        return None
-    return _in(Path(client.download_artifacts(run_id, FOLDER)))
-
-
 def _artifacts(out: Path) -> list[Artifact]:
     return [Artifact(out / name, FOLDER) for name in (EVIDENCE, JUDGED)]
 
@@ -288,8 +280,8 @@ def _left_beside(model: Path) -> _Record | None:
     return record if record and record.evidence.version == artifact.load(model).version else None
 
 
-def _in(folder: Path) -> _Record | None:
-    found = folder / EVIDENCE
-    if not found.is_file():
+def _in(folder: Path | None) -> _Record | None:
+    """The record in a folder, if there is one."""
+    if folder is None or not (found := folder / EVIDENCE).is_file():
         return None
     return _Record(Evidence.from_json(found.read_text(encoding="utf-8")), folder / JUDGED)

@@ -4,6 +4,8 @@ A promoted model is in two places. The MLflow registry knows every version and w
 BentoML store holds a plain copy of the champion, so that the service starts without MLflow or its server. A
 pointer beside the copies says which of them is in charge; a running service follows it. A challenger has
 copies and a pointer of its own, for a service that lets it score along.
+
+Of MLflow this module asks the model registry only; runs and their files are ``training.tracking``'s.
 """
 
 from __future__ import annotations
@@ -17,7 +19,21 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from models import artifact
 from models.pointer import point, pointed
-from training.tracking import MODEL_VERSION, Model, RunRef, Tracking, TrackingError, log, session
+from training.tracking import (
+    MODEL_VERSION,
+    Model,
+    RunRef,
+    Tag,
+    Tracking,
+    TrackingError,
+    fetch,
+    log,
+    logged_model_id,
+    run_by_id,
+    run_by_model_version,
+    session,
+    tag_run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -136,22 +152,15 @@ def run_of(client: MlflowClient, source: str | Path) -> str | None:
     folder = Path(source)
     if not folder.is_dir():
         return _known(client, str(source))
-    found = artifact.load(folder).version
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    runs = client.search_runs(experiments, f"tags.{MODEL_VERSION} = '{found}'", max_results=1)
-    return str(runs[0].info.run_id) if runs else None
+    return run_by_model_version(client, artifact.load(folder).version)
 
 
-def _known(client: MlflowClient, run_id: str) -> str:
-    from mlflow import MlflowException  # noqa: PLC0415 - it is here already, and takes seconds elsewhere
-
-    try:
-        return str(client.get_run(run_id).info.run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        msg = f"{run_id} is neither a folder nor a tracked run; name what `leadloop train` printed"
-        raise RegistryError(msg) from error
+def _known(client: MlflowClient, source: str) -> str:
+    run_id = run_by_id(client, source)
+    if run_id is None:
+        msg = f"{source} is neither a folder nor a tracked run; name what `leadloop train` printed"
+        raise RegistryError(msg)
+    return run_id
 
 
 def champion_of(client: MlflowClient, name: str = NAME) -> ModelVersion | None:
@@ -172,11 +181,10 @@ def _version_of(client: MlflowClient, run_id: str, name: str) -> ModelVersion:
         return known[0]
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
-    outputs = client.get_run(run_id).outputs
-    if outputs is None or not outputs.model_outputs:
+    model_id = logged_model_id(client, run_id)
+    if model_id is None:
         msg = f"run {run_id} logged no model; promote a run that `leadloop train` finished"
         raise RegistryError(msg)
-    model_id = outputs.model_outputs[0].model_id
     return client.create_model_version(name, f"models:/{model_id}", run_id, model_id=model_id)
 
 
@@ -192,7 +200,7 @@ def _put_in_charge(
     replaced = str(before.version) if before and str(before.version) != number else None
     copy = _store(folder_of(client, version), version, name)
     for note, value in notes.items():
-        client.set_tag(str(version.run_id), note, value)
+        tag_run(client, str(version.run_id), Tag(note, value))
         client.set_model_version_tag(name, number, note, value)
     if replaced and replaces:
         client.set_model_version_tag(name, number, REPLACED, replaced)
@@ -231,12 +239,9 @@ def _registered(tracking: Tracking, name: str) -> Path:
 
 def folder_of(client: MlflowClient, version: ModelVersion) -> Path:
     """The version's plain model folder on this machine, fetched from the server if it is there."""
-    import mlflow.artifacts  # noqa: PLC0415
-
     uri = client.get_model_version_download_uri(version.name, str(version.version))
     try:
-        fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
-        return next(fetched.glob(f"data/*/{artifact.SUMS}")).parent
+        return next(fetch(uri).glob(f"data/*/{artifact.SUMS}")).parent
     except (OSError, StopIteration) as error:
         msg = f"{uri}: the files of {version.name} version {version.version} are gone; was the folder moved?"
         raise RegistryError(msg) from error

@@ -1,7 +1,8 @@
-"""Writes down what training returned: the one module that knows how MLflow records a run.
+"""Runs in MLflow's tracking store: the one module that writes, finds and reads them.
 
 Training describes what it did as plain ``LogItem`` records; ``log`` alone turns them into an MLflow run. So
-training is testable without a tracking store, and the store can be replaced here.
+training is testable without a tracking store, and the store can be replaced here. ``training.registry`` asks
+MLflow's model registry; no other module speaks to MLflow.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ EXPERIMENT = "leadloop"
 MODEL = "model"
 MODEL_VERSION = "model_version"
 _NEEDED = ("leadloop", "lightgbm", "narwhals", "numpy", "pandas", "polars", "scipy")
+_PARENT = "mlflow.parentRunId"
 _PARAMS_A_CALL = 100
 _REFUSED = re.compile(r"[^\w\-. :/]+")
 # Only defaults: whoever sets these variables has a reason. Retries would hang for minutes on a dead server.
@@ -129,8 +131,10 @@ def tracking(out: Path, experiment: str = EXPERIMENT) -> Tracking:
     return Tracking(f"sqlite:///{here / 'mlflow.db'}", (here / "mlflow-files").as_uri(), experiment)
 
 
-def log(items: Iterable[LogItem], *, tracking: Tracking, name: str | None = None) -> RunRef:
-    """Write ``items`` into a new run, in their order, and return where it is.
+def log(
+    items: Iterable[LogItem], *, tracking: Tracking, name: str | None = None, parent: RunRef | None = None
+) -> RunRef:
+    """Write ``items`` into a new run, nested in ``parent`` if there is one, in their order; where the run is.
 
     A run whose items cannot all be written stays in the store, marked as failed. Raises TrackingError when
     the store does not answer; files that the items name are only read, so a trained model is never lost.
@@ -140,6 +144,8 @@ def log(items: Iterable[LogItem], *, tracking: Tracking, name: str | None = None
 
         experiment = _experiment(client, tracking)
         with mlflow.start_run(experiment_id=experiment, run_name=name, nested=True) as run:
+            if parent is not None:
+                client.set_tag(run.info.run_id, _PARENT, parent.run_id)
             logged = [_log(client, run.info.run_id, item) for item in items]
         model_uri = next((uri for uri in logged if uri), None)
         return RunRef(run.info.run_id, experiment, tracking.uri, model_uri)
@@ -162,6 +168,58 @@ def session(tracking: Tracking) -> Iterator[MlflowClient]:
         raise TrackingError(_advice(tracking, error)) from error
     finally:
         mlflow.set_tracking_uri(before)
+
+
+def run_by_id(client: MlflowClient, run_id: str) -> str | None:
+    """The id of a run that is in the store; None where there is no such run."""
+    from mlflow import MlflowException  # noqa: PLC0415 - it is here already, and takes seconds elsewhere
+
+    try:
+        return str(client.get_run(run_id).info.run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def run_by_model_version(client: MlflowClient, model_version: str) -> str | None:
+    """The id of a run that logged a model with this version; None where none did."""
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    runs = client.search_runs(experiments, f"tags.{MODEL_VERSION} = '{model_version}'", max_results=1)
+    return str(runs[0].info.run_id) if runs else None
+
+
+def model_version_of(client: MlflowClient, run_id: str) -> str | None:
+    """The version of the model that a run logged; None where it logged none."""
+    return client.get_run(run_id).data.tags.get(MODEL_VERSION)
+
+
+def logged_model_id(client: MlflowClient, run_id: str) -> str | None:
+    """MLflow's id of the model that a run logged; None where it logged none."""
+    outputs = client.get_run(run_id).outputs
+    return str(outputs.model_outputs[0].model_id) if outputs and outputs.model_outputs else None
+
+
+def tag_run(client: MlflowClient, run_id: str, tag: Tag) -> None:
+    """Set a tag of a run that is finished."""
+    client.set_tag(run_id, tag.name, tag.value)
+
+
+def fetch_folder(client: MlflowClient, run_id: str, folder: str) -> Path | None:
+    """A folder of a run's files, fetched to this machine if they are on a server; None where it is empty."""
+    if not client.list_artifacts(run_id, folder):
+        return None
+    return Path(client.download_artifacts(run_id, folder))
+
+
+def fetch(uri: str) -> Path:
+    """The files that MLflow has under ``uri`` on this machine, fetched from the server if they are there.
+
+    Raises OSError where they are gone.
+    """
+    import mlflow.artifacts  # noqa: PLC0415
+
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
 
 
 def _mlflow() -> Any:

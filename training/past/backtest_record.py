@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from training.past.verdict import Backtest, Origin
     from training.tracking import LogItem, Tracking
 
-_PARENT = "mlflow.parentRunId"
 _LINE = "{:28} {:>8} {:>8} {:>8} {:>9}  {}"
 
 
@@ -48,8 +47,8 @@ def track(result: Backtest, tracking: Tracking) -> RunRef:
     """Write the backtest down: a run with all of it, and one run nested in that for each origin."""
     parent = log(_whole(result), tracking=tracking, name="backtest")
     for origin in result.origins:
-        items = [Tag(_PARENT, parent.run_id), *_of_origin(origin)]
-        log(items, tracking=tracking, name=f"origin {result.when(origin.start)}")
+        name = f"origin {result.when(origin.start)}"
+        log(_of_origin(origin), tracking=tracking, name=name, parent=parent)
     return parent
 
 
