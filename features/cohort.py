@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from features.history import LeadHistory
 
 SNAPSHOT_SCHEMA = pl.Schema({"lead_id": pl.String, "as_of": pl.Int64})
+# The columns that name a snapshot: the key of every row of features.
+KEYS = tuple(SNAPSHOT_SCHEMA)
 CREATED = "created"
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import narwhals.stable.v2 as nw
 
 from features.clock import DAY
+from features.cohort import KEYS
 from features.history import ACCOUNT_PREFIX
 from features.spec import SOURCES, TREND_BEFORE, TREND_RECENT
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from features.history import LeadHistory
     from features.spec import FeatureSet, FeatureSpec, Source
 
-KEYS = ("lead_id", "as_of")
 Moment = TypeVar("Moment", int, Any)
 Rows = nw.LazyFrame[Any]
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from features.record import Value
     from features.spec import FeatureSet
     from models.card import Card
     from models.doubt import Doubt
     from models.grades import Grades
     from models.predictor import Predictor
 
-Value = float | str | None
 _ASSESSED: tuple[tuple[str, type[pl.DataType]], ...] = (
     ("low", pl.Float64),
     ("high", pl.Float64),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from features import engine
-from features.cohort import Snapshots
+from features.cohort import KEYS, Snapshots
 from features.nearest import nearest
 from features.spec import FeatureSet, FeatureSpec, Rows, Says, attribute, history_attribute, recency
 from models.frequency import STAGE, TAG, Case, Frequencies
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from features.history import LeadHistory
 
-KEYS = ["lead_id", "as_of"]
 _SILENT = Says("{value}", "{value}")
 _ENTERED = "entered:"
 

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from models.linear import Curve
+from models.metrics import Z_90
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COVERED = 0.9
-# How many standard deviations of a normal distribution hold 90 % of it: what one becomes as a half width.
-HALVES = 1.6448536269514722
 # A feature matters for doubt where leads differ in its contribution by this much (3 points).
 MATTERS = 0.1
 
@@ -173,7 +172,7 @@ class Doubt:
 
     @cached_property
     def _added(self) -> list[float]:
-        return [(HALVES * watched.spread) ** 2 for watched in self.watched]
+        return [(Z_90 * watched.spread) ** 2 for watched in self.watched]
 
     def to_json(self) -> str:
         """As JSON text; ``from_json`` gives back an equal one."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Value = float | str | None
+    from features.record import Value
+
 Kind = Literal["number", "category"]
 
 

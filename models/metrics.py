@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from scipy.special import ndtri
 
 from models.ranking import Ranking, in_order
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 BINS = 10
 RESAMPLES = 300
+# How many standard errors of a normal distribution to either side hold 90 % and 95 % of it.
+Z_90, Z_95 = float(ndtri(0.95)), float(ndtri(0.975))
 _TINY = 1e-15
 
 
@@ -69,8 +72,17 @@ def log_loss(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:
     """The mean of -log(probability given to what happened), in nats."""
+    return float(np.average(log_loss_terms(y, p), weights=weights))
+
+
+def log_loss_terms(y: NDArray[np.number], p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) what each row adds to ``log_loss`` by its probability, which is kept 1e-15 off impossible.
+
+    >>> log_loss_terms(np.array([1, 0]), np.array([0.5, 0.75])).round(3).tolist()
+    [0.693, 1.386]
+    """
     likely = np.clip(np.where(y == 1, p, 1 - p), _TINY, 1.0)
-    return float(-np.average(np.log(likely), weights=weights))
+    return np.asarray(-np.log(likely), dtype=np.float64)
 
 
 def brier(y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> float:
@@ -154,7 +166,7 @@ def with_intervals(
     order = np.argsort(p, kind="stable")
     y, p = y[order], p[order]
     unit = np.arange(len(p)) if units is None else np.unique(units, return_inverse=True)[1][order]
-    drawn = _resamples(np.random.default_rng(seed), int(unit.max()) + 1)
+    drawn = (w for w in poisson_weights(int(unit.max()) + 1, RESAMPLES, seed) if w.any())
     draws = [[metric(y, p, w[unit]) for metric in measures.values()] for w in drawn]
     columns = zip(measures, zip(*draws, strict=True), strict=True)
     return {name: _interval(measures[name](y, p), column) for name, column in columns}
@@ -173,9 +185,59 @@ def _interval(value: float, draws: Sequence[float]) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-def _resamples(random: np.random.Generator, units: int) -> Iterator[NDArray[np.float64]]:
-    """One set of weights after the other: all at once would fill the memory."""
-    for _ in range(RESAMPLES):
-        weights = random.poisson(1.0, units).astype(np.float64)
-        if weights.any():
-            yield weights
+def mean_interval(
+    values: NDArray[np.float64], unit: NDArray[np.integer], weights: NDArray[np.float64]
+) -> Interval:
+    """The mean of (n,) values and its 95 % interval by resamples of units (a Poisson block bootstrap).
+
+    Args:
+        values: (n,) one value a row.
+        unit: (n,) the unit of each row, numbered from 0; rows of a unit are drawn together.
+        weights: (r, units) from ``poisson_weight_matrix``.
+
+    Returns:
+        The mean with the 2.5 % and 97.5 % quantiles of its resamples.
+    """
+    totals, sizes = np.bincount(unit, weights=values), np.bincount(unit)
+    return quantile_interval(float(values.mean()), (weights @ totals) / (weights @ sizes))
+
+
+def quantile_interval(value: float, resampled: NDArray[np.float64]) -> Interval:
+    """The value with the 2.5 % and 97.5 % quantiles of its resamples, which it is never outside of.
+
+    Resamples in which it is undefined are left out; where it or all of them are, both ends are NaN.
+    """
+    known = resampled[np.isfinite(resampled)]
+    if not len(known) or not np.isfinite(value):
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.quantile(known, [0.025, 0.975])
+    return Interval(value, min(value, float(low)), max(value, float(high)))
+
+
+def poisson_weights(units: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """The (units,) weights of one resample after the other: Poisson(1), drawn apart (Chamandy et al. 2012).
+
+    All at once would fill the memory. In a resample of very few units all weights may be 0.
+
+    Args:
+        units: How many units are drawn: rows, or what rows belong to.
+        resamples: How many resamples are drawn.
+        seed: The same seed gives the same weights.
+
+    Yields:
+        The weights of a resample.
+
+    >>> [weights.tolist() for weights in poisson_weights(3, 2, 0)]
+    [[1.0, 0.0, 0.0], [3.0, 3.0, 1.0]]
+    """
+    random = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield random.poisson(1.0, units).astype(np.float64)
+
+
+def poisson_weight_matrix(units: int, resamples: int, seed: int) -> NDArray[np.float64]:
+    """(resamples, units) the same weights at once; a resample that drew no unit holds each unit once."""
+    weights = np.empty((resamples, units))
+    for row, drawn in zip(weights, poisson_weights(units, resamples, seed), strict=True):
+        row[:] = drawn if drawn.any() else 1.0
+    return weights

@@ -15,6 +15,7 @@ from scipy.special import logit
 
 from features import engine
 from features.catalogue import KINDS
+from features.cohort import KEYS
 from features.history import ACCOUNT_PREFIX
 from features.nearest import nearest
 from features.online import Plan
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from features.history import LeadHistory
     from features.record import LeadRecord
 
-KEYS = ["lead_id", "as_of"]
 _SILENT = Says("{value}", "{value}")
 
 

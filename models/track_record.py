@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Value = float | str | None
+    from features.record import Value
+
 # A part of fewer leads says little, and may point at persons.
 FEWEST = 10
 PARTS, MOST_WORDS = 10, 200

@@ -10,7 +10,7 @@ import typer
 
 from serving.log.settings import DEFAULT_PLACE
 
-KEYS = Path("leadloop-out/keys.json")
+KEYS_FILE = Path("leadloop-out/keys.json")
 KeyFile = Annotated[
     Path, typer.Option("--keys", help="The file of keys.", envvar="LEADLOOP_KEYS", metavar="FILE")
 ]
@@ -27,7 +27,7 @@ def keys_add(
     name: Annotated[str, typer.Argument(help="Who will use it.")],
     scope: Annotated[list[str], typer.Option(help="score, outcomes or admin; may be given several times.")],
     days: Annotated[int | None, typer.Option(help="How long it is valid.", min=1)] = None,
-    keys: KeyFile = KEYS,
+    keys: KeyFile = KEYS_FILE,
 ) -> None:
     """Make a key. Standard output is the only place where it is ever told."""
     from serving.doors.keys import add
@@ -37,7 +37,7 @@ def keys_add(
 
 
 @keys_app.command(name="list")
-def keys_list(keys: KeyFile = KEYS) -> None:
+def keys_list(keys: KeyFile = KEYS_FILE) -> None:
     """Say which keys there are, and what they may do."""
     from serving.doors.keys import read
 
@@ -46,7 +46,9 @@ def keys_list(keys: KeyFile = KEYS) -> None:
 
 
 @keys_app.command(name="revoke")
-def keys_revoke(name: Annotated[str, typer.Argument(help="As it was added.")], keys: KeyFile = KEYS) -> None:
+def keys_revoke(
+    name: Annotated[str, typer.Argument(help="As it was added.")], keys: KeyFile = KEYS_FILE
+) -> None:
     """Take a key back. Running services refuse it from their next request on."""
     from serving.doors.keys import revoke
 

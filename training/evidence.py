@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 from scipy.special import expit
 
-from features.cohort import numbered
+from features.cohort import KEYS, numbered
 from models import metrics
-from models.metrics import Interval, log_losses
+from models.metrics import Z_95, Interval, log_losses, mean_interval, poisson_weight_matrix
 from models.reliability import calibration_intercept, calibration_slope, log_odds
 from models.witnesses import design_effect
 from training.dataset import FeaturesNotThereError
@@ -48,11 +48,9 @@ Because = Literal[
     "unavailable",
 ]
 EVIDENCE, JUDGED = "promotion.json", "judged.parquet"
-KEY = ("lead_id", "as_of")
 FEWEST_ROWS, FEWEST_OF_A_CLASS = 100, 10
 _RESAMPLES, _GROUPS = 500, 1000
 _AGREE = 0.95
-_Z = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +144,7 @@ def first() -> NotComparable:
 
 def judged_rows(fitted: Fitted) -> pl.DataFrame:
     """The honest predictions of a run: ``lead_id``, ``as_of``, ``label`` and calibrated ``log_odds``."""
-    return fitted.scores.select(*KEY, pl.Series("label", fitted.label), "log_odds")
+    return fitted.scores.select(*KEYS, pl.Series("label", fitted.label), "log_odds")
 
 
 def evidence(fitted: Fitted, model: ConversionModel, champion: ConversionModel | NotComparable) -> Evidence:
@@ -192,7 +190,7 @@ def compared_held_out(mine: pl.DataFrame, theirs: pl.DataFrame, champion: str) -
     Each row is judged by models that had not learned from it, so this is fair where both runs cut the rows
     alike; a challenger with more rows is judged a little strictly, by models of a smaller part of them.
     """
-    shared = mine.join(theirs, on=KEY, suffix="_theirs", maintain_order="left")
+    shared = mine.join(theirs, on=KEYS, suffix="_theirs", maintain_order="left")
     if few := _too_few(shared["label"].to_numpy()):
         return few
     if np.mean(shared["label"].to_numpy() == shared["label_theirs"].to_numpy()) < _AGREE:
@@ -241,7 +239,7 @@ def calibrated(y: Floats, p: Floats, lead: NDArray[np.int64]) -> Calibrated:
 
 
 def _around(value: float, information: float) -> Interval:
-    half = _Z / np.sqrt(information) if information > 0 else float("inf")
+    half = Z_95 / np.sqrt(information) if information > 0 else float("inf")
     return Interval(value, float(value - half), float(value + half))
 
 
@@ -251,11 +249,7 @@ def _by_lead(values: Floats, lead: NDArray[np.int64]) -> Interval:
     Many leads are drawn in groups, which costs nothing in width and much less in time.
     """
     group = lead % _GROUPS
-    totals, sizes = np.bincount(group, weights=values), np.bincount(group)
-    drawn = np.random.default_rng(0).poisson(1.0, (_RESAMPLES, len(sizes))).astype(np.float64)
-    drawn[drawn.sum(axis=1) == 0] = 1.0
-    low, high = np.quantile(drawn @ totals / (drawn @ sizes), [0.025, 0.975])
-    return Interval(float(values.mean()), float(low), float(high))
+    return mean_interval(values, group, poisson_weight_matrix(int(group.max()) + 1, _RESAMPLES, 0))
 
 
 def _too_few(y: Floats) -> NotComparable | None:

@@ -31,7 +31,6 @@ from models import metrics
 from models.calibration import Calibration, shifted
 from training.dataset import of_history
 from training.fit import fit_each
-from training.past.judgement import draws, mean_interval, row_losses
 from training.past.origins import blocks, learning_rows, origins
 from training.simulate import simulate
 
@@ -126,11 +125,11 @@ def main() -> None:
         parts = [(split, *judged(data, split)) for split in origins(data, ORIGINS)]
         y = np.concatenate([part[1] for part in parts])
         block = blocks(data, np.concatenate([part[0].test for part in parts]))[1]
-        weights = draws(block, 500, 0)
+        weights = metrics.poisson_weight_matrix(int(block.max()) + 1, 500, 0)
         said = {way: np.concatenate([part[2][way] for part in parts]) for way in WAYS}
-        losses = {way: row_losses(y, p) for way, p in said.items()}
+        losses = {way: metrics.log_loss_terms(y, p) for way, p in said.items()}
         for way in WAYS:
-            off = mean_interval(losses[way] - losses["affine"], block, weights)
+            off = metrics.mean_interval(losses[way] - losses["affine"], block, weights)
             ece = np.mean([metrics.calibration_error(part[1], part[2][way]) for part in parts])
             print(
                 f"{name:11} {way:9} {losses[way].mean():.4f}    {off.value:+.4f} ({off.low:+.4f} to "

@@ -15,8 +15,9 @@ from tiny import tiny_model
 
 from features.spec import FeatureSet, Says, attribute
 from models import artifact
-from models.doubt import HALVES, NOTHING, Doubt, Watched
+from models.doubt import NOTHING, Doubt, Watched
 from models.linear import Curve
+from models.metrics import Z_90
 
 FEATURES = FeatureSet(
     (
@@ -102,7 +103,7 @@ def test_a_value_that_is_not_known_is_named_and_widens_the_interval(visits, sour
     assert (found.insufficient.code, found.insufficient.feature) == (code, feature)
     assert not found.insufficient.withheld
     half = float(np.interp(found.log_odds, [-2.0, 1.0], [0.5, 0.9]))
-    wide = math.sqrt(half**2 + sum((HALVES * spread) ** 2 for spread in spreads))
+    wide = math.sqrt(half**2 + sum((Z_90 * spread) ** 2 for spread in spreads))
     assert logit(found.interval.high) - found.log_odds == pytest.approx(wide)
 
 

@@ -63,7 +63,8 @@ def same_calls(y: Floats, p: Floats, today: Flags) -> SameCalls | None:
     lots = np.random.default_rng(1).permutation(len(y))
     order = np.lexsort((lots, p))  # once, so that each resample's own sort costs next to nothing
     y, p, today = y[order], p[order], today[order]
-    drawn = np.array([_difference(y, p, today, w) for w in _resamples(len(y)) if (w * y)[today].any()])
+    weights = metrics.poisson_weights(len(y), RESAMPLES, 0)
+    drawn = np.array([_difference(y, p, today, w) for w in weights if (w * y)[today].any()])
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     gained, saved = _difference(y, p, today, np.ones(len(y)))
     best = len(p) - calls
@@ -92,12 +93,6 @@ def _difference(y: Floats, p: Floats, today: Flags, weights: Floats) -> tuple[fl
 def _rising(found: Floats, called: Floats) -> tuple[Floats, Floats]:
     first = np.diff(found, prepend=-1.0) > 0
     return found[first], called[first]
-
-
-def _resamples(rows: int) -> Iterator[Floats]:
-    random = np.random.default_rng(0)
-    for _ in range(RESAMPLES):
-        yield random.poisson(1.0, rows).astype(np.float64)
 
 
 def _quarters(y: Floats, today: Flags, model: Flags) -> Iterator[Quarter]:

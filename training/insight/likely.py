@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 RESAMPLES = 200
 _LEVEL = 0.975
-_NORMAL = 1.96
 
 
 def likely(points: Floats, refitted: Sequence[Floats] = (), share: float = 1.0) -> list[Interval]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.metrics import Interval
+from models.metrics import Z_95, Interval
 from models.witnesses import design_effect
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def wilson(hits: float, rows: float) -> Interval:
     >>> wilson(0, 10).high > 0.2
     True
     """
-    z = 1.959963984540054
-    rate, spread = hits / rows, z * z / rows
+    rate, spread = hits / rows, Z_95 * Z_95 / rows
     centre = (rate + spread / 2) / (1 + spread)
     half = math.sqrt(rate * (1 - rate) * spread + spread * spread / 4) / (1 + spread)
     return Interval(rate, max(0.0, centre - half), min(1.0, centre + half))

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import norm
 
-from models.metrics import Interval
+from models.metrics import Z_95, Interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,6 @@ Verdict = Literal["more", "level", "less", "few"]
 ORDER: tuple[Verdict, ...] = ("more", "level", "less", "few")
 FALSE_SHARE = 0.05
 FEWEST_LEADS, FEWEST_SQLS = 30, 3.0
-_Z = float(norm.ppf(0.975))
 _WIDE = 30.0
 _TINY = 1e-12
 
@@ -57,8 +56,8 @@ def against(y: Floats, expected: Floats) -> Held:
         shift = brentq(lambda shift: surprise(shift) - z, -_WIDE, _WIDE)
         return float(expit(log_odds + shift).sum()) / total
 
-    low = 0.0 if came == 0 else end(_Z)
-    high = len(y) / total if came == len(y) else end(-_Z)
+    low = 0.0 if came == 0 else end(Z_95)
+    high = len(y) / total if came == len(y) else end(-Z_95)
     p_value = 2 * float(norm.sf(abs(came - total) / np.sqrt(spread)))
     return Held(Interval(came / total, low, high), p_value)
 
@@ -103,7 +102,7 @@ def rate_ratio(one: Group, other: Group, leads: int) -> Held | None:
         return None
     ratio = one.rate / other.rate
     error = float(np.sqrt(((one.pull(leads) - other.pull(leads)) ** 2).sum()))
-    half = _Z * error
+    half = Z_95 * error
     p_value = 2 * float(norm.sf(abs(np.log(ratio)) / error)) if error else 1.0
     return Held(Interval(ratio, float(ratio * np.exp(-half)), float(ratio * np.exp(half))), p_value)
 

@@ -29,8 +29,9 @@ import numpy as np
 from scipy.special import expit
 
 from models.calibration import Calibration, shifted
-from models.doubt import COVERED, HALVES
+from models.doubt import COVERED
 from models.linear import Curve
+from models.metrics import Z_90
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +90,7 @@ def half_widths(rows: LearningRows, fitted: FittedPredictor, lead: NDArray[np.in
     knots = np.array(found.knots)
     squared = (1 - towards) * curve(first).at(knots) ** 2 + towards * np.array(found.values) ** 2
     misfit = disagreement(fitted.log_odds, rows.y[fitted.judged], lead[fitted.judged], knots)
-    values = np.sqrt(surer**2 * squared + HALVES**2 * misfit)
+    values = np.sqrt(surer**2 * squared + Z_90**2 * misfit)
     return replace(found, values=tuple(values.tolist()), missing=surer * found.missing)
 
 

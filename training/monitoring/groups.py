@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from features.clock import DAY
 from features.cohort import numbered
 from models.card import SCORE
 from models.metrics import Interval
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from models.profile import Drift
 
-AT, MONTH, DAYS = "at", "month", 86_400
+AT, MONTH = "at", "month"
 
 
 def joined(scores: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
@@ -57,7 +58,7 @@ def drifted(name: str, drift: Drift) -> Drifted:
 
 def recent(rows: pl.DataFrame, days: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows before the last ``days``, and those of them, counted back from the newest; undated are old."""
-    edge = (rows[AT].max() or 0) - days * DAYS  # type: ignore[operator]  # epoch seconds
+    edge = (rows[AT].max() or 0) - days * DAY  # type: ignore[operator]  # epoch seconds
     late = (pl.col(AT) > edge).fill_null(value=False)
     return rows.filter(~late), rows.filter(late)
 

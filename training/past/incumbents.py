@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit, logit
 
-from features.cohort import Snapshots
-from models.crm_cases import KEYS, CrmFields, cases, cases_of, closed_cases
+from features.cohort import KEYS, Snapshots
+from models.crm_cases import CrmFields, cases, cases_of, closed_cases
 from models.frequency import STAGE, TAG, Frequencies
 from models.points_table import calibrated, check, points
 from training.past.candidates import Candidate

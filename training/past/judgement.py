@@ -13,7 +13,13 @@ import numpy as np
 
 from features.clock import instant
 from models import metrics, reliability
-from models.metrics import Interval
+from models.metrics import (
+    Interval,
+    log_loss_terms,
+    mean_interval,
+    poisson_weight_matrix,
+    quantile_interval,
+)
 from models.ranking import Ranking
 from training.past.candidates import DEFAULT
 
@@ -83,8 +89,8 @@ def plain(figure: Interval) -> dict[str, float | None]:
 
 def judged(judges: Judges, said: Mapping[str, Floats], capacity: float, seed: int) -> dict[str, Judgement]:
     """Every candidate's probabilities of the same rows, judged with the same resamples."""
-    weights = draws(judges.block, RESAMPLES, seed)
-    loss = {name: row_losses(judges.y, p) for name, p in said.items()}
+    weights = poisson_weight_matrix(int(judges.block.max()) + 1, RESAMPLES, seed)
+    loss = {name: log_loss_terms(judges.y, p) for name, p in said.items()}
     # The default's choice says the same as one of its parts: once is enough.
     different = {p.tobytes(): p for p in said.values()}
     told = {key: intervals(judges, p, measures(capacity), weights) for key, p in different.items()}
@@ -132,45 +138,14 @@ def intervals(judges: Judges, p: Floats, measure: Measures, weights: Floats) -> 
     drawn = [measure(y, p, row[block]) for row in weights]
     slopes, intercepts = reliability.resampled_calibration(y, p, block, weights)
     return {
-        "log_loss": mean_interval(row_losses(y, p), block, weights),
+        "log_loss": mean_interval(log_loss_terms(y, p), block, weights),
         **{
-            name: around(value, np.array([draw[name] for draw in drawn]))
+            name: quantile_interval(value, np.array([draw[name] for draw in drawn]))
             for name, value in measure(y, p, None).items()
         },
-        "calibration_slope": around(reliability.calibration_slope(y, p), slopes),
-        "calibration_intercept": around(reliability.calibration_intercept(y, p), intercepts),
+        "calibration_slope": quantile_interval(reliability.calibration_slope(y, p), slopes),
+        "calibration_intercept": quantile_interval(reliability.calibration_intercept(y, p), intercepts),
     }
-
-
-def draws(block: NDArray[np.intp], resamples: int, seed: int) -> Floats:
-    """(resamples, blocks) Poisson weights, none of them empty."""
-    random = np.random.default_rng(seed)
-    weights = random.poisson(1.0, (resamples, int(block.max()) + 1)).astype(np.float64)
-    weights[weights.sum(axis=1) == 0] = 1.0
-    return weights
-
-
-def mean_interval(values: Floats, block: NDArray[np.intp], weights: Floats) -> Interval:
-    """The mean of (n,) values and its interval over resamples of blocks."""
-    totals, sizes = np.bincount(block, weights=values), np.bincount(block)
-    return around(float(values.mean()), (weights @ totals) / (weights @ sizes))
-
-
-def row_losses(y: Floats, p: Floats) -> Floats:
-    """(n,) log-losses."""
-    return np.asarray(-np.log(np.clip(np.where(y == 1, p, 1 - p), 1e-15, 1.0)), dtype=np.float64)
-
-
-def around(value: float, resampled: Floats) -> Interval:
-    """The value with the quantiles of its resamples, which it is never outside of.
-
-    Resamples in which it is undefined say nothing.
-    """
-    known = resampled[np.isfinite(resampled)]
-    if not len(known) or not np.isfinite(value):
-        return Interval(value, float("nan"), float("nan"))
-    low, high = np.quantile(known, [0.025, 0.975])
-    return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
 def _captured(y: Floats, p: Floats) -> list[float]:

@@ -9,10 +9,10 @@ import numpy as np
 from scipy.special import expit, logit
 
 from features.clock import moment
-from models.metrics import log_loss
+from models.metrics import log_loss, log_loss_terms, mean_interval, poisson_weight_matrix
 from models.reliability import calibration_intercept
 from training.past.candidates import DEFAULT
-from training.past.judgement import RESAMPLES, draws, mean_interval, plain, row_losses
+from training.past.judgement import RESAMPLES, plain
 from training.past.shown import frame, html
 
 if TYPE_CHECKING:
@@ -162,9 +162,9 @@ def differences(
     """How much larger each candidate's log-loss is than the default's, on the rows of all rounds together."""
     first = np.cumsum([0, *(int(judges.block.max()) + 1 for judges, _ in rounds)])
     block = np.concatenate([judges.block + start for (judges, _), start in zip(rounds, first, strict=False)])
-    weights = draws(block, RESAMPLES, seed)
+    weights = poisson_weight_matrix(int(block.max()) + 1, RESAMPLES, seed)
     loss = {
-        name: np.concatenate([row_losses(judges.y, said[name]) for judges, said in rounds])
+        name: np.concatenate([log_loss_terms(judges.y, said[name]) for judges, said in rounds])
         for name in rounds[0][1]
     }
     return {name: mean_interval(each - loss[DEFAULT], block, weights) for name, each in loss.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from features.clock import DAY
 from models.metrics import Interval
 from training.page.charts.drawing import drawn
 from training.page.charts.rows import sure
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 def view(report: Report, t: Words) -> dict[str, Any]:
     """The headline with its chart, what to do, what counts as a lead, and the warnings."""
+    half = report.summary.leads.half
     return {
+        "half_days": None if half is None else half / DAY,
         "better": report.summary.at_capacity.pays,
         "contrast": _contrast(report, t),
         "steps": steps(report, t),
