@@ -251,8 +251,8 @@ def _learnt(
 
     from models.artifact import load
     from training.config import Config, Flat
+    from training.constraints import monotone
     from training.from_log import of_log
-    from training.learning.monotone import monotone
 
     loaded, chosen = load(model), usual(config)
     logged, asked = _logged(place, loaded, chosen, horizon, chance=chance)

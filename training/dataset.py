@@ -20,7 +20,7 @@ from features.display import card, table
 from features.history import LeadHistory
 from features.labels import labels
 from training.insight.health import Intake, intake
-from training.learning.folds import LearningRows
+from training.learning_rows import LearningRows
 from training.past.maturity import known_labels
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ import numpy as np
 from scipy.special import logit
 
 from training.learning.blend import Blend
-from training.learning.folds import LearningRows
 from training.learning.judging import CLEARLY, Judged, judge
 from training.learning.learners import BASE_RATE, BLEND, RECIPES, Parts, Recipe, learn
+from training.learning_rows import LearningRows
 
 if TYPE_CHECKING:
     import polars as pl

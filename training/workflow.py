@@ -14,11 +14,11 @@ from features.nearest import nearest
 from features.reading.mapping import FlatMapping
 from features.sources import read, read_flat
 from models import artifact
+from training.constraints import monotone
 from training.dataset import Dataset, flat_rows, of_export, of_history
 from training.insight.company import company
 from training.insight.health import intake
 from training.insight.pointed import learned_points
-from training.learning.monotone import monotone
 from training.promotion import collect
 from training.report import Report, report
 from training.run import Fitted, all_metrics, fit, report_input
@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-MODEL, REPORT, REPORT_DATA, QUARANTINE = "model", artifact.REPORT, "report.json", "quarantine.csv"
+MODEL, REPORT, REPORT_DATA = "model", artifact.REPORT, "report.json"
+QUARANTINE = "quarantine.csv"
 VALIDATION, HOLDOUT = "validation", "holdout"
 
 

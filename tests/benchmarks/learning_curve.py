@@ -23,7 +23,7 @@ from interval_coverage import OTHERS, QUESTION, RULE, Judged, judge, matured
 
 from training.config import Training
 from training.dataset import Dataset, feature_rows, of_history
-from training.learning.folds import LearningRows
+from training.learning_rows import LearningRows
 from training.past.candidates import Past
 from training.past.challengers import logistic_regression
 from training.run import fit

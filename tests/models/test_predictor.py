@@ -15,8 +15,8 @@ from models.linear import Curve, LinearPart, Table
 from models.matrix import Encodings
 from models.predictor import Predictor
 from training.fit import fit_predictor
-from training.learning.folds import LearningRows
 from training.learning.learners import learn
+from training.learning_rows import LearningRows
 
 
 def leads(rows, seed=0):

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from training.learning import additive
 from training.learning.additive import RATE, SHAPE, evidence_ridge, fit_additive
 from training.learning.encode import learn_encodings
-from training.learning.folds import LearningRows
+from training.learning_rows import LearningRows
 
 
 def problem(rows=3000, widths=(3, 1, 4), seed=0, level=-1.0):

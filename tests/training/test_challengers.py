@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit
 
 from models import metrics
-from training.learning.folds import LearningRows
+from training.learning_rows import LearningRows
 from training.past.candidates import Past
 from training.past.challengers import logistic_regression, plain_lightgbm
 

@@ -13,7 +13,8 @@ from training.fit import fit_predictor, fit_rows
 from training.learning.additive import fit_additive
 from training.learning.blend import agreed, fit_blend
 from training.learning.encode import learn_encodings
-from training.learning.folds import LearningRows, fold_of, folds
+from training.learning.folds import fold_of, folds
+from training.learning_rows import LearningRows
 
 
 def linear_leads(rows, seed=0, features=5):

@@ -10,8 +10,8 @@ import pytest
 
 from models.metrics import log_losses
 from training.fit import fit_rows
-from training.learning.folds import LearningRows
 from training.learning.judging import judge
+from training.learning_rows import LearningRows
 
 
 def rows(score, count=3000, seed=0):

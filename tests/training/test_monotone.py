@@ -8,9 +8,10 @@ import pytest
 
 from features.spec import FeatureSet, Rows, Says, attribute, count, recency
 from models.linear import Curve
+from training.constraints import MonotoneError, monotone
 from training.fit import fit_each
-from training.learning.folds import LearningRows
-from training.learning.monotone import MonotoneError, drawn, monotone
+from training.learning.monotone import drawn
+from training.learning_rows import LearningRows
 from training.past.candidates import Past
 from training.past.challengers import plain_lightgbm
 

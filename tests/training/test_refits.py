@@ -10,8 +10,8 @@ from scipy.special import expit
 from training.fit import fit_rows
 from training.insight.likely import likely
 from training.learning import refits as module
-from training.learning.folds import LearningRows
 from training.learning.refits import GROUPS, refits
+from training.learning_rows import LearningRows
 
 
 def company(rows=900, seed=0, level=-1.0):

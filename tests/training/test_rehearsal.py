@@ -10,8 +10,8 @@ from scipy.special import expit
 from training.fit import fit_rows
 from training.learning import rehearsal
 from training.learning.doubting import ENOUGH, doubt
-from training.learning.folds import LearningRows
 from training.learning.rehearsal import Errors, between, curve, disagreement
+from training.learning_rows import LearningRows
 
 
 def company(rows=1500, seed=0, signal=1.0, level=-1.5):

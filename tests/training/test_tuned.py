@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from models import metrics
-from training.learning.folds import LearningRows, folds
+from training.learning.folds import folds
+from training.learning_rows import LearningRows
 from training.past import tuned
 from training.past.candidates import Past
 from training.past.challengers import plain_lightgbm

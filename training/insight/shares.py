@@ -19,14 +19,14 @@ from training.past.maturity import life_table
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from training.insight.roads import Flags, Times
+    from training.past.maturity import Durations, Flags
 
     Floats = NDArray[np.float64]
 
 _NOTHING = 1e-9
 
 
-def shares_before(watched: Times, won: Flags, lost: Flags, times: Times) -> tuple[Interval, ...]:
+def shares_before(watched: Durations, won: Flags, lost: Flags, times: Durations) -> tuple[Interval, ...]:
     """The share that was won before each of ``times`` (exclusive), each with its 95 % interval.
 
     The interval is Wilson's for as many rows as the estimate's variance is worth (Dorey and Korn 1987), so it
@@ -56,7 +56,7 @@ def per_week(hits: int, weeks: float) -> Interval:
     return Interval(hits / weeks, low / weeks, float(gammaincinv(hits + 1, 0.975)) / weeks)
 
 
-def _incidence(watched: Times, won: Flags, lost: Flags, times: Times) -> tuple[Floats, Floats]:
+def _incidence(watched: Durations, won: Flags, lost: Flags, times: Durations) -> tuple[Floats, Floats]:
     """The cumulative incidence just before ``times`` and its variance by the delta method.
 
     Of the variance's three sums over the steps up to t (Marubini and Valsecchi 1995, eq. 10.12), the terms

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.matrix import Encoding, Encodings
-    from training.learning.folds import LearningRows
+    from training.learning_rows import LearningRows
 
 MOST_KNOTS, FEWEST_KNOTS = 16, 4
 # Curves share this many steps, so that hundreds of features do not make the equations unwieldy.

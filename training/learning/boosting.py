@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.learning.folds import LearningRows
+    from training.learning_rows import LearningRows
 
 
 @dataclass(frozen=True)

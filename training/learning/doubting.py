@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from models.doubt import Code
     from models.matrix import Encoding, Encodings
     from training.fit import FittedPredictor
-    from training.learning.folds import LearningRows
+    from training.learning_rows import LearningRows
 
 # With fewer leads of either outcome no model is believed; a hundred conversions are what judging one takes
 # (Vergouwe et al. 2005), so with so many it can be told whether there is anything to learn.

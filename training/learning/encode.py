@@ -14,7 +14,7 @@ from training.learning.folds import fold_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from training.learning.folds import LearningRows
+    from training.learning_rows import LearningRows
 
 # A level rarer than this shares a code with values never seen: the model then knows what "rare" means. Not
 # higher, though: with thousands of region codes of a few leads each, what little each tells adds up.

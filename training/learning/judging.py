@@ -12,13 +12,15 @@ from scipy.special import logit
 from models.metrics import log_losses
 from training.learning.blend import Blend, fit_blend
 from training.learning.boosting import LARGE, SMALL, Bag
-from training.learning.folds import Fold, LearningRows, folds
+from training.learning.folds import Fold, folds
 from training.learning.learners import BASE_RATE, BLEND, STAGES, Pilot, Recipe, learn, pilots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from training.learning_rows import LearningRows
 
     Progress = Callable[[str], None]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from models.linear import LinearPart
     from models.matrix import Encodings
     from training.learning.blend import Blend
-    from training.learning.folds import LearningRows
+    from training.learning_rows import LearningRows
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from models.predictor import Predictor
     from training.fit import FittedPredictor
-    from training.learning.folds import LearningRows
+    from training.learning_rows import LearningRows
 
 GROUPS = 5
 MOST_ROWS = 10_000

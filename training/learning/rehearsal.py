@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.fit import FittedPredictor
-    from training.learning.folds import LearningRows
+    from training.learning_rows import LearningRows
 
     Floats = NDArray[np.float64]
 

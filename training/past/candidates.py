@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from training.fit import FittedPredictor, fit_each
 
 if TYPE_CHECKING:
-    from training.learning.folds import LearningRows
+    from training.learning_rows import LearningRows
 
 DEFAULT = "default"
 Predict = Callable[[pl.DataFrame], NDArray[np.float64]]

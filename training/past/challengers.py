@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from training.learning.folds import LearningRows
+    from training.learning_rows import LearningRows
     from training.past.candidates import Past, Predict
 
 ROUNDS = 100

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.dataset import Dataset
-    from training.learning.folds import LearningRows
+    from training.learning_rows import LearningRows
 
 # Each origin judges a tenth of the rows, or less where many origins would leave too little to learn from.
 TESTED, TESTED_BY_ALL = 0.1, 0.5

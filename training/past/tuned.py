@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.learning.folds import LearningRows
+    from training.learning_rows import LearningRows
     from training.past.candidates import Past, Predict
 
     Say = Callable[[str], None]

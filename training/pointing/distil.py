@@ -16,7 +16,7 @@ from models import metrics
 from models.points_rules import Thresholds
 from models.points_table import calibrated
 from training.dataset import NothingToLearnError
-from training.learning.folds import LearningRows, folds
+from training.learning.folds import folds
 from training.learning.judging import FOLDS, FOLDS_WHEN_MANY, MANY, MOST_FOR_CHOOSING
 from training.learning.learners import BASE_RATE, RECIPES, learn
 from training.pointing.conditions import conditions, held
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from features.spec import FeatureSet
     from training.learning.folds import Fold
     from training.learning.judging import Progress
+    from training.learning_rows import LearningRows
     from training.pointing.conditions import Condition
     from training.run import Fitted
 
