@@ -6,7 +6,7 @@ One bad lead never fails the others: first comes the envelope (``ScoreRequest``)
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NotRequired
 
 from pydantic import (
     AfterValidator,
@@ -200,8 +200,10 @@ class Lead(Message):
     account: Account | None = None
 
 
-class UncheckedLead:
-    """Anything at all where a lead should be: it is read as a ``Lead`` later, so that it can fail alone."""
+class UncheckedItem:
+    """Anything at all where an ``item`` should be: it is read as one later, so that it can fail alone."""
+
+    item: ClassVar[type[BaseModel]]
 
     @classmethod
     def __get_pydantic_core_schema__(cls, *_: object) -> CoreSchema:
@@ -209,7 +211,13 @@ class UncheckedLead:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _: CoreSchema, show: GetJsonSchemaHandler) -> dict[str, Any]:
-        return show(Lead.__pydantic_core_schema__)
+        return show(cls.item.__pydantic_core_schema__)
+
+
+class UncheckedLead(UncheckedItem):
+    """A lead that is checked alone."""
+
+    item = Lead
 
 
 # Of what every model can read: attributes are each model's own, see `serving.example`.

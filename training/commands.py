@@ -57,12 +57,12 @@ def check(
     from training.ahead import rows_ahead
     from training.checks import checks, in_words, to_dict
     from training.told import read_in_words
-    from training.workflow import QUARANTINE, read_dataset
+    from training.workflow import quarantine_file, read_dataset
 
     chosen = source.to_config()
     dataset = read_dataset(chosen, OUT)
     made = checks(dataset, rows_ahead(dataset, chosen, score))
-    for line in (*read_in_words(dataset, chosen.quarantine.file or OUT / QUARANTINE), *in_words(made)):
+    for line in (*read_in_words(dataset, quarantine_file(chosen, OUT)), *in_words(made)):
         say(line)
     emit(to_dict(made), json_)
 
@@ -149,11 +149,11 @@ def points(
     from training.run import fit
     from training.sink import write_text
     from training.told import read_in_words
-    from training.workflow import QUARANTINE, read_dataset
+    from training.workflow import quarantine_file, read_dataset
 
     chosen = source.to_config()
     dataset = read_dataset(chosen, OUT)
-    for line in read_in_words(dataset, chosen.quarantine.file or OUT / QUARANTINE):
+    for line in read_in_words(dataset, quarantine_file(chosen, OUT)):
         say(line)
     today = None if incumbent is None else incumbent_points(load_table(incumbent), dataset)
     learned = points_of(fit(dataset, chosen.training, say), incumbent=today, seed=chosen.training.seed)

@@ -26,7 +26,7 @@ from training.evidence import (
     leave,
 )
 from training.registry import NAME, Promotion
-from training.tracking import Artifact, fetch_folder, model_version_of, session
+from training.tracking import Artifact, download_run_folder, model_version_of, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,12 +161,12 @@ def judge(source: str | Path, *, tracking: Tracking, gate: Gate | None = None) -
         champion = registry.champion_of(client)
         if champion is not None and champion.run_id == run_id:
             return Verdict(notes=("it is the champion already",))
-        mine = _in(fetch_folder(client, run_id, FOLDER)) if run_id else None
+        mine = _in(download_run_folder(client, run_id, FOLDER)) if run_id else None
         case = _Case(mine or _left_beside(Path(source)))
         if champion is not None:
             before = str(champion.run_id)
             version = model_version_of(client, before) or "unknown"
-            case = _Case(case.challenger, version, _in(fetch_folder(client, before, FOLDER)))
+            case = _Case(case.challenger, version, _in(download_run_folder(client, before, FOLDER)))
     return _judged(case, gate or Gate())
 
 

@@ -26,7 +26,7 @@ from training.tracking import (
     Tag,
     Tracking,
     TrackingError,
-    fetch,
+    download_artifacts,
     log,
     logged_model_id,
     run_by_id,
@@ -241,7 +241,7 @@ def folder_of(client: MlflowClient, version: ModelVersion) -> Path:
     """The version's plain model folder on this machine, fetched from the server if it is there."""
     uri = client.get_model_version_download_uri(version.name, str(version.version))
     try:
-        return next(fetch(uri).glob(f"data/*/{artifact.SUMS}")).parent
+        return next(download_artifacts(uri).glob(f"data/*/{artifact.SUMS}")).parent
     except (OSError, StopIteration) as error:
         msg = f"{uri}: the files of {version.name} version {version.version} are gone; was the folder moved?"
         raise RegistryError(msg) from error

@@ -205,14 +205,14 @@ def tag_run(client: MlflowClient, run_id: str, tag: Tag) -> None:
     client.set_tag(run_id, tag.name, tag.value)
 
 
-def fetch_folder(client: MlflowClient, run_id: str, folder: str) -> Path | None:
+def download_run_folder(client: MlflowClient, run_id: str, folder: str) -> Path | None:
     """A folder of a run's files, fetched to this machine if they are on a server; None where it is empty."""
     if not client.list_artifacts(run_id, folder):
         return None
     return Path(client.download_artifacts(run_id, folder))
 
 
-def fetch(uri: str) -> Path:
+def download_artifacts(uri: str) -> Path:
     """The files that MLflow has under ``uri`` on this machine, fetched from the server if they are there.
 
     Raises OSError where they are gone.

@@ -91,7 +91,7 @@ class Trained:
 
 def read_dataset(config: Config, out: Path) -> Dataset:
     """The labelled rows that ``config`` describes; bad source rows go to its quarantine file, or ``out``."""
-    quarantine, now = config.quarantine.file or out / QUARANTINE, int(time.time())
+    quarantine, now = quarantine_file(config, out), int(time.time())
     if config.flat is not None:
         mapping = config.flat_mapping
         return _less(of_export(read_flat(config.flat.leads, mapping, quarantine, now), mapping), config)
@@ -109,6 +109,11 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         notices=reading.notices,
         persons=reading.persons,
     )
+
+
+def quarantine_file(config: Config, out: Path) -> Path:
+    """Where bad source rows go: the file that ``config`` names, else one in ``out``."""
+    return config.quarantine.file or out / QUARANTINE
 
 
 def _less(dataset: Dataset, config: Config) -> Dataset:
@@ -154,7 +159,7 @@ def train(  # noqa: PLR0913
     # A place that cannot be written is known before anything is learned.
     out.mkdir(parents=True, exist_ok=True)
     dataset = read_dataset(config, out) if dataset is None else dataset
-    for line in read_in_words(dataset, config.quarantine.file or out / QUARANTINE):
+    for line in read_in_words(dataset, quarantine_file(config, out)):
         say(line)
     held = None if holdout is None else _outcomes(dataset.features, config, holdout)
     if held is not None and (line := met_before(held.leads["lead_id"], dataset)):

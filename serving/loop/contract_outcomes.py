@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, GetJsonSchemaHandler
-from pydantic_core.core_schema import any_schema
+from pydantic import ConfigDict, Field
 
-from serving.contract import MAX_LEADS, LeadError, LeadId, Message, Moment, Text
+from serving.contract import MAX_LEADS, LeadError, LeadId, Message, Moment, Text, UncheckedItem
 
 # pydantic reads the annotations.
 from serving.log.records import Decision, Outcome, OutcomeKind  # noqa: TC001
-
-if TYPE_CHECKING:
-    from pydantic_core import CoreSchema
 
 MAX_PAGE = 1_000
 _LAST_NUMBER = 2**63 - 1
@@ -30,16 +26,10 @@ class Report(Message):
     corrects: LeadId | None = Field(None, description="the key of an outcome that this one replaces")
 
 
-class UncheckedReport:
-    """Anything at all where a report should be: it is read later, so that it can fail alone."""
+class UncheckedReport(UncheckedItem):
+    """A report that is checked alone."""
 
-    @classmethod
-    def __get_pydantic_core_schema__(cls, *_: object) -> CoreSchema:
-        return any_schema()
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, _: CoreSchema, show: GetJsonSchemaHandler) -> dict[str, Any]:
-        return show(Report.__pydantic_core_schema__)
+    item = Report
 
 
 _EXAMPLE: dict[str, Any] = {
