@@ -12,6 +12,7 @@ from training.past.challengers import logistic_regression, plain_lightgbm
 from training.past.incumbents import incumbents
 from training.past.tuned import tuned_lightgbm
 from training.run import capacity_share
+from training.sink import write_text
 from training.workflow import read_dataset
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ def run(
     tuned = (tuned_lightgbm(wanted.tune, say),) if wanted.tune else ()
     others = (*_others(dataset, config, wanted.table), *tuned)
     result = backtest(dataset, settings, others, out / FINISHED, say)
-    fresh = out / f".{RESULT}.new"
-    fresh.write_text(json.dumps(result.to_dict(), indent=1), encoding="utf-8")
-    fresh.replace(out / RESULT)
+    write_text(out / RESULT, json.dumps(result.to_dict(), indent=1))
     if tracking is not None:
         ref = track(result, tracking)
         say(f"run {ref.run_id} tracked in {ref.uri}")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from training.sink import write_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -49,9 +51,6 @@ class Kept:
             return ask()
         path = self.folder / f"{name}.json"
         if not path.is_file():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_name(f".{path.name}.new")
-            fresh.write_text(json.dumps(ask()), encoding="utf-8")
-            fresh.replace(path)
+            write_text(path, json.dumps(ask()))
         kept: Said = json.loads(path.read_text(encoding="utf-8"))
         return kept
