@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -169,6 +170,13 @@ def test_the_list_of_commands_says_each_in_a_whole_sentence(tmp_path, words):
     listed = run(tmp_path, *words, "--help").stdout.partition("Commands:")[2].strip().splitlines()
     assert listed
     assert all(line.endswith(".") and not line.endswith("...") for line in listed), listed
+
+
+@pytest.mark.parametrize("command", ["train", "check", "backtest", "points"])
+def test_what_reads_a_flat_export_lists_its_options_first(tmp_path, command):
+    listed = re.findall(r"^  --(\S+)", run(tmp_path, command, "--help").stdout, flags=re.MULTILINE)
+    options = ["leads", "id", "label", "time", "exclude", "positive", "negative", "config"]
+    assert listed[: len(options)] == options
 
 
 def test_help_imports_nothing_heavy():

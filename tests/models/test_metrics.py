@@ -126,3 +126,30 @@ def test_the_order_of_rows_is_irrelevant_to_the_calibration_error():
     assert metrics.calibration_error(y, p) == pytest.approx(
         metrics.calibration_error(y[shuffled], p[shuffled])
     )
+
+
+def test_poisson_weights_are_the_same_one_by_one_and_at_once():
+    at_once = np.random.default_rng(7).poisson(1.0, (50, 30)).astype(np.float64)
+    assert np.array_equal(list(metrics.poisson_weights(30, 50, 7)), at_once)
+    assert np.array_equal(metrics.poisson_weight_matrix(30, 50, 7), at_once)
+
+
+def test_a_resample_that_drew_no_unit_holds_each_once():
+    drawn = np.array(list(metrics.poisson_weights(1, 40, 0)))
+    weights = metrics.poisson_weight_matrix(1, 40, 0)
+    assert (drawn == 0).any()
+    assert np.array_equal(weights, np.where(drawn == 0, 1.0, drawn))
+
+
+def test_a_mean_lies_in_its_interval_and_rows_of_a_unit_are_drawn_together():
+    values = np.random.default_rng(1).normal(size=400)
+    alone = metrics.mean_interval(values, np.arange(400), metrics.poisson_weight_matrix(400, 300, 0))
+    thrice = np.repeat(np.arange(400), 3)
+    together = metrics.mean_interval(np.repeat(values, 3), thrice, metrics.poisson_weight_matrix(400, 300, 0))
+    assert alone.low <= alone.value <= alone.high
+    assert vars(together) == pytest.approx(vars(alone))
+
+
+def test_the_mean_of_its_terms_is_the_log_loss():
+    y, p = np.array([1, 0, 1]), np.array([0.9, 0.2, 1.0])
+    assert metrics.log_loss(y, p) == pytest.approx(metrics.log_loss_terms(y, p).mean())
