@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from features.messages import Message
 from features.reading.flat import NO_OUTCOME
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def intake(
     """What reading came to; a reason names its table, too, unless there is but one."""
 
     def said(table: str, reason: str) -> str:
-        return reason if flat else f"{table}: {reason}"
+        return reason if flat else Message("ingest.of_table", table=Message(f"tables.{table}"), reason=reason)
 
     return Intake(
         rows_read=rows,
