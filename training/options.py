@@ -6,9 +6,11 @@ import csv
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from features.messages import Lang as Language
 
 if TYPE_CHECKING:
     from training.config import Config
@@ -18,7 +20,6 @@ Horizon = Annotated[
     int | None,
     typer.Option(help="How long a logged decision waits for its outcome.", min=1, metavar="DAYS"),
 ]
-Language = Literal["en", "de"]
 Leads = Annotated[
     Path | None,
     typer.Option("--leads", help="A flat export, CSV or Parquet: one row a lead.", metavar="FILE"),
