@@ -203,6 +203,9 @@ class _Number:
     def __format__(self, spec: str) -> str:
         return figures(format(self._value, spec), self._lang)
 
+    def __repr__(self) -> str:
+        return figures(repr(self._value), self._lang)
+
 
 class _Unknown(NullTranslations):
     """A text that nobody wrote is a mistake of ours, not its own translation."""

@@ -73,7 +73,10 @@ def role_of(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
 def _constant(known: pl.Series) -> Message:
     if known.dtype.is_nested():
         return Message("columns.constant_of_type", type=str(known.dtype))
-    text = repr(known[0])
+    value = known[0]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Message("columns.constant", value=Message("values.one", value=value))
+    text = repr(value)
     return Message("columns.constant", value=text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 

@@ -184,7 +184,7 @@ def says_nothing(dataset: Dataset) -> Found:
             found = (
                 Message("findings.no_value")
                 if column.null_count()
-                else Message("findings.one_value", value=repr(column[0]))
+                else Message("findings.one_value", value=column[0])
             )
             yield "info", spec.name, found
 

@@ -65,12 +65,13 @@ def _called(column: pl.Series, rows: NDArray[np.bool_]) -> str:
     if len(others) == 1 and len(held) > 1:
         if others[0] is None:
             return Message("findings.with_any_value")
-        return Message("findings.with_other_value", value=repr(others[0]))
+        return Message("findings.with_other_value", value=others[0])
     if held.null_count():
         return Message("findings.with_no_value")
     if len(held) == 1:
-        return repr(held[0])
-    return Message("values.range", low=repr(held.min()), high=repr(held.max()))
+        return Message("values.one", value=held[0])
+    held = held.sort()
+    return Message("values.range", low=held[0], high=held[-1])
 
 
 def together(dataset: Dataset) -> Found:
