@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from features.history import ACCOUNT_PREFIX
-from features.messages import LANGUAGES, Message, text
+from features.messages import LANGUAGES, Message, translate
 from features.spec import (
     FeatureSet,
     FeatureSpec,
@@ -96,7 +96,7 @@ def features_of(
     """
     specs = [*_columns(history, units or {}), *_overwritten(history)]
     if history.touchpoints.height or history.transitions.height:
-        specs += [lead_age(_says("lead_age"))]
+        specs += [lead_age(_write_sentence("lead_age"))]
     kinds = history.touchpoints["kind"].unique().drop_nulls().sort().to_list()
     if kinds:
         specs += [*_touches(kinds), *_channels(history), *_offers(history), *_sums(history), *_tempo()]
@@ -118,7 +118,7 @@ def family_of(column: str) -> str:
 
 
 def _own(column: str) -> Says:
-    return _says("column", column=column)
+    return _write_sentence("column", column=column)
 
 
 def _columns(history: LeadHistory, units: Mapping[str, Unit]) -> Iterator[FeatureSpec]:
@@ -155,26 +155,30 @@ def _touches(kinds: list[str]) -> Iterator[FeatureSpec]:
             rows = Rows(family, "touchpoints", present, label=label)
             yield from _counted(rows, Message(f"touchpoints.{label}"), (30,))
     if "visit" in kinds:
-        yield tenure(Rows("behaviour", "touchpoints", ("visit",)), _says("first_visit"))
+        yield tenure(Rows("behaviour", "touchpoints", ("visit",)), _write_sentence("first_visit"))
     if "signup" in kinds:
-        yield tenure(Rows("product", "touchpoints", ("signup",)), _says("signed_up"))
+        yield tenure(Rows("product", "touchpoints", ("signup",)), _write_sentence("signed_up"))
 
 
 def _counted(rows: Rows, what: Message, windows: tuple[int, ...]) -> Iterator[FeatureSpec]:
-    yield count(rows, _says("count", what=what))
+    yield count(rows, _write_sentence("count", what=what))
     for days in windows:
         yield count(rows.within(days), _window(what, days))
-    yield recency(rows, _says("recency", what=what))
+    yield recency(rows, _write_sentence("recency", what=what))
 
 
-def _says(name: str, **values: Value) -> Says:
+def _write_sentence(name: str, **values: Value) -> Says:
     """The sentence of a feature in each language, with the gap for a lead's own value left open."""
-    texts = {lang: text(f"features.{name}", lang, value="{value}", **values) for lang in LANGUAGES}
+    texts = {lang: translate(f"features.{name}", lang, value="{value}", **values) for lang in LANGUAGES}
     return Says(**texts)
 
 
 def _window(what: Message, days: int) -> Says:
-    return _says("count_last_day", what=what) if days == 1 else _says("count_last_days", what=what, days=days)
+    return (
+        _write_sentence("count_last_day", what=what)
+        if days == 1
+        else _write_sentence("count_last_days", what=what, days=days)
+    )
 
 
 def _has(history: LeadHistory, column: str) -> bool:
@@ -184,52 +188,52 @@ def _has(history: LeadHistory, column: str) -> bool:
 def _channels(history: LeadHistory) -> Iterator[FeatureSpec]:
     rows = Rows("channel", "touchpoints", label="touch")
     if _has(history, "channel"):
-        yield earliest(rows, "channel", _says("first_channel"))
-        yield latest(rows, "channel", _says("last_channel"))
-        yield distinct(rows, "channel", _says("channels"))
+        yield earliest(rows, "channel", _write_sentence("first_channel"))
+        yield latest(rows, "channel", _write_sentence("last_channel"))
+        yield distinct(rows, "channel", _write_sentence("channels"))
     if _has(history, "campaign"):
-        yield earliest(rows, "campaign", _says("first_campaign"))
-        yield latest(rows, "campaign", _says("last_campaign"))
+        yield earliest(rows, "campaign", _write_sentence("first_campaign"))
+        yield latest(rows, "campaign", _write_sentence("last_campaign"))
 
 
 def _offers(history: LeadHistory) -> Iterator[FeatureSpec]:
     rows = Rows("conversions", "touchpoints", label="touch")
     if _has(history, "offer"):
-        yield distinct(rows, "offer", _says("offers"))
-        yield latest(rows, "offer", _says("last_offer"))
+        yield distinct(rows, "offer", _write_sentence("offers"))
+        yield latest(rows, "offer", _write_sentence("last_offer"))
     if _has(history, "offer_stage"):
-        yield latest(rows, "offer_stage", _says("last_offer_stage"))
+        yield latest(rows, "offer_stage", _write_sentence("last_offer_stage"))
         for stage in _OFFER_STAGES:
             staged = Rows(
                 "conversions", "touchpoints", where=(("offer_stage", stage),), label=f"offer_{stage}"
             )
-            yield count(staged, _says("offers_of_stage", stage=Message(f"offer_stages.{stage}")))
+            yield count(staged, _write_sentence("offers_of_stage", stage=Message(f"offer_stages.{stage}")))
 
 
 def _sums(history: LeadHistory) -> Iterator[FeatureSpec]:
     rows = Rows("behaviour", "touchpoints", label="touch")
     if _has(history, "seconds"):
-        yield total(rows, "seconds", _says("time_on_site"), "seconds")
+        yield total(rows, "seconds", _write_sentence("time_on_site"), "seconds")
     if _has(history, "amount"):
-        yield total(rows, "amount", _says("amount"))
+        yield total(rows, "amount", _write_sentence("amount"))
 
 
 def _tempo() -> Iterator[FeatureSpec]:
     rows, what = Rows("tempo", "touchpoints", label="touch"), Message("touchpoints.any")
-    yield count(rows, _says("count", what=what))
+    yield count(rows, _write_sentence("count", what=what))
     for days in WINDOWS:
         yield count(rows.within(days), _window(what, days))
-    yield recency(rows, _says("last_touchpoint"))
-    yield span(rows, _says("span"))
-    yield distinct(rows, "kind", _says("kinds"))
-    yield trend(rows, _says("trend"))
+    yield recency(rows, _write_sentence("last_touchpoint"))
+    yield span(rows, _write_sentence("span"))
+    yield distinct(rows, "kind", _write_sentence("kinds"))
+    yield trend(rows, _write_sentence("trend"))
 
 
 def _stages(history: LeadHistory, never: set[str]) -> Iterator[FeatureSpec]:
     stages = set(history.transitions["stage"].drop_nulls()) - never
     for stage in sorted(stages):
         rows = Rows("qualification", "transitions", (stage,), label=f"stage_{stage}")
-        yield recency(rows, _says("in_stage", stage=stage))
+        yield recency(rows, _write_sentence("in_stage", stage=stage))
 
 
 def _account(history: LeadHistory, target: str) -> Iterator[FeatureSpec]:
@@ -238,9 +242,9 @@ def _account(history: LeadHistory, target: str) -> Iterator[FeatureSpec]:
     rows = Rows("account", "account_touchpoints", label="colleagues")
     asked = Rows("account", "account_touchpoints", REQUESTS, label="colleagues_requests")
     converted = Rows("account", "account_touchpoints", CONVERSIONS, label="colleagues_conversions")
-    yield distinct(rows, "colleague", _says("colleagues"))
+    yield distinct(rows, "colleague", _write_sentence("colleagues"))
     yield count(rows.within(30), _window(Message("touchpoints.colleagues"), 30))
-    yield count(converted, _says("colleagues_conversions"))
-    yield count(asked, _says("colleagues_requests"))
+    yield count(converted, _write_sentence("colleagues_conversions"))
+    yield count(asked, _write_sentence("colleagues_requests"))
     won = Rows("account", "account_transitions", (target,), label=f"colleagues_{target}")
-    yield count(won, _says("colleagues_in_stage", stage=target))
+    yield count(won, _write_sentence("colleagues_in_stage", stage=target))

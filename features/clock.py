@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from features.messages import Message, text
+from features.messages import Message, translate
 
 MINUTE = 60
 HOUR = 60 * MINUTE
@@ -58,10 +58,10 @@ def duration(text: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def length(seconds: float) -> Message:
+def describe_duration(seconds: float) -> Message:
     """A length of time in the largest unit that fits, for a reader of any language.
 
-    >>> length(3 * DAY), length(2 * HOUR).text("de"), length(59)
+    >>> describe_duration(3 * DAY), describe_duration(2 * HOUR).render("de"), describe_duration(59)
     ('3 days', '2 Stunden', 'under a minute')
     """
     key, values = _scaled(seconds)
@@ -75,7 +75,7 @@ def humanise(seconds: float, lang: str = "en") -> str:
     ('3 days', '2 Stunden', 'under a minute')
     """
     key, values = _scaled(seconds)
-    return text(key, lang, **values)
+    return translate(key, lang, **values)
 
 
 def _scaled(seconds: float) -> tuple[str, dict[str, int]]:

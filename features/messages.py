@@ -6,7 +6,7 @@ first needed, by nothing but the standard library, because the service has no mo
 sentence, so a text can be reworded in one language without touching the other.
 
 >>> late = Message("ingest.no_time_parsed", pattern="iso", zone="UTC")
->>> late, late.text("de")
+>>> late, late.render("de")
 ('no time (iso, zone UTC)', 'keine Zeit (iso, Zone UTC)')
 """
 
@@ -42,7 +42,7 @@ class Message(str):
         values: what is put into the text; a whole number called ``n`` chooses the plural form.
 
     >>> share = Message("findings.known_leads", share=0.42)
-    >>> share.text("de")[:4], share.key
+    >>> share.render("de")[:4], share.key
     ('Ein ', 'findings.known_leads')
     """
 
@@ -52,16 +52,16 @@ class Message(str):
 
     def __new__(cls, key: str, **values: Value) -> Self:
         """The message called ``key``. Raises KeyError where nobody wrote it."""
-        message = super().__new__(cls, text(key, "en", **values))
+        message = super().__new__(cls, translate(key, "en", **values))
         message.key, message.values = key, values
         return message
 
     def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Value]]:
         return (self.key,), self.values
 
-    def text(self, lang: str) -> str:
-        """The message in ``lang``."""
-        return str(self) if lang == "en" else text(self.key, lang, **self.values)
+    def render(self, lang: str) -> str:
+        """The message in ``lang``, English as it was when it was made."""
+        return str(self) if lang == "en" else translate(self.key, lang, **self.values)
 
     def to_plain(self) -> dict[str, Any]:
         """Key and values as JSON can hold them; ``from_plain`` gives back an equal message."""
@@ -81,42 +81,42 @@ class Message(str):
         return cls(record["key"], **values)
 
 
-def text(key: str, lang: str, /, **values: Value) -> str:
+def translate(key: str, lang: str, /, **values: Value) -> str:
     """The text called ``key`` in ``lang`` with ``values`` put in, numbers as that language writes them.
 
     Raises KeyError where nobody wrote such a text.
 
-    >>> text("duration.days", "en", n=1), text("duration.days", "de", n=3)
+    >>> translate("duration.days", "en", n=1), translate("duration.days", "de", n=3)
     ('1 day', '3 Tage')
     """
-    texts = translations(lang)
+    texts = load_translations(lang)
     template = texts.ngettext(key, key, int(values["n"])) if "n" in values else texts.gettext(key)
     if lang == "en":
         return template.format(**values)
     return template.format(**{name: _in_language(value, lang) for name, value in values.items()})
 
 
-def listed(how: Literal["comma", "and", "or"], items: Sequence[str]) -> str:
+def join_items(how: Literal["comma", "and", "or"], items: Sequence[str]) -> str:
     """Items one after the other, with ``how`` between them; empty without any.
 
-    >>> listed("or", ["a", "b", "c"])
+    >>> join_items("or", ["a", "b", "c"])
     'a or b or c'
     """
     first, *rest = items or ("",)
     return reduce(lambda whole, item: Message(f"values.{how}", first=whole, last=item), rest, first)
 
 
-def figures(number: str, lang: str) -> str:
+def localise_number(number: str, lang: str) -> str:
     """A number that was formatted in English, such as ``1,234.5`` or ``12%``, as ``lang`` writes it.
 
-    >>> figures("1,234.5", "de"), figures("1,234.5", "en")
+    >>> localise_number("1,234.5", "de"), localise_number("1,234.5", "en")
     ('1.234,5', '1,234.5')
     """
     return number.translate(_GERMAN_FIGURES) if lang == "de" else number
 
 
 @cache
-def translations(lang: str) -> NullTranslations:
+def load_translations(lang: str) -> NullTranslations:
     """All texts of a language, for gettext; a key that nobody wrote raises KeyError.
 
     Raises ValueError for a language without texts, and where two files hold the same key.
@@ -125,8 +125,8 @@ def translations(lang: str) -> NullTranslations:
         msg = f"{lang!r} is no language of leadloop, which knows {' and '.join(LANGUAGES)}"
         raise ValueError(msg)
     whole: dict[str, str] = {}
-    for name, source in sources(lang).items():
-        for key, form in read_po(source).items():
+    for name, source in read_sources(lang).items():
+        for key, form in parse_po(source).items():
             if key and key in whole:
                 msg = f"{lang}/{name}: {key.partition(chr(0))[0]!r} has a text already"
                 raise ValueError(msg)
@@ -136,19 +136,19 @@ def translations(lang: str) -> NullTranslations:
     return texts
 
 
-def sources(lang: str) -> dict[str, str]:
+def read_sources(lang: str) -> dict[str, str]:
     """The catalogue of a language by the names of its files, each as the text of a ``.po`` file."""
     folder = resources.files("features").joinpath("locale", lang)
     files = sorted(folder.iterdir(), key=lambda file: file.name)
     return {file.name: file.read_text(encoding="utf-8") for file in files if file.name.endswith(".po")}
 
 
-def read_po(source: str) -> dict[str, str]:
+def parse_po(source: str) -> dict[str, str]:
     r"""The texts of a ``.po`` file by their keys; plural forms, and the key of these, joined by a zero.
 
     It reads what our files consist of: ``msgid``, ``msgid_plural``, ``msgstr`` and comments.
 
-    >>> read_po('msgid "a"\nmsgstr "one"')
+    >>> parse_po('msgid "a"\nmsgstr "one"')
     {'a': 'one'}
     """
     forms: dict[str, list[str]] = {}
@@ -190,7 +190,7 @@ def _compiled(entries: Mapping[str, str]) -> bytes:
 
 def _in_language(value: Value, lang: str) -> object:
     if isinstance(value, Message):
-        return value.text(lang)
+        return value.render(lang)
     return value if isinstance(value, str) else _Number(value, lang)
 
 
@@ -201,10 +201,10 @@ class _Number:
         self._value, self._lang = value, lang
 
     def __format__(self, spec: str) -> str:
-        return figures(format(self._value, spec), self._lang)
+        return localise_number(format(self._value, spec), self._lang)
 
     def __repr__(self) -> str:
-        return figures(repr(self._value), self._lang)
+        return localise_number(repr(self._value), self._lang)
 
 
 class _Unknown(NullTranslations):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from features.messages import text
+from features.messages import translate
 from models.linear import Curve
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Doubt:
             return None
         if code in {"unseen_value", "outside_range"}:
             feature = self.watched[first].feature
-        message = text(f"insufficient.{code}", lang, feature=feature or "", missing=self.missing)
+        message = translate(f"insufficient.{code}", lang, feature=feature or "", missing=self.missing)
         return Insufficient(code, feature, message)
 
     def code(self, half: float, first: int) -> Code | None:

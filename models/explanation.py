@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from features.clock import humanise
 from features.display import bar, card, strong, table
-from features.messages import figures, text
+from features.messages import localise_number, translate
 from models.track_record import Evidence  # noqa: TC001  # the service reads a reason's annotations
 
 if TYPE_CHECKING:
@@ -208,11 +208,11 @@ def sentence(spec: FeatureSpec, value: float | str | None, lang: str = "en") -> 
 
 def _shown(spec: FeatureSpec, value: float | str | None, lang: str) -> str:
     if value is None:
-        return text("values.missing", lang)
+        return translate("values.missing", lang)
     if isinstance(value, str):
         return value
     if spec.unit == "seconds":
         return humanise(value, lang)
     if spec.unit == "flag":
-        return text("values.yes" if value > 0 else "values.no", lang)
-    return figures(f"{value / 100:,.2f}" if spec.unit == "money" else f"{value:,.6g}", lang)
+        return translate("values.yes" if value > 0 else "values.no", lang)
+    return localise_number(f"{value / 100:,.2f}" if spec.unit == "money" else f"{value:,.6g}", lang)

@@ -45,10 +45,10 @@ class Report:
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Key and values of what ingest and checks said, by the English text that stands in the other fields."""
 
-    def says(self, text: str, lang: str) -> str:
+    def translate(self, text: str, lang: str) -> str:
         """A text of ingest or checks in ``lang``; as it is, where no message of this release is behind it."""
         try:
-            return Message.from_plain(self.messages[text]).text(lang)
+            return Message.from_plain(self.messages[text]).render(lang)
         except KeyError:
             return text
 
@@ -102,7 +102,7 @@ def _messages(given: ReportInput) -> dict[str, dict[str, Any]]:
         *(finding["message"] for finding in card.findings),
         *(check["reason"] for check in card.checks),
     )
-    return {str(one): one.to_plain() for one in texts if isinstance(one, Message)}
+    return {str(text): text.to_plain() for text in texts if isinstance(text, Message)}
 
 
 def _figures(given: ReportInput) -> dict[str, Interval]:

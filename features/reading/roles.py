@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import polars as pl
 
-from features.messages import Message, listed
+from features.messages import Message, join_items
 from features.reading.amounts import amounts, doubtful, units
 from features.reading.parsing import FALSE, TRUE, categories, flags
 from features.reading.times import detected, swappable
@@ -148,7 +148,7 @@ def _both_flags(known: pl.Series) -> bool:
 
 def _hint(known: pl.Series, share: float) -> Message:
     if share >= NUMBER_SHARE:
-        return Message("columns.mixed_units", units=listed("and", units(known)))
+        return Message("columns.mixed_units", units=join_items("and", units(known)))
     if share >= _MOSTLY:
         return Message("columns.mostly_numbers", share=share)
     return Message("columns.few_numbers", share=share) if share else Message("columns.words")

@@ -9,23 +9,40 @@ import json
 import re
 from pathlib import Path
 from string import Formatter
+from typing import get_args
 
 import pytest
 from babel.messages.pofile import read_po as read_by_babel
 
 import features
 from features import messages
-from features.messages import LANGUAGES, Message, listed, read_po, sources, text, translations
+from features.catalogue import KINDS
+from features.messages import (
+    LANGUAGES,
+    Message,
+    join_items,
+    load_translations,
+    parse_po,
+    read_sources,
+    translate,
+)
+from features.reading.roles import ROLES
+from features.schema import CONTRACT, OFFER_STAGES
+from models.doubt import Code
+from training.checking.searches import Severity
+from training.pointing.conditions import Test
 
 ROOT = Path(features.__file__).parents[1]
 PACKAGES = ("features", "models", "training", "serving")
-FILES = sorted(sources("en"))
+FILES = sorted(read_sources("en"))
 KEY = re.compile(r"[a-z][a-z_-]*\.[\w-]+(?: (?:\+ )?\w+)?")
 
 
 def catalogue(lang):
     """Every key of a language with the forms of its text."""
-    texts = {key: form for source in sources(lang).values() for key, form in read_po(source).items() if key}
+    texts = {
+        key: form for source in read_sources(lang).values() for key, form in parse_po(source).items() if key
+    }
     return {key.partition("\0")[0]: form.split("\0") for key, form in texts.items()}
 
 
@@ -49,7 +66,7 @@ def named_in_code():
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "named":
                 section = node.args[0]
                 starts |= {f"{section.value}."} if isinstance(section, ast.Constant) else set()
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_says":
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_write_sentence":
                 name = node.args[0]
                 whole |= {f"features.{name.value}"} if isinstance(name, ast.Constant) else set()
     for path in (ROOT / "training").rglob("*.html"):
@@ -67,7 +84,7 @@ def called_with_a_key():
             if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
                 continue
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            if name in {"Message", "text", "t", "plural"} and isinstance(node.args[0].value, str):
+            if name in {"Message", "translate", "t", "plural"} and isinstance(node.args[0].value, str):
                 yield node.args[0].value
     for path in (ROOT / "training").rglob("*.html"):
         yield from re.findall(r'\bt(?:\.plural)?\(["\']([^"\']+)["\'][,)]', path.read_text())
@@ -75,20 +92,20 @@ def called_with_a_key():
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_our_reader_reads_what_gettexts_own_tools_read(lang, name):
+def test_our_parser_reads_what_gettexts_own_tools_read(lang, name):
     expected = {
         "\0".join([message.id] if isinstance(message.id, str) else message.id): "\0".join(
             [message.string] if isinstance(message.string, str) else message.string
         )
-        for message in read_by_babel(io.StringIO(sources(lang)[name]), abort_invalid=True)
+        for message in read_by_babel(io.StringIO(read_sources(lang)[name]), abort_invalid=True)
         if message.id
     }
-    assert {key: form for key, form in read_po(sources(lang)[name]).items() if key} == expected
+    assert {key: form for key, form in parse_po(read_sources(lang)[name]).items() if key} == expected
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_both_languages_have_the_same_keys_in_the_same_file(name):
-    english, german = (read_po(sources(lang)[name]).keys() for lang in LANGUAGES)
+    english, german = (parse_po(read_sources(lang)[name]).keys() for lang in LANGUAGES)
     assert english == german
 
 
@@ -101,13 +118,30 @@ def test_both_languages_leave_the_same_gaps():
 def test_no_key_is_a_sentence_and_no_text_is_empty_or_unsure(lang):
     assert [key for key in catalogue(lang) if not KEY.fullmatch(key)] == []
     assert [key for key, forms in catalogue(lang).items() if not all(forms)] == []
-    assert not [name for name, source in sources(lang).items() if "#, fuzzy" in source]
+    assert not [name for name, source in read_sources(lang).items() if "#, fuzzy" in source]
 
 
 def test_every_key_in_the_code_has_a_text():
     called = set(called_with_a_key())
     assert len(called) > 300
     assert called - catalogue("en").keys() == set()
+
+
+COMPOSED = {
+    "conditions": get_args(Test),
+    "insufficient": get_args(Code),
+    "offer_stages": OFFER_STAGES,
+    "required": {column.name for columns in CONTRACT.values() for column in columns if column.required},
+    "roles": ROLES,
+    "severities": get_args(Severity),
+    "tables": CONTRACT,
+    "touchpoints": KINDS,
+}
+
+
+@pytest.mark.parametrize("section", COMPOSED)
+def test_every_name_that_a_key_is_put_together_from_has_a_text(section):
+    assert {f"{section}.{name}" for name in COMPOSED[section]} - catalogue("en").keys() == set()
 
 
 def test_every_text_is_asked_for_by_the_code():
@@ -120,46 +154,47 @@ def test_a_message_is_english_text_that_knows_its_german():
     late = Message(
         "ingest.of_table", table=Message("tables.touchpoints"), reason=Message("ingest.no_such_lead")
     )
-    assert (late, late.text("en")) == ("touchpoints: no such lead", "touchpoints: no such lead")
-    assert late.text("de") == "Touchpoints: kein solcher Lead"
+    assert (late, late.render("en")) == ("touchpoints: no such lead", "touchpoints: no such lead")
+    assert late.render("de") == "Touchpoints: kein solcher Lead"
     assert json.dumps([late]) == '["touchpoints: no such lead"]'
 
 
 def test_words_of_the_data_are_not_translated():
     column = Message("columns.constant", value="'no such lead'")
-    assert column.text("de") == "jede Zeile hat 'no such lead'"
+    assert column.render("de") == "jede Zeile hat 'no such lead'"
 
 
 def test_numbers_are_written_as_in_the_language():
-    found = Message("findings.none_without", rows=1204, rate=0.125)
-    assert found.startswith("none of the 1,204 leads without it converted, and 12% of all did")
-    assert "von den 1.204 Leads ohne Wert schloss keiner ab, von allen 12\N{NO-BREAK SPACE}%" in found.text(
-        "de"
-    )
-    assert "AUC von 0,981" in Message("findings.ranks_alone", auc=0.981).text("de")
+    message = Message("findings.none_without", rows=1204, rate=0.125)
+    assert message.startswith("none of the 1,204 leads without it converted, and 12% of all did")
+    german = message.render("de")
+    assert "von den 1.204 Leads ohne Wert schloss keiner ab, von allen 12\N{NO-BREAK SPACE}%" in german
+    assert "AUC von 0,981" in Message("findings.ranks_alone", auc=0.981).render("de")
 
 
 def test_a_list_is_joined_in_the_language():
-    words = listed("or", ["'a'", "'b'", "'c'"])
-    found = Message("findings.of_won_alone", leads=12, words=words)
-    assert "with 'a' or 'b' or 'c' converted" in found
-    assert "mit 'a' oder 'b' oder 'c'" in found.text("de")
-    assert (listed("comma", []), listed("and", ["a"])) == ("", "a")
+    words = join_items("or", ["'a'", "'b'", "'c'"])
+    message = Message("findings.of_won_alone", leads=12, words=words)
+    assert "with 'a' or 'b' or 'c' converted" in message
+    assert "mit 'a' oder 'b' oder 'c'" in message.render("de")
+    assert (join_items("comma", []), join_items("and", ["a"])) == ("", "a")
 
 
 def test_a_message_survives_copies_and_json():
     alone = Message("findings.told_by", column="size", auc=0.71)
-    late = Message("findings.told_apart", auc=0.8, low=0.7, high=0.9, named=listed("comma", [alone, alone]))
+    late = Message(
+        "findings.told_apart", auc=0.8, low=0.7, high=0.9, named=join_items("comma", [alone, alone])
+    )
     again = Message.from_plain(json.loads(json.dumps(late.to_plain())))
     for other in (again, copy.deepcopy(late)):
         assert (other, other.key, other.values) == (late, late.key, late.values)
-        assert other.text("de") == late.text("de")
+        assert other.render("de") == late.render("de")
 
 
 @pytest.fixture
 def reworded(monkeypatch):
     """The catalogue with another English, as if somebody had reworded all of it."""
-    untouched = sources
+    untouched = read_sources
 
     def changed(lang):
         if lang != "en":
@@ -169,35 +204,35 @@ def reworded(monkeypatch):
             for name, source in untouched(lang).items()
         }
 
-    monkeypatch.setattr(messages, "sources", changed)
-    translations.cache_clear()
+    monkeypatch.setattr(messages, "read_sources", changed)
+    load_translations.cache_clear()
     yield
-    translations.cache_clear()
+    load_translations.cache_clear()
 
 
 @pytest.mark.usefixtures("reworded")
 def test_rewording_the_english_does_not_lose_the_german():
     late = Message("ingest.no_such_lead")
-    assert (late, late.text("de")) == ("Reworded: no such lead", "kein solcher Lead")
-    assert Message.from_plain({"key": "duration.days", "values": {"n": 3}}).text("de") == "3 Tage"
+    assert (late, late.render("de")) == ("Reworded: no such lead", "kein solcher Lead")
+    assert Message.from_plain({"key": "duration.days", "values": {"n": 3}}).render("de") == "3 Tage"
 
 
 def test_a_text_that_nobody_wrote_is_a_mistake():
     with pytest.raises(KeyError, match=r"findings\.unheard_of"):
         Message("findings.unheard_of")
     with pytest.raises(KeyError, match=r"duration\.years"):
-        text("duration.years", "de", n=2)
+        translate("duration.years", "de", n=2)
     with pytest.raises(ValueError, match="'fr' is no language"):
-        text("duration.days", "fr", n=2)
+        translate("duration.days", "fr", n=2)
 
 
 def test_two_files_with_one_key_are_refused(monkeypatch):
     entry = 'msgid "a.b"\nmsgstr "c"\n'
-    monkeypatch.setattr(messages, "sources", lambda _: {"one.po": entry, "two.po": entry})
+    monkeypatch.setattr(messages, "read_sources", lambda _: {"one.po": entry, "two.po": entry})
     with pytest.raises(ValueError, match=r"en/two\.po: 'a\.b' has a text already"):
-        translations.__wrapped__("en")
+        load_translations.__wrapped__("en")
 
 
 def test_what_is_no_catalogue_is_refused_with_its_line():
     with pytest.raises(ValueError, match="line 2 of a catalogue is no statement"):
-        read_po('msgid "a.b"\nmsgstr c\n')
+        parse_po('msgid "a.b"\nmsgstr c\n')

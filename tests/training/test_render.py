@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from scored import report_input
 
-from features.messages import LANGUAGES, read_po, sources
+from features.messages import LANGUAGES, parse_po, read_sources
 from features.spec import FeatureSet, Says
 from models.metrics import Interval
 from training.checks import AHEAD, CHECKS, ORIGINS
@@ -236,7 +236,7 @@ def test_an_example_sentence_is_the_one_the_service_says(made):
 
 
 def test_every_check_has_a_title_in_the_catalogue_and_no_other_has():
-    titles = {key for key in read_po(sources("en")["checks.po"]) if key.startswith("checks.")}
+    titles = {key for key in parse_po(read_sources("en")["checks.po"]) if key.startswith("checks.")}
     assert titles == {f"checks.{code}" for code in (*CHECKS, *ORIGINS, *AHEAD)}
 
 

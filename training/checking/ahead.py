@@ -8,8 +8,8 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from features.clock import length
-from features.messages import Message, listed
+from features.clock import describe_duration
+from features.messages import Message, join_items
 from models.metrics import roc_auc, with_interval
 from training.checking.searches import FEWEST, QUICK, NotApplicableError, codes_of, single_auc
 
@@ -90,7 +90,7 @@ def _beyond(spec: FeatureSpec, before: pl.Series, strange: pl.Series, share: flo
     if spec.unit != "seconds":
         return Message("findings.out_of_range", share=share, low=low, high=high)
     key = "findings.ages_out_of_range" if spec.name == AGE else "findings.times_out_of_range"
-    return Message(key, share=share, low=length(round(low)), high=length(round(high)))
+    return Message(key, share=share, low=describe_duration(round(low)), high=describe_duration(round(high)))
 
 
 def told_apart(dataset: Dataset, ahead: pl.DataFrame) -> Found:
@@ -118,7 +118,7 @@ def told_apart(dataset: Dataset, ahead: pl.DataFrame) -> Found:
             Message("findings.told_by", column=name, auc=single_auc(columns[name], side)) for name in best
         ]
         interval = {"auc": auc.value, "low": auc.low, "high": auc.high}
-        yield "medium", "", Message("findings.told_apart", named=listed("comma", alone), **interval)
+        yield "medium", "", Message("findings.told_apart", named=join_items("comma", alone), **interval)
 
 
 def _witnesses(rows: pl.DataFrame) -> pl.DataFrame:

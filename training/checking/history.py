@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from features.cohort import Snapshots
-from features.messages import Message, listed
+from features.messages import Message, join_items
 from training.checking.searches import CERTAIN, NotApplicableError
 from training.dataset import feature_rows
 
@@ -45,11 +45,11 @@ def stage_in_disguise(dataset: Dataset) -> Found:
         outcomes = dataset.label[column.is_in(words).fill_null(value=False).to_numpy()]
         if _settled(outcomes, base):
             leads, share = len(outcomes), float(outcomes.mean())
-            named = listed("or", [repr(word) for word in words[:_NAMED]])
-            found = Message("findings.stage_in_disguise", words=named, leads=leads, share=share)
-            yield "high", spec.name, found
+            named = join_items("or", [repr(word) for word in words[:_NAMED]])
+            message = Message("findings.stage_in_disguise", words=named, leads=leads, share=share)
+            yield "high", spec.name, message
         elif alike := _of_won_alone(column, dataset.label == 1):
-            named = listed("or", [repr(word) for word in alike[:_NAMED]])
+            named = join_items("or", [repr(word) for word in alike[:_NAMED]])
             leads = int(column.is_in(alike).sum())
             yield "medium", spec.name, Message("findings.of_won_alone", leads=leads, words=named)
 

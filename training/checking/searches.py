@@ -63,11 +63,11 @@ def filled_by_outcome(dataset: Dataset) -> Found:
     for name, filled in _filled(dataset):
         with_it, without = float(filled[won].mean()), float(filled[~won].mean())
         if _apart(filled, won):
-            found = Message("findings.filled_by_outcome", share=with_it, others=without)
+            message = Message("findings.filled_by_outcome", share=with_it, others=without)
             severity: Severity = "high" if abs(with_it - without) >= FILLED_HIGH else "medium"
-            yield severity, name, found
-        elif told := _all_alike(won, filled):
-            yield "high", name, told
+            yield severity, name, message
+        elif alike := _all_alike(won, filled):
+            yield "high", name, alike
 
 
 def _apart(filled: NDArray[np.bool_], won: NDArray[np.bool_]) -> bool:
@@ -181,12 +181,12 @@ def says_nothing(dataset: Dataset) -> Found:
     for spec in dataset.features.specs:
         column = dataset.rows[spec.name]
         if column.n_unique() == 1:
-            found = (
+            message = (
                 Message("findings.no_value")
                 if column.null_count()
                 else Message("findings.one_value", value=column[0])
             )
-            yield "info", spec.name, found
+            yield "info", spec.name, message
 
 
 def no_time(dataset: Dataset) -> Found:

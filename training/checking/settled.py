@@ -37,8 +37,8 @@ def settles(dataset: Dataset) -> Found:
         if (rows := _most_settled(codes_of(column), won)) is not None:
             share, everywhere = float(won[rows].mean()), float(won.mean())
             what, count = _called(column, rows), int(rows.sum())
-            found = Message("findings.settles", rows=count, what=what, share=share, all=everywhere)
-            yield "medium", spec.name, found
+            message = Message("findings.settles", rows=count, what=what, share=share, all=everywhere)
+            yield "medium", spec.name, message
 
 
 def _most_settled(codes: NDArray[np.int64], won: NDArray[np.bool_]) -> NDArray[np.bool_] | None:

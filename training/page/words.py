@@ -24,7 +24,7 @@ from babel.numbers import format_decimal
 from babel.units import format_unit
 
 from features.clock import instant
-from features.messages import LANGUAGES, Lang, Message, translations
+from features.messages import LANGUAGES, Lang, Message, load_translations
 from features.spec import FeatureSpec, Says
 from models.explanation import sentence
 
@@ -75,7 +75,7 @@ class Words:
 
     def message(self, text: str) -> str:
         """What the program says as a message, in this language; other text stays as it is."""
-        return text.text(self.lang) if isinstance(text, Message) else text
+        return text.render(self.lang) if isinstance(text, Message) else text
 
     def plural(self, key: str, count: int, **values: object) -> str:
         """The sentence called ``key`` in the form for ``count``, which fills its ``{n}``.
@@ -247,7 +247,7 @@ def words(lang: Lang) -> Words:
     if lang not in LANGUAGES:
         msg = f"no report in {lang!r}; leadloop writes {' and '.join(LANGUAGES)}"
         raise ValueError(msg)
-    return Words(lang, translations(lang))
+    return Words(lang, load_translations(lang))
 
 
 def _moment(moment: float | str) -> datetime:

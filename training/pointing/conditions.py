@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from features.clock import DAY, HOUR, MINUTE
-from features.messages import text
+from features.messages import translate
 from features.spec import FeatureSpec, Says
 from models.explanation import sentence
 
@@ -60,7 +60,7 @@ class Condition:
         ('Visits: 3 or more', 'Besuche: höchstens 3')
         """
         shown = sentence(replace(self.spec, says=_VALUE), self.value, lang)
-        phrase = text(f"conditions.{self.test}", lang, value=shown)
+        phrase = translate(f"conditions.{self.test}", lang, value=shown)
         return self.spec.says.within(lang).replace("{value}", phrase)
 
 

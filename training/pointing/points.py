@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from features.messages import text
+from features.messages import translate
 from training.pointing.conditions import Condition, held
 
 if TYPE_CHECKING:
@@ -132,11 +132,11 @@ class LearnedPoints:
 
 
 def _lines(learned: LearnedPoints, lang: Lang) -> Iterator[str]:
-    yield text("points.title", lang, question=learned.question)
+    yield translate("points.title", lang, question=learned.question)
     for row in learned.lines.rows:
         yield f"{row.points:+6d}  {row.condition.says(lang)}"
     for stage, reached in learned.reached.items():
-        yield text(
+        yield translate(
             "points.threshold",
             lang,
             stage=stage.upper(),
@@ -145,15 +145,16 @@ def _lines(learned: LearnedPoints, lang: Lang) -> Iterator[str]:
             rate=f"{reached.rate:.1%}",
             question=learned.question,
         )
-    yield text("points.figures", lang, judged=f"{learned.judged:,}")
+    yield translate("points.figures", lang, judged=f"{learned.judged:,}")
     losses = learned.log_loss.to_dict()
     for whose, auc in learned.roc_auc.to_dict().items():
-        yield f"  {text(f'points.whose_{whose}', lang):16} ROC AUC {auc:.3f}  log-loss {losses[whose]:.4f}"
+        name = translate(f"points.whose_{whose}", lang)
+        yield f"  {name:16} ROC AUC {auc:.3f}  log-loss {losses[whose]:.4f}"
     if learned.kept is not None:
         worth = learned.kept > 0
         kept = f"{min(learned.kept, 1.0):.0%}"
-        yield text("points.kept", lang, kept=kept) if worth else text("points.nothing", lang)
+        yield translate("points.kept", lang, kept=kept) if worth else translate("points.nothing", lang)
     if learned.roc_auc.incumbent is not None and learned.log_loss.incumbent is not None:
         auc = learned.roc_auc.table - learned.roc_auc.incumbent
         loss = learned.log_loss.table - learned.log_loss.incumbent
-        yield text("points.gained", lang, auc=f"{auc:+.3f}", loss=f"{loss:+.4f}")
+        yield translate("points.gained", lang, auc=f"{auc:+.3f}", loss=f"{loss:+.4f}")

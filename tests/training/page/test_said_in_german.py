@@ -12,7 +12,7 @@ from features import messages
 from features.clock import DAY
 from features.cohort import CohortRule
 from features.labels import LabelSpec
-from features.messages import Message, sources, translations
+from features.messages import Message, load_translations, read_sources
 from training.checks import checks, findings, to_dict
 from training.dataset import of_history
 from training.page.views.health import view
@@ -30,9 +30,9 @@ def company():
 
 @pytest.fixture
 def reported(company):
-    """A report on what these checks and ingest said."""
-    given, said = report_input(300), to_dict(company)
-    card = replace(given.card, findings=tuple(said["findings"]), checks=tuple(said["checks"]))
+    """A report on what these checks and ingest texts."""
+    given, texts = report_input(300), to_dict(company)
+    card = replace(given.card, findings=tuple(texts["findings"]), checks=tuple(texts["checks"]))
     table, reason = Message("tables.touchpoints"), Message("ingest.no_such_lead")
     why = Message("availability.unused", role=Message("roles.identifier"), reason=Message("columns.emails"))
     intake = replace(
@@ -44,16 +44,18 @@ def reported(company):
 
 
 def german_of(made):
-    """The tables of what ingest and checks said, as the German page shows them."""
+    """The tables of what ingest and checks texts, as the German page shows them."""
     shown = view(made, words("de"))
     return [shown[name].rows for name in ("quarantined", "excluded", "findings")]
 
 
 def test_whatever_the_checks_say_of_a_company_is_german(company):
-    said = [one.message for one in findings(company)] + [one.reason for one in company if one.reason]
-    said += [one.title for one in company]
-    assert len(said) > 20
-    assert [text for text in said if text.text("de") == text] == []
+    texts = [finding.message for finding in findings(company)] + [
+        check.reason for check in company if check.reason
+    ]
+    texts += [check.title for check in company]
+    assert len(texts) > 20
+    assert [text for text in texts if text.render("de") == text] == []
 
 
 def test_the_german_page_is_german(reported):
@@ -74,23 +76,23 @@ def test_a_report_with_the_english_of_yesterday_keeps_its_german(reported, monke
     json, german = reported.to_json(), german_of(reported)
 
     def reworded(lang):
-        texts = sources(lang)
+        texts = read_sources(lang)
         if lang == "en":
             return {
                 name: re.sub(r'(?m)^(msgstr )"(?=.)', r'\1"Reworded: ', one) for name, one in texts.items()
             }
         return texts
 
-    monkeypatch.setattr(messages, "sources", reworded)
-    translations.cache_clear()
+    monkeypatch.setattr(messages, "read_sources", reworded)
+    load_translations.cache_clear()
     try:
         assert Message("ingest.no_such_lead") == "Reworded: no such lead"
         assert german_of(Report.from_json(json)) == german
     finally:
-        translations.cache_clear()
+        load_translations.cache_clear()
 
 
 def test_a_text_without_a_message_stays_as_it_is(reported):
-    assert reported.says("something of another release", "de") == "something of another release"
+    assert reported.translate("something of another release", "de") == "something of another release"
     later = replace(reported, messages={"news": {"key": "findings.of_tomorrow", "values": {}}})
-    assert later.says("news", "de") == "news"
+    assert later.translate("news", "de") == "news"

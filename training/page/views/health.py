@@ -27,14 +27,14 @@ def view(report: Report, t: Words) -> dict[str, Any]:
 def _quarantined(report: Report, t: Words) -> Table:
     """Rows that were set aside, by reason."""
     found = report.health.quarantined
-    rows = tuple((report.says(reason, t.lang), t.number(count)) for reason, count in found)
+    rows = tuple((report.translate(reason, t.lang), t.number(count)) for reason, count in found)
     return Table(t("health.quarantine"), (t("health.reason"), t("health.rows")), rows)
 
 
 def _findings(report: Report, t: Words) -> Table:
     """What the checks found."""
     rows = tuple(
-        (note.code, t.named("severities", note.severity), note.column, report.says(note.message, t.lang))
+        (note.code, t.named("severities", note.severity), note.column, report.translate(note.message, t.lang))
         for note in report.health.findings
     )
     head = ("code", "severity", "column", "message")
@@ -59,7 +59,7 @@ def _columns(report: Report, t: Words) -> Table:
 
 def _excluded(report: Report, t: Words) -> Table:
     """Columns of the source that the model does not use."""
-    rows = tuple((column, report.says(why, t.lang)) for column, why in report.health.excluded)
+    rows = tuple((column, report.translate(why, t.lang)) for column, why in report.health.excluded)
     return Table(t("health.excluded"), (t("health.column"), t("health.why")), rows, wordy=True)
 
 

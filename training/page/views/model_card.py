@@ -113,7 +113,7 @@ def _checks(report: Report, t: Words) -> Table:
             check["code"],
             t.otherwise(check["title"], f"checks.{check['code']}"),
             t(f"outcomes.{check['outcome'].replace(' ', '_')}"),
-            report.says(check["reason"], t.lang),
+            report.translate(check["reason"], t.lang),
         )
         for check in report.card.checks
     )
