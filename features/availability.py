@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from features.messages import Message
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -43,12 +45,18 @@ class Availability:
     role: Role | None
     known: Known
     by: Claimant
-    reason: str
+    reason: Message
 
     @property
     def used(self) -> bool:
         """Whether a model may see the column."""
         return self.known != "excluded"
+
+    @property
+    def role_reason(self) -> Message:
+        """Why the column has its role, without the claim that is made for every plain column."""
+        inner = self.reason.values.get("reason") if self.used else None
+        return inner if isinstance(inner, Message) else self.reason
 
 
 def sounds_late(column: str) -> bool:
@@ -66,12 +74,12 @@ def sounds_late(column: str) -> bool:
     return _LATE.search(column) is not None
 
 
-def plain(roles: Iterable[ColumnRole], excluded: Mapping[str, str]) -> tuple[Availability, ...]:
+def plain(roles: Iterable[ColumnRole], excluded: Mapping[str, Message]) -> tuple[Availability, ...]:
     """The availability of plain columns; ``excluded`` maps those that the user keeps out to the reason.
 
     >>> from features.reading.roles import ColumnRole
-    >>> city = ColumnRole("City", "category", "words")
-    >>> [column.known for column in plain([city], {"Tags": "written after the call"})]
+    >>> city, why = ColumnRole("City", "category", Message("columns.words")), Message("columns.configured")
+    >>> [column.known for column in plain([city], {"Tags": why})]
     ['at creation', 'excluded']
     """
     kept_out = (Availability(name, None, "excluded", "user", reason) for name, reason in excluded.items())
@@ -80,14 +88,13 @@ def plain(roles: Iterable[ColumnRole], excluded: Mapping[str, str]) -> tuple[Ava
 
 def _plain(role: ColumnRole) -> Availability:
     if not role.used:
-        return Availability(role.column, role.role, "excluded", role.by, f"{role.role}: {role.reason}")
-    reason = f"{role.reason}; a plain column counts as known when the lead was created"
+        why = Message("availability.unused", role=Message(f"roles.{role.role}"), reason=role.reason)
+        return Availability(role.column, role.role, "excluded", role.by, why)
+    reason = Message("availability.plain", reason=role.reason)
     return Availability(role.column, role.role, "at creation", role.by, reason)
 
 
 def overwritten(names: Iterable[str]) -> tuple[Availability, ...]:
     """The availability of attributes that come with their history: known from each change on."""
-    return tuple(
-        Availability(name, None, "history", "leadloop", "every value counts from the moment it was known")
-        for name in names
-    )
+    why = Message("availability.history")
+    return tuple(Availability(name, None, "history", "leadloop", why) for name in names)

@@ -1,7 +1,8 @@
 """THE list of features, by family: what practitioners score leads on, each with its one sentence.
 
 ``features_of(history)`` takes from it what a history can fill, and adds the company's own columns, its
-overwritten attributes and its own kinds of touchpoint. Sentences are "label: value", which needs no plural in
+overwritten attributes and its own kinds of touchpoint. Sentences stand in
+``locale/<lang>/features.po``; they are "label: value", which needs no plural in
 any language.
 """
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from features.history import ACCOUNT_PREFIX
+from features.messages import LANGUAGES, Message, translate
 from features.spec import (
     FeatureSet,
     FeatureSpec,
@@ -36,46 +38,43 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from features.history import LeadHistory
+    from features.messages import Value
 
 WINDOWS = (1, 7, 30, 90)
 REQUESTS = ("demo_request", "price_request", "availability_request", "contact_request")
 CONVERSIONS = ("form", "download", "webinar", *REQUESTS)
 PAGES = ("page_view", "product_view", "pricing_view")
 
-# kind: (family, English plural, German plural). Counted in all, in windows where it says so, and since when.
-KINDS: dict[str, tuple[str, str, str]] = {
-    "visit": ("behaviour", "Visits", "Besuche"),
-    "page_view": ("behaviour", "Page views", "Seitenaufrufe"),
-    "product_view": ("behaviour", "Product page views", "Aufrufe von Produktseiten"),
-    "pricing_view": ("behaviour", "Pricing page views", "Aufrufe der Preisseite"),
-    "download": ("behaviour", "Downloads", "Downloads"),
-    "webinar": ("behaviour", "Webinars attended", "Besuchte Webinare"),
-    "cart": ("behaviour", "Articles put in the cart", "Artikel im Warenkorb"),
-    "form": ("conversions", "Forms filled in", "Ausgefüllte Formulare"),
-    "demo_request": ("intent", "Demo requests", "Demo-Anfragen"),
-    "price_request": ("intent", "Price requests", "Preisanfragen"),
-    "availability_request": ("intent", "Availability requests", "Verfügbarkeitsanfragen"),
-    "contact_request": ("intent", "Contact requests", "Kontaktanfragen"),
-    "email_open": ("email", "E-mails opened", "Geöffnete E-Mails"),
-    "email_click": ("email", "Links clicked in e-mails", "Klicks in E-Mails"),
-    "email_subscribe": ("email", "Newsletter subscriptions", "Newsletter-Anmeldungen"),
-    "email_unsubscribe": ("email", "Newsletter cancellations", "Newsletter-Abmeldungen"),
-    "social_follow": ("social", "Follows", "Follows"),
-    "social_reaction": ("social", "Reactions in social media", "Reaktionen in sozialen Medien"),
-    "ad_click": ("social", "Clicks on adverts", "Klicks auf Anzeigen"),
-    "signup": ("product", "Product sign-ups", "Produkt-Anmeldungen"),
-    "product_use": ("product", "Uses of the product", "Nutzungen des Produkts"),
-    "milestone": ("product", "Product milestones reached", "Erreichte Produkt-Meilensteine"),
-    "limit_hit": ("product", "Times a product limit was hit", "Erreichte Produkt-Limits"),
-    "plan_change": ("product", "Changes of the product plan", "Wechsel des Produkt-Tarifs"),
+# kind: family. Counted in all, in windows where it says so, and since when.
+KINDS: dict[str, str] = {
+    "visit": "behaviour",
+    "page_view": "behaviour",
+    "product_view": "behaviour",
+    "pricing_view": "behaviour",
+    "download": "behaviour",
+    "webinar": "behaviour",
+    "cart": "behaviour",
+    "form": "conversions",
+    "demo_request": "intent",
+    "price_request": "intent",
+    "availability_request": "intent",
+    "contact_request": "intent",
+    "email_open": "email",
+    "email_click": "email",
+    "email_subscribe": "email",
+    "email_unsubscribe": "email",
+    "social_follow": "social",
+    "social_reaction": "social",
+    "ad_click": "social",
+    "signup": "product",
+    "product_use": "product",
+    "milestone": "product",
+    "limit_hit": "product",
+    "plan_change": "product",
 }
 _WINDOWED = frozenset({"visit", "page_view", "product_view", "pricing_view", "email_open", "email_click"})
 _WINDOWED_MONTH = frozenset({*REQUESTS, "form", "download", "product_use"})
-_OFFER_STAGES = {
-    "awareness": ("awareness", "Aufmerksamkeit"),
-    "consideration": ("consideration", "Abwägung"),
-    "decision": ("decision", "Entscheidung"),
-}
+_OFFER_STAGES = ("awareness", "consideration", "decision")
 _ROLES: dict[str, tuple[str, ...]] = {
     "qualification": ("budget", "authority", "need", "timeline", "decision_maker", "location"),
     "channel": ("channel", "source", "origin", "campaign", "medium", "referrer", "landing"),
@@ -97,7 +96,7 @@ def features_of(
     """
     specs = [*_columns(history, units or {}), *_overwritten(history)]
     if history.touchpoints.height or history.transitions.height:
-        specs += [lead_age(Says("Lead known for: {value}", "Lead bekannt seit: {value}"))]
+        specs += [lead_age(_write_sentence("lead_age"))]
     kinds = history.touchpoints["kind"].unique().drop_nulls().sort().to_list()
     if kinds:
         specs += [*_touches(kinds), *_channels(history), *_offers(history), *_sums(history), *_tempo()]
@@ -119,7 +118,7 @@ def family_of(column: str) -> str:
 
 
 def _own(column: str) -> Says:
-    return Says(f"{column}: {{value}}", f"{column}: {{value}}")
+    return _write_sentence("column", column=column)
 
 
 def _columns(history: LeadHistory, units: Mapping[str, Unit]) -> Iterator[FeatureSpec]:
@@ -145,45 +144,41 @@ def _overwritten(history: LeadHistory) -> Iterator[FeatureSpec]:
 
 def _touches(kinds: list[str]) -> Iterator[FeatureSpec]:
     for kind in kinds:
-        family, english, german = KINDS.get(kind, ("behaviour", f"{kind!r}", f"„{kind}“"))
-        rows = Rows(family, "touchpoints", (kind,))
+        what = Message(f"touchpoints.{kind}") if kind in KINDS else Message("touchpoints.own_kind", kind=kind)
+        rows = Rows(KINDS.get(kind, "behaviour"), "touchpoints", (kind,))
         windows = WINDOWS if kind in _WINDOWED else (30,) if kind in _WINDOWED_MONTH else ()
-        yield count(rows, Says(f"{english} so far: {{value}}", f"{german} bisher: {{value}}"))
-        for days in windows:
-            yield count(rows.within(days), _window(english, german, days))
-        yield recency(rows, Says(f"{english}, last: {{value}} ago", f"{german}, zuletzt vor: {{value}}"))
+        yield from _counted(rows, what, windows)
     groups = {"request": ("intent", REQUESTS), "conversion": ("conversions", CONVERSIONS)}
     for label, (family, members) in groups.items():
         present = tuple(kind for kind in members if kind in kinds)
         if len(present) > 1:
-            yield from _group(Rows(family, "touchpoints", present, label=label))
+            rows = Rows(family, "touchpoints", present, label=label)
+            yield from _counted(rows, Message(f"touchpoints.{label}"), (30,))
     if "visit" in kinds:
-        rows = Rows("behaviour", "touchpoints", ("visit",))
-        yield tenure(rows, Says("First visit: {value} ago", "Erster Besuch vor: {value}"))
+        yield tenure(Rows("behaviour", "touchpoints", ("visit",)), _write_sentence("first_visit"))
     if "signup" in kinds:
-        rows = Rows("product", "touchpoints", ("signup",))
-        yield tenure(rows, Says("Signed up: {value} ago", "Angemeldet vor: {value}"))
+        yield tenure(Rows("product", "touchpoints", ("signup",)), _write_sentence("signed_up"))
 
 
-def _window(english: str, german: str, days: int) -> Says:
-    if days == 1:
-        return Says(f"{english} in the last day: {{value}}", f"{german} am letzten Tag: {{value}}")
-    return Says(
-        f"{english} in the last {days} days: {{value}}", f"{german} in den letzten {days} Tagen: {{value}}"
+def _counted(rows: Rows, what: Message, windows: tuple[int, ...]) -> Iterator[FeatureSpec]:
+    yield count(rows, _write_sentence("count", what=what))
+    for days in windows:
+        yield count(rows.within(days), _window(what, days))
+    yield recency(rows, _write_sentence("recency", what=what))
+
+
+def _write_sentence(name: str, **values: Value) -> Says:
+    """The sentence of a feature in each language, with the gap for a lead's own value left open."""
+    texts = {lang: translate(f"features.{name}", lang, value="{value}", **values) for lang in LANGUAGES}
+    return Says(**texts)
+
+
+def _window(what: Message, days: int) -> Says:
+    return (
+        _write_sentence("count_last_day", what=what)
+        if days == 1
+        else _write_sentence("count_last_days", what=what, days=days)
     )
-
-
-_GROUPS = {
-    "request": ("Requests of any kind", "Anfragen jeder Art"),
-    "conversion": ("Conversions", "Conversions"),
-}
-
-
-def _group(rows: Rows) -> Iterator[FeatureSpec]:
-    english, german = _GROUPS[rows.label]
-    yield count(rows, Says(f"{english} so far: {{value}}", f"{german} bisher: {{value}}"))
-    yield count(rows.within(30), _window(english, german, 30))
-    yield recency(rows, Says(f"{english}, last: {{value}} ago", f"{german}, zuletzt vor: {{value}}"))
 
 
 def _has(history: LeadHistory, column: str) -> bool:
@@ -193,65 +188,52 @@ def _has(history: LeadHistory, column: str) -> bool:
 def _channels(history: LeadHistory) -> Iterator[FeatureSpec]:
     rows = Rows("channel", "touchpoints", label="touch")
     if _has(history, "channel"):
-        yield earliest(rows, "channel", Says("First channel: {value}", "Erster Kanal: {value}"))
-        yield latest(rows, "channel", Says("Last channel: {value}", "Letzter Kanal: {value}"))
-        yield distinct(rows, "channel", Says("Different channels: {value}", "Verschiedene Kanäle: {value}"))
+        yield earliest(rows, "channel", _write_sentence("first_channel"))
+        yield latest(rows, "channel", _write_sentence("last_channel"))
+        yield distinct(rows, "channel", _write_sentence("channels"))
     if _has(history, "campaign"):
-        yield earliest(rows, "campaign", Says("First campaign: {value}", "Erste Kampagne: {value}"))
-        yield latest(rows, "campaign", Says("Last campaign: {value}", "Letzte Kampagne: {value}"))
+        yield earliest(rows, "campaign", _write_sentence("first_campaign"))
+        yield latest(rows, "campaign", _write_sentence("last_campaign"))
 
 
 def _offers(history: LeadHistory) -> Iterator[FeatureSpec]:
     rows = Rows("conversions", "touchpoints", label="touch")
     if _has(history, "offer"):
-        yield distinct(rows, "offer", Says("Different offers: {value}", "Verschiedene Angebote: {value}"))
-        yield latest(rows, "offer", Says("Last offer: {value}", "Letztes Angebot: {value}"))
+        yield distinct(rows, "offer", _write_sentence("offers"))
+        yield latest(rows, "offer", _write_sentence("last_offer"))
     if _has(history, "offer_stage"):
-        yield latest(
-            rows,
-            "offer_stage",
-            Says("Stage of the last offer: {value}", "Stufe des letzten Angebots: {value}"),
-        )
-        for stage, (english, german) in _OFFER_STAGES.items():
+        yield latest(rows, "offer_stage", _write_sentence("last_offer_stage"))
+        for stage in _OFFER_STAGES:
             staged = Rows(
                 "conversions", "touchpoints", where=(("offer_stage", stage),), label=f"offer_{stage}"
             )
-            yield count(
-                staged,
-                Says(f"Offers of the {english} stage: {{value}}", f"Angebote der Stufe {german}: {{value}}"),
-            )
+            yield count(staged, _write_sentence("offers_of_stage", stage=Message(f"offer_stages.{stage}")))
 
 
 def _sums(history: LeadHistory) -> Iterator[FeatureSpec]:
     rows = Rows("behaviour", "touchpoints", label="touch")
     if _has(history, "seconds"):
-        yield total(
-            rows, "seconds", Says("Time on site: {value}", "Zeit auf der Website: {value}"), "seconds"
-        )
+        yield total(rows, "seconds", _write_sentence("time_on_site"), "seconds")
     if _has(history, "amount"):
-        yield total(rows, "amount", Says("Value of what it did: {value}", "Wert seiner Aktionen: {value}"))
+        yield total(rows, "amount", _write_sentence("amount"))
 
 
 def _tempo() -> Iterator[FeatureSpec]:
-    rows = Rows("tempo", "touchpoints", label="touch")
-    yield count(rows, Says("Touchpoints so far: {value}", "Kontaktpunkte bisher: {value}"))
+    rows, what = Rows("tempo", "touchpoints", label="touch"), Message("touchpoints.any")
+    yield count(rows, _write_sentence("count", what=what))
     for days in WINDOWS:
-        yield count(rows.within(days), _window("Touchpoints", "Kontaktpunkte", days))
-    yield recency(rows, Says("Last touchpoint: {value} ago", "Letzter Kontaktpunkt vor: {value}"))
-    yield span(
-        rows, Says("From first to last touchpoint: {value}", "Vom ersten zum letzten Kontaktpunkt: {value}")
-    )
-    yield distinct(rows, "kind", Says("Kinds of touchpoint: {value}", "Arten von Kontaktpunkten: {value}"))
-    yield trend(
-        rows, Says("Activity against the month before: {value}", "Aktivität gegen den Vormonat: {value}")
-    )
+        yield count(rows.within(days), _window(what, days))
+    yield recency(rows, _write_sentence("last_touchpoint"))
+    yield span(rows, _write_sentence("span"))
+    yield distinct(rows, "kind", _write_sentence("kinds"))
+    yield trend(rows, _write_sentence("trend"))
 
 
 def _stages(history: LeadHistory, never: set[str]) -> Iterator[FeatureSpec]:
     stages = set(history.transitions["stage"].drop_nulls()) - never
     for stage in sorted(stages):
         rows = Rows("qualification", "transitions", (stage,), label=f"stage_{stage}")
-        yield recency(rows, Says(f"In stage {stage} for: {{value}}", f"In Stufe {stage} seit: {{value}}"))
+        yield recency(rows, _write_sentence("in_stage", stage=stage))
 
 
 def _account(history: LeadHistory, target: str) -> Iterator[FeatureSpec]:
@@ -260,11 +242,9 @@ def _account(history: LeadHistory, target: str) -> Iterator[FeatureSpec]:
     rows = Rows("account", "account_touchpoints", label="colleagues")
     asked = Rows("account", "account_touchpoints", REQUESTS, label="colleagues_requests")
     converted = Rows("account", "account_touchpoints", CONVERSIONS, label="colleagues_conversions")
-    yield distinct(rows, "colleague", Says("Active colleagues: {value}", "Aktive Kollegen: {value}"))
-    yield count(rows.within(30), _window("Colleagues' touchpoints", "Kontaktpunkte der Kollegen", 30))
-    yield count(converted, Says("Colleagues' conversions: {value}", "Conversions der Kollegen: {value}"))
-    yield count(asked, Says("Colleagues' requests: {value}", "Anfragen der Kollegen: {value}"))
+    yield distinct(rows, "colleague", _write_sentence("colleagues"))
+    yield count(rows.within(30), _window(Message("touchpoints.colleagues"), 30))
+    yield count(converted, _write_sentence("colleagues_conversions"))
+    yield count(asked, _write_sentence("colleagues_requests"))
     won = Rows("account", "account_transitions", (target,), label=f"colleagues_{target}")
-    yield count(
-        won, Says(f"Colleagues in stage {target}: {{value}}", f"Kollegen in Stufe {target}: {{value}}")
-    )
+    yield count(won, _write_sentence("colleagues_in_stage", stage=target))

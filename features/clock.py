@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from features.messages import Message, translate
+
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 _UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _DURATION = re.compile(r"\s*(\d+)\s*([smhdw])\s*")
-_SCALES = (("day", "Tag", "Tage", DAY), ("hour", "Stunde", "Stunden", HOUR))
+_SCALES = (("days", DAY), ("hours", HOUR), ("minutes", MINUTE))
 
 
 def epoch(moment: datetime) -> int:
@@ -56,15 +58,29 @@ def duration(text: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def describe_duration(seconds: float) -> Message:
+    """A length of time in the largest unit that fits, for a reader of any language.
+
+    >>> describe_duration(3 * DAY), describe_duration(2 * HOUR).render("de"), describe_duration(59)
+    ('3 days', '2 Stunden', 'under a minute')
+    """
+    key, values = _scaled(seconds)
+    return Message(key, **values)
+
+
 def humanise(seconds: float, lang: str = "en") -> str:
-    """A length of time in the largest unit that fits, for a reader.
+    """A length of time in the largest unit that fits, in ``lang``.
 
     >>> humanise(3 * DAY), humanise(2 * HOUR, "de"), humanise(59)
     ('3 days', '2 Stunden', 'under a minute')
     """
-    for english, one, many, size in (*_SCALES, ("minute", "Minute", "Minuten", MINUTE)):
-        count = int(seconds // size)
-        if count:
-            plural = f"{english}s" if count != 1 else english
-            return f"{count} {plural if lang == 'en' else (one if count == 1 else many)}"
-    return "under a minute" if lang == "en" else "unter einer Minute"
+    key, values = _scaled(seconds)
+    return translate(key, lang, **values)
+
+
+def _scaled(seconds: float) -> tuple[str, dict[str, int]]:
+    """The key of the unit that fits, and how many of it."""
+    for unit, size in _SCALES:
+        if count := int(seconds // size):
+            return f"duration.{unit}", {"n": count}
+    return "duration.moment", {}

@@ -70,4 +70,4 @@ def _mapping(places: Mapping[str, TableMapping], stages: tuple[str, ...], now: i
 
 
 def _renamed(found: Quarantine) -> Quarantine:
-    return Quarantine(found.frame.with_columns(pl.col("file").str.split("/").list.last()), found.rows)
+    return replace(found, frame=found.frame.with_columns(pl.col("file").str.split("/").list.last()))

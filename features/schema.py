@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from features.messages import Message
 from features.nearest import nearest
 from features.reading.parsing import categories, flags, minor_units, numbers
 from features.reading.quarantine import SourceError
@@ -134,7 +135,7 @@ def check(table: TableName, rows: Sieve, context: Context) -> Sieve:
 
 def _required(rows: Sieve, column: Column) -> Sieve:
     return (
-        rows.drop(pl.col(column.name).is_null(), column.name, f"no {column.name}")
+        rows.drop(pl.col(column.name).is_null(), column.name, Message(f"required.{column.name}"))
         if column.required
         else rows
     )
@@ -150,9 +151,7 @@ def _word(rows: Sieve, column: Column, _: Context) -> Sieve:
 
 def _id(rows: Sieve, column: Column, context: Context) -> Sieve:
     first = pl.col(column.name).is_first_distinct()
-    return _word(rows, column, context).drop(
-        ~first, column.name, "this id stands further up; the first row is kept"
-    )
+    return _word(rows, column, context).drop(~first, column.name, Message("ingest.repeated_id"))
 
 
 def _lead(rows: Sieve, column: Column, context: Context) -> Sieve:
@@ -160,7 +159,9 @@ def _lead(rows: Sieve, column: Column, context: Context) -> Sieve:
     if context.leads is None:
         return rows
     found = rows.frame.join(context.leads, on=column.name, how="left", maintain_order="left")
-    return replace(rows, frame=found).drop(pl.col(PART).is_null(), column.name, "no such lead")
+    return replace(rows, frame=found).drop(
+        pl.col(PART).is_null(), column.name, Message("ingest.no_such_lead")
+    )
 
 
 def _account(rows: Sieve, column: Column, context: Context) -> Sieve:
@@ -168,7 +169,9 @@ def _account(rows: Sieve, column: Column, context: Context) -> Sieve:
     if context.accounts is None:
         return rows
     unknown = ~rows.frame[column.name].is_in(context.accounts.implode())
-    return rows.note(unknown & rows.frame[column.name].is_not_null(), column.name, "no such account")
+    return rows.note(
+        unknown & rows.frame[column.name].is_not_null(), column.name, Message("ingest.no_such_account")
+    )
 
 
 def _time(rows: Sieve, column: Column, context: Context) -> Sieve:
@@ -176,8 +179,9 @@ def _time(rows: Sieve, column: Column, context: Context) -> Sieve:
     parsed = times(rows.frame[column.name], context.times)
     rows = replace(rows, frame=rows.frame.with_columns(parsed.alias(_PARSED)))
     unread = pl.col(_PARSED).is_null() & pl.col(column.name).is_not_null()
-    rows = rows.drop(unread, column.name, f"no time ({context.times.pattern}, zone {context.times.zone})")
-    rows = rows.drop(pl.col(_PARSED) >= context.until, column.name, "in the future")
+    how = Message("ingest.no_time_parsed", pattern=context.times.pattern, zone=str(context.times.zone))
+    rows = rows.drop(unread, column.name, how)
+    rows = rows.drop(pl.col(_PARSED) >= context.until, column.name, Message("ingest.future"))
     return replace(rows, frame=rows.frame.with_columns(pl.col(_PARSED).alias(column.name)).drop(_PARSED))
 
 
@@ -187,16 +191,15 @@ _PARSED = "leadloop.parsed"
 def _stage(rows: Sieve, column: Column, context: Context) -> Sieve:
     rows = _word(rows, column, context)
     unknown = ~pl.col(column.name).is_in(context.stages)
-    return rows.drop(unknown, column.name, "no stage of the funnel") if context.stages else rows
+    return rows.drop(unknown, column.name, Message("ingest.no_such_stage")) if context.stages else rows
 
 
 def _offer_stage(rows: Sieve, column: Column, context: Context) -> Sieve:
     rows = _word(rows, column, context)
     words = rows.frame[column.name].str.to_lowercase()
     unknown = ~words.is_in(OFFER_STAGES)
-    noted = rows.note(
-        unknown.fill_null(value=False), column.name, f"none of {', '.join(OFFER_STAGES)}; taken as missing"
-    )
+    why = Message("ingest.no_such_offer_stage", stages=", ".join(OFFER_STAGES))
+    noted = rows.note(unknown.fill_null(value=False), column.name, why)
     return _typed(noted, column, words.set(unknown, None))
 
 
@@ -212,7 +215,7 @@ def _money(rows: Sieve, column: Column, context: Context) -> Sieve:
 
 def _number(rows: Sieve, column: Column, values: pl.Series) -> Sieve:
     unread = values.is_null() & rows.frame[column.name].is_not_null()
-    return _typed(rows.note(unread, column.name, "no number; taken as missing"), column, values)
+    return _typed(rows.note(unread, column.name, Message("ingest.no_number")), column, values)
 
 
 _CHECKS: Mapping[Kind, Callable[[Sieve, Column, Context], Sieve]] = {

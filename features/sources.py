@@ -15,6 +15,7 @@ import polars as pl
 
 from features.availability import Availability, overwritten, plain
 from features.history import ACCOUNT_PREFIX, LeadHistory
+from features.messages import Message
 from features.reading.attributes import Attributes, attributes, found_roles
 from features.reading.events import (
     EVENT_SCHEMAS,
@@ -130,7 +131,7 @@ def _reading(
     newest = max((s.newest for s in sources if s.newest is not None), default=0)
     until = newest + 1 if mapping.observed_until is None else mapping.observed_until
     roles = tuple(role for source in sources for role in source.roles)
-    excluded = dict.fromkeys(mapping.plain.exclude, "the configuration excludes it")
+    excluded = dict.fromkeys(mapping.plain.exclude, Message("availability.excluded_by_configuration"))
     names = sorted(frozenset().union(*(source.names for source in sources)))
     return Reading(
         history=replace(LeadHistory.of_leads(frames["leads"], until), **frames),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from features.messages import translate
 from models.linear import Curve
 from models.metrics import Z_90
 
@@ -32,24 +33,6 @@ Code = Literal["too_few_outcomes", "no_signal", "unseen_value", "outside_range",
 # Too few outcomes concern the model: its number would be the same guess for every lead. All else concerns a
 # lead whose number is the best there is, or (no signal) a rate that is known well: it stays.
 WITHHELD: frozenset[Code] = frozenset({"too_few_outcomes"})
-_MESSAGES = {
-    "en": {
-        "too_few_outcomes": "Too few conversions to tell leads apart by; {missing} more should do.",
-        "no_signal": "Nothing that is known of leads tells them apart: this is the rate of all leads.",
-        "unseen_value": "The model knows next to no lead with this value of {feature}, which matters.",
-        "outside_range": "No lead before was like this one in {feature}, which matters: "
-        "the number is beyond theirs, or missing where it never was.",
-        "too_wide": "Too little is known of such leads: the interval is as wide as most leads lie apart.",
-    },
-    "de": {
-        "too_few_outcomes": "Zu wenige Abschlüsse, um zu unterscheiden; {missing} mehr sollten reichen.",
-        "no_signal": "Nichts, was bekannt ist, unterscheidet die Leads: Das ist die Quote aller Leads.",
-        "unseen_value": "Das Modell kennt kaum Leads mit diesem Wert von {feature}, und er ist wichtig.",
-        "outside_range": "Kein Lead zuvor glich diesem in {feature}, und das ist wichtig: "
-        "Die Zahl liegt außerhalb, oder sie fehlt, wo sie nie fehlte.",
-        "too_wide": "Zu wenig bekannt über solche Leads: Das Intervall ist so breit wie ihr Abstand.",
-    },
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +142,7 @@ class Doubt:
             return None
         if code in {"unseen_value", "outside_range"}:
             feature = self.watched[first].feature
-        message = _MESSAGES[lang][code].format(feature=feature, missing=self.missing)
+        message = translate(f"insufficient.{code}", lang, feature=feature or "", missing=self.missing)
         return Insufficient(code, feature, message)
 
     def code(self, half: float, first: int) -> Code | None:

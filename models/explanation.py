@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from features.clock import humanise
 from features.display import bar, card, strong, table
+from features.messages import localise_number, translate
 from models.track_record import Evidence  # noqa: TC001  # the service reads a reason's annotations
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ POINTS_PER_DOUBLING = 20.0
 POINTS_AT_EVEN_ODDS = 200.0
 _PER_LOG_ODDS = POINTS_PER_DOUBLING / math.log(2)
 _SHOWN = 10
-_NOTHING = {"en": "none", "de": "keine Angabe"}
-_YES_NO = {"en": ("no", "yes"), "de": ("nein", "ja")}
 
 
 def as_points(log_odds: float) -> float:
@@ -209,12 +208,11 @@ def sentence(spec: FeatureSpec, value: float | str | None, lang: str = "en") -> 
 
 def _shown(spec: FeatureSpec, value: float | str | None, lang: str) -> str:
     if value is None:
-        return _NOTHING[lang]
+        return translate("values.missing", lang)
     if isinstance(value, str):
         return value
     if spec.unit == "seconds":
         return humanise(value, lang)
     if spec.unit == "flag":
-        return _YES_NO[lang][value > 0]
-    text = f"{value / 100:,.2f}" if spec.unit == "money" else f"{value:,.6g}"
-    return text if lang == "en" else text.translate(str.maketrans(",.", ".,"))
+        return translate("values.yes" if value > 0 else "values.no", lang)
+    return localise_number(f"{value / 100:,.2f}" if spec.unit == "money" else f"{value:,.6g}", lang)

@@ -22,6 +22,7 @@ from pydantic_core.core_schema import any_schema
 from typing_extensions import TypedDict
 
 from features.clock import epoch
+from features.messages import Lang
 from features.reading.parsing import as_category
 from models.doubt import Insufficient, ScoreInterval
 from models.explanation import Change, FamilyShare, Reason
@@ -242,7 +243,7 @@ class ScoreRequest(Message):
 class ExplainRequest(ScoreRequest):
     """Leads to score and explain; ``top`` keeps the weightiest reasons and adds the others up in ``rest``."""
 
-    lang: Literal["en", "de"] = "en"
+    lang: Lang = "en"
     top: int | None = Field(None, ge=1)
     top_each: int | None = Field(None, ge=1, description="so many for and as many against, within `top`")
 

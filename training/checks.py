@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from features.messages import Message
 from training.checking import ahead, history, repeats, searches, settled
 from training.checking.searches import NotApplicableError, Severity
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
 Outcome = Literal["triggered", "clean", "not applicable"]
 MOST_ROWS = 50_000
-NOTHING_AHEAD = (
-    "there are no rows to score to compare with; name a file of them (leadloop check --score FILE)"
-)
-
 
 _HOLDS: dict[Outcome, str] = {"clean": "holds", "triggered": "NOT SO", "not applicable": "not applicable"}
 
@@ -38,7 +35,7 @@ class Finding:
     code: str
     severity: Severity
     column: str
-    message: str
+    message: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +43,9 @@ class Check:
     """What one check came to; ``reason`` says why it could not be made where it is not applicable."""
 
     code: str
-    title: str
+    title: Message
     findings: tuple[Finding, ...] = ()
-    reason: str = ""
+    reason: Message | Literal[""] = ""
 
     @property
     def outcome(self) -> Outcome:
@@ -65,9 +62,9 @@ def checks(dataset: Dataset, ahead: pl.DataFrame | None = None) -> tuple[Check, 
     """
     sample = dataset.thinned(MOST_ROWS)
     made = (
-        *(_made(code, title, search, sample) for code, (title, search) in CHECKS.items()),
-        *(_made(code, title, search, dataset) for code, (title, search) in ORIGINS.items()),
-        *(_made(code, title, _ahead(search, ahead), sample) for code, (title, search) in AHEAD.items()),
+        *(_made(code, search, sample) for code, search in CHECKS.items()),
+        *(_made(code, search, dataset) for code, search in ORIGINS.items()),
+        *(_made(code, _ahead(search, ahead), sample) for code, search in AHEAD.items()),
     )
     return tuple(sorted(made, key=lambda check: check.code))
 
@@ -77,7 +74,7 @@ def _ahead(search: SearchAhead, ahead: pl.DataFrame | None) -> Search:
 
     def compared(dataset: Dataset) -> Found:
         if ahead is None or ahead.is_empty():
-            raise NotApplicableError(NOTHING_AHEAD)
+            raise NotApplicableError(Message("not_applicable.nothing_ahead"))
         return search(dataset, ahead)
 
     return compared
@@ -109,33 +106,34 @@ def to_dict(made: tuple[Check, ...]) -> dict[str, Any]:
     }
 
 
-def _made(code: str, title: str, search: Search, dataset: Dataset) -> Check:
+def _made(code: str, search: Search, dataset: Dataset) -> Check:
+    title = Message(f"checks.{code}")
     try:
         return Check(code, title, tuple(Finding(code, *found) for found in search(dataset)))
     except NotApplicableError as error:
-        return Check(code, title, reason=str(error))
+        return Check(code, title, reason=error.reason)
 
 
-CHECKS: dict[str, tuple[str, Search]] = {
-    "LC001": ("no column alone nearly decides the outcome", searches.decisive),
-    "LC002": ("no column is filled mostly for one outcome", searches.filled_by_outcome),
-    "LC003": ("what the model knows does not rest on one column", searches.carries_all),
-    "LC004": ("no name sounds like something written after the first contact", searches.sounds_late_),
-    "LC005": ("columns are filled alike at all times", searches.filled_by_time),
-    "LC006": ("every column tells leads apart", searches.says_nothing),
-    "LC007": ("the order of time is known", searches.no_time),
-    "LC008": ("the newest leads convert like the others", searches.not_yet_known),
-    "LC015": ("no value that many leads have settles the outcome", settled.settles),
-    "LC016": ("no two columns settle the outcome only together", settled.together),
+CHECKS: dict[str, Search] = {
+    "LC001": searches.decisive,
+    "LC002": searches.filled_by_outcome,
+    "LC003": searches.carries_all,
+    "LC004": searches.sounds_late_,
+    "LC005": searches.filled_by_time,
+    "LC006": searches.says_nothing,
+    "LC007": searches.no_time,
+    "LC008": searches.not_yet_known,
+    "LC015": settled.settles,
+    "LC016": settled.together,
 }
 # These look at whole leads, accounts and histories, of which a sample of rows would lose the companions.
-ORIGINS: dict[str, tuple[str, Search]] = {
-    "LC009": ("no column is a stage in disguise", history.stage_in_disguise),
-    "LC010": ("leads, accounts and persons are on one side of a split", history.both_sides),
-    "LC011": ("no row knows what was known later", history.later_than_as_of),
-    "LC014": ("no lead stands there twice", repeats.repeated),
+ORIGINS: dict[str, Search] = {
+    "LC009": history.stage_in_disguise,
+    "LC010": history.both_sides,
+    "LC011": history.later_than_as_of,
+    "LC014": repeats.repeated,
 }
-AHEAD: dict[str, tuple[str, SearchAhead]] = {
-    "LC012": ("the rows to score hold values that training saw", ahead.never_seen),
-    "LC013": ("no model can tell the rows to score from those that teach", ahead.told_apart),
+AHEAD: dict[str, SearchAhead] = {
+    "LC012": ahead.never_seen,
+    "LC013": ahead.told_apart,
 }

@@ -9,9 +9,11 @@ from functools import wraps
 from importlib.metadata import version
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, ParamSpec, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_type_hints
 
 import typer
+
+from features.messages import Lang as Language
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +26,6 @@ Horizon = Annotated[
     int | None,
     typer.Option(help="How long a logged decision waits for its outcome.", min=1, metavar="DAYS"),
 ]
-Language = Literal["en", "de"]
 Leads = Annotated[
     Path | None,
     typer.Option("--leads", help="A flat export, CSV or Parquet: one row a lead.", metavar="FILE"),

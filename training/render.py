@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from features.messages import LANGUAGES, Lang
 from training.page.blocks import BLOCKS, PARTS, absent, beyond_flat
 from training.page.charts.drawing import PALETTE
 from training.page.views import calibration, drivers, worth
 from training.page.views.takeaways import takeaway
-from training.page.words import LANGUAGES, Lang, words
+from training.page.words import words
 
 if TYPE_CHECKING:
     from training.report import Report

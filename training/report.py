@@ -7,9 +7,10 @@ checked here, and the same report is a page for marketing and JSON for a machine
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from features.messages import Message
 from models import metrics
 from models.card import Card  # noqa: TC001  # a report is read back by its annotations
 from training.insight.drivers import Drivers, compared, drivers
@@ -41,6 +42,15 @@ class Report:
     drivers: Drivers
     health: Health
     insights: Insights
+    messages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Key and values of what ingest and checks said, by the English text that stands in the other fields."""
+
+    def translate(self, text: str, lang: str) -> str:
+        """A text of ingest or checks in ``lang``; as it is, where no message of this release is behind it."""
+        try:
+            return Message.from_plain(self.messages[text]).render(lang)
+        except KeyError:
+            return text
 
     def to_json(self) -> str:
         """The report as JSON text; ``from_json`` gives back an equal report."""
@@ -79,7 +89,20 @@ def report(given: ReportInput, before: Report | None = None) -> Report:
         drivers=found,
         health=state,
         insights=insights(given),
+        messages=_messages(given),
     )
+
+
+def _messages(given: ReportInput) -> dict[str, dict[str, Any]]:
+    """Key and values of every message of ingest and checks by its English text."""
+    card, intake = given.card, given.intake
+    texts = (
+        *intake.quarantined,
+        *intake.excluded.values(),
+        *(finding["message"] for finding in card.findings),
+        *(check["reason"] for check in card.checks),
+    )
+    return {str(text): text.to_plain() for text in texts if isinstance(text, Message)}
 
 
 def _figures(given: ReportInput) -> dict[str, Interval]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from features.reading.quarantine import counted
-from features.reading.roles import LIKE_NUMBERS
+from features.reading.roles import is_like_numbers
 from training.insight.summary import GRAVE
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def read_in_words(dataset: Dataset, quarantine: Path) -> Iterator[str]:
     unused = sorted((a for a in found if not a.used), key=lambda a: a.role == "empty")
     if unused:
         yield "columns not used: " + _listed(unused)
-    if words := [a for a in found if a.used and a.reason.startswith(LIKE_NUMBERS)]:
+    if words := [a for a in found if a.used and is_like_numbers(a.role_reason)]:
         yield "columns that look like numbers: " + _listed(words)
     intake = dataset.intake
     if intake.quarantined:
@@ -44,7 +44,7 @@ def read_in_words(dataset: Dataset, quarantine: Path) -> Iterator[str]:
 
 def _listed(columns: Sequence[Availability]) -> str:
     """The columns with their reasons, the first of many."""
-    first = "; ".join(f"{a.column} ({a.reason.partition('; a plain column')[0]})" for a in columns[:_LISTED])
+    first = "; ".join(f"{a.column} ({a.role_reason})" for a in columns[:_LISTED])
     more = len(columns) - _LISTED
     return f"{first}; and {more:,} more" if more > 0 else first
 

@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from features.messages import Lang
     from features.sources import FlatExport, Reading
     from features.spec import FeatureSet
     from models.conversion import ConversionModel
     from models.metrics import Interval
     from training.config import Config
-    from training.page.words import Lang
 
     Say = Callable[[str], None]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.messages import Message
 from features.reading.amounts import one_group
 from features.reading.roles import ColumnRole, role_of, said_role, typed
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from features.reading.sieve import Sieve
 
 
-TWO_WAYS = "thousands or decimals, nobody can tell; taken as missing"
+TWO_WAYS = Message("ingest.two_ways")
 RESERVED: frozenset[str] = frozenset({"lead_id", "created_at", "account_id", "as_of"})
 """Names that leadloop uses itself, so that no attribute can have them."""
 
@@ -57,7 +58,7 @@ def unless_reserved(found: ColumnRole) -> ColumnRole:
     """The role of a free column, which is none where leadloop needs its name."""
     if found.column not in RESERVED:
         return found
-    return replace(found, role="identifier", reason="leadloop uses this name itself; rename the column")
+    return replace(found, role="identifier", reason=Message("columns.reserved"))
 
 
 def attributes(sieve: Sieve, roles: tuple[ColumnRole, ...], decimal: Decimal) -> Attributes:
@@ -77,4 +78,4 @@ def _noted(sieve: Sieve, column: pl.Series, read: pl.Series, role: ColumnRole) -
     if role.role == "number" and column.dtype == pl.String:
         either = lost & one_group(column)
         sieve, lost = sieve.note(either, role.column, TWO_WAYS), lost & ~either
-    return sieve.note(lost, role.column, f"not a {role.role}; taken as missing")
+    return sieve.note(lost, role.column, Message(f"ingest.not_a_{role.role}"))

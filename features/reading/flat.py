@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from features.availability import Availability, plain
+from features.messages import Message
 from features.reading.attributes import attributes, found_roles
 from features.reading.limit import settle
 from features.reading.mapping import Place
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 LEAD_ID = "lead_id"
 _LISTED = 20
-NO_OUTCOME = "no outcome"
+NO_OUTCOME = Message("ingest.no_outcome")
 """Why a row teaches nothing although nothing is wrong with it: an open deal has no outcome yet."""
 
 
@@ -96,7 +97,9 @@ def read_flat(
         rows=rows,
         quarantine=quarantine,
         notices=table.notices + _blank_notice(mapping, blank),
-        availability=plain(found.roles, dict.fromkeys(mapping.exclude, "the user excludes it")),
+        availability=plain(
+            found.roles, dict.fromkeys(mapping.exclude, Message("availability.excluded_by_user"))
+        ),
         persons=persons(ids, _identifying(sieve.frame, mapping)),
         asked=_asked(sieve.frame, mapping.label),
         dated=mapping.time is not None and _dated(sieve.frame[mapping.time], mapping),
@@ -131,13 +134,11 @@ def _named(sieve: Sieve, column: str | None) -> Sieve:
     frame = sieve.frame
     ids = (frame[ROW] + 1).cast(pl.String) if column is None else categories(frame[column])
     sieve = replace(sieve, frame=frame.with_columns(ids.alias(_ID)))
-    return sieve.drop(pl.col(_ID).is_null(), column or "", "no id")
+    return sieve.drop(pl.col(_ID).is_null(), column or "", Message("ingest.no_id"))
 
 
 def _once(sieve: Sieve, column: str | None) -> Sieve:
-    return sieve.drop(
-        ~pl.col(_ID).is_first_distinct(), column or "", "this id stands further up; the first row is kept"
-    )
+    return sieve.drop(~pl.col(_ID).is_first_distinct(), column or "", Message("ingest.repeated_id"))
 
 
 def _ordered(sieve: Sieve, mapping: FlatMapping, decimal: Decimal, now: int | None) -> Sieve:
@@ -147,10 +148,10 @@ def _ordered(sieve: Sieve, mapping: FlatMapping, decimal: Decimal, now: int | No
     cells = sieve.frame[column]
     ordered = order(cells, decimal, mapping.time_format).alias(_ORDER)
     found = replace(sieve, frame=sieve.frame.with_columns(ordered))
-    found = found.drop(pl.col(_ORDER).is_null(), column, "no time by which the row could be ordered")
+    found = found.drop(pl.col(_ORDER).is_null(), column, Message("ingest.no_time"))
     if now is None or not _dated(cells, mapping):
         return found
-    return found.drop(pl.col(_ORDER) >= now, column, "in the future")
+    return found.drop(pl.col(_ORDER) >= now, column, Message("ingest.future"))
 
 
 def _dated(cells: pl.Series, mapping: FlatMapping) -> bool:
@@ -227,7 +228,8 @@ def flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) -> It
 def _flat_batch(sieve: Sieve, columns: FlatColumns, decimal: Decimal) -> tuple[Sieve, pl.DataFrame]:
     sieve = replace(sieve, frame=sieve.frame.with_columns(cleaned(c, columns.missing) for c in sieve.frame))
     sieve = _named(sieve, columns.id)
-    roles = tuple(ColumnRole(name, role, "the model says so") for name, role in columns.wanted.items())
+    why = Message("columns.model")
+    roles = tuple(ColumnRole(name, role, why) for name, role in columns.wanted.items())
     found = attributes(sieve, roles, decimal)
     return found.sieve, sieve.frame.select(pl.col(_ID).alias(LEAD_ID)).hstack(list(found.columns))
 

@@ -10,7 +10,9 @@ import polars as pl
 from features.display import card, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from features.messages import Message
 
 QUARANTINE_SCHEMA = {
     "table": pl.String,
@@ -38,14 +40,17 @@ class Quarantine:
 
     ``row`` is the line of a text file as an editor counts it (a record's first line; the header is line 1)
     and the number of the record elsewhere, the first being 1. ``rows`` counts the rows left out for good: a
-    cell that merely became missing has an entry here, while its row goes on.
+    cell that merely became missing has an entry here, while its row goes on. ``reasons`` are the messages of
+    the entries, by what they are in English, as which a reason stands in the frame and its file.
     """
 
     frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QUARANTINE_SCHEMA))
     rows: int = 0
+    reasons: Mapping[str, Message] = field(default_factory=dict)
 
     def __add__(self, other: Quarantine) -> Quarantine:
-        return Quarantine(pl.concat([self.frame, other.frame]), self.rows + other.rows)
+        frame = pl.concat([self.frame, other.frame])
+        return Quarantine(frame, self.rows + other.rows, {**self.reasons, **other.reasons})
 
     def __len__(self) -> int:
         return self.frame.height
@@ -66,9 +71,12 @@ class Quarantine:
 
     @property
     def counts(self) -> dict[tuple[str, str], int]:
-        """How many entries there are by table and reason, the most frequent first."""
+        """How many entries there are by table and reason, the most frequent first.
+
+        A reason is its message, if the quarantine knows it, and else the text.
+        """
         counted = self.frame.group_by("table", "reason").len().sort("len", "table", "reason", descending=True)
-        return {(table, reason): count for table, reason, count in counted.iter_rows()}
+        return {(name, self.reasons.get(why, why)): count for name, why, count in counted.iter_rows()}
 
     @property
     def columns(self) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import polars as pl
 
+from features.messages import Message, join_items
 from features.reading.amounts import amounts, doubtful, units
 from features.reading.parsing import FALSE, TRUE, categories, flags
 from features.reading.times import detected, swappable
@@ -25,10 +26,8 @@ TEXT_LENGTH = 60
 DATE_SHARE = 0.9
 EMAIL = r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$"
 _ENOUGH = 20
-DOUBTFUL = "words: commas or points may separate thousands or decimals; write plain numbers to use it as one"
-MIXED = "words: numbers with different units, "
-PARTLY = "words, but mostly numbers"
-LIKE_NUMBERS = (DOUBTFUL, MIXED, PARTLY)
+DOUBTFUL = Message("columns.doubtful_numbers")
+_LIKE_NUMBERS = frozenset({DOUBTFUL.key, "columns.mixed_units", "columns.mostly_numbers"})
 _MOSTLY = 0.5
 _SHOWN = 40
 
@@ -39,7 +38,7 @@ class ColumnRole:
 
     column: str
     role: Role
-    reason: str
+    reason: Message
     distinct: int = 0
     missing: float = 0.0
     by: Literal["leadloop", "user"] = "leadloop"
@@ -48,6 +47,11 @@ class ColumnRole:
     def used(self) -> bool:
         """Whether the column can be an attribute."""
         return self.role in USED
+
+
+def is_like_numbers(reason: Message) -> bool:
+    """Whether a column was taken for words although its values look like numbers."""
+    return reason.key in _LIKE_NUMBERS
 
 
 def role_of(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
@@ -62,41 +66,46 @@ def role_of(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
     distinct = known.n_unique()
     role, reason = _role(known, distinct, decimal)
     if distinct == 1 and len(known) == len(column):
-        role, reason = "constant", f"every row has {_shown(known)}"
+        role, reason = "constant", _constant(known)
     return ColumnRole(column.name, role, reason, distinct, 1 - len(known) / max(len(column), 1))
 
 
-def _shown(known: pl.Series) -> str:
+def _constant(known: pl.Series) -> Message:
     if known.dtype.is_nested():
-        return f"the same {known.dtype}"
-    text = repr(known[0])
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        return Message("columns.constant_of_type", type=str(known.dtype))
+    value = known[0]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Message("columns.constant", value=Message("values.one", value=value))
+    text = repr(value)
+    return Message("columns.constant", value=text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def said_role(column: pl.Series, role: Role) -> ColumnRole:
     """The role of a column of which the user has said it; nothing is looked for."""
     known = column.drop_nulls()
     missing = 1 - len(known) / max(len(column), 1)
-    return ColumnRole(column.name, role, "the configuration says so", known.n_unique(), missing, "user")
+    why = Message("columns.configured")
+    return ColumnRole(column.name, role, why, known.n_unique(), missing, "user")
 
 
-def _role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, str]:
+def _role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
     if known.is_empty():
-        return "empty", "no row has a value"
+        return "empty", Message("columns.no_value")
     return _text_role(known, distinct, decimal) if known.dtype == pl.String else _typed_role(known)
 
 
-def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, str]:
+def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
     if known.str.contains("^0[0-9]").any() and known.str.contains("^[0-9]+$").all():
-        return _words(known, distinct, "codes with leading zeros")
+        return _words(known, distinct, Message("columns.leading_zeros"))
     share = float(amounts(known, decimal).is_not_null().mean())  # type: ignore[arg-type]
     doubt = doubtful(known, decimal) and (share < NUMBER_SHARE or decimal == ",")
     if _numbers_rows(known):
-        return "identifier", "numbers the rows"
+        return "identifier", Message("columns.row_numbers")
     if share >= NUMBER_SHARE and not doubt and len(units(known)) <= 1:
-        return "number", "numbers" if share == 1 else f"numbers, but for {1 - share:.1%} of the values"
+        few = 1 - share
+        return "number", Message("columns.nearly_numbers", share=few) if few else Message("columns.numbers")
     if _both_flags(known):
-        return "flag", "yes and no"
+        return "flag", Message("columns.yes_and_no")
     if when := None if doubt else _times(known):
         return "date", when
     return _words(known, distinct, DOUBTFUL if doubt else _hint(known, share))
@@ -113,23 +122,23 @@ def _numbers_rows(known: pl.Series) -> bool:
     return bool(((steps == 1).all()) or (steps == -1).all())
 
 
-def _times(known: pl.Series) -> str:
+def _times(known: pl.Series) -> Message | None:
     """What to say of a column of times; nothing, where it is none."""
     if how := detected(known):
-        return f"times ({how.pattern})"
+        return Message("columns.times_of", pattern=how.pattern)
     if how := detected(known, share=DATE_SHARE):
-        return f"times ({how.pattern}), but for a few values"
-    return "times in which day and month could be swapped" if swappable(known) else ""
+        return Message("columns.nearly_times", pattern=how.pattern)
+    return Message("columns.times_two_ways") if swappable(known) else None
 
 
-def _typed_role(known: pl.Series) -> tuple[Role, str]:
+def _typed_role(known: pl.Series) -> tuple[Role, Message]:
     if known.dtype == pl.Boolean:
-        return "flag", "true and false"
+        return "flag", Message("columns.true_and_false")
     if known.dtype.is_numeric():
-        return "number", "numbers"
+        return "number", Message("columns.numbers")
     if known.dtype.is_temporal():
-        return "date", "times"
-    return "text", f"values of type {known.dtype}"
+        return "date", Message("columns.times")
+    return "text", Message("columns.of_type", type=str(known.dtype))
 
 
 def _both_flags(known: pl.Series) -> bool:
@@ -137,27 +146,26 @@ def _both_flags(known: pl.Series) -> bool:
     return words <= TRUE | FALSE and bool(words & TRUE) and bool(words & FALSE)
 
 
-def _hint(known: pl.Series, share: float) -> str:
+def _hint(known: pl.Series, share: float) -> Message:
     if share >= NUMBER_SHARE:
-        return f"{MIXED}{' and '.join(units(known))}"
+        return Message("columns.mixed_units", units=join_items("and", units(known)))
     if share >= _MOSTLY:
-        return (
-            f"{PARTLY}: {share:.1%} of the values; if the others mean a missing value, name them in missing"
-        )
-    return "words" if not share else f"words, only {share:.0%} of the values are numbers"
+        return Message("columns.mostly_numbers", share=share)
+    return Message("columns.few_numbers", share=share) if share else Message("columns.words")
 
 
-def _words(known: pl.Series, distinct: int, reason: str) -> tuple[Role, str]:
+def _words(known: pl.Series, distinct: int, reason: Message) -> tuple[Role, Message]:
     if float(known.str.contains(EMAIL).mean()) >= NUMBER_SHARE:  # type: ignore[arg-type]
-        return "identifier", "e-mail addresses"
+        return "identifier", Message("columns.emails")
     share = distinct / len(known)
     if len(known) < _ENOUGH or share < TEXT_SHARE:
         return "category", reason
     if float(known.str.len_chars().mean()) > TEXT_LENGTH:  # type: ignore[arg-type]
-        return "text", "long free text"
+        return "text", Message("columns.free_text")
     if share >= IDENTIFIER_SHARE:
-        why = f"; {reason}" if reason.startswith(LIKE_NUMBERS) else ""
-        return "identifier", f"{share:.0%} of the values occur once only{why}"
+        if is_like_numbers(reason):
+            return "identifier", Message("columns.unique_numbers", share=share, reason=reason)
+        return "identifier", Message("columns.unique", share=share)
     return "category", reason
 
 

@@ -13,6 +13,7 @@ from features.reading.quarantine import QUARANTINE_SCHEMA, Quarantine
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from features.messages import Message
     from features.reading.tables import Table
 
 ROW = "leadloop.row"
@@ -23,8 +24,8 @@ _FOUND_SCHEMA = {ROW: pl.Int64, "column": pl.String, "value": pl.String, "reason
 class Sieve:
     """The rows still good, each with its number in the source (``ROW``, from 0), and what was found.
 
-    ``names`` says how the source calls a column, where that differs; ``remarks`` counts, by what there is to
-    say, the rows of which it is said.
+    ``names`` says how the source calls a column, where that differs; ``reasons`` are the messages of what was
+    found by their English text; ``remarks`` counts, by what there is to say, the rows of which it is said.
     """
 
     frame: pl.DataFrame
@@ -32,13 +33,14 @@ class Sieve:
     dropped: int = 0
     names: Mapping[str, str] = field(default_factory=dict)
     remarks: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, Message] = field(default_factory=dict)
 
     @classmethod
     def of(cls, frame: pl.DataFrame, first: int = 0) -> Sieve:
         """All rows of a frame, numbered from ``first``."""
         return cls(frame.with_row_index(ROW, first).with_columns(pl.col(ROW).cast(pl.Int64)))
 
-    def drop(self, bad: pl.Expr | pl.Series, column: str, reason: str, value: str | None = None) -> Sieve:
+    def drop(self, bad: pl.Expr | pl.Series, column: str, reason: Message, value: str | None = None) -> Sieve:
         """Leave out the rows that are ``bad`` because of a column; null counts as good."""
         marked = self.frame.select(bad=bad).to_series().fill_null(value=False)
         if not marked.any():
@@ -46,16 +48,22 @@ class Sieve:
         noted = self.note(marked, column, reason, value)
         return replace(noted, frame=self.frame.filter(~marked), dropped=self.dropped + int(marked.sum()))
 
-    def note(self, bad: pl.Series, column: str, reason: str, value: str | None = None) -> Sieve:
+    def note(self, bad: pl.Series, column: str, reason: Message, value: str | None = None) -> Sieve:
         """Write the ``bad`` rows down, yet let them go on: a cell of theirs could not be used."""
         shown = pl.lit(value) if value is not None or column not in self.frame.columns else pl.col(column)
         found = self.frame.filter(bad).select(
             ROW,
             column=pl.lit(self.names.get(column, column)),
             value=shown.cast(pl.String, strict=False),
-            reason=pl.lit(reason),
+            reason=pl.lit(str(reason)),
         )
-        return replace(self, found=(*self.found, found.cast(_FOUND_SCHEMA))) if found.height else self  # type: ignore[arg-type]
+        if not found.height:
+            return self
+        return replace(
+            self,
+            found=(*self.found, found.cast(_FOUND_SCHEMA)),  # type: ignore[arg-type]
+            reasons={**self.reasons, str(reason): reason},
+        )
 
     def remark(self, text: str, rows: int) -> Sieve:
         """The same rows, with something to say about so many of them."""
@@ -64,7 +72,12 @@ class Sieve:
 
     def after(self, before: Sieve) -> Sieve:
         """This batch of a table after those ``before``: its rows, and what was found in all of them."""
-        joined = replace(self, found=before.found + self.found, dropped=before.dropped + self.dropped)
+        joined = replace(
+            self,
+            found=before.found + self.found,
+            dropped=before.dropped + self.dropped,
+            reasons={**before.reasons, **self.reasons},
+        )
         return reduce(lambda sieve, said: sieve.remark(*said), before.remarks.items(), joined)
 
     def quarantine(self, table: Table, name: str, *, rejects: bool = False) -> Quarantine:
@@ -75,9 +88,10 @@ class Sieve:
             {"row": places.get(row), "column": column, "value": value, "reason": reason}
             for row, column, value, reason in found.iter_rows()
         ]
+        unread = table.rejected() if rejects else []
         rejected = [
-            {"row": r["line"], "column": r["column"], "value": r["value"], "reason": r["reason"]}
-            for r in (table.rejected() if rejects else ())
+            {"row": r["line"], "column": r["column"], "value": r["value"], "reason": str(r["reason"])}
+            for r in unread
         ]
         frame = pl.DataFrame(
             rejected + rows, schema={k: QUARANTINE_SCHEMA[k] for k in ("row", "column", "value", "reason")}
@@ -86,4 +100,5 @@ class Sieve:
         return Quarantine(
             labelled.select(*QUARANTINE_SCHEMA).cast(QUARANTINE_SCHEMA).sort("row", maintain_order=True),  # type: ignore[arg-type]
             self.dropped + len(rejected),
+            {**self.reasons, **{str(r["reason"]): r["reason"] for r in unread}},
         )

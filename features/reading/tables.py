@@ -16,6 +16,7 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
+from features.messages import Message
 from features.nearest import nearest
 from features.reading.databases import connected, duckdb_connection, first_line, query_of
 from features.reading.delimited import Dialect, dialect, line_with, record_lines, write_copy
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
 BATCH_ROWS = 100_000
 _GLOB = set("*?[]{}")
 _REASONS = {
-    "MISSING COLUMNS": "the line has fewer columns than the header",
-    "TOO MANY COLUMNS": "the line has more columns than the header",
-    "UNQUOTED VALUE": "a quote is not closed, or text follows a closing quote",
-    "LINE SIZE OVER MAXIMUM": "the line is too long; is a quote not closed?",
+    "MISSING COLUMNS": "ingest.fewer_columns",
+    "TOO MANY COLUMNS": "ingest.more_columns",
+    "UNQUOTED VALUE": "ingest.open_quote",
+    "LINE SIZE OVER MAXIMUM": "ingest.long_line",
 }
 REJECT_SCHEMA = {"record": pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}
 
@@ -245,5 +246,9 @@ def _rejects(db: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> Iterator[
             "record": record,
             "column": None if ragged else columns[int(column[1:])],
             "value": text.strip("\r\n"),
-            "reason": _REASONS.get(kind, kind.lower()),
+            "reason": (
+                Message(_REASONS[kind])
+                if kind in _REASONS
+                else Message("ingest.other_reject", kind=kind.lower())
+            ),
         }

@@ -13,10 +13,11 @@ from company import leads, write
 from features.clock import DAY
 from features.cohort import CohortRule
 from features.labels import LabelSpec
+from features.messages import Message
 from features.reading.mapping import FlatMapping, TableMapping
 from features.sources import read_flat
 from training.ahead import rows_ahead
-from training.checks import NOTHING_AHEAD, checks
+from training.checks import checks
 from training.config import Cohort, Config, Flat, Funnel, Label
 from training.dataset import of_export, of_history
 from training.simulate import simulate
@@ -86,7 +87,7 @@ def test_a_handful_of_leads_cannot_be_told_apart(tmp_path):
 def test_without_rows_to_score_there_is_nothing_to_compare_with(tmp_path):
     dataset = of_export(read_flat(write(tmp_path, leads()), MAPPING), MAPPING)
     made = {one.code: one for one in checks(dataset)}
-    assert made["LC012"].reason == made["LC013"].reason == NOTHING_AHEAD
+    assert made["LC012"].reason == made["LC013"].reason == Message("not_applicable.nothing_ahead")
     assert rows_ahead(dataset, Config(flat=Flat(HERE, "Converted")), None) is None
 
 

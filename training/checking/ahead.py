@@ -8,7 +8,8 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from features.clock import humanise
+from features.clock import describe_duration
+from features.messages import Message, join_items
 from models.metrics import roc_auc, with_interval
 from training.checking.searches import FEWEST, QUICK, NotApplicableError, codes_of, single_auc
 
@@ -28,11 +29,6 @@ NEVER_SEEN, EMPTIED = 0.05, 0.5
 TOLD_APART = 0.65
 _NAMED, _MOST, _ROUNDS, _HALVES = 3, 10_000, 60, 2
 AGE = "lead.age"
-_LOOK = "Is it filled as it was, and are the leads drawn alike? If it stays so, train again with such rows"
-_WORDS = "Do its words come and go? Then it teaches nothing that lasts: exclude it"
-_OLDER = (
-    "Their scores are guesses: let training look at leads as old ([cohort] until_age), or do not score them"
-)
 
 
 def never_seen(dataset: Dataset, ahead: pl.DataFrame) -> Found:
@@ -41,7 +37,7 @@ def never_seen(dataset: Dataset, ahead: pl.DataFrame) -> Found:
         yield "medium", spec.name, told
 
 
-def _strange(dataset: Dataset, ahead: pl.DataFrame) -> Iterator[tuple[FeatureSpec, str]]:
+def _strange(dataset: Dataset, ahead: pl.DataFrame) -> Iterator[tuple[FeatureSpec, Message]]:
     """The features that go beyond what training saw.
 
     Leads older than any that taught are told of once, by their age: all their other times are beyond, too.
@@ -49,13 +45,11 @@ def _strange(dataset: Dataset, ahead: pl.DataFrame) -> Iterator[tuple[FeatureSpe
     alike = _of_known_age(dataset, ahead)
     for spec in dataset.features.specs:
         before, after = dataset.rows[spec.name], (ahead if spec.name == AGE else alike)[spec.name]
-        strange, told = _new_words(before, after) if spec.is_category else _out_of_range(spec, before, after)
-        if strange >= max(NEVER_SEEN * len(after), FEWEST):
-            hint = _WORDS if spec.is_category else _OLDER if spec.name == AGE else _LOOK
-            yield spec, f"{strange / len(after):.0%} of the rows to score {told}. {hint}"
+        strange = _new_words(before, after) if spec.is_category else _out_of_range(before, after)
+        if len(strange) >= max(NEVER_SEEN * len(after), FEWEST):
+            yield spec, _beyond(spec, before, strange, len(strange) / len(after))
         elif spec.reduce == "value" and _filled(before) - _filled(after) >= EMPTIED:
-            told = f"filled for {_filled(before):.0%} of the rows that teach and {_filled(after):.0%}"
-            yield spec, f"{told} of those to score. {_LOOK}"
+            yield spec, Message("findings.emptied", before=_filled(before), after=_filled(after))
 
 
 def _of_known_age(dataset: Dataset, ahead: pl.DataFrame) -> pl.DataFrame:
@@ -69,22 +63,34 @@ def _filled(column: pl.Series) -> float:
     return 1 - column.null_count() / max(1, len(column))
 
 
-def _new_words(before: pl.Series, after: pl.Series) -> tuple[int, str]:
-    """How many values training never saw, and what they are, in words."""
+def _new_words(before: pl.Series, after: pl.Series) -> pl.Series:
+    """The values to score that training never saw."""
     known = after.drop_nulls()
-    new = known.filter(~known.is_in(before.drop_nulls().unique().implode()))
-    most = new.mode().sort().head(1).to_list()
-    return len(new), f"have a value that training never saw, such as {', '.join(map(repr, most))}"
+    return known.filter(~known.is_in(before.drop_nulls().unique().implode()))
 
 
-def _out_of_range(spec: FeatureSpec, before: pl.Series, after: pl.Series) -> tuple[int, str]:
-    known, asked = before.drop_nulls().to_numpy(), after.drop_nulls().to_numpy()
+def _out_of_range(before: pl.Series, after: pl.Series) -> pl.Series:
+    """The numbers to score that lie outside of all that training saw."""
+    known, asked = before.drop_nulls(), after.drop_nulls()
+    if known.is_empty():
+        return asked
+    numbers = known.to_numpy()
+    low, high = float(numbers.min()), float(numbers.max())
+    return asked.filter((asked < low) | (asked > high))
+
+
+def _beyond(spec: FeatureSpec, before: pl.Series, strange: pl.Series, share: float) -> Message:
+    """What there is to say of the ``share`` of rows to score whose values are ``strange``."""
+    if spec.is_category:
+        return Message("findings.new_words", share=share, value=repr(strange.mode().sort()[0]))
+    known = before.drop_nulls().to_numpy()
     if not len(known):
-        return len(asked), "have a number, where training had none"
+        return Message("findings.new_numbers", share=share)
     low, high = float(known.min()), float(known.max())
-    beyond = int(((asked < low) | (asked > high)).sum())
-    in_words = (humanise(round(end)) if spec.unit == "seconds" else f"{end:g}" for end in (low, high))
-    return beyond, f"lie outside of {' to '.join(in_words)}, which is all that training saw"
+    if spec.unit != "seconds":
+        return Message("findings.out_of_range", share=share, low=low, high=high)
+    key = "findings.ages_out_of_range" if spec.name == AGE else "findings.times_out_of_range"
+    return Message(key, share=share, low=describe_duration(round(low)), high=describe_duration(round(high)))
 
 
 def told_apart(dataset: Dataset, ahead: pl.DataFrame) -> Found:
@@ -98,21 +104,21 @@ def told_apart(dataset: Dataset, ahead: pl.DataFrame) -> Found:
     before, after = (_witnesses(rows) for rows in (dataset.rows, _of_known_age(dataset, ahead)))
     fewer = min(before.height, after.height)
     if fewer < FEWEST:
-        msg = f"only {fewer} leads on one side, {FEWEST} are needed"
-        raise NotApplicableError(msg)
+        raise NotApplicableError(Message("not_applicable.few_leads", fewer=fewer, least=FEWEST))
     told = {spec.name for spec, _ in _strange(dataset, ahead)}
     names = [s.name for s in dataset.features.specs if s.reduce == "value" and s.name not in told]
     if not names:
-        msg = "no column of the leads' own is left to tell them apart by"
-        raise NotApplicableError(msg)
+        raise NotApplicableError(Message("not_applicable.no_own_columns"))
     columns = pl.concat([before.select(names), after.select(names)])
     side = np.repeat(np.array([0, 1], dtype=np.int8), [before.height, after.height])
     auc, gains = _apart(columns, side)
     if auc.low >= TOLD_APART:
         best = [names[j] for j in np.argsort(-gains, kind="stable")[:_NAMED] if gains[j] > 0]
-        named = ", ".join(f"{name} (alone {single_auc(columns[name], side):.2f})" for name in best)
-        told_by = f"with an AUC of {auc.value:.2f} ({auc.low:.2f} to {auc.high:.2f}), most of all by {named}"
-        yield "medium", "", f"a model tells the rows to score from those that teach {told_by}. {_LOOK}"
+        alone = [
+            Message("findings.told_by", column=name, auc=single_auc(columns[name], side)) for name in best
+        ]
+        interval = {"auc": auc.value, "low": auc.low, "high": auc.high}
+        yield "medium", "", Message("findings.told_apart", named=join_items("comma", alone), **interval)
 
 
 def _witnesses(rows: pl.DataFrame) -> pl.DataFrame:

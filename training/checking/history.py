@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from features.cohort import Snapshots
+from features.messages import Message, join_items
 from training.checking.searches import CERTAIN, NotApplicableError
 from training.dataset import feature_rows
 
@@ -30,14 +31,6 @@ _ENDS = re.compile(
     r"\b(?:won|lost|closed|converted|(?:dis|un)?qualified|sql|opportunity|customer|deal)\b", re.IGNORECASE
 )
 _NAMED = 3
-_FLAT = "a flat export says of no value when it was written"
-_FROM_LATER = (
-    "computed from what was known on the day, it has another value than in the training rows: these know the "
-    "future. Compute them from this history, with leadloop's own features"
-)
-_PLANNED = "Are these planned events, or times of two zones? They count from when they happened"
-_PERSONS = "Keep one lead a person, or give their leads one id, so that no figure tells of old acquaintances"
-_GROUPED = "`leadloop backtest` shows, as grouped split, how it does on accounts that it has never met"
 
 
 def stage_in_disguise(dataset: Dataset) -> Found:
@@ -51,13 +44,14 @@ def stage_in_disguise(dataset: Dataset) -> Found:
         words = [word for word in column.drop_nulls().unique().sort() if _ENDS.search(word) or word in stages]
         outcomes = dataset.label[column.is_in(words).fill_null(value=False).to_numpy()]
         if _settled(outcomes, base):
-            told = f"{' or '.join(map(repr, words[:_NAMED]))} of {len(outcomes):,} leads"
-            told = f"it says {told}, {outcomes.mean():.0%} of which converted: a stage in disguise"
-            yield "high", spec.name, f"{told}. Exclude it, or bring it in as transitions with their dates"
+            leads, share = len(outcomes), float(outcomes.mean())
+            named = join_items("or", [repr(word) for word in words[:_NAMED]])
+            message = Message("findings.stage_in_disguise", words=named, leads=leads, share=share)
+            yield "high", spec.name, message
         elif alike := _of_won_alone(column, dataset.label == 1):
-            named = " or ".join(map(repr, alike[:_NAMED]))
-            told = f"all of the {column.is_in(alike).sum():,} leads with {named}"
-            yield "medium", spec.name, f"{told} converted. Is it written once they have? Then exclude it"
+            named = join_items("or", [repr(word) for word in alike[:_NAMED]])
+            leads = int(column.is_in(alike).sum())
+            yield "medium", spec.name, Message("findings.of_won_alone", leads=leads, words=named)
 
 
 def _of_won_alone(column: pl.Series, won: NDArray[np.bool_]) -> list[str]:
@@ -92,19 +86,16 @@ def both_sides(dataset: Dataset) -> Found:
     groups = {name: who for name, who in known.items() if who is not None and len(np.unique(who)) < len(who)}
     pointing = [] if dataset.persons is None else dataset.persons.columns[1:]
     if not groups and not pointing:
-        msg = "no two rows belong to the same lead or account, and no column points at a person"
-        raise NotApplicableError(msg)
+        raise NotApplicableError(Message("not_applicable.nothing_shared"))
     severity: Severity = "medium" if dataset.order is None else "info"
     for name, who in groups.items():
         share = _known_share(dataset, who)
         if share >= SHARED:
-            told = f"{share:.0%} of the rows that judge are of {name}s that the model has learned from"
-            yield severity, "", f"{told}. {_GROUPED}"
+            yield severity, "", Message(f"findings.known_{name}s", share=share)
     for column in pointing:
         share = _met_again(dataset, column)
         if share >= MET_AGAIN:
-            told = f"{share:.0%} of the rows that judge are of other leads with the same {column}, from which"
-            yield severity, column, f"{told} the model has learned: the same persons. {_PERSONS}"
+            yield severity, column, Message("findings.known_persons", share=share, column=column)
 
 
 def _met_again(dataset: Dataset, column: str) -> float:
@@ -143,13 +134,14 @@ def _known_share(dataset: Dataset, who: NDArray[np.generic]) -> float:
 def later_than_as_of(dataset: Dataset) -> Found:
     """What is computed for a past day must be what that day knew, and nothing is known before it happens."""
     if dataset.history is None:
-        raise NotApplicableError(_FLAT)
+        raise NotApplicableError(Message("not_applicable.flat"))
     for name in _changed(dataset, dataset.history):
-        yield "high", name, _FROM_LATER
+        yield "high", name, Message("findings.from_later")
     for table in ("touchpoints", "transitions"):
         share = _told_too_early(getattr(dataset.history, table))
         if share >= EARLIER:
-            yield "medium", "", f"of {share:.1%} of the {table} the CRM knew before they happened. {_PLANNED}"
+            what = Message(f"tables.{table}")
+            yield "medium", "", Message("findings.known_before", share=share, table=what)
 
 
 def _changed(dataset: Dataset, history: LeadHistory) -> Iterator[str]:

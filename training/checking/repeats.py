@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from features.messages import Message
 from training.checking.searches import CERTAIN, NotApplicableError
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from training.dataset import Dataset
 
 FEWEST_COLUMNS, REPEATED = 5, 0.02
-_WHY = "Did a join multiply rows, or was a lead entered twice? Then both sides of a split know it: keep one"
 
 
 def repeated(dataset: Dataset) -> Found:
@@ -30,13 +30,12 @@ def repeated(dataset: Dataset) -> Found:
     names = [spec.name for spec in dataset.features.specs if spec.reduce == "value"]
     names = [name for name in names if leads[name].n_unique() > 1]
     if len(names) < FEWEST_COLUMNS:
-        msg = f"by {len(names)} columns that differ, leads may be alike by chance"
-        raise NotApplicableError(msg)
+        raise NotApplicableError(Message("not_applicable.alike_by_chance", count=len(names)))
     twins, misses = twins_and_misses(leads.select(names))
     copies, chances = int(((twins > 0) & (misses == 0)).sum()), int(((twins == 0) & (misses > 0)).sum())
     if copies >= max(CERTAIN, REPEATED * leads.height) and copies > chances:
-        told = f"{copies:,} of {leads.height:,} leads have a twin that is alike in all {len(names)} columns"
-        yield "medium", "", f"{told}, where only {chances:,} others come near one. {_WHY}"
+        counts = {"copies": copies, "leads": leads.height, "count": len(names), "chances": chances}
+        yield "medium", "", Message("findings.repeated", **counts)
 
 
 def twins_and_misses(rows: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

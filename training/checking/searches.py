@@ -9,6 +9,7 @@ import lightgbm as lgb
 import numpy as np
 
 from features.availability import sounds_late
+from features.messages import Message
 from models.metrics import log_loss, roc_auc
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     Search = Callable[[Dataset], "Found"]
 
 Severity = Literal["high", "medium", "info"]
-Found = Iterator[tuple[Severity, str, str]]
+Found = Iterator[tuple[Severity, str, Message]]
 
 FEWEST = 20
 DECISIVE, NEARLY = 0.9, 0.8
@@ -34,17 +35,14 @@ _BINS, _FOLDS, _PARTS = 20, 5, 5
 _SMOOTHING = 10.0
 _TRIED, _ROWS, _ROUNDS = 8, 20_000, 60
 QUICK = {"num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 20, "num_threads": 1, "verbose": -1}
-BEFORE = "Was it known before the outcome? If not, exclude it, or bring it in as a history of changes"
-_COMES_AND_GOES = (
-    "Is it filled by something that comes and goes? Then it will mislead on new leads: exclude it"
-)
-
-_YOUNG = "Is their outcome known yet? If not, leave them out"
-_LATE = "Do outcomes reach the CRM late? Then say how late in [label] settle"
 
 
 class NotApplicableError(Exception):
-    """The check cannot be made on these rows; the message says why."""
+    """The check cannot be made on these rows; ``reason`` says why."""
+
+    def __init__(self, reason: Message) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def decisive(dataset: Dataset) -> Found:
@@ -54,7 +52,7 @@ def decisive(dataset: Dataset) -> Found:
         auc = single_auc(dataset.rows[spec.name], dataset.label, dataset.lead)
         if auc >= NEARLY:
             severity: Severity = "high" if auc >= DECISIVE else "medium"
-            yield severity, spec.name, f"alone it ranks leads with an AUC of {auc:.3f}. {BEFORE}"
+            yield severity, spec.name, Message("findings.ranks_alone", auc=auc)
 
 
 def filled_by_outcome(dataset: Dataset) -> Found:
@@ -65,11 +63,11 @@ def filled_by_outcome(dataset: Dataset) -> Found:
     for name, filled in _filled(dataset):
         with_it, without = float(filled[won].mean()), float(filled[~won].mean())
         if _apart(filled, won):
-            shares = f"{with_it:.0%} of the leads that converted and {without:.0%} of the others"
+            message = Message("findings.filled_by_outcome", share=with_it, others=without)
             severity: Severity = "high" if abs(with_it - without) >= FILLED_HIGH else "medium"
-            yield severity, name, f"filled for {shares}. {BEFORE}"
-        elif told := _all_alike(won, filled):
-            yield "high", name, f"{told}. {BEFORE}"
+            yield severity, name, message
+        elif alike := _all_alike(won, filled):
+            yield "high", name, alike
 
 
 def _apart(filled: NDArray[np.bool_], won: NDArray[np.bool_]) -> bool:
@@ -80,16 +78,16 @@ def _apart(filled: NDArray[np.bool_], won: NDArray[np.bool_]) -> bool:
     return bool(odds and (many - few - chance >= FILLED_MEDIUM or many - few >= FILLED_HIGH))
 
 
-def _all_alike(won: NDArray[np.bool_], filled: NDArray[np.bool_]) -> str:
+def _all_alike(won: NDArray[np.bool_], filled: NDArray[np.bool_]) -> Message | None:
     """Leads of one outcome only, where so many cannot be by chance: filled, or left blank, by the outcome."""
     rate = float(won.mean())
     for chosen, which in ((filled, "with"), (~filled, "without")):
         rows, hits = int(chosen.sum()), int(won[chosen].sum())
         if hits == 0 and rows * rate >= CERTAIN:
-            return f"none of the {rows:,} leads {which} it converted, and {rate:.0%} of all did"
+            return Message(f"findings.none_{which}", rows=rows, rate=rate)
         if hits == rows and rows * (1 - rate) >= CERTAIN:
-            return f"all of the {rows:,} leads {which} it converted, and {rate:.0%} of all did"
-    return ""
+            return Message(f"findings.all_{which}", rows=rows, rate=rate)
+    return None
 
 
 def carries_all(dataset: Dataset) -> Found:
@@ -101,15 +99,14 @@ def carries_all(dataset: Dataset) -> Found:
     enough(dataset)
     names = [spec.name for spec in dataset.features.specs]
     if len(names) < FEW_COLUMNS:
-        msg = f"with {len(names)} columns, each of them must carry much"
-        raise NotApplicableError(msg)
+        raise NotApplicableError(Message("not_applicable.few_columns", count=len(names)))
     codes = np.column_stack([codes_of(dataset.rows[name]) for name in names])
     trial = _Trial(codes, dataset)
     for j in trial.weightiest():
         share = min(trial.lost_without(j), 1.0)  # what remains may be worse than knowing nothing
         if share >= CARRIES_MEDIUM and share * trial.known >= WORTH:
             severity: Severity = "high" if share >= CARRIES_HIGH else "medium"
-            yield severity, names[j], f"without it the model loses {share:.0%} of what it knows. {BEFORE}"
+            yield severity, names[j], Message("findings.carries_all", share=share)
 
 
 class _Trial:
@@ -165,24 +162,18 @@ def sounds_late_(dataset: Dataset) -> Found:
     """Names tell: "last activity" is overwritten, "lead quality" is somebody's judgement."""
     for spec in dataset.features.specs:
         if spec.reduce == "value" and sounds_late(spec.name):
-            yield (
-                "medium",
-                spec.name,
-                f"its name sounds as if it were written after the first contact. {BEFORE}",
-            )
+            yield "medium", spec.name, Message("findings.sounds_late")
 
 
 def filled_by_time(dataset: Dataset) -> Found:
     """A column that is filled in one season and not in the next is written by what comes and goes."""
     if dataset.order is None:
-        msg = "nobody knows the order of the rows"
-        raise NotApplicableError(msg)
+        raise NotApplicableError(Message("not_applicable.no_order"))
     parts = _parts(dataset.order)
     for name, filled in _filled(dataset):
         shares = [float(filled[part].mean()) for part in parts]
         if max(shares) - min(shares) >= FILL_CHANGES:
-            between = f"{min(shares):.0%} to {max(shares):.0%} of the leads, depending on when they came"
-            yield "medium", name, f"filled for {between}. {_COMES_AND_GOES}"
+            yield "medium", name, Message("findings.filled_by_time", low=min(shares), high=max(shares))
 
 
 def says_nothing(dataset: Dataset) -> Found:
@@ -190,34 +181,31 @@ def says_nothing(dataset: Dataset) -> Found:
     for spec in dataset.features.specs:
         column = dataset.rows[spec.name]
         if column.n_unique() == 1:
-            held = "no value" if column.null_count() else f"the value {column[0]!r}"
-            yield "info", spec.name, f"every row has {held}; it cannot say anything and does no harm"
+            message = (
+                Message("findings.no_value")
+                if column.null_count()
+                else Message("findings.one_value", value=column[0])
+            )
+            yield "info", spec.name, message
 
 
 def no_time(dataset: Dataset) -> Found:
     """Without an order there is no later."""
     if dataset.order is None:
-        message = (
-            "the rows have no time, so nothing can be proven about later leads: the figures are of random "
-            "rows and flatter. Name a date or a running number (--time)"
-        )
-        yield "medium", "", message
+        yield "medium", "", Message("findings.no_time")
 
 
 def not_yet_known(dataset: Dataset) -> Found:
     """The newest leads seem to fail while their time has not come, or while outcomes arrive late."""
     if dataset.order is None:
-        msg = "nobody knows the order of the rows"
-        raise NotApplicableError(msg)
+        raise NotApplicableError(Message("not_applicable.no_order"))
     over = np.arange(len(dataset)) if dataset.matured is None else np.flatnonzero(dataset.matured)
     *older, newest = (dataset.label[over[part]] for part in _parts(dataset.order[over]))
     usual = min(float(part.mean()) for part in older)
     expected = usual * len(newest)
     if newest.sum() < RATE_FALLS * expected and expected - newest.sum() > SURPRISE * np.sqrt(expected):
-        rates = (
-            f"the newest fifth of the leads converted at {newest.mean():.1%}, no older one below {usual:.1%}"
-        )
-        yield "medium", "", f"{rates}. {_LATE if dataset.gap else _YOUNG}"
+        key = "findings.newest_fail_late" if dataset.gap else "findings.newest_fail_young"
+        yield "medium", "", Message(key, rate=float(newest.mean()), usual=usual)
 
 
 def single_auc(column: pl.Series, label: NDArray[np.int8], lead: NDArray[np.int64] | None = None) -> float:
@@ -243,8 +231,7 @@ def enough(dataset: Dataset) -> None:
     """Raises where so few rows have the rarer outcome that all may be chance."""
     fewer = int(min(dataset.label.sum(), len(dataset) - dataset.label.sum()))
     if fewer < FEWEST:
-        msg = f"only {fewer} rows have the rarer outcome, {FEWEST} are needed"
-        raise NotApplicableError(msg)
+        raise NotApplicableError(Message("not_applicable.few_outcomes", fewer=fewer, least=FEWEST))
 
 
 def _filled(dataset: Dataset) -> Iterator[tuple[str, NDArray[np.bool_]]]:

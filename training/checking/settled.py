@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from scipy.special import xlogy
 
-from training.checking.searches import BEFORE, SURPRISE, NotApplicableError, codes_of, enough
+from features.messages import Message
+from training.checking.searches import SURPRISE, NotApplicableError, codes_of, enough
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,9 +35,10 @@ def settles(dataset: Dataset) -> Found:
     for spec in dataset.features.specs:
         column = dataset.rows[spec.name]
         if (rows := _most_settled(codes_of(column), won)) is not None:
-            told = f"of the {rows.sum():,} leads with {_called(column, rows)}"
-            told = f"{told} {won[rows].mean():.1%} converted, of all {won.mean():.1%}"
-            yield "medium", spec.name, f"{told}. {BEFORE}"
+            share, everywhere = float(won[rows].mean()), float(won.mean())
+            what, count = _called(column, rows), int(rows.sum())
+            message = Message("findings.settles", rows=count, what=what, share=share, all=everywhere)
+            yield "medium", spec.name, message
 
 
 def _most_settled(codes: NDArray[np.int64], won: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
@@ -61,10 +63,15 @@ def _called(column: pl.Series, rows: NDArray[np.bool_]) -> str:
     """How a value, some of a number's, or all but the commonest are spoken of."""
     held, others = (column.filter(pl.Series(chosen)).unique() for chosen in (rows, ~rows))
     if len(others) == 1 and len(held) > 1:
-        return "a value" if others[0] is None else f"another value than {others[0]!r}"
+        if others[0] is None:
+            return Message("findings.with_any_value")
+        return Message("findings.with_other_value", value=others[0])
     if held.null_count():
-        return "no value"
-    return f"{held[0]!r}" if len(held) == 1 else f"{held.min()!r} to {held.max()!r}"
+        return Message("findings.with_no_value")
+    if len(held) == 1:
+        return Message("values.one", value=held[0])
+    held = held.sort()
+    return Message("values.range", low=held[0], high=held[-1])
 
 
 def together(dataset: Dataset) -> Found:
@@ -77,16 +84,15 @@ def together(dataset: Dataset) -> Found:
     enough(dataset)
     names = [spec.name for spec in dataset.features.specs]
     if len(names) < 2:  # noqa: PLR2004 - a pair is two
-        msg = "there is no second column"
-        raise NotApplicableError(msg)
+        raise NotApplicableError(Message("not_applicable.no_second_column"))
     known = known_by_pairs([_few(codes_of(dataset.rows[name])) for name in names], dataset.label == 1)
     alone = np.diag(known)
     beyond = known - alone[:, None] - alone
     np.fill_diagonal(beyond, 0.0)
     for j, k in enumerate(beyond.argmax(axis=1)):
         if beyond[j, k] >= SYNERGY:
-            told = f"with {names[k]!r} it knows {known[j, k]:.0%} of the outcome, alone {alone[j]:.0%}"
-            yield "medium", names[j], f"{told}. {BEFORE}"
+            shares = {"share": float(known[j, k]), "alone": float(alone[j])}
+            yield "medium", names[j], Message("findings.together", column=repr(names[k]), **shares)
 
 
 def _few(codes: NDArray[np.int64]) -> NDArray[np.int64]:

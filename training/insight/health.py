@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from features.messages import Message
 from features.reading.flat import NO_OUTCOME
 
 if TYPE_CHECKING:
@@ -83,14 +84,14 @@ def intake(
 ) -> Intake:
     """What reading came to; a reason names its table, too, unless there is but one."""
 
-    def said(table: str, reason: str) -> str:
-        return reason if flat else f"{table}: {reason}"
+    def name_table(table: str, reason: str) -> str:
+        return reason if flat else Message("ingest.of_table", table=Message(f"tables.{table}"), reason=reason)
 
     return Intake(
         rows_read=rows,
-        quarantined={said(*key): count for key, count in quarantine.counts.items()},
+        quarantined={name_table(*key): count for key, count in quarantine.counts.items()},
         excluded={column.column: column.reason for column in availability if not column.used},
-        columns={said(*key): names for key, names in quarantine.columns.items()},
+        columns={name_table(*key): names for key, names in quarantine.columns.items()},
     )
 
 

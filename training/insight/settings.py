@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003 - the types of the fields are read at run time
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003
-from typing import Literal
+
+from features.messages import Lang  # noqa: TC001
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Report:
     look at one lead that it was handed.
     """
 
-    lang: Literal["en", "de"] = "en"
+    lang: Lang = "en"
     hand_over: str | None = None
     points: Path | None = None
     costs: Mapping[str, float] = field(default_factory=dict)

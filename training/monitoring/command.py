@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from features.messages import Lang
     from models.conversion import ConversionModel
     from training.monitoring.monitored import Monitored
     from training.monitoring.watched import Seen
-    from training.page.words import Lang
 
 
 @dataclass(frozen=True, slots=True)

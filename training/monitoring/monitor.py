@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from features.cohort import numbered
+from features.messages import Message
 from features.reading.quarantine import SourceError
 from models import metrics
 from models.card import SCORE
@@ -109,7 +110,7 @@ def _parted(scores: pl.DataFrame, last: int | None) -> tuple[list[tuple[str, pl.
         msg = "the scores have no date, so nobody knows which are the last; name one of the outcomes (--time)"
         raise SourceError(msg)
     before, late = recent(scores, last)
-    return [("before", before), (f"last {last} days", late)], late
+    return [(Message("monitor.before"), before), (Message("monitor.last_days", days=last), late)], late
 
 
 def _without_data(scores: pl.DataFrame, names: list[str], usual: float | None) -> float | None:
@@ -159,36 +160,36 @@ def _of_drift(drifts: list[Drifted], limits: Limits) -> Iterator[Reason]:
     for drift in drifts:
         state = _graded(drift.psi, limits.psi) if drift.psi > drift.chance else "healthy"
         if drift.column == SCORE and state != "healthy":
-            yield Reason(
-                state, "score_drift", f"scores are spread otherwise than when judged: PSI {drift.psi:.2f}"
-            )
+            yield Reason(state, "score_drift", Message("reasons.score_drift", psi=drift.psi))
         elif state == "retrain":
             # A column alone says that leads changed, not that the model is wrong about them.
-            yield Reason("watch", "feature_drift", f"{drift.column} has changed: PSI {drift.psi:.2f}")
+            changed = Message("reasons.feature_drift", column=drift.column, psi=drift.psi)
+            yield Reason("watch", "feature_drift", changed)
 
 
 def _of_data(without: float | None, limits: Limits) -> Iterator[Reason]:
     if without is not None and (state := _graded(without, limits.unseen)) != "healthy":
-        yield Reason(state, "without_data", f"{without:.0%} of leads have unusually few features filled")
+        yield Reason(state, "without_data", Message("reasons.without_data", share=without))
 
 
 def _of_doubts(doubts: dict[str, float] | None, limits: Limits) -> Iterator[Reason]:
     share = sum((doubts or {}).values())
     if share >= limits.doubted:
-        yield Reason("watch", "insufficient", f"{share:.0%} of scores say that they are not to be relied on")
+        yield Reason("watch", "insufficient", Message("reasons.insufficient", share=share))
 
 
 def _of_total(total: Group | None, limits: Limits) -> Iterator[Reason]:
     if total is not None and (state := _off(total, limits)) != "healthy":
-        came = f"{total.observed.value:.1%} of leads converted where {total.forecast:.1%} were forecast"
-        yield Reason(state, "base_rate", f"{came}; `--relevel DIR` moves the level and nothing else")
+        rates = {"came": total.observed.value, "forecast": total.forecast}
+        yield Reason(state, "base_rate", Message("reasons.base_rate", **rates))
 
 
 def _of_parts(kind: str, groups: tuple[Group, ...], limits: Limits) -> Iterator[Reason]:
     for one in groups:
         if _off(one, limits) != "healthy":
-            came = f"{one.observed.value:.1%} converted where {one.forecast:.1%} were forecast"
-            yield Reason("watch", f"calibration_by_{kind}", f"{kind} {one.name}: {came}")
+            rates = {"came": one.observed.value, "forecast": one.forecast}
+            off = Message(f"reasons.{kind}", name=one.name, **rates)
+            yield Reason("watch", f"calibration_by_{kind}", off)
 
 
 def _off(one: Group, limits: Limits) -> State:
@@ -202,28 +203,22 @@ def _of_ranking(found: Interval | None, judged: Interval | None) -> Iterator[Rea
     if found is None or judged is None or not found.high < judged.low:
         return
     state: State = "retrain" if found.high - 0.5 < (judged.value - 0.5) / 2 else "watch"
-    message = (
-        f"leads are ranked with an AUC of {found.value:.3f}, where it was {judged.value:.3f} when judged"
-    )
-    yield Reason(state, "ranking", message)
+    yield Reason(state, "ranking", Message("reasons.ranking", auc=found.value, before=judged.value))
 
 
 def _unknown(
     model: ConversionModel, scores: pl.DataFrame, known: pl.DataFrame, names: list[str], limits: Limits
-) -> dict[str, str]:
+) -> dict[str, Message]:
     came = group("all", known).enough
     missing = {
-        "score drift": (
-            SCORE not in model.card.profiles,
-            "the model is older than this check; train it again",
-        ),
-        "feature drift": (not names, "the scores have no feature columns beside them"),
-        "insufficient": ("insufficient" not in scores.columns, "the scores do not say which are doubtful"),
-        "outcomes": (known.is_empty(), "no scored lead has an outcome yet"),
+        "score drift": (SCORE not in model.card.profiles, Message("unknown.older_model")),
+        "feature drift": (not names, Message("unknown.no_features")),
+        "insufficient": ("insufficient" not in scores.columns, Message("unknown.no_doubts")),
+        "outcomes": (known.is_empty(), Message("unknown.no_outcomes")),
         "calibration": (
             not known.is_empty() and came < limits.fewest,
-            f"it takes {limits.fewest:g} conversions",
+            Message("unknown.few_conversions", least=limits.fewest),
         ),
-        "months": ("month" not in scores.columns and not known.is_empty(), "no column says when"),
+        "months": ("month" not in scores.columns and not known.is_empty(), Message("unknown.no_dates")),
     }
     return {what: why for what, (applies, why) in missing.items() if applies}

@@ -10,6 +10,7 @@ from training.past.judgement import plain
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from features.messages import Message
     from models.metrics import Interval
 
 State = Literal["healthy", "watch", "retrain"]
@@ -41,7 +42,7 @@ class Reason:
 
     state: State
     code: str
-    message: str
+    message: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class Monitored:
     grades: tuple[Group, ...]
     months: tuple[Group, ...]
     roc_auc: Interval | None
-    unknown: dict[str, str]
+    unknown: dict[str, Message]
     insufficient: dict[str, float] | None = None
     windows: tuple[Window, ...] = ()
     repair: Repair | None = None

@@ -1,7 +1,7 @@
 """The page's table of contents: its blocks in their order, and where each is made.
 
 A block's id is its anchor and the name of all that belongs to it: ``templates/<id>.html``, its sentences in
-``locale/<lang>/<id>.po``, its tables and charts in ``views`` and its figures in ``Report`` or
+``features/locale/<lang>/<id>.po``, its tables and charts in ``views`` and its figures in ``Report`` or
 ``Report.insights`` (there with an underscore for a hyphen), which come from ``training.insight``.
 """
 

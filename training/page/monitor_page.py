@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from training.page.phrases import phrase
 from training.page.table import Table
 from training.page.words import words
 from training.render import environment, style
@@ -14,8 +13,9 @@ from training.render import environment, style
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from features.messages import Lang
     from training.monitoring.monitored import Drifted, Group, Monitored, Window
-    from training.page.words import Lang, Words
+    from training.page.words import Words
 
 _SHOWN = 20
 
@@ -30,8 +30,11 @@ def monitor_page(found: Monitored, lang: Lang = "en") -> str:
             found=found,
             t=t,
             repair=_repair(found, t),
-            reasons=[(t(f"monitor.{one.state}"), phrase(one.message, t)) for one in found.reasons],
-            unknown=[(phrase(what, t), phrase(why, t)) for what, why in found.unknown.items()],
+            reasons=[(t(f"monitor.{one.state}"), t.message(one.message)) for one in found.reasons],
+            unknown=[
+                (t.named("unknown", what.replace(" ", "_")), t.message(why))
+                for what, why in found.unknown.items()
+            ],
             tiles=tuple(_tiles(found, t)),
             tables=tuple(table for table in _tables(found, t) if table.rows),
             style=Markup(style()),  # noqa: S704  # our own file, no data in it
@@ -84,7 +87,7 @@ def _groups(what: str, groups: Sequence[Group], t: Words) -> Table:
 def _windows(windows: Sequence[Window], t: Words) -> Table:
     rows = tuple(
         (
-            phrase(t.named("monitor", one.name), t),
+            t.message(one.name),
             t.number(one.scored),
             *("" if psi is None else t.number(psi.psi, 3) for psi in (one.drift, one.since)),
             "" if one.outcome is None else t.number(one.outcome.ratio, 2),

@@ -1,8 +1,8 @@
-"""A report's language: sentences from ``locale/<lang>/*.po``, and how it writes numbers and dates.
+"""A report's language: sentences from the catalogue, and how it writes numbers and dates.
 
-Sentences have a name ("funnel.title") and a translation in each language, in gettext's format, so that
-translators have their tools; each block of the page has a file of its own. Numbers, dates and plural forms
-are those of Unicode's locale data (CLDR), by Babel.
+Sentences have a key ("funnel.title") and a text in each language, in gettext's format, as all messages have
+(``features.messages``); each block of the page has a file of its own. Numbers, dates and units are those of
+Unicode's locale data (CLDR), by Babel.
 
 >>> english, german = words("en"), words("de")
 >>> english.number(1234.5, 1), german.number(1234.5, 1)
@@ -16,32 +16,25 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from gettext import GNUTranslations, NullTranslations
-from importlib import resources
-from io import BytesIO
-from typing import TYPE_CHECKING, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
 from babel import Locale
 from babel.dates import format_date
-from babel.messages.catalog import Catalog
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from babel.units import format_unit
 
 from features.clock import instant
+from features.messages import LANGUAGES, Lang, Message, load_translations
 from features.spec import FeatureSpec, Says
 from models.explanation import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from importlib.resources.abc import Traversable
+    from gettext import NullTranslations
 
     from models.metrics import Interval
     from training.insight.drivers import Part
 
-Lang = Literal["en", "de"]
-LANGUAGES: tuple[Lang, ...] = ("en", "de")
 _DAY = {"en": "d MMMM y", "de": "dd.MM.y"}
 _COLUMN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _WHOLE = "#,##0"
@@ -79,6 +72,10 @@ class Words:
     def __call__(self, key: str, **values: object) -> str:
         """The sentence called ``key`` ("block.name") with ``values`` put in. Raises KeyError if unknown."""
         return self.texts.gettext(key).format(**values)
+
+    def message(self, text: str) -> str:
+        """What the program says as a message, in this language; other text stays as it is."""
+        return text.render(self.lang) if isinstance(text, Message) else text
 
     def plural(self, key: str, count: int, **values: object) -> str:
         """The sentence called ``key`` in the form for ``count``, which fills its ``{n}``.
@@ -244,51 +241,17 @@ def _short(value: float) -> float:
     return round(value, max(0, 2 - math.floor(math.log10(abs(value))))) if value else value
 
 
-class _Unknown(NullTranslations):
-    """A sentence that nobody wrote is a mistake of ours, not its own translation."""
-
-    def gettext(self, message: str) -> NoReturn:
-        raise KeyError(message)
-
-    def ngettext(self, msgid1: str, msgid2: str, n: int) -> NoReturn:  # noqa: ARG002  # gettext's own
-        raise KeyError(msgid1)
-
-
 @cache
 def words(lang: Lang) -> Words:
     """The words of ``lang``. Raises ValueError for a language that nobody wrote yet."""
     if lang not in LANGUAGES:
         msg = f"no report in {lang!r}; leadloop writes {' and '.join(LANGUAGES)}"
         raise ValueError(msg)
-    compiled = BytesIO()
-    write_mo(compiled, catalogue(lang))
-    compiled.seek(0)
-    texts = GNUTranslations(compiled)
-    texts.add_fallback(_Unknown())
-    return Words(lang, texts)
-
-
-def catalogue(lang: Lang) -> Catalog:
-    """All sentences of ``lang``, from one file a block. Raises ValueError where two have the same name."""
-    whole = Catalog(locale=lang)
-    for path in sorted(_folder(lang).iterdir(), key=lambda path: path.name):
-        with path.open("rb") as file:
-            part = read_po(file, locale=lang, abort_invalid=True)
-        for message in part:
-            if message.id and message.id in whole:
-                msg = f"{lang}/{path.name}: {message.id!r} has a sentence already"
-                raise ValueError(msg)
-            if message.id:
-                whole[message.id] = message
-    return whole
+    return Words(lang, load_translations(lang))
 
 
 def _moment(moment: float | str) -> datetime:
     return datetime.fromisoformat(moment) if isinstance(moment, str) else instant(int(moment))
-
-
-def _folder(lang: Lang) -> Traversable:
-    return resources.files("training.page").joinpath("locale", lang)
 
 
 def _pattern(digits: int) -> str:

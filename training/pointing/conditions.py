@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from features.clock import DAY, HOUR, MINUTE
+from features.messages import translate
 from features.spec import FeatureSpec, Says
 from models.explanation import sentence
 
@@ -29,16 +30,6 @@ _DURATIONS = (
     *(days * DAY for days in (1, 2, 3, 7, 14, 30, 60, 90, 180, 365, 730)),
 )
 _VALUE = Says("{value}", "{value}")
-_PHRASES: dict[tuple[Test, str], str] = {
-    ("is", "en"): "{}",
-    ("is", "de"): "{}",
-    ("at_least", "en"): "{} or more",
-    ("at_least", "de"): "{} oder mehr",
-    ("at_most", "en"): "at most {}",
-    ("at_most", "de"): "höchstens {}",
-    ("missing", "en"): "not known",
-    ("missing", "de"): "nicht bekannt",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +60,7 @@ class Condition:
         ('Visits: 3 or more', 'Besuche: höchstens 3')
         """
         shown = sentence(replace(self.spec, says=_VALUE), self.value, lang)
-        phrase = _PHRASES[self.test, lang].format(shown)
+        phrase = translate(f"conditions.{self.test}", lang, value=shown)
         return self.spec.says.within(lang).replace("{value}", phrase)
 
 

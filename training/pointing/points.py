@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from features.messages import translate
 from training.pointing.conditions import Condition, held
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from features.messages import Lang
     from models.calibration import Calibration
     from models.points_rules import Thresholds
-    from training.page.words import Lang
 
 HEADER = ("points", "condition", "feature", "test", "value")
 
@@ -119,65 +120,41 @@ class LearnedPoints:
 
     def to_csv(self, lang: Lang = "en") -> str:
         """The lines as CSV text, to be typed into or loaded by another tool."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, HEADER, lineterminator="\n")
+        table = io.StringIO()
+        writer = csv.DictWriter(table, HEADER, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.to_dict(lang)["rows"])
-        return text.getvalue()
+        return table.getvalue()
 
     def in_words(self, lang: Lang = "en") -> list[str]:
         """The table as lines for a terminal."""
         return list(_lines(self, lang))
 
 
-_WORDS: dict[str, dict[str, str]] = {
-    "en": {
-        "title": "Points towards {question}: add up every line that a lead meets",
-        "threshold": "{stage} from {points} points: {share:.1%} of the leads, {rate:.1%} of them {question}",
-        "figures": "On {judged:,} leads not learned from:",
-        "kept": "The table keeps {kept:.0%} of what the model knows beyond the base rate.",
-        "nothing": "On these leads the table knows no more than the base rate does: it is not worth using.",
-        "gained": "Against today's table: {auc:+.3f} ROC AUC, {loss:+.4f} log-loss (less is better).",
-        "table": "this table",
-        "model": "the model",
-        "incumbent": "today's table",
-    },
-    "de": {
-        "title": "Punkte für {question}: alle Zeilen zusammenzählen, die auf einen Lead zutreffen",
-        "threshold": "{stage} ab {points} Punkten: {share:.1%} der Leads, davon {rate:.1%} {question}",
-        "figures": "An {judged:,} Leads, aus denen nicht gelernt wurde:",
-        "kept": "Die Tabelle behält {kept:.0%} dessen, was das Modell über die Grundrate hinaus weiß.",
-        "nothing": "An diesen Leads weiß die Tabelle nicht mehr als die Grundrate: sie lohnt sich nicht.",
-        "gained": "Gegen die heutige Tabelle: {auc:+.3f} ROC AUC, {loss:+.4f} Log-Loss (weniger ist besser).",
-        "table": "diese Tabelle",
-        "model": "das Modell",
-        "incumbent": "heutige Tabelle",
-    },
-}
-
-
 def _lines(learned: LearnedPoints, lang: Lang) -> Iterator[str]:
-    words = _WORDS[lang]
-    yield words["title"].format(question=learned.question)
+    yield translate("points.title", lang, question=learned.question)
     for row in learned.lines.rows:
         yield f"{row.points:+6d}  {row.condition.says(lang)}"
     for stage, reached in learned.reached.items():
-        points = int(getattr(learned.thresholds, stage))
-        yield words["threshold"].format(
+        yield translate(
+            "points.threshold",
+            lang,
             stage=stage.upper(),
-            points=points,
-            share=reached.share,
-            rate=reached.rate,
+            points=int(getattr(learned.thresholds, stage)),
+            share=f"{reached.share:.1%}",
+            rate=f"{reached.rate:.1%}",
             question=learned.question,
         )
-    yield words["figures"].format(judged=learned.judged)
+    yield translate("points.figures", lang, judged=f"{learned.judged:,}")
     losses = learned.log_loss.to_dict()
     for whose, auc in learned.roc_auc.to_dict().items():
-        yield f"  {words[whose]:16} ROC AUC {auc:.3f}  log-loss {losses[whose]:.4f}"
+        name = translate(f"points.whose_{whose}", lang)
+        yield f"  {name:16} ROC AUC {auc:.3f}  log-loss {losses[whose]:.4f}"
     if learned.kept is not None:
-        yield words["kept" if learned.kept > 0 else "nothing"].format(kept=min(learned.kept, 1.0))
+        worth = learned.kept > 0
+        kept = f"{min(learned.kept, 1.0):.0%}"
+        yield translate("points.kept", lang, kept=kept) if worth else translate("points.nothing", lang)
     if learned.roc_auc.incumbent is not None and learned.log_loss.incumbent is not None:
-        yield words["gained"].format(
-            auc=learned.roc_auc.table - learned.roc_auc.incumbent,
-            loss=learned.log_loss.table - learned.log_loss.incumbent,
-        )
+        auc = learned.roc_auc.table - learned.roc_auc.incumbent
+        loss = learned.log_loss.table - learned.log_loss.incumbent
+        yield translate("points.gained", lang, auc=f"{auc:+.3f}", loss=f"{loss:+.4f}")

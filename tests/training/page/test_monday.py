@@ -9,13 +9,14 @@ from scored import report_input
 
 from features.clock import DAY
 from features.labels import LabelSpec
+from features.messages import LANGUAGES
 from models.metrics import Interval
 from training.insight.company import Company
 from training.insight.summary import Warn
 from training.page.blocks import BLOCKS, PARTS, absent
 from training.page.views.monday import steps
 from training.page.views.takeaways import takeaway
-from training.page.words import LANGUAGES, words
+from training.page.words import words
 from training.report import report
 from training.simulate import simulate
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training.page.phrases import phrase
 from training.page.table import Table
 
 if TYPE_CHECKING:
-    from training.insight.health import Note
     from training.page.words import Words
     from training.report import Report
 
@@ -28,23 +26,19 @@ def view(report: Report, t: Words) -> dict[str, Any]:
 
 def _quarantined(report: Report, t: Words) -> Table:
     """Rows that were set aside, by reason."""
-    rows = tuple((phrase(reason, t), t.number(count)) for reason, count in report.health.quarantined)
+    found = report.health.quarantined
+    rows = tuple((report.translate(reason, t.lang), t.number(count)) for reason, count in found)
     return Table(t("health.quarantine"), (t("health.reason"), t("health.rows")), rows)
 
 
 def _findings(report: Report, t: Words) -> Table:
     """What the checks found."""
     rows = tuple(
-        (note.code, t.named("severities", note.severity), note.column, _found(note, t))
+        (note.code, t.named("severities", note.severity), note.column, report.translate(note.message, t.lang))
         for note in report.health.findings
     )
     head = ("code", "severity", "column", "message")
     return Table(t("health.findings"), tuple(t(f"health.{name}") for name in head), rows, wordy=True)
-
-
-def _found(note: Note, t: Words) -> str:
-    """What a check found, with what it said of these data; a code of another release speaks for itself."""
-    return t.otherwise(note.message, f"findings.{note.code}", message=phrase(note.message, t))
 
 
 def _columns(report: Report, t: Words) -> Table:
@@ -65,7 +59,7 @@ def _columns(report: Report, t: Words) -> Table:
 
 def _excluded(report: Report, t: Words) -> Table:
     """Columns of the source that the model does not use."""
-    rows = tuple((column, phrase(why, t)) for column, why in report.health.excluded)
+    rows = tuple((column, report.translate(why, t.lang)) for column, why in report.health.excluded)
     return Table(t("health.excluded"), (t("health.column"), t("health.why")), rows, wordy=True)
 
 

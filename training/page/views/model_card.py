@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.insight.doubted import Doubted
-from training.page.phrases import phrase
 from training.page.table import Table
 from training.report import version_of
 
@@ -114,7 +113,7 @@ def _checks(report: Report, t: Words) -> Table:
             check["code"],
             t.otherwise(check["title"], f"checks.{check['code']}"),
             t(f"outcomes.{check['outcome'].replace(' ', '_')}"),
-            phrase(check["reason"], t),
+            report.translate(check["reason"], t.lang),
         )
         for check in report.card.checks
     )
