@@ -17,7 +17,7 @@ version = release = version_of("leadloop")
 
 # reference_pages writes reference/generated/ and tutorial/notebooks/ before Sphinx reads its sources.
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference_pages"]
-exclude_patterns = ["_build", "_ext", "reference/generated/*.part.md"]
+exclude_patterns = ["_build", "_ext", "reference/generated"]  # included by the pages beside it
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 suppress_warnings: list[str] = []
@@ -56,5 +56,3 @@ html_theme_options = {
     "footer_end": [],
 }
 html_sidebars = {"index": []}
-# No page holds a formula that needs it, and it would be fetched from another host.
-mathjax_path = ""

@@ -336,14 +336,15 @@ def rest_page() -> str:
                 if tag["name"] in operation["tags"]:
                     parts.append(_operation(method.upper(), path, operation))
     parts.append("## Schemas\n")
-    parts += [_schema(name, schema) for name, schema in sorted(document["components"]["schemas"].items())]
+    named = document["components"]["schemas"]
+    parts += [_schema(name, schema) for name, schema in sorted({**_inline(document), **named}.items())]
     return "\n".join(parts)
 
 
 _REST_INTRODUCTION = """\
 The running service shows the same document at `/` (for people) and at `/docs.json` (OpenAPI 3.1), there with examples
 that the model in charge can answer. Send `Authorization: Bearer KEY` where the service has keys, and
-`Content-Type: application/json` with a body. [Problems](../problems.md) lists the error codes.
+`Content-Type: application/json` with a body. [Problems](problems.md) lists the error codes.
 """
 
 
@@ -363,6 +364,16 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     statuses = ((code, answer["description"]) for code, answer in operation["responses"].items())
     parts.append(table(("status", "when"), statuses))
     return "\n".join(part for part in parts if part)
+
+
+def _inline(value: object) -> dict[str, Any]:
+    """The objects with a title and fields that stand somewhere inside ``value`` without a name of their own."""
+    if isinstance(value, list):
+        return {name: found for item in value for name, found in _inline(item).items()}
+    if not isinstance(value, dict):
+        return {}
+    own = {value["title"]: value} if isinstance(value.get("title"), str) and "properties" in value else {}
+    return {name: found for item in value.values() for name, found in _inline(item).items()} | own
 
 
 def _schema(name: str, schema: Mapping[str, Any]) -> str:
