@@ -20,7 +20,6 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference
 exclude_patterns = ["_build", "_ext", "reference/generated"]  # included by the pages beside it
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
-suppress_warnings: list[str] = []
 
 # tests/test_notebooks.py executes the notebooks; here they take over two minutes, so it is on request only:
 # LEADLOOP_DOCS_NOTEBOOKS=force make docs
@@ -32,14 +31,13 @@ nb_merge_streams = True
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
-# Annotations as they are written: "pl.DataFrame" rather than the module in which Polars defines it.
-autodoc_type_aliases: dict[str, str] = {}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = "leadloop"
+html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_show_sourcelink = False

@@ -2,7 +2,8 @@
 
     python examples/custom_feature.py
 
-defines "different kinds of touchpoint in the last two weeks", computes it on both paths, and trains a model with it.
+defines "different kinds of touchpoint in the last two weeks", computes it on both paths, and trains a model
+with it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python examples/flat_export.py FOLDER
 
-writes ``Leads.csv`` and ``New.csv`` of a simulated company into FOLDER, looks for leaks, trains without the column that
-leaks, and scores the new leads. With ``--files-only`` it only writes the two files.
+writes ``Leads.csv`` and ``New.csv`` of a simulated company into FOLDER, looks for leaks, trains without the
+column that leaks, and scores the new leads. With ``--files-only`` it only writes the two files.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python examples/history.py FOLDER
 
-writes ``leads.csv`` and ``stages.csv`` of a simulated company into FOLDER, trains on them and scores the open leads.
-With ``--files-only`` it only writes the two files, which is where the tutorial starts.
+writes ``leads.csv`` and ``stages.csv`` of a simulated company into FOLDER, trains on them and scores the open
+leads. With ``--files-only`` it only writes the two files, which is where the tutorial starts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ on = ["created", "mql"]
 
 
 def write_files(folder: Path, leads: int = 1500) -> None:
-    """Writes the two tables as a CRM would export them: who the leads are, and which stages they entered when."""
+    """Writes the two tables as a CRM would export them: the leads, and which stages they entered when."""
     folder.mkdir(parents=True, exist_ok=True)
     history = simulate(leads, seed=1).history
     entries = history.transitions.filter(pl.col("stage").is_in(["mql", "sal", "sql", "disqualified"]))

@@ -2,7 +2,8 @@
 
     python examples/rest_client.py http://127.0.0.1:3000 [KEY]
 
-asks a service that runs; without an address it trains a small model, starts a service of its own and stops it again.
+asks a service that runs; without an address it trains a small model, starts a service of its own and stops it
+again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Writes the parts of the reference that the code knows best: the command line, the configuration, the REST
-interface, the codes of the checks, the metrics of the service and the public names of the packages.
+"""Writes the pages of the reference that the code knows best.
 
-Each ``*_page`` function returns the Markdown (MyST) of one page; ``write_pages`` puts all of them into
-``reference/generated`` before Sphinx reads its sources, and the notebooks beside the tutorial. A test calls the
-same functions, so that a command, a key or a name without a description fails there.
+They are the command line, the configuration, the REST interface, the codes of the checks, the metrics of the
+service and the public names of the packages. Each ``*_page`` function returns the Markdown (MyST) of one
+page; ``write_pages`` puts all of them into ``reference/generated`` before Sphinx reads its sources, and the
+notebooks beside the tutorial. A test calls the same functions, so that a command, a key or a name without a
+description fails there.
 """
 
 from __future__ import annotations
@@ -122,9 +123,10 @@ def cli_page() -> str:
 
 
 _CLI_INTRODUCTION = """\
-Generated from the commands themselves; `leadloop COMMAND --help` prints the same. Lines for people go to standard
-error, results (`--json -`) to standard output. Exit code 0 is success, 2 is an input or option that cannot be used,
-1 any other failure; `leadloop monitor`, `leadloop log replay` and `leadloop push` have codes of their own, named below.
+Generated from the commands themselves; `leadloop COMMAND --help` prints the same. Lines for people go to
+standard error, results (`--json -`) to standard output. Exit code 0 is success, 2 is an input or option
+that cannot be used, 1 any other failure; `leadloop monitor`, `leadloop log replay` and `leadloop push` have
+codes of their own, named below.
 
 `leadloop --version` prints the release.
 """
@@ -229,11 +231,11 @@ def key_table(kind: type, meanings: Mapping[str, Any], names: Iterable[str] | No
     hints = get_type_hints(kind)
     chosen = [f for f in fields(kind) if f.init and (names is None or f.name in names)]
     rows = (
-        (f"`{_key(f)}`", type_name(hints[f.name]), _default(f, hints[f.name]), meanings[_key(f)])
+        (f"`{_key(f)}`", meanings[_key(f)], type_name(hints[f.name]), _default(f, hints[f.name]))
         for f in chosen
         if _section_type(hints[f.name]) is None
     )
-    return table(("key", "type", "default", "what it is"), rows)
+    return table(("key", "what it is", "type", "default"), rows)
 
 
 def _key(f: Field[Any]) -> str:
@@ -309,8 +311,9 @@ def tables_page() -> str:
 
 
 _TABLES_INTRODUCTION = """\
-`leadloop.toml` maps your files and column names onto these columns. A row that breaks one of the rules below goes to
-`quarantine.csv` with file, row, column and reason; above the configured share of such rows the run stops.
+`leadloop.toml` maps your files and column names onto these columns. A row that breaks one of the rules
+below goes to `quarantine.csv` with file, row, column and reason; above the configured share of such rows
+the run stops.
 """
 
 
@@ -342,9 +345,9 @@ def rest_page() -> str:
 
 
 _REST_INTRODUCTION = """\
-The running service shows the same document at `/` (for people) and at `/docs.json` (OpenAPI 3.1), there with examples
-that the model in charge can answer. Send `Authorization: Bearer KEY` where the service has keys, and
-`Content-Type: application/json` with a body. [Problems](problems.md) lists the error codes.
+The running service shows the same document at `/` (for people) and at `/docs.json` (OpenAPI 3.1), there
+with examples that the model in charge can answer. Send `Authorization: Bearer KEY` where the service has
+keys, and `Content-Type: application/json` with a body. [Problems](problems.md) lists the error codes.
 """
 
 
@@ -367,7 +370,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
 
 
 def _inline(value: object) -> dict[str, Any]:
-    """The objects with a title and fields that stand somewhere inside ``value`` without a name of their own."""
+    """The objects with a title and fields that stand inside ``value`` without a name of their own."""
     if isinstance(value, list):
         return {name: found for item in value for name, found in _inline(item).items()}
     if not isinstance(value, dict):
@@ -387,7 +390,7 @@ def _schema(name: str, schema: Mapping[str, Any]) -> str:
     return "\n".join(part for part in parts if part.strip())
 
 
-def _schema_type(schema: Mapping[str, Any]) -> str:
+def _schema_type(schema: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one answer a form
     """A JSON schema in words, nested ones by name."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
@@ -433,8 +436,8 @@ _DRIFT = (
     ("leadloop_score_drift_chance", "How large chance makes it in one of 1,000 looks"),
 )
 _METRICS_INTRODUCTION = """\
-`GET /metrics` answers in Prometheus's text format. Workers count together, whichever of them is asked. No label names a
-lead or a person. A histogram `x` is exposed as `x_bucket`, `x_sum` and `x_count`.
+`GET /metrics` answers in Prometheus's text format. Workers count together, whichever of them is asked. No
+label names a lead or a person. A histogram `x` is exposed as `x_bucket`, `x_sum` and `x_count`.
 """
 
 
@@ -460,9 +463,9 @@ def checks_page() -> str:
 
 
 _CHECKS_INTRODUCTION = """\
-`leadloop check` and every training run look for leaks and nonsense before a model learns them. The title is what each
-check claims; it comes out clean, triggered, or not applicable with the reason. A finding has a severity: `high` (a
-model with it must be promoted by force), `medium`, or `info`.
+`leadloop check` and every training run look for leaks and nonsense before a model learns them. The title is
+what each check claims; it comes out clean, triggered, or not applicable with the reason. A finding has a
+severity: `high` (a model with it must be promoted by force), `medium`, or `info`.
 """
 
 
