@@ -20,6 +20,8 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference
 exclude_patterns = ["_build", "_ext", "reference/generated"]  # included by the pages beside it
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
+# Of a type whose name two packages share: the link leads to one of the two.
+suppress_warnings = ["ref.python"]
 
 # tests/test_notebooks.py executes the notebooks; here they take over two minutes, so it is on request only:
 # LEADLOOP_DOCS_NOTEBOOKS=force make docs

@@ -393,3 +393,8 @@ def correct(file, sections):
         assert len(drafted.findall(text)) == 1, header
         text = drafted.sub(lambda _, section=header + body: section, text)
     file.write_text(text)
+
+
+def test_the_wheel_holds_the_packages_and_no_documentation():
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    assert built["targets"]["wheel"] == {"only-include": [*reference_pages.PACKAGES, "leadloop.py"]}

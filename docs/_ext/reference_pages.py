@@ -37,7 +37,23 @@ _ROLE = re.compile(r"``([^`]+)``")
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connects the writing of the pages to the beginning of a build."""
     app.connect("config-inited", lambda *_: write_pages())
+    app.connect("autodoc-skip-member", skip_member)
+    app.connect("autodoc-process-docstring", escape_bars)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def skip_member(_app: Sphinx, _kind: str, name: str, *_: object) -> bool | None:
+    """Leaves out what scikit-learn adds to an estimator, which points at pages of its own."""
+    return True if name.startswith("set_") and name.endswith("_request") else None
+
+
+def escape_bars(*event: Any) -> None:
+    """Lets bars in a docstring stand for absolute values, where reStructuredText expects a substitution."""
+    lines = event[-1]
+    for number, line in enumerate(lines):
+        parts = line.split("``")
+        parts[::2] = [text.replace("|", "\\|") for text in parts[::2]]  # every second part is code
+        lines[number] = "``".join(parts)
 
 
 def write_pages() -> None:
@@ -364,6 +380,11 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
         parts.append(f"Body: [{name}](#schema-{name.lower()}).\n")
         if "example" in schema:
             parts.append("```json\n" + json.dumps(schema["example"], indent=1) + "\n```\n")
+    answer = operation["responses"]["200"].get("content", {}).get("application/json", {}).get("schema", {})
+    if "$ref" in answer or "title" in answer:
+        parts.append(f"Answer: {_schema_type(answer)}.\n")
+    elif "properties" in answer:
+        parts += ["Answer:\n", _fields(answer)]
     statuses = ((code, answer["description"]) for code, answer in operation["responses"].items())
     parts.append(table(("status", "when"), statuses))
     return "\n".join(part for part in parts if part)
@@ -380,14 +401,17 @@ def _inline(value: object) -> dict[str, Any]:
 
 
 def _schema(name: str, schema: Mapping[str, Any]) -> str:
+    parts = [f"(schema-{name.lower()})=\n### {name}\n", markdown(schema.get("description", "")) + "\n"]
+    return "\n".join(part for part in (*parts, _fields(schema)) if part.strip())
+
+
+def _fields(schema: Mapping[str, Any]) -> str:
     required = set(schema.get("required", ()))
     rows = (
-        (f"`{key}`", _schema_type(value), "yes" if key in required else "", value.get("description", ""))
+        (f"`{key}`", value.get("description", ""), _schema_type(value), "yes" if key in required else "")
         for key, value in schema.get("properties", {}).items()
     )
-    parts = [f"(schema-{name.lower()})=\n### {name}\n", markdown(schema.get("description", "")) + "\n"]
-    parts.append(table(("field", "type", "required", "what it is"), rows))
-    return "\n".join(part for part in parts if part.strip())
+    return table(("field", "what it is", "type", "required"), rows)
 
 
 def _schema_type(schema: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one answer a form
