@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PATHS := features models training serving leadloop.py tests notebooks
+PATHS := features models training serving leadloop.py tests notebooks examples docs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo notebooks test quick lint types bench soak fuzz audit bento lock format clean
+.PHONY: help install demo notebooks test quick lint types docs bench soak fuzz audit bento lock format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,13 +34,16 @@ lint: $(READY) ## style, imports, direction of dependencies
 types: $(READY) ## strict type check
 	$(BIN)/mypy
 
-test: lint types ## everything that CI runs
+docs: $(READY) ## build the documentation into docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+test: lint types docs ## everything that CI runs
 	$(BIN)/pytest -n 2 --dist loadscope
 
 quick: $(READY) ## the tests that take seconds
 	$(BIN)/pytest -n 2 -m "not slow"
 
-bench: $(READY) ## measure; prints the tables of the README
+bench: $(READY) ## measure; prints the tables of docs/explanation/measured.md
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 soak: $(READY) ## half an hour of steady load with a promotion every minute; ARGS="--minutes 3"
@@ -66,4 +69,4 @@ lock: $(READY) ## resolve the dependencies anew, with hashes and without index h
 	$(BIN)/$(UV_LOCK) pyproject.toml --extra serve -c requirements.lock -o serving/requirements.lock
 
 clean: ## remove what was installed and made
-	rm -rf $(VENV) leadloop-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) leadloop-out docs/_build docs/reference/generated docs/tutorial/notebooks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from features.catalogue import KINDS
 from leadloop import app
 
 ROOT = Path(__file__).parents[1]
@@ -38,11 +37,6 @@ def test_every_make_target_exists():
     )
     assert {"demo", "test"} <= named
     assert [name for name in named if f"\n{name}:" not in makefile] == []
-
-
-def test_the_kinds_of_touchpoint_are_those_of_the_catalogue():
-    listed = README.split("Kinds of touchpoint with features of their own:")[1].split(". Your other")[0]
-    assert re.findall(r"\w+", listed) == list(KINDS)
 
 
 def test_it_claims_no_cause_and_promises_nothing():

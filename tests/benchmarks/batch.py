@@ -200,7 +200,7 @@ def reason_costs(model, leads=2_000):
 
 
 def report(folder, sizes):
-    """Everything, as the tables that the README shows."""
+    """Everything, as the tables that docs/explanation/measured.md shows."""
     model = artifact.load(folder)
     with tempfile.TemporaryDirectory() as scratch:
         print(

@@ -59,7 +59,7 @@ def _timed(call, spent, inside=[]):  # noqa: B006 - shared on purpose: one call 
 
 
 def report(snapshots):
-    """The table that the README shows."""
+    """The table that docs/explanation/measured.md shows."""
     computing, learning, trees = measured(snapshots)
     print(f"\n| {snapshots:,} snapshots | seconds | share of learning |\n|---|---|---|")
     print(f"| simulate, label, compute features | {computing:.1f} | |")

@@ -148,7 +148,7 @@ def company(leads=4_000):
 
 
 def report(model, folder):
-    """Everything, as the tables that the README shows."""
+    """Everything, as the tables that docs/explanation/measured.md shows."""
     print(f"\n| one lead, {EVENTS} touchpoints, in process | ms |\n|---|---|")
     for what, ms in in_process(model):
         print(f"| {what} | {ms:.2f} |")

@@ -66,7 +66,7 @@ def usable(path):
 
 
 def table(leads, snapshots):
-    """The table that the README shows."""
+    """The table that docs/explanation/measured.md shows."""
     with tempfile.TemporaryDirectory() as scratch:
         summing, writing, memory, page = made(*trained(leads, snapshots, Path(scratch)))
         path = Path(scratch) / "report.html"

@@ -1,4 +1,6 @@
-"""Measures what the README claims and prints its tables. Figures of one run compare; those of two may not.
+"""Measures what docs/explanation/measured.md claims and prints its tables.
+
+Figures of one run compare; those of two may not.
 
 Run: python tests/benchmarks/run.py [PART ...] [--leads N] [--million] [--accuracy]
 """

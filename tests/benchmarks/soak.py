@@ -196,7 +196,7 @@ def soak(model, told):
 
 
 def report(done):
-    """What came of it, as the table of the README."""
+    """What came of it, as the table of docs/explanation/measured.md."""
     ms = sorted(second * 1e3 for second in done.crm.seconds)
     third = len(done.samples) // 3
     print("\n| soak | |\n|---|---|")

@@ -1,0 +1,83 @@
+"""Every example runs as a reader would run it, from a checkout, and says what its page promises."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# What each example prints at least once; the folder that it writes to comes last, where it takes one.
+EXAMPLES = {
+    "flat_export.py": ("LC001 high Call Result", "400 leads scored", "reason_1"),
+    "history.py": ("saved in", "leads scored", "reason_1"),
+    "custom_feature.py": ("touch.kind.distinct.14d", "Kinds of touchpoint in the last 14 days"),
+    "rest_client.py": ("answers", "grade", "recorded"),
+}
+TAKES_A_FOLDER = ("flat_export.py", "history.py")
+
+
+def run(example, folder, *words):
+    home = {"BENTOML_HOME": str(folder / "bentoml"), "PYTHONPATH": str(ROOT)}
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | home
+    return subprocess.run(
+        [sys.executable, str(ROOT / "examples" / example), *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+
+
+def test_every_example_is_tried():
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == set(EXAMPLES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_it_runs_and_shows_what_it_promises(example, tmp_path):
+    folder = ["crm"] if example in TAKES_A_FOLDER else []
+    done = run(example, tmp_path, *folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for text in EXAMPLES[example]:
+        assert text in done.stdout, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("example", TAKES_A_FOLDER)
+def test_it_can_write_its_files_only(example, tmp_path):
+    done = run(example, tmp_path, "crm", "--files-only")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {path.suffix for path in (tmp_path / "crm").iterdir()} == {".csv"}
+
+
+def test_both_paths_agree_on_the_feature_of_the_example(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", _COMPARE], cwd=tmp_path, env=os.environ | {"PYTHONPATH": _PATHS},
+        capture_output=True, text=True, check=False, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+_PATHS = os.pathsep.join([str(ROOT), str(ROOT / "examples")])
+_COMPARE = """
+from custom_feature import RECENT_KINDS
+from features.cohort import CohortRule, snapshots
+from features.online import Plan
+from features.record import records
+from features.spec import FeatureSet
+from training.dataset import feature_rows
+from training.simulate import simulate
+
+history, features = simulate(200, seed=2).history, FeatureSet((RECENT_KINDS,))
+batch = feature_rows(features, history, snapshots(history, CohortRule(on=("created", "mql"))))
+online, by_id = Plan(features), {record.lead_id: record for record in records(history)}
+rows = batch.rows()
+assert len(rows) > 200
+assert all(online(by_id[lead_id], as_of)[RECENT_KINDS.name] == value for lead_id, as_of, value in rows)
+assert batch[RECENT_KINDS.name].max() > 1
+"""
