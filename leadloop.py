@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving.commands import keys_app, log_app
-from training import commands
-from training.options import (
+from serving.cli import keys_app, log_app
+from training.cli import commands
+from training.cli.console import print_result, print_status, report_errors, usage_error
+from training.cli.options import (
     OUT,
     Dated,
     HandedOver,
@@ -25,18 +26,17 @@ from training.options import (
     Outcomes,
     Scores,
     SourceOptions,
-    to_write,
-    usual,
+    default_config,
     with_source_options,
+    writable_path,
 )
-from training.pushing.command import push
-from training.terminal import emit, refuse, say, spoken
+from training.cli.push import push
 
 if TYPE_CHECKING:
     from models.conversion import ConversionModel
-    from training.config import Config
-    from training.dataset import Dataset
-    from training.from_log import Logged, Question
+    from training.config.settings import Config
+    from training.data.dataset import Dataset
+    from training.data.log_dataset import DecisionLogFrames, OutcomeDefinition
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -72,27 +72,29 @@ def train(
     handed_over: HandedOver = False,
 ) -> None:
     """Train, track and save a model. With --from-log, on the features of --model as they were served."""
-    from training.workflow import tracking_of
-    from training.workflow import train as run
+    from training.pipeline.train import resolve_tracking
+    from training.pipeline.train import run_training as run
 
     if handed_over and from_log is None:
-        refuse("--handed-over is about a decision log; name it with --from-log")
+        usage_error("--handed-over is about a decision log; name it with --from-log")
     if from_log is None:
         chosen, dataset = source.to_config(), None
     elif source.leads is not None or holdout is not None:
-        refuse("--from-log says what to learn from; leave --leads and --holdout out")
+        usage_error("--from-log says what to learn from; leave --leads and --holdout out")
     else:
-        folder = commands.model_dir(model)
+        folder = commands.resolve_model_dir(model)
         chosen, dataset = _learnt(from_log, folder, source.config, horizon, chance=handed_over)
-    trained = run(chosen, out, tracking_of(chosen, OUT), dataset=dataset, holdout=holdout, say=say)
-    emit(trained.to_dict(), json_)
+    trained = run(
+        chosen, out, resolve_tracking(chosen, OUT), dataset=dataset, holdout=holdout, say=print_status
+    )
+    print_result(trained.to_dict(), json_)
 
 
 app.command()(commands.score)
 app.command()(commands.backtest)
 app.command()(commands.points)
 app.command()(commands.report)
-app.command(name="promote")(commands.promote_)
+app.command(name="promote")(commands.promote)
 app.command()(push)
 
 
@@ -112,48 +114,50 @@ def monitor(
         Path | None, typer.Option(help="Save the model with its level moved, too.", metavar="DIR")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write a page, too.", metavar="FILE", callback=to_write)
+        Path | None, typer.Option(help="Write a page, too.", metavar="FILE", callback=writable_path)
     ] = None,
     lang: Lang = "en",
     json_: Json = None,
 ) -> None:
     """See whether a model still holds. Exit code 0 is healthy, 3 watch, 4 retrain."""
     from models.artifact import load
-    from training.monitoring.command import Wanted, look
-    from training.monitoring.watched import OutcomeFile, seen_files, seen_log
+    from training.cli.monitor import MonitorOptions, run_monitor
+    from training.monitoring.inputs import OutcomeFile, read_files, read_log
 
-    loaded = load(commands.model_dir(model))
+    loaded = load(commands.resolve_model_dir(model))
     if log is not None and (scores is not None or outcomes is not None):
-        refuse("--log holds scores and outcomes; leave --scores and --outcomes out")
+        usage_error("--log holds scores and outcomes; leave --scores and --outcomes out")
     if log is not None:
-        seen = seen_log(loaded, *_logged(log, loaded, usual(config), horizon))
+        seen = read_log(loaded, *_logged(log, loaded, default_config(config), horizon))
     elif scores is None or outcomes is None or id_ is None or label is None:
-        refuse("name --scores, --outcomes, --id and --label, or --log")
+        usage_error("name --scores, --outcomes, --id and --label, or --log")
     else:
-        seen = seen_files(loaded, scores, OutcomeFile(outcomes, id_, label, time))
-    found = look(loaded, seen, Wanted(last, html, lang, relevel), say)
-    emit(found.to_dict(), json_)
+        seen = read_files(loaded, scores, OutcomeFile(outcomes, id_, label, time))
+    found = run_monitor(loaded, seen, MonitorOptions(last, html, lang, relevel), print_status)
+    print_result(found.to_dict(), json_)
     raise typer.Exit(found.exit_code)
 
 
 @app.command()
 def decisions(
-    out: Annotated[Path, typer.Option(help="Scores, CSV or Parquet.", metavar="FILE", callback=to_write)],
+    out: Annotated[
+        Path, typer.Option(help="Scores, CSV or Parquet.", metavar="FILE", callback=writable_path)
+    ],
     log: Annotated[
         str | None, typer.Option(help="The decision log, a path or URL.", envvar="LEADLOOP_LOG")
     ] = None,
 ) -> None:
     """Write the newest decisions as a file of scores. It goes to push and monitor."""
-    from serving.log.scores import existing, newest
-    from serving.log.settings import DEFAULT_PLACE
-    from training.sink import sink
+    from serving.decision_log.frames import latest_scores, open_existing_log
+    from serving.decision_log.settings import DEFAULT_PLACE
+    from training.file_output import frame_writer
 
     written = 0
-    with existing(log or DEFAULT_PLACE) as opened, sink(out) as append:
-        for scores in newest(opened):
+    with open_existing_log(log or DEFAULT_PLACE) as opened, frame_writer(out) as append:
+        for scores in latest_scores(opened):
             append(scores)
             written += scores.height
-    say(f"{written:,} decisions written to {out}")
+    print_status(f"{written:,} decisions written to {out}")
 
 
 @app.command()
@@ -189,28 +193,28 @@ def serve(
     ] = 0.0,
 ) -> None:
     """Answer scores and explanations over REST until stopped."""
-    from serving.log.settings import LogSettings
-    from serving.run import Address
-    from serving.run import serve as run
-    from serving.settings import Settings
+    from serving.decision_log.settings import LogSettings
+    from serving.server import Address
+    from serving.server import serve_model as run
+    from serving.settings import ServiceSettings
 
     def answering(url: str) -> None:
-        say(f"answering at {url} (API page: {url}/); stop with Ctrl+C")
-        say(logged.in_words())
+        print_status(f"answering at {url} (API page: {url}/); stop with Ctrl+C")
+        print_status(logged.in_words())
 
     logged = LogSettings(log, keep_days)
-    settings = Settings(_followed(model), shadow, keys, no_keys, rate, logged, explore)
+    settings = ServiceSettings(_followed(model), shadow, keys, no_keys, rate, logged, explore)
     run(settings, Address(host, port), workers, answering)
 
 
 def _followed(model: str) -> str:
     """The champion where a promotion left a copy for the service to follow; else a folder that stays."""
-    from models.pointer import pointed
-    from serving.follow import MODEL_NAME
-    from serving.settings import CHAMPION, store
+    from models.active_model import active_folders
+    from serving.model_reload import MODEL_NAME
+    from serving.settings import CHAMPION, model_store_dir
 
-    follows = model == CHAMPION and pointed(store() / MODEL_NAME)
-    return CHAMPION if follows else str(commands.model_dir(model))
+    follows = model == CHAMPION and active_folders(model_store_dir() / MODEL_NAME)
+    return CHAMPION if follows else str(commands.resolve_model_dir(model))
 
 
 @app.command()
@@ -221,25 +225,27 @@ def demo(
     json_: Json = None,
 ) -> None:
     """Show all of it on a made-up company. Trains, tracks, reports, and serves one explained lead."""
-    from training.demo import demo as run
-    from training.tracking import tracking
+    from training.demo import run_demo as run
+    from training.registry.tracking import tracking
 
-    done = run(leads, seed, out, tracking(OUT), say)
+    done = run(leads, seed, out, tracking(OUT), print_status)
     lead = _explained(done.trained.model_dir, done.request, out / "service.log")
-    say(f"open the report: {out / 'report.html'}")
-    emit(done.to_dict() | {"scored_lead": lead}, json_)
+    print_status(f"open the report: {out / 'report.html'}")
+    print_result(done.to_dict() | {"scored_lead": lead}, json_)
 
 
 def _explained(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any]:
     """What the real service, started for this one question, says of the lead in ``request``."""
-    from serving.run import ask, running
+    from serving.server import post_json, run_service
 
-    say("starting the service, asking it over REST to explain one lead ...")
-    with log.open("wb") as file, running(model, log=file) as service:
-        lead: dict[str, Any] = ask(service.url, "/v1/explain", request | {"top": 5})["results"][0]
-    say(f"{lead['lead_id']}: {lead['probability']:.1%}, {lead['points']} points, grade {lead['grade']}")
+    print_status("starting the service, asking it over REST to explain one lead ...")
+    with log.open("wb") as file, run_service(model, log=file) as service:
+        lead: dict[str, Any] = post_json(service.url, "/v1/explain", request | {"top": 5})["results"][0]
+    print_status(
+        f"{lead['lead_id']}: {lead['probability']:.1%}, {lead['points']} points, grade {lead['grade']}"
+    )
     for reason in lead["reasons"]:
-        say(f"  {reason['points']:+6.1f}  {reason['text']}")
+        print_status(f"  {reason['points']:+6.1f}  {reason['text']}")
     return lead
 
 
@@ -250,36 +256,40 @@ def _learnt(
     from dataclasses import replace
 
     from models.artifact import load
-    from training.config import Config, Flat
-    from training.constraints import monotone
-    from training.from_log import of_log
+    from training.config.settings import Config, FlatConfig
+    from training.data.log_dataset import dataset_from_log
+    from training.data.monotone_constraints import monotone_constraints
 
-    loaded, chosen = load(model), usual(config)
+    loaded, chosen = load(model), default_config(config)
     logged, asked = _logged(place, loaded, chosen, horizon, chance=chance)
-    chosen = chosen or Config(flat=Flat(Path(place), asked.text))
-    data = of_log(logged, asked, loaded.card, chosen.training.weights)
-    return chosen, replace(data, monotone=monotone(data.features, chosen.training.monotone))
+    chosen = chosen or Config(flat=FlatConfig(Path(place), asked.text))
+    data = dataset_from_log(logged, asked, loaded.card, chosen.training.weights)
+    return chosen, replace(data, monotone=monotone_constraints(data.features, chosen.training.monotone))
 
 
 def _logged(
     place: str, model: ConversionModel, config: Config | None, horizon: int | None, *, chance: bool = False
-) -> tuple[Logged, Question]:
+) -> tuple[DecisionLogFrames, OutcomeDefinition]:
     """The log as frames of a model's features, and what is asked of each decision."""
     from features.clock import DAY
-    from serving.log.frames import decided, handed_over, happened
-    from serving.log.scores import existing
-    from training.from_log import Logged, question
+    from serving.decision_log.frames import (
+        decisions_frame,
+        handovers_frame,
+        open_existing_log,
+        outcomes_frame,
+    )
+    from training.data.log_dataset import DecisionLogFrames, outcome_definition
 
     label = None if config is None or config.label is None else config.label_spec
-    asked = question(model.card, label, None if horizon is None else horizon * DAY)
-    with existing(place) as opened:
-        rows = (handed_over if chance else decided)(opened, model.features)
-        return Logged(rows, happened(opened), model.features), asked
+    asked = outcome_definition(model.card, label, None if horizon is None else horizon * DAY)
+    with open_existing_log(place) as opened:
+        rows = (handovers_frame if chance else decisions_frame)(opened, model.features)
+        return DecisionLogFrames(rows, outcomes_frame(opened), model.features), asked
 
 
 def main() -> None:
     """The entry point of the ``leadloop`` command."""
-    with spoken():
+    with report_errors():
         app()
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import polars as pl
 
-from training.checks import checks, findings
-from training.config import Config, Flat
-from training.scoring import Wanted, score_flat
-from training.simulate import LEAK, simulate
-from training.tracking import tracking
-from training.workflow import read_dataset, train
+from training.batch_scoring import ScoringOptions, score_flat
+from training.config.settings import Config, FlatConfig
+from training.data.load import read_dataset
+from training.leakage.checks import run_checks, sorted_findings
+from training.pipeline.train import run_training
+from training.registry.tracking import tracking
+from training.simulation.simulator import LEAK, simulate
 
 KNOWN_AT_CREATION = ("industry", "job_role", "seniority", "company_size", "country", "first_channel")
 
@@ -43,14 +44,16 @@ def write_files(folder: Path, leads: int = 2000) -> None:
 
 def main(folder: Path) -> None:
     """Checks and trains on ``Leads.csv``, and writes ``scores.csv`` of ``New.csv``."""
-    everything = Config(flat=Flat(folder / "Leads.csv", "Converted", id="Prospect ID", time="Lead Number"))
-    for finding in findings(checks(read_dataset(everything, folder))):
+    everything = Config(
+        flat=FlatConfig(folder / "Leads.csv", "Converted", id="Prospect ID", time="Lead Number")
+    )
+    for finding in sorted_findings(run_checks(read_dataset(everything, folder))):
         print(f"{finding.code} {finding.severity} {finding.column}: {finding.message}")
 
-    without_leak = Flat(
+    without_leak = FlatConfig(
         folder / "Leads.csv", "Converted", id="Prospect ID", time="Lead Number", exclude=("Call Result",)
     )
-    run = train(
+    run = run_training(
         Config(flat=without_leak),
         folder / "leadloop-out",
         tracking(folder / "leadloop-out"),
@@ -58,7 +61,7 @@ def main(folder: Path) -> None:
     )
     print(run.model)
 
-    score_flat(run.model, folder / "New.csv", Wanted(folder / "scores.csv", reasons=2), print)
+    score_flat(run.model, folder / "New.csv", ScoringOptions(folder / "scores.csv", reasons=2), print)
     scores = pl.read_csv(folder / "scores.csv", schema_overrides={"lead_id": pl.String})
     best = scores.sort("probability", descending=True).head(5)
     print(best.select("lead_id", "probability", "points", "grade", "reason_1"))

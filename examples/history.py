@@ -13,11 +13,11 @@ from pathlib import Path
 
 import polars as pl
 
-from training.config import load
-from training.scoring import Wanted, score_history
-from training.simulate import simulate
-from training.tracking import tracking
-from training.workflow import train
+from training.batch_scoring import ScoringOptions, score_history
+from training.config.settings import load_config
+from training.pipeline.train import run_training
+from training.registry.tracking import tracking
+from training.simulation.simulator import simulate
 
 CONFIG = """\
 [leads]
@@ -58,11 +58,11 @@ def with_dates(table: pl.DataFrame, column: str) -> pl.DataFrame:
 def main(folder: Path) -> None:
     """Trains on the two files in ``folder`` and writes ``scores.csv`` beside them."""
     (folder / "leadloop.toml").write_text(CONFIG, encoding="utf-8")
-    config = load(folder / "leadloop.toml")
-    run = train(config, folder / "leadloop-out", tracking(folder / "leadloop-out"), say=print)
+    config = load_config(folder / "leadloop.toml")
+    run = run_training(config, folder / "leadloop-out", tracking(folder / "leadloop-out"), say=print)
     print(run.model)
 
-    score_history(run.model, config, Wanted(folder / "scores.csv", reasons=2), print)
+    score_history(run.model, config, ScoringOptions(folder / "scores.csv", reasons=2), print)
     scores = pl.read_csv(folder / "scores.csv", schema_overrides={"lead_id": pl.String})
     best = scores.sort("probability", descending=True).head(5)
     print(best.select("lead_id", "probability", "points", "grade", "reason_1"))

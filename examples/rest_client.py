@@ -75,21 +75,21 @@ def talk(client: Client) -> None:
 def serve_and_talk() -> None:
     """Trains on a simulated company, starts the service on a free port, and has the conversation."""
     from models import artifact
-    from serving.log.settings import LogSettings
-    from serving.run import running
-    from serving.settings import Settings
-    from training.config import load
-    from training.run import fit
-    from training.simulate import simulate
-    from training.simulated.export import write_csv
-    from training.workflow import read_dataset
+    from serving.decision_log.settings import LogSettings
+    from serving.server import run_service
+    from serving.settings import ServiceSettings
+    from training.config.settings import load_config
+    from training.data.load import read_dataset
+    from training.pipeline.fit_model import train_model
+    from training.simulation.export import write_csv
+    from training.simulation.simulator import simulate
 
     with TemporaryDirectory() as folder:
         home = Path(folder)
-        config = load(write_csv(simulate(800, seed=1), home / "crm"))
-        artifact.save(fit(read_dataset(config, home), config.training).model, home / "model")
-        settings = Settings(str(home / "model"), log=LogSettings(str(home / "decisions.db")))
-        with running(settings) as service:
+        config = load_config(write_csv(simulate(800, seed=1), home / "crm"))
+        artifact.save(train_model(read_dataset(config, home), config.training).model, home / "model")
+        settings = ServiceSettings(str(home / "model"), log=LogSettings(str(home / "decisions.db")))
+        with run_service(settings) as service:
             talk(Client(service.url))
 
 

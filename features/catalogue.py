@@ -1,6 +1,6 @@
 """THE list of features, by family: what practitioners score leads on, each with its one sentence.
 
-``features_of(history)`` takes from it what a history can fill, and adds the company's own columns, its
+``build_feature_set(history)`` takes from it what a history can fill, and adds the company's own columns, its
 overwritten attributes and its own kinds of touchpoint. Sentences stand in
 ``locale/<lang>/features.po``; they are "label: value", which needs no plural in
 any language.
@@ -15,10 +15,10 @@ import polars as pl
 from features.history import ACCOUNT_PREFIX
 from features.messages import LANGUAGES, Message, translate
 from features.spec import (
+    DisplayText,
+    EventSelection,
     FeatureSet,
     FeatureSpec,
-    Rows,
-    Says,
     Unit,
     attribute,
     count,
@@ -82,7 +82,7 @@ _ROLES: dict[str, tuple[str, ...]] = {
 }
 
 
-def features_of(
+def build_feature_set(
     history: LeadHistory,
     *,
     target: str = "sql",
@@ -105,10 +105,10 @@ def features_of(
     return FeatureSet(tuple(specs))
 
 
-def family_of(column: str) -> str:
+def infer_family(column: str) -> str:
     """The family of a company's own column, told from its name; fit where nothing else speaks for itself.
 
-    >>> family_of("Budget range"), family_of("Lead Source"), family_of("Specialization")
+    >>> infer_family("Budget range"), infer_family("Lead Source"), infer_family("Specialization")
     ('qualification', 'channel', 'fit')
     """
     name = column.lower()
@@ -117,7 +117,7 @@ def family_of(column: str) -> str:
     return next((family for family, words in _ROLES.items() if any(w in name for w in words)), "fit")
 
 
-def _own(column: str) -> Says:
+def _own(column: str) -> DisplayText:
     return _write_sentence("column", column=column)
 
 
@@ -130,7 +130,7 @@ def _columns(history: LeadHistory, units: Mapping[str, Unit]) -> Iterator[Featur
         if column in overwritten:
             continue
         unit: Unit = "category" if dtypes[column] == pl.String else units.get(column, "number")
-        yield attribute(column, family=family_of(column), says=_own(column), unit=unit)
+        yield attribute(column, family=infer_family(column), says=_own(column), unit=unit)
 
 
 def _overwritten(history: LeadHistory) -> Iterator[FeatureSpec]:
@@ -139,41 +139,41 @@ def _overwritten(history: LeadHistory) -> Iterator[FeatureSpec]:
     names = history.attributes.group_by("name").agg(numeric=numeric.all()).sort("name")
     for name, is_number in names.iter_rows():
         unit: Unit = "number" if is_number else "category"
-        yield history_attribute(name, family=family_of(name), says=_own(name), unit=unit)
+        yield history_attribute(name, family=infer_family(name), says=_own(name), unit=unit)
 
 
 def _touches(kinds: list[str]) -> Iterator[FeatureSpec]:
     for kind in kinds:
         what = Message(f"touchpoints.{kind}") if kind in KINDS else Message("touchpoints.own_kind", kind=kind)
-        rows = Rows(KINDS.get(kind, "behaviour"), "touchpoints", (kind,))
+        rows = EventSelection(KINDS.get(kind, "behaviour"), "touchpoints", (kind,))
         windows = WINDOWS if kind in _WINDOWED else (30,) if kind in _WINDOWED_MONTH else ()
         yield from _counted(rows, what, windows)
     groups = {"request": ("intent", REQUESTS), "conversion": ("conversions", CONVERSIONS)}
     for label, (family, members) in groups.items():
         present = tuple(kind for kind in members if kind in kinds)
         if len(present) > 1:
-            rows = Rows(family, "touchpoints", present, label=label)
+            rows = EventSelection(family, "touchpoints", present, label=label)
             yield from _counted(rows, Message(f"touchpoints.{label}"), (30,))
     if "visit" in kinds:
-        yield tenure(Rows("behaviour", "touchpoints", ("visit",)), _write_sentence("first_visit"))
+        yield tenure(EventSelection("behaviour", "touchpoints", ("visit",)), _write_sentence("first_visit"))
     if "signup" in kinds:
-        yield tenure(Rows("product", "touchpoints", ("signup",)), _write_sentence("signed_up"))
+        yield tenure(EventSelection("product", "touchpoints", ("signup",)), _write_sentence("signed_up"))
 
 
-def _counted(rows: Rows, what: Message, windows: tuple[int, ...]) -> Iterator[FeatureSpec]:
+def _counted(rows: EventSelection, what: Message, windows: tuple[int, ...]) -> Iterator[FeatureSpec]:
     yield count(rows, _write_sentence("count", what=what))
     for days in windows:
-        yield count(rows.within(days), _window(what, days))
+        yield count(rows.last(days), _window(what, days))
     yield recency(rows, _write_sentence("recency", what=what))
 
 
-def _write_sentence(name: str, **values: Value) -> Says:
+def _write_sentence(name: str, **values: Value) -> DisplayText:
     """The sentence of a feature in each language, with the gap for a lead's own value left open."""
     texts = {lang: translate(f"features.{name}", lang, value="{value}", **values) for lang in LANGUAGES}
-    return Says(**texts)
+    return DisplayText(**texts)
 
 
-def _window(what: Message, days: int) -> Says:
+def _window(what: Message, days: int) -> DisplayText:
     return (
         _write_sentence("count_last_day", what=what)
         if days == 1
@@ -186,7 +186,7 @@ def _has(history: LeadHistory, column: str) -> bool:
 
 
 def _channels(history: LeadHistory) -> Iterator[FeatureSpec]:
-    rows = Rows("channel", "touchpoints", label="touch")
+    rows = EventSelection("channel", "touchpoints", label="touch")
     if _has(history, "channel"):
         yield earliest(rows, "channel", _write_sentence("first_channel"))
         yield latest(rows, "channel", _write_sentence("last_channel"))
@@ -197,21 +197,21 @@ def _channels(history: LeadHistory) -> Iterator[FeatureSpec]:
 
 
 def _offers(history: LeadHistory) -> Iterator[FeatureSpec]:
-    rows = Rows("conversions", "touchpoints", label="touch")
+    rows = EventSelection("conversions", "touchpoints", label="touch")
     if _has(history, "offer"):
         yield distinct(rows, "offer", _write_sentence("offers"))
         yield latest(rows, "offer", _write_sentence("last_offer"))
     if _has(history, "offer_stage"):
         yield latest(rows, "offer_stage", _write_sentence("last_offer_stage"))
         for stage in _OFFER_STAGES:
-            staged = Rows(
+            staged = EventSelection(
                 "conversions", "touchpoints", where=(("offer_stage", stage),), label=f"offer_{stage}"
             )
             yield count(staged, _write_sentence("offers_of_stage", stage=Message(f"offer_stages.{stage}")))
 
 
 def _sums(history: LeadHistory) -> Iterator[FeatureSpec]:
-    rows = Rows("behaviour", "touchpoints", label="touch")
+    rows = EventSelection("behaviour", "touchpoints", label="touch")
     if _has(history, "seconds"):
         yield total(rows, "seconds", _write_sentence("time_on_site"), "seconds")
     if _has(history, "amount"):
@@ -219,10 +219,10 @@ def _sums(history: LeadHistory) -> Iterator[FeatureSpec]:
 
 
 def _tempo() -> Iterator[FeatureSpec]:
-    rows, what = Rows("tempo", "touchpoints", label="touch"), Message("touchpoints.any")
+    rows, what = EventSelection("tempo", "touchpoints", label="touch"), Message("touchpoints.any")
     yield count(rows, _write_sentence("count", what=what))
     for days in WINDOWS:
-        yield count(rows.within(days), _window(what, days))
+        yield count(rows.last(days), _window(what, days))
     yield recency(rows, _write_sentence("last_touchpoint"))
     yield span(rows, _write_sentence("span"))
     yield distinct(rows, "kind", _write_sentence("kinds"))
@@ -232,19 +232,19 @@ def _tempo() -> Iterator[FeatureSpec]:
 def _stages(history: LeadHistory, never: set[str]) -> Iterator[FeatureSpec]:
     stages = set(history.transitions["stage"].drop_nulls()) - never
     for stage in sorted(stages):
-        rows = Rows("qualification", "transitions", (stage,), label=f"stage_{stage}")
+        rows = EventSelection("qualification", "transitions", (stage,), label=f"stage_{stage}")
         yield recency(rows, _write_sentence("in_stage", stage=stage))
 
 
 def _account(history: LeadHistory, target: str) -> Iterator[FeatureSpec]:
     if history.leads["account_id"].null_count() == history.leads.height:
         return
-    rows = Rows("account", "account_touchpoints", label="colleagues")
-    asked = Rows("account", "account_touchpoints", REQUESTS, label="colleagues_requests")
-    converted = Rows("account", "account_touchpoints", CONVERSIONS, label="colleagues_conversions")
+    rows = EventSelection("account", "account_touchpoints", label="colleagues")
+    asked = EventSelection("account", "account_touchpoints", REQUESTS, label="colleagues_requests")
+    converted = EventSelection("account", "account_touchpoints", CONVERSIONS, label="colleagues_conversions")
     yield distinct(rows, "colleague", _write_sentence("colleagues"))
-    yield count(rows.within(30), _window(Message("touchpoints.colleagues"), 30))
+    yield count(rows.last(30), _window(Message("touchpoints.colleagues"), 30))
     yield count(converted, _write_sentence("colleagues_conversions"))
     yield count(asked, _write_sentence("colleagues_requests"))
-    won = Rows("account", "account_transitions", (target,), label=f"colleagues_{target}")
+    won = EventSelection("account", "account_transitions", (target,), label=f"colleagues_{target}")
     yield count(won, _write_sentence("colleagues_in_stage", stage=target))

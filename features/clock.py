@@ -19,10 +19,10 @@ _DURATION = re.compile(r"\s*(\d+)\s*([smhdw])\s*")
 _SCALES = (("days", DAY), ("hours", HOUR), ("minutes", MINUTE))
 
 
-def epoch(moment: datetime) -> int:
+def to_epoch(moment: datetime) -> int:
     """Whole seconds since 1970 of an aware datetime; the fraction is cut off.
 
-    >>> epoch(datetime(1970, 1, 2, tzinfo=UTC))
+    >>> to_epoch(datetime(1970, 1, 2, tzinfo=UTC))
     86400
     """
     if moment.tzinfo is None:
@@ -31,24 +31,24 @@ def epoch(moment: datetime) -> int:
     return int(moment.timestamp() // 1)
 
 
-def instant(seconds: int) -> datetime:
+def to_datetime(seconds: int) -> datetime:
     """The aware UTC datetime of ``seconds`` since 1970."""
     return datetime.fromtimestamp(seconds, tz=UTC)
 
 
-def moment(order: int, *, dated: bool) -> str:
+def format_order(order: int, *, dated: bool) -> str:
     """A place in an order as a reader knows it: a day where it is ``dated``, else the number.
 
-    >>> moment(DAY, dated=True), moment(9240, dated=False)
+    >>> format_order(DAY, dated=True), format_order(9240, dated=False)
     ('1970-01-02', '9,240')
     """
-    return f"{instant(order):%Y-%m-%d}" if dated else f"{order:,}"
+    return f"{to_datetime(order):%Y-%m-%d}" if dated else f"{order:,}"
 
 
-def duration(text: str) -> int:
+def parse_duration(text: str) -> int:
     """Seconds in a duration as people write it in a configuration.
 
-    >>> duration("90d"), duration("36 h")
+    >>> parse_duration("90d"), parse_duration("36 h")
     (7776000, 129600)
     """
     match = _DURATION.fullmatch(text)

@@ -5,17 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
     from features.history import LeadHistory
 
+    Say = Callable[[str], None]
+
+
 SNAPSHOT_SCHEMA = pl.Schema({"lead_id": pl.String, "as_of": pl.Int64})
+
 # The columns that name a snapshot: the key of every row of features.
 KEYS = tuple(SNAPSHOT_SCHEMA)
+
 CREATED = "created"
 
 
@@ -26,7 +34,7 @@ class Snapshots:
     frame: pl.DataFrame
 
     @classmethod
-    def one(cls, lead_id: str, as_of: int) -> Snapshots:
+    def single(cls, lead_id: str, as_of: int) -> Snapshots:
         """The single snapshot of a lead that is being asked about."""
         return cls(pl.DataFrame({"lead_id": [lead_id], "as_of": [as_of]}, schema=SNAPSHOT_SCHEMA))
 
@@ -34,10 +42,10 @@ class Snapshots:
         return self.frame.height
 
 
-def numbered(lead_id: pl.Series) -> NDArray[np.int64]:
+def lead_codes(lead_id: pl.Series) -> NDArray[np.int64]:
     """(n,) a number for the lead of each row, from 0: rows of one lead share it, as they share its outcome.
 
-    >>> numbered(pl.Series(["b", "a", "b"])).tolist()
+    >>> lead_codes(pl.Series(["b", "a", "b"])).tolist()
     [1, 0, 1]
     """
     return (lead_id.rank("dense") - 1).cast(pl.Int64).to_numpy()
@@ -60,7 +68,7 @@ class CohortRule:
     end: int | None = None
 
 
-def snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
+def draw_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
     """The snapshots that ``rule`` draws from ``history``, sorted by lead and time, none twice."""
     drawn = pl.concat([_on_entry(history, rule), *_on_grid(history, rule)]).unique()
     end = min(history.observed_until, history.observed_until if rule.end is None else rule.end)
@@ -118,3 +126,11 @@ def _closing(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
     """When each lead that left the open ones did so; it is not looked at from the second after."""
     ends = history.transitions.filter(pl.col("stage").is_in(rule.closed))
     return ends.group_by("lead_id").agg(closed_at=pl.col("occurred_at").min())
+
+
+def open_lead_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
+    """Every lead that has entered neither the target nor an end, as of when the history was observed."""
+    closed = history.transitions.filter(pl.col("stage").is_in(rule.closed))
+    still = history.leads.join(closed, on="lead_id", how="anti")
+    as_of = pl.lit(history.observed_until, pl.Int64).alias("as_of")
+    return Snapshots(still.select("lead_id", as_of))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import narwhals.stable.v2 as nw
 import polars as pl
 
-from features.clock import instant
-from features.display import card, table
+from features.clock import to_datetime
+from features.notebook_html import html_card, html_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ class LeadHistory:
     accounts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ACCOUNT_SCHEMA))
 
     @classmethod
-    def of_leads(cls, leads: pl.DataFrame, observed_until: int) -> LeadHistory:
+    def from_leads(cls, leads: pl.DataFrame, observed_until: int) -> LeadHistory:
         """A history without events: a flat export is one, its columns are plain attributes."""
         missing = [
             pl.lit(None, dtype).alias(name)
@@ -86,7 +86,7 @@ class LeadHistory:
         theirs = [ACCOUNT_PREFIX + name for name in self.accounts.columns if name != "account_id"]
         return own + theirs
 
-    def over(self, convert: Callable[[Any], Any]) -> LeadHistory:
+    def map_frames(self, convert: Callable[[Any], Any]) -> LeadHistory:
         """The same history with every frame put through ``convert``, e.g. into another engine."""
         frames = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "observed_until"}
         return replace(self, **{name: convert(frame) for name, frame in frames.items()})
@@ -111,15 +111,15 @@ class LeadHistory:
     def _repr_html_(self) -> str:
         names = [f.name for f in fields(self) if f.name != "observed_until"]
         rows = [(name, f"{(frame := getattr(self, name)).shape[0]:,}", *_told(frame)) for name in names]
-        return card(
+        return html_card(
             "LeadHistory",
             f"what the CRM knew before {self._until} (UTC)",
-            table(("table", "rows", "from", "to", "what is in it"), rows),
+            html_table(("table", "rows", "from", "to", "what is in it"), rows),
         )
 
     @property
     def _until(self) -> str:
-        return f"{instant(self.observed_until):%Y-%m-%d %H:%M}"
+        return f"{to_datetime(self.observed_until):%Y-%m-%d %H:%M}"
 
 
 def _told(frame: Any) -> tuple[str, str, str]:
@@ -128,7 +128,7 @@ def _told(frame: Any) -> tuple[str, str, str]:
     time = next((name for name in ("occurred_at", "created_at", "known_at") if name in rows.columns), None)
     word = next((name for name in ("kind", "stage", "name") if name in rows.columns), None)
     first, last = (None, None) if time is None or not len(rows) else (rows[time].min(), rows[time].max())
-    days = ("" if moment is None else f"{instant(int(moment)):%Y-%m-%d}" for moment in (first, last))
+    days = ("" if moment is None else f"{to_datetime(int(moment)):%Y-%m-%d}" for moment in (first, last))
     return (*days, _columns(rows) if word is None else _words(rows[word]))  # type: ignore[return-value]
 
 

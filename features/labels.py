@@ -40,7 +40,7 @@ class LabelSpec:
         return self.lead_time + self.horizon + self.settle
 
 
-def labels(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec) -> pl.DataFrame:
+def compute_labels(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec) -> pl.DataFrame:
     """``lead_id``, ``as_of``, ``label`` (1, 0 or null), ``settled_at``, ``matured``, ordered as snapshots.
 
     1 once the target was entered in the window; 0 once the window and ``settle`` are over without it, or the

@@ -1,7 +1,7 @@
 """The same features for one lead while the CRM waits: one pass of plain Python over its events.
 
-Building data frames for forty events costs more than reading them. ``Plan`` folds a ``LeadRecord`` by the
-same specs as ``engine``; a law holds the two together, to the bit.
+Building data frames for forty events costs more than reading them. ``OnlineFeatures`` folds a ``LeadRecord``
+by the same specs as ``engine``; a law holds the two together, to the bit.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from features.clock import DAY
-from features.engine import known
+from features.point_in_time import is_visible
 from features.spec import TREND_BEFORE, TREND_RECENT, FeatureSet, FeatureSpec, Source
 
 if TYPE_CHECKING:
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from features.record import LeadRecord, Value
 
 
-class Plan:
+class OnlineFeatures:
     """``engine.compute`` for one lead, prepared once for a set of features.
 
     >>> from features.record import LeadRecord
-    >>> from features.spec import Rows, Says, count
-    >>> demos = count(Rows("intent", "touchpoints", ("demo",)), Says("Demos: {value}", "Demos: {value}"))
+    >>> from features.spec import EventSelection, DisplayText, count
+    >>> demo = EventSelection("intent", "touchpoints", ("demo",))
+    >>> demos = count(demo, DisplayText("Demos: {value}", "Demos: {value}"))
     >>> lead = LeadRecord("a", 0, events={"touchpoints": [{"occurred_at": 5, "known_at": 5, "kind": "demo"}]})
-    >>> Plan(FeatureSet((demos,)))(lead, as_of=9), Plan(FeatureSet((demos,)))(lead, as_of=5)
+    >>> features = OnlineFeatures(FeatureSet((demos,)))
+    >>> features(lead, as_of=9), features(lead, as_of=5)
     ({'demo.count': 1.0}, {'demo.count': 0.0})
     """
 
@@ -66,7 +68,7 @@ _Fold = tuple[FeatureSpec, "Callable[[FeatureSpec, _Aged], Value]"]
 
 def _visible(events: Sequence[Mapping[str, Any]], as_of: int) -> _Aged:
     """What a snapshot sees of one source, youngest first, so that a window is a slice."""
-    aged = [(as_of - at, e) for e in events for at in [_occurred(e)] if known(at, e["known_at"], as_of)]
+    aged = [(as_of - at, e) for e in events for at in [_occurred(e)] if is_visible(at, e["known_at"], as_of)]
     return sorted(aged, key=_age)
 
 
@@ -103,7 +105,7 @@ def _occurred(event: Mapping[str, Any]) -> int:
 
 
 def _lead_values(lead: LeadRecord, as_of: int, folds: Iterable[Any]) -> dict[str, Value]:
-    if not known(lead.created_at, lead.created_at, as_of):
+    if not is_visible(lead.created_at, lead.created_at, as_of):
         return {spec.name: None for spec, _ in folds}
     age = float(as_of - lead.created_at)
     return {spec.name: lead.attributes.get(spec.of) if spec.of else age for spec, _ in folds}

@@ -43,7 +43,7 @@ class LeadRecord:
     events: Mapping[Source, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
-    def newest(self) -> int:
+    def last_known_at(self) -> int:
         """The second of the latest news about the lead, its account included."""
         times: list[int] = [
             max(event.get("occurred_at", event["known_at"]), event["known_at"])
@@ -53,7 +53,7 @@ class LeadRecord:
         return max([self.created_at, *times])
 
 
-def records(history: LeadHistory) -> Iterator[LeadRecord]:
+def to_records(history: LeadHistory) -> Iterator[LeadRecord]:
     """Each lead of a history as a record, in the order of its leads: for single leads, not millions."""
     own = {source: _by_lead(getattr(history, source)) for source in _OWN_TABLES}
     accounts = {row.pop("account_id"): row for row in history.accounts.to_dicts()}
@@ -96,7 +96,7 @@ _ACCOUNT_SOURCES: dict[Source, Source] = {
 }
 
 
-def history_of(leads: Sequence[LeadRecord], features: FeatureSet) -> LeadHistory:
+def from_records(leads: Sequence[LeadRecord], features: FeatureSet) -> LeadHistory:
     """The records as one history, for scoring many at once by ``features``. Lead i is called ``str(i)``.
 
     Positions replace the ids so that a lead may stand in a request twice. Colleagues that a record brings
@@ -118,7 +118,7 @@ def history_of(leads: Sequence[LeadRecord], features: FeatureSet) -> LeadHistory
         touchpoints=_events(leads, "touchpoints"),
         transitions=_events(leads, "transitions"),
         attributes=_events(leads, "attributes"),
-        observed_until=max((lead.newest for lead in leads), default=0) + 1,
+        observed_until=max((lead.last_known_at for lead in leads), default=0) + 1,
     )
 
 

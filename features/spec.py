@@ -43,7 +43,7 @@ TREND_BEFORE = 30 * DAY
 
 
 @dataclass(frozen=True, slots=True)
-class Says:
+class DisplayText:
     """The one sentence of a feature, in each language; ``{value}`` is where the lead's own value goes."""
 
     en: str
@@ -64,8 +64,8 @@ class FeatureSpec:
     A lead without any such row gets 0 where rows are added up, and nothing (null) elsewhere: "never" is not
     the same as "at once".
 
-    >>> demos = Rows("intent", "touchpoints", ("demo_request",))
-    >>> count(demos.within(30), Says("Demo requests: {value}", "Demo-Anfragen: {value}")).name
+    >>> demos = EventSelection("intent", "touchpoints", ("demo_request",))
+    >>> count(demos.within(30), DisplayText("Demo requests: {value}", "Demo-Anfragen: {value}")).name
     'demo_request.count.30d'
     """
 
@@ -73,7 +73,7 @@ class FeatureSpec:
     family: str
     source: Source
     reduce: Reduce
-    says: Says
+    says: DisplayText
     unit: Unit = "count"
     of: str | None = None
     kind: tuple[str, ...] = ()
@@ -145,34 +145,34 @@ def _spec(record: dict[str, Any]) -> FeatureSpec:
     return FeatureSpec(
         **record
         | {
-            "says": Says(**record["says"]),
+            "says": DisplayText(**record["says"]),
             "kind": tuple(record["kind"]),
             "where": tuple((column, value) for column, value in record["where"]),
         }
     )
 
 
-def attribute(column: str, *, family: str, says: Says, unit: Unit = "category") -> FeatureSpec:
+def attribute(column: str, *, family: str, says: DisplayText, unit: Unit = "category") -> FeatureSpec:
     """A plain column of the lead (or ``account.*`` of its account), known since the lead was created."""
     return FeatureSpec(column, family, "leads", "value", says, unit, of=column)
 
 
-def history_attribute(name: str, *, family: str, says: Says, unit: Unit = "category") -> FeatureSpec:
+def history_attribute(name: str, *, family: str, says: DisplayText, unit: Unit = "category") -> FeatureSpec:
     """An attribute that the CRM overwrites, as it stood at the snapshot."""
     of = "value" if unit == "category" else "number"
     return FeatureSpec(name, family, "attributes", "latest", says, unit, of=of, kind=(name,))
 
 
-def lead_age(says: Says) -> FeatureSpec:
+def lead_age(says: DisplayText) -> FeatureSpec:
     """Seconds since the lead was created."""
     return FeatureSpec("lead.age", "tempo", "leads", "tenure", says, "seconds")
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class EventSelection:
     """Which rows a feature folds: the left half of a definition, shared by several features.
 
-    >>> Rows("intent", "touchpoints", ("demo_request",)).within(7).label
+    >>> EventSelection("intent", "touchpoints", ("demo_request",)).within(7).label
     'demo_request'
     """
 
@@ -187,11 +187,11 @@ class Rows:
         if not self.label:
             object.__setattr__(self, "label", "_or_".join(self.kind) or "any")
 
-    def within(self, days: int) -> Rows:
+    def last(self, days: int) -> EventSelection:
         """The same rows, those younger than ``days`` days."""
         return replace(self, seconds=days * DAY)
 
-    def spec(self, reduce: Reduce, says: Says, unit: Unit, of: str | None = None) -> FeatureSpec:
+    def spec(self, reduce: Reduce, says: DisplayText, unit: Unit, of: str | None = None) -> FeatureSpec:
         """The feature that folds these rows by ``reduce``."""
         column = f".{of}" if of else ""
         window = f".{self.seconds // DAY}d" if self.seconds else ""
@@ -201,37 +201,37 @@ class Rows:
         )
 
 
-def count(rows: Rows, says: Says) -> FeatureSpec:
+def count(rows: EventSelection, says: DisplayText) -> FeatureSpec:
     """How many rows there are."""
     return rows.spec("count", says, "count")
 
 
-def total(rows: Rows, of: str, says: Says, unit: Unit = "money") -> FeatureSpec:
+def total(rows: EventSelection, of: str, says: DisplayText, unit: Unit = "money") -> FeatureSpec:
     """The sum of an integer column over the rows."""
     return rows.spec("total", says, unit, of)
 
 
-def recency(rows: Rows, says: Says) -> FeatureSpec:
+def recency(rows: EventSelection, says: DisplayText) -> FeatureSpec:
     """Seconds since the latest row."""
     return rows.spec("recency", says, "seconds")
 
 
-def tenure(rows: Rows, says: Says) -> FeatureSpec:
+def tenure(rows: EventSelection, says: DisplayText) -> FeatureSpec:
     """Seconds since the first row."""
     return rows.spec("tenure", says, "seconds")
 
 
-def span(rows: Rows, says: Says) -> FeatureSpec:
+def span(rows: EventSelection, says: DisplayText) -> FeatureSpec:
     """Seconds between the first row and the latest."""
     return rows.spec("span", says, "seconds")
 
 
-def distinct(rows: Rows, of: str, says: Says) -> FeatureSpec:
+def distinct(rows: EventSelection, of: str, says: DisplayText) -> FeatureSpec:
     """How many different values a column has over the rows; missing values do not count."""
     return rows.spec("distinct", says, "count", of)
 
 
-def trend(rows: Rows, says: Says) -> FeatureSpec:
+def trend(rows: EventSelection, says: DisplayText) -> FeatureSpec:
     """Recent activity against the usual: 30 x rows of the last 7 days less 7 x rows of the 30 before.
 
     Both sides are scaled to the same 210 days, so 0 means "as before", and no division is needed.
@@ -239,11 +239,11 @@ def trend(rows: Rows, says: Says) -> FeatureSpec:
     return rows.spec("trend", says, "number")
 
 
-def latest(rows: Rows, of: str, says: Says) -> FeatureSpec:
+def latest(rows: EventSelection, of: str, says: DisplayText) -> FeatureSpec:
     """A column's value in the latest row that has one; among rows of the same second, the greatest."""
     return rows.spec("latest", says, "category", of)
 
 
-def earliest(rows: Rows, of: str, says: Says) -> FeatureSpec:
+def earliest(rows: EventSelection, of: str, says: DisplayText) -> FeatureSpec:
     """A column's value in the first row that has one; among rows of the same second, the greatest."""
     return rows.spec("earliest", says, "category", of)

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.spec import FeatureSet
-from models.card import Card
 from models.conversion import ConversionModel
-from models.doubt import Doubt
 from models.grades import Grades
+from models.model_card import ModelCard
+from models.observed_rates import ObservedRates
 from models.predictor import Predictor
-from models.track_record import TrackRecord
+from models.uncertainty import ScoreUncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,10 +70,10 @@ def load(folder: Path) -> ConversionModel:
         return ConversionModel(
             features=FeatureSet.from_json(parts.pop(_FEATURES)),
             grades=Grades(tuple(json.loads(parts.pop(_GRADES)))),
-            card=Card.from_json(parts.pop(_CARD)),
-            doubt=Doubt.from_json(parts.pop(_DOUBT)) if _DOUBT in parts else None,
-            track_record=TrackRecord.from_json(parts.pop(_RECORD)) if _RECORD in parts else TrackRecord(),
-            predictor=Predictor.from_parts(parts),
+            card=ModelCard.from_json(parts.pop(_CARD)),
+            doubt=ScoreUncertainty.from_json(parts.pop(_DOUBT)) if _DOUBT in parts else None,
+            track_record=ObservedRates.from_json(parts.pop(_RECORD)) if _RECORD in parts else ObservedRates(),
+            predictor=Predictor.from_files(parts),
             version=_version((folder / SUMS).read_text(encoding="utf-8")),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -83,7 +83,7 @@ def load(folder: Path) -> ConversionModel:
 
 def _files(model: ConversionModel) -> dict[str, str]:
     return {
-        **model.predictor.to_parts(),
+        **model.predictor.to_files(),
         _FEATURES: model.features.to_json(),
         _GRADES: json.dumps(model.grades.thresholds),
         _CARD: model.card.to_json(),

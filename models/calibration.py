@@ -17,10 +17,10 @@ _SETTLED = 1e-10
 
 
 @dataclass(frozen=True)
-class Calibration:
+class PlattCalibration:
     """``logit p = slope * f + intercept``: Platt scaling (Platt 1999) on log-odds.
 
-    >>> Calibration(2.0, -1.0).apply(np.array([0.5]))
+    >>> PlattCalibration(2.0, -1.0).apply(np.array([0.5]))
     array([0.])
     """
 
@@ -36,7 +36,7 @@ class Calibration:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Calibration:
+    def from_json(cls, text: str) -> PlattCalibration:
         """The calibration that ``to_json`` wrote."""
         return cls(**json.loads(text))
 
@@ -47,7 +47,7 @@ class Calibration:
         y: NDArray[np.number],
         weights: NDArray[np.float64] | None = None,
         doubt: float = 5.0,
-    ) -> Calibration:
+    ) -> PlattCalibration:
         """The most likely calibration under a normal prior around "change nothing".
 
         ``doubt`` is the prior's precision. Some tens of positives outweigh it; with fewer the answer stays
@@ -68,18 +68,18 @@ class Calibration:
         return cls(float(at[0]), float(at[1]))
 
 
-def shifted(
-    calibration: Calibration,
+def update_intercept(
+    calibration: PlattCalibration,
     log_odds: NDArray[np.float64],
     y: NDArray[np.number],
     doubt: float = 5.0,
-) -> Calibration:
+) -> PlattCalibration:
     """``calibration`` after the base rate moved: only its intercept follows what recently came.
 
     ``log_odds`` (n,) are what it said of recent leads, ``y`` (n,) what became of them: matured ones only, or
     the fast ones are over-represented. ``doubt`` is the precision of the prior that nothing moved.
 
-    >>> round(shifted(Calibration(), np.zeros(900), np.arange(900) % 3 == 0).intercept, 2)
+    >>> round(update_intercept(PlattCalibration(), np.zeros(900), np.arange(900) % 3 == 0).intercept, 2)
     -0.68
     """
     moved = 0.0
@@ -89,4 +89,4 @@ def shifted(
         moved -= step / max(1.0, abs(step))
         if abs(step) < _SETTLED:
             break
-    return Calibration(calibration.slope, calibration.intercept + moved)
+    return PlattCalibration(calibration.slope, calibration.intercept + moved)

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from features.clock import instant
-from features.display import card, table
-from models.doubt import WITHHELD, ScoreInterval
-from models.explanation import Explanation, Reason, Score, as_points, sentence, total_points
-from models.track_record import TrackRecord
+from features.clock import to_datetime
+from features.notebook_html import html_card, html_table
+from models.explanation import (
+    Explanation,
+    Reason,
+    Score,
+    log_odds_to_points,
+    log_odds_to_total_points,
+    render_sentence,
+)
+from models.observed_rates import ObservedRates
+from models.uncertainty import WITHHELD, ScoreInterval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,10 +28,10 @@ if TYPE_CHECKING:
 
     from features.record import Value
     from features.spec import FeatureSet
-    from models.card import Card
-    from models.doubt import Doubt
     from models.grades import Grades
+    from models.model_card import ModelCard
     from models.predictor import Predictor
+    from models.uncertainty import ScoreUncertainty
 
 _ASSESSED: tuple[tuple[str, type[pl.DataType]], ...] = (
     ("low", pl.Float64),
@@ -47,10 +54,10 @@ class ConversionModel:
     features: FeatureSet
     predictor: Predictor
     grades: Grades
-    card: Card
+    card: ModelCard
     version: str = "unsaved"
-    doubt: Doubt | None = None
-    track_record: TrackRecord = field(default_factory=TrackRecord)
+    doubt: ScoreUncertainty | None = None
+    track_record: ObservedRates = field(default_factory=ObservedRates)
 
     def __repr__(self) -> str:
         auc = self.card.metrics.get("roc_auc")
@@ -60,7 +67,9 @@ class ConversionModel:
     def _repr_html_(self) -> str:
         told = self.card
         when = (
-            "" if told.window is None else " of " + " to ".join(f"{instant(t):%Y-%m-%d}" for t in told.window)
+            ""
+            if told.window is None
+            else " of " + " to ".join(f"{to_datetime(t):%Y-%m-%d}" for t in told.window)
         )
         facts = (
             f"learned from {told.rows:,} rows{when}, {told.base_rate:.1%} of them positive, and "
@@ -71,8 +80,8 @@ class ConversionModel:
             (name.replace("_", " "), f"{one.value:.4f}", f"{one.low:.4f} to {one.high:.4f}")
             for name, one in told.metrics.items()
         ]
-        figures = table(("figure", "value", "95 % interval"), rows)
-        return card(f"ConversionModel {self.version}: {told.label}", facts, figures)
+        figures = html_table(("figure", "value", "95 % interval"), rows)
+        return html_card(f"ConversionModel {self.version}: {told.label}", facts, figures)
 
     def score(self, row: Mapping[str, Value], lead_id: str, as_of: int, lang: str = "en") -> Score:
         """The score of one feature row; ``lang`` is that of the reason why it may be insufficient."""
@@ -84,19 +93,19 @@ class ConversionModel:
         score = self._score(matrix, lead_id, as_of, lang)
         base, contributions = self.predictor.contributions(matrix)
         reasons = [
-            Reason(spec.name, spec.family, value, weight, as_points(weight), text, evidence)
+            Reason(spec.name, spec.family, value, weight, log_odds_to_points(weight), text, evidence)
             for spec, weight in zip(self.features.specs, contributions[0].tolist(), strict=True)
             for value in [row[spec.name]]
-            for text in [sentence(spec, value, lang)]
+            for text in [render_sentence(spec, value, lang)]
             for evidence in [self.track_record.evidence(spec.name, value)]
         ]
         return Explanation(score, base, tuple(sorted(reasons, key=lambda r: -abs(r.contribution))))
 
-    def score_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def score_frame(self, rows: pl.DataFrame) -> pl.DataFrame:
         """``lead_id``, ``as_of``, ``log_odds``, ``probability``, ``points`` and ``grade`` of feature rows."""
-        return self.scored(rows, self.predictor.log_odds(self.predictor.encodings.encode(rows)))
+        return self.scores_from_log_odds(rows, self.predictor.log_odds(self.predictor.encodings.encode(rows)))
 
-    def scored(self, rows: pl.DataFrame, log_odds: NDArray[np.float64]) -> pl.DataFrame:
+    def scores_from_log_odds(self, rows: pl.DataFrame, log_odds: NDArray[np.float64]) -> pl.DataFrame:
         """The scores that (n,) calibrated log-odds of ``rows`` come to under this model's grades."""
         probability = self.predictor.probability(log_odds)
         return rows.select("lead_id", "as_of").with_columns(
@@ -106,14 +115,14 @@ class ConversionModel:
             grade=pl.Series(self.grades.grade_all(probability)),
         )
 
-    def score_all(self, rows: pl.DataFrame) -> list[Score]:
+    def score_many(self, rows: pl.DataFrame) -> list[Score]:
         """The scores of feature rows, each the same as ``score`` gives alone."""
         matrix = self.predictor.encodings.encode(rows)
         log_odds = self.predictor.log_odds(matrix)
-        scores = self.scored(rows, log_odds).iter_rows(named=True)
+        scores = self.scores_from_log_odds(rows, log_odds).iter_rows(named=True)
         if self.doubt is None:
             return [Score(**score, model_version=self.version) for score in scores]
-        half, first = self.doubt.of_all(matrix, log_odds)
+        half, first = self.doubt.half_widths(matrix, log_odds)
         low, high = self._ends(log_odds, half)
         doubts = zip(scores, low.tolist(), high.tolist(), half.tolist(), first.tolist(), strict=True)
         return [
@@ -123,7 +132,7 @@ class ConversionModel:
             for within in [None if self.doubt.lacking else ScoreInterval(least, most)]
         ]
 
-    def assessed_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def score_frame_with_intervals(self, rows: pl.DataFrame) -> pl.DataFrame:
         """``score_rows`` with ``low`` and ``high`` of the interval, ``sufficient``, and the code why not.
 
         These are null where the model was saved without them, low and high where it tells no leads apart, and
@@ -131,10 +140,10 @@ class ConversionModel:
         """
         matrix = self.predictor.encodings.encode(rows)
         log_odds = self.predictor.log_odds(matrix)
-        scored = self.scored(rows, log_odds)
+        scored = self.scores_from_log_odds(rows, log_odds)
         if self.doubt is None:
             return scored.with_columns(pl.lit(None, kind).alias(name) for name, kind in _ASSESSED)
-        half, first = self.doubt.of_all(matrix, log_odds)
+        half, first = self.doubt.half_widths(matrix, log_odds)
         codes = [self.doubt.code(*pair) for pair in zip(half.tolist(), first.tolist(), strict=True)]
         low, high = self._ends(log_odds, half)
         values: tuple[Any, ...] = (low, high, [code is None for code in codes], codes)
@@ -149,13 +158,13 @@ class ConversionModel:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return self.predictor.probability(log_odds - half), self.predictor.probability(log_odds + half)
 
-    def explain_rows(self, rows: pl.DataFrame) -> tuple[float, NDArray[np.float64]]:
+    def contributions(self, rows: pl.DataFrame) -> tuple[float, NDArray[np.float64]]:
         """The base and the (n, features) contributions of feature rows, in calibrated log-odds."""
         return self.predictor.contributions(self.predictor.encodings.encode(rows))
 
     def _score(self, matrix: NDArray[np.float64], lead_id: str, as_of: int, lang: str) -> Score:
         log_odds = float(self.predictor.log_odds(matrix)[0])
-        half, first = self.doubt.of_one(matrix[0].tolist(), log_odds) if self.doubt else (0.0, -1)
+        half, first = self.doubt.half_width(matrix[0].tolist(), log_odds) if self.doubt else (0.0, -1)
         at = np.array([log_odds, log_odds - half, log_odds + half])
         probability, low, high = self.predictor.probability(at).tolist()
         return Score(
@@ -163,7 +172,7 @@ class ConversionModel:
             as_of=as_of,
             log_odds=log_odds,
             probability=probability,
-            points=total_points(log_odds),
+            points=log_odds_to_total_points(log_odds),
             grade=self.grades.grade(probability),
             model_version=self.version,
             interval=ScoreInterval(low, high) if self.doubt and not self.doubt.lacking else None,
@@ -172,4 +181,4 @@ class ConversionModel:
 
 
 def _points(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(as_points(1.0) * log_odds + total_points(0.0))
+    return np.asarray(log_odds_to_points(1.0) * log_odds + log_odds_to_total_points(0.0))

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from features.clock import humanise
-from features.display import bar, card, strong, table
 from features.messages import localise_number, translate
-from models.track_record import Evidence  # noqa: TC001  # the service reads a reason's annotations
+from features.notebook_html import html_bar, html_card, html_strong, html_table
+from models.observed_rates import ObservedRate  # noqa: TC001  # the service reads a reason's annotations
 
 if TYPE_CHECKING:
     from features.spec import FeatureSpec
-    from models.doubt import Insufficient, ScoreInterval
     from models.grades import Grade
+    from models.uncertainty import InsufficientEvidence, ScoreInterval
 
 POINTS_PER_DOUBLING = 20.0
 POINTS_AT_EVEN_ODDS = 200.0
@@ -22,22 +22,22 @@ _PER_LOG_ODDS = POINTS_PER_DOUBLING / math.log(2)
 _SHOWN = 10
 
 
-def as_points(log_odds: float) -> float:
+def log_odds_to_points(log_odds: float) -> float:
     """A contribution in points: 20 points double the odds (Siddiqi, Credit Risk Scorecards, 2006).
 
-    >>> round(as_points(math.log(2)), 9)
+    >>> round(log_odds_to_points(math.log(2)), 9)
     20.0
     """
     return log_odds * _PER_LOG_ODDS
 
 
-def total_points(log_odds: float) -> int:
+def log_odds_to_total_points(log_odds: float) -> int:
     """A lead's points: 200 at even odds, so that they stay above zero down to one in a thousand.
 
-    >>> total_points(0.0), total_points(math.log(0.1 / 0.9))
+    >>> log_odds_to_total_points(0.0), log_odds_to_total_points(math.log(0.1 / 0.9))
     (200, 137)
     """
-    return round(POINTS_AT_EVEN_ODDS + as_points(log_odds))
+    return round(POINTS_AT_EVEN_ODDS + log_odds_to_points(log_odds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Score:
     grade: Grade
     model_version: str
     interval: ScoreInterval | None = None
-    insufficient: Insufficient | None = None
+    insufficient: InsufficientEvidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,11 @@ class Reason:
     contribution: float
     points: float
     text: str
-    evidence: Evidence | None = None
+    evidence: ObservedRate | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class FamilyShare:
+class FamilyContribution:
     """What the features of one family add together."""
 
     family: str
@@ -93,43 +93,43 @@ class Explanation:
     reasons: tuple[Reason, ...]
 
     @property
-    def families(self) -> tuple[FamilyShare, ...]:
+    def families(self) -> tuple[FamilyContribution, ...]:
         """The contributions added up by family, the weightiest first."""
         parts: dict[str, list[float]] = {}
         for reason in self.reasons:
             parts.setdefault(reason.family, []).append(reason.contribution)
         sums = ((family, math.fsum(weights)) for family, weights in parts.items())
-        shares = (FamilyShare(family, weight, as_points(weight)) for family, weight in sums)
+        shares = (FamilyContribution(family, weight, log_odds_to_points(weight)) for family, weight in sums)
         return tuple(sorted(shares, key=lambda share: -abs(share.contribution)))
 
     def __repr__(self) -> str:
-        first = weightiest(self.reasons, 3)
+        first = top_reasons(self.reasons, 3)
         told = "".join(f", {reason.points:+.1f} {reason.text!r}" for reason in first)
         return f"Explanation({_summed(self.score)}; start {_start(self):.1f}{told}, ...)"
 
     def _repr_html_(self) -> str:
-        shown = weightiest(self.reasons, _SHOWN)
+        shown = top_reasons(self.reasons, _SHOWN)
         rest = math.fsum(reason.points for reason in self.reasons) - math.fsum(r.points for r in shown)
         widest = max((abs(reason.points) for reason in shown), default=0.0)
         rows = [
             ("before anything is known of the lead", "", f"{_start(self):.1f}", ""),
-            *((one.text, one.family, f"{one.points:+.1f}", bar(one.points, widest)) for one in shown),
+            *((one.text, one.family, f"{one.points:+.1f}", html_bar(one.points, widest)) for one in shown),
             (f"{len(self.reasons) - len(shown)} further reasons", "", f"{rest:+.1f}", ""),
-            (strong("together"), "", strong(f"{_exact(self.score):.1f}"), ""),
+            (html_strong("together"), "", html_strong(f"{_exact(self.score):.1f}"), ""),
         ]
-        return card(
+        return html_card(
             _summed(self.score),
             f"model {self.score.model_version}; {POINTS_PER_DOUBLING:g} points double the odds",
-            table(("reason", "family", "points", ""), rows),
+            html_table(("reason", "family", "points", ""), rows),
         )
 
 
 def _start(explanation: Explanation) -> float:
-    return POINTS_AT_EVEN_ODDS + as_points(explanation.base)
+    return POINTS_AT_EVEN_ODDS + log_odds_to_points(explanation.base)
 
 
 def _exact(score: Score) -> float:
-    return POINTS_AT_EVEN_ODDS + as_points(score.log_odds)
+    return POINTS_AT_EVEN_ODDS + log_odds_to_points(score.log_odds)
 
 
 def _summed(score: Score) -> str:
@@ -141,7 +141,7 @@ def _summed(score: Score) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierScore:
     """What the same model says of the lead as it was known at an earlier ``as_of``."""
 
     as_of: int
@@ -150,7 +150,7 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class ContributionChange:
     """By how much the contribution of one feature has changed, and from which value."""
 
     feature: str
@@ -163,33 +163,35 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ScoreChange:
     """A score against an earlier one of the same lead: the reasons' contributions add up to ``log_odds``."""
 
-    since: Earlier
+    since: EarlierScore
     log_odds: float
-    reasons: tuple[Shift, ...]
+    reasons: tuple[ContributionChange, ...]
 
 
-def change(now: Explanation, then: Explanation) -> Change:
+def explain_change(now: Explanation, then: Explanation) -> ScoreChange:
     """What has changed from ``then`` to ``now``, both said by one model; what did not is left out."""
     earlier = {reason.feature: reason for reason in then.reasons}
     shifts = (_shift(reason, earlier[reason.feature]) for reason in now.reasons)
     moved = (shift for shift in shifts if shift.contribution or shift.before != shift.value)
     past = then.score
-    return Change(
-        since=Earlier(past.as_of, past.probability, past.log_odds),
+    return ScoreChange(
+        since=EarlierScore(past.as_of, past.probability, past.log_odds),
         log_odds=now.score.log_odds - past.log_odds,
         reasons=tuple(sorted(moved, key=lambda shift: -abs(shift.contribution))),
     )
 
 
-def _shift(now: Reason, then: Reason) -> Shift:
+def _shift(now: Reason, then: Reason) -> ContributionChange:
     by = now.contribution - then.contribution
-    return Shift(now.feature, now.family, then.value, now.value, by, as_points(by), now.text)
+    return ContributionChange(
+        now.feature, now.family, then.value, now.value, by, log_odds_to_points(by), now.text
+    )
 
 
-def weightiest(
+def top_reasons(
     reasons: tuple[Reason, ...], top: int | None = None, each: int | None = None
 ) -> tuple[Reason, ...]:
     """The ``top`` weightiest reasons, of which at most ``each`` speak for and as many against the lead."""
@@ -201,7 +203,7 @@ def weightiest(
     return tuple(ordered[:top])
 
 
-def sentence(spec: FeatureSpec, value: float | str | None, lang: str = "en") -> str:
+def render_sentence(spec: FeatureSpec, value: float | str | None, lang: str = "en") -> str:
     """The sentence of a feature with the lead's own value in it."""
     return spec.says.within(lang).replace("{value}", _shown(spec, value, lang))
 

@@ -2,31 +2,95 @@
 
 Every measure takes (n,) labels of 0 and 1, (n,) probabilities and optional (n,) weights, so that a bootstrap
 resample is only another set of weights. Rows with equal predictions are never put in an arbitrary order.
+
+Leads in the order of their scores: what every figure of a ranking is made from, sorted once.
+
+Whether probabilities mean what they say, and what a whole ranking is worth: NumPy alone.
+
+Measures as in ``models.metrics``: (n,) labels of 0 and 1, (n,) probabilities, optional (n,) weights. Rows of
+equal probability stay together, so the order of rows is irrelevant.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
-from scipy.special import ndtri
-
-from models.ranking import Ranking, in_order
+from scipy.special import expit, logit, ndtri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-BINS = 10
-RESAMPLES = 300
-# How many standard errors of a normal distribution to either side hold 90 % and 95 % of it.
-Z_90, Z_95 = float(ndtri(0.95)), float(ndtri(0.975))
+
 _TINY = 1e-15
 
 
-class Metric(Protocol):
+def argsort_scores(p: NDArray[np.float64]) -> NDArray[np.intp] | slice:
+    """What puts scores in order, the lowest first and equal ones as they stand; no copy where they are.
+
+    A bootstrap asks hundreds of times about the same rows, and sorts them once.
+    """
+    return slice(None) if bool((p[1:] >= p[:-1]).all()) else np.argsort(p, kind="stable")
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """(g,) distinct scores, the lowest first; the weight of converted leads and of all leads at each."""
+
+    score: NDArray[np.float64]
+    positive: NDArray[np.float64]
+    total: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+    ) -> Self:
+        """The ranking of (n,) outcomes by (n,) scores; (n,) weights are 1 where there are none."""
+        order = argsort_scores(p)
+        p, w = p[order], np.ones(len(p)) if weights is None else weights[order]
+        starts = np.flatnonzero(np.diff(p, prepend=-np.inf))
+        won = w * (y[order] == 1)
+        return cls(p[starts], np.add.reduceat(won, starts), np.add.reduceat(w, starts))
+
+    @property
+    def roc_auc(self) -> float:
+        """The chance that a converted lead is ranked above another one, ties counting half."""
+        negative = self.total - self.positive
+        below = np.cumsum(negative) - negative
+        pairs = self.positive.sum() * negative.sum()
+        return float((self.positive * (below + negative / 2)).sum() / pairs) if pairs else float("nan")
+
+    @property
+    def average_precision(self) -> float:
+        """The precision at each converted lead's rank, averaged."""
+        positive, total = self.positive[::-1], self.total[::-1]
+        if not positive.sum():
+            return float("nan")
+        with np.errstate(invalid="ignore"):  # leading groups that a resample left out are 0 of 0
+            precision = np.nan_to_num(np.cumsum(positive) / np.cumsum(total))
+        return float((positive * precision).sum() / positive.sum())
+
+    @property
+    def gains(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The share of leads called, best first, and the share of conversions among them."""
+        positive, total = self.positive[::-1], self.total[::-1]
+        called = np.append(0.0, np.cumsum(total)) / total.sum()
+        found = np.append(0.0, np.cumsum(positive)) / max(positive.sum(), _TINY)
+        return called, found
+
+
+BINS = 10
+
+RESAMPLES = 300
+
+# How many standard errors of a normal distribution to either side hold 90 % and 95 % of it.
+Z_90, Z_95 = float(ndtri(0.95)), float(ndtri(0.975))
+
+
+class MetricFunction(Protocol):
     """A figure of labels, probabilities and weights."""
 
     def __call__(
@@ -63,7 +127,7 @@ def average_precision(
     return Ranking.of(y, p, weights).average_precision
 
 
-def log_losses(y: NDArray[np.number], log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+def log_loss_per_row(y: NDArray[np.number], log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n,) what each row loses by its log-odds: exact however large these are."""
     return np.asarray(np.logaddexp(0, log_odds) - y * log_odds, dtype=np.float64)
 
@@ -85,19 +149,21 @@ def log_loss_terms(y: NDArray[np.number], p: NDArray[np.float64]) -> NDArray[np.
     return np.asarray(-np.log(likely), dtype=np.float64)
 
 
-def brier(y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> float:
+def brier_score(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> float:
     """The mean squared distance of probability and outcome."""
     return float(np.average((p - y) ** 2, weights=weights))
 
 
-def calibration_error(
+def expected_calibration_error(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:
     """Expected calibration error: |mean probability - rate| over ten bins of equal weight, averaged.
 
     Rows of equal probability share their rate before an edge cuts them apart, so their order is irrelevant.
     """
-    order = in_order(p)
+    order = argsort_scores(p)
     p, w = p[order], np.ones(len(p)) if weights is None else weights[order]
     y = _shared(y[order], p, w)
     place = np.cumsum(w) - w / 2
@@ -113,7 +179,7 @@ def _shared(y: NDArray[np.number], p: NDArray[np.float64], w: NDArray[np.float64
     return np.asarray((np.bincount(tied, weights=w * y) / weight)[tied])
 
 
-def gains(
+def gains_curve(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The share of leads called, best first, and the share of conversions among them: the gains curve.
@@ -124,34 +190,34 @@ def gains(
     return Ranking.of(y, p, weights).gains
 
 
-def capture(y: NDArray[np.number], p: NDArray[np.float64], share: float) -> float:
+def capture_rate(y: NDArray[np.number], p: NDArray[np.float64], share: float) -> float:
     """The share of conversions among the best ``share`` of leads.
 
-    >>> capture(np.array([1, 0, 0, 1]), np.array([0.9, 0.1, 0.2, 0.1]), 0.25)
+    >>> capture_rate(np.array([1, 0, 0, 1]), np.array([0.9, 0.1, 0.2, 0.1]), 0.25)
     0.5
     """
-    called, found = gains(y, p)
+    called, found = gains_curve(y, p)
     return float(np.interp(share, called, found))
 
 
 def lift(y: NDArray[np.number], p: NDArray[np.float64], share: float) -> float:
     """How many times more conversions the best ``share`` of leads holds than as many leads at random."""
-    return capture(y, p, share) / share
+    return capture_rate(y, p, share) / share
 
 
-def with_interval(
-    metric: Metric,
+def bootstrap_interval(
+    metric: MetricFunction,
     y: NDArray[np.number],
     p: NDArray[np.float64],
     units: NDArray[np.integer] | None = None,
     seed: int = 0,
 ) -> Interval:
-    """``metric`` with its 95 % interval; see ``with_intervals``."""
-    return with_intervals({"": metric}, y, p, units, seed)[""]
+    """``metric`` with its 95 % interval; see ``bootstrap_intervals``."""
+    return bootstrap_intervals({"": metric}, y, p, units, seed)[""]
 
 
-def with_intervals(
-    measures: Mapping[str, Metric],
+def bootstrap_intervals(
+    measures: Mapping[str, MetricFunction],
     y: NDArray[np.number],
     p: NDArray[np.float64],
     units: NDArray[np.integer] | None = None,
@@ -241,3 +307,172 @@ def poisson_weight_matrix(units: int, resamples: int, seed: int) -> NDArray[np.f
     for row, drawn in zip(weights, poisson_weights(units, resamples, seed), strict=True):
         row[:] = drawn if drawn.any() else 1.0
     return weights
+
+
+_ALMOST_ZERO = 1e-12
+
+_ROUNDS, _SETTLED, _LONGEST = 50, 1e-9, 3.0
+
+
+@dataclass(frozen=True)
+class BrierDecomposition:
+    """The Brier score taken apart (Murphy 1973): ``brier = reliability - resolution + uncertainty``.
+
+    Reliability is how far forecasts are from what came (0 is best), resolution how far groups of forecasts
+    are apart in what came, uncertainty what the base rate leaves open. Forecasts are grouped in ten; what
+    they differ within a group counts as resolution (Stephenson et al. 2008), so the sum is exact.
+    """
+
+    reliability: float
+    resolution: float
+    uncertainty: float
+
+
+def murphy(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> BrierDecomposition:
+    """The decomposition of the Brier score.
+
+    >>> murphy(np.array([0, 1]), np.array([0.0, 1.0]))
+    Murphy(reliability=0.0, resolution=0.25, uncertainty=0.25)
+    """
+    return brier_decomposition(Ranking.of(y, p, weights), brier_score(y, p, weights))
+
+
+def brier_decomposition(ranking: Ranking, brier: float) -> BrierDecomposition:
+    """The decomposition of a Brier score, by the ranking that it is of."""
+    share, said, came = _groups(ranking)
+    rate = float(share @ came)
+    reliability, uncertainty = float(share @ (said - came) ** 2), rate * (1 - rate)
+    return BrierDecomposition(reliability, reliability + uncertainty - brier, uncertainty)
+
+
+def calibration_slope(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """The slope of a logistic regression on the forecast log-odds (Cox 1958).
+
+    1 is right, below 1 forecasts are too extreme, above 1 too cautious. NaN where forecasts are all alike.
+    """
+    return _recalibrated(y, p, weights)[1]
+
+
+def calibration_intercept(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """By how much all forecast log-odds are too low, the slope being left at 1: calibration in the large."""
+    return _logistic(np.ones((len(p), 1)), y, weights, log_odds(p))[0]
+
+
+def _recalibrated(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None
+) -> list[float]:
+    """Intercept and slope of Cox's regression; NaN where forecasts are all alike."""
+    f = log_odds(p)
+    if np.ptp(f) < _ALMOST_ZERO:
+        return [float("nan")] * 2
+    return _logistic(np.column_stack([np.ones_like(f), f]), y, weights, np.zeros_like(f))
+
+
+def bootstrap_calibration(
+    y: NDArray[np.number], p: NDArray[np.float64], block: NDArray[np.intp], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(r,) calibration slopes and (r,) intercepts of resamples, each a Newton step from those of all rows.
+
+    ``weights`` (r, blocks) are those of the rows of each ``block`` (n,). What is summed within a block is
+    summed once for all resamples (the one-step bootstrap: Shao and Tu 1995, section 2.2). The error is the
+    square of the step, which is what chance does to the figure: the smaller, the more rows there are. NaN
+    where a resample has one outcome only.
+    """
+    f = log_odds(p)
+    line, level = np.array(_recalibrated(y, p, None)), calibration_intercept(y, p)
+
+    def of_blocks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(weights @ np.bincount(block, values, weights.shape[1]))
+
+    won, rows = of_blocks(np.asarray(y, dtype=np.float64)), of_blocks(np.ones_like(f))
+    both = np.where((won > 0) & (won < rows), 1.0, np.nan)
+    said = expit(line[0] + line[1] * f)
+    spread = said * (1 - said)
+    zero, one, two = (of_blocks(spread * f**power) for power in range(3))
+    off, tilt = of_blocks(y - said), of_blocks((y - said) * f)
+    slopes = line[1] + (zero * tilt - one * off) / np.maximum(zero * two - one**2, _ALMOST_ZERO)
+    said = expit(level + f)
+    levels = level + of_blocks(y - said) / np.maximum(of_blocks(said * (1 - said)), _ALMOST_ZERO)
+    return slopes * both, levels * both
+
+
+def observed_to_expected(
+    y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """Conversions that came for each that was forecast.
+
+    >>> observed_to_expected(np.array([1, 0]), np.array([0.25, 0.25]))
+    2.0
+    """
+    w = np.ones(len(p)) if weights is None else weights
+    return float(w @ y) / max(float(w @ p), _ALMOST_ZERO)
+
+
+def alift(y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> float:
+    """The area under the lift curve: the mean lift over every share s of leads that could be called.
+
+    ``integral of capture(s) / s over 0 < s <= 1``, capture being straight between groups of equal forecasts.
+    1 is what chance gives; a perfect ranking at a base rate r gives 1 - log(r).
+
+    >>> alift(np.array([1, 0]), np.array([0.5, 0.5]))
+    1.0
+    """
+    return area_under_lift(*gains_curve(y, p, weights))
+
+
+def area_under_lift(called: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+    """``alift`` of a gains curve."""
+    step, rise = np.diff(called), np.diff(found)
+    right, height = called[1:], found[1:]
+    if not (keep := step > 0).all():
+        step, rise, right, height = step[keep], rise[keep], right[keep], height[keep]
+    slope = rise / step
+    # Before the first point the curve is straight from 0, and what starts at 0 has no logarithm to add.
+    logs = np.log(right)
+    return float(rise.sum() + ((height - slope * right)[1:] * np.diff(logs)).sum())
+
+
+def _groups(
+    ranking: Ranking,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The share, mean forecast and rate of up to ten groups of equal size, equal forecasts kept together."""
+    whole = ranking.total.sum()
+    mass, won = ranking.total / whole, ranking.positive / whole
+    middle = np.cumsum(mass) - mass / 2
+    group = np.minimum((middle * BINS).astype(np.intp), BINS - 1)
+    sums = (mass, mass * ranking.score, won)
+    total, said, came = (np.bincount(group, part, BINS).astype(np.float64) for part in sums)
+    filled = total > 0
+    return total[filled], said[filled] / total[filled], came[filled] / total[filled]
+
+
+def log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) finite log-odds of (n,) probabilities."""
+    return np.asarray(logit(np.clip(p, _ALMOST_ZERO, 1 - _ALMOST_ZERO)), dtype=np.float64)
+
+
+def _logistic(
+    design: NDArray[np.float64],
+    y: NDArray[np.number],
+    weights: NDArray[np.float64] | None,
+    offset: NDArray[np.float64],
+) -> list[float]:
+    """The coefficients of a logistic regression by Newton's method; NaN where the outcomes determine none."""
+    w = np.ones(len(y)) if weights is None else weights
+    if not 0 < w @ y < w.sum():
+        return [float("nan")] * design.shape[1]
+    at = np.zeros(design.shape[1])
+    for _ in range(_ROUNDS):
+        p = expit(design @ at + offset)
+        curvature = (design.T * (w * p * (1 - p))) @ design + _ALMOST_ZERO * np.eye(len(at))
+        step = np.linalg.solve(curvature, design.T @ (w * (y - p)))
+        at = at + step / max(1.0, float(np.abs(step).max()) / _LONGEST)
+        if np.abs(step).max() < _SETTLED:
+            return [float(value) for value in at]
+    return [float("nan")] * design.shape[1]

@@ -1,27 +1,30 @@
 """A points table as a company has it today, at work on a history: it must be judged as a model is.
 
 The points of all rules add up. A table sees what a snapshot sees and no more, like every feature.
+
+The rules of a points table, as marketing writes them: points for what a lead did and for who it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping  # the types of the fields are read at run time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NewType
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray  # the same
 from scipy.special import logit
 
-from features import engine
+from features import batch, point_in_time
 from features.catalogue import KINDS
 from features.cohort import KEYS
 from features.history import ACCOUNT_PREFIX
-from features.nearest import nearest
-from features.online import Plan
-from features.spec import FeatureSet, Says, attribute, history_attribute
-from models.calibration import Calibration
-from models.points_rules import AttributeRule, PointsTableError, Thresholds, TouchpointRule
+from features.online import OnlineFeatures
+from features.spec import DisplayText, FeatureSet, attribute, history_attribute
+from features.suggestions import suggest
+from models.calibration import PlattCalibration
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -32,7 +35,128 @@ if TYPE_CHECKING:
     from features.history import LeadHistory
     from features.record import LeadRecord
 
-_SILENT = Says("{value}", "{value}")
+
+NARROWED_BY = ("channel", "campaign", "offer", "offer_stage")
+
+Seconds = NewType("Seconds", int)
+
+
+class PointsTableError(ValueError):
+    """A points table cannot be used, at all or on this history; the message says which rule and why."""
+
+
+@dataclass(frozen=True)
+class TouchpointRule:
+    """Points for each touchpoint of a ``kind``; together they move a score by at most ``cap``.
+
+    With a ``lifespan`` a touchpoint fades: it is worth ``points * (1 - age / lifespan)``, and nothing from
+    then on. ``where`` narrows the rule to a channel, campaign, offer or offer stage.
+    """
+
+    kind: str
+    points: float
+    cap: float | None = None
+    lifespan: Seconds | None = None
+    where: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for column in self.where:
+            if column not in NARROWED_BY:
+                msg = f"a rule cannot be narrowed by {column!r}{suggest(column, NARROWED_BY)}"
+                raise PointsTableError(msg)
+        if self.lifespan is not None and self.lifespan <= 0:
+            msg = "a lifespan must be above 0; leave it out where points do not fade"
+            raise PointsTableError(msg)
+        if self.cap is not None and self.cap < 0:
+            msg = (
+                f"a cap is how far the rule may move a score, in either direction; it cannot be {self.cap:g}"
+            )
+            raise PointsTableError(msg)
+
+    def remaining_points(self, age: int) -> int:
+        """The seconds that a touchpoint of this age has left; 1 where the rule does not fade."""
+        return 1 if self.lifespan is None else max(0, self.lifespan - age)
+
+    def capped_points(self, left: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The (n,) points of leads whose touchpoints together have so many seconds left.
+
+        Whole seconds are added up before they become points, so no order of touchpoints changes the last bit.
+        """
+        raw = self.points * left / (self.lifespan or 1)
+        return raw if self.cap is None else np.clip(raw, -self.cap, self.cap)
+
+    def matches(self, touchpoint: Mapping[str, Any]) -> bool:
+        """Whether a touchpoint is one of those that the rule counts."""
+        return touchpoint["kind"] == self.kind and all(
+            touchpoint.get(column) == value for column, value in self.where.items()
+        )
+
+    @property
+    def total_left(self) -> pl.Expr:
+        """``left`` of a group of touchpoints that have an ``age``, summed over those that match."""
+        counted = pl.col("kind") == self.kind
+        for column, value in self.where.items():
+            counted &= pl.col(column) == value
+        left = pl.lit(1) if self.lifespan is None else pl.max_horizontal(0, self.lifespan - pl.col("age"))
+        return pl.when(counted).then(left).otherwise(0).cast(pl.Int64).sum()
+
+
+@dataclass(frozen=True)
+class AttributeRule:
+    """Points for leads whose ``column`` is ``value``, or a number in [at_least, below)."""
+
+    column: str
+    points: float
+    value: str | None = None
+    at_least: float | None = None
+    below: float | None = None
+
+    def __post_init__(self) -> None:
+        bounded = self.at_least is not None or self.below is not None
+        if self.is_word == bounded:
+            msg = f"{self.column!r}: name the value that earns the points, or at_least and below of a number"
+            raise PointsTableError(msg)
+
+    @property
+    def is_word(self) -> bool:
+        """Whether the rule asks for a word rather than for a number."""
+        return self.value is not None
+
+    def applies(self, values: pl.Series) -> NDArray[np.bool_]:
+        """(n,) whether leads with these values get the points; those without a value never do."""
+        if self.is_word:
+            met = values == self.value
+        else:
+            met = values.is_not_null()
+            met &= values >= self.at_least if self.at_least is not None else met
+            met &= values < self.below if self.below is not None else met
+        return met.fill_null(value=False).to_numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From how many points on a lead is called marketing-qualified, and from how many sales-qualified."""
+
+    mql: float
+    sql: float
+
+    def __post_init__(self) -> None:
+        if self.sql < self.mql:
+            msg = f"the threshold of sql ({self.sql:g}) lies below that of mql ({self.mql:g})"
+            raise PointsTableError(msg)
+
+    def stage(self, points: float) -> Literal["mql", "sql"] | None:
+        """What a lead with so many points is called.
+
+        >>> [Thresholds(30, 60).stage(points) for points in (29.9, 30, 60)]
+        [None, 'mql', 'sql']
+        """
+        if points >= self.sql:
+            return "sql"
+        return "mql" if points >= self.mql else None
+
+
+_SILENT = DisplayText("{value}", "{value}")
 
 
 @dataclass(frozen=True)
@@ -68,20 +192,20 @@ class PointsTable:
         """(n,) points from what (n, touchpoint rules) touchpoints have left, and the attributes."""
         points = np.zeros(len(left))
         for place, rule in enumerate(self.touchpoints):
-            points += rule.worth(left[:, place])
+            points += rule.capped_points(left[:, place])
         for wanted in self.attributes:
             points += wanted.points * wanted.applies(columns[wanted.column])
         return points
 
 
-def points(table: PointsTable, history: LeadHistory, snapshots: Snapshots) -> pl.DataFrame:
+def score_points(table: PointsTable, history: LeadHistory, snapshots: Snapshots) -> pl.DataFrame:
     """``lead_id``, ``as_of``, ``points`` and ``stage`` ("mql", "sql" or null), in the order of ``snapshots``.
 
     Raises PointsTableError where a rule names a kind or a column that the history does not have.
     """
-    check(table, history)
+    validate_points_table(table, history)
     overwritten = set(history.attributes["name"].unique()) - set(history.lead_columns)
-    features = engine.compute(table.features(overwritten), history, snapshots).collect()
+    features = batch.compute_features(table.features(overwritten), history, snapshots).collect()
     rows = snapshots.frame.join(features, on=KEYS, how="left", maintain_order="left")
     left = rows.select(KEYS).join(
         _left(table, history, snapshots), on=KEYS, how="left", maintain_order="left"
@@ -93,16 +217,19 @@ def points(table: PointsTable, history: LeadHistory, snapshots: Snapshots) -> pl
 
 
 def points_of_one(table: PointsTable, lead: LeadRecord, as_of: int) -> float:
-    """The points of one lead at ``as_of``: what ``points`` gives it, to the bit."""
+    """The points of one lead at ``as_of``: what ``score_points`` gives it, to the bit."""
     seen = [
         (as_of - event["occurred_at"], event)
         for event in lead.events.get("touchpoints", ())
-        if engine.known(event["occurred_at"], event["known_at"], as_of)
+        if point_in_time.is_visible(event["occurred_at"], event["known_at"], as_of)
     ]
-    left = [sum(rule.left(age) for age, event in seen if rule.matches(event)) for rule in table.touchpoints]
+    left = [
+        sum(rule.remaining_points(age) for age, event in seen if rule.matches(event))
+        for rule in table.touchpoints
+    ]
     overwritten = {event["name"] for event in lead.events.get("attributes", ())} - set(lead.attributes)
     features = table.features(overwritten)
-    row = Plan(features)(lead, as_of)
+    row = OnlineFeatures(features)(lead, as_of)
     columns = {
         spec.name: pl.Series([row[spec.name]], dtype=pl.String if spec.is_category else pl.Float64)
         for spec in features.specs
@@ -110,17 +237,17 @@ def points_of_one(table: PointsTable, lead: LeadRecord, as_of: int) -> float:
     return float(table.total(np.array([left], dtype=np.int64), columns)[0])
 
 
-def check(table: PointsTable, history: LeadHistory) -> None:
+def validate_points_table(table: PointsTable, history: LeadHistory) -> None:
     """Raise PointsTableError where a rule asks for what ``history`` does not have."""
     kinds = {*history.touchpoints["kind"].drop_nulls().unique(), *KINDS}
     for rule in table.touchpoints:
         if rule.kind not in kinds:
-            msg = f"no touchpoint is of the kind {rule.kind!r}{nearest(rule.kind, sorted(kinds))}"
+            msg = f"no touchpoint is of the kind {rule.kind!r}{suggest(rule.kind, sorted(kinds))}"
             raise PointsTableError(msg)
     types = _types(history)
     for wanted in table.attributes:
         if wanted.column not in types:
-            msg = f"no lead has a column {wanted.column!r}{nearest(wanted.column, types)}"
+            msg = f"no lead has a column {wanted.column!r}{suggest(wanted.column, types)}"
             raise PointsTableError(msg)
         if types[wanted.column] is not None and (types[wanted.column] == pl.String) != wanted.is_word:
             msg = f"{wanted.column!r} holds " + (
@@ -129,7 +256,7 @@ def check(table: PointsTable, history: LeadHistory) -> None:
             raise PointsTableError(msg)
 
 
-def calibrated(score: NDArray[np.float64], label: NDArray[np.number]) -> Calibration:
+def calibrate_points(score: NDArray[np.float64], label: NDArray[np.number]) -> PlattCalibration:
     """What turns points into log-odds, as matured rows have it, so that any table has a probability.
 
     Points have a scale of their own, so the fit starts from scores of unit spread around the base rate.
@@ -137,16 +264,16 @@ def calibrated(score: NDArray[np.float64], label: NDArray[np.number]) -> Calibra
     rate = logit((label.sum() + 0.5) / (len(label) + 1))
     spread = float(np.std(score))
     if not spread:
-        return Calibration(0.0, float(rate))
-    fitted = Calibration.fit((score - score.mean()) / spread + rate, label)
+        return PlattCalibration(0.0, float(rate))
+    fitted = PlattCalibration.fit((score - score.mean()) / spread + rate, label)
     slope = fitted.slope / spread
-    return Calibration(slope, float(fitted.slope * rate + fitted.intercept - slope * score.mean()))
+    return PlattCalibration(slope, float(fitted.slope * rate + fitted.intercept - slope * score.mean()))
 
 
 def _left(table: PointsTable, history: LeadHistory, snapshots: Snapshots) -> pl.DataFrame:
     """What the visible touchpoints of each snapshot have left, one column a rule."""
     events, snaps = (nw.from_native(frame).lazy() for frame in (history.touchpoints, snapshots.frame))
-    seen: pl.LazyFrame = engine.visible(events, snaps).to_native()
+    seen: pl.LazyFrame = batch.join_visible_events(events, snaps).to_native()
     folded = (rule.total_left.alias(f"rule {place}") for place, rule in enumerate(table.touchpoints))
     return seen.group_by(KEYS).agg(*folded).collect()
 

@@ -11,9 +11,9 @@ import lightgbm as lgb
 import numpy as np
 from scipy.special import expit
 
-from models.calibration import Calibration
-from models.linear import LinearPart
-from models.matrix import Encodings
+from models.additive import AdditiveModel
+from models.calibration import PlattCalibration
+from models.encoding import FeatureEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,9 +31,9 @@ class Predictor:
     independent to the bit: nothing here sums over an axis or multiplies matrices.
     """
 
-    encodings: Encodings
-    calibration: Calibration
-    linear: LinearPart | None = None
+    encodings: FeatureEncoder
+    calibration: PlattCalibration
+    linear: AdditiveModel | None = None
     booster: lgb.Booster | None = None
     tree_weight: float = 1.0
 
@@ -97,7 +97,7 @@ class Predictor:
     def _owner(self) -> NDArray[np.intp]:
         return np.array(self.encodings.owner, dtype=np.intp)
 
-    def to_parts(self) -> dict[str, str]:
+    def to_files(self) -> dict[str, str]:
         """The files of the model, by name: all text, no pickle."""
         rest = {
             "calibration": asdict(self.calibration),
@@ -108,13 +108,13 @@ class Predictor:
         return parts if self.booster is None else {TREES: self.booster.model_to_string(), **parts}
 
     @classmethod
-    def from_parts(cls, parts: Mapping[str, str]) -> Predictor:
+    def from_files(cls, parts: Mapping[str, str]) -> Predictor:
         """The predictor that ``to_parts`` wrote."""
         rest = json.loads(parts[REST])
         return cls(
-            encodings=Encodings.from_json(parts[ENCODINGS]),
-            calibration=Calibration(**rest["calibration"]),
-            linear=LinearPart.from_record(rest["linear"]) if rest["linear"] else None,
+            encodings=FeatureEncoder.from_json(parts[ENCODINGS]),
+            calibration=PlattCalibration(**rest["calibration"]),
+            linear=AdditiveModel.from_record(rest["linear"]) if rest["linear"] else None,
             booster=lgb.Booster(model_str=parts[TREES]) if TREES in parts else None,
             tree_weight=rest["tree_weight"],
         )

@@ -11,10 +11,10 @@ import sys
 from argparse import ArgumentParser
 
 from models.artifact import ArtifactError
-from serving.doors.keys import KeysError
-from serving.log.settings import LogError
-from serving.run import Address, StartError, keep
-from serving.settings import Settings, SettingsError
+from serving.decision_log.settings import LogError
+from serving.middleware.api_keys import KeysError
+from serving.server import Address, StartError, serve_without_model
+from serving.settings import ServiceSettings, SettingsError
 
 WORKERS = "LEADLOOP_WORKERS"
 _UNUSABLE = 2
@@ -24,7 +24,7 @@ def main() -> int:
     """Serve until told to stop; exit code 2 where a setting, key, log or model cannot be used."""
     asked = _parser().parse_args()
     try:
-        keep(Settings.of(os.environ), Address(asked.host, asked.port), asked.workers)
+        serve_without_model(ServiceSettings.of(os.environ), Address(asked.host, asked.port), asked.workers)
     except (ArtifactError, KeysError, LogError, SettingsError, StartError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  # there is no terminal library here
         return _UNUSABLE

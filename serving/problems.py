@@ -7,36 +7,38 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, get_type_hints
 
-from features.nearest import nearest
-from serving.contract import (
+from features.suggestions import suggest
+from serving.request_context import current_request
+from serving.schemas import (
     MAX_NAME,
     Account,
     AttributeChange,
     ExplainRequest,
+    HandoverQuery,
     Lead,
     LeadError,
+    OutcomeReport,
+    OutcomesRequest,
+    PageQuery,
     ScoreRequest,
     Touchpoint,
     Transition,
 )
-from serving.doors.visit import visit
-from serving.loop.contract_handover import HandoverQuery
-from serving.loop.contract_outcomes import OutcomesRequest, Page, Report
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
     from starlette.types import Send
 
-    from serving.contract import Code
+    from serving.schemas import LeadErrorCode
 
 PROBLEM_JSON = "application/problem+json"
 _MESSAGES: dict[str, type] = {
     "ScoreRequest": ScoreRequest,
     "ExplainRequest": ExplainRequest,
     "OutcomesRequest": OutcomesRequest,
-    "Report": Report,
-    "Page": Page,
+    "OutcomeReport": OutcomeReport,
+    "PageQuery": PageQuery,
     "HandoverQuery": HandoverQuery,
     "Lead": Lead,
     "touchpoints": Touchpoint,
@@ -46,7 +48,7 @@ _MESSAGES: dict[str, type] = {
 }
 
 
-class LeadRefused(ValueError):  # noqa: N818  # the lead is refused, the service is not in error
+class InvalidLead(ValueError):  # noqa: N818  # the lead is refused, the service is not in error
     """One lead that cannot be scored as it was sent."""
 
     def __init__(self, error: LeadError) -> None:
@@ -87,7 +89,7 @@ LOG_UNAVAILABLE = Problem(
 )
 
 
-class Refusal(Exception):  # noqa: N818  # the request is refused, the service is not in error
+class ProblemResponse(Exception):  # noqa: N818  # the request is refused, the service is not in error
     """Raised anywhere behind the guard to answer the request with a problem."""
 
     def __init__(self, problem: Problem) -> None:
@@ -95,19 +97,19 @@ class Refusal(Exception):  # noqa: N818  # the request is refused, the service i
         self.problem = problem
 
 
-async def answer(problem: Problem, send: Send) -> None:
+async def send_problem(problem: Problem, send: Send) -> None:
     """Answer a request with a problem, and note its code for whoever counts."""
-    visit().code = problem.code
+    current_request().code = problem.code
     headers = [("content-type", PROBLEM_JSON), ("content-length", str(len(problem.body))), *problem.headers]
     raw = [(name.encode(), value.encode()) for name, value in headers]
     await send({"type": "http.response.start", "status": problem.status, "headers": raw})
     await send({"type": "http.response.body", "body": problem.body})
 
 
-def refused(error: ValidationError, message: str = "Lead") -> LeadRefused:
+def invalid_lead(error: ValidationError, message: str = "Lead") -> InvalidLead:
     """What is wrong with a lead, or another ``message``, one thing of it."""
     first = _first(error)
-    return LeadRefused(LeadError(code=_code(first), field=_field(first), message=_message(first, message)))
+    return InvalidLead(LeadError(code=_code(first), field=_field(first), message=_message(first, message)))
 
 
 def invalid_request(error: ValidationError) -> Problem:
@@ -123,11 +125,11 @@ def _first(error: ValidationError) -> ErrorDetails:
     return next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
 
 
-def _code(error: ErrorDetails) -> Code:
+def _code(error: ErrorDetails) -> LeadErrorCode:
     return _CODES.get(error["type"], "invalid_value")
 
 
-_CODES: dict[str, Code] = {"missing": "missing_field", "extra_forbidden": "unknown_field"}
+_CODES: dict[str, LeadErrorCode] = {"missing": "missing_field", "extra_forbidden": "unknown_field"}
 
 
 def _field(error: ErrorDetails) -> str:
@@ -140,7 +142,7 @@ def _message(error: ErrorDetails, message: str) -> str:
         *path, name = error["loc"]
         inside = [part for part in path if isinstance(part, str)]
         fields = get_type_hints(_MESSAGES[inside[-1] if inside else message])
-        return f"there is no field {str(name)[:40]!r} here{nearest(str(name), fields)}"
+        return f"there is no field {str(name)[:40]!r} here{suggest(str(name), fields)}"
     if error["type"] == "missing":
         return f"{error['loc'][-1]!r} is required"
     if error["type"] == "model_type":

@@ -1,8 +1,9 @@
 """The REST service: a model behind two questions, "how likely?" and "why?".
 
 ``leadloop serve`` starts it; so does ``bentoml serve serving.service:Leadloop``, told by the environment as
-``serving.settings`` has it. Requests come through three layers: ``Observed`` writes down what became of them,
-``Doors`` asks for a key, ``Guard`` reads the body and calls the methods below.
+``serving.settings`` has it. Requests come through three layers: ``AccessLogMiddleware`` writes down what
+became of them, ``AuthenticationMiddleware`` asks for a key, ``RequestValidationMiddleware`` reads the body
+and calls the methods below.
 """
 
 from __future__ import annotations
@@ -15,33 +16,39 @@ from typing import TYPE_CHECKING, Any
 import bentoml
 from bentoml.exceptions import ServiceUnavailable
 
-from serving.contract import ExplainRequest, ExplainResponse, ScoreRequest, ScoreResponse
+from serving.decision_log.records import NewDecision, RequestInfo
+from serving.decision_log.settings import LogUnavailable
+from serving.endpoints.outcomes import record_outcomes
+from serving.middleware.access_log import AccessLogMiddleware
 
 # BentoML reads the endpoints' annotations when it starts.
-from serving.doors.access import Doors
-from serving.doors.connections import be_patient_and_not_too_patient, take_many
-from serving.doors.guard import Guard
-from serving.doors.visit import visit
-from serving.follow import Followed, source
-from serving.log.records import Made, Occasion
-from serving.log.settings import LogUnavailable
-from serving.loop.contract_outcomes import OutcomesRequest, OutcomesResponse
-from serving.loop.outcomes import recorded
-from serving.pages import pages
-from serving.problems import LOG_OFF, LOG_UNAVAILABLE, Refusal
+from serving.middleware.authentication import AuthenticationMiddleware
+from serving.middleware.request_validation import RequestValidationMiddleware
+from serving.model_reload import ReloadingModel, model_source
+from serving.monitoring.json_logging import configure_json_logging
+from serving.monitoring.metrics import LOG_WAITING, count_results, time_stage
+from serving.monitoring.score_drift import drop_dead_worker_gauges
+from serving.problems import LOG_OFF, LOG_UNAVAILABLE, ProblemResponse
+from serving.request_context import current_request
+from serving.routes import pages
+from serving.schemas import (
+    ExplainRequest,
+    ExplainResponse,
+    OutcomesRequest,
+    OutcomesResponse,
+    ScoreRequest,
+    ScoreResponse,
+)
 from serving.scorer import MANY
-from serving.settings import Settings
-from serving.shadow import Shadow
-from serving.watching.drift import bury_the_dead
-from serving.watching.logs import speak_json
-from serving.watching.observed import Observed
-from serving.watching.telemetry import LOG_WAITING, answered, stage
+from serving.settings import ServiceSettings
+from serving.shadow import ShadowScorer
+from serving.uvicorn_patches import install_uvicorn_patches, raise_open_file_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from serving.log.journal import Journal
-    from serving.log.settings import LogSettings
+    from serving.decision_log.async_log import DecisionLog
+    from serving.decision_log.settings import LogSettings
     from serving.scorer import Note, Scorer
 
 # Our own metrics, log lines and ids name no lead and cost less; traces, where BENTOML_CONFIG asks for them.
@@ -64,17 +71,17 @@ class Leadloop:
     """
 
     def __init__(self) -> None:
-        speak_json()
-        bury_the_dead()
-        take_many()
-        settings = Settings.of(os.environ)
-        self.champion = Followed(source(settings.model))
+        configure_json_logging()
+        drop_dead_worker_gauges()
+        raise_open_file_limit()
+        settings = ServiceSettings.of(os.environ)
+        self.champion = ReloadingModel(model_source(settings.model))
         self.journal = _journal(settings.log)
         self.explore = settings.explore
         self.shadow = self._overhearing(settings.shadow) if settings.shadow else None
         self._following: list[asyncio.Task[None]] = []
         for followed in self._followed:
-            followed.look()
+            followed.reload()
 
     @property
     def scorer(self) -> Scorer:
@@ -92,7 +99,7 @@ class Leadloop:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def follow(self) -> None:
         """Take over what is promoted from now on."""
-        self._following = [asyncio.create_task(followed.follow()) for followed in self._followed]
+        self._following = [asyncio.create_task(followed.poll()) for followed in self._followed]
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
@@ -127,69 +134,69 @@ class Leadloop:
     async def outcomes(self, request: OutcomesRequest, /) -> OutcomesResponse:
         """What became of leads; the next model learns from it."""
         if self.journal is None:
-            raise Refusal(LOG_OFF)
+            raise ProblemResponse(LOG_OFF)
         try:
-            return OutcomesResponse(results=await recorded(request.outcomes, self.journal))
+            return OutcomesResponse(results=await record_outcomes(request.outcomes, self.journal))
         except LogUnavailable:
-            raise Refusal(LOG_UNAVAILABLE) from None
+            raise ProblemResponse(LOG_UNAVAILABLE) from None
 
     async def _told(
         self, scorer: Scorer, leads: Sequence[object], say: Callable[[Note], list[Any]]
     ) -> list[Any]:
         """What is said about some leads, logged, counted, and heard by the challenger."""
-        made: list[Made] = []
-        about = visit()
+        made: list[NewDecision] = []
+        about = current_request()
         about.leads, about.model_version = len(leads), scorer.model.version
-        with stage("score"):
+        with time_stage("score"):
             # Many leads go to a thread, so that /readyz and small requests are answered meanwhile.
             few = len(leads) < MANY
             results = say(made.append) if few else await asyncio.to_thread(say, made.append)
         await self._logged(made)
-        answered(scorer.model, results)
+        count_results(scorer.model, results)
         if self.shadow:
-            self.shadow.hear(leads, results)
+            self.shadow.submit(leads, results)
         return results
 
-    async def _logged(self, made: Sequence[Made]) -> None:
+    async def _logged(self, made: Sequence[NewDecision]) -> None:
         """Returns once what was decided is in the log: only then may it be told."""
         if self.journal is None:
             return
         try:
-            with stage("log"), LOG_WAITING.track_inprogress():
-                await self.journal.decided(made, _occasion())
+            with time_stage("log"), LOG_WAITING.track_inprogress():
+                await self.journal.log_decisions(made, _occasion())
         except LogUnavailable:
-            raise Refusal(LOG_UNAVAILABLE) from None
+            raise ProblemResponse(LOG_UNAVAILABLE) from None
 
-    def _overhearing(self, model: str) -> Shadow:
+    def _overhearing(self, model: str) -> ShadowScorer:
         """A challenger whose decisions are logged beside those that are told."""
 
-        def keep(made: Sequence[Made]) -> None:
+        def keep(made: Sequence[NewDecision]) -> None:
             if self.journal:
-                self.journal.overheard(made, _occasion(shadow=True))
+                self.journal.log_shadow_decisions(made, _occasion(shadow=True))
 
-        return Shadow(Followed(source(model), silent=True), keep)
+        return ShadowScorer(ReloadingModel(model_source(model), silent=True), keep)
 
     @property
-    def _followed(self) -> tuple[Followed, ...]:
+    def _followed(self) -> tuple[ReloadingModel, ...]:
         return (self.champion, self.shadow.followed) if self.shadow else (self.champion,)
 
 
-def _occasion(*, shadow: bool = False) -> Occasion:
-    about = visit()
-    return Occasion(about.endpoint, about.request_id, about.key_id, shadow)
+def _occasion(*, shadow: bool = False) -> RequestInfo:
+    about = current_request()
+    return RequestInfo(about.endpoint, about.request_id, about.key_id, shadow)
 
 
-def _journal(settings: LogSettings) -> Journal | None:
+def _journal(settings: LogSettings) -> DecisionLog | None:
     """The log, if there is to be one: without it nobody needs a database library."""
     if not settings.on:
         return None
-    from serving.log.journal import Journal  # noqa: PLC0415
+    from serving.decision_log.async_log import DecisionLog  # noqa: PLC0415
 
-    return Journal(settings)
+    return DecisionLog(settings)
 
 
 # The decorator made the class a bentoml.Service, which mypy does not see. The first one is the outermost.
-for layer in (Observed, Doors, Guard):
+for layer in (AccessLogMiddleware, AuthenticationMiddleware, RequestValidationMiddleware):
     Leadloop.add_asgi_middleware(layer)  # type: ignore[attr-defined]
 # uvicorn is asked for its server and its protocol between this file's import and the service's first breath.
-be_patient_and_not_too_patient()
+install_uvicorn_patches()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.log.settings import OFF, LogSettings
+from serving.decision_log.settings import OFF, LogSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ServiceSettings:
     """One field an option; ``environment`` and ``of`` are each other's way back.
 
     ``model`` and ``shadow`` are a folder, or the name of a promotion that is followed; ``open_to_all``
@@ -44,10 +44,10 @@ class Settings:
             raise SettingsError(msg)
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Settings:
+    def of(cls, environment: Mapping[str, str]) -> ServiceSettings:
         """The settings that an environment holds; a variable that is empty says nothing.
 
-        >>> Settings.of({"LEADLOOP_RATE": "600"}).rate
+        >>> ServiceSettings.of({"LEADLOOP_RATE": "600"}).rate
         600
         """
         told = {name: value for name, value in environment.items() if value}
@@ -87,7 +87,7 @@ def _place(model: str) -> str:
     return model if model in {"", CHAMPION, CHALLENGER} else str(Path(model).absolute())
 
 
-def store() -> Path:
+def model_store_dir() -> Path:
     """Where promotions copy their models: ``LEADLOOP_STORE``, else BentoML's store."""
     home = os.environ.get("BENTOML_HOME") or Path.home() / "bentoml"
     return Path(os.environ.get("LEADLOOP_STORE") or Path(home) / "models")

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from features.catalogue import KINDS, features_of
-from features.history import (
-    ATTRIBUTE_SCHEMA,
-    TOUCHPOINT_SCHEMA,
-    TRANSITION_SCHEMA,
-    LeadHistory,
-)
+from features.catalogue import KINDS, build_feature_set
+from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA, LeadHistory
 from features.spec import FeatureSet
 
 RICH = LeadHistory(
@@ -49,7 +44,7 @@ RICH = LeadHistory(
     ),
     accounts=pl.DataFrame({"account_id": ["A"], "sector": ["steel"]}),
 )
-CATALOGUE = features_of(RICH)
+CATALOGUE = build_feature_set(RICH)
 
 
 def _one_of_each() -> FeatureSet:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from models.explanation import Score
-from serving.log.records import Made, Occasion, Outcome
-from serving.log.writing import add_decisions, decision_rows
+from serving.decision_log.records import NewDecision, Outcome, RequestInfo
+from serving.decision_log.statements import add_decisions, decision_rows
 
 NASTY = [
     "'; DROP TABLE decisions; --",
@@ -21,11 +21,11 @@ NASTY = [
 def made(lead_id="0012", row=None, reasons=None, version="v1", **score):
     values = {"as_of": 100, "log_odds": -1.1, "probability": 0.25, "points": 168, "grade": "B"} | score
     given = {"industry": "machinery", "visits": 3.0} if row is None else row
-    return Made(Score(lead_id, model_version=version, **values), given, reasons)
+    return NewDecision(Score(lead_id, model_version=version, **values), given, reasons)
 
 
 def add(log, *decisions, now=1_000, endpoint="/v1/score", **occasion):
-    rows = decision_rows(decisions, Occasion(endpoint, **occasion), now)
+    rows = decision_rows(decisions, RequestInfo(endpoint, **occasion), now)
     told(log, add_decisions, rows)
 
 

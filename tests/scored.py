@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 
 from features.clock import DAY
-from features.spec import FeatureSet, Rows, Says, attribute, count, recency
-from models.card import Card
+from features.spec import DisplayText, EventSelection, FeatureSet, attribute, count, recency
 from models.grades import from_capacity
-from training.insight.given import ReportInput
-from training.insight.health import Intake
+from models.model_card import ModelCard
+from training.analysis.inputs import ReportInput
+from training.data.dataset import IngestSummary
 
 INDUSTRIES = {"Software": 0.9, "Health": 0.4, "Retail": -0.2, "Education": -0.5, "Public sector": -0.9}
 WINDOW = (1_735_689_600, 1_767_225_600)
@@ -20,13 +20,13 @@ CHANNELS = {"referral": 0.7, "organic search": 0.2, "webinar": 0.1, "paid social
 
 
 def says(en, de):
-    return Says(en, de)
+    return DisplayText(en, de)
 
 
 def specs():
-    demos = Rows("intent", "touchpoints", ("demo_request",))
-    views = Rows("behaviour", "touchpoints", ("page_view",))
-    opens = Rows("email", "touchpoints", ("email_open",))
+    demos = EventSelection("intent", "touchpoints", ("demo_request",))
+    views = EventSelection("behaviour", "touchpoints", ("page_view",))
+    opens = EventSelection("email", "touchpoints", ("email_open",))
     return FeatureSet(
         (
             attribute("industry", family="fit", says=says("Industry: {value}", "Branche: {value}")),
@@ -48,12 +48,12 @@ def specs():
                 says=says("First came by {value}", "Kam zuerst über {value}"),
             ),
             count(
-                demos.within(30),
+                demos.last(30),
                 says("Demo requests in 30 days: {value}", "Demo-Anfragen in 30 Tagen: {value}"),
             ),
             recency(demos, says("Last demo request: {value} ago", "Letzte Demo-Anfrage: {value} her")),
             count(
-                views.within(30),
+                views.last(30),
                 says("Pages viewed in 30 days: {value}", "Seitenaufrufe in 30 Tagen: {value}"),
             ),
             count(opens, says("E-mails opened: {value}", "Geöffnete E-Mails: {value}")),
@@ -145,7 +145,7 @@ def report_input(n=3000, seed=1, *, time_ordered=True, **changed):
             "judged": judged,
             "explained": judged.head(800),
             "contributions": parts[:800],
-            "intake": Intake(
+            "intake": IngestSummary(
                 rows_read=2 * n + 37,
                 quarantined={"time cannot be read": 30, "unknown lead": 7},
                 excluded={"lead_owner": "known only after the hand-over", "notes": "free text"},
@@ -156,7 +156,7 @@ def report_input(n=3000, seed=1, *, time_ordered=True, **changed):
 
 
 def card(n, *, time_ordered=True):
-    return Card(
+    return ModelCard(
         label="sql within 60 days" if time_ordered else "Converted",
         created_at="2026-11-21T09:30:00+00:00",
         rows=n,

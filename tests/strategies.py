@@ -7,12 +7,7 @@ from hypothesis import strategies as st
 
 from features.clock import DAY
 from features.cohort import Snapshots
-from features.history import (
-    ATTRIBUTE_SCHEMA,
-    TOUCHPOINT_SCHEMA,
-    TRANSITION_SCHEMA,
-    LeadHistory,
-)
+from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA, LeadHistory
 
 LEADS = ("0007", "b", "c", "d")
 KINDS = ("demo_request", "email_open", "page_view", "visit", "our own kind")

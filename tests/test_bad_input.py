@@ -1,6 +1,6 @@
 """Bad input, item by item, through the command itself: a clear error, or an entry in the quarantine.
 
-Two items stand where the parts are tested: a 200 MB file in features/reading, and a model folder from another
+Two items stand where the parts are tested: a 200 MB file in features/ingest, and a model folder from another
 version in models/test_artifact.py; an interrupted training is in test_cli.py.
 """
 
@@ -23,10 +23,10 @@ from company import leads, write
 import leadloop
 from models import artifact
 from serving.scorer import Scorer
-from training import checks
-from training.config import Config, Flat, Training
-from training.run import fit
-from training.workflow import read_dataset
+from training.config.settings import Config, FlatConfig, TrainingConfig
+from training.data.load import read_dataset
+from training.leakage import checks
+from training.pipeline.fit_model import train_model
 
 FLAT = ["--id", "Id", "--label", "Converted"]
 ROWS = 300
@@ -76,8 +76,10 @@ def model(tmp_path_factory):
     """The folder of a model, learned from the company's leads."""
     folder = tmp_path_factory.mktemp("trained")
     export = write(folder, LEADS)
-    dataset = read_dataset(Config(flat=Flat(export, "Converted", id="Id", exclude=("No", "Noise"))), folder)
-    artifact.save(fit(dataset, Training()).model, folder / "model")
+    dataset = read_dataset(
+        Config(flat=FlatConfig(export, "Converted", id="Id", exclude=("No", "Noise"))), folder
+    )
+    artifact.save(train_model(dataset, TrainingConfig()).model, folder / "model")
     return folder / "model"
 
 
@@ -173,7 +175,7 @@ def test_a_bad_cell_or_row_is_set_aside_with_its_place_and_the_others_go_on(chec
 def test_times_of_mixed_zones_are_one_order(check, tmp_path):
     code, err, rows = check(of("Day", DAYS), "--time", "Day")
     assert (code, rows) == (0, []), err
-    config = Config(flat=Flat(tmp_path / "leads.csv", "Converted", id="Id", time="Day"))
+    config = Config(flat=FlatConfig(tmp_path / "leads.csv", "Converted", id="Id", time="Day"))
     order = read_dataset(config, tmp_path).order
     assert order[0] - order[1] == 5 * 3600
 
@@ -244,7 +246,7 @@ def test_numbers_as_text_are_numbers(check, tmp_path):
     padded = LEADS.with_columns(Visits=" " + pl.col("Visits").cast(pl.String) + ".0 ")
     code, err, rows = check(padded)
     assert (code, rows) == (0, []), err
-    config = Config(flat=Flat(tmp_path / "leads.csv", "Converted", id="Id"))
+    config = Config(flat=FlatConfig(tmp_path / "leads.csv", "Converted", id="Id"))
     assert read_dataset(config, tmp_path).rows["Visits"].to_list() == LEADS["Visits"].to_list()
 
 
@@ -253,13 +255,13 @@ def test_ten_thousand_categories_are_learned_and_scored(run, tmp_path):
     codes = np.random.default_rng(0).permutation(np.resize(np.arange(10_000), rows))
     many = leads(rows).with_columns(Town=pl.Series([f"town {code}" for code in codes])).drop("Noise", "No")
     path = write(tmp_path, many)
-    dataset = read_dataset(Config(flat=Flat(path, "Converted", id="Id")), tmp_path)
+    dataset = read_dataset(Config(flat=FlatConfig(path, "Converted", id="Id")), tmp_path)
     assert dataset.rows["Town"].n_unique() == 10_000
     # Learning from a part: what is asked is whether so many words work, not how well.
     small = read_dataset(
-        Config(flat=Flat(write(tmp_path, many.head(2_000), "part.csv"), "Converted", id="Id")), tmp_path
+        Config(flat=FlatConfig(write(tmp_path, many.head(2_000), "part.csv"), "Converted", id="Id")), tmp_path
     )
-    learned = fit(small, Training()).model
+    learned = train_model(small, TrainingConfig()).model
     artifact.save(learned, tmp_path / "model")
     code, err, _ = run("score", "--model", "model", "--leads", path, "--out", "scores.csv")
     assert code == 0, err
@@ -275,7 +277,9 @@ def test_a_name_that_stands_twice_is_numbered_and_both_columns_are_learned(check
 
 def test_a_column_may_be_called_as_the_file_of_contributions_calls_its_own(run, tmp_path):
     odd = write(tmp_path, LEADS.rename({"Source": "base"}))
-    learned = fit(read_dataset(Config(flat=Flat(odd, "Converted", id="Id")), tmp_path), Training()).model
+    learned = train_model(
+        read_dataset(Config(flat=FlatConfig(odd, "Converted", id="Id")), tmp_path), TrainingConfig()
+    ).model
     artifact.save(learned, tmp_path / "model")
     score = ["score", "--model", "model", "--leads", odd, "--out", "scores.csv"]
     code, err, _ = run(*score, "--contributions", "c.parquet")
@@ -303,7 +307,7 @@ def test_a_grave_finding_is_said_by_name_where_the_figures_are(run, tmp_path):
 def test_what_is_asked_is_the_stage_that_is_a_success_or_the_column_of_a_yes(tmp_path, spelt, asked):
     won = pl.when(pl.col("Converted") == "Yes").then(pl.lit(spelt)).otherwise(pl.lit("Lost"))
     export = write(tmp_path, LEADS.with_columns(Converted=won))
-    assert read_dataset(Config(flat=Flat(export, "Converted", "Id")), tmp_path).question == asked
+    assert read_dataset(Config(flat=FlatConfig(export, "Converted", "Id")), tmp_path).question == asked
 
 
 def test_ids_keep_their_leading_zeros(run, model, tmp_path):
@@ -491,7 +495,7 @@ def test_a_fault_that_nobody_foresaw_is_one_line_and_a_file_to_report(run, tmp_p
 
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(checks, "checks", broken)
+    monkeypatch.setattr(checks, "run_checks", broken)
     write(tmp_path, LEADS)
     code, err, out = run("check", "--leads", "leads.csv", *FLAT)
     assert (code, out) == (1, "")

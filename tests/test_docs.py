@@ -15,19 +15,19 @@ import pytest
 from typer.testing import CliRunner
 
 import features
+from features.batch import compute_features
 from features.catalogue import KINDS
 from features.clock import DAY
-from features.engine import compute
-from features.reading.mapping import TableMapping
+from features.ingest.mapping import TableMapping
 from features.spec import FeatureSet
 from leadloop import app
-from models.doubt import Code as Insufficient
 from models.points_table import PointsTable
-from serving.contract import LeadError
-from training.checks import AHEAD, CHECKS, ORIGINS
-from training.config import Config
-from training.simulate import simulate
-from training.simulated.export import write_csv
+from models.uncertainty import InsufficiencyCode as Insufficient
+from serving.schemas import LeadError
+from training.config.settings import Config
+from training.leakage.checks import AHEAD, CHECKS, ORIGINS
+from training.simulation.export import write_csv
+from training.simulation.simulator import simulate
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -301,7 +301,7 @@ def test_every_public_name_of_a_package_is_on_its_page(package):
 
 def test_a_package_with_public_names_has_each_of_them_documented(monkeypatch):
     monkeypatch.setattr(features, "__all__", ["FeatureSet", "DAY", "compute"], raising=False)
-    for name, thing in (("FeatureSet", FeatureSet), ("DAY", DAY), ("compute", compute)):
+    for name, thing in (("FeatureSet", FeatureSet), ("DAY", DAY), ("compute", compute_features)):
         monkeypatch.setattr(features, name, thing, raising=False)
     page = reference_pages.python_page("features")
     assert ".. autoclass:: features.FeatureSet\n" in page

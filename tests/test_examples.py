@@ -70,8 +70,8 @@ from features.cohort import CohortRule, snapshots
 from features.online import Plan
 from features.record import records
 from features.spec import FeatureSet
-from training.dataset import feature_rows
-from training.simulate import simulate
+from training.data.dataset import feature_rows
+from training.simulation.simulator import simulate
 
 history, features = simulate(200, seed=2).history, FeatureSet((RECENT_KINDS,))
 batch = feature_rows(features, history, snapshots(history, CohortRule(on=("created", "mql"))))

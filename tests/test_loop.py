@@ -21,24 +21,24 @@ from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from features.clock import DAY
-from features.cohort import CohortRule, Snapshots, snapshots
+from features.cohort import CohortRule, Snapshots, draw_snapshots
 from features.labels import LabelSpec
-from features.record import records
+from features.record import to_records
 from leadloop import app
 from models import artifact
-from serving.log.database import open_log, writing
-from serving.log.frames import decided, happened
-from serving.log.records import Made, Occasion, Outcome
-from serving.log.settings import LogError
-from serving.log.writing import add_decisions, add_outcomes, decision_rows
-from serving.reading import Asked
+from serving.decision_log.database import open_log, writing
+from serving.decision_log.frames import decisions_frame, outcomes_frame
+from serving.decision_log.records import NewDecision, Outcome, RequestInfo
+from serving.decision_log.settings import LogError
+from serving.decision_log.statements import add_decisions, add_outcomes, decision_rows
+from serving.request_parsing import ScoringRequest
 from serving.scorer import Scorer
-from training.config import Training
-from training.dataset import of_history
-from training.from_log import Logged, NothingLoggedError, of_log, question
-from training.run import fit
-from training.simulate import simulate
-from training.simulated.truth import bayes_probability, information_captured
+from training.config.settings import TrainingConfig
+from training.data.dataset import from_history
+from training.data.log_dataset import DecisionLogFrames, EmptyLogError, dataset_from_log, outcome_definition
+from training.pipeline.fit_model import train_model
+from training.simulation.ground_truth import bayes_probability, information_captured
+from training.simulation.simulator import simulate
 
 RULE = CohortRule(on=("mql",), every=30 * DAY, closed=("sql", "disqualified"), until_age=60 * DAY)
 LABEL = LabelSpec("sql", 60 * DAY)
@@ -59,10 +59,10 @@ class Company:
 
 def decisions(model, history):
     """What the service's scorer says at every snapshot of a history, in the order of time."""
-    scorer, leads = Scorer(model), {record.lead_id: record for record in records(history)}
-    drawn = snapshots(history, RULE).frame.sort("as_of", "lead_id")
-    asked = [Asked(leads[lead], as_of, None, None) for lead, as_of in drawn.rows()]
-    return [Made(score, row) for score, row in scorer._scores(asked)]
+    scorer, leads = Scorer(model), {record.lead_id: record for record in to_records(history)}
+    drawn = draw_snapshots(history, RULE).frame.sort("as_of", "lead_id")
+    asked = [ScoringRequest(leads[lead], as_of, None, None) for lead, as_of in drawn.rows()]
+    return [NewDecision(score, row) for score, row in scorer._scores(asked)]
 
 
 def reports(history):
@@ -74,7 +74,7 @@ def reports(history):
 def write(place, model, history):
     engine = writing(open_log(place))
     for made in decisions(model, history):
-        rows = decision_rows([made], Occasion("/v1/score"), made.score.as_of + 1)
+        rows = decision_rows([made], RequestInfo("/v1/score"), made.score.as_of + 1)
         # Asked twice, as CRMs do; the second time knows no better.
         told(engine, add_decisions, [*rows, *rows])
     told(engine, add_outcomes, list(reports(history)), int(time.time()))
@@ -87,8 +87,8 @@ def company(tmp_path_factory):
     world = simulate(2500, 5)
     today = world.world.start + int(0.7 * (world.world.end - world.world.start))
     past = world.history.known_before(today)
-    data = of_history(past, RULE, LABEL)
-    model = artifact.save(fit(data, Training()).model, folder / "model")
+    data = from_history(past, RULE, LABEL)
+    model = artifact.save(train_model(data, TrainingConfig()).model, folder / "model")
     write(str(folder / "decisions.db"), model, past)
     return Company(world, past, data, model, folder / "model", str(folder / "decisions.db"))
 
@@ -96,14 +96,16 @@ def company(tmp_path_factory):
 @pytest.fixture(scope="module")
 def logged(company):
     engine = open_log(company.log)
-    frames = Logged(decided(engine, company.model.features), happened(engine), company.model.features)
+    frames = DecisionLogFrames(
+        decisions_frame(engine, company.model.features), outcomes_frame(engine), company.model.features
+    )
     engine.dispose()
     return frames
 
 
 @pytest.fixture(scope="module")
 def learned(company, logged):
-    return of_log(logged, question(company.model.card), company.model.card)
+    return dataset_from_log(logged, outcome_definition(company.model.card), company.model.card)
 
 
 def test_rows_from_the_log_are_those_of_the_history_to_the_bit(company, learned):
@@ -122,16 +124,16 @@ def test_labels_from_the_log_are_those_of_the_history(company, learned):
 
 
 def captured(model, judged, bayes, base_rate):
-    rows = judged.rows_for(model.features, np.arange(len(judged)))
-    probability = model.score_rows(rows)["probability"].to_numpy()
+    rows = judged.features_for(model.features, np.arange(len(judged)))
+    probability = model.score_frame(rows)["probability"].to_numpy()
     return information_captured(judged.label, probability, bayes, base_rate)
 
 
 def test_the_log_teaches_as_much_as_the_history(company, learned):
     later = simulate(8_000, 6)
-    judged = of_history(later.history, RULE, LABEL)
+    judged = from_history(later.history, RULE, LABEL)
     bayes = bayes_probability(later, Snapshots(judged.rows.select("lead_id", "as_of")), LABEL.horizon)
-    again = fit(learned, Training()).model
+    again = train_model(learned, TrainingConfig()).model
     before, after = (
         captured(model, judged, bayes, company.model.card.base_rate) for model in (company.model, again)
     )
@@ -152,7 +154,7 @@ def watched(company, *words):
 def test_what_is_watched_is_what_was_forecast_and_what_came(company, learned, tmp_path):
     found, code = watched(company, "--html", tmp_path / "monitor.html")
     assert (found["exit_code"], found["model_version"]) == (code, company.model.version)
-    drawn = company.model.score_rows(learned.rows).with_columns(label=pl.Series(learned.label))
+    drawn = company.model.score_frame(learned.rows).with_columns(label=pl.Series(learned.label))
     total = found["total"]
     assert total["rows"] == drawn.height
     assert total["forecast"] == pytest.approx(drawn["probability"].mean(), abs=1e-12)
@@ -168,7 +170,7 @@ def test_what_is_watched_is_what_was_forecast_and_what_came(company, learned, tm
         zip(months["month"], months["len"], strict=True)
     )
     assert found["scored"] > total["rows"]
-    doubtful = company.model.assessed_rows(decided_rows(company))["insufficient"].drop_nulls()
+    doubtful = company.model.score_frame_with_intervals(decided_rows(company))["insufficient"].drop_nulls()
     assert sum(found["insufficient"].values()) == pytest.approx(len(doubtful) / found["scored"])
     page = (tmp_path / "monitor.html").read_text()
     verdicts = {"healthy": "holds", "watch": "needs watching", "retrain": "should be trained again"}
@@ -200,7 +202,7 @@ def test_a_log_whose_outcomes_turned_is_not_healthy(company, tmp_path):
 def test_decisions_of_another_model_are_not_this_ones(company, model_of_another):
     done = run("monitor", "--log", company.log, "--model", model_of_another)
     assert done.exit_code != 0
-    assert isinstance(done.exception, NothingLoggedError)
+    assert isinstance(done.exception, EmptyLogError)
     assert company.model.version in str(done.exception)
 
 

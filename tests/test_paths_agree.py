@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from features.clock import instant
-from features.cohort import Snapshots
-from features.reading.parsing import as_flag, as_number
-from features.record import records
-from features.sources import read
+from features.clock import to_datetime
+from features.cohort import Snapshots, open_lead_snapshots
+from features.ingest.read_history import read_history
+from features.parsing import as_flag, as_number
+from features.record import to_records
 from models import artifact
-from serving.run import ask, running
 from serving.scorer import MANY, Scorer
-from training.config import Config, Flat, Training, load
-from training.dataset import feature_rows
-from training.drafting.draft import draft
-from training.run import fit
-from training.scoring import Wanted, open_leads, score_flat, score_history
-from training.simulate import simulate
-from training.simulated.export import write_csv
-from training.workflow import read_dataset
+from serving.server import post_json, run_service
+from training.batch_scoring import ScoringOptions, score_flat, score_history
+from training.config.draft import draft_config
+from training.config.settings import Config, FlatConfig, TrainingConfig, load_config
+from training.data.dataset import compute_feature_rows
+from training.data.load import read_dataset
+from training.pipeline.fit_model import train_model
+from training.simulation.export import write_csv
+from training.simulation.simulator import simulate
 
 if TYPE_CHECKING:
     from models.conversion import ConversionModel
@@ -104,17 +104,17 @@ def typed(features, attributes):
 
 def learned(dataset, folder):
     """A model of the default path, saved and loaded again."""
-    artifact.save(fit(dataset, Training()).model, folder / "model")
+    artifact.save(train_model(dataset, TrainingConfig()).model, folder / "model")
     return artifact.load(folder / "model")
 
 
 def flat_case(name, folder):
     source, label, columns, leaks = FLAT[name]
     path = sampled(real(source), folder / "leads.csv", ROWS)
-    config = Config(flat=Flat(path, label, exclude=leaks, **columns))
+    config = Config(flat=FlatConfig(path, label, exclude=leaks, **columns))
     dataset = read_dataset(config, folder)
     model = learned(dataset, folder)
-    score_flat(model, path, Wanted(folder / "scores.parquet"), say=lambda _: None)
+    score_flat(model, path, ScoringOptions(folder / "scores.parquet"), say=lambda _: None)
     texts = dicts(path)[:SENT]
     ids = [text[columns["id"]] if "id" in columns else str(n) for n, text in enumerate(texts, 1)]
     by_id = {row["lead_id"]: row for row in dataset.rows.to_dicts()}
@@ -138,25 +138,28 @@ def drafted(name, folder):
     leads = sampled(main, folder / "leads.csv", ROWS, lambda row: row.get("engage_date", "-"))
     known = {row["mql_id"] for row in dicts(leads)} if name == "olist" else set()
     more = sampled(other, folder / "more.csv", 10_000, lambda row: not known or row["mql_id"] in known)
-    (folder / "leadloop.toml").write_text(draft([leads, more], folder))
-    return load(folder / "leadloop.toml")
+    (folder / "leadloop.toml").write_text(draft_config([leads, more], folder))
+    return load_config(folder / "leadloop.toml")
 
 
 def simulated(_, folder):
-    return load(write_csv(simulate(ROWS, seed=5), folder))
+    return load_config(write_csv(simulate(ROWS, seed=5), folder))
 
 
 def history_case(name, folder):
     config = (simulated if name == "simulator" else drafted)(name, folder)
     dataset = read_dataset(config, folder)
     model = learned(dataset, folder)
-    score_history(model, config, Wanted(folder / "scores.parquet"), say=lambda _: None)
+    score_history(model, config, ScoringOptions(folder / "scores.parquet"), say=lambda _: None)
     scores = {row["lead_id"]: row for row in pl.read_parquet(folder / "scores.parquet").to_dicts()}
-    history = read(config.history_mapping, now=2**40).history
-    leads = [record for record in records(history) if record.lead_id in scores][:SENT]
+    history = read_history(config.history_mapping, now=2**40).history
+    leads = [record for record in to_records(history) if record.lead_id in scores][:SENT]
     ids = pl.DataFrame({"lead_id": [lead.lead_id for lead in leads]})
-    now = open_leads(history, config.cohort_rule).frame.join(ids, on="lead_id", how="semi")
-    rows = {row["lead_id"]: row for row in feature_rows(model.features, history, Snapshots(now)).to_dicts()}
+    now = open_lead_snapshots(history, config.cohort_rule).frame.join(ids, on="lead_id", how="semi")
+    rows = {
+        row["lead_id"]: row
+        for row in compute_feature_rows(model.features, history, Snapshots(now)).to_dicts()
+    }
     texts = texts_of(config, history)
     return Case(
         model,
@@ -195,7 +198,7 @@ def typed_of(model, own, account):
 
 
 def iso(seconds):
-    return instant(seconds).isoformat()
+    return to_datetime(seconds).isoformat()
 
 
 def sent(lead, until, own, account, *, moment, numbers=False):
@@ -238,7 +241,7 @@ def test_a_request_gives_the_feature_row_that_the_file_gives(case, spelling):
     names = case.model.features.names
     for request, row in zip(getattr(case, spelling), case.rows, strict=True):
         asked = scorer._read(request)
-        assert scorer.row(asked) == {name: row[name] for name in names}
+        assert scorer.feature_row(asked) == {name: row[name] for name in names}
         assert asked.as_of == row["as_of"] or case.model.card.flat
 
 
@@ -274,8 +277,8 @@ def test_an_explanation_adds_up_to_the_log_odds_of_the_file(case):
 @pytest.mark.parametrize("case", ["xeducation", "simulator"], indirect=True)
 def test_over_http_too(case, tmp_path):
     few = [json.loads(json.dumps(lead)) for lead in (*case.as_text[:3], *case.as_json[:3])]
-    with (tmp_path / "log").open("wb") as log, running(case.folder, log=log) as service:
-        answer = ask(service.url, "/v1/score", {"leads": few})
+    with (tmp_path / "log").open("wb") as log, run_service(case.folder, log=log) as service:
+        answer = post_json(service.url, "/v1/score", {"leads": few})
     assert answer["model_version"] == case.model.version
     wanted = [row["probability"] for row in (*case.scores[:3], *case.scores[:3])]
     assert [result["probability"] for result in answer["results"]] == wanted

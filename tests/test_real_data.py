@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import leadloop
-from training.config import load
-from training.workflow import read_dataset
+from training.config.settings import load_config
+from training.data.load import read_dataset
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 OLIST = ("olist_marketing_qualified_leads_dataset.csv", "olist_closed_deals_dataset.csv")
@@ -54,7 +54,7 @@ def olist():
 
 def test_olist_as_drafted_asks_what_pandas_counts(run, olist):
     run("init", *files("olist_funnel", OLIST))
-    dataset = read_dataset(load(Path("leadloop.toml")), Path())
+    dataset = read_dataset(load_config(Path("leadloop.toml")), Path())
     # One lead was won before its first contact: it was never open, so nobody could have been asked about it.
     open_once = olist[~(olist["took"] < pd.Timedelta(0))]
     assert (len(olist), len(open_once), len(dataset)) == (5998, 5997, 5997)
@@ -71,7 +71,7 @@ def test_olist_before_its_end_counts_only_leads_whose_90_days_are_over(run, olis
     # Read as it stood at the end of May: what was won later is in the future, and set aside.
     text = "observed_until = 2018-06-01T00:00:00Z\nquarantine.max_share = 1.0\n" + draft.read_text()
     draft.write_text(text)
-    dataset = read_dataset(load(draft), Path())
+    dataset = read_dataset(load_config(draft), Path())
     over = olist[olist["first_contact_date"] + pd.Timedelta(days=90, seconds=1) <= "2018-06-01"]
     assert 0 < len(dataset) == len(over) < len(olist)
     assert int(dataset.label.sum()) == (over["took"] < pd.Timedelta(days=90)).sum()

@@ -5,38 +5,38 @@ from __future__ import annotations
 import lightgbm as lgb
 import numpy as np
 
-from models.calibration import Calibration
-from models.card import Card
+from models.additive import AdditiveModel, CategoryTerm, PiecewiseLinearTerm
+from models.calibration import PlattCalibration
 from models.conversion import ConversionModel
+from models.encoding import FeatureEncoder, FeatureEncoding
 from models.grades import Grades
-from models.linear import Curve, LinearPart, Table
-from models.matrix import Encoding, Encodings
+from models.model_card import ModelCard
 from models.predictor import Predictor
 
 
 def tiny_model(features, rows, **card):
     """A model of made-up outcomes for feature rows such as ``rows``."""
-    encodings = Encodings(tuple(_encoding(spec, rows[spec.name]) for spec in features.specs))
+    encodings = FeatureEncoder(tuple(_encoding(spec, rows[spec.name]) for spec in features.specs))
     matrix = encodings.encode(rows)[:, : encodings.tree_width]
     y = np.nan_to_num(matrix).sum(axis=1)
     settings = {"objective": "binary", "verbose": -1, "num_threads": 1, "num_leaves": 7, "seed": 1}
     booster = lgb.train(settings, lgb.Dataset(matrix, y > np.median(y)), 12)
     effects = tuple(
-        Curve((0.0, 1e6), (0.0, 0.5), -0.1)
+        PiecewiseLinearTerm((0.0, 1e6), (0.0, 0.5), -0.1)
         if encoding.kind == "number"
-        else Table(tuple(0.1 * code for code in range(encoding.other + 2)))
+        else CategoryTerm(tuple(0.1 * code for code in range(encoding.other + 2)))
         for encoding in encodings.features
     )
-    linear = LinearPart(-1.0, effects, encodings.sources)
-    predictor = Predictor(encodings, Calibration(0.9, -0.2), linear, booster, 0.5)
+    linear = AdditiveModel(-1.0, effects, encodings.sources)
+    predictor = Predictor(encodings, PlattCalibration(0.9, -0.2), linear, booster, 0.5)
     known = {"label": "made up", "created_at": "2026-01-01", "rows": 9, "positives": 3, "recipe": "tiny"}
     return ConversionModel(
-        features, predictor, Grades((0.9, 0.5, 0.1)), Card(**known | {"time_ordered": True} | card)
+        features, predictor, Grades((0.9, 0.5, 0.1)), ModelCard(**known | {"time_ordered": True} | card)
     )
 
 
 def _encoding(spec, values):
     if not spec.is_category:
-        return Encoding(spec.name, "number")
+        return FeatureEncoding(spec.name, "number")
     levels = tuple(values.drop_nulls().unique().sort().head(20))
-    return Encoding(spec.name, "category", levels, tuple(np.linspace(0, 1, len(levels) + 2).tolist()))
+    return FeatureEncoding(spec.name, "category", levels, tuple(np.linspace(0, 1, len(levels) + 2).tolist()))

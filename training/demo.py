@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from features.clock import instant
-from features.cohort import Snapshots, snapshots
-from features.labels import labels
+from features.clock import to_datetime
+from features.cohort import Snapshots, draw_snapshots
+from features.labels import compute_labels
 from models import metrics
-from training.config import load
-from training.dataset import feature_rows
-from training.promotion import PromotionRefusedError, promote
-from training.simulate import simulate
-from training.simulated.export import Junk, hot_lead_request, write_csv
-from training.simulated.truth import bayes_probability, information_captured
-from training.workflow import train
+from training.config.settings import load_config
+from training.data.dataset import compute_feature_rows
+from training.pipeline.train import run_training
+from training.registry.promotion import PromotionRefusedError, promote_model
+from training.simulation.export import InvalidRows, example_request, write_csv
+from training.simulation.ground_truth import bayes_probability, information_captured
+from training.simulation.simulator import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from models.conversion import ConversionModel
-    from training.config import Config
-    from training.simulate import Simulated
-    from training.tracking import Tracking
-    from training.workflow import Trained
+    from training.config.settings import Config
+    from training.pipeline.train import TrainingRun
+    from training.registry.tracking import Tracking
+    from training.simulation.simulator import SimulatedCrm
 
     Say = Callable[[str], None]
 
@@ -39,11 +39,11 @@ KNOWN_SHARE = 0.7
 # So many that the figures are of the model and not of the draw: the exact probability itself shows a
 # calibration error of 0.013 on the outcomes of 11,000 snapshots.
 JUDGES = 150_000
-JUNK = Junk(times=12, leads=9, duplicates=7, stages=5, kinds=6)
+JUNK = InvalidRows(times=12, leads=9, duplicates=7, stages=5, kinds=6)
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class BayesComparison:
     """How a model does on leads that came after it, beside the best that anyone can do."""
 
     leads: int
@@ -54,11 +54,11 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Demo:
+class DemoResult:
     """What the demo came to, and a request for one of its leads that is still open."""
 
-    trained: Trained
-    truth: Truth
+    trained: TrainingRun
+    truth: BayesComparison
     request: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Demo:
         }
 
 
-def demo(leads: int, seed: int, out: Path, tracking: Tracking, say: Say) -> Demo:
+def run_demo(leads: int, seed: int, out: Path, tracking: Tracking, say: Say) -> DemoResult:
     """Make a history of ``leads`` leads, train on its export, judge on later leads, promote the model."""
     say(f"simulating {leads:,} leads (seed {seed}) ...")
     world = simulate(leads, seed)
@@ -78,49 +78,51 @@ def demo(leads: int, seed: int, out: Path, tracking: Tracking, say: Say) -> Demo
     past = replace(world, history=world.history.known_before(today))
     say(f"writing what the CRM would export, junk rows included, to {out / 'crm'} ...")
     write_csv(past, out / "crm", JUNK, seed)
-    config = load(out / "crm" / "leadloop.toml")
-    trained = train(config, out, tracking, say=say)
-    say(f"judging on further leads of the same company, created after {instant(today):%Y-%m-%d} ...")
-    truth = judged(trained.model, simulate(JUDGES, seed + 1), config, today)
+    config = load_config(out / "crm" / "leadloop.toml")
+    trained = run_training(config, out, tracking, say=say)
+    say(f"judging on further leads of the same company, created after {to_datetime(today):%Y-%m-%d} ...")
+    truth = evaluate_against_truth(trained.model, simulate(JUDGES, seed + 1), config, today)
     say(_in_words(truth))
     say(_promoted(trained.run.run_id, tracking))
-    return Demo(trained, truth, hot_lead_request(past))
+    return DemoResult(trained, truth, example_request(past))
 
 
 def _promoted(run_id: str, tracking: Tracking) -> str:
     """What became of the promotion; an earlier demo's company may have left a champion that is better."""
     try:
-        made = promote(run_id, tracking=tracking).promotion
+        made = promote_model(run_id, tracking=tracking).promotion
     except PromotionRefusedError as refused:
         return str(refused)
     return f"promoted to champion (version {made.version}), copied for the service as {made.bento_tag}"
 
 
-def judged(model: ConversionModel, world: Simulated, config: Config, today: int) -> Truth:
+def evaluate_against_truth(
+    model: ConversionModel, world: SimulatedCrm, config: Config, today: int
+) -> BayesComparison:
     """The model against the exact probabilities, on leads that were created after ``today``."""
     history, rule = world.history, replace(config.cohort_rule, start=today)
     later = history.leads.filter(pl.col("created_at") >= today).select("lead_id")
-    drawn = Snapshots(snapshots(history, rule).frame.join(later, on="lead_id", how="semi"))
-    matured = labels(history, drawn, config.label_spec).filter("matured").sort("as_of", "lead_id")
+    drawn = Snapshots(draw_snapshots(history, rule).frame.join(later, on="lead_id", how="semi"))
+    matured = compute_labels(history, drawn, config.label_spec).filter("matured").sort("as_of", "lead_id")
     wanted = Snapshots(matured.select("lead_id", "as_of"))
     y = matured["label"].to_numpy()
-    p = model.score_rows(feature_rows(model.features, history, wanted))["probability"].to_numpy()
+    p = model.score_frame(compute_feature_rows(model.features, history, wanted))["probability"].to_numpy()
     bayes = bayes_probability(world, wanted, config.label_spec.horizon)
-    return Truth(
+    return BayesComparison(
         leads=later.height,
         information_captured=information_captured(y, p, bayes, model.card.base_rate),
         roc_auc=metrics.roc_auc(y, p),
         roc_auc_bayes=metrics.roc_auc(y, bayes),
-        calibration_error=metrics.calibration_error(y, p),
+        calibration_error=metrics.expected_calibration_error(y, p),
     )
 
 
-def _today(world: Simulated) -> int:
+def _today(world: SimulatedCrm) -> int:
     start, end = world.world.start, world.world.end
     return start + int(KNOWN_SHARE * (end - start))
 
 
-def _in_words(truth: Truth) -> str:
+def _in_words(truth: BayesComparison) -> str:
     return (
         f"on {truth.leads:,} later leads: ROC AUC {truth.roc_auc:.3f} where {truth.roc_auc_bayes:.3f} is the "
         f"best possible; {truth.information_captured:.1%} of what can be known is captured; calibration "

@@ -18,16 +18,16 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from training.fit import fit_predictor
+from training.learner.fit import fit
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
 
-    from training.fit import FittedPredictor
+    from training.learner.fit import FittedPredictor
 
 
-class LeadModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn is not typed
+class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn is not typed
     """Learns from a frame of numbers and categories which rows convert, and how likely.
 
     ``X`` is a pandas or Polars frame, or an array of shape (n, columns): numbers and flags are taken as
@@ -36,7 +36,7 @@ class LeadModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-
     rows; without, on shuffled folds.
 
     >>> frame = pl.DataFrame({"visits": [0, 5] * 50, "source": ["ads", "talk"] * 50})
-    >>> model = LeadModel().fit(frame, [0, 1] * 50)
+    >>> model = LeadClassifier().fit(frame, [0, 1] * 50)
     >>> model.predict(frame[:2]).tolist()
     [0, 1]
     """
@@ -67,9 +67,7 @@ class LeadModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-
         _two_classes(self.classes_, target)
         weights = None if sample_weight is None else _weights(sample_weight, target)
         moments = None if order is None else np.asarray(order, dtype=np.int64)
-        self.fitted_: FittedPredictor = fit_predictor(
-            frame, codes, order=moments, weights=weights, seed=self.seed
-        )
+        self.fitted_: FittedPredictor = fit(frame, codes, order=moments, weights=weights, seed=self.seed)
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803

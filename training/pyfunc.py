@@ -41,7 +41,7 @@ class ScoringModel:
             msg = f"no column {missing[0]!r} ({len(missing)} in all); the model needs one a feature"
             raise ValueError(msg)
         matrix = pl.DataFrame([_column(spec, frame[spec.name]) for spec in self.model.features.specs])
-        scores = self.model.score_rows(matrix.with_columns(lead_id=pl.lit(""), as_of=pl.lit(0, pl.Int64)))
+        scores = self.model.score_frame(matrix.with_columns(lead_id=pl.lit(""), as_of=pl.lit(0, pl.Int64)))
         return scores.drop("lead_id", "as_of").to_pandas()
 
 

@@ -189,8 +189,8 @@ def _value_name(kind: Any) -> str:
 
 def configuration_page() -> str:
     """The page of ``leadloop.toml``: each section with its keys, their types, defaults and meaning."""
-    from features.reading.mapping import TableMapping  # noqa: PLC0415
-    from training.config import Config  # noqa: PLC0415
+    from features.ingest.mapping import TableMapping  # noqa: PLC0415
+    from training.config.settings import Config  # noqa: PLC0415
 
     meanings = tomllib.loads(KEYS.read_text(encoding="utf-8"))
     parts = ["# leadloop.toml\n", meanings["introduction"], *_sections(Config, meanings["leadloop"], "toml")]
@@ -200,7 +200,7 @@ def configuration_page() -> str:
 
 def points_file_page() -> str:
     """The page of the points file that ``--incumbent`` and ``[report] points`` take."""
-    import training.pointing.points_file  # noqa: F401, PLC0415 - it registers how durations are read
+    import training.points.table_file  # noqa: F401, PLC0415 - it registers how durations are read
     from models.points_table import PointsTable  # noqa: PLC0415
 
     meanings = tomllib.loads(KEYS.read_text(encoding="utf-8"))
@@ -315,7 +315,7 @@ def _default(f: Field[Any], kind: Any) -> str:
 
 def tables_page() -> str:
     """The columns of the tables that a history is read from."""
-    from features.schema import CONTRACT, FREE_COLUMNS  # noqa: PLC0415
+    from features.ingest.schema import CONTRACT, FREE_COLUMNS  # noqa: PLC0415
 
     parts = ["# Tables of a history\n", _TABLES_INTRODUCTION]
     for name, columns in CONTRACT.items():
@@ -338,7 +338,7 @@ the run stops.
 
 def openapi_document() -> dict[str, Any]:
     """The OpenAPI document as the service answers it under ``/docs.json``, without a model's own examples."""
-    from serving.api_page import openapi  # noqa: PLC0415
+    from serving.openapi import openapi  # noqa: PLC0415
     from serving.service import Leadloop  # noqa: PLC0415
 
     return openapi(Leadloop.openapi_spec.asdict(), {})
@@ -437,7 +437,7 @@ def metrics_page() -> str:
     """The page of the service's Prometheus metrics."""
     from prometheus_client.metrics import MetricWrapperBase  # noqa: PLC0415
 
-    import serving.watching.telemetry as service_metrics  # noqa: PLC0415
+    import serving.monitoring.metrics as service_metrics  # noqa: PLC0415
 
     rows = [
         (
@@ -475,7 +475,7 @@ def _exposed(metric: Any) -> str:
 
 def checks_page() -> str:
     """The page of the leakage checks: code, claim, and what is looked for."""
-    from training.checks import AHEAD, CHECKS, ORIGINS  # noqa: PLC0415
+    from training.leakage.checks import AHEAD, CHECKS, ORIGINS  # noqa: PLC0415
 
     parts = ["# Codes of the checks\n", _CHECKS_INTRODUCTION]
     for code, (title, function) in sorted({**CHECKS, **ORIGINS, **AHEAD}.items()):

@@ -23,7 +23,7 @@ import polars as pl
 from sklearn.model_selection import StratifiedKFold
 
 from models import metrics
-from training.fit import fit_predictor
+from training.learner.fit import fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,7 +101,7 @@ SETS: dict[str, Callable[[Path], Leads]] = {
     "shoppers": shoppers,
     "crm": crm,
 }
-MEASURES = (metrics.roc_auc, metrics.log_loss, metrics.calibration_error)
+MEASURES = (metrics.roc_auc, metrics.log_loss, metrics.expected_calibration_error)
 # (set, protocol): ROC AUC, log-loss, calibration error of the best anchor; none for the control.
 ANCHORS = {
     ("xeducation", "cv"): (0.8809, 0.4163, 0.021),
@@ -132,7 +132,7 @@ def measured(leads: Leads, protocol: str) -> Measured:
     for train, test in _splits(leads, protocol):
         by_time = protocol == "time"
         frame = leads.frame.drop(leads.clock) if by_time else leads.frame
-        fitted = fit_predictor(frame[train], leads.y[train], order=leads.order[train] if by_time else None)
+        fitted = fit(frame[train], leads.y[train], order=leads.order[train] if by_time else None)
         predictor, y = fitted.predictor, leads.y[test]
         p = predictor.probability(predictor.log_odds(predictor.encodings.encode(frame[test])))
         base = np.full(len(test), leads.y[train].mean())
@@ -146,7 +146,7 @@ def measured(leads: Leads, protocol: str) -> Measured:
 
 def _squared(y: NDArray[np.int64], p: NDArray[np.float64]) -> float:
     """The square of half the interval of a fold's AUC: a variance, but for a factor."""
-    found = metrics.with_intervals({"roc_auc": metrics.roc_auc}, y, p)["roc_auc"]
+    found = metrics.bootstrap_intervals({"roc_auc": metrics.roc_auc}, y, p)["roc_auc"]
     return ((found.high - found.low) / 2) ** 2
 
 

@@ -17,8 +17,8 @@ import polars as pl
 from accuracy import DATA, SETS, Leads
 
 from features.clock import DAY
-from training.backtest import Settings, backtest
-from training.dataset import FLAT_AS_OF, Dataset, flat_features
+from training.backtesting.backtest import BacktestSettings, backtest_candidates
+from training.data.dataset import FLAT_AS_OF, Dataset, flat_features
 
 # In the units of each set's order: olist's label takes 90 days, and its order is counted in days.
 GAPS = {"olist": 90}
@@ -55,7 +55,7 @@ def main() -> None:
         sys.exit(f"{asked.data}: no such folder; name the one that holds the public sets with --data")
     for name in asked.sets:
         start = time.perf_counter()
-        result = backtest(dataset(name, SETS[name](asked.data)), Settings(asked.origins))
+        result = backtest_candidates(dataset(name, SETS[name](asked.data)), BacktestSettings(asked.origins))
         print(f"{name}: {len(result.origins)} origins, {time.perf_counter() - start:.0f} s; {result.notes}")
         print(f"  chosen {result.chosen}, regret {result.regret:.2%}")
         for candidate, regret in result.regrets.items():

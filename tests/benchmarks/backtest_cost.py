@@ -20,17 +20,17 @@ from unittest.mock import patch
 from features.clock import DAY
 from features.cohort import CohortRule
 from features.labels import LabelSpec
-from training.backtest import Settings, backtest
-from training.dataset import Dataset, of_history
-from training.past.candidates import Candidate, Past, default_learner
-from training.past.challengers import logistic_regression, plain_lightgbm
-from training.past.origins import learning_rows, origins
-from training.simulate import simulate
+from training.backtesting.backtest import BacktestSettings, backtest_candidates
+from training.backtesting.candidates import BacktestCandidate, TrainingWindow, default_learner
+from training.backtesting.challengers import logistic_regression, plain_lightgbm
+from training.backtesting.splits import learning_rows, rolling_origins
+from training.data.dataset import Dataset, from_history
+from training.simulation.simulator import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from training.past.candidates import Predict
+    from training.backtesting.candidates import Predict
 
 CLOSED = ("sql", "disqualified")
 RULE = CohortRule(on=("created", "mql"), every=7 * DAY, until_age=60 * DAY, closed=CLOSED)
@@ -39,11 +39,11 @@ GB = 1024**2
 
 def snapshots(count: int, features: int) -> Dataset:
     """So many snapshots of a simulated company, with so many features."""
-    whole = of_history(
+    whole = from_history(
         simulate(max(500, count // 5), 1).history, RULE, LabelSpec("sql", 60 * DAY, settle=DAY)
     )
     kept = replace(whole.features, specs=whole.features.specs[:features])
-    return replace(whole.thinned(count), features=kept, history=None)
+    return replace(whole.subsample(count), features=kept, history=None)
 
 
 class Timed:
@@ -52,16 +52,16 @@ class Timed:
     def __init__(self) -> None:
         self.seconds = 0.0
 
-    def __call__(self, candidate: Candidate) -> Candidate:
+    def __call__(self, candidate: BacktestCandidate) -> BacktestCandidate:
         """The same candidate under a clock."""
 
-        def learn(past: Past) -> Mapping[str, Predict]:
+        def learn(past: TrainingWindow) -> Mapping[str, Predict]:
             start = time.perf_counter()
             learned = candidate.learn(past)
             self.seconds += time.perf_counter() - start
             return learned
 
-        return Candidate(candidate.key, learn)
+        return BacktestCandidate(candidate.key, learn)
 
 
 def peak() -> float:
@@ -71,9 +71,9 @@ def peak() -> float:
 
 def bare(data: Dataset, count: int) -> None:
     """The fits of the newest origin, and nothing else."""
-    split = origins(data, count)[-1]
+    split = rolling_origins(data, count)[-1]
     keys = data.rows[split.train].select("lead_id", "as_of")
-    past = Past(learning_rows(data, split), keys, split.start, 0)
+    past = TrainingWindow(learning_rows(data, split), keys, split.start, 0)
     for candidate in (default_learner(), logistic_regression(), plain_lightgbm()):
         candidate.learn(past)
 
@@ -93,8 +93,8 @@ def main() -> None:
         return
     clock, start = Timed(), time.perf_counter()
     others = [clock(logistic_regression()), clock(plain_lightgbm())]
-    with patch("training.backtest.default_learner", lambda: clock(default_learner())):
-        result = backtest(data, Settings(asked.origins), others, say=print)
+    with patch("training.backtesting.backtest.default_learner", lambda: clock(default_learner())):
+        result = backtest_candidates(data, BacktestSettings(asked.origins), others, say=print)
     wall, most = time.perf_counter() - start, peak()
     alone = subprocess.run([sys.executable, *sys.argv, "--bare"], check=True, capture_output=True, text=True)
     print(f"{len(data):,} snapshots, {len(data.features)} features, {len(result.origins)} origins")

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from models import artifact
-from serving.contract import ScoreResponse
+from serving.schemas import ScoreResponse
 from serving.scorer import Scorer
 
 SCORER = Scorer(artifact.load(Path(os.environ["BARE_MODEL"])))

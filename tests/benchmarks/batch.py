@@ -18,20 +18,20 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from features.clock import instant
+from features.clock import to_datetime
 from features.cohort import Snapshots
-from features.sources import FlatColumns, flat_batches
+from features.ingest.flat_export import FlatColumns, iter_flat_batches
 from models import artifact
-from training import scoring
-from training.config import Config, Flat, Training
-from training.dataset import feature_rows, flat_rows
-from training.run import fit
-from training.scoring import Wanted, score_flat
-from training.simulate import simulate
-from training.simulated import export
-from training.simulated.default_world import DEFAULT_WORLD
-from training.sink import sink
-from training.workflow import read_dataset
+from training import batch_scoring
+from training.batch_scoring import ScoringOptions, score_flat
+from training.config.settings import Config, FlatConfig, TrainingConfig
+from training.data.dataset import compute_feature_rows, flat_rows
+from training.data.load import read_dataset
+from training.file_output import frame_writer
+from training.pipeline.fit_model import train_model
+from training.simulation import export
+from training.simulation.default_world import DEFAULT_WORLD
+from training.simulation.simulator import simulate
 
 TOUCHPOINTS = 20
 BLOCK = 100_000
@@ -66,9 +66,9 @@ def write_history(leads, folder, suffix):
                 replace(history, transitions=moves, touchpoints=touches)
             ).items():
                 if name not in sinks:
-                    sinks[name] = files.enter_context(sink(folder / f"{name}.{suffix}"))
+                    sinks[name] = files.enter_context(frame_writer(folder / f"{name}.{suffix}"))
                 sinks[name](_as_exported(table, first, suffix))
-    text = export._CONFIG.format(until=instant(history.observed_until).isoformat(), days=60)
+    text = export._CONFIG.format(until=to_datetime(history.observed_until).isoformat(), days=60)
     config = folder / "leadloop.toml"
     config.write_text(text.replace(".csv", f".{suffix}"), encoding="utf-8")
     return config
@@ -125,7 +125,9 @@ def flat_model(scratch, leads):
     learn, new = scratch / "learn.csv", scratch / "new.csv"
     flat_export(20_000, 1).write_csv(learn)
     flat_export(leads, 2).drop("sql").write_csv(new)
-    return fit(read_dataset(Config(flat=Flat(learn, "sql", id="lead_id")), scratch), Training()).model, new
+    return train_model(
+        read_dataset(Config(flat=FlatConfig(learn, "sql", id="lead_id")), scratch), TrainingConfig()
+    ).model, new
 
 
 def flat_export(leads, seed):
@@ -153,7 +155,7 @@ def flat(model, leads, scratch):
         "read and type the file": best(lambda: list(_read_flat(model, leads))),
         "encode": best(lambda: [predictor.encodings.encode(frame) for frame in frames]),
         "additive part": best(lambda: predictor.linear and predictor.linear.log_odds(matrix)),
-        "file to file": best(lambda: score_flat(model, leads, Wanted(scratch / "s.csv"), _unheard)),
+        "file to file": best(lambda: score_flat(model, leads, ScoringOptions(scratch / "s.csv"), _unheard)),
     }
 
 
@@ -162,8 +164,8 @@ def _unheard(line):
 
 
 def _read_flat(model, leads):
-    columns = FlatColumns.of(model.features, model.card.id_column, model.card.missing)
-    return (flat_rows(model.features, batch.leads) for batch in flat_batches(leads, columns))
+    columns = FlatColumns.from_features(model.features, model.card.id_column, model.card.missing)
+    return (flat_rows(model.features, batch.leads) for batch in iter_flat_batches(leads, columns))
 
 
 def best(call, times=3):
@@ -182,18 +184,20 @@ def reason_costs(model, leads=2_000):
 
     history = simulate(leads, seed=5, world=_WORLD).history
     moments = history.leads.select("lead_id", as_of=pl.lit(history.observed_until, pl.Int64))
-    rows = feature_rows(model.features, history, Snapshots(moments))
+    rows = compute_feature_rows(model.features, history, Snapshots(moments))
     encodings, booster = model.predictor.encodings, model.predictor.booster
     matrix = encodings.encode(rows)
     trees = np.ascontiguousarray(matrix[:, : encodings.tree_width])
     explainer = shap.TreeExplainer(booster)
     ours = booster.predict(trees, pred_contrib=True, num_threads=1)
     difference = np.abs(ours[:, :-1] - explainer.shap_values(trees)).max()
-    explained = pl.DataFrame(model.explain_rows(rows)[1], schema=list(model.features.names))
+    explained = pl.DataFrame(model.contributions(rows)[1], schema=list(model.features.names))
     took = {
-        "scores": best(lambda: model.score_rows(rows)),
-        "contributions": best(lambda: model.explain_rows(rows)),
-        "three reasons in words": best(lambda: scoring._reasons(model, rows, explained, Wanted(Path(), 3))),
+        "scores": best(lambda: model.score_frame(rows)),
+        "contributions": best(lambda: model.contributions(rows)),
+        "three reasons in words": best(
+            lambda: batch_scoring._reasons(model, rows, explained, ScoringOptions(Path(), 3))
+        ),
         "shap.TreeExplainer": best(lambda: explainer.shap_values(trees)),
     }
     return {what: 1e6 * seconds / leads for what, seconds in took.items()}, difference

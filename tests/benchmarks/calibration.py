@@ -4,9 +4,9 @@
 
 ``affine`` is what leadloop ships: one slope and one intercept, learned with the weights of the blend;
 ``none`` leaves the slope away. The others are fitted to what the learner said of rows that it had not seen,
-and come on top: ``again`` a second affine map, ``beta``, ``isotonic``, and ``shifted``, which moves the
-intercept alone by the newest fifth of those rows. Every way uses the same trained parts, and the rows after
-the origin judge.
+and come on top: ``again`` a second affine map, ``beta``, ``isotonic``, and ``update_intercept``, which moves
+the intercept alone by the newest fifth of those rows. Every way uses the same trained parts, and the rows
+after the origin judge.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from features.clock import DAY
 from features.cohort import CohortRule
 from features.labels import LabelSpec
 from models import metrics
-from models.calibration import Calibration, shifted
-from training.dataset import of_history
-from training.fit import fit_each
-from training.past.origins import blocks, learning_rows, origins
-from training.simulate import simulate
+from models.calibration import PlattCalibration, update_intercept
+from training.backtesting.splits import bootstrap_blocks, learning_rows, rolling_origins
+from training.data.dataset import from_history
+from training.learner.fit import fit_every_recipe
+from training.simulation.simulator import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from training.dataset import Dataset
-    from training.past.origins import Split
+    from training.backtesting.splits import BacktestSplit
+    from training.data.dataset import Dataset
 
     Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ WAYS = ("affine", "none", "again", "beta", "isotonic", "shifted")
 
 def affine(f: Floats, y: Floats) -> Callable[[Floats], Floats]:
     """Platt's map with leadloop's prior."""
-    fitted = Calibration.fit(f, y)
+    fitted = PlattCalibration.fit(f, y)
     return lambda g: np.asarray(expit(fitted.apply(g)))
 
 
@@ -81,21 +81,23 @@ def isotonic(f: Floats, y: Floats) -> Callable[[Floats], Floats]:
 def newest(f: Floats, y: Floats) -> Callable[[Floats], Floats]:
     """The intercept alone, from the newest rows."""
     late = slice(-round(NEWEST * len(y)), None)
-    moved = shifted(Calibration(), f[late], y[late])
+    moved = update_intercept(PlattCalibration(), f[late], y[late])
     return lambda g: np.asarray(expit(moved.apply(g)))
 
 
 FITTED = {"again": affine, "beta": beta, "isotonic": isotonic, "shifted": newest}
 
 
-def judged(data: Dataset, split: Split) -> tuple[Floats, dict[str, Floats]]:
+def judged(data: Dataset, split: BacktestSplit) -> tuple[Floats, dict[str, Floats]]:
     """The outcomes after an origin, and what each way says of them."""
-    fitted, _ = fit_each(learning_rows(data, split))
-    rows = split.train[fitted.judged]
+    fitted, _ = fit_every_recipe(learning_rows(data, split))
+    rows = split.train[fitted.held_out_rows]
     late = np.argsort(data.order[rows], kind="stable")  # type: ignore[index]
     f, y = fitted.log_odds[late], data.label[rows][late].astype(np.float64)
     p = fitted.predictor
-    plain = replace(p, calibration=Calibration(1.0, 0.0 if p.calibration.slope else p.calibration.intercept))
+    plain = replace(
+        p, calibration=PlattCalibration(1.0, 0.0 if p.calibration.slope else p.calibration.intercept)
+    )
     matrix = p.encodings.encode(data.rows[split.test])
     g, raw = p.log_odds(matrix), plain.log_odds(matrix)
     said = {"affine": np.asarray(expit(g)), "none": np.asarray(expit(raw))}
@@ -108,7 +110,7 @@ def sets(asked: argparse.Namespace) -> Iterator[tuple[str, Dataset]]:
     for name in asked.sets:
         yield name, dataset(name, SETS[name](asked.data))
     rule = CohortRule(on=("mql",), every=30 * DAY, until_age=60 * DAY, closed=("sql", "disqualified"))
-    yield "simulator", of_history(simulate(asked.leads, seed=1).history, rule, LabelSpec("sql", 60 * DAY))
+    yield "simulator", from_history(simulate(asked.leads, seed=1).history, rule, LabelSpec("sql", 60 * DAY))
 
 
 def main() -> None:
@@ -122,15 +124,15 @@ def main() -> None:
         sys.exit(f"{asked.data}: no such folder; name the one that holds the public sets with --data")
     print("set         way       log-loss  off affine (95 %)              calibration error")
     for name, data in sets(asked):
-        parts = [(split, *judged(data, split)) for split in origins(data, ORIGINS)]
+        parts = [(split, *judged(data, split)) for split in rolling_origins(data, ORIGINS)]
         y = np.concatenate([part[1] for part in parts])
-        block = blocks(data, np.concatenate([part[0].test for part in parts]))[1]
+        block = bootstrap_blocks(data, np.concatenate([part[0].test for part in parts]))[1]
         weights = metrics.poisson_weight_matrix(int(block.max()) + 1, 500, 0)
         said = {way: np.concatenate([part[2][way] for part in parts]) for way in WAYS}
         losses = {way: metrics.log_loss_terms(y, p) for way, p in said.items()}
         for way in WAYS:
             off = metrics.mean_interval(losses[way] - losses["affine"], block, weights)
-            ece = np.mean([metrics.calibration_error(part[1], part[2][way]) for part in parts])
+            ece = np.mean([metrics.expected_calibration_error(part[1], part[2][way]) for part in parts])
             print(
                 f"{name:11} {way:9} {losses[way].mean():.4f}    {off.value:+.4f} ({off.low:+.4f} to "
                 f"{off.high:+.4f})   {ece:.4f}",

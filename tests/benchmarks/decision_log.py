@@ -17,11 +17,11 @@ from pathlib import Path
 from online import lead
 
 from models.explanation import Score
-from serving.log.journal import Journal
-from serving.log.records import Made, Occasion
-from serving.log.settings import OFF, LogSettings
-from serving.run import running
-from serving.settings import Settings
+from serving.decision_log.async_log import DecisionLog
+from serving.decision_log.records import NewDecision, RequestInfo
+from serving.decision_log.settings import OFF, LogSettings
+from serving.server import run_service
+from serving.settings import ServiceSettings
 
 ROUNDS = 400
 WAITING = (1, 10, 100)
@@ -29,11 +29,11 @@ WAITING = (1, 10, 100)
 
 def answers(model, place):
     """Rows (leads, ms without the log, ms with it) of one client that asks two services in turns."""
-    services = [Settings(str(model), log=LogSettings(where)) for where in (OFF, place)]
+    services = [ServiceSettings(str(model), log=LogSettings(where)) for where in (OFF, place)]
     with (
         tempfile.TemporaryFile() as log,
-        running(services[0], log=log) as without,
-        running(services[1], log=log) as logging,
+        run_service(services[0], log=log) as without,
+        run_service(services[1], log=log) as logging,
     ):
         connections = [
             http.client.HTTPConnection(one.url.removeprefix("http://")) for one in (without, logging)
@@ -59,13 +59,13 @@ def _seconds(connection, body):
 def writer(place, waiting, features=124):
     """Decisions a second when so many requests of one lead wait at any time."""
     row = {f"feature_{i}": i / 7 for i in range(features)}
-    made = [Made(Score("0012", 100, -1.1, 0.25, 168, "B", "v1"), row)]
-    journal = Journal(LogSettings(place))
+    made = [NewDecision(Score("0012", 100, -1.1, 0.25, 168, "B", "v1"), row)]
+    journal = DecisionLog(LogSettings(place))
     each = max(1, 3_000 // waiting)
 
     async def one():
         for _ in range(each):
-            await journal.decided(made, Occasion("/v1/score"))
+            await journal.log_decisions(made, RequestInfo("/v1/score"))
 
     async def all_of_them():
         await asyncio.gather(*(one() for _ in range(waiting)))

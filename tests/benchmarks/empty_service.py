@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import bentoml
 
-from serving.doors.access import Doors
-from serving.doors.guard import Guard
-from serving.pages import pages
+from serving.middleware.access_log import AccessLogMiddleware
+from serving.middleware.authentication import AuthenticationMiddleware
+from serving.middleware.request_validation import RequestValidationMiddleware
+from serving.routes import pages
 from serving.service import QUIET, Leadloop
-from serving.watching.observed import Observed
 
 
 @bentoml.service(name="leadloop", workers=1, **QUIET)
@@ -19,5 +19,5 @@ class WithEmpty(Leadloop.inner):
         return {}
 
 
-for layer in (Observed, Doors, Guard):
+for layer in (AccessLogMiddleware, AuthenticationMiddleware, RequestValidationMiddleware):
     WithEmpty.add_asgi_middleware(layer)

@@ -19,19 +19,19 @@ import polars as pl
 from scipy.special import logit
 
 from features.clock import DAY
-from features.cohort import CohortRule, Snapshots, snapshots
-from features.labels import LabelSpec, labels
-from training.config import Training
-from training.dataset import feature_rows, of_history
-from training.run import fit
-from training.simulate import simulate
-from training.simulated.truth import bayes_probability, information_captured
+from features.cohort import CohortRule, Snapshots, draw_snapshots
+from features.labels import LabelSpec, compute_labels
+from training.config.settings import TrainingConfig
+from training.data.dataset import compute_feature_rows, from_history
+from training.pipeline.fit_model import train_model
+from training.simulation.ground_truth import bayes_probability, information_captured
+from training.simulation.simulator import simulate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.conversion import ConversionModel
-    from training.simulate import Simulated
+    from training.simulation.simulator import SimulatedCrm
 
     Floats = NDArray[np.float64]
 
@@ -78,24 +78,24 @@ class Judged:
         return float(np.mean(high - low) / 2)
 
 
-def matured(world: Simulated) -> tuple[Snapshots, NDArray[np.int64]]:
+def matured(world: SimulatedCrm) -> tuple[Snapshots, NDArray[np.int64]]:
     """The snapshots of a company whose time is over, and what became of them."""
-    drawn = snapshots(world.history, RULE)
-    known = labels(world.history, drawn, QUESTION).filter("matured").sort("as_of", "lead_id")
+    drawn = draw_snapshots(world.history, RULE)
+    known = compute_labels(world.history, drawn, QUESTION).filter("matured").sort("as_of", "lead_id")
     return Snapshots(known.select("lead_id", "as_of")), known["label"].cast(pl.Int64).to_numpy()
 
 
 def judged(leads: int, seed: int, judges: int) -> Judged:
     """A company's model on other leads of the same world."""
-    dataset = of_history(simulate(leads, seed).history, RULE, QUESTION)
-    return judge(fit(dataset, Training()).model, seed, judges)
+    dataset = from_history(simulate(leads, seed).history, RULE, QUESTION)
+    return judge(train_model(dataset, TrainingConfig()).model, seed, judges)
 
 
 def judge(model: ConversionModel, seed: int, judges: int) -> Judged:
     """A model on other leads of the simulated world."""
     others = simulate(judges, seed + OTHERS)
     asked, label = matured(others)
-    scores = model.assessed_rows(feature_rows(model.features, others.history, asked))
+    scores = model.score_frame_with_intervals(compute_feature_rows(model.features, others.history, asked))
     truth = bayes_probability(others, asked, QUESTION.horizon)
     said = 1 / (1 + np.exp(-scores["log_odds"].to_numpy()))
     captured = information_captured(label, said, truth, float(label.mean()))

@@ -26,11 +26,11 @@ import polars as pl
 from scipy.special import expit
 
 from features.clock import DAY
-from features.reading.mapping import FlatMapping
-from features.sources import read_flat
-from training.checks import checks, findings
-from training.dataset import of_export
-from training.simulate import simulate
+from features.ingest.flat_export import read_flat
+from features.ingest.mapping import FlatMapping
+from training.data.dataset import from_flat_export
+from training.leakage.checks import run_checks, sorted_findings
+from training.simulation.simulator import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -220,7 +220,9 @@ def named(frame: pl.DataFrame, folder: Path) -> dict[str, str]:
     frame.with_row_index("No").write_csv(path)
     mapping = FlatMapping(label="Outcome", time="No")
     grave = [
-        f for f in findings(checks(of_export(read_flat(path, mapping), mapping))) if f.severity != "info"
+        f
+        for f in sorted_findings(run_checks(from_flat_export(read_flat(path, mapping), mapping)))
+        if f.severity != "info"
     ]
     return {f.column or "-": " ".join(g.code for g in grave if g.column == f.column) for f in grave}
 

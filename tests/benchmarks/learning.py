@@ -14,10 +14,10 @@ import lightgbm as lgb
 from features.clock import DAY
 from features.cohort import CohortRule
 from features.labels import LabelSpec
-from training.config import Training
-from training.dataset import of_history
-from training.run import fit
-from training.simulate import simulate
+from training.config.settings import TrainingConfig
+from training.data.dataset import from_history
+from training.pipeline.fit_model import train_model
+from training.simulation.simulator import simulate
 
 RULE = CohortRule(on=("created", "mql"), every=14 * DAY, closed=("sql", "disqualified"))
 LABEL = LabelSpec("sql", 60 * DAY, closed=("disqualified",))
@@ -27,7 +27,7 @@ PER_LEAD = 8
 
 def dataset(snapshots):
     """So many snapshots of simulated leads, in the order of time."""
-    return of_history(simulate(snapshots // PER_LEAD, seed=1).history, RULE, LABEL).thinned(snapshots)
+    return from_history(simulate(snapshots // PER_LEAD, seed=1).history, RULE, LABEL).subsample(snapshots)
 
 
 def measured(snapshots):
@@ -39,7 +39,7 @@ def measured(snapshots):
         patch.object(lgb, "train", _timed(lgb.train, spent)),
         patch.object(lgb.Dataset, "construct", _timed(lgb.Dataset.construct, spent)),
     ):
-        fit(data, Training())
+        train_model(data, TrainingConfig())
     return computed - start, time.perf_counter() - computed, sum(spent)
 
 

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from interval_coverage import OTHERS, QUESTION, RULE, Judged, judge, matured
 
-from training.config import Training
-from training.dataset import Dataset, feature_rows, of_history
-from training.learning_rows import LearningRows
-from training.past.candidates import Past
-from training.past.challengers import logistic_regression
-from training.run import fit
-from training.simulate import simulate
-from training.simulated.truth import bayes_probability, information_captured
+from training.backtesting.candidates import TrainingWindow
+from training.backtesting.challengers import logistic_regression
+from training.config.settings import TrainingConfig
+from training.data.dataset import Dataset, compute_feature_rows, from_history
+from training.data.training_rows import TrainingRows
+from training.pipeline.fit_model import train_model
+from training.simulation.ground_truth import bayes_probability, information_captured
+from training.simulation.simulator import simulate
 
 if TYPE_CHECKING:
     from features.history import LeadHistory
@@ -63,18 +63,18 @@ def company(outcomes: int, seed: int) -> LeadHistory:
 
 def learned(outcomes: int, seed: int, judges: int) -> tuple[Judged, float]:
     """A model of so many conversions, judged, and what a logistic regression of the same rows captures."""
-    dataset = with_outcomes(of_history(company(outcomes, seed), RULE, QUESTION), outcomes)
-    return judge(fit(dataset, Training()).model, seed, judges), plain(dataset, seed, judges)
+    dataset = with_outcomes(from_history(company(outcomes, seed), RULE, QUESTION), outcomes)
+    return judge(train_model(dataset, TrainingConfig()).model, seed, judges), plain(dataset, seed, judges)
 
 
 def plain(dataset: Dataset, seed: int, judges: int) -> float:
     """The share of what can be known that a logistic regression captures of other leads of the same world."""
-    rows = LearningRows(dataset.rows.select(dataset.features.names), dataset.label, order=dataset.order)
-    past = Past(rows, dataset.rows.select("lead_id", "as_of"), None, seed)
+    rows = TrainingRows(dataset.rows.select(dataset.features.names), dataset.label, order=dataset.order)
+    past = TrainingWindow(rows, dataset.rows.select("lead_id", "as_of"), None, seed)
     (tell,) = logistic_regression().learn(past).values()
     others = simulate(judges, seed + OTHERS)
     asked, label = matured(others)
-    said = np.clip(tell(feature_rows(dataset.features, others.history, asked)), 1e-9, 1 - 1e-9)
+    said = np.clip(tell(compute_feature_rows(dataset.features, others.history, asked)), 1e-9, 1 - 1e-9)
     truth = bayes_probability(others, asked, QUESTION.horizon)
     return information_captured(label, said, truth, float(label.mean()))
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from online import EVENTS, company, lead
 
 from models import artifact
-from serving.log.settings import OFF, LogSettings
-from serving.run import Address, running
+from serving.decision_log.settings import OFF, LogSettings
 from serving.scorer import Scorer
-from serving.settings import Settings
+from serving.server import Address, run_service
+from serving.settings import ServiceSettings
 
 SIZES = (1, 10, 100)
 PERCENT = 99
@@ -151,7 +151,7 @@ def _until_it_answers(process, address):
 def ready_made(model, leads):
     """A request to MLflow's server: the features of the leads, computed before the clock starts."""
     scorer = Scorer(model)
-    rows = [scorer.row(scorer._read(one)) for one in leads]
+    rows = [scorer.feature_row(scorer._read(one)) for one in leads]
     data = [list(row.values()) for row in rows]
     return json.dumps({"dataframe_split": {"columns": list(model.features.names), "data": data}})
 
@@ -163,8 +163,10 @@ def services(model, folder, *, with_mlflow=True):
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
         log = stack.enter_context(tempfile.TemporaryFile())
         place = LogSettings(f"{scratch}/decisions.db")
-        ours = stack.enter_context(running(Settings(str(folder), log=LogSettings(OFF)), log=log)).url
-        logged = stack.enter_context(running(Settings(str(folder), log=place), log=log)).url
+        ours = stack.enter_context(
+            run_service(ServiceSettings(str(folder), log=LogSettings(OFF)), log=log)
+        ).url
+        logged = stack.enter_context(run_service(ServiceSettings(str(folder), log=place), log=log)).url
         plain = stack.enter_context(bare(folder, log))
         other = stack.enter_context(mlflow(folder, log, scratch) if with_mlflow else nullcontext())
 

@@ -25,23 +25,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from features.clock import DAY, instant
-from features.cohort import CohortRule, Snapshots, snapshots
+from features.clock import DAY, to_datetime
+from features.cohort import CohortRule, Snapshots, draw_snapshots
 from features.history import LEAD_SCHEMA, TRANSITION_SCHEMA, LeadHistory
-from features.labels import LabelSpec, labels
+from features.labels import LabelSpec, compute_labels
 from models import metrics
-from training.config import Training
-from training.dataset import feature_rows, of_history
-from training.past.hindsight import maturity
-from training.run import fit
-from training.simulate import simulate
-from training.simulated.truth import bayes_probability, information_captured
+from training.backtesting.maturity_study import evaluate_rate_estimators
+from training.config.settings import TrainingConfig
+from training.data.dataset import compute_feature_rows, from_history
+from training.pipeline.fit_model import train_model
+from training.simulation.ground_truth import bayes_probability, information_captured
+from training.simulation.simulator import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from training.past.maturity import Weights
-    from training.simulate import Simulated
+    from training.data.censoring import Weights
+    from training.simulation.simulator import SimulatedCrm
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 HORIZONS = (30 * DAY, 60 * DAY, 90 * DAY)
@@ -67,7 +67,7 @@ def simulated(leads: int) -> Iterator[Case]:
     """A company of the simulator, and the same with ten times as many leads at the end as at the start."""
     world = simulate(leads, seed=1)
     label = LabelSpec("sql", HORIZONS[-1])
-    drawn = snapshots(world.history, CohortRule(closed=CLOSED))
+    drawn = draw_snapshots(world.history, CohortRule(closed=CLOSED))
     start, length = world.world.start, world.world.end - world.world.start
     days = tuple(start + int(share * length) for share in (0.4, 0.55, 0.7))
     yield Case("simulator", world.history, drawn, label, days)
@@ -93,16 +93,18 @@ def olist(data: Path) -> Case:
         reason=pl.lit(None, pl.String),
     )
     until = int(won["known_at"].max()) + 1  # type: ignore[arg-type]
-    empty = LeadHistory.of_leads(known.cast(LEAD_SCHEMA), until)
+    empty = LeadHistory.from_leads(known.cast(LEAD_SCHEMA), until)
     won = won.cast(TRANSITION_SCHEMA).join(known, on="lead_id", how="semi")
     history = replace(empty, transitions=won)
     days = tuple(
         int(dt.datetime(2018, *day, tzinfo=dt.UTC).timestamp()) for day in ((4, 15), (5, 1), (5, 31))
     )
-    return Case("olist", history, snapshots(history, CohortRule()), LabelSpec("customer", HORIZONS[-1]), days)
+    return Case(
+        "olist", history, draw_snapshots(history, CohortRule()), LabelSpec("customer", HORIZONS[-1]), days
+    )
 
 
-def young(world: Simulated, seed: int, today: int) -> LeadHistory:
+def young(world: SimulatedCrm, seed: int, today: int) -> LeadHistory:
     """What the CRM knows ``today`` of leads that grew tenfold within the last 180 days."""
     leads = world.history.leads
     age = ((today - leads["created_at"]) / (180 * DAY)).to_numpy()
@@ -120,15 +122,21 @@ def learned(leads: int, seed: int) -> dict[str, tuple[int, float, float]]:
     world = simulate(leads, seed)
     today = (world.world.start + world.world.end) // 2
     later = world.history.leads.filter(pl.col("created_at") >= today).select("lead_id")
-    drawn = snapshots(world.history, replace(RULE, start=today)).frame.join(later, on="lead_id", how="semi")
-    known = labels(world.history, Snapshots(drawn), QUESTION).filter("matured").sort("as_of", "lead_id")
+    drawn = draw_snapshots(world.history, replace(RULE, start=today)).frame.join(
+        later, on="lead_id", how="semi"
+    )
+    known = (
+        compute_labels(world.history, Snapshots(drawn), QUESTION).filter("matured").sort("as_of", "lead_id")
+    )
     asked, y = Snapshots(known.select("lead_id", "as_of")), known["label"].to_numpy()
     bayes, past = bayes_probability(world, asked, QUESTION.horizon), young(world, seed, today)
     told = {}
     for way in WAYS:
-        dataset = of_history(past, RULE, QUESTION, weights=way)
-        model = fit(dataset, Training()).model
-        p = model.score_rows(feature_rows(dataset.features, world.history, asked))["probability"].to_numpy()
+        dataset = from_history(past, RULE, QUESTION, weights=way)
+        model = train_model(dataset, TrainingConfig()).model
+        p = model.score_frame(compute_feature_rows(dataset.features, world.history, asked))[
+            "probability"
+        ].to_numpy()
         captured = information_captured(y, p, bayes, float(y.mean()))
         told[way] = (len(dataset), metrics.roc_auc(y, p), captured)
     return told
@@ -142,13 +150,13 @@ def print_rates(cases: Iterator[Case]) -> None:
     )
     print("ipcw                    months +-  pace since")
     for case in cases:
-        for one in maturity(case.history, case.drawn, case.label, case.days, HORIZONS):
+        for one in evaluate_rate_estimators(case.history, case.drawn, case.label, case.days, HORIZONS):
             ways = ((one.matured_only, one.matured_error), (one.ipcw, one.ipcw_error))
             off = [f"{way:6.1%} ({way - one.truth:+5.1%} +-{Z * error:4.1%})" for way, error in ways]
             print(
-                f"{case.name:10} {instant(one.today):%Y-%m-%d}  {one.horizon // DAY:3}  {one.rows:6,}  "
+                f"{case.name:10} {to_datetime(one.today):%Y-%m-%d}  {one.horizon // DAY:3}  {one.rows:6,}  "
                 f"{one.matured:6,}  {one.truth:6.1%}  {one.naive:6.1%} ({one.naive - one.truth:+5.1%})  "
-                f"{'  '.join(off)}  {one.spread:8.0%}  {one.pace:9.2f}",
+                f"{'  '.join(off)}  {one.spread:8.0%}  {one.arrived_share:9.2f}",
                 flush=True,
             )
 

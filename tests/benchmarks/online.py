@@ -15,18 +15,18 @@ from unittest.mock import patch
 
 import polars as pl
 
-from features import engine
+from features import batch
 from features.clock import DAY
 from features.cohort import SNAPSHOT_SCHEMA, CohortRule, Snapshots
 from features.labels import LabelSpec
-from features.record import history_of
+from features.record import from_records
 from models import artifact
-from serving import run
+from serving import server
 from serving.scorer import Scorer
-from training.config import Training
-from training.dataset import of_history
-from training.run import fit
-from training.simulate import simulate
+from training.config.settings import TrainingConfig
+from training.data.dataset import from_history
+from training.pipeline.fit_model import train_model
+from training.simulation.simulator import simulate
 
 EVENTS = 40
 KINDS = (
@@ -71,10 +71,10 @@ def in_process(model):
     """Rows (what, ms) for one lead, from the parsed request to the answer."""
     scorer, one = Scorer(model), lead()
     asked = scorer._read(one)
-    row = scorer.row(asked)
+    row = scorer.feature_row(asked)
     return [
         ("read and check the request", milliseconds(lambda: scorer._read(one))),
-        (f"{len(model.features)} features", milliseconds(lambda: scorer.row(asked))),
+        (f"{len(model.features)} features", milliseconds(lambda: scorer.feature_row(asked))),
         ("score", milliseconds(lambda: model.score(row, "0", asked.as_of))),
         ("score and reasons", milliseconds(lambda: model.explain(row, "0", asked.as_of))),
         ("all of it, with reasons", milliseconds(lambda: scorer.explain([one]))),
@@ -96,14 +96,14 @@ def _ways(scorer, size):
         lambda: [scorer.row(one) for one in asked],
         lambda: _by_engine(model, asked, Snapshots(pl.DataFrame(keys, SNAPSHOT_SCHEMA))),
         lambda: [model.score(row, "0", 1) for row in rows],
-        lambda: model.score_rows(_frame(scorer, keys, rows)),
+        lambda: model.score_frame(_frame(scorer, keys, rows)),
     )
     return [milliseconds(way, 3 if size > 50 else 20) for way in ways]
 
 
 def _by_engine(model, asked, moments):
-    history = history_of([one.record for one in asked], model.features)
-    return engine.compute(model.features, history, moments).collect()
+    history = from_records([one.record for one in asked], model.features)
+    return batch.compute_features(model.features, history, moments).collect()
 
 
 def _frame(scorer, keys, rows):
@@ -116,8 +116,8 @@ def over_rest(folder, times=300):
     calls = {"/empty": "{}", "/v1/score": body, "/v1/explain": body}
     with (
         tempfile.TemporaryFile() as log,
-        patch.object(run, "SERVICE", "tests.benchmarks.empty_service:WithEmpty"),
-        run.running(folder, log=log) as service,
+        patch.object(server, "SERVICE", "tests.benchmarks.empty_service:WithEmpty"),
+        server.run_service(folder, log=log) as service,
     ):
         connection = http.client.HTTPConnection(service.url.removeprefix("http://"))
         taken = {path: [] for path in calls}
@@ -142,8 +142,8 @@ def company(leads=4_000):
     """A model of a company with every kind of touchpoint, trained as leadloop trains by default."""
     history = simulate(leads, seed=1).history
     rule = CohortRule(on=("created", "mql"), every=14 * DAY, closed=("sql", "disqualified"))
-    return fit(
-        of_history(history, rule, LabelSpec("sql", 60 * DAY, closed=("disqualified",))), Training()
+    return train_model(
+        from_history(history, rule, LabelSpec("sql", 60 * DAY, closed=("disqualified",))), TrainingConfig()
     ).model
 
 

@@ -19,13 +19,13 @@ from features.clock import DAY
 from features.cohort import CohortRule
 from features.labels import LabelSpec
 from models import artifact
-from training.config import Training
-from training.dataset import of_history
-from training.insight.company import Company
-from training.render import render
-from training.report import report
-from training.run import fit, report_input
-from training.simulate import simulate
+from training.analysis.inputs import ReportSettings, report_input
+from training.config.settings import TrainingConfig
+from training.data.dataset import from_history
+from training.pipeline.fit_model import train_model
+from training.report.render import render
+from training.report.report import build_report
+from training.simulation.simulator import simulate
 
 RULE = CohortRule(on=("created", "mql"), every=14 * DAY, closed=("sql", "disqualified"))
 LABEL = LabelSpec("sql", 60 * DAY, closed=("disqualified",))
@@ -36,8 +36,8 @@ _PEAK_FROM_NOW = "5"
 
 def trained(leads, snapshots, folder):
     """A run over so many leads: what its report is made from takes no part in the figures."""
-    dataset = of_history(simulate(leads, seed=1).history, RULE, LABEL).thinned(snapshots)
-    fitted = fit(dataset, Training())
+    dataset = from_history(simulate(leads, seed=1).history, RULE, LABEL).subsample(snapshots)
+    fitted = train_model(dataset, TrainingConfig())
     return fitted, artifact.save(fitted.model, folder / "model")
 
 
@@ -45,7 +45,7 @@ def made(fitted, model):
     """Seconds to sum up and to write the page, the peak in GB meanwhile, and the page."""
     Path("/proc/self/clear_refs").write_text(_PEAK_FROM_NOW)
     start = time.perf_counter()
-    told = report(report_input(fitted, model, company=Company(LABEL, STAGES)))
+    told = build_report(report_input(fitted, model, company=ReportSettings(LABEL, STAGES)))
     summed = time.perf_counter()
     page = render(told)
     return summed - start, time.perf_counter() - summed, peak(), page

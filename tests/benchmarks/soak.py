@@ -26,10 +26,10 @@ from pathlib import Path
 from online import company, lead
 
 from models import artifact
-from models.pointer import point
-from serving.log.settings import LogSettings
-from serving.run import running
-from serving.settings import Settings
+from models.active_model import set_active
+from serving.decision_log.settings import LogSettings
+from serving.server import run_service
+from serving.settings import ServiceSettings
 
 CLIENTS = 4
 MEASURED_FOR = 5.0
@@ -120,7 +120,7 @@ class Promotions:
         card = dataclasses.replace(self.model.card, recipe=f"turn {turn}")
         folder = self.store / "leadloop" / f"turn-{turn}"
         self.versions.append(artifact.save(dataclasses.replace(self.model, card=card), folder).version)
-        point(folder)
+        set_active(folder)
 
     def go_on(self, every, over):
         """One every so many seconds, until it is over."""
@@ -178,8 +178,8 @@ def soak(model, told):
         promotions = Promotions(model, scratch / "models")
         promotions.next()
         log = stack.enter_context((scratch / "lines").open("wb"))
-        settings = Settings(log=LogSettings(str(scratch / "decisions.db")))
-        service = stack.enter_context(running(settings, log=log))
+        settings = ServiceSettings(log=LogSettings(str(scratch / "decisions.db")))
+        service = stack.enter_context(run_service(settings, log=log))
         crm, over, samples = Crm(service.url), threading.Event(), []
         capacity = crm.capacity()
         threads = [

@@ -8,20 +8,19 @@ import pytest
 from benchmarks import batch, leak_worlds, load, report, run, soak, worlds
 from tiny import tiny_model
 
-from features.catalogue import features_of
-from features.cohort import CohortRule
+from features.catalogue import build_feature_set
+from features.cohort import CohortRule, open_lead_snapshots
 from models import artifact
-from serving.run import ask
-from training.dataset import feature_rows, flat_features, flat_rows
-from training.scoring import open_leads
-from training.simulate import simulate
+from serving.server import post_json
+from training.data.dataset import compute_feature_rows, flat_features, flat_rows
+from training.simulation.simulator import simulate
 
 
 @pytest.fixture
 def company(tmp_path):
     history = simulate(60, seed=1).history
-    features = features_of(history)
-    rows = feature_rows(features, history, open_leads(history, CohortRule()))
+    features = build_feature_set(history)
+    rows = compute_feature_rows(features, history, open_lead_snapshots(history, CohortRule()))
     folder = tmp_path / "model"
     return artifact.save(tiny_model(features, rows), folder), folder
 
@@ -57,7 +56,7 @@ def test_the_report_of_a_run_is_measured(tmp_path):
 def test_companies_that_convert_slowly_convert_less():
     quick, slow = (worlds.Shape(60, slowness, 300).rows(seed=1) for slowness in (0.3, 4.0))
     assert quick.label.mean() > 2 * slow.label.mean() > 0
-    assert quick.to_learn().design_effect > 1.5
+    assert quick.to_learning_rows().design_effect > 1.5
 
 
 def test_parts_and_sizes_are_chosen():
@@ -73,7 +72,7 @@ def test_the_bare_service_that_load_is_measured_beside_gives_the_same_scores(com
     body = json.dumps({"leads": [load.lead(number) for number in range(2)]})
     with (tmp_path / "lines").open("wb") as log, load.bare(folder, log) as url:
         told = load.measure([load.Asked("bare", url, "/v1/score", body)], 2, 0)["bare"]
-        assert ask(url, "/v1/score", json.loads(body))["model_version"] == model.version
+        assert post_json(url, "/v1/score", json.loads(body))["model_version"] == model.version
     assert 0 < told.p50 <= told.p99
     assert told.rate == pytest.approx(2 * len(told.seconds) / sum(told.seconds))
 

@@ -18,11 +18,11 @@ import numpy as np
 from features.clock import DAY
 from features.cohort import CohortRule
 from features.labels import LabelSpec
-from training.backtest import Settings, backtest
-from training.dataset import Dataset, of_history
-from training.past.challengers import logistic_regression, plain_lightgbm
-from training.simulate import simulate
-from training.simulated.default_world import DEFAULT_WORLD
+from training.backtesting.backtest import BacktestSettings, backtest_candidates
+from training.backtesting.challengers import logistic_regression, plain_lightgbm
+from training.data.dataset import Dataset, from_history
+from training.simulation.default_world import DEFAULT_WORLD
+from training.simulation.simulator import simulate
 
 RULE = CohortRule(on=("created", "mql"), every=14 * DAY, closed=("sql", "disqualified"))
 QUESTION = LabelSpec("sql", 60 * DAY, closed=("disqualified",))
@@ -43,7 +43,7 @@ class Shape:
             for intent in DEFAULT_WORLD.intents
         )
         world = replace(DEFAULT_WORLD, intents=intents)
-        return of_history(simulate(self.leads, seed, world=world).history, RULE, QUESTION).thinned(
+        return from_history(simulate(self.leads, seed, world=world).history, RULE, QUESTION).subsample(
             self.snapshots
         )
 
@@ -69,7 +69,7 @@ def main() -> None:
         for seed in range(1, asked.seeds + 1):
             dataset = shape.rows(seed)
             others = (logistic_regression(), plain_lightgbm())
-            found.append(backtest(dataset, Settings(asked.origins), others).regrets)
+            found.append(backtest_candidates(dataset, BacktestSettings(asked.origins), others).regrets)
         says = ", ".join(f"{name} {np.mean([one[name] for one in found]):.1%}" for name in found[0])
         print(
             f"{len(dataset):6,} snapshots, {dataset.label.mean():5.1%} converted; regrets: {says}", flush=True

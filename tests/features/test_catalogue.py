@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from everything import CATALOGUE, RICH
 
-from features.catalogue import KINDS, WINDOWS, family_of, features_of
+from features.catalogue import KINDS, WINDOWS, build_feature_set, infer_family
 from features.history import TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA, LeadHistory
-from models.explanation import sentence
+from models.explanation import render_sentence
 
 FAMILIES = {
     "fit",
@@ -35,7 +35,7 @@ def touched(*kinds, **columns):
     """A history of one lead with a touchpoint of each kind."""
     rows = [{"lead_id": "x", "occurred_at": 1, "known_at": 1, "kind": kind, **columns} for kind in kinds]
     return replace(
-        LeadHistory.of_leads(pl.DataFrame({"lead_id": ["x"], "created_at": [0]}), 10),
+        LeadHistory.from_leads(pl.DataFrame({"lead_id": ["x"], "created_at": [0]}), 10),
         touchpoints=pl.DataFrame(rows, schema=TOUCHPOINT_SCHEMA),
     )
 
@@ -76,7 +76,7 @@ def test_every_feature_has_a_sentence_for_its_own_value_in_both_languages():
     for spec in CATALOGUE.specs:
         value = "somewhere" if spec.is_category else 3.0
         for lang in ("en", "de"):
-            text = sentence(spec, value, lang)
+            text = render_sentence(spec, value, lang)
             assert text
             assert "{" not in text
 
@@ -87,14 +87,16 @@ def test_every_known_kind_and_the_companys_own_are_counted_and_dated():
 
 
 def test_kinds_that_never_occur_make_no_features():
-    found = names(features_of(touched("visit", "tasting")))
+    found = names(build_feature_set(touched("visit", "tasting")))
     assert {"visit.count", "tasting.count", "tasting.recency"} <= found
     assert not any(name.startswith(("demo_request", "email_open", "request.")) for name in found)
 
 
 def test_columns_that_are_never_filled_make_no_features():
-    assert not any("channel" in name or "offer" in name for name in names(features_of(touched("visit"))))
-    filled = names(features_of(touched("visit", channel="ad", offer="guide")))
+    assert not any(
+        "channel" in name or "offer" in name for name in names(build_feature_set(touched("visit")))
+    )
+    filled = names(build_feature_set(touched("visit", channel="ad", offer="guide")))
     assert {"touch.channel.latest", "touch.offer.latest"} <= filled
     assert "touch.campaign.latest" not in filled
 
@@ -103,7 +105,7 @@ def test_own_columns_are_numbers_flags_or_categories_as_they_are_typed():
     leads = pl.DataFrame(
         {"lead_id": ["x"], "created_at": [0], "staff": [3.0], "b2b": [1.0], "city": ["Bonn"]}
     )
-    features = features_of(LeadHistory.of_leads(leads, 10), units={"b2b": "flag"})
+    features = build_feature_set(LeadHistory.from_leads(leads, 10), units={"b2b": "flag"})
     units = {spec.name: spec.unit for spec in features.specs}
     assert units == {"staff": "number", "b2b": "flag", "city": "category"}
 
@@ -117,14 +119,14 @@ def test_the_target_and_the_ends_of_the_road_say_nothing_of_an_open_lead():
     stages = ["trial", "won", "lost"]
     moves = [{"lead_id": "x", "occurred_at": 2, "known_at": 2, "stage": stage} for stage in stages]
     history = replace(RICH, transitions=pl.DataFrame(moves, schema=TRANSITION_SCHEMA))
-    found = names(features_of(history, target="won", closed=("lost",)))
+    found = names(build_feature_set(history, target="won", closed=("lost",)))
     assert {name for name in found if name.startswith("stage_")} == {"stage_trial.recency"}
     assert "colleagues_won.count" in found
 
 
 def test_without_accounts_there_are_no_colleagues():
     alone = replace(RICH, leads=RICH.leads.with_columns(account_id=pl.lit(None, pl.String)))
-    assert not any(name.startswith("colleagues") for name in names(features_of(alone)))
+    assert not any(name.startswith("colleagues") for name in names(build_feature_set(alone)))
 
 
 @pytest.mark.parametrize(
@@ -141,21 +143,21 @@ def test_without_accounts_there_are_no_colleagues():
     ],
 )
 def test_the_family_of_a_column_is_told_from_its_name(column, family):
-    assert family_of(column) == family
+    assert infer_family(column) == family
 
 
 def test_a_flat_export_has_its_columns_and_nothing_else():
-    flat = LeadHistory.of_leads(pl.DataFrame({"lead_id": ["x"], "created_at": [0], "city": ["Bonn"]}), 1)
-    assert features_of(flat).names == ("city",)
+    flat = LeadHistory.from_leads(pl.DataFrame({"lead_id": ["x"], "created_at": [0], "city": ["Bonn"]}), 1)
+    assert build_feature_set(flat).names == ("city",)
 
 
 def test_the_same_history_gives_the_same_features_in_the_same_order():
-    assert features_of(RICH).fingerprint == CATALOGUE.fingerprint
+    assert build_feature_set(RICH).fingerprint == CATALOGUE.fingerprint
     shuffled = replace(RICH, touchpoints=RICH.touchpoints.reverse(), transitions=RICH.transitions.reverse())
-    assert features_of(shuffled).fingerprint == CATALOGUE.fingerprint
+    assert build_feature_set(shuffled).fingerprint == CATALOGUE.fingerprint
 
 
 def test_of_a_column_and_its_history_the_history_is_read():
     leads = RICH.leads.with_columns(seats=pl.lit(9.0))
-    (seats,) = [spec for spec in features_of(replace(RICH, leads=leads)).specs if spec.name == "seats"]
+    (seats,) = [spec for spec in build_feature_set(replace(RICH, leads=leads)).specs if spec.name == "seats"]
     assert seats.source == "attributes"

@@ -17,6 +17,8 @@ from babel.messages.pofile import read_po as read_by_babel
 import features
 from features import messages
 from features.catalogue import KINDS
+from features.ingest.column_roles import ROLES
+from features.ingest.schema import CONTRACT, OFFER_STAGES
 from features.messages import (
     LANGUAGES,
     Message,
@@ -26,11 +28,9 @@ from features.messages import (
     read_sources,
     translate,
 )
-from features.reading.roles import ROLES
-from features.schema import CONTRACT, OFFER_STAGES
-from models.doubt import Code
-from training.checking.searches import Severity
-from training.pointing.conditions import Test
+from models.uncertainty import InsufficiencyCode
+from training.leakage.column_checks import Severity
+from training.points.conditions import Test
 
 ROOT = Path(features.__file__).parents[1]
 PACKAGES = ("features", "models", "training", "serving")
@@ -62,8 +62,8 @@ def named_in_code():
                 first = node.values[0]
                 if isinstance(first, ast.Constant) and re.fullmatch(r"[a-z_-]+\.\w*", first.value):
                     starts.add(first.value)
-            # named("stages", x) looks for the key "stages.<x>".
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "named":
+            # label("stages", x) looks for the key "stages.<x>".
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "label":
                 section = node.args[0]
                 starts |= {f"{section.value}."} if isinstance(section, ast.Constant) else set()
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_write_sentence":
@@ -73,7 +73,7 @@ def named_in_code():
         template = path.read_text()
         whole |= set(re.findall(rf'["\']({KEY.pattern})["\']', template))
         starts |= set(re.findall(r'["\']([a-z_-]+\.\w*)["\'] ?~', template))
-        starts |= {f"{section}." for section in re.findall(r'named\(["\']([a-z-]+)["\']', template)}
+        starts |= {f"{section}." for section in re.findall(r'label\(["\']([a-z-]+)["\']', template)}
     return whole, starts
 
 
@@ -129,7 +129,7 @@ def test_every_key_in_the_code_has_a_text():
 
 COMPOSED = {
     "conditions": get_args(Test),
-    "insufficient": get_args(Code),
+    "insufficient": get_args(InsufficiencyCode),
     "offer_stages": OFFER_STAGES,
     "required": {column.name for columns in CONTRACT.values() for column in columns if column.required},
     "roles": ROLES,

@@ -9,18 +9,28 @@ from oracle import feature_rows
 
 from features.clock import DAY
 from features.cohort import Snapshots
-from features.online import Plan
-from features.record import LeadRecord, history_of, records
-from features.spec import FeatureSet, Rows, Says, attribute, count, history_attribute, latest, recency, trend
+from features.online import OnlineFeatures
+from features.record import LeadRecord, from_records, to_records
+from features.spec import (
+    DisplayText,
+    EventSelection,
+    FeatureSet,
+    attribute,
+    count,
+    history_attribute,
+    latest,
+    recency,
+    trend,
+)
 
-SAYS = Says("{value}", "{value}")
-DEMOS = Rows("intent", "touchpoints", ("demo",))
+SAYS = DisplayText("{value}", "{value}")
+DEMOS = EventSelection("intent", "touchpoints", ("demo",))
 NOW = 100 * DAY
 
 
 def seen(spec, events, as_of=NOW, source="touchpoints"):
     lead = LeadRecord("a", 0, events={source: events})
-    return Plan(FeatureSet((spec,)))(lead, as_of)[spec.name]
+    return OnlineFeatures(FeatureSet((spec,)))(lead, as_of)[spec.name]
 
 
 def demo(occurred_at, known_at=None, **more):
@@ -47,7 +57,7 @@ def test_an_event_is_seen_if_it_happened_and_was_known_before_the_second_asked_a
 
 @pytest.mark.parametrize(("age", "counted"), [(7 * DAY - 1, 1.0), (7 * DAY, 0.0), (7 * DAY + 1, 0.0)])
 def test_a_window_ends_before_its_last_second(age, counted):
-    assert seen(count(DEMOS.within(7), SAYS), [demo(NOW - age)]) == counted
+    assert seen(count(DEMOS.last(7), SAYS), [demo(NOW - age)]) == counted
 
 
 def test_never_is_not_the_same_as_at_once():
@@ -83,12 +93,12 @@ def test_an_overwritten_attribute_counts_from_when_the_crm_knew_it():
 def test_a_lead_that_does_not_exist_yet_has_no_attributes():
     features = FeatureSet((attribute("city", family="fit", says=SAYS),))
     lead = LeadRecord("a", NOW, {"city": "Bonn"})
-    assert Plan(features)(lead, NOW) == {"city": None}
-    assert Plan(features)(lead, NOW + 1) == {"city": "Bonn"}
+    assert OnlineFeatures(features)(lead, NOW) == {"city": None}
+    assert OnlineFeatures(features)(lead, NOW + 1) == {"city": "Bonn"}
 
 
 def test_a_row_has_every_feature_in_the_order_of_the_set():
-    row = Plan(CATALOGUE)(LeadRecord("a", 0), 1)
+    row = OnlineFeatures(CATALOGUE)(LeadRecord("a", 0), 1)
     assert tuple(row) == CATALOGUE.names
 
 
@@ -98,8 +108,8 @@ def test_the_newest_news_of_a_lead_is_when_the_crm_heard_it():
         "attributes": [{"name": "size", "known_at": 60, "number": 1.0}],
         "account_touchpoints": [demo(7, 70) | {"colleague": "b"}],
     }
-    assert LeadRecord("a", 0, events=events).newest == 70
-    assert LeadRecord("a", 9).newest == 9
+    assert LeadRecord("a", 0, events=events).last_known_at == 70
+    assert LeadRecord("a", 9).last_known_at == 9
 
 
 def test_records_carry_the_accounts_columns_and_the_colleagues_events():
@@ -107,7 +117,7 @@ def test_records_carry_the_accounts_columns_and_the_colleagues_events():
         {"lead_id": ["x", "y", "z"], "created_at": [0, 0, 0], "account_id": ["A", "A", None]}
     )
     history = RICH.__class__(leads, RICH.touchpoints, RICH.transitions, 10, accounts=RICH.accounts)
-    x, y, z = records(history)
+    x, y, z = to_records(history)
     assert (x.attributes, z.attributes) == ({"account.sector": "steel"}, {})
     assert {event["colleague"] for event in y.events["account_touchpoints"]} == {"x"}
     assert len(y.events["account_touchpoints"]) == RICH.touchpoints.height
@@ -115,8 +125,8 @@ def test_records_carry_the_accounts_columns_and_the_colleagues_events():
 
 
 def test_the_same_lead_may_stand_in_a_request_twice():
-    (lead,) = records(RICH)
-    history = history_of([lead, lead], ONE_OF_EACH)
+    (lead,) = to_records(RICH)
+    history = from_records([lead, lead], ONE_OF_EACH)
     both = Snapshots(pl.DataFrame({"lead_id": ["0", "1"], "as_of": [10, 10]}))
     rows = feature_rows(ONE_OF_EACH, history, both).drop("lead_id")
-    assert rows.row(0) == rows.row(1) == (10, *Plan(ONE_OF_EACH)(lead, 10).values())
+    assert rows.row(0) == rows.row(1) == (10, *OnlineFeatures(ONE_OF_EACH)(lead, 10).values())

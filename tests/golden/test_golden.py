@@ -16,15 +16,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from features.catalogue import features_of
-from features.clock import DAY, HOUR, epoch
-from features.cohort import Snapshots, snapshots
-from features.labels import labels
-from features.online import Plan
-from features.record import records
-from features.sources import read
-from training.config import load
-from training.dataset import feature_rows
+from features.catalogue import build_feature_set
+from features.clock import DAY, HOUR, to_epoch
+from features.cohort import Snapshots, draw_snapshots
+from features.ingest.read_history import read_history
+from features.labels import compute_labels
+from features.online import OnlineFeatures
+from features.record import to_records
+from training.config.settings import load_config
+from training.data.dataset import compute_feature_rows
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "features.csv"
@@ -32,21 +32,25 @@ GOLDEN = HERE / "features.csv"
 
 @pytest.fixture(scope="module")
 def config():
-    return load(HERE / "crm" / "leadloop.toml")
+    return load_config(HERE / "crm" / "leadloop.toml")
 
 
 @pytest.fixture(scope="module")
 def reading(config):
-    return read(config.history_mapping, now=epoch(datetime.fromisoformat("2026-07-01T00:00:00Z")))
+    return read_history(config.history_mapping, now=to_epoch(datetime.fromisoformat("2026-07-01T00:00:00Z")))
 
 
 @pytest.fixture(scope="module")
 def rows(config, reading):
     """What the files say: one row a lead that became an MQL."""
     history, spec = reading.history, config.label_spec
-    features = features_of(history, target=spec.stage, closed=spec.closed, units={"business_email": "flag"})
-    known = labels(history, snapshots(history, config.cohort_rule), spec).select("lead_id", "as_of", "label")
-    computed = feature_rows(features, history, Snapshots(known.select("lead_id", "as_of")))
+    features = build_feature_set(
+        history, target=spec.stage, closed=spec.closed, units={"business_email": "flag"}
+    )
+    known = compute_labels(history, draw_snapshots(history, config.cohort_rule), spec).select(
+        "lead_id", "as_of", "label"
+    )
+    computed = compute_feature_rows(features, history, Snapshots(known.select("lead_id", "as_of")))
     return known.join(computed, on=["lead_id", "as_of"]).sort("lead_id", "as_of")
 
 
@@ -76,9 +80,9 @@ def test_every_row_of_the_company_is_good(reading):
 
 def test_a_lead_is_looked_at_a_second_after_it_became_an_mql(lead):
     # 001 became an MQL on 20 January at noon.
-    assert lead("001")["as_of"] == epoch(datetime.fromisoformat("2026-01-20T12:00:01Z"))
+    assert lead("001")["as_of"] == to_epoch(datetime.fromisoformat("2026-01-20T12:00:01Z"))
     # 004 did on 1 February at midnight, but the CRM learned of it two days later: nobody could look before.
-    assert lead("004")["as_of"] == epoch(datetime.fromisoformat("2026-02-03T00:00:01Z"))
+    assert lead("004")["as_of"] == to_epoch(datetime.fromisoformat("2026-02-03T00:00:01Z"))
 
 
 def test_visits_count_when_they_happened_and_were_known(lead):
@@ -139,8 +143,10 @@ def test_what_became_of_the_leads(lead):
 
 def test_the_service_would_see_the_same_leads(config, reading, rows):
     history, spec = reading.history, config.label_spec
-    plan = Plan(features_of(history, target=spec.stage, closed=spec.closed, units={"business_email": "flag"}))
-    leads = {record.lead_id: record for record in records(history)}
+    plan = OnlineFeatures(
+        build_feature_set(history, target=spec.stage, closed=spec.closed, units={"business_email": "flag"})
+    )
+    leads = {record.lead_id: record for record in to_records(history)}
     for row in rows.iter_rows(named=True):
         alone = plan(leads[row["lead_id"]], row["as_of"])
         assert alone == {name: row[name] for name in alone}

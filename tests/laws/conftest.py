@@ -8,17 +8,17 @@ import duckdb
 import polars as pl
 import pytest
 
-from features import engine
+from features import batch
 from features.cohort import Snapshots
 
 
 def in_polars(features, history, snapshots):
-    return engine.compute(features, history, snapshots).collect().sort("lead_id", "as_of")
+    return batch.compute_features(features, history, snapshots).collect().sort("lead_id", "as_of")
 
 
 def in_pandas(features, history, snapshots):
-    frames = history.over(lambda frame: frame.to_pandas())
-    rows = engine.compute(features, frames, Snapshots(snapshots.frame.to_pandas()))
+    frames = history.map_frames(lambda frame: frame.to_pandas())
+    rows = batch.compute_features(features, frames, Snapshots(snapshots.frame.to_pandas()))
     return _as_polars(pl.from_pandas(rows), features)
 
 
@@ -31,7 +31,9 @@ def in_duckdb(features, history, snapshots):
             connection.register(name, frame.to_arrow())
             return connection.table(name)
 
-        rows = engine.compute(features, history.over(table), Snapshots(table(snapshots.frame))).pl()
+        rows = batch.compute_features(
+            features, history.map_frames(table), Snapshots(table(snapshots.frame))
+        ).pl()
     return _as_polars(rows, features)
 
 

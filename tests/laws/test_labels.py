@@ -10,9 +10,9 @@ from strategies import END, histories, snapshots
 
 from features.clock import DAY
 from features.cohort import CohortRule, Snapshots
-from features.cohort import snapshots as draw
+from features.cohort import draw_snapshots as draw
 from features.history import LEAD_SCHEMA, TRANSITION_SCHEMA, LeadHistory
-from features.labels import LabelSpec, labels
+from features.labels import LabelSpec, compute_labels
 
 AS_OF, LEAD_TIME, HORIZON = 100, 10, 50
 SPEC = LabelSpec("sql", HORIZON, LEAD_TIME, settle=5)
@@ -23,13 +23,15 @@ def one_lead(*moves, observed_until=10_000):
     leads = pl.DataFrame({"lead_id": ["a"], "created_at": [0], "account_id": [None]}, schema=LEAD_SCHEMA)
     rows = [("a", at, heard, stage, None) for at, heard, stage in moves]
     transitions = pl.DataFrame(rows, schema=TRANSITION_SCHEMA, orient="row")
-    return LeadHistory.of_leads(leads, observed_until).__class__(
-        leads, LeadHistory.of_leads(leads, 1).touchpoints, transitions, observed_until
+    return LeadHistory.from_leads(leads, observed_until).__class__(
+        leads, LeadHistory.from_leads(leads, 1).touchpoints, transitions, observed_until
     )
 
 
 def label(*moves, observed_until=10_000):
-    frame = labels(one_lead(*moves, observed_until=observed_until), Snapshots.one("a", AS_OF), SPEC)
+    frame = compute_labels(
+        one_lead(*moves, observed_until=observed_until), Snapshots.single("a", AS_OF), SPEC
+    )
     return frame["label"].item()
 
 
@@ -71,7 +73,7 @@ def test_a_label_once_given_never_changes(history, snaps, horizon, lead_time, se
     spec = LabelSpec("sql", horizon * DAY, lead_time * DAY, settle=settle * DAY)
     before = None
     for day in range(0, 130, 5):
-        now = labels(history.known_before(day * DAY), snaps, spec)["label"]
+        now = compute_labels(history.known_before(day * DAY), snaps, spec)["label"]
         if before is not None:
             assert now.filter(before.is_not_null()).equals(before.drop_nulls())
         before = now
@@ -79,7 +81,7 @@ def test_a_label_once_given_never_changes(history, snaps, horizon, lead_time, se
 
 @given(histories(), snapshots(), st.integers(1, 60))
 def test_every_matured_row_has_a_label(history, snaps, horizon):
-    rows = labels(history, snaps, LabelSpec("sql", horizon * DAY))
+    rows = compute_labels(history, snaps, LabelSpec("sql", horizon * DAY))
     assert rows.filter("matured")["label"].null_count() == 0
     final = rows["as_of"] + horizon * DAY <= END
     assert rows["matured"].equals(final.alias("matured"))

@@ -12,11 +12,11 @@ from strategies import END, attributes, histories, snapshots, touchpoints, trans
 
 from features.clock import DAY
 from features.cohort import Snapshots
-from features.engine import known
-from features.online import Plan
-from features.record import history_of, records
+from features.online import OnlineFeatures
+from features.point_in_time import is_visible
+from features.record import from_records, to_records
 
-PLAN = Plan(ONE_OF_EACH)
+PLAN = OnlineFeatures(ONE_OF_EACH)
 
 
 @given(histories(), snapshots())
@@ -27,7 +27,7 @@ def test_every_engine_agrees_with_the_plain_python_definition_to_the_bit(compute
 @given(histories(), snapshots())
 def test_one_lead_at_a_time_equals_all_at_once(history, snaps):
     want = feature_rows(ONE_OF_EACH, history, snaps)
-    leads = {record.lead_id: record for record in records(history)}
+    leads = {record.lead_id: record for record in to_records(history)}
     alone = [
         {"lead_id": lead, "as_of": as_of} | PLAN(leads[lead], as_of)
         for lead, as_of in snaps.frame.iter_rows()
@@ -37,7 +37,7 @@ def test_one_lead_at_a_time_equals_all_at_once(history, snaps):
 
 @given(histories(), snapshots())
 def test_records_scored_together_equal_the_history_they_came_from(history, snaps):
-    leads = {record.lead_id: record for record in records(history)}
+    leads = {record.lead_id: record for record in to_records(history)}
     keys = snaps.frame.rows()
     together = Snapshots(
         pl.DataFrame(
@@ -47,7 +47,7 @@ def test_records_scored_together_equal_the_history_they_came_from(history, snaps
     )
     rows = [PLAN(leads[lead], as_of) for lead, as_of in keys]
     want = pl.DataFrame(rows, schema={s.name: _dtype(s) for s in ONE_OF_EACH.specs})
-    got = feature_rows(ONE_OF_EACH, history_of([leads[lead] for lead, _ in keys], ONE_OF_EACH), together)
+    got = feature_rows(ONE_OF_EACH, from_records([leads[lead] for lead, _ in keys], ONE_OF_EACH), together)
     got = got.with_columns(position=pl.col("lead_id").cast(pl.Int64)).sort("position")
     assert got.select(want.columns).equals(want)
 
@@ -72,7 +72,7 @@ def test_the_future_cannot_change_the_past(compute, history, snaps, touches, mov
 @given(histories(), snapshots(), st.integers(-50 * DAY, 50 * DAY))
 def test_only_ages_matter(compute, history, snaps, shift):
     times = pl.selectors.by_name("occurred_at", "known_at", "created_at", "as_of", require_all=False)
-    moved = history.over(lambda frame: frame.with_columns(times + shift))
+    moved = history.map_frames(lambda frame: frame.with_columns(times + shift))
     later = Snapshots(snaps.frame.with_columns(times + shift))
     rows = compute(ONE_OF_EACH, moved, later).with_columns(as_of=pl.col("as_of") - shift)
     assert rows.equals(compute(ONE_OF_EACH, history, snaps))
@@ -80,7 +80,7 @@ def test_only_ages_matter(compute, history, snaps, shift):
 
 @given(histories(), snapshots(), st.integers(0, 9))
 def test_row_order_is_irrelevant(compute, history, snaps, seed):
-    shuffled = history.over(lambda frame: frame.sample(fraction=1, shuffle=True, seed=seed))
+    shuffled = history.map_frames(lambda frame: frame.sample(fraction=1, shuffle=True, seed=seed))
     assert compute(ONE_OF_EACH, shuffled, snaps).equals(compute(ONE_OF_EACH, history, snaps))
 
 
@@ -96,4 +96,4 @@ def test_row_order_is_irrelevant(compute, history, snaps, seed):
     ],
 )
 def test_an_event_counts_only_if_it_happened_and_was_known_before(occurred, heard, seen):
-    assert known(occurred, heard, 100) is seen
+    assert is_visible(occurred, heard, 100) is seen

@@ -8,19 +8,22 @@ import polars as pl
 import pytest
 from company import write
 
-from features.reading.mapping import FlatMapping
-from features.sources import read_flat
+from features.ingest.flat_export import read_flat
+from features.ingest.mapping import FlatMapping
 from models import artifact
 from models.artifact import ArtifactError, load, save
-from training.config import Training
-from training.dataset import of_export
-from training.run import fit
+from training.config.settings import TrainingConfig
+from training.data.dataset import from_flat_export
+from training.pipeline.fit_model import train_model
 
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     mapping = FlatMapping(id="Id", label="Converted", time="No")
-    return fit(of_export(read_flat(write(tmp_path_factory.mktemp("data")), mapping), mapping), Training())
+    return train_model(
+        from_flat_export(read_flat(write(tmp_path_factory.mktemp("data")), mapping), mapping),
+        TrainingConfig(),
+    )
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def resealed(folder, name, text):
 
 def test_a_loaded_model_scores_to_the_bit_like_the_saved_one(fitted, folder):
     rows = fitted.dataset.rows
-    assert load(folder).score_rows(rows).equals(fitted.model.score_rows(rows))
+    assert load(folder).score_frame(rows).equals(fitted.model.score_frame(rows))
     assert load(folder).card == fitted.model.card
 
 
@@ -120,8 +123,8 @@ def test_the_checksums_are_those_of_sha256sum(folder):
 
 def test_one_row_alone_scores_and_explains_like_all_at_once(fitted):
     model, rows = fitted.model, fitted.dataset.rows.head(50)
-    scored = model.score_rows(rows)
-    base, weights = model.explain_rows(rows)
+    scored = model.score_frame(rows)
+    base, weights = model.contributions(rows)
     for i, row in enumerate(rows.select(model.features.names).to_dicts()):
         told = model.explain(row, "a", 1)
         assert told.score == model.score(row, "a", 1)
@@ -138,7 +141,7 @@ def test_one_row_alone_scores_and_explains_like_all_at_once(fitted):
 
 
 def test_scoring_changes_nothing(fitted):
-    before = fitted.model.score_rows(fitted.dataset.rows)
-    fitted.model.explain_rows(fitted.dataset.rows.head(5))
-    fitted.model.score_rows(fitted.dataset.rows.with_columns(pl.lit("never seen").alias("Source")))
-    assert fitted.model.score_rows(fitted.dataset.rows).equals(before)
+    before = fitted.model.score_frame(fitted.dataset.rows)
+    fitted.model.contributions(fitted.dataset.rows.head(5))
+    fitted.model.score_frame(fitted.dataset.rows.with_columns(pl.lit("never seen").alias("Source")))
+    assert fitted.model.score_frame(fitted.dataset.rows).equals(before)

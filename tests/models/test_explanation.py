@@ -5,17 +5,19 @@ import math
 import pytest
 
 from features.clock import DAY
-from features.spec import Says, attribute, lead_age
-from models.explanation import as_points, sentence, total_points
+from features.spec import DisplayText, attribute, lead_age
+from models.explanation import log_odds_to_points, log_odds_to_total_points, render_sentence
 
 
 def test_twenty_points_double_the_odds():
     for odds in (0.01, 0.5, 3.0):
-        assert as_points(math.log(2 * odds)) - as_points(math.log(odds)) == pytest.approx(20)
+        assert log_odds_to_points(math.log(2 * odds)) - log_odds_to_points(math.log(odds)) == pytest.approx(
+            20
+        )
 
 
 def test_points_stay_above_zero_down_to_one_in_a_thousand():
-    assert total_points(math.log(0.001 / 0.999)) == 1
+    assert log_odds_to_total_points(math.log(0.001 / 0.999)) == 1
 
 
 @pytest.mark.parametrize(
@@ -31,10 +33,10 @@ def test_points_stay_above_zero_down_to_one_in_a_thousand():
     ],
 )
 def test_a_sentence_shows_the_leads_own_value(unit, value, lang, text):
-    spec = attribute("Size", family="fit", says=Says("Size: {value}", "Size: {value}"), unit=unit)
-    assert sentence(spec, value, lang) == text
+    spec = attribute("Size", family="fit", says=DisplayText("Size: {value}", "Size: {value}"), unit=unit)
+    assert render_sentence(spec, value, lang) == text
 
 
 def test_a_time_is_told_in_its_largest_unit():
-    spec = lead_age(Says("Known for: {value}", "Bekannt seit: {value}"))
-    assert sentence(spec, 3.0 * DAY, "de") == "Bekannt seit: 3 Tage"
+    spec = lead_age(DisplayText("Known for: {value}", "Bekannt seit: {value}"))
+    assert render_sentence(spec, 3.0 * DAY, "de") == "Bekannt seit: 3 Tage"

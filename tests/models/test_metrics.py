@@ -28,7 +28,7 @@ def _leads(rows=3000, seed=0, *, ties=True):
                 y, np.clip(p, 1e-15, 1 - 1e-15), sample_weight=sample_weight
             ),
         ),
-        (metrics.brier, sk.brier_score_loss),
+        (metrics.brier_score, sk.brier_score_loss),
     ],
 )
 def test_measures_agree_with_scikit_learn(ours, theirs, ties):
@@ -41,19 +41,19 @@ def test_calibration_error_is_that_of_ten_equal_bins():
     y, p, _ = _leads(ties=False)
     bins = np.array_split(np.argsort(p), 10)
     expected = sum(abs(p[b].sum() - y[b].sum()) for b in bins) / len(p)
-    assert metrics.calibration_error(y, p) == pytest.approx(expected, abs=1e-12)
+    assert metrics.expected_calibration_error(y, p) == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_resample_is_a_set_of_weights():
     y, p, w = _leads(rows=500)
     copies = np.repeat(np.arange(500), w.astype(int))
-    for metric in (metrics.roc_auc, metrics.average_precision, metrics.log_loss, metrics.brier):
+    for metric in (metrics.roc_auc, metrics.average_precision, metrics.log_loss, metrics.brier_score):
         assert metric(y, p, w) == pytest.approx(metric(y[copies], p[copies]), abs=1e-12)
 
 
 def test_gains_start_at_nobody_and_end_at_everybody():
     y, p, _ = _leads()
-    called, found = metrics.gains(y, p)
+    called, found = metrics.gains_curve(y, p)
     assert (called[0], found[0], called[-1], found[-1]) == (0.0, 0.0, 1.0, 1.0)
     assert (np.diff(called) > 0).all()
     assert (np.diff(found) >= 0).all()
@@ -70,12 +70,14 @@ def test_the_order_of_tied_rows_is_irrelevant():
     shuffled = np.random.default_rng(1).permutation(len(y))
     for metric in (metrics.roc_auc, metrics.average_precision):
         assert metric(y, p) == pytest.approx(metric(y[shuffled], p[shuffled]), abs=1e-12)
-    assert metrics.capture(y, p, 0.1) == pytest.approx(metrics.capture(y[shuffled], p[shuffled], 0.1))
+    assert metrics.capture_rate(y, p, 0.1) == pytest.approx(
+        metrics.capture_rate(y[shuffled], p[shuffled], 0.1)
+    )
 
 
 def test_an_interval_holds_its_value_and_is_as_wide_as_theory_says():
     y, p, _ = _leads(rows=2000)
-    interval = metrics.with_interval(metrics.brier, y, p, seed=1)
+    interval = metrics.bootstrap_interval(metrics.brier_score, y, p, seed=1)
     width = 2 * 1.96 * np.std((p - y) ** 2) / np.sqrt(len(y))
     assert interval.low < interval.value < interval.high
     assert interval.high - interval.low == pytest.approx(width, rel=0.2)
@@ -83,7 +85,7 @@ def test_an_interval_holds_its_value_and_is_as_wide_as_theory_says():
 
 def test_an_interval_is_the_same_for_the_same_seed():
     y, p, _ = _leads(rows=300)
-    assert metrics.with_interval(metrics.roc_auc, y, p, seed=3) == metrics.with_interval(
+    assert metrics.bootstrap_interval(metrics.roc_auc, y, p, seed=3) == metrics.bootstrap_interval(
         metrics.roc_auc, y, p, seed=3
     )
 
@@ -95,10 +97,10 @@ def test_one_class_has_no_ranking():
 
 def test_rows_that_are_there_thrice_make_no_interval_narrower():
     y, p, _ = _leads(rows=400)
-    once = metrics.with_interval(metrics.brier, y, p, seed=1)
+    once = metrics.bootstrap_interval(metrics.brier_score, y, p, seed=1)
     lead = np.repeat(np.arange(400), 3)
-    thrice = metrics.with_interval(metrics.brier, y[lead], p[lead], lead, seed=1)
-    as_if_many = metrics.with_interval(metrics.brier, y[lead], p[lead], seed=1)
+    thrice = metrics.bootstrap_interval(metrics.brier_score, y[lead], p[lead], lead, seed=1)
+    as_if_many = metrics.bootstrap_interval(metrics.brier_score, y[lead], p[lead], seed=1)
     assert thrice.high - thrice.low == pytest.approx(once.high - once.low, rel=0.1)
     assert as_if_many.high - as_if_many.low < 0.7 * (once.high - once.low)
 
@@ -108,14 +110,19 @@ def test_an_interval_holds_the_figure_it_is_of_even_where_noise_only_adds(seed):
     random = np.random.default_rng(seed)
     p = random.uniform(0.2, 0.8, 300)
     y = (random.random(300) < p).astype(np.int8)
-    for metric in (metrics.calibration_error, metrics.roc_auc, metrics.log_loss, metrics.brier):
-        figure = metrics.with_interval(metric, y, p)
+    for metric in (
+        metrics.expected_calibration_error,
+        metrics.roc_auc,
+        metrics.log_loss,
+        metrics.brier_score,
+    ):
+        figure = metrics.bootstrap_interval(metric, y, p)
         assert 0 <= figure.low <= figure.value <= figure.high
 
 
 def test_the_calibration_error_of_one_constant_is_its_distance_from_the_rate():
     y = np.repeat([1, 0], [300, 700])
-    assert metrics.calibration_error(y, np.full(1000, 0.25)) == pytest.approx(0.05)
+    assert metrics.expected_calibration_error(y, np.full(1000, 0.25)) == pytest.approx(0.05)
 
 
 def test_the_order_of_rows_is_irrelevant_to_the_calibration_error():
@@ -123,8 +130,8 @@ def test_the_order_of_rows_is_irrelevant_to_the_calibration_error():
     p = random.integers(1, 6, 500) / 10
     y = (random.random(500) < p).astype(int)
     shuffled = random.permutation(500)
-    assert metrics.calibration_error(y, p) == pytest.approx(
-        metrics.calibration_error(y[shuffled], p[shuffled])
+    assert metrics.expected_calibration_error(y, p) == pytest.approx(
+        metrics.expected_calibration_error(y[shuffled], p[shuffled])
     )
 
 

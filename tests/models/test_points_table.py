@@ -12,9 +12,17 @@ from scipy.special import expit
 from features.clock import DAY
 from features.cohort import Snapshots
 from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, LeadHistory
-from features.record import records
-from models.points_rules import AttributeRule, PointsTableError, Thresholds, TouchpointRule
-from models.points_table import PointsTable, calibrated, points, points_of_one
+from features.record import to_records
+from models.points_table import (
+    AttributeRule,
+    PointsTable,
+    PointsTableError,
+    Thresholds,
+    TouchpointRule,
+    calibrate_points,
+    points_of_one,
+    score_points,
+)
 
 NOW = 1000 * DAY
 QUALIFIED = Thresholds(30, 60)
@@ -53,7 +61,7 @@ def history(*touches, attributes=()):
             }
         ),
         touchpoints=pl.DataFrame(touches, schema=TOUCHPOINT_SCHEMA),
-        transitions=LeadHistory.of_leads(pl.DataFrame({"lead_id": ["a"]}), 1).transitions,
+        transitions=LeadHistory.from_leads(pl.DataFrame({"lead_id": ["a"]}), 1).transitions,
         attributes=pl.DataFrame(attributes, schema=ATTRIBUTE_SCHEMA),
         observed_until=NOW + 100 * DAY,
     )
@@ -76,7 +84,7 @@ def at(*leads, as_of=NOW):
 
 
 def total(table, told, lead="c", as_of=NOW):
-    return points(table, told, at(lead, as_of=as_of))["points"].item()
+    return score_points(table, told, at(lead, as_of=as_of))["points"].item()
 
 
 def only(**rule):
@@ -98,7 +106,7 @@ def test_the_points_are_what_a_pencil_makes_of_them():
         touch("b", "email_unsubscribe", 7),  # at most -15 together
         attributes=BUDGETS,
     )
-    scored = points(MARKETING, told, at("b", "a", "c"))
+    scored = score_points(MARKETING, told, at("b", "a", "c"))
     # a: 4.2 + 12 + 10 + 20, a manager (5) in a company of 50 (8) whose budget was approved a day ago (12)
     assert scored["points"].to_list() == pytest.approx([-20.0, 71.2, 0.0])
     assert scored["stage"].to_list() == [None, "sql", None]
@@ -137,8 +145,8 @@ touches = st.lists(
 @given(touches)
 def test_one_lead_alone_gets_what_it_gets_among_all(told):
     told = history(*told, attributes=BUDGETS)
-    together = points(MARKETING, told, at("a", "b", "c"))["points"].to_list()
-    assert [points_of_one(MARKETING, lead, NOW) for lead in records(told)] == together
+    together = score_points(MARKETING, told, at("a", "b", "c"))["points"].to_list()
+    assert [points_of_one(MARKETING, lead, NOW) for lead in to_records(told)] == together
 
 
 @given(touches, touches)
@@ -146,13 +154,17 @@ def test_the_future_changes_nothing(past, future):
     later = [row | {"known_at": max(row["known_at"], NOW)} for row in future]
     known = history(*past, attributes=[row for row in BUDGETS if row["known_at"] < NOW])
     told = history(*later, *past, attributes=BUDGETS)
-    assert points(MARKETING, told, at("a", "b", "c")).equals(points(MARKETING, known, at("a", "b", "c")))
+    assert score_points(MARKETING, told, at("a", "b", "c")).equals(
+        score_points(MARKETING, known, at("a", "b", "c"))
+    )
 
 
 @given(touches, st.randoms(use_true_random=False))
 def test_the_order_of_rows_is_irrelevant(told, random):
     shuffled, told = (history(*rows, attributes=BUDGETS) for rows in (random.sample(told, len(told)), told))
-    assert points(MARKETING, shuffled, at("a", "b", "c")).equals(points(MARKETING, told, at("a", "b", "c")))
+    assert score_points(MARKETING, shuffled, at("a", "b", "c")).equals(
+        score_points(MARKETING, told, at("a", "b", "c"))
+    )
 
 
 def test_a_table_without_touchpoints_or_without_attributes_works():
@@ -177,7 +189,7 @@ def test_a_rule_that_the_history_cannot_answer_names_the_nearest_that_it_can():
     ):
         where = "touchpoints" if isinstance(rule, TouchpointRule) else "attributes"
         with pytest.raises(PointsTableError, match=message):
-            points(PointsTable(QUALIFIED, **{where: (rule,)}), told, at("a"))
+            score_points(PointsTable(QUALIFIED, **{where: (rule,)}), told, at("a"))
     assert total(only(kind="hot air", points=7), told, "a") == 7
 
 
@@ -208,12 +220,12 @@ def test_calibrated_points_are_probabilities_whatever_their_scale():
     random = np.random.default_rng(0)
     score = random.normal(size=20_000)
     label = (random.random(20_000) < expit(0.8 * score - 2)).astype(float)
-    plain = calibrated(score, label)
+    plain = calibrate_points(score, label)
     assert (plain.slope, plain.intercept) == pytest.approx((0.8, -2), abs=0.06)
-    stretched = calibrated(1000 * score + 5000, label)
+    stretched = calibrate_points(1000 * score + 5000, label)
     assert stretched.apply(1000 * score + 5000) == pytest.approx(plain.apply(score), abs=1e-6)
 
 
 def test_points_that_are_the_same_for_all_say_the_base_rate():
-    flat = calibrated(np.full(98, 7.0), np.array([1.0] * 24 + [0.0] * 74))
+    flat = calibrate_points(np.full(98, 7.0), np.array([1.0] * 24 + [0.0] * 74))
     assert expit(flat.apply(np.array([7.0, 9.0]))) == pytest.approx([24.5 / 99] * 2)

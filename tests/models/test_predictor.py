@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.calibration import Calibration
-from models.linear import Curve, LinearPart, Table
-from models.matrix import Encodings
+from models.additive import AdditiveModel, CategoryTerm, PiecewiseLinearTerm
+from models.calibration import PlattCalibration
+from models.encoding import FeatureEncoder
 from models.predictor import Predictor
-from training.fit import fit_predictor
-from training.learning.learners import learn
-from training.learning_rows import LearningRows
+from training.data.training_rows import TrainingRows
+from training.learner.fit import fit
+from training.learner.recipes import fit_parts
 
 
 def leads(rows, seed=0):
@@ -41,7 +41,7 @@ def leads(rows, seed=0):
 @pytest.fixture(scope="module")
 def predictor():
     frame, y = leads(2000)
-    return fit_predictor(frame, y).predictor
+    return fit(frame, y).predictor
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_the_trees_share_is_what_shap_says(predictor, fresh):
         seen = matrix[:, : predictor.encodings.tree_width]
         expected = shap.TreeExplainer(predictor.booster).shap_values(seen) * predictor.tree_weight
     only_trees = Predictor(
-        predictor.encodings, Calibration(), booster=predictor.booster, tree_weight=predictor.tree_weight
+        predictor.encodings, PlattCalibration(), booster=predictor.booster, tree_weight=predictor.tree_weight
     )
     _, shares = only_trees.contributions(matrix)
     for place, name in enumerate(predictor.feature_names):
@@ -101,16 +101,16 @@ def test_the_trees_share_is_what_shap_says(predictor, fresh):
 
 
 def test_a_predictor_survives_as_text(predictor, fresh):
-    parts = predictor.to_parts()
-    again = Predictor.from_parts(parts)
+    parts = predictor.to_files()
+    again = Predictor.from_files(parts)
     matrix = again.encodings.encode(fresh)
     np.testing.assert_array_equal(again.log_odds(matrix), predictor.log_odds(matrix))
-    assert again.to_parts() == parts
+    assert again.to_files() == parts
     assert all(json.loads(text) for name, text in parts.items() if name.endswith(".json"))
 
 
 def test_encodings_survive_as_text(predictor):
-    assert Encodings.from_json(predictor.encodings.to_json()) == predictor.encodings
+    assert FeatureEncoder.from_json(predictor.encodings.to_json()) == predictor.encodings
 
 
 def test_a_feature_without_information_contributes_nothing(predictor, fresh):
@@ -121,8 +121,8 @@ def test_a_feature_without_information_contributes_nothing(predictor, fresh):
 
 def test_the_averaged_booster_is_the_mean_of_the_bag():
     frame, y = leads(500)
-    rows = LearningRows(frame, y)
-    parts = learn(rows, 20, 0)
+    rows = TrainingRows(frame, y)
+    parts = fit_parts(rows, 20, 0)
     _, trees = parts.judge(rows, (5, 20))
     blend = type("Even", (), {"weights": np.array([0.5, 0.5]), "slope": 1.0, "intercept": 0.0})()
     recipe = type("Both", (), {"linear": True, "trees": True})()
@@ -143,29 +143,33 @@ def test_a_row_is_encoded_in_microseconds(predictor):
 
 def test_a_curve_alone_and_in_a_table_agree_to_the_bit():
     random = np.random.default_rng(0)
-    curve = Curve(tuple(np.sort(random.normal(size=9)).tolist()), tuple(random.normal(size=9).tolist()), 0.1)
+    curve = PiecewiseLinearTerm(
+        tuple(np.sort(random.normal(size=9)).tolist()), tuple(random.normal(size=9).tolist()), 0.1
+    )
     x = np.append(random.normal(scale=2, size=1000), [*curve.knots, np.nan, np.inf, -np.inf])
     np.testing.assert_array_equal(curve.at(x), [curve.at_one(value) for value in x.tolist()])
 
 
 def test_scaling_a_linear_part_scales_what_it_says():
-    part = LinearPart(0.5, (Curve((0.0, 1.0), (0.0, 2.0), 1.0), Table((1.0, -1.0, 0.0))), (0, 1))
+    part = AdditiveModel(
+        0.5, (PiecewiseLinearTerm((0.0, 1.0), (0.0, 2.0), 1.0), CategoryTerm((1.0, -1.0, 0.0))), (0, 1)
+    )
     matrix = np.array([[0.25, 1.0], [np.nan, 0.0]])
     np.testing.assert_allclose(part.scaled(0.5).log_odds(matrix), part.log_odds(matrix) / 2)
-    assert LinearPart.from_json(part.to_json()) == part
+    assert AdditiveModel.from_json(part.to_json()) == part
 
 
 def test_calibration_finds_slope_and_intercept_of_many_rows():
     random = np.random.default_rng(0)
     raw = random.normal(size=50_000)
     y = random.random(50_000) < 1 / (1 + np.exp(-(0.5 * raw - 1)))
-    found = Calibration.fit(raw, y.astype(float))
+    found = PlattCalibration.fit(raw, y.astype(float))
     assert found.slope == pytest.approx(0.5, abs=0.03)
     assert found.intercept == pytest.approx(-1, abs=0.03)
-    assert Calibration.from_json(found.to_json()) == found
+    assert PlattCalibration.from_json(found.to_json()) == found
 
 
 def test_calibration_changes_little_on_a_handful_of_rows():
-    found = Calibration.fit(np.array([-1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0]))
+    found = PlattCalibration.fit(np.array([-1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0]))
     assert found.slope == pytest.approx(1, abs=0.4)
     assert found.intercept == pytest.approx(0, abs=0.2)

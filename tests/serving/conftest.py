@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
 import polars as pl
+import psycopg
 import pytest
 
 from features.spec import (
+    DisplayText,
+    EventSelection,
     FeatureSet,
-    Rows,
-    Says,
     attribute,
     count,
     distinct,
@@ -28,32 +37,33 @@ from features.spec import (
     trend,
 )
 from models import artifact
-from models.calibration import Calibration
-from models.card import Card
+from models.calibration import PlattCalibration
 from models.conversion import ConversionModel
-from models.explanation import Explanation, Reason, Score, as_points, total_points
+from models.encoding import FeatureEncoder, FeatureEncoding
+from models.explanation import Explanation, Reason, Score, log_odds_to_points, log_odds_to_total_points
 from models.grades import Grades
-from models.matrix import Encoding, Encodings
+from models.model_card import ModelCard
 from models.predictor import Predictor
-from serving.log.settings import OFF, PLACE
+from serving.decision_log.database import open_log, writing
+from serving.decision_log.settings import OFF, PLACE
 
-SAYS = Says("{value}", "{value}")
-TOUCHES = Rows("behaviour", "touchpoints")
-DEMOS = Rows("intent", "touchpoints", ("demo_request",))
-COLLEAGUES = Rows("account", "account_touchpoints", label="colleagues")
-WON = Rows("account", "account_transitions", ("sql",), label="colleagues_sql")
+SAYS = DisplayText("{value}", "{value}")
+TOUCHES = EventSelection("behaviour", "touchpoints")
+DEMOS = EventSelection("intent", "touchpoints", ("demo_request",))
+COLLEAGUES = EventSelection("account", "account_touchpoints", label="colleagues")
+WON = EventSelection("account", "account_transitions", ("sql",), label="colleagues_sql")
 
 FEATURES = FeatureSet(
     (
-        attribute("industry", family="fit", says=Says("Industry: {value}", "Branche: {value}")),
+        attribute("industry", family="fit", says=DisplayText("Industry: {value}", "Branche: {value}")),
         attribute("employees", family="fit", says=SAYS, unit="number"),
         attribute("business_email", family="fit", says=SAYS, unit="flag"),
         attribute("account.region", family="account", says=SAYS),
         history_attribute("Budget", family="qualification", says=SAYS, unit="number"),
         history_attribute("Need", family="qualification", says=SAYS),
         lead_age(SAYS),
-        count(TOUCHES.within(30), SAYS),
-        count(DEMOS, Says("Demo requests: {value}", "Demo-Anfragen: {value}")),
+        count(TOUCHES.last(30), SAYS),
+        count(DEMOS, DisplayText("Demo requests: {value}", "Demo-Anfragen: {value}")),
         recency(DEMOS, SAYS),
         tenure(TOUCHES, SAYS),
         span(TOUCHES, SAYS),
@@ -62,13 +72,13 @@ FEATURES = FeatureSet(
         distinct(TOUCHES, "channel", SAYS),
         latest(TOUCHES, "offer", SAYS),
         earliest(TOUCHES, "channel", SAYS),
-        count(Rows("conversions", "transitions", ("mql",)), SAYS),
+        count(EventSelection("conversions", "transitions", ("mql",)), SAYS),
         count(COLLEAGUES, SAYS),
         distinct(COLLEAGUES, "colleague", SAYS),
         count(WON, SAYS),
     )
 )
-CARD = Card(
+CARD = ModelCard(
     label="sql within 60 days",
     created_at="2026-01-01",
     rows=9,
@@ -85,7 +95,7 @@ class ByHand:
     """A model that anyone can check: a number adds its logarithm, a word its length, in tenths."""
 
     features: FeatureSet = FEATURES
-    card: Card = CARD
+    card: ModelCard = CARD
     grades: Grades = GRADES
     version: str = "byhand000000"
     base: float = -2.0
@@ -94,7 +104,9 @@ class ByHand:
         log_odds = math.fsum([self.base, *map(_weight, row.values())])
         probability = 1 / (1 + math.exp(-log_odds))
         grade = self.grades.grade(probability)
-        return Score(lead_id, as_of, log_odds, probability, total_points(log_odds), grade, self.version)
+        return Score(
+            lead_id, as_of, log_odds, probability, log_odds_to_total_points(log_odds), grade, self.version
+        )
 
     def explain(self, row, lead_id, as_of, lang="en"):
         reasons = [
@@ -103,7 +115,7 @@ class ByHand:
                 spec.family,
                 row[spec.name],
                 weight,
-                as_points(weight),
+                log_odds_to_points(weight),
                 spec.says.within(lang).format(value=row[spec.name]),
             )
             for spec in self.features.specs
@@ -112,7 +124,7 @@ class ByHand:
         ordered = tuple(sorted(reasons, key=lambda reason: -abs(reason.contribution)))
         return Explanation(self.score(row, lead_id, as_of), self.base, ordered)
 
-    def score_all(self, rows):
+    def score_many(self, rows):
         return [
             self.score({name: row[name] for name in self.features.names}, row["lead_id"], row["as_of"])
             for row in rows.iter_rows(named=True)
@@ -128,8 +140,8 @@ def _weight(value):
 def _encoding(spec):
     if spec.is_category:
         levels = ("ads", "demo", "machinery")
-        return Encoding(spec.name, "category", levels, rates=(0.1, 0.4, 0.5, 0.3, 0.2), alone=(0, 4))
-    return Encoding(spec.name, "number")
+        return FeatureEncoding(spec.name, "category", levels, rates=(0.1, 0.4, 0.5, 0.3, 0.2), alone=(0, 4))
+    return FeatureEncoding(spec.name, "number")
 
 
 def learned():
@@ -143,14 +155,14 @@ def learned():
             for spec in FEATURES.specs
         }
     )
-    encodings = Encodings(tuple(map(_encoding, FEATURES.specs)))
+    encodings = FeatureEncoder(tuple(map(_encoding, FEATURES.specs)))
     matrix = encodings.encode(rows)[:, : encodings.tree_width]
     outcome = (
         random.random(500) < 0.2 + 0.5 * (rows["demo_request.count"].fill_nan(0).to_numpy() > 40)
     ).astype(float)
     settings = {"objective": "binary", "num_leaves": 7, "verbose": -1, "num_threads": 1, "seed": 7}
     booster = lgb.train(settings, lgb.Dataset(matrix, outcome), num_boost_round=30)
-    predictor = Predictor(encodings, Calibration(0.9, -0.2), booster=booster)
+    predictor = Predictor(encodings, PlattCalibration(0.9, -0.2), booster=booster)
     return ConversionModel(FEATURES, predictor, GRADES, CARD)
 
 
@@ -214,3 +226,80 @@ def lead():
             "transitions": [{"lead_id": "7", "occurred_at": 1777000001, "stage": "sql"}],
         },
     }
+
+
+# A log on SQLite and one on PostgreSQL: every law holds for both.
+NUMBERS = itertools.count()
+
+
+def _tools():
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found and (own := shutil.which("initdb")) is None:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    return found[-1].parent if found else Path(own).parent
+
+
+def _user():
+    """PostgreSQL refuses to run as root: another user is borrowed where the tests do."""
+    users = [user.pw_name for user in pwd.getpwall() if user.pw_name in {"postgres", "nobody"}]
+    return max(users) if os.geteuid() == 0 else None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A PostgreSQL of its own in a temporary folder, on a port that was free."""
+
+    folder: Path
+    port: int
+    user: str | None
+
+    def run(self, tool, *arguments):
+        command = [_tools() / tool, "-D", self.folder / "data", *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.folder, user=self.user)
+
+    def start(self):
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder}"
+        self.run("pg_ctl", "-w", "-l", self.folder / "log", "-o", options, "start")
+
+    def stop(self):
+        self.run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def database(self):
+        """The URL of a database that is empty."""
+        url = f"postgresql://me@127.0.0.1:{self.port}"
+        name = f"log_{next(NUMBERS)}"
+        with psycopg.connect(f"{url}/postgres", autocommit=True) as db:
+            db.execute(f"CREATE DATABASE {name}")
+        return f"{url}/{name}"
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    _tools()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    made = Cluster(Path(tempfile.mkdtemp()), port, _user())
+    if made.user is not None:
+        shutil.chown(made.folder, made.user)
+    try:
+        made.run("initdb", "-U", "me", "-A", "trust", "-E", "UTF8", "--no-sync")
+        made.start()
+        yield made
+        made.stop()
+    finally:
+        shutil.rmtree(made.folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request, tmp_path):
+    if request.param == "sqlite":
+        return str(tmp_path / "decisions.db")
+    return request.getfixturevalue("cluster").database()
+
+
+@pytest.fixture
+def log(place):
+    engine = writing(open_log(place))
+    yield engine
+    engine.dispose()

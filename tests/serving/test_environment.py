@@ -36,7 +36,7 @@ SERVES = """
 import http.client, sys
 from pathlib import Path
 from serving import run
-from serving.log.settings import LogSettings
+from serving.decision_log.settings import LogSettings
 from serving.settings import Settings
 settings = Settings(sys.argv[1], log=LogSettings("decisions.db"))
 with run.running(settings, log=sys.stderr.buffer) as service:

@@ -14,10 +14,10 @@ from contextlib import closing
 
 import pytest
 
-from serving.doors import keys
-from serving.log.settings import LogSettings
-from serving.run import running
-from serving.settings import Settings
+from serving.decision_log.settings import LogSettings
+from serving.middleware import api_keys
+from serving.server import run_service
+from serving.settings import ServiceSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if "LEADLOOP_FUZZ" in os.environ else 300)]
 EXAMPLES = os.environ.get("LEADLOOP_FUZZ", "25")
@@ -30,9 +30,11 @@ NOT_ASKED = "negative_data_rejection,positive_data_acceptance"
 def served(model_folder, tmp_path_factory):
     """A service with a log and keys, its own log lines, and a key that may do everything."""
     root = tmp_path_factory.mktemp("fuzz")
-    token = keys.add(root / "keys.json", "fuzz", keys.SCOPES)
-    settings = Settings(str(model_folder), keys=root / "keys.json", log=LogSettings(str(root / "log.db")))
-    with (root / "lines").open("wb") as lines, running(settings, log=lines) as service:
+    token = api_keys.create_key(root / "keys.json", "fuzz", api_keys.SCOPES)
+    settings = ServiceSettings(
+        str(model_folder), keys=root / "keys.json", log=LogSettings(str(root / "log.db"))
+    )
+    with (root / "lines").open("wb") as lines, run_service(settings, log=lines) as service:
         yield service.url, root / "lines", token
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from models import artifact
-from models.pointer import point
-from serving.run import running
-from serving.settings import Settings
+from models.active_model import set_active
+from serving.server import run_service
+from serving.settings import ServiceSettings
 
 pytestmark = pytest.mark.slow
 JSON = {"Content-Type": "application/json"}
@@ -96,7 +96,7 @@ class Company:
         if spoiled:
             trees = copy / "model.lgb"
             trees.write_bytes(trees.read_bytes()[:100])
-        point(copy)
+        set_active(copy)
         return version
 
     def _another(self, copy):
@@ -112,7 +112,7 @@ def served(tmp_path, folder, patch, workers=1, **settings):
     company = Company(tmp_path, folder)
     version = company.promote()
     log = (tmp_path / "log").open("wb")
-    with log, running(Settings(**settings), workers=workers, log=log) as service:
+    with log, run_service(ServiceSettings(**settings), workers=workers, log=log) as service:
         yield service, company, version
 
 

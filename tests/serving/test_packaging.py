@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serving.run import STOPS_WITHIN, Address
+from serving.server import STOPS_WITHIN, Address
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKED = ("features", "models", "serving")
@@ -60,7 +60,7 @@ def _sources():
 def test_the_bento_holds_what_serving_needs_and_nothing_else(bento):
     packed = {path.relative_to(bento / "src") for path in (bento / "src").rglob("*") if path.is_file()}
     assert packed - {Path("bentofile.yaml")} == _sources()
-    assert Path("serving/log/migrations/script.py.mako") in packed
+    assert Path("serving/decision_log/migrations/script.py.mako") in packed
     for source in _sources():
         assert (bento / "src" / source).read_bytes() == (ROOT / source).read_bytes()
     hashes = set(re.findall(r"sha256:\w+", (bento / "env/python/requirements.txt").read_text()))

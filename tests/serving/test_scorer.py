@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import engine
+from features import batch
 from features.cohort import Snapshots
-from features.record import history_of
-from serving.contract import Failed
+from features.record import from_records
+from serving.schemas import LeadFailure
 from serving.scorer import MANY, Scorer
 
 TIMES = st.integers(0, 400 * 86_400)
@@ -89,7 +89,7 @@ def test_one_bad_lead_changes_nothing_for_the_others(scorer, lead, size):
     good = [lead | {"lead_id": str(i)} for i in range(size)]
     bad = {"lead_id": "bad", "attributes": {"employees": "many"}}
     mixed = scorer.score([*good[:2], bad, *good[2:]])
-    assert isinstance(mixed.pop(2), Failed)
+    assert isinstance(mixed.pop(2), LeadFailure)
     assert mixed == scorer.score(good)
 
 
@@ -157,14 +157,14 @@ def test_a_lead_of_a_flat_model_is_its_attributes(flat_model):
 @given(leads=st.lists(LEADS, min_size=1, max_size=5))
 def test_one_lead_equals_many_equals_the_batch_engine_to_the_bit(model, leads):
     scorer = Scorer(model)
-    asked = [one for one in map(scorer._attempt, leads) if not isinstance(one, Failed)]
+    asked = [one for one in map(scorer._attempt, leads) if not isinstance(one, LeadFailure)]
     keys = {"lead_id": [str(i) for i in range(len(asked))], "as_of": [one.as_of for one in asked]}
-    history = history_of([one.record for one in asked], model.features)
+    history = from_records([one.record for one in asked], model.features)
     frame = pl.DataFrame(keys, schema={"lead_id": pl.String, "as_of": pl.Int64})
-    batch = engine.compute(model.features, history, Snapshots(frame)).collect()
-    rows = {row.pop("lead_id"): row for row in batch.to_dicts()}
+    computed = batch.compute_features(model.features, history, Snapshots(frame)).collect()
+    rows = {row.pop("lead_id"): row for row in computed.to_dicts()}
     for i, one in enumerate(asked):
-        assert scorer.row(one) | {"as_of": one.as_of} == rows[str(i)]
+        assert scorer.feature_row(one) | {"as_of": one.as_of} == rows[str(i)]
 
 
 @settings(max_examples=30, deadline=None)

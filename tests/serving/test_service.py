@@ -12,8 +12,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from models import artifact
-from serving.contract import ExplainRequest, ScoreRequest
-from serving.doors.body import MAX_BODY
+from serving.middleware.request_body import MAX_BODY
+from serving.schemas import ExplainRequest, ScoreRequest
 from serving.scorer import MANY, Scorer
 from serving.service import Leadloop
 

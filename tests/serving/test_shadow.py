@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from serving import shadow
-from serving.contract import Failed
+from serving.monitoring import metrics
+from serving.schemas import LeadFailure
 from serving.scorer import Scorer
-from serving.shadow import Shadow
-from serving.watching import telemetry
+from serving.shadow import ShadowScorer
 
 LEADS = [{"lead_id": "ada"}, {"lead_id": "bob", "consent": False}]
 
@@ -30,10 +30,10 @@ def value(metric, *labels):
 def counted():
     """How far each count has moved since the test began."""
     counts = {
-        "same": lambda: value(telemetry.SHADOW_GRADES, "same"),
-        "differs": lambda: value(telemetry.SHADOW_GRADES, "differs"),
-        "lost": lambda: value(telemetry.SHADOW_LOST),
-        "compared": lambda: value(telemetry.SHADOW_DISTANCE),
+        "same": lambda: value(metrics.SHADOW_GRADES, "same"),
+        "differs": lambda: value(metrics.SHADOW_GRADES, "differs"),
+        "lost": lambda: value(metrics.SHADOW_LOST),
+        "compared": lambda: value(metrics.SHADOW_DISTANCE),
     }
     before = {name: count() for name, count in counts.items()}
     return lambda name: counts[name]() - before[name]
@@ -42,8 +42,8 @@ def counted():
 def heard(challenger, told, leads=LEADS):
     """The decisions that a challenger made of what it heard."""
     kept = []
-    listening = Shadow(following(challenger), kept.append)
-    listening.hear(leads, told)
+    listening = ShadowScorer(following(challenger), kept.append)
+    listening.submit(leads, told)
     listening.close()
     return kept
 
@@ -60,7 +60,7 @@ def test_a_challenger_that_differs_is_counted_with_its_distance(by_hand, counted
     other = told.model_copy(update={"probability": told.probability + 0.25, "grade": "A"})
     heard(Scorer(by_hand), [other, failed])
     assert (counted("same"), counted("differs")) == (0, 1)
-    assert value(telemetry.SHADOW_FARTHEST) == pytest.approx(0.25)
+    assert value(metrics.SHADOW_FARTHEST) == pytest.approx(0.25)
 
 
 def test_a_number_that_was_withheld_is_no_distance(by_hand, counted):
@@ -86,10 +86,10 @@ def test_who_is_answered_never_waits_for_a_challenger(counted, monkeypatch):
     monkeypatch.setattr(shadow, "_MOST_WAITING", 3)
     go_on = threading.Event()
     slow = SimpleNamespace(score=lambda leads, _: go_on.wait(20) and [failed(lead) for lead in leads])
-    listening = Shadow(following(slow))
+    listening = ShadowScorer(following(slow))
     told = [failed(lead) for lead in LEADS]
     for _ in range(5):
-        listening.hear(LEADS, told)
+        listening.submit(LEADS, told)
     assert counted("lost") == 2 * len(LEADS)
     go_on.set()
     listening.close()
@@ -97,4 +97,4 @@ def test_who_is_answered_never_waits_for_a_challenger(counted, monkeypatch):
 
 
 def failed(lead):
-    return Failed.model_construct(lead_id=lead["lead_id"], error=None)
+    return LeadFailure.model_construct(lead_id=lead["lead_id"], error=None)

@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import pytest
 
 from models import artifact
-from training.tracking import Tracking, session
+from training.registry.tracking import Tracking, mlflow_client
 
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
     """An SQLite store with its tables made: that takes seconds, so tests copy this one."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with session(Tracking(f"sqlite:///{path}")) as client:
+    with mlflow_client(Tracking(f"sqlite:///{path}")) as client:
         client.search_experiments()
     return path
 

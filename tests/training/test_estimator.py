@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from training.estimator import LeadModel
-from training.fit import fit_predictor
+from training.estimator import LeadClassifier
+from training.learner.fit import fit
 
 
 def leads(rows=400, seed=0):
@@ -28,28 +28,28 @@ def leads(rows=400, seed=0):
 UNEQUAL = {"check_sample_weight_equivalence_on_dense_data": "a weight is not as many rows of their own"}
 
 
-@parametrize_with_checks([LeadModel()], expected_failed_checks=lambda _: UNEQUAL)
+@parametrize_with_checks([LeadClassifier()], expected_failed_checks=lambda _: UNEQUAL)
 def test_it_passes_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
 
 def test_it_is_the_default_learner():
     frame, y = leads()
-    fitted = fit_predictor(frame, y, seed=3).predictor
+    fitted = fit(frame, y, seed=3).predictor
     expected = fitted.probability(fitted.log_odds(fitted.encodings.encode(frame)))
-    np.testing.assert_array_equal(LeadModel(seed=3).fit(frame, y).predict_proba(frame)[:, 1], expected)
+    np.testing.assert_array_equal(LeadClassifier(seed=3).fit(frame, y).predict_proba(frame)[:, 1], expected)
 
 
 def test_pandas_and_polars_give_the_same():
     frame, y = leads()
-    learned = LeadModel().fit(frame, y)
+    learned = LeadClassifier().fit(frame, y)
     twin = clone(learned).fit(frame.to_pandas(), y)
     np.testing.assert_array_equal(learned.predict_proba(frame), twin.predict_proba(frame.to_pandas()))
 
 
 def test_contributions_add_up_to_the_decision_function():
     frame, y = leads()
-    model = LeadModel().fit(frame, y)
+    model = LeadClassifier().fit(frame, y)
     base, weights = model.explain(frame)
     assert weights.columns == ["visits", "source"]
     np.testing.assert_allclose(
@@ -59,20 +59,20 @@ def test_contributions_add_up_to_the_decision_function():
 
 def test_it_ranks_in_a_pipeline_under_cross_validation():
     frame, y = leads()
-    model = make_pipeline(FunctionTransformer(), LeadModel())
+    model = make_pipeline(FunctionTransformer(), LeadClassifier())
     assert cross_val_score(model, frame.to_pandas(), y, cv=3, scoring="roc_auc").mean() > 0.6
 
 
 def test_an_order_makes_it_choose_on_later_rows():
     frame, y = leads()
-    assert LeadModel().fit(frame, y, order=np.arange(len(y))).fitted_.time_ordered
-    assert not LeadModel().fit(frame, y).fitted_.time_ordered
+    assert LeadClassifier().fit(frame, y, order=np.arange(len(y))).fitted_.time_ordered
+    assert not LeadClassifier().fit(frame, y).fitted_.time_ordered
 
 
 def test_classes_keep_their_names():
     frame, y = leads()
     names = np.where(y == 1, "won", "lost")
-    model = LeadModel().fit(frame, names)
+    model = LeadClassifier().fit(frame, names)
     assert model.classes_.tolist() == ["lost", "won"]
     assert set(model.predict(frame)) <= {"lost", "won"}
 
@@ -81,4 +81,4 @@ def test_classes_keep_their_names():
 def test_a_column_of_times_is_refused_with_what_to_do(make):
     frame = make({"day": pd.date_range("2026-01-01", periods=4).to_pydatetime().tolist(), "n": [1, 2, 3, 4]})
     with pytest.raises(ValueError, match="column 'day' holds times"):
-        LeadModel().fit(frame, [0, 1, 0, 1])
+        LeadClassifier().fit(frame, [0, 1, 0, 1])

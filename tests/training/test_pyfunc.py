@@ -11,19 +11,19 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from features.spec import FeatureSet, Says, attribute
+from features.spec import DisplayText, FeatureSet, attribute
 from models import artifact
-from models.card import Card
 from models.conversion import ConversionModel
 from models.grades import Grades
+from models.model_card import ModelCard
 from training.pyfunc import ScoringModel
-from training.tracking import Model, log, session
+from training.registry.tracking import Model, log, mlflow_client
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning"),
 ]
-SAYS = Says("{value}", "{value}")
+SAYS = DisplayText("{value}", "{value}")
 FEATURES = FeatureSet(
     (
         attribute("size", family="fit", says=SAYS, unit="number"),
@@ -51,7 +51,7 @@ class Adding:
 
 @pytest.fixture
 def model():
-    card = Card("Converted", "2026-11-21", rows=10, positives=5, time_ordered=False, recipe="adding")
+    card = ModelCard("Converted", "2026-11-21", rows=10, positives=5, time_ordered=False, recipe="adding")
     return ConversionModel(FEATURES, Adding(), Grades((0.9, 0.5, 0.1)), card)
 
 
@@ -84,7 +84,7 @@ def test_parameters_are_refused(model):
 def test_mlflow_loads_what_was_logged(model, tracked, make_folder, monkeypatch):
     monkeypatch.setattr(artifact, "load", lambda _: model)
     ref = log([Model(make_folder("model"), "abc")], tracking=tracked)
-    with session(tracked):
+    with mlflow_client(tracked):
         import mlflow.pyfunc  # noqa: PLC0415  # seconds, and warnings about itself
 
         served = mlflow.pyfunc.load_model(ref.model_uri)

@@ -12,27 +12,42 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from features.cohort import numbered
+from features.cohort import lead_codes
+from features.ingest.quarantine import SourceError
 from features.messages import Message
-from features.reading.quarantine import SourceError
 from models import metrics
-from models.card import SCORE
+from models.drift import missing_share
 from models.grades import LETTERS
-from models.witnesses import witnesses
-from training.monitoring.groups import AT, drifted, group, joined, months, recent, windows
-from training.monitoring.monitored import STATES, Drifted, Group, Limits, Monitored, Reason
-from training.monitoring.repair import repair
-from training.run import missing_share
+from models.model_card import SCORE
+from training.monitoring.recalibration import estimate_intercept_update
+from training.monitoring.results import (
+    STATES,
+    Alert,
+    AlertThresholds,
+    ColumnDrift,
+    GroupCalibration,
+    MonitoringReport,
+)
+from training.monitoring.windows import (
+    AT,
+    by_month,
+    column_drift,
+    compute_windows,
+    group_calibration,
+    join_outcomes,
+    split_recent,
+)
+from training.stats.intervals import effective_sample_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from models.card import Card
     from models.conversion import ConversionModel
     from models.metrics import Interval
-    from training.monitoring.monitored import State
+    from models.model_card import ModelCard
+    from training.monitoring.results import State
 
     Floats = NDArray[np.float64]
 
@@ -40,14 +55,14 @@ if TYPE_CHECKING:
 _BEYOND_CHANCE = 3.2905
 
 
-def monitor(
+def monitor_model(
     model: ConversionModel,
     scores: pl.DataFrame,
     outcomes: pl.DataFrame,
-    limits: Limits | None = None,
+    limits: AlertThresholds | None = None,
     last: int | None = None,
-) -> Monitored:
-    """Look at ``scores`` and at ``outcomes`` (lead_id, label) as ``training.monitoring.watched`` reads them.
+) -> MonitoringReport:
+    """Look at ``scores`` and at ``outcomes`` (lead_id, label) as ``training.monitoring.inputs`` reads them.
 
     Outcomes with an ``as_of`` are those of the scores of that moment. A lead without an outcome counts for
     drift alone. With ``last``, so many days before the newest score are judged, and those before stand
@@ -55,12 +70,12 @@ def monitor(
     verdict. Raises SourceError where ``last`` is asked of scores without a date.
     """
     parts, scores = _parted(scores, last)
-    limits, card = limits or Limits(), model.card
+    limits, card = limits or AlertThresholds(), model.card
     names = [name for name in model.features.names if name in scores.columns]
     drifts = _drifts(card, scores, (SCORE, *names))
-    known = joined(scores, outcomes)
-    whole = known if last is None else joined(pl.concat([rows for _, rows in parts]), outcomes)
-    total, grades, by_month = _groups(known)
+    known = join_outcomes(scores, outcomes)
+    whole = known if last is None else join_outcomes(pl.concat([rows for _, rows in parts]), outcomes)
+    total, grades, monthly = _groups(known)
     ranking = _ranking(known)
     without = _without_data(scores, names, card.usual_missing)
     doubts = _doubts(scores)
@@ -70,11 +85,11 @@ def monitor(
         *_of_doubts(doubts, limits),
         *_of_total(total, limits),
         *_of_parts("grade", grades, limits),
-        *_of_parts("month", by_month, limits),
+        *_of_parts("month", monthly, limits),
         *_of_ranking(ranking, card.metrics.get("roc_auc")),
     )
     by_name = {drift.column: drift for drift in drifts}
-    return Monitored(
+    return MonitoringReport(
         model_version=model.version,
         scored=scores.height,
         reasons=tuple(sorted(reasons, key=lambda r: -STATES.index(r.state))),
@@ -84,19 +99,19 @@ def monitor(
         insufficient=doubts,
         total=total,
         grades=grades,
-        months=by_month,
-        windows=tuple(windows(card.profiles.get(SCORE), parts, whole)),
-        repair=repair(known, limits.fewest),
+        months=monthly,
+        windows=tuple(compute_windows(card.profiles.get(SCORE), parts, whole)),
+        repair=estimate_intercept_update(known, limits.fewest),
         roc_auc=ranking,
         unknown=_unknown(model, scores, known, names, limits),
     )
 
 
-def _drifts(card: Card, scores: pl.DataFrame, names: Iterable[str]) -> list[Drifted]:
+def _drifts(card: ModelCard, scores: pl.DataFrame, names: Iterable[str]) -> list[ColumnDrift]:
     """How far each column is from what it was when the model was judged, where the card says how it was."""
-    worth = witnesses(scores["lead_id"])
+    worth = effective_sample_size(scores["lead_id"])
     return [
-        drifted(name, card.profiles[name].drift(scores[name], worth))
+        column_drift(name, card.profiles[name].drift(scores[name], worth))
         for name in names
         if name in card.profiles
     ]
@@ -105,11 +120,11 @@ def _drifts(card: Card, scores: pl.DataFrame, names: Iterable[str]) -> list[Drif
 def _parted(scores: pl.DataFrame, last: int | None) -> tuple[list[tuple[str, pl.DataFrame]], pl.DataFrame]:
     """The windows to look at beside each other, and the scores that the verdict is about."""
     if last is None:
-        return months(scores), scores
+        return by_month(scores), scores
     if AT not in scores.columns or scores[AT].null_count() == scores.height:
         msg = "the scores have no date, so nobody knows which are the last; name one of the outcomes (--time)"
         raise SourceError(msg)
-    before, late = recent(scores, last)
+    before, late = split_recent(scores, last)
     return [(Message("monitor.before"), before), (Message("monitor.last_days", days=last), late)], late
 
 
@@ -133,22 +148,24 @@ def _doubts(scores: pl.DataFrame) -> dict[str, float] | None:
     return {str(code): int(count) / scores.height for code, count in codes.rows()}
 
 
-def _groups(known: pl.DataFrame) -> tuple[Group | None, tuple[Group, ...], tuple[Group, ...]]:
+def _groups(
+    known: pl.DataFrame,
+) -> tuple[GroupCalibration | None, tuple[GroupCalibration, ...], tuple[GroupCalibration, ...]]:
     if known.is_empty():
         return None, (), ()
-    grades = (group(grade, known.filter(pl.col("grade") == grade)) for grade in LETTERS)
-    by_month = (group(month, rows) for month, rows in months(known))
-    return group("all", known), tuple(g for g in grades if g.rows), tuple(by_month)
+    grades = (group_calibration(grade, known.filter(pl.col("grade") == grade)) for grade in LETTERS)
+    monthly = (group_calibration(month, rows) for month, rows in by_month(known))
+    return group_calibration("all", known), tuple(g for g in grades if g.rows), tuple(monthly)
 
 
 def _ranking(known: pl.DataFrame) -> Interval | None:
     if known["label"].n_unique() < len(("won", "lost")):
         return None
-    return metrics.with_interval(
+    return metrics.bootstrap_interval(
         metrics.roc_auc,
         known["label"].to_numpy(),
         known["probability"].to_numpy().astype(np.float64),
-        numbered(known["lead_id"]),
+        lead_codes(known["lead_id"]),
     )
 
 
@@ -156,60 +173,64 @@ def _graded(value: float, limits: tuple[float, float]) -> State:
     return STATES[sum(value >= limit for limit in limits)]
 
 
-def _of_drift(drifts: list[Drifted], limits: Limits) -> Iterator[Reason]:
+def _of_drift(drifts: list[ColumnDrift], limits: AlertThresholds) -> Iterator[Alert]:
     for drift in drifts:
         state = _graded(drift.psi, limits.psi) if drift.psi > drift.chance else "healthy"
         if drift.column == SCORE and state != "healthy":
-            yield Reason(state, "score_drift", Message("reasons.score_drift", psi=drift.psi))
+            yield Alert(state, "score_drift", Message("reasons.score_drift", psi=drift.psi))
         elif state == "retrain":
             # A column alone says that leads changed, not that the model is wrong about them.
             changed = Message("reasons.feature_drift", column=drift.column, psi=drift.psi)
-            yield Reason("watch", "feature_drift", changed)
+            yield Alert("watch", "feature_drift", changed)
 
 
-def _of_data(without: float | None, limits: Limits) -> Iterator[Reason]:
+def _of_data(without: float | None, limits: AlertThresholds) -> Iterator[Alert]:
     if without is not None and (state := _graded(without, limits.unseen)) != "healthy":
-        yield Reason(state, "without_data", Message("reasons.without_data", share=without))
+        yield Alert(state, "without_data", Message("reasons.without_data", share=without))
 
 
-def _of_doubts(doubts: dict[str, float] | None, limits: Limits) -> Iterator[Reason]:
+def _of_doubts(doubts: dict[str, float] | None, limits: AlertThresholds) -> Iterator[Alert]:
     share = sum((doubts or {}).values())
     if share >= limits.doubted:
-        yield Reason("watch", "insufficient", Message("reasons.insufficient", share=share))
+        yield Alert("watch", "insufficient", Message("reasons.insufficient", share=share))
 
 
-def _of_total(total: Group | None, limits: Limits) -> Iterator[Reason]:
+def _of_total(total: GroupCalibration | None, limits: AlertThresholds) -> Iterator[Alert]:
     if total is not None and (state := _off(total, limits)) != "healthy":
         rates = {"came": total.observed.value, "forecast": total.forecast}
-        yield Reason(state, "base_rate", Message("reasons.base_rate", **rates))
+        yield Alert(state, "base_rate", Message("reasons.base_rate", **rates))
 
 
-def _of_parts(kind: str, groups: tuple[Group, ...], limits: Limits) -> Iterator[Reason]:
+def _of_parts(kind: str, groups: tuple[GroupCalibration, ...], limits: AlertThresholds) -> Iterator[Alert]:
     for one in groups:
         if _off(one, limits) != "healthy":
             rates = {"came": one.observed.value, "forecast": one.forecast}
             off = Message(f"reasons.{kind}", name=one.name, **rates)
-            yield Reason("watch", f"calibration_by_{kind}", off)
+            yield Alert("watch", f"calibration_by_{kind}", off)
 
 
-def _off(one: Group, limits: Limits) -> State:
+def _off(one: GroupCalibration, limits: AlertThresholds) -> State:
     if abs(one.beyond) < _BEYOND_CHANCE or one.enough < limits.fewest:
         return "healthy"
     return _graded(abs(one.ratio - 1), limits.off)
 
 
-def _of_ranking(found: Interval | None, judged: Interval | None) -> Iterator[Reason]:
+def _of_ranking(found: Interval | None, judged: Interval | None) -> Iterator[Alert]:
     """Worse by more than both intervals leave open; much worse where half of its lead over chance is gone."""
     if found is None or judged is None or not found.high < judged.low:
         return
     state: State = "retrain" if found.high - 0.5 < (judged.value - 0.5) / 2 else "watch"
-    yield Reason(state, "ranking", Message("reasons.ranking", auc=found.value, before=judged.value))
+    yield Alert(state, "ranking", Message("reasons.ranking", auc=found.value, before=judged.value))
 
 
 def _unknown(
-    model: ConversionModel, scores: pl.DataFrame, known: pl.DataFrame, names: list[str], limits: Limits
+    model: ConversionModel,
+    scores: pl.DataFrame,
+    known: pl.DataFrame,
+    names: list[str],
+    limits: AlertThresholds,
 ) -> dict[str, Message]:
-    came = group("all", known).enough
+    came = group_calibration("all", known).enough
     missing = {
         "score drift": (SCORE not in model.card.profiles, Message("unknown.older_model")),
         "feature drift": (not names, Message("unknown.no_features")),

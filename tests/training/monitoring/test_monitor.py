@@ -12,40 +12,41 @@ from company import leads, write
 from markupsafe import escape
 from scipy.special import expit
 
-from features.reading.mapping import FlatMapping
-from features.reading.quarantine import SourceError
-from features.sources import read_flat
+from features.ingest.flat_export import read_flat
+from features.ingest.mapping import FlatMapping
+from features.ingest.quarantine import SourceError
 from models.artifact import save
-from models.card import Card
-from models.profile import Profile, psi
-from models.witnesses import witnesses
-from training.config import Training
-from training.dataset import of_export
-from training.monitoring.monitor import Limits, Monitored, Reason, monitor
-from training.monitoring.watched import OutcomeFile, read_outcomes, read_scores, seen_files
-from training.page.monitor_page import monitor_page
-from training.run import fit
-from training.scoring import Wanted, score_flat
+from models.drift import ReferenceDistribution, psi
+from models.model_card import ModelCard
+from training.batch_scoring import ScoringOptions, score_flat
+from training.config.settings import TrainingConfig
+from training.data.dataset import from_flat_export
+from training.monitoring.inputs import OutcomeFile, read_files, read_outcomes, read_scores
+from training.monitoring.monitor import monitor_model
+from training.monitoring.page import monitor_page
+from training.monitoring.results import Alert, AlertThresholds, MonitoringReport
+from training.pipeline.fit_model import train_model
+from training.stats.intervals import effective_sample_size
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     mapping = FlatMapping(id="Id", label="Converted", time="No")
-    data = of_export(read_flat(write(folder, leads(1500)), mapping), mapping)
-    return save(fit(data, Training()).model, folder / "model")
+    data = from_flat_export(read_flat(write(folder, leads(1500)), mapping), mapping)
+    return save(train_model(data, TrainingConfig()).model, folder / "model")
 
 
 def watch(model, scores, outcomes):
     """Both files read and looked at, as the command does."""
-    seen = seen_files(model, scores, outcomes)
-    return monitor(model, seen.scores, seen.outcomes)
+    seen = read_files(model, scores, outcomes)
+    return monitor_model(model, seen.scores, seen.outcomes)
 
 
 def scored(model, folder, frame):
     """The leads as the command scores them, and their outcomes, in two files."""
     write(folder, frame.drop("Converted"), "open.csv")
-    score_flat(model, folder / "open.csv", Wanted(folder / "scores.csv"), lambda _: None)
+    score_flat(model, folder / "open.csv", ScoringOptions(folder / "scores.csv"), lambda _: None)
     frame.select("Id", "Converted").write_csv(folder / "outcomes.csv")
     return folder / "scores.csv", OutcomeFile(folder / "outcomes.csv", "Id", "Converted")
 
@@ -72,9 +73,9 @@ def drawn(n, seed, shift=0.0, spread=1.2):
 def watched():
     """As much of a model as a look needs, judged on scores like those that are drawn."""
     log_odds, _ = drawn(5000, 99)
-    card = Card(
+    card = ModelCard(
         "Converted", "2026-11-21", rows=1, positives=1, time_ordered=True, recipe="r",
-        profiles={"log_odds": Profile.of(log_odds["log_odds"])},
+        profiles={"log_odds": ReferenceDistribution.of(log_odds["log_odds"])},
     )  # fmt: skip
     return SimpleNamespace(card=card, version="v", features=SimpleNamespace(names=()))
 
@@ -87,22 +88,22 @@ def test_psi_is_what_a_pencil_says():
 
 def test_a_profile_cuts_at_deciles_and_keeps_the_missing_apart():
     column = pl.Series("x", [*range(1, 91), *[None] * 10], pl.Float64)
-    profile = Profile.of(column)
+    profile = ReferenceDistribution.of(column)
     assert profile.edges == (9, 18, 27, 36, 45, 54, 63, 72, 81)
     assert profile.shares == pytest.approx((0.1, *[0.09] * 10))
     assert profile.drift(column).psi == 0
-    full = profile.parted(column.drop_nulls())
+    full = profile.bin_shares(column.drop_nulls())
     assert (full[0], full.sum()) == (0, pytest.approx(1))
 
 
 def test_words_never_seen_are_a_part_of_their_own():
-    profile = Profile.of(pl.Series("source", ["Ads"] * 60 + ["Fair"] * 40))
-    assert profile.parted(pl.Series(["Ads", "Podcast", None, "Podcast"])).tolist() == [0.25, 0.25, 0, 0.5]
+    profile = ReferenceDistribution.of(pl.Series("source", ["Ads"] * 60 + ["Fair"] * 40))
+    assert profile.bin_shares(pl.Series(["Ads", "Podcast", None, "Podcast"])).tolist() == [0.25, 0.25, 0, 0.5]
 
 
 @pytest.mark.parametrize("rows", [100, 1000, 20_000])
 def test_an_index_without_drift_stays_below_what_chance_allows(rows):
-    reference = Profile.of(pl.Series(np.random.default_rng(0).normal(size=3000)))
+    reference = ReferenceDistribution.of(pl.Series(np.random.default_rng(0).normal(size=3000)))
     above = 0
     for seed in range(200):
         drift = reference.drift(pl.Series(np.random.default_rng(seed + 1).normal(size=rows)))
@@ -116,39 +117,41 @@ def test_leads_that_judged_the_model_several_times_are_no_more_leads():
         random = np.random.default_rng(seed)
         looks = pl.DataFrame({"lead_id": [*map(str, range(100))] * 10})
         judged = pl.Series(np.tile(random.normal(size=100), 10))
-        drift = Profile.of(judged, witnesses(looks["lead_id"])).drift(pl.Series(random.normal(size=2000)))
+        drift = ReferenceDistribution.of(judged, effective_sample_size(looks["lead_id"])).drift(
+            pl.Series(random.normal(size=2000))
+        )
         above += drift.psi > drift.chance
     assert above <= 3
 
 
 @pytest.mark.parametrize(("rows", "seeds"), [(60, 60), (500, 60), (5000, 20)])
 def test_healthy_stays_healthy_over_seeds(watched, rows, seeds):
-    states = [monitor(watched, *drawn(rows, seed)).state for seed in range(seeds)]
+    states = [monitor_model(watched, *drawn(rows, seed)).state for seed in range(seeds)]
     assert states.count("healthy") >= seeds - 1
 
 
 def test_a_shifted_base_rate_is_noticed_and_named(watched):
     for seed in range(10):
-        found = monitor(watched, *drawn(3000, seed, shift=-0.9))
+        found = monitor_model(watched, *drawn(3000, seed, shift=-0.9))
         assert "base_rate" in codes(found)
         assert found.state in {"watch", "retrain"}
         assert found.total.ratio == pytest.approx(0.55, abs=0.15)
 
 
 def test_twice_as_many_conversions_as_forecast_ask_for_retraining(watched):
-    found = monitor(watched, *drawn(5000, 1, shift=1.2))
+    found = monitor_model(watched, *drawn(5000, 1, shift=1.2))
     assert (found.state, found.exit_code) == ("retrain", 4)
 
 
 def test_scores_that_are_spread_otherwise_are_drift_although_the_outcomes_fit(watched):
-    found = monitor(watched, *drawn(3000, 1, spread=2.2))
+    found = monitor_model(watched, *drawn(3000, 1, spread=2.2))
     assert codes(found) == {"score_drift"}
     assert found.score_drift.psi > 0.25
 
 
 def test_a_few_outcomes_decide_nothing_and_say_so(watched):
     scores, outcomes = drawn(2000, 1, shift=2)
-    found = monitor(watched, scores, outcomes.head(9))
+    found = monitor_model(watched, scores, outcomes.head(9))
     assert found.state == "healthy"
     assert "10 conversions" in found.unknown["calibration"]
     assert found.total.rows == 9
@@ -156,7 +159,7 @@ def test_a_few_outcomes_decide_nothing_and_say_so(watched):
 
 def test_without_any_outcome_drift_is_still_seen(watched):
     scores, outcomes = drawn(3000, 1, spread=2.2)
-    found = monitor(watched, scores, outcomes.clear())
+    found = monitor_model(watched, scores, outcomes.clear())
     assert codes(found) == {"score_drift"}
     assert "no scored lead has an outcome" in found.unknown["outcomes"]
 
@@ -167,7 +170,7 @@ def test_a_month_that_went_wrong_is_named(watched):
     label = [
         0.0 if month == "2026-02" else value for month, value in zip(months, outcomes["label"], strict=True)
     ]
-    found = monitor(
+    found = monitor_model(
         watched, scores.with_columns(month=pl.Series(months)), outcomes.with_columns(label=pl.Series(label))
     )
     by_month = [reason.message for reason in found.reasons if reason.code == "calibration_by_month"]
@@ -178,8 +181,8 @@ def test_a_month_that_went_wrong_is_named(watched):
 def test_one_lead_scored_daily_is_one_witness(watched):
     scores, outcomes = drawn(40, 5, shift=1.0)
     daily = pl.concat([scores] * 60)
-    assert abs(monitor(watched, daily, outcomes).total.beyond) < 5
-    assert monitor(watched, daily, outcomes).total.rows == 2400
+    assert abs(monitor_model(watched, daily, outcomes).total.beyond) < 5
+    assert monitor_model(watched, daily, outcomes).total.rows == 2400
 
 
 @pytest.mark.parametrize("leads", [20, 60])
@@ -188,13 +191,13 @@ def test_healthy_stays_healthy_where_each_lead_is_scored_daily(watched, leads):
     states = []
     for seed in range(40):
         scores, outcomes = drawn(leads, seed)
-        states.append(monitor(watched, pl.concat([scores] * 30), outcomes).state)
+        states.append(monitor_model(watched, pl.concat([scores] * 30), outcomes).state)
     assert states.count("healthy") >= 39
 
 
 def test_leads_scored_several_times_are_as_surprising_as_if_they_had_been_scored_once(watched):
     scores, outcomes = drawn(300, 2, shift=-1.0)
-    once, daily = (monitor(watched, pl.concat([scores] * times), outcomes) for times in (1, 30))
+    once, daily = (monitor_model(watched, pl.concat([scores] * times), outcomes) for times in (1, 30))
     assert daily.total.beyond == pytest.approx(once.total.beyond)
     assert daily.total.enough == pytest.approx(once.total.enough)
     assert daily.score_drift.chance == pytest.approx(once.score_drift.chance)
@@ -202,8 +205,8 @@ def test_leads_scored_several_times_are_as_surprising_as_if_they_had_been_scored
 
 def test_the_verdict_is_its_gravest_reason_and_the_exit_codes_are_apart():
     def looked(*states):
-        reasons = tuple(Reason(state, "x", "y") for state in states)
-        return Monitored("v", 1, reasons, None, (), None, None, (), (), None, {})
+        reasons = tuple(Alert(state, "x", "y") for state in states)
+        return MonitoringReport("v", 1, reasons, None, (), None, None, (), (), None, {})
 
     assert (looked().state, looked().exit_code) == ("healthy", 0)
     assert (looked("watch").state, looked("watch").exit_code) == ("watch", 3)
@@ -260,20 +263,20 @@ def test_scores_that_leadloop_did_not_write_are_refused(model, tmp_path):
 def test_the_result_is_plain_json_values(watched):
     import json  # noqa: PLC0415
 
-    told = json.loads(json.dumps(monitor(watched, *drawn(500, 1)).to_dict(), allow_nan=False))
+    told = json.loads(json.dumps(monitor_model(watched, *drawn(500, 1)).to_dict(), allow_nan=False))
     assert (told["state"], told["exit_code"], told["scored"]) == ("healthy", 0, 500)
     assert math.isfinite(told["score_drift"]["psi"])
-    assert Limits().psi == (0.1, 0.25)
+    assert AlertThresholds().psi == (0.1, 0.25)
 
 
 def test_scores_that_say_not_to_be_relied_on_are_counted_by_reason(watched):
     scores, outcomes = drawn(1000, 1)
     why = pl.Series("insufficient", ["too_wide"] * 300 + ["unseen_value"] * 200 + [None] * 500)
-    found = monitor(watched, scores.with_columns(why), outcomes)
+    found = monitor_model(watched, scores.with_columns(why), outcomes)
     assert found.insufficient == {"too_wide": 0.3, "unseen_value": 0.2}
     assert "insufficient" in codes(found)
     fewer = pl.Series("insufficient", ["too_wide"] * 390 + [None] * 610)
-    assert "insufficient" not in codes(monitor(watched, scores.with_columns(fewer), outcomes))
+    assert "insufficient" not in codes(monitor_model(watched, scores.with_columns(fewer), outcomes))
 
 
 def test_a_lead_that_was_scored_twice_may_have_come_to_either(watched):
@@ -282,7 +285,7 @@ def test_a_lead_that_was_scored_twice_may_have_come_to_either(watched):
     came = pl.concat(
         [outcomes.with_columns(as_of=pl.lit(1)), outcomes.with_columns(as_of=pl.lit(2), label=0.0)]
     )
-    found = monitor(watched, twice, came)
+    found = monitor_model(watched, twice, came)
     assert (found.total.rows, found.scored) == (800, 800)
     assert found.total.observed.value == pytest.approx(outcomes["label"].mean() / 2)
 
@@ -290,7 +293,7 @@ def test_a_lead_that_was_scored_twice_may_have_come_to_either(watched):
 def test_the_page_says_all_of_it_and_runs_nothing_of_the_data(watched):
     scores, outcomes = drawn(3000, 2, shift=-0.9)
     evil = "<script>alert(1)</script>"
-    found = monitor(watched, scores.with_columns(month=pl.lit(evil)), outcomes)
+    found = monitor_model(watched, scores.with_columns(month=pl.lit(evil)), outcomes)
     page = monitor_page(found)
     assert all(str(escape(reason.message)) in page for reason in found.reasons)
     assert all(f'<th scope="row">{grade.name}</th><td>{grade.rows:,}</td>' in page for grade in found.grades)
@@ -300,6 +303,6 @@ def test_the_page_says_all_of_it_and_runs_nothing_of_the_data(watched):
 
 
 def test_a_healthy_model_has_a_page_that_says_so(watched):
-    page = monitor_page(monitor(watched, *drawn(3000, 2)))
+    page = monitor_page(monitor_model(watched, *drawn(3000, 2)))
     assert "<h1>The model holds</h1>" in page
     assert "Nothing differs" in page

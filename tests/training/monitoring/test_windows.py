@@ -10,11 +10,11 @@ import pytest
 from scipy.special import expit
 
 from features.clock import DAY
-from features.reading.quarantine import SourceError
-from models.card import Card
-from models.profile import Profile
-from training.monitoring.monitor import monitor
-from training.page.monitor_page import monitor_page
+from features.ingest.quarantine import SourceError
+from models.drift import ReferenceDistribution
+from models.model_card import ModelCard
+from training.monitoring.monitor import monitor_model
+from training.monitoring.page import monitor_page
 
 START, DAYS = 1_767_225_600, 120  # 2026-01-01
 
@@ -45,9 +45,9 @@ def drawn(seed, shift=0.0, since=90, spread=1.2, rows=6000):
 @pytest.fixture(scope="module")
 def watched():
     judged = drawn(99)[0]["log_odds"]
-    card = Card(
+    card = ModelCard(
         "Converted", "2026-11-21", rows=1, positives=1, time_ordered=True, recipe="r",
-        profiles={"log_odds": Profile.of(judged)},
+        profiles={"log_odds": ReferenceDistribution.of(judged)},
     )  # fmt: skip
     return SimpleNamespace(card=card, version="v", features=SimpleNamespace(names=()))
 
@@ -57,7 +57,7 @@ def codes(found):
 
 
 def test_each_month_has_its_drift_and_what_came_of_it(watched):
-    found = monitor(watched, *drawn(1, spread=2.5))
+    found = monitor_model(watched, *drawn(1, spread=2.5))
     assert [window.name for window in found.windows] == ["2026-01", "2026-02", "2026-03", "2026-04"]
     assert sum(window.scored for window in found.windows) == 6000
     assert [window.drift.psi > 0.1 for window in found.windows] == [False, False, False, True]
@@ -67,8 +67,8 @@ def test_each_month_has_its_drift_and_what_came_of_it(watched):
 
 def test_what_went_wrong_lately_is_seen_in_the_last_days_and_diluted_in_all(watched):
     scores, outcomes = drawn(2, shift=-0.9, since=105)
-    assert "base_rate" not in codes(monitor(watched, scores, outcomes))
-    found = monitor(watched, scores, outcomes, last=15)
+    assert "base_rate" not in codes(monitor_model(watched, scores, outcomes))
+    found = monitor_model(watched, scores, outcomes, last=15)
     assert "base_rate" in codes(found)
     assert found.scored == found.windows[1].scored == scores.filter(pl.col("at") >= START + 105 * DAY).height
     assert found.windows[0].scored == 6000 - found.scored
@@ -79,14 +79,14 @@ def test_what_went_wrong_lately_is_seen_in_the_last_days_and_diluted_in_all(watc
 
 @pytest.mark.parametrize("last", [7, 30])
 def test_the_last_days_of_a_model_that_holds_are_healthy(watched, last):
-    states = [monitor(watched, *drawn(seed), last=last).state for seed in range(20)]
+    states = [monitor_model(watched, *drawn(seed), last=last).state for seed in range(20)]
     assert states.count("healthy") >= 19
 
 
 def test_windows_by_days_are_the_same_whatever_the_order_of_rows(watched):
     scores, outcomes = drawn(3, shift=0.5)
     mixed = scores.sample(fraction=1.0, shuffle=True, seed=1)
-    one, other = (monitor(watched, rows, outcomes, last=30) for rows in (scores, mixed))
+    one, other = (monitor_model(watched, rows, outcomes, last=30) for rows in (scores, mixed))
     assert [(w.scored, w.drift, w.outcome.observed) for w in one.windows] == [
         (w.scored, w.drift, w.outcome.observed) for w in other.windows
     ]
@@ -95,13 +95,13 @@ def test_windows_by_days_are_the_same_whatever_the_order_of_rows(watched):
 def test_scores_without_a_date_have_no_last_days(watched):
     scores, outcomes = drawn(4)
     with pytest.raises(SourceError, match="no date"):
-        monitor(watched, scores.drop("at", "month"), outcomes, last=30)
+        monitor_model(watched, scores.drop("at", "month"), outcomes, last=30)
 
 
 def test_the_page_shows_the_windows_and_the_repair(watched):
-    found = monitor(watched, *drawn(5, shift=-0.9), last=30)
+    found = monitor_model(watched, *drawn(5, shift=-0.9), last=30)
     page = monitor_page(found)
     assert '<th scope="row">last 30 days</th>' in page
     assert "Moving the level of the model by" in page
     assert "letzten 30 Tage" in monitor_page(found, "de")
-    assert "moving the level by" not in monitor_page(monitor(watched, *drawn(5), last=30))
+    assert "moving the level by" not in monitor_page(monitor_model(watched, *drawn(5), last=30))

@@ -1,0 +1,103 @@
+"""Which columns are known when, and why the others are kept out: what the report and the model card show.
+
+A plain column is a claim that its value was known when the lead was created. leadloop cannot prove the claim;
+it can say who made it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from features.messages import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from features.ingest.column_roles import ColumnRole, Role
+
+# An overwritten state ("last ..."), the end of the road, or a judgement that somebody made after a call.
+_LATE = re.compile(
+    r"^(last|final|clos|won|lost)"
+    r"|(^|[_\s])(clos(e|ed|ing)|won|lost|outcome|results?|reason|tags?|quality|profile|score|rating|index"
+    r"|disposition|notes?|remarks?|comments?)([_\s]|$)"
+    # At the front it is whose column this is: a CRM may call all of them "Deal - ...".
+    r"|(^|[_\s])deal$"
+    # The same in German, where words are joined: Abschlussgrund, Gesprächsergebnis, Leadbewertung.
+    r"|^(letzte|abschluss|gewonnen|verloren)|ergebnis|bewertung|qualität|(absage|verlust|abschluss)grund"
+    r"|(^|[_\s])(notiz(en)?|bemerkung(en)?|kommentare?|next[_\s]step|nächster[_\s]schritt)([_\s]|$)"
+    # Spanish and French: motivo de rechazo, dernière activité, compte rendu.
+    r"|^([uú]ltim[oa]s?|derni[eè]re?s?|ganad[oa]|perdid[oa]|gagn[eé]e?|perdue?|cierre|cl[oô]tur[ea])\b"
+    r"|\b(motivo|resultado|motif|r[eé]sultat|calidad|qualit[eé]|observaci[oó]n(es)?|nota|comentarios?|remarques?"
+    r"|commentaires?|compte[ -]rendu)\b",
+    re.IGNORECASE,
+)
+Known = Literal["at creation", "history", "excluded"]
+Claimant = Literal["user", "leadloop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """When one column is known, who says so, and why."""
+
+    column: str
+    role: Role | None
+    known: Known
+    by: Claimant
+    reason: Message
+
+    @property
+    def used(self) -> bool:
+        """Whether a model may see the column."""
+        return self.known != "excluded"
+
+    @property
+    def role_reason(self) -> Message:
+        """Why the column has its role, without the claim that is made for every plain column."""
+        inner = self.reason.values.get("reason") if self.used else None
+        return inner if isinstance(inner, Message) else self.reason
+
+
+def looks_post_outcome(column: str) -> bool:
+    """Whether the name of a column sounds as if somebody fills or overwrites it after the first contact.
+
+    >>> late = looks_post_outcome
+    >>> late("Last Activity"), late("Lead Quality"), late("Lead Source")
+    (True, True, False)
+    >>> late("Deal"), late("Deal - Source"), late("Deal - Lost reason")
+    (True, False, True)
+    >>> late("Letzte Aktivität"), late("Gesprächsergebnis"), late("Herkunft")
+    (True, True, False)
+    >>> late("Motivo de rechazo"), late("Dernière relance"), late("Origine")
+    (True, True, False)
+    """
+    return _LATE.search(column) is not None
+
+
+def static_availability(
+    roles: Iterable[ColumnRole], excluded: Mapping[str, Message]
+) -> tuple[Availability, ...]:
+    """The availability of plain columns; ``excluded`` maps those that the user keeps out to the reason.
+
+    >>> from features.ingest.column_roles import ColumnRole
+    >>> city, why = ColumnRole("City", "category", Message("columns.words")), Message("columns.configured")
+    >>> [column.known for column in static_availability([city], {"Tags": why})]
+    ['at creation', 'excluded']
+    """
+    kept_out = (Availability(name, None, "excluded", "user", reason) for name, reason in excluded.items())
+    return (*(_plain(role) for role in roles), *kept_out)
+
+
+def _plain(role: ColumnRole) -> Availability:
+    if not role.used:
+        why = Message("availability.unused", role=Message(f"roles.{role.role}"), reason=role.reason)
+        return Availability(role.column, role.role, "excluded", role.by, why)
+    reason = Message("availability.plain", reason=role.reason)
+    return Availability(role.column, role.role, "at creation", role.by, reason)
+
+
+def history_availability(names: Iterable[str]) -> tuple[Availability, ...]:
+    """The availability of attributes that come with their history: known from each change on."""
+    why = Message("availability.history")
+    return tuple(Availability(name, None, "history", "leadloop", why) for name in names)

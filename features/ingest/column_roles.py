@@ -1,0 +1,192 @@
+"""What a column is, found out from its values: a number, a flag, a category, or nothing a model can use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import polars as pl
+
+from features.ingest.timestamps import detect_format, is_day_month_ambiguous
+from features.messages import Message, join_items
+from features.parsing import (
+    FALSE,
+    TRUE,
+    currency_marks,
+    is_ambiguous,
+    parse_amounts,
+    parse_categories,
+    parse_flags,
+)
+
+if TYPE_CHECKING:
+    from features.parsing import Decimal
+
+Role = Literal["number", "flag", "category", "identifier", "text", "date", "constant", "empty"]
+ROLES: tuple[Role, ...] = get_args(Role)
+USED: frozenset[Role] = frozenset({"number", "flag", "category"})
+
+NUMBER_SHARE = 0.99
+IDENTIFIER_SHARE = 0.95
+TEXT_SHARE = 0.5
+TEXT_LENGTH = 60
+DATE_SHARE = 0.9
+EMAIL = r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$"
+_ENOUGH = 20
+DOUBTFUL = Message("columns.doubtful_numbers")
+_LIKE_NUMBERS = frozenset({DOUBTFUL.key, "columns.mixed_units", "columns.mostly_numbers"})
+_MOSTLY = 0.5
+_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnRole:
+    """What a column is taken for and why. ``missing`` is the share of rows without a value."""
+
+    column: str
+    role: Role
+    reason: Message
+    distinct: int = 0
+    missing: float = 0.0
+    by: Literal["leadloop", "user"] = "leadloop"
+
+    @property
+    def used(self) -> bool:
+        """Whether the column can be an attribute."""
+        return self.role in USED
+
+
+def is_like_numbers(reason: Message) -> bool:
+    """Whether a column was taken for words although its values look like numbers."""
+    return reason.key in _LIKE_NUMBERS
+
+
+def infer_role(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
+    """The role of a column whose missing values are null already.
+
+    >>> infer_role(pl.Series("visits", ["0", "3", None, "1.5"])).role
+    'number'
+    >>> infer_role(pl.Series("zip", ["01099", "80331"] * 10)).reason
+    'codes with leading zeros'
+    """
+    known = column.drop_nulls()
+    distinct = known.n_unique()
+    role, reason = _role(known, distinct, decimal)
+    if distinct == 1 and len(known) == len(column):
+        role, reason = "constant", _constant(known)
+    return ColumnRole(column.name, role, reason, distinct, 1 - len(known) / max(len(column), 1))
+
+
+def _constant(known: pl.Series) -> Message:
+    if known.dtype.is_nested():
+        return Message("columns.constant_of_type", type=str(known.dtype))
+    value = known[0]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Message("columns.constant", value=Message("values.one", value=value))
+    text = repr(value)
+    return Message("columns.constant", value=text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
+def declared_role(column: pl.Series, role: Role) -> ColumnRole:
+    """The role of a column of which the user has said it; nothing is looked for."""
+    known = column.drop_nulls()
+    missing = 1 - len(known) / max(len(column), 1)
+    why = Message("columns.configured")
+    return ColumnRole(column.name, role, why, known.n_unique(), missing, "user")
+
+
+def _role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
+    if known.is_empty():
+        return "empty", Message("columns.no_value")
+    return _text_role(known, distinct, decimal) if known.dtype == pl.String else _typed_role(known)
+
+
+def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
+    if known.str.contains("^0[0-9]").any() and known.str.contains("^[0-9]+$").all():
+        return _words(known, distinct, Message("columns.leading_zeros"))
+    share = float(parse_amounts(known, decimal).is_not_null().mean())  # type: ignore[arg-type]
+    doubt = is_ambiguous(known, decimal) and (share < NUMBER_SHARE or decimal == ",")
+    if _numbers_rows(known):
+        return "identifier", Message("columns.row_numbers")
+    if share >= NUMBER_SHARE and not doubt and len(currency_marks(known)) <= 1:
+        few = 1 - share
+        return "number", Message("columns.nearly_numbers", share=few) if few else Message("columns.numbers")
+    if _both_flags(known):
+        return "flag", Message("columns.yes_and_no")
+    if when := None if doubt else _times(known):
+        return "date", when
+    return _words(known, distinct, DOUBTFUL if doubt else _hint(known, share))
+
+
+def _numbers_rows(known: pl.Series) -> bool:
+    """Whether the values count the rows one by one, as a spreadsheet's first column often does.
+
+    Such a column tells leads of a file apart but says nothing of a new lead.
+    """
+    if len(known) < _ENOUGH or not known.str.contains("^(?:0|[1-9][0-9]{0,14})$").all():
+        return False
+    steps = known.cast(pl.Int64).diff().drop_nulls()
+    return bool(((steps == 1).all()) or (steps == -1).all())
+
+
+def _times(known: pl.Series) -> Message | None:
+    """What to say of a column of times; nothing, where it is none."""
+    if how := detect_format(known):
+        return Message("columns.times_of", pattern=how.pattern)
+    if how := detect_format(known, share=DATE_SHARE):
+        return Message("columns.nearly_times", pattern=how.pattern)
+    return Message("columns.times_two_ways") if is_day_month_ambiguous(known) else None
+
+
+def _typed_role(known: pl.Series) -> tuple[Role, Message]:
+    if known.dtype == pl.Boolean:
+        return "flag", Message("columns.true_and_false")
+    if known.dtype.is_numeric():
+        return "number", Message("columns.numbers")
+    if known.dtype.is_temporal():
+        return "date", Message("columns.times")
+    return "text", Message("columns.of_type", type=str(known.dtype))
+
+
+def _both_flags(known: pl.Series) -> bool:
+    words = set(known.str.to_lowercase().unique().head(len(TRUE) + len(FALSE) + 1))
+    return words <= TRUE | FALSE and bool(words & TRUE) and bool(words & FALSE)
+
+
+def _hint(known: pl.Series, share: float) -> Message:
+    if share >= NUMBER_SHARE:
+        return Message("columns.mixed_units", units=join_items("and", currency_marks(known)))
+    if share >= _MOSTLY:
+        return Message("columns.mostly_numbers", share=share)
+    return Message("columns.few_numbers", share=share) if share else Message("columns.words")
+
+
+def _words(known: pl.Series, distinct: int, reason: Message) -> tuple[Role, Message]:
+    if float(known.str.contains(EMAIL).mean()) >= NUMBER_SHARE:  # type: ignore[arg-type]
+        return "identifier", Message("columns.emails")
+    share = distinct / len(known)
+    if len(known) < _ENOUGH or share < TEXT_SHARE:
+        return "category", reason
+    if float(known.str.len_chars().mean()) > TEXT_LENGTH:  # type: ignore[arg-type]
+        return "text", Message("columns.free_text")
+    if share >= IDENTIFIER_SHARE:
+        if is_like_numbers(reason):
+            return "identifier", Message("columns.unique_numbers", share=share, reason=reason)
+        return "identifier", Message("columns.unique", share=share)
+    return "category", reason
+
+
+def cast_column(column: pl.Series, role: Role, decimal: Decimal = ".") -> pl.Series:
+    """The column as its role has it: Float64 for a number or flag, String for a category.
+
+    Raises:
+        ValueError: columns of that role are no attributes.
+    """
+    if role == "number":
+        return parse_amounts(column, decimal)
+    if role == "flag":
+        return parse_flags(column)
+    if role == "category":
+        return parse_categories(column)
+    msg = f"column {column.name!r} is {role}, which is no attribute; a role is number, flag or category"
+    raise ValueError(msg)

@@ -1,0 +1,95 @@
+"""Databases: a connection that only reads, for DuckDB and SQLite files and for PostgreSQL."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import polars as pl
+import sqlalchemy
+
+from features.ingest.quarantine import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from features.ingest.mapping import TableSource
+
+
+def duckdb_connection(database: str = ":memory:", *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """A connection on one thread that prints no progress: standard output belongs to the command."""
+    db = duckdb.connect(database, read_only=read_only, config={"threads": 1})
+    # In a notebook without ipywidgets there is none, and DuckDB refuses to hear of it.
+    if db.execute("SELECT current_setting('enable_progress_bar')").fetchall() == [(True,)]:
+        db.execute("SET enable_progress_bar = false")
+    return db
+
+
+def build_query(place: TableSource) -> str:
+    """The query that reads a place: its own, or all of its table."""
+    if place.query is not None:
+        return place.query.rstrip().rstrip(";")
+    quoted = ".".join(f'"{part}"' for part in (place.table or "").replace('"', '""').split("."))
+    return f"SELECT * FROM {quoted}"  # noqa: S608
+
+
+@contextmanager
+def open_connection(place: TableSource) -> Iterator[Any]:
+    """A function that runs a query and yields its rows as frames, on a connection that only reads."""
+    database = place.database or ""
+    try:
+        if "://" not in database and _starts_with(Path(database), b"DUCK", at=8):
+            with duckdb_connection(database, read_only=True) as db:
+                yield lambda query, rows: _duckdb_frames(db, query, rows)
+        else:
+            engine = sqlalchemy.create_engine(_url(database), poolclass=sqlalchemy.NullPool)
+            with engine.connect() as connection:
+                yield lambda query, rows: _sql_frames(connection, query, rows)
+    except (duckdb.Error, sqlalchemy.exc.SQLAlchemyError, pl.exceptions.PolarsError) as error:
+        msg = f"{place.name} cannot be read: {first_line(error)}"
+        raise SourceError(msg) from error
+
+
+def _duckdb_frames(db: duckdb.DuckDBPyConnection, query: str, rows: int) -> Iterator[pl.DataFrame]:
+    reader = db.sql(query).to_arrow_reader(rows)
+    yield pl.DataFrame(reader.schema.empty_table())
+    yield from map(pl.DataFrame, reader)
+
+
+def _sql_frames(connection: sqlalchemy.Connection, query: str, rows: int) -> Iterator[pl.DataFrame]:
+    as_written = sqlalchemy.text(query.replace(":", "\\:"))
+    with connection.execution_options(stream_results=True).execute(as_written) as result:
+        names = list(result.keys())
+        yield pl.DataFrame(schema=dict.fromkeys(names, pl.Null))
+        for part in result.partitions(rows):
+            cells = [tuple(row) for row in part]
+            yield pl.DataFrame(cells, names, orient="row", infer_schema_length=None, strict=False)
+
+
+def _url(database: str) -> sqlalchemy.URL:
+    if "://" not in database:
+        if not _starts_with(Path(database), b"SQLite format 3\x00"):
+            msg = f"{database} is neither a SQLite nor a DuckDB file"
+            raise SourceError(msg)
+        return sqlalchemy.URL.create(
+            "sqlite", database=f"file:{Path(database).resolve()}", query={"mode": "ro", "uri": "true"}
+        )
+    url = sqlalchemy.make_url(database)
+    driver = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}.get(url.drivername)
+    return url.set(drivername=driver) if driver else url
+
+
+def _starts_with(path: Path, magic: bytes, at: int = 0) -> bool:
+    if not path.is_file():
+        msg = f"{path} does not exist"
+        raise SourceError(msg)
+    with path.open("rb") as file:
+        file.seek(at)
+        return file.read(len(magic)) == magic
+
+
+def first_line(error: BaseException) -> str:
+    """What a database says went wrong, without the query and the stack."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

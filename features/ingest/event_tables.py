@@ -1,0 +1,151 @@
+"""Tables of events, read a batch at a time: a history's events may be larger than the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
+from features.ingest.quarantine import Quarantine, SourceError
+from features.ingest.row_validation import ValidatedRows
+from features.ingest.schema import (
+    PART,
+    ValidationContext,
+    attribute_numbers,
+    check_mapping,
+    column_names,
+    validate_table,
+)
+from features.ingest.tables import TableReader, open_table
+from features.parsing import strip_missing
+
+if TYPE_CHECKING:
+    from features.ingest.column_roles import ColumnRole
+    from features.ingest.mapping import TableMapping
+    from features.ingest.schema import TableName
+    from features.ingest.tables import Batch
+
+RowSink = Callable[["TableName", pl.DataFrame], None]
+"""What becomes of the good rows of a table, whose name comes first."""
+EVENT_ROWS = 500_000
+EVENT_SCHEMAS: dict[TableName, dict[str, Any]] = {
+    "touchpoints": TOUCHPOINT_SCHEMA,
+    "transitions": TRANSITION_SCHEMA,
+    "attributes": ATTRIBUTE_SCHEMA,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """How many rows a source had, and how many of them go on."""
+
+    table: str
+    file: str
+    rows: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """What there is to say of one source that was read; ``newest`` is when the last of it became known.
+
+    ``names`` are those of the overwritten attributes in it.
+    """
+
+    count: RowCounts
+    quarantine: Quarantine
+    notices: tuple[str, ...]
+    newest: int | None = None
+    names: frozenset[str] = frozenset()
+    roles: tuple[ColumnRole, ...] = ()
+    columns: tuple[str, ...] = ()
+
+
+@dataclass
+class _Tally:
+    """What the batches of a table came to so far."""
+
+    sieve: ValidatedRows = field(default_factory=lambda: ValidatedRows(pl.DataFrame()))
+    rows: int = 0
+    kept: int = 0
+    newest: int | None = None
+    names: frozenset[str] = frozenset()
+
+    def add(self, batch: Batch, sieve: ValidatedRows, good: pl.DataFrame) -> None:
+        self.sieve = replace(sieve.after(self.sieve), frame=self.sieve.frame)
+        self.rows += batch.frame.height
+        self.kept += good.height
+        self.newest = max((s for s in (self.newest, good["known_at"].max()) if s is not None), default=None)  # type: ignore[assignment]
+        if "name" in good.columns:
+            self.names |= frozenset(good["name"].unique())
+
+
+def read_events(
+    name: TableName, mapping: TableMapping, context: ValidationContext, keep: RowSink
+) -> TableReport:
+    """Give the good rows of a table of events to ``keep``, each with the ``PART`` of its lead."""
+    table = open_table(mapping)
+    names, context = map_column_names(name, mapping, table), replace(context, decimal=table.decimal)
+    tally = _Tally(ValidatedRows(pl.DataFrame(), names=names))
+    for batch in table.batches(EVENT_ROWS, sorted({*names.values()})):
+        sieve = validate_table(name, apply_mapping(batch, names, (), mapping), context)
+        good = _typed(name, sieve.frame, context)
+        keep(name, good)
+        tally.add(batch, sieve, good)
+    if not tally.rows and not table.rejects:
+        msg = f"{mapping.name} has column names but no rows"
+        raise SourceError(msg)
+    return TableReport(
+        count=RowCounts(name, mapping.name, tally.rows + len(table.rejects), tally.kept),
+        quarantine=tally.sieve.quarantine(table, name, rejects=True),
+        notices=(*table.notices, *table_notices(name, mapping, tally.sieve)),
+        newest=tally.newest,
+        names=tally.names,
+    )
+
+
+def _typed(name: TableName, rows: pl.DataFrame, context: ValidationContext) -> pl.DataFrame:
+    if name == "attributes":
+        rows = rows.with_columns(attribute_numbers(rows["value"], context.decimal).alias("number"))
+    return rows.select(*(pl.col(c).cast(dtype) for c, dtype in EVENT_SCHEMAS[name].items()), PART)
+
+
+def map_column_names(name: TableName, mapping: TableMapping, table: TableReader) -> dict[str, str]:
+    """How the table calls each column of the contract that it has.
+
+    Raises:
+        SourceError: the mapping names a column that the contract or the table does not have.
+    """
+    check_mapping(name, mapping)
+    table.require(mapping.columns.values())
+    same = (c for c in column_names(name) if c in table.columns and c not in mapping.constants)
+    return {column: column for column in same} | dict(mapping.columns)
+
+
+def apply_mapping(
+    batch: Batch, names: dict[str, str], free: tuple[str, ...], mapping: TableMapping
+) -> ValidatedRows:
+    """Rows with the contract's columns under the contract's names, cells cleaned and translated.
+
+    The ``free`` columns, which the contract does not know, keep their names.
+    """
+    cells = {column.name: strip_missing(column, mapping.missing) for column in batch.frame}
+    columns = [_translated(cells[own].alias(column), mapping) for column, own in names.items()]
+    columns += [cells[column] for column in free]
+    constants = [pl.lit(value).alias(column) for column, value in mapping.constants.items()]
+    return replace(
+        ValidatedRows.from_frame(pl.DataFrame(columns).with_columns(constants), batch.first), names=names
+    )
+
+
+def _translated(column: pl.Series, mapping: TableMapping) -> pl.Series:
+    words = mapping.values.get(column.name)
+    return column if words is None else column.cast(pl.String).replace(dict(words))
+
+
+def table_notices(name: TableName, mapping: TableMapping, sieve: ValidatedRows) -> tuple[str, ...]:
+    """What the checks have to say of a whole table."""
+    return tuple(f"{name}: {mapping.name}: {rows:,} {text}" for text, rows in sieve.remarks.items())

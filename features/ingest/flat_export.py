@@ -1,0 +1,255 @@
+"""Flat exports: one row a lead, as every CRM can write them; read whole for training, in batches to score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from features.ingest.attribute_columns import cast_columns, infer_roles
+from features.ingest.availability import Availability, static_availability
+from features.ingest.column_roles import ColumnRole
+from features.ingest.identity_resolution import resolve_identities
+from features.ingest.mapping import TableSource
+from features.ingest.outcome_column import is_dated, parse_outcome, parse_time_order
+from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
+from features.ingest.row_validation import ROW, ValidatedRows
+from features.ingest.tables import BATCH_ROWS, TableReader, open_table
+from features.messages import Message
+from features.parsing import MISSING, TRUE, parse_categories, strip_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from features.ingest.column_roles import Role
+    from features.ingest.mapping import FlatMapping
+    from features.parsing import Decimal
+    from features.spec import FeatureSet, Unit
+
+LEAD_ID = "lead_id"
+_LISTED = 20
+NO_OUTCOME = Message("ingest.no_outcome")
+"""Why a row teaches nothing although nothing is wrong with it: an open deal has no outcome yet."""
+
+
+@dataclass(frozen=True)
+class FlatExport:
+    """A flat export as read: ``leads`` has ``lead_id`` and one typed column per attribute.
+
+    ``label`` (Int8) and ``parse_time_order`` (Int64, larger is later) stand in the rows of ``leads``; they
+    are None where the mapping names no such column; ``dated`` says that the order is in epoch seconds.
+    ``rows`` counts the records of the file, the bad ones included.
+    ``asked`` is what the outcome says in words: the value that is a success, such as ``Closed Won``, or the
+    name of a column of yes and no. ``resolve_identities`` has ``lead_id`` and what points at persons, as
+    ``features.ingest.identity_resolution`` numbers them.
+    """
+
+    leads: pl.DataFrame
+    label: pl.Series | None
+    order: pl.Series | None
+    roles: tuple[ColumnRole, ...]
+    rows: int
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    notices: tuple[str, ...] = ()
+    availability: tuple[Availability, ...] = ()
+    persons: pl.DataFrame | None = None
+    asked: str = ""
+    dated: bool = False
+
+
+def read_flat(
+    path: Path, mapping: FlatMapping, quarantine_file: Path | None = None, now: int | None = None
+) -> FlatExport:
+    """Read a flat export; bad rows go to the quarantine (and its file, if named), the others go on.
+
+    Rows without an outcome are left out and counted, but are no mistake: they do not stop the run. Where the
+    time is a date, a row dated ``now`` (epoch seconds) or later is bad.
+
+    Raises:
+        SourceError: the file, a column or the outcome cannot be used at all.
+        TooManyBadRowsError: more than ``mapping.max_share`` of the rows are bad.
+    """
+    table = open_table(TableSource(file=path))
+    table.require(mapping.named)
+    raw = table.read()
+    sieve = ValidatedRows.from_frame(raw.select(strip_missing(column, mapping.missing) for column in raw))
+    sieve = _once(_named(sieve, mapping.id), mapping.id)
+    sieve = _ordered(sieve, mapping, table.decimal, now)
+    rows = raw.height + len(table.rejects)
+    bad = sieve.dropped
+    if bad + len(table.rejects) > mapping.max_share * rows:  # before the outcome is blamed for missing rows
+        enforce_bad_row_limit(
+            sieve.quarantine(table, "leads", rejects=True), rows, mapping.max_share, quarantine_file
+        )
+    sieve = _labelled(sieve, mapping)
+    blank = sieve.dropped - bad
+    free = sieve.frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *mapping.reserved))
+    found = cast_columns(sieve, infer_roles(free, mapping.roles, table.decimal), table.decimal)
+    quarantine = found.sieve.quarantine(table, "leads", rejects=True)
+    ids = sieve.frame[_ID].alias(LEAD_ID)
+    enforce_bad_row_limit(
+        replace(quarantine, rows=quarantine.rows - blank), rows, mapping.max_share, quarantine_file
+    )
+    return FlatExport(
+        leads=pl.DataFrame([ids, *found.columns]),
+        label=sieve.frame[_LABEL] if mapping.label else None,
+        order=sieve.frame[_ORDER] if mapping.time else None,
+        roles=found.roles,
+        rows=rows,
+        quarantine=quarantine,
+        notices=table.notices + _blank_notice(mapping, blank),
+        availability=static_availability(
+            found.roles, dict.fromkeys(mapping.exclude, Message("availability.excluded_by_user"))
+        ),
+        persons=resolve_identities(ids, _identifying(sieve.frame, mapping)),
+        asked=_asked(sieve.frame, mapping.label),
+        dated=mapping.time is not None and _dated(sieve.frame[mapping.time], mapping),
+    )
+
+
+def _identifying(frame: pl.DataFrame, mapping: FlatMapping) -> pl.DataFrame:
+    """The columns that may tell whose row it is: what the user keeps out of the model, too."""
+    return frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *filter(None, (mapping.id, mapping.label))))
+
+
+_ID, _LABEL, _ORDER = "leadloop.id", "leadloop.label", "leadloop.order"
+
+
+def _asked(frame: pl.DataFrame, label: str | None) -> str:
+    if label is None:
+        return ""
+    spelt = parse_categories(frame.filter(pl.col(_LABEL) == 1)[label]).value_counts(sort=True)
+    won = str(spelt[0, 0]) if spelt.height else ""
+    return label if len(won) <= 1 or won.casefold() in TRUE else won
+
+
+def _blank_notice(mapping: FlatMapping, blank: int) -> tuple[str, ...]:
+    if not blank:
+        return ()
+    has, was = ("row has", "was") if blank == 1 else ("rows have", "were")
+    return (f"{blank:,} {has} no outcome in {mapping.label!r} and {was} left out",)
+
+
+def _named(sieve: ValidatedRows, column: str | None) -> ValidatedRows:
+    """The rows with an id each: the column's, or the number of the row, the first being 1."""
+    frame = sieve.frame
+    ids = (frame[ROW] + 1).cast(pl.String) if column is None else parse_categories(frame[column])
+    sieve = replace(sieve, frame=frame.with_columns(ids.alias(_ID)))
+    return sieve.reject(pl.col(_ID).is_null(), column or "", Message("ingest.no_id"))
+
+
+def _once(sieve: ValidatedRows, column: str | None) -> ValidatedRows:
+    return sieve.reject(~pl.col(_ID).is_first_distinct(), column or "", Message("ingest.repeated_id"))
+
+
+def _ordered(sieve: ValidatedRows, mapping: FlatMapping, decimal: Decimal, now: int | None) -> ValidatedRows:
+    column = mapping.time
+    if column is None:
+        return sieve
+    cells = sieve.frame[column]
+    ordered = parse_time_order(cells, decimal, mapping.time_format).alias(_ORDER)
+    found = replace(sieve, frame=sieve.frame.with_columns(ordered))
+    found = found.reject(pl.col(_ORDER).is_null(), column, Message("ingest.no_time"))
+    if now is None or not _dated(cells, mapping):
+        return found
+    return found.reject(pl.col(_ORDER) >= now, column, Message("ingest.future"))
+
+
+def _dated(cells: pl.Series, mapping: FlatMapping) -> bool:
+    return mapping.time_format is not None or is_dated(cells)
+
+
+def _labelled(sieve: ValidatedRows, mapping: FlatMapping) -> ValidatedRows:
+    if mapping.label is None:
+        return sieve
+    label = parse_outcome(sieve.frame[mapping.label], mapping.positive, mapping.negative).alias(_LABEL)
+    found = replace(sieve, frame=sieve.frame.with_columns(label))
+    return found.reject(pl.col(_LABEL).is_null(), mapping.label, NO_OUTCOME)
+
+
+@dataclass(frozen=True)
+class FlatBatch:
+    """Some rows of a flat export for scoring: ``leads`` as in FlatExport.
+
+    ``quarantine`` belongs to the whole file: it is filled in the last batch, which has no rows.
+    """
+
+    leads: pl.DataFrame
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FlatColumns:
+    """Which columns of a file to score are read, and as what: ``wanted`` maps a column to its role."""
+
+    wanted: Mapping[str, Role]
+    id: str | None = None
+    missing: tuple[str, ...] = MISSING
+
+    @classmethod
+    def from_features(
+        cls, features: FeatureSet, id_column: str | None = None, missing: tuple[str, ...] = MISSING
+    ) -> FlatColumns:
+        """The columns that a model of a flat export was trained on."""
+        wanted = {spec.of or spec.name: _ROLE_OF.get(spec.unit, "number") for spec in features.specs}
+        return cls(wanted, id_column, missing)
+
+
+_ROLE_OF: dict[Unit, Role] = {"category": "category", "flag": "flag"}
+
+
+def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) -> Iterator[FlatBatch]:
+    """The rows of a file in their order, typed as a model wants them, a batch at a time.
+
+    Memory is bounded by the batch, whatever the size of the file. Columns the model does not know are
+    ignored; the first batch says which. The last batch has no rows but the quarantine of all.
+
+    Raises:
+        SourceError: the file lacks a column that the model needs, or has no rows.
+    """
+    table = open_table(TableSource(file=path))
+    named = _present(table, columns)
+    notices = table.notices + _ignored(table, named)
+    seen, total = 0, ValidatedRows.from_frame(pl.DataFrame(schema=dict.fromkeys(named, pl.String)))
+    for batch in table.batches(rows, named):
+        sieve, leads = _flat_batch(ValidatedRows.from_frame(batch.frame, batch.first), columns, table.decimal)
+        seen += batch.frame.height
+        total = replace(sieve.after(total), frame=total.frame)
+        yield FlatBatch(leads, notices=notices)
+        notices = ()
+    if not seen and not table.rejects:
+        msg = f"{path} has column names but no rows"
+        raise SourceError(msg)
+    yield FlatBatch(
+        _flat_batch(total, columns, ".")[1], total.quarantine(table, "leads", rejects=True), notices
+    )
+
+
+def _flat_batch(
+    sieve: ValidatedRows, columns: FlatColumns, decimal: Decimal
+) -> tuple[ValidatedRows, pl.DataFrame]:
+    sieve = replace(
+        sieve, frame=sieve.frame.with_columns(strip_missing(c, columns.missing) for c in sieve.frame)
+    )
+    sieve = _named(sieve, columns.id)
+    why = Message("columns.model")
+    roles = tuple(ColumnRole(name, role, why) for name, role in columns.wanted.items())
+    found = cast_columns(sieve, roles, decimal)
+    return found.sieve, sieve.frame.select(pl.col(_ID).alias(LEAD_ID)).hstack(list(found.columns))
+
+
+def _present(table: TableReader, columns: FlatColumns) -> list[str]:
+    table.require([columns.id] if columns.id is not None else [])
+    if missing := [name for name in columns.wanted if name not in table.columns]:
+        msg = f"{table.place.name} lacks columns that the model was trained on: {', '.join(missing)}"
+        raise SourceError(msg)
+    return [name for name in table.columns if name in columns.wanted or name == columns.id]
+
+
+def _ignored(table: TableReader, columns: list[str]) -> tuple[str, ...]:
+    extra = [name for name in table.columns if name not in columns]
+    shown = extra[:_LISTED] + ([f"and {len(extra) - _LISTED:,} more"] if len(extra) > _LISTED else [])
+    return (f"columns the model does not use were ignored: {', '.join(shown)}",) if extra else ()

@@ -1,0 +1,196 @@
+"""The two special columns of a flat export: its outcome, and the column that orders its rows."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from features.ingest.quarantine import SourceError
+from features.ingest.timestamps import detect_format, parse_months, parse_timestamps
+from features.parsing import FALSE, TRUE, parse_categories, parse_numbers
+from features.suggestions import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from features.ingest.timestamps import TimeFormat
+    from features.parsing import Decimal
+
+_WON = TRUE | {
+    "won",
+    "closed won",
+    "converted",
+    "conversion",
+    "sql",
+    "customer",
+    "success",
+    "positive",
+    "qualified",
+}
+_IN_FILE = "in [flat] of leadloop.toml"
+_WON |= {"gewonnen", "konvertiert", "kunde"}
+_LOST = FALSE | {"lost", "closed lost", "not converted", "unconverted", "failure", "negative", "unqualified"}
+_LOST |= {"disqualified", "not qualified", "-1", "-1.0", "verloren", "nicht konvertiert"}
+_SHOWN = 5
+_MOST = 0.5
+
+
+def parse_outcome(
+    column: pl.Series, positive: str | None = None, negative: Collection[str] = ()
+) -> pl.Series:
+    """Int8 outcomes, 1 and 0, of a column with two different values; null where it is missing.
+
+    Where the user names ``negative`` outcomes as well as the ``positive`` one, all other values are none yet:
+    such is the stage of an open deal. A ``negative`` that is empty stands for blank cells, as a box that was
+    not ticked leaves them. Spellings that differ in case alone are one value.
+
+    Raises:
+        SourceError: it has one value, more than two, or two of which neither is known to be a success.
+
+    >>> parse_outcome(pl.Series("Stage", ["Closed Won", "Closed Lost", None])).to_list()
+    [1, 0, None]
+    >>> parse_outcome(pl.Series(["sold", "no need", "open"]), "sold", ["no need"]).to_list()
+    [1, 0, None]
+    >>> parse_outcome(pl.Series(["x", None]), "x", [""]).to_list()
+    [1, 0]
+    """
+    text = _one_spelling(parse_categories(column))
+    values = sorted(text.drop_nulls().unique())
+    if negative:
+        return _between(text, values, positive, negative)
+    if len(values) != len({"won", "lost"}):
+        msg = f"outcome column {column.name!r} {_says(text, values)}"
+        raise SourceError(msg)
+    won = _positive(column.name, values, positive)
+    return (text == won).cast(pl.Int8)
+
+
+def _one_spelling(text: pl.Series) -> pl.Series:
+    """The text with each value as its most frequent spelling has it, upper and lower case apart."""
+    counts = text.drop_nulls().value_counts(sort=True).to_series()
+    first: dict[str, str] = {}
+    spelt = {value: first.setdefault(value.casefold(), value) for value in counts}
+    changed = {value: one for value, one in spelt.items() if value != one}
+    return text.replace(changed) if changed else text
+
+
+def _between(
+    text: pl.Series, values: list[str], positive: str | None, negative: Collection[str]
+) -> pl.Series:
+    if positive is None:
+        msg = f"outcome column {text.name!r}: beside the negative outcomes, name the positive one"
+        raise SourceError(msg)
+    won, *lost = (_named(text.name, values, value) for value in (positive, *filter(None, negative)))
+    blank = text.is_null() if "" in negative else pl.repeat(value=False, n=len(text), eager=True)
+    open_ = ~text.is_in([won, *lost]).fill_null(value=False) & ~blank
+    return (text == won).fill_null(value=False).cast(pl.Int8).set(open_, None)
+
+
+def _named(name: str, values: list[str], wanted: str) -> str:
+    """The value of the column that ``wanted`` names, in whatever case."""
+    found = next((value for value in values if value.casefold() == wanted.casefold()), None)
+    if found is None:
+        msg = f"outcome column {name!r} has no {wanted!r}{suggest(wanted, values)}"
+        raise SourceError(msg)
+    return found
+
+
+def _says(text: pl.Series, values: list[str]) -> str:
+    if not values:
+        return "is blank in every row; it needs exactly two values"
+    if len(values) == 1:
+        what = f"has one class only: every row is {values[0]!r}"
+        if not text.null_count():
+            return f"{what}; it needs two values"
+        blanks = f"--positive {shlex.quote(values[0])} --negative '' (or negative = [\"\"] {_IN_FILE})"
+        return f"{what} or blank, and a blank is no outcome; if it means no success, say {blanks}"
+    counts = text.drop_nulls().value_counts(sort=True).head(_SHOWN)
+    shown = ", ".join(f"{value!r} ({count:,})" for value, count in counts.iter_rows())
+    more = ", ..." if len(values) > _SHOWN else ""
+    what = f"has {len(values)} values: {shown}{more}; it needs exactly two values"
+    return f"{what}, or name them: {_naming(values)}; rows with any other value are then left out"
+
+
+def _naming(values: list[str]) -> str:
+    """The options that name the outcomes, with the values that sound like them."""
+    won, lost = won_and_lost_stages(values)
+    negatives = " ".join(f"--negative {shlex.quote(value)}" for value in lost or ["VALUE"])
+    options = f"--positive {shlex.quote(won or 'VALUE')} {negatives}"
+    return f"{options} (or positive and negative {_IN_FILE})"
+
+
+def won_and_lost_stages(values: Iterable[str]) -> tuple[str | None, list[str]]:
+    """Of the stages of a deal the first that sounds like a success, and all that sound like a failure.
+
+    >>> won_and_lost_stages(["Closed Lost", "Closed Won", "Proposal"])
+    ('Closed Won', ['Closed Lost'])
+    """
+    known = list(values)
+    won = next((value for value in known if value.casefold() in _WON), None)
+    return won, [value for value in known if value.casefold() in _LOST]
+
+
+def _positive(name: str, values: list[str], positive: str | None) -> str:
+    if positive is not None:
+        return _named(name, values, positive)
+    won = [value for value in values if value.casefold() in _WON]
+    lost = [value for value in values if value.casefold() in _LOST]
+    if len(won) == 1 and (lost or not _is_number(won[0])):
+        return won[0]
+    if len(lost) == 1 and not won and not _is_number(lost[0]):
+        return next(value for value in values if value != lost[0])
+    pair = f"{values[0]!r} and {values[1]!r}"
+    how = f"name the success: positive = ... {_IN_FILE}, or --positive VALUE"
+    msg = f"outcome column {name!r} has {pair}; {how}"
+    raise SourceError(msg)
+
+
+def _is_number(text: str) -> bool:
+    return parse_numbers(pl.Series([text])).item() is not None
+
+
+def parse_time_order(column: pl.Series, decimal: Decimal = ".", how: TimeFormat | None = None) -> pl.Series:
+    """Int64 numbers that put the rows in the order of time; null where the column holds no such value.
+
+    A date becomes epoch seconds, a month its number, a whole number itself, any other number its rank.
+    ``how`` is for dates whose format cannot be found out.
+
+    Raises:
+        SourceError: the column is neither dates, numbers nor names of months.
+
+    >>> months, days = pl.Series(["Feb", "Mar"]), pl.Series(["1970-01-02"])
+    >>> parse_time_order(months).to_list(), parse_time_order(days).to_list()
+    ([2, 3], [86400])
+    """
+    known = column.drop_nulls()
+    if known.is_empty():
+        msg = f"time column {column.name!r} is empty"
+        raise SourceError(msg)
+    if (how := how or detect_format(column, share=_MOST)) is not None:
+        return parse_timestamps(column, how)
+    if _mostly(value := parse_numbers(column, decimal), len(known)):
+        whole = value.drop_nulls()
+        return value.cast(pl.Int64) if (whole == whole.floor()).all() else value.rank("dense").cast(pl.Int64)
+    if column.dtype == pl.String and _mostly(month := parse_months(column), len(known)):
+        return month
+    msg = (
+        f"time column {column.name!r} is neither dates, numbers nor month names: {known[0]!r}; "
+        "where day and month could be swapped, write dates as 2024-02-29, or say how they are written: "
+        'time_format = "day_first" or "month_first" in [flat] of leadloop.toml'
+    )
+    raise SourceError(msg)
+
+
+def is_dated(column: pl.Series) -> bool:
+    """Whether ``parse_time_order`` reads the column as dates, not as numbers or months.
+
+    >>> is_dated(pl.Series(["2026-01-02"])), is_dated(pl.Series(["12"]))
+    (True, False)
+    """
+    return detect_format(column, share=_MOST) is not None
+
+
+def _mostly(parsed: pl.Series, known: int) -> bool:
+    return parsed.count() >= _MOST * known

@@ -1,0 +1,293 @@
+"""Reads a company's own tables into a LeadHistory: the rim between its files or databases and the rest.
+
+Bad rows do not stop the reading: they are named in the quarantine, and the good rows go on, unless so many
+are bad that the rest would mislead.
+
+A history from frames that are in memory already, pandas or Polars: read and checked as files are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, cast
+
+import narwhals.stable.v2 as nw
+import polars as pl
+
+from features.history import ACCOUNT_PREFIX, LeadHistory
+from features.ingest.attribute_columns import AttributeColumns, cast_columns, infer_roles
+from features.ingest.availability import Availability, history_availability, static_availability
+from features.ingest.event_tables import (
+    EVENT_SCHEMAS,
+    RowCounts,
+    RowSink,
+    TableReport,
+    apply_mapping,
+    map_column_names,
+    read_events,
+    table_notices,
+)
+from features.ingest.flat_export import FlatBatch, FlatColumns, FlatExport, iter_flat_batches, read_flat
+from features.ingest.identity_resolution import resolve_identities
+from features.ingest.mapping import HistoryMapping, TableMapping
+from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
+from features.ingest.row_validation import ROW, ValidatedRows
+from features.ingest.schema import PART, ValidationContext, column_names, validate_table
+from features.ingest.tables import Batch, TableReader, open_table
+from features.messages import Message
+from features.suggestions import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from features.ingest.column_roles import ColumnRole
+    from features.ingest.mapping import TableSource
+    from features.ingest.quarantine import Quarantine
+    from features.ingest.schema import TableName
+
+
+__all__ = [
+    "FlatBatch",
+    "FlatColumns",
+    "FlatExport",
+    "IngestResult",
+    "RowCounts",
+    "iter_flat_batches",
+    "read_flat",
+    "read_history",
+]
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """A history as read, and what there is to say about its sources.
+
+    ``columns`` are all that the leads' own table has, used or not, and its account's as ``account.*``;
+    ``resolve_identities`` has ``lead_id`` and what points at persons, as
+    ``features.ingest.identity_resolution`` numbers them.
+    """
+
+    history: LeadHistory
+    quarantine: Quarantine
+    roles: tuple[ColumnRole, ...]
+    availability: tuple[Availability, ...]
+    notices: tuple[str, ...]
+    counts: tuple[RowCounts, ...]
+    columns: tuple[str, ...] = ()
+    persons: pl.DataFrame | None = None
+
+
+def _one_part(leads: pl.DataFrame) -> pl.Series:
+    return pl.Series([0]).new_from_index(0, leads.height)
+
+
+def read_history(mapping: HistoryMapping, now: int, quarantine_file: Path | None = None) -> IngestResult:
+    """Read all tables of a history; rows at or after ``observed_until``, or else ``now``, are in the future.
+
+    Raises:
+        SourceError: a table or column is missing, or cannot be used at all.
+        TooManyBadRowsError: more than ``mapping.max_share`` of all rows are bad.
+    """
+    found = {name: [pl.DataFrame(schema=schema)] for name, schema in EVENT_SCHEMAS.items()}
+
+    def keep(name: TableName, rows: pl.DataFrame) -> None:
+        found[name].append(rows.drop(PART))
+
+    reading = read_history_in_batches(mapping, now, quarantine_file, keep=keep)
+    events: dict[str, Any] = {name: pl.concat(frames) for name, frames in found.items()}
+    return replace(reading, history=replace(reading.history, **events))
+
+
+def read_history_in_batches(
+    mapping: HistoryMapping,
+    now: int,
+    quarantine_file: Path | None = None,
+    *,
+    keep: RowSink,
+    part_of: Callable[[pl.DataFrame], pl.Series] = _one_part,
+) -> IngestResult:
+    """Read as ``read_history`` does, but give events to ``keep`` in batches: the history has none.
+
+    Each event carries, as ``PART``, the number that ``part_of`` has for its row of leads.
+    """
+    until = now if mapping.observed_until is None else mapping.observed_until
+    base = ValidationContext(until=until, stages=mapping.stages)
+    accounts = None if mapping.accounts is None else _table("accounts", mapping.accounts, base, mapping)
+    known = None if accounts is None else accounts.frame["account_id"]
+    leads = _table("leads", mapping.leads, replace(base, accounts=known), mapping)
+    parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART))
+    context = replace(base, leads=parts)
+    events = [
+        read_events(name, table, _context(name, table, context, mapping), keep)
+        for name in EVENT_SCHEMAS
+        for table in getattr(mapping, name)
+    ]
+    frames = {"leads": leads.frame} | ({} if accounts is None else {"accounts": accounts.frame})
+    sources = [*(() if accounts is None else (accounts.source,)), leads.source, *events]
+    quarantine = reduce(add, (source.quarantine for source in sources))
+    enforce_bad_row_limit(
+        quarantine, sum(source.count.rows for source in sources), mapping.max_share, quarantine_file
+    )
+    return replace(_reading(mapping, sources, frames, quarantine), persons=leads.persons)
+
+
+def _reading(
+    mapping: HistoryMapping, sources: Sequence[TableReport], frames: dict[str, Any], quarantine: Quarantine
+) -> IngestResult:
+    newest = max((s.newest for s in sources if s.newest is not None), default=0)
+    until = newest + 1 if mapping.observed_until is None else mapping.observed_until
+    roles = tuple(role for source in sources for role in source.roles)
+    excluded = dict.fromkeys(mapping.plain.exclude, Message("availability.excluded_by_configuration"))
+    names = sorted(frozenset().union(*(source.names for source in sources)))
+    return IngestResult(
+        history=replace(LeadHistory.from_leads(frames["leads"], until), **frames),
+        quarantine=quarantine,
+        roles=roles,
+        availability=static_availability((r for r in roles if r.column not in names), excluded)
+        + history_availability(names),
+        notices=tuple(notice for source in sources for notice in source.notices),
+        counts=tuple(source.count for source in sources),
+        columns=tuple(column for source in sources for column in source.columns),
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The leads or accounts, read and checked."""
+
+    frame: pl.DataFrame
+    source: TableReport
+    persons: pl.DataFrame | None = None
+
+
+def _table(
+    name: TableName, mapping: TableMapping, context: ValidationContext, whole: HistoryMapping
+) -> _Table:
+    table = open_table(mapping)
+    names = map_column_names(name, mapping, table)
+    free = tuple(c for c in table.columns if c not in {*names.values(), *column_names(name)})
+    raw = table.read(sorted({*names.values(), *free}))
+    context = replace(_context(name, mapping, context, whole), decimal=table.decimal)
+    checked = validate_table(name, apply_mapping(Batch(raw), names, free, mapping), context)
+    found = _free(name, checked, table, whole)
+    frame = checked.frame.select(*column_names(name)).hstack(list(found.columns))
+    source = TableReport(
+        count=RowCounts(name, mapping.name, raw.height + len(table.rejects), frame.height),
+        quarantine=found.sieve.quarantine(table, name, rejects=True),
+        notices=(*table.notices, *table_notices(name, mapping, checked)),
+        newest=cast("int | None", frame["created_at"].max()) if name == "leads" else None,
+        roles=tuple(replace(role, column=_called(name, role.column)) for role in found.roles),
+        columns=tuple(_called(name, column) for column in table.columns),
+    )
+    if name != "leads":
+        return _Table(frame, source)
+    return _Table(frame, source, resolve_identities(frame["lead_id"], checked.frame.select(free)))
+
+
+def _context(
+    name: TableName, mapping: TableMapping, context: ValidationContext, whole: HistoryMapping
+) -> ValidationContext:
+    own_file = mapping is not whole.leads and _address(mapping) == _address(whole.leads)
+    sparse = own_file or _EVENT.get(name) in mapping.constants
+    return replace(context, times=mapping.times, money=mapping.money, sparse=sparse)
+
+
+def _called(name: TableName, column: str) -> str:
+    return column if name == "leads" else ACCOUNT_PREFIX + column
+
+
+_EVENT: dict[TableName, str] = {"touchpoints": "kind", "transitions": "stage"}
+
+
+def _free(
+    name: TableName, rows: ValidatedRows, table: TableReader, whole: HistoryMapping
+) -> AttributeColumns:
+    """The free columns of leads or accounts as attributes; dates that feed transitions are none."""
+    prefix = "" if name == "leads" else ACCOUNT_PREFIX
+    taken = _elsewhere(whole) if name == "leads" else frozenset()
+    left_out = {*column_names(name), ROW, *taken}
+    names = [c for c in rows.frame.columns if c not in left_out and _wanted(prefix + c, whole)]
+    said = {column.removeprefix(prefix): role for column, role in whole.plain.roles.items()}
+    roles = infer_roles(rows.frame.select(names), said, table.decimal)
+    return cast_columns(rows, roles, table.decimal)
+
+
+def _wanted(column: str, whole: HistoryMapping) -> bool:
+    chosen = not whole.plain.only or column in whole.plain.only
+    return chosen and column not in whole.plain.exclude
+
+
+def _elsewhere(whole: HistoryMapping) -> frozenset[str]:
+    """Columns of the leads' own table from which events are read."""
+    events = (*whole.touchpoints, *whole.transitions, *whole.attributes)
+    return frozenset(
+        column
+        for event in events
+        if _address(event) == _address(whole.leads)
+        for column in event.columns.values()
+    )
+
+
+def _address(place: TableSource) -> tuple[Any, ...]:
+    return place.file, place.database, place.table, place.query
+
+
+_EVENTS = ("touchpoints", "transitions", "attributes")
+
+_TABLES = ("leads", "accounts", *_EVENTS)
+
+_LATE = 2**40
+
+
+def read_frames(
+    tables: Mapping[str, Any], stages: tuple[str, ...] = (), now: int | None = None
+) -> IngestResult:
+    """The history in ``tables``: "leads", "touchpoints", "transitions", "attributes" and "accounts" by name.
+
+    Columns are called as in the contract of the data; times are datetimes (without a zone they are UTC) or
+    ISO text, an index is left out. Rows at or after ``now`` are in the future; without it, the newest row is
+    the last one. In the quarantine ``file`` is the name of the table and ``row`` 1 its first row.
+
+    Raises:
+        SourceError: a table or column is missing, or cannot be used at all.
+        TooManyBadRowsError: more than 5 % of all rows are bad.
+    """
+    _check(tables)
+    # Through Parquet, which keeps the types, so that there is one way of reading and not two.
+    with TemporaryDirectory() as folder:
+        places = {name: _kept(frame, Path(folder) / name) for name, frame in tables.items()}
+        reading = read_history(_mapping(places, stages, now), _LATE if now is None else now)
+    return replace(reading, quarantine=_renamed(reading.quarantine))
+
+
+def _check(tables: Mapping[str, Any]) -> None:
+    if "leads" not in tables:
+        msg = "there is no table of leads; name it 'leads'"
+        raise SourceError(msg)
+    if unknown := sorted(set(tables) - set(_TABLES)):
+        msg = f"{unknown[0]!r} is no table of a history{suggest(unknown[0], _TABLES)}"
+        raise SourceError(msg)
+
+
+def _kept(frame: Any, path: Path) -> TableMapping:
+    rows = nw.from_native(frame, eager_only=True)
+    zoned = [name for name, kind in rows.schema.items() if isinstance(kind, nw.Datetime) and kind.time_zone]
+    # Without a zone a time is read as UTC; on the way out of pandas a zone makes pyarrow warn.
+    utc = (nw.col(name).dt.convert_time_zone("UTC").dt.replace_time_zone(None) for name in zoned)
+    rows.with_columns(*utc).to_polars().write_parquet(path)
+    return TableMapping(file=path)
+
+
+def _mapping(places: Mapping[str, TableMapping], stages: tuple[str, ...], now: int | None) -> HistoryMapping:
+    events: dict[str, Any] = {name: (places[name],) for name in _EVENTS if name in places}
+    return HistoryMapping(
+        places["leads"], accounts=places.get("accounts"), stages=stages, observed_until=now, **events
+    )
+
+
+def _renamed(found: Quarantine) -> Quarantine:
+    return replace(found, frame=found.frame.with_columns(pl.col("file").str.split("/").list.last()))

@@ -1,0 +1,106 @@
+"""Rows on their way through the checks: the good ones go on, the bad ones are written down with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from features.ingest.quarantine import QUARANTINE_SCHEMA, Quarantine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from features.ingest.tables import TableReader
+    from features.messages import Message
+
+ROW = "leadloop.row"
+_FOUND_SCHEMA = {ROW: pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}
+
+
+@dataclass(frozen=True)
+class ValidatedRows:
+    """The rows still good, each with its number in the source (``ROW``, from 0), and what was found.
+
+    ``names`` says how the source calls a column, where that differs; ``reasons`` are the messages of what was
+    found by their English text; ``remarks`` counts, by what there is to say, the rows of which it is said.
+    """
+
+    frame: pl.DataFrame
+    found: tuple[pl.DataFrame, ...] = ()
+    dropped: int = 0
+    names: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, Message] = field(default_factory=dict)
+
+    @classmethod
+    def from_frame(cls, frame: pl.DataFrame, first: int = 0) -> ValidatedRows:
+        """All rows of a frame, numbered from ``first``."""
+        return cls(frame.with_row_index(ROW, first).with_columns(pl.col(ROW).cast(pl.Int64)))
+
+    def reject(
+        self, bad: pl.Expr | pl.Series, column: str, reason: Message, value: str | None = None
+    ) -> ValidatedRows:
+        """Leave out the rows that are ``bad`` because of a column; null counts as good."""
+        marked = self.frame.select(bad=bad).to_series().fill_null(value=False)
+        if not marked.any():
+            return self
+        noted = self.flag(marked, column, reason, value)
+        return replace(noted, frame=self.frame.filter(~marked), dropped=self.dropped + int(marked.sum()))
+
+    def flag(self, bad: pl.Series, column: str, reason: Message, value: str | None = None) -> ValidatedRows:
+        """Write the ``bad`` rows down, yet let them go on: a cell of theirs could not be used."""
+        shown = pl.lit(value) if value is not None or column not in self.frame.columns else pl.col(column)
+        found = self.frame.filter(bad).select(
+            ROW,
+            column=pl.lit(self.names.get(column, column)),
+            value=shown.cast(pl.String, strict=False),
+            reason=pl.lit(str(reason)),
+        )
+        if not found.height:
+            return self
+        return replace(
+            self,
+            found=(*self.found, found.cast(_FOUND_SCHEMA)),  # type: ignore[arg-type]
+            reasons={**self.reasons, str(reason): reason},
+        )
+
+    def add_notice(self, text: str, rows: int) -> ValidatedRows:
+        """The same rows, with something to say about so many of them."""
+        said = dict(self.remarks)
+        return replace(self, remarks=said | {text: said.get(text, 0) + rows}) if rows else self
+
+    def after(self, before: ValidatedRows) -> ValidatedRows:
+        """This batch of a table after those ``before``: its rows, and what was found in all of them."""
+        joined = replace(
+            self,
+            found=before.found + self.found,
+            dropped=before.dropped + self.dropped,
+            reasons={**before.reasons, **self.reasons},
+        )
+        return reduce(lambda sieve, said: sieve.add_notice(*said), before.remarks.items(), joined)
+
+    def quarantine(self, table: TableReader, name: str, *, rejects: bool = False) -> Quarantine:
+        """Everything found, with the places where a reader finds it; on request the table's rejects too."""
+        found = pl.concat([pl.DataFrame(schema=_FOUND_SCHEMA), *self.found])
+        places = table.numbered(found[ROW].to_list())
+        rows = [
+            {"row": places.get(row), "column": column, "value": value, "reason": reason}
+            for row, column, value, reason in found.iter_rows()
+        ]
+        unread = table.rejected() if rejects else []
+        rejected = [
+            {"row": r["line"], "column": r["column"], "value": r["value"], "reason": str(r["reason"])}
+            for r in unread
+        ]
+        frame = pl.DataFrame(
+            rejected + rows, schema={k: QUARANTINE_SCHEMA[k] for k in ("row", "column", "value", "reason")}
+        )
+        labelled = frame.with_columns(table=pl.lit(name), file=pl.lit(table.place.name))
+        return Quarantine(
+            labelled.select(*QUARANTINE_SCHEMA).cast(QUARANTINE_SCHEMA).sort("row", maintain_order=True),  # type: ignore[arg-type]
+            self.dropped + len(rejected),
+            {**self.reasons, **{str(r["reason"]): r["reason"] for r in unread}},
+        )

@@ -1,0 +1,252 @@
+"""The data contract: which tables and columns leadloop reads, and what makes a row of them unusable.
+
+``CONTRACT`` is the documentation. ``validate_table`` turns cells as they were read into typed columns; every
+row that breaks the contract is named with its reason, and the others go on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+from features.ingest.quarantine import SourceError
+from features.ingest.timestamps import TimeFormat, parse_timestamps
+from features.messages import Message
+from features.parsing import minor_units, parse_categories, parse_flags, parse_numbers
+from features.suggestions import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from features.ingest.mapping import TableMapping
+    from features.ingest.row_validation import ValidatedRows
+    from features.parsing import Decimal
+
+TableName = Literal["leads", "touchpoints", "transitions", "attributes", "accounts"]
+Kind = Literal["id", "lead", "account", "time", "word", "stage", "offer_stage", "money", "count"]
+OFFER_STAGES = ("awareness", "consideration", "decision")
+PART = "leadloop.part"
+
+
+@dataclass(frozen=True, slots=True)
+class ContractColumn:
+    """One column of the contract. A row without a required one is unusable."""
+
+    name: str
+    kind: Kind
+    says: str
+    required: bool = False
+
+
+_LEAD = ContractColumn("lead_id", "lead", "Whose row it is: an id that stands in leads.", required=True)
+_OCCURRED = ContractColumn("occurred_at", "time", "When it happened.", required=True)
+_KNOWN = ContractColumn("known_at", "time", "When the CRM learned of it; by default when it happened.")
+
+CONTRACT: Mapping[TableName, tuple[ContractColumn, ...]] = {
+    "leads": (
+        ContractColumn("lead_id", "id", "The lead's id, once only; leading zeros are kept.", required=True),
+        ContractColumn("created_at", "time", "When the lead came to be.", required=True),
+        ContractColumn("account_id", "account", "The company the lead belongs to."),
+    ),
+    "touchpoints": (
+        _LEAD,
+        _OCCURRED,
+        _KNOWN,
+        ContractColumn(
+            "kind", "word", "What it was: visit, form, demo_request, email_open, ...", required=True
+        ),
+        ContractColumn("channel", "word", "The channel it came through."),
+        ContractColumn("campaign", "word", "The campaign it belongs to."),
+        ContractColumn("offer", "word", "What a conversion was for, e.g. the name of a white paper."),
+        ContractColumn(
+            "offer_stage", "offer_stage", "The offer's stage: awareness, consideration or decision."
+        ),
+        ContractColumn("amount", "money", "Money, stored in minor units."),
+        ContractColumn("seconds", "count", "How long it lasted."),
+    ),
+    "transitions": (
+        _LEAD,
+        _OCCURRED,
+        _KNOWN,
+        ContractColumn(
+            "stage", "stage", "The stage that was entered, one of the configured funnel.", required=True
+        ),
+        ContractColumn("reason", "word", "Why, e.g. of a disqualification."),
+    ),
+    "attributes": (
+        _LEAD,
+        ContractColumn("known_at", "time", "When the CRM took over the value.", required=True),
+        ContractColumn("name", "word", "Which attribute it is.", required=True),
+        ContractColumn("value", "word", "Its value from then on."),
+    ),
+    "accounts": (ContractColumn("account_id", "id", "The account's id, once only.", required=True),),
+}
+FREE_COLUMNS: frozenset[TableName] = frozenset({"leads", "accounts"})
+
+
+@dataclass(frozen=True)
+class ValidationContext:
+    """What a table is checked against: the other tables, the funnel, the present, and how it is written.
+
+    ``leads`` has ``lead_id`` and ``PART``, a number that each of a lead's rows is given.
+    """
+
+    until: int
+    leads: pl.DataFrame | None = None
+    accounts: pl.Series | None = None
+    stages: tuple[str, ...] = ()
+    times: TimeFormat = field(default_factory=TimeFormat)
+    decimal: Decimal = "."
+    money: Literal["major", "minor"] = "major"
+    sparse: bool = False
+    """Rows without a time are no event at all: so it is where a date column stands for one kind of event."""
+
+
+def column_names(table: TableName) -> tuple[str, ...]:
+    """The names of a table's columns."""
+    return tuple(column.name for column in CONTRACT[table])
+
+
+def check_mapping(table: TableName, mapping: TableMapping) -> None:
+    """Raise SourceError when a mapping speaks of a column that the contract of ``table`` does not have."""
+    for column in (*mapping.columns, *mapping.constants, *mapping.values):
+        if column not in column_names(table):
+            hint = suggest(column, column_names(table))
+            msg = f"{mapping.name}: the contract of {table} has no column {column!r}{hint}"
+            raise SourceError(msg)
+
+
+def validate_table(table: TableName, rows: ValidatedRows, context: ValidationContext) -> ValidatedRows:
+    """The rows that keep the contract, its columns typed; the others are in ``found`` with their reasons.
+
+    ``rows`` has the contract's columns with cells as they were read, cleaned; columns that are absent are
+    filled with nulls. Columns beyond the contract stay as they are.
+    """
+    present = frozenset(rows.frame.columns)
+    absent = [column for column in CONTRACT[table] if column.name not in present]
+    if needed := [column.name for column in absent if column.required]:
+        msg = f"{table} need a column {needed[0]!r}; name yours in columns = {{{needed[0]} = ...}}"
+        raise SourceError(msg)
+    rows = replace(rows, frame=rows.frame.with_columns(pl.lit(None, pl.String).alias(c.name) for c in absent))
+    if context.sparse:
+        rows = replace(rows, frame=rows.frame.filter(pl.col("occurred_at").is_not_null()))
+    checked = reduce(
+        lambda sieve, column: _CHECKS[column.kind](sieve, column, context), CONTRACT[table], rows
+    )
+    return _known_after(checked) if "occurred_at" in column_names(table) else checked
+
+
+def _required(rows: ValidatedRows, column: ContractColumn) -> ValidatedRows:
+    return (
+        rows.reject(pl.col(column.name).is_null(), column.name, Message(f"required.{column.name}"))
+        if column.required
+        else rows
+    )
+
+
+def _typed(rows: ValidatedRows, column: ContractColumn, values: pl.Series) -> ValidatedRows:
+    return replace(rows, frame=rows.frame.with_columns(values.alias(column.name)))
+
+
+def _word(rows: ValidatedRows, column: ContractColumn, _: ValidationContext) -> ValidatedRows:
+    return _required(_typed(rows, column, parse_categories(rows.frame[column.name])), column)
+
+
+def _id(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
+    first = pl.col(column.name).is_first_distinct()
+    return _word(rows, column, context).reject(~first, column.name, Message("ingest.repeated_id"))
+
+
+def _lead(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
+    rows = _word(rows, column, context)
+    if context.leads is None:
+        return rows
+    found = rows.frame.join(context.leads, on=column.name, how="left", maintain_order="left")
+    return replace(rows, frame=found).reject(
+        pl.col(PART).is_null(), column.name, Message("ingest.no_such_lead")
+    )
+
+
+def _account(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
+    rows = _word(rows, column, context)
+    if context.accounts is None:
+        return rows
+    unknown = ~rows.frame[column.name].is_in(context.accounts.implode())
+    return rows.flag(
+        unknown & rows.frame[column.name].is_not_null(), column.name, Message("ingest.no_such_account")
+    )
+
+
+def _time(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
+    rows = _required(rows, column)
+    parsed = parse_timestamps(rows.frame[column.name], context.times)
+    rows = replace(rows, frame=rows.frame.with_columns(parsed.alias(_PARSED)))
+    unread = pl.col(_PARSED).is_null() & pl.col(column.name).is_not_null()
+    how = Message("ingest.no_time_parsed", pattern=context.times.pattern, zone=str(context.times.zone))
+    rows = rows.reject(unread, column.name, how)
+    rows = rows.reject(pl.col(_PARSED) >= context.until, column.name, Message("ingest.future"))
+    return replace(rows, frame=rows.frame.with_columns(pl.col(_PARSED).alias(column.name)).drop(_PARSED))
+
+
+_PARSED = "leadloop.parsed"
+
+
+def _stage(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
+    rows = _word(rows, column, context)
+    unknown = ~pl.col(column.name).is_in(context.stages)
+    return rows.reject(unknown, column.name, Message("ingest.no_such_stage")) if context.stages else rows
+
+
+def _offer_stage(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
+    rows = _word(rows, column, context)
+    words = rows.frame[column.name].str.to_lowercase()
+    unknown = ~words.is_in(OFFER_STAGES)
+    why = Message("ingest.no_such_offer_stage", stages=", ".join(OFFER_STAGES))
+    noted = rows.flag(unknown.fill_null(value=False), column.name, why)
+    return _typed(noted, column, words.set(unknown, None))
+
+
+def _count(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
+    return _number(
+        rows, column, parse_numbers(rows.frame[column.name], context.decimal).floor().cast(pl.Int64)
+    )
+
+
+def _money(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
+    if context.money == "minor":
+        return _count(rows, column, context)
+    return _number(rows, column, minor_units(rows.frame[column.name], context.decimal))
+
+
+def _number(rows: ValidatedRows, column: ContractColumn, values: pl.Series) -> ValidatedRows:
+    unread = values.is_null() & rows.frame[column.name].is_not_null()
+    return _typed(rows.flag(unread, column.name, Message("ingest.no_number")), column, values)
+
+
+_CHECKS: Mapping[Kind, Callable[[ValidatedRows, ContractColumn, ValidationContext], ValidatedRows]] = {
+    "id": _id,
+    "lead": _lead,
+    "account": _account,
+    "time": _time,
+    "word": _word,
+    "stage": _stage,
+    "offer_stage": _offer_stage,
+    "money": _money,
+    "count": _count,
+}
+
+
+def _known_after(rows: ValidatedRows) -> ValidatedRows:
+    """Nothing is known before it happens: ``known_at`` is lifted to ``occurred_at`` where it is earlier."""
+    occurred, known = pl.col("occurred_at"), pl.col("known_at")
+    early = int(rows.frame.select((known < occurred).sum()).item() or 0)
+    lifted = replace(rows, frame=rows.frame.with_columns(known_at=pl.max_horizontal(occurred, known)))
+    return lifted.add_notice("rows were known before they happened; they count as known when they did", early)
+
+
+def attribute_numbers(values: pl.Series, decimal: Decimal) -> pl.Series:
+    """Float64 values of an attribute history where they are numbers, or yes and no; null elsewhere."""
+    return parse_numbers(values, decimal).fill_null(parse_flags(values))

@@ -1,0 +1,309 @@
+"""Timestamps as companies write them into whole seconds since 1970 in UTC.
+
+A value with its own offset keeps it; one without is local time in the zone of the format. A local time that
+the autumn change of clocks makes ambiguous is read as the later of the two, so that no event is seen before
+it happened; one that the spring change skips does not exist and is not read. A date alone is its midnight.
+
+How a column may write its times, beyond the usual ways: twelve-hour clocks, names of months, short years.
+
+Each is a strptime pattern, so that what was found out can be written down in ``leadloop.toml``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from features.clock import HOUR, MINUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+_DATES = (
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%Y/%m/%d",
+    "%m/%d/%y",
+    "%d/%m/%y",
+    "%d.%m.%y",
+    "%B %d, %Y",
+    "%B %d %Y",
+    "%d %B %Y",
+    "%d. %B %Y",
+    "%d-%B-%Y",
+    "%d-%B-%y",
+)
+
+_GAPS = (" ", ", ")
+
+_CLOCKS = ("%I:%M %p", "%I:%M:%S %p", "%H:%M", "%H:%M:%S")
+
+_PLAUSIBLE = (
+    r"(?i)^(?:[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{2,4}"
+    r"|[0-9]{1,2}[ .-]{1,2}[a-z]{3,9}[ -][0-9]{2,4}|[a-z]{3,9} [0-9]{1,2},? [0-9]{4})"
+)
+
+_CENTURY = r"(?:^|[^0-9])[0-9]{4}(?:[^0-9]|$)"
+
+_SAMPLE = 200
+
+
+def candidate_formats(known: pl.Series) -> Iterable[str]:
+    """The patterns that may fit the values of a text column, judged by some of them.
+
+    >>> timed, dated = pl.Series(["1/31/2024, 1:05 PM"]), pl.Series(["05-Jan-24"])
+    >>> list(candidate_formats(timed)), list(candidate_formats(dated))
+    (['%m/%d/%Y, %I:%M %p'], ['%d-%B-%y'])
+    """
+    some = known.sample(min(_SAMPLE, len(known)), seed=0)
+    if not len(some) or not some.str.contains(_PLAUSIBLE).mean() >= _MOSTLY:  # type: ignore[operator]
+        return []
+    year = "%Y" if some.str.contains(_CENTURY).all() else "%y"
+    dates = [date for date in _DATES if date.endswith(year) or date.startswith(year)]
+    timed = [f"{date}{gap}{clock}" for date in dates for gap in _GAPS for clock in _CLOCKS]
+    return [written for written in (*dates, *timed) if _parses(some, written)]
+
+
+_MOSTLY = 0.5
+
+
+def _parses(some: pl.Series, written: str) -> bool:
+    return bool(parse_with_format(some, written).is_not_null().mean() >= _MOSTLY)  # type: ignore[operator]
+
+
+def parse_with_format(text: pl.Series, written: str) -> pl.Series:
+    """Datetimes without a zone; null where the text is not written so."""
+    if "%I" not in written and "%H" not in written:
+        return text.str.to_date(written, strict=False).cast(pl.Datetime("us"))
+    return text.str.to_datetime(written, strict=False, time_unit="us")
+
+
+ISO, DAY_FIRST, MONTH_FIRST, EPOCH_S, EPOCH_MS = "iso", "day_first", "month_first", "epoch_s", "epoch_ms"
+
+NAMED = (ISO, DAY_FIRST, MONTH_FIRST, EPOCH_S, EPOCH_MS)
+
+_DATE = r"[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+
+_HMS = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+
+_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?"
+
+_OFFSET = r"Z|z|UTC|[+-](?:0[0-9]|1[0-4]):?[0-5][0-9]|[+-](?:0[0-9]|1[0-4])"
+
+_ISO = rf"^({_DATE})(?:[T ]+({_CLOCK})(?: ?({_OFFSET}))?)?$"
+
+_UNIFORM = (
+    (rf"^{_DATE}$", "%Y-%m-%d"),
+    (rf"^{_DATE} {_HMS}$", "%Y-%m-%d %H:%M:%S"),
+    (rf"^{_DATE}T{_HMS}$", "%Y-%m-%dT%H:%M:%S"),
+)
+
+"""The usual spellings, which are read several times faster where a whole column keeps to one of them."""
+
+_EPOCH = r"^-?[0-9]{1,15}(?:\.[0-9]*)?$"
+
+_WESTERN = {
+    DAY_FIRST: r"^(?P<d>[0-9]{1,2})[./-](?P<m>[0-9]{1,2})[./-](?P<y>[0-9]{4})",
+    MONTH_FIRST: r"^(?P<m>[0-9]{1,2})[./-](?P<d>[0-9]{1,2})[./-](?P<y>[0-9]{4})",
+}
+
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        (
+            "jan january januar jän jänner",
+            "feb february februar",
+            "mar march mär märz mrz",
+            "apr april",
+            "may mai",
+            "jun june juni",
+            "jul july juli",
+            "aug august",
+            "sep sept september",
+            "oct okt october oktober",
+            "nov november",
+            "dec dez december dezember",
+        ),
+        1,
+    )
+    for name in names.split()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TimeFormat:
+    """How a column writes its times: one of ``NAMED`` or a strptime pattern, and the zone of local times."""
+
+    pattern: str = ISO
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if self.pattern not in NAMED and "%" not in self.pattern:
+            msg = (
+                f"time format {self.pattern!r}: write one of {', '.join(NAMED)} or a pattern such as %d.%m.%Y"
+            )
+            raise ValueError(msg)
+        try:
+            ZoneInfo(self.zone)
+        except (KeyError, ValueError, OSError) as error:
+            msg = f"{self.zone!r} is no time zone; write an IANA name such as Europe/Berlin"
+            raise ValueError(msg) from error
+
+
+def parse_timestamps(column: pl.Series, how: TimeFormat | None = None) -> pl.Series:
+    """Int64 epoch seconds of a column; null where a value is missing or no time in that format.
+
+    >>> parse_timestamps(pl.Series(["1970-01-02", "1970-01-01T01:00:00+01:00", "soon"])).to_list()
+    [86400, 0, None]
+    """
+    how = how or TimeFormat()
+    if isinstance(column.dtype, pl.Datetime | pl.Date):
+        return _stamps(column, how)
+    if column.dtype.is_numeric():
+        return _epoch(column.cast(pl.Float64), how)
+    text = column.cast(pl.String)
+    if text.null_count() == len(text):
+        return text.cast(pl.Int64)
+    if how.pattern in {EPOCH_S, EPOCH_MS}:
+        return _epoch(text.set(~text.str.contains(_EPOCH), None).cast(pl.Float64), how)
+    if "%" in how.pattern:
+        return _custom(text, how)
+    return _iso(_rearranged(text, how.pattern), how.zone)
+
+
+def _epoch(value: pl.Series, how: TimeFormat) -> pl.Series:
+    scale = 1000 if how.pattern == EPOCH_MS else 1
+    known = (
+        value.set(~value.is_finite(), None) if how.pattern in {EPOCH_S, EPOCH_MS} else value.clear(len(value))
+    )
+    return (known / scale).floor().cast(pl.Int64, strict=False)
+
+
+def _stamps(column: pl.Series, how: TimeFormat) -> pl.Series:
+    stamp = column.cast(pl.Datetime("us")) if column.dtype == pl.Date else column
+    if getattr(stamp.dtype, "time_zone", None) is None:
+        stamp = _zoned(stamp, how.zone)
+    return stamp.dt.epoch("s")
+
+
+def _zoned(local: pl.Series, zone: str) -> pl.Series:
+    return local.dt.replace_time_zone(zone, ambiguous="latest", non_existent="null")
+
+
+def _rearranged(text: pl.Series, pattern: str) -> pl.Series:
+    if pattern == ISO:
+        return text
+    found = text.str.extract_groups(_WESTERN[pattern]).struct.unnest()
+    date = found.select(
+        pl.concat_str("y", pl.col("m").str.zfill(2), pl.col("d").str.zfill(2), separator="-")
+    ).to_series()
+    rest = (
+        text.str.replace(_WESTERN[pattern], "")
+        .str.replace(r"^,? +([0-9]):", " 0${1}:")
+        .str.replace(r"^, ", " ")
+    )
+    return date + rest
+
+
+def _iso(text: pl.Series, zone: str) -> pl.Series:
+    for pattern, written in _UNIFORM:
+        if text.str.contains(pattern).all():
+            return _zoned(text.str.to_datetime(written, strict=False, time_unit="us"), zone).dt.epoch("s")
+    parts = text.str.extract_groups(_ISO).struct.unnest()
+    clock = (parts["2"].fill_null("00:00") + ":00").str.slice(0, len("00:00:00"))
+    local = parts["1"] + "T" + clock
+    stamp = local.str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
+    own = parts["3"].is_not_null()
+    naive = _zoned(stamp.set(own, None), zone).dt.epoch("s")
+    return (stamp.dt.epoch("s") - _offset(parts["3"])).zip_with(own, naive)
+
+
+def _offset(text: pl.Series) -> pl.Series:
+    """Seconds east of Greenwich; ``Z`` and ``UTC`` have no digits and are 0."""
+    digits = text.str.replace_all(r"[^0-9]", "").str.pad_end(4, "0")
+    seconds = digits.str.slice(0, 2).cast(pl.Int64) * HOUR + digits.str.slice(2, 2).cast(pl.Int64) * MINUTE
+    return seconds.zip_with(~text.str.starts_with("-"), -seconds)
+
+
+def _custom(text: pl.Series, how: TimeFormat) -> pl.Series:
+    if "%z" in how.pattern:
+        return text.str.to_datetime(how.pattern, strict=False, time_unit="us", time_zone="UTC").dt.epoch("s")
+    if not any(mark in how.pattern for mark in ("%H", "%I", "%T", "%R", "%X", "%k", "%s")):
+        return _stamps(text.str.to_date(how.pattern, strict=False), how)
+    return _zoned(text.str.to_datetime(how.pattern, strict=False, time_unit="us"), how.zone).dt.epoch("s")
+
+
+def parse_timestamp(value: str | int, how: TimeFormat | None = None) -> int:
+    """One value as ``parse_timestamps`` reads it.
+
+    Raises:
+        ValueError: it is no time in that format.
+
+    >>> parse_timestamp("2024-02-29"), parse_timestamp("2024-07-01 12:00", TimeFormat(zone="Europe/Berlin"))
+    (1709164800, 1719828000)
+    """
+    found = parse_timestamps(pl.Series([value]), how).item()
+    if found is None:
+        msg = f"{value!r} is no time; write it like 2024-02-29T13:45:00+01:00"
+        raise ValueError(msg)
+    return int(found)
+
+
+NEARLY_ALL = 0.99
+
+
+def detect_format(column: pl.Series, zone: str = "UTC", share: float = NEARLY_ALL) -> TimeFormat | None:
+    """The format in which at least ``share`` of a text column's values are times; None when there is none.
+
+    Numbers are never taken for times. Where day and month could be swapped in every single value, there is no
+    telling: the column is then read with the day first only if its dates are written with dots.
+    """
+    if isinstance(column.dtype, pl.Datetime | pl.Date):
+        return TimeFormat(ISO, zone)
+    if column.dtype != pl.String:
+        return None
+    fits = _fitting_formats(column.drop_nulls(), zone, share)
+    return fits[0] if len(fits) == 1 else None
+
+
+def is_day_month_ambiguous(column: pl.Series) -> bool:
+    """Whether a text column holds dates of which nobody can tell what is the day and what the month.
+
+    >>> either, european = pl.Series(["01/02/2024", "03/04/2024"]), pl.Series(["01/02/2024", "31/01/2024"])
+    >>> is_day_month_ambiguous(either), is_day_month_ambiguous(european)
+    (True, False)
+    """
+    return column.dtype == pl.String and len(_fitting_formats(column.drop_nulls(), "UTC", NEARLY_ALL)) > 1
+
+
+def _fitting_formats(known: pl.Series, zone: str, share: float) -> list[TimeFormat]:
+    """The formats in which the values are times; dates written with dots have the day first."""
+    usual = _fitting(known, (ISO, DAY_FIRST, MONTH_FIRST), zone, share)
+    fits = usual or _fitting(known, candidate_formats(known), zone, share)
+    return fits[:1] if known.str.contains(".", literal=True).all() else fits
+
+
+def _fitting(known: pl.Series, written: Iterable[str], zone: str, share: float) -> list[TimeFormat]:
+    found = (TimeFormat(name, zone) for name in written)
+    return [how for how in found if _share(known, how) >= share]
+
+
+def _share(known: pl.Series, how: TimeFormat) -> float:
+    return float(parse_timestamps(known, how).is_not_null().mean() or 0.0)  # type: ignore[arg-type]
+
+
+def parse_months(column: pl.Series) -> pl.Series:
+    """Int64 numbers 1 to 12 of English or German month names; null for anything else.
+
+    >>> parse_months(pl.Series(["Feb", "März", "June", "Smarch"])).to_list()
+    [2, 3, 6, None]
+    """
+    return (
+        column.str.to_lowercase()
+        .str.strip_chars(". ")
+        .replace_strict(_MONTHS, default=None, return_dtype=pl.Int64)
+    )

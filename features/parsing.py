@@ -1,0 +1,287 @@
+"""Text into numbers, flags, categories and times, for whole columns and for single values alike.
+
+Each reading exists twice, for a column (a Polars series) and for one value (a request to the service), and a
+law holds the two together. What cannot be read becomes null in a column and a ValueError for a single value.
+
+Numbers as a CRM prints them for people: ``$1,234.50``, ``1.234,50 €``, ``1'234.50``, ``5 %``, ``(80)``.
+
+Only what can mean one thing is read. A mark of currency settles what one group of three digits is (nobody
+writes a tenth of a cent), and so do two different separators in one number; a bare ``1,234`` stays unread.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+Decimal = Literal[".", ","]
+
+_EXCEL = ("#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!")
+
+MISSING = ("", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None", "NaN", "nan", "-", *_EXCEL)
+
+TRUE = frozenset({"yes", "true", "y", "t", "ja", "j", "wahr", "1", "1.0"})
+
+FALSE = frozenset({"no", "false", "n", "f", "nein", "falsch", "0", "0.0"})
+
+_BLANKS = " \t\r\n\v\f\u00a0"
+
+_PLAIN = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
+
+_POINT = rf"^(?:{_PLAIN}|[+-]?[0-9]{{1,3}}(?:(?:,[0-9]{{3}})+\.[0-9]+|(?:,[0-9]{{3}}){{2,}}))$"
+
+_GERMAN = r"[+-]?(?:[0-9]+|[0-9]{1,3}(?:\.[0-9]{3})+),[0-9]+|[+-]?[0-9]{1,3}(?:\.[0-9]{3}){2,}"
+
+_COMMA = rf"^(?:{_PLAIN}|{_GERMAN})$"
+
+NUMBER: dict[Decimal, str] = {".": _POINT, ",": _COMMA}
+
+_NUMBER = {decimal: re.compile(pattern) for decimal, pattern in NUMBER.items()}
+
+
+def strip_missing(column: pl.Series, missing: tuple[str, ...] = MISSING) -> pl.Series:
+    """The column without surrounding blanks, with every word for "missing" turned into null."""
+    if isinstance(column.dtype, pl.Categorical | pl.Enum):
+        column = column.cast(pl.String)
+    if column.dtype != pl.String:
+        return column.fill_nan(None) if column.dtype.is_float() else column
+    text = column.str.strip_chars(_BLANKS)
+    return text.set(text.is_in(missing), None)
+
+
+def parse_numbers(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
+    """Float64 numbers of a column; null where a value is missing or no finite number.
+
+    A separator of thousands is accepted only where nothing else can be meant: in ``1,234.5`` or
+    ``1,234,567``, never in ``1,234``, which half the world reads as little more than one.
+
+    >>> parse_numbers(pl.Series(["007", "-1.5e3", "1,234.5", "1,234", "many"])).to_list()
+    [7.0, -1500.0, 1234.5, None, None]
+    >>> parse_numbers(pl.Series(["1,234", "1.234,5"]), decimal=",").to_list()
+    [1.234, 1234.5]
+    """
+    if column.dtype != pl.String:
+        return _finite(column.cast(pl.Float64, strict=False))
+    text = column.set(~column.str.contains(NUMBER[decimal]), None)
+    return _finite(_plain(text, decimal).cast(pl.Float64, strict=False))
+
+
+def _plain(text: pl.Series, decimal: Decimal) -> pl.Series:
+    if decimal == ".":
+        return text.str.replace_all(",", "", literal=True)
+    grouped = text.str.contains(r",|\..*\.")
+    german = text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+    return text.zip_with(~grouped.fill_null(value=False), german)
+
+
+def _finite(column: pl.Series) -> pl.Series:
+    return column.set(~column.is_finite(), None)
+
+
+def as_number(
+    value: str | float | None, decimal: Decimal = ".", *, missing: Collection[str] = MISSING
+) -> float | None:
+    """One value as ``parse_numbers`` reads it.
+
+    Raises:
+        ValueError: it is neither missing nor a finite number.
+
+    >>> as_number(" 12.5 "), as_number(True), as_number("N/A")
+    (12.5, 1.0, None)
+    """
+    if not isinstance(value, str):
+        return _finite_number(value)
+    text = value.strip(_BLANKS)
+    if text in missing:
+        return None
+    if not _NUMBER[decimal].fullmatch(text):
+        msg = f"{value!r} is not a number"
+        raise ValueError(msg)
+    if decimal == ".":
+        return _finite_number(float(text.replace(",", "")))
+    grouped = "," in text or text.count(".") > 1
+    return _finite_number(float(text.replace(".", "").replace(",", ".") if grouped else text))
+
+
+def _finite_number(value: float | None) -> float | None:
+    if value is None:
+        return None
+    if not math.isfinite(value):
+        msg = f"{value!r} is not a finite number"
+        raise ValueError(msg)
+    return float(value)
+
+
+def minor_units(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
+    """Int64 minor units (cents) of amounts in major units, exactly; half a cent is rounded away from 0.
+
+    >>> minor_units(pl.Series(["12.34", "0.285", "1,234.5", "-3", "1e3"])).to_list()
+    [1234, 29, 123450, -300, 100000]
+    """
+    text = column.cast(pl.String, strict=False)
+    plain = _plain(text.set(~text.str.contains(NUMBER[decimal]), None), decimal)
+    cents = plain.cast(_MONEY, strict=False) * 100
+    return cents.round(0, mode="half_away_from_zero").cast(pl.Int64, strict=False)
+
+
+_MONEY = pl.Decimal(38, 6)
+
+
+def parse_flags(column: pl.Series) -> pl.Series:
+    """1.0 and 0.0 for a column of yes and no in any of their usual spellings; null for anything else.
+
+    >>> parse_flags(pl.Series(["Yes", "nein", "TRUE", "f", "maybe"])).to_list()
+    [1.0, 0.0, 1.0, 0.0, None]
+    """
+    if column.dtype != pl.String:
+        value = column.cast(pl.Float64, strict=False)
+        return value.set(~value.is_in([0.0, 1.0]), None)
+    word = column.str.to_lowercase()
+    value = pl.Series(column.name, [None], dtype=pl.Float64).new_from_index(0, len(column))
+    return value.set(word.is_in(sorted(TRUE)), 1.0).set(word.is_in(sorted(FALSE)), 0.0)
+
+
+def as_flag(value: str | float | None, *, missing: Collection[str] = MISSING) -> float | None:
+    """One value as ``parse_flags`` reads it.
+
+    Raises:
+        ValueError: it is neither missing nor a yes or a no.
+
+    >>> as_flag("yes"), as_flag(0), as_flag(None)
+    (1.0, 0.0, None)
+    """
+    word = value.strip(_BLANKS) if isinstance(value, str) else value
+    if word is None or word in missing:
+        return None
+    if isinstance(word, str) and word.lower() in TRUE | FALSE:
+        return float(word.lower() in TRUE)
+    if not isinstance(word, str) and word in (0, 1):
+        return float(word)
+    msg = f"{value!r} is neither yes nor no (true, false, 1 or 0)"
+    raise ValueError(msg)
+
+
+def parse_categories(column: pl.Series) -> pl.Series:
+    """The column as text; numbers as ``as_category`` writes them."""
+    if column.dtype.is_float() or column.dtype.is_decimal():
+        value = column.cast(pl.Float64)
+        whole = value.is_finite() & (value == value.floor()) & (value.abs() < _EXACT)
+        return value.cast(pl.String).zip_with(~whole.fill_null(value=False), _whole(value, whole))
+    if column.dtype == pl.Boolean:
+        return column.cast(pl.String)
+    return column.cast(pl.String, strict=False)
+
+
+_EXACT = 2.0**53
+
+
+def _whole(value: pl.Series, whole: pl.Series) -> pl.Series:
+    return value.set(~whole, None).cast(pl.Int64).cast(pl.String)
+
+
+def as_category(value: str | float | None, *, missing: Collection[str] = MISSING) -> str | None:
+    """One value as ``parse_categories`` reads it: a code 3.0 is the category ``"3"``, as in a text file.
+
+    >>> as_category(" Berlin "), as_category(3.0), as_category(True), as_category("")
+    ('Berlin', '3', 'true', None)
+    """
+    if isinstance(value, str):
+        text = value.strip(_BLANKS)
+        return None if text in missing else text
+    if value is None or isinstance(value, bool):
+        return None if value is None else str(value).lower()
+    _finite_number(value)
+    return str(int(value)) if value == int(value) and abs(value) < _EXACT else str(value)
+
+
+_CURRENCY = "(?:US\\$|[€$£¥₹]|EUR|USD|GBP|CHF)"
+
+_GAP = "[ \u00a0\u202f]"
+
+_BEFORE, _AFTER = rf"^([+-]?){_CURRENCY}{_GAP}?", rf"{_GAP}?{_CURRENCY}$"
+
+_OWED = rf"^({_CURRENCY}?{_GAP}?)\(([^()+-]+)\)$"
+
+_PERCENT = rf"{_GAP}?%$"
+
+_SETTLED = r"['\u2019]|,.*\.|\..*,"
+
+_GROUPS = "[+-]?(?:0|[1-9][0-9]{{0,2}}(?:[{group}'\u2019 \u00a0\u202f][0-9]{{3}})+|[1-9][0-9]*)"
+
+_WRITTEN = {
+    point: f"^{_GROUPS.format(group=group)}(?:{mark}[0-9]{{1,2}})?$"
+    for point, group, mark in ((".", ",", r"\."), (",", ".", ","))
+}
+
+_SEPARATED = "^[+-]?(?:[0-9]+(?:[.,][0-9]+)?|[0-9]{1,3}(?:[.,][0-9]{3})+)$"
+
+_ONE_GROUP = r"^\(?[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}\)?$"
+
+_NEARLY_ALL = 0.99
+
+_SHOWN = 1000
+
+
+def parse_amounts(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
+    """Float64 as ``parse_numbers`` has it; where that reads nothing, what a mark or two separators settle.
+
+    In brackets stands what an accountant takes off.
+
+    >>> parse_amounts(pl.Series(["12.5", "$1,234", "1.234,50 EUR", "1'234.50", "7 %", "1,234"])).to_list()
+    [12.5, 1234.0, 1234.5, 1234.5, 7.0, None]
+    >>> parse_amounts(pl.Series(["(1,234.00)", "($80)", "€ (7)", "(1,234)", "(-1)"])).to_list()
+    [-1234.0, -80.0, -7.0, None, None]
+    """
+    value = parse_numbers(column, decimal)
+    if column.dtype != pl.String or value.null_count() == column.null_count():
+        return value
+    rest = column.set(value.is_not_null(), None).str.replace(_OWED, "-${1}${2}")
+    found = value.fill_null(parse_numbers(rest.str.replace(_PERCENT, ""), decimal))
+    return found.fill_null(_settled(rest))
+
+
+def _settled(text: pl.Series) -> pl.Series:
+    bare = text.str.replace(_BEFORE, "${1}").str.replace(_AFTER, "")
+    bare = bare.set((bare == text) & ~text.str.contains(_SETTLED), None)
+    found = pl.Series(text.name, [None], dtype=pl.Float64).new_from_index(0, len(text))
+    for mark, written in _WRITTEN.items():
+        one = bare.set(~bare.str.contains(written), None)
+        plain = one.str.replace_all(rf"[^0-9{mark}+-]", "").str.replace(",", ".", literal=True)
+        found = found.fill_null(plain.cast(pl.Float64, strict=False))
+    return found
+
+
+def currency_marks(column: pl.Series) -> list[str]:
+    """The marks of currency and percent in the first values of a column, each once."""
+    marks = column.drop_nulls().head(_SHOWN).str.extract(rf"({_CURRENCY}|%)")
+    return sorted(marks.drop_nulls().unique())
+
+
+def has_single_group(column: pl.Series) -> pl.Series:
+    """Where a value is one that could be thousands as well as decimals.
+
+    >>> has_single_group(pl.Series(["1,234", "-12.500", "1,23", "0,123", "950"])).to_list()
+    [True, True, False, False, False]
+    """
+    return column.str.contains(_ONE_GROUP)
+
+
+def is_ambiguous(column: pl.Series, decimal: Decimal) -> bool:
+    """Whether the values may be numbers whose separator could mark thousands as well as decimals.
+
+    Where commas mark decimals ``12.500`` reads as a plain number; beside ``950`` it hardly is one.
+    """
+    text = column.drop_nulls()
+    if decimal == "." or not text.str.contains(NUMBER[decimal]).all():
+        share = text.str.contains(_SEPARATED).mean()
+        return float(share or 0.0) >= _NEARLY_ALL  # type: ignore[arg-type]
+    dotted = text.filter(text.str.contains(".", literal=True))
+    whole = text.str.contains("^[0-9]+$")
+    return bool(len(dotted) and whole.any() and dotted.str.contains(r"^[1-9][0-9]{0,2}\.[0-9]{3}$").all())

@@ -1,0 +1,25 @@
+"""A hint at what may have been meant by a name that does not exist, for the end of a message."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SHOWN = 20
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The nearest of the ``known`` names, or else all of them.
+
+    >>> suggest("horzion", ["horizon", "settle"]), suggest("colour", ["horizon", "settle"])
+    ("; did you mean 'horizon'?", "; there is 'horizon', 'settle'")
+    """
+    options = {option.casefold(): option for option in known}
+    close = difflib.get_close_matches(name.casefold(), options, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {options[close[0]]!r}?"
+    shown = ", ".join(map(repr, list(options.values())[:_SHOWN]))
+    return f"; there is {shown}" + (", ..." if len(options) > _SHOWN else "")

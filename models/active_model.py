@@ -1,0 +1,37 @@
+"""Which of the model folders beside each other is in charge, and which was before: a file, replaced whole.
+
+A reader sees the old names or the new ones, never half of either, and needs nothing but the file system.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+POINTER = "in-charge"
+
+
+def set_active(folder: Path) -> None:
+    """Put the model in ``folder`` in charge of those beside it; a failure leaves the one before."""
+    before = [one.name for one in active_folders(folder.parent) if one.name != folder.name]
+    pointer = folder.parent / POINTER
+    fresh = pointer.with_name(f".{POINTER}-{os.getpid()}")
+    # Whatever lies there, a link above all, is not written through.
+    fresh.unlink(missing_ok=True)
+    with fresh.open("x", encoding="utf-8") as file:
+        file.write("\n".join([folder.name, *before[:1]]))
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(pointer)
+
+
+def active_folders(beside: Path) -> tuple[Path, ...]:
+    """The folder in charge of those in ``beside`` and the one before it; empty where none ever was.
+
+    A name that leads elsewhere is none.
+    """
+    try:
+        names = (beside / POINTER).read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        return ()
+    return tuple(beside / name for name in names if name == Path(name).name and name != "..")

@@ -1,0 +1,203 @@
+"""How leads with a value converted: plain counts beside a reason, which anyone can check by hand.
+
+They are what happened, not what the model thinks: a value can have converted well for reasons that belong to
+other features, and the contribution of this one says less.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from features.cohort import lead_codes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from features.record import Value
+
+# A part of fewer leads says little, and may point at persons.
+FEWEST = 10
+PARTS, MOST_WORDS = 10, 200
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRate:
+    """Of ``n`` leads that a model learned from with this value, ``converted`` did: a share ``rate``.
+
+    ``overall`` is the share among all of them. A number stands for its neighbours: the leads are those whose
+    value was in ``(above, up_to]``, None being without bound; both are None of words and missing values.
+    """
+
+    n: int
+    converted: int
+    rate: float
+    overall: float
+    above: float | None = None
+    up_to: float | None = None
+
+
+@dataclass(frozen=True)
+class RateTable:
+    """Leads and conversions by the value of one feature.
+
+    Numbers are parted by ``edges``, a part being ``(edge before, edge]``; words by ``words``, then come all
+    others. The last part is of missing values. A lead counts once in each part that it was ever seen in.
+    """
+
+    leads: tuple[int, ...]
+    converted: tuple[int, ...]
+    edges: tuple[float, ...] = ()
+    words: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, column: pl.Series, lead: NDArray[np.intp], won: NDArray[np.bool_]) -> RateTable:
+        """The tally of a column; ``lead`` (n,) numbers whose row it is, ``won`` (n,) whether it converted.
+
+        >>> column, lead = pl.Series([1.0] * 10 + [2.0] * 15), np.arange(25)
+        >>> RateTable.of(column, lead, lead % 5 == 0)
+        Tally(leads=(10, 15, 0), converted=(2, 3, 0), edges=(1.0,), words=None)
+        """
+        empty = cls((), (), words=_words(column, lead)) if column.dtype == pl.String else cls((), ())
+        if empty.words is None:
+            empty = cls((), (), edges=_edges(column, lead))
+        place = empty.places(column)
+        leads = _seen(place, lead, empty.parts).sum(axis=1)
+        converted = _seen(place[won], lead[won], empty.parts).sum(axis=1)
+        return cls(tuple(leads.tolist()), tuple(converted.tolist()), empty.edges, empty.words)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> RateTable:
+        """The tally that ``dataclasses.asdict`` and JSON made plain."""
+        words = record["words"]
+        return cls(
+            leads=tuple(record["leads"]),
+            converted=tuple(record["converted"]),
+            edges=tuple(record["edges"]),
+            words=None if words is None else tuple(words),
+        )
+
+    @cached_property
+    def parts(self) -> int:
+        """How many parts there are, that of missing values included."""
+        return 2 + len(self.edges if self.words is None else self.words)
+
+    @cached_property
+    def _place_of(self) -> dict[str, int]:
+        return {word: place for place, word in enumerate(self.words or ())}
+
+    def place(self, value: Value) -> int:
+        """The part that a value belongs to."""
+        if value is None or value != value:  # noqa: PLR0124  # NaN
+            return self.parts - 1
+        if isinstance(value, str):
+            return self._place_of.get(value, self.parts - 2)
+        return bisect_left(self.edges, value)
+
+    def places(self, column: pl.Series) -> NDArray[np.int64]:
+        """(n,) parts of a column's values."""
+        if self.words is not None:
+            known = column.replace_strict(self._place_of, default=self.parts - 2, return_dtype=pl.Int64)
+            return np.where(column.is_null().to_numpy(), self.parts - 1, known.to_numpy())
+        x = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        return np.where(np.isnan(x), self.parts - 1, np.searchsorted(self.edges, x, side="left"))
+
+    def bounds(self, place: int) -> tuple[float | None, float | None]:
+        """The bounds ``(above, up_to]`` of a part of numbers."""
+        if self.words is not None or place == self.parts - 1:
+            return None, None
+        edges = (None, *self.edges, None)
+        return edges[place], edges[place + 1]
+
+
+@dataclass(frozen=True)
+class ObservedRates:
+    """The tally of each feature, among ``leads`` leads of which ``converted`` did."""
+
+    leads: int = 0
+    converted: int = 0
+    tallies: Mapping[str, RateTable] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, lead: pl.Series, label: NDArray[np.number]) -> ObservedRates:
+        """The record of feature ``rows`` (n,), whose ``lead`` they are, and what became of them.
+
+        A lead converted if any of its rows did.
+        """
+        number = lead_codes(lead)
+        won = np.asarray(label == 1)
+        return cls(
+            leads=int(number.max()) + 1,
+            converted=len(np.unique(number[won])),
+            tallies={column.name: RateTable.of(column, number, won) for column in rows},
+        )
+
+    def evidence(self, feature: str, value: Value) -> ObservedRate | None:
+        """How leads with this value converted; None where there were too few to say, or none to ask."""
+        tally = self.tallies.get(feature)
+        return None if tally is None else self._told[feature][tally.place(value)]
+
+    @cached_property
+    def _told(self) -> dict[str, tuple[ObservedRate | None, ...]]:
+        """What there is to say of each part of each feature: made once, as every reason asks for one."""
+        return {
+            name: tuple(self._of_part(tally, place) for place in range(tally.parts))
+            for name, tally in self.tallies.items()
+        }
+
+    def _of_part(self, tally: RateTable, place: int) -> ObservedRate | None:
+        n, converted = tally.leads[place], tally.converted[place]
+        if n < FEWEST:
+            return None
+        return ObservedRate(n, converted, converted / n, self.converted / self.leads, *tally.bounds(place))
+
+    def to_json(self) -> str:
+        """As JSON text; ``from_json`` gives back an equal record. Parts of too few leads are left empty."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> ObservedRates:
+        """The record that ``to_json`` wrote."""
+        record = json.loads(text)
+        tallies = {name: RateTable.from_record(tally) for name, tally in record["tallies"].items()}
+        return cls(record["leads"], record["converted"], tallies)
+
+
+def _seen(place: NDArray[np.int64], lead: NDArray[np.intp], parts: int) -> NDArray[np.bool_]:
+    """(parts, leads): whether each lead was ever in each part."""
+    seen = np.zeros((parts, int(lead.max(initial=0)) + 1), dtype=np.bool_)
+    seen[place, lead] = True
+    return seen
+
+
+def _words(column: pl.Series, lead: NDArray[np.intp]) -> tuple[str, ...]:
+    """The commonest words that at least ``FEWEST`` leads had, in their order."""
+    pairs = pl.DataFrame([column.alias("word"), pl.Series("lead", lead)]).drop_nulls().unique()
+    common = pairs.group_by("word").len().filter(pl.col("len") >= FEWEST)
+    return tuple(common.sort("len", "word", descending=[True, False])["word"].head(MOST_WORDS).sort())
+
+
+def _edges(column: pl.Series, lead: NDArray[np.intp]) -> tuple[float, ...]:
+    """Deciles of the values, those left out that would part too few leads from the next."""
+    x = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    known = np.isfinite(x)
+    if not known.any():
+        return ()
+    cuts = np.unique(np.quantile(x[known], np.arange(1, PARTS) / PARTS, method="lower"))
+    cuts = cuts[cuts < x[known].max()]
+    seen = _seen(np.searchsorted(cuts, x[known], side="left"), lead[known], len(cuts) + 1)
+    kept, start = [], 0
+    for place, cut in enumerate(cuts.tolist(), start=1):
+        part, rest = (int(side.any(axis=0).sum()) for side in (seen[start:place], seen[place:]))
+        if part >= FEWEST and rest >= FEWEST:
+            kept.append(cut)
+            start = place
+    return tuple(kept)

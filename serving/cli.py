@@ -1,0 +1,101 @@
+"""The commands on the service's own files, its keys and its decision log; the service never loads them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serving.decision_log.settings import DEFAULT_PLACE
+
+KEYS_FILE = Path("leadloop-out/keys.json")
+KeyFile = Annotated[
+    Path, typer.Option("--keys", help="The file of keys.", envvar="LEADLOOP_KEYS", metavar="FILE")
+]
+LogPlace = Annotated[
+    str,
+    typer.Option("--log", help="The decision log, a path or URL.", envvar="LEADLOOP_LOG", metavar="PLACE"),
+]
+keys_app = typer.Typer(help="Who may ask the service what.", no_args_is_help=True, rich_markup_mode=None)
+log_app = typer.Typer(help="What the service decided.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@keys_app.command(name="add")
+def keys_add(
+    name: Annotated[str, typer.Argument(help="Who will use it.")],
+    scope: Annotated[list[str], typer.Option(help="score, outcomes or admin; may be given several times.")],
+    days: Annotated[int | None, typer.Option(help="How long it is valid.", min=1)] = None,
+    keys: KeyFile = KEYS_FILE,
+) -> None:
+    """Make a key. Standard output is the only place where it is ever told."""
+    from serving.middleware.api_keys import create_key
+
+    typer.echo(create_key(keys, name, scope, days))
+    typer.echo(f"{name} may {', '.join(scope)}; start the service with --keys {keys}", err=True)
+
+
+@keys_app.command(name="list")
+def keys_list(keys: KeyFile = KEYS_FILE) -> None:
+    """Say which keys there are, and what they may do."""
+    from serving.middleware.api_keys import load_keys
+
+    for key in load_keys(keys):
+        typer.echo(key.in_words())
+
+
+@keys_app.command(name="revoke")
+def keys_revoke(
+    name: Annotated[str, typer.Argument(help="As it was added.")], keys: KeyFile = KEYS_FILE
+) -> None:
+    """Take a key back. Running services refuse it from their next request on."""
+    from serving.middleware.api_keys import revoke_key
+
+    revoke_key(keys, name)
+    typer.echo(f"{name} is revoked", err=True)
+
+
+@log_app.command(name="stats")
+def log_stats(log: LogPlace = DEFAULT_PLACE) -> None:
+    """Say, as JSON, how much is in the log. Nothing of it is about a person."""
+    from serving.decision_log.frames import open_existing_log
+    from serving.decision_log.queries import stats
+
+    with open_existing_log(log) as opened:
+        typer.echo(json.dumps(stats(opened), indent=1))
+
+
+@log_app.command(name="replay")
+def log_replay(
+    model: Annotated[Path, typer.Option(help="The folder of the model that decided.", metavar="DIR")],
+    log: LogPlace = DEFAULT_PLACE,
+) -> None:
+    """Make each decision of a model once more from its row. Exit code 3 where one differs."""
+    from models.artifact import load
+    from serving.decision_log.frames import open_existing_log
+    from serving.decision_log.replay import replay
+
+    loaded = load(model)
+    with open_existing_log(log) as opened:
+        replayed = replay(opened, loaded)
+    typer.echo(f"model {loaded.version}: {replayed.same:,} decisions came out the same to the bit", err=True)
+    for number in replayed.different:
+        typer.echo(f"decision {number} came out different", err=True)
+    told = {"model_version": loaded.version, "same": replayed.same, "different": replayed.different}
+    typer.echo(json.dumps(told, indent=1))
+    raise typer.Exit(3 if replayed.different else 0)
+
+
+@log_app.command(name="prune")
+def log_prune(
+    keep_days: Annotated[int, typer.Option(help="Older records are removed.", min=1)],
+    log: LogPlace = DEFAULT_PLACE,
+) -> None:
+    """Forget what is older than it may be. A running service does so by itself every day."""
+    from serving.decision_log.frames import open_existing_log
+    from serving.decision_log.statements import prune_in_batches
+
+    with open_existing_log(log) as opened:
+        erased = prune_in_batches(opened, keep_days)
+    typer.echo(f"{erased.decisions:,} decisions and {erased.outcomes:,} outcomes removed", err=True)

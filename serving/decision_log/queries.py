@@ -1,0 +1,163 @@
+"""Reading the log back: what monitoring, retraining, hand-over and a person's own question are made of.
+
+``log`` is what ``open_log`` returned. Each function yields records while it reads, so that a log of any size
+fits; a reader never keeps a writer waiting.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import exists, func, select
+
+from serving.decision_log.records import Decision, DecisionSummary, Outcome
+from serving.decision_log.tables import DECISIONS, ERASURES, HANDED_OVER, OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import Column, ColumnElement, Connection, Engine, Select
+
+    from features.record import Value
+
+_AT_ONCE = 1_000
+_TOLD = [DECISIONS.c[field.name] for field in fields(DecisionSummary)]
+_OUTCOME = [OUTCOMES.c[field.name] for field in fields(Outcome)]
+_SPOKEN = DECISIONS.c.shadow == 0
+
+
+def decisions_of_lead(
+    log: Engine, lead_id: str, before: int | None = None, limit: int | None = None
+) -> Iterator[Decision]:
+    """All that was ever decided about a lead, newest first; ``before`` is the id a page ended with."""
+    query = select(DECISIONS).where(DECISIONS.c.lead_id == lead_id).order_by(DECISIONS.c.id.desc())
+    if before is not None:
+        query = query.where(DECISIONS.c.id < before)
+    return map(_decision, _rows(log, query.limit(limit)))
+
+
+def latest_decisions(log: Engine) -> Iterator[Decision]:
+    """The newest decision that was told about each lead, in the order in which they were made."""
+    newest = select(func.max(DECISIONS.c.id)).where(_SPOKEN).group_by(DECISIONS.c.lead_id)
+    return map(
+        _decision, _rows(log, select(DECISIONS).where(DECISIONS.c.id.in_(newest)).order_by(DECISIONS.c.id))
+    )
+
+
+def first_decisions(log: Engine) -> Iterator[Decision]:
+    """The first decision that was told about each lead at each as_of, in the order in which they were made.
+
+    Later ones about the same moment may know what a CRM has written over since, for example after the end.
+    """
+    first = select(func.min(DECISIONS.c.id)).where(_SPOKEN).group_by(DECISIONS.c.lead_id, DECISIONS.c.as_of)
+    return map(
+        _decision, _rows(log, select(DECISIONS).where(DECISIONS.c.id.in_(first)).order_by(DECISIONS.c.id))
+    )
+
+
+def open_leads(log: Engine) -> Iterator[DecisionSummary]:
+    """The newest decision that was told about each lead of which no outcome was reported yet."""
+    query = select(*_TOLD).where(_open()).order_by(DECISIONS.c.id)
+    return (DecisionSummary(**_flags(row)) for row in _rows(log, query))
+
+
+def open_rows(log: Engine) -> Iterator[tuple[int, Mapping[str, Value]]]:
+    """The ids of ``open_leads`` with the feature rows that they were made from."""
+    query = select(DECISIONS.c.id, DECISIONS.c.row).where(_open())
+    return ((row["id"], json.loads(row["row"])) for row in _rows(log, query))
+
+
+def _open() -> ColumnElement[bool]:
+    newest = select(func.max(DECISIONS.c.id)).where(_SPOKEN).group_by(DECISIONS.c.lead_id)
+    # A correction is an outcome, too: a lead that has any is not open.
+    return DECISIONS.c.id.in_(newest) & ~exists().where(OUTCOMES.c.lead_id == DECISIONS.c.lead_id)
+
+
+def scores(log: Engine, since: int, until: int, *, shadow: bool = False) -> Iterator[DecisionSummary]:
+    """What was told with ``since <= decided_at < until``; with ``shadow``, what challengers did not tell."""
+    when = (DECISIONS.c.decided_at >= since) & (DECISIONS.c.decided_at < until)
+    query = select(*_TOLD).where(when, DECISIONS.c.shadow == int(shadow)).order_by(DECISIONS.c.id)
+    return (DecisionSummary(**_flags(row)) for row in _rows(log, query))
+
+
+def decisions_of_handover(log: Engine, handover_id: int) -> dict[int, DecisionSummary]:
+    """The decisions by which leads were handed over, by their ids."""
+    numbers = select(HANDED_OVER.c.decision_id).where(HANDED_OVER.c.handover_id == handover_id)
+    rows = _rows(log, select(*_TOLD).where(DECISIONS.c.id.in_(numbers)))
+    return {row["id"]: DecisionSummary(**_flags(row)) for row in rows}
+
+
+def handed_over(log: Engine) -> Iterator[tuple[Decision, float, bool]]:
+    """Each time that a lead was handed over: the decision by which, its chance to be, and whether by lot."""
+    by = HANDED_OVER.join(DECISIONS, HANDED_OVER.c.decision_id == DECISIONS.c.id)
+    drawn = [HANDED_OVER.c.propensity, HANDED_OVER.c.explored.label("by_lot")]
+    query = select(DECISIONS, *drawn).select_from(by).order_by(DECISIONS.c.id, HANDED_OVER.c.handover_id)
+    for row in _rows(log, query):
+        propensity, by_lot = row.pop("propensity"), row.pop("by_lot")
+        yield _decision(row), propensity, bool(by_lot)
+
+
+def decisions_of_model(log: Engine, model_version: str) -> Iterator[Decision]:
+    """Every decision of one version of a model, shadow or not."""
+    return map(_decision, _rows(log, select(DECISIONS).where(DECISIONS.c.model_version == model_version)))
+
+
+def outcomes(log: Engine, lead_id: str | None = None) -> Iterator[Outcome]:
+    """What became of the leads (or of one), in the order of the events; what was corrected is left out."""
+    later = OUTCOMES.alias()
+    corrected = select(1).where(later.c.corrects == OUTCOMES.c.key, later.c.lead_id == OUTCOMES.c.lead_id)
+    query = select(*_OUTCOME).where(~corrected.exists())
+    return _outcomes(log, query if lead_id is None else query.where(OUTCOMES.c.lead_id == lead_id))
+
+
+def outcome_history(log: Engine, lead_id: str) -> Iterator[Outcome]:
+    """Everything that was ever reported about a lead, what was corrected later included."""
+    return _outcomes(log, select(*_OUTCOME).where(OUTCOMES.c.lead_id == lead_id))
+
+
+def stats(log: Engine) -> dict[str, Any]:
+    """Numbers of what the log holds; nothing in them is about a person."""
+    counts = select(func.count(), func.count(DECISIONS.c.lead_id.distinct())).select_from(DECISIONS)
+    span = counts.add_columns(func.min(DECISIONS.c.decided_at), func.max(DECISIONS.c.decided_at))
+    gone = select(func.count(), func.sum(ERASURES.c.decisions), func.sum(ERASURES.c.outcomes))
+    with log.connect() as connection:
+        number, leads, first, last = connection.execute(span).one()
+        erasures, decisions_gone, outcomes_gone = connection.execute(gone).one()
+        return {
+            "decisions": number,
+            "leads": leads,
+            "first_decided_at": first,
+            "last_decided_at": last,
+            "by_model": _counted(connection, DECISIONS.c.model_version),
+            "outcomes": _counted(connection, OUTCOMES.c.outcome),
+            "erasures": erasures,
+            "erased": {"decisions": int(decisions_gone or 0), "outcomes": int(outcomes_gone or 0)},
+        }
+
+
+def _counted(connection: Connection, column: Column[str]) -> dict[str, int]:
+    counts = connection.execute(select(column, func.count()).group_by(column).order_by(column))
+    return {str(value): int(number) for value, number in counts}
+
+
+def _outcomes(log: Engine, query: Select[Any]) -> Iterator[Outcome]:
+    ordered = query.order_by(OUTCOMES.c.occurred_at, OUTCOMES.c.id)
+    return (Outcome(**row) for row in _rows(log, ordered))
+
+
+def _rows(log: Engine, query: Select[Any]) -> Iterator[dict[str, Any]]:
+    streaming = log.execution_options(yield_per=_AT_ONCE)
+    with streaming.connect() as connection, connection.execute(query) as rows:
+        yield from (row._asdict() for row in rows)
+
+
+def _flags(row: Mapping[str, Any]) -> dict[str, Any]:
+    """SQLite has no truth values."""
+    return {**row, "shadow": bool(row["shadow"]), "explored": bool(row["explored"])}
+
+
+def _decision(row: Mapping[str, Any]) -> Decision:
+    reasons = None if row["reasons"] is None else json.loads(row["reasons"])
+    return Decision(**_flags(row) | {"row": json.loads(row["row"]), "reasons": reasons})

@@ -1,0 +1,97 @@
+"""What the log holds, as plain values: one kind of record a table."""
+
+from __future__ import annotations
+
+# The contract shows these records, and pydantic reads their annotations when it starts.
+from collections.abc import Mapping, Sequence  # noqa: TC003
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from features.record import Value  # noqa: TC001
+from models.explanation import Reason, Score  # noqa: TC001
+from models.uncertainty import WITHHELD, InsufficiencyCode
+
+OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost"]
+OutcomeStatus = Literal["recorded", "repeated", "key_conflict", "other_lead"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewDecision:
+    """A decision as the model made it: the score, the row it came from, and the reasons that were told."""
+
+    score: Score
+    row: Mapping[str, Value]
+    reasons: tuple[Reason, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInfo:
+    """On what occasion decisions were made, the same for all leads of a request.
+
+    ``shadow``: by a challenger, told nobody. ``explored``: handed over by lot, not for its probability.
+    """
+
+    endpoint: str
+    request_id: str | None = None
+    key_id: str | None = None
+    shadow: bool = False
+    explored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionSummary:
+    """What was said about a lead, without why.
+
+    ``insufficient`` is the code why the score was not to be relied on. Where it says that the number was
+    withheld, no answer held it: the log keeps what was computed, so that it can be held against the model.
+    """
+
+    id: int
+    decided_at: int
+    lead_id: str
+    as_of: int
+    endpoint: str
+    model_version: str
+    probability: float
+    log_odds: float
+    points: int
+    grade: str
+    shadow: bool
+    explored: bool
+    insufficient: InsufficiencyCode | None
+
+    @property
+    def withheld(self) -> bool:
+        """Whether probability, points and grade were computed and not told."""
+        return self.insufficient in WITHHELD
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(DecisionSummary):
+    """What was said about a lead, to whom, and from which feature row; reasons where they were told."""
+
+    request_id: str | None
+    key_id: str | None
+    row: Mapping[str, Value]
+    reasons: Sequence[Mapping[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a lead, as it was reported under a ``key`` of the reporter's; it may correct another."""
+
+    key: str
+    lead_id: str
+    outcome: OutcomeKind
+    reason: str | None
+    occurred_at: int
+    corrects: str | None = None
+    recorded_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedCounts:
+    """How many records of a person, or of a time, were removed."""
+
+    decisions: int
+    outcomes: int

@@ -1,0 +1,68 @@
+"""A person's own: what was said about them and why, and to be forgotten."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+from starlette.routing import Route
+
+from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters
+from serving.problems import Problem, ProblemResponse
+from serving.schemas import DecisionsResponse, ErasedResponse, LeadId, PageQuery
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from starlette.requests import Request
+
+    from serving.decision_log.async_log import DecisionLog
+
+_lead_id: TypeAdapter[str] = TypeAdapter(LeadId)
+_A_LISTING = Problem(
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    "method_not_allowed",
+    "a listing cannot be deleted, a lead can: leave /decisions out",
+    headers=(("allow", "GET"),),
+)
+
+
+async def _decisions(request: Request, journal: DecisionLog) -> DecisionsResponse:
+    lead_id = _lead_id.validate_python(request.path_params["lead_id"])
+    page = PageQuery.model_validate(dict(request.query_params))
+    said = await journal.decisions_of(lead_id, page.before, page.limit + 1)
+    shown = said[: page.limit]
+    return DecisionsResponse(
+        lead_id=lead_id,
+        decisions=shown,
+        outcomes=await journal.outcomes_of(lead_id),
+        next=shown[-1].id if len(said) > page.limit else None,
+    )
+
+
+async def _erase(request: Request, journal: DecisionLog) -> ErasedResponse:
+    # A slash of the id's own comes as %2F; this one belongs to the other address.
+    if request.scope["raw_path"].endswith(b"/decisions"):
+        raise ProblemResponse(_A_LISTING)
+    erased = await journal.erase(_lead_id.validate_python(request.path_params["lead_id"]))
+    return ErasedResponse(decisions=erased.decisions, outcomes=erased.outcomes)
+
+
+# An id may hold a slash.
+routes = [
+    Route("/v1/leads/{lead_id:path}/decisions", log_endpoint(_decisions), methods=["GET"]),
+    Route("/v1/leads/{lead_id:path}", log_endpoint(_erase), methods=["DELETE"]),
+]
+
+
+def openapi_paths(schemas: dict[str, Any]) -> dict[str, Any]:
+    """What the API page says of these addresses; what they answer is added to ``schemas``."""
+    lead_id = {"name": "lead_id", "in": "path", "required": True, "schema": _lead_id.json_schema()}
+    decisions = openapi_operation(
+        "decisions", DecisionsResponse, schemas, [lead_id, *query_parameters(PageQuery)]
+    )
+    return {
+        "/v1/leads/{lead_id}/decisions": {"get": decisions},
+        "/v1/leads/{lead_id}": {"delete": openapi_operation("erase", ErasedResponse, schemas, [lead_id])},
+    }

@@ -1,0 +1,85 @@
+"""From outcomes as a CRM reports them to records of the log, each read and answered on its own."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import ValidationError
+
+from serving.decision_log.records import Outcome
+from serving.problems import InvalidLead, invalid_lead
+from serving.schemas import MAX_NAME, LeadError, OutcomeRecorded, OutcomeRejected, OutcomeReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from serving.decision_log.records import OutcomeStatus
+    from serving.schemas import LeadErrorCode
+
+# Clocks of two machines differ.
+AHEAD = 300
+
+
+class OutcomeStore(Protocol):
+    """Where outcomes are written."""
+
+    async def log_outcomes(self, outcomes: Sequence[Outcome]) -> list[OutcomeStatus]:
+        """What became of each, in order."""
+
+
+async def record_outcomes(
+    items: Sequence[object], book: OutcomeStore
+) -> list[OutcomeRecorded | OutcomeRejected]:
+    """One answer per item, in order; what cannot be read fails alone."""
+    now = int(time.time())
+    read = [_attempt(item, now) for item in items]
+    outcomes = [one for one in read if isinstance(one, Outcome)]
+    receipts = iter(await book.log_outcomes(outcomes) if outcomes else ())
+    return [_answer(one, next(receipts)) if isinstance(one, Outcome) else one for one in read]
+
+
+def parse_outcome_report(item: object, now: int) -> Outcome:
+    """The outcome that ``item`` reports. Raises LeadRefused, which names the field."""
+    try:
+        report = OutcomeReport.model_validate(item)
+    except ValidationError as error:
+        raise invalid_lead(error, "OutcomeReport") from None
+    if nonsense := _nonsense(report, now):
+        raise InvalidLead(nonsense)
+    return Outcome(**report.model_dump())
+
+
+def _nonsense(report: OutcomeReport, now: int) -> LeadError | None:
+    if report.outcome == "rejected" and report.reason is None:
+        return _error("missing_field", "reason", "'reason' is required of a rejected lead")
+    if "\0" in (report.reason or ""):
+        return _error("invalid_value", "reason", "text cannot hold a zero byte")
+    if report.occurred_at > now + AHEAD:
+        return _error("in_the_future", "occurred_at", "an outcome is reported after it happened")
+    if report.corrects == report.key:
+        return _error("invalid_value", "corrects", "an outcome cannot correct itself; send a new key")
+    return None
+
+
+def _attempt(item: object, now: int) -> Outcome | OutcomeRejected:
+    try:
+        return parse_outcome_report(item, now)
+    except InvalidLead as refused:
+        key = item.get("key") if isinstance(item, dict) else None
+        known = key if isinstance(key, str) and len(key) <= MAX_NAME else None
+        return OutcomeRejected(key=known, error=refused.error)
+
+
+def _answer(one: Outcome, receipt: OutcomeStatus) -> OutcomeRecorded | OutcomeRejected:
+    if receipt == "key_conflict":
+        message = "this key was used for another outcome; send a correction under a new key"
+        return OutcomeRejected(key=one.key, error=_error(receipt, "key", message))
+    if receipt == "other_lead":
+        message = "the outcome that this corrects is of another lead"
+        return OutcomeRejected(key=one.key, error=_error("invalid_value", "corrects", message))
+    return OutcomeRecorded(key=one.key, status=receipt)
+
+
+def _error(code: LeadErrorCode, field: str, message: str) -> LeadError:
+    return LeadError(code=code, field=field, message=message)

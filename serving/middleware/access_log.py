@@ -1,0 +1,103 @@
+"""The outermost layer: a request gets an id and a log line, its answer the headers that browsers obey."""
+
+from __future__ import annotations
+
+import logging
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+
+from serving.monitoring import metrics
+from serving.request_context import RequestContext, begin, end, request_id, route_template
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_PROBES = frozenset(("/livez", "/readyz", "/healthz", "/metrics"))
+_COMMON = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_DATA = (
+    *_COMMON,
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+_PAGES = (
+    *_COMMON,
+    (b"cache-control", b"no-cache"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
+    ),
+)
+# Our own, or of no use to a client: who serves is nobody's business.
+_REPLACED = frozenset((b"server", b"x-bentoml-request-id", b"cache-control", b"content-security-policy"))
+logger = logging.getLogger("leadloop")
+
+
+class AccessLogMiddleware:
+    """ASGI middleware that knows of every request, however it ends."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and write down what became of it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        sent = Headers(scope=scope).get("x-request-id")
+        about = RequestContext(request_id(sent), route_template(scope["path"]))
+        signed = _Signed(send, about.request_id, page=_is_page(scope["path"]))
+        started, token = time.perf_counter(), begin(about)
+        try:
+            await self.app(scope, receive, signed)
+        finally:
+            end(token)
+            _record(scope["method"], about, signed.status, time.perf_counter() - started)
+
+
+class _Signed:
+    """Puts our headers on the answer, and remembers its status: 499 where no answer was sent."""
+
+    def __init__(self, send: Send, request_id: str, *, page: bool) -> None:
+        self._send = send
+        self._mine = (*(_PAGES if page else _DATA), (b"x-request-id", request_id.encode()))
+        self.status = 499
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            kept = [header for header in message["headers"] if header[0].lower() not in _REPLACED]
+            message = {**message, "headers": [*kept, *self._mine]}
+        await self._send(message)
+
+
+def _is_page(path: str) -> bool:
+    return path == "/" or path.startswith("/static_content/")
+
+
+def _record(method: str, about: RequestContext, status: int, seconds: float) -> None:
+    metrics.REQUESTS.labels(about.endpoint, str(status)).observe(seconds)
+    if about.code:
+        metrics.REFUSED.labels(about.code).inc()
+    if about.endpoint in _PROBES and status < HTTPStatus.BAD_REQUEST:
+        return
+    fields = {
+        "request_id": about.request_id,
+        "method": method,
+        "endpoint": about.endpoint,
+        "status": status,
+        "ms": round(seconds * 1e3, 2),
+        "leads": about.leads,
+        "key": about.key_id,
+        "model": about.model_version,
+        "code": about.code,
+    }
+    told = {name: value for name, value in fields.items() if value is not None}
+    level = logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
+    logger.log(level, "request", extra={"fields": told})

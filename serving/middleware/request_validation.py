@@ -1,0 +1,178 @@
+"""The gate before the service: nothing unreadable gets in, and every refusal has the same shape.
+
+BentoML sets no limit to a body, logs the content of requests it cannot read, and answers errors in three
+shapes (an object, a list, plain text). Here there is one: problem+json. A body is read once, as what the
+endpoint takes, and its answer is written as it comes: BentoML would do both again.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import bentoml
+from bentoml.exceptions import ServiceUnavailable
+from pydantic import ValidationError
+from starlette.datastructures import Headers
+
+from serving.middleware.request_body import MAX_BODY, ClientDisconnected, read_body
+from serving.monitoring.metrics import time_stage
+from serving.problems import Problem, ProblemResponse, invalid_request, send_problem
+from serving.request_context import current_request
+from serving.schemas import MAX_NAME, ExplainRequest, OutcomesRequest, ScoreRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from pydantic import BaseModel
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# What each address takes; the method of the service that answers it has the same name.
+TAKES: dict[str, type[BaseModel]] = {
+    "/v1/score": ScoreRequest,
+    "/v1/explain": ExplainRequest,
+    "/v1/outcomes": OutcomesRequest,
+}
+_ANSWERS = {
+    404: ("not_found", "no such address; the API page (/) lists what there is"),
+    405: ("method_not_allowed", "the API page (/) lists the method of each address"),
+    503: (
+        "not_ready",
+        "no model is loaded, or too many requests are waiting; /readyz tells, so does the log",
+    ),
+}
+# Of the pages beside the API, readiness and metrics keep their own words.
+_NOWHERE = frozenset({404, 405})
+_UNFORESEEN = (
+    "internal_error",
+    "the service failed; its log has the place under the x-request-id of this answer",
+)
+_FAILED = "a request failed"
+_CLOSE = (("connection", "close"),)
+logger = logging.getLogger("leadloop")
+
+
+class RequestValidationMiddleware:
+    """ASGI middleware that answers what is readable under ``/v1/``, and words every refusal."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request with a body; pass any other on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif not scope["path"].startswith("/v1/"):
+            await self.app(scope, receive, _Shaped(send, _NOWHERE))
+        elif scope["path"].endswith("/"):
+            # The router would send the client, its key and its leads on to http://, whatever it came by.
+            await send_problem(_slash(scope["path"]), send)
+        elif scope["method"] != "POST" or scope["path"] not in TAKES:
+            await self._passed(scope, receive, _Shaped(send))
+        else:
+            await _answered(scope, receive, send)
+
+    async def _passed(self, scope: Scope, receive: Receive, send: _Shaped) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except Exception:  # whoever raised it has answered
+            logger.exception(_FAILED, extra=_which())
+
+
+async def _answered(scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        body = await _said(scope, receive)
+    except ClientDisconnected:
+        current_request().code = "client_gone"
+    except ProblemResponse as refusal:
+        await send_problem(refusal.problem, send)
+    except ServiceUnavailable:
+        await send_problem(Problem(503, *_ANSWERS[503]), send)
+    except Exception:
+        logger.exception(_FAILED, extra=_which())
+        await send_problem(Problem(500, *_UNFORESEEN), send)
+    else:
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _said(scope: Scope, receive: Receive) -> bytes:
+    """What the service says to a request, as JSON."""
+    takes, method = TAKES[scope["path"]], scope["path"].removeprefix("/v1/")
+    body = await _read(receive)
+    with time_stage("read"):
+        request = _readable(takes, Headers(scope=scope), body)
+    service = bentoml.get_current_service()
+    # As BentoML binds a method, it inspects its signature, and looks for a remote service first.
+    given = await getattr(type(service), method).func(service, request)
+    return bytes(type(given).__pydantic_serializer__.to_json(given))
+
+
+async def _read(receive: Receive) -> bytes:
+    try:
+        return await read_body(receive)
+    except TimeoutError:
+        detail = "the body took too long to arrive; send it at once, or fewer leads"
+        raise ProblemResponse(Problem(408, "body_too_slow", detail, headers=_CLOSE)) from None
+
+
+def _readable(takes: type[BaseModel], headers: Headers, body: bytes) -> BaseModel:
+    problem = _unsuitable(headers, body)
+    if problem:
+        raise ProblemResponse(problem)
+    try:
+        return takes.model_validate_json(body)
+    except ValidationError as error:
+        raise ProblemResponse(invalid_request(error)) from None
+
+
+def _unsuitable(headers: Headers, body: bytes) -> Problem | None:
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if len(body) > MAX_BODY:
+        detail = f"at most {MAX_BODY:,} bytes are read; send fewer leads at once"
+        return Problem(413, "body_too_large", detail, headers=_CLOSE)
+    if media_type != "application/json":
+        sent = f"{media_type[:80]!r}" if media_type else "none"
+        return Problem(415, "unsupported_media_type", f"send Content-Type: application/json, not {sent}")
+    if headers.get("content-encoding", "identity") != "identity":
+        return Problem(415, "unsupported_encoding", "send the body as it is, without Content-Encoding")
+    return None
+
+
+class _Shaped:
+    """Turns error answers of the application into problems, and passes all else on."""
+
+    def __init__(self, send: Send, statuses: Container[int] = range(400, 600)) -> None:
+        self._send = send
+        self._statuses = statuses
+        self._replaced = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] in self._statuses and _foreign():
+            self._replaced = True
+            code, detail = _ANSWERS.get(message["status"], _UNFORESEEN)
+            await send_problem(
+                Problem(message["status"], code, detail, headers=_allowed(message)), self._send
+            )
+        elif not self._replaced:
+            await self._send(message)
+
+
+def _allowed(start: Message) -> tuple[tuple[str, str], ...]:
+    """The methods of an address, where an answer says them (RFC 9110, 15.5.6)."""
+    return tuple((name.decode(), value.decode()) for name, value in start["headers"] if name == b"allow")
+
+
+def _which() -> dict[str, Any]:
+    return {"fields": {"request_id": current_request().request_id}}
+
+
+def _slash(path: str) -> Problem:
+    bare = path.rstrip("/")[:MAX_NAME]
+    return Problem(404, "not_found", f"no such address; leave out the slash at its end: {bare}")
+
+
+def _foreign() -> bool:
+    """Whether an error was worded by somebody else than leadloop."""
+    return current_request().code is None

@@ -1,0 +1,203 @@
+"""From a lead as a request gives it to the record that features are folded from, in the model's own types."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from features.history import ACCOUNT_PREFIX
+from features.parsing import FALSE, MISSING, TRUE, as_category, as_flag, as_number
+from features.point_in_time import is_visible
+from features.record import LeadRecord
+from features.suggestions import suggest
+from serving.problems import InvalidLead, invalid_lead
+from serving.schemas import Account, Lead, LeadError, Transition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from features.record import Value
+    from features.spec import FeatureSet, FeatureSpec, Source
+    from serving.schemas import Touchpoint
+
+    Parse = Callable[[Any], Value]
+    Event = dict[str, Any]
+
+_NO_ACCOUNT = Account.model_validate({})
+_NO_CONSENT = LeadError(
+    code="no_consent", field="consent", message="the lead does not consent to profiling: it is not scored"
+)
+# A message quotes what was sent, and what was sent may be a novel.
+_LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringRequest:
+    """A lead and the moment it is asked about; ``known_until`` is the newest that counts of what was sent.
+
+    ``since`` is an earlier moment to compare with, if any.
+    """
+
+    record: LeadRecord
+    as_of: int
+    known_until: int | None = None
+    since: int | None = None
+
+
+class LeadParser:
+    """Reads leads for one model: its specs say which attributes there are and of what type.
+
+    ``ignored`` are columns that the training data had and the model does not use; a request may carry them.
+    ``missing`` are the words that stood for nothing in the training data, and so do in a request.
+    """
+
+    def __init__(
+        self, features: FeatureSet, ignored: Iterable[str] = (), missing: Collection[str] = MISSING
+    ) -> None:
+        self._plain = {
+            spec.of: _parse(spec, missing) for spec in features.specs if spec.source == "leads" and spec.of
+        }
+        self._overwritten = {
+            name: _parse(spec, missing) if spec.is_category else partial(_number_or_flag, missing=missing)
+            for spec in features.specs
+            if spec.source == "attributes"
+            for name in spec.kind
+        }
+        self._ignored = frozenset(ignored)
+        # Leads of one request tend to share a misspelt column; looking for its nearest name is slow.
+        self._hint = lru_cache(maxsize=256)(self._nearest)
+
+    def __call__(self, item: object) -> ScoringRequest:
+        """The lead that ``item`` describes. Raises LeadRefused, which names the field."""
+        try:
+            lead = Lead.model_validate(item)
+        except ValidationError as error:
+            raise invalid_lead(error) from None
+        if lead.consent is False:
+            raise InvalidLead(_NO_CONSENT)
+        created = _created(lead)
+        record = LeadRecord(lead.lead_id, created, self._attributes(lead), self._events(lead, created))
+        as_of = record.last_known_at + 1 if lead.as_of is None else lead.as_of
+        if not is_visible(created, created, as_of):
+            message = "the lead did not exist yet: created_at must be before as_of"
+            raise _refusal(message, "created_at")
+        if lead.since is not None and not (lead.since < as_of and is_visible(created, created, lead.since)):
+            message = "nothing to compare with: since must be after created_at and before as_of"
+            raise _refusal(message, "since")
+        return ScoringRequest(record, as_of, _known_until(lead, record, as_of), lead.since)
+
+    def _attributes(self, lead: Lead) -> dict[str, Value]:
+        theirs = lead.account.attributes if lead.account else {}
+        own = self._typed(lead.attributes, ("attributes.", ""))
+        return own | self._typed(theirs, ("account.attributes.", ACCOUNT_PREFIX))
+
+    def _typed(self, given: Mapping[str, Any], where: tuple[str, str]) -> dict[str, Value]:
+        """The plain attributes among ``given``; ``where`` holds the prefixes of fields and of columns."""
+        path, prefix = where
+        for name in given:
+            self._check_name(prefix + name, path + name)
+        return {
+            prefix + name: _read(self._plain[prefix + name], value, path + name)
+            for name, value in given.items()
+            if prefix + name in self._plain
+        }
+
+    def _events(self, lead: Lead, created: int) -> dict[Source, Sequence[Event]]:
+        account = lead.account or _NO_ACCOUNT
+        return {
+            "touchpoints": [_event(row) for row in lead.touchpoints],
+            "transitions": [_event(row) for row in lead.transitions],
+            "attributes": [*self._at_creation(lead, created), *self._changes(lead)],
+            "account_touchpoints": [
+                _event(row) | {"colleague": row["lead_id"]} for row in account.touchpoints
+            ],
+            "account_transitions": [
+                _event(row) | {"colleague": row["lead_id"]} for row in account.transitions
+            ],
+        }
+
+    def _at_creation(self, lead: Lead, created: int) -> Iterator[Event]:
+        """An overwritten attribute sent as a plain one claims what those do: known since creation."""
+        for name, value in lead.attributes.items():
+            if name in self._overwritten and name not in self._plain:
+                yield self._change(name, created, value, f"attributes.{name}")
+
+    def _changes(self, lead: Lead) -> Iterator[Event]:
+        for i, row in enumerate(lead.attribute_history):
+            name = row["name"]
+            if name in self._plain and name not in self._overwritten:
+                message = f"{name!r} is not overwritten in this model; send it in attributes"
+                raise _refusal(message, f"attribute_history.{i}.name")
+            self._check_name(name, f"attribute_history.{i}.name")
+            if name in self._overwritten:
+                yield self._change(name, row["known_at"], row["value"], f"attribute_history.{i}.value")
+
+    def _change(self, name: str, known_at: int, value: Any, field: str) -> Event:
+        read = _read(self._overwritten[name], value, field)
+        column = "value" if isinstance(read, str) else "number"
+        return {"name": name, "known_at": known_at, column: read}
+
+    def _check_name(self, name: str, field: str) -> None:
+        if name not in self._plain and name not in self._overwritten and name not in self._ignored:
+            message = f"the model knows no attribute {name[:40]!r}{self._hint(name)}"
+            raise InvalidLead(LeadError(code="unknown_attribute", field=field, message=message))
+
+    def _nearest(self, name: str) -> str:
+        return suggest(name, ChainMap(self._plain, self._overwritten))
+
+
+def _parse(spec: FeatureSpec, missing: Collection[str]) -> Parse:
+    return partial({"category": as_category, "flag": as_flag}.get(spec.unit, as_number), missing=missing)
+
+
+def _number_or_flag(value: Any, *, missing: Collection[str]) -> float | None:
+    """One value of an overwritten attribute whose values are numbers, or yes and no, as in a file."""
+    try:
+        return as_number(value, missing=missing)
+    except ValueError:
+        if str(value).strip().lower() not in TRUE | FALSE:
+            raise
+    return as_flag(value, missing=missing)
+
+
+def _read(parse: Parse, value: Any, field: str) -> Value:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise _refusal(str(error), field) from None
+
+
+def _refusal(message: str, field: str) -> InvalidLead:
+    return InvalidLead(LeadError(code="invalid_value", field=field, message=message[:_LONGEST]))
+
+
+def _created(lead: Lead) -> int:
+    """When the lead was created: as it says, else its earliest event, else just before it is asked about."""
+    if lead.created_at is not None:
+        return lead.created_at
+    times = [row["occurred_at"] for row in lead.touchpoints]
+    times += [row["occurred_at"] for row in lead.transitions]
+    times += [row["known_at"] for row in lead.attribute_history]
+    if lead.as_of is not None:
+        times.append(lead.as_of - 1)
+    return min(times, default=0)
+
+
+def _known_until(lead: Lead, record: LeadRecord, as_of: int) -> int | None:
+    """The newest time of what a score at ``as_of`` takes into account; None where no time was sent."""
+    times = [] if lead.created_at is None else [lead.created_at]
+    for rows in record.events.values():
+        for event in rows:
+            happened = event.get("occurred_at", event["known_at"])
+            if is_visible(happened, event["known_at"], as_of):
+                times.append(max(happened, event["known_at"]))
+    return max(times, default=None)
+
+
+def _event(row: Touchpoint | Transition) -> Event:
+    known_at = row.get("known_at")
+    return {**row, "known_at": row["occurred_at"] if known_at is None else known_at}

@@ -1,0 +1,164 @@
+"""What a person or a program may look up: the API page, its OpenAPI description, and the model's card.
+
+BentoML's own page reports every visitor to Google; this one asks nobody but the service.
+
+The report of the model that answers, as it was written beside the model when that was trained.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import bentoml
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from serving.endpoints import data_subject, handover
+from serving.middleware.authentication import is_keyless_request
+from serving.monitoring.score_drift import prometheus_exposition
+from serving.openapi import EndpointExample, example_lead, openapi
+from serving.problems import PROBLEM_JSON, Problem
+from serving.schemas import ExplainResponse, ScoreResponse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.requests import Request
+
+    from features.spec import FeatureSpec
+    from serving.model_reload import ReloadingModel
+    from serving.scorer import Scorer
+
+
+_MISSING = Problem(
+    404,
+    "no_report",
+    "no report lies beside the model in charge; train it again, or write it with `leadloop report`",
+)
+
+# No checksum is about the report: in a sandbox it can show itself and save its tables, and nothing else.
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'; "
+        "base-uri 'none'; form-action 'none'; sandbox allow-scripts allow-downloads"
+    ),
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-cache",
+}
+
+
+async def _report(_: Request) -> Response:
+    # BentoML's first process reads this file too, and can do without LightGBM.
+    from models.artifact import REPORT  # noqa: PLC0415
+
+    current = bentoml.get_current_service().champion.current
+    page = None if current is None else await asyncio.to_thread(_read, current.folder / REPORT)
+    if page is None:
+        return Response(_MISSING.body, _MISSING.status, dict(_MISSING.headers), PROBLEM_JSON)
+    return HTMLResponse(page, headers=_HEADERS)
+
+
+def _read(page: Path) -> bytes | None:
+    return page.read_bytes() if page.is_file() else None
+
+
+report_route = Route("/report", _report, methods=["GET"])
+
+_HTML = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>leadloop</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="./static_content/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div>
+<script src="./static_content/swagger-ui-bundle.js"></script>
+<script src="./static_content/swagger-ui-standalone-preset.js"></script>
+<script src="./static_content/swagger-initializer.js"></script></body>
+</html>
+"""
+
+# As many reasons as an example can show without hiding the rest of the page.
+_FEW = 3
+
+
+async def _index(_: Request) -> HTMLResponse:
+    return HTMLResponse(_HTML)
+
+
+async def _docs(request: Request) -> JSONResponse:
+    service = bentoml.get_current_service()
+    generated = service.bento_service.openapi_spec.asdict()
+    # The page is open to everybody, what the model takes only to those whom it would answer.
+    known = service.champion.current if is_keyless_request(request.scope) else None
+    return JSONResponse(openapi(generated, _shown(known.scorer) if known else {}))
+
+
+def _shown(scorer: Scorer) -> dict[str, EndpointExample]:
+    """The examples of a model, answered by itself."""
+    lead, version = example_lead(scorer.model), scorer.model.version
+    scored = ScoreResponse(model_version=version, results=list(scorer.score([lead])))
+    explained = ExplainResponse(model_version=version, results=list(scorer.explain([lead], top=_FEW)))
+    return {
+        "/v1/score": EndpointExample({"leads": [lead]}, scored.model_dump(mode="json")),
+        "/v1/explain": EndpointExample(
+            {"leads": [lead], "lang": "en", "top": _FEW}, explained.model_dump(mode="json")
+        ),
+    }
+
+
+async def _model(_: Request) -> Response:
+    service = bentoml.get_current_service()
+    if service.champion.current is None:
+        return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
+    model = service.scorer.model
+    told = {
+        "model_version": model.version,
+        "card": dataclasses.asdict(model.card),
+        "features": [_in_words(spec) for spec in model.features.specs],
+        "example": example_lead(model),
+        "serving": _serving(service.champion),
+    }
+    return JSONResponse(told)
+
+
+def _in_words(spec: FeatureSpec) -> dict[str, str]:
+    """A feature as a person is told of it; ``{value}`` stands for what a lead has."""
+    sentences = {"en": spec.says.en, "de": spec.says.de}
+    return {"name": spec.name, "family": spec.family, "unit": spec.unit} | sentences
+
+
+def _serving(champion: ReloadingModel) -> dict[str, Any]:
+    """Since when the model answers, and what was to replace it and could not."""
+    refused = champion.refused
+    return {
+        "since": champion.current and champion.current.since,
+        "refused": refused
+        and {
+            "model": refused.folder.name,
+            "reason": refused.reason.replace(str(refused.folder), refused.folder.name),
+            "since": refused.since,
+        },
+    }
+
+
+async def _metrics(_: Request) -> Response:
+    current = bentoml.get_current_service().champion.current
+    return Response(prometheus_exposition(current and current.scorer.model), media_type=CONTENT_TYPE_LATEST)
+
+
+pages = Starlette(
+    routes=[
+        Route("/", _index),
+        Route("/docs.json", _docs),
+        Route("/metrics", _metrics),
+        Route("/v1/model", _model, methods=["GET"]),
+        report_route,
+        *data_subject.routes,
+        *handover.routes,
+    ]
+)

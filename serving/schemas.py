@@ -1,0 +1,499 @@
+"""What the service takes and gives: the one place where the REST contract is written down.
+
+One bad lead never fails the others: first comes the envelope (``ScoreRequest``), then each ``Lead`` alone.
+
+What the service takes and gives about a hand-over: which leads sales should call today.
+
+What the service takes and gives about the past: what became of leads, and what was said about them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NotRequired
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    with_config,
+)
+from pydantic_core.core_schema import any_schema
+from typing_extensions import TypedDict
+
+from features.clock import to_epoch
+from features.messages import Lang
+from features.parsing import as_category
+from models.explanation import FamilyContribution, Reason, ScoreChange
+from models.uncertainty import (
+    InsufficiencyCode,  # pydantic reads the annotations
+    InsufficientEvidence,
+    ScoreInterval,
+)
+
+# pydantic reads the annotations.
+from serving.decision_log.records import Decision, Outcome, OutcomeKind
+
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
+
+
+MAX_LEADS = 1_000
+
+MAX_EVENTS = 10_000
+
+MAX_NAME = 200
+
+MAX_TEXT = 10_000
+
+# 1900 and 2200: the years 1 and 9999 are some system's "never", and milliseconds lead to the year 50,000.
+EARLIEST, LATEST = -2_208_988_800, 7_258_118_400
+
+_MILLISECONDS = 10**11
+
+_MOST = 10**14
+
+
+def parse_time(value: object) -> int:
+    """Epoch seconds of a time as a request gives it: ISO 8601 with an offset, or whole seconds since 1970.
+
+    >>> parse_time("1970-01-02T01:00:00+01:00"), parse_time(86400)
+    (86400, 86400)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        msg = "a time is ISO 8601 text with an offset, or whole seconds since 1970"
+        raise ValueError(msg)  # noqa: TRY004  # pydantic reports ValueError as the field's own error
+    seconds = value if isinstance(value, int) else _iso(value)
+    if not EARLIEST <= seconds < LATEST:
+        hint = "; are these milliseconds? send seconds" if abs(seconds) >= _MILLISECONDS else ""
+        msg = f"times are read from the year 1900 until 2200, this one is outside{hint}"
+        raise ValueError(msg)
+    return seconds
+
+
+def _iso(text: str) -> int:
+    try:
+        parsed = datetime.fromisoformat(text[:MAX_NAME])
+    except ValueError:
+        msg = f"{text[:40]!r} is not an ISO 8601 time such as 2026-05-01T10:00:00+02:00"
+        raise ValueError(msg) from None
+    if parsed.tzinfo is None:
+        msg = f"{text!r} has no offset; add one (2026-05-01T10:00:00Z): leadloop does not guess time zones"
+        raise ValueError(msg)
+    return to_epoch(parsed)
+
+
+def validate_attribute(value: object) -> object:
+    """``value`` if it is text, a finite number, true, false or null; lists and objects are no attributes."""
+    if isinstance(value, str):
+        if len(value) > MAX_TEXT:
+            msg = f"text of {len(value):,} characters; at most {MAX_TEXT:,} are read"
+            raise ValueError(msg)
+    elif isinstance(value, int | float):
+        if not -_FINITE <= value <= _FINITE:
+            msg = "not a finite number; leave the attribute out or send null when it is missing"
+            raise ValueError(msg)
+    elif value is not None:
+        msg = "an attribute is text, a number, true, false or null"
+        raise ValueError(msg)
+    return value
+
+
+_FINITE = 1.7976931348623157e308
+
+_TIME = {
+    "title": "Time",
+    "description": "ISO 8601 with an offset, or whole seconds since 1970",
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}],
+}
+
+_VALUE = {
+    "title": "Value",
+    "anyOf": [
+        {"type": "string", "maxLength": MAX_TEXT},
+        {"type": "number"},
+        {"type": "boolean"},
+        {"type": "null"},
+    ],
+}
+
+Moment = Annotated[int, BeforeValidator(parse_time), WithJsonSchema(_TIME)]
+
+Value = Annotated[Any, BeforeValidator(validate_attribute), WithJsonSchema(_VALUE)]
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+
+# Kinds, stages and channels lose the blanks and the words for "missing" that they would lose in a file.
+Word = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(str.strip)]
+
+Text = Annotated[Annotated[str, Field(max_length=MAX_NAME)] | None, AfterValidator(as_category)]
+
+# Without control characters, which no CRM has in an id, and which not every address and database can hold.
+LeadId = Annotated[Name, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+Attributes = Annotated[dict[Name, Value], Field(max_length=MAX_EVENTS)]
+
+
+_EXACT = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class StrictModel(BaseModel):
+    """Exactly the named fields, of exactly their types: "5" is not 5, a misspelt field is an error."""
+
+    model_config = _EXACT
+
+
+# Events are dictionaries already: as objects they would have to be taken apart again for the features.
+_exactly = with_config(_EXACT)
+
+KnownAt = Annotated[Moment | None, Field(description="when the CRM learned of it; else when it occurred")]
+
+
+@_exactly
+class Touchpoint(TypedDict):
+    """Something the lead did or received."""
+
+    occurred_at: Moment
+    kind: Word
+    known_at: NotRequired[KnownAt]
+    channel: NotRequired[Text]
+    campaign: NotRequired[Text]
+    offer: NotRequired[Text]
+    offer_stage: NotRequired[Annotated[Text, Field(description="awareness, consideration or decision")]]
+    amount: NotRequired[Annotated[int, Field(ge=-_MOST, le=_MOST, description="minor units: cents")] | None]
+    seconds: NotRequired[Annotated[int, Field(ge=0, le=_MOST)] | None]
+
+
+@_exactly
+class Transition(TypedDict):
+    """The entry into a stage of the funnel."""
+
+    occurred_at: Moment
+    stage: Word
+    known_at: NotRequired[KnownAt]
+    reason: NotRequired[Text]
+
+
+@_exactly
+class AttributeChange(TypedDict):
+    """One value of an attribute that the CRM overwrites, and since when it knew it."""
+
+    name: Name
+    known_at: Moment
+    value: Value
+
+
+@_exactly
+class ColleagueTouchpoint(Touchpoint):
+    """A touchpoint of another lead of the same account."""
+
+    lead_id: Name
+
+
+@_exactly
+class ColleagueTransition(Transition):
+    """A transition of another lead of the same account."""
+
+    lead_id: Name
+
+
+class Account(StrictModel):
+    """What is known of the lead's company, and what its colleagues did."""
+
+    attributes: Attributes = {}
+    touchpoints: list[ColleagueTouchpoint] = Field([], max_length=MAX_EVENTS, fail_fast=True)
+    transitions: list[ColleagueTransition] = Field([], max_length=MAX_EVENTS, fail_fast=True)
+
+
+class Lead(StrictModel):
+    """One lead with its history. For a model of a flat export, the attributes are all there is to send."""
+
+    lead_id: LeadId
+    consent: bool | None = Field(None, description="to be profiled; a lead with `false` is not scored")
+    created_at: Moment | None = Field(None, description="else the time of the earliest event")
+    as_of: Moment | None = Field(
+        None,
+        description="score the lead as known just before this time; else one second after the newest event",
+    )
+    since: Moment | None = Field(None, description="explain: what has changed from how it was known then")
+    attributes: Attributes = Field(
+        {}, description="by the names of the training data; missing or null: unknown"
+    )
+    attribute_history: list[AttributeChange] = Field([], max_length=MAX_EVENTS, fail_fast=True)
+    touchpoints: list[Touchpoint] = Field([], max_length=MAX_EVENTS, fail_fast=True)
+    transitions: list[Transition] = Field([], max_length=MAX_EVENTS, fail_fast=True)
+    account: Account | None = None
+
+
+class UncheckedItem:
+    """Anything at all where an ``item`` should be: it is read as one later, so that it can fail alone."""
+
+    item: ClassVar[type[BaseModel]]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: object) -> CoreSchema:
+        return any_schema()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _: CoreSchema, show: GetJsonSchemaHandler) -> dict[str, Any]:
+        return show(cls.item.__pydantic_core_schema__)
+
+
+class RawLead(UncheckedItem):
+    """A lead that is checked alone."""
+
+    item = Lead
+
+
+# Of what every model can read: attributes are each model's own, see `serving.openapi`.
+_LEAD_EXAMPLE: dict[str, Any] = {
+    "lead_id": "0012",
+    "touchpoints": [
+        {"occurred_at": "2026-05-01T10:00:00+02:00", "kind": "webinar", "channel": "linkedin"},
+        {"occurred_at": "2026-05-04T08:30:00+02:00", "kind": "demo_request", "offer_stage": "decision"},
+    ],
+    "transitions": [{"occurred_at": "2026-05-01T10:00:00+02:00", "stage": "mql"}],
+}
+
+
+class ScoreRequest(StrictModel):
+    """Leads to score, 1 to 1,000 at once; each is answered on its own."""
+
+    leads: list[RawLead] = Field(min_length=1, max_length=MAX_LEADS)
+
+    model_config = ConfigDict(json_schema_extra={"example": {"leads": [_LEAD_EXAMPLE]}})
+
+
+class ExplainRequest(ScoreRequest):
+    """Leads to score and explain; ``top`` keeps the weightiest reasons and adds the others up in ``rest``."""
+
+    lang: Lang = "en"
+    top: int | None = Field(None, ge=1)
+    top_each: int | None = Field(None, ge=1, description="so many for and as many against, within `top`")
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"leads": [_LEAD_EXAMPLE], "lang": "en", "top": 5}}
+    )
+
+
+_OfLead = Literal["missing_field", "unknown_field", "invalid_value", "unknown_attribute", "no_consent"]
+
+LeadErrorCode = _OfLead | Literal["key_conflict", "in_the_future"]
+
+
+class LeadError(StrictModel):
+    """Why a lead (or an outcome) was not taken: ``code`` for programs, ``message`` for people."""
+
+    code: LeadErrorCode
+    field: str
+    message: str
+
+
+class LeadFailure(StrictModel):
+    """A lead that could not be scored; ``lead_id`` is null where not even that could be read."""
+
+    lead_id: str | None
+    error: LeadError
+
+
+class ScoreResult(StrictModel):
+    """A lead's chance to convert. 20 points double the odds, 200 are even odds; grades follow capacity."""
+
+    lead_id: str
+    probability: float | None = Field(description="null, as points and grade, with `too_few_outcomes`")
+    points: int | None
+    grade: Literal["A", "B", "C", "D"] | None
+    interval: ScoreInterval | None = Field(description="nine times in ten the true probability is in it")
+    sufficient: bool
+    insufficient: InsufficientEvidence | None
+    as_of: int = Field(description="epoch seconds: what was known before then was taken into account")
+    known_until: int | None = Field(description="the newest of it; null where the request names no time")
+
+
+class ExplainResult(ScoreResult):
+    """A score taken apart: ``base`` + all contributions + ``rest`` = ``log_odds``."""
+
+    log_odds: float
+    base: float
+    rest: float = Field(description="the sum of the contributions that `top` and `top_each` left out")
+    reasons: tuple[Reason, ...]
+    families: tuple[FamilyContribution, ...] = Field(description="all contributions, added up by family")
+    change: ScoreChange | None = Field(description="against the same lead as known before `since`")
+
+
+class ScoreResponse(StrictModel):
+    """One result per lead, in the order of the request."""
+
+    model_version: str
+    results: list[ScoreResult | LeadFailure]
+
+
+class ExplainResponse(StrictModel):
+    """One result per lead, in the order of the request."""
+
+    model_version: str
+    results: list[ExplainResult | LeadFailure]
+
+
+# As ids, without control characters: not every database can hold them.
+_NAME = r"^[^\x00-\x1f\x7f]*$"
+
+MAX_CAPACITY = 10_000
+
+
+class HandoverQuery(StrictModel):
+    """How many leads sales can take, and how to choose them."""
+
+    capacity: int = Field(ge=1, le=MAX_CAPACITY, description="how many leads sales can take today")
+    explore: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="the share of them to draw by lot from below the cut; else as configured",
+    )
+    value: Name | None = Field(
+        None,
+        pattern=_NAME,
+        description="the feature with what a lead is worth: rank by probability times value",
+    )
+    stale_days: int = Field(14, ge=1, le=36_500, description="a score that was told so long ago is stale")
+
+    # Everything in an address is text.
+    model_config = ConfigDict(strict=False)
+
+
+class HandoverLeadOut(StrictModel):
+    """A lead to hand over, and the newest decision about it."""
+
+    rank: int
+    lead_id: str
+    probability: float
+    points: int
+    grade: str
+    worth: float = Field(description="what it is ranked by: its probability, times its value where asked for")
+    value: float | None = Field(description="as the feature that was asked for has it; null: not known")
+    explored: bool = Field(description="drawn by lot from below the cut, not for its probability")
+    propensity: float = Field(description="its chance to be handed over, before any lot was cast")
+    decision: int = Field(description="the id of the decision, as /v1/leads/{lead_id}/decisions has it")
+    model_version: str
+    insufficient: InsufficiencyCode | None = Field(description="why the score is not to be relied on, if so")
+    as_of: int
+    decided_at: int
+    age_days: int = Field(description="whole days since the decision, on the day of the hand-over")
+    stale: bool = Field(description="older than `stale_days`: score it again")
+
+
+class ExpectedConversions(StrictModel):
+    """The sum of the probabilities; the number of conversions is in `[low, high]` nine times in ten."""
+
+    conversions: float
+    low: int
+    high: int
+    worth: float = Field(description="the sum of what the leads are worth")
+
+
+class HandoverResponse(StrictModel):
+    """The leads of a day, best first, those drawn by lot last. Asked again on the same day it is the same."""
+
+    day: str = Field(description="the day of this list, which ends at midnight UTC")
+    capacity: int
+    explore: float
+    value: str | None
+    open: int = Field(description="how many leads were open and ranked")
+    tied: int = Field(
+        description="how many of them rank equal with the last one above the cut, itself included"
+    )
+    tied_taken: int = Field(description="how many of these are above the cut; drawn by lot")
+    handed_over: int
+    explored: int
+    expected: ExpectedConversions
+    leads: list[HandoverLeadOut]
+
+
+MAX_PAGE = 1_000
+
+_LAST_NUMBER = 2**63 - 1
+
+
+class OutcomeReport(StrictModel):
+    """What became of a lead. Sent again under the same key it counts once."""
+
+    key: LeadId = Field(description="the CRM's own id of this event")
+    lead_id: LeadId
+    outcome: OutcomeKind
+    reason: Text = Field(None, description="why; required of `rejected`")
+    occurred_at: Moment
+    corrects: LeadId | None = Field(None, description="the key of an outcome that this one replaces")
+
+
+class RawOutcomeReport(UncheckedItem):
+    """A report that is checked alone."""
+
+    item = OutcomeReport
+
+
+_OUTCOME_EXAMPLE: dict[str, Any] = {
+    "key": "crm-4711",
+    "lead_id": "0012",
+    "outcome": "rejected",
+    "reason": "no budget",
+    "occurred_at": "2026-05-06T09:00:00+02:00",
+}
+
+
+class OutcomesRequest(StrictModel):
+    """Outcomes of leads, 1 to 1,000 at once, in any order and however late; each is answered on its own."""
+
+    outcomes: list[RawOutcomeReport] = Field(min_length=1, max_length=MAX_LEADS)
+
+    model_config = ConfigDict(json_schema_extra={"example": {"outcomes": [_OUTCOME_EXAMPLE]}})
+
+
+class OutcomeRecorded(StrictModel):
+    """An outcome that is in the log: since now, or `repeated`, since it was first sent."""
+
+    key: str
+    status: Literal["recorded", "repeated"]
+
+
+class OutcomeRejected(StrictModel):
+    """An outcome that was not taken; ``key`` is null where not even that could be read."""
+
+    key: str | None
+    error: LeadError
+
+
+class OutcomesResponse(StrictModel):
+    """One result per outcome, in the order of the request."""
+
+    results: list[OutcomeRecorded | OutcomeRejected]
+
+
+class PageQuery(StrictModel):
+    """Which part of a listing: the newest ``limit``, or those before the number a page ended with."""
+
+    before: int | None = Field(None, ge=1, le=_LAST_NUMBER)
+    limit: int = Field(100, ge=1, le=MAX_PAGE)
+
+    # Everything in an address is text.
+    model_config = ConfigDict(strict=False)
+
+
+class DecisionsResponse(StrictModel):
+    """All that was said about a lead and why, newest first, and all that was reported about it."""
+
+    lead_id: str
+    decisions: list[Decision]
+    outcomes: list[Outcome] = Field(description="by the time they occurred, on every page")
+    next: int | None = Field(description="`before` of the next page; null on the last")
+
+
+class ErasedResponse(StrictModel):
+    """How many records of a lead were removed; nothing of them is kept but these numbers."""
+
+    decisions: int
+    outcomes: int

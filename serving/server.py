@@ -1,0 +1,224 @@
+"""Starts the service as a process of its own, waits until it answers, and stops it in order."""
+
+from __future__ import annotations
+
+import http
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from models import artifact
+from serving.decision_log.settings import PLACE
+from serving.middleware.api_keys import load_keys
+from serving.settings import CHAMPION, ServiceSettings, model_store_dir
+from serving.uvicorn_patches import ENDING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    Process = subprocess.Popen[bytes]
+
+SERVICE = "serving.service:Leadloop"
+READY_WITHIN = 120.0
+STOPS_WITHIN = 20.0
+ANSWERS_WITHIN = 30.0
+
+
+class StartError(ValueError):
+    """The service could not be started; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the service listens. Only this machine reaches the default; port 0 is any free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+
+    def fixed(self) -> Address:
+        """The address with a port that nothing else listens on. Raises StartError where it is taken."""
+        try:
+            with socket.create_server((self.host, self.port)) as probe:
+                return Address(self.host, probe.getsockname()[1])
+        except OSError as error:
+            msg = f"cannot listen on {self.host}:{self.port} ({error.strerror}); choose another host or port"
+            raise StartError(msg) from error
+
+    @property
+    def url(self) -> str:
+        """The address as a client writes it."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.host == "localhost" or ip_address(self.host).is_loopback
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceProcess:
+    """A service that answers at ``url`` until its ``process`` ends."""
+
+    url: str
+    process: Process
+
+
+@contextmanager
+def run_service(
+    model: Path | ServiceSettings,
+    address: Address | None = None,
+    *,
+    workers: int = 1,
+    log: IO[bytes] | None = None,
+) -> Iterator[ServiceProcess]:
+    """The service answering with ``model`` (a folder, or all there is to set), stopped on the way out.
+
+    Its output goes to ``log``, else where ours goes. Raises ArtifactError for a model that cannot be loaded,
+    KeysError for keys that cannot be read, LogError for a decision log that cannot be opened, and StartError
+    where the service does not come up.
+    """
+    settings = model if isinstance(model, ServiceSettings) else ServiceSettings(str(model))
+    address = (address or Address()).fixed()
+    with start_service(settings, address, workers=workers, log=log) as service:
+        _wait_until_ready(service.process, address)
+        yield service
+
+
+@contextmanager
+def start_service(
+    settings: ServiceSettings, address: Address, *, workers: int = 1, log: IO[bytes] | None = None
+) -> Iterator[ServiceProcess]:
+    """The service as ``run_service`` has it, which may wait for its first model to be promoted."""
+    _check(settings, address)
+    with ExitStack() as stack:
+        home = stack.enter_context(tempfile.TemporaryDirectory(prefix="leadloop-"))
+        process = _start(address, _environment(settings, workers, home), log)
+        stack.callback(_stop, process, Path(home, ENDING))
+        yield ServiceProcess(address.url, process)
+
+
+def serve_model(
+    model: Path | ServiceSettings, address: Address, workers: int = 1, ready: Callable[[str], object] = print
+) -> None:
+    """Run the service in the foreground until an interrupt or SIGTERM; ``ready`` is told its address.
+
+    Raises StartError where the service ends without having been told to.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), run_service(model, address, workers=workers) as service:
+        ready(service.url)
+        _outlast(service)
+
+
+def serve_without_model(settings: ServiceSettings, address: Address, workers: int = 1) -> None:
+    """Run the service as ``serve_model`` does, whether or not there is a model yet: for a container."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), start_service(settings, address, workers=workers) as service:
+        _outlast(service)
+
+
+def _outlast(service: ServiceProcess) -> NoReturn:
+    service.process.wait()
+    msg = f"the service ended by itself (exit code {service.process.returncode}); its messages say why"
+    raise StartError(msg)
+
+
+def post_json(url: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The service's answer to one POST. Raises StartError where it refuses, with what it says."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=ANSWERS_WITHIN)
+    try:
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answer: dict[str, Any] = json.loads(response.read())
+    finally:
+        connection.close()
+    if response.status != http.HTTPStatus.OK:
+        msg = f"{url}{path} answered {response.status}: {answer.get('detail', answer)}"
+        raise StartError(msg)
+    return answer
+
+
+def _check(settings: ServiceSettings, address: Address) -> None:
+    """Refuse what would only fail later, or be regretted."""
+    if settings.model != CHAMPION:
+        artifact.load(Path(settings.model))
+    if settings.keys:
+        load_keys(settings.keys)
+    elif not (address.local or settings.open_to_all):
+        msg = (
+            f"{address.host} can be reached from other machines, and there are no keys: make one with "
+            "`leadloop keys add` and name its file with --keys (LEADLOOP_KEYS), or say --no-keys "
+            "(LEADLOOP_NO_KEYS=1) if something else guards it"
+        )
+        raise StartError(msg)
+    if settings.log.on:
+        from serving.decision_log.database import open_log  # noqa: PLC0415  # without a log nobody needs SQLAlchemy
+
+        open_log(settings.log.environment[PLACE]).dispose()
+
+
+def _environment(settings: ServiceSettings, workers: int, home: str) -> dict[str, str]:
+    """BentoML keeps its scratch files in ``home``, beside no other service's, and reports to nobody."""
+    return {
+        **os.environ,
+        **settings.environment,
+        "LEADLOOP_STORE": str(model_store_dir().absolute()),
+        "BENTOML_HOME": home,
+        ENDING: str(Path(home, ENDING)),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "BENTOML_CONFIG_OPTIONS": f"services.leadloop.workers={workers}",
+    }
+
+
+def _start(address: Address, environment: dict[str, str], log: IO[bytes] | None) -> Process:
+    where = ["--host", address.host, "--port", str(address.port)]
+    root = str(Path(__file__).resolve().parents[1])
+    command = [sys.executable, "-m", "bentoml", "serve", SERVICE, *where, "--working-dir", root]
+    # A session of its own: an interrupt at the terminal reaches us alone, and we stop it in order.
+    return subprocess.Popen(  # noqa: S603  # our own interpreter, no shell
+        command, env=environment, stdout=log, stderr=log, start_new_session=True
+    )
+
+
+def _wait_until_ready(process: Process, address: Address) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while not _ready(address):
+        if process.poll() is not None or time.monotonic() > deadline:
+            msg = f"the service at {address.url} did not start; its own messages say why"
+            raise StartError(msg)
+        time.sleep(0.1)
+
+
+def _ready(address: Address) -> bool:
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _stop(process: Process, ending: Path) -> None:
+    """``ending`` tells the workers that all of them are to end."""
+    ending.touch()
+    process.terminate()
+    try:
+        process.wait(STOPS_WITHIN)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

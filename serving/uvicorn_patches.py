@@ -1,0 +1,139 @@
+"""Connections: how many there may be, how long each may say nothing, and what becomes of them at the end.
+
+uvicorn lets a client take as long as it likes for the first line of its request, and BentoML hands no setting
+through. Here a connection has ``SPEAKS_WITHIN`` seconds for a whole head; and a worker holds as many as the
+machine allows a process, since a thousand (the usual soft limit) are soon taken.
+
+Told to stop, uvicorn closes every connection that is not being answered, also one whose request has arrived
+and was not read yet: the client hears of a reset. Here who has connected is heard once more, and answered
+with ``Connection: close``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http import auto
+
+SPEAKS_WITHIN = 15.0
+# At the end: what was sent has long arrived by then, and nobody waits longer for those who say nothing.
+SPEAKS_AT_LAST_WITHIN = 2.0
+# A file that is there once the whole service is to end, and not this worker alone.
+ENDING = "LEADLOOP_ENDING"
+
+
+def raise_open_file_limit() -> None:
+    """Raise the process's limit of open files, and so of connections, as far as it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def install_uvicorn_patches() -> None:
+    """Let BentoML and uvicorn, which look these up when they start, take our server and our protocol."""
+
+    class Protocol(_Clock, auto.AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+        """The protocol that uvicorn would have taken, with a clock."""
+
+    auto.AutoHTTPProtocol = Protocol
+    uvicorn.Server = GracefulServer  # type: ignore[misc]
+
+
+class GracefulServer(uvicorn.Server):
+    """A server that hears out who has connected before it ends."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let in who waits at the door, then close it; ``_Clock.shutdown`` says how each is answered.
+
+        All workers share the door, so it is left alone where one of them ends and the others go on.
+        """
+        self.server_state.ending = True  # type: ignore[attr-defined]
+        for waiting in [one for door in sockets or () if _all_end() for one in _barred(door)]:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, waiting)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+def _all_end() -> bool:
+    return Path(os.environ.get(ENDING) or os.devnull).is_file()
+
+
+def _barred(door: socket.socket) -> list[socket.socket]:
+    """Who has connected until now. Nobody else can: refused, a client knows that it was not heard."""
+    waiting: list[socket.socket] = []
+    with suppress(OSError):
+        while True:
+            waiting.append(door.accept()[0])
+    with suppress(OSError):
+        door.shutdown(socket.SHUT_RDWR)
+    return waiting
+
+
+class _Clock:
+    """Starts a clock when a request may come, and looks once whether one has."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    server_state: Any
+    cycle: Any
+    _silence: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)  # type: ignore[misc]
+        self._listen()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)  # type: ignore[misc]
+        if self._ending and not self._at_rest:
+            self._be_the_last()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()  # type: ignore[misc]
+        self._listen()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        super().connection_lost(exc)  # type: ignore[misc]
+
+    def shutdown(self) -> None:
+        """End after the answer that is being made, or the one that is asked for in a moment."""
+        if self._at_rest:
+            self._listen()
+        else:
+            self._be_the_last()
+
+    def _be_the_last(self) -> None:
+        """Let the answer, which nobody has begun yet, say that it is the last."""
+        self.cycle.keep_alive = False
+        self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"close")]
+
+    @property
+    def _ending(self) -> bool:
+        return getattr(self.server_state, "ending", False)
+
+    @property
+    def _at_rest(self) -> bool:
+        return self.cycle is None or bool(self.cycle.response_complete)
+
+    def _listen(self) -> None:
+        self._stop()
+        patience = SPEAKS_AT_LAST_WITHIN if self._ending else SPEAKS_WITHIN
+        self._silence = self.loop.call_later(patience, self._give_up)
+
+    def _stop(self) -> None:
+        if self._silence:
+            self._silence.cancel()
+
+    def _give_up(self) -> None:
+        if self._at_rest:
+            self.transport.close()

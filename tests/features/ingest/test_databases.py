@@ -1,0 +1,163 @@
+"""Tables and queries of databases read like files; a missing one is an error and never created."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import sqlite3
+import subprocess
+import tempfile
+from pathlib import Path
+
+import duckdb
+import pytest
+import sqlalchemy
+
+from features.clock import DAY
+from features.ingest.mapping import HistoryMapping, TableMapping, TableSource
+from features.ingest.quarantine import SourceError
+from features.ingest.read_history import read_history
+from features.ingest.tables import open_table
+
+NOW = 20_000 * DAY
+CREATE = "CREATE TABLE leads (lead_id TEXT, created_at TEXT, visits INTEGER, budget NUMERIC, active BOOLEAN)"
+FILL = "INSERT INTO leads VALUES ('007', '2020-01-01', 3, 12.34, true), ('008', '2020-01-02', NULL, 1, false)"
+
+
+@pytest.fixture
+def sqlite(tmp_path):
+    path = tmp_path / "crm.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute(CREATE)
+        db.execute(FILL)
+    db.close()
+    return str(path)
+
+
+@pytest.fixture
+def duck(tmp_path):
+    path = tmp_path / "crm.duckdb"
+    with duckdb.connect(path) as db:
+        db.execute(CREATE)
+        db.execute(FILL)
+    return str(path)
+
+
+def _tools() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found and (own := shutil.which("initdb")) is None:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    return found[-1].parent if found else Path(own).parent
+
+
+def _user() -> str | None:
+    """PostgreSQL refuses to run as root: another user is borrowed where the tests do."""
+    users = [user.pw_name for user in pwd.getpwall() if user.pw_name in {"postgres", "nobody"}]
+    return max(users) if os.geteuid() == 0 else None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    """The URL of a PostgreSQL cluster of its own, in a temporary folder on a free port."""
+    tools, user, port = _tools(), _user(), _free_port()
+    folder = Path(tempfile.mkdtemp())
+    if user is not None:
+        shutil.chown(folder, user)
+
+    def run(tool, *arguments):
+        command = [tools / tool, "-D", folder / "data", *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, user=user)
+
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder}"
+    try:
+        run("initdb", "-U", "me", "-A", "trust", "-E", "UTF8")
+        run("pg_ctl", "-w", "-l", folder / "log", "-o", options, "start")
+        yield f"postgresql://me@127.0.0.1:{port}/postgres"
+        run("pg_ctl", "-w", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def filled(postgres):
+    engine = sqlalchemy.create_engine(postgres.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as db:
+        db.execute(sqlalchemy.text("DROP TABLE IF EXISTS leads"))
+        db.execute(sqlalchemy.text(CREATE.replace("created_at TEXT", "created_at TIMESTAMPTZ")))
+        db.execute(sqlalchemy.text("SET TIME ZONE 'UTC'"))
+        db.execute(sqlalchemy.text(FILL))
+    engine.dispose()
+    return postgres
+
+
+@pytest.fixture(params=["sqlite", "duck", "filled"])
+def database(request):
+    return request.getfixturevalue(request.param)
+
+
+def history(database, **place):
+    leads = TableMapping(database=database, **place)
+    return read_history(HistoryMapping(leads, stages=("won",)), NOW).history.leads.sort("lead_id")
+
+
+def test_a_table_becomes_leads(database):
+    leads = history(database, table="leads")
+    assert leads["lead_id"].to_list() == ["007", "008"]
+    assert leads["created_at"].to_list() == [18262 * DAY, 18263 * DAY]
+    assert leads["visits"].to_list() == [3.0, None]
+    assert leads["budget"].to_list() == [12.34, 1.0]
+    assert leads["active"].to_list() == [1.0, 0.0]
+
+
+def test_a_query_becomes_leads(database):
+    leads = history(
+        database,
+        query="SELECT * FROM leads WHERE visits > 1 AND created_at < '2020-01-05 10:00:00';",
+    )
+    assert leads["lead_id"].to_list() == ["007"]
+
+
+def test_batches_are_as_small_as_wanted(database):
+    table = open_table(TableSource(database=database, table="leads"))
+    assert [batch.frame.height for batch in table.batches(rows=1) if batch.frame.height] == [1, 1]
+
+
+def test_a_missing_table_is_an_error_that_names_the_database(database):
+    with pytest.raises(SourceError, match="none"):
+        open_table(TableSource(database=database, table="none"))
+
+
+def test_reading_cannot_write(database):
+    place = TableSource(database=database, query="DELETE FROM leads")
+    with pytest.raises(SourceError, match="cannot be read"):
+        open_table(place)
+    assert history(database, table="leads").height == 2
+
+
+def test_a_database_that_is_not_there_is_not_created(tmp_path):
+    path = tmp_path / "none.sqlite"
+    with pytest.raises(SourceError, match="does not exist"):
+        open_table(TableSource(database=str(path), table="leads"))
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    path = tmp_path / "crm.db"
+    path.write_text("hello")
+    with pytest.raises(SourceError, match="neither a SQLite nor a DuckDB file"):
+        open_table(TableSource(database=str(path), table="leads"))
+
+
+def test_a_server_that_does_not_answer_is_an_error_without_the_password():
+    place = TableSource(database=f"postgresql://me:secret@127.0.0.1:{_free_port()}/crm", table="leads")
+    with pytest.raises(SourceError, match="cannot be read") as caught:
+        open_table(place)
+    assert "secret" not in str(caught.value)

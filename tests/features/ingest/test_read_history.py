@@ -1,0 +1,265 @@
+"""A history from a company's own tables: mapped, checked row by row, and told apart from what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from features.clock import DAY
+from features.history import TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
+from features.ingest.mapping import AttributeSelection, FlatMapping, HistoryMapping, TableMapping, TableSource
+from features.ingest.quarantine import SourceError, TooManyBadRowsError
+from features.ingest.read_history import read_history
+
+NOW = 20_000 * DAY
+LEADS = (
+    "key,born,company,visits,zip\n01,2020-01-01,A,1,01099\n02,2020-01-02,A,2,80331\n03,2020-01-03,B,,80331\n"
+)
+TOUCHES = """\
+key,at,what,way,price
+01,2020-01-05 10:00:00,Demo angefragt,ads,12.34
+02,2020-01-06T10:00:00+02:00,visit,,
+"""
+DEALS = "key,won_date,lost_date\n01,2020-02-01,\n02,,2020-03-01\n03,,\n"
+
+
+@pytest.fixture
+def whole(write):
+    """The mapping of three small files onto the contract."""
+    deals = write(DEALS, "deals.csv")
+    return HistoryMapping(
+        leads=TableMapping(
+            file=write(LEADS), columns={"lead_id": "key", "created_at": "born", "account_id": "company"}
+        ),
+        touchpoints=(
+            TableMapping(
+                file=write(TOUCHES, "touches.csv"),
+                columns={
+                    "lead_id": "key",
+                    "occurred_at": "at",
+                    "kind": "what",
+                    "channel": "way",
+                    "amount": "price",
+                },
+                values={"kind": {"Demo angefragt": "demo_request"}},
+            ),
+        ),
+        transitions=tuple(
+            TableMapping(
+                file=deals,
+                columns={"lead_id": "key", "occurred_at": f"{stage}_date"},
+                constants={"stage": stage},
+            )
+            for stage in ("won", "lost")
+        ),
+        stages=("won", "lost"),
+        max_share=1,
+    )
+
+
+def touches(whole, text, write, **changes):
+    table = replace(whole.touchpoints[0], file=write(text, "other.csv"), **changes)
+    return replace(whole, touchpoints=(table,))
+
+
+def why(reading):
+    return [
+        tuple(row) for row in reading.quarantine.frame.select("row", "column", "value", "reason").iter_rows()
+    ]
+
+
+def test_a_history_is_read_from_three_files(whole):
+    reading = read_history(whole, NOW)
+    history = reading.history
+    assert history.leads["lead_id"].to_list() == ["01", "02", "03"]
+    assert history.lead_columns == ["visits", "zip"]
+    assert history.leads.schema["visits"] == pl.Float64
+    assert history.leads["zip"].to_list() == ["01099", "80331", "80331"]
+    assert dict(history.touchpoints.schema) == TOUCHPOINT_SCHEMA
+    assert dict(history.transitions.schema) == TRANSITION_SCHEMA
+    assert history.touchpoints["kind"].to_list() == ["demo_request", "visit"]
+    assert history.touchpoints["amount"].to_list() == [1234, None]
+    assert sorted(history.transitions.select("lead_id", "stage").rows()) == [("01", "won"), ("02", "lost")]
+    assert (len(reading.quarantine), reading.notices) == (0, ())
+    assert [(c.table, c.rows, c.kept) for c in reading.counts][:2] == [("leads", 3, 3), ("touchpoints", 2, 2)]
+
+
+def test_mixed_zones_are_each_their_own(whole):
+    at = read_history(whole, NOW).history.touchpoints["occurred_at"].to_list()
+    assert at[1] - at[0] == DAY - 2 * 3600
+
+
+def test_naive_times_are_in_the_configured_zone(whole, write):
+    berlin = read_history(touches(whole, TOUCHES, write, time_zone="Europe/Berlin"), NOW).history.touchpoints
+    utc = read_history(whole, NOW).history.touchpoints
+    assert (utc["occurred_at"] - berlin["occurred_at"]).to_list() == [3600, 0]
+
+
+def test_without_a_given_end_the_history_ends_after_its_newest_event(whole):
+    history = read_history(whole, NOW).history
+    assert history.observed_until == history.transitions["known_at"].max() + 1
+    assert read_history(replace(whole, observed_until=NOW - 1), NOW).history.observed_until == NOW - 1
+
+
+@pytest.mark.parametrize(
+    ("row", "entry"),
+    [
+        ("01,soon,visit,,", ("at", "soon", "no time (iso, zone UTC)")),
+        ("99,2020-01-05,visit,,", ("key", "99", "no such lead")),
+        (",2020-01-05,visit,,", ("key", None, "no lead_id")),
+        ("01,2020-01-05,,,", ("what", None, "no kind")),
+        ("01,,visit,,", ("at", None, "no occurred_at")),
+        ("01,2090-01-05,visit,,", ("at", "2090-01-05", "in the future")),
+        ("01,2020-01-05", (None, "01,2020-01-05", "the line has fewer columns than the header")),
+    ],
+)
+def test_a_bad_row_is_named_and_the_others_go_on(whole, write, row, entry):
+    reading = read_history(touches(whole, TOUCHES + row + "\n", write), NOW)
+    assert why(reading) == [(4, *entry)]
+    assert reading.history.touchpoints.height == 2
+    assert reading.quarantine.counts == {("touchpoints", entry[2]): 1}
+
+
+def test_a_price_that_is_none_becomes_missing_and_the_row_goes_on(whole, write):
+    reading = read_history(touches(whole, TOUCHES + "01,2020-01-05,visit,,cheap\n", write), NOW)
+    assert why(reading) == [(4, "price", "cheap", "no number; taken as missing")]
+    assert reading.history.touchpoints.height == 3
+    assert reading.quarantine.rows == 0
+
+
+def test_a_stage_that_does_not_exist_is_named(whole, write):
+    table = TableMapping(
+        file=write("lead_id,occurred_at,stage\n01,2020-02-01,Won\n01,2020-02-02,wonn\n", "s.csv")
+    )
+    mapped = replace(table, values={"stage": {"Won": "won"}})
+    reading = read_history(replace(whole, transitions=(mapped,)), NOW)
+    assert why(reading) == [(3, "stage", "wonn", "no stage of the funnel")]
+    assert reading.history.transitions["stage"].to_list() == ["won"]
+
+
+def test_a_lead_that_stands_twice_is_kept_once(whole, write):
+    leads = replace(whole.leads, file=write(LEADS + "01,2020-01-09,B,9,1\n", "twice.csv"))
+    reading = read_history(replace(whole, leads=leads), NOW)
+    assert why(reading) == [(5, "key", "01", "this id stands further up; the first row is kept")]
+    assert reading.history.leads["visits"].to_list() == [1.0, 2.0, None]
+
+
+def test_nothing_is_known_before_it_happens(whole, write):
+    known = ("2020-01-04", "", "2020-01-09")
+    text = "lead_id,occurred_at,kind,known_at\n" + "".join(f"01,2020-01-05,visit,{day}\n" for day in known)
+    reading = read_history(replace(whole, touchpoints=(TableMapping(file=write(text, "late.csv")),)), NOW)
+    gap = reading.history.touchpoints["known_at"] - reading.history.touchpoints["occurred_at"]
+    assert gap.to_list() == [0, 0, 4 * DAY]
+    assert "1 rows were known before they happened" in reading.notices[0]
+
+
+def test_accounts_bring_their_columns_and_unknown_ones_are_noted(whole, write):
+    accounts = TableMapping(
+        file=write("company,staff\nA,10\n", "accounts.csv"), columns={"account_id": "company"}
+    )
+    reading = read_history(
+        replace(whole, accounts=accounts, plain=AttributeSelection(exclude=("visits",))), NOW
+    )
+    assert reading.history.lead_columns == ["zip"]  # one account only: its staff is constant
+    assert why(reading) == [(4, "company", "B", "no such account")]
+    assert reading.history.leads["account_id"].to_list() == ["A", "A", "B"]
+    assert {role.column: role.role for role in reading.roles}["account.staff"] == "constant"
+
+
+def test_attributes_that_are_overwritten_keep_their_history(whole, write):
+    rows = ("01,2020-01-02,budget,1000", "01,2020-02-02,budget,yes", "02,2020-01-02,need,high")
+    text = "\n".join(["lead_id,known_at,name,value", *rows])
+    reading = read_history(replace(whole, attributes=(TableMapping(file=write(text, "a.csv")),)), NOW)
+    assert reading.history.attributes["number"].to_list() == [1000.0, 1.0, None]
+    assert {a.column: a.known for a in reading.availability} == {
+        "visits": "at creation",
+        "zip": "at creation",
+        "budget": "history",
+        "need": "history",
+    }
+
+
+def test_date_columns_of_the_leads_can_be_transitions(write):
+    rows = ("1,2020-01-01,2020-01-05,,3", "2,2020-01-01,2020-01-06,2020-01-09,4")
+    path = write("\n".join(["lead_id,created_at,mql_at,sql_at,size", *rows]))
+    events = tuple(
+        TableMapping(file=path, columns={"occurred_at": f"{stage}_at"}, constants={"stage": stage})
+        for stage in ("mql", "sql")
+    )
+    reading = read_history(
+        HistoryMapping(TableMapping(file=path), transitions=events, stages=("mql", "sql")), NOW
+    )
+    assert reading.history.lead_columns == ["size"]
+    assert reading.history.transitions["stage"].to_list() == ["mql", "mql", "sql"]
+    assert len(reading.quarantine) == 0
+
+
+def test_several_files_feed_the_touchpoints(whole, write):
+    calls = TableMapping(
+        file=write("lead_id,occurred_at\n03,2020-01-09\n", "calls.csv"), constants={"kind": "contact_request"}
+    )
+    reading = read_history(replace(whole, touchpoints=(*whole.touchpoints, calls)), NOW)
+    assert reading.history.touchpoints["kind"].to_list() == ["demo_request", "visit", "contact_request"]
+
+
+def test_too_many_bad_rows_stop_the_run(whole, write, tmp_path):
+    bad = replace(touches(whole, TOUCHES + "99,2020-01-05,visit,,\n" * 9, write), max_share=0.05)
+    with pytest.raises(TooManyBadRowsError, match=r"9 of 20 rows .*no such lead .9.*quarantine.csv"):
+        read_history(bad, NOW, tmp_path / "quarantine.csv")
+    assert pl.read_csv(tmp_path / "quarantine.csv").height == 9
+
+
+def test_only_chosen_columns_are_attributes(whole):
+    plain = AttributeSelection(only=("zip",), roles={"zip": "number"})
+    reading = read_history(replace(whole, plain=plain), NOW)
+    assert reading.history.lead_columns == ["zip"]
+    assert reading.history.leads["zip"].to_list() == [1099.0, 80331.0, 80331.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"columns": {"lead": "key"}}, "the contract of leads has no column 'lead'; did you mean 'lead_id'"),
+        ({"columns": {"lead_id": "key", "created_at": "boorn"}}, "no column 'boorn'; did you mean 'born'"),
+        ({"columns": {"lead_id": "key"}}, "leads need a column 'created_at'"),
+    ],
+)
+def test_a_mapping_that_cannot_be_is_refused(whole, change, message):
+    with pytest.raises(SourceError, match=message):
+        read_history(replace(whole, leads=replace(whole.leads, **change)), NOW)
+
+
+def test_a_place_is_a_file_or_a_database():
+    with pytest.raises(SourceError, match="exactly one"):
+        TableSource()
+    with pytest.raises(SourceError, match="table or a query"):
+        TableSource(database="crm.db")
+    assert "secret" not in TableSource(database="postgresql://me:secret@host/crm", table="leads").name
+
+
+def test_a_column_cannot_also_be_a_constant(write):
+    with pytest.raises(SourceError, match="both a column and a constant"):
+        TableMapping(file=write("a\n1\n"), columns={"kind": "a"}, constants={"kind": "visit"})
+
+
+def test_a_flat_mapping_knows_the_columns_it_speaks_of():
+    mapping = FlatMapping("id", "won", exclude=("x",), roles={"y": "number"})
+    assert mapping.named == ("id", "won", "x", "y")
+    assert mapping.reserved == {"id", "won", "x"}
+
+
+def test_olist_is_read_from_its_two_files(real):
+    leads = TableMapping(
+        file=real("olist_funnel/olist_marketing_qualified_leads_dataset.csv"),
+        columns={"lead_id": "mql_id", "created_at": "first_contact_date"},
+    )
+    deals = TableMapping(
+        file=real("olist_funnel/olist_closed_deals_dataset.csv"),
+        columns={"lead_id": "mql_id", "occurred_at": "won_date"},
+        constants={"stage": "won"},
+    )
+    reading = read_history(HistoryMapping(leads, transitions=(deals,), stages=("won",)), NOW)
+    assert (reading.history.leads.height, reading.history.transitions.height) == (8000, 842)
+    assert (len(reading.quarantine), reading.history.lead_columns) == (0, ["landing_page_id", "origin"])

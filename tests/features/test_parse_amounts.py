@@ -1,0 +1,108 @@
+"""A number printed for people is read where it can mean one thing, and is no number where it can mean two."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.ingest.column_roles import DOUBTFUL, cast_column, infer_role
+from features.parsing import parse_amounts, parse_numbers
+
+MANY = 200
+cents = st.integers(-(10**11), 10**11)
+DECIMALS = [".", ","]
+
+
+def read(text, decimal="."):
+    return parse_amounts(pl.Series([text]), decimal).item()
+
+
+def printed(value, group, mark):
+    return f"{value / 100:,.2f}".translate(str.maketrans({",": group, ".": mark}))
+
+
+@pytest.mark.parametrize("decimal", DECIMALS)
+@given(cents, st.sampled_from([(",", "."), (".", ","), ("'", "."), ("\u2019", "."), ("\u00a0", ",")]))
+def test_an_amount_with_its_currency_is_read_in_every_file(decimal, value, marks):
+    text = printed(value, *marks)
+    for shown in (
+        f"{text} €",
+        f"{text}EUR",
+        f"CHF {text}",
+        text.replace("-", "-$") if value < 0 else f"${text}",
+    ):
+        assert read(shown, decimal) == value / 100
+
+
+@pytest.mark.parametrize("decimal", DECIMALS)
+@given(cents.filter(lambda value: abs(value) >= 10**5), st.sampled_from([(",", "."), (".", ","), ("'", ".")]))
+def test_two_separators_settle_which_is_which(decimal, value, marks):
+    assert read(printed(value, *marks), decimal) == value / 100
+
+
+@pytest.mark.parametrize("decimal", DECIMALS)
+@given(cents.filter(lambda value: value < -(10**5)), st.sampled_from([(",", "."), (".", ",")]))
+def test_an_amount_in_brackets_is_taken_off(decimal, value, marks):
+    text = printed(-value, *marks)
+    for shown in (f"({text})", f"(${text})", f"$({text})", f"({text} €)"):
+        assert read(shown, decimal) == value / 100
+
+
+def test_brackets_that_hold_no_amount_are_no_number():
+    assert [read(text) for text in ("(1,234)", "(-5.00)", "(a)", "()", "(5) 6")] == [None] * 5
+
+
+@pytest.mark.parametrize("decimal", DECIMALS)
+def test_a_currency_settles_what_a_group_of_three_is(decimal):
+    assert [read(text, decimal) for text in ("$12,500", "12.500 €", "1 200 €")] == [12500, 12500, 1200]
+
+
+def test_a_percentage_keeps_the_decimal_mark_of_its_file():
+    assert [read("7 %"), read("7.5%"), read("7,5 %", ","), read("7,5%")] == [7, 7.5, 7.5, None]
+
+
+@given(st.lists(st.text("0123456789.,'€$% -", max_size=10), max_size=20), st.sampled_from(DECIMALS))
+def test_what_was_a_number_before_is_the_same_number_now(texts, decimal):
+    column = pl.Series(texts, dtype=pl.String)
+    plain, read_now = parse_numbers(column, decimal), parse_amounts(column, decimal)
+    known = plain.is_not_null()
+    assert read_now.filter(known).to_list() == plain.filter(known).to_list()
+
+
+@given(st.lists(st.text("0123456789.,'€$% -", max_size=10), max_size=20), st.sampled_from(DECIMALS))
+def test_a_value_means_the_same_whatever_stands_beside_it(texts, decimal):
+    alone = [parse_amounts(pl.Series([text]), decimal).item() for text in texts]
+    assert parse_amounts(pl.Series(texts, dtype=pl.String), decimal).to_list() == alone
+
+
+@pytest.mark.parametrize(
+    "text", ["1,234", "1 234", "$", "% 5", "€1,23,456", "1.2.3 €", "030 123 456", "$1e5"]
+)
+def test_what_can_mean_two_things_or_nothing_is_no_amount(text):
+    assert read(text) is None
+
+
+@pytest.mark.parametrize("values", [["$1,250.00", "$9.90"], ["5 %", "12.5 %"], ["1'250", "900"]])
+def test_a_column_of_amounts_is_a_number(values):
+    column = pl.Series("x", values * MANY)
+    assert infer_role(column).role == "number"
+    assert cast_column(column, "number").null_count() == 0
+
+
+def test_amounts_in_two_currencies_are_no_numbers_to_compare():
+    found = infer_role(pl.Series("x", ["$5.00", "€7.00"] * MANY))
+    assert (found.role, found.reason) == ("category", "words: numbers with different units, $ and €")
+
+
+def test_points_that_part_thousands_beside_small_numbers_are_not_taken_for_decimals():
+    assert infer_role(pl.Series("x", ["950", "12.500"] * MANY), ",").reason == DOUBTFUL
+    assert infer_role(pl.Series("x", ["950", "12.5"] * MANY), ",").role == "number"
+    assert infer_role(pl.Series("x", ["0.950", "12.500"] * MANY), ",").role == "number"
+
+
+def test_doubtful_numbers_that_occur_once_only_still_say_why():
+    found = infer_role(pl.Series("x", [f"{i},{100 + i}" for i in range(1, MANY)]))
+    assert found.role == "identifier"
+    assert DOUBTFUL in found.reason

@@ -1,0 +1,56 @@
+"""Which folder is in charge, told by one small file."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from models.active_model import active_folders, set_active
+
+
+@pytest.fixture
+def folders(tmp_path):
+    made = [tmp_path / name for name in ("first", "second" * 20)]
+    for folder in made:
+        folder.mkdir()
+    return made
+
+
+def test_nothing_is_in_charge_until_something_was_put_there(tmp_path):
+    assert active_folders(tmp_path / "nowhere") == ()
+    assert active_folders(tmp_path) == ()
+
+
+def test_the_last_one_put_in_charge_is_and_the_one_before_is_remembered(folders, tmp_path):
+    first, second = folders
+    for folder, expected in ((first, (first,)), (second, (second, first)), (first, (first, second))):
+        set_active(folder)
+        assert active_folders(tmp_path) == expected
+    set_active(first)
+    assert active_folders(tmp_path) == (first, second)
+
+
+def test_a_reader_sees_the_old_or_the_new_and_never_half_of_either(folders, tmp_path):
+    set_active(folders[0])
+
+    def read(_):
+        return {active_folders(tmp_path)[0] for _ in range(500)}
+
+    with ThreadPoolExecutor(3) as pool:
+        seen = pool.map(read, range(2))
+        for i in range(200):
+            set_active(folders[i % 2])
+    assert set().union(*seen) <= set(folders)
+
+
+def test_a_failed_change_leaves_the_one_before(folders, tmp_path, monkeypatch):
+    set_active(folders[0])
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        set_active(folders[1])
+    assert active_folders(tmp_path) == (folders[0],)

@@ -1,0 +1,165 @@
+"""Intervals and reasons to doubt: one lead as among many, wider where a value is not known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit, logit
+from tiny import tiny_model
+
+from features.spec import DisplayText, FeatureSet, attribute
+from models import artifact
+from models.additive import PiecewiseLinearTerm
+from models.metrics import Z_90
+from models.uncertainty import NOTHING, FeatureSupport, ScoreUncertainty
+
+FEATURES = FeatureSet(
+    (
+        attribute("visits", family="behaviour", says=DisplayText("{value}", "{value}"), unit="number"),
+        attribute("source", family="channel", says=DisplayText("{value}", "{value}")),
+    )
+)
+ROWS = pl.DataFrame(
+    {"visits": [1.0, 5.0, None, 9.0] * 10, "source": ["Ads", "Fair", "Web", "Ads"] * 10},
+    schema={"visits": pl.Float64, "source": pl.String},
+)
+
+
+def model(**changed):
+    made = tiny_model(FEATURES, ROWS)
+    encodings = made.predictor.encodings
+    number, word = encodings.sources
+    watched = (
+        FeatureSupport("source", word, 0.7, other=encodings.features[1].other, filled=True),
+        FeatureSupport("visits", number, 0.4, low=0.0, high=10.0),
+    )
+    return replace(
+        made,
+        doubt=ScoreUncertainty(PiecewiseLinearTerm((-2.0, 1.0), (0.5, 0.9), 0.8), 3.0, watched),
+        **changed,
+    )
+
+
+MODEL = model()
+LEADS = st.lists(
+    st.tuples(
+        st.one_of(st.none(), st.floats(-20, 40)), st.sampled_from(["Ads", "Fair", "Web", "Mars", None])
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+def score(visits, source, by=MODEL, lang="en"):
+    return by.score({"visits": visits, "source": source}, "a", 1, lang)
+
+
+def frame(leads):
+    visits, source = zip(*leads, strict=True)
+    rows = pl.DataFrame({"visits": visits, "source": source}, schema=ROWS.schema)
+    return rows.with_columns(lead_id=pl.lit("a"), as_of=pl.lit(1, pl.Int64))
+
+
+@given(LEADS)
+def test_a_lead_alone_is_doubted_as_among_many_to_the_bit(leads):
+    alone = [score(*lead) for lead in leads]
+    assert MODEL.score_many(frame(leads)) == alone
+    assessed = MODEL.score_frame_with_intervals(frame(leads))
+    assert assessed["low"].to_list() == [one.interval.low for one in alone]
+    assert assessed["high"].to_list() == [one.interval.high for one in alone]
+    assert assessed["sufficient"].to_list() == [one.insufficient is None for one in alone]
+    codes = [one.insufficient.code if one.insufficient else None for one in alone]
+    assert assessed["insufficient"].to_list() == codes
+
+
+@given(LEADS)
+def test_the_probability_is_within_its_interval(leads):
+    for one in MODEL.score_many(frame(leads)):
+        assert 0 < one.interval.low < one.probability < one.interval.high < 1
+
+
+def test_a_known_lead_has_the_width_of_its_score():
+    known = score(5.0, "Ads")
+    assert known.insufficient is None
+    half = float(np.interp(known.log_odds, [-2.0, 1.0], [0.5, 0.9]))
+    assert logit(known.interval.high) == pytest.approx(known.log_odds + half)
+    assert logit(known.interval.low) == pytest.approx(known.log_odds - half)
+
+
+@pytest.mark.parametrize(
+    ("visits", "source", "code", "feature", "spreads"),
+    [
+        (5.0, "Mars", "unseen_value", "source", [0.7]),
+        (5.0, None, "unseen_value", "source", [0.7]),
+        (10.5, "Ads", "outside_range", "visits", [0.4]),
+        (-0.5, "Ads", "outside_range", "visits", [0.4]),
+        (50.0, "Mars", "unseen_value", "source", [0.7, 0.4]),
+    ],
+)
+def test_a_value_that_is_not_known_is_named_and_widens_the_interval(visits, source, code, feature, spreads):
+    found = score(visits, source)
+    assert (found.insufficient.code, found.insufficient.feature) == (code, feature)
+    assert not found.insufficient.withheld
+    half = float(np.interp(found.log_odds, [-2.0, 1.0], [0.5, 0.9]))
+    wide = math.sqrt(half**2 + sum((Z_90 * spread) ** 2 for spread in spreads))
+    assert logit(found.interval.high) - found.log_odds == pytest.approx(wide)
+
+
+def test_a_missing_value_is_nothing_new_where_values_were_missing():
+    assert score(None, "Ads").insufficient is None
+
+
+def test_an_interval_as_wide_as_most_scores_lie_apart_says_so():
+    narrow = replace(MODEL, doubt=replace(MODEL.doubt, span=0.9))
+    assert score(5.0, "Ads", narrow).insufficient.code == "too_wide"
+
+
+def test_each_reason_has_words_in_both_languages():
+    for one in (score(5.0, "Mars"), score(99.0, "Ads")):
+        german = score(5.0, "Mars", lang="de").insufficient
+        assert german.message != one.insufficient.message
+        assert one.insufficient.feature in one.insufficient.message
+
+
+@pytest.mark.parametrize(("code", "withheld"), [("too_few_outcomes", True), ("no_signal", False)])
+def test_a_model_that_tells_no_leads_apart_gives_no_interval(code, withheld):
+    lacking = replace(MODEL, doubt=ScoreUncertainty(NOTHING, 0.0, lacking=code, missing=60))
+    found = score(5.0, "Ads", lacking)
+    assert found.interval is None
+    assert found.insufficient.withheld == withheld
+    assert ("60" in found.insufficient.message) == withheld
+    (row,) = lacking.score_frame_with_intervals(frame([(5.0, "Ads")])).to_dicts()
+    assert (row["low"], row["high"], row["sufficient"]) == (None, None, False)
+    assert (row["probability"] is None, row["points"] is None, row["grade"] is None) == (withheld,) * 3
+
+
+def test_a_model_of_an_earlier_release_has_scores_without_intervals(tmp_path):
+    old = replace(MODEL, doubt=None)
+    artifact.save(old, tmp_path / "model")
+    assert not (tmp_path / "model" / "doubt.json").exists()
+    loaded = artifact.load(tmp_path / "model")
+    assert score(5.0, "Mars", loaded).interval is None
+    assert loaded.score_frame_with_intervals(frame([(5.0, "Mars")]))["sufficient"].to_list() == [None]
+
+
+def test_doubt_and_track_record_are_part_of_the_folder(tmp_path):
+    saved = artifact.save(MODEL, tmp_path / "model")
+    loaded = artifact.load(tmp_path / "model")
+    assert loaded.doubt == MODEL.doubt
+    assert score(5.0, "Mars", loaded) == score(5.0, "Mars", saved)
+    text = (tmp_path / "model" / "doubt.json").read_text(encoding="utf-8")
+    (tmp_path / "model" / "doubt.json").write_text(text.replace("0.5", "0.1"), encoding="utf-8")
+    with pytest.raises(artifact.ArtifactError, match=r"doubt\.json"):
+        artifact.load(tmp_path / "model")
+
+
+def test_the_ends_are_probabilities_of_log_odds():
+    found = score(5.0, "Fair")
+    half = float(np.interp(found.log_odds, [-2.0, 1.0], [0.5, 0.9]))
+    assert found.interval.low == pytest.approx(expit(found.log_odds - half), abs=1e-15)

@@ -1,0 +1,156 @@
+"""What goes into the log comes out of it, once, and goes for good when it is told to."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import asdict
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from logged import NASTY, add, made, outcome, told
+
+from features.clock import DAY
+from models.explanation import Reason
+from serving.decision_log import queries
+from serving.decision_log.records import ErasedCounts
+from serving.decision_log.statements import add_outcomes, erase, prune
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+def bits(number):
+    return struct.pack("<d", number)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(row=st.dictionaries(TEXTS, st.none() | NUMBERS | TEXTS, max_size=5))
+def test_a_row_comes_back_to_the_bit(log, row):
+    add(log, made("bits", row=row))
+    back = next(queries.decisions_of_lead(log, "bits")).row
+    assert list(back) == list(row)
+    for name, value in row.items():
+        assert type(back[name]) is type(value)
+        assert back[name] == value
+        assert not isinstance(value, float) or bits(back[name]) == bits(value)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(probability=st.floats(0, 1), log_odds=NUMBERS)
+def test_a_score_comes_back_to_the_bit(log, probability, log_odds):
+    add(log, made("bits", probability=probability, log_odds=log_odds))
+    back = next(queries.decisions_of_lead(log, "bits"))
+    assert back.probability == probability
+    assert back.log_odds == log_odds
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_no_text_is_more_than_text(log, text):
+    row, why = {text: text, "visits": 1.0}, Reason(text, text, text, 0.5, 14.4, text)
+    add(log, made(text, row=row, reasons=(why,), version=text), request_id=text, key_id=text, endpoint=text)
+    told(log, add_outcomes, [outcome(text, text, "rejected", reason=text, corrects=text + "x")], 1_000)
+    (decision,), (event,) = queries.decisions_of_lead(log, text), queries.outcome_history(log, text)
+    assert (decision.lead_id, decision.model_version, decision.endpoint) == (text, text, text)
+    assert (decision.request_id, decision.key_id) == (text, text)
+    assert (decision.row, decision.reasons) == (row, [asdict(why)])
+    assert (event.key, event.lead_id, event.reason, event.corrects) == (text, text, text, text + "x")
+    assert told(log, erase, text, 0) == ErasedCounts(1, 1)
+
+
+def test_a_key_counts_once(log):
+    first = told(log, add_outcomes, [outcome(), outcome(), outcome("k2")], 1_000)
+    again = told(log, add_outcomes, [outcome("k2"), outcome()], 2_000)
+    assert (first, again) == (["recorded", "repeated", "recorded"], ["repeated", "repeated"])
+    assert [(event.key, event.recorded_at) for event in queries.outcomes(log)] == [
+        ("k1", 1_000),
+        ("k2", 1_000),
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        outcome(kind="won"),
+        outcome(lead_id="0013"),
+        outcome(at=51),
+        outcome(reason="x"),
+        outcome(corrects="k0"),
+    ],
+)
+def test_a_key_cannot_be_used_for_something_else(log, other):
+    told(log, add_outcomes, [outcome()], 1_000)
+    assert told(log, add_outcomes, [other], 1_000) == ["key_conflict"]
+    assert [event.outcome for event in queries.outcomes(log)] == ["qualified"]
+
+
+def test_an_outcome_of_another_lead_cannot_be_corrected(log):
+    told(log, add_outcomes, [outcome()], 1_000)
+    assert told(log, add_outcomes, [outcome("k2", "0013", corrects="k1")], 1_000) == ["other_lead"]
+
+
+def test_the_order_of_arrival_makes_no_difference(log):
+    for number, order in enumerate(permutations(range(4))):
+        lead = str(number)
+        a, b, c, d = (f"{letter}{number}" for letter in "abcd")
+        events = [
+            outcome(a, lead, "accepted", at=10),
+            outcome(b, lead, "rejected", at=20, reason="budget"),
+            outcome(c, lead, "rejected", at=20, reason="timing", corrects=b),
+            outcome(d, lead, "qualified", at=20, corrects=c),
+        ]
+        for place in order:
+            told(log, add_outcomes, [events[place]], 1_000)
+        assert [event.key for event in queries.outcomes(log, lead)] == [a, d]
+        assert {event.key for event in queries.outcome_history(log, lead)} == {a, b, c, d}
+    assert len(list(queries.outcomes(log))) == 2 * 24
+
+
+def test_a_correction_that_turns_out_to_be_of_another_lead_corrects_nothing(log):
+    told(log, add_outcomes, [outcome("b", "0013", corrects="a")], 1_000)
+    told(log, add_outcomes, [outcome("a", "0012")], 1_000)
+    assert {event.key for event in queries.outcomes(log)} == {"a", "b"}
+
+
+def test_who_is_forgotten_leaves_a_number_and_nobody_else_is_touched(log):
+    add(log, made("ada"), made("bob"), made("ada"))
+    told(log, add_outcomes, [outcome("k1", "ada"), outcome("k2", "bob")], 1_000)
+    assert told(log, erase, "ada", 3 * DAY + 5) == ErasedCounts(2, 1)
+    assert told(log, erase, "ada", 3 * DAY + 6) == ErasedCounts(0, 0)
+    assert not [*queries.decisions_of_lead(log, "ada"), *queries.outcome_history(log, "ada")]
+    assert len([*queries.decisions_of_lead(log, "bob"), *queries.outcome_history(log, "bob")]) == 2
+    counts = queries.stats(log)
+    assert (counts["erasures"], counts["erased"]) == (1, {"decisions": 2, "outcomes": 1})
+
+
+def test_of_who_is_forgotten_no_byte_is_left_in_the_file(log, place):
+    if place.startswith("postgresql"):
+        pytest.skip("PostgreSQL overwrites with VACUUM, by itself and later")
+    add(log, *[made("ada-lovelace", row={"secret": "swordfish"})] * 20)
+    told(log, add_outcomes, [outcome("k1", "ada-lovelace", "rejected", reason="swordfish")], 1_000)
+    told(log, erase, "ada-lovelace", 0)
+    log.dispose()
+    left = b"".join(file.read_bytes() for file in Path(place).parent.iterdir())
+    assert b"ada-lovelace" not in left
+    assert b"swordfish" not in left
+
+
+def test_what_is_too_old_goes_and_no_more_than_asked_at_once(log):
+    for now in (10, 20, 30):
+        add(log, made(), now=now)
+        told(log, add_outcomes, [outcome(f"k{now}")], now)
+    assert told(log, prune, before=30, most=1) == ErasedCounts(1, 1)
+    assert told(log, prune, before=30, most=9) == ErasedCounts(1, 1)
+    assert told(log, prune, before=30, most=9) == ErasedCounts(0, 0)
+    assert [decision.decided_at for decision in queries.decisions_of_lead(log, "0012")] == [30]
+
+
+def test_a_number_that_is_none_is_kept_as_it_is(log):
+    add(log, made("bits", row={"a": math.inf, "b": math.nan, "c": -0.0}))
+    row = next(queries.decisions_of_lead(log, "bits")).row
+    assert row["a"] == math.inf
+    assert math.isnan(row["b"])
+    assert bits(row["c"]) == bits(-0.0)

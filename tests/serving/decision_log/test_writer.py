@@ -1,0 +1,268 @@
+"""The writer: what it acknowledged is there, whatever happens; what it cannot write is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from contextlib import closing
+from functools import partial
+
+import pytest
+from logged import add, made, outcome
+from sqlalchemy import event
+
+from features.clock import DAY
+from serving.decision_log import queries, writer
+from serving.decision_log.async_log import DecisionLog
+from serving.decision_log.database import open_log
+from serving.decision_log.records import ErasedCounts, RequestInfo
+from serving.decision_log.settings import LogSettings, LogUnavailable
+from serving.decision_log.statements import add_decisions, decision_rows
+
+SCORE = RequestInfo("/v1/score")
+
+
+@pytest.fixture
+def journal(place):
+    opened = DecisionLog(LogSettings(place))
+    wait_until(lambda: opened.writer.available)
+    yield opened
+    opened.writer.close()
+
+
+def wait_until(holds, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def lead_ids(journal):
+    return [one.lead_id for one in queries.latest_decisions(journal.writer.log)]
+
+
+def decide(journal, *lead_ids):
+    row = {"note": "x" * 1_000, "visits": 3.0}
+    return journal.log_decisions([made(lead_id, row=row) for lead_id in lead_ids], SCORE)
+
+
+def acknowledged(journal, number):
+    """Ask for so many records at once; the ids of those that were acknowledged."""
+
+    async def one(lead_id):
+        try:
+            await decide(journal, lead_id)
+        except LogUnavailable:
+            return None
+        return lead_id
+
+    async def all_of_them():
+        return await asyncio.gather(*(one(str(i)) for i in range(number)))
+
+    return [lead_id for lead_id in asyncio.run(all_of_them()) if lead_id is not None]
+
+
+def test_who_waits_together_is_written_together_in_order(journal):
+    commits = []
+    event.listen(journal.writer.log, "commit", commits.append)
+    assert len(acknowledged(journal, 300)) == 300
+    assert lead_ids(journal) == [str(i) for i in range(300)]
+    assert len(commits) < 150
+
+
+def test_what_is_wrong_with_one_is_not_held_against_the_others(journal):
+    def wrong(_):
+        msg = "not a record"
+        raise KeyError(msg)
+
+    async def ask():
+        jobs = [decide(journal, "a"), journal.writer.write(wrong), decide(journal, "b")]
+        return await asyncio.gather(*jobs, return_exceptions=True)
+
+    first, second, third = asyncio.run(ask())
+    assert (first, third) == (None, None)
+    assert isinstance(second, KeyError)
+    assert lead_ids(journal) == ["a", "b"]
+
+
+def test_the_same_key_from_two_workers_counts_once(place, journal):
+    other = DecisionLog(LogSettings(place))
+
+    async def ask():
+        jobs = [who.log_outcomes([outcome(f"k{i}")]) for i in range(30) for who in (journal, other)]
+        return await asyncio.gather(*jobs)
+
+    try:
+        receipts = asyncio.run(ask())
+    finally:
+        other.writer.close()
+    assert [sorted(first + second) for first, second in zip(receipts[::2], receipts[1::2], strict=True)] == [
+        ["recorded", "repeated"]
+    ] * 30
+
+
+def test_what_was_accepted_is_written_before_the_writer_ends(place):
+    journal = DecisionLog(LogSettings(place))
+
+    async def ask():
+        waiting = [asyncio.create_task(decide(journal, str(i))) for i in range(50)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(journal.writer.close)
+        await asyncio.gather(*waiting)
+
+    asyncio.run(ask())
+    log = open_log(place)
+    assert sum(1 for _ in queries.latest_decisions(log)) == 50
+    log.dispose()
+
+
+def test_a_client_that_went_away_leaves_no_record_and_no_harm(journal):
+    async def ask():
+        blocked = asyncio.create_task(journal.writer.write(lambda _: time.sleep(0.3)))
+        await asyncio.sleep(0.1)
+        gone = asyncio.create_task(decide(journal, "gone"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(blocked, gone, return_exceptions=True)
+        await decide(journal, "here")
+
+    asyncio.run(ask())
+    assert lead_ids(journal) == ["here"]
+
+
+def test_who_waited_too_long_is_refused(journal, monkeypatch):
+    monkeypatch.setattr(writer, "WAITS", 0.05)
+
+    async def ask():
+        blocked = asyncio.create_task(journal.writer.write(lambda _: time.sleep(0.5)))
+        await asyncio.sleep(0.01)
+        with pytest.raises(LogUnavailable):
+            await decide(journal, "late")
+        await asyncio.gather(blocked, return_exceptions=True)
+
+    asyncio.run(ask())
+    asyncio.run(asyncio.sleep(0.6))
+    assert lead_ids(journal) == []
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A log in a file."""
+    opened = DecisionLog(LogSettings(str(tmp_path / "decisions.db")))
+    wait_until(lambda: opened.writer.available)
+    yield opened
+    opened.writer.close()
+
+
+@pytest.mark.slow
+def test_a_locked_database_is_refused_and_then_written_again(small, tmp_path):
+    acknowledged_before = acknowledged(small, 3)
+    with closing(sqlite3.connect(tmp_path / "decisions.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert acknowledged(small, 5) == []
+        assert small.writer.available is False
+        assert [one.lead_id for one in asyncio.run(small.said("0", None, 9))] == ["0"]
+        other.execute("ROLLBACK")
+    wait_until(lambda: small.writer.available)
+    asyncio.run(decide(small, "after"))
+    assert lead_ids(small) == [*acknowledged_before, "after"]
+
+
+def test_a_full_disk_loses_nothing_acknowledged_and_ends_with_room(small, caplog):
+    def pages(connection, most):
+        return connection.exec_driver_sql(f"PRAGMA max_page_count = {most}").scalar()
+
+    with small.writer.log.connect() as connection:
+        now = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    event.listen(small.writer.log, "begin", partial(pages, most=now + 8))
+    kept = [lead_id for i in range(10) for lead_id in acknowledged(small, 20 + i)]
+    assert 0 < len(kept) < 245
+    assert small.writer.available is False
+    assert "database or disk is full" in caplog.text
+    assert sum(1 for _ in every(small)) == len(kept)
+    event.listen(small.writer.log, "begin", partial(pages, most=now + 10_000))
+    wait_until(lambda: small.writer.available)
+    assert len(acknowledged(small, 20)) == 20
+    assert sum(1 for _ in every(small)) == len(kept) + 20
+
+
+def every(journal):
+    return queries.scores(journal.writer.log, 0, 2**60)
+
+
+@pytest.mark.slow
+def test_postgresql_may_go_and_come_back(cluster):
+    journal = DecisionLog(LogSettings(cluster.database()))
+    wait_until(lambda: journal.writer.available)
+    try:
+        before = acknowledged(journal, 10)
+        cluster.stop()
+        assert acknowledged(journal, 10) == []
+        with pytest.raises(LogUnavailable):
+            asyncio.run(journal.decisions_of("0", None, 9))
+        cluster.start()
+        wait_until(lambda: journal.writer.available)
+        after = acknowledged(journal, 10)
+        assert len(list(every(journal))) == len(before) + len(after) == 20
+    finally:
+        journal.writer.close()
+
+
+def test_a_log_that_is_not_there_yet_is_written_as_soon_as_it_is(tmp_path, caplog):
+    place = tmp_path / "folder"
+    place.write_text("a file where a folder should be")
+    journal = DecisionLog(LogSettings(str(place / "decisions.db")))
+    try:
+        assert acknowledged(journal, 2) == []
+        with pytest.raises(LogUnavailable):
+            asyncio.run(journal.decisions_of("0", None, 9))
+        place.unlink()
+        wait_until(lambda: journal.writer.available)
+        assert len(acknowledged(journal, 2)) == 2
+    finally:
+        journal.writer.close()
+    assert caplog.text.count("cannot be written") == 1
+
+
+def test_what_is_older_than_it_may_be_is_forgotten_by_itself(place, log):
+    now = int(time.time())
+    add(log, *[made("old")] * 1_200, now=now - 2 * DAY)
+    add(log, made("new"), now=now)
+    journal = DecisionLog(LogSettings(place, keep_days=1))
+    try:
+        wait_until(
+            lambda: [one.lead_id for one in every(journal)] == ["new"] if journal.writer.available else 0
+        )
+    finally:
+        journal.writer.close()
+
+
+def test_erasing_waits_its_turn(journal):
+    async def ask():
+        asked = [decide(journal, "ada"), journal.log_outcomes([outcome("k1", "ada")]), journal.erase("ada")]
+        return await asyncio.gather(*asked)
+
+    assert asyncio.run(ask())[2] == ErasedCounts(1, 1)
+    assert lead_ids(journal) == []
+
+
+def test_no_decision_is_no_commit(journal):
+    commits = []
+    event.listen(journal.writer.log, "commit", commits.append)
+    asyncio.run(journal.log_decisions([], SCORE))
+    assert commits == []
+
+
+def test_a_record_is_there_when_it_is_acknowledged(journal, place):
+    asyncio.run(decide(journal, "ada"))
+    log = open_log(place)
+    assert [one.lead_id for one in queries.latest_decisions(log)] == ["ada"]
+    log.dispose()
+
+
+def test_rows_are_made_once_for_all_leads_of_a_request(log):
+    rows = decision_rows([made("a"), made("b")], RequestInfo("/v1/score", "r1"), 5)
+    with log.begin() as connection:
+        add_decisions(connection, rows)
+    assert {(one.request_id, one.decided_at) for one in queries.latest_decisions(log)} == {("r1", 5)}

@@ -1,0 +1,286 @@
+"""Hand-overs in both databases, and as a CRM asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Barrier
+
+import pytest
+from logged import add, made, outcome, told
+from sqlalchemy.exc import IntegrityError
+from starlette.testclient import TestClient
+
+from features.clock import DAY
+from models import artifact
+from models.uncertainty import InsufficientEvidence
+from serving.decision_log import handovers
+from serving.decision_log.async_log import DecisionLog
+from serving.decision_log.settings import OFF, PLACE, LogSettings
+from serving.decision_log.statements import add_outcomes, erase, probe_writable, prune
+from serving.handover_selection import HandoverRequest, NoSuchValueError, select_leads
+from serving.service import Leadloop
+from serving.settings import ServiceSettings, SettingsError
+
+
+def names(choice):
+    return [one.candidate.lead_id for one in choice.leads]
+
+
+def candidates(log, value=""):
+    return {one.lead_id: one for one in handovers.open_candidates(log, value)}
+
+
+def test_a_lead_is_ranked_by_its_newest_told_decision(log):
+    add(log, made("ada", probability=0.9), made("bob", probability=0.3), now=10)
+    add(log, made("ada", probability=0.2), now=20)
+    add(log, made("bob", probability=0.8), now=30, shadow=True)
+    assert {lead: one.worth for lead, one in candidates(log).items()} == {"ada": 0.2, "bob": 0.3}
+
+
+@pytest.mark.parametrize("kind", ["accepted", "qualified", "rejected", "disqualified", "won", "lost"])
+def test_any_outcome_closes_a_lead_also_a_corrected_one(log, kind):
+    add(log, made("ada"), made("bob"), made("cy"))
+    reports = [outcome("1", "ada", kind), outcome("2", "cy"), outcome("3", "cy", "lost", corrects="2")]
+    told(log, add_outcomes, reports, 1)
+    assert set(candidates(log)) == {"bob"}
+
+
+def test_a_number_that_was_withheld_ranks_nobody(log):
+    add(log, made("ada", insufficient=InsufficientEvidence("too_few_outcomes", None, "Too few.")))
+    add(log, made("bob", insufficient=InsufficientEvidence("too_wide", None, "Too wide.")))
+    assert set(candidates(log)) == {"bob"}
+
+
+def test_a_lead_without_a_value_counts_with_the_median(log):
+    for name, p, value in [("ada", 0.1, 1000.0), ("bob", 0.5, 100.0), ("cy", 0.4, None), ("di", 0.9, 10.0)]:
+        add(log, made(name, {"deal": value, "industry": "ads"}, probability=p))
+    found = candidates(log, "deal")
+    assert {lead: one.worth for lead, one in found.items()} == pytest.approx(
+        {"ada": 100, "bob": 50, "cy": 40, "di": 9}
+    )
+    assert found["cy"].value is None
+
+
+def test_a_value_that_nobody_has_is_refused_with_a_hint(log):
+    add(log, made("ada", {"deal_size": 5.0, "industry": "ads"}))
+    with pytest.raises(NoSuchValueError, match="'deal_sise'; did you mean 'deal_size'"):
+        handovers.open_candidates(log, "deal_sise")
+    with pytest.raises(NoSuchValueError, match="industry"):
+        handovers.open_candidates(log, "industry")
+
+
+def kept(log):
+    wish = HandoverRequest(7 * DAY, 2, 0.5)
+    choice = select_leads(handovers.open_candidates(log, wish.value), wish)
+    told(log, handovers.add_handover, wish, choice)
+    return choice
+
+
+@pytest.fixture
+def handed(log):
+    add(log, *[made(f"lead {n}", probability=n / 10) for n in range(1, 6)], now=6 * DAY)
+    return kept(log)
+
+
+def test_what_was_handed_over_is_read_back_as_it_was_chosen(log, handed):
+    found = handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5))
+    assert [one.told.lead_id for one in found.leads] == names(handed)
+    assert [(one.explored, one.propensity, one.worth) for one in found.leads] == [
+        (one.explored, one.propensity, one.candidate.worth) for one in handed.leads
+    ]
+    assert (found.open, found.tied, found.tied_taken) == (5, 1, 1)
+    assert handovers.find_handover(log, HandoverRequest(8 * DAY, 2, 0.5)) is None
+    assert handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5, "deal")) is None
+
+
+def test_only_the_first_hand_over_of_a_day_counts(log, handed):
+    with pytest.raises(IntegrityError):
+        kept(log)
+    assert len(handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5)).leads) == len(handed.leads)
+
+
+def test_a_person_who_is_erased_is_on_no_list(log, handed):
+    first, *others = names(handed)
+    told(log, erase, first, 0)
+    assert [
+        one.told.lead_id for one in handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5)).leads
+    ] == others
+
+
+@pytest.mark.usefixtures("handed")
+def test_old_hand_overs_are_forgotten(log):
+    told(log, prune, 8 * DAY - 1, 100)
+    assert handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5)) is not None
+    told(log, prune, 8 * DAY, 100)
+    assert handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5)) is None
+
+
+def serving(model, place, tmp_path_factory, stack, **settings):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(tmp_path_factory.mktemp("bentoml")))
+        patch.setenv("LEADLOOP_MODEL", "any")
+        patch.setenv(PLACE, place)
+        for name, setting in settings.items():
+            patch.setenv(name, setting)
+        patch.setattr(artifact, "load", lambda _: model)
+        client = stack.enter_context(TestClient(Leadloop.to_asgi()))
+    deadline = time.monotonic() + 20
+    while client.get("/readyz").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return client
+
+
+@pytest.fixture
+def client(by_hand, place, tmp_path_factory):
+    with ExitStack() as stack:
+        yield serving(by_hand, place, tmp_path_factory, stack, LEADLOOP_EXPLORE="0.25")
+
+
+@pytest.fixture
+def scored(client, lead):
+    leads = [lead | {"lead_id": f"{n}", "attributes": {"employees": 10**n}} for n in range(1, 7)]
+    return client.post("/v1/score", json={"leads": leads}).json()["results"]
+
+
+def ask(client, **query):
+    answer = client.get("/v1/handover", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_leads_of_the_day_are_the_best_that_were_scored(client, scored):
+    told = ask(client, capacity=4, explore=0)
+    best = sorted(scored, key=lambda one: -one["probability"])[:4]
+    assert [one["lead_id"] for one in told["leads"]] == [one["lead_id"] for one in best]
+    assert told["expected"]["conversions"] == pytest.approx(sum(one["probability"] for one in best))
+    assert [one["rank"] for one in told["leads"]] == [1, 2, 3, 4]
+    assert (told["open"], told["handed_over"], told["explored"]) == (6, 4, 0)
+    assert [(one["age_days"], one["stale"]) for one in told["leads"]] == [(0, False)] * 4
+
+
+def test_the_configured_share_is_drawn_by_lot_where_the_request_does_not_say(client, scored):
+    told = ask(client, capacity=4)
+    assert (told["explore"], told["explored"], len(scored)) == (0.25, 1, 6)
+    assert told["leads"][-1]["propensity"] == pytest.approx(1 / 3)
+
+
+def test_the_list_of_a_day_stays_what_it_is(client, scored, lead):
+    before = ask(client, capacity=3)
+    sent = client.post("/v1/score", json={"leads": [lead | {"attributes": {"employees": 10**9}}]})
+    assert sent.json()["results"][0]["probability"] > max(one["probability"] for one in scored)
+    assert ask(client, capacity=3) == before
+    assert ask(client, capacity=2)["leads"][0]["lead_id"] == lead["lead_id"]
+
+
+def test_a_lead_with_an_outcome_is_not_handed_over(client, scored):
+    best = max(scored, key=lambda one: one["probability"])["lead_id"]
+    event = {"key": "k", "lead_id": best, "outcome": "accepted", "occurred_at": "2026-05-06T09:00:00Z"}
+    client.post("/v1/outcomes", json={"outcomes": [event]})
+    assert best not in [one["lead_id"] for one in ask(client, capacity=50)["leads"]]
+
+
+@pytest.mark.usefixtures("scored")
+def test_by_expected_value(client):
+    told = ask(client, capacity=6, value="employees")
+    assert [one["lead_id"] for one in told["leads"]] == ["6", "5", "4", "3", "2", "1"]
+    assert [one["worth"] for one in told["leads"]] == pytest.approx(
+        [one["probability"] * one["value"] for one in told["leads"]]
+    )
+
+
+def test_a_day_without_leads_is_not_held_on_to(client, lead):
+    assert ask(client, capacity=5)["leads"] == []
+    client.post("/v1/score", json={"leads": [lead]})
+    assert len(ask(client, capacity=5)["leads"]) == 1
+
+
+def test_what_holds_no_number_is_refused_whoever_is_open(client, lead):
+    asked = {"capacity": 5, "value": "employes"}
+    nobody = client.get("/v1/handover", params=asked)
+    client.post("/v1/score", json={"leads": [lead]})
+    somebody = client.get("/v1/handover", params=asked)
+    assert nobody.status_code == somebody.status_code == 400
+    assert nobody.json() == somebody.json()
+    assert "did you mean 'employees'" in nobody.json()["detail"]
+
+
+@pytest.mark.usefixtures("scored")
+@pytest.mark.parametrize(
+    ("query", "code", "field"),
+    [
+        ({}, "missing_field", "capacity"),
+        ({"capacity": 0}, "invalid_value", "capacity"),
+        ({"capacity": "ten"}, "invalid_value", "capacity"),
+        ({"capacity": 5, "explore": 1.5}, "invalid_value", "explore"),
+        ({"capacity": 5, "explore": "nan"}, "invalid_value", "explore"),
+        ({"capacity": 5, "explor": 0.5}, "unknown_field", "explor"),
+        ({"capacity": 5, "value": "employes"}, "invalid_value", "value"),
+        ({"capacity": 5, "value": "\0"}, "invalid_value", "value"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_field(client, query, code, field):
+    answer = client.get("/v1/handover", params=query)
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert (answer.json()["code"], answer.json()["field"]) == (code, field)
+
+
+def test_a_stale_score_is_marked(place, by_hand, tmp_path_factory, log):
+    now = int(time.time())
+    add(log, made("old", probability=0.9), now=now - 20 * DAY)
+    add(log, made("new", probability=0.1), now=now)
+    with ExitStack() as stack:
+        client = serving(by_hand, place, tmp_path_factory, stack)
+        old, new = ask(client, capacity=2)["leads"]
+        assert (old["age_days"], old["stale"], new["age_days"], new["stale"]) == (20, True, 0, False)
+        assert not ask(client, capacity=2, stale_days=20)["leads"][0]["stale"]
+
+
+def test_without_a_log_there_is_nobody_to_hand_over(by_hand, tmp_path_factory):
+    with ExitStack() as stack:
+        answer = serving(by_hand, OFF, tmp_path_factory, stack).get("/v1/handover?capacity=5")
+    assert (answer.status_code, answer.json()["code"]) == (501, "log_off")
+
+
+def test_the_api_page_tells_of_it(client):
+    page = client.get("/docs.json").json()["paths"]["/v1/handover"]["get"]
+    parameters = {one["name"]: one["required"] for one in page["parameters"]}
+    assert parameters == {"capacity": True, "explore": False, "value": False, "stale_days": False}
+    assert {"200", "400", "501", "503"} <= set(page["responses"])
+    assert not {"413", "415"} & set(page["responses"])
+
+
+def test_workers_that_choose_at_once_agree(log, place):
+    add(log, *[made(f"lead {n}", probability=0.5) for n in range(40)])
+    wish, barrier = HandoverRequest(7 * DAY, 10, 0.5), Barrier(4)
+
+    async def asked(number):
+        journal = DecisionLog(LogSettings(place))
+        try:
+            await journal.writer.write(probe_writable)
+            await asyncio.to_thread(barrier.wait)
+            # What a worker sees of the log may differ from what the others do.
+            add(log, made(f"late {number}", probability=0.9))
+            return await journal.handed_over(wish)
+        finally:
+            journal.writer.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        lists = list(pool.map(lambda number: asyncio.run(asked(number)), range(4)))
+    assert lists[0] == lists[1] == lists[2] == lists[3]
+    assert len(lists[0].leads) == 10
+
+
+@pytest.mark.parametrize("share", ["half", "1.5", "-0.1", "nan"])
+def test_a_configured_share_that_is_none_is_refused_at_the_start(share):
+    with pytest.raises(SettingsError, match="share from 0 to 1"):
+        ServiceSettings.of({"LEADLOOP_EXPLORE": share})
+
+
+def test_the_configured_share_reaches_the_service():
+    settings = ServiceSettings.of({"LEADLOOP_EXPLORE": "0.1"})
+    assert settings.explore == 0.1
+    assert ServiceSettings.of(settings.environment).explore == 0.1

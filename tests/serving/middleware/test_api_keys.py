@@ -1,0 +1,255 @@
+"""Who may come in where, and what is kept of a key."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from contextlib import contextmanager
+
+import pytest
+from starlette.testclient import TestClient
+
+from models import artifact
+from serving.middleware import api_keys
+from serving.middleware.api_keys import ApiKeyStore, KeysError, create_key, load_keys, revoke_key
+from serving.service import Leadloop
+
+LEADS = {"leads": [{"lead_id": "a"}]}
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "keys.json"
+
+
+@contextmanager
+def service(by_hand, monkeypatch, client=("127.0.0.1", 1), **settings):
+    """The service with these settings, asked from the address ``client``."""
+    monkeypatch.setenv("LEADLOOP_MODEL", "by-hand")
+    monkeypatch.setenv("LEADLOOP_LOG", "off")
+    monkeypatch.setattr(artifact, "load", lambda _: by_hand)
+    for name, value in settings.items():
+        monkeypatch.setenv(f"LEADLOOP_{name.upper()}", str(value))
+    with TestClient(Leadloop.to_asgi(), client=client) as answering:
+        yield answering
+
+
+def bearer(token):
+    return {"authorization": f"Bearer {token}"}
+
+
+def test_a_token_is_kept_as_its_hash_alone_and_for_its_owner_alone(file):
+    token = create_key(file, "crm", ["score"])
+    assert token not in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(token) > 43  # 256 bits in base64
+
+
+def test_several_keys_are_valid_at_once_so_that_they_can_be_rotated(file):
+    old, new = create_key(file, "crm", ["score"]), create_key(file, "crm-2027", ["score"])
+    ring = ApiKeyStore(file)
+    assert (ring.find(old).name, ring.find(new).name) == ("crm", "crm-2027")
+    revoke_key(file, "crm")
+    assert ring.find(old) is None
+    assert ring.find(new).name == "crm-2027"
+
+
+def test_a_key_is_valid_until_just_before_it_expires(file, monkeypatch):
+    token = create_key(file, "crm", ["score"], days=1)
+    (key,) = load_keys(file)
+    monkeypatch.setattr(api_keys.time, "time", lambda: key.expires_at - 0.5)
+    assert ApiKeyStore(file).find(token)
+    monkeypatch.setattr(api_keys.time, "time", lambda: key.expires_at)
+    assert ApiKeyStore(file).find(token) is None
+
+
+@pytest.mark.parametrize("broken", ["", "{", "[]", '{"keys": [{"name": "x"}]}'])
+def test_a_file_that_cannot_be_read_leaves_the_keys_as_they_were(file, broken):
+    token = create_key(file, "crm", ["score"])
+    ring = ApiKeyStore(file)
+    assert ring.find(token)
+    file.write_text(broken)
+    assert ring.find(token)
+    assert ApiKeyStore(file).find(token) is None
+    with pytest.raises(KeysError, match=r"keys\.json"):
+        load_keys(file)
+
+
+def test_nonsense_is_refused_by_name(file):
+    create_key(file, "crm", ["score"])
+    for name, scopes, said in (
+        ("crm", ["score"], "already"),
+        ("a\nb", ["score"], "log"),
+        ("x", ["fun"], "'fun'"),
+    ):
+        with pytest.raises(KeysError, match=said):
+            create_key(file, name, scopes)
+    with pytest.raises(KeysError, match="there are: crm"):
+        revoke_key(file, "crn")
+    assert [key.name for key in load_keys(file)] == ["crm"]
+
+
+def test_the_right_key_opens_the_door_and_any_other_does_not(by_hand, monkeypatch, file):
+    right, foreign = create_key(file, "crm", ["score"]), create_key(file, "reporter", ["outcomes"])
+    expired = create_key(file, "old", ["score"], days=1)
+    records = json.loads(file.read_text())
+    records["keys"][2]["expires_at"] = int(time.time()) - 1
+    file.write_text(json.dumps(records))
+    cases = [
+        (bearer(right), 200, None),
+        ({}, 401, "key_missing"),
+        ({"authorization": f"Basic {right}"}, 401, "key_missing"),
+        (bearer("wrong"), 401, "key_invalid"),
+        (bearer(right[:-1]), 401, "key_invalid"),
+        (bearer(expired), 401, "key_invalid"),
+        (bearer(foreign), 403, "scope_missing"),
+    ]
+    with service(by_hand, monkeypatch, keys=file) as client:
+        for headers, status, code in cases:
+            answer = client.post("/v1/score", json=LEADS, headers=headers)
+            assert (answer.status_code, answer.json().get("code")) == (status, code), headers
+            assert (answer.headers.get("www-authenticate") == "Bearer") is (status == 401)
+            assert right not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("POST", "/v1/score", "score"),
+        ("POST", "/v1/explain", "score"),
+        ("GET", "/v1/model", "score"),
+        ("GET", "/v1/handover", "score"),
+        ("POST", "/v1/outcomes", "outcomes"),
+        ("GET", "/v1/leads/ada/decisions", "admin"),
+        ("DELETE", "/v1/leads/ada", "admin"),
+        ("GET", "/v1/anything", "admin"),
+        ("GET", "/schema.json", "admin"),
+    ],
+)
+def test_each_address_takes_its_own_scope(by_hand, monkeypatch, file, method, path, scope):
+    tokens = {name: create_key(file, name, [name]) for name in api_keys.SCOPES}
+    with service(by_hand, monkeypatch, keys=file) as client:
+        for name, token in tokens.items():
+            status = client.request(method, path, headers=bearer(token)).status_code
+            assert (status not in {401, 403}) is (name == scope), name
+
+
+def test_probes_and_the_api_page_take_no_key(by_hand, monkeypatch, file):
+    create_key(file, "crm", ["score"])
+    with service(by_hand, monkeypatch, keys=file) as client:
+        for path in ("/livez", "/readyz", "/healthz", "/", "/docs.json"):
+            assert client.get(path).status_code == 200
+
+
+def test_metrics_are_open_on_this_machine_and_to_admins(by_hand, monkeypatch, file):
+    token = create_key(file, "ops", ["admin"])
+    with service(by_hand, monkeypatch, keys=file) as client:
+        assert client.get("/metrics").status_code == 200
+    with service(by_hand, monkeypatch, client=("192.0.2.7", 1), keys=file) as client:
+        assert client.get("/metrics").status_code == 401
+        assert client.get("/metrics", headers=bearer(token)).status_code == 200
+
+
+def test_without_keys_only_this_machine_is_answered(by_hand, monkeypatch):
+    for address, status in (("127.0.0.1", 200), ("::1", 200), ("192.0.2.7", 401), ("2001:db8::7", 401)):
+        with service(by_hand, monkeypatch, client=(address, 1)) as client:
+            answer = client.post("/v1/score", json=LEADS)
+            assert (answer.status_code, answer.json().get("code", "keys_required")) == (
+                status,
+                "keys_required",
+            )
+
+
+def test_without_keys_anybody_is_answered_where_that_was_said(by_hand, monkeypatch):
+    with service(by_hand, monkeypatch, client=("192.0.2.7", 1), no_keys=1) as client:
+        assert client.post("/v1/score", json=LEADS).status_code == 200
+
+
+def test_a_key_that_was_revoked_is_refused_without_a_restart(by_hand, monkeypatch, file):
+    token = create_key(file, "crm", ["score"])
+    with service(by_hand, monkeypatch, keys=file) as client:
+        assert client.post("/v1/score", json=LEADS, headers=bearer(token)).status_code == 200
+        revoke_key(file, "crm")
+        assert client.post("/v1/score", json=LEADS, headers=bearer(token)).status_code == 401
+        again = create_key(file, "crm", ["score"])
+        assert client.post("/v1/score", json=LEADS, headers=bearer(again)).status_code == 200
+
+
+def test_each_key_has_its_own_rate_and_is_told_when_to_come_back(by_hand, monkeypatch, file):
+    one, other = (create_key(file, name, ["score"]) for name in ("one", "other"))
+    with service(by_hand, monkeypatch, keys=file, rate=2) as client:
+        statuses = [client.post("/v1/score", json=LEADS, headers=bearer(one)).status_code for _ in range(3)]
+        assert statuses == [200, 200, 429]
+        refused = client.post("/v1/score", json=LEADS, headers=bearer(one))
+        assert refused.json()["code"] == "too_many_requests"
+        assert 1 <= int(refused.headers["retry-after"]) <= 30
+        assert client.post("/v1/score", json=LEADS, headers=bearer(other)).status_code == 200
+        assert client.get("/readyz").status_code == 200
+
+
+def test_every_key_is_compared_in_full(file, monkeypatch):
+    tokens = [create_key(file, f"key-{i}", ["score"]) for i in range(5)]
+    compared = []
+    real = api_keys.hmac.compare_digest
+    monkeypatch.setattr(api_keys.hmac, "compare_digest", lambda a, b: compared.append(a) or real(a, b))
+    for token in (tokens[0], "wrong"):
+        compared.clear()
+        ApiKeyStore(file).find(token)
+        assert len(compared) == len(tokens)
+
+
+def test_a_failed_change_leaves_the_file(file, monkeypatch):
+    create_key(file, "crm", ["score"])
+    before = file.read_text()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        create_key(file, "other", ["score"])
+    assert file.read_text() == before
+
+
+def test_a_key_is_sent_once(by_hand, monkeypatch, file):
+    key = f"Bearer {create_key(file, 'crm', ['score'])}"
+    with service(by_hand, monkeypatch, keys=file) as client:
+        for headers in ([key, "Bearer other"], ["Bearer other", key], [key, key], [f"{key}, Bearer other"]):
+            sent = [("authorization", header) for header in headers]
+            assert client.post("/v1/score", json=LEADS, headers=sent).status_code == 401
+        assert client.post("/v1/score", json=LEADS, headers={"authorization": key}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/static_content/../v1/model", "/static_content/..%2fv1%2fmodel", "/livez/../v1/model", "//v1/model"],
+)
+def test_an_open_address_is_no_way_round_the_doors(by_hand, monkeypatch, file, path):
+    create_key(file, "crm", ["score"])
+    with service(by_hand, monkeypatch, client=("203.0.113.9", 1), keys=file) as client:
+        answer = client.get(path)
+        assert answer.status_code in {401, 404}
+        assert "card" not in answer.text
+
+
+@pytest.mark.parametrize("header", ["x-forwarded-for", "x-real-ip", "forwarded", "x-forwarded-host", "host"])
+def test_no_header_makes_a_stranger_a_neighbour(by_hand, monkeypatch, header):
+    with service(by_hand, monkeypatch, client=("203.0.113.9", 1)) as stranger:
+        assert stranger.get("/v1/model", headers={header: "127.0.0.1"}).status_code == 401
+
+
+def test_the_open_page_does_not_tell_a_stranger_what_the_model_takes(by_hand, monkeypatch, file):
+    create_key(file, "crm", ["score"])
+    cases = [({"keys": file}, "127.0.0.1"), ({}, "203.0.113.9")]
+    for settings, address in cases:
+        with (
+            monkeypatch.context() as patch,
+            service(by_hand, patch, client=(address, 1), **settings) as client,
+        ):
+            text = client.get("/docs.json").text
+        assert "industry" not in text
+        assert "webinar" in text
+    with service(by_hand, monkeypatch) as client:
+        assert "industry" in client.get("/docs.json").text

@@ -1,0 +1,87 @@
+"""`leadloop log`: an audit, a broom and a count."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from logged import add, made
+from sqlalchemy import select, update
+from typer.testing import CliRunner
+
+from leadloop import app
+from models import artifact
+from serving.decision_log.replay import replay
+from serving.decision_log.settings import LogSettings
+from serving.decision_log.tables import DECISIONS
+from serving.scorer import Scorer
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["log", *map(str, words)])
+
+
+@pytest.fixture
+def decided(log, model_folder, lead):
+    """Decisions of a learned model in the log: scored alone, scored together, explained."""
+    scorer, kept = Scorer(artifact.load(model_folder)), []
+    leads = [lead | {"lead_id": str(number), "as_of": 1_780_000_000 + number} for number in range(70)]
+    scorer.score(leads[:3], kept.append)
+    scorer.score(leads, kept.append)
+    scorer.explain(leads[:3], "de", 5, note=kept.append)
+    add(log, *kept)
+    return len(kept)
+
+
+def test_every_decision_comes_out_again_to_the_bit(log, decided, model_folder):
+    replayed = replay(log, artifact.load(model_folder))
+    assert (replayed.same, replayed.different) == (decided, ())
+
+
+def altered_reason(decision):
+    first, *others = json.loads(decision.reasons)
+    first["contribution"] = math.nextafter(first["contribution"], 9)
+    return {"reasons": json.dumps([first, *others])}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda decision: {"probability": math.nextafter(decision.probability, 1)},
+        lambda decision: {"log_odds": math.nextafter(decision.log_odds, 9)},
+        lambda decision: {"points": decision.points + 1},
+        lambda decision: {"row": json.dumps(json.loads(decision.row) | {"demo_request.count": 99.0})},
+        altered_reason,
+    ],
+)
+def test_a_decision_that_was_altered_is_found(log, decided, model_folder, place, change):
+    last = DECISIONS.c.id == decided
+    with log.begin() as connection:
+        before = connection.execute(select(DECISIONS).where(last)).one()
+        connection.execute(update(DECISIONS).where(last).values(change(before)))
+    done = run("replay", "--model", model_folder, "--log", place)
+    assert done.exit_code == 3
+    assert f"decision {decided} came out different" in done.output
+    assert f"{decided - 1} decisions came out the same" in done.output
+
+
+def test_pruning_removes_what_is_old_and_says_how_much(log, place):
+    add(log, *[made("old")] * 2_500, now=5)
+    add(log, made("new"), now=2**40)
+    done = run("prune", "--keep-days", 30, "--log", place)
+    assert "2,500 decisions and 0 outcomes removed" in done.output
+    assert json.loads(run("stats", "--log", place).stdout)["decisions"] == 1
+
+
+def test_a_log_that_is_not_there_is_not_made(tmp_path):
+    place = tmp_path / "none.db"
+    assert run("stats", "--log", place).exit_code != 0
+    assert not place.exists()
+
+
+def test_where_decisions_go_is_said_without_a_password():
+    said = LogSettings("postgresql://me:sword@fish@db/log", keep_days=9).in_words()
+    assert said == "decisions are logged in postgresql://me@db/log and kept for 9 days"
+    assert LogSettings("off").in_words() == "no decision is logged"
+    assert "me/log.db" in LogSettings("me/log.db").in_words()

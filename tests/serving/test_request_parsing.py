@@ -1,0 +1,144 @@
+"""From a request to a record: defaults of time, and attributes in the model's own types."""
+
+from __future__ import annotations
+
+import pytest
+
+from features.online import OnlineFeatures
+from serving.problems import InvalidLead
+from serving.request_parsing import LeadParser
+
+DAY = 86_400
+
+
+@pytest.fixture
+def read(by_hand):
+    return LeadParser(by_hand.features, by_hand.card.ignored)
+
+
+def _visit(occurred_at, **more):
+    return {"occurred_at": occurred_at, "kind": "visit"} | more
+
+
+def _refusal(read, **fields):
+    with pytest.raises(InvalidLead) as caught:
+        read({"lead_id": "a"} | fields)
+    return caught.value.error
+
+
+def test_as_of_is_one_second_after_the_newest_event(read):
+    lead = {"lead_id": "a", "touchpoints": [_visit(100), _visit(300, known_at=400), _visit(200)]}
+    assert read(lead).as_of == 401
+
+
+def test_news_of_colleagues_move_as_of_too(read):
+    account = {"transitions": [{"lead_id": "b", "occurred_at": 500, "stage": "sql"}]}
+    assert read({"lead_id": "a", "touchpoints": [_visit(100)], "account": account}).as_of == 501
+
+
+def test_a_lead_is_as_old_as_its_earliest_event(read):
+    history = [{"name": "Budget", "known_at": 50, "value": 1}]
+    asked = read({"lead_id": "a", "touchpoints": [_visit(100)], "attribute_history": history})
+    assert (asked.record.created_at, asked.as_of) == (50, 101)
+
+
+def test_a_lead_without_times_is_asked_about_as_a_flat_row_is(read):
+    asked = read({"lead_id": "a"})
+    assert (asked.record.created_at, asked.as_of) == (0, 1)
+
+
+def test_a_lead_whose_events_all_lie_ahead_existed_just_before_it_is_asked_about(read):
+    asked = read({"lead_id": "a", "as_of": 50, "touchpoints": [_visit(100)]})
+    assert (asked.record.created_at, asked.as_of) == (49, 50)
+
+
+def test_a_lead_created_after_as_of_is_refused(read):
+    assert _refusal(read, created_at=100, as_of=100).field == "created_at"
+
+
+def test_an_event_is_known_when_it_occurred_unless_it_says_otherwise(read):
+    asked = read({"lead_id": "a", "touchpoints": [_visit(1), _visit(2, known_at=9)]})
+    assert [event["known_at"] for event in asked.record.events["touchpoints"]] == [1, 9]
+
+
+def test_attributes_are_read_as_the_types_of_the_model(read):
+    attributes = {"industry": 7, "employees": " 1,234.5 ", "business_email": "yes"}
+    record = read({"lead_id": "a", "attributes": attributes}).record
+    assert record.attributes["industry"] == "7"
+    assert record.attributes["employees"] == 1234.5
+    assert record.attributes["business_email"] == 1.0
+
+
+def test_an_attribute_left_out_is_missing(read):
+    assert not read({"lead_id": "a"}).record.attributes
+
+
+@pytest.mark.parametrize(
+    ("attributes", "field"),
+    [
+        ({"employees": "many"}, "attributes.employees"),
+        ({"business_email": "perhaps"}, "attributes.business_email"),
+        ({"Budget": "x" * 9_000}, "attributes.Budget"),
+    ],
+)
+def test_a_value_that_is_not_of_the_type_is_refused_by_name(read, attributes, field):
+    error = _refusal(read, attributes=attributes)
+    assert (error.code, error.field) == ("invalid_value", field)
+    assert len(error.message) <= 200
+
+
+def test_a_word_for_nothing_in_the_training_data_is_one_in_a_request(by_hand):
+    read = LeadParser(by_hand.features, missing=("", "Select"))
+    selected, na = (
+        read({"lead_id": "a", "attributes": {"industry": word}}).record for word in ("Select", "NA")
+    )
+    assert selected.attributes["industry"] is None
+    assert na.attributes["industry"] == "NA"
+
+
+def test_an_unknown_attribute_is_refused_with_the_nearest_name(read):
+    error = _refusal(read, attributes={"Industry ": "x"})
+    assert (error.code, error.field) == ("unknown_attribute", "attributes.Industry ")
+    assert "did you mean 'industry'" in error.message
+
+
+def test_a_column_that_the_model_ignores_may_be_sent(read):
+    record = read({"lead_id": "a", "attributes": {"Prospect ID": "p"}}).record
+    assert "Prospect ID" not in record.attributes
+
+
+def test_an_account_has_attributes_of_its_own(read):
+    record = read({"lead_id": "a", "account": {"attributes": {"region": "north"}}}).record
+    assert record.attributes["account.region"] == "north"
+    error = _refusal(read, account={"attributes": {"regio": "north"}})
+    assert error.field == "account.attributes.regio"
+
+
+def test_an_overwritten_attribute_sent_as_a_plain_one_was_known_since_creation(read):
+    record = read({"lead_id": "a", "created_at": 7, "attributes": {"Budget": "20"}}).record
+    assert record.events["attributes"] == [{"name": "Budget", "known_at": 7, "number": 20.0}]
+
+
+def test_a_plain_attribute_has_no_history(read):
+    error = _refusal(read, attribute_history=[{"name": "industry", "known_at": 1, "value": "x"}])
+    assert error.field == "attribute_history.0.name"
+    assert "send it in attributes" in error.message
+
+
+def test_a_change_to_nothing_takes_the_value_back(read, by_hand):
+    changes = [{"name": "Need", "known_at": 1, "value": "x"}, {"name": "Need", "known_at": 2, "value": None}]
+    asked = read({"lead_id": "a", "attribute_history": changes})
+    assert OnlineFeatures(by_hand.features)(asked.record, asked.as_of)["Need"] is None
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [("12.5", 12.5), (3, 3.0), ("yes", 1.0), (False, 0.0), ("N/A", None)]
+)
+def test_an_overwritten_number_is_read_as_a_file_reads_it(read, value, number):
+    asked = read({"lead_id": "a", "attribute_history": [{"name": "Budget", "known_at": 1, "value": value}]})
+    assert asked.record.events["attributes"][0]["number"] == number
+
+
+def test_an_overwritten_number_that_is_a_word_is_refused(read):
+    error = _refusal(read, attribute_history=[{"name": "Budget", "known_at": 1, "value": "plenty"}])
+    assert (error.field, error.message) == ("attribute_history.0.value", "'plenty' is not a number")

@@ -1,0 +1,225 @@
+"""Learning where only a called lead can have an outcome: what that does to estimates, and what mends it.
+
+Each day brings new leads. Who is worth a call is judged by more than the next model will know (``hidden``):
+the best are called, and some of the others by lot. Nobody else is called, and so nobody else converts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pytest
+from logged import told
+from typer.testing import CliRunner
+
+from features.clock import DAY
+from features.spec import DisplayText, FeatureSet, attribute
+from leadloop import app
+from models import artifact
+from models.explanation import Score
+from models.model_card import ModelCard
+from serving.decision_log import handovers
+from serving.decision_log.database import open_log, writing
+from serving.decision_log.frames import decisions_frame, handovers_frame, outcomes_frame
+from serving.decision_log.records import NewDecision, Outcome, RequestInfo
+from serving.decision_log.statements import add_decisions, add_outcomes, decision_rows
+from serving.handover_selection import HandoverCandidate, HandoverRequest, select_leads
+from training.config.settings import TrainingConfig
+from training.data.log_dataset import (
+    ConflictingWeightsError,
+    DecisionLogFrames,
+    dataset_from_log,
+    outcome_definition,
+)
+from training.pipeline.fit_model import train_model
+
+FEATURES = FeatureSet(
+    (attribute("size", family="fit", says=DisplayText("{value}", "{value}"), unit="number"),)
+)
+CARD = ModelCard("sql within 30 days", "2026-01-01", rows=9, positives=3, time_ordered=True, recipe="r")
+FIRST, DAYS, A_DAY, CAPACITY = 20_000 * DAY, 40, 100, 40
+
+
+@dataclass(frozen=True)
+class World:
+    """What was logged, and what nobody can see: each lead's true chance to convert when called."""
+
+    place: str
+    sizes: np.ndarray
+    chances: np.ndarray
+
+    @property
+    def rate(self):
+        return self.chances.mean()
+
+
+def world(place, explore, seed=4):
+    random = np.random.default_rng(seed)
+    log = writing(open_log(place))
+    sizes, chances = [], []
+    for day in range(DAYS):
+        size, hidden = random.uniform(0, 1, (2, A_DAY))
+        chance = 0.05 + 0.2 * size + 0.5 * hidden**2
+        sizes.extend(size)
+        chances.extend(chance)
+        _one_day(log, day, zip(size, chance, strict=True), random, explore)
+    # Somebody is heard of long after, so that every window is over.
+    told(log, add_outcomes, [Outcome("end", "nobody", "accepted", None, FIRST + 200 * DAY)], FIRST)
+    log.dispose()
+    return World(place, np.array(sizes), np.array(chances))
+
+
+def _one_day(log, day, leads, random, explore):
+    now, ids, chances = FIRST + day * DAY, [], {}
+    for number, (size, chance) in enumerate(leads):
+        lead_id = f"{day}-{number}"
+        score = Score(lead_id, now, 0.0, chance, 200, "A", "before000000")
+        rows = decision_rows([NewDecision(score, {"size": size})], RequestInfo("/v1/score"), now)
+        told(log, add_decisions, rows)
+        ids.append(lead_id)
+        chances[lead_id] = chance
+    with log.connect() as connection:
+        numbers = dict(
+            connection.exec_driver_sql(
+                f"SELECT lead_id, id FROM decisions WHERE decided_at = {now}"  # noqa: S608  # a number
+            ).all()
+        )
+    wish = HandoverRequest(now, CAPACITY, explore)
+    choice = select_leads([HandoverCandidate(one, numbers[one], chances[one]) for one in ids], wish)
+    told(log, handovers.add_handover, wish, choice)
+    told(
+        log,
+        add_outcomes,
+        list(_became([one.candidate.lead_id for one in choice.leads], now, random, chances)),
+        now,
+    )
+
+
+def _became(called, now, random, chances):
+    for lead_id in called:
+        yield Outcome(f"a-{lead_id}", lead_id, "accepted", None, now + 60)
+        what = "qualified" if random.random() < chances[lead_id] else "rejected"
+        yield Outcome(f"e-{lead_id}", lead_id, what, "no need", now + DAY)
+
+
+def rows_of(place, frame, weights="matured"):
+    log = open_log(place)
+    logged = DecisionLogFrames(frame(log, FEATURES), outcomes_frame(log), FEATURES)
+    log.dispose()
+    return dataset_from_log(logged, outcome_definition(CARD), CARD, weights)
+
+
+@pytest.fixture(scope="module")
+def explored(tmp_path_factory):
+    return world(str(tmp_path_factory.mktemp("explored") / "decisions.db"), explore=0.5)
+
+
+def test_weighted_by_their_chances_handed_over_leads_stand_for_all(explored):
+    everybody, called = rows_of(explored.place, decisions_frame), rows_of(explored.place, handovers_frame)
+    weighted = np.average(called.label, weights=called.weights)
+    error = np.sqrt(weighted * (1 - weighted) / called.weights.sum())
+    # Counted as failures, those who were not called hide half of what could be won; those who were are the
+    # better ones, and promise a quarter too much.
+    assert everybody.label.mean() < explored.rate - 5 * error
+    assert called.label.mean() > explored.rate + 5 * error
+    assert abs(weighted - explored.rate) < 2 * error
+
+
+def test_each_row_weighs_one_over_its_chance_worth_what_it_tells(explored):
+    called = rows_of(explored.place, handovers_frame)
+    assert len(called) == DAYS * CAPACITY
+    high, low = sorted(set(np.round(called.weights / called.weights.min(), 9)))[::-1]
+    # 20 of 100 are above the cut, 20 of the other 80 are drawn.
+    assert (high, low) == (4.0, 1.0)
+    shares = called.weights / called.weights.sum()
+    assert called.weights.sum() == pytest.approx(1 / (shares @ shares))
+    assert called.notices[-1] == "1,600 hand-overs, weighted by their chances, are worth 1,176 rows"
+
+
+@pytest.mark.slow
+def test_a_model_learned_from_them_is_right_about_all_leads(explored):
+    probabilities = {}
+    for frame in (decisions_frame, handovers_frame):
+        model = train_model(rows_of(explored.place, frame), TrainingConfig()).model
+        rows = [{"size": float(size)} for size in explored.sizes]
+        scores = [model.score(row, "a", 1).probability for row in rows]
+        probabilities[frame] = np.array(scores)
+    assert probabilities[handovers_frame].mean() == pytest.approx(explored.rate, abs=0.03)
+    assert probabilities[decisions_frame].mean() < explored.rate - 0.1
+
+
+def test_a_lead_that_stays_on_the_list_counts_by_its_first_hand_over(tmp_path):
+    place = str(tmp_path / "decisions.db")
+    log = writing(open_log(place))
+    for lead_id, size in (("a", 1.0), ("b", 2.0)):
+        score = Score(lead_id, FIRST, 0.0, 0.5, 200, "A", "before000000")
+        told(
+            log,
+            add_decisions,
+            decision_rows([NewDecision(score, {"size": size})], RequestInfo("/v1/score"), FIRST),
+        )
+    both = [HandoverCandidate("a", 1, 0.5), HandoverCandidate("b", 2, 0.4)]
+    for day in range(2):
+        wish = HandoverRequest(FIRST + day * DAY, 1, 0.0)
+        told(log, handovers.add_handover, wish, select_leads(both, wish))
+    told(
+        log,
+        handovers.add_handover,
+        HandoverRequest(FIRST + 2 * DAY, 2),
+        select_leads(both, HandoverRequest(FIRST + 2 * DAY, 2)),
+    )
+    ends = [
+        Outcome("1", "a", "won", None, FIRST + 5 * DAY),
+        Outcome("2", "b", "lost", None, FIRST + 90 * DAY),
+    ]
+    told(log, add_outcomes, ends, FIRST)
+    log.dispose()
+    rows = rows_of(place, handovers_frame)
+    assert rows.rows["lead_id"].to_list() == ["a", "b"]
+    assert (rows.weights / rows.weights.min()) == pytest.approx([1, 1])
+    assert "no lead was handed over by lot" in rows.notices[-1]
+
+
+def test_how_long_an_outcome_takes_gives_it_no_weight():
+    """Everybody is handed over daily until heard of: conversions take three weeks, rejections two days."""
+    won = np.arange(100) < 30
+    listed = [(f"{n}", FIRST + day * DAY) for n in range(100) for day in range(21 if won[n] else 2)]
+    decisions = pl.DataFrame(
+        {"lead_id": [lead for lead, _ in listed], "as_of": FIRST, "decided_at": FIRST, "complete": True}
+        | {"size": 1.0, "propensity": 1.0, "by_lot": False}
+    )
+    outcomes = pl.DataFrame(
+        {
+            "lead_id": [*(f"{n}" for n in range(100)), "nobody"],
+            "outcome": [*np.where(won, "won", "lost"), "accepted"],
+            "occurred_at": [*(FIRST + np.where(won, 21, 2) * DAY), FIRST + 90 * DAY],
+        }
+    )
+    rows = dataset_from_log(DecisionLogFrames(decisions, outcomes, FEATURES), outcome_definition(CARD), CARD)
+    assert np.average(rows.label, weights=rows.weights) == pytest.approx(0.3)
+
+
+def test_who_counts_the_others_as_failures_is_told(explored):
+    assert "learn with --handed-over" in rows_of(explored.place, decisions_frame).notices[-1]
+
+
+def test_two_kinds_of_weights_are_refused(explored):
+    with pytest.raises(ConflictingWeightsError, match="leave weights"):
+        rows_of(explored.place, handovers_frame, "ipcw")
+
+
+@pytest.mark.slow
+def test_the_command_learns_from_handed_over_leads(explored, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    before = artifact.save(
+        train_model(rows_of(explored.place, decisions_frame), TrainingConfig()).model, tmp_path / "before"
+    )
+    words = ["train", "--from-log", explored.place, "--handed-over", "--model", str(tmp_path / "before")]
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "new"), "--json", "-"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["rows"] == DAYS * CAPACITY
+    assert artifact.load(tmp_path / "new" / "model").version != before.version

@@ -1,0 +1,258 @@
+"""A run from files to a tracked model: what it leaves behind, also when something fails."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from company import leads, write
+
+from features.ingest.mapping import AttributeSelection, TableMapping
+from models import artifact
+from serving.scorer import Scorer
+from training.config.settings import (
+    AttributesConfig,
+    Config,
+    FlatConfig,
+    FunnelConfig,
+    LabelConfig,
+    ReportConfig,
+    TrainingConfig,
+)
+from training.config.toml_reader import ConfigError
+from training.data.load import read_dataset
+from training.pipeline.train import rerender_report, resolve_tracking, run_training
+from training.registry.registry import champion_dir, set_champion
+from training.registry.tracking import Tracking, TrackingError, mlflow_client
+
+METRICS = ("roc_auc", "average_precision", "log_loss", "brier", "calibration_error")
+DAY = 86_400
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("company")
+    write(folder, leads(400))
+    write(folder, leads(200, seed=9), "later.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(company):
+    return Config(flat=FlatConfig(company / "leads.csv", "Converted", id="Id", time="No", exclude=("Noise",)))
+
+
+@pytest.fixture(scope="module")
+def store(company, empty_store):
+    shutil.copy(empty_store, company / "mlflow.db")
+    return Tracking(f"sqlite:///{company / 'mlflow.db'}", (company / "files").as_uri())
+
+
+@pytest.fixture(scope="module")
+def said():
+    return []
+
+
+@pytest.fixture(scope="module")
+def trained(company, config, store, said):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        return run_training(config, company / "out", store, holdout=company / "later.csv", say=said.append)
+
+
+@pytest.fixture
+def tracked_run(store, trained):
+    with mlflow_client(store) as client:
+        yield client, client.get_run(trained.run.run_id)
+
+
+def test_a_run_leaves_a_model_a_report_and_its_data(trained):
+    assert {path.name for path in trained.folder.iterdir()} >= {"model", "report.html", "report.json"}
+    assert not [path for path in trained.folder.iterdir() if path.name.endswith(".new")]
+    assert artifact.load(trained.model_dir).version == trained.model.version
+
+
+def test_every_figure_is_tracked_with_its_interval(trained, tracked_run):
+    _, run = tracked_run
+    for part in ("validation", "holdout"):
+        for name in METRICS:
+            figure = trained.metrics[part][name]
+            tracked = [run.data.metrics[f"{part}_{name}{end}"] for end in ("", "_low", "_high")]
+            assert tracked == [figure.value, figure.low, figure.high]
+            assert figure.low <= figure.value <= figure.high
+
+
+def test_data_and_features_are_tracked_by_their_fingerprints(trained, tracked_run):
+    params = tracked_run[1].data.params
+    assert params["data_fingerprint"] == trained.fitted.dataset.fingerprint
+    assert params["features_fingerprint"] == trained.model.features.fingerprint
+    assert (params["rows"], params["seed"]) == ("400", "42")
+    assert tracked_run[1].data.tags["leadloop.time_ordered"] == "true"
+
+
+def test_the_model_folder_is_the_tracked_model(trained, tracked_run, tmp_path, monkeypatch):
+    client, run = tracked_run
+    monkeypatch.chdir(tmp_path)
+    found = next(iter(client.search_logged_models([run.info.experiment_id])))
+    folder = Path(client.download_artifacts(run.info.run_id, "report", str(tmp_path)))
+    assert {path.name for path in folder.iterdir()} == {"report.html", "report.json"}
+    assert found.source_run_id == trained.run.run_id
+    (sums,) = Path(found.artifact_location.removeprefix("file://")).rglob("SHA256SUMS")
+    assert artifact.load(sums.parent).version == trained.model.version
+
+
+def test_promotion_makes_the_run_champion(trained, store, tmp_path):
+    from bentoml._internal.configuration.containers import BentoMLContainer  # noqa: PLC0415  # slow, warns
+    from bentoml._internal.models import ModelStore  # noqa: PLC0415
+
+    (tmp_path / "bento").mkdir()
+    with BentoMLContainer.model_store.patch(ModelStore(str(tmp_path / "bento"))):
+        assert set_champion(trained.run.run_id, tracking=store).model_version == trained.model.version
+        champion = champion_dir(tracking=store)
+        assert artifact.load(champion.folder).version == trained.model.version
+    with mlflow_client(store) as client:
+        assert client.get_model_version_by_alias("leadloop", "champion").run_id == trained.run.run_id
+
+
+def test_the_same_files_and_seed_give_the_same_model(trained, config, company):
+    from training.pipeline.fit_model import train_model  # noqa: PLC0415
+
+    again = train_model(read_dataset(config, company), TrainingConfig())
+    assert again.model.predictor.to_files() == trained.model.predictor.to_files()
+
+
+def test_a_person_is_told_what_was_learned_from_and_where_everything_is(trained, said):
+    text = "\n".join(said)
+    assert "400 snapshots to learn from" in text
+    for what in (f"model {trained.model.version} saved", "report written to", f"run {trained.run.run_id}"):
+        assert what in text
+
+
+def test_the_report_can_be_written_again_in_another_language(trained, tmp_path):
+    page = rerender_report(trained.folder, tmp_path / "bericht.html", "de").read_text()
+    assert 'lang="de"' in page
+    with pytest.raises(ConfigError, match="leadloop train"):
+        rerender_report(tmp_path, tmp_path / "x.html", "en")
+
+
+@pytest.mark.slow
+def test_a_tracking_server_that_is_down_leaves_model_and_report_and_says_so(config, tmp_path, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        down = f"http://127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(TrackingError, match=f"{down}.*Saved models are untouched"):
+        run_training(config, tmp_path, Tracking(down), say=lambda _: None)
+    assert artifact.load(tmp_path / "model").card.rows == 400
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_the_environment_names_the_server_before_the_configuration(config, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert resolve_tracking(config, tmp_path).uri.startswith("sqlite:///")
+    named = replace(config, tracking=replace(config.tracking, uri="http://tracking:5000"))
+    assert resolve_tracking(named, tmp_path).uri == "http://tracking:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other:5000")
+    assert resolve_tracking(named, tmp_path).uri == "http://other:5000"
+
+
+def test_an_excluded_feature_that_does_not_exist_is_refused_with_the_nearest(config, tmp_path):
+    wrong = replace(config, training=TrainingConfig(exclude=("Visit",)))
+    with pytest.raises(ConfigError, match=r"no feature 'Visit'.*did you mean 'Visits'"):
+        read_dataset(wrong, tmp_path)
+
+
+def test_an_excluded_feature_may_still_be_sent(config, tmp_path):
+    dataset = read_dataset(replace(config, training=TrainingConfig(exclude=("Newsletter",))), tmp_path)
+    assert set(dataset.features.names) == {"Visits", "Source"}
+    assert "Newsletter" in dataset.ignored
+
+
+@pytest.fixture
+def history(tmp_path):
+    """A history whose leads have columns that no model uses, for one reason or another."""
+    rows = [
+        f"L{n:02d},2026-01-{1 + n % 28:02d},{won},A{n % 3},{n % 7},?,note {n},x,{n % 2}"
+        for n in range(60)
+        for won in ["2026-02-20" if n % 3 else ""]
+    ]
+    head = "lead,born,won_on,firm,size,never,owner,same,late"
+    (tmp_path / "leads.csv").write_text("\n".join([head, *rows]) + "\n")
+    (tmp_path / "firms.csv").write_text("firm,sector,boss\nA0,steel,x\nA1,wood,x\nA2,steel,x\n")
+    table = TableMapping(
+        file=tmp_path / "leads.csv",
+        columns={"lead_id": "lead", "created_at": "born", "account_id": "firm"},
+        missing=("", "?"),
+    )
+    won = TableMapping(
+        file=tmp_path / "leads.csv",
+        columns={"lead_id": "lead", "occurred_at": "won_on"},
+        constants={"stage": "won"},
+    )
+    return Config(
+        leads=table,
+        transitions=(won,),
+        accounts=TableMapping(file=tmp_path / "firms.csv", columns={"account_id": "firm"}),
+        attributes=AttributesConfig(exclude=("late",)),
+        funnel=FunnelConfig(("won",), "won"),
+        label=LabelConfig(horizon=60 * DAY),
+        report=ReportConfig(),
+        observed_until=1_790_000_000,
+    )
+
+
+def test_a_history_knows_every_column_of_its_leads_that_no_feature_uses(history, tmp_path):
+    dataset = read_dataset(history, tmp_path)
+    assert "size" in dataset.features.names
+    unused = {
+        "lead",
+        "born",
+        "won_on",
+        "firm",
+        "never",
+        "owner",
+        "same",
+        "late",
+        "account.firm",
+        "account.boss",
+    }
+    assert set(dataset.ignored) == unused
+    assert dataset.missing == ("", "?")
+
+
+def test_columns_beyond_those_named_are_known_too(history, tmp_path):
+    only = replace(history, attributes=AttributesConfig(**vars(AttributeSelection(only=("size",)))))
+    dataset = read_dataset(only, tmp_path)
+    assert [name for name in dataset.features.names if name != "lead.age"] == ["size"]
+    assert {"owner", "late", "account.sector"} <= set(dataset.ignored)
+
+
+def test_a_crm_may_send_every_column_of_its_leads(history, tmp_path):
+    from training.pipeline.fit_model import train_model  # noqa: PLC0415
+
+    model = train_model(read_dataset(history, tmp_path), TrainingConfig()).model
+    cells = {"size": "3", "never": "?", "owner": "note 3", "late": "1", "born": "2026-01-01", "same": "x"}
+    lead = {"lead_id": "L99", "created_at": "2026-03-01T00:00:00Z", "attributes": cells}
+    odd = lead | {"attributes": {"size": "?", "sizes": "3"}}
+    fine, unknown = Scorer(model).score([lead, odd])
+    assert 0 < fine.probability < 1
+    assert unknown.error.field == "attributes.sizes"
+
+
+def test_the_charts_are_tracked_as_pictures_of_their_own(tracked_run, tmp_path):
+    client, run = tracked_run
+    folder = Path(client.download_artifacts(run.info.run_id, "plots", str(tmp_path)))
+    pictures = {path.name: ET.fromstring(path.read_text()) for path in folder.iterdir()}  # noqa: S314  # ours
+    assert set(pictures) == {"gains.svg", "reliability.svg", "families.svg"}
+    assert {picture.tag for picture in pictures.values()} == {"{http://www.w3.org/2000/svg}svg"}
+
+
+def test_a_report_of_another_release_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "report.json").write_text('{"version": "1"}', encoding="utf-8")
+    with pytest.raises(ConfigError, match="another release of leadloop"):
+        rerender_report(tmp_path, tmp_path / "report.html", "en")
+    assert not (tmp_path / "report.html").exists()

@@ -1,0 +1,133 @@
+"""The pages of funnel, timing and accounts: in both languages, with the figures they are made from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from scored import report_input
+from small_crm import history
+
+from features.clock import DAY
+from features.labels import LabelSpec
+from training.analysis import accounts, funnel, time_to_conversion
+from training.analysis.inputs import ReportSettings
+from training.analysis.stage_entries import stage_entries
+from training.report.layout import BLOCKS
+from training.report.render import environment
+from training.report.report import ReportSections, build_report
+from training.report.sections.takeaways import takeaway
+from training.report.translator import translator
+from training.simulation.simulator import simulate
+
+STAGES = ("lead", "mql", "sal", "sql", "opportunity", "disqualified")
+SPEC = LabelSpec("sql", 60 * DAY)
+COMPANY = ReportSettings(SPEC, STAGES)
+OF_TIME = ("funnel", "time-to-sql", "accounts")
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return build_report(report_input(200))
+
+
+def filled(plain, crm):
+    """A report of ``crm`` alone, its open leads scored by their number."""
+    given = replace(report_input(200), history=crm, company=COMPANY)
+    made = stage_entries(crm, STAGES, SPEC)
+    active = accounts.active_leads(made)
+    scores = active.select("lead_id", probability=(pl.col("lead_id").hash() % 90 + 5) / 100)
+    told = accounts.accounts_from_entries(made, active, scores)
+    found = ReportSections(
+        funnel=funnel.funnel(given), time_to_sql=time_to_conversion.timing(given), accounts=told
+    )
+    return replace(plain, insights=found)
+
+
+def page(report, block, lang):
+    t = translator(lang)
+    template = environment().get_template(f"{block}.html")
+    said = {block: takeaway(report, block, t)}
+    return template.render(report=report, t=t, block=block, said=said, view=BLOCKS[block](report, t))
+
+
+@pytest.fixture(scope="module")
+def large(plain):
+    return filled(plain, simulate(3000, seed=2).history)
+
+
+@pytest.fixture(scope="module")
+def tiny(plain):
+    """Two leads of which one converted a day ago: nearly nothing can be said."""
+    return filled(plain, history({"a": 0, "b": 1}, [("a", "sql", 3)], until=4))
+
+
+@pytest.mark.parametrize("lang", ["en", "de"])
+@pytest.mark.parametrize("block", OF_TIME)
+def test_every_block_can_be_written_for_much_and_for_nearly_nothing(large, tiny, block, lang):
+    for made in (large, tiny):
+        assert f'id="{block}"' in page(made, block, lang)
+    assert "<svg" in page(large, block, lang)
+
+
+def test_both_ways_of_counting_stand_side_by_side(large):
+    whole, html = large.insights.funnel.overall, page(large, "funnel", "en")
+    assert whole.naive > whole.matured.high
+    assert f"<dd>{100 * whole.naive:.1f}%</dd>" in html
+    assert f"<dd>{100 * whole.matured.value:.1f}%</dd>" in html
+    assert html.count("still maturing") >= sum(c.maturing for c in large.insights.funnel.cohorts) > 0
+
+
+def test_the_narrowest_place_is_that_of_the_lowest_matured_rate(large):
+    rates = {s.stage: s.onward.matured.value for s in large.insights.funnel.steps if s.target is not None}
+    lowest = min(rates, key=rates.get)
+    assert f"The narrowest place is after {lowest.upper()}: {100 * rates[lowest]:.1f}%" in page(
+        large, "funnel", "en"
+    )
+
+
+def test_the_pace_after_a_request_is_that_of_its_first_week(large):
+    found = large.insights.time_to_sql.hand_over
+    new = [pace for pace in found.since_request if pace.until is not None and pace.until <= 7]
+    pace = sum(one.hits for one in new) / sum(one.weeks for one in new)
+    assert f"after a request, {100 * pace:.1f}% of open leads" in page(large, "time-to-sql", "en")
+
+
+def test_channels_whose_intervals_overlap_are_not_ranked_without_saying_so(large):
+    found = large.insights.time_to_sql
+    rates = [next(r.share for r in one.rates if r.days == 90) for one in found.segments]
+    overlap = min(rates, key=lambda r: r.value).high >= max(rates, key=lambda r: r.value).low
+    assert ("the order may be chance" in page(large, "time-to-sql", "en")) == overlap
+
+
+def test_accounts_say_what_their_score_takes_for_granted(large):
+    html = page(large, "accounts", "en")
+    assert "takes the leads as independent" in html
+    assert html.count("<tr>") == 1 + len(large.insights.accounts.accounts)
+    assert "No company has more than one active lead" in page(
+        replace(large, insights=replace(large.insights, accounts=_nobody(large))), "accounts", "en"
+    )
+
+
+def _nobody(large):
+    return replace(large.insights.accounts, several=0, together=0, accounts=())
+
+
+def test_german_bends_its_days(large):
+    for block in OF_TIME:
+        assert "innerhalb von 60 Tage " not in page(large, block, "de")
+    assert "innerhalb von 60 Tagen" in page(large, "funnel", "de")
+
+
+def test_what_comes_from_data_is_escaped(plain):
+    crm = history({f"<b>{n}</b>": (0, "<i>x</i>") for n in range(3)}, [("<b>0</b>", "sql", 2)], until=9)
+    html = page(filled(plain, crm), "accounts", "en")
+    assert "<i>x" not in html
+    assert "&lt;i&gt;x" in html
+
+
+@pytest.mark.parametrize("lang", ["en", "de"])
+@pytest.mark.parametrize("reason", ["no_history", "too_few", "no_accounts", "no_model"])
+def test_why_a_block_is_missing_is_said_in_words(reason, lang):
+    assert " " in translator(lang)(f"absent.{reason}")

@@ -1,0 +1,257 @@
+"""The page: complete, self-contained, safe, and the same in both languages."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from base64 import b64encode
+from dataclasses import replace
+from hashlib import sha256
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+from scored import report_input
+
+from features.messages import LANGUAGES, parse_po, read_sources
+from features.spec import DisplayText, FeatureSet
+from models.metrics import Interval
+from training.leakage.checks import AHEAD, CHECKS, ORIGINS
+from training.report.charts.vega import PALETTE
+from training.report.layout import BLOCKS, history_only_sections
+from training.report.render import environment, render
+from training.report.report import build_report
+from training.report.table import Table
+from training.report.translator import translator
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+FORBIDDEN = ["cause", "guarantee", "ensure", "prove that", "verursach", "garantier", "bewirk", "führt zu"]
+ATTACK = '<script>alert("x")</script>&<b onload=y>'
+
+
+class Page(HTMLParser):
+    """Every tag that opens and closes, and the text between them."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.opened, self.ids, self.tags, self.text, self.problems = [], [], [], [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.opened.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if not self.opened or self.opened.pop() != tag:
+            self.problems.append(f"</{tag}> at {self.getpos()}")
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def attributes(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def made():
+    return build_report(report_input(600))
+
+
+@pytest.fixture(scope="module", params=LANGUAGES)
+def html(request, made):
+    return render(made, request.param)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(shown(html))
+
+
+def shown(html):
+    """The page as a reader sees it: without the language that waits."""
+    return re.sub(r"<template.*</template>", "", html, flags=re.DOTALL)
+
+
+def test_every_section_is_there_once_in_order(page):
+    assert tuple(name for name in page.ids if name in BLOCKS) == tuple(BLOCKS)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_flat_export_names_what_only_a_history_shows_in_one_line(lang):
+    given = report_input()
+    made = build_report(replace(given, card=replace(given.card, flat=True)))
+    beyond, t = history_only_sections(made), translator(lang)
+    page = Page(shown(render(made, lang)))
+    links = {attrs["href"].removeprefix("#") for attrs in page.attributes("a") if "download" not in attrs}
+    assert {"funnel", "offers", "time-to-sql"} <= set(beyond)
+    assert not set(beyond) & (set(page.ids) | links)
+    named = ", ".join(t(f"sections.{block}") for block in beyond)
+    assert page.text.count(t("page.beyond", sections=named)) == 1
+
+
+def test_a_history_keeps_the_reason_of_each_block_it_cannot_fill(made):
+    assert not made.card.flat
+    assert history_only_sections(made) == ()
+
+
+def test_tags_close_in_order_and_ids_are_unique(page):
+    assert page.problems == []
+    assert page.opened == []
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_every_link_and_label_points_to_something_on_the_page(page):
+    links = [attrs["href"] for attrs in page.attributes("a") if "download" not in attrs]
+    anchors = {link.removeprefix("#") for link in links}
+    labels = {attrs["aria-labelledby"] for _, attrs in page.tags if "aria-labelledby" in attrs}
+    assert anchors | labels <= set(page.ids)
+
+
+def test_nothing_is_loaded_from_anywhere(html, page):
+    downloads = [attrs["href"] for attrs in page.attributes("a") if "download" in attrs]
+    assert all(href.startswith("data:text/csv;") for href in downloads)
+    told = re.sub(r"'sha256-[^']+'", "", html)  # the script's hash may hold anything
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|data:[^t]", told)
+    assert not {"link", "img", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert all("src" not in attrs and "onload" not in attrs for _, attrs in page.tags)
+
+
+def test_a_page_is_small(html):
+    assert len(html.encode()) < 3_000_000
+
+
+def test_the_page_claims_no_more_than_the_data_show(html):
+    assert [word for word in FORBIDDEN if word in html.lower()] == []
+
+
+def test_the_page_runs_its_own_script_and_no_other(html):
+    [script] = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html
+    assert "default-src 'none'" in html
+
+
+def test_every_table_has_a_caption_and_every_chart_a_sentence(page):
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("table") == tags.count("caption") == tags.count("tbody") > tags.count("details")
+    assert tags.count("svg") == tags.count("figure") == tags.count("figcaption")
+    assert all(attrs.get("aria-hidden") == "true" for attrs in page.attributes("svg"))
+
+
+@pytest.mark.parametrize(("rows", "left_out"), [(40, False), (41, True)])
+def test_paper_leaves_out_tables_that_nobody_reads_on_paper(rows, left_out):
+    source = '{% from "parts.html" import folded with context %}{{ folded("all", table) }}'
+    table = Table("all", ("name",), tuple((str(i),) for i in range(rows)))
+    html = environment().from_string(source).render(table=table, t=translator("en"))
+    assert ('<details class="long">' in html) == left_out
+
+
+def test_landmarks_and_language_are_there(html, page):
+    tags = [tag for tag, _ in page.tags]
+    assert all(tags.count(landmark) == 1 for landmark in ("header", "nav", "main", "footer", "h1", "title"))
+    assert page.attributes("html")[0]["lang"] in html
+    assert page.attributes("meta")[0]["charset"] == "utf-8"
+
+
+def test_headings_skip_no_level(page):
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_charts_use_only_colours_that_the_dark_page_replaces(html):
+    found = set(re.findall(r'(?:fill|stroke)="(#[0-9a-f]{3,8})"', html))
+    assert found <= set(PALETTE.values())
+    assert all(f'[fill="{colour}"]' in html for colour in PALETTE.values())
+
+
+def attacked():
+    """A report in which every text that comes from data is an attack."""
+    given = report_input(300)
+    bad = DisplayText(ATTACK + ": {value}", ATTACK + ": {value}")
+    specs = tuple(replace(spec, says=bad, family=ATTACK) for spec in given.features.specs)
+    industry = pl.col("industry").replace("Software", ATTACK)
+    finding = dict.fromkeys(("code", "severity", "column", "message"), ATTACK)
+    return replace(
+        given,
+        features=FeatureSet((replace(specs[0], name="industry"), *specs[1:])),
+        card=replace(
+            given.card,
+            label=ATTACK,
+            created_at=ATTACK,
+            recipe=ATTACK,
+            candidates={ATTACK: 1.0},
+            notes=(ATTACK,),
+            libraries={ATTACK: ATTACK},
+            findings=(finding,),
+        ),
+        version=ATTACK,
+        explained=given.explained.with_columns(industry),
+        intake=replace(given.intake, quarantined={ATTACK: 1}, excluded={ATTACK: ATTACK}),
+    )
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_what_comes_from_data_stays_text(lang):
+    html = render(build_report(attacked()), lang)
+    assert ATTACK not in html
+    page = Page(html)
+    assert page.problems == []
+    assert "b" not in {tag for tag, _ in page.tags}
+    assert html.count("<script") == len(LANGUAGES) + 1
+    assert "alert(" in "".join(page.text)
+
+
+def test_figures_of_the_report_are_on_the_page(made):
+    text = " ".join(" ".join(Page(render(made)).text).split())
+    at, t = made.summary.at_capacity, translator("en")
+    assert f"Of 100 leads you call, {t.number(100 * at.rate.value)} reach" in text
+    assert f"instead of {t.number(100 * made.summary.base_rate)}" in text
+    assert t.interval(made.worth.roc_auc) in text
+    assert all(t.rate(group.observed) in text for group in made.calibration.bins)
+    assert all(t.number(driver.importance, 1) in text for driver in made.drivers.features)
+
+
+def test_a_model_that_finds_nothing_is_not_praised(made):
+    rate = Interval(made.summary.base_rate, 0.0, 1.0)
+    at = replace(made.summary.at_capacity, rate=rate, lift=1.0)
+    dull = replace(made, summary=replace(made.summary, at_capacity=at))
+    assert "best leads convert more often than others" in render(dull)
+
+
+def test_a_flat_export_says_first_that_time_is_unproven():
+    text = " ".join(Page(render(build_report(report_input(300, time_ordered=False)))).text)
+    assert text.index("Nothing here can be proven about time") < text.index("ROC AUC")
+    assert "the data had no dates" in text
+
+
+def test_an_example_sentence_is_the_one_the_service_says(made):
+    text = " ".join(Page(render(made, "de")).text)
+    assert "„Branche: Software“" in text
+
+
+def test_every_check_has_a_title_in_the_catalogue_and_no_other_has():
+    titles = {key for key in parse_po(read_sources("en")["checks.po"]) if key.startswith("checks.")}
+    assert titles == {f"checks.{code}" for code in (*CHECKS, *ORIGINS, *AHEAD)}
+
+
+@pytest.mark.parametrize(
+    ("lang", "says"), [("en", "not known yet: 1,234"), ("de", "noch nicht bekannt ist: 1.234")]
+)
+def test_the_card_says_what_was_checked_and_who_is_left_out(made, lang, says):
+    check = {"code": "LC999", "title": "no <b>leak</b>", "outcome": "not applicable", "reason": "no dates"}
+    card = replace(made.card, checks=(check,), left_out={"immature": 1234, "unreadable": 0})
+    text = " ".join(Page(render(replace(made, card=card), lang)).text)
+    assert says in text
+    assert "no <b>leak</b>" in text
+    assert translator(lang)("outcomes.not_applicable") in text
+
+
+def test_a_language_that_nobody_wrote_is_refused(made):
+    with pytest.raises(ValueError, match="no report in 'fr'"):
+        render(made, "fr")

@@ -1,0 +1,200 @@
+"""Scoring files: in pieces as at once, whatever the file holds, and all of it or nothing."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from tiny import tiny_model
+
+from features.catalogue import build_feature_set
+from features.cohort import open_lead_snapshots
+from features.ingest.partitions import assign_partitions, read_partitioned
+from features.ingest.quarantine import SourceError
+from features.ingest.read_history import read_history
+from training import batch_scoring
+from training.batch_scoring import ScoringError, ScoringOptions, score_flat, score_history
+from training.config.settings import load_config
+from training.data.dataset import compute_feature_rows, flat_features, flat_rows
+from training.file_output import frame_writer
+from training.simulation.export import write_csv
+from training.simulation.simulator import simulate
+
+FLAT = {"flat": True, "id_column": "id"}
+LEADS = pl.DataFrame(
+    {
+        "lead_id": [str(n) for n in range(200)],
+        "visits": [float(n % 7) for n in range(200)],
+        "city": [("Bern", "Graz", "Ulm", None)[n % 4] for n in range(200)],
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def flat():
+    features = flat_features(LEADS, ())
+    return tiny_model(features, flat_rows(features, LEADS), **FLAT)
+
+
+@pytest.fixture(scope="module")
+def crm(tmp_path_factory):
+    """The files of a small company, its history as one, and a model of it."""
+    config = load_config(write_csv(simulate(400, seed=3), tmp_path_factory.mktemp("crm")))
+    history = read_history(config.history_mapping, 0).history
+    features = build_feature_set(history)
+    return (
+        config,
+        history,
+        tiny_model(
+            features,
+            compute_feature_rows(features, history, open_lead_snapshots(history, config.cohort_rule)),
+        ),
+    )
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(text):
+        path = tmp_path / "leads.csv"
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def scored_flat(model, leads, out, said=None, **wanted):
+    done = score_flat(model, leads, ScoringOptions(out, **wanted), (said if said is not None else []).append)
+    return done, pl.read_csv(out, schema_overrides={"lead_id": pl.String})
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_a_flat_file_scored_in_batches_equals_all_at_once(flat, tmp_path, monkeypatch, rows):
+    leads = tmp_path / "leads.parquet"
+    LEADS.rename({"lead_id": "id"}).write_parquet(leads)
+    want = flat.score_frame_with_intervals(flat_rows(flat.features, LEADS)).drop("as_of")
+    monkeypatch.setattr(batch_scoring.iter_flat_batches, "__defaults__", (rows,))
+    score_flat(flat, leads, ScoringOptions(tmp_path / "scores.parquet"), print)
+    assert pl.read_parquet(tmp_path / "scores.parquet").equals(want)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_an_id_that_stands_there_twice_is_said_and_both_rows_are_scored(flat, tmp_path, monkeypatch, rows):
+    leads = tmp_path / "leads.parquet"
+    pl.concat([LEADS, LEADS.head(3)]).rename({"lead_id": "id"}).write_parquet(leads)
+    monkeypatch.setattr(batch_scoring.iter_flat_batches, "__defaults__", (rows,))
+    done = score_flat(flat, leads, ScoringOptions(tmp_path / "scores.parquet"), print)
+    assert done.to_dict() == {"leads": 203, "unreadable": 0, "repeated": 3}
+    assert any(line.startswith("3 rows have the id of a row further up") for line in done.in_words(leads))
+
+
+@pytest.mark.parametrize("size", [30, 150, 1000])
+def test_a_history_scored_in_parts_equals_all_at_once(crm, tmp_path, monkeypatch, size):
+    config, history, model = crm
+    rows = compute_feature_rows(model.features, history, open_lead_snapshots(history, config.cohort_rule))
+    want = model.score_frame_with_intervals(rows).sort("lead_id")
+    monkeypatch.setattr(batch_scoring, "PART_LEADS", size)
+    score_history(model, config, ScoringOptions(tmp_path / "scores.parquet"), print)
+    assert pl.read_parquet(tmp_path / "scores.parquet").sort("lead_id").equals(want)
+
+
+def test_the_parts_of_a_history_are_the_whole(crm):
+    config, history, _ = crm
+    with read_partitioned(config.history_mapping, 0, leads=50) as parts:
+        found = [part.map_frames(in_words) for part in parts.histories()]
+    assert len(found) == 8
+    for name in ("leads", "touchpoints", "transitions", "attributes"):
+        together = pl.concat([getattr(part, name) for part in found])
+        whole = getattr(history, name)
+        assert together.select(whole.columns).sort(whole.columns).equals(whole.sort(whole.columns)), name
+
+
+def in_words(frame):
+    return frame.with_columns(pl.selectors.by_dtype(pl.Categorical, pl.Enum).cast(pl.String))
+
+
+def test_an_account_is_never_torn_apart(crm):
+    leads = crm[1].leads
+    parts = leads.with_columns(assign_partitions(leads, 3).alias("part"))
+    assert (
+        parts.drop_nulls("account_id").group_by("account_id").agg(pl.col("part").n_unique())["part"].max()
+        == 1
+    )
+    assert parts.group_by("part").len()["len"].median() <= 4
+
+
+def test_leads_that_stand_twice_are_all_scored(flat, write, tmp_path):
+    _, scores = scored_flat(flat, write("id,visits,city\n007,1,Bern\n007,2,Graz\n"), tmp_path / "s.csv")
+    assert scores["lead_id"].to_list() == ["007", "007"]
+
+
+def test_a_number_that_cannot_be_read_is_missing_and_listed(flat, write, tmp_path):
+    done, scores = scored_flat(flat, write("id,visits,city\n1,many,Bern\n2,,Bern\n"), tmp_path / "s.csv")
+    assert scores["log_odds"][0] == scores["log_odds"][1]
+    assert done.quarantine.frame.select("row", "column", "value").rows() == [(2, "visits", "many")]
+
+
+def test_columns_the_model_does_not_know_are_named(flat, write, tmp_path):
+    said = []
+    scored_flat(flat, write("id,visits,owner,city\n1,2,Ada,Ulm\n"), tmp_path / "s.csv", said)
+    assert "columns the model does not use were ignored: owner" in said
+
+
+def test_a_missing_column_is_named(flat, write, tmp_path):
+    with pytest.raises(SourceError, match="lacks columns that the model was trained on: visits"):
+        scored_flat(flat, write("id,city\n1,Ulm\n"), tmp_path / "s.csv")
+    assert [file.name for file in tmp_path.iterdir()] == ["leads.csv"]
+
+
+def test_a_history_without_a_column_of_the_model_is_refused(crm, tmp_path):
+    config, history, model = crm
+    wider = build_feature_set(
+        type(history)(
+            history.leads.with_columns(shoe_size=pl.lit(43.0)),
+            history.touchpoints,
+            history.transitions,
+            history.observed_until,
+        )
+    )
+    asked = type(model)(wider, model.predictor, model.grades, model.card)
+    with pytest.raises(ScoringError, match="lack columns that the model was trained on: shoe_size"):
+        score_history(asked, config, ScoringOptions(tmp_path / "s.csv"), print)
+
+
+def test_models_and_leads_of_different_kinds_are_refused(crm, flat, write, tmp_path):
+    with pytest.raises(ScoringError, match="score it with --config"):
+        score_flat(crm[2], write("id\n1\n"), ScoringOptions(tmp_path / "s.csv"), print)
+    with pytest.raises(ScoringError, match="score it with --leads"):
+        score_history(flat, crm[0], ScoringOptions(tmp_path / "s.csv"), print)
+
+
+def test_contributions_add_up_to_the_log_odds(flat, write, tmp_path):
+    parts = tmp_path / "parts.parquet"
+    leads = write("id,visits,city\n1,3,Ulm\n2,,Paris\n")
+    _, scores = scored_flat(flat, leads, tmp_path / "s.csv", reasons=1, contributions=parts)
+    total = pl.read_parquet(parts).select(pl.sum_horizontal(pl.exclude("lead_id"))).to_series()
+    assert (total - scores["log_odds"]).abs().max() < 1e-9
+    assert scores["reason_1"].null_count() == 0
+
+
+def interrupted(path):
+    with frame_writer(path) as append:
+        append(pl.DataFrame({"a": [1]}))
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "scores.parquet"])
+def test_an_interrupted_file_leaves_nothing_but_what_was_there(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("the file of yesterday")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(path)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    assert path.read_text() == "the file of yesterday"
+
+
+@pytest.mark.parametrize(("name", "back"), [("s.csv", pl.read_csv), ("s.parquet", pl.read_parquet)])
+def test_what_was_appended_is_read_back(tmp_path, name, back):
+    frames = [pl.DataFrame({"a": [1, 2], "b": ["x", None]}), pl.DataFrame({"a": [3], "b": ["ü,;\n"]})]
+    with frame_writer(tmp_path / name) as append:
+        for frame in frames:
+            append(frame)
+    assert back(tmp_path / name).equals(pl.concat(frames))

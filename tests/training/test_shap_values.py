@@ -1,0 +1,81 @@
+"""What shap draws are the model's own contributions: they add up to its scores, lead by lead."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from scored import rows, specs
+from tiny import tiny_model
+
+from training.estimator import LeadClassifier
+from training.shap_values import from_estimator, from_model
+
+shap = pytest.importorskip("shap", reason="shap is in the extra `notebooks`")
+plt = pytest.importorskip("matplotlib.pyplot", reason="matplotlib is in the extra `notebooks`")
+
+
+@pytest.fixture(scope="module")
+def leads():
+    return (
+        rows(np.random.default_rng(1), 60)
+        .with_row_index("n")
+        .with_columns(lead_id=pl.col("n").cast(pl.String), as_of=pl.lit(1_760_000_000, pl.Int64))
+    )
+
+
+@pytest.fixture(scope="module")
+def model(leads):
+    return tiny_model(specs(), leads)
+
+
+def test_base_and_values_add_up_to_the_log_odds_of_the_score(model, leads):
+    drawn = from_model(model, leads)
+    np.testing.assert_allclose(
+        drawn.base_values + drawn.values.sum(axis=1),
+        model.score_frame(leads)["log_odds"].to_numpy(),
+        rtol=0,
+        atol=1e-9,
+    )
+
+
+def test_a_lead_has_the_reasons_of_its_explanation_with_their_values(model, leads):
+    drawn = from_model(model, leads)[7]
+    reasons = {one.feature: one for one in model.explain(leads.row(7, named=True), "7", 0).reasons}
+    assert set(drawn.feature_names) == set(reasons)
+    for name, value, shown in zip(drawn.feature_names, drawn.values, drawn.data, strict=True):
+        assert value == pytest.approx(reasons[name].contribution, abs=1e-12)
+        held = reasons[name].value
+        assert shown == held or (held is None and (shown is None or np.isnan(shown)))
+
+
+def test_an_estimator_is_drawn_as_it_decides():
+    random = np.random.default_rng(2)
+    frame = pl.DataFrame(
+        {"visits": random.poisson(3, 200).astype(float), "source": random.choice(["ads", "talk"], 200)}
+    )
+    y = (random.random(200) < 0.2 + 0.1 * frame["visits"].to_numpy() / 3).astype(int)
+    learned = LeadClassifier().fit(frame.to_pandas(), y)
+    drawn = from_estimator(learned, frame.to_pandas())
+    assert list(drawn.feature_names) == ["visits", "source"]
+    assert set(drawn.data[:, 1]) == {"ads", "talk"}
+    np.testing.assert_allclose(
+        drawn.base_values + drawn.values.sum(axis=1), learned.decision_function(frame.to_pandas()), atol=1e-9
+    )
+
+
+@pytest.mark.slow
+def test_the_usual_plots_take_it(model, leads):
+    """Words among the values, and holes, must not stop a plot."""
+    plt.switch_backend("agg")
+    drawn = from_model(model, leads)
+    shap.plots.waterfall(drawn[0], show=False)
+    told = " ".join(label.get_text() for label in plt.gcf().axes[0].get_yticklabels())
+    assert model.explain(leads.row(0, named=True), "0", 0).reasons[0].feature in told
+    plt.close("all")
+    shap.plots.beeswarm(drawn, show=False)
+    assert "employees" in {label.get_text() for label in plt.gca().get_yticklabels()}
+    plt.close("all")
+    shap.plots.scatter(drawn[:, "page_view.count.30d"], show=False)
+    assert plt.gca().get_xlabel() == "page_view.count.30d"
+    plt.close("all")

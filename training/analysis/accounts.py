@@ -1,0 +1,156 @@
+"""Companies of which several leads are active at the same time, and whom of them to talk to.
+
+The score of an account is the chance that at least one of its active leads enters the target,
+``1 - (1 - p1)(1 - p2)...``. It takes the leads as independent, which colleagues are not: what speaks for one
+speaks for the others, and one project makes one SQL. So where colleagues lean the same way it is an upper
+end; the best lead's own probability is a lower end in any case (Frechet 1935).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from features.catalogue import REQUESTS
+from features.clock import DAY
+from features.cohort import Snapshots
+from training.analysis.not_applicable import NotApplicable
+from training.data.dataset import compute_feature_rows
+
+if TYPE_CHECKING:
+    from training.analysis.inputs import ReportInput
+    from training.analysis.stage_entries import StageEntries
+
+RECENT = 30
+SHOWN = 20
+_SEVERAL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class AccountScore:
+    """A company with several active ``leads``, of which ``lead`` has the highest probability, ``best``.
+
+    ``at_least_one`` is the chance that at least one enters the target, if they were independent. ``touches``
+    and ``requests`` are those of all its leads in the last days, ``quiet`` the days since anything happened,
+    ``won`` how many of its leads entered the target before.
+    """
+
+    account: str
+    leads: int
+    lead: str
+    best: float
+    at_least_one: float
+    touches: int
+    requests: int
+    quiet: int
+    won: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The best of the ``several`` accounts that have more than one active lead, by chance of any.
+
+    A lead is active if it is open and did something, or was created, in the last ``days``. ``active`` counts
+    all of them, ``known`` those whose account is known, ``accounts_with_several_leads`` those in the accounts
+    meant here. The probabilities are of entering ``target`` within ``horizon`` seconds.
+    """
+
+    target: str
+    horizon: int
+    days: int
+    active: int
+    known: int
+    several: int
+    together: int
+    accounts: tuple[AccountScore, ...]
+
+
+def accounts(given: ReportInput) -> Accounts | NotApplicable:
+    """The accounts of a report's history as they stand today, scored by its model."""
+    roads = given.all_stage_entries
+    if isinstance(roads, NotApplicable):
+        return roads
+    if roads.history.leads["account_id"].is_null().all():
+        return NotApplicable("no_accounts")
+    if given.model is None:
+        return NotApplicable("no_model")
+    active = active_leads(roads)
+    today = accounts_with_several_leads(active).select("lead_id", as_of=pl.lit(roads.until, pl.Int64))
+    rows = compute_feature_rows(given.model.features, roads.history, Snapshots(today))
+    return accounts_from_entries(roads, active, given.model.score_frame(rows))
+
+
+def accounts_from_entries(roads: StageEntries, active: pl.DataFrame, scores: pl.DataFrame) -> Accounts:
+    """The accounts of ``active`` leads; ``scores`` has ``lead_id`` and today's ``probability``."""
+    scored = accounts_with_several_leads(active).join(scores.select("lead_id", "probability"), on="lead_id")
+    found = _summed_up(scored).join(_activity(roads), on="account_id", how="left")
+    best = found.sort(["at_least_one", "best", "account_id"], descending=[True, True, False]).head(SHOWN)
+    rows = best.rename({"account_id": "account"}).iter_rows(named=True)
+    return Accounts(
+        target=roads.spec.stage,
+        horizon=roads.spec.horizon,
+        days=RECENT,
+        active=active.height,
+        known=int(active["account_id"].is_not_null().sum()),
+        several=found.height,
+        together=scored.height,
+        accounts=tuple(AccountScore(**row) for row in rows),
+    )
+
+
+def active_leads(roads: StageEntries) -> pl.DataFrame:
+    """``lead_id`` and ``account_id`` of the open leads that were created or seen of late."""
+    since = roads.until - RECENT * DAY
+    leads = pl.DataFrame(
+        {"lead_id": roads.lead_id, "open": ~roads.won & ~roads.lost, "created": roads.created}
+    )
+    seen = _recent(roads).select("lead_id").unique().with_columns(seen=True)
+    mine = leads.filter("open").join(seen, on="lead_id", how="left", maintain_order="left")
+    active = mine.filter((pl.col("created") >= since) | pl.col("seen").is_not_null())
+    accounts_of = roads.history.leads.select("lead_id", "account_id")
+    return active.select("lead_id").join(accounts_of, on="lead_id", maintain_order="left")
+
+
+def accounts_with_several_leads(active: pl.DataFrame) -> pl.DataFrame:
+    """The ``active`` leads that have an active colleague: those whose scores are needed."""
+    known = active.filter(pl.col("account_id").is_not_null())
+    return known.filter(pl.len().over("account_id") >= _SEVERAL)
+
+
+def _summed_up(scored: pl.DataFrame) -> pl.DataFrame:
+    p = pl.col("probability")
+    ranked = scored.sort(["probability", "lead_id"], descending=[True, False])
+    return ranked.group_by("account_id", maintain_order=True).agg(
+        pl.len().alias("leads"),
+        lead=pl.col("lead_id").first(),
+        best=p.first(),
+        at_least_one=1 - (1 - p).product(),
+    )
+
+
+def _activity(roads: StageEntries) -> pl.DataFrame:
+    """What all leads of an account did of late, and how many of them had entered the target."""
+    touched = (
+        _recent(roads)
+        .group_by("lead_id")
+        .agg(touches=pl.len(), requests=pl.col("kind").is_in(REQUESTS).sum(), last=pl.col("moment").max())
+    )
+    leads = pl.DataFrame({"lead_id": roads.lead_id, "won": roads.won, "created": roads.created})
+    members = roads.history.leads.select("lead_id", "account_id").drop_nulls().join(leads, on="lead_id")
+    newest = pl.max_horizontal("last", "created").max()
+    return (
+        members.join(touched, on="lead_id", how="left")
+        .group_by("account_id")
+        .agg(pl.col("touches", "requests", "won").sum(), quiet=(roads.until - newest) // DAY)
+    )
+
+
+def _recent(roads: StageEntries) -> pl.DataFrame:
+    """The touchpoints that the CRM learned of in the last days: ``lead_id``, ``kind`` and that ``moment``."""
+    moment = pl.max_horizontal("occurred_at", "known_at")
+    known = roads.history.touchpoints.lazy().select("lead_id", "kind", moment=moment)
+    return known.filter(
+        pl.col("moment") >= roads.until - RECENT * DAY, pl.col("moment") < roads.until
+    ).collect()

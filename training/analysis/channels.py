@@ -1,0 +1,277 @@
+"""Where leads come from and what becomes of them, beside what such leads were expected to become.
+
+A channel's own rate says as much of the people who come through it as of the channel. So what came is held
+against what the model expected of these very leads had each come through the channel of another one, drawn by
+chance. That is indirect standardisation (Breslow and Day 1987) with the model in the place of the strata.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from scipy.special import expit
+
+from features.clock import DAY
+from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
+from models.metrics import Interval  # noqa: TC001  # the same
+from training.analysis.not_applicable import NotApplicable
+from training.analysis.stage_entries import labels_from_creation
+from training.stats.intervals import wilson_interval
+from training.stats.significance import (
+    FEWEST_LEADS,
+    FEWEST_SQLS,
+    ORDER,
+    Verdict,
+    benjamini_hochberg,
+    observed_expected_ratio,
+    shift_to_total,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from features.history import LeadHistory
+    from features.labels import LabelSpec
+    from models.conversion import ConversionModel
+    from training.analysis.inputs import ReportInput
+    from training.stats.significance import Floats, RatioTest
+
+FAMILY = "channel"
+MOST_DIMENSIONS, MOST_CHANNELS = 4, 15
+MOST_ASKED, DRAWS = 20_000, 4
+_SURE, _MOSTLY = 1e-6, 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class CostPerSql:
+    """What one SQL cost, and the ends of its interval; None where no SQL came, or none might come."""
+
+    value: float | None
+    low: float
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """The leads of one channel; ``name`` is None for those whose channel nobody knows.
+
+    ``won`` of the ``matured`` leads became an SQL in time, which is the ``rate``. Of the ``judged``
+    ones, which the model was asked about without having learned from them, ``came`` did where
+    ``counterfactual_probability`` were.
+    ``pooled`` is how many small channels were put together here, 0 for a channel of its own.
+    """
+
+    name: str | None
+    leads: int
+    matured: int
+    won: int
+    rate: Interval | None
+    judged: int
+    came: int
+    expected: float
+    ratio: Interval | None
+    verdict: Verdict
+    cost: CostPerSql | None = None
+    pooled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelBreakdown:
+    """All leads by one column, e.g. the first channel; ``whole`` says that every lead of the company counts.
+
+    Otherwise only those that were looked at do, as they stood then.
+    """
+
+    spec: FeatureSpec
+    whole: bool
+    matured: int
+    rate: Interval
+    channels: tuple[Channel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Every dimension; ``adjusted`` says that what was expected is the model's, and not one rate for all.
+
+    ``days`` is the horizon, which a flat export does not have; ``unknown`` are channels that a cost was given
+    for and no lead came through.
+    """
+
+    days: float | None
+    adjusted: bool
+    dimensions: tuple[ChannelBreakdown, ...]
+    unknown: tuple[str, ...] = ()
+
+
+def channels(given: ReportInput) -> Channels | NotApplicable:
+    """The channels of the judged company; leads count once, at the first moment they were looked at."""
+    specs = [spec for spec in given.features.specs if spec.family == FAMILY]
+    looked = first_snapshots(given)
+    told = [s for s in specs if s.is_category and looked[s.name].n_unique() > 1][:MOST_DIMENSIONS]
+    if not told:
+        return NotApplicable("no_channels")
+    costs = given.company.settings.costs
+    names = {name for dimension in told for name in looked[dimension.name].drop_nulls()}
+    label, asked = (
+        given.company.label,
+        looked.with_columns(expected=pl.Series(counterfactual_probability(given, looked))),
+    )
+    return Channels(
+        days=None if label is None else label.horizon / DAY,
+        adjusted=given.model is not None,
+        dimensions=tuple(_dimension(spec, _everyone(given, spec), asked, costs) for spec in told),
+        unknown=tuple(sorted(set(costs) - names)),
+    )
+
+
+def first_snapshots(given: ReportInput) -> pl.DataFrame:
+    """The judged rows with ``label`` and ``log_odds``, each lead's first alone; evenly fewer of very many."""
+    asked = given.scores.select("lead_id", "as_of", "log_odds", label=pl.Series(given.label))
+    rows = given.judged.with_columns(asked.get_columns())
+    first = rows.sort("as_of", "lead_id", maintain_order=True).unique(
+        "lead_id", keep="first", maintain_order=True
+    )
+    return first.gather_every(1 + (first.height - 1) // MOST_ASKED)
+
+
+def counterfactual_probability(given: ReportInput, looked: pl.DataFrame) -> Floats:
+    """(n,) the probabilities of leads, had each come through the channel of another.
+
+    They add up to what came. Without a model it is one rate for all.
+    """
+    y, names = looked["label"].to_numpy(), [s.name for s in given.features.specs if s.family == FAMILY]
+    if given.model is None:
+        return np.full(len(y), float(y.mean()))
+    log_odds = looked["log_odds"].to_numpy() - _said(given.model, looked)
+    random = np.random.default_rng(0)
+    drawn = [
+        expit(log_odds + _said(given.model, looked.with_columns(looked.select(names)[order])))
+        for order in (random.permutation(len(y)) for _ in range(DRAWS))
+    ]
+    return shift_to_total(np.clip(np.mean(drawn, axis=0), _SURE, 1 - _SURE), float(y.sum()))
+
+
+def _said(model: ConversionModel, rows: pl.DataFrame) -> Floats:
+    return model.score_frame(rows)["log_odds"].to_numpy()
+
+
+def _everyone(given: ReportInput, spec: FeatureSpec) -> pl.DataFrame | None:
+    """``lead_id``, ``value`` and ``label`` (null while not matured) of every lead, as known at its creation.
+
+    None where that is not known: a campaign that comes later is not what a lead came through.
+    """
+    history, label = given.history, given.company.label
+    if history is None or label is None:
+        return None
+    if spec.source == "leads" and spec.of in history.leads.columns:
+        known = history.leads.select("lead_id", value=str(spec.of))
+    elif spec.source == "touchpoints" and spec.reduce == "earliest":
+        known = _at_creation(history, str(spec.of))
+        if known.height < _MOSTLY * history.leads.height:
+            return None
+    else:
+        return None
+    return matured_outcomes(history, label, given.company.since).join(known, on="lead_id", how="left")
+
+
+def matured_outcomes(history: LeadHistory, label: LabelSpec, since: int | None) -> pl.DataFrame:
+    """``lead_id`` and ``label`` of every lead as seen from its creation, null while it has not matured.
+
+    Null, too, for leads created before ``since``: nobody knows what became of all of them.
+    """
+    known = labels_from_creation(history, label)
+    told = pl.col("matured") & (pl.lit(since is None) | (pl.col("as_of") >= (since or 0)))
+    return known.select("lead_id", label=pl.when(told).then(pl.col("label")).cast(pl.Float64))
+
+
+def _at_creation(history: LeadHistory, column: str) -> pl.DataFrame:
+    """What each lead's first touchpoint says; of several at once the last by name, as in the feature."""
+    created = history.leads.select("lead_id", "created_at")
+    known = history.touchpoints.filter(pl.col(column).is_not_null()).join(created, on="lead_id")
+    known = known.filter(pl.col("occurred_at") <= pl.col("created_at"))
+    first = pl.col("occurred_at") == pl.col("occurred_at").min()
+    return known.group_by("lead_id").agg(value=pl.col(column).filter(first).max())
+
+
+def _dimension(
+    spec: FeatureSpec, everyone: pl.DataFrame | None, looked: pl.DataFrame, costs: Mapping[str, float]
+) -> ChannelBreakdown:
+    asked = looked.select("lead_id", "label", "expected", value=pl.col(spec.name))
+    if everyone is not None:
+        asked = asked.drop("value").join(everyone.select("lead_id", "value"), on="lead_id", how="left")
+    counted = asked if everyone is None else everyone
+    levels = _levels(counted["value"])
+    rows = [(name, _of(counted, level), _of(asked, level), len(level)) for name, level in levels]
+    found = [_against(judged) for _, _, judged, _ in rows]
+    made = [
+        _channel(row, one, verdict, costs if everyone is not None else {})
+        for row, one, verdict in zip(rows, found, benjamini_hochberg(found), strict=True)
+    ]
+    matured = counted["label"].drop_nulls()
+    return ChannelBreakdown(
+        spec=spec,
+        whole=everyone is not None,
+        matured=len(matured),
+        rate=wilson_interval(float(matured.sum()), max(len(matured), 1)),
+        channels=tuple(sorted(made, key=lambda one: (ORDER.index(one.verdict), -one.leads, one.name or ""))),
+    )
+
+
+def _levels(values: pl.Series) -> Iterator[tuple[str | None, Sequence[str | None]]]:
+    """Each channel, the one with the most leads first; those beyond the most that anybody reads, together."""
+    counted = values.value_counts(name="leads").sort("leads", values.name, descending=[True, False])
+    names = counted[values.name].to_list()
+    alone = names if len(names) <= MOST_CHANNELS else names[: MOST_CHANNELS - 1]
+    yield from ((name, [name]) for name in alone)
+    if len(names) > len(alone):
+        yield None, names[len(alone) :]
+
+
+def _of(frame: pl.DataFrame, level: Sequence[str | None]) -> pl.DataFrame:
+    return frame.filter(pl.col("value").is_in(level, nulls_equal=True))
+
+
+def _against(judged: pl.DataFrame) -> RatioTest | None:
+    """What came against what was expected, where there is enough of both outcomes to be expected."""
+    p = judged["expected"].to_numpy()
+    if len(p) < FEWEST_LEADS or min(p.sum(), (1 - p).sum()) < FEWEST_SQLS:
+        return None
+    return observed_expected_ratio(judged["label"].to_numpy(), p)
+
+
+def _channel(
+    row: tuple[str | None, pl.DataFrame, pl.DataFrame, int],
+    found: RatioTest | None,
+    verdict: Verdict,
+    costs: Mapping[str, float],
+) -> Channel:
+    name, counted, judged, size = row
+    matured = counted["label"].drop_nulls()
+    won = int(matured.sum())
+    rate = wilson_interval(won, len(matured)) if len(matured) else None
+    return Channel(
+        name=name,
+        leads=counted.height,
+        matured=len(matured),
+        won=won,
+        rate=rate,
+        judged=judged.height,
+        came=int(judged["label"].sum()),
+        expected=float(judged["expected"].sum()),
+        ratio=found.ratio if found else None,
+        verdict=verdict,
+        cost=_cost(costs.get(name or ""), counted.height, rate),
+        pooled=size if size > 1 else 0,
+    )
+
+
+def _cost(spent: float | None, leads: int, rate: Interval | None) -> CostPerSql | None:
+    """What was spent on each lead over the rate at which matured ones become an SQL: the young count too."""
+    if spent is None or rate is None or not leads:
+        return None
+    each = spent / leads
+    low, high = (each / part if part else None for part in (rate.high, rate.low))
+    return CostPerSql(each / rate.value if rate.value else None, low or 0.0, high)

@@ -1,0 +1,99 @@
+"""The state of the data behind a model: what was read, what was left out, what is empty, new or suspect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import polars as pl
+
+    from features.spec import FeatureSet, FeatureSpec
+    from training.data.dataset import IngestSummary
+
+
+State = Literal["filled", "constant", "empty"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnHealth:
+    """One feature's column in training: the share of rows without a value, and how many values there are.
+
+    ``unseen`` is the share of judged rows whose category did not occur in training; None for numbers.
+    """
+
+    column: str
+    missing: float
+    distinct: int
+    state: State
+    unseen: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckNote:
+    """A finding of the checks, as the report shows it."""
+
+    code: str
+    severity: str
+    column: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What was read and what became of it; columns, the emptiest first."""
+
+    rows_read: int
+    rows_quarantined: int
+    quarantined: tuple[tuple[str, int], ...]
+    columns: tuple[ColumnHealth, ...]
+    excluded: tuple[tuple[str, str], ...]
+    findings: tuple[CheckNote, ...]
+
+    @property
+    def unusable(self) -> float:
+        """Rows and cells that could not be used, for each row that was read."""
+        return self.rows_quarantined / max(self.rows_read, 1)
+
+
+def data_health(
+    intake: IngestSummary,
+    features: FeatureSet,
+    *,
+    trained: pl.DataFrame,
+    judged: pl.DataFrame,
+    findings: Iterable[Mapping[str, Any]],
+) -> Health:
+    """The state of the feature rows that the model was ``trained`` on and was ``judged`` by."""
+    columns = [_column(spec, trained[spec.name], judged[spec.name]) for spec in features.specs]
+    return Health(
+        rows_read=intake.rows_read,
+        rows_quarantined=intake.unreadable,
+        quarantined=tuple(sorted(intake.quarantined.items(), key=lambda item: (-item[1], item[0]))),
+        columns=tuple(sorted(columns, key=lambda column: (-column.missing, column.column))),
+        excluded=tuple(sorted(intake.excluded.items())),
+        findings=tuple(_note(finding) for finding in findings),
+    )
+
+
+def _column(spec: FeatureSpec, trained: pl.Series, judged: pl.Series) -> ColumnHealth:
+    known = trained.drop_nulls()
+    distinct = known.n_unique()
+    missing = 1 - len(known) / len(trained) if len(trained) else 1.0
+    is_constant = distinct == 1 and len(known) == len(trained)
+    state: State = "empty" if distinct == 0 else "constant" if is_constant else "filled"
+    unseen = _unseen(known, judged) if spec.is_category else None
+    return ColumnHealth(spec.name, missing, distinct, state, unseen)
+
+
+def _unseen(known: pl.Series, judged: pl.Series) -> float:
+    present = judged.drop_nulls()
+    new = ~present.is_in(known.unique().implode())
+    return float(new.sum()) / len(judged) if len(judged) else 0.0
+
+
+def _note(finding: Mapping[str, Any]) -> CheckNote:
+    words = {name: str(finding.get(name) or "") for name in ("code", "severity", "column", "message")}
+    return CheckNote(**words)

@@ -1,0 +1,135 @@
+"""The learned points table beside today's: what each says, and how well each tells leads apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from features.spec import DisplayText, FeatureSpec  # a report is read back by its annotations
+from training.analysis.not_applicable import NotApplicable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from models.points_table import PointsTable, Thresholds
+    from training.analysis.inputs import ReportInput
+    from training.points.learned_table import LearnedScorecard, ScorecardRow
+
+Whose = Literal["model", "table", "incumbent"]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedRule:
+    """A line of the learned table: its ``points``, and the condition in words."""
+
+    spec: FeatureSpec
+    condition: DisplayText
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRuleRow:
+    """A line of today's table: points for each touchpoint of a ``kind``, or for a value of a ``column``.
+
+    ``of`` narrows a kind, or is the value; ``at_least`` and ``below`` bound a number. ``cap`` is the most
+    that the line may give, ``lifespan`` the seconds in which its points fade.
+    """
+
+    points: float
+    kind: str | None = None
+    column: str | None = None
+    of: str | None = None
+    at_least: float | None = None
+    below: float | None = None
+    cap: float | None = None
+    lifespan: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdSummary:
+    """What the learned table takes from ``points`` on: a share of the leads, and the rate among them."""
+
+    stage: str
+    points: int
+    share: float
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class TableMetrics:
+    """How well one of them did on the judged leads."""
+
+    whose: Whose
+    roc_auc: float
+    log_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class PointsComparison:
+    """Both tables; ``judged`` leads were looked at, none of which model and table had learned from.
+
+    ``kept`` is the share of what the model knows beyond the base rate, in log-loss, that the table knows too.
+    """
+
+    judged: int
+    lines: tuple[LearnedRule, ...]
+    reached: tuple[ThresholdSummary, ...]
+    measured: tuple[TableMetrics, ...]
+    base_rate: float
+    kept: float | None
+    today: tuple[CurrentRuleRow, ...]
+    thresholds: dict[str, float]
+
+
+def compare_points_tables(given: ReportInput) -> PointsComparison | NotApplicable:
+    """The points tables of a report."""
+    learned, today = given.learned, given.company.points
+    if learned is None:
+        return NotApplicable("no_points")
+    return PointsComparison(
+        judged=learned.judged,
+        lines=tuple(_line(row) for row in learned.lines.rows),
+        reached=tuple(_reached(learned)),
+        measured=tuple(_measured(learned)),
+        base_rate=learned.base_rate,
+        kept=learned.retained_skill,
+        today=() if today is None else tuple(_todays(today)),
+        thresholds={} if today is None else _named(today.thresholds),
+    )
+
+
+def _line(row: ScorecardRow) -> LearnedRule:
+    says = DisplayText(row.condition.says("en"), row.condition.says("de"))
+    return LearnedRule(row.condition.spec, says, row.points)
+
+
+def _reached(learned: LearnedScorecard) -> Iterator[ThresholdSummary]:
+    for stage, least in _named(learned.thresholds).items():
+        found = learned.reached[stage]
+        yield ThresholdSummary(stage, int(least), found.share, found.rate)
+
+
+def _named(thresholds: Thresholds) -> dict[str, float]:
+    return {"mql": thresholds.mql, "sql": thresholds.sql}
+
+
+def _measured(learned: LearnedScorecard) -> Iterator[TableMetrics]:
+    losses = learned.log_loss.to_dict()
+    whose: tuple[Whose, ...] = ("model", "table", "incumbent")
+    for name in whose:
+        if name in losses:
+            yield TableMetrics(name, learned.roc_auc.to_dict()[name], losses[name])
+
+
+def _todays(table: PointsTable) -> Iterator[CurrentRuleRow]:
+    for rule in table.touchpoints:
+        narrowed = ", ".join(rule.where.values()) or None
+        yield CurrentRuleRow(rule.points, kind=rule.kind, of=narrowed, cap=rule.cap, lifespan=rule.lifespan)
+    for wanted in table.attributes:
+        yield CurrentRuleRow(
+            wanted.points,
+            column=wanted.column,
+            of=wanted.value,
+            at_least=wanted.at_least,
+            below=wanted.below,
+        )

@@ -1,0 +1,176 @@
+"""When each lead entered each stage, as far as the CRM knew: what funnel, timing and accounts are read off.
+
+The clock is ``known_at``: an entry counts from the moment the CRM learned of it, so that what is counted for
+a past day is what could have been counted on that day, and figures that have matured never change again.
+
+What became of every lead, as seen from its creation: the rates of whole companies and channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from features.cohort import Snapshots
+from features.labels import compute_labels
+from training.analysis.not_applicable import NotApplicable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from features.history import LeadHistory
+    from features.labels import LabelSpec
+
+    Times = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+
+NEVER = np.iinfo(np.int64).max
+
+CREATED = "created"
+
+_AT_ONCE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class StageEntries:
+    """The first entries of n leads into the open ``stages``, in epoch seconds; ``NEVER`` where there is none.
+
+    ``entered`` is (n, stages), ``closed`` (n,) the first entry into an end of the road. Stages are passed in
+    their order, once: an entry after a later stage or after the end is a correction in the CRM, not a step,
+    and is left out. The first stage is the creation itself, named ``created`` unless the company has a stage
+    that leads are created in. Leads created before ``since`` were left out.
+    """
+
+    history: LeadHistory
+    spec: LabelSpec
+    stages: tuple[str, ...]
+    lead_id: pl.Series
+    entered: Times
+    closed: Times
+    since: int | None = None
+
+    @property
+    def target(self) -> int:
+        """The position of the target among the stages."""
+        return self.stages.index(self.spec.stage)
+
+    @property
+    def until(self) -> int:
+        """The end of what was observed (exclusive)."""
+        return self.history.observed_until
+
+    @property
+    def created(self) -> Times:
+        """(n,) when each lead was created."""
+        return np.asarray(self.entered[:, 0])
+
+    @cached_property
+    def next_stage_entry(self) -> Times:
+        """(n, stages) when each lead first entered any later stage."""
+        after = np.minimum.accumulate(self.entered[:, :0:-1], axis=1)[:, ::-1]
+        return np.hstack([after, np.full((len(self.entered), 1), NEVER)])
+
+    @property
+    def won(self) -> Flags:
+        """(n,) whether the target was entered; being closed first makes that impossible."""
+        return np.asarray(self.entered[:, self.target] < NEVER)
+
+    @property
+    def lost(self) -> Flags:
+        """(n,) whether the lead was closed without having entered the target."""
+        return ~self.won & (self.closed < NEVER)
+
+    @property
+    def resolved_at(self) -> Times:
+        """(n,) when the lead was won or lost, ``until`` for those that are still open."""
+        first = np.minimum(self.entered[:, self.target], self.closed)
+        return np.minimum(first, self.until)
+
+    @property
+    def observed_duration(self) -> Times:
+        """(n,) seconds from creation until the lead was won or lost, or until today."""
+        return self.resolved_at - self.created
+
+
+def stage_entries_since(
+    history: LeadHistory, stages: Sequence[str], spec: LabelSpec, since: int | None = None
+) -> StageEntries | NotApplicable:
+    """The roads of the leads created from ``since`` on, or why they tell nothing."""
+    if since is not None:
+        history = replace(history, leads=history.leads.filter(pl.col("created_at") >= since))
+    made = stage_entries(history, stages, spec)
+    return replace(made, since=since) if made.won.any() else NotApplicable("too_few")
+
+
+def stage_entries(history: LeadHistory, stages: Sequence[str], spec: LabelSpec) -> StageEntries:
+    """The roads of all leads through the company's ``stages``, of which ``spec`` names the target and ends.
+
+    An entry that was dated before the creation counts from the creation; a lead not yet created is none.
+    """
+    opened = tuple(stage for stage in dict.fromkeys((*stages, spec.stage)) if stage not in spec.closed)
+    here = history.leads.filter(pl.col("created_at") < history.observed_until)
+    leads = here.select("lead_id", "created_at").with_row_index("row")
+    known = _known(history, leads)
+    created = leads["created_at"].to_numpy()
+    found = np.column_stack([_first(known, (stage,), len(leads)) for stage in opened])
+    if opened[0] == spec.stage or not _created_in(found[:, 0], created):
+        opened, found = (CREATED, *opened), np.column_stack([created, found])
+    found[:, 0] = created
+    closed = _first(known, spec.closed, len(leads))
+    return StageEntries(
+        history=history,
+        spec=spec,
+        stages=opened,
+        lead_id=leads["lead_id"],
+        entered=_in_order(found, closed),
+        closed=closed,
+    )
+
+
+def _known(history: LeadHistory, leads: pl.DataFrame) -> pl.DataFrame:
+    """Every entry that the CRM knew of, at the moment it did, but not before the lead was created."""
+    moment = pl.max_horizontal("occurred_at", "known_at", "created_at").alias("moment")
+    entries = history.transitions.join(leads, on="lead_id").select("row", "stage", moment)
+    return entries.filter(pl.col("moment") < history.observed_until)
+
+
+def _first(known: pl.DataFrame, stages: tuple[str, ...], leads: int) -> Times:
+    found = np.full(leads, NEVER)
+    first = known.filter(pl.col("stage").is_in(stages)).group_by("row").agg(pl.col("moment").min())
+    found[first["row"].to_numpy()] = first["moment"].to_numpy()
+    return found
+
+
+def _created_in(entered: Times, created: Times) -> bool:
+    """Whether a stage is the one that leads are created in: most enter it in that very second."""
+    return bool((entered == created).sum() > _AT_ONCE * len(created))
+
+
+def _in_order(found: Times, closed: Times) -> Times:
+    """Entries without those that came after a later stage, or after the end."""
+    limit, kept = closed, found.copy()
+    for stage in range(found.shape[1] - 1, 0, -1):
+        kept[found[:, stage] > limit, stage] = NEVER
+        limit = np.minimum(limit, kept[:, stage])
+    return kept
+
+
+def labels_from_creation(history: LeadHistory, spec: LabelSpec) -> pl.DataFrame:
+    """``compute_labels`` of every lead at the second of its creation, as the funnel counts.
+
+    A CRM that keeps the day of a stage and the minute of a creation dates an SQL of that day before the lead:
+    an entry from before counts from the creation.
+    """
+    created = history.leads.select("lead_id", as_of=pl.col("created_at")).cast({"as_of": pl.Int64})
+    moves = history.transitions.join(created, on="lead_id", how="left", maintain_order="left").with_columns(
+        pl.max_horizontal("occurred_at", "as_of").alias("occurred_at"),
+        pl.max_horizontal("known_at", "as_of").alias("known_at"),
+    )
+    return compute_labels(replace(history, transitions=moves.drop("as_of")), Snapshots(created), spec)

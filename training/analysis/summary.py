@@ -1,0 +1,155 @@
+"""The first screen of a report: how many leads there are, what the model saves, what to mind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from models.metrics import Interval  # noqa: TC001  # a report is read back by its annotations
+from training.analysis.lift import Lift, lift_at_share
+from training.analysis.stage_entries import labels_from_creation
+from training.stats.intervals import wilson_interval
+from training.stats.survival import aalen_johansen
+
+if TYPE_CHECKING:
+    from features.history import LeadHistory
+    from features.labels import LabelSpec
+    from models.model_card import ModelCard
+    from training.analysis.calibration import Reliability
+    from training.analysis.data_health import Health
+    from training.analysis.inputs import ReportInput
+    from training.analysis.lift import ModelValue
+
+_FEW_POSITIVES = 100
+_LITTLE_SIGNAL = 0.55
+_FAR_OFF = 0.05
+_MANY_UNREADABLE = 0.005
+GRAVE = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportWarning:
+    """Something a reader must know before believing the figures: a code, and the figure behind it."""
+
+    code: str
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeadCounts:
+    """All leads: how many, of how many the outcome is known, and how many of those had it, from creation on.
+
+    ``half`` is the time in seconds within which half of those had it that have it within the horizon.
+    """
+
+    all: int
+    matured: int
+    rate: Interval
+    half: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """What a report said of one model, so that the next can be put beside it."""
+
+    version: str
+    created_at: str
+    rows: int
+    base_rate: float
+    called: Interval
+    roc_auc: Interval
+    log_loss: Interval
+    error: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the model was judged by and saves at capacity; ``before`` are earlier models, newest first.
+
+    ``rows`` are the looks at ``people`` leads that were judged; one may be looked at again later.
+    """
+
+    leads: LeadCounts
+    rows: int
+    people: int
+    positives: int
+    base_rate: float
+    at_capacity: Lift
+    warnings: tuple[ReportWarning, ...]
+    before: tuple[ModelSummary, ...]
+
+
+def summary(
+    given: ReportInput,
+    worth: ModelValue,
+    calibration: Reliability,
+    state: Health,
+    before: tuple[ModelSummary, ...],
+) -> Summary:
+    """The first screen of what was measured."""
+    y, p = given.label, given.scores["probability"].to_numpy()
+    return Summary(
+        leads=_leads(given),
+        rows=len(y),
+        people=given.scores["lead_id"].n_unique(),
+        positives=int(y.sum()),
+        base_rate=float(y.mean()),
+        at_capacity=lift_at_share(y, p, given.capacity, given.lead),
+        warnings=_warnings(given.card, int(y.sum()), worth, calibration, state),
+        before=before,
+    )
+
+
+def _leads(given: ReportInput) -> LeadCounts:
+    label = given.company.label
+    since = given.company.since
+    found = None if given.history is None or label is None else _of_history(given.history, label, since)
+    rows, positives = given.card.rows, given.card.positives
+    return found or LeadCounts(rows, rows, wilson_interval(positives, rows))
+
+
+def _of_history(history: LeadHistory, spec: LabelSpec, since: int | None) -> LeadCounts | None:
+    """Every lead looked at once, when it was created; None while no outcome is known.
+
+    What became of leads created before ``since`` is not all known, so they have no part in the rate.
+    """
+    found = labels_from_creation(history, spec)
+    told = found if since is None else found.filter(pl.col("as_of") >= since)
+    matured = told.filter("matured")
+    if matured.is_empty():
+        return None
+    rate = wilson_interval(float(matured["label"].sum()), matured.height)
+    return LeadCounts(found.height, matured.height, rate, _half(told, history.observed_until, spec.horizon))
+
+
+def _half(found: pl.DataFrame, until: int, horizon: int) -> int | None:
+    """The median time to the outcome of those that have it in time, by Aalen and Johansen's estimator.
+
+    Leads that are still open count for as long as they were watched, so that the newest do not make it short.
+    """
+    watched = found["settled_at"].fill_null(until) - found["as_of"]
+    won = (found["label"] == 1).fill_null(value=False).to_numpy()
+    lost = (found["label"] == 0).fill_null(value=False).to_numpy()
+    share = aalen_johansen(np.minimum(watched.to_numpy(), horizon), won, lost)
+    if not len(share.values) or not share.values[-1]:
+        return None
+    return int(share.times[np.searchsorted(share.values, share.values[-1] / 2)])
+
+
+def _warnings(
+    card: ModelCard, positives: int, worth: ModelValue, calibration: Reliability, state: Health
+) -> tuple[ReportWarning, ...]:
+    grave = sum(note.severity == GRAVE for note in state.findings)
+    off = calibration.error.value
+    found = {
+        "time_unproven": (not card.time_ordered, 0.0),
+        "little_signal": (worth.roc_auc.low < _LITTLE_SIGNAL, worth.roc_auc.value),
+        "few_positives": (positives < _FEW_POSITIVES, float(positives)),
+        "far_off": (off > max(_FAR_OFF, calibration.by_chance), off),
+        "findings": (grave > 0, float(grave)),
+        "quarantined": (state.unusable > _MANY_UNREADABLE, float(state.rows_quarantined)),
+    }
+    return tuple(ReportWarning(code, value) for code, (applies, value) in found.items() if applies)

@@ -1,0 +1,334 @@
+"""How long leads take to the target, in all and by the channel that they came through.
+
+When in a lead's life it enters the target: what sales needs to know to call at the right time.
+
+Rates are events per week that an open lead was watched, so that they can be compared between stretches of
+time of any length. They fall with time also because the keen ones leave the open leads first: a rate says
+when leads enter the target, not what calling them earlier would change.
+
+What leads are told apart by when time passes: only what was known when they were created.
+
+Leads that are told apart by what they did later are not alike at the start: to have done it, a lead must have
+stayed open until then (immortal time, Suissa 2008).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from features.catalogue import REQUESTS
+from features.clock import DAY
+from features.spec import FeatureSpec  # the same
+from models.metrics import Interval  # noqa: TC001  # a report is read back by its annotations
+from training.analysis.not_applicable import NotApplicable
+from training.analysis.stage_entries import NEVER
+from training.stats.intervals import poisson_rate_interval, wilson_interval
+from training.stats.survival import cumulative_incidence_intervals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from features.history import LeadHistory
+    from features.spec import FeatureSet, FeatureSpec
+    from training.analysis.inputs import ReportInput
+    from training.analysis.stage_entries import Flags, StageEntries, Times
+
+
+WEEK = 7
+
+AGES = tuple(range(0, 13 * WEEK, WEEK))
+
+SINCE = (0, 1, 3, 7, 14, 30)
+
+WITHIN = (1, 3, 7, 14, 30)
+
+_ENOUGH = 30
+
+
+@dataclass(frozen=True, slots=True)
+class HazardRate:
+    """How fast open leads enter the target in the days [since, until) of a clock; until None is for ever.
+
+    ``rate`` is ``hits`` per lead and week, of ``weeks`` that leads were watched in this stretch.
+    """
+
+    since: int
+    until: int | None
+    weeks: float
+    hits: int
+    rate: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedWithin:
+    """The share of leads in the target that entered it in [0, days) after their first request."""
+
+    days: int
+    share: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class CallTiming:
+    """The pace ``by_age`` since creation, ``since_request`` since the newest request, ``unasked`` before any.
+
+    A request is for a demo, a price, an availability or a contact, and counts from when the CRM knew of it.
+    Of ``hits`` leads in the target, ``asked`` had made one before; ``within`` is how soon those entered.
+    ``best`` is the week of a lead's life with the highest pace, ``fades`` the day from which on the pace is
+    less than half of that: in the week that begins there, and beyond chance in all the time from there on.
+    """
+
+    by_age: tuple[HazardRate, ...]
+    best: HazardRate | None
+    fades: int | None
+    unasked: HazardRate | None
+    since_request: tuple[HazardRate, ...]
+    hits: int
+    asked: int
+    within: tuple[ConvertedWithin, ...]
+
+
+def call_timing(roads: StageEntries) -> CallTiming:
+    """The pace of ``roads`` by two clocks."""
+    requests = _requests(roads)
+    first = _first_request(requests, len(roads.lead_id))
+    start = roads.created
+    unasked = _paces((start, start, np.minimum(first, roads.resolved_at)), roads.won & (first == NEVER), (0,))
+    stretches = tuple(requests[name].to_numpy() for name in ("moment", "start", "end"))
+    by_age = _paces((start, start, roads.resolved_at), roads.won, AGES)
+    best = max(
+        (pace for pace in by_age if pace.weeks >= _ENOUGH), key=lambda one: one.rate.value, default=None
+    )
+    waited = (roads.resolved_at - first)[roads.won & (first < NEVER)]
+    return CallTiming(
+        by_age=by_age,
+        best=best,
+        fades=None if best is None else _fades(by_age, best),
+        unasked=unasked[0] if unasked else None,
+        since_request=_paces(stretches, requests["won"].to_numpy(), SINCE),
+        hits=int(roads.won.sum()),
+        asked=len(waited),
+        within=_within(waited),
+    )
+
+
+def _requests(roads: StageEntries) -> pl.DataFrame:
+    """Every stretch of an open lead's life since a request and before the next: ``row``, ``moment``, ...
+
+    ``start`` is the moment itself, or the creation where a visitor had asked before being a lead.
+    """
+    leads = pl.DataFrame(
+        {"lead_id": roads.lead_id, "created": roads.created, "settled": roads.resolved_at, "won": roads.won}
+    ).with_row_index("row")
+    moment = pl.max_horizontal("occurred_at", "known_at").alias("moment")
+    asked = roads.history.touchpoints.lazy().filter(pl.col("kind").is_in(REQUESTS)).select("lead_id", moment)
+    following = pl.col("moment").shift(-1).over("row")
+    return (
+        asked.join(leads.lazy(), on="lead_id")
+        .filter(pl.col("moment") < pl.col("settled"))
+        .sort("row", "moment")
+        .with_columns(
+            start=pl.max_horizontal("moment", "created"), end=following.fill_null(pl.col("settled"))
+        )
+        .with_columns(won=pl.col("won") & following.is_null())
+        .collect()
+    )
+
+
+def _first_request(requests: pl.DataFrame, leads: int) -> Times:
+    first = np.full(leads, NEVER)
+    found = requests.unique("row", keep="first", maintain_order=True)
+    first[found["row"].to_numpy()] = found["moment"].to_numpy()
+    return first
+
+
+def _paces(stretches: tuple[Times, ...], won: Flags, edges: Sequence[int]) -> tuple[HazardRate, ...]:
+    """The pace between ``edges`` (days) of clocks that began at ``zero``, watched in [start, end)."""
+    zero, start, end = stretches
+    since, until = start - zero, np.maximum(end, start) - zero
+    bounds = [*(edge * DAY for edge in edges), NEVER]
+    found = []
+    for low, high in pairwise(bounds):
+        watched = np.clip(until, low, high) - np.clip(since, low, high)
+        weeks = float(watched.sum() / (WEEK * DAY))
+        hits = int((won & (until >= low) & (until < high)).sum())
+        if weeks:
+            to = None if high == NEVER else high // DAY
+            found.append(HazardRate(low // DAY, to, weeks, hits, poisson_rate_interval(hits, weeks)))
+    return tuple(found)
+
+
+def _fades(by_age: Sequence[HazardRate], best: HazardRate) -> int | None:
+    half = best.rate.value / 2
+    for at, pace in enumerate(by_age):
+        rest = by_age[at:]
+        whole = poisson_rate_interval(sum(one.hits for one in rest), sum(one.weeks for one in rest))
+        if pace.since > best.since and pace.rate.value < half and whole.high < half:
+            return pace.since
+    return None
+
+
+def _within(waited: Times) -> tuple[ConvertedWithin, ...]:
+    if not len(waited):
+        return ()
+    counts = ((waited < days * DAY).sum() for days in WITHIN)
+    return tuple(
+        ConvertedWithin(days, wilson_interval(int(hits), len(waited)))
+        for days, hits in zip(WITHIN, counts, strict=True)
+    )
+
+
+_FAMILY, _COLUMN = "channel", "channel"
+
+
+def segment_feature(features: FeatureSet, history: LeadHistory) -> FeatureSpec | None:
+    """The leads' own channel column, else the channel (or campaign) of the first touchpoint, else nothing.
+
+    Of several columns it is the one with the fewest values, which has the most leads for each.
+    """
+    told = [spec for spec in features.specs if spec.family == _FAMILY and spec.is_category]
+    columns = [spec for spec in told if spec.source == "leads" and spec.of in history.leads.columns]
+    levels = {spec.name: history.leads[str(spec.of)].drop_nulls().n_unique() for spec in columns}
+    own = sorted((spec for spec in columns if levels[spec.name] > 1), key=lambda spec: levels[spec.name])
+    first = [spec for spec in told if spec.source == "touchpoints" and spec.reduce == "earliest"]
+    return next(iter([*own, *first]), None)
+
+
+def segment_at_creation(roads: StageEntries, by: FeatureSpec | None) -> pl.Series:
+    """What ``by`` says of each lead of ``roads`` at its creation, null where nothing was known then."""
+    leads = pl.DataFrame({"lead_id": roads.lead_id, "created": roads.created})
+    if by is None:
+        return leads.with_columns(pl.lit(None, pl.String).alias(_COLUMN))[_COLUMN]
+    if by.source == "leads":
+        known = roads.history.leads.select("lead_id", pl.col(str(by.of)).alias(_COLUMN))
+    else:
+        known = _of_touchpoints(roads.history, leads, str(by.of))
+    return leads.join(known, on="lead_id", how="left", maintain_order="left")[_COLUMN]
+
+
+def _of_touchpoints(history: LeadHistory, leads: pl.DataFrame, column: str) -> pl.DataFrame:
+    touched = history.touchpoints.lazy().filter(pl.col(column).is_not_null())
+    by_then = touched.join(leads.lazy(), on="lead_id").filter(
+        pl.max_horizontal("occurred_at", "known_at") <= pl.col("created")
+    )
+    first = by_then.sort("occurred_at", maintain_order=True).unique(
+        "lead_id", keep="first", maintain_order=True
+    )
+    return first.select("lead_id", pl.col(column).alias(_COLUMN)).collect()
+
+
+RATED = (30, 60, 90)
+
+_LONGEST = 180
+
+_EVERY = 3
+
+_LEADS = 100
+
+_HITS = 10
+
+_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ShareByDay:
+    """The share of leads that entered the target within ``days`` of creation."""
+
+    days: int
+    share: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionCurve:
+    """Leads of one ``segment`` (None: all) over their first days, as far as enough of them were watched.
+
+    ``rates`` are those of ``points`` that a reader asks for: 30, 60 and 90 days.
+    """
+
+    segment: str | None
+    leads: int
+    hits: int
+    points: tuple[ShareByDay, ...]
+    rates: tuple[ShareByDay, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeToConversion:
+    """When leads enter ``target``, in all and by segment; ``other`` is all segments that are too small alone.
+
+    ``by`` is what tells segments apart, None where nothing does.
+    ``half`` is the day by which half of those had entered that enter within the last day of ``rates``.
+    """
+
+    target: str
+    overall: ConversionCurve
+    half: int | None
+    by: FeatureSpec | None
+    segments: tuple[ConversionCurve, ...]
+    other: ConversionCurve | None
+    hand_over: CallTiming
+
+
+def timing(given: ReportInput) -> TimeToConversion | NotApplicable:
+    """When the leads of a report's history enter the target, by the channel that they first came through."""
+    roads = given.stage_entries
+    if isinstance(roads, NotApplicable):
+        return roads
+    return conversion_curves(roads, segment_feature(given.features, roads.history))
+
+
+def conversion_curves(roads: StageEntries, by: FeatureSpec | None) -> TimeToConversion:
+    """The curves of ``roads``, in all and by the values of ``by``."""
+    segment = segment_at_creation(roads, by)
+    overall = _curve(roads, None, np.ones(len(roads.lead_id), dtype=bool))
+    names, rest = _large(roads, segment)
+    curves = tuple(_curve(roads, name, _is_in(segment, [name])) for name in names)
+    return TimeToConversion(
+        target=roads.stages[roads.target],
+        overall=overall,
+        half=_half(roads, overall),
+        by=by,
+        segments=curves,
+        other=_curve(roads, None, _is_in(segment, rest)) if rest else None,
+        hand_over=call_timing(roads),
+    )
+
+
+def _large(roads: StageEntries, segment: pl.Series) -> tuple[list[str], list[str]]:
+    """The names of the largest segments that say something, and of all others; none of either if only one."""
+    leads = segment.to_frame("name").with_columns(won=roads.won).drop_nulls()
+    counts = leads.group_by("name").agg(leads=pl.len(), hits=pl.col("won").sum())
+    large = (pl.col("leads") >= _LEADS) & (pl.col("hits") >= _HITS)
+    ranked = counts.sort(large, "leads", "name", descending=[True, True, False])
+    most = min(_MOST, ranked.select(large.sum()).item())
+    names = ranked["name"].to_list()
+    return (names[:most], names[most:]) if most and len(names) > 1 else ([], [])
+
+
+def _is_in(segment: pl.Series, names: list[str]) -> Flags:
+    return segment.is_in(names).fill_null(value=False).to_numpy()
+
+
+def _curve(roads: StageEntries, segment: str | None, rows: Flags) -> ConversionCurve:
+    days = np.array(sorted({*range(0, _LONGEST + 1, _EVERY), *RATED}))
+    # How long a lead could have been watched, whatever became of it: outcomes must not decide what is shown.
+    reach = np.sort(roads.until - roads.created[rows])[::-1]
+    days = days[days * DAY <= (reach[_ENOUGH - 1] if len(reach) >= _ENOUGH else -1)]
+    shares = cumulative_incidence_intervals(
+        roads.observed_duration[rows], roads.won[rows], roads.lost[rows], days * DAY
+    )
+    points = tuple(ShareByDay(int(day), share) for day, share in zip(days, shares, strict=True))
+    rates = tuple(point for point in points if point.days in RATED)
+    return ConversionCurve(segment, int(rows.sum()), int(roads.won[rows].sum()), points, rates)
+
+
+def _half(roads: StageEntries, overall: ConversionCurve) -> int | None:
+    if not overall.rates or not overall.rates[-1].share.value:
+        return None
+    days = np.arange(overall.rates[-1].days + 1)
+    shares = cumulative_incidence_intervals(roads.observed_duration, roads.won, roads.lost, days * DAY)
+    return next(int(day) for day in days if shares[day].value >= shares[-1].value / 2)

@@ -1,0 +1,256 @@
+"""Candidates beside the default: what others would take.
+
+LightGBM tuned by Optuna within a time budget: the challenger that a data scientist would send.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import lightgbm as lgb
+import numpy as np
+import optuna
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from training.backtesting.candidates import BacktestCandidate
+from training.learner.cross_validation import make_folds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from training.backtesting.candidates import Predict, TrainingWindow
+    from training.data.training_rows import TrainingRows
+
+    Say = Callable[[str], None]
+
+
+ROUNDS = 100
+
+RARE = 10
+
+
+def plain_lightgbm() -> BacktestCandidate:
+    """LightGBM at its defaults, categories native: what one gets without thinking."""
+
+    def learn(past: TrainingWindow) -> dict[str, Predict]:
+        native = NativeLightGBM.of(past.rows)
+        booster = lgb.train(native.settings(past.seed), native.dataset(past.rows), ROUNDS)
+        return {"lightgbm": native.predict(booster)}
+
+    return BacktestCandidate("lightgbm at its defaults", learn)
+
+
+@dataclass(frozen=True)
+class NativeLightGBM:
+    """Columns as LightGBM takes them: numbers as they are, categories as the places of their levels."""
+
+    numbers: tuple[str, ...]
+    levels: Mapping[str, Sequence[str]]
+    signs: tuple[int, ...]
+
+    @classmethod
+    def of(cls, rows: TrainingRows) -> NativeLightGBM:
+        """The columns of ``rows``, and what their company says of them."""
+        numbers, words = _columns(rows.frame)
+        levels = {name: rows.frame[name].drop_nulls().unique().sort().to_list() for name in words}
+        signs = (rows.monotone.get(name, 0) for name in (*numbers, *words))
+        return cls(tuple(numbers), levels, tuple(signs))
+
+    def settings(self, seed: int) -> dict[str, Any]:
+        """What LightGBM must be told besides how to learn."""
+        return {
+            "objective": "binary",
+            "verbosity": -1,
+            "num_threads": 1,
+            "seed": seed,
+            "deterministic": True,
+            **({"monotone_constraints": list(self.signs)} if any(self.signs) else {}),
+        }
+
+    def matrix(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+        """(n, columns); a level that was not seen is missing."""
+        plain = [frame[name].to_numpy().astype(np.float64) for name in self.numbers]
+        coded = [_coded(frame[name], seen) for name, seen in self.levels.items()]
+        return np.column_stack([*plain, *coded])
+
+    def dataset(self, rows: TrainingRows, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+        """Rows in LightGBM's own form; binned like ``reference`` if given."""
+        places = list(range(len(self.numbers), len(self.numbers) + len(self.levels)))
+        return lgb.Dataset(
+            self.matrix(rows.frame),
+            rows.y,
+            weight=rows.weights,
+            reference=reference,
+            categorical_feature=places,
+            params={"feature_pre_filter": False, "verbosity": -1},
+            free_raw_data=False,
+        )
+
+    def predict(self, booster: lgb.Booster) -> Predict:
+        """What ``booster`` says of rows."""
+        return lambda frame: np.asarray(booster.predict(self.matrix(frame), num_threads=1))
+
+
+def logistic_regression() -> BacktestCandidate:
+    """A logistic regression on scaled numbers and one-hot categories: the one to beat on later rows."""
+
+    def learn(past: TrainingWindow) -> dict[str, Predict]:
+        numbers, words = _columns(past.rows.frame)
+        scale = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
+        spread = OneHotEncoder(min_frequency=RARE, handle_unknown="infrequent_if_exist", sparse_output=False)
+
+        def parts(frame: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
+            said = frame[words].fill_null("(missing)").to_numpy().astype(object)
+            return frame[numbers].to_numpy().astype(np.float64), said
+
+        steps = [(scale, 0)] * bool(numbers) + [(spread, 1)] * bool(words)
+        learned = parts(past.rows.frame)
+        seen = np.hstack([step.fit_transform(learned[place]) for step, place in steps])
+        model = LogisticRegression(max_iter=2000).fit(seen, past.rows.y, sample_weight=past.rows.weights)
+
+        def tell(frame: pl.DataFrame) -> NDArray[np.float64]:
+            asked = parts(frame)
+            columns = np.hstack([step.transform(asked[place]) for step, place in steps])
+            return np.asarray(model.predict_proba(columns)[:, 1])
+
+        return {"logistic regression": tell}
+
+    return BacktestCandidate("logistic regression", learn)
+
+
+def _columns(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
+    """The names of numbers and of categories."""
+    numbers = [name for name, dtype in frame.schema.items() if dtype.is_numeric()]
+    return numbers, [name for name in frame.columns if name not in numbers]
+
+
+def _coded(column: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
+    """The place of each value among the levels seen in training; NaN for any other."""
+    codes = {level: float(place) for place, level in enumerate(levels)}
+    return np.array([codes.get(value, np.nan) for value in column.to_list()], dtype=np.float64)
+
+
+TUNED = "tuned lightgbm"
+
+FOLDS, MOST_ROUNDS, MOST_TRIALS = 3, 300, 200
+
+# LightGBM's own defaults are tried first, so that tuning starts from what it is to beat.
+DEFAULTS = {
+    "learning_rate": 0.1,
+    "num_leaves": 31,
+    "min_data_in_leaf": 20,
+    "lambda_l2": 1e-3,
+    "feature_fraction": 1.0,
+    "bagging_fraction": 1.0,
+    "cat_smooth": 10.0,
+}
+
+
+def optuna_lightgbm(seconds: float, say: Say = lambda _: None) -> BacktestCandidate:
+    """LightGBM with the settings that do best on inner folds, looked for ``seconds`` long at each origin.
+
+    The inner folds are rolling origins within the rows that teach, so the rows that judge are never seen. The
+    same seed tries the same settings in the same order; how many fit into the time is up to the machine, so
+    ``say`` hears it.
+    """
+
+    def learn(past: TrainingWindow) -> dict[str, Predict]:
+        native = NativeLightGBM.of(past.rows)
+        search = _Search.of(past.rows, native, past.seed)
+        study = search.run(seconds)
+        say(f"{TUNED}: {_in_words(study)}")
+        best = study.best_trial
+        rounds = best.user_attrs["rounds"]
+        settings = native.settings(past.seed) | _also(best.params)
+        booster = lgb.train(settings, native.dataset(past.rows), rounds)
+        return {TUNED: native.predict(booster)}
+
+    return BacktestCandidate(f"{TUNED} for {seconds:g} s", learn)
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """The inner folds, binned once, and the seed of all that is drawn."""
+
+    native: NativeLightGBM
+    taught: tuple[lgb.Dataset, ...]
+    judged: tuple[lgb.Dataset, ...]
+    seed: int
+
+    @classmethod
+    def of(cls, rows: TrainingRows, native: NativeLightGBM, seed: int) -> _Search:
+        """Only matured rows take part: they stand for themselves and need no weights."""
+        sample = rows.take(rows.validation_rows)
+        if rows.matured is not None:
+            sample = replace(sample, weights=None)
+        made, _ = make_folds(sample, FOLDS, seed)
+        taught = tuple(native.dataset(sample.take(fold.train)) for fold in made)
+        pairs = zip(made, taught, strict=True)
+        return cls(native, taught, tuple(native.dataset(sample.take(f.validate), t) for f, t in pairs), seed)
+
+    def run(self, seconds: float) -> optuna.Study:
+        """Trials until the time is over; at least the first one is finished."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(
+            sampler=optuna.samplers.TPESampler(seed=self.seed),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+        )
+        study.enqueue_trial(DEFAULTS)
+        study.optimize(self._loss, n_trials=MOST_TRIALS, timeout=seconds)
+        return study
+
+    def _loss(self, trial: optuna.Trial) -> float:
+        """The mean log-loss over the folds, after the number of rounds that suits them best together."""
+        settings = self.native.settings(self.seed) | _also(_drawn(trial))
+        curves: list[NDArray[np.float64]] = []
+        for step, (taught, judged) in enumerate(zip(self.taught, self.judged, strict=True)):
+            curves.append(_curve(settings, taught, judged))
+            mean = np.mean(curves, axis=0)
+            trial.report(float(mean.min()), step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        trial.set_user_attr("rounds", int(mean.argmin()) + 1)
+        return float(mean.min())
+
+
+def _drawn(trial: optuna.Trial) -> dict[str, float]:
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
+        "num_leaves": trial.suggest_int("num_leaves", 4, 63, log=True),
+        "min_data_in_leaf": trial.suggest_int("min_data_in_leaf", 5, 200, log=True),
+        "lambda_l2": trial.suggest_float("lambda_l2", 1e-3, 50.0, log=True),
+        "feature_fraction": trial.suggest_float("feature_fraction", 0.3, 1.0),
+        "bagging_fraction": trial.suggest_float("bagging_fraction", 0.5, 1.0),
+        "cat_smooth": trial.suggest_float("cat_smooth", 1.0, 100.0, log=True),
+    }
+
+
+def _also(params: dict[str, Any]) -> dict[str, Any]:
+    return {**params, "bagging_freq": 1, "force_row_wise": True}
+
+
+def _curve(settings: dict[str, Any], taught: lgb.Dataset, judged: lgb.Dataset) -> NDArray[np.float64]:
+    """(rounds,) the log-loss of the judged rows after each round."""
+    told: dict[str, dict[str, list[float]]] = {}
+    listen = lgb.record_evaluation(told)
+    lgb.train(
+        settings | {"metric": "binary_logloss"}, taught, MOST_ROUNDS, valid_sets=[judged], callbacks=[listen]
+    )
+    return np.array(told["valid_0"]["binary_logloss"])
+
+
+def _in_words(study: optuna.Study) -> str:
+    made = len(study.trials)
+    pruned = sum(trial.state == optuna.trial.TrialState.PRUNED for trial in study.trials)
+    first = study.trials[0].value
+    return (
+        f"{made} trial{'s' * (made > 1)}, {pruned} of them given up early; "
+        f"log-loss on inner folds {study.best_value:.4f}, of LightGBM's defaults {first:.4f}"
+    )

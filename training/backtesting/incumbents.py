@@ -1,0 +1,174 @@
+"""The scores that companies have today, as candidates: their points table, and the frequency model of Odoo.
+
+Neither says how likely a lead is to convert within the horizon. Points have no probability at all, and the
+frequency model forecasts that a lead is won some day. So each is made a probability by an affine map of its
+score in log-odds, fitted at each origin on the rows that teach there; the order of the leads stays its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit, logit
+
+from features.cohort import KEYS, Snapshots
+from models.points_table import calibrate_points, score_points, validate_points_table
+from training.backtesting.candidates import BacktestCandidate
+from training.backtesting.odoo_baseline import (
+    STAGE,
+    TAG,
+    FrequencyModel,
+    OdooFields,
+    cases_from_rows,
+    closed_cases,
+    open_cases,
+)
+from training.points.table_file import dataset_history
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from features.history import LeadHistory
+    from models.points_table import PointsTable
+    from training.backtesting.candidates import Predict, TrainingWindow
+    from training.backtesting.odoo_baseline import LeadCase
+    from training.config.settings import Config
+    from training.data.dataset import Dataset
+
+    Score = Callable[[pl.DataFrame], NDArray[np.float64]]
+    Closed = tuple[str, LeadCase, bool]
+
+FREQUENCY, FREQUENCY_CALIBRATED, POINTS = "frequency model", "calibrated frequency model", "points table"
+CALIBRATED = "points are no probabilities: at each origin the rows that teach there make them such"
+PARTS = 5
+
+
+def current_scores(
+    dataset: Dataset, config: Config, table: PointsTable | None = None
+) -> Iterator[BacktestCandidate]:
+    """The frequency model, where there is anything for it to count, and ``table`` if a company has one."""
+    how = odoo_fields(dataset, config)
+    if how.fields or len(how.stages) > 1:
+        yield frequency_model(how, dataset.history)
+    if table is not None:
+        yield points_table(table, dataset)
+
+
+def incumbent(name: str, key: str, score: Score, note: str = "") -> BacktestCandidate:
+    """A score that a company has today, such as its points, made a probability by what past rows became.
+
+    ``score`` takes rows with ``lead_id`` and ``as_of``, and looks at nothing that was known later.
+    """
+
+    def learn(past: TrainingWindow) -> dict[str, Predict]:
+        at = past.rows.validation_rows
+        calibration = calibrate_points(score(past.keys[at]), past.rows.y[at])
+        return {name: lambda frame: np.asarray(expit(calibration.apply(score(frame))), dtype=np.float64)}
+
+    return BacktestCandidate(f"{name} {key}", learn, note)
+
+
+def points_table(table: PointsTable, dataset: Dataset) -> BacktestCandidate:
+    """Today's points table; it sees of a lead what a snapshot sees, so it cannot know more than a model.
+
+    Raises PointsTableError where a rule asks for what the data set does not have.
+    """
+    history = dataset_history(dataset)
+    validate_points_table(table, history)
+
+    def score(frame: pl.DataFrame) -> NDArray[np.float64]:
+        return score_points(table, history, Snapshots(frame.select(KEYS)))["points"].to_numpy()
+
+    return incumbent(POINTS, repr(table), score, CALIBRATED)
+
+
+def odoo_fields(dataset: Dataset, config: Config) -> OdooFields:
+    """What an administrator of Odoo would have it count: a lead's categories, and the stage it stands in."""
+    fields = tuple(
+        spec.name
+        for spec in dataset.features.specs
+        if spec.source in {"leads", "attributes"} and spec.unit in {"category", "flag"}
+        if spec.name not in {STAGE, TAG}
+    )
+    if dataset.history is None or config.funnel is None:
+        return OdooFields(fields)
+    target, closed = config.label_spec.stage, config.funnel.closed
+    before = config.funnel.stages[: config.funnel.stages.index(target)]
+    stages = tuple(stage for stage in before if stage not in closed)
+    return OdooFields(fields, stages or ("open",), target, closed)
+
+
+def frequency_model(how: OdooFields, history: LeadHistory | None) -> BacktestCandidate:
+    """Odoo's naive Bayes as it is, and made a probability of converting in time.
+
+    In a history it counts, as Odoo does, every lead that was won or lost by the day of the origin, each as it
+    stood then. In a flat export, and where nobody marks leads as lost, it counts the rows that teach.
+    """
+
+    def learn(past: TrainingWindow) -> dict[str, Predict]:
+        book = _Book(how, history)
+        closed = book.closed(past)
+        counted = _counted(closed, how)
+        at = past.rows.validation_rows
+        held = book.held_out(past, closed)[at]
+        base = past.rows.rate
+        calibration = calibrate_points(logit(np.where(np.isnan(held), base, held)), past.rows.y[at])
+
+        def plain(frame: pl.DataFrame) -> NDArray[np.float64]:
+            said = counted.probabilities(book.cases(frame))
+            return np.where(np.isnan(said), base, said)
+
+        return {
+            FREQUENCY: plain,
+            FREQUENCY_CALIBRATED: lambda frame: np.asarray(
+                expit(calibration.apply(logit(plain(frame)))), dtype=np.float64
+            ),
+        }
+
+    return BacktestCandidate(f"{FREQUENCY} {how}", learn)
+
+
+@dataclass(frozen=True)
+class _Book:
+    """Where the frequency model reads: in a history, or in rows as they are."""
+
+    how: OdooFields
+    history: LeadHistory | None
+
+    def cases(self, frame: pl.DataFrame) -> list[LeadCase]:
+        """The leads of ``frame`` as they stood."""
+        if self.history is None:
+            return cases_from_rows(frame, self.how)
+        return open_cases(self.history, Snapshots(frame.select(KEYS)), self.how)
+
+    def closed(self, past: TrainingWindow) -> list[Closed]:
+        """The leads whose end was known on the day of the origin, or the rows that teach."""
+        if self.history is not None and past.today is not None:
+            ended = list(closed_cases(self.history.known_before(past.today), self.how))
+            if {won for _, _, won in ended} == {True, False}:
+                return ended
+        won = (past.rows.y == 1).tolist()
+        return list(zip(past.keys["lead_id"].to_list(), self._taught(past), won, strict=True))
+
+    def held_out(self, past: TrainingWindow, closed: list[Closed]) -> NDArray[np.float64]:
+        """(n,) what is said of the rows that teach by counts in which their own leads are not."""
+        taught, leads = self._taught(past), past.keys["lead_id"].to_list()
+        part = {lead: place % PARTS for place, lead in enumerate(sorted(set(leads)))}
+        said = np.empty(len(leads))
+        for k in range(PARTS):
+            inside = [place for place, lead in enumerate(leads) if part[lead] == k]
+            others = _counted((one for one in closed if part.get(one[0]) != k), self.how)
+            said[inside] = others.probabilities(taught[place] for place in inside)
+        return said
+
+    def _taught(self, past: TrainingWindow) -> list[LeadCase]:
+        return self.cases(past.keys if self.history is not None else past.rows.frame)
+
+
+def _counted(closed: Iterable[Closed], how: OdooFields) -> FrequencyModel:
+    return FrequencyModel.of(((case, won) for _, case, won in closed), how.stages)

@@ -1,0 +1,298 @@
+"""The frequency model of Odoo's CRM, the scoring that its users have today: naive Bayes on plain counts.
+
+It is written as Odoo documents and computes it, oddities included, so that a company can see what it has now
+beside what it could have. How it counts:
+
+* one row a (variable, value) and team, which starts at 0.1 won and 0.1 lost when it is first needed;
+* a won lead counts in every stage, a lost one in the stage it was in and all before it;
+* so the first stage has seen every lead: its counts are W and L, and the totals of the stages are these.
+
+Leads of a history as the frequency model sees them: what was known of each, as of a moment.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from features import batch
+from features.cohort import KEYS, Snapshots
+from features.spec import (
+    DisplayText,
+    EventSelection,
+    FeatureSet,
+    FeatureSpec,
+    attribute,
+    history_attribute,
+    recency,
+)
+from features.suggestions import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from features.history import LeadHistory
+
+
+# As Odoo calls them, so that its own table can be put in.
+STAGE, TAG = "stage_id", "tag_id"
+
+AT_FIRST = 0.1
+
+FEWEST_TAGGED = 50
+
+LEAST, MOST = 0.01, 99.99
+
+Key = tuple[str, str]
+
+"""A variable and one of its values."""
+
+
+class UnknownStageError(ValueError):
+    """A lead stands in a stage that the funnel does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class WinLossCounts:
+    """How many leads with something in common were won, and how many lost."""
+
+    won: float
+    lost: float
+
+    def __add__(self, other: WinLossCounts) -> WinLossCounts:
+        return WinLossCounts(self.won + other.won, self.lost + other.lost)
+
+
+NONE = WinLossCounts(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class LeadCase:
+    """A lead as the frequency model sees it; ``values`` maps fields to values, those not set left out."""
+
+    stage: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    team: str | None = None
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """What the lead is looked up by."""
+        return (STAGE, self.stage), *self.traits
+
+    @property
+    def traits(self) -> tuple[Key, ...]:
+        """The same without its stage."""
+        return *self.values.items(), *((TAG, tag) for tag in self.tags)
+
+
+@dataclass(frozen=True)
+class FrequencyModel:
+    """Won and lost counts by team (None: leads without one), from which any open lead gets a probability.
+
+    Odoo's own table can be put in as it is, the 0.1 included.
+
+    >>> countries = {("country", "BE"): WinLossCounts(2.1, 0.1), ("country", "FR"): WinLossCounts(1.1, 1.1)}
+    >>> table = FrequencyModel("1", {None: {("stage_id", "1"): WinLossCounts(3.1, 1.1), **countries}})
+    >>> [table.probability(LeadCase("1", {"country": country})) for country in ("BE", "FR", "IT")]
+    [95.69, 51.38, 73.81]
+    """
+
+    first_stage: str
+    counts: Mapping[str | None, Mapping[Key, WinLossCounts]]
+
+    @classmethod
+    def of(cls, closed: Iterable[tuple[LeadCase, bool]], stages: Sequence[str]) -> FrequencyModel:
+        """Count leads that are won (True) or lost; ``stages`` are in the order of the funnel."""
+        counts: dict[str | None, dict[Key, WinLossCounts]] = defaultdict(dict)
+        for case, won in closed:
+            one = WinLossCounts(1.0, 0.0) if won else WinLossCounts(0.0, 1.0)
+            rows = counts[case.team]
+            for key in (*_stages_of(case, stages, won=won), *case.traits):
+                rows[key] = rows.get(key, WinLossCounts(AT_FIRST, AT_FIRST)) + one
+        return cls(stages[0], dict(counts))
+
+    def probability(self, case: LeadCase) -> float | None:
+        """The percent in [0.01, 99.99] that the lead is won; None as long as no lead was closed."""
+        own = None if case.team is None else self._by_team.get(case.team)
+        return (own or self._pooled).probability(case)
+
+    def probabilities(self, cases: Iterable[LeadCase]) -> NDArray[np.float64]:
+        """(n,) probabilities in [0, 1], NaN where there is none, to be judged beside a model's."""
+        percent = np.array([self.probability(case) for case in cases], dtype=np.float64)
+        return percent / 100
+
+    @cached_property
+    def _by_team(self) -> dict[str | None, _Book]:
+        return {team: _book(rows.items(), self.first_stage) for team, rows in self.counts.items()}
+
+    @cached_property
+    def _pooled(self) -> _Book:
+        everything = [row for rows in self.counts.values() for row in rows.items()]
+        return _book(everything, self.first_stage)
+
+
+@dataclass(frozen=True)
+class _Book:
+    """The counts that a lead is looked up in, and the totals that they are shares of, by variable."""
+
+    counts: Mapping[Key, WinLossCounts]
+    totals: Mapping[str, WinLossCounts]
+
+    def probability(self, case: LeadCase) -> float | None:
+        everyone = self.totals.get(STAGE, NONE)
+        if not everyone.won or not everyone.lost:
+            return None
+        # Odds instead of the two scores, which some hundred fields would both bring to zero.
+        against = everyone.lost / everyone.won
+        for variable, value in case.keys:
+            tally, total = self.counts.get((variable, value)), self.totals.get(variable, NONE)
+            if tally is not None and total.won and total.lost:
+                against *= (tally.lost / total.lost) / (tally.won / total.won)
+        return float(np.clip(round(100 / (1 + against), 2), LEAST, MOST))
+
+
+def _book(rows: Iterable[tuple[Key, WinLossCounts]], first_stage: str) -> _Book:
+    """Rows as they count for scoring: a team's tag with too few leads counts nowhere, not even in totals."""
+    counts: dict[Key, WinLossCounts] = {}
+    totals: dict[str, WinLossCounts] = {}
+    for key, tally in rows:
+        if key[0] == TAG and tally.won + tally.lost < FEWEST_TAGGED:
+            continue
+        counts[key] = counts.get(key, NONE) + tally
+        totals[key[0]] = totals.get(key[0], NONE) + tally
+    return _Book(counts, totals | {STAGE: counts.get((STAGE, first_stage), NONE)})
+
+
+def _stages_of(case: LeadCase, stages: Sequence[str], *, won: bool) -> list[Key]:
+    """The stages that a closed lead counts in."""
+    if case.stage not in stages:
+        msg = f"{case.stage!r} is none of the stages{suggest(case.stage, stages)}"
+        raise UnknownStageError(msg)
+    last = len(stages) if won else list(stages).index(case.stage) + 1
+    return [(STAGE, stage) for stage in stages[:last]]
+
+
+_SILENT = DisplayText("{value}", "{value}")
+
+_ENTERED = "entered:"
+
+
+class UnknownFieldError(ValueError):
+    """A field is neither a column of the leads nor one of their attributes."""
+
+
+@dataclass(frozen=True)
+class OdooFields:
+    """Which columns a frequency model reads: what an Odoo administrator chooses in the settings.
+
+    ``stages`` are those that an open lead can stand in, in order; entering ``target`` wins it, entering one
+    of ``closed`` loses it. ``tags`` is a column of words separated by commas.
+    """
+
+    fields: tuple[str, ...]
+    stages: tuple[str, ...] = ("open",)
+    target: str = "sql"
+    closed: tuple[str, ...] = ("disqualified",)
+    team: str | None = None
+    tags: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in (STAGE, TAG):
+            if name in self.fields:
+                msg = f"{name!r} cannot be a field; it is what the model calls its stages or its tags"
+                raise UnknownFieldError(msg)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are read, none twice."""
+        extra = (column for column in (self.team, self.tags) if column is not None)
+        return tuple(dict.fromkeys((*self.fields, *extra)))
+
+
+def learn_frequencies(history: LeadHistory, how: OdooFields) -> FrequencyModel:
+    """Count every lead that was closed in ``history``, as it stood when the CRM learned of that."""
+    return FrequencyModel.of(((case, won) for _, case, won in closed_cases(history, how)), how.stages)
+
+
+def closed_cases(history: LeadHistory, how: OdooFields) -> Iterable[tuple[str, LeadCase, bool]]:
+    """Every lead that was closed in ``history``: its id, how it stood then, and whether it was won."""
+    closed = _closed(history, how)
+    stood = open_cases(history, Snapshots(closed.select(KEYS)), how)
+    return zip(closed["lead_id"].to_list(), stood, closed["won"].to_list(), strict=True)
+
+
+def open_cases(history: LeadHistory, snapshots: Snapshots, how: OdooFields) -> list[LeadCase]:
+    """What was visible of each lead at its snapshot, in the order of ``snapshots``."""
+    features = FeatureSet((*(_field(history, column) for column in how.columns), *_entries(how)))
+    rows: pl.LazyFrame = batch.compute_features(features, history, snapshots)
+    ordered = snapshots.frame.join(rows.collect(), on=KEYS, how="left", maintain_order="left")
+    return cases_from_rows(ordered.with_columns(_stage(how).alias(STAGE)), how)
+
+
+def cases_from_rows(rows: pl.DataFrame, how: OdooFields) -> list[LeadCase]:
+    """Rows with the columns of ``how`` as cases; without a column ``stage_id`` all stand in the first one.
+
+    >>> rows = pl.DataFrame({"source": ["ads", None], "vip": [1.0, 0.0]})
+    >>> [case.values for case in cases_from_rows(rows, OdooFields(("source", "vip")))]
+    [{'source': 'ads', 'vip': '1'}, {'vip': '0'}]
+    """
+    return list(_cases(rows, how))
+
+
+def _cases(rows: pl.DataFrame, how: OdooFields) -> Iterator[LeadCase]:
+    for row in rows.iter_rows(named=True):
+        values = {name: _word(row[name]) for name in how.fields if row[name] is not None}
+        tags = (row[how.tags] or "") if how.tags else ""
+        yield LeadCase(
+            stage=row.get(STAGE) or how.stages[0],
+            values=values,
+            tags=tuple(dict.fromkeys(tag.strip() for tag in tags.split(",") if tag.strip())),
+            team=row[how.team] if how.team else None,
+        )
+
+
+def _word(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _closed(history: LeadHistory, how: OdooFields) -> pl.DataFrame:
+    """One row a closed lead: ``won``, and as_of the second in which the CRM knew; the first news counts."""
+    ends = history.transitions.filter(
+        pl.col("stage").is_in([how.target, *how.closed]), pl.col("known_at") < history.observed_until
+    )
+    told = ends.select(
+        "lead_id", as_of=pl.max_horizontal("occurred_at", "known_at"), won=pl.col("stage") == how.target
+    )
+    return told.sort("as_of", ~pl.col("won"), "lead_id").unique("lead_id", keep="first", maintain_order=True)
+
+
+def _field(history: LeadHistory, column: str) -> FeatureSpec:
+    if column in history.lead_columns:
+        return attribute(column, family="fit", says=_SILENT)
+    overwritten = history.attributes["name"].unique().to_list()
+    if column in overwritten:
+        return history_attribute(column, family="fit", says=_SILENT)
+    msg = f"no lead has a field {column!r}{suggest(column, [*history.lead_columns, *overwritten])}"
+    raise UnknownFieldError(msg)
+
+
+def _entries(how: OdooFields) -> Iterator[FeatureSpec]:
+    for stage in how.stages:
+        yield recency(
+            EventSelection("qualification", "transitions", (stage,), label=_ENTERED + stage), _SILENT
+        )
+
+
+def _stage(how: OdooFields) -> pl.Expr:
+    """The stage entered last; of two entered in the same second, the later in the funnel."""
+    ages = {stage: pl.col(f"{_ENTERED}{stage}.recency") for stage in how.stages}
+    latest = pl.min_horizontal(*ages.values())
+    return pl.coalesce(pl.when(ages[stage] == latest).then(pl.lit(stage)) for stage in reversed(how.stages))

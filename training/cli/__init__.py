@@ -1,0 +1,1 @@
+"""The commands of `leadloop` that train, score and report, with their options."""

@@ -1,0 +1,223 @@
+"""The commands that need no service: draft, check, score, judge, distil, report, promote."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.cli.console import print_result, print_status, usage_error
+from training.cli.options import (
+    OUT,
+    ConfigFile,
+    Json,
+    Lang,
+    Leads,
+    ModelName,
+    SourceOptions,
+    Version,
+    with_source_options,
+    writable_path,
+)
+
+
+def leadloop(*, _: Version = False) -> None:
+    """Predicts which leads become sales-qualified, says why, and checks itself against what happened."""
+
+
+def init(
+    files: Annotated[list[Path], typer.Argument(help="The exports of your CRM.")],
+    out: Annotated[Path, typer.Option(help="Where to write the draft.", callback=writable_path)] = Path(
+        "leadloop.toml"
+    ),
+    *,
+    force: Annotated[bool, typer.Option(help="Overwrite an existing draft.")] = False,
+) -> None:
+    """Look at your files and write a commented leadloop.toml."""
+    from training.config.draft import draft_config
+    from training.file_output import write_text
+
+    if out.exists() and not force:
+        usage_error(f"{out} exists; look at it, or overwrite it with --force")
+    write_text(out, draft_config(files))
+    print_status(f"{out} written; read its comments, then run: leadloop train --config {out}")
+
+
+@with_source_options
+def check(
+    source: SourceOptions,
+    score: Annotated[
+        Path | None, typer.Option(help="Rows to score, to be compared with.", metavar="FILE")
+    ] = None,
+    json_: Json = None,
+) -> None:
+    """Look for leaks and nonsense before a model learns them."""
+    from training.data.load import quarantine_file, read_dataset
+    from training.data.rows_to_score import rows_to_score
+    from training.leakage.checks import format_checks, run_checks, to_dict
+    from training.pipeline.messages import ingest_messages
+
+    chosen = source.to_config()
+    dataset = read_dataset(chosen, OUT)
+    made = run_checks(dataset, rows_to_score(dataset, chosen, score))
+    for line in (*ingest_messages(dataset, quarantine_file(chosen, OUT)), *format_checks(made)):
+        print_status(line)
+    print_result(to_dict(made), json_)
+
+
+def score(
+    out: Annotated[
+        Path, typer.Option("--out", help="Scores, CSV or Parquet.", metavar="FILE", callback=writable_path)
+    ],
+    model: ModelName = "champion",
+    leads: Leads = None,
+    config: ConfigFile = None,
+    explain: Annotated[int, typer.Option(help="So many reasons a lead, in words.", metavar="N")] = 0,
+    contributions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Parquet: what each feature adds to each lead's log-odds.",
+            metavar="FILE",
+            callback=writable_path,
+        ),
+    ] = None,
+    lang: Lang = "en",
+    json_: Json = None,
+) -> None:
+    """Score a file of leads, or the open leads of a history."""
+    from models.artifact import load as load_model
+    from training.batch_scoring import ScoringOptions, score_flat, score_history
+    from training.config.settings import load_config
+
+    loaded = load_model(resolve_model_dir(model))
+    wanted = ScoringOptions(out, explain, contributions, lang)
+    if leads is not None:
+        scored = score_flat(loaded, leads, wanted, print_status)
+    else:
+        scored = score_history(loaded, load_config(config or Path("leadloop.toml")), wanted, print_status)
+    for line in scored.in_words(out):
+        print_status(line)
+    print_result(scored.to_dict() | {"out": str(out)}, json_)
+
+
+@with_source_options
+def backtest(
+    source: SourceOptions,
+    origins: Annotated[int, typer.Option(help="Days of the past to stand on.", min=1)] = 5,
+    incumbent: Annotated[
+        Path | None, typer.Option(help="Today's points table (TOML), to be beaten.", metavar="FILE")
+    ] = None,
+    tune: Annotated[
+        float, typer.Option(help="Tune LightGBM so long at each origin, as a rival.", metavar="SECONDS")
+    ] = 0.0,
+    out: Annotated[Path, typer.Option(help="Folder for the result.", metavar="DIR")] = OUT,
+    json_: Json = None,
+) -> None:
+    """Judge on past days what was learned before them.
+
+    Stands on several past days, learns from before, judges on after, and goes on where it was interrupted.
+    """
+    from training.backtesting.reporting import format_backtest
+    from training.backtesting.run import BacktestOptions, run_backtest
+    from training.pipeline.train import resolve_tracking
+    from training.points.table_file import load_points_table as load_table
+
+    chosen = source.to_config()
+    wanted = BacktestOptions(origins, None if incumbent is None else load_table(incumbent), tune)
+    result = run_backtest(chosen, out, wanted, resolve_tracking(chosen, OUT), print_status)
+    for line in format_backtest(result):
+        print_status(line)
+    print_result(result.to_dict(), json_)
+
+
+@with_source_options
+def points(
+    source: SourceOptions,
+    incumbent: Annotated[
+        Path | None, typer.Option(help="Today's points table (TOML), to be beaten.", metavar="FILE")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The table as CSV.", metavar="FILE", callback=writable_path)
+    ] = None,
+    lang: Lang = "en",
+    json_: Json = None,
+) -> None:
+    """Learn a table of points. It has at most 30 lines, for tools that know nothing else."""
+    from training.data.load import quarantine_file, read_dataset
+    from training.file_output import write_text
+    from training.pipeline.fit_model import train_model
+    from training.pipeline.messages import ingest_messages
+    from training.points.distillation import distil_points
+    from training.points.table_file import current_points
+    from training.points.table_file import load_points_table as load_table
+
+    chosen = source.to_config()
+    dataset = read_dataset(chosen, OUT)
+    for line in ingest_messages(dataset, quarantine_file(chosen, OUT)):
+        print_status(line)
+    today = None if incumbent is None else current_points(load_table(incumbent), dataset)
+    learned = distil_points(
+        train_model(dataset, chosen.training, print_status), incumbent=today, seed=chosen.training.seed
+    )
+    for line in learned.in_words(lang):
+        print_status(line)
+    if out is not None:
+        write_text(out, learned.to_csv(lang))
+    print_result(learned.to_dict(lang), json_)
+
+
+def report(
+    run: Annotated[Path, typer.Option(help="The folder that train wrote.", metavar="DIR")] = OUT,
+    lang: Lang = "en",
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the page.", metavar="FILE", callback=writable_path)
+    ] = None,
+) -> None:
+    """Write the report of a run again. For example in the other language."""
+    from training.pipeline.train import rerender_report
+
+    print_status(f"report written to {rerender_report(run, out or run / 'report.html', lang)}")
+
+
+def promote(
+    run: Annotated[str, typer.Argument(help="A run id, or a model folder.")] = "",
+    *,
+    back: Annotated[bool, typer.Option(help="Go back to the champion before, instead.")] = False,
+    challenger: Annotated[bool, typer.Option(help="Let it only score along, beside the champion.")] = False,
+    force: Annotated[str | None, typer.Option(help="Overrule the gate.", metavar="REASON")] = None,
+    json_: Json = None,
+) -> None:
+    """Make a model the champion if it is no worse. The service gets a copy."""
+    from training.registry.promotion import promote_model, rollback
+    from training.registry.registry import set_challenger
+    from training.registry.tracking import tracking
+
+    if bool(run) == back:
+        usage_error("name the run to promote, or --back to return to the champion before")
+    store = tracking(OUT)
+    if challenger:
+        made = set_challenger(run, tracking=store)
+        print_status(
+            f"version {made.version} (model {made.model_version}) scores along where --shadow challenger is"
+        )
+        print_result(asdict(made), json_)
+        return
+    done = rollback(tracking=store) if back else promote_model(run, tracking=store, force=force)
+    for line in done.in_words():
+        print_status(line)
+    print_result(done.to_dict(), json_)
+
+
+def resolve_model_dir(model: str) -> Path:
+    """The folder of a model: itself, or the champion's."""
+    if model != "champion":
+        return Path(model)
+    from training.registry.registry import champion_dir
+    from training.registry.tracking import tracking
+
+    champion = champion_dir(tracking=tracking(OUT))
+    if champion.notice:
+        print_status(champion.notice)
+    return champion.folder

@@ -1,0 +1,223 @@
+"""The options that several commands share, and what they mean together. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass, fields
+from functools import wraps
+from importlib.metadata import version
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_type_hints
+
+import typer
+
+from features.messages import Lang as Language
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from training.config.settings import Config
+
+P = ParamSpec("P")
+OUT = Path("leadloop-out")
+Horizon = Annotated[
+    int | None,
+    typer.Option(help="How long a logged decision waits for its outcome.", min=1, metavar="DAYS"),
+]
+Leads = Annotated[
+    Path | None,
+    typer.Option("--leads", help="A flat export, CSV or Parquet: one row a lead.", metavar="FILE"),
+]
+Id = Annotated[str | None, typer.Option("--id", help="Column that names the lead.", metavar="COLUMN")]
+Label = Annotated[str | None, typer.Option("--label", help="Column with the outcome.", metavar="COLUMN")]
+Time = Annotated[
+    str | None, typer.Option("--time", help="Column (date or number) that orders the rows.", metavar="COLUMN")
+]
+Positive = Annotated[
+    str | None,
+    typer.Option(
+        "--positive", help="The outcome that is a success, where that is not clear.", metavar="VALUE"
+    ),
+]
+Negative = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--negative",
+        help="An outcome that is a failure (repeatable, with --positive); any other is none yet.",
+        metavar="VALUE",
+    ),
+]
+Exclude = Annotated[
+    str,
+    typer.Option(
+        help="Columns to keep out, separated by commas; a name with a comma goes in double quotes.",
+        metavar="COLUMNS",
+    ),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="leadloop.toml; this or --leads.", metavar="FILE")
+]
+
+
+def writable_path(file: Path | None) -> Path | None:
+    """The option of a file to write; said before the work, not after it, where the result cannot go."""
+    if file is not None and (why := _unwritable(file.absolute())):
+        raise typer.BadParameter(why)
+    return file
+
+
+def _unwritable(file: Path) -> str:
+    if not file.parent.is_dir():
+        return f"there is no folder {file.parent}; create it"
+    if file.is_dir():
+        return f"{file} is a folder; name a file in it"
+    place = file if file.exists() else file.parent
+    return "" if os.access(place, os.W_OK) else f"{place} may not be written to"
+
+
+def _place(json_: str | None) -> str | None:
+    if json_ not in {None, "-"}:
+        writable_path(Path(str(json_)))
+    return json_
+
+
+Json = Annotated[
+    str | None,
+    typer.Option(
+        "--json", help="Write one JSON object to FILE, or - for stdout.", metavar="FILE", callback=_place
+    ),
+]
+ModelName = Annotated[str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR")]
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if asked:
+        typer.echo(f"leadloop {version('leadloop')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Say which release this is.", callback=_version, is_eager=True)
+]
+HandedOver = Annotated[
+    bool,
+    typer.Option("--handed-over", help="Of a log: only leads that were handed over can have an outcome."),
+]
+Scores = Annotated[
+    Path | None, typer.Option("--scores", help="What `leadloop score` wrote; or --log.", metavar="FILE")
+]
+Outcomes = Annotated[
+    Path | None, typer.Option("--outcomes", help="What became of the leads.", metavar="FILE")
+]
+Dated = Annotated[str | None, typer.Option("--time", help="Column with a date.", metavar="COLUMN")]
+Log = Annotated[
+    str | None, typer.Option("--log", help="The decision log: scores and outcomes.", metavar="PLACE")
+]
+LogConfig = Annotated[
+    Path | None, typer.Option("--config", help="leadloop.toml with the [label], for --log.", metavar="FILE")
+]
+Last = Annotated[
+    int | None,
+    typer.Option(
+        "--last", help="Only the scores of so many days; all before beside them.", min=1, metavar="DAYS"
+    ),
+]
+Lang = Annotated[Language, typer.Option("--lang", help="The language of sentences.")]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What a command reads: a flat export, as its options describe it, or what a configuration file says.
+
+    These are the options themselves: ``with_source_options`` gives them to a command, in this order.
+    """
+
+    leads: Leads = None
+    id_: Id = None
+    label: Label = None
+    time: Time = None
+    exclude: Exclude = ""
+    positive: Positive = None
+    negative: Negative = None
+    config: ConfigFile = None
+
+    def to_config(self) -> Config:
+        """The configuration file, or what the options of a flat export say.
+
+        Raises:
+            ConfigError: Where they contradict each other or say too little.
+        """
+        from training.config.settings import Config, FlatConfig, load_config  # noqa: PLC0415 - --help needs no Polars
+        from training.config.toml_reader import ConfigError  # noqa: PLC0415
+
+        if self.leads is None and self.config is None and not Path("leadloop.toml").is_file():
+            msg = (
+                "nothing says what to read: name a flat export with --leads, --id and --label, "
+                "or a configuration with --config (`leadloop init FILES...` drafts leadloop.toml)"
+            )
+            raise ConfigError(msg)
+        if self.leads is None:
+            return load_config(self.config or Path("leadloop.toml"))
+        if self.config is not None:
+            msg = "--leads and --config both say what to read; name one"
+            raise ConfigError(msg)
+        if self.label is None:
+            msg = "--label is missing: name the column with the outcome"
+            raise ConfigError(msg)
+        flat = FlatConfig(
+            self.leads,
+            self.label,
+            id=self.id_,
+            time=self.time,
+            exclude=tuple(_names(self.exclude)),
+            positive=self.positive,
+            negative=tuple(self.negative or ()),
+        )
+        return Config(flat=flat)
+
+
+def with_source_options(command: Callable[Concatenate[SourceOptions, P], None]) -> Callable[..., None]:
+    """The command for Typer: instead of its first parameter it has the options of ``SourceOptions``.
+
+    Args:
+        command: Takes ``SourceOptions`` first, then options of its own.
+
+    Returns:
+        A function of keyword arguments whose signature lists all options, the shared ones first.
+    """
+    shared = get_type_hints(SourceOptions, include_extras=True)
+    options = [
+        Parameter(option.name, Parameter.KEYWORD_ONLY, default=option.default, annotation=shared[option.name])
+        for option in fields(SourceOptions)
+    ]
+    _, *others = signature(command, eval_str=True).parameters.values()
+    options += [option.replace(kind=Parameter.KEYWORD_ONLY) for option in others]
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        source = SourceOptions(**{name: values.pop(name) for name in shared})
+        command(source, **values)  # type: ignore[call-arg]  # Typer has checked them by the signature
+
+    run.__signature__ = Signature(options)  # type: ignore[attr-defined]  # what Typer reads
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    return run
+
+
+def _names(listed: str) -> list[str]:
+    """Names separated by commas, as a line of a CSV file has them.
+
+    >>> _names('Tags, "Name, first"')
+    ['Tags', 'Name, first']
+    """
+    cells = next(csv.reader([listed], skipinitialspace=True), [])
+    return [name.strip() for name in cells if name.strip()]
+
+
+def default_config(config: Path | None) -> Config | None:
+    """The configuration in a file, in the usual one if that is there, or none."""
+    from training.config.settings import load_config  # noqa: PLC0415 - --help needs no Polars
+
+    name = Path("leadloop.toml")
+    return load_config(config or name) if config is not None or name.is_file() else None

@@ -1,0 +1,57 @@
+"""The command that pushes scores to a CRM. Imports late, so that --help stays instant."""
+
+# ruff: noqa: PLC0415, PLR0913, TC001, TC003  # late imports; an option is a parameter; typer reads annotations
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from training.cli.console import print_result, print_status
+from training.cli.options import Json
+from training.crm.protocol import CrmName
+
+if TYPE_CHECKING:
+    from training.crm.push import PushPlan, PushResult
+
+
+def push(
+    crm: Annotated[CrmName, typer.Argument(help="Where to.")],
+    *,
+    scores: Annotated[Path, typer.Option(help="What `leadloop score` wrote.", metavar="FILE")],
+    url: Annotated[str | None, typer.Option(help="The CRM's address, https://HOST.", metavar="URL")] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="Fill a field; replaces the usual ones.", metavar="FIELD=COLUMN"),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="The field with our lead ids, if not the CRM's own.", metavar="FIELD")
+    ] = None,
+    earlier: Annotated[
+        Path | None, typer.Option(help="Scores of before, for the trend.", metavar="FILE")
+    ] = None,
+    go: Annotated[bool, typer.Option("--go", help="Send; without it nothing is sent.")] = False,
+    json_: Json = None,
+) -> None:
+    """Write scores back to a CRM. Says what it would send, and sends it with --go.
+
+    The access token is read from LEADLOOP_PUSH_TOKEN. An interrupted push goes on where it stopped.
+    """
+    from training.crm.push import plan
+    from training.crm.target import CrmTarget, parse_field_mapping
+
+    planned = plan(CrmTarget(crm, url, key, parse_field_mapping(map_ or ())), scores, earlier)
+    done = _send(planned) if go else planned
+    for text in done.in_words():
+        print_status(text)
+    print_result(done.to_dict(), json_)
+    raise typer.Exit(done.exit_code)
+
+
+def _send(planned: PushPlan) -> PushResult:
+    from training.crm.http_client import http_session, token_from_environment
+    from training.crm.push import push_scores as run
+
+    with http_session(token_from_environment()) as send:
+        return run(planned, send)

@@ -1,0 +1,251 @@
+"""A first look at a company's files: what each column could be, and which columns belong together."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from features.ingest.availability import looks_post_outcome
+from features.ingest.column_roles import DATE_SHARE, infer_role
+from features.ingest.mapping import TableSource
+from features.ingest.outcome_column import parse_outcome, won_and_lost_stages
+from features.ingest.quarantine import MAX_SHARE, SourceError
+from features.ingest.tables import open_table
+from features.ingest.timestamps import TimeFormat, detect_format, parse_months, parse_timestamps
+from features.parsing import strip_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from features.ingest.column_roles import ColumnRole
+    from features.parsing import Decimal
+
+_ID = re.compile(r"(^|[_\s-])(id|uuid|guid|key)$|id$", re.IGNORECASE)
+_NUMBER = re.compile(r"(^|[_\s-])(number|nummer|nr|no)\.?$", re.IGNORECASE)
+_REACHED_BY = re.compile(r"phone|mobil|telefon|fax|mail", re.IGNORECASE)
+_OUTCOME = (
+    re.compile(
+        r"convert|won|outcome|label|target|revenue|success|sql|purchas|bought"
+        r"|erfolg|gewonnen|gekauft|konvertiert|ergebnis",
+        re.IGNORECASE,
+    ),
+    re.compile(r"stage|status|phase", re.IGNORECASE),
+)
+"""What an outcome is called, and what may hold one."""
+_AFTER = re.compile(r"clos|won|lost|end|updat|modif|chang|enter|geändert|abschluss", re.IGNORECASE)
+_OWN_AUC = 0.9
+_FEW = 30
+_OVERLAP = 0.5
+_IN_ORDER = 0.95
+
+
+@dataclass(frozen=True)
+class FileProfile:
+    """One file as seen at first sight: its cells, cleaned, and the role of every column."""
+
+    path: Path
+    frame: pl.DataFrame
+    roles: tuple[ColumnRole, ...]
+    decimal: Decimal
+
+    def role(self, column: str) -> str:
+        """The role of one column."""
+        return next(found.role for found in self.roles if found.column == column)
+
+    @cached_property
+    def dates(self) -> dict[str, TimeFormat]:
+        """The columns that hold dates, each with its format."""
+        names = [found.column for found in self.roles if found.role in {"date", "constant"}]
+        found = {name: detect_format(self.frame[name], share=DATE_SHARE) for name in names}
+        return {name: how for name, how in found.items() if how is not None}
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The columns that name every row once, those that are called an id first.
+
+        What is called an id may be doubled in a few rows: reading sends those to the quarantine.
+        """
+        full = {c.name: c.n_unique() / max(len(c), 1) for c in self.frame if not c.null_count()}
+        keys = [
+            name
+            for name, share in full.items()
+            if share == 1 or (_called(name) < _UNNAMED and share >= 1 - MAX_SHARE)
+            if name not in self.dates and not _fractions(self.frame[name])
+        ]
+        return sorted(keys, key=lambda k: (_called(k), full[k] < 1, self.role(k) == "number"))
+
+    @property
+    def few(self) -> list[str]:
+        """The columns of words with few different values, stages and kinds among them."""
+        return [r.column for r in self.roles if r.role in {"category", "flag"} and 1 < r.distinct <= _FEW]
+
+    @property
+    def outcome(self) -> str | None:
+        """The column that looks most like a two-valued outcome, if any does."""
+        two = [r.column for r in self.roles if 1 < r.distinct <= _FEW and self._is_outcome(r.column)]
+        return next((name for words in _OUTCOME for name in two if words.search(name)), None)
+
+    @property
+    def ends(self) -> StageOutcomes | None:
+        """The column of stages among which are a success and failures, where it is one lead a row.
+
+        None where a date of its own says when a stage was entered: that makes a history.
+        """
+        for name in self.few:
+            won, lost = won_and_lost_stages(self.frame[name].drop_nulls().unique().sort().to_list())
+            if won is not None and lost and not self._dates_ends(name, {won, *lost}):
+                return StageOutcomes(name, won, tuple(lost))
+        return None
+
+    @property
+    def ticked(self) -> StageOutcomes | None:
+        """The box called like an outcome, where there is one: whoever it was not ticked for is no success."""
+        boxes = (r.column for r in self.roles if r.role == "category" and r.distinct == 1 and r.missing)
+        for name in filter(_OUTCOME[0].search, boxes):
+            value = str(self.frame[name].drop_nulls()[0])
+            if not won_and_lost_stages([value])[1]:
+                return StageOutcomes(name, value, ("",))
+        return None
+
+    def _dates_ends(self, stage: str, closed: set[str]) -> bool:
+        """Whether a column of dates is filled for leads that came to an end, and for no other."""
+        ended = self.frame[stage].is_in(closed).fill_null(value=False)
+        filled = (self.frame[name].is_not_null() for name in self.dates)
+        return any((known == ended).mean() >= _IN_ORDER for known in filled)  # type: ignore[operator]
+
+    @property
+    def pairs(self) -> list[str]:
+        """The columns of two values, with those: one may be an outcome that is called otherwise."""
+        two = [r.column for r in self.roles if r.distinct == len({"won", "lost"})]
+        return [f"{name!r} ({', '.join(map(repr, _values(self.frame[name])))})" for name in two]
+
+    def _is_outcome(self, column: str) -> bool:
+        try:
+            parse_outcome(self.frame[column])
+        except SourceError:
+            return False
+        return True
+
+    @property
+    def order(self) -> str | None:
+        """The column that seems to put the rows in the order of time: a date, months, or a counter."""
+        named = [name for name in self.frame.columns if _is_months(self.frame[name])]
+        counters = [
+            name for name in self.keys if self.role(name) == "number" and _is_sorted(self.frame[name])
+        ]
+        return self.born or next(iter([*self.dates, *named, *counters]), None)
+
+    @property
+    def born(self) -> str | None:
+        """The date that says when a lead came to be: the first of those not named for what came later."""
+        return find_creation_date((name for name in self.dates if not _AFTER.search(name)), self)
+
+    def late(self, label: str | None, stages: StageOutcomes | None = None) -> dict[str, str]:
+        """The columns that look as if they were filled only after the outcome, each with the reason."""
+        names = [r.column for r in self.roles if r.used and r.column != label]
+        called = {name: "its name speaks of the end" for name in names if looks_post_outcome(name)}
+        if label is None:
+            return called
+        won = parse_outcome(self.frame[label], *((stages.won, stages.lost) if stages else ()))
+        alone = {name: _own_auc(self.frame[name], won) for name in names}
+        telling = {
+            name: f"it alone tells the outcome (ROC AUC {auc:.2f})"
+            for name, auc in alone.items()
+            if auc > _OWN_AUC
+        }
+        return called | telling
+
+
+@dataclass(frozen=True, slots=True)
+class StageOutcomes:
+    """A column of stages, the one that is a success, and those that are failures."""
+
+    column: str
+    won: str
+    lost: tuple[str, ...]
+
+
+def profile_file(path: Path) -> FileProfile:
+    """Look at one file."""
+    table = open_table(TableSource(file=path))
+    frame = pl.DataFrame([strip_missing(column) for column in table.read()])
+    return FileProfile(
+        path, frame, tuple(infer_role(column, table.decimal) for column in frame), table.decimal
+    )
+
+
+_UNNAMED = 2
+
+
+def _called(name: str) -> int:
+    """0 for what is called an id, 1 for a number of something, 2 for anything else, 3 for an address."""
+    if _REACHED_BY.search(name):
+        return 3
+    return next((rank for rank, words in enumerate((_ID, _NUMBER)) if words.search(name)), _UNNAMED)
+
+
+def _values(column: pl.Series) -> list[str]:
+    return column.drop_nulls().unique().cast(pl.String).sort().to_list()
+
+
+def find_join_key(one: FileProfile, other: FileProfile) -> tuple[str, str] | None:
+    """A key of ``one`` and the column of ``other`` that holds its values, if there is such a pair."""
+    for key in one.keys:
+        known = one.frame[key].cast(pl.String).implode()
+        for name in sorted(other.frame.columns, key=lambda name: name != key):
+            values = other.frame[name].cast(pl.String).drop_nulls()
+            if len(values) and float(values.is_in(known).mean() or 0) > _OVERLAP:  # type: ignore[arg-type]
+                return key, name
+    return None
+
+
+def find_creation_date(dates: Iterable[str], seen: FileProfile) -> str | None:
+    """Of several date columns the one that comes first in most rows: when the lead came to be.
+
+    A few that cannot be read do not count: reading sets those rows aside.
+    """
+    stamps = {name: parse_timestamps(seen.frame[name], seen.dates[name]) for name in dates}
+    full = [name for name, stamp in stamps.items() if stamp.null_count() <= MAX_SHARE * len(stamp)]
+    if full:
+        together = pl.DataFrame({name: stamps[name] for name in full}).drop_nulls()
+        return min(full, key=lambda name: together[name].mean() or 0.0)
+    return min(stamps, key=lambda name: stamps[name].null_count(), default=None)
+
+
+def _fractions(column: pl.Series) -> bool:
+    return column.dtype.is_float() or (
+        column.dtype == pl.String and bool(column.str.contains(r"^\d+\.\d*[1-9]\d*$").any())
+    )
+
+
+def _is_sorted(column: pl.Series) -> bool:
+    """Whether a counter runs with the rows or against them, but for a few."""
+    step = column.cast(pl.Float64, strict=False).diff().drop_nulls()
+    up = float((step > 0).mean() or 0.0)  # type: ignore[arg-type]
+    return max(up, 1 - up) > _IN_ORDER
+
+
+def _is_months(column: pl.Series) -> bool:
+    return column.dtype == pl.String and column.count() > 0 and parse_months(column).count() == column.count()
+
+
+def _own_auc(column: pl.Series, label: pl.Series) -> float:
+    """ROC AUC of the outcome's mean per value: how far one column alone tells the outcome, in sample."""
+    frame = pl.DataFrame({"value": column, "label": label}).drop_nulls("label")
+    if frame["value"].n_unique() > max(_FEW, frame.height // 20):
+        return 0.5
+    rows = (
+        frame.group_by("value")
+        .agg(won=pl.col("label").sum(), all=pl.len())
+        .with_columns(lost=pl.col("all") - pl.col("won"))
+    )
+    sorted_rows = rows.sort(pl.col("won") / pl.col("all"))
+    won, lost = (sorted_rows[name].cast(pl.Float64).to_numpy() for name in ("won", "lost"))
+    below = np.concatenate([[0.0], np.cumsum(lost)[:-1]])
+    return float((won * (below + lost / 2)).sum() / max(won.sum() * lost.sum(), 1.0))

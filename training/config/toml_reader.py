@@ -1,0 +1,231 @@
+"""Reads a TOML table into frozen dataclasses: one generic reader, so that the types are the documentation.
+
+Every mistake is answered with the file, the line, the section and what would be right.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NewType,
+    NoReturn,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from features.clock import parse_duration, to_epoch
+from features.ingest.mapping import Database
+from features.ingest.timestamps import parse_timestamp
+from features.suggestions import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Duration = NewType("Duration", int)
+"""Seconds, written as 90d, 2w, 36h, 15m or 10s."""
+Instant = NewType("Instant", int)
+"""Epoch seconds, written as a date or a time with its offset; without one it is UTC."""
+
+T = TypeVar("T")
+_HEADER = re.compile(r"\s*\[(\[?)\s*([^\]]+?)\s*\]")
+_KEY = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]+\")\s*[=.]")
+_PLAIN: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the file, the line and the key."""
+
+
+@dataclass(frozen=True)
+class ConfigLocation:
+    """A place in a configuration file: what is read, and where an error would be."""
+
+    file: Path
+    text: str
+    path: tuple[str | int, ...] = ()
+
+    def at(self, key: str | int) -> ConfigLocation:
+        """The place one key or item further in."""
+        return replace(self, path=(*self.path, key))
+
+    @property
+    def name(self) -> str:
+        """The path as a reader would say it: ``[touchpoints 2] columns.kind``."""
+        section, *rest = self.path or ("top",)
+        numbered = bool(rest) and isinstance(rest[0], int)
+        number = f" {int(rest[0]) + 1}" if numbered else ""
+        inner = ".".join(str(part) for part in rest[numbered:])
+        return f"[{section}{number}] {inner}".strip()
+
+    def refuse(self, message: str) -> NoReturn:
+        """Raise the error that says ``message`` about this place."""
+        lines = _lines(self.text)
+        prefixes = (self.path[:end] for end in range(len(self.path), -1, -1))
+        line = next((lines[prefix] for prefix in prefixes if prefix in lines), 1)
+        msg = f"{self.file}, line {line}, {self.name}: {message}"
+        raise ConfigError(msg)
+
+
+def _lines(text: str) -> dict[tuple[str | int, ...], int]:
+    """The line on which each table and each key of a TOML text stands, as far as it stands on its own."""
+    found: dict[tuple[str | int, ...], int] = {}
+    current: tuple[str | int, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            current = tuple(part.strip(' "') for part in header[2].split("."))
+            if header[1]:
+                current = (*current, sum(1 for path in found if path[:-1] == current))
+            found[current] = number
+        elif key := _KEY.match(line):
+            found.setdefault((*current, key[1].strip('"')), number)
+    return found
+
+
+def read_file(kind: type[T], path: Path, otherwise: str) -> T:
+    """A ``kind`` from a TOML file; ``otherwise`` is what to do where there is none.
+
+    Raises:
+        ConfigError: the file does not exist, is no TOML, or says something that cannot be.
+    """
+    if not path.is_file():
+        msg = f"{path} does not exist; {otherwise}"
+        raise ConfigError(msg)
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except ValueError as error:
+        msg = f"{path} is not valid TOML: {error}"
+        raise ConfigError(msg) from error
+    return parse_table(kind, table, ConfigLocation(path, text))
+
+
+def parse_table(kind: type[T], table: Mapping[str, Any], spot: ConfigLocation) -> T:
+    """The dataclass ``kind`` that a table describes.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value is of the wrong type or refused by ``kind``.
+    """
+    hints = get_type_hints(kind)
+    known = {_key(f): f for f in fields(kind) if f.init}  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            spot.at(key).refuse(f"there is no such key{suggest(key, known)}")
+    for key, f in known.items():
+        if key not in table and f.default is MISSING and f.default_factory is MISSING:
+            spot.refuse(f"the key {key!r} is missing")
+    values = {
+        known[key].name: _value(hints[known[key].name], raw, spot.at(key)) for key, raw in table.items()
+    }
+    return _refused(spot, lambda: kind(**values))
+
+
+def _key(f: Field[Any]) -> str:
+    return str(f.metadata.get("key", f.name))
+
+
+def _value(kind: Any, raw: Any, spot: ConfigLocation) -> Any:
+    """``raw`` as a value of type ``kind``."""
+    if get_origin(kind) in {Union, types.UnionType}:
+        kind = next(option for option in get_args(kind) if option is not type(None))
+    if kind in _CONVERTERS:
+        return _converted(kind, raw, spot)
+    if is_dataclass(kind):
+        return parse_table(kind, _expect(raw, Mapping, "a table", spot), spot)  # type: ignore[arg-type]
+    if get_origin(kind) is Literal:
+        return _literal(get_args(kind), raw, spot)
+    if get_origin(kind) is tuple:
+        items = _expect(raw, list, "a list", spot)
+        return tuple(_value(get_args(kind)[0], item, spot.at(i)) for i, item in enumerate(items))
+    if get_origin(kind) is Mapping:
+        table = _expect(raw, Mapping, "a table", spot)
+        return {key: _value(get_args(kind)[1], item, spot.at(key)) for key, item in table.items()}
+    return _plain(kind, raw, spot)
+
+
+def _expect(raw: Any, kind: Any, called: str, spot: ConfigLocation) -> Any:
+    if not isinstance(raw, kind):
+        spot.refuse(f"this should be {called}, not {_shown(raw)}")
+    return raw
+
+
+def _shown(raw: Any) -> str:
+    return str(raw).lower() if isinstance(raw, bool) else repr(raw)
+
+
+def _literal(options: tuple[str, ...], raw: Any, spot: ConfigLocation) -> str:
+    if raw not in options:
+        spot.refuse(f"{_shown(raw)} is none of {', '.join(map(repr, options))}")
+    return str(raw)
+
+
+def _plain(kind: type, raw: Any, spot: ConfigLocation) -> Any:
+    if kind is float and type(raw) is int:
+        return float(raw)
+    if type(raw) is not kind:
+        spot.refuse(f"this should be {_PLAIN[kind]}, not {_shown(raw)}")
+    return raw
+
+
+def _converted(kind: Any, raw: Any, spot: ConfigLocation) -> Any:
+    return _refused(spot, lambda: _CONVERTERS[kind](raw, spot))
+
+
+def _refused(spot: ConfigLocation, build: Callable[[], T]) -> T:
+    """What ``build`` gives; its ValueError says what is wrong, the spot says where."""
+    try:
+        return build()
+    except ConfigError:
+        raise
+    except ValueError as error:
+        spot.refuse(str(error))
+
+
+def register_converter(kind: Any) -> Callable[[Callable[[str], Any]], Callable[[str], Any]]:
+    """Read values of type ``kind`` from text by the decorated function."""
+
+    def register(function: Callable[[str], Any]) -> Callable[[str], Any]:
+        _CONVERTERS[kind] = lambda raw, spot: function(_expect(raw, str, "text", spot))
+        return function
+
+    return register
+
+
+def _duration(raw: Any, spot: ConfigLocation) -> int:
+    return parse_duration(_expect(raw, str, "a duration such as 90d", spot))
+
+
+def _instant(raw: Any, spot: ConfigLocation) -> int:
+    if isinstance(raw, datetime):
+        return to_epoch(raw if raw.tzinfo else raw.replace(tzinfo=UTC))
+    if isinstance(raw, date):
+        return to_epoch(datetime.combine(raw, time(), UTC))
+    return parse_timestamp(_expect(raw, str, "a date such as 2024-02-29", spot))
+
+
+def _path(raw: Any, spot: ConfigLocation) -> Path:
+    return spot.file.parent / Path(_expect(raw, str, "the path of a file", spot)).expanduser()
+
+
+def _database(raw: Any, spot: ConfigLocation) -> str:
+    text = str(_expect(raw, str, "the path or URL of a database", spot))
+    return text if "://" in text else str(_path(text, spot))
+
+
+_CONVERTERS: dict[Any, Callable[[Any, ConfigLocation], Any]] = {
+    Duration: _duration,
+    Instant: _instant,
+    Path: _path,
+    Database: _database,
+}

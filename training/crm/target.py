@@ -1,0 +1,60 @@
+"""Which CRM, where, and into which of its fields: as a person says it on the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from training.crm import dynamics, hubspot, salesforce
+from training.crm.protocol import CrmAdapter, CrmName, PushError, field_name, validate_base_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_FIELDS = {"dynamics": dynamics.FIELDS, "hubspot": hubspot.FIELDS, "salesforce": salesforce.FIELDS}
+
+
+@dataclass(frozen=True, slots=True)
+class CrmTarget:
+    """A CRM by name; without an address HubSpot's own, without a key its record ids."""
+
+    name: CrmName
+    url: str | None = None
+    key: str | None = None
+    mapped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """The column for each of the CRM's fields: those mapped, or else the usual ones."""
+        return self.mapped or _FIELDS[self.name]
+
+    def crm(self) -> CrmAdapter:
+        """The CRM's format at the target's address. Raises PushError where something is missing."""
+        key = self.key and field_name(self.key)
+        if self.name == "hubspot":
+            return hubspot.HubSpot(validate_base_url(self.url or hubspot.API), key)
+        if self.url is None:
+            msg = f"--url is missing: give the address of your {self.name} organisation, https://HOST"
+            raise PushError(msg)
+        if self.name == "salesforce":
+            return salesforce.Salesforce(validate_base_url(self.url), key)
+        if key:
+            msg = "--key is for hubspot and salesforce; dynamics finds a lead by its id alone"
+            raise PushError(msg)
+        return dynamics.Dynamics(validate_base_url(self.url))
+
+
+def parse_field_mapping(pairs: Iterable[str]) -> dict[str, str]:
+    """The pairs FIELD=COLUMN as a mapping. Raises PushError for a pair without "=".
+
+    >>> parse_field_mapping(["Score__c=score", "Why__c=reason_1"])
+    {'Score__c': 'score', 'Why__c': 'reason_1'}
+    """
+    mapped = {}
+    for pair in pairs:
+        crm_field, equals, column = pair.partition("=")
+        if not equals or not column:
+            msg = f"--map {pair}: write FIELD=COLUMN, the CRM's field and the column of the scores"
+            raise PushError(msg)
+        mapped[field_name(crm_field)] = column
+    return mapped

@@ -1,0 +1,1 @@
+"""Data sets to learn from, by source: rows, labels, weights and censoring."""

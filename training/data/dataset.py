@@ -1,0 +1,340 @@
+"""Labelled feature rows, ready to learn from: a history at its snapshots, or a flat export as it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from features import batch
+from features.catalogue import build_feature_set
+from features.clock import DAY, to_datetime
+from features.cohort import Snapshots, draw_snapshots, lead_codes
+from features.history import LeadHistory
+from features.ingest.flat_export import NO_OUTCOME
+from features.labels import compute_labels
+from features.messages import Message
+from features.notebook_html import html_card, html_table
+from training.data.censoring import select_labelled
+from training.data.training_rows import TrainingRows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from features.cohort import CohortRule
+    from features.ingest.availability import Availability
+    from features.ingest.column_roles import ColumnRole
+    from features.ingest.flat_export import FlatExport
+    from features.ingest.mapping import FlatMapping
+    from features.ingest.quarantine import Quarantine
+    from features.labels import LabelSpec
+    from features.spec import FeatureSet, Unit
+    from training.data.censoring import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSummary:
+    """What reading the source came to: rows in all, rows set aside by reason, columns left out and why.
+
+    ``columns`` are those in which each reason was found most.
+    """
+
+    rows_read: int
+    quarantined: Mapping[str, int]
+    excluded: Mapping[str, str]
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def unreadable(self) -> int:
+        """How many rows or cells could not be used; a row that has no outcome yet is none of them."""
+        return sum(count for reason, count in self.quarantined.items() if reason != NO_OUTCOME)
+
+
+def ingest_summary(
+    rows: int, quarantine: Quarantine, availability: Iterable[Availability], *, flat: bool = False
+) -> IngestSummary:
+    """What reading came to; a reason names its table, too, unless there is but one."""
+
+    def name_table(table: str, reason: str) -> str:
+        return reason if flat else Message("ingest.of_table", table=Message(f"tables.{table}"), reason=reason)
+
+    return IngestSummary(
+        rows_read=rows,
+        quarantined={name_table(*key): count for key, count in quarantine.counts.items()},
+        excluded={column.column: column.reason for column in availability if not column.used},
+        columns={name_table(*key): names for key, names in quarantine.columns.items()},
+    )
+
+
+FLAT_AS_OF = 1
+
+_SHOWN = 90
+
+
+class NoLabelledRowsError(ValueError):
+    """There are no labelled rows of both outcomes; the message says how many there are and why."""
+
+
+class MissingFeaturesError(ValueError):
+    """Another model needs a column that these rows do not have."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows that a model learns from or is judged by.
+
+    ``rows`` has ``lead_id``, ``as_of`` and the columns of ``features``; ``label`` (n,) is 1 or 0. ``order``
+    (n,) puts the rows in the order of time, later is larger, in epoch seconds where it is ``dated``; None is
+    that nobody knows it. ``gap`` is how much later a row must be to be judged by a model that learned from
+    another: the label's own time, in seconds, or 0 where rows have no clock. ``flat`` says how an export was
+    read. ``weights`` and ``matured`` (n,) are there when rows were kept whose window is not over;
+    ``settled_at`` (n,) is when each outcome was known. ``accounts`` (n,) numbers a row's company. ``history``
+    is what the rows were computed from, ``immature`` how many more there were without an outcome yet.
+    ``persons`` has ``lead_id`` and a number of the person for each column that points at one.
+    ``monotone`` maps features to 1 where more may never lower a score, to -1 where it may never raise it.
+    """
+
+    features: FeatureSet
+    rows: pl.DataFrame
+    label: NDArray[np.int8]
+    question: str
+    order: NDArray[np.int64] | None = None
+    gap: int = 0
+    weights: NDArray[np.float64] | None = None
+    matured: NDArray[np.bool_] | None = None
+    settled_at: NDArray[np.int64] | None = None
+    accounts: NDArray[np.int64] | None = None
+    history: LeadHistory | None = field(default=None, repr=False)
+    persons: pl.DataFrame | None = field(default=None, repr=False)
+    immature: int = 0
+    has_dates: bool = False
+    dated: bool = False
+    monotone: Mapping[str, int] = field(default_factory=dict)
+    flat: FlatMapping | None = None
+    intake: IngestSummary = field(default_factory=lambda: IngestSummary(0, {}, {}))
+    availability: tuple[Availability, ...] = ()
+    ignored: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        counts = {outcome: int((self.label == outcome).sum()) for outcome in (0, 1)}
+        if not all(counts.values()):
+            msg = (
+                f"{self.question}: {counts[1]:,} rows with and {counts[0]:,} without it; a model needs both. "
+                "Is the outcome right, and has its time passed for enough leads?"
+            )
+            raise NoLabelledRowsError(msg)
+
+    def __len__(self) -> int:
+        return self.rows.height
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.question}: {self._facts})"
+
+    def _repr_html_(self) -> str:
+        families = Counter(spec.family for spec in self.features.specs)
+        rows = [
+            (name, f"{count}", shorten(", ".join(names), _SHOWN, placeholder=" ..."))
+            for name, count in families.items()
+            for names in [[spec.name for spec in self.features.specs if spec.family == name]]
+        ]
+        return html_card(
+            f"Dataset: {self.question}", self._facts, html_table(("family", "features", "such as"), rows)
+        )
+
+    @property
+    def _facts(self) -> str:
+        when = [f"{to_datetime(moment):%Y-%m-%d}" for moment in self.window or ()]
+        return "; ".join(
+            [
+                f"{len(self):,} rows, {self.label.mean():.1%} of them positive",
+                f"{len(self.features)} features",
+                *([" to ".join(when)] if when else []),
+                *([f"{self.immature:,} more have no outcome yet"] if self.immature else []),
+            ]
+        )
+
+    def row(self, lead_id: str, as_of: int) -> dict[str, Any]:
+        """The features of one snapshot by name, as ``ConversionModel.score`` and ``.explain`` take them."""
+        mine = (pl.col("lead_id") == lead_id) & (pl.col("as_of") == as_of)
+        return self.rows.row(by_predicate=mine, named=True)
+
+    def to_pandas(self) -> Any:
+        """``lead_id``, ``as_of`` (UTC, where there are dates), the features, and ``label``, for pandas."""
+        stamps = [pl.from_epoch("as_of").dt.replace_time_zone("UTC")] if self.has_dates else []
+        return self.rows.with_columns(*stamps, label=pl.Series(self.label)).to_pandas()
+
+    def subsample(self, most: int) -> Dataset:
+        """At most ``most`` rows, evenly spread: enough for what does not need them all."""
+        if len(self) <= most:
+            return self
+        return self._take(np.linspace(0, len(self) - 1, most).astype(np.intp))
+
+    @cached_property
+    def last_row_per_lead(self) -> Dataset:
+        """The last row of each lead, for what counts leads and not looks; all rows if those ended alike."""
+        last = np.sort(len(self) - 1 - np.unique(self.lead[::-1], return_index=True)[1])
+        alike = len(last) == len(self) or len(np.unique(self.label[last])) == 1
+        return self if alike else self._take(last)
+
+    def _take(self, kept: NDArray[np.intp]) -> Dataset:
+        columns = ("rows", "label", "order", "weights", "matured", "settled_at", "accounts")
+        thin: dict[str, Any] = {
+            name: None if (whole := getattr(self, name)) is None else whole[kept] for name in columns
+        }
+        return replace(self, **thin)
+
+    @property
+    def ordered_by_dates(self) -> bool:
+        """Whether ``order`` is in epoch seconds: a history's, or those of a dated export."""
+        return self.has_dates or self.dated
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """The first and the last as_of in epoch seconds, where the rows have dates."""
+        if self.order is None or not self.has_dates:
+            return None
+        return int(self.order.min()), int(self.order.max())
+
+    @cached_property
+    def lead(self) -> NDArray[np.int64]:
+        """(n,) a number for the lead of each row, from 0."""
+        return lead_codes(self.rows["lead_id"])
+
+    def to_learning_rows(self) -> TrainingRows:
+        """What a learner gets to see: the snapshots of one lead are held out together, or not at all."""
+        return TrainingRows(
+            frame=self.rows.select(self.features.names),
+            y=self.label,
+            order=self.order,
+            weights=self.weights,
+            groups=self.lead if self.lead.max() + 1 < len(self) else None,
+            gap=self.gap,
+            matured=self.matured,
+            monotone=self.monotone,
+        )
+
+    def features_for(self, features: FeatureSet, at: NDArray[np.intp]) -> pl.DataFrame:
+        """The rows at positions ``at`` with the columns of ``features``, which may be another model's.
+
+        Raises FeaturesNotThereError where a flat export does not have them.
+        """
+        rows = self.rows[at]
+        if set(features.specs) <= set(self.features.specs):
+            return rows
+        if self.history is None:
+            here = {spec.name: spec.is_category for spec in self.features.specs}
+            if wrong := [spec.name for spec in features.specs if here.get(spec.name) != spec.is_category]:
+                msg = f"column {wrong[0]!r} is not among these rows, or not of the same kind"
+                raise MissingFeaturesError(msg)
+            return rows
+        wanted = rows.select("lead_id", "as_of")
+        computed = compute_feature_rows(features, self.history, Snapshots(wanted.unique()))
+        return wanted.join(computed, on=["lead_id", "as_of"], how="left", maintain_order="left")
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change whenever a row, a label or a feature does."""
+        hashed = self.rows.with_columns(pl.Series("label", self.label)).hash_rows(seed=0).to_numpy()
+        weights = b"" if self.weights is None else self.weights.tobytes()
+        learned = hashed.tobytes() + weights + self.features.fingerprint.encode()
+        return hashlib.sha256(learned).hexdigest()[:12]
+
+
+def from_history(
+    history: LeadHistory,
+    rule: CohortRule,
+    label: LabelSpec,
+    roles: Iterable[ColumnRole] = (),
+    weights: Weights = "matured",
+) -> Dataset:
+    """The snapshots of a history with what became of them, in the order of time.
+
+    Only matured ones, or ("ipcw") every one whose outcome is known, weighted for those whose is not.
+    """
+    features = build_feature_set(history, target=label.stage, closed=label.closed, units=_flags(roles))
+    drawn = draw_snapshots(history, rule)
+    labelled = compute_labels(history, drawn, label)
+    kept = select_labelled(labelled, history.observed_until, weights).sort("as_of", "lead_id")
+    rows = compute_feature_rows(features, history, Snapshots(kept.select("lead_id", "as_of")))
+    return Dataset(
+        features=features,
+        rows=rows,
+        label=kept["label"].to_numpy(),
+        question=f"{label.stage} within {label.horizon / DAY:g} days",
+        order=rows["as_of"].to_numpy(),
+        gap=label.gap,
+        weights=kept["weight"].to_numpy() if "weight" in kept.columns else None,
+        matured=kept["matured"].to_numpy() if "weight" in kept.columns else None,
+        settled_at=kept["settled_at"].to_numpy(),
+        accounts=_accounts(history, rows),
+        history=history,
+        immature=len(drawn) - kept.height,
+        has_dates=True,
+    )
+
+
+def _accounts(history: LeadHistory, rows: pl.DataFrame) -> NDArray[np.int64] | None:
+    """A number for each row's account, leads without one counting alone; None where no lead has any."""
+    account = pl.col("account_id")
+    belongs = history.leads.select("lead_id", "account_id").with_columns(
+        who=pl.when(account.is_null()).then("lead " + pl.col("lead_id")).otherwise("account " + account)
+    )
+    mine = rows.select("lead_id").join(belongs, on="lead_id", how="left", maintain_order="left")
+    if mine["account_id"].is_null().all():
+        return None
+    return mine["who"].rank("dense").cast(pl.Int64).to_numpy()
+
+
+def compute_feature_rows(features: FeatureSet, history: LeadHistory, wanted: Snapshots) -> pl.DataFrame:
+    """The features of snapshots, in the order of time."""
+    computed: pl.LazyFrame = batch.compute_features(features, history, wanted)
+    return computed.sort("as_of", "lead_id").collect()
+
+
+def from_flat_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
+    """A flat export as rows to learn from: one snapshot a lead, its outcome column is the label."""
+    if export.label is None:
+        msg = "the export was read without an outcome column; name it (--label)"
+        raise NoLabelledRowsError(msg)
+    features = flat_features(export.leads, export.roles)
+    return Dataset(
+        features=features,
+        rows=flat_rows(features, export.leads),
+        label=export.label.to_numpy(),
+        question=export.asked,
+        flat=mapping,
+        persons=export.persons,
+        order=None if export.order is None else export.order.to_numpy(),
+        dated=export.dated,
+        intake=ingest_summary(export.rows, export.quarantine, export.availability, flat=True),
+        availability=export.availability,
+        ignored=tuple(sorted({*mapping.reserved, *(r.column for r in export.roles if not r.used)})),
+        missing=mapping.missing,
+        notices=export.notices,
+    )
+
+
+def flat_features(leads: pl.DataFrame, roles: Iterable[ColumnRole]) -> FeatureSet:
+    """The features of a flat export: its columns."""
+    history = LeadHistory.from_leads(leads.with_columns(created_at=pl.lit(0)), FLAT_AS_OF)
+    return build_feature_set(history, units=_flags(roles))
+
+
+def _flags(roles: Iterable[ColumnRole]) -> dict[str, Unit]:
+    return {role.column: "flag" for role in roles if role.role == "flag"}
+
+
+def flat_rows(features: FeatureSet, leads: pl.DataFrame) -> pl.DataFrame:
+    """The feature rows of flat leads: one row a lead is nothing to fold, in the order of ``leads``."""
+    columns = (pl.col(str(spec.of)).alias(spec.name) for spec in features.specs)
+    return leads.select("lead_id", pl.lit(FLAT_AS_OF, pl.Int64).alias("as_of"), *columns)

@@ -1,0 +1,42 @@
+"""The rows that a model would be asked about: a file to score, or the open leads of a history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from features.cohort import Snapshots, open_lead_snapshots
+from features.ingest.flat_export import FlatColumns, iter_flat_batches
+from training.config.toml_reader import ConfigError
+from training.data.dataset import compute_feature_rows, flat_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.config.settings import Config
+    from training.data.dataset import Dataset
+
+MOST_LEADS = 20_000
+
+
+def rows_to_score(dataset: Dataset, config: Config, file: Path | None) -> pl.DataFrame | None:
+    """The feature rows to score, of many leads a sample; None where a flat export names no such ``file``.
+
+    Raises ConfigError where a file is named beside a history: its open leads are the rows to score.
+    """
+    if dataset.history is None:
+        return None if file is None else _of_file(dataset, file)
+    if file is not None:
+        msg = "--score goes with a flat export; the open leads of a history are looked at by themselves"
+        raise ConfigError(msg)
+    still = open_lead_snapshots(dataset.history, config.cohort_rule).frame
+    some = still.sample(min(MOST_LEADS, still.height), seed=0)
+    return compute_feature_rows(dataset.features, dataset.history, Snapshots(some)) if some.height else None
+
+
+def _of_file(dataset: Dataset, file: Path) -> pl.DataFrame:
+    id_column = None if dataset.flat is None else dataset.flat.id
+    columns = FlatColumns.from_features(dataset.features, id_column, dataset.missing)
+    rows = pl.concat(flat_rows(dataset.features, batch.leads) for batch in iter_flat_batches(file, columns))
+    return rows.sample(min(MOST_LEADS, rows.height), seed=0)

@@ -1,0 +1,147 @@
+"""What the checks look for in the rows to score: values never seen in training, and rows of another kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+
+from features.clock import describe_duration
+from features.messages import Message, join_items
+from models.metrics import bootstrap_interval, roc_auc
+from training.leakage.column_checks import FEWEST, QUICK, NotApplicableError, bin_codes, single_column_auc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from features.spec import FeatureSpec
+    from models.metrics import Interval
+    from training.data.dataset import Dataset
+    from training.leakage.column_checks import FindingRows
+
+    ShiftCheckFunction = Callable[[Dataset, pl.DataFrame], FindingRows]
+
+NEVER_SEEN, EMPTIED = 0.05, 0.5
+TOLD_APART = 0.65
+_NAMED, _MOST, _ROUNDS, _HALVES = 3, 10_000, 60, 2
+AGE = "lead.age"
+
+
+def unseen_categories(dataset: Dataset, ahead: pl.DataFrame) -> FindingRows:
+    """A model has nothing to say of words it never met, and of numbers beyond all it met it guesses."""
+    for spec, told in _strange(dataset, ahead):
+        yield "medium", spec.name, told
+
+
+def _strange(dataset: Dataset, ahead: pl.DataFrame) -> Iterator[tuple[FeatureSpec, Message]]:
+    """The features that go beyond what training saw.
+
+    Leads older than any that taught are told of once, by their age: all their other times are beyond, too.
+    """
+    alike = _of_known_age(dataset, ahead)
+    for spec in dataset.features.specs:
+        before, after = dataset.rows[spec.name], (ahead if spec.name == AGE else alike)[spec.name]
+        strange = _new_words(before, after) if spec.is_category else _out_of_range(before, after)
+        if len(strange) >= max(NEVER_SEEN * len(after), FEWEST):
+            yield spec, _beyond(spec, before, strange, len(strange) / len(after))
+        elif spec.reduce == "value" and _filled(before) - _filled(after) >= EMPTIED:
+            yield spec, Message("findings.emptied", before=_filled(before), after=_filled(after))
+
+
+def _of_known_age(dataset: Dataset, ahead: pl.DataFrame) -> pl.DataFrame:
+    if AGE not in dataset.features.names:
+        return ahead
+    ages = dataset.rows[AGE]
+    return ahead.filter(pl.col(AGE).is_between(ages.min(), ages.max()))
+
+
+def _filled(column: pl.Series) -> float:
+    return 1 - column.null_count() / max(1, len(column))
+
+
+def _new_words(before: pl.Series, after: pl.Series) -> pl.Series:
+    """The values to score that training never saw."""
+    known = after.drop_nulls()
+    return known.filter(~known.is_in(before.drop_nulls().unique().implode()))
+
+
+def _out_of_range(before: pl.Series, after: pl.Series) -> pl.Series:
+    """The numbers to score that lie outside of all that training saw."""
+    known, asked = before.drop_nulls(), after.drop_nulls()
+    if known.is_empty():
+        return asked
+    numbers = known.to_numpy()
+    low, high = float(numbers.min()), float(numbers.max())
+    return asked.filter((asked < low) | (asked > high))
+
+
+def _beyond(spec: FeatureSpec, before: pl.Series, strange: pl.Series, share: float) -> Message:
+    """What there is to say of the ``share`` of rows to score whose values are ``strange``."""
+    if spec.is_category:
+        return Message("findings.new_words", share=share, value=repr(strange.mode().sort()[0]))
+    known = before.drop_nulls().to_numpy()
+    if not len(known):
+        return Message("findings.new_numbers", share=share)
+    low, high = float(known.min()), float(known.max())
+    if spec.unit != "seconds":
+        return Message("findings.out_of_range", share=share, low=low, high=high)
+    key = "findings.ages_out_of_range" if spec.name == AGE else "findings.times_out_of_range"
+    return Message(key, share=share, low=describe_duration(round(low)), high=describe_duration(round(high)))
+
+
+def covariate_shift(dataset: Dataset, ahead: pl.DataFrame) -> FindingRows:
+    """If a quick model can tell rows to score from rows that taught, what was learned may not hold for them.
+
+    Adversarial validation: out-of-fold scores of half of the rows by a model of the other half. One row a
+    lead and side, because rows of one lead are no independent witnesses. Only the leads' own columns count:
+    what a lead did grows with its age, and the cohort, not the data, says at which age one looks. Nor do
+    columns count of which values never seen have been told already.
+    """
+    before, after = (_witnesses(rows) for rows in (dataset.rows, _of_known_age(dataset, ahead)))
+    fewer = min(before.height, after.height)
+    if fewer < FEWEST:
+        raise NotApplicableError(Message("not_applicable.few_leads", fewer=fewer, least=FEWEST))
+    told = {spec.name for spec, _ in _strange(dataset, ahead)}
+    names = [s.name for s in dataset.features.specs if s.reduce == "value" and s.name not in told]
+    if not names:
+        raise NotApplicableError(Message("not_applicable.no_own_columns"))
+    columns = pl.concat([before.select(names), after.select(names)])
+    side = np.repeat(np.array([0, 1], dtype=np.int8), [before.height, after.height])
+    auc, gains = _apart(columns, side)
+    if auc.low >= TOLD_APART:
+        best = [names[j] for j in np.argsort(-gains, kind="stable")[:_NAMED] if gains[j] > 0]
+        alone = [
+            Message("findings.told_by", column=name, auc=single_column_auc(columns[name], side))
+            for name in best
+        ]
+        interval = {"auc": auc.value, "low": auc.low, "high": auc.high}
+        yield "medium", "", Message("findings.told_apart", named=join_items("comma", alone), **interval)
+
+
+def _witnesses(rows: pl.DataFrame) -> pl.DataFrame:
+    mixed = rows.sample(fraction=1.0, shuffle=True, seed=0)
+    return mixed.unique("lead_id", keep="first", maintain_order=True).head(_MOST)
+
+
+def _apart(columns: pl.DataFrame, side: NDArray[np.int8]) -> tuple[Interval, NDArray[np.float64]]:
+    """How well a model tells the sides apart, and how much of that each column does."""
+    matrix = np.column_stack([bin_codes(column) for column in columns]).astype(np.float64)
+    half = np.random.default_rng(0).permutation(np.arange(len(side)) % _HALVES)
+    said, gains = np.empty(len(side)), np.zeros(matrix.shape[1])
+    for k, model in enumerate(_models(matrix, side, half)):
+        said[half == k] = model.predict(matrix[half == k], num_threads=1)
+        gains += model.feature_importance("gain")
+    return bootstrap_interval(roc_auc, side, said), gains
+
+
+def _models(
+    matrix: NDArray[np.float64], side: NDArray[np.int8], half: NDArray[np.intp]
+) -> Iterator[lgb.Booster]:
+    """A model for each part, which has not learned from it."""
+    for k in range(_HALVES):
+        data = lgb.Dataset(matrix[half != k], side[half != k])
+        yield lgb.train({"objective": "binary", **QUICK}, data, _ROUNDS)

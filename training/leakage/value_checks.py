@@ -1,0 +1,127 @@
+"""What the checks look for in values: one, or two together, that settle what became of their leads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from scipy.special import xlogy
+
+from features.messages import Message
+from training.leakage.column_checks import SURPRISE, NotApplicableError, bin_codes, require_enough_outcomes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from training.data.dataset import Dataset
+    from training.leakage.column_checks import FindingRows
+
+ODDS, OF_WON, OF_OTHERS = 30.0, 0.1, 0.3
+SYNERGY = 0.25
+_LEVELS, _ROWS = 8, 5_000
+
+
+def value_determines_outcome(dataset: Dataset) -> FindingRows:
+    """What is known of a lead moves its odds; a value that multiplies them thirtyfold was written later.
+
+    Each word and each twentieth of a number, against all leads, where chance leaves the odds that far. A leak
+    that speaks of some leads only is no better, alone, than many honest columns. A tenth of the converted
+    leads must have the value, or more of the others: some leads never could convert, and that is no leak.
+    """
+    dataset = dataset.last_row_per_lead
+    require_enough_outcomes(dataset)
+    won = dataset.label == 1
+    for spec in dataset.features.specs:
+        column = dataset.rows[spec.name]
+        if (rows := _most_settled(bin_codes(column), won)) is not None:
+            share, everywhere = float(won[rows].mean()), float(won.mean())
+            what, count = _called(column, rows), int(rows.sum())
+            message = Message("findings.settles", rows=count, what=what, share=share, all=everywhere)
+            yield "medium", spec.name, message
+
+
+def _most_settled(codes: NDArray[np.int64], won: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """(n,) which rows have the value whose odds lie farthest from those of all, if they do so ``ODDS`` times.
+
+    All but the commonest value count as one more: where nothing was written there is often a 0 or a blank.
+    """
+    hits, misses = (np.bincount(codes[one], minlength=int(codes.max()) + 1) for one in (won, ~won))
+    commonest = int(np.argmax(hits + misses))
+    hits, misses = (np.append(each, each.sum() - each[commonest]) for each in (hits, misses))
+    log_odds = np.log((hits + 0.5) / (misses + 0.5) * (~won).sum() / won.sum())
+    chance = SURPRISE * np.sqrt(1 / (hits + 0.5) + 1 / (misses + 0.5))
+    common = (hits >= OF_WON * won.sum()) | (misses >= OF_OTHERS * (~won).sum())
+    far = np.where(common & (np.abs(log_odds) > chance), np.abs(log_odds), 0.0)
+    farthest = int(np.argmax(far))
+    if far[farthest] < np.log(ODDS):
+        return None
+    return np.asarray(codes == farthest if farthest < len(hits) - 1 else codes != commonest)
+
+
+def _called(column: pl.Series, rows: NDArray[np.bool_]) -> str:
+    """How a value, some of a number's, or all but the commonest are spoken of."""
+    held, others = (column.filter(pl.Series(chosen)).unique() for chosen in (rows, ~rows))
+    if len(others) == 1 and len(held) > 1:
+        if others[0] is None:
+            return Message("findings.with_any_value")
+        return Message("findings.with_other_value", value=others[0])
+    if held.null_count():
+        return Message("findings.with_no_value")
+    if len(held) == 1:
+        return Message("values.one", value=held[0])
+    held = held.sort()
+    return Message("values.range", low=held[0], high=held[-1])
+
+
+def pair_determines_outcome(dataset: Dataset) -> FindingRows:
+    """Two columns can each be noise, and together the outcome: a model of small trees may or may not see it.
+
+    For every pair, the share of all there is to know (the entropy of the outcome) that both know together,
+    beyond what either knows alone. Values that are seldom count as one.
+    """
+    dataset = dataset.last_row_per_lead.subsample(_ROWS)
+    require_enough_outcomes(dataset)
+    names = [spec.name for spec in dataset.features.specs]
+    if len(names) < 2:  # noqa: PLR2004 - a pair is two
+        raise NotApplicableError(Message("not_applicable.no_second_column"))
+    known = pairwise_mutual_information(
+        [_few(bin_codes(dataset.rows[name])) for name in names], dataset.label == 1
+    )
+    alone = np.diag(known)
+    beyond = known - alone[:, None] - alone
+    np.fill_diagonal(beyond, 0.0)
+    for j, k in enumerate(beyond.argmax(axis=1)):
+        if beyond[j, k] >= SYNERGY:
+            shares = {"share": float(known[j, k]), "alone": float(alone[j])}
+            yield "medium", names[j], Message("findings.together", column=repr(names[k]), **shares)
+
+
+def _few(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The commonest values by their rank, all others as one."""
+    _, place, rows = np.unique(codes, return_inverse=True, return_counts=True)
+    rank = np.argsort(np.argsort(-rows, kind="stable"))
+    return np.minimum(rank, _LEVELS - 1)[place]
+
+
+def pairwise_mutual_information(
+    columns: list[NDArray[np.int64]], won: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """(columns, columns) the share of the outcome's entropy that each pair knows, less what chance pretends.
+
+    Miller and Madow's correction: each pair of values in use seems to know half a nat.
+    """
+    is_value = np.concatenate([np.eye(_LEVELS, dtype=np.float32)[codes] for codes in columns], axis=1)
+    shape = (len(columns), _LEVELS, len(columns), _LEVELS)
+    rows = (is_value.T @ is_value).astype(np.float64).reshape(shape)
+    hits = (is_value[won].T @ is_value[won]).astype(np.float64).reshape(shape)
+    unknown = (_entropy(hits, rows) * rows).sum(axis=(1, 3))
+    chance = ((rows > 0).sum(axis=(1, 3)) - 1) / 2
+    everything = len(won) * _entropy(np.array(won.sum()), np.array(len(won)))
+    return np.asarray(1 - (unknown + chance) / everything)
+
+
+def _entropy(hits: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of an outcome that ``hits`` of ``rows`` have, in nats; 0 where there are no rows."""
+    rate = np.divide(hits, rows, out=np.zeros(np.shape(rows)), where=rows > 0)
+    return np.asarray(-xlogy(rate, rate) - xlogy(1 - rate, 1 - rate))

@@ -1,0 +1,243 @@
+"""The additive part: a penalised logistic regression in which each feature earns its own freedom.
+
+Numbers become piecewise linear curves, categories one effect a level. Each feature has a ridge penalty of its
+own, chosen by the evidence (MacKay 1992; the random effects view of Fellner and Schall): where the rows show
+little, the curve shrinks to flat. Nothing is left to choose by hand or by cross-validation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit, logit
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
+
+from models.additive import AdditiveModel, CategoryTerm, PiecewiseLinearTerm
+from training.learner.monotonic import isotonic_effect
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.encoding import FeatureEncoder, FeatureEncoding
+    from training.data.training_rows import TrainingRows
+
+MOST_KNOTS, FEWEST_KNOTS = 16, 4
+# Curves share this many steps, so that hundreds of features do not make the equations unwieldy.
+STEPS = 500
+# Levels of at least so many rows have an effect each. Where these are too many, or leave too many rows to the
+# rarer ones, the category enters by the log-odds of its levels' rates instead: one coefficient.
+FEWEST, MOST_LEVELS, LEAST_COVERED = 10, 200, 0.7
+# Multiplications that a look at the curvature may cost; more rows than that allows are sampled.
+BUDGET = 8e9
+# Newton steps share one look at the curvature until the rows' log-odds have moved by so much on average.
+STALE = 0.05
+# On the way to the first penalties every fourth row shows it, where rows are so many for each column.
+SKETCH, ENOUGH = 4, 50
+# The prior of a penalty: gamma with this shape and rate, nearly flat over what occurs.
+SHAPE, RATE = 0.1, 0.01
+PENALTY, STEPS_FIRST, STEPS_IN_ALL = 5.0, 5, 12
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTerm:
+    """The columns of one feature, and where they come from.
+
+    ``knots`` of a curve, or ``level_of`` (one column a code) of a table, or ``scores`` (one number a code).
+    """
+
+    source: int
+    knots: NDArray[np.float64] | None = None
+    level_of: NDArray[np.intp] | None = None
+    scores: NDArray[np.float64] | None = None
+    rate_column: int = 0
+
+    @property
+    def width(self) -> int:
+        """How many penalised coefficients the term has, its missing value apart."""
+        if self.knots is not None:
+            return len(self.knots) - 1
+        return 1 if self.level_of is None else int(self.level_of.max()) + 1
+
+    def columns(self, matrix: NDArray[np.float64]) -> NDArray[np.generic]:
+        """(width, n): the columns that the term makes of the training matrix, one after the other."""
+        if self.knots is not None:
+            return _ramps(matrix[:, self.source], self.knots)
+        if self.level_of is None:
+            return np.asarray(logit(matrix[:, self.rate_column])[None])
+        level = self.level_of[matrix[:, self.source].astype(np.intp)]
+        return np.asarray(level == np.arange(self.width)[:, None])
+
+    def effect(self, beta: NDArray[np.float64], missing: float) -> PiecewiseLinearTerm | CategoryTerm:
+        """What the coefficients come to as a curve or a table."""
+        if self.knots is not None:
+            values = np.append(0.0, np.cumsum(beta))
+            return PiecewiseLinearTerm(tuple(self.knots.tolist()), tuple(values.tolist()), missing)
+        values = beta[self.level_of] if self.level_of is not None else beta[0] * self.scores
+        return CategoryTerm(tuple(values.tolist()))
+
+
+def fit_additive(
+    rows: TrainingRows, encodings: FeatureEncoder, matrix: NDArray[np.float64], seed: int
+) -> AdditiveModel:
+    """The additive part learned from ``rows`` and their cross-fitted ``matrix``.
+
+    Each effect averages to zero over the rows that it learned from, so that the intercept is what an average
+    lead has.
+    """
+    numbers = sum(feature.kind == "number" for feature in encodings.features)
+    knots = int(np.clip(STEPS // max(1, numbers), FEWEST_KNOTS, MOST_KNOTS))
+    terms = [
+        _term(feature, source, start, matrix, knots)
+        for feature, source, start in zip(
+            encodings.features, encodings.sources, encodings.starts, strict=True
+        )
+    ]
+    kept = _sampled(len(rows), sum(term.width for term in terms), seed)
+    seen = matrix[kept]
+    with threadpool_limits(1, "blas"):  # more threads on busy cores are slower, and not deterministic
+        beta, missing, intercept = _solved(rows.take(kept), terms, seen)
+    ends = np.cumsum([term.width for term in terms])
+    effects = [
+        isotonic_effect(term.effect(beta[end - term.width : end], lost), rows.monotone.get(name, 0))
+        for name, term, end, lost in zip(encodings.feature_names, terms, ends, missing, strict=True)
+    ]
+    return _centred(AdditiveModel(intercept, tuple(effects), encodings.sources), seen, rows.w[kept])
+
+
+def _term(
+    feature: FeatureEncoding, source: int, start: int, matrix: NDArray[np.float64], knots: int
+) -> FeatureTerm:
+    if feature.kind == "number":
+        return FeatureTerm(source, knots=_knots(matrix[:, source], knots))
+    codes = matrix[:, source].astype(np.intp)
+    rows = np.bincount(codes, minlength=len(feature.levels) + 2)
+    frequent = np.flatnonzero(rows[: feature.other] >= FEWEST)
+    covered = rows[frequent].sum() >= LEAST_COVERED * rows[: feature.other + 1].sum()
+    if len(frequent) > MOST_LEVELS or not covered:
+        return FeatureTerm(source, scores=logit(np.array(feature.rates)), rate_column=start)
+    # Rare and unknown values share column 0, missing ones have column 1.
+    level_of = np.zeros(len(rows), dtype=np.intp)
+    level_of[feature.other + 1] = 1
+    level_of[frequent] = np.arange(len(frequent)) + 2
+    return FeatureTerm(source, level_of=level_of)
+
+
+def _knots(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """The values themselves where they are few, else quantiles of the rows."""
+    known = np.sort(x[np.isfinite(x)])
+    if not len(known):
+        return np.zeros(1)
+    values = np.asarray(known[np.append(True, known[1:] != known[:-1])])
+    if len(values) <= most:
+        return values
+    ranks = np.rint(np.linspace(0, len(known) - 1, most + 1)).astype(np.intp)
+    return np.asarray(np.unique(known[ranks]))
+
+
+def _ramps(x: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(knots - 1, n): how much of each step between knots a value has climbed; 0 where it is missing.
+
+    A ridge penalty on these draws neighbouring knots together: the curve to flat, not to zero.
+    """
+    climbed = (np.where(np.isnan(x), knots[0], x) - knots[:-1, None]) / np.diff(knots)[:, None]
+    return np.asarray(np.clip(climbed, 0.0, 1.0), dtype=np.float64)
+
+
+def _sampled(rows: int, width: int, seed: int) -> NDArray[np.intp]:
+    most = max(5000, int(BUDGET / max(1, width) ** 2))
+    if rows <= most:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
+def _solved(
+    rows: TrainingRows, terms: list[FeatureTerm], seen: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], list[float], float]:
+    """The coefficients of the terms, the effect of a missing value per term, and the intercept."""
+    lost = [
+        place
+        for place, term in enumerate(terms)
+        if term.knots is not None and np.isnan(seen[:, term.source]).any()
+    ]
+    group = np.repeat(np.arange(len(terms) + 1), [*(term.width for term in terms), len(lost)])
+    ends = np.cumsum([term.width for term in terms])
+    design = np.ones((len(group) + 1, len(rows)), dtype=np.float32)
+    for term, end in zip(terms, ends, strict=True):
+        design[end - term.width : end] = term.columns(seen)
+    for row, place in enumerate(lost, start=len(group) - len(lost)):
+        design[row] = np.isnan(seen[:, terms[place].source])
+    beta = fit_ridge_by_evidence(design.T, rows.y, rows.effective_weights, group)
+    missing = np.zeros(len(terms))
+    missing[lost] = beta[len(group) - len(lost) : len(group)]
+    return beta[: len(group) - len(lost)], missing.tolist(), float(beta[-1])
+
+
+def fit_ridge_by_evidence(
+    design: NDArray[np.floating], y: NDArray[np.number], w: NDArray[np.float64], group: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Logistic coefficients with one ridge penalty a group, each penalty the most likely one.
+
+    ``design`` ends with a column of ones, which is not penalised. Newton's steps, each with the gradient of
+    all rows and the latest look at the curvature; after the first ones each step moves the penalties, too.
+    """
+    penalty = np.full(int(group.max(initial=-1)) + 1, PENALTY)
+    beta = np.zeros(design.shape[1])
+    beta[-1] = logit((w @ y + 0.5) / (w.sum() + 1.0))
+    looked_at = np.zeros(len(y))
+    for step in range(STEPS_IN_ALL):
+        ridge = np.append(penalty[group], 1e-6)
+        log_odds = _times(design, beta)
+        p = expit(log_odds)
+        spread = w * p * (1 - p)
+        if step in {0, STEPS_FIRST} or spread @ np.abs(log_odds - looked_at) > STALE * spread.sum():
+            every = SKETCH if step < STEPS_FIRST and len(y) >= ENOUGH * len(beta) else 1
+            looked_at, curvature = log_odds, _curvature(design[::every], every * spread[::every])
+        inverse = np.linalg.inv(curvature + np.diag(ridge))
+        change = inverse @ (_times(design.T, w * (p - y)) + ridge * beta)
+        # A long step can overshoot where the sigmoid is flat; a bounded one cannot.
+        beta = beta - change / max(1.0, float(np.abs(change).max()) / 2)
+        if step >= STEPS_FIRST:
+            penalty = _likeliest(penalty, group, beta[:-1], np.diag(inverse)[:-1])
+    return beta
+
+
+def _likeliest(
+    penalty: NDArray[np.float64],
+    group: NDArray[np.intp],
+    beta: NDArray[np.float64],
+    variance: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The next penalty of each group: (effective coefficients) / (sum of squares), MacKay's fixed point."""
+    width, variances, squares = (
+        np.bincount(group, weights=weights, minlength=len(penalty))
+        for weights in (np.ones(len(group)), variance, beta**2)
+    )
+    free = width - penalty * variances
+    return np.asarray(np.clip((free + 2 * SHAPE) / (squares + 2 * RATE), 1e-2, 1e5))
+
+
+def _times(design: NDArray[np.floating], by: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The product, in the precision of the design: single precision halves the time."""
+    return np.asarray(design @ by.astype(design.dtype), dtype=np.float64)
+
+
+def _curvature(design: NDArray[np.floating], spread: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(columns, columns): the second derivatives of the loss, the one costly part of a step."""
+    root = design * np.sqrt(spread).astype(design.dtype)[:, None]
+    return np.asarray(root.T @ root, dtype=np.float64)
+
+
+def _centred(part: AdditiveModel, matrix: NDArray[np.float64], w: NDArray[np.float64]) -> AdditiveModel:
+    """The same function with effects that average to zero over the rows."""
+    means = w @ part.contributions(matrix) / w.sum()
+    effects = tuple(_shifted(effect, mean) for effect, mean in zip(part.effects, means.tolist(), strict=True))
+    return AdditiveModel(part.intercept + float(means.sum()), effects, part.sources)
+
+
+def _shifted(effect: PiecewiseLinearTerm | CategoryTerm, by: float) -> PiecewiseLinearTerm | CategoryTerm:
+    values = tuple(value - by for value in effect.values)
+    if isinstance(effect, CategoryTerm):
+        return CategoryTerm(values)
+    return PiecewiseLinearTerm(effect.knots, values, effect.missing - by)

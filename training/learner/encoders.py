@@ -1,0 +1,117 @@
+"""Learning encodings from rows, and the matrix to train on, in which no row has seen its own outcome."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from models.encoding import FeatureEncoder, FeatureEncoding
+from training.learner.cross_validation import assign_folds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from training.data.training_rows import TrainingRows
+
+# A level rarer than this shares a code with values never seen: the model then knows what "rare" means. Not
+# higher, though: with thousands of region codes of a few leads each, what little each tells adds up.
+FEWEST = 2
+# Rows that the overall rate counts for against a level's own rate.
+SMOOTHING = 10.0
+# A level with at least this share of the rows has a 0/1 column of its own, the most common ones first.
+COMMON, FEWEST_ALONE, MOST_ALONE = 0.01, 5, 20
+# A number with at most this many values, all whole and above zero, may be a code; counts start at zero.
+FEW_VALUES = 30
+# Below this many levels, how common a level is says little that its rate does not.
+MANY_LEVELS = 12
+CROSS_FITS = 5
+
+
+def fit_encoders(rows: TrainingRows, seed: int) -> tuple[FeatureEncoder, NDArray[np.float64]]:
+    """The encodings of ``rows``, and their matrix with cross-fitted rates to train on.
+
+    Smoothed, cross-fitted target encoding (Micci-Barreca 2001; scikit-learn's TargetEncoder). Without the
+    cross-fitting a rare level's rate would give away the very outcomes that it is to predict.
+    """
+    held = assign_folds(rows, CROSS_FITS, seed)
+    learned = [_learned(rows, name) for name in rows.frame.columns]
+    encodings = FeatureEncoder(tuple(encoding for encoding, _ in learned))
+    matrix = encodings.encode(rows.frame)
+    for (encoding, codes), start in zip(learned, encodings.starts, strict=True):
+        if codes is not None:
+            column = start + (encoding.kind == "number")
+            matrix[:, column] = _cross_fitted(rows, codes, len(encoding.levels) + 2, held)
+    return encodings, matrix
+
+
+def _learned(rows: TrainingRows, name: str) -> tuple[FeatureEncoding, NDArray[np.int64] | None]:
+    """The encoding of one column, and the rows' codes if it has any."""
+    values = rows.frame[name]
+    if name in rows.monotone:  # a rate of its own for each value would know no order
+        return FeatureEncoding(name, "number"), None
+    encoding = _number(values) if values.dtype.is_numeric() else _category(values)
+    if encoding.kind == "number" and not encoding.levels:
+        return encoding, None
+    codes = encoding.codes(values)
+    size = len(encoding.levels) + 2
+    return replace(encoding, rates=tuple(_rates(rows.y, rows.w, codes, size, rows.rate).tolist())), codes
+
+
+def _number(values: pl.Series) -> FeatureEncoding:
+    known = values.drop_nulls().drop_nans()
+    if known.is_empty() or known.min() <= 0:  # type: ignore[operator]
+        return FeatureEncoding(values.name, "number")
+    levels = known.unique().sort()
+    is_code = 2 < len(levels) <= FEW_VALUES and bool((levels == levels.round()).all())  # noqa: PLR2004
+    return FeatureEncoding(values.name, "number", tuple(levels.to_list()) if is_code else ())
+
+
+def _category(values: pl.Series) -> FeatureEncoding:
+    tally = values.drop_nulls().value_counts(name="rows").filter(pl.col("rows") >= FEWEST).sort(values.name)
+    levels, rows = tuple(tally[values.name].to_list()), tally["rows"].to_numpy()
+    other, missing = len(values) - values.null_count() - int(rows.sum()), values.null_count()
+    counts = np.concatenate([rows, [other / max(1, _rare(values, tally)), missing]]).astype(np.float64)
+    common = np.flatnonzero(counts >= max(FEWEST_ALONE, COMMON * len(values)))
+    alone = np.sort(common[np.argsort(-counts[common], kind="stable")][:MOST_ALONE])
+    return FeatureEncoding(
+        values.name,
+        "category",
+        levels,
+        counts=tuple(counts.tolist()) if len(levels) > MANY_LEVELS else (),
+        alone=tuple(alone.tolist()) if len(alone) > 1 else (),
+    )
+
+
+def _rare(values: pl.Series, tally: pl.DataFrame) -> int:
+    """How many levels are too rare for a code of their own."""
+    return values.drop_nulls().n_unique() - tally.height
+
+
+def _rates(
+    y: NDArray[np.number], w: NDArray[np.float64], codes: NDArray[np.int64], size: int, prior: float
+) -> NDArray[np.float64]:
+    """(size,) the rate of each code, drawn to the overall one."""
+    positive = np.bincount(codes, weights=w * y, minlength=size)
+    return _drawn(positive, np.bincount(codes, weights=w, minlength=size), prior)
+
+
+def _drawn(positive: NDArray[np.number], total: NDArray[np.number], prior: float) -> NDArray[np.float64]:
+    """Rates drawn to the overall one; exactly that where there are no rows."""
+    return np.asarray((positive + SMOOTHING * prior) / (total + SMOOTHING), dtype=np.float64)
+
+
+def _cross_fitted(
+    rows: TrainingRows, codes: NDArray[np.int64], size: int, held: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """(n,) each row's rate as learned from the rows outside its fold: all of them less those inside."""
+    count = int(held.max()) + 1
+    cell = codes * count + held
+    positive, total = (
+        np.bincount(cell, weights=weights, minlength=size * count).reshape(size, count)
+        for weights in (rows.w * rows.y, rows.w)
+    )
+    positive, total = (cells.sum(axis=1, keepdims=True) - cells for cells in (positive, total))
+    return np.asarray(_drawn(positive, total, rows.rate).ravel()[cell])

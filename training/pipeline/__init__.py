@@ -1,0 +1,1 @@
+"""A training run from files to a saved, tracked and reported model."""

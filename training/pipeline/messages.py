@@ -1,0 +1,69 @@
+"""What a run tells the person at the terminal, a line each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from features.ingest.column_roles import is_like_numbers
+from features.ingest.quarantine import format_counts
+from training.analysis.summary import GRAVE
+from training.data.load import _listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import polars as pl
+
+    from models.metrics import Interval
+    from training.data.dataset import Dataset
+    from training.report.report import Report
+
+
+def ingest_messages(dataset: Dataset, quarantine: Path) -> Iterator[str]:
+    """What happened to the rows and columns of the sources, a line each."""
+    yield from dataset.notices
+    found = [a for a in dataset.availability if a.by == "leadloop"]
+    unused = sorted((a for a in found if not a.used), key=lambda a: a.role == "empty")
+    if unused:
+        yield "columns not used: " + _listed(unused)
+    if words := [a for a in found if a.used and is_like_numbers(a.role_reason)]:
+        yield "columns that look like numbers: " + _listed(words)
+    intake = dataset.intake
+    if intake.quarantined:
+        why = ", ".join(
+            f"{reason} ({format_counts(count, intake.columns.get(reason, ()))})"
+            for reason, count in intake.quarantined.items()
+        )
+        yield f"{intake.rows_read:,} rows read; set aside in {quarantine}: {why}"
+    share = f"{dataset.label.mean():.1%} of them positive"
+    yield f"{len(dataset):,} snapshots to learn from, {share} ({dataset.question})"
+
+
+def holdout_overlap_message(held: pl.Series, dataset: Dataset) -> str:
+    """That leads which are to judge a model teach it, too; nothing where none does, or rows have no ids."""
+    if dataset.flat is None or dataset.flat.id is None:
+        return ""
+    met = int(held.is_in(dataset.rows["lead_id"].implode()).sum())
+    return (
+        f"{met:,} of the {len(held):,} leads of the holdout teach the model, too: it flatters" if met else ""
+    )
+
+
+def warning_messages(report: Report) -> Iterator[str]:
+    """What a reader must know before believing the figures; grave findings by name."""
+    from training.report.sections.summary import warnings  # noqa: PLC0415 - takes seconds, and few commands draw
+    from training.report.translator import translator  # noqa: PLC0415
+
+    for note in report.health.findings:
+        if note.severity == GRAVE:
+            yield f"{note.code}  {note.severity}  {note.column}: {note.message}"
+    for _, warning in warnings(report, translator("en")):
+        yield f"note: {warning}"
+
+
+def metric_messages(measured: Mapping[str, Mapping[str, Interval]]) -> Iterator[str]:
+    """Every figure with its interval."""
+    for part, figures in measured.items():
+        for name, one in figures.items():
+            yield f"{part:10} {name:18} {one.value:.4f}  ({one.low:.4f} to {one.high:.4f})"

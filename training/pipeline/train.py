@@ -1,0 +1,234 @@
+"""A training run from sources to tracked model: reads, learns, saves, reports, tracks, in that order.
+
+The model is saved before anything that may fail for reasons of its own, such as a tracking server.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from features.ingest.flat_export import read_flat
+from features.ingest.mapping import FlatMapping
+from models import artifact
+from training.analysis.inputs import report_input, report_settings
+from training.config.toml_reader import ConfigError
+from training.data.dataset import Dataset, flat_rows
+from training.data.load import quarantine_file, read_dataset
+from training.file_output import write_text
+from training.pipeline.fit_model import evaluate, train_model
+from training.pipeline.messages import (
+    holdout_overlap_message,
+    ingest_messages,
+    metric_messages,
+    warning_messages,
+)
+from training.points.distillation import learn_points
+from training.registry.promotion import save_promotion_evidence
+from training.registry.tracking import (
+    Artifact,
+    LogItem,
+    Metric,
+    Model,
+    RunParams,
+    RunRef,
+    Tag,
+    Text,
+    Tracking,
+    log,
+    tracking,
+)
+from training.report.report import Report, build_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from features.ingest.flat_export import FlatExport
+    from features.messages import Lang
+    from features.spec import FeatureSet
+    from models.conversion import ConversionModel
+    from models.metrics import Interval
+    from training.config.settings import Config
+    from training.trained_model import TrainedModel
+
+    Say = Callable[[str], None]
+
+
+MODEL, REPORT, REPORT_DATA = "model", artifact.REPORT, "report.json"
+
+VALIDATION, HOLDOUT = "validation", "holdout"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A finished run: the model and where everything is."""
+
+    fitted: TrainedModel
+    model: ConversionModel
+    folder: Path
+    metrics: dict[str, dict[str, Interval]]
+    report: Report
+    run: RunRef
+
+    @property
+    def model_dir(self) -> Path:
+        """The folder of the saved model."""
+        return self.folder / MODEL
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a script wants to know of the run, as plain values."""
+        return {
+            "run_id": self.run.run_id,
+            "model_dir": str(self.model_dir),
+            "model_version": self.model.version,
+            "report": str(self.folder / REPORT),
+            "rows": self.model.card.rows,
+            "time_ordered": self.model.card.time_ordered,
+            "metrics": {
+                part: {name: asdict(figure) for name, figure in figures.items()}
+                for part, figures in self.metrics.items()
+            },
+        }
+
+
+def run_training(  # noqa: PLR0913
+    config: Config,
+    out: Path,
+    store: Tracking,
+    *,
+    dataset: Dataset | None = None,
+    holdout: Path | None = None,
+    say: Say = print,
+) -> TrainingRun:
+    """Train on what ``config`` describes and leave model and report in ``out``, the run in ``store``.
+
+    A ``dataset`` that is there already, such as a service's log, is taken instead of reading one.
+    """
+    from training.report.render import plots, render  # noqa: PLC0415 - takes seconds, and few commands draw
+
+    # A place that cannot be written is known before anything is learned.
+    out.mkdir(parents=True, exist_ok=True)
+    dataset = read_dataset(config, out) if dataset is None else dataset
+    for line in ingest_messages(dataset, quarantine_file(config, out)):
+        say(line)
+    held = None if holdout is None else _outcomes(dataset.features, config, holdout)
+    if held is not None and (line := holdout_overlap_message(held.leads["lead_id"], dataset)):
+        say(line)
+    fitted = train_model(dataset, config.training, say)
+    measured = {VALIDATION: fitted.model.card.metrics}
+    if held is not None:
+        measured[HOLDOUT] = evaluate_holdout(fitted.model, held)
+    model = artifact.save(fitted.model, out / MODEL)
+    say(f"model {model.version} saved in {out / MODEL}")
+    speaking = save_promotion_evidence(fitted, model, out, store, say)
+    given = report_input(fitted, model, config.training.seed, report_settings(config))
+    say("learning a points table that says nearly the same")
+    learned = learn_points(fitted, given.company.points, config.training.seed)
+    summed = build_report(replace(given, learned=learned), _last(out / REPORT_DATA, say))
+    page = render(summed, lang=config.report.lang)
+    write_text(out / REPORT_DATA, summed.to_json())
+    for folder in (out, out / MODEL):
+        write_text(folder / REPORT, page)
+    for line in metric_messages(measured):
+        say(line)
+    for line in warning_messages(summed):
+        say(line)
+    say(f"report written to {out / REPORT}")
+    drawn = [Text(f"plots/{name}", svg) for name, svg in plots(summed, config.report.lang).items()]
+    items = [*_items(config, fitted, measured, out), *drawn, *speaking]
+    run = log([*items, Model(out / MODEL, model.version)], tracking=store)
+    say(f"run {run.run_id} tracked in {run.uri}")
+    return TrainingRun(fitted, model, out, measured, summed, run)
+
+
+def _last(data: Path, say: Say) -> Report | None:
+    """The report of the run before, which this one replaces, if there is one that can be read."""
+    if not data.is_file():
+        return None
+    try:
+        return Report.from_json(data.read_text(encoding="utf-8"))
+    except (KeyError, TypeError, ValueError) as error:
+        say(f"not compared with the last report: {data} is of another release of leadloop ({error!r})")
+        return None
+
+
+def resolve_tracking(config: Config, out: Path) -> Tracking:
+    """Where runs go: MLFLOW_TRACKING_URI, else what the configuration names, else a store in ``out``."""
+    found = tracking(out, config.tracking.experiment)
+    if config.tracking.uri is None or "MLFLOW_TRACKING_URI" in os.environ:
+        return found
+    return Tracking(config.tracking.uri, None, config.tracking.experiment)
+
+
+def rerender_report(folder: Path, page: Path, lang: Lang) -> Path:
+    """The report of the run in ``folder`` written to ``page`` in ``lang``."""
+    from training.report.render import render  # noqa: PLC0415 - takes seconds, and few commands draw
+
+    data = folder / REPORT_DATA
+    if not data.is_file():
+        msg = f"{data} does not exist; `leadloop train --out {folder}` writes it"
+        raise ConfigError(msg)
+    try:
+        told = Report.from_json(data.read_text(encoding="utf-8"))
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{data} is of another release of leadloop, or altered; run leadloop train once more"
+        raise ConfigError(msg) from error
+    write_text(page, render(told, lang=lang))
+    return page
+
+
+def evaluate_holdout(model: ConversionModel, held: FlatExport) -> dict[str, Interval]:
+    """The figures of a model on leads that it did not learn from."""
+    scores = model.score_frame(flat_rows(model.features, held.leads))
+    label = held.label.to_numpy()  # type: ignore[union-attr]  # a holdout is read with its outcomes
+    return evaluate(label, scores["probability"].to_numpy())
+
+
+def _outcomes(features: FeatureSet, config: Config, holdout: Path) -> FlatExport:
+    """A second flat file with outcomes, typed as the training data was; read before anything is learned."""
+    if config.flat is None:
+        msg = "a holdout file goes with a flat export; a history judges itself on its later leads"
+        raise ConfigError(msg)
+    roles = {str(s.of): "number" if s.unit not in {"flag", "category"} else s.unit for s in features.specs}
+    mapping = FlatMapping(
+        id=config.flat.id,
+        label=config.flat.label,
+        roles=roles,  # type: ignore[arg-type]  # a unit of a plain column is the name of its role
+        missing=config.flat.missing,
+        positive=config.flat.positive,
+        negative=config.flat.negative,
+        max_share=config.quarantine.max_share,
+    )
+    return read_flat(holdout, mapping)
+
+
+def _items(
+    config: Config, fitted: TrainedModel, measured: dict[str, dict[str, Interval]], out: Path
+) -> Iterator[LogItem]:
+    card = fitted.model.card
+    yield Tag("leadloop.question", card.label)
+    yield Tag("leadloop.time_ordered", str(card.time_ordered).lower())
+    yield RunParams(
+        {
+            "recipe": card.recipe,
+            "trees": card.trees,
+            "seed": config.training.seed,
+            "rows": card.rows,
+            "positives": card.positives,
+            "features": len(fitted.dataset.features),
+            "features_fingerprint": fitted.dataset.features.fingerprint,
+            "data_fingerprint": fitted.dataset.fingerprint,
+            "capacity_share": fitted.capacity,
+        }
+    )
+    for part, figures in measured.items():
+        for name, figure in figures.items():
+            yield Metric(f"{part}_{name}", figure.value, figure.low, figure.high)
+    for name, loss in card.candidates.items():
+        yield Metric(f"candidate_{name}_log_loss", loss)
+    yield Text("features.json", fitted.dataset.features.to_json())
+    yield Text("card.json", card.to_json())
+    for name in (REPORT, REPORT_DATA):
+        yield Artifact(out / name, "report")

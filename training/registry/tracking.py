@@ -1,0 +1,316 @@
+"""Runs in MLflow's tracking store: the one module that writes, finds and reads them.
+
+Training describes what it did as plain ``LogItem`` records; ``log`` alone turns them into an MLflow run. So
+training is testable without a tracking store, and the store can be replaced here.
+``training.registry.registry`` asks MLflow's model registry; no other module speaks to MLflow.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from mlflow import MlflowClient
+
+EXPERIMENT = "leadloop"
+MODEL = "model"
+MODEL_VERSION = "model_version"
+_NEEDED = ("leadloop", "lightgbm", "narwhals", "numpy", "pandas", "polars", "scipy")
+_PARENT = "mlflow.parentRunId"
+_PARAMS_A_CALL = 100
+_REFUSED = re.compile(r"[^\w\-. :/]+")
+# Only defaults: whoever sets these variables has a reason. Retries would hang for minutes on a dead server.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class TrackingError(ValueError):
+    """The tracking store cannot be used; the message says which one and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure, with the interval it was measured to if there is one."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunParams:
+    """What was chosen before the run: settings by name."""
+
+    values: Mapping[str, str | float | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A word to find the run by."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A file that exists only as text yet: its name (with folders, ``reports/report.html``) and content."""
+
+    name: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file or a whole folder on disk, put into ``folder`` of the run."""
+
+    path: Path
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The saved model: its native folder, and the version that its content spells."""
+
+    folder: Path
+    version: str
+
+
+LogItem = Metric | RunParams | Tag | Text | Artifact | Model
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """Where runs are written: a store, where its files go (None: the server decides), and a heading."""
+
+    uri: str
+    files: str | None = None
+    experiment: str = EXPERIMENT
+
+    @property
+    def exists(self) -> bool:
+        """Whether the store may hold anything: false only for an embedded one that was never written."""
+        return not self.uri.startswith("sqlite:///") or Path(self.uri.removeprefix("sqlite:///")).is_file()
+
+
+@dataclass(frozen=True, slots=True)
+class RunRef:
+    """A finished run, and the model it logged (None if it logged none)."""
+
+    run_id: str
+    experiment_id: str
+    uri: str
+    model_uri: str | None = None
+
+
+def tracking(out: Path, experiment: str = EXPERIMENT) -> Tracking:
+    """The server that MLFLOW_TRACKING_URI names, else an embedded store beside the outputs in ``out``.
+
+    Paths are absolute, or the store would only work from the folder in which it was first used.
+    """
+    if server := os.environ.get("MLFLOW_TRACKING_URI"):
+        return Tracking(server, None, experiment)
+    here = out.absolute()
+    return Tracking(f"sqlite:///{here / 'mlflow.db'}", (here / "mlflow-files").as_uri(), experiment)
+
+
+def log(
+    items: Iterable[LogItem], *, tracking: Tracking, name: str | None = None, parent: RunRef | None = None
+) -> RunRef:
+    """Write ``items`` into a new run, nested in ``parent`` if there is one, in their order; where the run is.
+
+    A run whose items cannot all be written stays in the store, marked as failed. Raises TrackingError when
+    the store does not answer; files that the items name are only read, so a trained model is never lost.
+    """
+    with mlflow_client(tracking) as client:
+        import mlflow  # noqa: PLC0415
+
+        experiment = _experiment(client, tracking)
+        with mlflow.start_run(experiment_id=experiment, run_name=name, nested=True) as run:
+            if parent is not None:
+                client.set_tag(run.info.run_id, _PARENT, parent.run_id)
+            logged = [_log(client, run.info.run_id, item) for item in items]
+        model_uri = next((uri for uri in logged if uri), None)
+        return RunRef(run.info.run_id, experiment, tracking.uri, model_uri)
+
+
+@contextmanager
+def mlflow_client(tracking: Tracking) -> Iterator[MlflowClient]:
+    """A client of the store, quiet and quick to fail; MLflow's own globals are put back afterwards.
+
+    They matter: MLflow copies the URI it was told into MLFLOW_TRACKING_URI, where the next call of
+    ``tracking`` would take it for the user's wish.
+    """
+    mlflow = _mlflow()
+    _ready(tracking)
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    try:
+        mlflow.set_tracking_uri(tracking.uri)
+        yield mlflow.MlflowClient(tracking.uri, tracking.uri)
+    except mlflow.MlflowException as error:
+        raise TrackingError(_advice(tracking, error)) from error
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+def run_by_id(client: MlflowClient, run_id: str) -> str | None:
+    """The id of a run that is in the store; None where there is no such run."""
+    from mlflow import MlflowException  # noqa: PLC0415 - it is here already, and takes seconds elsewhere
+
+    try:
+        return str(client.get_run(run_id).info.run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def run_by_model_version(client: MlflowClient, model_version: str) -> str | None:
+    """The id of a run that logged a model with this version; None where none did."""
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    runs = client.search_runs(experiments, f"tags.{MODEL_VERSION} = '{model_version}'", max_results=1)
+    return str(runs[0].info.run_id) if runs else None
+
+
+def model_version_of(client: MlflowClient, run_id: str) -> str | None:
+    """The version of the model that a run logged; None where it logged none."""
+    return client.get_run(run_id).data.tags.get(MODEL_VERSION)
+
+
+def logged_model_id(client: MlflowClient, run_id: str) -> str | None:
+    """MLflow's id of the model that a run logged; None where it logged none."""
+    outputs = client.get_run(run_id).outputs
+    return str(outputs.model_outputs[0].model_id) if outputs and outputs.model_outputs else None
+
+
+def tag_run(client: MlflowClient, run_id: str, tag: Tag) -> None:
+    """Set a tag of a run that is finished."""
+    client.set_tag(run_id, tag.name, tag.value)
+
+
+def download_run_folder(client: MlflowClient, run_id: str, folder: str) -> Path | None:
+    """A folder of a run's files, fetched to this machine if they are on a server; None where it is empty."""
+    if not client.list_artifacts(run_id, folder):
+        return None
+    return Path(client.download_artifacts(run_id, folder))
+
+
+def download_artifacts(uri: str) -> Path:
+    """The files that MLflow has under ``uri`` on this machine, fetched from the server if they are there.
+
+    Raises OSError where they are gone.
+    """
+    import mlflow.artifacts  # noqa: PLC0415
+
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+
+
+def _mlflow() -> Any:
+    """MLflow, imported only now because that takes seconds, and silent about its own affairs."""
+    for variable, value in _ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow  # noqa: PLC0415
+        import mlflow.artifacts  # noqa: PLC0415
+        import mlflow.pyfunc  # noqa: PLC0415
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    return mlflow
+
+
+def _ready(tracking: Tracking) -> None:
+    if tracking.uri.startswith("sqlite:///"):
+        Path(tracking.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _advice(tracking: Tracking, error: Exception) -> str:
+    first = str(error).partition("\n")[0]
+    return (
+        f"{tracking.uri}: the tracking store failed ({first[:160]}); check that it is running and "
+        "MLFLOW_TRACKING_URI is right, or unset it to track beside the outputs. Saved models are untouched"
+    )
+
+
+def _experiment(client: MlflowClient, tracking: Tracking) -> str:
+    found = client.get_experiment_by_name(tracking.experiment)
+    if found is not None:
+        return str(found.experiment_id)
+    return str(client.create_experiment(tracking.experiment, artifact_location=tracking.files))
+
+
+def _log(client: MlflowClient, run_id: str, item: LogItem) -> str | None:
+    """Write one item; the URI of the logged model if it is one."""
+    match item:
+        case Metric():
+            _log_metric(client, run_id, item)
+        case RunParams(values):
+            _log_params(client, run_id, values)
+        case Tag(name, value):
+            client.set_tag(run_id, _allowed(name), value)
+        case Text(name, content):
+            client.log_text(run_id, content, name)
+        case Artifact(path, folder):
+            put = client.log_artifacts if path.is_dir() else client.log_artifact
+            put(run_id, str(path), folder or None)
+        case Model():
+            return _log_model(client, run_id, item)
+    return None
+
+
+def _log_metric(client: MlflowClient, run_id: str, metric: Metric) -> None:
+    figures = {"": metric.value, "_low": metric.low, "_high": metric.high}
+    for suffix, value in figures.items():
+        if value is not None:
+            client.log_metric(run_id, _allowed(metric.name) + suffix, value)
+
+
+def _log_params(client: MlflowClient, run_id: str, values: Mapping[str, str | float | bool | None]) -> None:
+    from mlflow.entities import Param  # noqa: PLC0415
+
+    params = [Param(_allowed(name), str(value)) for name, value in values.items()]
+    for start in range(0, len(params), _PARAMS_A_CALL):
+        client.log_batch(run_id, params=params[start : start + _PARAMS_A_CALL])
+
+
+def _allowed(name: str) -> str:
+    """The name with every run of characters that MLflow refuses replaced by one underscore.
+
+    >>> _allowed("candidate/additive + trees (log-loss)")
+    'candidate/additive _ trees _log-loss_'
+    """
+    return _REFUSED.sub("_", name)
+
+
+def _log_model(client: MlflowClient, run_id: str, model: Model) -> str:
+    """Log the folder as it is, with a loader instead of a pickle.
+
+    The requirements are given because MLflow would otherwise spend ten seconds on guessing them.
+    """
+    import mlflow.pyfunc  # noqa: PLC0415
+
+    client.set_tag(run_id, MODEL_VERSION, model.version)
+    info = mlflow.pyfunc.log_model(
+        name=MODEL,
+        loader_module="training.pyfunc",
+        data_path=str(model.folder.absolute()),
+        pip_requirements=[f"{name}=={version(name)}" for name in _NEEDED],
+    )
+    return str(info.model_uri)

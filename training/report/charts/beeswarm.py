@@ -1,0 +1,84 @@
+"""The beeswarm that readers of SHAP know: a dot a lead, points from left to right, values by colour."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+
+from training.report.charts.vega import PALETTE, ROW, WIDTH, chart, to_svg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from training.analysis.drivers import BeeswarmPoint
+    from training.report.charts.vega import Rows
+    from training.report.translator import Translator
+
+_BINS, _STEP, _MOST = 110, 2.6, 4
+_NAME, _UNDER, _MIDDLE = 9, 17, 25
+_TINTS = (
+    (0.17, "low", 1.0),
+    (0.4, "low", 0.55),
+    (0.6, "muted", 0.45),
+    (0.83, "high", 0.55),
+    (1.0, "high", 1.0),
+)
+
+
+def beeswarm(features: Sequence[tuple[str, Sequence[BeeswarmPoint]]], t: Translator) -> str:
+    """One row a feature; dots at the same place are stacked as far as there is room."""
+    ends = [dot.points for _, dots in features for dot in dots]
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    data: Rows = [
+        {**dot, "y": i * ROW + _MIDDLE + dot["off"]}
+        for i, (_, dots) in enumerate(features)
+        for dot in _placed(dots, (high - low) / _BINS or 1.0)
+    ]
+    names: Rows = [
+        {"y": i * ROW + _NAME, "name": name, "text": _span(dots, t)}
+        for i, (name, dots) in enumerate(features)
+    ]
+    # One for each row, so that no line runs through a name.
+    zero: Rows = [{"x": 0.0, "y": i * ROW + _UNDER, "end": (i + 1) * ROW} for i in range(len(features))]
+    height = ROW * len(features)
+    y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, height], range=[0, height], nice=False))
+    x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[low, high], nice=False, padding=5))
+    text: dict[str, Any] = {"fontSize": 12, "baseline": "middle"}
+    written = chart(names).encode(y=y)
+    layers = (
+        chart(zero).mark_rule(color=PALETTE["muted"], strokeWidth=1).encode(x=x, y=y, y2="end:Q"),
+        chart(data)
+        .mark_circle(size=13)
+        .encode(x=x, y=y, color=alt.Color("ink:N", scale=None), opacity=alt.Opacity("tint:Q", scale=None)),
+        written.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - 90, **text).encode(
+            x=alt.value(0), text="name:N"
+        ),
+        written.mark_text(align="right", color=PALETTE["muted"], **text).encode(
+            x=alt.value(WIDTH), text="text:N"
+        ),
+    )
+    return to_svg(alt.layer(*layers).properties(height=height))
+
+
+def _span(dots: Sequence[BeeswarmPoint], t: Translator) -> str:
+    points = [dot.points for dot in dots]
+    return f"{t.signed(min(points), 0)} … {t.signed(max(points), 0)}"
+
+
+def _placed(dots: Sequence[BeeswarmPoint], width: float) -> Iterator[dict[str, Any]]:
+    """Where each dot goes: beside zero, one above, one below, and so on within its place of ``width``."""
+    for _, together in groupby(
+        sorted(dots, key=lambda dot: dot.points), lambda dot: round(dot.points / width)
+    ):
+        for k, dot in enumerate(sorted(together, key=lambda dot: -1.0 if dot.height is None else dot.height)):
+            step = (k + 1) // 2 * (1 if k % 2 else -1)
+            ink, tint = _tint(dot.height)
+            yield {"x": dot.points, "off": _STEP * max(-_MOST, min(_MOST, step)), "ink": ink, "tint": tint}
+
+
+def _tint(height: float | None) -> tuple[str, float]:
+    if height is None:
+        return PALETTE["muted"], 0.8
+    return next((PALETTE[ink], tint) for most, ink, tint in _TINTS if height <= most)

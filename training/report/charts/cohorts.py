@@ -1,0 +1,51 @@
+"""The funnel's chart of cohorts: each month's rate in two ways of counting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import altair as alt
+
+from training.report.charts.vega import PALETTE, chart, percent_axis, to_svg
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.analysis.funnel import Cohort
+    from training.report.charts.vega import Rows
+    from training.report.translator import Translator
+
+_LABELS = 5
+PAPER = "transparent"
+
+
+def cohort_chart(found: Sequence[tuple[str, Cohort]], title: str, words: Translator) -> str:
+    """Each cohort's matured rate with its interval, hollow while maturing, and its naive rate, dashed."""
+    naive: Rows = [{"x": name, "y": one.target.naive} for name, one in found]
+    dots: Rows = [
+        {"x": name, "y": one.target.matured.value, "maturing": one.maturing}
+        for name, one in found
+        if one.target.matured is not None
+    ]
+    spans: Rows = [
+        {"x": name, "y": one.target.matured.low, "high": one.target.matured.high}
+        for name, one in found
+        if one.target.matured is not None
+    ]
+    top = min(1.0, 1.05 * max(*(row["y"] for row in naive), *(row["high"] for row in spans), 0.01))
+    x, y = _periods([name for name, _ in found]), percent_axis("y", title, words, top)
+    fill = alt.condition("datum.maturing", alt.value(PAPER), alt.value(PALETTE["accent"]))
+    return to_svg(
+        chart(naive).mark_line(color=PALETTE["against"], strokeDash=[5, 4], strokeWidth=1.8).encode(x=x, y=y)
+        + chart(spans).mark_rule(color=PALETTE["accent"], strokeWidth=1.6).encode(x=x, y=y, y2="high:Q")
+        + chart(dots)
+        .mark_point(color=PALETTE["accent"], size=55, opacity=1, strokeWidth=1.8)
+        .encode(x=x, y=y, fill=fill)
+    )
+
+
+def _periods(names: Sequence[str]) -> alt.X:
+    """An axis of periods that writes down only as many as a phone has room for."""
+    shown = list(names)[:: -(-len(names) // _LABELS)]
+    axis = alt.Axis(labelAngle=0, values=shown)
+    return alt.X("x:O", title=None, sort=list(names), axis=axis)

@@ -1,0 +1,57 @@
+"""The model's charts: how much of the outcome is at the top, and whether forecasts came true."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+
+from training.report.charts.vega import GUIDE, PALETTE, chart, line_chart, percent_axis, to_svg
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.analysis.calibration import CalibrationGroup
+    from training.report.charts.vega import Rows
+    from training.report.translator import Translator
+
+
+def gains_chart(
+    curve: Sequence[tuple[float, float]],
+    capacity: tuple[float, float],
+    today: tuple[float, float] | None,
+    words: Translator,
+) -> str:
+    """The share of conversions among the best leads, against calling them in any order, and as today."""
+    x, y = percent_axis("x", words("worth.called"), words), percent_axis("y", words("worth.reached"), words)
+    drop = [(capacity[0], 0.0), capacity, (0.0, capacity[1])]
+    ink: dict[str, Any] = {"color": PALETTE["against"], "filled": True, "opacity": 1}
+    now: dict[str, Any] = {
+        "color": PALETTE["ink"],
+        "filled": True,
+        "opacity": 1,
+        "shape": "diamond",
+        "size": 120,
+    }
+    layers = [
+        line_chart([(0.0, 0.0), (1.0, 1.0)], x, y).mark_line(**GUIDE),
+        line_chart(drop, x, y).mark_line(color=PALETTE["against"], strokeWidth=1.2),
+        line_chart([(0.0, 0.0), *curve], x, y).mark_line(color=PALETTE["accent"], strokeWidth=2.6),
+        line_chart([capacity], x, y).mark_point(**ink, size=90),
+        *([] if today is None else [line_chart([today], x, y).mark_point(**now)]),
+    ]
+    return to_svg(alt.layer(*layers))
+
+
+def calibration_chart(groups: Sequence[CalibrationGroup], words: Translator) -> str:
+    """What came against what was forecast, each with its interval; on the diagonal, forecasts came true."""
+    top = min(1.0, 1.05 * max(max(group.observed.high, group.forecast) for group in groups))
+    x = percent_axis("x", words("calibration.forecast"), words, top)
+    y = percent_axis("y", words("calibration.observed"), words, top)
+    dots = line_chart([(group.forecast, group.observed.value) for group in groups], x, y)
+    spans: Rows = [{"x": g.forecast, "y": g.observed.low, "high": g.observed.high} for g in groups]
+    return to_svg(
+        line_chart([(0.0, 0.0), (top, top)], x, y).mark_line(**GUIDE)
+        + chart(spans).encode(x=x, y=y, y2="high:Q").mark_rule(color=PALETTE["accent"], strokeWidth=1.6)
+        + dots.mark_point(color=PALETTE["accent"], filled=True, size=60, opacity=1)
+    )

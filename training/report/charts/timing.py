@@ -1,0 +1,103 @@
+"""The charts of time: shares of leads over their first days, and how fast open leads enter the target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import altair as alt
+
+from training.report.charts.vega import GUIDE, PALETTE, chart, percent_axis, to_svg
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.metrics import Interval
+    from training.analysis.time_to_conversion import ConversionCurve, ShareByDay
+    from training.report.charts.vega import Rows
+    from training.report.translator import Translator
+
+_MARK = 30
+_WEEKS = 12
+# Where inks run out, dashes tell curves apart; the last one is for the pooled rest.
+_STROKES = (
+    ("accent", [1, 0]),
+    ("against", [1, 0]),
+    ("ink", [1, 0]),
+    ("accent", [6, 3]),
+    ("against", [6, 3]),
+    ("muted", [2, 3]),
+)
+
+
+def conversion_chart(points: Sequence[ShareByDay], title: str, words: Translator) -> str:
+    """The share of all leads over their first days, with its interval as a band."""
+    top = _top(points)
+    x, y = _days(points[-1].days, words), percent_axis("y", title, words, top)
+    band: Rows = [{"x": p.days, "y": p.share.low, "high": p.share.high} for p in points]
+    rows: Rows = [{"x": p.days, "y": p.share.value} for p in points]
+    return to_svg(
+        chart(band).mark_area(color=PALETTE["accent"], opacity=0.18).encode(x=x, y=y, y2="high:Q")
+        + chart(rows).mark_line(color=PALETTE["accent"], strokeWidth=2.4).encode(x=x, y=y)
+    )
+
+
+def segment_chart(named: Sequence[tuple[str, ConversionCurve]], title: str, words: Translator) -> str:
+    """One line a segment, told apart by ink and dash."""
+    drawn = [(name, found.points) for name, found in named if found.points]
+    rows: Rows = [{"x": p.days, "y": p.share.value, "name": name} for name, points in drawn for p in points]
+    top = min(1.0, 1.05 * max(row["y"] for row in rows) or 1.0)
+    names = [name for name, _ in drawn]
+    strokes = [*_STROKES[: len(names) - 1], _STROKES[-1]]
+    legend = alt.Legend(
+        orient="bottom", columns=2, labelColor=PALETTE["muted"], symbolSize=300, labelLimit=130
+    )
+    ink = alt.Color(
+        "name:N",
+        title=None,
+        scale=alt.Scale(domain=names, range=[PALETTE[name] for name, _ in strokes]),
+        legend=legend,
+    )
+    dash = alt.StrokeDash(
+        "name:N",
+        title=None,
+        scale=alt.Scale(domain=names, range=[dash for _, dash in strokes]),
+        legend=legend,
+    )
+    x, y = _days(max(row["x"] for row in rows), words), percent_axis("y", title, words, top)
+    lines = chart(rows).mark_line(strokeWidth=2).encode(x=x, y=y, color=ink, strokeDash=dash)
+    return to_svg(alt.layer(lines))
+
+
+def hazard_chart(paced: Sequence[tuple[int, Interval]], title: str, words: Translator) -> str:
+    """The pace by week of a lead's life, each with its interval; dashed, half the pace of the best week."""
+    top = 1.05 * max(rate.high for _, rate in paced)
+    first, last = paced[0][0], paced[-1][0]
+    axis = alt.Axis(values=list(range(first, last + 1, 1 + (last - first) // _WEEKS)), grid=False)
+    x = alt.X(
+        "x:Q",
+        title=words("time-to-sql.week"),
+        axis=axis,
+        scale=alt.Scale(domain=[first - 0.5, last + 0.5], nice=False),
+    )
+    y = percent_axis("y", title, words, top)
+    half = max(rate.value for _, rate in paced) / 2
+    spans: Rows = [{"x": week, "y": rate.low, "high": rate.high} for week, rate in paced]
+    dots: Rows = [{"x": week, "y": rate.value} for week, rate in paced]
+    guide: Rows = [{"x": first - 0.5, "y": half}, {"x": last + 0.5, "y": half}]
+    return to_svg(
+        chart(guide).mark_line(**GUIDE).encode(x=x, y=y)
+        + chart(spans).mark_rule(color=PALETTE["accent"], strokeWidth=1.6).encode(x=x, y=y, y2="high:Q")
+        + chart(dots).mark_point(color=PALETTE["accent"], filled=True, size=60, opacity=1).encode(x=x, y=y)
+    )
+
+
+def _days(last: int, words: Translator) -> alt.X:
+    ticks = list(range(0, last + 1, _MARK))
+    axis = alt.Axis(values=ticks, grid=False)
+    return alt.X(
+        "x:Q", title=words("time-to-sql.days"), axis=axis, scale=alt.Scale(domain=[0, last], nice=False)
+    )
+
+
+def _top(points: Sequence[ShareByDay]) -> float:
+    return min(1.0, 1.05 * max(point.share.high for point in points) or 1.0)

@@ -1,0 +1,72 @@
+"""The page's table of contents: its blocks in their order, and where each is made.
+
+A block's id is its anchor and the name of all that belongs to it: ``templates/<id>.html``, its sentences in
+``features/locale/<lang>/<id>.po``, its tables and charts in ``views`` and its figures in ``Report`` or
+``Report.insights`` (there with an underscore for a hyphen), which come from ``training.analysis``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training.analysis.not_applicable import NotApplicable
+from training.report.sections import (
+    accounts,
+    calibration,
+    channels,
+    data_health,
+    drivers,
+    funnel,
+    lift,
+    model_card,
+    mql_audit,
+    offers,
+    points_comparison,
+    summary,
+    time_to_conversion,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from training.report.report import Report
+    from training.report.translator import Translator
+
+    View = Callable[[Report, Translator], dict[str, Any]]
+
+BLOCKS: dict[str, View] = {
+    "summary": summary.view,
+    "worth": lift.view,
+    "mql-audit": mql_audit.view,
+    "time-to-sql": time_to_conversion.view,
+    "accounts": accounts.view,
+    "funnel": funnel.view,
+    "channels": channels.view,
+    "offers": offers.view,
+    "drivers": drivers.view,
+    "points-table": points_comparison.view,
+    "calibration": calibration.view,
+    "health": data_health.view,
+    "model-card": model_card.view,
+}
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "act": ("summary", "worth", "mql-audit", "time-to-sql", "accounts"),
+    "learn": ("funnel", "channels", "offers", "drivers", "points-table"),
+    "trust": ("calibration", "health", "model-card"),
+}
+"""The blocks by what a reader wants of them: to act, to learn about leads, or to know what to trust."""
+
+_OF_A_HISTORY = {"no_history", "no_channels"}
+
+
+def missing_reason(report: Report, block: str) -> NotApplicable | None:
+    """Why ``block`` is not filled, or None if it is."""
+    part = getattr(report.insights, block.replace("-", "_"), None)
+    return part if isinstance(part, NotApplicable) else None
+
+
+def history_only_sections(report: Report) -> tuple[str, ...]:
+    """The blocks that a flat export cannot fill, whatever is in it: the page names them in one line."""
+    missing = ((block, missing_reason(report, block)) for block in BLOCKS) if report.card.flat else ()
+    return tuple(block for block, why in missing if why is not None and why.reason in _OF_A_HISTORY)

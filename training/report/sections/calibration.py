@@ -1,0 +1,92 @@
+"""Whether the scores are true: forecast beside outcome by forecast, grade, month and segment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training.analysis.calibration import is_miscalibrated
+from training.report.charts import curves
+from training.report.charts.forest import ForestRow, rate_forest
+from training.report.charts.vega import chart_markup
+from training.report.table import Row, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markupsafe import Markup
+
+    from training.analysis.calibration import CalibrationGroup
+    from training.report.report import Report
+    from training.report.translator import Translator
+
+    Named = Sequence[tuple[str, CalibrationGroup]]
+
+
+_CAPTIONS = {
+    "group": "calibration.table",
+    "grade": "calibration.grades_table",
+    "month": "calibration.months_table",
+    "segment": "calibration.segments_table",
+}
+
+
+def view(report: Report, t: Translator) -> dict[str, Any]:
+    """Forecast beside outcome by forecast, grade, month and segment, and how many groups are off."""
+    found = report.calibration
+    months, segments = _named_months(report, t), _named_segments(report, t)
+    return {
+        "bins": chart_markup(curves.calibration_chart(found.bins, t)),
+        "bins_table": _bins(report, t),
+        "grades": _table("grade", [(group.name, group) for group in found.grades], t),
+        "months": _outcomes(months, t),
+        "months_off": _off(months),
+        "months_table": _table("month", months, t),
+        "segments": _outcomes(segments, t),
+        "segments_off": _off(segments),
+        "segments_table": _table("segment", segments, t),
+        "by": t.title(found.segments.by) if found.segments else "",
+    }
+
+
+def _bins(report: Report, t: Translator) -> Table:
+    """Ten groups by forecast, and all together."""
+    found = report.calibration
+    named = [(group.name, group) for group in found.bins]
+    return _table("group", [*named, (t("calibration.all"), found.total)], t)
+
+
+def _table(what: str, named: Named, t: Translator) -> Table:
+    """Forecast and outcome of each of the groups, which are ``what``."""
+    head = tuple(t(f"calibration.{name}") for name in (what, "rows", "forecast", "outcome"))
+    return Table(t(_CAPTIONS[what]), head, tuple(_group(name, group, t) for name, group in named))
+
+
+def _named_months(report: Report, t: Translator) -> Named:
+    """The months by their names."""
+    return [(t.month(group.name), group) for group in report.calibration.months]
+
+
+def _named_segments(report: Report, t: Translator) -> Named:
+    """The segments by what the company calls them, and the rest."""
+    found = report.calibration.segments
+    if found is None:
+        return []
+    rest = [] if found.others is None else [(t("calibration.others"), found.others)]
+    return [*((group.name, group) for group in found.groups), *rest]
+
+
+def _outcomes(named: Named, t: Translator) -> Markup | None:
+    marks = [
+        ForestRow(name, t.percent(one.observed.value, 1), one.observed, "more", one.forecast)
+        for name, one in named
+    ]
+    return chart_markup(rate_forest(marks, None, t)) if marks else None
+
+
+def _off(named: Named) -> int:
+    """Of how many groups the forecast lies outside the interval of what came."""
+    return sum(is_miscalibrated(group) for _, group in named)
+
+
+def _group(name: str, group: CalibrationGroup, t: Translator) -> Row:
+    return name, t.number(group.rows), t.percent(group.forecast, 1), t.rate(group.observed)

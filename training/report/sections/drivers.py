@@ -1,0 +1,132 @@
+"""What drives the score: families and features, how far they reach, and the shape of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training.analysis.drivers import NEGLIGIBLE, QUANTILES, SHOWN
+from training.report.charts import bars
+from training.report.charts.beeswarm import beeswarm
+from training.report.charts.vega import chart_markup
+from training.report.table import Table
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from models.metrics import Interval
+    from training.analysis.drivers import Driver
+    from training.analysis.interactions import Interaction, InteractionCell
+    from training.report.report import Report
+    from training.report.translator import Translator
+
+
+def view(report: Report, t: Translator) -> dict[str, Any]:
+    """The weight of families and features, how their points are spread, and the shape of each."""
+    weighty = [one for one in report.drivers.families if one.importance >= NEGLIGIBLE]
+    families = [
+        _sized(t.label("families", one.name), one.likely, t) for one in weighty or report.drivers.families
+    ]
+    first = shown(report)
+    titled = [(t.title(driver.spec), driver) for driver in first]
+    return {
+        "shown": first,
+        "directions": [direction(driver, t) for driver in first],
+        "families": chart_markup(bars.interval_bars(families)),
+        "families_table": _families(report, t),
+        "features": chart_markup(
+            bars.interval_bars([_sized(name, driver.likely, t) for name, driver in titled])
+        ),
+        "features_table": _features(report, t),
+        "spreads": chart_markup(beeswarm([(name, driver.dots) for name, driver in titled], t)),
+        "spreads_table": _spreads(report, t),
+        "interplays": _interplays(report, t),
+        "shapes": [(_bars(driver, t), _shape(driver, t)) for driver in first],
+    }
+
+
+def shown(report: Report) -> tuple[Driver, ...]:
+    """The features that are looked at one by one: the weightiest that weigh anything, but never none."""
+    first = report.drivers.features[:SHOWN]
+    return tuple(driver for driver in first if driver.direction != "none") or first[:1]
+
+
+def _sized(name: str, likely: Interval, t: Translator) -> tuple[str, Interval, str]:
+    return name, likely, t.number(likely.value, 1)
+
+
+def _bars(driver: Driver, t: Translator) -> Markup:
+    return chart_markup(
+        bars.bar_chart([(t.part(driver.spec, part), part.points) for part in driver.shape], t)
+    )
+
+
+def _families(report: Report, t: Translator) -> Table:
+    """Every family of features by its weight."""
+    table = tuple(
+        (t.label("families", family.name), t.interval(family.likely, 1), t.number(family.features))
+        for family in report.drivers.families
+    )
+    return Table(
+        t("drivers.families_title"), (t("drivers.family"), t("drivers.points"), t("drivers.count")), table
+    )
+
+
+def _features(report: Report, t: Translator) -> Table:
+    """Every feature by its weight."""
+    table = tuple(
+        (
+            t.title(driver.spec),
+            t.label("families", driver.spec.family),
+            t.interval(driver.likely, 1),
+            direction(driver, t),
+        )
+        for driver in report.drivers.features
+    )
+    head = ("feature", "family", "points", "direction")
+    return Table(
+        t("drivers.features_title"), tuple(t(f"drivers.{name}") for name in head), table, is_text=True
+    )
+
+
+def direction(driver: Driver, t: Translator) -> str:
+    """Which way a feature goes, and whether models learned anew agree."""
+    told = t(f"directions.{driver.direction}")
+    return f"{told} ({t('drivers.unsteady')})" if driver.steady is False else told
+
+
+def _spreads(report: Report, t: Translator) -> Table:
+    """The points that leads got for each feature, at five quantiles."""
+    table = tuple(
+        (t.title(driver.spec), *(t.signed(points) for points in driver.spread))
+        for driver in report.drivers.features
+    )
+    head = (t("drivers.feature"), *(t.percent(share) for share in QUANTILES))
+    return Table(t("drivers.spreads_table"), head, table)
+
+
+def _interplays(report: Report, t: Translator) -> Table:
+    """Pairs of features that count otherwise together than alone."""
+    table = tuple(
+        (
+            f"{t.title(pair.first)} × {t.title(pair.second)}",  # noqa: RUF001
+            t.number(pair.points, 1),
+            *(_meeting(pair, one, t) for one in (pair.most, pair.least)),
+        )
+        for pair in report.drivers.interplays
+    )
+    head = tuple(t(f"drivers.{name}") for name in ("pair", "points", "more", "less"))
+    return Table(t("drivers.interplays_title"), head, table, is_text=True)
+
+
+def _meeting(pair: Interaction, one: InteractionCell, t: Translator) -> str:
+    first, second = t.example(pair.first, one.first), t.example(pair.second, one.second)
+    return t("drivers.meeting", first=first, second=second, points=t.signed(one.points))
+
+
+def _shape(driver: Driver, t: Translator) -> Table:
+    """One feature's points by its value."""
+    table = tuple(
+        (t.part(driver.spec, part), t.number(part.rows), t.signed(part.points)) for part in driver.shape
+    )
+    caption = t("drivers.shape_table", feature=t.title(driver.spec))
+    return Table(caption, (t("drivers.value"), t("drivers.rows"), t("drivers.points")), table)

@@ -1,0 +1,140 @@
+"""The funnel in words: its charts, its tables, and what stands out in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from babel.dates import format_date
+
+from features.clock import DAY, to_datetime
+from training.analysis.funnel import Funnel
+from training.report.charts import bars, cohorts
+from training.report.charts.vega import chart_markup
+from training.report.table import Table
+
+if TYPE_CHECKING:
+    from training.analysis.funnel import Cohort, ConversionRate, FunnelStage
+    from training.report.report import Report
+    from training.report.translator import Translator
+
+_SHORT = {"month": "MMM yy", "quarter": "QQQ yy"}
+_LONG = {"month": "MMMM y", "quarter": "QQQ y"}
+_FEWEST = 30
+_WHOLE = 10
+
+
+def view(report: Report, t: Translator) -> dict[str, Any]:
+    """What the funnel's template shows."""
+    found = report.insights.funnel
+    if not isinstance(found, Funnel):
+        return {}
+    target = t.label("stages", found.target)
+    named = [(_period(cohort, found, _SHORT, t), cohort) for cohort in found.cohorts]
+    counts = [(t.label("stages", step.stage), step.entered) for step in found.steps]
+    return {
+        "stages": chart_markup(bars.stage_chart(counts, t)),
+        "cohorts": chart_markup(cohorts.cohort_chart(named, t("funnel.rate", target=target), t)),
+        "steps": _steps(found, t),
+        "stays": _stays(found, t),
+        "by_period": _by_period(found, t),
+        "spread": _spread(found, t),
+        "maturing": any(cohort.maturing for cohort in found.cohorts),
+        "days": days_of(found.horizon, t),
+        "target": target,
+    }
+
+
+def days_of(seconds: int, t: Translator) -> str:
+    """A length of time as it stands after "within"; German bends it."""
+    return t.plural("funnel.days", max(1, round(seconds / DAY)))
+
+
+def _steps(found: Funnel, t: Translator) -> Table:
+    names = ("stage", "entered", "skipped", "onward", "onward_naive", "target", "closed", "still")
+    target, days = t.label("stages", found.target), days_of(found.horizon, t)
+    head = tuple(t(f"funnel.{name}", target=target, days=days) for name in names)
+    return Table(t("funnel.steps"), head, tuple(_step(step, t) for step in found.steps))
+
+
+def _step(step: FunnelStage, t: Translator) -> tuple[str, ...]:
+    return (
+        t.label("stages", step.stage),
+        t.number(step.entered),
+        t.number(step.skipped),
+        _matured(step.onward, t),
+        _naive(step.onward, t),
+        _matured(step.target, t),
+        t.number(step.closed),
+        t.number(step.still),
+    )
+
+
+def _stays(found: Funnel, t: Translator) -> Table:
+    head = tuple(t(f"funnel.{name}") for name in ("stage", "first", "median", "third"))
+    rows = tuple(
+        (t.label("stages", step.stage), *(_days(days, t) for days in (stay.first, stay.median, stay.third)))
+        for step in found.steps[:-1]
+        for stay in (step.stay,)
+    )
+    return Table(t("funnel.stays"), head, rows)
+
+
+def _by_period(found: Funnel, t: Translator) -> Table:
+    named = tuple(t.label("stages", step.stage) for step in found.steps)
+    head = (t(f"funnel.{found.period}"), t("funnel.naive"), t("funnel.matured"), t("funnel.state"), *named)
+    rows = tuple(
+        (
+            _period(cohort, found, _LONG, t),
+            _naive(cohort.target, t),
+            _matured(cohort.target, t),
+            t("funnel.maturing") if cohort.maturing else t("funnel.done"),
+            *(t.number(count) for count in cohort.entered),
+        )
+        for cohort in found.cohorts
+    )
+    return Table(t("funnel.by_period"), head, rows)
+
+
+def narrowest(found: Funnel, t: Translator) -> str:
+    """The stage before the target from which the smallest share goes on; nothing where there is but one."""
+    before = [step for step in found.steps if step.target is not None]
+    told = [
+        (step.onward.matured, step.stage)
+        for step in before
+        if step.onward and step.onward.matured and step.onward.old >= _FEWEST
+    ]
+    if len(told) <= 1:
+        return ""
+    rate, stage = min(told, key=lambda one: one[0].value)
+    days = days_of(found.horizon, t)
+    return t("funnel.narrowest", stage=t.label("stages", stage), rate=t.rate(rate), days=days)
+
+
+def _spread(found: Funnel, t: Translator) -> str:
+    """How far apart the matured rates of whole cohorts lie."""
+    rates = [
+        one.target.matured
+        for one in found.cohorts
+        if one.target.matured is not None and not one.maturing and one.leads >= _FEWEST
+    ]
+    if len(rates) <= 1:
+        return ""
+    low, high = (pick(rates, key=lambda rate: rate.value) for pick in (min, max))
+    apart = "apart" if low.high < high.low else "alike"
+    return t(f"funnel.{apart}", low=t.percent(low.value, 1), high=t.percent(high.value, 1))
+
+
+def _period(cohort: Cohort, found: Funnel, patterns: dict[str, str], t: Translator) -> str:
+    return format_date(to_datetime(cohort.start), patterns[found.period], locale=t.lang)
+
+
+def _naive(rate: ConversionRate | None, t: Translator) -> str:
+    return t.percent(rate.naive, 1) if rate is not None and rate.naive is not None else t("funnel.nothing")
+
+
+def _matured(rate: ConversionRate | None, t: Translator) -> str:
+    return t.rate(rate.matured) if rate is not None and rate.matured is not None else t("funnel.nothing")
+
+
+def _days(days: float | None, t: Translator) -> str:
+    return t("funnel.longer") if days is None else t.days(days, 1 if days < _WHOLE else 0)

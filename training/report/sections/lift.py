@@ -1,0 +1,84 @@
+"""What the model is worth: the gains curve with its slider, and tables of lifts and measures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training.report.charts import curves
+from training.report.charts.vega import HEIGHT, WIDTH, chart_markup
+from training.report.sections.summary import looks
+from training.report.table import Row, Table
+
+if TYPE_CHECKING:
+    from training.report.report import Report
+    from training.report.translator import Translator
+
+_EVERY = 20
+
+
+def view(report: Report, t: Translator) -> dict[str, Any]:
+    """The gains curve, what the slider needs to tell it, and what today's rule does."""
+    at, today = report.summary.at_capacity, report.worth.today
+    now = None if today is None else (today.share, today.captured)
+    curve = report.worth.gains
+    return {
+        "gains": chart_markup(curves.gains_chart(curve, (at.share, at.captured), now, t)),
+        "looks": t("worth.looks", rows=t.number(report.summary.rows)) if looks(report, t) else "",
+        "table": _gains(report, t),
+        "lifts": _lifts(report, t),
+        "measures": _measures(report, t),
+        "slider": {
+            "captured": [round(captured, 5) for _, captured in curve],
+            "positives": report.summary.positives,
+            "rows": report.summary.rows,
+            "weekly": report.worth.weekly,
+            "share": at.share,
+            "width": WIDTH,
+            "height": HEIGHT,
+        },
+    }
+
+
+def _gains(report: Report, t: Translator) -> Table:
+    """The gains curve in steps of a tenth; by the week where leads have dates."""
+    worth, weekly = report.worth, report.worth.weekly or 0.0
+    points = [(share, captured) for share, captured in worth.gains[_EVERY - 1 :: _EVERY]]
+    head = [t("worth.share"), t("worth.captured")]
+    rows: list[Row] = [(t.percent(share), t.percent(captured, 1)) for share, captured in points]
+    if weekly:
+        converted = weekly * report.summary.base_rate
+        head += [t("worth.calls_a_week"), t("worth.hits_a_week")]
+        rows = [
+            (*row, t.number(share * weekly, 1), t.number(captured * converted, 1))
+            for row, (share, captured) in zip(rows, points, strict=True)
+        ]
+    return Table(t("worth.gains_table"), tuple(head), tuple(rows))
+
+
+def _lifts(report: Report, t: Translator) -> Table:
+    """What calling the best 10, 20, 30 % brings, and the best at capacity."""
+    capacity = report.summary.at_capacity.share
+    rows = tuple(
+        (
+            t.share(lift.share) + (f" ({t('worth.capacity')})" if lift.share == capacity else ""),
+            t.number(lift.leads),
+            t.number(lift.hits),
+            t.rate(lift.rate),
+            f"{t.number(lift.lift, 1)}×",  # noqa: RUF001  # the multiplication sign is meant
+            t.percent(lift.captured),
+        )
+        for lift in report.worth.lifts
+    )
+    head = ("share", "leads", "hits", "rate", "lift", "captured")
+    return Table(t("worth.lift_table"), tuple(t(f"worth.{name}") for name in head), rows)
+
+
+def _measures(report: Report, t: Translator) -> Table:
+    """The measures of ranking and of probabilities, against a model that knows nothing."""
+    worth, base = report.worth, report.summary.base_rate
+    rows = (
+        (t("worth.roc_auc"), t.interval(worth.roc_auc), t.number(0.5, 3)),
+        (t("worth.average_precision"), t.interval(worth.average_precision), t.number(base, 3)),
+        (t("worth.log_loss"), t.interval(worth.log_loss), t.number(worth.constant, 3)),
+    )
+    return Table(t("worth.measures"), (t("worth.measure"), t("worth.value"), t("worth.without")), rows)

@@ -1,0 +1,106 @@
+"""What to do on Monday: a handful of steps, each only where the figures behind it stand beyond chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from training.analysis.accounts import Accounts
+from training.analysis.mql_audit import HandoverAudit
+from training.analysis.offers import Offers
+from training.analysis.time_to_conversion import WEEK, TimeToConversion
+from training.report.sections import offers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from training.report.report import Report
+    from training.report.translator import Translator
+
+_GRAVE = {"time_unproven", "findings"}
+
+
+class Recommendation(NamedTuple):
+    """What to do, the figure that speaks for it, and the block that shows it."""
+
+    do: str
+    why: str
+    block: str
+
+
+def recommendations(report: Report, t: Translator) -> tuple[Recommendation, ...]:
+    """The steps in the order of what they bring; where little is known, the first is to find out."""
+    found = (_check_first, _call, _hand_over, _in_time, _offer, _companies)
+    return tuple(step for one in found for step in one(report, t))
+
+
+def _check_first(report: Report, t: Translator) -> Iterator[Recommendation]:
+    codes = {warn.code for warn in report.summary.warnings}
+    little = not report.summary.at_capacity.is_worthwhile or "little_signal" in codes
+    if "findings" in codes or (codes & _GRAVE and not little):
+        yield Recommendation(t("monday.check"), t("monday.check_why"), "health")
+    if little:
+        yield Recommendation(t("monday.wait"), t("monday.wait_why"), "health")
+
+
+def _call(report: Report, t: Translator) -> Iterator[Recommendation]:
+    if not report.summary.at_capacity.is_worthwhile:
+        return
+    at, base, weekly = report.summary.at_capacity, report.summary.base_rate, report.worth.weekly
+    pair = {"hits": t.number(100 * at.rate.value), "base": t.number(100 * base)}
+    if weekly:
+        calls = t.number(max(1.0, at.share * weekly))
+        yield Recommendation(t("monday.call_week", calls=calls), t("monday.call_why", **pair), "worth")
+    else:
+        yield Recommendation(t("monday.call", share=t.share(at.share)), t("monday.call_why", **pair), "worth")
+
+
+def _hand_over(report: Report, t: Translator) -> Iterator[Recommendation]:
+    found = report.insights.mql_audit
+    if isinstance(found, HandoverAudit) and found.same is not None and found.same.gained.low > 0:
+        ends = [
+            t.number(end) for end in (found.same.gained.value, found.same.gained.low, found.same.gained.high)
+        ]
+        why = t(
+            "monday.hand_over_why",
+            calls=t.number(found.same.calls),
+            won=t.number(found.same.won),
+            **dict(zip(("more", "low", "high"), ends, strict=True)),
+        )
+        yield Recommendation(
+            t("monday.hand_over", threshold=t.percent(found.same.threshold, 1)), why, "mql-audit"
+        )
+
+
+def _in_time(report: Report, t: Translator) -> Iterator[Recommendation]:
+    found = report.insights.time_to_sql
+    if (
+        isinstance(found, TimeToConversion)
+        and found.hand_over.best is not None
+        and found.hand_over.fades is not None
+    ):
+        best = found.hand_over.best
+        why = t(
+            "monday.in_time_why",
+            week=t.number(best.since // WEEK + 1),
+            rate=t.percent(best.rate.value, 1),
+        )
+        yield Recommendation(
+            t("monday.in_time", week=t.number(found.hand_over.fades // WEEK + 1)), why, "time-to-sql"
+        )
+
+
+def _offer(report: Report, t: Translator) -> Iterator[Recommendation]:
+    found = report.insights.offers
+    first = offers.best(found.offers) if isinstance(found, Offers) else None
+    if first is not None:
+        offer, ratio = first
+        why = t("monday.offer_why", ratio=t.interval(ratio, 1))
+        yield Recommendation(t("monday.offer", offer=t.label("stages", offer.name)), why, "offers")
+
+
+def _companies(report: Report, t: Translator) -> Iterator[Recommendation]:
+    found = report.insights.accounts
+    if isinstance(found, Accounts) and found.accounts:
+        first = found.accounts[0]
+        why = t("monday.companies_why", account=first.account, lead=first.lead, best=t.percent(first.best))
+        yield Recommendation(t("monday.companies", several=t.number(found.several)), why, "accounts")

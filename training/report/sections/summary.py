@@ -1,0 +1,74 @@
+"""In short: the headline, and what a reader must know before believing the figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from features.clock import DAY
+from models.metrics import Interval
+from training.report.charts.bars import interval_bars
+from training.report.charts.vega import chart_markup
+from training.report.sections.recommendations import recommendations
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from training.report.report import Report
+    from training.report.translator import Translator
+
+
+def view(report: Report, t: Translator) -> dict[str, Any]:
+    """The headline with its chart, what to do, what counts as a lead, and the warnings."""
+    half = report.summary.leads.half
+    return {
+        "half_days": None if half is None else half / DAY,
+        "better": report.summary.at_capacity.is_worthwhile,
+        "contrast": _contrast(report, t),
+        "steps": recommendations(report, t),
+        "headline": _headline(report, t),
+        "looks": looks(report, t),
+        "warnings": warnings(report, t),
+    }
+
+
+def looks(report: Report, t: Translator) -> str:
+    """That each look at a lead counts, where there is more than one; else nothing."""
+    rows, people = report.summary.rows, report.summary.people
+    return t("summary.looks", rows=t.number(rows), people=t.number(people)) if people < rows else ""
+
+
+def _contrast(report: Report, t: Translator) -> Markup:
+    """Of 100 leads called in the model's order, by today's rule and in any order, how many convert."""
+    found, today = report.summary, report.worth.today
+    rates = [(t("summary.in_order", share=t.share(found.at_capacity.share)), found.at_capacity.rate)]
+    if today is not None:
+        rates.append((t("summary.by_rule", share=t.percent(today.share)), today.rate))
+    rates.append((t("summary.in_any_order"), Interval(*(found.base_rate,) * 3)))
+    return chart_markup(interval_bars([(name, rate, t.number(100 * rate.value)) for name, rate in rates]))
+
+
+def _headline(report: Report, t: Translator) -> str:
+    if not report.summary.at_capacity.is_worthwhile:
+        return t("summary.headline_none")
+    found = report.summary
+    hits, without = t.number(100 * found.at_capacity.rate.value), t.number(100 * found.base_rate)
+    if without in {hits, "0"}:
+        hits, without = t.number(100 * found.at_capacity.rate.value, 1), t.number(100 * found.base_rate, 1)
+    return t("summary.headline", hits=hits, base=without, label=t.question(report.card.label))
+
+
+def warnings(report: Report, t: Translator) -> tuple[tuple[str, str], ...]:
+    """What a reader must know before believing the figures: codes and sentences."""
+    unusable = t.percent(report.health.unusable, 1)
+    return tuple(
+        (
+            warn.code,
+            t(
+                f"warnings.{warn.code}",
+                number=t.number(warn.value),
+                percent=t.percent(warn.value, 1),
+                unusable=unusable,
+            ),
+        )
+        for warn in report.summary.warnings
+    )

@@ -1,0 +1,82 @@
+"""A table of the page, and the same table as a file: what a reader sees, and what a spreadsheet needs."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from training.report.translator import FormattedNumber
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from training.report.translator import Translator
+
+Row = tuple[str, ...]
+_BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A caption, a heading a column, and rows; ``wordy`` tables hold sentences, the others figures.
+
+    Rows at the places in ``quiet`` are grey: too few leads to be read as figures.
+
+    A cell that is a ``FormattedNumber`` is downloaded unrounded, its interval in columns of their own.
+    """
+
+    caption: str
+    head: Row
+    rows: tuple[Row, ...]
+    is_text: bool = False
+    muted_rows: frozenset[int] = frozenset()
+
+    @property
+    def file(self) -> str:
+        """What the download is called."""
+        return re.sub(r"\W+", "-", self.caption.lower()).strip("-") + ".csv"
+
+    def download(self, t: Translator) -> str:
+        """The table as a link that holds it, so that it can be saved from a page without network."""
+        return "data:text/csv;charset=utf-8," + quote(_BYTE_ORDER_MARK + self.csv(t))
+
+    def csv(self, t: Translator) -> str:
+        """The table as spreadsheets of the reader's country open it.
+
+        Texts that a spreadsheet would run as a formula are quoted: they may come from a web form.
+        """
+        comma, point = (";", ",") if t.lang == "de" else (",", ".")
+        file = StringIO()
+        writer = csv.writer(file, delimiter=comma)
+        widths = [max((len(_figures(row[i])) for row in self.rows), default=1) for i in range(len(self.head))]
+        writer.writerow([name for i, head in enumerate(self.head) for name in _heads(head, widths[i], t)])
+        for row in self.rows:
+            writer.writerow(
+                [text for cell, width in zip(row, widths, strict=True) for text in _cells(cell, width, point)]
+            )
+        return file.getvalue()
+
+
+def _figures(cell: str) -> tuple[float, ...]:
+    return cell.values if isinstance(cell, FormattedNumber) else ()
+
+
+def _heads(head: str, width: int, t: Translator) -> Iterator[str]:
+    yield head
+    yield from (f"{head}: {t(f'page.{end}')}" for end in ("low", "high")[: max(0, width - 1)])
+
+
+def _cells(cell: str, width: int, point: str) -> Iterator[str]:
+    """One cell as the ``width`` cells of its column."""
+    figures = _figures(cell)
+    texts = [f"{figure:.10g}".replace(".", point) for figure in figures] or [_harmless(cell)]
+    yield from texts + [""] * (width - len(texts))
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,0 +1,48 @@
+"""Reads frozen dataclasses back from the plain lists and dicts that ``dataclasses.asdict`` and JSON make."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def from_dict(kind: type[T], value: Any) -> T:
+    """The ``kind`` that was dumped as ``value``: dataclasses, tuples, dicts and optional values of them.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Pair:
+    ...     sides: tuple[int, ...]
+    >>> from_dict(Pair, {"sides": [1, 2]})
+    Pair(sides=(1, 2))
+    """
+    return _read(kind, value)  # type: ignore[no-any-return]
+
+
+def _read(kind: Any, value: Any) -> Any:
+    origin, inner = get_origin(kind), get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{name: _read(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
+    if origin in (Union, UnionType):
+        return _read_one_of(inner, value)
+    if origin is tuple:
+        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return tuple(_read(each, item) for each, item in zip(kinds, value, strict=True))
+    if origin is dict:
+        return {name: _read(inner[1], item) for name, item in value.items()}
+    return value
+
+
+def _read_one_of(kinds: tuple[Any, ...], value: Any) -> Any:
+    """Of ``X | None`` the X; of several records the one with its fields; of plain kinds the value."""
+    rest = [kind for kind in kinds if kind is not NoneType]
+    if len(rest) > 1 and isinstance(value, dict):
+        rest = [kind for kind in rest if dataclasses.is_dataclass(kind) and _names(kind) == set(value)]
+    return _read(rest[0], value) if value is not None and len(rest) == 1 else value
+
+
+def _names(kind: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}

@@ -1,0 +1,1 @@
+"""Statistics that every part of training uses: intervals, survival, significance."""
