@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import browser
 import pytest
 from typer.testing import CliRunner
 
@@ -93,17 +94,37 @@ def test_no_page_fetches_anything_from_another_host(site):
     fetched = re.compile(
         r"""<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)=["'](?:https?:)?//[^"']+"""
     )
-    for page in site.rglob("*.html"):
+    pages, sheets = list(site.rglob("*.html")), list(site.rglob("*.css"))
+    assert len(pages) > len(PAGES)
+    assert sheets
+    for page in pages:
         assert fetched.findall(page.read_text(encoding="utf-8")) == [], page
-    for sheet in site.rglob("*.css"):
+    for sheet in sheets:
         text = sheet.read_text(encoding="utf-8")
         assert not re.search(r"""(?:url\(\s*|@import\s+)["']?(?:https?:)?//""", text), sheet
+
+
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="needs a Chromium of the system")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of playwright's own clean-up
+@pytest.mark.slow
+def test_a_browser_asks_for_nothing_but_files(site):
+    with browser.chromium() as chromium:
+        for name in (
+            "index",
+            "explanation/architecture",
+            "tutorial/notebooks/01_from_export_to_history",
+            "search",
+        ):
+            with browser.opened(chromium, site / f"{name}.html", width=390) as page:
+                assert [url for url in page.asked if not url.startswith("file:")] == []
+                assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.slow
 def test_every_link_within_the_site_leads_somewhere(site):
     names = {page: page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
     broken = []
+    assert sum(text.count("<a ") for text in names.values()) > len(names)
     for page, text in names.items():
         for link in re.findall(r"""<a\b[^>]*\bhref=["']([^"']*)["']""", text):
             path, _, anchor = link.partition("#")
@@ -372,6 +393,11 @@ def test_the_tutorial_runs_as_it_is_written(page, tmp_path):
         if "init" in rest:
             correct(folder / "leadloop.toml", blocks(page.read_text(encoding="utf-8"), "toml")[0])
     assert (folder / "leadloop-out" / "report.html").is_file()
+    shown = [
+        line for block in blocks(page.read_text(encoding="utf-8"), "text") for line in block.splitlines()
+    ]
+    tables = "".join((folder / name).read_text() for name in ("leads.csv", "stages.csv")) if shown else ""
+    assert [line for line in shown if line.removesuffix("...") not in tables] == []
     assert "reason_3" in (folder / "scores.csv").read_text().partition("\n")[0]
     if page.stem == "flat-export":
         assert "LC001" in _checked(folder, environment)
