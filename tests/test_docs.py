@@ -29,6 +29,8 @@ from training.config.settings import Config
 from training.leakage.checks import AHEAD, CHECKS, ORIGINS
 from training.simulation.export import write_csv
 from training.simulation.simulator import simulate
+from training.report.layout import BLOCKS
+from training.report.translator import translator
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -348,6 +350,13 @@ def test_the_kinds_of_touchpoint_are_those_of_the_catalogue():
     page = (DOCS / "tutorial" / "history.md").read_text(encoding="utf-8")
     listed = page.split("Kinds of touchpoint with features of their own:")[1].split(". Your other")[0]
     assert re.findall(r"\w+", listed) == list(KINDS)
+
+
+def test_the_sections_of_the_report_are_those_of_its_page():
+    page = (DOCS / "explanation" / "report.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\S[^|]*?) \| \S", page.split("| section | answers |")[1], re.MULTILINE)
+    translated = translator("en")
+    assert [row for row in rows if row != "---"] == [translated(f"sections.{name}") for name in BLOCKS]
 
 
 def test_every_term_of_the_glossary_has_one_meaning():
