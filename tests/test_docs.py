@@ -27,10 +27,10 @@ from models.uncertainty import InsufficiencyCode as Insufficient
 from serving.schemas import LeadError
 from training.config.settings import Config
 from training.leakage.checks import AHEAD, CHECKS, ORIGINS
-from training.simulation.export import write_csv
-from training.simulation.simulator import simulate
 from training.report.layout import BLOCKS
 from training.report.translator import translator
+from training.simulation.export import write_csv
+from training.simulation.simulator import simulate
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -477,11 +477,12 @@ def _exposed(metric: Any) -> str:
 
 def checks_page() -> str:
     """The page of the leakage checks: code, claim, and what is looked for."""
+    from features.messages import Message  # noqa: PLC0415
     from training.leakage.checks import AHEAD, CHECKS, ORIGINS  # noqa: PLC0415
 
     parts = ["# Codes of the checks\n", _CHECKS_INTRODUCTION]
-    for code, (title, function) in sorted({**CHECKS, **ORIGINS, **AHEAD}.items()):
-        parts.append(f"(check-{code.lower()})=\n## {code}: {title}\n")
+    for code, function in sorted({**CHECKS, **ORIGINS, **AHEAD}.items()):
+        parts.append(f"(check-{code.lower()})=\n## {code}: {Message(f'checks.{code}')}\n")
         parts.append(markdown(inspect.getdoc(function) or "") + "\n")
         if code in AHEAD:
             parts.append("Needs rows to score: `leadloop check --score FILE`.\n")
