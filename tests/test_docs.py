@@ -41,11 +41,6 @@ MADE = (DOCS / "_build", DOCS / "reference" / "generated", DOCS / "tutorial" / "
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if not any(page.is_relative_to(f) for f in MADE)]
 TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 TUTORIALS = [DOCS / "tutorial" / "history.md", DOCS / "tutorial" / "flat-export.md"]
-# The pages name files as they are called from now on; until they have moved nothing can be looked up.
-moved = pytest.mark.skipif(
-    not (ROOT / "features" / "point_in_time.py").exists(),
-    reason="the files have not moved to their new rooms yet",
-)
 
 
 def by_name(path):
@@ -178,7 +173,6 @@ def test_every_make_target_exists(page):
     assert [name for name in named if f"\n{name}:" not in makefile] == []
 
 
-@moved
 @pytest.mark.parametrize("page", TEXTS, ids=by_name)
 def test_every_file_that_is_named_exists(page):
     text = page.read_text(encoding="utf-8")
@@ -191,7 +185,6 @@ def test_every_file_that_is_named_exists(page):
     ] == []
 
 
-@moved
 @pytest.mark.parametrize("page", TEXTS, ids=by_name)
 def test_every_name_that_a_page_gives_beside_a_file_is_in_the_code(page):
     """`name` in `file.py`: a reader will look for it there."""
