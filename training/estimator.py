@@ -173,3 +173,7 @@ def _two_classes(classes: NDArray[Any], target: NDArray[Any]) -> None:
     if len(classes) < 2:  # noqa: PLR2004
         msg = f"LeadModel needs two classes to learn from; all rows have 1 class, {classes[0]!r}"
         raise ValueError(msg)
+
+
+# The name that the class was published under.
+LeadModel = LeadClassifier

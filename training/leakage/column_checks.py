@@ -50,7 +50,7 @@ class NotApplicableError(Exception):
 
 
 def single_column_auc_check(dataset: Dataset) -> FindingRows:
-    """LC001: columns whose cross-validated ROC AUC alone is at least 0.8 (0.9: high)."""
+    """Columns whose cross-validated ROC AUC alone is at least 0.8 (0.9: high)."""
     require_enough_outcomes(dataset)
     for spec in dataset.features.specs:
         auc = single_column_auc(dataset.rows[spec.name], dataset.label, dataset.lead)
@@ -60,7 +60,7 @@ def single_column_auc_check(dataset: Dataset) -> FindingRows:
 
 
 def missingness_by_outcome(dataset: Dataset) -> FindingRows:
-    """LC002: plain columns that are filled far more often for one outcome, or only ever for one.
+    """Plain columns that are filled far more often for one outcome, or only ever for one.
 
     What sales writes down after a call is missing where sales never called. Each lead counts once.
     """
@@ -98,7 +98,7 @@ def _all_alike(won: NDArray[np.bool_], filled: NDArray[np.bool_]) -> Message | N
 
 
 def dominant_column(dataset: Dataset) -> FindingRows:
-    """LC003: columns without which a quick model loses more than half of what it knows.
+    """Columns without which a quick model loses more than half of what it knows.
 
     A leak can look harmless alone and be worth much inside a tree, so the weightiest columns are left out one
     by one. Where a model knows little its best honest column is most of that: a finding must also be worth
@@ -167,14 +167,14 @@ class _Trial:
 
 
 def post_outcome_name(dataset: Dataset) -> FindingRows:
-    """LC004: plain columns whose name speaks of what is written later, such as "last activity"."""
+    """Plain columns whose name speaks of what is written later, such as "last activity"."""
     for spec in dataset.features.specs:
         if spec.reduce == "value" and looks_post_outcome(spec.name):
             yield "medium", spec.name, Message("findings.sounds_late")
 
 
 def missingness_by_time(dataset: Dataset) -> FindingRows:
-    """LC005: plain columns whose filled share changes by half or more between fifths of the rows in time."""
+    """Plain columns whose filled share changes by half or more between fifths of the rows in time."""
     if dataset.order is None:
         raise NotApplicableError(Message("not_applicable.no_order"))
     parts = _parts(dataset.order)
@@ -185,7 +185,7 @@ def missingness_by_time(dataset: Dataset) -> FindingRows:
 
 
 def constant_column(dataset: Dataset) -> FindingRows:
-    """LC006: columns with one value, or none."""
+    """Columns with one value, or none."""
     for spec in dataset.features.specs:
         column = dataset.rows[spec.name]
         if column.n_unique() == 1:
@@ -198,13 +198,13 @@ def constant_column(dataset: Dataset) -> FindingRows:
 
 
 def time_order_unknown(dataset: Dataset) -> FindingRows:
-    """LC007: rows without an order in time, so that no later rows can be held out."""
+    """Rows without an order in time, so that no later rows can be held out."""
     if dataset.order is None:
         yield "medium", "", Message("findings.no_time")
 
 
 def immature_outcomes(dataset: Dataset) -> FindingRows:
-    """LC008: the newest fifth of the rows converts less than half as often as the worst of the older fifths.
+    """The newest fifth of the rows converts less than half as often as the worst of the older fifths.
 
     Their time has not come yet, or their outcomes arrive late. The shortfall must exceed three standard
     errors.

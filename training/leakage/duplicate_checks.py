@@ -20,7 +20,7 @@ FEWEST_COLUMNS, REPEATED = 5, 0.02
 
 
 def duplicate_leads(dataset: Dataset) -> FindingRows:
-    """LC014: leads that are equal in every column, where hardly two are equal in all columns but one.
+    """Leads that are equal in every column, where hardly two are equal in all columns but one.
 
     In few coarse columns leads are alike by chance, and then many more differ in a single one: where a twin
     is expected, near misses are expected for each column that has another value to take. A twin without any

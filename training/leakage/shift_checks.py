@@ -32,7 +32,7 @@ AGE = "lead.age"
 
 
 def unseen_categories(dataset: Dataset, ahead: pl.DataFrame) -> FindingRows:
-    """LC012: features of which at least 5 % of the rows to score hold a value that training never saw.
+    """Features of which at least 5 % of the rows to score hold a value that training never saw.
 
     That is a new category, a number outside of the range in training, or a plain column that is hardly filled
     any more.
@@ -98,7 +98,7 @@ def _unseen_message(spec: FeatureSpec, before: pl.Series, strange: pl.Series, sh
 
 
 def covariate_shift(dataset: Dataset, ahead: pl.DataFrame) -> FindingRows:
-    """LC013: a quick model tells rows to score from rows to learn from (adversarial validation).
+    """A quick model tells rows to score from rows to learn from (adversarial validation).
 
     Out-of-fold predictions of half of the rows by a model of the other half; a finding where the lower end of
     their ROC AUC is at least 0.65. One row per lead and side, because rows of one lead are not independent.

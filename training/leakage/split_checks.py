@@ -34,7 +34,7 @@ _NAMED = 3
 
 
 def stage_proxy(dataset: Dataset) -> FindingRows:
-    """LC009: category columns that hold a lead's stage under another name.
+    """Category columns that hold a lead's stage under another name.
 
     Their values are named like an end of the funnel, or like one of its stages, and settle the outcome; or
     converted leads alone have them.
@@ -85,7 +85,7 @@ def _own_stages(dataset: Dataset) -> set[str]:
 
 
 def group_overlap(dataset: Dataset) -> FindingRows:
-    """LC010: held-out rows whose lead, account or person is also among the rows to learn from.
+    """Held-out rows whose lead, account or person is also among the rows to learn from.
 
     Metrics on such rows flatter the model.
     """
@@ -139,7 +139,7 @@ def _group_share(dataset: Dataset, who: NDArray[np.generic]) -> float:
 
 
 def future_information(dataset: Dataset) -> FindingRows:
-    """LC011: features that differ when they are computed from what was known before ``as_of``.
+    """Features that differ when they are computed from what was known before ``as_of``.
 
     Also events that the CRM knew before they occurred.
     """

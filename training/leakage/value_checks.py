@@ -23,7 +23,7 @@ _LEVELS, _ROWS = 8, 5_000
 
 
 def value_determines_outcome(dataset: Dataset) -> FindingRows:
-    """LC015: values that multiply the odds of converting by 30 or divide them by it, beyond chance.
+    """Values that multiply the odds of converting by 30 or divide them by it, beyond chance.
 
     Each word and each twentieth of a number, against all leads, where chance leaves the odds that far. A leak
     that speaks of some leads only is no better, alone, than many honest columns. A tenth of the converted
@@ -75,7 +75,7 @@ def _describe_values(column: pl.Series, rows: NDArray[np.bool_]) -> str:
 
 
 def pair_determines_outcome(dataset: Dataset) -> FindingRows:
-    """LC016: pairs of columns that together know 25 % of the outcome's entropy beyond what each knows alone.
+    """Pairs of columns that together know 25 % of the outcome's entropy beyond what each knows alone.
 
     Each of two columns can be noise alone and the outcome together, which small trees may miss. Each lead
     counts once; rare values count as one.
