@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. A command imports only what it needs, so --help is instant."""
+"""The command line of leadloop. Each command imports only what it needs, so that --help is instant."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def train(
     if handed_over and from_log is None:
         usage_error("--handed-over is about a decision log; name it with --from-log")
     if from_log is None:
-        chosen, dataset = source.to_config(), None
+        config, dataset = source.to_config(), None
     elif source.leads is not None or holdout is not None:
         usage_error("--from-log says what to learn from; leave --leads and --holdout out")
     else:
         folder = commands.resolve_model_dir(model)
-        chosen, dataset = _learnt(from_log, folder, source.config, horizon, chance=handed_over)
+        config, dataset = _log_training_data(from_log, folder, source.config, horizon, chance=handed_over)
     trained = run(
-        chosen, out, resolve_tracking(chosen, OUT), dataset=dataset, holdout=holdout, say=print_status
+        config, out, resolve_tracking(config, OUT), dataset=dataset, holdout=holdout, say=print_status
     )
     print_result(trained.to_dict(), json_)
 
@@ -128,14 +128,14 @@ def monitor(
     if log is not None and (scores is not None or outcomes is not None):
         usage_error("--log holds scores and outcomes; leave --scores and --outcomes out")
     if log is not None:
-        seen = read_log(loaded, *_logged(log, loaded, default_config(config), horizon))
+        data = read_log(loaded, *_log_frames(log, loaded, default_config(config), horizon))
     elif scores is None or outcomes is None or id_ is None or label is None:
         usage_error("name --scores, --outcomes, --id and --label, or --log")
     else:
-        seen = read_files(loaded, scores, OutcomeFile(outcomes, id_, label, time))
-    found = run_monitor(loaded, seen, MonitorOptions(last, html, lang, relevel), print_status)
-    print_result(found.to_dict(), json_)
-    raise typer.Exit(found.exit_code)
+        data = read_files(loaded, scores, OutcomeFile(outcomes, id_, label, time))
+    report = run_monitor(loaded, data, MonitorOptions(last, html, lang, relevel), print_status)
+    print_result(report.to_dict(), json_)
+    raise typer.Exit(report.exit_code)
 
 
 @app.command()
@@ -152,12 +152,12 @@ def decisions(
     from serving.decision_log.settings import DEFAULT_PLACE
     from training.file_output import frame_writer
 
-    written = 0
+    count = 0
     with open_existing_log(log or DEFAULT_PLACE) as opened, frame_writer(out) as append:
         for scores in latest_scores(opened):
             append(scores)
-            written += scores.height
-    print_status(f"{written:,} decisions written to {out}")
+            count += scores.height
+    print_status(f"{count:,} decisions written to {out}")
 
 
 @app.command()
@@ -198,17 +198,17 @@ def serve(
     from serving.server import serve_model as run
     from serving.settings import ServiceSettings
 
-    def answering(url: str) -> None:
+    def announce(url: str) -> None:
         print_status(f"answering at {url} (API page: {url}/); stop with Ctrl+C")
-        print_status(logged.in_words())
+        print_status(log_settings.in_words())
 
-    logged = LogSettings(log, keep_days)
-    settings = ServiceSettings(_followed(model), shadow, keys, no_keys, rate, logged, explore)
-    run(settings, Address(host, port), workers, answering)
+    log_settings = LogSettings(log, keep_days)
+    settings = ServiceSettings(_model_to_serve(model), shadow, keys, no_keys, rate, log_settings, explore)
+    run(settings, Address(host, port), workers, announce)
 
 
-def _followed(model: str) -> str:
-    """The champion where a promotion left a copy for the service to follow; else a folder that stays."""
+def _model_to_serve(model: str) -> str:
+    """The model to serve: "champion" where the model store has one to follow; else a model folder."""
     from models.active_model import active_folders
     from serving.model_reload import MODEL_NAME
     from serving.settings import CHAMPION, model_store_dir
@@ -228,14 +228,14 @@ def demo(
     from training.demo import run_demo as run
     from training.registry.tracking import tracking
 
-    done = run(leads, seed, out, tracking(OUT), print_status)
-    lead = _explained(done.trained.model_dir, done.request, out / "service.log")
+    result = run(leads, seed, out, tracking(OUT), print_status)
+    lead = _explain_over_rest(result.trained.model_dir, result.request, out / "service.log")
     print_status(f"open the report: {out / 'report.html'}")
-    print_result(done.to_dict() | {"scored_lead": lead}, json_)
+    print_result(result.to_dict() | {"scored_lead": lead}, json_)
 
 
-def _explained(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any]:
-    """What the real service, started for this one question, says of the lead in ``request``."""
+def _explain_over_rest(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any]:
+    """The explanation of the lead in ``request`` by a service that is started for it."""
     from serving.server import post_json, run_service
 
     print_status("starting the service, asking it over REST to explain one lead ...")
@@ -249,10 +249,10 @@ def _explained(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any
     return lead
 
 
-def _learnt(
+def _log_training_data(
     place: str, model: Path, config: Path | None, horizon: int | None, *, chance: bool
 ) -> tuple[Config, Dataset]:
-    """What a service decided and what came of it, to learn from; without a file, configured plainly."""
+    """The configuration and the rows to learn from of a decision log; without a file, a default one."""
     from dataclasses import replace
 
     from models.artifact import load
@@ -260,17 +260,17 @@ def _learnt(
     from training.data.log_dataset import dataset_from_log
     from training.data.monotone_constraints import monotone_constraints
 
-    loaded, chosen = load(model), default_config(config)
-    logged, asked = _logged(place, loaded, chosen, horizon, chance=chance)
-    chosen = chosen or Config(flat=FlatConfig(Path(place), asked.text))
-    data = dataset_from_log(logged, asked, loaded.card, chosen.training.weights)
-    return chosen, replace(data, monotone=monotone_constraints(data.features, chosen.training.monotone))
+    loaded, settings = load(model), default_config(config)
+    frames, definition = _log_frames(place, loaded, settings, horizon, chance=chance)
+    settings = settings or Config(flat=FlatConfig(Path(place), definition.text))
+    data = dataset_from_log(frames, definition, loaded.card, settings.training.weights)
+    return settings, replace(data, monotone=monotone_constraints(data.features, settings.training.monotone))
 
 
-def _logged(
+def _log_frames(
     place: str, model: ConversionModel, config: Config | None, horizon: int | None, *, chance: bool = False
 ) -> tuple[DecisionLogFrames, OutcomeDefinition]:
-    """The log as frames of a model's features, and what is asked of each decision."""
+    """The decision log as frames with a model's features, and how its decisions are labelled."""
     from features.clock import DAY
     from serving.decision_log.frames import (
         decisions_frame,
@@ -281,10 +281,10 @@ def _logged(
     from training.data.log_dataset import DecisionLogFrames, outcome_definition
 
     label = None if config is None or config.label is None else config.label_spec
-    asked = outcome_definition(model.card, label, None if horizon is None else horizon * DAY)
+    definition = outcome_definition(model.card, label, None if horizon is None else horizon * DAY)
     with open_existing_log(place) as opened:
         rows = (handovers_frame if chance else decisions_frame)(opened, model.features)
-        return DecisionLogFrames(rows, outcomes_frame(opened), model.features), asked
+        return DecisionLogFrames(rows, outcomes_frame(opened), model.features), definition
 
 
 def main() -> None:

@@ -22,9 +22,11 @@ _UNUSABLE = 2
 
 def main() -> int:
     """Serve until told to stop; exit code 2 where a setting, key, log or model cannot be used."""
-    asked = _parser().parse_args()
+    options = _parser().parse_args()
     try:
-        serve_without_model(ServiceSettings.of(os.environ), Address(asked.host, asked.port), asked.workers)
+        serve_without_model(
+            ServiceSettings.of(os.environ), Address(options.host, options.port), options.workers
+        )
     except (ArtifactError, KeysError, LogError, SettingsError, StartError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  # there is no terminal library here
         return _UNUSABLE

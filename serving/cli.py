@@ -82,8 +82,8 @@ def log_replay(
     typer.echo(f"model {loaded.version}: {replayed.same:,} decisions came out the same to the bit", err=True)
     for number in replayed.different:
         typer.echo(f"decision {number} came out different", err=True)
-    told = {"model_version": loaded.version, "same": replayed.same, "different": replayed.different}
-    typer.echo(json.dumps(told, indent=1))
+    result = {"model_version": loaded.version, "same": replayed.same, "different": replayed.different}
+    typer.echo(json.dumps(result, indent=1))
     raise typer.Exit(3 if replayed.different else 0)
 
 

@@ -1,8 +1,8 @@
-"""Which leads to hand over on a day: the best, and, if wanted, some of the others by lot.
+"""Selects the leads to hand over on a day: the best, and on request some of the others at random.
 
-Sales work on what they are given, so a model that chooses alone sees only its own choices confirmed. A few
-leads drawn evenly from those below the cut keep its evidence open; each lead's chance of being handed over is
-kept, so that whoever learns from them can weight them (Horvitz and Thompson 1952).
+Sales calls only leads that are handed over, so a model that selects alone learns only from its own selection.
+A few leads drawn evenly from below the cut (exploration) avoid that. Each lead's propensity, its chance of
+being handed over, is kept for inverse probability weighting (Horvitz and Thompson 1952).
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ _TAIL = 0.05
 
 
 class NoSuchValueError(ValueError):
-    """No open lead has a number in the feature that was to say what it is worth."""
+    """No open lead has a number in the feature that the hand-over was to rank by."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandoverRequest:
-    """What was asked for: so many leads on a ``day`` (epoch seconds of its midnight, UTC).
+    """The parameters of a hand-over.
 
-    The share ``explore`` of them by lot; ``value`` is the feature with what a lead is worth, "" for none.
+    Attributes:
+        day: Epoch seconds of the day's midnight, UTC.
+        capacity: How many leads are handed over.
+        explore: The share of them that is drawn at random from below the cut, 0 to 1. Default: none.
+        value: The feature with what a lead is worth; "" ranks by probability alone.
     """
 
     day: int
@@ -38,7 +42,7 @@ class HandoverRequest:
 
 @dataclass(frozen=True, slots=True)
 class HandoverCandidate:
-    """An open lead: the decision about it, and the ``worth`` by which it is ranked."""
+    """An open lead with the id of its newest decision, and the ``worth`` that it is ranked by."""
 
     lead_id: str
     decision_id: int
@@ -48,7 +52,7 @@ class HandoverCandidate:
 
 @dataclass(frozen=True, slots=True)
 class SelectedLead:
-    """A lead that is handed over; ``propensity`` is the chance that it had before any lot was cast."""
+    """A selected lead; ``propensity`` is its chance of being selected, before anything was drawn."""
 
     candidate: HandoverCandidate
     explored: bool
@@ -57,10 +61,13 @@ class SelectedLead:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The leads of a day, best first, those by lot last.
+    """The selected leads, best first, those drawn at random last.
 
-    Of ``open`` leads, ``tied`` are worth as much as the last one above the cut; ``tied_taken`` of them, drawn
-    by lot, were handed over as being above it.
+    Attributes:
+        leads: The selected leads.
+        open: How many candidates there were.
+        tied: How many of them are worth as much as the last one above the cut, itself included.
+        tied_taken: How many of these are above the cut; they were drawn at random.
     """
 
     leads: tuple[SelectedLead, ...]
@@ -69,46 +76,63 @@ class Selection:
     tied_taken: int
 
 
-def select_leads(candidates: Iterable[HandoverCandidate], wish: HandoverRequest) -> Selection:
-    """The same candidates and wish give the same choice, on whatever machine; another day another lot."""
-    ranked = sorted(candidates, key=lambda one: (-one.worth, _lot(wish.day, "tie", one.lead_id)))
-    lots = _lots(len(ranked), wish)
-    above, below = ranked[: wish.capacity - lots], ranked[wish.capacity - lots :]
-    drawn = sorted(below, key=lambda one: _lot(wish.day, "explore", one.lead_id))[:lots]
+def select_leads(candidates: Iterable[HandoverCandidate], request: HandoverRequest) -> Selection:
+    """Select the leads of a hand-over.
+
+    What is drawn depends on the day and the lead ids alone: the same candidates and request give the same
+    selection on every machine.
+
+    Args:
+        candidates: The open leads.
+        request: The parameters.
+
+    Returns:
+        At most ``request.capacity`` leads, each with its propensity.
+    """
+    ranked = sorted(candidates, key=lambda each: (-each.worth, _lot(request.day, "tie", each.lead_id)))
+    lots = _lots(len(ranked), request)
+    above, below = ranked[: request.capacity - lots], ranked[request.capacity - lots :]
+    sample = sorted(below, key=lambda each: _lot(request.day, "explore", each.lead_id))[:lots]
     cut = above[-1].worth if above else np.inf
-    tied = sum(one.worth == cut for one in ranked)
-    taken = sum(one.worth == cut for one in above)
+    tied = sum(each.worth == cut for each in ranked)
+    tied_above = sum(each.worth == cut for each in above)
     by_lot = lots / len(below) if below else 0.0
-    at_cut = taken / tied if tied else 0.0
+    at_cut = tied_above / tied if tied else 0.0
 
-    def chosen(one: HandoverCandidate, *, explored: bool) -> SelectedLead:
-        above_cut = 1.0 if one.worth > cut else at_cut if one.worth == cut else 0.0
-        return SelectedLead(one, explored, above_cut + (1 - above_cut) * by_lot)
+    def selected_lead(candidate: HandoverCandidate, *, explored: bool) -> SelectedLead:
+        above_cut = 1.0 if candidate.worth > cut else at_cut if candidate.worth == cut else 0.0
+        return SelectedLead(candidate, explored, above_cut + (1 - above_cut) * by_lot)
 
-    explored = sorted(drawn, key=lambda one: -one.worth)
+    explored = sorted(sample, key=lambda each: -each.worth)
     leads = (
-        *(chosen(one, explored=False) for one in above),
-        *(chosen(one, explored=True) for one in explored),
+        *(selected_lead(each, explored=False) for each in above),
+        *(selected_lead(each, explored=True) for each in explored),
     )
-    return Selection(leads, len(ranked), tied, taken)
+    return Selection(leads, len(ranked), tied, tied_above)
 
 
-def _lots(candidates: int, wish: HandoverRequest) -> int:
-    """How many leads are drawn by lot: none if all are handed over anyway, at least one if any are wanted."""
-    if not wish.explore or candidates <= wish.capacity:
+def _lots(candidates: int, request: HandoverRequest) -> int:
+    """How many leads are drawn at random: 0 where all are selected, at least 1 where a share is asked for."""
+    if not request.explore or candidates <= request.capacity:
         return 0
-    return min(wish.capacity, max(1, round(wish.explore * wish.capacity)))
+    return min(request.capacity, max(1, round(request.explore * request.capacity)))
 
 
 def _lot(day: int, purpose: str, lead_id: str) -> bytes:
-    """A number that looks drawn, and is the same for everyone who asks on that day."""
+    """A pseudo-random key that is the same for every caller on that day."""
     return hashlib.sha256(f"{day} {purpose} {lead_id}".encode()).digest()
 
 
 def conversion_interval(probabilities: Sequence[float]) -> tuple[int, int]:
-    """Where the number of conversions is, nine times in ten, if they are independent: ``[low, high]``.
+    """A 90 % interval of the number of conversions among independent leads.
 
-    The exact distribution of a sum of unequal chances (Poisson-binomial), one lead added after the other.
+    From the exact distribution of a sum of unequal Bernoulli variables (Poisson-binomial), by convolution.
+
+    Args:
+        probabilities: One per lead.
+
+    Returns:
+        ``(low, high)``, both inclusive.
 
     >>> conversion_interval([0.5] * 10)
     (2, 8)
@@ -117,5 +141,5 @@ def conversion_interval(probabilities: Sequence[float]) -> tuple[int, int]:
     for p in probabilities:
         mass = np.append(mass * (1 - p), 0.0) + np.append(0.0, mass * p)
     # Rounding must not move an end that lies exactly on the tail.
-    reached = np.cumsum(mass) + 1e-12
-    return int(np.searchsorted(reached, _TAIL)), int(np.searchsorted(reached, 1 - _TAIL))
+    cumulative = np.cumsum(mass) + 1e-12
+    return int(np.searchsorted(cumulative, _TAIL)), int(np.searchsorted(cumulative, 1 - _TAIL))

@@ -1,8 +1,8 @@
-"""Follows what a promotion puts in charge, while requests are being answered.
+"""Reloads the model in charge after a promotion, while requests are being answered.
 
-A look costs a small file. Only when that names another folder is a model loaded, checked and warmed, in a
-thread; then one attribute is bound to it. Who holds the model before goes on with it. A model that cannot be
-used changes nothing but what is told about it.
+Each poll reads one small file. Only where that names another folder a model is loaded, validated and warmed
+up in a thread, and then replaces the current one; requests that hold the earlier model finish with it. A
+model that cannot be used is reported and changes nothing else.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ModelRejected(ValueError):  # noqa: N818  # the model is refused, the serv
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model that answers: ``since`` is in epoch seconds."""
+    """A model in use, its folder, and since when (epoch seconds)."""
 
     scorer: Scorer
     folder: Path
@@ -44,19 +44,20 @@ class LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class RejectedModel:
-    """A model that was put in charge and is not used, and as what it was found."""
+    """A model in charge that cannot be used: why, since when, and the files of its folder at that time."""
 
     folder: Path
     reason: str
     since: int
-    found: tuple[tuple[str, int, int], ...]
+    contents: tuple[tuple[str, int, int], ...]
 
 
 class ReloadingModel:
-    """The model in charge, as far as it can be used: ``current`` answers, ``refused`` was to replace it.
+    """The model in charge: ``current`` answers, ``refused`` was to replace it and could not.
 
-    ``find`` names the folder in charge and then, where there is one, the folder before. ``silent``: it is a
-    challenger, and nobody is answered with it.
+    Args:
+        find: The folder in charge and then, where there is one, the folder before.
+        silent: It is a challenger, and nobody is answered with it.
     """
 
     def __init__(self, find: Callable[[], tuple[Path, ...]], *, silent: bool = False) -> None:
@@ -66,16 +67,16 @@ class ReloadingModel:
         self._gauge = metrics.SHADOW if silent else metrics.MODEL
 
     def reload(self) -> None:
-        """Take what is in charge now, or keep what was; without anything to keep, the folder before."""
-        wanted, *before = self._find() or (None,)
-        if wanted is None or self._knows(wanted):
+        """Load the model in charge if it changed; if that fails keep the current or take the earlier one."""
+        folder, *before = self._find() or (None,)
+        if folder is None or self._is_known(folder):
             return
-        self.refused = self._tried(wanted)
+        self.refused = self._load(folder)
         if self.refused and self.current is None and before:
-            self._tried(before[0])
+            self._load(before[0])
 
     async def poll(self) -> None:
-        """Look again and again, until cancelled."""
+        """Call ``reload`` every ``LOOKS_EVERY`` seconds until cancelled."""
         while True:
             await asyncio.sleep(LOOKS_EVERY)
             try:
@@ -83,22 +84,22 @@ class ReloadingModel:
             except Exception:  # the next look may see more
                 logger.exception("the promoted model cannot be looked up")
 
-    def _knows(self, wanted: Path) -> bool:
-        if self.current and self.current.folder == wanted:
+    def _is_known(self, folder: Path) -> bool:
+        if self.current and self.current.folder == folder:
             self.refused = None
             return True
         known = self.refused
-        return known is not None and known.folder == wanted and known.found == _contents(wanted)
+        return known is not None and known.folder == folder and known.contents == _contents(folder)
 
-    def _tried(self, folder: Path) -> RejectedModel | None:
-        """Take the model in ``folder``, or say why not."""
-        found = _contents(folder)
+    def _load(self, folder: Path) -> RejectedModel | None:
+        """Use the model in ``folder``; why it is rejected, or None."""
+        contents = _contents(folder)
         try:
             scorer = load_and_warm_up(folder)
         except ModelRejected as error:
             metrics.MODEL_REFUSED.inc()
             logger.critical("model refused: %s", error)
-            return RejectedModel(folder, str(error), int(time.time()), found)
+            return RejectedModel(folder, str(error), int(time.time()), contents)
         self._bind(LoadedModel(scorer, folder, int(time.time())))
         return None
 
@@ -111,9 +112,16 @@ class ReloadingModel:
 
 
 def load_and_warm_up(folder: Path) -> Scorer:
-    """A scorer that has answered once, because the first answer takes many times as long as any later one.
+    """Load a model and let it score once, because a first score takes many times as long as later ones.
 
-    Raises ModelUnusable.
+    Args:
+        folder: A model folder.
+
+    Returns:
+        A scorer of the model.
+
+    Raises:
+        ModelRejected: The folder is damaged, or the model gives no probability.
     """
     # BentoML's first process reads this file only to start the second: it can do without LightGBM.
     from models import artifact  # noqa: PLC0415
@@ -135,7 +143,7 @@ def load_and_warm_up(folder: Path) -> Scorer:
 
 
 def model_source(model: str) -> Callable[[], tuple[Path, ...]]:
-    """Where to look for a model: a promotion to follow, by its name, or a folder that stays."""
+    """What finds the folders of "champion" or "challenger" in the model store, or a fixed folder."""
     if model not in {CHAMPION, CHALLENGER}:
         return lambda: (Path(model),)
     name = MODEL_NAME if model == CHAMPION else f"{MODEL_NAME}-{CHALLENGER}"
@@ -143,7 +151,7 @@ def model_source(model: str) -> Callable[[], tuple[Path, ...]]:
 
 
 def _packed(name: str) -> tuple[Path, ...]:
-    """The newest copy in BentoML's store, where nothing points at one: as a bento brings it along."""
+    """The newest model in BentoML's store, for a bento that brings a model along and no pointer."""
     import bentoml.models  # noqa: PLC0415  # a folder needs no store
     from bentoml.exceptions import NotFound  # noqa: PLC0415
 
@@ -154,7 +162,7 @@ def _packed(name: str) -> tuple[Path, ...]:
 
 
 def _contents(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """What a folder holds, as far as it takes to see that it was mended."""
+    """Name, modification time and size of each file in a folder, to see whether it changed."""
     if not folder.is_dir():
         return ()
     stats = ((path.name, path.stat()) for path in folder.iterdir())

@@ -1,8 +1,8 @@
-"""The OpenAPI description: what a CRM's developer reads first, and copies from.
+"""The OpenAPI document of the service, and an example lead for the model in charge.
 
-BentoML generates it, but documents its own errors instead of ours and shows no example that any model takes.
-
-A lead as a CRM could send it to the model in charge: its own attributes, kinds and stages.
+BentoML generates a document, but with its own errors instead of ours, and without the endpoints that the log
+answers. ``openapi`` mends it; ``example_lead`` is a lead with the attributes, kinds and stages that a model
+reads.
 """
 
 from __future__ import annotations
@@ -28,15 +28,6 @@ if TYPE_CHECKING:
     from models.conversion import ConversionModel
     from models.drift import ReferenceDistribution
 
-
-@dataclass(frozen=True, slots=True)
-class EndpointExample:
-    """What a body's example is, and how the model in charge answers it, where that is to be shown."""
-
-    request: Mapping[str, Any]
-    answer: Mapping[str, Any]
-
-
 # In the order in which a reader needs them.
 _SUMMARIES = {
     ("/v1/score", "post"): "How likely are these leads to convert?",
@@ -59,7 +50,6 @@ _TAGS = {
 }
 
 _OPERATION = ("/v1/model", "/report", "/readyz", "/livez", "/metrics")
-
 _SCORES = ("/v1/score", "/v1/explain")
 
 _PROBLEMS = (
@@ -75,7 +65,7 @@ _PROBLEMS = (
     Problem(503, "log_unavailable", "the decision log cannot be reached; ask again soon"),
 )
 
-_WHY = {
+_STATUS_DESCRIPTIONS = {
     "400": "Not JSON, or not the fields above; `field` names the first that is wrong",
     "401": "No key, or none that is valid; a service without keys answers its own machine alone",
     "403": "The key may not do that",
@@ -88,10 +78,8 @@ _WHY = {
     "503": "No model is loaded, or the decision log cannot be reached",
 }
 
-_OF_A_BODY = frozenset(("408", "413", "415"))
-
+_BODY_STATUSES = frozenset(("408", "413", "415"))
 _WITHOUT_LOG = frozenset((*_SCORES, *_OPERATION))
-
 _KEY = {"type": "http", "scheme": "bearer", "description": "`leadloop keys add` makes one"}
 
 _PROBLEM = {
@@ -146,9 +134,8 @@ _MODEL_ANSWER = {
     },
 }
 
-
 # Components keep the names under which they were first published; clients are generated from them.
-_PUBLISHED = {
+_COMPONENT_NAMES = {
     "ContributionChange": "Shift",
     "EarlierScore": "Earlier",
     "ExpectedConversions": "Expected",
@@ -164,22 +151,42 @@ _PUBLISHED = {
     "ScoreResult": "Scored",
 }
 
+_CREATED, _FIRST, _LATEST = "2026-05-01T08:00:00Z", "2026-05-01T10:00:00+02:00", "2026-05-04T08:30:00+02:00"
 
-def openapi(generated: Mapping[str, Any], shown: Mapping[str, EndpointExample]) -> Json:
-    """BentoML's description of the service with our errors, our names and our addresses.
+# What a touchpoint is described by; the features that read it are named after it.
+_TOUCHPOINT_COLUMNS = ("channel", "campaign", "offer", "offer_stage")
 
-    ``shown`` has the examples of addresses for which there are better ones than the contract's.
+
+@dataclass(frozen=True, slots=True)
+class EndpointExample:
+    """An example of a request body, and the response of the model in charge to it."""
+
+    request: Mapping[str, Any]
+    answer: Mapping[str, Any]
+
+
+def openapi(generated: Mapping[str, Any], examples: Mapping[str, EndpointExample]) -> Json:
+    """Complete the OpenAPI document that BentoML generated.
+
+    Args:
+        generated: BentoML's document.
+        examples: By path, examples of the model in charge; the other paths keep those of the contract.
+
+    Returns:
+        An OpenAPI 3.1 document with our summaries, problems, examples and component names.
     """
     page: Json = json.loads(json.dumps(generated).replace("IODescriptor", ""))
     schemas = page["components"]["schemas"]
     for unused in ("TaskStatusResponse", "InvalidArgument", "NotFound", "InternalServerError"):
         schemas.pop(unused, None)
     schemas["Problem"] = _PROBLEM
-    known = page["paths"] | data_subject.openapi_paths(schemas) | handover.openapi_paths(schemas) | _own()
+    known = (
+        page["paths"] | data_subject.openapi_paths(schemas) | handover.openapi_paths(schemas) | _own_paths()
+    )
     for path, message in TAKES.items():
-        known[path]["post"]["requestBody"] = _body(message, schemas)
+        known[path]["post"]["requestBody"] = _request_body(message, schemas)
     page["paths"] = {
-        path: {method: _told(path, method, known[path][method], shown.get(path))}
+        path: {method: _document_operation(path, method, known[path][method], examples.get(path))}
         for path, method in _SUMMARIES
     }
     page["components"]["securitySchemes"] = {"key": _KEY}
@@ -187,58 +194,96 @@ def openapi(generated: Mapping[str, Any], shown: Mapping[str, EndpointExample]) 
     page["info"] = _INFO
     # Nullable fields are written as JSON Schema has them, which OpenAPI understands from 3.1 on.
     page["openapi"] = "3.1.0"
-    return _published(page)
+    return _with_published_names(page)
 
 
-def _published(page: Json) -> Json:
+def example_lead(model: ConversionModel) -> dict[str, Any]:
+    """A lead that a model can score as it is, as a request would hold it.
+
+    Args:
+        model: The model; its card has the profiles that typical values are taken from.
+
+    Returns:
+        The JSON object of one lead. It names every attribute that the model reads, with its commonest
+        category or its median.
+    """
+    specs, profiles = model.features.specs, model.card.profiles
+    plain = {spec.of: _typical_value(spec, profiles) for spec in specs if spec.source == "leads" and spec.of}
+    lead_attributes = {name: value for name, value in plain.items() if not name.startswith(ACCOUNT_PREFIX)}
+    account_attributes = {
+        name.removeprefix(ACCOUNT_PREFIX): value
+        for name, value in plain.items()
+        if name not in lead_attributes
+    }
+    parts = {
+        "created_at": _CREATED if any(spec.source != "leads" for spec in specs) else None,
+        "attributes": lead_attributes,
+        "attribute_history": list(_attribute_history(specs, profiles)),
+        "touchpoints": list(_touchpoints(specs, profiles)),
+        "transitions": [
+            {"occurred_at": _LATEST, "stage": stage} for stage in _kinds(specs, "transitions")[:1]
+        ],
+        "account": {"attributes": account_attributes} if account_attributes else None,
+    }
+    return {"lead_id": "0012"} | {name: part for name, part in parts.items() if part}
+
+
+def _with_published_names(page: Json) -> Json:
     """``page`` with its components under the names that clients know."""
     text = json.dumps(page)
-    for name, published in _PUBLISHED.items():
+    for name, published in _COMPONENT_NAMES.items():
         text = text.replace(f'"#/components/schemas/{name}"', f'"#/components/schemas/{published}"')
         text = text.replace(f'"title": "{name}"', f'"title": "{published}"')
     renamed: Json = json.loads(text)
     components = renamed["components"]
-    components["schemas"] = {_PUBLISHED.get(name, name): it for name, it in components["schemas"].items()}
+    components["schemas"] = {
+        _COMPONENT_NAMES.get(name, name): it for name, it in components["schemas"].items()
+    }
     return renamed
 
 
-def _own() -> Json:
-    """The addresses that BentoML does not know, or describes as if nobody had set them up."""
+def _own_paths() -> Json:
+    """The operations of paths that BentoML does not document: the model, the report, metrics and probes."""
     return {
-        "/v1/model": {"get": _get("model", "The model", "application/json", _MODEL_ANSWER)},
-        "/report": {"get": _get("report", "A page that needs no network", "text/html", {"type": "string"})},
-        "/metrics": {"get": _get("metrics", "Prometheus's text", "text/plain", {"type": "string"})},
-        "/readyz": {"get": _get("readyz", "A model is loaded, and the decision log is written")},
-        "/livez": {"get": _get("livez", "It lives")},
+        "/v1/model": {"get": _get_operation("model", "The model", "application/json", _MODEL_ANSWER)},
+        "/report": {
+            "get": _get_operation("report", "A page that needs no network", "text/html", {"type": "string"})
+        },
+        "/metrics": {"get": _get_operation("metrics", "Prometheus's text", "text/plain", {"type": "string"})},
+        "/readyz": {"get": _get_operation("readyz", "A model is loaded, and the decision log is written")},
+        "/livez": {"get": _get_operation("livez", "It lives")},
     }
 
 
-def _get(name: str, what: str, media_type: str = "", schema: Json | None = None) -> Json:
+def _get_operation(name: str, what: str, media_type: str = "", schema: Json | None = None) -> Json:
     content = {"content": {media_type: {"schema": schema}}} if media_type else {}
     return {"operationId": f"leadloop__{name}", "responses": {"200": {"description": what} | content}}
 
 
-def _body(takes: type[BaseModel], schemas: Json) -> Json:
-    """A body as the contract has it: BentoML's own description knows neither that it must be nor null."""
+def _request_body(takes: type[BaseModel], schemas: Json) -> Json:
+    """The request body of a contract type; its components are added to ``schemas``.
+
+    BentoML's own description does not say that a body is required, and knows no nullable field.
+    """
     schema = takes.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(schema.pop("$defs", {}))
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
-def _told(path: str, method: str, operation: Json, shown: EndpointExample | None) -> Json:
+def _document_operation(path: str, method: str, operation: Json, example: EndpointExample | None) -> Json:
     """An operation with its summary, its refusals and its examples."""
     tag = "Scores" if path in _SCORES else "Operation" if path in _OPERATION else "Loop"
-    told = operation | {"summary": _SUMMARIES[path, method], "tags": [tag]}
-    if shown:
-        told["requestBody"]["content"]["application/json"]["example"] = shown.request
-        told["responses"]["200"]["content"]["application/json"]["example"] = shown.answer
+    entry = operation | {"summary": _SUMMARIES[path, method], "tags": [tag]}
+    if example:
+        entry["requestBody"]["content"]["application/json"]["example"] = example.request
+        entry["responses"]["200"]["content"]["application/json"]["example"] = example.answer
     if path in ("/readyz", "/livez"):
-        not_ready = {"503": {"description": _WHY["503"]}} if path == "/readyz" else {}
-        return told | {"responses": {"200": told["responses"]["200"]} | not_ready, "security": []}
-    answers = {"200": told["responses"]["200"]} | _refusals(_statuses(path, method))
+        not_ready = {"503": {"description": _STATUS_DESCRIPTIONS["503"]}} if path == "/readyz" else {}
+        return entry | {"responses": {"200": entry["responses"]["200"]} | not_ready, "security": []}
+    answers = {"200": entry["responses"]["200"]} | _refusals(_statuses(path, method))
     # Prometheus, asking from the same machine, needs no key.
     keyless: list[Json] = [{}] if path == "/metrics" else []
-    return told | {"responses": answers, "security": [*keyless, {"key": []}]}
+    return entry | {"responses": answers, "security": [*keyless, {"key": []}]}
 
 
 def _refusals(statuses: Iterable[str]) -> Json:
@@ -246,7 +291,7 @@ def _refusals(statuses: Iterable[str]) -> Json:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {
-            "description": _WHY[status],
+            "description": _STATUS_DESCRIPTIONS[status],
             "content": {PROBLEM_JSON: {"schema": schema, "example": examples[status]}},
         }
         for status in statuses
@@ -254,58 +299,30 @@ def _refusals(statuses: Iterable[str]) -> Json:
 
 
 def _statuses(path: str, method: str) -> Iterable[str]:
-    """The statuses with which an address may refuse; only some need the log to answer at all."""
-    left_out = set() if method == "post" else set(_OF_A_BODY)
+    """The statuses with which a path may refuse a request."""
+    left_out = set() if method == "post" else set(_BODY_STATUSES)
     left_out |= {"501"} if path in _WITHOUT_LOG else set()
     left_out |= {"400"} if path in _OPERATION else set()
     left_out |= {"503"} if path in ("/report", "/metrics") else set()
     left_out |= set() if "{" in path or path == "/report" else {"404"}
-    return (status for status in _WHY if status not in left_out)
+    return (status for status in _STATUS_DESCRIPTIONS if status not in left_out)
 
 
-_CREATED, _FIRST, _LATEST = "2026-05-01T08:00:00Z", "2026-05-01T10:00:00+02:00", "2026-05-04T08:30:00+02:00"
-
-# What a touchpoint is described by; the features that read it are named after it.
-_WORDS = ("channel", "campaign", "offer", "offer_stage")
-
-
-def example_lead(model: ConversionModel) -> dict[str, Any]:
-    """A lead that ``model`` can score as it is.
-
-    Whoever writes a client starts from it, so it names all attributes that the model reads.
-    """
-    specs, profiles = model.features.specs, model.card.profiles
-    plain = {spec.of: _usual(spec, profiles) for spec in specs if spec.source == "leads" and spec.of}
-    own = {name: value for name, value in plain.items() if not name.startswith(ACCOUNT_PREFIX)}
-    theirs = {name.removeprefix(ACCOUNT_PREFIX): value for name, value in plain.items() if name not in own}
-    parts = {
-        "created_at": _CREATED if any(spec.source != "leads" for spec in specs) else None,
-        "attributes": own,
-        "attribute_history": list(_overwritten(specs, profiles)),
-        "touchpoints": list(_touchpoints(specs, profiles)),
-        "transitions": [
-            {"occurred_at": _LATEST, "stage": stage} for stage in _kinds(specs, "transitions")[:1]
-        ],
-        "account": {"attributes": theirs} if theirs else None,
-    }
-    return {"lead_id": "0012"} | {name: part for name, part in parts.items() if part}
-
-
-def _overwritten(
+def _attribute_history(
     specs: tuple[FeatureSpec, ...], profiles: Mapping[str, ReferenceDistribution]
 ) -> Iterator[dict[str, Any]]:
-    """One value of each attribute that the CRM overwrites."""
+    """One change of each attribute that the CRM overwrites."""
     of_names = {name: spec for spec in specs if spec.source == "attributes" for name in spec.kind}
     for name, spec in of_names.items():
-        yield {"name": name, "known_at": _FIRST, "value": _usual(spec, profiles)}
+        yield {"name": name, "known_at": _FIRST, "value": _typical_value(spec, profiles)}
 
 
 def _touchpoints(
     specs: tuple[FeatureSpec, ...], profiles: Mapping[str, ReferenceDistribution]
 ) -> Iterator[dict[str, Any]]:
-    """One of the first kind by name, and a later one of the last, with all that the model reads of it."""
-    read = {spec.of: spec for spec in specs if spec.of in _WORDS and spec.is_category}
-    words = {name: _usual(spec, profiles) for name, spec in read.items()}
+    """Two touchpoints, of the first and the last kind by name; the later one has all columns."""
+    read = {spec.of: spec for spec in specs if spec.of in _TOUCHPOINT_COLUMNS and spec.is_category}
+    words = {name: _typical_value(spec, profiles) for name, spec in read.items()}
     kinds = _kinds(specs, "touchpoints")
     for occurred_at, kind in zip((_FIRST, _LATEST), (*kinds[:1], *kinds[1:][-1:]), strict=False):
         yield {"occurred_at": occurred_at, "kind": kind} | (words if occurred_at == _LATEST else {})
@@ -315,8 +332,8 @@ def _kinds(specs: tuple[FeatureSpec, ...], source: str) -> list[str]:
     return sorted({kind for spec in specs if spec.source == source for kind in spec.kind})
 
 
-def _usual(spec: FeatureSpec, profiles: Mapping[str, ReferenceDistribution]) -> float | str | bool:
-    """The commonest word, or the middle number, of those that the model was judged by."""
+def _typical_value(spec: FeatureSpec, profiles: Mapping[str, ReferenceDistribution]) -> float | str | bool:
+    """The commonest category, or the median, among the rows held out when the model was trained."""
     profile = profiles.get(spec.name)
     if spec.is_category:
         return profile.levels[0] if profile and profile.levels else "text"

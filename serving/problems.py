@@ -1,4 +1,4 @@
-"""What went wrong: for a whole request as problem+json (RFC 9457), for one lead beside the others."""
+"""Errors: of a whole request as problem+json (RFC 9457), of one lead in its own place."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _MESSAGES: dict[str, type] = {
 
 
 class InvalidLead(ValueError):  # noqa: N818  # the lead is refused, the service is not in error
-    """One lead that cannot be scored as it was sent."""
+    """A lead (or an outcome) that is not valid; ``error`` is its entry in the response."""
 
     def __init__(self, error: LeadError) -> None:
         super().__init__(f"{error.field}: {error.message}")
@@ -58,7 +58,15 @@ class InvalidLead(ValueError):  # noqa: N818  # the lead is refused, the service
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A request that is answered as a whole: ``code`` for programs, ``detail`` for people."""
+    """An error response to a whole request, as RFC 9457 has it.
+
+    Attributes:
+        status: The HTTP status.
+        code: For programs; part of the problem's type.
+        detail: For people: what is wrong and what to do.
+        field: The first field of the request that is wrong, if it is a field.
+        headers: Further headers of the response.
+    """
 
     status: int
     code: str
@@ -90,7 +98,7 @@ LOG_UNAVAILABLE = Problem(
 
 
 class ProblemResponse(Exception):  # noqa: N818  # the request is refused, the service is not in error
-    """Raised anywhere behind the guard to answer the request with a problem."""
+    """Raise it anywhere behind the middleware to answer the request with a problem."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.code)
@@ -98,7 +106,7 @@ class ProblemResponse(Exception):  # noqa: N818  # the request is refused, the s
 
 
 async def send_problem(problem: Problem, send: Send) -> None:
-    """Answer a request with a problem, and note its code for whoever counts."""
+    """Answer a request with a problem, and set its code for log and metrics."""
     current_request().code = problem.code
     headers = [("content-type", PROBLEM_JSON), ("content-length", str(len(problem.body))), *problem.headers]
     raw = [(name.encode(), value.encode()) for name, value in headers]
@@ -107,22 +115,22 @@ async def send_problem(problem: Problem, send: Send) -> None:
 
 
 def invalid_lead(error: ValidationError, message: str = "Lead") -> InvalidLead:
-    """What is wrong with a lead, or another ``message``, one thing of it."""
-    first = _first(error)
+    """The first error of a lead, or of another ``message`` that is validated alone."""
+    first = _first_error(error)
     return InvalidLead(LeadError(code=_code(first), field=_field(first), message=_message(first, message)))
 
 
 def invalid_request(error: ValidationError) -> Problem:
-    """What is wrong with a request as a whole, one thing of it."""
-    first = _first(error)
+    """The first error of a request as a whole, as status 400."""
+    first = _first_error(error)
     code = "invalid_json" if first["type"] == "json_invalid" else _code(first)
     return Problem(HTTPStatus.BAD_REQUEST, code, _message(first, error.title), _field(first) or None)
 
 
-def _first(error: ValidationError) -> ErrorDetails:
-    """The error to tell: a misspelt field rather than the missing one that it was meant to be."""
+def _first_error(error: ValidationError) -> ErrorDetails:
+    """The error to report: a misspelt field rather than the missing field that it was meant to be."""
     errors = error.errors(include_url=False, include_input=False)
-    return next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    return next((details for details in errors if details["type"] == "extra_forbidden"), errors[0])
 
 
 def _code(error: ErrorDetails) -> LeadErrorCode:
@@ -137,7 +145,7 @@ def _field(error: ErrorDetails) -> str:
 
 
 def _message(error: ErrorDetails, message: str) -> str:
-    """What is wrong in words; ``message`` is what was being read, a key of ``_MESSAGES``."""
+    """The error in words; ``message`` is the type that was being read, a key of ``_MESSAGES``."""
     if error["type"] == "extra_forbidden":
         *path, name = error["loc"]
         inside = [part for part in path if isinstance(part, str)]
@@ -147,16 +155,20 @@ def _message(error: ErrorDetails, message: str) -> str:
         return f"{error['loc'][-1]!r} is required"
     if error["type"] == "model_type":
         return "an object is expected here"
-    if error["type"] == "json_invalid" and error["msg"].endswith(_NOTHING):
+    if error["type"] == "json_invalid" and error["msg"].endswith(_EMPTY_BODY):
         return "the body is empty; send a JSON object"
-    said = _SAID.get(error["type"])
-    return error["msg"].removeprefix("Value error, ") if said is None else said.format(**error.get("ctx", {}))
+    template = _TEMPLATES.get(error["type"])
+    return (
+        error["msg"].removeprefix("Value error, ")
+        if template is None
+        else template.format(**error.get("ctx", {}))
+    )
 
 
-_NOTHING = "EOF while parsing a value at line 1 column 0"
+_EMPTY_BODY = "EOF while parsing a value at line 1 column 0"
 _WHOLE, _TEXT = "this should be a whole number", "this should be text, in double quotes"
 # What to do, where pydantic says what its check has found.
-_SAID = {
+_TEMPLATES = {
     "string_type": _TEXT,
     "string_too_short": "this should not be empty",
     "string_too_long": "at most {max_length} characters are read here",

@@ -1,4 +1,4 @@
-"""What is known of the request that is being answered, for log lines, metrics and records."""
+"""The context of the current request, for log lines, metrics and the decision log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request: filled in on its way, and nothing in it is about a person."""
+    """What is known of one request; middleware fills it in, and nothing in it identifies a lead."""
 
     request_id: str = ""
     endpoint: str = ""
@@ -35,12 +35,12 @@ begin, end = _NOW.set, _NOW.reset
 
 
 def current_request() -> RequestContext:
-    """The request that is being answered."""
+    """The context of the current request; an empty one outside of a request."""
     return _NOW.get() or RequestContext()
 
 
 def route_template(path: str) -> str:
-    """The path without what a client may choose, so that no lead is named and no list grows.
+    """The path without ids, so that log lines name no lead and metrics have few labels.
 
     >>> [route_template(path) for path in ("/v1/leads/ada/decisions", "/v1/leads/ada", "/wp-admin")]
     ['/v1/leads/{id}/decisions', '/v1/leads/{id}', 'other']

@@ -1,4 +1,4 @@
-"""From a lead as a request gives it to the record that features are folded from, in the model's own types."""
+"""Parses a lead of a request into the record that features are computed from, in the model's types."""
 
 from __future__ import annotations
 
@@ -37,9 +37,13 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True)
 class ScoringRequest:
-    """A lead and the moment it is asked about; ``known_until`` is the newest that counts of what was sent.
+    """A parsed lead and the moment to score it at.
 
-    ``since`` is an earlier moment to compare with, if any.
+    Attributes:
+        record: The lead with its events.
+        as_of: Epoch seconds; what was known before then counts.
+        known_until: The newest time that counts of what was sent, in epoch seconds; None where none was sent.
+        since: An earlier moment to compare with, if any.
     """
 
     record: LeadRecord
@@ -49,10 +53,12 @@ class ScoringRequest:
 
 
 class LeadParser:
-    """Reads leads for one model: its specs say which attributes there are and of what type.
+    """Parses leads for one model, whose feature specs say which attributes there are and of what type.
 
-    ``ignored`` are columns that the training data had and the model does not use; a request may carry them.
-    ``missing`` are the words that stood for nothing in the training data, and so do in a request.
+    Args:
+        features: The model's features.
+        ignored: Columns of the training data that the model does not use; a request may carry them.
+        missing: The words that stood for a missing value in the training data.
     """
 
     def __init__(
@@ -72,14 +78,14 @@ class LeadParser:
         self._hint = lru_cache(maxsize=256)(self._nearest)
 
     def __call__(self, item: object) -> ScoringRequest:
-        """The lead that ``item`` describes. Raises LeadRefused, which names the field."""
+        """Parse a lead of a request. Raises InvalidLead, which names the field."""
         try:
             lead = Lead.model_validate(item)
         except ValidationError as error:
             raise invalid_lead(error) from None
         if lead.consent is False:
             raise InvalidLead(_NO_CONSENT)
-        created = _created(lead)
+        created = _creation_time(lead)
         record = LeadRecord(lead.lead_id, created, self._attributes(lead), self._events(lead, created))
         as_of = record.last_known_at + 1 if lead.as_of is None else lead.as_of
         if not is_visible(created, created, as_of):
@@ -91,18 +97,20 @@ class LeadParser:
         return ScoringRequest(record, as_of, _known_until(lead, record, as_of), lead.since)
 
     def _attributes(self, lead: Lead) -> dict[str, Value]:
-        theirs = lead.account.attributes if lead.account else {}
-        own = self._typed(lead.attributes, ("attributes.", ""))
-        return own | self._typed(theirs, ("account.attributes.", ACCOUNT_PREFIX))
+        account_attributes = lead.account.attributes if lead.account else {}
+        lead_attributes = self._parse_attributes(lead.attributes, ("attributes.", ""))
+        return lead_attributes | self._parse_attributes(
+            account_attributes, ("account.attributes.", ACCOUNT_PREFIX)
+        )
 
-    def _typed(self, given: Mapping[str, Any], where: tuple[str, str]) -> dict[str, Value]:
-        """The plain attributes among ``given``; ``where`` holds the prefixes of fields and of columns."""
+    def _parse_attributes(self, attributes: Mapping[str, Any], where: tuple[str, str]) -> dict[str, Value]:
+        """The plain attributes by column name; ``where`` holds the prefixes of fields and of columns."""
         path, prefix = where
-        for name in given:
+        for name in attributes:
             self._check_name(prefix + name, path + name)
         return {
-            prefix + name: _read(self._plain[prefix + name], value, path + name)
-            for name, value in given.items()
+            prefix + name: _parse_value(self._plain[prefix + name], value, path + name)
+            for name, value in attributes.items()
             if prefix + name in self._plain
         }
 
@@ -121,10 +129,10 @@ class LeadParser:
         }
 
     def _at_creation(self, lead: Lead, created: int) -> Iterator[Event]:
-        """An overwritten attribute sent as a plain one claims what those do: known since creation."""
+        """The overwritten attributes that were sent as plain ones, as changes at creation."""
         for name, value in lead.attributes.items():
             if name in self._overwritten and name not in self._plain:
-                yield self._change(name, created, value, f"attributes.{name}")
+                yield self._parse_change(name, created, value, f"attributes.{name}")
 
     def _changes(self, lead: Lead) -> Iterator[Event]:
         for i, row in enumerate(lead.attribute_history):
@@ -134,10 +142,10 @@ class LeadParser:
                 raise _refusal(message, f"attribute_history.{i}.name")
             self._check_name(name, f"attribute_history.{i}.name")
             if name in self._overwritten:
-                yield self._change(name, row["known_at"], row["value"], f"attribute_history.{i}.value")
+                yield self._parse_change(name, row["known_at"], row["value"], f"attribute_history.{i}.value")
 
-    def _change(self, name: str, known_at: int, value: Any, field: str) -> Event:
-        read = _read(self._overwritten[name], value, field)
+    def _parse_change(self, name: str, known_at: int, value: Any, field: str) -> Event:
+        read = _parse_value(self._overwritten[name], value, field)
         column = "value" if isinstance(read, str) else "number"
         return {"name": name, "known_at": known_at, column: read}
 
@@ -155,7 +163,7 @@ def _parse(spec: FeatureSpec, missing: Collection[str]) -> Parse:
 
 
 def _number_or_flag(value: Any, *, missing: Collection[str]) -> float | None:
-    """One value of an overwritten attribute whose values are numbers, or yes and no, as in a file."""
+    """The value of an overwritten attribute with numbers, or yes and no, read as in a file."""
     try:
         return as_number(value, missing=missing)
     except ValueError:
@@ -164,7 +172,7 @@ def _number_or_flag(value: Any, *, missing: Collection[str]) -> float | None:
     return as_flag(value, missing=missing)
 
 
-def _read(parse: Parse, value: Any, field: str) -> Value:
+def _parse_value(parse: Parse, value: Any, field: str) -> Value:
     try:
         return parse(value)
     except ValueError as error:
@@ -175,8 +183,8 @@ def _refusal(message: str, field: str) -> InvalidLead:
     return InvalidLead(LeadError(code="invalid_value", field=field, message=message[:_LONGEST]))
 
 
-def _created(lead: Lead) -> int:
-    """When the lead was created: as it says, else its earliest event, else just before it is asked about."""
+def _creation_time(lead: Lead) -> int:
+    """The time of creation: ``created_at``, else its earliest event, else one second before ``as_of``."""
     if lead.created_at is not None:
         return lead.created_at
     times = [row["occurred_at"] for row in lead.touchpoints]
@@ -188,7 +196,7 @@ def _created(lead: Lead) -> int:
 
 
 def _known_until(lead: Lead, record: LeadRecord, as_of: int) -> int | None:
-    """The newest time of what a score at ``as_of`` takes into account; None where no time was sent."""
+    """The newest time of what is visible at ``as_of``; None where no time was sent."""
     times = [] if lead.created_at is None else [lead.created_at]
     for rows in record.events.values():
         for event in rows:

@@ -1,8 +1,7 @@
-"""What a person or a program may look up: the API page, its OpenAPI description, and the model's card.
+"""The GET routes beside the API: API page, OpenAPI document, the model's card and report, and metrics.
 
-BentoML's own page reports every visitor to Google; this one asks nobody but the service.
-
-The report of the model that answers, as it was written beside the model when that was trained.
+BentoML's own API page reports every visitor to Google; this one loads nothing but the service's own files.
+The report is the one that training wrote beside the model in charge.
 """
 
 from __future__ import annotations
@@ -34,6 +33,20 @@ if TYPE_CHECKING:
     from serving.model_reload import ReloadingModel
     from serving.scorer import Scorer
 
+_HTML = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>leadloop</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="./static_content/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div>
+<script src="./static_content/swagger-ui-bundle.js"></script>
+<script src="./static_content/swagger-ui-standalone-preset.js"></script>
+<script src="./static_content/swagger-initializer.js"></script></body>
+</html>
+"""
+
+# As many reasons as an example can show without hiding the rest of the page.
+_FEW = 3
 
 _MISSING = Problem(
     404,
@@ -53,39 +66,6 @@ _HEADERS = {
 }
 
 
-async def _report(_: Request) -> Response:
-    # BentoML's first process reads this file too, and can do without LightGBM.
-    from models.artifact import REPORT  # noqa: PLC0415
-
-    current = bentoml.get_current_service().champion.current
-    page = None if current is None else await asyncio.to_thread(_read, current.folder / REPORT)
-    if page is None:
-        return Response(_MISSING.body, _MISSING.status, dict(_MISSING.headers), PROBLEM_JSON)
-    return HTMLResponse(page, headers=_HEADERS)
-
-
-def _read(page: Path) -> bytes | None:
-    return page.read_bytes() if page.is_file() else None
-
-
-report_route = Route("/report", _report, methods=["GET"])
-
-_HTML = """<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>leadloop</title>
-<link rel="icon" href="data:,">
-<link rel="stylesheet" href="./static_content/swagger-ui.css"></head>
-<body><div id="swagger-ui"></div>
-<script src="./static_content/swagger-ui-bundle.js"></script>
-<script src="./static_content/swagger-ui-standalone-preset.js"></script>
-<script src="./static_content/swagger-initializer.js"></script></body>
-</html>
-"""
-
-# As many reasons as an example can show without hiding the rest of the page.
-_FEW = 3
-
-
 async def _index(_: Request) -> HTMLResponse:
     return HTMLResponse(_HTML)
 
@@ -95,11 +75,11 @@ async def _docs(request: Request) -> JSONResponse:
     generated = service.bento_service.openapi_spec.asdict()
     # The page is open to everybody, what the model takes only to those whom it would answer.
     known = service.champion.current if is_keyless_request(request.scope) else None
-    return JSONResponse(openapi(generated, _shown(known.scorer) if known else {}))
+    return JSONResponse(openapi(generated, _model_examples(known.scorer) if known else {}))
 
 
-def _shown(scorer: Scorer) -> dict[str, EndpointExample]:
-    """The examples of a model, answered by itself."""
+def _model_examples(scorer: Scorer) -> dict[str, EndpointExample]:
+    """By path, an example lead of the model in charge with the model's own answers."""
     lead, version = example_lead(scorer.model), scorer.model.version
     scored = ScoreResponse(model_version=version, results=list(scorer.score([lead])))
     explained = ExplainResponse(model_version=version, results=list(scorer.explain([lead], top=_FEW)))
@@ -116,24 +96,24 @@ async def _model(_: Request) -> Response:
     if service.champion.current is None:
         return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
     model = service.scorer.model
-    told = {
+    payload = {
         "model_version": model.version,
         "card": dataclasses.asdict(model.card),
-        "features": [_in_words(spec) for spec in model.features.specs],
+        "features": [_describe_feature(spec) for spec in model.features.specs],
         "example": example_lead(model),
         "serving": _serving(service.champion),
     }
-    return JSONResponse(told)
+    return JSONResponse(payload)
 
 
-def _in_words(spec: FeatureSpec) -> dict[str, str]:
-    """A feature as a person is told of it; ``{value}`` stands for what a lead has."""
+def _describe_feature(spec: FeatureSpec) -> dict[str, str]:
+    """A feature with its sentence in both languages, in which ``{value}`` stands for the lead's value."""
     sentences = {"en": spec.says.en, "de": spec.says.de}
     return {"name": spec.name, "family": spec.family, "unit": spec.unit} | sentences
 
 
 def _serving(champion: ReloadingModel) -> dict[str, Any]:
-    """Since when the model answers, and what was to replace it and could not."""
+    """Since when the model answers (epoch seconds), and the newer model that was refused, if any."""
     refused = champion.refused
     return {
         "since": champion.current and champion.current.since,
@@ -146,10 +126,27 @@ def _serving(champion: ReloadingModel) -> dict[str, Any]:
     }
 
 
+async def _report(_: Request) -> Response:
+    # BentoML's first process reads this file too, and can do without LightGBM.
+    from models.artifact import REPORT  # noqa: PLC0415
+
+    current = bentoml.get_current_service().champion.current
+    page = None if current is None else await asyncio.to_thread(_read, current.folder / REPORT)
+    if page is None:
+        return Response(_MISSING.body, _MISSING.status, dict(_MISSING.headers), PROBLEM_JSON)
+    return HTMLResponse(page, headers=_HEADERS)
+
+
+def _read(page: Path) -> bytes | None:
+    return page.read_bytes() if page.is_file() else None
+
+
 async def _metrics(_: Request) -> Response:
     current = bentoml.get_current_service().champion.current
     return Response(prometheus_exposition(current and current.scorer.model), media_type=CONTENT_TYPE_LATEST)
 
+
+report_route = Route("/report", _report, methods=["GET"])
 
 pages = Starlette(
     routes=[

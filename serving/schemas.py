@@ -1,10 +1,9 @@
-"""What the service takes and gives: the one place where the REST contract is written down.
+"""The REST contract: every request and response of the service as pydantic types.
 
-One bad lead never fails the others: first comes the envelope (``ScoreRequest``), then each ``Lead`` alone.
-
-What the service takes and gives about a hand-over: which leads sales should call today.
-
-What the service takes and gives about the past: what became of leads, and what was said about them.
+One bad lead never fails the others: the envelope is validated first (``ScoreRequest``, ``OutcomesRequest``),
+then each ``Lead`` or ``OutcomeReport`` alone. In the order of the loop: leads and their scores, the hand-over
+of a day, outcomes and what was decided about a lead. The docstrings of these types are the descriptions in
+the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -28,38 +27,67 @@ from typing_extensions import TypedDict
 from features.clock import to_epoch
 from features.messages import Lang
 from features.parsing import as_category
-from models.explanation import FamilyContribution, Reason, ScoreChange
-from models.uncertainty import (
-    InsufficiencyCode,  # pydantic reads the annotations
-    InsufficientEvidence,
-    ScoreInterval,
-)
 
-# pydantic reads the annotations.
+# pydantic reads the annotations of these when the classes are made.
+from models.explanation import FamilyContribution, Reason, ScoreChange
+from models.uncertainty import InsufficiencyCode, InsufficientEvidence, ScoreInterval
 from serving.decision_log.records import Decision, Outcome, OutcomeKind
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
-
 MAX_LEADS = 1_000
-
 MAX_EVENTS = 10_000
-
 MAX_NAME = 200
-
 MAX_TEXT = 10_000
+MAX_CAPACITY = 10_000
+MAX_PAGE = 1_000
+_MOST = 10**14
+_FINITE = 1.7976931348623157e308
+_LAST_NUMBER = 2**63 - 1
 
 # 1900 and 2200: the years 1 and 9999 are some system's "never", and milliseconds lead to the year 50,000.
 EARLIEST, LATEST = -2_208_988_800, 7_258_118_400
 
 _MILLISECONDS = 10**11
 
-_MOST = 10**14
+# Without control characters, which no CRM has in an id, and which not every address and database can hold.
+_NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
+
+_TIME = {
+    "title": "Time",
+    "description": "ISO 8601 with an offset, or whole seconds since 1970",
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}],
+}
+
+_VALUE = {
+    "title": "Value",
+    "anyOf": [
+        {"type": "string", "maxLength": MAX_TEXT},
+        {"type": "number"},
+        {"type": "boolean"},
+        {"type": "null"},
+    ],
+}
+
+_EXACT = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+# Events are dictionaries already: as objects they would have to be taken apart again for the features.
+_exactly = with_config(_EXACT)
 
 
 def parse_time(value: object) -> int:
-    """Epoch seconds of a time as a request gives it: ISO 8601 with an offset, or whole seconds since 1970.
+    """Parse a time of a request.
+
+    Args:
+        value: ISO 8601 text with an offset, or whole seconds since 1970.
+
+    Returns:
+        Epoch seconds in ``[EARLIEST, LATEST)``, the years 1900 to 2200.
+
+    Raises:
+        ValueError: It is neither, has no offset, or lies outside of these years; pydantic reports it as the
+            error of the field.
 
     >>> parse_time("1970-01-02T01:00:00+01:00"), parse_time(86400)
     (86400, 86400)
@@ -88,7 +116,18 @@ def _iso(text: str) -> int:
 
 
 def validate_attribute(value: object) -> object:
-    """``value`` if it is text, a finite number, true, false or null; lists and objects are no attributes."""
+    """Check the value of an attribute.
+
+    Args:
+        value: What a request holds: text of up to ``MAX_TEXT`` characters, a finite number, true, false or
+            null.
+
+    Returns:
+        ``value`` itself.
+
+    Raises:
+        ValueError: It is longer, not finite, a list or an object.
+    """
     if isinstance(value, str):
         if len(value) > MAX_TEXT:
             msg = f"text of {len(value):,} characters; at most {MAX_TEXT:,} are read"
@@ -103,28 +142,8 @@ def validate_attribute(value: object) -> object:
     return value
 
 
-_FINITE = 1.7976931348623157e308
-
-_TIME = {
-    "title": "Time",
-    "description": "ISO 8601 with an offset, or whole seconds since 1970",
-    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}],
-}
-
-_VALUE = {
-    "title": "Value",
-    "anyOf": [
-        {"type": "string", "maxLength": MAX_TEXT},
-        {"type": "number"},
-        {"type": "boolean"},
-        {"type": "null"},
-    ],
-}
-
 Moment = Annotated[int, BeforeValidator(parse_time), WithJsonSchema(_TIME)]
-
 Value = Annotated[Any, BeforeValidator(validate_attribute), WithJsonSchema(_VALUE)]
-
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 
 # Kinds, stages and channels lose the blanks and the words for "missing" that they would lose in a file.
@@ -132,25 +151,16 @@ Word = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(s
 
 Text = Annotated[Annotated[str, Field(max_length=MAX_NAME)] | None, AfterValidator(as_category)]
 
-# Without control characters, which no CRM has in an id, and which not every address and database can hold.
-LeadId = Annotated[Name, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
+LeadId = Annotated[Name, Field(pattern=_NO_CONTROLS)]
 
 Attributes = Annotated[dict[Name, Value], Field(max_length=MAX_EVENTS)]
-
-
-_EXACT = ConfigDict(extra="forbid", strict=True, frozen=True)
+KnownAt = Annotated[Moment | None, Field(description="when the CRM learned of it; else when it occurred")]
 
 
 class StrictModel(BaseModel):
     """Exactly the named fields, of exactly their types: "5" is not 5, a misspelt field is an error."""
 
     model_config = _EXACT
-
-
-# Events are dictionaries already: as objects they would have to be taken apart again for the features.
-_exactly = with_config(_EXACT)
-
-KnownAt = Annotated[Moment | None, Field(description="when the CRM learned of it; else when it occurred")]
 
 
 @_exactly
@@ -281,7 +291,6 @@ class ExplainRequest(ScoreRequest):
 
 
 _OfLead = Literal["missing_field", "unknown_field", "invalid_value", "unknown_attribute", "no_consent"]
-
 LeadErrorCode = _OfLead | Literal["key_conflict", "in_the_future"]
 
 
@@ -339,12 +348,6 @@ class ExplainResponse(StrictModel):
     results: list[ExplainResult | LeadFailure]
 
 
-# As ids, without control characters: not every database can hold them.
-_NAME = r"^[^\x00-\x1f\x7f]*$"
-
-MAX_CAPACITY = 10_000
-
-
 class HandoverQuery(StrictModel):
     """How many leads sales can take, and how to choose them."""
 
@@ -357,7 +360,7 @@ class HandoverQuery(StrictModel):
     )
     value: Name | None = Field(
         None,
-        pattern=_NAME,
+        pattern=_NO_CONTROLS,
         description="the feature with what a lead is worth: rank by probability times value",
     )
     stale_days: int = Field(14, ge=1, le=36_500, description="a score that was told so long ago is stale")
@@ -412,11 +415,6 @@ class HandoverResponse(StrictModel):
     explored: int
     expected: ExpectedConversions
     leads: list[HandoverLeadOut]
-
-
-MAX_PAGE = 1_000
-
-_LAST_NUMBER = 2**63 - 1
 
 
 class OutcomeReport(StrictModel):

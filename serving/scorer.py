@@ -1,4 +1,4 @@
-"""Leads in, answers out: everything between the contract and the model, without a word of HTTP."""
+"""Scores and explains leads of requests, independent of HTTP."""
 
 from __future__ import annotations
 
@@ -32,12 +32,15 @@ MANY = 64
 Answer = TypeVar("Answer", ScoreResult, ExplainResult)
 
 
-def _forget(_: NewDecision) -> None:
-    """Nobody keeps a record."""
+def _discard(_: NewDecision) -> None:
+    """The default ``note``: decisions are not recorded."""
 
 
 class Scorer:
-    """Scores and explains leads with one model. Safe to share between threads: nothing in it changes.
+    """Scores and explains leads with one model; immutable, so threads can share it.
+
+    Args:
+        model: The model.
 
     Features are always folded lead by lead. The batch engine gives the same bits, but events that arrive as
     JSON would first have to become frames, which costs more than folding them, at any size of request.
@@ -50,16 +53,21 @@ class Scorer:
         types = {spec.name: pl.String if spec.is_category else pl.Float64 for spec in model.features.specs}
         self._schema: dict[str, Any] = SNAPSHOT_SCHEMA | types
 
-    def score(self, leads: Sequence[object], note: Note = _forget) -> list[ScoreResult | LeadFailure]:
-        """One answer per lead, in their order; a lead that cannot be read fails alone.
+    def score(self, leads: Sequence[object], note: Note = _discard) -> list[ScoreResult | LeadFailure]:
+        """Score leads.
 
-        ``note`` is told of each decision, in order, with all it takes to make it once more.
+        Args:
+            leads: JSON objects as requests hold them.
+            note: Called with each decision, in order, with what it takes to replay it.
+
+        Returns:
+            One result per lead, in their order; a lead that is not valid fails alone.
         """
 
-        def scores(asked: Sequence[ScoringRequest]) -> Iterator[ScoreResult]:
-            for one, (score, row) in zip(asked, self._scores(asked), strict=True):
+        def scores(requests: Sequence[ScoringRequest]) -> Iterator[ScoreResult]:
+            for request, (score, row) in zip(requests, self._scores(requests), strict=True):
                 note(NewDecision(score, row))
-                yield _scored(score, one)
+                yield _score_result(score, request)
 
         return self._answers(leads, scores)
 
@@ -68,70 +76,81 @@ class Scorer:
         leads: Sequence[object],
         lang: str = "en",
         top: int | None = None,
-        note: Note = _forget,
+        note: Note = _discard,
         *,
         top_each: int | None = None,
     ) -> list[ExplainResult | LeadFailure]:
-        """Scores with their reasons in ``lang``: the weightiest ``top``, or ``top_each`` for and against."""
+        """Score leads with the reasons.
 
-        def explanations(asked: Sequence[ScoringRequest]) -> Iterator[ExplainResult]:
-            for one in asked:
-                row = self.feature_row(one)
-                explanation = self.model.explain(row, one.record.lead_id, one.as_of, lang)
-                told = top_reasons(explanation.reasons, top, top_each)
-                note(NewDecision(explanation.score, row, told))
-                yield _explained(explanation, told, one, self._change(explanation, one, lang))
+        Args:
+            leads: JSON objects as requests hold them.
+            lang: The language of the reasons.
+            top: How many reasons, the weightiest first. Default: all.
+            note: Called with each decision, in order.
+            top_each: How many reasons for and as many against, within ``top``.
+
+        Returns:
+            One result per lead, in their order; a lead that is not valid fails alone.
+        """
+
+        def explanations(requests: Sequence[ScoringRequest]) -> Iterator[ExplainResult]:
+            for request in requests:
+                row = self.feature_row(request)
+                explanation = self.model.explain(row, request.record.lead_id, request.as_of, lang)
+                reasons = top_reasons(explanation.reasons, top, top_each)
+                note(NewDecision(explanation.score, row, reasons))
+                yield _explain_result(explanation, reasons, request, self._change(explanation, request, lang))
 
         return self._answers(leads, explanations)
 
-    def _change(self, now: Explanation, asked: ScoringRequest, lang: str) -> ScoreChange | None:
-        """What has changed since the earlier moment that is asked about, by what was known of it then."""
-        if asked.since is None:
+    def _change(self, current: Explanation, request: ScoringRequest, lang: str) -> ScoreChange | None:
+        """The change since ``request.since``, from what was known then; None where the request names none."""
+        if request.since is None:
             return None
-        row = self._plan(asked.record, asked.since)
-        return explain_change(now, self.model.explain(row, asked.record.lead_id, asked.since, lang))
+        row = self._plan(request.record, request.since)
+        return explain_change(current, self.model.explain(row, request.record.lead_id, request.since, lang))
 
-    def feature_row(self, asked: ScoringRequest) -> dict[str, Value]:
-        """The feature row of a lead."""
-        return self._plan(asked.record, asked.as_of)
+    def feature_row(self, request: ScoringRequest) -> dict[str, Value]:
+        """The features of a parsed lead by name."""
+        return self._plan(request.record, request.as_of)
 
     def _answers(
         self, leads: Sequence[object], answer: Callable[[Sequence[ScoringRequest]], Iterator[Answer]]
     ) -> list[Answer | LeadFailure]:
-        read = [self._attempt(item) for item in leads]
-        answers = answer([one for one in read if isinstance(one, ScoringRequest)])
-        return [next(answers) if isinstance(one, ScoringRequest) else one for one in read]
+        entries = [self._parse_or_fail(item) for item in leads]
+        answers = answer([entry for entry in entries if isinstance(entry, ScoringRequest)])
+        return [next(answers) if isinstance(entry, ScoringRequest) else entry for entry in entries]
 
-    def _attempt(self, item: object) -> ScoringRequest | LeadFailure:
+    def _parse_or_fail(self, item: object) -> ScoringRequest | LeadFailure:
         try:
             return self._read(item)
         except InvalidLead as refused:
-            return LeadFailure(lead_id=_name(item), error=refused.error)
+            return LeadFailure(lead_id=_lead_id_or_none(item), error=refused.error)
 
-    def _scores(self, asked: Sequence[ScoringRequest]) -> Iterator[tuple[Score, Mapping[str, Value]]]:
-        """Each lead's score, with the row it was made from."""
-        rows = [self.feature_row(one) for one in asked]
-        if len(asked) < MANY:
-            for one, row in zip(asked, rows, strict=True):
-                yield self.model.score(row, one.record.lead_id, one.as_of), row
+    def _scores(self, requests: Sequence[ScoringRequest]) -> Iterator[tuple[Score, Mapping[str, Value]]]:
+        """Each lead's score with its feature row."""
+        rows = [self.feature_row(request) for request in requests]
+        if len(requests) < MANY:
+            for request, row in zip(requests, rows, strict=True):
+                yield self.model.score(row, request.record.lead_id, request.as_of), row
             return
-        keys = [{"lead_id": one.record.lead_id, "as_of": one.as_of} for one in asked]
+        keys = [{"lead_id": request.record.lead_id, "as_of": request.as_of} for request in requests]
         frame = pl.DataFrame([key | row for key, row in zip(keys, rows, strict=True)], self._schema)
         yield from zip(self.model.score_many(frame), rows, strict=True)
 
 
-def _name(item: object) -> str | None:
-    """The lead's id if it has one, so that the CRM knows whom an error is about."""
+def _lead_id_or_none(item: object) -> str | None:
+    """The lead's id if it is text of a valid length, so that an error names its lead."""
     lead_id = item.get("lead_id") if isinstance(item, dict) else None
     return lead_id if isinstance(lead_id, str) and len(lead_id) <= MAX_NAME else None
 
 
-def _scored(score: Score, asked: ScoringRequest) -> ScoreResult:
-    return ScoreResult(**_told(score, asked))
+def _score_result(score: Score, request: ScoringRequest) -> ScoreResult:
+    return ScoreResult(**_score_fields(score, request))
 
 
-def _told(score: Score, asked: ScoringRequest) -> dict[str, Any]:
-    """The fields that every answer has."""
+def _score_fields(score: Score, request: ScoringRequest) -> dict[str, Any]:
+    """The fields that scores and explanations share."""
     why = score.insufficient
     withheld = why is not None and why.withheld
     return {
@@ -142,22 +161,22 @@ def _told(score: Score, asked: ScoringRequest) -> dict[str, Any]:
         "interval": score.interval,
         "sufficient": why is None,
         "insufficient": why,
-        "as_of": asked.as_of,
-        "known_until": asked.known_until,
+        "as_of": request.as_of,
+        "known_until": request.known_until,
     }
 
 
-def _explained(
-    explanation: Explanation, told: tuple[Reason, ...], asked: ScoringRequest, changed: ScoreChange | None
+def _explain_result(
+    explanation: Explanation, reasons: tuple[Reason, ...], request: ScoringRequest, change: ScoreChange | None
 ) -> ExplainResult:
-    names = {reason.feature for reason in told}
+    names = {reason.feature for reason in reasons}
     left_out = (reason for reason in explanation.reasons if reason.feature not in names)
     return ExplainResult(
-        **_told(explanation.score, asked),
+        **_score_fields(explanation.score, request),
         log_odds=explanation.score.log_odds,
         base=explanation.base,
         rest=fsum(reason.contribution for reason in left_out),
-        reasons=told,
+        reasons=reasons,
         families=explanation.families,
-        change=changed,
+        change=change,
     )

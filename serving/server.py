@@ -1,4 +1,4 @@
-"""Starts the service as a process of its own, waits until it answers, and stops it in order."""
+"""Starts the service in a process, waits until it is ready, and stops it gracefully."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class StartError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the service listens. Only this machine reaches the default; port 0 is any free one."""
+    """Host and port of the service. Only this machine reaches the default; port 0 is any free one."""
 
     host: str = "127.0.0.1"
     port: int = 0
 
     def fixed(self) -> Address:
-        """The address with a port that nothing else listens on. Raises StartError where it is taken."""
+        """The address with a definite port. Raises StartError where something listens on it already."""
         try:
             with socket.create_server((self.host, self.port)) as probe:
                 return Address(self.host, probe.getsockname()[1])
@@ -58,7 +58,7 @@ class Address:
 
     @property
     def url(self) -> str:
-        """The address as a client writes it."""
+        """The base URL of the service."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
@@ -69,7 +69,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class ServiceProcess:
-    """A service that answers at ``url`` until its ``process`` ends."""
+    """A running service: its base URL and its process."""
 
     url: str
     process: Process
@@ -83,11 +83,22 @@ def run_service(
     workers: int = 1,
     log: IO[bytes] | None = None,
 ) -> Iterator[ServiceProcess]:
-    """The service answering with ``model`` (a folder, or all there is to set), stopped on the way out.
+    """Run the service while the context lasts.
 
-    Its output goes to ``log``, else where ours goes. Raises ArtifactError for a model that cannot be loaded,
-    KeysError for keys that cannot be read, LogError for a decision log that cannot be opened, and StartError
-    where the service does not come up.
+    Args:
+        model: A model folder, or the settings of the service.
+        address: Default: any free port on this machine.
+        workers: Processes that answer.
+        log: Where the service's output goes. Default: where ours goes.
+
+    Yields:
+        The service, once it is ready.
+
+    Raises:
+        ArtifactError: The model cannot be loaded.
+        KeysError: The API keys cannot be read.
+        LogError: The decision log cannot be opened.
+        StartError: The address cannot be used, or the service does not become ready.
     """
     settings = model if isinstance(model, ServiceSettings) else ServiceSettings(str(model))
     address = (address or Address()).fixed()
@@ -100,7 +111,7 @@ def run_service(
 def start_service(
     settings: ServiceSettings, address: Address, *, workers: int = 1, log: IO[bytes] | None = None
 ) -> Iterator[ServiceProcess]:
-    """The service as ``run_service`` has it, which may wait for its first model to be promoted."""
+    """Run the service as ``run_service`` does, without waiting until it is ready: it may have no model."""
     _check(settings, address)
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="leadloop-"))
@@ -112,9 +123,16 @@ def start_service(
 def serve_model(
     model: Path | ServiceSettings, address: Address, workers: int = 1, ready: Callable[[str], object] = print
 ) -> None:
-    """Run the service in the foreground until an interrupt or SIGTERM; ``ready`` is told its address.
+    """Run the service in the foreground until an interrupt or SIGTERM.
 
-    Raises StartError where the service ends without having been told to.
+    Args:
+        model: A model folder, or the settings of the service.
+        address: Host and port.
+        workers: Processes that answer.
+        ready: Called with the base URL once the service is ready.
+
+    Raises:
+        StartError: The service does not start, or ends by itself.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), run_service(model, address, workers=workers) as service:
@@ -136,7 +154,7 @@ def _outlast(service: ServiceProcess) -> NoReturn:
 
 
 def post_json(url: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The service's answer to one POST. Raises StartError where it refuses, with what it says."""
+    """The JSON response to a POST. Raises StartError where the status is not 200."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=ANSWERS_WITHIN)
     try:
@@ -152,7 +170,7 @@ def post_json(url: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(settings: ServiceSettings, address: Address) -> None:
-    """Refuse what would only fail later, or be regretted."""
+    """Load model, keys and log once, and refuse an open address without keys, before anything is started."""
     if settings.model != CHAMPION:
         artifact.load(Path(settings.model))
     if settings.keys:
@@ -171,7 +189,7 @@ def _check(settings: ServiceSettings, address: Address) -> None:
 
 
 def _environment(settings: ServiceSettings, workers: int, home: str) -> dict[str, str]:
-    """BentoML keeps its scratch files in ``home``, beside no other service's, and reports to nobody."""
+    """The environment of the process: settings, BentoML's files in ``home``, no usage reports."""
     return {
         **os.environ,
         **settings.environment,
@@ -214,7 +232,7 @@ def _ready(address: Address) -> bool:
 
 
 def _stop(process: Process, ending: Path) -> None:
-    """``ending`` tells the workers that all of them are to end."""
+    """Stop the process; the file ``ending`` lets its workers see that all of them are to end."""
     ending.touch()
     process.terminate()
     try:

@@ -1,4 +1,4 @@
-"""The REST service: a model behind two questions, "how likely?" and "why?".
+"""The REST service of BentoML: scores, explanations and outcomes.
 
 ``leadloop serve`` starts it; so does ``bentoml serve serving.service:Leadloop``, told by the environment as
 ``serving.settings`` has it. Requests come through three layers: ``AccessLogMiddleware`` writes down what
@@ -76,34 +76,34 @@ class Leadloop:
         raise_open_file_limit()
         settings = ServiceSettings.of(os.environ)
         self.champion = ReloadingModel(model_source(settings.model))
-        self.journal = _journal(settings.log)
+        self.journal = _open_decision_log(settings.log)
         self.explore = settings.explore
-        self.shadow = self._overhearing(settings.shadow) if settings.shadow else None
+        self.shadow = self._shadow_scorer(settings.shadow) if settings.shadow else None
         self._following: list[asyncio.Task[None]] = []
-        for followed in self._followed:
+        for followed in self._reloading_models:
             followed.reload()
 
     @property
     def scorer(self) -> Scorer:
-        """What answers. Raises ServiceUnavailable while there is no model."""
+        """The scorer of the model in charge. Raises ServiceUnavailable while there is none."""
         if self.champion.current is None:
             msg = "no model is loaded"
             raise ServiceUnavailable(msg)
         return self.champion.current.scorer
 
     async def __is_ready__(self) -> bool:
-        """Whether a model is loaded and the log is written; ``/readyz`` says so to the load balancer."""
+        """Whether a model is loaded and the decision log can be written, for ``/readyz``."""
         logs = self.journal is None or bool(self.journal.writer.available)
         return logs and self.champion.current is not None
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def follow(self) -> None:
-        """Take over what is promoted from now on."""
-        self._following = [asyncio.create_task(followed.poll()) for followed in self._followed]
+        """Poll for promotions from now on."""
+        self._following = [asyncio.create_task(followed.poll()) for followed in self._reloading_models]
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        """Follow nobody any more, and finish what was heard."""
+        """Stop polling, and finish shadow scores and log writes."""
         for task in self._following:
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -117,16 +117,16 @@ class Leadloop:
     async def score(self, request: ScoreRequest, /) -> ScoreResponse:
         """How likely each lead is to convert."""
         scorer = self.scorer
-        results = await self._told(scorer, request.leads, lambda note: scorer.score(request.leads, note))
+        results = await self._answer(scorer, request.leads, lambda note: scorer.score(request.leads, note))
         return ScoreResponse(model_version=scorer.model.version, results=results)
 
     @bentoml.api(route="/v1/explain")  # type: ignore[untyped-decorator]
     async def explain(self, request: ExplainRequest, /) -> ExplainResponse:
         """How likely each lead is to convert, and what speaks for it and against it."""
-        scorer, asked = self.scorer, (request.leads, request.lang, request.top)
+        scorer, options = self.scorer, (request.leads, request.lang, request.top)
         each = request.top_each
-        results = await self._told(
-            scorer, request.leads, lambda note: scorer.explain(*asked, note, top_each=each)
+        results = await self._answer(
+            scorer, request.leads, lambda note: scorer.explain(*options, note, top_each=each)
         )
         return ExplainResponse(model_version=scorer.model.version, results=results)
 
@@ -140,54 +140,54 @@ class Leadloop:
         except LogUnavailable:
             raise ProblemResponse(LOG_UNAVAILABLE) from None
 
-    async def _told(
-        self, scorer: Scorer, leads: Sequence[object], say: Callable[[Note], list[Any]]
+    async def _answer(
+        self, scorer: Scorer, leads: Sequence[object], compute: Callable[[Note], list[Any]]
     ) -> list[Any]:
-        """What is said about some leads, logged, counted, and heard by the challenger."""
-        made: list[NewDecision] = []
-        about = current_request()
-        about.leads, about.model_version = len(leads), scorer.model.version
+        """The results of ``compute``, once their decisions are logged; the challenger gets the leads, too."""
+        decisions: list[NewDecision] = []
+        context = current_request()
+        context.leads, context.model_version = len(leads), scorer.model.version
         with time_stage("score"):
             # Many leads go to a thread, so that /readyz and small requests are answered meanwhile.
             few = len(leads) < MANY
-            results = say(made.append) if few else await asyncio.to_thread(say, made.append)
-        await self._logged(made)
+            results = compute(decisions.append) if few else await asyncio.to_thread(compute, decisions.append)
+        await self._log(decisions)
         count_results(scorer.model, results)
         if self.shadow:
             self.shadow.submit(leads, results)
         return results
 
-    async def _logged(self, made: Sequence[NewDecision]) -> None:
-        """Returns once what was decided is in the log: only then may it be told."""
+    async def _log(self, decisions: Sequence[NewDecision]) -> None:
+        """Log decisions; returns once they are committed. Raises ProblemResponse where that fails."""
         if self.journal is None:
             return
         try:
             with time_stage("log"), LOG_WAITING.track_inprogress():
-                await self.journal.log_decisions(made, _occasion())
+                await self.journal.log_decisions(decisions, _request_info())
         except LogUnavailable:
             raise ProblemResponse(LOG_UNAVAILABLE) from None
 
-    def _overhearing(self, model: str) -> ShadowScorer:
-        """A challenger whose decisions are logged beside those that are told."""
+    def _shadow_scorer(self, model: str) -> ShadowScorer:
+        """A challenger whose decisions are logged as shadow decisions."""
 
-        def keep(made: Sequence[NewDecision]) -> None:
+        def keep(decisions: Sequence[NewDecision]) -> None:
             if self.journal:
-                self.journal.log_shadow_decisions(made, _occasion(shadow=True))
+                self.journal.log_shadow_decisions(decisions, _request_info(shadow=True))
 
         return ShadowScorer(ReloadingModel(model_source(model), silent=True), keep)
 
     @property
-    def _followed(self) -> tuple[ReloadingModel, ...]:
+    def _reloading_models(self) -> tuple[ReloadingModel, ...]:
         return (self.champion, self.shadow.followed) if self.shadow else (self.champion,)
 
 
-def _occasion(*, shadow: bool = False) -> RequestInfo:
-    about = current_request()
-    return RequestInfo(about.endpoint, about.request_id, about.key_id, shadow)
+def _request_info(*, shadow: bool = False) -> RequestInfo:
+    context = current_request()
+    return RequestInfo(context.endpoint, context.request_id, context.key_id, shadow)
 
 
-def _journal(settings: LogSettings) -> DecisionLog | None:
-    """The log, if there is to be one: without it nobody needs a database library."""
+def _open_decision_log(settings: LogSettings) -> DecisionLog | None:
+    """The decision log, or None where it is off; then no database library is imported."""
     if not settings.on:
         return None
     from serving.decision_log.async_log import DecisionLog  # noqa: PLC0415

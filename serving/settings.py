@@ -1,4 +1,4 @@
-"""What a service is told when it starts: by the command line as options, by its environment as variables."""
+"""The settings of the service, from command-line options or environment variables."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """One field an option; ``environment`` and ``of`` are each other's way back.
+    """The settings of the service; ``of`` reads back what ``environment`` writes.
 
-    ``model`` and ``shadow`` are a folder, or the name of a promotion that is followed; ``open_to_all``
-    answers without keys wherever a request comes from; ``rate`` is in requests per key and minute. Who starts
-    a service says whether there is to be a ``log``; an environment that says nothing has one. ``explore`` is
-    the share of a hand-over that is drawn by lot where a request does not say.
+    Attributes:
+        model: A model folder, or "champion" to follow promotions.
+        shadow: A model folder or "challenger", whose scores are logged and not answered. Default: none.
+        keys: The file of API keys. Default: without keys, only this machine is answered.
+        open_to_all: Whether requests without keys are answered from everywhere.
+        rate: Requests per key and minute, in each worker. Default: no limit.
+        log: The decision log. Default: off here, on in ``of``.
+        explore: The share of a hand-over drawn at random where a request does not say, 0 to 1.
+
+    Raises:
+        SettingsError: ``explore`` is not in ``[0, 1]``.
     """
 
     model: str = CHAMPION
@@ -45,25 +52,25 @@ class ServiceSettings:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> ServiceSettings:
-        """The settings that an environment holds; a variable that is empty says nothing.
+        """The settings in environment variables; an empty variable counts as not set.
 
         >>> ServiceSettings.of({"LEADLOOP_RATE": "600"}).rate
         600
         """
-        told = {name: value for name, value in environment.items() if value}
+        values = {name: value for name, value in environment.items() if value}
         return cls(
-            model=told.get("LEADLOOP_MODEL", CHAMPION),
-            shadow=told.get("LEADLOOP_SHADOW"),
-            keys=Path(told["LEADLOOP_KEYS"]) if "LEADLOOP_KEYS" in told else None,
-            open_to_all=told.get("LEADLOOP_NO_KEYS") == "1",
-            rate=int(told["LEADLOOP_RATE"]) if "LEADLOOP_RATE" in told else None,
-            log=LogSettings.of(told),
-            explore=_share(told.get(EXPLORE, "0")),
+            model=values.get("LEADLOOP_MODEL", CHAMPION),
+            shadow=values.get("LEADLOOP_SHADOW"),
+            keys=Path(values["LEADLOOP_KEYS"]) if "LEADLOOP_KEYS" in values else None,
+            open_to_all=values.get("LEADLOOP_NO_KEYS") == "1",
+            rate=int(values["LEADLOOP_RATE"]) if "LEADLOOP_RATE" in values else None,
+            log=LogSettings.of(values),
+            explore=_share(values.get(EXPLORE, "0")),
         )
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that say the same."""
+        """The environment variables of these settings."""
         return {
             "LEADLOOP_MODEL": _place(self.model),
             "LEADLOOP_SHADOW": _place(self.shadow or ""),

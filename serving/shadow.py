@@ -1,4 +1,4 @@
-"""A challenger that scores along: it hears every request, answers nobody, and keeps nobody waiting."""
+"""Shadow deployment: a challenger scores the leads of every request in a thread, and answers nobody."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ logger = logging.getLogger("leadloop")
 
 
 class ShadowScorer:
-    """Compares, in one thread of its own, what the challenger says with what was told.
+    """Scores leads with a challenger in one thread, and counts how its scores differ from the answers.
 
-    ``keep`` is given the decisions of each request.
+    Args:
+        followed: The challenger.
+        keep: Called with the challenger's decisions of each request.
     """
 
     def __init__(self, followed: ReloadingModel, keep: Callable[[list[NewDecision]], object] = len) -> None:
@@ -35,46 +37,48 @@ class ShadowScorer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
         self._farthest = 0.0
 
-    def submit(self, leads: Sequence[object], told: Sequence[ScoreResult | LeadFailure]) -> None:
-        """Let the challenger score ``leads`` some time, to be held against what was ``told``."""
+    def submit(self, leads: Sequence[object], answers: Sequence[ScoreResult | LeadFailure]) -> None:
+        """Queue leads for the challenger, to be compared with ``answers``; if 100 wait they are dropped."""
         if self._places.acquire(blocking=False):
-            self._thread.submit(copy_context().run, self._compare, leads, told)
+            self._thread.submit(copy_context().run, self._compare, leads, answers)
         else:
             metrics.SHADOW_LOST.inc(len(leads))
 
     def close(self) -> None:
-        """Finish what was heard."""
+        """Finish what is queued, then end the thread."""
         self._thread.shutdown()
 
-    def _compare(self, leads: Sequence[object], told: Sequence[ScoreResult | LeadFailure]) -> None:
+    def _compare(self, leads: Sequence[object], answers: Sequence[ScoreResult | LeadFailure]) -> None:
         try:
-            made: list[NewDecision] = []
-            said = self._scored(leads, made)
-            self._keep(made)
-            for mine, other in zip(said, told, strict=True):
-                self._count(mine, other)
+            decisions: list[NewDecision] = []
+            results = self._score(leads, decisions)
+            self._keep(decisions)
+            for result, answer in zip(results, answers, strict=True):
+                self._count(result, answer)
         except Exception:  # a challenger's failure is nobody's but its own
             metrics.SHADOW_LOST.inc(len(leads))
             logger.exception("the challenger failed")
         finally:
             self._places.release()
 
-    def _scored(self, leads: Sequence[object], made: list[NewDecision]) -> list[ScoreResult | LeadFailure]:
+    def _score(
+        self, leads: Sequence[object], decisions: list[NewDecision]
+    ) -> list[ScoreResult | LeadFailure]:
         if self.followed.current is None:
             msg = "there is no challenger that can answer"
             raise LookupError(msg)
-        return self.followed.current.scorer.score(leads, made.append)
+        return self.followed.current.scorer.score(leads, decisions.append)
 
-    def _count(self, mine: ScoreResult | LeadFailure, told: ScoreResult | LeadFailure) -> None:
-        if isinstance(told, LeadFailure):
+    def _count(self, result: ScoreResult | LeadFailure, answer: ScoreResult | LeadFailure) -> None:
+        if isinstance(answer, LeadFailure):
             return
-        if isinstance(mine, LeadFailure):
+        if isinstance(result, LeadFailure):
             metrics.SHADOW_LOST.inc()
             return
-        if mine.probability is None or told.probability is None:
+        if result.probability is None or answer.probability is None:
             return
-        distance = abs(mine.probability - told.probability)
+        distance = abs(result.probability - answer.probability)
         self._farthest = max(self._farthest, distance)
         metrics.SHADOW_DISTANCE.observe(distance)
         metrics.SHADOW_FARTHEST.set(self._farthest)
-        metrics.SHADOW_GRADES.labels("same" if mine.grade == told.grade else "differs").inc()
+        metrics.SHADOW_GRADES.labels("same" if result.grade == answer.grade else "differs").inc()

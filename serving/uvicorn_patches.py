@@ -1,4 +1,4 @@
-"""Connections: how many there may be, how long each may say nothing, and what becomes of them at the end.
+"""Patches of uvicorn: the number of connections, a timeout for request heads, and a graceful shutdown.
 
 uvicorn lets a client take as long as it likes for the first line of its request, and BentoML hands no setting
 through. Here a connection has ``SPEAKS_WITHIN`` seconds for a whole head; and a worker holds as many as the
@@ -30,31 +30,33 @@ ENDING = "LEADLOOP_ENDING"
 
 
 def raise_open_file_limit() -> None:
-    """Raise the process's limit of open files, and so of connections, as far as it may."""
+    """Raise the limit of open files, and so of connections, to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def install_uvicorn_patches() -> None:
-    """Let BentoML and uvicorn, which look these up when they start, take our server and our protocol."""
+    """Replace uvicorn's server and protocol by ours; BentoML looks them up when it starts."""
 
     class Protocol(_Clock, auto.AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-        """The protocol that uvicorn would have taken, with a clock."""
+        """The protocol that uvicorn would have taken, with a timeout."""
 
     auto.AutoHTTPProtocol = Protocol
     uvicorn.Server = GracefulServer  # type: ignore[misc]
 
 
 class GracefulServer(uvicorn.Server):
-    """A server that hears out who has connected before it ends."""
+    """A server that answers clients who have connected before it ends."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let in who waits at the door, then close it; ``_Clock.shutdown`` says how each is answered.
+        """Accept the clients that wait on the sockets, close the sockets, then shut down.
 
-        All workers share the door, so it is left alone where one of them ends and the others go on.
+        All workers share the sockets, so they stay open where one worker ends and the others go on.
         """
         self.server_state.ending = True  # type: ignore[attr-defined]
-        for waiting in [one for door in sockets or () if _all_end() for one in _barred(door)]:
+        for waiting in [
+            connection for listener in sockets or () if _all_end() for connection in _close_listener(listener)
+        ]:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, waiting)
         await super().shutdown(sockets)
 
@@ -68,19 +70,19 @@ def _all_end() -> bool:
     return Path(os.environ.get(ENDING) or os.devnull).is_file()
 
 
-def _barred(door: socket.socket) -> list[socket.socket]:
-    """Who has connected until now. Nobody else can: refused, a client knows that it was not heard."""
+def _close_listener(listener: socket.socket) -> list[socket.socket]:
+    """The connections that wait on a socket, which is closed: later clients are refused."""
     waiting: list[socket.socket] = []
     with suppress(OSError):
         while True:
-            waiting.append(door.accept()[0])
+            waiting.append(listener.accept()[0])
     with suppress(OSError):
-        door.shutdown(socket.SHUT_RDWR)
+        listener.shutdown(socket.SHUT_RDWR)
     return waiting
 
 
 class _Clock:
-    """Starts a clock when a request may come, and looks once whether one has."""
+    """Mixin for protocols: closes a connection on which no request head arrives in time."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
@@ -106,14 +108,14 @@ class _Clock:
         super().connection_lost(exc)  # type: ignore[misc]
 
     def shutdown(self) -> None:
-        """End after the answer that is being made, or the one that is asked for in a moment."""
+        """End after the current response, or after the next one if a request arrives in time."""
         if self._at_rest:
             self._listen()
         else:
             self._be_the_last()
 
     def _be_the_last(self) -> None:
-        """Let the answer, which nobody has begun yet, say that it is the last."""
+        """Make the response, which has not begun yet, say ``Connection: close``."""
         self.cycle.keep_alive = False
         self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"close")]
 

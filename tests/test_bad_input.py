@@ -284,9 +284,11 @@ def test_a_column_may_be_called_as_the_file_of_contributions_calls_its_own(run, 
     score = ["score", "--model", "model", "--leads", odd, "--out", "scores.csv"]
     code, err, _ = run(*score, "--contributions", "c.parquet")
     assert code == 0, err
-    said, odds = pl.read_parquet("c.parquet"), pl.read_csv("scores.csv")["log_odds"]
-    assert said["base (feature)"].n_unique() > 1
-    assert (said.select(pl.sum_horizontal(pl.exclude("lead_id"))).to_series() - odds).abs().max() < 1e-9
+    contributions, odds = pl.read_parquet("c.parquet"), pl.read_csv("scores.csv")["log_odds"]
+    assert contributions["base (feature)"].n_unique() > 1
+    assert (
+        contributions.select(pl.sum_horizontal(pl.exclude("lead_id"))).to_series() - odds
+    ).abs().max() < 1e-9
 
 
 def test_of_many_columns_that_a_model_does_not_use_the_first_are_named(run, model, tmp_path):
@@ -303,11 +305,11 @@ def test_a_grave_finding_is_said_by_name_where_the_figures_are(run, tmp_path):
     assert "LC002  high  Invoice: filled for 100% of the leads that converted and 0% of the others" in err
 
 
-@pytest.mark.parametrize(("spelt", "asked"), [("Closed Won", "Closed Won"), ("Yes", "Converted")])
-def test_what_is_asked_is_the_stage_that_is_a_success_or_the_column_of_a_yes(tmp_path, spelt, asked):
+@pytest.mark.parametrize(("spelt", "question"), [("Closed Won", "Closed Won"), ("Yes", "Converted")])
+def test_what_is_asked_is_the_stage_that_is_a_success_or_the_column_of_a_yes(tmp_path, spelt, question):
     won = pl.when(pl.col("Converted") == "Yes").then(pl.lit(spelt)).otherwise(pl.lit("Lost"))
     export = write(tmp_path, LEADS.with_columns(Converted=won))
-    assert read_dataset(Config(flat=FlatConfig(export, "Converted", "Id")), tmp_path).question == asked
+    assert read_dataset(Config(flat=FlatConfig(export, "Converted", "Id")), tmp_path).question == question
 
 
 def test_ids_keep_their_leading_zeros(run, model, tmp_path):
@@ -344,8 +346,8 @@ def test_columns_that_training_left_out_may_be_sent_and_do_nothing(model):
     scorer = Scorer(artifact.load(model))
     lean = {"Visits": 3, "Source": "Ads", "Newsletter": "Yes"}
     everything = lean | {"Id": "000001", "No": 5, "Noise": 0.3, "Converted": "No"}
-    one, other = scorer.score([{"lead_id": "a", "attributes": sent} for sent in (lean, everything)])
-    assert one == other
+    short, full = scorer.score([{"lead_id": "a", "attributes": sent} for sent in (lean, everything)])
+    assert short == full
 
 
 @pytest.mark.parametrize(
@@ -464,9 +466,11 @@ def test_a_bad_row_of_a_history_is_set_aside_with_its_place(run, file, line, pla
     Path("leadloop.toml").write_text(HISTORY)
     code, err, _ = run("check")
     assert code == 0, err
-    ((table, source, *found, reason),) = pl.read_csv("leadloop-out/quarantine.csv", infer_schema=False).rows()
+    ((table, source, *location, reason),) = pl.read_csv(
+        "leadloop-out/quarantine.csv", infer_schema=False
+    ).rows()
     assert f"{table}.csv" == Path(source).name == file
-    assert tuple(found) == place
+    assert tuple(location) == place
     assert f"leadloop-out/quarantine.csv: {table}: {reason} (1, in {place[1]})" in err
 
 
@@ -499,9 +503,9 @@ def test_a_fault_that_nobody_foresaw_is_one_line_and_a_file_to_report(run, tmp_p
     write(tmp_path, LEADS)
     code, err, out = run("check", "--leads", "leads.csv", *FLAT)
     assert (code, out) == (1, "")
-    found = re.fullmatch(r"error: leadloop has a fault \(RuntimeError: (.+)\); .* report it with (.+)\n", err)
-    assert found[1] == "index out of bounds"
-    assert "in broken" in Path(found[2]).read_text()
+    match = re.fullmatch(r"error: leadloop has a fault \(RuntimeError: (.+)\); .* report it with (.+)\n", err)
+    assert match[1] == "index out of bounds"
+    assert "in broken" in Path(match[2]).read_text()
 
 
 def test_a_place_that_cannot_be_written_is_said_before_anything_is_learned(run, tmp_path):

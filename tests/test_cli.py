@@ -27,9 +27,9 @@ def place(tmp_path_factory):
     write(folder)
     write(folder, leads(300, seed=9), "later.csv")
     options = [*FLAT, "--time", "No", "--exclude", "Noise", "--holdout", "later.csv", "--json", "-"]
-    done = run(folder, "train", "--leads", "leads.csv", *options)
-    assert done.returncode == 0, done.stderr
-    (folder / "train.json").write_text(done.stdout)
+    result = run(folder, "train", "--leads", "leads.csv", *options)
+    assert result.returncode == 0, result.stderr
+    (folder / "train.json").write_text(result.stdout)
     return folder
 
 
@@ -48,30 +48,30 @@ def run(folder, *words):
 
 @pytest.mark.slow
 def test_train_prints_one_json_object_and_nothing_else(place):
-    told = json.loads((place / "train.json").read_text())
-    assert told["rows"] == 600
-    assert told["time_ordered"] is True
-    assert Path(place, told["model_dir"], "SHA256SUMS").is_file()
+    result = json.loads((place / "train.json").read_text())
+    assert result["rows"] == 600
+    assert result["time_ordered"] is True
+    assert Path(place, result["model_dir"], "SHA256SUMS").is_file()
     for part in ("validation", "holdout"):
-        figures = told["metrics"][part]
+        figures = result["metrics"][part]
         assert set(figures) == {"roc_auc", "average_precision", "log_loss", "brier", "calibration_error"}
         assert all(f["low"] <= f["value"] <= f["high"] for f in figures.values())
-    assert told["metrics"]["holdout"]["roc_auc"]["value"] > 0.7
+    assert result["metrics"]["holdout"]["roc_auc"]["value"] > 0.7
 
 
 @pytest.mark.slow
 def test_score_writes_reasons_and_contributions_that_add_up(place):
-    done = run(
+    result = run(
         place, "score", "--model", "leadloop-out/model", "--leads", "later.csv", "--out", "scores.csv",
         "--explain", "2", "--contributions", "weights.parquet",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     scores = pl.read_csv(place / "scores.csv", schema_overrides={"lead_id": pl.String})
     weights = pl.read_parquet(place / "weights.parquet")
     assert scores["lead_id"].to_list() == leads(300)["Id"].to_list()
-    told = ["lead_id", "log_odds", "probability", "points", "grade"]
+    columns = ["lead_id", "log_odds", "probability", "points", "grade"]
     doubt = ["low", "high", "sufficient", "insufficient"]
-    assert scores.columns == [*told, *doubt, "reason_1", "reason_2"]
+    assert scores.columns == [*columns, *doubt, "reason_1", "reason_2"]
     total = weights.select(pl.sum_horizontal(pl.exclude("lead_id"))).to_series()
     assert (total - scores["log_odds"]).abs().max() < 1e-9
     assert set(weights.columns) == {"lead_id", "base", "Visits", "Source", "Newsletter"}
@@ -84,24 +84,24 @@ def test_csv_and_parquet_scores_are_the_same(place):
     )
     for suffix in ("csv", "parquet"):
         model = ["--model", "leadloop-out/model"]
-        done = run(place, "score", *model, "--leads", f"later.{suffix}", "--out", f"{suffix}.parquet")
-        assert done.returncode == 0, done.stderr
+        result = run(place, "score", *model, "--leads", f"later.{suffix}", "--out", f"{suffix}.parquet")
+        assert result.returncode == 0, result.stderr
     assert pl.read_parquet(place / "csv.parquet").equals(pl.read_parquet(place / "parquet.parquet"))
 
 
 @pytest.mark.slow
 def test_a_report_is_written_again_in_german(place):
-    done = run(place, "report", "--lang", "de", "--out", "bericht.html")
-    assert done.returncode == 0, done.stderr
+    result = run(place, "report", "--lang", "de", "--out", "bericht.html")
+    assert result.returncode == 0, result.stderr
     assert 'lang="de"' in (place / "bericht.html").read_text()
 
 
 @pytest.mark.slow
 def test_check_lists_findings(place):
-    done = run(place, "check", "--leads", "leads.csv", *FLAT, "--json", "-")
-    told = json.loads(done.stdout)
-    assert {finding["code"] for finding in told["findings"]} == {"LC007"}
-    assert set(told["findings"][0]) == {"code", "severity", "column", "message"}
+    result = run(place, "check", "--leads", "leads.csv", *FLAT, "--json", "-")
+    checks = json.loads(result.stdout)
+    assert {finding["code"] for finding in checks["findings"]} == {"LC007"}
+    assert set(checks["findings"][0]) == {"code", "severity", "column", "message"}
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_check_lists_findings(place):
 )
 def test_unusable_input_ends_with_code_2_and_says_what_to_do(tmp_path, words, says):
     write(tmp_path)
-    done = run(tmp_path, *words)
-    assert done.returncode == 2, done.stderr
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    result = run(tmp_path, *words)
+    assert result.returncode == 2, result.stderr
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
 
 
 @pytest.mark.slow
@@ -161,8 +161,8 @@ def test_an_interrupted_training_leaves_nothing_half_written(tmp_path):
 
 
 def test_the_command_says_which_release_it_is(tmp_path):
-    done = run(tmp_path, "--version")
-    assert (done.returncode, done.stdout) == (0, f"leadloop {version('leadloop')}\n")
+    result = run(tmp_path, "--version")
+    assert (result.returncode, result.stdout) == (0, f"leadloop {version('leadloop')}\n")
 
 
 @pytest.mark.parametrize("words", [[], ["keys"], ["log"]], ids=str)
@@ -182,17 +182,17 @@ def test_what_reads_a_flat_export_lists_its_options_first(tmp_path, command):
 def test_help_imports_nothing_heavy():
     heavy = ("mlflow", "polars", "lightgbm", "bentoml", "numpy")
     code = f"import sys, leadloop; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 @pytest.mark.slow
 def test_points_are_learned_printed_and_written(place):
     options = [*FLAT, "--time", "No", "--exclude", "Noise", "--out", "points.csv", "--json", "-"]
-    done = run(place, "points", "--leads", "leads.csv", *options)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert 0 < len(told["rows"]) <= 30
-    assert all(isinstance(row["points"], int) for row in told["rows"])
-    assert set(told["roc_auc"]) == set(told["log_loss"]) == {"table", "model"}
-    assert pl.read_csv(place / "points.csv").height == len(told["rows"])
+    result = run(place, "points", "--leads", "leads.csv", *options)
+    assert result.returncode == 0, result.stderr
+    table = json.loads(result.stdout)
+    assert 0 < len(table["rows"]) <= 30
+    assert all(isinstance(row["points"], int) for row in table["rows"])
+    assert set(table["roc_auc"]) == set(table["log_loss"]) == {"table", "model"}
+    assert pl.read_csv(place / "points.csv").height == len(table["rows"])

@@ -138,18 +138,18 @@ def test_every_link_within_the_site_leads_somewhere(site):
 def test_every_relative_link_leads_to_a_file(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     links = [link for link in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", text) if not link.startswith("<")]
-    made = {"notebooks/" + path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert [link for link in links if link not in made and not (page.parent / link).exists()] == []
+    pages = {"notebooks/" + path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert [link for link in links if link not in pages and not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_and_option_of_a_page_exists(line):
     command, *words = line.removeprefix("leadloop ").split()
     within = words[:1] if command in {"keys", "log"} else []
-    shown = CliRunner().invoke(app, [command, *within, "--help"])
-    assert shown.exit_code == 0, f"there is no leadloop {command}"
+    result = CliRunner().invoke(app, [command, *within, "--help"])
+    assert result.exit_code == 0, f"there is no leadloop {command}"
     for option in re.findall(r"(?<!\S)--[a-z-]+", " ".join(words)):
-        assert re.search(rf"{option}\b", shown.output), f"leadloop {command} has no {option}"
+        assert re.search(rf"{option}\b", result.output), f"leadloop {command} has no {option}"
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=by_name)
@@ -179,9 +179,9 @@ def test_every_file_that_is_named_exists(page):
     named = re.findall(r"`((?:features|models|training|serving|tests|examples|docs)/[\w./-]*?[\w/])`", text)
     run = re.findall(r"python ((?:tests|examples)/[\w/]+\.py)", text)
     invented = {"training/crm/pipedrive.py"}
-    made = {by_name(folder) for folder in MADE} | {"docs/_build/html", "docs/reference/generated"}
+    outputs = {by_name(folder) for folder in MADE} | {"docs/_build/html", "docs/reference/generated"}
     assert [
-        p for p in (*named, *run) if p.rstrip("/") not in made | invented and not (ROOT / p).exists()
+        p for p in (*named, *run) if p.rstrip("/") not in outputs | invented and not (ROOT / p).exists()
     ] == []
 
 
@@ -270,7 +270,7 @@ def test_the_page_of_problems_has_every_code_of_the_service():
     whole |= set(
         re.findall(r"^\s*(?:\d{3}: |_UNFORESEEN = )?\(\s*\"([a-z]+_[a-z_]+)\",", sources, re.MULTILINE)
     )
-    whole |= set(re.findall(r"_unknown\(\"([a-z_]+)\"", sources)) | {"invalid_json", "client_gone"}
+    whole |= set(re.findall(r"_unauthorized\(\"([a-z_]+)\"", sources)) | {"invalid_json", "client_gone"}
     whole = {code for code in whole if not code.startswith("leadloop_")}  # names of metrics
     of_lead = {code for part in get_args(LeadError.model_fields["code"].annotation) for code in _flat(part)}
     assert {code for code in whole | of_lead if f"`{code}`" not in page} == set()
@@ -383,7 +383,7 @@ def test_the_tutorial_runs_as_it_is_written(page, tmp_path):
             folder = folder / rest[0]
             continue
         rest = [str(ROOT / word) if word.startswith("examples/") else word for word in rest]
-        done = subprocess.run(
+        result = subprocess.run(
             [*commands[first], *rest],
             cwd=folder,
             env=environment,
@@ -391,7 +391,7 @@ def test_the_tutorial_runs_as_it_is_written(page, tmp_path):
             text=True,
             check=False,
         )
-        assert done.returncode == 0, f"{line}\n{done.stdout[-1000:]}{done.stderr[-3000:]}"
+        assert result.returncode == 0, f"{line}\n{result.stdout[-1000:]}{result.stderr[-3000:]}"
         if "init" in rest:
             correct(folder / "leadloop.toml", blocks(page.read_text(encoding="utf-8"), "toml")[0])
     assert (folder / "leadloop-out" / "report.html").is_file()
@@ -408,9 +408,9 @@ def test_the_tutorial_runs_as_it_is_written(page, tmp_path):
 def _checked(folder, environment):
     words = ["check", "--leads", "Leads.csv", "--id", "Prospect ID", "--label", "Converted", "--json", "-"]
     command = [sys.executable, "-m", "leadloop", *words]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    found = re.findall(r'"code": "(LC\d+)",\s+"severity": "\w+",\s+"column": "Call Result"', done.stdout)
-    return set(found)
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    codes = re.findall(r'"code": "(LC\d+)",\s+"severity": "\w+",\s+"column": "Call Result"', result.stdout)
+    return set(codes)
 
 
 def correct(file, sections):

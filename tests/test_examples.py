@@ -42,25 +42,25 @@ def test_every_example_is_tried():
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_it_runs_and_shows_what_it_promises(example, tmp_path):
     folder = ["crm"] if example in TAKES_A_FOLDER else []
-    done = run(example, tmp_path, *folder)
-    assert done.returncode == 0, done.stderr[-3000:]
+    result = run(example, tmp_path, *folder)
+    assert result.returncode == 0, result.stderr[-3000:]
     for text in EXAMPLES[example]:
-        assert text in done.stdout, done.stdout[-3000:]
+        assert text in result.stdout, result.stdout[-3000:]
 
 
 @pytest.mark.parametrize("example", TAKES_A_FOLDER)
 def test_it_can_write_its_files_only(example, tmp_path):
-    done = run(example, tmp_path, "crm", "--files-only")
-    assert done.returncode == 0, done.stderr[-3000:]
+    result = run(example, tmp_path, "crm", "--files-only")
+    assert result.returncode == 0, result.stderr[-3000:]
     assert {path.suffix for path in (tmp_path / "crm").iterdir()} == {".csv"}
 
 
 def test_both_paths_agree_on_the_feature_of_the_example(tmp_path):
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", _COMPARE], cwd=tmp_path, env=os.environ | {"PYTHONPATH": _PATHS},
         capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert result.returncode == 0, result.stderr[-3000:]
 
 
 _PATHS = os.pathsep.join([str(ROOT), str(ROOT / "examples")])

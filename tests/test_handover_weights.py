@@ -88,12 +88,12 @@ def _one_day(log, day, leads, random, explore):
             ).all()
         )
     wish = HandoverRequest(now, CAPACITY, explore)
-    choice = select_leads([HandoverCandidate(one, numbers[one], chances[one]) for one in ids], wish)
+    choice = select_leads([HandoverCandidate(lead, numbers[lead], chances[lead]) for lead in ids], wish)
     told(log, handovers.add_handover, wish, choice)
     told(
         log,
         add_outcomes,
-        list(_became([one.candidate.lead_id for one in choice.leads], now, random, chances)),
+        list(_became([lead.candidate.lead_id for lead in choice.leads], now, random, chances)),
         now,
     )
 
@@ -219,7 +219,7 @@ def test_the_command_learns_from_handed_over_leads(explored, tmp_path, monkeypat
         train_model(rows_of(explored.place, decisions_frame), TrainingConfig()).model, tmp_path / "before"
     )
     words = ["train", "--from-log", explored.place, "--handed-over", "--model", str(tmp_path / "before")]
-    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "new"), "--json", "-"])
-    assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["rows"] == DAYS * CAPACITY
+    result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "new"), "--json", "-"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["rows"] == DAYS * CAPACITY
     assert artifact.load(tmp_path / "new" / "model").version != before.version

@@ -21,13 +21,13 @@ def test_every_command_and_option_says_what_it_does(name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_ends_well_and_names_every_option(name):
-    done = CliRunner().invoke(app, [name, "--help"])
-    assert done.exit_code == 0
+    result = CliRunner().invoke(app, [name, "--help"])
+    assert result.exit_code == 0
     for param in COMMANDS[name].params:
-        assert max(param.opts, key=len) in done.output or param.name in done.output.lower()
+        assert max(param.opts, key=len) in result.output or param.name in result.output.lower()
 
 
 def test_the_first_page_lists_every_command():
-    done = CliRunner().invoke(app, ["--help"])
-    assert all(f"  {name}" in done.output for name in COMMANDS)
+    result = CliRunner().invoke(app, ["--help"])
+    assert all(f"  {name}" in result.output for name in COMMANDS)
     assert {"init", "check", "train", "score", "report", "promote", "serve", "demo"} <= set(COMMANDS)

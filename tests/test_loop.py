@@ -60,9 +60,9 @@ class Company:
 def decisions(model, history):
     """What the service's scorer says at every snapshot of a history, in the order of time."""
     scorer, leads = Scorer(model), {record.lead_id: record for record in to_records(history)}
-    drawn = draw_snapshots(history, RULE).frame.sort("as_of", "lead_id")
-    asked = [ScoringRequest(leads[lead], as_of, None, None) for lead, as_of in drawn.rows()]
-    return [NewDecision(score, row) for score, row in scorer._scores(asked)]
+    snapshots = draw_snapshots(history, RULE).frame.sort("as_of", "lead_id")
+    requests = [ScoringRequest(leads[lead], as_of, None, None) for lead, as_of in snapshots.rows()]
+    return [NewDecision(score, row) for score, row in scorer._scores(requests)]
 
 
 def reports(history):
@@ -73,8 +73,8 @@ def reports(history):
 
 def write(place, model, history):
     engine = writing(open_log(place))
-    for made in decisions(model, history):
-        rows = decision_rows([made], RequestInfo("/v1/score"), made.score.as_of + 1)
+    for decision in decisions(model, history):
+        rows = decision_rows([decision], RequestInfo("/v1/score"), decision.score.as_of + 1)
         # Asked twice, as CRMs do; the second time knows no better.
         told(engine, add_decisions, [*rows, *rows])
     told(engine, add_outcomes, list(reports(history)), int(time.time()))
@@ -123,19 +123,19 @@ def test_labels_from_the_log_are_those_of_the_history(company, learned):
     assert learned.question == company.data.question
 
 
-def captured(model, judged, bayes, base_rate):
-    rows = judged.features_for(model.features, np.arange(len(judged)))
+def captured(model, dataset, bayes, base_rate):
+    rows = dataset.features_for(model.features, np.arange(len(dataset)))
     probability = model.score_frame(rows)["probability"].to_numpy()
-    return information_captured(judged.label, probability, bayes, base_rate)
+    return information_captured(dataset.label, probability, bayes, base_rate)
 
 
 def test_the_log_teaches_as_much_as_the_history(company, learned):
     later = simulate(8_000, 6)
-    judged = from_history(later.history, RULE, LABEL)
-    bayes = bayes_probability(later, Snapshots(judged.rows.select("lead_id", "as_of")), LABEL.horizon)
+    held_out = from_history(later.history, RULE, LABEL)
+    bayes = bayes_probability(later, Snapshots(held_out.rows.select("lead_id", "as_of")), LABEL.horizon)
     again = train_model(learned, TrainingConfig()).model
     before, after = (
-        captured(model, judged, bayes, company.model.card.base_rate) for model in (company.model, again)
+        captured(model, held_out, bayes, company.model.card.base_rate) for model in (company.model, again)
     )
     assert before > 0.7
     assert after == pytest.approx(before, abs=0.05)
@@ -146,37 +146,37 @@ def run(*words):
 
 
 def watched(company, *words):
-    done = run("monitor", "--log", company.log, "--model", company.folder, "--json", "-", *words)
-    assert done.exit_code in {0, 3, 4}, done.output
-    return json.loads(done.stdout), done.exit_code
+    result = run("monitor", "--log", company.log, "--model", company.folder, "--json", "-", *words)
+    assert result.exit_code in {0, 3, 4}, result.output
+    return json.loads(result.stdout), result.exit_code
 
 
 def test_what_is_watched_is_what_was_forecast_and_what_came(company, learned, tmp_path):
-    found, code = watched(company, "--html", tmp_path / "monitor.html")
-    assert (found["exit_code"], found["model_version"]) == (code, company.model.version)
-    drawn = company.model.score_frame(learned.rows).with_columns(label=pl.Series(learned.label))
-    total = found["total"]
-    assert total["rows"] == drawn.height
-    assert total["forecast"] == pytest.approx(drawn["probability"].mean(), abs=1e-12)
-    assert total["observed"]["value"] == pytest.approx(drawn["label"].mean(), abs=1e-12)
-    for grade in found["grades"]:
-        mine = drawn.filter(grade=grade["name"])
+    report, code = watched(company, "--html", tmp_path / "monitor.html")
+    assert (report["exit_code"], report["model_version"]) == (code, company.model.version)
+    scores = company.model.score_frame(learned.rows).with_columns(label=pl.Series(learned.label))
+    total = report["total"]
+    assert total["rows"] == scores.height
+    assert total["forecast"] == pytest.approx(scores["probability"].mean(), abs=1e-12)
+    assert total["observed"]["value"] == pytest.approx(scores["label"].mean(), abs=1e-12)
+    for grade in report["grades"]:
+        mine = scores.filter(grade=grade["name"])
         assert grade["rows"] == mine.height
         assert grade["observed"]["value"] == pytest.approx(mine["label"].mean())
         assert grade["forecast"] == pytest.approx(mine["probability"].mean())
     stamps = pl.from_epoch("as_of").dt.strftime("%Y-%m")
-    months = drawn.group_by(month=stamps).agg(pl.len(), pl.col("label").mean()).sort("month")
-    assert [(m["name"], m["rows"]) for m in found["months"]] == list(
+    months = scores.group_by(month=stamps).agg(pl.len(), pl.col("label").mean()).sort("month")
+    assert [(m["name"], m["rows"]) for m in report["months"]] == list(
         zip(months["month"], months["len"], strict=True)
     )
-    assert found["scored"] > total["rows"]
+    assert report["scored"] > total["rows"]
     doubtful = company.model.score_frame_with_intervals(decided_rows(company))["insufficient"].drop_nulls()
-    assert sum(found["insufficient"].values()) == pytest.approx(len(doubtful) / found["scored"])
+    assert sum(report["insufficient"].values()) == pytest.approx(len(doubtful) / report["scored"])
     page = (tmp_path / "monitor.html").read_text()
     verdicts = {"healthy": "holds", "watch": "needs watching", "retrain": "should be trained again"}
     assert f">Model {company.model.version}<" in page
-    assert f"<h1>The model {verdicts[found['state']]}</h1>" in page
-    assert all(f">{grade['rows']:,}<" in page for grade in found["grades"])
+    assert f"<h1>The model {verdicts[report['state']]}</h1>" in page
+    assert all(f">{grade['rows']:,}<" in page for grade in report["grades"])
     assert not re.findall(r"(?:src|href)=(?!\"(?:data:|#))|https?://", page)
 
 
@@ -184,9 +184,9 @@ def decided_rows(company):
     """All decisions of the log as rows, read with nothing of ours but the JSON they are."""
     with closing(sqlite3.connect(company.log)) as db:
         rows = db.execute("SELECT min(id), lead_id, as_of, row FROM decisions GROUP BY lead_id, as_of")
-        found = [{"lead_id": lead, "as_of": at} | json.loads(row) for _, lead, at, row in rows]
+        records = [{"lead_id": lead, "as_of": at} | json.loads(row) for _, lead, at, row in rows]
     kinds = {s.name: pl.String if s.is_category else pl.Float64 for s in company.model.features.specs}
-    return pl.DataFrame(found, {"lead_id": pl.String, "as_of": pl.Int64} | kinds)
+    return pl.DataFrame(records, {"lead_id": pl.String, "as_of": pl.Int64} | kinds)
 
 
 def test_a_log_whose_outcomes_turned_is_not_healthy(company, tmp_path):
@@ -194,16 +194,16 @@ def test_a_log_whose_outcomes_turned_is_not_healthy(company, tmp_path):
     shutil.copy(company.log, turned)
     with closing(sqlite3.connect(turned)) as db, db:
         db.execute("UPDATE outcomes SET outcome = 'lost' WHERE outcome = 'qualified' AND id % 4 > 0")
-    found, code = watched(replace(company, log=str(turned)))
-    assert (found["state"], code) == ("retrain", 4)
-    assert "base_rate" in {reason["code"] for reason in found["reasons"]}
+    report, code = watched(replace(company, log=str(turned)))
+    assert (report["state"], code) == ("retrain", 4)
+    assert "base_rate" in {reason["code"] for reason in report["reasons"]}
 
 
 def test_decisions_of_another_model_are_not_this_ones(company, model_of_another):
-    done = run("monitor", "--log", company.log, "--model", model_of_another)
-    assert done.exit_code != 0
-    assert isinstance(done.exception, EmptyLogError)
-    assert company.model.version in str(done.exception)
+    result = run("monitor", "--log", company.log, "--model", model_of_another)
+    assert result.exit_code != 0
+    assert isinstance(result.exception, EmptyLogError)
+    assert company.model.version in str(result.exception)
 
 
 @pytest.fixture(scope="module")
@@ -224,16 +224,16 @@ def model_of_another(company, tmp_path_factory):
     ],
 )
 def test_what_contradicts_itself_is_refused(company, words, why):
-    done = run(*words, "--model", company.folder)
-    assert done.exit_code == 2
-    assert why in done.output
+    result = run(*words, "--model", company.folder)
+    assert result.exit_code == 2
+    assert why in result.output
 
 
 def test_a_log_that_is_not_there_is_named(company, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = run("train", "--from-log", "x.db", "--model", company.folder)
-    assert isinstance(done.exception, LogError)
-    assert "there is no decision log at x.db" in str(done.exception)
+    result = run("train", "--from-log", "x.db", "--model", company.folder)
+    assert isinstance(result.exception, LogError)
+    assert "there is no decision log at x.db" in str(result.exception)
 
 
 @pytest.mark.slow
@@ -241,13 +241,13 @@ def test_the_command_trains_from_the_log_and_its_model_can_be_asked(company, lea
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     words = ("--from-log", company.log, "--model", company.folder, "--out", tmp_path / "new", "--json", "-")
-    done = run("train", *words)
-    assert done.exit_code == 0, done.output
-    result = json.loads(done.stdout)
+    command = run("train", *words)
+    assert command.exit_code == 0, command.output
+    result = json.loads(command.stdout)
     assert result["rows"] == len(learned)
     again = artifact.load(tmp_path / "new" / "model")
     assert (again.card.label, again.card.flat) == (company.model.card.label, False)
     assert again.features == company.model.features
     assert (tmp_path / "new" / "report.html").is_file()
-    one = decisions(again, company.past)[0]
-    assert again.score(one.row, one.score.lead_id, one.score.as_of) == one.score
+    decision = decisions(again, company.past)[0]
+    assert again.score(decision.row, decision.score.lead_id, decision.score.as_of) == decision.score

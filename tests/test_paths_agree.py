@@ -206,8 +206,10 @@ def sent(lead, until, own, account, *, moment, numbers=False):
 
     def event(row):
         whose = {"lead_id": row["colleague"]} if "colleague" in row else {}
-        told = {name: value for name, value in row.items() if name != "colleague" and value is not None}
-        return told | {"occurred_at": moment(row["occurred_at"]), "known_at": moment(row["known_at"])} | whose
+        fields = {name: value for name, value in row.items() if name != "colleague" and value is not None}
+        return (
+            fields | {"occurred_at": moment(row["occurred_at"]), "known_at": moment(row["known_at"])} | whose
+        )
 
     def change(row):
         value = row["number"] if numbers and row["number"] is not None else row["value"]
@@ -240,9 +242,9 @@ def test_a_request_gives_the_feature_row_that_the_file_gives(case, spelling):
     scorer = Scorer(case.model)
     names = case.model.features.names
     for request, row in zip(getattr(case, spelling), case.rows, strict=True):
-        asked = scorer._read(request)
-        assert scorer.feature_row(asked) == {name: row[name] for name in names}
-        assert asked.as_of == row["as_of"] or case.model.card.flat
+        scoring_request = scorer._read(request)
+        assert scorer.feature_row(scoring_request) == {name: row[name] for name in names}
+        assert scoring_request.as_of == row["as_of"] or case.model.card.flat
 
 
 @pytest.mark.parametrize("size", [1, MANY - 1, SENT])
@@ -253,12 +255,12 @@ def test_a_request_of_any_size_gives_the_scores_that_the_file_gives(case, spelli
     parts = [leads[start : start + size] for start in range(0, len(leads), size)]
     answers = [answer for part in parts for answer in scorer.score(part)]
     columns = ("lead_id", "probability", "points", "grade", "low", "high", "sufficient", "insufficient")
-    assert [told(answer) for answer in answers] == [
+    assert [time_text(answer) for answer in answers] == [
         tuple(row[name] for name in columns) for row in case.scores
     ]
 
 
-def told(answer):
+def time_text(answer):
     """What a file of scores says of a lead."""
     interval, why = answer.interval, answer.insufficient
     ends = (interval.low, interval.high) if interval else (None, None)
@@ -267,10 +269,10 @@ def told(answer):
 
 
 def test_an_explanation_adds_up_to_the_log_odds_of_the_file(case):
-    for told, row in zip(Scorer(case.model).explain(case.as_json[:20]), case.scores, strict=False):
-        assert told.log_odds == row["log_odds"]
-        assert told.base + sum(reason.contribution for reason in told.reasons) == pytest.approx(
-            told.log_odds, abs=1e-9
+    for result, row in zip(Scorer(case.model).explain(case.as_json[:20]), case.scores, strict=False):
+        assert result.log_odds == row["log_odds"]
+        assert result.base + sum(reason.contribution for reason in result.reasons) == pytest.approx(
+            result.log_odds, abs=1e-9
         )
 
 
@@ -280,5 +282,5 @@ def test_over_http_too(case, tmp_path):
     with (tmp_path / "log").open("wb") as log, run_service(case.folder, log=log) as service:
         answer = post_json(service.url, "/v1/score", {"leads": few})
     assert answer["model_version"] == case.model.version
-    wanted = [row["probability"] for row in (*case.scores[:3], *case.scores[:3])]
-    assert [result["probability"] for result in answer["results"]] == wanted
+    expected = [row["probability"] for row in (*case.scores[:3], *case.scores[:3])]
+    assert [result["probability"] for result in answer["results"]] == expected

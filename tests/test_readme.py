@@ -25,9 +25,9 @@ def test_every_link_leads_to_a_file():
 def test_every_command_and_option_exists(line):
     command, *words = line.split()
     within = words[:1] if command in {"keys", "log"} else []
-    shown = CliRunner().invoke(app, [command, *within, "--help"]).output
+    text = CliRunner().invoke(app, [command, *within, "--help"]).output
     for option in re.findall(r"(?<!\S)--[a-z-]+", " ".join(words)):
-        assert option in shown, f"leadloop {command} has no {option}"
+        assert option in text, f"leadloop {command} has no {option}"
 
 
 def test_every_make_target_exists():

@@ -35,10 +35,10 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def files(folder, names):
-    found = [DATA / folder / name for name in names]
-    if missing := [path for path in found if not path.is_file()]:
+    paths = [DATA / folder / name for name in names]
+    if missing := [path for path in paths if not path.is_file()]:
         pytest.skip(f"{missing[0]} is not on this machine")
-    return found
+    return paths
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +80,10 @@ def test_olist_before_its_end_counts_only_leads_whose_90_days_are_over(run, olis
 @pytest.mark.slow
 def test_olist_from_files_to_report_in_two_commands(run):
     run("init", *files("olist_funnel", OLIST))
-    told = json.loads(run("train", "--json", "-").out)
-    assert (told["rows"], told["time_ordered"]) == (5997, True)
-    assert told["metrics"]["validation"]["roc_auc"]["value"] > 0.65
-    assert "reached “Won within 90" in Path(told["report"]).read_text()
+    result = json.loads(run("train", "--json", "-").out)
+    assert (result["rows"], result["time_ordered"]) == (5997, True)
+    assert result["metrics"]["validation"]["roc_auc"]["value"] > 0.65
+    assert "reached “Won within 90" in Path(result["report"]).read_text()
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_a_pipeline_that_holds_no_signal_is_said_to_hold_none(run):
     # The account is entered when a deal is closed: open deals have none. What it says is known only then.
     leads, _, rest = draft.read_text().partition("[accounts]")
     draft.write_text(leads + rest[rest.index("[[transitions]]") :])
-    said = run("train").err
-    assert "There is little to learn in this data" in said
+    messages = run("train").err
+    assert "There is little to learn in this data" in messages
     warned = json.loads(Path("leadloop-out/report.json").read_text())["summary"]["warnings"]
     assert "little_signal" in {warning["code"] for warning in warned}

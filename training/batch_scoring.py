@@ -1,7 +1,7 @@
-"""Scores whole files: a flat export in batches, or a configured history a part of its leads at a time.
+"""Batch scoring of files: a flat export in batches, or a history a part of its leads at a time.
 
-Memory is bounded by the batch or part, not by the file; what is written appears under its name only when it
-is complete.
+Memory is bounded by the batch or part, not by the file. An output file appears under its name only when it is
+complete.
 """
 
 from __future__ import annotations
@@ -41,7 +41,14 @@ PART_LEADS = 25_000
 
 @dataclass(frozen=True, slots=True)
 class ScoringOptions:
-    """What to write: scores to ``out``, so many ``reasons`` of each in words, all contributions elsewhere."""
+    """What batch scoring writes.
+
+    Attributes:
+        out: The file of scores, CSV or Parquet.
+        reasons: How many reasons per lead, in words.
+        contributions: A file for the contribution of every feature to every lead's log-odds. Default: none.
+        lang: The language of the reasons.
+    """
 
     out: Path
     reasons: int = 0
@@ -51,14 +58,14 @@ class ScoringOptions:
 
 @dataclass(frozen=True)
 class ScoringResult:
-    """How many leads were scored, the cells that could not be read, the rows whose id stands further up."""
+    """How many leads were scored, the quarantine, and how many rows repeat the id of an earlier one."""
 
     leads: int
     quarantine: Quarantine
     repeated: int = 0
 
     def in_words(self, out: Path) -> Iterator[str]:
-        """What a reader must know of the scores in ``out``, a line each."""
+        """What to know about the scores in ``out``, as lines for a terminal."""
         yield from self.quarantine.examples()
         if self.repeated:
             yield f"{self.repeated:,} rows have the id of a row further up; each row has a score of its own"
@@ -66,7 +73,7 @@ class ScoringResult:
         yield f"{self.leads:,} scores in {out}; {len(self.quarantine):,} cells or rows could not be read{bad}"
 
     def to_dict(self) -> dict[str, int]:
-        """The counts, ready for JSON."""
+        """The counts as ``score --json`` writes them."""
         return {"leads": self.leads, "unreadable": len(self.quarantine), "repeated": self.repeated}
 
 
@@ -74,8 +81,22 @@ class ScoringError(ValueError):
     """The model and the leads do not go together; the message says why."""
 
 
-def score_flat(model: ConversionModel, leads: Path, wanted: ScoringOptions, say: Say) -> ScoringResult:
-    """Score a flat export row by row, in the order of the file."""
+def score_flat(model: ConversionModel, leads: Path, options: ScoringOptions, say: Say) -> ScoringResult:
+    """Score a flat export, in the order of its rows.
+
+    Args:
+        model: A model that was trained on a flat export.
+        leads: The file.
+        options: What to write.
+        say: Called with lines about the progress.
+
+    Returns:
+        The counts.
+
+    Raises:
+        ScoringError: The model was trained on a history.
+        SourceError: The file cannot be read, or lacks columns.
+    """
     if not model.card.flat:
         msg = "this model was trained on a history of events; score it with --config, not --leads"
         raise ScoringError(msg)
@@ -93,88 +114,106 @@ def score_flat(model: ConversionModel, leads: Path, wanted: ScoringOptions, say:
             if batch.leads.height:
                 yield flat_rows(model.features, batch.leads)
 
-    written = _write(model, rows(), wanted, say)
-    return ScoringResult(written, quarantine, repeated=written - pl.concat(ids).n_unique())
+    count = _write(model, rows(), options, say)
+    return ScoringResult(count, quarantine, repeated=count - pl.concat(ids).n_unique())
 
 
-def score_history(model: ConversionModel, config: Config, wanted: ScoringOptions, say: Say) -> ScoringResult:
-    """Score every lead of a history that is open when its sources end."""
+def score_history(model: ConversionModel, config: Config, options: ScoringOptions, say: Say) -> ScoringResult:
+    """Score every lead of a history that is open at the end of its sources.
+
+    Args:
+        model: A model that was trained on a history.
+        config: Where the tables of the history are.
+        options: What to write.
+        say: Called with lines about the progress.
+
+    Returns:
+        The counts.
+
+    Raises:
+        ScoringError: The model was trained on a flat export, or the leads lack columns that it reads.
+        SourceError: A table cannot be read.
+    """
     if model.card.flat:
         msg = "this model was trained on a flat export; score it with --leads"
         raise ScoringError(msg)
-    beside = wanted.out.with_name(f"{wanted.out.stem}.quarantine.csv")
-    mapping, rule = replace(config.history_mapping, plain=_plain(model)), config.cohort_rule
+    default_quarantine = options.out.with_name(f"{options.out.stem}.quarantine.csv")
+    mapping, rule = replace(config.history_mapping, plain=_attribute_selection(model)), config.cohort_rule
     with read_partitioned(
-        mapping, int(time.time()), config.quarantine.file or beside, leads=PART_LEADS
+        mapping, int(time.time()), config.quarantine.file or default_quarantine, leads=PART_LEADS
     ) as parts:
-        _require(model, parts.reading.history)
+        _require_columns(model, parts.reading.history)
         rows = (
             compute_feature_rows(model.features, part, open_lead_snapshots(part, rule))
             for part in parts.histories()
         )
         named = (frame.with_columns(pl.col("lead_id").cast(pl.String)) for frame in rows)
-        return ScoringResult(_write(model, named, wanted, say), parts.reading.quarantine)
+        return ScoringResult(_write(model, named, options, say), parts.reading.quarantine)
 
 
-def _plain(model: ConversionModel) -> AttributeSelection:
-    """The leads' own columns as the model learned them, whatever these leads make them look like."""
-    wanted = FlatColumns.from_features(_columns(model)).wanted
-    return AttributeSelection(only=tuple(wanted), roles=wanted)
+def _attribute_selection(model: ConversionModel) -> AttributeSelection:
+    """The leads' own columns in the roles that the model learned them in."""
+    columns = FlatColumns.from_features(_plain_features(model)).wanted
+    return AttributeSelection(only=tuple(columns), roles=columns)
 
 
-def _columns(model: ConversionModel) -> FeatureSet:
+def _plain_features(model: ConversionModel) -> FeatureSet:
     return FeatureSet(tuple(spec for spec in model.features.specs if spec.reduce == "value"))
 
 
-def _require(model: ConversionModel, history: LeadHistory) -> None:
-    if missing := [name for name in _columns(model).names if name not in history.lead_columns]:
+def _require_columns(model: ConversionModel, history: LeadHistory) -> None:
+    if missing := [name for name in _plain_features(model).names if name not in history.lead_columns]:
         msg = f"the leads lack columns that the model was trained on: {', '.join(missing)}"
         raise ScoringError(msg)
 
 
-def _write(model: ConversionModel, batches: Iterator[pl.DataFrame], wanted: ScoringOptions, say: Say) -> int:
-    done, started = 0, time.monotonic()
+def _write(model: ConversionModel, batches: Iterator[pl.DataFrame], options: ScoringOptions, say: Say) -> int:
+    count, started = 0, time.monotonic()
     with ExitStack() as files:
-        scores = files.enter_context(frame_writer(wanted.out))
-        weights = files.enter_context(_optional(wanted.contributions))
+        scores = files.enter_context(frame_writer(options.out))
+        weights = files.enter_context(_optional(options.contributions))
         for rows in batches:
-            _write_batch(model, rows, wanted, scores, weights)
-            done += rows.height
-            say(f"{done:,} leads scored ({done / max(time.monotonic() - started, 1e-9):,.0f} a second)")
-    return done
+            _write_batch(model, rows, options, scores, weights)
+            count += rows.height
+            say(f"{count:,} leads scored ({count / max(time.monotonic() - started, 1e-9):,.0f} a second)")
+    return count
 
 
 def _write_batch(
-    model: ConversionModel, rows: pl.DataFrame, wanted: ScoringOptions, scores: Sink, weights: Sink | None
+    model: ConversionModel, rows: pl.DataFrame, options: ScoringOptions, scores: Sink, weights: Sink | None
 ) -> None:
     scored = model.score_frame_with_intervals(rows)
     scored = scored.drop("as_of") if model.card.flat else scored
-    if wanted.reasons or weights:
+    if options.reasons or weights:
         base, explained = model.contributions(rows)
         frame = pl.DataFrame(explained, schema=list(model.features.names))
         if weights:
-            weights(rows.select("lead_id", base=pl.lit(base)).hstack(frame.rename(_apart(frame.columns))))
-        if wanted.reasons:
-            scored = scored.hstack(_reasons(model, rows, frame, wanted))
+            weights(
+                rows.select("lead_id", base=pl.lit(base)).hstack(
+                    frame.rename(_contribution_columns(frame.columns))
+                )
+            )
+        if options.reasons:
+            scored = scored.hstack(_reasons(model, rows, frame, options))
     scores(scored)
 
 
-def _apart(features: list[str]) -> dict[str, str]:
-    """Another name for a feature that is called as the file calls a column of its own."""
+def _contribution_columns(features: list[str]) -> dict[str, str]:
+    """New names for features that are called like a column of the file of contributions."""
     return {name: f"{name} (feature)" for name in features if name == "base"}
 
 
 def _reasons(
-    model: ConversionModel, rows: pl.DataFrame, explained: pl.DataFrame, wanted: ScoringOptions
+    model: ConversionModel, rows: pl.DataFrame, explained: pl.DataFrame, options: ScoringOptions
 ) -> list[pl.Series]:
-    """The weightiest reasons of each row, as points and words, one column a rank."""
-    specs, count = model.features.specs, min(wanted.reasons, len(model.features))
+    """The weightiest reasons of each row as points and words, one column per rank."""
+    specs, count = model.features.specs, min(options.reasons, len(model.features))
     weights = explained.to_numpy()
     order = np.argsort(-np.abs(weights), axis=1, kind="stable")[:, :count]
     values = rows.select(model.features.names).rows()
     texts = [
         [
-            f"{log_odds_to_points(weight[j]):+.1f} {render_sentence(specs[j], row[j], wanted.lang)}"
+            f"{log_odds_to_points(weight[j]):+.1f} {render_sentence(specs[j], row[j], options.lang)}"
             for j in best
         ]
         for row, weight, best in zip(values, weights, order, strict=True)

@@ -1,7 +1,7 @@
-"""The demo: a company that never was, from the export of its CRM to a lead scored over REST.
+"""The demo: a simulated company, from the export of its CRM to a promoted model.
 
-Because the world is drawn, the exact probability of every later lead is known, so the demo can say how much
-of what can be known the model knows.
+The exact probability of every simulated lead is known, so the demo can tell which share of the information
+that there is the model captures.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ JUNK = InvalidRows(times=12, leads=9, duplicates=7, stages=5, kinds=6)
 
 @dataclass(frozen=True, slots=True)
 class BayesComparison:
-    """How a model does on leads that came after it, beside the best that anyone can do."""
+    """Metrics of a model on later leads, beside those of the exact probabilities."""
 
     leads: int
     information_captured: float
@@ -55,14 +55,14 @@ class BayesComparison:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo came to, and a request for one of its leads that is still open."""
+    """The training run, its comparison with the truth, and a request for one open lead."""
 
     trained: TrainingRun
     truth: BayesComparison
     request: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as plain values."""
+        """The result as ``demo --json`` writes it."""
         return asdict(self.truth) | {
             "report": str(self.trained.folder / "report.html"),
             "run_id": self.trained.run.run_id,
@@ -71,7 +71,18 @@ class DemoResult:
 
 
 def run_demo(leads: int, seed: int, out: Path, tracking: Tracking, say: Say) -> DemoResult:
-    """Make a history of ``leads`` leads, train on its export, judge on later leads, promote the model."""
+    """Simulate a CRM, train on its export, evaluate on later leads, and promote the model.
+
+    Args:
+        leads: How many leads the company has.
+        seed: The same seed gives the same company.
+        out: The folder for everything that is written.
+        tracking: Where the run is logged.
+        say: Called with lines about the progress.
+
+    Returns:
+        The result.
+    """
     say(f"simulating {leads:,} leads (seed {seed}) ...")
     world = simulate(leads, seed)
     today = _today(world)
@@ -83,31 +94,35 @@ def run_demo(leads: int, seed: int, out: Path, tracking: Tracking, say: Say) -> 
     say(f"judging on further leads of the same company, created after {to_datetime(today):%Y-%m-%d} ...")
     truth = evaluate_against_truth(trained.model, simulate(JUDGES, seed + 1), config, today)
     say(_in_words(truth))
-    say(_promoted(trained.run.run_id, tracking))
+    say(_promote(trained.run.run_id, tracking))
     return DemoResult(trained, truth, example_request(past))
 
 
-def _promoted(run_id: str, tracking: Tracking) -> str:
-    """What became of the promotion; an earlier demo's company may have left a champion that is better."""
+def _promote(run_id: str, tracking: Tracking) -> str:
+    """Promote the run; a line with the result. The champion of an earlier demo may be better."""
     try:
-        made = promote_model(run_id, tracking=tracking).promotion
+        promotion = promote_model(run_id, tracking=tracking).promotion
     except PromotionRefusedError as refused:
         return str(refused)
-    return f"promoted to champion (version {made.version}), copied for the service as {made.bento_tag}"
+    return (
+        f"promoted to champion (version {promotion.version}), copied for the service as {promotion.bento_tag}"
+    )
 
 
 def evaluate_against_truth(
     model: ConversionModel, world: SimulatedCrm, config: Config, today: int
 ) -> BayesComparison:
-    """The model against the exact probabilities, on leads that were created after ``today``."""
+    """Compare a model with the exact probabilities, on leads created from ``today`` (epoch seconds) on."""
     history, rule = world.history, replace(config.cohort_rule, start=today)
     later = history.leads.filter(pl.col("created_at") >= today).select("lead_id")
-    drawn = Snapshots(draw_snapshots(history, rule).frame.join(later, on="lead_id", how="semi"))
-    matured = compute_labels(history, drawn, config.label_spec).filter("matured").sort("as_of", "lead_id")
-    wanted = Snapshots(matured.select("lead_id", "as_of"))
+    snapshots = Snapshots(draw_snapshots(history, rule).frame.join(later, on="lead_id", how="semi"))
+    matured = compute_labels(history, snapshots, config.label_spec).filter("matured").sort("as_of", "lead_id")
+    matured_snapshots = Snapshots(matured.select("lead_id", "as_of"))
     y = matured["label"].to_numpy()
-    p = model.score_frame(compute_feature_rows(model.features, history, wanted))["probability"].to_numpy()
-    bayes = bayes_probability(world, wanted, config.label_spec.horizon)
+    p = model.score_frame(compute_feature_rows(model.features, history, matured_snapshots))[
+        "probability"
+    ].to_numpy()
+    bayes = bayes_probability(world, matured_snapshots, config.label_spec.horizon)
     return BayesComparison(
         leads=later.height,
         information_captured=information_captured(y, p, bayes, model.card.base_rate),

@@ -1,4 +1,4 @@
-"""The default learner behind scikit-learn's interface: for pipelines, cross-validation and notebooks."""
+"""leadloop's learner as a scikit-learn classifier, for pipelines, cross-validation and notebooks."""
 
 from __future__ import annotations
 
@@ -28,12 +28,20 @@ if TYPE_CHECKING:
 
 
 class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn is not typed
-    """Learns from a frame of numbers and categories which rows convert, and how likely.
+    """A calibrated binary classifier of mixed numbers and categories.
 
     ``X`` is a pandas or Polars frame, or an array of shape (n, columns): numbers and flags are taken as
-    numbers, all else as categories, and whatever is missing stays missing. Nothing has to be scaled, imputed
-    or encoded. With ``order``, whole numbers that grow with time, the learner chooses and calibrates on later
-    rows; without, on shuffled folds.
+    numbers, all else as categories, and missing values stay missing. Nothing has to be scaled, imputed or
+    encoded. Logistic regression, boosted trees and their stacking are compared on held-out rows, and the best
+    is calibrated.
+
+    Args:
+        seed: Of folds and samples.
+
+    Attributes:
+        classes_: (2,) the classes, sorted; the second one is predicted as converting.
+        fitted_: The fitted predictor with the scores of its held-out rows.
+        columns_: The columns of ``X`` with the types that they were learned as.
 
     >>> frame = pl.DataFrame({"visits": [0, 5] * 50, "source": ["ads", "talk"] * 50})
     >>> model = LeadClassifier().fit(frame, [0, 1] * 50)
@@ -52,9 +60,20 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
         *,
         order: ArrayLike | None = None,
     ) -> Self:
-        """Learn from rows ``X`` with two classes of outcomes ``y`` (n,); the later class in order converts.
+        """Fit the classifier.
 
-        Raises ValueError where there are not two classes, or too few rows of one to learn from.
+        Args:
+            X: (n, columns) a frame or array.
+            y: (n,) outcomes of two classes; the second one in sort order converts.
+            sample_weight: (n,) weights of the rows. Default: 1 each.
+            order: (n,) whole numbers that grow with time: the learner then selects and calibrates on later
+                rows. Default: shuffled folds.
+
+        Returns:
+            The classifier itself.
+
+        Raises:
+            ValueError: There are not two classes, too few rows of one, or a column holds times.
         """
         if y is None:
             msg = "LeadModel requires y to be passed, but the target y is None"
@@ -76,24 +95,32 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
         return np.asarray(predictor.log_odds(predictor.encodings.encode(frame)), dtype=np.float64)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """(n, 2) calibrated probabilities, in the order of ``classes_``."""
+        """(n, 2) calibrated probabilities of the classes, in the order of ``classes_``."""
         log_odds = self.decision_function(X)
         p = self.fitted_.predictor.probability(log_odds)
         return np.column_stack([1 - p, p])
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """(n,) the likelier class. Leads are rarely likelier than not: rank by ``predict_proba``."""
+        """(n,) the likelier class. Few leads are likelier to convert than not: rank by ``predict_proba``."""
         likely = self.decision_function(X) > 0
         return np.asarray(self.classes_[likely.astype(np.intp)])
 
     def explain(self, X: Any) -> tuple[float, pl.DataFrame]:  # noqa: N803
-        """The base, and what each column adds to a row's log-odds: they add up to ``decision_function``."""
+        """The contributions of each column to the log-odds.
+
+        Args:
+            X: (n, columns) a frame or array.
+
+        Returns:
+            The base, and (n, columns) contributions; base and contributions of a row add up to its
+            ``decision_function``.
+        """
         predictor, frame = self._learned(X)
         base, weights = predictor.contributions(predictor.encodings.encode(frame))
         return base, pl.DataFrame(weights, schema=frame.columns)
 
     def as_learned(self, X: Any) -> pl.DataFrame:  # noqa: N803
-        """``X`` as the learner sees it: numbers as Float64, categories as text, nothing filled in."""
+        """``X`` as the learner takes it: numbers as Float64, categories as text, missing values as null."""
         return self._learned(X)[1]
 
     def __sklearn_tags__(self) -> Tags:
@@ -108,7 +135,7 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
         return self.fitted_.predictor, self._frame(X, reset=False)
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:  # noqa: N803
-        """``X`` as Float64 and String columns; of the kinds that training saw, once it has seen them."""
+        """``X`` as Float64 and String columns; their types are set by ``reset``, else those of training."""
         if isinstance(native := nw.from_native(X, eager_only=True, pass_through=True), nw.DataFrame):
             validate_data(self, X, reset=reset, skip_check_array=True)
             frame = native.to_polars()
@@ -146,3 +173,7 @@ def _two_classes(classes: NDArray[Any], target: NDArray[Any]) -> None:
     if len(classes) < 2:  # noqa: PLR2004
         msg = f"LeadModel needs two classes to learn from; all rows have 1 class, {classes[0]!r}"
         raise ValueError(msg)
+
+
+# The name that the class was published under.
+LeadModel = LeadClassifier

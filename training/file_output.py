@@ -15,7 +15,7 @@ Sink = Callable[[pl.DataFrame], None]
 
 
 class OutputError(ValueError):
-    """A file that cannot be written as it is called; the message says what can."""
+    """The name of a file has no format that can be written; the message says which can."""
 
 
 @contextmanager
@@ -41,14 +41,25 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or leave the old one."""
+    """Write a text file atomically, in UTF-8."""
     with atomic_write(path) as file:
         file.write(text.encode())
 
 
 @contextmanager
 def frame_writer(path: Path) -> Iterator[Sink]:
-    """Calls append a frame; on the way out the file gets its name, unless something went wrong."""
+    """Write frames to one file, batch by batch.
+
+    Args:
+        path: A ``.csv`` or ``.parquet`` file; it appears when the context ends without an error.
+
+    Yields:
+        A function that appends a frame.
+
+    Raises:
+        OutputError: The suffix is another.
+        OSError: The file cannot be written.
+    """
     if path.suffix not in _WAYS:
         msg = f"{path}: leadloop writes {' and '.join(_WAYS)} files; end the name with one of them"
         raise OutputError(msg)

@@ -10,7 +10,14 @@ T = TypeVar("T")
 
 
 def from_dict(kind: type[T], value: Any) -> T:
-    """The ``kind`` that was dumped as ``value``: dataclasses, tuples, dicts and optional values of them.
+    """Read a value back from what ``dataclasses.asdict`` and JSON made of it.
+
+    Args:
+        kind: The type: a dataclass, tuple, dict or plain value, or a union of one of them with None.
+        value: Plain lists, dicts and values.
+
+    Returns:
+        A ``kind`` that is equal to the one that was dumped.
 
     >>> @dataclasses.dataclass(frozen=True)
     ... class Pair:
@@ -37,7 +44,7 @@ def _read(kind: Any, value: Any) -> Any:
 
 
 def _read_one_of(kinds: tuple[Any, ...], value: Any) -> Any:
-    """Of ``X | None`` the X; of several records the one with its fields; of plain kinds the value."""
+    """The value as a member of a union: the one that is not None, or the dataclass with its fields."""
     rest = [kind for kind in kinds if kind is not NoneType]
     if len(rest) > 1 and isinstance(value, dict):
         rest = [kind for kind in rest if dataclasses.is_dataclass(kind) and _names(kind) == set(value)]

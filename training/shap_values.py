@@ -34,10 +34,10 @@ def from_estimator(model: LeadClassifier, rows: Any) -> shap.Explanation:
 
 
 def _explanation(base: float, values: NDArray[np.float64], data: pl.DataFrame) -> shap.Explanation:
-    """Words stay words and missing numbers NaN: plots show them as they are, grey where there is no scale."""
-    shown = np.column_stack([column.to_numpy().astype(object) for column in data])
+    """The values as an Explanation whose data keep text as text and missing numbers as NaN."""
+    cells = np.column_stack([column.to_numpy().astype(object) for column in data])
     bases = np.full(len(values), base)
-    return _shap().Explanation(values, bases, shown, feature_names=data.columns)
+    return _shap().Explanation(values, bases, cells, feature_names=data.columns)
 
 
 def _shap() -> ModuleType:

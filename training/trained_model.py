@@ -19,16 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained model with what it was judged by.
+    """A trained model with its held-out predictions.
 
-    ``judged`` are the positions of the rows that the judged model had not learned from, ``scores`` what was
-    said of them then, and ``capacity`` the share of leads that sales can call. ``jackknife`` are for the
-    report.
+    Attributes:
+        model: The final model, learned from all rows; not saved yet.
+        dataset: The rows.
+        held_out_rows: The positions of the rows that were held out from the models that ``scores`` are by.
+        scores: The predictions of these rows, in their order.
+        checks: The leakage checks.
+        capacity: The share of leads that sales can call.
+        refits: The jackknife refits for intervals in the report, if any.
     """
 
     model: ConversionModel
     dataset: Dataset
-    judged: NDArray[np.intp]
+    held_out_rows: NDArray[np.intp]
     scores: pl.DataFrame
     checks: tuple[Check, ...]
     capacity: float
@@ -36,5 +41,5 @@ class TrainedModel:
 
     @property
     def label(self) -> NDArray[np.float64]:
-        """What became of the judged rows."""
-        return self.dataset.label[self.judged].astype(np.float64)
+        """(n,) the outcomes of the held-out rows, 0.0 or 1.0."""
+        return self.dataset.label[self.held_out_rows].astype(np.float64)

@@ -1,4 +1,4 @@
-"""The log as the service's endpoints use it: each question and each record in one call."""
+"""The decision log for the service's endpoints: asynchronous, one call per read or write."""
 
 from __future__ import annotations
 
@@ -36,66 +36,69 @@ T = TypeVar("T")
 
 
 class DecisionLog:
-    """Everything here raises LogUnavailable where the log is gone, and works again as soon as it is back."""
+    """Asynchronous access to the decision log.
+
+    Every method raises LogUnavailable while the log cannot be reached, and works again as soon as it can.
+    """
 
     def __init__(self, settings: LogSettings) -> None:
         self.writer = GroupCommitWriter(settings)
 
-    async def log_decisions(self, made: Sequence[NewDecision], occasion: RequestInfo) -> None:
-        """Returns once the decisions hold: only then may they be told."""
-        if made:
-            await self.writer.write(_adding(made, occasion))
+    async def log_decisions(self, decisions: Sequence[NewDecision], request: RequestInfo) -> None:
+        """Log decisions; returns once they are committed, and only then may they be answered."""
+        if decisions:
+            await self.writer.write(_insert_decisions(decisions, request))
 
-    def log_shadow_decisions(self, made: Sequence[NewDecision], occasion: RequestInfo) -> None:
-        """Decisions that nobody is told and nobody waits for: lost where the log is gone."""
-        if made:
-            self.writer.submit(_adding(made, occasion))
+    def log_shadow_decisions(self, decisions: Sequence[NewDecision], request: RequestInfo) -> None:
+        """Log a challenger's decisions without waiting; they are lost while the log cannot be reached."""
+        if decisions:
+            self.writer.submit(_insert_decisions(decisions, request))
 
     async def log_outcomes(self, outcomes: Sequence[Outcome]) -> list[OutcomeStatus]:
-        """What became of each outcome, in order, once all of them hold."""
+        """Log outcomes; the status of each, in their order, once all are committed."""
         return await self.writer.write(partial(statements.add_outcomes, outcomes=outcomes, now=_now()))
 
     async def erase(self, lead_id: str) -> ErasedCounts:
-        """What was removed of a person, once it is gone."""
+        """Erase all records of a lead; how many were removed, once that is committed."""
         return await self.writer.write(partial(statements.erase, lead_id=lead_id, now=_now()))
 
     async def decisions_of(self, lead_id: str, before: int | None, limit: int) -> list[Decision]:
-        """What was decided about a lead, newest first."""
+        """At most ``limit`` decisions about a lead, newest first; with ``before``, those with smaller ids."""
         return await _read(lambda: list(queries.decisions_of_lead(self.writer.log, lead_id, before, limit)))
 
     async def outcomes_of(self, lead_id: str) -> list[Outcome]:
-        """What was reported about a lead, corrections and what they correct included."""
+        """All outcomes reported about a lead, including corrections and what they correct."""
         return await _read(lambda: list(queries.outcome_history(self.writer.log, lead_id)))
 
-    async def handed_over(self, wish: HandoverRequest) -> Handover | None:
-        """What is handed over on a day; None where there is nobody yet. Raises NoSuchValueError.
+    async def get_or_create_handover(self, request: HandoverRequest) -> Handover | None:
+        """The hand-over of a day, selected and logged at the first request; None where no lead is open.
 
-        Whoever asks first decides for all who ask the same: a CRM may ask twice, and the chance that a lead
-        had of being handed over stays what it was.
+        Later requests with the same parameters get the same leads, so that the propensity of each stays what
+        it was. Raises NoSuchValueError where no open lead has the value.
         """
-        found = await _read(lambda: handovers.find_handover(self.writer.log, wish))
-        if found is not None:
-            return found
-        choice = await _read(
-            lambda: select_leads(handovers.open_candidates(self.writer.log, wish.value), wish)
+        handover = await _read(lambda: handovers.find_handover(self.writer.log, request))
+        if handover is not None:
+            return handover
+        selection = await _read(
+            lambda: select_leads(handovers.open_candidates(self.writer.log, request.value), request)
         )
-        if not choice.leads:
+        if not selection.leads:
             return None
         # Another worker may have been faster.
         with suppress(IntegrityError):
-            await self.writer.write(partial(handovers.add_handover, wish=wish, choice=choice))
-        return await _read(lambda: handovers.find_handover(self.writer.log, wish))
+            await self.writer.write(partial(handovers.add_handover, request=request, selection=selection))
+        return await _read(lambda: handovers.find_handover(self.writer.log, request))
 
 
-async def _read(question: Callable[[], T]) -> T:
+async def _read(query: Callable[[], T]) -> T:
     try:
-        return await asyncio.to_thread(question)
+        return await asyncio.to_thread(query)
     except SQLAlchemyError as error:
         raise LogUnavailable from error
 
 
-def _adding(made: Sequence[NewDecision], occasion: RequestInfo) -> Callable[[Connection], None]:
-    return partial(statements.add_decisions, rows=statements.decision_rows(made, occasion, _now()))
+def _insert_decisions(decisions: Sequence[NewDecision], request: RequestInfo) -> Callable[[Connection], None]:
+    return partial(statements.add_decisions, rows=statements.decision_rows(decisions, request, _now()))
 
 
 def _now() -> int:

@@ -1,4 +1,4 @@
-"""Where the log is: a SQLite file or a PostgreSQL database, opened with its tables up to date."""
+"""Opens the decision log, a SQLite file or a PostgreSQL database, and migrates its tables."""
 
 from __future__ import annotations
 
@@ -31,16 +31,25 @@ _WAL = "wal"
 
 
 def open_log(place: str) -> Engine:
-    """The log at a path or URL, made where there is none, its tables brought up to date.
+    """Open the decision log, create it where there is none, and migrate its tables.
 
-    Several processes may do so at once: one migrates, the others wait for it. Raises LogError.
+    Several processes may do so at once: one migrates, the others wait for it.
+
+    Args:
+        place: The path of a SQLite file, or a URL of SQLite or PostgreSQL.
+
+    Returns:
+        An engine whose transactions wait at most ``PATIENCE`` seconds for a lock.
+
+    Raises:
+        LogError: The place is none of these, or the database cannot be opened.
     """
     url = _url(place)
     opening = _engine(url, _OPENS_WITHIN)
     try:
         if url.get_backend_name() == "sqlite":
             Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-        _bring_up_to_date(opening)
+        _upgrade_schema(opening)
     except (SQLAlchemyError, CommandError, OSError) as error:
         msg = f"the decision log {url} cannot be opened ({reason(error)}); name another place, or off"
         raise LogError(msg) from error
@@ -50,17 +59,17 @@ def open_log(place: str) -> Engine:
 
 
 def writing(log: Engine) -> Engine:
-    """The same log for transactions that write: on SQLite they take the lock at once, in turn."""
+    """The same log for transactions that write: on SQLite they take the write lock when they begin."""
     return log.execution_options(writes=True)
 
 
 def reason(error: BaseException) -> str:
-    """What the database itself said, in one line and without the values it was given."""
+    """The first line of the database's own message, without the values of the statement."""
     return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
 
 
 def _url(place: str) -> URL:
-    """A path is a SQLite file; other databases than the two that are tested are refused."""
+    """The URL of a place: a path is a SQLite file; other databases than SQLite and PostgreSQL are refused."""
     if "://" not in place:
         return URL.create("sqlite", database=str(Path(place).absolute()))
     scheme, _, rest = place.partition("://")
@@ -74,7 +83,7 @@ def _url(place: str) -> URL:
 
 
 def _engine(url: URL, patience: int) -> Engine:
-    """Waits ``patience`` seconds for a lock. Errors name no values: what stands in the log stays there."""
+    """An engine that waits ``patience`` seconds for a lock, and whose errors name no values."""
     if url.get_backend_name() == "sqlite":
         log = create_engine(url, connect_args={"timeout": patience}, hide_parameters=True)
         event.listen(log, "connect", _configure)
@@ -91,18 +100,18 @@ def _engine(url: URL, patience: int) -> Engine:
 
 
 def _configure(connection: Any, _: object) -> None:
-    """Readers never wait (WAL); what is erased is overwritten; SQLAlchemy, not sqlite3, begins transactions.
+    """Configure a SQLite connection: WAL, overwriting of deleted content, transactions begun by SQLAlchemy.
 
     ``synchronous`` NORMAL: a commit outlives the death of the process, the last few may not outlive that of
     the machine. FULL would, for 4 ms a commit where NORMAL takes 0.02.
     """
     connection.isolation_level = None
-    _write_ahead(connection)
+    _enable_wal(connection)
     for setting in ("synchronous = NORMAL", "secure_delete = ON"):
         connection.execute(f"PRAGMA {setting}").close()
 
 
-def _write_ahead(connection: Any) -> None:
+def _enable_wal(connection: Any) -> None:
     """Switch the file to WAL, once for all its life.
 
     SQLite waits for any lock but the one of this switch, whatever its timeout: of two who open a new file
@@ -127,13 +136,13 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _bring_up_to_date(log: Engine) -> None:
-    """Run the steps that are missing; where none is, nobody who writes is waited for."""
+def _upgrade_schema(log: Engine) -> None:
+    """Run the missing migrations; where none is missing, no write lock is taken."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with log.connect() as connection:
-        done = MigrationContext.configure(connection).get_current_heads()
-    if done != tuple(ScriptDirectory.from_config(config).get_heads()):
+        heads = MigrationContext.configure(connection).get_current_heads()
+    if heads != tuple(ScriptDirectory.from_config(config).get_heads()):
         with writing(log).begin() as connection:
             _migrate(connection, config)
 

@@ -1,6 +1,7 @@
-"""The log as frames, for whoever learns from it or watches over it without knowing a database.
+"""The decision log as Polars frames: for retraining and monitoring, and as files of scores.
 
-The newest decisions as scores, in the columns of a file that `leadloop score` wrote.
+``decisions_frame``, ``handovers_frame`` and ``outcomes_frame`` hold what a model learns from;
+``latest_scores`` has the columns of a file that `leadloop score` wrote.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from features.spec import FeatureSet
     from serving.decision_log.records import Decision
 
+REASONS = 3
+_CHUNK_ROWS = 10_000
 
-_AT_ONCE = 10_000
-
-_TOLD: dict[str, Any] = {
+_DECISION_SCHEMA: dict[str, Any] = {
     "lead_id": pl.String,
     "as_of": pl.Int64,
     "decided_at": pl.Int64,
@@ -40,71 +41,11 @@ _TOLD: dict[str, Any] = {
     "complete": pl.Boolean,
 }
 
-_BY_CHANCE = {"propensity": pl.Float64, "by_lot": pl.Boolean}
+_HANDOVER_SCHEMA = {"propensity": pl.Float64, "by_lot": pl.Boolean}
+_OUTCOME_SCHEMA = {"lead_id": pl.String, "outcome": pl.String, "occurred_at": pl.Int64}
+_WITHHELD_COLUMNS = ("probability", "points", "grade")
 
-_OUTCOMES = {"lead_id": pl.String, "outcome": pl.String, "occurred_at": pl.Int64}
-
-
-def decisions_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
-    """The first decision that was told about each lead at each as_of, with its feature row as it was served.
-
-    ``complete`` is false where the row does not have all of ``features``, each of its kind: another model
-    decided. Those columns are null then.
-    """
-    return _frame((_decision_row(one, features) for one in first_decisions(log)), _TOLD | _kinds(features))
-
-
-def handovers_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
-    """Each time that a lead was handed over, as ``decisions_frame`` has it, by the decision by which it was.
-
-    ``propensity`` is the chance that it had, ``by_lot`` whether it was drawn from below the cut.
-    """
-    rows = (
-        _decision_row(one, features) | {"propensity": propensity, "by_lot": by_lot}
-        for one, propensity, by_lot in queries.handed_over(log)
-    )
-    return _frame(rows, _TOLD | _BY_CHANCE | _kinds(features))
-
-
-def _kinds(features: FeatureSet) -> dict[str, Any]:
-    return {spec.name: pl.String if spec.is_category else pl.Float64 for spec in features.specs}
-
-
-def _frame(rows: Iterator[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFrame:
-    parts = [pl.DataFrame(schema=schema)]
-    while some := list(islice(rows, _AT_ONCE)):
-        parts.append(pl.DataFrame(some, schema))
-    return pl.concat(parts)
-
-
-def outcomes_frame(log: Engine) -> pl.DataFrame:
-    """``lead_id``, ``outcome`` and ``occurred_at`` of what became of the leads, corrections applied."""
-    return pl.DataFrame(list(_plain(outcomes(log))), _OUTCOMES)
-
-
-def _plain(records: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    for record in records:
-        yield {name: getattr(record, name) for name in _OUTCOMES}
-
-
-def _decision_row(decision: Decision, features: FeatureSet) -> dict[str, Any]:
-    complete = all(
-        spec.name in decision.row and _fits(decision.row[spec.name], is_category=spec.is_category)
-        for spec in features.specs
-    )
-    values = {name: decision.row[name] for name in features.names} if complete else {}
-    return {name: getattr(decision, name, None) for name in _TOLD} | {"complete": complete} | values
-
-
-def _fits(value: float | str | None, *, is_category: bool) -> bool:
-    return value is None or isinstance(value, str) == is_category
-
-
-REASONS = 3
-
-_NUMBERS = ("probability", "points", "grade")
-
-_COLUMNS = {
+_SCORE_SCHEMA = {
     "lead_id": pl.String,
     "as_of": pl.Int64,
     "log_odds": pl.Float64,
@@ -118,7 +59,17 @@ _COLUMNS = {
 
 @contextmanager
 def open_existing_log(place: str) -> Iterator[Engine]:
-    """The log at a path or URL, closed on the way out. Raises LogError where no file is."""
+    """Open a decision log that is there already, and close it on the way out.
+
+    Args:
+        place: The path of a SQLite file, or a URL.
+
+    Yields:
+        The log, its tables up to date.
+
+    Raises:
+        LogError: There is no such file, or the database cannot be opened.
+    """
     if "://" not in place and not Path(place).is_file():
         msg = f"there is no decision log at {place}; name it with --log or in LEADLOOP_LOG"
         raise LogError(msg)
@@ -129,22 +80,102 @@ def open_existing_log(place: str) -> Iterator[Engine]:
         log.dispose()
 
 
-def latest_scores(log: Engine) -> Iterator[pl.DataFrame]:
-    """The newest decision that was told about each lead, some thousand at a time, at least one frame.
+def decisions_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
+    """The first decision about each lead at each as_of, with its feature row as it was served.
 
-    Reasons are there where they were told, the weightiest first. What was withheld is null here, too.
+    Args:
+        log: An open log.
+        features: The features whose columns the frame has.
+
+    Returns:
+        One row per decision: ``lead_id``, ``as_of``, ``decided_at``, ``model_version``, ``log_odds``,
+        ``probability``, ``grade``, ``insufficient``, ``complete`` and the features. ``complete`` is false,
+        and the features are null, where another model with other features decided. Shadow decisions are left
+        out.
+    """
+    return _frame(
+        (_decision_row(decision, features) for decision in first_decisions(log)),
+        _DECISION_SCHEMA | _feature_schema(features),
+    )
+
+
+def handovers_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
+    """The decisions by which leads were handed over, in the columns of ``decisions_frame`` and two more.
+
+    Args:
+        log: An open log.
+        features: The features whose columns the frame has.
+
+    Returns:
+        One row per hand-over of a lead, with ``propensity``, its chance of being handed over, and ``by_lot``,
+        whether it was drawn from below the cut.
+    """
+    rows = (
+        _decision_row(decision, features) | {"propensity": propensity, "by_lot": by_lot}
+        for decision, propensity, by_lot in queries.handed_over(log)
+    )
+    return _frame(rows, _DECISION_SCHEMA | _HANDOVER_SCHEMA | _feature_schema(features))
+
+
+def outcomes_frame(log: Engine) -> pl.DataFrame:
+    """The outcomes, corrections applied: ``lead_id``, ``outcome`` and ``occurred_at`` (epoch seconds)."""
+    return pl.DataFrame(list(_outcome_rows(outcomes(log))), _OUTCOME_SCHEMA)
+
+
+def latest_scores(log: Engine) -> Iterator[pl.DataFrame]:
+    """The newest decision about each lead, in frames of at most 10,000 rows; at least one frame, maybe empty.
+
+    Args:
+        log: An open log.
+
+    Yields:
+        The columns of a file of scores: ``lead_id``, ``as_of``, ``log_odds``, ``probability``, ``points``,
+        ``grade``, ``model_version``, and ``reason_1`` to ``reason_3``, the weightiest first, where reasons
+        were asked for. Numbers that were withheld from the answer are null.
     """
     decisions = latest_decisions(log)
-    rows = list(map(_score_row, islice(decisions, _AT_ONCE)))
-    yield pl.DataFrame(rows, _COLUMNS)
-    while rows := list(map(_score_row, islice(decisions, _AT_ONCE))):
-        yield pl.DataFrame(rows, _COLUMNS)
+    rows = list(map(_score_row, islice(decisions, _CHUNK_ROWS)))
+    yield pl.DataFrame(rows, _SCORE_SCHEMA)
+    while rows := list(map(_score_row, islice(decisions, _CHUNK_ROWS))):
+        yield pl.DataFrame(rows, _SCORE_SCHEMA)
+
+
+def _frame(rows: Iterator[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFrame:
+    parts = [pl.DataFrame(schema=schema)]
+    while chunk := list(islice(rows, _CHUNK_ROWS)):
+        parts.append(pl.DataFrame(chunk, schema))
+    return pl.concat(parts)
+
+
+def _feature_schema(features: FeatureSet) -> dict[str, Any]:
+    return {spec.name: pl.String if spec.is_category else pl.Float64 for spec in features.specs}
+
+
+def _decision_row(decision: Decision, features: FeatureSet) -> dict[str, Any]:
+    complete = all(
+        spec.name in decision.row and _fits(decision.row[spec.name], is_category=spec.is_category)
+        for spec in features.specs
+    )
+    values = {name: decision.row[name] for name in features.names} if complete else {}
+    return (
+        {name: getattr(decision, name, None) for name in _DECISION_SCHEMA} | {"complete": complete} | values
+    )
+
+
+def _fits(value: float | str | None, *, is_category: bool) -> bool:
+    return value is None or isinstance(value, str) == is_category
+
+
+def _outcome_rows(records: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    for record in records:
+        yield {name: getattr(record, name) for name in _OUTCOME_SCHEMA}
 
 
 def _score_row(decision: Decision) -> dict[str, Any]:
-    told = (decision.reasons or ())[:REASONS]
+    first_reasons = (decision.reasons or ())[:REASONS]
     reasons = {
-        f"reason_{rank}": f"{reason['points']:+.1f} {reason['text']}" for rank, reason in enumerate(told, 1)
+        f"reason_{rank}": f"{reason['points']:+.1f} {reason['text']}"
+        for rank, reason in enumerate(first_reasons, 1)
     }
-    withheld = dict.fromkeys(_NUMBERS) if decision.withheld else {}
-    return {name: getattr(decision, name, None) for name in _COLUMNS} | reasons | withheld
+    withheld = dict.fromkeys(_WITHHELD_COLUMNS) if decision.withheld else {}
+    return {name: getattr(decision, name, None) for name in _SCORE_SCHEMA} | reasons | withheld

@@ -1,4 +1,4 @@
-"""Hand-overs in the log: what was asked for on a day, and which leads it came to."""
+"""Hand-overs in the decision log: the request of a day, and the leads that were selected for it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HandoverLead:
-    """A lead that was handed over, and the decision by which it was."""
+    """A lead that was handed over, with the decision that it was ranked by."""
 
     rank: int
-    told: DecisionSummary
+    decision: DecisionSummary
     worth: float
     value: float | None
     explored: bool
@@ -37,9 +37,9 @@ class HandoverLead:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """What a wish came to; see ``serving.handover_selection.Selection``."""
+    """A hand-over as it was logged; the counts are those of ``serving.handover_selection.Selection``."""
 
-    wish: HandoverRequest
+    request: HandoverRequest
     open: int
     tied: int
     tied_taken: int
@@ -47,24 +47,40 @@ class Handover:
 
 
 def open_candidates(log: Engine, value: str) -> list[HandoverCandidate]:
-    """The open leads with a number to rank them by. Raises NoSuchValueError.
+    """The open leads that were scored, with what they are ranked by.
 
-    A lead without a value counts with the median of the others, not knowing being neither best nor worst.
+    Args:
+        log: An open log.
+        value: The feature with what a lead is worth; "" ranks by probability alone. A lead without a value
+            counts with the median of the others.
+
+    Returns:
+        One candidate per open lead whose number was not withheld.
+
+    Raises:
+        NoSuchValueError: No open lead has a number in ``value``.
     """
-    told = [one for one in open_leads(log) if not one.withheld]
-    if not value or not told:
-        return [HandoverCandidate(one.lead_id, one.id, one.probability) for one in told]
-    worth = _values(dict(open_rows(log)), value)
-    usual = median(worth.values())
+    decisions = [decision for decision in open_leads(log) if not decision.withheld]
+    if not value or not decisions:
+        return [
+            HandoverCandidate(decision.lead_id, decision.id, decision.probability) for decision in decisions
+        ]
+    worth = _lead_values(dict(open_rows(log)), value)
+    typical_value = median(worth.values())
     return [
-        HandoverCandidate(one.lead_id, one.id, one.probability * worth.get(one.id, usual), worth.get(one.id))
-        for one in told
+        HandoverCandidate(
+            decision.lead_id,
+            decision.id,
+            decision.probability * worth.get(decision.id, typical_value),
+            worth.get(decision.id),
+        )
+        for decision in decisions
     ]
 
 
-def _values(rows: Mapping[int, Mapping[str, Value]], name: str) -> dict[int, float]:
-    found = {number: row.get(name) for number, row in rows.items()}
-    known = {number: float(value) for number, value in found.items() if isinstance(value, int | float)}
+def _lead_values(rows: Mapping[int, Mapping[str, Value]], name: str) -> dict[int, float]:
+    values = {number: row.get(name) for number, row in rows.items()}
+    known = {number: float(value) for number, value in values.items() if isinstance(value, int | float)}
     if not known:
         names = {n for row in rows.values() for n, value in row.items() if isinstance(value, int | float)}
         msg = f"no open lead has a number in {name[:40]!r}{suggest(name, names)}"
@@ -72,44 +88,50 @@ def _values(rows: Mapping[int, Mapping[str, Value]], name: str) -> dict[int, flo
     return known
 
 
-def find_handover(log: Engine, wish: HandoverRequest) -> Handover | None:
-    """What a wish came to when it was first asked, less the leads of people who were erased since."""
-    asked = [HANDOVERS.c[name] == given for name, given in asdict(wish).items()]
+def find_handover(log: Engine, request: HandoverRequest) -> Handover | None:
+    """The logged hand-over of a request, without leads that were erased since; None where there is none."""
+    conditions = [HANDOVERS.c[name] == value for name, value in asdict(request).items()]
     with log.connect() as connection:
-        head = connection.execute(select(HANDOVERS).where(*asked)).mappings().one_or_none()
+        head = connection.execute(select(HANDOVERS).where(*conditions)).mappings().one_or_none()
         if head is None:
             return None
         query = select(HANDED_OVER).where(HANDED_OVER.c.handover_id == head["id"])
         rows = connection.execute(query.order_by(HANDED_OVER.c.rank)).mappings().all()
-    told = decisions_of_handover(log, head["id"])
-    leads = tuple(_handed(row, told[row["decision_id"]]) for row in rows if row["decision_id"] in told)
-    return Handover(wish, head["open"], head["tied"], head["tied_taken"], leads)
+    decisions = decisions_of_handover(log, head["id"])
+    leads = tuple(
+        _handover_lead(row, decisions[row["decision_id"]]) for row in rows if row["decision_id"] in decisions
+    )
+    return Handover(request, head["open"], head["tied"], head["tied_taken"], leads)
 
 
-def _handed(row: Mapping[Any, Any], told: DecisionSummary) -> HandoverLead:
+def _handover_lead(row: Mapping[Any, Any], decision: DecisionSummary) -> HandoverLead:
     return HandoverLead(
-        row["rank"], told, row["worth"], row["value"], bool(row["explored"]), row["propensity"]
+        row["rank"], decision, row["worth"], row["value"], bool(row["explored"]), row["propensity"]
     )
 
 
-def add_handover(connection: Connection, wish: HandoverRequest, choice: Selection) -> None:
-    """Write down what was chosen. Raises IntegrityError where somebody was faster."""
-    head = asdict(wish) | {"open": choice.open, "tied": choice.tied, "tied_taken": choice.tied_taken}
+def add_handover(connection: Connection, request: HandoverRequest, selection: Selection) -> None:
+    """Log a selection. Raises IntegrityError where another process has logged one for the same request."""
+    head = asdict(request) | {
+        "open": selection.open,
+        "tied": selection.tied,
+        "tied_taken": selection.tied_taken,
+    }
     number = connection.execute(insert(HANDOVERS).returning(HANDOVERS.c.id), [head]).scalar_one()
-    connection.execute(insert(HANDED_OVER), _rows(number, choice))
+    connection.execute(insert(HANDED_OVER), _lead_rows(number, selection))
 
 
-def _rows(number: int, choice: Selection) -> Sequence[dict[str, Any]]:
+def _lead_rows(number: int, selection: Selection) -> Sequence[dict[str, Any]]:
     return [
         {
             "handover_id": number,
             "rank": rank,
-            "lead_id": one.candidate.lead_id,
-            "decision_id": one.candidate.decision_id,
-            "worth": one.candidate.worth,
-            "value": one.candidate.value,
-            "explored": int(one.explored),
-            "propensity": one.propensity,
+            "lead_id": lead.candidate.lead_id,
+            "decision_id": lead.candidate.decision_id,
+            "worth": lead.candidate.worth,
+            "value": lead.candidate.value,
+            "explored": int(lead.explored),
+            "propensity": lead.propensity,
         }
-        for rank, one in enumerate(choice.leads, 1)
+        for rank, lead in enumerate(selection.leads, 1)
     ]

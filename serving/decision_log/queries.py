@@ -1,4 +1,4 @@
-"""Reading the log back: what monitoring, retraining, hand-over and a person's own question are made of.
+"""Queries of the decision log, for monitoring, retraining, hand-over and the listing of a lead.
 
 ``log`` is what ``open_log`` returned. Each function yields records while it reads, so that a log of any size
 fits; a reader never keeps a writer waiting.
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
     from features.record import Value
 
-_AT_ONCE = 1_000
-_TOLD = [DECISIONS.c[field.name] for field in fields(DecisionSummary)]
-_OUTCOME = [OUTCOMES.c[field.name] for field in fields(Outcome)]
-_SPOKEN = DECISIONS.c.shadow == 0
+_FETCH_ROWS = 1_000
+_SUMMARY_COLUMNS = [DECISIONS.c[field.name] for field in fields(DecisionSummary)]
+_OUTCOME_COLUMNS = [OUTCOMES.c[field.name] for field in fields(Outcome)]
+_NOT_SHADOW = DECISIONS.c.shadow == 0
 
 
 def decisions_of_lead(
     log: Engine, lead_id: str, before: int | None = None, limit: int | None = None
 ) -> Iterator[Decision]:
-    """All that was ever decided about a lead, newest first; ``before`` is the id a page ended with."""
+    """At most ``limit`` decisions about a lead, newest first; with ``before``, those with smaller ids."""
     query = select(DECISIONS).where(DECISIONS.c.lead_id == lead_id).order_by(DECISIONS.c.id.desc())
     if before is not None:
         query = query.where(DECISIONS.c.id < before)
@@ -39,61 +39,65 @@ def decisions_of_lead(
 
 
 def latest_decisions(log: Engine) -> Iterator[Decision]:
-    """The newest decision that was told about each lead, in the order in which they were made."""
-    newest = select(func.max(DECISIONS.c.id)).where(_SPOKEN).group_by(DECISIONS.c.lead_id)
+    """The newest decision about each lead that was answered (no shadow), in the order of their ids."""
+    newest = select(func.max(DECISIONS.c.id)).where(_NOT_SHADOW).group_by(DECISIONS.c.lead_id)
     return map(
         _decision, _rows(log, select(DECISIONS).where(DECISIONS.c.id.in_(newest)).order_by(DECISIONS.c.id))
     )
 
 
 def first_decisions(log: Engine) -> Iterator[Decision]:
-    """The first decision that was told about each lead at each as_of, in the order in which they were made.
+    """The first answered decision about each lead at each as_of, in the order of their ids.
 
     Later ones about the same moment may know what a CRM has written over since, for example after the end.
     """
-    first = select(func.min(DECISIONS.c.id)).where(_SPOKEN).group_by(DECISIONS.c.lead_id, DECISIONS.c.as_of)
+    first = (
+        select(func.min(DECISIONS.c.id)).where(_NOT_SHADOW).group_by(DECISIONS.c.lead_id, DECISIONS.c.as_of)
+    )
     return map(
         _decision, _rows(log, select(DECISIONS).where(DECISIONS.c.id.in_(first)).order_by(DECISIONS.c.id))
     )
 
 
 def open_leads(log: Engine) -> Iterator[DecisionSummary]:
-    """The newest decision that was told about each lead of which no outcome was reported yet."""
-    query = select(*_TOLD).where(_open()).order_by(DECISIONS.c.id)
+    """The newest answered decision about each lead without any outcome."""
+    query = select(*_SUMMARY_COLUMNS).where(_open()).order_by(DECISIONS.c.id)
     return (DecisionSummary(**_flags(row)) for row in _rows(log, query))
 
 
 def open_rows(log: Engine) -> Iterator[tuple[int, Mapping[str, Value]]]:
-    """The ids of ``open_leads`` with the feature rows that they were made from."""
+    """The ids of the decisions of ``open_leads`` with their feature rows."""
     query = select(DECISIONS.c.id, DECISIONS.c.row).where(_open())
     return ((row["id"], json.loads(row["row"])) for row in _rows(log, query))
 
 
 def _open() -> ColumnElement[bool]:
-    newest = select(func.max(DECISIONS.c.id)).where(_SPOKEN).group_by(DECISIONS.c.lead_id)
+    newest = select(func.max(DECISIONS.c.id)).where(_NOT_SHADOW).group_by(DECISIONS.c.lead_id)
     # A correction is an outcome, too: a lead that has any is not open.
     return DECISIONS.c.id.in_(newest) & ~exists().where(OUTCOMES.c.lead_id == DECISIONS.c.lead_id)
 
 
 def scores(log: Engine, since: int, until: int, *, shadow: bool = False) -> Iterator[DecisionSummary]:
-    """What was told with ``since <= decided_at < until``; with ``shadow``, what challengers did not tell."""
+    """The decisions with ``since <= decided_at < until``, answered ones or, with ``shadow``, the others."""
     when = (DECISIONS.c.decided_at >= since) & (DECISIONS.c.decided_at < until)
-    query = select(*_TOLD).where(when, DECISIONS.c.shadow == int(shadow)).order_by(DECISIONS.c.id)
+    query = select(*_SUMMARY_COLUMNS).where(when, DECISIONS.c.shadow == int(shadow)).order_by(DECISIONS.c.id)
     return (DecisionSummary(**_flags(row)) for row in _rows(log, query))
 
 
 def decisions_of_handover(log: Engine, handover_id: int) -> dict[int, DecisionSummary]:
     """The decisions by which leads were handed over, by their ids."""
     numbers = select(HANDED_OVER.c.decision_id).where(HANDED_OVER.c.handover_id == handover_id)
-    rows = _rows(log, select(*_TOLD).where(DECISIONS.c.id.in_(numbers)))
+    rows = _rows(log, select(*_SUMMARY_COLUMNS).where(DECISIONS.c.id.in_(numbers)))
     return {row["id"]: DecisionSummary(**_flags(row)) for row in rows}
 
 
 def handed_over(log: Engine) -> Iterator[tuple[Decision, float, bool]]:
-    """Each time that a lead was handed over: the decision by which, its chance to be, and whether by lot."""
+    """Every hand-over of a lead: its decision, its propensity, and whether it was drawn by lot."""
     by = HANDED_OVER.join(DECISIONS, HANDED_OVER.c.decision_id == DECISIONS.c.id)
-    drawn = [HANDED_OVER.c.propensity, HANDED_OVER.c.explored.label("by_lot")]
-    query = select(DECISIONS, *drawn).select_from(by).order_by(DECISIONS.c.id, HANDED_OVER.c.handover_id)
+    chance_columns = [HANDED_OVER.c.propensity, HANDED_OVER.c.explored.label("by_lot")]
+    query = (
+        select(DECISIONS, *chance_columns).select_from(by).order_by(DECISIONS.c.id, HANDED_OVER.c.handover_id)
+    )
     for row in _rows(log, query):
         propensity, by_lot = row.pop("propensity"), row.pop("by_lot")
         yield _decision(row), propensity, bool(by_lot)
@@ -105,20 +109,20 @@ def decisions_of_model(log: Engine, model_version: str) -> Iterator[Decision]:
 
 
 def outcomes(log: Engine, lead_id: str | None = None) -> Iterator[Outcome]:
-    """What became of the leads (or of one), in the order of the events; what was corrected is left out."""
+    """The outcomes of all leads or of one, by ``occurred_at``, without those that were corrected."""
     later = OUTCOMES.alias()
     corrected = select(1).where(later.c.corrects == OUTCOMES.c.key, later.c.lead_id == OUTCOMES.c.lead_id)
-    query = select(*_OUTCOME).where(~corrected.exists())
+    query = select(*_OUTCOME_COLUMNS).where(~corrected.exists())
     return _outcomes(log, query if lead_id is None else query.where(OUTCOMES.c.lead_id == lead_id))
 
 
 def outcome_history(log: Engine, lead_id: str) -> Iterator[Outcome]:
-    """Everything that was ever reported about a lead, what was corrected later included."""
-    return _outcomes(log, select(*_OUTCOME).where(OUTCOMES.c.lead_id == lead_id))
+    """All outcomes reported about a lead, by ``occurred_at``, with those that were corrected."""
+    return _outcomes(log, select(*_OUTCOME_COLUMNS).where(OUTCOMES.c.lead_id == lead_id))
 
 
 def stats(log: Engine) -> dict[str, Any]:
-    """Numbers of what the log holds; nothing in them is about a person."""
+    """Counts of what the log holds, as ``log stats`` prints them; nothing in them identifies a lead."""
     counts = select(func.count(), func.count(DECISIONS.c.lead_id.distinct())).select_from(DECISIONS)
     span = counts.add_columns(func.min(DECISIONS.c.decided_at), func.max(DECISIONS.c.decided_at))
     gone = select(func.count(), func.sum(ERASURES.c.decisions), func.sum(ERASURES.c.outcomes))
@@ -130,14 +134,14 @@ def stats(log: Engine) -> dict[str, Any]:
             "leads": leads,
             "first_decided_at": first,
             "last_decided_at": last,
-            "by_model": _counted(connection, DECISIONS.c.model_version),
-            "outcomes": _counted(connection, OUTCOMES.c.outcome),
+            "by_model": _counts(connection, DECISIONS.c.model_version),
+            "outcomes": _counts(connection, OUTCOMES.c.outcome),
             "erasures": erasures,
             "erased": {"decisions": int(decisions_gone or 0), "outcomes": int(outcomes_gone or 0)},
         }
 
 
-def _counted(connection: Connection, column: Column[str]) -> dict[str, int]:
+def _counts(connection: Connection, column: Column[str]) -> dict[str, int]:
     counts = connection.execute(select(column, func.count()).group_by(column).order_by(column))
     return {str(value): int(number) for value, number in counts}
 
@@ -148,13 +152,13 @@ def _outcomes(log: Engine, query: Select[Any]) -> Iterator[Outcome]:
 
 
 def _rows(log: Engine, query: Select[Any]) -> Iterator[dict[str, Any]]:
-    streaming = log.execution_options(yield_per=_AT_ONCE)
+    streaming = log.execution_options(yield_per=_FETCH_ROWS)
     with streaming.connect() as connection, connection.execute(query) as rows:
         yield from (row._asdict() for row in rows)
 
 
 def _flags(row: Mapping[str, Any]) -> dict[str, Any]:
-    """SQLite has no truth values."""
+    """The row with its flags as booleans, which SQLite does not have."""
     return {**row, "shadow": bool(row["shadow"]), "explored": bool(row["explored"])}
 
 

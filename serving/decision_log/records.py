@@ -1,4 +1,4 @@
-"""What the log holds, as plain values: one kind of record a table."""
+"""The records of the decision log as plain values, one type per table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OutcomeStatus = Literal["recorded", "repeated", "key_conflict", "other_lead"]
 
 @dataclass(frozen=True, slots=True)
 class NewDecision:
-    """A decision as the model made it: the score, the row it came from, and the reasons that were told."""
+    """A decision that is not logged yet: the score, its feature row, and the reasons in the answer if any."""
 
     score: Score
     row: Mapping[str, Value]
@@ -26,9 +26,9 @@ class NewDecision:
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
-    """On what occasion decisions were made, the same for all leads of a request.
+    """The request that decisions were made for, the same for all of its leads.
 
-    ``shadow``: by a challenger, told nobody. ``explored``: handed over by lot, not for its probability.
+    ``shadow``: by a challenger, answered to nobody. ``explored``: handed over by lot, not by probability.
     """
 
     endpoint: str
@@ -91,7 +91,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ErasedCounts:
-    """How many records of a person, or of a time, were removed."""
+    """How many decisions and outcomes were removed."""
 
     decisions: int
     outcomes: int

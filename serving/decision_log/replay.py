@@ -1,4 +1,4 @@
-"""The proof of an audit: each logged decision, made once more from the row that was logged with it."""
+"""Replays logged decisions from their logged feature rows, to audit them."""
 
 from __future__ import annotations
 
@@ -17,32 +17,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """How many decisions came out again to the bit, and the ids of those that did not."""
+    """How many decisions are equal to the bit, and the ids of those that are not."""
 
     same: int
     different: tuple[int, ...]
 
 
 def replay(log: Engine, model: ConversionModel) -> ReplayResult:
-    """Recompute every decision of this version of the model, and hold it against what was said."""
+    """Recompute every decision of one model version, and compare it with the log.
+
+    Log-odds, probability, points, grade, the code of insufficiency and the logged reasons must be equal to
+    the bit.
+
+    Args:
+        log: An open log.
+        model: The model; only decisions of its version are replayed.
+
+    Returns:
+        How many decisions are equal, and the ids of those that differ.
+    """
     same, different = 0, []
     for decision in decisions_of_model(log, model.version):
-        if _said_again(decision, model):
+        if _same_decision(decision, model):
             same += 1
         else:
             different.append(decision.id)
     return ReplayResult(same, tuple(different))
 
 
-def _said_again(decision: Decision, model: ConversionModel) -> bool:
+def _same_decision(decision: Decision, model: ConversionModel) -> bool:
     score = model.score(decision.row, decision.lead_id, decision.as_of)
-    told = ("log_odds", "probability", "points", "grade")
-    same = all(getattr(score, name) == getattr(decision, name) for name in told)
-    return same and _same_doubt(decision, score) and _same_reasons(decision, model)
+    fields = ("log_odds", "probability", "points", "grade")
+    same = all(getattr(score, name) == getattr(decision, name) for name in fields)
+    return same and _same_insufficiency(decision, score) and _same_reasons(decision, model)
 
 
-def _same_doubt(decision: Decision, score: Score) -> bool:
-    """A decision of before doubts were logged has none to compare."""
+def _same_insufficiency(decision: Decision, score: Score) -> bool:
+    """Whether the codes are equal; decisions from before codes were logged have none to compare."""
     code = score.insufficient and score.insufficient.code
     return decision.insufficient is None or code == decision.insufficient
 
@@ -51,5 +62,5 @@ def _same_reasons(decision: Decision, model: ConversionModel) -> bool:
     if decision.reasons is None:
         return True
     explained = model.explain(decision.row, decision.lead_id, decision.as_of)
-    again = {reason.feature: reason.contribution for reason in explained.reasons}
-    return all(again[reason["feature"]] == reason["contribution"] for reason in decision.reasons)
+    contributions = {reason.feature: reason.contribution for reason in explained.reasons}
+    return all(contributions[reason["feature"]] == reason["contribution"] for reason in decision.reasons)

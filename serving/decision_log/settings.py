@@ -1,4 +1,4 @@
-"""Whether there is a log, where, and for how long: settings that can be read without a database library."""
+"""Settings of the decision log: place and retention; they can be read without a database library."""
 
 from __future__ import annotations
 
@@ -18,16 +18,23 @@ _LONGEST = 36_500
 
 
 class LogError(ValueError):
-    """The decision log cannot be used as it was asked for; the message says why and what to do."""
+    """The decision log cannot be used as it is configured; the message says why and what to do."""
 
 
 class LogUnavailable(Exception):  # noqa: N818  # the answer is refused, the service is not in error
-    """The record cannot be written or read just now, so the answer must not be given."""
+    """The log cannot be written or read at the moment, so the answer must not be given."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """A path or URL, or ``off``; and after how many days records are forgotten, if ever.
+    """Where decisions are logged, and for how long.
+
+    Attributes:
+        place: The path of a SQLite file, a URL, or "off".
+        keep_days: After how many days records are deleted, 1 to 36,500; None keeps them.
+
+    Raises:
+        LogError: ``keep_days`` is out of its range.
 
     >>> LogSettings("off").on, LogSettings("decisions.db", keep_days=30).keeps_for
     (False, 2592000)
@@ -48,19 +55,21 @@ class LogSettings:
 
     @property
     def keeps_for(self) -> int | None:
-        """Seconds after which records are forgotten."""
+        """Seconds after which records are deleted; None keeps them."""
         return None if self.keep_days is None else self.keep_days * DAY
 
     def in_words(self) -> str:
-        """What a person who starts a service wants to know."""
+        """A line for whoever starts the service: the place, without its password, and the retention."""
         if not self.on:
             return "no decision is logged"
-        kept = f"for {self.keep_days} days" if self.keep_days else "until somebody removes them (--keep-days)"
-        return f"decisions are logged in {_without_password(self.place)} and kept {kept}"
+        retention = (
+            f"for {self.keep_days} days" if self.keep_days else "until somebody removes them (--keep-days)"
+        )
+        return f"decisions are logged in {_without_password(self.place)} and kept {retention}"
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> LogSettings:
-        """What the variables say. Without them the log is on: switching it off is a decision of its own."""
+        """The settings in environment variables. Without any the log is on, at ``DEFAULT_PLACE``."""
         days = environment.get(KEEP_DAYS, "")
         if days and not days.isdecimal():
             msg = f"{KEEP_DAYS} is a whole number of days, not {days[:40]!r}"
@@ -69,7 +78,7 @@ class LogSettings:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that say the same, from whatever folder they are read."""
+        """The environment variables of these settings, with an absolute path."""
         is_file = self.on and "://" not in self.place
         place = str(Path(self.place).absolute()) if is_file else self.place
         return {PLACE: place, KEEP_DAYS: str(self.keep_days or "")}

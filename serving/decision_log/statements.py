@@ -1,4 +1,4 @@
-"""Every way in which the log changes, each on a connection whose transaction belongs to the caller."""
+"""The statements that change the decision log; the transaction belongs to the caller."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
 
     from serving.decision_log.records import NewDecision, Outcome, OutcomeStatus, RequestInfo
 
-_AT_ONCE = 1_000
+_BATCH_ROWS = 1_000
 # Knowing what it writes it takes half the time, and a hundred reasons cost more than the row.
 _REASONS = TypeAdapter(tuple[Reason, ...])
 # Built once: SQLAlchemy recognises a statement sooner than one that is like it.
 _ADD = insert(DECISIONS)
-_SAID = ("lead_id", "outcome", "reason", "occurred_at", "corrects")
+_CONTENT = ("lead_id", "outcome", "reason", "occurred_at", "corrects")
 
 
-def decision_rows(made: Iterable[NewDecision], occasion: RequestInfo, now: int) -> list[dict[str, Any]]:
-    """Decisions as rows of their table. Numbers become the shortest text that reads back to the same bits."""
-    about = {
+def decision_rows(decisions: Iterable[NewDecision], request: RequestInfo, now: int) -> list[dict[str, Any]]:
+    """Decisions as rows of their table; the feature row as JSON whose numbers read back to the same bits."""
+    shared = {
         "decided_at": now,
-        "request_id": occasion.request_id,
-        "endpoint": occasion.endpoint,
-        "key_id": occasion.key_id,
-        "shadow": int(occasion.shadow),
-        "explored": int(occasion.explored),
+        "request_id": request.request_id,
+        "endpoint": request.endpoint,
+        "key_id": request.key_id,
+        "shadow": int(request.shadow),
+        "explored": int(request.explored),
     }
-    return [about | _decision(one) for one in made]
+    return [shared | _decision_row(decision) for decision in decisions]
 
 
-def _decision(made: NewDecision) -> dict[str, Any]:
-    score = made.score
+def _decision_row(decision: NewDecision) -> dict[str, Any]:
+    score = decision.score
     return {
         "lead_id": score.lead_id,
         "as_of": score.as_of,
@@ -55,8 +55,8 @@ def _decision(made: NewDecision) -> dict[str, Any]:
         "points": score.points,
         "grade": score.grade,
         "insufficient": score.insufficient and score.insufficient.code,
-        "row": to_json(made.row).decode(),
-        "reasons": None if made.reasons is None else _REASONS.dump_json(made.reasons).decode(),
+        "row": to_json(decision.row).decode(),
+        "reasons": None if decision.reasons is None else _REASONS.dump_json(decision.reasons).decode(),
     }
 
 
@@ -67,42 +67,44 @@ def add_decisions(connection: Connection, rows: Sequence[dict[str, Any]]) -> Non
 
 
 def add_outcomes(connection: Connection, outcomes: Sequence[Outcome], now: int) -> list[OutcomeStatus]:
-    """Add what is new among ``outcomes`` and say of each, in order, what became of it.
+    """Add outcomes that are not in the log yet; the status of each, in their order.
 
     A key that is known counts as repeated if all else is the same. An outcome may correct one that has not
     arrived yet, so that order never matters; one of another lead it may not.
     """
-    known = _stored(connection, outcomes)
-    receipts: list[OutcomeStatus] = []
+    known = _known_outcomes(connection, outcomes)
+    statuses: list[OutcomeStatus] = []
     fresh: list[dict[str, Any]] = []
-    for one in outcomes:
-        receipt = _receipt(one, known)
-        if receipt == "recorded":
-            fresh.append({name: getattr(one, name) for name in ("key", *_SAID)} | {"recorded_at": now})
-            known[one.key] = fresh[-1]
-        receipts.append(receipt)
+    for outcome in outcomes:
+        status = _outcome_status(outcome, known)
+        if status == "recorded":
+            fresh.append({name: getattr(outcome, name) for name in ("key", *_CONTENT)} | {"recorded_at": now})
+            known[outcome.key] = fresh[-1]
+        statuses.append(status)
     if fresh:
         connection.execute(insert(OUTCOMES), fresh)
-    return receipts
+    return statuses
 
 
-def _stored(connection: Connection, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The records whose keys ``outcomes`` bear or name, by key."""
-    keys = {one.key for one in outcomes} | {one.corrects for one in outcomes if one.corrects is not None}
+def _known_outcomes(connection: Connection, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The logged outcomes whose keys are those of ``outcomes``, or of what they correct, by key."""
+    keys = {outcome.key for outcome in outcomes} | {
+        outcome.corrects for outcome in outcomes if outcome.corrects is not None
+    }
     rows = connection.execute(select(OUTCOMES).where(OUTCOMES.c.key.in_(sorted(keys))))
     return {row["key"]: row for row in rows.mappings()}
 
 
-def _receipt(one: Outcome, known: Mapping[str, Any]) -> OutcomeStatus:
-    if one.key in known:
-        same = all(known[one.key][name] == getattr(one, name) for name in _SAID)
+def _outcome_status(outcome: Outcome, known: Mapping[str, Any]) -> OutcomeStatus:
+    if outcome.key in known:
+        same = all(known[outcome.key][name] == getattr(outcome, name) for name in _CONTENT)
         return "repeated" if same else "key_conflict"
-    corrected = known.get(one.corrects or "")
-    return "recorded" if corrected is None or corrected["lead_id"] == one.lead_id else "other_lead"
+    corrected = known.get(outcome.corrects or "")
+    return "recorded" if corrected is None or corrected["lead_id"] == outcome.lead_id else "other_lead"
 
 
 def erase(connection: Connection, lead_id: str, now: int) -> ErasedCounts:
-    """Remove all that is held about a person; that something was removed stays, as numbers of a day."""
+    """Delete all records of a lead; only the counts of the day remain."""
     erased = _remove(connection, DECISIONS.c.lead_id == lead_id, OUTCOMES.c.lead_id == lead_id)
     connection.execute(delete(HANDED_OVER).where(HANDED_OVER.c.lead_id == lead_id))
     if erased != ErasedCounts(0, 0):
@@ -112,14 +114,14 @@ def erase(connection: Connection, lead_id: str, now: int) -> ErasedCounts:
 
 
 def prune(connection: Connection, before: int, most: int) -> ErasedCounts:
-    """Remove what was logged before ``before``, of decisions and of outcomes at most ``most``."""
+    """Delete at most ``most`` decisions and ``most`` outcomes that were logged before ``before``."""
     _remove_handovers(connection, before)
     decisions = _oldest(DECISIONS.c.id, DECISIONS.c.decided_at < before, most)
     return _remove(connection, decisions, _oldest(OUTCOMES.c.id, OUTCOMES.c.recorded_at < before, most))
 
 
 def _remove_handovers(connection: Connection, before: int) -> None:
-    """Remove the hand-overs of days that were over before ``before``; they are few."""
+    """Delete the hand-overs of days that ended at or before ``before``."""
     old = HANDOVERS.c.day + DAY <= before
     leads = HANDED_OVER.c.handover_id.in_(select(HANDOVERS.c.id).where(old))
     connection.execute(delete(HANDED_OVER).where(leads))
@@ -127,16 +129,18 @@ def _remove_handovers(connection: Connection, before: int) -> None:
 
 
 def prune_in_batches(log: Engine, keep_days: int) -> ErasedCounts:
-    """Remove all that was logged more than ``keep_days`` ago, a little at a time: others write meanwhile."""
-    before, gone = int(time.time()) - keep_days * DAY, [ErasedCounts(_AT_ONCE, 0)]
-    while max(gone[-1].decisions, gone[-1].outcomes) == _AT_ONCE:
+    """Delete all records older than ``keep_days``, in transactions of 1,000 between which others write."""
+    before, batches = int(time.time()) - keep_days * DAY, [ErasedCounts(_BATCH_ROWS, 0)]
+    while max(batches[-1].decisions, batches[-1].outcomes) == _BATCH_ROWS:
         with writing(log).begin() as connection:
-            gone.append(prune(connection, before, _AT_ONCE))
-    return ErasedCounts(sum(one.decisions for one in gone[1:]), sum(one.outcomes for one in gone[1:]))
+            batches.append(prune(connection, before, _BATCH_ROWS))
+    return ErasedCounts(
+        sum(counts.decisions for counts in batches[1:]), sum(counts.outcomes for counts in batches[1:])
+    )
 
 
 def probe_writable(connection: Connection) -> None:
-    """Write and take it back: the log can be written if this can be committed."""
+    """Insert a row and delete it: the log can be written if this can be committed."""
     nothing = [{"day": 0, "decisions": 0, "outcomes": 0}]
     connection.execute(insert(ERASURES), nothing)
     connection.execute(delete(ERASURES).where(ERASURES.c.decisions == 0, ERASURES.c.outcomes == 0))

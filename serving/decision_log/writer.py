@@ -1,4 +1,4 @@
-"""One thread that writes: whoever waits meanwhile is written in one transaction, and told when it holds.
+"""The thread that writes the decision log, with group commit.
 
 A commit costs nearly the same for one record as for hundreds. So while a transaction runs, the next requests
 gather, and all of them share the next one (group commit; DeWitt et al., SIGMOD 1984). An answer waits for its
@@ -35,23 +35,23 @@ logger = logging.getLogger("leadloop")
 # An answer that waited so long is refused; the client may ask again.
 WAITS = 5.0
 # How long a log that failed is left alone before the thread looks for itself.
-_LOOKS_AGAIN = 1.0
-_AT_ONCE = 500
+_RETRY_SECONDS = 1.0
+_BATCH_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What one request wants written, and where it hears that it was."""
+    """What one request writes, and the future of its result."""
 
     work: Callable[[Connection], Any]
-    done: Future[Any] = field(default_factory=Future)
+    future: Future[Any] = field(default_factory=Future)
 
 
 class GroupCommitWriter:
-    """Writes to the log as long as the service lives, and forgets what is older than it may be.
+    """Writes to the decision log from one thread, and prunes records past their retention.
 
-    A log that cannot be reached makes no difference to the thread but one line in the service's log: it tries
-    again with the next request, and by itself every second.
+    While the log cannot be reached the thread tries again with each request, and by itself every second; the
+    service's own log has one line when that begins and one when it ends.
     """
 
     def __init__(self, settings: LogSettings) -> None:
@@ -77,20 +77,20 @@ class GroupCommitWriter:
         return self._jobs.qsize()
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """What ``work`` returned, once its transaction holds. Raises LogUnavailable if it may not hold."""
+        """What ``work`` returned, once it is committed. Raises LogUnavailable after ``WAITS`` seconds."""
         try:
             return await asyncio.wait_for(asyncio.wrap_future(self.submit(work)), WAITS)
         except TimeoutError:
             raise LogUnavailable from None
 
     def submit(self, work: Callable[[Connection], T]) -> Future[T]:
-        """What ``work`` will have returned, for whom nobody waits."""
+        """The future of what ``work`` returns, which is set once it is committed."""
         job = _Job(work)
         self._jobs.put(job)
-        return job.done
+        return job.future
 
     def close(self) -> None:
-        """Write what was accepted, then end."""
+        """Write what was submitted, then end the thread."""
         self._jobs.put(None)
         self._thread.join()
         if self._log is not None:
@@ -102,47 +102,47 @@ class GroupCommitWriter:
         while not closing:
             waiting = self._gather()
             closing = None in waiting
-            jobs = [job for job in waiting if job is not None and job.done.set_running_or_notify_cancel()]
+            jobs = [job for job in waiting if job is not None and job.future.set_running_or_notify_cancel()]
             if jobs or not self.available:
                 self._commit(jobs or [_Job(probe_writable)])
-            self._forget()
+            self._prune()
 
     def _gather(self) -> list[_Job | None]:
-        """Whoever waits by now; nobody, when it is time to look after the log."""
+        """The jobs that wait by now; none where the time to retry or prune has come."""
         waiting: list[_Job | None] = []
         with suppress(Empty):
             waiting.append(self._jobs.get(timeout=self._idle()))
-            while len(waiting) < _AT_ONCE:
+            while len(waiting) < _BATCH_SIZE:
                 waiting.append(self._jobs.get_nowait())
         return waiting
 
     def _idle(self) -> float | None:
         if not self.available:
-            return _LOOKS_AGAIN
+            return _RETRY_SECONDS
         return None if self._settings.keeps_for is None else max(0.0, self._forgets_at - time.monotonic())
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
-        """Write all or nothing; what is wrong with one job alone must not be held against the others."""
+        """Write all jobs in one transaction, or, where one of them is at fault, each in its own."""
         try:
             results = self._transaction([job.work for job in jobs])
         except Exception as error:  # noqa: BLE001  # whatever it is, those who wait must hear of it
             if not _unavailable(error):
-                self._one_by_one(jobs)
+                self._commit_singly(jobs)
                 return
-            self._found(error)
+            self._report_availability(error)
             for job in jobs:
-                job.done.set_exception(LogUnavailable())
+                job.future.set_exception(LogUnavailable())
         else:
-            self._found(None)
+            self._report_availability(None)
             for job, result in zip(jobs, results, strict=True):
-                job.done.set_result(result)
+                job.future.set_result(result)
 
-    def _one_by_one(self, jobs: Sequence[_Job]) -> None:
+    def _commit_singly(self, jobs: Sequence[_Job]) -> None:
         for job in jobs:
             try:
-                job.done.set_result(self._transaction([job.work])[0])
+                job.future.set_result(self._transaction([job.work])[0])
             except Exception as error:  # noqa: BLE001  # see above
-                job.done.set_exception(LogUnavailable() if _unavailable(error) else error)
+                job.future.set_exception(LogUnavailable() if _unavailable(error) else error)
 
     def _transaction(self, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
         if self._log is None or self._writes is None:
@@ -151,8 +151,8 @@ class GroupCommitWriter:
         with self._writes.begin() as connection:
             return [work(connection) for work in works]
 
-    def _found(self, error: Exception | None) -> None:
-        """Say it once when the log goes away, and once when it is back."""
+    def _report_availability(self, error: Exception | None) -> None:
+        """Log one line when the decision log becomes unavailable, and one when it is back."""
         if self.available != (error is None):
             self.available = error is None
             if error is None:
@@ -160,22 +160,22 @@ class GroupCommitWriter:
             else:
                 logger.error("the decision log cannot be written: %s", reason(error))
 
-    def _forget(self) -> None:
-        """Some of what is too old; again with the next turn, until nothing is, then tomorrow."""
+    def _prune(self) -> None:
+        """Prune one batch; the next one with the next turn, and once nothing is left, in a day."""
         now = time.monotonic()
         if self._settings.keeps_for is None or not self.available or now < self._forgets_at:
             return
         before = int(time.time()) - self._settings.keeps_for
         try:
-            (erased,) = self._transaction([partial(prune, before=before, most=_AT_ONCE)])
+            (erased,) = self._transaction([partial(prune, before=before, most=_BATCH_SIZE)])
         except SQLAlchemyError as error:
-            self._found(error)
+            self._report_availability(error)
         else:
-            if max(erased.decisions, erased.outcomes) < _AT_ONCE:
+            if max(erased.decisions, erased.outcomes) < _BATCH_SIZE:
                 self._forgets_at = now + DAY
 
 
 def _unavailable(error: Exception) -> bool:
-    """Whether the log is at fault, not what was to be written in it."""
+    """Whether the log is at fault, and not what was to be written."""
     at_fault = (LogError, SQLAlchemyError)
     return isinstance(error, at_fault) and not isinstance(error, DataError | IntegrityError)

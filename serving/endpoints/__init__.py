@@ -1,1 +1,1 @@
-"""What comes after a score: hand-over, outcomes, and what a person may ask for; all of it in the log."""
+"""The endpoints that use the decision log: hand-over, outcomes, and the requests of data subjects."""

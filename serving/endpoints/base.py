@@ -1,4 +1,4 @@
-"""Addresses that answer from the log: each gives a message, or refuses as all others do."""
+"""What the endpoints of the decision log share: refusals, query parameters and their OpenAPI operations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def log_endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
-    """``answer`` as an endpoint that refuses as all others do."""
+    """Turn a function of request and log into an endpoint that answers errors as problem+json."""
 
     async def endpoint(request: Request) -> Response:
         journal = bentoml.get_current_service().journal
@@ -50,7 +50,7 @@ def _refusal(problem: Problem) -> Response:
 
 
 def query_parameters(message: type[BaseModel]) -> list[dict[str, Any]]:
-    """The fields of ``message`` as parameters of an address."""
+    """The fields of a contract type as OpenAPI query parameters."""
     schema = message.model_json_schema()
     required = schema.get("required", ())
     return [
@@ -62,14 +62,14 @@ def query_parameters(message: type[BaseModel]) -> list[dict[str, Any]]:
 def openapi_operation(
     name: str, answers: type[BaseModel], schemas: dict[str, Any], parameters: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """What the API page says of an address; what it answers is added to ``schemas``."""
+    """The OpenAPI operation of an endpoint; the components of its response are added to ``schemas``."""
     schema = answers.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
     schemas.update(schema.pop("$defs", {}))
-    done = {"description": "Done", "content": {"application/json": {"schema": schema}}}
+    response = {"description": "Done", "content": {"application/json": {"schema": schema}}}
     return {
         "description": answers.__doc__,
         "operationId": f"leadloop__{name}",
         "tags": ["Service APIs"],
         "parameters": parameters,
-        "responses": {"200": done},
+        "responses": {"200": response},
     }

@@ -1,4 +1,4 @@
-"""A person's own: what was said about them and why, and to be forgotten."""
+"""The requests of a data subject: the decisions about a lead, and their erasure."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _A_LISTING = Problem(
 async def _decisions(request: Request, journal: DecisionLog) -> DecisionsResponse:
     lead_id = _lead_id.validate_python(request.path_params["lead_id"])
     page = PageQuery.model_validate(dict(request.query_params))
-    said = await journal.decisions_of(lead_id, page.before, page.limit + 1)
-    shown = said[: page.limit]
+    decisions = await journal.decisions_of(lead_id, page.before, page.limit + 1)
+    newest = decisions[: page.limit]
     return DecisionsResponse(
         lead_id=lead_id,
-        decisions=shown,
+        decisions=newest,
         outcomes=await journal.outcomes_of(lead_id),
-        next=shown[-1].id if len(said) > page.limit else None,
+        next=newest[-1].id if len(decisions) > page.limit else None,
     )
 
 
@@ -57,7 +57,7 @@ routes = [
 
 
 def openapi_paths(schemas: dict[str, Any]) -> dict[str, Any]:
-    """What the API page says of these addresses; what they answer is added to ``schemas``."""
+    """The OpenAPI paths of these endpoints; the components of their responses are added to ``schemas``."""
     lead_id = {"name": "lead_id", "in": "path", "required": True, "schema": _lead_id.json_schema()}
     decisions = openapi_operation(
         "decisions", DecisionsResponse, schemas, [lead_id, *query_parameters(PageQuery)]

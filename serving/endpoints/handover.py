@@ -1,4 +1,4 @@
-"""Today's leads for sales: the newest decisions about open leads, ranked, cut, and kept as handed over."""
+"""GET /v1/handover: the open leads with the best newest decisions, logged as handed over."""
 
 from __future__ import annotations
 
@@ -31,65 +31,67 @@ async def _handover(request: Request, journal: DecisionLog) -> HandoverResponse:
     query = HandoverQuery.model_validate(dict(request.query_params))
     service = bentoml.get_current_service()
     if query.value and service.champion.current is not None:
-        _must_be_number(query.value, service.scorer.model.features)
+        _require_number(query.value, service.scorer.model.features)
     explore = service.explore if query.explore is None else query.explore
-    wish = HandoverRequest(int(time.time()) // DAY * DAY, query.capacity, explore, query.value or "")
+    handover_request = HandoverRequest(
+        int(time.time()) // DAY * DAY, query.capacity, explore, query.value or ""
+    )
     try:
-        handover = await journal.handed_over(wish)
+        handover = await journal.get_or_create_handover(handover_request)
     except NoSuchValueError as error:
         raise ProblemResponse(Problem(HTTPStatus.BAD_REQUEST, "invalid_value", str(error), "value")) from None
     # The distribution of thousands of leads takes a tenth of a second.
-    return await asyncio.to_thread(_told, wish, handover, query.stale_days)
+    return await asyncio.to_thread(_response, handover_request, handover, query.stale_days)
 
 
-def _must_be_number(name: str, features: FeatureSet) -> None:
-    """Refuse to rank by what the model in charge does not know as a number, whoever is open or nobody."""
+def _require_number(name: str, features: FeatureSet) -> None:
+    """Refuse a value that is no number feature of the model in charge."""
     numbers = [spec.name for spec in features.specs if not spec.is_category]
     if name not in numbers:
         detail = f"no feature called {name[:40]!r} holds a number{suggest(name, numbers)}"
         raise ProblemResponse(Problem(HTTPStatus.BAD_REQUEST, "invalid_value", detail, "value"))
 
 
-def _told(wish: HandoverRequest, handover: Handover | None, stale_days: int) -> HandoverResponse:
+def _response(request: HandoverRequest, handover: Handover | None, stale_days: int) -> HandoverResponse:
     leads = handover.leads if handover else ()
-    probabilities = [one.told.probability for one in leads]
+    probabilities = [lead.decision.probability for lead in leads]
     low, high = conversion_interval(probabilities)
     return HandoverResponse(
-        day=f"{to_datetime(wish.day):%Y-%m-%d}",
-        capacity=wish.capacity,
-        explore=wish.explore,
-        value=wish.value or None,
+        day=f"{to_datetime(request.day):%Y-%m-%d}",
+        capacity=request.capacity,
+        explore=request.explore,
+        value=request.value or None,
         open=handover.open if handover else 0,
         tied=handover.tied if handover else 0,
         tied_taken=handover.tied_taken if handover else 0,
         handed_over=len(leads),
-        explored=sum(one.explored for one in leads),
+        explored=sum(lead.explored for lead in leads),
         expected=ExpectedConversions(
-            conversions=sum(probabilities), low=low, high=high, worth=sum(one.worth for one in leads)
+            conversions=sum(probabilities), low=low, high=high, worth=sum(lead.worth for lead in leads)
         ),
-        leads=[_lead(one, wish.day, stale_days) for one in leads],
+        leads=[_lead_out(lead, request.day, stale_days) for lead in leads],
     )
 
 
-def _lead(one: HandoverLead, day: int, stale_days: int) -> HandoverLeadOut:
-    told = one.told
+def _lead_out(lead: HandoverLead, day: int, stale_days: int) -> HandoverLeadOut:
+    decision = lead.decision
     # Of a decision of today, and of one by a clock that runs ahead, none.
-    age = max(0, (day + DAY - 1 - told.decided_at) // DAY)
+    age = max(0, (day + DAY - 1 - decision.decided_at) // DAY)
     return HandoverLeadOut(
-        rank=one.rank,
-        lead_id=told.lead_id,
-        probability=told.probability,
-        points=told.points,
-        grade=told.grade,
-        worth=one.worth,
-        value=one.value,
-        explored=one.explored,
-        propensity=one.propensity,
-        decision=told.id,
-        model_version=told.model_version,
-        insufficient=told.insufficient,
-        as_of=told.as_of,
-        decided_at=told.decided_at,
+        rank=lead.rank,
+        lead_id=decision.lead_id,
+        probability=decision.probability,
+        points=decision.points,
+        grade=decision.grade,
+        worth=lead.worth,
+        value=lead.value,
+        explored=lead.explored,
+        propensity=lead.propensity,
+        decision=decision.id,
+        model_version=decision.model_version,
+        insufficient=decision.insufficient,
+        as_of=decision.as_of,
+        decided_at=decision.decided_at,
         age_days=age,
         stale=age > stale_days,
     )
@@ -99,7 +101,7 @@ routes = [Route(PATH, log_endpoint(_handover), methods=["GET"])]
 
 
 def openapi_paths(schemas: dict[str, Any]) -> dict[str, Any]:
-    """What the API page says of this address; what it answers is added to ``schemas``."""
+    """The OpenAPI path of this endpoint; the components of its response are added to ``schemas``."""
     return {
         PATH: {
             "get": openapi_operation("handover", HandoverResponse, schemas, query_parameters(HandoverQuery))

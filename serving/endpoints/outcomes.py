@@ -1,4 +1,4 @@
-"""From outcomes as a CRM reports them to records of the log, each read and answered on its own."""
+"""POST /v1/outcomes: reports of a CRM are validated one by one and logged together."""
 
 from __future__ import annotations
 
@@ -22,35 +22,43 @@ AHEAD = 300
 
 
 class OutcomeStore(Protocol):
-    """Where outcomes are written."""
+    """Where outcomes are logged; ``DecisionLog`` is one."""
 
     async def log_outcomes(self, outcomes: Sequence[Outcome]) -> list[OutcomeStatus]:
-        """What became of each, in order."""
+        """Log outcomes; the status of each, in their order."""
 
 
 async def record_outcomes(
-    items: Sequence[object], book: OutcomeStore
+    items: Sequence[object], store: OutcomeStore
 ) -> list[OutcomeRecorded | OutcomeRejected]:
-    """One answer per item, in order; what cannot be read fails alone."""
+    """Validate and log reports of outcomes.
+
+    Args:
+        items: What a request holds, one report each.
+        store: Where they are logged.
+
+    Returns:
+        One result per item, in their order; an item that is no valid report is rejected alone.
+    """
     now = int(time.time())
-    read = [_attempt(item, now) for item in items]
-    outcomes = [one for one in read if isinstance(one, Outcome)]
-    receipts = iter(await book.log_outcomes(outcomes) if outcomes else ())
-    return [_answer(one, next(receipts)) if isinstance(one, Outcome) else one for one in read]
+    entries = [_parse_or_reject(item, now) for item in items]
+    outcomes = [entry for entry in entries if isinstance(entry, Outcome)]
+    statuses = iter(await store.log_outcomes(outcomes) if outcomes else ())
+    return [_result(entry, next(statuses)) if isinstance(entry, Outcome) else entry for entry in entries]
 
 
 def parse_outcome_report(item: object, now: int) -> Outcome:
-    """The outcome that ``item`` reports. Raises LeadRefused, which names the field."""
+    """Parse one report at ``now`` (epoch seconds). Raises InvalidLead, which names the field."""
     try:
         report = OutcomeReport.model_validate(item)
     except ValidationError as error:
         raise invalid_lead(error, "OutcomeReport") from None
-    if nonsense := _nonsense(report, now):
-        raise InvalidLead(nonsense)
+    if mistake := _find_mistake(report, now):
+        raise InvalidLead(mistake)
     return Outcome(**report.model_dump())
 
 
-def _nonsense(report: OutcomeReport, now: int) -> LeadError | None:
+def _find_mistake(report: OutcomeReport, now: int) -> LeadError | None:
     if report.outcome == "rejected" and report.reason is None:
         return _error("missing_field", "reason", "'reason' is required of a rejected lead")
     if "\0" in (report.reason or ""):
@@ -62,7 +70,7 @@ def _nonsense(report: OutcomeReport, now: int) -> LeadError | None:
     return None
 
 
-def _attempt(item: object, now: int) -> Outcome | OutcomeRejected:
+def _parse_or_reject(item: object, now: int) -> Outcome | OutcomeRejected:
     try:
         return parse_outcome_report(item, now)
     except InvalidLead as refused:
@@ -71,14 +79,14 @@ def _attempt(item: object, now: int) -> Outcome | OutcomeRejected:
         return OutcomeRejected(key=known, error=refused.error)
 
 
-def _answer(one: Outcome, receipt: OutcomeStatus) -> OutcomeRecorded | OutcomeRejected:
+def _result(outcome: Outcome, receipt: OutcomeStatus) -> OutcomeRecorded | OutcomeRejected:
     if receipt == "key_conflict":
         message = "this key was used for another outcome; send a correction under a new key"
-        return OutcomeRejected(key=one.key, error=_error(receipt, "key", message))
+        return OutcomeRejected(key=outcome.key, error=_error(receipt, "key", message))
     if receipt == "other_lead":
         message = "the outcome that this corrects is of another lead"
-        return OutcomeRejected(key=one.key, error=_error("invalid_value", "corrects", message))
-    return OutcomeRecorded(key=one.key, status=receipt)
+        return OutcomeRejected(key=outcome.key, error=_error("invalid_value", "corrects", message))
+    return OutcomeRecorded(key=outcome.key, status=receipt)
 
 
 def _error(code: LeadErrorCode, field: str, message: str) -> LeadError:

@@ -1,1 +1,1 @@
-"""Who gets in, and what with: keys, limits, bodies, connections, and the gate that asks them all."""
+"""ASGI middleware: access log, authentication by API key, rate limit, and validation of requests."""

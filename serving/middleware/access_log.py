@@ -1,4 +1,4 @@
-"""The outermost layer: a request gets an id and a log line, its answer the headers that browsers obey."""
+"""The access log: a request id, one log line per request, metrics, and security headers on responses."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ logger = logging.getLogger("leadloop")
 
 
 class AccessLogMiddleware:
-    """ASGI middleware that knows of every request, however it ends."""
+    """ASGI middleware, the outermost: it logs every request, however it ends."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and write down what became of it."""
+        """Pass the request on, and log its status and duration."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         sent = Headers(scope=scope).get("x-request-id")
-        about = RequestContext(request_id(sent), route_template(scope["path"]))
-        signed = _Signed(send, about.request_id, page=_is_page(scope["path"]))
-        started, token = time.perf_counter(), begin(about)
+        context = RequestContext(request_id(sent), route_template(scope["path"]))
+        sender = _HeaderSender(send, context.request_id, page=_is_page(scope["path"]))
+        started, token = time.perf_counter(), begin(context)
         try:
-            await self.app(scope, receive, signed)
+            await self.app(scope, receive, sender)
         finally:
             end(token)
-            _record(scope["method"], about, signed.status, time.perf_counter() - started)
+            _log_request(scope["method"], context, sender.status, time.perf_counter() - started)
 
 
-class _Signed:
-    """Puts our headers on the answer, and remembers its status: 499 where no answer was sent."""
+class _HeaderSender:
+    """Adds our headers to the response, and holds its status: 499 until one is sent."""
 
     def __init__(self, send: Send, request_id: str, *, page: bool) -> None:
         self._send = send
@@ -72,8 +72,8 @@ class _Signed:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            kept = [header for header in message["headers"] if header[0].lower() not in _REPLACED]
-            message = {**message, "headers": [*kept, *self._mine]}
+            headers = [header for header in message["headers"] if header[0].lower() not in _REPLACED]
+            message = {**message, "headers": [*headers, *self._mine]}
         await self._send(message)
 
 
@@ -81,23 +81,23 @@ def _is_page(path: str) -> bool:
     return path == "/" or path.startswith("/static_content/")
 
 
-def _record(method: str, about: RequestContext, status: int, seconds: float) -> None:
-    metrics.REQUESTS.labels(about.endpoint, str(status)).observe(seconds)
-    if about.code:
-        metrics.REFUSED.labels(about.code).inc()
-    if about.endpoint in _PROBES and status < HTTPStatus.BAD_REQUEST:
+def _log_request(method: str, context: RequestContext, status: int, seconds: float) -> None:
+    metrics.REQUESTS.labels(context.endpoint, str(status)).observe(seconds)
+    if context.code:
+        metrics.REFUSED.labels(context.code).inc()
+    if context.endpoint in _PROBES and status < HTTPStatus.BAD_REQUEST:
         return
     fields = {
-        "request_id": about.request_id,
+        "request_id": context.request_id,
         "method": method,
-        "endpoint": about.endpoint,
+        "endpoint": context.endpoint,
         "status": status,
         "ms": round(seconds * 1e3, 2),
-        "leads": about.leads,
-        "key": about.key_id,
-        "model": about.model_version,
-        "code": about.code,
+        "leads": context.leads,
+        "key": context.key_id,
+        "model": context.model_version,
+        "code": context.code,
     }
-    told = {name: value for name, value in fields.items() if value is not None}
+    entry = {name: value for name, value in fields.items() if value is not None}
     level = logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
-    logger.log(level, "request", extra={"fields": told})
+    logger.log(level, "request", extra={"fields": entry})

@@ -1,4 +1,4 @@
-"""API keys: who may ask the service what, kept as hashes in a JSON file that is read again when it changes.
+"""API keys with scopes, kept as hashes in a JSON file that is read again when it changes.
 
 A key is 256 random bits, so nobody can try them all, and one round of SHA-256 keeps it as safe as bcrypt
 would; bcrypt makes guessing a *password* slow, at the price of 0.1 s a request.
@@ -33,12 +33,12 @@ logger = logging.getLogger("leadloop")
 
 
 class KeysError(ValueError):
-    """A key file that cannot be used, or a name that cannot; the message says what to do."""
+    """A key file or the name of a key cannot be used; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as the file holds it, valid until just before ``expires_at`` (epoch seconds)."""
+    """A key as the file holds it, valid while ``now < expires_at`` (epoch seconds; None: always)."""
 
     name: str
     sha256: str
@@ -51,15 +51,27 @@ class ApiKey:
         return self.expires_at is None or now < self.expires_at
 
     def in_words(self) -> str:
-        """The key in a line, for whoever looks after them."""
+        """One line with name, scopes and dates."""
         until = "for good" if self.expires_at is None else f"until {_day(self.expires_at)}"
         return f"{self.name}: {', '.join(self.scopes)}; since {_day(self.created_at)}, {until}"
 
 
 def create_key(file: Path, name: str, scopes: Collection[str], days: int | None = None) -> str:
-    """Write a new key to ``file``, made where there is none; the token, which is told only this once.
+    """Create an API key, and the file of keys where there is none.
 
-    Other keys stay valid, so that a client can change over before its old key is revoked. Raises KeysError.
+    Other keys stay valid, so that a client can change over before its old key is revoked.
+
+    Args:
+        file: The file of keys.
+        name: 1 to 64 letters, digits, dots, - and _; it appears in log lines.
+        scopes: Some of ``SCOPES``.
+        days: How long the key is valid. Default: until it is revoked.
+
+    Returns:
+        The token; only its hash is kept, so it cannot be shown again.
+
+    Raises:
+        KeysError: The name or a scope cannot be used, or the file cannot be read.
     """
     keys = load_keys(file) if file.exists() else ()
     if not _NAME.fullmatch(name):
@@ -75,18 +87,18 @@ def create_key(file: Path, name: str, scopes: Collection[str], days: int | None 
 
 
 def revoke_key(file: Path, name: str) -> None:
-    """Take a key out of the file; running services refuse it from their next request on."""
+    """Remove a key from the file; running services refuse it from their next request on."""
     keys = load_keys(file)
-    left = tuple(key for key in keys if key.name != name)
-    if len(left) == len(keys):
+    remaining = tuple(key for key in keys if key.name != name)
+    if len(remaining) == len(keys):
         known = ", ".join(key.name for key in keys) or "none"
         msg = f"{file}: no key is called {name!r}; there are: {known}"
         raise KeysError(msg)
-    _write(file, left)
+    _write(file, remaining)
 
 
 def load_keys(file: Path) -> tuple[ApiKey, ...]:
-    """The keys in a file. Raises KeysError."""
+    """The keys in a file. Raises KeysError where it cannot be read, or others than its owner may write it."""
     try:
         open_to_others = file.stat().st_mode & _OTHERS_MAY_WRITE
         records = json.loads(file.read_text(encoding="utf-8"))["keys"]
@@ -114,12 +126,12 @@ def _scopes(names: Collection[str]) -> tuple[Scope, ...]:
 
 
 def digest(token: str) -> str:
-    """What is kept of a token."""
+    """The SHA-256 of a token, in hexadecimal digits."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 class ApiKeyStore:
-    """The keys of a file, as it is now. While it cannot be read, those that it held before."""
+    """The keys in a file, read again when it changes; while it cannot be read, those it held before."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -127,21 +139,21 @@ class ApiKeyStore:
         self._seen: tuple[int, int, int] | None = None
 
     def find(self, token: str) -> ApiKey | None:
-        """The valid key that ``token`` is. Every key is compared in full, so the time taken tells nothing."""
-        self._look()
+        """The valid key of a token, or None; in constant time, so that its duration tells nothing."""
+        self._reload_if_changed()
         presented, now = digest(token), time.time()
-        found = [key for key in self._keys if hmac.compare_digest(key.sha256.encode(), presented.encode())]
-        return next((key for key in found if key.valid(now)), None)
+        matches = [key for key in self._keys if hmac.compare_digest(key.sha256.encode(), presented.encode())]
+        return next((key for key in matches if key.valid(now)), None)
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
         try:
             stat = self._file.stat()
-            seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            fingerprint = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
         except OSError:
-            seen = (0, 0, 0)
-        if seen == self._seen:
+            fingerprint = (0, 0, 0)
+        if fingerprint == self._seen:
             return
-        self._seen = seen
+        self._seen = fingerprint
         try:
             self._keys = load_keys(self._file)
         except KeysError as error:
@@ -153,7 +165,7 @@ def _day(seconds: int) -> str:
 
 
 def _write(file: Path, keys: tuple[ApiKey, ...]) -> None:
-    """Replace the file whole, readable by its owner alone."""
+    """Replace the file atomically; only its owner can read it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(f".{file.name}-{os.getpid()}")
     # Whatever lies there, a link above all, is not written through.

@@ -1,4 +1,4 @@
-"""The doors: who may come in where. Without keys, whoever asks from this machine and nobody else."""
+"""Authentication by API key and scope; without keys only this machine is answered."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _KEYLESS = (
 
 
 class AuthenticationMiddleware:
-    """ASGI middleware: a valid key of the right scope, not too often, or a problem."""
+    """ASGI middleware that refuses requests without a valid key and scope, or over the rate limit."""
 
     def __init__(self, app: ASGIApp) -> None:
         settings = ServiceSettings.of(os.environ)
@@ -50,7 +50,7 @@ class AuthenticationMiddleware:
         self._rate = RateLimiter(settings.rate) if settings.rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it without a look at its body."""
+        """Pass the request on, or refuse it without parsing its body."""
         guarded = scope["type"] == "http" and not _is_open(scope["path"])
         problem = self._refusal(scope) if guarded else None
         if problem is None:
@@ -63,22 +63,22 @@ class AuthenticationMiddleware:
 
     def _refusal(self, scope: Scope) -> Problem | None:
         if self._ring:
-            return self._without_right(self._ring, scope) or self._too_often(current_request().key_id or "")
+            return self._key_refusal(self._ring, scope) or self._rate_refusal(current_request().key_id or "")
         if _remote(scope) and not self._open_to_all:
-            return _unknown("keys_required", _KEYLESS)
-        return self._too_often(_address(scope))
+            return _unauthorized("keys_required", _KEYLESS)
+        return self._rate_refusal(_address(scope))
 
-    def _without_right(self, ring: ApiKeyStore, scope: Scope) -> Problem | None:
+    def _key_refusal(self, ring: ApiKeyStore, scope: Scope) -> Problem | None:
         if scope["path"] == "/metrics" and not _remote(scope):
             return None
         sent = Headers(scope=scope).getlist("authorization")
         header = sent[0] if len(sent) == 1 else ""
         if not header.lower().startswith(_BEARER):
-            return _unknown("key_missing", _MISSING)
+            return _unauthorized("key_missing", _MISSING)
         key = ring.find(header[len(_BEARER) :].strip())
-        return _unfit(key, scope["path"])
+        return _key_problem(key, scope["path"])
 
-    def _too_often(self, caller: str) -> Problem | None:
+    def _rate_refusal(self, caller: str) -> Problem | None:
         wait = self._rate.retry_after(caller) if self._rate else 0
         if not wait:
             return None
@@ -88,14 +88,14 @@ class AuthenticationMiddleware:
 
 
 def is_keyless_request(scope: Scope) -> bool:
-    """Whether a client is answered for where it asks from, or because all are."""
+    """Whether a request is answered without a key: locally, or as the service is open to all."""
     settings = ServiceSettings.of(os.environ)
     return settings.keys is None and (settings.open_to_all or not _remote(scope))
 
 
-def _unfit(key: ApiKey | None, path: str) -> Problem | None:
+def _key_problem(key: ApiKey | None, path: str) -> Problem | None:
     if key is None:
-        return _unknown("key_invalid", _UNKNOWN)
+        return _unauthorized("key_invalid", _UNKNOWN)
     current_request().key_id = key.name
     needed = _SCOPES.get(route_template(path), "admin")
     if needed not in key.scopes:
@@ -105,7 +105,7 @@ def _unfit(key: ApiKey | None, path: str) -> Problem | None:
     return None
 
 
-def _unknown(code: str, detail: str) -> Problem:
+def _unauthorized(code: str, detail: str) -> Problem:
     return Problem(401, code, detail, headers=(("www-authenticate", "Bearer"),))
 
 
@@ -119,7 +119,7 @@ def _address(scope: Scope) -> str:
 
 
 def _remote(scope: Scope) -> bool:
-    """Whether the request comes from another machine. What has no IP address came through a local socket."""
+    """Whether the request comes from another machine; one without IP address came through a local socket."""
     try:
         return not ip_address(_address(scope)).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""How often a key may ask: a bucket of tokens each, filled steadily by a clock that never goes back."""
+"""Rate limit by token buckets, one per key or address, on a monotonic clock."""
 
 from __future__ import annotations
 
@@ -22,10 +22,16 @@ class _Bucket:
 
 
 class RateLimiter:
-    """``per_minute`` requests of each caller, and as many at once after a minute's rest. One worker's count.
+    """A token bucket per caller: ``per_minute`` requests, all of them at once after a minute without any.
+
+    Each worker counts for itself.
+
+    Args:
+        per_minute: Requests per caller and minute.
+        clock: Seconds of a clock that never goes back.
 
     >>> rate = RateLimiter(1, clock=lambda: 100.0)
-    >>> rate.wait("crm"), rate.wait("crm"), rate.wait("portal")
+    >>> rate.retry_after("crm"), rate.retry_after("crm"), rate.retry_after("portal")
     (0, 60, 0)
     """
 
@@ -34,7 +40,7 @@ class RateLimiter:
         self._buckets: dict[str, _Bucket] = {}
 
     def retry_after(self, caller: str) -> int:
-        """0 when the caller may ask now, and has; else the whole seconds until it may."""
+        """0 where the request is within the limit, and is counted; else the whole seconds until one is."""
         now = self._clock()
         bucket = self._buckets.setdefault(caller, _Bucket(self._most, now))
         bucket.tokens = min(self._most, bucket.tokens + (now - bucket.at) * self._most / _MINUTE)
@@ -42,9 +48,11 @@ class RateLimiter:
         if bucket.tokens < 1:
             return ceil((1 - bucket.tokens) * _MINUTE / self._most)
         bucket.tokens -= 1
-        self._make_room(now)
+        self._drop_full_buckets(now)
         return 0
 
-    def _make_room(self, now: float) -> None:
+    def _drop_full_buckets(self, now: float) -> None:
         if len(self._buckets) > _MOST_BUCKETS:
-            self._buckets = {name: one for name, one in self._buckets.items() if now - one.at < _MINUTE}
+            self._buckets = {
+                name: bucket for name, bucket in self._buckets.items() if now - bucket.at < _MINUTE
+            }

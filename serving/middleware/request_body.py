@@ -1,4 +1,4 @@
-"""Reads what a client sends: so much of it, and so long."""
+"""Reads request bodies, up to a size and within a time."""
 
 from __future__ import annotations
 
@@ -21,9 +21,18 @@ class ClientDisconnected(ConnectionError):  # noqa: N818  # the client left, not
 
 
 async def read_body(receive: Receive, within: float | None = None) -> bytes:
-    """The body, or what of it was read when it grew too large: then it is longer than ``MAX_BODY``.
+    """Read a request body.
 
-    Raises TimeoutError after ``within`` (or ``WITHIN``) seconds, and ClientGone.
+    Args:
+        receive: ASGI's channel of messages.
+        within: The seconds that all of it may take. Default: ``WITHIN``.
+
+    Returns:
+        The body; one that is too large is cut off, and longer than ``MAX_BODY``.
+
+    Raises:
+        TimeoutError: It did not arrive in time.
+        ClientDisconnected: The client closed the connection.
     """
     async with asyncio.timeout(WITHIN if within is None else within):
         body, size, more = bytearray(), 0, True

@@ -1,4 +1,4 @@
-"""The gate before the service: nothing unreadable gets in, and every refusal has the same shape.
+"""Validates requests, calls the service's methods, and answers every error as problem+json (RFC 9457).
 
 BentoML sets no limit to a body, logs the content of requests it cannot read, and answers errors in three
 shapes (an object, a list, plain text). Here there is one: problem+json. A body is read once, as what the
@@ -53,35 +53,35 @@ logger = logging.getLogger("leadloop")
 
 
 class RequestValidationMiddleware:
-    """ASGI middleware that answers what is readable under ``/v1/``, and words every refusal."""
+    """ASGI middleware that answers the POST endpoints, and turns every error into a problem."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request with a body; pass any other on."""
+        """Answer a POST to one of ``TAKES``; pass any other request on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
         elif not scope["path"].startswith("/v1/"):
-            await self.app(scope, receive, _Shaped(send, _NOWHERE))
+            await self.app(scope, receive, _ProblemSender(send, _NOWHERE))
         elif scope["path"].endswith("/"):
             # The router would send the client, its key and its leads on to http://, whatever it came by.
-            await send_problem(_slash(scope["path"]), send)
+            await send_problem(_slash_problem(scope["path"]), send)
         elif scope["method"] != "POST" or scope["path"] not in TAKES:
-            await self._passed(scope, receive, _Shaped(send))
+            await self._forward(scope, receive, _ProblemSender(send))
         else:
-            await _answered(scope, receive, send)
+            await _handle(scope, receive, send)
 
-    async def _passed(self, scope: Scope, receive: Receive, send: _Shaped) -> None:
+    async def _forward(self, scope: Scope, receive: Receive, send: _ProblemSender) -> None:
         try:
             await self.app(scope, receive, send)
         except Exception:  # whoever raised it has answered
-            logger.exception(_FAILED, extra=_which())
+            logger.exception(_FAILED, extra=_log_fields())
 
 
-async def _answered(scope: Scope, receive: Receive, send: Send) -> None:
+async def _handle(scope: Scope, receive: Receive, send: Send) -> None:
     try:
-        body = await _said(scope, receive)
+        body = await _respond(scope, receive)
     except ClientDisconnected:
         current_request().code = "client_gone"
     except ProblemResponse as refusal:
@@ -89,7 +89,7 @@ async def _answered(scope: Scope, receive: Receive, send: Send) -> None:
     except ServiceUnavailable:
         await send_problem(Problem(503, *_ANSWERS[503]), send)
     except Exception:
-        logger.exception(_FAILED, extra=_which())
+        logger.exception(_FAILED, extra=_log_fields())
         await send_problem(Problem(500, *_UNFORESEEN), send)
     else:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
@@ -97,16 +97,16 @@ async def _answered(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": body})
 
 
-async def _said(scope: Scope, receive: Receive) -> bytes:
-    """What the service says to a request, as JSON."""
+async def _respond(scope: Scope, receive: Receive) -> bytes:
+    """The response body of the service's method for this path."""
     takes, method = TAKES[scope["path"]], scope["path"].removeprefix("/v1/")
     body = await _read(receive)
     with time_stage("read"):
-        request = _readable(takes, Headers(scope=scope), body)
+        request = _parse_body(takes, Headers(scope=scope), body)
     service = bentoml.get_current_service()
     # As BentoML binds a method, it inspects its signature, and looks for a remote service first.
-    given = await getattr(type(service), method).func(service, request)
-    return bytes(type(given).__pydantic_serializer__.to_json(given))
+    response = await getattr(type(service), method).func(service, request)
+    return bytes(type(response).__pydantic_serializer__.to_json(response))
 
 
 async def _read(receive: Receive) -> bytes:
@@ -117,8 +117,8 @@ async def _read(receive: Receive) -> bytes:
         raise ProblemResponse(Problem(408, "body_too_slow", detail, headers=_CLOSE)) from None
 
 
-def _readable(takes: type[BaseModel], headers: Headers, body: bytes) -> BaseModel:
-    problem = _unsuitable(headers, body)
+def _parse_body(takes: type[BaseModel], headers: Headers, body: bytes) -> BaseModel:
+    problem = _find_problem(headers, body)
     if problem:
         raise ProblemResponse(problem)
     try:
@@ -127,7 +127,7 @@ def _readable(takes: type[BaseModel], headers: Headers, body: bytes) -> BaseMode
         raise ProblemResponse(invalid_request(error)) from None
 
 
-def _unsuitable(headers: Headers, body: bytes) -> Problem | None:
+def _find_problem(headers: Headers, body: bytes) -> Problem | None:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if len(body) > MAX_BODY:
         detail = f"at most {MAX_BODY:,} bytes are read; send fewer leads at once"
@@ -140,8 +140,8 @@ def _unsuitable(headers: Headers, body: bytes) -> Problem | None:
     return None
 
 
-class _Shaped:
-    """Turns error answers of the application into problems, and passes all else on."""
+class _ProblemSender:
+    """Replaces error responses of the application by problems, and passes all else on."""
 
     def __init__(self, send: Send, statuses: Container[int] = range(400, 600)) -> None:
         self._send = send
@@ -153,26 +153,26 @@ class _Shaped:
             self._replaced = True
             code, detail = _ANSWERS.get(message["status"], _UNFORESEEN)
             await send_problem(
-                Problem(message["status"], code, detail, headers=_allowed(message)), self._send
+                Problem(message["status"], code, detail, headers=_allow_header(message)), self._send
             )
         elif not self._replaced:
             await self._send(message)
 
 
-def _allowed(start: Message) -> tuple[tuple[str, str], ...]:
-    """The methods of an address, where an answer says them (RFC 9110, 15.5.6)."""
+def _allow_header(start: Message) -> tuple[tuple[str, str], ...]:
+    """The Allow header of a response, if it has one (RFC 9110, 15.5.6)."""
     return tuple((name.decode(), value.decode()) for name, value in start["headers"] if name == b"allow")
 
 
-def _which() -> dict[str, Any]:
+def _log_fields() -> dict[str, Any]:
     return {"fields": {"request_id": current_request().request_id}}
 
 
-def _slash(path: str) -> Problem:
+def _slash_problem(path: str) -> Problem:
     bare = path.rstrip("/")[:MAX_NAME]
     return Problem(404, "not_found", f"no such address; leave out the slash at its end: {bare}")
 
 
 def _foreign() -> bool:
-    """Whether an error was worded by somebody else than leadloop."""
+    """Whether an error response is not one of leadloop's problems."""
     return current_request().code is None

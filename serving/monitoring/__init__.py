@@ -1,1 +1,1 @@
-"""What operators see: metrics, log lines, and whether the scores that are served have moved."""
+"""Monitoring of the service: Prometheus metrics, JSON log lines, and the drift of served scores."""

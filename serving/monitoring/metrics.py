@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus. Several workers count together; nothing here names a lead."""
+"""The Prometheus metrics of the service, shared by its workers; no label identifies a lead."""
 
 from __future__ import annotations
 
@@ -60,21 +60,21 @@ SHADOW_LOST = Counter("leadloop_shadow_lost", "Leads that no challenger scored: 
 
 @contextmanager
 def time_stage(name: str) -> Iterator[None]:
-    """Time a part of the answer that is being made."""
+    """Observe how long a stage of the current request takes, in seconds."""
     started = time.perf_counter()
     yield
     STAGES.labels(current_request().endpoint, name).observe(time.perf_counter() - started)
 
 
 def count_results(model: ConversionModel, results: Iterable[ScoreResult | LeadFailure]) -> None:
-    """Count what was said about leads."""
+    """Count the results of a request: grades, errors by code, and scores by bin."""
     scored: list[ScoreResult] = []
     for result in results:
         if isinstance(result, LeadFailure):
             LEADS_REFUSED.labels(result.error.code).inc()
         else:
             scored.append(result)
-    for grade, times in Tally(one.grade or "none" for one in scored).items():
+    for grade, times in Tally(score.grade or "none" for score in scored).items():
         SCORES.labels(grade).inc(times)
     for part, times in Tally(score_bins(model, scored)).items():
         PARTS.labels(model.version, part).inc(times)

@@ -1,7 +1,7 @@
-"""How far the scores that are being told have drifted from those the model was judged by.
+"""Drift of the served scores from those held out in training, as population stability index (PSI).
 
-Each worker counts its scores by the parts of the distribution on the model's card; whoever is asked adds the
-counts of all workers up and answers with one index, the same from each.
+Each worker counts its scores by the bins of the reference distribution on the model card; ``/metrics`` adds
+the counts of all workers up, so that each of them answers with the same index.
 """
 
 from __future__ import annotations
@@ -28,60 +28,60 @@ if TYPE_CHECKING:
     from serving.schemas import ScoreResult
 
 PARTS = "leadloop_score_parts"
-_TOGETHER = "PROMETHEUS_MULTIPROC_DIR"
+_MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def score_bins(model: ConversionModel, scored: Iterable[ScoreResult]) -> Iterator[int]:
-    """The part of the judged scores' profile that each score falls in; none where the card has no profile."""
+    """The bin of the reference distribution that each score falls in; none where the card has no profile."""
     profile = model.card.profiles.get(SCORE)
     if profile is None:
         return
-    for one in scored:
-        if one.probability is not None:
-            # A score that was an edge when judged stays on its side, however exp and log round it.
-            yield 1 + bisect_left(profile.edges, _log_odds(one.probability) - 1e-9)
+    for result in scored:
+        if result.probability is not None:
+            # A score that was an edge in training stays on its side, however exp and log round it.
+            yield 1 + bisect_left(profile.edges, _log_odds(result.probability) - 1e-9)
 
 
 def prometheus_exposition(model: ConversionModel | None) -> bytes:
-    """All figures of all workers as Prometheus reads them; with ``model``, how far its scores drifted."""
-    counted = _counted()
-    drifted = CollectorRegistry()
-    if model and (drift := score_drift(model, counted)):
-        drifted.register(_Gauges(model.version, drift))
-    return generate_latest(counted) + generate_latest(drifted)
+    """The metrics of all workers in Prometheus's text format, with the drift of the scores of ``model``."""
+    registry = _worker_registry()
+    drift_registry = CollectorRegistry()
+    if model and (drift := score_drift(model, registry)):
+        drift_registry.register(_Gauges(model.version, drift))
+    return generate_latest(registry) + generate_latest(drift_registry)
 
 
-def score_drift(model: ConversionModel, counted: CollectorRegistry) -> Drift | None:
-    """The drift of all scores that ``model`` has told since the service runs; None before there is one."""
+def score_drift(model: ConversionModel, registry: CollectorRegistry) -> Drift | None:
+    """The drift of all scores of ``model`` since the service started; None before the first."""
     profile = model.card.profiles.get(SCORE)
     if profile is None:
         return None
-    told = np.zeros(len(profile.shares))
-    for metric in counted.collect():
+    counts = np.zeros(len(profile.shares))
+    for metric in registry.collect():
         for sample in metric.samples if metric.name == PARTS else ():
             if sample.name == f"{PARTS}_total" and sample.labels["version"] == model.version:
-                told[int(sample.labels["part"])] += sample.value
-    rows = int(told.sum())
-    return profile.drift_of(told / rows, rows) if rows else None
+                counts[int(sample.labels["part"])] += sample.value
+    rows = int(counts.sum())
+    return profile.drift_of(counts / rows, rows) if rows else None
 
 
 def drop_dead_worker_gauges() -> None:
-    """Forget what workers that were killed said of the present; what they counted stays."""
-    for file in Path(os.environ.get(_TOGETHER, os.devnull)).glob("gauge_live*_*.db"):
+    """Remove the gauges of workers that were killed; their counters stay."""
+    for file in Path(os.environ.get(_MULTIPROCESS_DIR, os.devnull)).glob("gauge_live*_*.db"):
         pid = int(file.stem.rpartition("_")[2])
         if not Path(f"/proc/{pid}").exists():
             mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 class _Gauges(Collector):
-    """The index and what chance alone makes of it, as Prometheus wants to be told."""
+    """Collector of the index and of what chance alone makes of it."""
 
     def __init__(self, version: str, drift: Drift) -> None:
         self._version, self._drift = version, drift
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Both figures."""
-        told = (
+        """Both gauges, labelled with the model version."""
+        gauges = (
             (
                 "leadloop_score_drift_psi",
                 "Stability index of the scores told, against those judged",
@@ -93,18 +93,18 @@ class _Gauges(Collector):
                 self._drift.chance,
             ),
         )
-        for name, what, value in told:
+        for name, what, value in gauges:
             family = GaugeMetricFamily(name, what, labels=["version"])
             family.add_metric([self._version], value)
             yield family
 
 
-def _counted() -> CollectorRegistry:
-    if not os.environ.get(_TOGETHER):
+def _worker_registry() -> CollectorRegistry:
+    if not os.environ.get(_MULTIPROCESS_DIR):
         return REGISTRY
-    together = CollectorRegistry()
-    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-    return together
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
 
 
 def _log_odds(probability: float) -> float:

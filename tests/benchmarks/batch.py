@@ -78,7 +78,7 @@ def _as_exported(table, block, suffix):
     ids = pl.col("^(lead|account)_id$")
     table = table.with_columns((pl.lit(f"{block}-") + ids).name.keep())
     if suffix == "csv":
-        return export._written(table)
+        return export._as_text(table)
     return table.with_columns(
         pl.from_epoch(name).dt.replace_time_zone("UTC") for name in export.TIMES if name in table.columns
     )

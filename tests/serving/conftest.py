@@ -233,10 +233,10 @@ NUMBERS = itertools.count()
 
 
 def _tools():
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found and (own := shutil.which("initdb")) is None:
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not programs and (own := shutil.which("initdb")) is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    return found[-1].parent if found else Path(own).parent
+    return programs[-1].parent if programs else Path(own).parent
 
 
 def _user():
@@ -279,16 +279,16 @@ def cluster():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    made = Cluster(Path(tempfile.mkdtemp()), port, _user())
-    if made.user is not None:
-        shutil.chown(made.folder, made.user)
+    database_cluster = Cluster(Path(tempfile.mkdtemp()), port, _user())
+    if database_cluster.user is not None:
+        shutil.chown(database_cluster.folder, database_cluster.user)
     try:
-        made.run("initdb", "-U", "me", "-A", "trust", "-E", "UTF8", "--no-sync")
-        made.start()
-        yield made
-        made.stop()
+        database_cluster.run("initdb", "-U", "me", "-A", "trust", "-E", "UTF8", "--no-sync")
+        database_cluster.start()
+        yield database_cluster
+        database_cluster.stop()
     finally:
-        shutil.rmtree(made.folder)
+        shutil.rmtree(database_cluster.folder)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -25,13 +25,13 @@ def run(*words):
 @pytest.fixture
 def decided(log, model_folder, lead):
     """Decisions of a learned model in the log: scored alone, scored together, explained."""
-    scorer, kept = Scorer(artifact.load(model_folder)), []
+    scorer, decisions = Scorer(artifact.load(model_folder)), []
     leads = [lead | {"lead_id": str(number), "as_of": 1_780_000_000 + number} for number in range(70)]
-    scorer.score(leads[:3], kept.append)
-    scorer.score(leads, kept.append)
-    scorer.explain(leads[:3], "de", 5, note=kept.append)
-    add(log, *kept)
-    return len(kept)
+    scorer.score(leads[:3], decisions.append)
+    scorer.score(leads, decisions.append)
+    scorer.explain(leads[:3], "de", 5, note=decisions.append)
+    add(log, *decisions)
+    return len(decisions)
 
 
 def test_every_decision_comes_out_again_to_the_bit(log, decided, model_folder):
@@ -60,17 +60,17 @@ def test_a_decision_that_was_altered_is_found(log, decided, model_folder, place,
     with log.begin() as connection:
         before = connection.execute(select(DECISIONS).where(last)).one()
         connection.execute(update(DECISIONS).where(last).values(change(before)))
-    done = run("replay", "--model", model_folder, "--log", place)
-    assert done.exit_code == 3
-    assert f"decision {decided} came out different" in done.output
-    assert f"{decided - 1} decisions came out the same" in done.output
+    result = run("replay", "--model", model_folder, "--log", place)
+    assert result.exit_code == 3
+    assert f"decision {decided} came out different" in result.output
+    assert f"{decided - 1} decisions came out the same" in result.output
 
 
 def test_pruning_removes_what_is_old_and_says_how_much(log, place):
     add(log, *[made("old")] * 2_500, now=5)
     add(log, made("new"), now=2**40)
-    done = run("prune", "--keep-days", 30, "--log", place)
-    assert "2,500 decisions and 0 outcomes removed" in done.output
+    result = run("prune", "--keep-days", 30, "--log", place)
+    assert "2,500 decisions and 0 outcomes removed" in result.output
     assert json.loads(run("stats", "--log", place).stdout)["decisions"] == 1
 
 
@@ -81,7 +81,7 @@ def test_a_log_that_is_not_there_is_not_made(tmp_path):
 
 
 def test_where_decisions_go_is_said_without_a_password():
-    said = LogSettings("postgresql://me:sword@fish@db/log", keep_days=9).in_words()
-    assert said == "decisions are logged in postgresql://me@db/log and kept for 9 days"
+    sentence = LogSettings("postgresql://me:sword@fish@db/log", keep_days=9).in_words()
+    assert sentence == "decisions are logged in postgresql://me@db/log and kept for 9 days"
     assert LogSettings("off").in_words() == "no decision is logged"
     assert "me/log.db" in LogSettings("me/log.db").in_words()

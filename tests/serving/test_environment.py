@@ -48,9 +48,9 @@ with run.running(settings, log=sys.stderr.buffer) as service:
 
 
 def _run(*command, **more):
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **more)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    result = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **more)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
 
 
 def test_the_service_imports_nothing_that_training_needs(model_folder, tmp_path):
@@ -67,9 +67,9 @@ def clean_python(tmp_path_factory):
     python = folder / "venv" / "bin" / "python"
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
     from_lock = [*install, "--require-hashes", "-r", str(ROOT / "serving" / "requirements.lock")]
-    done = subprocess.run(from_lock, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no package index at hand: {done.stderr.strip().splitlines()[-1]}")
+    result = subprocess.run(from_lock, capture_output=True, text=True, check=False)
+    if result.returncode:
+        pytest.skip(f"no package index at hand: {result.stderr.strip().splitlines()[-1]}")
     _run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", folder, ROOT)
     _run(*install, "--no-deps", next(folder.glob("leadloop-*.whl")))
     return python
@@ -77,8 +77,8 @@ def clean_python(tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_service_starts_in_an_environment_of_its_own_lock(clean_python, model_folder, tmp_path):
-    found = f"import importlib.util as u; print(*[n for n in {UNWANTED[:-1]!r} if u.find_spec(n)])"
-    assert _run(clean_python, "-c", found).split() == []
+    code = f"import importlib.util as u; print(*[n for n in {UNWANTED[:-1]!r} if u.find_spec(n)])"
+    assert _run(clean_python, "-c", code).split() == []
     answer = json.loads(_run(clean_python, "-c", SERVES, model_folder, cwd=tmp_path))
     assert answer["results"][0]["lead_id"] == "a"
     assert (tmp_path / "decisions.db").is_file()

@@ -18,8 +18,8 @@ from serving.scorer import MANY, Scorer
 SINCE = "2026-05-03T00:00:00Z"
 
 
-def explained(model, lead, **wanted):
-    (answer,) = Scorer(model).explain([lead], **wanted)
+def explained(model, lead, **options):
+    (answer,) = Scorer(model).explain([lead], **options)
     return answer
 
 
@@ -57,9 +57,9 @@ def test_a_score_takes_no_notice_of_since(by_hand, lead):
     assert scorer.score([lead | {"since": SINCE}]) == scorer.score([lead])
 
 
-@pytest.mark.parametrize("wanted", [{}, {"top": 2}, {"top_each": 1}])
-def test_families_add_up_whatever_is_left_out(model, lead, wanted):
-    answer = explained(model, lead, **wanted)
+@pytest.mark.parametrize("options", [{}, {"top": 2}, {"top_each": 1}])
+def test_families_add_up_whatever_is_left_out(model, lead, options):
+    answer = explained(model, lead, **options)
     total = answer.base + math.fsum(share.contribution for share in answer.families)
     assert total == pytest.approx(answer.log_odds, abs=1e-9)
 

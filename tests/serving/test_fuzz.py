@@ -53,9 +53,9 @@ def test_no_request_is_answered_but_as_the_api_page_says(served, tmp_path):
         cwd=tmp_path,
     )
     assert sent.returncode == 0, sent.stdout[-8_000:] + sent.stderr[-2_000:]
-    told = [json.loads(line) for line in lines.read_text().splitlines() if line.startswith("{")]
-    assert sum("endpoint" in one for one in told) > 5 * int(EXAMPLES)
-    assert [one for one in told if one["level"] in {"error", "critical"}] == []
+    entries = [json.loads(line) for line in lines.read_text().splitlines() if line.startswith("{")]
+    assert sum("endpoint" in entry for entry in entries) > 5 * int(EXAMPLES)
+    assert [entry for entry in entries if entry["level"] in {"error", "critical"}] == []
     assert token not in lines.read_text()
     assert _status(url, "/readyz") == http.HTTPStatus.OK
 

@@ -20,20 +20,20 @@ def leads(*worths):
 
 
 def names(choice):
-    return [one.candidate.lead_id for one in choice.leads]
+    return [lead.candidate.lead_id for lead in choice.leads]
 
 
 def test_the_best_are_chosen_best_first():
     choice = select_leads(leads(0.1, 0.9, 0.5, 0.7), HandoverRequest(0, 3))
     assert names(choice) == ["lead 2", "lead 4", "lead 3"]
     assert (choice.open, choice.tied, choice.tied_taken) == (4, 1, 1)
-    assert [one.propensity for one in choice.leads] == [1, 1, 1]
+    assert [lead.propensity for lead in choice.leads] == [1, 1, 1]
 
 
 def test_of_equal_leads_at_the_cut_it_is_told_how_many_there_are_and_how_many_were_taken():
     choice = select_leads(leads(0.9, 0.5, 0.5, 0.5, 0.1), HandoverRequest(0, 3))
     assert (choice.tied, choice.tied_taken) == (3, 2)
-    assert [one.propensity for one in choice.leads] == pytest.approx([1, 2 / 3, 2 / 3])
+    assert [lead.propensity for lead in choice.leads] == pytest.approx([1, 2 / 3, 2 / 3])
 
 
 def test_the_order_of_the_candidates_makes_no_difference():
@@ -51,17 +51,17 @@ def test_another_day_draws_another_lot():
 @pytest.mark.parametrize(("capacity", "explore"), [(3, 0.0), (3, 0.34), (4, 0.5), (2, 1.0), (6, 0.3)])
 def test_each_lead_is_handed_over_as_often_as_its_propensity_says(capacity, explore):
     some, days = leads(0.9, 0.5, 0.5, 0.5, 0.3, 0.1, 0.1, 0.05), range(0, 6000 * DAY, DAY)
-    times, said = Counter(), {}
+    times, propensities = Counter(), {}
     for day in days:
-        for one in select_leads(some, HandoverRequest(day, capacity, explore)).leads:
-            times[one.candidate.lead_id] += 1
-            said[one.candidate.lead_id] = one.propensity
-    for lead, chance in said.items():
+        for selected in select_leads(some, HandoverRequest(day, capacity, explore)).leads:
+            times[selected.candidate.lead_id] += 1
+            propensities[selected.candidate.lead_id] = selected.propensity
+    for lead, chance in propensities.items():
         spread = math.sqrt(len(days) * chance * (1 - chance))
         assert abs(times[lead] - len(days) * chance) <= 4 * spread + 1e-6
     # Horvitz and Thompson: who can be handed over at all is counted once, on average.
-    assert sum(times[lead] / chance for lead, chance in said.items()) / len(days) == pytest.approx(
-        len(said), rel=0.05
+    assert sum(times[lead] / chance for lead, chance in propensities.items()) / len(days) == pytest.approx(
+        len(propensities), rel=0.05
     )
 
 
@@ -69,29 +69,29 @@ def test_the_share_by_lot_comes_from_below_the_cut_and_is_marked():
     some = leads(*[0.9 - number / 100 for number in range(80)])
     for day in WEEKS[:50]:
         choice = select_leads(some, HandoverRequest(day, 20, 0.1))
-        by_lot = [one for one in choice.leads if one.explored]
+        by_lot = [lead for lead in choice.leads if lead.explored]
         assert names(choice)[:18] == [f"lead {number}" for number in range(1, 19)]
         assert len(by_lot) == 2
-        assert {one.propensity for one in by_lot} == {2 / 62}
-        assert not any(one.explored for one in choice.leads[:18])
+        assert {lead.propensity for lead in by_lot} == {2 / 62}
+        assert not any(lead.explored for lead in choice.leads[:18])
 
 
 def test_where_all_are_handed_over_nobody_is_drawn():
     choice = select_leads(leads(0.9, 0.5), HandoverRequest(0, 2, 0.5))
-    assert [(one.explored, one.propensity) for one in choice.leads] == [(False, 1.0)] * 2
+    assert [(lead.explored, lead.propensity) for lead in choice.leads] == [(False, 1.0)] * 2
 
 
 def test_a_small_share_draws_at_least_one():
     assert (
-        sum(one.explored for one in select_leads(leads(*[0.5] * 9), HandoverRequest(0, 5, 0.01)).leads) == 1
+        sum(lead.explored for lead in select_leads(leads(*[0.5] * 9), HandoverRequest(0, 5, 0.01)).leads) == 1
     )
 
 
 def test_the_number_of_conversions_is_distributed_as_brute_force_counts():
     chances = [0.05, 0.1, 0.3, 0.5, 0.5, 0.8, 0.95]
     mass = Counter()
-    for came in product([0, 1], repeat=len(chances)):
-        mass[sum(came)] += math.prod(p if c else 1 - p for p, c in zip(chances, came, strict=True))
+    for outcomes in product([0, 1], repeat=len(chances)):
+        mass[sum(outcomes)] += math.prod(p if c else 1 - p for p, c in zip(chances, outcomes, strict=True))
     reached, ends = 0.0, []
     for number in range(len(chances) + 1):
         reached += mass[number]

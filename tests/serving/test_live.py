@@ -121,17 +121,17 @@ def following(model_folder, tmp_path_factory):
     """Two workers that follow the champion, with a challenger that scores along."""
     with pytest.MonkeyPatch.context() as patch:
         root = tmp_path_factory.mktemp("live")
-        with served(root, model_folder, patch, workers=2, shadow=str(model_folder)) as made:
-            yield made
+        with served(root, model_folder, patch, workers=2, shadow=str(model_folder)) as service:
+            yield service
 
 
 def versions(url):
     """What a dozen new connections are answered with."""
-    found = set()
+    numbers = set()
     for _ in range(12):
         with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
-            found.add(post(connection)[1].get("model_version"))
-    return found
+            numbers.add(post(connection)[1].get("model_version"))
+    return numbers
 
 
 def workers(url):
@@ -162,12 +162,12 @@ def test_a_truncated_model_is_refused_while_the_old_one_answers(following):
     until(lambda: versions(service.url) == {good})
     with Load(service.url) as load:
         company.promote(spoiled=True)
-        told = {"serving": {"refused": None}}
+        page = {"serving": {"refused": None}}
         # Each worker finds out by itself: what one says, the next may not know yet.
-        until(lambda: told.update(json.loads(get(service.url, "/v1/model")[1])) or told["serving"]["refused"])
-        assert told["model_version"] == good
-        assert "altered or truncated" in told["serving"]["refused"]["reason"]
-        assert str(company.root) not in json.dumps(told)
+        until(lambda: page.update(json.loads(get(service.url, "/v1/model")[1])) or page["serving"]["refused"])
+        assert page["model_version"] == good
+        assert "altered or truncated" in page["serving"]["refused"]["reason"]
+        assert str(company.root) not in json.dumps(page)
         assert get(service.url, "/readyz")[0] == 200
         assert "leadloop_model_refused_total" in get(service.url, "/metrics")[1]
         better = company.promote()
@@ -284,8 +284,12 @@ def test_told_to_stop_the_service_finishes_what_it_accepted(model_folder, tmp_pa
         service.process.terminate()
         for connection in connections:
             answer = connection.getresponse()
-            told = json.loads(answer.read())
-            assert (answer.status, told["model_version"], len(told["results"])) == (200, version, 1_000)
+            response = json.loads(answer.read())
+            assert (answer.status, response["model_version"], len(response["results"])) == (
+                200,
+                version,
+                1_000,
+            )
             connection.close()
         assert service.process.wait(30) == 0
 

@@ -73,11 +73,11 @@ def test_who_holds_the_model_before_goes_on_with_it(place, followed):
     place("first")
     followed.reload()
     held = followed.current.scorer
-    said = held.score([{"lead_id": "a"}])
+    results = held.score([{"lead_id": "a"}])
     place("second")
     followed.reload()
     assert followed.current.scorer is not held
-    assert held.score([{"lead_id": "a"}]) == said
+    assert held.score([{"lead_id": "a"}]) == results
 
 
 @pytest.mark.parametrize("spoil", [cut, emptied, of_tomorrow, shutil.rmtree])
@@ -171,9 +171,9 @@ def test_a_model_that_loads_and_cannot_answer_is_refused(model_folder, monkeypat
 def test_a_model_that_gives_no_probability_is_refused(model_folder, by_hand, monkeypatch):
     class Nan(type(by_hand)):
         def explain(self, row, lead_id, as_of, lang="en"):
-            told = super().explain(row, lead_id, as_of, lang)
-            object.__setattr__(told.score, "probability", float("nan"))
-            return told
+            explanation = super().explain(row, lead_id, as_of, lang)
+            object.__setattr__(explanation.score, "probability", float("nan"))
+            return explanation
 
     monkeypatch.setattr(artifact, "load", lambda _: Nan())
     with pytest.raises(ModelRejected, match="no probability"):

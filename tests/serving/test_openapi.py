@@ -27,7 +27,11 @@ def page(client):
 
 
 def operations(page):
-    return [(path, method, one) for path, item in page["paths"].items() for method, one in item.items()]
+    return [
+        (path, method, operation)
+        for path, item in page["paths"].items()
+        for method, operation in item.items()
+    ]
 
 
 def body(operation):
@@ -36,8 +40,8 @@ def body(operation):
 
 
 def test_an_example_is_scored_as_it_is_and_names_every_attribute(model, flat_model):
-    for one in (model, flat_model):
-        (scored,) = Scorer(one).score([example_lead(one)])
+    for each in (model, flat_model):
+        (scored,) = Scorer(each).score([example_lead(each)])
         assert scored.probability
     lead = example_lead(model)
     assert lead["attributes"].keys() == {"industry", "employees", "business_email"}
@@ -48,8 +52,8 @@ def test_an_example_is_scored_as_it_is_and_names_every_attribute(model, flat_mod
 
 def test_what_the_contract_shows_can_be_scored_by_any_model(model, flat_model):
     leads = ExplainRequest.model_config["json_schema_extra"]["example"]["leads"]
-    for one in (model, flat_model):
-        assert all(scored.probability for scored in Scorer(one).score(leads))
+    for each in (model, flat_model):
+        assert all(scored.probability for scored in Scorer(each).score(leads))
 
 
 @pytest.mark.parametrize("path", ["/v1/score", "/v1/explain"])
@@ -71,32 +75,32 @@ def test_every_operation_says_what_it_is_for_and_how_it_refuses(page):
 
 
 def test_each_refusal_is_shown_as_what_it_is(page):
-    shown = [
+    refusals = [
         (status, problem["example"])
         for _, _, operation in operations(page)
         for status, response in operation["responses"].items()
         for problem in [response.get("content", {}).get("application/problem+json")]
         if problem
     ]
-    assert shown
-    assert all(example["status"] == int(status) for status, example in shown)
+    assert refusals
+    assert all(example["status"] == int(status) for status, example in refusals)
 
 
 def test_every_address_on_the_page_is_there(client, page):
     for path, method, _ in operations(page):
-        found = client.request(method, path.replace("{lead_id}", "1"), json={})
-        assert found.status_code == 404 if path == "/report" else found.status_code not in {404, 405}
+        response = client.request(method, path.replace("{lead_id}", "1"), json={})
+        assert response.status_code == 404 if path == "/report" else response.status_code not in {404, 405}
 
 
 def test_the_model_is_introduced_feature_by_feature_and_with_a_lead_to_start_from(client, by_hand):
-    told = client.get("/v1/model").json()
-    assert [one["name"] for one in told["features"]] == list(by_hand.features.names)
-    assert told["features"][0] == {
+    page = client.get("/v1/model").json()
+    assert [feature["name"] for feature in page["features"]] == list(by_hand.features.names)
+    assert page["features"][0] == {
         "name": "industry",
         "family": "fit",
         "unit": "category",
         "en": "Industry: {value}",
         "de": "Branche: {value}",
     }
-    (scored,) = client.post("/v1/score", json={"leads": [told["example"]]}).json()["results"]
+    (scored,) = client.post("/v1/score", json={"leads": [page["example"]]}).json()["results"]
     assert scored["probability"]

@@ -41,8 +41,8 @@ def bento(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     environment = os.environ | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
     command = [sys.executable, "-m", "bentoml", "build", "--bentofile", "serving/bentofile.yaml", "."]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
     [folder] = [path.parent for path in home.glob("bentos/leadloop/*/bento.yaml")]
     return folder
 
@@ -96,14 +96,14 @@ def test_the_bento_answers_from_its_own_folder_without_what_training_needs(
             command, cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            told = _answer(address, process, tmp_path / "log")
+            response = _answer(address, process, tmp_path / "log")
         finally:
             process.terminate()  # as an engine does: it tells the first process and no other
             code = process.wait(30)
     assert code == 0
     assert _ask(address, "GET", "/livez")[0] == 0
-    assert told["results"][0]["lead_id"] == "a"
-    assert 0 < told["results"][0]["probability"] < 1
+    assert response["results"][0]["lead_id"] == "a"
+    assert 0 < response["results"][0]["probability"] < 1
 
 
 def _answer(address, process, log):
@@ -175,12 +175,12 @@ def test_the_image_copies_what_the_bento_packs():
     assert copied == ["serving/requirements.lock", *PACKED]
     for rest in _all("COPY"):
         assert (ROOT / rest.split()[0]).exists()
-    wanted = {
+    needed = {
         line[1:]
         for line in (ROOT / "serving/Containerfile.dockerignore").read_text().splitlines()
         if line[:1] == "!"
     }
-    assert wanted == {*PACKED, "requirements.lock"}
+    assert needed == {*PACKED, "requirements.lock"}
 
 
 def test_the_image_is_the_service_unprivileged_pinned_and_watched():
@@ -222,37 +222,37 @@ def test_the_compose_file_names_what_there_is(compose):
         assert (context / build["dockerfile"]).is_file()
         assert build["target"] in stages
     assert set(services["service"]["depends_on"]) <= set(services)
-    mounted = [volume.rsplit(":")[0] for one in services.values() for volume in one["volumes"]]
+    mounted = [volume.rsplit(":")[0] for each in services.values() for volume in each["volumes"]]
     assert set(compose["volumes"]) == {volume for volume in mounted if re.fullmatch(r"\w+", volume)}
 
 
 def test_no_port_of_the_compose_file_leaves_this_machine(compose):
-    ports = [port for one in compose["services"].values() for port in one.get("ports", ())]
+    ports = [port for each in compose["services"].values() for port in each.get("ports", ())]
     assert ports == ["127.0.0.1:3000:3000", "127.0.0.1:5000:5000"]
     assert json.loads(dict(_stage("mlflow"))["CMD"])[4:6] == ["--port", "5000"]
 
 
 def test_the_service_of_the_compose_file_is_told_what_it_reads(compose):
     service = compose["services"]["service"]
-    told = service["environment"]
-    assert set(told) <= _read_by_the_service()
-    assert told["LEADLOOP_LOG"] == "postgresql://leadloop@postgres/leadloop"
+    variables = service["environment"]
+    assert set(variables) <= _read_by_the_service()
+    assert variables["LEADLOOP_LOG"] == "postgresql://leadloop@postgres/leadloop"
     folders = [volume.removesuffix(":ro").rsplit(":", 1)[1] for volume in service["volumes"]]
     assert all(volume.endswith(":ro") for volume in service["volumes"])
-    assert told["LEADLOOP_STORE"] in folders
-    assert str(Path(told["LEADLOOP_KEYS"]).parent) in folders
-    assert told["LEADLOOP_WORKERS"].startswith("${LEADLOOP_WORKERS:-")
+    assert variables["LEADLOOP_STORE"] in folders
+    assert str(Path(variables["LEADLOOP_KEYS"]).parent) in folders
+    assert variables["LEADLOOP_WORKERS"].startswith("${LEADLOOP_WORKERS:-")
     assert float(service["stop_grace_period"].removesuffix("s")) > STOPS_WITHIN
     assert service["read_only"] is True
     assert _variables(_stage("service"))["BENTOML_HOME"].startswith(f"{service['tmpfs'][0]}/")
 
 
 def test_no_password_stands_in_the_compose_file_and_all_parts_are_watched(compose):
-    for one in compose["services"].values():
-        for name, value in one.get("environment", {}).items():
+    for each in compose["services"].values():
+        for name, value in each.get("environment", {}).items():
             assert "PASSWORD" not in name or value.startswith("${POSTGRES_PASSWORD:?")
-        assert one["restart"] == "unless-stopped"
+        assert each["restart"] == "unless-stopped"
     assert compose["services"]["service"]["depends_on"]["postgres"]["condition"] == "service_healthy"
-    watched = {name for name, one in compose["services"].items() if "healthcheck" in one}
+    watched = {name for name, each in compose["services"].items() if "healthcheck" in each}
     assert watched == {"postgres", "mlflow"}
     assert "HEALTHCHECK" in dict(_stage("service"))

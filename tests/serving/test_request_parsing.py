@@ -38,18 +38,18 @@ def test_news_of_colleagues_move_as_of_too(read):
 
 def test_a_lead_is_as_old_as_its_earliest_event(read):
     history = [{"name": "Budget", "known_at": 50, "value": 1}]
-    asked = read({"lead_id": "a", "touchpoints": [_visit(100)], "attribute_history": history})
-    assert (asked.record.created_at, asked.as_of) == (50, 101)
+    request = read({"lead_id": "a", "touchpoints": [_visit(100)], "attribute_history": history})
+    assert (request.record.created_at, request.as_of) == (50, 101)
 
 
 def test_a_lead_without_times_is_asked_about_as_a_flat_row_is(read):
-    asked = read({"lead_id": "a"})
-    assert (asked.record.created_at, asked.as_of) == (0, 1)
+    request = read({"lead_id": "a"})
+    assert (request.record.created_at, request.as_of) == (0, 1)
 
 
 def test_a_lead_whose_events_all_lie_ahead_existed_just_before_it_is_asked_about(read):
-    asked = read({"lead_id": "a", "as_of": 50, "touchpoints": [_visit(100)]})
-    assert (asked.record.created_at, asked.as_of) == (49, 50)
+    request = read({"lead_id": "a", "as_of": 50, "touchpoints": [_visit(100)]})
+    assert (request.record.created_at, request.as_of) == (49, 50)
 
 
 def test_a_lead_created_after_as_of_is_refused(read):
@@ -57,8 +57,8 @@ def test_a_lead_created_after_as_of_is_refused(read):
 
 
 def test_an_event_is_known_when_it_occurred_unless_it_says_otherwise(read):
-    asked = read({"lead_id": "a", "touchpoints": [_visit(1), _visit(2, known_at=9)]})
-    assert [event["known_at"] for event in asked.record.events["touchpoints"]] == [1, 9]
+    request = read({"lead_id": "a", "touchpoints": [_visit(1), _visit(2, known_at=9)]})
+    assert [event["known_at"] for event in request.record.events["touchpoints"]] == [1, 9]
 
 
 def test_attributes_are_read_as_the_types_of_the_model(read):
@@ -127,16 +127,16 @@ def test_a_plain_attribute_has_no_history(read):
 
 def test_a_change_to_nothing_takes_the_value_back(read, by_hand):
     changes = [{"name": "Need", "known_at": 1, "value": "x"}, {"name": "Need", "known_at": 2, "value": None}]
-    asked = read({"lead_id": "a", "attribute_history": changes})
-    assert OnlineFeatures(by_hand.features)(asked.record, asked.as_of)["Need"] is None
+    request = read({"lead_id": "a", "attribute_history": changes})
+    assert OnlineFeatures(by_hand.features)(request.record, request.as_of)["Need"] is None
 
 
 @pytest.mark.parametrize(
     ("value", "number"), [("12.5", 12.5), (3, 3.0), ("yes", 1.0), (False, 0.0), ("N/A", None)]
 )
 def test_an_overwritten_number_is_read_as_a_file_reads_it(read, value, number):
-    asked = read({"lead_id": "a", "attribute_history": [{"name": "Budget", "known_at": 1, "value": value}]})
-    assert asked.record.events["attributes"][0]["number"] == number
+    request = read({"lead_id": "a", "attribute_history": [{"name": "Budget", "known_at": 1, "value": value}]})
+    assert request.record.events["attributes"][0]["number"] == number
 
 
 def test_an_overwritten_number_that_is_a_word_is_refused(read):

@@ -14,7 +14,7 @@ from serving import routes
 
 
 @pytest.fixture
-def asked(monkeypatch, tmp_path):
+def get_report(monkeypatch, tmp_path):
     """Asks for the report of the model in ``tmp_path``, or of none."""
 
     def ask(*, loaded=True):
@@ -26,25 +26,25 @@ def asked(monkeypatch, tmp_path):
     return ask
 
 
-def test_the_report_of_the_model_in_charge_is_answered(asked, tmp_path):
+def test_the_report_of_the_model_in_charge_is_answered(get_report, tmp_path):
     (tmp_path / REPORT).write_text("<!doctype html><p>für alle", encoding="utf-8")
-    answer = asked()
+    answer = get_report()
     assert answer.status_code == 200
     assert answer.text == "<!doctype html><p>für alle"
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_a_report_can_load_nothing_and_is_nobody_on_this_origin(asked, tmp_path):
+def test_a_report_can_load_nothing_and_is_nobody_on_this_origin(get_report, tmp_path):
     (tmp_path / REPORT).write_text("", encoding="utf-8")
-    policy = asked().headers["content-security-policy"]
+    policy = get_report().headers["content-security-policy"]
     assert policy.startswith("default-src 'none'")
     assert "sandbox allow-scripts allow-downloads" in policy
     assert "allow-same-origin" not in policy
 
 
 @pytest.mark.parametrize("loaded", [True, False])
-def test_without_model_or_report_there_is_a_problem(asked, loaded):
-    answer = asked(loaded=loaded)
+def test_without_model_or_report_there_is_a_problem(get_report, loaded):
+    answer = get_report(loaded=loaded)
     assert answer.status_code == 404
     assert answer.json()["code"] == "no_report"
     assert answer.headers["content-type"].startswith("application/problem+json")

@@ -16,7 +16,7 @@ def _refusal(**fields):
 
 
 @pytest.mark.parametrize(
-    ("given", "seconds"),
+    ("text", "seconds"),
     [
         ("1970-01-01T00:00:00Z", 0),
         ("1970-01-01T01:00:00+01:00", 0),
@@ -26,12 +26,12 @@ def _refusal(**fields):
         (-1, -1),
     ],
 )
-def test_a_time_is_iso_text_with_an_offset_or_epoch_seconds(given, seconds):
-    assert parse_time(given) == seconds
+def test_a_time_is_iso_text_with_an_offset_or_epoch_seconds(text, seconds):
+    assert parse_time(text) == seconds
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("text", "says"),
     [
         ("2026-05-01T10:00:00", "no offset"),
         ("2026-05-01", "no offset"),
@@ -46,9 +46,9 @@ def test_a_time_is_iso_text_with_an_offset_or_epoch_seconds(given, seconds):
         (10**400, "1900 until 2200"),
     ],
 )
-def test_any_other_time_is_refused_with_a_reason(given, says):
+def test_any_other_time_is_refused_with_a_reason(text, says):
     with pytest.raises(ValueError, match=says):
-        parse_time(given)
+        parse_time(text)
 
 
 def test_a_misspelt_field_is_named_with_the_right_one():

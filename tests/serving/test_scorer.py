@@ -149,22 +149,27 @@ def test_reasons_speak_the_language_asked_for(scorer, lead):
 
 def test_a_lead_of_a_flat_model_is_its_attributes(flat_model):
     scorer = Scorer(flat_model)
-    (one, other) = scorer.score([{"lead_id": "a", "attributes": {"employees": n}} for n in (5, 500)])
-    assert one.probability < other.probability
+    (small, large) = scorer.score([{"lead_id": "a", "attributes": {"employees": n}} for n in (5, 500)])
+    assert small.probability < large.probability
 
 
 @settings(max_examples=60, deadline=None)
 @given(leads=st.lists(LEADS, min_size=1, max_size=5))
 def test_one_lead_equals_many_equals_the_batch_engine_to_the_bit(model, leads):
     scorer = Scorer(model)
-    asked = [one for one in map(scorer._attempt, leads) if not isinstance(one, LeadFailure)]
-    keys = {"lead_id": [str(i) for i in range(len(asked))], "as_of": [one.as_of for one in asked]}
-    history = from_records([one.record for one in asked], model.features)
+    requests = [
+        request for request in map(scorer._parse_or_fail, leads) if not isinstance(request, LeadFailure)
+    ]
+    keys = {
+        "lead_id": [str(i) for i in range(len(requests))],
+        "as_of": [request.as_of for request in requests],
+    }
+    history = from_records([request.record for request in requests], model.features)
     frame = pl.DataFrame(keys, schema={"lead_id": pl.String, "as_of": pl.Int64})
     computed = batch.compute_features(model.features, history, Snapshots(frame)).collect()
     rows = {row.pop("lead_id"): row for row in computed.to_dicts()}
-    for i, one in enumerate(asked):
-        assert scorer.feature_row(one) | {"as_of": one.as_of} == rows[str(i)]
+    for i, request in enumerate(requests):
+        assert scorer.feature_row(request) | {"as_of": request.as_of} == rows[str(i)]
 
 
 @settings(max_examples=30, deadline=None)
@@ -184,9 +189,9 @@ def test_whatever_json_a_lead_is_the_answer_is_a_score_or_an_error(model, item):
 
 def test_scoring_is_safe_across_threads(scorer, lead):
     leads = [lead | {"lead_id": str(i), "as_of": 1777000000 + i} for i in range(64)]
-    expected = [scorer.score([one])[0] for one in leads]
+    expected = [scorer.score([each])[0] for each in leads]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda one: scorer.score([one])[0], leads)) == expected
+        assert list(pool.map(lambda each: scorer.score([each])[0], leads)) == expected
 
 
 def test_an_ignored_column_changes_nothing(model):

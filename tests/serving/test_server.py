@@ -32,8 +32,8 @@ def test_port_0_is_a_port_that_is_free():
 
 
 def test_a_port_in_use_is_refused_before_anything_starts():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{port}"):
             Address("127.0.0.1", port).fixed()
 
@@ -67,8 +67,8 @@ def test_a_refusal_reaches_a_client_that_is_still_sending(server):
 def test_many_callers_at_once_get_each_their_own_answer(server, lead):
     leads = [lead | {"lead_id": str(i)} for i in range(200)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda one: _post(server.url, "/v1/score", {"leads": [one]})[1], leads))
-    assert [answer["results"][0]["lead_id"] for answer in answers] == [one["lead_id"] for one in leads]
+        answers = list(pool.map(lambda each: _post(server.url, "/v1/score", {"leads": [each]})[1], leads))
+    assert [answer["results"][0]["lead_id"] for answer in answers] == [each["lead_id"] for each in leads]
 
 
 @pytest.mark.slow

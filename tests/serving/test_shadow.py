@@ -22,8 +22,10 @@ def following(scorer):
 
 def value(metric, *labels):
     """What a metric of this process stands at."""
-    (one,) = (metric.labels(*labels) if labels else metric).collect()
-    return next(sample.value for sample in one.samples if not sample.name.endswith(("_created", "_bucket")))
+    (family,) = (metric.labels(*labels) if labels else metric).collect()
+    return next(
+        sample.value for sample in family.samples if not sample.name.endswith(("_created", "_bucket"))
+    )
 
 
 @pytest.fixture
@@ -39,13 +41,13 @@ def counted():
     return lambda name: counts[name]() - before[name]
 
 
-def heard(challenger, told, leads=LEADS):
+def heard(challenger, answers, leads=LEADS):
     """The decisions that a challenger made of what it heard."""
-    kept = []
-    listening = ShadowScorer(following(challenger), kept.append)
-    listening.submit(leads, told)
+    decisions = []
+    listening = ShadowScorer(following(challenger), decisions.append)
+    listening.submit(leads, answers)
     listening.close()
-    return kept
+    return decisions
 
 
 def test_a_challenger_that_agrees_is_at_no_distance(by_hand, counted):
@@ -56,16 +58,16 @@ def test_a_challenger_that_agrees_is_at_no_distance(by_hand, counted):
 
 
 def test_a_challenger_that_differs_is_counted_with_its_distance(by_hand, counted):
-    (told, failed) = Scorer(by_hand).score(LEADS)
-    other = told.model_copy(update={"probability": told.probability + 0.25, "grade": "A"})
+    (answer, failed) = Scorer(by_hand).score(LEADS)
+    other = answer.model_copy(update={"probability": answer.probability + 0.25, "grade": "A"})
     heard(Scorer(by_hand), [other, failed])
     assert (counted("same"), counted("differs")) == (0, 1)
     assert value(metrics.SHADOW_FARTHEST) == pytest.approx(0.25)
 
 
 def test_a_number_that_was_withheld_is_no_distance(by_hand, counted):
-    (told, failed) = Scorer(by_hand).score(LEADS)
-    withheld = told.model_copy(update={"probability": None, "points": None, "grade": None})
+    (answer, failed) = Scorer(by_hand).score(LEADS)
+    withheld = answer.model_copy(update={"probability": None, "points": None, "grade": None})
     heard(Scorer(by_hand), [withheld, failed])
     assert [counted(name) for name in ("same", "differs", "compared", "lost")] == [0, 0, 0, 0]
 
@@ -87,9 +89,9 @@ def test_who_is_answered_never_waits_for_a_challenger(counted, monkeypatch):
     go_on = threading.Event()
     slow = SimpleNamespace(score=lambda leads, _: go_on.wait(20) and [failed(lead) for lead in leads])
     listening = ShadowScorer(following(slow))
-    told = [failed(lead) for lead in LEADS]
+    answers = [failed(lead) for lead in LEADS]
     for _ in range(5):
-        listening.submit(LEADS, told)
+        listening.submit(LEADS, answers)
     assert counted("lost") == 2 * len(LEADS)
     go_on.set()
     listening.close()

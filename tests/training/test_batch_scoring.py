@@ -53,17 +53,19 @@ def crm(tmp_path_factory):
 
 @pytest.fixture
 def write(tmp_path):
-    def written(text):
+    def write_file(text):
         path = tmp_path / "leads.csv"
         path.write_text(text)
         return path
 
-    return written
+    return write_file
 
 
-def scored_flat(model, leads, out, said=None, **wanted):
-    done = score_flat(model, leads, ScoringOptions(out, **wanted), (said if said is not None else []).append)
-    return done, pl.read_csv(out, schema_overrides={"lead_id": pl.String})
+def scored_flat(model, leads, out, messages=None, **options):
+    result = score_flat(
+        model, leads, ScoringOptions(out, **options), (messages if messages is not None else []).append
+    )
+    return result, pl.read_csv(out, schema_overrides={"lead_id": pl.String})
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64])
@@ -81,9 +83,9 @@ def test_an_id_that_stands_there_twice_is_said_and_both_rows_are_scored(flat, tm
     leads = tmp_path / "leads.parquet"
     pl.concat([LEADS, LEADS.head(3)]).rename({"lead_id": "id"}).write_parquet(leads)
     monkeypatch.setattr(batch_scoring.iter_flat_batches, "__defaults__", (rows,))
-    done = score_flat(flat, leads, ScoringOptions(tmp_path / "scores.parquet"), print)
-    assert done.to_dict() == {"leads": 203, "unreadable": 0, "repeated": 3}
-    assert any(line.startswith("3 rows have the id of a row further up") for line in done.in_words(leads))
+    result = score_flat(flat, leads, ScoringOptions(tmp_path / "scores.parquet"), print)
+    assert result.to_dict() == {"leads": 203, "unreadable": 0, "repeated": 3}
+    assert any(line.startswith("3 rows have the id of a row further up") for line in result.in_words(leads))
 
 
 @pytest.mark.parametrize("size", [30, 150, 1000])
@@ -99,10 +101,10 @@ def test_a_history_scored_in_parts_equals_all_at_once(crm, tmp_path, monkeypatch
 def test_the_parts_of_a_history_are_the_whole(crm):
     config, history, _ = crm
     with read_partitioned(config.history_mapping, 0, leads=50) as parts:
-        found = [part.map_frames(in_words) for part in parts.histories()]
-    assert len(found) == 8
+        parts_in_words = [part.map_frames(in_words) for part in parts.histories()]
+    assert len(parts_in_words) == 8
     for name in ("leads", "touchpoints", "transitions", "attributes"):
-        together = pl.concat([getattr(part, name) for part in found])
+        together = pl.concat([getattr(part, name) for part in parts_in_words])
         whole = getattr(history, name)
         assert together.select(whole.columns).sort(whole.columns).equals(whole.sort(whole.columns)), name
 
@@ -127,15 +129,15 @@ def test_leads_that_stand_twice_are_all_scored(flat, write, tmp_path):
 
 
 def test_a_number_that_cannot_be_read_is_missing_and_listed(flat, write, tmp_path):
-    done, scores = scored_flat(flat, write("id,visits,city\n1,many,Bern\n2,,Bern\n"), tmp_path / "s.csv")
+    result, scores = scored_flat(flat, write("id,visits,city\n1,many,Bern\n2,,Bern\n"), tmp_path / "s.csv")
     assert scores["log_odds"][0] == scores["log_odds"][1]
-    assert done.quarantine.frame.select("row", "column", "value").rows() == [(2, "visits", "many")]
+    assert result.quarantine.frame.select("row", "column", "value").rows() == [(2, "visits", "many")]
 
 
 def test_columns_the_model_does_not_know_are_named(flat, write, tmp_path):
-    said = []
-    scored_flat(flat, write("id,visits,owner,city\n1,2,Ada,Ulm\n"), tmp_path / "s.csv", said)
-    assert "columns the model does not use were ignored: owner" in said
+    messages = []
+    scored_flat(flat, write("id,visits,owner,city\n1,2,Ada,Ulm\n"), tmp_path / "s.csv", messages)
+    assert "columns the model does not use were ignored: owner" in messages
 
 
 def test_a_missing_column_is_named(flat, write, tmp_path):
@@ -154,9 +156,9 @@ def test_a_history_without_a_column_of_the_model_is_refused(crm, tmp_path):
             history.observed_until,
         )
     )
-    asked = type(model)(wider, model.predictor, model.grades, model.card)
+    other_model = type(model)(wider, model.predictor, model.grades, model.card)
     with pytest.raises(ScoringError, match="lack columns that the model was trained on: shoe_size"):
-        score_history(asked, config, ScoringOptions(tmp_path / "s.csv"), print)
+        score_history(other_model, config, ScoringOptions(tmp_path / "s.csv"), print)
 
 
 def test_models_and_leads_of_different_kinds_are_refused(crm, flat, write, tmp_path):

@@ -18,7 +18,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 @pytest.mark.slow
 def test_the_demo_goes_from_a_simulated_crm_to_a_served_and_explained_lead(tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "leadloop", "demo", "--json", "-"],
         cwd=tmp_path,
         env=environment | {"BENTOML_HOME": str(tmp_path / "bentoml")},
@@ -26,14 +26,14 @@ def test_the_demo_goes_from_a_simulated_crm_to_a_served_and_explained_lead(tmp_p
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    shown = re.search(r"ROC AUC ([\d.]+) where ([\d.]+) is the best possible; ([\d.]+)% of what", README)
-    figures = [told["roc_auc"], told["roc_auc_bayes"], 100 * told["information_captured"]]
-    assert figures == pytest.approx([float(figure) for figure in shown.groups()], rel=0.01)
-    assert told["calibration_error"] <= 0.015
-    assert (tmp_path / told["report"]).is_file()
-    lead = told["scored_lead"]
+    assert result.returncode == 0, result.stderr
+    output = json.loads(result.stdout)
+    match = re.search(r"ROC AUC ([\d.]+) where ([\d.]+) is the best possible; ([\d.]+)% of what", README)
+    figures = [output["roc_auc"], output["roc_auc_bayes"], 100 * output["information_captured"]]
+    assert figures == pytest.approx([float(figure) for figure in match.groups()], rel=0.01)
+    assert output["calibration_error"] <= 0.015
+    assert (tmp_path / output["report"]).is_file()
+    lead = output["scored_lead"]
     total = lead["base"] + lead["rest"] + sum(reason["contribution"] for reason in lead["reasons"])
     assert total == pytest.approx(lead["log_odds"], abs=1e-9)
     junk = pl.read_csv(tmp_path / "leadloop-out" / "quarantine.csv")

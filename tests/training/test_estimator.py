@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from training.estimator import LeadClassifier
+from training.estimator import LeadClassifier, LeadModel
 from training.learner.fit import fit
 
 
@@ -31,6 +31,10 @@ UNEQUAL = {"check_sample_weight_equivalence_on_dense_data": "a weight is not as 
 @parametrize_with_checks([LeadClassifier()], expected_failed_checks=lambda _: UNEQUAL)
 def test_it_passes_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
+
+
+def test_its_first_name_still_imports():
+    assert LeadModel is LeadClassifier
 
 
 def test_it_is_the_default_learner():

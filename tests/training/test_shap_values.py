@@ -30,9 +30,9 @@ def model(leads):
 
 
 def test_base_and_values_add_up_to_the_log_odds_of_the_score(model, leads):
-    drawn = from_model(model, leads)
+    explanation = from_model(model, leads)
     np.testing.assert_allclose(
-        drawn.base_values + drawn.values.sum(axis=1),
+        explanation.base_values + explanation.values.sum(axis=1),
         model.score_frame(leads)["log_odds"].to_numpy(),
         rtol=0,
         atol=1e-9,
@@ -40,13 +40,15 @@ def test_base_and_values_add_up_to_the_log_odds_of_the_score(model, leads):
 
 
 def test_a_lead_has_the_reasons_of_its_explanation_with_their_values(model, leads):
-    drawn = from_model(model, leads)[7]
-    reasons = {one.feature: one for one in model.explain(leads.row(7, named=True), "7", 0).reasons}
-    assert set(drawn.feature_names) == set(reasons)
-    for name, value, shown in zip(drawn.feature_names, drawn.values, drawn.data, strict=True):
+    explanation = from_model(model, leads)[7]
+    reasons = {reason.feature: reason for reason in model.explain(leads.row(7, named=True), "7", 0).reasons}
+    assert set(explanation.feature_names) == set(reasons)
+    for name, value, cell in zip(
+        explanation.feature_names, explanation.values, explanation.data, strict=True
+    ):
         assert value == pytest.approx(reasons[name].contribution, abs=1e-12)
         held = reasons[name].value
-        assert shown == held or (held is None and (shown is None or np.isnan(shown)))
+        assert cell == held or (held is None and (cell is None or np.isnan(cell)))
 
 
 def test_an_estimator_is_drawn_as_it_decides():
@@ -56,11 +58,13 @@ def test_an_estimator_is_drawn_as_it_decides():
     )
     y = (random.random(200) < 0.2 + 0.1 * frame["visits"].to_numpy() / 3).astype(int)
     learned = LeadClassifier().fit(frame.to_pandas(), y)
-    drawn = from_estimator(learned, frame.to_pandas())
-    assert list(drawn.feature_names) == ["visits", "source"]
-    assert set(drawn.data[:, 1]) == {"ads", "talk"}
+    explanation = from_estimator(learned, frame.to_pandas())
+    assert list(explanation.feature_names) == ["visits", "source"]
+    assert set(explanation.data[:, 1]) == {"ads", "talk"}
     np.testing.assert_allclose(
-        drawn.base_values + drawn.values.sum(axis=1), learned.decision_function(frame.to_pandas()), atol=1e-9
+        explanation.base_values + explanation.values.sum(axis=1),
+        learned.decision_function(frame.to_pandas()),
+        atol=1e-9,
     )
 
 
@@ -68,14 +72,14 @@ def test_an_estimator_is_drawn_as_it_decides():
 def test_the_usual_plots_take_it(model, leads):
     """Words among the values, and holes, must not stop a plot."""
     plt.switch_backend("agg")
-    drawn = from_model(model, leads)
-    shap.plots.waterfall(drawn[0], show=False)
-    told = " ".join(label.get_text() for label in plt.gcf().axes[0].get_yticklabels())
-    assert model.explain(leads.row(0, named=True), "0", 0).reasons[0].feature in told
+    explanation = from_model(model, leads)
+    shap.plots.waterfall(explanation[0], show=False)
+    labels = " ".join(label.get_text() for label in plt.gcf().axes[0].get_yticklabels())
+    assert model.explain(leads.row(0, named=True), "0", 0).reasons[0].feature in labels
     plt.close("all")
-    shap.plots.beeswarm(drawn, show=False)
+    shap.plots.beeswarm(explanation, show=False)
     assert "employees" in {label.get_text() for label in plt.gca().get_yticklabels()}
     plt.close("all")
-    shap.plots.scatter(drawn[:, "page_view.count.30d"], show=False)
+    shap.plots.scatter(explanation[:, "page_view.count.30d"], show=False)
     assert plt.gca().get_xlabel() == "page_view.count.30d"
     plt.close("all")

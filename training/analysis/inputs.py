@@ -180,12 +180,12 @@ def report_input(
     fitted: TrainedModel, model: ConversionModel, seed: int = 0, company: ReportSettings | None = None
 ) -> ReportInput:
     """What the report of ``fitted`` is made from; ``model`` is the saved one, which has a version."""
-    dataset, rows = fitted.dataset, len(fitted.judged)
-    sample = np.random.default_rng(seed).permutation(fitted.judged)[: min(EXPLAINED, rows)]
+    dataset, rows = fitted.dataset, len(fitted.held_out_rows)
+    sample = np.random.default_rng(seed).permutation(fitted.held_out_rows)[: min(EXPLAINED, rows)]
     explained = dataset.rows[np.sort(sample)]
     _, contributions = model.contributions(explained)
     again = fitted.refits
-    earlier = np.setdiff1d(np.arange(len(dataset)), fitted.judged)
+    earlier = np.setdiff1d(np.arange(len(dataset)), fitted.held_out_rows)
     return ReportInput(
         features=dataset.features,
         card=model.card,
@@ -194,7 +194,7 @@ def report_input(
         label=fitted.label,
         # Shuffled folds judge every row, by a model of the others; then there is no "before" to compare with.
         trained=dataset.rows[earlier] if len(earlier) else dataset.rows,
-        judged=dataset.rows[fitted.judged],
+        judged=dataset.rows[fitted.held_out_rows],
         explained=explained,
         contributions=contributions,
         intake=dataset.intake,

@@ -1,4 +1,4 @@
-"""The commands that need no service: draft, check, score, judge, distil, report, promote."""
+"""The commands init, check, score, backtest, points, report and promote."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def check(
     from training.leakage.checks import format_checks, run_checks, to_dict
     from training.pipeline.messages import ingest_messages
 
-    chosen = source.to_config()
-    dataset = read_dataset(chosen, OUT)
-    made = run_checks(dataset, rows_to_score(dataset, chosen, score))
-    for line in (*ingest_messages(dataset, quarantine_file(chosen, OUT)), *format_checks(made)):
+    config = source.to_config()
+    dataset = read_dataset(config, OUT)
+    checks = run_checks(dataset, rows_to_score(dataset, config, score))
+    for line in (*ingest_messages(dataset, quarantine_file(config, OUT)), *format_checks(checks)):
         print_status(line)
-    print_result(to_dict(made), json_)
+    print_result(to_dict(checks), json_)
 
 
 def score(
@@ -92,11 +92,11 @@ def score(
     from training.config.settings import load_config
 
     loaded = load_model(resolve_model_dir(model))
-    wanted = ScoringOptions(out, explain, contributions, lang)
+    options = ScoringOptions(out, explain, contributions, lang)
     if leads is not None:
-        scored = score_flat(loaded, leads, wanted, print_status)
+        scored = score_flat(loaded, leads, options, print_status)
     else:
-        scored = score_history(loaded, load_config(config or Path("leadloop.toml")), wanted, print_status)
+        scored = score_history(loaded, load_config(config or Path("leadloop.toml")), options, print_status)
     for line in scored.in_words(out):
         print_status(line)
     print_result(scored.to_dict() | {"out": str(out)}, json_)
@@ -124,9 +124,9 @@ def backtest(
     from training.pipeline.train import resolve_tracking
     from training.points.table_file import load_points_table as load_table
 
-    chosen = source.to_config()
-    wanted = BacktestOptions(origins, None if incumbent is None else load_table(incumbent), tune)
-    result = run_backtest(chosen, out, wanted, resolve_tracking(chosen, OUT), print_status)
+    config = source.to_config()
+    options = BacktestOptions(origins, None if incumbent is None else load_table(incumbent), tune)
+    result = run_backtest(config, out, options, resolve_tracking(config, OUT), print_status)
     for line in format_backtest(result):
         print_status(line)
     print_result(result.to_dict(), json_)
@@ -153,19 +153,19 @@ def points(
     from training.points.table_file import current_points
     from training.points.table_file import load_points_table as load_table
 
-    chosen = source.to_config()
-    dataset = read_dataset(chosen, OUT)
-    for line in ingest_messages(dataset, quarantine_file(chosen, OUT)):
+    config = source.to_config()
+    dataset = read_dataset(config, OUT)
+    for line in ingest_messages(dataset, quarantine_file(config, OUT)):
         print_status(line)
-    today = None if incumbent is None else current_points(load_table(incumbent), dataset)
-    learned = distil_points(
-        train_model(dataset, chosen.training, print_status), incumbent=today, seed=chosen.training.seed
+    current = None if incumbent is None else current_points(load_table(incumbent), dataset)
+    table = distil_points(
+        train_model(dataset, config.training, print_status), incumbent=current, seed=config.training.seed
     )
-    for line in learned.in_words(lang):
+    for line in table.in_words(lang):
         print_status(line)
     if out is not None:
-        write_text(out, learned.to_csv(lang))
-    print_result(learned.to_dict(lang), json_)
+        write_text(out, table.to_csv(lang))
+    print_result(table.to_dict(lang), json_)
 
 
 def report(
@@ -198,20 +198,21 @@ def promote(
         usage_error("name the run to promote, or --back to return to the champion before")
     store = tracking(OUT)
     if challenger:
-        made = set_challenger(run, tracking=store)
+        promotion = set_challenger(run, tracking=store)
         print_status(
-            f"version {made.version} (model {made.model_version}) scores along where --shadow challenger is"
+            f"version {promotion.version} (model {promotion.model_version}) scores along "
+            "where --shadow challenger is"
         )
-        print_result(asdict(made), json_)
+        print_result(asdict(promotion), json_)
         return
-    done = rollback(tracking=store) if back else promote_model(run, tracking=store, force=force)
-    for line in done.in_words():
+    result = rollback(tracking=store) if back else promote_model(run, tracking=store, force=force)
+    for line in result.in_words():
         print_status(line)
-    print_result(done.to_dict(), json_)
+    print_result(result.to_dict(), json_)
 
 
 def resolve_model_dir(model: str) -> Path:
-    """The folder of a model: itself, or the champion's."""
+    """The folder of a model: ``model`` itself, or for "champion" that of the champion in the registry."""
     if model != "champion":
         return Path(model)
     from training.registry.registry import champion_dir

@@ -1,4 +1,4 @@
-"""How a command speaks: lines for a person on standard error, one JSON object for a script, an exit code."""
+"""The output of commands: status lines on standard error, one JSON object, and exit codes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _OURS = ("features.", "models.", "training.", "serving.")
 
 
 def print_status(line: str) -> None:
-    """A line for the person at the terminal; standard output is for results."""
+    """Print a line on standard error; standard output is for results."""
     typer.echo(line, err=True)
 
 
 def print_result(result: dict[str, Any], json_: str | None) -> None:
-    """The result as one JSON object, to a file or (for ``-``) standard output, if it was asked for."""
+    """Write the result as JSON to the file ``json_``, to standard output for "-", or not at all for None."""
     if json_ is None:
         return
     text = json.dumps(result, indent=1, ensure_ascii=False)
@@ -32,14 +32,14 @@ def print_result(result: dict[str, Any], json_: str | None) -> None:
 
 
 def usage_error(message: str) -> NoReturn:
-    """Ends the command because of what it was given."""
+    """Print an error about the command's arguments, and exit with code 2."""
     print_status(f"error: {message}")
     raise typer.Exit(UNUSABLE)
 
 
 @contextmanager
 def report_errors() -> Iterator[None]:
-    """What went wrong as one line; the exit code says whose fault it was."""
+    """Print an exception as one line; exit code 2 for unusable input, 1 for a failure, 130 if interrupted."""
     try:
         yield
     except SystemExit as ended:
@@ -58,7 +58,7 @@ def report_errors() -> Iterator[None]:
 
 
 def _fault(error: Exception) -> str:
-    """What nobody foresaw, in one line; where it happened goes to a file that can be sent along."""
+    """The line for an unexpected exception; its traceback goes to a file that can be sent along."""
     with tempfile.NamedTemporaryFile("w", prefix="leadloop-", suffix=".txt", delete=False) as file:
         file.writelines(traceback.format_exception(error))
     what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

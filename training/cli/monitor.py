@@ -1,4 +1,4 @@
-"""One look at a model in use as the command makes it: said, written, and on request repaired."""
+"""What the command monitor does with its report: prints it, writes a page, recalibrates on request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MonitorOptions:
-    """What is asked for: of how many ``last`` days, where a ``page`` in ``lang`` and a repair are to go."""
+    """How many ``last`` days count, and where a ``page`` in ``lang`` and a recalibrated model go."""
 
     last: int | None = None
     page: Path | None = None
@@ -31,15 +31,15 @@ class MonitorOptions:
 
 
 def run_monitor(
-    model: ConversionModel, seen: MonitoringData, wanted: MonitorOptions, say: Callable[[str], None]
+    model: ConversionModel, data: MonitoringData, options: MonitorOptions, say: Callable[[str], None]
 ) -> MonitoringReport:
-    """The verdict on ``model``."""
-    found = monitor_model(model, seen.scores, seen.outcomes, last=wanted.last)
-    for line in found.in_words():
+    """Monitor a model, print the report, and write what ``options`` ask for."""
+    report = monitor_model(model, data.scores, data.outcomes, last=options.last)
+    for line in report.in_words():
         say(line)
-    if wanted.page is not None:
-        write_text(wanted.page, monitor_page(found, wanted.lang))
-    if wanted.repair is not None:
-        say(recalibrate(model, seen.known, wanted.repair, wanted.last).in_words())
-        say(f"model with its level moved: leadloop promote {wanted.repair / 'model'}")
-    return found
+    if options.page is not None:
+        write_text(options.page, monitor_page(report, options.lang))
+    if options.repair is not None:
+        say(recalibrate(model, data.known, options.repair, options.last).in_words())
+        say(f"model with its level moved: leadloop promote {options.repair / 'model'}")
+    return report

@@ -62,7 +62,7 @@ ConfigFile = Annotated[
 
 
 def writable_path(file: Path | None) -> Path | None:
-    """The option of a file to write; said before the work, not after it, where the result cannot go."""
+    """The callback of a file option; refuses a path that cannot be written before any work is done."""
     if file is not None and (why := _unwritable(file.absolute())):
         raise typer.BadParameter(why)
     return file
@@ -92,8 +92,8 @@ Json = Annotated[
 ModelName = Annotated[str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR")]
 
 
-def _version(asked: bool) -> None:  # noqa: FBT001 - Typer calls it so
-    if asked:
+def _version(value: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if value:
         typer.echo(f"leadloop {version('leadloop')}")
         raise typer.Exit
 
@@ -216,7 +216,7 @@ def _names(listed: str) -> list[str]:
 
 
 def default_config(config: Path | None) -> Config | None:
-    """The configuration in a file, in the usual one if that is there, or none."""
+    """The configuration in a file, else in ``leadloop.toml`` if that is there, else None."""
     from training.config.settings import load_config  # noqa: PLC0415 - --help needs no Polars
 
     name = Path("leadloop.toml")

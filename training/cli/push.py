@@ -42,11 +42,11 @@ def push(
     from training.crm.target import CrmTarget, parse_field_mapping
 
     planned = plan(CrmTarget(crm, url, key, parse_field_mapping(map_ or ())), scores, earlier)
-    done = _send(planned) if go else planned
-    for text in done.in_words():
+    outcome = _send(planned) if go else planned
+    for text in outcome.in_words():
         print_status(text)
-    print_result(done.to_dict(), json_)
-    raise typer.Exit(done.exit_code)
+    print_result(outcome.to_dict(), json_)
+    raise typer.Exit(outcome.exit_code)
 
 
 def _send(planned: PushPlan) -> PushResult:

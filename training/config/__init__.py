@@ -1,1 +1,1 @@
-"""A first configuration for files nobody has described yet."""
+"""The configuration file ``leadloop.toml``: its types, its reader, and drafts of it."""

@@ -1,4 +1,4 @@
-"""Writes a first ``leadloop.toml`` for files nobody has described yet: a draft to read and correct."""
+"""Drafts a ``leadloop.toml`` for the files of a CRM, to be read and corrected."""
 
 from __future__ import annotations
 
@@ -21,41 +21,48 @@ _SUFFIX = re.compile(r"[_\s-]*(date|at|on|time|timestamp|datum)$", re.IGNORECASE
 
 
 def draft_config(files: Sequence[Path], folder: Path | None = None) -> str:
-    """The text of a configuration for ``files``, with paths as seen from ``folder`` (the current one).
+    """Draft a configuration.
+
+    Args:
+        files: The exports of a CRM.
+        folder: Paths in the draft are relative to it. Default: the current folder.
+
+    Returns:
+        The text of a ``leadloop.toml`` with comments.
 
     Raises:
-        SourceError: a file cannot be read, or nothing in the files looks like an outcome.
+        SourceError: A file cannot be read, or nothing in the files looks like an outcome.
     """
-    seen = [profile_file(path) for path in files]
+    profiles = [profile_file(path) for path in files]
     where = (folder or Path.cwd()).resolve()
-    return _of_one(seen[0], where) if len(seen) == 1 else _history(seen, where)
+    return _draft_one_file(profiles[0], where) if len(profiles) == 1 else _history(profiles, where)
 
 
-def _of_one(seen: FileProfile, folder: Path) -> str:
-    """One file: a flat export where it holds an outcome, else a history where it holds dates of stages."""
-    if seen.outcome is not None:
-        return render_flat_config(seen, seen.outcome, folder)
-    if (stages := seen.ends or seen.ticked) is not None:
-        return render_flat_config(seen, stages.column, folder, stages)
-    if not seen.keys or len(seen.dates) < len({"created", "won"}):
-        raise SourceError(_no_outcome(seen))
-    return _history([seen], folder)
+def _draft_one_file(profile: FileProfile, folder: Path) -> str:
+    """The draft of one file: a flat export if it holds an outcome, else a history by its dates of stages."""
+    if profile.outcome is not None:
+        return render_flat_config(profile, profile.outcome, folder)
+    if (stages := profile.stage_outcomes or profile.checkbox_outcome) is not None:
+        return render_flat_config(profile, stages.column, folder, stages)
+    if not profile.keys or len(profile.dates) < len({"created", "won"}):
+        raise SourceError(_no_outcome_message(profile))
+    return _history([profile], folder)
 
 
-def _no_outcome(seen: FileProfile) -> str:
-    pairs = ", ".join(seen.pairs) or "none"
+def _no_outcome_message(profile: FileProfile) -> str:
+    pairs = ", ".join(profile.two_valued) or "none"
     return (
-        f"nothing in {seen.path} looks like an outcome; if it holds one, name it: "
-        f"leadloop check --leads {shlex.quote(str(seen.path))} --label COLUMN "
+        f"nothing in {profile.path} looks like an outcome; if it holds one, name it: "
+        f"leadloop check --leads {shlex.quote(str(profile.path))} --label COLUMN "
         f"(columns with two values: {pairs})"
     )
 
 
-def _history(seen: Sequence[FileProfile], folder: Path) -> str:
-    leads = _leads(seen)
+def _history(profiles: Sequence[FileProfile], folder: Path) -> str:
+    leads = _leads(profiles)
     key = leads.keys[0]
-    parts = [part for other in seen if other is not leads for part in _other(leads, other)]
-    created = leads.born or find_creation_date(leads.dates, leads)
+    parts = [part for other in profiles if other is not leads for part in _other(leads, other)]
+    created = leads.creation_date or find_creation_date(leads.dates, leads)
     if created is None:
         msg = f"{leads.path} has no date column that says when a lead came to be"
         raise SourceError(msg)
@@ -67,29 +74,32 @@ def _history(seen: Sequence[FileProfile], folder: Path) -> str:
 
 
 def _one_accounts(parts: Sequence[TableDraft]) -> tuple[list[TableDraft], list[TableDraft]]:
-    """The parts with at most one table of accounts, the longest, and the tables set aside for it."""
-    tables = sorted((p for p in parts if p.joins), key=lambda p: p.seen.frame.height, reverse=True)
+    """The parts with no accounts table but the longest, and the other accounts tables."""
+    tables = sorted((p for p in parts if p.joins), key=lambda p: p.profile.frame.height, reverse=True)
     return [part for part in parts if part not in tables[1:]], tables[1:]
 
 
-def _leads(seen: Sequence[FileProfile]) -> FileProfile:
-    """The file whose key the others speak of, and most of all; of one file, that one."""
-    keyed = [one for one in seen if one.keys and one.dates]
+def _leads(profiles: Sequence[FileProfile]) -> FileProfile:
+    """The file of leads: the one whose key most other files refer to."""
+    keyed = [profile for profile in profiles if profile.keys and profile.dates]
     if not keyed:
         msg = "none of the files names every lead once and says when it came to be"
         raise SourceError(msg)
     return max(
         keyed,
-        key=lambda one: (sum(_covers(one, other) for other in seen if other is not one), one.frame.height),
+        key=lambda profile: (
+            sum(_covers(profile, other) for other in profiles if other is not profile),
+            profile.frame.height,
+        ),
     )
 
 
-def _covers(one: FileProfile, other: FileProfile) -> bool:
-    return bool(other.dates) and find_join_key(one, other) is not None
+def _covers(profile: FileProfile, other: FileProfile) -> bool:
+    return bool(other.dates) and find_join_key(profile, other) is not None
 
 
 def _other(leads: FileProfile, other: FileProfile) -> list[TableDraft]:
-    """The table that another file is: events of the leads, or their accounts."""
+    """The table that a further file is: events of the leads, or their accounts; empty if neither."""
     if (shared := find_join_key(leads, other)) is not None and other.dates:
         return [_events(other, shared[1])]
     if (shared := find_join_key(other, leads)) is not None:
@@ -100,7 +110,7 @@ def _other(leads: FileProfile, other: FileProfile) -> list[TableDraft]:
 def _events(other: FileProfile, lead: str) -> TableDraft:
     occurred = find_creation_date(other.dates, other) or ""
     columns = {"lead_id": lead, "occurred_at": occurred}
-    words = [name for name in other.few if name != lead]
+    words = [name for name in other.low_cardinality if name != lead]
     stages = (name for name in words if _STAGE.search(name) and name not in TOUCHPOINT_SCHEMA)
     if stage := next(stages, None):
         return TableDraft("[[transitions]]", other, columns | {"stage": stage})
@@ -115,7 +125,7 @@ def _events(other: FileProfile, lead: str) -> TableDraft:
 def _own_transitions(leads: FileProfile, key: str, created: str) -> list[TableDraft]:
     """Transitions that the leads' own file holds in further date columns."""
     later = [name for name in leads.dates if name != created]
-    stage = next((name for name in leads.few if _STAGE.search(name)), None)
+    stage = next((name for name in leads.low_cardinality if _STAGE.search(name)), None)
     if stage is not None and later:
         return [
             TableDraft("[[transitions]]", leads, {"lead_id": key, "occurred_at": later[-1], "stage": stage})

@@ -1,7 +1,4 @@
-"""A drafted configuration as text: TOML with a word on what each line is for, and what was left out.
-
-One table of a draft: which section of the configuration it is, and what its columns mean.
-"""
+"""Renders a draft of a configuration as TOML, with comments on each line and on what was left out."""
 
 from __future__ import annotations
 
@@ -32,31 +29,33 @@ class TableDraft:
     """
 
     section: str
-    seen: FileProfile
+    profile: FileProfile
     columns: Mapping[str, str]
     constants: Mapping[str, str] = field(default_factory=dict)
     joins: str = ""
 
     @property
     def stages(self) -> list[str]:
-        """The stages that this table speaks of, those that leads enter first at the head."""
+        """The stages in this table, in the mean order in which leads enter them."""
         if "stage" in self.constants:
             return [self.constants["stage"]]
         column = self.columns.get("stage")
         if column is None:
             return []
         when = self.columns["occurred_at"]
-        stamps = parse_timestamps(self.seen.frame[when], self.seen.dates[when])
-        entries = self.seen.frame.select(stage=column, lead=self.columns["lead_id"], at=stamps).drop_nulls()
+        stamps = parse_timestamps(self.profile.frame[when], self.profile.dates[when])
+        entries = self.profile.frame.select(
+            stage=column, lead=self.columns["lead_id"], at=stamps
+        ).drop_nulls()
         steps = entries.with_columns(step=pl.col("at").rank("dense").over("lead"))
         return steps.group_by("stage").agg(pl.col("step").mean()).sort("step", "stage")["stage"].to_list()
 
     def first(self, column: str) -> int | None:
-        """The first moment that a column of dates holds, in epoch seconds."""
+        """The earliest time in a column of dates, in epoch seconds; None where it has none."""
         name = self.columns[column]
         stamps = (
-            parse_timestamps(self.seen.frame[name], self.seen.dates[name])
-            if name in self.seen.dates
+            parse_timestamps(self.profile.frame[name], self.profile.dates[name])
+            if name in self.profile.dates
             else None
         )
         return None if stamps is None else stamps.min()  # type: ignore[return-value]  # a column of Int64
@@ -70,7 +69,7 @@ _HORIZON_DAYS = 90
 
 
 def render_history_config(parts: Sequence[TableDraft], aside: Sequence[TableDraft], folder: Path) -> str:
-    """A history of ``parts``, the leads first; ``aside`` are tables that it has no place for."""
+    """The draft of a history of ``parts``, the leads first; ``aside`` are tables that it has no place for."""
     lines = [
         "# Drafted by leadloop init. Read it, correct it, then: leadloop train",
         *(line for part in parts for line in _section(part, folder)),
@@ -101,10 +100,10 @@ def render_history_config(parts: Sequence[TableDraft], aside: Sequence[TableDraf
 
 def _attributes(parts: Sequence[TableDraft]) -> list[str]:
     leads = parts[0]
-    late = leads.seen.late(None)
-    used = {c for part in parts if part.seen is leads.seen for c in part.columns.values()}
+    late = leads.profile.post_outcome_columns(None)
+    used = {c for part in parts if part.profile is leads.profile for c in part.columns.values()}
     excluded = {name: why for name, why in late.items() if name not in used}
-    return ["", "[attributes]", *_excluded(excluded), *_roles(leads.seen, {*used, *late})]
+    return ["", "[attributes]", *_excluded(excluded), *_roles(leads.profile, {*used, *late})]
 
 
 def _funnel(stages: list[str]) -> list[str]:
@@ -125,12 +124,12 @@ def _funnel(stages: list[str]) -> list[str]:
 
 
 def _set_aside(part: TableDraft) -> str:
-    name, column = part.seen.path.name, part.joins
+    name, column = part.profile.path.name, part.joins
     return f"# {name} says more of {column!r}; to use it, join it to the leads: accounts are one table only"
 
 
 def _grid(parts: Sequence[TableDraft]) -> list[str]:
-    """Leads that do things are looked at again: when they are created there is nothing to see yet."""
+    """The grid of snapshots; it is commented out where there are no touchpoints to see later."""
     acts = any(part.section == "[[touchpoints]]" for part in parts)
     return [
         f'{"" if acts else "# "}every = "30d"   # and again on this grid',
@@ -139,7 +138,7 @@ def _grid(parts: Sequence[TableDraft]) -> list[str]:
 
 
 def _start(parts: Sequence[TableDraft]) -> str:
-    """Where to begin: outcomes kept only later than leads would make failures of the early ones."""
+    """The start of the cohort: leads from before outcomes were recorded would count as failures."""
     created = parts[0].first("created_at")
     entered = [part.first("occurred_at") for part in parts if part.section == "[[transitions]]"]
     known = min((first for first in entered if first is not None), default=None)
@@ -154,12 +153,12 @@ def _start(parts: Sequence[TableDraft]) -> str:
 
 
 def _section(part: TableDraft, folder: Path) -> list[str]:
-    formats = {part.seen.dates[c].pattern for c in part.columns.values() if c in part.seen.dates}
+    formats = {part.profile.dates[c].pattern for c in part.columns.values() if c in part.profile.dates}
     other = sorted(formats - {ISO})
     return [
         "",
         part.section,
-        f"file = {_shown(part.seen.path, folder)}",
+        f"file = {_quoted_path(part.profile.path, folder)}",
         f"columns = {_table(part.columns)}",
         *(
             [f"constants = {_table(part.constants)}   # a row says when a lead got there; no date, not yet"]
@@ -182,26 +181,30 @@ def _table(words: Mapping[str, str]) -> str:
     return "{ " + ", ".join(f"{key} = {_quoted(value)}" for key, value in words.items()) + " }"
 
 
-def _shown(path: Path, folder: Path) -> str:
+def _quoted_path(path: Path, folder: Path) -> str:
     full = path.resolve()
     return _quoted((full.relative_to(folder) if full.is_relative_to(folder) else full).as_posix())
 
 
 def render_flat_config(
-    seen: FileProfile, label: str, folder: Path, stages: StageOutcomes | None = None
+    profile: FileProfile, label: str, folder: Path, stages: StageOutcomes | None = None
 ) -> str:
-    """A flat export whose outcome is the column ``label``; paths are as seen from ``folder``.
+    """The draft of a flat export whose outcome is the column ``label``; paths are relative to ``folder``.
 
     Where the column holds ``stages``, the draft names those that are an outcome.
     """
-    keys = [key for key in seen.keys if key != label]
-    order = seen.order
-    late = {name: why for name, why in seen.late(label, stages).items() if name not in {order, *keys[:1]}}
+    keys = [key for key in profile.keys if key != label]
+    order = profile.order
+    late = {
+        name: why
+        for name, why in profile.post_outcome_columns(label, stages).items()
+        if name not in {order, *keys[:1]}
+    }
     lines = [
         "# Drafted by leadloop init. Read it, correct it, then: leadloop train",
         "",
         "[flat]",
-        f"leads = {_shown(seen.path, folder)}",
+        f"leads = {_quoted_path(profile.path, folder)}",
         f"id = {_quoted(keys[0])}"
         if keys
         else "# id = ...   (no column names every row once: the row's number is the id)",
@@ -212,7 +215,7 @@ def render_flat_config(
         else "# time = ...   (a date or a running number, where larger is later)",
         *_excluded(late),
         "",
-        *_roles(seen, {label, order or "", *keys[:1], *late}),
+        *_roles(profile, {label, order or "", *keys[:1], *late}),
     ]
     return "\n".join(lines) + "\n"
 
@@ -243,8 +246,8 @@ def _excluded(late: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _roles(seen: FileProfile, named: set[str]) -> list[str]:
-    roles = [exclude_reserved(role) for role in seen.roles]
+def _roles(profile: FileProfile, named: set[str]) -> list[str]:
+    roles = [exclude_reserved(role) for role in profile.roles]
     free = [role for role in roles if role.column not in named and role.role != "empty"]
     empty = [role.column for role in roles if role.column not in named and role.role == "empty"]
     return (

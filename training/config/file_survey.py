@@ -1,4 +1,4 @@
-"""A first look at a company's files: what each column could be, and which columns belong together."""
+"""Profiles the files of a CRM: the roles of columns, keys, dates, outcomes, and joins between files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OUTCOME = (
     ),
     re.compile(r"stage|status|phase", re.IGNORECASE),
 )
-"""What an outcome is called, and what may hold one."""
+"""The names of outcome columns, and of columns that may hold one among others."""
 _AFTER = re.compile(r"clos|won|lost|end|updat|modif|chang|enter|geändert|abschluss", re.IGNORECASE)
 _OWN_AUC = 0.9
 _FEW = 30
@@ -47,7 +47,7 @@ _IN_ORDER = 0.95
 
 @dataclass(frozen=True)
 class FileProfile:
-    """One file as seen at first sight: its cells, cleaned, and the role of every column."""
+    """One file: its cells without the words for missing, and the role of every column."""
 
     path: Path
     frame: pl.DataFrame
@@ -56,18 +56,18 @@ class FileProfile:
 
     def role(self, column: str) -> str:
         """The role of one column."""
-        return next(found.role for found in self.roles if found.column == column)
+        return next(column_role.role for column_role in self.roles if column_role.column == column)
 
     @cached_property
     def dates(self) -> dict[str, TimeFormat]:
         """The columns that hold dates, each with its format."""
-        names = [found.column for found in self.roles if found.role in {"date", "constant"}]
-        found = {name: detect_format(self.frame[name], share=DATE_SHARE) for name in names}
-        return {name: how for name, how in found.items() if how is not None}
+        names = [each.column for each in self.roles if each.role in {"date", "constant"}]
+        formats = {name: detect_format(self.frame[name], share=DATE_SHARE) for name in names}
+        return {name: each for name, each in formats.items() if each is not None}
 
     @cached_property
     def keys(self) -> list[str]:
-        """The columns that name every row once, those that are called an id first.
+        """The columns whose values are unique, those named like an id first.
 
         What is called an id may be doubled in a few rows: reading sends those to the quarantine.
         """
@@ -75,14 +75,14 @@ class FileProfile:
         keys = [
             name
             for name, share in full.items()
-            if share == 1 or (_called(name) < _UNNAMED and share >= 1 - MAX_SHARE)
+            if share == 1 or (_id_rank(name) < _UNNAMED and share >= 1 - MAX_SHARE)
             if name not in self.dates and not _fractions(self.frame[name])
         ]
-        return sorted(keys, key=lambda k: (_called(k), full[k] < 1, self.role(k) == "number"))
+        return sorted(keys, key=lambda k: (_id_rank(k), full[k] < 1, self.role(k) == "number"))
 
     @property
-    def few(self) -> list[str]:
-        """The columns of words with few different values, stages and kinds among them."""
+    def low_cardinality(self) -> list[str]:
+        """The category and flag columns with 2 to 30 different values."""
         return [r.column for r in self.roles if r.role in {"category", "flag"} and 1 < r.distinct <= _FEW]
 
     @property
@@ -92,20 +92,20 @@ class FileProfile:
         return next((name for words in _OUTCOME for name in two if words.search(name)), None)
 
     @property
-    def ends(self) -> StageOutcomes | None:
-        """The column of stages among which are a success and failures, where it is one lead a row.
+    def stage_outcomes(self) -> StageOutcomes | None:
+        """The column of stages with a success and failures among them, where a row is a lead.
 
         None where a date of its own says when a stage was entered: that makes a history.
         """
-        for name in self.few:
+        for name in self.low_cardinality:
             won, lost = won_and_lost_stages(self.frame[name].drop_nulls().unique().sort().to_list())
             if won is not None and lost and not self._dates_ends(name, {won, *lost}):
                 return StageOutcomes(name, won, tuple(lost))
         return None
 
     @property
-    def ticked(self) -> StageOutcomes | None:
-        """The box called like an outcome, where there is one: whoever it was not ticked for is no success."""
+    def checkbox_outcome(self) -> StageOutcomes | None:
+        """A column named like an outcome with one value or none: rows without it are failures."""
         boxes = (r.column for r in self.roles if r.role == "category" and r.distinct == 1 and r.missing)
         for name in filter(_OUTCOME[0].search, boxes):
             value = str(self.frame[name].drop_nulls()[0])
@@ -114,14 +114,14 @@ class FileProfile:
         return None
 
     def _dates_ends(self, stage: str, closed: set[str]) -> bool:
-        """Whether a column of dates is filled for leads that came to an end, and for no other."""
+        """Whether a column of dates is filled for closed leads, and hardly for any other."""
         ended = self.frame[stage].is_in(closed).fill_null(value=False)
         filled = (self.frame[name].is_not_null() for name in self.dates)
         return any((known == ended).mean() >= _IN_ORDER for known in filled)  # type: ignore[operator]
 
     @property
-    def pairs(self) -> list[str]:
-        """The columns of two values, with those: one may be an outcome that is called otherwise."""
+    def two_valued(self) -> list[str]:
+        """The columns with two values, in words: one of them may be an outcome under another name."""
         two = [r.column for r in self.roles if r.distinct == len({"won", "lost"})]
         return [f"{name!r} ({', '.join(map(repr, _values(self.frame[name])))})" for name in two]
 
@@ -134,20 +134,20 @@ class FileProfile:
 
     @property
     def order(self) -> str | None:
-        """The column that seems to put the rows in the order of time: a date, months, or a counter."""
+        """The column that orders the rows in time: a date, months, or a counter; None without any."""
         named = [name for name in self.frame.columns if _is_months(self.frame[name])]
         counters = [
             name for name in self.keys if self.role(name) == "number" and _is_sorted(self.frame[name])
         ]
-        return self.born or next(iter([*self.dates, *named, *counters]), None)
+        return self.creation_date or next(iter([*self.dates, *named, *counters]), None)
 
     @property
-    def born(self) -> str | None:
-        """The date that says when a lead came to be: the first of those not named for what came later."""
+    def creation_date(self) -> str | None:
+        """The column with the date of creation: the earliest date whose name speaks of nothing later."""
         return find_creation_date((name for name in self.dates if not _AFTER.search(name)), self)
 
-    def late(self, label: str | None, stages: StageOutcomes | None = None) -> dict[str, str]:
-        """The columns that look as if they were filled only after the outcome, each with the reason."""
+    def post_outcome_columns(self, label: str | None, stages: StageOutcomes | None = None) -> dict[str, str]:
+        """The columns that seem to be filled only after the outcome, each with the reason."""
         names = [r.column for r in self.roles if r.used and r.column != label]
         called = {name: "its name speaks of the end" for name in names if looks_post_outcome(name)}
         if label is None:
@@ -172,7 +172,7 @@ class StageOutcomes:
 
 
 def profile_file(path: Path) -> FileProfile:
-    """Look at one file."""
+    """Read a file and infer the roles of its columns."""
     table = open_table(TableSource(file=path))
     frame = pl.DataFrame([strip_missing(column) for column in table.read()])
     return FileProfile(
@@ -183,8 +183,8 @@ def profile_file(path: Path) -> FileProfile:
 _UNNAMED = 2
 
 
-def _called(name: str) -> int:
-    """0 for what is called an id, 1 for a number of something, 2 for anything else, 3 for an address."""
+def _id_rank(name: str) -> int:
+    """0 for a name like an id, 1 for a number of something, 2 for any other, 3 for a phone or e-mail."""
     if _REACHED_BY.search(name):
         return 3
     return next((rank for rank, words in enumerate((_ID, _NUMBER)) if words.search(name)), _UNNAMED)
@@ -194,10 +194,10 @@ def _values(column: pl.Series) -> list[str]:
     return column.drop_nulls().unique().cast(pl.String).sort().to_list()
 
 
-def find_join_key(one: FileProfile, other: FileProfile) -> tuple[str, str] | None:
-    """A key of ``one`` and the column of ``other`` that holds its values, if there is such a pair."""
-    for key in one.keys:
-        known = one.frame[key].cast(pl.String).implode()
+def find_join_key(profile: FileProfile, other: FileProfile) -> tuple[str, str] | None:
+    """A key of ``profile`` and the column of ``other`` that holds its values; None without such a pair."""
+    for key in profile.keys:
+        known = profile.frame[key].cast(pl.String).implode()
         for name in sorted(other.frame.columns, key=lambda name: name != key):
             values = other.frame[name].cast(pl.String).drop_nulls()
             if len(values) and float(values.is_in(known).mean() or 0) > _OVERLAP:  # type: ignore[arg-type]
@@ -205,12 +205,12 @@ def find_join_key(one: FileProfile, other: FileProfile) -> tuple[str, str] | Non
     return None
 
 
-def find_creation_date(dates: Iterable[str], seen: FileProfile) -> str | None:
-    """Of several date columns the one that comes first in most rows: when the lead came to be.
+def find_creation_date(dates: Iterable[str], profile: FileProfile) -> str | None:
+    """Of several date columns the one with the earliest mean: when the lead was created.
 
     A few that cannot be read do not count: reading sets those rows aside.
     """
-    stamps = {name: parse_timestamps(seen.frame[name], seen.dates[name]) for name in dates}
+    stamps = {name: parse_timestamps(profile.frame[name], profile.dates[name]) for name in dates}
     full = [name for name, stamp in stamps.items() if stamp.null_count() <= MAX_SHARE * len(stamp)]
     if full:
         together = pl.DataFrame({name: stamps[name] for name in full}).drop_nulls()
@@ -225,7 +225,7 @@ def _fractions(column: pl.Series) -> bool:
 
 
 def _is_sorted(column: pl.Series) -> bool:
-    """Whether a counter runs with the rows or against them, but for a few."""
+    """Whether numbers rise, or fall, in at least 95 % of the steps between rows."""
     step = column.cast(pl.Float64, strict=False).diff().drop_nulls()
     up = float((step > 0).mean() or 0.0)  # type: ignore[arg-type]
     return max(up, 1 - up) > _IN_ORDER

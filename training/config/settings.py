@@ -1,7 +1,4 @@
-"""``leadloop.toml`` as frozen, typed values: the one place that describes a run, and where defaults live.
-
-The section [report] of ``leadloop.toml``: what a report needs that no table of a CRM says.
-"""
+"""The sections of ``leadloop.toml`` as frozen dataclasses, with their defaults."""
 
 from __future__ import annotations
 
@@ -27,12 +24,14 @@ from training.config.toml_reader import ConfigError, Duration, Instant, read_fil
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """How the report is written, and what it holds the model against.
+    """The section [report]: how the report is written, and what the model is compared with.
 
-    Entering the stage ``hand_over`` gives a lead to sales today (mql, where there is such a stage), and
-    ``points`` is the file of today's points table. ``costs`` are what was spent on all leads of a channel or
-    a campaign, by its name, in whatever money the company counts; ``hours_per_call`` what it costs sales to
-    look at one lead that it was handed.
+    Attributes:
+        lang: The language of the report.
+        hand_over: The stage at whose entry sales takes a lead today. Default: mql, if the funnel has it.
+        points: The file of today's points table. Default: none.
+        costs: By channel or campaign, what was spent on all of its leads, in any one currency.
+        hours_per_call: The hours that sales spends on one lead that is handed over. Default: not known.
     """
 
     lang: Lang = "en"
@@ -57,13 +56,13 @@ _PERIODS = {"hour": HOUR, "day": DAY, "week": 7 * DAY, "month": 30 * DAY}
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many leads sales can call in a period of ``seconds``."""
+    """How many leads sales can call in a period of so many seconds."""
 
     leads: int
     seconds: int
 
     def share(self, leads: int, seconds: int) -> float:
-        """The share of the leads that sales can call, when ``leads`` arrive within ``seconds``.
+        """The share of leads that sales can call, at most 1, where ``leads`` arrive within ``seconds``.
 
         >>> parse_capacity("50 per week").share(leads=1000, seconds=70 * DAY)
         0.5
@@ -73,7 +72,7 @@ class Capacity:
 
 @register_converter(Capacity)
 def parse_capacity(text: str) -> Capacity:
-    """A capacity as people write it.
+    """Parse a capacity such as "50 per week" (hour, day, week, month). Raises ValueError.
 
     >>> parse_capacity("50 per week")
     Capacity(leads=50, seconds=604800)
@@ -87,7 +86,21 @@ def parse_capacity(text: str) -> Capacity:
 
 @dataclass(frozen=True)
 class FlatConfig:
-    """A flat export: one row a lead. The counterpart of all the tables of a history."""
+    """The section [flat]: a flat export with one row per lead, instead of the tables of a history.
+
+    Attributes:
+        leads: The file, CSV or Parquet.
+        label: The column with the outcome.
+        id: The column with the lead's id. Default: the number of the row.
+        time: The column that orders the rows in time. Default: no order.
+        exclude: Columns that are not used.
+        roles: Roles of columns that are not to be inferred.
+        missing: Words that stand for a missing value.
+        positive: The outcome that is a success, where that is not clear.
+        negative: The outcomes that are failures; with it any other outcome is none yet.
+        time_format: The format of ``time``. Default: detected.
+        time_zone: The zone of times without offset.
+    """
 
     leads: Path
     label: str
@@ -108,14 +121,14 @@ class FlatConfig:
 
 @dataclass(frozen=True)
 class AttributesConfig(AttributeSelection):
-    """Which free columns are attributes, and the tables of those that the CRM overwrites."""
+    """The section [attributes]: which lead columns are features, and the tables of overwritten attributes."""
 
     history: tuple[TableMapping, ...] = ()
 
 
 @dataclass(frozen=True)
 class FunnelConfig:
-    """The company's stages in their order, the one that leadloop predicts, and the ends of the road."""
+    """The section [funnel]: the stages in order, the target stage, and the stages that close a lead."""
 
     stages: tuple[str, ...]
     target: str
@@ -136,7 +149,14 @@ _AT_ONCE = Duration(0)
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """What counts as success: the target is entered within ``horizon``, counted from ``lead_time`` on."""
+    """[label]: success is a stage entered in ``[as_of + lead_time, as_of + lead_time + horizon)``.
+
+    Attributes:
+        horizon: The length of the window, in seconds.
+        lead_time: From ``as_of`` to its start, in seconds.
+        settle: How much longer outcomes take to arrive in the CRM, in seconds.
+        stage: The stage to enter. Default: the funnel's target.
+    """
 
     horizon: Duration
     lead_time: Duration = _AT_ONCE
@@ -146,7 +166,15 @@ class LabelConfig:
 
 @dataclass(frozen=True)
 class CohortConfig:
-    """When open leads are looked at: on entering a stage of ``on``, and every ``every``."""
+    """The section [cohort]: when snapshots of open leads are taken.
+
+    Attributes:
+        on: Stages at whose entry a snapshot is taken; "created" is the lead's creation.
+        every: A snapshot every so many seconds. Default: none.
+        until_age: The age in seconds after which the grid ends. Default: while the lead is open.
+        start: Only snapshots from then on, in epoch seconds (``from`` in the file).
+        end: Only snapshots before then, in epoch seconds (``to`` in the file).
+    """
 
     on: tuple[str, ...] = (CREATED,)
     every: Duration | None = None
@@ -157,10 +185,17 @@ class CohortConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the model is trained, and how many leads sales can take.
+    """The section [training]: how the model is trained, and how many leads sales can take.
 
-    More of what ``monotone`` names (a feature, a kind of touchpoint, a family) never lowers a score, or, with
-    a ``-`` before it, never raises one.
+    Attributes:
+        seed: Of folds and samples.
+        weights: "matured" learns from rows whose window is over; "ipcw" also from early outcomes, weighted by
+            the inverse probability of censoring.
+        capacity: How many leads sales can call in a period; grades follow it.
+        capacity_share: The share of leads that sales can call, in (0, 1], instead of ``capacity``.
+        exclude: Features that are not used.
+        monotone: Features, kinds of touchpoints or families of which more never lowers a score or, with a "-"
+            before the name, never raises one.
     """
 
     seed: int = 42
@@ -181,9 +216,9 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class QuarantineConfig:
-    """Where unusable rows are written down, and the share of them above which a run stops.
+    """The section [quarantine]: the file of unusable rows, and the share of them above which a run stops.
 
-    Without ``file`` it is the command that chooses, beside its other output.
+    Without ``file`` they go beside the command's other output.
     """
 
     max_share: float = MAX_SHARE
@@ -197,7 +232,7 @@ class QuarantineConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Where runs are recorded; without ``uri`` it is MLFLOW_TRACKING_URI or else a local SQLite file."""
+    """[tracking]: where runs are logged; ``uri`` defaults to MLFLOW_TRACKING_URI or a local file."""
 
     uri: str | None = None
     experiment: str = "leadloop"
@@ -206,7 +241,11 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything a run needs to know. It describes either a flat export or the tables of a history."""
+    """A whole ``leadloop.toml``: either a flat export or the tables of a history, and how to learn from them.
+
+    Raises:
+        ValueError: It describes both or neither, or names stages or columns that are not there.
+    """
 
     flat: FlatConfig | None = None
     leads: TableMapping | None = None
@@ -256,7 +295,7 @@ class Config:
     @property
     def flat_mapping(self) -> FlatMapping:
         """How to read the flat export."""
-        flat = _given(self.flat, "flat")
+        flat = _require_section(self.flat, "flat")
         return FlatMapping(
             id=flat.id,
             label=flat.label,
@@ -274,33 +313,33 @@ class Config:
     def history_mapping(self) -> HistoryMapping:
         """Where the tables of the history come from."""
         return HistoryMapping(
-            leads=_given(self.leads, "leads"),
+            leads=_require_section(self.leads, "leads"),
             touchpoints=self.touchpoints,
             transitions=self.transitions,
             attributes=self.attributes.history,
             accounts=self.accounts,
             plain=self.attributes,
-            stages=_given(self.funnel, "funnel").stages,
+            stages=_require_section(self.funnel, "funnel").stages,
             observed_until=self.observed_until,
             max_share=self.quarantine.max_share,
         )
 
     @property
     def label_spec(self) -> LabelSpec:
-        """The question that the model answers."""
-        label, funnel = _given(self.label, "label"), _given(self.funnel, "funnel")
+        """The label that the model predicts."""
+        label, funnel = _require_section(self.label, "label"), _require_section(self.funnel, "funnel")
         stage = label.stage or funnel.target
         return LabelSpec(stage, label.horizon, label.lead_time, funnel.closed, label.settle)
 
     @property
     def cohort_rule(self) -> CohortRule:
-        """When the leads are looked at; a lead is open until it reaches the target or a closed end."""
-        funnel, cohort = _given(self.funnel, "funnel"), self.cohort
+        """When snapshots are taken; a lead is open until it enters the target or a closing stage."""
+        funnel, cohort = _require_section(self.funnel, "funnel"), self.cohort
         ends = dict.fromkeys((self.label_spec.stage, *funnel.closed))
         return CohortRule(cohort.on, cohort.every, tuple(ends), cohort.until_age, cohort.start, cohort.end)
 
 
-def _given(section: Any, name: str) -> Any:
+def _require_section(section: Any, name: str) -> Any:
     if section is None:
         msg = f"the configuration has no [{name}]"
         raise ConfigError(msg)
@@ -308,9 +347,15 @@ def _given(section: Any, name: str) -> Any:
 
 
 def load_config(path: Path) -> Config:
-    """The configuration in a file; relative paths in it start at the file's folder.
+    """Read a configuration.
+
+    Args:
+        path: A TOML file; relative paths in it start at its folder.
+
+    Returns:
+        The configuration.
 
     Raises:
-        ConfigError: it does not exist, is no TOML, or says something that cannot be.
+        ConfigError: The file does not exist, is not valid TOML, or holds a mistake; the message has its line.
     """
     return read_file(Config, path, "`leadloop init FILES...` writes a draft")

@@ -50,7 +50,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class ConfigLocation:
-    """A place in a configuration file: what is read, and where an error would be."""
+    """A place in a configuration file, for the messages of errors."""
 
     file: Path
     text: str
@@ -62,7 +62,7 @@ class ConfigLocation:
 
     @property
     def name(self) -> str:
-        """The path as a reader would say it: ``[touchpoints 2] columns.kind``."""
+        """The path in words: ``[touchpoints 2] columns.kind``."""
         section, *rest = self.path or ("top",)
         numbered = bool(rest) and isinstance(rest[0], int)
         number = f" {int(rest[0]) + 1}" if numbered else ""
@@ -79,18 +79,18 @@ class ConfigLocation:
 
 
 def _lines(text: str) -> dict[tuple[str | int, ...], int]:
-    """The line on which each table and each key of a TOML text stands, as far as it stands on its own."""
-    found: dict[tuple[str | int, ...], int] = {}
+    """The line number of each table and of each key that begins a line of a TOML text."""
+    lines: dict[tuple[str | int, ...], int] = {}
     current: tuple[str | int, ...] = ()
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             current = tuple(part.strip(' "') for part in header[2].split("."))
             if header[1]:
-                current = (*current, sum(1 for path in found if path[:-1] == current))
-            found[current] = number
+                current = (*current, sum(1 for path in lines if path[:-1] == current))
+            lines[current] = number
         elif key := _KEY.match(line):
-            found.setdefault((*current, key[1].strip('"')), number)
-    return found
+            lines.setdefault((*current, key[1].strip('"')), number)
+    return lines
 
 
 def read_file(kind: type[T], path: Path, otherwise: str) -> T:
@@ -111,7 +111,7 @@ def read_file(kind: type[T], path: Path, otherwise: str) -> T:
     return parse_table(kind, table, ConfigLocation(path, text))
 
 
-def parse_table(kind: type[T], table: Mapping[str, Any], spot: ConfigLocation) -> T:
+def parse_table(kind: type[T], table: Mapping[str, Any], location: ConfigLocation) -> T:
     """The dataclass ``kind`` that a table describes.
 
     Raises:
@@ -121,106 +121,106 @@ def parse_table(kind: type[T], table: Mapping[str, Any], spot: ConfigLocation) -
     known = {_key(f): f for f in fields(kind) if f.init}  # type: ignore[arg-type]
     for key in table:
         if key not in known:
-            spot.at(key).refuse(f"there is no such key{suggest(key, known)}")
+            location.at(key).refuse(f"there is no such key{suggest(key, known)}")
     for key, f in known.items():
         if key not in table and f.default is MISSING and f.default_factory is MISSING:
-            spot.refuse(f"the key {key!r} is missing")
+            location.refuse(f"the key {key!r} is missing")
     values = {
-        known[key].name: _value(hints[known[key].name], raw, spot.at(key)) for key, raw in table.items()
+        known[key].name: _value(hints[known[key].name], raw, location.at(key)) for key, raw in table.items()
     }
-    return _refused(spot, lambda: kind(**values))
+    return _refuse_at(location, lambda: kind(**values))
 
 
 def _key(f: Field[Any]) -> str:
     return str(f.metadata.get("key", f.name))
 
 
-def _value(kind: Any, raw: Any, spot: ConfigLocation) -> Any:
+def _value(kind: Any, raw: Any, location: ConfigLocation) -> Any:
     """``raw`` as a value of type ``kind``."""
     if get_origin(kind) in {Union, types.UnionType}:
         kind = next(option for option in get_args(kind) if option is not type(None))
     if kind in _CONVERTERS:
-        return _converted(kind, raw, spot)
+        return _convert(kind, raw, location)
     if is_dataclass(kind):
-        return parse_table(kind, _expect(raw, Mapping, "a table", spot), spot)  # type: ignore[arg-type]
+        return parse_table(kind, _expect(raw, Mapping, "a table", location), location)  # type: ignore[arg-type]
     if get_origin(kind) is Literal:
-        return _literal(get_args(kind), raw, spot)
+        return _literal(get_args(kind), raw, location)
     if get_origin(kind) is tuple:
-        items = _expect(raw, list, "a list", spot)
-        return tuple(_value(get_args(kind)[0], item, spot.at(i)) for i, item in enumerate(items))
+        items = _expect(raw, list, "a list", location)
+        return tuple(_value(get_args(kind)[0], item, location.at(i)) for i, item in enumerate(items))
     if get_origin(kind) is Mapping:
-        table = _expect(raw, Mapping, "a table", spot)
-        return {key: _value(get_args(kind)[1], item, spot.at(key)) for key, item in table.items()}
-    return _plain(kind, raw, spot)
+        table = _expect(raw, Mapping, "a table", location)
+        return {key: _value(get_args(kind)[1], item, location.at(key)) for key, item in table.items()}
+    return _scalar(kind, raw, location)
 
 
-def _expect(raw: Any, kind: Any, called: str, spot: ConfigLocation) -> Any:
+def _expect(raw: Any, kind: Any, expected: str, location: ConfigLocation) -> Any:
     if not isinstance(raw, kind):
-        spot.refuse(f"this should be {called}, not {_shown(raw)}")
+        location.refuse(f"this should be {expected}, not {_toml_repr(raw)}")
     return raw
 
 
-def _shown(raw: Any) -> str:
+def _toml_repr(raw: Any) -> str:
     return str(raw).lower() if isinstance(raw, bool) else repr(raw)
 
 
-def _literal(options: tuple[str, ...], raw: Any, spot: ConfigLocation) -> str:
+def _literal(options: tuple[str, ...], raw: Any, location: ConfigLocation) -> str:
     if raw not in options:
-        spot.refuse(f"{_shown(raw)} is none of {', '.join(map(repr, options))}")
+        location.refuse(f"{_toml_repr(raw)} is none of {', '.join(map(repr, options))}")
     return str(raw)
 
 
-def _plain(kind: type, raw: Any, spot: ConfigLocation) -> Any:
+def _scalar(kind: type, raw: Any, location: ConfigLocation) -> Any:
     if kind is float and type(raw) is int:
         return float(raw)
     if type(raw) is not kind:
-        spot.refuse(f"this should be {_PLAIN[kind]}, not {_shown(raw)}")
+        location.refuse(f"this should be {_PLAIN[kind]}, not {_toml_repr(raw)}")
     return raw
 
 
-def _converted(kind: Any, raw: Any, spot: ConfigLocation) -> Any:
-    return _refused(spot, lambda: _CONVERTERS[kind](raw, spot))
+def _convert(kind: Any, raw: Any, location: ConfigLocation) -> Any:
+    return _refuse_at(location, lambda: _CONVERTERS[kind](raw, location))
 
 
-def _refused(spot: ConfigLocation, build: Callable[[], T]) -> T:
+def _refuse_at(location: ConfigLocation, build: Callable[[], T]) -> T:
     """What ``build`` gives; its ValueError says what is wrong, the spot says where."""
     try:
         return build()
     except ConfigError:
         raise
     except ValueError as error:
-        spot.refuse(str(error))
+        location.refuse(str(error))
 
 
 def register_converter(kind: Any) -> Callable[[Callable[[str], Any]], Callable[[str], Any]]:
     """Read values of type ``kind`` from text by the decorated function."""
 
     def register(function: Callable[[str], Any]) -> Callable[[str], Any]:
-        _CONVERTERS[kind] = lambda raw, spot: function(_expect(raw, str, "text", spot))
+        _CONVERTERS[kind] = lambda raw, location: function(_expect(raw, str, "text", location))
         return function
 
     return register
 
 
-def _duration(raw: Any, spot: ConfigLocation) -> int:
-    return parse_duration(_expect(raw, str, "a duration such as 90d", spot))
+def _duration(raw: Any, location: ConfigLocation) -> int:
+    return parse_duration(_expect(raw, str, "a duration such as 90d", location))
 
 
-def _instant(raw: Any, spot: ConfigLocation) -> int:
+def _instant(raw: Any, location: ConfigLocation) -> int:
     if isinstance(raw, datetime):
         return to_epoch(raw if raw.tzinfo else raw.replace(tzinfo=UTC))
     if isinstance(raw, date):
         return to_epoch(datetime.combine(raw, time(), UTC))
-    return parse_timestamp(_expect(raw, str, "a date such as 2024-02-29", spot))
+    return parse_timestamp(_expect(raw, str, "a date such as 2024-02-29", location))
 
 
-def _path(raw: Any, spot: ConfigLocation) -> Path:
-    return spot.file.parent / Path(_expect(raw, str, "the path of a file", spot)).expanduser()
+def _path(raw: Any, location: ConfigLocation) -> Path:
+    return location.file.parent / Path(_expect(raw, str, "the path of a file", location)).expanduser()
 
 
-def _database(raw: Any, spot: ConfigLocation) -> str:
-    text = str(_expect(raw, str, "the path or URL of a database", spot))
-    return text if "://" in text else str(_path(text, spot))
+def _database(raw: Any, location: ConfigLocation) -> str:
+    text = str(_expect(raw, str, "the path or URL of a database", location))
+    return text if "://" in text else str(_path(text, location))
 
 
 _CONVERTERS: dict[Any, Callable[[Any, ConfigLocation], Any]] = {

@@ -1,1 +1,1 @@
-"""Scores written back to a CRM, a batch at a time: what leads get, how it is sent, what came of it."""
+"""Writes scores back to HubSpot, Salesforce or Dynamics 365, in batches that can be resumed."""

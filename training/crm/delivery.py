@@ -38,19 +38,19 @@ _ADVICE: dict[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class DeliveryProgress:
-    """What one exchange settled: ids that were acknowledged, and those refused with the CRM's reason.
+    """The result of one request: the ids that were acknowledged, and those refused with the CRM's reason.
 
-    ``unreadable`` is a lone record whose request the CRM could not make sense of.
+    ``unreadable``: the CRM refused a request with a single record as a whole.
     """
 
-    done: tuple[str, ...] = ()
+    acknowledged: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
     unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
-    """Records that are to be sent again, why, and after how many seconds if the CRM says so."""
+class _Pending:
+    """Records to send again, why, and after how many seconds if the CRM says so."""
 
     records: Sequence[CrmRecord]
     why: str = ""
@@ -66,18 +66,18 @@ class Delivery:
     patience: RetryPolicy
 
     def __call__(self, records: Sequence[CrmRecord]) -> Iterator[DeliveryProgress]:
-        """What each exchange settles, until all is. Raises PushStopped where going on is of no use."""
-        vain, remaining = 0, _Open(records)
+        """Send records until each is acknowledged or refused. Raises PushStopped if that cannot succeed."""
+        failures, remaining = 0, _Pending(records)
         while remaining.records:
             response = self._attempt(remaining.records)
             if isinstance(response, Response) and response.status in _UNFIT:
-                yield from self._apart(remaining.records, response)
+                yield from self._halve(remaining.records, response)
                 return
-            progress, remaining = self._settled(remaining.records, response)
+            progress, remaining = self._settle(remaining.records, response)
             yield progress
-            vain = 0 if progress.done or progress.refused else vain + 1
+            failures = 0 if progress.acknowledged or progress.refused else failures + 1
             if remaining.records:
-                self.patience.wait(vain, remaining.seconds, remaining.why)
+                self.patience.wait(failures, remaining.seconds, remaining.why)
 
     def _attempt(self, records: Sequence[CrmRecord]) -> Response | UnreachableError:
         try:
@@ -85,7 +85,7 @@ class Delivery:
         except UnreachableError as error:
             return error
 
-    def _apart(self, records: Sequence[CrmRecord], response: Response) -> Iterator[DeliveryProgress]:
+    def _halve(self, records: Sequence[CrmRecord], response: Response) -> Iterator[DeliveryProgress]:
         if len(records) == 1:
             yield DeliveryProgress(refused=((records[0].lead_id, reason_in(response.body)),), unreadable=True)
             return
@@ -93,29 +93,29 @@ class Delivery:
         yield from self(records[:half])
         yield from self(records[half:])
 
-    def _settled(
+    def _settle(
         self, records: Sequence[CrmRecord], response: Response | UnreachableError
-    ) -> tuple[DeliveryProgress, _Open]:
+    ) -> tuple[DeliveryProgress, _Pending]:
         if isinstance(response, UnreachableError):
-            return DeliveryProgress(), _Open(records, str(response))
+            return DeliveryProgress(), _Pending(records, str(response))
         if response.status in TRANSIENT:
             why = f"the CRM answered {response.status}: {reason_in(response.body)}"
-            return DeliveryProgress(), _Open(records, why, retry_after(response))
+            return DeliveryProgress(), _Pending(records, why, retry_after(response))
         _require_success(response)
-        return _sorted(list(zip(records, self.crm.answers(records, response), strict=True)))
+        return _split_answers(list(zip(records, self.crm.answers(records, response), strict=True)))
 
 
-def _sorted(
+def _split_answers(
     answered: Sequence[tuple[CrmRecord, Accepted | Rejected | RetryLater]],
-) -> tuple[DeliveryProgress, _Open]:
-    done = tuple(record.lead_id for record, answer in answered if isinstance(answer, Accepted))
+) -> tuple[DeliveryProgress, _Pending]:
+    acknowledged = tuple(record.lead_id for record, answer in answered if isinstance(answer, Accepted))
     refused = tuple(
         (record.lead_id, answer.reason) for record, answer in answered if isinstance(answer, Rejected)
     )
     later = [(record, answer.seconds) for record, answer in answered if isinstance(answer, RetryLater)]
-    seconds = max((asked for _, asked in later if asked is not None), default=None)
+    seconds = max((wait for _, wait in later if wait is not None), default=None)
     why = f"the CRM asks to send {len(later)} records again"
-    return DeliveryProgress(done, refused), _Open([record for record, _ in later], why, seconds)
+    return DeliveryProgress(acknowledged, refused), _Pending([record for record, _ in later], why, seconds)
 
 
 def _require_success(response: Response) -> None:

@@ -1,4 +1,4 @@
-"""The line to a CRM: one request over HTTPS, one response, or the reason why there was none."""
+"""The HTTP client of the push: a session with the token, timeouts, and errors to retry or to stop at."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def http_session(token: str, timeouts: tuple[float, float] = TIMEOUTS) -> Iterat
         session.auth = _Bearer(token)
 
         def send(request: Request) -> Response:
-            with _told():
+            with _translate_errors():
                 answer = session.request(
                     request.method,
                     request.url,
@@ -72,8 +72,8 @@ def http_session(token: str, timeouts: tuple[float, float] = TIMEOUTS) -> Iterat
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What went wrong on the way, without the request, whose headers hold the token."""
+def _translate_errors() -> Iterator[None]:
+    """Translate the errors of requests, without the request, whose headers hold the token."""
     try:
         yield
     except SSLError as error:

@@ -55,31 +55,31 @@ class HubSpot:
         }
 
     def answers(self, records: Sequence[CrmRecord], response: Response) -> list[Answer]:
-        """200 is good for all; in 207 each record must be named, by its trace id or its own."""
+        """One answer per record: status 200 accepts all; in 207 each is named by its trace id or its id."""
         if response.status != HTTPStatus.MULTI_STATUS:
             return [Accepted()] * len(records)
-        told = response.json()
+        payload = response.json()
         named: dict[str, Answer] = {}
-        for result in told.get("results") or ():
+        for result in payload.get("results") or ():
             # Where leads are found by a key, an id in a result is HubSpot's and may be another lead's key.
             about = {**result, "id": None} if self.key else result
-            named |= dict.fromkeys(_named(about), Accepted())
-        for error in told.get("errors") or ():
+            named |= dict.fromkeys(_record_keys(about), Accepted())
+        for error in payload.get("errors") or ():
             about = error | (error.get("context") or {})
-            named |= dict.fromkeys(_named(about), Rejected(error_message(error)))
+            named |= dict.fromkeys(_record_keys(about), Rejected(error_message(error)))
         return [
             named.get(f"trace {trace}", named.get(f"id {record.lead_id}", _SILENT))
             for trace, record in enumerate(records)
         ]
 
 
-def _named(told: Mapping[str, Any]) -> Iterator[str]:
-    """The records that a result or an error is about; errors hold lists where results hold one."""
+def _record_keys(payload: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of the records that a result or an error is about; errors hold lists of them."""
     for kind, key in (("trace", "objectWriteTraceId"), ("id", "id"), ("id", "ids")):
-        value = told.get(key)
-        for one in value if isinstance(value, list) else [value]:
-            if one is not None:
-                yield f"{kind} {one}"
+        value = payload.get(key)
+        for identifier in value if isinstance(value, list) else [value]:
+            if identifier is not None:
+                yield f"{kind} {identifier}"
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What every CRM has in common: records go out as a request, answers come back one a record.
+"""The protocol of CRM adapters: records become one request, its response one answer per record.
 
 A format is pure: it turns records into a request and a response into answers, and never sends anything.
 """
@@ -121,7 +121,7 @@ def field_name(name: str) -> str:
     return name
 
 
-def error_message(told: Any) -> str:
+def error_message(payload: Any) -> str:
     """The CRM's own words in an error, whichever of the three shapes it has.
 
     >>> error_message([{"errorCode": "INVALID_FIELD", "message": "No such column 'Grade__c'"}])
@@ -129,14 +129,16 @@ def error_message(told: Any) -> str:
     >>> error_message({"error": {"code": "0x80044331", "message": "too long"}})
     '0x80044331: too long'
     """
-    if isinstance(told, list) and told:
-        return error_message(told[0])
-    if not isinstance(told, dict):
-        return str(told)[:_LONGEST_REASON]
-    if isinstance(told.get("error"), dict):
-        return error_message(told["error"])
-    code = next((told[key] for key in ("errorCode", "statusCode", "code", "category") if key in told), None)
-    message = told.get("message") or json.dumps(told)
+    if isinstance(payload, list) and payload:
+        return error_message(payload[0])
+    if not isinstance(payload, dict):
+        return str(payload)[:_LONGEST_REASON]
+    if isinstance(payload.get("error"), dict):
+        return error_message(payload["error"])
+    code = next(
+        (payload[key] for key in ("errorCode", "statusCode", "code", "category") if key in payload), None
+    )
+    message = payload.get("message") or json.dumps(payload)
     return (f"{code}: {message}" if code else str(message))[:_LONGEST_REASON]
 
 

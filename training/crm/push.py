@@ -1,4 +1,4 @@
-"""Writes the scores of a file back to a CRM: planned first, sent on request, resumed where it stopped."""
+"""Pushes the scores of a file to a CRM: plans, sends on request, and resumes an interrupted push."""
 
 from __future__ import annotations
 
@@ -36,10 +36,15 @@ _REASONS = 5
 
 @dataclass(frozen=True)
 class PushPlan:
-    """What a push is to bring about: each row of ``frame`` acknowledged by ``crm``.
+    """What a push will send.
 
-    ``fingerprint`` is of all that makes a difference to the CRM, so that a journal of another push is known
-    as one. The journal, and the list of the refused, lie beside the scores.
+    Attributes:
+        crm: The adapter.
+        fields: The column of the scores for each field of the CRM.
+        frame: The scores, one row per lead.
+        fingerprint: A hash of scores and target, by which a journal of another push is recognised.
+        journal_file: The journal of acknowledged leads, beside the scores.
+        refused_file: The list of refused leads with reasons, beside the scores.
     """
 
     crm: CrmAdapter
@@ -51,20 +56,20 @@ class PushPlan:
 
     exit_code: ClassVar[int] = 0
 
-    def batches(self, done: Collection[str] = ()) -> Iterator[list[CrmRecord]]:
-        """The records that are not ``done``, as many at a time as the CRM takes."""
-        left = self.frame.filter(~pl.col("lead_id").is_in(list(done)))
-        for rows in left.iter_slices(self.crm.limit):
+    def batches(self, acknowledged: Collection[str] = ()) -> Iterator[list[CrmRecord]]:
+        """The records whose leads are not ``acknowledged``, in batches of what the CRM takes at once."""
+        remaining = self.frame.filter(~pl.col("lead_id").is_in(list(acknowledged)))
+        for rows in remaining.iter_slices(self.crm.limit):
             yield list(records(rows, self.fields))
 
     def in_words(self) -> Iterator[str]:
-        """How much would be sent, and the beginning of it exactly as it would be."""
-        done = load_acknowledged(self.journal_file, self.fingerprint)
-        left = self.frame.height - len(done)
-        calls = ceil(left / self.crm.limit)
-        yield f"leads to send: {left:,}, requests: {calls:,}, acknowledged before: {len(done):,}"
-        if left:
-            first = next(self.batches(done))[:_SHOWN]
+        """How much would be sent, and the first request as it would be, as lines for a terminal."""
+        acknowledged = load_acknowledged(self.journal_file, self.fingerprint)
+        remaining = self.frame.height - len(acknowledged)
+        calls = ceil(remaining / self.crm.limit)
+        yield f"leads to send: {remaining:,}, requests: {calls:,}, acknowledged before: {len(acknowledged):,}"
+        if remaining:
+            first = next(self.batches(acknowledged))[:_SHOWN]
             request = self.crm.request(first)
             yield f"{request.method} {request.url}, the first {len(first)} of them:"
             yield request.body.decode()
@@ -72,22 +77,27 @@ class PushPlan:
         yield "nothing was sent; to send, add --go"
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as JSON."""
-        done = load_acknowledged(self.journal_file, self.fingerprint)
-        first = next(self.batches(done), [])[:_SHOWN]
+        """The plan as ``push --json`` writes it."""
+        acknowledged = load_acknowledged(self.journal_file, self.fingerprint)
+        first = next(self.batches(acknowledged), [])[:_SHOWN]
         return {
             "leads": self.frame.height,
-            "before": len(done),
-            "requests": ceil((self.frame.height - len(done)) / self.crm.limit),
+            "before": len(acknowledged),
+            "requests": ceil((self.frame.height - len(acknowledged)) / self.crm.limit),
             "first": [{"lead_id": record.lead_id, **record.fields} for record in first],
         }
 
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """What came of a push: so many ``leads``, those acknowledged ``before`` and now, those refused and why.
+    """The result of a push.
 
-    ``stopped`` says why the rest was not sent, where that is so.
+    Attributes:
+        leads: How many leads the file has.
+        before: How many of them an earlier push had delivered.
+        acknowledged: How many were delivered now.
+        refused: The CRM's reason by lead.
+        stopped: Why the rest was not sent, if so.
     """
 
     leads: int
@@ -112,12 +122,24 @@ class PushResult:
             yield "run the same command again: it sends only what was not acknowledged"
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as JSON."""
+        """The result as ``push --json`` writes it."""
         return asdict(self)
 
 
 def plan(target: CrmTarget, scores: Path, earlier: Path | None = None) -> PushPlan:
-    """What a push of ``scores`` would do. Raises PushError for what cannot be pushed as it was given."""
+    """Plan a push without sending anything.
+
+    Args:
+        target: The CRM and its fields.
+        scores: What ``leadloop score`` wrote.
+        earlier: Scores of an earlier run, for the trend. Default: no trend.
+
+    Returns:
+        The plan.
+
+    Raises:
+        PushError: The scores cannot be pushed as they are, or the target lacks something.
+    """
     crm, fields, frame = target.crm(), target.fields, read_score_file(scores, earlier)
     require_columns(frame, fields, scores)
     files = [scores, earlier] if earlier else [scores]
@@ -132,22 +154,34 @@ def plan(target: CrmTarget, scores: Path, earlier: Path | None = None) -> PushPl
 
 
 def push_scores(planned: PushPlan, send: Send, patience: RetryPolicy | None = None) -> PushResult:
-    """Send what is planned and was not acknowledged before; good records stay, bad ones are listed.
+    """Send what is planned and was not acknowledged before; refused records are listed in a file.
 
-    Raises PushError while another push of the same scores runs.
+    Args:
+        planned: The plan.
+        send: Sends one request.
+        patience: How often and how long to wait. Default: ``RetryPolicy()``.
+
+    Returns:
+        What was delivered, what was refused, and why it stopped if it did.
+
+    Raises:
+        PushError: Another push of the same scores is running.
     """
     delivery = Delivery(planned.crm, send, patience or RetryPolicy())
     refused: dict[str, str] = {}
     now, stopped = 0, None
-    with journal(planned.journal_file, planned.fingerprint) as kept, _listed(refused, planned.refused_file):
-        before = len(kept.acknowledged)
+    with (
+        journal(planned.journal_file, planned.fingerprint) as delivery_journal,
+        _refused_list(refused, planned.refused_file),
+    ):
+        before = len(delivery_journal.acknowledged)
         with tqdm(total=planned.frame.height, initial=before, unit=" leads", disable=None) as bar:
             try:
-                for progress in _progress(planned.batches(kept.acknowledged), delivery, before):
-                    kept.add(progress.done)
+                for progress in _progress(planned.batches(delivery_journal.acknowledged), delivery, before):
+                    delivery_journal.add(progress.acknowledged)
                     refused.update(progress.refused)
-                    now += len(progress.done)
-                    bar.update(len(progress.done) + len(progress.refused))
+                    now += len(progress.acknowledged)
+                    bar.update(len(progress.acknowledged) + len(progress.refused))
             except PushStopped as reason:
                 stopped = str(reason)
     return PushResult(planned.frame.height, before, now, refused, stopped)
@@ -156,14 +190,14 @@ def push_scores(planned: PushPlan, send: Send, patience: RetryPolicy | None = No
 def _progress(
     batches: Iterator[list[CrmRecord]], delivery: Delivery, good: int
 ) -> Iterator[DeliveryProgress]:
-    """What is settled, exchange by exchange; ``good`` leads were acknowledged before.
+    """The progress of each request; ``good`` leads were acknowledged before.
 
     Where the CRM cannot read a single record of a batch and never could, it is the fields, not the leads.
     """
     for batch in batches:
         unreadable = 0
         for progress in delivery(batch):
-            good += len(progress.done)
+            good += len(progress.acknowledged)
             unreadable += progress.unreadable
             yield progress
         if unreadable == len(batch) > 1 and not good:
@@ -180,8 +214,8 @@ def _fingerprint(files: list[Path], target: str) -> str:
 
 
 @contextmanager
-def _listed(refused: Mapping[str, str], path: Path) -> Iterator[None]:
-    """Whatever ends the push, the refused records are in a file; without any there is no file."""
+def _refused_list(refused: Mapping[str, str], path: Path) -> Iterator[None]:
+    """Write the refused records to a file, whatever ends the push; without any, remove the file."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""How long to wait before a CRM is asked again, and when to stop asking."""
+"""Retries with exponential backoff and full jitter."""
 
 from __future__ import annotations
 
@@ -36,16 +36,19 @@ class RetryPolicy:
     sleep: Callable[[float], object] = time.sleep
     draw: Callable[[], float] = random.random
 
-    def wait(self, vain: int, asked: float | None, why: str) -> None:
-        """Wait before the next try, after so many ``vain`` ones in a row. Raises PushStopped."""
-        if vain >= self.attempts:
+    def wait(self, failures: int, seconds: float | None, why: str) -> None:
+        """Wait before the next try, after ``failures`` in a row; ``seconds`` is what the CRM asks for.
+
+        Raises PushStopped after ``attempts`` failures, or where the CRM asks for more than ``at_request``.
+        """
+        if failures >= self.attempts:
             msg = f"{why}; tried {self.attempts} times"
             raise PushStopped(msg)
-        if asked is not None and asked > self.at_request:
+        if seconds is not None and seconds > self.at_request:
             msg = f"{why}; the CRM asks to wait longer than {humanise(self.at_request)}"
             raise PushStopped(msg)
-        own = self.draw() * min(self.longest, self.first * 2**vain)
-        self.sleep(own if asked is None else asked)
+        own = self.draw() * min(self.longest, self.first * 2**failures)
+        self.sleep(own if seconds is None else seconds)
 
 
 def retry_after(response: Response) -> float | None:

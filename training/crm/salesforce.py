@@ -57,11 +57,11 @@ class Salesforce:
 
     def answers(self, records: Sequence[CrmRecord], response: Response) -> list[Answer]:
         """One result a record, in their order."""
-        told = response.json()
-        if not isinstance(told, list) or len(told) != len(records):
+        results = response.json()
+        if not isinstance(results, list) or len(results) != len(records):
             msg = f"Salesforce was sent {len(records)} records and did not answer with as many results"
             raise PushStopped(msg)
-        return [_answer(result) for result in told]
+        return [_answer(result) for result in results]
 
 
 def _answer(result: Mapping[str, Any]) -> Answer:

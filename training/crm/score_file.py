@@ -1,4 +1,4 @@
-"""Reads what ``leadloop score`` wrote, and what an earlier run of it wrote, into the fields of records."""
+"""Reads files of scores into records of a CRM, with the trend against an earlier file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which CRM, where, and into which of its fields: as a person says it on the command line."""
+"""The target of a push as the command line gives it: CRM, address, key and fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ _FIELDS = {"dynamics": dynamics.FIELDS, "hubspot": hubspot.FIELDS, "salesforce":
 
 @dataclass(frozen=True, slots=True)
 class CrmTarget:
-    """A CRM by name; without an address HubSpot's own, without a key its record ids."""
+    """The CRM to push to.
+
+    Attributes:
+        name: "dynamics", "hubspot" or "salesforce".
+        url: Its address. Default: HubSpot's own; the others need one.
+        key: The field with our lead ids. Default: the CRM's record ids.
+        mapped: The column of the scores for each field. Default: the adapter's fields.
+    """
 
     name: CrmName
     url: str | None = None

@@ -1,1 +1,1 @@
-"""Data sets to learn from, by source: rows, labels, weights and censoring."""
+"""Data sets to learn from: of flat exports, histories and decision logs, with labels and weights."""

@@ -42,9 +42,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class IngestSummary:
-    """What reading the source came to: rows in all, rows set aside by reason, columns left out and why.
+    """A summary of reading the source.
 
-    ``columns`` are those in which each reason was found most.
+    Attributes:
+        rows_read: Rows in all.
+        quarantined: Rows that were set aside, by reason.
+        excluded: Columns that are not used, with the reason.
+        columns: By reason, the columns in which it occurred most.
     """
 
     rows_read: int
@@ -61,7 +65,7 @@ class IngestSummary:
 def ingest_summary(
     rows: int, quarantine: Quarantine, availability: Iterable[Availability], *, flat: bool = False
 ) -> IngestSummary:
-    """What reading came to; a reason names its table, too, unless there is but one."""
+    """The summary of a reading; where there are several tables, a reason names its table."""
 
     def name_table(table: str, reason: str) -> str:
         return reason if flat else Message("ingest.of_table", table=Message(f"tables.{table}"), reason=reason)
@@ -89,17 +93,35 @@ class MissingFeaturesError(ValueError):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows that a model learns from or is judged by.
+    """Labelled feature rows, to learn from or to be evaluated on.
 
-    ``rows`` has ``lead_id``, ``as_of`` and the columns of ``features``; ``label`` (n,) is 1 or 0. ``order``
-    (n,) puts the rows in the order of time, later is larger, in epoch seconds where it is ``dated``; None is
-    that nobody knows it. ``gap`` is how much later a row must be to be judged by a model that learned from
-    another: the label's own time, in seconds, or 0 where rows have no clock. ``flat`` says how an export was
-    read. ``weights`` and ``matured`` (n,) are there when rows were kept whose window is not over;
-    ``settled_at`` (n,) is when each outcome was known. ``accounts`` (n,) numbers a row's company. ``history``
-    is what the rows were computed from, ``immature`` how many more there were without an outcome yet.
-    ``persons`` has ``lead_id`` and a number of the person for each column that points at one.
-    ``monotone`` maps features to 1 where more may never lower a score, to -1 where it may never raise it.
+    Attributes:
+        features: The features.
+        rows: ``lead_id``, ``as_of`` (epoch seconds) and the columns of ``features``.
+        label: (n,) outcomes, 0 or 1.
+        question: The label in words, such as "sql within 60 days".
+        order: (n,) the order of the rows in time, larger is later; None where it is not known.
+        gap: How much later than the training rows a row must be to be held out from them: the time that the
+            label takes, in seconds; 0 where rows have no dates.
+        weights: (n,) weights of the rows; None where all weigh 1.
+        matured: (n,) whether a row's window is over; None where that holds for all.
+        settled_at: (n,) when each outcome became known, in epoch seconds.
+        accounts: (n,) the number of each row's account; None where there are none.
+        history: What the rows were computed from; None for a flat export or a decision log.
+        persons: ``lead_id``, and a number of the person for each column that refers to one.
+        immature: How many further rows have no outcome yet.
+        has_dates: Whether ``as_of`` is a real moment.
+        dated: Whether the ``order`` of a flat export is in epoch seconds.
+        monotone: By feature, 1 where more may never lower a score, -1 where it may never raise it.
+        flat: How a flat export was read.
+        intake: The summary of reading the source.
+        availability: Which columns are used, and who says when they are known.
+        ignored: Columns that requests may carry and that no feature reads.
+        missing: The words that stand for a missing value.
+        notices: What to tell the user about the source.
+
+    Raises:
+        NoLabelledRowsError: There are not rows of both outcomes.
     """
 
     features: FeatureSet
@@ -174,22 +196,22 @@ class Dataset:
         return self.rows.with_columns(*stamps, label=pl.Series(self.label)).to_pandas()
 
     def subsample(self, most: int) -> Dataset:
-        """At most ``most`` rows, evenly spread: enough for what does not need them all."""
+        """At most ``most`` rows, evenly spread."""
         if len(self) <= most:
             return self
         return self._take(np.linspace(0, len(self) - 1, most).astype(np.intp))
 
     @cached_property
     def last_row_per_lead(self) -> Dataset:
-        """The last row of each lead, for what counts leads and not looks; all rows if those ended alike."""
+        """The last row of each lead; all rows where those have one outcome only."""
         last = np.sort(len(self) - 1 - np.unique(self.lead[::-1], return_index=True)[1])
         alike = len(last) == len(self) or len(np.unique(self.label[last])) == 1
         return self if alike else self._take(last)
 
-    def _take(self, kept: NDArray[np.intp]) -> Dataset:
+    def _take(self, positions: NDArray[np.intp]) -> Dataset:
         columns = ("rows", "label", "order", "weights", "matured", "settled_at", "accounts")
         thin: dict[str, Any] = {
-            name: None if (whole := getattr(self, name)) is None else whole[kept] for name in columns
+            name: None if (whole := getattr(self, name)) is None else whole[positions] for name in columns
         }
         return replace(self, **thin)
 
@@ -211,7 +233,7 @@ class Dataset:
         return lead_codes(self.rows["lead_id"])
 
     def to_learning_rows(self) -> TrainingRows:
-        """What a learner gets to see: the snapshots of one lead are held out together, or not at all."""
+        """The rows as a learner takes them, grouped by lead where leads have several snapshots."""
         return TrainingRows(
             frame=self.rows.select(self.features.names),
             y=self.label,
@@ -226,7 +248,7 @@ class Dataset:
     def features_for(self, features: FeatureSet, at: NDArray[np.intp]) -> pl.DataFrame:
         """The rows at positions ``at`` with the columns of ``features``, which may be another model's.
 
-        Raises FeaturesNotThereError where a flat export does not have them.
+        Raises MissingFeaturesError where a flat export does not have them.
         """
         rows = self.rows[at]
         if set(features.specs) <= set(self.features.specs):
@@ -237,9 +259,9 @@ class Dataset:
                 msg = f"column {wrong[0]!r} is not among these rows, or not of the same kind"
                 raise MissingFeaturesError(msg)
             return rows
-        wanted = rows.select("lead_id", "as_of")
-        computed = compute_feature_rows(features, self.history, Snapshots(wanted.unique()))
-        return wanted.join(computed, on=["lead_id", "as_of"], how="left", maintain_order="left")
+        keys = rows.select("lead_id", "as_of")
+        computed = compute_feature_rows(features, self.history, Snapshots(keys.unique()))
+        return keys.join(computed, on=["lead_id", "as_of"], how="left", maintain_order="left")
 
     @property
     def fingerprint(self) -> str:
@@ -257,28 +279,40 @@ def from_history(
     roles: Iterable[ColumnRole] = (),
     weights: Weights = "matured",
 ) -> Dataset:
-    """The snapshots of a history with what became of them, in the order of time.
+    """Draw the snapshots of a history, label them and compute their features.
 
-    Only matured ones, or ("ipcw") every one whose outcome is known, weighted for those whose is not.
+    Args:
+        history: The history.
+        rule: When snapshots are taken.
+        label: What is to be predicted.
+        roles: The roles of the lead columns.
+        weights: "matured" takes snapshots whose window is over; "ipcw" every one whose outcome is known,
+            weighted by the inverse probability of censoring.
+
+    Returns:
+        The rows, ordered by ``as_of`` and ``lead_id``.
+
+    Raises:
+        NoLabelledRowsError: There are not rows of both outcomes.
     """
     features = build_feature_set(history, target=label.stage, closed=label.closed, units=_flags(roles))
-    drawn = draw_snapshots(history, rule)
-    labelled = compute_labels(history, drawn, label)
-    kept = select_labelled(labelled, history.observed_until, weights).sort("as_of", "lead_id")
-    rows = compute_feature_rows(features, history, Snapshots(kept.select("lead_id", "as_of")))
+    snapshots = draw_snapshots(history, rule)
+    labelled = compute_labels(history, snapshots, label)
+    known = select_labelled(labelled, history.observed_until, weights).sort("as_of", "lead_id")
+    rows = compute_feature_rows(features, history, Snapshots(known.select("lead_id", "as_of")))
     return Dataset(
         features=features,
         rows=rows,
-        label=kept["label"].to_numpy(),
+        label=known["label"].to_numpy(),
         question=f"{label.stage} within {label.horizon / DAY:g} days",
         order=rows["as_of"].to_numpy(),
         gap=label.gap,
-        weights=kept["weight"].to_numpy() if "weight" in kept.columns else None,
-        matured=kept["matured"].to_numpy() if "weight" in kept.columns else None,
-        settled_at=kept["settled_at"].to_numpy(),
+        weights=known["weight"].to_numpy() if "weight" in known.columns else None,
+        matured=known["matured"].to_numpy() if "weight" in known.columns else None,
+        settled_at=known["settled_at"].to_numpy(),
         accounts=_accounts(history, rows),
         history=history,
-        immature=len(drawn) - kept.height,
+        immature=len(snapshots) - known.height,
         has_dates=True,
     )
 
@@ -295,14 +329,14 @@ def _accounts(history: LeadHistory, rows: pl.DataFrame) -> NDArray[np.int64] | N
     return mine["who"].rank("dense").cast(pl.Int64).to_numpy()
 
 
-def compute_feature_rows(features: FeatureSet, history: LeadHistory, wanted: Snapshots) -> pl.DataFrame:
-    """The features of snapshots, in the order of time."""
-    computed: pl.LazyFrame = batch.compute_features(features, history, wanted)
+def compute_feature_rows(features: FeatureSet, history: LeadHistory, snapshots: Snapshots) -> pl.DataFrame:
+    """The features of snapshots, ordered by ``as_of`` and ``lead_id``."""
+    computed: pl.LazyFrame = batch.compute_features(features, history, snapshots)
     return computed.sort("as_of", "lead_id").collect()
 
 
 def from_flat_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
-    """A flat export as rows to learn from: one snapshot a lead, its outcome column is the label."""
+    """A flat export as rows to learn from: one snapshot per lead, labelled by its outcome column."""
     if export.label is None:
         msg = "the export was read without an outcome column; name it (--label)"
         raise NoLabelledRowsError(msg)
@@ -335,6 +369,6 @@ def _flags(roles: Iterable[ColumnRole]) -> dict[str, Unit]:
 
 
 def flat_rows(features: FeatureSet, leads: pl.DataFrame) -> pl.DataFrame:
-    """The feature rows of flat leads: one row a lead is nothing to fold, in the order of ``leads``."""
+    """The feature rows of flat leads, in the order of ``leads``."""
     columns = (pl.col(str(spec.of)).alias(spec.name) for spec in features.specs)
     return leads.select("lead_id", pl.lit(FLAT_AS_OF, pl.Int64).alias("as_of"), *columns)

@@ -1,4 +1,4 @@
-"""Reads the data set that a configuration names, and says which of its columns were not used."""
+"""Reads the data set that a configuration describes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,60 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-
 DEFAULT_SHARE = 0.1
+QUARANTINE = "quarantine.csv"
+_MAX_COLUMNS = 20
+
+
+def read_dataset(config: Config, out: Path) -> Dataset:
+    """Read the labelled rows that a configuration describes.
+
+    Args:
+        config: A flat export or a history, and how to learn from it.
+        out: The folder of the quarantine file, where the configuration names none.
+
+    Returns:
+        The data set, without the features that ``[training]`` excludes.
+
+    Raises:
+        SourceError: A source cannot be read.
+        ConfigError: ``[training]`` names a feature that is not there, or excludes the last one.
+        NoLabelledRowsError: There are no labelled rows of both outcomes.
+    """
+    quarantine, now = quarantine_file(config, out), int(time.time())
+    if config.flat is not None:
+        mapping = config.flat_mapping
+        return _apply_training_config(
+            from_flat_export(read_flat(config.flat.leads, mapping, quarantine, now), mapping), config
+        )
+    reading = read_history(config.history_mapping, now, quarantine)
+    full = from_history(
+        reading.history, config.cohort_rule, config.label_spec, reading.roles, config.training.weights
+    )
+    dataset = _apply_training_config(full, config)
+    return replace(
+        dataset,
+        intake=ingest_summary(
+            sum(table.rows for table in reading.counts), reading.quarantine, reading.availability
+        ),
+        availability=reading.availability,
+        ignored=_unused_columns(dataset, reading),
+        missing=config.history_mapping.leads.missing,
+        notices=reading.notices,
+        persons=reading.persons,
+    )
+
+
+def quarantine_file(config: Config, out: Path) -> Path:
+    """The file for unusable rows: the one that ``config`` names, else ``quarantine.csv`` in ``out``."""
+    return config.quarantine.file or out / QUARANTINE
 
 
 def resolve_capacity(dataset: Dataset, training: TrainingConfig) -> float:
-    """The share of leads that sales can call: as configured, else one in ten."""
+    """The share of leads that sales can call: as configured, else ``DEFAULT_SHARE``.
+
+    A capacity per time needs dates: it is divided by the rows that arrived in the window of ``dataset``.
+    """
     if training.capacity_share is not None:
         return training.capacity_share
     window = dataset.window
@@ -38,77 +86,40 @@ def resolve_capacity(dataset: Dataset, training: TrainingConfig) -> float:
     return training.capacity.share(len(dataset), max(1, window[1] - window[0]))
 
 
-_LISTED = 20
-
-
-def _listed(columns: Sequence[Availability]) -> str:
-    """The columns with their reasons, the first of many."""
-    first = "; ".join(f"{a.column} ({a.role_reason})" for a in columns[:_LISTED])
-    more = len(columns) - _LISTED
-    return f"{first}; and {more:,} more" if more > 0 else first
-
-
 def no_features_message(dataset: Dataset) -> str:
-    """Why no column of a data set can teach anything."""
+    """The message for a data set that has no feature left, with the unused columns and why."""
     unused = [a for a in dataset.availability if not a.used]
-    why = _listed(unused) if unused else "the export has no other columns"
+    why = format_columns(unused) if unused else "the export has no other columns"
     return f"no column is left to learn from beside id, outcome and time: {why}"
 
 
-QUARANTINE = "quarantine.csv"
+def format_columns(columns: Sequence[Availability]) -> str:
+    """The first 20 columns with the reasons for their roles, and how many more there are."""
+    first = "; ".join(f"{a.column} ({a.role_reason})" for a in columns[:_MAX_COLUMNS])
+    more = len(columns) - _MAX_COLUMNS
+    return f"{first}; and {more:,} more" if more > 0 else first
 
 
-def read_dataset(config: Config, out: Path) -> Dataset:
-    """The labelled rows that ``config`` describes; bad source rows go to its quarantine file, or ``out``."""
-    quarantine, now = quarantine_file(config, out), int(time.time())
-    if config.flat is not None:
-        mapping = config.flat_mapping
-        return _less(
-            from_flat_export(read_flat(config.flat.leads, mapping, quarantine, now), mapping), config
-        )
-    reading = read_history(config.history_mapping, now, quarantine)
-    drawn = from_history(
-        reading.history, config.cohort_rule, config.label_spec, reading.roles, config.training.weights
-    )
-    dataset = _less(drawn, config)
-    return replace(
-        dataset,
-        intake=ingest_summary(
-            sum(one.rows for one in reading.counts), reading.quarantine, reading.availability
-        ),
-        availability=reading.availability,
-        ignored=_unused(dataset, reading),
-        missing=config.history_mapping.leads.missing,
-        notices=reading.notices,
-        persons=reading.persons,
-    )
-
-
-def quarantine_file(config: Config, out: Path) -> Path:
-    """Where bad source rows go: the file that ``config`` names, else one in ``out``."""
-    return config.quarantine.file or out / QUARANTINE
-
-
-def _less(dataset: Dataset, config: Config) -> Dataset:
-    """The data set as ``[training]`` has it: less what is excluded, and with what more may never lower."""
+def _apply_training_config(dataset: Dataset, config: Config) -> Dataset:
+    """The data set without the features that ``[training]`` excludes, with its monotone constraints."""
     excluded = set(config.training.exclude)
     if unknown := sorted(excluded - set(dataset.features.names)):
         hint = suggest(unknown[0], dataset.features.names)
         msg = f"[training] exclude: there is no feature {unknown[0]!r}{hint}"
         raise ConfigError(msg)
-    left = dataset.features.without(excluded)
-    if not left.names:
+    features = dataset.features.without(excluded)
+    if not features.names:
         raise ConfigError(no_features_message(dataset))
     return replace(
         dataset,
-        features=left,
+        features=features,
         rows=dataset.rows.drop(excluded),
-        monotone=monotone_constraints(left, config.training.monotone),
+        monotone=monotone_constraints(features, config.training.monotone),
         ignored=tuple(sorted({*dataset.ignored, *excluded})),
     )
 
 
-def _unused(dataset: Dataset, reading: IngestResult) -> tuple[str, ...]:
-    """The columns that a CRM has and may send, although the model has no use for them."""
+def _unused_columns(dataset: Dataset, reading: IngestResult) -> tuple[str, ...]:
+    """The lead columns that no feature reads; requests may carry them."""
     used = {spec.of for spec in dataset.features.specs if spec.source == "leads"}
     return tuple(sorted(set(reading.columns) - used))

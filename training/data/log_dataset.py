@@ -1,12 +1,11 @@
-"""Rows to learn from out of a service's log: feature rows exactly as served, and what became of the leads.
+"""Data sets from a service's decision log: feature rows exactly as served, labelled by reported outcomes.
 
-What a model learns from here is by construction what it will be given. Each decision is a snapshot, labelled
-as those of a history are (``features.labels``).
+Each decision is a snapshot, labelled as those of a history are (``features.labels``); there is no skew
+between training and serving.
 
-Decisions about leads that nobody called are rows, too: their label is what happened. Where only a lead that
-is called can get an outcome, that would be wrong, as each of the others would count as a failure. Then
-hand-overs alone are rows, weighted by one over their chance to be one (Horvitz and Thompson 1952): the few
-that were drawn by lot stand for all that were left out.
+Decisions about leads that nobody called are rows, too. Where only a lead that is called can get an outcome,
+each of the others would count as a failure. Then hand-overs alone are rows, weighted by one over their
+propensity (Horvitz and Thompson 1952): the few that were drawn at random stand for all that were left out.
 """
 
 from __future__ import annotations
@@ -40,20 +39,20 @@ _WITHIN = re.compile(r"(.+) within ([\d.]+) days")
 
 
 class NoHorizonError(ValueError):
-    """Nothing says how long a decision has to wait for its outcome."""
+    """The horizon of the label is not known."""
 
 
 class ConflictingWeightsError(ValueError):
-    """Rows cannot be weighted in two ways at once; the message says what to leave out."""
+    """Propensity weights and censoring weights cannot be combined; the message says what to leave out."""
 
 
 class EmptyLogError(ValueError):
-    """The log holds no decision that could teach anything; the message says why."""
+    """The log holds no labelled decision; the message says why."""
 
 
 @dataclass(frozen=True)
 class OutcomeDefinition:
-    """What is asked of each decision: does an outcome of ``WON`` come in time, before one of ``LOST``?"""
+    """The label of decisions: an outcome of ``WON`` within the horizon and before one of ``LOST``."""
 
     text: str
     label: LabelSpec
@@ -75,7 +74,7 @@ class DecisionLogFrames:
 
     @property
     def by_chance(self) -> bool:
-        """Whether hand-overs are the rows, and their chances are known."""
+        """Whether the rows are hand-overs with their propensities."""
         return "propensity" in self.decisions.columns
 
 
@@ -96,41 +95,61 @@ class LabelledDecisions:
 def outcome_definition(
     card: ModelCard, label: LabelSpec | None = None, horizon: int | None = None
 ) -> OutcomeDefinition:
-    """The question of the model that decided, within ``horizon`` seconds; else as configured or on its card.
+    """The label of decisions, in the words of the model that made them.
 
-    >>> from types import SimpleNamespace as Some
-    >>> asked = outcome_definition(Some(label="sql within 60 days"))
-    >>> asked.text, asked.label.horizon // DAY
+    Args:
+        card: The card of that model.
+        label: The configured label. Default: as on the card.
+        horizon: The horizon in seconds. Default: that of ``label``, else the one on the card.
+
+    Returns:
+        The definition.
+
+    Raises:
+        NoHorizonError: None of them gives a horizon.
+
+    >>> from types import SimpleNamespace
+    >>> definition = outcome_definition(SimpleNamespace(label="sql within 60 days"))
+    >>> definition.text, definition.label.horizon // DAY
     ('sql within 60 days', 60)
     """
-    told = _WITHIN.fullmatch(card.label)
-    stage = label.stage if label else told[1] if told else card.label
-    seconds = horizon or (label.horizon if label else round(float(told[2]) * DAY) if told else None)
+    match = _WITHIN.fullmatch(card.label)
+    stage = label.stage if label else match[1] if match else card.label
+    seconds = horizon or (label.horizon if label else round(float(match[2]) * DAY) if match else None)
     if seconds is None:
         msg = f"the model answers {card.label!r}, which does not say within how long; add --horizon DAYS"
         raise NoHorizonError(msg)
-    given = label or LabelSpec("won", seconds)
-    asked = replace(given, stage="won", closed=("lost",), horizon=seconds)
-    return OutcomeDefinition(f"{stage} within {seconds / DAY:g} days" if told or label else stage, asked)
+    base = label or LabelSpec("won", seconds)
+    spec = replace(base, stage="won", closed=("lost",), horizon=seconds)
+    return OutcomeDefinition(f"{stage} within {seconds / DAY:g} days" if match or label else stage, spec)
 
 
-def label_decisions(logged: DecisionLogFrames, asked: OutcomeDefinition) -> LabelledDecisions:
-    """What became of each decision, as far as the newest outcome in the log reaches.
+def label_decisions(frames: DecisionLogFrames, definition: OutcomeDefinition) -> LabelledDecisions:
+    """Label every decision as of the newest outcome in the log.
 
-    A decision about a flat lead has no as_of that means anything: its moment is when it was made, and of
-    several the first counts.
+    A decision about a flat lead has no meaningful ``as_of``: its moment is when it was made, and of several
+    the first counts.
+
+    Args:
+        frames: The log.
+        definition: The label.
+
+    Returns:
+        The decisions with their labels, where known.
     """
-    timed = logged.decisions.with_columns(
+    timed = frames.decisions.with_columns(
         at=pl.when(pl.col("as_of") > FLAT_AS_OF).then("as_of").otherwise("decided_at")
     )
-    complete = _once(timed.filter("complete"), by_chance=logged.by_chance)
-    ends = _ends(logged.outcomes)
-    until = int(logged.outcomes["occurred_at"].max() or -1) + 1  # type: ignore[arg-type]  # whole seconds
+    complete = _first_per_moment(timed.filter("complete"), by_chance=frames.by_chance)
+    ends = _decisive_outcomes(frames.outcomes)
+    until = int(frames.outcomes["occurred_at"].max() or -1) + 1  # type: ignore[arg-type]  # whole seconds
     first_end = ends.group_by("lead_id").agg(ended=pl.col("occurred_at").min())
     followed = complete.join(first_end, on="lead_id", how="left", maintain_order="left")
     still_open = followed.filter(pl.col("ended").is_null() | (pl.col("ended") >= pl.col("at"))).drop("ended")
-    drawn = Snapshots(still_open.select("lead_id", as_of="at"))
-    known = compute_labels(_history(drawn, ends, until), drawn, asked.label).drop("lead_id", "as_of")
+    snapshots = Snapshots(still_open.select("lead_id", as_of="at"))
+    known = compute_labels(_history(snapshots, ends, until), snapshots, definition.label).drop(
+        "lead_id", "as_of"
+    )
     return LabelledDecisions(
         pl.concat([still_open, known], how="horizontal"),
         until,
@@ -139,26 +158,26 @@ def label_decisions(logged: DecisionLogFrames, asked: OutcomeDefinition) -> Labe
     )
 
 
-def _once(decisions: pl.DataFrame, *, by_chance: bool) -> pl.DataFrame:
-    """The first row of each lead and moment; ``worth`` is how many open leads its hand-over stands for.
+def _first_per_moment(decisions: pl.DataFrame, *, by_chance: bool) -> pl.DataFrame:
+    """The first row of each lead and moment; ``worth`` is one over the propensity of its hand-over.
 
-    A lead that nobody reports as accepted stays on the list until its outcome is there. Counted for each day,
-    whoever takes long to convert would weigh more than who is soon rejected: how long is part of what came.
+    A lead without outcome may be handed over on many days. Counted for each of them, leads that take long to
+    convert would weigh more than leads that are soon rejected.
     """
     first = decisions.unique(["lead_id", "at"], keep="first", maintain_order=True)
     return first.with_columns(worth=1 / pl.col("propensity")) if by_chance else first
 
 
-def _ends(outcomes: pl.DataFrame) -> pl.DataFrame:
-    """The outcomes that decide, as stages."""
+def _decisive_outcomes(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """The outcomes in ``WON`` and ``LOST`` as stages "won" and "lost"."""
     stages = dict.fromkeys(WON, "won") | dict.fromkeys(LOST, "lost")
     stage = pl.col("outcome").replace_strict(stages, default=None, return_dtype=pl.String)
     return outcomes.with_columns(stage=stage).drop_nulls("stage")
 
 
-def _history(drawn: Snapshots, ends: pl.DataFrame, until: int) -> LeadHistory:
-    """The outcomes as a history. One that was reported late counts as if it had been in time."""
-    leads = drawn.frame.group_by("lead_id").agg(created_at=pl.col("as_of").min() - 1)
+def _history(snapshots: Snapshots, ends: pl.DataFrame, until: int) -> LeadHistory:
+    """The outcomes as a history; each counts as known when it occurred."""
+    leads = snapshots.frame.group_by("lead_id").agg(created_at=pl.col("as_of").min() - 1)
     moves = ends.select(
         "lead_id", "occurred_at", "stage", known_at="occurred_at", reason=pl.lit(None, pl.String)
     )
@@ -166,61 +185,72 @@ def _history(drawn: Snapshots, ends: pl.DataFrame, until: int) -> LeadHistory:
 
 
 def dataset_from_log(
-    logged: DecisionLogFrames, asked: OutcomeDefinition, card: ModelCard, weights: Weights = "matured"
+    frames: DecisionLogFrames, definition: OutcomeDefinition, card: ModelCard, weights: Weights = "matured"
 ) -> Dataset:
-    """The decisions whose outcome is known, as rows to learn from, in the order of time.
+    """The labelled decisions of a log as rows to learn from.
 
-    Only those whose whole window is over, or ("ipcw") every one that has an outcome, weighted for those that
-    have none: early outcomes alone would make the fast leads, and the fast of either kind, look common.
-    Hand-overs are weighted by their chances, and need windows that are over.
-    Raises NothingLoggedError, and TwoWeightsError where both were asked for.
+    Args:
+        frames: The log; of hand-overs the rows are weighted by one over their propensity.
+        definition: The label.
+        card: The card of the model that decided.
+        weights: "matured" takes decisions whose window is over; "ipcw" every one with an outcome, weighted by
+            the inverse probability of censoring, as early outcomes alone would overstate fast leads.
+
+    Returns:
+        The rows, ordered by time and ``lead_id``.
+
+    Raises:
+        ConflictingWeightsError: "ipcw" is asked for hand-overs.
+        EmptyLogError: No decision has a label.
     """
-    if logged.by_chance and weights == "ipcw":
+    if frames.by_chance and weights == "ipcw":
         msg = 'hand-overs have weights of their own; leave weights = "ipcw" out of [training]'
         raise ConflictingWeightsError(msg)
-    found = label_decisions(logged, asked)
-    kept = select_labelled(found.rows.with_columns(as_of="at"), found.until, weights).sort("as_of", "lead_id")
-    if kept.is_empty():
-        raise EmptyLogError(_why_nothing(logged, found, asked))
+    decisions = label_decisions(frames, definition)
+    rows = select_labelled(decisions.rows.with_columns(as_of="at"), decisions.until, weights).sort(
+        "as_of", "lead_id"
+    )
+    if rows.is_empty():
+        raise EmptyLogError(_empty_log_message(frames, decisions, definition))
     return Dataset(
-        features=logged.features,
-        rows=kept.select("lead_id", "as_of", *logged.features.names),
-        label=kept["label"].to_numpy(),
-        question=asked.text,
-        order=kept["as_of"].to_numpy(),
-        gap=asked.label.gap,
-        weights=_weights(kept),
-        matured=kept["matured"].to_numpy() if "weight" in kept.columns else None,
-        settled_at=kept["settled_at"].to_numpy(),
-        immature=found.rows.height - kept.height,
+        features=frames.features,
+        rows=rows.select("lead_id", "as_of", *frames.features.names),
+        label=rows["label"].to_numpy(),
+        question=definition.text,
+        order=rows["as_of"].to_numpy(),
+        gap=definition.label.gap,
+        weights=_weights(rows),
+        matured=rows["matured"].to_numpy() if "weight" in rows.columns else None,
+        settled_at=rows["settled_at"].to_numpy(),
+        immature=decisions.rows.height - rows.height,
         has_dates=True,
         flat=FlatMapping(label=card.label, id=card.id_column, missing=card.missing) if card.flat else None,
-        intake=IngestSummary(logged.decisions.height, {}, {}),
+        intake=IngestSummary(frames.decisions.height, {}, {}),
         ignored=card.ignored,
         missing=card.missing,
-        notices=(*_notices(found, kept.height), *_about_chances(logged, kept)),
+        notices=(*_notices(decisions, rows.height), *_weight_notices(frames, rows)),
     )
 
 
-def _weights(kept: pl.DataFrame) -> NDArray[np.float64] | None:
-    if "worth" in kept.columns:
-        return scale_to_effective_size(kept["worth"].to_numpy())
-    return kept["weight"].to_numpy() if "weight" in kept.columns else None
+def _weights(rows: pl.DataFrame) -> NDArray[np.float64] | None:
+    if "worth" in rows.columns:
+        return scale_to_effective_size(rows["worth"].to_numpy())
+    return rows["weight"].to_numpy() if "weight" in rows.columns else None
 
 
-def _about_chances(logged: DecisionLogFrames, kept: pl.DataFrame) -> Iterator[str]:
-    """What weights cost, or that they are called for."""
-    if not logged.by_chance:
-        if _of_accepted_alone(logged.outcomes):
+def _weight_notices(frames: DecisionLogFrames, rows: pl.DataFrame) -> Iterator[str]:
+    """What propensity weights cost in effective sample size, or that they seem to be needed."""
+    if not frames.by_chance:
+        if _of_accepted_alone(frames.outcomes):
             yield (
                 "every outcome is of a lead that somebody accepted: if no other lead can have one, the "
                 "others count as failures here; learn with --handed-over"
             )
         return
-    worth = _weights(kept)
+    worth = _weights(rows)
     if worth is not None:
-        yield f"{kept.height:,} hand-overs, weighted by their chances, are worth {worth.sum():,.0f} rows"
-    if not kept["by_lot"].any():
+        yield f"{rows.height:,} hand-overs, weighted by their chances, are worth {worth.sum():,.0f} rows"
+    if not rows["by_lot"].any():
         yield (
             "no lead was handed over by lot: what is learned holds for leads above the cut alone; serve with "
             "--explore"
@@ -229,25 +259,27 @@ def _about_chances(logged: DecisionLogFrames, kept: pl.DataFrame) -> Iterator[st
 
 def _of_accepted_alone(outcomes: pl.DataFrame) -> bool:
     accepted = outcomes.filter(pl.col("outcome") == "accepted")["lead_id"]
-    ended = _ends(outcomes)["lead_id"]
+    ended = _decisive_outcomes(outcomes)["lead_id"]
     return bool(len(ended)) and bool(ended.is_in(accepted.implode()).all())
 
 
-def _notices(found: LabelledDecisions, kept: int) -> Iterator[str]:
-    waiting = found.rows.height - kept
-    told = {
+def _notices(decisions: LabelledDecisions, labelled: int) -> Iterator[str]:
+    waiting = decisions.rows.height - labelled
+    reasons = {
         "have no outcome yet, and their time is not over": waiting,
-        "were made from other features": found.other_features,
-        "were about leads whose outcome was there before": found.closed,
+        "were made from other features": decisions.other_features,
+        "were about leads whose outcome was there before": decisions.closed,
     }
-    yield from (f"{count:,} decisions {why}: left out" for why, count in told.items() if count)
+    yield from (f"{count:,} decisions {why}: left out" for why, count in reasons.items() if count)
 
 
-def _why_nothing(logged: DecisionLogFrames, found: LabelledDecisions, asked: OutcomeDefinition) -> str:
-    if logged.decisions.is_empty():
+def _empty_log_message(
+    frames: DecisionLogFrames, decisions: LabelledDecisions, definition: OutcomeDefinition
+) -> str:
+    if frames.decisions.is_empty():
         return "the log holds no decision; let `leadloop serve` answer first"
-    if not found.until:
+    if not decisions.until:
         return "the log holds no outcome; report them to POST /v1/outcomes"
-    days = asked.label.gap / DAY
-    why = "; ".join(_notices(found, 0))
+    days = definition.label.gap / DAY
+    why = "; ".join(_notices(decisions, 0))
     return f"no decision is {days:g} days older than the newest outcome ({why}); wait, or shorten --horizon"

@@ -1,4 +1,4 @@
-"""What a company knows beforehand: more of this never lowers a score, whatever a noisy past seems to say."""
+"""Monotone constraints: features of which more never lowers (or never raises) a score."""
 
 from __future__ import annotations
 
@@ -14,27 +14,35 @@ if TYPE_CHECKING:
 
 
 class MonotoneError(ValueError):
-    """A constraint names nothing that can rise or fall."""
+    """A constraint names no feature that is counted or measured."""
 
 
 def monotone_constraints(features: FeatureSet, named: Iterable[str]) -> dict[str, int]:
-    """1 for each feature that may only raise a score, -1 (``-`` before it) for one that may only lower it.
+    """Resolve the names in ``[training] monotone``.
 
-    A name is a feature, a kind of touchpoint or a family, and stands for what is counted or measured in it. A
-    time since the last one is not: a lead that never asked has none, and so no place in that order.
+    A name stands for the features in it that are counted or measured. The time since the last event is not
+    one of them: it is missing for a lead without any, and so has no place in the order.
 
-    Raises MonotoneError where a name stands for no such feature.
+    Args:
+        features: The features.
+        named: Features, kinds of touchpoints or families; a "-" before the name is for never raising a score.
+
+    Returns:
+        By feature, 1 where more may never lower a score, -1 where it may never raise it.
+
+    Raises:
+        MonotoneError: A name stands for no such feature.
     """
-    able = [spec for spec in features.specs if _countable(spec)]
+    countable = [spec for spec in features.specs if _countable(spec)]
     signs: dict[str, int] = {}
     for name in named:
         word = name.removeprefix("-")
-        meant = [spec.name for spec in able if word in {spec.name, spec.family, *spec.kind}]
-        if not meant:
-            words = sorted({word for spec in able for word in (spec.name, spec.family, *spec.kind)})
+        matches = [spec.name for spec in countable if word in {spec.name, spec.family, *spec.kind}]
+        if not matches:
+            words = sorted({word for spec in countable for word in (spec.name, spec.family, *spec.kind)})
             msg = f"[training] monotone: nothing is counted under {word!r}{suggest(word, words)}"
             raise MonotoneError(msg)
-        signs |= dict.fromkeys(meant, -1 if name.startswith("-") else 1)
+        signs |= dict.fromkeys(matches, -1 if name.startswith("-") else 1)
     return signs
 
 

@@ -1,4 +1,4 @@
-"""The rows that a model would be asked about: a file to score, or the open leads of a history."""
+"""The rows that a model would score: those of a file, or the open leads of a history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_LEADS = 20_000
 
 
 def rows_to_score(dataset: Dataset, config: Config, file: Path | None) -> pl.DataFrame | None:
-    """The feature rows to score, of many leads a sample; None where a flat export names no such ``file``.
+    """The feature rows to score, at most 20,000 at random; None for a flat export without a ``file``.
 
     Raises ConfigError where a file is named beside a history: its open leads are the rows to score.
     """

@@ -1,4 +1,4 @@
-"""The rows that a model learns from: features, outcomes, and what is known about when and who."""
+"""The rows that a learner takes: features, outcomes, weights, order and groups."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
-    """Rows to learn from: features, outcomes, and what is known about when and who.
+    """Rows to learn from.
 
-    ``frame`` holds feature columns only, Float64 or String, null being missing; ``y`` is 0 or 1. ``order``
-    says which rows are later (equal values belong together), ``gap`` how much earlier than a judged slice the
-    training rows must end, in the units of ``order``: the horizon of the label. ``groups`` number rows that
-    share their luck, such as the snapshots of one lead: no shuffled split parts them, and together they tell
-    less than as many single rows would.
-
-    ``matured`` are the rows whose time is over, None if all are. Only these can judge: of the newest rows the
-    fast outcomes alone are known, and weights make up for that over all rows, but not in a slice of time.
-    ``monotone`` says of number columns that more may never lower a score (1), or never raise it (-1).
+    Attributes:
+        frame: (n, features) Float64 or String columns; null is missing.
+        y: (n,) outcomes, 0 or 1.
+        order: (n,) the order in time, larger is later; rows with equal values stay together.
+        weights: (n,) weights. Default: 1 each.
+        groups: (n,) the group of each row, such as its lead. Rows of a group share their outcome: no split
+            parts them, and together they count less than as many independent rows.
+        gap: How much earlier than a validation slice the training rows must end, in the units of ``order``.
+        matured: (n,) whether a row's window is over; None where that holds for all. Only these can be held
+            out: of the newest rows only fast outcomes are known, which weights repair over all rows, but not
+            within a slice of time.
+        monotone: By number column, 1 where more may never lower a score, -1 where it may never raise it.
     """
 
     frame: pl.DataFrame
@@ -82,14 +85,13 @@ class TrainingRows:
 
     @property
     def design_effect(self) -> float:
-        """How many rows tell as much as a single one would that shared its luck with no other."""
+        """The design effect of the groups (Kish 1965): how many rows count as one independent row."""
         return design_effect(np.asarray(self.w * (self.y - self.rate), dtype=np.float64), self.group)
 
     @cached_property
     def effective_weights(self) -> NDArray[np.float64]:
-        """(n,) weights that add up to what the rows tell, not to how many there are.
+        """(n,) weights divided by the design effect, for penalties and priors (Rao and Scott 1984).
 
-        A penalty or a prior is weighed against these: else a lead looked at nine times would be nine leads
-        (Rao and Scott 1984).
+        Without that a lead with nine snapshots would count as nine leads.
         """
         return self.w / self.design_effect

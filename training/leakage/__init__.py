@@ -1,1 +1,1 @@
-"""What the checks look for, by what they look at: the rows, the history behind them, the rows to come."""
+"""Leakage checks LC001 to LC016: of columns, values, splits, duplicates, and of the rows to score."""

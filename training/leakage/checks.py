@@ -1,4 +1,4 @@
-"""Looks for leaks and nonsense before a model learns them, and says so with a code, a column and what to do.
+"""Runs the leakage checks LC001 to LC016 and collects their findings.
 
 A leak is a column that is filled because of the outcome: it makes every offline figure splendid and the model
 worthless on an open lead. Each check is triggered, clean, or not applicable with the reason.
@@ -30,7 +30,14 @@ _HOLDS: dict[Outcome, str] = {"clean": "holds", "triggered": "NOT SO", "not appl
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something in the data that a user should look at. ``message`` ends with what to do."""
+    """Something in the data that a user should look at.
+
+    Attributes:
+        code: The check that found it, LC001 to LC016.
+        severity: "high", "medium" or "info".
+        column: The feature, or "" where it is about all rows.
+        message: What was found and, at its end, what to do.
+    """
 
     code: str
     severity: Severity
@@ -40,7 +47,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one check came to; ``reason`` says why it could not be made where it is not applicable."""
+    """The result of one check.
+
+    Attributes:
+        code: LC001 to LC016.
+        title: What the check claims.
+        findings: What it found; empty where the claim holds.
+        reason: Why the check is not applicable to these rows; "" where it is.
+    """
 
     code: str
     title: Message
@@ -56,21 +70,26 @@ class Check:
 
 
 def run_checks(dataset: Dataset, ahead: pl.DataFrame | None = None) -> tuple[Check, ...]:
-    """Every check on the rows that a model is about to learn from; of very many, on as many as settle it.
+    """Run every leakage check on the rows that a model is about to learn from.
 
-    ``ahead`` are feature rows to score; without any, what compares with them is not applicable.
+    Args:
+        dataset: The rows to learn from. Checks of columns look at no more than 50,000 of them, evenly spread.
+        ahead: Feature rows to score, to be compared with; without any, LC012 and LC013 are not applicable.
+
+    Returns:
+        One result per check, in the order of their codes.
     """
     sample = dataset.subsample(MOST_ROWS)
-    made = (
-        *(_made(code, search, sample) for code, search in CHECKS.items()),
-        *(_made(code, search, dataset) for code, search in ORIGINS.items()),
-        *(_made(code, _ahead(search, ahead), sample) for code, search in AHEAD.items()),
+    checks = (
+        *(_run_check(code, search, sample) for code, search in CHECKS.items()),
+        *(_run_check(code, search, dataset) for code, search in ORIGINS.items()),
+        *(_run_check(code, _with_rows_to_score(search, ahead), sample) for code, search in AHEAD.items()),
     )
-    return tuple(sorted(made, key=lambda check: check.code))
+    return tuple(sorted(checks, key=lambda check: check.code))
 
 
-def _ahead(search: ShiftCheckFunction, ahead: pl.DataFrame | None) -> CheckFunction:
-    """A search that compares with rows to score, as one of the rows that teach alone."""
+def _with_rows_to_score(search: ShiftCheckFunction, ahead: pl.DataFrame | None) -> CheckFunction:
+    """A check that compares with rows to score, as a function of the rows to learn from alone."""
 
     def compared(dataset: Dataset) -> FindingRows:
         if ahead is None or ahead.is_empty():
@@ -80,36 +99,38 @@ def _ahead(search: ShiftCheckFunction, ahead: pl.DataFrame | None) -> CheckFunct
     return compared
 
 
-def sorted_findings(made: tuple[Check, ...]) -> tuple[Finding, ...]:
-    """All that the checks found, the gravest first."""
+def sorted_findings(checks: tuple[Check, ...]) -> tuple[Finding, ...]:
+    """The findings of all checks: high before medium before info, else in the order of the checks."""
     rank: list[Severity] = ["high", "medium", "info"]
-    return tuple(sorted((f for check in made for f in check.findings), key=lambda f: rank.index(f.severity)))
+    return tuple(
+        sorted((f for check in checks for f in check.findings), key=lambda f: rank.index(f.severity))
+    )
 
 
-def format_checks(made: tuple[Check, ...]) -> Iterator[str]:
-    """A line for what each check claims and whether it holds, then a line a finding."""
-    for check in made:
+def format_checks(checks: tuple[Check, ...]) -> Iterator[str]:
+    """The checks and then their findings as lines for a terminal, one each."""
+    for check in checks:
         because = f": {check.reason}" if check.reason else ""
         yield f"{check.code}  {_HOLDS[check.outcome]:14}  {check.title}{because}"
-    for one in sorted_findings(made):
-        yield f"{one.code}  {one.severity:6}  {one.column or 'all columns'}: {one.message}"
+    for finding in sorted_findings(checks):
+        yield f"{finding.code}  {finding.severity:6}  {finding.column or 'all columns'}: {finding.message}"
 
 
-def to_dict(made: tuple[Check, ...]) -> dict[str, Any]:
-    """Checks and findings as plain values."""
+def to_dict(checks: tuple[Check, ...]) -> dict[str, Any]:
+    """Checks and findings as ``check --json`` writes them."""
     return {
         "checks": [
             {"code": check.code, "title": check.title, "outcome": check.outcome, "reason": check.reason}
-            for check in made
+            for check in checks
         ],
-        "findings": [asdict(one) for one in sorted_findings(made)],
+        "findings": [asdict(finding) for finding in sorted_findings(checks)],
     }
 
 
-def _made(code: str, search: CheckFunction, dataset: Dataset) -> Check:
+def _run_check(code: str, search: CheckFunction, dataset: Dataset) -> Check:
     title = Message(f"checks.{code}")
     try:
-        return Check(code, title, tuple(Finding(code, *found) for found in search(dataset)))
+        return Check(code, title, tuple(Finding(code, *row) for row in search(dataset)))
     except NotApplicableError as error:
         return Check(code, title, reason=error.reason)
 

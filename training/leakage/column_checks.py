@@ -1,4 +1,8 @@
-"""What the checks look for: each search yields severity, column and a message that ends with what to do."""
+"""Checks of single columns: LC001 to LC008, and the ROC AUC of one column alone.
+
+Each check yields severity, column and a message that ends with what to do, one tuple per finding. It raises
+``NotApplicableError`` where it cannot be made on these rows.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +50,7 @@ class NotApplicableError(Exception):
 
 
 def single_column_auc_check(dataset: Dataset) -> FindingRows:
-    """A leak is often better, alone, than any honest column can be."""
+    """Columns whose cross-validated ROC AUC alone is at least 0.8 (0.9: high)."""
     require_enough_outcomes(dataset)
     for spec in dataset.features.specs:
         auc = single_column_auc(dataset.rows[spec.name], dataset.label, dataset.lead)
@@ -56,13 +60,16 @@ def single_column_auc_check(dataset: Dataset) -> FindingRows:
 
 
 def missingness_by_outcome(dataset: Dataset) -> FindingRows:
-    """What sales writes down is missing where sales never called."""
+    """Plain columns that are filled far more often for one outcome, or only ever for one.
+
+    What sales writes down after a call is missing where sales never called. Each lead counts once.
+    """
     dataset = dataset.last_row_per_lead
     require_enough_outcomes(dataset)
     won = dataset.label == 1
     for name, filled in _filled(dataset):
         with_it, without = float(filled[won].mean()), float(filled[~won].mean())
-        if _apart(filled, won):
+        if _differs_by_outcome(filled, won):
             message = Message("findings.filled_by_outcome", share=with_it, others=without)
             severity: Severity = "high" if abs(with_it - without) >= FILLED_HIGH else "medium"
             yield severity, name, message
@@ -70,16 +77,16 @@ def missingness_by_outcome(dataset: Dataset) -> FindingRows:
             yield "high", name, alike
 
 
-def _apart(filled: NDArray[np.bool_], won: NDArray[np.bool_]) -> bool:
-    """Whether one outcome is filled far more often, by more than chance and than what an answer tells."""
-    (many, n), (few, m) = sorted(((filled[one].mean(), one.sum()) for one in (won, ~won)), reverse=True)
+def _differs_by_outcome(filled: NDArray[np.bool_], won: NDArray[np.bool_]) -> bool:
+    """Whether the filled shares differ 8-fold in odds, and by 0.35 beyond chance or by 0.5 in all."""
+    (many, n), (few, m) = sorted(((filled[group].mean(), group.sum()) for group in (won, ~won)), reverse=True)
     chance = np.sqrt(many * (1 - many) / n + few * (1 - few) / m)
     odds = many * (1 - few) >= FILLED_ODDS * few * (1 - many)
     return bool(odds and (many - few - chance >= FILLED_MEDIUM or many - few >= FILLED_HIGH))
 
 
 def _all_alike(won: NDArray[np.bool_], filled: NDArray[np.bool_]) -> Message | None:
-    """Leads of one outcome only, where so many cannot be by chance: filled, or left blank, by the outcome."""
+    """A message on rows with (or without) a value that all have one outcome; None if that may be chance."""
     rate = float(won.mean())
     for chosen, which in ((filled, "with"), (~filled, "without")):
         rows, hits = int(chosen.sum()), int(won[chosen].sum())
@@ -91,10 +98,11 @@ def _all_alike(won: NDArray[np.bool_], filled: NDArray[np.bool_]) -> Message | N
 
 
 def dominant_column(dataset: Dataset) -> FindingRows:
-    """A leak can look harmless alone and be worth much inside a tree: columns are taken away one by one.
+    """Columns without which a quick model loses more than half of what it knows.
 
-    Where a model knows little, the best of its honest columns is most of that; a leak is worth much of all
-    that there is to know.
+    A leak can look harmless alone and be worth much inside a tree, so the weightiest columns are left out one
+    by one. Where a model knows little its best honest column is most of that: a finding must also be worth
+    15 % of the entropy of the outcome.
     """
     require_enough_outcomes(dataset)
     names = [spec.name for spec in dataset.features.specs]
@@ -110,7 +118,7 @@ def dominant_column(dataset: Dataset) -> FindingRows:
 
 
 class _Trial:
-    """A quick model on the older rows (or random ones, where nobody knows the order), judged on the rest."""
+    """A quick model learned on the older 70 % of rows (random ones without an order), tested on the rest."""
 
     def __init__(self, codes: NDArray[np.int64], dataset: Dataset) -> None:
         random = np.random.default_rng(0)
@@ -120,7 +128,7 @@ class _Trial:
         cut = len(chosen) * 7 // 10
         self._codes, self._label = codes, dataset.label
         self._test = chosen[cut:]
-        # A lead that is on both sides is known by heart, by whatever column tells it apart.
+        # A lead on both sides would be recognised by whatever column identifies it.
         known = np.isin(dataset.lead[chosen[:cut]], dataset.lead[self._test])
         self._train = chosen[:cut][~known]
         everything = list(range(codes.shape[1]))
@@ -131,16 +139,16 @@ class _Trial:
 
     @property
     def known(self) -> float:
-        """The share of all that there is to know (the entropy of the outcome) that the model knows."""
+        """The share of the entropy of the outcome that the model explains on the test rows."""
         return (self._nothing - self._all) / self._nothing
 
     def weightiest(self) -> list[int]:
-        """The columns that the model gains most from."""
+        """The positions of the columns with the largest gain, the largest first."""
         gains = self._model.feature_importance("gain")
         return [int(j) for j in np.argsort(-gains, kind="stable")[:_TRIED] if gains[j] > 0]
 
     def lost_without(self, column: int) -> float:
-        """The share of the model's gain over the base rate that goes with one column."""
+        """The share of the model's gain over the base rate that is lost without one column."""
         if self._nothing <= self._all:
             return 0.0
         rest = [j for j in range(self._codes.shape[1]) if j != column]
@@ -159,14 +167,14 @@ class _Trial:
 
 
 def post_outcome_name(dataset: Dataset) -> FindingRows:
-    """Names tell: "last activity" is overwritten, "lead quality" is somebody's judgement."""
+    """Plain columns whose name speaks of what is written later, such as "last activity"."""
     for spec in dataset.features.specs:
         if spec.reduce == "value" and looks_post_outcome(spec.name):
             yield "medium", spec.name, Message("findings.sounds_late")
 
 
 def missingness_by_time(dataset: Dataset) -> FindingRows:
-    """A column that is filled in one season and not in the next is written by what comes and goes."""
+    """Plain columns whose filled share changes by half or more between fifths of the rows in time."""
     if dataset.order is None:
         raise NotApplicableError(Message("not_applicable.no_order"))
     parts = _parts(dataset.order)
@@ -177,7 +185,7 @@ def missingness_by_time(dataset: Dataset) -> FindingRows:
 
 
 def constant_column(dataset: Dataset) -> FindingRows:
-    """A column with one value."""
+    """Columns with one value, or none."""
     for spec in dataset.features.specs:
         column = dataset.rows[spec.name]
         if column.n_unique() == 1:
@@ -190,13 +198,17 @@ def constant_column(dataset: Dataset) -> FindingRows:
 
 
 def time_order_unknown(dataset: Dataset) -> FindingRows:
-    """Without an order there is no later."""
+    """Rows without an order in time, so that no later rows can be held out."""
     if dataset.order is None:
         yield "medium", "", Message("findings.no_time")
 
 
 def immature_outcomes(dataset: Dataset) -> FindingRows:
-    """The newest leads seem to fail while their time has not come, or while outcomes arrive late."""
+    """The newest fifth of the rows converts less than half as often as the worst of the older fifths.
+
+    Their time has not come yet, or their outcomes arrive late. The shortfall must exceed three standard
+    errors.
+    """
     if dataset.order is None:
         raise NotApplicableError(Message("not_applicable.no_order"))
     over = np.arange(len(dataset)) if dataset.matured is None else np.flatnonzero(dataset.matured)
@@ -211,11 +223,21 @@ def immature_outcomes(dataset: Dataset) -> FindingRows:
 def single_column_auc(
     column: pl.Series, label: NDArray[np.int8], lead: NDArray[np.int64] | None = None
 ) -> float:
-    """The ROC AUC of one column alone, honestly: each fifth of the leads is ranked by the rates of the rest.
+    """The cross-validated ROC AUC of one column alone.
 
-    Numbers are cut at 20 quantiles and missing is a value of its own, so any shape of dependence counts.
-    ``lead`` (n,) numbers whose row it is, where leads have several: a code that only one lead has would else
-    foretell the outcome by the lead's other rows.
+    Each fifth of the leads is ranked by the smoothed rates that the column's values have among the other
+    leads. Numbers are cut at 20 quantiles and missing is a value of its own, so any shape of dependence
+    counts.
+
+    Args:
+        column: (n,) values, numbers or text.
+        label: (n,) outcomes, 0 or 1.
+        lead: (n,) the lead of each row, numbered from 0. Default: each row is a lead. Rows of one lead stay
+            in one fold: a code that only one lead has would else predict the outcome by the lead's other
+            rows.
+
+    Returns:
+        The ROC AUC, 0.5 where the column tells nothing.
     """
     codes, whose = bin_codes(column), np.arange(len(label)) if lead is None else lead
     leads = int(whose.max()) + 1
@@ -230,7 +252,7 @@ def single_column_auc(
 
 
 def require_enough_outcomes(dataset: Dataset) -> None:
-    """Raises where so few rows have the rarer outcome that all may be chance."""
+    """Raise ``NotApplicableError`` where fewer than 20 rows have the rarer outcome."""
     fewer = int(min(dataset.label.sum(), len(dataset) - dataset.label.sum()))
     if fewer < FEWEST:
         raise NotApplicableError(Message("not_applicable.few_outcomes", fewer=fewer, least=FEWEST))
@@ -249,13 +271,17 @@ def _parts(order: NDArray[np.int64]) -> list[NDArray[np.intp]]:
 
 
 def _rates(hits: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(values, folds): the share of hits, drawn to that of the whole fold."""
+    """(values, folds): the share of hits, smoothed towards that of the whole fold."""
     overall = hits.sum(axis=0) / rows.sum(axis=0)
     return np.asarray((hits + _SMOOTHING * overall) / (rows + _SMOOTHING))
 
 
 def bin_codes(column: pl.Series) -> NDArray[np.int64]:
-    """(n,) a small number for each value: of a word its place, of a number its twentieth."""
+    """(n,) a code from 0 for each value.
+
+    Text is numbered in its sort order, null being "". Numbers are cut at 20 quantiles; missing has the last
+    code.
+    """
     if not column.dtype.is_numeric():
         return column.fill_null("").rank("dense").to_numpy().astype(np.int64) - 1
     values = column.to_numpy()

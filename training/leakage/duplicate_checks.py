@@ -1,4 +1,4 @@
-"""What the checks look for among whole rows: leads that stand there twice."""
+"""The check of whole rows, LC014: leads that appear twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEWEST_COLUMNS, REPEATED = 5, 0.02
 
 
 def duplicate_leads(dataset: Dataset) -> FindingRows:
-    """Leads alike in every column, where hardly two are alike in all columns but one.
+    """Leads that are equal in every column, where hardly two are equal in all columns but one.
 
     In few coarse columns leads are alike by chance, and then many more differ in a single one: where a twin
     is expected, near misses are expected for each column that has another value to take. A twin without any
@@ -39,7 +39,13 @@ def duplicate_leads(dataset: Dataset) -> FindingRows:
 
 
 def count_duplicates(rows: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(n,) how many other rows are alike in every column, and (n,) in every column but one.
+    """Count exact duplicates and near misses of each row.
+
+    Args:
+        rows: (n, columns) values.
+
+    Returns:
+        (n,) how many other rows are equal in every column, and (n,) how many in every column but one.
 
     Rows are compared by sums of a hash of each cell, from which a column can be taken out again.
     """

@@ -1,4 +1,4 @@
-"""What the checks look for in the rows to score: values never seen in training, and rows of another kind."""
+"""Checks of the rows to score, LC012 and LC013: values not seen in training, and covariate shift."""
 
 from __future__ import annotations
 
@@ -32,22 +32,26 @@ AGE = "lead.age"
 
 
 def unseen_categories(dataset: Dataset, ahead: pl.DataFrame) -> FindingRows:
-    """A model has nothing to say of words it never met, and of numbers beyond all it met it guesses."""
-    for spec, told in _strange(dataset, ahead):
-        yield "medium", spec.name, told
+    """Features of which at least 5 % of the rows to score hold a value that training never saw.
+
+    That is a new category, a number outside of the range in training, or a plain column that is hardly filled
+    any more.
+    """
+    for spec, message in _unseen_values(dataset, ahead):
+        yield "medium", spec.name, message
 
 
-def _strange(dataset: Dataset, ahead: pl.DataFrame) -> Iterator[tuple[FeatureSpec, Message]]:
-    """The features that go beyond what training saw.
+def _unseen_values(dataset: Dataset, ahead: pl.DataFrame) -> Iterator[tuple[FeatureSpec, Message]]:
+    """The features that go beyond what training saw, each with its message.
 
-    Leads older than any that taught are told of once, by their age: all their other times are beyond, too.
+    Leads older than any in training are reported once, by their age: all their other times are beyond, too.
     """
     alike = _of_known_age(dataset, ahead)
     for spec in dataset.features.specs:
         before, after = dataset.rows[spec.name], (ahead if spec.name == AGE else alike)[spec.name]
         strange = _new_words(before, after) if spec.is_category else _out_of_range(before, after)
         if len(strange) >= max(NEVER_SEEN * len(after), FEWEST):
-            yield spec, _beyond(spec, before, strange, len(strange) / len(after))
+            yield spec, _unseen_message(spec, before, strange, len(strange) / len(after))
         elif spec.reduce == "value" and _filled(before) - _filled(after) >= EMPTIED:
             yield spec, Message("findings.emptied", before=_filled(before), after=_filled(after))
 
@@ -71,16 +75,16 @@ def _new_words(before: pl.Series, after: pl.Series) -> pl.Series:
 
 def _out_of_range(before: pl.Series, after: pl.Series) -> pl.Series:
     """The numbers to score that lie outside of all that training saw."""
-    known, asked = before.drop_nulls(), after.drop_nulls()
+    known, values = before.drop_nulls(), after.drop_nulls()
     if known.is_empty():
-        return asked
+        return values
     numbers = known.to_numpy()
     low, high = float(numbers.min()), float(numbers.max())
-    return asked.filter((asked < low) | (asked > high))
+    return values.filter((values < low) | (values > high))
 
 
-def _beyond(spec: FeatureSpec, before: pl.Series, strange: pl.Series, share: float) -> Message:
-    """What there is to say of the ``share`` of rows to score whose values are ``strange``."""
+def _unseen_message(spec: FeatureSpec, before: pl.Series, strange: pl.Series, share: float) -> Message:
+    """The message on the ``share`` of rows to score whose values are ``strange``."""
     if spec.is_category:
         return Message("findings.new_words", share=share, value=repr(strange.mode().sort()[0]))
     known = before.drop_nulls().to_numpy()
@@ -94,24 +98,24 @@ def _beyond(spec: FeatureSpec, before: pl.Series, strange: pl.Series, share: flo
 
 
 def covariate_shift(dataset: Dataset, ahead: pl.DataFrame) -> FindingRows:
-    """If a quick model can tell rows to score from rows that taught, what was learned may not hold for them.
+    """A quick model tells rows to score from rows to learn from (adversarial validation).
 
-    Adversarial validation: out-of-fold scores of half of the rows by a model of the other half. One row a
-    lead and side, because rows of one lead are no independent witnesses. Only the leads' own columns count:
-    what a lead did grows with its age, and the cohort, not the data, says at which age one looks. Nor do
-    columns count of which values never seen have been told already.
+    Out-of-fold predictions of half of the rows by a model of the other half; a finding where the lower end of
+    their ROC AUC is at least 0.65. One row per lead and side, because rows of one lead are not independent.
+    Only the leads' own columns count: what a lead did grows with its age, and the cohort rule, not the data,
+    decides at which age it is looked at. Columns that LC012 has reported do not count either.
     """
-    before, after = (_witnesses(rows) for rows in (dataset.rows, _of_known_age(dataset, ahead)))
+    before, after = (_one_row_per_lead(rows) for rows in (dataset.rows, _of_known_age(dataset, ahead)))
     fewer = min(before.height, after.height)
     if fewer < FEWEST:
         raise NotApplicableError(Message("not_applicable.few_leads", fewer=fewer, least=FEWEST))
-    told = {spec.name for spec, _ in _strange(dataset, ahead)}
-    names = [s.name for s in dataset.features.specs if s.reduce == "value" and s.name not in told]
+    reported = {spec.name for spec, _ in _unseen_values(dataset, ahead)}
+    names = [s.name for s in dataset.features.specs if s.reduce == "value" and s.name not in reported]
     if not names:
         raise NotApplicableError(Message("not_applicable.no_own_columns"))
     columns = pl.concat([before.select(names), after.select(names)])
     side = np.repeat(np.array([0, 1], dtype=np.int8), [before.height, after.height])
-    auc, gains = _apart(columns, side)
+    auc, gains = _separability(columns, side)
     if auc.low >= TOLD_APART:
         best = [names[j] for j in np.argsort(-gains, kind="stable")[:_NAMED] if gains[j] > 0]
         alone = [
@@ -122,26 +126,26 @@ def covariate_shift(dataset: Dataset, ahead: pl.DataFrame) -> FindingRows:
         yield "medium", "", Message("findings.told_apart", named=join_items("comma", alone), **interval)
 
 
-def _witnesses(rows: pl.DataFrame) -> pl.DataFrame:
+def _one_row_per_lead(rows: pl.DataFrame) -> pl.DataFrame:
     mixed = rows.sample(fraction=1.0, shuffle=True, seed=0)
     return mixed.unique("lead_id", keep="first", maintain_order=True).head(_MOST)
 
 
-def _apart(columns: pl.DataFrame, side: NDArray[np.int8]) -> tuple[Interval, NDArray[np.float64]]:
-    """How well a model tells the sides apart, and how much of that each column does."""
+def _separability(columns: pl.DataFrame, side: NDArray[np.int8]) -> tuple[Interval, NDArray[np.float64]]:
+    """The ROC AUC with its interval at which a model tells the sides apart, and (columns,) their gains."""
     matrix = np.column_stack([bin_codes(column) for column in columns]).astype(np.float64)
     half = np.random.default_rng(0).permutation(np.arange(len(side)) % _HALVES)
-    said, gains = np.empty(len(side)), np.zeros(matrix.shape[1])
+    predictions, gains = np.empty(len(side)), np.zeros(matrix.shape[1])
     for k, model in enumerate(_models(matrix, side, half)):
-        said[half == k] = model.predict(matrix[half == k], num_threads=1)
+        predictions[half == k] = model.predict(matrix[half == k], num_threads=1)
         gains += model.feature_importance("gain")
-    return bootstrap_interval(roc_auc, side, said), gains
+    return bootstrap_interval(roc_auc, side, predictions), gains
 
 
 def _models(
     matrix: NDArray[np.float64], side: NDArray[np.int8], half: NDArray[np.intp]
 ) -> Iterator[lgb.Booster]:
-    """A model for each part, which has not learned from it."""
+    """A model for each part, learned from the other parts."""
     for k in range(_HALVES):
         data = lgb.Dataset(matrix[half != k], side[half != k])
         yield lgb.train({"objective": "binary", **QUICK}, data, _ROUNDS)

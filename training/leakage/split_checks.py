@@ -1,4 +1,4 @@
-"""What the checks look for in where rows come from: stages in disguise, both sides of a split, the future."""
+"""Checks of where rows come from, LC009 to LC011: stage proxies, group overlap, future information."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ _NAMED = 3
 
 
 def stage_proxy(dataset: Dataset) -> FindingRows:
-    """A column that holds a lead's status under another name: its values speak of an end, and it was that."""
+    """Category columns that hold a lead's stage under another name.
+
+    Their values are named like an end of the funnel, or like one of its stages, and settle the outcome; or
+    converted leads alone have them.
+    """
     dataset = dataset.last_row_per_lead
     stages, base = _own_stages(dataset), float(dataset.label.mean())
     for spec in dataset.features.specs:
@@ -48,26 +52,26 @@ def stage_proxy(dataset: Dataset) -> FindingRows:
             named = join_items("or", [repr(word) for word in words[:_NAMED]])
             message = Message("findings.stage_in_disguise", words=named, leads=leads, share=share)
             yield "high", spec.name, message
-        elif alike := _of_won_alone(column, dataset.label == 1):
+        elif alike := _values_of_converted_only(column, dataset.label == 1):
             named = join_items("or", [repr(word) for word in alike[:_NAMED]])
             leads = int(column.is_in(alike).sum())
             yield "medium", spec.name, Message("findings.of_won_alone", leads=leads, words=named)
 
 
-def _of_won_alone(column: pl.Series, won: NDArray[np.bool_]) -> list[str]:
-    """Values that converted leads alone have, each of them of more leads than chance does that to."""
-    told = (
+def _values_of_converted_only(column: pl.Series, won: NDArray[np.bool_]) -> list[str]:
+    """Values that converted leads alone have, each with more leads than chance explains."""
+    by_value = (
         pl.DataFrame({"value": column, "won": won})
         .drop_nulls()
         .group_by("value")
         .agg(pl.len(), alike=pl.col("won").all())
     )
     enough = pl.col("len") * float(1 - won.mean()) >= CERTAIN
-    return told.filter(pl.col("alike") & enough)["value"].sort().to_list()
+    return by_value.filter(pl.col("alike") & enough)["value"].sort().to_list()
 
 
 def _settled(outcomes: NDArray[np.int8], base: float) -> bool:
-    """Whether nearly all of these leads ended alike, and too many of them for that to be chance."""
+    """Whether at least 95 % of these leads have one outcome, and too many of them for that to be chance."""
     if not len(outcomes):
         return False
     rate = float(outcomes.mean())
@@ -81,7 +85,10 @@ def _own_stages(dataset: Dataset) -> set[str]:
 
 
 def group_overlap(dataset: Dataset) -> FindingRows:
-    """Where many judged rows are of leads or accounts that were learned from, figures tell of old friends."""
+    """Held-out rows whose lead, account or person is also among the rows to learn from.
+
+    Metrics on such rows flatter the model.
+    """
     known = {"lead": dataset.rows["lead_id"].to_numpy(), "account": dataset.accounts}
     groups = {name: who for name, who in known.items() if who is not None and len(np.unique(who)) < len(who)}
     pointing = [] if dataset.persons is None else dataset.persons.columns[1:]
@@ -89,65 +96,68 @@ def group_overlap(dataset: Dataset) -> FindingRows:
         raise NotApplicableError(Message("not_applicable.nothing_shared"))
     severity: Severity = "medium" if dataset.order is None else "info"
     for name, who in groups.items():
-        share = _known_share(dataset, who)
+        share = _group_share(dataset, who)
         if share >= SHARED:
             yield severity, "", Message(f"findings.known_{name}s", share=share)
     for column in pointing:
-        share = _met_again(dataset, column)
+        share = _person_overlap(dataset, column)
         if share >= MET_AGAIN:
             yield severity, column, Message("findings.known_persons", share=share, column=column)
 
 
-def _met_again(dataset: Dataset, column: str) -> float:
-    """The share of judged rows whose person, but not their lead, the model has learned from."""
+def _person_overlap(dataset: Dataset, column: str) -> float:
+    """The share of held-out rows whose person, but not their lead, is among the rows to learn from."""
     assert dataset.persons is not None  # noqa: S101 - the column is one of its
     leads = dataset.rows.select("lead_id")
     who = leads.join(dataset.persons, on="lead_id", how="left", maintain_order="left")[column]
     if dataset.order is None:
         of_person = leads.with_columns(who=who).unique().drop_nulls("who").group_by("who").len()
         return float(who.is_in(of_person.filter(pl.col("len") > 1)["who"].implode()).sum()) / len(who)
-    judged, taught = _sides(dataset)
-    old, here = pl.Series(taught), pl.Series(judged)
+    test, train = _newest_and_older(dataset)
+    old, here = pl.Series(train), pl.Series(test)
     met = who.filter(here).is_in(who.filter(old).drop_nulls().implode()).fill_null(value=False)
     same = leads["lead_id"].filter(here).is_in(leads["lead_id"].filter(old).implode())
     return float((met & ~same).mean() or 0.0)  # type: ignore[arg-type]
 
 
-def _sides(dataset: Dataset) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(n,) the newest rows, which judge, and (n,) those that a model could have learned from before."""
+def _newest_and_older(dataset: Dataset) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n,) flags of the newest fifth of the rows, and (n,) of those that end a label's gap before it."""
     order = dataset.order
     assert order is not None  # noqa: S101 - only ordered rows have an older side
     start = np.quantile(order, 1 - _NEWEST, method="higher")
     return order >= start, order < start - dataset.gap
 
 
-def _known_share(dataset: Dataset, who: NDArray[np.generic]) -> float:
-    """Of the newest rows (of all, where nobody knows the order), how many have a companion to learn from."""
+def _group_share(dataset: Dataset, who: NDArray[np.generic]) -> float:
+    """The share of the newest rows (of all without an order) whose group is among the rows to learn from."""
     if dataset.order is None:
         _, place, size = np.unique(who, return_inverse=True, return_counts=True)
         return float((size[place] > 1).mean())
-    judged, taught = _sides(dataset)
+    test, train = _newest_and_older(dataset)
     # NumPy compares text with text one by one, which takes a minute where this takes none.
-    return float(pl.Series(who[judged]).is_in(pl.Series(who[taught]).implode()).mean() or 0.0)  # type: ignore[arg-type]
+    return float(pl.Series(who[test]).is_in(pl.Series(who[train]).implode()).mean() or 0.0)  # type: ignore[arg-type]
 
 
 def future_information(dataset: Dataset) -> FindingRows:
-    """What is computed for a past day must be what that day knew, and nothing is known before it happens."""
+    """Features that differ when they are computed from what was known before ``as_of``.
+
+    Also events that the CRM knew before they occurred.
+    """
     if dataset.history is None:
         raise NotApplicableError(Message("not_applicable.flat"))
-    for name in _changed(dataset, dataset.history):
+    for name in _changed_features(dataset, dataset.history):
         yield "high", name, Message("findings.from_later")
     for table in ("touchpoints", "transitions"):
-        share = _told_too_early(getattr(dataset.history, table))
+        share = _share_known_before(getattr(dataset.history, table))
         if share >= EARLIER:
             what = Message(f"tables.{table}")
             yield "medium", "", Message("findings.known_before", share=share, table=what)
 
 
-def _changed(dataset: Dataset, history: LeadHistory) -> Iterator[str]:
-    """The features whose rows are not those of the history as it was known on the day; some rows suffice."""
-    kept = np.linspace(0, len(dataset) - 1, min(_RECOMPUTED, len(dataset))).astype(np.intp)
-    rows = dataset.rows[kept].unique(["lead_id", "as_of"])
+def _changed_features(dataset: Dataset, history: LeadHistory) -> Iterator[str]:
+    """The features that differ on five rows when recomputed from the history as known before ``as_of``."""
+    positions = np.linspace(0, len(dataset) - 1, min(_RECOMPUTED, len(dataset))).astype(np.intp)
+    rows = dataset.rows[positions].unique(["lead_id", "as_of"])
     then = pl.concat(
         compute_feature_rows(
             dataset.features,
@@ -162,5 +172,5 @@ def _changed(dataset: Dataset, history: LeadHistory) -> Iterator[str]:
             yield name
 
 
-def _told_too_early(events: pl.DataFrame) -> float:
+def _share_known_before(events: pl.DataFrame) -> float:
     return float((events["known_at"] < events["occurred_at"]).mean() or 0.0)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What the checks look for in values: one, or two together, that settle what became of their leads."""
+"""Checks of values, LC015 and LC016: one value, or two together, that determine the outcome."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEVELS, _ROWS = 8, 5_000
 
 
 def value_determines_outcome(dataset: Dataset) -> FindingRows:
-    """What is known of a lead moves its odds; a value that multiplies them thirtyfold was written later.
+    """Values that multiply the odds of converting by 30 or divide them by it, beyond chance.
 
     Each word and each twentieth of a number, against all leads, where chance leaves the odds that far. A leak
     that speaks of some leads only is no better, alone, than many honest columns. A tenth of the converted
@@ -36,7 +36,7 @@ def value_determines_outcome(dataset: Dataset) -> FindingRows:
         column = dataset.rows[spec.name]
         if (rows := _most_settled(bin_codes(column), won)) is not None:
             share, everywhere = float(won[rows].mean()), float(won.mean())
-            what, count = _called(column, rows), int(rows.sum())
+            what, count = _describe_values(column, rows), int(rows.sum())
             message = Message("findings.settles", rows=count, what=what, share=share, all=everywhere)
             yield "medium", spec.name, message
 
@@ -46,7 +46,7 @@ def _most_settled(codes: NDArray[np.int64], won: NDArray[np.bool_]) -> NDArray[n
 
     All but the commonest value count as one more: where nothing was written there is often a 0 or a blank.
     """
-    hits, misses = (np.bincount(codes[one], minlength=int(codes.max()) + 1) for one in (won, ~won))
+    hits, misses = (np.bincount(codes[group], minlength=int(codes.max()) + 1) for group in (won, ~won))
     commonest = int(np.argmax(hits + misses))
     hits, misses = (np.append(each, each.sum() - each[commonest]) for each in (hits, misses))
     log_odds = np.log((hits + 0.5) / (misses + 0.5) * (~won).sum() / won.sum())
@@ -59,8 +59,8 @@ def _most_settled(codes: NDArray[np.int64], won: NDArray[np.bool_]) -> NDArray[n
     return np.asarray(codes == farthest if farthest < len(hits) - 1 else codes != commonest)
 
 
-def _called(column: pl.Series, rows: NDArray[np.bool_]) -> str:
-    """How a value, some of a number's, or all but the commonest are spoken of."""
+def _describe_values(column: pl.Series, rows: NDArray[np.bool_]) -> str:
+    """The words for one value, a range of numbers, or all values but the commonest."""
     held, others = (column.filter(pl.Series(chosen)).unique() for chosen in (rows, ~rows))
     if len(others) == 1 and len(held) > 1:
         if others[0] is None:
@@ -75,10 +75,10 @@ def _called(column: pl.Series, rows: NDArray[np.bool_]) -> str:
 
 
 def pair_determines_outcome(dataset: Dataset) -> FindingRows:
-    """Two columns can each be noise, and together the outcome: a model of small trees may or may not see it.
+    """Pairs of columns that together know 25 % of the outcome's entropy beyond what each knows alone.
 
-    For every pair, the share of all there is to know (the entropy of the outcome) that both know together,
-    beyond what either knows alone. Values that are seldom count as one.
+    Each of two columns can be noise alone and the outcome together, which small trees may miss. Each lead
+    counts once; rare values count as one.
     """
     dataset = dataset.last_row_per_lead.subsample(_ROWS)
     require_enough_outcomes(dataset)
@@ -107,9 +107,17 @@ def _few(codes: NDArray[np.int64]) -> NDArray[np.int64]:
 def pairwise_mutual_information(
     columns: list[NDArray[np.int64]], won: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """(columns, columns) the share of the outcome's entropy that each pair knows, less what chance pretends.
+    """The share of the outcome's entropy that each pair of columns knows.
 
-    Miller and Madow's correction: each pair of values in use seems to know half a nat.
+    Corrected for chance as Miller (1955) has it: each pair of values in use seems to know half a nat.
+
+    Args:
+        columns: Arrays (n,) of codes from 0 to 7.
+        won: (n,) whether the row converted.
+
+    Returns:
+        (columns, columns) shares; on the diagonal those of the columns alone. Below 0 where chance promises
+        more.
     """
     is_value = np.concatenate([np.eye(_LEVELS, dtype=np.float32)[codes] for codes in columns], axis=1)
     shape = (len(columns), _LEVELS, len(columns), _LEVELS)

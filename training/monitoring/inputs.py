@@ -1,4 +1,4 @@
-"""Reads what there is to monitor: scores as ``leadloop score`` writes them, and the outcomes that came."""
+"""Reads scores and outcomes to monitor, from files or from a decision log."""
 
 from __future__ import annotations
 
@@ -31,9 +31,14 @@ AS_OF, WHY_NOT = "as_of", "insufficient"
 
 @dataclass(frozen=True)
 class OutcomeFile:
-    """Where outcomes stand: the file, its column with the lead, with the outcome, and if any with a date.
+    """A file of outcomes.
 
-    ``positive`` is the value of a conversion where that is not plain.
+    Attributes:
+        file: CSV or Parquet.
+        id: The column with the lead's id.
+        label: The column with the outcome.
+        time: The column with a date, if any.
+        positive: The value of a conversion, where that is not clear.
     """
 
     file: Path
@@ -45,40 +50,55 @@ class OutcomeFile:
 
 @dataclass(frozen=True)
 class MonitoringData:
-    """The ``scores`` of a model, and the ``outcomes`` that came: lead_id, label, perhaps as_of."""
+    """The ``scores`` of a model, and ``outcomes``: ``lead_id``, ``label`` (1.0 or 0.0), maybe ``as_of``."""
 
     scores: pl.DataFrame
     outcomes: pl.DataFrame
 
     @property
     def known(self) -> pl.DataFrame:
-        """The scores with an outcome, and it."""
+        """The scores that have an outcome, joined with it."""
         return join_outcomes(self.scores, self.outcomes)
 
 
 def read_files(model: ConversionModel, scores: Path, outcomes: OutcomeFile) -> MonitoringData:
-    """Both files; the moment is that of the score, or of the outcome where scores have none."""
-    scored, came = read_scores(model, scores), read_outcomes(outcomes)
-    if MONTH in came and MONTH not in scored:
-        when = came.select("lead_id", MONTH, AT)
+    """Read both files; scores without dates get those of their outcomes."""
+    scored, known = read_scores(model, scores), read_outcomes(outcomes)
+    if MONTH in known and MONTH not in scored:
+        when = known.select("lead_id", MONTH, AT)
         scored = scored.join(when, on="lead_id", how="left", maintain_order="left")
-    return MonitoringData(scored, came.select("lead_id", "label"))
+    return MonitoringData(scored, known.select("lead_id", "label"))
 
 
-def read_log(model: ConversionModel, logged: DecisionLogFrames, asked: OutcomeDefinition) -> MonitoringData:
-    """What one model decided, and what became of it once its time was over.
+def read_log(
+    model: ConversionModel, frames: DecisionLogFrames, definition: OutcomeDefinition
+) -> MonitoringData:
+    """The decisions of one model, with the outcomes of those whose window is over.
 
-    Outcomes of windows that are still open would make the fast ones look common. Raises NothingLoggedError.
+    Outcomes of windows that are still open would overstate fast conversions.
+
+    Args:
+        model: The model; decisions of other versions are left out.
+        frames: The log.
+        definition: The label.
+
+    Returns:
+        Scores and outcomes, by lead and ``as_of``.
+
+    Raises:
+        EmptyLogError: The log holds no decision of this model.
     """
-    mine = logged.decisions.filter(model_version=model.version)
+    mine = frames.decisions.filter(model_version=model.version)
     if mine.is_empty():
-        others = ", ".join(logged.decisions["model_version"].unique().sort()) or "none"
+        others = ", ".join(frames.decisions["model_version"].unique().sort()) or "none"
         msg = f"the log holds no decision of model {model.version}, only of: {others}; name it with --model"
         raise EmptyLogError(msg)
-    found = label_decisions(replace(logged, decisions=mine), asked).rows
-    scores = found.with_columns(_month_of(found["at"]), as_of="at").drop("label", "settled_at", "matured")
-    came = found.filter("matured").select("lead_id", pl.col("label").cast(pl.Float64), as_of="at")
-    return MonitoringData(scores, came)
+    decisions = label_decisions(replace(frames, decisions=mine), definition).rows
+    scores = decisions.with_columns(_month_of(decisions["at"]), as_of="at").drop(
+        "label", "settled_at", "matured"
+    )
+    outcomes = decisions.filter("matured").select("lead_id", pl.col("label").cast(pl.Float64), as_of="at")
+    return MonitoringData(scores, outcomes)
 
 
 def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:
@@ -134,7 +154,7 @@ def _numbers(table: TableReader, raw: pl.DataFrame, name: str) -> pl.Series:
 
 
 def _labels(column: pl.Series, source: OutcomeFile) -> pl.Series:
-    """Outcomes; unlike in training they may all be the same yet, if they are a plain yes or no."""
+    """The outcomes; unlike in training a yes-or-no column may hold one of them only."""
     plain = parse_flags(column)
     if source.positive is None and plain.null_count() == column.null_count():
         return plain
@@ -142,7 +162,7 @@ def _labels(column: pl.Series, source: OutcomeFile) -> pl.Series:
 
 
 def _moments(as_of: pl.Series) -> pl.Series | None:
-    """When each score was made; None where that means nothing, as of leads without dates."""
+    """The moment of each score; None where ``as_of`` has no meaning, as for leads without dates."""
     whole = as_of.cast(pl.Int64).alias(AT)
     return None if (whole <= FLAT_AS_OF).any() else whole
 

@@ -1,8 +1,7 @@
-"""Whether a model in use still holds: how scores and features drifted, and what became of what it forecast.
+"""Monitors a model in use: drift of scores and features, calibration against outcomes, and ranking.
 
-It looks at scores as ``leadloop score`` or a service's log has them, and at the outcomes that came back. A
-threshold is crossed only by more than chance does to so many rows, once in a thousand looks, so that a daily
-look stays quiet.
+A threshold counts as crossed only where chance alone does that once in a thousand times, so that daily
+monitoring raises few false alarms.
 """
 
 from __future__ import annotations
@@ -62,14 +61,24 @@ def monitor_model(
     limits: AlertThresholds | None = None,
     last: int | None = None,
 ) -> MonitoringReport:
-    """Look at ``scores`` and at ``outcomes`` (lead_id, label) as ``training.monitoring.inputs`` reads them.
+    """Monitor a model by its scores and their outcomes.
 
-    Outcomes with an ``as_of`` are those of the scores of that moment. A lead without an outcome counts for
-    drift alone. With ``last``, so many days before the newest score are judged, and those before stand
-    beside them: a year of scores dilutes what went wrong last week. Pure: the same files give the same
-    verdict. Raises SourceError where ``last`` is asked of scores without a date.
+    Args:
+        model: The model.
+        scores: As ``training.monitoring.inputs`` reads them.
+        outcomes: ``lead_id``, ``label`` and perhaps ``as_of``; a score without outcome counts for drift
+            alone.
+        limits: The thresholds of alerts. Default: ``AlertThresholds()``.
+        last: Only scores of so many days before the newest one count; the earlier ones are shown beside them.
+            Default: all, by month.
+
+    Returns:
+        The report.
+
+    Raises:
+        SourceError: ``last`` is given, and the scores have no dates.
     """
-    parts, scores = _parted(scores, last)
+    parts, scores = _split_windows(scores, last)
     limits, card = limits or AlertThresholds(), model.card
     names = [name for name in model.features.names if name in scores.columns]
     drifts = _drifts(card, scores, (SCORE, *names))
@@ -78,15 +87,15 @@ def monitor_model(
     total, grades, monthly = _groups(known)
     ranking = _ranking(known)
     without = _without_data(scores, names, card.usual_missing)
-    doubts = _doubts(scores)
+    doubts = _insufficient_shares(scores)
     reasons = (
-        *_of_drift(drifts, limits),
-        *_of_data(without, limits),
-        *_of_doubts(doubts, limits),
-        *_of_total(total, limits),
-        *_of_parts("grade", grades, limits),
-        *_of_parts("month", monthly, limits),
-        *_of_ranking(ranking, card.metrics.get("roc_auc")),
+        *_drift_alerts(drifts, limits),
+        *_missing_data_alerts(without, limits),
+        *_insufficient_alerts(doubts, limits),
+        *_base_rate_alerts(total, limits),
+        *_group_alerts("grade", grades, limits),
+        *_group_alerts("month", monthly, limits),
+        *_ranking_alerts(ranking, card.metrics.get("roc_auc")),
     )
     by_name = {drift.column: drift for drift in drifts}
     return MonitoringReport(
@@ -108,7 +117,7 @@ def monitor_model(
 
 
 def _drifts(card: ModelCard, scores: pl.DataFrame, names: Iterable[str]) -> list[ColumnDrift]:
-    """How far each column is from what it was when the model was judged, where the card says how it was."""
+    """The drift of each column from its reference distribution on the card, where it has one."""
     worth = effective_sample_size(scores["lead_id"])
     return [
         column_drift(name, card.profiles[name].drift(scores[name], worth))
@@ -117,8 +126,10 @@ def _drifts(card: ModelCard, scores: pl.DataFrame, names: Iterable[str]) -> list
     ]
 
 
-def _parted(scores: pl.DataFrame, last: int | None) -> tuple[list[tuple[str, pl.DataFrame]], pl.DataFrame]:
-    """The windows to look at beside each other, and the scores that the verdict is about."""
+def _split_windows(
+    scores: pl.DataFrame, last: int | None
+) -> tuple[list[tuple[str, pl.DataFrame]], pl.DataFrame]:
+    """The windows to compare, and the scores that the report is about."""
     if last is None:
         return by_month(scores), scores
     if AT not in scores.columns or scores[AT].null_count() == scores.height:
@@ -135,8 +146,8 @@ def _without_data(scores: pl.DataFrame, names: list[str], usual: float | None) -
     return float((missing_share(scores.select(names)) > usual).mean())
 
 
-def _doubts(scores: pl.DataFrame) -> dict[str, float] | None:
-    """The share of scores with each reason not to rely on them, the most common first."""
+def _insufficient_shares(scores: pl.DataFrame) -> dict[str, float] | None:
+    """The share of scores with each code of insufficient evidence, the most common first."""
     if "insufficient" not in scores.columns:
         return None
     codes = (
@@ -169,13 +180,13 @@ def _ranking(known: pl.DataFrame) -> Interval | None:
     )
 
 
-def _graded(value: float, limits: tuple[float, float]) -> State:
+def _state(value: float, limits: tuple[float, float]) -> State:
     return STATES[sum(value >= limit for limit in limits)]
 
 
-def _of_drift(drifts: list[ColumnDrift], limits: AlertThresholds) -> Iterator[Alert]:
+def _drift_alerts(drifts: list[ColumnDrift], limits: AlertThresholds) -> Iterator[Alert]:
     for drift in drifts:
-        state = _graded(drift.psi, limits.psi) if drift.psi > drift.chance else "healthy"
+        state = _state(drift.psi, limits.psi) if drift.psi > drift.chance else "healthy"
         if drift.column == SCORE and state != "healthy":
             yield Alert(state, "score_drift", Message("reasons.score_drift", psi=drift.psi))
         elif state == "retrain":
@@ -184,43 +195,45 @@ def _of_drift(drifts: list[ColumnDrift], limits: AlertThresholds) -> Iterator[Al
             yield Alert("watch", "feature_drift", changed)
 
 
-def _of_data(without: float | None, limits: AlertThresholds) -> Iterator[Alert]:
-    if without is not None and (state := _graded(without, limits.unseen)) != "healthy":
+def _missing_data_alerts(without: float | None, limits: AlertThresholds) -> Iterator[Alert]:
+    if without is not None and (state := _state(without, limits.unseen)) != "healthy":
         yield Alert(state, "without_data", Message("reasons.without_data", share=without))
 
 
-def _of_doubts(doubts: dict[str, float] | None, limits: AlertThresholds) -> Iterator[Alert]:
+def _insufficient_alerts(doubts: dict[str, float] | None, limits: AlertThresholds) -> Iterator[Alert]:
     share = sum((doubts or {}).values())
     if share >= limits.doubted:
         yield Alert("watch", "insufficient", Message("reasons.insufficient", share=share))
 
 
-def _of_total(total: GroupCalibration | None, limits: AlertThresholds) -> Iterator[Alert]:
-    if total is not None and (state := _off(total, limits)) != "healthy":
+def _base_rate_alerts(total: GroupCalibration | None, limits: AlertThresholds) -> Iterator[Alert]:
+    if total is not None and (state := _calibration_state(total, limits)) != "healthy":
         rates = {"came": total.observed.value, "forecast": total.forecast}
         yield Alert(state, "base_rate", Message("reasons.base_rate", **rates))
 
 
-def _of_parts(kind: str, groups: tuple[GroupCalibration, ...], limits: AlertThresholds) -> Iterator[Alert]:
-    for one in groups:
-        if _off(one, limits) != "healthy":
-            rates = {"came": one.observed.value, "forecast": one.forecast}
-            off = Message(f"reasons.{kind}", name=one.name, **rates)
-            yield Alert("watch", f"calibration_by_{kind}", off)
+def _group_alerts(
+    kind: str, groups: tuple[GroupCalibration, ...], limits: AlertThresholds
+) -> Iterator[Alert]:
+    for group in groups:
+        if _calibration_state(group, limits) != "healthy":
+            rates = {"came": group.observed.value, "forecast": group.forecast}
+            message = Message(f"reasons.{kind}", name=group.name, **rates)
+            yield Alert("watch", f"calibration_by_{kind}", message)
 
 
-def _off(one: GroupCalibration, limits: AlertThresholds) -> State:
-    if abs(one.beyond) < _BEYOND_CHANCE or one.enough < limits.fewest:
+def _calibration_state(group: GroupCalibration, limits: AlertThresholds) -> State:
+    if abs(group.beyond) < _BEYOND_CHANCE or group.enough < limits.fewest:
         return "healthy"
-    return _graded(abs(one.ratio - 1), limits.off)
+    return _state(abs(group.ratio - 1), limits.ratio_distance)
 
 
-def _of_ranking(found: Interval | None, judged: Interval | None) -> Iterator[Alert]:
-    """Worse by more than both intervals leave open; much worse where half of its lead over chance is gone."""
-    if found is None or judged is None or not found.high < judged.low:
+def _ranking_alerts(current: Interval | None, reference: Interval | None) -> Iterator[Alert]:
+    """An alert where the intervals of ROC AUC do not overlap; retrain where half the lift is gone."""
+    if current is None or reference is None or not current.high < reference.low:
         return
-    state: State = "retrain" if found.high - 0.5 < (judged.value - 0.5) / 2 else "watch"
-    yield Alert(state, "ranking", Message("reasons.ranking", auc=found.value, before=judged.value))
+    state: State = "retrain" if current.high - 0.5 < (reference.value - 0.5) / 2 else "watch"
+    yield Alert(state, "ranking", Message("reasons.ranking", auc=current.value, before=reference.value))
 
 
 def _unknown(
@@ -230,14 +243,14 @@ def _unknown(
     names: list[str],
     limits: AlertThresholds,
 ) -> dict[str, Message]:
-    came = group_calibration("all", known).enough
+    conversions = group_calibration("all", known).enough
     missing = {
         "score drift": (SCORE not in model.card.profiles, Message("unknown.older_model")),
         "feature drift": (not names, Message("unknown.no_features")),
         "insufficient": ("insufficient" not in scores.columns, Message("unknown.no_doubts")),
         "outcomes": (known.is_empty(), Message("unknown.no_outcomes")),
         "calibration": (
-            not known.is_empty() and came < limits.fewest,
+            not known.is_empty() and conversions < limits.fewest,
             Message("unknown.few_conversions", least=limits.fewest),
         ),
         "months": ("month" not in scores.columns and not known.is_empty(), Message("unknown.no_dates")),

@@ -1,9 +1,8 @@
-"""Repairs a base rate that moved: the intercept follows what recently came, and nothing else changes.
+"""Recalibrates a model whose base rate has shifted: a new intercept from recent outcomes, and nothing else.
 
-A model whose level is off still ranks as it did, and its reasons still hold; learning it anew takes a history
-of the new level, which is not there yet. One number can be learned from some tens of outcomes.
-
-A model after the base rate moved: each score the same log-odds higher or lower, each reason the same.
+Such a model still ranks as it did, and its contributions still hold. Retraining takes a history at the new
+base rate, which is not there yet; one number can be estimated from some tens of outcomes. Every score moves
+by the same log-odds.
 """
 
 from __future__ import annotations
@@ -45,120 +44,149 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+PARTS, FEWEST = 5, 10.0
+
+# The prior of no shift has the weight of an outcome or two: whoever recalibrates expects a shift.
+DOUBT = 1.0
 
 _EDGE = 1e-12
 
 
-def shift_intercept(model: ConversionModel, moved: float, note: str) -> ConversionModel:
-    """``model`` with ``moved`` added to every log-odds; ``note`` is left on its card.
-
-    Contributions stay and the base moves, so that reasons add up as before. Grades are those of capacity, so
-    their thresholds move along and every lead keeps its letter; so do the widths of intervals.
-    """
-    calibration = model.predictor.calibration
-    a, b, c = (_moved(threshold, moved) for threshold in model.grades.thresholds)
-    return replace(
-        model,
-        predictor=replace(
-            model.predictor, calibration=replace(calibration, intercept=calibration.intercept + moved)
-        ),
-        grades=Grades((a, b, c)),
-        card=_card(model.card, moved, note),
-        version="unsaved",
-        doubt=None if model.doubt is None else _doubt(model.doubt, moved),
-    )
-
-
-def _doubt(doubt: ScoreUncertainty, moved: float) -> ScoreUncertainty:
-    return replace(doubt, half=replace(doubt.half, knots=tuple(knot + moved for knot in doubt.half.knots)))
-
-
-def _moved(probability: float, by: float) -> float:
-    return float(expit(logit(np.clip(probability, _EDGE, 1 - _EDGE)) + by))
-
-
-def _card(card: ModelCard, moved: float, note: str) -> ModelCard:
-    """The card with the note, and scores spread where they are now."""
-    spread = {
-        name: replace(profile, edges=tuple(edge + moved for edge in profile.edges))
-        for name, profile in card.profiles.items()
-        if name == SCORE
-    }
-    return replace(card, notes=(*card.notes, note), profiles=card.profiles | spread)
-
-
-PARTS, FEWEST = 5, 10.0
-
-# The prior that nothing moved weighs as much as an outcome or two: what is asked for is that it moves.
-DOUBT = 1.0
-
-
 class TooFewOutcomesError(ValueError):
-    """There are too few outcomes to tell a level by; the message says how many."""
+    """There are too few outcomes to estimate an intercept; the message says how many."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
-    """Rows under levels that they had no say in, what the model ``said`` of them, and the kind of rows."""
+class _HeldOut:
+    """Rows with log-odds under an intercept that other leads' outcomes gave.
+
+    ``champion_log_odds`` are those of the model as it is, ``basis`` whether the others were earlier.
+    """
 
     rows: pl.DataFrame
-    said: pl.Series
+    champion_log_odds: pl.Series
     basis: Basis
 
 
+def shift_intercept(model: ConversionModel, shift: float, note: str) -> ConversionModel:
+    """A model with a constant added to every log-odds.
+
+    Contributions stay and the base moves, so that they add up as before. Grades are by capacity: their
+    thresholds move along, and every lead keeps its grade. So do the knots of the uncertainty.
+
+    Args:
+        model: The model to shift.
+        shift: What is added to every log-odds.
+        note: A sentence for the model card.
+
+    Returns:
+        The shifted model, with the version "unsaved".
+    """
+    calibration = model.predictor.calibration
+    a, b, c = (_shift_probability(threshold, shift) for threshold in model.grades.thresholds)
+    return replace(
+        model,
+        predictor=replace(
+            model.predictor, calibration=replace(calibration, intercept=calibration.intercept + shift)
+        ),
+        grades=Grades((a, b, c)),
+        card=_card(model.card, shift, note),
+        version="unsaved",
+        doubt=None if model.doubt is None else _shift_uncertainty(model.doubt, shift),
+    )
+
+
 def estimate_intercept_update(known: pl.DataFrame, fewest: float = FEWEST) -> InterceptUpdate | None:
-    """What ``known`` (lead_id, log_odds, label, perhaps at) ask of the level; None where they are too few."""
+    """Estimate the shift of the intercept that recent outcomes ask for.
+
+    Args:
+        known: Scores with their outcomes: ``lead_id``, ``log_odds``, ``label`` and perhaps ``at`` (epoch
+            seconds).
+        fewest: The leads of either outcome that it takes.
+
+    Returns:
+        The shift with its standard error, and the gain in log-loss on rows that did not decide it; None where
+        there are too few outcomes.
+    """
     if not _enough(known, fewest):
         return None
     y, f = known["label"].to_numpy(), known["log_odds"].to_numpy()
-    moved, judged = intercept_shift(f, y), _judged(known)
-    error = _standard_error(y, np.asarray(expit(f + moved)), lead_codes(known["lead_id"]))
-    worse = _compared(judged, "").worse_by
+    shift, held_out = intercept_shift(f, y), _hold_out(known)
+    error = _standard_error(y, np.asarray(expit(f + shift)), lead_codes(known["lead_id"]))
+    worse = _compare(held_out, "").worse_by
     gain = replace(worse, value=-worse.value, low=-worse.high, high=-worse.low)
-    return InterceptUpdate(moved, error, judged.rows.height, gain)
-
-
-def _standard_error(y: Floats, p: Floats, lead: NDArray[np.int64]) -> float:
-    """That of a level, by the sandwich (Liang and Zeger 1986): a lead scored again is no new witness."""
-    alone = float((p * (1 - p)).sum())
-    return float(np.sqrt(design_effect(y - p, lead, alone) / (alone + DOUBT)))
+    return InterceptUpdate(shift, error, held_out.rows.height, gain)
 
 
 def intercept_shift(log_odds: Floats, y: Floats) -> float:
-    """By how much (n,) log-odds are too low, by (n,) outcomes."""
+    """By how much (n,) log-odds are too low, given (n,) outcomes; a maximum a posteriori estimate."""
     return update_intercept(PlattCalibration(), log_odds, y, DOUBT).intercept
 
 
 def recalibrate(
     model: ConversionModel, known: pl.DataFrame, out: Path, last: int | None = None
 ) -> InterceptUpdate:
-    """Save ``model`` with the level that ``known`` outcomes ask for in ``out``, with what speaks for it.
+    """Save a model with the intercept that recent outcomes ask for, and the evidence for it.
 
-    With ``last`` only outcomes of scores of so many days before the newest one count. The folder is laid out
-    as training leaves it, so that ``leadloop promote`` lets it pass, or not, by the same gate. Raises
-    NothingToRepairError.
+    The folder is laid out as training leaves it, so that ``leadloop promote`` decides on it by the same gate.
+
+    Args:
+        model: The model in use.
+        known: Scores with their outcomes, as ``estimate_intercept_update`` takes them.
+        out: The folder; the model goes to ``out / "model"``.
+        last: Only outcomes of scores of so many days before the newest one count. Default: all.
+
+    Returns:
+        The update that was made.
+
+    Raises:
+        TooFewOutcomesError: There are fewer than ``FEWEST`` leads of either outcome.
     """
     if last is not None:
         known = split_recent(known, last)[1]
-    found = estimate_intercept_update(known)
-    if found is None:
-        leads, came = _outcomes(known)
-        won = f"{leads:,} outcomes, {came:g} of them conversions"
+    update = estimate_intercept_update(known)
+    if update is None:
+        leads, conversions = _outcomes(known)
+        won = f"{leads:,} outcomes, {conversions:g} of them conversions"
         msg = f"{won}: no level can be told by so few; it takes {FEWEST:g} of either kind"
         raise TooFewOutcomesError(msg)
-    judged = _judged(known)
-    y, f = judged.rows["label"].to_numpy(), judged.rows["log_odds"].to_numpy()
-    metrics = evaluate(y, expit(f), lead_codes(judged.rows["lead_id"]))
-    told = shift_intercept(model, found.moved, _note(model, found, known))
+    held_out = _hold_out(known)
+    y, f = held_out.rows["label"].to_numpy(), held_out.rows["log_odds"].to_numpy()
+    metrics = evaluate(y, expit(f), lead_codes(held_out.rows["lead_id"]))
+    shifted = shift_intercept(model, update.moved, _note(model, update, known))
     card = replace(
-        told.card,
+        shifted.card,
         metrics=metrics,
-        judged_rows=judged.rows.height,
+        judged_rows=held_out.rows.height,
         judged_positives=int(y.sum()),
     )
-    saved = artifact.save(replace(told, card=card), out / "model")
-    save_evidence(out, _evidence(saved, judged, model.version), judged.rows)
-    return found
+    saved = artifact.save(replace(shifted, card=card), out / "model")
+    save_evidence(out, _evidence(saved, held_out, model.version), held_out.rows)
+    return update
+
+
+def _shift_uncertainty(doubt: ScoreUncertainty, shift: float) -> ScoreUncertainty:
+    return replace(doubt, half=replace(doubt.half, knots=tuple(knot + shift for knot in doubt.half.knots)))
+
+
+def _shift_probability(probability: float, by: float) -> float:
+    return float(expit(logit(np.clip(probability, _EDGE, 1 - _EDGE)) + by))
+
+
+def _card(card: ModelCard, shift: float, note: str) -> ModelCard:
+    """The card with the note, and the profile of scores shifted."""
+    spread = {
+        name: replace(profile, edges=tuple(edge + shift for edge in profile.edges))
+        for name, profile in card.profiles.items()
+        if name == SCORE
+    }
+    return replace(card, notes=(*card.notes, note), profiles=card.profiles | spread)
+
+
+def _standard_error(y: Floats, p: Floats, lead: NDArray[np.int64]) -> float:
+    """The standard error of an intercept, clustered by lead (Liang and Zeger 1986)."""
+    alone = float((p * (1 - p)).sum())
+    return float(np.sqrt(design_effect(y - p, lead, alone) / (alone + DOUBT)))
 
 
 def _enough(known: pl.DataFrame, fewest: float) -> bool:
@@ -167,32 +195,32 @@ def _enough(known: pl.DataFrame, fewest: float) -> bool:
 
 
 def _outcomes(known: pl.DataFrame) -> tuple[int, float]:
-    """Of how many leads the outcome is known, and how many converted; who came to both is half of each."""
+    """How many leads have an outcome, and how many converted; a lead with both outcomes counts half."""
     by_lead = known.group_by("lead_id").agg(pl.col("label").mean())["label"]
     return len(by_lead), round(float(by_lead.sum()), 6)
 
 
-def _judged(known: pl.DataFrame) -> _Judged:
-    """Every row under the level that other leads ask for: by their earlier rows, where there are dates.
+def _hold_out(known: pl.DataFrame) -> _HeldOut:
+    """Every row under the intercept that other leads' outcomes give: earlier ones, where there are dates.
 
-    All rows of a lead are in one part: its outcome must not teach the level that it judges.
+    All rows of a lead are in one part, so that its outcome does not decide the intercept it is tested with.
     """
     dated = AT in known.columns and known[AT].null_count() == 0
     rows = known.sort(AT, "lead_id") if dated else known.sort("lead_id")
-    part = (_by_turns if dated else _mixed)(rows["lead_id"])
+    part = (_parts_in_time_order if dated else _random_parts)(rows["lead_id"])
     y, f = rows["label"].to_numpy(), rows["log_odds"].to_numpy()
-    said = f.copy()
+    shifted = f.copy()
     for k in np.unique(part):
         mine = part == k
-        teach = (part < k) & (np.arange(rows.height) < np.argmax(mine)) if dated else ~mine
-        said[mine] += intercept_shift(f[teach], y[teach])
+        train = (part < k) & (np.arange(rows.height) < np.argmax(mine)) if dated else ~mine
+        shifted[mine] += intercept_shift(f[train], y[train])
     keep = pl.Series((part > 0) | (not dated))
     as_of = pl.col("as_of") if "as_of" in rows.columns else pl.lit(0, pl.Int64).alias("as_of")
-    moved = rows.select("lead_id", as_of, pl.col("label").cast(pl.Float64), log_odds=pl.Series(said))
-    return _Judged(moved.filter(keep), rows["log_odds"].filter(keep), "later" if dated else "held out")
+    frame = rows.select("lead_id", as_of, pl.col("label").cast(pl.Float64), log_odds=pl.Series(shifted))
+    return _HeldOut(frame.filter(keep), rows["log_odds"].filter(keep), "later" if dated else "held out")
 
 
-def _by_turns(lead: pl.Series) -> NDArray[np.intp]:
+def _parts_in_time_order(lead: pl.Series) -> NDArray[np.intp]:
     """(n,) a part for each row, all rows of a lead in one; the leads that came first are in the first."""
     number = lead_codes(lead)
     first = np.unique(number, return_index=True)[1]
@@ -200,35 +228,35 @@ def _by_turns(lead: pl.Series) -> NDArray[np.intp]:
     return np.asarray(part[number], dtype=np.intp)
 
 
-def _mixed(lead: pl.Series) -> NDArray[np.intp]:
+def _random_parts(lead: pl.Series) -> NDArray[np.intp]:
     """(n,) a part for each row, all rows of a lead in one."""
     place = lead_codes(lead)
     part = np.random.default_rng(0).permutation(int(place.max()) + 1) % PARTS
     return np.asarray(part[place], dtype=np.intp)
 
 
-def _compared(judged: _Judged, before: str) -> Comparison:
-    return compare(judged.rows, judged.said, before, judged.basis)
+def _compare(held_out: _HeldOut, before: str) -> Comparison:
+    return compare(held_out.rows, held_out.champion_log_odds, before, held_out.basis)
 
 
-def _evidence(model: ConversionModel, judged: _Judged, before: str) -> PromotionEvidence:
-    y, f = judged.rows["label"].to_numpy(), judged.rows["log_odds"].to_numpy()
+def _evidence(model: ConversionModel, held_out: _HeldOut, before: str) -> PromotionEvidence:
+    y, f = held_out.rows["label"].to_numpy(), held_out.rows["log_odds"].to_numpy()
     return PromotionEvidence(
         version=model.version,
         question=model.card.label,
-        time_ordered=judged.basis == "later",
+        time_ordered=held_out.basis == "later",
         rows=len(y),
         positives=int(y.sum()),
-        standing=held_out_performance(y, f, lead_codes(judged.rows["lead_id"])),
+        standing=held_out_performance(y, f, lead_codes(held_out.rows["lead_id"])),
         grave=high_severity_findings(model.card),
-        comparison=_compared(judged, before),
+        comparison=_compare(held_out, before),
     )
 
 
-def _note(model: ConversionModel, found: InterceptUpdate, known: pl.DataFrame) -> str:
+def _note(model: ConversionModel, update: InterceptUpdate, known: pl.DataFrame) -> str:
     until = known[AT].max() if AT in known.columns else None
     when = "" if until is None else f", the last of {to_datetime(int(until)):%Y-%m-%d}"  # type: ignore[arg-type]
     return (
-        f"Model {model.version} with its level moved by {found.moved:+.3f} log-odds, as {known.height:,} "
+        f"Model {model.version} with its level moved by {update.moved:+.3f} log-odds, as {known.height:,} "
         f"recent outcomes ask for{when}; all else is as it was learned."
     )

@@ -1,4 +1,4 @@
-"""What a look at a model in use came to, and where watching and retraining begin."""
+"""The monitoring report, its parts, and the thresholds of alerts."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ EXIT_CODES: dict[State, int] = {"healthy": 0, "watch": 3, "retrain": 4}
 
 @dataclass(frozen=True, slots=True)
 class AlertThresholds:
-    """Where watching and retraining begin.
+    """Thresholds of alerts; of a pair the first is for "watch", the second for "retrain".
 
-    The two for the population stability index are the convention of credit scoring (Siddiqi 2006): below 0.1
-    nothing happened, above 0.25 much did. The others are ours: ``off`` is the distance of conversions from
-    what was forecast, as a part of it; ``unseen`` the share of leads with fewer features filled than nineteen
-    of twenty had in training (where it is 5 %); ``fewest`` the conversions, forecast or come, that it takes;
-    ``doubted`` the share of scores that said of themselves not to be relied on.
+    Those of the population stability index are the convention of credit scoring (Siddiqi 2006); the others
+    are ours.
+
+    Attributes:
+        psi: Population stability index of scores or of a feature.
+        ratio_distance: Distance of the ratio of observed to forecast conversions from 1.
+        unseen: Share of leads with more features missing than 95 % of rows had in training.
+        fewest: Conversions, forecast or observed, that an alert on calibration takes.
+        doubted: Share of scores with insufficient evidence.
     """
 
     psi: tuple[float, float] = (0.1, 0.25)
-    off: tuple[float, float] = (0.25, 0.5)
+    ratio_distance: tuple[float, float] = (0.25, 0.5)
     unseen: tuple[float, float] = (0.15, 0.4)
     fewest: float = 10.0
     doubted: float = 0.4
@@ -38,7 +42,7 @@ class AlertThresholds:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing that speaks for watching or retraining, by a code and in words."""
+    """One reason for watching or retraining: its state, code and message."""
 
     state: State
     code: str
@@ -47,7 +51,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class ColumnDrift:
-    """A column's stability index, and how large chance makes it."""
+    """The population stability index of a column, and how large chance alone makes it."""
 
     column: str
     psi: float
@@ -56,11 +60,16 @@ class ColumnDrift:
 
 @dataclass(frozen=True, slots=True)
 class GroupCalibration:
-    """Scored leads with an outcome: a grade's, a month's or all. ``beyond`` counts standard errors.
+    """Forecast and outcome of a group of scored leads: of a grade, of a month, or of all.
 
-    ``forecast`` and ``observed`` are rates, the latter with an interval that counts a lead once; ``ratio`` is
-    conversions that came for each that was forecast. ``enough`` is the larger one of conversions forecast and
-    come, a lead that was scored several times counting once.
+    Attributes:
+        name: The group.
+        rows: Scores with an outcome.
+        forecast: The mean probability.
+        observed: The rate of conversions, with an interval that is clustered by lead.
+        ratio: Observed over forecast conversions.
+        beyond: Their difference in standard errors.
+        enough: The larger of forecast and observed conversions, each lead counting once.
     """
 
     name: str
@@ -76,8 +85,12 @@ class GroupCalibration:
 class Window:
     """The scores of a month, or of the last days.
 
-    ``drift`` is how far scores are from those that judged the model, ``since`` from those of the window
-    before, and ``outcome`` what came of those whose outcome is known.
+    Attributes:
+        name: The window.
+        scored: How many scores it has.
+        drift: Drift of the scores from those held out in training.
+        since: Drift from those of the window before.
+        outcome: Forecast and outcome, where outcomes are known.
     """
 
     name: str
@@ -89,20 +102,24 @@ class Window:
     def in_words(self) -> str:
         """One line."""
         drifts = {"": self.drift, " since the window before": self.since}
-        told = "".join(
-            f"  PSI{of} {one.psi:.3f} (chance {one.chance:.3f})" for of, one in drifts.items() if one
+        drift_text = "".join(
+            f"  PSI{of} {drift.psi:.3f} (chance {drift.chance:.3f})" for of, drift in drifts.items() if drift
         )
-        came = self.outcome
-        ratio = f"  came {came.ratio:.2f} of each forecast ({came.rows:,} outcomes)" if came else ""
-        return f"{self.name:13} {self.scored:7,} scores{told}{ratio}"
+        outcome = self.outcome
+        ratio = f"  came {outcome.ratio:.2f} of each forecast ({outcome.rows:,} outcomes)" if outcome else ""
+        return f"{self.name:13} {self.scored:7,} scores{drift_text}{ratio}"
 
 
 @dataclass(frozen=True, slots=True)
 class InterceptUpdate:
-    """By how much the level of a model is to move, in log-odds, by what recently came.
+    """The shift of a model's intercept that recent outcomes ask for.
 
-    ``gain`` is by how much smaller the log-loss gets, judged by ``rows`` outcomes whose level came from
-    others: from earlier ones, where there are dates.
+    Attributes:
+        moved: The shift in log-odds.
+        standard_error: Its standard error, clustered by lead.
+        rows: The outcomes that ``gain`` is measured on; others decided the shift for them, earlier ones where
+            there are dates.
+        gain: How much smaller the log-loss gets.
     """
 
     moved: float
@@ -121,11 +138,23 @@ class InterceptUpdate:
 
 @dataclass(frozen=True)
 class MonitoringReport:
-    """What a look came to. ``unknown`` says, by what is missing, why.
+    """The result of monitoring a model.
 
-    ``windows`` are months, or the last days and all before; ``repair`` is there where outcomes are enough for
-    it, whether or not the level is off. ``insufficient`` is the share of scores that said not to be relied
-    on, by the code why.
+    Attributes:
+        model_version: The model.
+        scored: How many scores there were.
+        reasons: The alerts, the gravest first.
+        score_drift: Drift of the scores; None where the card has no reference.
+        feature_drift: Drift of the features, the largest first.
+        without_data: Share of leads with unusually many missing features; None where there are no features.
+        total: Forecast and outcome of all leads; None without outcomes.
+        grades: The same by grade.
+        months: The same by month.
+        roc_auc: With its interval; None unless there are both outcomes.
+        unknown: What could not be computed, and why.
+        insufficient: Share of scores by code of insufficient evidence; None where scores have no such column.
+        windows: Months, or the last days and all before.
+        repair: What recalibration would do; None where there are too few outcomes.
     """
 
     model_version: str
@@ -145,33 +174,33 @@ class MonitoringReport:
 
     @property
     def state(self) -> State:
-        """The gravest of the reasons, healthy without any."""
+        """The gravest state of the alerts, "healthy" without any."""
         return max((reason.state for reason in self.reasons), key=STATES.index, default="healthy")
 
     @property
     def exit_code(self) -> int:
-        """0 healthy, 3 watch, 4 retrain; 1 and 2 stay with what failed."""
+        """0 healthy, 3 watch, 4 retrain; 1 and 2 are those of failures."""
         return EXIT_CODES[self.state]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for a script."""
+        """The report as ``monitor --json`` writes it."""
         ranking = None if self.roc_auc is None else interval_to_json(self.roc_auc)
         return {"state": self.state, "exit_code": self.exit_code} | asdict(self) | {"roc_auc": ranking}
 
     @property
     def suggestions(self) -> tuple[str, ...]:
-        """What a repair of the level would do, in a line, if the level is off."""
-        off = any(reason.code == "base_rate" for reason in self.reasons)
-        return (self.repair.in_words(),) if self.repair and off else ()
+        """The line on recalibration, where the base rate is off; else empty."""
+        base_rate_alert = any(reason.code == "base_rate" for reason in self.reasons)
+        return (self.repair.in_words(),) if self.repair and base_rate_alert else ()
 
     def in_words(self) -> Iterator[str]:
-        """A line for each figure, then one for each reason, the verdict last."""
+        """Lines for a terminal: the figures, the alerts, and the verdict last."""
         if self.score_drift:
             psi, chance = self.score_drift.psi, self.score_drift.chance
             yield f"score drift (PSI) {psi:.3f} over {self.scored:,} scores; chance up to {chance:.3f}"
         for group in (*((self.total,) if self.total else ()), *self.grades, *self.months):
-            came = f"{group.observed.value:.1%} ({group.observed.low:.1%} to {group.observed.high:.1%})"
-            yield f"{group.name:8} {group.rows:7,} leads  forecast {group.forecast:.1%}  came {came}"
+            observed = f"{group.observed.value:.1%} ({group.observed.low:.1%} to {group.observed.high:.1%})"
+            yield f"{group.name:8} {group.rows:7,} leads  forecast {group.forecast:.1%}  came {observed}"
         yield from (window.in_words() for window in self.windows)
         yield from self.suggestions
         for what, why in self.unknown.items():

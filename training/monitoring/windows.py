@@ -1,4 +1,4 @@
-"""What came of groups of scored leads, beside what was forecast."""
+"""Forecast, outcome and drift of groups and windows of scored leads."""
 
 from __future__ import annotations
 
@@ -24,29 +24,39 @@ AT, MONTH = "at", "month"
 
 
 def join_outcomes(scores: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
-    """The scores with an outcome, and it; one with an ``as_of`` is of the score of that moment alone."""
+    """Join scores with outcomes by lead and, where outcomes have one, by ``as_of``."""
     return scores.join(outcomes, on=[key for key in ("lead_id", "as_of") if key in outcomes.columns])
 
 
 def group_calibration(name: str, rows: pl.DataFrame) -> GroupCalibration:
-    """What came of some rows; a lead that was scored twice has one outcome, and counts as one witness.
+    """Compare forecast and outcome of a group of scores; rows of a lead share one outcome.
 
-    Chance does to them what it does if each lead has one outcome for all its rows, or what is seen to be
-    more: where next to none converted, what is seen is next to nothing.
+    The standard error is the larger of the one under the forecast, with one outcome per lead, and the
+    observed one: where hardly any lead converts the observed one is next to nothing.
+
+    Args:
+        name: The group.
+        rows: ``lead_id``, ``probability`` and ``label``.
+
+    Returns:
+        The comparison; an empty one for no rows.
     """
     if rows.is_empty():
         return GroupCalibration(name, 0, 0.0, Interval(0.0, 0.0, 1.0), 1.0, 0.0, 0.0)
     y, p = rows["label"].to_numpy(), rows["probability"].to_numpy()
-    came, said = pl.col("label"), pl.col("probability")
+    outcome, forecast = pl.col("label"), pl.col("probability")
     leads = rows.group_by("lead_id", maintain_order=True).agg(
-        off=(came - said).sum(), alike=said.sum() * (1 - said).sum(), came=came.mean(), said=said.mean()
+        residual=(outcome - forecast).sum(),
+        variance=forecast.sum() * (1 - forecast).sum(),
+        outcome=outcome.mean(),
+        forecast=forecast.mean(),
     )
-    spread = max(float(leads["alike"].sum()), float((leads["off"] ** 2).sum()))
+    spread = max(float(leads["variance"].sum()), float((leads["residual"] ** 2).sum()))
     excess = float(y.sum() - p.sum())
     ratio = float(y.sum() / p.sum()) if p.sum() else 1.0
     beyond = excess / np.sqrt(spread) if spread else 0.0
     observed = clustered_rate(y.astype(np.float64), lead_codes(rows["lead_id"]))
-    enough = max(float(leads["came"].sum()), float(leads["said"].sum()))
+    enough = max(float(leads["outcome"].sum()), float(leads["forecast"].sum()))
     return GroupCalibration(name, len(y), float(p.mean()), observed, ratio, float(beyond), enough)
 
 
@@ -56,14 +66,14 @@ def column_drift(name: str, drift: Drift) -> ColumnDrift:
 
 
 def split_recent(rows: pl.DataFrame, days: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows before the last ``days``, and those of them, counted back from the newest; undated are old."""
+    """Rows before the last ``days`` and those within, counted from the newest; undated ones are before."""
     edge = (rows[AT].max() or 0) - days * DAY  # type: ignore[operator]  # epoch seconds
     late = (pl.col(AT) > edge).fill_null(value=False)
     return rows.filter(~late), rows.filter(late)
 
 
 def by_month(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    """The rows of each month, the oldest first; undated ones belong to none."""
+    """The rows of each month, the earliest first, without undated rows."""
     if MONTH not in rows.columns:
         return []
     names = rows[MONTH].unique().drop_nulls().sort().to_list()
@@ -71,22 +81,28 @@ def by_month(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 
 
 def compute_windows(
-    judged: ReferenceDistribution | None, parts: Sequence[tuple[str, pl.DataFrame]], known: pl.DataFrame
+    reference: ReferenceDistribution | None, parts: Sequence[tuple[str, pl.DataFrame]], known: pl.DataFrame
 ) -> Iterator[Window]:
-    """Drift and calibration of scores by windows, each beside how scores were ``judged`` and the one before.
+    """Drift and calibration of scores by windows.
 
-    ``known`` are the scored rows with an outcome, of all windows.
+    Args:
+        reference: The distribution of scores held out in training, if known.
+        parts: The name and the scores of each window, the earliest first.
+        known: The scores with an outcome, of all windows.
+
+    Yields:
+        One ``Window`` per part, compared with the reference and with the window before.
     """
     before: ReferenceDistribution | None = None
     keys = [key for key in ("lead_id", AT, "as_of") if key in known.columns]
     for name, rows in parts:
         scores, worth = rows[SCORE], effective_sample_size(rows["lead_id"])
-        came = known.join(rows.select(keys).unique(), on=keys, how="semi", nulls_equal=True)
+        outcomes = known.join(rows.select(keys).unique(), on=keys, how="semi", nulls_equal=True)
         yield Window(
             name,
             rows.height,
-            drift=None if judged is None else column_drift(SCORE, judged.drift(scores, worth)),
+            drift=None if reference is None else column_drift(SCORE, reference.drift(scores, worth)),
             since=None if before is None else column_drift(SCORE, before.drift(scores, worth)),
-            outcome=None if came.is_empty() else group_calibration(name, came),
+            outcome=None if outcomes.is_empty() else group_calibration(name, outcomes),
         )
         before = ReferenceDistribution.of(scores, worth) if rows.height else before

@@ -1,4 +1,4 @@
-"""From rows to a model and what is worth knowing of it: pure, so the caller decides what to write where."""
+"""Fits a model with its card, grades, intervals and checks; writes nothing."""
 
 from __future__ import annotations
 
@@ -43,20 +43,29 @@ _LIBRARIES = ("leadloop", "lightgbm", "numpy", "polars", "narwhals")
 
 
 def train_model(dataset: Dataset, training: TrainingConfig, progress: Progress | None = None) -> TrainedModel:
-    """Learn from ``dataset``; the same rows and seed give the same model."""
-    made = run_checks(dataset)
+    """Train a model; the same rows and seed give the same model.
+
+    Args:
+        dataset: The rows to learn from.
+        training: Seed and capacity.
+        progress: Called with a line per step.
+
+    Returns:
+        The model, not saved yet, with its held-out scores, checks and jackknife refits.
+    """
+    checks = run_checks(dataset)
     rows = dataset.to_learning_rows()
     fitted = fit_learning_rows(rows, training.seed, progress)
     capacity = resolve_capacity(dataset, training)
     probability = fitted.predictor.probability(fitted.log_odds)
     grades = from_capacity(probability, capacity)
-    judged_by = evaluate(
+    measured = evaluate(
         dataset.label[fitted.held_out_rows],
         probability,
         None if rows.groups is None else rows.groups[fitted.held_out_rows],
         training.seed,
     )
-    card = _card(dataset, fitted, judged_by, made)
+    card = _card(dataset, fitted, measured, checks)
     if progress:
         progress("rehearsing, for the intervals of scores")
     lead = dataset.rows["lead_id"]
@@ -70,8 +79,8 @@ def train_model(dataset: Dataset, training: TrainingConfig, progress: Progress |
     )
     scores = dataset.rows[fitted.held_out_rows].select("lead_id", "as_of")
     scored = model.scores_from_log_odds(scores, fitted.log_odds)
-    again = jackknife(rows, fitted, dataset.lead, training.seed)
-    return TrainedModel(model, dataset, fitted.held_out_rows, scored, made, capacity, again)
+    refits = jackknife(rows, fitted, dataset.lead, training.seed)
+    return TrainedModel(model, dataset, fitted.held_out_rows, scored, checks, capacity, refits)
 
 
 def evaluate(
@@ -80,7 +89,17 @@ def evaluate(
     leads: NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """The figures of a run, each with its 95 % bootstrap interval; ``leads`` (n,) are drawn whole."""
+    """The metrics of predictions with 95 % bootstrap intervals.
+
+    Args:
+        label: (n,) outcomes, 0 or 1.
+        probability: (n,) predictions.
+        leads: (n,) the lead of each row; leads are resampled as a whole. Default: each row is one.
+        seed: Of the resamples.
+
+    Returns:
+        ROC AUC, average precision, log-loss, Brier score and expected calibration error, by name.
+    """
     measured = {
         "roc_auc": metrics.roc_auc,
         "average_precision": metrics.average_precision,
@@ -92,7 +111,7 @@ def evaluate(
 
 
 def _card(
-    dataset: Dataset, fitted: FittedPredictor, judged_by: dict[str, Interval], made: tuple[Check, ...]
+    dataset: Dataset, fitted: FittedPredictor, measured: dict[str, Interval], checks: tuple[Check, ...]
 ) -> ModelCard:
     return ModelCard(
         label=dataset.question,
@@ -106,15 +125,15 @@ def _card(
         id_column=dataset.flat.id if dataset.flat else None,
         missing=dataset.missing,
         window=dataset.window,
-        metrics=judged_by,
+        metrics=measured,
         candidates=dict(fitted.candidates),
-        findings=tuple(asdict(found) for found in sorted_findings(made)),
+        findings=tuple(asdict(finding) for finding in sorted_findings(checks)),
         availability=tuple(asdict(column) for column in dataset.availability),
         ignored=dataset.ignored,
         notes=dataset.notices,
         libraries={name: version(name) for name in _LIBRARIES},
         features=dataset.features.names,
-        checks=tuple({name: getattr(check, name) for name in _OF_A_CHECK} for check in made),
+        checks=tuple({name: getattr(check, name) for name in _OF_A_CHECK} for check in checks),
         judged_rows=len(fitted.held_out_rows),
         judged_positives=int(dataset.label[fitted.held_out_rows].sum()),
         profiles=_profiles(dataset, fitted),
@@ -126,23 +145,24 @@ def _card(
 
 
 def _profiles(dataset: Dataset, fitted: FittedPredictor) -> dict[str, ReferenceDistribution]:
-    """How the judged rows are spread, and what the model in use, not the judged one, says of them.
+    """The reference distributions of features and scores among the held-out rows.
 
-    The judged one learned from fewer rows and is more cautious; beside it, every new lead looks like drift.
+    Their scores are by the final model: the models that were held out from them learned from fewer rows and
+    are more cautious, so that every new lead would look like drift.
     """
-    judged = dataset.rows[fitted.held_out_rows]
+    held_out = dataset.rows[fitted.held_out_rows]
     spread = {
-        name: ReferenceDistribution.of(judged[name], effective_sample_size(judged["lead_id"]))
+        name: ReferenceDistribution.of(held_out[name], effective_sample_size(held_out["lead_id"]))
         for name in dataset.features.names
     }
-    some = judged.gather_every(1 + judged.height // PROFILED)
-    said = fitted.predictor.log_odds(fitted.predictor.encodings.encode(some))
+    some = held_out.gather_every(1 + held_out.height // PROFILED)
+    log_odds = fitted.predictor.log_odds(fitted.predictor.encodings.encode(some))
     return {
-        SCORE: ReferenceDistribution.of(pl.Series(SCORE, said), effective_sample_size(some["lead_id"]))
+        SCORE: ReferenceDistribution.of(pl.Series(SCORE, log_odds), effective_sample_size(some["lead_id"]))
     } | spread
 
 
 def _usual_missing(dataset: Dataset, fitted: FittedPredictor) -> float:
-    """The share of features that nineteen of twenty judged rows do not exceed in missing ones."""
+    """The 95 % quantile of the share of missing features among the held-out rows."""
     shares = missing_share(dataset.rows[fitted.held_out_rows].select(dataset.features.names))
     return float(np.quantile(shares, 0.95, method="higher"))

@@ -1,4 +1,4 @@
-"""What a run tells the person at the terminal, a line each."""
+"""The lines that a training run prints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from features.ingest.column_roles import is_like_numbers
 from features.ingest.quarantine import format_counts
 from training.analysis.summary import GRAVE
-from training.data.load import _listed
+from training.data.load import format_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def ingest_messages(dataset: Dataset, quarantine: Path) -> Iterator[str]:
-    """What happened to the rows and columns of the sources, a line each."""
+    """Lines on what happened to the rows and columns of the sources."""
     yield from dataset.notices
-    found = [a for a in dataset.availability if a.by == "leadloop"]
-    unused = sorted((a for a in found if not a.used), key=lambda a: a.role == "empty")
+    columns = [a for a in dataset.availability if a.by == "leadloop"]
+    unused = sorted((a for a in columns if not a.used), key=lambda a: a.role == "empty")
     if unused:
-        yield "columns not used: " + _listed(unused)
-    if words := [a for a in found if a.used and is_like_numbers(a.role_reason)]:
-        yield "columns that look like numbers: " + _listed(words)
+        yield "columns not used: " + format_columns(unused)
+    if words := [a for a in columns if a.used and is_like_numbers(a.role_reason)]:
+        yield "columns that look like numbers: " + format_columns(words)
     intake = dataset.intake
     if intake.quarantined:
         why = ", ".join(
@@ -40,18 +40,20 @@ def ingest_messages(dataset: Dataset, quarantine: Path) -> Iterator[str]:
     yield f"{len(dataset):,} snapshots to learn from, {share} ({dataset.question})"
 
 
-def holdout_overlap_message(held: pl.Series, dataset: Dataset) -> str:
-    """That leads which are to judge a model teach it, too; nothing where none does, or rows have no ids."""
+def holdout_overlap_message(holdout_ids: pl.Series, dataset: Dataset) -> str:
+    """The warning that holdout leads are also in the training data; "" where none is, or rows have no ids."""
     if dataset.flat is None or dataset.flat.id is None:
         return ""
-    met = int(held.is_in(dataset.rows["lead_id"].implode()).sum())
+    overlap = int(holdout_ids.is_in(dataset.rows["lead_id"].implode()).sum())
     return (
-        f"{met:,} of the {len(held):,} leads of the holdout teach the model, too: it flatters" if met else ""
+        f"{overlap:,} of the {len(holdout_ids):,} leads of the holdout teach the model, too: it flatters"
+        if overlap
+        else ""
     )
 
 
 def warning_messages(report: Report) -> Iterator[str]:
-    """What a reader must know before believing the figures; grave findings by name."""
+    """Lines on high-severity findings, and on what to know before believing the metrics."""
     from training.report.sections.summary import warnings  # noqa: PLC0415 - takes seconds, and few commands draw
     from training.report.translator import translator  # noqa: PLC0415
 
@@ -63,7 +65,7 @@ def warning_messages(report: Report) -> Iterator[str]:
 
 
 def metric_messages(measured: Mapping[str, Mapping[str, Interval]]) -> Iterator[str]:
-    """Every figure with its interval."""
+    """Every metric with its interval, a line each."""
     for part, figures in measured.items():
-        for name, one in figures.items():
-            yield f"{part:10} {name:18} {one.value:.4f}  ({one.low:.4f} to {one.high:.4f})"
+        for name, figure in figures.items():
+            yield f"{part:10} {name:18} {figure.value:.4f}  ({figure.low:.4f} to {figure.high:.4f})"

@@ -1,4 +1,4 @@
-"""A training run from sources to tracked model: reads, learns, saves, reports, tracks, in that order.
+"""The training run: reads the sources, fits, saves, reports and tracks a model, in that order.
 
 The model is saved before anything that may fail for reasons of its own, such as a tracking server.
 """
@@ -63,7 +63,16 @@ VALIDATION, HOLDOUT = "validation", "holdout"
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A finished run: the model and where everything is."""
+    """A finished training run.
+
+    Attributes:
+        fitted: What training returned.
+        model: The saved model, with its version.
+        folder: The folder of model and report.
+        metrics: By "validation" and "holdout", the metrics with their intervals.
+        report: The data of the report.
+        run: The MLflow run.
+    """
 
     fitted: TrainedModel
     model: ConversionModel
@@ -78,7 +87,7 @@ class TrainingRun:
         return self.folder / MODEL
 
     def to_dict(self) -> dict[str, Any]:
-        """What a script wants to know of the run, as plain values."""
+        """The run as ``train --json`` writes it."""
         return {
             "run_id": self.run.run_id,
             "model_dir": str(self.model_dir),
@@ -102,9 +111,24 @@ def run_training(  # noqa: PLR0913
     holdout: Path | None = None,
     say: Say = print,
 ) -> TrainingRun:
-    """Train on what ``config`` describes and leave model and report in ``out``, the run in ``store``.
+    """Train a model, save it with its report, and track the run.
 
-    A ``dataset`` that is there already, such as a service's log, is taken instead of reading one.
+    Args:
+        config: The sources, and how to learn from them.
+        out: The folder of model and report.
+        store: Where the run is tracked.
+        dataset: Rows to learn from instead of the sources, such as those of a decision log.
+        holdout: A second flat file with outcomes, to evaluate the model on.
+        say: Called with lines about the progress.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ConfigError: The configuration and ``holdout`` do not go together, or name what is not there.
+        SourceError: A source cannot be read.
+        NoLabelledRowsError: There are no labelled rows of both outcomes.
+        TrackingError: The tracking store does not answer; model and report are saved already.
     """
     from training.report.render import plots, render  # noqa: PLC0415 - takes seconds, and few commands draw
 
@@ -113,38 +137,40 @@ def run_training(  # noqa: PLR0913
     dataset = read_dataset(config, out) if dataset is None else dataset
     for line in ingest_messages(dataset, quarantine_file(config, out)):
         say(line)
-    held = None if holdout is None else _outcomes(dataset.features, config, holdout)
-    if held is not None and (line := holdout_overlap_message(held.leads["lead_id"], dataset)):
+    holdout_export = None if holdout is None else _outcomes(dataset.features, config, holdout)
+    if holdout_export is not None and (
+        line := holdout_overlap_message(holdout_export.leads["lead_id"], dataset)
+    ):
         say(line)
     fitted = train_model(dataset, config.training, say)
     measured = {VALIDATION: fitted.model.card.metrics}
-    if held is not None:
-        measured[HOLDOUT] = evaluate_holdout(fitted.model, held)
+    if holdout_export is not None:
+        measured[HOLDOUT] = evaluate_holdout(fitted.model, holdout_export)
     model = artifact.save(fitted.model, out / MODEL)
     say(f"model {model.version} saved in {out / MODEL}")
-    speaking = save_promotion_evidence(fitted, model, out, store, say)
-    given = report_input(fitted, model, config.training.seed, report_settings(config))
+    evidence = save_promotion_evidence(fitted, model, out, store, say)
+    inputs = report_input(fitted, model, config.training.seed, report_settings(config))
     say("learning a points table that says nearly the same")
-    learned = learn_points(fitted, given.company.points, config.training.seed)
-    summed = build_report(replace(given, learned=learned), _last(out / REPORT_DATA, say))
-    page = render(summed, lang=config.report.lang)
-    write_text(out / REPORT_DATA, summed.to_json())
+    learned = learn_points(fitted, inputs.company.points, config.training.seed)
+    report = build_report(replace(inputs, learned=learned), _previous_report(out / REPORT_DATA, say))
+    page = render(report, lang=config.report.lang)
+    write_text(out / REPORT_DATA, report.to_json())
     for folder in (out, out / MODEL):
         write_text(folder / REPORT, page)
     for line in metric_messages(measured):
         say(line)
-    for line in warning_messages(summed):
+    for line in warning_messages(report):
         say(line)
     say(f"report written to {out / REPORT}")
-    drawn = [Text(f"plots/{name}", svg) for name, svg in plots(summed, config.report.lang).items()]
-    items = [*_items(config, fitted, measured, out), *drawn, *speaking]
+    charts = [Text(f"plots/{name}", svg) for name, svg in plots(report, config.report.lang).items()]
+    items = [*_items(config, fitted, measured, out), *charts, *evidence]
     run = log([*items, Model(out / MODEL, model.version)], tracking=store)
     say(f"run {run.run_id} tracked in {run.uri}")
-    return TrainingRun(fitted, model, out, measured, summed, run)
+    return TrainingRun(fitted, model, out, measured, report, run)
 
 
-def _last(data: Path, say: Say) -> Report | None:
-    """The report of the run before, which this one replaces, if there is one that can be read."""
+def _previous_report(data: Path, say: Say) -> Report | None:
+    """The report in ``data`` that this run replaces; None where there is none that can be read."""
     if not data.is_file():
         return None
     try:
@@ -156,14 +182,14 @@ def _last(data: Path, say: Say) -> Report | None:
 
 def resolve_tracking(config: Config, out: Path) -> Tracking:
     """Where runs go: MLFLOW_TRACKING_URI, else what the configuration names, else a store in ``out``."""
-    found = tracking(out, config.tracking.experiment)
+    default = tracking(out, config.tracking.experiment)
     if config.tracking.uri is None or "MLFLOW_TRACKING_URI" in os.environ:
-        return found
+        return default
     return Tracking(config.tracking.uri, None, config.tracking.experiment)
 
 
 def rerender_report(folder: Path, page: Path, lang: Lang) -> Path:
-    """The report of the run in ``folder`` written to ``page`` in ``lang``."""
+    """Render the report of the run in ``folder`` to ``page``. Raises ConfigError where there is none."""
     from training.report.render import render  # noqa: PLC0415 - takes seconds, and few commands draw
 
     data = folder / REPORT_DATA
@@ -171,23 +197,23 @@ def rerender_report(folder: Path, page: Path, lang: Lang) -> Path:
         msg = f"{data} does not exist; `leadloop train --out {folder}` writes it"
         raise ConfigError(msg)
     try:
-        told = Report.from_json(data.read_text(encoding="utf-8"))
+        report = Report.from_json(data.read_text(encoding="utf-8"))
     except (KeyError, TypeError, ValueError) as error:
         msg = f"{data} is of another release of leadloop, or altered; run leadloop train once more"
         raise ConfigError(msg) from error
-    write_text(page, render(told, lang=lang))
+    write_text(page, render(report, lang=lang))
     return page
 
 
 def evaluate_holdout(model: ConversionModel, held: FlatExport) -> dict[str, Interval]:
-    """The figures of a model on leads that it did not learn from."""
+    """The metrics of a model on a holdout file."""
     scores = model.score_frame(flat_rows(model.features, held.leads))
     label = held.label.to_numpy()  # type: ignore[union-attr]  # a holdout is read with its outcomes
     return evaluate(label, scores["probability"].to_numpy())
 
 
 def _outcomes(features: FeatureSet, config: Config, holdout: Path) -> FlatExport:
-    """A second flat file with outcomes, typed as the training data was; read before anything is learned."""
+    """The holdout file, with the columns typed as in the training data."""
     if config.flat is None:
         msg = "a holdout file goes with a flat export; a history judges itself on its later leads"
         raise ConfigError(msg)

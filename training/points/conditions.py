@@ -1,4 +1,4 @@
-"""Conditions that a person can read and any tool can check: the rows that a learned points table may have."""
+"""The conditions that the rows of a learned points table may have."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _VALUE = DisplayText("{value}", "{value}")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One feature put to one test; a missing value passes no test but ``missing``."""
+    """One test of one feature; a missing value passes no test but "missing"."""
 
     spec: FeatureSpec
     test: Test
@@ -65,23 +65,23 @@ class Condition:
         >>> Condition(visits, "at_least", 3.0).says(), Condition(visits, "at_most", 3.0).says("de")
         ('Visits: 3 or more', 'Besuche: höchstens 3')
         """
-        shown = render_sentence(replace(self.spec, says=_VALUE), self.value, lang)
-        phrase = translate(f"conditions.{self.test}", lang, value=shown)
+        value_text = render_sentence(replace(self.spec, says=_VALUE), self.value, lang)
+        phrase = translate(f"conditions.{self.test}", lang, value=value_text)
         return self.spec.says.within(lang).replace("{value}", phrase)
 
 
 def candidate_conditions(features: FeatureSet, rows: pl.DataFrame) -> tuple[Condition, ...]:
-    """Every condition that enough of ``rows`` meet, and enough do not, for points to be learned from them."""
-    found = [condition for spec in features.specs for condition in _of(spec, rows[spec.name])]
+    """The conditions that at least 10 rows, and 0.5 % of them, meet, and as many do not."""
+    candidates = [condition for spec in features.specs for condition in _of(spec, rows[spec.name])]
     fewest = max(FEWEST, math.ceil(LEAST_SHARE * len(rows)))
-    meeting = condition_matrix(found, rows).sum(axis=0)
-    return tuple(c for c, n in zip(found, meeting, strict=True) if fewest <= n <= len(rows) - fewest)
+    meeting = condition_matrix(candidates, rows).sum(axis=0)
+    return tuple(c for c, n in zip(candidates, meeting, strict=True) if fewest <= n <= len(rows) - fewest)
 
 
-def condition_matrix(asked: Sequence[Condition], rows: pl.DataFrame) -> NDArray[np.bool_]:
+def condition_matrix(conditions: Sequence[Condition], rows: pl.DataFrame) -> NDArray[np.bool_]:
     """(n, conditions) which feature rows meet which conditions."""
-    met = rows.select(condition.met.alias(str(place)) for place, condition in enumerate(asked))
-    return met.to_numpy().reshape(len(rows), len(asked))
+    met = rows.select(condition.met.alias(str(place)) for place, condition in enumerate(conditions))
+    return met.to_numpy().reshape(len(rows), len(conditions))
 
 
 def _of(spec: FeatureSpec, values: pl.Series) -> Iterator[Condition]:
@@ -100,7 +100,7 @@ def _of(spec: FeatureSpec, values: pl.Series) -> Iterator[Condition]:
 
 
 def _edges(spec: FeatureSpec, values: pl.Series) -> list[float]:
-    """Round numbers at which a count is cut; durations as people say them."""
+    """Round numbers at which a number is cut; for durations, usual ones such as a week."""
     known = values.drop_nulls().drop_nans()
     if spec.unit == "seconds":
         return [float(seconds) for seconds in _DURATIONS]
@@ -108,17 +108,17 @@ def _edges(spec: FeatureSpec, values: pl.Series) -> list[float]:
     if len(distinct) > EDGES:
         cut = [float(known.quantile(i / EDGES, "nearest") or 0.0) for i in range(1, EDGES)]
     edges = (_rounded(value, whole=spec.unit == "count") for value in cut)
-    # From the least value on is anybody who has one, and "not known" says that better.
+    # Every known value is at least the least one, and the test "missing" says that better.
     return sorted({edge for edge in edges if edge > distinct[0]})
 
 
 def _rounded(value: float, *, whole: bool) -> float:
-    """Two significant digits are as many as anybody reads.
+    """The value with two significant digits; with ``whole``, rounded up to a whole number.
 
     >>> _rounded(1234.0, whole=False), _rounded(0.0371, whole=False), _rounded(7.0, whole=True)
     (1200.0, 0.037, 7.0)
     """
     if not value:
         return 0.0
-    shown = round(value, 1 - math.floor(math.log10(abs(value))))
-    return float(math.ceil(shown)) if whole else float(shown)
+    rounded = round(value, 1 - math.floor(math.log10(abs(value))))
+    return float(math.ceil(rounded)) if whole else float(rounded)

@@ -1,7 +1,8 @@
-"""Distils a model into a table of a few lines of whole points, for tools that know only points.
+"""Distils a model into an integer scorecard of a few rows, for tools that know only points.
 
-The lines are learned from the model's probabilities, not from the outcomes: a probability says more of a lead
-than one yes or no, and judged on rows not learned from it was the better teacher on every set tried.
+The scorecard is learned from the model's probabilities, not from the outcomes: a probability tells more of a
+lead than one yes or no, and gave the better scorecard on held-out rows of every data set tried (knowledge
+distillation, Hinton et al. 2015).
 """
 
 from __future__ import annotations
@@ -46,25 +47,57 @@ if TYPE_CHECKING:
     from training.points.conditions import Condition
     from training.trained_model import TrainedModel
 
-
 MOST = 30
-
 MQL_WIDER = 4
 
-# So many rounds of trees teach a table well enough; it cannot follow them into detail anyway.
+# Boosting rounds of the model that a table is learned from: a table cannot follow more detail anyway.
 ROUNDS = 60
 
 ENOUGH_FOR_CHOOSING = 30_000
 
+# Learning a table costs as much as learning a model, and so many rows give the same rows of the table.
+MOST_TAUGHT = 4000
+
 
 @dataclass(frozen=True, eq=False)
 class DistillationData:
-    """Rows to learn a table from: features, outcomes, and which outcomes are final."""
+    """Rows to learn a table from: features, outcomes, which outcomes are final, and today's points if any."""
 
     features: FeatureSet
     rows: TrainingRows
     final: NDArray[np.bool_]
     incumbent: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True, eq=False)
+class _HeldOutPredictions:
+    """The outcomes of held-out rows, and the probabilities by table, model and incumbent."""
+
+    y: NDArray[np.float64]
+    base_rate: NDArray[np.float64]
+    probability: dict[str, NDArray[np.float64]]
+
+    def compare(self, metric: metrics.MetricFunction) -> ModelComparison:
+        return ModelComparison(**{name: metric(self.y, p) for name, p in self.probability.items()})
+
+
+def learn_points(fitted: TrainedModel, today: PointsTable | None, seed: int = 0) -> LearnedScorecard | None:
+    """The points table of a trained model, learned from at most ``MOST_TAUGHT`` of its rows.
+
+    Args:
+        fitted: The trained model.
+        today: The points table in use, to be compared with.
+        seed: Of the folds and samples.
+
+    Returns:
+        The table; None where the model knows nothing that points could say.
+    """
+    few = subsample_run(fitted, MOST_TAUGHT)
+    incumbent = None if today is None else current_points(today, few.dataset)
+    try:
+        return distil_points(few, incumbent=incumbent, seed=seed)
+    except NoLabelledRowsError:
+        return None
 
 
 def distil_points(
@@ -74,39 +107,62 @@ def distil_points(
     seed: int = 42,
     progress: Progress | None = None,
 ) -> LearnedScorecard:
-    """The points table of a trained model; ``incumbent`` are the points that today's table gives its rows.
+    """Distil a trained model into an integer scorecard.
 
-    To be judged as the model was, tables are learned on the same earlier rows as the models that judged the
-    later ones, each from a model of those rows alone; then the table itself is learned from the final model.
+    The scorecard is learned from the final model. Its metrics come from scorecards of each fold, each
+    distilled from a model of that fold's training rows, on the rows held out from them.
 
-    Raises NothingToLearnError where the model knows nothing that points could say.
+    Args:
+        fitted: The trained model.
+        incumbent: (n,) the points that today's table gives the rows of ``fitted.dataset``. Default: no
+            comparison.
+        seed: Of the folds and samples.
+        progress: Called with a line per step.
+
+    Returns:
+        The scorecard with its thresholds and metrics.
+
+    Raises:
+        NoLabelledRowsError: The model knows no more than the base rate, or no condition is worth a point.
     """
     say = progress or (lambda _: None)
     if fitted.model.card.recipe == BASE_RATE.name:
         msg = "the model knows no more than the base rate: there are no points to be given for anything"
         raise NoLabelledRowsError(msg)
-    chosen = _chosen(fitted, seed)
-    lessons = _lessons(fitted, incumbent, chosen)
-    said = _judged(lessons, fitted, chosen, seed, say)
+    chosen = _choose_rows(fitted, seed)
+    data = _distillation_data(fitted, incumbent, chosen)
+    predictions = _predict_held_out(data, fitted, chosen, seed, say)
     say("learning the table itself")
-    taught = fitted.model.score_frame(fitted.dataset.rows[chosen])["probability"].to_numpy()
-    table = _learned(lessons, np.arange(len(chosen)), taught)
+    probabilities = fitted.model.score_frame(fitted.dataset.rows[chosen])["probability"].to_numpy()
+    table = _fit_table(data, np.arange(len(chosen)), probabilities)
     if not table.rows:
         msg = "no condition on these leads is worth a point: there is no table to be written"
         raise NoLabelledRowsError(msg)
-    return _summed(fitted, table, said)
+    return _summarise(fitted, table, predictions)
 
 
-def _chosen(fitted: TrainedModel, seed: int) -> NDArray[np.intp]:
-    """The positions of the rows that judged the model, and of as many others as teaching needs."""
-    others = np.setdiff1d(np.arange(len(fitted.dataset)), fitted.judged)
-    room = max(0, MOST_FOR_CHOOSING - len(fitted.judged))
+def subsample_run(fitted: TrainedModel, most: int) -> TrainedModel:
+    """The training run with at most ``most`` of its rows, evenly spread; the model stays the same."""
+    rows = len(fitted.dataset)
+    if rows <= most:
+        return fitted
+    dataset = fitted.dataset.subsample(most)
+    positions = np.linspace(0, rows - 1, most).astype(np.intp)
+    there = np.isin(fitted.held_out_rows, positions)
+    held_out = np.searchsorted(positions, fitted.held_out_rows[there])
+    return replace(fitted, dataset=dataset, held_out_rows=held_out, scores=fitted.scores.filter(there))
+
+
+def _choose_rows(fitted: TrainedModel, seed: int) -> NDArray[np.intp]:
+    """The positions of all held-out rows, and of as many others as there is room for."""
+    others = np.setdiff1d(np.arange(len(fitted.dataset)), fitted.held_out_rows)
+    room = max(0, MOST_FOR_CHOOSING - len(fitted.held_out_rows))
     if len(others) > room:
         others = np.random.default_rng(seed).choice(others, room, replace=False)
-    return np.union1d(fitted.judged, others)
+    return np.union1d(fitted.held_out_rows, others)
 
 
-def _lessons(
+def _distillation_data(
     fitted: TrainedModel, incumbent: NDArray[np.float64] | None, chosen: NDArray[np.intp]
 ) -> DistillationData:
     data = fitted.dataset
@@ -117,87 +173,81 @@ def _lessons(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Said:
-    """What became of the judged rows, and the probabilities that each contestant gave them."""
-
-    y: NDArray[np.float64]
-    base_rate: NDArray[np.float64]
-    probability: dict[str, NDArray[np.float64]]
-
-    def compared(self, metric: metrics.MetricFunction) -> ModelComparison:
-        return ModelComparison(**{name: metric(self.y, p) for name, p in self.probability.items()})
-
-
-def _judged(
-    lessons: DistillationData, fitted: TrainedModel, chosen: NDArray[np.intp], seed: int, say: Progress
-) -> _Said:
-    """What tables of each fold's earlier rows say of its later ones, beside what the model said of them."""
+def _predict_held_out(
+    data: DistillationData, fitted: TrainedModel, chosen: NDArray[np.intp], seed: int, say: Progress
+) -> _HeldOutPredictions:
+    """The predictions of each fold's table for its held-out rows, beside the model's."""
     model = np.full(len(fitted.dataset), np.nan)
-    model[fitted.judged] = fitted.scores["probability"].to_numpy()
-    made, _ = make_folds(lessons.rows, FOLDS if len(chosen) < MANY else FOLDS_WHEN_MANY, seed)
+    model[fitted.held_out_rows] = fitted.scores["probability"].to_numpy()
+    folds, _ = make_folds(data.rows, FOLDS if len(chosen) < MANY else FOLDS_WHEN_MANY, seed)
     parts: list[tuple[NDArray[np.intp], dict[str, NDArray[np.float64]]]] = []
-    for number, fold in enumerate(made, start=1):
-        say(f"table {number} of {len(made)}, to be judged on other rows")
-        asked = fold.validate[~np.isnan(model[chosen[fold.validate]])]
-        parts.append((asked, _contest(lessons, fold, asked, fitted.model.card.recipe, seed)))
-    places = np.concatenate([asked for asked, _ in parts])
-    said = {name: np.concatenate([p[name] for _, p in parts]) for name in parts[0][1]}
-    base = said.pop(BASE_RATE.name)
-    return _Said(lessons.rows.y[places].astype(np.float64), base, said | {"model": model[chosen[places]]})
+    for number, fold in enumerate(folds, start=1):
+        say(f"table {number} of {len(folds)}, to be judged on other rows")
+        positions = fold.validate[~np.isnan(model[chosen[fold.validate]])]
+        parts.append((positions, _predict_fold(data, fold, positions, fitted.model.card.recipe, seed)))
+    places = np.concatenate([positions for positions, _ in parts])
+    predictions = {name: np.concatenate([p[name] for _, p in parts]) for name in parts[0][1]}
+    base = predictions.pop(BASE_RATE.name)
+    return _HeldOutPredictions(
+        data.rows.y[places].astype(np.float64), base, predictions | {"model": model[chosen[places]]}
+    )
 
 
-def _contest(
-    lessons: DistillationData, fold: Fold, asked: NDArray[np.intp], recipe: str, seed: int
+def _predict_fold(
+    data: DistillationData, fold: Fold, positions: NDArray[np.intp], recipe: str, seed: int
 ) -> dict[str, NDArray[np.float64]]:
-    """The probabilities that table, incumbent and base rate of a fold's training rows give to others."""
-    train = lessons.rows.take(fold.train)
-    table = _learned(lessons, fold.train, _taught(train, recipe, seed))
-    points = table.score(lessons.rows.frame[asked]).astype(np.float64)
-    said = {
+    """The probabilities at ``positions`` by table, incumbent and base rate of a fold's training rows."""
+    train = data.rows.take(fold.train)
+    table = _fit_table(data, fold.train, _model_probabilities(train, recipe, seed))
+    points = table.score(data.rows.frame[positions]).astype(np.float64)
+    predictions = {
         "table": expit(table.calibration.apply(points)),
-        BASE_RATE.name: np.full(len(asked), train.rate),
+        BASE_RATE.name: np.full(len(positions), train.rate),
     }
-    if lessons.incumbent is not None:
-        final = fold.train[lessons.final[fold.train]]
-        today = calibrate_points(lessons.incumbent[final], lessons.rows.y[final])
-        said["incumbent"] = expit(today.apply(lessons.incumbent[asked]))
-    return said
+    if data.incumbent is not None:
+        final = fold.train[data.final[fold.train]]
+        today = calibrate_points(data.incumbent[final], data.rows.y[final])
+        predictions["incumbent"] = expit(today.apply(data.incumbent[positions]))
+    return predictions
 
 
-def _taught(train: TrainingRows, recipe: str, seed: int) -> NDArray[np.float64]:
-    """(n,) probabilities of a model of these rows: the parts of the chosen recipe in equal shares."""
-    (wanted,) = (known for known in RECIPES if known.name == recipe)
+def _model_probabilities(train: TrainingRows, recipe: str, seed: int) -> NDArray[np.float64]:
+    """(n,) probabilities by a model of these rows: the parts of the recipe in equal shares."""
+    (selected,) = (known for known in RECIPES if known.name == recipe)
     linear, trees = fit_parts(train, ROUNDS, seed).judge(train, (ROUNDS,))
-    return np.asarray(expit(np.mean([linear] * wanted.linear + [trees[:, 0]] * wanted.trees, axis=0)))
+    return np.asarray(expit(np.mean([linear] * selected.linear + [trees[:, 0]] * selected.trees, axis=0)))
 
 
-def _learned(
-    lessons: DistillationData, places: NDArray[np.intp], taught: NDArray[np.float64]
+def _fit_table(
+    data: DistillationData, places: NDArray[np.intp], probabilities: NDArray[np.float64]
 ) -> IntegerScorecard:
-    """The table of the rows at ``places``, whose probabilities are ``taught``."""
-    frame, final = lessons.rows.frame[places], lessons.final[places]
-    y = lessons.rows.y[places].astype(np.float64)
-    asked = _asked(lessons.features, frame, taught)
-    meets = condition_matrix(asked, frame)
-    weights = fitted_weights(meets, taught)[1:]
+    """The table of the rows at ``places``, learned from their ``probabilities``."""
+    frame, final = data.rows.frame[places], data.final[places]
+    y = data.rows.y[places].astype(np.float64)
+    conditions = _select_conditions(data.features, frame, probabilities)
+    meets = condition_matrix(conditions, frame)
+    weights = fitted_weights(meets, probabilities)[1:]
     points = round_to_integers(meets[final], weights, y[final])
     rows = [
-        ScorecardRow(condition, int(worth)) for condition, worth in zip(asked, points, strict=True) if worth
+        ScorecardRow(condition, int(worth))
+        for condition, worth in zip(conditions, points, strict=True)
+        if worth
     ]
     return IntegerScorecard(
         _in_order(rows), calibrate_points((meets @ points)[final].astype(np.float64), y[final])
     )
 
 
-def _asked(features: FeatureSet, frame: pl.DataFrame, taught: NDArray[np.float64]) -> tuple[Condition, ...]:
-    """The conditions that tell most; some ten thousands of rows settle which, in every order of time."""
+def _select_conditions(
+    features: FeatureSet, frame: pl.DataFrame, probabilities: NDArray[np.float64]
+) -> tuple[Condition, ...]:
+    """At most ``MOST`` conditions by forward selection, on no more than ``ENOUGH_FOR_CHOOSING`` rows."""
     every = -(-len(frame) // ENOUGH_FOR_CHOOSING)
     sample = frame.gather_every(every)
     possible = candidate_conditions(features, sample)
     return tuple(
         possible[place]
-        for place in forward_selection(condition_matrix(possible, sample), taught[::every], MOST)
+        for place in forward_selection(condition_matrix(possible, sample), probabilities[::every], MOST)
     )
 
 
@@ -216,51 +266,27 @@ def _in_order(rows: list[ScorecardRow]) -> tuple[ScorecardRow, ...]:
     return tuple(sorted(rows, key=place))
 
 
-def _summed(fitted: TrainedModel, table: IntegerScorecard, said: _Said) -> LearnedScorecard:
-    judged = fitted.dataset.rows[fitted.judged]
-    points = table.score(judged)
+def _summarise(
+    fitted: TrainedModel, table: IntegerScorecard, predictions: _HeldOutPredictions
+) -> LearnedScorecard:
+    held_out = fitted.dataset.rows[fitted.held_out_rows]
+    points = table.score(held_out)
     shares = (min(1.0, MQL_WIDER * fitted.capacity), fitted.capacity)
     mql, sql = threshold_points(points, shares)
     return LearnedScorecard(
         question=fitted.dataset.question,
         lines=table,
         thresholds=Thresholds(mql, sql),
-        reached={"mql": _reached(points >= mql, fitted.label), "sql": _reached(points >= sql, fitted.label)},
-        judged=len(said.y),
-        roc_auc=said.compared(metrics.roc_auc),
-        log_loss=said.compared(metrics.log_loss),
-        base_rate=metrics.log_loss(said.y, said.base_rate),
+        reached={
+            "mql": _threshold_reach(points >= mql, fitted.label),
+            "sql": _threshold_reach(points >= sql, fitted.label),
+        },
+        judged=len(predictions.y),
+        roc_auc=predictions.compare(metrics.roc_auc),
+        log_loss=predictions.compare(metrics.log_loss),
+        base_rate=metrics.log_loss(predictions.y, predictions.base_rate),
     )
 
 
-def _reached(taken: NDArray[np.bool_], label: NDArray[np.float64]) -> ThresholdReach:
-    return ThresholdReach(float(taken.mean()), float(label[taken].mean()))
-
-
-# Learning a table costs as much as learning a model; so many rows write the same lines.
-MOST_TAUGHT = 4000
-
-
-def learn_points(fitted: TrainedModel, today: PointsTable | None, seed: int = 0) -> LearnedScorecard | None:
-    """The points table of a trained model, from evenly fewer of very many rows.
-
-    None where there is nothing that points could say.
-    """
-    few = subsample_run(fitted, MOST_TAUGHT)
-    incumbent = None if today is None else current_points(today, few.dataset)
-    try:
-        return distil_points(few, incumbent=incumbent, seed=seed)
-    except NoLabelledRowsError:
-        return None
-
-
-def subsample_run(fitted: TrainedModel, most: int) -> TrainedModel:
-    """A run as if it had had ``most`` of its rows, evenly spread; the model stays what it is."""
-    rows = len(fitted.dataset)
-    if rows <= most:
-        return fitted
-    dataset = fitted.dataset.subsample(most)
-    kept = np.linspace(0, rows - 1, most).astype(np.intp)
-    there = np.isin(fitted.judged, kept)
-    judged = np.searchsorted(kept, fitted.judged[there])
-    return replace(fitted, dataset=dataset, judged=judged, scores=fitted.scores.filter(there))
+def _threshold_reach(above: NDArray[np.bool_], label: NDArray[np.float64]) -> ThresholdReach:
+    return ThresholdReach(float(above.mean()), float(label[above].mean()))

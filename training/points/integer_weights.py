@@ -1,4 +1,4 @@
-"""Chooses the few conditions that tell most, and turns their weights into small whole points."""
+"""Selects few conditions by forward selection, and rounds their weights to small integers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,17 @@ _STEPS, _SETTLED = 25, 1e-6
 
 
 def forward_selection(holds: NDArray[np.bool_], y: NDArray[np.float64], most: int) -> tuple[int, ...]:
-    """Up to ``most`` columns of a (n, conditions) matrix, one by one, each what those before lack most.
+    """Forward selection of the columns of a logistic regression by score tests (Rao 1948).
 
-    The gain of a column is that of a score test (Rao 1948), which after a refit sees only what those already
-    chosen leave over; as under AIC it must be more than 2. ``y`` may be anything in [0, 1].
+    After each refit the column with the largest score statistic is added, while that exceeds 2, as under AIC.
+
+    Args:
+        holds: (n, conditions) which rows meet which conditions.
+        y: (n,) targets in [0, 1], outcomes or probabilities.
+        most: The largest number of columns.
+
+    Returns:
+        The selected columns, in the order of selection.
     """
     columns = holds.astype(np.float32)
     chosen: list[int] = []
@@ -46,7 +53,16 @@ def forward_selection(holds: NDArray[np.bool_], y: NDArray[np.float64], most: in
 def fitted_weights(
     holds: NDArray[np.bool_], y: NDArray[np.float64], start: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """(1 + conditions,) the intercept and weights of a ridge logistic regression, by Newton's method."""
+    """Fit a ridge logistic regression by Newton's method.
+
+    Args:
+        holds: (n, conditions) which rows meet which conditions.
+        y: (n,) targets in [0, 1].
+        start: (1 + conditions,) where to start. Default: 0.
+
+    Returns:
+        (1 + conditions,) the intercept, which is not penalised, and the weights.
+    """
     design = np.column_stack([np.ones(len(y)), holds])
     ridge = np.full(design.shape[1], RIDGE)
     ridge[0] = 0.0
@@ -65,7 +81,16 @@ def fitted_weights(
 def round_to_integers(
     holds: NDArray[np.bool_], weights: NDArray[np.float64], y: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """(conditions,) the weights as whole numbers, as small as lose next to nothing."""
+    """Round weights to the smallest integers that lose at most 0.05 % of the log-loss.
+
+    Args:
+        holds: (n, conditions) which rows meet which conditions.
+        weights: (conditions,) the weights.
+        y: (n,) outcomes, 0 or 1.
+
+    Returns:
+        (conditions,) points; the largest is one of ``LARGEST`` in absolute value.
+    """
     if not len(weights):
         return np.zeros(0, dtype=np.int64)
     scaled = [_scaled(weights, largest) for largest in LARGEST]
@@ -76,15 +101,22 @@ def round_to_integers(
 
 
 def calibrated_loss(score: NDArray[np.number], y: NDArray[np.float64]) -> float:
-    """The log-loss of points on the rows that calibrated them."""
+    """The log-loss of scores after Platt calibration on the same rows."""
     points = np.asarray(score, dtype=np.float64)
     return metrics.log_loss(y, expit(calibrate_points(points, y).apply(points)))
 
 
 def threshold_points(points: NDArray[np.int64], shares: Sequence[float]) -> tuple[int, ...]:
-    """For each share, from how many points on at most this share of the leads is taken.
+    """The thresholds at which at most a share of the leads is taken.
 
-    Leads with equal points cannot be told apart; where the best of them are too many already, they are taken.
+    Leads with equal points are taken together; where those with the most points are too many, they are taken.
+
+    Args:
+        points: (n,) the points of the leads.
+        shares: Shares of the leads in (0, 1].
+
+    Returns:
+        For each share, the least number of points that is taken.
 
     >>> threshold_points(np.array([9, 5, 5, 1]), (0.25, 0.5, 0.75))
     (9, 9, 5)
@@ -101,7 +133,7 @@ def _scaled(weights: NDArray[np.float64], largest: int) -> NDArray[np.int64]:
 def _gains(
     columns: NDArray[np.float32], y: NDArray[np.float64], log_odds: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(conditions,) the score statistic of each column: what twice the log-likelihood would gain, about."""
+    """(conditions,) the score statistic of each column: about twice the gain in log-likelihood."""
     p = expit(log_odds)
     w = p * (1 - p)
     gradient = ((y - p).astype(np.float32) @ columns).astype(np.float64)

@@ -1,4 +1,4 @@
-"""A learned points table and what it is worth, as plain values, as CSV and in words."""
+"""A learned points table with its metrics, as plain values, as CSV and in words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEADER = ("points", "condition", "feature", "test", "value")
 
 @dataclass(frozen=True, slots=True)
 class ScorecardRow:
-    """A line of the table: a lead that meets the condition gets the points."""
+    """A row of the table: a lead that meets the condition gets the points."""
 
     condition: Condition
     points: int
@@ -35,9 +35,9 @@ class ScorecardRow:
 
 @dataclass(frozen=True)
 class IntegerScorecard:
-    """The table itself: a lead has the sum of the points of every line whose condition it meets.
+    """An integer scorecard: a lead has the sum of the points of the rows whose condition it meets.
 
-    ``calibration`` turns that sum into log-odds.
+    ``calibration`` maps that sum to log-odds.
     """
 
     rows: tuple[ScorecardRow, ...]
@@ -51,20 +51,20 @@ class IntegerScorecard:
 
 @dataclass(frozen=True, slots=True)
 class ModelComparison:
-    """One figure of the table, of the model it was distilled from, and of the scoring in use today."""
+    """One metric of the table, of the model it was distilled from, and of the scoring in use (incumbent)."""
 
     table: float
     model: float
     incumbent: float | None = None
 
     def to_dict(self) -> dict[str, float]:
-        """The figures by whose they are."""
+        """The metric by name, without an incumbent where there is none."""
         return {name: figure for name, figure in asdict(self).items() if figure is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdReach:
-    """What a threshold takes: this share of the leads, of whom this share converted."""
+    """The share of leads that a threshold takes, and the share of these that converted."""
 
     share: float
     rate: float
@@ -72,11 +72,17 @@ class ThresholdReach:
 
 @dataclass(frozen=True)
 class LearnedScorecard:
-    """At most some tens of lines of whole points that stand in for a model.
+    """A points table that was distilled from a model.
 
-    ``roc_auc`` and ``log_loss`` are of ``judged`` rows that neither the models nor the tables that were
-    judged had learned from, with the probability that the rows learned from gave to each number of points.
-    ``base_rate`` is the log-loss of knowing nothing but the rate of the rows learned from.
+    Attributes:
+        question: The label in words.
+        lines: The scorecard.
+        thresholds: The points of an MQL and an SQL, by capacity.
+        reached: For each of them the share of leads taken, and their rate of conversion.
+        judged: The number of held-out rows that the metrics are of.
+        roc_auc: Of table, model and incumbent on these rows.
+        log_loss: The same; points are calibrated on the rows learned from.
+        base_rate: The log-loss of the base rate of the rows learned from.
     """
 
     question: str
@@ -90,12 +96,12 @@ class LearnedScorecard:
 
     @property
     def retained_skill(self) -> float | None:
-        """The share of what the model knows beyond the base rate, in log-loss, that the table knows too."""
+        """The share of the model's gain in log-loss over the base rate that the table keeps; None if none."""
         known = self.base_rate - self.log_loss.model
         return (self.base_rate - self.log_loss.table) / known if known > 0 else None
 
     def to_dict(self, lang: Lang = "en") -> dict[str, Any]:
-        """The table and its figures as plain values."""
+        """The table and its metrics as ``points --json`` writes them."""
         return {
             "question": self.question,
             "rows": [
@@ -119,7 +125,7 @@ class LearnedScorecard:
         }
 
     def to_csv(self, lang: Lang = "en") -> str:
-        """The lines as CSV text, to be typed into or loaded by another tool."""
+        """The rows as CSV text, to be loaded into another tool."""
         table = io.StringIO()
         writer = csv.DictWriter(table, HEADER, lineterminator="\n")
         writer.writeheader()
@@ -152,8 +158,8 @@ def _lines(learned: LearnedScorecard, lang: Lang) -> Iterator[str]:
         yield f"  {name:16} ROC AUC {auc:.3f}  log-loss {losses[whose]:.4f}"
     if learned.retained_skill is not None:
         worth = learned.retained_skill > 0
-        kept = f"{min(learned.retained_skill, 1.0):.0%}"
-        yield translate("points.kept", lang, kept=kept) if worth else translate("points.nothing", lang)
+        retained = f"{min(learned.retained_skill, 1.0):.0%}"
+        yield translate("points.kept", lang, kept=retained) if worth else translate("points.nothing", lang)
     if learned.roc_auc.incumbent is not None and learned.log_loss.incumbent is not None:
         auc = learned.roc_auc.table - learned.roc_auc.incumbent
         loss = learned.log_loss.table - learned.log_loss.incumbent

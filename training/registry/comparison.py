@@ -1,9 +1,8 @@
-"""What speaks for a model: how it did, beside the champion, on rows that neither had learned from.
+"""The evidence for a promotion: challenger and champion compared on rows that neither learned from.
 
-The served model has learned from every row, so nothing honest can be said of it on them. Honest are the
-predictions by which a run judged itself, of rows that the judged models had not seen. The champion itself is
-asked about those of them that are later than all it learned from; where there are too few, its own run's
-honest predictions of the same rows stand for it.
+The final model has learned from every row, so its predictions of them prove nothing. The comparison is on a
+run's held-out predictions. The champion scores those of the rows that are later than all it learned from;
+where there are too few of them, its own run's held-out predictions of the same rows are taken.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ _AGREE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class NotComparable:
-    """Why there is no comparison with the champion: a reason that a script can tell apart, and in words."""
+    """Why there is no comparison with the champion, as a code and in words."""
 
     because: Because
     message: str
@@ -71,10 +70,13 @@ class NotComparable:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationCheck:
-    """Whether probabilities are right: the slope should be 1, the intercept 0, the error no more than chance.
+    """Calibration slope, intercept and error of probabilities (Cox 1958).
 
-    The intervals are how far the figures of a perfect forecast stray on so many leads; ``chance`` is the
-    calibration error that it would show.
+    Attributes:
+        slope: The calibration slope, 1 for a perfect forecast, with its 95 % interval.
+        intercept: The calibration intercept in log-odds, 0 for a perfect forecast, with its 95 % interval.
+        error: The expected calibration error.
+        chance: The expected calibration error that a perfect forecast would show on so many leads.
     """
 
     slope: Interval
@@ -85,7 +87,7 @@ class CalibrationCheck:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutPerformance:
-    """One model on the compared rows."""
+    """Log-loss and calibration of one model on the compared rows."""
 
     log_loss: float
     calibration: CalibrationCheck
@@ -95,9 +97,16 @@ class HeldOutPerformance:
 class Comparison:
     """Challenger and champion on the same rows.
 
-    ``basis`` "later": the champion was asked about rows later than all it learned from. "held out": both
-    runs' predictions by models that had not learned from the rows. ``worse_by`` is the challenger's log-loss
-    less the champion's, row by row, resampled by lead.
+    Attributes:
+        champion: The version of the champion.
+        basis: "later": rows later than all that the champion learned from. "held out": the predictions of
+            both runs by models that had not learned from the rows.
+        rows: The number of rows.
+        positives: How many of them converted.
+        challenger_standing: The challenger's performance.
+        champion_standing: The champion's performance.
+        worse_by: The challenger's log-loss less the champion's, paired by row, with a 95 % interval by a
+            bootstrap of leads.
     """
 
     champion: str
@@ -111,7 +120,19 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class PromotionEvidence:
-    """What a run leaves for whoever has to decide on its model, as JSON and beside the judged rows."""
+    """What a run leaves for the promotion gate.
+
+    Attributes:
+        version: The version of the model.
+        question: The label in words.
+        time_ordered: Whether held-out rows are later than those learned from.
+        rows: The number of held-out rows.
+        positives: How many of them converted.
+        standing: The model's performance on them.
+        grave: Its findings of high severity, in short.
+        comparison: With the champion at the time, if there was one.
+        not_comparable: Why there is no comparison.
+    """
 
     version: str
     question: str
@@ -133,34 +154,34 @@ class PromotionEvidence:
         return from_dict(cls, json.loads(text))
 
 
-def save_evidence(out: Path, found: PromotionEvidence, judged: pl.DataFrame) -> None:
-    """Write what speaks for the model in ``out``, where whoever decides on it looks."""
-    write_text(out / EVIDENCE, found.to_json())
+def save_evidence(out: Path, evidence: PromotionEvidence, rows: pl.DataFrame) -> None:
+    """Write the evidence, and the held-out ``rows`` beside it, to ``out``."""
+    write_text(out / EVIDENCE, evidence.to_json())
     with frame_writer(out / JUDGED) as write:
-        write(judged)
+        write(rows)
 
 
 def high_severity_findings(card: ModelCard) -> tuple[str, ...]:
-    """The open checks of high severity of a model."""
+    """Code and column of the findings of high severity on a model card."""
     return tuple(_in_short(note) for note in card.findings if note["severity"] == "high")
 
 
 def no_champion() -> NotComparable:
-    """There is no champion to compare with."""
+    """The value for there being no champion."""
     return NotComparable("no champion", "no model is in charge yet")
 
 
 def held_out_predictions(fitted: TrainedModel) -> pl.DataFrame:
-    """The honest predictions of a run: ``lead_id``, ``as_of``, ``label`` and calibrated ``log_odds``."""
+    """The held-out predictions of a run: ``lead_id``, ``as_of``, ``label`` and calibrated ``log_odds``."""
     return fitted.scores.select(*KEYS, pl.Series("label", fitted.label), "log_odds")
 
 
 def collect_evidence(
     fitted: TrainedModel, model: ConversionModel, champion: ConversionModel | NotComparable
 ) -> PromotionEvidence:
-    """What speaks for ``model``, the saved one of ``fitted``, beside the champion or why there is none."""
+    """The evidence for ``model``, the saved one of ``fitted``, compared with the champion if there is one."""
     y, f = fitted.label, fitted.scores["log_odds"].to_numpy()
-    found = champion if isinstance(champion, NotComparable) else compare_on_later_rows(fitted, champion)
+    comparison = champion if isinstance(champion, NotComparable) else compare_on_later_rows(fitted, champion)
     return PromotionEvidence(
         version=model.version,
         question=model.card.label,
@@ -169,36 +190,44 @@ def collect_evidence(
         positives=int(y.sum()),
         standing=held_out_performance(y, f, lead_codes(fitted.scores["lead_id"])),
         grave=high_severity_findings(model.card),
-        comparison=found if isinstance(found, Comparison) else None,
-        not_comparable=found if isinstance(found, NotComparable) else None,
+        comparison=comparison if isinstance(comparison, Comparison) else None,
+        not_comparable=comparison if isinstance(comparison, NotComparable) else None,
     )
 
 
 def compare_on_later_rows(fitted: TrainedModel, champion: ConversionModel) -> Comparison | NotComparable:
-    """The champion itself, asked about the judged rows that are later than all it learned from."""
+    """Compare a run with a champion on held-out rows that are later than all the champion learned from."""
     dataset, window = fitted.dataset, champion.card.window
     if champion.card.label != dataset.question:
         return NotComparable("other question", f"the champion predicts {champion.card.label!r}")
     if window is None or dataset.window is None or dataset.order is None:
         return NotComparable("undated", "without dates nobody knows what is later than the champion")
-    later = np.flatnonzero(dataset.order[fitted.judged] > window[1] + dataset.gap)
+    later = np.flatnonzero(dataset.order[fitted.held_out_rows] > window[1] + dataset.gap)
     if few := _too_few(fitted.label[later]):
         return NotComparable(
             few.because, f"of rows later than all that the champion learned from: {few.message}"
         )
     try:
-        rows = dataset.features_for(champion.features, fitted.judged[later])
+        rows = dataset.features_for(champion.features, fitted.held_out_rows[later])
     except MissingFeaturesError as error:
         return NotComparable("other features", f"the champion cannot be asked: {error}")
-    said = champion.score_frame(rows)["log_odds"]
-    return compare(held_out_predictions(fitted)[later], said, champion.version, "later")
+    champion_log_odds = champion.score_frame(rows)["log_odds"]
+    return compare(held_out_predictions(fitted)[later], champion_log_odds, champion.version, "later")
 
 
 def compare_held_out(mine: pl.DataFrame, theirs: pl.DataFrame, champion: str) -> Comparison | NotComparable:
-    """Two runs by their honest predictions (``held_out_predictions``) of the rows that both have.
+    """Compare two runs by their held-out predictions of the rows that both have.
 
-    Each row is judged by models that had not learned from it, so this is fair where both runs cut the rows
-    alike; a challenger with more rows is judged a little strictly, by models of a smaller part of them.
+    A challenger with more rows is at a small disadvantage: its held-out predictions are by models of a
+    smaller part of them.
+
+    Args:
+        mine: ``held_out_predictions`` of the challenger.
+        theirs: Those of the champion's run.
+        champion: The version of the champion.
+
+    Returns:
+        The comparison, or why there is none.
     """
     shared = mine.join(theirs, on=KEYS, suffix="_theirs", maintain_order="left")
     if few := _too_few(shared["label"].to_numpy()):
@@ -208,10 +237,20 @@ def compare_held_out(mine: pl.DataFrame, theirs: pl.DataFrame, champion: str) ->
     return compare(shared, shared["log_odds_theirs"], champion, "held out")
 
 
-def compare(judged: pl.DataFrame, said: pl.Series, champion: str, basis: Basis) -> Comparison:
-    """The challenger's ``judged`` rows beside what the champion ``said`` of them, (n,) log-odds."""
-    y, mine, theirs = judged["label"].to_numpy(), judged["log_odds"].to_numpy(), said.to_numpy()
-    lead = lead_codes(judged["lead_id"])
+def compare(rows: pl.DataFrame, champion_log_odds: pl.Series, champion: str, basis: Basis) -> Comparison:
+    """Compare the challenger's predictions with the champion's, row by row.
+
+    Args:
+        rows: ``lead_id``, ``label`` and ``log_odds`` of the challenger.
+        champion_log_odds: (n,) the champion's log-odds of the same rows.
+        champion: The version of the champion.
+        basis: What the rows are.
+
+    Returns:
+        The comparison.
+    """
+    y, mine, theirs = rows["label"].to_numpy(), rows["log_odds"].to_numpy(), champion_log_odds.to_numpy()
+    lead = lead_codes(rows["lead_id"])
     return Comparison(
         champion=champion,
         basis=basis,
@@ -223,28 +262,38 @@ def compare(judged: pl.DataFrame, said: pl.Series, champion: str, basis: Basis) 
     )
 
 
-def held_out_performance(y: Floats, said: Floats, lead: NDArray[np.int64]) -> HeldOutPerformance:
-    """How one model's log-odds stand beside what happened; ``lead`` (n,) numbers whose row it is."""
+def held_out_performance(y: Floats, scores: Floats, lead: NDArray[np.int64]) -> HeldOutPerformance:
+    """Log-loss and calibration of (n,) log-odds ``scores`` against outcomes ``y``, clustered by ``lead``."""
     return HeldOutPerformance(
-        float(log_loss_per_row(y, said).mean()), check_calibration(y, np.asarray(expit(said)), lead)
+        float(log_loss_per_row(y, scores).mean()), check_calibration(y, np.asarray(expit(scores)), lead)
     )
 
 
 def check_calibration(y: Floats, p: Floats, lead: NDArray[np.int64]) -> CalibrationCheck:
-    """Slope, intercept and error of probabilities, with what chance does to them on so many leads.
+    """Check the calibration of probabilities.
 
-    The standard errors are those of the logistic regression that defines the figures, where it is 1 and 0,
-    widened by as much as rows of one lead vary together (Kish 1965).
+    The standard errors are those of the logistic calibration model at slope 1 and intercept 0, widened by the
+    design effect of leads (Kish 1965).
+
+    Args:
+        y: (n,) outcomes, 0 or 1.
+        p: (n,) probabilities.
+        lead: (n,) the lead of each row, numbered from 0.
+
+    Returns:
+        Slope, intercept and error with what chance alone does to them.
     """
     weight, f = p * (1 - p), log_odds(p)
     tilt, level = f - np.average(f, weights=weight), calibration_intercept(y, p)
-    off = y - (expit(f + level) if np.isfinite(level) else p)
-    wider = design_effect(off, lead)
+    residuals = y - (expit(f + level) if np.isfinite(level) else p)
+    effect = design_effect(residuals, lead)
     bins = np.array_split(np.sort(p), metrics.BINS)
-    chance = [np.sqrt(2 / np.pi * b.mean() * (1 - b.mean()) / len(b) * wider) for b in bins if len(b)]
+    chance = [np.sqrt(2 / np.pi * b.mean() * (1 - b.mean()) / len(b) * effect) for b in bins if len(b)]
     return CalibrationCheck(
-        slope=_around(calibration_slope(y, p), float(weight @ tilt**2) / design_effect(off * tilt, lead)),
-        intercept=_around(level, float(weight.sum()) / wider),
+        slope=_around(
+            calibration_slope(y, p), float(weight @ tilt**2) / design_effect(residuals * tilt, lead)
+        ),
+        intercept=_around(level, float(weight.sum()) / effect),
         error=metrics.expected_calibration_error(y, p),
         chance=float(np.mean(chance)),
     )
@@ -256,7 +305,7 @@ def _around(value: float, information: float) -> Interval:
 
 
 def _by_lead(values: Floats, lead: NDArray[np.int64]) -> Interval:
-    """The mean with its 95 % interval over Poisson resamples of whole leads: a lead's rows say one thing.
+    """The mean with a 95 % interval by a Poisson bootstrap of leads.
 
     Many leads are drawn in groups, which costs nothing in width and much less in time.
     """

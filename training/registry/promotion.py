@@ -1,6 +1,6 @@
-"""The gate: a model becomes champion by what it showed on rows it had not learned from, or by a kept reason.
+"""The promotion gate: a model becomes champion by its held-out performance, or forced with a reason.
 
-Training keeps the evidence with the run, so that deciding takes no data and no model, only two small files.
+Training logs the evidence with the run, so that a decision takes two small files, and neither data nor model.
 """
 
 from __future__ import annotations
@@ -45,12 +45,16 @@ GATE, REASON, REFUSED_FOR = "leadloop.gate", "leadloop.forced_because", "leadloo
 
 @dataclass(frozen=True, slots=True)
 class PromotionGate:
-    """What a challenger must keep to.
+    """The limits that a challenger must keep.
 
-    ``margin`` is the part of the champion's log-loss by which it may be worse; ``slope`` and ``intercept``
-    (in log-odds, to either side) bound its calibration, ``error`` the mean distance of forecast and rate.
-    Calibration must be off by more than chance does to so many rows; a log-loss speaks for itself, because
+    A limit of calibration counts as crossed only beyond chance; that of the log-loss by its value, because
     the burden of proof is the challenger's.
+
+    Attributes:
+        margin: The part of the champion's log-loss by which the challenger's may be larger.
+        slope: The least and the largest calibration slope.
+        intercept: The largest calibration intercept in log-odds, to either side.
+        error: The largest expected calibration error.
     """
 
     margin: float = 0.005
@@ -61,52 +65,53 @@ class PromotionGate:
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """Whether a model may become champion: ``reasons`` speak against it, ``notes`` say what was seen."""
+    """The decision of the gate: ``reasons`` against a promotion, and ``notes`` on what it saw."""
 
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether there is no reason against it."""
         return not self.reasons
 
 
 @dataclass(frozen=True, slots=True)
 class PromotionResult:
-    """A promotion and what it was decided by; ``forced`` is the reason of who overruled the gate."""
+    """A promotion and the decision of the gate; ``forced`` is the reason of whoever overruled it."""
 
     promotion: Promotion
     verdict: GateDecision
     forced: str | None = None
 
     def in_words(self) -> Iterator[str]:
-        """What the gate saw, what it would have refused for, and who is in charge now, a line each."""
+        """Lines for a terminal: notes and reasons of the gate, and the new champion."""
         yield from (f"note: {line}" for line in (*self.verdict.notes, *self.verdict.reasons))
-        made = self.promotion
-        before = made.replaced or "none"
-        yield f"champion is version {made.version} (model {made.model_version}), in place of {before}"
+        promotion = self.promotion
+        before = promotion.replaced or "none"
+        version, model = promotion.version, promotion.model_version
+        yield f"champion is version {version} (model {model}), in place of {before}"
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for a script."""
+        """The result as ``promote --json`` writes it."""
         return asdict(self.promotion) | asdict(self.verdict) | {"forced": self.forced}
 
 
 class PromotionRefusedError(ValueError):
-    """The gate stays shut and the champion in charge; the message says why, and how to overrule it."""
+    """The gate refuses; the champion stays. The message says why, and how to overrule it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What a run left for the decision."""
+    """The evidence of a run, and the file of its held-out predictions."""
 
     evidence: PromotionEvidence
-    judged: Path
+    predictions_file: Path
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A challenger's record beside the champion's, as far as there are any."""
+    """The records of challenger and champion, as far as there are any."""
 
     challenger: _Record | None
     champion_version: str = ""
@@ -116,25 +121,37 @@ class _Case:
 def save_promotion_evidence(
     fitted: TrainedModel, model: ConversionModel, out: Path, store: Tracking, say: Say
 ) -> list[Artifact]:
-    """Leave what speaks for ``model`` in ``out``, to be logged with its run; no champion can stop a run."""
+    """Write the evidence for ``model`` to ``out``; the artifacts to log. No champion can stop a run."""
     try:
-        found = collect_evidence(fitted, model, _champion(store))
+        evidence = collect_evidence(fitted, model, _champion(store))
     except (ValueError, KeyError, OSError, pl.exceptions.PolarsError) as error:
         why = NotComparable("unavailable", f"the champion cannot be asked: {error}")
-        found = collect_evidence(fitted, model, why)
-    say(in_words(found.comparison or found.not_comparable or no_champion()))
-    if found.not_comparable and found.not_comparable.because != "no champion":
+        evidence = collect_evidence(fitted, model, why)
+    say(in_words(evidence.comparison or evidence.not_comparable or no_champion()))
+    if evidence.not_comparable and evidence.not_comparable.because != "no champion":
         say("`leadloop promote` will compare what both runs said of rows held out from them")
-    save_evidence(out, found, held_out_predictions(fitted))
+    save_evidence(out, evidence, held_out_predictions(fitted))
     return _artifacts(out)
 
 
 def promote_model(
     source: str | Path, *, tracking: Tracking, gate: PromotionGate | None = None, force: str | None = None
 ) -> PromotionResult:
-    """Put a run's model, or a folder's, in charge if the gate lets it, or else for the reason ``force``.
+    """Make a model the champion if the gate allows it, or if it is forced.
 
-    Raises PromotionRefusedError when it does not; the champion stays.
+    Args:
+        source: A run id, or a model folder.
+        tracking: The tracking store and registry.
+        gate: The limits. Default: ``PromotionGate()``.
+        force: A reason to promote whatever the gate says; it is kept with the model.
+
+    Returns:
+        The promotion and the decision of the gate.
+
+    Raises:
+        PromotionRefusedError: The gate refuses, or ``force`` is blank; the champion stays.
+        RegistryError: There is no such run, or it logged no model.
+        TrackingError: The store does not answer.
     """
     if force is not None and not force.strip():
         msg = "--force needs a reason in words; it is kept with the model"
@@ -146,66 +163,75 @@ def promote_model(
     notes = {GATE: "passed"} if forced is None else {GATE: "forced", REASON: forced}
     if forced is not None:
         notes[REFUSED_FOR] = "; ".join(verdict.reasons)
-    beside = _artifacts(Path(source).parent) if _left_beside(Path(source)) else []
-    made = registry.set_champion(source, tracking=tracking, notes=notes, beside=beside)
-    return PromotionResult(made, verdict, forced)
+    beside = _artifacts(Path(source).parent) if _record_beside(Path(source)) else []
+    promotion = registry.set_champion(source, tracking=tracking, notes=notes, beside=beside)
+    return PromotionResult(promotion, verdict, forced)
 
 
 def rollback(*, tracking: Tracking) -> PromotionResult:
-    """Put the champion before back in charge, without asking: who rolls back has no time for a gate."""
+    """Make the previous champion the champion again, without asking the gate."""
     return PromotionResult(registry.restore_champion(tracking=tracking), GateDecision())
 
 
 def evaluate_gate(
     source: str | Path, *, tracking: Tracking, gate: PromotionGate | None = None
 ) -> GateDecision:
-    """What the gate says to making ``source``, a run or a model folder, the champion; nothing is changed."""
+    """The decision of the gate on ``source``, a run id or a model folder; nothing is changed."""
     with mlflow_client(tracking) as client:
         run_id = registry.find_run(client, source)
         champion = registry.find_champion(client)
         if champion is not None and champion.run_id == run_id:
             return GateDecision(notes=("it is the champion already",))
-        mine = _in(download_run_folder(client, run_id, FOLDER)) if run_id else None
-        case = _Case(mine or _left_beside(Path(source)))
+        mine = _load_record(download_run_folder(client, run_id, FOLDER)) if run_id else None
+        case = _Case(mine or _record_beside(Path(source)))
         if champion is not None:
             before = str(champion.run_id)
             version = model_version_of(client, before) or "unknown"
-            case = _Case(case.challenger, version, _in(download_run_folder(client, before, FOLDER)))
-    return _judged(case, gate or PromotionGate())
+            case = _Case(case.challenger, version, _load_record(download_run_folder(client, before, FOLDER)))
+    return _decide_case(case, gate or PromotionGate())
 
 
 def decide(
-    found: PromotionEvidence, compared: Comparison | NotComparable, gate: PromotionGate
+    evidence: PromotionEvidence, comparison: Comparison | NotComparable, gate: PromotionGate
 ) -> GateDecision:
-    """The verdict on a challenger by its evidence and how it compares: pure, so it can be checked here."""
-    grave = (f"a check of high severity is open: {name}" for name in found.grave)
-    reasons = (*grave, *_uncalibrated(found.standing.calibration, gate), *_worse(compared, gate))
-    slope = found.standing.calibration.slope
-    seen = f"calibration on {found.rows:,} judged rows: slope {slope.value:.2f}, {_off(found)}"
-    return GateDecision(tuple(reasons), (in_words(compared), seen))
+    """Decide on a challenger.
+
+    Args:
+        evidence: What its run left.
+        comparison: With the champion, or why there is none.
+        gate: The limits.
+
+    Returns:
+        The decision.
+    """
+    grave = (f"a check of high severity is open: {name}" for name in evidence.grave)
+    reasons = (*grave, *_uncalibrated(evidence.standing.calibration, gate), *_worse(comparison, gate))
+    slope, rest = evidence.standing.calibration.slope, _calibration_text(evidence)
+    note = f"calibration on {evidence.rows:,} judged rows: slope {slope.value:.2f}, {rest}"
+    return GateDecision(tuple(reasons), (in_words(comparison), note))
 
 
-def in_words(compared: Comparison | NotComparable) -> str:
+def in_words(comparison: Comparison | NotComparable) -> str:
     """A comparison in one line."""
-    if isinstance(compared, NotComparable):
-        return f"not compared with a champion ({compared.because}): {compared.message}"
-    mine, theirs = compared.challenger_standing.log_loss, compared.champion_standing.log_loss
-    rows = f"{compared.rows:,} {'later' if compared.basis == 'later' else 'held-out'} rows"
+    if isinstance(comparison, NotComparable):
+        return f"not compared with a champion ({comparison.because}): {comparison.message}"
+    mine, theirs = comparison.challenger_standing.log_loss, comparison.champion_standing.log_loss
+    rows = f"{comparison.rows:,} {'later' if comparison.basis == 'later' else 'held-out'} rows"
     return (
-        f"beside champion {compared.champion} on {rows}: log-loss {mine:.4f} against {theirs:.4f}, "
-        f"difference {_signed(compared.worse_by)}"
+        f"beside champion {comparison.champion} on {rows}: log-loss {mine:.4f} against {theirs:.4f}, "
+        f"difference {_signed(comparison.worse_by)}"
     )
 
 
-def _judged(case: _Case, gate: PromotionGate) -> GateDecision:
+def _decide_case(case: _Case, gate: PromotionGate) -> GateDecision:
     if case.challenger is None:
         msg = "nothing was kept of how it was judged; train it again with this leadloop"
         return GateDecision((msg,))
-    return decide(case.challenger.evidence, _compared(case, case.challenger), gate)
+    return decide(case.challenger.evidence, _compare_case(case, case.challenger), gate)
 
 
-def _compared(case: _Case, mine: _Record) -> Comparison | NotComparable:
-    """As compared in training, if with today's champion; else by what both runs said of the same rows."""
+def _compare_case(case: _Case, mine: _Record) -> Comparison | NotComparable:
+    """The comparison of training, if with today's champion; else one of both runs' held-out predictions."""
     if not case.champion_version:
         return no_champion()
     known = mine.evidence.comparison
@@ -218,19 +244,19 @@ def _compared(case: _Case, mine: _Record) -> Comparison | NotComparable:
         return NotComparable("other question", f"the champion predicts {theirs.question!r}")
     if theirs.time_ordered != mine.evidence.time_ordered:
         return NotComparable("judged otherwise", "one was judged on later rows, the other on random ones")
-    ours, other = (pl.read_parquet(record.judged) for record in (mine, case.champion))
+    ours, other = (pl.read_parquet(record.predictions_file) for record in (mine, case.champion))
     return compare_held_out(ours, other, case.champion_version)
 
 
-def _worse(compared: Comparison | NotComparable, gate: PromotionGate) -> Iterator[str]:
-    if isinstance(compared, NotComparable):
-        if compared.because != "no champion":
-            yield f"it cannot be compared with the champion ({compared.because}): {compared.message}"
+def _worse(comparison: Comparison | NotComparable, gate: PromotionGate) -> Iterator[str]:
+    if isinstance(comparison, NotComparable):
+        if comparison.because != "no champion":
+            yield f"it cannot be compared with the champion ({comparison.because}): {comparison.message}"
         return
-    allowed = gate.margin * compared.champion_standing.log_loss
-    if compared.worse_by.value > allowed:
-        chance = "" if compared.worse_by.low > 0 else ", which may be chance"
-        yield f"it is worse than the champion by more than {gate.margin:.1%}{chance}: {in_words(compared)}"
+    allowed = gate.margin * comparison.champion_standing.log_loss
+    if comparison.worse_by.value > allowed:
+        chance = "" if comparison.worse_by.low > 0 else ", which may be chance"
+        yield f"it is worse than the champion by more than {gate.margin:.1%}{chance}: {in_words(comparison)}"
 
 
 def _uncalibrated(calibration: CalibrationCheck, gate: PromotionGate) -> Iterator[str]:
@@ -251,8 +277,8 @@ def _extreme(slope: Interval) -> str:
     return "extreme" if slope.value < 1 else "cautious"
 
 
-def _off(found: PromotionEvidence) -> str:
-    calibration = found.standing.calibration
+def _calibration_text(evidence: PromotionEvidence) -> str:
+    calibration = evidence.standing.calibration
     return f"intercept {calibration.intercept.value:+.2f}, error {calibration.error:.3f}"
 
 
@@ -282,14 +308,14 @@ def _artifacts(out: Path) -> list[Artifact]:
     return [Artifact(out / name, FOLDER) for name in (EVIDENCE, JUDGED)]
 
 
-def _left_beside(model: Path) -> _Record | None:
-    """The record that training left beside a model folder, if it is about the model that is there now."""
-    record = _in(model.parent) if model.is_dir() else None
+def _record_beside(model: Path) -> _Record | None:
+    """The record beside a model folder, if it is of the model that is in it now."""
+    record = _load_record(model.parent) if model.is_dir() else None
     return record if record and record.evidence.version == artifact.load(model).version else None
 
 
-def _in(folder: Path | None) -> _Record | None:
-    """The record in a folder, if there is one."""
-    if folder is None or not (found := folder / EVIDENCE).is_file():
+def _load_record(folder: Path | None) -> _Record | None:
+    """The record in a folder; None without one."""
+    if folder is None or not (file := folder / EVIDENCE).is_file():
         return None
-    return _Record(PromotionEvidence.from_json(found.read_text(encoding="utf-8")), folder / JUDGED)
+    return _Record(PromotionEvidence.from_json(file.read_text(encoding="utf-8")), folder / JUDGED)

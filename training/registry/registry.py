@@ -1,4 +1,4 @@
-"""Which model is in charge: versions under a name, the aliases champion and challenger, and the way back.
+"""The model registry: versions of a model, the aliases champion and challenger, and rollback.
 
 A promoted model is in two places. The MLflow registry knows every version and who was champion before; the
 BentoML store holds a plain copy of the champion, so that the service starts without MLflow or its server. A
@@ -57,7 +57,16 @@ class RegistryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What a promotion did: ``replaced`` is the version that was champion before, if another one was."""
+    """The result of a promotion.
+
+    Attributes:
+        name: The registered model.
+        version: Its number in the registry.
+        model_version: The version that the content of its folder gives.
+        run_id: The run that logged it.
+        replaced: The version that was champion before, if another one was.
+        bento_tag: The tag of its copy in the BentoML store.
+    """
 
     name: str
     version: int
@@ -69,7 +78,7 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A model in the BentoML store: where, its own version, and its tag there."""
+    """A model in the BentoML store: its folder, model version and tag."""
 
     folder: Path
     model_version: str
@@ -86,7 +95,7 @@ class ChampionFolder:
 
 
 def register(run_id: str, *, tracking: Tracking, name: str = NAME, alias: Alias = CHALLENGER) -> int:
-    """Make the run's model a version called ``name`` with ``alias``; the number it has or gets."""
+    """Register a run's model under ``name`` with ``alias``; the number of its version."""
     with mlflow_client(tracking) as client:
         number = int(_version_of(client, run_id, name).version)
         client.set_registered_model_alias(name, alias, str(number))
@@ -94,9 +103,9 @@ def register(run_id: str, *, tracking: Tracking, name: str = NAME, alias: Alias 
 
 
 def set_challenger(source: str | Path, *, tracking: Tracking, name: str = NAME) -> Promotion:
-    """Let a run's model, or the model in a folder, score along where a service was told to listen to it."""
+    """Make a run's model, or the model in a folder, the challenger that services score with in shadow."""
     with mlflow_client(tracking) as client:
-        run_id = find_run(client, source) or _adopted(Path(source), tracking, ()).run_id
+        run_id = find_run(client, source) or _log_folder(Path(source), tracking, ()).run_id
         version = _version_of(client, run_id, name)
         copy = _store(download_folder(client, version), version, f"{name}-{CHALLENGER}")
         client.set_registered_model_alias(name, CHALLENGER, str(version.version))
@@ -112,22 +121,34 @@ def set_champion(
     notes: Mapping[str, str] | None = None,
     beside: Iterable[LogItem] = (),
 ) -> Promotion:
-    """Put a run's model, or the model in a folder, in charge; ``promotion`` asks the gate first.
+    """Make a model the champion without asking the gate (``promotion.promote_model`` does).
 
-    ``notes`` are kept as tags of the run and of the version, before the champion changes; ``beside`` goes
-    into the run that a folder from elsewhere gets.
+    Args:
+        source: A run id, or a model folder.
+        tracking: The tracking store and registry.
+        name: The registered model.
+        notes: Tags of the run and of the version, set before the champion changes.
+        beside: What is logged with the run that a folder from elsewhere gets.
+
+    Returns:
+        The promotion.
+
+    Raises:
+        RegistryError: There is no such run, or it logged no model.
+        ArtifactError: The model folder is damaged.
+        TrackingError: The store does not answer.
 
     The champion changes last, after the model was found whole, loadable and copied for the service, and the
     service's pointer after that: a promotion that fails leaves the old champion where it was.
     """
     with mlflow_client(tracking) as client:
-        run_id = find_run(client, source) or _adopted(Path(source), tracking, beside).run_id
+        run_id = find_run(client, source) or _log_folder(Path(source), tracking, beside).run_id
         version = _version_of(client, run_id, name)
         return _put_in_charge(client, version, replaces=True, notes=notes or {})
 
 
 def restore_champion(*, tracking: Tracking, name: str = NAME) -> Promotion:
-    """Put the version in charge that the champion replaced; the one before it is next."""
+    """Make the version that the champion replaced the champion. Raises RegistryError without one."""
     with mlflow_client(tracking) as client:
         champion = _with_alias(client, name, CHAMPION)
         if champion is None or REPLACED not in champion.tags:
@@ -137,25 +158,33 @@ def restore_champion(*, tracking: Tracking, name: str = NAME) -> Promotion:
 
 
 def champion_dir(*, tracking: Tracking, name: str = NAME) -> ChampionFolder:
-    """The champion's folder: the registry's, or while that cannot answer, the copy made for the service.
+    """The champion's model folder on this machine.
 
-    Raises RegistryError when neither has one.
+    Args:
+        tracking: The tracking store and registry.
+        name: The registered model.
+
+    Returns:
+        The folder of the registry or, while that does not answer, of the BentoML store.
+
+    Raises:
+        RegistryError: Neither has a champion.
     """
     try:
-        return ChampionFolder(_registered(tracking, name), "registry")
+        return ChampionFolder(_champion_in_registry(tracking, name), "registry")
     except (TrackingError, RegistryError) as error:
-        return _stored(name, str(error))
+        return _champion_in_store(name, str(error))
 
 
 def find_run(client: MlflowClient, source: str | Path) -> str | None:
     """The run that logged the model: ``source`` itself, or the one whose model has the folder's version."""
     folder = Path(source)
     if not folder.is_dir():
-        return _known(client, str(source))
+        return _require_run(client, str(source))
     return run_by_model_version(client, artifact.load(folder).version)
 
 
-def _known(client: MlflowClient, source: str) -> str:
+def _require_run(client: MlflowClient, source: str) -> str:
     run_id = run_by_id(client, source)
     if run_id is None:
         msg = f"{source} is neither a folder nor a tracked run; name what `leadloop train` printed"
@@ -164,11 +193,11 @@ def _known(client: MlflowClient, source: str) -> str:
 
 
 def find_champion(client: MlflowClient, name: str = NAME) -> ModelVersion | None:
-    """The version in charge, if there is one."""
+    """The version with the alias champion; None without one."""
     return _with_alias(client, name, CHAMPION)
 
 
-def _adopted(folder: Path, tracking: Tracking, beside: Iterable[LogItem]) -> RunRef:
+def _log_folder(folder: Path, tracking: Tracking, beside: Iterable[LogItem]) -> RunRef:
     """A run for a folder that was trained elsewhere, so that it can be registered."""
     model = Model(folder, artifact.load(folder).version)
     return log([*beside, model], tracking=tracking, name=f"promoted {folder.name}")
@@ -216,15 +245,15 @@ def _store(folder: Path, version: ModelVersion, name: str) -> _Copy:
     The copy is loaded before the store takes it in, so the service never finds one that it cannot load.
     """
     models = _bentoml_models()
-    found = artifact.load(folder).version
-    labels = {MODEL_VERSION: found, "version": str(version.version), "run_id": str(version.run_id)}
+    model_version = artifact.load(folder).version
+    labels = {MODEL_VERSION: model_version, "version": str(version.version), "run_id": str(version.run_id)}
     with models.create(name, labels=labels) as stored:
         shutil.copytree(folder, stored.path, dirs_exist_ok=True)
         artifact.load(Path(stored.path))
-    return _Copy(Path(models.get(stored.tag).path), found, str(stored.tag))
+    return _Copy(Path(models.get(stored.tag).path), model_version, str(stored.tag))
 
 
-def _registered(tracking: Tracking, name: str) -> Path:
+def _champion_in_registry(tracking: Tracking, name: str) -> Path:
     # Asking an embedded store that was never written would create it, and take ten seconds.
     if not tracking.exists:
         msg = f"{tracking.uri} does not exist"
@@ -253,7 +282,7 @@ def _with_alias(client: MlflowClient, name: str, alias: Alias) -> ModelVersion |
     return client.get_model_version(name, str(number)) if number else None
 
 
-def _stored(name: str, why: str) -> ChampionFolder:
+def _champion_in_store(name: str, why: str) -> ChampionFolder:
     models = _bentoml_models()
     from bentoml.exceptions import NotFound  # noqa: PLC0415
 

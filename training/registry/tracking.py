@@ -56,14 +56,14 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class RunParams:
-    """What was chosen before the run: settings by name."""
+    """The parameters of a run by name."""
 
     values: Mapping[str, str | float | bool | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A word to find the run by."""
+    """A tag of a run."""
 
     name: str
     value: str
@@ -71,7 +71,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A file that exists only as text yet: its name (with folders, ``reports/report.html``) and content."""
+    """A text to log as a file: its name, which may have folders, and its content."""
 
     name: str
     content: str
@@ -79,7 +79,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file or a whole folder on disk, put into ``folder`` of the run."""
+    """A file or folder on disk to log under ``folder`` of the run."""
 
     path: Path
     folder: str = ""
@@ -87,7 +87,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The saved model: its native folder, and the version that its content spells."""
+    """A saved model to log: its folder, and the version that its content gives."""
 
     folder: Path
     version: str
@@ -98,7 +98,13 @@ LogItem = Metric | RunParams | Tag | Text | Artifact | Model
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """Where runs are written: a store, where its files go (None: the server decides), and a heading."""
+    """Where runs are logged.
+
+    Attributes:
+        uri: The tracking store.
+        files: Where artifacts go. Default: the server decides.
+        experiment: The name of the experiment.
+    """
 
     uri: str
     files: str | None = None
@@ -112,7 +118,7 @@ class Tracking:
 
 @dataclass(frozen=True, slots=True)
 class RunRef:
-    """A finished run, and the model it logged (None if it logged none)."""
+    """A finished run: its ids, its store, and the URI of the model it logged, if any."""
 
     run_id: str
     experiment_id: str
@@ -134,10 +140,19 @@ def tracking(out: Path, experiment: str = EXPERIMENT) -> Tracking:
 def log(
     items: Iterable[LogItem], *, tracking: Tracking, name: str | None = None, parent: RunRef | None = None
 ) -> RunRef:
-    """Write ``items`` into a new run, nested in ``parent`` if there is one, in their order; where the run is.
+    """Log items as a new run. A run whose items cannot all be logged stays, marked as failed.
 
-    A run whose items cannot all be written stays in the store, marked as failed. Raises TrackingError when
-    the store does not answer; files that the items name are only read, so a trained model is never lost.
+    Args:
+        items: What to log, in this order; files are only read.
+        tracking: The store.
+        name: The name of the run. Default: MLflow's.
+        parent: The run that the new one is nested in. Default: none.
+
+    Returns:
+        The run.
+
+    Raises:
+        TrackingError: The store does not answer.
     """
     with mlflow_client(tracking) as client:
         import mlflow  # noqa: PLC0415
@@ -159,7 +174,7 @@ def mlflow_client(tracking: Tracking) -> Iterator[MlflowClient]:
     ``tracking`` would take it for the user's wish.
     """
     mlflow = _mlflow()
-    _ready(tracking)
+    _create_folder(tracking)
     before = os.environ.get("MLFLOW_TRACKING_URI")
     try:
         mlflow.set_tracking_uri(tracking.uri)
@@ -223,7 +238,7 @@ def download_artifacts(uri: str) -> Path:
 
 
 def _mlflow() -> Any:
-    """MLflow, imported only now because that takes seconds, and silent about its own affairs."""
+    """The module mlflow, imported late because that takes seconds, without telemetry and chatter."""
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     with warnings.catch_warnings():
@@ -236,7 +251,7 @@ def _mlflow() -> Any:
     return mlflow
 
 
-def _ready(tracking: Tracking) -> None:
+def _create_folder(tracking: Tracking) -> None:
     if tracking.uri.startswith("sqlite:///"):
         Path(tracking.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
 
@@ -250,9 +265,9 @@ def _advice(tracking: Tracking, error: Exception) -> str:
 
 
 def _experiment(client: MlflowClient, tracking: Tracking) -> str:
-    found = client.get_experiment_by_name(tracking.experiment)
-    if found is not None:
-        return str(found.experiment_id)
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    if experiment is not None:
+        return str(experiment.experiment_id)
     return str(client.create_experiment(tracking.experiment, artifact_location=tracking.files))
 
 
@@ -264,7 +279,7 @@ def _log(client: MlflowClient, run_id: str, item: LogItem) -> str | None:
         case RunParams(values):
             _log_params(client, run_id, values)
         case Tag(name, value):
-            client.set_tag(run_id, _allowed(name), value)
+            client.set_tag(run_id, _valid_name(name), value)
         case Text(name, content):
             client.log_text(run_id, content, name)
         case Artifact(path, folder):
@@ -279,21 +294,21 @@ def _log_metric(client: MlflowClient, run_id: str, metric: Metric) -> None:
     figures = {"": metric.value, "_low": metric.low, "_high": metric.high}
     for suffix, value in figures.items():
         if value is not None:
-            client.log_metric(run_id, _allowed(metric.name) + suffix, value)
+            client.log_metric(run_id, _valid_name(metric.name) + suffix, value)
 
 
 def _log_params(client: MlflowClient, run_id: str, values: Mapping[str, str | float | bool | None]) -> None:
     from mlflow.entities import Param  # noqa: PLC0415
 
-    params = [Param(_allowed(name), str(value)) for name, value in values.items()]
+    params = [Param(_valid_name(name), str(value)) for name, value in values.items()]
     for start in range(0, len(params), _PARAMS_A_CALL):
         client.log_batch(run_id, params=params[start : start + _PARAMS_A_CALL])
 
 
-def _allowed(name: str) -> str:
+def _valid_name(name: str) -> str:
     """The name with every run of characters that MLflow refuses replaced by one underscore.
 
-    >>> _allowed("candidate/additive + trees (log-loss)")
+    >>> _valid_name("candidate/additive + trees (log-loss)")
     'candidate/additive _ trees _log-loss_'
     """
     return _REFUSED.sub("_", name)

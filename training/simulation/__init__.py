@@ -1,1 +1,1 @@
-"""A CRM with known truth: its world, its draws, the exact probability, and its export."""
+"""A simulated CRM: its world, the simulator, the exact probabilities, and its export as files."""

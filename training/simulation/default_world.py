@@ -126,7 +126,7 @@ _ATTRIBUTES = (
             (0.8, 3, 13, 84),
         ),
         missing=0.4,
-        asked=25,
+        days_to_answer=25,
     ),
     Attribute(
         "budget",
@@ -138,7 +138,7 @@ _ATTRIBUTES = (
             (79, 15, 4, 2),
         ),
         missing=0.55,
-        asked=30,
+        days_to_answer=30,
     ),
 )
 

@@ -1,4 +1,4 @@
-"""A simulated CRM as the files that a company would export, with rows in them that no import can use."""
+"""Exports a simulated CRM as CSV files with a configuration, some of their rows invalid on request."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ capacity_share = 0.1
 
 @dataclass(frozen=True, slots=True)
 class InvalidRows:
-    """How many unusable rows of each sort to write: the quarantine must find exactly these.
+    """How many invalid rows of each sort to write; the quarantine must find exactly these.
 
     >>> InvalidRows(times=2, leads=1).rows
     3
@@ -80,7 +80,7 @@ class InvalidRows:
 
     @property
     def rows(self) -> int:
-        """All of them."""
+        """The number of all invalid rows."""
         return self.times + self.leads + self.duplicates + self.stages + self.kinds
 
 
@@ -94,13 +94,13 @@ def write_csv(simulated: SimulatedCrm, folder: Path, junk: InvalidRows = NO_JUNK
     """
     folder.mkdir(parents=True, exist_ok=True)
     history = simulated.history
-    spoilt = _spoilt(history, junk, np.random.default_rng(seed))
+    invalid = _invalid_rows(history, junk, np.random.default_rng(seed))
     for name, table in _tables(history).items():
         with frame_writer(folder / f"{name}.csv") as append:
             for start in range(0, max(table.height, 1), _ROWS):
-                append(_written(table.slice(start, _ROWS)))
-            if name in spoilt:
-                append(spoilt[name])
+                append(_as_text(table.slice(start, _ROWS)))
+            if name in invalid:
+                append(invalid[name])
     config = folder / "leadloop.toml"
     fresh = folder / ".leadloop.toml.new"
     until = to_datetime(history.observed_until).isoformat()
@@ -119,8 +119,8 @@ def _tables(history: LeadHistory) -> dict[str, pl.DataFrame]:
     }
 
 
-def _written(table: pl.DataFrame) -> pl.DataFrame:
-    """Cells as text would show them: times in ISO 8601, whole numbers without a fraction."""
+def _as_text(table: pl.DataFrame) -> pl.DataFrame:
+    """The table as CSV shows it: times in ISO 8601, whole numbers without a fraction."""
     stamps = [
         pl.from_epoch(name).dt.strftime("%Y-%m-%dT%H:%M:%SZ").alias(name)
         for name in TIMES
@@ -130,8 +130,10 @@ def _written(table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(*stamps, *wholes)
 
 
-def _spoilt(history: LeadHistory, junk: InvalidRows, rng: np.random.Generator) -> dict[str, pl.DataFrame]:
-    """Copies of good rows, each with one thing wrong."""
+def _invalid_rows(
+    history: LeadHistory, junk: InvalidRows, rng: np.random.Generator
+) -> dict[str, pl.DataFrame]:
+    """By table, copies of valid rows with one mistake each."""
     touchpoints, transitions = history.touchpoints, history.transitions
     return {
         "leads": _some(history.leads, junk.duplicates, rng),
@@ -148,7 +150,7 @@ def _spoilt(history: LeadHistory, junk: InvalidRows, rng: np.random.Generator) -
 
 def _some(table: pl.DataFrame, rows: int, rng: np.random.Generator) -> pl.DataFrame:
     picked: Any = rng.integers(0, max(table.height, 1), rows)
-    return _written(table[picked])
+    return _as_text(table[picked])
 
 
 def example_request(simulated: SimulatedCrm, touches: int = 8) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def _request(history: LeadHistory, lead_id: str) -> dict[str, Any]:
     changes = history.attributes.filter(mine).sort("known_at").drop("lead_id")
     return {
         "lead_id": lead_id,
-        "created_at": _written(lead)["created_at"][0],
+        "created_at": _as_text(lead)["created_at"][0],
         "as_of": to_datetime(history.observed_until).isoformat(),
         "attributes": _present(lead.select(own))[0],
         "attribute_history": [
@@ -187,5 +189,5 @@ def _request(history: LeadHistory, lead_id: str) -> dict[str, Any]:
 def _present(rows: pl.DataFrame) -> list[dict[str, Any]]:
     """The rows as a request gives them: times as text, and nothing where there is nothing."""
     return [
-        {name: value for name, value in row.items() if value is not None} for row in _written(rows).to_dicts()
+        {name: value for name, value in row.items() if value is not None} for row in _as_text(rows).to_dicts()
     ]

@@ -1,4 +1,4 @@
-"""What can be known at most: the exact probability of every snapshot of a simulated lead.
+"""The Bayes-optimal probability of every snapshot of a simulated lead.
 
 Given what is visible at ``as_of`` of a lead that is still open, by Bayes' rule over the hidden intents c
 
@@ -30,10 +30,17 @@ _ROWS = 200_000
 
 
 def bayes_probability(simulated: SimulatedCrm, snapshots: Snapshots, horizon: int) -> Floats:
-    """The exact probability of an SQL within ``horizon`` seconds, one for each row of ``snapshots``.
+    """The exact probability of an SQL, given what is visible at ``as_of``.
 
-    Holds for snapshots of open leads. Reads only what is visible at ``as_of``; the hidden intents of
-    ``simulated`` are not looked at.
+    The hidden intents of ``simulated`` are not used.
+
+    Args:
+        simulated: The CRM.
+        snapshots: Snapshots of open leads.
+        horizon: The window of the label in seconds, from ``as_of`` on.
+
+    Returns:
+        (n,) probabilities, in the order of ``snapshots``.
     """
     world = simulated.world
     ends = world.closing_rates
@@ -46,7 +53,7 @@ def bayes_probability(simulated: SimulatedCrm, snapshots: Snapshots, horizon: in
 
 
 def information_captured(label: Ints, model: Floats, bayes: Floats, base_rate: float) -> float:
-    """How much of what can be known a model knows: 0 for the base rate, 1 for the exact probability.
+    """The share of the attainable gain in log-loss that a model has: 0 for the base rate, 1 for the truth.
 
     >>> label, bayes = np.array([0, 0, 1, 0, 1]), np.array([0.2, 0.2, 0.6, 0.6, 0.6])
     >>> information_captured(label, bayes, bayes, 0.4)
@@ -70,7 +77,9 @@ def _posterior(simulated: SimulatedCrm, frame: pl.DataFrame) -> Floats:
     evidence = np.log(world.shares) - np.outer(seconds, world.closing_rates)
     evidence += _touch_evidence(simulated, rows, seconds)
     for attribute in world.attributes:
-        values = rows[attribute.name] if attribute.asked is None else _answers(simulated, rows, attribute)
+        values = (
+            rows[attribute.name] if attribute.days_to_answer is None else _answers(simulated, rows, attribute)
+        )
         evidence += _attribute_evidence(attribute, values)
     weights = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
@@ -93,13 +102,13 @@ def _levels(attribute: Attribute, values: pl.Series) -> Ints:
 
 
 def _answers(simulated: SimulatedCrm, rows: pl.DataFrame, attribute: Attribute) -> pl.Series:
-    """The value of an attribute that the CRM asks for, as each snapshot sees it."""
+    """The value of an attribute with a history, as each snapshot sees it."""
     column = "number" if attribute.is_number else "value"
     history = simulated.history.attributes.filter(
         pl.col("name") == attribute.name, pl.col("lead_id").is_in(rows["lead_id"].unique().implode())
     )
-    seen = _visible(rows, history.with_columns(occurred_at=pl.col("known_at")).lazy())
-    latest = seen.sort("age").group_by("row").agg(pl.col(column).first()).collect()
+    visible = _visible(rows, history.with_columns(occurred_at=pl.col("known_at")).lazy())
+    latest = visible.sort("age").group_by("row").agg(pl.col(column).first()).collect()
     return rows.select("row").join(latest, on="row", how="left", maintain_order="left")[column]
 
 
@@ -117,7 +126,7 @@ def _counts(simulated: SimulatedCrm, rows: pl.DataFrame) -> Floats:
     touchpoints = simulated.history.touchpoints.lazy().join(
         rows.select("lead_id").unique().lazy(), on="lead_id", how="semi"
     )
-    seen = (
+    visible = (
         _visible(rows, touchpoints)
         .filter(pl.col("age") < pl.col("as_of") - pl.col("created_at"))
         .join(_streams(simulated.world), on=["kind", "offer"], nulls_equal=True)
@@ -126,14 +135,14 @@ def _counts(simulated: SimulatedCrm, rows: pl.DataFrame) -> Floats:
         .collect(engine="streaming")
     )
     counts = np.zeros((rows.height, len(simulated.world.streams)))
-    counts[seen["row"].to_numpy(), seen["stream"].to_numpy()] = seen["len"].to_numpy()
+    counts[visible["row"].to_numpy(), visible["stream"].to_numpy()] = visible["len"].to_numpy()
     return counts
 
 
 def _visible(rows: pl.DataFrame, events: pl.LazyFrame) -> pl.LazyFrame:
     keys = rows.lazy().select("row", "lead_id", "as_of", "created_at")
-    seen: pl.LazyFrame = join_visible_events(nw.from_native(events), nw.from_native(keys)).to_native()
-    return seen
+    visible: pl.LazyFrame = join_visible_events(nw.from_native(events), nw.from_native(keys)).to_native()
+    return visible
 
 
 def _streams(world: World) -> pl.LazyFrame:

@@ -1,4 +1,4 @@
-"""A CRM with known truth: draws the history of a world's leads, the same for the same seed.
+"""The simulator: draws the history of a world's leads, the same for the same seed.
 
 Events in the second of creation are the lead's first conversion; all later ones are drawn from the second
 after, so a snapshot of age ``t`` sees exactly the ``t - 1`` seconds before it. Nothing is rounded on the way,
@@ -35,7 +35,7 @@ _REASONS = ("no budget", "no need", "not reachable", "competitor")
 
 @dataclass(frozen=True)
 class SimulatedCrm:
-    """A drawn history with what nobody sees: ``intents[i]`` is the intent of row i of ``history.leads``."""
+    """A simulated history; ``intents[i]`` is the hidden intent of row i of ``history.leads``."""
 
     history: LeadHistory
     intents: Ints
@@ -44,7 +44,7 @@ class SimulatedCrm:
 
 @dataclass(frozen=True)
 class _Leads:
-    """Some leads at once. ``closed_at`` is when each becomes an SQL (``won``) or is disqualified."""
+    """A block of leads; ``closed_at`` is when each becomes an SQL (``won``) or is disqualified."""
 
     ids: pl.Series
     intents: Ints
@@ -57,10 +57,17 @@ class _Leads:
 
 
 def simulate(leads: int, seed: int, *, world: World = DEFAULT_WORLD, leak: bool = False) -> SimulatedCrm:
-    """The history of ``leads`` leads of a ``world``, the same for the same ``seed``.
+    """Simulate the history of a company's leads.
 
-    With ``leak`` the leads have one more column, ``last_call_result``, which looks like any other and is
-    written when sales qualifies the lead. Nothing else changes with it.
+    Args:
+        leads: How many.
+        seed: The same seed gives the same history.
+        world: The company.
+        leak: Whether the leads have one more column, ``last_call_result``, that is written when sales
+            qualifies a lead. Nothing else changes with it.
+
+    Returns:
+        The history with the hidden intents.
 
     >>> simulate(100, seed=1).history.leads.height
     100
@@ -73,7 +80,7 @@ def simulate(leads: int, seed: int, *, world: World = DEFAULT_WORLD, leak: bool 
     if not leak:
         frames["leads"] = frames["leads"].drop(LEAK)
     history = LeadHistory(**frames, accounts=_accounts(leads, seed), observed_until=world.end)
-    return SimulatedCrm(history, np.concatenate([drawn.intents for drawn, _ in blocks]), world)
+    return SimulatedCrm(history, np.concatenate([lead_block.intents for lead_block, _ in blocks]), world)
 
 
 def _block(world: World, numbers: range, total: int, seed: int) -> tuple[_Leads, dict[str, pl.DataFrame]]:
@@ -86,7 +93,7 @@ def _block(world: World, numbers: range, total: int, seed: int) -> tuple[_Leads,
         "leads": _lead_frame(world, leads, words, total, rng),
         "touchpoints": touchpoint_frame(world, leads.ids, touches, rng),
         "transitions": _transitions(world, leads, touches, rng),
-        "attributes": _asked_frame(world, leads, words, rng),
+        "attributes": _attribute_history(world, leads, words, rng),
     }
 
 
@@ -141,7 +148,7 @@ def _lead_frame(
 ) -> pl.DataFrame:
     fair = rng.random(len(leads)) < np.array(world.fairs)[_months(leads.created_at)]
     account = _account_ids(total).gather(rng.integers(0, _account_count(total), len(leads)))
-    plain = [words[row.name].alias(row.name) for row in world.attributes if row.asked is None]
+    plain = [words[row.name].alias(row.name) for row in world.attributes if row.days_to_answer is None]
     frame = pl.DataFrame(
         [
             leads.ids.alias("lead_id"),
@@ -156,10 +163,10 @@ def _lead_frame(
 
 
 def _call_results(leads: _Leads, world: World, rng: Generator) -> pl.Series:
-    """The planted leak: what sales writes down once it has qualified a lead, and seldom before."""
-    written = leads.won & (leads.closed_at < world.end) & (rng.random(len(leads)) < world.leaking)
+    """The column of the leak: what sales writes down once it has qualified a lead, and rarely before."""
+    has_result = leads.won & (leads.closed_at < world.end) & (rng.random(len(leads)) < world.leaking)
     before = rng.choice(["voicemail", ""], p=[0.15, 0.85], size=len(leads))
-    return pl.Series(np.where(written, "meeting held", before), dtype=pl.String).replace({"": None})
+    return pl.Series(np.where(has_result, "meeting held", before), dtype=pl.String).replace({"": None})
 
 
 def _account_count(leads: int) -> int:
@@ -179,15 +186,19 @@ def _accounts(leads: int, seed: int) -> pl.DataFrame:
     return pl.DataFrame([_account_ids(leads).alias("account_id"), territory, renewals])
 
 
-def _asked_frame(world: World, leads: _Leads, words: dict[str, pl.Series], rng: Generator) -> pl.DataFrame:
-    """What the CRM learns later and writes over: ``not asked`` at first, then the answer."""
+def _attribute_history(
+    world: World, leads: _Leads, words: dict[str, pl.Series], rng: Generator
+) -> pl.DataFrame:
+    """The history of overwritten attributes: "not asked" at creation, then the answer."""
     frames = [pl.DataFrame(schema=ATTRIBUTE_SCHEMA)]
     for row in world.attributes:
-        if row.asked is None:
+        if row.days_to_answer is None:
             continue
-        asked = leads.created_at + 1 + rng.exponential(row.asked * DAY, len(leads)).astype(np.int64)
+        known_at = (
+            leads.created_at + 1 + rng.exponential(row.days_to_answer * DAY, len(leads)).astype(np.int64)
+        )
         answer = pl.DataFrame(
-            {"lead_id": leads.ids, "known_at": asked, "name": row.name, "answer": words[row.name]}
+            {"lead_id": leads.ids, "known_at": known_at, "name": row.name, "answer": words[row.name]}
         )
         answer = answer.filter(pl.col("answer").is_not_null(), pl.col("known_at") < world.end)
         frames.append(_answers(answer, row))
@@ -228,13 +239,13 @@ def _transitions(world: World, leads: _Leads, touches: TouchpointDraws, rng: Gen
 
 
 def _entries(world: World, ids: pl.Series, stage: str, moments: Ints, rng: Generator) -> pl.DataFrame:
-    seen = np.flatnonzero(moments < world.end)
-    reasons = pl.Series(_REASONS).gather(rng.integers(0, len(_REASONS), len(seen)))
+    before_end = np.flatnonzero(moments < world.end)
+    reasons = pl.Series(_REASONS).gather(rng.integers(0, len(_REASONS), len(before_end)))
     return pl.DataFrame(
         {
-            "lead_id": ids.gather(seen),
-            "occurred_at": moments[seen],
-            "known_at": moments[seen],
+            "lead_id": ids.gather(before_end),
+            "occurred_at": moments[before_end],
+            "known_at": moments[before_end],
             "stage": stage,
             "reason": reasons if stage == "disqualified" else None,
         },

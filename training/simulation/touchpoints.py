@@ -94,5 +94,5 @@ def _campaigns(world: World, touches: TouchpointDraws) -> pl.Series:
 def _sizes(means: list[float | None], stream: Ints, rng: Generator) -> pl.Series:
     """A whole number around the stream's mean, nothing where it has none."""
     mean: Floats = np.array([mean or np.nan for mean in means])[stream]
-    drawn = pl.Series(mean * rng.exponential(size=len(stream)))
-    return drawn.round(0).fill_nan(None).cast(pl.Int64)
+    values = pl.Series(mean * rng.exponential(size=len(stream)))
+    return values.round(0).fill_nan(None).cast(pl.Int64)

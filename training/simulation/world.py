@@ -1,4 +1,4 @@
-"""A company's leads as nature made them: hidden intents, and what each intent does and becomes.
+"""The parameters of a simulated company: hidden intents, attributes, and streams of touchpoints.
 
 Everything a simulated lead shows is drawn independently once its intent is known. This is what makes the
 exact probability of every snapshot computable (``training.simulation.ground_truth``), and the world a
@@ -42,15 +42,15 @@ class Attribute:
     """What a lead is: one of ``levels`` with the ``shares`` of its intent (one row an intent).
 
     Levels are words, or whole numbers: then they are the edges of bands ``[edge, next edge)``, in which every
-    number is equally likely. ``missing`` is the share of blanks, the same for all. With ``asked`` the CRM
-    learns the value that many days after creation on average, and keeps it as a history.
+    number is equally likely. ``missing`` is the share of blanks, the same for all. With ``days_to_answer``
+    the CRM learns the value that many days after creation on average, and keeps it as a history.
     """
 
     name: str
     levels: tuple[str, ...] | tuple[int, ...]
     shares: tuple[tuple[float, ...], ...]
     missing: float = 0.0
-    asked: float | None = None
+    days_to_answer: float | None = None
 
     @property
     def is_number(self) -> bool:

@@ -1,6 +1,7 @@
-"""How many independent witnesses rows are: those of one lead share what became of it.
+"""Intervals of rates whose rows are not independent: effective sample size, design effect, Wilson, Poisson.
 
-A lead that is looked at or scored ten times has one outcome. Whoever counts rows is ten times too sure.
+The snapshots of one lead share its outcome, so a lead that was scored ten times is one observation and not
+ten. All intervals are 95 % intervals.
 """
 
 from __future__ import annotations
@@ -24,9 +25,16 @@ if TYPE_CHECKING:
 
 
 def effective_sample_size(lead_id: pl.Series) -> float:
-    """As how many leads, each seen once, these rows count (Kish 1965): seen again, a lead says the same.
+    """How many independent observations rows of repeated leads are worth (Kish 1965).
 
-    >>> import polars as pl
+    With ``m_i`` rows of lead i it is ``(sum m_i)^2 / sum m_i^2``: the number of leads where each has one row.
+
+    Args:
+        lead_id: (n,) the lead of each row.
+
+    Returns:
+        A number between 1 and the number of leads; 0 where there are no rows.
+
     >>> effective_sample_size(pl.Series(["a", "b", "b"]))
     1.8
     """
@@ -34,24 +42,40 @@ def effective_sample_size(lead_id: pl.Series) -> float:
     return float(looks.sum() ** 2 / (looks @ looks)) if len(looks) else 0.0
 
 
-def design_effect(off: NDArray[np.float64], unit: NDArray[np.integer], alone: float | None = None) -> float:
-    """How many times more the sum of (n,) deviations varies than if rows of one ``unit`` were independent.
+def design_effect(
+    deviations: NDArray[np.float64], unit: NDArray[np.integer], alone: float | None = None
+) -> float:
+    """How many times the variance of a sum grows as rows come in clusters (Kish 1965; Rao and Scott 1984).
 
-    Kish's design effect (1965; for rates Rao and Scott 1984), never below 1: 1 where each unit (n,), numbered
-    from 0, has one row, near their size where the rows of a unit all deviate alike. ``alone`` is the variance
-    of independent rows, if it is known otherwise than from their squares.
+    It is 1 where each cluster has one row, and near the cluster size where all rows of a cluster deviate
+    alike.
+
+    Args:
+        deviations: (n,) deviations of the rows from their expectation.
+        unit: (n,) the cluster of each row, numbered from 0.
+        alone: The variance of the sum if rows were independent. Default: the sum of squared deviations.
+
+    Returns:
+        The design effect, at least 1.
 
     >>> once = np.array([0.5, -0.5, 0.25])
     >>> design_effect(once, np.arange(3)), design_effect(np.repeat(once, 4), np.repeat(np.arange(3), 4))
     (1.0, 4.0)
     """
-    together = np.bincount(unit, weights=off)
-    apart = float(off @ off) if alone is None else alone
+    together = np.bincount(unit, weights=deviations)
+    apart = float(deviations @ deviations) if alone is None else alone
     return max(1.0, float(together @ together) / apart) if apart else 1.0
 
 
 def wilson_interval(hits: float, rows: float) -> Interval:
-    """A rate with its 95 % interval by Wilson, which stays within [0, 1] and holds for few rows.
+    """A rate with Wilson's score interval (Wilson 1927), which stays within [0, 1] and holds for few rows.
+
+    Args:
+        hits: Positives among the rows; may be fractional where rows are weighted.
+        rows: The number of rows, or what they are worth; above 0.
+
+    Returns:
+        ``hits / rows`` with its 95 % interval.
 
     >>> wilson_interval(0, 10).high > 0.2
     True
@@ -65,11 +89,18 @@ def wilson_interval(hits: float, rows: float) -> Interval:
 def clustered_rate(
     y: NDArray[np.float64], unit: NDArray[np.integer], weight: NDArray[np.float64] | None = None
 ) -> Interval:
-    """The rate of (n,) outcomes with a 95 % interval in which the rows of one ``unit`` are one witness.
+    """A rate with an interval in which the rows of one cluster count as one observation.
 
-    It is Wilson's, of as many rows as these are worth: their number by Kish's design effect (1965; Rao and
-    Scott 1992), which says how much more the rate varies than that of as many independent rows. Where all
-    rows came out alike nothing varies, and each unit is one witness whatever its number of rows.
+    It is Wilson's interval of ``rows / design_effect`` rows (Rao and Scott 1992). Where all outcomes are
+    alike nothing varies; then each cluster counts as one row, whatever its size.
+
+    Args:
+        y: (n,) outcomes, 0 or 1.
+        unit: (n,) the cluster of each row, for example its lead.
+        weight: (n,) weights of the rows. Default: 1 each.
+
+    Returns:
+        The weighted rate with its 95 % interval.
 
     >>> once, thrice = np.array([1.0, 0, 0, 0]), np.repeat([1.0, 0, 0, 0], 3)
     >>> clustered_rate(thrice, np.repeat(np.arange(4), 3)) == wilson_interval(1, 4)
@@ -84,7 +115,15 @@ def clustered_rate(
 
 
 def scale_to_effective_size(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights scaled to sum to as many rows as they are worth (Kish 1965), so that priors keep their say.
+    """Weights scaled so that they add up to their effective sample size (Kish 1965).
+
+    A penalty or a prior is compared with the sum of weights: scaled so, it keeps its strength.
+
+    Args:
+        weights: (n,) weights, not all 0.
+
+    Returns:
+        (n,) the weights times ``sum w / sum w^2``.
 
     >>> scale_to_effective_size(np.array([1.0, 1.0, 4.0])).tolist()
     [0.3333333333333333, 0.3333333333333333, 1.3333333333333333]
@@ -93,7 +132,14 @@ def scale_to_effective_size(weights: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def poisson_rate_interval(hits: int, weeks: float) -> Interval:
-    """Events per week of watching, with the exact 95 % interval of a Poisson count (Garwood 1936).
+    """A rate of events over time with the exact interval of a Poisson count (Garwood 1936).
+
+    Args:
+        hits: The number of events.
+        weeks: The time of observation in weeks; above 0.
+
+    Returns:
+        Events per week with their 95 % interval.
 
     >>> rate = poisson_rate_interval(10, 1.0)
     >>> low, high = round(rate.low, 3), round(rate.high, 3)

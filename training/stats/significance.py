@@ -1,4 +1,4 @@
-"""Whether a figure differs from what it is held against, told so that many figures at once mislead nobody."""
+"""Tests of ratios (observed to expected, rate to rate) and Benjamini-Hochberg over many of them."""
 
 from __future__ import annotations
 
@@ -29,53 +29,73 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class RatioTest:
-    """One figure held against another: their ``ratio`` with its 95 % interval, and how surprising it is."""
+    """A ratio with its 95 % interval, and the two-sided p-value of the hypothesis that it is 1."""
 
     ratio: Interval
     p_value: float
 
 
 def observed_expected_ratio(y: Floats, expected: Floats) -> RatioTest:
-    """What came, (n,) outcomes of 0 and 1, over what was expected, (n,) probabilities in (0, 1).
+    """Observed over expected conversions, with the interval of a score test.
 
-    All probabilities are moved by one shift in log-odds; the interval holds every shift that the score test
-    does not refuse, ``(came - E)^2 <= z^2 V``, and the ratio is E at its ends over E without a shift. Where
-    all probabilities are the same that is Wilson's interval (1927).
+    All probabilities are moved by one shift in log-odds. The interval holds every shift that the score test
+    does not reject, ``(observed - E)^2 <= z^2 V``; its ends are E at those shifts over E without a shift.
+    Where all probabilities are equal this is Wilson's interval (Wilson 1927).
+
+    Args:
+        y: (n,) outcomes, 0 or 1.
+        expected: (n,) probabilities in (0, 1).
+
+    Returns:
+        The ratio ``sum(y) / sum(expected)``, its 95 % interval and p-value.
 
     >>> observed_expected_ratio(np.array([1.0, 0.0, 1.0, 1.0]), np.full(4, 0.5)).ratio.value
     1.5
     """
-    log_odds, came, total = logit(expected), float(y.sum()), float(expected.sum())
+    log_odds, observed, total = logit(expected), float(y.sum()), float(expected.sum())
     spread = float((expected * (1 - expected)).sum())
 
     def surprise(shift: float) -> float:
         p = expit(log_odds + shift)
-        return float((came - p.sum()) / np.sqrt(max((p * (1 - p)).sum(), _TINY)))
+        return float((observed - p.sum()) / np.sqrt(max((p * (1 - p)).sum(), _TINY)))
 
     def end(z: float) -> float:
         shift = brentq(lambda shift: surprise(shift) - z, -_WIDE, _WIDE)
         return float(expit(log_odds + shift).sum()) / total
 
-    low = 0.0 if came == 0 else end(Z_95)
-    high = len(y) / total if came == len(y) else end(-Z_95)
-    p_value = 2 * float(norm.sf(abs(came - total) / np.sqrt(spread)))
-    return RatioTest(Interval(came / total, low, high), p_value)
+    low = 0.0 if observed == 0 else end(Z_95)
+    high = len(y) / total if observed == len(y) else end(-Z_95)
+    p_value = 2 * float(norm.sf(abs(observed - total) / np.sqrt(spread)))
+    return RatioTest(Interval(observed / total, low, high), p_value)
 
 
-def shift_to_total(probability: Floats, wanted: float) -> Floats:
-    """The probabilities moved by one shift in log-odds, so that they add up to ``wanted``, in (0, n).
+def shift_to_total(probability: Floats, total: float) -> Floats:
+    """Probabilities moved by one shift in log-odds so that they add up to ``total``.
+
+    Args:
+        probability: (n,) probabilities in (0, 1).
+        total: What they are to add up to, in (0, n).
+
+    Returns:
+        (n,) shifted probabilities.
 
     >>> float(shift_to_total(np.array([0.2, 0.4]), 1.0).sum().round(9))
     1.0
     """
     log_odds = logit(probability)
-    shift = brentq(lambda shift: expit(log_odds + shift).sum() - wanted, -_WIDE, _WIDE)
+    shift = brentq(lambda shift: expit(log_odds + shift).sum() - total, -_WIDE, _WIDE)
     return np.asarray(expit(log_odds + shift))
 
 
 @dataclass(frozen=True, eq=False)
 class WeightedGroup:
-    """Leads, given as numbers, with an outcome each and a weight; a lead may be there more than once."""
+    """The rows of one group of leads; a lead may have several rows.
+
+    Attributes:
+        lead: (n,) the lead of each row, numbered from 0.
+        y: (n,) outcomes, 0 or 1.
+        weight: (n,) weights.
+    """
 
     lead: NDArray[np.intp]
     y: Floats
@@ -87,44 +107,57 @@ class WeightedGroup:
         return float(self.weight @ self.y / self.weight.sum())
 
     def influence(self, leads: int) -> Floats:
-        """(leads,) how far each lead pulls the logarithm of the rate."""
+        """(leads,) the influence of each lead on the logarithm of the rate, 0 for those outside the group."""
         each = self.weight * (self.y - self.rate) / (self.weight.sum() * self.rate)
         return np.bincount(self.lead, each, leads).astype(np.float64)
 
 
-def rate_ratio(one: WeightedGroup, other: WeightedGroup, leads: int) -> RatioTest | None:
-    """The ratio of two groups' rates with its 95 % interval, and the p-value of there being no difference.
+def rate_ratio(group: WeightedGroup, reference: WeightedGroup, leads: int) -> RatioTest | None:
+    """The ratio of two groups' rates, with a standard error that is clustered by lead (Liang and Zeger 1986).
 
-    The standard error of its logarithm is that of the sandwich by lead (Liang and Zeger 1986): a lead that
-    stands in a group many times, or in both, still speaks once. None where a rate is zero.
+    A lead with many rows, or with rows in both groups, counts as one observation. The interval is normal on
+    the scale of the logarithm.
+
+    Args:
+        group: The rows whose rate is the numerator.
+        reference: The rows whose rate is the denominator.
+        leads: How many leads there are in all; both groups number their leads below it.
+
+    Returns:
+        The ratio, its 95 % interval and p-value; None where one of the rates is 0.
     """
-    if not one.rate or not other.rate:
+    if not group.rate or not reference.rate:
         return None
-    ratio = one.rate / other.rate
-    error = float(np.sqrt(((one.influence(leads) - other.influence(leads)) ** 2).sum()))
+    ratio = group.rate / reference.rate
+    error = float(np.sqrt(((group.influence(leads) - reference.influence(leads)) ** 2).sum()))
     half = Z_95 * error
     p_value = 2 * float(norm.sf(abs(np.log(ratio)) / error)) if error else 1.0
     return RatioTest(Interval(ratio, float(ratio * np.exp(-half)), float(ratio * np.exp(half))), p_value)
 
 
-def benjamini_hochberg(found: Sequence[RatioTest | None]) -> tuple[Verdict, ...]:
-    """What may be said of each ratio, so that of all that are told apart no more than 5 % are by chance.
+def benjamini_hochberg(tests: Sequence[RatioTest | None]) -> tuple[Verdict, ...]:
+    """Verdicts on many ratios at a false discovery rate of 5 % (Benjamini and Hochberg 1995).
 
-    By Benjamini and Hochberg (1995) over those that there are; None are too few to say anything.
+    Args:
+        tests: One test per ratio; None where there are too few leads for one, which does not count.
+
+    Returns:
+        For each test "more" or "less" where the ratio differs from 1, "level" where it does not, "few" for
+        None.
 
     >>> sure, unsure = (RatioTest(Interval(2.0, 1.0, 4.0), p) for p in (0.001, 0.6))
     >>> benjamini_hochberg([sure, unsure, None])
     ('more', 'level', 'few')
     """
-    p = np.sort([held.p_value for held in found if held is not None])
-    kept = p[p <= FALSE_SHARE * np.arange(1, len(p) + 1) / max(len(p), 1)]
-    least = float(kept[-1]) if len(kept) else -1.0
-    return tuple(_verdict(held, least) for held in found)
+    p = np.sort([test.p_value for test in tests if test is not None])
+    significant = p[p <= FALSE_SHARE * np.arange(1, len(p) + 1) / max(len(p), 1)]
+    least = float(significant[-1]) if len(significant) else -1.0
+    return tuple(_verdict(test, least) for test in tests)
 
 
-def _verdict(held: RatioTest | None, least: float) -> Verdict:
-    if held is None:
+def _verdict(test: RatioTest | None, least: float) -> Verdict:
+    if test is None:
         return "few"
-    if held.p_value > least:
+    if test.p_value > least:
         return "level"
-    return "more" if held.ratio.value > 1 else "less"
+    return "more" if test.ratio.value > 1 else "less"

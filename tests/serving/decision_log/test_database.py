@@ -92,8 +92,8 @@ def test_a_log_of_before_doubts_were_logged_keeps_its_decisions(log, place):
             connection.execute(text(f"DROP TABLE {later}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     open_log(place).dispose()
-    (one,) = queries.decisions_of_lead(log, "ada")
-    assert (one.probability, one.insufficient, one.withheld) == (0.25, None, False)
+    (decision,) = queries.decisions_of_lead(log, "ada")
+    assert (decision.probability, decision.insufficient, decision.withheld) == (0.25, None, False)
 
 
 def test_a_log_of_a_newer_leadloop_is_refused_and_left_alone(log, place):

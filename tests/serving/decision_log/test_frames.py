@@ -41,7 +41,7 @@ def test_a_number_that_was_withheld_is_withheld_here_too(log):
 
 def test_a_log_of_any_size_is_read_whole_and_an_empty_one_has_the_columns(log, monkeypatch):
     assert [frame.height for frame in latest_scores(log)] == [0]
-    monkeypatch.setattr("serving.decision_log.frames._AT_ONCE", 4)
+    monkeypatch.setattr("serving.decision_log.frames._CHUNK_ROWS", 4)
     add(log, *(made(str(i)) for i in range(10)))
     assert [frame.height for frame in latest_scores(log)] == [4, 4, 2]
 
@@ -51,14 +51,18 @@ def test_the_command_writes_what_push_reads(tmp_path):
     add(log, made("0012", probability=0.25), made("bob", probability=0.75))
     log.dispose()
     out = tmp_path / "scores.csv"
-    done = CliRunner().invoke(app, ["decisions", "--log", str(tmp_path / "decisions.db"), "--out", str(out)])
-    assert done.exit_code == 0
+    result = CliRunner().invoke(
+        app, ["decisions", "--log", str(tmp_path / "decisions.db"), "--out", str(out)]
+    )
+    assert result.exit_code == 0
     assert dict(read_score_file(out).select("lead_id", "score").iter_rows()) == {"0012": 25, "bob": 75}
 
 
 def test_a_log_that_is_not_there_is_not_made(tmp_path):
     place = tmp_path / "nothing.db"
-    done = CliRunner().invoke(app, ["decisions", "--log", str(place), "--out", str(tmp_path / "scores.csv")])
-    assert done.exit_code != 0
-    assert "no decision log" in str(done.exception)
+    result = CliRunner().invoke(
+        app, ["decisions", "--log", str(place), "--out", str(tmp_path / "scores.csv")]
+    )
+    assert result.exit_code != 0
+    assert "no decision log" in str(result.exception)
     assert list(tmp_path.iterdir()) == []

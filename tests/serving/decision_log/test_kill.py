@@ -80,7 +80,7 @@ def test_all_that_was_acknowledged_before_a_kill_is_in_the_log(model_folder, pla
             time.sleep(0.1)
         reborn = workers(service.process.pid)
     log = open_log(place)
-    logged = {one.lead_id for one in queries.latest_decisions(log)}
+    logged = {decision.lead_id for decision in queries.latest_decisions(log)}
     log.dispose()
     assert killed
     assert reborn

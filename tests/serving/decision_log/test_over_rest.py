@@ -62,19 +62,19 @@ def report(client, *events):
 
 
 def test_what_is_answered_is_what_is_logged(client, lead):
-    told = client.post("/v1/explain", json={"leads": [lead], "top": 3}).json()
-    (said,) = client.get("/v1/leads/0012/decisions").json()["decisions"]
-    (result,) = told["results"]
+    response = client.post("/v1/explain", json={"leads": [lead], "top": 3}).json()
+    (decision,) = client.get("/v1/leads/0012/decisions").json()["decisions"]
+    (result,) = response["results"]
     for name in ("lead_id", "as_of", "probability", "log_odds", "points", "grade", "reasons"):
-        assert said[name] == result[name]
-    assert said["model_version"] == told["model_version"]
-    assert said["endpoint"] == "/v1/explain"
+        assert decision[name] == result[name]
+    assert decision["model_version"] == response["model_version"]
+    assert decision["endpoint"] == "/v1/explain"
 
 
 def test_the_request_that_was_answered_is_named(client, lead):
     client.post("/v1/score", json={"leads": [lead]}, headers={"x-request-id": "crm-17"})
-    (said,) = client.get("/v1/leads/0012/decisions").json()["decisions"]
-    assert (said["request_id"], said["key_id"], said["reasons"]) == ("crm-17", None, None)
+    (decision,) = client.get("/v1/leads/0012/decisions").json()["decisions"]
+    assert (decision["request_id"], decision["key_id"], decision["reasons"]) == ("crm-17", None, None)
 
 
 @pytest.mark.parametrize("size", [1, MANY + 1])
@@ -87,11 +87,11 @@ def test_a_number_that_is_withheld_is_kept_and_said_to_be_withheld(
     with ExitStack() as stack:
         client = serving(lacking, place, tmp_path_factory, stack)
         leads = [lead | {"lead_id": f"other {number}"} for number in range(1, size)]
-        told = client.post("/v1/score", json={"leads": [lead, *leads]}).json()["results"][0]
-        assert [told[name] for name in ("probability", "points", "grade", "interval")] == [None] * 4
-        (kept,) = client.get("/v1/leads/0012/decisions").json()["decisions"]
-        assert kept["insufficient"] == told["insufficient"]["code"] == "too_few_outcomes"
-        assert 0 < kept["probability"] < 1
+        result = client.post("/v1/score", json={"leads": [lead, *leads]}).json()["results"][0]
+        assert [result[name] for name in ("probability", "points", "grade", "interval")] == [None] * 4
+        (decision,) = client.get("/v1/leads/0012/decisions").json()["decisions"]
+        assert decision["insufficient"] == result["insufficient"]["code"] == "too_few_outcomes"
+        assert 0 < decision["probability"] < 1
         assert replay(journal().writer.log, lacking).same == size
 
 
@@ -101,7 +101,9 @@ def test_every_decision_of_a_request_is_logged_and_replays(client, lead, model, 
     client.post("/v1/score", json={"leads": [*leads, {"lead_id": "bad", "attributes": {"x": 1}}]})
     client.post("/v1/explain", json={"leads": leads[:2], "lang": "de"})
     log = journal().writer.log
-    assert {one.lead_id for one in queries.latest_decisions(log)} == {str(number) for number in range(size)}
+    assert {decision.lead_id for decision in queries.latest_decisions(log)} == {
+        str(number) for number in range(size)
+    }
     replayed = replay(log, model)
     assert (replayed.same, replayed.different) == (size + 2, ())
 
@@ -119,7 +121,7 @@ def test_who_does_not_consent_is_not_scored_and_leaves_no_trace(client, lead):
     assert (first["error"]["code"], first["error"]["field"]) == ("no_consent", "consent")
     assert all(other["probability"] for other in others)
     log = journal().writer.log
-    assert [one.lead_id for one in queries.latest_decisions(log)] == ["0012"]
+    assert [decision.lead_id for decision in queries.latest_decisions(log)] == ["0012"]
     assert client.get("/v1/leads/ada/decisions").json()["decisions"] == []
 
 
@@ -151,10 +153,11 @@ def test_outcomes_are_answered_one_by_one_in_order(client):
         EVENT | {"key": "k9", "outcome": "lost", "corrects": "not-yet-known", "occurred_at": 5},
     ]
     results = report(client, *events)
-    told = [
-        (one["key"], one.get("status") or (one["error"]["code"], one["error"]["field"])) for one in results
+    answers = [
+        (result["key"], result.get("status") or (result["error"]["code"], result["error"]["field"]))
+        for result in results
     ]
-    assert told == [
+    assert answers == [
         ("k1", "recorded"),
         ("k2", ("missing_field", "reason")),
         ("k3", "recorded"),
@@ -169,7 +172,7 @@ def test_outcomes_are_answered_one_by_one_in_order(client):
         ("k9", "recorded"),
     ]
     assert "did you mean 'outcome'" in results[9]["error"]["message"]
-    assert [one["status"] for one in report(client, EVENT)] == ["repeated"]
+    assert [result["status"] for result in report(client, EVENT)] == ["repeated"]
 
 
 @pytest.mark.parametrize(
@@ -196,9 +199,9 @@ def test_no_id_is_more_than_an_id(client, text):
     events = [EVENT | {"key": text, "lead_id": text, "outcome": "rejected", "reason": text}]
     assert report(client, *events)[0] == {"key": text, "status": "recorded"}
     address = f"/v1/leads/{quoted(text)}"
-    said = client.get(f"{address}/decisions").json()
-    assert [one["lead_id"] for one in said["decisions"]] == [text]
-    assert said["outcomes"][0]["reason"] == text.strip()
+    page = client.get(f"{address}/decisions").json()
+    assert [decision["lead_id"] for decision in page["decisions"]] == [text]
+    assert page["outcomes"][0]["reason"] == text.strip()
     assert client.delete(address).json() == {"decisions": 1, "outcomes": 1}
     assert len(client.get("/v1/leads/other/decisions").json()["decisions"]) == 1
 
@@ -215,8 +218,8 @@ def test_a_reason_may_be_any_text(client, text):
 
 @pytest.mark.parametrize("field", ["key", "lead_id", "corrects", "reason"])
 def test_a_zero_byte_is_refused_where_a_database_would_choke(client, field):
-    (one,) = report(client, EVENT | {field: "a\x00b"})
-    assert (one["error"]["code"], one["error"]["field"]) == ("invalid_value", field)
+    (result,) = report(client, EVENT | {field: "a\x00b"})
+    assert (result["error"]["code"], result["error"]["field"]) == ("invalid_value", field)
 
 
 @pytest.mark.parametrize("character", ["\x00", "\n", "\r", "\x1b", "\x7f"])
@@ -232,10 +235,10 @@ def test_all_that_was_said_comes_in_pages(client, lead):
     report(client, EVENT)
     first = client.get("/v1/leads/0012/decisions?limit=3").json()
     second = client.get(f"/v1/leads/0012/decisions?limit=3&before={first['next']}").json()
-    ids = [one["id"] for one in first["decisions"] + second["decisions"]]
+    ids = [record["id"] for record in first["decisions"] + second["decisions"]]
     assert ids == sorted(ids, reverse=True)
     assert (len(ids), second["next"]) == (5, None)
-    assert [one["key"] for one in first["outcomes"]] == ["k1"]
+    assert [record["key"] for record in first["outcomes"]] == ["k1"]
 
 
 @pytest.mark.parametrize(
@@ -252,8 +255,8 @@ def test_a_person_is_forgotten_once_and_for_all(client, lead):
     report(client, EVENT)
     assert client.delete("/v1/leads/0012").json() == {"decisions": 1, "outcomes": 1}
     assert client.delete("/v1/leads/0012").json() == {"decisions": 0, "outcomes": 0}
-    told = client.get("/v1/leads/0012/decisions").json()
-    assert told == {"lead_id": "0012", "decisions": [], "outcomes": [], "next": None}
+    page = client.get("/v1/leads/0012/decisions").json()
+    assert page == {"lead_id": "0012", "decisions": [], "outcomes": [], "next": None}
     assert queries.stats(journal().writer.log)["erased"] == {"decisions": 1, "outcomes": 1}
 
 
@@ -311,7 +314,7 @@ def test_the_api_page_shows_the_log(client):
     assert schema["example"]["outcomes"]
     assert outcomes["responses"].keys() >= {"200", "400", "413", "415", "501", "503"}
     listing = page["paths"]["/v1/leads/{lead_id}/decisions"]["get"]
-    assert {one["name"] for one in listing["parameters"]} == {"lead_id", "before", "limit"}
+    assert {parameter["name"] for parameter in listing["parameters"]} == {"lead_id", "before", "limit"}
     assert page["paths"]["/v1/leads/{lead_id}"]["delete"]["responses"]["200"]["content"]
     names = {part.split('"')[0] for part in json.dumps(page).split("#/components/schemas/")[1:]}
     assert names <= page["components"]["schemas"].keys()

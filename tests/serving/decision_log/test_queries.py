@@ -16,42 +16,45 @@ def test_the_latest_is_the_newest_that_was_told(log):
     add(log, made("ada", points=1), made("bob", points=2))
     add(log, made("ada", points=3), now=500)
     add(log, made("ada", points=4), now=2_000, shadow=True)
-    assert [(one.lead_id, one.points) for one in queries.latest_decisions(log)] == [("bob", 2), ("ada", 3)]
+    assert [(decision.lead_id, decision.points) for decision in queries.latest_decisions(log)] == [
+        ("bob", 2),
+        ("ada", 3),
+    ]
 
 
 def test_a_clock_that_is_set_back_makes_nothing_older(log):
     add(log, made(points=1), now=2_000)
     add(log, made(points=2), now=1_000)
     assert next(queries.latest_decisions(log)).points == 2
-    assert [one.points for one in queries.decisions_of_lead(log, "0012")] == [2, 1]
+    assert [decision.points for decision in queries.decisions_of_lead(log, "0012")] == [2, 1]
 
 
 def test_scores_of_a_time_are_half_open_and_without_shadows(log):
     for now in (9, 10, 19, 20):
         add(log, made(points=now), now=now, explored=now == 19)
     add(log, made(points=0), now=15, shadow=True)
-    found = list(queries.scores(log, 10, 20))
-    assert [(one.points, one.explored, one.shadow) for one in found] == [
+    decisions = list(queries.scores(log, 10, 20))
+    assert [(decision.points, decision.explored, decision.shadow) for decision in decisions] == [
         (10, False, False),
         (19, True, False),
     ]
-    assert [one.points for one in queries.scores(log, 10, 20, shadow=True)] == [0]
+    assert [decision.points for decision in queries.scores(log, 10, 20, shadow=True)] == [0]
 
 
 def test_pages_are_newest_first_and_leave_nothing_out(log):
     add(log, *(made(points=number) for number in range(10)))
     first = list(queries.decisions_of_lead(log, "0012", limit=4))
     rest = list(queries.decisions_of_lead(log, "0012", before=first[-1].id))
-    assert [one.points for one in first + rest] == list(range(9, -1, -1))
+    assert [decision.points for decision in first + rest] == list(range(9, -1, -1))
 
 
 def test_a_decision_has_its_row_its_reasons_and_its_occasion(log):
     why = Reason("visits", "behaviour", 3.0, 0.1, 2.9, "3 visits", ObservedRate(40, 10, 0.25, 0.2, above=2.0))
     add(log, made(reasons=(why,)), endpoint="/v1/explain", request_id="r1", key_id="crm")
-    (one,) = queries.decisions_of_lead(log, "0012")
-    assert one.row == {"industry": "machinery", "visits": 3.0}
-    assert one.reasons == [asdict(why)]
-    assert (one.endpoint, one.request_id, one.key_id) == ("/v1/explain", "r1", "crm")
+    (decision,) = queries.decisions_of_lead(log, "0012")
+    assert decision.row == {"industry": "machinery", "visits": 3.0}
+    assert decision.reasons == [asdict(why)]
+    assert (decision.endpoint, decision.request_id, decision.key_id) == ("/v1/explain", "r1", "crm")
 
 
 def test_a_log_larger_than_a_batch_is_read_whole(log):

@@ -133,9 +133,9 @@ def test_of_who_is_forgotten_no_byte_is_left_in_the_file(log, place):
     told(log, add_outcomes, [outcome("k1", "ada-lovelace", "rejected", reason="swordfish")], 1_000)
     told(log, erase, "ada-lovelace", 0)
     log.dispose()
-    left = b"".join(file.read_bytes() for file in Path(place).parent.iterdir())
-    assert b"ada-lovelace" not in left
-    assert b"swordfish" not in left
+    content = b"".join(file.read_bytes() for file in Path(place).parent.iterdir())
+    assert b"ada-lovelace" not in content
+    assert b"swordfish" not in content
 
 
 def test_what_is_too_old_goes_and_no_more_than_asked_at_once(log):

@@ -39,7 +39,7 @@ def wait_until(holds, seconds=20):
 
 
 def lead_ids(journal):
-    return [one.lead_id for one in queries.latest_decisions(journal.writer.log)]
+    return [decision.lead_id for decision in queries.latest_decisions(journal.writer.log)]
 
 
 def decide(journal, *lead_ids):
@@ -50,7 +50,7 @@ def decide(journal, *lead_ids):
 def acknowledged(journal, number):
     """Ask for so many records at once; the ids of those that were acknowledged."""
 
-    async def one(lead_id):
+    async def log_one(lead_id):
         try:
             await decide(journal, lead_id)
         except LogUnavailable:
@@ -58,7 +58,7 @@ def acknowledged(journal, number):
         return lead_id
 
     async def all_of_them():
-        return await asyncio.gather(*(one(str(i)) for i in range(number)))
+        return await asyncio.gather(*(log_one(str(i)) for i in range(number)))
 
     return [lead_id for lead_id in asyncio.run(all_of_them()) if lead_id is not None]
 
@@ -162,7 +162,7 @@ def test_a_locked_database_is_refused_and_then_written_again(small, tmp_path):
         other.execute("BEGIN EXCLUSIVE")
         assert acknowledged(small, 5) == []
         assert small.writer.available is False
-        assert [one.lead_id for one in asyncio.run(small.said("0", None, 9))] == ["0"]
+        assert [decision.lead_id for decision in asyncio.run(small.decisions_of("0", None, 9))] == ["0"]
         other.execute("ROLLBACK")
     wait_until(lambda: small.writer.available)
     asyncio.run(decide(small, "after"))
@@ -176,15 +176,15 @@ def test_a_full_disk_loses_nothing_acknowledged_and_ends_with_room(small, caplog
     with small.writer.log.connect() as connection:
         now = connection.exec_driver_sql("PRAGMA page_count").scalar()
     event.listen(small.writer.log, "begin", partial(pages, most=now + 8))
-    kept = [lead_id for i in range(10) for lead_id in acknowledged(small, 20 + i)]
-    assert 0 < len(kept) < 245
+    lead_ids_acknowledged = [lead_id for i in range(10) for lead_id in acknowledged(small, 20 + i)]
+    assert 0 < len(lead_ids_acknowledged) < 245
     assert small.writer.available is False
     assert "database or disk is full" in caplog.text
-    assert sum(1 for _ in every(small)) == len(kept)
+    assert sum(1 for _ in every(small)) == len(lead_ids_acknowledged)
     event.listen(small.writer.log, "begin", partial(pages, most=now + 10_000))
     wait_until(lambda: small.writer.available)
     assert len(acknowledged(small, 20)) == 20
-    assert sum(1 for _ in every(small)) == len(kept) + 20
+    assert sum(1 for _ in every(small)) == len(lead_ids_acknowledged) + 20
 
 
 def every(journal):
@@ -232,7 +232,11 @@ def test_what_is_older_than_it_may_be_is_forgotten_by_itself(place, log):
     journal = DecisionLog(LogSettings(place, keep_days=1))
     try:
         wait_until(
-            lambda: [one.lead_id for one in every(journal)] == ["new"] if journal.writer.available else 0
+            lambda: (
+                [decision.lead_id for decision in every(journal)] == ["new"]
+                if journal.writer.available
+                else 0
+            )
         )
     finally:
         journal.writer.close()
@@ -240,8 +244,8 @@ def test_what_is_older_than_it_may_be_is_forgotten_by_itself(place, log):
 
 def test_erasing_waits_its_turn(journal):
     async def ask():
-        asked = [decide(journal, "ada"), journal.log_outcomes([outcome("k1", "ada")]), journal.erase("ada")]
-        return await asyncio.gather(*asked)
+        calls = [decide(journal, "ada"), journal.log_outcomes([outcome("k1", "ada")]), journal.erase("ada")]
+        return await asyncio.gather(*calls)
 
     assert asyncio.run(ask())[2] == ErasedCounts(1, 1)
     assert lead_ids(journal) == []
@@ -257,7 +261,7 @@ def test_no_decision_is_no_commit(journal):
 def test_a_record_is_there_when_it_is_acknowledged(journal, place):
     asyncio.run(decide(journal, "ada"))
     log = open_log(place)
-    assert [one.lead_id for one in queries.latest_decisions(log)] == ["ada"]
+    assert [decision.lead_id for decision in queries.latest_decisions(log)] == ["ada"]
     log.dispose()
 
 
@@ -265,4 +269,6 @@ def test_rows_are_made_once_for_all_leads_of_a_request(log):
     rows = decision_rows([made("a"), made("b")], RequestInfo("/v1/score", "r1"), 5)
     with log.begin() as connection:
         add_decisions(connection, rows)
-    assert {(one.request_id, one.decided_at) for one in queries.latest_decisions(log)} == {("r1", 5)}
+    assert {(decision.request_id, decision.decided_at) for decision in queries.latest_decisions(log)} == {
+        ("r1", 5)
+    }

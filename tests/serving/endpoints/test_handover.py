@@ -26,18 +26,18 @@ from serving.settings import ServiceSettings, SettingsError
 
 
 def names(choice):
-    return [one.candidate.lead_id for one in choice.leads]
+    return [lead.candidate.lead_id for lead in choice.leads]
 
 
 def candidates(log, value=""):
-    return {one.lead_id: one for one in handovers.open_candidates(log, value)}
+    return {candidate.lead_id: candidate for candidate in handovers.open_candidates(log, value)}
 
 
 def test_a_lead_is_ranked_by_its_newest_told_decision(log):
     add(log, made("ada", probability=0.9), made("bob", probability=0.3), now=10)
     add(log, made("ada", probability=0.2), now=20)
     add(log, made("bob", probability=0.8), now=30, shadow=True)
-    assert {lead: one.worth for lead, one in candidates(log).items()} == {"ada": 0.2, "bob": 0.3}
+    assert {lead: candidate.worth for lead, candidate in candidates(log).items()} == {"ada": 0.2, "bob": 0.3}
 
 
 @pytest.mark.parametrize("kind", ["accepted", "qualified", "rejected", "disqualified", "won", "lost"])
@@ -57,11 +57,11 @@ def test_a_number_that_was_withheld_ranks_nobody(log):
 def test_a_lead_without_a_value_counts_with_the_median(log):
     for name, p, value in [("ada", 0.1, 1000.0), ("bob", 0.5, 100.0), ("cy", 0.4, None), ("di", 0.9, 10.0)]:
         add(log, made(name, {"deal": value, "industry": "ads"}, probability=p))
-    found = candidates(log, "deal")
-    assert {lead: one.worth for lead, one in found.items()} == pytest.approx(
+    by_lead = candidates(log, "deal")
+    assert {lead: candidate.worth for lead, candidate in by_lead.items()} == pytest.approx(
         {"ada": 100, "bob": 50, "cy": 40, "di": 9}
     )
-    assert found["cy"].value is None
+    assert by_lead["cy"].value is None
 
 
 def test_a_value_that_nobody_has_is_refused_with_a_hint(log):
@@ -72,7 +72,7 @@ def test_a_value_that_nobody_has_is_refused_with_a_hint(log):
         handovers.open_candidates(log, "industry")
 
 
-def kept(log):
+def hand_over(log):
     wish = HandoverRequest(7 * DAY, 2, 0.5)
     choice = select_leads(handovers.open_candidates(log, wish.value), wish)
     told(log, handovers.add_handover, wish, choice)
@@ -82,23 +82,23 @@ def kept(log):
 @pytest.fixture
 def handed(log):
     add(log, *[made(f"lead {n}", probability=n / 10) for n in range(1, 6)], now=6 * DAY)
-    return kept(log)
+    return hand_over(log)
 
 
 def test_what_was_handed_over_is_read_back_as_it_was_chosen(log, handed):
-    found = handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5))
-    assert [one.told.lead_id for one in found.leads] == names(handed)
-    assert [(one.explored, one.propensity, one.worth) for one in found.leads] == [
-        (one.explored, one.propensity, one.candidate.worth) for one in handed.leads
+    handover = handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5))
+    assert [lead.decision.lead_id for lead in handover.leads] == names(handed)
+    assert [(lead.explored, lead.propensity, lead.worth) for lead in handover.leads] == [
+        (lead.explored, lead.propensity, lead.candidate.worth) for lead in handed.leads
     ]
-    assert (found.open, found.tied, found.tied_taken) == (5, 1, 1)
+    assert (handover.open, handover.tied, handover.tied_taken) == (5, 1, 1)
     assert handovers.find_handover(log, HandoverRequest(8 * DAY, 2, 0.5)) is None
     assert handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5, "deal")) is None
 
 
 def test_only_the_first_hand_over_of_a_day_counts(log, handed):
     with pytest.raises(IntegrityError):
-        kept(log)
+        hand_over(log)
     assert len(handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5)).leads) == len(handed.leads)
 
 
@@ -106,7 +106,7 @@ def test_a_person_who_is_erased_is_on_no_list(log, handed):
     first, *others = names(handed)
     told(log, erase, first, 0)
     assert [
-        one.told.lead_id for one in handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5)).leads
+        lead.decision.lead_id for lead in handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5)).leads
     ] == others
 
 
@@ -153,42 +153,42 @@ def ask(client, **query):
 
 
 def test_the_leads_of_the_day_are_the_best_that_were_scored(client, scored):
-    told = ask(client, capacity=4, explore=0)
-    best = sorted(scored, key=lambda one: -one["probability"])[:4]
-    assert [one["lead_id"] for one in told["leads"]] == [one["lead_id"] for one in best]
-    assert told["expected"]["conversions"] == pytest.approx(sum(one["probability"] for one in best))
-    assert [one["rank"] for one in told["leads"]] == [1, 2, 3, 4]
-    assert (told["open"], told["handed_over"], told["explored"]) == (6, 4, 0)
-    assert [(one["age_days"], one["stale"]) for one in told["leads"]] == [(0, False)] * 4
+    response = ask(client, capacity=4, explore=0)
+    best = sorted(scored, key=lambda lead: -lead["probability"])[:4]
+    assert [lead["lead_id"] for lead in response["leads"]] == [lead["lead_id"] for lead in best]
+    assert response["expected"]["conversions"] == pytest.approx(sum(lead["probability"] for lead in best))
+    assert [lead["rank"] for lead in response["leads"]] == [1, 2, 3, 4]
+    assert (response["open"], response["handed_over"], response["explored"]) == (6, 4, 0)
+    assert [(lead["age_days"], lead["stale"]) for lead in response["leads"]] == [(0, False)] * 4
 
 
 def test_the_configured_share_is_drawn_by_lot_where_the_request_does_not_say(client, scored):
-    told = ask(client, capacity=4)
-    assert (told["explore"], told["explored"], len(scored)) == (0.25, 1, 6)
-    assert told["leads"][-1]["propensity"] == pytest.approx(1 / 3)
+    response = ask(client, capacity=4)
+    assert (response["explore"], response["explored"], len(scored)) == (0.25, 1, 6)
+    assert response["leads"][-1]["propensity"] == pytest.approx(1 / 3)
 
 
 def test_the_list_of_a_day_stays_what_it_is(client, scored, lead):
     before = ask(client, capacity=3)
     sent = client.post("/v1/score", json={"leads": [lead | {"attributes": {"employees": 10**9}}]})
-    assert sent.json()["results"][0]["probability"] > max(one["probability"] for one in scored)
+    assert sent.json()["results"][0]["probability"] > max(each["probability"] for each in scored)
     assert ask(client, capacity=3) == before
     assert ask(client, capacity=2)["leads"][0]["lead_id"] == lead["lead_id"]
 
 
 def test_a_lead_with_an_outcome_is_not_handed_over(client, scored):
-    best = max(scored, key=lambda one: one["probability"])["lead_id"]
+    best = max(scored, key=lambda lead: lead["probability"])["lead_id"]
     event = {"key": "k", "lead_id": best, "outcome": "accepted", "occurred_at": "2026-05-06T09:00:00Z"}
     client.post("/v1/outcomes", json={"outcomes": [event]})
-    assert best not in [one["lead_id"] for one in ask(client, capacity=50)["leads"]]
+    assert best not in [lead["lead_id"] for lead in ask(client, capacity=50)["leads"]]
 
 
 @pytest.mark.usefixtures("scored")
 def test_by_expected_value(client):
-    told = ask(client, capacity=6, value="employees")
-    assert [one["lead_id"] for one in told["leads"]] == ["6", "5", "4", "3", "2", "1"]
-    assert [one["worth"] for one in told["leads"]] == pytest.approx(
-        [one["probability"] * one["value"] for one in told["leads"]]
+    response = ask(client, capacity=6, value="employees")
+    assert [lead["lead_id"] for lead in response["leads"]] == ["6", "5", "4", "3", "2", "1"]
+    assert [lead["worth"] for lead in response["leads"]] == pytest.approx(
+        [lead["probability"] * lead["value"] for lead in response["leads"]]
     )
 
 
@@ -199,10 +199,10 @@ def test_a_day_without_leads_is_not_held_on_to(client, lead):
 
 
 def test_what_holds_no_number_is_refused_whoever_is_open(client, lead):
-    asked = {"capacity": 5, "value": "employes"}
-    nobody = client.get("/v1/handover", params=asked)
+    parameters = {"capacity": 5, "value": "employes"}
+    nobody = client.get("/v1/handover", params=parameters)
     client.post("/v1/score", json={"leads": [lead]})
-    somebody = client.get("/v1/handover", params=asked)
+    somebody = client.get("/v1/handover", params=parameters)
     assert nobody.status_code == somebody.status_code == 400
     assert nobody.json() == somebody.json()
     assert "did you mean 'employees'" in nobody.json()["detail"]
@@ -247,7 +247,7 @@ def test_without_a_log_there_is_nobody_to_hand_over(by_hand, tmp_path_factory):
 
 def test_the_api_page_tells_of_it(client):
     page = client.get("/docs.json").json()["paths"]["/v1/handover"]["get"]
-    parameters = {one["name"]: one["required"] for one in page["parameters"]}
+    parameters = {parameter["name"]: parameter["required"] for parameter in page["parameters"]}
     assert parameters == {"capacity": True, "explore": False, "value": False, "stale_days": False}
     assert {"200", "400", "501", "503"} <= set(page["responses"])
     assert not {"413", "415"} & set(page["responses"])
@@ -257,19 +257,19 @@ def test_workers_that_choose_at_once_agree(log, place):
     add(log, *[made(f"lead {n}", probability=0.5) for n in range(40)])
     wish, barrier = HandoverRequest(7 * DAY, 10, 0.5), Barrier(4)
 
-    async def asked(number):
+    async def ask_worker(number):
         journal = DecisionLog(LogSettings(place))
         try:
             await journal.writer.write(probe_writable)
             await asyncio.to_thread(barrier.wait)
             # What a worker sees of the log may differ from what the others do.
             add(log, made(f"late {number}", probability=0.9))
-            return await journal.handed_over(wish)
+            return await journal.get_or_create_handover(wish)
         finally:
             journal.writer.close()
 
     with ThreadPoolExecutor(4) as pool:
-        lists = list(pool.map(lambda number: asyncio.run(asked(number)), range(4)))
+        lists = list(pool.map(lambda number: asyncio.run(ask_worker(number)), range(4)))
     assert lists[0] == lists[1] == lists[2] == lists[3]
     assert len(lists[0].leads) == 10
 

@@ -89,10 +89,10 @@ def test_a_request_is_one_line_that_says_who_what_and_how_long(client, lines, le
 @pytest.mark.parametrize("sent", ["", "x" * 65, "two words", 'quote"', "ünï", "a;b", None])
 def test_an_id_that_could_forge_a_line_is_replaced(client, lines, sent):
     headers = {} if sent is None else {"x-request-id": sent.encode()}
-    made = client.get("/v1/model", headers=headers).headers["x-request-id"]
-    assert made != sent
-    assert len(made) == 32
-    assert lines()[0]["request_id"] == made
+    request_id = client.get("/v1/model", headers=headers).headers["x-request-id"]
+    assert request_id != sent
+    assert len(request_id) == 32
+    assert lines()[0]["request_id"] == request_id
 
 
 def test_a_message_with_a_line_break_stays_on_its_line():
@@ -189,21 +189,21 @@ class Said:
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 def test_the_drift_that_is_told_is_the_index_of_all_scores(by_hand, shift):
     random = np.random.default_rng(3)
-    judged, told = random.normal(-2, 1, 2_000), random.normal(-2 + shift, 1, 1_000)
-    profile = ReferenceDistribution.of(pl.Series(judged))
+    reference, served = random.normal(-2, 1, 2_000), random.normal(-2 + shift, 1, 1_000)
+    profile = ReferenceDistribution.of(pl.Series(reference))
     model = type(by_hand)(version=f"drift{shift}")
     object.__setattr__(
         model, "card", type(by_hand.card)(**{**vars(by_hand.card), "profiles": {SCORE: profile}})
     )
     assert score_drift.score_drift(model, REGISTRY) is None
     for i in range(0, 1_000, 100):
-        metrics.count_results(model, [Said(value) for value in told[i : i + 100]])
+        metrics.count_results(model, [Said(value) for value in served[i : i + 100]])
     # By numpy's histogram, independent of how the service counts: (edge before, edge], as searchsorted left.
     edges = np.array([-np.inf, *profile.edges, np.inf])
-    shares = [np.histogram(-values, -edges[::-1])[0][::-1] / len(values) for values in (judged, told)]
-    found = score_drift.score_drift(model, REGISTRY)
-    assert found.psi == pytest.approx(psi(*shares), abs=2e-3)
-    assert (found.psi > found.chance) is (shift > 0)
+    shares = [np.histogram(-values, -edges[::-1])[0][::-1] / len(values) for values in (reference, served)]
+    drift = score_drift.score_drift(model, REGISTRY)
+    assert drift.psi == pytest.approx(psi(*shares), abs=2e-3)
+    assert (drift.psi > drift.chance) is (shift > 0)
     assert (
         f'leadloop_score_drift_psi{{version="drift{shift}"}}'
         in score_drift.prometheus_exposition(model).decode()
@@ -211,9 +211,9 @@ def test_the_drift_that_is_told_is_the_index_of_all_scores(by_hand, shift):
 
 
 def test_scores_that_are_all_one_edge_have_not_drifted(by_hand):
-    judged = pl.Series([-2.302585092994046] * 500)
+    reference = pl.Series([-2.302585092994046] * 500)
     model = type(by_hand)(version="constant")
-    profiles = {SCORE: ReferenceDistribution.of(judged)}
+    profiles = {SCORE: ReferenceDistribution.of(reference)}
     object.__setattr__(model, "card", type(by_hand.card)(**{**vars(by_hand.card), "profiles": profiles}))
-    metrics.count_results(model, [Said(judged[0])] * 400)
+    metrics.count_results(model, [Said(reference[0])] * 400)
     assert score_drift.score_drift(model, REGISTRY).psi == pytest.approx(0, abs=1e-6)

@@ -79,12 +79,12 @@ def test_a_file_that_cannot_be_read_leaves_the_keys_as_they_were(file, broken):
 
 def test_nonsense_is_refused_by_name(file):
     create_key(file, "crm", ["score"])
-    for name, scopes, said in (
+    for name, scopes, message in (
         ("crm", ["score"], "already"),
         ("a\nb", ["score"], "log"),
         ("x", ["fun"], "'fun'"),
     ):
-        with pytest.raises(KeysError, match=said):
+        with pytest.raises(KeysError, match=message):
             create_key(file, name, scopes)
     with pytest.raises(KeysError, match="there are: crm"):
         revoke_key(file, "crn")
@@ -178,14 +178,14 @@ def test_a_key_that_was_revoked_is_refused_without_a_restart(by_hand, monkeypatc
 
 
 def test_each_key_has_its_own_rate_and_is_told_when_to_come_back(by_hand, monkeypatch, file):
-    one, other = (create_key(file, name, ["score"]) for name in ("one", "other"))
+    first, second = (create_key(file, name, ["score"]) for name in ("one", "other"))
     with service(by_hand, monkeypatch, keys=file, rate=2) as client:
-        statuses = [client.post("/v1/score", json=LEADS, headers=bearer(one)).status_code for _ in range(3)]
+        statuses = [client.post("/v1/score", json=LEADS, headers=bearer(first)).status_code for _ in range(3)]
         assert statuses == [200, 200, 429]
-        refused = client.post("/v1/score", json=LEADS, headers=bearer(one))
+        refused = client.post("/v1/score", json=LEADS, headers=bearer(first))
         assert refused.json()["code"] == "too_many_requests"
         assert 1 <= int(refused.headers["retry-after"]) <= 30
-        assert client.post("/v1/score", json=LEADS, headers=bearer(other)).status_code == 200
+        assert client.post("/v1/score", json=LEADS, headers=bearer(second)).status_code == 200
         assert client.get("/readyz").status_code == 200
 
 

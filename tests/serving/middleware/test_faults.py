@@ -31,7 +31,7 @@ def client(by_hand):
             yield client
 
 
-def asked(app, receive):
+def ask(app, receive):
     """The status and the body of the answer to a request that is read from ``receive``, if there is one."""
     sent = []
 
@@ -59,7 +59,7 @@ def test_a_byte_a_second_is_not_waited_for(monkeypatch):
         await asyncio.sleep(0.02)
         return {"type": "http.request", "body": b"{", "more_body": True}
 
-    status, problem = asked(guarded(), slow)
+    status, problem = ask(guarded(), slow)
     assert (status, problem["code"]) == (408, "body_too_slow")
 
 
@@ -69,7 +69,7 @@ def test_a_client_that_goes_away_is_not_answered():
     async def leaves():
         return next(messages)
 
-    assert asked(guarded(), leaves) == (None, None)
+    assert ask(guarded(), leaves) == (None, None)
 
 
 def test_a_body_that_never_ends_is_not_read_for_ever():
@@ -80,7 +80,7 @@ def test_a_body_that_never_ends_is_not_read_for_ever():
         read_bytes += 1 << 20
         return {"type": "http.request", "body": b"x" * (1 << 20), "more_body": True}
 
-    status, problem = asked(guarded(), endless)
+    status, problem = ask(guarded(), endless)
     assert (status, problem["code"]) == (413, "body_too_large")
     assert read_bytes < 100 << 20
 

@@ -70,14 +70,14 @@ def client(by_hand, tmp_path_factory):
 def lines(caplog):
     """Everything that was logged meanwhile, as it would be written."""
 
-    def written():
+    def read_lines():
         # The test's own client says where it goes.
         return [
             JsonFormatter().format(record) for record in caplog.records if not record.name.startswith("http")
         ]
 
     with caplog.at_level(logging.DEBUG):
-        yield written
+        yield read_lines
 
 
 @pytest.mark.parametrize("text", NASTY)
@@ -88,7 +88,7 @@ def test_no_text_of_a_lead_is_more_than_text(client, lines, path, text):
     assert answer.status_code == 200
     *results, good = answer.json()["results"]
     assert good["probability"]
-    assert all("error" in one or one["probability"] for one in results)
+    assert all("error" in result or result["probability"] for result in results)
     assert MARK not in "".join(lines())
     assert MARK not in client.get("/metrics").text
     assert all("\n" not in line and "\x1b" not in line for line in lines())

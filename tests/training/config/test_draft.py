@@ -26,13 +26,13 @@ NOW = 20_000 * DAY
 def drafted(tmp_path):
     """Writes files, drafts a configuration for them and loads it."""
 
-    def made(**contents):
+    def draft(**contents):
         paths = [tmp_path / f"{name}.csv" for name in contents]
         for path, text in zip(paths, contents.values(), strict=True):
             path.write_text(text)
         return loaded(tmp_path, *paths)
 
-    return made
+    return draft
 
 
 def loaded(folder, *paths):
@@ -206,26 +206,26 @@ def test_a_stage_whose_end_is_dated_only_when_it_has_come_makes_a_history(drafte
     assert (config.flat, config.funnel.target) == (None, "Closed Won")
 
 
-@pytest.mark.parametrize(("tick", "found"), [("x", True), ("lost", False)])
-def test_a_box_called_like_an_outcome_is_one_and_not_ticked_is_no_success(drafted, tick, found):
+@pytest.mark.parametrize(("tick", "is_outcome"), [("x", True), ("lost", False)])
+def test_a_box_called_like_an_outcome_is_one_and_not_ticked_is_no_success(drafted, tick, is_outcome):
     text = export("id,Visits,Called,Won", lambda i: f"a{i},{i % 5},{tick},{tick if i % 3 else ''}")
-    if not found:
+    if not is_outcome:
         with pytest.raises(SourceError, match="nothing in"):
             drafted(export=text)
         return
-    made = drafted(export=text)
-    assert (made.flat.label, made.flat.positive, made.flat.negative) == ("Won", "x", ("",))
-    read_back = read_flat(made.flat.leads, made.flat_mapping)
+    draft = drafted(export=text)
+    assert (draft.flat.label, draft.flat.positive, draft.flat.negative) == ("Won", "x", ("",))
+    read_back = read_flat(draft.flat.leads, draft.flat_mapping)
     assert read_back.label.to_list()[:4] == [0, 1, 1, 0]
 
 
 def test_a_draft_calls_usable_what_reading_will_use(drafted, tmp_path):
     columns = "id,account_id,as_of,Visits,Won"
-    made = drafted(export=export(columns, lambda i: f"a{i},{i % 7},{i % 9},{i % 5},{i % 2}"))
-    roles = read_flat(made.flat.leads, made.flat_mapping).roles
-    said = (tmp_path / "leadloop.toml").read_text()
+    draft = drafted(export=export(columns, lambda i: f"a{i},{i % 7},{i % 9},{i % 5},{i % 2}"))
+    roles = read_flat(draft.flat.leads, draft.flat_mapping).roles
+    text = (tmp_path / "leadloop.toml").read_text()
     for role in roles:
-        assert (f"#   {role.column}: not used" in said) is not role.used
+        assert (f"#   {role.column}: not used" in text) is not role.used
     assert [role.column for role in roles if not role.used] == ["account_id", "as_of"]
 
 
@@ -282,7 +282,7 @@ def test_a_dirty_export_gets_the_draft_of_a_clean_one(tmp_path):
         names = ("leads", "touchpoints", "transitions")
         drafts.append(draft_config([folder / f"{name}.csv" for name in names], folder))
     assert drafts[1] == drafts[0]
-    said = tomllib.loads(drafts[0])
-    assert said["leads"]["columns"]["lead_id"] == "lead_id"
-    assert said["touchpoints"][0]["columns"]["occurred_at"] == "occurred_at"
+    draft = tomllib.loads(drafts[0])
+    assert draft["leads"]["columns"]["lead_id"] == "lead_id"
+    assert draft["touchpoints"][0]["columns"]["occurred_at"] == "occurred_at"
     assert "offer_stage" not in drafts[0]

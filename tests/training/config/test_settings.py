@@ -68,28 +68,32 @@ def config(tmp_path):
 
 
 def test_a_history_is_described_in_full(config, tmp_path):
-    found = config(HISTORY)
-    mapping = found.history_mapping
+    settings = config(HISTORY)
+    mapping = settings.history_mapping
     assert mapping.leads.file == tmp_path / "mql.csv"
     assert mapping.touchpoints[1].database == str(tmp_path / "crm.sqlite")
     assert mapping.transitions[0].database == "postgresql://host/crm"
     assert mapping.transitions[0].values == {"stage": {"Closed Won": "won"}}
     assert (mapping.attributes[0].file, mapping.plain.exclude) == (tmp_path / "changes.csv", ("Tags",))
     assert (mapping.stages, mapping.observed_until) == (("mql", "won", "lost"), 17850 * DAY)
-    assert found.label_spec == LabelSpec("won", 90 * DAY, 0, ("lost",), 3 * DAY)
-    assert found.cohort_rule == CohortRule(
+    assert settings.label_spec == LabelSpec("won", 90 * DAY, 0, ("lost",), 3 * DAY)
+    assert settings.cohort_rule == CohortRule(
         on=("created", "mql"), every=30 * DAY, closed=("won", "lost"), start=17532 * DAY
     )
-    assert found.training.capacity == Capacity(50, 7 * DAY)
+    assert settings.training.capacity == Capacity(50, 7 * DAY)
 
 
 def test_a_flat_export_needs_little(config, tmp_path):
-    found = config(FLAT)
-    assert found.flat.leads == tmp_path / "Leads.csv"
-    assert found.flat_mapping.named == ("Prospect ID", "Converted", "Tags")
-    assert (found.training.seed, found.training.weights, found.quarantine.max_share) == (42, "matured", 0.05)
+    settings = config(FLAT)
+    assert settings.flat.leads == tmp_path / "Leads.csv"
+    assert settings.flat_mapping.named == ("Prospect ID", "Converted", "Tags")
+    assert (settings.training.seed, settings.training.weights, settings.quarantine.max_share) == (
+        42,
+        "matured",
+        0.05,
+    )
     with pytest.raises(ConfigError, match=r"no \[leads\]"):
-        _ = found.history_mapping
+        _ = settings.history_mapping
 
 
 def test_capacity_is_a_share_of_what_arrives():

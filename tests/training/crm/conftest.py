@@ -33,7 +33,7 @@ class StandIn:
     busy: Counter = field(default_factory=Counter)
     faults: deque = field(default_factory=deque)
     leads: dict[str, dict] = field(default_factory=dict)
-    asked: list[list[str]] = field(default_factory=list)
+    batches: list[list[str]] = field(default_factory=list)
     requests: list[tuple] = field(default_factory=list)
 
     def answer(self, method, path, headers, body):
@@ -57,12 +57,12 @@ class StandIn:
         headers = {name.lower(): value for name, value in request.headers.items()}
         headers["authorization"] = f"Bearer {TOKEN}"
         path = request.url.removeprefix("https://crm.example")
-        status, told, body = self.answer(request.method, path, headers, request.body)
+        status, answer_headers, body = self.answer(request.method, path, headers, request.body)
         if fault == "unheard":
             raise UnreachableError(fault)
         if isinstance(fault, BaseException):
             raise fault
-        return Response(status, {name.lower(): value for name, value in told.items()}, body)
+        return Response(status, {name.lower(): value for name, value in answer_headers.items()}, body)
 
 
 JSON = {"Content-Type": "application/json;charset=utf-8"}
@@ -80,27 +80,27 @@ class HubSpot(StandIn):
         assert headers["content-type"] == "application/json"
         inputs = json.loads(body)["inputs"]
         assert 1 <= len(inputs) <= 100
-        assert len({one["objectWriteTraceId"] for one in inputs}) == len(inputs)
-        self.asked.append([one["id"] for one in inputs])
-        if unknown := {name for one in inputs for name in one["properties"]} - self.properties:
-            told = {
+        assert len({entry["objectWriteTraceId"] for entry in inputs}) == len(inputs)
+        self.batches.append([entry["id"] for entry in inputs])
+        if unknown := {name for entry in inputs for name in entry["properties"]} - self.properties:
+            payload = {
                 "status": "error",
                 "category": "VALIDATION_ERROR",
                 "message": f"no property {min(unknown)}",
             }
-            return 400, JSON, json.dumps(told).encode()
+            return 400, JSON, json.dumps(payload).encode()
         results, errors = [], []
-        for one in inputs:
-            assert one.get("idProperty") == self.key
-            assert all(isinstance(value, str) for value in one["properties"].values())
-            if wrong := self.wrong_with(one["id"]):
-                context = {"objectWriteTraceId": [one["objectWriteTraceId"]]}
+        for entry in inputs:
+            assert entry.get("idProperty") == self.key
+            assert all(isinstance(value, str) for value in entry["properties"].values())
+            if wrong := self.wrong_with(entry["id"]):
+                context = {"objectWriteTraceId": [entry["objectWriteTraceId"]]}
                 errors.append({"status": "error", "category": "BAD", "message": wrong, "context": context})
             else:
-                self.leads[one["id"]] = one["properties"]
-                results.append({"id": "7", "objectWriteTraceId": one["objectWriteTraceId"]})
-        told = {"status": "COMPLETE", "results": results[::-1], "errors": errors, "numErrors": len(errors)}
-        return (207 if errors else 200), JSON, json.dumps(told).encode()
+                self.leads[entry["id"]] = entry["properties"]
+                results.append({"id": "7", "objectWriteTraceId": entry["objectWriteTraceId"]})
+        payload = {"status": "COMPLETE", "results": results[::-1], "errors": errors, "numErrors": len(errors)}
+        return (207 if errors else 200), JSON, json.dumps(payload).encode()
 
 
 class Salesforce(StandIn):
@@ -124,23 +124,23 @@ class Salesforce(StandIn):
         assert method == "PATCH"
         assert re.fullmatch(r"/services/data/v\d+\.0/composite/sobjects(/Lead/Key__c)?", path)
         assert headers["content-type"] == "application/json"
-        told = json.loads(body)
-        assert told["allOrNone"] is False
-        assert 1 <= len(told["records"]) <= 200
-        self.asked.append([one["Key__c" if upsert else "id"] for one in told["records"]])
-        if unknown := {name for one in told["records"] for name in one} - self.known:
+        payload = json.loads(body)
+        assert payload["allOrNone"] is False
+        assert 1 <= len(payload["records"]) <= 200
+        self.batches.append([record["Key__c" if upsert else "id"] for record in payload["records"]])
+        if unknown := {name for record in payload["records"] for name in record} - self.known:
             error = [{"message": f"No such column '{min(unknown)}'", "errorCode": "INVALID_FIELD"}]
             return 400, JSON, json.dumps(error).encode()
-        return 200, JSON, json.dumps([self.result(one, upsert) for one in told["records"]]).encode()
+        return 200, JSON, json.dumps([self.result(record, upsert) for record in payload["records"]]).encode()
 
-    def result(self, one, upsert):
-        lead_id = one.pop("Key__c" if upsert else "id")
-        assert one.pop("attributes") == {"type": "Lead"}
-        assert upsert or "Key__c" not in one
+    def result(self, record, upsert):
+        lead_id = record.pop("Key__c" if upsert else "id")
+        assert record.pop("attributes") == {"type": "Lead"}
+        assert upsert or "Key__c" not in record
         if wrong := self.wrong_with(lead_id):
             code = "UNABLE_TO_LOCK_ROW" if wrong == "busy" else "FIELD_CUSTOM_VALIDATION_EXCEPTION"
             return {"success": False, "errors": [{"statusCode": code, "message": wrong, "fields": []}]}
-        self.leads[lead_id] = one
+        self.leads[lead_id] = record
         return {"id": "00Q", "success": True, "errors": []}
 
 
@@ -163,9 +163,9 @@ class Dynamics(StandIn):
         empty, *parts, end = body.split(f"--{boundary}".encode())
         assert (empty, end) == (b"", b"--\r\n")
         assert 1 <= len(parts) <= 1000
-        asked = [self.patch(part) for part in parts]
-        self.asked.append([lead_id for lead_id, _ in asked])
-        answered = "".join(f"--one\r\n{self.one(*each)}\r\n" for each in asked)
+        patches = [self.patch(part) for part in parts]
+        self.batches.append([lead_id for lead_id, _ in patches])
+        answered = "".join(f"--one\r\n{self.answer_one(*each)}\r\n" for each in patches)
         return 200, {"Content-Type": "multipart/mixed; boundary=one"}, f"{answered}--one--\r\n".encode()
 
     def patch(self, part):
@@ -174,7 +174,7 @@ class Dynamics(StandIn):
         lead_id = self.key.fullmatch(unquote(key.decode()))[1].replace("''", "'")
         return lead_id, json.loads(content)
 
-    def one(self, lead_id, fields):
+    def answer_one(self, lead_id, fields):
         head = "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
         if wrong := self.wrong_with(lead_id):
             error = json.dumps({"error": {"code": "0x80044331", "message": wrong}})
@@ -206,11 +206,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
         try:
-            done = fault if isinstance(fault, tuple) else crm.answer(self.command, self.path, headers, body)
+            reply = fault if isinstance(fault, tuple) else crm.answer(self.command, self.path, headers, body)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with a request fails the test
             self.server.complaints.append(repr(error))
-            done = 418, {}, b"{}"
-        self.tell(*done, half=fault == "unheard")
+            reply = 418, {}, b"{}"
+        self.tell(*reply, half=fault == "unheard")
 
     do_POST = do_PATCH = answer  # noqa: N815  # as the library calls them
 

@@ -92,7 +92,7 @@ def test_good_records_stay_and_the_bad_are_listed_with_the_crms_reason(planned, 
     listed = planned.refused_file.read_text()
     assert listed.startswith("lead_id,reason\nc,")
     assert '"" is' not in listed
-    assert len(crm.asked) == 1
+    assert len(crm.batches) == 1
     assert pushed.exit_code == 1
 
 
@@ -100,7 +100,7 @@ def test_good_records_stay_and_the_bad_are_listed_with_the_crms_reason(planned, 
 def test_only_what_was_busy_is_sent_again(planned, crm, sleeps):
     crm.busy += Counter({"b": 2, "e": 1})
     assert push_scores(planned, crm.send, sleeps.patience()).acknowledged == 10
-    assert crm.asked[1:] == [["b", "e"], ["b"]]
+    assert crm.batches[1:] == [["b", "e"], ["b"]]
 
 
 @pytest.mark.parametrize("name", ["dynamics"], indirect=True)
@@ -140,11 +140,11 @@ def test_fields_that_the_crm_does_not_have_stop_the_push_at_the_first_batch(name
     assert pushed.acknowledged == 0
     assert "is it the fields?" in pushed.stopped
     assert "Nonsense" in next(iter(pushed.refused.values()))
-    assert {lead for batch in crm.asked for lead in batch} == set(pushed.refused)
+    assert {lead for batch in crm.batches for lead in batch} == set(pushed.refused)
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (
             (401, {}, b'{"message": "expired"}'),
@@ -158,15 +158,15 @@ def test_fields_that_the_crm_does_not_have_stop_the_push_at_the_first_batch(name
         ((302, {"location": "https://elsewhere"}, b""), "points to https://elsewhere"),
     ],
 )
-def test_what_no_patience_helps_against_stops_the_push_at_once(planned, crm, sleeps, answer, said):
+def test_what_no_patience_helps_against_stops_the_push_at_once(planned, crm, sleeps, answer, message):
     crm.faults.append(answer)
-    with pytest.raises(PushStopped, match=said):
+    with pytest.raises(PushStopped, match=message):
         list(
             Delivery(planned.crm, crm.send, sleeps.patience())(
                 [CrmRecord("a", dict.fromkeys(DYNAMICS_FIELDS, 1))]
             )
         )
-    assert (sleeps, crm.asked) == ([], [])
+    assert (sleeps, crm.batches) == ([], [])
 
 
 @pytest.mark.parametrize("name", ["dynamics"], indirect=True)
@@ -174,4 +174,4 @@ def test_what_a_batch_did_not_come_to_is_sent_again(planned, crm, sleeps):
     part = b"--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n\r\n"
     crm.faults.append((200, {"content-type": "multipart/mixed; boundary=b"}, 3 * part + b"--b--\r\n"))
     assert push_scores(planned, crm.send, sleeps.patience()).acknowledged == 10
-    assert crm.asked == [list("defghij")]
+    assert crm.batches == [list("defghij")]

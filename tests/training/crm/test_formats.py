@@ -126,21 +126,21 @@ def test_a_key_finds_leads_by_our_ids():
 
 
 def test_hubspot_must_name_a_contact_before_it_counts():
-    told = {
+    payload = {
         "results": [{"id": "1"}],
         "errors": [{"category": "OBJECT_NOT_FOUND", "message": "gone", "context": {"ids": ["2"]}}],
     }
     records = [CrmRecord(str(i), {}) for i in (1, 2, 3)]
-    answers = HubSpot().answers(records, Response(207, {}, json.dumps(told).encode()))
+    answers = HubSpot().answers(records, Response(207, {}, json.dumps(payload).encode()))
     assert answers[:2] == [Accepted(), Rejected("OBJECT_NOT_FOUND: gone")]
     assert isinstance(answers[2], Rejected)
 
 
 def test_an_id_of_hubspots_own_is_not_taken_for_a_key_of_ours():
-    told = json.dumps({"results": [{"id": "2", "objectWriteTraceId": "0"}], "errors": []}).encode()
+    payload = json.dumps({"results": [{"id": "2", "objectWriteTraceId": "0"}], "errors": []}).encode()
     records = [CrmRecord("1", {}), CrmRecord("2", {})]
-    done, unheard = HubSpot(key="our_id").answers(records, Response(207, {}, told))
-    assert (type(done), type(unheard)) == (Accepted, Rejected)
+    acknowledged, unheard = HubSpot(key="our_id").answers(records, Response(207, {}, payload))
+    assert (type(acknowledged), type(unheard)) == (Accepted, Rejected)
 
 
 def test_salesforce_must_answer_for_every_record():
@@ -171,7 +171,7 @@ def test_a_token_goes_only_to_a_plain_https_address(url):
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "message"),
     [
         (CrmTarget("dynamics"), "--url is missing"),
         (CrmTarget("salesforce"), "--url is missing"),
@@ -179,8 +179,8 @@ def test_a_token_goes_only_to_a_plain_https_address(url):
         (CrmTarget("salesforce", URL, key="a/../b"), "not the name of a field"),
     ],
 )
-def test_a_target_says_what_it_lacks(target, said):
-    with pytest.raises(PushError, match=said):
+def test_a_target_says_what_it_lacks(target, message):
+    with pytest.raises(PushError, match=message):
         target.crm()
 
 

@@ -56,12 +56,12 @@ def test_whatever_fails_when_each_lead_is_acknowledged_once(stand_ins, rows, dat
         planned = replace(whole, crm=replace(whole.crm, limit=limit))
 
         def send(request):
-            crm.asked.clear()
+            crm.batches.clear()
             told_before = set(_journaled(planned))
             try:
                 return crm.send(request)
             finally:
-                assert told_before.isdisjoint(chain(*crm.asked))
+                assert told_before.isdisjoint(chain(*crm.batches))
 
         for faults in [
             *data.draw(st.lists(st.lists(st.sampled_from(FAULTS), max_size=5), max_size=4)),
@@ -93,29 +93,29 @@ def test_after_an_interruption_only_the_rest_is_sent(name, crm, scores):
     crm.faults += [None, KeyboardInterrupt()]
     with pytest.raises(KeyboardInterrupt):
         push_scores(planned, crm.send, AT_ONCE)
-    told = set(_journaled(planned))
-    assert told == set(crm.asked[0])
-    del crm.asked[:]
+    acknowledged = set(_journaled(planned))
+    assert acknowledged == set(crm.batches[0])
+    del crm.batches[:]
     pushed = push_scores(planned, crm.send, AT_ONCE)
-    assert (pushed.before, pushed.acknowledged) == (len(told), 450 - len(told))
-    assert told.isdisjoint(chain(*crm.asked))
+    assert (pushed.before, pushed.acknowledged) == (len(acknowledged), 450 - len(acknowledged))
+    assert acknowledged.isdisjoint(chain(*crm.batches))
 
 
 @pytest.mark.parametrize("leads", [3, 450])
 def test_what_was_torn_off_the_end_of_a_journal_does_not_count(name, crm, scores, leads):
     planned = plan(CrmTarget(name, URL), scores(str(i) for i in range(leads)))
     push_scores(planned, crm.send)
-    written = planned.journal_file.read_bytes()
-    planned.journal_file.write_bytes(written[:-4])
-    assert push_scores(planned, crm.send).acknowledged == len(crm.asked[-1])
-    assert planned.journal_file.read_bytes() == written
+    content = planned.journal_file.read_bytes()
+    planned.journal_file.write_bytes(content[:-4])
+    assert push_scores(planned, crm.send).acknowledged == len(crm.batches[-1])
+    assert planned.journal_file.read_bytes() == content
 
 
 def test_a_second_push_has_nothing_to_do(name, crm, scores):
     planned = plan(CrmTarget(name, URL), scores("abc"))
     push_scores(planned, crm.send)
     pushed = push_scores(planned, crm.send)
-    assert (pushed.before, pushed.acknowledged, pushed.exit_code, len(crm.asked)) == (3, 0, 0, 1)
+    assert (pushed.before, pushed.acknowledged, pushed.exit_code, len(crm.batches)) == (3, 0, 0, 1)
     assert "leads to send: 0" in next(planned.in_words())
 
 
@@ -144,7 +144,7 @@ def test_two_pushes_of_the_same_scores_do_not_run_at_once(name, crm, scores):
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(PushError, match="another push"):
             push_scores(planned, crm.send)
-    assert crm.asked == []
+    assert crm.batches == []
 
 
 def test_a_damaged_journal_is_not_guessed_at(name, crm, scores):
@@ -163,7 +163,7 @@ def test_refused_leads_are_tried_again_and_leave_no_list_when_taken(name, crm, s
     crm.refuses.clear()
     assert push_scores(planned, crm.send).exit_code == 0
     assert not planned.refused_file.exists()
-    assert crm.asked[-1] == ["b"]
+    assert crm.batches[-1] == ["b"]
 
 
 def _command(*words):
@@ -175,9 +175,9 @@ def test_the_command_sends_nothing_until_it_is_told_to(name, crm, scores, over_h
     words = [name, "--scores", scores("abcd"), "--url", over_http(crm), "--json", "-"]
     dry = _command(*words)
     assert (dry.exit_code, crm.requests) == (0, [])
-    told = json.loads(dry.stdout)
-    assert (told["leads"], told["requests"]) == (4, 1)
-    assert [one["lead_id"] for one in told["first"]] == ["a", "b", "c"]
+    result = json.loads(dry.stdout)
+    assert (result["leads"], result["requests"]) == (4, 1)
+    assert [record["lead_id"] for record in result["first"]] == ["a", "b", "c"]
     assert "the CRM must have them, or name others with --map" in dry.stderr
     assert "nothing was sent; to send, add --go" in dry.stderr
     crm.refuses["d"] = "no"
@@ -204,10 +204,10 @@ def test_the_token_is_in_no_output(name, crm, scores, over_http, monkeypatch, ca
     monkeypatch.setenv(TOKEN_NAME, crm.token)
     url = over_http(crm)
     crm.faults += [(401, {}, b'{"message": "expired"}')]
-    done = _command(name, "--scores", scores("ab"), "--url", url, "--go", "--json", "-")
-    assert "the token is not valid" in done.stderr
-    written = "".join(path.read_text() for path in Path(scores("ab")).parent.iterdir())
-    assert crm.token not in done.output + caplog.text + written
+    result = _command(name, "--scores", scores("ab"), "--url", url, "--go", "--json", "-")
+    assert "the token is not valid" in result.stderr
+    files = "".join(path.read_text() for path in Path(scores("ab")).parent.iterdir())
+    assert crm.token not in result.output + caplog.text + files
 
 
 @pytest.mark.parametrize("token", ["", "  ", "two words", "line\nbreak", "\u00fc"])
@@ -256,10 +256,10 @@ def test_a_push_that_is_killed_goes_on_where_it_was(name, crm, scores, over_http
     with subprocess.Popen([*command, "--go"], env=environment, stderr=subprocess.PIPE) as process:
         crm.faults += [None, None, process.kill]
     assert process.returncode == -signal.SIGKILL
-    told = {lead for batch in crm.asked[:2] for lead in batch}
-    del crm.asked[:]
-    done = subprocess.run([*command, "--go"], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "250 acknowledged, 200 before, 0 refused" in done.stderr
-    assert told.isdisjoint(chain(*crm.asked))
+    acknowledged = {lead for batch in crm.batches[:2] for lead in batch}
+    del crm.batches[:]
+    result = subprocess.run([*command, "--go"], env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "250 acknowledged, 200 before, 0 refused" in result.stderr
+    assert acknowledged.isdisjoint(chain(*crm.batches))
     assert set(crm.leads) == {str(i) for i in range(450)}

@@ -27,13 +27,13 @@ def test_the_trend_is_in_whole_points_against_the_earlier_scores(tmp_path):
 
     before = file("before.csv", up=0.5, same=0.501, down=0.52, gone=0.1)
     now = file("now.csv", up=0.51, same=0.499, down=0.5, new=0.1)
-    found = dict(read_score_file(now, before).select("lead_id", "trend").iter_rows())
-    assert found == {"up": "improving", "same": "steady", "down": "declining", "new": "unknown"}
+    trends = dict(read_score_file(now, before).select("lead_id", "trend").iter_rows())
+    assert trends == {"up": "improving", "same": "steady", "down": "declining", "new": "unknown"}
     assert read_score_file(now)["trend"].to_list() == ["unknown"] * 4
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         (",1,0.5,200,A", "row 2 has no lead_id"),
         ("a,1,0.5,200,A", "row 1 has a lead_id that another row has"),
@@ -44,10 +44,10 @@ def test_the_trend_is_in_whole_points_against_the_earlier_scores(tmp_path):
         ("b,1,high,200,A", "cannot be read"),
     ],
 )
-def test_a_row_that_makes_no_sense_is_named(tmp_path, row, said):
+def test_a_row_that_makes_no_sense_is_named(tmp_path, row, message):
     file = tmp_path / "scores.csv"
     file.write_text(f"lead_id,as_of,probability,points,grade\na,1,0.5,200,A\n{row}\n")
-    with pytest.raises(PushError, match=said):
+    with pytest.raises(PushError, match=message):
         read_score_file(file)
 
 

@@ -147,25 +147,27 @@ def test_what_was_not_known_that_day_weighs_nothing(crm):
 
 
 def test_a_label_is_settled_exactly_when_it_becomes_known(crm):
-    drawn = draw_snapshots(crm.history, ON_CREATION)
-    final = compute_labels(crm.history, drawn, QUESTION)
+    snapshots = draw_snapshots(crm.history, ON_CREATION)
+    final = compute_labels(crm.history, snapshots, QUESTION)
     for today in range(crm.world.start + 50 * DAY, crm.world.end, 97 * DAY):
-        then = compute_labels(crm.history.known_before(today), drawn, QUESTION)
+        then = compute_labels(crm.history.known_before(today), snapshots, QUESTION)
         settled = (final["settled_at"] <= today).fill_null(value=False)
-        taken = final["as_of"] < today
-        assert then.filter(taken)["label"].is_not_null().equals(settled.filter(taken))
+        in_past = final["as_of"] < today
+        assert then.filter(in_past)["label"].is_not_null().equals(settled.filter(in_past))
 
 
 def test_matured_and_weighted_rates_are_those_that_came(crm):
     start, length = crm.world.start, crm.world.end - crm.world.start
     days = [start + length // 2, start + 2 * length // 3]
-    drawn = draw_snapshots(crm.history, ON_CREATION)
-    told = evaluate_rate_estimators(crm.history, drawn, QUESTION, days, [30 * DAY, 60 * DAY, 90 * DAY])
-    assert len(told) == 6
-    for one in told:
-        assert one.naive < one.truth
-        assert one.matured_only == pytest.approx(one.truth, abs=0.01)
-        assert one.ipcw == pytest.approx(one.truth, abs=0.01)
+    snapshots = draw_snapshots(crm.history, ON_CREATION)
+    estimates = evaluate_rate_estimators(
+        crm.history, snapshots, QUESTION, days, [30 * DAY, 60 * DAY, 90 * DAY]
+    )
+    assert len(estimates) == 6
+    for estimate in estimates:
+        assert estimate.naive < estimate.truth
+        assert estimate.matured_only == pytest.approx(estimate.truth, abs=0.01)
+        assert estimate.ipcw == pytest.approx(estimate.truth, abs=0.01)
 
 
 def test_a_truth_that_is_not_known_yet_is_refused(crm):
@@ -176,17 +178,17 @@ def test_a_truth_that_is_not_known_yet_is_refused(crm):
 
 
 def test_weighted_training_keeps_early_outcomes_and_both_classes(crm):
-    kept = from_history(crm.history, ON_CREATION, QUESTION, weights="ipcw")
+    dataset = from_history(crm.history, ON_CREATION, QUESTION, weights="ipcw")
     plain = from_history(crm.history, ON_CREATION, QUESTION)
     assert plain.weights is None
-    assert len(kept) > len(plain)
-    assert set(plain.rows["lead_id"]) <= set(kept.rows["lead_id"])
-    assert kept.matured.sum() == len(plain)
-    assert set(kept.label[~kept.matured]) == {0, 1}
-    assert kept.weights.sum() < len(kept)
+    assert len(dataset) > len(plain)
+    assert set(plain.rows["lead_id"]) <= set(dataset.rows["lead_id"])
+    assert dataset.matured.sum() == len(plain)
+    assert set(dataset.label[~dataset.matured]) == {0, 1}
+    assert dataset.weights.sum() < len(dataset)
     # Early outcomes alone are mostly conversions; weighted, they are what the matured ones are.
-    assert kept.label.mean() > plain.label.mean() + 0.002
-    assert np.average(kept.label, weights=kept.weights) == pytest.approx(plain.label.mean(), abs=0.006)
+    assert dataset.label.mean() > plain.label.mean() + 0.002
+    assert np.average(dataset.label, weights=dataset.weights) == pytest.approx(plain.label.mean(), abs=0.006)
 
 
 def test_no_matured_row_is_nothing_to_learn(crm):
@@ -208,26 +210,26 @@ def test_a_weighted_model_is_judged_by_matured_rows():
 
 def test_the_error_of_the_matured_rate_is_the_variance_of_a_part_beside_the_whole(crm):
     """With weeks alike, it is that of a quarter of all drawn at random; here the older part of them."""
-    drawn = draw_snapshots(crm.history, ON_CREATION)
+    snapshots = draw_snapshots(crm.history, ON_CREATION)
     today = crm.world.start + (crm.world.end - crm.world.start) // 2
-    (one,) = evaluate_rate_estimators(crm.history, drawn, QUESTION, [today], [HORIZON])
-    exact = np.sqrt(one.truth * (1 - one.truth) * (1 / one.matured - 1 / one.rows))
-    assert one.matured_error == pytest.approx(exact, rel=0.35)
+    (estimate,) = evaluate_rate_estimators(crm.history, snapshots, QUESTION, [today], [HORIZON])
+    exact = np.sqrt(estimate.truth * (1 - estimate.truth) * (1 / estimate.matured - 1 / estimate.rows))
+    assert estimate.matured_error == pytest.approx(exact, rel=0.35)
 
 
 def test_weighting_what_is_known_early_leaves_less_to_chance_than_weights_taken_as_given(crm):
-    drawn = draw_snapshots(crm.history, ON_CREATION)
+    snapshots = draw_snapshots(crm.history, ON_CREATION)
     today = crm.world.start + (crm.world.end - crm.world.start) // 2
-    (one,) = evaluate_rate_estimators(crm.history, drawn, QUESTION, [today], [HORIZON])
-    assert one.ipcw_error < one.matured_error
+    (estimate,) = evaluate_rate_estimators(crm.history, snapshots, QUESTION, [today], [HORIZON])
+    assert estimate.ipcw_error < estimate.matured_error
 
 
 def test_the_errors_hold_the_distances_on_the_simulator(crm):
-    drawn = draw_snapshots(crm.history, ON_CREATION)
+    snapshots = draw_snapshots(crm.history, ON_CREATION)
     days = [crm.world.start + int(share * (crm.world.end - crm.world.start)) for share in (0.4, 0.55, 0.7)]
-    cells = evaluate_rate_estimators(crm.history, drawn, QUESTION, days, (30 * DAY, 60 * DAY))
-    assert all(abs(one.matured_only - one.truth) < 3 * one.matured_error for one in cells)
-    assert all(abs(one.ipcw - one.truth) < 3 * one.ipcw_error for one in cells)
+    cells = evaluate_rate_estimators(crm.history, snapshots, QUESTION, days, (30 * DAY, 60 * DAY))
+    assert all(abs(cell.matured_only - cell.truth) < 3 * cell.matured_error for cell in cells)
+    assert all(abs(cell.ipcw - cell.truth) < 3 * cell.ipcw_error for cell in cells)
 
 
 def of_pace(paces, leads, seed):
@@ -247,8 +249,8 @@ def test_months_of_one_pace_have_no_spread():
 
 def test_months_of_different_pace_have_the_spread_of_their_paces():
     """Within 10 %: older leads are more, and so are the months in which they are watched."""
-    told = [between_month_variance(*of_pace([0.6, 1.4] * 4, 5000, seed)) for seed in range(20)]
-    assert np.mean(told) == pytest.approx(0.4, rel=0.1)
+    variances = [between_month_variance(*of_pace([0.6, 1.4] * 4, 5000, seed)) for seed in range(20)]
+    assert np.mean(variances) == pytest.approx(0.4, rel=0.1)
 
 
 def test_the_spread_by_hand():
@@ -273,22 +275,22 @@ def test_the_errors_hold_the_distances_where_months_differ():
     held = []
     for seed in range(30):
         paces = np.random.default_rng(1000 + seed).gamma(1 / 0.16, 0.16, 10)
-        seen = seen_after(8 * MONTH, *of_pace(paces, 4000, seed)[:3])
-        held.append(abs(seen.rates[1] - seen.came.mean()) < 1.96 * seen.errors(50)[1])
+        estimate = seen_after(8 * MONTH, *of_pace(paces, 4000, seed)[:3])
+        held.append(abs(estimate.rates[1] - estimate.came.mean()) < 1.96 * estimate.errors(50)[1])
     assert np.mean(held) >= 0.9
 
 
 def seen_after(today, as_of, watched, won):
     """What was seen until ``today`` of who converts within two months."""
-    came = won & (watched < 2 * MONTH)
-    settled_at = as_of + np.where(came, watched, 2 * MONTH)
+    converted = won & (watched < 2 * MONTH)
+    settled_at = as_of + np.where(converted, watched, 2 * MONTH)
     old = as_of < today
     matured = as_of + 2 * MONTH <= today
-    return SnapshotsAsOf(as_of[old], settled_at[old], matured[old], came[old].astype(np.int8), today)
+    return SnapshotsAsOf(as_of[old], settled_at[old], matured[old], converted[old].astype(np.int8), today)
 
 
 @pytest.mark.parametrize(("truth", "pace"), [(0.14, 1.0), (0.12, 0.5), (0.10, 0.0)])
 def test_pace_is_the_share_of_what_was_awaited_that_came(truth, pace):
-    one = RateEstimate(0, HORIZON, 1000, 500, 0.10, 0.13, 0.14, truth, 0.01, 0.01, 0.0)
-    assert one.arrived_share == pytest.approx(pace)
-    assert one.to_dict()["pace"] == one.arrived_share
+    estimate = RateEstimate(0, HORIZON, 1000, 500, 0.10, 0.13, 0.14, truth, 0.01, 0.01, 0.0)
+    assert estimate.arrived_share == pytest.approx(pace)
+    assert estimate.to_dict()["pace"] == estimate.arrived_share

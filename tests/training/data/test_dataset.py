@@ -73,13 +73,13 @@ def test_rows_labels_and_order_belong_together_in_the_order_of_time():
 
 
 def test_the_order_of_the_sources_is_irrelevant():
-    given = history()
+    original = history()
     shuffled = replace(
-        given,
-        leads=given.leads.sample(fraction=1, shuffle=True, seed=1),
-        transitions=given.transitions.reverse(),
+        original,
+        leads=original.leads.sample(fraction=1, shuffle=True, seed=1),
+        transitions=original.transitions.reverse(),
     )
-    assert from_history(given, RULE, LABEL).fingerprint == from_history(shuffled, RULE, LABEL).fingerprint
+    assert from_history(original, RULE, LABEL).fingerprint == from_history(shuffled, RULE, LABEL).fingerprint
 
 
 def test_the_fingerprint_changes_with_a_value_a_label_or_a_feature():
@@ -92,7 +92,7 @@ def test_the_fingerprint_changes_with_a_value_a_label_or_a_feature():
         replace(dataset, label=flipped),
         replace(dataset, features=dataset.features.without({"size"}), rows=dataset.rows.drop("size")),
     ]
-    assert len({one.fingerprint for one in (dataset, *others)}) == 4
+    assert len({each.fingerprint for each in (dataset, *others)}) == 4
 
 
 def test_the_snapshots_of_one_lead_are_learned_from_as_one():
@@ -183,8 +183,8 @@ def test_thinned_rows_stay_together_and_in_order(tmp_path):
     thin = whole.subsample(100)
     assert len(thin) == 100
     place = {lead: i for i, lead in enumerate(whole.rows["lead_id"])}
-    kept = [place[lead] for lead in thin.rows["lead_id"]]
-    assert kept == sorted(kept)
-    assert thin.label.tolist() == whole.label[kept].tolist()
-    assert thin.order.tolist() == whole.order[kept].tolist()
+    places = [place[lead] for lead in thin.rows["lead_id"]]
+    assert places == sorted(places)
+    assert thin.label.tolist() == whole.label[places].tolist()
+    assert thin.order.tolist() == whole.order[places].tolist()
     assert whole.subsample(600) is whole

@@ -39,36 +39,36 @@ def log(decisions, outcomes, **columns):
     """``decisions`` (lead, day[, complete]); ``outcomes`` (lead, what, day): days since ``T``."""
     frame = pl.DataFrame(
         {
-            "lead_id": [one[0] for one in decisions],
-            "as_of": [T + round(one[1] * DAY) for one in decisions],
-            "decided_at": [T + round(one[1] * DAY) + 5 for one in decisions],
-            "complete": [one[2] if len(one) > 2 else True for one in decisions],
+            "lead_id": [decision[0] for decision in decisions],
+            "as_of": [T + round(decision[1] * DAY) for decision in decisions],
+            "decided_at": [T + round(decision[1] * DAY) + 5 for decision in decisions],
+            "complete": [decision[2] if len(decision) > 2 else True for decision in decisions],
             "size": [float(number) for number, _ in enumerate(decisions)],
         },
         schema={"lead_id": str, "as_of": int, "decided_at": int, "complete": bool, "size": float},
     )
-    came = pl.DataFrame(
+    outcome_frame = pl.DataFrame(
         [(lead, what, T + round(day * DAY)) for lead, what, day in outcomes],
         {"lead_id": pl.String, "outcome": pl.String, "occurred_at": pl.Int64},
         orient="row",
     )
-    return DecisionLogFrames(frame.with_columns(**columns), came, FEATURES)
+    return DecisionLogFrames(frame.with_columns(**columns), outcome_frame, FEATURES)
 
 
 def by_hand(decisions, outcomes, horizon, *, ipcw=False):
     """Each decision's label as a person would count it; None while nobody knows."""
     until = max([day for _, _, day in outcomes], default=-1e9)
-    found = {}
+    labels = {}
     for lead, at, *_ in decisions:
         ends = sorted((day, what) for who, what, day in outcomes if who == lead and what != "accepted")
-        if (ends and ends[0][0] < at) or (lead, at) in found:
+        if (ends and ends[0][0] < at) or (lead, at) in labels:
             continue
         inside = [(day, what in LOST, what) for day, what in ends if at <= day < at + horizon]
         over = at + horizon <= until + 1 / DAY
         first = min(inside, default=None)
         label = None if first is None and not over else int(first is not None and first[2] in WON)
-        found[lead, at] = label if over or ipcw else None
-    return {key: label for key, label in found.items() if label is not None}
+        labels[lead, at] = label if over or ipcw else None
+    return {key: label for key, label in labels.items() if label is not None}
 
 
 KINDS = st.sampled_from(["accepted", *WON, *LOST])
@@ -160,12 +160,12 @@ def test_early_outcomes_alone_would_make_fast_leads_look_common():
     wins = random.random(n) < 0.3
     took = np.where(wins, random.exponential(5, n), random.exponential(25, n))
     names = [str(i) for i in range(n)]
-    came = [
+    outcomes = [
         (lead, "qualified" if won else "lost", day)
         for lead, won, day in zip(names, wins, when + took, strict=True)
         if day < today
     ]
-    logged = log(list(zip(names, when, strict=True)), [*came, ("last", "accepted", today)])
+    logged = log(list(zip(names, when, strict=True)), [*outcomes, ("last", "accepted", today)])
     true = float((wins & (took < 30)).mean())
     rows = label_decisions(logged, ASKED).rows
     naive = float(rows["label"].drop_nulls().mean())

@@ -22,9 +22,9 @@ from training.simulation.simulator import LEAK, simulate
 MAPPING = FlatMapping(id="Id", label="Converted", time="No")
 
 
-def found(tmp_path, frame, mapping=MAPPING):
-    made = run_checks(from_flat_export(read_flat(write(tmp_path, frame), mapping), mapping))
-    return {check.code: check for check in made}
+def findings_by_code(tmp_path, frame, mapping=MAPPING):
+    checks = run_checks(from_flat_export(read_flat(write(tmp_path, frame), mapping), mapping))
+    return {check.code: check for check in checks}
 
 
 def test_a_code_that_tells_leads_apart_and_nothing_else_is_no_leak_though_leads_are_looked_at_often():
@@ -33,9 +33,9 @@ def test_a_code_that_tells_leads_apart_and_nothing_else_is_no_leak_though_leads_
     won, code = (random.random(900) < 0.3).astype(np.int8), random.integers(700, size=900)
     rows = pl.DataFrame(
         {
-            "lead_id": [f"{one:04d}" for one in lead],
+            "lead_id": [f"{number:04d}" for number in lead],
             "as_of": np.tile(np.arange(1, 7), 900) * DAY,
-            "campaign": [f"c{one}" for one in code[lead]],
+            "campaign": [f"c{number}" for number in code[lead]],
         }
         | {f"noise_{k}": random.normal(size=len(lead)) for k in range(9)}
     )
@@ -44,26 +44,26 @@ def test_a_code_that_tells_leads_apart_and_nothing_else_is_no_leak_though_leads_
     data = Dataset(FeatureSet((campaign, *columns)), rows, won[lead], "won")
     assert single_column_auc(rows["campaign"], won[lead], data.lead) == pytest.approx(0.5, abs=0.06)
     assert single_column_auc(rows["campaign"], won[lead]) > 0.85
-    assert not [found for found in sorted_findings(run_checks(data)) if found.column == "campaign"]
+    assert not [finding for finding in sorted_findings(run_checks(data)) if finding.column == "campaign"]
 
 
 def test_honest_columns_raise_no_alarm(tmp_path):
-    made = found(tmp_path, leads(3000))
-    assert {code for code, check in made.items() if check.outcome == "triggered"} == set()
+    checks = findings_by_code(tmp_path, leads(3000))
+    assert {code for code, check in checks.items() if check.outcome == "triggered"} == set()
 
 
 def test_a_column_that_repeats_the_outcome_is_named(tmp_path):
     frame = leads(2000)
     rng = np.random.default_rng(1)
     call = pl.Series("Last call", np.where(rng.random(2000) < 0.95, frame["Converted"], "open"))
-    (finding,) = found(tmp_path, frame.with_columns(call))["LC001"].findings
+    (finding,) = findings_by_code(tmp_path, frame.with_columns(call))["LC001"].findings
     assert (finding.column, finding.severity) == ("Last call", "high")
 
 
 def test_a_column_filled_after_the_outcome_is_named(tmp_path):
     frame = leads(2000)
     note = pl.when(pl.col("Converted") == "Yes").then(pl.lit("n") + (pl.col("No") % 7).cast(pl.String))
-    check = found(tmp_path, frame.with_columns(note.alias("Sales note")))["LC002"]
+    check = findings_by_code(tmp_path, frame.with_columns(note.alias("Sales note")))["LC002"]
     assert [(f.column, f.severity) for f in check.findings] == [("Sales note", "high")]
 
 
@@ -71,7 +71,9 @@ def test_a_column_filled_after_the_outcome_is_named(tmp_path):
 def test_a_rare_column_filled_for_one_outcome_only_is_named(tmp_path, outcome, says):
     mine = (pl.col("Converted") == outcome) & (pl.col("No") % 20 == 0)
     note = pl.when(mine).then(pl.lit("n") + (pl.col("No") % 3).cast(pl.String))
-    (finding,) = found(tmp_path, leads(2000).with_columns(note.alias("Sales note")))["LC002"].findings
+    (finding,) = findings_by_code(tmp_path, leads(2000).with_columns(note.alias("Sales note")))[
+        "LC002"
+    ].findings
     assert (finding.column, finding.severity) == ("Sales note", "high")
     assert says in finding.message
 
@@ -79,30 +81,32 @@ def test_a_rare_column_filled_for_one_outcome_only_is_named(tmp_path, outcome, s
 def test_a_few_leads_alike_prove_nothing(tmp_path):
     mine = (pl.col("Converted") == "No") & (pl.col("No") % 200 == 0)
     note = pl.when(mine).then(pl.lit("n") + (pl.col("No") % 3).cast(pl.String))
-    made = found(tmp_path, leads(2000).with_columns(note.alias("Sales note")))
-    assert made["LC002"].outcome == "clean"
+    checks = findings_by_code(tmp_path, leads(2000).with_columns(note.alias("Sales note")))
+    assert checks["LC002"].outcome == "clean"
 
 
 def test_too_few_outcomes_are_no_evidence_of_anything(tmp_path):
     frame = leads(100).with_columns(
         Converted=pl.when(pl.col("No") < 5).then(pl.lit("Yes")).otherwise(pl.lit("No"))
     )
-    check = found(tmp_path, frame)["LC001"]
+    check = findings_by_code(tmp_path, frame)["LC001"]
     assert check.outcome == "not applicable"
     assert "only 5 rows" in check.reason
 
 
 def test_rows_without_time_are_said_to_prove_nothing(tmp_path):
     mapping = FlatMapping(id="Id", label="Converted")
-    assert found(tmp_path, leads(), mapping)["LC007"].outcome == "triggered"
-    assert found(tmp_path, leads())["LC007"].outcome == "clean"
+    assert findings_by_code(tmp_path, leads(), mapping)["LC007"].outcome == "triggered"
+    assert findings_by_code(tmp_path, leads())["LC007"].outcome == "clean"
 
 
 def test_the_gravest_finding_comes_first(tmp_path):
     frame = leads(2000)
     frame = frame.with_columns(pl.lit("x").alias("Same"), frame["Converted"].alias("Copy"))
     mapping = FlatMapping(id="Id", label="Converted", time="No", roles={"Same": "category"})
-    ordered = [f.severity for f in sorted_findings(tuple(found(tmp_path, frame, mapping).values()))]
+    ordered = [
+        f.severity for f in sorted_findings(tuple(findings_by_code(tmp_path, frame, mapping).values()))
+    ]
     assert ordered == sorted(ordered, key=["high", "medium", "info"].index)
     assert set(ordered) == {"high", "medium", "info"}
 
@@ -129,23 +133,23 @@ def test_a_column_that_the_whole_model_rests_on_is_named(tmp_path):
     won = (frame["Converted"] == "Yes").to_numpy()
     leak = pl.Series("Call", np.where(rng.random(3000) < 0.85, won, rng.random(3000) < 0.5).astype(int))
     noise = [pl.Series(f"Noise {n}", rng.normal(size=3000)) for n in range(6)]
-    check = found(tmp_path, frame.with_columns(leak, *noise))["LC003"]
+    check = findings_by_code(tmp_path, frame.with_columns(leak, *noise))["LC003"]
     assert [finding.column for finding in check.findings] == ["Call"]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_best_column_of_a_model_that_knows_little_is_no_leak(tmp_path, seed):
     rng = np.random.default_rng(seed)
-    told = rng.normal(size=2000)
-    won = rng.random(2000) < 1 / (1 + np.exp(1.5 - 0.7 * told))
+    signal = rng.normal(size=2000)
+    won = rng.random(2000) < 1 / (1 + np.exp(1.5 - 0.7 * signal))
     noise = [pl.Series(f"Noise {n}", rng.normal(size=2000)) for n in range(10)]
-    frame = leads(2000, seed).select("Id", "No").with_columns(*noise, Income=pl.Series(told))
+    frame = leads(2000, seed).select("Id", "No").with_columns(*noise, Income=pl.Series(signal))
     frame = frame.with_columns(Converted=pl.Series(np.where(won, "Yes", "No")))
-    assert found(tmp_path, frame)["LC003"].outcome == "clean"
+    assert findings_by_code(tmp_path, frame)["LC003"].outcome == "clean"
 
 
 def test_of_few_columns_each_may_carry_much(tmp_path):
-    assert found(tmp_path, leads(3000))["LC003"].outcome == "not applicable"
+    assert findings_by_code(tmp_path, leads(3000))["LC003"].outcome == "not applicable"
 
 
 @pytest.mark.parametrize(
@@ -156,20 +160,20 @@ def test_of_few_columns_each_may_carry_much(tmp_path):
     ],
 )
 def test_a_name_that_speaks_of_later_is_named(tmp_path, name):
-    check = found(tmp_path, leads().rename({"Newsletter": name}))["LC004"]
+    check = findings_by_code(tmp_path, leads().rename({"Newsletter": name}))["LC004"]
     assert [finding.column for finding in check.findings] == [name]
 
 
 def test_a_column_of_one_season_is_named(tmp_path):
     late = pl.when(pl.col("No") > 400).then("Noise").alias("Index of summer")
-    check = found(tmp_path, leads().with_columns(late))["LC005"]
+    check = findings_by_code(tmp_path, leads().with_columns(late))["LC005"]
     assert [finding.column for finding in check.findings] == ["Index of summer"]
 
 
 def test_newest_leads_whose_time_has_not_come_are_noticed(tmp_path):
     young = pl.when(pl.col("No") < 480).then("Converted").otherwise(pl.lit("No")).alias("Converted")
-    assert found(tmp_path, leads().with_columns(young))["LC008"].outcome == "triggered"
-    assert found(tmp_path, leads())["LC008"].outcome == "clean"
+    assert findings_by_code(tmp_path, leads().with_columns(young))["LC008"].outcome == "triggered"
+    assert findings_by_code(tmp_path, leads())["LC008"].outcome == "clean"
 
 
 def simulated(seed, *, leak):
@@ -204,5 +208,5 @@ LEAKS = {
 @pytest.mark.parametrize("name", LEAKS)
 def test_the_known_leaks_of_real_exports_are_named_and_nothing_else(name):
     mapping, leaks = LEAKS[name]
-    made = run_checks(from_flat_export(read_flat(DATA / name, mapping), mapping))
-    assert {f.column for f in sorted_findings(made) if f.severity != "info"} == leaks
+    checks = run_checks(from_flat_export(read_flat(DATA / name, mapping), mapping))
+    assert {f.column for f in sorted_findings(checks) if f.severity != "info"} == leaks

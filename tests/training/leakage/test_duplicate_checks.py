@@ -28,7 +28,7 @@ def flat(tmp_path, frame, **columns):
 
 
 def check(dataset, code):
-    return next(one for one in run_checks(dataset) if one.code == code)
+    return next(each for each in run_checks(dataset) if each.code == code)
 
 
 def mails(frame, persons):
@@ -44,15 +44,15 @@ def test_a_person_on_both_sides_is_counted_by_the_column_that_tells(tmp_path):
 
 
 def test_without_an_order_every_companion_counts_and_it_is_a_warning(tmp_path):
-    made = check(flat(tmp_path, mails(leads(ROWS), 900).drop("No"), time=None), "LC010")
-    (finding,) = made.findings
+    result = check(flat(tmp_path, mails(leads(ROWS), 900).drop("No"), time=None), "LC010")
+    (finding,) = result.findings
     assert finding.severity == "medium"
     assert finding.message.startswith("20% of the rows that judge")
 
 
 def test_persons_who_stand_there_once_are_clean(tmp_path):
-    made = check(flat(tmp_path, mails(leads(ROWS), ROWS)), "LC010")
-    assert made.outcome == "clean"
+    result = check(flat(tmp_path, mails(leads(ROWS), ROWS)), "LC010")
+    assert result.outcome == "clean"
 
 
 def test_a_few_persons_who_came_back_are_no_alarm(tmp_path):
@@ -60,9 +60,9 @@ def test_a_few_persons_who_came_back_are_no_alarm(tmp_path):
 
 
 def test_without_a_column_that_points_at_a_person_nothing_can_be_said(tmp_path):
-    made = check(flat(tmp_path, leads(ROWS)), "LC010")
-    assert made.outcome == "not applicable"
-    assert "no column points at a person" in made.reason
+    result = check(flat(tmp_path, leads(ROWS)), "LC010")
+    assert result.outcome == "not applicable"
+    assert "no column points at a person" in result.reason
 
 
 def test_the_snapshots_of_one_lead_are_not_the_same_person_met_again():
@@ -84,8 +84,8 @@ def wide(rows, seed=0):
 def test_rows_that_a_join_multiplied_are_noticed(tmp_path):
     frame = wide(600)
     again = frame.head(60).with_columns(pl.col("Id") + "b", No=pl.col("No") + 600)
-    made = check(flat(tmp_path, pl.concat([frame, again])), "LC014")
-    (finding,) = made.findings
+    result = check(flat(tmp_path, pl.concat([frame, again])), "LC014")
+    (finding,) = result.findings
     assert finding.severity == "medium"
     assert finding.message.startswith("120 of 660 leads have a twin that is alike in all 9 columns")
     assert check(flat(tmp_path, frame), "LC014").outcome == "clean"
@@ -97,8 +97,8 @@ def test_leads_alike_by_chance_in_coarse_columns_are_no_alarm(tmp_path, levels, 
     for seed in range(10):
         rng = np.random.default_rng(seed)
         words = rng.integers(0, levels, (ROWS, columns))
-        told = [pl.Series(f"q{n}", [f"w{v}" for v in words[:, n]]) for n in range(columns)]
-        frame = leads(ROWS, seed).select("Id", "No", "Converted").with_columns(told)
+        answers = [pl.Series(f"q{n}", [f"w{v}" for v in words[:, n]]) for n in range(columns)]
+        frame = leads(ROWS, seed).select("Id", "No", "Converted").with_columns(answers)
         assert check(flat(tmp_path, frame), "LC014").outcome == "clean"
 
 

@@ -34,21 +34,21 @@ def compared(tmp_path, frame, rows=2000):
     ahead = rows_to_score(
         dataset, Config(flat=FlatConfig(HERE, "Converted")), write(tmp_path, frame, "new.csv")
     )
-    return {one.code: one for one in run_checks(dataset, ahead)}
+    return {check.code: check for check in run_checks(dataset, ahead)}
 
 
 def test_leads_like_the_others_raise_no_alarm(tmp_path):
-    made = compared(tmp_path, leads(2000, seed=7))
-    assert (made["LC012"].outcome, made["LC013"].outcome) == ("clean", "clean")
+    checks = compared(tmp_path, leads(2000, seed=7))
+    assert (checks["LC012"].outcome, checks["LC013"].outcome) == ("clean", "clean")
 
 
 def test_words_that_training_never_saw_are_named(tmp_path):
-    made = compared(tmp_path, leads(500, seed=7).with_columns(pl.col("Source").replace("Ads", "TikTok")))
-    (finding,) = made["LC012"].findings
+    checks = compared(tmp_path, leads(500, seed=7).with_columns(pl.col("Source").replace("Ads", "TikTok")))
+    (finding,) = checks["LC012"].findings
     assert (finding.column, finding.severity) == ("Source", "medium")
     assert "'TikTok'" in finding.message
     # It has been told; what else there is does not differ.
-    assert made["LC013"].outcome == "clean"
+    assert checks["LC013"].outcome == "clean"
 
 
 def test_a_rare_new_word_is_no_finding(tmp_path):
@@ -60,15 +60,15 @@ def test_a_rare_new_word_is_no_finding(tmp_path):
 
 
 def test_numbers_beyond_all_that_training_saw_are_named(tmp_path):
-    made = compared(tmp_path, leads(500, seed=7).with_columns(pl.col("Visits") * 60))
-    (finding,) = made["LC012"].findings
+    checks = compared(tmp_path, leads(500, seed=7).with_columns(pl.col("Visits") * 60))
+    (finding,) = checks["LC012"].findings
     assert finding.column == "Visits"
     assert "which is all that training saw" in finding.message
 
 
 def test_a_column_that_is_no_longer_filled_is_named(tmp_path):
-    made = compared(tmp_path, leads(500, seed=7).with_columns(Newsletter=pl.lit(None, pl.String)))
-    (finding,) = made["LC012"].findings
+    checks = compared(tmp_path, leads(500, seed=7).with_columns(Newsletter=pl.lit(None, pl.String)))
+    (finding,) = checks["LC012"].findings
     assert finding.column == "Newsletter"
     assert "100% of the rows that teach and 0% of those to score" in finding.message
 
@@ -82,14 +82,14 @@ def test_rows_of_another_kind_are_told_apart_and_by_what(tmp_path):
 
 
 def test_a_handful_of_leads_cannot_be_told_apart(tmp_path):
-    made = compared(tmp_path, leads(12, seed=7))["LC013"]
-    assert (made.outcome, made.reason) == ("not applicable", "only 12 leads on one side, 20 are needed")
+    check = compared(tmp_path, leads(12, seed=7))["LC013"]
+    assert (check.outcome, check.reason) == ("not applicable", "only 12 leads on one side, 20 are needed")
 
 
 def test_without_rows_to_score_there_is_nothing_to_compare_with(tmp_path):
     dataset = from_flat_export(read_flat(write(tmp_path, leads()), MAPPING), MAPPING)
-    made = {one.code: one for one in run_checks(dataset)}
-    assert made["LC012"].reason == made["LC013"].reason == Message("not_applicable.nothing_ahead")
+    checks = {check.code: check for check in run_checks(dataset)}
+    assert checks["LC012"].reason == checks["LC013"].reason == Message("not_applicable.nothing_ahead")
     assert rows_to_score(dataset, Config(flat=FlatConfig(HERE, "Converted")), None) is None
 
 
@@ -110,16 +110,16 @@ def test_open_leads_older_than_any_that_taught_are_told_once(crm):
     dataset, config = crm
     ahead = rows_to_score(dataset, config, None)
     older = (ahead["lead.age"] > dataset.rows["lead.age"].max()).mean()
-    made = {one.code: one for one in run_checks(dataset, ahead)}
-    (age,) = [f for f in made["LC012"].findings if f.column == "lead.age"]
+    checks = {check.code: check for check in run_checks(dataset, ahead)}
+    (age,) = [f for f in checks["LC012"].findings if f.column == "lead.age"]
     assert age.message.startswith(f"{older:.0%} of the rows to score lie outside")
-    assert {f.column for f in made["LC012"].findings} <= {
+    assert {f.column for f in checks["LC012"].findings} <= {
         "lead.age",
         # Campaigns of a quarter are new every quarter.
         "touch.campaign.earliest",
         "touch.campaign.latest",
     }
-    assert made["LC013"].outcome == "clean"
+    assert checks["LC013"].outcome == "clean"
 
 
 def test_a_history_has_its_rows_to_score_itself(crm):
@@ -133,13 +133,13 @@ def test_random_halves_of_a_simulated_crm_are_alike(seed):
     rule = CohortRule(on=("mql",), closed=("sql", "disqualified"))
     dataset = from_history(simulate(3000, seed).history, rule, LabelSpec("sql", 60 * DAY))
     mixed = np.random.default_rng(seed).permutation(len(dataset))
-    taught, asked = np.sort(mixed[::2]), np.sort(mixed[1::2])
+    to_learn, to_score = np.sort(mixed[::2]), np.sort(mixed[1::2])
     half = replace(
         dataset,
-        rows=dataset.rows[taught],
-        label=dataset.label[taught],
-        order=dataset.order[taught],
-        accounts=dataset.accounts[taught],
+        rows=dataset.rows[to_learn],
+        label=dataset.label[to_learn],
+        order=dataset.order[to_learn],
+        accounts=dataset.accounts[to_learn],
     )
-    made = {one.code: one.outcome for one in run_checks(half, dataset.rows[asked])}
-    assert (made["LC012"], made["LC013"]) == ("clean", "clean")
+    outcomes = {check.code: check.outcome for check in run_checks(half, dataset.rows[to_score])}
+    assert (outcomes["LC012"], outcomes["LC013"]) == ("clean", "clean")

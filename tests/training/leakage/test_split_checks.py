@@ -28,7 +28,7 @@ def dated():
 
 
 def check(dataset, code):
-    return next(one for one in run_checks(dataset) if one.code == code)
+    return next(each for each in run_checks(dataset) if each.code == code)
 
 
 def flat(tmp_path, frame, mapping=None):
@@ -39,34 +39,34 @@ def flat(tmp_path, frame, mapping=None):
 def test_a_stage_under_another_name_is_named(tmp_path):
     frame = leads(2000)
     rng = np.random.default_rng(1)
-    said = np.where(frame["Converted"] == "Yes", "Closed won", "in talks").astype(object)
-    said[rng.random(2000) < 0.6] = "new"
-    made = check(flat(tmp_path, frame.with_columns(pl.Series("Note", said.tolist()))), "LC009")
-    assert [(f.column, f.severity) for f in made.findings] == [("Note", "high")]
-    assert "'Closed won'" in made.findings[0].message
+    notes = np.where(frame["Converted"] == "Yes", "Closed won", "in talks").astype(object)
+    notes[rng.random(2000) < 0.6] = "new"
+    result = check(flat(tmp_path, frame.with_columns(pl.Series("Note", notes.tolist()))), "LC009")
+    assert [(f.column, f.severity) for f in result.findings] == [("Note", "high")]
+    assert "'Closed won'" in result.findings[0].message
 
 
-@pytest.mark.parametrize(("rare", "found"), [(10, True), (60, False)])
-def test_a_value_that_converted_leads_alone_have_is_named_in_any_language(tmp_path, rare, found):
+@pytest.mark.parametrize(("rare", "reported"), [(10, True), (60, False)])
+def test_a_value_that_converted_leads_alone_have_is_named_in_any_language(tmp_path, rare, reported):
     won, every = pl.col("Converted") == "Yes", pl.col("No") % rare == 0
-    said = pl.when(won & every).then(pl.lit("Angebot")).otherwise(pl.lit("in Arbeit"))
-    made = check(flat(tmp_path, leads(600).with_columns(said.alias("Stand"))), "LC009")
-    assert [f.column for f in made.findings] == (["Stand"] if found else [])
-    assert {f.severity for f in made.findings} <= {"medium"}
+    word = pl.when(won & every).then(pl.lit("Angebot")).otherwise(pl.lit("in Arbeit"))
+    result = check(flat(tmp_path, leads(600).with_columns(word.alias("Stand"))), "LC009")
+    assert [f.column for f in result.findings] == (["Stand"] if reported else [])
+    assert {f.severity for f in result.findings} <= {"medium"}
 
 
 def test_a_value_with_one_lead_that_did_not_convert_is_no_alarm(tmp_path):
     won, every = pl.col("Converted") == "Yes", pl.col("No") % 10 == 0
     first = pl.col("No") == leads(600).filter(pl.col("Converted") == "No")["No"][0]
-    said = pl.when((won & every) | first).then(pl.lit("Angebot")).otherwise(pl.lit("in Arbeit"))
-    assert check(flat(tmp_path, leads(600).with_columns(said.alias("Stand"))), "LC009").outcome == "clean"
+    word = pl.when((won & every) | first).then(pl.lit("Angebot")).otherwise(pl.lit("in Arbeit"))
+    assert check(flat(tmp_path, leads(600).with_columns(word.alias("Stand"))), "LC009").outcome == "clean"
 
 
 def test_words_of_success_that_do_not_settle_the_outcome_are_no_stage(tmp_path):
-    made = check(
+    result = check(
         flat(tmp_path, leads(2000).with_columns(pl.col("Source").replace("Ads", "Customer"))), "LC009"
     )
-    assert made.outcome == "clean"
+    assert result.outcome == "clean"
 
 
 def test_the_companys_own_word_for_a_stage_is_known(dated):
@@ -80,15 +80,15 @@ def test_companions_on_both_sides_are_counted_behind_the_gap(dated):
     start = np.quantile(dated.order, 0.8, method="higher")
     taught = set(dated.accounts[dated.order < start - dated.gap])
     share = np.mean([account in taught for account in dated.accounts[dated.order >= start]])
-    made = check(dated, "LC010")
-    assert made.findings[0].message.startswith(f"{share:.0%} of the rows that judge are of accounts")
-    assert {f.severity for f in made.findings} == {"info"}
+    result = check(dated, "LC010")
+    assert result.findings[0].message.startswith(f"{share:.0%} of the rows that judge are of accounts")
+    assert {f.severity for f in result.findings} == {"info"}
 
 
 def test_rows_that_share_neither_lead_nor_account_cannot_be_on_both_sides(tmp_path):
-    made = check(flat(tmp_path, leads()), "LC010")
-    assert made.outcome == "not applicable"
-    assert made.reason.startswith("no two rows belong to the same lead or account")
+    result = check(flat(tmp_path, leads()), "LC010")
+    assert result.outcome == "not applicable"
+    assert result.reason.startswith("no two rows belong to the same lead or account")
 
 
 def test_where_nobody_knows_the_order_companions_are_a_warning(dated):
@@ -99,8 +99,8 @@ def test_where_nobody_knows_the_order_companions_are_a_warning(dated):
 def test_a_feature_that_knows_the_future_is_named(dated):
     assert check(dated, "LC011").outcome == "clean"
     late = dated.rows.with_columns(pl.col("touch.count") + 1)
-    made = check(replace(dated, rows=late), "LC011")
-    assert [(f.column, f.severity) for f in made.findings] == [("touch.count", "high")]
+    result = check(replace(dated, rows=late), "LC011")
+    assert [(f.column, f.severity) for f in result.findings] == [("touch.count", "high")]
 
 
 def test_events_known_before_they_happened_are_told(dated):

@@ -18,8 +18,8 @@ MAPPING = FlatMapping(id="Id", label="Converted", time="No")
 
 
 def named(tmp_path, frame, code):
-    made = run_checks(from_flat_export(read_flat(write(tmp_path, frame), MAPPING), MAPPING))
-    (check,) = [check for check in made if check.code == code]
+    checks = run_checks(from_flat_export(read_flat(write(tmp_path, frame), MAPPING), MAPPING))
+    (check,) = [check for check in checks if check.code == code]
     return {finding.column: finding.message for finding in check.findings}
 
 
@@ -32,9 +32,9 @@ def with_word(frame, of_won, of_others, seed=0):
 
 
 def test_a_value_that_multiplies_the_odds_is_named_though_few_have_it(tmp_path):
-    found = named(tmp_path, with_word(leads(3000), of_won=0.25, of_others=0.002), "LC015")
-    assert list(found) == ["Word"]
-    assert "leads with 'x'" in found["Word"]
+    findings = named(tmp_path, with_word(leads(3000), of_won=0.25, of_others=0.002), "LC015")
+    assert list(findings) == ["Word"]
+    assert "leads with 'x'" in findings["Word"]
 
 
 def test_a_value_that_rules_out_most_of_the_others_is_named(tmp_path):
@@ -55,9 +55,9 @@ def test_two_columns_that_are_the_outcome_only_together_are_both_named(tmp_path)
     a = random.random(2000) < 0.5
     b = np.where(random.random(2000) < 0.95, a ^ (frame["Converted"].to_numpy() == "Yes"), a)
     pair = frame.with_columns(A=pl.Series(a.astype(int)), B=pl.Series(b.astype(int)))
-    found = named(tmp_path, pair, "LC016")
-    assert set(found) == {"A", "B"}
-    assert "with 'B'" in found["A"]
+    findings = named(tmp_path, pair, "LC016")
+    assert set(findings) == {"A", "B"}
+    assert "with 'B'" in findings["A"]
     assert not named(tmp_path, pair, "LC001").keys() & {"A", "B"}
 
 
@@ -81,7 +81,7 @@ def test_what_pairs_know_is_scikit_learns_mutual_information():
 def test_what_pairs_of_noise_know_is_nothing():
     random = np.random.default_rng(6)
     won = random.random(500) < 0.2
-    told = [
+    shares = [
         pairwise_mutual_information([random.integers(0, 8, 500) for _ in range(6)], won) for _ in range(40)
     ]
-    assert np.mean(told) == pytest.approx(0, abs=0.02)
+    assert np.mean(shares) == pytest.approx(0, abs=0.02)

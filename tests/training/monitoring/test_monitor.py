@@ -39,8 +39,8 @@ def model(tmp_path_factory):
 
 def watch(model, scores, outcomes):
     """Both files read and looked at, as the command does."""
-    seen = read_files(model, scores, outcomes)
-    return monitor_model(model, seen.scores, seen.outcomes)
+    data = read_files(model, scores, outcomes)
+    return monitor_model(model, data.scores, data.outcomes)
 
 
 def scored(model, folder, frame):
@@ -51,11 +51,11 @@ def scored(model, folder, frame):
     return folder / "scores.csv", OutcomeFile(folder / "outcomes.csv", "Id", "Converted")
 
 
-def codes(found):
-    return {reason.code for reason in found.reasons}
+def codes(report):
+    return {reason.code for reason in report.reasons}
 
 
-def drawn(n, seed, shift=0.0, spread=1.2):
+def draw_scores(n, seed, shift=0.0, spread=1.2):
     """Scores of leads as a calibrated model gives them, and their outcomes, the base rate shifted or not."""
     random = np.random.default_rng(seed)
     log_odds = random.normal(-1.5, spread, n)
@@ -72,7 +72,7 @@ def drawn(n, seed, shift=0.0, spread=1.2):
 @pytest.fixture(scope="module")
 def watched():
     """As much of a model as a look needs, judged on scores like those that are drawn."""
-    log_odds, _ = drawn(5000, 99)
+    log_odds, _ = draw_scores(5000, 99)
     card = ModelCard(
         "Converted", "2026-11-21", rows=1, positives=1, time_ordered=True, recipe="r",
         profiles={"log_odds": ReferenceDistribution.of(log_odds["log_odds"])},
@@ -116,8 +116,8 @@ def test_leads_that_judged_the_model_several_times_are_no_more_leads():
     for seed in range(100):
         random = np.random.default_rng(seed)
         looks = pl.DataFrame({"lead_id": [*map(str, range(100))] * 10})
-        judged = pl.Series(np.tile(random.normal(size=100), 10))
-        drift = ReferenceDistribution.of(judged, effective_sample_size(looks["lead_id"])).drift(
+        reference = pl.Series(np.tile(random.normal(size=100), 10))
+        drift = ReferenceDistribution.of(reference, effective_sample_size(looks["lead_id"])).drift(
             pl.Series(random.normal(size=2000))
         )
         above += drift.psi > drift.chance
@@ -126,60 +126,60 @@ def test_leads_that_judged_the_model_several_times_are_no_more_leads():
 
 @pytest.mark.parametrize(("rows", "seeds"), [(60, 60), (500, 60), (5000, 20)])
 def test_healthy_stays_healthy_over_seeds(watched, rows, seeds):
-    states = [monitor_model(watched, *drawn(rows, seed)).state for seed in range(seeds)]
+    states = [monitor_model(watched, *draw_scores(rows, seed)).state for seed in range(seeds)]
     assert states.count("healthy") >= seeds - 1
 
 
 def test_a_shifted_base_rate_is_noticed_and_named(watched):
     for seed in range(10):
-        found = monitor_model(watched, *drawn(3000, seed, shift=-0.9))
-        assert "base_rate" in codes(found)
-        assert found.state in {"watch", "retrain"}
-        assert found.total.ratio == pytest.approx(0.55, abs=0.15)
+        report = monitor_model(watched, *draw_scores(3000, seed, shift=-0.9))
+        assert "base_rate" in codes(report)
+        assert report.state in {"watch", "retrain"}
+        assert report.total.ratio == pytest.approx(0.55, abs=0.15)
 
 
 def test_twice_as_many_conversions_as_forecast_ask_for_retraining(watched):
-    found = monitor_model(watched, *drawn(5000, 1, shift=1.2))
-    assert (found.state, found.exit_code) == ("retrain", 4)
+    report = monitor_model(watched, *draw_scores(5000, 1, shift=1.2))
+    assert (report.state, report.exit_code) == ("retrain", 4)
 
 
 def test_scores_that_are_spread_otherwise_are_drift_although_the_outcomes_fit(watched):
-    found = monitor_model(watched, *drawn(3000, 1, spread=2.2))
-    assert codes(found) == {"score_drift"}
-    assert found.score_drift.psi > 0.25
+    report = monitor_model(watched, *draw_scores(3000, 1, spread=2.2))
+    assert codes(report) == {"score_drift"}
+    assert report.score_drift.psi > 0.25
 
 
 def test_a_few_outcomes_decide_nothing_and_say_so(watched):
-    scores, outcomes = drawn(2000, 1, shift=2)
-    found = monitor_model(watched, scores, outcomes.head(9))
-    assert found.state == "healthy"
-    assert "10 conversions" in found.unknown["calibration"]
-    assert found.total.rows == 9
+    scores, outcomes = draw_scores(2000, 1, shift=2)
+    report = monitor_model(watched, scores, outcomes.head(9))
+    assert report.state == "healthy"
+    assert "10 conversions" in report.unknown["calibration"]
+    assert report.total.rows == 9
 
 
 def test_without_any_outcome_drift_is_still_seen(watched):
-    scores, outcomes = drawn(3000, 1, spread=2.2)
-    found = monitor_model(watched, scores, outcomes.clear())
-    assert codes(found) == {"score_drift"}
-    assert "no scored lead has an outcome" in found.unknown["outcomes"]
+    scores, outcomes = draw_scores(3000, 1, spread=2.2)
+    report = monitor_model(watched, scores, outcomes.clear())
+    assert codes(report) == {"score_drift"}
+    assert "no scored lead has an outcome" in report.unknown["outcomes"]
 
 
 def test_a_month_that_went_wrong_is_named(watched):
-    scores, outcomes = drawn(4000, 3)
+    scores, outcomes = draw_scores(4000, 3)
     months = ["2026-01" if i < 2000 else "2026-02" for i in range(4000)]
     label = [
         0.0 if month == "2026-02" else value for month, value in zip(months, outcomes["label"], strict=True)
     ]
-    found = monitor_model(
+    report = monitor_model(
         watched, scores.with_columns(month=pl.Series(months)), outcomes.with_columns(label=pl.Series(label))
     )
-    by_month = [reason.message for reason in found.reasons if reason.code == "calibration_by_month"]
+    by_month = [reason.message for reason in report.reasons if reason.code == "calibration_by_month"]
     assert len(by_month) == 1
     assert "2026-02" in by_month[0]
 
 
 def test_one_lead_scored_daily_is_one_witness(watched):
-    scores, outcomes = drawn(40, 5, shift=1.0)
+    scores, outcomes = draw_scores(40, 5, shift=1.0)
     daily = pl.concat([scores] * 60)
     assert abs(monitor_model(watched, daily, outcomes).total.beyond) < 5
     assert monitor_model(watched, daily, outcomes).total.rows == 2400
@@ -190,13 +190,13 @@ def test_healthy_stays_healthy_where_each_lead_is_scored_daily(watched, leads):
     """Scored again, a lead says the same: thirty looks at it bear no more than one."""
     states = []
     for seed in range(40):
-        scores, outcomes = drawn(leads, seed)
+        scores, outcomes = draw_scores(leads, seed)
         states.append(monitor_model(watched, pl.concat([scores] * 30), outcomes).state)
     assert states.count("healthy") >= 39
 
 
 def test_leads_scored_several_times_are_as_surprising_as_if_they_had_been_scored_once(watched):
-    scores, outcomes = drawn(300, 2, shift=-1.0)
+    scores, outcomes = draw_scores(300, 2, shift=-1.0)
     once, daily = (monitor_model(watched, pl.concat([scores] * times), outcomes) for times in (1, 30))
     assert daily.total.beyond == pytest.approx(once.total.beyond)
     assert daily.total.enough == pytest.approx(once.total.enough)
@@ -204,21 +204,21 @@ def test_leads_scored_several_times_are_as_surprising_as_if_they_had_been_scored
 
 
 def test_the_verdict_is_its_gravest_reason_and_the_exit_codes_are_apart():
-    def looked(*states):
+    def report_of(*states):
         reasons = tuple(Alert(state, "x", "y") for state in states)
         return MonitoringReport("v", 1, reasons, None, (), None, None, (), (), None, {})
 
-    assert (looked().state, looked().exit_code) == ("healthy", 0)
-    assert (looked("watch").state, looked("watch").exit_code) == ("watch", 3)
-    assert (looked("watch", "retrain").state, looked("watch", "retrain").exit_code) == ("retrain", 4)
+    assert (report_of().state, report_of().exit_code) == ("healthy", 0)
+    assert (report_of("watch").state, report_of("watch").exit_code) == ("watch", 3)
+    assert (report_of("watch", "retrain").state, report_of("watch", "retrain").exit_code) == ("retrain", 4)
 
 
 @pytest.mark.parametrize("seed", [11, 12, 13])
 def test_new_leads_of_the_same_kind_leave_a_real_model_healthy(model, tmp_path, seed):
-    found = watch(model, *scored(model, tmp_path, leads(800, seed)))
-    assert found.state == "healthy", list(found.in_words())
-    assert found.roc_auc.value > 0.7
-    assert sum(group.rows for group in found.grades) == found.total.rows == 800
+    report = watch(model, *scored(model, tmp_path, leads(800, seed)))
+    assert report.state == "healthy", list(report.in_words())
+    assert report.roc_auc.value > 0.7
+    assert sum(group.rows for group in report.grades) == report.total.rows == 800
 
 
 def test_leads_without_their_features_are_counted_and_the_changed_column_named(model, tmp_path):
@@ -230,18 +230,18 @@ def test_leads_without_their_features_are_counted_and_the_changed_column_named(m
         frame.select("Visits", "Source")
     )
     beside.write_parquet(tmp_path / "beside.parquet")
-    found = watch(model, tmp_path / "beside.parquet", outcomes)
-    assert found.without_data == 1
-    assert {"without_data", "feature_drift"} <= codes(found)
-    assert {drift.column for drift in found.feature_drift if drift.psi > 1} == {"Visits", "Source"}
-    assert found.state == "retrain"
+    report = watch(model, tmp_path / "beside.parquet", outcomes)
+    assert report.without_data == 1
+    assert {"without_data", "feature_drift"} <= codes(report)
+    assert {drift.column for drift in report.feature_drift if drift.psi > 1} == {"Visits", "Source"}
+    assert report.state == "retrain"
 
 
 def test_a_file_of_outcomes_may_have_one_kind_only_and_gaps(tmp_path):
     path = tmp_path / "outcomes.csv"
     path.write_text("Id,Won,When\n007,no,2026-02-03\n8,,2026-02-04\n9,No,2026-03-01\n")
-    found = read_outcomes(OutcomeFile(path, "Id", "Won", "When"))
-    assert found.drop("at").rows() == [("007", 0.0, "2026-02"), ("9", 0.0, "2026-03")]
+    outcomes = read_outcomes(OutcomeFile(path, "Id", "Won", "When"))
+    assert outcomes.drop("at").rows() == [("007", 0.0, "2026-02"), ("9", 0.0, "2026-03")]
     path.write_text("Id,Won\n1,lost\n2,lost\n")
     with pytest.raises(SourceError, match="one class only"):
         read_outcomes(OutcomeFile(path, "Id", "Won"))
@@ -263,46 +263,46 @@ def test_scores_that_leadloop_did_not_write_are_refused(model, tmp_path):
 def test_the_result_is_plain_json_values(watched):
     import json  # noqa: PLC0415
 
-    told = json.loads(json.dumps(monitor_model(watched, *drawn(500, 1)).to_dict(), allow_nan=False))
-    assert (told["state"], told["exit_code"], told["scored"]) == ("healthy", 0, 500)
-    assert math.isfinite(told["score_drift"]["psi"])
+    result = json.loads(json.dumps(monitor_model(watched, *draw_scores(500, 1)).to_dict(), allow_nan=False))
+    assert (result["state"], result["exit_code"], result["scored"]) == ("healthy", 0, 500)
+    assert math.isfinite(result["score_drift"]["psi"])
     assert AlertThresholds().psi == (0.1, 0.25)
 
 
 def test_scores_that_say_not_to_be_relied_on_are_counted_by_reason(watched):
-    scores, outcomes = drawn(1000, 1)
+    scores, outcomes = draw_scores(1000, 1)
     why = pl.Series("insufficient", ["too_wide"] * 300 + ["unseen_value"] * 200 + [None] * 500)
-    found = monitor_model(watched, scores.with_columns(why), outcomes)
-    assert found.insufficient == {"too_wide": 0.3, "unseen_value": 0.2}
-    assert "insufficient" in codes(found)
+    report = monitor_model(watched, scores.with_columns(why), outcomes)
+    assert report.insufficient == {"too_wide": 0.3, "unseen_value": 0.2}
+    assert "insufficient" in codes(report)
     fewer = pl.Series("insufficient", ["too_wide"] * 390 + [None] * 610)
     assert "insufficient" not in codes(monitor_model(watched, scores.with_columns(fewer), outcomes))
 
 
 def test_a_lead_that_was_scored_twice_may_have_come_to_either(watched):
-    scores, outcomes = drawn(400, 1)
+    scores, outcomes = draw_scores(400, 1)
     twice = pl.concat([scores.with_columns(as_of=pl.lit(at)) for at in (1, 2)])
-    came = pl.concat(
+    both = pl.concat(
         [outcomes.with_columns(as_of=pl.lit(1)), outcomes.with_columns(as_of=pl.lit(2), label=0.0)]
     )
-    found = monitor_model(watched, twice, came)
-    assert (found.total.rows, found.scored) == (800, 800)
-    assert found.total.observed.value == pytest.approx(outcomes["label"].mean() / 2)
+    report = monitor_model(watched, twice, both)
+    assert (report.total.rows, report.scored) == (800, 800)
+    assert report.total.observed.value == pytest.approx(outcomes["label"].mean() / 2)
 
 
 def test_the_page_says_all_of_it_and_runs_nothing_of_the_data(watched):
-    scores, outcomes = drawn(3000, 2, shift=-0.9)
+    scores, outcomes = draw_scores(3000, 2, shift=-0.9)
     evil = "<script>alert(1)</script>"
-    found = monitor_model(watched, scores.with_columns(month=pl.lit(evil)), outcomes)
-    page = monitor_page(found)
-    assert all(str(escape(reason.message)) in page for reason in found.reasons)
-    assert all(f'<th scope="row">{grade.name}</th><td>{grade.rows:,}</td>' in page for grade in found.grades)
+    report = monitor_model(watched, scores.with_columns(month=pl.lit(evil)), outcomes)
+    page = monitor_page(report)
+    assert all(str(escape(reason.message)) in page for reason in report.reasons)
+    assert all(f'<th scope="row">{grade.name}</th><td>{grade.rows:,}</td>' in page for grade in report.grades)
     assert evil not in page
     assert str(escape(evil)) in page
     assert "default-src 'none'" in page
 
 
 def test_a_healthy_model_has_a_page_that_says_so(watched):
-    page = monitor_page(monitor_model(watched, *drawn(3000, 2)))
+    page = monitor_page(monitor_model(watched, *draw_scores(3000, 2)))
     assert "<h1>The model holds</h1>" in page
     assert "Nothing differs" in page

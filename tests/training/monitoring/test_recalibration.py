@@ -70,23 +70,23 @@ def test_the_level_is_that_of_a_logistic_regression_with_an_offset():
 
 @pytest.mark.parametrize("shift", [-1.2, -0.4, 0.0, 0.7])
 def test_a_shift_is_found_within_its_standard_error(shift):
-    off = [
-        (found.moved - shift) / found.standard_error
+    errors = [
+        (update.moved - shift) / update.standard_error
         for seed in range(40)
-        for found in [estimate_intercept_update(known(1500, seed, shift))]
+        for update in [estimate_intercept_update(known(1500, seed, shift))]
     ]
-    assert abs(np.mean(off)) < 0.5
-    assert np.std(off) == pytest.approx(1, abs=0.3)
+    assert abs(np.mean(errors)) < 0.5
+    assert np.std(errors) == pytest.approx(1, abs=0.3)
 
 
 @pytest.mark.parametrize("shift", [-0.4, 0.7])
 def test_its_standard_error_counts_a_lead_once_however_often_it_was_scored(shift):
-    off = [
-        (found.moved - shift) / found.standard_error
+    errors = [
+        (update.moved - shift) / update.standard_error
         for seed in range(40)
-        for found in [estimate_intercept_update(pl.concat([known(150, seed, shift)] * 10))]
+        for update in [estimate_intercept_update(pl.concat([known(150, seed, shift)] * 10))]
     ]
-    assert np.std(off) == pytest.approx(1, abs=0.3)
+    assert np.std(errors) == pytest.approx(1, abs=0.3)
 
 
 @pytest.mark.parametrize("dated", [True, False])
@@ -137,9 +137,9 @@ def test_reasons_stay_and_add_up_and_only_the_base_moves(model, rows):
     (base, parts), (other, same) = model.contributions(rows), moved.contributions(rows)
     assert np.array_equal(parts, same)
     assert other - base == pytest.approx(-0.7, abs=1e-12)
-    said = moved.score_frame(rows)["log_odds"].to_numpy()
-    assert np.abs(other + same.sum(axis=1) - said).max() < 1e-9
-    assert said == pytest.approx(model.score_frame(rows)["log_odds"].to_numpy() - 0.7, abs=1e-12)
+    log_odds = moved.score_frame(rows)["log_odds"].to_numpy()
+    assert np.abs(other + same.sum(axis=1) - log_odds).max() < 1e-9
+    assert log_odds == pytest.approx(model.score_frame(rows)["log_odds"].to_numpy() - 0.7, abs=1e-12)
 
 
 def test_grades_widths_and_the_score_profile_move_along(model, rows):
@@ -156,16 +156,16 @@ def test_grades_widths_and_the_score_profile_move_along(model, rows):
 def test_a_repaired_model_is_a_folder_like_any_other_and_says_what_it_is(model, rows, tmp_path):
     log_odds = model.score_frame(rows)["log_odds"]
     frame = known(len(log_odds)).with_columns(log_odds=log_odds)
-    found = recalibrate(model, frame, tmp_path / "out")
+    update = recalibrate(model, frame, tmp_path / "out")
     saved = load(tmp_path / "out" / "model")
     assert saved.version != model.version
     assert saved.score_frame(rows)["log_odds"].to_numpy() == pytest.approx(
-        log_odds.to_numpy() + found.moved, abs=1e-12
+        log_odds.to_numpy() + update.moved, abs=1e-12
     )
     assert model.version in saved.card.notes[-1]
-    assert saved.card.judged_rows == found.rows == 320
+    assert saved.card.judged_rows == update.rows == 320
     again = recalibrate(model, frame, tmp_path / "again")
-    assert again == found
+    assert again == update
 
 
 def shifted_company(shift, seed=3, count=2500):
@@ -188,9 +188,9 @@ def test_the_gate_lets_a_repair_in_charge_after_a_shift_and_keeps_out_one_of_old
     store = tracking(tmp_path)
     promote_model(model_folder(model, tmp_path / "first"), tracking=store, force="the first one")
     recalibrate(model, shifted_company(-0.9), tmp_path / "repaired")
-    made = promote_model(tmp_path / "repaired" / "model", tracking=store)
-    assert made.forced is None
-    assert made.promotion.replaced is not None
+    result = promote_model(tmp_path / "repaired" / "model", tracking=store)
+    assert result.forced is None
+    assert result.promotion.replaced is not None
     # Half of the outcomes say one level and the newest half another: what they decided fails on the newest.
     torn = shifted_company(-0.9).with_columns(
         label=pl.when(pl.int_range(pl.len()) < 1250).then("label").otherwise(1 - pl.col("label"))

@@ -53,15 +53,17 @@ def store(company, empty_store):
 
 
 @pytest.fixture(scope="module")
-def said():
+def messages():
     return []
 
 
 @pytest.fixture(scope="module")
-def trained(company, config, store, said):
+def trained(company, config, store, messages):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        return run_training(config, company / "out", store, holdout=company / "later.csv", say=said.append)
+        return run_training(
+            config, company / "out", store, holdout=company / "later.csv", say=messages.append
+        )
 
 
 @pytest.fixture
@@ -97,11 +99,11 @@ def test_data_and_features_are_tracked_by_their_fingerprints(trained, tracked_ru
 def test_the_model_folder_is_the_tracked_model(trained, tracked_run, tmp_path, monkeypatch):
     client, run = tracked_run
     monkeypatch.chdir(tmp_path)
-    found = next(iter(client.search_logged_models([run.info.experiment_id])))
+    logged_model = next(iter(client.search_logged_models([run.info.experiment_id])))
     folder = Path(client.download_artifacts(run.info.run_id, "report", str(tmp_path)))
     assert {path.name for path in folder.iterdir()} == {"report.html", "report.json"}
-    assert found.source_run_id == trained.run.run_id
-    (sums,) = Path(found.artifact_location.removeprefix("file://")).rglob("SHA256SUMS")
+    assert logged_model.source_run_id == trained.run.run_id
+    (sums,) = Path(logged_model.artifact_location.removeprefix("file://")).rglob("SHA256SUMS")
     assert artifact.load(sums.parent).version == trained.model.version
 
 
@@ -125,8 +127,8 @@ def test_the_same_files_and_seed_give_the_same_model(trained, config, company):
     assert again.model.predictor.to_files() == trained.model.predictor.to_files()
 
 
-def test_a_person_is_told_what_was_learned_from_and_where_everything_is(trained, said):
-    text = "\n".join(said)
+def test_a_person_is_told_what_was_learned_from_and_where_everything_is(trained, messages):
+    text = "\n".join(messages)
     assert "400 snapshots to learn from" in text
     for what in (f"model {trained.model.version} saved", "report written to", f"run {trained.run.run_id}"):
         assert what in text

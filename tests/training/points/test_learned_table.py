@@ -88,13 +88,13 @@ def test_a_condition_is_said_as_it_is_tested(condition, english, german, met):
 def test_only_conditions_that_enough_leads_meet_and_enough_do_not_are_asked():
     features = FeatureSet((INDUSTRY, STAFF, VIP, DEMO_COUNT, DEMO_LAST))
     many = pl.concat([ROWS] * 6 + [ROWS.with_columns(industry=pl.lit("rare")).head(3)])
-    asked = candidate_conditions(features, many)
-    met = condition_matrix(asked, many).sum(axis=0)
+    conditions = candidate_conditions(features, many)
+    met = condition_matrix(conditions, many).sum(axis=0)
     assert ((met >= 10) & (met <= len(many) - 10)).all()
-    assert Condition(INDUSTRY, "is", "steel") in asked
-    assert Condition(INDUSTRY, "is", "rare") not in asked
+    assert Condition(INDUSTRY, "is", "steel") in conditions
+    assert Condition(INDUSTRY, "is", "rare") not in conditions
     # "Never" is told by the count; "last demo: not known" would be no sentence.
-    assert Condition(DEMO_LAST, "missing") not in asked
+    assert Condition(DEMO_LAST, "missing") not in conditions
 
 
 def test_weights_are_those_of_an_independent_optimiser():
@@ -214,10 +214,10 @@ def test_thresholds_follow_from_what_sales_can_call(small, learned):
 
 
 def test_figures_are_plain_values(learned):
-    told = json.loads(json.dumps(learned.to_dict()))
-    assert set(told["rows"][0]) == {"condition", "points", "feature", "test", "value"}
-    assert set(told["thresholds"]) == {"mql", "sql"}
-    assert set(told["roc_auc"]) == set(told["log_loss"]) == {"table", "model"}
+    figures = json.loads(json.dumps(learned.to_dict()))
+    assert set(figures["rows"][0]) == {"condition", "points", "feature", "test", "value"}
+    assert set(figures["thresholds"]) == {"mql", "sql"}
+    assert set(figures["roc_auc"]) == set(figures["log_loss"]) == {"table", "model"}
 
 
 def test_the_csv_holds_every_line(learned):

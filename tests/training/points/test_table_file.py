@@ -37,7 +37,7 @@ points = -5
 
 
 @pytest.fixture
-def written(tmp_path):
+def write_table(tmp_path):
     def write(text=WRITTEN):
         path = tmp_path / "points.toml"
         path.write_text(text, encoding="utf-8")
@@ -46,8 +46,8 @@ def written(tmp_path):
     return write
 
 
-def test_a_table_is_read_as_it_is_written(written):
-    assert load_points_table(written()) == PointsTable(
+def test_a_table_is_read_as_it_is_written(write_table):
+    assert load_points_table(write_table()) == PointsTable(
         Thresholds(30, 60),
         (
             TouchpointRule("email_open", 3, 15, 90 * DAY),
@@ -69,9 +69,9 @@ def test_a_table_is_read_as_it_is_written(written):
         ("[thresholds]", "[thresholds", "is not valid TOML"),
     ],
 )
-def test_a_mistake_is_named_with_its_place(written, old, new, message):
+def test_a_mistake_is_named_with_its_place(write_table, old, new, message):
     with pytest.raises((ConfigError, PointsTableError), match=message):
-        load_points_table(written(WRITTEN.replace(old, new)))
+        load_points_table(write_table(WRITTEN.replace(old, new)))
 
 
 def test_a_file_that_is_not_there_is_said_to_be(tmp_path):

@@ -63,7 +63,7 @@ def world(n=4000, seed=0):
     return truth, (random.random(n) < expit(truth)).astype(float)
 
 
-def judged(y, log_odds):
+def predictions(y, log_odds):
     ids = [f"lead {i}" for i in range(len(y))]
     return pl.DataFrame({"lead_id": ids, "as_of": 1, "label": y, "log_odds": log_odds}).cast(
         {"as_of": pl.Int64}
@@ -90,7 +90,7 @@ def trained(tracked, make_folder, loadable):  # noqa: ARG001
     def run(name, y, log_odds):
         folder = make_folder(name, f"trees of {name}")
         version = artifact.load(folder).version
-        judged(y, log_odds).write_parquet(folder.parent / JUDGED)
+        predictions(y, log_odds).write_parquet(folder.parent / JUDGED)
         items = [
             Text(f"promotion/{EVIDENCE}", spoken_for(y, log_odds, version).to_json()),
             Artifact(folder.parent / JUDGED, "promotion"),
@@ -123,21 +123,21 @@ class TestThroughTheRegistry:
         promote_model(good, tracking=tracked)
         with pytest.raises(PromotionRefusedError, match="reason in words"):
             promote_model(bad, tracking=tracked, force="  ")
-        done = promote_model(bad, tracking=tracked, force="the good one reads a field that is gone")
-        assert done.forced == "the good one reads a field that is gone"
+        result = promote_model(bad, tracking=tracked, force="the good one reads a field that is gone")
+        assert result.forced == "the good one reads a field that is gone"
         with mlflow_client(tracked) as client:
-            kept = registry.find_champion(client)
+            version = registry.find_champion(client)
             of_run = client.get_run(bad).data.tags
-        for tags in (kept.tags, of_run):
+        for tags in (version.tags, of_run):
             assert tags["leadloop.gate"] == "forced"
-            assert tags["leadloop.forced_because"] == done.forced
+            assert tags["leadloop.forced_because"] == result.forced
             assert "worse than the champion" in tags["leadloop.refused_for"]
         assert rollback(tracking=tracked).promotion.run_id == good
 
     def test_a_reason_is_not_kept_where_the_gate_was_open(self, tracked, trained):
         truth, y = world()
-        done = promote_model(trained("good", y, truth), tracking=tracked, force="just in case")
-        assert (done.forced, done.verdict.allowed) == (None, True)
+        result = promote_model(trained("good", y, truth), tracking=tracked, force="just in case")
+        assert (result.forced, result.verdict.allowed) == (None, True)
         assert in_charge(tracked).tags == {"leadloop.gate": "passed"}
 
     def test_a_model_of_which_nothing_was_kept_needs_force(self, tracked, make_folder, loadable):  # noqa: ARG002
@@ -152,28 +152,28 @@ class TestThroughTheRegistry:
     def test_a_folder_from_elsewhere_brings_its_evidence_along(self, tracked, make_folder, loadable):  # noqa: ARG002
         truth, y = world()
         folder = make_folder("foreign")
-        found = spoken_for(y, truth, artifact.load(folder).version)
-        (folder.parent / EVIDENCE).write_text(found.to_json())
-        judged(y, truth).write_parquet(folder.parent / JUDGED)
+        evidence = spoken_for(y, truth, artifact.load(folder).version)
+        (folder.parent / EVIDENCE).write_text(evidence.to_json())
+        predictions(y, truth).write_parquet(folder.parent / JUDGED)
         assert promote_model(folder, tracking=tracked).verdict.allowed
         with mlflow_client(tracked) as client:
-            kept = {file.path for file in client.list_artifacts(in_charge(tracked).run_id, "promotion")}
-        assert kept == {f"promotion/{EVIDENCE}", f"promotion/{JUDGED}"}
+            files = {file.path for file in client.list_artifacts(in_charge(tracked).run_id, "promotion")}
+        assert files == {f"promotion/{EVIDENCE}", f"promotion/{JUDGED}"}
 
     @pytest.mark.slow
     def test_a_model_without_the_best_column_does_not_replace_the_one_with_it(self, tracked, tmp_path):
-        data, said = write(tmp_path), []
+        data, messages = write(tmp_path), []
         whole = Config(flat=FlatConfig(data, "Converted", id="Id", time="No"))
         lesser = replace(whole, flat=replace(whole.flat, exclude=("Visits",)))
-        one = run_training(whole, tmp_path / "one", tracked, say=said.append)
-        assert promote_model(one.model_dir, tracking=tracked).verdict.allowed
-        two = run_training(lesser, tmp_path / "two", tracked, say=said.append)
+        first_run = run_training(whole, tmp_path / "one", tracked, say=messages.append)
+        assert promote_model(first_run.model_dir, tracking=tracked).verdict.allowed
+        two = run_training(lesser, tmp_path / "two", tracked, say=messages.append)
         with pytest.raises(PromotionRefusedError, match=r"worse than the champion.*held-out rows"):
             promote_model(two.run.run_id, tracking=tracked)
-        assert promote_model(one.run.run_id, tracking=tracked).verdict.notes == (
+        assert promote_model(first_run.run.run_id, tracking=tracked).verdict.notes == (
             "it is the champion already",
         )
-        assert any("(undated)" in line for line in said)
+        assert any("(undated)" in line for line in messages)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -186,19 +186,19 @@ def test_a_first_champion_needs_no_rival(seed):
 def test_a_challenger_as_good_as_the_champion_passes(seed):
     truth, y = world(1500, seed)
     noise = np.random.default_rng(seed).normal(0, 0.05, (2, len(y)))
-    compared = compare(judged(y, truth + noise[0]), pl.Series(truth + noise[1]), "champion", "later")
+    compared = compare(predictions(y, truth + noise[0]), pl.Series(truth + noise[1]), "champion", "later")
     assert decide(spoken_for(y, truth + noise[0]), compared, GATE).allowed
 
 
 def test_a_challenger_within_the_margin_passes_and_beyond_it_does_not():
     truth, y = world(40_000)
     mine = truth + np.random.default_rng(1).normal(0, 0.25, len(y))
-    compared = compare(judged(y, mine), pl.Series(truth), "champion", "later")
+    compared = compare(predictions(y, mine), pl.Series(truth), "champion", "later")
     worse_by = compared.worse_by.value / compared.champion_standing.log_loss
-    found = spoken_for(y, mine)
+    evidence = spoken_for(y, mine)
     assert worse_by > 0
-    assert decide(found, compared, PromotionGate(margin=worse_by * 1.01)).allowed
-    assert not decide(found, compared, PromotionGate(margin=worse_by * 0.99)).allowed
+    assert decide(evidence, compared, PromotionGate(margin=worse_by * 1.01)).allowed
+    assert not decide(evidence, compared, PromotionGate(margin=worse_by * 0.99)).allowed
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_perfect_forecast_is_not_refused_because_leads_were_looked_at_again_an
     refused = 0
     for seed in range(60):
         lead = np.tile(np.arange(150), 10)
-        truth, y = (one[lead] for one in world(150, seed))
+        truth, y = (values[lead] for values in world(150, seed))
         refused += not decide(spoken_for(y, truth, lead=lead), no_champion(), GATE).allowed
     assert refused <= 3
 
@@ -234,7 +234,7 @@ def test_the_bounds_of_calibration_are_those_of_a_logistic_regression_by_lead():
         held_out_performance(np.tile(y, 5), np.tile(truth, 5), lead),
     )
     for name in ("slope", "intercept"):
-        narrow, wide = (getattr(one.calibration, name) for one in (once, five))
+        narrow, wide = (getattr(performance.calibration, name) for performance in (once, five))
         assert wide.high - wide.low == pytest.approx(narrow.high - narrow.low, rel=1e-6)
     assert five.calibration.chance == pytest.approx(once.calibration.chance, rel=0.01)
 
@@ -248,7 +248,7 @@ def test_an_open_check_of_high_severity_shuts_the_gate():
 def test_the_comparison_is_that_of_scikit_learn():
     truth, y = world()
     mine = truth * 0.7
-    compared = compare(judged(y, mine), pl.Series(truth), "champion", "later")
+    compared = compare(predictions(y, mine), pl.Series(truth), "champion", "later")
     expected = log_loss(y, expit(mine)) - log_loss(y, expit(truth))
     assert compared.worse_by.value == pytest.approx(expected, abs=1e-12)
     assert compared.worse_by.low < expected < compared.worse_by.high
@@ -257,7 +257,7 @@ def test_the_comparison_is_that_of_scikit_learn():
 
 def test_rows_of_one_lead_count_as_one_witness():
     truth, y = world(500)
-    once = judged(y, truth * 0.7)
+    once = predictions(y, truth * 0.7)
     five = pl.concat([once] * 5)
     alone = compare(once, pl.Series(truth), "champion", "later").worse_by
     again = compare(five, pl.Series(np.tile(truth, 5)), "champion", "later").worse_by
@@ -266,25 +266,25 @@ def test_rows_of_one_lead_count_as_one_witness():
 
 
 def test_the_same_ids_with_other_outcomes_are_other_leads():
-    (one, y), (two, other) = world(500, 1), world(500, 2)
-    found = compare_held_out(judged(y, one), judged(other, two), "champion")
-    assert isinstance(found, NotComparable)
-    assert found.because == "other rows"
-    verdict = decide(spoken_for(y, one), found, GATE)
+    (first, y), (second, other) = world(500, 1), world(500, 2)
+    comparison = compare_held_out(predictions(y, first), predictions(other, second), "champion")
+    assert isinstance(comparison, NotComparable)
+    assert comparison.because == "other rows"
+    verdict = decide(spoken_for(y, first), comparison, GATE)
     assert "cannot be compared" in verdict.reasons[0]
 
 
 def test_few_shared_rows_are_no_comparison():
     truth, y = world(500)
-    found = compare_held_out(judged(y, truth), judged(y, truth).head(60), "champion")
-    assert found == NotComparable("too few rows", found.message)
+    comparison = compare_held_out(predictions(y, truth), predictions(y, truth).head(60), "champion")
+    assert comparison == NotComparable("too few rows", comparison.message)
 
 
 def test_evidence_survives_json():
     truth, y = world(500)
-    compared = compare(judged(y, truth), pl.Series(truth * 0.9), "champion", "later")
-    found = replace(spoken_for(y, truth), comparison=compared, not_comparable=None)
-    assert PromotionEvidence.from_json(found.to_json()) == found
+    compared = compare(predictions(y, truth), pl.Series(truth * 0.9), "champion", "later")
+    evidence = replace(spoken_for(y, truth), comparison=compared, not_comparable=None)
+    assert PromotionEvidence.from_json(evidence.to_json()) == evidence
 
 
 @pytest.fixture(scope="module")
@@ -299,21 +299,21 @@ def dataset(history):
 
 def as_if_fitted(dataset):
     """What a run would hold that judged all rows; its model says the base rate of each."""
-    said = np.full(len(dataset), -2.0)
-    scores = dataset.rows.select("lead_id", "as_of", log_odds=pl.Series(said))
+    log_odds = np.full(len(dataset), -2.0)
+    scores = dataset.rows.select("lead_id", "as_of", log_odds=pl.Series(log_odds))
     everything = np.arange(len(dataset))
     return SimpleNamespace(
-        dataset=dataset, judged=everything, scores=scores, label=dataset.label.astype(float)
+        dataset=dataset, held_out_rows=everything, scores=scores, label=dataset.label.astype(float)
     )
 
 
 def champion_until(dataset, share, features=None, label=None):
     """A champion that learned until ``share`` of the time had passed, and remembers what it was asked."""
     first_day, last = dataset.window
-    asked = []
+    frames = []
 
     def score_frame(rows):
-        asked.append(rows)
+        frames.append(rows)
         return rows.select(log_odds=pl.repeat(-2.0, pl.len()))
 
     card = SimpleNamespace(
@@ -322,25 +322,25 @@ def champion_until(dataset, share, features=None, label=None):
     model = SimpleNamespace(
         card=card, version="champion", features=features or dataset.features, score_frame=score_frame
     )
-    return model, asked
+    return model, frames
 
 
 def test_the_champion_is_asked_only_about_what_is_later_than_all_it_learned(dataset):
-    champion, asked = champion_until(dataset, 0.5)
+    champion, frames = champion_until(dataset, 0.5)
     compared = compare_on_later_rows(as_if_fitted(dataset), champion)
     assert compared.basis == "later"
-    assert asked[0]["as_of"].min() > champion.card.window[1] + 60 * DAY
-    assert compared.rows == len(asked[0])
+    assert frames[0]["as_of"].min() > champion.card.window[1] + 60 * DAY
+    assert compared.rows == len(frames[0])
     assert compared.worse_by.value == 0
 
 
 def test_a_champion_with_other_features_is_given_its_own(dataset):
     renamed = FeatureSet(tuple(replace(s, name=f"old.{s.name}") for s in dataset.features.specs[:4]))
-    champion, asked = champion_until(dataset, 0.5, renamed)
+    champion, frames = champion_until(dataset, 0.5, renamed)
     compare_on_later_rows(as_if_fitted(dataset), champion)
-    now = dataset.rows.join(asked[0], on=["lead_id", "as_of"], maintain_order="right")
+    now = dataset.rows.join(frames[0], on=["lead_id", "as_of"], maintain_order="right")
     for spec in dataset.features.specs[:4]:
-        assert asked[0][f"old.{spec.name}"].equals(now[spec.name], null_equal=True)
+        assert frames[0][f"old.{spec.name}"].equals(now[spec.name], null_equal=True)
 
 
 @pytest.mark.parametrize(
@@ -351,9 +351,9 @@ def test_a_champion_with_other_features_is_given_its_own(dataset):
     ],
 )
 def test_what_cannot_be_compared_is_said_with_a_reason(dataset, share, change, because):
-    champion, asked = champion_until(dataset, share, **change)
-    found = compare_on_later_rows(as_if_fitted(dataset), champion)
-    assert (found.because, asked) == (because, [])
+    champion, frames = champion_until(dataset, share, **change)
+    comparison = compare_on_later_rows(as_if_fitted(dataset), champion)
+    assert (comparison.because, frames) == (because, [])
 
 
 def test_undated_rows_have_no_later_ones(dataset):
@@ -365,14 +365,16 @@ def test_undated_rows_have_no_later_ones(dataset):
 def test_a_flat_export_without_the_champions_column_says_which(dataset):
     renamed = FeatureSet((replace(dataset.features.specs[0], name="gone"),))
     champion, _ = champion_until(dataset, 0.5, renamed)
-    found = compare_on_later_rows(as_if_fitted(replace(dataset, history=None)), champion)
-    assert found.because == "other features"
-    assert "'gone'" in found.message
+    comparison = compare_on_later_rows(as_if_fitted(replace(dataset, history=None)), champion)
+    assert comparison.because == "other features"
+    assert "'gone'" in comparison.message
 
 
 def test_a_champion_that_cannot_be_had_does_not_stop_a_run(dataset):
     model = SimpleNamespace(
         version="new", card=SimpleNamespace(label="Converted", time_ordered=True, findings=())
     )
-    found = collect_evidence(as_if_fitted(dataset), model, NotComparable("unavailable", "the server is down"))
-    assert found.not_comparable.because == "unavailable"
+    evidence = collect_evidence(
+        as_if_fitted(dataset), model, NotComparable("unavailable", "the server is down")
+    )
+    assert evidence.not_comparable.because == "unavailable"

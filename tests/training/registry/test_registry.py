@@ -208,8 +208,8 @@ def test_the_pointer_changes_last_so_that_a_service_follows_only_a_finished_prom
 def test_a_clock_that_was_set_back_does_not_hide_a_promotion(tracked, train, bento_store):
     set_champion(train("first"), tracking=tracked)
     # BentoML's own "latest" goes by the time of creation: as if the first one came from the future.
-    (made,) = bento_store.glob("leadloop/*/model.yaml")
-    made.write_text(re.sub(r"creation_time: '?20\d\d", "creation_time: '2999", made.read_text()))
+    (copy,) = bento_store.glob("leadloop/*/model.yaml")
+    copy.write_text(re.sub(r"creation_time: '?20\d\d", "creation_time: '2999", copy.read_text()))
     set_champion(train("second"), tracking=tracked)
     assert content(active_folders(bento_store / "leadloop")[0]) == "trees of second"
     gone = Tracking(f"sqlite:///{bento_store}/none.db")

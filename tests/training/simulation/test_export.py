@@ -32,16 +32,16 @@ def reading(folder, crm):
 def test_the_exported_files_read_back_as_the_same_history(crm, reading):
     assert reading.history.observed_until == crm.history.observed_until
     for table in ("leads", "touchpoints", "transitions", "attributes", "accounts"):
-        written, found = getattr(crm.history, table), getattr(reading.history, table)
-        assert_frame_equal(found.select(written.columns), written)
+        expected, actual = getattr(crm.history, table), getattr(reading.history, table)
+        assert_frame_equal(actual.select(expected.columns), expected)
 
 
 def test_the_quarantine_finds_exactly_the_junk(reading):
-    found = {reason: count for (_, reason), count in reading.quarantine.counts.items()}
+    counts = {reason: count for (_, reason), count in reading.quarantine.counts.items()}
     assert reading.quarantine.rows == JUNK.rows
-    assert sorted(found.values()) == [3, 4, 5, 6, 7]
-    assert found["no kind"] == JUNK.kinds
-    assert found["no such lead"] == JUNK.leads
+    assert sorted(counts.values()) == [3, 4, 5, 6, 7]
+    assert counts["no kind"] == JUNK.kinds
+    assert counts["no such lead"] == JUNK.leads
 
 
 def test_without_junk_nothing_is_quarantined(crm, tmp_path):

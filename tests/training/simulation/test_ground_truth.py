@@ -41,18 +41,18 @@ def crm():
 @pytest.fixture(scope="module")
 def mixed(crm):
     """One snapshot a lead, so that outcomes are independent; its number alone decides which."""
-    drawn = []
+    parts = []
     for i, rule in enumerate(MIXED):
         chosen = pl.col("lead_id").cast(pl.Int64) % len(MIXED) == i
-        drawn.append(draw_snapshots(crm.history, rule).frame.filter(chosen))
-    return Snapshots(pl.concat(drawn))
+        parts.append(draw_snapshots(crm.history, rule).frame.filter(chosen))
+    return Snapshots(pl.concat(parts))
 
 
-def judged(crm, drawn):
+def with_probabilities(crm, snapshots):
     """Outcome and exact probability of the matured snapshots."""
-    outcome = compute_labels(crm.history, drawn, QUESTION)
+    outcome = compute_labels(crm.history, snapshots, QUESTION)
     ripe = outcome["matured"].to_numpy()
-    return outcome["label"].to_numpy()[ripe], bayes_probability(crm, drawn, HORIZON)[ripe]
+    return outcome["label"].to_numpy()[ripe], bayes_probability(crm, snapshots, HORIZON)[ripe]
 
 
 def surprise(label, probability):
@@ -74,7 +74,7 @@ def auc(label, probability):
 
 
 def test_the_closed_form_is_calibrated_at_mixed_ages(crm, mixed):
-    label, probability = judged(crm, mixed)
+    label, probability = with_probabilities(crm, mixed)
     overall, deciles = surprise(label, probability)
     assert len(label) > 100_000
     assert abs(overall) < 3
@@ -83,7 +83,7 @@ def test_the_closed_form_is_calibrated_at_mixed_ages(crm, mixed):
 
 @pytest.mark.parametrize("rule", [ON_CREATION, ON_MQL, at_age(14), at_age(60)])
 def test_the_closed_form_is_calibrated_for_every_kind_of_snapshot(crm, rule):
-    overall, deciles = surprise(*judged(crm, draw_snapshots(crm.history, rule)))
+    overall, deciles = surprise(*with_probabilities(crm, draw_snapshots(crm.history, rule)))
     assert abs(overall) < 3
     assert deciles < CHI_SQUARE_10
 
@@ -94,7 +94,9 @@ def test_the_closed_form_is_calibrated_right_after_late_news(crm):
     ends = crm.history.transitions.filter(pl.col("stage").is_in(CLOSED))
     alive = first.join(ends.select("lead_id", end="occurred_at"), on="lead_id", how="left")
     alive = alive.filter(pl.col("end").is_null() | (pl.col("as_of") <= pl.col("end")))
-    overall, deciles = surprise(*judged(crm, Snapshots(alive.select("lead_id", "as_of").sort("lead_id"))))
+    overall, deciles = surprise(
+        *with_probabilities(crm, Snapshots(alive.select("lead_id", "as_of").sort("lead_id")))
+    )
     assert abs(overall) < 3
     assert deciles < CHI_SQUARE_10
 
@@ -104,12 +106,12 @@ def test_who_forgets_that_news_are_late_is_miscalibrated():
     crm = simulate(40_000, seed=2, world=replace(DEFAULT_WORLD, streams=slow, lag=10 * DAY))
     forgetful = replace(crm, world=replace(crm.world, lag=0))
     young = draw_snapshots(crm.history, at_age(12))
-    assert surprise(*judged(crm, young))[1] < CHI_SQUARE_10
-    assert surprise(*judged(forgetful, young))[1] > 10 * CHI_SQUARE_10
+    assert surprise(*with_probabilities(crm, young))[1] < CHI_SQUARE_10
+    assert surprise(*with_probabilities(forgetful, young))[1] > 10 * CHI_SQUARE_10
 
 
 def test_the_world_is_neither_trivial_nor_hopeless(crm, mixed):
-    label, probability = judged(crm, mixed)
+    label, probability = with_probabilities(crm, mixed)
     assert 0.1 < label.mean() < 0.16
     assert 0.8 < auc(label, probability) < 0.88
 
@@ -117,17 +119,17 @@ def test_the_world_is_neither_trivial_nor_hopeless(crm, mixed):
 def test_the_closed_form_agrees_with_a_slow_scalar_version():
     crm = simulate(150, seed=8)
     every = CohortRule(on=("created", "mql"), every=9 * DAY, until_age=400 * DAY, closed=CLOSED)
-    drawn = draw_snapshots(crm.history, every)
-    expected = [scalar(crm, *row) for row in drawn.frame.iter_rows()]
+    snapshots = draw_snapshots(crm.history, every)
+    expected = [scalar(crm, *row) for row in snapshots.frame.iter_rows()]
     assert len(expected) > 1000
-    np.testing.assert_allclose(bayes_probability(crm, drawn, HORIZON), expected, rtol=1e-9)
+    np.testing.assert_allclose(bayes_probability(crm, snapshots, HORIZON), expected, rtol=1e-9)
 
 
 def scalar(crm, lead_id, as_of):
     """Bayes' rule for one snapshot, in plain Python from the world's own figures."""
     history, world = crm.history, crm.world
     lead = history.leads.filter(pl.col("lead_id") == lead_id).to_dicts()[0]
-    seen = [
+    visible = [
         row
         for row in history.touchpoints.filter(pl.col("lead_id") == lead_id).to_dicts()
         if row["known_at"] < as_of and row["occurred_at"] > lead["created_at"]
@@ -140,7 +142,7 @@ def scalar(crm, lead_id, as_of):
     days = (as_of - lead["created_at"] - 1) / DAY
     weights = [
         intent.share
-        * math.exp(log_chance(world, c, lead) + log_touches(world, c, seen, days) - leaving(intent) * days)
+        * math.exp(log_chance(world, c, lead) + log_touches(world, c, visible, days) - leaving(intent) * days)
         for c, intent in enumerate(world.intents)
     ]
     converts = [
@@ -166,11 +168,11 @@ def log_chance(world, intent, lead):
     return total
 
 
-def log_touches(world, intent, seen, days):
+def log_touches(world, intent, visible, days):
     waning, lag = world.waning / DAY, world.lag / DAY
     total = 0.0
     for stream in world.streams:
-        count = sum(row["kind"] == stream.kind and row["offer"] == stream.offer for row in seen)
+        count = sum(row["kind"] == stream.kind and row["offer"] == stream.offer for row in visible)
         late = 1 - math.exp(-max(days - lag, 0) / waning)
         soon = 1 - math.exp(-days / waning)
         rate = stream.rates[intent] / 30
@@ -183,7 +185,7 @@ TINY = World(
     attributes=(
         Attribute("first_conversion", ("Demo", "Paper"), ((6, 4), (2, 8))),
         Attribute("first_channel", ("web", "mail"), ((7, 3), (4, 6)), missing=0.2),
-        Attribute("timeline", ("soon", "later"), ((8, 2), (3, 7)), asked=10),
+        Attribute("timeline", ("soon", "later"), ((8, 2), (3, 7)), days_to_answer=10),
     ),
     streams=(
         Stream("demo_request", (1.2, 0.3), offer="Demo", late=0.4),
@@ -197,10 +199,10 @@ TINY = World(
 
 def test_the_posterior_is_the_share_of_hidden_intents_among_leads_that_look_alike():
     crm = simulate(120_000, seed=4, world=TINY)
-    drawn = draw_snapshots(crm.history, at_age(20))
+    snapshots = draw_snapshots(crm.history, at_age(20))
     hidden = crm.history.leads.select("lead_id", hot=pl.Series(crm.intents == 0))
-    hot = drawn.frame.join(hidden, on="lead_id", how="left", maintain_order="left")["hot"]
-    alike = pl.DataFrame({"posterior": _posterior(crm, drawn.frame)[:, 0].round(9), "hot": hot})
+    hot = snapshots.frame.join(hidden, on="lead_id", how="left", maintain_order="left")["hot"]
+    alike = pl.DataFrame({"posterior": _posterior(crm, snapshots.frame)[:, 0].round(9), "hot": hot})
     groups = alike.group_by("posterior").agg(pl.len(), pl.col("hot").sum()).filter(pl.col("len") >= 200)
     expected = groups["posterior"] * groups["len"]
     spread = (expected * (1 - groups["posterior"])).sqrt()
@@ -232,7 +234,7 @@ def test_no_snapshots_have_no_probabilities(crm):
 
 
 def test_information_captured_is_one_for_bayes_and_zero_for_the_base_rate(crm, mixed):
-    label, probability = judged(crm, mixed)
+    label, probability = with_probabilities(crm, mixed)
     base = label.mean()
     assert information_captured(label, probability, probability, base) == pytest.approx(1)
     assert information_captured(label, np.full(len(label), base), probability, base) == pytest.approx(0)
@@ -241,7 +243,7 @@ def test_information_captured_is_one_for_bayes_and_zero_for_the_base_rate(crm, m
 
 def test_nobody_beats_bayes(crm, mixed):
     """Whatever is done to the exact probability makes it worse."""
-    label, probability = judged(crm, mixed)
+    label, probability = with_probabilities(crm, mixed)
     odds = np.log(probability / (1 - probability))
     for slope, shift in ((0.9, 0), (1.1, 0), (1, 0.1), (1, -0.1)):
         bent = 1 / (1 + np.exp(-(slope * odds + shift)))

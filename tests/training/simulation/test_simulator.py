@@ -79,7 +79,7 @@ def test_the_old_rule_makes_an_mql_of_whoever_has_enough_visible_points(crm):
     """Recomputed the slow way for some leads, one touchpoint at a time."""
     points = {(stream.kind, stream.offer): stream.points for stream in crm.world.streams}
     history = crm.history
-    found = dict(entries(history, "mql").iter_rows())
+    mql_times = dict(entries(history, "mql").iter_rows())
     ends = dict(
         history.transitions.filter(pl.col("stage").is_in(["sql", "disqualified"]))
         .select("lead_id", "occurred_at")
@@ -93,7 +93,7 @@ def test_the_old_rule_makes_an_mql_of_whoever_has_enough_visible_points(crm):
                 expected = row["known_at"]
                 break
         open_then = expected is not None and expected < ends.get(lead_id, history.observed_until)
-        assert found.get(lead_id) == (expected if open_then else None)
+        assert mql_times.get(lead_id) == (expected if open_then else None)
 
 
 def test_sales_accepts_only_open_mqls_and_after_they_became_one(history):
@@ -121,13 +121,13 @@ def test_an_asked_attribute_is_learned_after_creation_and_written_over(crm):
 def test_attributes_follow_the_shares_of_their_intent(crm):
     for attribute in (crm.world.attribute("seniority"), crm.world.attribute("first_conversion")):
         for intent, chances in enumerate(attribute.chances):
-            drawn = crm.history.leads[attribute.name].filter(pl.Series(crm.intents == intent)).drop_nulls()
-            shares = [(drawn == level).mean() for level in attribute.levels]
-            np.testing.assert_allclose(shares, chances, atol=4 * np.sqrt(0.25 / len(drawn)))
+            values = crm.history.leads[attribute.name].filter(pl.Series(crm.intents == intent)).drop_nulls()
+            shares = [(values == level).mean() for level in attribute.levels]
+            np.testing.assert_allclose(shares, chances, atol=4 * np.sqrt(0.25 / len(values)))
 
 
 def test_blanks_are_as_frequent_as_the_world_says(history):
-    missing = {row.name: row.missing for row in DEFAULT_WORLD.attributes if row.asked is None}
+    missing = {row.name: row.missing for row in DEFAULT_WORLD.attributes if row.days_to_answer is None}
     for name, share in missing.items():
         assert history.leads[name].is_null().mean() == pytest.approx(share, abs=0.012)
 
@@ -161,9 +161,9 @@ def test_the_leak_is_there_only_when_asked_and_changes_nothing_else():
 def test_the_leak_tells_who_converted():
     history = simulate(5_000, seed=5, leak=True).history
     sqls = entries(history, "sql")["lead_id"]
-    told = history.leads.filter(pl.col(LEAK) == "meeting held")["lead_id"]
-    assert told.is_in(sqls.implode()).all()
-    assert len(told) == pytest.approx(0.9 * len(sqls), rel=0.05)
+    lead_ids = history.leads.filter(pl.col(LEAK) == "meeting held")["lead_id"]
+    assert lead_ids.is_in(sqls.implode()).all()
+    assert len(lead_ids) == pytest.approx(0.9 * len(sqls), rel=0.05)
 
 
 def test_accounts_are_assigned_by_chance(crm):

@@ -27,9 +27,11 @@ def group(lead, y, weight=None):
 @pytest.mark.parametrize(("won", "rows", "rate"), [(0, 40, 0.1), (7, 40, 0.1), (39, 40, 0.6), (40, 40, 0.9)])
 def test_where_all_are_expected_alike_the_interval_is_wilsons(won, rows, rate):
     y = np.repeat([1.0, 0.0], [won, rows - won])
-    found, known = observed_expected_ratio(y, np.full(rows, rate)).ratio, wilson_interval(won, rows)
+    interval, expected = observed_expected_ratio(y, np.full(rows, rate)).ratio, wilson_interval(won, rows)
     assert np.allclose(
-        [found.value, found.low, found.high], np.array([known.value, known.low, known.high]) / rate, atol=1e-6
+        [interval.value, interval.low, interval.high],
+        np.array([expected.value, expected.low, expected.high]) / rate,
+        atol=1e-6,
     )
 
 
@@ -37,21 +39,21 @@ def test_the_ends_are_the_shifts_that_the_score_test_just_refuses():
     random = np.random.default_rng(3)
     p = random.beta(1, 6, 200)
     y = (random.random(200) < p).astype(float)
-    kept = []
+    accepted = []
     for shift in np.linspace(-2, 2, 4001):
         moved = expit(logit(p) + shift)
         if (y.sum() - moved.sum()) ** 2 <= 1.959964**2 * (moved * (1 - moved)).sum():
-            kept.append(moved.sum() / p.sum())
-    found = observed_expected_ratio(y, p).ratio
-    assert found.low == pytest.approx(min(kept), abs=0.002)
-    assert found.high == pytest.approx(max(kept), abs=0.002)
+            accepted.append(moved.sum() / p.sum())
+    interval = observed_expected_ratio(y, p).ratio
+    assert interval.low == pytest.approx(min(accepted), abs=0.002)
+    assert interval.high == pytest.approx(max(accepted), abs=0.002)
 
 
 def test_nineteen_of_twenty_intervals_hold_what_was_right():
     random = np.random.default_rng(4)
     p = random.beta(1, 5, 80)
-    found = [observed_expected_ratio((random.random(80) < p).astype(float), p).ratio for _ in range(600)]
-    assert 0.92 < np.mean([one.low <= 1 <= one.high for one in found]) < 0.98
+    ratios = [observed_expected_ratio((random.random(80) < p).astype(float), p).ratio for _ in range(600)]
+    assert 0.92 < np.mean([ratio.low <= 1 <= ratio.high for ratio in ratios]) < 0.98
 
 
 def test_levelled_probabilities_add_up_and_keep_their_odds_ratios():
@@ -62,12 +64,12 @@ def test_levelled_probabilities_add_up_and_keep_their_odds_ratios():
 
 
 def test_of_leads_that_stand_once_the_ratio_is_scipys():
-    one, other = [1] * 30 + [0] * 70, [1] * 18 + [0] * 102
-    found = rate_ratio(group(range(100), one), group(range(100, 220), other), 220)
+    first, second = [1] * 30 + [0] * 70, [1] * 18 + [0] * 102
+    test = rate_ratio(group(range(100), first), group(range(100, 220), second), 220)
     known = stats.contingency.relative_risk(30, 100, 18, 120)
     ends = known.confidence_interval(0.95)
-    assert found.ratio.value == pytest.approx(known.relative_risk)
-    assert (found.ratio.low, found.ratio.high) == pytest.approx((ends.low, ends.high))
+    assert test.ratio.value == pytest.approx(known.relative_risk)
+    assert (test.ratio.low, test.ratio.high) == pytest.approx((ends.low, ends.high))
 
 
 def test_a_lead_that_stands_five_times_speaks_once():
@@ -88,8 +90,8 @@ def test_verdicts_are_those_of_benjamini_and_hochberg():
     random = np.random.default_rng(5)
     for _ in range(50):
         p = np.where(random.random(12) < 0.4, random.random(12) / 60, random.random(12))
-        found = benjamini_hochberg([RatioTest(Interval(2.0, 1.0, 4.0), float(one)) for one in p])
-        assert [one == "more" for one in found] == (stats.false_discovery_control(p) <= 0.05).tolist()
+        verdicts = benjamini_hochberg([RatioTest(Interval(2.0, 1.0, 4.0), float(each)) for each in p])
+        assert [each == "more" for each in verdicts] == (stats.false_discovery_control(p) <= 0.05).tolist()
 
 
 def test_a_ratio_below_one_is_less_and_a_missing_one_too_few():

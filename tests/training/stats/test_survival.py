@@ -35,14 +35,16 @@ def test_a_share_is_worked_out_by_hand():
     """Five leads: won after 1, lost after 2, cut off after 3, won after 4, open at 5."""
     watched = np.array([1, 2, 3, 4, 5])
     won, lost = np.array([1, 0, 0, 1, 0], dtype=bool), np.array([0, 1, 0, 0, 0], dtype=bool)
-    found = cumulative_incidence_intervals(watched, won, lost, np.array([1, 2, 4, 5]))
-    assert [one.value for one in found] == pytest.approx([0, 1 / 5, 1 / 5, 1 / 5 + 3 / 5 / 2])
+    intervals = cumulative_incidence_intervals(watched, won, lost, np.array([1, 2, 4, 5]))
+    assert [interval.value for interval in intervals] == pytest.approx([0, 1 / 5, 1 / 5, 1 / 5 + 3 / 5 / 2])
 
 
 def test_what_happens_at_the_very_time_is_not_before_it():
     everyone = np.ones(3, dtype=bool)
-    found = cumulative_incidence_intervals(np.array([30, 30, 31]), everyone, ~everyone, np.array([30, 31]))
-    assert [one.value for one in found] == pytest.approx([0, 2 / 3])
+    intervals = cumulative_incidence_intervals(
+        np.array([30, 30, 31]), everyone, ~everyone, np.array([30, 31])
+    )
+    assert [interval.value for interval in intervals] == pytest.approx([0, 2 / 3])
 
 
 def test_the_interval_is_as_wide_as_resamples_spread():
@@ -50,13 +52,16 @@ def test_the_interval_is_as_wide_as_resamples_spread():
     random = np.random.default_rng(2)
     times = np.array([15, 30, 45])
     draws = [
-        [one.value for one in cumulative_incidence_intervals(watched[rows], won[rows], lost[rows], times)]
+        [
+            interval.value
+            for interval in cumulative_incidence_intervals(watched[rows], won[rows], lost[rows], times)
+        ]
         for rows in random.integers(0, 400, (600, 400))
     ]
-    for one, spread in zip(
+    for interval, spread in zip(
         cumulative_incidence_intervals(watched, won, lost, times), np.std(draws, axis=0), strict=True
     ):
-        assert (one.high - one.low) / (2 * 1.96) == pytest.approx(spread, rel=0.12)
+        assert (interval.high - interval.low) / (2 * 1.96) == pytest.approx(spread, rel=0.12)
 
 
 def test_an_interval_stays_within_nothing_and_all():
@@ -70,7 +75,7 @@ def test_an_interval_stays_within_nothing_and_all():
 
 @pytest.mark.parametrize("hits", [0, 1, 7, 250])
 def test_a_rates_interval_is_where_a_poisson_count_would_be_odd(hits):
-    found = poisson_rate_interval(hits, 2.0)
-    assert found.value == hits / 2
-    assert poisson.cdf(hits, 2 * found.high) == pytest.approx(0.025)
-    assert hits == 0 or poisson.sf(hits - 1, 2 * found.low) == pytest.approx(0.025)
+    interval = poisson_rate_interval(hits, 2.0)
+    assert interval.value == hits / 2
+    assert poisson.cdf(hits, 2 * interval.high) == pytest.approx(0.025)
+    assert hits == 0 or poisson.sf(hits - 1, 2 * interval.low) == pytest.approx(0.025)
