@@ -67,49 +67,49 @@ class Accounts:
     accounts: tuple[AccountScore, ...]
 
 
-def accounts(given: ReportInput) -> Accounts | NotApplicable:
+def accounts(inputs: ReportInput) -> Accounts | NotApplicable:
     """The accounts of a report's history as they stand today, scored by its model."""
-    roads = given.all_stage_entries
-    if isinstance(roads, NotApplicable):
-        return roads
-    if roads.history.leads["account_id"].is_null().all():
+    entries = inputs.all_stage_entries
+    if isinstance(entries, NotApplicable):
+        return entries
+    if entries.history.leads["account_id"].is_null().all():
         return NotApplicable("no_accounts")
-    if given.model is None:
+    if inputs.model is None:
         return NotApplicable("no_model")
-    active = active_leads(roads)
-    today = accounts_with_several_leads(active).select("lead_id", as_of=pl.lit(roads.until, pl.Int64))
-    rows = compute_feature_rows(given.model.features, roads.history, Snapshots(today))
-    return accounts_from_entries(roads, active, given.model.score_frame(rows))
+    active = active_leads(entries)
+    today = accounts_with_several_leads(active).select("lead_id", as_of=pl.lit(entries.until, pl.Int64))
+    rows = compute_feature_rows(inputs.model.features, entries.history, Snapshots(today))
+    return accounts_from_entries(entries, active, inputs.model.score_frame(rows))
 
 
-def accounts_from_entries(roads: StageEntries, active: pl.DataFrame, scores: pl.DataFrame) -> Accounts:
+def accounts_from_entries(entries: StageEntries, active: pl.DataFrame, scores: pl.DataFrame) -> Accounts:
     """The accounts of ``active`` leads; ``scores`` has ``lead_id`` and today's ``probability``."""
     scored = accounts_with_several_leads(active).join(scores.select("lead_id", "probability"), on="lead_id")
-    found = _summed_up(scored).join(_activity(roads), on="account_id", how="left")
-    best = found.sort(["at_least_one", "best", "account_id"], descending=[True, True, False]).head(SHOWN)
+    companies = _score_accounts(scored).join(_account_activity(entries), on="account_id", how="left")
+    best = companies.sort(["at_least_one", "best", "account_id"], descending=[True, True, False]).head(SHOWN)
     rows = best.rename({"account_id": "account"}).iter_rows(named=True)
     return Accounts(
-        target=roads.spec.stage,
-        horizon=roads.spec.horizon,
+        target=entries.spec.stage,
+        horizon=entries.spec.horizon,
         days=RECENT,
         active=active.height,
         known=int(active["account_id"].is_not_null().sum()),
-        several=found.height,
+        several=companies.height,
         together=scored.height,
         accounts=tuple(AccountScore(**row) for row in rows),
     )
 
 
-def active_leads(roads: StageEntries) -> pl.DataFrame:
+def active_leads(entries: StageEntries) -> pl.DataFrame:
     """``lead_id`` and ``account_id`` of the open leads that were created or seen of late."""
-    since = roads.until - RECENT * DAY
+    since = entries.until - RECENT * DAY
     leads = pl.DataFrame(
-        {"lead_id": roads.lead_id, "open": ~roads.won & ~roads.lost, "created": roads.created}
+        {"lead_id": entries.lead_id, "open": ~entries.won & ~entries.lost, "created": entries.created}
     )
-    seen = _recent(roads).select("lead_id").unique().with_columns(seen=True)
-    mine = leads.filter("open").join(seen, on="lead_id", how="left", maintain_order="left")
-    active = mine.filter((pl.col("created") >= since) | pl.col("seen").is_not_null())
-    accounts_of = roads.history.leads.select("lead_id", "account_id")
+    recent = _recent_touchpoints(entries).select("lead_id").unique().with_columns(seen=True)
+    open_leads = leads.filter("open").join(recent, on="lead_id", how="left", maintain_order="left")
+    active = open_leads.filter((pl.col("created") >= since) | pl.col("seen").is_not_null())
+    accounts_of = entries.history.leads.select("lead_id", "account_id")
     return active.select("lead_id").join(accounts_of, on="lead_id", maintain_order="left")
 
 
@@ -119,7 +119,7 @@ def accounts_with_several_leads(active: pl.DataFrame) -> pl.DataFrame:
     return known.filter(pl.len().over("account_id") >= _SEVERAL)
 
 
-def _summed_up(scored: pl.DataFrame) -> pl.DataFrame:
+def _score_accounts(scored: pl.DataFrame) -> pl.DataFrame:
     p = pl.col("probability")
     ranked = scored.sort(["probability", "lead_id"], descending=[True, False])
     return ranked.group_by("account_id", maintain_order=True).agg(
@@ -130,27 +130,27 @@ def _summed_up(scored: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _activity(roads: StageEntries) -> pl.DataFrame:
+def _account_activity(entries: StageEntries) -> pl.DataFrame:
     """What all leads of an account did of late, and how many of them had entered the target."""
     touched = (
-        _recent(roads)
+        _recent_touchpoints(entries)
         .group_by("lead_id")
         .agg(touches=pl.len(), requests=pl.col("kind").is_in(REQUESTS).sum(), last=pl.col("moment").max())
     )
-    leads = pl.DataFrame({"lead_id": roads.lead_id, "won": roads.won, "created": roads.created})
-    members = roads.history.leads.select("lead_id", "account_id").drop_nulls().join(leads, on="lead_id")
+    leads = pl.DataFrame({"lead_id": entries.lead_id, "won": entries.won, "created": entries.created})
+    members = entries.history.leads.select("lead_id", "account_id").drop_nulls().join(leads, on="lead_id")
     newest = pl.max_horizontal("last", "created").max()
     return (
         members.join(touched, on="lead_id", how="left")
         .group_by("account_id")
-        .agg(pl.col("touches", "requests", "won").sum(), quiet=(roads.until - newest) // DAY)
+        .agg(pl.col("touches", "requests", "won").sum(), quiet=(entries.until - newest) // DAY)
     )
 
 
-def _recent(roads: StageEntries) -> pl.DataFrame:
+def _recent_touchpoints(entries: StageEntries) -> pl.DataFrame:
     """The touchpoints that the CRM learned of in the last days: ``lead_id``, ``kind`` and that ``moment``."""
     moment = pl.max_horizontal("occurred_at", "known_at")
-    known = roads.history.touchpoints.lazy().select("lead_id", "kind", moment=moment)
+    known = entries.history.touchpoints.lazy().select("lead_id", "kind", moment=moment)
     return known.filter(
-        pl.col("moment") >= roads.until - RECENT * DAY, pl.col("moment") < roads.until
+        pl.col("moment") >= entries.until - RECENT * DAY, pl.col("moment") < entries.until
     ).collect()

@@ -71,19 +71,22 @@ class Reliability:
     by_chance: float = 0.0
 
 
-def reliability(given: ReportInput, figures: Mapping[str, Interval], found: Drivers) -> Reliability:
-    """Forecasts of ``given`` beside outcomes."""
-    y, p = given.label, given.scores["probability"].to_numpy()
-    grade = given.scores["grade"].to_numpy()
+def reliability(inputs: ReportInput, figures: Mapping[str, Interval], drivers: Drivers) -> Reliability:
+    """Forecasts of ``inputs`` beside outcomes."""
+    y, p = inputs.label, inputs.scores["probability"].to_numpy()
+    grade = inputs.scores["grade"].to_numpy()
     return Reliability(
         brier=figures["brier"],
         error=figures["calibration_error"],
-        total=_group("all", y, p, given.lead),
-        bins=tuple(_group(str(i), y[rows], p[rows], given.lead[rows]) for i, rows in enumerate(_bins(p), 1)),
-        grades=_groups(grade, [letter for letter in LETTERS if (grade == letter).any()], given),
-        months=_months(given),
-        segments=_segments(given, found),
-        by_chance=calibration_error_by_chance(p, given.lead),
+        total=_calibration_group("all", y, p, inputs.lead),
+        bins=tuple(
+            _calibration_group(str(i), y[rows], p[rows], inputs.lead[rows])
+            for i, rows in enumerate(_equal_bins(p), 1)
+        ),
+        grades=_calibration_groups(grade, [letter for letter in LETTERS if (grade == letter).any()], inputs),
+        months=_monthly_groups(inputs),
+        segments=_segment_groups(inputs, drivers),
+        by_chance=calibration_error_by_chance(p, inputs.lead),
     )
 
 
@@ -93,12 +96,12 @@ def calibration_error_by_chance(p: Floats, lead: NDArray[np.int64]) -> float:
     The gap of each bin is then nearly normal around 0, so its size is half-normal, and so many of them add up
     to nearly a normal. All looks at a lead share an outcome: their deviations add up as if they were one.
     """
-    spread = np.array([_spread(p[rows], lead[rows]) for rows in _bins(p)]) / len(p)
+    spread = np.array([_outcome_deviation(p[rows], lead[rows]) for rows in _equal_bins(p)]) / len(p)
     mean, variance = np.sqrt(2 / np.pi) * spread.sum(), (1 - 2 / np.pi) * (spread**2).sum()
     return float(mean + _ONE_IN_TWENTY * np.sqrt(variance))
 
 
-def _spread(p: Floats, lead: NDArray[np.int64]) -> float:
+def _outcome_deviation(p: Floats, lead: NDArray[np.int64]) -> float:
     """The standard deviation of a sum of outcomes of true forecasts ``p``."""
     _, place = np.unique(lead, return_inverse=True)
     return float(np.linalg.norm(np.bincount(place, weights=np.sqrt(p * (1 - p)))))
@@ -109,7 +112,7 @@ def is_miscalibrated(group: CalibrationGroup) -> bool:
     return not group.observed.low <= group.forecast <= group.observed.high
 
 
-def _bins(p: Floats) -> list[NDArray[np.intp]]:
+def _equal_bins(p: Floats) -> list[NDArray[np.intp]]:
     """The positions of ten groups of equally many leads by probability, cut as the calibration error is.
 
     Lots part leads of equal probability: in the order of the rows the groups would differ by when leads came.
@@ -119,34 +122,40 @@ def _bins(p: Floats) -> list[NDArray[np.intp]]:
     return np.split(order, np.flatnonzero(np.diff(bins)) + 1)
 
 
-def _months(given: ReportInput) -> tuple[CalibrationGroup, ...]:
+def _monthly_groups(inputs: ReportInput) -> tuple[CalibrationGroup, ...]:
     """The last months in which leads were looked at; none where nobody knows when that was."""
-    if given.card.window is None or "as_of" not in given.scores.columns:
+    if inputs.card.window is None or "as_of" not in inputs.scores.columns:
         return ()
     first = pl.from_epoch("as_of").dt.truncate("1mo").dt.strftime("%Y-%m-%d")
-    month = given.scores.select(first).to_series().to_numpy()
-    return _groups(month, np.unique(month)[-MOST_MONTHS:].tolist(), given)
+    month = inputs.scores.select(first).to_series().to_numpy()
+    return _calibration_groups(month, np.unique(month)[-MOST_MONTHS:].tolist(), inputs)
 
 
-def _segments(given: ReportInput, found: Drivers) -> Segments | None:
+def _segment_groups(inputs: ReportInput, drivers: Drivers) -> Segments | None:
     """By the channel that leads came through, else by the category that moves scores most."""
-    told = [driver.spec for driver in found.features if driver.spec.is_category]
-    first = [spec for spec in given.features.specs if spec in told and spec.family == "channel"]
-    by = next(iter([*first, *told]), None)
+    categories = [driver.spec for driver in drivers.features if driver.spec.is_category]
+    first = [spec for spec in inputs.features.specs if spec in categories and spec.family == "channel"]
+    by = next(iter([*first, *categories]), None)
     if by is None:
         return None
-    value = given.judged[by.name].to_numpy()
-    counts = Counter(given.judged[by.name].drop_nulls().to_list())
+    value = inputs.held_out_rows[by.name].to_numpy()
+    counts = Counter(inputs.held_out_rows[by.name].drop_nulls().to_list())
     names = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_SEGMENTS]
-    rest = ~given.judged[by.name].is_in(names).fill_null(value=False).to_numpy()
-    others = _groups(np.where(rest, _OTHERS, ""), [_OTHERS], given)[0] if rest.any() else None
-    return Segments(by, _groups(value, names, given), others)
+    rest = ~inputs.held_out_rows[by.name].is_in(names).fill_null(value=False).to_numpy()
+    others = _calibration_groups(np.where(rest, _OTHERS, ""), [_OTHERS], inputs)[0] if rest.any() else None
+    return Segments(by, _calibration_groups(value, names, inputs), others)
 
 
-def _groups(key: NDArray[np.str_], names: Sequence[str], given: ReportInput) -> tuple[CalibrationGroup, ...]:
-    y, p = given.label, given.scores["probability"].to_numpy()
-    return tuple(_group(name, y[mine], p[mine], given.lead[mine]) for name in names for mine in [key == name])
+def _calibration_groups(
+    key: NDArray[np.str_], names: Sequence[str], inputs: ReportInput
+) -> tuple[CalibrationGroup, ...]:
+    y, p = inputs.label, inputs.scores["probability"].to_numpy()
+    return tuple(
+        _calibration_group(name, y[mine], p[mine], inputs.lead[mine])
+        for name in names
+        for mine in [key == name]
+    )
 
 
-def _group(name: str, y: Floats, p: Floats, lead: NDArray[np.int64]) -> CalibrationGroup:
+def _calibration_group(name: str, y: Floats, p: Floats, lead: NDArray[np.int64]) -> CalibrationGroup:
     return CalibrationGroup(name, len(y), float(p.mean()), clustered_rate(y, lead))

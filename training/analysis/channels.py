@@ -106,75 +106,79 @@ class Channels:
     unknown: tuple[str, ...] = ()
 
 
-def channels(given: ReportInput) -> Channels | NotApplicable:
+def channels(inputs: ReportInput) -> Channels | NotApplicable:
     """The channels of the judged company; leads count once, at the first moment they were looked at."""
-    specs = [spec for spec in given.features.specs if spec.family == FAMILY]
-    looked = first_snapshots(given)
-    told = [s for s in specs if s.is_category and looked[s.name].n_unique() > 1][:MOST_DIMENSIONS]
-    if not told:
+    specs = [spec for spec in inputs.features.specs if spec.family == FAMILY]
+    snapshots = first_snapshots(inputs)
+    dimensions = [s for s in specs if s.is_category and snapshots[s.name].n_unique() > 1][:MOST_DIMENSIONS]
+    if not dimensions:
         return NotApplicable("no_channels")
-    costs = given.company.settings.costs
-    names = {name for dimension in told for name in looked[dimension.name].drop_nulls()}
-    label, asked = (
-        given.company.label,
-        looked.with_columns(expected=pl.Series(counterfactual_probability(given, looked))),
+    costs = inputs.company.settings.costs
+    names = {name for dimension in dimensions for name in snapshots[dimension.name].drop_nulls()}
+    label, with_expected = (
+        inputs.company.label,
+        snapshots.with_columns(expected=pl.Series(counterfactual_probability(inputs, snapshots))),
     )
     return Channels(
         days=None if label is None else label.horizon / DAY,
-        adjusted=given.model is not None,
-        dimensions=tuple(_dimension(spec, _everyone(given, spec), asked, costs) for spec in told),
+        adjusted=inputs.model is not None,
+        dimensions=tuple(
+            _breakdown(spec, _outcomes_by_value(inputs, spec), with_expected, costs) for spec in dimensions
+        ),
         unknown=tuple(sorted(set(costs) - names)),
     )
 
 
-def first_snapshots(given: ReportInput) -> pl.DataFrame:
+def first_snapshots(inputs: ReportInput) -> pl.DataFrame:
     """The judged rows with ``label`` and ``log_odds``, each lead's first alone; evenly fewer of very many."""
-    asked = given.scores.select("lead_id", "as_of", "log_odds", label=pl.Series(given.label))
-    rows = given.judged.with_columns(asked.get_columns())
+    scores = inputs.scores.select("lead_id", "as_of", "log_odds", label=pl.Series(inputs.label))
+    rows = inputs.held_out_rows.with_columns(scores.get_columns())
     first = rows.sort("as_of", "lead_id", maintain_order=True).unique(
         "lead_id", keep="first", maintain_order=True
     )
     return first.gather_every(1 + (first.height - 1) // MOST_ASKED)
 
 
-def counterfactual_probability(given: ReportInput, looked: pl.DataFrame) -> Floats:
+def counterfactual_probability(inputs: ReportInput, snapshots: pl.DataFrame) -> Floats:
     """(n,) the probabilities of leads, had each come through the channel of another.
 
     They add up to what came. Without a model it is one rate for all.
     """
-    y, names = looked["label"].to_numpy(), [s.name for s in given.features.specs if s.family == FAMILY]
-    if given.model is None:
+    y, names = snapshots["label"].to_numpy(), [s.name for s in inputs.features.specs if s.family == FAMILY]
+    if inputs.model is None:
         return np.full(len(y), float(y.mean()))
-    log_odds = looked["log_odds"].to_numpy() - _said(given.model, looked)
+    log_odds = snapshots["log_odds"].to_numpy() - _predict_log_odds(inputs.model, snapshots)
     random = np.random.default_rng(0)
-    drawn = [
-        expit(log_odds + _said(given.model, looked.with_columns(looked.select(names)[order])))
+    draws = [
+        expit(
+            log_odds + _predict_log_odds(inputs.model, snapshots.with_columns(snapshots.select(names)[order]))
+        )
         for order in (random.permutation(len(y)) for _ in range(DRAWS))
     ]
-    return shift_to_total(np.clip(np.mean(drawn, axis=0), _SURE, 1 - _SURE), float(y.sum()))
+    return shift_to_total(np.clip(np.mean(draws, axis=0), _SURE, 1 - _SURE), float(y.sum()))
 
 
-def _said(model: ConversionModel, rows: pl.DataFrame) -> Floats:
+def _predict_log_odds(model: ConversionModel, rows: pl.DataFrame) -> Floats:
     return model.score_frame(rows)["log_odds"].to_numpy()
 
 
-def _everyone(given: ReportInput, spec: FeatureSpec) -> pl.DataFrame | None:
+def _outcomes_by_value(inputs: ReportInput, spec: FeatureSpec) -> pl.DataFrame | None:
     """``lead_id``, ``value`` and ``label`` (null while not matured) of every lead, as known at its creation.
 
     None where that is not known: a campaign that comes later is not what a lead came through.
     """
-    history, label = given.history, given.company.label
+    history, label = inputs.history, inputs.company.label
     if history is None or label is None:
         return None
     if spec.source == "leads" and spec.of in history.leads.columns:
         known = history.leads.select("lead_id", value=str(spec.of))
     elif spec.source == "touchpoints" and spec.reduce == "earliest":
-        known = _at_creation(history, str(spec.of))
+        known = _first_touch_value(history, str(spec.of))
         if known.height < _MOSTLY * history.leads.height:
             return None
     else:
         return None
-    return matured_outcomes(history, label, given.company.since).join(known, on="lead_id", how="left")
+    return matured_outcomes(history, label, inputs.company.since).join(known, on="lead_id", how="left")
 
 
 def matured_outcomes(history: LeadHistory, label: LabelSpec, since: int | None) -> pl.DataFrame:
@@ -183,11 +187,11 @@ def matured_outcomes(history: LeadHistory, label: LabelSpec, since: int | None) 
     Null, too, for leads created before ``since``: nobody knows what became of all of them.
     """
     known = labels_from_creation(history, label)
-    told = pl.col("matured") & (pl.lit(since is None) | (pl.col("as_of") >= (since or 0)))
-    return known.select("lead_id", label=pl.when(told).then(pl.col("label")).cast(pl.Float64))
+    is_known = pl.col("matured") & (pl.lit(since is None) | (pl.col("as_of") >= (since or 0)))
+    return known.select("lead_id", label=pl.when(is_known).then(pl.col("label")).cast(pl.Float64))
 
 
-def _at_creation(history: LeadHistory, column: str) -> pl.DataFrame:
+def _first_touch_value(history: LeadHistory, column: str) -> pl.DataFrame:
     """What each lead's first touchpoint says; of several at once the last by name, as in the feature."""
     created = history.leads.select("lead_id", "created_at")
     known = history.touchpoints.filter(pl.col(column).is_not_null()).join(created, on="lead_id")
@@ -196,31 +200,36 @@ def _at_creation(history: LeadHistory, column: str) -> pl.DataFrame:
     return known.group_by("lead_id").agg(value=pl.col(column).filter(first).max())
 
 
-def _dimension(
-    spec: FeatureSpec, everyone: pl.DataFrame | None, looked: pl.DataFrame, costs: Mapping[str, float]
+def _breakdown(
+    spec: FeatureSpec, all_leads: pl.DataFrame | None, snapshots: pl.DataFrame, costs: Mapping[str, float]
 ) -> ChannelBreakdown:
-    asked = looked.select("lead_id", "label", "expected", value=pl.col(spec.name))
-    if everyone is not None:
-        asked = asked.drop("value").join(everyone.select("lead_id", "value"), on="lead_id", how="left")
-    counted = asked if everyone is None else everyone
-    levels = _levels(counted["value"])
-    rows = [(name, _of(counted, level), _of(asked, level), len(level)) for name, level in levels]
-    found = [_against(judged) for _, _, judged, _ in rows]
-    made = [
-        _channel(row, one, verdict, costs if everyone is not None else {})
-        for row, one, verdict in zip(rows, found, benjamini_hochberg(found), strict=True)
+    expected = snapshots.select("lead_id", "label", "expected", value=pl.col(spec.name))
+    if all_leads is not None:
+        expected = expected.drop("value").join(all_leads.select("lead_id", "value"), on="lead_id", how="left")
+    counted = expected if all_leads is None else all_leads
+    levels = _channel_levels(counted["value"])
+    rows = [
+        (name, _select_level(counted, level), _select_level(expected, level), len(level))
+        for name, level in levels
+    ]
+    tests = [_test_ratio(subset) for _, _, subset, _ in rows]
+    breakdown = [
+        _make_channel(row, item, verdict, costs if all_leads is not None else {})
+        for row, item, verdict in zip(rows, tests, benjamini_hochberg(tests), strict=True)
     ]
     matured = counted["label"].drop_nulls()
     return ChannelBreakdown(
         spec=spec,
-        whole=everyone is not None,
+        whole=all_leads is not None,
         matured=len(matured),
         rate=wilson_interval(float(matured.sum()), max(len(matured), 1)),
-        channels=tuple(sorted(made, key=lambda one: (ORDER.index(one.verdict), -one.leads, one.name or ""))),
+        channels=tuple(
+            sorted(breakdown, key=lambda item: (ORDER.index(item.verdict), -item.leads, item.name or ""))
+        ),
     )
 
 
-def _levels(values: pl.Series) -> Iterator[tuple[str | None, Sequence[str | None]]]:
+def _channel_levels(values: pl.Series) -> Iterator[tuple[str | None, Sequence[str | None]]]:
     """Each channel, the one with the most leads first; those beyond the most that anybody reads, together."""
     counted = values.value_counts(name="leads").sort("leads", values.name, descending=[True, False])
     names = counted[values.name].to_list()
@@ -230,25 +239,25 @@ def _levels(values: pl.Series) -> Iterator[tuple[str | None, Sequence[str | None
         yield None, names[len(alone) :]
 
 
-def _of(frame: pl.DataFrame, level: Sequence[str | None]) -> pl.DataFrame:
+def _select_level(frame: pl.DataFrame, level: Sequence[str | None]) -> pl.DataFrame:
     return frame.filter(pl.col("value").is_in(level, nulls_equal=True))
 
 
-def _against(judged: pl.DataFrame) -> RatioTest | None:
+def _test_ratio(held_out: pl.DataFrame) -> RatioTest | None:
     """What came against what was expected, where there is enough of both outcomes to be expected."""
-    p = judged["expected"].to_numpy()
+    p = held_out["expected"].to_numpy()
     if len(p) < FEWEST_LEADS or min(p.sum(), (1 - p).sum()) < FEWEST_SQLS:
         return None
-    return observed_expected_ratio(judged["label"].to_numpy(), p)
+    return observed_expected_ratio(held_out["label"].to_numpy(), p)
 
 
-def _channel(
+def _make_channel(
     row: tuple[str | None, pl.DataFrame, pl.DataFrame, int],
-    found: RatioTest | None,
+    test: RatioTest | None,
     verdict: Verdict,
     costs: Mapping[str, float],
 ) -> Channel:
-    name, counted, judged, size = row
+    name, counted, held_out, size = row
     matured = counted["label"].drop_nulls()
     won = int(matured.sum())
     rate = wilson_interval(won, len(matured)) if len(matured) else None
@@ -258,17 +267,17 @@ def _channel(
         matured=len(matured),
         won=won,
         rate=rate,
-        judged=judged.height,
-        came=int(judged["label"].sum()),
-        expected=float(judged["expected"].sum()),
-        ratio=found.ratio if found else None,
+        judged=held_out.height,
+        came=int(held_out["label"].sum()),
+        expected=float(held_out["expected"].sum()),
+        ratio=test.ratio if test else None,
         verdict=verdict,
-        cost=_cost(costs.get(name or ""), counted.height, rate),
+        cost=_cost_per_sql(costs.get(name or ""), counted.height, rate),
         pooled=size if size > 1 else 0,
     )
 
 
-def _cost(spent: float | None, leads: int, rate: Interval | None) -> CostPerSql | None:
+def _cost_per_sql(spent: float | None, leads: int, rate: Interval | None) -> CostPerSql | None:
     """What was spent on each lead over the rate at which matured ones become an SQL: the young count too."""
     if spent is None or rate is None or not leads:
         return None

@@ -74,21 +74,23 @@ def importance_intervals(
     ``share`` of all; without them the interval says only what depends on which rows these are.
     """
     size = np.abs(points).mean(axis=0)
-    low, high = _over_rows(points)
+    low, high = _bootstrap_interval(points)
     if refitted:
-        wide = np.hypot(_over_refits([np.abs(one).mean(axis=0) for one in refitted], share), (high - low) / 2)
-        low, high = np.maximum(size - wide, 0.0), size + wide
+        half_width = np.hypot(
+            _jackknife_half_width([np.abs(refit).mean(axis=0) for refit in refitted], share), (high - low) / 2
+        )
+        low, high = np.maximum(size - half_width, 0.0), size + half_width
     return [Interval(*map(float, ends)) for ends in zip(size, low, high, strict=True)]
 
 
-def _over_rows(points: Floats) -> Floats:
+def _bootstrap_interval(points: Floats) -> Floats:
     """The ends of the interval over rows, by a bootstrap (Efron 1979)."""
     size, n = np.abs(points), len(points)
-    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES) @ size / n
-    return np.asarray(np.quantile(drawn, (1 - _LEVEL, _LEVEL), axis=0))
+    resampled = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES) @ size / n
+    return np.asarray(np.quantile(resampled, (1 - _LEVEL, _LEVEL), axis=0))
 
 
-def _over_refits(figures: Sequence[Floats], share: float) -> Floats:
+def _jackknife_half_width(figures: Sequence[Floats], share: float) -> Floats:
     """Half the width of the interval of each figure, by the delete-a-group jackknife.
 
     A sample of ``share`` of the rows varies by 1/share as much as all of them would.
@@ -213,66 +215,73 @@ def feature_importance(
     """
     points, others = (
         log_odds_to_points(1.0) * contributions,
-        [log_odds_to_points(1.0) * one for one in refitted],
+        [log_odds_to_points(1.0) * item for item in refitted],
     )
-    sure = importance_intervals(points, others, share)
-    found = [
-        _driver(spec, rows[spec.name], points[:, i], [one[:, i] for one in others], sure[i])
+    intervals = importance_intervals(points, others, share)
+    drivers = [
+        _make_driver(spec, rows[spec.name], points[:, i], [item[:, i] for item in others], intervals[i])
         for i, spec in enumerate(features.specs)
     ]
-    ranked = sorted(found, key=lambda driver: (-driver.importance, driver.spec.name))
+    ranked = sorted(drivers, key=lambda driver: (-driver.importance, driver.spec.name))
     place = {spec.name: i for i, spec in enumerate(features.specs)}
     weightiest = [driver.spec for driver in ranked if driver.direction != "none"][:LOOKED_AT]
     pairs = find_interactions(weightiest, rows, points[:, [place[spec.name] for spec in weightiest]])
-    seen = [
-        replace(one, dots=beeswarm_points(_pairs(rows[one.spec.name], points[:, place[one.spec.name]])))
-        for one in ranked[:SHOWN]
+    with_points = [
+        replace(
+            item,
+            dots=beeswarm_points(_value_point_pairs(rows[item.spec.name], points[:, place[item.spec.name]])),
+        )
+        for item in ranked[:SHOWN]
     ]
-    families = _families(features, points, others, share)
-    return Drivers(len(rows), families, (*seen, *ranked[SHOWN:]), pairs, refits=len(others))
+    families = _family_importance(features, points, others, share)
+    return Drivers(len(rows), families, (*with_points, *ranked[SHOWN:]), pairs, refits=len(others))
 
 
 def compare_drivers(now: Drivers, before: Drivers, version: str) -> Drivers:
     """``now`` with how stable it is beside what was found ``before``, of the model ``version``."""
-    sizes = [{driver.spec.name: driver.importance for driver in one.features} for one in (now, before)]
+    sizes = [{driver.spec.name: driver.importance for driver in each.features} for each in (now, before)]
     common = sorted(sizes[0].keys() & sizes[1].keys())
     pairs = pl.DataFrame({"now": [sizes[0][x] for x in common], "before": [sizes[1][x] for x in common]})
     if min(pairs["now"].n_unique(), pairs["before"].n_unique()) < 2:  # noqa: PLR2004  # no order in one value
         return now
     alike = float(pairs.select(pl.corr("now", "before", method="spearman")).item())
-    top = [{driver.spec.name: driver.spec for driver in one.features[:TOP]} for one in (now, before)]
+    top = [{driver.spec.name: driver.spec for driver in each.features[:TOP]} for each in (now, before)]
     arrived = tuple(spec for name, spec in top[0].items() if name not in top[1])
-    left = tuple(spec for name, spec in top[1].items() if name not in top[0])
-    return replace(now, stability=Stability(version, len(common), alike, arrived, left))
+    dropped = tuple(spec for name, spec in top[1].items() if name not in top[0])
+    return replace(now, stability=Stability(version, len(common), alike, arrived, dropped))
 
 
-def _families(
+def _family_importance(
     features: FeatureSet, points: NDArray[np.float64], others: Sequence[NDArray[np.float64]], share: float
 ) -> tuple[Family, ...]:
     """Families by the mean size of their features' sum: what cancels within a family moves no score."""
     names = sorted({spec.family for spec in features.specs})
     member = np.array([[spec.family == name for name in names] for spec in features.specs], dtype=np.float64)
-    sure = importance_intervals(points @ member, [one @ member for one in others], share)
+    intervals = importance_intervals(points @ member, [each @ member for each in others], share)
     counts = member.sum(axis=0).astype(int).tolist()
-    found = [Family(name, one.value, n, one) for name, n, one in zip(names, counts, sure, strict=True)]
-    return tuple(sorted(found, key=lambda family: (-family.importance, family.name)))
+    families = [
+        Family(name, each.value, n, each) for name, n, each in zip(names, counts, intervals, strict=True)
+    ]
+    return tuple(sorted(families, key=lambda family: (-family.importance, family.name)))
 
 
-def _pairs(values: pl.Series, points: NDArray[np.float64]) -> pl.DataFrame:
+def _value_point_pairs(values: pl.Series, points: NDArray[np.float64]) -> pl.DataFrame:
     return pl.DataFrame({"value": values, "points": points})
 
 
-def _driver(
+def _make_driver(
     spec: FeatureSpec,
     values: pl.Series,
     points: NDArray[np.float64],
     others: Sequence[NDArray[np.float64]],
     likely: Interval,
 ) -> Driver:
-    size, pairs = likely.value, _pairs(values, points)
+    size, pairs = likely.value, _value_point_pairs(values, points)
     correlation = _correlation(spec, values, points)
     direction = _direction(size, correlation, spec)
-    again = [_correlation(spec, values, one) or 0.0 for one in others] if correlation is not None else []
+    refit_correlations = (
+        [_correlation(spec, values, refit) or 0.0 for refit in others] if correlation is not None else []
+    )
     return Driver(
         spec=spec,
         importance=size,
@@ -280,22 +289,22 @@ def _driver(
         spread=tuple(np.quantile(points, QUANTILES).tolist()),
         direction=direction,
         correlation=correlation,
-        shape=_levels(pairs) if spec.is_category else _bins(pairs),
+        shape=_level_groups(pairs) if spec.is_category else _number_groups(pairs),
         examples=_examples(pairs),
-        steady=_steady(direction, again),
+        steady=_is_direction_stable(direction, refit_correlations),
     )
 
 
-def _steady(direction: Direction, again: Sequence[float]) -> bool | None:
+def _is_direction_stable(direction: Direction, refit_correlations: Sequence[float]) -> bool | None:
     """Whether every refit goes clearly the same way; None where there is no way to go."""
-    if not again or direction not in ("raises", "lowers"):
+    if not refit_correlations or direction not in ("raises", "lowers"):
         return None
     sign = 1 if direction == "raises" else -1
-    return all(sign * correlation >= _CLEAR for correlation in again)
+    return all(sign * correlation >= _CLEAR for correlation in refit_correlations)
 
 
 def _correlation(spec: FeatureSpec, values: pl.Series, points: NDArray[np.float64]) -> float | None:
-    return None if spec.is_category else _rank_correlation(_pairs(values, points).drop_nulls())
+    return None if spec.is_category else _rank_correlation(_value_point_pairs(values, points).drop_nulls())
 
 
 def _direction(size: float, correlation: float | None, spec: FeatureSpec) -> Direction:
@@ -314,19 +323,19 @@ def _rank_correlation(pairs: pl.DataFrame) -> float | None:
     return float(pairs.select(pl.corr("value", "points", method="spearman")).item())
 
 
-def _bins(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
+def _number_groups(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
     """Value by value where there are few, else up to ``BINS`` groups of like size; missing comes last."""
     known = pairs.drop_nulls()
-    group = pl.Series(np.searchsorted(_edges(known["value"]), known["value"].to_numpy(), side="right"))
+    group = pl.Series(np.searchsorted(_bin_edges(known["value"]), known["value"].to_numpy(), side="right"))
     value, points = pl.col("value"), pl.col("points")
     parts = known.group_by(group.alias("group")).agg(
         pl.len().alias("rows"), points.mean(), low=value.min(), high=value.max()
     )
     numbers = parts.sort("group").drop("group").iter_rows(named=True)
-    return (*(ValueGroup(**number) for number in numbers), *_missing(pairs))
+    return (*(ValueGroup(**number) for number in numbers), *_missing_group(pairs))
 
 
-def _edges(values: pl.Series) -> list[float]:
+def _bin_edges(values: pl.Series) -> list[float]:
     """Where groups begin: each is [edge, next edge)."""
     distinct = values.unique().sort().to_list()
     if len(distinct) <= BINS:
@@ -334,16 +343,16 @@ def _edges(values: pl.Series) -> list[float]:
     return sorted({float(values.quantile(i / BINS, "nearest") or 0.0) for i in range(1, BINS)})
 
 
-def _levels(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
+def _level_groups(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
     """The most frequent levels, from the most points to the least; missing comes last."""
     known = pairs.drop_nulls().group_by("value").agg(pl.len().alias("rows"), pl.col("points").mean())
     frequent = known.sort("rows", "value", descending=[True, False]).head(LEVELS)
     ordered = frequent.sort("points", "value", descending=[True, False]).iter_rows(named=True)
     parts = [ValueGroup(row["rows"], row["points"], level=row["value"]) for row in ordered]
-    return (*parts, *_missing(pairs))
+    return (*parts, *_missing_group(pairs))
 
 
-def _missing(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
+def _missing_group(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
     points = pairs.filter(pl.col("value").is_null())["points"].to_numpy()
     return (ValueGroup(len(points), float(points.mean())),) if len(points) else ()
 

@@ -117,90 +117,90 @@ class Funnel:
         return next(step.target for step in self.steps if step.target is not None)
 
 
-def funnel(given: ReportInput) -> Funnel | NotApplicable:
+def funnel(inputs: ReportInput) -> Funnel | NotApplicable:
     """The funnel of a report's history, from the day on that its outcomes are there."""
     return (
-        given.stage_entries
-        if isinstance(given.stage_entries, NotApplicable)
-        else funnel_from_entries(given.stage_entries)
+        inputs.stage_entries
+        if isinstance(inputs.stage_entries, NotApplicable)
+        else funnel_from_entries(inputs.stage_entries)
     )
 
 
-def funnel_from_entries(roads: StageEntries) -> Funnel:
-    """The funnel of ``roads``; a step is given the label's horizon to be taken."""
-    period, starts = _periods(roads.created)
+def funnel_from_entries(entries: StageEntries) -> Funnel:
+    """The funnel of ``entries``; a step is given the label's horizon to be taken."""
+    period, starts = _cohort_periods(entries.created)
     return Funnel(
-        target=roads.stages[roads.target],
-        horizon=roads.spec.horizon,
-        steps=tuple(_step(roads, at) for at in range(len(roads.stages))),
+        target=entries.stages[entries.target],
+        horizon=entries.spec.horizon,
+        steps=tuple(_stage_summary(entries, at) for at in range(len(entries.stages))),
         period=period,
-        cohorts=tuple(_cohorts(roads, starts, period)),
-        since=roads.since,
+        cohorts=tuple(_cohorts(entries, starts, period)),
+        since=entries.since,
     )
 
 
-def conversion(began: Times, reached: Times, roads: StageEntries) -> ConversionRate:
+def conversion(began: Times, reached: Times, entries: StageEntries) -> ConversionRate:
     """The rates of leads that ``began`` and, unless it is ``NEVER``, ``reached`` what comes next."""
-    horizon = roads.spec.horizon
-    hit, old = reached < NEVER, began + horizon <= roads.until
+    horizon = entries.spec.horizon
+    hit, old = reached < NEVER, began + horizon <= entries.until
     in_time = hit & (reached - began < horizon)
     rows, hits, aged = len(began), int(hit.sum()), int(old.sum())
     matured = wilson_interval(int(in_time[old].sum()), aged) if aged else None
     return ConversionRate(rows, hits, hits / rows if rows else None, aged, matured)
 
 
-def _step(roads: StageEntries, at: int) -> FunnelStage:
-    there = roads.entered[:, at] < NEVER
-    entered, beyond = roads.entered[there, at], roads.next_stage_entry[there, at]
-    closed = (roads.closed[there] < NEVER) & (beyond == NEVER)
-    last, before_target = at == len(roads.stages) - 1, at < roads.target
-    reached = roads.entered[there, roads.target]
+def _stage_summary(entries: StageEntries, at: int) -> FunnelStage:
+    there = entries.entered[:, at] < NEVER
+    entered, beyond = entries.entered[there, at], entries.next_stage_entry[there, at]
+    closed = (entries.closed[there] < NEVER) & (beyond == NEVER)
+    last, before_target = at == len(entries.stages) - 1, at < entries.target
+    reached = entries.entered[there, entries.target]
     return FunnelStage(
-        stage=roads.stages[at],
+        stage=entries.stages[at],
         entered=int(there.sum()),
-        skipped=int((~there & (roads.next_stage_entry[:, at] < NEVER)).sum()),
+        skipped=int((~there & (entries.next_stage_entry[:, at] < NEVER)).sum()),
         closed=int(closed.sum()),
         still=int(((beyond == NEVER) & ~closed).sum()),
-        onward=None if last else conversion(entered, beyond, roads),
-        target=conversion(entered, reached, roads) if before_target else None,
-        stay=_stay(entered, np.minimum(beyond, roads.closed[there]), roads.until),
+        onward=None if last else conversion(entered, beyond, entries),
+        target=conversion(entered, reached, entries) if before_target else None,
+        stay=_time_in_stage(entered, np.minimum(beyond, entries.closed[there]), entries.until),
     )
 
 
-def _stay(entered: Times, left: Times, until: int) -> Quartiles:
-    curve = kaplan_meier(np.minimum(left, until) - entered, left < NEVER)
+def _time_in_stage(entered: Times, left_at: Times, until: int) -> Quartiles:
+    curve = kaplan_meier(np.minimum(left_at, until) - entered, left_at < NEVER)
     # Of four leads one is gone at 0.75, although the product of the steps may come out a trifle above it.
     gone = [np.flatnonzero(curve.values <= share + 1e-9) for share in (0.75, 0.5, 0.25)]
     return Quartiles(*(float(curve.times[steps[0]] / DAY) if len(steps) else None for steps in gone))
 
 
-def _cohorts(roads: StageEntries, starts: Times, period: Period) -> Iterator[Cohort]:
-    for start in _newest(np.unique(starts), period):
+def _cohorts(entries: StageEntries, starts: Times, period: Period) -> Iterator[Cohort]:
+    for start in _newest_periods(np.unique(starts), period):
         mine = starts == start
-        created, entered = roads.created[mine], roads.entered[mine]
+        created, entered = entries.created[mine], entries.entered[mine]
         yield Cohort(
             start=int(start),
             leads=int(mine.sum()),
             entered=tuple(int(count) for count in (entered < NEVER).sum(axis=0)),
-            target=conversion(created, entered[:, roads.target], roads),
-            maturing=bool((created + roads.spec.horizon > roads.until).any()),
+            target=conversion(created, entered[:, entries.target], entries),
+            maturing=bool((created + entries.spec.horizon > entries.until).any()),
         )
 
 
-def _newest(starts: Times, period: Period) -> Times:
+def _newest_periods(starts: Times, period: Period) -> Times:
     return starts[-(MOST_MONTHS if period == "month" else MOST_QUARTERS) :]
 
 
-def _periods(created: Times) -> tuple[Period, Times]:
+def _cohort_periods(created: Times) -> tuple[Period, Times]:
     """Months, or quarters where there would be too many months, and when each lead's period began (UTC)."""
     months = created.astype("datetime64[s]").astype("datetime64[M]")
     if np.ptp(months.astype(np.int64)) < MOST_MONTHS:
-        return "month", _seconds(months)
+        return "month", _to_seconds(months)
     numbers = months.astype(np.int64)
-    return "quarter", _seconds((numbers - numbers % _QUARTER).astype("datetime64[M]"))
+    return "quarter", _to_seconds((numbers - numbers % _QUARTER).astype("datetime64[M]"))
 
 
-def _seconds(months: np.ndarray[tuple[int], np.dtype[np.datetime64]]) -> Times:
+def _to_seconds(months: np.ndarray[tuple[int], np.dtype[np.datetime64]]) -> Times:
     return months.astype("datetime64[s]").astype(np.int64)
 
 
@@ -213,7 +213,7 @@ def stages_frame(funnel: Funnel) -> pl.DataFrame:
     return pl.DataFrame(
         [
             {"stage": step.stage, "entered": step.entered, "closed": step.closed, "still": step.still}
-            | _rates(step.onward)
+            | _rate_columns(step.onward)
             | {"median_days": step.stay.median}
             for step in funnel.steps
         ]
@@ -227,19 +227,19 @@ def cohorts_frame(funnel: Funnel) -> pl.DataFrame:
     """
     return pl.DataFrame(
         [
-            {"start": to_datetime(one.start).date(), "leads": one.leads}
-            | _rates(one.target)
-            | {"maturing": one.maturing}
-            for one in funnel.cohorts
+            {"start": to_datetime(cohort.start).date(), "leads": cohort.leads}
+            | _rate_columns(cohort.target)
+            | {"maturing": cohort.maturing}
+            for cohort in funnel.cohorts
         ]
     )
 
 
-def _rates(one: ConversionRate | None) -> dict[str, Any]:
-    matured = None if one is None else one.matured
+def _rate_columns(rate: ConversionRate | None) -> dict[str, Any]:
+    matured = None if rate is None else rate.matured
     return {
-        "naive": None if one is None else one.naive,
-        "old": None if one is None else one.old,
+        "naive": None if rate is None else rate.naive,
+        "old": None if rate is None else rate.old,
         "matured": None if matured is None else matured.value,
         "low": None if matured is None else matured.low,
         "high": None if matured is None else matured.high,

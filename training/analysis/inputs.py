@@ -100,9 +100,9 @@ class ReportInput:
     version: str
     scores: pl.DataFrame
     label: NDArray[np.float64]
-    trained: pl.DataFrame
-    judged: pl.DataFrame
-    explained: pl.DataFrame
+    training_rows: pl.DataFrame
+    held_out_rows: pl.DataFrame
+    explained_rows: pl.DataFrame
     contributions: NDArray[np.float64]
     intake: IngestSummary
     capacity: float = 0.1
@@ -110,19 +110,19 @@ class ReportInput:
     company: ReportSettings = field(default_factory=ReportSettings)
     model: ConversionModel | None = None
     learned: LearnedScorecard | None = None
-    refitted: tuple[NDArray[np.float64], ...] = ()
-    refitted_share: float = 1.0
+    refit_contributions: tuple[NDArray[np.float64], ...] = ()
+    refit_share: float = 1.0
 
     def __post_init__(self) -> None:
         sizes = {
             "label": (len(self.label), len(self.scores)),
-            "judged": (len(self.judged), len(self.scores)),
-            "contributions": (self.contributions.shape, (len(self.explained), len(self.features))),
+            "judged": (len(self.held_out_rows), len(self.scores)),
+            "contributions": (self.contributions.shape, (len(self.explained_rows), len(self.features))),
         }
-        if wrong := [name for name, (found, wanted) in sizes.items() if found != wanted]:
+        if wrong := [name for name, (actual, expected) in sizes.items() if actual != expected]:
             msg = f"{wrong[0]} has {sizes[wrong[0]][0]} rows where {sizes[wrong[0]][1]} belong"
             raise ValueError(msg)
-        if not len(self.scores) or not len(self.explained):
+        if not len(self.scores) or not len(self.explained_rows):
             msg = "a report needs judged leads and explained leads; one of them is empty"
             raise ValueError(msg)
         if len(np.unique(self.label)) < 2:  # noqa: PLR2004  # converted and not
@@ -137,40 +137,40 @@ class ReportInput:
     @cached_property
     def all_stage_entries(self) -> StageEntries | NotApplicable:
         """Every lead's road through the funnel: read off the history once, for all blocks."""
-        return self._roads()
+        return self._entries_since()
 
     @cached_property
     def stage_entries(self) -> StageEntries | NotApplicable:
         """The roads of the leads of which it is known what became of them: those since outcomes were kept."""
         since = self.company.since
-        return self.all_stage_entries if since is None else self._roads(since)
+        return self.all_stage_entries if since is None else self._entries_since(since)
 
-    def _roads(self, since: int | None = None) -> StageEntries | NotApplicable:
+    def _entries_since(self, since: int | None = None) -> StageEntries | NotApplicable:
         if self.history is None or self.company.label is None:
             return NotApplicable("no_history")
         return stage_entries_since(self.history, self.company.stages, self.company.label, since)
 
 
-def current_rule_handover(given: ReportInput) -> Flags | None:
+def current_rule_handover(inputs: ReportInput) -> Flags | None:
     """(n,) whether today's rule had handed over each judged lead by its as_of; None without a rule."""
-    table, stage = given.company.points, given.company.hand_over
-    if given.history is None:
+    table, stage = inputs.company.points, inputs.company.hand_over
+    if inputs.history is None:
         return None
-    drawn = given.scores.select("lead_id", "as_of")
+    snapshots = inputs.scores.select("lead_id", "as_of")
     if table is not None:
-        total = score_points(table, given.history, Snapshots(drawn))["points"]
+        total = score_points(table, inputs.history, Snapshots(snapshots))["points"]
         return (total >= table.thresholds.mql).to_numpy()
-    return None if stage is None else _entered(given.history, stage, drawn)
+    return None if stage is None else _has_entered(inputs.history, stage, snapshots)
 
 
-def _entered(history: LeadHistory, stage: str, drawn: pl.DataFrame) -> Flags:
+def _has_entered(history: LeadHistory, stage: str, snapshots: pl.DataFrame) -> Flags:
     """(n,) whether the CRM knew at each snapshot that the lead had entered ``stage``."""
     entries = history.transitions.filter(pl.col("stage") == stage)
-    rows = drawn.with_row_index("row")
-    seen = rows.join(entries, on="lead_id").filter(
+    rows = snapshots.with_row_index("row")
+    visible = rows.join(entries, on="lead_id").filter(
         is_visible(pl.col("occurred_at"), pl.col("known_at"), pl.col("as_of"))
     )
-    return rows["row"].is_in(seen["row"].unique().implode()).to_numpy()
+    return rows["row"].is_in(visible["row"].unique().implode()).to_numpy()
 
 
 EXPLAINED = 1000
@@ -184,7 +184,7 @@ def report_input(
     sample = np.random.default_rng(seed).permutation(fitted.judged)[: min(EXPLAINED, rows)]
     explained = dataset.rows[np.sort(sample)]
     _, contributions = model.contributions(explained)
-    again = fitted.refits
+    refits = fitted.refits
     earlier = np.setdiff1d(np.arange(len(dataset)), fitted.judged)
     return ReportInput(
         features=dataset.features,
@@ -193,17 +193,20 @@ def report_input(
         scores=fitted.scores,
         label=fitted.label,
         # Shuffled folds judge every row, by a model of the others; then there is no "before" to compare with.
-        trained=dataset.rows[earlier] if len(earlier) else dataset.rows,
-        judged=dataset.rows[fitted.judged],
-        explained=explained,
+        training_rows=dataset.rows[earlier] if len(earlier) else dataset.rows,
+        held_out_rows=dataset.rows[fitted.judged],
+        explained_rows=explained,
         contributions=contributions,
         intake=dataset.intake,
         capacity=fitted.capacity,
         history=dataset.history,
         company=company or ReportSettings(),
         model=model,
-        refitted=tuple(one.contributions(one.encodings.encode(explained))[1] for one in again.predictors)
-        if again
+        refit_contributions=tuple(
+            predictor.contributions(predictor.encodings.encode(explained))[1]
+            for predictor in refits.predictors
+        )
+        if refits
         else (),
-        refitted_share=again.share if again else 1.0,
+        refit_share=refits.share if refits else 1.0,
     )

@@ -30,8 +30,8 @@ SHOWN = 3
 SHUFFLES = 20
 _COARSE, _FINE = 3, 20
 _LEVELS = 5
-_FEWEST = 15
-_WORTH_SAYING = 1.0
+_MIN_LEADS = 15
+_MIN_POINTS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +70,26 @@ def find_interactions(
 ) -> tuple[Interaction, ...]:
     """The strongest pairs among ``specs``, whose (n, len(specs)) ``points`` were given to ``rows``."""
     random = np.random.default_rng(seed)
-    looked_at = [_feature(spec, rows[spec.name], points[:, i]) for i, spec in enumerate(specs[:LOOKED_AT])]
-    found = [one for pair in combinations(looked_at, 2) for one in _together(*pair, random)]
-    return tuple(sorted(found, key=lambda one: (-one.points, one.first.name, one.second.name))[:SHOWN])
+    features = [
+        _make_feature(spec, rows[spec.name], points[:, i]) for i, spec in enumerate(specs[:LOOKED_AT])
+    ]
+    interactions = [
+        interaction for pair in combinations(features, 2) for interaction in _test_pair(*pair, random)
+    ]
+    return tuple(
+        sorted(
+            interactions,
+            key=lambda interaction: (-interaction.points, interaction.first.name, interaction.second.name),
+        )[:SHOWN]
+    )
 
 
-def _feature(spec: FeatureSpec, values: pl.Series, points: Floats) -> _Feature:
-    alone = _groups(values, _FINE)
-    return _Feature(spec, values, _groups(values, _COARSE), points - _means(alone, points)[alone])
+def _make_feature(spec: FeatureSpec, values: pl.Series, points: Floats) -> _Feature:
+    alone = _group_codes(values, _FINE)
+    return _Feature(spec, values, _group_codes(values, _COARSE), points - _group_means(alone, points)[alone])
 
 
-def _groups(values: pl.Series, most: int) -> Codes:
+def _group_codes(values: pl.Series, most: int) -> Codes:
     """(n,) numbers of groups: the frequent levels, or ranges that hold about as many; missing is group 0."""
     if values.dtype == pl.String:
         counts = (
@@ -94,39 +103,42 @@ def _groups(values: pl.Series, most: int) -> Codes:
     return np.where(values.is_null().to_numpy(), 0, group).astype(np.intp)
 
 
-def _means(group: Codes, values: Floats) -> Floats:
+def _group_means(group: Codes, values: Floats) -> Floats:
     """The mean of each group, by its number; 0 for a number that no row has."""
     rows = np.bincount(group)
     return np.bincount(group, values) / np.maximum(rows, 1)
 
 
-def _together(one: _Feature, other: _Feature, random: np.random.Generator) -> Iterator[Interaction]:
+def _test_pair(feature: _Feature, partner: _Feature, random: np.random.Generator) -> Iterator[Interaction]:
     """The pair, if it goes with both values by more than any shuffle of the other's does."""
-    width = int(other.group.max()) + 1
-    beyond = one.beyond + other.beyond
-    size = _size(one.group * width + other.group, beyond)
-    chance = max(_size(one.group * width + random.permutation(other.group), beyond) for _ in range(SHUFFLES))
-    meetings = sorted(_meetings(one, other, beyond), key=lambda meeting: meeting.points)
-    if size > max(chance, _WORTH_SAYING) and meetings:
-        yield Interaction(one.spec, other.spec, size, meetings[-1], meetings[0])
+    width = int(partner.group.max()) + 1
+    beyond = feature.beyond + partner.beyond
+    size = _root_mean_square(feature.group * width + partner.group, beyond)
+    chance = max(
+        _root_mean_square(feature.group * width + random.permutation(partner.group), beyond)
+        for _ in range(SHUFFLES)
+    )
+    cells = sorted(_interaction_cells(feature, partner, beyond), key=lambda cell: cell.points)
+    if size > max(chance, _MIN_POINTS) and cells:
+        yield Interaction(feature.spec, partner.spec, size, cells[-1], cells[0])
 
 
-def _size(cell: Codes, beyond: Floats) -> float:
-    return float(np.sqrt(np.mean(_means(cell, beyond)[cell] ** 2)))
+def _root_mean_square(cell: Codes, beyond: Floats) -> float:
+    return float(np.sqrt(np.mean(_group_means(cell, beyond)[cell] ** 2)))
 
 
-def _meetings(one: _Feature, other: _Feature, beyond: Floats) -> Iterator[InteractionCell]:
+def _interaction_cells(left: _Feature, right: _Feature, beyond: Floats) -> Iterator[InteractionCell]:
     """The points on top of every pair of groups that enough leads with both values are in."""
-    for first in np.unique(one.group):
-        for second in np.unique(other.group):
-            rows = (one.group == first) & (other.group == second)
-            known = one.values.is_not_null().to_numpy() & other.values.is_not_null().to_numpy() & rows
-            if known.sum() >= _FEWEST:
-                usual = [_usual(feature.values.filter(pl.Series(known))) for feature in (one, other)]
+    for first in np.unique(left.group):
+        for second in np.unique(right.group):
+            rows = (left.group == first) & (right.group == second)
+            known = left.values.is_not_null().to_numpy() & right.values.is_not_null().to_numpy() & rows
+            if known.sum() >= _MIN_LEADS:
+                usual = [_typical_value(feature.values.filter(pl.Series(known))) for feature in (left, right)]
                 yield InteractionCell(int(known.sum()), usual[0], usual[1], float(beyond[known].mean()))
 
 
-def _usual(values: pl.Series) -> float | str:
+def _typical_value(values: pl.Series) -> float | str:
     """A value that is neither rare nor extreme: the middle one, or the most frequent level."""
     if values.dtype == pl.String:
         return str(values.mode().sort()[0])

@@ -81,19 +81,21 @@ class ModelValue:
 
 
 def model_value(
-    given: ReportInput, figures: Mapping[str, Interval], handed_over: NDArray[np.bool_] | None
+    inputs: ReportInput, figures: Mapping[str, Interval], handed_over: NDArray[np.bool_] | None
 ) -> ModelValue:
     """What the order of leads is worth; ``handed_over`` (n,) are those that today's rule took."""
-    y, p = given.label, given.scores["probability"].to_numpy()
+    y, p = inputs.label, inputs.scores["probability"].to_numpy()
     return ModelValue(
         roc_auc=figures["roc_auc"],
         average_precision=figures["average_precision"],
         log_loss=figures["log_loss"],
         constant=metrics.log_loss(y, np.full_like(p, y.mean())),
-        gains=_gains(y, p),
-        lifts=tuple(lift_at_share(y, p, share, given.lead) for share in sorted({*SHARES, given.capacity})),
-        weekly=_weekly(given),
-        today=None if handed_over is None or not handed_over.any() else _today(y, handed_over, given.lead),
+        gains=_gains_points(y, p),
+        lifts=tuple(lift_at_share(y, p, share, inputs.lead) for share in sorted({*SHARES, inputs.capacity})),
+        weekly=_leads_per_week(inputs),
+        today=None
+        if handed_over is None or not handed_over.any()
+        else _current_rule_value(y, handed_over, inputs.lead),
     )
 
 
@@ -101,32 +103,32 @@ def lift_at_share(y: Floats, p: Floats, share: float, lead: Codes) -> Lift:
     """What calling the best ``share`` brings; leads of equal probability count as called in part."""
     leads = math.ceil(round(share * len(y), 6))
     captured = metrics.capture_rate(y, p, leads / len(y))
-    rate = clustered_rate(y, lead, _called(p, leads))
+    rate = clustered_rate(y, lead, _called_share(p, leads))
     return Lift(share, leads, captured * float(y.sum()), rate, rate.value / float(y.mean()), captured)
 
 
-def _called(p: Floats, leads: int) -> Floats:
+def _called_share(p: Floats, leads: int) -> Floats:
     """(n,) the part of each lead that is called: 1 or 0, and one share for all that tie at the edge."""
     edge = np.partition(p, len(p) - leads)[len(p) - leads]
     above, equal = p > edge, p == edge
     return np.asarray(np.where(equal, (leads - above.sum()) / equal.sum(), above), dtype=np.float64)
 
 
-def _gains(y: Floats, p: Floats) -> tuple[tuple[float, float], ...]:
+def _gains_points(y: Floats, p: Floats) -> tuple[tuple[float, float], ...]:
     shares = np.arange(1, STEPS + 1) / STEPS
     captured = np.interp(shares, *metrics.gains_curve(y, p))
     return tuple(zip(shares.tolist(), captured.tolist(), strict=True))
 
 
-def _today(y: Floats, handed_over: NDArray[np.bool_], lead: Codes) -> CurrentRuleValue:
+def _current_rule_value(y: Floats, handed_over: NDArray[np.bool_], lead: Codes) -> CurrentRuleValue:
     leads, hits = int(handed_over.sum()), int(y[handed_over].sum())
     rate = clustered_rate(y[handed_over], lead[handed_over])
     return CurrentRuleValue(leads / len(y), leads, hits, rate, hits / float(y.sum()))
 
 
-def _weekly(given: ReportInput) -> float | None:
+def _leads_per_week(inputs: ReportInput) -> float | None:
     """How many of the judged leads there are for each week between the first and the last of them."""
-    if given.card.window is None or "as_of" not in given.scores.columns:
+    if inputs.card.window is None or "as_of" not in inputs.scores.columns:
         return None
-    moments = given.scores["as_of"].to_numpy()
+    moments = inputs.scores["as_of"].to_numpy()
     return len(moments) / (max(int(np.ptp(moments)), _WEEK) / _WEEK)

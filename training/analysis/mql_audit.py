@@ -82,9 +82,9 @@ def compare_at_equal_calls(y: Floats, p: Floats, today: Flags) -> EqualCallsComp
     order = np.lexsort((lots, p))  # once, so that each resample's own sort costs next to nothing
     y, p, today = y[order], p[order], today[order]
     weights = metrics.poisson_weights(len(y), RESAMPLES, 0)
-    drawn = np.array([_difference(y, p, today, w) for w in weights if (w * y)[today].any()])
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    gained, saved = _difference(y, p, today, np.ones(len(y)))
+    resampled = np.array([_gain_and_saving(y, p, today, w) for w in weights if (w * y)[today].any()])
+    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+    gained, saved = _gain_and_saving(y, p, today, np.ones(len(y)))
     best = len(p) - calls
     return EqualCallsComparison(
         leads=len(y),
@@ -93,27 +93,27 @@ def compare_at_equal_calls(y: Floats, p: Floats, today: Flags) -> EqualCallsComp
         gained=Interval(gained, float(low[0]), float(high[0])),
         saved=Interval(saved, float(low[1]), float(high[1])),
         threshold=float(p[best]),
-        quarters=tuple(_quarters(y, today, np.arange(len(p)) >= best)),
+        quarters=tuple(_agreement_cells(y, today, np.arange(len(p)) >= best)),
     )
 
 
-def _difference(y: Floats, p: Floats, today: Flags, weights: Floats) -> tuple[float, float]:
+def _gain_and_saving(y: Floats, p: Floats, today: Flags, weights: Floats) -> tuple[float, float]:
     """The SQLs that the model gains on ``today``, and the calls that it saves, among leads so weighted."""
-    called, found = metrics.gains_curve(y, p, weights)
+    called, captured = metrics.gains_curve(y, p, weights)
     leads, won = float(weights.sum()), float(weights @ y)
     calls, reached = float(weights @ today), float((weights * y) @ today)
-    more = won * float(np.interp(calls / leads, called, found)) - reached
+    more = won * float(np.interp(calls / leads, called, captured)) - reached
     # The curve is flat where leads did not convert: the first place that reaches as many is the one.
-    enough = leads * float(np.interp(reached / won, *_rising(found, called)))
+    enough = leads * float(np.interp(reached / won, *_first_steps(captured, called)))
     return more, calls - enough
 
 
-def _rising(found: Floats, called: Floats) -> tuple[Floats, Floats]:
-    first = np.diff(found, prepend=-1.0) > 0
-    return found[first], called[first]
+def _first_steps(captured: Floats, called: Floats) -> tuple[Floats, Floats]:
+    first = np.diff(captured, prepend=-1.0) > 0
+    return captured[first], called[first]
 
 
-def _quarters(y: Floats, today: Flags, model: Flags) -> Iterator[AgreementCell]:
+def _agreement_cells(y: Floats, today: Flags, model: Flags) -> Iterator[AgreementCell]:
     parts: dict[Called, Flags] = {
         "both": today & model,
         "model": ~today & model,
@@ -184,119 +184,127 @@ class HandoverAudit:
     rejections: tuple[RejectionReason, ...]
 
 
-def audit_handover(given: ReportInput) -> HandoverAudit | NotApplicable:
+def audit_handover(inputs: ReportInput) -> HandoverAudit | NotApplicable:
     """Today's rule of the report's company, beside its model."""
-    known, flags = given.stage_entries, current_rule_handover(given)
-    if isinstance(known, NotApplicable):
-        return known
+    entries, flags = inputs.stage_entries, current_rule_handover(inputs)
+    if isinstance(entries, NotApplicable):
+        return entries
     if flags is None:
         return NotApplicable("no_hand_over")
-    points = given.company.points is not None
-    at = _by_points(given, known, flags) if points else _by_stage(known, given.company.hand_over)
-    looked = _first_looks(given, flags)
-    same = compare_at_equal_calls(*(looked[name].to_numpy() for name in ("label", "probability", "today")))
-    against, towards = _leanings(given, flags, same)
+    points = inputs.company.points is not None
+    at = (
+        _reached_points_at(inputs, entries, flags)
+        if points
+        else _entered_stage_at(entries, inputs.company.hand_over)
+    )
+    first_rows = _first_rows(inputs, flags)
+    same = compare_at_equal_calls(
+        *(first_rows[name].to_numpy() for name in ("label", "probability", "today"))
+    )
+    against, towards = _contribution_gaps(inputs, flags, same)
     return HandoverAudit(
         rule="points" if points else "stage",
-        stage=None if points else given.company.hand_over,
-        days=known.spec.horizon / DAY,
-        handed=_handed(known, at),
-        kept=_kept(known, at, _asked(given, known) if points else None),
-        hours=given.company.settings.hours_per_call,
+        stage=None if points else inputs.company.hand_over,
+        days=entries.spec.horizon / DAY,
+        handed=_handed_over_outcome(entries, at),
+        kept=_not_handed_over_outcome(entries, at, _has_scores(inputs, entries) if points else None),
+        hours=inputs.company.settings.hours_per_call,
         same=same,
         against=against,
         towards=towards,
-        rejections=_rejections(known, at),
+        rejections=_rejection_reasons(entries, at),
     )
 
 
-def _by_stage(known: StageEntries, stage: str | None) -> Times:
+def _entered_stage_at(entries: StageEntries, stage: str | None) -> Times:
     """(n,) when each lead entered the stage that hands it over."""
-    if stage not in known.stages:
-        return np.full(len(known.created), NEVER)
-    return np.asarray(known.entered[:, known.stages.index(stage)])
+    if stage not in entries.stages:
+        return np.full(len(entries.created), NEVER)
+    return np.asarray(entries.entered[:, entries.stages.index(stage)])
 
 
-def _by_points(given: ReportInput, known: StageEntries, flags: Flags) -> Times:
+def _reached_points_at(inputs: ReportInput, entries: StageEntries, flags: Flags) -> Times:
     """(n,) when each lead was first seen with enough points, among the moments at which it was judged."""
-    at = np.full(len(known.created), NEVER)
-    flagged = given.scores.filter(pl.Series(flags) & given.scores["lead_id"].is_in(known.lead_id.implode()))
-    found = flagged.group_by("lead_id").agg(pl.col("as_of").min())
-    at[index_of(found["lead_id"], known.lead_id)] = found["as_of"].to_numpy()
+    at = np.full(len(entries.created), NEVER)
+    flagged = inputs.scores.filter(
+        pl.Series(flags) & inputs.scores["lead_id"].is_in(entries.lead_id.implode())
+    )
+    first = flagged.group_by("lead_id").agg(pl.col("as_of").min())
+    at[index_of(first["lead_id"], entries.lead_id)] = first["as_of"].to_numpy()
     return at
 
 
-def _asked(given: ReportInput, known: StageEntries) -> Flags:
+def _has_scores(inputs: ReportInput, entries: StageEntries) -> Flags:
     """(n,) whether a lead was ever judged: of the others nobody knows what the points would have said."""
-    return known.lead_id.is_in(given.scores["lead_id"].unique().implode()).to_numpy()
+    return entries.lead_id.is_in(inputs.scores["lead_id"].unique().implode()).to_numpy()
 
 
-def _handed(known: StageEntries, at: Times) -> HandoverOutcome:
+def _handed_over_outcome(entries: StageEntries, at: Times) -> HandoverOutcome:
     """The leads handed over by when they were an SQL, counted from that moment on."""
-    won_at = known.entered[:, known.target]
+    won_at = entries.entered[:, entries.target]
     mine = (at < NEVER) & (at <= won_at)
     won_at, at = won_at[mine], at[mine]
-    over = at + known.spec.gap <= known.until
-    won = int((won_at[over] - at[over] < known.spec.horizon).sum())
-    return _outcome(won, int(over.sum()), len(at))
+    over = at + entries.spec.gap <= entries.until
+    won = int((won_at[over] - at[over] < entries.spec.horizon).sum())
+    return _make_outcome(won, int(over.sum()), len(at))
 
 
-def _kept(known: StageEntries, at: Times, among: Flags | None) -> HandoverOutcome:
+def _not_handed_over_outcome(entries: StageEntries, at: Times, among: Flags | None) -> HandoverOutcome:
     """The leads not handed over by when they were an SQL, nor within the horizon of their creation."""
-    won_at, due = known.entered[:, known.target], known.created + known.spec.horizon
-    kept = (at > won_at) | (at >= due)
+    won_at, due = entries.entered[:, entries.target], entries.created + entries.spec.horizon
+    not_handed_over = (at > won_at) | (at >= due)
     if among is not None:
-        kept &= among
-    over = kept & (known.created + known.spec.gap <= known.until)
-    return _outcome(int((won_at[over] < due[over]).sum()), int(over.sum()), int(kept.sum()))
+        not_handed_over &= among
+    over = not_handed_over & (entries.created + entries.spec.gap <= entries.until)
+    return _make_outcome(int((won_at[over] < due[over]).sum()), int(over.sum()), int(not_handed_over.sum()))
 
 
-def _outcome(won: int, over: int, everyone: int) -> HandoverOutcome:
+def _make_outcome(won: int, over: int, everyone: int) -> HandoverOutcome:
     return HandoverOutcome(over, won, wilson_interval(won, over) if over else None, everyone - over)
 
 
-def _first_looks(given: ReportInput, flags: Flags) -> pl.DataFrame:
+def _first_rows(inputs: ReportInput, flags: Flags) -> pl.DataFrame:
     """``label``, ``probability`` and ``today`` of each lead's first judged row; evenly fewer of very many."""
-    rows = given.scores.with_columns(label=pl.Series(given.label), today=pl.Series(flags))
+    rows = inputs.scores.with_columns(label=pl.Series(inputs.label), today=pl.Series(flags))
     first = rows.sort("as_of", "lead_id").unique("lead_id", keep="first", maintain_order=True)
     return first.gather_every(1 + (first.height - 1) // MOST_LOOKS)
 
 
-def _leanings(
-    given: ReportInput, flags: Flags, same: EqualCallsComparison | None
+def _contribution_gaps(
+    inputs: ReportInput, flags: Flags, same: EqualCallsComparison | None
 ) -> tuple[tuple[ContributionGap, ...], tuple[ContributionGap, ...]]:
     """What speaks against false hand-overs, and for those that the model would have called."""
     keys = ["lead_id", "as_of"]
-    if same is None or not set(keys) <= set(given.explained.columns):
+    if same is None or not set(keys) <= set(inputs.explained_rows.columns):
         return (), ()
-    rows = given.scores.with_columns(label=pl.Series(given.label), today=pl.Series(flags))
-    shown = given.explained.select(keys).join(rows, on=keys, how="left", maintain_order="left")
-    today, won = shown["today"].to_numpy(), shown["label"].to_numpy() == 1
-    likely = shown["probability"].to_numpy() >= same.threshold
-    against = _lean(given, today & ~won, today & won)
-    towards = _lean(given, ~today & likely, ~today & ~likely)
+    rows = inputs.scores.with_columns(label=pl.Series(inputs.label), today=pl.Series(flags))
+    explained = inputs.explained_rows.select(keys).join(rows, on=keys, how="left", maintain_order="left")
+    today, won = explained["today"].to_numpy(), explained["label"].to_numpy() == 1
+    likely = explained["probability"].to_numpy() >= same.threshold
+    against = _mean_contribution_gaps(inputs, today & ~won, today & won)
+    towards = _mean_contribution_gaps(inputs, ~today & likely, ~today & ~likely)
     return (
-        tuple(lean for lean in against[:MOST_REASONS] if lean.points < 0),
-        tuple(lean for lean in towards[: -MOST_REASONS - 1 : -1] if lean.points > 0),
+        tuple(gap for gap in against[:MOST_REASONS] if gap.points < 0),
+        tuple(gap for gap in towards[: -MOST_REASONS - 1 : -1] if gap.points > 0),
     )
 
 
-def _lean(given: ReportInput, one: Flags, other: Flags) -> list[ContributionGap]:
+def _mean_contribution_gaps(inputs: ReportInput, group: Flags, reference: Flags) -> list[ContributionGap]:
     """Each feature's mean contribution in points to one group less that to another, the least first."""
-    if min(one.sum(), other.sum()) < FEWEST:
+    if min(group.sum(), reference.sum()) < FEWEST:
         return []
-    means = (given.contributions[rows].mean(axis=0) for rows in (one, other))
+    means = (inputs.contributions[rows].mean(axis=0) for rows in (group, reference))
     points = log_odds_to_points(1.0) * np.subtract(*means)
     order = np.argsort(points, kind="stable")
-    return [ContributionGap(given.features.specs[place], float(points[place])) for place in order]
+    return [ContributionGap(inputs.features.specs[place], float(points[place])) for place in order]
 
 
-def _rejections(known: StageEntries, at: Times) -> tuple[RejectionReason, ...]:
+def _rejection_reasons(entries: StageEntries, at: Times) -> tuple[RejectionReason, ...]:
     """The reasons with which leads were closed after they had been handed over, the most frequent first."""
-    handed = pl.DataFrame({"lead_id": known.lead_id, "at": at}).filter(pl.col("at") < NEVER)
-    history = known.history
+    handed = pl.DataFrame({"lead_id": entries.lead_id, "at": at}).filter(pl.col("at") < NEVER)
+    history = entries.history
     closed = history.transitions.filter(
-        pl.col("stage").is_in(known.spec.closed),
+        pl.col("stage").is_in(entries.spec.closed),
         pl.col("reason").is_not_null(),
         pl.col("known_at") < history.observed_until,
     )

@@ -85,9 +85,11 @@ def frequent_paths(
     if len(won) > MOST_WON:
         won = np.sort(np.random.default_rng(0).choice(won, MOST_WON, replace=False))
     kinds = steps(touches)
-    walked = touches.filter(pl.col("kind").is_in(kinds)).select("lead", "occurred_at", "known_at", "kind")
-    met = match_controls(among, won, among.won_at[won], among.won_at, None)
-    return kinds, _paths(met, walked, len(among.created))
+    touchpoints = touches.filter(pl.col("kind").is_in(kinds)).select(
+        "lead", "occurred_at", "known_at", "kind"
+    )
+    matched = match_controls(among, won, among.won_at[won], among.won_at, None)
+    return kinds, _compare_paths(matched, touchpoints, len(among.created))
 
 
 def steps(touches: pl.DataFrame) -> tuple[str, ...]:
@@ -95,51 +97,57 @@ def steps(touches: pl.DataFrame) -> tuple[str, ...]:
 
     Visits and opened mails are so many that every path would be made of them.
     """
-    told = touches.filter(pl.col("offer").is_not_null() | pl.col("kind").is_in(REQUESTS))
-    return tuple((touches if told.is_empty() else told)["kind"].unique().sort())
+    selected = touches.filter(pl.col("offer").is_not_null() | pl.col("kind").is_in(REQUESTS))
+    return tuple((touches if selected.is_empty() else selected)["kind"].unique().sort())
 
 
-def last_touchpoints(walked: pl.DataFrame, lead: Times, moment: Times) -> pl.Series:
+def last_touchpoints(touchpoints: pl.DataFrame, lead: Times, moment: Times) -> pl.Series:
     """(n,) the last different steps that each of ``lead`` was known to have taken before its moment.
 
     A step repeated at once counts once. Steps of one second come by name.
     """
-    asked = pl.DataFrame({"lead": lead, "as_of": moment}).with_row_index("row")
-    seen = asked.join(walked, on="lead").filter(
+    queries = pl.DataFrame({"lead": lead, "as_of": moment}).with_row_index("row")
+    visible = queries.join(touchpoints, on="lead").filter(
         is_visible(pl.col("occurred_at"), pl.col("known_at"), pl.col("as_of"))
     )
-    moved = seen.sort("row", "occurred_at", "kind").filter(
+    changes = visible.sort("row", "occurred_at", "kind").filter(
         (pl.col("kind") != pl.col("kind").shift()).over("row").fill_null(value=True)
     )
-    last = moved.group_by("row", maintain_order=True).agg(pl.col("kind").tail(LAST))
-    return asked.join(last, on="row", how="left", maintain_order="left")["kind"].fill_null([])
+    last = changes.group_by("row", maintain_order=True).agg(pl.col("kind").tail(LAST))
+    return queries.join(last, on="row", how="left", maintain_order="left")["kind"].fill_null([])
 
 
-def _paths(met: MatchedControls, walked: pl.DataFrame, leads: int) -> tuple[TouchpointPath, ...]:
-    mine = last_touchpoints(walked, met.lead, met.moment)
-    others = np.full(met.other.shape, "", dtype=object)
-    others[met.kept] = _named(last_touchpoints(walked, met.other[met.kept], met.then[met.kept]))
-    names = _named(mine)
+def _compare_paths(
+    matched: MatchedControls, touchpoints: pl.DataFrame, leads: int
+) -> tuple[TouchpointPath, ...]:
+    mine = last_touchpoints(touchpoints, matched.lead, matched.moment)
+    others = np.full(matched.control.shape, "", dtype=object)
+    others[matched.is_matched] = _path_names(
+        last_touchpoints(
+            touchpoints, matched.control[matched.is_matched], matched.control_moment[matched.is_matched]
+        )
+    )
+    names = _path_names(mine)
     counted = mine.value_counts(name="won", sort=True).sort("won", descending=True)
-    made = []
+    counts = []
     for path, won in counted.head(MOST_PATHS).iter_rows():
-        name = _joined(path)
-        one, other = met.groups((names == name).astype(float), (others == name).astype(float))
-        enough = min(won, other.weight @ other.y) >= FEWEST_SQLS
-        found = rate_ratio(one, other, leads) if enough else None
-        made.append((tuple(path), won, one.rate, other.rate, found))
-    said = benjamini_hochberg([held for *_, held in made])
+        name = _path_name(path)
+        cases, controls = matched.groups((names == name).astype(float), (others == name).astype(float))
+        enough = min(won, controls.weight @ controls.y) >= FEWEST_SQLS
+        test = rate_ratio(cases, controls, leads) if enough else None
+        counts.append((tuple(path), won, cases.rate, controls.rate, test))
+    verdicts = benjamini_hochberg([result for *_, result in counts])
     return tuple(
-        TouchpointPath(path, won, share, beside, held.ratio if held else None, verdict)
-        for (path, won, share, beside, held), verdict in zip(made, said, strict=True)
+        TouchpointPath(path, won, share, beside, result.ratio if result else None, verdict)
+        for (path, won, share, beside, result), verdict in zip(counts, verdicts, strict=True)
     )
 
 
-def _named(walked: pl.Series) -> NDArray[np.object_]:
-    return np.array([_joined(path) for path in walked.to_list()], dtype=object)
+def _path_names(touchpoints: pl.Series) -> NDArray[np.object_]:
+    return np.array([_path_name(path) for path in touchpoints.to_list()], dtype=object)
 
 
-def _joined(path: list[str]) -> str:
+def _path_name(path: list[str]) -> str:
     return " > ".join(path) or "none"
 
 
@@ -184,7 +192,7 @@ class Offers:
 
 
 @dataclass(frozen=True, eq=False)
-class _Company:
+class _Comparison:
     """The leads that takers are compared with, and the score bands that they had."""
 
     among: RiskSets
@@ -194,101 +202,115 @@ class _Company:
 
 def offer_effects(given: ReportInput) -> Offers | NotApplicable:
     """What goes before an SQL in the history of the report."""
-    known = given.stage_entries
-    if isinstance(known, NotApplicable):
-        return known
-    touches = _numbered(known, known.history.touchpoints)
-    taken = touches.filter(pl.col("offer").is_not_null())
-    if taken.is_empty():
+    entries = given.stage_entries
+    if isinstance(entries, NotApplicable):
+        return entries
+    touches = _with_lead_index(entries, entries.history.touchpoints)
+    takes = touches.filter(pl.col("offer").is_not_null())
+    if takes.is_empty():
         return NotApplicable("no_offers")
-    company = _company(given, known)
-    steps, found = frequent_paths(company.among, touches)
+    company = _make_comparison(given, entries)
+    steps, paths = frequent_paths(company.among, touches)
     return Offers(
-        days=known.spec.horizon / DAY,
+        days=entries.spec.horizon / DAY,
         since=company.since,
         beside=KEPT,
-        offers=_compared(company, taken, "offer"),
-        stages=_compared(company, taken.filter(pl.col("offer_stage").is_not_null()), "offer_stage"),
+        offers=_compare_offers(company, takes, "offer"),
+        stages=_compare_offers(company, takes.filter(pl.col("offer_stage").is_not_null()), "offer_stage"),
         steps=steps,
-        paths=found,
+        paths=paths,
     )
 
 
-def _company(given: ReportInput, known: StageEntries) -> _Company:
-    scores = given.scores.filter(pl.col("lead_id").is_in(known.lead_id.implode()))
+def _make_comparison(given: ReportInput, entries: StageEntries) -> _Comparison:
+    scores = given.scores.filter(pl.col("lead_id").is_in(entries.lead_id.implode()))
     scored = score_strata(
-        index_of(scores["lead_id"], known.lead_id),
+        index_of(scores["lead_id"], entries.lead_id),
         scores["as_of"].to_numpy(),
         scores["probability"].to_numpy(),
     )
-    return _Company(risk_sets(known), scored, int(given.scores["as_of"].to_numpy().min()))
+    return _Comparison(risk_sets(entries), scored, int(given.scores["as_of"].to_numpy().min()))
 
 
-def _numbered(known: StageEntries, touchpoints: pl.DataFrame) -> pl.DataFrame:
+def _with_lead_index(entries: StageEntries, touchpoints: pl.DataFrame) -> pl.DataFrame:
     """Touchpoints with the place of their lead, none before its creation; those of nobody are left out."""
     leads = pl.DataFrame(
-        {"lead_id": known.lead_id, "lead": np.arange(len(known.created)), "created_at": known.created}
+        {"lead_id": entries.lead_id, "lead": np.arange(len(entries.created)), "created_at": entries.created}
     )
     return touchpoints.join(leads, on="lead_id").with_columns(
         moment=pl.max_horizontal("occurred_at", "created_at")
     )
 
 
-def _compared(company: _Company, taken: pl.DataFrame, column: str) -> tuple[OfferEffect, ...]:
-    names = taken[column].value_counts(name="rows").sort("rows", column, descending=[True, False])
-    made = [
-        _offer(company, taken.filter(pl.col(column) == name), column) for name in names[column][:MOST_OFFERS]
+def _compare_offers(company: _Comparison, takes: pl.DataFrame, column: str) -> tuple[OfferEffect, ...]:
+    names = takes[column].value_counts(name="rows").sort("rows", column, descending=[True, False])
+    effects = [
+        _offer_effect(company, takes.filter(pl.col(column) == name), column)
+        for name in names[column][:MOST_OFFERS]
     ]
-    said = benjamini_hochberg([held for _, held in made])
-    told = [replace(offer, verdict=verdict) for (offer, _), verdict in zip(made, said, strict=True)]
-    return _in_order(told, column)
+    verdicts = benjamini_hochberg([result for _, result in effects])
+    with_verdicts = [
+        replace(offer, verdict=verdict) for (offer, _), verdict in zip(effects, verdicts, strict=True)
+    ]
+    return _sort_effects(with_verdicts, column)
 
 
-def _in_order(made: Sequence[OfferEffect], column: str) -> tuple[OfferEffect, ...]:
+def _sort_effects(effects: Sequence[OfferEffect], column: str) -> tuple[OfferEffect, ...]:
     def stage(offer: OfferEffect) -> int:
         return _STAGES.index(offer.name) if offer.name in _STAGES else len(_STAGES)
 
     if column == "offer_stage":
-        return tuple(sorted(made, key=lambda one: (stage(one), one.name)))
-    return tuple(sorted(made, key=lambda one: (ORDER.index(one.verdict), -one.takers, one.name)))
+        return tuple(sorted(effects, key=lambda effect: (stage(effect), effect.name)))
+    return tuple(
+        sorted(effects, key=lambda effect: (ORDER.index(effect.verdict), -effect.takers, effect.name))
+    )
 
 
-def _offer(company: _Company, taken: pl.DataFrame, column: str) -> tuple[OfferEffect, RatioTest | None]:
+def _offer_effect(
+    company: _Comparison, takes: pl.DataFrame, column: str
+) -> tuple[OfferEffect, RatioTest | None]:
     """One offer by its touchpoints, yet without a verdict, and how its takers stand against similar leads."""
-    lead, moment = _first_takes(company.among, taken)
-    did_at = np.full(len(company.among.created), NEVER)
-    did_at[lead] = moment
-    asked = np.flatnonzero((moment >= company.since) & company.among.at_risk(lead, moment))
-    if len(asked) > MOST_TAKERS:
-        asked = np.sort(np.random.default_rng(0).choice(asked, MOST_TAKERS, replace=False))
-    met = match_controls(company.among, lead[asked], moment[asked], did_at, company.scored)
-    mine, theirs = company.among.won(met.lead, met.moment), company.among.won(met.other, met.then)
-    one, other = met.groups(mine, theirs)
-    enough = len(mine) >= FEWEST_LEADS and mine.sum() >= FEWEST_SQLS and other.weight @ other.y >= FEWEST_SQLS
-    found = rate_ratio(one, other, len(did_at)) if enough else None
+    lead, moment = _first_takes(company.among, takes)
+    event_at = np.full(len(company.among.created), NEVER)
+    event_at[lead] = moment
+    included = np.flatnonzero((moment >= company.since) & company.among.at_risk(lead, moment))
+    if len(included) > MOST_TAKERS:
+        included = np.sort(np.random.default_rng(0).choice(included, MOST_TAKERS, replace=False))
+    matched = match_controls(company.among, lead[included], moment[included], event_at, company.scored)
+    case_outcome, control_outcome = (
+        company.among.won(matched.lead, matched.moment),
+        company.among.won(matched.control, matched.control_moment),
+    )
+    cases, controls = matched.groups(case_outcome, control_outcome)
+    enough = (
+        len(case_outcome) >= FEWEST_LEADS
+        and case_outcome.sum() >= FEWEST_SQLS
+        and controls.weight @ controls.y >= FEWEST_SQLS
+    )
+    test = rate_ratio(cases, controls, len(event_at)) if enough else None
     offer = OfferEffect(
-        name=str(taken[column][0]),
-        kind=_mostly(taken["kind"]) if column == "offer" else None,
-        stage=_mostly(taken["offer_stage"]) if column == "offer" else None,
+        name=str(takes[column][0]),
+        kind=_most_frequent(takes["kind"]) if column == "offer" else None,
+        stage=_most_frequent(takes["offer_stage"]) if column == "offer" else None,
         takers=len(lead),
-        compared=len(mine),
-        rate=wilson_interval(float(mine.sum()), len(mine)) if len(mine) else None,
-        similar=other.rate if len(mine) else None,
-        ratio=found.ratio if found else None,
+        compared=len(case_outcome),
+        rate=wilson_interval(float(case_outcome.sum()), len(case_outcome)) if len(case_outcome) else None,
+        similar=controls.rate if len(case_outcome) else None,
+        ratio=test.ratio if test else None,
         verdict="few",
     )
-    return offer, found
+    return offer, test
 
 
-def _first_takes(among: RiskSets, taken: pl.DataFrame) -> tuple[Times, Times]:
+def _first_takes(among: RiskSets, takes: pl.DataFrame) -> tuple[Times, Times]:
     """The leads that took an offer while they were open, and when each did so first."""
-    first = taken.group_by("lead").agg(pl.col("moment").min()).sort("lead")
+    first = takes.group_by("lead").agg(pl.col("moment").min()).sort("lead")
     lead, moment = first["lead"].to_numpy(), first["moment"].to_numpy()
     open_then = moment < among.open_until[lead]
     return lead[open_then], moment[open_then]
 
 
-def _mostly(words: pl.Series) -> str | None:
+def _most_frequent(words: pl.Series) -> str | None:
     """The most frequent word, if any."""
     known = words.drop_nulls().value_counts(name="rows").sort("rows", words.name, descending=[True, False])
     return None if known.is_empty() else str(known[words.name][0])

@@ -81,39 +81,39 @@ class PointsComparison:
     thresholds: dict[str, float]
 
 
-def compare_points_tables(given: ReportInput) -> PointsComparison | NotApplicable:
+def compare_points_tables(inputs: ReportInput) -> PointsComparison | NotApplicable:
     """The points tables of a report."""
-    learned, today = given.learned, given.company.points
+    learned, today = inputs.learned, inputs.company.points
     if learned is None:
         return NotApplicable("no_points")
     return PointsComparison(
         judged=learned.judged,
-        lines=tuple(_line(row) for row in learned.lines.rows),
-        reached=tuple(_reached(learned)),
-        measured=tuple(_measured(learned)),
+        lines=tuple(_learned_rule(row) for row in learned.lines.rows),
+        reached=tuple(_threshold_summaries(learned)),
+        measured=tuple(_table_metrics(learned)),
         base_rate=learned.base_rate,
         kept=learned.retained_skill,
-        today=() if today is None else tuple(_todays(today)),
-        thresholds={} if today is None else _named(today.thresholds),
+        today=() if today is None else tuple(_current_rows(today)),
+        thresholds={} if today is None else _threshold_points(today.thresholds),
     )
 
 
-def _line(row: ScorecardRow) -> LearnedRule:
+def _learned_rule(row: ScorecardRow) -> LearnedRule:
     says = DisplayText(row.condition.says("en"), row.condition.says("de"))
     return LearnedRule(row.condition.spec, says, row.points)
 
 
-def _reached(learned: LearnedScorecard) -> Iterator[ThresholdSummary]:
-    for stage, least in _named(learned.thresholds).items():
-        found = learned.reached[stage]
-        yield ThresholdSummary(stage, int(least), found.share, found.rate)
+def _threshold_summaries(learned: LearnedScorecard) -> Iterator[ThresholdSummary]:
+    for stage, least in _threshold_points(learned.thresholds).items():
+        reach = learned.reached[stage]
+        yield ThresholdSummary(stage, int(least), reach.share, reach.rate)
 
 
-def _named(thresholds: Thresholds) -> dict[str, float]:
+def _threshold_points(thresholds: Thresholds) -> dict[str, float]:
     return {"mql": thresholds.mql, "sql": thresholds.sql}
 
 
-def _measured(learned: LearnedScorecard) -> Iterator[TableMetrics]:
+def _table_metrics(learned: LearnedScorecard) -> Iterator[TableMetrics]:
     losses = learned.log_loss.to_dict()
     whose: tuple[Whose, ...] = ("model", "table", "incumbent")
     for name in whose:
@@ -121,15 +121,15 @@ def _measured(learned: LearnedScorecard) -> Iterator[TableMetrics]:
             yield TableMetrics(name, learned.roc_auc.to_dict()[name], losses[name])
 
 
-def _todays(table: PointsTable) -> Iterator[CurrentRuleRow]:
+def _current_rows(table: PointsTable) -> Iterator[CurrentRuleRow]:
     for rule in table.touchpoints:
-        narrowed = ", ".join(rule.where.values()) or None
-        yield CurrentRuleRow(rule.points, kind=rule.kind, of=narrowed, cap=rule.cap, lifespan=rule.lifespan)
-    for wanted in table.attributes:
+        condition = ", ".join(rule.where.values()) or None
+        yield CurrentRuleRow(rule.points, kind=rule.kind, of=condition, cap=rule.cap, lifespan=rule.lifespan)
+    for attribute in table.attributes:
         yield CurrentRuleRow(
-            wanted.points,
-            column=wanted.column,
-            of=wanted.value,
-            at_least=wanted.at_least,
-            below=wanted.below,
+            attribute.points,
+            column=attribute.column,
+            of=attribute.value,
+            at_least=attribute.at_least,
+            below=attribute.below,
         )

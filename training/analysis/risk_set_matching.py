@@ -87,20 +87,20 @@ class RiskSets:
         order = np.argsort(self.month, kind="stable")
         sizes = np.bincount(self.month)
         month = self.month[lead]
-        picked = random.random((len(lead), DRAWN)) * sizes[month][:, None]
-        return np.asarray(order[(np.cumsum(sizes) - sizes)[month][:, None] + picked.astype(np.intp)])
+        position = random.random((len(lead), DRAWN)) * sizes[month][:, None]
+        return np.asarray(order[(np.cumsum(sizes) - sizes)[month][:, None] + position.astype(np.intp)])
 
 
-def risk_sets(roads: StageEntries) -> RiskSets:
-    """The lives of all leads of ``roads``, in its order."""
-    months = roads.created.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+def risk_sets(entries: StageEntries) -> RiskSets:
+    """The lives of all leads of ``entries``, in its order."""
+    months = entries.created.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     return RiskSets(
-        created=roads.created,
+        created=entries.created,
         month=months - months.min(initial=0),
-        won_at=roads.entered[:, roads.target],
-        open_until=roads.resolved_at,
-        horizon=roads.spec.horizon,
-        settled_until=roads.until - roads.spec.horizon - roads.spec.settle,
+        won_at=entries.entered[:, entries.target],
+        open_until=entries.resolved_at,
+        horizon=entries.spec.horizon,
+        settled_until=entries.until - entries.spec.horizon - entries.spec.settle,
     )
 
 
@@ -114,46 +114,56 @@ class MatchedControls:
 
     lead: Places
     moment: Times
-    other: Places
-    then: Times
-    kept: Flags
+    control: Places
+    control_moment: Times
+    is_matched: Flags
 
     def groups(
-        self, mine: NDArray[np.float64], theirs: NDArray[np.float64]
+        self, case_outcome: NDArray[np.float64], control_outcome: NDArray[np.float64]
     ) -> tuple[WeightedGroup, WeightedGroup]:
         """Both sides with their outcomes; those beside one lead together weigh as much as it does."""
-        share = np.broadcast_to(1 / self.kept.sum(axis=1, keepdims=True), self.kept.shape)
-        one = WeightedGroup(self.lead, mine, np.ones(len(self.lead)))
-        return one, WeightedGroup(self.other[self.kept], theirs[self.kept], share[self.kept])
+        share = np.broadcast_to(1 / self.is_matched.sum(axis=1, keepdims=True), self.is_matched.shape)
+        cases = WeightedGroup(self.lead, case_outcome, np.ones(len(self.lead)))
+        return cases, WeightedGroup(
+            self.control[self.is_matched], control_outcome[self.is_matched], share[self.is_matched]
+        )
 
 
 def match_controls(
     among: RiskSets,
     lead: Places,
     moment: Times,
-    did_at: Times,
+    event_at: Times,
     scored: ScoreStrata | None,
 ) -> MatchedControls:
     """Beside each of ``lead``, who did something at ``moment``, similar ones who had not done it by that age.
 
     Similar is: at risk at the same age, created in the same month and, with ``scored``, of the same score
-    band then. ``did_at`` (all leads,) is when each did it, ``NEVER`` if not.
+    band then. ``event_at`` (all leads,) is when each did it, ``NEVER`` if not.
     """
     random = np.random.default_rng(0)
-    other = among.others(lead, random)
-    then = among.created[other] + (moment - among.created[lead])[:, None]
-    kept = among.at_risk(other, then) & (did_at[other] > then)
+    control = among.others(lead, random)
+    control_moment = among.created[control] + (moment - among.created[lead])[:, None]
+    is_matched = among.at_risk(control, control_moment) & (event_at[control] > control_moment)
     if scored is not None:
-        kept &= scored.at(other, then) == scored.at(lead, moment)[:, None]
-    kept &= np.cumsum(kept, axis=1) <= KEPT
-    first = np.argsort(~kept, axis=1, kind="stable")[:, :KEPT]
-    other, then, kept = (np.take_along_axis(one, first, axis=1) for one in (other, then, kept))
-    company = kept.any(axis=1)
-    return MatchedControls(lead[company], moment[company], other[company], then[company], kept[company])
+        is_matched &= scored.at(control, control_moment) == scored.at(lead, moment)[:, None]
+    is_matched &= np.cumsum(is_matched, axis=1) <= KEPT
+    first = np.argsort(~is_matched, axis=1, kind="stable")[:, :KEPT]
+    control, control_moment, is_matched = (
+        np.take_along_axis(array, first, axis=1) for array in (control, control_moment, is_matched)
+    )
+    has_controls = is_matched.any(axis=1)
+    return MatchedControls(
+        lead[has_controls],
+        moment[has_controls],
+        control[has_controls],
+        control_moment[has_controls],
+        is_matched[has_controls],
+    )
 
 
-def index_of(lead_id: pl.Series, of: pl.Series) -> Places:
-    """The positions in ``of``, which has no value twice, of the values of ``lead_id``."""
-    known = pl.DataFrame({"lead_id": of, "place": np.arange(len(of))})
-    asked = lead_id.to_frame("lead_id")
-    return asked.join(known, on="lead_id", how="left", maintain_order="left")["place"].to_numpy()
+def index_of(lead_id: pl.Series, index: pl.Series) -> Places:
+    """The positions in ``index``, which has no value twice, of the values of ``lead_id``."""
+    known = pl.DataFrame({"lead_id": index, "place": np.arange(len(index))})
+    queries = lead_id.to_frame("lead_id")
+    return queries.join(known, on="lead_id", how="left", maintain_order="left")["place"].to_numpy()

@@ -38,34 +38,34 @@ class IntervalSummary:
     reasons: tuple[InsufficientCount, ...]
 
 
-def summarise_uncertainty(given: ReportInput) -> IntervalSummary | NotApplicable:
+def summarise_uncertainty(inputs: ReportInput) -> IntervalSummary | NotApplicable:
     """How sure the model of a report is of its judged leads."""
-    if given.model is None or given.model.doubt is None:
+    if inputs.model is None or inputs.model.doubt is None:
         return NotApplicable("no_model")
-    rows = given.judged.with_columns(given.scores.select("lead_id", "as_of").get_columns())
+    rows = inputs.held_out_rows.with_columns(inputs.scores.select("lead_id", "as_of").get_columns())
     return from_scores(
-        given.model.score_frame_with_intervals(rows.gather_every(1 + (rows.height - 1) // MOST_ASKED))
+        inputs.model.score_frame_with_intervals(rows.gather_every(1 + (rows.height - 1) // MOST_ASKED))
     )
 
 
-def from_scores(told: pl.DataFrame) -> IntervalSummary:
+def from_scores(scores: pl.DataFrame) -> IntervalSummary:
     """The sum of what ``assessed_rows`` says."""
-    width = told["high"] - told["low"]
+    width = scores["high"] - scores["low"]
     counted = (
-        told["insufficient"]
+        scores["insufficient"]
         .drop_nulls()
         .value_counts(name="leads")
         .sort("leads", "insufficient", descending=[True, False])
     )
     return IntervalSummary(
-        asked=told.height,
+        asked=scores.height,
         middle=_quantile(width, 0.5),
         most=_quantile(width, 0.9),
-        insufficient=int((~told["sufficient"]).sum()),
+        insufficient=int((~scores["sufficient"]).sum()),
         reasons=tuple(InsufficientCount(*row) for row in counted.iter_rows()),
     )
 
 
 def _quantile(width: pl.Series, share: float) -> float | None:
-    found = width.quantile(share, "linear")
-    return None if found is None else float(found)
+    value = width.quantile(share, "linear")
+    return None if value is None else float(value)

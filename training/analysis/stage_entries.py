@@ -35,7 +35,7 @@ NEVER = np.iinfo(np.int64).max
 
 CREATED = "created"
 
-_AT_ONCE = 0.5
+_MIN_AT_CREATION = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +105,8 @@ def stage_entries_since(
     """The roads of the leads created from ``since`` on, or why they tell nothing."""
     if since is not None:
         history = replace(history, leads=history.leads.filter(pl.col("created_at") >= since))
-    made = stage_entries(history, stages, spec)
-    return replace(made, since=since) if made.won.any() else NotApplicable("too_few")
+    entries = stage_entries(history, stages, spec)
+    return replace(entries, since=since) if entries.won.any() else NotApplicable("too_few")
 
 
 def stage_entries(history: LeadHistory, stages: Sequence[str], spec: LabelSpec) -> StageEntries:
@@ -115,51 +115,51 @@ def stage_entries(history: LeadHistory, stages: Sequence[str], spec: LabelSpec) 
     An entry that was dated before the creation counts from the creation; a lead not yet created is none.
     """
     opened = tuple(stage for stage in dict.fromkeys((*stages, spec.stage)) if stage not in spec.closed)
-    here = history.leads.filter(pl.col("created_at") < history.observed_until)
-    leads = here.select("lead_id", "created_at").with_row_index("row")
-    known = _known(history, leads)
+    created_leads = history.leads.filter(pl.col("created_at") < history.observed_until)
+    leads = created_leads.select("lead_id", "created_at").with_row_index("row")
+    known = _known_entries(history, leads)
     created = leads["created_at"].to_numpy()
-    found = np.column_stack([_first(known, (stage,), len(leads)) for stage in opened])
-    if opened[0] == spec.stage or not _created_in(found[:, 0], created):
-        opened, found = (CREATED, *opened), np.column_stack([created, found])
-    found[:, 0] = created
-    closed = _first(known, spec.closed, len(leads))
+    entered = np.column_stack([_first_entries(known, (stage,), len(leads)) for stage in opened])
+    if opened[0] == spec.stage or not _created_in(entered[:, 0], created):
+        opened, entered = (CREATED, *opened), np.column_stack([created, entered])
+    entered[:, 0] = created
+    closed = _first_entries(known, spec.closed, len(leads))
     return StageEntries(
         history=history,
         spec=spec,
         stages=opened,
         lead_id=leads["lead_id"],
-        entered=_in_order(found, closed),
+        entered=_drop_corrections(entered, closed),
         closed=closed,
     )
 
 
-def _known(history: LeadHistory, leads: pl.DataFrame) -> pl.DataFrame:
+def _known_entries(history: LeadHistory, leads: pl.DataFrame) -> pl.DataFrame:
     """Every entry that the CRM knew of, at the moment it did, but not before the lead was created."""
     moment = pl.max_horizontal("occurred_at", "known_at", "created_at").alias("moment")
     entries = history.transitions.join(leads, on="lead_id").select("row", "stage", moment)
     return entries.filter(pl.col("moment") < history.observed_until)
 
 
-def _first(known: pl.DataFrame, stages: tuple[str, ...], leads: int) -> Times:
-    found = np.full(leads, NEVER)
+def _first_entries(known: pl.DataFrame, stages: tuple[str, ...], leads: int) -> Times:
+    moments = np.full(leads, NEVER)
     first = known.filter(pl.col("stage").is_in(stages)).group_by("row").agg(pl.col("moment").min())
-    found[first["row"].to_numpy()] = first["moment"].to_numpy()
-    return found
+    moments[first["row"].to_numpy()] = first["moment"].to_numpy()
+    return moments
 
 
 def _created_in(entered: Times, created: Times) -> bool:
     """Whether a stage is the one that leads are created in: most enter it in that very second."""
-    return bool((entered == created).sum() > _AT_ONCE * len(created))
+    return bool((entered == created).sum() > _MIN_AT_CREATION * len(created))
 
 
-def _in_order(found: Times, closed: Times) -> Times:
+def _drop_corrections(entered: Times, closed: Times) -> Times:
     """Entries without those that came after a later stage, or after the end."""
-    limit, kept = closed, found.copy()
-    for stage in range(found.shape[1] - 1, 0, -1):
-        kept[found[:, stage] > limit, stage] = NEVER
-        limit = np.minimum(limit, kept[:, stage])
-    return kept
+    limit, ordered = closed, entered.copy()
+    for stage in range(entered.shape[1] - 1, 0, -1):
+        ordered[entered[:, stage] > limit, stage] = NEVER
+        limit = np.minimum(limit, ordered[:, stage])
+    return ordered
 
 
 def labels_from_creation(history: LeadHistory, spec: LabelSpec) -> pl.DataFrame:

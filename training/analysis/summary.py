@@ -83,57 +83,63 @@ class Summary:
 
 
 def summary(
-    given: ReportInput,
+    inputs: ReportInput,
     worth: ModelValue,
     calibration: Reliability,
     state: Health,
     before: tuple[ModelSummary, ...],
 ) -> Summary:
     """The first screen of what was measured."""
-    y, p = given.label, given.scores["probability"].to_numpy()
+    y, p = inputs.label, inputs.scores["probability"].to_numpy()
     return Summary(
-        leads=_leads(given),
+        leads=_count_leads(inputs),
         rows=len(y),
-        people=given.scores["lead_id"].n_unique(),
+        people=inputs.scores["lead_id"].n_unique(),
         positives=int(y.sum()),
         base_rate=float(y.mean()),
-        at_capacity=lift_at_share(y, p, given.capacity, given.lead),
-        warnings=_warnings(given.card, int(y.sum()), worth, calibration, state),
+        at_capacity=lift_at_share(y, p, inputs.capacity, inputs.lead),
+        warnings=_warnings(inputs.card, int(y.sum()), worth, calibration, state),
         before=before,
     )
 
 
-def _leads(given: ReportInput) -> LeadCounts:
-    label = given.company.label
-    since = given.company.since
-    found = None if given.history is None or label is None else _of_history(given.history, label, since)
-    rows, positives = given.card.rows, given.card.positives
-    return found or LeadCounts(rows, rows, wilson_interval(positives, rows))
+def _count_leads(inputs: ReportInput) -> LeadCounts:
+    label = inputs.company.label
+    since = inputs.company.since
+    counts = (
+        None
+        if inputs.history is None or label is None
+        else _counts_from_history(inputs.history, label, since)
+    )
+    rows, positives = inputs.card.rows, inputs.card.positives
+    return counts or LeadCounts(rows, rows, wilson_interval(positives, rows))
 
 
-def _of_history(history: LeadHistory, spec: LabelSpec, since: int | None) -> LeadCounts | None:
+def _counts_from_history(history: LeadHistory, spec: LabelSpec, since: int | None) -> LeadCounts | None:
     """Every lead looked at once, when it was created; None while no outcome is known.
 
     What became of leads created before ``since`` is not all known, so they have no part in the rate.
     """
-    found = labels_from_creation(history, spec)
-    told = found if since is None else found.filter(pl.col("as_of") >= since)
-    matured = told.filter("matured")
+    labels = labels_from_creation(history, spec)
+    known_labels = labels if since is None else labels.filter(pl.col("as_of") >= since)
+    matured = known_labels.filter("matured")
     if matured.is_empty():
         return None
     rate = wilson_interval(float(matured["label"].sum()), matured.height)
-    return LeadCounts(found.height, matured.height, rate, _half(told, history.observed_until, spec.horizon))
+    return LeadCounts(
+        labels.height, matured.height, rate, _median_time(known_labels, history.observed_until, spec.horizon)
+    )
 
 
-def _half(found: pl.DataFrame, until: int, horizon: int) -> int | None:
+def _median_time(labels: pl.DataFrame, until: int, horizon: int) -> int | None:
     """The median time to the outcome of those that have it in time, by Aalen and Johansen's estimator.
 
     Leads that are still open count for as long as they were watched, so that the newest do not make it short.
     """
-    watched = found["settled_at"].fill_null(until) - found["as_of"]
-    won = (found["label"] == 1).fill_null(value=False).to_numpy()
-    lost = (found["label"] == 0).fill_null(value=False).to_numpy()
-    share = aalen_johansen(np.minimum(watched.to_numpy(), horizon), won, lost)
+    duration = labels["settled_at"].fill_null(until) - labels["as_of"]
+    won = (labels["label"] == 1).fill_null(value=False).to_numpy()
+    lost = (labels["label"] == 0).fill_null(value=False).to_numpy()
+    share = aalen_johansen(np.minimum(duration.to_numpy(), horizon), won, lost)
     if not len(share.values) or not share.values[-1]:
         return None
     return int(share.times[np.searchsorted(share.values, share.values[-1] / 2)])
@@ -142,14 +148,14 @@ def _half(found: pl.DataFrame, until: int, horizon: int) -> int | None:
 def _warnings(
     card: ModelCard, positives: int, worth: ModelValue, calibration: Reliability, state: Health
 ) -> tuple[ReportWarning, ...]:
-    grave = sum(note.severity == GRAVE for note in state.findings)
-    off = calibration.error.value
-    found = {
+    severe = sum(note.severity == GRAVE for note in state.findings)
+    error = calibration.error.value
+    checks = {
         "time_unproven": (not card.time_ordered, 0.0),
         "little_signal": (worth.roc_auc.low < _LITTLE_SIGNAL, worth.roc_auc.value),
         "few_positives": (positives < _FEW_POSITIVES, float(positives)),
-        "far_off": (off > max(_FAR_OFF, calibration.by_chance), off),
-        "findings": (grave > 0, float(grave)),
+        "far_off": (error > max(_FAR_OFF, calibration.by_chance), error),
+        "findings": (severe > 0, float(severe)),
         "quarantined": (state.unusable > _MANY_UNREADABLE, float(state.rows_quarantined)),
     }
-    return tuple(ReportWarning(code, value) for code, (applies, value) in found.items() if applies)
+    return tuple(ReportWarning(code, value) for code, (applies, value) in checks.items() if applies)

@@ -92,43 +92,52 @@ class CallTiming:
     within: tuple[ConvertedWithin, ...]
 
 
-def call_timing(roads: StageEntries) -> CallTiming:
-    """The pace of ``roads`` by two clocks."""
-    requests = _requests(roads)
-    first = _first_request(requests, len(roads.lead_id))
-    start = roads.created
-    unasked = _paces((start, start, np.minimum(first, roads.resolved_at)), roads.won & (first == NEVER), (0,))
-    stretches = tuple(requests[name].to_numpy() for name in ("moment", "start", "end"))
-    by_age = _paces((start, start, roads.resolved_at), roads.won, AGES)
-    best = max(
-        (pace for pace in by_age if pace.weeks >= _ENOUGH), key=lambda one: one.rate.value, default=None
+def call_timing(entries: StageEntries) -> CallTiming:
+    """The pace of ``entries`` by two clocks."""
+    requests = _request_intervals(entries)
+    first = _first_request(requests, len(entries.lead_id))
+    start = entries.created
+    without_request = _hazard_rates(
+        (start, start, np.minimum(first, entries.resolved_at)), entries.won & (first == NEVER), (0,)
     )
-    waited = (roads.resolved_at - first)[roads.won & (first < NEVER)]
+    stretches = tuple(requests[name].to_numpy() for name in ("moment", "start", "end"))
+    by_age = _hazard_rates((start, start, entries.resolved_at), entries.won, AGES)
+    best = max(
+        (pace for pace in by_age if pace.weeks >= _ENOUGH), key=lambda hazard: hazard.rate.value, default=None
+    )
+    waiting_time = (entries.resolved_at - first)[entries.won & (first < NEVER)]
     return CallTiming(
         by_age=by_age,
         best=best,
-        fades=None if best is None else _fades(by_age, best),
-        unasked=unasked[0] if unasked else None,
-        since_request=_paces(stretches, requests["won"].to_numpy(), SINCE),
-        hits=int(roads.won.sum()),
-        asked=len(waited),
-        within=_within(waited),
+        fades=None if best is None else _fade_day(by_age, best),
+        unasked=without_request[0] if without_request else None,
+        since_request=_hazard_rates(stretches, requests["won"].to_numpy(), SINCE),
+        hits=int(entries.won.sum()),
+        asked=len(waiting_time),
+        within=_converted_within(waiting_time),
     )
 
 
-def _requests(roads: StageEntries) -> pl.DataFrame:
+def _request_intervals(entries: StageEntries) -> pl.DataFrame:
     """Every stretch of an open lead's life since a request and before the next: ``row``, ``moment``, ...
 
     ``start`` is the moment itself, or the creation where a visitor had asked before being a lead.
     """
     leads = pl.DataFrame(
-        {"lead_id": roads.lead_id, "created": roads.created, "settled": roads.resolved_at, "won": roads.won}
+        {
+            "lead_id": entries.lead_id,
+            "created": entries.created,
+            "settled": entries.resolved_at,
+            "won": entries.won,
+        }
     ).with_row_index("row")
     moment = pl.max_horizontal("occurred_at", "known_at").alias("moment")
-    asked = roads.history.touchpoints.lazy().filter(pl.col("kind").is_in(REQUESTS)).select("lead_id", moment)
+    requests = (
+        entries.history.touchpoints.lazy().filter(pl.col("kind").is_in(REQUESTS)).select("lead_id", moment)
+    )
     following = pl.col("moment").shift(-1).over("row")
     return (
-        asked.join(leads.lazy(), on="lead_id")
+        requests.join(leads.lazy(), on="lead_id")
         .filter(pl.col("moment") < pl.col("settled"))
         .sort("row", "moment")
         .with_columns(
@@ -141,43 +150,45 @@ def _requests(roads: StageEntries) -> pl.DataFrame:
 
 def _first_request(requests: pl.DataFrame, leads: int) -> Times:
     first = np.full(leads, NEVER)
-    found = requests.unique("row", keep="first", maintain_order=True)
-    first[found["row"].to_numpy()] = found["moment"].to_numpy()
+    first_rows = requests.unique("row", keep="first", maintain_order=True)
+    first[first_rows["row"].to_numpy()] = first_rows["moment"].to_numpy()
     return first
 
 
-def _paces(stretches: tuple[Times, ...], won: Flags, edges: Sequence[int]) -> tuple[HazardRate, ...]:
+def _hazard_rates(stretches: tuple[Times, ...], won: Flags, edges: Sequence[int]) -> tuple[HazardRate, ...]:
     """The pace between ``edges`` (days) of clocks that began at ``zero``, watched in [start, end)."""
     zero, start, end = stretches
     since, until = start - zero, np.maximum(end, start) - zero
     bounds = [*(edge * DAY for edge in edges), NEVER]
-    found = []
+    rates = []
     for low, high in pairwise(bounds):
-        watched = np.clip(until, low, high) - np.clip(since, low, high)
-        weeks = float(watched.sum() / (WEEK * DAY))
+        exposure = np.clip(until, low, high) - np.clip(since, low, high)
+        weeks = float(exposure.sum() / (WEEK * DAY))
         hits = int((won & (until >= low) & (until < high)).sum())
         if weeks:
             to = None if high == NEVER else high // DAY
-            found.append(HazardRate(low // DAY, to, weeks, hits, poisson_rate_interval(hits, weeks)))
-    return tuple(found)
+            rates.append(HazardRate(low // DAY, to, weeks, hits, poisson_rate_interval(hits, weeks)))
+    return tuple(rates)
 
 
-def _fades(by_age: Sequence[HazardRate], best: HazardRate) -> int | None:
+def _fade_day(by_age: Sequence[HazardRate], best: HazardRate) -> int | None:
     half = best.rate.value / 2
     for at, pace in enumerate(by_age):
         rest = by_age[at:]
-        whole = poisson_rate_interval(sum(one.hits for one in rest), sum(one.weeks for one in rest))
-        if pace.since > best.since and pace.rate.value < half and whole.high < half:
+        pooled = poisson_rate_interval(
+            sum(hazard.hits for hazard in rest), sum(hazard.weeks for hazard in rest)
+        )
+        if pace.since > best.since and pace.rate.value < half and pooled.high < half:
             return pace.since
     return None
 
 
-def _within(waited: Times) -> tuple[ConvertedWithin, ...]:
-    if not len(waited):
+def _converted_within(waiting_time: Times) -> tuple[ConvertedWithin, ...]:
+    if not len(waiting_time):
         return ()
-    counts = ((waited < days * DAY).sum() for days in WITHIN)
+    counts = ((waiting_time < days * DAY).sum() for days in WITHIN)
     return tuple(
-        ConvertedWithin(days, wilson_interval(int(hits), len(waited)))
+        ConvertedWithin(days, wilson_interval(int(hits), len(waiting_time)))
         for days, hits in zip(WITHIN, counts, strict=True)
     )
 
@@ -190,27 +201,27 @@ def segment_feature(features: FeatureSet, history: LeadHistory) -> FeatureSpec |
 
     Of several columns it is the one with the fewest values, which has the most leads for each.
     """
-    told = [spec for spec in features.specs if spec.family == _FAMILY and spec.is_category]
-    columns = [spec for spec in told if spec.source == "leads" and spec.of in history.leads.columns]
+    channels = [spec for spec in features.specs if spec.family == _FAMILY and spec.is_category]
+    columns = [spec for spec in channels if spec.source == "leads" and spec.of in history.leads.columns]
     levels = {spec.name: history.leads[str(spec.of)].drop_nulls().n_unique() for spec in columns}
     own = sorted((spec for spec in columns if levels[spec.name] > 1), key=lambda spec: levels[spec.name])
-    first = [spec for spec in told if spec.source == "touchpoints" and spec.reduce == "earliest"]
+    first = [spec for spec in channels if spec.source == "touchpoints" and spec.reduce == "earliest"]
     return next(iter([*own, *first]), None)
 
 
-def segment_at_creation(roads: StageEntries, by: FeatureSpec | None) -> pl.Series:
-    """What ``by`` says of each lead of ``roads`` at its creation, null where nothing was known then."""
-    leads = pl.DataFrame({"lead_id": roads.lead_id, "created": roads.created})
+def segment_at_creation(entries: StageEntries, by: FeatureSpec | None) -> pl.Series:
+    """What ``by`` says of each lead of ``entries`` at its creation, null where nothing was known then."""
+    leads = pl.DataFrame({"lead_id": entries.lead_id, "created": entries.created})
     if by is None:
         return leads.with_columns(pl.lit(None, pl.String).alias(_COLUMN))[_COLUMN]
     if by.source == "leads":
-        known = roads.history.leads.select("lead_id", pl.col(str(by.of)).alias(_COLUMN))
+        known = entries.history.leads.select("lead_id", pl.col(str(by.of)).alias(_COLUMN))
     else:
-        known = _of_touchpoints(roads.history, leads, str(by.of))
+        known = _first_touch_value(entries.history, leads, str(by.of))
     return leads.join(known, on="lead_id", how="left", maintain_order="left")[_COLUMN]
 
 
-def _of_touchpoints(history: LeadHistory, leads: pl.DataFrame, column: str) -> pl.DataFrame:
+def _first_touch_value(history: LeadHistory, leads: pl.DataFrame, column: str) -> pl.DataFrame:
     touched = history.touchpoints.lazy().filter(pl.col(column).is_not_null())
     by_then = touched.join(leads.lazy(), on="lead_id").filter(
         pl.max_horizontal("occurred_at", "known_at") <= pl.col("created")
@@ -273,34 +284,34 @@ class TimeToConversion:
     hand_over: CallTiming
 
 
-def timing(given: ReportInput) -> TimeToConversion | NotApplicable:
+def timing(inputs: ReportInput) -> TimeToConversion | NotApplicable:
     """When the leads of a report's history enter the target, by the channel that they first came through."""
-    roads = given.stage_entries
-    if isinstance(roads, NotApplicable):
-        return roads
-    return conversion_curves(roads, segment_feature(given.features, roads.history))
+    entries = inputs.stage_entries
+    if isinstance(entries, NotApplicable):
+        return entries
+    return conversion_curves(entries, segment_feature(inputs.features, entries.history))
 
 
-def conversion_curves(roads: StageEntries, by: FeatureSpec | None) -> TimeToConversion:
-    """The curves of ``roads``, in all and by the values of ``by``."""
-    segment = segment_at_creation(roads, by)
-    overall = _curve(roads, None, np.ones(len(roads.lead_id), dtype=bool))
-    names, rest = _large(roads, segment)
-    curves = tuple(_curve(roads, name, _is_in(segment, [name])) for name in names)
+def conversion_curves(entries: StageEntries, by: FeatureSpec | None) -> TimeToConversion:
+    """The curves of ``entries``, in all and by the values of ``by``."""
+    segment = segment_at_creation(entries, by)
+    overall = _conversion_curve(entries, None, np.ones(len(entries.lead_id), dtype=bool))
+    names, rest = _large_segments(entries, segment)
+    curves = tuple(_conversion_curve(entries, name, _is_in(segment, [name])) for name in names)
     return TimeToConversion(
-        target=roads.stages[roads.target],
+        target=entries.stages[entries.target],
         overall=overall,
-        half=_half(roads, overall),
+        half=_half_conversion_day(entries, overall),
         by=by,
         segments=curves,
-        other=_curve(roads, None, _is_in(segment, rest)) if rest else None,
-        hand_over=call_timing(roads),
+        other=_conversion_curve(entries, None, _is_in(segment, rest)) if rest else None,
+        hand_over=call_timing(entries),
     )
 
 
-def _large(roads: StageEntries, segment: pl.Series) -> tuple[list[str], list[str]]:
+def _large_segments(entries: StageEntries, segment: pl.Series) -> tuple[list[str], list[str]]:
     """The names of the largest segments that say something, and of all others; none of either if only one."""
-    leads = segment.to_frame("name").with_columns(won=roads.won).drop_nulls()
+    leads = segment.to_frame("name").with_columns(won=entries.won).drop_nulls()
     counts = leads.group_by("name").agg(leads=pl.len(), hits=pl.col("won").sum())
     large = (pl.col("leads") >= _LEADS) & (pl.col("hits") >= _HITS)
     ranked = counts.sort(large, "leads", "name", descending=[True, True, False])
@@ -313,22 +324,22 @@ def _is_in(segment: pl.Series, names: list[str]) -> Flags:
     return segment.is_in(names).fill_null(value=False).to_numpy()
 
 
-def _curve(roads: StageEntries, segment: str | None, rows: Flags) -> ConversionCurve:
+def _conversion_curve(entries: StageEntries, segment: str | None, rows: Flags) -> ConversionCurve:
     days = np.array(sorted({*range(0, _LONGEST + 1, _EVERY), *RATED}))
     # How long a lead could have been watched, whatever became of it: outcomes must not decide what is shown.
-    reach = np.sort(roads.until - roads.created[rows])[::-1]
+    reach = np.sort(entries.until - entries.created[rows])[::-1]
     days = days[days * DAY <= (reach[_ENOUGH - 1] if len(reach) >= _ENOUGH else -1)]
     shares = cumulative_incidence_intervals(
-        roads.observed_duration[rows], roads.won[rows], roads.lost[rows], days * DAY
+        entries.observed_duration[rows], entries.won[rows], entries.lost[rows], days * DAY
     )
     points = tuple(ShareByDay(int(day), share) for day, share in zip(days, shares, strict=True))
     rates = tuple(point for point in points if point.days in RATED)
-    return ConversionCurve(segment, int(rows.sum()), int(roads.won[rows].sum()), points, rates)
+    return ConversionCurve(segment, int(rows.sum()), int(entries.won[rows].sum()), points, rates)
 
 
-def _half(roads: StageEntries, overall: ConversionCurve) -> int | None:
+def _half_conversion_day(entries: StageEntries, overall: ConversionCurve) -> int | None:
     if not overall.rates or not overall.rates[-1].share.value:
         return None
     days = np.arange(overall.rates[-1].days + 1)
-    shares = cumulative_incidence_intervals(roads.observed_duration, roads.won, roads.lost, days * DAY)
+    shares = cumulative_incidence_intervals(entries.observed_duration, entries.won, entries.lost, days * DAY)
     return next(int(day) for day in days if shares[day].value >= shares[-1].value / 2)

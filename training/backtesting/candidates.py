@@ -49,15 +49,17 @@ class BacktestCandidate:
 
 def default_learner() -> BacktestCandidate:
     """The default learner as it is, its parts alone, and the base rate."""
-    return BacktestCandidate(DEFAULT, _default)
+    return BacktestCandidate(DEFAULT, _fit_default)
 
 
-def _default(past: TrainingWindow) -> dict[str, Predict]:
-    chosen, each = fit_every_recipe(past.rows, past.seed)
-    return {DEFAULT: _predict(chosen)} | {name: _predict(fitted) for name, fitted in each.items()}
+def _fit_default(window: TrainingWindow) -> dict[str, Predict]:
+    chosen, by_recipe = fit_every_recipe(window.rows, window.seed)
+    return {DEFAULT: _make_predictor(chosen)} | {
+        name: _make_predictor(fitted) for name, fitted in by_recipe.items()
+    }
 
 
-def _predict(fitted: FittedPredictor) -> Predict:
+def _make_predictor(fitted: FittedPredictor) -> Predict:
     predictor = fitted.predictor
 
     def probability(frame: pl.DataFrame) -> NDArray[np.float64]:

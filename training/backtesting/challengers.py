@@ -39,9 +39,9 @@ RARE = 10
 def plain_lightgbm() -> BacktestCandidate:
     """LightGBM at its defaults, categories native: what one gets without thinking."""
 
-    def learn(past: TrainingWindow) -> dict[str, Predict]:
-        native = NativeLightGBM.of(past.rows)
-        booster = lgb.train(native.settings(past.seed), native.dataset(past.rows), ROUNDS)
+    def learn(window: TrainingWindow) -> dict[str, Predict]:
+        native = NativeLightGBM.of(window.rows)
+        booster = lgb.train(native.settings(window.seed), native.dataset(window.rows), ROUNDS)
         return {"lightgbm": native.predict(booster)}
 
     return BacktestCandidate("lightgbm at its defaults", learn)
@@ -58,7 +58,7 @@ class NativeLightGBM:
     @classmethod
     def of(cls, rows: TrainingRows) -> NativeLightGBM:
         """The columns of ``rows``, and what their company says of them."""
-        numbers, words = _columns(rows.frame)
+        numbers, words = _split_columns(rows.frame)
         levels = {name: rows.frame[name].drop_nulls().unique().sort().to_list() for name in words}
         signs = (rows.monotone.get(name, 0) for name in (*numbers, *words))
         return cls(tuple(numbers), levels, tuple(signs))
@@ -77,7 +77,7 @@ class NativeLightGBM:
     def matrix(self, frame: pl.DataFrame) -> NDArray[np.float64]:
         """(n, columns); a level that was not seen is missing."""
         plain = [frame[name].to_numpy().astype(np.float64) for name in self.numbers]
-        coded = [_coded(frame[name], seen) for name, seen in self.levels.items()]
+        coded = [_encode_levels(frame[name], levels) for name, levels in self.levels.items()]
         return np.column_stack([*plain, *coded])
 
     def dataset(self, rows: TrainingRows, reference: lgb.Dataset | None = None) -> lgb.Dataset:
@@ -101,37 +101,39 @@ class NativeLightGBM:
 def logistic_regression() -> BacktestCandidate:
     """A logistic regression on scaled numbers and one-hot categories: the one to beat on later rows."""
 
-    def learn(past: TrainingWindow) -> dict[str, Predict]:
-        numbers, words = _columns(past.rows.frame)
+    def learn(window: TrainingWindow) -> dict[str, Predict]:
+        numbers, words = _split_columns(window.rows.frame)
         scale = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
-        spread = OneHotEncoder(min_frequency=RARE, handle_unknown="infrequent_if_exist", sparse_output=False)
+        one_hot = OneHotEncoder(min_frequency=RARE, handle_unknown="infrequent_if_exist", sparse_output=False)
 
         def parts(frame: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
-            said = frame[words].fill_null("(missing)").to_numpy().astype(object)
-            return frame[numbers].to_numpy().astype(np.float64), said
+            categories = frame[words].fill_null("(missing)").to_numpy().astype(object)
+            return frame[numbers].to_numpy().astype(np.float64), categories
 
-        steps = [(scale, 0)] * bool(numbers) + [(spread, 1)] * bool(words)
-        learned = parts(past.rows.frame)
-        seen = np.hstack([step.fit_transform(learned[place]) for step, place in steps])
-        model = LogisticRegression(max_iter=2000).fit(seen, past.rows.y, sample_weight=past.rows.weights)
+        steps = [(scale, 0)] * bool(numbers) + [(one_hot, 1)] * bool(words)
+        training_blocks = parts(window.rows.frame)
+        design = np.hstack([step.fit_transform(training_blocks[place]) for step, place in steps])
+        model = LogisticRegression(max_iter=2000).fit(
+            design, window.rows.y, sample_weight=window.rows.weights
+        )
 
-        def tell(frame: pl.DataFrame) -> NDArray[np.float64]:
-            asked = parts(frame)
-            columns = np.hstack([step.transform(asked[place]) for step, place in steps])
+        def predict(frame: pl.DataFrame) -> NDArray[np.float64]:
+            blocks = parts(frame)
+            columns = np.hstack([step.transform(blocks[place]) for step, place in steps])
             return np.asarray(model.predict_proba(columns)[:, 1])
 
-        return {"logistic regression": tell}
+        return {"logistic regression": predict}
 
     return BacktestCandidate("logistic regression", learn)
 
 
-def _columns(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
+def _split_columns(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
     """The names of numbers and of categories."""
     numbers = [name for name, dtype in frame.schema.items() if dtype.is_numeric()]
     return numbers, [name for name in frame.columns if name not in numbers]
 
 
-def _coded(column: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
+def _encode_levels(column: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
     """The place of each value among the levels seen in training; NaN for any other."""
     codes = {level: float(place) for place, level in enumerate(levels)}
     return np.array([codes.get(value, np.nan) for value in column.to_list()], dtype=np.float64)
@@ -161,15 +163,15 @@ def optuna_lightgbm(seconds: float, say: Say = lambda _: None) -> BacktestCandid
     ``say`` hears it.
     """
 
-    def learn(past: TrainingWindow) -> dict[str, Predict]:
-        native = NativeLightGBM.of(past.rows)
-        search = _Search.of(past.rows, native, past.seed)
+    def learn(window: TrainingWindow) -> dict[str, Predict]:
+        native = NativeLightGBM.of(window.rows)
+        search = _Search.of(window.rows, native, window.seed)
         study = search.run(seconds)
-        say(f"{TUNED}: {_in_words(study)}")
+        say(f"{TUNED}: {_describe_study(study)}")
         best = study.best_trial
         rounds = best.user_attrs["rounds"]
-        settings = native.settings(past.seed) | _also(best.params)
-        booster = lgb.train(settings, native.dataset(past.rows), rounds)
+        settings = native.settings(window.seed) | _with_fixed_params(best.params)
+        booster = lgb.train(settings, native.dataset(window.rows), rounds)
         return {TUNED: native.predict(booster)}
 
     return BacktestCandidate(f"{TUNED} for {seconds:g} s", learn)
@@ -180,8 +182,8 @@ class _Search:
     """The inner folds, binned once, and the seed of all that is drawn."""
 
     native: NativeLightGBM
-    taught: tuple[lgb.Dataset, ...]
-    judged: tuple[lgb.Dataset, ...]
+    training_sets: tuple[lgb.Dataset, ...]
+    validation_sets: tuple[lgb.Dataset, ...]
     seed: int
 
     @classmethod
@@ -190,10 +192,12 @@ class _Search:
         sample = rows.take(rows.validation_rows)
         if rows.matured is not None:
             sample = replace(sample, weights=None)
-        made, _ = make_folds(sample, FOLDS, seed)
-        taught = tuple(native.dataset(sample.take(fold.train)) for fold in made)
-        pairs = zip(made, taught, strict=True)
-        return cls(native, taught, tuple(native.dataset(sample.take(f.validate), t) for f, t in pairs), seed)
+        folds, _ = make_folds(sample, FOLDS, seed)
+        training_sets = tuple(native.dataset(sample.take(fold.train)) for fold in folds)
+        pairs = zip(folds, training_sets, strict=True)
+        return cls(
+            native, training_sets, tuple(native.dataset(sample.take(f.validate), t) for f, t in pairs), seed
+        )
 
     def run(self, seconds: float) -> optuna.Study:
         """Trials until the time is over; at least the first one is finished."""
@@ -208,10 +212,12 @@ class _Search:
 
     def _loss(self, trial: optuna.Trial) -> float:
         """The mean log-loss over the folds, after the number of rounds that suits them best together."""
-        settings = self.native.settings(self.seed) | _also(_drawn(trial))
+        settings = self.native.settings(self.seed) | _with_fixed_params(_suggest_params(trial))
         curves: list[NDArray[np.float64]] = []
-        for step, (taught, judged) in enumerate(zip(self.taught, self.judged, strict=True)):
-            curves.append(_curve(settings, taught, judged))
+        for step, (training_sets, validation_sets) in enumerate(
+            zip(self.training_sets, self.validation_sets, strict=True)
+        ):
+            curves.append(_learning_curve(settings, training_sets, validation_sets))
             mean = np.mean(curves, axis=0)
             trial.report(float(mean.min()), step)
             if trial.should_prune():
@@ -220,7 +226,7 @@ class _Search:
         return float(mean.min())
 
 
-def _drawn(trial: optuna.Trial) -> dict[str, float]:
+def _suggest_params(trial: optuna.Trial) -> dict[str, float]:
     return {
         "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
         "num_leaves": trial.suggest_int("num_leaves", 4, 63, log=True),
@@ -232,25 +238,31 @@ def _drawn(trial: optuna.Trial) -> dict[str, float]:
     }
 
 
-def _also(params: dict[str, Any]) -> dict[str, Any]:
+def _with_fixed_params(params: dict[str, Any]) -> dict[str, Any]:
     return {**params, "bagging_freq": 1, "force_row_wise": True}
 
 
-def _curve(settings: dict[str, Any], taught: lgb.Dataset, judged: lgb.Dataset) -> NDArray[np.float64]:
+def _learning_curve(
+    settings: dict[str, Any], training: lgb.Dataset, validation: lgb.Dataset
+) -> NDArray[np.float64]:
     """(rounds,) the log-loss of the judged rows after each round."""
-    told: dict[str, dict[str, list[float]]] = {}
-    listen = lgb.record_evaluation(told)
+    history: dict[str, dict[str, list[float]]] = {}
+    callback = lgb.record_evaluation(history)
     lgb.train(
-        settings | {"metric": "binary_logloss"}, taught, MOST_ROUNDS, valid_sets=[judged], callbacks=[listen]
+        settings | {"metric": "binary_logloss"},
+        training,
+        MOST_ROUNDS,
+        valid_sets=[validation],
+        callbacks=[callback],
     )
-    return np.array(told["valid_0"]["binary_logloss"])
+    return np.array(history["valid_0"]["binary_logloss"])
 
 
-def _in_words(study: optuna.Study) -> str:
-    made = len(study.trials)
+def _describe_study(study: optuna.Study) -> str:
+    count = len(study.trials)
     pruned = sum(trial.state == optuna.trial.TrialState.PRUNED for trial in study.trials)
     first = study.trials[0].value
     return (
-        f"{made} trial{'s' * (made > 1)}, {pruned} of them given up early; "
+        f"{count} trial{'s' * (count > 1)}, {pruned} of them given up early; "
         f"log-loss on inner folds {study.best_value:.4f}, of LightGBM's defaults {first:.4f}"
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from training.data.dataset import Dataset
 
     # One item for each set of judged rows: name of the candidate -> a probability for each row.
-    Said = list[dict[str, list[float]]]
+    Predictions = list[dict[str, list[float]]]
 
 _DIGITS = 12
 
@@ -35,22 +35,22 @@ class Checkpoint:
         """The place for a backtest: another one for other rows, settings, candidates or versions."""
         if folder is None:
             return cls(None)
-        told = {"settings": dict(settings), "candidates": list(candidates), "gap": dataset.gap}
-        told["libraries"] = [version(name) for name in ("leadloop", "lightgbm", "numpy")]
-        hashed = hashlib.sha256(f"{dataset.fingerprint} {json.dumps(told, sort_keys=True)}".encode())
+        identity = {"settings": dict(settings), "candidates": list(candidates), "gap": dataset.gap}
+        identity["libraries"] = [version(name) for name in ("leadloop", "lightgbm", "numpy")]
+        digest = hashlib.sha256(f"{dataset.fingerprint} {json.dumps(identity, sort_keys=True)}".encode())
         for column in (dataset.order, dataset.settled_at, dataset.accounts):
-            hashed.update(b"-" if column is None else column.tobytes())
-        return cls(folder / hashed.hexdigest()[:_DIGITS])
+            digest.update(b"-" if column is None else column.tobytes())
+        return cls(folder / digest.hexdigest()[:_DIGITS])
 
-    def load_or_compute(self, name: str, ask: Callable[[], Said]) -> Said:
+    def load_or_compute(self, name: str, compute: Callable[[], Predictions]) -> Predictions:
         """What was said under ``name``: read if it is kept, else asked for and kept.
 
         A float survives JSON to the bit, so a resumed backtest and an uninterrupted one are equal.
         """
         if self.folder is None:
-            return ask()
+            return compute()
         path = self.folder / f"{name}.json"
         if not path.is_file():
-            write_text(path, json.dumps(ask()))
-        kept: Said = json.loads(path.read_text(encoding="utf-8"))
-        return kept
+            write_text(path, json.dumps(compute()))
+        stored: Predictions = json.loads(path.read_text(encoding="utf-8"))
+        return stored

@@ -42,7 +42,7 @@ class TestRows:
 
     y: Floats
     block: NDArray[np.intp]
-    called: str
+    block_name: str
     moments: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
@@ -88,22 +88,24 @@ def interval_to_json(figure: Interval) -> dict[str, float | None]:
 
 
 def evaluate_candidates(
-    judges: TestRows, said: Mapping[str, Floats], capacity: float, seed: int
+    test_rows: TestRows, predictions: Mapping[str, Floats], capacity: float, seed: int
 ) -> dict[str, CandidateMetrics]:
     """Every candidate's probabilities of the same rows, judged with the same resamples."""
-    weights = poisson_weight_matrix(int(judges.block.max()) + 1, RESAMPLES, seed)
-    loss = {name: log_loss_terms(judges.y, p) for name, p in said.items()}
+    weights = poisson_weight_matrix(int(test_rows.block.max()) + 1, RESAMPLES, seed)
+    loss = {name: log_loss_terms(test_rows.y, p) for name, p in predictions.items()}
     # The default's choice says the same as one of its parts: once is enough.
-    different = {p.tobytes(): p for p in said.values()}
-    told = {key: intervals(judges, p, metric_function(capacity), weights) for key, p in different.items()}
+    distinct = {p.tobytes(): p for p in predictions.values()}
+    figures = {
+        key: intervals(test_rows, p, metric_function(capacity), weights) for key, p in distinct.items()
+    }
     return {
         name: CandidateMetrics(
-            figures=told[p.tobytes()],
-            against_default=mean_interval(loss[name] - loss[DEFAULT], judges.block, weights),
-            gains=tuple(zip(_CURVE, _captured(judges.y, p), strict=True)),
-            months=_months(judges, p),
+            figures=figures[p.tobytes()],
+            against_default=mean_interval(loss[name] - loss[DEFAULT], test_rows.block, weights),
+            gains=tuple(zip(_CURVE, _gains_points(test_rows.y, p), strict=True)),
+            months=_monthly_totals(test_rows, p),
         )
-        for name, p in said.items()
+        for name, p in predictions.items()
     }
 
 
@@ -111,7 +113,7 @@ def metric_function(capacity: float) -> Measures:
     """All figures that need the order of forecasts; lift and capture at the usual shares and ``capacity``."""
     shares = {f"{share:.0%}".rstrip("%"): share for share in SHARES} | {"capacity": capacity}
 
-    def measured(y: Floats, p: Floats, w: Floats | None) -> dict[str, float]:
+    def compute(y: Floats, p: Floats, w: Floats | None) -> dict[str, float]:
         ranking, brier = Ranking.of(y, p, w), metrics.brier_score(y, p, w)
         gains = ranking.gains
         captured = dict(zip(shares, np.interp(list(shares.values()), *gains).tolist(), strict=True))
@@ -126,26 +128,26 @@ def metric_function(capacity: float) -> Measures:
             "calibration_error": metrics.expected_calibration_error(y, p, w),
             "observed_to_expected": metrics.observed_to_expected(y, p, w),
             "alift": metrics.area_under_lift(*gains),
-            **{f"capture_at_{name}": found for name, found in captured.items()},
-            **{f"lift_at_{name}": found / shares[name] for name, found in captured.items()},
+            **{f"capture_at_{name}": share_captured for name, share_captured in captured.items()},
+            **{f"lift_at_{name}": share_captured / shares[name] for name, share_captured in captured.items()},
         }
 
-    return measured
+    return compute
 
 
-def intervals(judges: TestRows, p: Floats, measure: Measures, weights: Floats) -> dict[str, Interval]:
+def intervals(test_rows: TestRows, p: Floats, measure: Measures, weights: Floats) -> dict[str, Interval]:
     """Each figure with the 2.5 % and 97.5 % quantiles over resamples of blocks.
 
     Rows are put in the order of the forecasts once, so that sorting a resample costs next to nothing.
     """
-    order = np.lexsort((judges.y, p))
-    y, p, block = judges.y[order], p[order], judges.block[order]
-    drawn = [measure(y, p, row[block]) for row in weights]
+    order = np.lexsort((test_rows.y, p))
+    y, p, block = test_rows.y[order], p[order], test_rows.block[order]
+    resampled = [measure(y, p, row[block]) for row in weights]
     slopes, intercepts = metrics.bootstrap_calibration(y, p, block, weights)
     return {
         "log_loss": mean_interval(log_loss_terms(y, p), block, weights),
         **{
-            name: quantile_interval(value, np.array([draw[name] for draw in drawn]))
+            name: quantile_interval(value, np.array([replicate[name] for replicate in resampled]))
             for name, value in measure(y, p, None).items()
         },
         "calibration_slope": quantile_interval(metrics.calibration_slope(y, p), slopes),
@@ -153,16 +155,16 @@ def intervals(judges: TestRows, p: Floats, measure: Measures, weights: Floats) -
     }
 
 
-def _captured(y: Floats, p: Floats) -> list[float]:
-    return [float(found) for found in np.interp(_CURVE, *metrics.gains_curve(y, p))]
+def _gains_points(y: Floats, p: Floats) -> list[float]:
+    return [float(share) for share in np.interp(_CURVE, *metrics.gains_curve(y, p))]
 
 
-def _months(judges: TestRows, p: Floats) -> tuple[Month, ...]:
-    if judges.moments is None:
+def _monthly_totals(test_rows: TestRows, p: Floats) -> tuple[Month, ...]:
+    if test_rows.moments is None:
         return ()
-    names = np.array([f"{to_datetime(int(moment)):%Y-%m}" for moment in judges.moments])
+    names = np.array([f"{to_datetime(int(moment)):%Y-%m}" for moment in test_rows.moments])
     months = ((name, names == name) for name in np.unique(names))
     return tuple(
-        Month(str(name), int(inside.sum()), int(judges.y[inside].sum()), float(p[inside].sum()))
+        Month(str(name), int(inside.sum()), int(test_rows.y[inside].sum()), float(p[inside].sum()))
         for name, inside in months
     )

@@ -52,9 +52,9 @@ def current_scores(
     dataset: Dataset, config: Config, table: PointsTable | None = None
 ) -> Iterator[BacktestCandidate]:
     """The frequency model, where there is anything for it to count, and ``table`` if a company has one."""
-    how = odoo_fields(dataset, config)
-    if how.fields or len(how.stages) > 1:
-        yield frequency_model(how, dataset.history)
+    fields = odoo_fields(dataset, config)
+    if fields.fields or len(fields.stages) > 1:
+        yield frequency_model(fields, dataset.history)
     if table is not None:
         yield points_table(table, dataset)
 
@@ -65,9 +65,9 @@ def incumbent(name: str, key: str, score: Score, note: str = "") -> BacktestCand
     ``score`` takes rows with ``lead_id`` and ``as_of``, and looks at nothing that was known later.
     """
 
-    def learn(past: TrainingWindow) -> dict[str, Predict]:
-        at = past.rows.validation_rows
-        calibration = calibrate_points(score(past.keys[at]), past.rows.y[at])
+    def learn(window: TrainingWindow) -> dict[str, Predict]:
+        validation_rows = window.rows.validation_rows
+        calibration = calibrate_points(score(window.keys[validation_rows]), window.rows.y[validation_rows])
         return {name: lambda frame: np.asarray(expit(calibration.apply(score(frame))), dtype=np.float64)}
 
     return BacktestCandidate(f"{name} {key}", learn, note)
@@ -103,72 +103,74 @@ def odoo_fields(dataset: Dataset, config: Config) -> OdooFields:
     return OdooFields(fields, stages or ("open",), target, closed)
 
 
-def frequency_model(how: OdooFields, history: LeadHistory | None) -> BacktestCandidate:
+def frequency_model(fields: OdooFields, history: LeadHistory | None) -> BacktestCandidate:
     """Odoo's naive Bayes as it is, and made a probability of converting in time.
 
     In a history it counts, as Odoo does, every lead that was won or lost by the day of the origin, each as it
     stood then. In a flat export, and where nobody marks leads as lost, it counts the rows that teach.
     """
 
-    def learn(past: TrainingWindow) -> dict[str, Predict]:
-        book = _Book(how, history)
-        closed = book.closed(past)
-        counted = _counted(closed, how)
-        at = past.rows.validation_rows
-        held = book.held_out(past, closed)[at]
-        base = past.rows.rate
-        calibration = calibrate_points(logit(np.where(np.isnan(held), base, held)), past.rows.y[at])
+    def learn(window: TrainingWindow) -> dict[str, Predict]:
+        reader = _CaseReader(fields, history)
+        closed = reader.closed(window)
+        model = _fit_counts(closed, fields)
+        validation_rows = window.rows.validation_rows
+        out_of_fold = reader.held_out(window, closed)[validation_rows]
+        base_rate = window.rows.rate
+        calibration = calibrate_points(
+            logit(np.where(np.isnan(out_of_fold), base_rate, out_of_fold)), window.rows.y[validation_rows]
+        )
 
-        def plain(frame: pl.DataFrame) -> NDArray[np.float64]:
-            said = counted.probabilities(book.cases(frame))
-            return np.where(np.isnan(said), base, said)
+        def predict(frame: pl.DataFrame) -> NDArray[np.float64]:
+            probability = model.probabilities(reader.cases(frame))
+            return np.where(np.isnan(probability), base_rate, probability)
 
         return {
-            FREQUENCY: plain,
+            FREQUENCY: predict,
             FREQUENCY_CALIBRATED: lambda frame: np.asarray(
-                expit(calibration.apply(logit(plain(frame)))), dtype=np.float64
+                expit(calibration.apply(logit(predict(frame)))), dtype=np.float64
             ),
         }
 
-    return BacktestCandidate(f"{FREQUENCY} {how}", learn)
+    return BacktestCandidate(f"{FREQUENCY} {fields}", learn)
 
 
 @dataclass(frozen=True)
-class _Book:
+class _CaseReader:
     """Where the frequency model reads: in a history, or in rows as they are."""
 
-    how: OdooFields
+    fields: OdooFields
     history: LeadHistory | None
 
     def cases(self, frame: pl.DataFrame) -> list[LeadCase]:
         """The leads of ``frame`` as they stood."""
         if self.history is None:
-            return cases_from_rows(frame, self.how)
-        return open_cases(self.history, Snapshots(frame.select(KEYS)), self.how)
+            return cases_from_rows(frame, self.fields)
+        return open_cases(self.history, Snapshots(frame.select(KEYS)), self.fields)
 
-    def closed(self, past: TrainingWindow) -> list[Closed]:
+    def closed(self, window: TrainingWindow) -> list[Closed]:
         """The leads whose end was known on the day of the origin, or the rows that teach."""
-        if self.history is not None and past.today is not None:
-            ended = list(closed_cases(self.history.known_before(past.today), self.how))
-            if {won for _, _, won in ended} == {True, False}:
-                return ended
-        won = (past.rows.y == 1).tolist()
-        return list(zip(past.keys["lead_id"].to_list(), self._taught(past), won, strict=True))
+        if self.history is not None and window.today is not None:
+            cases = list(closed_cases(self.history.known_before(window.today), self.fields))
+            if {won for _, _, won in cases} == {True, False}:
+                return cases
+        won = (window.rows.y == 1).tolist()
+        return list(zip(window.keys["lead_id"].to_list(), self._training_cases(window), won, strict=True))
 
-    def held_out(self, past: TrainingWindow, closed: list[Closed]) -> NDArray[np.float64]:
+    def held_out(self, window: TrainingWindow, closed: list[Closed]) -> NDArray[np.float64]:
         """(n,) what is said of the rows that teach by counts in which their own leads are not."""
-        taught, leads = self._taught(past), past.keys["lead_id"].to_list()
+        cases, leads = self._training_cases(window), window.keys["lead_id"].to_list()
         part = {lead: place % PARTS for place, lead in enumerate(sorted(set(leads)))}
-        said = np.empty(len(leads))
+        probabilities = np.empty(len(leads))
         for k in range(PARTS):
             inside = [place for place, lead in enumerate(leads) if part[lead] == k]
-            others = _counted((one for one in closed if part.get(one[0]) != k), self.how)
-            said[inside] = others.probabilities(taught[place] for place in inside)
-        return said
+            model = _fit_counts((case for case in closed if part.get(case[0]) != k), self.fields)
+            probabilities[inside] = model.probabilities(cases[place] for place in inside)
+        return probabilities
 
-    def _taught(self, past: TrainingWindow) -> list[LeadCase]:
-        return self.cases(past.keys if self.history is not None else past.rows.frame)
+    def _training_cases(self, window: TrainingWindow) -> list[LeadCase]:
+        return self.cases(window.keys if self.history is not None else window.rows.frame)
 
 
-def _counted(closed: Iterable[Closed], how: OdooFields) -> FrequencyModel:
-    return FrequencyModel.of(((case, won) for _, case, won in closed), how.stages)
+def _fit_counts(closed: Iterable[Closed], fields: OdooFields) -> FrequencyModel:
+    return FrequencyModel.of(((case, won) for _, case, won in closed), fields.stages)

@@ -67,7 +67,7 @@ class RateEstimate:
 
 
 def evaluate_rate_estimators(
-    history: LeadHistory, drawn: Snapshots, spec: LabelSpec, days: Sequence[int], horizons: Sequence[int]
+    history: LeadHistory, snapshots: Snapshots, spec: LabelSpec, days: Sequence[int], horizons: Sequence[int]
 ) -> tuple[RateEstimate, ...]:
     """How far each way of counting was from what later happened, on past ``days`` and for ``horizons``.
 
@@ -78,21 +78,28 @@ def evaluate_rate_estimators(
         msg = f"the history ends before {latest}: what became of the leads of the last day is not known yet"
         raise ValueError(msg)
     return tuple(
-        _on_day(history, drawn, replace(spec, horizon=horizon), today)
+        _estimate_on_day(history, snapshots, replace(spec, horizon=horizon), today)
         for today in days
         for horizon in horizons
     )
 
 
-def _on_day(history: LeadHistory, drawn: Snapshots, spec: LabelSpec, today: int) -> RateEstimate:
-    until = Snapshots(drawn.frame.filter(drawn.frame["as_of"] < today))
-    then = compute_labels(history.known_before(today), until, spec)
-    as_of, settled_at = then["as_of"].to_numpy(), _settled(then, today)
-    came = compute_labels(history, until, spec)["label"].to_numpy()
-    seen = SnapshotsAsOf(as_of, settled_at, then["matured"].to_numpy(), came, today)
-    counts = then.height, int(seen.matured.sum())
+def _estimate_on_day(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec, today: int) -> RateEstimate:
+    earlier = Snapshots(snapshots.frame.filter(snapshots.frame["as_of"] < today))
+    labels = compute_labels(history.known_before(today), earlier, spec)
+    as_of, settled_at = labels["as_of"].to_numpy(), _settled_at(labels, today)
+    outcome = compute_labels(history, earlier, spec)["label"].to_numpy()
+    observed = SnapshotsAsOf(as_of, settled_at, labels["matured"].to_numpy(), outcome, today)
+    counts = labels.height, int(observed.matured.sum())
     return RateEstimate(
-        today, spec.horizon, *counts, seen.naive, *seen.rates, _mean(came), *seen.errors(), seen.spread
+        today,
+        spec.horizon,
+        *counts,
+        observed.naive,
+        *observed.rates,
+        _weighted_mean(outcome),
+        *observed.errors(),
+        observed.spread,
     )
 
 
@@ -103,13 +110,13 @@ class SnapshotsAsOf:
     as_of: Durations
     settled_at: Durations
     matured: Flags
-    came: NDArray[np.number]
+    outcome: NDArray[np.number]
     today: int
 
     @property
     def naive(self) -> float:
         """The rate if nothing more came."""
-        return float(((self.settled_at <= self.today) & (self.came == 1)).mean())
+        return float(((self.settled_at <= self.today) & (self.outcome == 1)).mean())
 
     @property
     def rates(self) -> tuple[float, float]:
@@ -117,12 +124,12 @@ class SnapshotsAsOf:
         if not self.matured.any():
             return float("nan"), float("nan")
         weights = ipcw_weights_as_of(self.as_of, self.settled_at, self.today)
-        return _mean(self.came[self.matured]), _mean(self.came, weights)
+        return _weighted_mean(self.outcome[self.matured]), _weighted_mean(self.outcome, weights)
 
     def take(self, rows: NDArray[np.intp]) -> SnapshotsAsOf:
         """The snapshots at these positions."""
         return SnapshotsAsOf(
-            self.as_of[rows], self.settled_at[rows], self.matured[rows], self.came[rows], self.today
+            self.as_of[rows], self.settled_at[rows], self.matured[rows], self.outcome[rows], self.today
         )
 
     def errors(self, resamples: int = RESAMPLES) -> tuple[float, float]:
@@ -132,11 +139,11 @@ class SnapshotsAsOf:
         rate what had not come.
         """
         matured, ipcw = self.rates
-        guessed = matured * (1 - float(self.matured.mean())), ipcw - self.naive
-        by_week = self._by_week(resamples)
+        extrapolated = matured * (1 - float(self.matured.mean())), ipcw - self.naive
+        by_week = self._week_bootstrap_errors(resamples)
         return (
-            float(np.hypot(by_week[0], self.spread * guessed[0])),
-            float(np.hypot(by_week[1], self.spread * guessed[1])),
+            float(np.hypot(by_week[0], self.spread * extrapolated[0])),
+            float(np.hypot(by_week[1], self.spread * extrapolated[1])),
         )
 
     @property
@@ -144,32 +151,34 @@ class SnapshotsAsOf:
         """How much the pace of months differed until ``today``."""
         settled = self.settled_at <= self.today
         watched = np.where(settled, self.settled_at, self.today) - self.as_of
-        return between_month_variance(self.as_of, watched, settled & (self.came == 1), self.today)
+        return between_month_variance(self.as_of, watched, settled & (self.outcome == 1), self.today)
 
-    def _by_week(self, resamples: int) -> tuple[float, float]:
+    def _week_bootstrap_errors(self, resamples: int) -> tuple[float, float]:
         """The standard errors of either rate's distance from the truth, over resamples of whole weeks.
 
         Leads of one week share a campaign and a mood, and the weights are worked out anew each time: they are
         estimates themselves, and the better for it (Hirano, Imbens and Ridder 2003).
         """
         week, random = self.as_of // (7 * DAY), np.random.default_rng(0)
-        rows = [np.flatnonzero(week == one) for one in np.unique(week)]
-        drawn = (random.integers(0, len(rows), len(rows)) for _ in range(resamples))
-        again = [self.take(np.concatenate([rows[place] for place in places])) for places in drawn]
-        off = np.array([one.rates for one in again]) - np.array([[one.came.mean()] for one in again])
-        known = off[np.isfinite(off).all(axis=1)]
-        if len(known) < resamples / 2:
+        rows = [np.flatnonzero(week == each) for each in np.unique(week)]
+        draws = (random.integers(0, len(rows), len(rows)) for _ in range(resamples))
+        replicates = [self.take(np.concatenate([rows[place] for place in places])) for places in draws]
+        deviation = np.array([each.rates for each in replicates]) - np.array(
+            [[each.outcome.mean()] for each in replicates]
+        )
+        finite = deviation[np.isfinite(deviation).all(axis=1)]
+        if len(finite) < resamples / 2:
             return float("nan"), float("nan")
-        matured, ipcw = known.std(axis=0).tolist()
+        matured, ipcw = finite.std(axis=0).tolist()
         return matured, ipcw
 
 
-def _settled(labelled: pl.DataFrame, today: int) -> Durations:
+def _settled_at(labelled: pl.DataFrame, today: int) -> Durations:
     """When each label was known, and a second after ``today`` for those that were not."""
     return labelled["settled_at"].fill_null(today + 1).to_numpy()
 
 
-def _mean(label: NDArray[np.number], weights: NDArray[np.float64] | None = None) -> float:
+def _weighted_mean(label: NDArray[np.number], weights: NDArray[np.float64] | None = None) -> float:
     """The weighted share of ones; NaN where nothing counts."""
     total = len(label) if weights is None else float(weights.sum())
     return float(np.average(label, weights=weights)) if total > 0 else float("nan")
@@ -183,16 +192,16 @@ def between_month_variance(as_of: Durations, watched: Durations, won: Flags, tod
     DerSimonian and Laird (1986) compare studies. Months are counted back from ``today``.
     """
     times, at_risk, (ended,) = life_table(watched, won)
-    pooled = StepFunction(times, np.cumsum(ended / at_risk), 0.0)
+    hazard = StepFunction(times, np.cumsum(ended / at_risk), 0.0)
     bounds = np.arange(today, as_of.min() - MONTH, -MONTH)[:, None]
-    lived = np.clip(bounds - as_of, 0, watched)
-    expected = -np.diff(pooled.at(lived).sum(axis=1))
-    came = -np.diff((won & (lived == watched)).sum(axis=1))
-    return _beyond_chance(came[expected > 0], expected[expected > 0])
+    exposure = np.clip(bounds - as_of, 0, watched)
+    expected = -np.diff(hazard.at(exposure).sum(axis=1))
+    converted = -np.diff((won & (exposure == watched)).sum(axis=1))
+    return _excess_dispersion(converted[expected > 0], expected[expected > 0])
 
 
-def _beyond_chance(came: NDArray[np.int64], expected: NDArray[np.float64]) -> float:
+def _excess_dispersion(observed: NDArray[np.int64], expected: NDArray[np.float64]) -> float:
     """The standard deviation of the rates ``came / expected`` that Poisson's does not explain."""
-    surplus = ((came - expected) ** 2 / expected).sum() - (len(expected) - 1)
+    excess = ((observed - expected) ** 2 / expected).sum() - (len(expected) - 1)
     scale = expected.sum() - (expected**2).sum() / expected.sum()
-    return float(np.sqrt(max(surplus, 0.0) / scale)) if scale > 0 else 0.0
+    return float(np.sqrt(max(excess, 0.0) / scale)) if scale > 0 else 0.0

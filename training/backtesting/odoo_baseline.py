@@ -113,10 +113,10 @@ class FrequencyModel:
         """Count leads that are won (True) or lost; ``stages`` are in the order of the funnel."""
         counts: dict[str | None, dict[Key, WinLossCounts]] = defaultdict(dict)
         for case, won in closed:
-            one = WinLossCounts(1.0, 0.0) if won else WinLossCounts(0.0, 1.0)
+            unit = WinLossCounts(1.0, 0.0) if won else WinLossCounts(0.0, 1.0)
             rows = counts[case.team]
-            for key in (*_stages_of(case, stages, won=won), *case.traits):
-                rows[key] = rows.get(key, WinLossCounts(AT_FIRST, AT_FIRST)) + one
+            for key in (*_counted_stages(case, stages, won=won), *case.traits):
+                rows[key] = rows.get(key, WinLossCounts(AT_FIRST, AT_FIRST)) + unit
         return cls(stages[0], dict(counts))
 
     def probability(self, case: LeadCase) -> float | None:
@@ -130,36 +130,36 @@ class FrequencyModel:
         return percent / 100
 
     @cached_property
-    def _by_team(self) -> dict[str | None, _Book]:
-        return {team: _book(rows.items(), self.first_stage) for team, rows in self.counts.items()}
+    def _by_team(self) -> dict[str | None, _CountTable]:
+        return {team: _make_table(rows.items(), self.first_stage) for team, rows in self.counts.items()}
 
     @cached_property
-    def _pooled(self) -> _Book:
+    def _pooled(self) -> _CountTable:
         everything = [row for rows in self.counts.values() for row in rows.items()]
-        return _book(everything, self.first_stage)
+        return _make_table(everything, self.first_stage)
 
 
 @dataclass(frozen=True)
-class _Book:
+class _CountTable:
     """The counts that a lead is looked up in, and the totals that they are shares of, by variable."""
 
     counts: Mapping[Key, WinLossCounts]
     totals: Mapping[str, WinLossCounts]
 
     def probability(self, case: LeadCase) -> float | None:
-        everyone = self.totals.get(STAGE, NONE)
-        if not everyone.won or not everyone.lost:
+        stage_total = self.totals.get(STAGE, NONE)
+        if not stage_total.won or not stage_total.lost:
             return None
         # Odds instead of the two scores, which some hundred fields would both bring to zero.
-        against = everyone.lost / everyone.won
+        odds_lost = stage_total.lost / stage_total.won
         for variable, value in case.keys:
             tally, total = self.counts.get((variable, value)), self.totals.get(variable, NONE)
             if tally is not None and total.won and total.lost:
-                against *= (tally.lost / total.lost) / (tally.won / total.won)
-        return float(np.clip(round(100 / (1 + against), 2), LEAST, MOST))
+                odds_lost *= (tally.lost / total.lost) / (tally.won / total.won)
+        return float(np.clip(round(100 / (1 + odds_lost), 2), LEAST, MOST))
 
 
-def _book(rows: Iterable[tuple[Key, WinLossCounts]], first_stage: str) -> _Book:
+def _make_table(rows: Iterable[tuple[Key, WinLossCounts]], first_stage: str) -> _CountTable:
     """Rows as they count for scoring: a team's tag with too few leads counts nowhere, not even in totals."""
     counts: dict[Key, WinLossCounts] = {}
     totals: dict[str, WinLossCounts] = {}
@@ -168,10 +168,10 @@ def _book(rows: Iterable[tuple[Key, WinLossCounts]], first_stage: str) -> _Book:
             continue
         counts[key] = counts.get(key, NONE) + tally
         totals[key[0]] = totals.get(key[0], NONE) + tally
-    return _Book(counts, totals | {STAGE: counts.get((STAGE, first_stage), NONE)})
+    return _CountTable(counts, totals | {STAGE: counts.get((STAGE, first_stage), NONE)})
 
 
-def _stages_of(case: LeadCase, stages: Sequence[str], *, won: bool) -> list[Key]:
+def _counted_stages(case: LeadCase, stages: Sequence[str], *, won: bool) -> list[Key]:
     """The stages that a closed lead counts in."""
     if case.stage not in stages:
         msg = f"{case.stage!r} is none of the stages{suggest(case.stage, stages)}"
@@ -180,7 +180,7 @@ def _stages_of(case: LeadCase, stages: Sequence[str], *, won: bool) -> list[Key]
     return [(STAGE, stage) for stage in stages[:last]]
 
 
-_SILENT = DisplayText("{value}", "{value}")
+_NO_TEXT = DisplayText("{value}", "{value}")
 
 _ENTERED = "entered:"
 
@@ -217,82 +217,88 @@ class OdooFields:
         return tuple(dict.fromkeys((*self.fields, *extra)))
 
 
-def learn_frequencies(history: LeadHistory, how: OdooFields) -> FrequencyModel:
+def learn_frequencies(history: LeadHistory, fields: OdooFields) -> FrequencyModel:
     """Count every lead that was closed in ``history``, as it stood when the CRM learned of that."""
-    return FrequencyModel.of(((case, won) for _, case, won in closed_cases(history, how)), how.stages)
+    return FrequencyModel.of(((case, won) for _, case, won in closed_cases(history, fields)), fields.stages)
 
 
-def closed_cases(history: LeadHistory, how: OdooFields) -> Iterable[tuple[str, LeadCase, bool]]:
+def closed_cases(history: LeadHistory, fields: OdooFields) -> Iterable[tuple[str, LeadCase, bool]]:
     """Every lead that was closed in ``history``: its id, how it stood then, and whether it was won."""
-    closed = _closed(history, how)
-    stood = open_cases(history, Snapshots(closed.select(KEYS)), how)
-    return zip(closed["lead_id"].to_list(), stood, closed["won"].to_list(), strict=True)
+    closed = _closed_leads(history, fields)
+    cases = open_cases(history, Snapshots(closed.select(KEYS)), fields)
+    return zip(closed["lead_id"].to_list(), cases, closed["won"].to_list(), strict=True)
 
 
-def open_cases(history: LeadHistory, snapshots: Snapshots, how: OdooFields) -> list[LeadCase]:
+def open_cases(history: LeadHistory, snapshots: Snapshots, fields: OdooFields) -> list[LeadCase]:
     """What was visible of each lead at its snapshot, in the order of ``snapshots``."""
-    features = FeatureSet((*(_field(history, column) for column in how.columns), *_entries(how)))
+    features = FeatureSet(
+        (*(_field_spec(history, column) for column in fields.columns), *_stage_recency_specs(fields))
+    )
     rows: pl.LazyFrame = batch.compute_features(features, history, snapshots)
     ordered = snapshots.frame.join(rows.collect(), on=KEYS, how="left", maintain_order="left")
-    return cases_from_rows(ordered.with_columns(_stage(how).alias(STAGE)), how)
+    return cases_from_rows(ordered.with_columns(_latest_stage(fields).alias(STAGE)), fields)
 
 
-def cases_from_rows(rows: pl.DataFrame, how: OdooFields) -> list[LeadCase]:
-    """Rows with the columns of ``how`` as cases; without a column ``stage_id`` all stand in the first one.
+def cases_from_rows(rows: pl.DataFrame, fields: OdooFields) -> list[LeadCase]:
+    """Rows with the columns of ``fields`` as cases; without a column ``stage_id`` all stand in the first one.
 
     >>> rows = pl.DataFrame({"source": ["ads", None], "vip": [1.0, 0.0]})
     >>> [case.values for case in cases_from_rows(rows, OdooFields(("source", "vip")))]
     [{'source': 'ads', 'vip': '1'}, {'vip': '0'}]
     """
-    return list(_cases(rows, how))
+    return list(_iter_cases(rows, fields))
 
 
-def _cases(rows: pl.DataFrame, how: OdooFields) -> Iterator[LeadCase]:
+def _iter_cases(rows: pl.DataFrame, fields: OdooFields) -> Iterator[LeadCase]:
     for row in rows.iter_rows(named=True):
-        values = {name: _word(row[name]) for name in how.fields if row[name] is not None}
-        tags = (row[how.tags] or "") if how.tags else ""
+        values = {name: _format_value(row[name]) for name in fields.fields if row[name] is not None}
+        tags = (row[fields.tags] or "") if fields.tags else ""
         yield LeadCase(
-            stage=row.get(STAGE) or how.stages[0],
+            stage=row.get(STAGE) or fields.stages[0],
             values=values,
             tags=tuple(dict.fromkeys(tag.strip() for tag in tags.split(",") if tag.strip())),
-            team=row[how.team] if how.team else None,
+            team=row[fields.team] if fields.team else None,
         )
 
 
-def _word(value: float | str) -> str:
+def _format_value(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def _closed(history: LeadHistory, how: OdooFields) -> pl.DataFrame:
+def _closed_leads(history: LeadHistory, fields: OdooFields) -> pl.DataFrame:
     """One row a closed lead: ``won``, and as_of the second in which the CRM knew; the first news counts."""
     ends = history.transitions.filter(
-        pl.col("stage").is_in([how.target, *how.closed]), pl.col("known_at") < history.observed_until
+        pl.col("stage").is_in([fields.target, *fields.closed]), pl.col("known_at") < history.observed_until
     )
-    told = ends.select(
-        "lead_id", as_of=pl.max_horizontal("occurred_at", "known_at"), won=pl.col("stage") == how.target
+    outcomes = ends.select(
+        "lead_id", as_of=pl.max_horizontal("occurred_at", "known_at"), won=pl.col("stage") == fields.target
     )
-    return told.sort("as_of", ~pl.col("won"), "lead_id").unique("lead_id", keep="first", maintain_order=True)
+    return outcomes.sort("as_of", ~pl.col("won"), "lead_id").unique(
+        "lead_id", keep="first", maintain_order=True
+    )
 
 
-def _field(history: LeadHistory, column: str) -> FeatureSpec:
+def _field_spec(history: LeadHistory, column: str) -> FeatureSpec:
     if column in history.lead_columns:
-        return attribute(column, family="fit", says=_SILENT)
+        return attribute(column, family="fit", says=_NO_TEXT)
     overwritten = history.attributes["name"].unique().to_list()
     if column in overwritten:
-        return history_attribute(column, family="fit", says=_SILENT)
+        return history_attribute(column, family="fit", says=_NO_TEXT)
     msg = f"no lead has a field {column!r}{suggest(column, [*history.lead_columns, *overwritten])}"
     raise UnknownFieldError(msg)
 
 
-def _entries(how: OdooFields) -> Iterator[FeatureSpec]:
-    for stage in how.stages:
+def _stage_recency_specs(fields: OdooFields) -> Iterator[FeatureSpec]:
+    for stage in fields.stages:
         yield recency(
-            EventSelection("qualification", "transitions", (stage,), label=_ENTERED + stage), _SILENT
+            EventSelection("qualification", "transitions", (stage,), label=_ENTERED + stage), _NO_TEXT
         )
 
 
-def _stage(how: OdooFields) -> pl.Expr:
+def _latest_stage(fields: OdooFields) -> pl.Expr:
     """The stage entered last; of two entered in the same second, the later in the funnel."""
-    ages = {stage: pl.col(f"{_ENTERED}{stage}.recency") for stage in how.stages}
+    ages = {stage: pl.col(f"{_ENTERED}{stage}.recency") for stage in fields.stages}
     latest = pl.min_horizontal(*ages.values())
-    return pl.coalesce(pl.when(ages[stage] == latest).then(pl.lit(stage)) for stage in reversed(how.stages))
+    return pl.coalesce(
+        pl.when(ages[stage] == latest).then(pl.lit(stage)) for stage in reversed(fields.stages)
+    )

@@ -43,27 +43,27 @@ def to_frame(result: BacktestResult) -> pl.DataFrame:
     """
     return pl.DataFrame(
         [
-            {"origin": when, "trained": trained, "tested": tested, "candidate": name} | _figures(one)
-            for when, trained, tested, candidates in _rounds(result)
-            for name, one in candidates
+            {"origin": when, "trained": trained, "tested": tested, "candidate": name} | _flat_figures(metrics)
+            for when, trained, tested, candidates in _iter_rounds(result)
+            for name, metrics in candidates
         ]
     )
 
 
 def to_html(result: BacktestResult) -> str:
     """A column for each origin, a row for each candidate, the one with the least regret first."""
-    rounds = list(_rounds(result))
-    told = [dict(candidates) for *_, candidates in rounds]
-    least = [min(one.figures["log_loss"].value for one in round_.values()) for round_ in told]
+    rounds = list(_iter_rounds(result))
+    tables = [dict(candidates) for *_, candidates in rounds]
+    lowest = [min(item.figures["log_loss"].value for item in round_.values()) for round_ in tables]
     rows = [
         (
             html_strong(name) if name == result.chosen else name,
-            *(_loss(round_[name], best) for round_, best in zip(told, least, strict=True)),
+            *(_format_loss(round_[name], best) for round_, best in zip(tables, lowest, strict=True)),
             f"{result.regrets[name]:.2%}",
-            f"{off.value:+.4f}",
-            f"{off.low:+.4f} to {off.high:+.4f}",
+            f"{difference.value:+.4f}",
+            f"{difference.low:+.4f} to {difference.high:+.4f}",
         )
-        for name, off in sorted(result.differences.items(), key=lambda one: result.regrets[one[0]])
+        for name, difference in sorted(result.differences.items(), key=lambda item: result.regrets[item[0]])
     ]
     heads = [f"{when}: {trained:,} teach, {tested:,} judge" for when, trained, tested, _ in rounds]
     header = ("log-loss", *heads, "regret", "worse by", "95 % interval")
@@ -74,7 +74,9 @@ def to_html(result: BacktestResult) -> str:
     return html_card(f"Backtest: {result.question}; chosen: {result.chosen}", facts, html_table(header, rows))
 
 
-def _rounds(result: BacktestResult) -> Iterator[tuple[str, int, int, list[tuple[str, CandidateMetrics]]]]:
+def _iter_rounds(
+    result: BacktestResult,
+) -> Iterator[tuple[str, int, int, list[tuple[str, CandidateMetrics]]]]:
     for origin in result.origins:
         when = f"from {result.when(origin.start)}"
         yield when, origin.trained, origin.tested, list(origin.candidates.items())
@@ -83,8 +85,8 @@ def _rounds(result: BacktestResult) -> Iterator[tuple[str, int, int, list[tuple[
         yield _RANDOM, split.trained, split.tested, list(split.candidates.items())
 
 
-def _figures(one: CandidateMetrics) -> dict[str, float]:
-    figures = {**one.figures, "against_default": one.against_default}
+def _flat_figures(metrics: CandidateMetrics) -> dict[str, float]:
+    figures = {**metrics.figures, "against_default": metrics.against_default}
     return {
         name + ending: value
         for name, figure in figures.items()
@@ -92,8 +94,8 @@ def _figures(one: CandidateMetrics) -> dict[str, float]:
     }
 
 
-def _loss(one: CandidateMetrics, best: float) -> str:
-    loss = one.figures["log_loss"].value
+def _format_loss(metrics: CandidateMetrics, best: float) -> str:
+    loss = metrics.figures["log_loss"].value
     return html_strong(f"{loss:.4f}") if loss == best else f"{loss:.4f}"
 
 
@@ -117,8 +119,8 @@ class OriginResult:
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         return vars(self) | {
-            "candidates": {name: one.to_dict() for name, one in self.candidates.items()},
-            "static": {name: one.to_dict() for name, one in self.static.items()},
+            "candidates": {name: metrics.to_dict() for name, metrics in self.candidates.items()},
+            "static": {name: metrics.to_dict() for name, metrics in self.static.items()},
         }
 
 
@@ -139,7 +141,7 @@ class SplitResult:
             | vars(self)
             | {
                 "applicable": not self.reason,
-                "candidates": {name: one.to_dict() for name, one in self.candidates.items()},
+                "candidates": {name: metrics.to_dict() for name, metrics in self.candidates.items()},
             }
         )
 
@@ -226,19 +228,23 @@ def choose_candidate(regret: Mapping[str, float], differences: Mapping[str, Inte
 
     Being best by luck is no reason to change: the whole interval of the paired difference must lie below 0.
     """
-    able = [name for name in regret if name == DEFAULT or differences[name].high < 0]
-    return min(able, key=lambda name: (regret[name], name != DEFAULT))
+    eligible = [name for name in regret if name == DEFAULT or differences[name].high < 0]
+    return min(eligible, key=lambda name: (regret[name], name != DEFAULT))
 
 
 def paired_differences(
     rounds: Sequence[tuple[TestRows, Mapping[str, NDArray[np.float64]]]], seed: int
 ) -> dict[str, Interval]:
     """How much larger each candidate's log-loss is than the default's, on the rows of all rounds together."""
-    first = np.cumsum([0, *(int(judges.block.max()) + 1 for judges, _ in rounds)])
-    block = np.concatenate([judges.block + start for (judges, _), start in zip(rounds, first, strict=False)])
+    first = np.cumsum([0, *(int(test_rows.block.max()) + 1 for test_rows, _ in rounds)])
+    block = np.concatenate(
+        [test_rows.block + start for (test_rows, _), start in zip(rounds, first, strict=False)]
+    )
     weights = poisson_weight_matrix(int(block.max()) + 1, RESAMPLES, seed)
     loss = {
-        name: np.concatenate([log_loss_terms(judges.y, said[name]) for judges, said in rounds])
+        name: np.concatenate(
+            [log_loss_terms(test_rows.y, predictions[name]) for test_rows, predictions in rounds]
+        )
         for name in rounds[0][1]
     }
-    return {name: mean_interval(each - loss[DEFAULT], block, weights) for name, each in loss.items()}
+    return {name: mean_interval(losses - loss[DEFAULT], block, weights) for name, losses in loss.items()}

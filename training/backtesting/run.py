@@ -44,7 +44,7 @@ class BacktestOptions:
 def run_backtest(
     config: Config,
     out: Path,
-    wanted: BacktestOptions | None = None,
+    options: BacktestOptions | None = None,
     tracking: Tracking | None = None,
     say: Say = print,
 ) -> BacktestResult:
@@ -52,15 +52,15 @@ def run_backtest(
 
     Called again after an interruption it goes on where it was. Without ``tracking`` no run is written.
     """
-    wanted = wanted or BacktestOptions()
+    options = options or BacktestOptions()
     dataset = read_dataset(config, out)
     for notice in dataset.notices:
         say(notice)
     settings = BacktestSettings(
-        wanted.origins, config.training.seed, resolve_capacity(dataset, config.training)
+        options.origins, config.training.seed, resolve_capacity(dataset, config.training)
     )
-    tuned = (optuna_lightgbm(wanted.tune, say),) if wanted.tune else ()
-    others = (*_others(dataset, config, wanted.table), *tuned)
+    tuned = (optuna_lightgbm(options.tune, say),) if options.tune else ()
+    others = (*_challengers(dataset, config, options.table), *tuned)
     result = backtest_candidates(dataset, settings, others, out / FINISHED, say)
     write_text(out / RESULT, json.dumps(result.to_dict(), indent=1))
     if tracking is not None:
@@ -69,7 +69,7 @@ def run_backtest(
     return result
 
 
-def _others(dataset: Dataset, config: Config, table: PointsTable | None) -> Iterator[BacktestCandidate]:
+def _challengers(dataset: Dataset, config: Config, table: PointsTable | None) -> Iterator[BacktestCandidate]:
     """Who takes part beside the default learner: what others would take, and what companies have today."""
     yield logistic_regression()
     yield plain_lightgbm()

@@ -63,7 +63,7 @@ class FeatureTerm:
     def columns(self, matrix: NDArray[np.float64]) -> NDArray[np.generic]:
         """(width, n): the columns that the term makes of the training matrix, one after the other."""
         if self.knots is not None:
-            return _ramps(matrix[:, self.source], self.knots)
+            return _ramp_basis(matrix[:, self.source], self.knots)
         if self.level_of is None:
             return np.asarray(logit(matrix[:, self.rate_column])[None])
         level = self.level_of[matrix[:, self.source].astype(np.intp)]
@@ -89,28 +89,30 @@ def fit_additive(
     numbers = sum(feature.kind == "number" for feature in encodings.features)
     knots = int(np.clip(STEPS // max(1, numbers), FEWEST_KNOTS, MOST_KNOTS))
     terms = [
-        _term(feature, source, start, matrix, knots)
+        _make_term(feature, source, start, matrix, knots)
         for feature, source, start in zip(
             encodings.features, encodings.sources, encodings.starts, strict=True
         )
     ]
-    kept = _sampled(len(rows), sum(term.width for term in terms), seed)
-    seen = matrix[kept]
+    sample = _sample_rows(len(rows), sum(term.width for term in terms), seed)
+    sampled_matrix = matrix[sample]
     with threadpool_limits(1, "blas"):  # more threads on busy cores are slower, and not deterministic
-        beta, missing, intercept = _solved(rows.take(kept), terms, seen)
+        beta, missing, intercept = _fit_coefficients(rows.take(sample), terms, sampled_matrix)
     ends = np.cumsum([term.width for term in terms])
     effects = [
-        isotonic_effect(term.effect(beta[end - term.width : end], lost), rows.monotone.get(name, 0))
-        for name, term, end, lost in zip(encodings.feature_names, terms, ends, missing, strict=True)
+        isotonic_effect(term.effect(beta[end - term.width : end], missing_effect), rows.monotone.get(name, 0))
+        for name, term, end, missing_effect in zip(encodings.feature_names, terms, ends, missing, strict=True)
     ]
-    return _centred(AdditiveModel(intercept, tuple(effects), encodings.sources), seen, rows.w[kept])
+    return _center_effects(
+        AdditiveModel(intercept, tuple(effects), encodings.sources), sampled_matrix, rows.w[sample]
+    )
 
 
-def _term(
+def _make_term(
     feature: FeatureEncoding, source: int, start: int, matrix: NDArray[np.float64], knots: int
 ) -> FeatureTerm:
     if feature.kind == "number":
-        return FeatureTerm(source, knots=_knots(matrix[:, source], knots))
+        return FeatureTerm(source, knots=_choose_knots(matrix[:, source], knots))
     codes = matrix[:, source].astype(np.intp)
     rows = np.bincount(codes, minlength=len(feature.levels) + 2)
     frequent = np.flatnonzero(rows[: feature.other] >= FEWEST)
@@ -124,7 +126,7 @@ def _term(
     return FeatureTerm(source, level_of=level_of)
 
 
-def _knots(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+def _choose_knots(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     """The values themselves where they are few, else quantiles of the rows."""
     known = np.sort(x[np.isfinite(x)])
     if not len(known):
@@ -136,42 +138,42 @@ def _knots(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     return np.asarray(np.unique(known[ranks]))
 
 
-def _ramps(x: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ramp_basis(x: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
     """(knots - 1, n): how much of each step between knots a value has climbed; 0 where it is missing.
 
     A ridge penalty on these draws neighbouring knots together: the curve to flat, not to zero.
     """
-    climbed = (np.where(np.isnan(x), knots[0], x) - knots[:-1, None]) / np.diff(knots)[:, None]
-    return np.asarray(np.clip(climbed, 0.0, 1.0), dtype=np.float64)
+    fraction = (np.where(np.isnan(x), knots[0], x) - knots[:-1, None]) / np.diff(knots)[:, None]
+    return np.asarray(np.clip(fraction, 0.0, 1.0), dtype=np.float64)
 
 
-def _sampled(rows: int, width: int, seed: int) -> NDArray[np.intp]:
+def _sample_rows(rows: int, width: int, seed: int) -> NDArray[np.intp]:
     most = max(5000, int(BUDGET / max(1, width) ** 2))
     if rows <= most:
         return np.arange(rows)
     return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
-def _solved(
-    rows: TrainingRows, terms: list[FeatureTerm], seen: NDArray[np.float64]
+def _fit_coefficients(
+    rows: TrainingRows, terms: list[FeatureTerm], matrix: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], list[float], float]:
     """The coefficients of the terms, the effect of a missing value per term, and the intercept."""
-    lost = [
+    with_missing = [
         place
         for place, term in enumerate(terms)
-        if term.knots is not None and np.isnan(seen[:, term.source]).any()
+        if term.knots is not None and np.isnan(matrix[:, term.source]).any()
     ]
-    group = np.repeat(np.arange(len(terms) + 1), [*(term.width for term in terms), len(lost)])
+    group = np.repeat(np.arange(len(terms) + 1), [*(term.width for term in terms), len(with_missing)])
     ends = np.cumsum([term.width for term in terms])
     design = np.ones((len(group) + 1, len(rows)), dtype=np.float32)
     for term, end in zip(terms, ends, strict=True):
-        design[end - term.width : end] = term.columns(seen)
-    for row, place in enumerate(lost, start=len(group) - len(lost)):
-        design[row] = np.isnan(seen[:, terms[place].source])
+        design[end - term.width : end] = term.columns(matrix)
+    for row, place in enumerate(with_missing, start=len(group) - len(with_missing)):
+        design[row] = np.isnan(matrix[:, terms[place].source])
     beta = fit_ridge_by_evidence(design.T, rows.y, rows.effective_weights, group)
     missing = np.zeros(len(terms))
-    missing[lost] = beta[len(group) - len(lost) : len(group)]
-    return beta[: len(group) - len(lost)], missing.tolist(), float(beta[-1])
+    missing[with_missing] = beta[len(group) - len(with_missing) : len(group)]
+    return beta[: len(group) - len(with_missing)], missing.tolist(), float(beta[-1])
 
 
 def fit_ridge_by_evidence(
@@ -185,25 +187,31 @@ def fit_ridge_by_evidence(
     penalty = np.full(int(group.max(initial=-1)) + 1, PENALTY)
     beta = np.zeros(design.shape[1])
     beta[-1] = logit((w @ y + 0.5) / (w.sum() + 1.0))
-    looked_at = np.zeros(len(y))
+    expansion_point = np.zeros(len(y))
     for step in range(STEPS_IN_ALL):
         ridge = np.append(penalty[group], 1e-6)
-        log_odds = _times(design, beta)
+        log_odds = _multiply(design, beta)
         p = expit(log_odds)
-        spread = w * p * (1 - p)
-        if step in {0, STEPS_FIRST} or spread @ np.abs(log_odds - looked_at) > STALE * spread.sum():
-            every = SKETCH if step < STEPS_FIRST and len(y) >= ENOUGH * len(beta) else 1
-            looked_at, curvature = log_odds, _curvature(design[::every], every * spread[::every])
+        hessian_weights = w * p * (1 - p)
+        if (
+            step in {0, STEPS_FIRST}
+            or hessian_weights @ np.abs(log_odds - expansion_point) > STALE * hessian_weights.sum()
+        ):
+            stride = SKETCH if step < STEPS_FIRST and len(y) >= ENOUGH * len(beta) else 1
+            expansion_point, curvature = (
+                log_odds,
+                _hessian(design[::stride], stride * hessian_weights[::stride]),
+            )
         inverse = np.linalg.inv(curvature + np.diag(ridge))
-        change = inverse @ (_times(design.T, w * (p - y)) + ridge * beta)
+        change = inverse @ (_multiply(design.T, w * (p - y)) + ridge * beta)
         # A long step can overshoot where the sigmoid is flat; a bounded one cannot.
         beta = beta - change / max(1.0, float(np.abs(change).max()) / 2)
         if step >= STEPS_FIRST:
-            penalty = _likeliest(penalty, group, beta[:-1], np.diag(inverse)[:-1])
+            penalty = _update_penalties(penalty, group, beta[:-1], np.diag(inverse)[:-1])
     return beta
 
 
-def _likeliest(
+def _update_penalties(
     penalty: NDArray[np.float64],
     group: NDArray[np.intp],
     beta: NDArray[np.float64],
@@ -214,30 +222,36 @@ def _likeliest(
         np.bincount(group, weights=weights, minlength=len(penalty))
         for weights in (np.ones(len(group)), variance, beta**2)
     )
-    free = width - penalty * variances
-    return np.asarray(np.clip((free + 2 * SHAPE) / (squares + 2 * RATE), 1e-2, 1e5))
+    effective = width - penalty * variances
+    return np.asarray(np.clip((effective + 2 * SHAPE) / (squares + 2 * RATE), 1e-2, 1e5))
 
 
-def _times(design: NDArray[np.floating], by: NDArray[np.float64]) -> NDArray[np.float64]:
+def _multiply(design: NDArray[np.floating], vector: NDArray[np.float64]) -> NDArray[np.float64]:
     """The product, in the precision of the design: single precision halves the time."""
-    return np.asarray(design @ by.astype(design.dtype), dtype=np.float64)
+    return np.asarray(design @ vector.astype(design.dtype), dtype=np.float64)
 
 
-def _curvature(design: NDArray[np.floating], spread: NDArray[np.float64]) -> NDArray[np.float64]:
+def _hessian(design: NDArray[np.floating], hessian_weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """(columns, columns): the second derivatives of the loss, the one costly part of a step."""
-    root = design * np.sqrt(spread).astype(design.dtype)[:, None]
+    root = design * np.sqrt(hessian_weights).astype(design.dtype)[:, None]
     return np.asarray(root.T @ root, dtype=np.float64)
 
 
-def _centred(part: AdditiveModel, matrix: NDArray[np.float64], w: NDArray[np.float64]) -> AdditiveModel:
+def _center_effects(
+    part: AdditiveModel, matrix: NDArray[np.float64], w: NDArray[np.float64]
+) -> AdditiveModel:
     """The same function with effects that average to zero over the rows."""
     means = w @ part.contributions(matrix) / w.sum()
-    effects = tuple(_shifted(effect, mean) for effect, mean in zip(part.effects, means.tolist(), strict=True))
+    effects = tuple(
+        _shift_effect(effect, mean) for effect, mean in zip(part.effects, means.tolist(), strict=True)
+    )
     return AdditiveModel(part.intercept + float(means.sum()), effects, part.sources)
 
 
-def _shifted(effect: PiecewiseLinearTerm | CategoryTerm, by: float) -> PiecewiseLinearTerm | CategoryTerm:
-    values = tuple(value - by for value in effect.values)
+def _shift_effect(
+    effect: PiecewiseLinearTerm | CategoryTerm, shift: float
+) -> PiecewiseLinearTerm | CategoryTerm:
+    values = tuple(value - shift for value in effect.values)
     if isinstance(effect, CategoryTerm):
         return CategoryTerm(values)
-    return PiecewiseLinearTerm(effect.knots, values, effect.missing - by)
+    return PiecewiseLinearTerm(effect.knots, values, effect.missing - shift)

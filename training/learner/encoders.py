@@ -36,31 +36,33 @@ def fit_encoders(rows: TrainingRows, seed: int) -> tuple[FeatureEncoder, NDArray
     Smoothed, cross-fitted target encoding (Micci-Barreca 2001; scikit-learn's TargetEncoder). Without the
     cross-fitting a rare level's rate would give away the very outcomes that it is to predict.
     """
-    held = assign_folds(rows, CROSS_FITS, seed)
-    learned = [_learned(rows, name) for name in rows.frame.columns]
-    encodings = FeatureEncoder(tuple(encoding for encoding, _ in learned))
+    fold = assign_folds(rows, CROSS_FITS, seed)
+    fits = [_fit_encoding(rows, name) for name in rows.frame.columns]
+    encodings = FeatureEncoder(tuple(encoding for encoding, _ in fits))
     matrix = encodings.encode(rows.frame)
-    for (encoding, codes), start in zip(learned, encodings.starts, strict=True):
+    for (encoding, codes), start in zip(fits, encodings.starts, strict=True):
         if codes is not None:
             column = start + (encoding.kind == "number")
-            matrix[:, column] = _cross_fitted(rows, codes, len(encoding.levels) + 2, held)
+            matrix[:, column] = _cross_fitted_rates(rows, codes, len(encoding.levels) + 2, fold)
     return encodings, matrix
 
 
-def _learned(rows: TrainingRows, name: str) -> tuple[FeatureEncoding, NDArray[np.int64] | None]:
+def _fit_encoding(rows: TrainingRows, name: str) -> tuple[FeatureEncoding, NDArray[np.int64] | None]:
     """The encoding of one column, and the rows' codes if it has any."""
     values = rows.frame[name]
     if name in rows.monotone:  # a rate of its own for each value would know no order
         return FeatureEncoding(name, "number"), None
-    encoding = _number(values) if values.dtype.is_numeric() else _category(values)
+    encoding = _numeric_encoding(values) if values.dtype.is_numeric() else _categorical_encoding(values)
     if encoding.kind == "number" and not encoding.levels:
         return encoding, None
     codes = encoding.codes(values)
     size = len(encoding.levels) + 2
-    return replace(encoding, rates=tuple(_rates(rows.y, rows.w, codes, size, rows.rate).tolist())), codes
+    return replace(
+        encoding, rates=tuple(_smoothed_rates(rows.y, rows.w, codes, size, rows.rate).tolist())
+    ), codes
 
 
-def _number(values: pl.Series) -> FeatureEncoding:
+def _numeric_encoding(values: pl.Series) -> FeatureEncoding:
     known = values.drop_nulls().drop_nans()
     if known.is_empty() or known.min() <= 0:  # type: ignore[operator]
         return FeatureEncoding(values.name, "number")
@@ -69,11 +71,13 @@ def _number(values: pl.Series) -> FeatureEncoding:
     return FeatureEncoding(values.name, "number", tuple(levels.to_list()) if is_code else ())
 
 
-def _category(values: pl.Series) -> FeatureEncoding:
+def _categorical_encoding(values: pl.Series) -> FeatureEncoding:
     tally = values.drop_nulls().value_counts(name="rows").filter(pl.col("rows") >= FEWEST).sort(values.name)
     levels, rows = tuple(tally[values.name].to_list()), tally["rows"].to_numpy()
     other, missing = len(values) - values.null_count() - int(rows.sum()), values.null_count()
-    counts = np.concatenate([rows, [other / max(1, _rare(values, tally)), missing]]).astype(np.float64)
+    counts = np.concatenate([rows, [other / max(1, _count_rare_levels(values, tally)), missing]]).astype(
+        np.float64
+    )
     common = np.flatnonzero(counts >= max(FEWEST_ALONE, COMMON * len(values)))
     alone = np.sort(common[np.argsort(-counts[common], kind="stable")][:MOST_ALONE])
     return FeatureEncoding(
@@ -85,33 +89,35 @@ def _category(values: pl.Series) -> FeatureEncoding:
     )
 
 
-def _rare(values: pl.Series, tally: pl.DataFrame) -> int:
+def _count_rare_levels(values: pl.Series, tally: pl.DataFrame) -> int:
     """How many levels are too rare for a code of their own."""
     return values.drop_nulls().n_unique() - tally.height
 
 
-def _rates(
+def _smoothed_rates(
     y: NDArray[np.number], w: NDArray[np.float64], codes: NDArray[np.int64], size: int, prior: float
 ) -> NDArray[np.float64]:
     """(size,) the rate of each code, drawn to the overall one."""
     positive = np.bincount(codes, weights=w * y, minlength=size)
-    return _drawn(positive, np.bincount(codes, weights=w, minlength=size), prior)
+    return _shrink_to_prior(positive, np.bincount(codes, weights=w, minlength=size), prior)
 
 
-def _drawn(positive: NDArray[np.number], total: NDArray[np.number], prior: float) -> NDArray[np.float64]:
+def _shrink_to_prior(
+    positive: NDArray[np.number], total: NDArray[np.number], prior: float
+) -> NDArray[np.float64]:
     """Rates drawn to the overall one; exactly that where there are no rows."""
     return np.asarray((positive + SMOOTHING * prior) / (total + SMOOTHING), dtype=np.float64)
 
 
-def _cross_fitted(
-    rows: TrainingRows, codes: NDArray[np.int64], size: int, held: NDArray[np.intp]
+def _cross_fitted_rates(
+    rows: TrainingRows, codes: NDArray[np.int64], size: int, fold: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """(n,) each row's rate as learned from the rows outside its fold: all of them less those inside."""
-    count = int(held.max()) + 1
-    cell = codes * count + held
+    count = int(fold.max()) + 1
+    cell = codes * count + fold
     positive, total = (
         np.bincount(cell, weights=weights, minlength=size * count).reshape(size, count)
         for weights in (rows.w * rows.y, rows.w)
     )
     positive, total = (cells.sum(axis=1, keepdims=True) - cells for cells in (positive, total))
-    return np.asarray(_drawn(positive, total, rows.rate).ravel()[cell])
+    return np.asarray(_shrink_to_prior(positive, total, rows.rate).ravel()[cell])

@@ -99,81 +99,89 @@ def fit_learning_rows(rows: TrainingRows, seed: int = 0, progress: Progress | No
 
     Raises ValueError when the rows do not hold both outcomes.
     """
-    learned = _learned(rows, seed, progress or (lambda _: None))
-    return learned.fitted(_chosen(learned.choice))
+    learner = _fit_learner(rows, seed, progress or (lambda _: None))
+    return learner.fitted(_choose_recipe(learner.choice))
 
 
 def fit_every_recipe(
     rows: TrainingRows, seed: int = 0, progress: Progress | None = None
 ) -> tuple[FittedPredictor, dict[str, FittedPredictor]]:
     """The default learner's choice, and every recipe by name: all from one learning, for the price of it."""
-    learned = _learned(rows, seed, progress or (lambda _: None))
-    each = {recipe.name: learned.fitted(recipe) for recipe in (*RECIPES, BASE_RATE)}
-    return each[_chosen(learned.choice).name], each
+    learner = _fit_learner(rows, seed, progress or (lambda _: None))
+    by_recipe = {recipe.name: learner.fitted(recipe) for recipe in (*RECIPES, BASE_RATE)}
+    return by_recipe[_choose_recipe(learner.choice).name], by_recipe
 
 
 @dataclass(frozen=True, eq=False)
-class _Learned:
+class _FittedLearner:
     """The parts learned from all rows, and how their recipes were judged: what every recipe is made from."""
 
     parts: FittedParts
-    judged: OutOfFold
+    out_of_fold: OutOfFold
     choice: tuple[RecipeScore, ...]
-    said: dict[str, NDArray[np.float64]]
+    predictions: dict[str, NDArray[np.float64]]
     rate: float
     stage: int
     rounds: int
 
     def fitted(self, recipe: Recipe) -> FittedPredictor:
-        everyone = np.ones(len(self.judged.y), dtype=np.bool_)
+        all_rows = np.ones(len(self.out_of_fold.y), dtype=np.bool_)
         blend = (
-            self.judged.blend(recipe, self.stage, everyone)
+            self.out_of_fold.blend(recipe, self.stage, all_rows)
             if recipe != BASE_RATE
             else StackingWeights(np.zeros(0), float(logit(self.rate)))
         )
         return FittedPredictor(
             predictor=self.parts.predictor(recipe, blend),
-            log_odds=self.said[recipe.name],
-            held_out_rows=self.judged.rows,
+            log_odds=self.predictions[recipe.name],
+            held_out_rows=self.out_of_fold.rows,
             choice=self.choice,
             recipe=recipe.name,
             rounds=self.rounds,
-            bag=self.judged.bag,
-            time_ordered=self.judged.time_ordered,
+            bag=self.out_of_fold.bag,
+            time_ordered=self.out_of_fold.time_ordered,
             blend=None if recipe == BASE_RATE else blend,
         )
 
 
-def _learned(rows: TrainingRows, seed: int, say: Progress) -> _Learned:
+def _fit_learner(rows: TrainingRows, seed: int, say: Progress) -> _FittedLearner:
     if not 0 < rows.y[rows.validation_rows].sum() < len(rows.validation_rows):
         msg = "the label has only one outcome in these rows: there is nothing to tell apart"
         raise ValueError(msg)
-    judged = cross_validate(rows, seed, say)
-    choice, said = _compare(judged)
-    say(f"chosen: {_chosen(choice).name}; learning from all rows")
-    stage = judged.best_stage(np.ones(len(judged.y), dtype=np.bool_))
-    rounds = judged.rounds(stage, len(rows))
-    return _Learned(fit_parts(rows, rounds, seed, judged.bag), judged, choice, said, rows.rate, stage, rounds)
-
-
-def _compare(judged: OutOfFold) -> tuple[tuple[RecipeScore, ...], dict[str, NDArray[np.float64]]]:
-    """Every recipe on the same rows, and what each said of them."""
-    said = {recipe.name: judged.nested_predictions(recipe) for recipe in (*RECIPES, BASE_RATE)}
-    table = (
-        RecipeScore(name, judged.log_loss(f), *judged.paired_difference(f, said[BLEND.name]))
-        for name, f in said.items()
+    out_of_fold = cross_validate(rows, seed, say)
+    choice, predictions = _score_recipes(out_of_fold)
+    say(f"chosen: {_choose_recipe(choice).name}; learning from all rows")
+    stage = out_of_fold.best_stage(np.ones(len(out_of_fold.y), dtype=np.bool_))
+    rounds = out_of_fold.rounds(stage, len(rows))
+    return _FittedLearner(
+        fit_parts(rows, rounds, seed, out_of_fold.bag),
+        out_of_fold,
+        choice,
+        predictions,
+        rows.rate,
+        stage,
+        rounds,
     )
-    return tuple(table), said
 
 
-def _chosen(choice: tuple[RecipeScore, ...]) -> Recipe:
+def _score_recipes(out_of_fold: OutOfFold) -> tuple[tuple[RecipeScore, ...], dict[str, NDArray[np.float64]]]:
+    """Every recipe on the same rows, and what each said of them."""
+    predictions = {recipe.name: out_of_fold.nested_predictions(recipe) for recipe in (*RECIPES, BASE_RATE)}
+    table = (
+        RecipeScore(name, out_of_fold.log_loss(f), *out_of_fold.paired_difference(f, predictions[BLEND.name]))
+        for name, f in predictions.items()
+    )
+    return tuple(table), predictions
+
+
+def _choose_recipe(choice: tuple[RecipeScore, ...]) -> Recipe:
     """The blend, unless another recipe is better by two standard errors, or nothing beats the base rate."""
     by_name = {candidate.name: candidate for candidate in choice}
     better = [
         recipe
         for recipe in RECIPES
-        for rival in [by_name[recipe.name]]
-        if rival.worse_by < -CLEARLY * rival.standard_error
+        for score in [by_name[recipe.name]]
+        if score.worse_by < -CLEARLY * score.standard_error
     ]
     best = min(better, key=lambda recipe: by_name[recipe.name].log_loss, default=BLEND)
     return BASE_RATE if by_name[BASE_RATE.name].log_loss <= by_name[best.name].log_loss else best

@@ -42,10 +42,10 @@ def jackknife(
     """
     leads = int(lead.max()) + 1
     random = np.random.default_rng(seed)
-    kept = np.flatnonzero((random.random(leads) < MOST_ROWS / len(rows))[lead])
-    group = random.permutation(np.arange(leads) % GROUPS)[lead[kept]]
-    parts = [kept[group != one] for one in range(GROUPS)]
+    sample = np.flatnonzero((random.random(leads) < MOST_ROWS / len(rows))[lead])
+    group = random.permutation(np.arange(leads) % GROUPS)[lead[sample]]
+    parts = [sample[group != omitted] for omitted in range(GROUPS)]
     if any(min(rows.y[part].sum(), (1 - rows.y[part]).sum()) < FEWEST for part in parts):
         return None
-    made = [fitted.refit(rows.take(part), seed) for part in parts]
-    return JackknifeModels(tuple(made), len(kept) / len(rows))
+    predictors = [fitted.refit(rows.take(part), seed) for part in parts]
+    return JackknifeModels(tuple(predictors), len(sample) / len(rows))

@@ -50,7 +50,7 @@ class OutOfFold:
     rows: NDArray[np.intp]
     y: NDArray[np.number]
     w: NDArray[np.float64]
-    unit: NDArray[np.intp]
+    group: NDArray[np.intp]
     fold: NDArray[np.intp]
     base: float
     linear: NDArray[np.float64]
@@ -102,15 +102,17 @@ class OutOfFold:
         """The mean log-loss of log-odds (m,)."""
         return float(self.w @ log_loss_per_row(self.y, log_odds)) / float(self.w.sum())
 
-    def paired_difference(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:
-        """By how much log-odds ``one`` are worse than the ``other``, and the standard error of that.
+    def paired_difference(
+        self, log_odds: NDArray[np.float64], reference: NDArray[np.float64]
+    ) -> tuple[float, float]:
+        """By how much log-odds ``log_odds`` are worse than the ``reference``, and the standard error of that.
 
         The error is that of the paired difference, rows that share their luck taken together.
         """
         share = self.w / self.w.sum()
-        paired = log_loss_per_row(self.y, one) - log_loss_per_row(self.y, other)
+        paired = log_loss_per_row(self.y, log_odds) - log_loss_per_row(self.y, reference)
         mean = float(share @ paired)
-        return mean, float(np.linalg.norm(np.bincount(self.unit, weights=share * (paired - mean))))
+        return mean, float(np.linalg.norm(np.bincount(self.group, weights=share * (paired - mean))))
 
 
 def cross_validate(rows: TrainingRows, seed: int, say: Progress) -> OutOfFold:
@@ -119,19 +121,21 @@ def cross_validate(rows: TrainingRows, seed: int, say: Progress) -> OutOfFold:
     Small trees, unless larger ones are clearly better: they rarely are, so they are only tried on all folds
     where they look better on the last one.
     """
-    trial = _trial(rows, seed)
-    small, large = trial.pilots(seed)
-    judged = trial.judged(small, seed, say)
+    plan = _plan_validation(rows, seed)
+    small, large = plan.pilots(seed)
+    out_of_fold = plan.judged(small, seed, say)
     if large.log_loss >= small.log_loss:
-        return judged
+        return out_of_fold
     say("larger trees look better on the last fold: trying them on all")
-    rival = trial.judged(large, seed, say)
-    gain, error = judged.paired_difference(judged.nested_predictions(BLEND), rival.nested_predictions(BLEND))
-    return rival if gain > CLEARLY * error else judged
+    challenger = plan.judged(large, seed, say)
+    gain, error = out_of_fold.paired_difference(
+        out_of_fold.nested_predictions(BLEND), challenger.nested_predictions(BLEND)
+    )
+    return challenger if gain > CLEARLY * error else out_of_fold
 
 
 @dataclass(frozen=True, eq=False)
-class _Trial:
+class _ValidationPlan:
     """The rows to choose by, where they are among all, and the folds that they are judged in."""
 
     sample: TrainingRows
@@ -145,28 +149,28 @@ class _Trial:
     def pilots(self, seed: int) -> tuple[EarlyStoppingProbe, ...]:
         return probe_ensembles(*self.parted(self.folds[-1]), (SMALL, LARGE), seed)
 
-    def judged(self, pilot: EarlyStoppingProbe, seed: int, say: Progress) -> OutOfFold:
-        stages = tuple(stage for stage in STAGES if stage <= pilot.rounds)
+    def judged(self, probe: EarlyStoppingProbe, seed: int, say: Progress) -> OutOfFold:
+        stages = tuple(stage for stage in STAGES if stage <= probe.rounds)
         pieces = []
         for number, fold in enumerate(self.folds):
             say(f"fold {number + 1} of {len(self.folds)}")
-            train, asked = self.parted(fold)
-            linear, trees = fit_parts(train, stages[-1], seed, pilot.bag).judge(asked, stages)
-            pieces.append((linear, trees, np.full(len(asked), number)))
-        linear, trees, number_of = (np.concatenate(piece) for piece in zip(*pieces, strict=True))
+            train, validation = self.parted(fold)
+            linear, trees = fit_parts(train, stages[-1], seed, probe.bag).judge(validation, stages)
+            pieces.append((linear, trees, np.full(len(validation), number)))
+        linear, trees, fold_of = (np.concatenate(piece) for piece in zip(*pieces, strict=True))
         at = np.concatenate([fold.validate for fold in self.folds])
         sample = self.sample
         return OutOfFold(
             rows=self.at[at],
             y=sample.y[at],
             w=sample.effective_weights[at],
-            unit=sample.group[at],
-            fold=number_of,
+            group=sample.group[at],
+            fold=fold_of,
             base=self.base,
             linear=linear,
             trees=trees,
             stages=stages,
-            bag=pilot.bag,
+            bag=probe.bag,
             time_ordered=self.time_ordered,
         )
 
@@ -177,19 +181,19 @@ class _Trial:
         return float(logit(known.rate))
 
 
-def _trial(rows: TrainingRows, seed: int) -> _Trial:
+def _plan_validation(rows: TrainingRows, seed: int) -> _ValidationPlan:
     """Weights for outcomes that are not there yet have no place here: matured rows stand for themselves."""
-    at = _sampled(rows, seed)
+    at = _sample_validation_rows(rows, seed)
     sample = rows.take(at)
     if rows.matured is not None:
         sample = replace(sample, weights=None)
-    made, time_ordered = make_folds(sample, FOLDS if len(sample) < MANY else FOLDS_WHEN_MANY, seed)
-    return _Trial(sample, at, made, time_ordered)
+    folds, time_ordered = make_folds(sample, FOLDS if len(sample) < MANY else FOLDS_WHEN_MANY, seed)
+    return _ValidationPlan(sample, at, folds, time_ordered)
 
 
-def _sampled(rows: TrainingRows, seed: int) -> NDArray[np.intp]:
+def _sample_validation_rows(rows: TrainingRows, seed: int) -> NDArray[np.intp]:
     """The rows to choose by: all that are matured, or as many as settle the choice."""
-    judges = rows.validation_rows
-    if len(judges) <= MOST_FOR_CHOOSING:
-        return judges
-    return np.sort(np.random.default_rng(seed).choice(judges, MOST_FOR_CHOOSING, replace=False))
+    validation_rows = rows.validation_rows
+    if len(validation_rows) <= MOST_FOR_CHOOSING:
+        return validation_rows
+    return np.sort(np.random.default_rng(seed).choice(validation_rows, MOST_FOR_CHOOSING, replace=False))

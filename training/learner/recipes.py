@@ -84,8 +84,10 @@ class FittedParts:
 def fit_parts(rows: TrainingRows, rounds: int, seed: int, bag: TreeEnsembleConfig = SMALL) -> FittedParts:
     """Both parts, learned from ``rows``, with ``rounds`` rounds of trees."""
     encodings, matrix = fit_encoders(rows, seed)
-    seen = matrix[:, : encodings.tree_width]
-    boosters = train_ensemble(lightgbm_dataset(rows, seen), rows, _told(bag, encodings, rows), rounds, seed)
+    tree_matrix = matrix[:, : encodings.tree_width]
+    boosters = train_ensemble(
+        lightgbm_dataset(rows, tree_matrix), rows, _with_constraints(bag, encodings, rows), rounds, seed
+    )
     return FittedParts(encodings, fit_additive(rows, encodings, matrix, seed), tuple(boosters))
 
 
@@ -99,22 +101,26 @@ class EarlyStoppingProbe:
 
 
 def probe_ensembles(
-    train: TrainingRows, judge: TrainingRows, bags: Sequence[TreeEnsembleConfig], seed: int
+    train: TrainingRows, validation: TrainingRows, bags: Sequence[TreeEnsembleConfig], seed: int
 ) -> tuple[EarlyStoppingProbe, ...]:
     """A pilot of each bag on one fold: it saves the others rounds in excess, and trees that do not suit."""
     encodings, matrix = fit_encoders(train, seed)
     width = encodings.tree_width
     data = lightgbm_dataset(train, matrix[:, :width])
-    judged = lightgbm_dataset(judge, encodings.encode(judge.frame)[:, :width], data)
-    made = []
+    validation_data = lightgbm_dataset(validation, encodings.encode(validation.frame)[:, :width], data)
+    probes = []
     for bag in bags:
-        growth = _told(bag, encodings, train).growths[0]
-        best, loss = early_stopping_rounds(data, judged, growth.parameters(train, width, seed), STAGES[-1])
-        made.append(EarlyStoppingProbe(bag, min(STAGES[-1], best + best // 2 + 20), loss))
-    return tuple(made)
+        member = _with_constraints(bag, encodings, train).members[0]
+        best, loss = early_stopping_rounds(
+            data, validation_data, member.parameters(train, width, seed), STAGES[-1]
+        )
+        probes.append(EarlyStoppingProbe(bag, min(STAGES[-1], best + best // 2 + 20), loss))
+    return tuple(probes)
 
 
-def _told(bag: TreeEnsembleConfig, encodings: FeatureEncoder, rows: TrainingRows) -> TreeEnsembleConfig:
+def _with_constraints(
+    bag: TreeEnsembleConfig, encodings: FeatureEncoder, rows: TrainingRows
+) -> TreeEnsembleConfig:
     """The same bag, told which features may only raise a score, or only lower it."""
     signs = lightgbm_constraints(encodings, rows.monotone)
-    return replace(bag, growths=tuple(replace(growth, signs=signs) for growth in bag.growths))
+    return replace(bag, members=tuple(replace(member, monotone_signs=signs) for member in bag.members))

@@ -71,7 +71,7 @@ PARTS, FEWEST_OF_A_PART = 10, 100
 # Expected conversions and failures that a part of the judged rows needs before it may accuse the model.
 FEWEST_EXPECTED = 25.0
 
-_MOST_STRETCH, _LEAST_KEPT, _TINY = 1.5, 0.2, 1e-12
+_MAX_STRETCH, _MIN_VARIANCE_SHARE, _TINY = 1.5, 0.2, 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +81,14 @@ class SimulationErrors:
     ``spread`` is the standard deviation of what is said within one rehearsal.
     """
 
-    said: Floats
-    off: Floats
+    log_odds: Floats
+    errors: Floats
     spread: float = 0.0
 
     @classmethod
-    def of(cls, said: Floats, truth: Floats) -> SimulationErrors:
+    def of(cls, log_odds: Floats, truth: Floats) -> SimulationErrors:
         """What one rehearsal said of leads, beside their truth."""
-        return cls(said, said - truth, float(said.std()))
+        return cls(log_odds, log_odds - truth, float(log_odds.std()))
 
 
 def interval_half_widths(
@@ -98,19 +98,19 @@ def interval_half_widths(
 
     Raises ValueError when no rehearsal can be held because one of the outcomes is too rare.
     """
-    share = _share(rows)
-    held = [_rehearsed(rows, fitted, lead, share, (seed, number)) for number in range(1, TIMES + 1)]
-    first, second = (_together(acts) for acts in zip(*held, strict=True))
-    power = 1 / (2 + max(growth.depth for growth in fitted.bag.growths))
-    found, surer = conformal_curve(second), min(1.0, SMOOTHER * share) ** power
-    towards = interpolate_scenarios(float(fitted.log_odds.std()), first.spread, second.spread)
-    knots = np.array(found.knots)
-    squared = (1 - towards) * conformal_curve(first).at(knots) ** 2 + towards * np.array(found.values) ** 2
+    share = _simulation_share(rows)
+    simulations = [_simulate(rows, fitted, lead, share, (seed, number)) for number in range(1, TIMES + 1)]
+    first, second = (_pool_simulations(scenarios) for scenarios in zip(*simulations, strict=True))
+    power = 1 / (2 + max(member.max_depth for member in fitted.bag.members))
+    curve, shrinkage = conformal_curve(second), min(1.0, SMOOTHER * share) ** power
+    position = interpolate_scenarios(float(fitted.log_odds.std()), first.spread, second.spread)
+    knots = np.array(curve.knots)
+    squared = (1 - position) * conformal_curve(first).at(knots) ** 2 + position * np.array(curve.values) ** 2
     misfit = excess_squared_error(
         fitted.log_odds, rows.y[fitted.held_out_rows], lead[fitted.held_out_rows], knots
     )
-    values = np.sqrt(surer**2 * squared + Z_90**2 * misfit)
-    return replace(found, values=tuple(values.tolist()), missing=surer * found.missing)
+    values = np.sqrt(shrinkage**2 * squared + Z_90**2 * misfit)
+    return replace(curve, values=tuple(values.tolist()), missing=shrinkage * curve.missing)
 
 
 def interpolate_scenarios(real: float, first: float, second: float) -> float:
@@ -124,35 +124,40 @@ def interpolate_scenarios(real: float, first: float, second: float) -> float:
     return float(np.clip((real - first) / (second - first), 0.0, 1.0))
 
 
-def _together(acts: Sequence[SimulationErrors]) -> SimulationErrors:
+def _pool_simulations(simulations: Sequence[SimulationErrors]) -> SimulationErrors:
     """The errors of the same act of all rehearsals, each with the mean spread."""
-    said, off = (np.concatenate([getattr(act, name) for act in acts]) for name in ("said", "off"))
-    return SimulationErrors(said, off, float(np.mean([act.spread for act in acts])))
+    log_odds, errors = (
+        np.concatenate([getattr(simulation, name) for simulation in simulations])
+        for name in ("log_odds", "errors")
+    )
+    return SimulationErrors(
+        log_odds, errors, float(np.mean([simulation.spread for simulation in simulations]))
+    )
 
 
-def _share(rows: TrainingRows) -> float:
+def _simulation_share(rows: TrainingRows) -> float:
     """The share of leads in a rehearsal: what it may cost, more where conversions are rare."""
     return min(1.0, max(MOST_ROWS, FEWEST_CONVERSIONS / rows.rate) / len(rows))
 
 
-def _rehearsed(
+def _simulate(
     rows: TrainingRows, fitted: FittedPredictor, lead: NDArray[np.intp], share: float, seed: tuple[int, int]
 ) -> tuple[SimulationErrors, SimulationErrors]:
     """The errors of both acts, held with a share of the leads."""
     random = np.random.default_rng(seed)
-    kept = np.flatnonzero((random.random(int(lead.max()) + 1) < share)[lead])
-    sample, whose = rows.take(kept), lead[kept]
+    sample_rows = np.flatnonzero((random.random(int(lead.max()) + 1) < share)[lead])
+    sample, sample_lead = rows.take(sample_rows), lead[sample_rows]
     predictor = fitted.predictor
     truth = predictor.log_odds(predictor.encodings.encode(sample.frame))
-    learned, asked = _act(sample, fitted, truth, whose, random)
-    rougher = _levelled(_rougher(truth, learned, asked), sample)
-    again, others = _act(sample, fitted, rougher, whose, random)
-    return SimulationErrors.of(learned[asked], truth[asked]), SimulationErrors.of(
-        again[others], rougher[others]
+    first_estimate, held_out = _simulate_scenario(sample, fitted, truth, sample_lead, random)
+    rougher_truth = _match_base_rate(_rougher_truth(truth, first_estimate, held_out), sample)
+    second_estimate, other_held_out = _simulate_scenario(sample, fitted, rougher_truth, sample_lead, random)
+    return SimulationErrors.of(first_estimate[held_out], truth[held_out]), SimulationErrors.of(
+        second_estimate[other_held_out], rougher_truth[other_held_out]
     )
 
 
-def _act(
+def _simulate_scenario(
     rows: TrainingRows,
     fitted: FittedPredictor,
     truth: Floats,
@@ -162,31 +167,31 @@ def _act(
     """(n,) what a model of most leads says where ``truth`` decides, and (n,) which rows it did not see."""
     leads = int(lead.max()) + 1
     for _ in range(TRIES):
-        luck, taught = random.random(leads)[lead], (random.random(leads) < TAUGHT)[lead]
-        y = (luck < expit(truth)).astype(np.float64)
-        positives = int(y[taught].sum())
-        few = min(positives, int(taught.sum()) - positives) < FEWEST_OF_A_CLASS
-        if not few and int((~taught).sum()) >= FEWEST_ASKED:
-            at = np.flatnonzero(taught)
-            told = replace(rows.take(at), y=y[at], order=None, groups=lead[at])
-            predictor = fitted.refit(told, int(random.integers(2**31)))
-            return predictor.log_odds(predictor.encodings.encode(rows.frame)), ~taught
+        uniform, in_training = random.random(leads)[lead], (random.random(leads) < TAUGHT)[lead]
+        y = (uniform < expit(truth)).astype(np.float64)
+        positives = int(y[in_training].sum())
+        few = min(positives, int(in_training.sum()) - positives) < FEWEST_OF_A_CLASS
+        if not few and int((~in_training).sum()) >= FEWEST_ASKED:
+            at = np.flatnonzero(in_training)
+            training = replace(rows.take(at), y=y[at], order=None, groups=lead[at])
+            predictor = fitted.refit(training, int(random.integers(2**31)))
+            return predictor.log_odds(predictor.encodings.encode(rows.frame)), ~in_training
     msg = f"fewer than {FEWEST_OF_A_CLASS} leads of one outcome: there is nothing to rehearse"
     raise ValueError(msg)
 
 
-def _rougher(truth: Floats, learned: Floats, asked: NDArray[np.bool_]) -> Floats:
-    """``truth`` as it may be where ``learned`` is what a model makes of it."""
-    centred = truth - truth[asked].mean()
-    spread = max(float(centred[asked] @ centred[asked]), _TINY)
-    slope = float(centred[asked] @ learned[asked]) / spread
-    pattern = learned - learned[asked].mean() - slope * centred
-    kept = max(_LEAST_KEPT, 1 - float(pattern[asked] @ pattern[asked]) / spread)
-    stretch = float(np.clip(np.sqrt(kept) / max(slope, _TINY), 1 / _MOST_STRETCH, _MOST_STRETCH))
+def _rougher_truth(truth: Floats, estimate: Floats, held_out: NDArray[np.bool_]) -> Floats:
+    """``truth`` as it may be where ``estimate`` is what a model makes of it."""
+    centred = truth - truth[held_out].mean()
+    spread = max(float(centred[held_out] @ centred[held_out]), _TINY)
+    slope = float(centred[held_out] @ estimate[held_out]) / spread
+    pattern = estimate - estimate[held_out].mean() - slope * centred
+    variance_share = max(_MIN_VARIANCE_SHARE, 1 - float(pattern[held_out] @ pattern[held_out]) / spread)
+    stretch = float(np.clip(np.sqrt(variance_share) / max(slope, _TINY), 1 / _MAX_STRETCH, _MAX_STRETCH))
     return np.asarray(stretch * truth + pattern, dtype=np.float64)
 
 
-def _levelled(truth: Floats, rows: TrainingRows) -> Floats:
+def _match_base_rate(truth: Floats, rows: TrainingRows) -> Floats:
     """``truth`` moved so far that it expects as many conversions as there were."""
     return update_intercept(PlattCalibration(), truth, rows.y, doubt=1e-6).apply(truth)
 
@@ -196,37 +201,41 @@ def conformal_curve(errors: SimulationErrors) -> PiecewiseLinearTerm:
 
     Within a part it is the split conformal quantile: the ``ceil((m + 1) * 0.9)``-th smallest of m errors.
     """
-    order = np.argsort(errors.said, kind="stable")
+    order = np.argsort(errors.log_odds, kind="stable")
     parts = np.array_split(order, int(np.clip(len(order) // FEWEST_OF_A_PART, 1, PARTS)))
-    middles = np.array([np.median(errors.said[part]) for part in parts])
-    sizes = [_quantile(np.abs(errors.off[part])) for part in parts]
+    middles = np.array([np.median(errors.log_odds[part]) for part in parts])
+    sizes = [_conformal_quantile(np.abs(errors.errors[part])) for part in parts]
     knots, first = np.unique(middles, return_index=True)
-    overall = _quantile(np.abs(errors.off))
+    overall = _conformal_quantile(np.abs(errors.errors))
     return PiecewiseLinearTerm(tuple(knots.tolist()), tuple(sizes[place] for place in first), overall)
 
 
-def _quantile(sizes: Floats) -> float:
+def _conformal_quantile(sizes: Floats) -> float:
     rank = min(len(sizes), int(np.ceil((len(sizes) + 1) * COVERED)))
     return float(np.sort(sizes)[rank - 1])
 
 
-def excess_squared_error(said: Floats, y: NDArray[np.number], lead: NDArray[np.intp], at: Floats) -> Floats:
+def excess_squared_error(
+    log_odds: Floats, y: NDArray[np.number], lead: NDArray[np.intp], at: Floats
+) -> Floats:
     """(k,) the squared error, in log-odds, that outcomes show beyond chance, at log-odds ``at`` (k,).
 
-    ``said`` (m,) are log-odds of rows that the model had not learned from, ``lead`` (m,) numbers whose they
+    ``log_odds`` (m,) are log-odds of rows that the model had not learned from, ``lead`` (m,) numbers whose they
     are. In each part of them one Newton step says by how much the level is off; its variance, in which the
     rows of a lead count as one (White 1980; Liang and Zeger 1986), is the part that chance explains.
     """
-    order = np.argsort(said, kind="stable")
-    p = expit(said[order])
-    spread, off, lead = p * (1 - p), y[order] - p, lead[order]
-    place = np.minimum(np.cumsum(spread) // FEWEST_EXPECTED, max(0.0, spread.sum() // FEWEST_EXPECTED - 1))
-    part = np.unique(place, return_inverse=True)[1]
-    information, surplus, mass = (np.bincount(part, x) for x in (spread, off, spread * said[order]))
-    whose, row = np.unique(part * (lead.max() + 1) + lead, return_inverse=True)
-    by_lead = np.bincount(row, off)
-    variance = np.bincount(whose // (lead.max() + 1), by_lead**2)
-    beyond = np.maximum(0.0, (surplus**2 - variance) / information**2)
+    order = np.argsort(log_odds, kind="stable")
+    p = expit(log_odds[order])
+    spread, residual, lead = p * (1 - p), y[order] - p, lead[order]
+    part_number = np.minimum(
+        np.cumsum(spread) // FEWEST_EXPECTED, max(0.0, spread.sum() // FEWEST_EXPECTED - 1)
+    )
+    part = np.unique(part_number, return_inverse=True)[1]
+    information, score, mass = (np.bincount(part, x) for x in (spread, residual, spread * log_odds[order]))
+    part_lead, row = np.unique(part * (lead.max() + 1) + lead, return_inverse=True)
+    by_lead = np.bincount(row, residual)
+    variance = np.bincount(part_lead // (lead.max() + 1), by_lead**2)
+    beyond = np.maximum(0.0, (score**2 - variance) / information**2)
     return np.asarray(np.interp(at, mass / information, beyond), dtype=np.float64)
 
 
@@ -240,7 +249,7 @@ LOOKED_AT = 300
 # Numbers are known a little beyond those seen; rare values are known as such where they are common together.
 BEYOND, COMMON = 0.1, 0.01
 
-_MOST_SCORES = (0.1, 0.9)
+_SCORE_QUANTILES = (0.1, 0.9)
 
 
 def estimate_uncertainty(
@@ -249,15 +258,15 @@ def estimate_uncertainty(
     """What is uncertain about a model that was ``fitted`` to ``rows``; ``lead`` (n,) is whose row it is."""
     number = lead_codes(lead)
     outcomes = [len(np.unique(number[rows.y == outcome])) for outcome in (0, 1)]
-    if lacking := _lacking(outcomes, fitted):
-        return ScoreUncertainty(NOTHING, 0.0, lacking=lacking, missing=max(0, ENOUGH - outcomes[1]))
-    low, high = np.quantile(fitted.log_odds, _MOST_SCORES)
+    if insufficiency := _insufficiency(outcomes, fitted):
+        return ScoreUncertainty(NOTHING, 0.0, lacking=insufficiency, missing=max(0, ENOUGH - outcomes[1]))
+    low, high = np.quantile(fitted.log_odds, _SCORE_QUANTILES)
     return ScoreUncertainty(
-        interval_half_widths(rows, fitted, number, seed), float(high - low), _watched(rows, fitted)
+        interval_half_widths(rows, fitted, number, seed), float(high - low), _feature_support(rows, fitted)
     )
 
 
-def _lacking(outcomes: list[int], fitted: FittedPredictor) -> InsufficiencyCode | None:
+def _insufficiency(outcomes: list[int], fitted: FittedPredictor) -> InsufficiencyCode | None:
     """Why the model is to be believed no more than the rate of all leads, if so.
 
     ``outcomes`` are how many leads did not convert, and did: however often these were looked at.
@@ -269,24 +278,26 @@ def _lacking(outcomes: list[int], fitted: FittedPredictor) -> InsufficiencyCode 
     return "too_few_outcomes" if outcomes[1] < ENOUGH else "no_signal"
 
 
-def _watched(rows: TrainingRows, fitted: FittedPredictor) -> tuple[FeatureSupport, ...]:
+def _feature_support(rows: TrainingRows, fitted: FittedPredictor) -> tuple[FeatureSupport, ...]:
     """The features that matter, the weightiest first."""
     predictor = fitted.predictor
     matrix = predictor.encodings.encode(rows.frame)
     some = matrix[:: 1 + len(matrix) // LOOKED_AT]
     spread = predictor.contributions(some)[1].std(axis=0)
     places = [place for place in np.argsort(-spread, kind="stable").tolist() if spread[place] >= MATTERS]
-    return tuple(_seen(predictor.encodings, place, matrix, float(spread[place])) for place in places)
+    return tuple(
+        _support_of_feature(predictor.encodings, place, matrix, float(spread[place])) for place in places
+    )
 
 
-def _seen(
+def _support_of_feature(
     encodings: FeatureEncoder, place: int, matrix: NDArray[np.float64], spread: float
 ) -> FeatureSupport:
     """The values that the rows have of one feature."""
     feature, source = encodings.features[place], encodings.sources[place]
     column = matrix[:, source]
     if feature.kind == "category":
-        return _seen_words(feature, column, FeatureSupport(feature.name, source, spread))
+        return _support_of_category(feature, column, FeatureSupport(feature.name, source, spread))
     known = column[np.isfinite(column)]
     low, high = float(known.min()), float(known.max())
     room = BEYOND * (high - low)
@@ -295,7 +306,7 @@ def _seen(
     )
 
 
-def _seen_words(
+def _support_of_category(
     feature: FeatureEncoding, codes: NDArray[np.float64], empty: FeatureSupport
 ) -> FeatureSupport:
     filled = not bool((codes == feature.other + 1).any())

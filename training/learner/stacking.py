@@ -51,37 +51,40 @@ def fit_stacking(
     parts, which had learned from earlier rows, were off in it. What all periods agree on becomes the
     intercept; what differs between them says little about the period to come.
     """
-    levels = np.ones((len(y), 1)) if period is None else np.eye(int(period.max()) + 1)[period]
-    design, k = np.hstack([parts, levels]), parts.shape[1]
-    prior = np.append(np.full(k, 1 / max(1, k)), np.zeros(levels.shape[1]))
+    period_design = np.ones((len(y), 1)) if period is None else np.eye(int(period.max()) + 1)[period]
+    design, k = np.hstack([parts, period_design]), parts.shape[1]
+    prior = np.append(np.full(k, 1 / max(1, k)), np.zeros(period_design.shape[1]))
 
-    def cost(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        f = design @ at
-        off = at - prior
-        loss = w @ log_loss_per_row(y, f) + DOUBT / 2 * (off @ off)
-        return float(loss), design.T @ (w * (expit(f) - y)) + DOUBT * off
+    def cost(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        log_odds = design @ theta
+        deviation = theta - prior
+        loss = w @ log_loss_per_row(y, log_odds) + DOUBT / 2 * (deviation @ deviation)
+        return float(loss), design.T @ (w * (expit(log_odds) - y)) + DOUBT * deviation
 
-    bounds = [(0.0, None)] * k + [(None, None)] * levels.shape[1]
+    bounds = [(0.0, None)] * k + [(None, None)] * period_design.shape[1]
     with threadpool_limits(1, "blas"):  # idle threads that wait for so little work cost ten times the work
-        at = minimize(cost, prior, jac=True, method="L-BFGS-B", bounds=bounds).x
-    p = expit(design @ at)
+        theta = minimize(cost, prior, jac=True, method="L-BFGS-B", bounds=bounds).x
+    p = expit(design @ theta)
     return StackingWeights(
-        at[:k], float(at[-1]) if period is None else shrunken_intercept(at[k:], (w * p * (1 - p)) @ levels)
+        theta[:k],
+        float(theta[-1])
+        if period is None
+        else shrunken_intercept(theta[k:], (w * p * (1 - p)) @ period_design),
     )
 
 
-def shrunken_intercept(levels: NDArray[np.float64], information: NDArray[np.float64]) -> float:
+def shrunken_intercept(period_effects: NDArray[np.float64], information: NDArray[np.float64]) -> float:
     """What (k,) levels, known to 1 / ``information`` (k,), say of the level of a period to come.
 
     Their mean with its variance and the variance between periods (DerSimonian and Laird 1986), drawn to 0 as
     far as these two explain it (the positive part of James and Stein 1961): levels that swing leave 0.
     """
-    if len(levels) == 1:
+    if len(period_effects) == 1:
         return 0.0
-    fixed = information @ levels / information.sum()
-    excess = information @ (levels - fixed) ** 2 - (len(levels) - 1)
+    fixed_effect = information @ period_effects / information.sum()
+    excess = information @ (period_effects - fixed_effect) ** 2 - (len(period_effects) - 1)
     between = max(0.0, float(excess / (information.sum() - information @ information / information.sum())))
     weight = 1 / (1 / information + between)
-    mean, variance = float(weight @ levels / weight.sum()), float(1 / weight.sum())
-    unsteady = variance + between + STEADIEST**2
-    return mean * max(0.0, 1 - unsteady / mean**2) if mean else 0.0
+    mean, variance = float(weight @ period_effects / weight.sum()), float(1 / weight.sum())
+    total_variance = variance + between + STEADIEST**2
+    return mean * max(0.0, 1 - total_variance / mean**2) if mean else 0.0

@@ -37,34 +37,34 @@ if TYPE_CHECKING:
     from training.analysis.inputs import ReportInput
 
 
-_LATER = NotApplicable("not_made")
+_NOT_COMPUTED = NotApplicable("not_made")
 
 
 @dataclass(frozen=True, slots=True)
 class ReportSections:
     """What each block shows, or why it cannot."""
 
-    funnel: Funnel | NotApplicable = _LATER
-    mql_audit: HandoverAudit | NotApplicable = _LATER
-    channels: Channels | NotApplicable = _LATER
-    offers: Offers | NotApplicable = _LATER
-    time_to_sql: TimeToConversion | NotApplicable = _LATER
-    accounts: Accounts | NotApplicable = _LATER
-    points_table: PointsComparison | NotApplicable = _LATER
-    doubted: IntervalSummary | NotApplicable = _LATER
+    funnel: Funnel | NotApplicable = _NOT_COMPUTED
+    mql_audit: HandoverAudit | NotApplicable = _NOT_COMPUTED
+    channels: Channels | NotApplicable = _NOT_COMPUTED
+    offers: Offers | NotApplicable = _NOT_COMPUTED
+    time_to_sql: TimeToConversion | NotApplicable = _NOT_COMPUTED
+    accounts: Accounts | NotApplicable = _NOT_COMPUTED
+    points_table: PointsComparison | NotApplicable = _NOT_COMPUTED
+    doubted: IntervalSummary | NotApplicable = _NOT_COMPUTED
 
 
-def compute_sections(given: ReportInput) -> ReportSections:
-    """Every block of ``given``."""
+def compute_sections(inputs: ReportInput) -> ReportSections:
+    """Every block of ``inputs``."""
     return ReportSections(
-        funnel=funnel(given),
-        mql_audit=audit_handover(given),
-        channels=channels(given),
-        offers=offer_effects(given),
-        time_to_sql=timing(given),
-        accounts=accounts(given),
-        points_table=compare_points_tables(given),
-        doubted=summarise_uncertainty(given),
+        funnel=funnel(inputs),
+        mql_audit=audit_handover(inputs),
+        channels=channels(inputs),
+        offers=offer_effects(inputs),
+        time_to_sql=timing(inputs),
+        accounts=accounts(inputs),
+        points_table=compare_points_tables(inputs),
+        doubted=summarise_uncertainty(inputs),
     )
 
 
@@ -104,40 +104,44 @@ class Report:
         return from_dict(cls, json.loads(text))
 
 
-def build_report(given: ReportInput, before: Report | None = None) -> Report:
+def build_report(inputs: ReportInput, before: Report | None = None) -> Report:
     """Sum up a model, beside the one that the last report was about: the same input gives the same report."""
-    figures = _figures(given)
-    found = feature_importance(
-        given.features, given.explained, given.contributions, given.refitted, given.refitted_share
+    figures = _figures(inputs)
+    driver_analysis = feature_importance(
+        inputs.features,
+        inputs.explained_rows,
+        inputs.contributions,
+        inputs.refit_contributions,
+        inputs.refit_share,
     )
     if before is not None:
-        found = compare_drivers(found, before.drivers, before.version)
-    worthy = model_value(given, figures, current_rule_handover(given))
-    calibration = reliability(given, figures, found)
+        driver_analysis = compare_drivers(driver_analysis, before.drivers, before.version)
+    worth = model_value(inputs, figures, current_rule_handover(inputs))
+    calibration = reliability(inputs, figures, driver_analysis)
     state = data_health(
-        given.intake,
-        given.features,
-        trained=given.trained,
-        judged=given.judged,
-        findings=given.card.findings,
+        inputs.intake,
+        inputs.features,
+        training_rows=inputs.training_rows,
+        held_out_rows=inputs.held_out_rows,
+        findings=inputs.card.findings,
     )
     return Report(
-        version=given.version,
-        fingerprint=given.features.fingerprint,
-        card=given.card,
-        summary=summary(given, worthy, calibration, state, _versions(given, before)),
-        worth=worthy,
+        version=inputs.version,
+        fingerprint=inputs.features.fingerprint,
+        card=inputs.card,
+        summary=summary(inputs, worth, calibration, state, _versions(inputs, before)),
+        worth=worth,
         calibration=calibration,
-        drivers=found,
+        drivers=driver_analysis,
         health=state,
-        insights=compute_sections(given),
-        messages=_messages(given),
+        insights=compute_sections(inputs),
+        messages=_messages(inputs),
     )
 
 
-def _messages(given: ReportInput) -> dict[str, dict[str, Any]]:
+def _messages(inputs: ReportInput) -> dict[str, dict[str, Any]]:
     """Key and values of every message of ingest and checks by its English text."""
-    card, intake = given.card, given.intake
+    card, intake = inputs.card, inputs.intake
     texts = (
         *intake.quarantined,
         *intake.excluded.values(),
@@ -157,21 +161,21 @@ _METRICS = {
 }
 
 
-def _figures(given: ReportInput) -> dict[str, Interval]:
+def _figures(inputs: ReportInput) -> dict[str, Interval]:
     """The measures of the run: those on the card, so that page, tracking and JSON all say the same."""
-    y, p = given.label, given.scores["probability"].to_numpy()
+    y, p = inputs.label, inputs.scores["probability"].to_numpy()
     return {
-        name: given.card.metrics.get(name) or metrics.bootstrap_interval(measure, y, p, given.lead)
+        name: inputs.card.metrics.get(name) or metrics.bootstrap_interval(measure, y, p, inputs.lead)
         for name, measure in _METRICS.items()
     }
 
 
-def _versions(given: ReportInput, before: Report | None) -> tuple[ModelSummary, ...]:
+def _versions(inputs: ReportInput, before: Report | None) -> tuple[ModelSummary, ...]:
     """The models of the last report and of those before it, if they answered the same question."""
-    if before is None or before.card.label != given.card.label:
+    if before is None or before.card.label != inputs.card.label:
         return ()
     known = (version_of(before), *before.summary.before)
-    return tuple(one for one in known if one.version != given.version)[:VERSIONS]
+    return tuple(entry for entry in known if entry.version != inputs.version)[:VERSIONS]
 
 
 def version_of(report: Report) -> ModelSummary:

@@ -57,9 +57,9 @@ class FormattedNumber(str):
 
     def __new__(cls, text: str, *values: float) -> Self:
         """``text`` as it is shown, and what it says: a figure, or a figure with the ends of its interval."""
-        made = super().__new__(cls, text)
-        made.values = values
-        return made
+        number = super().__new__(cls, text)
+        number.values = values
+        return number
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Translator:
 
     def number(self, value: float, digits: int = 0) -> FormattedNumber:
         """A number with thousands set apart and ``digits`` decimals."""
-        return FormattedNumber(self._written(value, _pattern(digits)), value)
+        return FormattedNumber(self._format(value, _pattern(digits)), value)
 
     def signed(self, value: float, digits: int = 1) -> FormattedNumber:
         """A number that shows its sign; what rounds to zero has none.
@@ -122,8 +122,8 @@ class Translator:
         pattern = whole.replace(_WHOLE, _pattern(digits))
         least = 10.0 ** -(digits + 2)
         if 0 < share < least / 2:
-            return FormattedNumber("<" + self._written(least, pattern), share)
-        return FormattedNumber(self._written(share, pattern), share)
+            return FormattedNumber("<" + self._format(least, pattern), share)
+        return FormattedNumber(self._format(share, pattern), share)
 
     @property
     def percent_sign(self) -> str:
@@ -185,11 +185,11 @@ class Translator:
         >>> translator("de").question("sql within 60 days"), translator("de").question("Converted")
         ('SQL innerhalb von 60 Tagen', 'Converted')
         """
-        asked = re.fullmatch(r"(.+) within ([\d.]+) days", label)
-        if asked is None:
+        match = re.fullmatch(r"(.+) within ([\d.]+) days", label)
+        if match is None:
             return label
-        days = self.plural("page.dative_days", round(float(asked[2])))
-        return self("page.question", stage=self.label("stages", asked[1]), days=days)
+        days = self.plural("page.dative_days", round(float(match[2])))
+        return self("page.question", stage=self.label("stages", match[1]), days=days)
 
     def listed(self, specs: Iterable[FeatureSpec]) -> str:
         """The titles of features, one after the other."""
@@ -222,7 +222,7 @@ class Translator:
         ends = [self.value(spec, end if end is None else _short(end)) for end in (part.low, part.high)]
         return ends[0] if ends[0] == ends[1] else f"{ends[0]} {_DASH} {ends[1]}"
 
-    def _written(self, value: float, pattern: str) -> str:
+    def _format(self, value: float, pattern: str) -> str:
         digits = len(pattern.partition(".")[2].rstrip("%\N{NO-BREAK SPACE}")) + 2 * ("%" in pattern)
         # Adding zero makes nothing of a negative zero.
         rounded = round(float(value), digits) + 0.0

@@ -64,8 +64,8 @@ def company_of(effects, truth, keen, n=6000, seed=1):
         report_input(50),
         features=FeatureSet((SOURCE, WILL)),
         scores=scores,
-        judged=rows,
-        explained=rows.head(5),
+        held_out_rows=rows,
+        explained_rows=rows.head(5),
         contributions=np.zeros((5, 2)),
         label=(random.random(n) < 1 / (1 + np.exp(-really))).astype(float),
         model=Additive(effects),
@@ -122,7 +122,7 @@ def test_channels_that_are_all_alike_are_seldom_told_apart():
 def test_without_a_model_counts_are_those_of_plain_python():
     given = report_input(900)
     found = channels(given)
-    rows = list(zip(given.judged["first_channel"], given.label, strict=True))
+    rows = list(zip(given.held_out_rows["first_channel"], given.label, strict=True))
     assert not found.adjusted
     assert set(by_name(found)) == set(CHANNELS)
     for name, one in by_name(found).items():
@@ -141,7 +141,9 @@ def test_beyond_those_that_anybody_reads_channels_are_put_together():
 
 
 def test_few_leads_get_no_ratio_and_no_verdict():
-    found = channels(report_input(60, judged=report_input(60).judged.with_columns(first_channel=_rare(60))))
+    found = channels(
+        report_input(60, held_out_rows=report_input(60).held_out_rows.with_columns(first_channel=_rare(60)))
+    )
     assert by_name(found)["rare"].verdict == "few"
     assert by_name(found)["rare"].ratio is None
 
@@ -158,8 +160,8 @@ def test_all_leads_of_a_history_count_and_only_matured_ones_have_a_rate():
     made = replace(
         given,
         features=FeatureSet((SOURCE,)),
-        judged=rows,
-        explained=rows,
+        held_out_rows=rows,
+        explained_rows=rows,
         contributions=np.zeros((40, 1)),
     )
     found = by_name(channels(made))["ads"]
@@ -208,8 +210,8 @@ def test_what_an_sql_cost_is_what_a_lead_cost_over_the_rate():
 
 def test_without_a_channel_there_is_nothing_to_say():
     given = report_input(60)
-    one = given.judged.with_columns(first_channel=pl.lit("web"))
-    assert channels(replace(given, judged=one)) == NotApplicable("no_channels")
+    one = given.held_out_rows.with_columns(first_channel=pl.lit("web"))
+    assert channels(replace(given, held_out_rows=one)) == NotApplicable("no_channels")
 
 
 def test_a_lead_that_was_looked_at_twice_counts_once():

@@ -39,8 +39,8 @@ def made():
     return data_health(
         IngestSummary(10, {"late": 1, "no kind": 3}, {"notes": "free text"}),
         FEATURES,
-        trained=trained,
-        judged=judged,
+        training_rows=trained,
+        held_out_rows=judged,
         findings=[{"code": "LC002", "severity": "error", "column": None, "message": "Look.", "more": 1}],
     )
 

@@ -54,7 +54,7 @@ def test_segments_are_channels_and_hold_every_lead_once(given, made):
     assert found.by.name == "first_channel"
     assert found.others is None
     for group in found.groups:
-        mask = (given.judged["first_channel"] == group.name).to_numpy()
+        mask = (given.held_out_rows["first_channel"] == group.name).to_numpy()
         assert group.observed.value == pytest.approx(given.label[mask].mean())
     assert sum(group.rows for group in found.groups) == len(given.label)
 
@@ -62,7 +62,7 @@ def test_segments_are_channels_and_hold_every_lead_once(given, made):
 def test_leads_without_a_value_are_among_the_others(given):
     holes = pl.when(pl.int_range(pl.len()) % 3 == 0).then(None).otherwise(pl.col("first_channel"))
     found = build_report(
-        replace(given, judged=given.judged.with_columns(first_channel=holes))
+        replace(given, held_out_rows=given.held_out_rows.with_columns(first_channel=holes))
     ).calibration.segments
     assert found.others.rows == 400
 
@@ -165,9 +165,9 @@ def test_spreads_are_quantiles_of_points(given, made):
 
 
 def test_stability_is_the_rank_correlation_of_common_features(given):
-    now = feature_importance(given.features, given.explained, given.contributions)
+    now = feature_importance(given.features, given.explained_rows, given.contributions)
     other = given.contributions * np.linspace(0.1, 3, len(given.features))
-    before = feature_importance(given.features, given.explained, other)
+    before = feature_importance(given.features, given.explained_rows, other)
     found = compare_drivers(now, before, "before").stability
     sizes = [{d.spec.name: d.importance for d in one.features} for one in (now, before)]
     common = sorted(sizes[0])
@@ -178,11 +178,11 @@ def test_stability_is_the_rank_correlation_of_common_features(given):
 
 def test_features_that_add_up_do_not_interact(given):
     specs = given.features.specs
-    assert find_interactions(specs, given.explained, log_odds_to_points(1.0) * given.contributions) == ()
+    assert find_interactions(specs, given.explained_rows, log_odds_to_points(1.0) * given.contributions) == ()
 
 
 def test_two_features_that_multiply_are_found(given):
-    specs, rows = given.features.specs, given.judged
+    specs, rows = given.features.specs, given.held_out_rows
     parts = log_odds_to_points(1.0) * contributions(rows)
     product = ((rows["demo_request.count.30d"] > 0) & (rows["industry"] == "Software")).fill_null(value=False)
     parts[:, 0] += 8 * product.to_numpy()

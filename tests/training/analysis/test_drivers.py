@@ -23,7 +23,7 @@ def given():
 
 @pytest.fixture(scope="module")
 def made(given):
-    return feature_importance(given.features, given.explained, given.contributions)
+    return feature_importance(given.features, given.explained_rows, given.contributions)
 
 
 def named(made, name):
@@ -83,7 +83,7 @@ def test_the_correlation_is_that_of_scipy(given, made):
     i = given.features.names.index("employees")
     pairs = [
         (value, row[i])
-        for value, row in zip(given.explained["employees"].to_list(), given.contributions, strict=True)
+        for value, row in zip(given.explained_rows["employees"].to_list(), given.contributions, strict=True)
         if value is not None
     ]
     assert named(made, "employees").correlation == pytest.approx(spearmanr(pairs).statistic)
@@ -92,13 +92,16 @@ def test_the_correlation_is_that_of_scipy(given, made):
 def test_every_lead_is_in_one_part_of_a_numbers_shape(given, made):
     for driver in made.features:
         if not driver.spec.is_category:
-            assert sum(part.rows for part in driver.shape) == len(given.explained)
+            assert sum(part.rows for part in driver.shape) == len(given.explained_rows)
             assert len(driver.shape) <= BINS + 1
 
 
 def test_a_part_holds_the_mean_points_of_its_values(given, made):
     i = given.features.names.index("employees")
-    values, points = given.explained["employees"].to_list(), (given.contributions[:, i] * POINTS).tolist()
+    values, points = (
+        given.explained_rows["employees"].to_list(),
+        (given.contributions[:, i] * POINTS).tolist(),
+    )
     for part in named(made, "employees").shape:
         within = [
             point
@@ -135,7 +138,7 @@ def test_ten_thousand_levels_are_cut_to_the_frequent_ones():
 def test_examples_are_values_that_leads_had(given, made):
     for driver in made.features:
         for example in driver.examples:
-            assert example.value in given.explained[driver.spec.name].to_list()
+            assert example.value in given.explained_rows[driver.spec.name].to_list()
 
 
 def test_a_column_without_any_value_has_one_part_and_no_example():

@@ -67,7 +67,7 @@ def _flat(slope, asked):
 def test_a_size_is_never_below_nothing_and_lies_in_its_interval():
     given = report_input(400)
     noise = np.random.default_rng(2).normal(scale=2.0, size=(GROUPS, *given.contributions.shape))
-    made = feature_importance(given.features, given.explained, given.contributions, [*noise])
+    made = feature_importance(given.features, given.explained_rows, given.contributions, [*noise])
     assert all(0 <= one.likely.low <= one.importance <= one.likely.high for one in made.features)
     assert all(0 <= one.likely.low <= one.importance <= one.likely.high for one in made.families)
 
@@ -75,10 +75,10 @@ def test_a_size_is_never_below_nothing_and_lies_in_its_interval():
 def test_a_direction_is_steady_where_every_refit_goes_the_same_way():
     given = report_input(400)
     same = feature_importance(
-        given.features, given.explained, given.contributions, [given.contributions] * GROUPS
+        given.features, given.explained_rows, given.contributions, [given.contributions] * GROUPS
     )
     other = [given.contributions] * (GROUPS - 1) + [-given.contributions]
-    turned = feature_importance(given.features, given.explained, given.contributions, other)
+    turned = feature_importance(given.features, given.explained_rows, given.contributions, other)
     ways = [one.direction in ("raises", "lowers") for one in same.features]
     assert any(ways)
     assert [one.steady for one in same.features] == [True if way else None for way in ways]
@@ -87,6 +87,6 @@ def test_a_direction_is_steady_where_every_refit_goes_the_same_way():
 
 def test_refits_reach_the_report_and_are_read_back():
     given = report_input(400)
-    made = build_report(replace(given, refitted=(given.contributions,) * GROUPS))
+    made = build_report(replace(given, refit_contributions=(given.contributions,) * GROUPS))
     assert made.drivers.refits == GROUPS
     assert Report.from_json(made.to_json()) == made

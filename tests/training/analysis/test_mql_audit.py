@@ -151,7 +151,9 @@ def test_a_points_table_is_audited_at_the_moments_that_were_judged():
     given = report_input(60, history=crm(), company=replace(COMPANY, points=table))
     rows = given.scores.head(5).with_columns(keys.get_columns())
     label = np.array([1.0, 1.0, 0.0, 1.0, 0.0])
-    found = audit_handover(replace(given, scores=rows, label=label, judged=given.judged.head(5)))
+    found = audit_handover(
+        replace(given, scores=rows, label=label, held_out_rows=given.held_out_rows.head(5))
+    )
     assert found.rule == "points"
     # a and b had visited by day 3: a was an SQL within 30 days, b was not; of f and g nothing was known.
     assert (found.handed.leads, found.handed.won) == (2, 1)
@@ -169,10 +171,12 @@ def test_what_sets_groups_apart_is_the_difference_of_their_mean_contributions():
     given = report_input(n, history=made, company=COMPANY)
     scores = given.scores.with_columns(lead_id=pl.Series([str(i) for i in range(n)]), as_of=day(5))
     label = (random.random(n) < 0.4).astype(float)
-    keyed = given.judged.with_columns(scores["lead_id"], scores["as_of"])
+    keyed = given.held_out_rows.with_columns(scores["lead_id"], scores["as_of"])
     parts = random.normal(size=(n, len(given.features)))
     found = audit_handover(
-        replace(given, scores=scores, label=label, judged=keyed, explained=keyed, contributions=parts)
+        replace(
+            given, scores=scores, label=label, held_out_rows=keyed, explained_rows=keyed, contributions=parts
+        )
     )
     today = np.arange(n) % 2 == 0
     gap = parts[today & (label == 0)].mean(axis=0) - parts[today & (label == 1)].mean(axis=0)

@@ -58,7 +58,7 @@ def drawn(n=4000, seed=0, *, keen=0.0, taken=0.0):
 def compared(made, took, scored):
     lead = np.flatnonzero((took < NEVER) & made.at_risk(np.arange(len(took)), np.minimum(took, 1 << 40)))
     met = match_controls(made, lead, took[lead], took, scored)
-    mine, theirs = made.won(met.lead, met.moment), made.won(met.other, met.then)
+    mine, theirs = made.won(met.lead, met.moment), made.won(met.control, met.control_moment)
     return rate_ratio(*met.groups(mine, theirs), len(took)).ratio
 
 
@@ -74,7 +74,7 @@ def test_who_stands_beside_a_lead_was_as_old_at_risk_and_had_not_done_it():
     lead = np.flatnonzero(made.at_risk(np.arange(1500), np.minimum(took, 1 << 40)) & (took < NEVER))
     met = match_controls(made, lead, took[lead], took, scored)
     assert len(met.lead) > 400
-    for one, others, kept in zip(met.lead, met.other, met.kept, strict=True):
+    for one, others, kept in zip(met.lead, met.control, met.is_matched, strict=True):
         age = took[one] - made.created[one]
         for other in others[kept]:
             then = made.created[other] + age
@@ -89,8 +89,8 @@ def test_beside_a_lead_stand_no_more_than_are_kept_and_together_they_weigh_as_mu
     made, took, _ = drawn(800)
     lead = np.flatnonzero(took < 100 * DAY)
     met = match_controls(made, lead, took[lead], took, None)
-    _, other = met.groups(np.zeros(len(met.lead)), np.zeros(met.other.shape))
-    assert met.kept.sum(axis=1).max() <= KEPT
+    _, other = met.groups(np.zeros(len(met.lead)), np.zeros(met.control.shape))
+    assert met.is_matched.sum(axis=1).max() <= KEPT
     assert other.weight.sum() == pytest.approx(len(met.lead))
 
 

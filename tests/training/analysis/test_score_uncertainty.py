@@ -33,7 +33,9 @@ def given(tmp_path_factory):
 
 
 def test_widths_and_shares_are_those_of_the_scores_one_by_one(given):
-    scores = [given.model.score_many(given.judged[i : i + 1])[0] for i in range(given.judged.height)]
+    scores = [
+        given.model.score_many(given.held_out_rows[i : i + 1])[0] for i in range(given.held_out_rows.height)
+    ]
     widths = pd.Series([one.interval.high - one.interval.low for one in scores if one.interval])
     why = pd.Series([one.insufficient.code for one in scores if one.insufficient], dtype=object)
     found = summarise_uncertainty(given)

@@ -274,7 +274,7 @@ def test_the_errors_hold_the_distances_where_months_differ():
     for seed in range(30):
         paces = np.random.default_rng(1000 + seed).gamma(1 / 0.16, 0.16, 10)
         seen = seen_after(8 * MONTH, *of_pace(paces, 4000, seed)[:3])
-        held.append(abs(seen.rates[1] - seen.came.mean()) < 1.96 * seen.errors(50)[1])
+        held.append(abs(seen.rates[1] - seen.outcome.mean()) < 1.96 * seen.errors(50)[1])
     assert np.mean(held) >= 0.9
 
 

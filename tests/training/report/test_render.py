@@ -191,7 +191,7 @@ def attacked():
             findings=(finding,),
         ),
         version=ATTACK,
-        explained=given.explained.with_columns(industry),
+        explained_rows=given.explained_rows.with_columns(industry),
         intake=replace(given.intake, quarantined={ATTACK: 1}, excluded={ATTACK: ATTACK}),
     )
 

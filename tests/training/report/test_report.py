@@ -217,7 +217,7 @@ def test_groups_of_equal_forecasts_do_not_differ_by_when_their_leads_came(given)
 def test_the_groups_are_those_of_the_calibration_error(given, rows):
     label = given.label[:rows].copy()
     label[:2] = 0.0, 1.0
-    few = replace(given, scores=given.scores[:rows], judged=given.judged[:rows], label=label)
+    few = replace(given, scores=given.scores[:rows], held_out_rows=given.held_out_rows[:rows], label=label)
     made = build_report(few)
     gaps = [group.rows * abs(group.forecast - group.observed.value) for group in made.calibration.bins]
     assert made.calibration.error.value == pytest.approx(sum(gaps) / rows)

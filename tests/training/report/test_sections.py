@@ -131,8 +131,8 @@ def test_names_from_the_data_stay_text():
     bad = (
         pl.when(pl.col("first_channel") == "referral").then(pl.lit("<b onload=y>")).otherwise("first_channel")
     )
-    judged = given.judged.with_columns(first_channel=bad)
-    page = render(build_report(replace(given, judged=judged, label=np.tile([1.0, 0.0, 0.0], 100))))
+    judged = given.held_out_rows.with_columns(first_channel=bad)
+    page = render(build_report(replace(given, held_out_rows=judged, label=np.tile([1.0, 0.0, 0.0], 100))))
     assert "<b onload=y>" not in page
     assert "&lt;b onload=y&gt;" in page
 

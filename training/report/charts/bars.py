@@ -32,7 +32,7 @@ def bar_chart(rows: Sequence[tuple[str, float]], words: Translator) -> str:
     colour = alt.condition("datum.value < 0", alt.value(PALETTE["against"]), alt.value(PALETTE["accent"]))
     base = _base(data)
     zero: dict[str, Any] = {"color": PALETTE["muted"], "height": 15, "thickness": 1}
-    return _drawn(
+    return _with_labels(
         data,
         base.mark_bar(**_BAR).encode(x=at("value"), x2="zero:Q", color=colour),
         base.mark_tick(**zero, yOffset=_BELOW).encode(x=at("zero")),
@@ -52,7 +52,7 @@ def stage_chart(counts: Sequence[tuple[str, int]], words: Translator) -> str:
         for i, (name, count) in enumerate(counts)
     ]
     at = _axis(0.0, first)
-    return _drawn(data, _base(data).mark_bar(color=PALETTE["accent"], **_BAR).encode(x=at("value")))
+    return _with_labels(data, _base(data).mark_bar(color=PALETTE["accent"], **_BAR).encode(x=at("value")))
 
 
 def interval_bars(rows: Sequence[tuple[str, Interval, str]]) -> str:
@@ -64,7 +64,7 @@ def interval_bars(rows: Sequence[tuple[str, Interval, str]]) -> str:
         for i, (name, r, text) in enumerate(rows)
     ]
     at, base = _axis(0.0, reach), _base(data)
-    return _drawn(
+    return _with_labels(
         data,
         base.mark_bar(color=PALETTE["accent"], **_BAR).encode(x=at("value")),
         base.mark_rule(color=PALETTE["ink"], strokeWidth=1.2, yOffset=_BELOW).encode(
@@ -78,17 +78,17 @@ def range_chart(accounts: Sequence[AccountScore], words: Translator) -> str:
     data: Rows = [
         {
             "row": i,
-            "name": one.account,
-            "best": one.best,
-            "any": one.at_least_one,
-            "text": f"{words.percent(one.best)} \N{EN DASH} {words.percent(one.at_least_one)}",
+            "name": account.account,
+            "best": account.best,
+            "any": account.at_least_one,
+            "text": f"{words.percent(account.best)} \N{EN DASH} {words.percent(account.at_least_one)}",
         }
-        for i, one in enumerate(accounts)
+        for i, account in enumerate(accounts)
     ]
-    at = _axis(0.0, max(1e-9, *(one.at_least_one for one in accounts)))
+    at = _axis(0.0, max(1e-9, *(account.at_least_one for account in accounts)))
     base, ink = _base(data), PALETTE["accent"]
     whole = base.mark_rule(color=PALETTE["line"], strokeWidth=2, yOffset=_BELOW)
-    return _drawn(
+    return _with_labels(
         data,
         whole.encode(x=alt.value(0), x2=alt.value(WIDTH)),
         base.mark_rule(color=ink, strokeWidth=4, yOffset=_BELOW).encode(x=at("best"), x2="any:Q"),
@@ -106,7 +106,7 @@ def _axis(low: float, high: float) -> Callable[[str], alt.X]:
     return lambda field: alt.X(f"{field}:Q", axis=None, scale=scale)
 
 
-def _drawn(rows: Rows, *marks: alt.Chart) -> str:
+def _with_labels(rows: Rows, *marks: alt.Chart) -> str:
     """The marks of each row below its ``name`` at the left and its ``text`` at the right."""
     base = _base(rows)
     above: dict[str, Any] = {"dy": -8, "fontSize": 12, "limit": WIDTH - 90}

@@ -46,16 +46,16 @@ def beeswarm(features: Sequence[tuple[str, Sequence[BeeswarmPoint]]], t: Transla
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, height], range=[0, height], nice=False))
     x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[low, high], nice=False, padding=5))
     text: dict[str, Any] = {"fontSize": 12, "baseline": "middle"}
-    written = chart(names).encode(y=y)
+    labels = chart(names).encode(y=y)
     layers = (
         chart(zero).mark_rule(color=PALETTE["muted"], strokeWidth=1).encode(x=x, y=y, y2="end:Q"),
         chart(data)
         .mark_circle(size=13)
         .encode(x=x, y=y, color=alt.Color("ink:N", scale=None), opacity=alt.Opacity("tint:Q", scale=None)),
-        written.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - 90, **text).encode(
+        labels.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - 90, **text).encode(
             x=alt.value(0), text="name:N"
         ),
-        written.mark_text(align="right", color=PALETTE["muted"], **text).encode(
+        labels.mark_text(align="right", color=PALETTE["muted"], **text).encode(
             x=alt.value(WIDTH), text="text:N"
         ),
     )

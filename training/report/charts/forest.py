@@ -48,9 +48,9 @@ def ratio_forest(marks: Sequence[ForestRow]) -> str:
     high = min(_WIDEST, max(2.0, *(mark.figure.high for mark in marks)))
     scale = alt.Scale(type="log", domain=[low, high], range=[0, _PLOT], nice=False, clamp=True)
     ticks = [tick for tick in (0.125, 0.25, 0.5, 1, 2, 4, 8) if low <= tick <= high]
-    written = "datum.value < 1 ? '1/' + format(1 / datum.value, 'd') : format(datum.value, 'd')"
-    axis = alt.Axis(values=ticks, labelExpr=f"({written}) + '×'", grid=False, title=None)  # noqa: RUF001  # meant
-    return _drawn(marks, lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis), 1.0)
+    expression = "datum.value < 1 ? '1/' + format(1 / datum.value, 'd') : format(datum.value, 'd')"
+    axis = alt.Axis(values=ticks, labelExpr=f"({expression}) + '×'", grid=False, title=None)  # noqa: RUF001  # meant
+    return _forest_chart(marks, lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis), 1.0)
 
 
 def rate_forest(marks: Sequence[ForestRow], reference: float | None, words: Translator) -> str:
@@ -58,10 +58,10 @@ def rate_forest(marks: Sequence[ForestRow], reference: float | None, words: Tran
     top = min(1.0, 1.05 * max(max(mark.figure.high, mark.forecast or 0.0) for mark in marks))
     axis = alt.Axis(tickCount=4, labelExpr=in_percent(words), grid=False, title=None)
     scale = alt.Scale(domain=[0, top], range=[0, _PLOT_OF_RATES], nice=False)
-    return _drawn(marks, lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis), reference)
+    return _forest_chart(marks, lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis), reference)
 
 
-def _drawn(marks: Sequence[ForestRow], at: At, reference: float | None) -> str:
+def _forest_chart(marks: Sequence[ForestRow], at: At, reference: float | None) -> str:
     rows: Rows = [
         {
             "row": i,
@@ -80,12 +80,12 @@ def _drawn(marks: Sequence[ForestRow], at: At, reference: float | None) -> str:
     ink = alt.Color("ink:N", scale=None)
     text: dict[str, Any] = {"fontSize": 12}
     forecast: dict[str, Any] = {"color": PALETTE["against"], "height": 16, "thickness": 2.4}
-    foretold = [one for one in rows if one["forecast"] is not None]
+    with_forecast = [row for row in rows if row["forecast"] is not None]
     layers = [
         *([] if reference is None else [_guide(reference, len(rows), height).encode(x=at("value"))]),
         base.mark_rule(strokeWidth=2, yOffset=_BELOW).encode(x=at("low"), x2="high:Q", color=ink),
         base.mark_point(filled=True, size=64, opacity=1, yOffset=_BELOW).encode(x=at("value"), color=ink),
-        *([base.mark_tick(**forecast, yOffset=_BELOW).encode(x=at("forecast"))] if foretold else []),
+        *([base.mark_tick(**forecast, yOffset=_BELOW).encode(x=at("forecast"))] if with_forecast else []),
         base.mark_text(align="left", color=PALETTE["ink"], dy=-9, limit=WIDTH, **text).encode(
             x=alt.value(0), text="name:N"
         ),
@@ -104,5 +104,5 @@ def _guide(reference: float, rows: int, height: int) -> alt.Chart:
         for i in range(rows)
     ]
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, height], range=[0, height], nice=False))
-    drawn: alt.Chart = chart(pieces).mark_rule(**GUIDE).encode(y=y, y2="end:Q")
-    return drawn
+    line: alt.Chart = chart(pieces).mark_rule(**GUIDE).encode(y=y, y2="end:Q")
+    return line

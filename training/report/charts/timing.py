@@ -43,10 +43,10 @@ def conversion_chart(points: Sequence[ShareByDay], title: str, words: Translator
 
 def segment_chart(named: Sequence[tuple[str, ConversionCurve]], title: str, words: Translator) -> str:
     """One line a segment, told apart by ink and dash."""
-    drawn = [(name, found.points) for name, found in named if found.points]
-    rows: Rows = [{"x": p.days, "y": p.share.value, "name": name} for name, points in drawn for p in points]
+    curves = [(name, curve.points) for name, curve in named if curve.points]
+    rows: Rows = [{"x": p.days, "y": p.share.value, "name": name} for name, points in curves for p in points]
     top = min(1.0, 1.05 * max(row["y"] for row in rows) or 1.0)
-    names = [name for name, _ in drawn]
+    names = [name for name, _ in curves]
     strokes = [*_STROKES[: len(names) - 1], _STROKES[-1]]
     legend = alt.Legend(
         orient="bottom", columns=2, labelColor=PALETTE["muted"], symbolSize=300, labelLimit=130
@@ -68,10 +68,10 @@ def segment_chart(named: Sequence[tuple[str, ConversionCurve]], title: str, word
     return to_svg(alt.layer(lines))
 
 
-def hazard_chart(paced: Sequence[tuple[int, Interval]], title: str, words: Translator) -> str:
+def hazard_chart(hazards: Sequence[tuple[int, Interval]], title: str, words: Translator) -> str:
     """The pace by week of a lead's life, each with its interval; dashed, half the pace of the best week."""
-    top = 1.05 * max(rate.high for _, rate in paced)
-    first, last = paced[0][0], paced[-1][0]
+    top = 1.05 * max(rate.high for _, rate in hazards)
+    first, last = hazards[0][0], hazards[-1][0]
     axis = alt.Axis(values=list(range(first, last + 1, 1 + (last - first) // _WEEKS)), grid=False)
     x = alt.X(
         "x:Q",
@@ -80,9 +80,9 @@ def hazard_chart(paced: Sequence[tuple[int, Interval]], title: str, words: Trans
         scale=alt.Scale(domain=[first - 0.5, last + 0.5], nice=False),
     )
     y = percent_axis("y", title, words, top)
-    half = max(rate.value for _, rate in paced) / 2
-    spans: Rows = [{"x": week, "y": rate.low, "high": rate.high} for week, rate in paced]
-    dots: Rows = [{"x": week, "y": rate.value} for week, rate in paced]
+    half = max(rate.value for _, rate in hazards) / 2
+    spans: Rows = [{"x": week, "y": rate.low, "high": rate.high} for week, rate in hazards]
+    dots: Rows = [{"x": week, "y": rate.value} for week, rate in hazards]
     guide: Rows = [{"x": first - 0.5, "y": half}, {"x": last + 0.5, "y": half}]
     return to_svg(
         chart(guide).mark_line(**GUIDE).encode(x=x, y=y)

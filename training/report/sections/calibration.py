@@ -32,27 +32,27 @@ _CAPTIONS = {
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
     """Forecast beside outcome by forecast, grade, month and segment, and how many groups are off."""
-    found = report.calibration
+    calibration = report.calibration
     months, segments = _named_months(report, t), _named_segments(report, t)
     return {
-        "bins": chart_markup(curves.calibration_chart(found.bins, t)),
+        "bins": chart_markup(curves.calibration_chart(calibration.bins, t)),
         "bins_table": _bins(report, t),
-        "grades": _table("grade", [(group.name, group) for group in found.grades], t),
+        "grades": _table("grade", [(group.name, group) for group in calibration.grades], t),
         "months": _outcomes(months, t),
-        "months_off": _off(months),
+        "months_off": _count_miscalibrated(months),
         "months_table": _table("month", months, t),
         "segments": _outcomes(segments, t),
-        "segments_off": _off(segments),
+        "segments_off": _count_miscalibrated(segments),
         "segments_table": _table("segment", segments, t),
-        "by": t.title(found.segments.by) if found.segments else "",
+        "by": t.title(calibration.segments.by) if calibration.segments else "",
     }
 
 
 def _bins(report: Report, t: Translator) -> Table:
     """Ten groups by forecast, and all together."""
-    found = report.calibration
-    named = [(group.name, group) for group in found.bins]
-    return _table("group", [*named, (t("calibration.all"), found.total)], t)
+    calibration = report.calibration
+    named = [(group.name, group) for group in calibration.bins]
+    return _table("group", [*named, (t("calibration.all"), calibration.total)], t)
 
 
 def _table(what: str, named: Named, t: Translator) -> Table:
@@ -68,22 +68,22 @@ def _named_months(report: Report, t: Translator) -> Named:
 
 def _named_segments(report: Report, t: Translator) -> Named:
     """The segments by what the company calls them, and the rest."""
-    found = report.calibration.segments
-    if found is None:
+    segments = report.calibration.segments
+    if segments is None:
         return []
-    rest = [] if found.others is None else [(t("calibration.others"), found.others)]
-    return [*((group.name, group) for group in found.groups), *rest]
+    rest = [] if segments.others is None else [(t("calibration.others"), segments.others)]
+    return [*((group.name, group) for group in segments.groups), *rest]
 
 
 def _outcomes(named: Named, t: Translator) -> Markup | None:
     marks = [
-        ForestRow(name, t.percent(one.observed.value, 1), one.observed, "more", one.forecast)
-        for name, one in named
+        ForestRow(name, t.percent(group.observed.value, 1), group.observed, "more", group.forecast)
+        for name, group in named
     ]
     return chart_markup(rate_forest(marks, None, t)) if marks else None
 
 
-def _off(named: Named) -> int:
+def _count_miscalibrated(named: Named) -> int:
     """Of how many groups the forecast lies outside the interval of what came."""
     return sum(is_miscalibrated(group) for _, group in named)
 

@@ -26,8 +26,8 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 def _quarantined(report: Report, t: Translator) -> Table:
     """Rows that were set aside, by reason."""
-    found = report.health.quarantined
-    rows = tuple((report.translate(reason, t.lang), t.number(count)) for reason, count in found)
+    quarantined = report.health.quarantined
+    rows = tuple((report.translate(reason, t.lang), t.number(count)) for reason, count in quarantined)
     return Table(t("health.quarantine"), (t("health.reason"), t("health.rows")), rows)
 
 

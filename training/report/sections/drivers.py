@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
     """The weight of families and features, how their points are spread, and the shape of each."""
-    weighty = [one for one in report.drivers.families if one.importance >= NEGLIGIBLE]
+    weighty = [family for family in report.drivers.families if family.importance >= NEGLIGIBLE]
     families = [
-        _sized(t.label("families", one.name), one.likely, t) for one in weighty or report.drivers.families
+        _interval_bar(t.label("families", family.name), family.likely, t)
+        for family in weighty or report.drivers.families
     ]
     first = shown(report)
     titled = [(t.title(driver.spec), driver) for driver in first]
@@ -34,7 +35,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
         "families": chart_markup(bars.interval_bars(families)),
         "families_table": _families(report, t),
         "features": chart_markup(
-            bars.interval_bars([_sized(name, driver.likely, t) for name, driver in titled])
+            bars.interval_bars([_interval_bar(name, driver.likely, t) for name, driver in titled])
         ),
         "features_table": _features(report, t),
         "spreads": chart_markup(beeswarm([(name, driver.dots) for name, driver in titled], t)),
@@ -50,7 +51,7 @@ def shown(report: Report) -> tuple[Driver, ...]:
     return tuple(driver for driver in first if driver.direction != "none") or first[:1]
 
 
-def _sized(name: str, likely: Interval, t: Translator) -> tuple[str, Interval, str]:
+def _interval_bar(name: str, likely: Interval, t: Translator) -> tuple[str, Interval, str]:
     return name, likely, t.number(likely.value, 1)
 
 
@@ -90,8 +91,8 @@ def _features(report: Report, t: Translator) -> Table:
 
 def direction(driver: Driver, t: Translator) -> str:
     """Which way a feature goes, and whether models learned anew agree."""
-    told = t(f"directions.{driver.direction}")
-    return f"{told} ({t('drivers.unsteady')})" if driver.steady is False else told
+    text = t(f"directions.{driver.direction}")
+    return f"{text} ({t('drivers.unsteady')})" if driver.steady is False else text
 
 
 def _spreads(report: Report, t: Translator) -> Table:
@@ -110,7 +111,7 @@ def _interplays(report: Report, t: Translator) -> Table:
         (
             f"{t.title(pair.first)} × {t.title(pair.second)}",  # noqa: RUF001
             t.number(pair.points, 1),
-            *(_meeting(pair, one, t) for one in (pair.most, pair.least)),
+            *(_describe_cell(pair, cell, t) for cell in (pair.most, pair.least)),
         )
         for pair in report.drivers.interplays
     )
@@ -118,9 +119,9 @@ def _interplays(report: Report, t: Translator) -> Table:
     return Table(t("drivers.interplays_title"), head, table, is_text=True)
 
 
-def _meeting(pair: Interaction, one: InteractionCell, t: Translator) -> str:
-    first, second = t.example(pair.first, one.first), t.example(pair.second, one.second)
-    return t("drivers.meeting", first=first, second=second, points=t.signed(one.points))
+def _describe_cell(pair: Interaction, cell: InteractionCell, t: Translator) -> str:
+    first, second = t.example(pair.first, cell.first), t.example(pair.second, cell.second)
+    return t("drivers.meeting", first=first, second=second, points=t.signed(cell.points))
 
 
 def _shape(driver: Driver, t: Translator) -> Table:

@@ -17,7 +17,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
     """The tables of the card."""
     return {
         "facts": _facts(report, t),
-        "sure": _sure(report, t),
+        "sure": _uncertainty(report, t),
         "reasons": _reasons(report, t),
         "versions": _versions(report, t),
         "candidates": _candidates(report, t),
@@ -44,27 +44,31 @@ def _facts(report: Report, t: Translator) -> Table:
     return Table(t("card.facts"), (t("card.fact"), t("worth.value")), rows, is_text=True)
 
 
-def _sure(report: Report, t: Translator) -> str:
+def _uncertainty(report: Report, t: Translator) -> str:
     """How wide intervals are and how many scores are insufficient; nothing where nobody knows."""
-    found = report.insights.doubted
-    if not isinstance(found, IntervalSummary):
+    uncertainty = report.insights.doubted
+    if not isinstance(uncertainty, IntervalSummary):
         return ""
-    share = t.percent(found.insufficient / found.asked, 1)
-    too_little = t("card.too_little", rows=t.number(found.asked), share=share)
-    if found.middle is None or found.most is None:
+    share = t.percent(uncertainty.insufficient / uncertainty.asked, 1)
+    too_little = t("card.too_little", rows=t.number(uncertainty.asked), share=share)
+    if uncertainty.middle is None or uncertainty.most is None:
         return f"{t('card.no_intervals')} {too_little}"
-    widths = {"middle": t.number(100 * found.middle, 1), "most": t.number(100 * found.most, 1)}
+    widths = {"middle": t.number(100 * uncertainty.middle, 1), "most": t.number(100 * uncertainty.most, 1)}
     return f"{t('card.intervals', **widths)} {too_little}"
 
 
 def _reasons(report: Report, t: Translator) -> Table | None:
     """Why scores are insufficient, where any are."""
-    found = report.insights.doubted
-    if not isinstance(found, IntervalSummary) or not found.reasons:
+    uncertainty = report.insights.doubted
+    if not isinstance(uncertainty, IntervalSummary) or not uncertainty.reasons:
         return None
     rows = tuple(
-        (t.label("doubts", one.code), t.number(one.leads), t.percent(one.leads / found.asked, 1))
-        for one in found.reasons
+        (
+            t.label("doubts", reason.code),
+            t.number(reason.leads),
+            t.percent(reason.leads / uncertainty.asked, 1),
+        )
+        for reason in uncertainty.reasons
     )
     head = (t("health.why"), t("worth.leads"), t("card.share"))
     return Table(t("card.insufficient"), head, rows)
@@ -74,15 +78,15 @@ def _versions(report: Report, t: Translator) -> Table:
     """This model beside those before it, each as its own report measured it."""
     rows = tuple(
         (
-            one.version,
-            t.day(one.created_at),
-            t.number(one.rows),
-            t.percent(one.base_rate, 1),
-            t.rate(one.called),
-            t.interval(one.roc_auc),
-            t.interval(one.log_loss),
+            model.version,
+            t.day(model.created_at),
+            t.number(model.rows),
+            t.percent(model.base_rate, 1),
+            t.rate(model.called),
+            t.interval(model.roc_auc),
+            t.interval(model.log_loss),
         )
-        for one in (version_of(report), *report.summary.before)
+        for model in (version_of(report), *report.summary.before)
     )
     head = ("version", "made", "rows", "base_rate", "called", "roc_auc", "log_loss")
     return Table(t("versions.title"), tuple(t(f"versions.{name}") for name in head), rows)

@@ -29,8 +29,8 @@ class Recommendation(NamedTuple):
 
 def recommendations(report: Report, t: Translator) -> tuple[Recommendation, ...]:
     """The steps in the order of what they bring; where little is known, the first is to find out."""
-    found = (_check_first, _call, _hand_over, _in_time, _offer, _companies)
-    return tuple(step for one in found for step in one(report, t))
+    rules = (_check_first, _call, _hand_over, _in_time, _offer, _companies)
+    return tuple(step for rule in rules for step in rule(report, t))
 
 
 def _check_first(report: Report, t: Translator) -> Iterator[Recommendation]:
@@ -55,43 +55,43 @@ def _call(report: Report, t: Translator) -> Iterator[Recommendation]:
 
 
 def _hand_over(report: Report, t: Translator) -> Iterator[Recommendation]:
-    found = report.insights.mql_audit
-    if isinstance(found, HandoverAudit) and found.same is not None and found.same.gained.low > 0:
+    audit = report.insights.mql_audit
+    if isinstance(audit, HandoverAudit) and audit.same is not None and audit.same.gained.low > 0:
         ends = [
-            t.number(end) for end in (found.same.gained.value, found.same.gained.low, found.same.gained.high)
+            t.number(end) for end in (audit.same.gained.value, audit.same.gained.low, audit.same.gained.high)
         ]
         why = t(
             "monday.hand_over_why",
-            calls=t.number(found.same.calls),
-            won=t.number(found.same.won),
+            calls=t.number(audit.same.calls),
+            won=t.number(audit.same.won),
             **dict(zip(("more", "low", "high"), ends, strict=True)),
         )
         yield Recommendation(
-            t("monday.hand_over", threshold=t.percent(found.same.threshold, 1)), why, "mql-audit"
+            t("monday.hand_over", threshold=t.percent(audit.same.threshold, 1)), why, "mql-audit"
         )
 
 
 def _in_time(report: Report, t: Translator) -> Iterator[Recommendation]:
-    found = report.insights.time_to_sql
+    timing = report.insights.time_to_sql
     if (
-        isinstance(found, TimeToConversion)
-        and found.hand_over.best is not None
-        and found.hand_over.fades is not None
+        isinstance(timing, TimeToConversion)
+        and timing.hand_over.best is not None
+        and timing.hand_over.fades is not None
     ):
-        best = found.hand_over.best
+        best = timing.hand_over.best
         why = t(
             "monday.in_time_why",
             week=t.number(best.since // WEEK + 1),
             rate=t.percent(best.rate.value, 1),
         )
         yield Recommendation(
-            t("monday.in_time", week=t.number(found.hand_over.fades // WEEK + 1)), why, "time-to-sql"
+            t("monday.in_time", week=t.number(timing.hand_over.fades // WEEK + 1)), why, "time-to-sql"
         )
 
 
 def _offer(report: Report, t: Translator) -> Iterator[Recommendation]:
-    found = report.insights.offers
-    first = offers.best(found.offers) if isinstance(found, Offers) else None
+    analysis = report.insights.offers
+    first = offers.best(analysis.offers) if isinstance(analysis, Offers) else None
     if first is not None:
         offer, ratio = first
         why = t("monday.offer_why", ratio=t.interval(ratio, 1))
@@ -99,8 +99,8 @@ def _offer(report: Report, t: Translator) -> Iterator[Recommendation]:
 
 
 def _companies(report: Report, t: Translator) -> Iterator[Recommendation]:
-    found = report.insights.accounts
-    if isinstance(found, Accounts) and found.accounts:
-        first = found.accounts[0]
+    analysis = report.insights.accounts
+    if isinstance(analysis, Accounts) and analysis.accounts:
+        first = analysis.accounts[0]
         why = t("monday.companies_why", account=first.account, lead=first.lead, best=t.percent(first.best))
-        yield Recommendation(t("monday.companies", several=t.number(found.several)), why, "accounts")
+        yield Recommendation(t("monday.companies", several=t.number(analysis.several)), why, "accounts")

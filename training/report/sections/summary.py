@@ -39,21 +39,24 @@ def looks(report: Report, t: Translator) -> str:
 
 def _contrast(report: Report, t: Translator) -> Markup:
     """Of 100 leads called in the model's order, by today's rule and in any order, how many convert."""
-    found, today = report.summary, report.worth.today
-    rates = [(t("summary.in_order", share=t.share(found.at_capacity.share)), found.at_capacity.rate)]
+    summary, today = report.summary, report.worth.today
+    rates = [(t("summary.in_order", share=t.share(summary.at_capacity.share)), summary.at_capacity.rate)]
     if today is not None:
         rates.append((t("summary.by_rule", share=t.percent(today.share)), today.rate))
-    rates.append((t("summary.in_any_order"), Interval(*(found.base_rate,) * 3)))
+    rates.append((t("summary.in_any_order"), Interval(*(summary.base_rate,) * 3)))
     return chart_markup(interval_bars([(name, rate, t.number(100 * rate.value)) for name, rate in rates]))
 
 
 def _headline(report: Report, t: Translator) -> str:
     if not report.summary.at_capacity.is_worthwhile:
         return t("summary.headline_none")
-    found = report.summary
-    hits, without = t.number(100 * found.at_capacity.rate.value), t.number(100 * found.base_rate)
+    summary = report.summary
+    hits, without = t.number(100 * summary.at_capacity.rate.value), t.number(100 * summary.base_rate)
     if without in {hits, "0"}:
-        hits, without = t.number(100 * found.at_capacity.rate.value, 1), t.number(100 * found.base_rate, 1)
+        hits, without = (
+            t.number(100 * summary.at_capacity.rate.value, 1),
+            t.number(100 * summary.base_rate, 1),
+        )
     return t("summary.headline", hits=hits, base=without, label=t.question(report.card.label))
 
 
