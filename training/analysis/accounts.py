@@ -1,9 +1,8 @@
-"""Companies of which several leads are active at the same time, and whom of them to talk to.
+"""Accounts with several active leads, ranked by the probability that at least one of them converts.
 
-The score of an account is the chance that at least one of its active leads enters the target,
-``1 - (1 - p1)(1 - p2)...``. It takes the leads as independent, which colleagues are not: what speaks for one
-speaks for the others, and one project makes one SQL. So where colleagues lean the same way it is an upper
-end; the best lead's own probability is a lower end in any case (Frechet 1935).
+The score of an account is ``1 - (1 - p1)(1 - p2)...`` over its active leads, as if they were independent.
+Colleagues are not: they share what speaks for the account. Under positive dependence the score is an upper
+bound; the largest single probability is a lower bound in any case (Frechet 1935).
 """
 
 from __future__ import annotations
@@ -30,11 +29,18 @@ _SEVERAL = 2
 
 @dataclass(frozen=True, slots=True)
 class AccountScore:
-    """A company with several active ``leads``, of which ``lead`` has the highest probability, ``best``.
+    """An account with several active leads.
 
-    ``at_least_one`` is the chance that at least one enters the target, if they were independent. ``touches``
-    and ``requests`` are those of all its leads in the last days, ``quiet`` the days since anything happened,
-    ``won`` how many of its leads entered the target before.
+    Attributes:
+        account: Its id.
+        leads: Number of active leads.
+        lead: The active lead with the highest probability.
+        best: That probability.
+        at_least_one: Probability that at least one converts, if leads were independent.
+        touches: Touchpoints of all its leads in the last ``RECENT`` days.
+        requests: Those of them that are requests.
+        quiet: Days since the last touchpoint or creation of a lead.
+        won: Leads that entered the target before.
     """
 
     account: str
@@ -50,11 +56,19 @@ class AccountScore:
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """The best of the ``several`` accounts that have more than one active lead, by chance of any.
+    """The accounts with more than one active lead that are likeliest to convert.
 
-    A lead is active if it is open and did something, or was created, in the last ``days``. ``active`` counts
-    all of them, ``known`` those whose account is known, ``accounts_with_several_leads`` those in the accounts
-    meant here. The probabilities are of entering ``target`` within ``horizon`` seconds.
+    A lead is active if it is open and was created, or had a touchpoint, in the last ``days``.
+
+    Attributes:
+        target: The stage whose entry is predicted.
+        horizon: Within so many seconds.
+        days: Length of the activity window.
+        active: Number of active leads.
+        known: Those of them whose account is known.
+        several: Accounts with more than one active lead.
+        together: Active leads in these accounts.
+        accounts: The likeliest ``SHOWN`` of them.
     """
 
     target: str
@@ -68,7 +82,7 @@ class Accounts:
 
 
 def accounts(inputs: ReportInput) -> Accounts | NotApplicable:
-    """The accounts of a report's history as they stand today, scored by its model."""
+    """Score the accounts of a report's history as of its end, with the report's model."""
     entries = inputs.all_stage_entries
     if isinstance(entries, NotApplicable):
         return entries
@@ -83,7 +97,13 @@ def accounts(inputs: ReportInput) -> Accounts | NotApplicable:
 
 
 def accounts_from_entries(entries: StageEntries, active: pl.DataFrame, scores: pl.DataFrame) -> Accounts:
-    """The accounts of ``active`` leads; ``scores`` has ``lead_id`` and today's ``probability``."""
+    """Score accounts.
+
+    Args:
+        entries: All leads.
+        active: ``lead_id`` and ``account_id`` of the active ones.
+        scores: ``lead_id`` and ``probability`` of those with active colleagues.
+    """
     scored = accounts_with_several_leads(active).join(scores.select("lead_id", "probability"), on="lead_id")
     companies = _score_accounts(scored).join(_account_activity(entries), on="account_id", how="left")
     best = companies.sort(["at_least_one", "best", "account_id"], descending=[True, True, False]).head(SHOWN)
@@ -101,7 +121,7 @@ def accounts_from_entries(entries: StageEntries, active: pl.DataFrame, scores: p
 
 
 def active_leads(entries: StageEntries) -> pl.DataFrame:
-    """``lead_id`` and ``account_id`` of the open leads that were created or seen of late."""
+    """Select ``lead_id`` and ``account_id`` of open leads created or active in the last ``RECENT`` days."""
     since = entries.until - RECENT * DAY
     leads = pl.DataFrame(
         {"lead_id": entries.lead_id, "open": ~entries.won & ~entries.lost, "created": entries.created}
@@ -114,7 +134,7 @@ def active_leads(entries: StageEntries) -> pl.DataFrame:
 
 
 def accounts_with_several_leads(active: pl.DataFrame) -> pl.DataFrame:
-    """The ``active`` leads that have an active colleague: those whose scores are needed."""
+    """Select the ``active`` leads whose account has another active lead."""
     known = active.filter(pl.col("account_id").is_not_null())
     return known.filter(pl.len().over("account_id") >= _SEVERAL)
 
@@ -131,7 +151,7 @@ def _score_accounts(scored: pl.DataFrame) -> pl.DataFrame:
 
 
 def _account_activity(entries: StageEntries) -> pl.DataFrame:
-    """What all leads of an account did of late, and how many of them had entered the target."""
+    """Per account, the recent touchpoints of all its leads, and how many of them had entered the target."""
     touched = (
         _recent_touchpoints(entries)
         .group_by("lead_id")
@@ -148,7 +168,7 @@ def _account_activity(entries: StageEntries) -> pl.DataFrame:
 
 
 def _recent_touchpoints(entries: StageEntries) -> pl.DataFrame:
-    """The touchpoints that the CRM learned of in the last days: ``lead_id``, ``kind`` and that ``moment``."""
+    """``lead_id``, ``kind`` and ``moment`` of touchpoints the CRM learned of in the last ``RECENT`` days."""
     moment = pl.max_horizontal("occurred_at", "known_at")
     known = entries.history.touchpoints.lazy().select("lead_id", "kind", moment=moment)
     return known.filter(

@@ -1,4 +1,4 @@
-"""Whether probabilities can be taken at their word: what was forecast beside what came, group by group."""
+"""Calibration: predicted probabilities beside observed rates, by probability, grade, month and segment."""
 
 from __future__ import annotations
 
@@ -33,9 +33,13 @@ _ONE_IN_TWENTY = 1.645
 
 @dataclass(frozen=True, slots=True)
 class CalibrationGroup:
-    """Leads that are alike in something: what was forecast on average, and what came, with its interval.
+    """The mean prediction and the observed rate of a group of rows.
 
-    In the interval (95 %) a lead that was looked at twice is one witness.
+    Attributes:
+        name: The group: a bin, a grade, the first day of a month, a value.
+        rows: Number of rows.
+        forecast: Mean predicted probability.
+        observed: Observed rate with its 95 % interval, clustered by lead.
     """
 
     name: str
@@ -46,7 +50,7 @@ class CalibrationGroup:
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """The most frequent values of one feature; ``others`` are all other leads, those without a value too."""
+    """The most frequent values of one feature; ``others`` are all other rows, missing values included."""
 
     by: FeatureSpec
     groups: tuple[CalibrationGroup, ...]
@@ -55,10 +59,17 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Forecast and outcome by probability, by grade, by month (named by its first day) and by segment.
+    """The calibration of held-out predictions.
 
-    ``calibration_error_by_chance`` is the calibration error that forecasts show one time in twenty although
-    each is true.
+    Attributes:
+        brier: Brier score.
+        error: Expected calibration error over ten bins of equal size.
+        total: All rows.
+        bins: The ten bins by probability.
+        grades: By grade, the best first.
+        months: By month of the snapshot, at most ``MOST_MONTHS``.
+        segments: By channel, or by the most important category.
+        by_chance: The calibration error that perfectly calibrated predictions exceed one time in twenty.
     """
 
     brier: Interval
@@ -72,7 +83,13 @@ class Reliability:
 
 
 def reliability(inputs: ReportInput, figures: Mapping[str, Interval], drivers: Drivers) -> Reliability:
-    """Forecasts of ``inputs`` beside outcomes."""
+    """Measure the calibration of held-out predictions.
+
+    Args:
+        inputs: The held-out rows of a report.
+        figures: Metrics of the run by name, with "brier" and "calibration_error".
+        drivers: Feature importances, which the segments are chosen by.
+    """
     y, p = inputs.label, inputs.scores["probability"].to_numpy()
     grade = inputs.scores["grade"].to_numpy()
     return Reliability(
@@ -91,10 +108,14 @@ def reliability(inputs: ReportInput, figures: Mapping[str, Interval], drivers: D
 
 
 def calibration_error_by_chance(p: Floats, lead: NDArray[np.int64]) -> float:
-    """The 95 % quantile of the calibration error of true forecasts.
+    """Compute the 95 % quantile of the calibration error of perfectly calibrated predictions.
 
-    The gap of each bin is then nearly normal around 0, so its size is half-normal, and so many of them add up
-    to nearly a normal. All looks at a lead share an outcome: their deviations add up as if they were one.
+    The gap of each bin is then nearly normal around 0, its size half-normal, and their sum nearly normal. The
+    snapshots of a lead share an outcome, so within a lead standard deviations add up, not variances.
+
+    Args:
+        p: (n,) predicted probabilities.
+        lead: (n,) number of each row's lead.
     """
     spread = np.array([_outcome_deviation(p[rows], lead[rows]) for rows in _equal_bins(p)]) / len(p)
     mean, variance = np.sqrt(2 / np.pi) * spread.sum(), (1 - 2 / np.pi) * (spread**2).sum()
@@ -102,20 +123,20 @@ def calibration_error_by_chance(p: Floats, lead: NDArray[np.int64]) -> float:
 
 
 def _outcome_deviation(p: Floats, lead: NDArray[np.int64]) -> float:
-    """The standard deviation of a sum of outcomes of true forecasts ``p``."""
+    """The standard deviation of the sum of outcomes whose probabilities are ``p``."""
     _, place = np.unique(lead, return_inverse=True)
     return float(np.linalg.norm(np.bincount(place, weights=np.sqrt(p * (1 - p)))))
 
 
 def is_miscalibrated(group: CalibrationGroup) -> bool:
-    """Whether a group's forecast lies outside the interval of what came."""
+    """Whether the mean prediction lies outside the interval of the observed rate."""
     return not group.observed.low <= group.forecast <= group.observed.high
 
 
 def _equal_bins(p: Floats) -> list[NDArray[np.intp]]:
-    """The positions of ten groups of equally many leads by probability, cut as the calibration error is.
+    """The positions of the rows in each of ten equal bins by probability, cut as for the calibration error.
 
-    Lots part leads of equal probability: in the order of the rows the groups would differ by when leads came.
+    Ties are broken at random: in the order of the rows, bins would differ by time.
     """
     order = np.lexsort((np.random.default_rng(0).permutation(len(p)), p))
     bins = ((np.arange(len(p)) + 0.5) / len(p) * metrics.BINS).astype(np.intp)
@@ -123,7 +144,7 @@ def _equal_bins(p: Floats) -> list[NDArray[np.intp]]:
 
 
 def _monthly_groups(inputs: ReportInput) -> tuple[CalibrationGroup, ...]:
-    """The last months in which leads were looked at; none where nobody knows when that was."""
+    """The last months of snapshots; none where rows have no dates."""
     if inputs.card.window is None or "as_of" not in inputs.scores.columns:
         return ()
     first = pl.from_epoch("as_of").dt.truncate("1mo").dt.strftime("%Y-%m-%d")
@@ -132,7 +153,7 @@ def _monthly_groups(inputs: ReportInput) -> tuple[CalibrationGroup, ...]:
 
 
 def _segment_groups(inputs: ReportInput, drivers: Drivers) -> Segments | None:
-    """By the channel that leads came through, else by the category that moves scores most."""
+    """Groups by the leads' channel, else by the most important category; None where there is no category."""
     categories = [driver.spec for driver in drivers.features if driver.spec.is_category]
     first = [spec for spec in inputs.features.specs if spec in categories and spec.family == "channel"]
     by = next(iter([*first, *categories]), None)

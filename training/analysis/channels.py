@@ -1,8 +1,8 @@
-"""Where leads come from and what becomes of them, beside what such leads were expected to become.
+"""Conversions by channel beside those expected of the same leads in an average channel.
 
-A channel's own rate says as much of the people who come through it as of the channel. So what came is held
-against what the model expected of these very leads had each come through the channel of another one, drawn by
-chance. That is indirect standardisation (Breslow and Day 1987) with the model in the place of the strata.
+A channel's own rate reflects the leads that come through it as much as the channel. So observed conversions
+are compared with those that the model expects of these very leads had each come through the channel of a
+random other lead: indirect standardisation (Breslow and Day 1987) with the model in the place of the strata.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SURE, _MOSTLY = 1e-6, 0.8
 
 @dataclass(frozen=True, slots=True)
 class CostPerSql:
-    """What one SQL cost, and the ends of its interval; None where no SQL came, or none might come."""
+    """The cost of one SQL with the ends of its interval; None where it has no upper bound."""
 
     value: float | None
     low: float
@@ -56,12 +56,21 @@ class CostPerSql:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """The leads of one channel; ``name`` is None for those whose channel nobody knows.
+    """The leads of one channel.
 
-    ``won`` of the ``matured`` leads became an SQL in time, which is the ``rate``. Of the ``judged``
-    ones, which the model was asked about without having learned from them, ``came`` did where
-    ``counterfactual_probability`` were.
-    ``pooled`` is how many small channels were put together here, 0 for a channel of its own.
+    Attributes:
+        name: None for leads whose channel is unknown.
+        leads: Number of leads.
+        matured: Those of them whose horizon is over.
+        won: Matured leads that converted in time.
+        rate: won / matured with its 95 % interval.
+        judged: Held-out leads, which the model was not trained on.
+        came: Conversions among these.
+        expected: Conversions expected of these in an average channel.
+        ratio: came / expected with its interval.
+        verdict: What the ratio shows, after Benjamini-Hochberg.
+        cost: Cost per SQL, where the company named the channel's cost.
+        pooled: Number of small channels pooled here; 0 for a channel of its own.
     """
 
     name: str | None
@@ -80,9 +89,14 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class ChannelBreakdown:
-    """All leads by one column, e.g. the first channel; ``whole`` says that every lead of the company counts.
+    """All leads by one channel column.
 
-    Otherwise only those that were looked at do, as they stood then.
+    Attributes:
+        spec: The column.
+        whole: Whether every lead of the company is counted; else only held-out leads, as of their snapshot.
+        matured: Number of matured leads.
+        rate: Their conversion rate.
+        channels: The channels, significant ones first.
     """
 
     spec: FeatureSpec
@@ -94,10 +108,13 @@ class ChannelBreakdown:
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """Every dimension; ``adjusted`` says that what was expected is the model's, and not one rate for all.
+    """Every channel column.
 
-    ``days`` is the horizon, which a flat export does not have; ``unknown`` are channels that a cost was given
-    for and no lead came through.
+    Attributes:
+        days: The horizon; None for a flat export.
+        adjusted: Whether expectations are the model's, and not one rate for all.
+        dimensions: One breakdown per column.
+        unknown: Channels with a cost that no lead came through.
     """
 
     days: float | None
@@ -107,7 +124,7 @@ class Channels:
 
 
 def channels(inputs: ReportInput) -> Channels | NotApplicable:
-    """The channels of the judged company; leads count once, at the first moment they were looked at."""
+    """Compare the channels of a report's leads, each lead at its first snapshot."""
     specs = [spec for spec in inputs.features.specs if spec.family == FAMILY]
     snapshots = first_snapshots(inputs)
     dimensions = [s for s in specs if s.is_category and snapshots[s.name].n_unique() > 1][:MOST_DIMENSIONS]
@@ -130,7 +147,7 @@ def channels(inputs: ReportInput) -> Channels | NotApplicable:
 
 
 def first_snapshots(inputs: ReportInput) -> pl.DataFrame:
-    """The judged rows with ``label`` and ``log_odds``, each lead's first alone; evenly fewer of very many."""
+    """Select each lead's first held-out row with ``label`` and ``log_odds``, thinned to ``MOST_ASKED``."""
     scores = inputs.scores.select("lead_id", "as_of", "log_odds", label=pl.Series(inputs.label))
     rows = inputs.held_out_rows.with_columns(scores.get_columns())
     first = rows.sort("as_of", "lead_id", maintain_order=True).unique(
@@ -140,9 +157,14 @@ def first_snapshots(inputs: ReportInput) -> pl.DataFrame:
 
 
 def counterfactual_probability(inputs: ReportInput, snapshots: pl.DataFrame) -> Floats:
-    """(n,) the probabilities of leads, had each come through the channel of another.
+    """Predict the probabilities of leads had each come through the channel of a random other lead.
 
-    They add up to what came. Without a model it is one rate for all.
+    Args:
+        inputs: A report's inputs; without a model all leads get one rate.
+        snapshots: (n,) rows with ``label``, ``log_odds`` and the features.
+
+    Returns:
+        (n,) probabilities, shifted in log-odds so that they add up to the observed conversions.
     """
     y, names = snapshots["label"].to_numpy(), [s.name for s in inputs.features.specs if s.family == FAMILY]
     if inputs.model is None:
@@ -165,7 +187,7 @@ def _predict_log_odds(model: ConversionModel, rows: pl.DataFrame) -> Floats:
 def _outcomes_by_value(inputs: ReportInput, spec: FeatureSpec) -> pl.DataFrame | None:
     """``lead_id``, ``value`` and ``label`` (null while not matured) of every lead, as known at its creation.
 
-    None where that is not known: a campaign that comes later is not what a lead came through.
+    None where the value is not known then: a later campaign is not the channel a lead came through.
     """
     history, label = inputs.history, inputs.company.label
     if history is None or label is None:
@@ -182,9 +204,15 @@ def _outcomes_by_value(inputs: ReportInput, spec: FeatureSpec) -> pl.DataFrame |
 
 
 def matured_outcomes(history: LeadHistory, label: LabelSpec, since: int | None) -> pl.DataFrame:
-    """``lead_id`` and ``label`` of every lead as seen from its creation, null while it has not matured.
+    """Label every lead from its creation.
 
-    Null, too, for leads created before ``since``: nobody knows what became of all of them.
+    Args:
+        history: The leads.
+        label: What is predicted.
+        since: Outcomes of leads created before this moment are incomplete and become null.
+
+    Returns:
+        ``lead_id`` and ``label``, null while not matured.
     """
     known = labels_from_creation(history, label)
     is_known = pl.col("matured") & (pl.lit(since is None) | (pl.col("as_of") >= (since or 0)))
@@ -192,7 +220,7 @@ def matured_outcomes(history: LeadHistory, label: LabelSpec, since: int | None) 
 
 
 def _first_touch_value(history: LeadHistory, column: str) -> pl.DataFrame:
-    """What each lead's first touchpoint says; of several at once the last by name, as in the feature."""
+    """``column`` of each lead's first touchpoint before its creation; of several at once the last by name."""
     created = history.leads.select("lead_id", "created_at")
     known = history.touchpoints.filter(pl.col(column).is_not_null()).join(created, on="lead_id")
     known = known.filter(pl.col("occurred_at") <= pl.col("created_at"))
@@ -230,7 +258,7 @@ def _breakdown(
 
 
 def _channel_levels(values: pl.Series) -> Iterator[tuple[str | None, Sequence[str | None]]]:
-    """Each channel, the one with the most leads first; those beyond the most that anybody reads, together."""
+    """Each channel with the values it holds, the largest first; the smallest pooled if there are too many."""
     counted = values.value_counts(name="leads").sort("leads", values.name, descending=[True, False])
     names = counted[values.name].to_list()
     alone = names if len(names) <= MOST_CHANNELS else names[: MOST_CHANNELS - 1]
@@ -244,7 +272,7 @@ def _select_level(frame: pl.DataFrame, level: Sequence[str | None]) -> pl.DataFr
 
 
 def _test_ratio(held_out: pl.DataFrame) -> RatioTest | None:
-    """What came against what was expected, where there is enough of both outcomes to be expected."""
+    """Test observed against expected conversions; None where too few of either outcome are expected."""
     p = held_out["expected"].to_numpy()
     if len(p) < FEWEST_LEADS or min(p.sum(), (1 - p).sum()) < FEWEST_SQLS:
         return None
@@ -278,7 +306,7 @@ def _make_channel(
 
 
 def _cost_per_sql(spent: float | None, leads: int, rate: Interval | None) -> CostPerSql | None:
-    """What was spent on each lead over the rate at which matured ones become an SQL: the young count too."""
+    """The cost per lead over the rate of matured leads, so that leads not yet matured count as well."""
     if spent is None or rate is None or not leads:
         return None
     each = spent / leads

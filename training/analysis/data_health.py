@@ -1,4 +1,4 @@
-"""The state of the data behind a model: what was read, what was left out, what is empty, new or suspect."""
+"""Data quality behind a model: rows read and quarantined, excluded and sparse columns, findings of checks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ State = Literal["filled", "constant", "empty"]
 
 @dataclass(frozen=True, slots=True)
 class ColumnHealth:
-    """One feature's column in training: the share of rows without a value, and how many values there are.
+    """The values of one feature in training.
 
-    ``unseen`` is the share of judged rows whose category did not occur in training; None for numbers.
+    Attributes:
+        column: Its name.
+        missing: Share of rows without a value.
+        distinct: Number of distinct values.
+        state: "empty", "constant" or "filled".
+        unseen: Share of held-out rows with a category that did not occur in training; None for numbers.
     """
 
     column: str
@@ -33,7 +38,7 @@ class ColumnHealth:
 
 @dataclass(frozen=True, slots=True)
 class CheckNote:
-    """A finding of the checks, as the report shows it."""
+    """A finding of the data checks."""
 
     code: str
     severity: str
@@ -43,7 +48,7 @@ class CheckNote:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What was read and what became of it; columns, the emptiest first."""
+    """Rows read and quarantined (by reason), columns (the emptiest first), excluded columns, findings."""
 
     rows_read: int
     rows_quarantined: int
@@ -54,7 +59,7 @@ class Health:
 
     @property
     def unusable(self) -> float:
-        """Rows and cells that could not be used, for each row that was read."""
+        """Quarantined rows per row read."""
         return self.rows_quarantined / max(self.rows_read, 1)
 
 
@@ -66,7 +71,15 @@ def data_health(
     held_out_rows: pl.DataFrame,
     findings: Iterable[Mapping[str, Any]],
 ) -> Health:
-    """The state of the feature rows that the model was ``training_rows`` on and was ``held_out_rows`` by."""
+    """Summarise the quality of a model's data.
+
+    Args:
+        intake: What was read, quarantined and excluded.
+        features: The model's features.
+        training_rows: The feature rows of training.
+        held_out_rows: The feature rows of evaluation.
+        findings: The findings of the data checks.
+    """
     columns = [
         _column_health(spec, training_rows[spec.name], held_out_rows[spec.name]) for spec in features.specs
     ]

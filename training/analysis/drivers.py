@@ -1,11 +1,8 @@
-"""What a model's scores go along with: its contributions, summed up for readers, in points.
+"""Feature importance and the shape of effects, from the contributions of single leads.
 
-Contributions say how the model arrives at its scores. They are associations in past data: a driver is not a
-lever, and no sentence made from these figures may say so.
-
-Single leads' points for a feature, and how high its value is: what a beeswarm shows.
-
-How sure the size of a driver is: over the leads that were looked at, and over models learned anew.
+Contributions describe how the model arrives at its scores. They are associations in past data: a driver is
+not a lever, and no sentence made from these figures may say so. Importances have intervals over leads
+(bootstrap) and over models (delete-a-group jackknife); the points of single leads are kept for a beeswarm.
 """
 
 from __future__ import annotations
@@ -36,16 +33,24 @@ MOST = 120
 
 @dataclass(frozen=True, slots=True)
 class BeeswarmPoint:
-    """One lead: its points, and what share of leads have a lower value; None without a value, or an order."""
+    """One lead's points for a feature.
+
+    Attributes:
+        points: The points.
+        height: Rank of the lead's value in [0, 1]; None without a value or an order.
+    """
 
     points: float
     height: float | None
 
 
 def beeswarm_points(pairs: pl.DataFrame) -> tuple[BeeswarmPoint, ...]:
-    """At most ``MOST`` of the (value, points) pairs, evenly through their order of points.
+    """Select at most ``MOST`` of the (value, points) pairs, evenly along their order of points.
 
-    So the dots lie as densely as the leads do, and the same leads give the same dots.
+    So dots are as dense as leads, and the same leads give the same dots.
+
+    Args:
+        pairs: Columns ``value`` and ``points``.
     """
     value = pl.col("value")
     known = value.count()
@@ -68,10 +73,13 @@ _LEVEL = 0.975
 def importance_intervals(
     points: Floats, refitted: Sequence[Floats] = (), share: float = 1.0
 ) -> list[Interval]:
-    """The mean size of each column of ``points`` (n, k) with its 95 % interval.
+    """Compute the mean absolute value of each column with its 95 % interval.
 
-    ``refitted`` are the same for models that each did without one of as many groups of leads, which were
-    ``share`` of all; without them the interval says only what depends on which rows these are.
+    Args:
+        points: (n, k) contributions.
+        refitted: The same by models that each leave out one group of leads; without them the interval covers
+            the choice of the rows only.
+        share: The share of all leads that these models were trained on samples of.
     """
     size = np.abs(points).mean(axis=0)
     low, high = _bootstrap_interval(points)
@@ -84,14 +92,14 @@ def importance_intervals(
 
 
 def _bootstrap_interval(points: Floats) -> Floats:
-    """The ends of the interval over rows, by a bootstrap (Efron 1979)."""
+    """(2, k): the ends of the interval over rows, by a bootstrap (Efron 1979)."""
     size, n = np.abs(points), len(points)
     resampled = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES) @ size / n
     return np.asarray(np.quantile(resampled, (1 - _LEVEL, _LEVEL), axis=0))
 
 
 def _jackknife_half_width(figures: Sequence[Floats], share: float) -> Floats:
-    """Half the width of the interval of each figure, by the delete-a-group jackknife.
+    """The half-width of the interval of each figure over refits, by the delete-a-group jackknife (Kott 2001).
 
     A sample of ``share`` of the rows varies by 1/share as much as all of them would.
     """
@@ -119,7 +127,10 @@ NEGLIGIBLE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class ValueGroup:
-    """Leads with similar values of one feature: numbers in [low, high], one level, or (all None) missing."""
+    """Leads with similar values of one feature, and their mean points.
+
+    Numbers lie in [low, high], categories have one ``level``; all three are None for missing values.
+    """
 
     rows: int
     points: float
@@ -135,7 +146,7 @@ class ValueGroup:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A value that a real lead had, and the points it got for it."""
+    """The value of a real lead, and its points for it."""
 
     value: float | str | None
     points: float
@@ -143,12 +154,19 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """One feature: how far it moves scores on average, which way, and how that depends on its value.
+    """The importance of one feature and the shape of its effect.
 
-    ``direction`` is for numbers the sign of the rank correlation of value and points; categories have levels.
-    ``importance_intervals`` is ``importance`` with its interval, and ``spread`` the points that leads got at
-    the quantiles ``QUANTILES``; the weightiest ``SHOWN`` have ``beeswarm_points``, single leads. ``steady``
-    is whether every refit has the same direction, None where there are none, or there is no direction.
+    Attributes:
+        spec: The feature.
+        importance: Mean absolute contribution, in points.
+        likely: The same with its 95 % interval.
+        spread: Points at the quantiles ``QUANTILES`` of the leads.
+        direction: For numbers the sign of the rank correlation of value and points; categories have "levels".
+        correlation: That rank correlation; None for categories and constants.
+        shape: Mean points by value.
+        examples: The values with the most and the fewest points.
+        dots: Single leads, for the ``SHOWN`` most important features.
+        steady: Whether every refit has the same direction; None without refits or without a direction.
     """
 
     spec: FeatureSpec
@@ -165,7 +183,7 @@ class Driver:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A group of features: how far they together move scores on average."""
+    """The importance of a family of features: the mean absolute sum of their contributions, in points."""
 
     name: str
     importance: float
@@ -175,9 +193,14 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Stability:
-    """How alike the weights of two models' common features are, by Spearman's rank correlation.
+    """How similar the importances of two models' common features are.
 
-    ``arrived`` are among the weightiest ``TOP`` now and were not for the model ``version``; ``left`` were.
+    Attributes:
+        version: The earlier model.
+        features: Number of common features.
+        correlation: Spearman's rank correlation of their importances.
+        arrived: Among the ``TOP`` now, but not for the earlier model.
+        left: Among the ``TOP`` of the earlier model, but not now.
     """
 
     version: str
@@ -189,9 +212,15 @@ class Stability:
 
 @dataclass(frozen=True, slots=True)
 class Drivers:
-    """All features and families, the weightiest first; ``rows`` leads were taken apart for it.
+    """The importance of all features and families, the most important first.
 
-    ``refits`` models were learned anew for the intervals; 0 where intervals are over these leads alone.
+    Attributes:
+        rows: Number of leads whose contributions were averaged.
+        families: Importance by family.
+        features: Importance by feature.
+        interplays: The strongest interactions.
+        stability: Comparison with an earlier model, if any.
+        refits: Number of jackknife refits behind the intervals; 0 where they cover these leads only.
     """
 
     rows: int
@@ -209,9 +238,14 @@ def feature_importance(
     refitted: Sequence[NDArray[np.float64]] = (),
     share: float = 1.0,
 ) -> Drivers:
-    """Sum up the (n, features) contributions in log-odds of n feature rows.
+    """Summarise contributions by feature and family.
 
-    ``refitted`` are those of refits, each without one group of leads, dealt from ``share`` of all.
+    Args:
+        features: The k features.
+        rows: (n,) feature rows.
+        contributions: (n, k) contributions in log-odds.
+        refitted: The same by models that each leave out one group of leads.
+        share: The share of all leads that these models were trained on samples of.
     """
     points, others = (
         log_odds_to_points(1.0) * contributions,
@@ -238,7 +272,13 @@ def feature_importance(
 
 
 def compare_drivers(now: Drivers, before: Drivers, version: str) -> Drivers:
-    """``now`` with how stable it is beside what was found ``before``, of the model ``version``."""
+    """Add to ``now`` how its importances compare with those of an earlier model.
+
+    Args:
+        now: Importances of the current model.
+        before: Importances of the earlier one.
+        version: The earlier model's version.
+    """
     sizes = [{driver.spec.name: driver.importance for driver in each.features} for each in (now, before)]
     common = sorted(sizes[0].keys() & sizes[1].keys())
     pairs = pl.DataFrame({"now": [sizes[0][x] for x in common], "before": [sizes[1][x] for x in common]})
@@ -254,7 +294,7 @@ def compare_drivers(now: Drivers, before: Drivers, version: str) -> Drivers:
 def _family_importance(
     features: FeatureSet, points: NDArray[np.float64], others: Sequence[NDArray[np.float64]], share: float
 ) -> tuple[Family, ...]:
-    """Families by the mean size of their features' sum: what cancels within a family moves no score."""
+    """Families by the mean absolute sum of their points: what cancels within a family moves no score."""
     names = sorted({spec.family for spec in features.specs})
     member = np.array([[spec.family == name for name in names] for spec in features.specs], dtype=np.float64)
     intervals = importance_intervals(points @ member, [each @ member for each in others], share)
@@ -296,7 +336,7 @@ def _make_driver(
 
 
 def _is_direction_stable(direction: Direction, refit_correlations: Sequence[float]) -> bool | None:
-    """Whether every refit goes clearly the same way; None where there is no way to go."""
+    """Whether every refit clearly has the same direction; None where there is no direction."""
     if not refit_correlations or direction not in ("raises", "lowers"):
         return None
     sign = 1 if direction == "raises" else -1
@@ -324,7 +364,7 @@ def _rank_correlation(pairs: pl.DataFrame) -> float | None:
 
 
 def _number_groups(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
-    """Value by value where there are few, else up to ``BINS`` groups of like size; missing comes last."""
+    """A group per value where values are few, else up to ``BINS`` of similar size; missing comes last."""
     known = pairs.drop_nulls()
     group = pl.Series(np.searchsorted(_bin_edges(known["value"]), known["value"].to_numpy(), side="right"))
     value, points = pl.col("value"), pl.col("points")
@@ -336,7 +376,7 @@ def _number_groups(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
 
 
 def _bin_edges(values: pl.Series) -> list[float]:
-    """Where groups begin: each is [edge, next edge)."""
+    """The lower ends of the groups: each is [edge, next edge)."""
     distinct = values.unique().sort().to_list()
     if len(distinct) <= BINS:
         return distinct
@@ -358,7 +398,7 @@ def _missing_group(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
 
 
 def _examples(pairs: pl.DataFrame) -> tuple[Example, ...]:
-    """The values that got the most and the fewest points, as some lead had them."""
+    """The values with the most and with the fewest points, each of a real lead."""
     known = pairs.drop_nulls().sort("points", "value")
     if known.is_empty():
         return ()

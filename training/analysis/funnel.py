@@ -1,10 +1,8 @@
-"""How leads move through the company's stages: how many get on, how long it takes, and which months are due.
+"""Conversion through the stages of a company: rates, times in stage, and cohorts by month of creation.
 
-Two rates stand side by side. The naive one is what a dashboard shows: gone on so far, of all. It falls for
-the newest months whatever they are worth, as their leads had less time. The matured one is gone on within the
-horizon, of those that entered at least a horizon ago: the same time for all, so that months can be compared.
-
-The funnel as frames, for whoever goes on with it in a notebook.
+Two rates stand side by side. The naive one is that of dashboards: converted so far, of all. It falls for the
+newest months, whose leads had less time. The matured one is converted within the horizon, of the leads that
+entered at least a horizon ago: the same time for all, so that months can be compared.
 """
 
 from __future__ import annotations
@@ -40,10 +38,15 @@ _QUARTER = 3
 
 @dataclass(frozen=True, slots=True)
 class ConversionRate:
-    """How many of ``rows`` leads got there: ``hits`` so far, and how many of those that had the time.
+    """How many of ``rows`` leads converted.
 
-    ``naive`` is hits / rows. Of the ``old`` leads that began at least a horizon ago, ``matured`` is the share
-    that got there in [beginning, beginning + horizon), with its Wilson interval. None where nobody counts.
+    Attributes:
+        rows: Number of leads.
+        hits: Conversions so far.
+        naive: hits / rows; None without leads.
+        old: Leads that entered at least a horizon ago.
+        matured: The share of these that converted in [entry, entry + horizon), with its Wilson interval; None
+            without such leads.
     """
 
     rows: int
@@ -55,9 +58,9 @@ class ConversionRate:
 
 @dataclass(frozen=True, slots=True)
 class Quartiles:
-    """Days until a quarter, half and three quarters are gone; None where not so many have gone yet.
+    """Quartiles of the days in a stage; None where fewer have left it so far.
 
-    By Kaplan and Meier (1958), so that those who are still there count for as long as they have been.
+    By Kaplan and Meier (1958): leads that are still there count for as long as they have been.
     """
 
     first: float | None
@@ -67,10 +70,17 @@ class Quartiles:
 
 @dataclass(frozen=True, slots=True)
 class FunnelStage:
-    """A stage and what became of the ``entered`` leads: went on, were ``closed``, or are ``still`` there.
+    """A stage and what became of the leads that entered it.
 
-    ``skipped`` leads came to a later stage without this one. ``onward`` is into any later stage, ``target``
-    into the target; each is None where there is nothing further on.
+    Attributes:
+        stage: Its name.
+        entered: Leads that entered it.
+        skipped: Leads that entered a later stage but not this one.
+        closed: Leads closed from here.
+        still: Leads still here.
+        onward: Conversion into any later stage; None for the last stage.
+        target: Conversion into the target; None from the target on.
+        stay: Days until leads leave.
     """
 
     stage: str
@@ -85,9 +95,14 @@ class FunnelStage:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """The leads created in the period that begins at ``start``, and how many of them ``entered`` each stage.
+    """The leads created in one period.
 
-    A cohort is ``maturing`` until the horizon of its last lead is over.
+    Attributes:
+        start: Its beginning, in epoch seconds.
+        leads: Number of leads.
+        entered: How many of them entered each stage.
+        target: Conversion into the target.
+        maturing: Whether the horizon of some lead is not over.
     """
 
     start: int
@@ -99,9 +114,15 @@ class Cohort:
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """The company's stages in their order, and its leads by month or quarter of creation, oldest first.
+    """The stages of a company in order, and its leads by period of creation, the oldest first.
 
-    Leads created before ``since`` do not count: nobody knows all that became of them.
+    Attributes:
+        target: The target stage.
+        horizon: In seconds.
+        steps: The stages.
+        period: "month", or "quarter" where months are too many.
+        cohorts: The periods.
+        since: Leads created before this moment are left out, as their outcomes are incomplete.
     """
 
     target: str
@@ -113,12 +134,12 @@ class Funnel:
 
     @property
     def overall(self) -> ConversionRate:
-        """From creation to the target."""
+        """Conversion from creation to the target."""
         return next(step.target for step in self.steps if step.target is not None)
 
 
 def funnel(inputs: ReportInput) -> Funnel | NotApplicable:
-    """The funnel of a report's history, from the day on that its outcomes are there."""
+    """Compute the funnel of a report's history."""
     return (
         inputs.stage_entries
         if isinstance(inputs.stage_entries, NotApplicable)
@@ -127,7 +148,7 @@ def funnel(inputs: ReportInput) -> Funnel | NotApplicable:
 
 
 def funnel_from_entries(entries: StageEntries) -> Funnel:
-    """The funnel of ``entries``; a step is given the label's horizon to be taken."""
+    """Compute the funnel of ``entries``; each stage's matured rate uses the label's horizon."""
     period, starts = _cohort_periods(entries.created)
     return Funnel(
         target=entries.stages[entries.target],
@@ -140,7 +161,13 @@ def funnel_from_entries(entries: StageEntries) -> Funnel:
 
 
 def conversion(began: Times, reached: Times, entries: StageEntries) -> ConversionRate:
-    """The rates of leads that ``began`` and, unless it is ``NEVER``, ``reached`` what comes next."""
+    """Compute the naive and the matured rate of leads.
+
+    Args:
+        began: (n,) when each lead entered, in epoch seconds.
+        reached: (n,) when it converted, ``NEVER`` if not.
+        entries: Horizon and end of observation.
+    """
     horizon = entries.spec.horizon
     hit, old = reached < NEVER, began + horizon <= entries.until
     in_time = hit & (reached - began < horizon)
@@ -192,7 +219,7 @@ def _newest_periods(starts: Times, period: Period) -> Times:
 
 
 def _cohort_periods(created: Times) -> tuple[Period, Times]:
-    """Months, or quarters where there would be too many months, and when each lead's period began (UTC)."""
+    """The (n,) start of each lead's month (UTC), or of its quarter where months would be too many."""
     months = created.astype("datetime64[s]").astype("datetime64[M]")
     if np.ptp(months.astype(np.int64)) < MOST_MONTHS:
         return "month", _to_seconds(months)
@@ -205,10 +232,12 @@ def _to_seconds(months: np.ndarray[tuple[int], np.dtype[np.datetime64]]) -> Time
 
 
 def stages_frame(funnel: Funnel) -> pl.DataFrame:
-    """A row a stage: who ``entered``, was ``closed`` or is ``still`` there, and the rates of getting further.
+    """Convert to a frame with a row per stage.
 
-    Rates are into any later stage: ``naive`` so far, ``matured`` within the horizon among those that had the
-    time, with its 95 % interval; all null for the last stage. ``median_days`` is how long leads stay.
+    Returns:
+        ``stage``, ``entered``, ``closed``, ``still``; the rates of conversion into any later stage, ``naive``
+        and ``matured`` with its 95 % interval ``low`` to ``high`` over ``old`` leads, null for the last
+        stage; and ``median_days`` in the stage.
     """
     return pl.DataFrame(
         [
@@ -221,9 +250,11 @@ def stages_frame(funnel: Funnel) -> pl.DataFrame:
 
 
 def cohorts_frame(funnel: Funnel) -> pl.DataFrame:
-    """A row a month or quarter of creation (``start``): the rates of reaching the target, naive and matured.
+    """Convert to a frame with a row per month or quarter of creation.
 
-    ``maturing`` cohorts hold leads whose horizon is not over; ``old`` counts those for which it is.
+    Returns:
+        ``start``, ``leads``; the rates of conversion into the target, ``naive`` and ``matured`` with its 95 %
+        interval ``low`` to ``high`` over ``old`` leads; and ``maturing``, whether a horizon is not over.
     """
     return pl.DataFrame(
         [

@@ -1,9 +1,4 @@
-"""What a report is made from: a model, how it scored leads new to it, and the history behind them.
-
-What a company's configuration says that its report needs: its question, its stages, its rule of today.
-
-Which leads today's rule gives to sales: by the points table, if one was named, or by their stage.
-"""
+"""The inputs of a report: the model, its held-out scores, the history, and the company's settings."""
 
 from __future__ import annotations
 
@@ -47,11 +42,15 @@ HAND_OVER = "mql"
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """A flat export has no ``label`` and no ``stages``.
+    """What a report needs of a company's configuration.
 
-    ``stages`` are in the order of the funnel; entering ``hand_over`` gives a lead to sales today, where there
-    is such a stage; ``points`` is the table of today, where one was named in [report]. What became of
-    leads created before ``since`` ([cohort] from) is not all known.
+    Attributes:
+        label: What is predicted; None for a flat export.
+        stages: The stages in the order of the funnel; none for a flat export.
+        hand_over: The stage whose entry gives a lead to sales today, if there is one.
+        points: Today's points table, if named in [report].
+        settings: The [report] section.
+        since: Start of [cohort]: outcomes of leads created before are incomplete.
     """
 
     label: LabelSpec | None = None
@@ -63,7 +62,11 @@ class ReportSettings:
 
 
 def report_settings(config: Config) -> ReportSettings:
-    """What ``config`` says. Raises ConfigError where its points table cannot be read."""
+    """Read the settings of a report from a configuration.
+
+    Raises:
+        ConfigError: The points table cannot be read.
+    """
     settings = config.report
     points = None if settings.points is None else table_file.load_points_table(settings.points)
     if config.funnel is None:
@@ -81,18 +84,30 @@ def report_settings(config: Config) -> ReportSettings:
 
 @dataclass(frozen=True)
 class ReportInput:
-    """What a report is made from.
+    """Everything a report is computed from.
 
-    ``scores`` are rows as ``ConversionModel.score_rows`` gives them, with ``lead_id`` and ``as_of``, of leads
-    the model did not learn from; ``label`` (n,) is 1.0 where such a lead converted, else 0.0. ``history`` is
-    all that the company's CRM knew; a flat export has none.
+    Attributes:
+        features: The k features.
+        card: The model card.
+        version: The model's version.
+        scores: (n,) rows as ``ConversionModel.score_rows`` gives them, with ``lead_id`` and ``as_of``, by
+            models that were not trained on them.
+        label: (n,) 1.0 where the lead converted, else 0.0.
+        training_rows: The feature rows of training.
+        held_out_rows: (n,) the feature rows of ``scores``.
+        explained_rows: (m,) a sample of the held-out feature rows.
+        contributions: (m, k) their contributions, in log-odds.
+        intake: What was read, quarantined and excluded.
+        capacity: Share of leads that sales can call, in (0, 1].
+        history: Everything the CRM knew; None for a flat export.
+        company: Settings of the company.
+        model: The model in use, which may have been trained on the held-out rows; it scores open leads.
+        learned: The points table that approximates the model, if any.
+        refit_contributions: Contributions like ``contributions`` by jackknife refits.
+        refit_share: The share of all leads that the refits were trained on samples of.
 
-    ``trained`` and ``judged`` are the feature rows of training and of ``scores``; ``explained`` those of a
-    sample, and ``contributions`` (m, features) its contributions in log-odds. ``capacity`` is the share of
-    leads that sales can call, in (0, 1]. ``model`` is the one in use, which may have learned from what is
-    judged here; it answers for open leads. ``learned`` is the points table that stands in for it.
-    ``refitted`` are contributions like ``contributions`` by models that each did without one group of leads,
-    dealt from ``refitted_share`` of all leads.
+    Raises:
+        ValueError: Numbers of rows do not match, there are none, or all outcomes are equal.
     """
 
     features: FeatureSet
@@ -131,17 +146,17 @@ class ReportInput:
 
     @cached_property
     def lead(self) -> NDArray[np.int64]:
-        """(n,) a number for the lead of each judged row: looked at twice, it still had one outcome."""
+        """(n,) the number of each held-out row's lead, from 0; snapshots of a lead share its outcome."""
         return lead_codes(self.scores["lead_id"])
 
     @cached_property
     def all_stage_entries(self) -> StageEntries | NotApplicable:
-        """Every lead's road through the funnel: read off the history once, for all blocks."""
+        """The stage entries of every lead, computed once for all sections."""
         return self._entries_since()
 
     @cached_property
     def stage_entries(self) -> StageEntries | NotApplicable:
-        """The roads of the leads of which it is known what became of them: those since outcomes were kept."""
+        """Stage entries of the leads with complete outcomes: those created from ``company.since`` on."""
         since = self.company.since
         return self.all_stage_entries if since is None else self._entries_since(since)
 
@@ -152,7 +167,11 @@ class ReportInput:
 
 
 def current_rule_handover(inputs: ReportInput) -> Flags | None:
-    """(n,) whether today's rule had handed over each judged lead by its as_of; None without a rule."""
+    """Apply today's rule to each held-out row: the points table if named, else the hand-over stage.
+
+    Returns:
+        (n,) whether the rule had handed the lead over by its ``as_of``; None without a rule.
+    """
     table, stage = inputs.company.points, inputs.company.hand_over
     if inputs.history is None:
         return None
@@ -179,7 +198,14 @@ EXPLAINED = 1000
 def report_input(
     fitted: TrainedModel, model: ConversionModel, seed: int = 0, company: ReportSettings | None = None
 ) -> ReportInput:
-    """What the report of ``fitted`` is made from; ``model`` is the saved one, which has a version."""
+    """Collect the inputs of a report on a trained model.
+
+    Args:
+        fitted: The trained model with its held-out scores.
+        model: The same model as saved, which has a version.
+        seed: Seed of the sample of ``EXPLAINED`` rows whose contributions are computed.
+        company: Settings of the company; default none.
+    """
     dataset, rows = fitted.dataset, len(fitted.judged)
     sample = np.random.default_rng(seed).permutation(fitted.judged)[: min(EXPLAINED, rows)]
     explained = dataset.rows[np.sort(sample)]

@@ -1,9 +1,9 @@
-"""Pairs of features that count more, or less, together than each on its own: looked for cheaply.
+"""Pairwise interactions of features, estimated from contributions.
 
-What a feature contributes at one and the same value differs from lead to lead only where the model lets it
-depend on other features. So of two features' contributions what goes with the value of each alone is taken
-off; where the rest still goes with both values together, by more than with shuffled values, they interact.
-That is the model's, not the world's: features that go together may share an effect in more than one way.
+A feature's contribution differs between leads with the same value only where the model lets it depend on
+other features. So what depends on each feature's value alone is subtracted from the contributions of two
+features; where the mean of the rest depends on both values together by more than with shuffled values, they
+interact. The interaction is the model's: correlated features may share an effect in more than one way.
 """
 
 from __future__ import annotations
@@ -36,7 +36,14 @@ _MIN_POINTS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class InteractionCell:
-    """Leads in which values of two features meet: a value of each that one had, and the points on top."""
+    """Leads with certain values of two features.
+
+    Attributes:
+        rows: Number of leads.
+        first: A typical value of the first feature.
+        second: A typical value of the second.
+        points: Their mean points from the interaction.
+    """
 
     rows: int
     first: float | str
@@ -46,7 +53,15 @@ class InteractionCell:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """Two features that count otherwise together than alone, by ``points`` (root mean square) a lead."""
+    """Two interacting features.
+
+    Attributes:
+        first: One feature.
+        second: The other.
+        points: Root mean square of the interaction over the leads.
+        most: The cell with the most points.
+        least: The cell with the fewest.
+    """
 
     first: FeatureSpec
     second: FeatureSpec
@@ -57,7 +72,7 @@ class Interaction:
 
 @dataclass(frozen=True, eq=False)
 class _Feature:
-    """One feature's values, in groups, and what its points are beyond what its value alone would give."""
+    """One feature's values, their groups, and its points beyond the mean of its value."""
 
     spec: FeatureSpec
     values: pl.Series
@@ -68,7 +83,17 @@ class _Feature:
 def find_interactions(
     specs: Sequence[FeatureSpec], rows: pl.DataFrame, points: Floats, seed: int = 0
 ) -> tuple[Interaction, ...]:
-    """The strongest pairs among ``specs``, whose (n, len(specs)) ``points`` were given to ``rows``."""
+    """Find the strongest interactions among features.
+
+    Args:
+        specs: The k features, the most important first; the first ``LOOKED_AT`` are tested.
+        rows: (n,) their values.
+        points: (n, k) contributions in points.
+        seed: Seed of the shuffles.
+
+    Returns:
+        At most ``SHOWN`` interactions, the strongest first.
+    """
     random = np.random.default_rng(seed)
     features = [
         _make_feature(spec, rows[spec.name], points[:, i]) for i, spec in enumerate(specs[:LOOKED_AT])
@@ -90,7 +115,7 @@ def _make_feature(spec: FeatureSpec, values: pl.Series, points: Floats) -> _Feat
 
 
 def _group_codes(values: pl.Series, most: int) -> Codes:
-    """(n,) numbers of groups: the frequent levels, or ranges that hold about as many; missing is group 0."""
+    """(n,) group numbers: frequent levels, or ranges of similar size; missing values are group 0."""
     if values.dtype == pl.String:
         counts = (
             values.drop_nulls().value_counts(name="rows").sort("rows", values.name, descending=[True, False])
@@ -104,13 +129,13 @@ def _group_codes(values: pl.Series, most: int) -> Codes:
 
 
 def _group_means(group: Codes, values: Floats) -> Floats:
-    """The mean of each group, by its number; 0 for a number that no row has."""
+    """The mean of each group by its number; 0 for a number without rows."""
     rows = np.bincount(group)
     return np.bincount(group, values) / np.maximum(rows, 1)
 
 
 def _test_pair(feature: _Feature, partner: _Feature, random: np.random.Generator) -> Iterator[Interaction]:
-    """The pair, if it goes with both values by more than any shuffle of the other's does."""
+    """The pair, if its interaction exceeds that of every shuffle of the second feature's values."""
     width = int(partner.group.max()) + 1
     beyond = feature.beyond + partner.beyond
     size = _root_mean_square(feature.group * width + partner.group, beyond)
@@ -127,19 +152,21 @@ def _root_mean_square(cell: Codes, beyond: Floats) -> float:
     return float(np.sqrt(np.mean(_group_means(cell, beyond)[cell] ** 2)))
 
 
-def _interaction_cells(left: _Feature, right: _Feature, beyond: Floats) -> Iterator[InteractionCell]:
-    """The points on top of every pair of groups that enough leads with both values are in."""
+def _interaction_cells(left: _Feature, partner: _Feature, beyond: Floats) -> Iterator[InteractionCell]:
+    """The mean interaction of every pair of groups that enough leads are in."""
     for first in np.unique(left.group):
-        for second in np.unique(right.group):
-            rows = (left.group == first) & (right.group == second)
-            known = left.values.is_not_null().to_numpy() & right.values.is_not_null().to_numpy() & rows
+        for second in np.unique(partner.group):
+            rows = (left.group == first) & (partner.group == second)
+            known = left.values.is_not_null().to_numpy() & partner.values.is_not_null().to_numpy() & rows
             if known.sum() >= _MIN_LEADS:
-                usual = [_typical_value(feature.values.filter(pl.Series(known))) for feature in (left, right)]
+                usual = [
+                    _typical_value(feature.values.filter(pl.Series(known))) for feature in (left, partner)
+                ]
                 yield InteractionCell(int(known.sum()), usual[0], usual[1], float(beyond[known].mean()))
 
 
 def _typical_value(values: pl.Series) -> float | str:
-    """A value that is neither rare nor extreme: the middle one, or the most frequent level."""
+    """The median, or the most frequent level."""
     if values.dtype == pl.String:
         return str(values.mode().sort()[0])
     return float(values.quantile(0.5, "nearest") or 0.0)

@@ -1,4 +1,4 @@
-"""What a model is worth to who calls: how many leads that convert are at the top of its order."""
+"""Ranking quality of a model: lift and gains, at capacity and beside today's rule."""
 
 from __future__ import annotations
 
@@ -31,10 +31,15 @@ _WEEK = 7 * DAY
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """Calling the best ``share`` of leads: how many that is, how many of them convert, and against chance.
+    """The result of calling the best ``share`` of leads.
 
-    ``rate`` is hits / leads, in whose interval a lead that was looked at twice is one witness, and
-    ``captured`` the share of all conversions among them.
+    Attributes:
+        share: In (0, 1].
+        leads: How many that is.
+        hits: Conversions among them; ties count in part.
+        rate: hits / leads with its 95 % interval, clustered by lead.
+        lift: Rate relative to the base rate.
+        captured: Share of all conversions among them.
     """
 
     share: float
@@ -46,13 +51,13 @@ class Lift:
 
     @property
     def is_worthwhile(self) -> bool:
-        """Whether that is noticeably more than the same number of calls in any order, and beyond chance."""
+        """Whether the rate is noticeably and significantly above the base rate."""
         return self.lift >= _NOTICEABLE and self.rate.low > self.rate.value / self.lift
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentRuleValue:
-    """What the rule of today does: the share of leads it hands over, and what became of them."""
+    """The result of today's rule: the share of leads it hands over, and their conversions."""
 
     share: float
     leads: int
@@ -63,11 +68,17 @@ class CurrentRuleValue:
 
 @dataclass(frozen=True, slots=True)
 class ModelValue:
-    """How well leads are put in order; ``gains`` are (share called, share of conversions) pairs.
+    """The ranking quality of a model.
 
-    ``constant`` is the log-loss of always saying the base rate, and the base rate what AP is without skill.
-    ``weekly`` is how many leads were looked at in a week, where the judged leads have dates, and ``today``
-    what is done now, where that is known.
+    Attributes:
+        roc_auc: With its interval, as the next two.
+        average_precision: The base rate is what it is without skill.
+        log_loss: Mean log-loss.
+        constant: The log-loss of predicting the base rate for all.
+        gains: (share called, share of conversions captured).
+        lifts: At the usual shares and at capacity.
+        weekly: Snapshots per week; None where rows have no dates.
+        today: Today's rule, where there is one.
     """
 
     roc_auc: Interval
@@ -83,7 +94,13 @@ class ModelValue:
 def model_value(
     inputs: ReportInput, figures: Mapping[str, Interval], handed_over: NDArray[np.bool_] | None
 ) -> ModelValue:
-    """What the order of leads is worth; ``handed_over`` (n,) are those that today's rule took."""
+    """Measure the ranking quality of held-out scores.
+
+    Args:
+        inputs: The held-out rows of a report.
+        figures: Metrics of the run by name.
+        handed_over: (n,) whether today's rule had handed the row's lead over; None without a rule.
+    """
     y, p = inputs.label, inputs.scores["probability"].to_numpy()
     return ModelValue(
         roc_auc=figures["roc_auc"],
@@ -100,7 +117,14 @@ def model_value(
 
 
 def lift_at_share(y: Floats, p: Floats, share: float, lead: Codes) -> Lift:
-    """What calling the best ``share`` brings; leads of equal probability count as called in part."""
+    """Compute the lift of calling the best ``share`` of rows.
+
+    Args:
+        y: (n,) outcomes, 0 or 1.
+        p: (n,) predicted probabilities; rows that tie at the threshold count in part.
+        share: In (0, 1].
+        lead: (n,) number of each row's lead.
+    """
     leads = math.ceil(round(share * len(y), 6))
     captured = metrics.capture_rate(y, p, leads / len(y))
     rate = clustered_rate(y, lead, _called_share(p, leads))
@@ -108,7 +132,7 @@ def lift_at_share(y: Floats, p: Floats, share: float, lead: Codes) -> Lift:
 
 
 def _called_share(p: Floats, leads: int) -> Floats:
-    """(n,) the part of each lead that is called: 1 or 0, and one share for all that tie at the edge."""
+    """(n,) the part of each row that is called: 1 or 0, and one share for all that tie at the threshold."""
     edge = np.partition(p, len(p) - leads)[len(p) - leads]
     above, equal = p > edge, p == edge
     return np.asarray(np.where(equal, (leads - above.sum()) / equal.sum(), above), dtype=np.float64)
@@ -127,7 +151,7 @@ def _current_rule_value(y: Floats, handed_over: NDArray[np.bool_], lead: Codes) 
 
 
 def _leads_per_week(inputs: ReportInput) -> float | None:
-    """How many of the judged leads there are for each week between the first and the last of them."""
+    """Held-out snapshots per week between the first and the last of them."""
     if inputs.card.window is None or "as_of" not in inputs.scores.columns:
         return None
     moments = inputs.scores["as_of"].to_numpy()

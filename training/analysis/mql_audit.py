@@ -1,10 +1,8 @@
-"""Today's way of handing leads to sales, held against what became of them and against the model.
+"""Audit of today's hand-over of leads to sales: its outcomes, and the model with the same number of calls.
 
-A false hand-over is a lead that sales was given and that did not become an SQL within the horizon; a missed
-one became an SQL, or looked like one to the model, and was not handed over. Both are told only of leads whose
-horizon is over, and from what was known at the time.
-
-Today's rule and the model on the same leads with the same number of calls: who calls whom, to what end.
+A false hand-over is a lead that was handed over and did not become an SQL within the horizon; a missed one
+became an SQL without having been handed over. Both are counted only for leads whose horizon is over, and from
+what was known at the time.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ RESAMPLES = 300
 
 @dataclass(frozen=True, slots=True)
 class AgreementCell:
-    """The leads that both would call, only one of them, or neither; what became of them."""
+    """The leads that both rules call, only one of them, or neither, and how many of them converted."""
 
     called: Called
     leads: int
@@ -53,10 +51,16 @@ class AgreementCell:
 
 @dataclass(frozen=True, slots=True)
 class EqualCallsComparison:
-    """Of ``leads`` today's rule calls ``calls`` and reaches ``won`` SQLs; the model calls its best ``calls``.
+    """Today's rule and the model with the same number of calls.
 
-    ``gained`` is by how many SQLs that is more, ``saved`` how many calls fewer the model needs for ``won``.
-    ``threshold`` is the least probability that it calls.
+    Attributes:
+        leads: Number of leads.
+        calls: Leads that today's rule calls; the model calls as many, the best.
+        won: Conversions that today's rule reaches.
+        gained: Further conversions that the model reaches, with a 95 % interval.
+        saved: Calls that the model needs fewer for ``won`` conversions, with a 95 % interval.
+        threshold: The least probability that the model calls.
+        quarters: The leads by who calls them.
     """
 
     leads: int
@@ -69,11 +73,18 @@ class EqualCallsComparison:
 
 
 def compare_at_equal_calls(y: Floats, p: Floats, today: Flags) -> EqualCallsComparison | None:
-    """(n,) outcomes and probabilities of leads, and whether ``today`` calls them.
+    """Compare today's rule with the model at the same number of calls.
 
-    The intervals are of Poisson resamples of the leads, in which the model calls as many as today's rule.
-    Of leads that tie at the threshold lots say whom it calls: all of them would be more calls than today's.
-    None where that calls all or none, or reaches nobody.
+    Intervals are over Poisson resamples of the leads, in each of which the model calls as many as today's
+    rule. Ties at the threshold are broken at random.
+
+    Args:
+        y: (n,) outcomes, 0 or 1.
+        p: (n,) predicted probabilities.
+        today: (n,) whether today's rule calls the lead.
+
+    Returns:
+        The comparison; None where the rule calls all or none, or reaches no conversion.
     """
     calls = int(today.sum())
     if not 0 < calls < len(y) or not y[today].any():
@@ -98,7 +109,7 @@ def compare_at_equal_calls(y: Floats, p: Floats, today: Flags) -> EqualCallsComp
 
 
 def _gain_and_saving(y: Floats, p: Floats, today: Flags, weights: Floats) -> tuple[float, float]:
-    """The SQLs that the model gains on ``today``, and the calls that it saves, among leads so weighted."""
+    """Conversions that the model gains on ``today``, and calls that it saves, with weighted leads."""
     called, captured = metrics.gains_curve(y, p, weights)
     leads, won = float(weights.sum()), float(weights @ y)
     calls, reached = float(weights @ today), float((weights * y) @ today)
@@ -134,7 +145,14 @@ MOST_REJECTIONS = 8
 
 @dataclass(frozen=True, slots=True)
 class HandoverOutcome:
-    """``won`` of ``leads`` became an SQL within the horizon; ``waiting`` more are not over yet."""
+    """The conversions of a group of leads.
+
+    Attributes:
+        leads: Leads whose horizon is over.
+        won: Those of them that converted within it.
+        rate: won / leads with its 95 % interval; None without leads.
+        waiting: Leads whose horizon is not over.
+    """
 
     leads: int
     won: int
@@ -143,13 +161,13 @@ class HandoverOutcome:
 
     @property
     def lost(self) -> int:
-        """Those that did not."""
+        """Leads that did not convert."""
         return self.leads - self.won
 
 
 @dataclass(frozen=True, slots=True)
 class ContributionGap:
-    """How many points more a feature gave one group of leads than another, on average."""
+    """A feature's mean contribution to one group of leads minus that to another, in points."""
 
     spec: FeatureSpec
     points: float
@@ -157,7 +175,7 @@ class ContributionGap:
 
 @dataclass(frozen=True, slots=True)
 class RejectionReason:
-    """A reason that sales gave for closing leads it had been handed, and how many leads that were."""
+    """A reason with which leads were closed after the hand-over, and the number of leads."""
 
     reason: str
     leads: int
@@ -165,11 +183,19 @@ class RejectionReason:
 
 @dataclass(frozen=True, slots=True)
 class HandoverAudit:
-    """What became of the leads that were ``handed`` over, and of those that were ``kept``.
+    """The outcomes of today's rule, beside the model.
 
-    ``rule`` says whether a stage or a points table hands over; ``stage`` which. ``same`` is today's rule
-    beside the model at each lead's first look. ``against`` are the features that set handed-over leads that
-    were no SQL apart from those that were, ``towards`` those that set apart whom the model would have called.
+    Attributes:
+        rule: Whether a stage or a points table hands over.
+        stage: That stage; None for a points table.
+        days: The horizon.
+        handed: Leads that were handed over.
+        kept: Leads that were not.
+        hours: Hours per call, where the company named them.
+        same: The rule and the model with equally many calls, at each lead's first snapshot.
+        against: Features that set handed-over leads without conversion apart from those with one.
+        towards: Features that set leads that only the model would have called apart from those neither would.
+        rejections: Why leads were closed after the hand-over, the most frequent first.
     """
 
     rule: Literal["stage", "points"]
@@ -185,7 +211,7 @@ class HandoverAudit:
 
 
 def audit_handover(inputs: ReportInput) -> HandoverAudit | NotApplicable:
-    """Today's rule of the report's company, beside its model."""
+    """Audit the hand-over rule of a report's company beside its model."""
     entries, flags = inputs.stage_entries, current_rule_handover(inputs)
     if isinstance(entries, NotApplicable):
         return entries
@@ -217,14 +243,14 @@ def audit_handover(inputs: ReportInput) -> HandoverAudit | NotApplicable:
 
 
 def _entered_stage_at(entries: StageEntries, stage: str | None) -> Times:
-    """(n,) when each lead entered the stage that hands it over."""
+    """(n,) when each lead entered the hand-over stage."""
     if stage not in entries.stages:
         return np.full(len(entries.created), NEVER)
     return np.asarray(entries.entered[:, entries.stages.index(stage)])
 
 
 def _reached_points_at(inputs: ReportInput, entries: StageEntries, flags: Flags) -> Times:
-    """(n,) when each lead was first seen with enough points, among the moments at which it was judged."""
+    """(n,) the first snapshot at which each lead had enough points."""
     at = np.full(len(entries.created), NEVER)
     flagged = inputs.scores.filter(
         pl.Series(flags) & inputs.scores["lead_id"].is_in(entries.lead_id.implode())
@@ -235,12 +261,12 @@ def _reached_points_at(inputs: ReportInput, entries: StageEntries, flags: Flags)
 
 
 def _has_scores(inputs: ReportInput, entries: StageEntries) -> Flags:
-    """(n,) whether a lead was ever judged: of the others nobody knows what the points would have said."""
+    """(n,) whether a lead has a snapshot; of the others the points are unknown."""
     return entries.lead_id.is_in(inputs.scores["lead_id"].unique().implode()).to_numpy()
 
 
 def _handed_over_outcome(entries: StageEntries, at: Times) -> HandoverOutcome:
-    """The leads handed over by when they were an SQL, counted from that moment on."""
+    """Outcome of the leads handed over before they converted, counted from the hand-over."""
     won_at = entries.entered[:, entries.target]
     mine = (at < NEVER) & (at <= won_at)
     won_at, at = won_at[mine], at[mine]
@@ -250,7 +276,7 @@ def _handed_over_outcome(entries: StageEntries, at: Times) -> HandoverOutcome:
 
 
 def _not_handed_over_outcome(entries: StageEntries, at: Times, among: Flags | None) -> HandoverOutcome:
-    """The leads not handed over by when they were an SQL, nor within the horizon of their creation."""
+    """Outcome of the leads not handed over before converting, nor within the horizon of creation."""
     won_at, due = entries.entered[:, entries.target], entries.created + entries.spec.horizon
     not_handed_over = (at > won_at) | (at >= due)
     if among is not None:
@@ -264,7 +290,7 @@ def _make_outcome(won: int, over: int, everyone: int) -> HandoverOutcome:
 
 
 def _first_rows(inputs: ReportInput, flags: Flags) -> pl.DataFrame:
-    """``label``, ``probability`` and ``today`` of each lead's first judged row; evenly fewer of very many."""
+    """``label``, ``probability`` and ``today`` of each lead's first row, thinned to ``MOST_LOOKS``."""
     rows = inputs.scores.with_columns(label=pl.Series(inputs.label), today=pl.Series(flags))
     first = rows.sort("as_of", "lead_id").unique("lead_id", keep="first", maintain_order=True)
     return first.gather_every(1 + (first.height - 1) // MOST_LOOKS)
@@ -273,7 +299,7 @@ def _first_rows(inputs: ReportInput, flags: Flags) -> pl.DataFrame:
 def _contribution_gaps(
     inputs: ReportInput, flags: Flags, same: EqualCallsComparison | None
 ) -> tuple[tuple[ContributionGap, ...], tuple[ContributionGap, ...]]:
-    """What speaks against false hand-overs, and for those that the model would have called."""
+    """What speaks against false hand-overs, and for leads that only the model would have called."""
     keys = ["lead_id", "as_of"]
     if same is None or not set(keys) <= set(inputs.explained_rows.columns):
         return (), ()
@@ -290,7 +316,7 @@ def _contribution_gaps(
 
 
 def _mean_contribution_gaps(inputs: ReportInput, group: Flags, reference: Flags) -> list[ContributionGap]:
-    """Each feature's mean contribution in points to one group less that to another, the least first."""
+    """Each feature's mean contribution to ``group`` minus that to ``reference``, in points, ascending."""
     if min(group.sum(), reference.sum()) < FEWEST:
         return []
     means = (inputs.contributions[rows].mean(axis=0) for rows in (group, reference))
@@ -300,7 +326,7 @@ def _mean_contribution_gaps(inputs: ReportInput, group: Flags, reference: Flags)
 
 
 def _rejection_reasons(entries: StageEntries, at: Times) -> tuple[RejectionReason, ...]:
-    """The reasons with which leads were closed after they had been handed over, the most frequent first."""
+    """The reasons with which leads were closed after the hand-over, the most frequent first."""
     handed = pl.DataFrame({"lead_id": entries.lead_id, "at": at}).filter(pl.col("at") < NEVER)
     history = entries.history
     closed = history.transitions.filter(

@@ -1,11 +1,10 @@
-"""Which offers go before an SQL: who took one, beside similar leads of the same age that had not taken it.
+"""Offers and touchpoint paths before conversion, compared with matched controls.
 
-Takers compared with everybody would look good because they are the active ones. They are compared with leads
-created in the same month that were at risk at the same age, had the same score band just before, and had not
-taken the offer; who of them became an SQL within the horizon is counted from that age on for both. What is
-left is an association: a taker may still have been the keener one.
-
-The last steps before an SQL, beside those of leads that were still open at the same age.
+Compared with all leads, those who take an offer look good because they are the active ones. So they are
+compared with leads created in the same month that were at risk at the same age, had a score in the same band
+just before, and had not taken the offer; conversion within the horizon is counted from that age on for both.
+What is left is an association: a taker may still have been the keener one. Paths are the last steps before a
+conversion, beside those of leads still open at the same age.
 """
 
 from __future__ import annotations
@@ -59,10 +58,15 @@ MOST_WON, MOST_PATHS = 4000, 12
 
 @dataclass(frozen=True, slots=True)
 class TouchpointPath:
-    """The last different steps of a lead, in their order; none at all is a path too.
+    """The last different steps of a lead in order; no step at all is a path too.
 
-    ``won`` leads had taken it when they became an SQL, which is ``share`` of those looked at; ``others`` is
-    the share among leads that were open at the same age.
+    Attributes:
+        steps: Kinds of touchpoints.
+        won: Converted leads with this path.
+        share: Their share among the converted leads.
+        others: The path's share among controls, open at the same age.
+        ratio: share / others with its interval; None where conversions are few.
+        verdict: What the ratio shows, after Benjamini-Hochberg.
     """
 
     steps: tuple[str, ...]
@@ -76,10 +80,17 @@ class TouchpointPath:
 def frequent_paths(
     among: RiskSets, touches: pl.DataFrame
 ) -> tuple[tuple[str, ...], tuple[TouchpointPath, ...]]:
-    """The kinds of touchpoint that count as steps, and the most frequent paths to an SQL.
+    """Compare the most frequent paths to conversion with those of leads open at the same age.
 
-    ``touches`` are touchpoints with the place of their ``lead``. Beside each SQL stand leads created in the
-    same month that were open at the same age: incidence density sampling (Prentice and Breslow 1978).
+    Each conversion is matched with leads created in the same month that were open at the same age: incidence
+    density sampling (Prentice and Breslow 1978).
+
+    Args:
+        among: The leads.
+        touches: Touchpoints with the index ``lead`` of their lead.
+
+    Returns:
+        The kinds of touchpoints that count as steps, and the paths, the most frequent first.
     """
     won = np.flatnonzero(among.won_at < NEVER)
     if len(won) > MOST_WON:
@@ -93,18 +104,27 @@ def frequent_paths(
 
 
 def steps(touches: pl.DataFrame) -> tuple[str, ...]:
-    """What counts as a step: requests and whatever an offer was taken by; every kind where that is nothing.
+    """The kinds of touchpoints that count as steps: requests and those that offers were taken by.
 
-    Visits and opened mails are so many that every path would be made of them.
+    All kinds where there are none of these. Visits and opened mails are so many that every path would consist
+    of them.
     """
     selected = touches.filter(pl.col("offer").is_not_null() | pl.col("kind").is_in(REQUESTS))
     return tuple((touches if selected.is_empty() else selected)["kind"].unique().sort())
 
 
 def last_touchpoints(touchpoints: pl.DataFrame, lead: Times, moment: Times) -> pl.Series:
-    """(n,) the last different steps that each of ``lead`` was known to have taken before its moment.
+    """The last ``LAST`` different steps that each lead was known to have taken before a moment.
 
-    A step repeated at once counts once. Steps of one second come by name.
+    A step repeated at once counts once. Steps of the same second are ordered by name.
+
+    Args:
+        touchpoints: ``lead``, ``kind``, ``occurred_at`` and ``known_at`` of touchpoints.
+        lead: (n,) index of the lead.
+        moment: (n,) epoch seconds.
+
+    Returns:
+        (n,) lists of kinds.
     """
     queries = pl.DataFrame({"lead": lead, "as_of": moment}).with_row_index("row")
     visible = queries.join(touchpoints, on="lead").filter(
@@ -158,10 +178,18 @@ _STAGES = ("awareness", "consideration", "decision")
 
 @dataclass(frozen=True, slots=True)
 class OfferEffect:
-    """An offer, of the ``kind`` of touchpoint and the stage that it mostly was, or a whole offer stage.
+    """An offer, or a whole offer stage, beside matched controls.
 
-    ``takers`` leads took it while they were open. ``compared`` of them had similar ones beside them: ``rate``
-    is the share of the takers, ``similar`` that of the others, which became an SQL within the horizon.
+    Attributes:
+        name: The offer or the stage.
+        kind: The most frequent kind of touchpoint it was taken by; None for a stage.
+        stage: Its most frequent offer stage; None for a stage.
+        takers: Leads that took it while open.
+        compared: Those of them with matched controls.
+        rate: Conversion of these within the horizon.
+        similar: Conversion of their controls.
+        ratio: rate / similar with its interval; None where conversions are few.
+        verdict: What the ratio shows, after Benjamini-Hochberg.
     """
 
     name: str
@@ -177,9 +205,16 @@ class OfferEffect:
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """Offers and offer stages, each against similar leads; the paths that led to an SQL.
+    """Offers, offer stages and paths, each compared with matched controls.
 
-    Only takers from ``since`` on count, when scores begin that had not learned from the leads they judge.
+    Attributes:
+        days: The horizon.
+        since: Only offers taken from here on count: earlier there are no out-of-sample scores.
+        beside: Most controls of a lead.
+        offers: Effects by offer, significant ones first.
+        stages: Effects by offer stage, in the order of the funnel.
+        steps: Kinds of touchpoints in the paths.
+        paths: The most frequent paths to conversion.
     """
 
     days: float
@@ -193,23 +228,23 @@ class Offers:
 
 @dataclass(frozen=True, eq=False)
 class _Comparison:
-    """The leads that takers are compared with, and the score bands that they had."""
+    """The leads that takers are matched with, their score strata, and the start of out-of-sample scores."""
 
     among: RiskSets
     scored: ScoreStrata
     since: int
 
 
-def offer_effects(given: ReportInput) -> Offers | NotApplicable:
-    """What goes before an SQL in the history of the report."""
-    entries = given.stage_entries
+def offer_effects(inputs: ReportInput) -> Offers | NotApplicable:
+    """Compare the offers of a report's history with matched controls."""
+    entries = inputs.stage_entries
     if isinstance(entries, NotApplicable):
         return entries
     touches = _with_lead_index(entries, entries.history.touchpoints)
     takes = touches.filter(pl.col("offer").is_not_null())
     if takes.is_empty():
         return NotApplicable("no_offers")
-    company = _make_comparison(given, entries)
+    company = _make_comparison(inputs, entries)
     steps, paths = frequent_paths(company.among, touches)
     return Offers(
         days=entries.spec.horizon / DAY,
@@ -222,18 +257,18 @@ def offer_effects(given: ReportInput) -> Offers | NotApplicable:
     )
 
 
-def _make_comparison(given: ReportInput, entries: StageEntries) -> _Comparison:
-    scores = given.scores.filter(pl.col("lead_id").is_in(entries.lead_id.implode()))
+def _make_comparison(inputs: ReportInput, entries: StageEntries) -> _Comparison:
+    scores = inputs.scores.filter(pl.col("lead_id").is_in(entries.lead_id.implode()))
     scored = score_strata(
         index_of(scores["lead_id"], entries.lead_id),
         scores["as_of"].to_numpy(),
         scores["probability"].to_numpy(),
     )
-    return _Comparison(risk_sets(entries), scored, int(given.scores["as_of"].to_numpy().min()))
+    return _Comparison(risk_sets(entries), scored, int(inputs.scores["as_of"].to_numpy().min()))
 
 
 def _with_lead_index(entries: StageEntries, touchpoints: pl.DataFrame) -> pl.DataFrame:
-    """Touchpoints with the place of their lead, none before its creation; those of nobody are left out."""
+    """Touchpoints of known leads with the lead's index, dated no earlier than its creation."""
     leads = pl.DataFrame(
         {"lead_id": entries.lead_id, "lead": np.arange(len(entries.created)), "created_at": entries.created}
     )
@@ -269,7 +304,7 @@ def _sort_effects(effects: Sequence[OfferEffect], column: str) -> tuple[OfferEff
 def _offer_effect(
     company: _Comparison, takes: pl.DataFrame, column: str
 ) -> tuple[OfferEffect, RatioTest | None]:
-    """One offer by its touchpoints, yet without a verdict, and how its takers stand against similar leads."""
+    """The effect of one offer, yet without a verdict, and its test."""
     lead, moment = _first_takes(company.among, takes)
     event_at = np.full(len(company.among.created), NEVER)
     event_at[lead] = moment
@@ -303,7 +338,7 @@ def _offer_effect(
 
 
 def _first_takes(among: RiskSets, takes: pl.DataFrame) -> tuple[Times, Times]:
-    """The leads that took an offer while they were open, and when each did so first."""
+    """The leads that took an offer while they were open, and when each first did."""
     first = takes.group_by("lead").agg(pl.col("moment").min()).sort("lead")
     lead, moment = first["lead"].to_numpy(), first["moment"].to_numpy()
     open_then = moment < among.open_until[lead]
@@ -311,6 +346,6 @@ def _first_takes(among: RiskSets, takes: pl.DataFrame) -> tuple[Times, Times]:
 
 
 def _most_frequent(words: pl.Series) -> str | None:
-    """The most frequent word, if any."""
+    """The most frequent word, or None."""
     known = words.drop_nulls().value_counts(name="rows").sort("rows", words.name, descending=[True, False])
     return None if known.is_empty() else str(known[words.name][0])

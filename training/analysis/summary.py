@@ -1,4 +1,4 @@
-"""The first screen of a report: how many leads there are, what the model saves, what to mind."""
+"""The first section of a report: counts of leads, the value at capacity, warnings, earlier models."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GRAVE = "high"
 
 @dataclass(frozen=True, slots=True)
 class ReportWarning:
-    """Something a reader must know before believing the figures: a code, and the figure behind it."""
+    """A warning about the figures: its code, and the figure behind it."""
 
     code: str
     value: float = 0.0
@@ -40,9 +40,13 @@ class ReportWarning:
 
 @dataclass(frozen=True, slots=True)
 class LeadCounts:
-    """All leads: how many, of how many the outcome is known, and how many of those had it, from creation on.
+    """Counts of all leads, as of their creation.
 
-    ``half`` is the time in seconds within which half of those had it that have it within the horizon.
+    Attributes:
+        all: Number of leads.
+        matured: Those whose outcome is known.
+        rate: Conversion rate of these, with its 95 % interval.
+        half: Median seconds to conversion among the leads that convert within the horizon; None if unknown.
     """
 
     all: int
@@ -53,7 +57,7 @@ class LeadCounts:
 
 @dataclass(frozen=True, slots=True)
 class ModelSummary:
-    """What a report said of one model, so that the next can be put beside it."""
+    """The headline figures of one model, for comparison with later ones."""
 
     version: str
     created_at: str
@@ -67,9 +71,17 @@ class ModelSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the model was judged by and saves at capacity; ``before`` are earlier models, newest first.
+    """What a model was evaluated on, and its value at capacity.
 
-    ``rows`` are the looks at ``people`` leads that were judged; one may be looked at again later.
+    Attributes:
+        leads: Counts of all leads.
+        rows: Held-out snapshots.
+        people: Leads of these snapshots.
+        positives: Snapshots with a conversion.
+        base_rate: positives / rows.
+        at_capacity: Lift at the company's capacity.
+        warnings: What a reader must know.
+        before: Earlier models, the newest first.
     """
 
     leads: LeadCounts
@@ -89,7 +101,15 @@ def summary(
     state: Health,
     before: tuple[ModelSummary, ...],
 ) -> Summary:
-    """The first screen of what was measured."""
+    """Summarise a report.
+
+    Args:
+        inputs: The report's inputs.
+        worth: Ranking quality.
+        calibration: Calibration.
+        state: Data quality.
+        before: Earlier models, the newest first.
+    """
     y, p = inputs.label, inputs.scores["probability"].to_numpy()
     return Summary(
         leads=_count_leads(inputs),
@@ -116,9 +136,9 @@ def _count_leads(inputs: ReportInput) -> LeadCounts:
 
 
 def _counts_from_history(history: LeadHistory, spec: LabelSpec, since: int | None) -> LeadCounts | None:
-    """Every lead looked at once, when it was created; None while no outcome is known.
+    """Counts over every lead from its creation; None while no outcome is known.
 
-    What became of leads created before ``since`` is not all known, so they have no part in the rate.
+    Outcomes of leads created before ``since`` are incomplete, so these do not count in the rate.
     """
     labels = labels_from_creation(history, spec)
     known_labels = labels if since is None else labels.filter(pl.col("as_of") >= since)
@@ -132,9 +152,9 @@ def _counts_from_history(history: LeadHistory, spec: LabelSpec, since: int | Non
 
 
 def _median_time(labels: pl.DataFrame, until: int, horizon: int) -> int | None:
-    """The median time to the outcome of those that have it in time, by Aalen and Johansen's estimator.
+    """The median time to conversion of those that convert in time, by the Aalen-Johansen estimator.
 
-    Leads that are still open count for as long as they were watched, so that the newest do not make it short.
+    Open leads count for as long as they were observed, so that the newest do not shorten it.
     """
     duration = labels["settled_at"].fill_null(until) - labels["as_of"]
     won = (labels["label"] == 1).fill_null(value=False).to_numpy()

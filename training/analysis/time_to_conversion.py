@@ -1,15 +1,11 @@
-"""How long leads take to the target, in all and by the channel that they came through.
+"""Time to conversion: cumulative incidence by channel, and hazard rates by age and since the last request.
 
-When in a lead's life it enters the target: what sales needs to know to call at the right time.
+Hazard rates are conversions per week that open leads were observed, so that intervals of any length can be
+compared. They fall with time also because the keenest leads convert first: a rate tells when leads convert,
+not what calling them earlier would change.
 
-Rates are events per week that an open lead was watched, so that they can be compared between stretches of
-time of any length. They fall with time also because the keen ones leave the open leads first: a rate says
-when leads enter the target, not what calling them earlier would change.
-
-What leads are told apart by when time passes: only what was known when they were created.
-
-Leads that are told apart by what they did later are not alike at the start: to have done it, a lead must have
-stayed open until then (immortal time, Suissa 2008).
+Segments use only what was known at a lead's creation. Leads grouped by what they did later are not alike at
+the start: to have done it, a lead must have stayed open until then (immortal time, Suissa 2008).
 """
 
 from __future__ import annotations
@@ -52,9 +48,14 @@ _ENOUGH = 30
 
 @dataclass(frozen=True, slots=True)
 class HazardRate:
-    """How fast open leads enter the target in the days [since, until) of a clock; until None is for ever.
+    """The hazard rate of open leads in the days [since, until) of a clock.
 
-    ``rate`` is ``hits`` per lead and week, of ``weeks`` that leads were watched in this stretch.
+    Attributes:
+        since: First day.
+        until: Last day (exclusive); None without an end.
+        weeks: Lead-weeks observed in this interval.
+        hits: Conversions in it.
+        rate: hits / weeks with its 95 % Poisson interval.
     """
 
     since: int
@@ -66,7 +67,7 @@ class HazardRate:
 
 @dataclass(frozen=True, slots=True)
 class ConvertedWithin:
-    """The share of leads in the target that entered it in [0, days) after their first request."""
+    """The share of converted leads with a request that converted in [0, days) after their first request."""
 
     days: int
     share: Interval
@@ -74,12 +75,20 @@ class ConvertedWithin:
 
 @dataclass(frozen=True, slots=True)
 class CallTiming:
-    """The pace ``by_age`` since creation, ``since_request`` since the newest request, ``unasked`` before any.
+    """Hazard rates by two clocks.
 
     A request is for a demo, a price, an availability or a contact, and counts from when the CRM knew of it.
-    Of ``hits`` leads in the target, ``asked`` had made one before; ``within`` is how soon those entered.
-    ``best`` is the week of a lead's life with the highest pace, ``fades`` the day from which on the pace is
-    less than half of that: in the week that begins there, and beyond chance in all the time from there on.
+
+    Attributes:
+        by_age: By week since creation.
+        best: The week with the highest rate among those observed enough.
+        fades: The day from which on the rate is below half of the best: in the week that begins there, and
+            significantly in all the time from there on; None if it never is.
+        unasked: Before any request.
+        since_request: By days since the newest request.
+        hits: Converted leads.
+        asked: Those of them with an earlier request.
+        within: How soon these converted after the first one.
     """
 
     by_age: tuple[HazardRate, ...]
@@ -93,7 +102,7 @@ class CallTiming:
 
 
 def call_timing(entries: StageEntries) -> CallTiming:
-    """The pace of ``entries`` by two clocks."""
+    """Compute the hazard rates of ``entries`` by age and since the newest request."""
     requests = _request_intervals(entries)
     first = _first_request(requests, len(entries.lead_id))
     start = entries.created
@@ -119,9 +128,9 @@ def call_timing(entries: StageEntries) -> CallTiming:
 
 
 def _request_intervals(entries: StageEntries) -> pl.DataFrame:
-    """Every stretch of an open lead's life since a request and before the next: ``row``, ``moment``, ...
+    """Every interval of an open lead between a request and the next: ``row``, ``moment``, ``start``, ...
 
-    ``start`` is the moment itself, or the creation where a visitor had asked before being a lead.
+    ``start`` is the request itself, or the creation where a visitor had made it before being a lead.
     """
     leads = pl.DataFrame(
         {
@@ -149,6 +158,7 @@ def _request_intervals(entries: StageEntries) -> pl.DataFrame:
 
 
 def _first_request(requests: pl.DataFrame, leads: int) -> Times:
+    """(leads,) the moment of each lead's first request, ``NEVER`` without one."""
     first = np.full(leads, NEVER)
     first_rows = requests.unique("row", keep="first", maintain_order=True)
     first[first_rows["row"].to_numpy()] = first_rows["moment"].to_numpy()
@@ -156,7 +166,7 @@ def _first_request(requests: pl.DataFrame, leads: int) -> Times:
 
 
 def _hazard_rates(stretches: tuple[Times, ...], won: Flags, edges: Sequence[int]) -> tuple[HazardRate, ...]:
-    """The pace between ``edges`` (days) of clocks that began at ``zero``, watched in [start, end)."""
+    """Hazard rates between ``edges`` (days) of clocks that begin at ``zero``, observed in [start, end)."""
     zero, start, end = stretches
     since, until = start - zero, np.maximum(end, start) - zero
     bounds = [*(edge * DAY for edge in edges), NEVER]
@@ -172,6 +182,7 @@ def _hazard_rates(stretches: tuple[Times, ...], won: Flags, edges: Sequence[int]
 
 
 def _fade_day(by_age: Sequence[HazardRate], best: HazardRate) -> int | None:
+    """The first day after the best week from which on the rate is below half of it; None if there is none."""
     half = best.rate.value / 2
     for at, pace in enumerate(by_age):
         rest = by_age[at:]
@@ -197,9 +208,12 @@ _FAMILY, _COLUMN = "channel", "channel"
 
 
 def segment_feature(features: FeatureSet, history: LeadHistory) -> FeatureSpec | None:
-    """The leads' own channel column, else the channel (or campaign) of the first touchpoint, else nothing.
+    """Choose the feature that segments leads: their own channel column, else the first touchpoint's channel.
 
-    Of several columns it is the one with the fewest values, which has the most leads for each.
+    Of several columns it is the one with the fewest values, which has the most leads per value.
+
+    Returns:
+        The feature, or None if there is none.
     """
     channels = [spec for spec in features.specs if spec.family == _FAMILY and spec.is_category]
     columns = [spec for spec in channels if spec.source == "leads" and spec.of in history.leads.columns]
@@ -210,7 +224,7 @@ def segment_feature(features: FeatureSet, history: LeadHistory) -> FeatureSpec |
 
 
 def segment_at_creation(entries: StageEntries, by: FeatureSpec | None) -> pl.Series:
-    """What ``by`` says of each lead of ``entries`` at its creation, null where nothing was known then."""
+    """(n,) the value of ``by`` for each lead as known at its creation, null where unknown."""
     leads = pl.DataFrame({"lead_id": entries.lead_id, "created": entries.created})
     if by is None:
         return leads.with_columns(pl.lit(None, pl.String).alias(_COLUMN))[_COLUMN]
@@ -247,7 +261,7 @@ _MOST = 5
 
 @dataclass(frozen=True, slots=True)
 class ShareByDay:
-    """The share of leads that entered the target within ``days`` of creation."""
+    """The share of leads that converted within ``days`` of creation."""
 
     days: int
     share: Interval
@@ -255,9 +269,14 @@ class ShareByDay:
 
 @dataclass(frozen=True, slots=True)
 class ConversionCurve:
-    """Leads of one ``segment`` (None: all) over their first days, as far as enough of them were watched.
+    """The cumulative incidence of conversion of one segment over the first days after creation.
 
-    ``rates`` are those of ``points`` that a reader asks for: 30, 60 and 90 days.
+    Attributes:
+        segment: The value; None for all leads, or for the pooled small segments.
+        leads: Number of leads.
+        hits: Conversions.
+        points: The curve, as far as enough leads were observed.
+        rates: Its values at 30, 60 and 90 days.
     """
 
     segment: str | None
@@ -269,10 +288,16 @@ class ConversionCurve:
 
 @dataclass(frozen=True, slots=True)
 class TimeToConversion:
-    """When leads enter ``target``, in all and by segment; ``other`` is all segments that are too small alone.
+    """When leads convert, in all and by segment.
 
-    ``by`` is what tells segments apart, None where nothing does.
-    ``half`` is the day by which half of those had entered that enter within the last day of ``rates``.
+    Attributes:
+        target: The target stage.
+        overall: All leads.
+        half: The day by which half of those had converted that convert by the last day of ``rates``.
+        by: The feature that tells segments apart; None without one.
+        segments: The largest segments.
+        other: All segments that are too small, pooled.
+        hand_over: Hazard rates by age and since the last request.
     """
 
     target: str
@@ -285,7 +310,7 @@ class TimeToConversion:
 
 
 def timing(inputs: ReportInput) -> TimeToConversion | NotApplicable:
-    """When the leads of a report's history enter the target, by the channel that they first came through."""
+    """Compute the time to conversion of a report's history, by the leads' first channel."""
     entries = inputs.stage_entries
     if isinstance(entries, NotApplicable):
         return entries
@@ -293,7 +318,14 @@ def timing(inputs: ReportInput) -> TimeToConversion | NotApplicable:
 
 
 def conversion_curves(entries: StageEntries, by: FeatureSpec | None) -> TimeToConversion:
-    """The curves of ``entries``, in all and by the values of ``by``."""
+    """Compute the cumulative incidence of conversion, in all and by segment.
+
+    Closing is a competing event (``training.stats.survival.cumulative_incidence_intervals``).
+
+    Args:
+        entries: The leads.
+        by: The feature that tells segments apart; None for no segments.
+    """
     segment = segment_at_creation(entries, by)
     overall = _conversion_curve(entries, None, np.ones(len(entries.lead_id), dtype=bool))
     names, rest = _large_segments(entries, segment)
@@ -310,7 +342,7 @@ def conversion_curves(entries: StageEntries, by: FeatureSpec | None) -> TimeToCo
 
 
 def _large_segments(entries: StageEntries, segment: pl.Series) -> tuple[list[str], list[str]]:
-    """The names of the largest segments that say something, and of all others; none of either if only one."""
+    """The names of the largest sufficient segments, and of all others; both empty if there is one."""
     leads = segment.to_frame("name").with_columns(won=entries.won).drop_nulls()
     counts = leads.group_by("name").agg(leads=pl.len(), hits=pl.col("won").sum())
     large = (pl.col("leads") >= _LEADS) & (pl.col("hits") >= _HITS)

@@ -1,8 +1,8 @@
-"""A rolling-origin backtest: had we trained back then, how would each candidate have done since?
+"""A rolling-origin backtest: candidates trained as of past days, evaluated on the rows that came later.
 
-At each origin every candidate learns from what was known by that day and is judged by the rows that came
-until the next one, all by the same rows. What they said is kept on disk at once, and all figures are worked
-out from that, so an interrupted backtest goes on where it was and ends as if nothing had happened.
+At each origin every candidate is trained on what was known by that day and evaluated on the rows up to the
+next origin, all on the same rows. Predictions are stored at once and all figures are computed from them, so
+an interrupted backtest resumes where it was and gives the same result as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -66,12 +66,18 @@ EARLY = "rows whose window is not over teach, under weights; none of them judges
 
 
 class BacktestError(ValueError):
-    """There is nothing to judge by; the message says what is missing."""
+    """The rows allow no split to evaluate on; the message says what is missing."""
 
 
 @dataclass(frozen=True)
 class BacktestSettings:
-    """How many origins, the seed of all that is drawn, and the share of leads that sales can call."""
+    """The settings of a backtest.
+
+    Attributes:
+        origins: Most origins.
+        seed: Seed of splits, training and resamples.
+        capacity: Share of leads that sales can call, in (0, 1].
+    """
 
     origins: int = 5
     seed: int = 0
@@ -85,9 +91,20 @@ def backtest_candidates(
     folder: Path | None = None,
     say: Say = lambda _: None,
 ) -> BacktestResult:
-    """Judge the default learner and ``others`` on ``dataset``; what is finished is kept in ``folder``.
+    """Evaluate the default learner and ``others`` on ``dataset``.
 
-    Raises BacktestError when the rows allow neither an origin nor a random split.
+    Args:
+        dataset: The rows.
+        settings: Default five origins, seed 0, a capacity of 10 %.
+        others: Candidates beside the default learner.
+        folder: Where the predictions of finished origins are stored; None stores nothing.
+        say: Called with a line of text at each step.
+
+    Returns:
+        Metrics by origin, the splits by other rules, and the candidate with the least regret.
+
+    Raises:
+        BacktestError: The rows allow neither an origin nor a random split.
     """
     settings = settings or BacktestSettings()
     candidates = (default_learner(), *others)
@@ -101,7 +118,7 @@ def backtest_candidates(
 
 @dataclass(frozen=True)
 class _Context:
-    """Where answers are kept, and who hears what is going on."""
+    """Where predictions are stored, and where progress is reported."""
 
     checkpoint: Checkpoint
     say: Say
@@ -109,7 +126,7 @@ class _Context:
 
 @dataclass(frozen=True, eq=False)
 class _Round:
-    """One set of judged rows, and what every candidate said of them."""
+    """One set of test rows, and every candidate's predictions of them."""
 
     split: BacktestSplit
     test_rows: TestRows
@@ -118,7 +135,7 @@ class _Round:
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """A backtest under way; ``made`` are its origins, the oldest first."""
+    """A backtest in progress; ``splits`` are its origins, the oldest first."""
 
     dataset: Dataset
     settings: BacktestSettings
@@ -173,7 +190,7 @@ class _Run:
 
     @property
     def _reference_split(self) -> BacktestSplit | None:
-        """The newest origin: other kinds of split get as many rows on each side."""
+        """The newest origin, whose numbers of rows other kinds of split share; None without origins."""
         return self.splits[-1] if self.splits else None
 
     @property
@@ -181,7 +198,7 @@ class _Run:
         return NO_ORDER if self.dataset.order is None else COARSE
 
     def _predict_origin(self, number: int) -> Predictions:
-        """What the candidates of one origin say of its rows; those of the oldest of all later rows too."""
+        """Predictions at one origin; candidates of the oldest predict the test rows of all origins."""
         split = self.splits[number]
         splits = self.splits if number == 0 else (split,)
         day = format_order(split.start, dated=self.dataset.ordered_by_dates)
@@ -189,7 +206,7 @@ class _Run:
         return self._load_or_predict(f"origin-{number + 1}", title, splits, self.candidates)
 
     def _predict_split(self, kind: str, split: BacktestSplit) -> _Round | None:
-        """What is said on a split that is no origin: by all, or beside origins by the default's."""
+        """Predictions on a split that is no origin: by all candidates, or by the default beside origins."""
         if not is_usable(self.dataset, split):
             return None
         candidates = self.candidates[:1] if self.splits else self.candidates
@@ -198,7 +215,7 @@ class _Run:
     def _load_or_predict(
         self, name: str, title: str, splits: Sequence[BacktestSplit], candidates: Sequence[BacktestCandidate]
     ) -> Predictions:
-        """What candidates that learned from the first split say of the rows of all: as kept, or asked now."""
+        """Predictions of the test rows of all ``splits`` by candidates trained on the first one."""
 
         def compute() -> Predictions:
             split = splits[0]

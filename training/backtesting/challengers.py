@@ -1,7 +1,4 @@
-"""Candidates beside the default: what others would take.
-
-LightGBM tuned by Optuna within a time budget: the challenger that a data scientist would send.
-"""
+"""Common alternatives as candidates: logistic regression, plain LightGBM, LightGBM tuned by Optuna."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ RARE = 10
 
 
 def plain_lightgbm() -> BacktestCandidate:
-    """LightGBM at its defaults, categories native: what one gets without thinking."""
+    """LightGBM with its default settings, ``ROUNDS`` rounds and native categories."""
 
     def learn(window: TrainingWindow) -> dict[str, Predict]:
         native = NativeLightGBM.of(window.rows)
@@ -49,7 +46,13 @@ def plain_lightgbm() -> BacktestCandidate:
 
 @dataclass(frozen=True)
 class NativeLightGBM:
-    """Columns as LightGBM takes them: numbers as they are, categories as the places of their levels."""
+    """Feature rows as LightGBM takes them: numbers as they are, categories as codes.
+
+    Attributes:
+        numbers: Names of the numeric columns.
+        levels: The levels of each category in training, in the order of their codes.
+        signs: Monotone constraint per column, numbers first: 1, -1 or 0.
+    """
 
     numbers: tuple[str, ...]
     levels: Mapping[str, Sequence[str]]
@@ -57,14 +60,14 @@ class NativeLightGBM:
 
     @classmethod
     def of(cls, rows: TrainingRows) -> NativeLightGBM:
-        """The columns of ``rows``, and what their company says of them."""
+        """Take columns, levels and monotone constraints from training rows."""
         numbers, words = _split_columns(rows.frame)
         levels = {name: rows.frame[name].drop_nulls().unique().sort().to_list() for name in words}
         signs = (rows.monotone.get(name, 0) for name in (*numbers, *words))
         return cls(tuple(numbers), levels, tuple(signs))
 
     def settings(self, seed: int) -> dict[str, Any]:
-        """What LightGBM must be told besides how to learn."""
+        """LightGBM's parameters apart from those of the trees."""
         return {
             "objective": "binary",
             "verbosity": -1,
@@ -75,13 +78,13 @@ class NativeLightGBM:
         }
 
     def matrix(self, frame: pl.DataFrame) -> NDArray[np.float64]:
-        """(n, columns); a level that was not seen is missing."""
+        """Encode a frame as (n, columns); a level that did not occur in training is NaN."""
         plain = [frame[name].to_numpy().astype(np.float64) for name in self.numbers]
         coded = [_encode_levels(frame[name], levels) for name, levels in self.levels.items()]
         return np.column_stack([*plain, *coded])
 
     def dataset(self, rows: TrainingRows, reference: lgb.Dataset | None = None) -> lgb.Dataset:
-        """Rows in LightGBM's own form; binned like ``reference`` if given."""
+        """Build LightGBM's dataset of rows, binned like ``reference`` if given."""
         places = list(range(len(self.numbers), len(self.numbers) + len(self.levels)))
         return lgb.Dataset(
             self.matrix(rows.frame),
@@ -94,12 +97,12 @@ class NativeLightGBM:
         )
 
     def predict(self, booster: lgb.Booster) -> Predict:
-        """What ``booster`` says of rows."""
+        """A predictor that applies ``booster`` to frames."""
         return lambda frame: np.asarray(booster.predict(self.matrix(frame), num_threads=1))
 
 
 def logistic_regression() -> BacktestCandidate:
-    """A logistic regression on scaled numbers and one-hot categories: the one to beat on later rows."""
+    """scikit-learn's logistic regression on imputed, scaled numbers and one-hot categories."""
 
     def learn(window: TrainingWindow) -> dict[str, Predict]:
         numbers, words = _split_columns(window.rows.frame)
@@ -128,13 +131,13 @@ def logistic_regression() -> BacktestCandidate:
 
 
 def _split_columns(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """The names of numbers and of categories."""
+    """The names of the numeric columns, and those of the categories."""
     numbers = [name for name, dtype in frame.schema.items() if dtype.is_numeric()]
     return numbers, [name for name in frame.columns if name not in numbers]
 
 
 def _encode_levels(column: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
-    """The place of each value among the levels seen in training; NaN for any other."""
+    """The position of each value among ``levels``; NaN for any other value."""
     codes = {level: float(place) for place, level in enumerate(levels)}
     return np.array([codes.get(value, np.nan) for value in column.to_list()], dtype=np.float64)
 
@@ -156,11 +159,15 @@ DEFAULTS = {
 
 
 def optuna_lightgbm(seconds: float, say: Say = lambda _: None) -> BacktestCandidate:
-    """LightGBM with the settings that do best on inner folds, looked for ``seconds`` long at each origin.
+    """LightGBM tuned by Optuna at each origin.
 
-    The inner folds are rolling origins within the rows that teach, so the rows that judge are never seen. The
-    same seed tries the same settings in the same order; how many fit into the time is up to the machine, so
-    ``say`` hears it.
+    Settings are scored on rolling origins within the training rows, so the test rows stay unused. LightGBM's
+    own defaults are tried first. The same seed tries the same settings in the same order; how many fit into
+    the time depends on the machine.
+
+    Args:
+        seconds: Time for the trials at each origin; the first trial is finished in any case.
+        say: Called with a summary of the trials.
     """
 
     def learn(window: TrainingWindow) -> dict[str, Predict]:
@@ -179,7 +186,7 @@ def optuna_lightgbm(seconds: float, say: Say = lambda _: None) -> BacktestCandid
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """The inner folds, binned once, and the seed of all that is drawn."""
+    """The inner folds as LightGBM datasets, and the seed of the trials."""
 
     native: NativeLightGBM
     training_sets: tuple[lgb.Dataset, ...]
@@ -188,7 +195,7 @@ class _Search:
 
     @classmethod
     def of(cls, rows: TrainingRows, native: NativeLightGBM, seed: int) -> _Search:
-        """Only matured rows take part: they stand for themselves and need no weights."""
+        """Split the matured training rows into inner folds; censoring weights are dropped."""
         sample = rows.take(rows.validation_rows)
         if rows.matured is not None:
             sample = replace(sample, weights=None)
@@ -200,7 +207,7 @@ class _Search:
         )
 
     def run(self, seconds: float) -> optuna.Study:
-        """Trials until the time is over; at least the first one is finished."""
+        """Run trials until the time is over; at least the first one is finished."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(
             sampler=optuna.samplers.TPESampler(seed=self.seed),
@@ -211,7 +218,7 @@ class _Search:
         return study
 
     def _loss(self, trial: optuna.Trial) -> float:
-        """The mean log-loss over the folds, after the number of rounds that suits them best together."""
+        """The least mean log-loss over the folds, over numbers of rounds."""
         settings = self.native.settings(self.seed) | _with_fixed_params(_suggest_params(trial))
         curves: list[NDArray[np.float64]] = []
         for step, (training_sets, validation_sets) in enumerate(
@@ -245,7 +252,7 @@ def _with_fixed_params(params: dict[str, Any]) -> dict[str, Any]:
 def _learning_curve(
     settings: dict[str, Any], training: lgb.Dataset, validation: lgb.Dataset
 ) -> NDArray[np.float64]:
-    """(rounds,) the log-loss of the judged rows after each round."""
+    """(rounds,) the log-loss of the validation rows after each round."""
     history: dict[str, dict[str, list[float]]] = {}
     callback = lgb.record_evaluation(history)
     lgb.train(

@@ -1,4 +1,4 @@
-"""What candidates said, kept as soon as it was said: an interrupted backtest loses one origin at most."""
+"""Stored predictions of a backtest: an interruption costs one origin at most."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of JSON files for exactly these rows, settings and candidates; None keeps nothing."""
+    """A folder of JSON files for one combination of rows, settings and candidates; None stores nothing."""
 
     folder: Path | None
 
@@ -32,7 +32,14 @@ class Checkpoint:
     def of(
         cls, folder: Path | None, dataset: Dataset, settings: Mapping[str, Any], candidates: Sequence[str]
     ) -> Checkpoint:
-        """The place for a backtest: another one for other rows, settings, candidates or versions."""
+        """Find the folder of a backtest; it depends on rows, settings, candidates and library versions.
+
+        Args:
+            folder: Parent folder; None stores nothing.
+            dataset: The rows, identified by their fingerprint.
+            settings: Settings that predictions depend on, JSON-serialisable.
+            candidates: Keys of the candidates.
+        """
         if folder is None:
             return cls(None)
         identity = {"settings": dict(settings), "candidates": list(candidates), "gap": dataset.gap}
@@ -43,9 +50,10 @@ class Checkpoint:
         return cls(folder / digest.hexdigest()[:_DIGITS])
 
     def load_or_compute(self, name: str, compute: Callable[[], Predictions]) -> Predictions:
-        """What was said under ``name``: read if it is kept, else asked for and kept.
+        """Load the predictions stored under ``name``, or compute and store them.
 
-        A float survives JSON to the bit, so a resumed backtest and an uninterrupted one are equal.
+        Computed predictions are read back from the file. A float survives JSON to the bit, so a resumed
+        backtest equals an uninterrupted one.
         """
         if self.folder is None:
             return compute()

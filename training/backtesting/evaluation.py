@@ -1,7 +1,7 @@
-"""What predictions of the same rows are worth, each figure with a block bootstrap interval.
+"""Metrics of candidates on the same test rows, with block bootstrap intervals.
 
-Leads of one week share a campaign and a mood, and the snapshots of one lead share nearly everything, so whole
-blocks are drawn: each gets a Poisson(1) weight, the same one for all its rows (Chamandy et al. 2012).
+Leads of one week share campaigns, and the snapshots of one lead are nearly alike, so whole blocks are
+resampled: each gets a Poisson(1) weight, the same for all its rows (Chamandy et al. 2012).
 """
 
 from __future__ import annotations
@@ -38,7 +38,14 @@ _CURVE = tuple(step / 20 for step in range(1, 21))
 
 @dataclass(frozen=True, eq=False)
 class TestRows:
-    """The rows that judge: (n,) outcomes, the ``block`` of each, and its moment where rows have dates."""
+    """The rows that candidates are evaluated on.
+
+    Attributes:
+        y: (n,) outcomes, 0 or 1.
+        block: (n,) number of the block that is resampled as a whole, from 0.
+        block_name: What a block is: "week", "day", "lead" or "row".
+        moments: (n,) epoch seconds, None where rows have no dates.
+    """
 
     y: Floats
     block: NDArray[np.intp]
@@ -51,7 +58,7 @@ class TestRows:
 
 @dataclass(frozen=True)
 class Month:
-    """The rows of a month, how many of them converted, and how many were expected to."""
+    """The rows of a calendar month (``YYYY-MM``, UTC), with observed and expected conversions."""
 
     month: str
     rows: int
@@ -61,10 +68,13 @@ class Month:
 
 @dataclass(frozen=True)
 class CandidateMetrics:
-    """What one candidate's probabilities came to.
+    """The metrics of one candidate on one set of test rows.
 
-    ``against_default`` is how much larger its log-loss is than that of the default on the same rows.
-    ``gains`` are the shares of conversions among the best 5 %, 10 %, ... 100 % of leads.
+    Attributes:
+        figures: Each metric by name, with its 95 % interval.
+        against_default: Mean log-loss minus that of the default learner on the same rows, paired.
+        gains: (share of leads called, share of conversions captured), for 5 %, 10 %, ... 100 %.
+        months: Observed and expected conversions by month; empty without dates.
     """
 
     figures: Mapping[str, Interval]
@@ -73,7 +83,7 @@ class CandidateMetrics:
     months: tuple[Month, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, every figure by its name."""
+        """Convert to plain values for JSON, every metric by its name."""
         return {
             **{name: interval_to_json(figure) for name, figure in self.figures.items()},
             "against_default": interval_to_json(self.against_default),
@@ -83,14 +93,21 @@ class CandidateMetrics:
 
 
 def interval_to_json(figure: Interval) -> dict[str, float | None]:
-    """The figure as JSON can hold it: NaN, which it cannot, becomes null."""
+    """Convert to a dict in which null stands for NaN, which JSON does not have."""
     return {name: value if np.isfinite(value) else None for name, value in vars(figure).items()}
 
 
 def evaluate_candidates(
     test_rows: TestRows, predictions: Mapping[str, Floats], capacity: float, seed: int
 ) -> dict[str, CandidateMetrics]:
-    """Every candidate's probabilities of the same rows, judged with the same resamples."""
+    """Compute the metrics of every candidate, with the same resamples for all.
+
+    Args:
+        test_rows: The rows.
+        predictions: (n,) probabilities by candidate; one is named "default".
+        capacity: Share of leads for lift and capture at capacity, in (0, 1].
+        seed: Seed of the resamples.
+    """
     weights = poisson_weight_matrix(int(test_rows.block.max()) + 1, RESAMPLES, seed)
     loss = {name: log_loss_terms(test_rows.y, p) for name, p in predictions.items()}
     # The default's choice says the same as one of its parts: once is enough.
@@ -110,7 +127,14 @@ def evaluate_candidates(
 
 
 def metric_function(capacity: float) -> Measures:
-    """All figures that need the order of forecasts; lift and capture at the usual shares and ``capacity``."""
+    """Build the function that computes all ranking and calibration metrics at once.
+
+    Args:
+        capacity: Share of leads for lift and capture at capacity, beside the usual 10, 20 and 30 %.
+
+    Returns:
+        A function of (n,) outcomes, probabilities and weights (or None) that returns metrics by name.
+    """
     shares = {f"{share:.0%}".rstrip("%"): share for share in SHARES} | {"capacity": capacity}
 
     def compute(y: Floats, p: Floats, w: Floats | None) -> dict[str, float]:
@@ -136,9 +160,18 @@ def metric_function(capacity: float) -> Measures:
 
 
 def intervals(test_rows: TestRows, p: Floats, measure: Measures, weights: Floats) -> dict[str, Interval]:
-    """Each figure with the 2.5 % and 97.5 % quantiles over resamples of blocks.
+    """Compute metrics with the 2.5 % and 97.5 % quantiles over resamples of blocks.
 
-    Rows are put in the order of the forecasts once, so that sorting a resample costs next to nothing.
+    Rows are sorted by prediction once, so that sorting a resample costs next to nothing.
+
+    Args:
+        test_rows: The rows.
+        p: (n,) predicted probabilities.
+        measure: Computes the metrics of one resample.
+        weights: (resamples, blocks) weights.
+
+    Returns:
+        Metrics by name: those of ``measure``, log-loss, and calibration slope and intercept.
     """
     order = np.lexsort((test_rows.y, p))
     y, p, block = test_rows.y[order], p[order], test_rows.block[order]

@@ -1,8 +1,8 @@
-"""The scores that companies have today, as candidates: their points table, and the frequency model of Odoo.
+"""The scores that companies use today as candidates: a points table, and the frequency model of Odoo.
 
-Neither says how likely a lead is to convert within the horizon. Points have no probability at all, and the
-frequency model forecasts that a lead is won some day. So each is made a probability by an affine map of its
-score in log-odds, fitted at each origin on the rows that teach there; the order of the leads stays its own.
+Neither predicts conversion within the horizon: points are no probabilities, and the frequency model predicts
+that a lead is won some day. So an affine map of each score in log-odds is fitted to the training rows of each
+origin; the order of the leads stays that of the score.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PARTS = 5
 def current_scores(
     dataset: Dataset, config: Config, table: PointsTable | None = None
 ) -> Iterator[BacktestCandidate]:
-    """The frequency model, where there is anything for it to count, and ``table`` if a company has one."""
+    """Yield the frequency model, where it has anything to count, and ``table`` if given."""
     fields = odoo_fields(dataset, config)
     if fields.fields or len(fields.stages) > 1:
         yield frequency_model(fields, dataset.history)
@@ -60,9 +60,13 @@ def current_scores(
 
 
 def incumbent(name: str, key: str, score: Score, note: str = "") -> BacktestCandidate:
-    """A score that a company has today, such as its points, made a probability by what past rows became.
+    """Make a candidate of an existing score, calibrated on the training rows of each origin.
 
-    ``score`` takes rows with ``lead_id`` and ``as_of``, and looks at nothing that was known later.
+    Args:
+        name: Its name in the result.
+        key: Identifies the score's settings.
+        score: From a frame with ``lead_id`` and ``as_of`` to (n,) scores; it uses nothing known later.
+        note: What a reader of the result should know about it.
     """
 
     def learn(window: TrainingWindow) -> dict[str, Predict]:
@@ -74,9 +78,10 @@ def incumbent(name: str, key: str, score: Score, note: str = "") -> BacktestCand
 
 
 def points_table(table: PointsTable, dataset: Dataset) -> BacktestCandidate:
-    """Today's points table; it sees of a lead what a snapshot sees, so it cannot know more than a model.
+    """Today's points table as a candidate; it uses of a lead what was known at the snapshot.
 
-    Raises PointsTableError where a rule asks for what the data set does not have.
+    Raises:
+        PointsTableError: A rule needs what the data set does not have.
     """
     history = dataset_history(dataset)
     validate_points_table(table, history)
@@ -88,7 +93,7 @@ def points_table(table: PointsTable, dataset: Dataset) -> BacktestCandidate:
 
 
 def odoo_fields(dataset: Dataset, config: Config) -> OdooFields:
-    """What an administrator of Odoo would have it count: a lead's categories, and the stage it stands in."""
+    """Choose what Odoo's frequency model would count: categories and flags of a lead, and its stage."""
     fields = tuple(
         spec.name
         for spec in dataset.features.specs
@@ -104,10 +109,14 @@ def odoo_fields(dataset: Dataset, config: Config) -> OdooFields:
 
 
 def frequency_model(fields: OdooFields, history: LeadHistory | None) -> BacktestCandidate:
-    """Odoo's naive Bayes as it is, and made a probability of converting in time.
+    """Odoo's naive Bayes, as it is and calibrated to conversion within the horizon.
 
-    In a history it counts, as Odoo does, every lead that was won or lost by the day of the origin, each as it
-    stood then. In a flat export, and where nobody marks leads as lost, it counts the rows that teach.
+    In a history it counts, as Odoo does, every lead that was won or lost by the day of the origin, with its
+    values as of then. In a flat export, and where no leads are marked as lost, it counts the training rows.
+
+    Args:
+        fields: The columns and stages it counts.
+        history: None for a flat export.
     """
 
     def learn(window: TrainingWindow) -> dict[str, Predict]:
@@ -137,19 +146,19 @@ def frequency_model(fields: OdooFields, history: LeadHistory | None) -> Backtest
 
 @dataclass(frozen=True)
 class _CaseReader:
-    """Where the frequency model reads: in a history, or in rows as they are."""
+    """Reads leads as the frequency model sees them, from a history or from feature rows."""
 
     fields: OdooFields
     history: LeadHistory | None
 
     def cases(self, frame: pl.DataFrame) -> list[LeadCase]:
-        """The leads of ``frame`` as they stood."""
+        """The leads of ``frame`` as of their snapshots."""
         if self.history is None:
             return cases_from_rows(frame, self.fields)
         return open_cases(self.history, Snapshots(frame.select(KEYS)), self.fields)
 
     def closed(self, window: TrainingWindow) -> list[Closed]:
-        """The leads whose end was known on the day of the origin, or the rows that teach."""
+        """The leads closed by the day of the origin; the training rows where one outcome is missing."""
         if self.history is not None and window.today is not None:
             cases = list(closed_cases(self.history.known_before(window.today), self.fields))
             if {won for _, _, won in cases} == {True, False}:
@@ -158,7 +167,7 @@ class _CaseReader:
         return list(zip(window.keys["lead_id"].to_list(), self._training_cases(window), won, strict=True))
 
     def held_out(self, window: TrainingWindow, closed: list[Closed]) -> NDArray[np.float64]:
-        """(n,) what is said of the rows that teach by counts in which their own leads are not."""
+        """(n,) probabilities of the training rows by counts that leave out their own leads."""
         cases, leads = self._training_cases(window), window.keys["lead_id"].to_list()
         part = {lead: place % PARTS for place, lead in enumerate(sorted(set(leads)))}
         probabilities = np.empty(len(leads))

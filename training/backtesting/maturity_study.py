@@ -1,9 +1,9 @@
-"""How far each way of counting was, on past days, from what later happened, and what chance does to that.
+"""The error of three estimators of a conversion rate on past days, when many labels had not matured yet.
 
-Two things separate a rate foretold from the one that came. One is who came by, week by week: whole weeks are
-drawn anew for it. The other is time: a campaign ends, a seller leaves, and from one month to the next leads
-of every age convert at another pace. No method sees the pace of a month that has not come; how much paces
-have differed so far can be seen, and belongs into the error.
+Two things separate an estimated rate from the one that came. One is sampling: which leads came by, week by
+week; whole weeks are resampled for it. The other is time: from one month to the next leads of the same age
+convert at different rates. No method knows the hazard of a month to come, but the variance between past
+months can be estimated and belongs into the error.
 """
 
 from __future__ import annotations
@@ -35,12 +35,20 @@ MONTH = 30 * DAY
 
 @dataclass(frozen=True)
 class RateEstimate:
-    """The rate of one horizon as three ways would have put it on a past day, and what came of it.
+    """A conversion rate as three estimators put it on a past day, and the rate that came.
 
-    ``rows`` are the snapshots up to that day, ``matured`` those of them whose window was over: without any,
-    neither ``matured_only`` nor ``ipcw`` can say how many convert late, and both are NaN. The errors are the
-    standard errors of the distance of either from the truth. ``spread`` is the standard deviation, beyond
-    chance, of the monthly pace at which leads of the same age had converted until that day.
+    Attributes:
+        today: The past day, in epoch seconds.
+        horizon: In seconds.
+        rows: Snapshots before that day.
+        matured: Those of them whose window was over. Without any, ``matured_only`` and ``ipcw`` are NaN.
+        naive: The rate if no further conversions came.
+        matured_only: The rate among matured snapshots.
+        ipcw: The rate weighted by the inverse probability of censoring.
+        truth: The rate among all ``rows`` once all had matured.
+        matured_error: Standard error of ``matured_only`` minus ``truth``.
+        ipcw_error: Standard error of ``ipcw`` minus ``truth``.
+        spread: Standard deviation, beyond chance, of the monthly hazard of leads of the same age.
     """
 
     today: int
@@ -57,21 +65,32 @@ class RateEstimate:
 
     @property
     def arrived_share(self) -> float:
-        """Of the conversions that ``ipcw`` still awaited, the share that came: 1 if nothing changed."""
+        """The share of the conversions still expected by ``ipcw`` that came: 1 if nothing changed."""
         awaited = self.ipcw - self.naive
         return (self.truth - self.naive) / awaited if awaited > 0 else float("nan")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Convert to plain values for JSON."""
         return asdict(self) | {"pace": self.arrived_share}
 
 
 def evaluate_rate_estimators(
     history: LeadHistory, snapshots: Snapshots, spec: LabelSpec, days: Sequence[int], horizons: Sequence[int]
 ) -> tuple[RateEstimate, ...]:
-    """How far each way of counting was from what later happened, on past ``days`` and for ``horizons``.
+    """Compare estimators of the conversion rate on past days with what later happened.
 
-    Raises ValueError where the history ends before the truth of the last day is known.
+    Args:
+        history: The history, which ends after the last label of the last day has matured.
+        snapshots: The snapshots whose labels are estimated.
+        spec: The label; its horizon is replaced by each of ``horizons``.
+        days: Past days, in epoch seconds.
+        horizons: In seconds.
+
+    Returns:
+        An estimate for each day and horizon, day by day.
+
+    Raises:
+        ValueError: The history ends before the truth of the last day is known.
     """
     latest = max(days) + max(horizons) + spec.lead_time + spec.settle
     if latest > history.observed_until:
@@ -105,7 +124,15 @@ def _estimate_on_day(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec
 
 @dataclass(frozen=True, eq=False)
 class SnapshotsAsOf:
-    """(n,) snapshots as ``today`` saw them, and what ``came`` of them later."""
+    """Snapshots with what was known of their labels on a past day.
+
+    Attributes:
+        as_of: (n,) moments of the snapshots, in epoch seconds.
+        settled_at: (n,) when each label became known; after ``today`` where it was not known yet.
+        matured: (n,) whether the window was over by ``today``.
+        outcome: (n,) the final label.
+        today: The past day, in epoch seconds.
+    """
 
     as_of: Durations
     settled_at: Durations
@@ -115,28 +142,35 @@ class SnapshotsAsOf:
 
     @property
     def naive(self) -> float:
-        """The rate if nothing more came."""
+        """The rate if no further conversions came."""
         return float(((self.settled_at <= self.today) & (self.outcome == 1)).mean())
 
     @property
     def rates(self) -> tuple[float, float]:
-        """The rate among matured rows, and the weighted one; NaN where no row is matured."""
+        """The rate among matured snapshots, and the IPCW rate; NaN where no snapshot is matured."""
         if not self.matured.any():
             return float("nan"), float("nan")
         weights = ipcw_weights_as_of(self.as_of, self.settled_at, self.today)
         return _weighted_mean(self.outcome[self.matured]), _weighted_mean(self.outcome, weights)
 
     def take(self, rows: NDArray[np.intp]) -> SnapshotsAsOf:
-        """The snapshots at these positions."""
+        """Select the snapshots at positions ``rows``."""
         return SnapshotsAsOf(
             self.as_of[rows], self.settled_at[rows], self.matured[rows], self.outcome[rows], self.today
         )
 
     def errors(self, resamples: int = RESAMPLES) -> tuple[float, float]:
-        """The standard errors of either rate's distance from the truth: who came by, and at what pace.
+        """Estimate the standard errors of both rates' distance from the truth.
 
-        The pace bears on what is guessed alone: all that matured rows say of the others, and of the weighted
-        rate what had not come.
+        They combine a bootstrap over weeks with the variance of the hazard between months. The latter applies
+        to what is extrapolated: the share of immature snapshots for the matured rate, the conversions still
+        expected for IPCW.
+
+        Args:
+            resamples: Number of bootstrap resamples.
+
+        Returns:
+            The error of the matured rate, and that of the IPCW rate; NaN where the rates are.
         """
         matured, ipcw = self.rates
         extrapolated = matured * (1 - float(self.matured.mean())), ipcw - self.naive
@@ -148,16 +182,16 @@ class SnapshotsAsOf:
 
     @property
     def spread(self) -> float:
-        """How much the pace of months differed until ``today``."""
+        """The standard deviation of the hazard between months until ``today``."""
         settled = self.settled_at <= self.today
         watched = np.where(settled, self.settled_at, self.today) - self.as_of
         return between_month_variance(self.as_of, watched, settled & (self.outcome == 1), self.today)
 
     def _week_bootstrap_errors(self, resamples: int) -> tuple[float, float]:
-        """The standard errors of either rate's distance from the truth, over resamples of whole weeks.
+        """The standard errors of both rates' distance from the truth, over resamples of whole weeks.
 
-        Leads of one week share a campaign and a mood, and the weights are worked out anew each time: they are
-        estimates themselves, and the better for it (Hirano, Imbens and Ridder 2003).
+        Leads of one week share campaigns. The censoring weights are estimated anew in each resample, as
+        estimated weights have a smaller variance than the true ones (Hirano, Imbens and Ridder 2003).
         """
         week, random = self.as_of // (7 * DAY), np.random.default_rng(0)
         rows = [np.flatnonzero(week == each) for each in np.unique(week)]
@@ -174,22 +208,31 @@ class SnapshotsAsOf:
 
 
 def _settled_at(labelled: pl.DataFrame, today: int) -> Durations:
-    """When each label was known, and a second after ``today`` for those that were not."""
+    """When each label became known; a second after ``today`` for those that were not known yet."""
     return labelled["settled_at"].fill_null(today + 1).to_numpy()
 
 
 def _weighted_mean(label: NDArray[np.number], weights: NDArray[np.float64] | None = None) -> float:
-    """The weighted share of ones; NaN where nothing counts."""
+    """The weighted share of ones; NaN where all weights are 0."""
     total = len(label) if weights is None else float(weights.sum())
     return float(np.average(label, weights=weights)) if total > 0 else float("nan")
 
 
 def between_month_variance(as_of: Durations, watched: Durations, won: Flags, today: int) -> float:
-    """How much months differ in the pace at which leads of the same age convert, beyond chance.
+    """Estimate how much the hazard of leads of the same age varies between months, beyond chance.
 
-    The standard deviation of a factor on all hazards, 0 if chance explains the months: the conversions of
-    each month against those that the pooled hazards (Nelson and Aalen) expect of the leads watched in it, as
-    DerSimonian and Laird (1986) compare studies. Months are counted back from ``today``.
+    The conversions of each month are compared with those that the pooled hazard (Nelson and Aalen) expects of
+    the leads under observation in it, as DerSimonian and Laird (1986) compare studies. Months have 30 days
+    and are counted back from ``today``.
+
+    Args:
+        as_of: (n,) moments of the snapshots, in epoch seconds.
+        watched: (n,) seconds under observation since then.
+        won: (n,) whether the observation ended with a conversion.
+        today: The end of the last month, in epoch seconds.
+
+    Returns:
+        The standard deviation of a factor on all hazards; 0 if chance explains the months.
     """
     times, at_risk, (ended,) = life_table(watched, won)
     hazard = StepFunction(times, np.cumsum(ended / at_risk), 0.0)
@@ -201,7 +244,7 @@ def between_month_variance(as_of: Durations, watched: Durations, won: Flags, tod
 
 
 def _excess_dispersion(observed: NDArray[np.int64], expected: NDArray[np.float64]) -> float:
-    """The standard deviation of the rates ``came / expected`` that Poisson's does not explain."""
+    """The standard deviation of the ratios ``observed / expected`` beyond that of Poisson counts."""
     excess = ((observed - expected) ** 2 / expected).sum() - (len(expected) - 1)
     scale = expected.sum() - (expected**2).sum() / expected.sum()
     return float(np.sqrt(max(excess, 0.0) / scale)) if scale > 0 else 0.0

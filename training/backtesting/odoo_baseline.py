@@ -1,13 +1,14 @@
-"""The frequency model of Odoo's CRM, the scoring that its users have today: naive Bayes on plain counts.
+"""The predictive lead scoring of Odoo's CRM: naive Bayes on counts of won and lost leads.
 
-It is written as Odoo documents and computes it, oddities included, so that a company can see what it has now
-beside what it could have. How it counts:
+It is implemented as Odoo documents and computes it, oddities included, so that a company can compare what it
+has now. How it counts:
 
-* one row a (variable, value) and team, which starts at 0.1 won and 0.1 lost when it is first needed;
+* one row per (variable, value) and team, which starts at 0.1 won and 0.1 lost when it is first needed;
 * a won lead counts in every stage, a lost one in the stage it was in and all before it;
-* so the first stage has seen every lead: its counts are W and L, and the totals of the stages are these.
+* so every lead was in the first stage: its counts are those of all won and lost leads, and are the totals
+  that the counts of stages are divided by.
 
-Leads of a history as the frequency model sees them: what was known of each, as of a moment.
+Leads come from a history, as known at a moment, or from feature rows.
 """
 
 from __future__ import annotations
@@ -56,12 +57,12 @@ Key = tuple[str, str]
 
 
 class UnknownStageError(ValueError):
-    """A lead stands in a stage that the funnel does not have."""
+    """A lead is in a stage that the funnel does not have."""
 
 
 @dataclass(frozen=True, slots=True)
 class WinLossCounts:
-    """How many leads with something in common were won, and how many lost."""
+    """How many leads with a value were won, and how many lost."""
 
     won: float
     lost: float
@@ -75,7 +76,14 @@ NONE = WinLossCounts(0.0, 0.0)
 
 @dataclass(frozen=True)
 class LeadCase:
-    """A lead as the frequency model sees it; ``values`` maps fields to values, those not set left out."""
+    """A lead as the frequency model sees it.
+
+    Attributes:
+        stage: The stage it is in.
+        values: Field to value; fields that are not set are left out.
+        tags: Its tags.
+        team: Its sales team, if any.
+    """
 
     stage: str
     values: Mapping[str, str] = field(default_factory=dict)
@@ -84,7 +92,7 @@ class LeadCase:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """What the lead is looked up by."""
+        """The (variable, value) pairs that the lead is looked up by."""
         return (STAGE, self.stage), *self.traits
 
     @property
@@ -95,14 +103,27 @@ class LeadCase:
 
 @dataclass(frozen=True)
 class FrequencyModel:
-    """Won and lost counts by team (None: leads without one), from which any open lead gets a probability.
+    """Counts of won and lost leads, from which any open lead gets a probability.
 
-    Odoo's own table can be put in as it is, the 0.1 included.
+    Odoo's own table can be used as it is, the 0.1 included.
 
-    >>> countries = {("country", "BE"): WinLossCounts(2.1, 0.1), ("country", "FR"): WinLossCounts(1.1, 1.1)}
-    >>> table = FrequencyModel("1", {None: {("stage_id", "1"): WinLossCounts(3.1, 1.1), **countries}})
-    >>> [table.probability(LeadCase("1", {"country": country})) for country in ("BE", "FR", "IT")]
-    [95.69, 51.38, 73.81]
+    Attributes:
+        first_stage: The first stage of the funnel.
+        counts: By team (None: leads without one) and (variable, value).
+
+    Example:
+        >>> table = FrequencyModel(
+        ...     "1",
+        ...     {
+        ...         None: {
+        ...             ("stage_id", "1"): WinLossCounts(3.1, 1.1),
+        ...             ("country", "BE"): WinLossCounts(2.1, 0.1),
+        ...             ("country", "FR"): WinLossCounts(1.1, 1.1),
+        ...         }
+        ...     },
+        ... )
+        >>> [table.probability(LeadCase("1", {"country": country})) for country in ("BE", "FR", "IT")]
+        [95.69, 51.38, 73.81]
     """
 
     first_stage: str
@@ -110,7 +131,15 @@ class FrequencyModel:
 
     @classmethod
     def of(cls, closed: Iterable[tuple[LeadCase, bool]], stages: Sequence[str]) -> FrequencyModel:
-        """Count leads that are won (True) or lost; ``stages`` are in the order of the funnel."""
+        """Count closed leads.
+
+        Args:
+            closed: Leads with True if won, False if lost.
+            stages: The stages in the order of the funnel.
+
+        Raises:
+            UnknownStageError: A lead is in none of the stages.
+        """
         counts: dict[str | None, dict[Key, WinLossCounts]] = defaultdict(dict)
         for case, won in closed:
             unit = WinLossCounts(1.0, 0.0) if won else WinLossCounts(0.0, 1.0)
@@ -120,12 +149,12 @@ class FrequencyModel:
         return cls(stages[0], dict(counts))
 
     def probability(self, case: LeadCase) -> float | None:
-        """The percent in [0.01, 99.99] that the lead is won; None as long as no lead was closed."""
+        """The percent in [0.01, 99.99] that the lead is won; None until leads were won and lost."""
         own = None if case.team is None else self._by_team.get(case.team)
         return (own or self._pooled).probability(case)
 
     def probabilities(self, cases: Iterable[LeadCase]) -> NDArray[np.float64]:
-        """(n,) probabilities in [0, 1], NaN where there is none, to be judged beside a model's."""
+        """Compute (n,) probabilities in [0, 1], NaN where there is none."""
         percent = np.array([self.probability(case) for case in cases], dtype=np.float64)
         return percent / 100
 
@@ -141,7 +170,7 @@ class FrequencyModel:
 
 @dataclass(frozen=True)
 class _CountTable:
-    """The counts that a lead is looked up in, and the totals that they are shares of, by variable."""
+    """The counts that a lead is looked up in, and by variable the totals that they are divided by."""
 
     counts: Mapping[Key, WinLossCounts]
     totals: Mapping[str, WinLossCounts]
@@ -160,7 +189,7 @@ class _CountTable:
 
 
 def _make_table(rows: Iterable[tuple[Key, WinLossCounts]], first_stage: str) -> _CountTable:
-    """Rows as they count for scoring: a team's tag with too few leads counts nowhere, not even in totals."""
+    """Sum the rows by key; a team's tag with fewer than ``FEWEST_TAGGED`` leads counts nowhere."""
     counts: dict[Key, WinLossCounts] = {}
     totals: dict[str, WinLossCounts] = {}
     for key, tally in rows:
@@ -191,10 +220,18 @@ class UnknownFieldError(ValueError):
 
 @dataclass(frozen=True)
 class OdooFields:
-    """Which columns a frequency model reads: what an Odoo administrator chooses in the settings.
+    """Which columns a frequency model counts: what an Odoo administrator chooses in the settings.
 
-    ``stages`` are those that an open lead can stand in, in order; entering ``target`` wins it, entering one
-    of ``closed`` loses it. ``tags`` is a column of words separated by commas.
+    Attributes:
+        fields: Columns of the leads.
+        stages: Those that an open lead can be in, in order.
+        target: Entering it wins the lead.
+        closed: Entering one of them loses it.
+        team: The column of the sales team, if any.
+        tags: A column of tags separated by commas, if any.
+
+    Raises:
+        UnknownFieldError: A field is named like the model's own variables, ``stage_id`` or ``tag_id``.
     """
 
     fields: tuple[str, ...]
@@ -212,25 +249,25 @@ class OdooFields:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns that are read, none twice."""
+        """All columns that are read, each once."""
         extra = (column for column in (self.team, self.tags) if column is not None)
         return tuple(dict.fromkeys((*self.fields, *extra)))
 
 
 def learn_frequencies(history: LeadHistory, fields: OdooFields) -> FrequencyModel:
-    """Count every lead that was closed in ``history``, as it stood when the CRM learned of that."""
+    """Count every lead closed in ``history``, with its values when the CRM learned of that."""
     return FrequencyModel.of(((case, won) for _, case, won in closed_cases(history, fields)), fields.stages)
 
 
 def closed_cases(history: LeadHistory, fields: OdooFields) -> Iterable[tuple[str, LeadCase, bool]]:
-    """Every lead that was closed in ``history``: its id, how it stood then, and whether it was won."""
+    """List the closed leads of ``history``: id, values when the CRM learned of it, and whether it was won."""
     closed = _closed_leads(history, fields)
     cases = open_cases(history, Snapshots(closed.select(KEYS)), fields)
     return zip(closed["lead_id"].to_list(), cases, closed["won"].to_list(), strict=True)
 
 
 def open_cases(history: LeadHistory, snapshots: Snapshots, fields: OdooFields) -> list[LeadCase]:
-    """What was visible of each lead at its snapshot, in the order of ``snapshots``."""
+    """Read what was visible of each lead at its snapshot, in the order of ``snapshots``."""
     features = FeatureSet(
         (*(_field_spec(history, column) for column in fields.columns), *_stage_recency_specs(fields))
     )
@@ -240,11 +277,14 @@ def open_cases(history: LeadHistory, snapshots: Snapshots, fields: OdooFields) -
 
 
 def cases_from_rows(rows: pl.DataFrame, fields: OdooFields) -> list[LeadCase]:
-    """Rows with the columns of ``fields`` as cases; without a column ``stage_id`` all stand in the first one.
+    """Convert rows with the columns of ``fields`` to cases.
 
-    >>> rows = pl.DataFrame({"source": ["ads", None], "vip": [1.0, 0.0]})
-    >>> [case.values for case in cases_from_rows(rows, OdooFields(("source", "vip")))]
-    [{'source': 'ads', 'vip': '1'}, {'vip': '0'}]
+    Without a column ``stage_id`` all leads are in the first stage.
+
+    Example:
+        >>> rows = pl.DataFrame({"source": ["ads", None], "vip": [1.0, 0.0]})
+        >>> [case.values for case in cases_from_rows(rows, OdooFields(("source", "vip")))]
+        [{'source': 'ads', 'vip': '1'}, {'vip': '0'}]
     """
     return list(_iter_cases(rows, fields))
 
@@ -266,7 +306,7 @@ def _format_value(value: float | str) -> str:
 
 
 def _closed_leads(history: LeadHistory, fields: OdooFields) -> pl.DataFrame:
-    """One row a closed lead: ``won``, and as_of the second in which the CRM knew; the first news counts."""
+    """One row per closed lead by the first news: ``won``, and ``as_of``, the second in which the CRM knew."""
     ends = history.transitions.filter(
         pl.col("stage").is_in([fields.target, *fields.closed]), pl.col("known_at") < history.observed_until
     )

@@ -1,4 +1,4 @@
-"""A backtest in words, and as MLflow runs: one for the whole, one nested in it for each origin."""
+"""A backtest as text for a terminal, and as MLflow runs: a parent with one nested run per origin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LINE = "{:28} {:>8} {:>8} {:>8} {:>9}  {}"
 
 
 def format_backtest(result: BacktestResult) -> Iterator[str]:
-    """The backtest as lines for a terminal."""
+    """Yield the backtest as lines for a terminal."""
     for origin in result.origins:
         yield (
             f"from {result.when(origin.start)}: {origin.trained:,} rows teach, {origin.tested:,} judge, "
@@ -46,7 +46,7 @@ def format_backtest(result: BacktestResult) -> Iterator[str]:
 
 
 def log_backtest(result: BacktestResult, tracking: Tracking) -> RunRef:
-    """Write the backtest down: a run with all of it, and one run nested in that for each origin."""
+    """Log the backtest as a run, with a nested run per origin, and return a reference to the parent."""
     parent = log(_backtest_items(result), tracking=tracking, name="backtest")
     for origin in result.origins:
         name = f"origin {result.when(origin.start)}"
@@ -82,7 +82,7 @@ def _origin_items(origin: OriginResult) -> Iterator[LogItem]:
 
 
 def difference_plot(result: BacktestResult) -> str:
-    """How much worse (above 0) or better than the default each candidate was at each origin, as SVG."""
+    """Plot each candidate's log-loss minus the default's at each origin, as SVG."""
     return loss_difference_chart(
         {
             result.when(origin.start): {

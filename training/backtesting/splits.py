@@ -1,8 +1,7 @@
-"""Which rows a backtest judges, and which a model may have learned from by then.
+"""Splits of a backtest: rolling origins, and the random and grouped splits to compare them with.
 
-An origin is a day in the past on which a model could have been trained: it learns from rows whose outcome
-was final by then and is judged by the rows that came until the next origin. Beside it stand the splits that
-people use instead, so that what they flatter can be seen.
+An origin is a day in the past on which a model could have been trained: the training rows are those whose
+outcome was final by then, the test rows those up to the next origin.
 """
 
 from __future__ import annotations
@@ -33,10 +32,14 @@ _MIN_TRAINING, _MIN_TEST, _MIN_PER_CLASS = 40, 10, 3
 
 @dataclass(frozen=True, eq=False)
 class BacktestSplit:
-    """Positions to train on and to test on; ``weights`` are those of the training rows, None if all alike.
+    """Positions of training and test rows.
 
-    ``start`` (inclusive) and ``end`` (exclusive) bound the tested rows in the order of time; ``end`` is 0
-    where the split does not go by time.
+    Attributes:
+        train: Positions of the training rows.
+        test: Positions of the test rows.
+        weights: (train,) weights of the training rows; None if all count alike.
+        start: Where test rows begin (inclusive) in the order of time.
+        end: Where they end (exclusive); 0 where the split does not go by time.
     """
 
     train: NDArray[np.intp]
@@ -47,7 +50,7 @@ class BacktestSplit:
 
 
 def learning_rows(dataset: Dataset, split: BacktestSplit) -> TrainingRows:
-    """What a model learns from on one side of a split."""
+    """The training rows of a split, with its weights."""
     rows = dataset.to_learning_rows().take(split.train)
     return replace(
         rows,
@@ -59,11 +62,18 @@ def learning_rows(dataset: Dataset, split: BacktestSplit) -> TrainingRows:
 
 
 def rolling_origins(dataset: Dataset, count: int) -> tuple[BacktestSplit, ...]:
-    """Up to ``count`` origins, the oldest first, walked back from the last matured row in equal steps.
+    """Split by up to ``count`` origins, walking back from the last matured row in equal shares of the rows.
 
-    Fewer where the order is coarse, or where an origin would have too little to learn from or be judged by.
-    Tested rows are matured; training rows end a gap earlier, or, where the dataset weights early outcomes,
-    are all whose outcome was known on that day, weighted as that day would have.
+    Test rows are matured. Training rows end a gap before the origin; where the dataset weights early
+    outcomes, they are all rows whose outcome was known on that day, with inverse probability of censoring
+    weights as of it.
+
+    Args:
+        dataset: The rows; without an order there are no origins.
+        count: Most origins.
+
+    Returns:
+        The splits, the oldest first; fewer where the order is coarse or a split has too few rows.
     """
     if dataset.order is None or count < 1:
         return ()
@@ -94,7 +104,13 @@ def _origin_split(dataset: Dataset, eligible: NDArray[np.bool_], start: int, end
 
 
 def random_split(dataset: Dataset, reference: BacktestSplit | None, seed: int) -> BacktestSplit:
-    """Rows drawn at random, as many on each side as ``reference`` has, so that only the kind of split differs."""
+    """Split matured rows at random.
+
+    Args:
+        dataset: The rows.
+        reference: A split whose numbers of rows to match; None tests on a fifth.
+        seed: Seed of the shuffling.
+    """
     rows = _eligible_rows(dataset)
     shuffled = np.random.default_rng(seed).permutation(rows)
     train, test = _split_sizes(len(rows), reference)
@@ -104,7 +120,14 @@ def random_split(dataset: Dataset, reference: BacktestSplit | None, seed: int) -
 def group_split(
     dataset: Dataset, accounts: NDArray[np.int64], reference: BacktestSplit | None, seed: int
 ) -> BacktestSplit:
-    """Like ``random_split``, but no account is on both sides."""
+    """Split matured rows at random, with every account on one side only.
+
+    Args:
+        dataset: The rows.
+        accounts: (n,) number of each row's account.
+        reference: A split whose numbers of rows to match; None tests on a fifth.
+        seed: Seed of the shuffling.
+    """
     rows = _eligible_rows(dataset)
     train, test = _split_sizes(len(rows), reference)
     names, place = np.unique(accounts[rows], return_inverse=True)
@@ -126,7 +149,7 @@ def _split_sizes(rows: int, reference: BacktestSplit | None) -> tuple[int, int]:
 
 
 def is_usable(dataset: Dataset, split: BacktestSplit) -> bool:
-    """Whether there is enough to learn from and to be judged by."""
+    """Whether the training rows have enough of both outcomes, and the test rows at least one conversion."""
     if len(split.train) < _MIN_TRAINING or len(split.test) < _MIN_TEST:
         return False
     positives = int(dataset.label[split.train].sum())
@@ -136,9 +159,17 @@ def is_usable(dataset: Dataset, split: BacktestSplit) -> bool:
 
 
 def bootstrap_blocks(dataset: Dataset, rows: NDArray[np.intp]) -> tuple[str, NDArray[np.intp]]:
-    """What is resampled together in an interval, and its number for each of ``rows``.
+    """Choose what a block bootstrap resamples as a whole.
 
-    Weeks where there are dates and enough of them, else days; a lead's snapshots where it has several; rows.
+    Weeks where there are dates and at least ``FEWEST_BLOCKS`` of them, else days, else the snapshots of a
+    lead where it has several, else rows.
+
+    Args:
+        dataset: The rows.
+        rows: (n,) positions of the rows to resample.
+
+    Returns:
+        The name of the blocks, and the (n,) number of each row's block, from 0.
     """
     for name, key in _block_keys(dataset, rows):
         number = np.unique(key, return_inverse=True)[1]

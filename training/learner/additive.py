@@ -1,8 +1,9 @@
-"""The additive part: a penalised logistic regression in which each feature earns its own freedom.
+"""The additive part: a penalised logistic regression whose ridge penalties are chosen by the evidence.
 
-Numbers become piecewise linear curves, categories one effect a level. Each feature has a ridge penalty of its
-own, chosen by the evidence (MacKay 1992; the random effects view of Fellner and Schall): where the rows show
-little, the curve shrinks to flat. Nothing is left to choose by hand or by cross-validation.
+Numbers enter as piecewise linear curves, categories as one effect per level. Each feature has a ridge penalty
+of its own, set to the value under which the rows are most likely (MacKay 1992; the random-effects view of
+Fellner and Schall): where the rows show little, the curve shrinks to flat. No penalty is chosen by hand or by
+cross-validation.
 """
 
 from __future__ import annotations
@@ -42,9 +43,14 @@ PENALTY, STEPS_FIRST, STEPS_IN_ALL = 5.0, 5, 12
 
 @dataclass(frozen=True, eq=False)
 class FeatureTerm:
-    """The columns of one feature, and where they come from.
+    """The design columns of one feature and how they are computed.
 
-    ``knots`` of a curve, or ``level_of`` (one column a code) of a table, or ``scores`` (one number a code).
+    Attributes:
+        source: Column of the training matrix that holds the feature's value or code.
+        knots: (k,) ascending knots of a number's curve; None for a category.
+        level_of: (codes,) design column of each code; None where the category enters by its rate alone.
+        scores: (codes,) log-odds of each code's rate, where there are too many levels for an effect each.
+        rate_column: Column of the training matrix with the cross-fitted rate that goes with ``scores``.
     """
 
     source: int
@@ -55,13 +61,20 @@ class FeatureTerm:
 
     @property
     def width(self) -> int:
-        """How many penalised coefficients the term has, its missing value apart."""
+        """The number of penalised coefficients, without the one for a missing value."""
         if self.knots is not None:
             return len(self.knots) - 1
         return 1 if self.level_of is None else int(self.level_of.max()) + 1
 
     def columns(self, matrix: NDArray[np.float64]) -> NDArray[np.generic]:
-        """(width, n): the columns that the term makes of the training matrix, one after the other."""
+        """Compute the design columns of the term.
+
+        Args:
+            matrix: (n, columns) training matrix.
+
+        Returns:
+            (width, n) array, one row per coefficient.
+        """
         if self.knots is not None:
             return _ramp_basis(matrix[:, self.source], self.knots)
         if self.level_of is None:
@@ -70,7 +83,12 @@ class FeatureTerm:
         return np.asarray(level == np.arange(self.width)[:, None])
 
     def effect(self, beta: NDArray[np.float64], missing: float) -> PiecewiseLinearTerm | CategoryTerm:
-        """What the coefficients come to as a curve or a table."""
+        """Turn fitted coefficients into a curve (number) or a table (category).
+
+        Args:
+            beta: (width,) coefficients.
+            missing: The effect of a missing number, in log-odds.
+        """
         if self.knots is not None:
             values = np.append(0.0, np.cumsum(beta))
             return PiecewiseLinearTerm(tuple(self.knots.tolist()), tuple(values.tolist()), missing)
@@ -81,10 +99,19 @@ class FeatureTerm:
 def fit_additive(
     rows: TrainingRows, encodings: FeatureEncoder, matrix: NDArray[np.float64], seed: int
 ) -> AdditiveModel:
-    """The additive part learned from ``rows`` and their cross-fitted ``matrix``.
+    """Fit the additive part: a logistic regression with one evidence-based ridge penalty per feature.
 
-    Each effect averages to zero over the rows that it learned from, so that the intercept is what an average
-    lead has.
+    Effects average to zero over the rows they were fitted to, so the intercept is the log-odds of an average
+    lead. Constrained features are made monotone afterwards by isotonic regression.
+
+    Args:
+        rows: Training rows.
+        encodings: The fitted encodings of ``rows``.
+        matrix: (n, columns) their matrix with cross-fitted rates, as ``fit_encoders`` returns it.
+        seed: Seed of the sample that is taken where rows and columns are many.
+
+    Returns:
+        The additive model: its contributions are in log-odds.
     """
     numbers = sum(feature.kind == "number" for feature in encodings.features)
     knots = int(np.clip(STEPS // max(1, numbers), FEWEST_KNOTS, MOST_KNOTS))
@@ -127,7 +154,7 @@ def _make_term(
 
 
 def _choose_knots(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """The values themselves where they are few, else quantiles of the rows."""
+    """The distinct values of ``x`` where there are at most ``most``, else ``most`` + 1 of its quantiles."""
     known = np.sort(x[np.isfinite(x)])
     if not len(known):
         return np.zeros(1)
@@ -139,9 +166,9 @@ def _choose_knots(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
 
 
 def _ramp_basis(x: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(knots - 1, n): how much of each step between knots a value has climbed; 0 where it is missing.
+    """The basis of a piecewise linear curve: (knots - 1, n) shares in [0, 1] of each step between knots.
 
-    A ridge penalty on these draws neighbouring knots together: the curve to flat, not to zero.
+    A missing value has 0 everywhere. A ridge penalty on these steps shrinks the curve to flat, not to zero.
     """
     fraction = (np.where(np.isnan(x), knots[0], x) - knots[:-1, None]) / np.diff(knots)[:, None]
     return np.asarray(np.clip(fraction, 0.0, 1.0), dtype=np.float64)
@@ -157,7 +184,7 @@ def _sample_rows(rows: int, width: int, seed: int) -> NDArray[np.intp]:
 def _fit_coefficients(
     rows: TrainingRows, terms: list[FeatureTerm], matrix: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], list[float], float]:
-    """The coefficients of the terms, the effect of a missing value per term, and the intercept."""
+    """The (width,) coefficients of all terms, the effect of a missing value per term, and the intercept."""
     with_missing = [
         place
         for place, term in enumerate(terms)
@@ -179,10 +206,30 @@ def _fit_coefficients(
 def fit_ridge_by_evidence(
     design: NDArray[np.floating], y: NDArray[np.number], w: NDArray[np.float64], group: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Logistic coefficients with one ridge penalty a group, each penalty the most likely one.
+    """Fit a logistic regression with one ridge penalty per group of coefficients, each set by the evidence.
 
-    ``design`` ends with a column of ones, which is not penalised. Newton's steps, each with the gradient of
-    all rows and the latest look at the curvature; after the first ones each step moves the penalties, too.
+    Newton's method, each step with the gradient of all rows and a Hessian that is renewed only after the
+    log-odds have moved. After the first ``STEPS_FIRST`` steps every step updates the penalties too, by
+    MacKay's fixed point (MacKay 1992).
+
+    Args:
+        design: (n, k + 1) columns; the last one is all ones and is not penalised.
+        y: (n,) outcomes, 0 or 1.
+        w: (n,) weights of the rows.
+        group: (k,) the penalty, numbered from 0, of each penalised coefficient.
+
+    Returns:
+        (k + 1,) coefficients in log-odds, the intercept last.
+
+    Example:
+        Without signal the coefficient shrinks, and the intercept is the log-odds of the rate:
+
+        >>> x = np.tile([-1.0, 1.0], 200)
+        >>> y = np.repeat([0.0, 0.0, 0.0, 1.0], 100)
+        >>> design = np.column_stack([x, np.ones(400)])
+        >>> slope, intercept = fit_ridge_by_evidence(design, y, np.ones(400), np.zeros(1, dtype=np.intp))
+        >>> round(abs(float(slope)), 3), round(float(intercept), 2)
+        (0.0, -1.1)
     """
     penalty = np.full(int(group.max(initial=-1)) + 1, PENALTY)
     beta = np.zeros(design.shape[1])
@@ -217,7 +264,7 @@ def _update_penalties(
     beta: NDArray[np.float64],
     variance: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """The next penalty of each group: (effective coefficients) / (sum of squares), MacKay's fixed point."""
+    """The next penalty of each group by MacKay's fixed point: effective coefficients / sum of squares."""
     width, variances, squares = (
         np.bincount(group, weights=weights, minlength=len(penalty))
         for weights in (np.ones(len(group)), variance, beta**2)
@@ -227,12 +274,12 @@ def _update_penalties(
 
 
 def _multiply(design: NDArray[np.floating], vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The product, in the precision of the design: single precision halves the time."""
+    """``design @ vector`` in the precision of ``design``: single precision halves the time."""
     return np.asarray(design @ vector.astype(design.dtype), dtype=np.float64)
 
 
 def _hessian(design: NDArray[np.floating], hessian_weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(columns, columns): the second derivatives of the loss, the one costly part of a step."""
+    """(columns, columns): the second derivatives of the loss, the expensive part of a Newton step."""
     root = design * np.sqrt(hessian_weights).astype(design.dtype)[:, None]
     return np.asarray(root.T @ root, dtype=np.float64)
 
@@ -240,7 +287,7 @@ def _hessian(design: NDArray[np.floating], hessian_weights: NDArray[np.float64])
 def _center_effects(
     part: AdditiveModel, matrix: NDArray[np.float64], w: NDArray[np.float64]
 ) -> AdditiveModel:
-    """The same function with effects that average to zero over the rows."""
+    """The same function with effects that average to zero over the rows, weighted by ``w``."""
     means = w @ part.contributions(matrix) / w.sum()
     effects = tuple(
         _shift_effect(effect, mean) for effect, mean in zip(part.effects, means.tolist(), strict=True)

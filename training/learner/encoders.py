@@ -1,4 +1,4 @@
-"""Learning encodings from rows, and the matrix to train on, in which no row has seen its own outcome."""
+"""Fit encodings to rows, with a training matrix in which no row's rate includes its own outcome."""
 
 from __future__ import annotations
 
@@ -31,10 +31,18 @@ CROSS_FITS = 5
 
 
 def fit_encoders(rows: TrainingRows, seed: int) -> tuple[FeatureEncoder, NDArray[np.float64]]:
-    """The encodings of ``rows``, and their matrix with cross-fitted rates to train on.
+    """Fit the encoding of every column, with cross-fitted target rates.
 
-    Smoothed, cross-fitted target encoding (Micci-Barreca 2001; scikit-learn's TargetEncoder). Without the
-    cross-fitting a rare level's rate would give away the very outcomes that it is to predict.
+    Smoothed target encoding (Micci-Barreca 2001), cross-fitted as in scikit-learn's TargetEncoder: without
+    that, the rate of a rare level would give away the outcomes it is meant to predict.
+
+    Args:
+        rows: Training rows.
+        seed: Seed of the folds that rates are cross-fitted in.
+
+    Returns:
+        The encodings, which hold the rates of all rows, and the (n, columns) training matrix, in which each
+        row has the rates of the other folds.
     """
     fold = assign_folds(rows, CROSS_FITS, seed)
     fits = [_fit_encoding(rows, name) for name in rows.frame.columns]
@@ -48,7 +56,7 @@ def fit_encoders(rows: TrainingRows, seed: int) -> tuple[FeatureEncoder, NDArray
 
 
 def _fit_encoding(rows: TrainingRows, name: str) -> tuple[FeatureEncoding, NDArray[np.int64] | None]:
-    """The encoding of one column, and the rows' codes if it has any."""
+    """The encoding of one column, and the (n,) codes of the rows if it has any."""
     values = rows.frame[name]
     if name in rows.monotone:  # a rate of its own for each value would know no order
         return FeatureEncoding(name, "number"), None
@@ -97,7 +105,7 @@ def _count_rare_levels(values: pl.Series, tally: pl.DataFrame) -> int:
 def _smoothed_rates(
     y: NDArray[np.number], w: NDArray[np.float64], codes: NDArray[np.int64], size: int, prior: float
 ) -> NDArray[np.float64]:
-    """(size,) the rate of each code, drawn to the overall one."""
+    """(size,) the rate of each code, shrunk to ``prior``."""
     positive = np.bincount(codes, weights=w * y, minlength=size)
     return _shrink_to_prior(positive, np.bincount(codes, weights=w, minlength=size), prior)
 
@@ -105,14 +113,14 @@ def _smoothed_rates(
 def _shrink_to_prior(
     positive: NDArray[np.number], total: NDArray[np.number], prior: float
 ) -> NDArray[np.float64]:
-    """Rates drawn to the overall one; exactly that where there are no rows."""
+    """Rates with ``SMOOTHING`` pseudo-rows at ``prior``; exactly ``prior`` where there are no rows."""
     return np.asarray((positive + SMOOTHING * prior) / (total + SMOOTHING), dtype=np.float64)
 
 
 def _cross_fitted_rates(
     rows: TrainingRows, codes: NDArray[np.int64], size: int, fold: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """(n,) each row's rate as learned from the rows outside its fold: all of them less those inside."""
+    """(n,) the rate of each row's code, computed from the rows outside its fold."""
     count = int(fold.max()) + 1
     cell = codes * count + fold
     positive, total = (

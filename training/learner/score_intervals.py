@@ -1,25 +1,23 @@
-"""How far a model may be from the truth, learned where the truth is known: in rehearsals.
+"""Intervals around scores, and what else is uncertain about a trained model.
 
-A rehearsal takes the company's own leads, calls a model of them the truth, draws what becomes of each lead
-by it (a parametric bootstrap: Efron and Tibshirani 1993, chapter 6), learns anew from most of the leads, and
-asks about the others. What the new model errs by is then plain to see: the noise of few outcomes, and the
-caution that shrinks effects. Snapshots of one lead share their luck.
+The intervals come from simulations in which the truth is known. A simulation takes the company's own leads,
+treats the log-odds of a model as the truth, draws each lead's outcome from it (a parametric bootstrap: Efron
+and Tibshirani 1993, chapter 6), trains a new model on most of the leads and predicts the others. Its errors
+show both the noise of few outcomes and the bias of shrinkage. The snapshots of a lead share one uniform draw.
 
-The model itself is too smooth a truth: what it has not learned is not in it. So there are two acts. The first
-takes the model for the truth; what is learned there differs from it by a pattern that such rows can put into
-such a model. The second adds that pattern to the truth, and stretches it all as much as learning shrank it
-(indirect inference: Gourieroux, Monfort and Renault 1993). With few leads that pattern is mostly noise, and
-the second truth rougher than the real one. So the truth is taken to lie between the acts, as far towards the
-second as one thing says that can be seen without knowing it: how widely log-odds are spread that models say
-of leads they have not learned from, in either act and in reality. Where outcomes of leads that the real model
-had not learned from disagree with it by more than chance, that counts as well.
+The model itself is too smooth a truth: what it has not learned is missing from it. So there are two
+scenarios. In the first the model is the truth; the new model differs from it by a pattern that such rows can
+produce in such a model. The second adds that pattern to the truth and stretches the sum by as much as
+training shrank it (indirect inference: Gourieroux, Monfort and Renault 1993). With few leads that pattern is
+mostly noise, and the second truth rougher than the real one. So the squared half-width is interpolated
+between the scenarios, by the one thing that can be observed without knowing the truth: the spread of the
+log-odds of held-out leads, in either scenario and in reality. Where the outcomes of held-out leads deviate
+from the real model by more than chance, that adds to the half-width.
 
-The promise is that of split conformal prediction (Vovk et al. 2005) within an act: nine in ten intervals hold
-its truth, over leads and rehearsals. For the company's own leads it holds as far as the company lies between
-the acts as said. This can be believed, not proven; ``tests/benchmarks/interval_coverage.py`` measures it
+Within a scenario the coverage is that of split conformal prediction (Vovk et al. 2005): nine in ten intervals
+hold the truth, over leads and simulations. For the company's own leads it holds as far as the company lies
+between the scenarios, which is an assumption; ``tests/benchmarks/interval_coverage.py`` measures the coverage
 where the truth is known.
-
-What a trained model is to be doubted for: its intervals, and the values it has not learned from.
 """
 
 from __future__ import annotations
@@ -76,9 +74,12 @@ _MAX_STRETCH, _MIN_VARIANCE_SHARE, _TINY = 1.5, 0.2, 1e-12
 
 @dataclass(frozen=True, eq=False)
 class SimulationErrors:
-    """(m,) log-odds that models said in rehearsals, and (m,) how far they were from the truth.
+    """The errors of simulated models on held-out leads.
 
-    ``spread`` is the standard deviation of what is said within one rehearsal.
+    Attributes:
+        log_odds: (m,) predicted log-odds.
+        errors: (m,) predicted minus true log-odds.
+        spread: Standard deviation of the predicted log-odds within one simulation.
     """
 
     log_odds: Floats
@@ -87,16 +88,26 @@ class SimulationErrors:
 
     @classmethod
     def of(cls, log_odds: Floats, truth: Floats) -> SimulationErrors:
-        """What one rehearsal said of leads, beside their truth."""
+        """Compare the (m,) predictions of one simulation with its (m,) true log-odds."""
         return cls(log_odds, log_odds - truth, float(log_odds.std()))
 
 
 def interval_half_widths(
     rows: TrainingRows, fitted: FittedPredictor, lead: NDArray[np.intp], seed: int = 0
 ) -> PiecewiseLinearTerm:
-    """Half the width of the intervals of a model, by its log-odds; ``lead`` (n,) numbers whose row it is.
+    """Compute the half-width of a model's 90 % intervals as a function of its log-odds.
 
-    Raises ValueError when no rehearsal can be held because one of the outcomes is too rare.
+    Args:
+        rows: The rows that ``fitted`` was trained on.
+        fitted: The model.
+        lead: (n,) number of each row's lead, from 0.
+        seed: Seed of the simulations.
+
+    Returns:
+        A curve from log-odds to the half-width in log-odds.
+
+    Raises:
+        ValueError: One outcome is too rare to be simulated.
     """
     share = _simulation_share(rows)
     simulations = [_simulate(rows, fitted, lead, share, (seed, number)) for number in range(1, TIMES + 1)]
@@ -114,10 +125,19 @@ def interval_half_widths(
 
 
 def interpolate_scenarios(real: float, first: float, second: float) -> float:
-    """How far from the first act to the second, in [0, 1], the ``real`` spread of log-odds lies.
+    """Locate the observed spread of log-odds between those of the two scenarios.
 
-    >>> [interpolate_scenarios(*x) for x in ((1.5, 1.25, 1.75), (1.2, 1.4, 1.6), (1.7, 1.6, 1.5))]
-    [0.5, 0.0, 1.0]
+    Args:
+        real: Standard deviation of the held-out log-odds in reality.
+        first: The same in the first scenario.
+        second: The same in the second, rougher scenario.
+
+    Returns:
+        The position in [0, 1]: 0 at the first scenario, 1 at the second.
+
+    Example:
+        >>> [interpolate_scenarios(*x) for x in ((1.5, 1.25, 1.75), (1.2, 1.4, 1.6), (1.7, 1.6, 1.5))]
+        [0.5, 0.0, 1.0]
     """
     if second <= first:
         return 1.0
@@ -125,7 +145,7 @@ def interpolate_scenarios(real: float, first: float, second: float) -> float:
 
 
 def _pool_simulations(simulations: Sequence[SimulationErrors]) -> SimulationErrors:
-    """The errors of the same act of all rehearsals, each with the mean spread."""
+    """The errors of one scenario from all simulations, with their mean spread."""
     log_odds, errors = (
         np.concatenate([getattr(simulation, name) for simulation in simulations])
         for name in ("log_odds", "errors")
@@ -136,14 +156,14 @@ def _pool_simulations(simulations: Sequence[SimulationErrors]) -> SimulationErro
 
 
 def _simulation_share(rows: TrainingRows) -> float:
-    """The share of leads in a rehearsal: what it may cost, more where conversions are rare."""
+    """The share of leads in a simulation: bounded by its cost, larger where conversions are rare."""
     return min(1.0, max(MOST_ROWS, FEWEST_CONVERSIONS / rows.rate) / len(rows))
 
 
 def _simulate(
     rows: TrainingRows, fitted: FittedPredictor, lead: NDArray[np.intp], share: float, seed: tuple[int, int]
 ) -> tuple[SimulationErrors, SimulationErrors]:
-    """The errors of both acts, held with a share of the leads."""
+    """The errors of the first and of the second scenario, on a random ``share`` of the leads."""
     random = np.random.default_rng(seed)
     sample_rows = np.flatnonzero((random.random(int(lead.max()) + 1) < share)[lead])
     sample, sample_lead = rows.take(sample_rows), lead[sample_rows]
@@ -164,7 +184,11 @@ def _simulate_scenario(
     lead: NDArray[np.intp],
     random: np.random.Generator,
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """(n,) what a model of most leads says where ``truth`` decides, and (n,) which rows it did not see."""
+    """Train a model on outcomes drawn from ``truth``.
+
+    Returns:
+        (n,) its log-odds, and (n,) a mask of the held-out rows.
+    """
     leads = int(lead.max()) + 1
     for _ in range(TRIES):
         uniform, in_training = random.random(leads)[lead], (random.random(leads) < TAUGHT)[lead]
@@ -181,7 +205,7 @@ def _simulate_scenario(
 
 
 def _rougher_truth(truth: Floats, estimate: Floats, held_out: NDArray[np.bool_]) -> Floats:
-    """``truth`` as it may be where ``estimate`` is what a model makes of it."""
+    """The truth of the second scenario, given the first truth and what a model estimated from it."""
     centred = truth - truth[held_out].mean()
     spread = max(float(centred[held_out] @ centred[held_out]), _TINY)
     slope = float(centred[held_out] @ estimate[held_out]) / spread
@@ -192,14 +216,21 @@ def _rougher_truth(truth: Floats, estimate: Floats, held_out: NDArray[np.bool_])
 
 
 def _match_base_rate(truth: Floats, rows: TrainingRows) -> Floats:
-    """``truth`` moved so far that it expects as many conversions as there were."""
+    """``truth`` shifted so that it expects as many conversions as were observed."""
     return update_intercept(PlattCalibration(), truth, rows.y, doubt=1e-6).apply(truth)
 
 
 def conformal_curve(errors: SimulationErrors) -> PiecewiseLinearTerm:
-    """What nine in ten errors do not exceed, by the log-odds said: a knot for each part of the scores.
+    """Fit the curve that nine in ten absolute errors do not exceed, with a knot per part of the scores.
 
-    Within a part it is the split conformal quantile: the ``ceil((m + 1) * 0.9)``-th smallest of m errors.
+    Within a part it is the split conformal quantile, the ``ceil((m + 1) * 0.9)``-th smallest of m absolute
+    errors (Vovk et al. 2005). Parts hold equally many rows.
+
+    Args:
+        errors: Errors of simulated models.
+
+    Returns:
+        A curve from log-odds to the quantile, in log-odds; its missing value is the quantile of all errors.
     """
     order = np.argsort(errors.log_odds, kind="stable")
     parts = np.array_split(order, int(np.clip(len(order) // FEWEST_OF_A_PART, 1, PARTS)))
@@ -218,11 +249,19 @@ def _conformal_quantile(sizes: Floats) -> float:
 def excess_squared_error(
     log_odds: Floats, y: NDArray[np.number], lead: NDArray[np.intp], at: Floats
 ) -> Floats:
-    """(k,) the squared error, in log-odds, that outcomes show beyond chance, at log-odds ``at`` (k,).
+    """Estimate the squared error of log-odds that outcomes show beyond chance.
 
-    ``log_odds`` (m,) are log-odds of rows that the model had not learned from, ``lead`` (m,) numbers whose they
-    are. In each part of them one Newton step says by how much the level is off; its variance, in which the
-    rows of a lead count as one (White 1980; Liang and Zeger 1986), is the part that chance explains.
+    In each part of the scores one Newton step estimates by how much the log-odds are off; its variance,
+    clustered by lead (White 1980; Liang and Zeger 1986), is the part of its square that chance explains.
+
+    Args:
+        log_odds: (m,) log-odds of rows that the model was not trained on.
+        y: (m,) their outcomes.
+        lead: (m,) number of each row's lead.
+        at: (k,) log-odds at which to evaluate.
+
+    Returns:
+        (k,) squared errors, 0 where chance explains the deviation.
     """
     order = np.argsort(log_odds, kind="stable")
     p = expit(log_odds[order])
@@ -255,7 +294,17 @@ _SCORE_QUANTILES = (0.1, 0.9)
 def estimate_uncertainty(
     rows: TrainingRows, fitted: FittedPredictor, lead: pl.Series, seed: int = 0
 ) -> ScoreUncertainty:
-    """What is uncertain about a model that was ``fitted`` to ``rows``; ``lead`` (n,) is whose row it is."""
+    """Estimate what is uncertain about a trained model: interval widths, and the support of its features.
+
+    Args:
+        rows: The rows that ``fitted`` was trained on.
+        fitted: The model.
+        lead: (n,) the lead of each row.
+        seed: Seed of the simulations.
+
+    Returns:
+        The uncertainty; without intervals, and with a reason, where there are too few outcomes or no signal.
+    """
     number = lead_codes(lead)
     outcomes = [len(np.unique(number[rows.y == outcome])) for outcome in (0, 1)]
     if insufficiency := _insufficiency(outcomes, fitted):
@@ -267,9 +316,9 @@ def estimate_uncertainty(
 
 
 def _insufficiency(outcomes: list[int], fitted: FittedPredictor) -> InsufficiencyCode | None:
-    """Why the model is to be believed no more than the rate of all leads, if so.
+    """Why scores are no better than the base rate, or None.
 
-    ``outcomes`` are how many leads did not convert, and did: however often these were looked at.
+    ``outcomes`` are the numbers of leads that did not convert, and that did; each lead counts once.
     """
     if min(outcomes) < FEWEST:
         return "too_few_outcomes"
@@ -279,7 +328,7 @@ def _insufficiency(outcomes: list[int], fitted: FittedPredictor) -> Insufficienc
 
 
 def _feature_support(rows: TrainingRows, fitted: FittedPredictor) -> tuple[FeatureSupport, ...]:
-    """The features that matter, the weightiest first."""
+    """The value ranges of the features whose contributions vary by ``MATTERS`` or more, the widest first."""
     predictor = fitted.predictor
     matrix = predictor.encodings.encode(rows.frame)
     some = matrix[:: 1 + len(matrix) // LOOKED_AT]
@@ -293,7 +342,7 @@ def _feature_support(rows: TrainingRows, fitted: FittedPredictor) -> tuple[Featu
 def _support_of_feature(
     encodings: FeatureEncoder, place: int, matrix: NDArray[np.float64], spread: float
 ) -> FeatureSupport:
-    """The values that the rows have of one feature."""
+    """The values that the rows have of the feature at ``place``."""
     feature, source = encodings.features[place], encodings.sources[place]
     column = matrix[:, source]
     if feature.kind == "category":

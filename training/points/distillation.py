@@ -168,7 +168,7 @@ def _contest(
 def _taught(train: TrainingRows, recipe: str, seed: int) -> NDArray[np.float64]:
     """(n,) probabilities of a model of these rows: the parts of the chosen recipe in equal shares."""
     (wanted,) = (known for known in RECIPES if known.name == recipe)
-    linear, trees = fit_parts(train, ROUNDS, seed).judge(train, (ROUNDS,))
+    linear, trees = fit_parts(train, ROUNDS, seed).staged_log_odds(train, (ROUNDS,))
     return np.asarray(expit(np.mean([linear] * wanted.linear + [trees[:, 0]] * wanted.trees, axis=0)))
 
 

@@ -1,9 +1,7 @@
-"""What a model is worth, what its scores go along with, and the state of its data: figures, not words.
+"""The report as data: every figure of the page, computed from a model and a history, and its JSON form.
 
-``build_report`` only sums up; ``render`` writes it out in a language. So every figure that a reader sees can
-be checked here, and the same report is a page for marketing and JSON for a machine.
-
-What is found out for the blocks of the report beyond the model itself, in the order of the page.
+``build_report`` only computes; ``training.report.render`` writes the figures out in a language. So every
+figure a reader sees can be tested here, and the same report is a page for marketing and JSON for a machine.
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ _NOT_COMPUTED = NotApplicable("not_made")
 
 @dataclass(frozen=True, slots=True)
 class ReportSections:
-    """What each block shows, or why it cannot."""
+    """The analyses beyond the model itself, each computed or not applicable, in the order of the page."""
 
     funnel: Funnel | NotApplicable = _NOT_COMPUTED
     mql_audit: HandoverAudit | NotApplicable = _NOT_COMPUTED
@@ -55,7 +53,7 @@ class ReportSections:
 
 
 def compute_sections(inputs: ReportInput) -> ReportSections:
-    """Every block of ``inputs``."""
+    """Run every analysis on ``inputs``."""
     return ReportSections(
         funnel=funnel(inputs),
         mql_audit=audit_handover(inputs),
@@ -73,7 +71,20 @@ VERSIONS = 12
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that the page shows, and JSON all the same."""
+    """Every figure of the page; ``to_json`` writes it to ``report.json``.
+
+    Attributes:
+        version: The model's version.
+        fingerprint: The fingerprint of its features.
+        card: Its model card.
+        summary: Counts, value at capacity, warnings, earlier models.
+        worth: Ranking quality.
+        calibration: Calibration.
+        drivers: Feature importance.
+        health: Data quality.
+        insights: The analyses of the history.
+        messages: Key and values of the messages of ingest and checks, by their English text in other fields.
+    """
 
     version: str
     fingerprint: str
@@ -88,24 +99,29 @@ class Report:
     """Key and values of what ingest and checks said, by the English text that stands in the other fields."""
 
     def translate(self, text: str, lang: str) -> str:
-        """A text of ingest or checks in ``lang``; as it is, where no message of this release is behind it."""
+        """Translate a message of ingest or checks; text that is no message of this release stays as it is."""
         try:
             return Message.from_plain(self.messages[text]).render(lang)
         except KeyError:
             return text
 
     def to_json(self) -> str:
-        """The report as JSON text; ``from_json`` gives back an equal report."""
+        """Serialise as JSON text; ``from_json`` restores an equal report."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """The report that ``to_json`` wrote."""
+        """Restore the report that ``to_json`` wrote."""
         return from_dict(cls, json.loads(text))
 
 
 def build_report(inputs: ReportInput, before: Report | None = None) -> Report:
-    """Sum up a model, beside the one that the last report was about: the same input gives the same report."""
+    """Compute a report; equal inputs give equal reports.
+
+    Args:
+        inputs: The model, its held-out scores, and the history.
+        before: The previous report, for comparison of versions and of feature importances.
+    """
     figures = _figures(inputs)
     driver_analysis = feature_importance(
         inputs.features,
@@ -140,7 +156,7 @@ def build_report(inputs: ReportInput, before: Report | None = None) -> Report:
 
 
 def _messages(inputs: ReportInput) -> dict[str, dict[str, Any]]:
-    """Key and values of every message of ingest and checks by its English text."""
+    """Key and values of every message of ingest and checks, by its English text."""
     card, intake = inputs.card, inputs.intake
     texts = (
         *intake.quarantined,
@@ -162,7 +178,7 @@ _METRICS = {
 
 
 def _figures(inputs: ReportInput) -> dict[str, Interval]:
-    """The measures of the run: those on the card, so that page, tracking and JSON all say the same."""
+    """The metrics of the run: those on the model card, so that page, tracking and JSON agree."""
     y, p = inputs.label, inputs.scores["probability"].to_numpy()
     return {
         name: inputs.card.metrics.get(name) or metrics.bootstrap_interval(measure, y, p, inputs.lead)
@@ -171,7 +187,7 @@ def _figures(inputs: ReportInput) -> dict[str, Interval]:
 
 
 def _versions(inputs: ReportInput, before: Report | None) -> tuple[ModelSummary, ...]:
-    """The models of the last report and of those before it, if they answered the same question."""
+    """The models of the previous report and of those before it, if they answer the same question."""
     if before is None or before.card.label != inputs.card.label:
         return ()
     known = (version_of(before), *before.summary.before)
@@ -179,7 +195,7 @@ def _versions(inputs: ReportInput, before: Report | None) -> tuple[ModelSummary,
 
 
 def version_of(report: Report) -> ModelSummary:
-    """What ``build_report`` says of its model."""
+    """Summarise the model of a report."""
     return ModelSummary(
         version=report.version,
         created_at=report.card.created_at,

@@ -32,14 +32,14 @@ def each_a_little(x):
 
 
 def chosen(learning):
-    said = []
-    return cross_validate(learning, 0, said.append), said
+    messages = []
+    return cross_validate(learning, 0, messages.append), messages
 
 
 def test_what_only_many_conditions_together_tell_is_learned_by_large_trees():
-    judged, said = chosen(rows(three_at_once))
-    assert judged.bag.name == "large"
-    assert "larger trees look better on the last fold: trying them on all" in said
+    out_of_fold, messages = chosen(rows(three_at_once))
+    assert out_of_fold.bag.name == "large"
+    assert "larger trees look better on the last fold: trying them on all" in messages
 
 
 def test_what_each_column_tells_is_learned_by_small_trees():
@@ -65,12 +65,12 @@ def test_rows_that_share_their_luck_are_one_witness():
     repeated = TrainingRows(
         pl.concat([learning.frame] * 3), np.tile(learning.y, 3), groups=np.tile(np.arange(400), 3)
     )
-    judged = cross_validate(repeated, 0, lambda _: None)
-    one = np.random.default_rng(0).normal(size=400)[judged.group]
-    other = np.zeros(len(one))
-    mean, error = judged.paired_difference(one, other)
-    paired = log_loss_per_row(judged.y, one) - log_loss_per_row(judged.y, other)
-    leads = np.array([paired[judged.group == unit].mean() for unit in range(400)])
+    out_of_fold = cross_validate(repeated, 0, lambda _: None)
+    item = np.random.default_rng(0).normal(size=400)[out_of_fold.group]
+    other = np.zeros(len(item))
+    mean, error = out_of_fold.paired_difference(item, other)
+    paired = log_loss_per_row(out_of_fold.y, item) - log_loss_per_row(out_of_fold.y, other)
+    leads = np.array([paired[out_of_fold.group == unit].mean() for unit in range(400)])
     assert mean == pytest.approx(leads.mean())
     assert error == pytest.approx(leads.std() / 400**0.5)
-    assert error > 1.5 * replace(judged, unit=np.arange(len(one))).paired_difference(one, other)[1]
+    assert error > 1.5 * replace(out_of_fold, group=np.arange(len(item))).paired_difference(item, other)[1]

@@ -1,4 +1,4 @@
-"""Charts with a row a name, the name and its figures above its marks."""
+"""Charts with one row per name, the name and its figures above the marks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BAR: dict[str, Any] = {"height": 9, "yOffset": _BELOW}
 
 
 def bar_chart(rows: Sequence[tuple[str, float]], words: Translator) -> str:
-    """One bar a name, in the order given; below zero in the other colour."""
+    """One bar per name in the given order; negative values in the other colour."""
     data: Rows = [
         {"row": i, "name": name, "value": value, "text": words.signed(value), "zero": 0.0}
         for i, (name, value) in enumerate(rows)
@@ -40,7 +40,7 @@ def bar_chart(rows: Sequence[tuple[str, float]], words: Translator) -> str:
 
 
 def stage_chart(counts: Sequence[tuple[str, int]], words: Translator) -> str:
-    """One bar a stage in the order of the funnel, with its share of all leads."""
+    """One bar per stage in the order of the funnel, with its share of the first stage."""
     first = max(1, counts[0][1])
     data: Rows = [
         {
@@ -56,7 +56,7 @@ def stage_chart(counts: Sequence[tuple[str, int]], words: Translator) -> str:
 
 
 def interval_bars(rows: Sequence[tuple[str, Interval, str]]) -> str:
-    """One row a name: its figure as a bar with the interval as a line, and the figure in words."""
+    """One row per name: its figure as a bar, the interval as a line, and the figure as text."""
     # Few events have intervals without end; they must not make the bars unreadable.
     reach = min(max(r.high for _, r, _ in rows), 2 * max(r.value for _, r, _ in rows)) or 1.0
     data: Rows = [
@@ -74,7 +74,7 @@ def interval_bars(rows: Sequence[tuple[str, Interval, str]]) -> str:
 
 
 def range_chart(accounts: Sequence[AccountScore], words: Translator) -> str:
-    """One row an account: a dot at its best lead's probability, a line on to the chance of at least one."""
+    """One row per account: a dot at its best lead's probability, a line to that of any conversion."""
     data: Rows = [
         {
             "row": i,
@@ -101,13 +101,13 @@ def _base(rows: Rows) -> alt.Chart:
 
 
 def _axis(low: float, high: float) -> Callable[[str], alt.X]:
-    """An unseen axis that holds [low, high], for any field."""
+    """A hidden axis over [low, high], for any field."""
     scale = alt.Scale(domain=[low, high], nice=False, zero=False)
     return lambda field: alt.X(f"{field}:Q", axis=None, scale=scale)
 
 
 def _with_labels(rows: Rows, *marks: alt.Chart) -> str:
-    """The marks of each row below its ``name`` at the left and its ``text`` at the right."""
+    """The marks of each row below its ``name`` on the left and its ``text`` on the right."""
     base = _base(rows)
     above: dict[str, Any] = {"dy": -8, "fontSize": 12, "limit": WIDTH - 90}
     names = base.mark_text(align="left", color=PALETTE["ink"], **above)

@@ -1,4 +1,4 @@
-"""The beeswarm that readers of SHAP know: a dot a lead, points from left to right, values by colour."""
+"""A beeswarm chart as in SHAP: a dot per lead, points on the x axis, values as colours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TINTS = (
 
 
 def beeswarm(features: Sequence[tuple[str, Sequence[BeeswarmPoint]]], t: Translator) -> str:
-    """One row a feature; dots at the same place are stacked as far as there is room."""
+    """One row per feature; dots at the same place are stacked as far as there is room."""
     ends = [dot.points for _, dots in features for dot in dots]
     low, high = min(0.0, *ends), max(0.0, *ends)
     data: Rows = [
@@ -68,7 +68,7 @@ def _span(dots: Sequence[BeeswarmPoint], t: Translator) -> str:
 
 
 def _placed(dots: Sequence[BeeswarmPoint], width: float) -> Iterator[dict[str, Any]]:
-    """Where each dot goes: beside zero, one above, one below, and so on within its place of ``width``."""
+    """The position of each dot: on zero, one above, one below, and so on within its bin of ``width``."""
     for _, together in groupby(
         sorted(dots, key=lambda dot: dot.points), lambda dot: round(dot.points / width)
     ):

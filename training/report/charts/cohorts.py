@@ -1,4 +1,4 @@
-"""The funnel's chart of cohorts: each month's rate in two ways of counting."""
+"""The chart of the funnel's cohorts: the naive and the matured rate of each period."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAPER = "transparent"
 
 
 def cohort_chart(named_cohorts: Sequence[tuple[str, Cohort]], title: str, words: Translator) -> str:
-    """Each cohort's matured rate with its interval, hollow while maturing, and its naive rate, dashed."""
+    """Plot each cohort's matured rate with its interval, hollow while maturing, and its naive rate."""
     naive: Rows = [{"x": name, "y": cohort.target.naive} for name, cohort in named_cohorts]
     dots: Rows = [
         {"x": name, "y": cohort.target.matured.value, "maturing": cohort.maturing}
@@ -45,7 +45,7 @@ def cohort_chart(named_cohorts: Sequence[tuple[str, Cohort]], title: str, words:
 
 
 def _periods(names: Sequence[str]) -> alt.X:
-    """An axis of periods that writes down only as many as a phone has room for."""
+    """An axis of periods with as many labels as a phone has room for."""
     ticks = list(names)[:: -(-len(names) // _LABELS)]
     axis = alt.Axis(labelAngle=0, values=ticks)
     return alt.X("x:O", title=None, sort=list(names), axis=axis)

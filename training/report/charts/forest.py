@@ -1,4 +1,4 @@
-"""Figures with their intervals, a row each, the name above: what can be told apart, and what cannot."""
+"""Forest plots: estimates with their intervals, one row each, the name above."""
 
 from __future__ import annotations
 
@@ -30,7 +30,15 @@ _TOP = 14
 
 @dataclass(frozen=True, slots=True)
 class ForestRow:
-    """A row: its name, the figure as text and itself, what may be said of it, what was forecast."""
+    """A row of a forest plot.
+
+    Attributes:
+        name: Its name.
+        text: The estimate as text.
+        figure: The estimate with its interval.
+        verdict: Decides the colour.
+        forecast: A prediction to compare with, if any.
+    """
 
     name: str
     text: str
@@ -40,9 +48,9 @@ class ForestRow:
 
 
 def ratio_forest(marks: Sequence[ForestRow]) -> str:
-    """Ratios on a scale on which twice and half are equally far from 1, the dashed line.
+    """Plot ratios on a log scale around 1, the dashed line.
 
-    The scale ends at 8 and at an eighth; an interval that goes on is cut off there.
+    The scale ends at 1/8 and 8; intervals beyond are cut off there.
     """
     low = max(_NARROWEST, min(0.5, *(mark.figure.low for mark in marks)))
     high = min(_WIDEST, max(2.0, *(mark.figure.high for mark in marks)))
@@ -54,7 +62,7 @@ def ratio_forest(marks: Sequence[ForestRow]) -> str:
 
 
 def rate_forest(marks: Sequence[ForestRow], reference: float | None, words: Translator) -> str:
-    """Rates from nothing to the largest, in percent; the dashed line is what they are held against."""
+    """Plot rates in percent from 0 to the largest; the dashed line is ``reference``, if given."""
     top = min(1.0, 1.05 * max(max(mark.figure.high, mark.forecast or 0.0) for mark in marks))
     axis = alt.Axis(tickCount=4, labelExpr=in_percent(words), grid=False, title=None)
     scale = alt.Scale(domain=[0, top], range=[0, _PLOT_OF_RATES], nice=False)
@@ -97,7 +105,7 @@ def _forest_chart(marks: Sequence[ForestRow], at: At, reference: float | None) -
 
 
 def _guide(reference: float, rows: int, height: int) -> alt.Chart:
-    """The dashed line, left out where the names stand."""
+    """The dashed line, interrupted where names stand."""
     slot = height / rows
     pieces: Rows = [
         {"value": reference, "y": (i + 0.5) * slot - _UNDER, "end": min(height, (i + 1.5) * slot - _OVER)}

@@ -1,4 +1,4 @@
-"""The charts of time: shares of leads over their first days, and how fast open leads enter the target."""
+"""The charts of time: cumulative incidence over the first days, and hazard rates by week."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STROKES = (
 
 
 def conversion_chart(points: Sequence[ShareByDay], title: str, words: Translator) -> str:
-    """The share of all leads over their first days, with its interval as a band."""
+    """Plot the cumulative incidence of all leads with its interval as a band."""
     top = _top(points)
     x, y = _days(points[-1].days, words), percent_axis("y", title, words, top)
     band: Rows = [{"x": p.days, "y": p.share.low, "high": p.share.high} for p in points]
@@ -42,7 +42,7 @@ def conversion_chart(points: Sequence[ShareByDay], title: str, words: Translator
 
 
 def segment_chart(named: Sequence[tuple[str, ConversionCurve]], title: str, words: Translator) -> str:
-    """One line a segment, told apart by ink and dash."""
+    """Plot one curve per segment, told apart by colour and dash."""
     curves = [(name, curve.points) for name, curve in named if curve.points]
     rows: Rows = [{"x": p.days, "y": p.share.value, "name": name} for name, points in curves for p in points]
     top = min(1.0, 1.05 * max(row["y"] for row in rows) or 1.0)
@@ -69,7 +69,7 @@ def segment_chart(named: Sequence[tuple[str, ConversionCurve]], title: str, word
 
 
 def hazard_chart(hazards: Sequence[tuple[int, Interval]], title: str, words: Translator) -> str:
-    """The pace by week of a lead's life, each with its interval; dashed, half the pace of the best week."""
+    """Plot the hazard rate by week with its interval; the dashed line is half the highest rate."""
     top = 1.05 * max(rate.high for _, rate in hazards)
     first, last = hazards[0][0], hazards[-1][0]
     axis = alt.Axis(values=list(range(first, last + 1, 1 + (last - first) // _WEEKS)), grid=False)

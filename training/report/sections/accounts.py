@@ -1,4 +1,4 @@
-"""Accounts in words: companies with several active leads, and whom of them to talk to."""
+"""The section on accounts: companies with several active leads, and whom of them to call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ _COLUMNS = ("account", "lead", "best", "at_least_one", "leads", "touches", "requ
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the template of the accounts shows."""
+    """Build the context of ``accounts.html``; {} where no account has several active leads.
+
+    Returns:
+        first (sentence), ranges (chart), table, days, target and horizon.
+    """
     accounts = report.insights.accounts
     if not isinstance(accounts, Accounts) or not accounts.accounts:
         return {}

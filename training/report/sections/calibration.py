@@ -1,4 +1,4 @@
-"""Whether the scores are true: forecast beside outcome by forecast, grade, month and segment."""
+"""The section on calibration: predictions beside outcomes by probability, grade, month and segment."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def _bins(report: Report, t: Translator) -> Table:
-    """Ten groups by forecast, and all together."""
+    """The ten bins by probability, and all rows together."""
     calibration = report.calibration
     named = [(group.name, group) for group in calibration.bins]
     return _table("group", [*named, (t("calibration.all"), calibration.total)], t)
 
 
 def _table(what: str, named: Named, t: Translator) -> Table:
-    """Forecast and outcome of each of the groups, which are ``what``."""
+    """Prediction and outcome of groups; ``what`` is the kind of group."""
     head = tuple(t(f"calibration.{name}") for name in (what, "rows", "forecast", "outcome"))
     return Table(t(_CAPTIONS[what]), head, tuple(_group(name, group, t) for name, group in named))
 
@@ -67,7 +67,7 @@ def _named_months(report: Report, t: Translator) -> Named:
 
 
 def _named_segments(report: Report, t: Translator) -> Named:
-    """The segments by what the company calls them, and the rest."""
+    """The segments by their values, and all others."""
     segments = report.calibration.segments
     if segments is None:
         return []
@@ -84,7 +84,7 @@ def _outcomes(named: Named, t: Translator) -> Markup | None:
 
 
 def _count_miscalibrated(named: Named) -> int:
-    """Of how many groups the forecast lies outside the interval of what came."""
+    """The number of groups whose prediction lies outside the interval of the outcome."""
     return sum(is_miscalibrated(group) for _, group in named)
 
 

@@ -1,4 +1,4 @@
-"""Channels in words: a chart and a table for each way of asking where a lead came from."""
+"""The section on channels: a chart and a table per channel column."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ MOST_NAMED = 3
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the template of the channels shows."""
+    """Build the context of ``channels.html``; {} where channels are not applicable.
+
+    Returns:
+        lead (sentence), dimensions (a dict per channel column: title, chart, reading, base, table) and
+        unknown.
+    """
     channels = report.insights.channels
     if not isinstance(channels, Channels):
         return {}
@@ -39,7 +44,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def headline(channels: Channels, t: Translator) -> str:
-    """The channel farthest above what was expected and the one farthest below, or that none is either."""
+    """Name the channels farthest above and below expectation, or say that none is significant."""
     candidates = [
         (channel, title)
         for title, dimension in zip(_titles(channels, t), channels.dimensions, strict=True)
@@ -56,13 +61,13 @@ def headline(channels: Channels, t: Translator) -> str:
 
 
 def _log_ratio(pair: tuple[Channel, str]) -> float:
-    """How far a channel is from what was expected, twice as many being as far as half."""
+    """The absolute log of a channel's ratio: twice as many is as far as half."""
     ratio = pair[0].ratio
     return 0.0 if ratio is None else abs(math.log(max(ratio.value, sys.float_info.min)))
 
 
 def _titles(channels: Channels, t: Translator) -> list[str]:
-    """What each way of asking is called; two of one name say which column they are."""
+    """The titles of the channel columns, with the column's name where two are alike."""
     titles = [t.title(breakdown.spec) for breakdown in channels.dimensions]
     return [
         title if titles.count(title) == 1 else f"{title} ({breakdown.spec.name})"
@@ -90,12 +95,18 @@ def _breakdown_view(breakdown: ChannelBreakdown, title: str, t: Translator) -> d
 
 
 def _reading(channels: Sequence[Channel], t: Translator) -> str:
-    """What to see in the chart: who is above and below, and of how many nothing can be said."""
+    """Describe the chart: which channels are above and below, and that the rest cannot be told apart."""
     return describe_groups("channels", [(_name(channel, t), channel.verdict) for channel in channels], t)
 
 
 def describe_groups(block: str, named_verdicts: Sequence[tuple[str, Verdict]], t: Translator) -> str:
-    """Which names are more, which less, and that the rest cannot be told; in the sentences of ``block``."""
+    """Name the groups significantly above and below, and mention the rest.
+
+    Args:
+        block: The section whose sentences to use.
+        named_verdicts: Name and verdict of each group.
+        t: The language.
+    """
     sentence = sides(block, named_verdicts, t)
     if not sentence:
         return t(f"{block}.none")
@@ -104,13 +115,13 @@ def describe_groups(block: str, named_verdicts: Sequence[tuple[str, Verdict]], t
 
 
 def sides(block: str, named_verdicts: Sequence[tuple[str, Verdict]], t: Translator) -> str:
-    """Which names are more and which less, in the sentences of ``block``; nothing where none is."""
+    """Name the groups significantly above and below in sentences of section ``block``, or return ""."""
     by = {side: [name for name, verdict in named_verdicts if verdict == side] for side in ("more", "less")}
     return " ".join(t(f"{block}.{side}", names=named(names, t)) for side, names in by.items() if names)
 
 
 def named(names: Sequence[str], t: Translator) -> str:
-    """Names in a row, the first few of many."""
+    """Join names, the first ``MOST_NAMED`` of many."""
     more = len(names) - MOST_NAMED
     first_names = ", ".join(names[:MOST_NAMED])
     return first_names if more <= 0 else t("channels.and_more", names=first_names, more=t.number(more))

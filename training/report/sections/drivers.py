@@ -1,4 +1,4 @@
-"""What drives the score: families and features, how far they reach, and the shape of each."""
+"""The section on drivers: importance of families and features, spread of points, and shape of each effect."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """The weight of families and features, how their points are spread, and the shape of each."""
+    """Build the context of ``drivers.html``.
+
+    Returns:
+        shown, directions and shapes (one item per feature shown), charts and tables of families, features and
+        spreads, and the table of interplays.
+    """
     weighty = [family for family in report.drivers.families if family.importance >= NEGLIGIBLE]
     families = [
         _interval_bar(t.label("families", family.name), family.likely, t)
@@ -46,7 +51,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def shown(report: Report) -> tuple[Driver, ...]:
-    """The features that are looked at one by one: the weightiest that weigh anything, but never none."""
+    """The features with a chart of their own: the most important that have any effect, but at least one."""
     first = report.drivers.features[:SHOWN]
     return tuple(driver for driver in first if driver.direction != "none") or first[:1]
 
@@ -62,7 +67,7 @@ def _bars(driver: Driver, t: Translator) -> Markup:
 
 
 def _families(report: Report, t: Translator) -> Table:
-    """Every family of features by its weight."""
+    """Every family by importance."""
     table = tuple(
         (t.label("families", family.name), t.interval(family.likely, 1), t.number(family.features))
         for family in report.drivers.families
@@ -73,7 +78,7 @@ def _families(report: Report, t: Translator) -> Table:
 
 
 def _features(report: Report, t: Translator) -> Table:
-    """Every feature by its weight."""
+    """Every feature by importance."""
     table = tuple(
         (
             t.title(driver.spec),
@@ -90,13 +95,13 @@ def _features(report: Report, t: Translator) -> Table:
 
 
 def direction(driver: Driver, t: Translator) -> str:
-    """Which way a feature goes, and whether models learned anew agree."""
+    """Describe the direction of a feature, and whether refits agree."""
     text = t(f"directions.{driver.direction}")
     return f"{text} ({t('drivers.unsteady')})" if driver.steady is False else text
 
 
 def _spreads(report: Report, t: Translator) -> Table:
-    """The points that leads got for each feature, at five quantiles."""
+    """The quantiles of the points for each feature."""
     table = tuple(
         (t.title(driver.spec), *(t.signed(points) for points in driver.spread))
         for driver in report.drivers.features
@@ -106,7 +111,7 @@ def _spreads(report: Report, t: Translator) -> Table:
 
 
 def _interplays(report: Report, t: Translator) -> Table:
-    """Pairs of features that count otherwise together than alone."""
+    """The strongest interactions."""
     table = tuple(
         (
             f"{t.title(pair.first)} × {t.title(pair.second)}",  # noqa: RUF001
@@ -125,7 +130,7 @@ def _describe_cell(pair: Interaction, cell: InteractionCell, t: Translator) -> s
 
 
 def _shape(driver: Driver, t: Translator) -> Table:
-    """One feature's points by its value."""
+    """The mean points of one feature by value."""
     table = tuple(
         (t.part(driver.spec, part), t.number(part.rows), t.signed(part.points)) for part in driver.shape
     )

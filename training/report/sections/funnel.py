@@ -1,4 +1,4 @@
-"""The funnel in words: its charts, its tables, and what stands out in them."""
+"""The section on the funnel: its charts, its tables, and what stands out in them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ _WHOLE = 10
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the funnel's template shows."""
+    """Build the context of ``funnel.html``.
+
+    Returns:
+        stages and cohorts (charts), steps, stays and by_period (tables), spread (sentence), maturing, days
+        and target; {} where the funnel is not applicable.
+    """
     funnel = report.insights.funnel
     if not isinstance(funnel, Funnel):
         return {}
@@ -45,7 +50,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def days_of(seconds: int, t: Translator) -> str:
-    """A length of time as it stands after "within"; German bends it."""
+    """Format a duration as it stands after "within"; German inflects it."""
     return t.plural("funnel.days", max(1, round(seconds / DAY)))
 
 
@@ -96,7 +101,7 @@ def _by_period(funnel: Funnel, t: Translator) -> Table:
 
 
 def narrowest(funnel: Funnel, t: Translator) -> str:
-    """The stage before the target from which the smallest share goes on; nothing where there is but one."""
+    """Name the stage before the target with the smallest onward rate; empty where there is only one."""
     before = [step for step in funnel.steps if step.target is not None]
     rates = [
         (step.onward.matured, step.stage)
@@ -111,7 +116,7 @@ def narrowest(funnel: Funnel, t: Translator) -> str:
 
 
 def _spread(funnel: Funnel, t: Translator) -> str:
-    """How far apart the matured rates of whole cohorts lie."""
+    """Compare the smallest and the largest matured rate of the cohorts."""
     rates = [
         cohort.target.matured
         for cohort in funnel.cohorts

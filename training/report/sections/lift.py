@@ -1,4 +1,4 @@
-"""What the model is worth: the gains curve with its slider, and tables of lifts and measures."""
+"""The section on the model's worth: gains curve with slider, lifts and metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ _EVERY = 20
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """The gains curve, what the slider needs to tell it, and what today's rule does."""
+    """Build the context of ``worth.html``.
+
+    Returns:
+        gains (chart), looks (sentence), table, lifts and measures (tables), and slider (the data of its
+        script).
+    """
     at, today = report.summary.at_capacity, report.worth.today
     now = None if today is None else (today.share, today.captured)
     curve = report.worth.gains
@@ -40,7 +45,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def _gains(report: Report, t: Translator) -> Table:
-    """The gains curve in steps of a tenth; by the week where leads have dates."""
+    """The gains curve in steps of a tenth, per week where rows have dates."""
     worth, weekly = report.worth, report.worth.weekly or 0.0
     points = [(share, captured) for share, captured in worth.gains[_EVERY - 1 :: _EVERY]]
     head = [t("worth.share"), t("worth.captured")]
@@ -56,7 +61,7 @@ def _gains(report: Report, t: Translator) -> Table:
 
 
 def _lifts(report: Report, t: Translator) -> Table:
-    """What calling the best 10, 20, 30 % brings, and the best at capacity."""
+    """The lift at the usual shares and at capacity."""
     capacity = report.summary.at_capacity.share
     rows = tuple(
         (
@@ -74,7 +79,7 @@ def _lifts(report: Report, t: Translator) -> Table:
 
 
 def _measures(report: Report, t: Translator) -> Table:
-    """The measures of ranking and of probabilities, against a model that knows nothing."""
+    """The metrics beside those of a model without skill."""
     worth, base = report.worth, report.summary.base_rate
     rows = (
         (t("worth.roc_auc"), t.interval(worth.roc_auc), t.number(0.5, 3)),

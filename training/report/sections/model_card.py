@@ -1,4 +1,4 @@
-"""The model card: what the model was made from, and the models before it."""
+"""The model card: how the model was made, its uncertainty, and earlier models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """The tables of the card."""
+    """Build the context of ``model-card.html``.
+
+    Returns:
+        facts, reasons, versions, candidates, catalogue, checks and libraries (tables), and sure (sentence).
+    """
     return {
         "facts": _facts(report, t),
         "sure": _uncertainty(report, t),
@@ -28,7 +32,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def _facts(report: Report, t: Translator) -> Table:
-    """The model in short."""
+    """The model at a glance."""
     card = report.card
     span = t("card.span", first=t.day(card.window[0]), last=t.day(card.window[1])) if card.window else ""
     rows = (
@@ -45,7 +49,7 @@ def _facts(report: Report, t: Translator) -> Table:
 
 
 def _uncertainty(report: Report, t: Translator) -> str:
-    """How wide intervals are and how many scores are insufficient; nothing where nobody knows."""
+    """The widths of intervals and the share of insufficient scores; empty where they are unknown."""
     uncertainty = report.insights.doubted
     if not isinstance(uncertainty, IntervalSummary):
         return ""
@@ -75,7 +79,7 @@ def _reasons(report: Report, t: Translator) -> Table | None:
 
 
 def _versions(report: Report, t: Translator) -> Table:
-    """This model beside those before it, each as its own report measured it."""
+    """This model and earlier ones, each with the figures of its own report."""
     rows = tuple(
         (
             model.version,
@@ -93,7 +97,7 @@ def _versions(report: Report, t: Translator) -> Table:
 
 
 def _candidates(report: Report, t: Translator) -> Table:
-    """The recipes that were tried, the best first."""
+    """The recipes that were compared, the best first."""
     chosen = f" ({t('card.chosen')})"
     rows = tuple(
         (t.label("recipes", name) + (chosen if name == report.card.recipe else ""), t.number(loss, 4))
@@ -103,7 +107,7 @@ def _candidates(report: Report, t: Translator) -> Table:
 
 
 def _catalogue(report: Report, t: Translator) -> Table:
-    """The model's features by name, with what each says."""
+    """The model's features by name, with their titles."""
     specs = sorted((driver.spec for driver in report.drivers.features), key=lambda spec: spec.name)
     rows = tuple((spec.name, t.label("families", spec.family), t.title(spec)) for spec in specs)
     head = (t("drivers.feature"), t("drivers.family"), t("card.says"))
@@ -111,7 +115,7 @@ def _catalogue(report: Report, t: Translator) -> Table:
 
 
 def _checks(report: Report, t: Translator) -> Table:
-    """What was looked for before the model learned, and what it came to."""
+    """The data checks and their outcomes."""
     rows = tuple(
         (
             check["code"],
@@ -126,6 +130,6 @@ def _checks(report: Report, t: Translator) -> Table:
 
 
 def _libraries(report: Report, t: Translator) -> Table:
-    """What the model was made with."""
+    """The versions of the libraries the model was trained with."""
     rows = tuple(sorted(report.card.libraries.items()))
     return Table(t("card.libraries"), (t("card.library"), t("card.version")), rows, is_text=True)

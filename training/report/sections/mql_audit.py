@@ -1,4 +1,4 @@
-"""The audit of today's hand-over in words."""
+"""The section on the audit of today's hand-over."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the template of the audit shows."""
+    """Build the context of ``mql-audit.html``.
+
+    Returns:
+        rule, handed and kept (sentences), outcomes (table), same, against and towards (dicts with chart and
+        table, or None), and rejections (table or None); {} where the audit is not applicable.
+    """
     audit = report.insights.mql_audit
     if not isinstance(audit, HandoverAudit):
         return {}
@@ -89,7 +94,7 @@ def _outcome(name: str, outcome: HandoverOutcome, t: Translator) -> tuple[str, .
 
 
 def _equal_calls(same: EqualCallsComparison, hours: float | None, t: Translator) -> dict[str, Any]:
-    """The offer: the same number of calls by the model, and what that brings."""
+    """The comparison at equal calls: chart, reading, offer (sentences) and table."""
     marks = [
         ForestRow(t(f"mql-audit.called_{cell.called}"), t.rate(cell.rate), cell.rate, _verdict(cell.called))
         for cell in same.quarters
@@ -118,7 +123,7 @@ def _verdict(called: str) -> Any:
 
 
 def _reading(same: EqualCallsComparison, t: Translator) -> str:
-    """Whom only one of both calls: told as a difference only where the intervals keep apart."""
+    """Compare the leads that only one of both calls; a difference only if intervals do not overlap."""
     model, today = (next(q for q in same.quarters if q.called == who) for who in ("model", "today"))
     if model.rate is None or today.rate is None:
         return t("mql-audit.agree")
@@ -151,7 +156,7 @@ def _offer(same: EqualCallsComparison, hours: float | None, t: Translator) -> li
 
 
 def _describe_figure(what: str, figure: Interval, t: Translator) -> str:
-    """More, fewer, or not to be told: by whether the interval holds zero."""
+    """More, fewer, or undecided, by whether the interval contains zero."""
     sign = "more" if figure.low > 0 else "less" if figure.high < 0 else "level"
     size = [t.number(abs(end)) for end in (figure.value, figure.low, figure.high)]
     if sign == "less":

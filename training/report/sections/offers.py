@@ -1,4 +1,4 @@
-"""Offers, offer stages and paths in words."""
+"""The section on offers, offer stages and paths."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ _ARROW = " → "
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the template of the offers shows."""
+    """Build the context of ``offers.html``.
+
+    Returns:
+        how (sentence); offers and stages (charts) with reading, stage_reading, table and stage_table; steps,
+        paths (table) and path_reading; {} where offers are not applicable.
+    """
     analysis = report.insights.offers
     if not isinstance(analysis, Offers):
         return {}
@@ -57,7 +62,7 @@ def _chart(offers: Sequence[OfferEffect], t: Translator) -> Markup | None:
 
 
 def best(offers: Sequence[OfferEffect]) -> tuple[OfferEffect, Interval] | None:
-    """The offer whose takers converted most surely more often, and how much; None where none is known to."""
+    """The significantly better offer with the highest lower bound of its ratio, and the ratio."""
     candidates = [
         (offer, offer.ratio) for offer in offers if offer.verdict == "more" and offer.ratio is not None
     ]
@@ -110,7 +115,7 @@ def _paths(paths: Sequence[TouchpointPath], t: Translator) -> Table:
 
 
 def _path_reading(paths: Sequence[TouchpointPath], t: Translator) -> str:
-    """The path that most surely stands out among converted leads, if one does."""
+    """Name the significantly more frequent path with the highest lower bound of its ratio, if any."""
     candidates = [path for path in paths if path.verdict == "more" and path.ratio]
     if not candidates:
         return t("offers.paths_none")

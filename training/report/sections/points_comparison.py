@@ -1,4 +1,4 @@
-"""Both points tables in words."""
+"""The section on points tables: the learned one beside today's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the template of the points tables shows."""
+    """Build the context of ``points-table.html``.
+
+    Returns:
+        reading and thresholds (sentences), learned, reached, measured and today (tables; today may be None);
+        {} where there is no learned table.
+    """
     comparison = report.insights.points_table
     if not isinstance(comparison, PointsComparison):
         return {}

@@ -1,4 +1,4 @@
-"""What to do on Monday: a handful of steps, each only where the figures behind it stand beyond chance."""
+"""Recommendations: a few next steps, each only where the figures behind it are significant."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GRAVE = {"time_unproven", "findings"}
 
 
 class Recommendation(NamedTuple):
-    """What to do, the figure that speaks for it, and the block that shows it."""
+    """What to do, the figure that supports it, and the id of the section that shows it."""
 
     do: str
     why: str
@@ -28,7 +28,7 @@ class Recommendation(NamedTuple):
 
 
 def recommendations(report: Report, t: Translator) -> tuple[Recommendation, ...]:
-    """The steps in the order of what they bring; where little is known, the first is to find out."""
+    """List the recommendations by value; where little is known, the first is to check the data."""
     rules = (_check_first, _call, _hand_over, _in_time, _offer, _companies)
     return tuple(step for rule in rules for step in rule(report, t))
 

@@ -1,4 +1,4 @@
-"""What a reader in a hurry takes away from each block: one sentence, before everything else."""
+"""The takeaway of each section: one sentence before everything else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def takeaway(report: Report, block: str, t: Translator) -> str:
-    """What ``block`` says in one sentence; nothing where its first words say it already."""
+    """The takeaway of the section ``block``; empty where its first words say it already."""
     return _TAKEAWAYS[block](report, t) if block in _TAKEAWAYS else ""
 
 

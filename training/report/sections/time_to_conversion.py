@@ -1,4 +1,4 @@
-"""The time to the target in words: its curves, and when in a lead's life to call."""
+"""The section on time to conversion: its curves, and when to call a lead."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ _ENOUGH = 30
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the template of the time to the target shows."""
+    """Build the context of ``time-to-sql.html``.
+
+    Returns:
+        target, by and rates; curve and curves (charts), points and segments (tables), comparison (sentence);
+        the hazard rates by week (weeks, weeks_table, weeks_reading) and since requests (requests,
+        requests_table, requests_reading, within); {} where the timing is not applicable.
+    """
     conversion = report.insights.time_to_sql
     if not isinstance(conversion, TimeToConversion) or not conversion.overall.points:
         return {}
@@ -76,7 +82,7 @@ def _segment(name: str, curve: ConversionCurve, t: Translator) -> tuple[str, ...
 
 
 def _comparison(conversion: TimeToConversion, t: Translator) -> str:
-    """The fastest and the slowest segment on the last day that all were watched; whether it may be chance."""
+    """Compare the fastest and the slowest segment on the last day that all were observed."""
     rated = [(curve.rates[-1], str(curve.segment)) for curve in conversion.segments if curve.rates]
     if len(rated) <= 1:
         return ""
@@ -99,7 +105,7 @@ def _comparison(conversion: TimeToConversion, t: Translator) -> str:
 
 
 def _by_age(conversion: TimeToConversion, t: Translator) -> dict[str, Any]:
-    """The pace by week of a lead's life; no chart where no week was watched enough."""
+    """The hazard rates by week since creation; no chart where no week was observed enough."""
     ages = conversion.hand_over.by_age
     weekly = [(p.since // WEEK + 1, p.rate) for p in ages if p.until is not None and p.weeks >= _ENOUGH]
     title = t("time-to-sql.per_week", target=t.label("stages", conversion.target))
@@ -111,7 +117,7 @@ def _by_age(conversion: TimeToConversion, t: Translator) -> dict[str, Any]:
 
 
 def _since_request(call_timing: CallTiming, t: Translator) -> dict[str, Any]:
-    """The pace since the newest request, and how soon after the first one leads got there."""
+    """The hazard rates since the newest request, and how soon after the first one leads convert."""
     paced = _request_hazards(call_timing, t)
     intervals = [(name, pace.rate, t.percent(pace.rate.value, 1)) for name, pace in paced]
     return {
@@ -146,7 +152,7 @@ def _stretch(pace: HazardRate, t: Translator) -> str:
 
 
 def _weeks_reading(call_timing: CallTiming, t: Translator) -> str:
-    """The best week of a lead's life, and from when on the pace is under half of it."""
+    """Name the week with the highest rate, and from when on the rate is below half of it."""
     if call_timing.best is None:
         return ""
     week, rate = t.number(call_timing.best.since // WEEK + 1), t.percent(call_timing.best.rate.value, 1)
