@@ -24,11 +24,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
     from features.spec import FeatureSet
 
+    Floats = NDArray[np.float64]
 
-MOST = 120
+Direction = Literal["raises", "lowers", "mixed", "levels", "none"]
+
+# Dots of a beeswarm, and features that have one.
+MOST, SHOWN = 120, 12
+# Bootstrap resamples, and the upper end of a 95 % interval.
+RESAMPLES, _UPPER = 200, 0.975
+# Groups of numbers and of levels in the shape of an effect.
+BINS, LEVELS = 6, 6
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+# Features whose change between models is reported.
+TOP = 10
+# A rank correlation below this is no direction; an importance below this, in points, is none.
+_MIN_CORRELATION, NEGLIGIBLE = 0.3, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,87 +54,6 @@ class BeeswarmPoint:
 
     points: float
     height: float | None
-
-
-def beeswarm_points(pairs: pl.DataFrame) -> tuple[BeeswarmPoint, ...]:
-    """Select at most ``MOST`` of the (value, points) pairs, evenly along their order of points.
-
-    So dots are as dense as leads, and the same leads give the same dots.
-
-    Args:
-        pairs: Columns ``value`` and ``points``.
-    """
-    value = pl.col("value")
-    known = value.count()
-    ordered = pl.lit(None, pl.Float64)
-    if pairs["value"].dtype != pl.String:
-        ordered = pl.when(known > 1).then((value.rank("average") - 1) / (known - 1))
-    high = pairs.select("points", height=ordered).sort("points", "height", nulls_last=True)
-    places = np.unique(np.linspace(0, len(high) - 1, min(MOST, len(high))).round().astype(int))
-    return tuple(
-        BeeswarmPoint(round(points, 2), None if height is None else round(height, 3))
-        for points, height in high[places].iter_rows()
-    )
-
-
-RESAMPLES = 200
-
-_LEVEL = 0.975
-
-
-def importance_intervals(
-    points: Floats, refitted: Sequence[Floats] = (), share: float = 1.0
-) -> list[Interval]:
-    """Compute the mean absolute value of each column with its 95 % interval.
-
-    Args:
-        points: (n, k) contributions.
-        refitted: The same by models that each leave out one group of leads; without them the interval covers
-            the choice of the rows only.
-        share: The share of all leads that these models were trained on samples of.
-    """
-    size = np.abs(points).mean(axis=0)
-    low, high = _bootstrap_interval(points)
-    if refitted:
-        half_width = np.hypot(
-            _jackknife_half_width([np.abs(refit).mean(axis=0) for refit in refitted], share), (high - low) / 2
-        )
-        low, high = np.maximum(size - half_width, 0.0), size + half_width
-    return [Interval(*map(float, ends)) for ends in zip(size, low, high, strict=True)]
-
-
-def _bootstrap_interval(points: Floats) -> Floats:
-    """(2, k): the ends of the interval over rows, by a bootstrap (Efron 1979)."""
-    size, n = np.abs(points), len(points)
-    resampled = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES) @ size / n
-    return np.asarray(np.quantile(resampled, (1 - _LEVEL, _LEVEL), axis=0))
-
-
-def _jackknife_half_width(figures: Sequence[Floats], share: float) -> Floats:
-    """The half-width of the interval of each figure over refits, by the delete-a-group jackknife (Kott 2001).
-
-    A sample of ``share`` of the rows varies by 1/share as much as all of them would.
-    """
-    groups = len(figures)
-    variance = (groups - 1) * np.var(np.stack(figures), axis=0) * share
-    return np.asarray(student.ppf(_LEVEL, groups - 1) * np.sqrt(variance))
-
-
-Direction = Literal["raises", "lowers", "mixed", "levels", "none"]
-
-BINS = 6
-
-TOP = 10
-
-SHOWN = 12
-
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-LEVELS = 6
-
-_CLEAR = 0.3
-
-NEGLIGIBLE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,10 +236,6 @@ def _family_importance(
     return tuple(sorted(families, key=lambda family: (-family.importance, family.name)))
 
 
-def _value_point_pairs(values: pl.Series, points: NDArray[np.float64]) -> pl.DataFrame:
-    return pl.DataFrame({"value": values, "points": points})
-
-
 def _make_driver(
     spec: FeatureSpec,
     values: pl.Series,
@@ -335,16 +262,26 @@ def _make_driver(
     )
 
 
+def _value_point_pairs(values: pl.Series, points: NDArray[np.float64]) -> pl.DataFrame:
+    return pl.DataFrame({"value": values, "points": points})
+
+
 def _is_direction_stable(direction: Direction, refit_correlations: Sequence[float]) -> bool | None:
     """Whether every refit clearly has the same direction; None where there is no direction."""
     if not refit_correlations or direction not in ("raises", "lowers"):
         return None
     sign = 1 if direction == "raises" else -1
-    return all(sign * correlation >= _CLEAR for correlation in refit_correlations)
+    return all(sign * correlation >= _MIN_CORRELATION for correlation in refit_correlations)
 
 
 def _correlation(spec: FeatureSpec, values: pl.Series, points: NDArray[np.float64]) -> float | None:
     return None if spec.is_category else _rank_correlation(_value_point_pairs(values, points).drop_nulls())
+
+
+def _rank_correlation(pairs: pl.DataFrame) -> float | None:
+    if pairs["value"].n_unique() < 2 or pairs["points"].n_unique() < 2:  # noqa: PLR2004
+        return None
+    return float(pairs.select(pl.corr("value", "points", method="spearman")).item())
 
 
 def _direction(size: float, correlation: float | None, spec: FeatureSpec) -> Direction:
@@ -352,15 +289,9 @@ def _direction(size: float, correlation: float | None, spec: FeatureSpec) -> Dir
         return "none"
     if spec.is_category:
         return "levels"
-    if correlation is None or abs(correlation) < _CLEAR:
+    if correlation is None or abs(correlation) < _MIN_CORRELATION:
         return "mixed"
     return "raises" if correlation > 0 else "lowers"
-
-
-def _rank_correlation(pairs: pl.DataFrame) -> float | None:
-    if pairs["value"].n_unique() < 2 or pairs["points"].n_unique() < 2:  # noqa: PLR2004
-        return None
-    return float(pairs.select(pl.corr("value", "points", method="spearman")).item())
 
 
 def _number_groups(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
@@ -404,3 +335,62 @@ def _examples(pairs: pl.DataFrame) -> tuple[Example, ...]:
         return ()
     (most, best), (least, worst) = known.row(-1), known.row(0)
     return (Example(most, best), Example(least, worst)) if most != least else (Example(most, best),)
+
+
+def importance_intervals(
+    points: Floats, refitted: Sequence[Floats] = (), share: float = 1.0
+) -> list[Interval]:
+    """Compute the mean absolute value of each column with its 95 % interval.
+
+    Args:
+        points: (n, k) contributions.
+        refitted: The same by models that each leave out one group of leads; without them the interval covers
+            the choice of the rows only.
+        share: The share of all leads that these models were trained on samples of.
+    """
+    size = np.abs(points).mean(axis=0)
+    low, high = _bootstrap_interval(points)
+    if refitted:
+        half_width = np.hypot(
+            _jackknife_half_width([np.abs(refit).mean(axis=0) for refit in refitted], share), (high - low) / 2
+        )
+        low, high = np.maximum(size - half_width, 0.0), size + half_width
+    return [Interval(*map(float, ends)) for ends in zip(size, low, high, strict=True)]
+
+
+def _bootstrap_interval(points: Floats) -> Floats:
+    """(2, k): the ends of the interval over rows, by a bootstrap (Efron 1979)."""
+    size, n = np.abs(points), len(points)
+    resampled = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES) @ size / n
+    return np.asarray(np.quantile(resampled, (1 - _UPPER, _UPPER), axis=0))
+
+
+def _jackknife_half_width(figures: Sequence[Floats], share: float) -> Floats:
+    """The half-width of the interval of each figure over refits, by the delete-a-group jackknife (Kott 2001).
+
+    A sample of ``share`` of the rows varies by 1/share as much as all of them would.
+    """
+    groups = len(figures)
+    variance = (groups - 1) * np.var(np.stack(figures), axis=0) * share
+    return np.asarray(student.ppf(_UPPER, groups - 1) * np.sqrt(variance))
+
+
+def beeswarm_points(pairs: pl.DataFrame) -> tuple[BeeswarmPoint, ...]:
+    """Select at most ``MOST`` of the (value, points) pairs, evenly along their order of points.
+
+    So dots are as dense as leads, and the same leads give the same dots.
+
+    Args:
+        pairs: Columns ``value`` and ``points``.
+    """
+    value = pl.col("value")
+    known = value.count()
+    ordered = pl.lit(None, pl.Float64)
+    if pairs["value"].dtype != pl.String:
+        ordered = pl.when(known > 1).then((value.rank("average") - 1) / (known - 1))
+    high = pairs.select("points", height=ordered).sort("points", "height", nulls_last=True)
+    places = np.unique(np.linspace(0, len(high) - 1, min(MOST, len(high))).round().astype(int))
+    return tuple(
+        BeeswarmPoint(round(points, 2), None if height is None else round(height, 3))
+        for points, height in high[places].iter_rows()
+    )

@@ -26,13 +26,10 @@ if TYPE_CHECKING:
     from training.analysis.inputs import ReportInput
     from training.analysis.stage_entries import StageEntries, Times
 
-
 Period = Literal["month", "quarter"]
 
-MOST_MONTHS = 24
-
-MOST_QUARTERS = 16
-
+# Longer histories are shown by quarter.
+MOST_MONTHS, MOST_QUARTERS = 24, 16
 _QUARTER = 3
 
 

@@ -11,8 +11,6 @@ import polars as pl
 
 from features.cohort import Snapshots, lead_codes
 from features.point_in_time import is_visible
-from models.conversion import ConversionModel
-from models.model_card import ModelCard
 from models.points_table import score_points
 from training.analysis.not_applicable import NotApplicable
 from training.analysis.stage_entries import stage_entries_since
@@ -36,8 +34,10 @@ if TYPE_CHECKING:
 
     Flags = NDArray[np.bool_]
 
-
+# The stage that hands leads over where the configuration names none.
 HAND_OVER = "mql"
+# Held-out rows whose contributions are computed.
+EXPLAINED = 1000
 
 
 @dataclass(frozen=True)
@@ -59,27 +59,6 @@ class ReportSettings:
     points: PointsTable | None = None
     settings: Settings = field(default_factory=Settings)
     since: int | None = None
-
-
-def report_settings(config: Config) -> ReportSettings:
-    """Read the settings of a report from a configuration.
-
-    Raises:
-        ConfigError: The points table cannot be read.
-    """
-    settings = config.report
-    points = None if settings.points is None else table_file.load_points_table(settings.points)
-    if config.funnel is None:
-        return ReportSettings(points=points, settings=settings)
-    stages = config.funnel.stages
-    return ReportSettings(
-        label=config.label_spec,
-        stages=stages,
-        hand_over=settings.hand_over or (HAND_OVER if HAND_OVER in stages else None),
-        points=points,
-        settings=settings,
-        since=config.cohort.start,
-    )
 
 
 @dataclass(frozen=True)
@@ -166,33 +145,25 @@ class ReportInput:
         return stage_entries_since(self.history, self.company.stages, self.company.label, since)
 
 
-def current_rule_handover(inputs: ReportInput) -> Flags | None:
-    """Apply today's rule to each held-out row: the points table if named, else the hand-over stage.
+def report_settings(config: Config) -> ReportSettings:
+    """Read the settings of a report from a configuration.
 
-    Returns:
-        (n,) whether the rule had handed the lead over by its ``as_of``; None without a rule.
+    Raises:
+        ConfigError: The points table cannot be read.
     """
-    table, stage = inputs.company.points, inputs.company.hand_over
-    if inputs.history is None:
-        return None
-    snapshots = inputs.scores.select("lead_id", "as_of")
-    if table is not None:
-        total = score_points(table, inputs.history, Snapshots(snapshots))["points"]
-        return (total >= table.thresholds.mql).to_numpy()
-    return None if stage is None else _has_entered(inputs.history, stage, snapshots)
-
-
-def _has_entered(history: LeadHistory, stage: str, snapshots: pl.DataFrame) -> Flags:
-    """(n,) whether the CRM knew at each snapshot that the lead had entered ``stage``."""
-    entries = history.transitions.filter(pl.col("stage") == stage)
-    rows = snapshots.with_row_index("row")
-    visible = rows.join(entries, on="lead_id").filter(
-        is_visible(pl.col("occurred_at"), pl.col("known_at"), pl.col("as_of"))
+    settings = config.report
+    points = None if settings.points is None else table_file.load_points_table(settings.points)
+    if config.funnel is None:
+        return ReportSettings(points=points, settings=settings)
+    stages = config.funnel.stages
+    return ReportSettings(
+        label=config.label_spec,
+        stages=stages,
+        hand_over=settings.hand_over or (HAND_OVER if HAND_OVER in stages else None),
+        points=points,
+        settings=settings,
+        since=config.cohort.start,
     )
-    return rows["row"].is_in(visible["row"].unique().implode()).to_numpy()
-
-
-EXPLAINED = 1000
 
 
 def report_input(
@@ -236,3 +207,29 @@ def report_input(
         else (),
         refit_share=refits.share if refits else 1.0,
     )
+
+
+def current_rule_handover(inputs: ReportInput) -> Flags | None:
+    """Apply today's rule to each held-out row: the points table if named, else the hand-over stage.
+
+    Returns:
+        (n,) whether the rule had handed the lead over by its ``as_of``; None without a rule.
+    """
+    table, stage = inputs.company.points, inputs.company.hand_over
+    if inputs.history is None:
+        return None
+    snapshots = inputs.scores.select("lead_id", "as_of")
+    if table is not None:
+        total = score_points(table, inputs.history, Snapshots(snapshots))["points"]
+        return (total >= table.thresholds.mql).to_numpy()
+    return None if stage is None else _has_entered(inputs.history, stage, snapshots)
+
+
+def _has_entered(history: LeadHistory, stage: str, snapshots: pl.DataFrame) -> Flags:
+    """(n,) whether the CRM knew at each snapshot that the lead had entered ``stage``."""
+    entries = history.transitions.filter(pl.col("stage") == stage)
+    rows = snapshots.with_row_index("row")
+    visible = rows.join(entries, on="lead_id").filter(
+        is_visible(pl.col("occurred_at"), pl.col("known_at"), pl.col("as_of"))
+    )
+    return rows["row"].is_in(visible["row"].unique().implode()).to_numpy()

@@ -29,14 +29,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
     from training.analysis.inputs import ReportInput
     from training.analysis.stage_entries import Flags, StageEntries, Times
 
+    Floats = NDArray[np.float64]
 
 Called = Literal["both", "today", "model", "neither"]
 
 RESAMPLES = 300
+# Leads in the comparison with the model; more are thinned evenly.
+MOST_LOOKS = 20_000
+# Features that are reported, and the leads that each of the compared groups needs.
+MOST_REASONS, FEWEST = 5, 20
+MOST_REJECTIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,77 +75,6 @@ class EqualCallsComparison:
     saved: Interval
     threshold: float
     quarters: tuple[AgreementCell, ...]
-
-
-def compare_at_equal_calls(y: Floats, p: Floats, today: Flags) -> EqualCallsComparison | None:
-    """Compare today's rule with the model at the same number of calls.
-
-    Intervals are over Poisson resamples of the leads, in each of which the model calls as many as today's
-    rule. Ties at the threshold are broken at random.
-
-    Args:
-        y: (n,) outcomes, 0 or 1.
-        p: (n,) predicted probabilities.
-        today: (n,) whether today's rule calls the lead.
-
-    Returns:
-        The comparison; None where the rule calls all or none, or reaches no conversion.
-    """
-    calls = int(today.sum())
-    if not 0 < calls < len(y) or not y[today].any():
-        return None
-    lots = np.random.default_rng(1).permutation(len(y))
-    order = np.lexsort((lots, p))  # once, so that each resample's own sort costs next to nothing
-    y, p, today = y[order], p[order], today[order]
-    weights = metrics.poisson_weights(len(y), RESAMPLES, 0)
-    resampled = np.array([_gain_and_saving(y, p, today, w) for w in weights if (w * y)[today].any()])
-    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
-    gained, saved = _gain_and_saving(y, p, today, np.ones(len(y)))
-    best = len(p) - calls
-    return EqualCallsComparison(
-        leads=len(y),
-        calls=calls,
-        won=int(y[today].sum()),
-        gained=Interval(gained, float(low[0]), float(high[0])),
-        saved=Interval(saved, float(low[1]), float(high[1])),
-        threshold=float(p[best]),
-        quarters=tuple(_agreement_cells(y, today, np.arange(len(p)) >= best)),
-    )
-
-
-def _gain_and_saving(y: Floats, p: Floats, today: Flags, weights: Floats) -> tuple[float, float]:
-    """Conversions that the model gains on ``today``, and calls that it saves, with weighted leads."""
-    called, captured = metrics.gains_curve(y, p, weights)
-    leads, won = float(weights.sum()), float(weights @ y)
-    calls, reached = float(weights @ today), float((weights * y) @ today)
-    more = won * float(np.interp(calls / leads, called, captured)) - reached
-    # The curve is flat where leads did not convert: the first place that reaches as many is the one.
-    enough = leads * float(np.interp(reached / won, *_first_steps(captured, called)))
-    return more, calls - enough
-
-
-def _first_steps(captured: Floats, called: Floats) -> tuple[Floats, Floats]:
-    first = np.diff(captured, prepend=-1.0) > 0
-    return captured[first], called[first]
-
-
-def _agreement_cells(y: Floats, today: Flags, model: Flags) -> Iterator[AgreementCell]:
-    parts: dict[Called, Flags] = {
-        "both": today & model,
-        "model": ~today & model,
-        "today": today & ~model,
-        "neither": ~today & ~model,
-    }
-    for called, rows in parts.items():
-        leads, won = int(rows.sum()), int(y[rows].sum())
-        yield AgreementCell(called, leads, won, wilson_interval(won, leads) if leads else None)
-
-
-MOST_LOOKS = 20_000
-
-MOST_REASONS, FEWEST = 5, 20
-
-MOST_REJECTIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,3 +272,67 @@ def _rejection_reasons(entries: StageEntries, at: Times) -> tuple[RejectionReaso
     counted = after.group_by("reason").agg(leads=pl.col("lead_id").n_unique())
     ordered = counted.sort("leads", "reason", descending=[True, False]).head(MOST_REJECTIONS)
     return tuple(RejectionReason(reason, leads) for reason, leads in ordered.iter_rows())
+
+
+def compare_at_equal_calls(y: Floats, p: Floats, today: Flags) -> EqualCallsComparison | None:
+    """Compare today's rule with the model at the same number of calls.
+
+    Intervals are over Poisson resamples of the leads, in each of which the model calls as many as today's
+    rule. Ties at the threshold are broken at random.
+
+    Args:
+        y: (n,) outcomes, 0 or 1.
+        p: (n,) predicted probabilities.
+        today: (n,) whether today's rule calls the lead.
+
+    Returns:
+        The comparison; None where the rule calls all or none, or reaches no conversion.
+    """
+    calls = int(today.sum())
+    if not 0 < calls < len(y) or not y[today].any():
+        return None
+    lots = np.random.default_rng(1).permutation(len(y))
+    order = np.lexsort((lots, p))  # once, so that each resample's own sort costs next to nothing
+    y, p, today = y[order], p[order], today[order]
+    weights = metrics.poisson_weights(len(y), RESAMPLES, 0)
+    resampled = np.array([_gain_and_saving(y, p, today, w) for w in weights if (w * y)[today].any()])
+    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+    gained, saved = _gain_and_saving(y, p, today, np.ones(len(y)))
+    best = len(p) - calls
+    return EqualCallsComparison(
+        leads=len(y),
+        calls=calls,
+        won=int(y[today].sum()),
+        gained=Interval(gained, float(low[0]), float(high[0])),
+        saved=Interval(saved, float(low[1]), float(high[1])),
+        threshold=float(p[best]),
+        quarters=tuple(_agreement_cells(y, today, np.arange(len(p)) >= best)),
+    )
+
+
+def _gain_and_saving(y: Floats, p: Floats, today: Flags, weights: Floats) -> tuple[float, float]:
+    """Conversions that the model gains on ``today``, and calls that it saves, with weighted leads."""
+    called, captured = metrics.gains_curve(y, p, weights)
+    leads, won = float(weights.sum()), float(weights @ y)
+    calls, reached = float(weights @ today), float((weights * y) @ today)
+    more = won * float(np.interp(calls / leads, called, captured)) - reached
+    # The curve is flat where leads did not convert: the first place that reaches as many is the one.
+    enough = leads * float(np.interp(reached / won, *_first_steps(captured, called)))
+    return more, calls - enough
+
+
+def _first_steps(captured: Floats, called: Floats) -> tuple[Floats, Floats]:
+    first = np.diff(captured, prepend=-1.0) > 0
+    return captured[first], called[first]
+
+
+def _agreement_cells(y: Floats, today: Flags, model: Flags) -> Iterator[AgreementCell]:
+    parts: dict[Called, Flags] = {
+        "both": today & model,
+        "model": ~today & model,
+        "today": today & ~model,
+        "neither": ~today & ~model,
+    }
+    for called, rows in parts.items():
+        leads, won = int(rows.sum()), int(y[rows].sum())
+        yield AgreementCell(called, leads, won, wilson_interval(won, leads) if leads else None)

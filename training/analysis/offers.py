@@ -50,10 +50,13 @@ if TYPE_CHECKING:
     from training.analysis.stage_entries import StageEntries, Times
     from training.stats.significance import RatioTest
 
-
+# Steps of a path.
 LAST = 3
-
-MOST_WON, MOST_PATHS = 4000, 12
+# Leads that are matched with controls; more are sampled.
+MOST_WON, MOST_TAKERS = 4000, 4000
+MOST_PATHS, MOST_OFFERS = 12, 20
+# Offer stages in the order of the funnel.
+_STAGES = ("awareness", "consideration", "decision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,105 +78,6 @@ class TouchpointPath:
     others: float
     ratio: Interval | None
     verdict: Verdict
-
-
-def frequent_paths(
-    among: RiskSets, touches: pl.DataFrame
-) -> tuple[tuple[str, ...], tuple[TouchpointPath, ...]]:
-    """Compare the most frequent paths to conversion with those of leads open at the same age.
-
-    Each conversion is matched with leads created in the same month that were open at the same age: incidence
-    density sampling (Prentice and Breslow 1978).
-
-    Args:
-        among: The leads.
-        touches: Touchpoints with the index ``lead`` of their lead.
-
-    Returns:
-        The kinds of touchpoints that count as steps, and the paths, the most frequent first.
-    """
-    won = np.flatnonzero(among.won_at < NEVER)
-    if len(won) > MOST_WON:
-        won = np.sort(np.random.default_rng(0).choice(won, MOST_WON, replace=False))
-    kinds = steps(touches)
-    touchpoints = touches.filter(pl.col("kind").is_in(kinds)).select(
-        "lead", "occurred_at", "known_at", "kind"
-    )
-    matched = match_controls(among, won, among.won_at[won], among.won_at, None)
-    return kinds, _compare_paths(matched, touchpoints, len(among.created))
-
-
-def steps(touches: pl.DataFrame) -> tuple[str, ...]:
-    """The kinds of touchpoints that count as steps: requests and those that offers were taken by.
-
-    All kinds where there are none of these. Visits and opened mails are so many that every path would consist
-    of them.
-    """
-    selected = touches.filter(pl.col("offer").is_not_null() | pl.col("kind").is_in(REQUESTS))
-    return tuple((touches if selected.is_empty() else selected)["kind"].unique().sort())
-
-
-def last_touchpoints(touchpoints: pl.DataFrame, lead: Times, moment: Times) -> pl.Series:
-    """The last ``LAST`` different steps that each lead was known to have taken before a moment.
-
-    A step repeated at once counts once. Steps of the same second are ordered by name.
-
-    Args:
-        touchpoints: ``lead``, ``kind``, ``occurred_at`` and ``known_at`` of touchpoints.
-        lead: (n,) index of the lead.
-        moment: (n,) epoch seconds.
-
-    Returns:
-        (n,) lists of kinds.
-    """
-    queries = pl.DataFrame({"lead": lead, "as_of": moment}).with_row_index("row")
-    visible = queries.join(touchpoints, on="lead").filter(
-        is_visible(pl.col("occurred_at"), pl.col("known_at"), pl.col("as_of"))
-    )
-    changes = visible.sort("row", "occurred_at", "kind").filter(
-        (pl.col("kind") != pl.col("kind").shift()).over("row").fill_null(value=True)
-    )
-    last = changes.group_by("row", maintain_order=True).agg(pl.col("kind").tail(LAST))
-    return queries.join(last, on="row", how="left", maintain_order="left")["kind"].fill_null([])
-
-
-def _compare_paths(
-    matched: MatchedControls, touchpoints: pl.DataFrame, leads: int
-) -> tuple[TouchpointPath, ...]:
-    mine = last_touchpoints(touchpoints, matched.lead, matched.moment)
-    others = np.full(matched.control.shape, "", dtype=object)
-    others[matched.is_matched] = _path_names(
-        last_touchpoints(
-            touchpoints, matched.control[matched.is_matched], matched.control_moment[matched.is_matched]
-        )
-    )
-    names = _path_names(mine)
-    counted = mine.value_counts(name="won", sort=True).sort("won", descending=True)
-    counts = []
-    for path, won in counted.head(MOST_PATHS).iter_rows():
-        name = _path_name(path)
-        cases, controls = matched.groups((names == name).astype(float), (others == name).astype(float))
-        enough = min(won, controls.weight @ controls.y) >= FEWEST_SQLS
-        test = rate_ratio(cases, controls, leads) if enough else None
-        counts.append((tuple(path), won, cases.rate, controls.rate, test))
-    verdicts = benjamini_hochberg([result for *_, result in counts])
-    return tuple(
-        TouchpointPath(path, won, share, beside, result.ratio if result else None, verdict)
-        for (path, won, share, beside, result), verdict in zip(counts, verdicts, strict=True)
-    )
-
-
-def _path_names(touchpoints: pl.Series) -> NDArray[np.object_]:
-    return np.array([_path_name(path) for path in touchpoints.to_list()], dtype=object)
-
-
-def _path_name(path: list[str]) -> str:
-    return " > ".join(path) or "none"
-
-
-MOST_OFFERS, MOST_TAKERS = 20, 4000
-
-_STAGES = ("awareness", "consideration", "decision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,3 +253,97 @@ def _most_frequent(words: pl.Series) -> str | None:
     """The most frequent word, or None."""
     known = words.drop_nulls().value_counts(name="rows").sort("rows", words.name, descending=[True, False])
     return None if known.is_empty() else str(known[words.name][0])
+
+
+def frequent_paths(
+    among: RiskSets, touches: pl.DataFrame
+) -> tuple[tuple[str, ...], tuple[TouchpointPath, ...]]:
+    """Compare the most frequent paths to conversion with those of leads open at the same age.
+
+    Each conversion is matched with leads created in the same month that were open at the same age: incidence
+    density sampling (Prentice and Breslow 1978).
+
+    Args:
+        among: The leads.
+        touches: Touchpoints with the index ``lead`` of their lead.
+
+    Returns:
+        The kinds of touchpoints that count as steps, and the paths, the most frequent first.
+    """
+    won = np.flatnonzero(among.won_at < NEVER)
+    if len(won) > MOST_WON:
+        won = np.sort(np.random.default_rng(0).choice(won, MOST_WON, replace=False))
+    kinds = steps(touches)
+    touchpoints = touches.filter(pl.col("kind").is_in(kinds)).select(
+        "lead", "occurred_at", "known_at", "kind"
+    )
+    matched = match_controls(among, won, among.won_at[won], among.won_at, None)
+    return kinds, _compare_paths(matched, touchpoints, len(among.created))
+
+
+def steps(touches: pl.DataFrame) -> tuple[str, ...]:
+    """The kinds of touchpoints that count as steps: requests and those that offers were taken by.
+
+    All kinds where there are none of these. Visits and opened mails are so many that every path would consist
+    of them.
+    """
+    selected = touches.filter(pl.col("offer").is_not_null() | pl.col("kind").is_in(REQUESTS))
+    return tuple((touches if selected.is_empty() else selected)["kind"].unique().sort())
+
+
+def last_touchpoints(touchpoints: pl.DataFrame, lead: Times, moment: Times) -> pl.Series:
+    """The last ``LAST`` different steps that each lead was known to have taken before a moment.
+
+    A step repeated at once counts once. Steps of the same second are ordered by name.
+
+    Args:
+        touchpoints: ``lead``, ``kind``, ``occurred_at`` and ``known_at`` of touchpoints.
+        lead: (n,) index of the lead.
+        moment: (n,) epoch seconds.
+
+    Returns:
+        (n,) lists of kinds.
+    """
+    queries = pl.DataFrame({"lead": lead, "as_of": moment}).with_row_index("row")
+    visible = queries.join(touchpoints, on="lead").filter(
+        is_visible(pl.col("occurred_at"), pl.col("known_at"), pl.col("as_of"))
+    )
+    changes = visible.sort("row", "occurred_at", "kind").filter(
+        (pl.col("kind") != pl.col("kind").shift()).over("row").fill_null(value=True)
+    )
+    last = changes.group_by("row", maintain_order=True).agg(pl.col("kind").tail(LAST))
+    return queries.join(last, on="row", how="left", maintain_order="left")["kind"].fill_null([])
+
+
+def _compare_paths(
+    matched: MatchedControls, touchpoints: pl.DataFrame, leads: int
+) -> tuple[TouchpointPath, ...]:
+    mine = last_touchpoints(touchpoints, matched.lead, matched.moment)
+    others = np.full(matched.control.shape, "", dtype=object)
+    others[matched.is_matched] = _path_names(
+        last_touchpoints(
+            touchpoints, matched.control[matched.is_matched], matched.control_moment[matched.is_matched]
+        )
+    )
+    names = _path_names(mine)
+    counted = mine.value_counts(name="won", sort=True).sort("won", descending=True)
+    counts = []
+    for path, won in counted.head(MOST_PATHS).iter_rows():
+        name = _path_name(path)
+        cases, controls = matched.groups((names == name).astype(float), (others == name).astype(float))
+        enough = min(won, controls.weight @ controls.y) >= FEWEST_SQLS
+        test = rate_ratio(cases, controls, leads) if enough else None
+        counts.append((tuple(path), won, cases.rate, controls.rate, test))
+    verdicts = benjamini_hochberg([result for *_, result in counts])
+    return tuple(
+        TouchpointPath(path, won, share, beside, result.ratio if result else None, verdict)
+        for (path, won, share, beside, result), verdict in zip(counts, verdicts, strict=True)
+    )
+
+
+def _path_names(touchpoints: pl.Series) -> NDArray[np.object_]:
+    return np.array([_path_name(path) for path in touchpoints.to_list()], dtype=object)
+
+
+def _path_name(path: list[str]) -> str:
+    return " > ".join(path) or "none"

@@ -29,11 +29,9 @@ if TYPE_CHECKING:
     Times = NDArray[np.int64]
     Flags = NDArray[np.bool_]
 
-
 NEVER = np.iinfo(np.int64).max
-
 CREATED = "created"
-
+# Leads are created in a stage if more than this share enters it in the second of the creation.
 _MIN_AT_CREATION = 0.5
 
 

@@ -19,8 +19,8 @@ import polars as pl
 
 from features.catalogue import REQUESTS
 from features.clock import DAY
-from features.spec import FeatureSpec  # the same
-from models.metrics import Interval  # noqa: TC001  # a report is read back by its annotations
+from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
+from models.metrics import Interval  # noqa: TC001  # the same
 from training.analysis.not_applicable import NotApplicable
 from training.analysis.stage_entries import NEVER
 from training.stats.intervals import poisson_rate_interval, wilson_interval
@@ -30,20 +30,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from features.history import LeadHistory
-    from features.spec import FeatureSet, FeatureSpec
+    from features.spec import FeatureSet
     from training.analysis.inputs import ReportInput
     from training.analysis.stage_entries import Flags, StageEntries, Times
 
-
 WEEK = 7
-
+# Days at which the intervals of the hazard rates begin: by age, and since the newest request.
 AGES = tuple(range(0, 13 * WEEK, WEEK))
-
 SINCE = (0, 1, 3, 7, 14, 30)
-
+# Days after the first request by which leads have converted.
 WITHIN = (1, 3, 7, 14, 30)
-
-_ENOUGH = 30
+# Days of the curve whose values are reported.
+RATED = (30, 60, 90)
+# The curve in days: its last day and its step.
+_MAX_DAYS, _STEP_DAYS = 180, 3
+# Lead-weeks that the best week needs, and leads that must have been observable up to a day of the curve.
+_MIN_OBSERVED = 30
+# A segment of its own has so many leads and conversions; there are at most so many of them.
+_MIN_LEADS, _MIN_CONVERSIONS, _MAX_SEGMENTS = 100, 10, 5
+_FAMILY, _COLUMN = "channel", "channel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,163 @@ class CallTiming:
     within: tuple[ConvertedWithin, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ShareByDay:
+    """The share of leads that converted within ``days`` of creation."""
+
+    days: int
+    share: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionCurve:
+    """The cumulative incidence of conversion of one segment over the first days after creation.
+
+    Attributes:
+        segment: The value; None for all leads, or for the pooled small segments.
+        leads: Number of leads.
+        hits: Conversions.
+        points: The curve, as far as enough leads were observed.
+        rates: Its values at 30, 60 and 90 days.
+    """
+
+    segment: str | None
+    leads: int
+    hits: int
+    points: tuple[ShareByDay, ...]
+    rates: tuple[ShareByDay, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeToConversion:
+    """When leads convert, in all and by segment.
+
+    Attributes:
+        target: The target stage.
+        overall: All leads.
+        half: The day by which half of those had converted that convert by the last day of ``rates``.
+        by: The feature that tells segments apart; None without one.
+        segments: The largest segments.
+        other: All segments that are too small, pooled.
+        hand_over: Hazard rates by age and since the last request.
+    """
+
+    target: str
+    overall: ConversionCurve
+    half: int | None
+    by: FeatureSpec | None
+    segments: tuple[ConversionCurve, ...]
+    other: ConversionCurve | None
+    hand_over: CallTiming
+
+
+def timing(inputs: ReportInput) -> TimeToConversion | NotApplicable:
+    """Compute the time to conversion of a report's history, by the leads' first channel."""
+    entries = inputs.stage_entries
+    if isinstance(entries, NotApplicable):
+        return entries
+    return conversion_curves(entries, segment_feature(inputs.features, entries.history))
+
+
+def conversion_curves(entries: StageEntries, by: FeatureSpec | None) -> TimeToConversion:
+    """Compute the cumulative incidence of conversion, in all and by segment.
+
+    Closing is a competing event (``training.stats.survival.cumulative_incidence_intervals``).
+
+    Args:
+        entries: The leads.
+        by: The feature that tells segments apart; None for no segments.
+    """
+    segment = segment_at_creation(entries, by)
+    overall = _conversion_curve(entries, None, np.ones(len(entries.lead_id), dtype=bool))
+    names, rest = _large_segments(entries, segment)
+    curves = tuple(_conversion_curve(entries, name, _is_in(segment, [name])) for name in names)
+    return TimeToConversion(
+        target=entries.stages[entries.target],
+        overall=overall,
+        half=_half_conversion_day(entries, overall),
+        by=by,
+        segments=curves,
+        other=_conversion_curve(entries, None, _is_in(segment, rest)) if rest else None,
+        hand_over=call_timing(entries),
+    )
+
+
+def _large_segments(entries: StageEntries, segment: pl.Series) -> tuple[list[str], list[str]]:
+    """The names of the largest sufficient segments, and of all others; both empty if there is one."""
+    leads = segment.to_frame("name").with_columns(won=entries.won).drop_nulls()
+    counts = leads.group_by("name").agg(leads=pl.len(), hits=pl.col("won").sum())
+    large = (pl.col("leads") >= _MIN_LEADS) & (pl.col("hits") >= _MIN_CONVERSIONS)
+    ranked = counts.sort(large, "leads", "name", descending=[True, True, False])
+    most = min(_MAX_SEGMENTS, ranked.select(large.sum()).item())
+    names = ranked["name"].to_list()
+    return (names[:most], names[most:]) if most and len(names) > 1 else ([], [])
+
+
+def _is_in(segment: pl.Series, names: list[str]) -> Flags:
+    return segment.is_in(names).fill_null(value=False).to_numpy()
+
+
+def _conversion_curve(entries: StageEntries, segment: str | None, rows: Flags) -> ConversionCurve:
+    days = np.array(sorted({*range(0, _MAX_DAYS + 1, _STEP_DAYS), *RATED}))
+    # How long a lead could have been watched, whatever became of it: outcomes must not decide what is shown.
+    reach = np.sort(entries.until - entries.created[rows])[::-1]
+    days = days[days * DAY <= (reach[_MIN_OBSERVED - 1] if len(reach) >= _MIN_OBSERVED else -1)]
+    shares = cumulative_incidence_intervals(
+        entries.observed_duration[rows], entries.won[rows], entries.lost[rows], days * DAY
+    )
+    points = tuple(ShareByDay(int(day), share) for day, share in zip(days, shares, strict=True))
+    rates = tuple(point for point in points if point.days in RATED)
+    return ConversionCurve(segment, int(rows.sum()), int(entries.won[rows].sum()), points, rates)
+
+
+def _half_conversion_day(entries: StageEntries, overall: ConversionCurve) -> int | None:
+    if not overall.rates or not overall.rates[-1].share.value:
+        return None
+    days = np.arange(overall.rates[-1].days + 1)
+    shares = cumulative_incidence_intervals(entries.observed_duration, entries.won, entries.lost, days * DAY)
+    return next(int(day) for day in days if shares[day].value >= shares[-1].value / 2)
+
+
+def segment_feature(features: FeatureSet, history: LeadHistory) -> FeatureSpec | None:
+    """Choose the feature that segments leads: their own channel column, else the first touchpoint's channel.
+
+    Of several columns it is the one with the fewest values, which has the most leads per value.
+
+    Returns:
+        The feature, or None if there is none.
+    """
+    channels = [spec for spec in features.specs if spec.family == _FAMILY and spec.is_category]
+    columns = [spec for spec in channels if spec.source == "leads" and spec.of in history.leads.columns]
+    levels = {spec.name: history.leads[str(spec.of)].drop_nulls().n_unique() for spec in columns}
+    own = sorted((spec for spec in columns if levels[spec.name] > 1), key=lambda spec: levels[spec.name])
+    first = [spec for spec in channels if spec.source == "touchpoints" and spec.reduce == "earliest"]
+    return next(iter([*own, *first]), None)
+
+
+def segment_at_creation(entries: StageEntries, by: FeatureSpec | None) -> pl.Series:
+    """(n,) the value of ``by`` for each lead as known at its creation, null where unknown."""
+    leads = pl.DataFrame({"lead_id": entries.lead_id, "created": entries.created})
+    if by is None:
+        return leads.with_columns(pl.lit(None, pl.String).alias(_COLUMN))[_COLUMN]
+    if by.source == "leads":
+        known = entries.history.leads.select("lead_id", pl.col(str(by.of)).alias(_COLUMN))
+    else:
+        known = _first_touch_value(entries.history, leads, str(by.of))
+    return leads.join(known, on="lead_id", how="left", maintain_order="left")[_COLUMN]
+
+
+def _first_touch_value(history: LeadHistory, leads: pl.DataFrame, column: str) -> pl.DataFrame:
+    touched = history.touchpoints.lazy().filter(pl.col(column).is_not_null())
+    by_then = touched.join(leads.lazy(), on="lead_id").filter(
+        pl.max_horizontal("occurred_at", "known_at") <= pl.col("created")
+    )
+    first = by_then.sort("occurred_at", maintain_order=True).unique(
+        "lead_id", keep="first", maintain_order=True
+    )
+    return first.select("lead_id", pl.col(column).alias(_COLUMN)).collect()
+
+
 def call_timing(entries: StageEntries) -> CallTiming:
     """Compute the hazard rates of ``entries`` by age and since the newest request."""
     requests = _request_intervals(entries)
@@ -112,7 +274,9 @@ def call_timing(entries: StageEntries) -> CallTiming:
     stretches = tuple(requests[name].to_numpy() for name in ("moment", "start", "end"))
     by_age = _hazard_rates((start, start, entries.resolved_at), entries.won, AGES)
     best = max(
-        (pace for pace in by_age if pace.weeks >= _ENOUGH), key=lambda hazard: hazard.rate.value, default=None
+        (pace for pace in by_age if pace.weeks >= _MIN_OBSERVED),
+        key=lambda hazard: hazard.rate.value,
+        default=None,
     )
     waiting_time = (entries.resolved_at - first)[entries.won & (first < NEVER)]
     return CallTiming(
@@ -202,176 +366,3 @@ def _converted_within(waiting_time: Times) -> tuple[ConvertedWithin, ...]:
         ConvertedWithin(days, wilson_interval(int(hits), len(waiting_time)))
         for days, hits in zip(WITHIN, counts, strict=True)
     )
-
-
-_FAMILY, _COLUMN = "channel", "channel"
-
-
-def segment_feature(features: FeatureSet, history: LeadHistory) -> FeatureSpec | None:
-    """Choose the feature that segments leads: their own channel column, else the first touchpoint's channel.
-
-    Of several columns it is the one with the fewest values, which has the most leads per value.
-
-    Returns:
-        The feature, or None if there is none.
-    """
-    channels = [spec for spec in features.specs if spec.family == _FAMILY and spec.is_category]
-    columns = [spec for spec in channels if spec.source == "leads" and spec.of in history.leads.columns]
-    levels = {spec.name: history.leads[str(spec.of)].drop_nulls().n_unique() for spec in columns}
-    own = sorted((spec for spec in columns if levels[spec.name] > 1), key=lambda spec: levels[spec.name])
-    first = [spec for spec in channels if spec.source == "touchpoints" and spec.reduce == "earliest"]
-    return next(iter([*own, *first]), None)
-
-
-def segment_at_creation(entries: StageEntries, by: FeatureSpec | None) -> pl.Series:
-    """(n,) the value of ``by`` for each lead as known at its creation, null where unknown."""
-    leads = pl.DataFrame({"lead_id": entries.lead_id, "created": entries.created})
-    if by is None:
-        return leads.with_columns(pl.lit(None, pl.String).alias(_COLUMN))[_COLUMN]
-    if by.source == "leads":
-        known = entries.history.leads.select("lead_id", pl.col(str(by.of)).alias(_COLUMN))
-    else:
-        known = _first_touch_value(entries.history, leads, str(by.of))
-    return leads.join(known, on="lead_id", how="left", maintain_order="left")[_COLUMN]
-
-
-def _first_touch_value(history: LeadHistory, leads: pl.DataFrame, column: str) -> pl.DataFrame:
-    touched = history.touchpoints.lazy().filter(pl.col(column).is_not_null())
-    by_then = touched.join(leads.lazy(), on="lead_id").filter(
-        pl.max_horizontal("occurred_at", "known_at") <= pl.col("created")
-    )
-    first = by_then.sort("occurred_at", maintain_order=True).unique(
-        "lead_id", keep="first", maintain_order=True
-    )
-    return first.select("lead_id", pl.col(column).alias(_COLUMN)).collect()
-
-
-RATED = (30, 60, 90)
-
-_LONGEST = 180
-
-_EVERY = 3
-
-_LEADS = 100
-
-_HITS = 10
-
-_MOST = 5
-
-
-@dataclass(frozen=True, slots=True)
-class ShareByDay:
-    """The share of leads that converted within ``days`` of creation."""
-
-    days: int
-    share: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class ConversionCurve:
-    """The cumulative incidence of conversion of one segment over the first days after creation.
-
-    Attributes:
-        segment: The value; None for all leads, or for the pooled small segments.
-        leads: Number of leads.
-        hits: Conversions.
-        points: The curve, as far as enough leads were observed.
-        rates: Its values at 30, 60 and 90 days.
-    """
-
-    segment: str | None
-    leads: int
-    hits: int
-    points: tuple[ShareByDay, ...]
-    rates: tuple[ShareByDay, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TimeToConversion:
-    """When leads convert, in all and by segment.
-
-    Attributes:
-        target: The target stage.
-        overall: All leads.
-        half: The day by which half of those had converted that convert by the last day of ``rates``.
-        by: The feature that tells segments apart; None without one.
-        segments: The largest segments.
-        other: All segments that are too small, pooled.
-        hand_over: Hazard rates by age and since the last request.
-    """
-
-    target: str
-    overall: ConversionCurve
-    half: int | None
-    by: FeatureSpec | None
-    segments: tuple[ConversionCurve, ...]
-    other: ConversionCurve | None
-    hand_over: CallTiming
-
-
-def timing(inputs: ReportInput) -> TimeToConversion | NotApplicable:
-    """Compute the time to conversion of a report's history, by the leads' first channel."""
-    entries = inputs.stage_entries
-    if isinstance(entries, NotApplicable):
-        return entries
-    return conversion_curves(entries, segment_feature(inputs.features, entries.history))
-
-
-def conversion_curves(entries: StageEntries, by: FeatureSpec | None) -> TimeToConversion:
-    """Compute the cumulative incidence of conversion, in all and by segment.
-
-    Closing is a competing event (``training.stats.survival.cumulative_incidence_intervals``).
-
-    Args:
-        entries: The leads.
-        by: The feature that tells segments apart; None for no segments.
-    """
-    segment = segment_at_creation(entries, by)
-    overall = _conversion_curve(entries, None, np.ones(len(entries.lead_id), dtype=bool))
-    names, rest = _large_segments(entries, segment)
-    curves = tuple(_conversion_curve(entries, name, _is_in(segment, [name])) for name in names)
-    return TimeToConversion(
-        target=entries.stages[entries.target],
-        overall=overall,
-        half=_half_conversion_day(entries, overall),
-        by=by,
-        segments=curves,
-        other=_conversion_curve(entries, None, _is_in(segment, rest)) if rest else None,
-        hand_over=call_timing(entries),
-    )
-
-
-def _large_segments(entries: StageEntries, segment: pl.Series) -> tuple[list[str], list[str]]:
-    """The names of the largest sufficient segments, and of all others; both empty if there is one."""
-    leads = segment.to_frame("name").with_columns(won=entries.won).drop_nulls()
-    counts = leads.group_by("name").agg(leads=pl.len(), hits=pl.col("won").sum())
-    large = (pl.col("leads") >= _LEADS) & (pl.col("hits") >= _HITS)
-    ranked = counts.sort(large, "leads", "name", descending=[True, True, False])
-    most = min(_MOST, ranked.select(large.sum()).item())
-    names = ranked["name"].to_list()
-    return (names[:most], names[most:]) if most and len(names) > 1 else ([], [])
-
-
-def _is_in(segment: pl.Series, names: list[str]) -> Flags:
-    return segment.is_in(names).fill_null(value=False).to_numpy()
-
-
-def _conversion_curve(entries: StageEntries, segment: str | None, rows: Flags) -> ConversionCurve:
-    days = np.array(sorted({*range(0, _LONGEST + 1, _EVERY), *RATED}))
-    # How long a lead could have been watched, whatever became of it: outcomes must not decide what is shown.
-    reach = np.sort(entries.until - entries.created[rows])[::-1]
-    days = days[days * DAY <= (reach[_ENOUGH - 1] if len(reach) >= _ENOUGH else -1)]
-    shares = cumulative_incidence_intervals(
-        entries.observed_duration[rows], entries.won[rows], entries.lost[rows], days * DAY
-    )
-    points = tuple(ShareByDay(int(day), share) for day, share in zip(days, shares, strict=True))
-    rates = tuple(point for point in points if point.days in RATED)
-    return ConversionCurve(segment, int(rows.sum()), int(entries.won[rows].sum()), points, rates)
-
-
-def _half_conversion_day(entries: StageEntries, overall: ConversionCurve) -> int | None:
-    if not overall.rates or not overall.rates[-1].share.value:
-        return None
-    days = np.arange(overall.rates[-1].days + 1)
-    shares = cumulative_incidence_intervals(entries.observed_duration, entries.won, entries.lost, days * DAY)
-    return next(int(day) for day in days if shares[day].value >= shares[-1].value / 2)

@@ -27,21 +27,23 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-
+# LightGBM's default number of rounds.
 ROUNDS = 100
-
+# Rows below which a level is pooled with others in the one-hot encoding.
 RARE = 10
-
-
-def plain_lightgbm() -> BacktestCandidate:
-    """LightGBM with its default settings, ``ROUNDS`` rounds and native categories."""
-
-    def learn(window: TrainingWindow) -> dict[str, Predict]:
-        native = NativeLightGBM.of(window.rows)
-        booster = lgb.train(native.settings(window.seed), native.dataset(window.rows), ROUNDS)
-        return {"lightgbm": native.predict(booster)}
-
-    return BacktestCandidate("lightgbm at its defaults", learn)
+TUNED = "tuned lightgbm"
+# Inner folds, and the most that a trial and a study may run.
+FOLDS, MOST_ROUNDS, MOST_TRIALS = 3, 300, 200
+# LightGBM's own defaults are tried first, so that tuning starts from what it is to beat.
+DEFAULTS = {
+    "learning_rate": 0.1,
+    "num_leaves": 31,
+    "min_data_in_leaf": 20,
+    "lambda_l2": 1e-3,
+    "feature_fraction": 1.0,
+    "bagging_fraction": 1.0,
+    "cat_smooth": 10.0,
+}
 
 
 @dataclass(frozen=True)
@@ -101,89 +103,6 @@ class NativeLightGBM:
         return lambda frame: np.asarray(booster.predict(self.matrix(frame), num_threads=1))
 
 
-def logistic_regression() -> BacktestCandidate:
-    """scikit-learn's logistic regression on imputed, scaled numbers and one-hot categories."""
-
-    def learn(window: TrainingWindow) -> dict[str, Predict]:
-        numbers, words = _split_columns(window.rows.frame)
-        scale = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
-        one_hot = OneHotEncoder(min_frequency=RARE, handle_unknown="infrequent_if_exist", sparse_output=False)
-
-        def parts(frame: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
-            categories = frame[words].fill_null("(missing)").to_numpy().astype(object)
-            return frame[numbers].to_numpy().astype(np.float64), categories
-
-        steps = [(scale, 0)] * bool(numbers) + [(one_hot, 1)] * bool(words)
-        training_blocks = parts(window.rows.frame)
-        design = np.hstack([step.fit_transform(training_blocks[place]) for step, place in steps])
-        model = LogisticRegression(max_iter=2000).fit(
-            design, window.rows.y, sample_weight=window.rows.weights
-        )
-
-        def predict(frame: pl.DataFrame) -> NDArray[np.float64]:
-            blocks = parts(frame)
-            columns = np.hstack([step.transform(blocks[place]) for step, place in steps])
-            return np.asarray(model.predict_proba(columns)[:, 1])
-
-        return {"logistic regression": predict}
-
-    return BacktestCandidate("logistic regression", learn)
-
-
-def _split_columns(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """The names of the numeric columns, and those of the categories."""
-    numbers = [name for name, dtype in frame.schema.items() if dtype.is_numeric()]
-    return numbers, [name for name in frame.columns if name not in numbers]
-
-
-def _encode_levels(column: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
-    """The position of each value among ``levels``; NaN for any other value."""
-    codes = {level: float(place) for place, level in enumerate(levels)}
-    return np.array([codes.get(value, np.nan) for value in column.to_list()], dtype=np.float64)
-
-
-TUNED = "tuned lightgbm"
-
-FOLDS, MOST_ROUNDS, MOST_TRIALS = 3, 300, 200
-
-# LightGBM's own defaults are tried first, so that tuning starts from what it is to beat.
-DEFAULTS = {
-    "learning_rate": 0.1,
-    "num_leaves": 31,
-    "min_data_in_leaf": 20,
-    "lambda_l2": 1e-3,
-    "feature_fraction": 1.0,
-    "bagging_fraction": 1.0,
-    "cat_smooth": 10.0,
-}
-
-
-def optuna_lightgbm(seconds: float, say: Say = lambda _: None) -> BacktestCandidate:
-    """LightGBM tuned by Optuna at each origin.
-
-    Settings are scored on rolling origins within the training rows, so the test rows stay unused. LightGBM's
-    own defaults are tried first. The same seed tries the same settings in the same order; how many fit into
-    the time depends on the machine.
-
-    Args:
-        seconds: Time for the trials at each origin; the first trial is finished in any case.
-        say: Called with a summary of the trials.
-    """
-
-    def learn(window: TrainingWindow) -> dict[str, Predict]:
-        native = NativeLightGBM.of(window.rows)
-        search = _Search.of(window.rows, native, window.seed)
-        study = search.run(seconds)
-        say(f"{TUNED}: {_describe_study(study)}")
-        best = study.best_trial
-        rounds = best.user_attrs["rounds"]
-        settings = native.settings(window.seed) | _with_fixed_params(best.params)
-        booster = lgb.train(settings, native.dataset(window.rows), rounds)
-        return {TUNED: native.predict(booster)}
-
-    return BacktestCandidate(f"{TUNED} for {seconds:g} s", learn)
-
-
 @dataclass(frozen=True, eq=False)
 class _Search:
     """The inner folds as LightGBM datasets, and the seed of the trials."""
@@ -233,6 +152,72 @@ class _Search:
         return float(mean.min())
 
 
+def logistic_regression() -> BacktestCandidate:
+    """scikit-learn's logistic regression on imputed, scaled numbers and one-hot categories."""
+
+    def learn(window: TrainingWindow) -> dict[str, Predict]:
+        numbers, words = _split_columns(window.rows.frame)
+        scale = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
+        one_hot = OneHotEncoder(min_frequency=RARE, handle_unknown="infrequent_if_exist", sparse_output=False)
+
+        def parts(frame: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
+            categories = frame[words].fill_null("(missing)").to_numpy().astype(object)
+            return frame[numbers].to_numpy().astype(np.float64), categories
+
+        steps = [(scale, 0)] * bool(numbers) + [(one_hot, 1)] * bool(words)
+        training_blocks = parts(window.rows.frame)
+        design = np.hstack([step.fit_transform(training_blocks[place]) for step, place in steps])
+        model = LogisticRegression(max_iter=2000).fit(
+            design, window.rows.y, sample_weight=window.rows.weights
+        )
+
+        def predict(frame: pl.DataFrame) -> NDArray[np.float64]:
+            blocks = parts(frame)
+            columns = np.hstack([step.transform(blocks[place]) for step, place in steps])
+            return np.asarray(model.predict_proba(columns)[:, 1])
+
+        return {"logistic regression": predict}
+
+    return BacktestCandidate("logistic regression", learn)
+
+
+def plain_lightgbm() -> BacktestCandidate:
+    """LightGBM with its default settings, ``ROUNDS`` rounds and native categories."""
+
+    def learn(window: TrainingWindow) -> dict[str, Predict]:
+        native = NativeLightGBM.of(window.rows)
+        booster = lgb.train(native.settings(window.seed), native.dataset(window.rows), ROUNDS)
+        return {"lightgbm": native.predict(booster)}
+
+    return BacktestCandidate("lightgbm at its defaults", learn)
+
+
+def optuna_lightgbm(seconds: float, say: Say = lambda _: None) -> BacktestCandidate:
+    """LightGBM tuned by Optuna at each origin.
+
+    Settings are scored on rolling origins within the training rows, so the test rows stay unused. LightGBM's
+    own defaults are tried first. The same seed tries the same settings in the same order; how many fit into
+    the time depends on the machine.
+
+    Args:
+        seconds: Time for the trials at each origin; the first trial is finished in any case.
+        say: Called with a summary of the trials.
+    """
+
+    def learn(window: TrainingWindow) -> dict[str, Predict]:
+        native = NativeLightGBM.of(window.rows)
+        search = _Search.of(window.rows, native, window.seed)
+        study = search.run(seconds)
+        say(f"{TUNED}: {_describe_study(study)}")
+        best = study.best_trial
+        rounds = best.user_attrs["rounds"]
+        settings = native.settings(window.seed) | _with_fixed_params(best.params)
+        booster = lgb.train(settings, native.dataset(window.rows), rounds)
+        return {TUNED: native.predict(booster)}
+
+    return BacktestCandidate(f"{TUNED} for {seconds:g} s", learn)
+
+
 def _suggest_params(trial: optuna.Trial) -> dict[str, float]:
     return {
         "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
@@ -273,3 +258,15 @@ def _describe_study(study: optuna.Study) -> str:
         f"{count} trial{'s' * (count > 1)}, {pruned} of them given up early; "
         f"log-loss on inner folds {study.best_value:.4f}, of LightGBM's defaults {first:.4f}"
     )
+
+
+def _split_columns(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
+    """The names of the numeric columns, and those of the categories."""
+    numbers = [name for name, dtype in frame.schema.items() if dtype.is_numeric()]
+    return numbers, [name for name in frame.columns if name not in numbers]
+
+
+def _encode_levels(column: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
+    """The position of each value among ``levels``; NaN for any other value."""
+    codes = {level: float(place) for place, level in enumerate(levels)}
+    return np.array([codes.get(value, np.nan) for value in column.to_list()], dtype=np.float64)

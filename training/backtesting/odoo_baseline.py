@@ -41,19 +41,18 @@ if TYPE_CHECKING:
 
     from features.history import LeadHistory
 
-
 # As Odoo calls them, so that its own table can be put in.
 STAGE, TAG = "stage_id", "tag_id"
-
+# What a new row of counts starts at, leads that a tag needs, and the bounds of a probability in percent.
 AT_FIRST = 0.1
-
 FEWEST_TAGGED = 50
-
 LEAST, MOST = 0.01, 99.99
 
 Key = tuple[str, str]
-
 """A variable and one of its values."""
+
+_NO_TEXT = DisplayText("{value}", "{value}")
+_ENTERED = "entered:"
 
 
 class UnknownStageError(ValueError):
@@ -188,32 +187,6 @@ class _CountTable:
         return float(np.clip(round(100 / (1 + odds_lost), 2), LEAST, MOST))
 
 
-def _make_table(rows: Iterable[tuple[Key, WinLossCounts]], first_stage: str) -> _CountTable:
-    """Sum the rows by key; a team's tag with fewer than ``FEWEST_TAGGED`` leads counts nowhere."""
-    counts: dict[Key, WinLossCounts] = {}
-    totals: dict[str, WinLossCounts] = {}
-    for key, tally in rows:
-        if key[0] == TAG and tally.won + tally.lost < FEWEST_TAGGED:
-            continue
-        counts[key] = counts.get(key, NONE) + tally
-        totals[key[0]] = totals.get(key[0], NONE) + tally
-    return _CountTable(counts, totals | {STAGE: counts.get((STAGE, first_stage), NONE)})
-
-
-def _counted_stages(case: LeadCase, stages: Sequence[str], *, won: bool) -> list[Key]:
-    """The stages that a closed lead counts in."""
-    if case.stage not in stages:
-        msg = f"{case.stage!r} is none of the stages{suggest(case.stage, stages)}"
-        raise UnknownStageError(msg)
-    last = len(stages) if won else list(stages).index(case.stage) + 1
-    return [(STAGE, stage) for stage in stages[:last]]
-
-
-_NO_TEXT = DisplayText("{value}", "{value}")
-
-_ENTERED = "entered:"
-
-
 class UnknownFieldError(ValueError):
     """A field is neither a column of the leads nor one of their attributes."""
 
@@ -252,6 +225,27 @@ class OdooFields:
         """All columns that are read, each once."""
         extra = (column for column in (self.team, self.tags) if column is not None)
         return tuple(dict.fromkeys((*self.fields, *extra)))
+
+
+def _make_table(rows: Iterable[tuple[Key, WinLossCounts]], first_stage: str) -> _CountTable:
+    """Sum the rows by key; a team's tag with fewer than ``FEWEST_TAGGED`` leads counts nowhere."""
+    counts: dict[Key, WinLossCounts] = {}
+    totals: dict[str, WinLossCounts] = {}
+    for key, tally in rows:
+        if key[0] == TAG and tally.won + tally.lost < FEWEST_TAGGED:
+            continue
+        counts[key] = counts.get(key, NONE) + tally
+        totals[key[0]] = totals.get(key[0], NONE) + tally
+    return _CountTable(counts, totals | {STAGE: counts.get((STAGE, first_stage), NONE)})
+
+
+def _counted_stages(case: LeadCase, stages: Sequence[str], *, won: bool) -> list[Key]:
+    """The stages that a closed lead counts in."""
+    if case.stage not in stages:
+        msg = f"{case.stage!r} is none of the stages{suggest(case.stage, stages)}"
+        raise UnknownStageError(msg)
+    last = len(stages) if won else list(stages).index(case.stage) + 1
+    return [(STAGE, stage) for stage in stages[:last]]
 
 
 def learn_frequencies(history: LeadHistory, fields: OdooFields) -> FrequencyModel:

@@ -29,73 +29,7 @@ if TYPE_CHECKING:
     from models.metrics import Interval
     from training.backtesting.evaluation import CandidateMetrics, TestRows
 
-
 _RANDOM = "random split"
-
-
-def to_frame(result: BacktestResult) -> pl.DataFrame:
-    """Convert to a frame with a row per origin and candidate.
-
-    Returns:
-        ``origin``, ``trained``, ``tested``, ``candidate``, and each metric with its ``_low`` and ``_high``.
-        The rows are of the random split where there is no origin.
-    """
-    return pl.DataFrame(
-        [
-            {"origin": when, "trained": trained, "tested": tested, "candidate": name} | _flat_figures(metrics)
-            for when, trained, tested, candidates in _iter_rounds(result)
-            for name, metrics in candidates
-        ]
-    )
-
-
-def to_html(result: BacktestResult) -> str:
-    """Render as a notebook table: a row per candidate, the least regret first, a column per origin."""
-    rounds = list(_iter_rounds(result))
-    tables = [dict(candidates) for *_, candidates in rounds]
-    lowest = [min(item.figures["log_loss"].value for item in round_.values()) for round_ in tables]
-    rows = [
-        (
-            html_strong(name) if name == result.chosen else name,
-            *(_format_loss(round_[name], best) for round_, best in zip(tables, lowest, strict=True)),
-            f"{result.regrets[name]:.2%}",
-            f"{difference.value:+.4f}",
-            f"{difference.low:+.4f} to {difference.high:+.4f}",
-        )
-        for name, difference in sorted(result.differences.items(), key=lambda item: result.regrets[item[0]])
-    ]
-    heads = [f"{when}: {trained:,} teach, {tested:,} judge" for when, trained, tested, _ in rounds]
-    header = ("log-loss", *heads, "regret", "worse by", "95 % interval")
-    facts = (
-        "lower is better, bold is best; each candidate learned only from what was known by the day of the "
-        "column; worse by: than the default, on all these leads"
-    )
-    return html_card(f"Backtest: {result.question}; chosen: {result.chosen}", facts, html_table(header, rows))
-
-
-def _iter_rounds(
-    result: BacktestResult,
-) -> Iterator[tuple[str, int, int, list[tuple[str, CandidateMetrics]]]]:
-    for origin in result.origins:
-        when = f"from {result.when(origin.start)}"
-        yield when, origin.trained, origin.tested, list(origin.candidates.items())
-    if not result.origins:
-        split = result.splits["random"]
-        yield _RANDOM, split.trained, split.tested, list(split.candidates.items())
-
-
-def _flat_figures(metrics: CandidateMetrics) -> dict[str, float]:
-    figures = {**metrics.figures, "against_default": metrics.against_default}
-    return {
-        name + ending: value
-        for name, figure in figures.items()
-        for ending, value in (("", figure.value), ("_low", figure.low), ("_high", figure.high))
-    }
-
-
-def _format_loss(metrics: CandidateMetrics, best: float) -> str:
-    loss = metrics.figures["log_loss"].value
-    return html_strong(f"{loss:.4f}") if loss == best else f"{loss:.4f}"
 
 
 @dataclass(frozen=True)
@@ -245,23 +179,6 @@ def level_adjusted_log_loss(y: NDArray[np.float64], p: NDArray[np.float64]) -> f
     return log_loss(y, np.asarray(expit(odds + calibration_intercept(y, p)), dtype=np.float64))
 
 
-def choose_candidate(regret: Mapping[str, float], differences: Mapping[str, Interval]) -> str:
-    """Choose the candidate with the least regret among the default and those significantly better than it.
-
-    Args:
-        regret: By candidate.
-        differences: By candidate, log-loss minus the default's; significant where the interval is below 0.
-
-    Example:
-        >>> from models.metrics import Interval
-        >>> differences = {"default": Interval(0, 0, 0), "other": Interval(-0.02, -0.05, 0.01)}
-        >>> choose_candidate({"default": 0.03, "other": 0.0}, differences)
-        'default'
-    """
-    eligible = [name for name in regret if name == DEFAULT or differences[name].high < 0]
-    return min(eligible, key=lambda name: (regret[name], name != DEFAULT))
-
-
 def paired_differences(
     rounds: Sequence[tuple[TestRows, Mapping[str, NDArray[np.float64]]]], seed: int
 ) -> dict[str, Interval]:
@@ -286,3 +203,85 @@ def paired_differences(
         for name in rounds[0][1]
     }
     return {name: mean_interval(losses - loss[DEFAULT], block, weights) for name, losses in loss.items()}
+
+
+def choose_candidate(regret: Mapping[str, float], differences: Mapping[str, Interval]) -> str:
+    """Choose the candidate with the least regret among the default and those significantly better than it.
+
+    Args:
+        regret: By candidate.
+        differences: By candidate, log-loss minus the default's; significant where the interval is below 0.
+
+    Example:
+        >>> from models.metrics import Interval
+        >>> differences = {"default": Interval(0, 0, 0), "other": Interval(-0.02, -0.05, 0.01)}
+        >>> choose_candidate({"default": 0.03, "other": 0.0}, differences)
+        'default'
+    """
+    eligible = [name for name in regret if name == DEFAULT or differences[name].high < 0]
+    return min(eligible, key=lambda name: (regret[name], name != DEFAULT))
+
+
+def to_frame(result: BacktestResult) -> pl.DataFrame:
+    """Convert to a frame with a row per origin and candidate.
+
+    Returns:
+        ``origin``, ``trained``, ``tested``, ``candidate``, and each metric with its ``_low`` and ``_high``.
+        The rows are of the random split where there is no origin.
+    """
+    return pl.DataFrame(
+        [
+            {"origin": when, "trained": trained, "tested": tested, "candidate": name} | _flat_figures(metrics)
+            for when, trained, tested, candidates in _iter_rounds(result)
+            for name, metrics in candidates
+        ]
+    )
+
+
+def to_html(result: BacktestResult) -> str:
+    """Render as a notebook table: a row per candidate, the least regret first, a column per origin."""
+    rounds = list(_iter_rounds(result))
+    tables = [dict(candidates) for *_, candidates in rounds]
+    lowest = [min(item.figures["log_loss"].value for item in round_.values()) for round_ in tables]
+    rows = [
+        (
+            html_strong(name) if name == result.chosen else name,
+            *(_format_loss(round_[name], best) for round_, best in zip(tables, lowest, strict=True)),
+            f"{result.regrets[name]:.2%}",
+            f"{difference.value:+.4f}",
+            f"{difference.low:+.4f} to {difference.high:+.4f}",
+        )
+        for name, difference in sorted(result.differences.items(), key=lambda item: result.regrets[item[0]])
+    ]
+    heads = [f"{when}: {trained:,} teach, {tested:,} judge" for when, trained, tested, _ in rounds]
+    header = ("log-loss", *heads, "regret", "worse by", "95 % interval")
+    facts = (
+        "lower is better, bold is best; each candidate learned only from what was known by the day of the "
+        "column; worse by: than the default, on all these leads"
+    )
+    return html_card(f"Backtest: {result.question}; chosen: {result.chosen}", facts, html_table(header, rows))
+
+
+def _iter_rounds(
+    result: BacktestResult,
+) -> Iterator[tuple[str, int, int, list[tuple[str, CandidateMetrics]]]]:
+    for origin in result.origins:
+        when = f"from {result.when(origin.start)}"
+        yield when, origin.trained, origin.tested, list(origin.candidates.items())
+    if not result.origins:
+        split = result.splits["random"]
+        yield _RANDOM, split.trained, split.tested, list(split.candidates.items())
+
+
+def _flat_figures(metrics: CandidateMetrics) -> dict[str, float]:
+    figures = {**metrics.figures, "against_default": metrics.against_default}
+    return {
+        name + ending: value
+        for name, figure in figures.items()
+        for ending, value in (("", figure.value), ("_low", figure.low), ("_high", figure.high))
+    }
+
+
+def _format_loss(metrics: CandidateMetrics, best: float) -> str:
+    loss = metrics.figures["log_loss"].value
+    return html_strong(f"{loss:.4f}") if loss == best else f"{loss:.4f}"

@@ -38,38 +38,46 @@ from training.learner.recipes import BASE_RATE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import polars as pl
     from numpy.typing import NDArray
 
+    from models.encoding import FeatureEncoder, FeatureEncoding
+    from models.uncertainty import InsufficiencyCode
     from training.data.training_rows import TrainingRows
     from training.learner.fit import FittedPredictor
 
     Floats = NDArray[np.float64]
-    import polars as pl
-
-    from models.encoding import FeatureEncoder, FeatureEncoding
-    from models.uncertainty import InsufficiencyCode
 
 
-# Learning is what a rehearsal costs, so it is held with so many rows. Its truth is smoother than the real
-# one: learning it from half the rows is no easier than learning that from all. Still more rows make a model
-# surer, but no faster than by a power of them, 1 / (2 + features): the best that can be had for functions of
-# bounded slope that join as many features as one of the trees may (Stone 1982).
+# Training is the cost of a simulation, so it uses at most so many rows. Its truth is smoother than the real
+# one: estimating it from half the rows is as hard as estimating the real one from all. With still more rows
+# the error falls no faster than by the power 1 / (2 + features): the optimal rate for functions of bounded
+# slope in as many features as one of the trees may combine (Stone 1982).
 MOST_ROWS, SMOOTHER = 8_000, 2.0
-
-# One rehearsal alone would be a matter of luck.
+# Simulations; a single one has too much Monte Carlo error.
 TIMES = 3
-
+# The share of a simulation's leads that is trained on.
 TAUGHT = 0.9
-
+# What a simulation needs: expected conversions, leads of either outcome in training, held-out leads; and how
+# often outcomes are redrawn to get them.
 FEWEST_CONVERSIONS, FEWEST_OF_A_CLASS, FEWEST_ASKED, TRIES = 50, 3, 2, 50
-
-# Errors are parted by the score, at most so many parts of at least so many rows.
+# Parts of the scores within which errors have a quantile of their own, and the rows that each needs.
 PARTS, FEWEST_OF_A_PART = 10, 100
-
-# Expected conversions and failures that a part of the judged rows needs before it may accuse the model.
+# The information that a part of the held-out rows needs before its deviation counts: sum of p * (1 - p).
 FEWEST_EXPECTED = 25.0
-
+# Bounds of the second scenario: how far the truth may be stretched, and how small a share of the variance may
+# remain after the pattern is taken out.
 _MAX_STRETCH, _MIN_VARIANCE_SHARE, _TINY = 1.5, 0.2, 1e-12
+# With fewer leads of either outcome scores are insufficient. A hundred conversions are what validating a
+# model takes (Vergouwe et al. 2005), so with so many a lack of signal is a finding.
+FEWEST, ENOUGH = 10, 100
+# Rows that the spread of contributions is estimated from; TreeSHAP takes some milliseconds a row.
+LOOKED_AT = 300
+# Numbers are supported a little beyond the range in training, by this share of it; rare levels where they
+# are at least this share of the rows together.
+BEYOND, COMMON = 0.1, 0.01
+# Most scores lie between these quantiles.
+_SCORE_QUANTILES = (0.1, 0.9)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +98,81 @@ class SimulationErrors:
     def of(cls, log_odds: Floats, truth: Floats) -> SimulationErrors:
         """Compare the (m,) predictions of one simulation with its (m,) true log-odds."""
         return cls(log_odds, log_odds - truth, float(log_odds.std()))
+
+
+def estimate_uncertainty(
+    rows: TrainingRows, fitted: FittedPredictor, lead: pl.Series, seed: int = 0
+) -> ScoreUncertainty:
+    """Estimate what is uncertain about a trained model: interval widths, and the support of its features.
+
+    Args:
+        rows: The rows that ``fitted`` was trained on.
+        fitted: The model.
+        lead: (n,) the lead of each row.
+        seed: Seed of the simulations.
+
+    Returns:
+        The uncertainty; without intervals, and with a reason, where there are too few outcomes or no signal.
+    """
+    number = lead_codes(lead)
+    outcomes = [len(np.unique(number[rows.y == outcome])) for outcome in (0, 1)]
+    if insufficiency := _insufficiency(outcomes, fitted):
+        return ScoreUncertainty(NOTHING, 0.0, lacking=insufficiency, missing=max(0, ENOUGH - outcomes[1]))
+    low, high = np.quantile(fitted.log_odds, _SCORE_QUANTILES)
+    return ScoreUncertainty(
+        interval_half_widths(rows, fitted, number, seed), float(high - low), _feature_support(rows, fitted)
+    )
+
+
+def _insufficiency(outcomes: list[int], fitted: FittedPredictor) -> InsufficiencyCode | None:
+    """Why scores are no better than the base rate, or None.
+
+    ``outcomes`` are the numbers of leads that did not convert, and that did; each lead counts once.
+    """
+    if min(outcomes) < FEWEST:
+        return "too_few_outcomes"
+    if fitted.recipe != BASE_RATE.name:
+        return None
+    return "too_few_outcomes" if outcomes[1] < ENOUGH else "no_signal"
+
+
+def _feature_support(rows: TrainingRows, fitted: FittedPredictor) -> tuple[FeatureSupport, ...]:
+    """The value ranges of the features whose contributions vary by ``MATTERS`` or more, the widest first."""
+    predictor = fitted.predictor
+    matrix = predictor.encodings.encode(rows.frame)
+    some = matrix[:: 1 + len(matrix) // LOOKED_AT]
+    spread = predictor.contributions(some)[1].std(axis=0)
+    places = [place for place in np.argsort(-spread, kind="stable").tolist() if spread[place] >= MATTERS]
+    return tuple(
+        _support_of_feature(predictor.encodings, place, matrix, float(spread[place])) for place in places
+    )
+
+
+def _support_of_feature(
+    encodings: FeatureEncoder, place: int, matrix: NDArray[np.float64], spread: float
+) -> FeatureSupport:
+    """The values that the rows have of the feature at ``place``."""
+    feature, source = encodings.features[place], encodings.sources[place]
+    column = matrix[:, source]
+    if feature.kind == "category":
+        return _support_of_category(feature, column, FeatureSupport(feature.name, source, spread))
+    known = column[np.isfinite(column)]
+    low, high = float(known.min()), float(known.max())
+    room = BEYOND * (high - low)
+    return FeatureSupport(
+        feature.name, source, spread, low - room, high + room, filled=len(known) == len(column)
+    )
+
+
+def _support_of_category(
+    feature: FeatureEncoding, codes: NDArray[np.float64], empty: FeatureSupport
+) -> FeatureSupport:
+    filled = not bool((codes == feature.other + 1).any())
+    common = float((codes == feature.other).mean()) >= COMMON
+    other = -1 if common else feature.other
+    return FeatureSupport(
+        empty.feature, empty.source, empty.spread, other=other, filled=filled and not common
+    )
 
 
 def interval_half_widths(
@@ -276,91 +359,3 @@ def excess_squared_error(
     variance = np.bincount(part_lead // (lead.max() + 1), by_lead**2)
     beyond = np.maximum(0.0, (score**2 - variance) / information**2)
     return np.asarray(np.interp(at, mass / information, beyond), dtype=np.float64)
-
-
-# With fewer leads of either outcome no model is believed; a hundred conversions are what judging one takes
-# (Vergouwe et al. 2005), so with so many it can be told whether there is anything to learn.
-FEWEST, ENOUGH = 10, 100
-
-# The spread of contributions is plain from so many rows; TreeSHAP takes some milliseconds a row.
-LOOKED_AT = 300
-
-# Numbers are known a little beyond those seen; rare values are known as such where they are common together.
-BEYOND, COMMON = 0.1, 0.01
-
-_SCORE_QUANTILES = (0.1, 0.9)
-
-
-def estimate_uncertainty(
-    rows: TrainingRows, fitted: FittedPredictor, lead: pl.Series, seed: int = 0
-) -> ScoreUncertainty:
-    """Estimate what is uncertain about a trained model: interval widths, and the support of its features.
-
-    Args:
-        rows: The rows that ``fitted`` was trained on.
-        fitted: The model.
-        lead: (n,) the lead of each row.
-        seed: Seed of the simulations.
-
-    Returns:
-        The uncertainty; without intervals, and with a reason, where there are too few outcomes or no signal.
-    """
-    number = lead_codes(lead)
-    outcomes = [len(np.unique(number[rows.y == outcome])) for outcome in (0, 1)]
-    if insufficiency := _insufficiency(outcomes, fitted):
-        return ScoreUncertainty(NOTHING, 0.0, lacking=insufficiency, missing=max(0, ENOUGH - outcomes[1]))
-    low, high = np.quantile(fitted.log_odds, _SCORE_QUANTILES)
-    return ScoreUncertainty(
-        interval_half_widths(rows, fitted, number, seed), float(high - low), _feature_support(rows, fitted)
-    )
-
-
-def _insufficiency(outcomes: list[int], fitted: FittedPredictor) -> InsufficiencyCode | None:
-    """Why scores are no better than the base rate, or None.
-
-    ``outcomes`` are the numbers of leads that did not convert, and that did; each lead counts once.
-    """
-    if min(outcomes) < FEWEST:
-        return "too_few_outcomes"
-    if fitted.recipe != BASE_RATE.name:
-        return None
-    return "too_few_outcomes" if outcomes[1] < ENOUGH else "no_signal"
-
-
-def _feature_support(rows: TrainingRows, fitted: FittedPredictor) -> tuple[FeatureSupport, ...]:
-    """The value ranges of the features whose contributions vary by ``MATTERS`` or more, the widest first."""
-    predictor = fitted.predictor
-    matrix = predictor.encodings.encode(rows.frame)
-    some = matrix[:: 1 + len(matrix) // LOOKED_AT]
-    spread = predictor.contributions(some)[1].std(axis=0)
-    places = [place for place in np.argsort(-spread, kind="stable").tolist() if spread[place] >= MATTERS]
-    return tuple(
-        _support_of_feature(predictor.encodings, place, matrix, float(spread[place])) for place in places
-    )
-
-
-def _support_of_feature(
-    encodings: FeatureEncoder, place: int, matrix: NDArray[np.float64], spread: float
-) -> FeatureSupport:
-    """The values that the rows have of the feature at ``place``."""
-    feature, source = encodings.features[place], encodings.sources[place]
-    column = matrix[:, source]
-    if feature.kind == "category":
-        return _support_of_category(feature, column, FeatureSupport(feature.name, source, spread))
-    known = column[np.isfinite(column)]
-    low, high = float(known.min()), float(known.max())
-    room = BEYOND * (high - low)
-    return FeatureSupport(
-        feature.name, source, spread, low - room, high + room, filled=len(known) == len(column)
-    )
-
-
-def _support_of_category(
-    feature: FeatureEncoding, codes: NDArray[np.float64], empty: FeatureSupport
-) -> FeatureSupport:
-    filled = not bool((codes == feature.other + 1).any())
-    common = float((codes == feature.other).mean()) >= COMMON
-    other = -1 if common else feature.other
-    return FeatureSupport(
-        empty.feature, empty.source, empty.spread, other=other, filled=filled and not common
-    )

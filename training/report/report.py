@@ -34,8 +34,17 @@ if TYPE_CHECKING:
     from models.metrics import Interval
     from training.analysis.inputs import ReportInput
 
-
 _NOT_COMPUTED = NotApplicable("not_made")
+# Earlier models that a report lists.
+VERSIONS = 12
+# Metrics by their names on the model card.
+_METRICS = {
+    "roc_auc": metrics.roc_auc,
+    "average_precision": metrics.average_precision,
+    "log_loss": metrics.log_loss,
+    "brier": metrics.brier_score,
+    "calibration_error": metrics.expected_calibration_error,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +59,6 @@ class ReportSections:
     accounts: Accounts | NotApplicable = _NOT_COMPUTED
     points_table: PointsComparison | NotApplicable = _NOT_COMPUTED
     doubted: IntervalSummary | NotApplicable = _NOT_COMPUTED
-
-
-def compute_sections(inputs: ReportInput) -> ReportSections:
-    """Run every analysis on ``inputs``."""
-    return ReportSections(
-        funnel=funnel(inputs),
-        mql_audit=audit_handover(inputs),
-        channels=channels(inputs),
-        offers=offer_effects(inputs),
-        time_to_sql=timing(inputs),
-        accounts=accounts(inputs),
-        points_table=compare_points_tables(inputs),
-        doubted=summarise_uncertainty(inputs),
-    )
-
-
-VERSIONS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +147,20 @@ def build_report(inputs: ReportInput, before: Report | None = None) -> Report:
     )
 
 
+def compute_sections(inputs: ReportInput) -> ReportSections:
+    """Run every analysis on ``inputs``."""
+    return ReportSections(
+        funnel=funnel(inputs),
+        mql_audit=audit_handover(inputs),
+        channels=channels(inputs),
+        offers=offer_effects(inputs),
+        time_to_sql=timing(inputs),
+        accounts=accounts(inputs),
+        points_table=compare_points_tables(inputs),
+        doubted=summarise_uncertainty(inputs),
+    )
+
+
 def _messages(inputs: ReportInput) -> dict[str, dict[str, Any]]:
     """Key and values of every message of ingest and checks, by its English text."""
     card, intake = inputs.card, inputs.intake
@@ -165,16 +171,6 @@ def _messages(inputs: ReportInput) -> dict[str, dict[str, Any]]:
         *(check["reason"] for check in card.checks),
     )
     return {str(text): text.to_plain() for text in texts if isinstance(text, Message)}
-
-
-# By their names on the model card.
-_METRICS = {
-    "roc_auc": metrics.roc_auc,
-    "average_precision": metrics.average_precision,
-    "log_loss": metrics.log_loss,
-    "brier": metrics.brier_score,
-    "calibration_error": metrics.expected_calibration_error,
-}
 
 
 def _figures(inputs: ReportInput) -> dict[str, Interval]:

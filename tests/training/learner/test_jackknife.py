@@ -33,19 +33,19 @@ def contributed(predictor, rows):
 
 def jackknife_and_training_rows(monkeypatch, rows, fitted, lead):
     """Which rows each refit learned from, by the first column, which numbers them."""
-    taught = []
+    trained_on = []
     monkeypatch.setattr(
-        type(fitted), "refit", lambda _, rows, _seed: taught.append(rows.frame["x"].to_list())
+        type(fitted), "refit", lambda _, rows, _seed: trained_on.append(rows.frame["x"].to_list())
     )
-    return jackknife(rows, fitted, lead), taught
+    return jackknife(rows, fitted, lead), trained_on
 
 
 def test_each_refit_does_without_one_group_and_a_lead_is_not_divided(monkeypatch, fitted):
     rows = company()
     numbered = TrainingRows(rows.frame.with_columns(x=pl.int_range(len(rows)).cast(pl.Float64)), rows.y)
     lead = np.arange(len(rows)) // 3
-    models, taught = jackknife_and_training_rows(monkeypatch, numbered, fitted, lead)
-    left_out = [set(range(len(rows))) - set(map(int, some)) for some in taught]
+    models, trained_on = jackknife_and_training_rows(monkeypatch, numbered, fitted, lead)
+    left_out = [set(range(len(rows))) - set(map(int, some)) for some in trained_on]
     assert len(models.predictors) == GROUPS
     assert sorted(row for some in left_out for row in some) == list(range(len(rows)))
     assert all(
@@ -57,8 +57,8 @@ def test_each_refit_does_without_one_group_and_a_lead_is_not_divided(monkeypatch
 
 def test_of_many_rows_a_sample_is_dealt_and_says_which_share(monkeypatch, fitted):
     monkeypatch.setattr(module, "MOST_ROWS", 300)
-    models, taught = jackknife_and_training_rows(monkeypatch, company(), fitted, np.arange(900))
-    rows = sum(map(len, taught)) / (GROUPS - 1)
+    models, trained_on = jackknife_and_training_rows(monkeypatch, company(), fitted, np.arange(900))
+    rows = sum(map(len, trained_on)) / (GROUPS - 1)
     assert models.share == pytest.approx(rows / 900)
     assert 0.2 < models.share < 0.5
 

@@ -83,8 +83,8 @@ def test_whom_a_rehearsal_is_held_with_says_nothing_of_who_converts(monkeypatch)
 
     monkeypatch.setattr(type(fitted), "refit", spy)
     score_intervals.interval_half_widths(rows, fitted, np.arange(4000))
-    assert [size for size, _ in taught] == pytest.approx([900] * len(taught), rel=0.1)
-    assert [rate for _, rate in taught] == pytest.approx([y.mean()] * len(taught), abs=0.05)
+    assert [size for size, _ in trained_on] == pytest.approx([900] * len(trained_on), rel=0.1)
+    assert [rate for _, rate in trained_on] == pytest.approx([y.mean()] * len(trained_on), abs=0.05)
 
 
 def test_the_same_seed_gives_the_same_doubt(learned):
