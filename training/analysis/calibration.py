@@ -156,15 +156,17 @@ def _segment_groups(inputs: ReportInput, drivers: Drivers) -> Segments | None:
     """Groups by the leads' channel, else by the most important category; None where there is no category."""
     categories = [driver.spec for driver in drivers.features if driver.spec.is_category]
     first = [spec for spec in inputs.features.specs if spec in categories and spec.family == "channel"]
-    by = next(iter([*first, *categories]), None)
-    if by is None:
+    feature = next(iter([*first, *categories]), None)
+    if feature is None:
         return None
-    value = inputs.held_out_rows[by.name].to_numpy()
-    counts = Counter(inputs.held_out_rows[by.name].drop_nulls().to_list())
+    value = inputs.held_out_rows[feature.name].to_numpy()
+    counts = Counter(inputs.held_out_rows[feature.name].drop_nulls().to_list())
     names = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_SEGMENTS]
-    rest = ~inputs.held_out_rows[by.name].is_in(names).fill_null(value=False).to_numpy()
-    others = _calibration_groups(np.where(rest, _OTHERS, ""), [_OTHERS], inputs)[0] if rest.any() else None
-    return Segments(by, _calibration_groups(value, names, inputs), others)
+    is_other = ~inputs.held_out_rows[feature.name].is_in(names).fill_null(value=False).to_numpy()
+    others = (
+        _calibration_groups(np.where(is_other, _OTHERS, ""), [_OTHERS], inputs)[0] if is_other.any() else None
+    )
+    return Segments(feature, _calibration_groups(value, names, inputs), others)
 
 
 def _calibration_groups(
@@ -172,9 +174,9 @@ def _calibration_groups(
 ) -> tuple[CalibrationGroup, ...]:
     y, p = inputs.label, inputs.scores["probability"].to_numpy()
     return tuple(
-        _calibration_group(name, y[mine], p[mine], inputs.lead[mine])
+        _calibration_group(name, y[rows], p[rows], inputs.lead[rows])
         for name in names
-        for mine in [key == name]
+        for rows in [key == name]
     )
 
 

@@ -150,44 +150,44 @@ def funnel_from_entries(entries: StageEntries) -> Funnel:
     return Funnel(
         target=entries.stages[entries.target],
         horizon=entries.spec.horizon,
-        steps=tuple(_stage_summary(entries, at) for at in range(len(entries.stages))),
+        steps=tuple(_stage_summary(entries, stage) for stage in range(len(entries.stages))),
         period=period,
         cohorts=tuple(_cohorts(entries, starts, period)),
         since=entries.since,
     )
 
 
-def conversion(began: Times, reached: Times, entries: StageEntries) -> ConversionRate:
+def conversion(entered_at: Times, converted_at: Times, entries: StageEntries) -> ConversionRate:
     """Compute the naive and the matured rate of leads.
 
     Args:
-        began: (n,) when each lead entered, in epoch seconds.
-        reached: (n,) when it converted, ``NEVER`` if not.
+        entered_at: (n,) when each lead entered, in epoch seconds.
+        converted_at: (n,) when it converted, ``NEVER`` if not.
         entries: Horizon and end of observation.
     """
     horizon = entries.spec.horizon
-    hit, old = reached < NEVER, began + horizon <= entries.until
-    in_time = hit & (reached - began < horizon)
-    rows, hits, aged = len(began), int(hit.sum()), int(old.sum())
+    hit, old = converted_at < NEVER, entered_at + horizon <= entries.until
+    in_time = hit & (converted_at - entered_at < horizon)
+    rows, hits, aged = len(entered_at), int(hit.sum()), int(old.sum())
     matured = wilson_interval(int(in_time[old].sum()), aged) if aged else None
     return ConversionRate(rows, hits, hits / rows if rows else None, aged, matured)
 
 
-def _stage_summary(entries: StageEntries, at: int) -> FunnelStage:
-    there = entries.entered[:, at] < NEVER
-    entered, beyond = entries.entered[there, at], entries.next_stage_entry[there, at]
-    closed = (entries.closed[there] < NEVER) & (beyond == NEVER)
-    last, before_target = at == len(entries.stages) - 1, at < entries.target
-    reached = entries.entered[there, entries.target]
+def _stage_summary(entries: StageEntries, stage: int) -> FunnelStage:
+    has_entered = entries.entered[:, stage] < NEVER
+    entered, onward_at = entries.entered[has_entered, stage], entries.next_stage_entry[has_entered, stage]
+    closed = (entries.closed[has_entered] < NEVER) & (onward_at == NEVER)
+    last, before_target = stage == len(entries.stages) - 1, stage < entries.target
+    target_at = entries.entered[has_entered, entries.target]
     return FunnelStage(
-        stage=entries.stages[at],
-        entered=int(there.sum()),
-        skipped=int((~there & (entries.next_stage_entry[:, at] < NEVER)).sum()),
+        stage=entries.stages[stage],
+        entered=int(has_entered.sum()),
+        skipped=int((~has_entered & (entries.next_stage_entry[:, stage] < NEVER)).sum()),
         closed=int(closed.sum()),
-        still=int(((beyond == NEVER) & ~closed).sum()),
-        onward=None if last else conversion(entered, beyond, entries),
-        target=conversion(entered, reached, entries) if before_target else None,
-        stay=_time_in_stage(entered, np.minimum(beyond, entries.closed[there]), entries.until),
+        still=int(((onward_at == NEVER) & ~closed).sum()),
+        onward=None if last else conversion(entered, onward_at, entries),
+        target=conversion(entered, target_at, entries) if before_target else None,
+        stay=_time_in_stage(entered, np.minimum(onward_at, entries.closed[has_entered]), entries.until),
     )
 
 
@@ -200,11 +200,11 @@ def _time_in_stage(entered: Times, left_at: Times, until: int) -> Quartiles:
 
 def _cohorts(entries: StageEntries, starts: Times, period: Period) -> Iterator[Cohort]:
     for start in _newest_periods(np.unique(starts), period):
-        mine = starts == start
-        created, entered = entries.created[mine], entries.entered[mine]
+        members = starts == start
+        created, entered = entries.created[members], entries.entered[members]
         yield Cohort(
             start=int(start),
-            leads=int(mine.sum()),
+            leads=int(members.sum()),
             entered=tuple(int(count) for count in (entered < NEVER).sum(axis=0)),
             target=conversion(created, entered[:, entries.target], entries),
             maturing=bool((created + entries.spec.horizon > entries.until).any()),

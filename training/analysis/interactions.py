@@ -77,7 +77,7 @@ class _Feature:
     spec: FeatureSpec
     values: pl.Series
     group: Codes
-    beyond: Floats
+    residual: Floats
 
 
 def find_interactions(
@@ -110,8 +110,10 @@ def find_interactions(
 
 
 def _make_feature(spec: FeatureSpec, values: pl.Series, points: Floats) -> _Feature:
-    alone = _group_codes(values, _FINE)
-    return _Feature(spec, values, _group_codes(values, _COARSE), points - _group_means(alone, points)[alone])
+    fine_groups = _group_codes(values, _FINE)
+    return _Feature(
+        spec, values, _group_codes(values, _COARSE), points - _group_means(fine_groups, points)[fine_groups]
+    )
 
 
 def _group_codes(values: pl.Series, most: int) -> Codes:
@@ -137,32 +139,32 @@ def _group_means(group: Codes, values: Floats) -> Floats:
 def _test_pair(feature: _Feature, partner: _Feature, random: np.random.Generator) -> Iterator[Interaction]:
     """The pair, if its interaction exceeds that of every shuffle of the second feature's values."""
     width = int(partner.group.max()) + 1
-    beyond = feature.beyond + partner.beyond
-    size = _root_mean_square(feature.group * width + partner.group, beyond)
+    residual = feature.residual + partner.residual
+    size = _root_mean_square(feature.group * width + partner.group, residual)
     chance = max(
-        _root_mean_square(feature.group * width + random.permutation(partner.group), beyond)
+        _root_mean_square(feature.group * width + random.permutation(partner.group), residual)
         for _ in range(SHUFFLES)
     )
-    cells = sorted(_interaction_cells(feature, partner, beyond), key=lambda cell: cell.points)
+    cells = sorted(_interaction_cells(feature, partner, residual), key=lambda cell: cell.points)
     if size > max(chance, _MIN_POINTS) and cells:
         yield Interaction(feature.spec, partner.spec, size, cells[-1], cells[0])
 
 
-def _root_mean_square(cell: Codes, beyond: Floats) -> float:
-    return float(np.sqrt(np.mean(_group_means(cell, beyond)[cell] ** 2)))
+def _root_mean_square(cell: Codes, residual: Floats) -> float:
+    return float(np.sqrt(np.mean(_group_means(cell, residual)[cell] ** 2)))
 
 
-def _interaction_cells(left: _Feature, partner: _Feature, beyond: Floats) -> Iterator[InteractionCell]:
+def _interaction_cells(left: _Feature, partner: _Feature, residual: Floats) -> Iterator[InteractionCell]:
     """The mean interaction of every pair of groups that enough leads are in."""
     for first in np.unique(left.group):
         for second in np.unique(partner.group):
             rows = (left.group == first) & (partner.group == second)
-            known = left.values.is_not_null().to_numpy() & partner.values.is_not_null().to_numpy() & rows
-            if known.sum() >= _MIN_LEADS:
+            in_cell = left.values.is_not_null().to_numpy() & partner.values.is_not_null().to_numpy() & rows
+            if in_cell.sum() >= _MIN_LEADS:
                 usual = [
-                    _typical_value(feature.values.filter(pl.Series(known))) for feature in (left, partner)
+                    _typical_value(feature.values.filter(pl.Series(in_cell))) for feature in (left, partner)
                 ]
-                yield InteractionCell(int(known.sum()), usual[0], usual[1], float(beyond[known].mean()))
+                yield InteractionCell(int(in_cell.sum()), usual[0], usual[1], float(residual[in_cell].mean()))
 
 
 def _typical_value(values: pl.Series) -> float | str:

@@ -152,7 +152,7 @@ def audit_handover(inputs: ReportInput) -> HandoverAudit | NotApplicable:
     if flags is None:
         return NotApplicable("no_hand_over")
     points = inputs.company.points is not None
-    at = (
+    handed_at = (
         _reached_points_at(inputs, entries, flags)
         if points
         else _entered_stage_at(entries, inputs.company.hand_over)
@@ -166,13 +166,13 @@ def audit_handover(inputs: ReportInput) -> HandoverAudit | NotApplicable:
         rule="points" if points else "stage",
         stage=None if points else inputs.company.hand_over,
         days=entries.spec.horizon / DAY,
-        handed=_handed_over_outcome(entries, at),
-        kept=_not_handed_over_outcome(entries, at, _has_scores(inputs, entries) if points else None),
+        handed=_handed_over_outcome(entries, handed_at),
+        kept=_not_handed_over_outcome(entries, handed_at, _has_scores(inputs, entries) if points else None),
         hours=inputs.company.settings.hours_per_call,
         same=same,
         against=against,
         towards=towards,
-        rejections=_rejection_reasons(entries, at),
+        rejections=_rejection_reasons(entries, handed_at),
     )
 
 
@@ -185,13 +185,13 @@ def _entered_stage_at(entries: StageEntries, stage: str | None) -> Times:
 
 def _reached_points_at(inputs: ReportInput, entries: StageEntries, flags: Flags) -> Times:
     """(n,) the first snapshot at which each lead had enough points."""
-    at = np.full(len(entries.created), NEVER)
+    reached_at = np.full(len(entries.created), NEVER)
     flagged = inputs.scores.filter(
         pl.Series(flags) & inputs.scores["lead_id"].is_in(entries.lead_id.implode())
     )
     first = flagged.group_by("lead_id").agg(pl.col("as_of").min())
-    at[index_of(first["lead_id"], entries.lead_id)] = first["as_of"].to_numpy()
-    return at
+    reached_at[index_of(first["lead_id"], entries.lead_id)] = first["as_of"].to_numpy()
+    return reached_at
 
 
 def _has_scores(inputs: ReportInput, entries: StageEntries) -> Flags:
@@ -199,20 +199,20 @@ def _has_scores(inputs: ReportInput, entries: StageEntries) -> Flags:
     return entries.lead_id.is_in(inputs.scores["lead_id"].unique().implode()).to_numpy()
 
 
-def _handed_over_outcome(entries: StageEntries, at: Times) -> HandoverOutcome:
+def _handed_over_outcome(entries: StageEntries, handed_at: Times) -> HandoverOutcome:
     """Outcome of the leads handed over before they converted, counted from the hand-over."""
     won_at = entries.entered[:, entries.target]
-    mine = (at < NEVER) & (at <= won_at)
-    won_at, at = won_at[mine], at[mine]
-    over = at + entries.spec.gap <= entries.until
-    won = int((won_at[over] - at[over] < entries.spec.horizon).sum())
-    return _make_outcome(won, int(over.sum()), len(at))
+    handed_over = (handed_at < NEVER) & (handed_at <= won_at)
+    won_at, handed_at = won_at[handed_over], handed_at[handed_over]
+    over = handed_at + entries.spec.gap <= entries.until
+    won = int((won_at[over] - handed_at[over] < entries.spec.horizon).sum())
+    return _make_outcome(won, int(over.sum()), len(handed_at))
 
 
-def _not_handed_over_outcome(entries: StageEntries, at: Times, among: Flags | None) -> HandoverOutcome:
+def _not_handed_over_outcome(entries: StageEntries, handed_at: Times, among: Flags | None) -> HandoverOutcome:
     """Outcome of the leads not handed over before converting, nor within the horizon of creation."""
     won_at, due = entries.entered[:, entries.target], entries.created + entries.spec.horizon
-    not_handed_over = (at > won_at) | (at >= due)
+    not_handed_over = (handed_at > won_at) | (handed_at >= due)
     if among is not None:
         not_handed_over &= among
     over = not_handed_over & (entries.created + entries.spec.gap <= entries.until)
@@ -259,9 +259,9 @@ def _mean_contribution_gaps(inputs: ReportInput, group: Flags, reference: Flags)
     return [ContributionGap(inputs.features.specs[place], float(points[place])) for place in order]
 
 
-def _rejection_reasons(entries: StageEntries, at: Times) -> tuple[RejectionReason, ...]:
+def _rejection_reasons(entries: StageEntries, handed_at: Times) -> tuple[RejectionReason, ...]:
     """The reasons with which leads were closed after the hand-over, the most frequent first."""
-    handed = pl.DataFrame({"lead_id": entries.lead_id, "at": at}).filter(pl.col("at") < NEVER)
+    handed = pl.DataFrame({"lead_id": entries.lead_id, "at": handed_at}).filter(pl.col("at") < NEVER)
     history = entries.history
     closed = history.transitions.filter(
         pl.col("stage").is_in(entries.spec.closed),
@@ -313,11 +313,11 @@ def compare_at_equal_calls(y: Floats, p: Floats, today: Flags) -> EqualCallsComp
 def _gain_and_saving(y: Floats, p: Floats, today: Flags, weights: Floats) -> tuple[float, float]:
     """Conversions that the model gains on ``today``, and calls that it saves, with weighted leads."""
     called, captured = metrics.gains_curve(y, p, weights)
-    leads, won = float(weights.sum()), float(weights @ y)
-    calls, reached = float(weights @ today), float((weights * y) @ today)
-    more = won * float(np.interp(calls / leads, called, captured)) - reached
+    leads, conversions = float(weights.sum()), float(weights @ y)
+    calls, hits = float(weights @ today), float((weights * y) @ today)
+    more = conversions * float(np.interp(calls / leads, called, captured)) - hits
     # The curve is flat where leads did not convert: the first place that reaches as many is the one.
-    enough = leads * float(np.interp(reached / won, *_first_steps(captured, called)))
+    enough = leads * float(np.interp(hits / conversions, *_first_steps(captured, called)))
     return more, calls - enough
 
 

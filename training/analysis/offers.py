@@ -134,8 +134,8 @@ class Offers:
 class _Comparison:
     """The leads that takers are matched with, their score strata, and the start of out-of-sample scores."""
 
-    among: RiskSets
-    scored: ScoreStrata
+    sets: RiskSets
+    strata: ScoreStrata
     since: int
 
 
@@ -148,14 +148,14 @@ def offer_effects(inputs: ReportInput) -> Offers | NotApplicable:
     takes = touches.filter(pl.col("offer").is_not_null())
     if takes.is_empty():
         return NotApplicable("no_offers")
-    company = _make_comparison(inputs, entries)
-    steps, paths = frequent_paths(company.among, touches)
+    comparison = _make_comparison(inputs, entries)
+    steps, paths = frequent_paths(comparison.sets, touches)
     return Offers(
         days=entries.spec.horizon / DAY,
-        since=company.since,
+        since=comparison.since,
         beside=KEPT,
-        offers=_compare_offers(company, takes, "offer"),
-        stages=_compare_offers(company, takes.filter(pl.col("offer_stage").is_not_null()), "offer_stage"),
+        offers=_compare_offers(comparison, takes, "offer"),
+        stages=_compare_offers(comparison, takes.filter(pl.col("offer_stage").is_not_null()), "offer_stage"),
         steps=steps,
         paths=paths,
     )
@@ -163,12 +163,12 @@ def offer_effects(inputs: ReportInput) -> Offers | NotApplicable:
 
 def _make_comparison(inputs: ReportInput, entries: StageEntries) -> _Comparison:
     scores = inputs.scores.filter(pl.col("lead_id").is_in(entries.lead_id.implode()))
-    scored = score_strata(
+    strata = score_strata(
         index_of(scores["lead_id"], entries.lead_id),
         scores["as_of"].to_numpy(),
         scores["probability"].to_numpy(),
     )
-    return _Comparison(risk_sets(entries), scored, int(inputs.scores["as_of"].to_numpy().min()))
+    return _Comparison(risk_sets(entries), strata, int(inputs.scores["as_of"].to_numpy().min()))
 
 
 def _with_lead_index(entries: StageEntries, touchpoints: pl.DataFrame) -> pl.DataFrame:
@@ -181,10 +181,10 @@ def _with_lead_index(entries: StageEntries, touchpoints: pl.DataFrame) -> pl.Dat
     )
 
 
-def _compare_offers(company: _Comparison, takes: pl.DataFrame, column: str) -> tuple[OfferEffect, ...]:
+def _compare_offers(comparison: _Comparison, takes: pl.DataFrame, column: str) -> tuple[OfferEffect, ...]:
     names = takes[column].value_counts(name="rows").sort("rows", column, descending=[True, False])
     effects = [
-        _offer_effect(company, takes.filter(pl.col(column) == name), column)
+        _offer_effect(comparison, takes.filter(pl.col(column) == name), column)
         for name in names[column][:MOST_OFFERS]
     ]
     verdicts = benjamini_hochberg([result for _, result in effects])
@@ -206,19 +206,19 @@ def _sort_effects(effects: Sequence[OfferEffect], column: str) -> tuple[OfferEff
 
 
 def _offer_effect(
-    company: _Comparison, takes: pl.DataFrame, column: str
+    comparison: _Comparison, takes: pl.DataFrame, column: str
 ) -> tuple[OfferEffect, RatioTest | None]:
     """The effect of one offer, yet without a verdict, and its test."""
-    lead, moment = _first_takes(company.among, takes)
-    event_at = np.full(len(company.among.created), NEVER)
+    lead, moment = _first_takes(comparison.sets, takes)
+    event_at = np.full(len(comparison.sets.created), NEVER)
     event_at[lead] = moment
-    included = np.flatnonzero((moment >= company.since) & company.among.at_risk(lead, moment))
+    included = np.flatnonzero((moment >= comparison.since) & comparison.sets.at_risk(lead, moment))
     if len(included) > MOST_TAKERS:
         included = np.sort(np.random.default_rng(0).choice(included, MOST_TAKERS, replace=False))
-    matched = match_controls(company.among, lead[included], moment[included], event_at, company.scored)
+    matched = match_controls(comparison.sets, lead[included], moment[included], event_at, comparison.strata)
     case_outcome, control_outcome = (
-        company.among.won(matched.lead, matched.moment),
-        company.among.won(matched.control, matched.control_moment),
+        comparison.sets.won(matched.lead, matched.moment),
+        comparison.sets.won(matched.control, matched.control_moment),
     )
     cases, controls = matched.groups(case_outcome, control_outcome)
     enough = (
@@ -241,11 +241,11 @@ def _offer_effect(
     return offer, test
 
 
-def _first_takes(among: RiskSets, takes: pl.DataFrame) -> tuple[Times, Times]:
+def _first_takes(sets: RiskSets, takes: pl.DataFrame) -> tuple[Times, Times]:
     """The leads that took an offer while they were open, and when each first did."""
     first = takes.group_by("lead").agg(pl.col("moment").min()).sort("lead")
     lead, moment = first["lead"].to_numpy(), first["moment"].to_numpy()
-    open_then = moment < among.open_until[lead]
+    open_then = moment < sets.open_until[lead]
     return lead[open_then], moment[open_then]
 
 
@@ -256,7 +256,7 @@ def _most_frequent(words: pl.Series) -> str | None:
 
 
 def frequent_paths(
-    among: RiskSets, touches: pl.DataFrame
+    sets: RiskSets, touches: pl.DataFrame
 ) -> tuple[tuple[str, ...], tuple[TouchpointPath, ...]]:
     """Compare the most frequent paths to conversion with those of leads open at the same age.
 
@@ -264,21 +264,21 @@ def frequent_paths(
     density sampling (Prentice and Breslow 1978).
 
     Args:
-        among: The leads.
+        sets: The leads.
         touches: Touchpoints with the index ``lead`` of their lead.
 
     Returns:
         The kinds of touchpoints that count as steps, and the paths, the most frequent first.
     """
-    won = np.flatnonzero(among.won_at < NEVER)
+    won = np.flatnonzero(sets.won_at < NEVER)
     if len(won) > MOST_WON:
         won = np.sort(np.random.default_rng(0).choice(won, MOST_WON, replace=False))
     kinds = steps(touches)
     touchpoints = touches.filter(pl.col("kind").is_in(kinds)).select(
         "lead", "occurred_at", "known_at", "kind"
     )
-    matched = match_controls(among, won, among.won_at[won], among.won_at, None)
-    return kinds, _compare_paths(matched, touchpoints, len(among.created))
+    matched = match_controls(sets, won, sets.won_at[won], sets.won_at, None)
+    return kinds, _compare_paths(matched, touchpoints, len(sets.created))
 
 
 def steps(touches: pl.DataFrame) -> tuple[str, ...]:
@@ -318,26 +318,26 @@ def last_touchpoints(touchpoints: pl.DataFrame, lead: Times, moment: Times) -> p
 def _compare_paths(
     matched: MatchedControls, touchpoints: pl.DataFrame, leads: int
 ) -> tuple[TouchpointPath, ...]:
-    mine = last_touchpoints(touchpoints, matched.lead, matched.moment)
-    others = np.full(matched.control.shape, "", dtype=object)
-    others[matched.is_matched] = _path_names(
+    case_paths = last_touchpoints(touchpoints, matched.lead, matched.moment)
+    control_paths = np.full(matched.control.shape, "", dtype=object)
+    control_paths[matched.is_matched] = _path_names(
         last_touchpoints(
             touchpoints, matched.control[matched.is_matched], matched.control_moment[matched.is_matched]
         )
     )
-    names = _path_names(mine)
-    counted = mine.value_counts(name="won", sort=True).sort("won", descending=True)
+    names = _path_names(case_paths)
+    counted = case_paths.value_counts(name="won", sort=True).sort("won", descending=True)
     counts = []
     for path, won in counted.head(MOST_PATHS).iter_rows():
         name = _path_name(path)
-        cases, controls = matched.groups((names == name).astype(float), (others == name).astype(float))
+        cases, controls = matched.groups((names == name).astype(float), (control_paths == name).astype(float))
         enough = min(won, controls.weight @ controls.y) >= FEWEST_SQLS
         test = rate_ratio(cases, controls, leads) if enough else None
         counts.append((tuple(path), won, cases.rate, controls.rate, test))
     verdicts = benjamini_hochberg([result for *_, result in counts])
     return tuple(
-        TouchpointPath(path, won, share, beside, result.ratio if result else None, verdict)
-        for (path, won, share, beside, result), verdict in zip(counts, verdicts, strict=True)
+        TouchpointPath(path, won, share, control_share, result.ratio if result else None, verdict)
+        for (path, won, share, control_share, result), verdict in zip(counts, verdicts, strict=True)
     )
 
 

@@ -47,8 +47,8 @@ class ScoreStrata:
         if not len(self.key):
             return np.full(lead.shape, UNSCORED)
         place = np.searchsorted(self.key, lead * _SPAN + moment, side="right") - 1
-        own = (place >= 0) & (self.key[place] // _SPAN == lead)
-        return np.where(own, self.band[place], UNSCORED)
+        has_score = (place >= 0) & (self.key[place] // _SPAN == lead)
+        return np.where(has_score, self.band[place], UNSCORED)
 
 
 def score_strata(lead: Places, as_of: Times, probability: NDArray[np.float64]) -> ScoreStrata:
@@ -151,29 +151,29 @@ class MatchedControls:
 
 
 def match_controls(
-    among: RiskSets,
+    sets: RiskSets,
     lead: Places,
     moment: Times,
     event_at: Times,
-    scored: ScoreStrata | None,
+    strata: ScoreStrata | None,
 ) -> MatchedControls:
     """Match each case with leads at risk at the same age that had not had the event by then.
 
-    Controls were created in the same month and, with ``scored``, were in the same score band then.
+    Controls were created in the same month and, with ``strata``, were in the same score band then.
 
     Args:
-        among: The risk sets of all leads.
+        sets: The risk sets of all leads.
         lead: (n,) index of the case.
         moment: (n,) its event.
         event_at: (all leads,) when each had the event, ``NEVER`` if not.
-        scored: Score bands; None matches without them.
+        strata: Score bands; None matches without them.
     """
     random = np.random.default_rng(0)
-    control = among.others(lead, random)
-    control_moment = among.created[control] + (moment - among.created[lead])[:, None]
-    is_matched = among.at_risk(control, control_moment) & (event_at[control] > control_moment)
-    if scored is not None:
-        is_matched &= scored.at(control, control_moment) == scored.at(lead, moment)[:, None]
+    control = sets.others(lead, random)
+    control_moment = sets.created[control] + (moment - sets.created[lead])[:, None]
+    is_matched = sets.at_risk(control, control_moment) & (event_at[control] > control_moment)
+    if strata is not None:
+        is_matched &= strata.at(control, control_moment) == strata.at(lead, moment)[:, None]
     is_matched &= np.cumsum(is_matched, axis=1) <= KEPT
     first = np.argsort(~is_matched, axis=1, kind="stable")[:, :KEPT]
     control, control_moment, is_matched = (
@@ -191,6 +191,6 @@ def match_controls(
 
 def index_of(lead_id: pl.Series, index: pl.Series) -> Places:
     """The positions of the values of ``lead_id`` in ``index``, whose values are distinct."""
-    known = pl.DataFrame({"lead_id": index, "place": np.arange(len(index))})
+    positions = pl.DataFrame({"lead_id": index, "place": np.arange(len(index))})
     queries = lead_id.to_frame("lead_id")
-    return queries.join(known, on="lead_id", how="left", maintain_order="left")["place"].to_numpy()
+    return queries.join(positions, on="lead_id", how="left", maintain_order="left")["place"].to_numpy()

@@ -164,26 +164,26 @@ def timing(inputs: ReportInput) -> TimeToConversion | NotApplicable:
     return conversion_curves(entries, segment_feature(inputs.features, entries.history))
 
 
-def conversion_curves(entries: StageEntries, by: FeatureSpec | None) -> TimeToConversion:
+def conversion_curves(entries: StageEntries, feature: FeatureSpec | None) -> TimeToConversion:
     """Compute the cumulative incidence of conversion, in all and by segment.
 
     Closing is a competing event (``training.stats.survival.cumulative_incidence_intervals``).
 
     Args:
         entries: The leads.
-        by: The feature that tells segments apart; None for no segments.
+        feature: The feature that tells segments apart; None for no segments.
     """
-    segment = segment_at_creation(entries, by)
+    segment = segment_at_creation(entries, feature)
     overall = _conversion_curve(entries, None, np.ones(len(entries.lead_id), dtype=bool))
-    names, rest = _large_segments(entries, segment)
+    names, others = _large_segments(entries, segment)
     curves = tuple(_conversion_curve(entries, name, _is_in(segment, [name])) for name in names)
     return TimeToConversion(
         target=entries.stages[entries.target],
         overall=overall,
         half=_half_conversion_day(entries, overall),
-        by=by,
+        by=feature,
         segments=curves,
-        other=_conversion_curve(entries, None, _is_in(segment, rest)) if rest else None,
+        other=_conversion_curve(entries, None, _is_in(segment, others)) if others else None,
         hand_over=call_timing(entries),
     )
 
@@ -235,26 +235,28 @@ def segment_feature(features: FeatureSet, history: LeadHistory) -> FeatureSpec |
     channels = [spec for spec in features.specs if spec.family == _FAMILY and spec.is_category]
     columns = [spec for spec in channels if spec.source == "leads" and spec.of in history.leads.columns]
     levels = {spec.name: history.leads[str(spec.of)].drop_nulls().n_unique() for spec in columns}
-    own = sorted((spec for spec in columns if levels[spec.name] > 1), key=lambda spec: levels[spec.name])
+    own_columns = sorted(
+        (spec for spec in columns if levels[spec.name] > 1), key=lambda spec: levels[spec.name]
+    )
     first = [spec for spec in channels if spec.source == "touchpoints" and spec.reduce == "earliest"]
-    return next(iter([*own, *first]), None)
+    return next(iter([*own_columns, *first]), None)
 
 
-def segment_at_creation(entries: StageEntries, by: FeatureSpec | None) -> pl.Series:
-    """(n,) the value of ``by`` for each lead as known at its creation, null where unknown."""
+def segment_at_creation(entries: StageEntries, feature: FeatureSpec | None) -> pl.Series:
+    """(n,) the value of ``feature`` for each lead as known at its creation, null where unknown."""
     leads = pl.DataFrame({"lead_id": entries.lead_id, "created": entries.created})
-    if by is None:
+    if feature is None:
         return leads.with_columns(pl.lit(None, pl.String).alias(_COLUMN))[_COLUMN]
-    if by.source == "leads":
-        known = entries.history.leads.select("lead_id", pl.col(str(by.of)).alias(_COLUMN))
+    if feature.source == "leads":
+        values = entries.history.leads.select("lead_id", pl.col(str(feature.of)).alias(_COLUMN))
     else:
-        known = _first_touch_value(entries.history, leads, str(by.of))
-    return leads.join(known, on="lead_id", how="left", maintain_order="left")[_COLUMN]
+        values = _first_touch_value(entries.history, leads, str(feature.of))
+    return leads.join(values, on="lead_id", how="left", maintain_order="left")[_COLUMN]
 
 
 def _first_touch_value(history: LeadHistory, leads: pl.DataFrame, column: str) -> pl.DataFrame:
-    touched = history.touchpoints.lazy().filter(pl.col(column).is_not_null())
-    by_then = touched.join(leads.lazy(), on="lead_id").filter(
+    touchpoints = history.touchpoints.lazy().filter(pl.col(column).is_not_null())
+    by_then = touchpoints.join(leads.lazy(), on="lead_id").filter(
         pl.max_horizontal("occurred_at", "known_at") <= pl.col("created")
     )
     first = by_then.sort("occurred_at", maintain_order=True).unique(
@@ -274,7 +276,7 @@ def call_timing(entries: StageEntries) -> CallTiming:
     stretches = tuple(requests[name].to_numpy() for name in ("moment", "start", "end"))
     by_age = _hazard_rates((start, start, entries.resolved_at), entries.won, AGES)
     best = max(
-        (pace for pace in by_age if pace.weeks >= _MIN_OBSERVED),
+        (interval for interval in by_age if interval.weeks >= _MIN_OBSERVED),
         key=lambda hazard: hazard.rate.value,
         default=None,
     )
@@ -340,21 +342,21 @@ def _hazard_rates(stretches: tuple[Times, ...], won: Flags, edges: Sequence[int]
         weeks = float(exposure.sum() / (WEEK * DAY))
         hits = int((won & (until >= low) & (until < high)).sum())
         if weeks:
-            to = None if high == NEVER else high // DAY
-            rates.append(HazardRate(low // DAY, to, weeks, hits, poisson_rate_interval(hits, weeks)))
+            last_day = None if high == NEVER else high // DAY
+            rates.append(HazardRate(low // DAY, last_day, weeks, hits, poisson_rate_interval(hits, weeks)))
     return tuple(rates)
 
 
 def _fade_day(by_age: Sequence[HazardRate], best: HazardRate) -> int | None:
     """The first day after the best week from which on the rate is below half of it; None if there is none."""
     half = best.rate.value / 2
-    for at, pace in enumerate(by_age):
-        rest = by_age[at:]
+    for start, interval in enumerate(by_age):
+        later = by_age[start:]
         pooled = poisson_rate_interval(
-            sum(hazard.hits for hazard in rest), sum(hazard.weeks for hazard in rest)
+            sum(hazard.hits for hazard in later), sum(hazard.weeks for hazard in later)
         )
-        if pace.since > best.since and pace.rate.value < half and pooled.high < half:
-            return pace.since
+        if interval.since > best.since and interval.rate.value < half and pooled.high < half:
+            return interval.since
     return None
 
 

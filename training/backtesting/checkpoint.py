@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from training.data.dataset import Dataset
 
-    # One item for each set of judged rows: name of the candidate -> a probability for each row.
+    # One item per set of test rows: name of the candidate -> a probability per row.
     Predictions = list[dict[str, list[float]]]
 
 _DIGITS = 12

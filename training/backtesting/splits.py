@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from training.data.dataset import Dataset
     from training.data.training_rows import TrainingRows
 
-# Each origin judges a tenth of the rows, or less where many origins would leave too little to learn from.
+# Share of the rows that each origin tests on: a tenth, or less where many origins would leave too little for
+# training.
 TESTED, TESTED_BY_ALL = 0.1, 0.5
 SHUFFLED_TEST = 0.2
 FEWEST_BLOCKS = 8

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from training.data.training_rows import TrainingRows
 
-# The later rows are judged in slices that begin after these shares of all rows.
+# Shares of all rows, in order, at which the validation slices begin.
 ORIGINS = (0.4, 0.6, 0.8)
 _MIN_TRAINING, _MIN_VALIDATION, _MIN_PER_CLASS = 40, 10, 3
 

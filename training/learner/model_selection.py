@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 FOLDS, FOLDS_WHEN_MANY = 5, 3
 MANY, MOST_FOR_CHOOSING = 30_000, 100_000
 MOST_GROWTH = 1.5
-# So many standard errors better is better, and not luck.
+# A difference of so many standard errors is significant.
 CLEARLY = 2.0
 
 
@@ -168,7 +168,7 @@ class _ValidationPlan:
     """The sampled rows, their positions ``at`` among all rows, and the folds that they are validated in."""
 
     sample: TrainingRows
-    at: NDArray[np.intp]
+    positions: NDArray[np.intp]
     folds: tuple[Fold, ...]
     time_ordered: bool
 
@@ -187,13 +187,13 @@ class _ValidationPlan:
             linear, trees = fit_parts(train, stages[-1], seed, probe.bag).staged_log_odds(validation, stages)
             pieces.append((linear, trees, np.full(len(validation), number)))
         linear, trees, fold_of = (np.concatenate(piece) for piece in zip(*pieces, strict=True))
-        at = np.concatenate([fold.validate for fold in self.folds])
+        positions = np.concatenate([fold.validate for fold in self.folds])
         sample = self.sample
         return OutOfFold(
-            rows=self.at[at],
-            y=sample.y[at],
-            w=sample.effective_weights[at],
-            group=sample.group[at],
+            rows=self.positions[positions],
+            y=sample.y[positions],
+            w=sample.effective_weights[positions],
+            group=sample.group[positions],
             fold=fold_of,
             base=self.base,
             linear=linear,
@@ -206,8 +206,8 @@ class _ValidationPlan:
     @property
     def base(self) -> float:
         """Log-odds of the base rate; of ordered rows that of the rows before the first origin."""
-        known = self.sample.take(self.folds[0].train) if self.time_ordered else self.sample
-        return float(logit(known.rate))
+        rows = self.sample.take(self.folds[0].train) if self.time_ordered else self.sample
+        return float(logit(rows.rate))
 
 
 def _plan_validation(rows: TrainingRows, seed: int) -> _ValidationPlan:

@@ -140,8 +140,8 @@ def _feature_support(rows: TrainingRows, fitted: FittedPredictor) -> tuple[Featu
     """The value ranges of the features whose contributions vary by ``MATTERS`` or more, the widest first."""
     predictor = fitted.predictor
     matrix = predictor.encodings.encode(rows.frame)
-    some = matrix[:: 1 + len(matrix) // LOOKED_AT]
-    spread = predictor.contributions(some)[1].std(axis=0)
+    sample = matrix[:: 1 + len(matrix) // LOOKED_AT]
+    spread = predictor.contributions(sample)[1].std(axis=0)
     places = [place for place in np.argsort(-spread, kind="stable").tolist() if spread[place] >= MATTERS]
     return tuple(
         _support_of_feature(predictor.encodings, place, matrix, float(spread[place])) for place in places
@@ -277,8 +277,8 @@ def _simulate_scenario(
         uniform, in_training = random.random(leads)[lead], (random.random(leads) < TAUGHT)[lead]
         y = (uniform < expit(truth)).astype(np.float64)
         positives = int(y[in_training].sum())
-        few = min(positives, int(in_training.sum()) - positives) < FEWEST_OF_A_CLASS
-        if not few and int((~in_training).sum()) >= FEWEST_ASKED:
+        is_sparse = min(positives, int(in_training.sum()) - positives) < FEWEST_OF_A_CLASS
+        if not is_sparse and int((~in_training).sum()) >= FEWEST_ASKED:
             at = np.flatnonzero(in_training)
             training = replace(rows.take(at), y=y[at], order=None, groups=lead[at])
             predictor = fitted.refit(training, int(random.integers(2**31)))
@@ -357,5 +357,5 @@ def excess_squared_error(
     part_lead, row = np.unique(part * (lead.max() + 1) + lead, return_inverse=True)
     by_lead = np.bincount(row, residual)
     variance = np.bincount(part_lead // (lead.max() + 1), by_lead**2)
-    beyond = np.maximum(0.0, (score**2 - variance) / information**2)
-    return np.asarray(np.interp(at, mass / information, beyond), dtype=np.float64)
+    excess = np.maximum(0.0, (score**2 - variance) / information**2)
+    return np.asarray(np.interp(at, mass / information, excess), dtype=np.float64)

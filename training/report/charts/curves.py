@@ -31,9 +31,9 @@ def gains_chart(
         words: The language.
     """
     x, y = percent_axis("x", words("worth.called"), words), percent_axis("y", words("worth.reached"), words)
-    drop = [(capacity[0], 0.0), capacity, (0.0, capacity[1])]
-    ink: dict[str, Any] = {"color": PALETTE["against"], "filled": True, "opacity": 1}
-    now: dict[str, Any] = {
+    drop_lines = [(capacity[0], 0.0), capacity, (0.0, capacity[1])]
+    capacity_mark: dict[str, Any] = {"color": PALETTE["against"], "filled": True, "opacity": 1}
+    today_mark: dict[str, Any] = {
         "color": PALETTE["ink"],
         "filled": True,
         "opacity": 1,
@@ -42,10 +42,10 @@ def gains_chart(
     }
     layers = [
         line_chart([(0.0, 0.0), (1.0, 1.0)], x, y).mark_line(**GUIDE),
-        line_chart(drop, x, y).mark_line(color=PALETTE["against"], strokeWidth=1.2),
+        line_chart(drop_lines, x, y).mark_line(color=PALETTE["against"], strokeWidth=1.2),
         line_chart([(0.0, 0.0), *curve], x, y).mark_line(color=PALETTE["accent"], strokeWidth=2.6),
-        line_chart([capacity], x, y).mark_point(**ink, size=90),
-        *([] if today is None else [line_chart([today], x, y).mark_point(**now)]),
+        line_chart([capacity], x, y).mark_point(**capacity_mark, size=90),
+        *([] if today is None else [line_chart([today], x, y).mark_point(**today_mark)]),
     ]
     return to_svg(alt.layer(*layers))
 

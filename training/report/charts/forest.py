@@ -85,14 +85,14 @@ def _forest_chart(marks: Sequence[ForestRow], at: At, reference: float | None) -
     ]
     height = ROW * len(rows) + _TOP
     base = chart(rows).encode(y=alt.Y("row:O", axis=None))
-    ink = alt.Color("ink:N", scale=None)
+    colour = alt.Color("ink:N", scale=None)
     text: dict[str, Any] = {"fontSize": 12}
     forecast: dict[str, Any] = {"color": PALETTE["against"], "height": 16, "thickness": 2.4}
     with_forecast = [row for row in rows if row["forecast"] is not None]
     layers = [
         *([] if reference is None else [_guide(reference, len(rows), height).encode(x=at("value"))]),
-        base.mark_rule(strokeWidth=2, yOffset=_BELOW).encode(x=at("low"), x2="high:Q", color=ink),
-        base.mark_point(filled=True, size=64, opacity=1, yOffset=_BELOW).encode(x=at("value"), color=ink),
+        base.mark_rule(strokeWidth=2, yOffset=_BELOW).encode(x=at("low"), x2="high:Q", color=colour),
+        base.mark_point(filled=True, size=64, opacity=1, yOffset=_BELOW).encode(x=at("value"), color=colour),
         *([base.mark_tick(**forecast, yOffset=_BELOW).encode(x=at("forecast"))] if with_forecast else []),
         base.mark_text(align="left", color=PALETTE["ink"], dy=-9, limit=WIDTH, **text).encode(
             x=alt.value(0), text="name:N"

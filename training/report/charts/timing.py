@@ -51,7 +51,7 @@ def segment_chart(named: Sequence[tuple[str, ConversionCurve]], title: str, word
     legend = alt.Legend(
         orient="bottom", columns=2, labelColor=PALETTE["muted"], symbolSize=300, labelLimit=130
     )
-    ink = alt.Color(
+    colour = alt.Color(
         "name:N",
         title=None,
         scale=alt.Scale(domain=names, range=[PALETTE[name] for name, _ in strokes]),
@@ -64,7 +64,7 @@ def segment_chart(named: Sequence[tuple[str, ConversionCurve]], title: str, word
         legend=legend,
     )
     x, y = _days(max(row["x"] for row in rows), words), percent_axis("y", title, words, top)
-    lines = chart(rows).mark_line(strokeWidth=2).encode(x=x, y=y, color=ink, strokeDash=dash)
+    lines = chart(rows).mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash)
     return to_svg(alt.layer(lines))
 
 

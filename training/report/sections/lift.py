@@ -23,11 +23,11 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
         gains (chart), looks (sentence), table, lifts and measures (tables), and slider (the data of its
         script).
     """
-    at, today = report.summary.at_capacity, report.worth.today
-    now = None if today is None else (today.share, today.captured)
+    capacity, today = report.summary.at_capacity, report.worth.today
+    today_point = None if today is None else (today.share, today.captured)
     curve = report.worth.gains
     return {
-        "gains": chart_markup(curves.gains_chart(curve, (at.share, at.captured), now, t)),
+        "gains": chart_markup(curves.gains_chart(curve, (capacity.share, capacity.captured), today_point, t)),
         "looks": t("worth.looks", rows=t.number(report.summary.rows)) if looks(report, t) else "",
         "table": _gains(report, t),
         "lifts": _lifts(report, t),
@@ -37,7 +37,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
             "positives": report.summary.positives,
             "rows": report.summary.rows,
             "weekly": report.worth.weekly,
-            "share": at.share,
+            "share": capacity.share,
             "width": WIDTH,
             "height": HEIGHT,
         },

@@ -158,12 +158,12 @@ def _offer(same: EqualCallsComparison, hours: float | None, t: Translator) -> li
 def _describe_figure(what: str, figure: Interval, t: Translator) -> str:
     """More, fewer, or undecided, by whether the interval contains zero."""
     sign = "more" if figure.low > 0 else "less" if figure.high < 0 else "level"
-    size = [t.number(abs(end)) for end in (figure.value, figure.low, figure.high)]
+    ends = [t.number(abs(end)) for end in (figure.value, figure.low, figure.high)]
     if sign == "less":
-        size = [size[0], size[2], size[1]]
+        ends = [ends[0], ends[2], ends[1]]
     if sign == "level":
-        size = [t.signed(end, 0) for end in (figure.value, figure.low, figure.high)]
-    return t(f"mql-audit.{what}_{sign}", value=size[0], low=size[1], high=size[2])
+        ends = [t.signed(end, 0) for end in (figure.value, figure.low, figure.high)]
+    return t(f"mql-audit.{what}_{sign}", value=ends[0], low=ends[1], high=ends[2])
 
 
 def _contribution_gaps(gaps: Sequence[ContributionGap], what: str, t: Translator) -> dict[str, Any] | None:

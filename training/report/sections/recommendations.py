@@ -45,13 +45,15 @@ def _check_first(report: Report, t: Translator) -> Iterator[Recommendation]:
 def _call(report: Report, t: Translator) -> Iterator[Recommendation]:
     if not report.summary.at_capacity.is_worthwhile:
         return
-    at, base, weekly = report.summary.at_capacity, report.summary.base_rate, report.worth.weekly
-    pair = {"hits": t.number(100 * at.rate.value), "base": t.number(100 * base)}
+    capacity, base, weekly = report.summary.at_capacity, report.summary.base_rate, report.worth.weekly
+    pair = {"hits": t.number(100 * capacity.rate.value), "base": t.number(100 * base)}
     if weekly:
-        calls = t.number(max(1.0, at.share * weekly))
+        calls = t.number(max(1.0, capacity.share * weekly))
         yield Recommendation(t("monday.call_week", calls=calls), t("monday.call_why", **pair), "worth")
     else:
-        yield Recommendation(t("monday.call", share=t.share(at.share)), t("monday.call_why", **pair), "worth")
+        yield Recommendation(
+            t("monday.call", share=t.share(capacity.share)), t("monday.call_why", **pair), "worth"
+        )
 
 
 def _hand_over(report: Report, t: Translator) -> Iterator[Recommendation]:

@@ -26,10 +26,10 @@ def takeaway(report: Report, block: str, t: Translator) -> str:
 
 
 def _worth(report: Report, t: Translator) -> str:
-    at = report.summary.at_capacity
+    capacity = report.summary.at_capacity
     if not report.summary.at_capacity.is_worthwhile:
         return t("summary.headline_none")
-    return t("worth.takeaway", share=t.share(at.share), captured=t.percent(at.captured))
+    return t("worth.takeaway", share=t.share(capacity.share), captured=t.percent(capacity.captured))
 
 
 def _funnel(report: Report, t: Translator) -> str:
@@ -82,9 +82,9 @@ def _timing(report: Report, t: Translator) -> str:
     analysis = report.insights.time_to_sql
     if not isinstance(analysis, TimeToConversion) or analysis.half is None or not analysis.overall.rates:
         return ""
-    of = t.plural("funnel.days", analysis.overall.rates[-1].days)
+    days = t.plural("funnel.days", analysis.overall.rates[-1].days)
     return t(
-        "time-to-sql.half", target=t.label("stages", analysis.target), of=of, day=t.number(analysis.half)
+        "time-to-sql.half", target=t.label("stages", analysis.target), of=days, day=t.number(analysis.half)
     )
 
 

@@ -35,13 +35,13 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
     named = _named(conversion, t)
     drawable = [pair for pair in named if pair[1].points]
     target = t.label("stages", conversion.target)
-    reached = t("time-to-sql.reached", target=target)
+    title = t("time-to-sql.reached", target=target)
     return {
         "target": target,
         "rates": [(t.plural("funnel.days", rate.days), rate.share) for rate in conversion.overall.rates],
-        "curve": chart_markup(timing.conversion_chart(conversion.overall.points, reached, t)),
+        "curve": chart_markup(timing.conversion_chart(conversion.overall.points, title, t)),
         "points": _points(conversion, t),
-        "curves": chart_markup(timing.segment_chart(drawable, reached, t)) if drawable else None,
+        "curves": chart_markup(timing.segment_chart(drawable, title, t)) if drawable else None,
         "by": "" if conversion.by is None else t.title(conversion.by),
         "segments": _segments(conversion, named, t),
         "comparison": _comparison(conversion, t),
@@ -51,8 +51,8 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def _named(conversion: TimeToConversion, t: Translator) -> list[tuple[str, ConversionCurve]]:
-    rest = [] if conversion.other is None else [(t("time-to-sql.other"), conversion.other)]
-    return [*((str(curve.segment), curve) for curve in conversion.segments), *rest]
+    pooled = [] if conversion.other is None else [(t("time-to-sql.other"), conversion.other)]
+    return [*((str(curve.segment), curve) for curve in conversion.segments), *pooled]
 
 
 def _points(conversion: TimeToConversion, t: Translator) -> Table:
@@ -60,8 +60,8 @@ def _points(conversion: TimeToConversion, t: Translator) -> Table:
         t("time-to-sql.days"),
         t("time-to-sql.reached_interval", target=t.label("stages", conversion.target)),
     )
-    some = [point for point in conversion.overall.points if point.days % _EVERY == 0]
-    rows = tuple((t.number(point.days), t.rate(point.share)) for point in some)
+    points = [point for point in conversion.overall.points if point.days % _EVERY == 0]
+    rows = tuple((t.number(point.days), t.rate(point.share)) for point in points)
     return Table(t("time-to-sql.curve_table"), head, rows)
 
 
@@ -87,13 +87,13 @@ def _comparison(conversion: TimeToConversion, t: Translator) -> str:
     if len(rated) <= 1:
         return ""
     day = min(rate.days for rate, _ in rated)
-    at = [
+    shares = [
         (rate.share, curve.segment)
         for curve in conversion.segments
         for rate in curve.rates
         if rate.days == day
     ]
-    low, high = (pick(at, key=lambda curve: curve[0].value) for pick in (min, max))
+    low, high = (pick(shares, key=lambda curve: curve[0].value) for pick in (min, max))
     return t(
         "time-to-sql.apart" if low[0].high < high[0].low else "time-to-sql.alike",
         days=t.plural("funnel.days", day),
@@ -111,18 +111,18 @@ def _by_age(conversion: TimeToConversion, t: Translator) -> dict[str, Any]:
     title = t("time-to-sql.per_week", target=t.label("stages", conversion.target))
     return {
         "weeks": chart_markup(timing.hazard_chart(weekly, title, t)) if weekly else None,
-        "weeks_table": _hazard_table([(_stretch(pace, t), pace) for pace in ages], t, "ages_table"),
+        "weeks_table": _hazard_table([(_stretch(hazard, t), hazard) for hazard in ages], t, "ages_table"),
         "weeks_reading": _weeks_reading(conversion.hand_over, t),
     }
 
 
 def _since_request(call_timing: CallTiming, t: Translator) -> dict[str, Any]:
     """The hazard rates since the newest request, and how soon after the first one leads convert."""
-    paced = _request_hazards(call_timing, t)
-    intervals = [(name, pace.rate, t.percent(pace.rate.value, 1)) for name, pace in paced]
+    hazards = _request_hazards(call_timing, t)
+    intervals = [(name, hazard.rate, t.percent(hazard.rate.value, 1)) for name, hazard in hazards]
     return {
         "requests": chart_markup(bars.interval_bars(intervals)) if intervals else None,
-        "requests_table": _hazard_table(paced, t),
+        "requests_table": _hazard_table(hazards, t),
         "requests_reading": _requests_reading(call_timing, t),
         "within": _within(call_timing, t),
     }
@@ -140,15 +140,15 @@ def _request_hazards(call_timing: CallTiming, t: Translator) -> list[tuple[str, 
     if not call_timing.since_request:
         return []
     never = [] if call_timing.unasked is None else [(t("time-to-sql.unasked"), call_timing.unasked)]
-    return [*((_stretch(pace, t), pace) for pace in call_timing.since_request), *never]
+    return [*((_stretch(hazard, t), hazard) for hazard in call_timing.since_request), *never]
 
 
-def _stretch(pace: HazardRate, t: Translator) -> str:
-    if pace.until is None:
-        return t("time-to-sql.from", day=t.number(pace.since))
-    if not pace.since:
-        return t("time-to-sql.under", days=t.plural("funnel.days", pace.until))
-    return t("time-to-sql.between", low=t.number(pace.since), high=t.number(pace.until))
+def _stretch(hazard: HazardRate, t: Translator) -> str:
+    if hazard.until is None:
+        return t("time-to-sql.from", day=t.number(hazard.since))
+    if not hazard.since:
+        return t("time-to-sql.under", days=t.plural("funnel.days", hazard.until))
+    return t("time-to-sql.between", low=t.number(hazard.since), high=t.number(hazard.until))
 
 
 def _weeks_reading(call_timing: CallTiming, t: Translator) -> str:
@@ -163,8 +163,10 @@ def _weeks_reading(call_timing: CallTiming, t: Translator) -> str:
 
 
 def _requests_reading(call_timing: CallTiming, t: Translator) -> str:
-    new = [pace for pace in call_timing.since_request if pace.until is not None and pace.until <= _NEW]
-    weeks, hits = sum(pace.weeks for pace in new), sum(pace.hits for pace in new)
+    new = [
+        hazard for hazard in call_timing.since_request if hazard.until is not None and hazard.until <= _NEW
+    ]
+    weeks, hits = sum(hazard.weeks for hazard in new), sum(hazard.hits for hazard in new)
     if not weeks or call_timing.unasked is None:
         return ""
     return t(
