@@ -189,7 +189,7 @@ def report_input(
         version=model.version,
         scores=fitted.scores,
         label=fitted.label,
-        # With shuffled folds every row is held out by some model, and no earlier rows are left to compare with.
+        # With shuffled folds every row is held out by some model: no earlier rows are left to compare with.
         training_rows=dataset.rows[earlier] if len(earlier) else dataset.rows,
         held_out_rows=dataset.rows[fitted.judged],
         explained_rows=explained,

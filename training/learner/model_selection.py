@@ -165,7 +165,7 @@ def cross_validate(rows: TrainingRows, seed: int, say: Progress) -> OutOfFold:
 
 @dataclass(frozen=True, eq=False)
 class _ValidationPlan:
-    """The sampled rows, their positions ``at`` among all rows, and the folds that they are validated in."""
+    """The sampled rows, their ``positions`` among all rows, and the folds that they are validated in."""
 
     sample: TrainingRows
     positions: NDArray[np.intp]

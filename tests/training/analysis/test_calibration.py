@@ -15,12 +15,12 @@ from training.report.report import build_report
 REPEATS = 2000
 
 
-@pytest.mark.parametrize(("rows", "looks"), [(400, 1), (5000, 1), (3000, 3)])
-def test_true_forecasts_exceed_what_chance_gives_one_time_in_twenty(rows, looks):
+@pytest.mark.parametrize(("rows", "snapshots"), [(400, 1), (5000, 1), (3000, 3)])
+def test_true_forecasts_exceed_what_chance_gives_one_time_in_twenty(rows, snapshots):
     dice = np.random.default_rng(rows)
-    lead = np.repeat(np.arange(rows // looks), looks)
-    p = np.repeat(dice.beta(2, 5, rows // looks), looks)
-    won = dice.random((REPEATS, rows // looks)).repeat(looks, axis=1) < p
+    lead = np.repeat(np.arange(rows // snapshots), snapshots)
+    p = np.repeat(dice.beta(2, 5, rows // snapshots), snapshots)
+    won = dice.random((REPEATS, rows // snapshots)).repeat(snapshots, axis=1) < p
     errors = np.array([metrics.expected_calibration_error(y.astype(float), p) for y in won])
     assert np.mean(errors > calibration_error_by_chance(p, lead)) == pytest.approx(0.05, abs=0.02)
 

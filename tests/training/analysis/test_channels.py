@@ -95,7 +95,7 @@ def test_what_was_expected_is_the_mean_over_the_channels_of_all_leads():
         )
 
 
-def test_a_channel_that_only_has_the_keener_leads_is_not_called_better():
+def test_a_channel_with_better_leads_has_no_effect_of_its_own():
     none = {"fair": 0.0, "ads": 0.0, "web": 0.0}
     fair = by_name(channels(company_of(none, none, keen="fair")))["fair"]
     everyone = (
@@ -135,7 +135,7 @@ def test_without_a_model_counts_are_those_of_plain_python():
         assert each.expected == pytest.approx(len(outcomes) * inputs.label.mean())
 
 
-def test_beyond_those_that_anybody_reads_channels_are_put_together():
+def test_the_smallest_of_many_channels_are_pooled():
     names = {f"c{i:02}": 0.0 for i in range(25)}
     result = channels(company_of(names, names, keen="")).dimensions[0].channels
     assert len(result) == MOST_CHANNELS
@@ -198,7 +198,7 @@ def test_what_an_sql_cost_is_what_a_lead_cost_over_the_rate():
     costs = ReportSettings(settings=ReportConfig(costs={"referral": 9000.0, "nobody": 5.0}))
     result = channels(replace(inputs, company=costs))
     assert result.unknown == ("nobody",)
-    assert by_name(result)["referral"].cost is None  # these rows are those looked at, not all leads
+    assert by_name(result)["referral"].cost is None  # these rows are snapshots, not all leads
 
     crm = history(
         {str(i): 0 for i in range(10)},
@@ -218,7 +218,7 @@ def test_without_a_channel_there_is_nothing_to_say():
     assert channels(replace(inputs, held_out_rows=each)) == NotApplicable("no_channels")
 
 
-def test_a_lead_that_was_looked_at_twice_counts_once():
+def test_a_lead_with_two_snapshots_counts_once():
     inputs = report_input(100)
     twice = replace(
         inputs, scores=inputs.scores.with_columns(lead_id=pl.Series([str(i // 2) for i in range(100)]))

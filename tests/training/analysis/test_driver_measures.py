@@ -67,7 +67,7 @@ def test_leads_without_a_value_are_among_the_others(inputs):
     assert result.others.rows == 400
 
 
-def test_the_week_is_that_of_the_judged_leads(inputs, report):
+def test_leads_per_week_are_those_of_the_held_out_rows(inputs, report):
     weeks = (inputs.scores["as_of"].max() - inputs.scores["as_of"].min()) / (7 * DAY)
     assert report.worth.weekly == pytest.approx(len(inputs.label) / weeks)
 
@@ -130,7 +130,7 @@ def test_leads_from_before_outcomes_were_kept_have_no_part_in_the_rate(inputs):
     assert (leads.all, leads.matured) == (len(created), int((created >= since).sum()))
 
 
-def test_a_lead_that_is_looked_at_twice_is_one_and_the_page_says_so(inputs, report):
+def test_a_lead_with_two_snapshots_is_counted_once_and_the_page_says_so(inputs, report):
     assert report.summary.people == len(inputs.scores)
     twice = inputs.scores.with_columns(lead_id=pl.Series([str(i // 2) for i in range(len(inputs.scores))]))
     changed = build_report(replace(inputs, scores=twice))

@@ -48,7 +48,7 @@ def test_the_interval_holds_the_truth_in_nineteen_of_twenty_companies():
         y = weight * x + random.normal(scale=3.0, size=200)
         slopes = [(x[keep] @ y[keep]) / (x[keep] @ x[keep]) for keep in _without(len(x))]
         whole = (x @ y) / (x @ x)
-        # Rows that are looked at are the same for all, so only learning differs.
+        # The explained rows are the same for all, so only the trained models differ.
         [intervals] = importance_intervals(
             np.full((9, 1), whole * np.abs(sample).mean()), [_flat(s, sample) for s in slopes]
         )

@@ -145,7 +145,7 @@ def test_reasons_are_those_given_after_the_hand_over():
     assert result.rejections == (RejectionReason("no budget", 1),)
 
 
-def test_a_points_table_is_audited_at_the_moments_that_were_judged():
+def test_a_points_table_is_audited_at_the_held_out_snapshots():
     table = PointsTable(Thresholds(10, 20), (TouchpointRule("visit", 10),))
     keys = pl.DataFrame({"lead_id": ["a", "a", "b", "f", "g"], "as_of": [day(x) for x in (1, 3, 3, 3, 3)]})
     inputs = report_input(60, history=crm(), company=replace(COMPANY, points=table))

@@ -1,4 +1,4 @@
-"""Offers and paths: who is compared with whom by brute force, what comes of it against planted truth."""
+"""Offers and paths: matching against brute force, effects against simulated ones."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ SPEC = LabelSpec("sql", 30 * DAY)
 COMPANY = ReportSettings(SPEC, ("lead", "sql", "disqualified"))
 
 
-def simulated_leads(n=4000, seed=0, *, keen=0.0, effect=0.0):
-    """Leads whose rate of SQLs grows with how keen they are, and of whom the keen take an offer more often.
+def simulated_leads(n=4000, seed=0, *, interest=0.0, effect=0.0):
+    """Simulated leads whose rate of SQLs and of taking an offer grows with a latent interest.
 
-    ``effect`` is what having taken it adds to the log of the rate; scores say how keen a lead is.
+    ``effect`` is added to the log of the rate after the offer was taken; scores are the latent interest.
     """
     random = np.random.default_rng(seed)
     created = random.integers(0, 90 * DAY, n)
     will = random.normal(size=n)
-    took = created + random.exponential(40 * DAY / np.exp(keen * will)).astype(np.int64)
-    before = random.exponential(120 * DAY / np.exp(keen * will)).astype(np.int64) + created
-    after = took + random.exponential(120 * DAY / np.exp(keen * will + effect)).astype(np.int64)
+    took = created + random.exponential(40 * DAY / np.exp(interest * will)).astype(np.int64)
+    before = random.exponential(120 * DAY / np.exp(interest * will)).astype(np.int64) + created
+    after = took + random.exponential(120 * DAY / np.exp(interest * will + effect)).astype(np.int64)
     won = np.where(before < took, before, after)
     until = 240 * DAY
     leads = RiskSets(
@@ -63,12 +63,12 @@ def compare_takers(leads, took, scored):
 
 
 def known(will):
-    """Scores made at the beginning, which say how keen each lead is."""
+    """Scores made at the creation: the latent interest."""
     return score_strata(np.arange(len(will)), np.zeros(len(will), np.int64), 1 / (1 + np.exp(-will)))
 
 
 def test_who_stands_beside_a_lead_was_as_old_at_risk_and_had_not_done_it():
-    sets, took, will = simulated_leads(1500, keen=0.5)
+    sets, took, will = simulated_leads(1500, interest=0.5)
     scored = known(will)
     band = np.digitize(will, np.quantile(will, [0.2, 0.4, 0.6, 0.8]))
     lead = np.flatnonzero(sets.at_risk(np.arange(1500), np.minimum(took, 1 << 40)) & (took < NEVER))
@@ -103,8 +103,8 @@ def test_an_offer_that_adds_nothing_shows_nothing():
     assert sum(inside) >= 17
 
 
-def test_keener_takers_look_good_against_everybody_and_not_against_leads_alike():
-    sets, took, will = simulated_leads(6000, keen=1.0)
+def test_matching_on_scores_removes_the_confounding_by_interest():
+    sets, took, will = simulated_leads(6000, interest=1.0)
     assert compare_takers(sets, took, None).low > 1.2
     alike = compare_takers(sets, took, known(will))
     assert alike.value == pytest.approx(1.0, abs=0.15)

@@ -68,7 +68,7 @@ def test_todays_table_ranks_as_its_points_do(fitted, inputs):
     assert measured["incumbent"] == pytest.approx(metrics.roc_auc(fitted.label, points), abs=0.02)
 
 
-def test_of_very_many_rows_some_teach_and_each_keeps_its_own_score(fitted):
+def test_a_subsample_of_a_run_keeps_the_scores_of_its_rows(fitted):
     few = subsample_run(fitted, 150)
     assert len(few.dataset) == 150
     keys = few.dataset.rows[few.judged].select("lead_id", "as_of")

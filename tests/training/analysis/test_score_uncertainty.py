@@ -52,11 +52,11 @@ def test_a_model_that_tells_no_leads_apart_has_no_intervals():
     assert (summary.middle, summary.most, summary.insufficient) == (None, None, 3)
 
 
-def test_without_a_model_nobody_knows(inputs):
+def test_without_a_model_there_is_no_uncertainty(inputs):
     assert isinstance(summarise_uncertainty(replace(inputs, model=None)), NotApplicable)
 
 
-def test_what_is_doubted_is_read_back_from_json(inputs):
+def test_the_summary_is_read_back_from_json(inputs):
     summary = summarise_uncertainty(inputs)
     assert from_dict(IntervalSummary, asdict(summary)) == summary
 

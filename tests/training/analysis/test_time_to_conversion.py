@@ -109,7 +109,7 @@ def test_small_segments_are_pooled():
     assert result.other.leads == 30
 
 
-def test_a_channel_that_was_learned_later_tells_nobody_apart():
+def test_a_channel_learned_after_creation_makes_no_segments():
     """To touch anything on day 9 a lead must be there on day 9."""
     touches = [("a", "visit", 0), ("b", "visit", 9), ("c", "visit", 0, 2)]
     crm = history({"a": 0, "b": 0, "c": 0}, [("a", "sql", 20)], touches)
@@ -148,10 +148,10 @@ def check(paces, expected):
 
 
 def test_the_pace_by_age_is_counted_lead_by_lead(entries, result):
-    def life(row):
+    def since_creation(row):
         yield entries.created[row], entries.created[row], entries.resolved_at[row], entries.won[row]
 
-    check(result.hand_over.by_age, counted(entries, AGES, life))
+    check(result.hand_over.by_age, counted(entries, AGES, since_creation))
 
 
 def test_the_pace_since_a_request_is_counted_lead_by_lead(crm, entries, result):

@@ -1,4 +1,4 @@
-"""A backtest knows at each origin what that day knew, and the same rows judge everyone."""
+"""A backtest trains on what was known at each origin and evaluates all candidates on the same rows."""
 
 from __future__ import annotations
 
@@ -137,8 +137,8 @@ def test_the_order_of_rows_is_irrelevant(dated):
     plain, shuffled_rows = (backtest_candidates(data, others=[quick()]) for data in (dated, other))
     assert shuffled_rows.regrets == pytest.approx(plain.regrets)
     for split, other_split in zip(plain.origins, shuffled_rows.origins, strict=True):
-        for name, judgement in split.candidates.items():
-            for figure, interval in judgement.figures.items():
+        for name, candidate_metrics in split.candidates.items():
+            for figure, interval in candidate_metrics.figures.items():
                 if figure != "calibration_error":
                     mine, theirs = interval.value, other_split.candidates[name].figures[figure].value
                     assert theirs == pytest.approx(mine, nan_ok=True, abs=1e-7)
@@ -246,7 +246,7 @@ def test_static_models_stay_those_of_the_oldest_origin(dated):
         )
 
 
-def test_candidates_learn_from_the_past_and_are_asked_for_all_tested_rows(dated):
+def test_candidates_train_on_the_past_and_predict_all_test_rows(dated):
     frames = []
 
     def learn(past):

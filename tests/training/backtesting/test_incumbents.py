@@ -1,4 +1,4 @@
-"""What companies have today is judged as it is: no foresight, its own order of leads, a fair probability."""
+"""Today's scores as candidates: nothing known later is used, order is kept, probabilities are calibrated."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_the_frequency_model_counts_the_leads_that_were_closed_by_the_day_of_the
     assert np.array_equal(predictions, frequencies.probabilities(tested))
 
 
-def test_where_nobody_is_marked_as_lost_the_rows_that_teach_are_counted(dated, arguments):
+def test_without_lost_leads_the_training_rows_are_counted(dated, arguments):
     transitions = dated.history.transitions.filter(pl.col("stage") != "disqualified")
     unmarked = replace(dated, history=replace(dated.history, transitions=transitions))
     split = rolling_origins(unmarked, 2)[-1]
@@ -100,7 +100,7 @@ def test_where_nobody_is_marked_as_lost_the_rows_that_teach_are_counted(dated, a
     assert predictions.mean() == pytest.approx(dated.label[split.test].mean(), abs=0.15)
 
 
-def test_the_frequency_model_of_a_flat_export_counts_the_rows_that_teach(flat, arguments):
+def test_the_frequency_model_of_a_flat_export_counts_the_training_rows(flat, arguments):
     split = rolling_origins(flat, 3)[0]
     learned = of(flat, arguments["flat"]).learn(past(flat, split))
     rows, y = flat.rows[split.train], flat.label[split.train]
@@ -150,7 +150,7 @@ def test_points_of_the_backtest_are_those_of_the_table(dated):
     assert metrics.roc_auc(dated.label[split.test], p) > 0.55
 
 
-def test_incumbents_are_judged_on_the_same_rows_and_say_how(dated, arguments, monkeypatch):
+def test_incumbents_are_evaluated_on_the_same_rows_with_a_note(dated, arguments, monkeypatch):
     monkeypatch.setattr("training.backtesting.evaluation.RESAMPLES", 8)
     rate = BacktestCandidate("rate", lambda p: {"default": lambda frame: np.full(frame.height, p.rows.rate)})
     monkeypatch.setattr("training.backtesting.backtest.default_learner", lambda: rate)

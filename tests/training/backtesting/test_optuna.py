@@ -1,4 +1,4 @@
-"""Tuning helps, stays in its time, and never sees what judges it."""
+"""Tuning helps, keeps to its time, and does not use the test rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the additive part promises: the penalties that the evidence asks for, found in a few looks at it."""
+"""The additive part: penalties are those of the evidence, with few evaluations of the Hessian."""
 
 from __future__ import annotations
 

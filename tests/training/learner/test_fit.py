@@ -58,12 +58,12 @@ def test_the_held_out_predictions_are_honest():
     assert held_out_loss > unseen - 0.05
 
 
-def test_every_row_is_judged_once_without_an_order():
+def test_without_an_order_every_row_validates_once():
     frame, y = linear_leads(500)
     assert sorted(fit(frame, y).held_out_rows.tolist()) == list(range(500))
 
 
-def test_with_an_order_only_later_rows_are_judged():
+def test_with_an_order_only_later_rows_validate():
     frame, y = linear_leads(1000)
     order = np.random.default_rng(0).permutation(1000)
     fitted = fit(frame, y, order=order)
@@ -102,8 +102,8 @@ def test_the_design_effect_is_how_often_an_outcome_is_repeated():
     assert TrainingRows(frame, y).design_effect == 1
 
 
-def test_a_lead_looked_at_five_times_is_still_one_lead():
-    """Each row five times over teaches the additive part what it taught once."""
+def test_five_snapshots_of_a_lead_weigh_as_much_as_one():
+    """Each row five times over gives the same additive part as once."""
     frame, y = linear_leads(300, features=8)
     frame = frame.select(pl.all().round(0))
     often = pl.concat([frame] * 5)
@@ -237,16 +237,19 @@ def test_progress_is_told():
     assert "learning from all rows" in heard[-1]
 
 
-def test_a_code_that_means_nothing_costs_little_though_leads_are_looked_at_thrice():
+def test_a_code_without_signal_costs_little_with_three_snapshots_per_lead():
     """Else a lead's own other snapshots say, by way of the code's rate, what became of it."""
     frame, y = linear_leads(600)
     thrice, coded = np.repeat(np.arange(600), 3), np.random.default_rng(5).integers(200, size=600)
     code = pl.Series("code", [f"c{value}" for value in coded[thrice]])
-    looks = TrainingRows(frame[thrice].with_columns(code), y[thrice], groups=thrice)
+    snapshots = TrainingRows(frame[thrice].with_columns(code), y[thrice], groups=thrice)
     fresh, outcome = linear_leads(5000, seed=6)
     other = np.random.default_rng(7).integers(200, size=5000)
     new_rows = fresh.with_columns(pl.Series("code", [f"c{value}" for value in other]))
-    with_code, without = fit_learning_rows(looks), fit_learning_rows(replace(looks, frame=frame[thrice]))
+    with_code, without = (
+        fit_learning_rows(snapshots),
+        fit_learning_rows(replace(snapshots, frame=frame[thrice])),
+    )
     losses = [
         metrics.log_loss(outcome, fitted.predictor.probability(predicted(fitted, rows)))
         for fitted, rows in ((with_code, new_rows), (without, fresh))

@@ -79,5 +79,5 @@ def test_the_interval_is_as_wide_as_companies_differ(fitted):
         )
         sizes.append(interval.value)
         halves.append((interval.high - interval.low) / 2)
-    # 2.78 is Student's t for five groups; the interval is also one over the leads that are asked about.
+    # 2.78 is Student's t for five groups; the interval is also one over the explained leads.
     assert 0.5 < np.mean(halves) / (2.78 * np.std(sizes, ddof=1)) < 2.0

@@ -15,7 +15,7 @@ from training.learner.model_selection import cross_validate
 
 
 def rows(score, count=3000, seed=0):
-    """Leads whose outcome is decided by ``score`` of eight columns, and then by luck."""
+    """Leads whose outcome is decided by ``score`` of eight columns and a random draw."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(count, 8))
     y = (random.random(count) < 1 / (1 + np.exp(-score(x)))).astype(np.int8)
@@ -51,7 +51,7 @@ def test_noise_does_not_earn_large_trees():
     assert names == ["small"] * 5
 
 
-def test_a_predictor_relearned_from_the_same_rows_is_the_same():
+def test_a_refit_on_the_same_rows_is_the_same():
     """The trees of the choice go into the model and into all that is made like it."""
     learning = rows(three_at_once, 1500)
     fitted = fit_learning_rows(learning, 0)
@@ -59,7 +59,7 @@ def test_a_predictor_relearned_from_the_same_rows_is_the_same():
     assert fitted.refit(learning, 0).to_files() == fitted.predictor.to_files()
 
 
-def test_rows_that_share_their_luck_are_one_witness():
+def test_the_rows_of_a_lead_are_one_cluster():
     """The standard error of a paired difference over leads, as of the means of independent leads."""
     learning = rows(each_a_little, 400)
     repeated = TrainingRows(

@@ -69,8 +69,8 @@ def test_the_truth_lies_between_the_acts_as_the_spread_of_scores_says(real, shar
     assert interpolate_scenarios(real, 1.6, 1.2) == 1.0
 
 
-def test_whom_a_rehearsal_is_held_with_says_nothing_of_who_converts(monkeypatch):
-    """Drawn from the same numbers, only leads of small luck would be in it, and they would all convert."""
+def test_the_sample_of_a_simulation_is_independent_of_its_outcomes(monkeypatch):
+    """From the same uniforms, the sample would hold leads with small ones only, which all convert."""
     frame, y, _ = company(rows=4000)
     rows = TrainingRows(frame, y)
     fitted = fit_learning_rows(rows)
@@ -87,7 +87,7 @@ def test_whom_a_rehearsal_is_held_with_says_nothing_of_who_converts(monkeypatch)
     assert [rate for _, rate in trained_on] == pytest.approx([y.mean()] * len(trained_on), abs=0.05)
 
 
-def test_the_same_seed_gives_the_same_doubt(learned):
+def test_the_same_seed_gives_the_same_uncertainty(learned):
     assert uncertainty_of(*company()[:2])[1] == learned[1]
 
 
@@ -119,7 +119,7 @@ def test_many_conversions_that_nothing_explains_are_no_signal():
     assert estimate_uncertainty(rows, fitted, pl.Series(map(str, range(600)))).lacking == "no_signal"
 
 
-def test_twelve_converted_leads_are_twelve_however_often_they_were_looked_at():
+def test_twelve_converted_leads_are_twelve_with_any_number_of_snapshots():
     random = np.random.default_rng(5)
     frame = pl.DataFrame({"same": [1.0] * 1200})
     y = np.repeat(np.arange(120) < 12, 10).astype(np.int8)
@@ -151,8 +151,8 @@ def test_disagreement_is_what_chance_does_not_explain():
     )
 
 
-def test_looks_at_a_lead_accuse_together_once():
-    """A true forecast of 150 leads, looked at ten times each: were they 1,500, it would seem far off."""
+def test_the_snapshots_of_a_lead_are_one_cluster():
+    """Calibrated predictions of 150 leads with ten snapshots each: as 1,500 leads they would seem far off."""
     random, at, result = np.random.default_rng(1), np.zeros(1), []
     for _ in range(200):
         predicted = np.repeat(random.normal(-1.5, 1.0, 150), 10)
@@ -166,7 +166,7 @@ def test_looks_at_a_lead_accuse_together_once():
     assert together < 0.6 * singly
 
 
-def test_outcomes_that_are_as_expected_accuse_nobody():
+def test_outcomes_as_expected_show_no_excess_error():
     predicted = np.zeros(1000)
     assert excess_squared_error(
         predicted, np.arange(1000) % 2, np.arange(1000), np.array([0.0, 5.0])

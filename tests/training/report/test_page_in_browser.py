@@ -43,7 +43,7 @@ def page_path(request, tmp_path_factory):
 
 
 def of_a_history(folder):
-    """The demo's company, smaller: read from its export, learned from, judged on later leads."""
+    """The demo's company, smaller: read from its export, trained, evaluated on later leads."""
     write_csv(simulate(1000, seed=3), folder)
     config = load_config(folder / "leadloop.toml")
     fitted = train_model(read_dataset(config, folder), config.training)

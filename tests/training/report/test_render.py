@@ -145,7 +145,7 @@ def test_every_table_has_a_caption_and_every_chart_a_sentence(page):
 
 
 @pytest.mark.parametrize(("rows", "left_out"), [(40, False), (41, True)])
-def test_paper_leaves_out_tables_that_nobody_reads_on_paper(rows, left_out):
+def test_print_leaves_out_long_tables(rows, left_out):
     source = '{% from "parts.html" import folded with context %}{{ folded("all", table) }}'
     table = Table("all", ("name",), tuple((str(i),) for i in range(rows)))
     html = environment().from_string(source).render(table=table, t=translator("en"))
@@ -252,6 +252,6 @@ def test_the_card_says_what_was_checked_and_who_is_left_out(report, lang, says):
     assert translator(lang)("outcomes.not_applicable") in text
 
 
-def test_a_language_that_nobody_wrote_is_refused(report):
+def test_an_unknown_language_is_refused(report):
     with pytest.raises(ValueError, match="no report in 'fr'"):
         render(report, "fr")

@@ -30,7 +30,7 @@ def report(inputs):
     return build_report(inputs)
 
 
-def test_the_summary_counts_the_judged_leads(inputs, report):
+def test_the_summary_counts_the_held_out_rows(inputs, report):
     assert report.summary.rows == len(inputs.label)
     assert report.summary.positives == sum(inputs.label.tolist())
     assert report.summary.base_rate == pytest.approx(sum(inputs.label.tolist()) / len(inputs.label))
@@ -118,8 +118,8 @@ def test_a_wilson_interval_is_that_of_scipy(hits, rows):
     assert (result.low, result.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
 
 
-def test_the_interval_of_leads_that_were_looked_at_again_holds_the_true_rate_as_often_as_it_says():
-    """Each lead is looked at one to six times; its outcome is the same at each."""
+def test_the_interval_with_repeated_snapshots_has_its_coverage():
+    """Each lead has one to six snapshots with the same outcome."""
     random, held = np.random.default_rng(0), 0
     for _ in range(500):
         lead = np.repeat(np.arange(150), random.integers(1, 7, 150))
@@ -130,7 +130,7 @@ def test_the_interval_of_leads_that_were_looked_at_again_holds_the_true_rate_as_
 
 
 @pytest.mark.parametrize("outcome", [0.0, 1.0])
-def test_leads_that_all_came_to_the_same_are_one_witness_each_however_often_they_were_looked_at(outcome):
+def test_leads_with_equal_outcomes_count_once_each_with_any_number_of_snapshots(outcome):
     lead = np.repeat(np.arange(20), 30)
     result, once = clustered_rate(np.full(600, outcome), lead), wilson_interval(20 * outcome, 20)
     assert (result.low, result.high) == (pytest.approx(once.low), pytest.approx(once.high))

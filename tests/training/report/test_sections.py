@@ -1,4 +1,4 @@
-"""Channels, offers and hand-over on the page: no more is said than the intervals allow, in both languages."""
+"""Channels, offers and hand-over on the page: statements are only those the intervals support."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_the_channels_to_take_away_are_the_farthest_above_and_below(report):
 
 
 @pytest.mark.parametrize(
-    ("gained", "said"),
+    ("gained", "sentence"),
     [
         (Interval(12.0, 3.0, 20.0), "12 conversions more (3 to 20)"),
         (Interval(-12.0, -20.0, -3.0), "12 conversions fewer (3 to 20)"),

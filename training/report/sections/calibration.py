@@ -31,7 +31,13 @@ _CAPTIONS = {
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """Forecast beside outcome by forecast, grade, month and segment, and how many groups are off."""
+    """Build the context of ``calibration.html``.
+
+    Returns:
+        bins, months and segments (charts; the last two may be None) with bins_table, months_table and
+        segments_table; grades (table); months_off and segments_off (miscalibrated groups); by (the feature of
+        the segments, or "").
+    """
     calibration = report.calibration
     months, segments = _named_months(report, t), _named_segments(report, t)
     return {

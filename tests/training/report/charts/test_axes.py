@@ -49,7 +49,7 @@ MARKS = [ForestRow(name, "", SMALL) for name in NAMES]
 
 
 @pytest.mark.parametrize(
-    "drawn",
+    "svg",
     [
         ratio_forest([replace(mark, figure=Interval(1.1, 0.9, 1.3)) for mark in MARKS]),
         rate_forest(MARKS, 0.01, translator("en")),

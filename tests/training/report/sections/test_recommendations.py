@@ -26,7 +26,7 @@ ENGLISH = translator("en")
 
 @pytest.fixture(scope="module")
 def report():
-    """A report whose model tells leads apart, on a history whose judged leads it knows."""
+    """A report whose model tells leads apart, on a history that holds its held-out leads."""
     n = 1200
     crm = simulate(2000, seed=5).history
     some = crm.leads.sort("created_at").head(n)
@@ -64,8 +64,8 @@ def test_an_offer_is_only_advised_where_its_takers_convert_more_often(report):
     result = report.insights.offers
     level = tuple(replace(advice, verdict="level") for advice in result.offers)
     dull = replace(report, insights=replace(report.insights, offers=replace(result, offers=level)))
-    keen = (replace(level[0], verdict="more", ratio=Interval(2.5, 2.0, 3.0)), *level[1:])
-    good = replace(report, insights=replace(report.insights, offers=replace(result, offers=keen)))
+    significant = (replace(level[0], verdict="more", ratio=Interval(2.5, 2.0, 3.0)), *level[1:])
+    good = replace(report, insights=replace(report.insights, offers=replace(result, offers=significant)))
     assert "offers" not in steps_of(dull)
     [step] = [step for step in recommendations(good, ENGLISH) if step.block == "offers"]
     assert "2.5" in step.why

@@ -59,7 +59,7 @@ def large(plain):
 
 @pytest.fixture(scope="module")
 def tiny(plain):
-    """Two leads of which one converted a day ago: nearly nothing can be said."""
+    """Two leads of which one converted a day ago: nearly nothing is known."""
     return filled(plain, history({"a": 0, "b": 1}, [("a", "sql", 3)], until=4))
 
 
@@ -106,11 +106,11 @@ def test_accounts_say_what_their_score_takes_for_granted(large):
     assert "takes the leads as independent" in html
     assert html.count("<tr>") == 1 + len(large.insights.accounts.accounts)
     assert "No company has more than one active lead" in page(
-        replace(large, insights=replace(large.insights, accounts=_nobody(large))), "accounts", "en"
+        replace(large, insights=replace(large.insights, accounts=_without_accounts(large))), "accounts", "en"
     )
 
 
-def _nobody(large):
+def _without_accounts(large):
     return replace(large.insights.accounts, several=0, together=0, accounts=())
 
 
