@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RECENT = 30
 SHOWN = 20
-_SEVERAL = 2
+_MIN_LEADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def active_leads(entries: StageEntries) -> pl.DataFrame:
 def accounts_with_several_leads(active: pl.DataFrame) -> pl.DataFrame:
     """Select the ``active`` leads whose account has another active lead."""
     known = active.filter(pl.col("account_id").is_not_null())
-    return known.filter(pl.len().over("account_id") >= _SEVERAL)
+    return known.filter(pl.len().over("account_id") >= _MIN_LEADS)
 
 
 def _score_accounts(scored: pl.DataFrame) -> pl.DataFrame:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 MOST_SEGMENTS = 8
 MOST_MONTHS = 18
 _OTHERS = "others"
-_ONE_IN_TWENTY = 1.645
+# The normal quantile exceeded one time in twenty.
+_Z_95_ONE_SIDED = 1.645
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def calibration_error_by_chance(p: Floats, lead: NDArray[np.int64]) -> float:
     """
     spread = np.array([_outcome_deviation(p[rows], lead[rows]) for rows in _equal_bins(p)]) / len(p)
     mean, variance = np.sqrt(2 / np.pi) * spread.sum(), (1 - 2 / np.pi) * (spread**2).sum()
-    return float(mean + _ONE_IN_TWENTY * np.sqrt(variance))
+    return float(mean + _Z_95_ONE_SIDED * np.sqrt(variance))
 
 
 def _outcome_deviation(p: Floats, lead: NDArray[np.int64]) -> float:

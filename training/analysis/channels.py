@@ -41,8 +41,10 @@ if TYPE_CHECKING:
 
 FAMILY = "channel"
 MOST_DIMENSIONS, MOST_CHANNELS = 4, 15
+# Leads whose expectation is computed, and the random channels it is averaged over.
 MOST_ASKED, DRAWS = 20_000, 4
-_SURE, _MOSTLY = 1e-6, 0.8
+# Probabilities stay so far from 0 and 1; a column must be known at creation for so large a share of leads.
+_EPSILON, _MIN_KNOWN = 1e-6, 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ def counterfactual_probability(inputs: ReportInput, snapshots: pl.DataFrame) -> 
         )
         for order in (random.permutation(len(y)) for _ in range(DRAWS))
     ]
-    return shift_to_total(np.clip(np.mean(draws, axis=0), _SURE, 1 - _SURE), float(y.sum()))
+    return shift_to_total(np.clip(np.mean(draws, axis=0), _EPSILON, 1 - _EPSILON), float(y.sum()))
 
 
 def _predict_log_odds(model: ConversionModel, rows: pl.DataFrame) -> Floats:
@@ -196,7 +198,7 @@ def _outcomes_by_value(inputs: ReportInput, spec: FeatureSpec) -> pl.DataFrame |
         known = history.leads.select("lead_id", value=str(spec.of))
     elif spec.source == "touchpoints" and spec.reduce == "earliest":
         known = _first_touch_value(history, str(spec.of))
-        if known.height < _MOSTLY * history.leads.height:
+        if known.height < _MIN_KNOWN * history.leads.height:
             return None
     else:
         return None
@@ -242,8 +244,8 @@ def _breakdown(
     ]
     tests = [_test_ratio(subset) for _, _, subset, _ in rows]
     breakdown = [
-        _make_channel(row, item, verdict, costs if all_leads is not None else {})
-        for row, item, verdict in zip(rows, tests, benjamini_hochberg(tests), strict=True)
+        _make_channel(row, test, verdict, costs if all_leads is not None else {})
+        for row, test, verdict in zip(rows, tests, benjamini_hochberg(tests), strict=True)
     ]
     matured = counted["label"].drop_nulls()
     return ChannelBreakdown(
@@ -252,7 +254,10 @@ def _breakdown(
         matured=len(matured),
         rate=wilson_interval(float(matured.sum()), max(len(matured), 1)),
         channels=tuple(
-            sorted(breakdown, key=lambda item: (ORDER.index(item.verdict), -item.leads, item.name or ""))
+            sorted(
+                breakdown,
+                key=lambda channel: (ORDER.index(channel.verdict), -channel.leads, channel.name or ""),
+            )
         ),
     )
 

@@ -180,11 +180,11 @@ def feature_importance(
     """
     points, others = (
         log_odds_to_points(1.0) * contributions,
-        [log_odds_to_points(1.0) * item for item in refitted],
+        [log_odds_to_points(1.0) * refit for refit in refitted],
     )
     intervals = importance_intervals(points, others, share)
     drivers = [
-        _make_driver(spec, rows[spec.name], points[:, i], [item[:, i] for item in others], intervals[i])
+        _make_driver(spec, rows[spec.name], points[:, i], [refit[:, i] for refit in others], intervals[i])
         for i, spec in enumerate(features.specs)
     ]
     ranked = sorted(drivers, key=lambda driver: (-driver.importance, driver.spec.name))
@@ -193,10 +193,12 @@ def feature_importance(
     pairs = find_interactions(weightiest, rows, points[:, [place[spec.name] for spec in weightiest]])
     with_points = [
         replace(
-            item,
-            dots=beeswarm_points(_value_point_pairs(rows[item.spec.name], points[:, place[item.spec.name]])),
+            driver,
+            dots=beeswarm_points(
+                _value_point_pairs(rows[driver.spec.name], points[:, place[driver.spec.name]])
+            ),
         )
-        for item in ranked[:SHOWN]
+        for driver in ranked[:SHOWN]
     ]
     families = _family_importance(features, points, others, share)
     return Drivers(len(rows), families, (*with_points, *ranked[SHOWN:]), pairs, refits=len(others))

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 LOOKED_AT = 8
 SHOWN = 3
 SHUFFLES = 20
-_COARSE, _FINE = 3, 20
-_LEVELS = 5
+# Groups of values for the interaction, and for the effect of each feature alone; categories have more levels.
+_COARSE_GROUPS, _FINE_GROUPS = 3, 20
+_MIN_LEVELS = 5
+# Leads that a cell needs, and points below which an interaction is not reported.
 _MIN_LEADS = 15
 _MIN_POINTS = 1.0
 
@@ -110,9 +112,12 @@ def find_interactions(
 
 
 def _make_feature(spec: FeatureSpec, values: pl.Series, points: Floats) -> _Feature:
-    fine_groups = _group_codes(values, _FINE)
+    fine_groups = _group_codes(values, _FINE_GROUPS)
     return _Feature(
-        spec, values, _group_codes(values, _COARSE), points - _group_means(fine_groups, points)[fine_groups]
+        spec,
+        values,
+        _group_codes(values, _COARSE_GROUPS),
+        points - _group_means(fine_groups, points)[fine_groups],
     )
 
 
@@ -122,7 +127,7 @@ def _group_codes(values: pl.Series, most: int) -> Codes:
         counts = (
             values.drop_nulls().value_counts(name="rows").sort("rows", values.name, descending=[True, False])
         )
-        number = {level: i for i, level in enumerate(counts[values.name].head(max(_LEVELS, most)), 1)}
+        number = {level: i for i, level in enumerate(counts[values.name].head(max(_MIN_LEVELS, most)), 1)}
         return np.array([0 if x is None else number.get(x, len(number) + 1) for x in values], dtype=np.intp)
     known = values.drop_nulls().to_numpy()
     edges = np.unique(np.quantile(known, np.arange(1, most) / most)) if len(known) else np.empty(0)

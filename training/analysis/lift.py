@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Codes = NDArray[np.int64]
 
-_NOTICEABLE = 1.1
+# A lift below this is not worthwhile.
+_MIN_LIFT = 1.1
 SHARES = (0.1, 0.2, 0.3)
 STEPS = 200
 _WEEK = 7 * DAY
@@ -52,7 +53,7 @@ class Lift:
     @property
     def is_worthwhile(self) -> bool:
         """Whether the rate is noticeably and significantly above the base rate."""
-        return self.lift >= _NOTICEABLE and self.rate.low > self.rate.value / self.lift
+        return self.lift >= _MIN_LIFT and self.rate.low > self.rate.value / self.lift
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from training.analysis.inputs import ReportInput
     from training.analysis.lift import ModelValue
 
-_FEW_POSITIVES = 100
-_LITTLE_SIGNAL = 0.55
-_FAR_OFF = 0.05
-_MANY_UNREADABLE = 0.005
+# Beyond these values the report warns.
+_MIN_POSITIVES = 100
+_MIN_ROC_AUC = 0.55
+_MAX_CALIBRATION_ERROR = 0.05
+_MAX_UNREADABLE = 0.005
 GRAVE = "high"
 
 
@@ -172,10 +173,10 @@ def _warnings(
     error = calibration.error.value
     checks = {
         "time_unproven": (not card.time_ordered, 0.0),
-        "little_signal": (worth.roc_auc.low < _LITTLE_SIGNAL, worth.roc_auc.value),
-        "few_positives": (positives < _FEW_POSITIVES, float(positives)),
-        "far_off": (error > max(_FAR_OFF, calibration.by_chance), error),
+        "little_signal": (worth.roc_auc.low < _MIN_ROC_AUC, worth.roc_auc.value),
+        "few_positives": (positives < _MIN_POSITIVES, float(positives)),
+        "far_off": (error > max(_MAX_CALIBRATION_ERROR, calibration.by_chance), error),
         "findings": (severe > 0, float(severe)),
-        "quarantined": (state.unusable > _MANY_UNREADABLE, float(state.rows_quarantined)),
+        "quarantined": (state.unusable > _MAX_UNREADABLE, float(state.rows_quarantined)),
     }
     return tuple(ReportWarning(code, value) for code, (applies, value) in checks.items() if applies)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SHARES = (0.1, 0.2, 0.3)
 RESAMPLES = 200
-_CURVE = tuple(step / 20 for step in range(1, 21))
+_GAINS_SHARES = tuple(step / 20 for step in range(1, 21))
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ def evaluate_candidates(
         name: CandidateMetrics(
             figures=figures[p.tobytes()],
             against_default=mean_interval(loss[name] - loss[DEFAULT], test_rows.block, weights),
-            gains=tuple(zip(_CURVE, _gains_points(test_rows.y, p), strict=True)),
+            gains=tuple(zip(_GAINS_SHARES, _gains_points(test_rows.y, p), strict=True)),
             months=_monthly_totals(test_rows, p),
         )
         for name, p in predictions.items()
@@ -189,7 +189,7 @@ def intervals(test_rows: TestRows, p: Floats, measure: Measures, weights: Floats
 
 
 def _gains_points(y: Floats, p: Floats) -> list[float]:
-    return [float(share) for share in np.interp(_CURVE, *metrics.gains_curve(y, p))]
+    return [float(share) for share in np.interp(_GAINS_SHARES, *metrics.gains_curve(y, p))]
 
 
 def _monthly_totals(test_rows: TestRows, p: Floats) -> tuple[Month, ...]:

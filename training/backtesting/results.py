@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from models.metrics import Interval
     from training.backtesting.evaluation import CandidateMetrics, TestRows
 
-_RANDOM = "random split"
+_RANDOM_SPLIT = "random split"
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ def to_html(result: BacktestResult) -> str:
     """Render as a notebook table: a row per candidate, the least regret first, a column per origin."""
     rounds = list(_iter_rounds(result))
     tables = [dict(candidates) for *_, candidates in rounds]
-    lowest = [min(item.figures["log_loss"].value for item in round_.values()) for round_ in tables]
+    lowest = [min(metrics.figures["log_loss"].value for metrics in round_.values()) for round_ in tables]
     rows = [
         (
             html_strong(name) if name == result.chosen else name,
@@ -270,7 +270,7 @@ def _iter_rounds(
         yield when, origin.trained, origin.tested, list(origin.candidates.items())
     if not result.origins:
         split = result.splits["random"]
-        yield _RANDOM, split.trained, split.tested, list(split.candidates.items())
+        yield _RANDOM_SPLIT, split.trained, split.tested, list(split.candidates.items())
 
 
 def _flat_figures(metrics: CandidateMetrics) -> dict[str, float]:

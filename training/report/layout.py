@@ -57,7 +57,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """The blocks by what a reader wants of them: to act, to learn about leads, or to know what to trust."""
 
-_OF_A_HISTORY = {"no_history", "no_channels"}
+_HISTORY_REASONS = {"no_history", "no_channels"}
 
 
 def missing_reason(report: Report, block: str) -> NotApplicable | None:
@@ -69,4 +69,4 @@ def missing_reason(report: Report, block: str) -> NotApplicable | None:
 def history_only_sections(report: Report) -> tuple[str, ...]:
     """The sections that no flat export can fill; the page names them in one line."""
     missing = ((block, missing_reason(report, block)) for block in BLOCKS) if report.card.flat else ()
-    return tuple(block for block, why in missing if why is not None and why.reason in _OF_A_HISTORY)
+    return tuple(block for block, why in missing if why is not None and why.reason in _HISTORY_REASONS)

@@ -79,9 +79,9 @@ def _heads(head: str, width: int, t: Translator) -> Iterator[str]:
 def _cells(cell: str, width: int, point: str) -> Iterator[str]:
     """One cell as the ``width`` cells of its column."""
     figures = _figures(cell)
-    texts = [f"{figure:.10g}".replace(".", point) for figure in figures] or [_harmless(cell)]
+    texts = [f"{figure:.10g}".replace(".", point) for figure in figures] or [_escape_formula(cell)]
     yield from texts + [""] * (width - len(texts))
 
 
-def _harmless(text: str) -> str:
+def _escape_formula(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -223,7 +223,10 @@ class Translator:
             return self("drivers.missing")
         if part.level is not None:
             return part.level
-        ends = [self.value(spec, end if end is None else _short(end)) for end in (part.low, part.high)]
+        ends = [
+            self.value(spec, end if end is None else _round_to_three_digits(end))
+            for end in (part.low, part.high)
+        ]
         return ends[0] if ends[0] == ends[1] else f"{ends[0]} {_DASH} {ends[1]}"
 
     def _format(self, value: float, pattern: str) -> str:
@@ -242,7 +245,7 @@ def humanise_column(name: str) -> str:
     return name.replace("_", " ").capitalize() if _COLUMN.fullmatch(name) else name
 
 
-def _short(value: float) -> float:
+def _round_to_three_digits(value: float) -> float:
     """A number to three significant digits, or rounded to a whole one if it is larger."""
     return round(value, max(0, 2 - math.floor(math.log10(abs(value))))) if value else value
 

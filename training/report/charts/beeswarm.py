@@ -34,7 +34,7 @@ def beeswarm(features: Sequence[tuple[str, Sequence[BeeswarmPoint]]], t: Transla
     data: Rows = [
         {**dot, "y": i * ROW + _MIDDLE + dot["off"]}
         for i, (_, dots) in enumerate(features)
-        for dot in _placed(dots, (high - low) / _BINS or 1.0)
+        for dot in _place_dots(dots, (high - low) / _BINS or 1.0)
     ]
     names: Rows = [
         {"y": i * ROW + _NAME, "name": name, "text": _span(dots, t)}
@@ -67,7 +67,7 @@ def _span(dots: Sequence[BeeswarmPoint], t: Translator) -> str:
     return f"{t.signed(min(points), 0)} … {t.signed(max(points), 0)}"
 
 
-def _placed(dots: Sequence[BeeswarmPoint], width: float) -> Iterator[dict[str, Any]]:
+def _place_dots(dots: Sequence[BeeswarmPoint], width: float) -> Iterator[dict[str, Any]]:
     """The position of each dot: on zero, one above, one below, and so on within its bin of ``width``."""
     for _, together in groupby(
         sorted(dots, key=lambda dot: dot.points), lambda dot: round(dot.points / width)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     At = Callable[[str], alt.X]
 
 INKS = {"more": "accent", "less": "against", "level": "muted", "few": "muted"}
-_NARROWEST, _WIDEST = 1 / 8, 8.0
+_MIN_RATIO, _MAX_RATIO = 1 / 8, 8.0
 _BELOW = 7
 _UNDER, _OVER = 2, 17
 # Figures stand right of the marks, so that no line runs through them.
@@ -52,8 +52,8 @@ def ratio_forest(marks: Sequence[ForestRow]) -> str:
 
     The scale ends at 1/8 and 8; intervals beyond are cut off there.
     """
-    low = max(_NARROWEST, min(0.5, *(mark.figure.low for mark in marks)))
-    high = min(_WIDEST, max(2.0, *(mark.figure.high for mark in marks)))
+    low = max(_MIN_RATIO, min(0.5, *(mark.figure.low for mark in marks)))
+    high = min(_MAX_RATIO, max(2.0, *(mark.figure.high for mark in marks)))
     scale = alt.Scale(type="log", domain=[low, high], range=[0, _PLOT], nice=False, clamp=True)
     ticks = [tick for tick in (0.125, 0.25, 0.5, 1, 2, 4, 8) if low <= tick <= high]
     expression = "datum.value < 1 ? '1/' + format(1 / datum.value, 'd') : format(datum.value, 'd')"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from training.report.report import Report
     from training.report.translator import Translator
 
-_DRAWN = 8
+_SHOWN = 8
 _COLUMNS = ("account", "lead", "best", "at_least_one", "leads", "touches", "requests", "quiet", "won")
 
 
@@ -30,7 +30,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
     first = accounts.accounts[0]
     return {
         "first": t("accounts.first", lead=first.lead, account=first.account, best=t.percent(first.best)),
-        "ranges": chart_markup(bars.range_chart(accounts.accounts[:_DRAWN], t)),
+        "ranges": chart_markup(bars.range_chart(accounts.accounts[:_SHOWN], t)),
         "table": _table(accounts, t),
         "days": t.plural("funnel.days", accounts.days),
         "target": t.label("stages", accounts.target),

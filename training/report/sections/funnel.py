@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SHORT = {"month": "MMM yy", "quarter": "QQQ yy"}
 _LONG = {"month": "MMMM y", "quarter": "QQQ y"}
-_FEWEST = 30
+_MIN_LEADS = 30
 _WHOLE = 10
 
 
@@ -106,7 +106,7 @@ def narrowest(funnel: Funnel, t: Translator) -> str:
     rates = [
         (step.onward.matured, step.stage)
         for step in before
-        if step.onward and step.onward.matured and step.onward.old >= _FEWEST
+        if step.onward and step.onward.matured and step.onward.old >= _MIN_LEADS
     ]
     if len(rates) <= 1:
         return ""
@@ -120,7 +120,7 @@ def _spread(funnel: Funnel, t: Translator) -> str:
     rates = [
         cohort.target.matured
         for cohort in funnel.cohorts
-        if cohort.target.matured is not None and not cohort.maturing and cohort.leads >= _FEWEST
+        if cohort.target.matured is not None and not cohort.maturing and cohort.leads >= _MIN_LEADS
     ]
     if len(rates) <= 1:
         return ""

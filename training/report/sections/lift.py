@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from training.report.report import Report
     from training.report.translator import Translator
 
-_EVERY = 20
+_STEP = 20
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 def _gains(report: Report, t: Translator) -> Table:
     """The gains curve in steps of a tenth, per week where rows have dates."""
     worth, weekly = report.worth, report.worth.weekly or 0.0
-    points = [(share, captured) for share, captured in worth.gains[_EVERY - 1 :: _EVERY]]
+    points = [(share, captured) for share, captured in worth.gains[_STEP - 1 :: _STEP]]
     head = [t("worth.share"), t("worth.captured")]
     rows: list[Row] = [(t.percent(share), t.percent(captured, 1)) for share, captured in points]
     if weekly:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from training.report.report import Report
     from training.report.translator import Translator
 
-_GRAVE = {"time_unproven", "findings"}
+_SEVERE = {"time_unproven", "findings"}
 
 
 class Recommendation(NamedTuple):
@@ -36,7 +36,7 @@ def recommendations(report: Report, t: Translator) -> tuple[Recommendation, ...]
 def _check_first(report: Report, t: Translator) -> Iterator[Recommendation]:
     codes = {warn.code for warn in report.summary.warnings}
     little = not report.summary.at_capacity.is_worthwhile or "little_signal" in codes
-    if "findings" in codes or (codes & _GRAVE and not little):
+    if "findings" in codes or (codes & _SEVERE and not little):
         yield Recommendation(t("monday.check"), t("monday.check_why"), "health")
     if little:
         yield Recommendation(t("monday.wait"), t("monday.wait_why"), "health")

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from training.report.report import Report
     from training.report.translator import Translator
 
-_NEW = 7
-_EVERY = 15
-_ENOUGH = 30
+_RECENT_DAYS = 7
+_STEP_DAYS = 15
+_MIN_OBSERVED = 30
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _points(conversion: TimeToConversion, t: Translator) -> Table:
         t("time-to-sql.days"),
         t("time-to-sql.reached_interval", target=t.label("stages", conversion.target)),
     )
-    points = [point for point in conversion.overall.points if point.days % _EVERY == 0]
+    points = [point for point in conversion.overall.points if point.days % _STEP_DAYS == 0]
     rows = tuple((t.number(point.days), t.rate(point.share)) for point in points)
     return Table(t("time-to-sql.curve_table"), head, rows)
 
@@ -107,7 +107,7 @@ def _comparison(conversion: TimeToConversion, t: Translator) -> str:
 def _by_age(conversion: TimeToConversion, t: Translator) -> dict[str, Any]:
     """The hazard rates by week since creation; no chart where no week was observed enough."""
     ages = conversion.hand_over.by_age
-    weekly = [(p.since // WEEK + 1, p.rate) for p in ages if p.until is not None and p.weeks >= _ENOUGH]
+    weekly = [(p.since // WEEK + 1, p.rate) for p in ages if p.until is not None and p.weeks >= _MIN_OBSERVED]
     title = t("time-to-sql.per_week", target=t.label("stages", conversion.target))
     return {
         "weeks": chart_markup(timing.hazard_chart(weekly, title, t)) if weekly else None,
@@ -164,7 +164,9 @@ def _weeks_reading(call_timing: CallTiming, t: Translator) -> str:
 
 def _requests_reading(call_timing: CallTiming, t: Translator) -> str:
     new = [
-        hazard for hazard in call_timing.since_request if hazard.until is not None and hazard.until <= _NEW
+        hazard
+        for hazard in call_timing.since_request
+        if hazard.until is not None and hazard.until <= _RECENT_DAYS
     ]
     weeks, hits = sum(hazard.weeks for hazard in new), sum(hazard.hits for hazard in new)
     if not weeks or call_timing.unasked is None:
@@ -173,7 +175,7 @@ def _requests_reading(call_timing: CallTiming, t: Translator) -> str:
         "time-to-sql.asked_pace",
         asked=t.percent(hits / weeks, 1),
         unasked=t.percent(call_timing.unasked.rate.value, 1),
-        days=t.plural("funnel.days", _NEW),
+        days=t.plural("funnel.days", _RECENT_DAYS),
     )
 
 
