@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from training.analysis.inputs import ReportInput
     from training.analysis.stage_entries import StageEntries
 
+# Days within which a lead must have been active.
 RECENT = 30
 SHOWN = 20
 _MIN_LEADS = 2

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 BANDS = 5
 UNSCORED = 0
+# Leads drawn for each case, and controls kept of them.
 DRAWN, KEPT = 100, 5
+# Larger than any epoch second, so that lead and moment fit into one sortable integer.
 _SPAN = 1 << 36
 
 

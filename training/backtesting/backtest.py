@@ -109,7 +109,9 @@ def backtest_candidates(
     settings = settings or BacktestSettings()
     candidates = (default_learner(), *others)
     checkpoint_settings = {"origins": settings.origins, "seed": settings.seed}
-    checkpoint = Checkpoint.of(folder, dataset, checkpoint_settings, [trial.key for trial in candidates])
+    checkpoint = Checkpoint.of(
+        folder, dataset, checkpoint_settings, [candidate.key for candidate in candidates]
+    )
     run = _Run(
         dataset, settings, candidates, rolling_origins(dataset, settings.origins), _Context(checkpoint, say)
     )
@@ -287,7 +289,7 @@ class _Run:
             yield f"{len(self.splits)} of {self.settings.origins} origins have enough rows on both sides"
         if self.dataset.weights is not None:
             yield EARLY
-        yield from (trial.note for trial in self.candidates if trial.note)
+        yield from (candidate.note for candidate in self.candidates if candidate.note)
         if positives < FEW:
             yield CHANCE.format(n=positives)
 
