@@ -141,9 +141,9 @@ def report_input(n=3000, seed=1, *, time_ordered=True, **changed):
             "version": "3f9a1c0d2b7e",
             "scores": scores,
             "label": (random.random(n) < probability).astype(float),
-            "trained": trained,
-            "judged": judged,
-            "explained": judged.head(800),
+            "training_rows": trained,
+            "held_out_rows": judged,
+            "explained_rows": judged.head(800),
             "contributions": parts[:800],
             "intake": IngestSummary(
                 rows_read=2 * n + 37,

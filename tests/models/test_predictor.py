@@ -123,7 +123,7 @@ def test_the_averaged_booster_is_the_mean_of_the_bag():
     frame, y = leads(500)
     rows = TrainingRows(frame, y)
     parts = fit_parts(rows, 20, 0)
-    _, trees = parts.judge(rows, (5, 20))
+    _, trees = parts.staged_log_odds(rows, (5, 20))
     blend = type("Even", (), {"weights": np.array([0.5, 0.5]), "slope": 1.0, "intercept": 0.0})()
     recipe = type("Both", (), {"linear": True, "trees": True})()
     made = parts.predictor(recipe, blend)

@@ -1,1 +1,1 @@
-"""What a history tells beside the model: the funnel, its channels, its offers, its rules of thumb."""
+"""The analyses of a report: funnel, channels, offers, timing, accounts, drivers, and model quality."""

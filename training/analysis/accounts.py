@@ -1,9 +1,8 @@
-"""Companies of which several leads are active at the same time, and whom of them to talk to.
+"""Accounts with several active leads, ranked by the probability that at least one of them converts.
 
-The score of an account is the chance that at least one of its active leads enters the target,
-``1 - (1 - p1)(1 - p2)...``. It takes the leads as independent, which colleagues are not: what speaks for one
-speaks for the others, and one project makes one SQL. So where colleagues lean the same way it is an upper
-end; the best lead's own probability is a lower end in any case (Frechet 1935).
+The score of an account is ``1 - (1 - p1)(1 - p2)...`` over its active leads, as if they were independent.
+Colleagues are not: they share what speaks for the account. Under positive dependence the score is an upper
+bound; the largest single probability is a lower bound in any case (Frechet 1935).
 """
 
 from __future__ import annotations
@@ -23,18 +22,26 @@ if TYPE_CHECKING:
     from training.analysis.inputs import ReportInput
     from training.analysis.stage_entries import StageEntries
 
+# Days within which a lead must have been active.
 RECENT = 30
 SHOWN = 20
-_SEVERAL = 2
+_MIN_LEADS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class AccountScore:
-    """A company with several active ``leads``, of which ``lead`` has the highest probability, ``best``.
+    """An account with several active leads.
 
-    ``at_least_one`` is the chance that at least one enters the target, if they were independent. ``touches``
-    and ``requests`` are those of all its leads in the last days, ``quiet`` the days since anything happened,
-    ``won`` how many of its leads entered the target before.
+    Attributes:
+        account: Its id.
+        leads: Number of active leads.
+        lead: The active lead with the highest probability.
+        best: That probability.
+        at_least_one: Probability that at least one converts, if leads were independent.
+        touches: Touchpoints of all its leads in the last ``RECENT`` days.
+        requests: Those of them that are requests.
+        quiet: Days since the last touchpoint or creation of a lead.
+        won: Leads that entered the target before.
     """
 
     account: str
@@ -50,11 +57,19 @@ class AccountScore:
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """The best of the ``several`` accounts that have more than one active lead, by chance of any.
+    """The accounts with more than one active lead that are likeliest to convert.
 
-    A lead is active if it is open and did something, or was created, in the last ``days``. ``active`` counts
-    all of them, ``known`` those whose account is known, ``accounts_with_several_leads`` those in the accounts
-    meant here. The probabilities are of entering ``target`` within ``horizon`` seconds.
+    A lead is active if it is open and was created, or had a touchpoint, in the last ``days``.
+
+    Attributes:
+        target: The stage whose entry is predicted.
+        horizon: Within so many seconds.
+        days: Length of the activity window.
+        active: Number of active leads.
+        known: Those of them whose account is known.
+        several: Accounts with more than one active lead.
+        together: Active leads in these accounts.
+        accounts: The likeliest ``SHOWN`` of them.
     """
 
     target: str
@@ -67,59 +82,65 @@ class Accounts:
     accounts: tuple[AccountScore, ...]
 
 
-def accounts(given: ReportInput) -> Accounts | NotApplicable:
-    """The accounts of a report's history as they stand today, scored by its model."""
-    roads = given.all_stage_entries
-    if isinstance(roads, NotApplicable):
-        return roads
-    if roads.history.leads["account_id"].is_null().all():
+def accounts(inputs: ReportInput) -> Accounts | NotApplicable:
+    """Score the accounts of a report's history as of its end, with the report's model."""
+    entries = inputs.all_stage_entries
+    if isinstance(entries, NotApplicable):
+        return entries
+    if entries.history.leads["account_id"].is_null().all():
         return NotApplicable("no_accounts")
-    if given.model is None:
+    if inputs.model is None:
         return NotApplicable("no_model")
-    active = active_leads(roads)
-    today = accounts_with_several_leads(active).select("lead_id", as_of=pl.lit(roads.until, pl.Int64))
-    rows = compute_feature_rows(given.model.features, roads.history, Snapshots(today))
-    return accounts_from_entries(roads, active, given.model.score_frame(rows))
+    active = active_leads(entries)
+    today = accounts_with_several_leads(active).select("lead_id", as_of=pl.lit(entries.until, pl.Int64))
+    rows = compute_feature_rows(inputs.model.features, entries.history, Snapshots(today))
+    return accounts_from_entries(entries, active, inputs.model.score_frame(rows))
 
 
-def accounts_from_entries(roads: StageEntries, active: pl.DataFrame, scores: pl.DataFrame) -> Accounts:
-    """The accounts of ``active`` leads; ``scores`` has ``lead_id`` and today's ``probability``."""
+def accounts_from_entries(entries: StageEntries, active: pl.DataFrame, scores: pl.DataFrame) -> Accounts:
+    """Score accounts.
+
+    Args:
+        entries: All leads.
+        active: ``lead_id`` and ``account_id`` of the active ones.
+        scores: ``lead_id`` and ``probability`` of those with active colleagues.
+    """
     scored = accounts_with_several_leads(active).join(scores.select("lead_id", "probability"), on="lead_id")
-    found = _summed_up(scored).join(_activity(roads), on="account_id", how="left")
-    best = found.sort(["at_least_one", "best", "account_id"], descending=[True, True, False]).head(SHOWN)
+    companies = _score_accounts(scored).join(_account_activity(entries), on="account_id", how="left")
+    best = companies.sort(["at_least_one", "best", "account_id"], descending=[True, True, False]).head(SHOWN)
     rows = best.rename({"account_id": "account"}).iter_rows(named=True)
     return Accounts(
-        target=roads.spec.stage,
-        horizon=roads.spec.horizon,
+        target=entries.spec.stage,
+        horizon=entries.spec.horizon,
         days=RECENT,
         active=active.height,
         known=int(active["account_id"].is_not_null().sum()),
-        several=found.height,
+        several=companies.height,
         together=scored.height,
         accounts=tuple(AccountScore(**row) for row in rows),
     )
 
 
-def active_leads(roads: StageEntries) -> pl.DataFrame:
-    """``lead_id`` and ``account_id`` of the open leads that were created or seen of late."""
-    since = roads.until - RECENT * DAY
+def active_leads(entries: StageEntries) -> pl.DataFrame:
+    """Select ``lead_id`` and ``account_id`` of open leads created or active in the last ``RECENT`` days."""
+    since = entries.until - RECENT * DAY
     leads = pl.DataFrame(
-        {"lead_id": roads.lead_id, "open": ~roads.won & ~roads.lost, "created": roads.created}
+        {"lead_id": entries.lead_id, "open": ~entries.won & ~entries.lost, "created": entries.created}
     )
-    seen = _recent(roads).select("lead_id").unique().with_columns(seen=True)
-    mine = leads.filter("open").join(seen, on="lead_id", how="left", maintain_order="left")
-    active = mine.filter((pl.col("created") >= since) | pl.col("seen").is_not_null())
-    accounts_of = roads.history.leads.select("lead_id", "account_id")
+    recent = _recent_touchpoints(entries).select("lead_id").unique().with_columns(seen=True)
+    open_leads = leads.filter("open").join(recent, on="lead_id", how="left", maintain_order="left")
+    active = open_leads.filter((pl.col("created") >= since) | pl.col("seen").is_not_null())
+    accounts_of = entries.history.leads.select("lead_id", "account_id")
     return active.select("lead_id").join(accounts_of, on="lead_id", maintain_order="left")
 
 
 def accounts_with_several_leads(active: pl.DataFrame) -> pl.DataFrame:
-    """The ``active`` leads that have an active colleague: those whose scores are needed."""
+    """Select the ``active`` leads whose account has another active lead."""
     known = active.filter(pl.col("account_id").is_not_null())
-    return known.filter(pl.len().over("account_id") >= _SEVERAL)
+    return known.filter(pl.len().over("account_id") >= _MIN_LEADS)
 
 
-def _summed_up(scored: pl.DataFrame) -> pl.DataFrame:
+def _score_accounts(scored: pl.DataFrame) -> pl.DataFrame:
     p = pl.col("probability")
     ranked = scored.sort(["probability", "lead_id"], descending=[True, False])
     return ranked.group_by("account_id", maintain_order=True).agg(
@@ -130,27 +151,27 @@ def _summed_up(scored: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _activity(roads: StageEntries) -> pl.DataFrame:
-    """What all leads of an account did of late, and how many of them had entered the target."""
+def _account_activity(entries: StageEntries) -> pl.DataFrame:
+    """Per account, the recent touchpoints of all its leads, and how many of them had entered the target."""
     touched = (
-        _recent(roads)
+        _recent_touchpoints(entries)
         .group_by("lead_id")
         .agg(touches=pl.len(), requests=pl.col("kind").is_in(REQUESTS).sum(), last=pl.col("moment").max())
     )
-    leads = pl.DataFrame({"lead_id": roads.lead_id, "won": roads.won, "created": roads.created})
-    members = roads.history.leads.select("lead_id", "account_id").drop_nulls().join(leads, on="lead_id")
+    leads = pl.DataFrame({"lead_id": entries.lead_id, "won": entries.won, "created": entries.created})
+    members = entries.history.leads.select("lead_id", "account_id").drop_nulls().join(leads, on="lead_id")
     newest = pl.max_horizontal("last", "created").max()
     return (
         members.join(touched, on="lead_id", how="left")
         .group_by("account_id")
-        .agg(pl.col("touches", "requests", "won").sum(), quiet=(roads.until - newest) // DAY)
+        .agg(pl.col("touches", "requests", "won").sum(), quiet=(entries.until - newest) // DAY)
     )
 
 
-def _recent(roads: StageEntries) -> pl.DataFrame:
-    """The touchpoints that the CRM learned of in the last days: ``lead_id``, ``kind`` and that ``moment``."""
+def _recent_touchpoints(entries: StageEntries) -> pl.DataFrame:
+    """``lead_id``, ``kind`` and ``moment`` of touchpoints the CRM learned of in the last ``RECENT`` days."""
     moment = pl.max_horizontal("occurred_at", "known_at")
-    known = roads.history.touchpoints.lazy().select("lead_id", "kind", moment=moment)
+    known = entries.history.touchpoints.lazy().select("lead_id", "kind", moment=moment)
     return known.filter(
-        pl.col("moment") >= roads.until - RECENT * DAY, pl.col("moment") < roads.until
+        pl.col("moment") >= entries.until - RECENT * DAY, pl.col("moment") < entries.until
     ).collect()

@@ -1,4 +1,4 @@
-"""Whether probabilities can be taken at their word: what was forecast beside what came, group by group."""
+"""Calibration: predicted probabilities beside observed rates, by probability, grade, month and segment."""
 
 from __future__ import annotations
 
@@ -28,14 +28,19 @@ if TYPE_CHECKING:
 MOST_SEGMENTS = 8
 MOST_MONTHS = 18
 _OTHERS = "others"
-_ONE_IN_TWENTY = 1.645
+# The normal quantile exceeded one time in twenty.
+_Z_95_ONE_SIDED = 1.645
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationGroup:
-    """Leads that are alike in something: what was forecast on average, and what came, with its interval.
+    """The mean prediction and the observed rate of a group of rows.
 
-    In the interval (95 %) a lead that was looked at twice is one witness.
+    Attributes:
+        name: The group: a bin, a grade, the first day of a month, a value.
+        rows: Number of rows.
+        forecast: Mean predicted probability.
+        observed: Observed rate with its 95 % interval, clustered by lead.
     """
 
     name: str
@@ -46,7 +51,7 @@ class CalibrationGroup:
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """The most frequent values of one feature; ``others`` are all other leads, those without a value too."""
+    """The most frequent values of one feature; ``others`` are all other rows, missing values included."""
 
     by: FeatureSpec
     groups: tuple[CalibrationGroup, ...]
@@ -55,10 +60,17 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Forecast and outcome by probability, by grade, by month (named by its first day) and by segment.
+    """The calibration of held-out predictions.
 
-    ``calibration_error_by_chance`` is the calibration error that forecasts show one time in twenty although
-    each is true.
+    Attributes:
+        brier: Brier score.
+        error: Expected calibration error over ten bins of equal size.
+        total: All rows.
+        bins: The ten bins by probability.
+        grades: By grade, the best first.
+        months: By month of the snapshot, at most ``MOST_MONTHS``.
+        segments: By channel, or by the most important category.
+        by_chance: The calibration error that perfectly calibrated predictions exceed one time in twenty.
     """
 
     brier: Interval
@@ -71,82 +83,103 @@ class Reliability:
     by_chance: float = 0.0
 
 
-def reliability(given: ReportInput, figures: Mapping[str, Interval], found: Drivers) -> Reliability:
-    """Forecasts of ``given`` beside outcomes."""
-    y, p = given.label, given.scores["probability"].to_numpy()
-    grade = given.scores["grade"].to_numpy()
+def reliability(inputs: ReportInput, figures: Mapping[str, Interval], drivers: Drivers) -> Reliability:
+    """Measure the calibration of held-out predictions.
+
+    Args:
+        inputs: The held-out rows of a report.
+        figures: Metrics of the run by name, with "brier" and "calibration_error".
+        drivers: Feature importances, which the segments are chosen by.
+    """
+    y, p = inputs.label, inputs.scores["probability"].to_numpy()
+    grade = inputs.scores["grade"].to_numpy()
     return Reliability(
         brier=figures["brier"],
         error=figures["calibration_error"],
-        total=_group("all", y, p, given.lead),
-        bins=tuple(_group(str(i), y[rows], p[rows], given.lead[rows]) for i, rows in enumerate(_bins(p), 1)),
-        grades=_groups(grade, [letter for letter in LETTERS if (grade == letter).any()], given),
-        months=_months(given),
-        segments=_segments(given, found),
-        by_chance=calibration_error_by_chance(p, given.lead),
+        total=_calibration_group("all", y, p, inputs.lead),
+        bins=tuple(
+            _calibration_group(str(i), y[rows], p[rows], inputs.lead[rows])
+            for i, rows in enumerate(_equal_bins(p), 1)
+        ),
+        grades=_calibration_groups(grade, [letter for letter in LETTERS if (grade == letter).any()], inputs),
+        months=_monthly_groups(inputs),
+        segments=_segment_groups(inputs, drivers),
+        by_chance=calibration_error_by_chance(p, inputs.lead),
     )
 
 
 def calibration_error_by_chance(p: Floats, lead: NDArray[np.int64]) -> float:
-    """The 95 % quantile of the calibration error of true forecasts.
+    """Compute the 95 % quantile of the calibration error of perfectly calibrated predictions.
 
-    The gap of each bin is then nearly normal around 0, so its size is half-normal, and so many of them add up
-    to nearly a normal. All looks at a lead share an outcome: their deviations add up as if they were one.
+    The gap of each bin is then nearly normal around 0, its size half-normal, and their sum nearly normal. The
+    snapshots of a lead share an outcome, so within a lead standard deviations add up, not variances.
+
+    Args:
+        p: (n,) predicted probabilities.
+        lead: (n,) number of each row's lead.
     """
-    spread = np.array([_spread(p[rows], lead[rows]) for rows in _bins(p)]) / len(p)
+    spread = np.array([_outcome_deviation(p[rows], lead[rows]) for rows in _equal_bins(p)]) / len(p)
     mean, variance = np.sqrt(2 / np.pi) * spread.sum(), (1 - 2 / np.pi) * (spread**2).sum()
-    return float(mean + _ONE_IN_TWENTY * np.sqrt(variance))
+    return float(mean + _Z_95_ONE_SIDED * np.sqrt(variance))
 
 
-def _spread(p: Floats, lead: NDArray[np.int64]) -> float:
-    """The standard deviation of a sum of outcomes of true forecasts ``p``."""
+def _outcome_deviation(p: Floats, lead: NDArray[np.int64]) -> float:
+    """The standard deviation of the sum of outcomes whose probabilities are ``p``."""
     _, place = np.unique(lead, return_inverse=True)
     return float(np.linalg.norm(np.bincount(place, weights=np.sqrt(p * (1 - p)))))
 
 
 def is_miscalibrated(group: CalibrationGroup) -> bool:
-    """Whether a group's forecast lies outside the interval of what came."""
+    """Whether the mean prediction lies outside the interval of the observed rate."""
     return not group.observed.low <= group.forecast <= group.observed.high
 
 
-def _bins(p: Floats) -> list[NDArray[np.intp]]:
-    """The positions of ten groups of equally many leads by probability, cut as the calibration error is.
+def _equal_bins(p: Floats) -> list[NDArray[np.intp]]:
+    """The positions of the rows in each of ten equal bins by probability, cut as for the calibration error.
 
-    Lots part leads of equal probability: in the order of the rows the groups would differ by when leads came.
+    Ties are broken at random: in the order of the rows, bins would differ by time.
     """
     order = np.lexsort((np.random.default_rng(0).permutation(len(p)), p))
     bins = ((np.arange(len(p)) + 0.5) / len(p) * metrics.BINS).astype(np.intp)
     return np.split(order, np.flatnonzero(np.diff(bins)) + 1)
 
 
-def _months(given: ReportInput) -> tuple[CalibrationGroup, ...]:
-    """The last months in which leads were looked at; none where nobody knows when that was."""
-    if given.card.window is None or "as_of" not in given.scores.columns:
+def _monthly_groups(inputs: ReportInput) -> tuple[CalibrationGroup, ...]:
+    """The last months of snapshots; none where rows have no dates."""
+    if inputs.card.window is None or "as_of" not in inputs.scores.columns:
         return ()
     first = pl.from_epoch("as_of").dt.truncate("1mo").dt.strftime("%Y-%m-%d")
-    month = given.scores.select(first).to_series().to_numpy()
-    return _groups(month, np.unique(month)[-MOST_MONTHS:].tolist(), given)
+    month = inputs.scores.select(first).to_series().to_numpy()
+    return _calibration_groups(month, np.unique(month)[-MOST_MONTHS:].tolist(), inputs)
 
 
-def _segments(given: ReportInput, found: Drivers) -> Segments | None:
-    """By the channel that leads came through, else by the category that moves scores most."""
-    told = [driver.spec for driver in found.features if driver.spec.is_category]
-    first = [spec for spec in given.features.specs if spec in told and spec.family == "channel"]
-    by = next(iter([*first, *told]), None)
-    if by is None:
+def _segment_groups(inputs: ReportInput, drivers: Drivers) -> Segments | None:
+    """Groups by the leads' channel, else by the most important category; None where there is no category."""
+    categories = [driver.spec for driver in drivers.features if driver.spec.is_category]
+    first = [spec for spec in inputs.features.specs if spec in categories and spec.family == "channel"]
+    feature = next(iter([*first, *categories]), None)
+    if feature is None:
         return None
-    value = given.judged[by.name].to_numpy()
-    counts = Counter(given.judged[by.name].drop_nulls().to_list())
+    value = inputs.held_out_rows[feature.name].to_numpy()
+    counts = Counter(inputs.held_out_rows[feature.name].drop_nulls().to_list())
     names = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_SEGMENTS]
-    rest = ~given.judged[by.name].is_in(names).fill_null(value=False).to_numpy()
-    others = _groups(np.where(rest, _OTHERS, ""), [_OTHERS], given)[0] if rest.any() else None
-    return Segments(by, _groups(value, names, given), others)
+    is_other = ~inputs.held_out_rows[feature.name].is_in(names).fill_null(value=False).to_numpy()
+    others = (
+        _calibration_groups(np.where(is_other, _OTHERS, ""), [_OTHERS], inputs)[0] if is_other.any() else None
+    )
+    return Segments(feature, _calibration_groups(value, names, inputs), others)
 
 
-def _groups(key: NDArray[np.str_], names: Sequence[str], given: ReportInput) -> tuple[CalibrationGroup, ...]:
-    y, p = given.label, given.scores["probability"].to_numpy()
-    return tuple(_group(name, y[mine], p[mine], given.lead[mine]) for name in names for mine in [key == name])
+def _calibration_groups(
+    key: NDArray[np.str_], names: Sequence[str], inputs: ReportInput
+) -> tuple[CalibrationGroup, ...]:
+    y, p = inputs.label, inputs.scores["probability"].to_numpy()
+    return tuple(
+        _calibration_group(name, y[rows], p[rows], inputs.lead[rows])
+        for name in names
+        for rows in [key == name]
+    )
 
 
-def _group(name: str, y: Floats, p: Floats, lead: NDArray[np.int64]) -> CalibrationGroup:
+def _calibration_group(name: str, y: Floats, p: Floats, lead: NDArray[np.int64]) -> CalibrationGroup:
     return CalibrationGroup(name, len(y), float(p.mean()), clustered_rate(y, lead))

@@ -1,8 +1,8 @@
-"""Where leads come from and what becomes of them, beside what such leads were expected to become.
+"""Conversions by channel beside those expected of the same leads in an average channel.
 
-A channel's own rate says as much of the people who come through it as of the channel. So what came is held
-against what the model expected of these very leads had each come through the channel of another one, drawn by
-chance. That is indirect standardisation (Breslow and Day 1987) with the model in the place of the strata.
+A channel's own rate reflects the leads that come through it as much as the channel. So observed conversions
+are compared with those that the model expects of these very leads had each come through the channel of a
+random other lead: indirect standardisation (Breslow and Day 1987) with the model in the place of the strata.
 """
 
 from __future__ import annotations
@@ -41,13 +41,15 @@ if TYPE_CHECKING:
 
 FAMILY = "channel"
 MOST_DIMENSIONS, MOST_CHANNELS = 4, 15
+# Leads whose expectation is computed, and the random channels it is averaged over.
 MOST_ASKED, DRAWS = 20_000, 4
-_SURE, _MOSTLY = 1e-6, 0.8
+# Probabilities stay so far from 0 and 1; a column must be known at creation for so large a share of leads.
+_EPSILON, _MIN_KNOWN = 1e-6, 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class CostPerSql:
-    """What one SQL cost, and the ends of its interval; None where no SQL came, or none might come."""
+    """The cost of one SQL with the ends of its interval; None where it has no upper bound."""
 
     value: float | None
     low: float
@@ -56,12 +58,21 @@ class CostPerSql:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """The leads of one channel; ``name`` is None for those whose channel nobody knows.
+    """The leads of one channel.
 
-    ``won`` of the ``matured`` leads became an SQL in time, which is the ``rate``. Of the ``judged``
-    ones, which the model was asked about without having learned from them, ``came`` did where
-    ``counterfactual_probability`` were.
-    ``pooled`` is how many small channels were put together here, 0 for a channel of its own.
+    Attributes:
+        name: None for leads whose channel is unknown.
+        leads: Number of leads.
+        matured: Those of them whose horizon is over.
+        won: Matured leads that converted in time.
+        rate: won / matured with its 95 % interval.
+        judged: Held-out leads, which the model was not trained on.
+        came: Conversions among these.
+        expected: Conversions expected of these in an average channel.
+        ratio: came / expected with its interval.
+        verdict: What the ratio shows, after Benjamini-Hochberg.
+        cost: Cost per SQL, where the company named the channel's cost.
+        pooled: Number of small channels pooled here; 0 for a channel of its own.
     """
 
     name: str | None
@@ -80,9 +91,14 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class ChannelBreakdown:
-    """All leads by one column, e.g. the first channel; ``whole`` says that every lead of the company counts.
+    """All leads by one channel column.
 
-    Otherwise only those that were looked at do, as they stood then.
+    Attributes:
+        spec: The column.
+        whole: Whether every lead of the company is counted; else only held-out leads, as of their snapshot.
+        matured: Number of matured leads.
+        rate: Their conversion rate.
+        channels: The channels, significant ones first.
     """
 
     spec: FeatureSpec
@@ -94,10 +110,13 @@ class ChannelBreakdown:
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """Every dimension; ``adjusted`` says that what was expected is the model's, and not one rate for all.
+    """Every channel column.
 
-    ``days`` is the horizon, which a flat export does not have; ``unknown`` are channels that a cost was given
-    for and no lead came through.
+    Attributes:
+        days: The horizon; None for a flat export.
+        adjusted: Whether expectations are the model's, and not one rate for all.
+        dimensions: One breakdown per column.
+        unknown: Channels with a cost that no lead came through.
     """
 
     days: float | None
@@ -106,89 +125,104 @@ class Channels:
     unknown: tuple[str, ...] = ()
 
 
-def channels(given: ReportInput) -> Channels | NotApplicable:
-    """The channels of the judged company; leads count once, at the first moment they were looked at."""
-    specs = [spec for spec in given.features.specs if spec.family == FAMILY]
-    looked = first_snapshots(given)
-    told = [s for s in specs if s.is_category and looked[s.name].n_unique() > 1][:MOST_DIMENSIONS]
-    if not told:
+def channels(inputs: ReportInput) -> Channels | NotApplicable:
+    """Compare the channels of a report's leads, each lead at its first snapshot."""
+    specs = [spec for spec in inputs.features.specs if spec.family == FAMILY]
+    snapshots = first_snapshots(inputs)
+    dimensions = [s for s in specs if s.is_category and snapshots[s.name].n_unique() > 1][:MOST_DIMENSIONS]
+    if not dimensions:
         return NotApplicable("no_channels")
-    costs = given.company.settings.costs
-    names = {name for dimension in told for name in looked[dimension.name].drop_nulls()}
-    label, asked = (
-        given.company.label,
-        looked.with_columns(expected=pl.Series(counterfactual_probability(given, looked))),
+    costs = inputs.company.settings.costs
+    names = {name for dimension in dimensions for name in snapshots[dimension.name].drop_nulls()}
+    label, with_expected = (
+        inputs.company.label,
+        snapshots.with_columns(expected=pl.Series(counterfactual_probability(inputs, snapshots))),
     )
     return Channels(
         days=None if label is None else label.horizon / DAY,
-        adjusted=given.model is not None,
-        dimensions=tuple(_dimension(spec, _everyone(given, spec), asked, costs) for spec in told),
+        adjusted=inputs.model is not None,
+        dimensions=tuple(
+            _breakdown(spec, _outcomes_by_value(inputs, spec), with_expected, costs) for spec in dimensions
+        ),
         unknown=tuple(sorted(set(costs) - names)),
     )
 
 
-def first_snapshots(given: ReportInput) -> pl.DataFrame:
-    """The judged rows with ``label`` and ``log_odds``, each lead's first alone; evenly fewer of very many."""
-    asked = given.scores.select("lead_id", "as_of", "log_odds", label=pl.Series(given.label))
-    rows = given.judged.with_columns(asked.get_columns())
+def first_snapshots(inputs: ReportInput) -> pl.DataFrame:
+    """Select each lead's first held-out row with ``label`` and ``log_odds``, thinned to ``MOST_ASKED``."""
+    scores = inputs.scores.select("lead_id", "as_of", "log_odds", label=pl.Series(inputs.label))
+    rows = inputs.held_out_rows.with_columns(scores.get_columns())
     first = rows.sort("as_of", "lead_id", maintain_order=True).unique(
         "lead_id", keep="first", maintain_order=True
     )
     return first.gather_every(1 + (first.height - 1) // MOST_ASKED)
 
 
-def counterfactual_probability(given: ReportInput, looked: pl.DataFrame) -> Floats:
-    """(n,) the probabilities of leads, had each come through the channel of another.
+def counterfactual_probability(inputs: ReportInput, snapshots: pl.DataFrame) -> Floats:
+    """Predict the probabilities of leads had each come through the channel of a random other lead.
 
-    They add up to what came. Without a model it is one rate for all.
+    Args:
+        inputs: A report's inputs; without a model all leads get one rate.
+        snapshots: (n,) rows with ``label``, ``log_odds`` and the features.
+
+    Returns:
+        (n,) probabilities, shifted in log-odds so that they add up to the observed conversions.
     """
-    y, names = looked["label"].to_numpy(), [s.name for s in given.features.specs if s.family == FAMILY]
-    if given.model is None:
+    y, names = snapshots["label"].to_numpy(), [s.name for s in inputs.features.specs if s.family == FAMILY]
+    if inputs.model is None:
         return np.full(len(y), float(y.mean()))
-    log_odds = looked["log_odds"].to_numpy() - _said(given.model, looked)
+    log_odds = snapshots["log_odds"].to_numpy() - _predict_log_odds(inputs.model, snapshots)
     random = np.random.default_rng(0)
-    drawn = [
-        expit(log_odds + _said(given.model, looked.with_columns(looked.select(names)[order])))
+    draws = [
+        expit(
+            log_odds + _predict_log_odds(inputs.model, snapshots.with_columns(snapshots.select(names)[order]))
+        )
         for order in (random.permutation(len(y)) for _ in range(DRAWS))
     ]
-    return shift_to_total(np.clip(np.mean(drawn, axis=0), _SURE, 1 - _SURE), float(y.sum()))
+    return shift_to_total(np.clip(np.mean(draws, axis=0), _EPSILON, 1 - _EPSILON), float(y.sum()))
 
 
-def _said(model: ConversionModel, rows: pl.DataFrame) -> Floats:
+def _predict_log_odds(model: ConversionModel, rows: pl.DataFrame) -> Floats:
     return model.score_frame(rows)["log_odds"].to_numpy()
 
 
-def _everyone(given: ReportInput, spec: FeatureSpec) -> pl.DataFrame | None:
+def _outcomes_by_value(inputs: ReportInput, spec: FeatureSpec) -> pl.DataFrame | None:
     """``lead_id``, ``value`` and ``label`` (null while not matured) of every lead, as known at its creation.
 
-    None where that is not known: a campaign that comes later is not what a lead came through.
+    None where the value is not known then: a later campaign is not the channel a lead came through.
     """
-    history, label = given.history, given.company.label
+    history, label = inputs.history, inputs.company.label
     if history is None or label is None:
         return None
     if spec.source == "leads" and spec.of in history.leads.columns:
         known = history.leads.select("lead_id", value=str(spec.of))
     elif spec.source == "touchpoints" and spec.reduce == "earliest":
-        known = _at_creation(history, str(spec.of))
-        if known.height < _MOSTLY * history.leads.height:
+        known = _first_touch_value(history, str(spec.of))
+        if known.height < _MIN_KNOWN * history.leads.height:
             return None
     else:
         return None
-    return matured_outcomes(history, label, given.company.since).join(known, on="lead_id", how="left")
+    return matured_outcomes(history, label, inputs.company.since).join(known, on="lead_id", how="left")
 
 
 def matured_outcomes(history: LeadHistory, label: LabelSpec, since: int | None) -> pl.DataFrame:
-    """``lead_id`` and ``label`` of every lead as seen from its creation, null while it has not matured.
+    """Label every lead from its creation.
 
-    Null, too, for leads created before ``since``: nobody knows what became of all of them.
+    Args:
+        history: The leads.
+        label: What is predicted.
+        since: Outcomes of leads created before this moment are incomplete and become null.
+
+    Returns:
+        ``lead_id`` and ``label``, null while not matured.
     """
     known = labels_from_creation(history, label)
-    told = pl.col("matured") & (pl.lit(since is None) | (pl.col("as_of") >= (since or 0)))
-    return known.select("lead_id", label=pl.when(told).then(pl.col("label")).cast(pl.Float64))
+    is_known = pl.col("matured") & (pl.lit(since is None) | (pl.col("as_of") >= (since or 0)))
+    return known.select("lead_id", label=pl.when(is_known).then(pl.col("label")).cast(pl.Float64))
 
 
-def _at_creation(history: LeadHistory, column: str) -> pl.DataFrame:
-    """What each lead's first touchpoint says; of several at once the last by name, as in the feature."""
+def _first_touch_value(history: LeadHistory, column: str) -> pl.DataFrame:
+    """``column`` of each lead's first touchpoint before its creation; of several at once the last by name."""
     created = history.leads.select("lead_id", "created_at")
     known = history.touchpoints.filter(pl.col(column).is_not_null()).join(created, on="lead_id")
     known = known.filter(pl.col("occurred_at") <= pl.col("created_at"))
@@ -196,32 +230,40 @@ def _at_creation(history: LeadHistory, column: str) -> pl.DataFrame:
     return known.group_by("lead_id").agg(value=pl.col(column).filter(first).max())
 
 
-def _dimension(
-    spec: FeatureSpec, everyone: pl.DataFrame | None, looked: pl.DataFrame, costs: Mapping[str, float]
+def _breakdown(
+    spec: FeatureSpec, all_leads: pl.DataFrame | None, snapshots: pl.DataFrame, costs: Mapping[str, float]
 ) -> ChannelBreakdown:
-    asked = looked.select("lead_id", "label", "expected", value=pl.col(spec.name))
-    if everyone is not None:
-        asked = asked.drop("value").join(everyone.select("lead_id", "value"), on="lead_id", how="left")
-    counted = asked if everyone is None else everyone
-    levels = _levels(counted["value"])
-    rows = [(name, _of(counted, level), _of(asked, level), len(level)) for name, level in levels]
-    found = [_against(judged) for _, _, judged, _ in rows]
-    made = [
-        _channel(row, one, verdict, costs if everyone is not None else {})
-        for row, one, verdict in zip(rows, found, benjamini_hochberg(found), strict=True)
+    expected = snapshots.select("lead_id", "label", "expected", value=pl.col(spec.name))
+    if all_leads is not None:
+        expected = expected.drop("value").join(all_leads.select("lead_id", "value"), on="lead_id", how="left")
+    counted = expected if all_leads is None else all_leads
+    levels = _channel_levels(counted["value"])
+    rows = [
+        (name, _select_level(counted, level), _select_level(expected, level), len(level))
+        for name, level in levels
+    ]
+    tests = [_test_ratio(subset) for _, _, subset, _ in rows]
+    breakdown = [
+        _make_channel(row, test, verdict, costs if all_leads is not None else {})
+        for row, test, verdict in zip(rows, tests, benjamini_hochberg(tests), strict=True)
     ]
     matured = counted["label"].drop_nulls()
     return ChannelBreakdown(
         spec=spec,
-        whole=everyone is not None,
+        whole=all_leads is not None,
         matured=len(matured),
         rate=wilson_interval(float(matured.sum()), max(len(matured), 1)),
-        channels=tuple(sorted(made, key=lambda one: (ORDER.index(one.verdict), -one.leads, one.name or ""))),
+        channels=tuple(
+            sorted(
+                breakdown,
+                key=lambda channel: (ORDER.index(channel.verdict), -channel.leads, channel.name or ""),
+            )
+        ),
     )
 
 
-def _levels(values: pl.Series) -> Iterator[tuple[str | None, Sequence[str | None]]]:
-    """Each channel, the one with the most leads first; those beyond the most that anybody reads, together."""
+def _channel_levels(values: pl.Series) -> Iterator[tuple[str | None, Sequence[str | None]]]:
+    """Each channel with the values it holds, the largest first; the smallest pooled if there are too many."""
     counted = values.value_counts(name="leads").sort("leads", values.name, descending=[True, False])
     names = counted[values.name].to_list()
     alone = names if len(names) <= MOST_CHANNELS else names[: MOST_CHANNELS - 1]
@@ -230,25 +272,25 @@ def _levels(values: pl.Series) -> Iterator[tuple[str | None, Sequence[str | None
         yield None, names[len(alone) :]
 
 
-def _of(frame: pl.DataFrame, level: Sequence[str | None]) -> pl.DataFrame:
+def _select_level(frame: pl.DataFrame, level: Sequence[str | None]) -> pl.DataFrame:
     return frame.filter(pl.col("value").is_in(level, nulls_equal=True))
 
 
-def _against(judged: pl.DataFrame) -> RatioTest | None:
-    """What came against what was expected, where there is enough of both outcomes to be expected."""
-    p = judged["expected"].to_numpy()
+def _test_ratio(held_out: pl.DataFrame) -> RatioTest | None:
+    """Test observed against expected conversions; None where too few of either outcome are expected."""
+    p = held_out["expected"].to_numpy()
     if len(p) < FEWEST_LEADS or min(p.sum(), (1 - p).sum()) < FEWEST_SQLS:
         return None
-    return observed_expected_ratio(judged["label"].to_numpy(), p)
+    return observed_expected_ratio(held_out["label"].to_numpy(), p)
 
 
-def _channel(
+def _make_channel(
     row: tuple[str | None, pl.DataFrame, pl.DataFrame, int],
-    found: RatioTest | None,
+    test: RatioTest | None,
     verdict: Verdict,
     costs: Mapping[str, float],
 ) -> Channel:
-    name, counted, judged, size = row
+    name, counted, held_out, size = row
     matured = counted["label"].drop_nulls()
     won = int(matured.sum())
     rate = wilson_interval(won, len(matured)) if len(matured) else None
@@ -258,18 +300,18 @@ def _channel(
         matured=len(matured),
         won=won,
         rate=rate,
-        judged=judged.height,
-        came=int(judged["label"].sum()),
-        expected=float(judged["expected"].sum()),
-        ratio=found.ratio if found else None,
+        judged=held_out.height,
+        came=int(held_out["label"].sum()),
+        expected=float(held_out["expected"].sum()),
+        ratio=test.ratio if test else None,
         verdict=verdict,
-        cost=_cost(costs.get(name or ""), counted.height, rate),
+        cost=_cost_per_sql(costs.get(name or ""), counted.height, rate),
         pooled=size if size > 1 else 0,
     )
 
 
-def _cost(spent: float | None, leads: int, rate: Interval | None) -> CostPerSql | None:
-    """What was spent on each lead over the rate at which matured ones become an SQL: the young count too."""
+def _cost_per_sql(spent: float | None, leads: int, rate: Interval | None) -> CostPerSql | None:
+    """The cost per lead over the rate of matured leads, so that leads not yet matured count as well."""
     if spent is None or rate is None or not leads:
         return None
     each = spent / leads

@@ -1,4 +1,4 @@
-"""The state of the data behind a model: what was read, what was left out, what is empty, new or suspect."""
+"""Data quality behind a model: rows read and quarantined, excluded and sparse columns, findings of checks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ State = Literal["filled", "constant", "empty"]
 
 @dataclass(frozen=True, slots=True)
 class ColumnHealth:
-    """One feature's column in training: the share of rows without a value, and how many values there are.
+    """The values of one feature in training.
 
-    ``unseen`` is the share of judged rows whose category did not occur in training; None for numbers.
+    Attributes:
+        column: Its name.
+        missing: Share of rows without a value.
+        distinct: Number of distinct values.
+        state: "empty", "constant" or "filled".
+        unseen: Share of held-out rows with a category that did not occur in training; None for numbers.
     """
 
     column: str
@@ -33,7 +38,7 @@ class ColumnHealth:
 
 @dataclass(frozen=True, slots=True)
 class CheckNote:
-    """A finding of the checks, as the report shows it."""
+    """A finding of the data checks."""
 
     code: str
     severity: str
@@ -43,7 +48,7 @@ class CheckNote:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What was read and what became of it; columns, the emptiest first."""
+    """Rows read and quarantined (by reason), columns (the emptiest first), excluded columns, findings."""
 
     rows_read: int
     rows_quarantined: int
@@ -54,7 +59,7 @@ class Health:
 
     @property
     def unusable(self) -> float:
-        """Rows and cells that could not be used, for each row that was read."""
+        """Quarantined rows per row read."""
         return self.rows_quarantined / max(self.rows_read, 1)
 
 
@@ -62,38 +67,48 @@ def data_health(
     intake: IngestSummary,
     features: FeatureSet,
     *,
-    trained: pl.DataFrame,
-    judged: pl.DataFrame,
+    training_rows: pl.DataFrame,
+    held_out_rows: pl.DataFrame,
     findings: Iterable[Mapping[str, Any]],
 ) -> Health:
-    """The state of the feature rows that the model was ``trained`` on and was ``judged`` by."""
-    columns = [_column(spec, trained[spec.name], judged[spec.name]) for spec in features.specs]
+    """Summarise the quality of a model's data.
+
+    Args:
+        intake: What was read, quarantined and excluded.
+        features: The model's features.
+        training_rows: The feature rows of training.
+        held_out_rows: The feature rows of evaluation.
+        findings: The findings of the data checks.
+    """
+    columns = [
+        _column_health(spec, training_rows[spec.name], held_out_rows[spec.name]) for spec in features.specs
+    ]
     return Health(
         rows_read=intake.rows_read,
         rows_quarantined=intake.unreadable,
         quarantined=tuple(sorted(intake.quarantined.items(), key=lambda item: (-item[1], item[0]))),
         columns=tuple(sorted(columns, key=lambda column: (-column.missing, column.column))),
         excluded=tuple(sorted(intake.excluded.items())),
-        findings=tuple(_note(finding) for finding in findings),
+        findings=tuple(_check_note(finding) for finding in findings),
     )
 
 
-def _column(spec: FeatureSpec, trained: pl.Series, judged: pl.Series) -> ColumnHealth:
-    known = trained.drop_nulls()
+def _column_health(spec: FeatureSpec, training: pl.Series, held_out: pl.Series) -> ColumnHealth:
+    known = training.drop_nulls()
     distinct = known.n_unique()
-    missing = 1 - len(known) / len(trained) if len(trained) else 1.0
-    is_constant = distinct == 1 and len(known) == len(trained)
+    missing = 1 - len(known) / len(training) if len(training) else 1.0
+    is_constant = distinct == 1 and len(known) == len(training)
     state: State = "empty" if distinct == 0 else "constant" if is_constant else "filled"
-    unseen = _unseen(known, judged) if spec.is_category else None
+    unseen = _unseen_share(known, held_out) if spec.is_category else None
     return ColumnHealth(spec.name, missing, distinct, state, unseen)
 
 
-def _unseen(known: pl.Series, judged: pl.Series) -> float:
-    present = judged.drop_nulls()
+def _unseen_share(known: pl.Series, held_out: pl.Series) -> float:
+    present = held_out.drop_nulls()
     new = ~present.is_in(known.unique().implode())
-    return float(new.sum()) / len(judged) if len(judged) else 0.0
+    return float(new.sum()) / len(held_out) if len(held_out) else 0.0
 
 
-def _note(finding: Mapping[str, Any]) -> CheckNote:
-    words = {name: str(finding.get(name) or "") for name in ("code", "severity", "column", "message")}
-    return CheckNote(**words)
+def _check_note(finding: Mapping[str, Any]) -> CheckNote:
+    texts = {name: str(finding.get(name) or "") for name in ("code", "severity", "column", "message")}
+    return CheckNote(**texts)

@@ -1,11 +1,8 @@
-"""What a model's scores go along with: its contributions, summed up for readers, in points.
+"""Feature importance and the shape of effects, from the contributions of single leads.
 
-Contributions say how the model arrives at its scores. They are associations in past data: a driver is not a
-lever, and no sentence made from these figures may say so.
-
-Single leads' points for a feature, and how high its value is: what a beeswarm shows.
-
-How sure the size of a driver is: over the leads that were looked at, and over models learned anew.
+Contributions describe how the model arrives at its scores. They are associations in past data: a driver is
+not a lever, and no sentence made from these figures may say so. Importances have intervals over leads
+(bootstrap) and over models (delete-a-group jackknife); the points of single leads are kept for a beeswarm.
 """
 
 from __future__ import annotations
@@ -27,97 +24,44 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
     from features.spec import FeatureSet
 
+    Floats = NDArray[np.float64]
 
-MOST = 120
+Direction = Literal["raises", "lowers", "mixed", "levels", "none"]
+
+# Dots of a beeswarm, and features that have one.
+MOST, SHOWN = 120, 12
+# Bootstrap resamples, and the upper end of a 95 % interval.
+RESAMPLES, _UPPER = 200, 0.975
+# Groups of numbers and of levels in the shape of an effect.
+BINS, LEVELS = 6, 6
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+# Features whose change between models is reported.
+TOP = 10
+# A rank correlation below this is no direction; an importance below this, in points, is none.
+_MIN_CORRELATION, NEGLIGIBLE = 0.3, 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class BeeswarmPoint:
-    """One lead: its points, and what share of leads have a lower value; None without a value, or an order."""
+    """One lead's points for a feature.
+
+    Attributes:
+        points: The points.
+        height: Rank of the lead's value in [0, 1]; None without a value or an order.
+    """
 
     points: float
     height: float | None
 
 
-def beeswarm_points(pairs: pl.DataFrame) -> tuple[BeeswarmPoint, ...]:
-    """At most ``MOST`` of the (value, points) pairs, evenly through their order of points.
-
-    So the dots lie as densely as the leads do, and the same leads give the same dots.
-    """
-    value = pl.col("value")
-    known = value.count()
-    ordered = pl.lit(None, pl.Float64)
-    if pairs["value"].dtype != pl.String:
-        ordered = pl.when(known > 1).then((value.rank("average") - 1) / (known - 1))
-    high = pairs.select("points", height=ordered).sort("points", "height", nulls_last=True)
-    places = np.unique(np.linspace(0, len(high) - 1, min(MOST, len(high))).round().astype(int))
-    return tuple(
-        BeeswarmPoint(round(points, 2), None if height is None else round(height, 3))
-        for points, height in high[places].iter_rows()
-    )
-
-
-RESAMPLES = 200
-
-_LEVEL = 0.975
-
-
-def importance_intervals(
-    points: Floats, refitted: Sequence[Floats] = (), share: float = 1.0
-) -> list[Interval]:
-    """The mean size of each column of ``points`` (n, k) with its 95 % interval.
-
-    ``refitted`` are the same for models that each did without one of as many groups of leads, which were
-    ``share`` of all; without them the interval says only what depends on which rows these are.
-    """
-    size = np.abs(points).mean(axis=0)
-    low, high = _over_rows(points)
-    if refitted:
-        wide = np.hypot(_over_refits([np.abs(one).mean(axis=0) for one in refitted], share), (high - low) / 2)
-        low, high = np.maximum(size - wide, 0.0), size + wide
-    return [Interval(*map(float, ends)) for ends in zip(size, low, high, strict=True)]
-
-
-def _over_rows(points: Floats) -> Floats:
-    """The ends of the interval over rows, by a bootstrap (Efron 1979)."""
-    size, n = np.abs(points), len(points)
-    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES) @ size / n
-    return np.asarray(np.quantile(drawn, (1 - _LEVEL, _LEVEL), axis=0))
-
-
-def _over_refits(figures: Sequence[Floats], share: float) -> Floats:
-    """Half the width of the interval of each figure, by the delete-a-group jackknife.
-
-    A sample of ``share`` of the rows varies by 1/share as much as all of them would.
-    """
-    groups = len(figures)
-    variance = (groups - 1) * np.var(np.stack(figures), axis=0) * share
-    return np.asarray(student.ppf(_LEVEL, groups - 1) * np.sqrt(variance))
-
-
-Direction = Literal["raises", "lowers", "mixed", "levels", "none"]
-
-BINS = 6
-
-TOP = 10
-
-SHOWN = 12
-
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-LEVELS = 6
-
-_CLEAR = 0.3
-
-NEGLIGIBLE = 0.05
-
-
 @dataclass(frozen=True, slots=True)
 class ValueGroup:
-    """Leads with similar values of one feature: numbers in [low, high], one level, or (all None) missing."""
+    """Leads with similar values of one feature, and their mean points.
+
+    Numbers lie in [low, high], categories have one ``level``; all three are None for missing values.
+    """
 
     rows: int
     points: float
@@ -133,7 +77,7 @@ class ValueGroup:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A value that a real lead had, and the points it got for it."""
+    """The value of a real lead, and its points for it."""
 
     value: float | str | None
     points: float
@@ -141,12 +85,19 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """One feature: how far it moves scores on average, which way, and how that depends on its value.
+    """The importance of one feature and the shape of its effect.
 
-    ``direction`` is for numbers the sign of the rank correlation of value and points; categories have levels.
-    ``importance_intervals`` is ``importance`` with its interval, and ``spread`` the points that leads got at
-    the quantiles ``QUANTILES``; the weightiest ``SHOWN`` have ``beeswarm_points``, single leads. ``steady``
-    is whether every refit has the same direction, None where there are none, or there is no direction.
+    Attributes:
+        spec: The feature.
+        importance: Mean absolute contribution, in points.
+        likely: The same with its 95 % interval.
+        spread: Points at the quantiles ``QUANTILES`` of the leads.
+        direction: For numbers the sign of the rank correlation of value and points; categories have "levels".
+        correlation: That rank correlation; None for categories and constants.
+        shape: Mean points by value.
+        examples: The values with the most and the fewest points.
+        dots: Single leads, for the ``SHOWN`` most important features.
+        steady: Whether every refit has the same direction; None without refits or without a direction.
     """
 
     spec: FeatureSpec
@@ -163,7 +114,7 @@ class Driver:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A group of features: how far they together move scores on average."""
+    """The importance of a family of features: the mean absolute sum of their contributions, in points."""
 
     name: str
     importance: float
@@ -173,9 +124,14 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Stability:
-    """How alike the weights of two models' common features are, by Spearman's rank correlation.
+    """How similar the importances of two models' common features are.
 
-    ``arrived`` are among the weightiest ``TOP`` now and were not for the model ``version``; ``left`` were.
+    Attributes:
+        version: The earlier model.
+        features: Number of common features.
+        correlation: Spearman's rank correlation of their importances.
+        arrived: Among the ``TOP`` now, but not for the earlier model.
+        left: Among the ``TOP`` of the earlier model, but not now.
     """
 
     version: str
@@ -187,9 +143,15 @@ class Stability:
 
 @dataclass(frozen=True, slots=True)
 class Drivers:
-    """All features and families, the weightiest first; ``rows`` leads were taken apart for it.
+    """The importance of all features and families, the most important first.
 
-    ``refits`` models were learned anew for the intervals; 0 where intervals are over these leads alone.
+    Attributes:
+        rows: Number of leads whose contributions were averaged.
+        families: Importance by family.
+        features: Importance by feature.
+        interplays: The strongest interactions.
+        stability: Comparison with an earlier model, if any.
+        refits: Number of jackknife refits behind the intervals; 0 where they cover these leads only.
     """
 
     rows: int
@@ -207,72 +169,88 @@ def feature_importance(
     refitted: Sequence[NDArray[np.float64]] = (),
     share: float = 1.0,
 ) -> Drivers:
-    """Sum up the (n, features) contributions in log-odds of n feature rows.
+    """Summarise contributions by feature and family.
 
-    ``refitted`` are those of refits, each without one group of leads, dealt from ``share`` of all.
+    Args:
+        features: The k features.
+        rows: (n,) feature rows.
+        contributions: (n, k) contributions in log-odds.
+        refitted: The same by models that each leave out one group of leads.
+        share: The share of all leads that these models were trained on samples of.
     """
     points, others = (
         log_odds_to_points(1.0) * contributions,
-        [log_odds_to_points(1.0) * one for one in refitted],
+        [log_odds_to_points(1.0) * refit for refit in refitted],
     )
-    sure = importance_intervals(points, others, share)
-    found = [
-        _driver(spec, rows[spec.name], points[:, i], [one[:, i] for one in others], sure[i])
+    intervals = importance_intervals(points, others, share)
+    drivers = [
+        _make_driver(spec, rows[spec.name], points[:, i], [refit[:, i] for refit in others], intervals[i])
         for i, spec in enumerate(features.specs)
     ]
-    ranked = sorted(found, key=lambda driver: (-driver.importance, driver.spec.name))
+    ranked = sorted(drivers, key=lambda driver: (-driver.importance, driver.spec.name))
     place = {spec.name: i for i, spec in enumerate(features.specs)}
     weightiest = [driver.spec for driver in ranked if driver.direction != "none"][:LOOKED_AT]
     pairs = find_interactions(weightiest, rows, points[:, [place[spec.name] for spec in weightiest]])
-    seen = [
-        replace(one, dots=beeswarm_points(_pairs(rows[one.spec.name], points[:, place[one.spec.name]])))
-        for one in ranked[:SHOWN]
+    with_points = [
+        replace(
+            driver,
+            dots=beeswarm_points(
+                _value_point_pairs(rows[driver.spec.name], points[:, place[driver.spec.name]])
+            ),
+        )
+        for driver in ranked[:SHOWN]
     ]
-    families = _families(features, points, others, share)
-    return Drivers(len(rows), families, (*seen, *ranked[SHOWN:]), pairs, refits=len(others))
+    families = _family_importance(features, points, others, share)
+    return Drivers(len(rows), families, (*with_points, *ranked[SHOWN:]), pairs, refits=len(others))
 
 
 def compare_drivers(now: Drivers, before: Drivers, version: str) -> Drivers:
-    """``now`` with how stable it is beside what was found ``before``, of the model ``version``."""
-    sizes = [{driver.spec.name: driver.importance for driver in one.features} for one in (now, before)]
+    """Add to ``now`` how its importances compare with those of an earlier model.
+
+    Args:
+        now: Importances of the current model.
+        before: Importances of the earlier one.
+        version: The earlier model's version.
+    """
+    sizes = [{driver.spec.name: driver.importance for driver in each.features} for each in (now, before)]
     common = sorted(sizes[0].keys() & sizes[1].keys())
     pairs = pl.DataFrame({"now": [sizes[0][x] for x in common], "before": [sizes[1][x] for x in common]})
     if min(pairs["now"].n_unique(), pairs["before"].n_unique()) < 2:  # noqa: PLR2004  # no order in one value
         return now
     alike = float(pairs.select(pl.corr("now", "before", method="spearman")).item())
-    top = [{driver.spec.name: driver.spec for driver in one.features[:TOP]} for one in (now, before)]
+    top = [{driver.spec.name: driver.spec for driver in each.features[:TOP]} for each in (now, before)]
     arrived = tuple(spec for name, spec in top[0].items() if name not in top[1])
-    left = tuple(spec for name, spec in top[1].items() if name not in top[0])
-    return replace(now, stability=Stability(version, len(common), alike, arrived, left))
+    dropped = tuple(spec for name, spec in top[1].items() if name not in top[0])
+    return replace(now, stability=Stability(version, len(common), alike, arrived, dropped))
 
 
-def _families(
+def _family_importance(
     features: FeatureSet, points: NDArray[np.float64], others: Sequence[NDArray[np.float64]], share: float
 ) -> tuple[Family, ...]:
-    """Families by the mean size of their features' sum: what cancels within a family moves no score."""
+    """Families by the mean absolute sum of their points: what cancels within a family moves no score."""
     names = sorted({spec.family for spec in features.specs})
     member = np.array([[spec.family == name for name in names] for spec in features.specs], dtype=np.float64)
-    sure = importance_intervals(points @ member, [one @ member for one in others], share)
+    intervals = importance_intervals(points @ member, [each @ member for each in others], share)
     counts = member.sum(axis=0).astype(int).tolist()
-    found = [Family(name, one.value, n, one) for name, n, one in zip(names, counts, sure, strict=True)]
-    return tuple(sorted(found, key=lambda family: (-family.importance, family.name)))
+    families = [
+        Family(name, each.value, n, each) for name, n, each in zip(names, counts, intervals, strict=True)
+    ]
+    return tuple(sorted(families, key=lambda family: (-family.importance, family.name)))
 
 
-def _pairs(values: pl.Series, points: NDArray[np.float64]) -> pl.DataFrame:
-    return pl.DataFrame({"value": values, "points": points})
-
-
-def _driver(
+def _make_driver(
     spec: FeatureSpec,
     values: pl.Series,
     points: NDArray[np.float64],
     others: Sequence[NDArray[np.float64]],
     likely: Interval,
 ) -> Driver:
-    size, pairs = likely.value, _pairs(values, points)
+    size, pairs = likely.value, _value_point_pairs(values, points)
     correlation = _correlation(spec, values, points)
     direction = _direction(size, correlation, spec)
-    again = [_correlation(spec, values, one) or 0.0 for one in others] if correlation is not None else []
+    refit_correlations = (
+        [_correlation(spec, values, refit) or 0.0 for refit in others] if correlation is not None else []
+    )
     return Driver(
         spec=spec,
         importance=size,
@@ -280,32 +258,26 @@ def _driver(
         spread=tuple(np.quantile(points, QUANTILES).tolist()),
         direction=direction,
         correlation=correlation,
-        shape=_levels(pairs) if spec.is_category else _bins(pairs),
+        shape=_level_groups(pairs) if spec.is_category else _number_groups(pairs),
         examples=_examples(pairs),
-        steady=_steady(direction, again),
+        steady=_is_direction_stable(direction, refit_correlations),
     )
 
 
-def _steady(direction: Direction, again: Sequence[float]) -> bool | None:
-    """Whether every refit goes clearly the same way; None where there is no way to go."""
-    if not again or direction not in ("raises", "lowers"):
+def _value_point_pairs(values: pl.Series, points: NDArray[np.float64]) -> pl.DataFrame:
+    return pl.DataFrame({"value": values, "points": points})
+
+
+def _is_direction_stable(direction: Direction, refit_correlations: Sequence[float]) -> bool | None:
+    """Whether every refit clearly has the same direction; None where there is no direction."""
+    if not refit_correlations or direction not in ("raises", "lowers"):
         return None
     sign = 1 if direction == "raises" else -1
-    return all(sign * correlation >= _CLEAR for correlation in again)
+    return all(sign * correlation >= _MIN_CORRELATION for correlation in refit_correlations)
 
 
 def _correlation(spec: FeatureSpec, values: pl.Series, points: NDArray[np.float64]) -> float | None:
-    return None if spec.is_category else _rank_correlation(_pairs(values, points).drop_nulls())
-
-
-def _direction(size: float, correlation: float | None, spec: FeatureSpec) -> Direction:
-    if size < NEGLIGIBLE:
-        return "none"
-    if spec.is_category:
-        return "levels"
-    if correlation is None or abs(correlation) < _CLEAR:
-        return "mixed"
-    return "raises" if correlation > 0 else "lowers"
+    return None if spec.is_category else _rank_correlation(_value_point_pairs(values, points).drop_nulls())
 
 
 def _rank_correlation(pairs: pl.DataFrame) -> float | None:
@@ -314,44 +286,113 @@ def _rank_correlation(pairs: pl.DataFrame) -> float | None:
     return float(pairs.select(pl.corr("value", "points", method="spearman")).item())
 
 
-def _bins(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
-    """Value by value where there are few, else up to ``BINS`` groups of like size; missing comes last."""
+def _direction(size: float, correlation: float | None, spec: FeatureSpec) -> Direction:
+    if size < NEGLIGIBLE:
+        return "none"
+    if spec.is_category:
+        return "levels"
+    if correlation is None or abs(correlation) < _MIN_CORRELATION:
+        return "mixed"
+    return "raises" if correlation > 0 else "lowers"
+
+
+def _number_groups(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
+    """A group per value where values are few, else up to ``BINS`` of similar size; missing comes last."""
     known = pairs.drop_nulls()
-    group = pl.Series(np.searchsorted(_edges(known["value"]), known["value"].to_numpy(), side="right"))
+    group = pl.Series(np.searchsorted(_bin_edges(known["value"]), known["value"].to_numpy(), side="right"))
     value, points = pl.col("value"), pl.col("points")
     parts = known.group_by(group.alias("group")).agg(
         pl.len().alias("rows"), points.mean(), low=value.min(), high=value.max()
     )
     numbers = parts.sort("group").drop("group").iter_rows(named=True)
-    return (*(ValueGroup(**number) for number in numbers), *_missing(pairs))
+    return (*(ValueGroup(**number) for number in numbers), *_missing_group(pairs))
 
 
-def _edges(values: pl.Series) -> list[float]:
-    """Where groups begin: each is [edge, next edge)."""
+def _bin_edges(values: pl.Series) -> list[float]:
+    """The lower ends of the groups: each is [edge, next edge)."""
     distinct = values.unique().sort().to_list()
     if len(distinct) <= BINS:
         return distinct
     return sorted({float(values.quantile(i / BINS, "nearest") or 0.0) for i in range(1, BINS)})
 
 
-def _levels(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
+def _level_groups(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
     """The most frequent levels, from the most points to the least; missing comes last."""
     known = pairs.drop_nulls().group_by("value").agg(pl.len().alias("rows"), pl.col("points").mean())
     frequent = known.sort("rows", "value", descending=[True, False]).head(LEVELS)
     ordered = frequent.sort("points", "value", descending=[True, False]).iter_rows(named=True)
     parts = [ValueGroup(row["rows"], row["points"], level=row["value"]) for row in ordered]
-    return (*parts, *_missing(pairs))
+    return (*parts, *_missing_group(pairs))
 
 
-def _missing(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
+def _missing_group(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
     points = pairs.filter(pl.col("value").is_null())["points"].to_numpy()
     return (ValueGroup(len(points), float(points.mean())),) if len(points) else ()
 
 
 def _examples(pairs: pl.DataFrame) -> tuple[Example, ...]:
-    """The values that got the most and the fewest points, as some lead had them."""
+    """The values with the most and with the fewest points, each of a real lead."""
     known = pairs.drop_nulls().sort("points", "value")
     if known.is_empty():
         return ()
     (most, best), (least, worst) = known.row(-1), known.row(0)
     return (Example(most, best), Example(least, worst)) if most != least else (Example(most, best),)
+
+
+def importance_intervals(
+    points: Floats, refitted: Sequence[Floats] = (), share: float = 1.0
+) -> list[Interval]:
+    """Compute the mean absolute value of each column with its 95 % interval.
+
+    Args:
+        points: (n, k) contributions.
+        refitted: The same by models that each leave out one group of leads; without them the interval covers
+            the choice of the rows only.
+        share: The share of all leads that these models were trained on samples of.
+    """
+    size = np.abs(points).mean(axis=0)
+    low, high = _bootstrap_interval(points)
+    if refitted:
+        half_width = np.hypot(
+            _jackknife_half_width([np.abs(refit).mean(axis=0) for refit in refitted], share), (high - low) / 2
+        )
+        low, high = np.maximum(size - half_width, 0.0), size + half_width
+    return [Interval(*map(float, ends)) for ends in zip(size, low, high, strict=True)]
+
+
+def _bootstrap_interval(points: Floats) -> Floats:
+    """(2, k): the ends of the interval over rows, by a bootstrap (Efron 1979)."""
+    size, n = np.abs(points), len(points)
+    resampled = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES) @ size / n
+    return np.asarray(np.quantile(resampled, (1 - _UPPER, _UPPER), axis=0))
+
+
+def _jackknife_half_width(figures: Sequence[Floats], share: float) -> Floats:
+    """The half-width of the interval of each figure over refits, by the delete-a-group jackknife (Kott 2001).
+
+    A sample of ``share`` of the rows varies by 1/share as much as all of them would.
+    """
+    groups = len(figures)
+    variance = (groups - 1) * np.var(np.stack(figures), axis=0) * share
+    return np.asarray(student.ppf(_UPPER, groups - 1) * np.sqrt(variance))
+
+
+def beeswarm_points(pairs: pl.DataFrame) -> tuple[BeeswarmPoint, ...]:
+    """Select at most ``MOST`` of the (value, points) pairs, evenly along their order of points.
+
+    So dots are as dense as leads, and the same leads give the same dots.
+
+    Args:
+        pairs: Columns ``value`` and ``points``.
+    """
+    value = pl.col("value")
+    known = value.count()
+    ordered = pl.lit(None, pl.Float64)
+    if pairs["value"].dtype != pl.String:
+        ordered = pl.when(known > 1).then((value.rank("average") - 1) / (known - 1))
+    high = pairs.select("points", height=ordered).sort("points", "height", nulls_last=True)
+    places = np.unique(np.linspace(0, len(high) - 1, min(MOST, len(high))).round().astype(int))
+    return tuple(
+        BeeswarmPoint(round(points, 2), None if height is None else round(height, 3))
+        for points, height in high[places].iter_rows()
+    )

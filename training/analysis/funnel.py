@@ -1,10 +1,8 @@
-"""How leads move through the company's stages: how many get on, how long it takes, and which months are due.
+"""Conversion through the stages of a company: rates, times in stage, and cohorts by month of creation.
 
-Two rates stand side by side. The naive one is what a dashboard shows: gone on so far, of all. It falls for
-the newest months whatever they are worth, as their leads had less time. The matured one is gone on within the
-horizon, of those that entered at least a horizon ago: the same time for all, so that months can be compared.
-
-The funnel as frames, for whoever goes on with it in a notebook.
+Two rates stand side by side. The naive one is that of dashboards: converted so far, of all. It falls for the
+newest months, whose leads had less time. The matured one is converted within the horizon, of the leads that
+entered at least a horizon ago: the same time for all, so that months can be compared.
 """
 
 from __future__ import annotations
@@ -28,22 +26,24 @@ if TYPE_CHECKING:
     from training.analysis.inputs import ReportInput
     from training.analysis.stage_entries import StageEntries, Times
 
-
 Period = Literal["month", "quarter"]
 
-MOST_MONTHS = 24
-
-MOST_QUARTERS = 16
-
+# Longer histories are shown by quarter.
+MOST_MONTHS, MOST_QUARTERS = 24, 16
 _QUARTER = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ConversionRate:
-    """How many of ``rows`` leads got there: ``hits`` so far, and how many of those that had the time.
+    """How many of ``rows`` leads converted.
 
-    ``naive`` is hits / rows. Of the ``old`` leads that began at least a horizon ago, ``matured`` is the share
-    that got there in [beginning, beginning + horizon), with its Wilson interval. None where nobody counts.
+    Attributes:
+        rows: Number of leads.
+        hits: Conversions so far.
+        naive: hits / rows; None without leads.
+        old: Leads that entered at least a horizon ago.
+        matured: The share of these that converted in [entry, entry + horizon), with its Wilson interval; None
+            without such leads.
     """
 
     rows: int
@@ -55,9 +55,9 @@ class ConversionRate:
 
 @dataclass(frozen=True, slots=True)
 class Quartiles:
-    """Days until a quarter, half and three quarters are gone; None where not so many have gone yet.
+    """Quartiles of the days in a stage; None where fewer have left it so far.
 
-    By Kaplan and Meier (1958), so that those who are still there count for as long as they have been.
+    By Kaplan and Meier (1958): leads that are still there count for as long as they have been.
     """
 
     first: float | None
@@ -67,10 +67,17 @@ class Quartiles:
 
 @dataclass(frozen=True, slots=True)
 class FunnelStage:
-    """A stage and what became of the ``entered`` leads: went on, were ``closed``, or are ``still`` there.
+    """A stage and what became of the leads that entered it.
 
-    ``skipped`` leads came to a later stage without this one. ``onward`` is into any later stage, ``target``
-    into the target; each is None where there is nothing further on.
+    Attributes:
+        stage: Its name.
+        entered: Leads that entered it.
+        skipped: Leads that entered a later stage but not this one.
+        closed: Leads closed from here.
+        still: Leads still here.
+        onward: Conversion into any later stage; None for the last stage.
+        target: Conversion into the target; None from the target on.
+        stay: Days until leads leave.
     """
 
     stage: str
@@ -85,9 +92,14 @@ class FunnelStage:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """The leads created in the period that begins at ``start``, and how many of them ``entered`` each stage.
+    """The leads created in one period.
 
-    A cohort is ``maturing`` until the horizon of its last lead is over.
+    Attributes:
+        start: Its beginning, in epoch seconds.
+        leads: Number of leads.
+        entered: How many of them entered each stage.
+        target: Conversion into the target.
+        maturing: Whether the horizon of some lead is not over.
     """
 
     start: int
@@ -99,9 +111,15 @@ class Cohort:
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """The company's stages in their order, and its leads by month or quarter of creation, oldest first.
+    """The stages of a company in order, and its leads by period of creation, the oldest first.
 
-    Leads created before ``since`` do not count: nobody knows all that became of them.
+    Attributes:
+        target: The target stage.
+        horizon: In seconds.
+        steps: The stages.
+        period: "month", or "quarter" where months are too many.
+        cohorts: The periods.
+        since: Leads created before this moment are left out, as their outcomes are incomplete.
     """
 
     target: str
@@ -113,107 +131,115 @@ class Funnel:
 
     @property
     def overall(self) -> ConversionRate:
-        """From creation to the target."""
+        """Conversion from creation to the target."""
         return next(step.target for step in self.steps if step.target is not None)
 
 
-def funnel(given: ReportInput) -> Funnel | NotApplicable:
-    """The funnel of a report's history, from the day on that its outcomes are there."""
+def funnel(inputs: ReportInput) -> Funnel | NotApplicable:
+    """Compute the funnel of a report's history."""
     return (
-        given.stage_entries
-        if isinstance(given.stage_entries, NotApplicable)
-        else funnel_from_entries(given.stage_entries)
+        inputs.stage_entries
+        if isinstance(inputs.stage_entries, NotApplicable)
+        else funnel_from_entries(inputs.stage_entries)
     )
 
 
-def funnel_from_entries(roads: StageEntries) -> Funnel:
-    """The funnel of ``roads``; a step is given the label's horizon to be taken."""
-    period, starts = _periods(roads.created)
+def funnel_from_entries(entries: StageEntries) -> Funnel:
+    """Compute the funnel of ``entries``; each stage's matured rate uses the label's horizon."""
+    period, starts = _cohort_periods(entries.created)
     return Funnel(
-        target=roads.stages[roads.target],
-        horizon=roads.spec.horizon,
-        steps=tuple(_step(roads, at) for at in range(len(roads.stages))),
+        target=entries.stages[entries.target],
+        horizon=entries.spec.horizon,
+        steps=tuple(_stage_summary(entries, stage) for stage in range(len(entries.stages))),
         period=period,
-        cohorts=tuple(_cohorts(roads, starts, period)),
-        since=roads.since,
+        cohorts=tuple(_cohorts(entries, starts, period)),
+        since=entries.since,
     )
 
 
-def conversion(began: Times, reached: Times, roads: StageEntries) -> ConversionRate:
-    """The rates of leads that ``began`` and, unless it is ``NEVER``, ``reached`` what comes next."""
-    horizon = roads.spec.horizon
-    hit, old = reached < NEVER, began + horizon <= roads.until
-    in_time = hit & (reached - began < horizon)
-    rows, hits, aged = len(began), int(hit.sum()), int(old.sum())
+def conversion(entered_at: Times, converted_at: Times, entries: StageEntries) -> ConversionRate:
+    """Compute the naive and the matured rate of leads.
+
+    Args:
+        entered_at: (n,) when each lead entered, in epoch seconds.
+        converted_at: (n,) when it converted, ``NEVER`` if not.
+        entries: Horizon and end of observation.
+    """
+    horizon = entries.spec.horizon
+    hit, old = converted_at < NEVER, entered_at + horizon <= entries.until
+    in_time = hit & (converted_at - entered_at < horizon)
+    rows, hits, aged = len(entered_at), int(hit.sum()), int(old.sum())
     matured = wilson_interval(int(in_time[old].sum()), aged) if aged else None
     return ConversionRate(rows, hits, hits / rows if rows else None, aged, matured)
 
 
-def _step(roads: StageEntries, at: int) -> FunnelStage:
-    there = roads.entered[:, at] < NEVER
-    entered, beyond = roads.entered[there, at], roads.next_stage_entry[there, at]
-    closed = (roads.closed[there] < NEVER) & (beyond == NEVER)
-    last, before_target = at == len(roads.stages) - 1, at < roads.target
-    reached = roads.entered[there, roads.target]
+def _stage_summary(entries: StageEntries, stage: int) -> FunnelStage:
+    has_entered = entries.entered[:, stage] < NEVER
+    entered, onward_at = entries.entered[has_entered, stage], entries.next_stage_entry[has_entered, stage]
+    closed = (entries.closed[has_entered] < NEVER) & (onward_at == NEVER)
+    last, before_target = stage == len(entries.stages) - 1, stage < entries.target
+    target_at = entries.entered[has_entered, entries.target]
     return FunnelStage(
-        stage=roads.stages[at],
-        entered=int(there.sum()),
-        skipped=int((~there & (roads.next_stage_entry[:, at] < NEVER)).sum()),
+        stage=entries.stages[stage],
+        entered=int(has_entered.sum()),
+        skipped=int((~has_entered & (entries.next_stage_entry[:, stage] < NEVER)).sum()),
         closed=int(closed.sum()),
-        still=int(((beyond == NEVER) & ~closed).sum()),
-        onward=None if last else conversion(entered, beyond, roads),
-        target=conversion(entered, reached, roads) if before_target else None,
-        stay=_stay(entered, np.minimum(beyond, roads.closed[there]), roads.until),
+        still=int(((onward_at == NEVER) & ~closed).sum()),
+        onward=None if last else conversion(entered, onward_at, entries),
+        target=conversion(entered, target_at, entries) if before_target else None,
+        stay=_time_in_stage(entered, np.minimum(onward_at, entries.closed[has_entered]), entries.until),
     )
 
 
-def _stay(entered: Times, left: Times, until: int) -> Quartiles:
-    curve = kaplan_meier(np.minimum(left, until) - entered, left < NEVER)
+def _time_in_stage(entered: Times, left_at: Times, until: int) -> Quartiles:
+    curve = kaplan_meier(np.minimum(left_at, until) - entered, left_at < NEVER)
     # Of four leads one is gone at 0.75, although the product of the steps may come out a trifle above it.
     gone = [np.flatnonzero(curve.values <= share + 1e-9) for share in (0.75, 0.5, 0.25)]
     return Quartiles(*(float(curve.times[steps[0]] / DAY) if len(steps) else None for steps in gone))
 
 
-def _cohorts(roads: StageEntries, starts: Times, period: Period) -> Iterator[Cohort]:
-    for start in _newest(np.unique(starts), period):
-        mine = starts == start
-        created, entered = roads.created[mine], roads.entered[mine]
+def _cohorts(entries: StageEntries, starts: Times, period: Period) -> Iterator[Cohort]:
+    for start in _newest_periods(np.unique(starts), period):
+        members = starts == start
+        created, entered = entries.created[members], entries.entered[members]
         yield Cohort(
             start=int(start),
-            leads=int(mine.sum()),
+            leads=int(members.sum()),
             entered=tuple(int(count) for count in (entered < NEVER).sum(axis=0)),
-            target=conversion(created, entered[:, roads.target], roads),
-            maturing=bool((created + roads.spec.horizon > roads.until).any()),
+            target=conversion(created, entered[:, entries.target], entries),
+            maturing=bool((created + entries.spec.horizon > entries.until).any()),
         )
 
 
-def _newest(starts: Times, period: Period) -> Times:
+def _newest_periods(starts: Times, period: Period) -> Times:
     return starts[-(MOST_MONTHS if period == "month" else MOST_QUARTERS) :]
 
 
-def _periods(created: Times) -> tuple[Period, Times]:
-    """Months, or quarters where there would be too many months, and when each lead's period began (UTC)."""
+def _cohort_periods(created: Times) -> tuple[Period, Times]:
+    """The (n,) start of each lead's month (UTC), or of its quarter where months would be too many."""
     months = created.astype("datetime64[s]").astype("datetime64[M]")
     if np.ptp(months.astype(np.int64)) < MOST_MONTHS:
-        return "month", _seconds(months)
+        return "month", _to_seconds(months)
     numbers = months.astype(np.int64)
-    return "quarter", _seconds((numbers - numbers % _QUARTER).astype("datetime64[M]"))
+    return "quarter", _to_seconds((numbers - numbers % _QUARTER).astype("datetime64[M]"))
 
 
-def _seconds(months: np.ndarray[tuple[int], np.dtype[np.datetime64]]) -> Times:
+def _to_seconds(months: np.ndarray[tuple[int], np.dtype[np.datetime64]]) -> Times:
     return months.astype("datetime64[s]").astype(np.int64)
 
 
 def stages_frame(funnel: Funnel) -> pl.DataFrame:
-    """A row a stage: who ``entered``, was ``closed`` or is ``still`` there, and the rates of getting further.
+    """Convert to a frame with a row per stage.
 
-    Rates are into any later stage: ``naive`` so far, ``matured`` within the horizon among those that had the
-    time, with its 95 % interval; all null for the last stage. ``median_days`` is how long leads stay.
+    Returns:
+        ``stage``, ``entered``, ``closed``, ``still``; the rates of conversion into any later stage, ``naive``
+        and ``matured`` with its 95 % interval ``low`` to ``high`` over ``old`` leads, null for the last
+        stage; and ``median_days`` in the stage.
     """
     return pl.DataFrame(
         [
             {"stage": step.stage, "entered": step.entered, "closed": step.closed, "still": step.still}
-            | _rates(step.onward)
+            | _rate_columns(step.onward)
             | {"median_days": step.stay.median}
             for step in funnel.steps
         ]
@@ -221,25 +247,27 @@ def stages_frame(funnel: Funnel) -> pl.DataFrame:
 
 
 def cohorts_frame(funnel: Funnel) -> pl.DataFrame:
-    """A row a month or quarter of creation (``start``): the rates of reaching the target, naive and matured.
+    """Convert to a frame with a row per month or quarter of creation.
 
-    ``maturing`` cohorts hold leads whose horizon is not over; ``old`` counts those for which it is.
+    Returns:
+        ``start``, ``leads``; the rates of conversion into the target, ``naive`` and ``matured`` with its 95 %
+        interval ``low`` to ``high`` over ``old`` leads; and ``maturing``, whether a horizon is not over.
     """
     return pl.DataFrame(
         [
-            {"start": to_datetime(one.start).date(), "leads": one.leads}
-            | _rates(one.target)
-            | {"maturing": one.maturing}
-            for one in funnel.cohorts
+            {"start": to_datetime(cohort.start).date(), "leads": cohort.leads}
+            | _rate_columns(cohort.target)
+            | {"maturing": cohort.maturing}
+            for cohort in funnel.cohorts
         ]
     )
 
 
-def _rates(one: ConversionRate | None) -> dict[str, Any]:
-    matured = None if one is None else one.matured
+def _rate_columns(rate: ConversionRate | None) -> dict[str, Any]:
+    matured = None if rate is None else rate.matured
     return {
-        "naive": None if one is None else one.naive,
-        "old": None if one is None else one.old,
+        "naive": None if rate is None else rate.naive,
+        "old": None if rate is None else rate.old,
         "matured": None if matured is None else matured.value,
         "low": None if matured is None else matured.low,
         "high": None if matured is None else matured.high,

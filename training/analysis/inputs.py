@@ -1,9 +1,4 @@
-"""What a report is made from: a model, how it scored leads new to it, and the history behind them.
-
-What a company's configuration says that its report needs: its question, its stages, its rule of today.
-
-Which leads today's rule gives to sales: by the points table, if one was named, or by their stage.
-"""
+"""The inputs of a report: the model, its held-out scores, the history, and the company's settings."""
 
 from __future__ import annotations
 
@@ -16,8 +11,6 @@ import polars as pl
 
 from features.cohort import Snapshots, lead_codes
 from features.point_in_time import is_visible
-from models.conversion import ConversionModel
-from models.model_card import ModelCard
 from models.points_table import score_points
 from training.analysis.not_applicable import NotApplicable
 from training.analysis.stage_entries import stage_entries_since
@@ -41,17 +34,23 @@ if TYPE_CHECKING:
 
     Flags = NDArray[np.bool_]
 
-
+# The stage that hands leads over where the configuration names none.
 HAND_OVER = "mql"
+# Held-out rows whose contributions are computed.
+EXPLAINED = 1000
 
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """A flat export has no ``label`` and no ``stages``.
+    """What a report needs of a company's configuration.
 
-    ``stages`` are in the order of the funnel; entering ``hand_over`` gives a lead to sales today, where there
-    is such a stage; ``points`` is the table of today, where one was named in [report]. What became of
-    leads created before ``since`` ([cohort] from) is not all known.
+    Attributes:
+        label: What is predicted; None for a flat export.
+        stages: The stages in the order of the funnel; none for a flat export.
+        hand_over: The stage whose entry gives a lead to sales today, if there is one.
+        points: Today's points table, if named in [report].
+        settings: The [report] section.
+        since: Start of [cohort]: outcomes of leads created before are incomplete.
     """
 
     label: LabelSpec | None = None
@@ -62,8 +61,96 @@ class ReportSettings:
     since: int | None = None
 
 
+@dataclass(frozen=True)
+class ReportInput:
+    """Everything a report is computed from.
+
+    Attributes:
+        features: The k features.
+        card: The model card.
+        version: The model's version.
+        scores: (n,) rows as ``ConversionModel.score_rows`` gives them, with ``lead_id`` and ``as_of``, by
+            models that were not trained on them.
+        label: (n,) 1.0 where the lead converted, else 0.0.
+        training_rows: The feature rows of training.
+        held_out_rows: (n,) the feature rows of ``scores``.
+        explained_rows: (m,) a sample of the held-out feature rows.
+        contributions: (m, k) their contributions, in log-odds.
+        intake: What was read, quarantined and excluded.
+        capacity: Share of leads that sales can call, in (0, 1].
+        history: Everything the CRM knew; None for a flat export.
+        company: Settings of the company.
+        model: The model in use, which may have been trained on the held-out rows; it scores open leads.
+        learned: The points table that approximates the model, if any.
+        refit_contributions: Contributions like ``contributions`` by jackknife refits.
+        refit_share: The share of all leads that the refits were trained on samples of.
+
+    Raises:
+        ValueError: Numbers of rows do not match, there are none, or all outcomes are equal.
+    """
+
+    features: FeatureSet
+    card: ModelCard
+    version: str
+    scores: pl.DataFrame
+    label: NDArray[np.float64]
+    training_rows: pl.DataFrame
+    held_out_rows: pl.DataFrame
+    explained_rows: pl.DataFrame
+    contributions: NDArray[np.float64]
+    intake: IngestSummary
+    capacity: float = 0.1
+    history: LeadHistory | None = None
+    company: ReportSettings = field(default_factory=ReportSettings)
+    model: ConversionModel | None = None
+    learned: LearnedScorecard | None = None
+    refit_contributions: tuple[NDArray[np.float64], ...] = ()
+    refit_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        sizes = {
+            "label": (len(self.label), len(self.scores)),
+            "judged": (len(self.held_out_rows), len(self.scores)),
+            "contributions": (self.contributions.shape, (len(self.explained_rows), len(self.features))),
+        }
+        if wrong := [name for name, (actual, expected) in sizes.items() if actual != expected]:
+            msg = f"{wrong[0]} has {sizes[wrong[0]][0]} rows where {sizes[wrong[0]][1]} belong"
+            raise ValueError(msg)
+        if not len(self.scores) or not len(self.explained_rows):
+            msg = "a report needs judged leads and explained leads; one of them is empty"
+            raise ValueError(msg)
+        if len(np.unique(self.label)) < 2:  # noqa: PLR2004  # converted and not
+            msg = "the judged leads all have the same outcome, so nothing can be measured; use more leads"
+            raise ValueError(msg)
+
+    @cached_property
+    def lead(self) -> NDArray[np.int64]:
+        """(n,) the number of each held-out row's lead, from 0; snapshots of a lead share its outcome."""
+        return lead_codes(self.scores["lead_id"])
+
+    @cached_property
+    def all_stage_entries(self) -> StageEntries | NotApplicable:
+        """The stage entries of every lead, computed once for all sections."""
+        return self._entries_since()
+
+    @cached_property
+    def stage_entries(self) -> StageEntries | NotApplicable:
+        """Stage entries of the leads with complete outcomes: those created from ``company.since`` on."""
+        since = self.company.since
+        return self.all_stage_entries if since is None else self._entries_since(since)
+
+    def _entries_since(self, since: int | None = None) -> StageEntries | NotApplicable:
+        if self.history is None or self.company.label is None:
+            return NotApplicable("no_history")
+        return stage_entries_since(self.history, self.company.stages, self.company.label, since)
+
+
 def report_settings(config: Config) -> ReportSettings:
-    """What ``config`` says. Raises ConfigError where its points table cannot be read."""
+    """Read the settings of a report from a configuration.
+
+    Raises:
+        ConfigError: The points table cannot be read.
+    """
     settings = config.report
     points = None if settings.points is None else table_file.load_points_table(settings.points)
     if config.funnel is None:
@@ -79,112 +166,22 @@ def report_settings(config: Config) -> ReportSettings:
     )
 
 
-@dataclass(frozen=True)
-class ReportInput:
-    """What a report is made from.
-
-    ``scores`` are rows as ``ConversionModel.score_rows`` gives them, with ``lead_id`` and ``as_of``, of leads
-    the model did not learn from; ``label`` (n,) is 1.0 where such a lead converted, else 0.0. ``history`` is
-    all that the company's CRM knew; a flat export has none.
-
-    ``trained`` and ``judged`` are the feature rows of training and of ``scores``; ``explained`` those of a
-    sample, and ``contributions`` (m, features) its contributions in log-odds. ``capacity`` is the share of
-    leads that sales can call, in (0, 1]. ``model`` is the one in use, which may have learned from what is
-    judged here; it answers for open leads. ``learned`` is the points table that stands in for it.
-    ``refitted`` are contributions like ``contributions`` by models that each did without one group of leads,
-    dealt from ``refitted_share`` of all leads.
-    """
-
-    features: FeatureSet
-    card: ModelCard
-    version: str
-    scores: pl.DataFrame
-    label: NDArray[np.float64]
-    trained: pl.DataFrame
-    judged: pl.DataFrame
-    explained: pl.DataFrame
-    contributions: NDArray[np.float64]
-    intake: IngestSummary
-    capacity: float = 0.1
-    history: LeadHistory | None = None
-    company: ReportSettings = field(default_factory=ReportSettings)
-    model: ConversionModel | None = None
-    learned: LearnedScorecard | None = None
-    refitted: tuple[NDArray[np.float64], ...] = ()
-    refitted_share: float = 1.0
-
-    def __post_init__(self) -> None:
-        sizes = {
-            "label": (len(self.label), len(self.scores)),
-            "judged": (len(self.judged), len(self.scores)),
-            "contributions": (self.contributions.shape, (len(self.explained), len(self.features))),
-        }
-        if wrong := [name for name, (found, wanted) in sizes.items() if found != wanted]:
-            msg = f"{wrong[0]} has {sizes[wrong[0]][0]} rows where {sizes[wrong[0]][1]} belong"
-            raise ValueError(msg)
-        if not len(self.scores) or not len(self.explained):
-            msg = "a report needs judged leads and explained leads; one of them is empty"
-            raise ValueError(msg)
-        if len(np.unique(self.label)) < 2:  # noqa: PLR2004  # converted and not
-            msg = "the judged leads all have the same outcome, so nothing can be measured; use more leads"
-            raise ValueError(msg)
-
-    @cached_property
-    def lead(self) -> NDArray[np.int64]:
-        """(n,) a number for the lead of each judged row: looked at twice, it still had one outcome."""
-        return lead_codes(self.scores["lead_id"])
-
-    @cached_property
-    def all_stage_entries(self) -> StageEntries | NotApplicable:
-        """Every lead's road through the funnel: read off the history once, for all blocks."""
-        return self._roads()
-
-    @cached_property
-    def stage_entries(self) -> StageEntries | NotApplicable:
-        """The roads of the leads of which it is known what became of them: those since outcomes were kept."""
-        since = self.company.since
-        return self.all_stage_entries if since is None else self._roads(since)
-
-    def _roads(self, since: int | None = None) -> StageEntries | NotApplicable:
-        if self.history is None or self.company.label is None:
-            return NotApplicable("no_history")
-        return stage_entries_since(self.history, self.company.stages, self.company.label, since)
-
-
-def current_rule_handover(given: ReportInput) -> Flags | None:
-    """(n,) whether today's rule had handed over each judged lead by its as_of; None without a rule."""
-    table, stage = given.company.points, given.company.hand_over
-    if given.history is None:
-        return None
-    drawn = given.scores.select("lead_id", "as_of")
-    if table is not None:
-        total = score_points(table, given.history, Snapshots(drawn))["points"]
-        return (total >= table.thresholds.mql).to_numpy()
-    return None if stage is None else _entered(given.history, stage, drawn)
-
-
-def _entered(history: LeadHistory, stage: str, drawn: pl.DataFrame) -> Flags:
-    """(n,) whether the CRM knew at each snapshot that the lead had entered ``stage``."""
-    entries = history.transitions.filter(pl.col("stage") == stage)
-    rows = drawn.with_row_index("row")
-    seen = rows.join(entries, on="lead_id").filter(
-        is_visible(pl.col("occurred_at"), pl.col("known_at"), pl.col("as_of"))
-    )
-    return rows["row"].is_in(seen["row"].unique().implode()).to_numpy()
-
-
-EXPLAINED = 1000
-
-
 def report_input(
     fitted: TrainedModel, model: ConversionModel, seed: int = 0, company: ReportSettings | None = None
 ) -> ReportInput:
-    """What the report of ``fitted`` is made from; ``model`` is the saved one, which has a version."""
+    """Collect the inputs of a report on a trained model.
+
+    Args:
+        fitted: The trained model with its held-out scores.
+        model: The same model as saved, which has a version.
+        seed: Seed of the sample of ``EXPLAINED`` rows whose contributions are computed.
+        company: Settings of the company; default none.
+    """
     dataset, rows = fitted.dataset, len(fitted.held_out_rows)
     sample = np.random.default_rng(seed).permutation(fitted.held_out_rows)[: min(EXPLAINED, rows)]
     explained = dataset.rows[np.sort(sample)]
     _, contributions = model.contributions(explained)
-    again = fitted.refits
+    refits = fitted.refits
     earlier = np.setdiff1d(np.arange(len(dataset)), fitted.held_out_rows)
     return ReportInput(
         features=dataset.features,
@@ -192,18 +189,47 @@ def report_input(
         version=model.version,
         scores=fitted.scores,
         label=fitted.label,
-        # Shuffled folds judge every row, by a model of the others; then there is no "before" to compare with.
-        trained=dataset.rows[earlier] if len(earlier) else dataset.rows,
-        judged=dataset.rows[fitted.held_out_rows],
-        explained=explained,
+        # With shuffled folds every row is held out by some model: no earlier rows are left to compare with.
+        training_rows=dataset.rows[earlier] if len(earlier) else dataset.rows,
+        held_out_rows=dataset.rows[fitted.held_out_rows],
+        explained_rows=explained,
         contributions=contributions,
         intake=dataset.intake,
         capacity=fitted.capacity,
         history=dataset.history,
         company=company or ReportSettings(),
         model=model,
-        refitted=tuple(one.contributions(one.encodings.encode(explained))[1] for one in again.predictors)
-        if again
+        refit_contributions=tuple(
+            predictor.contributions(predictor.encodings.encode(explained))[1]
+            for predictor in refits.predictors
+        )
+        if refits
         else (),
-        refitted_share=again.share if again else 1.0,
+        refit_share=refits.share if refits else 1.0,
     )
+
+
+def current_rule_handover(inputs: ReportInput) -> Flags | None:
+    """Apply today's rule to each held-out row: the points table if named, else the hand-over stage.
+
+    Returns:
+        (n,) whether the rule had handed the lead over by its ``as_of``; None without a rule.
+    """
+    table, stage = inputs.company.points, inputs.company.hand_over
+    if inputs.history is None:
+        return None
+    snapshots = inputs.scores.select("lead_id", "as_of")
+    if table is not None:
+        total = score_points(table, inputs.history, Snapshots(snapshots))["points"]
+        return (total >= table.thresholds.mql).to_numpy()
+    return None if stage is None else _has_entered(inputs.history, stage, snapshots)
+
+
+def _has_entered(history: LeadHistory, stage: str, snapshots: pl.DataFrame) -> Flags:
+    """(n,) whether the CRM knew at each snapshot that the lead had entered ``stage``."""
+    entries = history.transitions.filter(pl.col("stage") == stage)
+    rows = snapshots.with_row_index("row")
+    visible = rows.join(entries, on="lead_id").filter(
+        is_visible(pl.col("occurred_at"), pl.col("known_at"), pl.col("as_of"))
+    )
+    return rows["row"].is_in(visible["row"].unique().implode()).to_numpy()

@@ -1,4 +1,4 @@
-"""What a model is worth to who calls: how many leads that convert are at the top of its order."""
+"""Ranking quality of a model: lift and gains, at capacity and beside today's rule."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Codes = NDArray[np.int64]
 
-_NOTICEABLE = 1.1
+# A lift below this is not worthwhile.
+_MIN_LIFT = 1.1
 SHARES = (0.1, 0.2, 0.3)
 STEPS = 200
 _WEEK = 7 * DAY
@@ -31,10 +32,15 @@ _WEEK = 7 * DAY
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """Calling the best ``share`` of leads: how many that is, how many of them convert, and against chance.
+    """The result of calling the best ``share`` of leads.
 
-    ``rate`` is hits / leads, in whose interval a lead that was looked at twice is one witness, and
-    ``captured`` the share of all conversions among them.
+    Attributes:
+        share: In (0, 1].
+        leads: How many that is.
+        hits: Conversions among them; ties count in part.
+        rate: hits / leads with its 95 % interval, clustered by lead.
+        lift: Rate relative to the base rate.
+        captured: Share of all conversions among them.
     """
 
     share: float
@@ -46,13 +52,13 @@ class Lift:
 
     @property
     def is_worthwhile(self) -> bool:
-        """Whether that is noticeably more than the same number of calls in any order, and beyond chance."""
-        return self.lift >= _NOTICEABLE and self.rate.low > self.rate.value / self.lift
+        """Whether the rate is noticeably and significantly above the base rate."""
+        return self.lift >= _MIN_LIFT and self.rate.low > self.rate.value / self.lift
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentRuleValue:
-    """What the rule of today does: the share of leads it hands over, and what became of them."""
+    """The result of today's rule: the share of leads it hands over, and their conversions."""
 
     share: float
     leads: int
@@ -63,11 +69,17 @@ class CurrentRuleValue:
 
 @dataclass(frozen=True, slots=True)
 class ModelValue:
-    """How well leads are put in order; ``gains`` are (share called, share of conversions) pairs.
+    """The ranking quality of a model.
 
-    ``constant`` is the log-loss of always saying the base rate, and the base rate what AP is without skill.
-    ``weekly`` is how many leads were looked at in a week, where the judged leads have dates, and ``today``
-    what is done now, where that is known.
+    Attributes:
+        roc_auc: With its interval, as the next two.
+        average_precision: The base rate is what it is without skill.
+        log_loss: Mean log-loss.
+        constant: The log-loss of predicting the base rate for all.
+        gains: (share called, share of conversions captured).
+        lifts: At the usual shares and at capacity.
+        weekly: Snapshots per week; None where rows have no dates.
+        today: Today's rule, where there is one.
     """
 
     roc_auc: Interval
@@ -81,52 +93,67 @@ class ModelValue:
 
 
 def model_value(
-    given: ReportInput, figures: Mapping[str, Interval], handed_over: NDArray[np.bool_] | None
+    inputs: ReportInput, figures: Mapping[str, Interval], handed_over: NDArray[np.bool_] | None
 ) -> ModelValue:
-    """What the order of leads is worth; ``handed_over`` (n,) are those that today's rule took."""
-    y, p = given.label, given.scores["probability"].to_numpy()
+    """Measure the ranking quality of held-out scores.
+
+    Args:
+        inputs: The held-out rows of a report.
+        figures: Metrics of the run by name.
+        handed_over: (n,) whether today's rule had handed the row's lead over; None without a rule.
+    """
+    y, p = inputs.label, inputs.scores["probability"].to_numpy()
     return ModelValue(
         roc_auc=figures["roc_auc"],
         average_precision=figures["average_precision"],
         log_loss=figures["log_loss"],
         constant=metrics.log_loss(y, np.full_like(p, y.mean())),
-        gains=_gains(y, p),
-        lifts=tuple(lift_at_share(y, p, share, given.lead) for share in sorted({*SHARES, given.capacity})),
-        weekly=_weekly(given),
-        today=None if handed_over is None or not handed_over.any() else _today(y, handed_over, given.lead),
+        gains=_gains_points(y, p),
+        lifts=tuple(lift_at_share(y, p, share, inputs.lead) for share in sorted({*SHARES, inputs.capacity})),
+        weekly=_leads_per_week(inputs),
+        today=None
+        if handed_over is None or not handed_over.any()
+        else _current_rule_value(y, handed_over, inputs.lead),
     )
 
 
 def lift_at_share(y: Floats, p: Floats, share: float, lead: Codes) -> Lift:
-    """What calling the best ``share`` brings; leads of equal probability count as called in part."""
+    """Compute the lift of calling the best ``share`` of rows.
+
+    Args:
+        y: (n,) outcomes, 0 or 1.
+        p: (n,) predicted probabilities; rows that tie at the threshold count in part.
+        share: In (0, 1].
+        lead: (n,) number of each row's lead.
+    """
     leads = math.ceil(round(share * len(y), 6))
     captured = metrics.capture_rate(y, p, leads / len(y))
-    rate = clustered_rate(y, lead, _called(p, leads))
+    rate = clustered_rate(y, lead, _called_share(p, leads))
     return Lift(share, leads, captured * float(y.sum()), rate, rate.value / float(y.mean()), captured)
 
 
-def _called(p: Floats, leads: int) -> Floats:
-    """(n,) the part of each lead that is called: 1 or 0, and one share for all that tie at the edge."""
+def _called_share(p: Floats, leads: int) -> Floats:
+    """(n,) the part of each row that is called: 1 or 0, and one share for all that tie at the threshold."""
     edge = np.partition(p, len(p) - leads)[len(p) - leads]
     above, equal = p > edge, p == edge
     return np.asarray(np.where(equal, (leads - above.sum()) / equal.sum(), above), dtype=np.float64)
 
 
-def _gains(y: Floats, p: Floats) -> tuple[tuple[float, float], ...]:
+def _gains_points(y: Floats, p: Floats) -> tuple[tuple[float, float], ...]:
     shares = np.arange(1, STEPS + 1) / STEPS
     captured = np.interp(shares, *metrics.gains_curve(y, p))
     return tuple(zip(shares.tolist(), captured.tolist(), strict=True))
 
 
-def _today(y: Floats, handed_over: NDArray[np.bool_], lead: Codes) -> CurrentRuleValue:
+def _current_rule_value(y: Floats, handed_over: NDArray[np.bool_], lead: Codes) -> CurrentRuleValue:
     leads, hits = int(handed_over.sum()), int(y[handed_over].sum())
     rate = clustered_rate(y[handed_over], lead[handed_over])
     return CurrentRuleValue(leads / len(y), leads, hits, rate, hits / float(y.sum()))
 
 
-def _weekly(given: ReportInput) -> float | None:
-    """How many of the judged leads there are for each week between the first and the last of them."""
-    if given.card.window is None or "as_of" not in given.scores.columns:
+def _leads_per_week(inputs: ReportInput) -> float | None:
+    """Held-out snapshots per week between the first and the last of them."""
+    if inputs.card.window is None or "as_of" not in inputs.scores.columns:
         return None
-    moments = given.scores["as_of"].to_numpy()
+    moments = inputs.scores["as_of"].to_numpy()
     return len(moments) / (max(int(np.ptp(moments)), _WEEK) / _WEEK)

@@ -1,4 +1,4 @@
-"""What every block says in the same way: a rate with its interval, and that it has nothing to say."""
+"""The result of an analysis whose data are missing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class NotApplicable:
-    """A block that these data cannot fill; the page says why by ``reason``, a name under "absent"."""
+    """An analysis that cannot be made of these data; ``reason`` is a key under "absent" in the catalogue."""
 
     reason: str

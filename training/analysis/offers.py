@@ -1,11 +1,10 @@
-"""Which offers go before an SQL: who took one, beside similar leads of the same age that had not taken it.
+"""Offers and touchpoint paths before conversion, compared with matched controls.
 
-Takers compared with everybody would look good because they are the active ones. They are compared with leads
-created in the same month that were at risk at the same age, had the same score band just before, and had not
-taken the offer; who of them became an SQL within the horizon is counted from that age on for both. What is
-left is an association: a taker may still have been the keener one.
-
-The last steps before an SQL, beside those of leads that were still open at the same age.
+Compared with all leads, those who take an offer look good because they are the active ones. So they are
+compared with leads created in the same month that were at risk at the same age, had a score in the same band
+just before, and had not taken the offer; conversion within the horizon is counted from that age on for both.
+What is left is an association: a taker may still have been the keener one. Paths are the last steps before a
+conversion, beside those of leads still open at the same age.
 """
 
 from __future__ import annotations
@@ -51,18 +50,26 @@ if TYPE_CHECKING:
     from training.analysis.stage_entries import StageEntries, Times
     from training.stats.significance import RatioTest
 
-
+# Steps of a path.
 LAST = 3
-
-MOST_WON, MOST_PATHS = 4000, 12
+# Leads that are matched with controls; more are sampled.
+MOST_WON, MOST_TAKERS = 4000, 4000
+MOST_PATHS, MOST_OFFERS = 12, 20
+# Offer stages in the order of the funnel.
+_STAGES = ("awareness", "consideration", "decision")
 
 
 @dataclass(frozen=True, slots=True)
 class TouchpointPath:
-    """The last different steps of a lead, in their order; none at all is a path too.
+    """The last different steps of a lead in order; no step at all is a path too.
 
-    ``won`` leads had taken it when they became an SQL, which is ``share`` of those looked at; ``others`` is
-    the share among leads that were open at the same age.
+    Attributes:
+        steps: Kinds of touchpoints.
+        won: Converted leads with this path.
+        share: Their share among the converted leads.
+        others: The path's share among controls, open at the same age.
+        ratio: share / others with its interval; None where conversions are few.
+        verdict: What the ratio shows, after Benjamini-Hochberg.
     """
 
     steps: tuple[str, ...]
@@ -73,87 +80,20 @@ class TouchpointPath:
     verdict: Verdict
 
 
-def frequent_paths(
-    among: RiskSets, touches: pl.DataFrame
-) -> tuple[tuple[str, ...], tuple[TouchpointPath, ...]]:
-    """The kinds of touchpoint that count as steps, and the most frequent paths to an SQL.
-
-    ``touches`` are touchpoints with the place of their ``lead``. Beside each SQL stand leads created in the
-    same month that were open at the same age: incidence density sampling (Prentice and Breslow 1978).
-    """
-    won = np.flatnonzero(among.won_at < NEVER)
-    if len(won) > MOST_WON:
-        won = np.sort(np.random.default_rng(0).choice(won, MOST_WON, replace=False))
-    kinds = steps(touches)
-    walked = touches.filter(pl.col("kind").is_in(kinds)).select("lead", "occurred_at", "known_at", "kind")
-    met = match_controls(among, won, among.won_at[won], among.won_at, None)
-    return kinds, _paths(met, walked, len(among.created))
-
-
-def steps(touches: pl.DataFrame) -> tuple[str, ...]:
-    """What counts as a step: requests and whatever an offer was taken by; every kind where that is nothing.
-
-    Visits and opened mails are so many that every path would be made of them.
-    """
-    told = touches.filter(pl.col("offer").is_not_null() | pl.col("kind").is_in(REQUESTS))
-    return tuple((touches if told.is_empty() else told)["kind"].unique().sort())
-
-
-def last_touchpoints(walked: pl.DataFrame, lead: Times, moment: Times) -> pl.Series:
-    """(n,) the last different steps that each of ``lead`` was known to have taken before its moment.
-
-    A step repeated at once counts once. Steps of one second come by name.
-    """
-    asked = pl.DataFrame({"lead": lead, "as_of": moment}).with_row_index("row")
-    seen = asked.join(walked, on="lead").filter(
-        is_visible(pl.col("occurred_at"), pl.col("known_at"), pl.col("as_of"))
-    )
-    moved = seen.sort("row", "occurred_at", "kind").filter(
-        (pl.col("kind") != pl.col("kind").shift()).over("row").fill_null(value=True)
-    )
-    last = moved.group_by("row", maintain_order=True).agg(pl.col("kind").tail(LAST))
-    return asked.join(last, on="row", how="left", maintain_order="left")["kind"].fill_null([])
-
-
-def _paths(met: MatchedControls, walked: pl.DataFrame, leads: int) -> tuple[TouchpointPath, ...]:
-    mine = last_touchpoints(walked, met.lead, met.moment)
-    others = np.full(met.other.shape, "", dtype=object)
-    others[met.kept] = _named(last_touchpoints(walked, met.other[met.kept], met.then[met.kept]))
-    names = _named(mine)
-    counted = mine.value_counts(name="won", sort=True).sort("won", descending=True)
-    made = []
-    for path, won in counted.head(MOST_PATHS).iter_rows():
-        name = _joined(path)
-        one, other = met.groups((names == name).astype(float), (others == name).astype(float))
-        enough = min(won, other.weight @ other.y) >= FEWEST_SQLS
-        found = rate_ratio(one, other, leads) if enough else None
-        made.append((tuple(path), won, one.rate, other.rate, found))
-    said = benjamini_hochberg([held for *_, held in made])
-    return tuple(
-        TouchpointPath(path, won, share, beside, held.ratio if held else None, verdict)
-        for (path, won, share, beside, held), verdict in zip(made, said, strict=True)
-    )
-
-
-def _named(walked: pl.Series) -> NDArray[np.object_]:
-    return np.array([_joined(path) for path in walked.to_list()], dtype=object)
-
-
-def _joined(path: list[str]) -> str:
-    return " > ".join(path) or "none"
-
-
-MOST_OFFERS, MOST_TAKERS = 20, 4000
-
-_STAGES = ("awareness", "consideration", "decision")
-
-
 @dataclass(frozen=True, slots=True)
 class OfferEffect:
-    """An offer, of the ``kind`` of touchpoint and the stage that it mostly was, or a whole offer stage.
+    """An offer, or a whole offer stage, beside matched controls.
 
-    ``takers`` leads took it while they were open. ``compared`` of them had similar ones beside them: ``rate``
-    is the share of the takers, ``similar`` that of the others, which became an SQL within the horizon.
+    Attributes:
+        name: The offer or the stage.
+        kind: The most frequent kind of touchpoint it was taken by; None for a stage.
+        stage: Its most frequent offer stage; None for a stage.
+        takers: Leads that took it while open.
+        compared: Those of them with matched controls.
+        rate: Conversion of these within the horizon.
+        similar: Conversion of their controls.
+        ratio: rate / similar with its interval; None where conversions are few.
+        verdict: What the ratio shows, after Benjamini-Hochberg.
     """
 
     name: str
@@ -169,9 +109,16 @@ class OfferEffect:
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """Offers and offer stages, each against similar leads; the paths that led to an SQL.
+    """Offers, offer stages and paths, each compared with matched controls.
 
-    Only takers from ``since`` on count, when scores begin that had not learned from the leads they judge.
+    Attributes:
+        days: The horizon.
+        since: Only offers taken from here on count: earlier there are no out-of-sample scores.
+        beside: Most controls of a lead.
+        offers: Effects by offer, significant ones first.
+        stages: Effects by offer stage, in the order of the funnel.
+        steps: Kinds of touchpoints in the paths.
+        paths: The most frequent paths to conversion.
     """
 
     days: float
@@ -184,111 +131,219 @@ class Offers:
 
 
 @dataclass(frozen=True, eq=False)
-class _Company:
-    """The leads that takers are compared with, and the score bands that they had."""
+class _Comparison:
+    """The leads that takers are matched with, their score strata, and the start of out-of-sample scores."""
 
-    among: RiskSets
-    scored: ScoreStrata
+    sets: RiskSets
+    strata: ScoreStrata
     since: int
 
 
-def offer_effects(given: ReportInput) -> Offers | NotApplicable:
-    """What goes before an SQL in the history of the report."""
-    known = given.stage_entries
-    if isinstance(known, NotApplicable):
-        return known
-    touches = _numbered(known, known.history.touchpoints)
-    taken = touches.filter(pl.col("offer").is_not_null())
-    if taken.is_empty():
+def offer_effects(inputs: ReportInput) -> Offers | NotApplicable:
+    """Compare the offers of a report's history with matched controls."""
+    entries = inputs.stage_entries
+    if isinstance(entries, NotApplicable):
+        return entries
+    touches = _with_lead_index(entries, entries.history.touchpoints)
+    takes = touches.filter(pl.col("offer").is_not_null())
+    if takes.is_empty():
         return NotApplicable("no_offers")
-    company = _company(given, known)
-    steps, found = frequent_paths(company.among, touches)
+    comparison = _make_comparison(inputs, entries)
+    steps, paths = frequent_paths(comparison.sets, touches)
     return Offers(
-        days=known.spec.horizon / DAY,
-        since=company.since,
+        days=entries.spec.horizon / DAY,
+        since=comparison.since,
         beside=KEPT,
-        offers=_compared(company, taken, "offer"),
-        stages=_compared(company, taken.filter(pl.col("offer_stage").is_not_null()), "offer_stage"),
+        offers=_compare_offers(comparison, takes, "offer"),
+        stages=_compare_offers(comparison, takes.filter(pl.col("offer_stage").is_not_null()), "offer_stage"),
         steps=steps,
-        paths=found,
+        paths=paths,
     )
 
 
-def _company(given: ReportInput, known: StageEntries) -> _Company:
-    scores = given.scores.filter(pl.col("lead_id").is_in(known.lead_id.implode()))
-    scored = score_strata(
-        index_of(scores["lead_id"], known.lead_id),
+def _make_comparison(inputs: ReportInput, entries: StageEntries) -> _Comparison:
+    scores = inputs.scores.filter(pl.col("lead_id").is_in(entries.lead_id.implode()))
+    strata = score_strata(
+        index_of(scores["lead_id"], entries.lead_id),
         scores["as_of"].to_numpy(),
         scores["probability"].to_numpy(),
     )
-    return _Company(risk_sets(known), scored, int(given.scores["as_of"].to_numpy().min()))
+    return _Comparison(risk_sets(entries), strata, int(inputs.scores["as_of"].to_numpy().min()))
 
 
-def _numbered(known: StageEntries, touchpoints: pl.DataFrame) -> pl.DataFrame:
-    """Touchpoints with the place of their lead, none before its creation; those of nobody are left out."""
+def _with_lead_index(entries: StageEntries, touchpoints: pl.DataFrame) -> pl.DataFrame:
+    """Touchpoints of known leads with the lead's index, dated no earlier than its creation."""
     leads = pl.DataFrame(
-        {"lead_id": known.lead_id, "lead": np.arange(len(known.created)), "created_at": known.created}
+        {"lead_id": entries.lead_id, "lead": np.arange(len(entries.created)), "created_at": entries.created}
     )
     return touchpoints.join(leads, on="lead_id").with_columns(
         moment=pl.max_horizontal("occurred_at", "created_at")
     )
 
 
-def _compared(company: _Company, taken: pl.DataFrame, column: str) -> tuple[OfferEffect, ...]:
-    names = taken[column].value_counts(name="rows").sort("rows", column, descending=[True, False])
-    made = [
-        _offer(company, taken.filter(pl.col(column) == name), column) for name in names[column][:MOST_OFFERS]
+def _compare_offers(comparison: _Comparison, takes: pl.DataFrame, column: str) -> tuple[OfferEffect, ...]:
+    names = takes[column].value_counts(name="rows").sort("rows", column, descending=[True, False])
+    effects = [
+        _offer_effect(comparison, takes.filter(pl.col(column) == name), column)
+        for name in names[column][:MOST_OFFERS]
     ]
-    said = benjamini_hochberg([held for _, held in made])
-    told = [replace(offer, verdict=verdict) for (offer, _), verdict in zip(made, said, strict=True)]
-    return _in_order(told, column)
+    verdicts = benjamini_hochberg([result for _, result in effects])
+    with_verdicts = [
+        replace(offer, verdict=verdict) for (offer, _), verdict in zip(effects, verdicts, strict=True)
+    ]
+    return _sort_effects(with_verdicts, column)
 
 
-def _in_order(made: Sequence[OfferEffect], column: str) -> tuple[OfferEffect, ...]:
+def _sort_effects(effects: Sequence[OfferEffect], column: str) -> tuple[OfferEffect, ...]:
     def stage(offer: OfferEffect) -> int:
         return _STAGES.index(offer.name) if offer.name in _STAGES else len(_STAGES)
 
     if column == "offer_stage":
-        return tuple(sorted(made, key=lambda one: (stage(one), one.name)))
-    return tuple(sorted(made, key=lambda one: (ORDER.index(one.verdict), -one.takers, one.name)))
+        return tuple(sorted(effects, key=lambda effect: (stage(effect), effect.name)))
+    return tuple(
+        sorted(effects, key=lambda effect: (ORDER.index(effect.verdict), -effect.takers, effect.name))
+    )
 
 
-def _offer(company: _Company, taken: pl.DataFrame, column: str) -> tuple[OfferEffect, RatioTest | None]:
-    """One offer by its touchpoints, yet without a verdict, and how its takers stand against similar leads."""
-    lead, moment = _first_takes(company.among, taken)
-    did_at = np.full(len(company.among.created), NEVER)
-    did_at[lead] = moment
-    asked = np.flatnonzero((moment >= company.since) & company.among.at_risk(lead, moment))
-    if len(asked) > MOST_TAKERS:
-        asked = np.sort(np.random.default_rng(0).choice(asked, MOST_TAKERS, replace=False))
-    met = match_controls(company.among, lead[asked], moment[asked], did_at, company.scored)
-    mine, theirs = company.among.won(met.lead, met.moment), company.among.won(met.other, met.then)
-    one, other = met.groups(mine, theirs)
-    enough = len(mine) >= FEWEST_LEADS and mine.sum() >= FEWEST_SQLS and other.weight @ other.y >= FEWEST_SQLS
-    found = rate_ratio(one, other, len(did_at)) if enough else None
+def _offer_effect(
+    comparison: _Comparison, takes: pl.DataFrame, column: str
+) -> tuple[OfferEffect, RatioTest | None]:
+    """The effect of one offer, yet without a verdict, and its test."""
+    lead, moment = _first_takes(comparison.sets, takes)
+    event_at = np.full(len(comparison.sets.created), NEVER)
+    event_at[lead] = moment
+    included = np.flatnonzero((moment >= comparison.since) & comparison.sets.at_risk(lead, moment))
+    if len(included) > MOST_TAKERS:
+        included = np.sort(np.random.default_rng(0).choice(included, MOST_TAKERS, replace=False))
+    matched = match_controls(comparison.sets, lead[included], moment[included], event_at, comparison.strata)
+    case_outcome, control_outcome = (
+        comparison.sets.won(matched.lead, matched.moment),
+        comparison.sets.won(matched.control, matched.control_moment),
+    )
+    cases, controls = matched.groups(case_outcome, control_outcome)
+    enough = (
+        len(case_outcome) >= FEWEST_LEADS
+        and case_outcome.sum() >= FEWEST_SQLS
+        and controls.weight @ controls.y >= FEWEST_SQLS
+    )
+    test = rate_ratio(cases, controls, len(event_at)) if enough else None
     offer = OfferEffect(
-        name=str(taken[column][0]),
-        kind=_mostly(taken["kind"]) if column == "offer" else None,
-        stage=_mostly(taken["offer_stage"]) if column == "offer" else None,
+        name=str(takes[column][0]),
+        kind=_most_frequent(takes["kind"]) if column == "offer" else None,
+        stage=_most_frequent(takes["offer_stage"]) if column == "offer" else None,
         takers=len(lead),
-        compared=len(mine),
-        rate=wilson_interval(float(mine.sum()), len(mine)) if len(mine) else None,
-        similar=other.rate if len(mine) else None,
-        ratio=found.ratio if found else None,
+        compared=len(case_outcome),
+        rate=wilson_interval(float(case_outcome.sum()), len(case_outcome)) if len(case_outcome) else None,
+        similar=controls.rate if len(case_outcome) else None,
+        ratio=test.ratio if test else None,
         verdict="few",
     )
-    return offer, found
+    return offer, test
 
 
-def _first_takes(among: RiskSets, taken: pl.DataFrame) -> tuple[Times, Times]:
-    """The leads that took an offer while they were open, and when each did so first."""
-    first = taken.group_by("lead").agg(pl.col("moment").min()).sort("lead")
+def _first_takes(sets: RiskSets, takes: pl.DataFrame) -> tuple[Times, Times]:
+    """The leads that took an offer while they were open, and when each first did."""
+    first = takes.group_by("lead").agg(pl.col("moment").min()).sort("lead")
     lead, moment = first["lead"].to_numpy(), first["moment"].to_numpy()
-    open_then = moment < among.open_until[lead]
+    open_then = moment < sets.open_until[lead]
     return lead[open_then], moment[open_then]
 
 
-def _mostly(words: pl.Series) -> str | None:
-    """The most frequent word, if any."""
+def _most_frequent(words: pl.Series) -> str | None:
+    """The most frequent word, or None."""
     known = words.drop_nulls().value_counts(name="rows").sort("rows", words.name, descending=[True, False])
     return None if known.is_empty() else str(known[words.name][0])
+
+
+def frequent_paths(
+    sets: RiskSets, touches: pl.DataFrame
+) -> tuple[tuple[str, ...], tuple[TouchpointPath, ...]]:
+    """Compare the most frequent paths to conversion with those of leads open at the same age.
+
+    Each conversion is matched with leads created in the same month that were open at the same age: incidence
+    density sampling (Prentice and Breslow 1978).
+
+    Args:
+        sets: The leads.
+        touches: Touchpoints with the index ``lead`` of their lead.
+
+    Returns:
+        The kinds of touchpoints that count as steps, and the paths, the most frequent first.
+    """
+    won = np.flatnonzero(sets.won_at < NEVER)
+    if len(won) > MOST_WON:
+        won = np.sort(np.random.default_rng(0).choice(won, MOST_WON, replace=False))
+    kinds = steps(touches)
+    touchpoints = touches.filter(pl.col("kind").is_in(kinds)).select(
+        "lead", "occurred_at", "known_at", "kind"
+    )
+    matched = match_controls(sets, won, sets.won_at[won], sets.won_at, None)
+    return kinds, _compare_paths(matched, touchpoints, len(sets.created))
+
+
+def steps(touches: pl.DataFrame) -> tuple[str, ...]:
+    """The kinds of touchpoints that count as steps: requests and those that offers were taken by.
+
+    All kinds where there are none of these. Visits and opened mails are so many that every path would consist
+    of them.
+    """
+    selected = touches.filter(pl.col("offer").is_not_null() | pl.col("kind").is_in(REQUESTS))
+    return tuple((touches if selected.is_empty() else selected)["kind"].unique().sort())
+
+
+def last_touchpoints(touchpoints: pl.DataFrame, lead: Times, moment: Times) -> pl.Series:
+    """The last ``LAST`` different steps that each lead was known to have taken before a moment.
+
+    A step repeated at once counts once. Steps of the same second are ordered by name.
+
+    Args:
+        touchpoints: ``lead``, ``kind``, ``occurred_at`` and ``known_at`` of touchpoints.
+        lead: (n,) index of the lead.
+        moment: (n,) epoch seconds.
+
+    Returns:
+        (n,) lists of kinds.
+    """
+    queries = pl.DataFrame({"lead": lead, "as_of": moment}).with_row_index("row")
+    visible = queries.join(touchpoints, on="lead").filter(
+        is_visible(pl.col("occurred_at"), pl.col("known_at"), pl.col("as_of"))
+    )
+    changes = visible.sort("row", "occurred_at", "kind").filter(
+        (pl.col("kind") != pl.col("kind").shift()).over("row").fill_null(value=True)
+    )
+    last = changes.group_by("row", maintain_order=True).agg(pl.col("kind").tail(LAST))
+    return queries.join(last, on="row", how="left", maintain_order="left")["kind"].fill_null([])
+
+
+def _compare_paths(
+    matched: MatchedControls, touchpoints: pl.DataFrame, leads: int
+) -> tuple[TouchpointPath, ...]:
+    case_paths = last_touchpoints(touchpoints, matched.lead, matched.moment)
+    control_paths = np.full(matched.control.shape, "", dtype=object)
+    control_paths[matched.is_matched] = _path_names(
+        last_touchpoints(
+            touchpoints, matched.control[matched.is_matched], matched.control_moment[matched.is_matched]
+        )
+    )
+    names = _path_names(case_paths)
+    counted = case_paths.value_counts(name="won", sort=True).sort("won", descending=True)
+    counts = []
+    for path, won in counted.head(MOST_PATHS).iter_rows():
+        name = _path_name(path)
+        cases, controls = matched.groups((names == name).astype(float), (control_paths == name).astype(float))
+        enough = min(won, controls.weight @ controls.y) >= FEWEST_SQLS
+        test = rate_ratio(cases, controls, leads) if enough else None
+        counts.append((tuple(path), won, cases.rate, controls.rate, test))
+    verdicts = benjamini_hochberg([result for *_, result in counts])
+    return tuple(
+        TouchpointPath(path, won, share, control_share, result.ratio if result else None, verdict)
+        for (path, won, share, control_share, result), verdict in zip(counts, verdicts, strict=True)
+    )
+
+
+def _path_names(touchpoints: pl.Series) -> NDArray[np.object_]:
+    return np.array([_path_name(path) for path in touchpoints.to_list()], dtype=object)
+
+
+def _path_name(path: list[str]) -> str:
+    return " > ".join(path) or "none"

@@ -1,4 +1,4 @@
-"""The learned points table beside today's: what each says, and how well each tells leads apart."""
+"""The learned points table beside today's: rules, thresholds and metrics of both."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Whose = Literal["model", "table", "incumbent"]
 
 @dataclass(frozen=True, slots=True)
 class LearnedRule:
-    """A line of the learned table: its ``points``, and the condition in words."""
+    """A row of the learned table: its points, and its condition in words."""
 
     spec: FeatureSpec
     condition: DisplayText
@@ -29,10 +29,17 @@ class LearnedRule:
 
 @dataclass(frozen=True, slots=True)
 class CurrentRuleRow:
-    """A line of today's table: points for each touchpoint of a ``kind``, or for a value of a ``column``.
+    """A row of today's table: points per touchpoint of a ``kind``, or for a value of a ``column``.
 
-    ``of`` narrows a kind, or is the value; ``at_least`` and ``below`` bound a number. ``cap`` is the most
-    that the line may give, ``lifespan`` the seconds in which its points fade.
+    Attributes:
+        points: The points.
+        kind: Kind of touchpoint; None for a column.
+        column: Column of the lead; None for touchpoints.
+        of: Restriction of the kind, or the value of the column.
+        at_least: Lower bound of a number (inclusive).
+        below: Upper bound of a number (exclusive).
+        cap: Most points from this row.
+        lifespan: Seconds in which the points fade.
     """
 
     points: float
@@ -47,7 +54,7 @@ class CurrentRuleRow:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdSummary:
-    """What the learned table takes from ``points`` on: a share of the leads, and the rate among them."""
+    """The leads with at least ``points`` in the learned table: their share, and their conversion rate."""
 
     stage: str
     points: int
@@ -57,7 +64,7 @@ class ThresholdSummary:
 
 @dataclass(frozen=True, slots=True)
 class TableMetrics:
-    """How well one of them did on the judged leads."""
+    """The metrics of the model, the learned table or today's table on held-out leads."""
 
     whose: Whose
     roc_auc: float
@@ -66,9 +73,17 @@ class TableMetrics:
 
 @dataclass(frozen=True, slots=True)
 class PointsComparison:
-    """Both tables; ``judged`` leads were looked at, none of which model and table had learned from.
+    """Both points tables.
 
-    ``kept`` is the share of what the model knows beyond the base rate, in log-loss, that the table knows too.
+    Attributes:
+        judged: Number of held-out leads behind the metrics.
+        lines: Rows of the learned table.
+        reached: Leads above the thresholds.
+        measured: Metrics of model and tables.
+        base_rate: Log-loss of predicting the base rate.
+        kept: The share of the model's gain in log-loss over the base rate that the table retains.
+        today: Rows of today's table, if any.
+        thresholds: Its thresholds by stage.
     """
 
     judged: int
@@ -81,39 +96,39 @@ class PointsComparison:
     thresholds: dict[str, float]
 
 
-def compare_points_tables(given: ReportInput) -> PointsComparison | NotApplicable:
-    """The points tables of a report."""
-    learned, today = given.learned, given.company.points
+def compare_points_tables(inputs: ReportInput) -> PointsComparison | NotApplicable:
+    """Compare the learned points table of a report with today's."""
+    learned, today = inputs.learned, inputs.company.points
     if learned is None:
         return NotApplicable("no_points")
     return PointsComparison(
         judged=learned.judged,
-        lines=tuple(_line(row) for row in learned.lines.rows),
-        reached=tuple(_reached(learned)),
-        measured=tuple(_measured(learned)),
+        lines=tuple(_learned_rule(row) for row in learned.lines.rows),
+        reached=tuple(_threshold_summaries(learned)),
+        measured=tuple(_table_metrics(learned)),
         base_rate=learned.base_rate,
         kept=learned.retained_skill,
-        today=() if today is None else tuple(_todays(today)),
-        thresholds={} if today is None else _named(today.thresholds),
+        today=() if today is None else tuple(_current_rows(today)),
+        thresholds={} if today is None else _threshold_points(today.thresholds),
     )
 
 
-def _line(row: ScorecardRow) -> LearnedRule:
+def _learned_rule(row: ScorecardRow) -> LearnedRule:
     says = DisplayText(row.condition.says("en"), row.condition.says("de"))
     return LearnedRule(row.condition.spec, says, row.points)
 
 
-def _reached(learned: LearnedScorecard) -> Iterator[ThresholdSummary]:
-    for stage, least in _named(learned.thresholds).items():
-        found = learned.reached[stage]
-        yield ThresholdSummary(stage, int(least), found.share, found.rate)
+def _threshold_summaries(learned: LearnedScorecard) -> Iterator[ThresholdSummary]:
+    for stage, least in _threshold_points(learned.thresholds).items():
+        reach = learned.reached[stage]
+        yield ThresholdSummary(stage, int(least), reach.share, reach.rate)
 
 
-def _named(thresholds: Thresholds) -> dict[str, float]:
+def _threshold_points(thresholds: Thresholds) -> dict[str, float]:
     return {"mql": thresholds.mql, "sql": thresholds.sql}
 
 
-def _measured(learned: LearnedScorecard) -> Iterator[TableMetrics]:
+def _table_metrics(learned: LearnedScorecard) -> Iterator[TableMetrics]:
     losses = learned.log_loss.to_dict()
     whose: tuple[Whose, ...] = ("model", "table", "incumbent")
     for name in whose:
@@ -121,15 +136,15 @@ def _measured(learned: LearnedScorecard) -> Iterator[TableMetrics]:
             yield TableMetrics(name, learned.roc_auc.to_dict()[name], losses[name])
 
 
-def _todays(table: PointsTable) -> Iterator[CurrentRuleRow]:
+def _current_rows(table: PointsTable) -> Iterator[CurrentRuleRow]:
     for rule in table.touchpoints:
-        narrowed = ", ".join(rule.where.values()) or None
-        yield CurrentRuleRow(rule.points, kind=rule.kind, of=narrowed, cap=rule.cap, lifespan=rule.lifespan)
-    for wanted in table.attributes:
+        condition = ", ".join(rule.where.values()) or None
+        yield CurrentRuleRow(rule.points, kind=rule.kind, of=condition, cap=rule.cap, lifespan=rule.lifespan)
+    for attribute in table.attributes:
         yield CurrentRuleRow(
-            wanted.points,
-            column=wanted.column,
-            of=wanted.value,
-            at_least=wanted.at_least,
-            below=wanted.below,
+            attribute.points,
+            column=attribute.column,
+            of=attribute.value,
+            at_least=attribute.at_least,
+            below=attribute.below,
         )

@@ -1,9 +1,9 @@
-"""Leads as lives in their own time, so that one can be compared with others of the same age and month.
+"""Risk-set matching: a lead at an event is compared with leads at risk at the same age.
 
-A lead is at risk from its creation until it becomes an SQL, is closed, or cannot be watched for a whole
-horizon any more. Comparing somebody who did a thing at an age with those who were at risk at that very age,
-and had not done it then, is risk-set matching (Li, Propert and Rosenbaum 2001, after Prentice and Breslow
-1978). Nothing is looked at that was known later, and nobody counts as having lived until the thing was done.
+A lead is at risk from its creation until it converts, is closed, or has less than a horizon left to be
+observed. Leads with an event at some age are matched with leads that were at risk at that very age without
+the event (Li, Propert and Rosenbaum 2001, after Prentice and Breslow 1978). Nothing known later is used, and
+no lead contributes the time it must have stayed open for the event (immortal time).
 """
 
 from __future__ import annotations
@@ -26,32 +26,41 @@ if TYPE_CHECKING:
 
 BANDS = 5
 UNSCORED = 0
+# Leads drawn for each case, and controls kept of them.
 DRAWN, KEPT = 100, 5
+# Larger than any epoch second, so that lead and moment fit into one sortable integer.
 _SPAN = 1 << 36
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreStrata:
-    """The score band of each lead at any moment: that of the last score before it, or ``UNSCORED``.
+    """The score band of each lead at any moment: that of its last score by then, or ``UNSCORED``.
 
-    ``key`` is lead * span + moment, sorted, and ``band`` (same length) what holds from then on. Bands are
-    fifths of all scores, 1 the lowest.
+    Attributes:
+        key: (s,) lead * span + moment of each score, ascending.
+        band: (s,) band from that moment on: fifths of all scores, 1 the lowest.
     """
 
     key: Times
     band: Times
 
     def at(self, lead: Places, moment: Times) -> Times:
-        """The bands of leads, each at its own moment; a score made in that very second counts."""
+        """The band of each lead at its own moment; a score of that very second counts."""
         if not len(self.key):
             return np.full(lead.shape, UNSCORED)
         place = np.searchsorted(self.key, lead * _SPAN + moment, side="right") - 1
-        own = (place >= 0) & (self.key[place] // _SPAN == lead)
-        return np.where(own, self.band[place], UNSCORED)
+        has_score = (place >= 0) & (self.key[place] // _SPAN == lead)
+        return np.where(has_score, self.band[place], UNSCORED)
 
 
 def score_strata(lead: Places, as_of: Times, probability: NDArray[np.float64]) -> ScoreStrata:
-    """The bands of scores that were made of ``lead`` at ``as_of`` by models that had not learned from it."""
+    """Band out-of-sample scores into fifths.
+
+    Args:
+        lead: (s,) index of the scored lead.
+        as_of: (s,) moment of the score.
+        probability: (s,) the score.
+    """
     key = lead * _SPAN + as_of
     order = np.argsort(key)
     edges = np.quantile(probability, np.arange(1, BANDS) / BANDS) if len(key) else probability
@@ -60,10 +69,15 @@ def score_strata(lead: Places, as_of: Times, probability: NDArray[np.float64]) -
 
 @dataclass(frozen=True, eq=False)
 class RiskSets:
-    """n leads: when each was ``created``, and its ``month`` of creation, counted from 0.
+    """When n leads were at risk.
 
-    ``won_at`` and ``open_until`` are when it became an SQL (``NEVER``) and when it stopped being at risk;
-    ``horizon`` is how long an outcome is waited for, ``settled_until`` the last moment for which it is known.
+    Attributes:
+        created: (n,) creation, in epoch seconds.
+        month: (n,) month of creation, from 0.
+        won_at: (n,) conversion, ``NEVER`` if none.
+        open_until: (n,) when the lead stopped being at risk.
+        horizon: Seconds within which a conversion counts.
+        settled_until: The last moment from which a whole horizon was observed.
     """
 
     created: Times
@@ -74,86 +88,111 @@ class RiskSets:
     settled_until: int
 
     def at_risk(self, lead: Places, moment: Times) -> Flags:
-        """Whether leads could still become an SQL at a moment, with a horizon to be watched for."""
+        """Whether leads could still convert at a moment, with a whole horizon observed after it."""
         open_then = (moment >= self.created[lead]) & (moment < self.open_until[lead])
         return open_then & (moment <= self.settled_until)
 
     def won(self, lead: Places, moment: Times) -> NDArray[np.float64]:
-        """1.0 where a lead at risk became an SQL in [moment, moment + horizon), else 0.0."""
+        """1.0 where a lead at risk converted in [moment, moment + horizon), else 0.0."""
         return (self.won_at[lead] < moment + self.horizon).astype(np.float64)
 
     def others(self, lead: Places, random: Generator) -> Places:
-        """(n, DRAWN) leads of the same month of creation as each of ``lead``, drawn by chance."""
+        """Draw (n, DRAWN) leads of the same month of creation as each of ``lead``."""
         order = np.argsort(self.month, kind="stable")
         sizes = np.bincount(self.month)
         month = self.month[lead]
-        picked = random.random((len(lead), DRAWN)) * sizes[month][:, None]
-        return np.asarray(order[(np.cumsum(sizes) - sizes)[month][:, None] + picked.astype(np.intp)])
+        position = random.random((len(lead), DRAWN)) * sizes[month][:, None]
+        return np.asarray(order[(np.cumsum(sizes) - sizes)[month][:, None] + position.astype(np.intp)])
 
 
-def risk_sets(roads: StageEntries) -> RiskSets:
-    """The lives of all leads of ``roads``, in its order."""
-    months = roads.created.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+def risk_sets(entries: StageEntries) -> RiskSets:
+    """The risk sets of all leads of ``entries``, in their order."""
+    months = entries.created.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     return RiskSets(
-        created=roads.created,
+        created=entries.created,
         month=months - months.min(initial=0),
-        won_at=roads.entered[:, roads.target],
-        open_until=roads.resolved_at,
-        horizon=roads.spec.horizon,
-        settled_until=roads.until - roads.spec.horizon - roads.spec.settle,
+        won_at=entries.entered[:, entries.target],
+        open_until=entries.resolved_at,
+        horizon=entries.spec.horizon,
+        settled_until=entries.until - entries.spec.horizon - entries.spec.settle,
     )
 
 
 @dataclass(frozen=True, eq=False)
 class MatchedControls:
-    """Leads at the moment they did something, and up to ``KEPT`` similar ones at the same age beside each.
+    """Cases with up to ``KEPT`` matched controls each.
 
-    ``lead`` and ``moment`` (n,) are those who did it and found company; ``other``, ``then`` and ``kept``
-    (n, KEPT) who stood beside them, when, and whether the place is taken.
+    Attributes:
+        lead: (n,) index of the case; cases without controls are left out.
+        moment: (n,) its event.
+        control: (n, KEPT) indices of controls.
+        control_moment: (n, KEPT) when each control had the age of the case at its event.
+        is_matched: (n, KEPT) whether the place holds a control.
     """
 
     lead: Places
     moment: Times
-    other: Places
-    then: Times
-    kept: Flags
+    control: Places
+    control_moment: Times
+    is_matched: Flags
 
     def groups(
-        self, mine: NDArray[np.float64], theirs: NDArray[np.float64]
+        self, case_outcome: NDArray[np.float64], control_outcome: NDArray[np.float64]
     ) -> tuple[WeightedGroup, WeightedGroup]:
-        """Both sides with their outcomes; those beside one lead together weigh as much as it does."""
-        share = np.broadcast_to(1 / self.kept.sum(axis=1, keepdims=True), self.kept.shape)
-        one = WeightedGroup(self.lead, mine, np.ones(len(self.lead)))
-        return one, WeightedGroup(self.other[self.kept], theirs[self.kept], share[self.kept])
+        """Build both groups for a test; the controls of a case together weigh as much as it does.
+
+        Args:
+            case_outcome: (n,) outcomes of the cases.
+            control_outcome: (n, KEPT) outcomes of the controls.
+        """
+        share = np.broadcast_to(1 / self.is_matched.sum(axis=1, keepdims=True), self.is_matched.shape)
+        cases = WeightedGroup(self.lead, case_outcome, np.ones(len(self.lead)))
+        return cases, WeightedGroup(
+            self.control[self.is_matched], control_outcome[self.is_matched], share[self.is_matched]
+        )
 
 
 def match_controls(
-    among: RiskSets,
+    sets: RiskSets,
     lead: Places,
     moment: Times,
-    did_at: Times,
-    scored: ScoreStrata | None,
+    event_at: Times,
+    strata: ScoreStrata | None,
 ) -> MatchedControls:
-    """Beside each of ``lead``, who did something at ``moment``, similar ones who had not done it by that age.
+    """Match each case with leads at risk at the same age that had not had the event by then.
 
-    Similar is: at risk at the same age, created in the same month and, with ``scored``, of the same score
-    band then. ``did_at`` (all leads,) is when each did it, ``NEVER`` if not.
+    Controls were created in the same month and, with ``strata``, were in the same score band then.
+
+    Args:
+        sets: The risk sets of all leads.
+        lead: (n,) index of the case.
+        moment: (n,) its event.
+        event_at: (all leads,) when each had the event, ``NEVER`` if not.
+        strata: Score bands; None matches without them.
     """
     random = np.random.default_rng(0)
-    other = among.others(lead, random)
-    then = among.created[other] + (moment - among.created[lead])[:, None]
-    kept = among.at_risk(other, then) & (did_at[other] > then)
-    if scored is not None:
-        kept &= scored.at(other, then) == scored.at(lead, moment)[:, None]
-    kept &= np.cumsum(kept, axis=1) <= KEPT
-    first = np.argsort(~kept, axis=1, kind="stable")[:, :KEPT]
-    other, then, kept = (np.take_along_axis(one, first, axis=1) for one in (other, then, kept))
-    company = kept.any(axis=1)
-    return MatchedControls(lead[company], moment[company], other[company], then[company], kept[company])
+    control = sets.others(lead, random)
+    control_moment = sets.created[control] + (moment - sets.created[lead])[:, None]
+    is_matched = sets.at_risk(control, control_moment) & (event_at[control] > control_moment)
+    if strata is not None:
+        is_matched &= strata.at(control, control_moment) == strata.at(lead, moment)[:, None]
+    is_matched &= np.cumsum(is_matched, axis=1) <= KEPT
+    first = np.argsort(~is_matched, axis=1, kind="stable")[:, :KEPT]
+    control, control_moment, is_matched = (
+        np.take_along_axis(array, first, axis=1) for array in (control, control_moment, is_matched)
+    )
+    has_controls = is_matched.any(axis=1)
+    return MatchedControls(
+        lead[has_controls],
+        moment[has_controls],
+        control[has_controls],
+        control_moment[has_controls],
+        is_matched[has_controls],
+    )
 
 
-def index_of(lead_id: pl.Series, of: pl.Series) -> Places:
-    """The positions in ``of``, which has no value twice, of the values of ``lead_id``."""
-    known = pl.DataFrame({"lead_id": of, "place": np.arange(len(of))})
-    asked = lead_id.to_frame("lead_id")
-    return asked.join(known, on="lead_id", how="left", maintain_order="left")["place"].to_numpy()
+def index_of(lead_id: pl.Series, index: pl.Series) -> Places:
+    """The positions of the values of ``lead_id`` in ``index``, whose values are distinct."""
+    positions = pl.DataFrame({"lead_id": index, "place": np.arange(len(index))})
+    queries = lead_id.to_frame("lead_id")
+    return queries.join(positions, on="lead_id", how="left", maintain_order="left")["place"].to_numpy()

@@ -1,4 +1,4 @@
-"""How sure the scores are: how wide their intervals, and behind how many there is too little."""
+"""A summary of score uncertainty: the widths of intervals, and the scores without sufficient support."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_ASKED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class InsufficientCount:
-    """Why some scores are insufficient: the ``code`` that the service gives, and for how many leads."""
+    """Why scores are insufficient: the service's ``code``, and the number of leads."""
 
     code: str
     leads: int
@@ -25,10 +25,14 @@ class InsufficientCount:
 
 @dataclass(frozen=True, slots=True)
 class IntervalSummary:
-    """What the model in use says of ``asked`` judged leads, by now among those it learned from.
+    """The uncertainty of the model in use on held-out leads, which it has been trained on by now.
 
-    Half of the intervals, [low, high] for a lead's true probability, are at most ``middle`` wide, nine in ten
-    at most ``most``; both are None where the model tells no leads apart.
+    Attributes:
+        asked: Number of leads.
+        middle: Median width of the intervals for a lead's true probability; None without intervals.
+        most: The width that nine in ten intervals do not exceed; None without intervals.
+        insufficient: Scores without sufficient support.
+        reasons: Why, the most frequent first.
     """
 
     asked: int
@@ -38,34 +42,34 @@ class IntervalSummary:
     reasons: tuple[InsufficientCount, ...]
 
 
-def summarise_uncertainty(given: ReportInput) -> IntervalSummary | NotApplicable:
-    """How sure the model of a report is of its judged leads."""
-    if given.model is None or given.model.doubt is None:
+def summarise_uncertainty(inputs: ReportInput) -> IntervalSummary | NotApplicable:
+    """Summarise the uncertainty of a report's model on its held-out leads, thinned to ``MOST_ASKED``."""
+    if inputs.model is None or inputs.model.doubt is None:
         return NotApplicable("no_model")
-    rows = given.judged.with_columns(given.scores.select("lead_id", "as_of").get_columns())
+    rows = inputs.held_out_rows.with_columns(inputs.scores.select("lead_id", "as_of").get_columns())
     return from_scores(
-        given.model.score_frame_with_intervals(rows.gather_every(1 + (rows.height - 1) // MOST_ASKED))
+        inputs.model.score_frame_with_intervals(rows.gather_every(1 + (rows.height - 1) // MOST_ASKED))
     )
 
 
-def from_scores(told: pl.DataFrame) -> IntervalSummary:
-    """The sum of what ``assessed_rows`` says."""
-    width = told["high"] - told["low"]
+def from_scores(scores: pl.DataFrame) -> IntervalSummary:
+    """Summarise rows with ``low``, ``high``, ``sufficient`` and ``insufficient``."""
+    width = scores["high"] - scores["low"]
     counted = (
-        told["insufficient"]
+        scores["insufficient"]
         .drop_nulls()
         .value_counts(name="leads")
         .sort("leads", "insufficient", descending=[True, False])
     )
     return IntervalSummary(
-        asked=told.height,
+        asked=scores.height,
         middle=_quantile(width, 0.5),
         most=_quantile(width, 0.9),
-        insufficient=int((~told["sufficient"]).sum()),
+        insufficient=int((~scores["sufficient"]).sum()),
         reasons=tuple(InsufficientCount(*row) for row in counted.iter_rows()),
     )
 
 
 def _quantile(width: pl.Series, share: float) -> float | None:
-    found = width.quantile(share, "linear")
-    return None if found is None else float(found)
+    value = width.quantile(share, "linear")
+    return None if value is None else float(value)

@@ -1,9 +1,8 @@
-"""When each lead entered each stage, as far as the CRM knew: what funnel, timing and accounts are read off.
+"""First entries of every lead into every stage, as far as the CRM knew.
 
-The clock is ``known_at``: an entry counts from the moment the CRM learned of it, so that what is counted for
-a past day is what could have been counted on that day, and figures that have matured never change again.
-
-What became of every lead, as seen from its creation: the rates of whole companies and channels.
+An entry counts from the moment the CRM learned of it (``known_at``), so that figures for a past day are what
+could have been computed on that day, and matured figures never change. Labels of every lead as seen from its
+creation are here too: the rates of whole companies and channels.
 """
 
 from __future__ import annotations
@@ -30,22 +29,28 @@ if TYPE_CHECKING:
     Times = NDArray[np.int64]
     Flags = NDArray[np.bool_]
 
-
 NEVER = np.iinfo(np.int64).max
-
 CREATED = "created"
-
-_AT_ONCE = 0.5
+# Leads are created in a stage if more than this share enters it in the second of the creation.
+_MIN_AT_CREATION = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class StageEntries:
-    """The first entries of n leads into the open ``stages``, in epoch seconds; ``NEVER`` where there is none.
+    """The first entries of n leads into the open stages, in epoch seconds; ``NEVER`` where there is none.
 
-    ``entered`` is (n, stages), ``closed`` (n,) the first entry into an end of the road. Stages are passed in
-    their order, once: an entry after a later stage or after the end is a correction in the CRM, not a step,
-    and is left out. The first stage is the creation itself, named ``created`` unless the company has a stage
-    that leads are created in. Leads created before ``since`` were left out.
+    Stages are passed in order and once: an entry after a later stage or after closing is a correction in the
+    CRM, not a step, and is left out. The first stage is the creation, named ``created`` unless the company
+    has a stage that leads are created in.
+
+    Attributes:
+        history: The leads.
+        spec: The label, which names target and closed stages.
+        stages: The open stages in order.
+        lead_id: (n,) the leads.
+        entered: (n, stages) entries.
+        closed: (n,) first entry into a closed stage.
+        since: Leads created before it are left out; None for all.
     """
 
     history: LeadHistory
@@ -63,7 +68,7 @@ class StageEntries:
 
     @property
     def until(self) -> int:
-        """The end of what was observed (exclusive)."""
+        """The end of observation (exclusive), in epoch seconds."""
         return self.history.observed_until
 
     @property
@@ -79,7 +84,7 @@ class StageEntries:
 
     @property
     def won(self) -> Flags:
-        """(n,) whether the target was entered; being closed first makes that impossible."""
+        """(n,) whether the target was entered; a lead closed before cannot enter it."""
         return np.asarray(self.entered[:, self.target] < NEVER)
 
     @property
@@ -89,84 +94,93 @@ class StageEntries:
 
     @property
     def resolved_at(self) -> Times:
-        """(n,) when the lead was won or lost, ``until`` for those that are still open."""
+        """(n,) when the lead was won or lost; ``until`` while it is open."""
         first = np.minimum(self.entered[:, self.target], self.closed)
         return np.minimum(first, self.until)
 
     @property
     def observed_duration(self) -> Times:
-        """(n,) seconds from creation until the lead was won or lost, or until today."""
+        """(n,) seconds from creation until the lead was won or lost, or until the end of observation."""
         return self.resolved_at - self.created
 
 
 def stage_entries_since(
     history: LeadHistory, stages: Sequence[str], spec: LabelSpec, since: int | None = None
 ) -> StageEntries | NotApplicable:
-    """The roads of the leads created from ``since`` on, or why they tell nothing."""
+    """The stage entries of leads created from ``since`` on, or why they are not applicable: none is won."""
     if since is not None:
         history = replace(history, leads=history.leads.filter(pl.col("created_at") >= since))
-    made = stage_entries(history, stages, spec)
-    return replace(made, since=since) if made.won.any() else NotApplicable("too_few")
+    entries = stage_entries(history, stages, spec)
+    return replace(entries, since=since) if entries.won.any() else NotApplicable("too_few")
 
 
 def stage_entries(history: LeadHistory, stages: Sequence[str], spec: LabelSpec) -> StageEntries:
-    """The roads of all leads through the company's ``stages``, of which ``spec`` names the target and ends.
+    """Read the first stage entries of all leads created before the end of observation.
 
-    An entry that was dated before the creation counts from the creation; a lead not yet created is none.
+    An entry dated before the creation counts from the creation.
+
+    Args:
+        history: The leads.
+        stages: The company's stages in order; the target is appended if missing.
+        spec: The label, which names target and closed stages.
     """
     opened = tuple(stage for stage in dict.fromkeys((*stages, spec.stage)) if stage not in spec.closed)
-    here = history.leads.filter(pl.col("created_at") < history.observed_until)
-    leads = here.select("lead_id", "created_at").with_row_index("row")
-    known = _known(history, leads)
+    created_leads = history.leads.filter(pl.col("created_at") < history.observed_until)
+    leads = created_leads.select("lead_id", "created_at").with_row_index("row")
+    known = _known_entries(history, leads)
     created = leads["created_at"].to_numpy()
-    found = np.column_stack([_first(known, (stage,), len(leads)) for stage in opened])
-    if opened[0] == spec.stage or not _created_in(found[:, 0], created):
-        opened, found = (CREATED, *opened), np.column_stack([created, found])
-    found[:, 0] = created
-    closed = _first(known, spec.closed, len(leads))
+    entered = np.column_stack([_first_entries(known, (stage,), len(leads)) for stage in opened])
+    if opened[0] == spec.stage or not _created_in(entered[:, 0], created):
+        opened, entered = (CREATED, *opened), np.column_stack([created, entered])
+    entered[:, 0] = created
+    closed = _first_entries(known, spec.closed, len(leads))
     return StageEntries(
         history=history,
         spec=spec,
         stages=opened,
         lead_id=leads["lead_id"],
-        entered=_in_order(found, closed),
+        entered=_drop_corrections(entered, closed),
         closed=closed,
     )
 
 
-def _known(history: LeadHistory, leads: pl.DataFrame) -> pl.DataFrame:
-    """Every entry that the CRM knew of, at the moment it did, but not before the lead was created."""
+def _known_entries(history: LeadHistory, leads: pl.DataFrame) -> pl.DataFrame:
+    """Every entry the CRM knew of, dated when it learned of it, but not before the lead's creation."""
     moment = pl.max_horizontal("occurred_at", "known_at", "created_at").alias("moment")
     entries = history.transitions.join(leads, on="lead_id").select("row", "stage", moment)
     return entries.filter(pl.col("moment") < history.observed_until)
 
 
-def _first(known: pl.DataFrame, stages: tuple[str, ...], leads: int) -> Times:
-    found = np.full(leads, NEVER)
+def _first_entries(known: pl.DataFrame, stages: tuple[str, ...], leads: int) -> Times:
+    """(leads,) the first entry of each lead into any of ``stages``, ``NEVER`` without one."""
+    moments = np.full(leads, NEVER)
     first = known.filter(pl.col("stage").is_in(stages)).group_by("row").agg(pl.col("moment").min())
-    found[first["row"].to_numpy()] = first["moment"].to_numpy()
-    return found
+    moments[first["row"].to_numpy()] = first["moment"].to_numpy()
+    return moments
 
 
 def _created_in(entered: Times, created: Times) -> bool:
     """Whether a stage is the one that leads are created in: most enter it in that very second."""
-    return bool((entered == created).sum() > _AT_ONCE * len(created))
+    return bool((entered == created).sum() > _MIN_AT_CREATION * len(created))
 
 
-def _in_order(found: Times, closed: Times) -> Times:
-    """Entries without those that came after a later stage, or after the end."""
-    limit, kept = closed, found.copy()
-    for stage in range(found.shape[1] - 1, 0, -1):
-        kept[found[:, stage] > limit, stage] = NEVER
-        limit = np.minimum(limit, kept[:, stage])
-    return kept
+def _drop_corrections(entered: Times, closed: Times) -> Times:
+    """Entries without those after a later stage or after closing."""
+    limit, ordered = closed, entered.copy()
+    for stage in range(entered.shape[1] - 1, 0, -1):
+        ordered[entered[:, stage] > limit, stage] = NEVER
+        limit = np.minimum(limit, ordered[:, stage])
+    return ordered
 
 
 def labels_from_creation(history: LeadHistory, spec: LabelSpec) -> pl.DataFrame:
-    """``compute_labels`` of every lead at the second of its creation, as the funnel counts.
+    """Label every lead with a snapshot at the second of its creation, as the funnel counts.
 
-    A CRM that keeps the day of a stage and the minute of a creation dates an SQL of that day before the lead:
-    an entry from before counts from the creation.
+    A CRM that stores days of stages and minutes of creations dates an SQL of the same day before the lead: an
+    entry from before the creation counts from the creation.
+
+    Returns:
+        The frame of ``compute_labels``.
     """
     created = history.leads.select("lead_id", as_of=pl.col("created_at")).cast({"as_of": pl.Int64})
     moves = history.transitions.join(created, on="lead_id", how="left", maintain_order="left").with_columns(

@@ -1,4 +1,4 @@
-"""The first screen of a report: how many leads there are, what the model saves, what to mind."""
+"""The first section of a report: counts of leads, the value at capacity, warnings, earlier models."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
     from training.analysis.inputs import ReportInput
     from training.analysis.lift import ModelValue
 
-_FEW_POSITIVES = 100
-_LITTLE_SIGNAL = 0.55
-_FAR_OFF = 0.05
-_MANY_UNREADABLE = 0.005
+# Beyond these values the report warns.
+_MIN_POSITIVES = 100
+_MIN_ROC_AUC = 0.55
+_MAX_CALIBRATION_ERROR = 0.05
+_MAX_UNREADABLE = 0.005
 GRAVE = "high"
 
 
 @dataclass(frozen=True, slots=True)
 class ReportWarning:
-    """Something a reader must know before believing the figures: a code, and the figure behind it."""
+    """A warning about the figures: its code, and the figure behind it."""
 
     code: str
     value: float = 0.0
@@ -40,9 +41,13 @@ class ReportWarning:
 
 @dataclass(frozen=True, slots=True)
 class LeadCounts:
-    """All leads: how many, of how many the outcome is known, and how many of those had it, from creation on.
+    """Counts of all leads, as of their creation.
 
-    ``half`` is the time in seconds within which half of those had it that have it within the horizon.
+    Attributes:
+        all: Number of leads.
+        matured: Those whose outcome is known.
+        rate: Conversion rate of these, with its 95 % interval.
+        half: Median seconds to conversion among the leads that convert within the horizon; None if unknown.
     """
 
     all: int
@@ -53,7 +58,7 @@ class LeadCounts:
 
 @dataclass(frozen=True, slots=True)
 class ModelSummary:
-    """What a report said of one model, so that the next can be put beside it."""
+    """The headline figures of one model, for comparison with later ones."""
 
     version: str
     created_at: str
@@ -67,9 +72,17 @@ class ModelSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the model was judged by and saves at capacity; ``before`` are earlier models, newest first.
+    """What a model was evaluated on, and its value at capacity.
 
-    ``rows`` are the looks at ``people`` leads that were judged; one may be looked at again later.
+    Attributes:
+        leads: Counts of all leads.
+        rows: Held-out snapshots.
+        people: Leads of these snapshots.
+        positives: Snapshots with a conversion.
+        base_rate: positives / rows.
+        at_capacity: Lift at the company's capacity.
+        warnings: What a reader must know.
+        before: Earlier models, the newest first.
     """
 
     leads: LeadCounts
@@ -83,57 +96,71 @@ class Summary:
 
 
 def summary(
-    given: ReportInput,
+    inputs: ReportInput,
     worth: ModelValue,
     calibration: Reliability,
     state: Health,
     before: tuple[ModelSummary, ...],
 ) -> Summary:
-    """The first screen of what was measured."""
-    y, p = given.label, given.scores["probability"].to_numpy()
+    """Summarise a report.
+
+    Args:
+        inputs: The report's inputs.
+        worth: Ranking quality.
+        calibration: Calibration.
+        state: Data quality.
+        before: Earlier models, the newest first.
+    """
+    y, p = inputs.label, inputs.scores["probability"].to_numpy()
     return Summary(
-        leads=_leads(given),
+        leads=_count_leads(inputs),
         rows=len(y),
-        people=given.scores["lead_id"].n_unique(),
+        people=inputs.scores["lead_id"].n_unique(),
         positives=int(y.sum()),
         base_rate=float(y.mean()),
-        at_capacity=lift_at_share(y, p, given.capacity, given.lead),
-        warnings=_warnings(given.card, int(y.sum()), worth, calibration, state),
+        at_capacity=lift_at_share(y, p, inputs.capacity, inputs.lead),
+        warnings=_warnings(inputs.card, int(y.sum()), worth, calibration, state),
         before=before,
     )
 
 
-def _leads(given: ReportInput) -> LeadCounts:
-    label = given.company.label
-    since = given.company.since
-    found = None if given.history is None or label is None else _of_history(given.history, label, since)
-    rows, positives = given.card.rows, given.card.positives
-    return found or LeadCounts(rows, rows, wilson_interval(positives, rows))
+def _count_leads(inputs: ReportInput) -> LeadCounts:
+    label = inputs.company.label
+    since = inputs.company.since
+    counts = (
+        None
+        if inputs.history is None or label is None
+        else _counts_from_history(inputs.history, label, since)
+    )
+    rows, positives = inputs.card.rows, inputs.card.positives
+    return counts or LeadCounts(rows, rows, wilson_interval(positives, rows))
 
 
-def _of_history(history: LeadHistory, spec: LabelSpec, since: int | None) -> LeadCounts | None:
-    """Every lead looked at once, when it was created; None while no outcome is known.
+def _counts_from_history(history: LeadHistory, spec: LabelSpec, since: int | None) -> LeadCounts | None:
+    """Counts over every lead from its creation; None while no outcome is known.
 
-    What became of leads created before ``since`` is not all known, so they have no part in the rate.
+    Outcomes of leads created before ``since`` are incomplete, so these do not count in the rate.
     """
-    found = labels_from_creation(history, spec)
-    told = found if since is None else found.filter(pl.col("as_of") >= since)
-    matured = told.filter("matured")
+    labels = labels_from_creation(history, spec)
+    known_labels = labels if since is None else labels.filter(pl.col("as_of") >= since)
+    matured = known_labels.filter("matured")
     if matured.is_empty():
         return None
     rate = wilson_interval(float(matured["label"].sum()), matured.height)
-    return LeadCounts(found.height, matured.height, rate, _half(told, history.observed_until, spec.horizon))
+    return LeadCounts(
+        labels.height, matured.height, rate, _median_time(known_labels, history.observed_until, spec.horizon)
+    )
 
 
-def _half(found: pl.DataFrame, until: int, horizon: int) -> int | None:
-    """The median time to the outcome of those that have it in time, by Aalen and Johansen's estimator.
+def _median_time(labels: pl.DataFrame, until: int, horizon: int) -> int | None:
+    """The median time to conversion of those that convert in time, by the Aalen-Johansen estimator.
 
-    Leads that are still open count for as long as they were watched, so that the newest do not make it short.
+    Open leads count for as long as they were observed, so that the newest do not shorten it.
     """
-    watched = found["settled_at"].fill_null(until) - found["as_of"]
-    won = (found["label"] == 1).fill_null(value=False).to_numpy()
-    lost = (found["label"] == 0).fill_null(value=False).to_numpy()
-    share = aalen_johansen(np.minimum(watched.to_numpy(), horizon), won, lost)
+    duration = labels["settled_at"].fill_null(until) - labels["as_of"]
+    won = (labels["label"] == 1).fill_null(value=False).to_numpy()
+    lost = (labels["label"] == 0).fill_null(value=False).to_numpy()
+    share = aalen_johansen(np.minimum(duration.to_numpy(), horizon), won, lost)
     if not len(share.values) or not share.values[-1]:
         return None
     return int(share.times[np.searchsorted(share.values, share.values[-1] / 2)])
@@ -142,14 +169,14 @@ def _half(found: pl.DataFrame, until: int, horizon: int) -> int | None:
 def _warnings(
     card: ModelCard, positives: int, worth: ModelValue, calibration: Reliability, state: Health
 ) -> tuple[ReportWarning, ...]:
-    grave = sum(note.severity == GRAVE for note in state.findings)
-    off = calibration.error.value
-    found = {
+    severe = sum(note.severity == GRAVE for note in state.findings)
+    error = calibration.error.value
+    checks = {
         "time_unproven": (not card.time_ordered, 0.0),
-        "little_signal": (worth.roc_auc.low < _LITTLE_SIGNAL, worth.roc_auc.value),
-        "few_positives": (positives < _FEW_POSITIVES, float(positives)),
-        "far_off": (off > max(_FAR_OFF, calibration.by_chance), off),
-        "findings": (grave > 0, float(grave)),
-        "quarantined": (state.unusable > _MANY_UNREADABLE, float(state.rows_quarantined)),
+        "little_signal": (worth.roc_auc.low < _MIN_ROC_AUC, worth.roc_auc.value),
+        "few_positives": (positives < _MIN_POSITIVES, float(positives)),
+        "far_off": (error > max(_MAX_CALIBRATION_ERROR, calibration.by_chance), error),
+        "findings": (severe > 0, float(severe)),
+        "quarantined": (state.unusable > _MAX_UNREADABLE, float(state.rows_quarantined)),
     }
-    return tuple(ReportWarning(code, value) for code, (applies, value) in found.items() if applies)
+    return tuple(ReportWarning(code, value) for code, (applies, value) in checks.items() if applies)

@@ -1,15 +1,11 @@
-"""How long leads take to the target, in all and by the channel that they came through.
+"""Time to conversion: cumulative incidence by channel, and hazard rates by age and since the last request.
 
-When in a lead's life it enters the target: what sales needs to know to call at the right time.
+Hazard rates are conversions per week that open leads were observed, so that intervals of any length can be
+compared. They fall with time also because the keenest leads convert first: a rate tells when leads convert,
+not what calling them earlier would change.
 
-Rates are events per week that an open lead was watched, so that they can be compared between stretches of
-time of any length. They fall with time also because the keen ones leave the open leads first: a rate says
-when leads enter the target, not what calling them earlier would change.
-
-What leads are told apart by when time passes: only what was known when they were created.
-
-Leads that are told apart by what they did later are not alike at the start: to have done it, a lead must have
-stayed open until then (immortal time, Suissa 2008).
+Segments use only what was known at a lead's creation. Leads grouped by what they did later are not alike at
+the start: to have done it, a lead must have stayed open until then (immortal time, Suissa 2008).
 """
 
 from __future__ import annotations
@@ -23,8 +19,8 @@ import polars as pl
 
 from features.catalogue import REQUESTS
 from features.clock import DAY
-from features.spec import FeatureSpec  # the same
-from models.metrics import Interval  # noqa: TC001  # a report is read back by its annotations
+from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
+from models.metrics import Interval  # noqa: TC001  # the same
 from training.analysis.not_applicable import NotApplicable
 from training.analysis.stage_entries import NEVER
 from training.stats.intervals import poisson_rate_interval, wilson_interval
@@ -34,27 +30,37 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from features.history import LeadHistory
-    from features.spec import FeatureSet, FeatureSpec
+    from features.spec import FeatureSet
     from training.analysis.inputs import ReportInput
     from training.analysis.stage_entries import Flags, StageEntries, Times
 
-
 WEEK = 7
-
+# Days at which the intervals of the hazard rates begin: by age, and since the newest request.
 AGES = tuple(range(0, 13 * WEEK, WEEK))
-
 SINCE = (0, 1, 3, 7, 14, 30)
-
+# Days after the first request by which leads have converted.
 WITHIN = (1, 3, 7, 14, 30)
-
-_ENOUGH = 30
+# Days of the curve whose values are reported.
+RATED = (30, 60, 90)
+# The curve in days: its last day and its step.
+_MAX_DAYS, _STEP_DAYS = 180, 3
+# Lead-weeks that the best week needs, and leads that must have been observable up to a day of the curve.
+_MIN_OBSERVED = 30
+# A segment of its own has so many leads and conversions; there are at most so many of them.
+_MIN_LEADS, _MIN_CONVERSIONS, _MAX_SEGMENTS = 100, 10, 5
+_FAMILY, _COLUMN = "channel", "channel"
 
 
 @dataclass(frozen=True, slots=True)
 class HazardRate:
-    """How fast open leads enter the target in the days [since, until) of a clock; until None is for ever.
+    """The hazard rate of open leads in the days [since, until) of a clock.
 
-    ``rate`` is ``hits`` per lead and week, of ``weeks`` that leads were watched in this stretch.
+    Attributes:
+        since: First day.
+        until: Last day (exclusive); None without an end.
+        weeks: Lead-weeks observed in this interval.
+        hits: Conversions in it.
+        rate: hits / weeks with its 95 % Poisson interval.
     """
 
     since: int
@@ -66,7 +72,7 @@ class HazardRate:
 
 @dataclass(frozen=True, slots=True)
 class ConvertedWithin:
-    """The share of leads in the target that entered it in [0, days) after their first request."""
+    """The share of converted leads with a request that converted in [0, days) after their first request."""
 
     days: int
     share: Interval
@@ -74,12 +80,20 @@ class ConvertedWithin:
 
 @dataclass(frozen=True, slots=True)
 class CallTiming:
-    """The pace ``by_age`` since creation, ``since_request`` since the newest request, ``unasked`` before any.
+    """Hazard rates by two clocks.
 
     A request is for a demo, a price, an availability or a contact, and counts from when the CRM knew of it.
-    Of ``hits`` leads in the target, ``asked`` had made one before; ``within`` is how soon those entered.
-    ``best`` is the week of a lead's life with the highest pace, ``fades`` the day from which on the pace is
-    less than half of that: in the week that begins there, and beyond chance in all the time from there on.
+
+    Attributes:
+        by_age: By week since creation.
+        best: The week with the highest rate among those observed enough.
+        fades: The day from which on the rate is below half of the best: in the week that begins there, and
+            significantly in all the time from there on; None if it never is.
+        unasked: Before any request.
+        since_request: By days since the newest request.
+        hits: Converted leads.
+        asked: Those of them with an earlier request.
+        within: How soon these converted after the first one.
     """
 
     by_age: tuple[HazardRate, ...]
@@ -92,151 +106,9 @@ class CallTiming:
     within: tuple[ConvertedWithin, ...]
 
 
-def call_timing(roads: StageEntries) -> CallTiming:
-    """The pace of ``roads`` by two clocks."""
-    requests = _requests(roads)
-    first = _first_request(requests, len(roads.lead_id))
-    start = roads.created
-    unasked = _paces((start, start, np.minimum(first, roads.resolved_at)), roads.won & (first == NEVER), (0,))
-    stretches = tuple(requests[name].to_numpy() for name in ("moment", "start", "end"))
-    by_age = _paces((start, start, roads.resolved_at), roads.won, AGES)
-    best = max(
-        (pace for pace in by_age if pace.weeks >= _ENOUGH), key=lambda one: one.rate.value, default=None
-    )
-    waited = (roads.resolved_at - first)[roads.won & (first < NEVER)]
-    return CallTiming(
-        by_age=by_age,
-        best=best,
-        fades=None if best is None else _fades(by_age, best),
-        unasked=unasked[0] if unasked else None,
-        since_request=_paces(stretches, requests["won"].to_numpy(), SINCE),
-        hits=int(roads.won.sum()),
-        asked=len(waited),
-        within=_within(waited),
-    )
-
-
-def _requests(roads: StageEntries) -> pl.DataFrame:
-    """Every stretch of an open lead's life since a request and before the next: ``row``, ``moment``, ...
-
-    ``start`` is the moment itself, or the creation where a visitor had asked before being a lead.
-    """
-    leads = pl.DataFrame(
-        {"lead_id": roads.lead_id, "created": roads.created, "settled": roads.resolved_at, "won": roads.won}
-    ).with_row_index("row")
-    moment = pl.max_horizontal("occurred_at", "known_at").alias("moment")
-    asked = roads.history.touchpoints.lazy().filter(pl.col("kind").is_in(REQUESTS)).select("lead_id", moment)
-    following = pl.col("moment").shift(-1).over("row")
-    return (
-        asked.join(leads.lazy(), on="lead_id")
-        .filter(pl.col("moment") < pl.col("settled"))
-        .sort("row", "moment")
-        .with_columns(
-            start=pl.max_horizontal("moment", "created"), end=following.fill_null(pl.col("settled"))
-        )
-        .with_columns(won=pl.col("won") & following.is_null())
-        .collect()
-    )
-
-
-def _first_request(requests: pl.DataFrame, leads: int) -> Times:
-    first = np.full(leads, NEVER)
-    found = requests.unique("row", keep="first", maintain_order=True)
-    first[found["row"].to_numpy()] = found["moment"].to_numpy()
-    return first
-
-
-def _paces(stretches: tuple[Times, ...], won: Flags, edges: Sequence[int]) -> tuple[HazardRate, ...]:
-    """The pace between ``edges`` (days) of clocks that began at ``zero``, watched in [start, end)."""
-    zero, start, end = stretches
-    since, until = start - zero, np.maximum(end, start) - zero
-    bounds = [*(edge * DAY for edge in edges), NEVER]
-    found = []
-    for low, high in pairwise(bounds):
-        watched = np.clip(until, low, high) - np.clip(since, low, high)
-        weeks = float(watched.sum() / (WEEK * DAY))
-        hits = int((won & (until >= low) & (until < high)).sum())
-        if weeks:
-            to = None if high == NEVER else high // DAY
-            found.append(HazardRate(low // DAY, to, weeks, hits, poisson_rate_interval(hits, weeks)))
-    return tuple(found)
-
-
-def _fades(by_age: Sequence[HazardRate], best: HazardRate) -> int | None:
-    half = best.rate.value / 2
-    for at, pace in enumerate(by_age):
-        rest = by_age[at:]
-        whole = poisson_rate_interval(sum(one.hits for one in rest), sum(one.weeks for one in rest))
-        if pace.since > best.since and pace.rate.value < half and whole.high < half:
-            return pace.since
-    return None
-
-
-def _within(waited: Times) -> tuple[ConvertedWithin, ...]:
-    if not len(waited):
-        return ()
-    counts = ((waited < days * DAY).sum() for days in WITHIN)
-    return tuple(
-        ConvertedWithin(days, wilson_interval(int(hits), len(waited)))
-        for days, hits in zip(WITHIN, counts, strict=True)
-    )
-
-
-_FAMILY, _COLUMN = "channel", "channel"
-
-
-def segment_feature(features: FeatureSet, history: LeadHistory) -> FeatureSpec | None:
-    """The leads' own channel column, else the channel (or campaign) of the first touchpoint, else nothing.
-
-    Of several columns it is the one with the fewest values, which has the most leads for each.
-    """
-    told = [spec for spec in features.specs if spec.family == _FAMILY and spec.is_category]
-    columns = [spec for spec in told if spec.source == "leads" and spec.of in history.leads.columns]
-    levels = {spec.name: history.leads[str(spec.of)].drop_nulls().n_unique() for spec in columns}
-    own = sorted((spec for spec in columns if levels[spec.name] > 1), key=lambda spec: levels[spec.name])
-    first = [spec for spec in told if spec.source == "touchpoints" and spec.reduce == "earliest"]
-    return next(iter([*own, *first]), None)
-
-
-def segment_at_creation(roads: StageEntries, by: FeatureSpec | None) -> pl.Series:
-    """What ``by`` says of each lead of ``roads`` at its creation, null where nothing was known then."""
-    leads = pl.DataFrame({"lead_id": roads.lead_id, "created": roads.created})
-    if by is None:
-        return leads.with_columns(pl.lit(None, pl.String).alias(_COLUMN))[_COLUMN]
-    if by.source == "leads":
-        known = roads.history.leads.select("lead_id", pl.col(str(by.of)).alias(_COLUMN))
-    else:
-        known = _of_touchpoints(roads.history, leads, str(by.of))
-    return leads.join(known, on="lead_id", how="left", maintain_order="left")[_COLUMN]
-
-
-def _of_touchpoints(history: LeadHistory, leads: pl.DataFrame, column: str) -> pl.DataFrame:
-    touched = history.touchpoints.lazy().filter(pl.col(column).is_not_null())
-    by_then = touched.join(leads.lazy(), on="lead_id").filter(
-        pl.max_horizontal("occurred_at", "known_at") <= pl.col("created")
-    )
-    first = by_then.sort("occurred_at", maintain_order=True).unique(
-        "lead_id", keep="first", maintain_order=True
-    )
-    return first.select("lead_id", pl.col(column).alias(_COLUMN)).collect()
-
-
-RATED = (30, 60, 90)
-
-_LONGEST = 180
-
-_EVERY = 3
-
-_LEADS = 100
-
-_HITS = 10
-
-_MOST = 5
-
-
 @dataclass(frozen=True, slots=True)
 class ShareByDay:
-    """The share of leads that entered the target within ``days`` of creation."""
+    """The share of leads that converted within ``days`` of creation."""
 
     days: int
     share: Interval
@@ -244,9 +116,14 @@ class ShareByDay:
 
 @dataclass(frozen=True, slots=True)
 class ConversionCurve:
-    """Leads of one ``segment`` (None: all) over their first days, as far as enough of them were watched.
+    """The cumulative incidence of conversion of one segment over the first days after creation.
 
-    ``rates`` are those of ``points`` that a reader asks for: 30, 60 and 90 days.
+    Attributes:
+        segment: The value; None for all leads, or for the pooled small segments.
+        leads: Number of leads.
+        hits: Conversions.
+        points: The curve, as far as enough leads were observed.
+        rates: Its values at 30, 60 and 90 days.
     """
 
     segment: str | None
@@ -258,10 +135,16 @@ class ConversionCurve:
 
 @dataclass(frozen=True, slots=True)
 class TimeToConversion:
-    """When leads enter ``target``, in all and by segment; ``other`` is all segments that are too small alone.
+    """When leads convert, in all and by segment.
 
-    ``by`` is what tells segments apart, None where nothing does.
-    ``half`` is the day by which half of those had entered that enter within the last day of ``rates``.
+    Attributes:
+        target: The target stage.
+        overall: All leads.
+        half: The day by which half of those had converted that convert by the last day of ``rates``.
+        by: The feature that tells segments apart; None without one.
+        segments: The largest segments.
+        other: All segments that are too small, pooled.
+        hand_over: Hazard rates by age and since the last request.
     """
 
     target: str
@@ -273,38 +156,45 @@ class TimeToConversion:
     hand_over: CallTiming
 
 
-def timing(given: ReportInput) -> TimeToConversion | NotApplicable:
-    """When the leads of a report's history enter the target, by the channel that they first came through."""
-    roads = given.stage_entries
-    if isinstance(roads, NotApplicable):
-        return roads
-    return conversion_curves(roads, segment_feature(given.features, roads.history))
+def timing(inputs: ReportInput) -> TimeToConversion | NotApplicable:
+    """Compute the time to conversion of a report's history, by the leads' first channel."""
+    entries = inputs.stage_entries
+    if isinstance(entries, NotApplicable):
+        return entries
+    return conversion_curves(entries, segment_feature(inputs.features, entries.history))
 
 
-def conversion_curves(roads: StageEntries, by: FeatureSpec | None) -> TimeToConversion:
-    """The curves of ``roads``, in all and by the values of ``by``."""
-    segment = segment_at_creation(roads, by)
-    overall = _curve(roads, None, np.ones(len(roads.lead_id), dtype=bool))
-    names, rest = _large(roads, segment)
-    curves = tuple(_curve(roads, name, _is_in(segment, [name])) for name in names)
+def conversion_curves(entries: StageEntries, feature: FeatureSpec | None) -> TimeToConversion:
+    """Compute the cumulative incidence of conversion, in all and by segment.
+
+    Closing is a competing event (``training.stats.survival.cumulative_incidence_intervals``).
+
+    Args:
+        entries: The leads.
+        feature: The feature that tells segments apart; None for no segments.
+    """
+    segment = segment_at_creation(entries, feature)
+    overall = _conversion_curve(entries, None, np.ones(len(entries.lead_id), dtype=bool))
+    names, others = _large_segments(entries, segment)
+    curves = tuple(_conversion_curve(entries, name, _is_in(segment, [name])) for name in names)
     return TimeToConversion(
-        target=roads.stages[roads.target],
+        target=entries.stages[entries.target],
         overall=overall,
-        half=_half(roads, overall),
-        by=by,
+        half=_half_conversion_day(entries, overall),
+        by=feature,
         segments=curves,
-        other=_curve(roads, None, _is_in(segment, rest)) if rest else None,
-        hand_over=call_timing(roads),
+        other=_conversion_curve(entries, None, _is_in(segment, others)) if others else None,
+        hand_over=call_timing(entries),
     )
 
 
-def _large(roads: StageEntries, segment: pl.Series) -> tuple[list[str], list[str]]:
-    """The names of the largest segments that say something, and of all others; none of either if only one."""
-    leads = segment.to_frame("name").with_columns(won=roads.won).drop_nulls()
+def _large_segments(entries: StageEntries, segment: pl.Series) -> tuple[list[str], list[str]]:
+    """The names of the largest sufficient segments, and of all others; both empty if there is one."""
+    leads = segment.to_frame("name").with_columns(won=entries.won).drop_nulls()
     counts = leads.group_by("name").agg(leads=pl.len(), hits=pl.col("won").sum())
-    large = (pl.col("leads") >= _LEADS) & (pl.col("hits") >= _HITS)
+    large = (pl.col("leads") >= _MIN_LEADS) & (pl.col("hits") >= _MIN_CONVERSIONS)
     ranked = counts.sort(large, "leads", "name", descending=[True, True, False])
-    most = min(_MOST, ranked.select(large.sum()).item())
+    most = min(_MAX_SEGMENTS, ranked.select(large.sum()).item())
     names = ranked["name"].to_list()
     return (names[:most], names[most:]) if most and len(names) > 1 else ([], [])
 
@@ -313,22 +203,168 @@ def _is_in(segment: pl.Series, names: list[str]) -> Flags:
     return segment.is_in(names).fill_null(value=False).to_numpy()
 
 
-def _curve(roads: StageEntries, segment: str | None, rows: Flags) -> ConversionCurve:
-    days = np.array(sorted({*range(0, _LONGEST + 1, _EVERY), *RATED}))
+def _conversion_curve(entries: StageEntries, segment: str | None, rows: Flags) -> ConversionCurve:
+    days = np.array(sorted({*range(0, _MAX_DAYS + 1, _STEP_DAYS), *RATED}))
     # How long a lead could have been watched, whatever became of it: outcomes must not decide what is shown.
-    reach = np.sort(roads.until - roads.created[rows])[::-1]
-    days = days[days * DAY <= (reach[_ENOUGH - 1] if len(reach) >= _ENOUGH else -1)]
+    reach = np.sort(entries.until - entries.created[rows])[::-1]
+    days = days[days * DAY <= (reach[_MIN_OBSERVED - 1] if len(reach) >= _MIN_OBSERVED else -1)]
     shares = cumulative_incidence_intervals(
-        roads.observed_duration[rows], roads.won[rows], roads.lost[rows], days * DAY
+        entries.observed_duration[rows], entries.won[rows], entries.lost[rows], days * DAY
     )
     points = tuple(ShareByDay(int(day), share) for day, share in zip(days, shares, strict=True))
     rates = tuple(point for point in points if point.days in RATED)
-    return ConversionCurve(segment, int(rows.sum()), int(roads.won[rows].sum()), points, rates)
+    return ConversionCurve(segment, int(rows.sum()), int(entries.won[rows].sum()), points, rates)
 
 
-def _half(roads: StageEntries, overall: ConversionCurve) -> int | None:
+def _half_conversion_day(entries: StageEntries, overall: ConversionCurve) -> int | None:
     if not overall.rates or not overall.rates[-1].share.value:
         return None
     days = np.arange(overall.rates[-1].days + 1)
-    shares = cumulative_incidence_intervals(roads.observed_duration, roads.won, roads.lost, days * DAY)
+    shares = cumulative_incidence_intervals(entries.observed_duration, entries.won, entries.lost, days * DAY)
     return next(int(day) for day in days if shares[day].value >= shares[-1].value / 2)
+
+
+def segment_feature(features: FeatureSet, history: LeadHistory) -> FeatureSpec | None:
+    """Choose the feature that segments leads: their own channel column, else the first touchpoint's channel.
+
+    Of several columns it is the one with the fewest values, which has the most leads per value.
+
+    Returns:
+        The feature, or None if there is none.
+    """
+    channels = [spec for spec in features.specs if spec.family == _FAMILY and spec.is_category]
+    columns = [spec for spec in channels if spec.source == "leads" and spec.of in history.leads.columns]
+    levels = {spec.name: history.leads[str(spec.of)].drop_nulls().n_unique() for spec in columns}
+    own_columns = sorted(
+        (spec for spec in columns if levels[spec.name] > 1), key=lambda spec: levels[spec.name]
+    )
+    first = [spec for spec in channels if spec.source == "touchpoints" and spec.reduce == "earliest"]
+    return next(iter([*own_columns, *first]), None)
+
+
+def segment_at_creation(entries: StageEntries, feature: FeatureSpec | None) -> pl.Series:
+    """(n,) the value of ``feature`` for each lead as known at its creation, null where unknown."""
+    leads = pl.DataFrame({"lead_id": entries.lead_id, "created": entries.created})
+    if feature is None:
+        return leads.with_columns(pl.lit(None, pl.String).alias(_COLUMN))[_COLUMN]
+    if feature.source == "leads":
+        values = entries.history.leads.select("lead_id", pl.col(str(feature.of)).alias(_COLUMN))
+    else:
+        values = _first_touch_value(entries.history, leads, str(feature.of))
+    return leads.join(values, on="lead_id", how="left", maintain_order="left")[_COLUMN]
+
+
+def _first_touch_value(history: LeadHistory, leads: pl.DataFrame, column: str) -> pl.DataFrame:
+    touchpoints = history.touchpoints.lazy().filter(pl.col(column).is_not_null())
+    by_then = touchpoints.join(leads.lazy(), on="lead_id").filter(
+        pl.max_horizontal("occurred_at", "known_at") <= pl.col("created")
+    )
+    first = by_then.sort("occurred_at", maintain_order=True).unique(
+        "lead_id", keep="first", maintain_order=True
+    )
+    return first.select("lead_id", pl.col(column).alias(_COLUMN)).collect()
+
+
+def call_timing(entries: StageEntries) -> CallTiming:
+    """Compute the hazard rates of ``entries`` by age and since the newest request."""
+    requests = _request_intervals(entries)
+    first = _first_request(requests, len(entries.lead_id))
+    start = entries.created
+    without_request = _hazard_rates(
+        (start, start, np.minimum(first, entries.resolved_at)), entries.won & (first == NEVER), (0,)
+    )
+    stretches = tuple(requests[name].to_numpy() for name in ("moment", "start", "end"))
+    by_age = _hazard_rates((start, start, entries.resolved_at), entries.won, AGES)
+    best = max(
+        (interval for interval in by_age if interval.weeks >= _MIN_OBSERVED),
+        key=lambda hazard: hazard.rate.value,
+        default=None,
+    )
+    waiting_time = (entries.resolved_at - first)[entries.won & (first < NEVER)]
+    return CallTiming(
+        by_age=by_age,
+        best=best,
+        fades=None if best is None else _fade_day(by_age, best),
+        unasked=without_request[0] if without_request else None,
+        since_request=_hazard_rates(stretches, requests["won"].to_numpy(), SINCE),
+        hits=int(entries.won.sum()),
+        asked=len(waiting_time),
+        within=_converted_within(waiting_time),
+    )
+
+
+def _request_intervals(entries: StageEntries) -> pl.DataFrame:
+    """Every interval of an open lead between a request and the next: ``row``, ``moment``, ``start``, ...
+
+    ``start`` is the request itself, or the creation where a visitor had made it before being a lead.
+    """
+    leads = pl.DataFrame(
+        {
+            "lead_id": entries.lead_id,
+            "created": entries.created,
+            "settled": entries.resolved_at,
+            "won": entries.won,
+        }
+    ).with_row_index("row")
+    moment = pl.max_horizontal("occurred_at", "known_at").alias("moment")
+    requests = (
+        entries.history.touchpoints.lazy().filter(pl.col("kind").is_in(REQUESTS)).select("lead_id", moment)
+    )
+    following = pl.col("moment").shift(-1).over("row")
+    return (
+        requests.join(leads.lazy(), on="lead_id")
+        .filter(pl.col("moment") < pl.col("settled"))
+        .sort("row", "moment")
+        .with_columns(
+            start=pl.max_horizontal("moment", "created"), end=following.fill_null(pl.col("settled"))
+        )
+        .with_columns(won=pl.col("won") & following.is_null())
+        .collect()
+    )
+
+
+def _first_request(requests: pl.DataFrame, leads: int) -> Times:
+    """(leads,) the moment of each lead's first request, ``NEVER`` without one."""
+    first = np.full(leads, NEVER)
+    first_rows = requests.unique("row", keep="first", maintain_order=True)
+    first[first_rows["row"].to_numpy()] = first_rows["moment"].to_numpy()
+    return first
+
+
+def _hazard_rates(stretches: tuple[Times, ...], won: Flags, edges: Sequence[int]) -> tuple[HazardRate, ...]:
+    """Hazard rates between ``edges`` (days) of clocks that begin at ``zero``, observed in [start, end)."""
+    zero, start, end = stretches
+    since, until = start - zero, np.maximum(end, start) - zero
+    bounds = [*(edge * DAY for edge in edges), NEVER]
+    rates = []
+    for low, high in pairwise(bounds):
+        exposure = np.clip(until, low, high) - np.clip(since, low, high)
+        weeks = float(exposure.sum() / (WEEK * DAY))
+        hits = int((won & (until >= low) & (until < high)).sum())
+        if weeks:
+            last_day = None if high == NEVER else high // DAY
+            rates.append(HazardRate(low // DAY, last_day, weeks, hits, poisson_rate_interval(hits, weeks)))
+    return tuple(rates)
+
+
+def _fade_day(by_age: Sequence[HazardRate], best: HazardRate) -> int | None:
+    """The first day after the best week from which on the rate is below half of it; None if there is none."""
+    half = best.rate.value / 2
+    for start, interval in enumerate(by_age):
+        later = by_age[start:]
+        pooled = poisson_rate_interval(
+            sum(hazard.hits for hazard in later), sum(hazard.weeks for hazard in later)
+        )
+        if interval.since > best.since and interval.rate.value < half and pooled.high < half:
+            return interval.since
+    return None
+
+
+def _converted_within(waiting_time: Times) -> tuple[ConvertedWithin, ...]:
+    if not len(waiting_time):
+        return ()
+    counts = ((waiting_time < days * DAY).sum() for days in WITHIN)
+    return tuple(
+        ConvertedWithin(days, wilson_interval(int(hits), len(waiting_time)))
+        for days, hits in zip(WITHIN, counts, strict=True)
+    )

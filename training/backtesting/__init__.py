@@ -1,1 +1,1 @@
-"""What a backtest is made of: origins, candidates, judgements, the verdict; and labels not there yet."""
+"""Rolling-origin backtests: splits, candidates, evaluation and results; and a study of unmatured labels."""

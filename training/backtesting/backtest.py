@@ -1,8 +1,8 @@
-"""A rolling-origin backtest: had we trained back then, how would each candidate have done since?
+"""A rolling-origin backtest: candidates trained as of past days, evaluated on the rows that came later.
 
-At each origin every candidate learns from what was known by that day and is judged by the rows that came
-until the next one, all by the same rows. What they said is kept on disk at once, and all figures are worked
-out from that, so an interrupted backtest goes on where it was and ends as if nothing had happened.
+At each origin every candidate is trained on what was known by that day and evaluated on the rows up to the
+next origin, all on the same rows. Predictions are stored at once and all figures are computed from them, so
+an interrupted backtest resumes where it was and gives the same result as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.backtesting.candidates import BacktestCandidate
-    from training.backtesting.checkpoint import Said
+    from training.backtesting.checkpoint import Predictions
     from training.backtesting.evaluation import CandidateMetrics
     from training.backtesting.splits import BacktestSplit
     from training.data.dataset import Dataset
@@ -66,12 +66,18 @@ EARLY = "rows whose window is not over teach, under weights; none of them judges
 
 
 class BacktestError(ValueError):
-    """There is nothing to judge by; the message says what is missing."""
+    """The rows allow no split to evaluate on; the message says what is missing."""
 
 
 @dataclass(frozen=True)
 class BacktestSettings:
-    """How many origins, the seed of all that is drawn, and the share of leads that sales can call."""
+    """The settings of a backtest.
+
+    Attributes:
+        origins: Most origins.
+        seed: Seed of splits, training and resamples.
+        capacity: Share of leads that sales can call, in (0, 1].
+    """
 
     origins: int = 5
     seed: int = 0
@@ -85,175 +91,209 @@ def backtest_candidates(
     folder: Path | None = None,
     say: Say = lambda _: None,
 ) -> BacktestResult:
-    """Judge the default learner and ``others`` on ``dataset``; what is finished is kept in ``folder``.
+    """Evaluate the default learner and ``others`` on ``dataset``.
 
-    Raises BacktestError when the rows allow neither an origin nor a random split.
+    Args:
+        dataset: The rows.
+        settings: Default five origins, seed 0, a capacity of 10 %.
+        others: Candidates beside the default learner.
+        folder: Where the predictions of finished origins are stored; None stores nothing.
+        say: Called with a line of text at each step.
+
+    Returns:
+        Metrics by origin, the splits by other rules, and the candidate with the least regret.
+
+    Raises:
+        BacktestError: The rows allow neither an origin nor a random split.
     """
     settings = settings or BacktestSettings()
-    trials = (default_learner(), *others)
-    told = {"origins": settings.origins, "seed": settings.seed}
-    kept = Checkpoint.of(folder, dataset, told, [trial.key for trial in trials])
-    run = _Run(dataset, settings, trials, rolling_origins(dataset, settings.origins), _Asking(kept, say))
+    candidates = (default_learner(), *others)
+    checkpoint_settings = {"origins": settings.origins, "seed": settings.seed}
+    checkpoint = Checkpoint.of(
+        folder, dataset, checkpoint_settings, [candidate.key for candidate in candidates]
+    )
+    run = _Run(
+        dataset, settings, candidates, rolling_origins(dataset, settings.origins), _Context(checkpoint, say)
+    )
     return run.result()
 
 
 @dataclass(frozen=True)
-class _Asking:
-    """Where answers are kept, and who hears what is going on."""
+class _Context:
+    """Where predictions are stored, and where progress is reported."""
 
-    kept: Checkpoint
+    checkpoint: Checkpoint
     say: Say
 
 
 @dataclass(frozen=True, eq=False)
 class _Round:
-    """One set of judged rows, and what every candidate said of them."""
+    """One set of test rows, and every candidate's predictions of them."""
 
     split: BacktestSplit
-    judges: TestRows
-    said: Mapping[str, NDArray[np.float64]]
+    test_rows: TestRows
+    predictions: Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """A backtest under way; ``made`` are its origins, the oldest first."""
+    """A backtest in progress; ``splits`` are its origins, the oldest first."""
 
     dataset: Dataset
     settings: BacktestSettings
-    trials: tuple[BacktestCandidate, ...]
-    made: tuple[BacktestSplit, ...]
-    asking: _Asking
+    candidates: tuple[BacktestCandidate, ...]
+    splits: tuple[BacktestSplit, ...]
+    context: _Context
 
     def result(self) -> BacktestResult:
-        said = [self._rolled(number) for number in range(len(self.made))]
-        rounds = [self._round(split, answers[0]) for split, answers in zip(self.made, said, strict=True)]
-        reports = tuple(
-            self._origin(one, said[0][number] if number else None) for number, one in enumerate(rounds)
+        predictions = [self._predict_origin(number) for number in range(len(self.splits))]
+        rounds = [
+            self._make_round(split, predicted[0])
+            for split, predicted in zip(self.splits, predictions, strict=True)
+        ]
+        origin_results = tuple(
+            self._origin_result(round_, predictions[0][number] if number else None)
+            for number, round_ in enumerate(rounds)
         )
-        random = self._shuffled(RANDOM, random_split(self.dataset, self._like, self.settings.seed))
-        decisive = rounds or self._needed(random)
-        losses = [{name: log_loss(one.judges.y, p) for name, p in one.said.items()} for one in decisive]
-        even = [
-            {name: level_adjusted_log_loss(one.judges.y, p) for name, p in one.said.items()}
-            for one in decisive
+        random = self._predict_split(
+            RANDOM, random_split(self.dataset, self._reference_split, self.settings.seed)
+        )
+        decisive = rounds or self._require_round(random)
+        losses = [
+            {name: log_loss(round_.test_rows.y, p) for name, p in round_.predictions.items()}
+            for round_ in decisive
+        ]
+        adjusted_losses = [
+            {name: level_adjusted_log_loss(round_.test_rows.y, p) for name, p in round_.predictions.items()}
+            for round_ in decisive
         ]
         regret = regrets(losses)
-        paired = paired_differences([(one.judges, one.said) for one in decisive], self.settings.seed)
+        paired = paired_differences(
+            [(round_.test_rows, round_.predictions) for round_ in decisive], self.settings.seed
+        )
         return BacktestResult(
             question=self.dataset.question,
-            time_ordered=bool(self.made),
-            origins=reports,
+            time_ordered=bool(self.splits),
+            origins=origin_results,
             splits={
-                RANDOM: self._split(random),
-                TEMPORAL: _temporal(reports) if reports else SplitResult(self._untimed),
-                GROUPED: self._grouped(),
+                RANDOM: self._split_result(random),
+                TEMPORAL: _temporal_result(origin_results)
+                if origin_results
+                else SplitResult(self._no_origins_reason),
+                GROUPED: self._group_split_result(),
             },
             chosen=choose_candidate(regret, paired),
             regrets=regret,
             differences=paired,
-            levelled=regrets(even),
+            levelled=regrets(adjusted_losses),
             has_dates=self.dataset.ordered_by_dates,
-            notes=tuple(self._notes(int(sum(one.judges.y.sum() for one in decisive)))),
+            notes=tuple(self._notes(int(sum(round_.test_rows.y.sum() for round_ in decisive)))),
         )
 
     @property
-    def _like(self) -> BacktestSplit | None:
-        """The newest origin: other kinds of split get as many rows on each side."""
-        return self.made[-1] if self.made else None
+    def _reference_split(self) -> BacktestSplit | None:
+        """The newest origin, whose numbers of rows other kinds of split share; None without origins."""
+        return self.splits[-1] if self.splits else None
 
     @property
-    def _untimed(self) -> str:
+    def _no_origins_reason(self) -> str:
         return NO_ORDER if self.dataset.order is None else COARSE
 
-    def _rolled(self, number: int) -> Said:
-        """What the candidates of one origin say of its rows; those of the oldest of all later rows too."""
-        split = self.made[number]
-        asked = self.made if number == 0 else (split,)
+    def _predict_origin(self, number: int) -> Predictions:
+        """Predictions at one origin; candidates of the oldest predict the test rows of all origins."""
+        split = self.splits[number]
+        splits = self.splits if number == 0 else (split,)
         day = format_order(split.start, dated=self.dataset.ordered_by_dates)
-        called = f"origin {number + 1} of {len(self.made)}, before {day}"
-        return self._kept(f"origin-{number + 1}", called, asked, self.trials)
+        title = f"origin {number + 1} of {len(self.splits)}, before {day}"
+        return self._load_or_predict(f"origin-{number + 1}", title, splits, self.candidates)
 
-    def _shuffled(self, kind: str, split: BacktestSplit) -> _Round | None:
-        """What is said on a split that is no origin: by all, or beside origins by the default's."""
+    def _predict_split(self, kind: str, split: BacktestSplit) -> _Round | None:
+        """Predictions on a split that is no origin: by all candidates, or by the default beside origins."""
         if not is_usable(self.dataset, split):
             return None
-        trials = self.trials[:1] if self.made else self.trials
-        return self._round(split, self._kept(kind, f"{kind} split", (split,), trials)[0])
+        candidates = self.candidates[:1] if self.splits else self.candidates
+        return self._make_round(split, self._load_or_predict(kind, f"{kind} split", (split,), candidates)[0])
 
-    def _kept(
-        self, name: str, called: str, asked: Sequence[BacktestSplit], trials: Sequence[BacktestCandidate]
-    ) -> Said:
-        """What candidates that learned from the first split say of the rows of all: as kept, or asked now."""
+    def _load_or_predict(
+        self, name: str, title: str, splits: Sequence[BacktestSplit], candidates: Sequence[BacktestCandidate]
+    ) -> Predictions:
+        """Predictions of the test rows of all ``splits`` by candidates trained on the first one."""
 
-        def ask() -> Said:
-            split = asked[0]
-            self.asking.say(f"{called}: {len(split.train):,} rows teach, {len(split.test):,} judge")
-            past = self._past(split)
-            tell = {name: predict for trial in trials for name, predict in trial.learn(past).items()}
-            frames = [self.dataset.rows[each.test] for each in asked]
-            return [{name: predict(frame).tolist() for name, predict in tell.items()} for frame in frames]
+        def compute() -> Predictions:
+            split = splits[0]
+            self.context.say(f"{title}: {len(split.train):,} rows teach, {len(split.test):,} judge")
+            window = self._training_window(split)
+            predictors = {
+                name: predict for candidate in candidates for name, predict in candidate.learn(window).items()
+            }
+            frames = [self.dataset.rows[other.test] for other in splits]
+            return [
+                {name: predict(frame).tolist() for name, predict in predictors.items()} for frame in frames
+            ]
 
-        return self.asking.kept.load_or_compute(name, ask)
+        return self.context.checkpoint.load_or_compute(name, compute)
 
-    def _past(self, split: BacktestSplit) -> TrainingWindow:
+    def _training_window(self, split: BacktestSplit) -> TrainingWindow:
         keys = self.dataset.rows[split.train].select("lead_id", "as_of")
         today = split.start if self.dataset.has_dates and split.end else None
         return TrainingWindow(learning_rows(self.dataset, split), keys, today, self.settings.seed)
 
-    def _round(self, split: BacktestSplit, said: Mapping[str, list[float]]) -> _Round:
+    def _make_round(self, split: BacktestSplit, predictions: Mapping[str, list[float]]) -> _Round:
         data = self.dataset
-        called, block = bootstrap_blocks(data, split.test)
+        block_name, block = bootstrap_blocks(data, split.test)
         moments = data.order[split.test] if data.has_dates and data.order is not None else None
-        judges = TestRows(data.label[split.test].astype(np.float64), block, called, moments)
-        return _Round(split, judges, {name: np.array(p) for name, p in said.items()})
+        test_rows = TestRows(data.label[split.test].astype(np.float64), block, block_name, moments)
+        return _Round(split, test_rows, {name: np.array(p) for name, p in predictions.items()})
 
-    def _judged(self, one: _Round) -> dict[str, CandidateMetrics]:
-        return evaluate_candidates(one.judges, one.said, self.settings.capacity, self.settings.seed)
+    def _evaluate(self, round_: _Round) -> dict[str, CandidateMetrics]:
+        return evaluate_candidates(
+            round_.test_rows, round_.predictions, self.settings.capacity, self.settings.seed
+        )
 
-    def _origin(self, refitted: _Round, static: Mapping[str, list[float]] | None) -> OriginResult:
-        split, judges = refitted.split, refitted.judges
+    def _origin_result(self, refitted: _Round, static: Mapping[str, list[float]] | None) -> OriginResult:
+        split, test_rows = refitted.split, refitted.test_rows
         return OriginResult(
             start=split.start,
             end=split.end,
             trained=len(split.train),
             tested=len(split.test),
-            positives=int(judges.y.sum()),
-            block=judges.called,
-            candidates=self._judged(refitted),
-            static=self._judged(self._round(split, static)) if static else {},
+            positives=int(test_rows.y.sum()),
+            block=test_rows.block_name,
+            candidates=self._evaluate(refitted),
+            static=self._evaluate(self._make_round(split, static)) if static else {},
         )
 
-    def _needed(self, random: _Round | None) -> list[_Round]:
+    def _require_round(self, random: _Round | None) -> list[_Round]:
         if random is None:
-            found = f"{len(self.dataset):,} rows, {int(self.dataset.label.sum()):,} of them positive"
-            msg = f"{found}, are too few to learn from some of them and judge by others"
+            counts = f"{len(self.dataset):,} rows, {int(self.dataset.label.sum()):,} of them positive"
+            msg = f"{counts}, are too few to learn from some of them and judge by others"
             raise BacktestError(msg)
         return [random]
 
-    def _split(self, one: _Round | None) -> SplitResult:
-        if one is None:
+    def _split_result(self, round_: _Round | None) -> SplitResult:
+        if round_ is None:
             return SplitResult(TOO_FEW)
-        return SplitResult("", len(one.split.train), len(one.split.test), self._judged(one))
+        return SplitResult("", len(round_.split.train), len(round_.split.test), self._evaluate(round_))
 
-    def _grouped(self) -> SplitResult:
+    def _group_split_result(self) -> SplitResult:
         accounts = self.dataset.accounts
         if accounts is None:
             return SplitResult(NO_ACCOUNTS)
-        split = group_split(self.dataset, accounts, self._like, self.settings.seed)
-        return self._split(self._shuffled(GROUPED, split))
+        split = group_split(self.dataset, accounts, self._reference_split, self.settings.seed)
+        return self._split_result(self._predict_split(GROUPED, split))
 
     def _notes(self, positives: int) -> Iterator[str]:
-        if not self.made:
-            yield self._untimed
-        elif len(self.made) < self.settings.origins:
-            yield f"{len(self.made)} of {self.settings.origins} origins have enough rows on both sides"
+        if not self.splits:
+            yield self._no_origins_reason
+        elif len(self.splits) < self.settings.origins:
+            yield f"{len(self.splits)} of {self.settings.origins} origins have enough rows on both sides"
         if self.dataset.weights is not None:
             yield EARLY
-        yield from (trial.note for trial in self.trials if trial.note)
+        yield from (candidate.note for candidate in self.candidates if candidate.note)
         if positives < FEW:
             yield CHANCE.format(n=positives)
 
 
-def _temporal(reports: Sequence[OriginResult]) -> SplitResult:
-    newest = reports[-1]
+def _temporal_result(origin_results: Sequence[OriginResult]) -> SplitResult:
+    newest = origin_results[-1]
     return SplitResult("", newest.trained, newest.tested, newest.candidates)

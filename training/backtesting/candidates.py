@@ -1,4 +1,4 @@
-"""Who takes part in a backtest: anything that learns from past rows and gives later ones a probability."""
+"""Backtest candidates: anything that is trained on past rows and predicts probabilities of later ones."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ Predict = Callable[[pl.DataFrame], NDArray[np.float64]]
 
 @dataclass(frozen=True, eq=False)
 class TrainingWindow:
-    """What a candidate may learn from: feature rows with outcomes, and which lead and moment each one is.
+    """What a candidate may be trained on at an origin.
 
-    ``keys`` has ``lead_id`` and ``as_of``, for candidates that read the history themselves. ``today`` is the
-    day of the origin, None where rows have no dates: nothing that was known later may be looked at.
+    Attributes:
+        rows: Feature rows with outcomes.
+        keys: ``lead_id`` and ``as_of`` of each row, for candidates that read the history themselves.
+        today: The origin in epoch seconds, None where rows have no dates; nothing known later may be used.
+        seed: Seed of the training.
     """
 
     rows: TrainingRows
@@ -35,11 +38,14 @@ class TrainingWindow:
 
 @dataclass(frozen=True)
 class BacktestCandidate:
-    """A way to learn, told apart from others by ``key``, which names its settings too.
+    """A way to train predictors.
 
-    ``learn`` returns a predictor for each name it takes part under: most under one, the default learner under
-    its choice and each of its parts. A predictor takes rows with ``lead_id``, ``as_of`` and the features.
-    ``note`` is what a reader of the result should know of it.
+    Attributes:
+        key: Identifies the candidate and its settings; stored predictions are reused only for equal keys.
+        learn: Trains on a window and returns a predictor by name. Most candidates return one; the default
+            learner returns its choice and each of its recipes. A predictor takes a frame with ``lead_id``,
+            ``as_of`` and the features, and returns (n,) probabilities.
+        note: What a reader of the result should know about the candidate.
     """
 
     key: str
@@ -48,16 +54,18 @@ class BacktestCandidate:
 
 
 def default_learner() -> BacktestCandidate:
-    """The default learner as it is, its parts alone, and the base rate."""
-    return BacktestCandidate(DEFAULT, _default)
+    """The default learner, its recipes one by one, and the base rate, as one candidate."""
+    return BacktestCandidate(DEFAULT, _fit_default)
 
 
-def _default(past: TrainingWindow) -> dict[str, Predict]:
-    chosen, each = fit_every_recipe(past.rows, past.seed)
-    return {DEFAULT: _predict(chosen)} | {name: _predict(fitted) for name, fitted in each.items()}
+def _fit_default(window: TrainingWindow) -> dict[str, Predict]:
+    chosen, by_recipe = fit_every_recipe(window.rows, window.seed)
+    return {DEFAULT: _make_predictor(chosen)} | {
+        name: _make_predictor(fitted) for name, fitted in by_recipe.items()
+    }
 
 
-def _predict(fitted: FittedPredictor) -> Predict:
+def _make_predictor(fitted: FittedPredictor) -> Predict:
     predictor = fitted.predictor
 
     def probability(frame: pl.DataFrame) -> NDArray[np.float64]:

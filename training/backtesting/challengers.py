@@ -1,7 +1,4 @@
-"""Candidates beside the default: what others would take.
-
-LightGBM tuned by Optuna within a time budget: the challenger that a data scientist would send.
-"""
+"""Common alternatives as candidates: logistic regression, plain LightGBM, LightGBM tuned by Optuna."""
 
 from __future__ import annotations
 
@@ -30,117 +27,13 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-
+# LightGBM's default number of rounds.
 ROUNDS = 100
-
+# Rows below which a level is pooled with others in the one-hot encoding.
 RARE = 10
-
-
-def plain_lightgbm() -> BacktestCandidate:
-    """LightGBM at its defaults, categories native: what one gets without thinking."""
-
-    def learn(past: TrainingWindow) -> dict[str, Predict]:
-        native = NativeLightGBM.of(past.rows)
-        booster = lgb.train(native.settings(past.seed), native.dataset(past.rows), ROUNDS)
-        return {"lightgbm": native.predict(booster)}
-
-    return BacktestCandidate("lightgbm at its defaults", learn)
-
-
-@dataclass(frozen=True)
-class NativeLightGBM:
-    """Columns as LightGBM takes them: numbers as they are, categories as the places of their levels."""
-
-    numbers: tuple[str, ...]
-    levels: Mapping[str, Sequence[str]]
-    signs: tuple[int, ...]
-
-    @classmethod
-    def of(cls, rows: TrainingRows) -> NativeLightGBM:
-        """The columns of ``rows``, and what their company says of them."""
-        numbers, words = _columns(rows.frame)
-        levels = {name: rows.frame[name].drop_nulls().unique().sort().to_list() for name in words}
-        signs = (rows.monotone.get(name, 0) for name in (*numbers, *words))
-        return cls(tuple(numbers), levels, tuple(signs))
-
-    def settings(self, seed: int) -> dict[str, Any]:
-        """What LightGBM must be told besides how to learn."""
-        return {
-            "objective": "binary",
-            "verbosity": -1,
-            "num_threads": 1,
-            "seed": seed,
-            "deterministic": True,
-            **({"monotone_constraints": list(self.signs)} if any(self.signs) else {}),
-        }
-
-    def matrix(self, frame: pl.DataFrame) -> NDArray[np.float64]:
-        """(n, columns); a level that was not seen is missing."""
-        plain = [frame[name].to_numpy().astype(np.float64) for name in self.numbers]
-        coded = [_coded(frame[name], seen) for name, seen in self.levels.items()]
-        return np.column_stack([*plain, *coded])
-
-    def dataset(self, rows: TrainingRows, reference: lgb.Dataset | None = None) -> lgb.Dataset:
-        """Rows in LightGBM's own form; binned like ``reference`` if given."""
-        places = list(range(len(self.numbers), len(self.numbers) + len(self.levels)))
-        return lgb.Dataset(
-            self.matrix(rows.frame),
-            rows.y,
-            weight=rows.weights,
-            reference=reference,
-            categorical_feature=places,
-            params={"feature_pre_filter": False, "verbosity": -1},
-            free_raw_data=False,
-        )
-
-    def predict(self, booster: lgb.Booster) -> Predict:
-        """What ``booster`` says of rows."""
-        return lambda frame: np.asarray(booster.predict(self.matrix(frame), num_threads=1))
-
-
-def logistic_regression() -> BacktestCandidate:
-    """A logistic regression on scaled numbers and one-hot categories: the one to beat on later rows."""
-
-    def learn(past: TrainingWindow) -> dict[str, Predict]:
-        numbers, words = _columns(past.rows.frame)
-        scale = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
-        spread = OneHotEncoder(min_frequency=RARE, handle_unknown="infrequent_if_exist", sparse_output=False)
-
-        def parts(frame: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
-            said = frame[words].fill_null("(missing)").to_numpy().astype(object)
-            return frame[numbers].to_numpy().astype(np.float64), said
-
-        steps = [(scale, 0)] * bool(numbers) + [(spread, 1)] * bool(words)
-        learned = parts(past.rows.frame)
-        seen = np.hstack([step.fit_transform(learned[place]) for step, place in steps])
-        model = LogisticRegression(max_iter=2000).fit(seen, past.rows.y, sample_weight=past.rows.weights)
-
-        def tell(frame: pl.DataFrame) -> NDArray[np.float64]:
-            asked = parts(frame)
-            columns = np.hstack([step.transform(asked[place]) for step, place in steps])
-            return np.asarray(model.predict_proba(columns)[:, 1])
-
-        return {"logistic regression": tell}
-
-    return BacktestCandidate("logistic regression", learn)
-
-
-def _columns(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """The names of numbers and of categories."""
-    numbers = [name for name, dtype in frame.schema.items() if dtype.is_numeric()]
-    return numbers, [name for name in frame.columns if name not in numbers]
-
-
-def _coded(column: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
-    """The place of each value among the levels seen in training; NaN for any other."""
-    codes = {level: float(place) for place, level in enumerate(levels)}
-    return np.array([codes.get(value, np.nan) for value in column.to_list()], dtype=np.float64)
-
-
 TUNED = "tuned lightgbm"
-
+# Inner folds, and the most that a trial and a study may run.
 FOLDS, MOST_ROUNDS, MOST_TRIALS = 3, 300, 200
-
 # LightGBM's own defaults are tried first, so that tuning starts from what it is to beat.
 DEFAULTS = {
     "learning_rate": 0.1,
@@ -153,50 +46,87 @@ DEFAULTS = {
 }
 
 
-def optuna_lightgbm(seconds: float, say: Say = lambda _: None) -> BacktestCandidate:
-    """LightGBM with the settings that do best on inner folds, looked for ``seconds`` long at each origin.
+@dataclass(frozen=True)
+class NativeLightGBM:
+    """Feature rows as LightGBM takes them: numbers as they are, categories as codes.
 
-    The inner folds are rolling origins within the rows that teach, so the rows that judge are never seen. The
-    same seed tries the same settings in the same order; how many fit into the time is up to the machine, so
-    ``say`` hears it.
+    Attributes:
+        numbers: Names of the numeric columns.
+        levels: The levels of each category in training, in the order of their codes.
+        signs: Monotone constraint per column, numbers first: 1, -1 or 0.
     """
 
-    def learn(past: TrainingWindow) -> dict[str, Predict]:
-        native = NativeLightGBM.of(past.rows)
-        search = _Search.of(past.rows, native, past.seed)
-        study = search.run(seconds)
-        say(f"{TUNED}: {_in_words(study)}")
-        best = study.best_trial
-        rounds = best.user_attrs["rounds"]
-        settings = native.settings(past.seed) | _also(best.params)
-        booster = lgb.train(settings, native.dataset(past.rows), rounds)
-        return {TUNED: native.predict(booster)}
+    numbers: tuple[str, ...]
+    levels: Mapping[str, Sequence[str]]
+    signs: tuple[int, ...]
 
-    return BacktestCandidate(f"{TUNED} for {seconds:g} s", learn)
+    @classmethod
+    def of(cls, rows: TrainingRows) -> NativeLightGBM:
+        """Take columns, levels and monotone constraints from training rows."""
+        numbers, words = _split_columns(rows.frame)
+        levels = {name: rows.frame[name].drop_nulls().unique().sort().to_list() for name in words}
+        signs = (rows.monotone.get(name, 0) for name in (*numbers, *words))
+        return cls(tuple(numbers), levels, tuple(signs))
+
+    def settings(self, seed: int) -> dict[str, Any]:
+        """LightGBM's parameters apart from those of the trees."""
+        return {
+            "objective": "binary",
+            "verbosity": -1,
+            "num_threads": 1,
+            "seed": seed,
+            "deterministic": True,
+            **({"monotone_constraints": list(self.signs)} if any(self.signs) else {}),
+        }
+
+    def matrix(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+        """Encode a frame as (n, columns); a level that did not occur in training is NaN."""
+        plain = [frame[name].to_numpy().astype(np.float64) for name in self.numbers]
+        coded = [_encode_levels(frame[name], levels) for name, levels in self.levels.items()]
+        return np.column_stack([*plain, *coded])
+
+    def dataset(self, rows: TrainingRows, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+        """Build LightGBM's dataset of rows, binned like ``reference`` if given."""
+        places = list(range(len(self.numbers), len(self.numbers) + len(self.levels)))
+        return lgb.Dataset(
+            self.matrix(rows.frame),
+            rows.y,
+            weight=rows.weights,
+            reference=reference,
+            categorical_feature=places,
+            params={"feature_pre_filter": False, "verbosity": -1},
+            free_raw_data=False,
+        )
+
+    def predict(self, booster: lgb.Booster) -> Predict:
+        """A predictor that applies ``booster`` to frames."""
+        return lambda frame: np.asarray(booster.predict(self.matrix(frame), num_threads=1))
 
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """The inner folds, binned once, and the seed of all that is drawn."""
+    """The inner folds as LightGBM datasets, and the seed of the trials."""
 
     native: NativeLightGBM
-    taught: tuple[lgb.Dataset, ...]
-    judged: tuple[lgb.Dataset, ...]
+    training_sets: tuple[lgb.Dataset, ...]
+    validation_sets: tuple[lgb.Dataset, ...]
     seed: int
 
     @classmethod
     def of(cls, rows: TrainingRows, native: NativeLightGBM, seed: int) -> _Search:
-        """Only matured rows take part: they stand for themselves and need no weights."""
+        """Split the matured training rows into inner folds; censoring weights are dropped."""
         sample = rows.take(rows.validation_rows)
         if rows.matured is not None:
             sample = replace(sample, weights=None)
-        made, _ = make_folds(sample, FOLDS, seed)
-        taught = tuple(native.dataset(sample.take(fold.train)) for fold in made)
-        pairs = zip(made, taught, strict=True)
-        return cls(native, taught, tuple(native.dataset(sample.take(f.validate), t) for f, t in pairs), seed)
+        folds, _ = make_folds(sample, FOLDS, seed)
+        training_sets = tuple(native.dataset(sample.take(fold.train)) for fold in folds)
+        pairs = zip(folds, training_sets, strict=True)
+        return cls(
+            native, training_sets, tuple(native.dataset(sample.take(f.validate), t) for f, t in pairs), seed
+        )
 
     def run(self, seconds: float) -> optuna.Study:
-        """Trials until the time is over; at least the first one is finished."""
+        """Run trials until the time is over; at least the first one is finished."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(
             sampler=optuna.samplers.TPESampler(seed=self.seed),
@@ -207,11 +137,13 @@ class _Search:
         return study
 
     def _loss(self, trial: optuna.Trial) -> float:
-        """The mean log-loss over the folds, after the number of rounds that suits them best together."""
-        settings = self.native.settings(self.seed) | _also(_drawn(trial))
+        """The least mean log-loss over the folds, over numbers of rounds."""
+        settings = self.native.settings(self.seed) | _with_fixed_params(_suggest_params(trial))
         curves: list[NDArray[np.float64]] = []
-        for step, (taught, judged) in enumerate(zip(self.taught, self.judged, strict=True)):
-            curves.append(_curve(settings, taught, judged))
+        for step, (training_sets, validation_sets) in enumerate(
+            zip(self.training_sets, self.validation_sets, strict=True)
+        ):
+            curves.append(_learning_curve(settings, training_sets, validation_sets))
             mean = np.mean(curves, axis=0)
             trial.report(float(mean.min()), step)
             if trial.should_prune():
@@ -220,7 +152,73 @@ class _Search:
         return float(mean.min())
 
 
-def _drawn(trial: optuna.Trial) -> dict[str, float]:
+def logistic_regression() -> BacktestCandidate:
+    """scikit-learn's logistic regression on imputed, scaled numbers and one-hot categories."""
+
+    def learn(window: TrainingWindow) -> dict[str, Predict]:
+        numbers, words = _split_columns(window.rows.frame)
+        scale = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
+        one_hot = OneHotEncoder(min_frequency=RARE, handle_unknown="infrequent_if_exist", sparse_output=False)
+
+        def parts(frame: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
+            categories = frame[words].fill_null("(missing)").to_numpy().astype(object)
+            return frame[numbers].to_numpy().astype(np.float64), categories
+
+        steps = [(scale, 0)] * bool(numbers) + [(one_hot, 1)] * bool(words)
+        training_blocks = parts(window.rows.frame)
+        design = np.hstack([step.fit_transform(training_blocks[place]) for step, place in steps])
+        model = LogisticRegression(max_iter=2000).fit(
+            design, window.rows.y, sample_weight=window.rows.weights
+        )
+
+        def predict(frame: pl.DataFrame) -> NDArray[np.float64]:
+            blocks = parts(frame)
+            columns = np.hstack([step.transform(blocks[place]) for step, place in steps])
+            return np.asarray(model.predict_proba(columns)[:, 1])
+
+        return {"logistic regression": predict}
+
+    return BacktestCandidate("logistic regression", learn)
+
+
+def plain_lightgbm() -> BacktestCandidate:
+    """LightGBM with its default settings, ``ROUNDS`` rounds and native categories."""
+
+    def learn(window: TrainingWindow) -> dict[str, Predict]:
+        native = NativeLightGBM.of(window.rows)
+        booster = lgb.train(native.settings(window.seed), native.dataset(window.rows), ROUNDS)
+        return {"lightgbm": native.predict(booster)}
+
+    return BacktestCandidate("lightgbm at its defaults", learn)
+
+
+def optuna_lightgbm(seconds: float, say: Say = lambda _: None) -> BacktestCandidate:
+    """LightGBM tuned by Optuna at each origin.
+
+    Settings are scored on rolling origins within the training rows, so the test rows stay unused. LightGBM's
+    own defaults are tried first. The same seed tries the same settings in the same order; how many fit into
+    the time depends on the machine.
+
+    Args:
+        seconds: Time for the trials at each origin; the first trial is finished in any case.
+        say: Called with a summary of the trials.
+    """
+
+    def learn(window: TrainingWindow) -> dict[str, Predict]:
+        native = NativeLightGBM.of(window.rows)
+        search = _Search.of(window.rows, native, window.seed)
+        study = search.run(seconds)
+        say(f"{TUNED}: {_describe_study(study)}")
+        best = study.best_trial
+        rounds = best.user_attrs["rounds"]
+        settings = native.settings(window.seed) | _with_fixed_params(best.params)
+        booster = lgb.train(settings, native.dataset(window.rows), rounds)
+        return {TUNED: native.predict(booster)}
+
+    return BacktestCandidate(f"{TUNED} for {seconds:g} s", learn)
+
+
+def _suggest_params(trial: optuna.Trial) -> dict[str, float]:
     return {
         "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
         "num_leaves": trial.suggest_int("num_leaves", 4, 63, log=True),
@@ -232,25 +230,43 @@ def _drawn(trial: optuna.Trial) -> dict[str, float]:
     }
 
 
-def _also(params: dict[str, Any]) -> dict[str, Any]:
+def _with_fixed_params(params: dict[str, Any]) -> dict[str, Any]:
     return {**params, "bagging_freq": 1, "force_row_wise": True}
 
 
-def _curve(settings: dict[str, Any], taught: lgb.Dataset, judged: lgb.Dataset) -> NDArray[np.float64]:
-    """(rounds,) the log-loss of the judged rows after each round."""
-    told: dict[str, dict[str, list[float]]] = {}
-    listen = lgb.record_evaluation(told)
+def _learning_curve(
+    settings: dict[str, Any], training: lgb.Dataset, validation: lgb.Dataset
+) -> NDArray[np.float64]:
+    """(rounds,) the log-loss of the validation rows after each round."""
+    history: dict[str, dict[str, list[float]]] = {}
+    callback = lgb.record_evaluation(history)
     lgb.train(
-        settings | {"metric": "binary_logloss"}, taught, MOST_ROUNDS, valid_sets=[judged], callbacks=[listen]
+        settings | {"metric": "binary_logloss"},
+        training,
+        MOST_ROUNDS,
+        valid_sets=[validation],
+        callbacks=[callback],
     )
-    return np.array(told["valid_0"]["binary_logloss"])
+    return np.array(history["valid_0"]["binary_logloss"])
 
 
-def _in_words(study: optuna.Study) -> str:
-    made = len(study.trials)
+def _describe_study(study: optuna.Study) -> str:
+    count = len(study.trials)
     pruned = sum(trial.state == optuna.trial.TrialState.PRUNED for trial in study.trials)
     first = study.trials[0].value
     return (
-        f"{made} trial{'s' * (made > 1)}, {pruned} of them given up early; "
+        f"{count} trial{'s' * (count > 1)}, {pruned} of them given up early; "
         f"log-loss on inner folds {study.best_value:.4f}, of LightGBM's defaults {first:.4f}"
     )
+
+
+def _split_columns(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
+    """The names of the numeric columns, and those of the categories."""
+    numbers = [name for name, dtype in frame.schema.items() if dtype.is_numeric()]
+    return numbers, [name for name in frame.columns if name not in numbers]
+
+
+def _encode_levels(column: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
+    """The position of each value among ``levels``; NaN for any other value."""
+    codes = {level: float(place) for place, level in enumerate(levels)}
+    return np.array([codes.get(value, np.nan) for value in column.to_list()], dtype=np.float64)

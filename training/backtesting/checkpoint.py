@@ -1,4 +1,4 @@
-"""What candidates said, kept as soon as it was said: an interrupted backtest loses one origin at most."""
+"""Stored predictions of a backtest: an interruption costs one origin at most."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from training.data.dataset import Dataset
 
-    # One item for each set of judged rows: name of the candidate -> a probability for each row.
-    Said = list[dict[str, list[float]]]
+    # One item per set of test rows: name of the candidate -> a probability per row.
+    Predictions = list[dict[str, list[float]]]
 
 _DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of JSON files for exactly these rows, settings and candidates; None keeps nothing."""
+    """A folder of JSON files for one combination of rows, settings and candidates; None stores nothing."""
 
     folder: Path | None
 
@@ -32,25 +32,33 @@ class Checkpoint:
     def of(
         cls, folder: Path | None, dataset: Dataset, settings: Mapping[str, Any], candidates: Sequence[str]
     ) -> Checkpoint:
-        """The place for a backtest: another one for other rows, settings, candidates or versions."""
+        """Find the folder of a backtest; it depends on rows, settings, candidates and library versions.
+
+        Args:
+            folder: Parent folder; None stores nothing.
+            dataset: The rows, identified by their fingerprint.
+            settings: Settings that predictions depend on, JSON-serialisable.
+            candidates: Keys of the candidates.
+        """
         if folder is None:
             return cls(None)
-        told = {"settings": dict(settings), "candidates": list(candidates), "gap": dataset.gap}
-        told["libraries"] = [version(name) for name in ("leadloop", "lightgbm", "numpy")]
-        hashed = hashlib.sha256(f"{dataset.fingerprint} {json.dumps(told, sort_keys=True)}".encode())
+        identity = {"settings": dict(settings), "candidates": list(candidates), "gap": dataset.gap}
+        identity["libraries"] = [version(name) for name in ("leadloop", "lightgbm", "numpy")]
+        digest = hashlib.sha256(f"{dataset.fingerprint} {json.dumps(identity, sort_keys=True)}".encode())
         for column in (dataset.order, dataset.settled_at, dataset.accounts):
-            hashed.update(b"-" if column is None else column.tobytes())
-        return cls(folder / hashed.hexdigest()[:_DIGITS])
+            digest.update(b"-" if column is None else column.tobytes())
+        return cls(folder / digest.hexdigest()[:_DIGITS])
 
-    def load_or_compute(self, name: str, ask: Callable[[], Said]) -> Said:
-        """What was said under ``name``: read if it is kept, else asked for and kept.
+    def load_or_compute(self, name: str, compute: Callable[[], Predictions]) -> Predictions:
+        """Load the predictions stored under ``name``, or compute and store them.
 
-        A float survives JSON to the bit, so a resumed backtest and an uninterrupted one are equal.
+        Computed predictions are read back from the file. A float survives JSON to the bit, so a resumed
+        backtest equals an uninterrupted one.
         """
         if self.folder is None:
-            return ask()
+            return compute()
         path = self.folder / f"{name}.json"
         if not path.is_file():
-            write_text(path, json.dumps(ask()))
-        kept: Said = json.loads(path.read_text(encoding="utf-8"))
-        return kept
+            write_text(path, json.dumps(compute()))
+        stored: Predictions = json.loads(path.read_text(encoding="utf-8"))
+        return stored

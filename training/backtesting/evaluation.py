@@ -1,7 +1,7 @@
-"""What predictions of the same rows are worth, each figure with a block bootstrap interval.
+"""Metrics of candidates on the same test rows, with block bootstrap intervals.
 
-Leads of one week share a campaign and a mood, and the snapshots of one lead share nearly everything, so whole
-blocks are drawn: each gets a Poisson(1) weight, the same one for all its rows (Chamandy et al. 2012).
+Leads of one week share campaigns, and the snapshots of one lead are nearly alike, so whole blocks are
+resampled: each gets a Poisson(1) weight, the same for all its rows (Chamandy et al. 2012).
 """
 
 from __future__ import annotations
@@ -33,16 +33,23 @@ if TYPE_CHECKING:
 
 SHARES = (0.1, 0.2, 0.3)
 RESAMPLES = 200
-_CURVE = tuple(step / 20 for step in range(1, 21))
+_GAINS_SHARES = tuple(step / 20 for step in range(1, 21))
 
 
 @dataclass(frozen=True, eq=False)
 class TestRows:
-    """The rows that judge: (n,) outcomes, the ``block`` of each, and its moment where rows have dates."""
+    """The rows that candidates are evaluated on.
+
+    Attributes:
+        y: (n,) outcomes, 0 or 1.
+        block: (n,) number of the block that is resampled as a whole, from 0.
+        block_name: What a block is: "week", "day", "lead" or "row".
+        moments: (n,) epoch seconds, None where rows have no dates.
+    """
 
     y: Floats
     block: NDArray[np.intp]
-    called: str
+    block_name: str
     moments: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
@@ -51,7 +58,7 @@ class TestRows:
 
 @dataclass(frozen=True)
 class Month:
-    """The rows of a month, how many of them converted, and how many were expected to."""
+    """The rows of a calendar month (``YYYY-MM``, UTC), with observed and expected conversions."""
 
     month: str
     rows: int
@@ -61,10 +68,13 @@ class Month:
 
 @dataclass(frozen=True)
 class CandidateMetrics:
-    """What one candidate's probabilities came to.
+    """The metrics of one candidate on one set of test rows.
 
-    ``against_default`` is how much larger its log-loss is than that of the default on the same rows.
-    ``gains`` are the shares of conversions among the best 5 %, 10 %, ... 100 % of leads.
+    Attributes:
+        figures: Each metric by name, with its 95 % interval.
+        against_default: Mean log-loss minus that of the default learner on the same rows, paired.
+        gains: (share of leads called, share of conversions captured), for 5 %, 10 %, ... 100 %.
+        months: Observed and expected conversions by month; empty without dates.
     """
 
     figures: Mapping[str, Interval]
@@ -73,7 +83,7 @@ class CandidateMetrics:
     months: tuple[Month, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, every figure by its name."""
+        """Convert to plain values for JSON, every metric by its name."""
         return {
             **{name: interval_to_json(figure) for name, figure in self.figures.items()},
             "against_default": interval_to_json(self.against_default),
@@ -83,35 +93,51 @@ class CandidateMetrics:
 
 
 def interval_to_json(figure: Interval) -> dict[str, float | None]:
-    """The figure as JSON can hold it: NaN, which it cannot, becomes null."""
+    """Convert to a dict in which null stands for NaN, which JSON does not have."""
     return {name: value if np.isfinite(value) else None for name, value in vars(figure).items()}
 
 
 def evaluate_candidates(
-    judges: TestRows, said: Mapping[str, Floats], capacity: float, seed: int
+    test_rows: TestRows, predictions: Mapping[str, Floats], capacity: float, seed: int
 ) -> dict[str, CandidateMetrics]:
-    """Every candidate's probabilities of the same rows, judged with the same resamples."""
-    weights = poisson_weight_matrix(int(judges.block.max()) + 1, RESAMPLES, seed)
-    loss = {name: log_loss_terms(judges.y, p) for name, p in said.items()}
+    """Compute the metrics of every candidate, with the same resamples for all.
+
+    Args:
+        test_rows: The rows.
+        predictions: (n,) probabilities by candidate; one is named "default".
+        capacity: Share of leads for lift and capture at capacity, in (0, 1].
+        seed: Seed of the resamples.
+    """
+    weights = poisson_weight_matrix(int(test_rows.block.max()) + 1, RESAMPLES, seed)
+    loss = {name: log_loss_terms(test_rows.y, p) for name, p in predictions.items()}
     # The default's choice says the same as one of its parts: once is enough.
-    different = {p.tobytes(): p for p in said.values()}
-    told = {key: intervals(judges, p, metric_function(capacity), weights) for key, p in different.items()}
+    distinct = {p.tobytes(): p for p in predictions.values()}
+    figures = {
+        key: intervals(test_rows, p, metric_function(capacity), weights) for key, p in distinct.items()
+    }
     return {
         name: CandidateMetrics(
-            figures=told[p.tobytes()],
-            against_default=mean_interval(loss[name] - loss[DEFAULT], judges.block, weights),
-            gains=tuple(zip(_CURVE, _captured(judges.y, p), strict=True)),
-            months=_months(judges, p),
+            figures=figures[p.tobytes()],
+            against_default=mean_interval(loss[name] - loss[DEFAULT], test_rows.block, weights),
+            gains=tuple(zip(_GAINS_SHARES, _gains_points(test_rows.y, p), strict=True)),
+            months=_monthly_totals(test_rows, p),
         )
-        for name, p in said.items()
+        for name, p in predictions.items()
     }
 
 
 def metric_function(capacity: float) -> Measures:
-    """All figures that need the order of forecasts; lift and capture at the usual shares and ``capacity``."""
+    """Build the function that computes all ranking and calibration metrics at once.
+
+    Args:
+        capacity: Share of leads for lift and capture at capacity, beside the usual 10, 20 and 30 %.
+
+    Returns:
+        A function of (n,) outcomes, probabilities and weights (or None) that returns metrics by name.
+    """
     shares = {f"{share:.0%}".rstrip("%"): share for share in SHARES} | {"capacity": capacity}
 
-    def measured(y: Floats, p: Floats, w: Floats | None) -> dict[str, float]:
+    def compute(y: Floats, p: Floats, w: Floats | None) -> dict[str, float]:
         ranking, brier = Ranking.of(y, p, w), metrics.brier_score(y, p, w)
         gains = ranking.gains
         captured = dict(zip(shares, np.interp(list(shares.values()), *gains).tolist(), strict=True))
@@ -126,26 +152,35 @@ def metric_function(capacity: float) -> Measures:
             "calibration_error": metrics.expected_calibration_error(y, p, w),
             "observed_to_expected": metrics.observed_to_expected(y, p, w),
             "alift": metrics.area_under_lift(*gains),
-            **{f"capture_at_{name}": found for name, found in captured.items()},
-            **{f"lift_at_{name}": found / shares[name] for name, found in captured.items()},
+            **{f"capture_at_{name}": share_captured for name, share_captured in captured.items()},
+            **{f"lift_at_{name}": share_captured / shares[name] for name, share_captured in captured.items()},
         }
 
-    return measured
+    return compute
 
 
-def intervals(judges: TestRows, p: Floats, measure: Measures, weights: Floats) -> dict[str, Interval]:
-    """Each figure with the 2.5 % and 97.5 % quantiles over resamples of blocks.
+def intervals(test_rows: TestRows, p: Floats, measure: Measures, weights: Floats) -> dict[str, Interval]:
+    """Compute metrics with the 2.5 % and 97.5 % quantiles over resamples of blocks.
 
-    Rows are put in the order of the forecasts once, so that sorting a resample costs next to nothing.
+    Rows are sorted by prediction once, so that sorting a resample costs next to nothing.
+
+    Args:
+        test_rows: The rows.
+        p: (n,) predicted probabilities.
+        measure: Computes the metrics of one resample.
+        weights: (resamples, blocks) weights.
+
+    Returns:
+        Metrics by name: those of ``measure``, log-loss, and calibration slope and intercept.
     """
-    order = np.lexsort((judges.y, p))
-    y, p, block = judges.y[order], p[order], judges.block[order]
-    drawn = [measure(y, p, row[block]) for row in weights]
+    order = np.lexsort((test_rows.y, p))
+    y, p, block = test_rows.y[order], p[order], test_rows.block[order]
+    resampled = [measure(y, p, row[block]) for row in weights]
     slopes, intercepts = metrics.bootstrap_calibration(y, p, block, weights)
     return {
         "log_loss": mean_interval(log_loss_terms(y, p), block, weights),
         **{
-            name: quantile_interval(value, np.array([draw[name] for draw in drawn]))
+            name: quantile_interval(value, np.array([replicate[name] for replicate in resampled]))
             for name, value in measure(y, p, None).items()
         },
         "calibration_slope": quantile_interval(metrics.calibration_slope(y, p), slopes),
@@ -153,16 +188,16 @@ def intervals(judges: TestRows, p: Floats, measure: Measures, weights: Floats) -
     }
 
 
-def _captured(y: Floats, p: Floats) -> list[float]:
-    return [float(found) for found in np.interp(_CURVE, *metrics.gains_curve(y, p))]
+def _gains_points(y: Floats, p: Floats) -> list[float]:
+    return [float(share) for share in np.interp(_GAINS_SHARES, *metrics.gains_curve(y, p))]
 
 
-def _months(judges: TestRows, p: Floats) -> tuple[Month, ...]:
-    if judges.moments is None:
+def _monthly_totals(test_rows: TestRows, p: Floats) -> tuple[Month, ...]:
+    if test_rows.moments is None:
         return ()
-    names = np.array([f"{to_datetime(int(moment)):%Y-%m}" for moment in judges.moments])
+    names = np.array([f"{to_datetime(int(moment)):%Y-%m}" for moment in test_rows.moments])
     months = ((name, names == name) for name in np.unique(names))
     return tuple(
-        Month(str(name), int(inside.sum()), int(judges.y[inside].sum()), float(p[inside].sum()))
+        Month(str(name), int(inside.sum()), int(test_rows.y[inside].sum()), float(p[inside].sum()))
         for name, inside in months
     )

@@ -1,8 +1,8 @@
-"""The scores that companies have today, as candidates: their points table, and the frequency model of Odoo.
+"""The scores that companies use today as candidates: a points table, and the frequency model of Odoo.
 
-Neither says how likely a lead is to convert within the horizon. Points have no probability at all, and the
-frequency model forecasts that a lead is won some day. So each is made a probability by an affine map of its
-score in log-odds, fitted at each origin on the rows that teach there; the order of the leads stays its own.
+Neither predicts conversion within the horizon: points are no probabilities, and the frequency model predicts
+that a lead is won some day. So an affine map of each score in log-odds is fitted to the training rows of each
+origin; the order of the leads stays that of the score.
 """
 
 from __future__ import annotations
@@ -51,32 +51,37 @@ PARTS = 5
 def current_scores(
     dataset: Dataset, config: Config, table: PointsTable | None = None
 ) -> Iterator[BacktestCandidate]:
-    """The frequency model, where there is anything for it to count, and ``table`` if a company has one."""
-    how = odoo_fields(dataset, config)
-    if how.fields or len(how.stages) > 1:
-        yield frequency_model(how, dataset.history)
+    """Yield the frequency model, where it has anything to count, and ``table`` if given."""
+    fields = odoo_fields(dataset, config)
+    if fields.fields or len(fields.stages) > 1:
+        yield frequency_model(fields, dataset.history)
     if table is not None:
         yield points_table(table, dataset)
 
 
 def incumbent(name: str, key: str, score: Score, note: str = "") -> BacktestCandidate:
-    """A score that a company has today, such as its points, made a probability by what past rows became.
+    """Make a candidate of an existing score, calibrated on the training rows of each origin.
 
-    ``score`` takes rows with ``lead_id`` and ``as_of``, and looks at nothing that was known later.
+    Args:
+        name: Its name in the result.
+        key: Identifies the score's settings.
+        score: From a frame with ``lead_id`` and ``as_of`` to (n,) scores; it uses nothing known later.
+        note: What a reader of the result should know about it.
     """
 
-    def learn(past: TrainingWindow) -> dict[str, Predict]:
-        at = past.rows.validation_rows
-        calibration = calibrate_points(score(past.keys[at]), past.rows.y[at])
+    def learn(window: TrainingWindow) -> dict[str, Predict]:
+        validation_rows = window.rows.validation_rows
+        calibration = calibrate_points(score(window.keys[validation_rows]), window.rows.y[validation_rows])
         return {name: lambda frame: np.asarray(expit(calibration.apply(score(frame))), dtype=np.float64)}
 
     return BacktestCandidate(f"{name} {key}", learn, note)
 
 
 def points_table(table: PointsTable, dataset: Dataset) -> BacktestCandidate:
-    """Today's points table; it sees of a lead what a snapshot sees, so it cannot know more than a model.
+    """Today's points table as a candidate; it uses of a lead what was known at the snapshot.
 
-    Raises PointsTableError where a rule asks for what the data set does not have.
+    Raises:
+        PointsTableError: A rule needs what the data set does not have.
     """
     history = dataset_history(dataset)
     validate_points_table(table, history)
@@ -88,7 +93,7 @@ def points_table(table: PointsTable, dataset: Dataset) -> BacktestCandidate:
 
 
 def odoo_fields(dataset: Dataset, config: Config) -> OdooFields:
-    """What an administrator of Odoo would have it count: a lead's categories, and the stage it stands in."""
+    """Choose what Odoo's frequency model would count: categories and flags of a lead, and its stage."""
     fields = tuple(
         spec.name
         for spec in dataset.features.specs
@@ -103,72 +108,78 @@ def odoo_fields(dataset: Dataset, config: Config) -> OdooFields:
     return OdooFields(fields, stages or ("open",), target, closed)
 
 
-def frequency_model(how: OdooFields, history: LeadHistory | None) -> BacktestCandidate:
-    """Odoo's naive Bayes as it is, and made a probability of converting in time.
+def frequency_model(fields: OdooFields, history: LeadHistory | None) -> BacktestCandidate:
+    """Odoo's naive Bayes, as it is and calibrated to conversion within the horizon.
 
-    In a history it counts, as Odoo does, every lead that was won or lost by the day of the origin, each as it
-    stood then. In a flat export, and where nobody marks leads as lost, it counts the rows that teach.
+    In a history it counts, as Odoo does, every lead that was won or lost by the day of the origin, with its
+    values as of then. In a flat export, and where no leads are marked as lost, it counts the training rows.
+
+    Args:
+        fields: The columns and stages it counts.
+        history: None for a flat export.
     """
 
-    def learn(past: TrainingWindow) -> dict[str, Predict]:
-        book = _Book(how, history)
-        closed = book.closed(past)
-        counted = _counted(closed, how)
-        at = past.rows.validation_rows
-        held = book.held_out(past, closed)[at]
-        base = past.rows.rate
-        calibration = calibrate_points(logit(np.where(np.isnan(held), base, held)), past.rows.y[at])
+    def learn(window: TrainingWindow) -> dict[str, Predict]:
+        reader = _CaseReader(fields, history)
+        closed = reader.closed(window)
+        model = _fit_counts(closed, fields)
+        validation_rows = window.rows.validation_rows
+        out_of_fold = reader.held_out(window, closed)[validation_rows]
+        base_rate = window.rows.rate
+        calibration = calibrate_points(
+            logit(np.where(np.isnan(out_of_fold), base_rate, out_of_fold)), window.rows.y[validation_rows]
+        )
 
-        def plain(frame: pl.DataFrame) -> NDArray[np.float64]:
-            said = counted.probabilities(book.cases(frame))
-            return np.where(np.isnan(said), base, said)
+        def predict(frame: pl.DataFrame) -> NDArray[np.float64]:
+            probability = model.probabilities(reader.cases(frame))
+            return np.where(np.isnan(probability), base_rate, probability)
 
         return {
-            FREQUENCY: plain,
+            FREQUENCY: predict,
             FREQUENCY_CALIBRATED: lambda frame: np.asarray(
-                expit(calibration.apply(logit(plain(frame)))), dtype=np.float64
+                expit(calibration.apply(logit(predict(frame)))), dtype=np.float64
             ),
         }
 
-    return BacktestCandidate(f"{FREQUENCY} {how}", learn)
+    return BacktestCandidate(f"{FREQUENCY} {fields}", learn)
 
 
 @dataclass(frozen=True)
-class _Book:
-    """Where the frequency model reads: in a history, or in rows as they are."""
+class _CaseReader:
+    """Reads leads as the frequency model sees them, from a history or from feature rows."""
 
-    how: OdooFields
+    fields: OdooFields
     history: LeadHistory | None
 
     def cases(self, frame: pl.DataFrame) -> list[LeadCase]:
-        """The leads of ``frame`` as they stood."""
+        """The leads of ``frame`` as of their snapshots."""
         if self.history is None:
-            return cases_from_rows(frame, self.how)
-        return open_cases(self.history, Snapshots(frame.select(KEYS)), self.how)
+            return cases_from_rows(frame, self.fields)
+        return open_cases(self.history, Snapshots(frame.select(KEYS)), self.fields)
 
-    def closed(self, past: TrainingWindow) -> list[Closed]:
-        """The leads whose end was known on the day of the origin, or the rows that teach."""
-        if self.history is not None and past.today is not None:
-            ended = list(closed_cases(self.history.known_before(past.today), self.how))
-            if {won for _, _, won in ended} == {True, False}:
-                return ended
-        won = (past.rows.y == 1).tolist()
-        return list(zip(past.keys["lead_id"].to_list(), self._taught(past), won, strict=True))
+    def closed(self, window: TrainingWindow) -> list[Closed]:
+        """The leads closed by the day of the origin; the training rows where one outcome is missing."""
+        if self.history is not None and window.today is not None:
+            cases = list(closed_cases(self.history.known_before(window.today), self.fields))
+            if {won for _, _, won in cases} == {True, False}:
+                return cases
+        won = (window.rows.y == 1).tolist()
+        return list(zip(window.keys["lead_id"].to_list(), self._training_cases(window), won, strict=True))
 
-    def held_out(self, past: TrainingWindow, closed: list[Closed]) -> NDArray[np.float64]:
-        """(n,) what is said of the rows that teach by counts in which their own leads are not."""
-        taught, leads = self._taught(past), past.keys["lead_id"].to_list()
+    def held_out(self, window: TrainingWindow, closed: list[Closed]) -> NDArray[np.float64]:
+        """(n,) probabilities of the training rows by counts that leave out their own leads."""
+        cases, leads = self._training_cases(window), window.keys["lead_id"].to_list()
         part = {lead: place % PARTS for place, lead in enumerate(sorted(set(leads)))}
-        said = np.empty(len(leads))
+        probabilities = np.empty(len(leads))
         for k in range(PARTS):
             inside = [place for place, lead in enumerate(leads) if part[lead] == k]
-            others = _counted((one for one in closed if part.get(one[0]) != k), self.how)
-            said[inside] = others.probabilities(taught[place] for place in inside)
-        return said
+            model = _fit_counts((case for case in closed if part.get(case[0]) != k), self.fields)
+            probabilities[inside] = model.probabilities(cases[place] for place in inside)
+        return probabilities
 
-    def _taught(self, past: TrainingWindow) -> list[LeadCase]:
-        return self.cases(past.keys if self.history is not None else past.rows.frame)
+    def _training_cases(self, window: TrainingWindow) -> list[LeadCase]:
+        return self.cases(window.keys if self.history is not None else window.rows.frame)
 
 
-def _counted(closed: Iterable[Closed], how: OdooFields) -> FrequencyModel:
-    return FrequencyModel.of(((case, won) for _, case, won in closed), how.stages)
+def _fit_counts(closed: Iterable[Closed], fields: OdooFields) -> FrequencyModel:
+    return FrequencyModel.of(((case, won) for _, case, won in closed), fields.stages)

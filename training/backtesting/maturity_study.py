@@ -1,9 +1,9 @@
-"""How far each way of counting was, on past days, from what later happened, and what chance does to that.
+"""The error of three estimators of a conversion rate on past days, when many labels had not matured yet.
 
-Two things separate a rate foretold from the one that came. One is who came by, week by week: whole weeks are
-drawn anew for it. The other is time: a campaign ends, a seller leaves, and from one month to the next leads
-of every age convert at another pace. No method sees the pace of a month that has not come; how much paces
-have differed so far can be seen, and belongs into the error.
+Two things separate an estimated rate from the one that came. One is sampling: which leads came by, week by
+week; whole weeks are resampled for it. The other is time: from one month to the next leads of the same age
+convert at different rates. No method knows the hazard of a month to come, but the variance between past
+months can be estimated and belongs into the error.
 """
 
 from __future__ import annotations
@@ -35,12 +35,20 @@ MONTH = 30 * DAY
 
 @dataclass(frozen=True)
 class RateEstimate:
-    """The rate of one horizon as three ways would have put it on a past day, and what came of it.
+    """A conversion rate as three estimators put it on a past day, and the rate that came.
 
-    ``rows`` are the snapshots up to that day, ``matured`` those of them whose window was over: without any,
-    neither ``matured_only`` nor ``ipcw`` can say how many convert late, and both are NaN. The errors are the
-    standard errors of the distance of either from the truth. ``spread`` is the standard deviation, beyond
-    chance, of the monthly pace at which leads of the same age had converted until that day.
+    Attributes:
+        today: The past day, in epoch seconds.
+        horizon: In seconds.
+        rows: Snapshots before that day.
+        matured: Those of them whose window was over. Without any, ``matured_only`` and ``ipcw`` are NaN.
+        naive: The rate if no further conversions came.
+        matured_only: The rate among matured snapshots.
+        ipcw: The rate weighted by the inverse probability of censoring.
+        truth: The rate among all ``rows`` once all had matured.
+        matured_error: Standard error of ``matured_only`` minus ``truth``.
+        ipcw_error: Standard error of ``ipcw`` minus ``truth``.
+        spread: Standard deviation, beyond chance, of the monthly hazard of leads of the same age.
     """
 
     today: int
@@ -57,142 +65,186 @@ class RateEstimate:
 
     @property
     def arrived_share(self) -> float:
-        """Of the conversions that ``ipcw`` still awaited, the share that came: 1 if nothing changed."""
+        """The share of the conversions still expected by ``ipcw`` that came: 1 if nothing changed."""
         awaited = self.ipcw - self.naive
         return (self.truth - self.naive) / awaited if awaited > 0 else float("nan")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Convert to plain values for JSON."""
         return asdict(self) | {"pace": self.arrived_share}
 
 
 def evaluate_rate_estimators(
-    history: LeadHistory, drawn: Snapshots, spec: LabelSpec, days: Sequence[int], horizons: Sequence[int]
+    history: LeadHistory, snapshots: Snapshots, spec: LabelSpec, days: Sequence[int], horizons: Sequence[int]
 ) -> tuple[RateEstimate, ...]:
-    """How far each way of counting was from what later happened, on past ``days`` and for ``horizons``.
+    """Compare estimators of the conversion rate on past days with what later happened.
 
-    Raises ValueError where the history ends before the truth of the last day is known.
+    Args:
+        history: The history, which ends after the last label of the last day has matured.
+        snapshots: The snapshots whose labels are estimated.
+        spec: The label; its horizon is replaced by each of ``horizons``.
+        days: Past days, in epoch seconds.
+        horizons: In seconds.
+
+    Returns:
+        An estimate for each day and horizon, day by day.
+
+    Raises:
+        ValueError: The history ends before the truth of the last day is known.
     """
     latest = max(days) + max(horizons) + spec.lead_time + spec.settle
     if latest > history.observed_until:
         msg = f"the history ends before {latest}: what became of the leads of the last day is not known yet"
         raise ValueError(msg)
     return tuple(
-        _on_day(history, drawn, replace(spec, horizon=horizon), today)
+        _estimate_on_day(history, snapshots, replace(spec, horizon=horizon), today)
         for today in days
         for horizon in horizons
     )
 
 
-def _on_day(history: LeadHistory, drawn: Snapshots, spec: LabelSpec, today: int) -> RateEstimate:
-    until = Snapshots(drawn.frame.filter(drawn.frame["as_of"] < today))
-    then = compute_labels(history.known_before(today), until, spec)
-    as_of, settled_at = then["as_of"].to_numpy(), _settled(then, today)
-    came = compute_labels(history, until, spec)["label"].to_numpy()
-    seen = SnapshotsAsOf(as_of, settled_at, then["matured"].to_numpy(), came, today)
-    counts = then.height, int(seen.matured.sum())
+def _estimate_on_day(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec, today: int) -> RateEstimate:
+    earlier = Snapshots(snapshots.frame.filter(snapshots.frame["as_of"] < today))
+    labels = compute_labels(history.known_before(today), earlier, spec)
+    as_of, settled_at = labels["as_of"].to_numpy(), _settled_at(labels, today)
+    outcome = compute_labels(history, earlier, spec)["label"].to_numpy()
+    observed = SnapshotsAsOf(as_of, settled_at, labels["matured"].to_numpy(), outcome, today)
+    counts = labels.height, int(observed.matured.sum())
     return RateEstimate(
-        today, spec.horizon, *counts, seen.naive, *seen.rates, _mean(came), *seen.errors(), seen.spread
+        today,
+        spec.horizon,
+        *counts,
+        observed.naive,
+        *observed.rates,
+        _weighted_mean(outcome),
+        *observed.errors(),
+        observed.spread,
     )
 
 
 @dataclass(frozen=True, eq=False)
 class SnapshotsAsOf:
-    """(n,) snapshots as ``today`` saw them, and what ``came`` of them later."""
+    """Snapshots with what was known of their labels on a past day.
+
+    Attributes:
+        as_of: (n,) moments of the snapshots, in epoch seconds.
+        settled_at: (n,) when each label became known; after ``today`` where it was not known yet.
+        matured: (n,) whether the window was over by ``today``.
+        outcome: (n,) the final label.
+        today: The past day, in epoch seconds.
+    """
 
     as_of: Durations
     settled_at: Durations
     matured: Flags
-    came: NDArray[np.number]
+    outcome: NDArray[np.number]
     today: int
 
     @property
     def naive(self) -> float:
-        """The rate if nothing more came."""
-        return float(((self.settled_at <= self.today) & (self.came == 1)).mean())
+        """The rate if no further conversions came."""
+        return float(((self.settled_at <= self.today) & (self.outcome == 1)).mean())
 
     @property
     def rates(self) -> tuple[float, float]:
-        """The rate among matured rows, and the weighted one; NaN where no row is matured."""
+        """The rate among matured snapshots, and the IPCW rate; NaN where no snapshot is matured."""
         if not self.matured.any():
             return float("nan"), float("nan")
         weights = ipcw_weights_as_of(self.as_of, self.settled_at, self.today)
-        return _mean(self.came[self.matured]), _mean(self.came, weights)
+        return _weighted_mean(self.outcome[self.matured]), _weighted_mean(self.outcome, weights)
 
     def take(self, rows: NDArray[np.intp]) -> SnapshotsAsOf:
-        """The snapshots at these positions."""
+        """Select the snapshots at positions ``rows``."""
         return SnapshotsAsOf(
-            self.as_of[rows], self.settled_at[rows], self.matured[rows], self.came[rows], self.today
+            self.as_of[rows], self.settled_at[rows], self.matured[rows], self.outcome[rows], self.today
         )
 
     def errors(self, resamples: int = RESAMPLES) -> tuple[float, float]:
-        """The standard errors of either rate's distance from the truth: who came by, and at what pace.
+        """Estimate the standard errors of both rates' distance from the truth.
 
-        The pace bears on what is guessed alone: all that matured rows say of the others, and of the weighted
-        rate what had not come.
+        They combine a bootstrap over weeks with the variance of the hazard between months. The latter applies
+        to what is extrapolated: the share of immature snapshots for the matured rate, the conversions still
+        expected for IPCW.
+
+        Args:
+            resamples: Number of bootstrap resamples.
+
+        Returns:
+            The error of the matured rate, and that of the IPCW rate; NaN where the rates are.
         """
         matured, ipcw = self.rates
-        guessed = matured * (1 - float(self.matured.mean())), ipcw - self.naive
-        by_week = self._by_week(resamples)
+        extrapolated = matured * (1 - float(self.matured.mean())), ipcw - self.naive
+        by_week = self._week_bootstrap_errors(resamples)
         return (
-            float(np.hypot(by_week[0], self.spread * guessed[0])),
-            float(np.hypot(by_week[1], self.spread * guessed[1])),
+            float(np.hypot(by_week[0], self.spread * extrapolated[0])),
+            float(np.hypot(by_week[1], self.spread * extrapolated[1])),
         )
 
     @property
     def spread(self) -> float:
-        """How much the pace of months differed until ``today``."""
+        """The standard deviation of the hazard between months until ``today``."""
         settled = self.settled_at <= self.today
         watched = np.where(settled, self.settled_at, self.today) - self.as_of
-        return between_month_variance(self.as_of, watched, settled & (self.came == 1), self.today)
+        return between_month_variance(self.as_of, watched, settled & (self.outcome == 1), self.today)
 
-    def _by_week(self, resamples: int) -> tuple[float, float]:
-        """The standard errors of either rate's distance from the truth, over resamples of whole weeks.
+    def _week_bootstrap_errors(self, resamples: int) -> tuple[float, float]:
+        """The standard errors of both rates' distance from the truth, over resamples of whole weeks.
 
-        Leads of one week share a campaign and a mood, and the weights are worked out anew each time: they are
-        estimates themselves, and the better for it (Hirano, Imbens and Ridder 2003).
+        Leads of one week share campaigns. The censoring weights are estimated anew in each resample, as
+        estimated weights have a smaller variance than the true ones (Hirano, Imbens and Ridder 2003).
         """
         week, random = self.as_of // (7 * DAY), np.random.default_rng(0)
-        rows = [np.flatnonzero(week == one) for one in np.unique(week)]
-        drawn = (random.integers(0, len(rows), len(rows)) for _ in range(resamples))
-        again = [self.take(np.concatenate([rows[place] for place in places])) for places in drawn]
-        off = np.array([one.rates for one in again]) - np.array([[one.came.mean()] for one in again])
-        known = off[np.isfinite(off).all(axis=1)]
-        if len(known) < resamples / 2:
+        rows = [np.flatnonzero(week == each) for each in np.unique(week)]
+        draws = (random.integers(0, len(rows), len(rows)) for _ in range(resamples))
+        replicates = [self.take(np.concatenate([rows[place] for place in places])) for places in draws]
+        deviation = np.array([each.rates for each in replicates]) - np.array(
+            [[each.outcome.mean()] for each in replicates]
+        )
+        finite = deviation[np.isfinite(deviation).all(axis=1)]
+        if len(finite) < resamples / 2:
             return float("nan"), float("nan")
-        matured, ipcw = known.std(axis=0).tolist()
+        matured, ipcw = finite.std(axis=0).tolist()
         return matured, ipcw
 
 
-def _settled(labelled: pl.DataFrame, today: int) -> Durations:
-    """When each label was known, and a second after ``today`` for those that were not."""
+def _settled_at(labelled: pl.DataFrame, today: int) -> Durations:
+    """When each label became known; a second after ``today`` for those that were not known yet."""
     return labelled["settled_at"].fill_null(today + 1).to_numpy()
 
 
-def _mean(label: NDArray[np.number], weights: NDArray[np.float64] | None = None) -> float:
-    """The weighted share of ones; NaN where nothing counts."""
+def _weighted_mean(label: NDArray[np.number], weights: NDArray[np.float64] | None = None) -> float:
+    """The weighted share of ones; NaN where all weights are 0."""
     total = len(label) if weights is None else float(weights.sum())
     return float(np.average(label, weights=weights)) if total > 0 else float("nan")
 
 
 def between_month_variance(as_of: Durations, watched: Durations, won: Flags, today: int) -> float:
-    """How much months differ in the pace at which leads of the same age convert, beyond chance.
+    """Estimate how much the hazard of leads of the same age varies between months, beyond chance.
 
-    The standard deviation of a factor on all hazards, 0 if chance explains the months: the conversions of
-    each month against those that the pooled hazards (Nelson and Aalen) expect of the leads watched in it, as
-    DerSimonian and Laird (1986) compare studies. Months are counted back from ``today``.
+    The conversions of each month are compared with those that the pooled hazard (Nelson and Aalen) expects of
+    the leads under observation in it, as DerSimonian and Laird (1986) compare studies. Months have 30 days
+    and are counted back from ``today``.
+
+    Args:
+        as_of: (n,) moments of the snapshots, in epoch seconds.
+        watched: (n,) seconds under observation since then.
+        won: (n,) whether the observation ended with a conversion.
+        today: The end of the last month, in epoch seconds.
+
+    Returns:
+        The standard deviation of a factor on all hazards; 0 if chance explains the months.
     """
     times, at_risk, (ended,) = life_table(watched, won)
-    pooled = StepFunction(times, np.cumsum(ended / at_risk), 0.0)
+    hazard = StepFunction(times, np.cumsum(ended / at_risk), 0.0)
     bounds = np.arange(today, as_of.min() - MONTH, -MONTH)[:, None]
-    lived = np.clip(bounds - as_of, 0, watched)
-    expected = -np.diff(pooled.at(lived).sum(axis=1))
-    came = -np.diff((won & (lived == watched)).sum(axis=1))
-    return _beyond_chance(came[expected > 0], expected[expected > 0])
+    exposure = np.clip(bounds - as_of, 0, watched)
+    expected = -np.diff(hazard.at(exposure).sum(axis=1))
+    converted = -np.diff((won & (exposure == watched)).sum(axis=1))
+    return _excess_dispersion(converted[expected > 0], expected[expected > 0])
 
 
-def _beyond_chance(came: NDArray[np.int64], expected: NDArray[np.float64]) -> float:
-    """The standard deviation of the rates ``came / expected`` that Poisson's does not explain."""
-    surplus = ((came - expected) ** 2 / expected).sum() - (len(expected) - 1)
+def _excess_dispersion(observed: NDArray[np.int64], expected: NDArray[np.float64]) -> float:
+    """The standard deviation of the ratios ``observed / expected`` beyond that of Poisson counts."""
+    excess = ((observed - expected) ** 2 / expected).sum() - (len(expected) - 1)
     scale = expected.sum() - (expected**2).sum() / expected.sum()
-    return float(np.sqrt(max(surplus, 0.0) / scale)) if scale > 0 else 0.0
+    return float(np.sqrt(max(excess, 0.0) / scale)) if scale > 0 else 0.0

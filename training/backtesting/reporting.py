@@ -1,4 +1,4 @@
-"""A backtest in words, and as MLflow runs: one for the whole, one nested in it for each origin."""
+"""A backtest as text for a terminal, and as MLflow runs: a parent with one nested run per origin."""
 
 from __future__ import annotations
 
@@ -19,48 +19,50 @@ _LINE = "{:28} {:>8} {:>8} {:>8} {:>9}  {}"
 
 
 def format_backtest(result: BacktestResult) -> Iterator[str]:
-    """The backtest as lines for a terminal."""
+    """Yield the backtest as lines for a terminal."""
     for origin in result.origins:
         yield (
             f"from {result.when(origin.start)}: {origin.trained:,} rows teach, {origin.tested:,} judge, "
             f"{origin.positives:,} of them {result.question} (intervals by {origin.block})"
         )
-        yield from _table(origin.candidates)
+        yield from _format_table(origin.candidates)
         if origin.static:
-            yield _LINE.format("  never refitted: default", *_figures(origin.static["default"]), "")
+            yield _LINE.format("  never refitted: default", *_format_figures(origin.static["default"]), "")
     for kind, split in result.splits.items():
         yield f"{kind} split: {split.reason or 'the default'}"
         if split.candidates:
-            shown = split.candidates if not result.origins else {"default": split.candidates["default"]}
-            yield from _table(shown)
-    said = {split.reason for split in result.splits.values()}
-    yield from (note for note in result.notes if note not in said)
+            candidates = split.candidates if not result.origins else {"default": split.candidates["default"]}
+            yield from _format_table(candidates)
+    reasons = {split.reason for split in result.splits.values()}
+    yield from (note for note in result.notes if note not in reasons)
     for name, regret in result.regrets.items():
-        off = result.differences[name]
-        worse = f"log-loss {off.value:+.4f}, {off.low:+.4f} to {off.high:+.4f}"
-        even = f"; {result.levelled[name]:.2%} had the level been known" if name in result.levelled else ""
-        yield f"regret {regret:7.2%}  {name} ({worse}{even})"
+        difference = result.differences[name]
+        worse = f"log-loss {difference.value:+.4f}, {difference.low:+.4f} to {difference.high:+.4f}"
+        adjusted = (
+            f"; {result.levelled[name]:.2%} had the level been known" if name in result.levelled else ""
+        )
+        yield f"regret {regret:7.2%}  {name} ({worse}{adjusted})"
     yield f"chosen: {result.chosen}"
 
 
 def log_backtest(result: BacktestResult, tracking: Tracking) -> RunRef:
-    """Write the backtest down: a run with all of it, and one run nested in that for each origin."""
-    parent = log(_whole(result), tracking=tracking, name="backtest")
+    """Log the backtest as a run, with a nested run per origin, and return a reference to the parent."""
+    parent = log(_backtest_items(result), tracking=tracking, name="backtest")
     for origin in result.origins:
         name = f"origin {result.when(origin.start)}"
-        log(_of_origin(origin), tracking=tracking, name=name, parent=parent)
+        log(_origin_items(origin), tracking=tracking, name=name, parent=parent)
     return parent
 
 
-def _whole(result: BacktestResult) -> Iterator[LogItem]:
+def _backtest_items(result: BacktestResult) -> Iterator[LogItem]:
     yield Tag("leadloop.question", result.question)
     yield Tag("leadloop.time_ordered", str(result.time_ordered).lower())
     yield RunParams({"origins": len(result.origins), "chosen": result.chosen})
     yield Metric("regret", result.regret)
     for name, regret in result.regrets.items():
         yield Metric(f"{name}/regret", regret)
-    for name, off in result.differences.items():
-        yield Metric(f"{name}/off_default_log_loss", off.value, off.low, off.high)
+    for name, difference in result.differences.items():
+        yield Metric(f"{name}/off_default_log_loss", difference.value, difference.low, difference.high)
     for kind, split in result.splits.items():
         if split.candidates:
             auc = split.candidates["default"].figures["roc_auc"]
@@ -70,37 +72,41 @@ def _whole(result: BacktestResult) -> Iterator[LogItem]:
         yield Text("against_default.svg", difference_plot(result))
 
 
-def _of_origin(origin: OriginResult) -> Iterator[LogItem]:
+def _origin_items(origin: OriginResult) -> Iterator[LogItem]:
     yield RunParams({"trained": origin.trained, "tested": origin.tested, "positives": origin.positives})
-    for name, judgement in origin.candidates.items():
-        for figure, value in judgement.to_dict().items():
+    for name, metrics in origin.candidates.items():
+        for figure, value in metrics.to_dict().items():
             # MLflow refuses what is not a number: the slope of a constant forecast, for one.
             if isinstance(value, dict) and None not in value.values():
                 yield Metric(f"{name}/{figure}", **value)
 
 
 def difference_plot(result: BacktestResult) -> str:
-    """How much worse (above 0) or better than the default each candidate was at each origin, as SVG."""
+    """Plot each candidate's log-loss minus the default's at each origin, as SVG."""
     return loss_difference_chart(
         {
             result.when(origin.start): {
-                name: one.against_default for name, one in origin.candidates.items() if name != "default"
+                name: metrics.against_default
+                for name, metrics in origin.candidates.items()
+                if name != "default"
             }
             for origin in result.origins
         }
     )
 
 
-def _table(candidates: Mapping[str, CandidateMetrics]) -> Iterator[str]:
+def _format_table(candidates: Mapping[str, CandidateMetrics]) -> Iterator[str]:
     yield _LINE.format("", "log-loss", "ROC AUC", "avg.prec", "brier", "worse than the default by")
-    for name, one in candidates.items():
-        off = one.against_default
+    for name, metrics in candidates.items():
+        difference = metrics.against_default
         yield _LINE.format(
-            f"  {name}", *_figures(one), f"{off.value:+.4f} ({off.low:+.4f} to {off.high:+.4f})"
+            f"  {name}",
+            *_format_figures(metrics),
+            f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f})",
         )
 
 
-def _figures(one: CandidateMetrics) -> list[str]:
+def _format_figures(metrics: CandidateMetrics) -> list[str]:
     return [
-        f"{one.figures[name].value:.4f}" for name in ("log_loss", "roc_auc", "average_precision", "brier")
+        f"{metrics.figures[name].value:.4f}" for name in ("log_loss", "roc_auc", "average_precision", "brier")
     ]

@@ -1,7 +1,4 @@
-"""What a backtest came to, as plain records, and how a candidate is chosen from it.
-
-A backtest as a frame for whoever goes on with it, and as a table for whoever reads it in a notebook.
-"""
+"""The result of a backtest, the choice of a candidate, and views of it as a frame and as a notebook table."""
 
 from __future__ import annotations
 
@@ -32,77 +29,22 @@ if TYPE_CHECKING:
     from models.metrics import Interval
     from training.backtesting.evaluation import CandidateMetrics, TestRows
 
-
-_RANDOM = "random split"
-
-
-def to_frame(result: BacktestResult) -> pl.DataFrame:
-    """``origin``, ``trained``, ``tested``, ``candidate`` and a column a figure, with its ``_low``, ``_high``.
-
-    A row for each origin and candidate, or for each candidate of the random split where there is no origin.
-    """
-    return pl.DataFrame(
-        [
-            {"origin": when, "trained": trained, "tested": tested, "candidate": name} | _figures(one)
-            for when, trained, tested, candidates in _rounds(result)
-            for name, one in candidates
-        ]
-    )
-
-
-def to_html(result: BacktestResult) -> str:
-    """A column for each origin, a row for each candidate, the one with the least regret first."""
-    rounds = list(_rounds(result))
-    told = [dict(candidates) for *_, candidates in rounds]
-    least = [min(one.figures["log_loss"].value for one in round_.values()) for round_ in told]
-    rows = [
-        (
-            html_strong(name) if name == result.chosen else name,
-            *(_loss(round_[name], best) for round_, best in zip(told, least, strict=True)),
-            f"{result.regrets[name]:.2%}",
-            f"{off.value:+.4f}",
-            f"{off.low:+.4f} to {off.high:+.4f}",
-        )
-        for name, off in sorted(result.differences.items(), key=lambda one: result.regrets[one[0]])
-    ]
-    heads = [f"{when}: {trained:,} teach, {tested:,} judge" for when, trained, tested, _ in rounds]
-    header = ("log-loss", *heads, "regret", "worse by", "95 % interval")
-    facts = (
-        "lower is better, bold is best; each candidate learned only from what was known by the day of the "
-        "column; worse by: than the default, on all these leads"
-    )
-    return html_card(f"Backtest: {result.question}; chosen: {result.chosen}", facts, html_table(header, rows))
-
-
-def _rounds(result: BacktestResult) -> Iterator[tuple[str, int, int, list[tuple[str, CandidateMetrics]]]]:
-    for origin in result.origins:
-        when = f"from {result.when(origin.start)}"
-        yield when, origin.trained, origin.tested, list(origin.candidates.items())
-    if not result.origins:
-        split = result.splits["random"]
-        yield _RANDOM, split.trained, split.tested, list(split.candidates.items())
-
-
-def _figures(one: CandidateMetrics) -> dict[str, float]:
-    figures = {**one.figures, "against_default": one.against_default}
-    return {
-        name + ending: value
-        for name, figure in figures.items()
-        for ending, value in (("", figure.value), ("_low", figure.low), ("_high", figure.high))
-    }
-
-
-def _loss(one: CandidateMetrics, best: float) -> str:
-    loss = one.figures["log_loss"].value
-    return html_strong(f"{loss:.4f}") if loss == best else f"{loss:.4f}"
+_RANDOM_SPLIT = "random split"
 
 
 @dataclass(frozen=True)
 class OriginResult:
-    """One origin: what was learned from, what judged, and what each candidate came to.
+    """The metrics of every candidate at one origin.
 
-    Judged are the rows in [``start``, ``end``) of the order of time. ``candidates`` were refitted here;
-    ``static`` are those of the oldest origin, never refitted. Intervals draw whole blocks, called ``block``.
+    Attributes:
+        start: Where test rows begin (inclusive) in the order of time.
+        end: Where they end (exclusive).
+        trained: Number of training rows.
+        tested: Number of test rows.
+        positives: Conversions among the test rows.
+        block: What intervals resample: "week", "day", "lead" or "row".
+        candidates: Metrics of candidates trained at this origin.
+        static: Metrics of those trained at the oldest origin and never refitted.
     """
 
     start: int
@@ -115,16 +57,16 @@ class OriginResult:
     static: Mapping[str, CandidateMetrics] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Convert to plain values for JSON."""
         return vars(self) | {
-            "candidates": {name: one.to_dict() for name, one in self.candidates.items()},
-            "static": {name: one.to_dict() for name, one in self.static.items()},
+            "candidates": {name: metrics.to_dict() for name, metrics in self.candidates.items()},
+            "static": {name: metrics.to_dict() for name, metrics in self.static.items()},
         }
 
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What one kind of split would have you believe, or the ``reason`` why it cannot be made here."""
+    """The metrics of one kind of split, or the ``reason`` why it cannot be made."""
 
     reason: str = ""
     trained: int = 0
@@ -132,26 +74,34 @@ class SplitResult:
     candidates: Mapping[str, CandidateMetrics] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values; the default's figures stand at the top, every candidate's below."""
+        """Convert to plain values for JSON: the default's metrics at the top, every candidate's below."""
         default = self.candidates[DEFAULT].to_dict() if self.candidates else {}
         return (
             default
             | vars(self)
             | {
                 "applicable": not self.reason,
-                "candidates": {name: one.to_dict() for name, one in self.candidates.items()},
+                "candidates": {name: metrics.to_dict() for name, metrics in self.candidates.items()},
             }
         )
 
 
 @dataclass(frozen=True)
 class BacktestResult:
-    """What came out.
+    """The result of a backtest.
 
-    ``regrets`` say by which share each candidate's log-loss lies above the best one's, averaged over origins;
-    ``levelled`` the same had each known the base rate of the rows that judge, so what is left is not drift of
-    the base rate; ``paired_differences`` how much larger its log-loss is than the default's on all judged
-    rows together. Where nothing is known of time, one random split stands for the origins.
+    Attributes:
+        question: What is predicted, e.g. "sql within 60 days".
+        time_ordered: Whether there are origins; without an order one random split stands for them.
+        origins: One per origin, the oldest first.
+        splits: The newest origin, and a random and a grouped split of as many rows, by name.
+        chosen: The candidate to use.
+        regrets: By candidate, log-loss relative to the best one's minus 1, averaged over origins.
+        differences: By candidate, mean log-loss minus the default's over the test rows of all origins.
+        levelled: The regrets after each candidate's base rate was set to that of the test rows, which leaves
+            out base-rate shift.
+        has_dates: Whether the order of time is in epoch seconds.
+        notes: What a reader should know.
     """
 
     question: str
@@ -172,20 +122,20 @@ class BacktestResult:
         return to_html(self)
 
     def when(self, order: int) -> str:
-        """A moment in the order of time as a reader knows it: a day, or a place where there are no dates."""
+        """Format a position in the order of time: a day, or a rank where there are no dates."""
         return format_order(order, dated=self.has_dates)
 
     def to_frame(self) -> pl.DataFrame:
-        """A row for each origin and candidate, with all figures and their intervals."""
+        """Convert to a frame with a row per origin and candidate, with all metrics and their intervals."""
         return to_frame(self)
 
     @property
     def regret(self) -> float:
-        """That of the chosen candidate."""
+        """The regret of the chosen candidate."""
         return self.regrets[self.chosen]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, ready for JSON."""
+        """Convert to plain values for JSON."""
         return vars(self) | {
             "origins": [origin.to_dict() for origin in self.origins],
             "splits": {kind: split.to_dict() for kind, split in self.splits.items()},
@@ -200,10 +150,14 @@ class BacktestResult:
 
 
 def regrets(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """By which share each candidate's log-loss lies above the best one's, averaged over rounds.
+    """Average each candidate's log-loss relative to the best one's, minus 1, over rounds.
 
-    >>> regrets([{"a": 0.5, "b": 0.55}, {"a": 0.44, "b": 0.4}])
-    {'a': 0.05, 'b': 0.05}
+    Args:
+        rounds: The log-loss by candidate, for each round.
+
+    Example:
+        >>> regrets([{"a": 0.5, "b": 0.55}, {"a": 0.44, "b": 0.4}])
+        {'a': 0.05, 'b': 0.05}
     """
     return {
         name: float(np.mean([losses[name] / min(losses.values()) - 1 for losses in rounds])).__round__(12)
@@ -212,33 +166,122 @@ def regrets(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def level_adjusted_log_loss(y: NDArray[np.float64], p: NDArray[np.float64]) -> float:
-    """The log-loss of ``p`` after the shift in log-odds that brings its mean to that of ``y``.
+    """Compute the log-loss after shifting the log-odds so that predictions match the observed rate.
 
-    A candidate that was lucky or unlucky with the base rate of a period is so in log-loss, too: this is what
-    it knew of the differences between leads.
+    Log-loss also depends on the base rate of the period; the adjusted one measures how well leads are told
+    apart.
+
+    Args:
+        y: (n,) outcomes, 0 or 1.
+        p: (n,) predicted probabilities.
     """
     odds = logit(np.clip(p, 1e-15, 1 - 1e-15))
     return log_loss(y, np.asarray(expit(odds + calibration_intercept(y, p)), dtype=np.float64))
 
 
-def choose_candidate(regret: Mapping[str, float], differences: Mapping[str, Interval]) -> str:
-    """The candidate with the least regret among the default and those that beat it by more than chance.
-
-    Being best by luck is no reason to change: the whole interval of the paired difference must lie below 0.
-    """
-    able = [name for name in regret if name == DEFAULT or differences[name].high < 0]
-    return min(able, key=lambda name: (regret[name], name != DEFAULT))
-
-
 def paired_differences(
     rounds: Sequence[tuple[TestRows, Mapping[str, NDArray[np.float64]]]], seed: int
 ) -> dict[str, Interval]:
-    """How much larger each candidate's log-loss is than the default's, on the rows of all rounds together."""
-    first = np.cumsum([0, *(int(judges.block.max()) + 1 for judges, _ in rounds)])
-    block = np.concatenate([judges.block + start for (judges, _), start in zip(rounds, first, strict=False)])
+    """Compare each candidate's log-loss with the default's on the test rows of all rounds together.
+
+    Args:
+        rounds: Test rows and (n,) probabilities by candidate, for each round.
+        seed: Seed of the block bootstrap.
+
+    Returns:
+        By candidate, the mean difference with its 95 % interval; above 0 where the candidate is worse.
+    """
+    first = np.cumsum([0, *(int(test_rows.block.max()) + 1 for test_rows, _ in rounds)])
+    block = np.concatenate(
+        [test_rows.block + start for (test_rows, _), start in zip(rounds, first, strict=False)]
+    )
     weights = poisson_weight_matrix(int(block.max()) + 1, RESAMPLES, seed)
     loss = {
-        name: np.concatenate([log_loss_terms(judges.y, said[name]) for judges, said in rounds])
+        name: np.concatenate(
+            [log_loss_terms(test_rows.y, predictions[name]) for test_rows, predictions in rounds]
+        )
         for name in rounds[0][1]
     }
-    return {name: mean_interval(each - loss[DEFAULT], block, weights) for name, each in loss.items()}
+    return {name: mean_interval(losses - loss[DEFAULT], block, weights) for name, losses in loss.items()}
+
+
+def choose_candidate(regret: Mapping[str, float], differences: Mapping[str, Interval]) -> str:
+    """Choose the candidate with the least regret among the default and those significantly better than it.
+
+    Args:
+        regret: By candidate.
+        differences: By candidate, log-loss minus the default's; significant where the interval is below 0.
+
+    Example:
+        >>> from models.metrics import Interval
+        >>> differences = {"default": Interval(0, 0, 0), "other": Interval(-0.02, -0.05, 0.01)}
+        >>> choose_candidate({"default": 0.03, "other": 0.0}, differences)
+        'default'
+    """
+    eligible = [name for name in regret if name == DEFAULT or differences[name].high < 0]
+    return min(eligible, key=lambda name: (regret[name], name != DEFAULT))
+
+
+def to_frame(result: BacktestResult) -> pl.DataFrame:
+    """Convert to a frame with a row per origin and candidate.
+
+    Returns:
+        ``origin``, ``trained``, ``tested``, ``candidate``, and each metric with its ``_low`` and ``_high``.
+        The rows are of the random split where there is no origin.
+    """
+    return pl.DataFrame(
+        [
+            {"origin": when, "trained": trained, "tested": tested, "candidate": name} | _flat_figures(metrics)
+            for when, trained, tested, candidates in _iter_rounds(result)
+            for name, metrics in candidates
+        ]
+    )
+
+
+def to_html(result: BacktestResult) -> str:
+    """Render as a notebook table: a row per candidate, the least regret first, a column per origin."""
+    rounds = list(_iter_rounds(result))
+    tables = [dict(candidates) for *_, candidates in rounds]
+    lowest = [min(metrics.figures["log_loss"].value for metrics in round_.values()) for round_ in tables]
+    rows = [
+        (
+            html_strong(name) if name == result.chosen else name,
+            *(_format_loss(round_[name], best) for round_, best in zip(tables, lowest, strict=True)),
+            f"{result.regrets[name]:.2%}",
+            f"{difference.value:+.4f}",
+            f"{difference.low:+.4f} to {difference.high:+.4f}",
+        )
+        for name, difference in sorted(result.differences.items(), key=lambda item: result.regrets[item[0]])
+    ]
+    heads = [f"{when}: {trained:,} teach, {tested:,} judge" for when, trained, tested, _ in rounds]
+    header = ("log-loss", *heads, "regret", "worse by", "95 % interval")
+    facts = (
+        "lower is better, bold is best; each candidate learned only from what was known by the day of the "
+        "column; worse by: than the default, on all these leads"
+    )
+    return html_card(f"Backtest: {result.question}; chosen: {result.chosen}", facts, html_table(header, rows))
+
+
+def _iter_rounds(
+    result: BacktestResult,
+) -> Iterator[tuple[str, int, int, list[tuple[str, CandidateMetrics]]]]:
+    for origin in result.origins:
+        when = f"from {result.when(origin.start)}"
+        yield when, origin.trained, origin.tested, list(origin.candidates.items())
+    if not result.origins:
+        split = result.splits["random"]
+        yield _RANDOM_SPLIT, split.trained, split.tested, list(split.candidates.items())
+
+
+def _flat_figures(metrics: CandidateMetrics) -> dict[str, float]:
+    figures = {**metrics.figures, "against_default": metrics.against_default}
+    return {
+        name + ending: value
+        for name, figure in figures.items()
+        for ending, value in (("", figure.value), ("_low", figure.low), ("_high", figure.high))
+    }
+
+
+def _format_loss(metrics: CandidateMetrics, best: float) -> str:
+    loss = metrics.figures["log_loss"].value
+    return html_strong(f"{loss:.4f}") if loss == best else f"{loss:.4f}"

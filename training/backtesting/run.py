@@ -1,4 +1,4 @@
-"""A backtest from sources to tracked run: reads, judges, writes down, tracks, in that order."""
+"""A backtest from the sources: read, evaluate, write ``backtest.json``, track in MLflow."""
 
 from __future__ import annotations
 
@@ -31,9 +31,12 @@ RESULT, FINISHED = "backtest.json", "backtest"
 
 @dataclass(frozen=True)
 class BacktestOptions:
-    """What a user asks of a backtest: how many origins, and who is to take part.
+    """The options of a backtest.
 
-    ``table`` is today's points table; ``tune`` is how many seconds LightGBM is tuned at each origin.
+    Attributes:
+        origins: Most origins.
+        table: Today's points table, as a further candidate.
+        tune: Seconds in which LightGBM is tuned at each origin; 0 leaves it out.
     """
 
     origins: int = 5
@@ -44,23 +47,33 @@ class BacktestOptions:
 def run_backtest(
     config: Config,
     out: Path,
-    wanted: BacktestOptions | None = None,
+    options: BacktestOptions | None = None,
     tracking: Tracking | None = None,
     say: Say = print,
 ) -> BacktestResult:
-    """Backtest what ``config`` describes; finished origins and result go to ``out``, runs to ``tracking``.
+    """Backtest what ``config`` describes.
 
-    Called again after an interruption it goes on where it was. Without ``tracking`` no run is written.
+    Called again after an interruption, it resumes.
+
+    Args:
+        config: Sources, label and training settings.
+        out: Folder for ``backtest.json`` and the finished origins.
+        options: Default five origins without points table and tuning.
+        tracking: Where runs are logged; None logs none.
+        say: Called with a line of text at each step.
+
+    Raises:
+        BacktestError: The rows allow neither an origin nor a random split.
     """
-    wanted = wanted or BacktestOptions()
+    options = options or BacktestOptions()
     dataset = read_dataset(config, out)
     for notice in dataset.notices:
         say(notice)
     settings = BacktestSettings(
-        wanted.origins, config.training.seed, resolve_capacity(dataset, config.training)
+        options.origins, config.training.seed, resolve_capacity(dataset, config.training)
     )
-    tuned = (optuna_lightgbm(wanted.tune, say),) if wanted.tune else ()
-    others = (*_others(dataset, config, wanted.table), *tuned)
+    tuned = (optuna_lightgbm(options.tune, say),) if options.tune else ()
+    others = (*_challengers(dataset, config, options.table), *tuned)
     result = backtest_candidates(dataset, settings, others, out / FINISHED, say)
     write_text(out / RESULT, json.dumps(result.to_dict(), indent=1))
     if tracking is not None:
@@ -69,8 +82,8 @@ def run_backtest(
     return result
 
 
-def _others(dataset: Dataset, config: Config, table: PointsTable | None) -> Iterator[BacktestCandidate]:
-    """Who takes part beside the default learner: what others would take, and what companies have today."""
+def _challengers(dataset: Dataset, config: Config, table: PointsTable | None) -> Iterator[BacktestCandidate]:
+    """The candidates beside the default learner: common alternatives, and the scores companies use today."""
     yield logistic_regression()
     yield plain_lightgbm()
     yield from current_scores(dataset, config, table)

@@ -1,1 +1,1 @@
-"""How the default learner learns: folds, the additive part, the trees, and the weights between them."""
+"""The default learner: encodings, additive part, boosted trees, cross-validation, stacking and intervals."""

@@ -1,8 +1,9 @@
-"""The additive part: a penalised logistic regression in which each feature earns its own freedom.
+"""The additive part: a penalised logistic regression whose ridge penalties are chosen by the evidence.
 
-Numbers become piecewise linear curves, categories one effect a level. Each feature has a ridge penalty of its
-own, chosen by the evidence (MacKay 1992; the random effects view of Fellner and Schall): where the rows show
-little, the curve shrinks to flat. Nothing is left to choose by hand or by cross-validation.
+Numbers enter as piecewise linear curves, categories as one effect per level. Each feature has a ridge penalty
+of its own, set to the value under which the rows are most likely (MacKay 1992; the random-effects view of
+Fellner and Schall): where the rows show little, the curve shrinks to flat. No penalty is chosen by hand or by
+cross-validation.
 """
 
 from __future__ import annotations
@@ -42,9 +43,14 @@ PENALTY, STEPS_FIRST, STEPS_IN_ALL = 5.0, 5, 12
 
 @dataclass(frozen=True, eq=False)
 class FeatureTerm:
-    """The columns of one feature, and where they come from.
+    """The design columns of one feature and how they are computed.
 
-    ``knots`` of a curve, or ``level_of`` (one column a code) of a table, or ``scores`` (one number a code).
+    Attributes:
+        source: Column of the training matrix that holds the feature's value or code.
+        knots: (k,) ascending knots of a number's curve; None for a category.
+        level_of: (codes,) design column of each code; None where the category enters by its rate alone.
+        scores: (codes,) log-odds of each code's rate, where there are too many levels for an effect each.
+        rate_column: Column of the training matrix with the cross-fitted rate that goes with ``scores``.
     """
 
     source: int
@@ -55,22 +61,34 @@ class FeatureTerm:
 
     @property
     def width(self) -> int:
-        """How many penalised coefficients the term has, its missing value apart."""
+        """The number of penalised coefficients, without the one for a missing value."""
         if self.knots is not None:
             return len(self.knots) - 1
         return 1 if self.level_of is None else int(self.level_of.max()) + 1
 
     def columns(self, matrix: NDArray[np.float64]) -> NDArray[np.generic]:
-        """(width, n): the columns that the term makes of the training matrix, one after the other."""
+        """Compute the design columns of the term.
+
+        Args:
+            matrix: (n, columns) training matrix.
+
+        Returns:
+            (width, n) array, one row per coefficient.
+        """
         if self.knots is not None:
-            return _ramps(matrix[:, self.source], self.knots)
+            return _ramp_basis(matrix[:, self.source], self.knots)
         if self.level_of is None:
             return np.asarray(logit(matrix[:, self.rate_column])[None])
         level = self.level_of[matrix[:, self.source].astype(np.intp)]
         return np.asarray(level == np.arange(self.width)[:, None])
 
     def effect(self, beta: NDArray[np.float64], missing: float) -> PiecewiseLinearTerm | CategoryTerm:
-        """What the coefficients come to as a curve or a table."""
+        """Turn fitted coefficients into a curve (number) or a table (category).
+
+        Args:
+            beta: (width,) coefficients.
+            missing: The effect of a missing number, in log-odds.
+        """
         if self.knots is not None:
             values = np.append(0.0, np.cumsum(beta))
             return PiecewiseLinearTerm(tuple(self.knots.tolist()), tuple(values.tolist()), missing)
@@ -81,36 +99,47 @@ class FeatureTerm:
 def fit_additive(
     rows: TrainingRows, encodings: FeatureEncoder, matrix: NDArray[np.float64], seed: int
 ) -> AdditiveModel:
-    """The additive part learned from ``rows`` and their cross-fitted ``matrix``.
+    """Fit the additive part: a logistic regression with one evidence-based ridge penalty per feature.
 
-    Each effect averages to zero over the rows that it learned from, so that the intercept is what an average
-    lead has.
+    Effects average to zero over the rows they were fitted to, so the intercept is the log-odds of an average
+    lead. Constrained features are made monotone afterwards by isotonic regression.
+
+    Args:
+        rows: Training rows.
+        encodings: The fitted encodings of ``rows``.
+        matrix: (n, columns) their matrix with cross-fitted rates, as ``fit_encoders`` returns it.
+        seed: Seed of the sample that is taken where rows and columns are many.
+
+    Returns:
+        The additive model: its contributions are in log-odds.
     """
     numbers = sum(feature.kind == "number" for feature in encodings.features)
     knots = int(np.clip(STEPS // max(1, numbers), FEWEST_KNOTS, MOST_KNOTS))
     terms = [
-        _term(feature, source, start, matrix, knots)
+        _make_term(feature, source, start, matrix, knots)
         for feature, source, start in zip(
             encodings.features, encodings.sources, encodings.starts, strict=True
         )
     ]
-    kept = _sampled(len(rows), sum(term.width for term in terms), seed)
-    seen = matrix[kept]
+    sample = _sample_rows(len(rows), sum(term.width for term in terms), seed)
+    sampled_matrix = matrix[sample]
     with threadpool_limits(1, "blas"):  # more threads on busy cores are slower, and not deterministic
-        beta, missing, intercept = _solved(rows.take(kept), terms, seen)
+        beta, missing, intercept = _fit_coefficients(rows.take(sample), terms, sampled_matrix)
     ends = np.cumsum([term.width for term in terms])
     effects = [
-        isotonic_effect(term.effect(beta[end - term.width : end], lost), rows.monotone.get(name, 0))
-        for name, term, end, lost in zip(encodings.feature_names, terms, ends, missing, strict=True)
+        isotonic_effect(term.effect(beta[end - term.width : end], missing_effect), rows.monotone.get(name, 0))
+        for name, term, end, missing_effect in zip(encodings.feature_names, terms, ends, missing, strict=True)
     ]
-    return _centred(AdditiveModel(intercept, tuple(effects), encodings.sources), seen, rows.w[kept])
+    return _center_effects(
+        AdditiveModel(intercept, tuple(effects), encodings.sources), sampled_matrix, rows.w[sample]
+    )
 
 
-def _term(
+def _make_term(
     feature: FeatureEncoding, source: int, start: int, matrix: NDArray[np.float64], knots: int
 ) -> FeatureTerm:
     if feature.kind == "number":
-        return FeatureTerm(source, knots=_knots(matrix[:, source], knots))
+        return FeatureTerm(source, knots=_choose_knots(matrix[:, source], knots))
     codes = matrix[:, source].astype(np.intp)
     rows = np.bincount(codes, minlength=len(feature.levels) + 2)
     frequent = np.flatnonzero(rows[: feature.other] >= FEWEST)
@@ -124,8 +153,8 @@ def _term(
     return FeatureTerm(source, level_of=level_of)
 
 
-def _knots(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """The values themselves where they are few, else quantiles of the rows."""
+def _choose_knots(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """The distinct values of ``x`` where there are at most ``most``, else ``most`` + 1 of its quantiles."""
     known = np.sort(x[np.isfinite(x)])
     if not len(known):
         return np.zeros(1)
@@ -136,108 +165,140 @@ def _knots(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     return np.asarray(np.unique(known[ranks]))
 
 
-def _ramps(x: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(knots - 1, n): how much of each step between knots a value has climbed; 0 where it is missing.
+def _ramp_basis(x: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The basis of a piecewise linear curve: (knots - 1, n) shares in [0, 1] of each step between knots.
 
-    A ridge penalty on these draws neighbouring knots together: the curve to flat, not to zero.
+    A missing value has 0 everywhere. A ridge penalty on these steps shrinks the curve to flat, not to zero.
     """
-    climbed = (np.where(np.isnan(x), knots[0], x) - knots[:-1, None]) / np.diff(knots)[:, None]
-    return np.asarray(np.clip(climbed, 0.0, 1.0), dtype=np.float64)
+    fraction = (np.where(np.isnan(x), knots[0], x) - knots[:-1, None]) / np.diff(knots)[:, None]
+    return np.asarray(np.clip(fraction, 0.0, 1.0), dtype=np.float64)
 
 
-def _sampled(rows: int, width: int, seed: int) -> NDArray[np.intp]:
+def _sample_rows(rows: int, width: int, seed: int) -> NDArray[np.intp]:
     most = max(5000, int(BUDGET / max(1, width) ** 2))
     if rows <= most:
         return np.arange(rows)
     return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
-def _solved(
-    rows: TrainingRows, terms: list[FeatureTerm], seen: NDArray[np.float64]
+def _fit_coefficients(
+    rows: TrainingRows, terms: list[FeatureTerm], matrix: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], list[float], float]:
-    """The coefficients of the terms, the effect of a missing value per term, and the intercept."""
-    lost = [
+    """The (width,) coefficients of all terms, the effect of a missing value per term, and the intercept."""
+    with_missing = [
         place
         for place, term in enumerate(terms)
-        if term.knots is not None and np.isnan(seen[:, term.source]).any()
+        if term.knots is not None and np.isnan(matrix[:, term.source]).any()
     ]
-    group = np.repeat(np.arange(len(terms) + 1), [*(term.width for term in terms), len(lost)])
+    group = np.repeat(np.arange(len(terms) + 1), [*(term.width for term in terms), len(with_missing)])
     ends = np.cumsum([term.width for term in terms])
     design = np.ones((len(group) + 1, len(rows)), dtype=np.float32)
     for term, end in zip(terms, ends, strict=True):
-        design[end - term.width : end] = term.columns(seen)
-    for row, place in enumerate(lost, start=len(group) - len(lost)):
-        design[row] = np.isnan(seen[:, terms[place].source])
+        design[end - term.width : end] = term.columns(matrix)
+    for row, place in enumerate(with_missing, start=len(group) - len(with_missing)):
+        design[row] = np.isnan(matrix[:, terms[place].source])
     beta = fit_ridge_by_evidence(design.T, rows.y, rows.effective_weights, group)
     missing = np.zeros(len(terms))
-    missing[lost] = beta[len(group) - len(lost) : len(group)]
-    return beta[: len(group) - len(lost)], missing.tolist(), float(beta[-1])
+    missing[with_missing] = beta[len(group) - len(with_missing) : len(group)]
+    return beta[: len(group) - len(with_missing)], missing.tolist(), float(beta[-1])
 
 
 def fit_ridge_by_evidence(
     design: NDArray[np.floating], y: NDArray[np.number], w: NDArray[np.float64], group: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Logistic coefficients with one ridge penalty a group, each penalty the most likely one.
+    """Fit a logistic regression with one ridge penalty per group of coefficients, each set by the evidence.
 
-    ``design`` ends with a column of ones, which is not penalised. Newton's steps, each with the gradient of
-    all rows and the latest look at the curvature; after the first ones each step moves the penalties, too.
+    Newton's method, each step with the gradient of all rows and a Hessian that is renewed only after the
+    log-odds have moved. After the first ``STEPS_FIRST`` steps every step updates the penalties too, by
+    MacKay's fixed point (MacKay 1992).
+
+    Args:
+        design: (n, k + 1) columns; the last one is all ones and is not penalised.
+        y: (n,) outcomes, 0 or 1.
+        w: (n,) weights of the rows.
+        group: (k,) the penalty, numbered from 0, of each penalised coefficient.
+
+    Returns:
+        (k + 1,) coefficients in log-odds, the intercept last.
+
+    Example:
+        Without signal the coefficient shrinks, and the intercept is the log-odds of the rate:
+
+        >>> x = np.tile([-1.0, 1.0], 200)
+        >>> y = np.repeat([0.0, 0.0, 0.0, 1.0], 100)
+        >>> design = np.column_stack([x, np.ones(400)])
+        >>> slope, intercept = fit_ridge_by_evidence(design, y, np.ones(400), np.zeros(1, dtype=np.intp))
+        >>> round(abs(float(slope)), 3), round(float(intercept), 2)
+        (0.0, -1.1)
     """
     penalty = np.full(int(group.max(initial=-1)) + 1, PENALTY)
     beta = np.zeros(design.shape[1])
     beta[-1] = logit((w @ y + 0.5) / (w.sum() + 1.0))
-    looked_at = np.zeros(len(y))
+    expansion_point = np.zeros(len(y))
     for step in range(STEPS_IN_ALL):
         ridge = np.append(penalty[group], 1e-6)
-        log_odds = _times(design, beta)
+        log_odds = _multiply(design, beta)
         p = expit(log_odds)
-        spread = w * p * (1 - p)
-        if step in {0, STEPS_FIRST} or spread @ np.abs(log_odds - looked_at) > STALE * spread.sum():
-            every = SKETCH if step < STEPS_FIRST and len(y) >= ENOUGH * len(beta) else 1
-            looked_at, curvature = log_odds, _curvature(design[::every], every * spread[::every])
+        hessian_weights = w * p * (1 - p)
+        if (
+            step in {0, STEPS_FIRST}
+            or hessian_weights @ np.abs(log_odds - expansion_point) > STALE * hessian_weights.sum()
+        ):
+            stride = SKETCH if step < STEPS_FIRST and len(y) >= ENOUGH * len(beta) else 1
+            expansion_point, curvature = (
+                log_odds,
+                _hessian(design[::stride], stride * hessian_weights[::stride]),
+            )
         inverse = np.linalg.inv(curvature + np.diag(ridge))
-        change = inverse @ (_times(design.T, w * (p - y)) + ridge * beta)
+        change = inverse @ (_multiply(design.T, w * (p - y)) + ridge * beta)
         # A long step can overshoot where the sigmoid is flat; a bounded one cannot.
         beta = beta - change / max(1.0, float(np.abs(change).max()) / 2)
         if step >= STEPS_FIRST:
-            penalty = _likeliest(penalty, group, beta[:-1], np.diag(inverse)[:-1])
+            penalty = _update_penalties(penalty, group, beta[:-1], np.diag(inverse)[:-1])
     return beta
 
 
-def _likeliest(
+def _update_penalties(
     penalty: NDArray[np.float64],
     group: NDArray[np.intp],
     beta: NDArray[np.float64],
     variance: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """The next penalty of each group: (effective coefficients) / (sum of squares), MacKay's fixed point."""
+    """The next penalty of each group by MacKay's fixed point: effective coefficients / sum of squares."""
     width, variances, squares = (
         np.bincount(group, weights=weights, minlength=len(penalty))
         for weights in (np.ones(len(group)), variance, beta**2)
     )
-    free = width - penalty * variances
-    return np.asarray(np.clip((free + 2 * SHAPE) / (squares + 2 * RATE), 1e-2, 1e5))
+    effective = width - penalty * variances
+    return np.asarray(np.clip((effective + 2 * SHAPE) / (squares + 2 * RATE), 1e-2, 1e5))
 
 
-def _times(design: NDArray[np.floating], by: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The product, in the precision of the design: single precision halves the time."""
-    return np.asarray(design @ by.astype(design.dtype), dtype=np.float64)
+def _multiply(design: NDArray[np.floating], vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``design @ vector`` in the precision of ``design``: single precision halves the time."""
+    return np.asarray(design @ vector.astype(design.dtype), dtype=np.float64)
 
 
-def _curvature(design: NDArray[np.floating], spread: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(columns, columns): the second derivatives of the loss, the one costly part of a step."""
-    root = design * np.sqrt(spread).astype(design.dtype)[:, None]
+def _hessian(design: NDArray[np.floating], hessian_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(columns, columns): the second derivatives of the loss, the expensive part of a Newton step."""
+    root = design * np.sqrt(hessian_weights).astype(design.dtype)[:, None]
     return np.asarray(root.T @ root, dtype=np.float64)
 
 
-def _centred(part: AdditiveModel, matrix: NDArray[np.float64], w: NDArray[np.float64]) -> AdditiveModel:
-    """The same function with effects that average to zero over the rows."""
+def _center_effects(
+    part: AdditiveModel, matrix: NDArray[np.float64], w: NDArray[np.float64]
+) -> AdditiveModel:
+    """The same function with effects that average to zero over the rows, weighted by ``w``."""
     means = w @ part.contributions(matrix) / w.sum()
-    effects = tuple(_shifted(effect, mean) for effect, mean in zip(part.effects, means.tolist(), strict=True))
+    effects = tuple(
+        _shift_effect(effect, mean) for effect, mean in zip(part.effects, means.tolist(), strict=True)
+    )
     return AdditiveModel(part.intercept + float(means.sum()), effects, part.sources)
 
 
-def _shifted(effect: PiecewiseLinearTerm | CategoryTerm, by: float) -> PiecewiseLinearTerm | CategoryTerm:
-    values = tuple(value - by for value in effect.values)
+def _shift_effect(
+    effect: PiecewiseLinearTerm | CategoryTerm, shift: float
+) -> PiecewiseLinearTerm | CategoryTerm:
+    values = tuple(value - shift for value in effect.values)
     if isinstance(effect, CategoryTerm):
         return CategoryTerm(values)
-    return PiecewiseLinearTerm(effect.knots, values, effect.missing - by)
+    return PiecewiseLinearTerm(effect.knots, values, effect.missing - shift)

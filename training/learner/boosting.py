@@ -1,4 +1,4 @@
-"""The trees: a few small, differently grown LightGBM models, averaged and kept as one booster."""
+"""Boosted trees: small LightGBM models with different seeds, averaged and stored as one booster."""
 
 from __future__ import annotations
 
@@ -19,65 +19,91 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TreeParameters:
-    """How one model of the bag grows its trees; the defaults are those of leadloop.
+    """How one LightGBM model of an ensemble grows its trees.
 
-    Small trees: they mostly generalise better here than LightGBM's own defaults, and cost a fifth to explain.
-    ``random_cuts`` grows extremely randomised trees (Geurts et al. 2006), which err differently. ``signs``,
-    one a column, hold what a larger value may do to the score: only raise (1) or only lower it (-1).
+    The defaults are small trees: they mostly generalise better here than LightGBM's own defaults, and their
+    contributions cost a fifth to compute.
+
+    Attributes:
+        learning_rate: Shrinkage of each tree.
+        num_leaves: Most leaves of a tree.
+        max_depth: Most splits from root to leaf.
+        min_leaf_rows: Rows that a leaf needs; fewer where there are few rows to train on.
+        lambda_l2: L2 penalty on the values of the leaves.
+        feature_fraction: Share of the columns that each tree may use; at least 8 columns.
+        bagging_fraction: Share of the rows that each tree is grown on.
+        extra_trees: Whether thresholds are drawn at random: extremely randomised trees (Geurts et al. 2006),
+            whose errors differ from those of ordinary ones.
+        monotone_signs: One per column: 1 where a larger value may only raise the score, -1 where it may only
+            lower it, 0 where it is free. Empty for no constraints.
     """
 
-    rate: float = 0.1
-    leaves: int = 15
-    depth: int = 5
-    leaf_rows: int = 40
-    leaf_l2: float = 5.0
-    columns: float = 0.4
-    rows: float = 0.8
-    random_cuts: bool = False
-    signs: tuple[int, ...] = ()
+    learning_rate: float = 0.1
+    num_leaves: int = 15
+    max_depth: int = 5
+    min_leaf_rows: int = 40
+    lambda_l2: float = 5.0
+    feature_fraction: float = 0.4
+    bagging_fraction: float = 0.8
+    extra_trees: bool = False
+    monotone_signs: tuple[int, ...] = ()
 
     def parameters(self, rows: TrainingRows, width: int, seed: int) -> dict[str, Any]:
-        """The same for LightGBM; small data gets smaller leaves, few columns are not thinned out."""
+        """Convert to LightGBM's parameters for these rows.
+
+        Args:
+            rows: The training rows; few of them get smaller leaves.
+            width: The number of columns; few of them are not subsampled.
+            seed: LightGBM's seed.
+        """
         return {
             "objective": "binary",
-            "learning_rate": self.rate,
-            "num_leaves": self.leaves,
-            "max_depth": self.depth,
-            "min_data_in_leaf": int(np.clip(len(rows) // 50, 5, self.leaf_rows)),
-            "lambda_l2": self.leaf_l2,
-            "feature_fraction": min(1.0, max(self.columns, 8 / max(1, width))),
-            "bagging_fraction": self.rows,
+            "learning_rate": self.learning_rate,
+            "num_leaves": self.num_leaves,
+            "max_depth": self.max_depth,
+            "min_data_in_leaf": int(np.clip(len(rows) // 50, 5, self.min_leaf_rows)),
+            "lambda_l2": self.lambda_l2,
+            "feature_fraction": min(1.0, max(self.feature_fraction, 8 / max(1, width))),
+            "bagging_fraction": self.bagging_fraction,
             "bagging_freq": 1,
-            "extra_trees": self.random_cuts,
+            "extra_trees": self.extra_trees,
             "seed": seed,
             "num_threads": 1,  # two threads on busy cores train 5 to 12 times slower than one
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,
-            **({"monotone_constraints": list(self.signs)} if any(self.signs) else {}),
+            **({"monotone_constraints": list(self.monotone_signs)} if any(self.monotone_signs) else {}),
         }
 
 
 @dataclass(frozen=True)
 class TreeEnsembleConfig:
-    """Models whose mean is the part of the trees."""
+    """A named list of tree models; the mean of their log-odds is the ensemble's."""
 
     name: str
-    growths: tuple[TreeParameters, ...]
+    members: tuple[TreeParameters, ...]
 
 
 SMALL = TreeEnsembleConfig(
-    "small", (TreeParameters(), TreeParameters(), TreeParameters(rate=0.15, random_cuts=True))
+    "small", (TreeParameters(), TreeParameters(), TreeParameters(learning_rate=0.15, extra_trees=True))
 )
 # For what only many conditions together tell: deeper, from every column, and less held back.
-_LARGER = TreeParameters(leaves=31, depth=8, leaf_rows=20, leaf_l2=1.0, columns=1.0)
-LARGE = TreeEnsembleConfig("large", (_LARGER, _LARGER, replace(_LARGER, rate=0.15, random_cuts=True)))
+_LARGER = TreeParameters(num_leaves=31, max_depth=8, min_leaf_rows=20, lambda_l2=1.0, feature_fraction=1.0)
+LARGE = TreeEnsembleConfig(
+    "large", (_LARGER, _LARGER, replace(_LARGER, learning_rate=0.15, extra_trees=True))
+)
 
 
 def lightgbm_dataset(
     rows: TrainingRows, matrix: NDArray[np.float64], reference: lgb.Dataset | None = None
 ) -> lgb.Dataset:
-    """Rows in LightGBM's own form; binned like ``reference`` if given."""
+    """Build LightGBM's dataset of rows.
+
+    Args:
+        rows: Outcomes and weights.
+        matrix: (n, columns) features.
+        reference: A dataset whose bins to use, for validation rows.
+    """
     return lgb.Dataset(
         matrix,
         rows.y,
@@ -91,35 +117,56 @@ def lightgbm_dataset(
 def train_ensemble(
     data: lgb.Dataset, rows: TrainingRows, bag: TreeEnsembleConfig, rounds: int, seed: int
 ) -> list[lgb.Booster]:
-    """One booster a growth, each with a seed of its own."""
+    """Train one booster per member of ``bag`` for ``rounds`` rounds, with consecutive seeds from ``seed``."""
     width = data.num_feature()
     return [
-        lgb.train(growth.parameters(rows, width, seed + place), data, rounds)
-        for place, growth in enumerate(bag.growths)
+        lgb.train(member.parameters(rows, width, seed + place), data, rounds)
+        for place, member in enumerate(bag.members)
     ]
 
 
 def early_stopping_rounds(
-    data: lgb.Dataset, judge: lgb.Dataset, parameters: dict[str, Any], most: int
+    data: lgb.Dataset, validation: lgb.Dataset, parameters: dict[str, Any], max_rounds: int
 ) -> tuple[int, float]:
-    """How many rounds are best for the rows of ``judge``, and their log-loss after these."""
+    """Find the number of rounds with the least log-loss on validation rows.
+
+    Args:
+        data: Training rows.
+        validation: Validation rows, binned like ``data``.
+        parameters: LightGBM's parameters.
+        max_rounds: Rounds after which to stop in any case; 30 rounds without a gain stop earlier.
+
+    Returns:
+        The best number of rounds, and the validation log-loss after it.
+    """
     stop = lgb.early_stopping(30, verbose=False)
-    booster = lgb.train(parameters, data, most, valid_sets=[judge], callbacks=[stop])
+    booster = lgb.train(parameters, data, max_rounds, valid_sets=[validation], callbacks=[stop])
     return booster.best_iteration, float(booster.best_score["valid_0"]["binary_logloss"])
 
 
 def staged_predictions(
     boosters: Sequence[lgb.Booster], matrix: NDArray[np.float64], stages: Sequence[int]
 ) -> NDArray[np.float64]:
-    """(n, stages): the bag's mean raw log-odds after so many rounds, each tree being visited once."""
+    """Compute the ensemble's mean raw log-odds after different numbers of rounds, visiting each tree once.
+
+    Args:
+        boosters: The members of the ensemble.
+        matrix: (n, columns) features.
+        stages: Ascending numbers of rounds.
+
+    Returns:
+        (n, stages) log-odds.
+    """
     steps = [
-        sum(_part(booster, matrix, start, stop) for booster in boosters) / len(boosters)
+        sum(_raw_scores(booster, matrix, start, stop) for booster in boosters) / len(boosters)
         for start, stop in zip((0, *stages), stages, strict=False)
     ]
     return np.cumsum(np.column_stack(steps), axis=1)
 
 
-def _part(booster: lgb.Booster, matrix: NDArray[np.float64], start: int, stop: int) -> NDArray[np.float64]:
+def _raw_scores(
+    booster: lgb.Booster, matrix: NDArray[np.float64], start: int, stop: int
+) -> NDArray[np.float64]:
     raw = booster.predict(
         matrix, raw_score=True, start_iteration=start, num_iteration=stop - start, num_threads=1
     )
@@ -127,18 +174,18 @@ def _part(booster: lgb.Booster, matrix: NDArray[np.float64], start: int, stop: i
 
 
 def merge_boosters(boosters: Sequence[lgb.Booster]) -> lgb.Booster:
-    """One booster whose raw score is the sum of those given.
+    """Merge boosters into one whose raw score is the sum of theirs.
 
-    LightGBM's text format lists the trees one after the other, so the lists are joined and numbered anew;
-    the byte sizes of the trees are optional and left out, as they would no longer be right.
+    LightGBM's text format lists the trees one after the other, so the lists are joined and the trees numbered
+    anew. The optional byte sizes of the trees are left out, as they would no longer be right.
     """
     texts = [booster.model_to_string() for booster in boosters]
     head, tail = texts[0].partition("Tree=0\n")[0], "end of trees" + texts[0].partition("end of trees")[2]
-    trees = [tree for text in texts for tree in _trees(text)]
+    trees = [tree for text in texts for tree in _tree_blocks(text)]
     numbered = "".join(f"Tree={place}\n{tree}" for place, tree in enumerate(trees))
     return lgb.Booster(model_str=re.sub(r"tree_sizes=.*\n", "", head) + numbered + tail)
 
 
-def _trees(text: str) -> list[str]:
+def _tree_blocks(text: str) -> list[str]:
     body = text.partition("end of trees")[0]
     return re.split(r"^Tree=\d+\n", body, flags=re.MULTILINE)[1:]

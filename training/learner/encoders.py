@@ -1,4 +1,4 @@
-"""Learning encodings from rows, and the matrix to train on, in which no row has seen its own outcome."""
+"""Fit encodings to rows, with a training matrix in which no row's rate includes its own outcome."""
 
 from __future__ import annotations
 
@@ -31,36 +31,46 @@ CROSS_FITS = 5
 
 
 def fit_encoders(rows: TrainingRows, seed: int) -> tuple[FeatureEncoder, NDArray[np.float64]]:
-    """The encodings of ``rows``, and their matrix with cross-fitted rates to train on.
+    """Fit the encoding of every column, with cross-fitted target rates.
 
-    Smoothed, cross-fitted target encoding (Micci-Barreca 2001; scikit-learn's TargetEncoder). Without the
-    cross-fitting a rare level's rate would give away the very outcomes that it is to predict.
+    Smoothed target encoding (Micci-Barreca 2001), cross-fitted as in scikit-learn's TargetEncoder: without
+    that, the rate of a rare level would give away the outcomes it is meant to predict.
+
+    Args:
+        rows: Training rows.
+        seed: Seed of the folds that rates are cross-fitted in.
+
+    Returns:
+        The encodings, which hold the rates of all rows, and the (n, columns) training matrix, in which each
+        row has the rates of the other folds.
     """
-    held = assign_folds(rows, CROSS_FITS, seed)
-    learned = [_learned(rows, name) for name in rows.frame.columns]
-    encodings = FeatureEncoder(tuple(encoding for encoding, _ in learned))
+    fold = assign_folds(rows, CROSS_FITS, seed)
+    fits = [_fit_encoding(rows, name) for name in rows.frame.columns]
+    encodings = FeatureEncoder(tuple(encoding for encoding, _ in fits))
     matrix = encodings.encode(rows.frame)
-    for (encoding, codes), start in zip(learned, encodings.starts, strict=True):
+    for (encoding, codes), start in zip(fits, encodings.starts, strict=True):
         if codes is not None:
             column = start + (encoding.kind == "number")
-            matrix[:, column] = _cross_fitted(rows, codes, len(encoding.levels) + 2, held)
+            matrix[:, column] = _cross_fitted_rates(rows, codes, len(encoding.levels) + 2, fold)
     return encodings, matrix
 
 
-def _learned(rows: TrainingRows, name: str) -> tuple[FeatureEncoding, NDArray[np.int64] | None]:
-    """The encoding of one column, and the rows' codes if it has any."""
+def _fit_encoding(rows: TrainingRows, name: str) -> tuple[FeatureEncoding, NDArray[np.int64] | None]:
+    """The encoding of one column, and the (n,) codes of the rows if it has any."""
     values = rows.frame[name]
     if name in rows.monotone:  # a rate of its own for each value would know no order
         return FeatureEncoding(name, "number"), None
-    encoding = _number(values) if values.dtype.is_numeric() else _category(values)
+    encoding = _numeric_encoding(values) if values.dtype.is_numeric() else _categorical_encoding(values)
     if encoding.kind == "number" and not encoding.levels:
         return encoding, None
     codes = encoding.codes(values)
     size = len(encoding.levels) + 2
-    return replace(encoding, rates=tuple(_rates(rows.y, rows.w, codes, size, rows.rate).tolist())), codes
+    return replace(
+        encoding, rates=tuple(_smoothed_rates(rows.y, rows.w, codes, size, rows.rate).tolist())
+    ), codes
 
 
-def _number(values: pl.Series) -> FeatureEncoding:
+def _numeric_encoding(values: pl.Series) -> FeatureEncoding:
     known = values.drop_nulls().drop_nans()
     if known.is_empty() or known.min() <= 0:  # type: ignore[operator]
         return FeatureEncoding(values.name, "number")
@@ -69,11 +79,13 @@ def _number(values: pl.Series) -> FeatureEncoding:
     return FeatureEncoding(values.name, "number", tuple(levels.to_list()) if is_code else ())
 
 
-def _category(values: pl.Series) -> FeatureEncoding:
+def _categorical_encoding(values: pl.Series) -> FeatureEncoding:
     tally = values.drop_nulls().value_counts(name="rows").filter(pl.col("rows") >= FEWEST).sort(values.name)
     levels, rows = tuple(tally[values.name].to_list()), tally["rows"].to_numpy()
     other, missing = len(values) - values.null_count() - int(rows.sum()), values.null_count()
-    counts = np.concatenate([rows, [other / max(1, _rare(values, tally)), missing]]).astype(np.float64)
+    counts = np.concatenate([rows, [other / max(1, _count_rare_levels(values, tally)), missing]]).astype(
+        np.float64
+    )
     common = np.flatnonzero(counts >= max(FEWEST_ALONE, COMMON * len(values)))
     alone = np.sort(common[np.argsort(-counts[common], kind="stable")][:MOST_ALONE])
     return FeatureEncoding(
@@ -85,33 +97,35 @@ def _category(values: pl.Series) -> FeatureEncoding:
     )
 
 
-def _rare(values: pl.Series, tally: pl.DataFrame) -> int:
+def _count_rare_levels(values: pl.Series, tally: pl.DataFrame) -> int:
     """How many levels are too rare for a code of their own."""
     return values.drop_nulls().n_unique() - tally.height
 
 
-def _rates(
+def _smoothed_rates(
     y: NDArray[np.number], w: NDArray[np.float64], codes: NDArray[np.int64], size: int, prior: float
 ) -> NDArray[np.float64]:
-    """(size,) the rate of each code, drawn to the overall one."""
+    """(size,) the rate of each code, shrunk to ``prior``."""
     positive = np.bincount(codes, weights=w * y, minlength=size)
-    return _drawn(positive, np.bincount(codes, weights=w, minlength=size), prior)
+    return _shrink_to_prior(positive, np.bincount(codes, weights=w, minlength=size), prior)
 
 
-def _drawn(positive: NDArray[np.number], total: NDArray[np.number], prior: float) -> NDArray[np.float64]:
-    """Rates drawn to the overall one; exactly that where there are no rows."""
+def _shrink_to_prior(
+    positive: NDArray[np.number], total: NDArray[np.number], prior: float
+) -> NDArray[np.float64]:
+    """Rates with ``SMOOTHING`` pseudo-rows at ``prior``; exactly ``prior`` where there are no rows."""
     return np.asarray((positive + SMOOTHING * prior) / (total + SMOOTHING), dtype=np.float64)
 
 
-def _cross_fitted(
-    rows: TrainingRows, codes: NDArray[np.int64], size: int, held: NDArray[np.intp]
+def _cross_fitted_rates(
+    rows: TrainingRows, codes: NDArray[np.int64], size: int, fold: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """(n,) each row's rate as learned from the rows outside its fold: all of them less those inside."""
-    count = int(held.max()) + 1
-    cell = codes * count + held
+    """(n,) the rate of each row's code, computed from the rows outside its fold."""
+    count = int(fold.max()) + 1
+    cell = codes * count + fold
     positive, total = (
         np.bincount(cell, weights=weights, minlength=size * count).reshape(size, count)
         for weights in (rows.w * rows.y, rows.w)
     )
     positive, total = (cells.sum(axis=1, keepdims=True) - cells for cells in (positive, total))
-    return np.asarray(_drawn(positive, total, rows.rate).ravel()[cell])
+    return np.asarray(_shrink_to_prior(positive, total, rows.rate).ravel()[cell])

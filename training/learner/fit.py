@@ -1,10 +1,9 @@
-"""leadloop's default learner: from rows to a calibrated predictor, and honest predictions to judge it by.
+"""The default learner: from feature rows to a calibrated predictor with out-of-fold predictions.
 
-An additive model and a small bag of trees are trained on each fold and judged on rows they have not seen:
-later ones where rows have an order, shuffled ones otherwise. Those predictions choose the recipe, the size of
-the trees, their rounds and the weights; then everything is trained once more on all rows. The additive part
-holds up where data is thin or drifts, the trees find what belongs together, and the weights say how much of
-each to believe.
+An additive model and a small ensemble of trees are trained on each fold and validated on rows outside it:
+later ones where rows have an order, shuffled ones otherwise. The out-of-fold predictions choose the recipe,
+the size of the trees, the number of rounds and the stacking weights; then everything is trained once more on
+all rows. The additive part is robust where data are thin or drift, the trees add interactions.
 """
 
 from __future__ import annotations
@@ -31,9 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RecipeScore:
-    """A recipe as judged: its log-loss, and by how much it is worse than the preferred one.
+    """The cross-validated log-loss of one recipe.
 
-    ``standard_error`` is that of the paired difference, lead by lead.
+    Attributes:
+        name: The recipe.
+        log_loss: Mean out-of-fold log-loss per row.
+        worse_by: Log-loss minus that of the preferred recipe, "additive + trees".
+        standard_error: Standard error of ``worse_by``, from the paired differences clustered by lead.
     """
 
     name: str
@@ -44,11 +47,19 @@ class RecipeScore:
 
 @dataclass(frozen=True, eq=False)
 class FittedPredictor:
-    """A predictor, and what it was judged by.
+    """A fitted predictor, with the out-of-fold predictions it was selected and calibrated by.
 
-    ``log_odds`` (m,) are calibrated predictions of the rows at positions ``judged`` (m,) by models that had
-    not learned from them: neither the parts, nor the rounds, nor the weights. ``blend`` is None where the
-    base rate was chosen.
+    Attributes:
+        predictor: Trained on all rows.
+        log_odds: (m,) calibrated log-odds of the held-out rows, by models whose parts, rounds and weights had
+            not been fitted to them.
+        held_out_rows: (m,) positions of these rows.
+        choice: The scores of all recipes.
+        recipe: The name of the chosen one.
+        rounds: Boosting rounds on all rows.
+        bag: The tree ensemble that was chosen.
+        time_ordered: Whether folds were rolling origins.
+        blend: Stacking weights; None where the base rate was chosen.
     """
 
     predictor: Predictor
@@ -63,11 +74,16 @@ class FittedPredictor:
 
     @property
     def candidates(self) -> dict[str, float]:
-        """The log-loss of each recipe that was tried."""
+        """The log-loss of each recipe, by name."""
         return {candidate.name: candidate.log_loss for candidate in self.choice}
 
     def refit(self, rows: TrainingRows, seed: int) -> Predictor:
-        """A predictor made of other rows as this one was: the same recipe, trees, rounds and weights."""
+        """Train the same recipe, ensemble, rounds and weights on other rows.
+
+        Args:
+            rows: The rows to train on.
+            seed: Seed of the training.
+        """
         parts = fit_parts(rows, self.rounds, seed, self.bag)
         recipe = next(recipe for recipe in (*RECIPES, BASE_RATE) if recipe.name == self.recipe)
         blend = (
@@ -90,90 +106,140 @@ def fit(  # noqa: PLR0913 - the one call that most users need
     seed: int = 0,
     progress: Progress | None = None,
 ) -> FittedPredictor:
-    """The default learner on feature columns and 0/1 outcomes; the arguments are those of LearningRows."""
+    """Fit the default learner to feature columns and 0/1 outcomes.
+
+    Args:
+        frame: One column per feature: numbers or strings, null where missing.
+        y: (n,) outcomes, 0 or 1.
+        order: (n,) times or ranks; where given, validation rows are later than training rows.
+        weights: (n,) weights of the rows, e.g. inverse probability of censoring; default all 1.
+        groups: (n,) the lead of each row; rows of a lead share a fold.
+        gap: How long, in units of ``order``, an outcome takes to be known.
+        matured: (n,) which rows have a final outcome; only these validate.
+        seed: Seed of folds and training; the same rows and seed give the same predictor.
+        progress: Called with a line of text at each step.
+
+    Raises:
+        ValueError: The rows that validate all have the same outcome.
+
+    Example:
+        >>> import polars as pl
+        >>> frame = pl.DataFrame({"visits": [float(i % 10) for i in range(400)]})
+        >>> y = (frame["visits"].to_numpy() >= 5).astype(float)
+        >>> fitted = fit(frame, y)
+        >>> low, high = fitted.predictor.log_odds(fitted.predictor.encodings.encode(frame[[0, 9]]))
+        >>> bool(low < 0 < high)
+        True
+    """
     return fit_learning_rows(TrainingRows(frame, y, order, weights, groups, gap, matured), seed, progress)
 
 
 def fit_learning_rows(rows: TrainingRows, seed: int = 0, progress: Progress | None = None) -> FittedPredictor:
-    """The default learner on ``rows``; the same rows and seed give the same predictor.
+    """Fit the default learner to ``rows``.
 
-    Raises ValueError when the rows do not hold both outcomes.
+    Args:
+        rows: Training rows.
+        seed: Seed of folds and training; the same rows and seed give the same predictor.
+        progress: Called with a line of text at each step.
+
+    Raises:
+        ValueError: The rows that validate all have the same outcome.
     """
-    learned = _learned(rows, seed, progress or (lambda _: None))
-    return learned.fitted(_chosen(learned.choice))
+    learner = _fit_learner(rows, seed, progress or (lambda _: None))
+    return learner.predictor_of(_choose_recipe(learner.choice))
 
 
 def fit_every_recipe(
     rows: TrainingRows, seed: int = 0, progress: Progress | None = None
 ) -> tuple[FittedPredictor, dict[str, FittedPredictor]]:
-    """The default learner's choice, and every recipe by name: all from one learning, for the price of it."""
-    learned = _learned(rows, seed, progress or (lambda _: None))
-    each = {recipe.name: learned.fitted(recipe) for recipe in (*RECIPES, BASE_RATE)}
-    return each[_chosen(learned.choice).name], each
+    """Fit the default learner's choice and every recipe, sharing one training of the parts.
+
+    Args:
+        rows: Training rows.
+        seed: Seed of folds and training.
+        progress: Called with a line of text at each step.
+
+    Returns:
+        The chosen predictor, and the predictor of every recipe by name, the base rate included.
+
+    Raises:
+        ValueError: The rows that validate all have the same outcome.
+    """
+    learner = _fit_learner(rows, seed, progress or (lambda _: None))
+    by_recipe = {recipe.name: learner.predictor_of(recipe) for recipe in (*RECIPES, BASE_RATE)}
+    return by_recipe[_choose_recipe(learner.choice).name], by_recipe
 
 
 @dataclass(frozen=True, eq=False)
-class _Learned:
-    """The parts learned from all rows, and how their recipes were judged: what every recipe is made from."""
+class _FittedLearner:
+    """Both parts trained on all rows, and the out-of-fold scores of the recipes that can be made of them."""
 
     parts: FittedParts
-    judged: OutOfFold
+    out_of_fold: OutOfFold
     choice: tuple[RecipeScore, ...]
-    said: dict[str, NDArray[np.float64]]
+    predictions: dict[str, NDArray[np.float64]]
     rate: float
     stage: int
     rounds: int
 
-    def fitted(self, recipe: Recipe) -> FittedPredictor:
-        everyone = np.ones(len(self.judged.y), dtype=np.bool_)
+    def predictor_of(self, recipe: Recipe) -> FittedPredictor:
+        all_rows = np.ones(len(self.out_of_fold.y), dtype=np.bool_)
         blend = (
-            self.judged.blend(recipe, self.stage, everyone)
+            self.out_of_fold.blend(recipe, self.stage, all_rows)
             if recipe != BASE_RATE
             else StackingWeights(np.zeros(0), float(logit(self.rate)))
         )
         return FittedPredictor(
             predictor=self.parts.predictor(recipe, blend),
-            log_odds=self.said[recipe.name],
-            held_out_rows=self.judged.rows,
+            log_odds=self.predictions[recipe.name],
+            held_out_rows=self.out_of_fold.rows,
             choice=self.choice,
             recipe=recipe.name,
             rounds=self.rounds,
-            bag=self.judged.bag,
-            time_ordered=self.judged.time_ordered,
+            bag=self.out_of_fold.bag,
+            time_ordered=self.out_of_fold.time_ordered,
             blend=None if recipe == BASE_RATE else blend,
         )
 
 
-def _learned(rows: TrainingRows, seed: int, say: Progress) -> _Learned:
+def _fit_learner(rows: TrainingRows, seed: int, say: Progress) -> _FittedLearner:
     if not 0 < rows.y[rows.validation_rows].sum() < len(rows.validation_rows):
         msg = "the label has only one outcome in these rows: there is nothing to tell apart"
         raise ValueError(msg)
-    judged = cross_validate(rows, seed, say)
-    choice, said = _compare(judged)
-    say(f"chosen: {_chosen(choice).name}; learning from all rows")
-    stage = judged.best_stage(np.ones(len(judged.y), dtype=np.bool_))
-    rounds = judged.rounds(stage, len(rows))
-    return _Learned(fit_parts(rows, rounds, seed, judged.bag), judged, choice, said, rows.rate, stage, rounds)
-
-
-def _compare(judged: OutOfFold) -> tuple[tuple[RecipeScore, ...], dict[str, NDArray[np.float64]]]:
-    """Every recipe on the same rows, and what each said of them."""
-    said = {recipe.name: judged.nested_predictions(recipe) for recipe in (*RECIPES, BASE_RATE)}
-    table = (
-        RecipeScore(name, judged.log_loss(f), *judged.paired_difference(f, said[BLEND.name]))
-        for name, f in said.items()
+    out_of_fold = cross_validate(rows, seed, say)
+    choice, predictions = _score_recipes(out_of_fold)
+    say(f"chosen: {_choose_recipe(choice).name}; learning from all rows")
+    stage = out_of_fold.best_stage(np.ones(len(out_of_fold.y), dtype=np.bool_))
+    rounds = out_of_fold.rounds(stage, len(rows))
+    return _FittedLearner(
+        fit_parts(rows, rounds, seed, out_of_fold.bag),
+        out_of_fold,
+        choice,
+        predictions,
+        rows.rate,
+        stage,
+        rounds,
     )
-    return tuple(table), said
 
 
-def _chosen(choice: tuple[RecipeScore, ...]) -> Recipe:
-    """The blend, unless another recipe is better by two standard errors, or nothing beats the base rate."""
+def _score_recipes(out_of_fold: OutOfFold) -> tuple[tuple[RecipeScore, ...], dict[str, NDArray[np.float64]]]:
+    """The scores of every recipe on the same rows, and its nested out-of-fold log-odds by name."""
+    predictions = {recipe.name: out_of_fold.nested_predictions(recipe) for recipe in (*RECIPES, BASE_RATE)}
+    table = (
+        RecipeScore(name, out_of_fold.log_loss(f), *out_of_fold.paired_difference(f, predictions[BLEND.name]))
+        for name, f in predictions.items()
+    )
+    return tuple(table), predictions
+
+
+def _choose_recipe(choice: tuple[RecipeScore, ...]) -> Recipe:
+    """The blend, unless a recipe is better by two standard errors; the base rate if it is not beaten."""
     by_name = {candidate.name: candidate for candidate in choice}
     better = [
         recipe
         for recipe in RECIPES
-        for rival in [by_name[recipe.name]]
-        if rival.worse_by < -CLEARLY * rival.standard_error
+        for score in [by_name[recipe.name]]
+        if score.worse_by < -CLEARLY * score.standard_error
     ]
     best = min(better, key=lambda recipe: by_name[recipe.name].log_loss, default=BLEND)
     return BASE_RATE if by_name[BASE_RATE.name].log_loss <= by_name[best.name].log_loss else best

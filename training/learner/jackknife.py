@@ -1,9 +1,9 @@
-"""Models made like one model, each without a part of the leads: how much its figures depend on who was there.
+"""Delete-a-group jackknife: how much a model's figures depend on which leads it was trained on.
 
-Leads are dealt into ``GROUPS`` groups by lot; every refit does without one group. What differs between the
-refits says how far a figure may be from that of another company just like this one (the delete-a-group
-jackknife: Kott 2001, Journal of Official Statistics 17). It costs ``GROUPS`` fits, so it is done with a
-sample of leads where there are many; fewer leads differ more, and ``share`` says by how much too much.
+Leads are assigned to ``GROUPS`` random groups, and each refit leaves one group out. The variance between the
+refits estimates that between companies just like this one (the delete-a-group jackknife: Kott 2001, Journal
+of Official Statistics 17). It costs ``GROUPS`` fits, so where rows are many it uses a sample of the leads;
+its variance is then too large by the factor 1 / ``share``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FEWEST = 10
 
 @dataclass(frozen=True, eq=False)
 class JackknifeModels:
-    """``GROUPS`` models, each without one group; ``share`` of all rows were dealt out."""
+    """``GROUPS`` models, each trained without one group; ``share`` of all rows, in (0, 1], were sampled."""
 
     predictors: tuple[Predictor, ...]
     share: float = 1.0
@@ -36,16 +36,23 @@ class JackknifeModels:
 def jackknife(
     rows: TrainingRows, fitted: FittedPredictor, lead: NDArray[np.int64], seed: int = 0
 ) -> JackknifeModels | None:
-    """Models made like ``fitted``; ``lead`` (n,) numbers whose row it is.
+    """Refit a model without each group of leads in turn.
 
-    None where a refit would have fewer than ``FEWEST`` rows of one outcome: such models tell nothing.
+    Args:
+        rows: The rows that ``fitted`` was trained on.
+        fitted: The model; refits share its recipe, ensemble, rounds and weights.
+        lead: (n,) number of each row's lead, from 0; the rows of a lead share a group.
+        seed: Seed of the sample, the groups and the training.
+
+    Returns:
+        The refits, or None where one would have fewer than ``FEWEST`` rows of one outcome.
     """
     leads = int(lead.max()) + 1
     random = np.random.default_rng(seed)
-    kept = np.flatnonzero((random.random(leads) < MOST_ROWS / len(rows))[lead])
-    group = random.permutation(np.arange(leads) % GROUPS)[lead[kept]]
-    parts = [kept[group != one] for one in range(GROUPS)]
+    sample = np.flatnonzero((random.random(leads) < MOST_ROWS / len(rows))[lead])
+    group = random.permutation(np.arange(leads) % GROUPS)[lead[sample]]
+    parts = [sample[group != omitted] for omitted in range(GROUPS)]
     if any(min(rows.y[part].sum(), (1 - rows.y[part]).sum()) < FEWEST for part in parts):
         return None
-    made = [fitted.refit(rows.take(part), seed) for part in parts]
-    return JackknifeModels(tuple(made), len(kept) / len(rows))
+    predictors = [fitted.refit(rows.take(part), seed) for part in parts]
+    return JackknifeModels(tuple(predictors), len(sample) / len(rows))

@@ -1,4 +1,4 @@
-"""How good recipes are on rows that they have not learned from, and which trees these rows argue for."""
+"""Out-of-fold predictions, and the choice of recipe, tree ensemble and number of rounds by them."""
 
 from __future__ import annotations
 
@@ -35,22 +35,32 @@ if TYPE_CHECKING:
 FOLDS, FOLDS_WHEN_MANY = 5, 3
 MANY, MOST_FOR_CHOOSING = 30_000, 100_000
 MOST_GROWTH = 1.5
-# So many standard errors better is better, and not luck.
+# A difference of so many standard errors is significant.
 CLEARLY = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
-    """Out-of-fold log-odds: (m,) of the additive part, (m, stages) of the trees; ``base`` of the base rate.
+    """Out-of-fold log-odds of both parts for m validation rows.
 
-    The base rate is one for all rows: each fold's own would rank the folds, and by nothing but noise. ``w``
-    is what each row tells, ``unit`` (m,) the number of those that it shares its luck with.
+    Attributes:
+        rows: (m,) positions among all rows.
+        y: (m,) outcomes.
+        w: (m,) effective weight of each row.
+        group: (m,) cluster of each row for standard errors: its lead.
+        fold: (m,) fold in which the row validates.
+        base: Log-odds of the base rate, one for all rows: a rate per fold would rank the folds by noise.
+        linear: (m,) log-odds of the additive part.
+        trees: (m, stages) log-odds of the trees after each of ``stages`` rounds.
+        stages: Numbers of rounds.
+        bag: The tree ensemble.
+        time_ordered: Whether the folds are rolling origins.
     """
 
     rows: NDArray[np.intp]
     y: NDArray[np.number]
     w: NDArray[np.float64]
-    unit: NDArray[np.intp]
+    group: NDArray[np.intp]
     fold: NDArray[np.intp]
     base: float
     linear: NDArray[np.float64]
@@ -60,35 +70,43 @@ class OutOfFold:
     time_ordered: bool
 
     def parts(self, recipe: Recipe, stage: int) -> NDArray[np.float64]:
-        """(m, parts): the columns that ``recipe`` blends."""
+        """The (m, parts) log-odds that ``recipe`` stacks, with the trees at position ``stage``."""
         columns = [self.linear] * recipe.linear + [self.trees[:, stage]] * recipe.trees
         return np.column_stack(columns)
 
     def best_stage(self, among: NDArray[np.bool_]) -> int:
-        """The number of rounds, as a place in ``stages``, with the least log-loss among these rows."""
+        """The position in ``stages`` with the least log-loss of the trees on the rows ``among`` (m,)."""
         return int(np.argmin(self.w[among] @ self._tree_losses[among]))
 
     @cached_property
     def _tree_losses(self) -> NDArray[np.float64]:
-        """(m, stages): what each row loses by the trees."""
+        """(m, stages): the log-loss of each row by the trees."""
         return np.column_stack([log_loss_per_row(self.y, f) for f in self.trees.T])
 
     def rounds(self, stage: int, rows: int) -> int:
-        """The rounds for training on all ``rows``, which are more than a fold had and carry more rounds.
+        """The number of rounds for training on all ``rows``.
 
-        Not so where rows have an order: there, what changes with time argues for fewer.
+        All rows are more than a fold had and support more rounds, in proportion up to ``MOST_GROWTH``. Not so
+        where rows have an order: there, what changes with time is a reason for fewer.
         """
         trained = len(self.y) * (1 - 1 / (1 + int(self.fold.max())))
         growth = 1.0 if self.time_ordered else float(np.clip(rows / trained, 1.0, MOST_GROWTH))
         return round(self.stages[stage] * growth)
 
     def blend(self, recipe: Recipe, stage: int, among: NDArray[np.bool_]) -> StackingWeights:
-        """The weights that these rows ask for."""
+        """Fit the stacking weights of ``recipe`` to the rows masked by ``among`` (m,)."""
         periods = np.unique(self.fold[among], return_inverse=True)[1] if self.time_ordered else None
         return fit_stacking(self.parts(recipe, stage)[among], self.y[among], self.w[among], periods)
 
     def nested_predictions(self, recipe: Recipe) -> NDArray[np.float64]:
-        """(m,) calibrated log-odds, each fold under the rounds and weights that the other folds chose."""
+        """Compute calibrated log-odds, each fold with rounds and stacking weights fitted to the other folds.
+
+        Args:
+            recipe: The parts to stack.
+
+        Returns:
+            (m,) log-odds.
+        """
         if recipe == BASE_RATE:
             return np.full(len(self.y), self.base)
         result = np.empty(len(self.y))
@@ -99,97 +117,116 @@ class OutOfFold:
         return result
 
     def log_loss(self, log_odds: NDArray[np.float64]) -> float:
-        """The mean log-loss of log-odds (m,)."""
+        """The weighted mean log-loss of ``log_odds`` (m,)."""
         return float(self.w @ log_loss_per_row(self.y, log_odds)) / float(self.w.sum())
 
-    def paired_difference(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, float]:
-        """By how much log-odds ``one`` are worse than the ``other``, and the standard error of that.
+    def paired_difference(
+        self, log_odds: NDArray[np.float64], reference: NDArray[np.float64]
+    ) -> tuple[float, float]:
+        """Compare the log-loss of two predictions of the same rows.
 
-        The error is that of the paired difference, rows that share their luck taken together.
+        Args:
+            log_odds: (m,) log-odds to compare.
+            reference: (m,) log-odds to compare with.
+
+        Returns:
+            The difference of the mean log-losses, above 0 where ``log_odds`` is worse, and its standard
+            error, from paired differences clustered by lead.
         """
         share = self.w / self.w.sum()
-        paired = log_loss_per_row(self.y, one) - log_loss_per_row(self.y, other)
+        paired = log_loss_per_row(self.y, log_odds) - log_loss_per_row(self.y, reference)
         mean = float(share @ paired)
-        return mean, float(np.linalg.norm(np.bincount(self.unit, weights=share * (paired - mean))))
+        return mean, float(np.linalg.norm(np.bincount(self.group, weights=share * (paired - mean))))
 
 
 def cross_validate(rows: TrainingRows, seed: int, say: Progress) -> OutOfFold:
-    """Both parts, trained on each fold and asked about the rows outside it, with the trees that suit them.
+    """Compute out-of-fold predictions of both parts, with the tree ensemble that suits the rows.
 
-    Small trees, unless larger ones are clearly better: they rarely are, so they are only tried on all folds
-    where they look better on the last one.
+    Small trees are used unless larger ones are better by two standard errors. The larger ones rarely are, so
+    they are cross-validated only where they beat the small ones on the last fold.
+
+    Args:
+        rows: Training rows.
+        seed: Seed of folds and training.
+        say: Called with a line of text at each step.
     """
-    trial = _trial(rows, seed)
-    small, large = trial.pilots(seed)
-    judged = trial.judged(small, seed, say)
+    plan = _plan_validation(rows, seed)
+    small, large = plan.probes(seed)
+    out_of_fold = plan.predict(small, seed, say)
     if large.log_loss >= small.log_loss:
-        return judged
+        return out_of_fold
     say("larger trees look better on the last fold: trying them on all")
-    rival = trial.judged(large, seed, say)
-    gain, error = judged.paired_difference(judged.nested_predictions(BLEND), rival.nested_predictions(BLEND))
-    return rival if gain > CLEARLY * error else judged
+    challenger = plan.predict(large, seed, say)
+    gain, error = out_of_fold.paired_difference(
+        out_of_fold.nested_predictions(BLEND), challenger.nested_predictions(BLEND)
+    )
+    return challenger if gain > CLEARLY * error else out_of_fold
 
 
 @dataclass(frozen=True, eq=False)
-class _Trial:
-    """The rows to choose by, where they are among all, and the folds that they are judged in."""
+class _ValidationPlan:
+    """The sampled rows, their ``positions`` among all rows, and the folds that they are validated in."""
 
     sample: TrainingRows
-    at: NDArray[np.intp]
+    positions: NDArray[np.intp]
     folds: tuple[Fold, ...]
     time_ordered: bool
 
-    def parted(self, fold: Fold) -> tuple[TrainingRows, TrainingRows]:
+    def split(self, fold: Fold) -> tuple[TrainingRows, TrainingRows]:
         return self.sample.take(fold.train), self.sample.take(fold.validate)
 
-    def pilots(self, seed: int) -> tuple[EarlyStoppingProbe, ...]:
-        return probe_ensembles(*self.parted(self.folds[-1]), (SMALL, LARGE), seed)
+    def probes(self, seed: int) -> tuple[EarlyStoppingProbe, ...]:
+        return probe_ensembles(*self.split(self.folds[-1]), (SMALL, LARGE), seed)
 
-    def judged(self, pilot: EarlyStoppingProbe, seed: int, say: Progress) -> OutOfFold:
-        stages = tuple(stage for stage in STAGES if stage <= pilot.rounds)
+    def predict(self, probe: EarlyStoppingProbe, seed: int, say: Progress) -> OutOfFold:
+        stages = tuple(stage for stage in STAGES if stage <= probe.rounds)
         pieces = []
         for number, fold in enumerate(self.folds):
             say(f"fold {number + 1} of {len(self.folds)}")
-            train, asked = self.parted(fold)
-            linear, trees = fit_parts(train, stages[-1], seed, pilot.bag).judge(asked, stages)
-            pieces.append((linear, trees, np.full(len(asked), number)))
-        linear, trees, number_of = (np.concatenate(piece) for piece in zip(*pieces, strict=True))
-        at = np.concatenate([fold.validate for fold in self.folds])
+            train, validation = self.split(fold)
+            linear, trees = fit_parts(train, stages[-1], seed, probe.bag).staged_log_odds(validation, stages)
+            pieces.append((linear, trees, np.full(len(validation), number)))
+        linear, trees, fold_of = (np.concatenate(piece) for piece in zip(*pieces, strict=True))
+        positions = np.concatenate([fold.validate for fold in self.folds])
         sample = self.sample
         return OutOfFold(
-            rows=self.at[at],
-            y=sample.y[at],
-            w=sample.effective_weights[at],
-            unit=sample.group[at],
-            fold=number_of,
+            rows=self.positions[positions],
+            y=sample.y[positions],
+            w=sample.effective_weights[positions],
+            group=sample.group[positions],
+            fold=fold_of,
             base=self.base,
             linear=linear,
             trees=trees,
             stages=stages,
-            bag=pilot.bag,
+            bag=probe.bag,
             time_ordered=self.time_ordered,
         )
 
     @property
     def base(self) -> float:
-        """Of rows in order the first fold learned from what lies before all that is judged."""
-        known = self.sample.take(self.folds[0].train) if self.time_ordered else self.sample
-        return float(logit(known.rate))
+        """Log-odds of the base rate; of ordered rows that of the rows before the first origin."""
+        rows = self.sample.take(self.folds[0].train) if self.time_ordered else self.sample
+        return float(logit(rows.rate))
 
 
-def _trial(rows: TrainingRows, seed: int) -> _Trial:
-    """Weights for outcomes that are not there yet have no place here: matured rows stand for themselves."""
-    at = _sampled(rows, seed)
+def _plan_validation(rows: TrainingRows, seed: int) -> _ValidationPlan:
+    """Sample rows and split them into folds.
+
+    Matured rows count with weight 1: censoring weights stand for outcomes that are not known yet, and only
+    known outcomes validate.
+    """
+    at = _sample_validation_rows(rows, seed)
     sample = rows.take(at)
     if rows.matured is not None:
         sample = replace(sample, weights=None)
-    made, time_ordered = make_folds(sample, FOLDS if len(sample) < MANY else FOLDS_WHEN_MANY, seed)
-    return _Trial(sample, at, made, time_ordered)
+    folds, time_ordered = make_folds(sample, FOLDS if len(sample) < MANY else FOLDS_WHEN_MANY, seed)
+    return _ValidationPlan(sample, at, folds, time_ordered)
 
 
-def _sampled(rows: TrainingRows, seed: int) -> NDArray[np.intp]:
-    """The rows to choose by: all that are matured, or as many as settle the choice."""
-    judges = rows.validation_rows
-    if len(judges) <= MOST_FOR_CHOOSING:
-        return judges
-    return np.sort(np.random.default_rng(seed).choice(judges, MOST_FOR_CHOOSING, replace=False))
+def _sample_validation_rows(rows: TrainingRows, seed: int) -> NDArray[np.intp]:
+    """Positions of the matured rows, at most ``MOST_FOR_CHOOSING`` of them, sampled at random."""
+    validation_rows = rows.validation_rows
+    if len(validation_rows) <= MOST_FOR_CHOOSING:
+        return validation_rows
+    return np.sort(np.random.default_rng(seed).choice(validation_rows, MOST_FOR_CHOOSING, replace=False))

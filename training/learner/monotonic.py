@@ -1,4 +1,4 @@
-"""Effects and trees that keep to monotone constraints (``training.data.monotone_constraints``)."""
+"""Monotone constraints on effects and trees (declared in ``training.data.monotone_constraints``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 
 def lightgbm_constraints(encodings: FeatureEncoder, signs: Mapping[str, int]) -> tuple[int, ...]:
-    """One sign for each column that the trees see; none at all where nothing is constrained."""
+    """Expand constraints by feature to LightGBM's constraints by column.
+
+    Args:
+        encodings: The encodings, which know the feature of each column.
+        signs: 1 or -1 by the name of the feature.
+
+    Returns:
+        A sign per column that the trees use, or an empty tuple where nothing is constrained.
+    """
     if not signs:
         return ()
     return tuple(signs.get(encodings.feature_names[owner], 0) for owner in encodings.owner)
@@ -27,10 +35,15 @@ def lightgbm_constraints(encodings: FeatureEncoder, signs: Mapping[str, int]) ->
 def isotonic_effect(
     effect: PiecewiseLinearTerm | CategoryTerm, sign: int
 ) -> PiecewiseLinearTerm | CategoryTerm:
-    """The nearest effect that only rises (1) or falls (-1): isotonic regression over the knots.
+    """Project an effect onto the monotone ones by isotonic regression over its knots.
 
-    >>> isotonic_effect(PiecewiseLinearTerm((0.0, 1.0, 2.0), (0.0, 2.0, 1.0), 0.0), 1).values
-    (0.0, 1.5, 1.5)
+    Args:
+        effect: A curve; a category is returned as it is.
+        sign: 1 for non-decreasing, -1 for non-increasing, 0 for no constraint.
+
+    Example:
+        >>> isotonic_effect(PiecewiseLinearTerm((0.0, 1.0, 2.0), (0.0, 2.0, 1.0), 0.0), 1).values
+        (0.0, 1.5, 1.5)
     """
     if not sign or not isinstance(effect, PiecewiseLinearTerm):
         return effect

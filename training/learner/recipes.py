@@ -1,4 +1,4 @@
-"""Recipes: what leadloop can learn from rows, as data; and the two parts a recipe is made of."""
+"""Recipes: which parts a model has, and how both parts are trained."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which parts a model has: the additive one, the trees, both, or neither (the base rate)."""
+    """The parts of a model: the additive one, the trees, both, or neither (the base rate)."""
 
     name: str
     linear: bool
@@ -52,23 +52,36 @@ STAGES = (5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 125, 150, 175, 200, 250, 300)
 
 @dataclass(frozen=True, eq=False)
 class FittedParts:
-    """Encodings and both parts learned from the same rows; ``boosters`` is the bag of tree models."""
+    """Encodings and both parts trained on the same rows; ``boosters`` are the tree ensemble."""
 
     encodings: FeatureEncoder
     linear: AdditiveModel
     boosters: tuple[lgb.Booster, ...]
 
-    def judge(
+    def staged_log_odds(
         self, rows: TrainingRows, stages: Sequence[int]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The (n,) log-odds of the additive part, and those (n, stages) of the trees after so many rounds."""
+        """Compute the log-odds of both parts.
+
+        Args:
+            rows: n rows.
+            stages: Ascending numbers of boosting rounds.
+
+        Returns:
+            (n,) of the additive part, and (n, stages) of the trees.
+        """
         matrix = self.encodings.encode(rows.frame)
         return self.linear.log_odds(matrix), staged_predictions(
             self.boosters, matrix[:, : self.encodings.tree_width], stages
         )
 
     def predictor(self, recipe: Recipe, blend: StackingWeights) -> Predictor:
-        """The parts under the weights of ``blend``; its slope goes to the calibration."""
+        """Combine the parts into a predictor; the sum of the weights becomes the slope of its calibration.
+
+        Args:
+            recipe: The parts to use.
+            blend: Their stacking weights and the intercept.
+        """
         weights = iter((blend.weights / blend.slope if blend.slope > 0 else blend.weights).tolist())
         linear = self.linear.scaled(next(weights)) if recipe.linear else None
         tree_weight = next(weights) / len(self.boosters) if recipe.trees else 0.0
@@ -82,16 +95,25 @@ class FittedParts:
 
 
 def fit_parts(rows: TrainingRows, rounds: int, seed: int, bag: TreeEnsembleConfig = SMALL) -> FittedParts:
-    """Both parts, learned from ``rows``, with ``rounds`` rounds of trees."""
+    """Train encodings, additive part and trees on the same rows.
+
+    Args:
+        rows: Training rows.
+        rounds: Boosting rounds of each tree model.
+        seed: Seed of the cross-fitting and the trees.
+        bag: The tree ensemble; default small trees.
+    """
     encodings, matrix = fit_encoders(rows, seed)
-    seen = matrix[:, : encodings.tree_width]
-    boosters = train_ensemble(lightgbm_dataset(rows, seen), rows, _told(bag, encodings, rows), rounds, seed)
+    tree_matrix = matrix[:, : encodings.tree_width]
+    boosters = train_ensemble(
+        lightgbm_dataset(rows, tree_matrix), rows, _with_constraints(bag, encodings, rows), rounds, seed
+    )
     return FittedParts(encodings, fit_additive(rows, encodings, matrix, seed), tuple(boosters))
 
 
 @dataclass(frozen=True)
 class EarlyStoppingProbe:
-    """What one fold says of a bag: the rounds that are surely enough, and the log-loss of its first model."""
+    """What one fold shows of a tree ensemble: rounds that surely suffice, its first member's log-loss."""
 
     bag: TreeEnsembleConfig
     rounds: int
@@ -99,22 +121,38 @@ class EarlyStoppingProbe:
 
 
 def probe_ensembles(
-    train: TrainingRows, judge: TrainingRows, bags: Sequence[TreeEnsembleConfig], seed: int
+    train: TrainingRows, validation: TrainingRows, bags: Sequence[TreeEnsembleConfig], seed: int
 ) -> tuple[EarlyStoppingProbe, ...]:
-    """A pilot of each bag on one fold: it saves the others rounds in excess, and trees that do not suit."""
+    """Train the first member of each tree ensemble on one fold with early stopping.
+
+    This bounds the rounds of the other folds, and drops ensembles that do not suit the rows.
+
+    Args:
+        train: Training rows of the fold.
+        validation: Validation rows of the fold.
+        bags: The tree ensembles to try.
+        seed: Seed of the training.
+
+    Returns:
+        A probe per ensemble, in their order.
+    """
     encodings, matrix = fit_encoders(train, seed)
     width = encodings.tree_width
     data = lightgbm_dataset(train, matrix[:, :width])
-    judged = lightgbm_dataset(judge, encodings.encode(judge.frame)[:, :width], data)
-    made = []
+    validation_data = lightgbm_dataset(validation, encodings.encode(validation.frame)[:, :width], data)
+    probes = []
     for bag in bags:
-        growth = _told(bag, encodings, train).growths[0]
-        best, loss = early_stopping_rounds(data, judged, growth.parameters(train, width, seed), STAGES[-1])
-        made.append(EarlyStoppingProbe(bag, min(STAGES[-1], best + best // 2 + 20), loss))
-    return tuple(made)
+        member = _with_constraints(bag, encodings, train).members[0]
+        best, loss = early_stopping_rounds(
+            data, validation_data, member.parameters(train, width, seed), STAGES[-1]
+        )
+        probes.append(EarlyStoppingProbe(bag, min(STAGES[-1], best + best // 2 + 20), loss))
+    return tuple(probes)
 
 
-def _told(bag: TreeEnsembleConfig, encodings: FeatureEncoder, rows: TrainingRows) -> TreeEnsembleConfig:
-    """The same bag, told which features may only raise a score, or only lower it."""
+def _with_constraints(
+    bag: TreeEnsembleConfig, encodings: FeatureEncoder, rows: TrainingRows
+) -> TreeEnsembleConfig:
+    """The same ensemble with the monotone constraints of ``rows``."""
     signs = lightgbm_constraints(encodings, rows.monotone)
-    return replace(bag, growths=tuple(replace(growth, signs=signs) for growth in bag.growths))
+    return replace(bag, members=tuple(replace(member, monotone_signs=signs) for member in bag.members))

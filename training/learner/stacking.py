@@ -1,4 +1,4 @@
-"""Weights for the parts of a model, learned from predictions of rows that the parts had not seen."""
+"""Stacking: weights for the parts of a model, fitted to out-of-fold predictions."""
 
 from __future__ import annotations
 
@@ -24,18 +24,23 @@ STEADIEST = 0.25
 
 @dataclass(frozen=True, eq=False)
 class StackingWeights:
-    """``log-odds = parts @ weights + intercept``; the weights are not negative and sum to the slope."""
+    """Stacking weights and calibration: ``log-odds = parts @ weights + intercept``.
+
+    Attributes:
+        weights: (parts,) weights, none negative; their sum is the slope of the calibration.
+        intercept: In log-odds.
+    """
 
     weights: NDArray[np.float64]
     intercept: float
 
     @property
     def slope(self) -> float:
-        """What calibration multiplies by: the sum of the weights."""
+        """The slope of the calibration: the sum of the weights."""
         return float(self.weights.sum())
 
     def apply(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) calibrated log-odds of (n, parts) raw ones."""
+        """Compute (n,) calibrated log-odds from the (n, parts) raw ones."""
         return np.asarray(parts @ self.weights + self.intercept, dtype=np.float64)
 
 
@@ -45,43 +50,76 @@ def fit_stacking(
     w: NDArray[np.float64],
     period: NDArray[np.intp] | None = None,
 ) -> StackingWeights:
-    """Stacking (Wolpert 1992; Breiman 1996) and calibration in one logistic regression on log-odds.
+    """Fit stacking weights and calibration in one penalised logistic regression on log-odds.
 
-    With ``period`` (n,), the fold of each row in time, every period gets a level of its own: by how much the
-    parts, which had learned from earlier rows, were off in it. What all periods agree on becomes the
-    intercept; what differs between them says little about the period to come.
+    Stacking (Wolpert 1992; Breiman 1996) with weights that are not negative, under a normal prior around
+    equal weights. With ``period`` each period has an effect of its own: by how much the parts, trained on
+    earlier rows, were off in it. Their common part becomes the intercept (``shrunken_intercept``); what
+    differs between periods says little about the next one.
+
+    Args:
+        parts: (n, k) out-of-fold log-odds of the parts.
+        y: (n,) outcomes, 0 or 1.
+        w: (n,) weights of the rows.
+        period: (n,) the fold of each row in time, numbered from 0; None without an order.
+
+    Example:
+        A part that knows the truth gets nearly all the weight, one of noise next to none:
+
+        >>> random = np.random.default_rng(0)
+        >>> truth, noise = random.normal(size=(2, 5000))
+        >>> y = (random.random(5000) < expit(truth)).astype(float)
+        >>> fitted = fit_stacking(np.column_stack([truth, noise]), y, np.ones(5000))
+        >>> bool(fitted.weights[0] > 0.9), bool(fitted.weights[1] < 0.1)
+        (True, True)
     """
-    levels = np.ones((len(y), 1)) if period is None else np.eye(int(period.max()) + 1)[period]
-    design, k = np.hstack([parts, levels]), parts.shape[1]
-    prior = np.append(np.full(k, 1 / max(1, k)), np.zeros(levels.shape[1]))
+    period_design = np.ones((len(y), 1)) if period is None else np.eye(int(period.max()) + 1)[period]
+    design, k = np.hstack([parts, period_design]), parts.shape[1]
+    prior = np.append(np.full(k, 1 / max(1, k)), np.zeros(period_design.shape[1]))
 
-    def cost(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        f = design @ at
-        off = at - prior
-        loss = w @ log_loss_per_row(y, f) + DOUBT / 2 * (off @ off)
-        return float(loss), design.T @ (w * (expit(f) - y)) + DOUBT * off
+    def cost(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        log_odds = design @ theta
+        deviation = theta - prior
+        loss = w @ log_loss_per_row(y, log_odds) + DOUBT / 2 * (deviation @ deviation)
+        return float(loss), design.T @ (w * (expit(log_odds) - y)) + DOUBT * deviation
 
-    bounds = [(0.0, None)] * k + [(None, None)] * levels.shape[1]
+    bounds = [(0.0, None)] * k + [(None, None)] * period_design.shape[1]
     with threadpool_limits(1, "blas"):  # idle threads that wait for so little work cost ten times the work
-        at = minimize(cost, prior, jac=True, method="L-BFGS-B", bounds=bounds).x
-    p = expit(design @ at)
+        theta = minimize(cost, prior, jac=True, method="L-BFGS-B", bounds=bounds).x
+    p = expit(design @ theta)
     return StackingWeights(
-        at[:k], float(at[-1]) if period is None else shrunken_intercept(at[k:], (w * p * (1 - p)) @ levels)
+        theta[:k],
+        float(theta[-1])
+        if period is None
+        else shrunken_intercept(theta[k:], (w * p * (1 - p)) @ period_design),
     )
 
 
-def shrunken_intercept(levels: NDArray[np.float64], information: NDArray[np.float64]) -> float:
-    """What (k,) levels, known to 1 / ``information`` (k,), say of the level of a period to come.
+def shrunken_intercept(period_effects: NDArray[np.float64], information: NDArray[np.float64]) -> float:
+    """Estimate the effect of the next period from those of past ones.
 
-    Their mean with its variance and the variance between periods (DerSimonian and Laird 1986), drawn to 0 as
-    far as these two explain it (the positive part of James and Stein 1961): levels that swing leave 0.
+    The random-effects mean of the past periods (DerSimonian and Laird 1986), shrunk to 0 by the positive part
+    of James and Stein (1961): periods that swing give 0.
+
+    Args:
+        period_effects: (k,) effect of each period, in log-odds.
+        information: (k,) inverse of each effect's variance.
+
+    Returns:
+        The intercept in log-odds; 0 for a single period.
+
+    Example:
+        >>> shrunken_intercept(np.array([1.0, 1.0, 1.0]), np.full(3, 100.0)) > 0.9
+        True
+        >>> shrunken_intercept(np.array([-1.0, 1.0, 0.1]), np.full(3, 100.0))
+        0.0
     """
-    if len(levels) == 1:
+    if len(period_effects) == 1:
         return 0.0
-    fixed = information @ levels / information.sum()
-    excess = information @ (levels - fixed) ** 2 - (len(levels) - 1)
+    fixed_effect = information @ period_effects / information.sum()
+    excess = information @ (period_effects - fixed_effect) ** 2 - (len(period_effects) - 1)
     between = max(0.0, float(excess / (information.sum() - information @ information / information.sum())))
     weight = 1 / (1 / information + between)
-    mean, variance = float(weight @ levels / weight.sum()), float(1 / weight.sum())
-    unsteady = variance + between + STEADIEST**2
-    return mean * max(0.0, 1 - unsteady / mean**2) if mean else 0.0
+    mean, variance = float(weight @ period_effects / weight.sum()), float(1 / weight.sum())
+    total_variance = variance + between + STEADIEST**2
+    return mean * max(0.0, 1 - total_variance / mean**2) if mean else 0.0

@@ -1,1 +1,1 @@
-"""What the report is made of: drivers, the state of the data, charts, tables, words."""
+"""The report: computed from a model and a history, rendered as one HTML page and as JSON."""

@@ -1,7 +1,7 @@
-"""The page's table of contents: its blocks in their order, and where each is made.
+"""The layout of the page: its sections in order, and the view of each.
 
-A block's id is its anchor and the name of all that belongs to it: ``templates/<id>.html``, its sentences in
-``features/locale/<lang>/<id>.po``, its tables and charts in ``views`` and its figures in ``Report`` or
+The id of a section is its anchor and names all that belongs to it: ``templates/<id>.html``, its sentences in
+``features/locale/<lang>/<id>.po``, its view in ``sections``, and its figures in ``Report`` or
 ``Report.insights`` (there with an underscore for a hyphen), which come from ``training.analysis``.
 """
 
@@ -57,16 +57,16 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """The blocks by what a reader wants of them: to act, to learn about leads, or to know what to trust."""
 
-_OF_A_HISTORY = {"no_history", "no_channels"}
+_HISTORY_REASONS = {"no_history", "no_channels"}
 
 
 def missing_reason(report: Report, block: str) -> NotApplicable | None:
-    """Why ``block`` is not filled, or None if it is."""
+    """Why the section ``block`` is not applicable, or None if it is."""
     part = getattr(report.insights, block.replace("-", "_"), None)
     return part if isinstance(part, NotApplicable) else None
 
 
 def history_only_sections(report: Report) -> tuple[str, ...]:
-    """The blocks that a flat export cannot fill, whatever is in it: the page names them in one line."""
+    """The sections that no flat export can fill; the page names them in one line."""
     missing = ((block, missing_reason(report, block)) for block in BLOCKS) if report.card.flat else ()
-    return tuple(block for block, why in missing if why is not None and why.reason in _OF_A_HISTORY)
+    return tuple(block for block, why in missing if why is not None and why.reason in _HISTORY_REASONS)

@@ -1,4 +1,4 @@
-"""Writes a report as one HTML page that needs nothing else: no network, no font, no other file."""
+"""Rendering of a report as one self-contained HTML page, and of its main charts as SVG files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,17 @@ if TYPE_CHECKING:
 
 
 def render(report: Report, lang: Lang = "en") -> str:
-    """The report as a page in ``lang`` that can be switched to the other languages without a network.
+    """Render the report as an HTML page that loads nothing: no script, font or file from elsewhere.
 
-    The other languages lie in it as inert templates, so a reader without scripts has the page in ``lang``.
-    Whatever came from data is escaped, and the page's own policy lets it run its script and load nothing.
+    Values from data are escaped, and the page's content security policy allows its own script only.
+
+    Args:
+        report: The report.
+        lang: The language shown first. The other languages are in the page as inert templates, so that a
+            reader without scripts gets this one.
+
+    Returns:
+        The page.
     """
     script = _script()
     return (
@@ -45,7 +52,7 @@ def render(report: Report, lang: Lang = "en") -> str:
 
 
 def _body(report: Report, lang: Lang) -> Markup:
-    """All blocks in ``lang``."""
+    """All sections in ``lang``."""
     t, beyond = translator(lang), history_only_sections(report)
     body = environment().get_template("body.html")
     html = body.render(
@@ -64,7 +71,7 @@ def _body(report: Report, lang: Lang) -> Markup:
 
 @cache
 def environment() -> Environment:
-    """Where the page's templates are; whatever they are given is escaped."""
+    """The Jinja environment of the page's templates, with autoescaping and strict undefined variables."""
     return Environment(
         loader=PackageLoader("training.report"),
         autoescape=True,
@@ -75,7 +82,7 @@ def environment() -> Environment:
 
 
 def style() -> str:
-    """The look of every page, in one line."""
+    """The stylesheet of every page, in one line."""
     source = environment().get_template("style.css").render(palette=PALETTE)
     return " ".join(source.split())
 
@@ -85,7 +92,7 @@ def _script() -> str:
 
 
 def plots(report: Report, lang: Lang = "en") -> dict[str, str]:
-    """The page's main charts as SVG files of their own, by name: what a tracked run shows at a glance."""
+    """Draw the report's main charts as SVG files, by file name: gains, reliability and feature families."""
     t = translator(lang)
     named = {
         "gains": lift.view(report, t)["gains"],

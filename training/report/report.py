@@ -1,9 +1,7 @@
-"""What a model is worth, what its scores go along with, and the state of its data: figures, not words.
+"""The report as data: every figure of the page, computed from a model and a history, and its JSON form.
 
-``build_report`` only sums up; ``render`` writes it out in a language. So every figure that a reader sees can
-be checked here, and the same report is a page for marketing and JSON for a machine.
-
-What is found out for the blocks of the report beyond the model itself, in the order of the page.
+``build_report`` only computes; ``training.report.render`` writes the figures out in a language. So every
+figure a reader sees can be tested here, and the same report is a page for marketing and JSON for a machine.
 """
 
 from __future__ import annotations
@@ -36,44 +34,49 @@ if TYPE_CHECKING:
     from models.metrics import Interval
     from training.analysis.inputs import ReportInput
 
-
-_LATER = NotApplicable("not_made")
+_NOT_COMPUTED = NotApplicable("not_made")
+# Earlier models that a report lists.
+VERSIONS = 12
+# Metrics by their names on the model card.
+_METRICS = {
+    "roc_auc": metrics.roc_auc,
+    "average_precision": metrics.average_precision,
+    "log_loss": metrics.log_loss,
+    "brier": metrics.brier_score,
+    "calibration_error": metrics.expected_calibration_error,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ReportSections:
-    """What each block shows, or why it cannot."""
+    """The analyses beyond the model itself, each computed or not applicable, in the order of the page."""
 
-    funnel: Funnel | NotApplicable = _LATER
-    mql_audit: HandoverAudit | NotApplicable = _LATER
-    channels: Channels | NotApplicable = _LATER
-    offers: Offers | NotApplicable = _LATER
-    time_to_sql: TimeToConversion | NotApplicable = _LATER
-    accounts: Accounts | NotApplicable = _LATER
-    points_table: PointsComparison | NotApplicable = _LATER
-    doubted: IntervalSummary | NotApplicable = _LATER
-
-
-def compute_sections(given: ReportInput) -> ReportSections:
-    """Every block of ``given``."""
-    return ReportSections(
-        funnel=funnel(given),
-        mql_audit=audit_handover(given),
-        channels=channels(given),
-        offers=offer_effects(given),
-        time_to_sql=timing(given),
-        accounts=accounts(given),
-        points_table=compare_points_tables(given),
-        doubted=summarise_uncertainty(given),
-    )
-
-
-VERSIONS = 12
+    funnel: Funnel | NotApplicable = _NOT_COMPUTED
+    mql_audit: HandoverAudit | NotApplicable = _NOT_COMPUTED
+    channels: Channels | NotApplicable = _NOT_COMPUTED
+    offers: Offers | NotApplicable = _NOT_COMPUTED
+    time_to_sql: TimeToConversion | NotApplicable = _NOT_COMPUTED
+    accounts: Accounts | NotApplicable = _NOT_COMPUTED
+    points_table: PointsComparison | NotApplicable = _NOT_COMPUTED
+    doubted: IntervalSummary | NotApplicable = _NOT_COMPUTED
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that the page shows, and JSON all the same."""
+    """Every figure of the page; ``to_json`` writes it to ``report.json``.
+
+    Attributes:
+        version: The model's version.
+        fingerprint: The fingerprint of its features.
+        card: Its model card.
+        summary: Counts, value at capacity, warnings, earlier models.
+        worth: Ranking quality.
+        calibration: Calibration.
+        drivers: Feature importance.
+        health: Data quality.
+        insights: The analyses of the history.
+        messages: Key and values of the messages of ingest and checks, by their English text in other fields.
+    """
 
     version: str
     fingerprint: str
@@ -88,56 +91,79 @@ class Report:
     """Key and values of what ingest and checks said, by the English text that stands in the other fields."""
 
     def translate(self, text: str, lang: str) -> str:
-        """A text of ingest or checks in ``lang``; as it is, where no message of this release is behind it."""
+        """Translate a message of ingest or checks; text that is no message of this release stays as it is."""
         try:
             return Message.from_plain(self.messages[text]).render(lang)
         except KeyError:
             return text
 
     def to_json(self) -> str:
-        """The report as JSON text; ``from_json`` gives back an equal report."""
+        """Serialise as JSON text; ``from_json`` restores an equal report."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """The report that ``to_json`` wrote."""
+        """Restore the report that ``to_json`` wrote."""
         return from_dict(cls, json.loads(text))
 
 
-def build_report(given: ReportInput, before: Report | None = None) -> Report:
-    """Sum up a model, beside the one that the last report was about: the same input gives the same report."""
-    figures = _figures(given)
-    found = feature_importance(
-        given.features, given.explained, given.contributions, given.refitted, given.refitted_share
+def build_report(inputs: ReportInput, before: Report | None = None) -> Report:
+    """Compute a report; equal inputs give equal reports.
+
+    Args:
+        inputs: The model, its held-out scores, and the history.
+        before: The previous report, for comparison of versions and of feature importances.
+    """
+    figures = _figures(inputs)
+    driver_analysis = feature_importance(
+        inputs.features,
+        inputs.explained_rows,
+        inputs.contributions,
+        inputs.refit_contributions,
+        inputs.refit_share,
     )
     if before is not None:
-        found = compare_drivers(found, before.drivers, before.version)
-    worthy = model_value(given, figures, current_rule_handover(given))
-    calibration = reliability(given, figures, found)
+        driver_analysis = compare_drivers(driver_analysis, before.drivers, before.version)
+    worth = model_value(inputs, figures, current_rule_handover(inputs))
+    calibration = reliability(inputs, figures, driver_analysis)
     state = data_health(
-        given.intake,
-        given.features,
-        trained=given.trained,
-        judged=given.judged,
-        findings=given.card.findings,
+        inputs.intake,
+        inputs.features,
+        training_rows=inputs.training_rows,
+        held_out_rows=inputs.held_out_rows,
+        findings=inputs.card.findings,
     )
     return Report(
-        version=given.version,
-        fingerprint=given.features.fingerprint,
-        card=given.card,
-        summary=summary(given, worthy, calibration, state, _versions(given, before)),
-        worth=worthy,
+        version=inputs.version,
+        fingerprint=inputs.features.fingerprint,
+        card=inputs.card,
+        summary=summary(inputs, worth, calibration, state, _versions(inputs, before)),
+        worth=worth,
         calibration=calibration,
-        drivers=found,
+        drivers=driver_analysis,
         health=state,
-        insights=compute_sections(given),
-        messages=_messages(given),
+        insights=compute_sections(inputs),
+        messages=_messages(inputs),
     )
 
 
-def _messages(given: ReportInput) -> dict[str, dict[str, Any]]:
-    """Key and values of every message of ingest and checks by its English text."""
-    card, intake = given.card, given.intake
+def compute_sections(inputs: ReportInput) -> ReportSections:
+    """Run every analysis on ``inputs``."""
+    return ReportSections(
+        funnel=funnel(inputs),
+        mql_audit=audit_handover(inputs),
+        channels=channels(inputs),
+        offers=offer_effects(inputs),
+        time_to_sql=timing(inputs),
+        accounts=accounts(inputs),
+        points_table=compare_points_tables(inputs),
+        doubted=summarise_uncertainty(inputs),
+    )
+
+
+def _messages(inputs: ReportInput) -> dict[str, dict[str, Any]]:
+    """Key and values of every message of ingest and checks, by its English text."""
+    card, intake = inputs.card, inputs.intake
     texts = (
         *intake.quarantined,
         *intake.excluded.values(),
@@ -147,35 +173,25 @@ def _messages(given: ReportInput) -> dict[str, dict[str, Any]]:
     return {str(text): text.to_plain() for text in texts if isinstance(text, Message)}
 
 
-# By their names on the model card.
-_METRICS = {
-    "roc_auc": metrics.roc_auc,
-    "average_precision": metrics.average_precision,
-    "log_loss": metrics.log_loss,
-    "brier": metrics.brier_score,
-    "calibration_error": metrics.expected_calibration_error,
-}
-
-
-def _figures(given: ReportInput) -> dict[str, Interval]:
-    """The measures of the run: those on the card, so that page, tracking and JSON all say the same."""
-    y, p = given.label, given.scores["probability"].to_numpy()
+def _figures(inputs: ReportInput) -> dict[str, Interval]:
+    """The metrics of the run: those on the model card, so that page, tracking and JSON agree."""
+    y, p = inputs.label, inputs.scores["probability"].to_numpy()
     return {
-        name: given.card.metrics.get(name) or metrics.bootstrap_interval(measure, y, p, given.lead)
+        name: inputs.card.metrics.get(name) or metrics.bootstrap_interval(measure, y, p, inputs.lead)
         for name, measure in _METRICS.items()
     }
 
 
-def _versions(given: ReportInput, before: Report | None) -> tuple[ModelSummary, ...]:
-    """The models of the last report and of those before it, if they answered the same question."""
-    if before is None or before.card.label != given.card.label:
+def _versions(inputs: ReportInput, before: Report | None) -> tuple[ModelSummary, ...]:
+    """The models of the previous report and of those before it, if they answer the same question."""
+    if before is None or before.card.label != inputs.card.label:
         return ()
     known = (version_of(before), *before.summary.before)
-    return tuple(one for one in known if one.version != given.version)[:VERSIONS]
+    return tuple(entry for entry in known if entry.version != inputs.version)[:VERSIONS]
 
 
 def version_of(report: Report) -> ModelSummary:
-    """What ``build_report`` says of its model."""
+    """Summarise the model of a report."""
     return ModelSummary(
         version=report.version,
         created_at=report.card.created_at,

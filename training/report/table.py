@@ -1,4 +1,4 @@
-"""A table of the page, and the same table as a file: what a reader sees, and what a spreadsheet needs."""
+"""Tables of the page, which download as CSV files for spreadsheets."""
 
 from __future__ import annotations
 
@@ -23,11 +23,16 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A caption, a heading a column, and rows; ``wordy`` tables hold sentences, the others figures.
+    """A table of the page.
 
-    Rows at the places in ``quiet`` are grey: too few leads to be read as figures.
+    A ``FormattedNumber`` downloads unrounded, its interval in columns of its own.
 
-    A cell that is a ``FormattedNumber`` is downloaded unrounded, its interval in columns of their own.
+    Attributes:
+        caption: Its title.
+        head: One heading per column.
+        rows: The cells.
+        is_text: Whether cells are sentences rather than figures.
+        muted_rows: Indices of grey rows: too few leads to be read as figures.
     """
 
     caption: str
@@ -38,17 +43,17 @@ class Table:
 
     @property
     def file(self) -> str:
-        """What the download is called."""
+        """The file name of the download."""
         return re.sub(r"\W+", "-", self.caption.lower()).strip("-") + ".csv"
 
     def download(self, t: Translator) -> str:
-        """The table as a link that holds it, so that it can be saved from a page without network."""
+        """The table as a data URL, so that it can be saved from a page without network."""
         return "data:text/csv;charset=utf-8," + quote(_BYTE_ORDER_MARK + self.csv(t))
 
     def csv(self, t: Translator) -> str:
-        """The table as spreadsheets of the reader's country open it.
+        """Write the table as CSV in the dialect of the reader's country.
 
-        Texts that a spreadsheet would run as a formula are quoted: they may come from a web form.
+        Cells that a spreadsheet would run as a formula are quoted: they may come from a web form.
         """
         comma, point = (";", ",") if t.lang == "de" else (",", ".")
         file = StringIO()
@@ -74,9 +79,9 @@ def _heads(head: str, width: int, t: Translator) -> Iterator[str]:
 def _cells(cell: str, width: int, point: str) -> Iterator[str]:
     """One cell as the ``width`` cells of its column."""
     figures = _figures(cell)
-    texts = [f"{figure:.10g}".replace(".", point) for figure in figures] or [_harmless(cell)]
+    texts = [f"{figure:.10g}".replace(".", point) for figure in figures] or [_escape_formula(cell)]
     yield from texts + [""] * (width - len(texts))
 
 
-def _harmless(text: str) -> str:
+def _escape_formula(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text

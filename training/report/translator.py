@@ -1,8 +1,8 @@
-"""A report's language: sentences from the catalogue, and how it writes numbers and dates.
+"""The language of a report: sentences from the catalogue, and the formats of numbers and dates.
 
-Sentences have a key ("funnel.title") and a text in each language, in gettext's format, as all messages have
-(``features.messages``); each block of the page has a file of its own. Numbers, dates and units are those of
-Unicode's locale data (CLDR), by Babel.
+Sentences have a key ("funnel.title") and a text in each language, in gettext's format
+(``features.messages``); each section of the page has a file of its own. Formats of numbers, dates and units
+are those of Unicode's locale data (CLDR), by Babel.
 
 >>> english, german = translator("en"), translator("de")
 >>> english.number(1234.5, 1), german.number(1234.5, 1)
@@ -46,7 +46,7 @@ _TO = "\N{WORD JOINER}\N{EN DASH}\N{WORD JOINER}"
 
 
 class FormattedNumber(str):
-    r"""Text that remembers the figures it was written from, so that a download holds them unrounded.
+    r"""Text of a number that keeps the values it was formatted from, for unrounded downloads.
 
     >>> translator("de").percent(0.1234), translator("de").percent(0.1234).values
     ('12\xa0%', (0.1234,))
@@ -56,29 +56,33 @@ class FormattedNumber(str):
     values: tuple[float, ...]
 
     def __new__(cls, text: str, *values: float) -> Self:
-        """``text`` as it is shown, and what it says: a figure, or a figure with the ends of its interval."""
-        made = super().__new__(cls, text)
-        made.values = values
-        return made
+        """``text`` as shown, with its ``values``: a figure, or a figure and the ends of its interval."""
+        number = super().__new__(cls, text)
+        number.values = values
+        return number
 
 
 @dataclass(frozen=True)
 class Translator:
-    """How one language says things."""
+    """The texts and formats of one language."""
 
     lang: Lang
     texts: NullTranslations
 
     def __call__(self, key: str, **values: object) -> str:
-        """The sentence called ``key`` ("block.name") with ``values`` put in. Raises KeyError if unknown."""
+        """Look up the sentence ``key`` ("section.name") and fill in ``values``.
+
+        Raises:
+            KeyError: There is no such sentence.
+        """
         return self.texts.gettext(key).format(**values)
 
     def message(self, text: str) -> str:
-        """What the program says as a message, in this language; other text stays as it is."""
+        """Render a message in this language; other text stays as it is."""
         return text.render(self.lang) if isinstance(text, Message) else text
 
     def plural(self, key: str, count: int, **values: object) -> str:
-        """The sentence called ``key`` in the form for ``count``, which fills its ``{n}``.
+        """Look up the sentence ``key`` in the plural form for ``count``, which fills its ``{n}``.
 
         >>> translator("en").plural("page.leads", 1), translator("de").plural("page.leads", 1200)
         ('1 lead', '1.200 Leads')
@@ -86,13 +90,13 @@ class Translator:
         return self.texts.ngettext(key, key, count).format(n=self.number(count), **values)
 
     def label(self, section: str, name: str) -> str:
-        """What ``name`` is called, or ``name`` itself where the company chose it."""
+        """The label of ``name`` in ``section``, or ``name`` itself where the company chose it."""
         return self.get_or_default(name, f"{section}.{name}")
 
     def get_or_default(self, text: str, key: str, **values: object) -> str:
-        """The sentence called ``key``, or ``text`` where nobody wrote one.
+        """Look up the sentence ``key``; ``text`` where there is none.
 
-        >>> translator("de").otherwise("LC999", "checks.LC999")
+        >>> translator("de").get_or_default("LC999", "checks.LC999")
         'LC999'
         """
         try:
@@ -101,11 +105,11 @@ class Translator:
             return text
 
     def number(self, value: float, digits: int = 0) -> FormattedNumber:
-        """A number with thousands set apart and ``digits`` decimals."""
-        return FormattedNumber(self._written(value, _pattern(digits)), value)
+        """Format a number with grouped thousands and ``digits`` decimals."""
+        return FormattedNumber(self._format(value, _pattern(digits)), value)
 
     def signed(self, value: float, digits: int = 1) -> FormattedNumber:
-        """A number that shows its sign; what rounds to zero has none.
+        """Format a number with its sign; what rounds to zero has none.
 
         >>> translator("de").signed(12.34), translator("en").signed(-0.01)
         ('+12,3', '0.0')
@@ -113,7 +117,7 @@ class Translator:
         return FormattedNumber(("+" if round(value, digits) > 0 else "") + self.number(value, digits), value)
 
     def percent(self, share: float, digits: int = 0) -> FormattedNumber:
-        """A share in percent; more than nothing is never shown as none at all.
+        """Format a share in percent; a positive share is never shown as 0.
 
         >>> translator("en").percent(0.123), translator("en").percent(0.0004)
         ('12%', '<1%')
@@ -122,16 +126,16 @@ class Translator:
         pattern = whole.replace(_WHOLE, _pattern(digits))
         least = 10.0 ** -(digits + 2)
         if 0 < share < least / 2:
-            return FormattedNumber("<" + self._written(least, pattern), share)
-        return FormattedNumber(self._written(share, pattern), share)
+            return FormattedNumber("<" + self._format(least, pattern), share)
+        return FormattedNumber(self._format(share, pattern), share)
 
     @property
     def percent_sign(self) -> str:
-        """What stands after a number of percent."""
+        """The text after a number of percent."""
         return str(Locale.parse(self.lang).percent_formats[None].pattern).removeprefix(_WHOLE)
 
     def share(self, share: float) -> FormattedNumber:
-        """A share that was chosen, in percent with no more decimals than it has.
+        """Format a configured share in percent, with no more decimals than it has.
 
         >>> translator("en").share(0.1), translator("en").share(0.125)
         ('10%', '12.5%')
@@ -139,17 +143,17 @@ class Translator:
         return self.percent(share, 0 if round(100 * share, 9).is_integer() else 1)
 
     def interval(self, figure: Interval, digits: int = 3) -> FormattedNumber:
-        """A figure and the interval it was measured to."""
+        """Format a figure with its interval."""
         ends = [self.number(end, digits) for end in (figure.low, figure.high)]
         return _spread(f"{self.number(figure.value, digits)} ({ends[0]}{_TO}{ends[1]})", figure)
 
     def rate(self, figure: Interval) -> FormattedNumber:
-        """A rate and its interval, in percent."""
+        """Format a rate with its interval, in percent."""
         low, high = self.number(100 * figure.low, 1), self.percent(figure.high, 1)
         return _spread(f"{self.percent(figure.value, 1)} ({low}{_TO}{high})", figure)
 
     def days(self, count: float, digits: int = 0) -> FormattedNumber:
-        """A number of days.
+        """Format a number of days.
 
         >>> translator("en").days(1), translator("de").days(12.4, 1)
         ('1 day', '12,4 Tage')
@@ -160,7 +164,7 @@ class Translator:
         )
 
     def day(self, moment: float | str) -> str:
-        """The day of epoch seconds or of an ISO time; other text is shown as it is.
+        """Format the day of epoch seconds or of an ISO time; other text stays as it is.
 
         >>> translator("de").day("2026-11-21T09:00:00+00:00"), translator("en").day(0)
         ('21.11.2026', '1 January 1970')
@@ -172,7 +176,7 @@ class Translator:
         return format_date(when, _DAY[self.lang], locale=self.lang)
 
     def month(self, moment: float | str) -> str:
-        """The month of epoch seconds or of an ISO time.
+        """Format the month of epoch seconds or of an ISO time.
 
         >>> translator("de").month(0)
         'Januar 1970'
@@ -180,23 +184,23 @@ class Translator:
         return format_date(_moment(moment), "MMMM y", locale=self.lang)
 
     def question(self, label: str) -> str:
-        """What the model predicts: a stage and its time in words; a column's name as it is.
+        """Phrase what the model predicts: a stage and its horizon in words; a column's name stays as it is.
 
         >>> translator("de").question("sql within 60 days"), translator("de").question("Converted")
         ('SQL innerhalb von 60 Tagen', 'Converted')
         """
-        asked = re.fullmatch(r"(.+) within ([\d.]+) days", label)
-        if asked is None:
+        match = re.fullmatch(r"(.+) within ([\d.]+) days", label)
+        if match is None:
             return label
-        days = self.plural("page.dative_days", round(float(asked[2])))
-        return self("page.question", stage=self.label("stages", asked[1]), days=days)
+        days = self.plural("page.dative_days", round(float(match[2])))
+        return self("page.question", stage=self.label("stages", match[1]), days=days)
 
     def listed(self, specs: Iterable[FeatureSpec]) -> str:
-        """The titles of features, one after the other."""
+        """Join the titles of features."""
         return "; ".join(self.title(spec) for spec in specs)
 
     def title(self, spec: FeatureSpec) -> str:
-        """What a feature is about: its sentence up to the colon before the value, or with a gap for it."""
+        """The title of a feature: its sentence up to the colon, or with a gap for the value."""
         if spec.source == "transitions" and spec.reduce == "recency" and spec.kind:
             return self("page.time_in_stage", stage=self.label("stages", spec.kind[0]))
         text = spec.says.within(self.lang)
@@ -205,24 +209,27 @@ class Translator:
         return humanise_column(before) if colon and "{value}" not in before else whole
 
     def value(self, spec: FeatureSpec, value: float | str | None) -> str:
-        """A feature's value as its sentence would show it."""
+        """Format a feature's value as its sentence would."""
         return render_sentence(replace(spec, says=_ONLY_THE_VALUE), value, self.lang)
 
     def example(self, spec: FeatureSpec, value: float | str | None) -> str:
-        """The sentence of a feature with a value in it, as the service says it."""
+        """The sentence of a feature with a value, as the service returns it."""
         before, colon, after = render_sentence(spec, value, self.lang).partition(":")
         return humanise_column(before) + colon + after
 
     def part(self, spec: FeatureSpec, part: ValueGroup) -> str:
-        """Which values a part of a feature's leads have."""
+        """Describe the values of a group of leads: a range, a level, or missing."""
         if part.is_missing:
             return self("drivers.missing")
         if part.level is not None:
             return part.level
-        ends = [self.value(spec, end if end is None else _short(end)) for end in (part.low, part.high)]
+        ends = [
+            self.value(spec, end if end is None else _round_to_three_digits(end))
+            for end in (part.low, part.high)
+        ]
         return ends[0] if ends[0] == ends[1] else f"{ends[0]} {_DASH} {ends[1]}"
 
-    def _written(self, value: float, pattern: str) -> str:
+    def _format(self, value: float, pattern: str) -> str:
         digits = len(pattern.partition(".")[2].rstrip("%\N{NO-BREAK SPACE}")) + 2 * ("%" in pattern)
         # Adding zero makes nothing of a negative zero.
         rounded = round(float(value), digits) + 0.0
@@ -230,7 +237,7 @@ class Translator:
 
 
 def humanise_column(name: str) -> str:
-    """A column's name as a reader would write it; whatever does not look like one is left alone.
+    """Turn a column's name into words; other text stays as it is.
 
     >>> humanise_column("business_email"), humanise_column("Lead Source"), humanise_column("TotalVisits")
     ('Business email', 'Lead Source', 'TotalVisits')
@@ -238,14 +245,18 @@ def humanise_column(name: str) -> str:
     return name.replace("_", " ").capitalize() if _COLUMN.fullmatch(name) else name
 
 
-def _short(value: float) -> float:
-    """A number to three digits, or to its whole ones: where a group ends need not be known better."""
+def _round_to_three_digits(value: float) -> float:
+    """A number to three significant digits, or rounded to a whole one if it is larger."""
     return round(value, max(0, 2 - math.floor(math.log10(abs(value))))) if value else value
 
 
 @cache
 def translator(lang: Lang) -> Translator:
-    """The words of ``lang``. Raises ValueError for a language that nobody wrote yet."""
+    """Load the texts of ``lang``.
+
+    Raises:
+        ValueError: There is no such language.
+    """
     if lang not in LANGUAGES:
         msg = f"no report in {lang!r}; leadloop writes {' and '.join(LANGUAGES)}"
         raise ValueError(msg)

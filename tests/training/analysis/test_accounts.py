@@ -29,17 +29,17 @@ STAGES = ("mql", "sql", "disqualified")
 SPEC = LabelSpec("sql", 60 * DAY)
 
 
-def found(crm, **probability):
-    made = stage_entries(crm, STAGES, SPEC)
+def scored_accounts(crm, **probability):
+    entries = stage_entries(crm, STAGES, SPEC)
     scores = pl.DataFrame({"lead_id": list(probability), "probability": list(probability.values())})
-    return accounts_from_entries(made, active_leads(made), scores)
+    return accounts_from_entries(entries, active_leads(entries), scores)
 
 
 def test_an_account_is_summed_up_by_hand():
     leads = {"a": (0, "X"), "b": (90, "X"), "c": (0, "X"), "d": (95, "Y"), "e": (95, None)}
     moves = [("c", "sql", 50)]
     touches = [("a", "visit", 80), ("a", "demo_request", 97, 98), ("c", "visit", 75), ("a", "visit", 60)]
-    made = found(history(leads, moves, touches, until=100), a=0.2, b=0.5, d=0.9)
+    result = scored_accounts(history(leads, moves, touches, until=100), a=0.2, b=0.5, d=0.9)
     expected = AccountScore(
         account="X",
         leads=2,
@@ -51,8 +51,8 @@ def test_an_account_is_summed_up_by_hand():
         quiet=2,
         won=1,
     )
-    assert (made.active, made.known, made.several, made.together) == (4, 3, 1, 2)
-    assert made.accounts == (expected,)
+    assert (result.active, result.known, result.several, result.together) == (4, 3, 1, 2)
+    assert result.accounts == (expected,)
 
 
 def test_active_is_open_and_seen_or_new_in_the_last_thirty_days():
@@ -60,23 +60,23 @@ def test_active_is_open_and_seen_or_new_in_the_last_thirty_days():
     touches = [("seen", "visit", 99), ("edge", "visit", 70), ("old", "visit", 70 - 1 / DAY)]
     touches += [("late", "visit", 99, 100)]
     moves = [("won", "sql", 90), ("closed", "disqualified", 90)]
-    made = stage_entries(history(leads, moves, touches, until=100), STAGES, SPEC)
-    assert active_leads(made)["lead_id"].to_list() == ["seen", "edge", "new"]
+    entries = stage_entries(history(leads, moves, touches, until=100), STAGES, SPEC)
+    assert active_leads(entries)["lead_id"].to_list() == ["seen", "edge", "new"]
 
 
 @drawn(st.lists(st.floats(0, 1), min_size=2, max_size=6))
 def test_an_account_scores_at_least_its_best_lead_and_at_most_all_of_them(chances):
     names = [f"lead{i}" for i in range(len(chances))]
     crm = history(dict.fromkeys(names, (0, "X")), until=5)
-    (one,) = found(crm, **dict(zip(names, chances, strict=True))).accounts
-    assert one.best == max(chances)
-    assert one.best - 1e-12 <= one.at_least_one <= min(1, sum(chances)) + 1e-12
+    (company,) = scored_accounts(crm, **dict(zip(names, chances, strict=True))).accounts
+    assert company.best == max(chances)
+    assert company.best - 1e-12 <= company.at_least_one <= min(1, sum(chances)) + 1e-12
 
 
 def test_the_likeliest_account_comes_first():
     leads = {"a": (0, "X"), "b": (0, "X"), "c": (0, "Y"), "d": (0, "Y")}
-    made = found(history(leads, until=5), a=0.3, b=0.3, c=0.45, d=0.01)
-    assert [(one.account, one.lead) for one in made.accounts] == [("X", "a"), ("Y", "c")]
+    result = scored_accounts(history(leads, until=5), a=0.3, b=0.3, c=0.45, d=0.01)
+    assert [(company.account, company.lead) for company in result.accounts] == [("X", "a"), ("Y", "c")]
 
 
 def test_a_reports_accounts_have_the_probabilities_of_its_model_today():
@@ -85,13 +85,13 @@ def test_a_reports_accounts_have_the_probabilities_of_its_model_today():
     everyone = Snapshots(crm.leads.select("lead_id", as_of=pl.lit(crm.observed_until, pl.Int64)))
     rows = compute_feature_rows(features, crm, everyone)
     model = tiny_model(features, rows)
-    given = report_input(200, history=crm, company=ReportSettings(SPEC, STAGES), model=model)
-    made = accounts(given)
+    inputs = report_input(200, history=crm, company=ReportSettings(SPEC, STAGES), model=model)
+    result = accounts(inputs)
     chance = dict(model.score_frame(rows).select("lead_id", "probability").iter_rows())
-    assert made.accounts
-    for one in made.accounts:
-        assert one.best == pytest.approx(chance[one.lead])
-    assert from_dict(Accounts, json.loads(json.dumps(asdict(made), allow_nan=False))) == made
+    assert result.accounts
+    for company in result.accounts:
+        assert company.best == pytest.approx(chance[company.lead])
+    assert from_dict(Accounts, json.loads(json.dumps(asdict(result), allow_nan=False))) == result
 
 
 @pytest.mark.parametrize(
@@ -99,5 +99,5 @@ def test_a_reports_accounts_have_the_probabilities_of_its_model_today():
 )
 def test_what_is_missing_is_said(account, reason):
     crm = history({"a": (0, account), "b": (0, account)}, [("a", "sql", 3)])
-    given = report_input(200, history=crm, company=ReportSettings(SPEC, STAGES))
-    assert accounts(given) == NotApplicable(reason)
+    inputs = report_input(200, history=crm, company=ReportSettings(SPEC, STAGES))
+    assert accounts(inputs) == NotApplicable(reason)

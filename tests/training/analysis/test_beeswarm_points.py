@@ -18,19 +18,21 @@ def pairs(rows, seed=0):
 
 
 def test_few_leads_are_all_shown_with_the_rank_that_scipy_gives_them():
-    given = pairs(MOST)
-    expected = (rankdata(given["value"]) - 1) / (len(given) - 1)
-    want = sorted(zip(given["points"].round(2), expected.round(3), strict=True))
-    found = sorted((dot.points, dot.height) for dot in beeswarm_points(given))
-    assert np.array(found) == pytest.approx(np.array(want))
+    value_points = pairs(MOST)
+    expected = (rankdata(value_points["value"]) - 1) / (len(value_points) - 1)
+    want = sorted(zip(value_points["points"].round(2), expected.round(3), strict=True))
+    points = sorted((dot.points, dot.height) for dot in beeswarm_points(value_points))
+    assert np.array(points) == pytest.approx(np.array(want))
 
 
 def test_of_many_leads_the_dots_lie_as_densely_as_the_leads():
-    given = pairs(5000)
-    shown = [dot.points for dot in beeswarm_points(given)]
-    assert len(shown) == MOST
-    assert ks_2samp(shown, given["points"]).statistic < 1.5 / MOST
-    assert (min(shown), max(shown)) == pytest.approx((given["points"].min(), given["points"].max()), abs=0.01)
+    value_points = pairs(5000)
+    shown_points = [dot.points for dot in beeswarm_points(value_points)]
+    assert len(shown_points) == MOST
+    assert ks_2samp(shown_points, value_points["points"]).statistic < 1.5 / MOST
+    assert (min(shown_points), max(shown_points)) == pytest.approx(
+        (value_points["points"].min(), value_points["points"].max()), abs=0.01
+    )
 
 
 def test_without_a_value_or_an_order_a_dot_has_no_height():
@@ -41,5 +43,7 @@ def test_without_a_value_or_an_order_a_dot_has_no_height():
 
 
 def test_the_same_leads_give_the_same_dots_in_any_order():
-    given = pairs(700)
-    assert beeswarm_points(given) == beeswarm_points(given.sample(fraction=1.0, shuffle=True, seed=5))
+    value_points = pairs(700)
+    assert beeswarm_points(value_points) == beeswarm_points(
+        value_points.sample(fraction=1.0, shuffle=True, seed=5)
+    )

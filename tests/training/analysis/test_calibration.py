@@ -15,25 +15,25 @@ from training.report.report import build_report
 REPEATS = 2000
 
 
-@pytest.mark.parametrize(("rows", "looks"), [(400, 1), (5000, 1), (3000, 3)])
-def test_true_forecasts_exceed_what_chance_gives_one_time_in_twenty(rows, looks):
+@pytest.mark.parametrize(("rows", "snapshots"), [(400, 1), (5000, 1), (3000, 3)])
+def test_true_forecasts_exceed_what_chance_gives_one_time_in_twenty(rows, snapshots):
     dice = np.random.default_rng(rows)
-    lead = np.repeat(np.arange(rows // looks), looks)
-    p = np.repeat(dice.beta(2, 5, rows // looks), looks)
-    won = dice.random((REPEATS, rows // looks)).repeat(looks, axis=1) < p
-    seen = np.array([metrics.expected_calibration_error(y.astype(float), p) for y in won])
-    assert np.mean(seen > calibration_error_by_chance(p, lead)) == pytest.approx(0.05, abs=0.02)
+    lead = np.repeat(np.arange(rows // snapshots), snapshots)
+    p = np.repeat(dice.beta(2, 5, rows // snapshots), snapshots)
+    won = dice.random((REPEATS, rows // snapshots)).repeat(snapshots, axis=1) < p
+    errors = np.array([metrics.expected_calibration_error(y.astype(float), p) for y in won])
+    assert np.mean(errors > calibration_error_by_chance(p, lead)) == pytest.approx(0.05, abs=0.02)
 
 
-def codes(given):
-    return {warn.code for warn in build_report(given).summary.warnings}
+def codes(inputs):
+    return {warn.code for warn in build_report(inputs).summary.warnings}
 
 
 def test_only_an_error_beyond_chance_is_warned_of():
-    given = report_input(1200)
-    y = given.label.astype(float)
-    off = replace(given, card=replace(given.card, metrics={}), label=1 - y)
-    assert "far_off" in codes(off)
+    inputs = report_input(1200)
+    y = inputs.label.astype(float)
+    miscalibrated = replace(inputs, card=replace(inputs.card, metrics={}), label=1 - y)
+    assert "far_off" in codes(miscalibrated)
     few = report_input(120)
     truth = np.random.default_rng(3).random(120) < few.scores["probability"].to_numpy()
     honest = replace(few, card=replace(few.card, metrics={}), label=truth.astype(np.int8))
@@ -44,6 +44,6 @@ def test_only_an_error_beyond_chance_is_warned_of():
 
 @pytest.mark.parametrize(("bad", "warned"), [(4, False), (6, True)])
 def test_rows_that_could_not_be_read_are_worth_a_warning_from_half_a_percent_on(bad, warned):
-    given = report_input(200)
-    intake = replace(given.intake, rows_read=1000, quarantined={"no id": bad, "no outcome": 400})
-    assert ("quarantined" in codes(replace(given, intake=intake))) is warned
+    inputs = report_input(200)
+    intake = replace(inputs.intake, rows_read=1000, quarantined={"no id": bad, "no outcome": 400})
+    assert ("quarantined" in codes(replace(inputs, intake=intake))) is warned

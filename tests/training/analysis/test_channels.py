@@ -37,7 +37,7 @@ class Additive:
         self.effects = effects
 
     def log_odds(self, rows):
-        return np.array([self.effects[one] for one in rows["source"]]) + rows["will"].to_numpy() - 1.5
+        return np.array([self.effects[source] for source in rows["source"]]) + rows["will"].to_numpy() - 1.5
 
     def score_frame(self, rows):
         return pl.DataFrame({"log_odds": self.log_odds(rows)})
@@ -49,14 +49,14 @@ def company_of(effects, truth, keen, n=6000, seed=1):
     source = random.choice(list(effects), n)
     will = random.normal(size=n) + (source == keen)
     rows = pl.DataFrame({"source": source, "will": will})
-    said = Additive(effects).log_odds(rows)
+    true_log_odds = Additive(effects).log_odds(rows)
     really = Additive(truth).log_odds(rows)
     scores = pl.DataFrame(
         {
             "lead_id": [str(i) for i in range(n)],
             "as_of": np.arange(n),
-            "log_odds": said,
-            "probability": 1 / (1 + np.exp(-said)),
+            "log_odds": true_log_odds,
+            "probability": 1 / (1 + np.exp(-true_log_odds)),
             "grade": ["D"] * n,
         }
     )
@@ -64,39 +64,43 @@ def company_of(effects, truth, keen, n=6000, seed=1):
         report_input(50),
         features=FeatureSet((SOURCE, WILL)),
         scores=scores,
-        judged=rows,
-        explained=rows.head(5),
+        held_out_rows=rows,
+        explained_rows=rows.head(5),
         contributions=np.zeros((5, 2)),
         label=(random.random(n) < 1 / (1 + np.exp(-really))).astype(float),
         model=Additive(effects),
     )
 
 
-def by_name(found):
-    return {one.name: one for one in found.dimensions[0].channels}
+def by_name(result):
+    return {each.name: each for each in result.dimensions[0].channels}
 
 
 def test_what_was_expected_is_the_mean_over_the_channels_of_all_leads():
     effects = {"fair": 1.0, "ads": -0.5, "web": 0.0}
-    given = company_of(effects, effects, keen="fair")
-    looked = first_snapshots(given)
-    share = looked["source"].value_counts(normalize=True)
-    will = looked["will"].to_numpy() - 1.5
+    inputs = company_of(effects, effects, keen="fair")
+    snapshots = first_snapshots(inputs)
+    share = snapshots["source"].value_counts(normalize=True)
+    will = snapshots["will"].to_numpy() - 1.5
     exact = sum(
         part / (1 + np.exp(-(will + effects[source])))
         for source, part in zip(share["source"], share["proportion"], strict=True)
     )
-    found = counterfactual_probability(given, looked)
-    assert found.sum() == pytest.approx(looked["label"].sum())
+    result = counterfactual_probability(inputs, snapshots)
+    assert result.sum() == pytest.approx(snapshots["label"].sum())
     for source in effects:
-        mine = (looked["source"] == source).to_numpy()
-        assert found[mine].mean() / found.mean() == pytest.approx(exact[mine].mean() / exact.mean(), rel=0.02)
+        mine = (snapshots["source"] == source).to_numpy()
+        assert result[mine].mean() / result.mean() == pytest.approx(
+            exact[mine].mean() / exact.mean(), rel=0.02
+        )
 
 
-def test_a_channel_that_only_has_the_keener_leads_is_not_called_better():
+def test_a_channel_with_better_leads_has_no_effect_of_its_own():
     none = {"fair": 0.0, "ads": 0.0, "web": 0.0}
     fair = by_name(channels(company_of(none, none, keen="fair")))["fair"]
-    everyone = sum(one.came for one in by_name(channels(company_of(none, none, keen="fair"))).values()) / 6000
+    everyone = (
+        sum(each.came for each in by_name(channels(company_of(none, none, keen="fair"))).values()) / 6000
+    )
     assert fair.rate.low > 1.3 * everyone
     assert fair.verdict == "level"
     assert fair.ratio.low < 1 < fair.ratio.high
@@ -104,46 +108,48 @@ def test_a_channel_that_only_has_the_keener_leads_is_not_called_better():
 
 def test_a_channel_that_adds_something_is_called_better_though_the_model_knows_it():
     effects = {"fair": 1.0, "ads": 0.0, "web": 0.0}
-    found = by_name(channels(company_of(effects, effects, keen="ads")))
-    assert found["fair"].verdict == "more"
-    assert {found["ads"].verdict, found["web"].verdict} == {"less"}
+    result = by_name(channels(company_of(effects, effects, keen="ads")))
+    assert result["fair"].verdict == "more"
+    assert {result["ads"].verdict, result["web"].verdict} == {"less"}
 
 
 def test_channels_that_are_all_alike_are_seldom_told_apart():
     names = {f"c{i}": 0.0 for i in range(12)}
-    told = [
-        one.verdict != "level"
+    verdicts = [
+        each.verdict != "level"
         for seed in range(8)
-        for one in channels(company_of(names, names, keen="", n=2400, seed=seed)).dimensions[0].channels
+        for each in channels(company_of(names, names, keen="", n=2400, seed=seed)).dimensions[0].channels
     ]
-    assert sum(told) <= 2
+    assert sum(verdicts) <= 2
 
 
 def test_without_a_model_counts_are_those_of_plain_python():
-    given = report_input(900)
-    found = channels(given)
-    rows = list(zip(given.judged["first_channel"], given.label, strict=True))
-    assert not found.adjusted
-    assert set(by_name(found)) == set(CHANNELS)
-    for name, one in by_name(found).items():
+    inputs = report_input(900)
+    result = channels(inputs)
+    rows = list(zip(inputs.held_out_rows["first_channel"], inputs.label, strict=True))
+    assert not result.adjusted
+    assert set(by_name(result)) == set(CHANNELS)
+    for name, each in by_name(result).items():
         outcomes = [label for channel, label in rows if channel == name]
-        assert (one.leads, one.won, one.came) == (len(outcomes), sum(outcomes), sum(outcomes))
-        assert one.expected == pytest.approx(len(outcomes) * given.label.mean())
+        assert (each.leads, each.won, each.came) == (len(outcomes), sum(outcomes), sum(outcomes))
+        assert each.expected == pytest.approx(len(outcomes) * inputs.label.mean())
 
 
-def test_beyond_those_that_anybody_reads_channels_are_put_together():
+def test_the_smallest_of_many_channels_are_pooled():
     names = {f"c{i:02}": 0.0 for i in range(25)}
-    found = channels(company_of(names, names, keen="")).dimensions[0].channels
-    assert len(found) == MOST_CHANNELS
-    (rest,) = [one for one in found if one.pooled]
+    result = channels(company_of(names, names, keen="")).dimensions[0].channels
+    assert len(result) == MOST_CHANNELS
+    (rest,) = [each for each in result if each.pooled]
     assert rest.pooled == 25 - (MOST_CHANNELS - 1)
-    assert sum(one.leads for one in found) == 6000
+    assert sum(each.leads for each in result) == 6000
 
 
 def test_few_leads_get_no_ratio_and_no_verdict():
-    found = channels(report_input(60, judged=report_input(60).judged.with_columns(first_channel=_rare(60))))
-    assert by_name(found)["rare"].verdict == "few"
-    assert by_name(found)["rare"].ratio is None
+    result = channels(
+        report_input(60, held_out_rows=report_input(60).held_out_rows.with_columns(first_channel=_rare(60)))
+    )
+    assert by_name(result)["rare"].verdict == "few"
+    assert by_name(result)["rare"].ratio is None
 
 
 def test_all_leads_of_a_history_count_and_only_matured_ones_have_a_rate():
@@ -153,28 +159,28 @@ def test_all_leads_of_a_history_count_and_only_matured_ones_have_a_rate():
         until=100,
         source=["ads", "ads", "ads", "ads", None],
     )
-    given = report_input(40, history=crm, company=ReportSettings(LabelSpec("sql", 30 * DAY)))
+    inputs = report_input(40, history=crm, company=ReportSettings(LabelSpec("sql", 30 * DAY)))
     rows = pl.DataFrame({"source": ["ads"] * 20 + ["web"] * 20})
-    made = replace(
-        given,
+    changed = replace(
+        inputs,
         features=FeatureSet((SOURCE,)),
-        judged=rows,
-        explained=rows,
+        held_out_rows=rows,
+        explained_rows=rows,
         contributions=np.zeros((40, 1)),
     )
-    found = by_name(channels(made))["ads"]
+    result = by_name(channels(changed))["ads"]
     # a is in time, b too late, c closed; d is too young for its SQL to count.
-    assert (found.leads, found.matured, found.won) == (4, 3, 1)
+    assert (result.leads, result.matured, result.won) == (4, 3, 1)
     assert day(0) == crm.leads["created_at"][0]
 
 
 def test_leads_from_before_outcomes_were_kept_count_but_have_no_rate():
     crm = history({"a": 0, "b": 10, "c": 10}, [("b", "sql", 15)], until=100, source=["ads"] * 3)
     spec = LabelSpec("sql", 30 * DAY)
-    told = [
+    verdicts = [
         matured_outcomes(crm, spec, since).sort("lead_id")["label"].to_list() for since in (None, day(10))
     ]
-    assert told == [[0.0, 1.0, 0.0], [None, 1.0, 0.0]]
+    assert verdicts == [[0.0, 1.0, 0.0], [None, 1.0, 0.0]]
 
 
 @pytest.mark.parametrize("entered", [0.6, 0.5, 0.0])
@@ -183,16 +189,16 @@ def test_an_sql_of_the_day_of_creation_is_one_to_channels_summary_and_funnel_ali
     crm = history({"a": 0.5, "b": 0.5}, [("a", "sql", entered)], until=100, source=["ads"] * 2)
     company = ReportSettings(LabelSpec("sql", 30 * DAY), ("lead", "sql"))
     assert matured_outcomes(crm, company.label, None).sort("lead_id")["label"].to_list() == [1.0, 0.0]
-    made = build_report(report_input(40, history=crm, company=company))
-    assert (made.summary.leads.rate.value, made.insights.funnel.overall.matured.value) == (0.5, 0.5)
+    changed = build_report(report_input(40, history=crm, company=company))
+    assert (changed.summary.leads.rate.value, changed.insights.funnel.overall.matured.value) == (0.5, 0.5)
 
 
 def test_what_an_sql_cost_is_what_a_lead_cost_over_the_rate():
-    given = report_input(900)
+    inputs = report_input(900)
     costs = ReportSettings(settings=ReportConfig(costs={"referral": 9000.0, "nobody": 5.0}))
-    found = channels(replace(given, company=costs))
-    assert found.unknown == ("nobody",)
-    assert by_name(found)["referral"].cost is None  # these rows are those looked at, not all leads
+    result = channels(replace(inputs, company=costs))
+    assert result.unknown == ("nobody",)
+    assert by_name(result)["referral"].cost is None  # these rows are snapshots, not all leads
 
     crm = history(
         {str(i): 0 for i in range(10)},
@@ -200,26 +206,26 @@ def test_what_an_sql_cost_is_what_a_lead_cost_over_the_rate():
         until=100,
         first_channel=["referral"] * 10,
     )
-    whole = replace(given, history=crm, company=replace(costs, label=LabelSpec("sql", 30 * DAY)))
+    whole = replace(inputs, history=crm, company=replace(costs, label=LabelSpec("sql", 30 * DAY)))
     cost = by_name(channels(whole))["referral"].cost
     assert cost.value == pytest.approx(9000 / 2)
     assert cost.low < cost.value < cost.high
 
 
 def test_without_a_channel_there_is_nothing_to_say():
-    given = report_input(60)
-    one = given.judged.with_columns(first_channel=pl.lit("web"))
-    assert channels(replace(given, judged=one)) == NotApplicable("no_channels")
+    inputs = report_input(60)
+    each = inputs.held_out_rows.with_columns(first_channel=pl.lit("web"))
+    assert channels(replace(inputs, held_out_rows=each)) == NotApplicable("no_channels")
 
 
-def test_a_lead_that_was_looked_at_twice_counts_once():
-    given = report_input(100)
+def test_a_lead_with_two_snapshots_counts_once():
+    inputs = report_input(100)
     twice = replace(
-        given, scores=given.scores.with_columns(lead_id=pl.Series([str(i // 2) for i in range(100)]))
+        inputs, scores=inputs.scores.with_columns(lead_id=pl.Series([str(i // 2) for i in range(100)]))
     )
-    found = channels(twice)
-    assert isinstance(found, Channels)
-    assert sum(one.judged for one in found.dimensions[0].channels) == 50
+    result = channels(twice)
+    assert isinstance(result, Channels)
+    assert sum(each.judged for each in result.dimensions[0].channels) == 50
 
 
 def _rare(n):

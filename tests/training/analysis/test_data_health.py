@@ -22,7 +22,7 @@ SCHEMA = {"city": pl.String, "size": pl.Float64, "empty": pl.Float64, "same": pl
 
 
 @pytest.fixture(scope="module")
-def made():
+def health():
     trained = pl.DataFrame(
         {
             "city": ["Ulm", "Bonn", None, "Ulm"],
@@ -32,44 +32,49 @@ def made():
         },
         schema=SCHEMA,
     )
-    judged = pl.DataFrame(
+    held_out = pl.DataFrame(
         {"city": ["Kiel", "Ulm", None, "Bonn"], "size": [1] * 4, "empty": [None] * 4, "same": [1] * 4},
         schema=SCHEMA,
     )
     return data_health(
         IngestSummary(10, {"late": 1, "no kind": 3}, {"notes": "free text"}),
         FEATURES,
-        trained=trained,
-        judged=judged,
+        training_rows=trained,
+        held_out_rows=held_out,
         findings=[{"code": "LC002", "severity": "error", "column": None, "message": "Look.", "more": 1}],
     )
 
 
-def column(made, name):
-    return next(column for column in made.columns if column.column == name)
+def column(health, name):
+    return next(column for column in health.columns if column.column == name)
 
 
-def test_missing_values_are_counted_in_training(made):
-    assert [column(made, name).missing for name in FEATURES.names] == [0.25, 0.5, 1.0, 0.0]
-    assert [column.column for column in made.columns] == ["empty", "size", "city", "same"]
+def test_missing_values_are_counted_in_training(health):
+    assert [column(health, name).missing for name in FEATURES.names] == [0.25, 0.5, 1.0, 0.0]
+    assert [column.column for column in health.columns] == ["empty", "size", "city", "same"]
 
 
-def test_a_column_is_filled_constant_or_empty(made):
-    assert [column(made, name).state for name in FEATURES.names] == ["filled", "filled", "empty", "constant"]
+def test_a_column_is_filled_constant_or_empty(health):
+    assert [column(health, name).state for name in FEATURES.names] == [
+        "filled",
+        "filled",
+        "empty",
+        "constant",
+    ]
 
 
-def test_a_category_that_training_never_saw_is_counted_as_unseen(made):
-    assert column(made, "city").unseen == 0.25
-    assert column(made, "size").unseen is None
+def test_a_category_that_training_never_saw_is_counted_as_unseen(health):
+    assert column(health, "city").unseen == 0.25
+    assert column(health, "size").unseen is None
 
 
-def test_quarantine_is_summed_and_sorted(made):
-    assert (made.rows_read, made.rows_quarantined) == (10, 4)
-    assert made.quarantined == (("no kind", 3), ("late", 1))
+def test_quarantine_is_summed_and_sorted(health):
+    assert (health.rows_read, health.rows_quarantined) == (10, 4)
+    assert health.quarantined == (("no kind", 3), ("late", 1))
 
 
-def test_a_finding_without_a_column_is_shown_without_one(made):
-    assert [(note.code, note.column) for note in made.findings] == [("LC002", "")]
+def test_a_finding_without_a_column_is_shown_without_one(health):
+    assert [(note.code, note.column) for note in health.findings] == [("LC002", "")]
 
 
 def test_a_row_without_an_outcome_yet_is_not_counted_as_unreadable():

@@ -28,48 +28,48 @@ DAYS_60 = 60 * DAY
 
 
 @pytest.fixture(scope="module")
-def given():
+def inputs():
     return report_input(1200)
 
 
 @pytest.fixture(scope="module")
-def made(given):
-    return build_report(given)
+def report(inputs):
+    return build_report(inputs)
 
 
-def test_each_month_counts_its_own_leads(given, made):
+def test_each_month_counts_its_own_leads(inputs, report):
     by_month = defaultdict(list)
-    rows = zip(given.scores["as_of"], given.scores["probability"], given.label, strict=True)
+    rows = zip(inputs.scores["as_of"], inputs.scores["probability"], inputs.label, strict=True)
     for as_of, probability, label in rows:
         by_month[datetime.fromtimestamp(as_of, UTC).strftime("%Y-%m-01")].append((probability, label))
-    months = made.calibration.months
+    months = report.calibration.months
     assert [month.name for month in months] == sorted(by_month)
     for month in months:
         assert month.rows == len(by_month[month.name])
         assert (month.forecast, month.observed.value) == pytest.approx(np.mean(by_month[month.name], axis=0))
 
 
-def test_segments_are_channels_and_hold_every_lead_once(given, made):
-    found = made.calibration.segments
-    assert found.by.name == "first_channel"
-    assert found.others is None
-    for group in found.groups:
-        mask = (given.judged["first_channel"] == group.name).to_numpy()
-        assert group.observed.value == pytest.approx(given.label[mask].mean())
-    assert sum(group.rows for group in found.groups) == len(given.label)
+def test_segments_are_channels_and_hold_every_lead_once(inputs, report):
+    result = report.calibration.segments
+    assert result.by.name == "first_channel"
+    assert result.others is None
+    for group in result.groups:
+        mask = (inputs.held_out_rows["first_channel"] == group.name).to_numpy()
+        assert group.observed.value == pytest.approx(inputs.label[mask].mean())
+    assert sum(group.rows for group in result.groups) == len(inputs.label)
 
 
-def test_leads_without_a_value_are_among_the_others(given):
+def test_leads_without_a_value_are_among_the_others(inputs):
     holes = pl.when(pl.int_range(pl.len()) % 3 == 0).then(None).otherwise(pl.col("first_channel"))
-    found = build_report(
-        replace(given, judged=given.judged.with_columns(first_channel=holes))
+    result = build_report(
+        replace(inputs, held_out_rows=inputs.held_out_rows.with_columns(first_channel=holes))
     ).calibration.segments
-    assert found.others.rows == 400
+    assert result.others.rows == 400
 
 
-def test_the_week_is_that_of_the_judged_leads(given, made):
-    weeks = (given.scores["as_of"].max() - given.scores["as_of"].min()) / (7 * DAY)
-    assert made.worth.weekly == pytest.approx(len(given.label) / weeks)
+def test_leads_per_week_are_those_of_the_held_out_rows(inputs, report):
+    weeks = (inputs.scores["as_of"].max() - inputs.scores["as_of"].min()) / (7 * DAY)
+    assert report.worth.weekly == pytest.approx(len(inputs.label) / weeks)
 
 
 def history_of(entries, leads=4, until=1000 * DAY):
@@ -93,105 +93,107 @@ def history_of(entries, leads=4, until=1000 * DAY):
     )
 
 
-def with_history(given, history, **company):
+def with_history(inputs, history, **company):
     spec = LabelSpec("sql", DAYS_60)
     return replace(
-        given, history=history, company=ReportSettings(label=spec, stages=("mql", "sql"), **company)
+        inputs, history=history, company=ReportSettings(label=spec, stages=("mql", "sql"), **company)
     )
 
 
-def test_today_hands_over_who_was_known_to_be_there_by_then(given):
-    first = int(given.scores["as_of"][1] // DAY)
+def test_today_hands_over_who_was_known_to_be_there_by_then(inputs):
+    first = int(inputs.scores["as_of"][1] // DAY)
     history = history_of([("0", 1, "mql"), ("1", first + 400, "mql")], until=10**6 * DAY)
-    flags = current_rule_handover(with_history(given, history, hand_over="mql"))
-    assert flags.tolist() == [True] + [False] * (len(given.label) - 1)
+    flags = current_rule_handover(with_history(inputs, history, hand_over="mql"))
+    assert flags.tolist() == [True] + [False] * (len(inputs.label) - 1)
 
 
-def test_without_a_stage_or_table_there_is_no_rule_of_today(given):
-    assert current_rule_handover(with_history(given, history_of([("0", 1, "mql")]))) is None
-    assert current_rule_handover(given) is None
+def test_without_a_stage_or_table_there_is_no_rule_of_today(inputs):
+    assert current_rule_handover(with_history(inputs, history_of([("0", 1, "mql")]))) is None
+    assert current_rule_handover(inputs) is None
 
 
-def test_all_leads_are_counted_from_creation_by_hand(given):
+def test_all_leads_are_counted_from_creation_by_hand(inputs):
     entries = [("0", 10, "sql"), ("1", 30, "sql"), ("2", 90, "sql"), ("3", 20, "disqualified")]
-    leads = build_report(with_history(given, history_of(entries))).summary.leads
+    leads = build_report(with_history(inputs, history_of(entries))).summary.leads
     assert (leads.all, leads.matured) == (4, 4)
     # The third came after 60 days and the fourth never can: two of four, half of them within ten days.
     assert leads.rate.value == 0.5
     assert leads.half == pytest.approx(10 * DAY, abs=2)
 
 
-def test_leads_from_before_outcomes_were_kept_have_no_part_in_the_rate(given):
+def test_leads_from_before_outcomes_were_kept_have_no_part_in_the_rate(inputs):
     entries = [("0", 10, "sql"), ("1", 30, "sql")]
-    whole = with_history(given, history_of(entries))
+    whole = with_history(inputs, history_of(entries))
     since = int(np.sort(whole.history.leads["created_at"].to_numpy())[1])
     leads = build_report(replace(whole, company=replace(whole.company, since=since))).summary.leads
     created = whole.history.leads["created_at"].to_numpy()
     assert (leads.all, leads.matured) == (len(created), int((created >= since).sum()))
 
 
-def test_a_lead_that_is_looked_at_twice_is_one_and_the_page_says_so(given, made):
-    assert made.summary.people == len(given.scores)
-    twice = given.scores.with_columns(lead_id=pl.Series([str(i // 2) for i in range(len(given.scores))]))
-    told = build_report(replace(given, scores=twice))
-    assert told.summary.people == len(given.scores) / 2
+def test_a_lead_with_two_snapshots_is_counted_once_and_the_page_says_so(inputs, report):
+    assert report.summary.people == len(inputs.scores)
+    twice = inputs.scores.with_columns(lead_id=pl.Series([str(i // 2) for i in range(len(inputs.scores))]))
+    changed = build_report(replace(inputs, scores=twice))
+    assert changed.summary.people == len(inputs.scores) / 2
     for lang in ("en", "de"):
         t = translator(lang)
-        assert looks(told, t) in render(told, lang)
-        assert t.number(told.summary.people) in looks(told, t)
-        assert looks(made, t) == ""
+        assert looks(changed, t) in render(changed, lang)
+        assert t.number(changed.summary.people) in looks(changed, t)
+        assert looks(report, t) == ""
 
 
-def test_a_report_remembers_the_one_before(given, made):
-    last = replace(made, version="before")
-    now = build_report(given, last)
-    assert [one.version for one in now.summary.before] == ["before"]
-    assert now.summary.before[0].roc_auc == made.worth.roc_auc
-    third = build_report(replace(given, version="third"), now)
-    assert [one.version for one in third.summary.before] == [given.version, "before"]
+def test_a_report_remembers_the_one_before(inputs, report):
+    last = replace(report, version="before")
+    now = build_report(inputs, last)
+    assert [model.version for model in now.summary.before] == ["before"]
+    assert now.summary.before[0].roc_auc == report.worth.roc_auc
+    third = build_report(replace(inputs, version="third"), now)
+    assert [model.version for model in third.summary.before] == [inputs.version, "before"]
 
 
-def test_a_report_of_another_question_is_no_report_before(given, made):
-    other = replace(made, version="before", card=replace(made.card, label="something else"))
-    assert build_report(given, other).summary.before == ()
+def test_a_report_of_another_question_is_no_report_before(inputs, report):
+    other = replace(report, version="before", card=replace(report.card, label="something else"))
+    assert build_report(inputs, other).summary.before == ()
 
 
-def test_spreads_are_quantiles_of_points(given, made):
-    names = given.features.names
-    for driver in made.drivers.features:
-        points = log_odds_to_points(1.0) * given.contributions[:, names.index(driver.spec.name)]
+def test_spreads_are_quantiles_of_points(inputs, report):
+    names = inputs.features.names
+    for driver in report.drivers.features:
+        points = log_odds_to_points(1.0) * inputs.contributions[:, names.index(driver.spec.name)]
         assert driver.spread == pytest.approx(np.quantile(points, QUANTILES))
         assert driver.likely.low <= driver.importance <= driver.likely.high
 
 
-def test_stability_is_the_rank_correlation_of_common_features(given):
-    now = feature_importance(given.features, given.explained, given.contributions)
-    other = given.contributions * np.linspace(0.1, 3, len(given.features))
-    before = feature_importance(given.features, given.explained, other)
-    found = compare_drivers(now, before, "before").stability
-    sizes = [{d.spec.name: d.importance for d in one.features} for one in (now, before)]
+def test_stability_is_the_rank_correlation_of_common_features(inputs):
+    now = feature_importance(inputs.features, inputs.explained_rows, inputs.contributions)
+    other = inputs.contributions * np.linspace(0.1, 3, len(inputs.features))
+    before = feature_importance(inputs.features, inputs.explained_rows, other)
+    result = compare_drivers(now, before, "before").stability
+    sizes = [{d.spec.name: d.importance for d in item.features} for item in (now, before)]
     common = sorted(sizes[0])
     expected = spearmanr([sizes[0][name] for name in common], [sizes[1][name] for name in common])
-    assert found.correlation == pytest.approx(expected.statistic)
-    assert found.features == len(common)
+    assert result.correlation == pytest.approx(expected.statistic)
+    assert result.features == len(common)
 
 
-def test_features_that_add_up_do_not_interact(given):
-    specs = given.features.specs
-    assert find_interactions(specs, given.explained, log_odds_to_points(1.0) * given.contributions) == ()
+def test_features_that_add_up_do_not_interact(inputs):
+    specs = inputs.features.specs
+    assert (
+        find_interactions(specs, inputs.explained_rows, log_odds_to_points(1.0) * inputs.contributions) == ()
+    )
 
 
-def test_two_features_that_multiply_are_found(given):
-    specs, rows = given.features.specs, given.judged
+def test_two_features_that_multiply_are_found(inputs):
+    specs, rows = inputs.features.specs, inputs.held_out_rows
     parts = log_odds_to_points(1.0) * contributions(rows)
     product = ((rows["demo_request.count.30d"] > 0) & (rows["industry"] == "Software")).fill_null(value=False)
     parts[:, 0] += 8 * product.to_numpy()
-    [found, *_] = find_interactions(specs, rows, parts)
+    [strongest, *_] = find_interactions(specs, rows, parts)
     # Who asked for a demo is known by the count and by the time since.
-    assert found.first.name == "industry"
-    assert found.second.name.startswith("demo_request")
-    assert (found.most.first, found.most.second > 0) == ("Software", True)
-    assert found.most.points > found.least.points
+    assert strongest.first.name == "industry"
+    assert strongest.second.name.startswith("demo_request")
+    assert (strongest.most.first, strongest.most.second > 0) == ("Software", True)
+    assert strongest.most.points > strongest.least.points
 
 
 def test_a_figure_says_its_months_in_words():

@@ -17,17 +17,17 @@ POINTS = 20 / math.log(2)
 
 
 @pytest.fixture(scope="module")
-def given():
+def inputs():
     return report_input()
 
 
 @pytest.fixture(scope="module")
-def made(given):
-    return feature_importance(given.features, given.explained, given.contributions)
+def drivers(inputs):
+    return feature_importance(inputs.features, inputs.explained_rows, inputs.contributions)
 
 
-def named(made, name):
-    return next(driver for driver in made.features if driver.spec.name == name)
+def named(drivers, name):
+    return next(driver for driver in drivers.features if driver.spec.name == name)
 
 
 def one(values, contributions, unit="number"):
@@ -40,23 +40,23 @@ def one(values, contributions, unit="number"):
     ).features[0]
 
 
-def test_importance_is_the_mean_size_of_a_contribution_in_points(given, made):
-    for i, spec in enumerate(given.features.specs):
-        sizes = [abs(row[i]) * POINTS for row in given.contributions.tolist()]
-        assert named(made, spec.name).importance == pytest.approx(sum(sizes) / len(sizes))
+def test_importance_is_the_mean_size_of_a_contribution_in_points(inputs, drivers):
+    for i, spec in enumerate(inputs.features.specs):
+        sizes = [abs(row[i]) * POINTS for row in inputs.contributions.tolist()]
+        assert named(drivers, spec.name).importance == pytest.approx(sum(sizes) / len(sizes))
 
 
-def test_the_weightiest_comes_first(made):
-    assert [d.importance for d in made.features] == sorted(
-        (d.importance for d in made.features), reverse=True
+def test_the_weightiest_comes_first(drivers):
+    assert [d.importance for d in drivers.features] == sorted(
+        (d.importance for d in drivers.features), reverse=True
     )
-    assert len(made.features) == len(specs())
+    assert len(drivers.features) == len(specs())
 
 
-def test_a_family_weighs_what_its_features_together_move(given, made):
-    email = [i for i, spec in enumerate(given.features.specs) if spec.family == "email"]
-    together = [abs(sum(row[i] for i in email)) * POINTS for row in given.contributions.tolist()]
-    family = next(family for family in made.families if family.name == "email")
+def test_a_family_weighs_what_its_features_together_move(inputs, drivers):
+    email = [i for i, spec in enumerate(inputs.features.specs) if spec.family == "email"]
+    together = [abs(sum(row[i] for i in email)) * POINTS for row in inputs.contributions.tolist()]
+    family = next(family for family in drivers.families if family.name == "email")
     assert family.importance == pytest.approx(sum(together) / len(together))
     assert family.features == 2
 
@@ -70,8 +70,8 @@ def test_a_family_weighs_what_its_features_together_move(given, made):
         ("timezone", "none"),
     ],
 )
-def test_direction_follows_how_contributions_were_written(made, feature, direction):
-    assert named(made, feature).direction == direction
+def test_direction_follows_how_contributions_were_written(drivers, feature, direction):
+    assert named(drivers, feature).direction == direction
 
 
 def test_what_falls_and_rises_is_mixed():
@@ -79,27 +79,30 @@ def test_what_falls_and_rises_is_mixed():
     assert one(values, [value * value / 500 for value in values]).direction == "mixed"
 
 
-def test_the_correlation_is_that_of_scipy(given, made):
-    i = given.features.names.index("employees")
+def test_the_correlation_is_that_of_scipy(inputs, drivers):
+    i = inputs.features.names.index("employees")
     pairs = [
         (value, row[i])
-        for value, row in zip(given.explained["employees"].to_list(), given.contributions, strict=True)
+        for value, row in zip(inputs.explained_rows["employees"].to_list(), inputs.contributions, strict=True)
         if value is not None
     ]
-    assert named(made, "employees").correlation == pytest.approx(spearmanr(pairs).statistic)
+    assert named(drivers, "employees").correlation == pytest.approx(spearmanr(pairs).statistic)
 
 
-def test_every_lead_is_in_one_part_of_a_numbers_shape(given, made):
-    for driver in made.features:
+def test_every_lead_is_in_one_part_of_a_numbers_shape(inputs, drivers):
+    for driver in drivers.features:
         if not driver.spec.is_category:
-            assert sum(part.rows for part in driver.shape) == len(given.explained)
+            assert sum(part.rows for part in driver.shape) == len(inputs.explained_rows)
             assert len(driver.shape) <= BINS + 1
 
 
-def test_a_part_holds_the_mean_points_of_its_values(given, made):
-    i = given.features.names.index("employees")
-    values, points = given.explained["employees"].to_list(), (given.contributions[:, i] * POINTS).tolist()
-    for part in named(made, "employees").shape:
+def test_a_part_holds_the_mean_points_of_its_values(inputs, drivers):
+    i = inputs.features.names.index("employees")
+    values, points = (
+        inputs.explained_rows["employees"].to_list(),
+        (inputs.contributions[:, i] * POINTS).tolist(),
+    )
+    for part in named(drivers, "employees").shape:
         within = [
             point
             for value, point in zip(values, points, strict=True)
@@ -132,10 +135,10 @@ def test_ten_thousand_levels_are_cut_to_the_frequent_ones():
     assert "frequent" in [part.level for part in shape]
 
 
-def test_examples_are_values_that_leads_had(given, made):
-    for driver in made.features:
+def test_examples_are_values_that_leads_had(inputs, drivers):
+    for driver in drivers.features:
         for example in driver.examples:
-            assert example.value in given.explained[driver.spec.name].to_list()
+            assert example.value in inputs.explained_rows[driver.spec.name].to_list()
 
 
 def test_a_column_without_any_value_has_one_part_and_no_example():

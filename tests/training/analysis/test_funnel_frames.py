@@ -35,12 +35,12 @@ def test_months_are_those_that_pandas_counts(history, funnel):
     frame["won"] = won.notna()
     frame["old"] = leads + SPEC.horizon <= history.observed_until
     frame["in_time"] = won - leads < SPEC.horizon
-    found = cohorts_frame(funnel).to_pandas().set_index("start")
+    result = cohorts_frame(funnel).to_pandas().set_index("start")
     by = frame.groupby("month")
-    assert found["leads"].to_dict() == by.size().to_dict()
-    assert found["naive"].to_dict() == pytest.approx(by["won"].mean().to_dict())
+    assert result["leads"].to_dict() == by.size().to_dict()
+    assert result["naive"].to_dict() == pytest.approx(by["won"].mean().to_dict())
     matured = frame[frame["old"]].groupby("month")["in_time"].mean()
-    assert found["matured"].dropna().to_dict() == pytest.approx(matured.to_dict())
+    assert result["matured"].dropna().to_dict() == pytest.approx(matured.to_dict())
 
 
 def test_intervals_are_wilson_s_and_immature_months_are_marked(funnel):

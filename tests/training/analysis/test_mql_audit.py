@@ -49,30 +49,30 @@ def leads():
 
 
 def test_gained_and_saved_are_those_of_calling_one_lead_after_the_other(leads):
-    found = compare_at_equal_calls(*leads)
-    assert (found.gained.value, found.saved.value) == pytest.approx(brute_force(*leads))
-    assert (found.calls, found.won) == (leads[2].sum(), leads[0][leads[2]].sum())
-    assert found.gained.low < found.gained.value < found.gained.high
+    result = compare_at_equal_calls(*leads)
+    assert (result.gained.value, result.saved.value) == pytest.approx(brute_force(*leads))
+    assert (result.calls, result.won) == (leads[2].sum(), leads[0][leads[2]].sum())
+    assert result.gained.low < result.gained.value < result.gained.high
 
 
 def test_the_four_groups_are_all_leads_and_the_model_calls_as_many_as_today(leads):
     y, p, today = leads
-    found = compare_at_equal_calls(y, p, today)
-    groups = {one.called: one for one in found.quarters}
-    assert sum(one.leads for one in groups.values()) == len(y)
-    assert groups["both"].leads + groups["model"].leads == found.calls
-    assert groups["model"].won == y[~today & (p >= found.threshold)].sum()
+    result = compare_at_equal_calls(y, p, today)
+    groups = {item.called: item for item in result.quarters}
+    assert sum(item.leads for item in groups.values()) == len(y)
+    assert groups["both"].leads + groups["model"].leads == result.calls
+    assert groups["model"].won == y[~today & (p >= result.threshold)].sum()
 
 
 @pytest.mark.parametrize("digits", [0, 1])
 def test_where_leads_tie_the_model_still_calls_as_many_as_today_and_no_time_is_preferred(leads, digits):
     y, p, today = leads
     first, last = (
-        compare_at_equal_calls(*(one[::step] for one in (y, p.round(digits), today))) for step in (1, -1)
+        compare_at_equal_calls(*(item[::step] for item in (y, p.round(digits), today))) for step in (1, -1)
     )
-    for found in (first, last):
-        groups = {one.called: one for one in found.quarters}
-        assert groups["both"].leads + groups["model"].leads == found.calls
+    for result in (first, last):
+        groups = {item.called: item for item in result.quarters}
+        assert groups["both"].leads + groups["model"].leads == result.calls
     both, model = (sum(q.won for q in first.quarters if q.called == who) for who in ("both", "model"))
     # Lots find what calling in any order finds on average, give or take what chance does to so many.
     assert both + model == pytest.approx(first.won + first.gained.value, abs=3 * np.sqrt(first.calls * 0.15))
@@ -115,78 +115,86 @@ CREATED = {"a": 0, "b": 0, "c": 0, "d": 90, "e": 0, "f": 0, "g": 0, "h": 90}
 
 
 def crm(reasons=()):
-    made = history(CREATED, MOVES, [(lead, "visit", 2) for lead in "abc"], until=100)
+    crm_history = history(CREATED, MOVES, [(lead, "visit", 2) for lead in "abc"], until=100)
     named = pl.col("lead_id").replace_strict(dict(reasons), default=None, return_dtype=pl.String)
     reason = pl.when(pl.col("stage") == "disqualified").then(named)
-    return replace(made, transitions=made.transitions.with_columns(reason=reason))
+    return replace(crm_history, transitions=crm_history.transitions.with_columns(reason=reason))
 
 
 def test_tallies_are_those_of_a_person_with_the_lists():
-    found = audit_handover(report_input(60, history=crm(), company=COMPANY))
+    result = audit_handover(report_input(60, history=crm(), company=COMPANY))
     # e was an SQL before it was handed over: nobody handed it over to become one.
-    assert (found.handed.leads, found.handed.won, found.handed.lost, found.handed.waiting) == (3, 1, 2, 1)
-    assert (found.kept.leads, found.kept.won, found.kept.waiting) == (3, 2, 1)
-    assert found.handed.rate.value == pytest.approx(1 / 3)
+    assert (result.handed.leads, result.handed.won, result.handed.lost, result.handed.waiting) == (3, 1, 2, 1)
+    assert (result.kept.leads, result.kept.won, result.kept.waiting) == (3, 2, 1)
+    assert result.handed.rate.value == pytest.approx(1 / 3)
 
 
 def test_a_lead_handed_over_on_the_day_of_its_sql_is_a_hit_and_no_missed_one():
     """A CRM that keeps days only enters both stages in the same second."""
     moves = [*[("a", "mql", 5), ("a", "sql", 5)], *[("b", "mql", 0), ("b", "sql", 0)], ("c", "sql", 5)]
-    made = history(dict.fromkeys("abcd", 0), moves, until=100)
-    found = audit_handover(report_input(60, history=made, company=COMPANY))
-    assert (found.handed.leads, found.handed.won) == (2, 2)
-    assert (found.kept.leads, found.kept.won) == (2, 1)
+    crm_history = history(dict.fromkeys("abcd", 0), moves, until=100)
+    result = audit_handover(report_input(60, history=crm_history, company=COMPANY))
+    assert (result.handed.leads, result.handed.won) == (2, 2)
+    assert (result.kept.leads, result.kept.won) == (2, 1)
 
 
 def test_reasons_are_those_given_after_the_hand_over():
-    found = audit_handover(
+    result = audit_handover(
         report_input(60, history=crm([("c", "no budget"), ("g", "spam")]), company=COMPANY)
     )
-    assert found.rejections == (RejectionReason("no budget", 1),)
+    assert result.rejections == (RejectionReason("no budget", 1),)
 
 
-def test_a_points_table_is_audited_at_the_moments_that_were_judged():
+def test_a_points_table_is_audited_at_the_held_out_snapshots():
     table = PointsTable(Thresholds(10, 20), (TouchpointRule("visit", 10),))
     keys = pl.DataFrame({"lead_id": ["a", "a", "b", "f", "g"], "as_of": [day(x) for x in (1, 3, 3, 3, 3)]})
-    given = report_input(60, history=crm(), company=replace(COMPANY, points=table))
-    rows = given.scores.head(5).with_columns(keys.get_columns())
+    inputs = report_input(60, history=crm(), company=replace(COMPANY, points=table))
+    rows = inputs.scores.head(5).with_columns(keys.get_columns())
     label = np.array([1.0, 1.0, 0.0, 1.0, 0.0])
-    found = audit_handover(replace(given, scores=rows, label=label, judged=given.judged.head(5)))
-    assert found.rule == "points"
+    result = audit_handover(
+        replace(inputs, scores=rows, label=label, held_out_rows=inputs.held_out_rows.head(5))
+    )
+    assert result.rule == "points"
     # a and b had visited by day 3: a was an SQL within 30 days, b was not; of f and g nothing was known.
-    assert (found.handed.leads, found.handed.won) == (2, 1)
-    assert (found.kept.leads, found.kept.won) == (2, 1)
+    assert (result.handed.leads, result.handed.won) == (2, 1)
+    assert (result.kept.leads, result.kept.won) == (2, 1)
 
 
 def test_what_sets_groups_apart_is_the_difference_of_their_mean_contributions():
     n = 400
     random = np.random.default_rng(3)
-    made = history({str(i): 0 for i in range(n)}, [(str(i), "mql", 1) for i in range(0, n, 2)], until=900)
-    made = replace(
-        made,
-        transitions=pl.concat([made.transitions, made.transitions.head(1).with_columns(stage=pl.lit("sql"))]),
+    crm_history = history(
+        {str(i): 0 for i in range(n)}, [(str(i), "mql", 1) for i in range(0, n, 2)], until=900
     )
-    given = report_input(n, history=made, company=COMPANY)
-    scores = given.scores.with_columns(lead_id=pl.Series([str(i) for i in range(n)]), as_of=day(5))
+    crm_history = replace(
+        crm_history,
+        transitions=pl.concat(
+            [crm_history.transitions, crm_history.transitions.head(1).with_columns(stage=pl.lit("sql"))]
+        ),
+    )
+    inputs = report_input(n, history=crm_history, company=COMPANY)
+    scores = inputs.scores.with_columns(lead_id=pl.Series([str(i) for i in range(n)]), as_of=day(5))
     label = (random.random(n) < 0.4).astype(float)
-    keyed = given.judged.with_columns(scores["lead_id"], scores["as_of"])
-    parts = random.normal(size=(n, len(given.features)))
-    found = audit_handover(
-        replace(given, scores=scores, label=label, judged=keyed, explained=keyed, contributions=parts)
+    keyed = inputs.held_out_rows.with_columns(scores["lead_id"], scores["as_of"])
+    parts = random.normal(size=(n, len(inputs.features)))
+    result = audit_handover(
+        replace(
+            inputs, scores=scores, label=label, held_out_rows=keyed, explained_rows=keyed, contributions=parts
+        )
     )
     today = np.arange(n) % 2 == 0
     gap = parts[today & (label == 0)].mean(axis=0) - parts[today & (label == 1)].mean(axis=0)
     assert (today & (label == 1)).sum() >= FEWEST
-    assert found.against[0].points == pytest.approx(log_odds_to_points(gap.min()))
-    assert found.against[0].spec == given.features.specs[int(gap.argmin())]
-    assert all(lean.points > 0 for lean in found.towards)
+    assert result.against[0].points == pytest.approx(log_odds_to_points(gap.min()))
+    assert result.against[0].spec == inputs.features.specs[int(gap.argmin())]
+    assert all(lean.points > 0 for lean in result.towards)
 
 
 def test_hours_are_only_told_where_somebody_said_what_a_call_takes():
-    given = report_input(60, history=crm(), company=COMPANY)
-    assert audit_handover(given).hours is None
+    inputs = report_input(60, history=crm(), company=COMPANY)
+    assert audit_handover(inputs).hours is None
     settings = ReportConfig(hours_per_call=0.5)
-    assert audit_handover(replace(given, company=replace(COMPANY, settings=settings))).hours == 0.5
+    assert audit_handover(replace(inputs, company=replace(COMPANY, settings=settings))).hours == 0.5
 
 
 def test_without_a_rule_or_a_history_there_is_nothing_to_audit():
@@ -196,5 +204,5 @@ def test_without_a_rule_or_a_history_there_is_nothing_to_audit():
 
 
 def test_an_audit_survives_json():
-    found = audit_handover(report_input(60, history=crm(), company=COMPANY))
-    assert from_dict(HandoverAudit, asdict(found)) == found
+    result = audit_handover(report_input(60, history=crm(), company=COMPANY))
+    assert from_dict(HandoverAudit, asdict(result)) == result

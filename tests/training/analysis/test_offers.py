@@ -1,4 +1,4 @@
-"""Offers and paths: who is compared with whom by brute force, what comes of it against planted truth."""
+"""Offers and paths: matching against brute force, effects against simulated ones."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ SPEC = LabelSpec("sql", 30 * DAY)
 COMPANY = ReportSettings(SPEC, ("lead", "sql", "disqualified"))
 
 
-def drawn(n=4000, seed=0, *, keen=0.0, taken=0.0):
-    """Leads whose rate of SQLs grows with how keen they are, and of whom the keen take an offer more often.
+def simulated_leads(n=4000, seed=0, *, interest=0.0, effect=0.0):
+    """Simulated leads whose rate of SQLs and of taking an offer grows with a latent interest.
 
-    ``taken`` is what having taken it adds to the log of the rate; scores say how keen a lead is.
+    ``effect`` is added to the log of the rate after the offer was taken; scores are the latent interest.
     """
     random = np.random.default_rng(seed)
     created = random.integers(0, 90 * DAY, n)
     will = random.normal(size=n)
-    took = created + random.exponential(40 * DAY / np.exp(keen * will)).astype(np.int64)
-    before = random.exponential(120 * DAY / np.exp(keen * will)).astype(np.int64) + created
-    after = took + random.exponential(120 * DAY / np.exp(keen * will + taken)).astype(np.int64)
+    took = created + random.exponential(40 * DAY / np.exp(interest * will)).astype(np.int64)
+    before = random.exponential(120 * DAY / np.exp(interest * will)).astype(np.int64) + created
+    after = took + random.exponential(120 * DAY / np.exp(interest * will + effect)).astype(np.int64)
     won = np.where(before < took, before, after)
     until = 240 * DAY
-    made = RiskSets(
+    leads = RiskSets(
         created=created,
         month=created // (30 * DAY),
         won_at=np.where(won < until, won, NEVER),
@@ -52,75 +52,75 @@ def drawn(n=4000, seed=0, *, keen=0.0, taken=0.0):
         horizon=30 * DAY,
         settled_until=until - 30 * DAY,
     )
-    return made, np.where(took < until, took, NEVER), will
+    return leads, np.where(took < until, took, NEVER), will
 
 
-def compared(made, took, scored):
-    lead = np.flatnonzero((took < NEVER) & made.at_risk(np.arange(len(took)), np.minimum(took, 1 << 40)))
-    met = match_controls(made, lead, took[lead], took, scored)
-    mine, theirs = made.won(met.lead, met.moment), made.won(met.other, met.then)
+def compare_takers(leads, took, scored):
+    lead = np.flatnonzero((took < NEVER) & leads.at_risk(np.arange(len(took)), np.minimum(took, 1 << 40)))
+    met = match_controls(leads, lead, took[lead], took, scored)
+    mine, theirs = leads.won(met.lead, met.moment), leads.won(met.control, met.control_moment)
     return rate_ratio(*met.groups(mine, theirs), len(took)).ratio
 
 
 def known(will):
-    """Scores made at the beginning, which say how keen each lead is."""
+    """Scores made at the creation: the latent interest."""
     return score_strata(np.arange(len(will)), np.zeros(len(will), np.int64), 1 / (1 + np.exp(-will)))
 
 
 def test_who_stands_beside_a_lead_was_as_old_at_risk_and_had_not_done_it():
-    made, took, will = drawn(1500, keen=0.5)
+    sets, took, will = simulated_leads(1500, interest=0.5)
     scored = known(will)
     band = np.digitize(will, np.quantile(will, [0.2, 0.4, 0.6, 0.8]))
-    lead = np.flatnonzero(made.at_risk(np.arange(1500), np.minimum(took, 1 << 40)) & (took < NEVER))
-    met = match_controls(made, lead, took[lead], took, scored)
+    lead = np.flatnonzero(sets.at_risk(np.arange(1500), np.minimum(took, 1 << 40)) & (took < NEVER))
+    met = match_controls(sets, lead, took[lead], took, scored)
     assert len(met.lead) > 400
-    for one, others, kept in zip(met.lead, met.other, met.kept, strict=True):
-        age = took[one] - made.created[one]
-        for other in others[kept]:
-            then = made.created[other] + age
-            assert made.created[other] // (30 * DAY) == made.created[one] // (30 * DAY)
-            assert made.created[other] <= then < made.open_until[other]
-            assert then <= made.settled_until
+    for lead_number, others, is_matched in zip(met.lead, met.control, met.is_matched, strict=True):
+        age = took[lead_number] - sets.created[lead_number]
+        for other in others[is_matched]:
+            then = sets.created[other] + age
+            assert sets.created[other] // (30 * DAY) == sets.created[lead_number] // (30 * DAY)
+            assert sets.created[other] <= then < sets.open_until[other]
+            assert then <= sets.settled_until
             assert took[other] > then
-            assert band[other] == band[one]
+            assert band[other] == band[lead_number]
 
 
 def test_beside_a_lead_stand_no_more_than_are_kept_and_together_they_weigh_as_much():
-    made, took, _ = drawn(800)
+    sets, took, _ = simulated_leads(800)
     lead = np.flatnonzero(took < 100 * DAY)
-    met = match_controls(made, lead, took[lead], took, None)
-    _, other = met.groups(np.zeros(len(met.lead)), np.zeros(met.other.shape))
-    assert met.kept.sum(axis=1).max() <= KEPT
+    met = match_controls(sets, lead, took[lead], took, None)
+    _, other = met.groups(np.zeros(len(met.lead)), np.zeros(met.control.shape))
+    assert met.is_matched.sum(axis=1).max() <= KEPT
     assert other.weight.sum() == pytest.approx(len(met.lead))
 
 
 def test_an_offer_that_adds_nothing_shows_nothing():
     inside = []
     for seed in range(20):
-        made, took, _ = drawn(1500, seed)
-        ratio = compared(made, took, None)
+        sets, took, _ = simulated_leads(1500, seed)
+        ratio = compare_takers(sets, took, None)
         inside.append(ratio.low <= 1 <= ratio.high)
     assert sum(inside) >= 17
 
 
-def test_keener_takers_look_good_against_everybody_and_not_against_leads_alike():
-    made, took, will = drawn(6000, keen=1.0)
-    assert compared(made, took, None).low > 1.2
-    alike = compared(made, took, known(will))
+def test_matching_on_scores_removes_the_confounding_by_interest():
+    sets, took, will = simulated_leads(6000, interest=1.0)
+    assert compare_takers(sets, took, None).low > 1.2
+    alike = compare_takers(sets, took, known(will))
     assert alike.value == pytest.approx(1.0, abs=0.15)
 
 
 def test_an_offer_after_which_leads_convert_twice_as_fast_is_found():
-    made, took, _ = drawn(6000, taken=np.log(2))
-    ratio = compared(made, took, None)
+    sets, took, _ = simulated_leads(6000, effect=np.log(2))
+    ratio = compare_takers(sets, took, None)
     exact = (1 - np.exp(-30 / 60)) / (1 - np.exp(-30 / 120))
     # Some of those beside a taker take the offer later in the same window, so the ratio is somewhat less.
     assert 1.4 < ratio.value < exact
 
 
 def test_a_band_is_that_of_the_last_score_and_none_before_the_first():
-    made = score_strata(np.array([0, 0, 2]), np.array([10, 30, 10]), np.array([0.1, 0.9, 0.5]))
-    at = made.at(np.array([0, 0, 0, 0, 1, 2]), np.array([9, 10, 29, 30, 99, 99]))
+    strata = score_strata(np.array([0, 0, 2]), np.array([10, 30, 10]), np.array([0.1, 0.9, 0.5]))
+    at = strata.at(np.array([0, 0, 0, 0, 1, 2]), np.array([9, 10, 29, 30, 99, 99]))
     assert at.tolist() == [UNSCORED, 1, 1, 5, UNSCORED, 3]
 
 
@@ -132,10 +132,10 @@ def test_a_lead_that_took_an_offer_after_it_was_an_sql_is_no_taker():
         until=100,
     )
     offered = crm.touchpoints.with_columns(offer=pl.when(pl.col("kind") == "download").then(pl.lit("Guide")))
-    given = report_input(60, history=_with(crm, offered), company=COMPANY)
-    (found,) = offer_effects(given).offers
-    assert (found.name, found.kind, found.takers) == ("Guide", "download", 2)
-    assert (found.ratio, found.verdict) == (None, "few")
+    inputs = report_input(60, history=_with(crm, offered), company=COMPANY)
+    (result,) = offer_effects(inputs).offers
+    assert (result.name, result.kind, result.takers) == ("Guide", "download", 2)
+    assert (result.ratio, result.verdict) == (None, "few")
 
 
 def test_without_offers_or_a_history_there_is_nothing_to_say():
@@ -146,12 +146,12 @@ def test_without_offers_or_a_history_there_is_nothing_to_say():
 
 def test_in_a_simulated_crm_what_buyers_ask_for_stands_out_and_what_everybody_takes_does_not():
     crm = simulate(3000, seed=4).history
-    found = offer_effects(_judged(crm))
-    assert isinstance(found, Offers)
-    named = {offer.name: offer for offer in found.offers}
+    result = offer_effects(_report_input(crm))
+    assert isinstance(result, Offers)
+    named = {offer.name: offer for offer in result.offers}
     assert named["Live demo"].verdict == named["Quote"].verdict == "more"
     assert named["Newsletter"].verdict != "more"
-    assert [stage.name for stage in found.stages] == ["awareness", "consideration", "decision"]
+    assert [stage.name for stage in result.stages] == ["awareness", "consideration", "decision"]
 
 
 def test_steps_are_what_was_known_before_without_repeats_and_only_the_last():
@@ -165,13 +165,13 @@ def test_steps_are_what_was_known_before_without_repeats_and_only_the_last():
         }
     ).with_columns(known_at=pl.col("occurred_at") + pl.Series(random.integers(0, 20, n)))
     lead, moment = np.arange(30).repeat(2), np.tile([25, 50], 30)
-    found = last_touchpoints(walked, lead, moment).to_list()
-    for one, at, path in zip(lead, moment, found, strict=True):
-        rows = walked.filter(pl.col("lead") == one).rows(named=True)
-        seen = sorted(
+    result = last_touchpoints(walked, lead, moment).to_list()
+    for lead_number, at, path in zip(lead, moment, result, strict=True):
+        rows = walked.filter(pl.col("lead") == lead_number).rows(named=True)
+        visible = sorted(
             (r["occurred_at"], r["kind"]) for r in rows if max(r["occurred_at"], r["known_at"]) < at
         )
-        kinds = [kind for _, kind in seen]
+        kinds = [kind for _, kind in visible]
         plain = [kind for i, kind in enumerate(kinds) if i == 0 or kinds[i - 1] != kind]
         assert path == plain[-LAST:]
 
@@ -192,29 +192,29 @@ def test_a_path_is_counted_among_converted_leads_and_beside_them():
         (str(i), "demo_request", 10) for i in range(40, 60)
     ]
     crm = history(leads, moves, touches, until=200)
-    made = stage_entries(crm, ("lead", "sql"), SPEC)
+    entries = stage_entries(crm, ("lead", "sql"), SPEC)
     rows = crm.touchpoints.with_columns(lead=pl.col("lead_id").cast(pl.Int64))
-    kinds, found = frequent_paths(risk_sets(made), rows)
-    asked, nothing = sorted(found, key=lambda path: -len(path.steps))
+    kinds, result = frequent_paths(risk_sets(entries), rows)
+    requested, nothing = sorted(result, key=lambda path: -len(path.steps))
     assert kinds == ("demo_request",)
-    assert (asked.steps, asked.won, asked.share) == (("demo_request",), 30, 0.75)
+    assert (requested.steps, requested.won, requested.share) == (("demo_request",), 30, 0.75)
     assert (nothing.steps, nothing.won, nothing.share) == ((), 10, 0.25)
     # Those beside them are drawn from the 80 that stayed open, of whom 20 had asked.
-    assert asked.others == pytest.approx(0.25, abs=0.1)
-    assert asked.others + nothing.others == pytest.approx(1.0)
+    assert requested.others == pytest.approx(0.25, abs=0.1)
+    assert requested.others + nothing.others == pytest.approx(1.0)
 
 
 def _with(crm, touchpoints):
     return replace(crm, touchpoints=touchpoints)
 
 
-def _judged(crm, seed=0):
+def _report_input(crm, seed=0):
     """A report on a simulated history whose scores know nothing of its leads."""
     n = 2000
     some = crm.leads.sample(n, seed=seed).sort("created_at")
-    given = report_input(
+    inputs = report_input(
         n, history=crm, company=ReportSettings(LabelSpec("sql", 60 * DAY), ("lead", "mql", "sql"))
     )
     as_of = some["created_at"] + 30 * DAY
-    scores = given.scores.with_columns(lead_id=some["lead_id"], as_of=as_of)
-    return replace(given, scores=scores)
+    scores = inputs.scores.with_columns(lead_id=some["lead_id"], as_of=as_of)
+    return replace(inputs, scores=scores)

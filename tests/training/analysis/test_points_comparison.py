@@ -43,33 +43,35 @@ def learned(fitted):
 
 
 @pytest.fixture(scope="module")
-def given(learned):
+def inputs(learned):
     return report_input(200, learned=learned, company=ReportSettings(points=TODAY))
 
 
-def test_the_block_says_what_the_table_says(given, learned):
-    found = compare_points_tables(given)
-    assert [line.points for line in found.lines] == [row.points for row in learned.lines.rows]
-    assert [line.condition.de for line in found.lines] == [r.condition.says("de") for r in learned.lines.rows]
-    assert {reach.stage: reach.points for reach in found.reached} == {
+def test_the_block_says_what_the_table_says(inputs, learned):
+    comparison = compare_points_tables(inputs)
+    assert [line.points for line in comparison.lines] == [row.points for row in learned.lines.rows]
+    assert [line.condition.de for line in comparison.lines] == [
+        r.condition.says("de") for r in learned.lines.rows
+    ]
+    assert {reach.stage: reach.points for reach in comparison.reached} == {
         "mql": learned.thresholds.mql,
         "sql": learned.thresholds.sql,
     }
-    assert from_dict(PointsComparison, asdict(found)) == found
+    assert from_dict(PointsComparison, asdict(comparison)) == comparison
 
 
-def test_todays_table_ranks_as_its_points_do(fitted, given):
+def test_todays_table_ranks_as_its_points_do(fitted, inputs):
     """Points calibrated fold by fold rank as the points themselves, but for a fold's own scale."""
-    points = current_points(TODAY, fitted.dataset)[fitted.judged]
-    measured = {one.whose: one.roc_auc for one in compare_points_tables(given).measured}
+    points = current_points(TODAY, fitted.dataset)[fitted.held_out_rows]
+    measured = {metric.whose: metric.roc_auc for metric in compare_points_tables(inputs).measured}
     assert set(measured) == {"model", "table", "incumbent"}
     assert measured["incumbent"] == pytest.approx(metrics.roc_auc(fitted.label, points), abs=0.02)
 
 
-def test_of_very_many_rows_some_teach_and_each_keeps_its_own_score(fitted):
+def test_a_subsample_of_a_run_keeps_the_scores_of_its_rows(fitted):
     few = subsample_run(fitted, 150)
     assert len(few.dataset) == 150
-    keys = few.dataset.rows[few.judged].select("lead_id", "as_of")
+    keys = few.dataset.rows[few.held_out_rows].select("lead_id", "as_of")
     assert keys.equals(few.scores.select("lead_id", "as_of"))
     whole = dict(zip(fitted.scores["lead_id"], fitted.scores["log_odds"], strict=True))
     assert few.scores["log_odds"].to_list() == [whole[lead] for lead in few.scores["lead_id"]]
@@ -87,18 +89,18 @@ def test_without_a_learned_table_there_is_nothing_to_show():
     assert compare_points_tables(report_input(60)) == NotApplicable("no_points")
 
 
-def test_rules_of_today_are_written_as_marketing_would_say_them(given):
+def test_rules_of_today_are_written_as_marketing_would_say_them(inputs):
     table = PointsTable(
         Thresholds(1, 2),
         (TouchpointRule("webinar", 10, cap=20, lifespan=90 * DAY, where={"offer": "Product tour"}),),
         (AttributeRule("size", 5, at_least=50, below=200), AttributeRule("role", -3, value="student")),
     )
-    made = build_report(replace(given, company=ReportSettings(points=table)))
-    shown = {lang: view(made, translator(lang))["today"].rows for lang in ("en", "de")}
-    assert [row[:2] for row in shown["en"]] == [
+    report = build_report(replace(inputs, company=ReportSettings(points=table)))
+    tables = {lang: view(report, translator(lang))["today"].rows for lang in ("en", "de")}
+    assert [row[:2] for row in tables["en"]] == [
         ("Each: webinar (Product tour)", "+10"),
         ("size: at least 50, below 200", "+5"),
         ("role: student", "−3"),  # noqa: RUF001  # the minus sign is meant
     ]
-    assert shown["en"][0][2].startswith("at most 20 together, fades within")
-    assert shown["de"][1][0] == "size: mindestens 50, unter 200"
+    assert tables["en"][0][2].startswith("at most 20 together, fades within")
+    assert tables["de"][1][0] == "size: mindestens 50, unter 200"

@@ -52,24 +52,24 @@ def took():
 
 
 @pytest.fixture(scope="module")
-def given(config, history):
+def inputs(config, history):
     return report_input(200, history=history, company=report_settings(config))
 
 
-def test_the_funnel_is_what_pandas_counts(given, took):
+def test_the_funnel_is_what_pandas_counts(inputs, took):
     created, days = took
-    found = funnel(given)
-    assert (found.overall.rows, found.overall.hits) == (len(days), np.isfinite(days).sum())
-    assert found.overall.old == len(days)
-    assert found.overall.matured.value == pytest.approx((days < 90).mean())
+    result = funnel(inputs)
+    assert (result.overall.rows, result.overall.hits) == (len(days), np.isfinite(days).sum())
+    assert result.overall.old == len(days)
+    assert result.overall.matured.value == pytest.approx((days < 90).mean())
     by_month = pd.Series(days < 90).groupby(created.dt.month.to_numpy()).mean()
-    assert [c.target.matured.value for c in found.cohorts] == pytest.approx(by_month.tolist())
+    assert [c.target.matured.value for c in result.cohorts] == pytest.approx(by_month.tolist())
 
 
-def test_the_rates_are_the_shares_that_pandas_counts(given, took):
+def test_the_rates_are_the_shares_that_pandas_counts(inputs, took):
     """All leads were watched for longer than 90 days, so nothing is estimated."""
     _, days = took
-    for rate in timing(given).overall.rates:
+    for rate in timing(inputs).overall.rates:
         assert rate.share.value == pytest.approx((days < rate.days).mean())
 
 
@@ -81,11 +81,11 @@ def test_in_march_the_estimate_is_near_what_came_later(config, history, took):
         history.known_before(to_epoch(today.tz_localize("UTC"))), ("won",), report_settings(config).label
     )
     mine = then.created >= to_epoch(pd.Timestamp("2018-01-01", tz="UTC"))
-    found = cumulative_incidence_intervals(
+    result = cumulative_incidence_intervals(
         then.observed_duration[mine], then.won[mine], then.lost[mine], np.array([30, 60]) * DAY
     )
-    came = days[(created < today).to_numpy()]
-    assert then.won[mine].mean() < (came < 60).mean() - 0.01
-    for share, within in zip(found, (30, 60), strict=True):
-        assert share.value == pytest.approx((came < within).mean(), abs=0.01)
-        assert share.low < (came < within).mean() < share.high
+    days_to_win = days[(created < today).to_numpy()]
+    assert then.won[mine].mean() < (days_to_win < 60).mean() - 0.01
+    for share, within in zip(result, (30, 60), strict=True):
+        assert share.value == pytest.approx((days_to_win < within).mean(), abs=0.01)
+        assert share.low < (days_to_win < within).mean() < share.high

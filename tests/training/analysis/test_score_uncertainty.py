@@ -23,7 +23,7 @@ from training.serialization import from_dict
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory):
+def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("company")
     fitted = train_model(
         read_dataset(Config(flat=FlatConfig(write(folder), "Converted", "Id", "No")), folder),
@@ -32,35 +32,38 @@ def given(tmp_path_factory):
     return report_input(fitted, artifact.save(fitted.model, folder / "model"))
 
 
-def test_widths_and_shares_are_those_of_the_scores_one_by_one(given):
-    scores = [given.model.score_many(given.judged[i : i + 1])[0] for i in range(given.judged.height)]
-    widths = pd.Series([one.interval.high - one.interval.low for one in scores if one.interval])
-    why = pd.Series([one.insufficient.code for one in scores if one.insufficient], dtype=object)
-    found = summarise_uncertainty(given)
-    assert (found.asked, found.insufficient) == (len(scores), len(why))
-    assert (found.middle, found.most) == pytest.approx((widths.median(), widths.quantile(0.9)))
-    assert {one.code: one.leads for one in found.reasons} == why.value_counts().to_dict()
+def test_widths_and_shares_are_those_of_the_scores_one_by_one(inputs):
+    scores = [
+        inputs.model.score_many(inputs.held_out_rows[i : i + 1])[0]
+        for i in range(inputs.held_out_rows.height)
+    ]
+    widths = pd.Series([score.interval.high - score.interval.low for score in scores if score.interval])
+    why = pd.Series([score.insufficient.code for score in scores if score.insufficient], dtype=object)
+    summary = summarise_uncertainty(inputs)
+    assert (summary.asked, summary.insufficient) == (len(scores), len(why))
+    assert (summary.middle, summary.most) == pytest.approx((widths.median(), widths.quantile(0.9)))
+    assert {score.code: score.leads for score in summary.reasons} == why.value_counts().to_dict()
 
 
 def test_a_model_that_tells_no_leads_apart_has_no_intervals():
     none = pl.lit(None, pl.Float64)
     rows = pl.DataFrame({"sufficient": [False] * 3, "insufficient": ["no_signal"] * 3})
-    found = from_scores(rows.with_columns(low=none, high=none))
-    assert (found.middle, found.most, found.insufficient) == (None, None, 3)
+    summary = from_scores(rows.with_columns(low=none, high=none))
+    assert (summary.middle, summary.most, summary.insufficient) == (None, None, 3)
 
 
-def test_without_a_model_nobody_knows(given):
-    assert isinstance(summarise_uncertainty(replace(given, model=None)), NotApplicable)
+def test_without_a_model_there_is_no_uncertainty(inputs):
+    assert isinstance(summarise_uncertainty(replace(inputs, model=None)), NotApplicable)
 
 
-def test_what_is_doubted_is_read_back_from_json(given):
-    found = summarise_uncertainty(given)
-    assert from_dict(IntervalSummary, asdict(found)) == found
+def test_the_summary_is_read_back_from_json(inputs):
+    summary = summarise_uncertainty(inputs)
+    assert from_dict(IntervalSummary, asdict(summary)) == summary
 
 
 @pytest.mark.parametrize("lang", ["en", "de"])
-def test_the_card_says_how_sure_scores_are(given, lang):
-    told, t = build_report(given), translator(lang)
-    said = model_card.view(told, t)["sure"]
-    assert t.number(100 * told.insights.doubted.middle, 1) in said
-    assert t.number(told.insights.doubted.asked) in said
+def test_the_card_says_how_sure_scores_are(inputs, lang):
+    report, t = build_report(inputs), translator(lang)
+    text = model_card.view(report, t)["sure"]
+    assert t.number(100 * report.insights.doubted.middle, 1) in text
+    assert t.number(report.insights.doubted.asked) in text

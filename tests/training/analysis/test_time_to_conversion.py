@@ -41,14 +41,14 @@ def crm():
 
 
 @pytest.fixture(scope="module")
-def made(crm):
+def entries(crm):
     return stage_entries(crm.history, STAGES, SPEC)
 
 
 @pytest.fixture(scope="module")
-def found(crm):
-    given = report_input(200, history=crm.history, company=ReportSettings(SPEC, STAGES))
-    return timing(given)
+def result(crm):
+    inputs = report_input(200, history=crm.history, company=ReportSettings(SPEC, STAGES))
+    return timing(inputs)
 
 
 def true_share(world, days):
@@ -57,35 +57,35 @@ def true_share(world, days):
     return float((world.shares * world.sql_rates / world.closing_rates * gone).sum())
 
 
-def test_the_rates_are_the_simulators(crm, found):
-    assert [rate.days for rate in found.overall.rates] == [30, 60, 90]
-    for rate in found.overall.rates:
+def test_the_rates_are_the_simulators(crm, result):
+    assert [rate.days for rate in result.overall.rates] == [30, 60, 90]
+    for rate in result.overall.rates:
         width = rate.share.high - rate.share.low
         assert width < 0.025
         assert rate.share.value == pytest.approx(true_share(crm.world, rate.days), abs=0.75 * width)
 
 
-def test_half_is_the_day_that_the_truth_says(crm, found):
+def test_half_is_the_day_that_the_truth_says(crm, result):
     half = true_share(crm.world, 90) / 2
-    assert true_share(crm.world, found.half - 4) < half < true_share(crm.world, found.half + 4)
+    assert true_share(crm.world, result.half - 4) < half < true_share(crm.world, result.half + 4)
 
 
-def test_all_segments_together_are_everybody(crm, found):
-    curves = [*found.segments, found.other]
+def test_all_segments_together_are_everybody(crm, result):
+    curves = [*result.segments, result.other]
     assert sum(curve.leads for curve in curves) == crm.history.leads["first_channel"].count()
-    assert [c.segment for c in found.segments] == [
+    assert [c.segment for c in result.segments] == [
         name
         for name, _ in sorted(
             crm.history.leads["first_channel"].drop_nulls().value_counts().rows(), key=lambda row: -row[1]
         )
-    ][: len(found.segments)]
+    ][: len(result.segments)]
 
 
-def test_a_segments_rate_is_that_of_its_leads_alone(crm, found):
-    name = found.segments[0].segment
+def test_a_segments_rate_is_that_of_its_leads_alone(crm, result):
+    name = result.segments[0].segment
     alone = replace(crm.history, leads=crm.history.leads.filter(pl.col("first_channel") == name))
     assert (
-        conversion_curves(stage_entries(alone, STAGES, SPEC), None).overall.rates == found.segments[0].rates
+        conversion_curves(stage_entries(alone, STAGES, SPEC), None).overall.rates == result.segments[0].rates
     )
 
 
@@ -104,12 +104,12 @@ def test_small_segments_are_pooled():
     columns = {"channel": ["big"] * 200 + ["tiny"] * 30 + ["small"] * 100}
     crm = history(leads, moves, **columns)
     spec = segment_feature(build_feature_set(crm, target="sql", closed=("disqualified",)), crm)
-    found = conversion_curves(stage_entries(crm, STAGES, SPEC), spec)
-    assert [(c.segment, c.leads) for c in found.segments] == [("big", 200), ("small", 100)]
-    assert found.other.leads == 30
+    result = conversion_curves(stage_entries(crm, STAGES, SPEC), spec)
+    assert [(c.segment, c.leads) for c in result.segments] == [("big", 200), ("small", 100)]
+    assert result.other.leads == 30
 
 
-def test_a_channel_that_was_learned_later_tells_nobody_apart():
+def test_a_channel_learned_after_creation_makes_no_segments():
     """To touch anything on day 9 a lead must be there on day 9."""
     touches = [("a", "visit", 0), ("b", "visit", 9), ("c", "visit", 0, 2)]
     crm = history({"a": 0, "b": 0, "c": 0}, [("a", "sql", 20)], touches)
@@ -129,11 +129,11 @@ def test_where_touchpoints_have_campaigns_alone_these_tell_leads_apart():
     )
 
 
-def counted(made, edges, clock):
+def counted(entries, edges, clock):
     """Weeks watched and targets entered between ``edges``, second by second of each lead's stretches."""
     edges = [*(edge * DAY for edge in edges), float("inf")]
     weeks, hits = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1, int)
-    for row in range(len(made.lead_id)):
+    for row in range(len(entries.lead_id)):
         for zero, start, end, won in clock(row):
             for at, (low, high) in enumerate(pairwise(edges)):
                 weeks[at] += max(0, min(end - zero, high) - max(start - zero, low)) / (7 * DAY)
@@ -147,29 +147,29 @@ def check(paces, expected):
     assert [pace.hits for pace in paces] == hits.tolist()
 
 
-def test_the_pace_by_age_is_counted_lead_by_lead(made, found):
-    def life(row):
-        yield made.created[row], made.created[row], made.resolved_at[row], made.won[row]
+def test_the_pace_by_age_is_counted_lead_by_lead(entries, result):
+    def since_creation(row):
+        yield entries.created[row], entries.created[row], entries.resolved_at[row], entries.won[row]
 
-    check(found.hand_over.by_age, counted(made, AGES, life))
+    check(result.hand_over.by_age, counted(entries, AGES, since_creation))
 
 
-def test_the_pace_since_a_request_is_counted_lead_by_lead(crm, made, found):
-    asked = crm.history.touchpoints.filter(pl.col("kind").is_in(REQUESTS))
-    moments = {lead: sorted(rows["known_at"]) for (lead,), rows in asked.group_by("lead_id")}
+def test_the_pace_since_a_request_is_counted_lead_by_lead(crm, entries, result):
+    requests = crm.history.touchpoints.filter(pl.col("kind").is_in(REQUESTS))
+    moments = {lead: sorted(rows["known_at"]) for (lead,), rows in requests.group_by("lead_id")}
 
     def stretches(row):
-        mine = [at for at in moments.get(made.lead_id[row], ()) if at < made.resolved_at[row]]
+        mine = [at for at in moments.get(entries.lead_id[row], ()) if at < entries.resolved_at[row]]
         for at, following in zip(mine, [*mine, None][1:], strict=True):
-            yield at, at, following or made.resolved_at[row], made.won[row] and following is None
+            yield at, at, following or entries.resolved_at[row], entries.won[row] and following is None
 
     def before(row):
-        mine = [at for at in moments.get(made.lead_id[row], ()) if at < made.resolved_at[row]]
-        first = mine[0] if mine else made.resolved_at[row]
-        yield made.created[row], made.created[row], first, made.won[row] and not mine
+        mine = [at for at in moments.get(entries.lead_id[row], ()) if at < entries.resolved_at[row]]
+        first = mine[0] if mine else entries.resolved_at[row]
+        yield entries.created[row], entries.created[row], first, entries.won[row] and not mine
 
-    check(found.hand_over.since_request, counted(made, SINCE, stretches))
-    check([found.hand_over.unasked], counted(made, (0,), before))
+    check(result.hand_over.since_request, counted(entries, SINCE, stretches))
+    check([result.hand_over.unasked], counted(entries, (0,), before))
 
 
 def test_within_counts_from_the_first_request_that_was_known_before():
@@ -179,50 +179,56 @@ def test_within_counts_from_the_first_request_that_was_known_before():
         *(("a", "demo_request", 3), ("a", "price_request", 9)),
         *(("b", "contact_request", 2, 10), ("c", "demo_request", 1, 9.5), ("d", "demo_request", 9)),
     ]
-    found = call_timing(stage_entries(history(leads, moves, touches), STAGES, SPEC))
-    assert (found.hits, found.asked) == (3, 2)
-    assert {one.days: one.share.value for one in found.within} == {1: 0.5, 3: 0.5, 7: 0.5, 14: 1, 30: 1}
+    result = call_timing(stage_entries(history(leads, moves, touches), STAGES, SPEC))
+    assert (result.hits, result.asked) == (3, 2)
+    assert {point.days: point.share.value for point in result.within} == {
+        1: 0.5,
+        3: 0.5,
+        7: 0.5,
+        14: 1,
+        30: 1,
+    }
 
 
 def test_a_visitor_who_asked_before_being_a_lead_is_watched_from_creation():
-    found = call_timing(
+    result = call_timing(
         stage_entries(history({"a": 5}, [("a", "sql", 6)], [("a", "demo_request", 1)]), STAGES, SPEC)
     )
-    assert {pace.since: (pace.weeks, pace.hits) for pace in found.since_request} == {3: (1 / 7, 1)}
-    assert found.unasked is None
+    assert {pace.since: (pace.weeks, pace.hits) for pace in result.since_request} == {3: (1 / 7, 1)}
+    assert result.unasked is None
 
 
 def test_without_requests_there_is_the_pace_by_age_alone():
-    found = call_timing(stage_entries(history({"a": 0}, [("a", "sql", 8)]), STAGES, SPEC))
-    assert [(pace.since, pace.weeks, pace.hits) for pace in found.by_age] == [(0, 1, 0), (7, 1 / 7, 1)]
-    assert (found.since_request, found.within, found.asked) == ((), (), 0)
+    result = call_timing(stage_entries(history({"a": 0}, [("a", "sql", 8)]), STAGES, SPEC))
+    assert [(pace.since, pace.weeks, pace.hits) for pace in result.by_age] == [(0, 1, 0), (7, 1 / 7, 1)]
+    assert (result.since_request, result.within, result.asked) == ((), (), 0)
 
 
 def test_without_anyone_in_the_target_there_is_nothing_to_time():
-    given = report_input(200, history=history({"a": 0}), company=ReportSettings(SPEC, STAGES))
-    assert timing(given) == NotApplicable("too_few")
+    inputs = report_input(200, history=history({"a": 0}), company=ReportSettings(SPEC, STAGES))
+    assert timing(inputs) == NotApplicable("too_few")
 
 
-def test_timing_is_read_back_from_json(found):
-    assert from_dict(TimeToConversion, json.loads(json.dumps(asdict(found), allow_nan=False))) == found
+def test_timing_is_read_back_from_json(result):
+    assert from_dict(TimeToConversion, json.loads(json.dumps(asdict(result), allow_nan=False))) == result
 
 
 def test_the_pace_fades_where_it_is_less_than_half_of_the_best_week_for_good():
     """Of 2,000 leads 100 enter in each of the first four weeks, then ten a week."""
     moves = [(str(n), "sql", 3 + 7 * (n // 100)) for n in range(400)]
     moves += [(str(400 + n), "sql", 3 + 28 + 7 * (n // 10)) for n in range(80)]
-    found = call_timing(
+    result = call_timing(
         stage_entries(history({str(n): 0 for n in range(2000)}, moves, until=84), STAGES, SPEC)
     )
-    assert (found.best.since, found.fades) == (21, 28)
+    assert (result.best.since, result.fades) == (21, 28)
 
 
 def test_a_pace_that_only_grows_never_fades():
     moves = [(str(n), "sql", 3 + 7 * (n // 100)) for n in range(1000)]
-    found = call_timing(
+    result = call_timing(
         stage_entries(history({str(n): 0 for n in range(2000)}, moves, until=70), STAGES, SPEC)
     )
-    assert found.fades is None
+    assert result.fades is None
 
 
 def test_of_several_channel_columns_the_one_with_the_largest_segments_is_shown():

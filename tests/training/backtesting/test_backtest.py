@@ -1,4 +1,4 @@
-"""A backtest knows at each origin what that day knew, and the same rows judge everyone."""
+"""A backtest trains on what was known at each origin and evaluates all candidates on the same rows."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ def default_in_no_time(monkeypatch):
 
 
 def splits(dataset, count=5):
-    made = rolling_origins(dataset, count)
-    assert made
-    return made
+    origins = rolling_origins(dataset, count)
+    assert origins
+    return origins
 
 
 def test_no_label_window_of_training_touches_a_tested_row(dated):
@@ -112,11 +112,11 @@ def test_every_matured_row_trains_once_its_window_is_over(dated):
 
 
 def test_origins_walk_back_from_the_last_row_without_overlap(dated):
-    made = splits(dated)
-    assert len(made) == 5
-    assert made[-1].end == dated.order.max() + 1
-    assert all(older.end == newer.start for older, newer in pairwise(made))
-    tested = np.concatenate([split.test for split in made])
+    origins = splits(dated)
+    assert len(origins) == 5
+    assert origins[-1].end == dated.order.max() + 1
+    assert all(older.end == newer.start for older, newer in pairwise(origins))
+    tested = np.concatenate([split.test for split in origins])
     assert len(set(tested.tolist())) == len(tested)
     assert 0.45 < len(tested) / len(dated) < 0.55
 
@@ -131,16 +131,16 @@ def test_the_order_of_rows_is_irrelevant(dated):
         settled_at=dated.settled_at[mixed],
         accounts=dated.accounts[mixed],
     )
-    for one, two in zip(splits(dated), splits(other), strict=True):
-        assert set(one.train.tolist()) == set(mixed[two.train].tolist())
-        assert set(one.test.tolist()) == set(mixed[two.test].tolist())
+    for split, other_split in zip(splits(dated), splits(other), strict=True):
+        assert set(split.train.tolist()) == set(mixed[other_split.train].tolist())
+        assert set(split.test.tolist()) == set(mixed[other_split.test].tolist())
     plain, shuffled_rows = (backtest_candidates(data, others=[quick()]) for data in (dated, other))
     assert shuffled_rows.regrets == pytest.approx(plain.regrets)
-    for one, two in zip(plain.origins, shuffled_rows.origins, strict=True):
-        for name, judgement in one.candidates.items():
-            for figure, interval in judgement.figures.items():
+    for split, other_split in zip(plain.origins, shuffled_rows.origins, strict=True):
+        for name, candidate_metrics in split.candidates.items():
+            for figure, interval in candidate_metrics.figures.items():
                 if figure != "calibration_error":
-                    mine, theirs = interval.value, two.candidates[name].figures[figure].value
+                    mine, theirs = interval.value, other_split.candidates[name].figures[figure].value
                     assert theirs == pytest.approx(mine, nan_ok=True, abs=1e-7)
 
 
@@ -156,9 +156,9 @@ def test_weighted_training_knows_only_what_that_day_knew(weighted):
 
 def test_a_coarse_order_gives_fewer_origins(dated):
     months = flat(dated, order=dated.order // (150 * DAY))
-    made = splits(months)
-    assert len(made) < 5
-    assert all((months.order[split.train] < months.order[split.test].min()).all() for split in made)
+    origins = splits(months)
+    assert len(origins) < 5
+    assert all((months.order[split.train] < months.order[split.test].min()).all() for split in origins)
     assert "origins have enough rows" in backtest_candidates(months).notes[0]
 
 
@@ -189,12 +189,12 @@ def test_a_shuffled_split_has_the_sizes_of_the_newest_origin(dated):
 
 
 def test_an_interrupted_backtest_ends_as_if_nothing_had_happened(dated, tmp_path):
-    asked = []
+    calls = []
 
     def learn(past):
-        if len(asked) == 2:
+        if len(calls) == 2:
             raise KeyboardInterrupt
-        asked.append(past.today)
+        calls.append(past.today)
         return {"x": lambda frame: np.full(frame.height, 0.1 + past.rows.rate)}
 
     with pytest.raises(KeyboardInterrupt):
@@ -246,26 +246,28 @@ def test_static_models_stay_those_of_the_oldest_origin(dated):
         )
 
 
-def test_candidates_learn_from_the_past_and_are_asked_for_all_tested_rows(dated):
-    seen = []
+def test_candidates_train_on_the_past_and_predict_all_test_rows(dated):
+    frames = []
 
     def learn(past):
-        seen.append(past)
+        frames.append(past)
         assert past.keys["as_of"].max() < past.today
         assert past.rows.frame.columns == list(dated.features.names)
         return {"x": lambda frame: np.where(frame["as_of"] >= past.today, 0.2, np.nan)}
 
     result = backtest_candidates(dated, others=[BacktestCandidate("x", learn)])
-    assert [past.today for past in seen] == [split.start for split in splits(dated)]
+    assert [past.today for past in frames] == [split.start for split in splits(dated)]
     assert np.isfinite(result.regrets["x"])
 
 
 def test_figures_are_those_of_scikit_learn(dated):
-    said = {}
+    predictions = {}
 
     def learn(past):
         def tell(frame):
-            said.setdefault(past.today, {})[frame["as_of"].min()] = p = 0.1 + frame[:, -1].rank() / 9999
+            predictions.setdefault(past.today, {})[frame["as_of"].min()] = p = (
+                0.1 + frame[:, -1].rank() / 9999
+            )
             return p.to_numpy()
 
         return {"x": tell}
@@ -275,7 +277,7 @@ def test_figures_are_those_of_scikit_learn(dated):
         replace(dated, rows=dated.rows.with_columns(column)), others=[BacktestCandidate("x", learn)]
     )
     for origin, split in zip(result.origins, splits(dated), strict=True):
-        p, y = said[origin.start][dated.order[split.test].min()].to_numpy(), dated.label[split.test]
+        p, y = predictions[origin.start][dated.order[split.test].min()].to_numpy(), dated.label[split.test]
         figures = origin.candidates["x"].figures
         assert figures["log_loss"].value == pytest.approx(sk_log_loss(y, p))
         assert figures["roc_auc"].value == pytest.approx(roc_auc_score(y, p))
@@ -297,7 +299,7 @@ def test_differences_are_paired_and_the_default_does_not_differ_from_itself(date
 def test_regret_is_the_relative_loss_over_the_best_averaged_over_origins(dated):
     result = backtest_candidates(dated, others=[quick("a", 0.15), quick("b", 0.2)])
     losses = [
-        {name: one.figures["log_loss"].value for name, one in origin.candidates.items()}
+        {name: metrics.figures["log_loss"].value for name, metrics in origin.candidates.items()}
         for origin in result.origins
     ]
     expected = np.mean([loss[result.chosen] / min(loss.values()) - 1 for loss in losses])
@@ -347,13 +349,13 @@ def test_blocks_are_weeks_where_there_are_enough_else_days_leads_or_rows(dated):
 
 
 def test_the_result_is_plain_json(dated):
-    told = json.loads(json.dumps(backtest_candidates(dated, others=[quick()]).to_dict(), allow_nan=False))
-    assert set(told["splits"]) == {"random", "temporal", "grouped"}
-    for origin in told["origins"]:
+    as_json = json.loads(json.dumps(backtest_candidates(dated, others=[quick()]).to_dict(), allow_nan=False))
+    assert set(as_json["splits"]) == {"random", "temporal", "grouped"}
+    for origin in as_json["origins"]:
         for candidate in origin["candidates"].values():
             for name in ("log_loss", "roc_auc", "average_precision", "brier"):
                 assert candidate[name]["low"] <= candidate[name]["value"] <= candidate[name]["high"]
-    assert told["chosen"] in told["origins"][0]["candidates"]
+    assert as_json["chosen"] in as_json["origins"][0]["candidates"]
 
 
 def test_too_few_rows_are_refused_in_words(dated):

@@ -1,4 +1,4 @@
-"""What companies have today is judged as it is: no foresight, its own order of leads, a fair probability."""
+"""Today's scores as candidates: nothing known later is used, order is kept, probabilities are calibrated."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def flat(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory):
+def arguments(tmp_path_factory):
     """The configurations of both, as far as incumbents read them."""
     a_file = tmp_path_factory.mktemp("config") / "leads.csv"
     history = Config(
@@ -80,43 +80,45 @@ def of(dataset, config):
     return frequency_model(odoo_fields(dataset, config), dataset.history)
 
 
-def test_the_frequency_model_counts_the_leads_that_were_closed_by_the_day_of_the_origin(dated, asked):
+def test_the_frequency_model_counts_the_leads_that_were_closed_by_the_day_of_the_origin(dated, arguments):
     split = rolling_origins(dated, 3)[0]
-    how = odoo_fields(dated, asked["history"])
+    how = odoo_fields(dated, arguments["history"])
     assert how.stages == ("lead", "mql")
-    said = of(dated, asked["history"]).learn(past(dated, split))[FREQUENCY](dated.rows[split.test])
+    predictions = of(dated, arguments["history"]).learn(past(dated, split))[FREQUENCY](dated.rows[split.test])
     frequencies = learn_frequencies(dated.history.known_before(split.start), how)
     tested = open_cases(dated.history, Snapshots(dated.rows[split.test].select("lead_id", "as_of")), how)
-    assert np.array_equal(said, frequencies.probabilities(tested))
+    assert np.array_equal(predictions, frequencies.probabilities(tested))
 
 
-def test_where_nobody_is_marked_as_lost_the_rows_that_teach_are_counted(dated, asked):
-    kept = dated.history.transitions.filter(pl.col("stage") != "disqualified")
-    unmarked = replace(dated, history=replace(dated.history, transitions=kept))
+def test_without_lost_leads_the_training_rows_are_counted(dated, arguments):
+    transitions = dated.history.transitions.filter(pl.col("stage") != "disqualified")
+    unmarked = replace(dated, history=replace(dated.history, transitions=transitions))
     split = rolling_origins(unmarked, 2)[-1]
-    said = of(unmarked, asked["history"]).learn(past(unmarked, split))[FREQUENCY](dated.rows[split.test])
-    assert said.mean() == pytest.approx(dated.label[split.test].mean(), abs=0.15)
+    predictions = of(unmarked, arguments["history"]).learn(past(unmarked, split))[FREQUENCY](
+        dated.rows[split.test]
+    )
+    assert predictions.mean() == pytest.approx(dated.label[split.test].mean(), abs=0.15)
 
 
-def test_the_frequency_model_of_a_flat_export_counts_the_rows_that_teach(flat, asked):
+def test_the_frequency_model_of_a_flat_export_counts_the_training_rows(flat, arguments):
     split = rolling_origins(flat, 3)[0]
-    learned = of(flat, asked["flat"]).learn(past(flat, split))
+    learned = of(flat, arguments["flat"]).learn(past(flat, split))
     rows, y = flat.rows[split.train], flat.label[split.train]
     referred = (rows["Source"] == "Referral").to_numpy()
     # One field and one stage: naive Bayes is then the table's own share, but for the 0.1 on both sides.
     how = OdooFields(("Source",))
-    said = frequency_model(how, None).learn(past(flat, split))[FREQUENCY](rows)
+    predictions = frequency_model(how, None).learn(past(flat, split))[FREQUENCY](rows)
     won, lost = y.sum() + 0.1, len(y) - y.sum() + 0.1
     ours = [(y[referred] == outcome).sum() + 0.1 for outcome in (1, 0)]
     all_won, all_lost = y.sum() + 0.3, len(y) - y.sum() + 0.3
     odds = won / lost * (ours[0] / all_won) / (ours[1] / all_lost)
-    assert said[referred] == pytest.approx(odds / (1 + odds), abs=1e-4)
+    assert predictions[referred] == pytest.approx(odds / (1 + odds), abs=1e-4)
     assert set(learned) == {FREQUENCY, FREQUENCY_CALIBRATED}
 
 
-def test_calibration_keeps_the_order_of_the_frequency_model_and_mends_its_probability(dated, asked):
+def test_calibration_keeps_the_order_of_the_frequency_model_and_mends_its_probability(dated, arguments):
     split = rolling_origins(dated, 2)[-1]
-    learned = of(dated, asked["history"]).learn(past(dated, split))
+    learned = of(dated, arguments["history"]).learn(past(dated, split))
     rows, y = dated.rows[split.test], dated.label[split.test]
     plain, mended = learned[FREQUENCY](rows), learned[FREQUENCY_CALIBRATED](rows)
     assert metrics.roc_auc(y, plain) == pytest.approx(metrics.roc_auc(y, mended), abs=1e-9)
@@ -148,11 +150,11 @@ def test_points_of_the_backtest_are_those_of_the_table(dated):
     assert metrics.roc_auc(dated.label[split.test], p) > 0.55
 
 
-def test_incumbents_are_judged_on_the_same_rows_and_say_how(dated, asked, monkeypatch):
+def test_incumbents_are_evaluated_on_the_same_rows_with_a_note(dated, arguments, monkeypatch):
     monkeypatch.setattr("training.backtesting.evaluation.RESAMPLES", 8)
     rate = BacktestCandidate("rate", lambda p: {"default": lambda frame: np.full(frame.height, p.rows.rate)})
     monkeypatch.setattr("training.backtesting.backtest.default_learner", lambda: rate)
-    others = tuple(current_scores(dated, asked["history"], TABLE))
+    others = tuple(current_scores(dated, arguments["history"], TABLE))
     result = backtest_candidates(dated, BacktestSettings(2), others)
     assert set(result.regrets) == {"default", FREQUENCY, FREQUENCY_CALIBRATED, POINTS}
     assert CALIBRATED in result.notes
@@ -165,7 +167,7 @@ def test_a_table_of_points_for_what_is_not_there_is_refused_before_anything_is_l
         points_table(strange, flat)
 
 
-def test_without_categories_or_stages_there_is_nothing_to_count(flat, asked):
+def test_without_categories_or_stages_there_is_nothing_to_count(flat, arguments):
     numbers = [name for name in flat.features.names if name not in {"Visits", "Noise"}]
     bare = replace(flat, features=flat.features.without(set(numbers)))
-    assert list(current_scores(bare, asked["flat"])) == []
+    assert list(current_scores(bare, arguments["flat"])) == []

@@ -244,43 +244,43 @@ def at(*pairs):
 
 
 def test_a_history_is_counted_as_its_leads_stood_when_they_closed():
-    told = history(
+    events = history(
         ("a", 5, 5, "qualified"), ("a", 9, 9, "won"), ("b", 5, 5, "qualified"), ("b", 7, 7, "lost")
     )
     by_hand = FrequencyModel.of(
         [(LeadCase("qualified", BELGIUM, team="north"), True), (LeadCase("qualified", FRANCE), False)], STAGES
     )
-    assert learn_frequencies(told, FIELDS).counts == by_hand.counts
+    assert learn_frequencies(events, FIELDS).counts == by_hand.counts
 
 
 def test_what_happens_after_a_snapshot_is_not_seen_in_it():
     before = history(("a", 5, 5, "qualified"))
     after = history(("a", 5, 5, "qualified"), ("a", 20, 20, "proposal"), ("a", 8, 20, "proposal"))
-    seen = open_cases(after, at(("a", 20), ("a", 5), ("c", 3), ("a", 21)), FIELDS)
+    cases = open_cases(after, at(("a", 20), ("a", 5), ("c", 3), ("a", 21)), FIELDS)
     assert (
-        seen[0]
+        cases[0]
         == open_cases(before, at(("a", 20)), FIELDS)[0]
         == LeadCase("qualified", BELGIUM, team="north")
     )
-    assert seen[1].stage == seen[2].stage == "new"
-    assert seen[2].values == {}
-    assert seen[3].stage == "proposal"
+    assert cases[1].stage == cases[2].stage == "new"
+    assert cases[2].values == {}
+    assert cases[3].stage == "proposal"
 
 
 def test_what_closes_after_the_end_of_a_history_is_not_counted():
-    told = history(("a", 9, 9, "won"), ("b", 200, 200, "lost"))
-    assert learn_frequencies(told, FIELDS).counts["north"]["stage_id", "new"] == tally(1.1, 0.1)
-    assert None not in learn_frequencies(told, FIELDS).counts
+    events = history(("a", 9, 9, "won"), ("b", 200, 200, "lost"))
+    assert learn_frequencies(events, FIELDS).counts["north"]["stage_id", "new"] == tally(1.1, 0.1)
+    assert None not in learn_frequencies(events, FIELDS).counts
 
 
 def test_a_lead_is_closed_once_by_the_first_news():
-    told = history(("a", 9, 9, "lost"), ("a", 12, 12, "won"))
-    assert learn_frequencies(told, FIELDS).counts["north"]["stage_id", "new"] == tally(0.1, 1.1)
+    events = history(("a", 9, 9, "lost"), ("a", 12, 12, "won"))
+    assert learn_frequencies(events, FIELDS).counts["north"]["stage_id", "new"] == tally(0.1, 1.1)
 
 
 def test_of_stages_entered_in_one_second_the_later_one_holds():
-    told = history(("a", 5, 5, "proposal"), ("a", 5, 5, "new"), ("a", 5, 5, "qualified"))
-    assert open_cases(told, at(("a", 9)), FIELDS)[0].stage == "proposal"
+    events = history(("a", 5, 5, "proposal"), ("a", 5, 5, "new"), ("a", 5, 5, "qualified"))
+    assert open_cases(events, at(("a", 9)), FIELDS)[0].stage == "proposal"
 
 
 def test_tags_are_the_words_of_a_column():

@@ -17,7 +17,7 @@ NAN = float("nan")
 FIGURES = ("log_loss", "roc_auc", "average_precision", "brier")
 
 
-def judgement(loss):
+def candidate_metrics(loss):
     figures = {name: Interval(loss, loss - 0.01, loss + 0.01) for name in FIGURES}
     figures["calibration_slope"] = Interval(NAN, NAN, NAN)
     return CandidateMetrics(figures, Interval(loss - 0.3, loss - 0.31, loss - 0.29), ((1.0, 1.0),))
@@ -25,19 +25,19 @@ def judgement(loss):
 
 @pytest.fixture
 def result():
-    named = {"default": judgement(0.3), "additive + trees": judgement(0.32)}
-    made = tuple(
+    named = {"default": candidate_metrics(0.3), "additive + trees": candidate_metrics(0.32)}
+    origins = tuple(
         OriginResult(i * 90 * DAY, (i + 1) * 90 * DAY, 100, 50, 9, "week", named, named if i else {})
         for i in (0, 1)
     )
     return BacktestResult(
         question="sql within 60 days",
         time_ordered=True,
-        origins=made,
+        origins=origins,
         splits={"temporal": SplitResult("", 100, 50, named), "grouped": SplitResult("no accounts")},
         chosen="default",
         regrets={"default": 0.0, "additive + trees": 0.06},
-        differences={name: one.against_default for name, one in named.items()},
+        differences={name: metrics.against_default for name, metrics in named.items()},
         has_dates=True,
     )
 
@@ -98,7 +98,7 @@ def test_in_a_notebook_the_best_of_an_origin_is_bold_and_the_least_regret_first(
 
 
 def test_without_an_origin_the_random_split_is_shown(result):
-    named = {"default": judgement(0.3), "additive + trees": judgement(0.32)}
+    named = {"default": candidate_metrics(0.3), "additive + trees": candidate_metrics(0.32)}
     untimed = replace(result, origins=(), splits={"random": SplitResult("", 100, 50, named)}, has_dates=False)
     assert untimed.to_frame()["origin"].unique().to_list() == ["random split"]
     assert "random split" in untimed._repr_html_()

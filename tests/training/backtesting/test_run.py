@@ -35,7 +35,7 @@ def test_the_origins_of_dated_rows_are_days(config, tmp_path):
     assert [f", before {day}:" in line for line, day in zip(heard, days, strict=False)] == [True, True]
 
 
-def test_a_flat_export_is_backtested_tracked_and_not_judged_twice(config, tmp_path, tracked):
+def test_a_flat_export_is_backtested_and_tracked_and_the_result_is_reused(config, tmp_path, tracked):
     heard = []
     result = run_backtest(config, tmp_path, BacktestOptions(2), tracked, heard.append)
     assert [line for line in heard if line.startswith("origin")]
@@ -50,7 +50,7 @@ def test_a_flat_export_is_backtested_tracked_and_not_judged_twice(config, tmp_pa
 
 
 @pytest.mark.parametrize(("rows", "warned"), [(80, True), (600, False)])
-def test_few_positive_judges_are_said_to_be_few(config, tmp_path, rows, warned):
+def test_few_positive_test_rows_are_warned_of(config, tmp_path, rows, warned):
     path = company.write(tmp_path, company.leads(rows))
     result = run_backtest(
         replace(config, flat=replace(config.flat, leads=path, time=None)), tmp_path, say=print

@@ -202,8 +202,8 @@ def test_a_weighted_model_is_judged_by_matured_rows():
     dataset = from_history(crm.history, ON_CREATION, QUESTION, weights="ipcw")
     assert not dataset.matured.all()
     fitted = train_model(dataset, TrainingConfig())
-    assert dataset.matured[fitted.judged].all()
-    assert fitted.scores.height == len(fitted.judged)
+    assert dataset.matured[fitted.held_out_rows].all()
+    assert fitted.scores.height == len(fitted.held_out_rows)
     assert isinstance(fitted.scores, pl.DataFrame)
     assert SimpleNamespace(**fitted.model.card.metrics).log_loss.value < 0.5
 
@@ -275,8 +275,8 @@ def test_the_errors_hold_the_distances_where_months_differ():
     held = []
     for seed in range(30):
         paces = np.random.default_rng(1000 + seed).gamma(1 / 0.16, 0.16, 10)
-        estimate = seen_after(8 * MONTH, *of_pace(paces, 4000, seed)[:3])
-        held.append(abs(estimate.rates[1] - estimate.came.mean()) < 1.96 * estimate.errors(50)[1])
+        seen = seen_after(8 * MONTH, *of_pace(paces, 4000, seed)[:3])
+        held.append(abs(seen.rates[1] - seen.outcome.mean()) < 1.96 * seen.errors(50)[1])
     assert np.mean(held) >= 0.9
 
 

@@ -1,4 +1,4 @@
-"""What the additive part promises: the penalties that the evidence asks for, found in a few looks at it."""
+"""The additive part: penalties are those of the evidence, with few evaluations of the Hessian."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def by_the_book(design, y, w, group, rounds=60):
         beta = minimize(cost, beta, jac=True, method="L-BFGS-B", options={"gtol": 1e-9, "ftol": 1e-14}).x
         p = 1 / (1 + np.exp(-design @ beta))
         covariance = np.linalg.inv((design.T * (w * p * (1 - p))) @ design + np.diag(ridge))
-        for one in range(len(penalty)):
-            own = np.flatnonzero(group == one)
-            free = len(own) - penalty[one] * np.trace(covariance[np.ix_(own, own)])
-            penalty[one] = np.clip((free + 2 * SHAPE) / ((beta[own] ** 2).sum() + 2 * RATE), 1e-2, 1e5)
+        for number in range(len(penalty)):
+            own = np.flatnonzero(group == number)
+            free = len(own) - penalty[number] * np.trace(covariance[np.ix_(own, own)])
+            penalty[number] = np.clip((free + 2 * SHAPE) / ((beta[own] ** 2).sum() + 2 * RATE), 1e-2, 1e5)
     return beta
 
 
@@ -75,5 +75,5 @@ def test_rows_without_weight_change_nothing():
     """Rows that censoring left no weight: their design, however wild, must not reach the others."""
     design, y, w, group = problem(600)
     wild, none = np.vstack([design, 9 * design]), np.append(w, np.zeros(len(w)))
-    found = fit_ridge_by_evidence(wild, np.append(y, 1 - y), none, group)
-    assert found == pytest.approx(fit_ridge_by_evidence(design, y, w, group), abs=1e-6)
+    fitted = fit_ridge_by_evidence(wild, np.append(y, 1 - y), none, group)
+    assert fitted == pytest.approx(fit_ridge_by_evidence(design, y, w, group), abs=1e-6)

@@ -24,7 +24,7 @@ def linear_leads(rows, seed=0, features=5):
     return pl.DataFrame({f"x{i}": x[:, i] for i in range(features)}), y
 
 
-def said(fitted, frame):
+def predicted(fitted, frame):
     return fitted.predictor.log_odds(fitted.predictor.encodings.encode(frame))
 
 
@@ -36,7 +36,7 @@ def test_the_same_rows_and_seed_give_the_same_predictor():
 def test_it_learns_what_there_is_to_learn():
     frame, y = linear_leads(4000)
     fresh, outcome = linear_leads(4000, seed=1)
-    p = fit(frame, y).predictor.probability(said(fit(frame, y), fresh))
+    p = fit(frame, y).predictor.probability(predicted(fit(frame, y), fresh))
     best = 1 / (1 + np.exp(-(fresh["x0"].to_numpy() - fresh["x1"].to_numpy() - 1)))
     assert metrics.log_loss(outcome, p) < metrics.log_loss(outcome, best) + 0.01
     assert metrics.expected_calibration_error(outcome, p) < 0.03
@@ -45,7 +45,7 @@ def test_it_learns_what_there_is_to_learn():
 def test_noise_is_not_learned():
     frame, _ = linear_leads(1500)
     y = (np.random.default_rng(3).random(1500) < 0.3).astype(np.int8)
-    p = fit(frame, y).predictor.probability(said(fit(frame, y), frame))
+    p = fit(frame, y).predictor.probability(predicted(fit(frame, y), frame))
     assert p.std() < 0.05
 
 
@@ -53,17 +53,17 @@ def test_the_held_out_predictions_are_honest():
     frame, y = linear_leads(600, features=30)
     fitted = fit(frame, y)
     fresh, outcome = linear_leads(5000, seed=2, features=30)
-    seen = metrics.log_loss(y[fitted.held_out_rows], fitted.predictor.probability(fitted.log_odds))
-    unseen = metrics.log_loss(outcome, fitted.predictor.probability(said(fitted, fresh)))
-    assert seen > unseen - 0.05
+    held_out_loss = metrics.log_loss(y[fitted.held_out_rows], fitted.predictor.probability(fitted.log_odds))
+    unseen = metrics.log_loss(outcome, fitted.predictor.probability(predicted(fitted, fresh)))
+    assert held_out_loss > unseen - 0.05
 
 
-def test_every_row_is_judged_once_without_an_order():
+def test_without_an_order_every_row_validates_once():
     frame, y = linear_leads(500)
     assert sorted(fit(frame, y).held_out_rows.tolist()) == list(range(500))
 
 
-def test_with_an_order_only_later_rows_are_judged():
+def test_with_an_order_only_later_rows_validate():
     frame, y = linear_leads(1000)
     order = np.random.default_rng(0).permutation(1000)
     fitted = fit(frame, y, order=order)
@@ -74,10 +74,10 @@ def test_with_an_order_only_later_rows_are_judged():
 def test_no_fold_trains_on_what_came_after_or_within_the_gap():
     frame, y = linear_leads(1000)
     order = np.random.default_rng(0).integers(0, 50, 1000)
-    made, time_ordered = make_folds(TrainingRows(frame, y, order, gap=3), 5, 0)
+    folds, time_ordered = make_folds(TrainingRows(frame, y, order, gap=3), 5, 0)
     assert time_ordered
-    assert len(made) == 3
-    for fold in made:
+    assert len(folds) == 3
+    for fold in folds:
         assert order[fold.train].max() < order[fold.validate].min() - 3
 
 
@@ -102,8 +102,8 @@ def test_the_design_effect_is_how_often_an_outcome_is_repeated():
     assert TrainingRows(frame, y).design_effect == 1
 
 
-def test_a_lead_looked_at_five_times_is_still_one_lead():
-    """Each row five times over teaches the additive part what it taught once."""
+def test_five_snapshots_of_a_lead_weigh_as_much_as_one():
+    """Each row five times over gives the same additive part as once."""
     frame, y = linear_leads(300, features=8)
     frame = frame.select(pl.all().round(0))
     often = pl.concat([frame] * 5)
@@ -135,8 +135,8 @@ def test_a_value_never_seen_changes_little(value):
     source = random.choice(["a", "b", "c"], 900)
     y = (random.random(900) < np.where(source == "a", 0.6, 0.2)).astype(np.int8)
     fitted = fit(pl.DataFrame({"source": source}), y)
-    unknown = said(fitted, pl.DataFrame({"source": [value]}, schema={"source": pl.String}))
-    known = said(fitted, pl.DataFrame({"source": ["a", "b"]}))
+    unknown = predicted(fitted, pl.DataFrame({"source": [value]}, schema={"source": pl.String}))
+    known = predicted(fitted, pl.DataFrame({"source": ["a", "b"]}))
     assert known[1] - 0.3 < unknown[0] < known[0] + 0.3
 
 
@@ -149,7 +149,7 @@ def test_forty_conversions_of_three_hundred_leads_are_enough():
     converted = fresh[:, 0] + random.normal(size=4000) > 1.6
     names = [f"x{i}" for i in range(8)]
     fitted = fit(pl.DataFrame(x, schema=names), y)
-    p = fitted.predictor.probability(said(fitted, pl.DataFrame(fresh, schema=names)))
+    p = fitted.predictor.probability(predicted(fitted, pl.DataFrame(fresh, schema=names)))
     assert metrics.roc_auc(converted, p) > 0.75
     assert metrics.log_loss(converted, p) < metrics.log_loss(converted, np.full(4000, converted.mean()))
 
@@ -158,7 +158,7 @@ def test_forty_conversions_of_three_hundred_leads_are_enough():
 def test_a_handful_of_rows_gives_a_cautious_answer(rows, positives):
     frame = pl.DataFrame({"x": np.arange(rows, dtype=float), "c": [str(i) for i in range(rows)]})
     y = (np.arange(rows) < positives).astype(np.int8)
-    p = fit(frame, y).predictor.probability(said(fit(frame, y), frame))
+    p = fit(frame, y).predictor.probability(predicted(fit(frame, y), frame))
     assert np.isfinite(p).all()
     assert ((p > 0.001) & (p < 0.999)).all()
 
@@ -174,7 +174,7 @@ def test_one_useless_feature_is_no_error():
     for column in (pl.Series([1.0] * 200), pl.Series([None] * 200, dtype=pl.String), pl.Series(["a"] * 200)):
         fitted = fit(pl.DataFrame({"only": column}), y)
         assert fitted.recipe == "base rate"
-        p = fitted.predictor.probability(said(fitted, pl.DataFrame({"only": column})))
+        p = fitted.predictor.probability(predicted(fitted, pl.DataFrame({"only": column})))
         np.testing.assert_allclose(p, y.mean(), atol=0.01)
 
 
@@ -193,7 +193,7 @@ def test_weights_count_as_copies_do():
     frame, y = linear_leads(3000)
     weights = np.where(y == 1, 3.0, 1.0)
     weighted = fit(frame, y, weights=weights)
-    p = weighted.predictor.probability(said(weighted, frame))
+    p = weighted.predictor.probability(predicted(weighted, frame))
     assert np.average(p, weights=weights) == pytest.approx((weights @ y) / weights.sum(), abs=0.02)
 
 
@@ -237,18 +237,21 @@ def test_progress_is_told():
     assert "learning from all rows" in heard[-1]
 
 
-def test_a_code_that_means_nothing_costs_little_though_leads_are_looked_at_thrice():
+def test_a_code_without_signal_costs_little_with_three_snapshots_per_lead():
     """Else a lead's own other snapshots say, by way of the code's rate, what became of it."""
     frame, y = linear_leads(600)
     thrice, coded = np.repeat(np.arange(600), 3), np.random.default_rng(5).integers(200, size=600)
     code = pl.Series("code", [f"c{value}" for value in coded[thrice]])
-    looks = TrainingRows(frame[thrice].with_columns(code), y[thrice], groups=thrice)
+    snapshots = TrainingRows(frame[thrice].with_columns(code), y[thrice], groups=thrice)
     fresh, outcome = linear_leads(5000, seed=6)
     other = np.random.default_rng(7).integers(200, size=5000)
-    asked = fresh.with_columns(pl.Series("code", [f"c{value}" for value in other]))
-    with_code, without = fit_learning_rows(looks), fit_learning_rows(replace(looks, frame=frame[thrice]))
+    new_rows = fresh.with_columns(pl.Series("code", [f"c{value}" for value in other]))
+    with_code, without = (
+        fit_learning_rows(snapshots),
+        fit_learning_rows(replace(snapshots, frame=frame[thrice])),
+    )
     losses = [
-        metrics.log_loss(outcome, fitted.predictor.probability(said(fitted, rows)))
-        for fitted, rows in ((with_code, asked), (without, fresh))
+        metrics.log_loss(outcome, fitted.predictor.probability(predicted(fitted, rows)))
+        for fitted, rows in ((with_code, new_rows), (without, fresh))
     ]
     assert losses[0] < losses[1] + 0.015

@@ -31,36 +31,36 @@ def contributed(predictor, rows):
     return predictor.contributions(predictor.encodings.encode(rows.frame))[1]
 
 
-def dealt(monkeypatch, rows, fitted, lead):
+def jackknife_and_training_rows(monkeypatch, rows, fitted, lead):
     """Which rows each refit learned from, by the first column, which numbers them."""
-    taught = []
+    trained_on = []
     monkeypatch.setattr(
-        type(fitted), "refit", lambda _, rows, _seed: taught.append(rows.frame["x"].to_list())
+        type(fitted), "refit", lambda _, rows, _seed: trained_on.append(rows.frame["x"].to_list())
     )
-    return jackknife(rows, fitted, lead), taught
+    return jackknife(rows, fitted, lead), trained_on
 
 
 def test_each_refit_does_without_one_group_and_a_lead_is_not_divided(monkeypatch, fitted):
     rows = company()
     numbered = TrainingRows(rows.frame.with_columns(x=pl.int_range(len(rows)).cast(pl.Float64)), rows.y)
     lead = np.arange(len(rows)) // 3
-    found, taught = dealt(monkeypatch, numbered, fitted, lead)
-    left_out = [set(range(len(rows))) - set(map(int, some)) for some in taught]
-    assert len(found.predictors) == GROUPS
+    models, trained_on = jackknife_and_training_rows(monkeypatch, numbered, fitted, lead)
+    left_out = [set(range(len(rows))) - set(map(int, some)) for some in trained_on]
+    assert len(models.predictors) == GROUPS
     assert sorted(row for some in left_out for row in some) == list(range(len(rows)))
     assert all(
         {*some} == {row for row in range(len(rows)) if row // 3 in {r // 3 for r in some}}
         for some in left_out
     )
-    assert found.share == 1.0
+    assert models.share == 1.0
 
 
 def test_of_many_rows_a_sample_is_dealt_and_says_which_share(monkeypatch, fitted):
     monkeypatch.setattr(module, "MOST_ROWS", 300)
-    found, taught = dealt(monkeypatch, company(), fitted, np.arange(900))
-    rows = sum(map(len, taught)) / (GROUPS - 1)
-    assert found.share == pytest.approx(rows / 900)
-    assert 0.2 < found.share < 0.5
+    models, trained_on = jackknife_and_training_rows(monkeypatch, company(), fitted, np.arange(900))
+    rows = sum(map(len, trained_on)) / (GROUPS - 1)
+    assert models.share == pytest.approx(rows / 900)
+    assert 0.2 < models.share < 0.5
 
 
 def test_with_too_few_conversions_nothing_is_learned_anew(fitted):
@@ -69,15 +69,15 @@ def test_with_too_few_conversions_nothing_is_learned_anew(fitted):
 
 def test_the_interval_is_as_wide_as_companies_differ(fitted):
     """Learned from twelve companies alike, a weight varies as much as each one's refits say it would."""
-    asked, sizes, halves = company(400, seed=99), [], []
+    new_rows, sizes, halves = company(400, seed=99), [], []
     for seed in range(12):
         rows = company(seed=seed)
         again = jackknife(rows, fitted, np.arange(len(rows)))
-        points = contributed(fitted.refit(rows, 0), asked)
-        [found, _] = importance_intervals(
-            points, [contributed(one, asked) for one in again.predictors], again.share
+        points = contributed(fitted.refit(rows, 0), new_rows)
+        [interval, _] = importance_intervals(
+            points, [contributed(refit, new_rows) for refit in again.predictors], again.share
         )
-        sizes.append(found.value)
-        halves.append((found.high - found.low) / 2)
-    # 2.78 is Student's t for five groups; the interval is also one over the leads that are asked about.
+        sizes.append(interval.value)
+        halves.append((interval.high - interval.low) / 2)
+    # 2.78 is Student's t for five groups; the interval is also one over the explained leads.
     assert 0.5 < np.mean(halves) / (2.78 * np.std(sizes, ddof=1)) < 2.0

@@ -15,7 +15,7 @@ from training.learner.model_selection import cross_validate
 
 
 def rows(score, count=3000, seed=0):
-    """Leads whose outcome is decided by ``score`` of eight columns, and then by luck."""
+    """Leads whose outcome is decided by ``score`` of eight columns and a random draw."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(count, 8))
     y = (random.random(count) < 1 / (1 + np.exp(-score(x)))).astype(np.int8)
@@ -32,14 +32,14 @@ def each_a_little(x):
 
 
 def chosen(learning):
-    said = []
-    return cross_validate(learning, 0, said.append), said
+    messages = []
+    return cross_validate(learning, 0, messages.append), messages
 
 
 def test_what_only_many_conditions_together_tell_is_learned_by_large_trees():
-    judged, said = chosen(rows(three_at_once))
-    assert judged.bag.name == "large"
-    assert "larger trees look better on the last fold: trying them on all" in said
+    out_of_fold, messages = chosen(rows(three_at_once))
+    assert out_of_fold.bag.name == "large"
+    assert "larger trees look better on the last fold: trying them on all" in messages
 
 
 def test_what_each_column_tells_is_learned_by_small_trees():
@@ -51,7 +51,7 @@ def test_noise_does_not_earn_large_trees():
     assert names == ["small"] * 5
 
 
-def test_a_predictor_relearned_from_the_same_rows_is_the_same():
+def test_a_refit_on_the_same_rows_is_the_same():
     """The trees of the choice go into the model and into all that is made like it."""
     learning = rows(three_at_once, 1500)
     fitted = fit_learning_rows(learning, 0)
@@ -59,18 +59,18 @@ def test_a_predictor_relearned_from_the_same_rows_is_the_same():
     assert fitted.refit(learning, 0).to_files() == fitted.predictor.to_files()
 
 
-def test_rows_that_share_their_luck_are_one_witness():
+def test_the_rows_of_a_lead_are_one_cluster():
     """The standard error of a paired difference over leads, as of the means of independent leads."""
     learning = rows(each_a_little, 400)
     repeated = TrainingRows(
         pl.concat([learning.frame] * 3), np.tile(learning.y, 3), groups=np.tile(np.arange(400), 3)
     )
-    judged = cross_validate(repeated, 0, lambda _: None)
-    one = np.random.default_rng(0).normal(size=400)[judged.unit]
-    other = np.zeros(len(one))
-    mean, error = judged.paired_difference(one, other)
-    paired = log_loss_per_row(judged.y, one) - log_loss_per_row(judged.y, other)
-    leads = np.array([paired[judged.unit == unit].mean() for unit in range(400)])
+    out_of_fold = cross_validate(repeated, 0, lambda _: None)
+    item = np.random.default_rng(0).normal(size=400)[out_of_fold.group]
+    other = np.zeros(len(item))
+    mean, error = out_of_fold.paired_difference(item, other)
+    paired = log_loss_per_row(out_of_fold.y, item) - log_loss_per_row(out_of_fold.y, other)
+    leads = np.array([paired[out_of_fold.group == unit].mean() for unit in range(400)])
     assert mean == pytest.approx(leads.mean())
     assert error == pytest.approx(leads.std() / 400**0.5)
-    assert error > 1.5 * replace(judged, unit=np.arange(len(one))).paired_difference(one, other)[1]
+    assert error > 1.5 * replace(out_of_fold, group=np.arange(len(item))).paired_difference(item, other)[1]

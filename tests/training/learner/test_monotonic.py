@@ -50,8 +50,8 @@ def test_more_demo_requests_never_lower_the_score_of_the_default_or_any_part_of_
     for fitted in each.values():
         predictor = fitted.predictor
         for x in (-2.0, 0.0, 2.0):
-            said = predictor.log_odds(predictor.encodings.encode(leads(x)))
-            assert (sign * np.diff(said) >= -1e-9).all()
+            log_odds = predictor.log_odds(predictor.encodings.encode(leads(x)))
+            assert (sign * np.diff(log_odds) >= -1e-9).all()
 
 
 def test_without_the_constraint_this_past_lowers_it():

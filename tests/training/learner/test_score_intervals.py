@@ -31,7 +31,7 @@ def company(rows=1500, seed=0, signal=1.0, level=-1.5):
     return frame, y, truth
 
 
-def doubted(frame, y, seed=0):
+def uncertainty_of(frame, y, seed=0):
     rows = TrainingRows(frame, y)
     fitted = fit_learning_rows(rows, seed)
     return fitted.predictor, estimate_uncertainty(
@@ -41,22 +41,22 @@ def doubted(frame, y, seed=0):
 
 @pytest.fixture(scope="module")
 def learned():
-    return doubted(*company()[:2])
+    return uncertainty_of(*company()[:2])
 
 
 def test_nine_in_ten_intervals_hold_the_truth():
     right = []
     for seed in range(3):
-        predictor, found = doubted(*company(seed=seed)[:2])
+        predictor, result = uncertainty_of(*company(seed=seed)[:2])
         frame, _, truth = company(rows=4000, seed=100 + seed)
         matrix = predictor.encodings.encode(frame)
         log_odds = predictor.log_odds(matrix)
-        right.append(np.abs(log_odds - truth) <= found.half_widths(matrix, log_odds)[0])
+        right.append(np.abs(log_odds - truth) <= result.half_widths(matrix, log_odds)[0])
     assert 0.82 < np.mean(right) < 0.98
 
 
 def test_more_leads_are_surer(learned):
-    _, more = doubted(*company(rows=6000)[:2])
+    _, more = uncertainty_of(*company(rows=6000)[:2])
     at = np.linspace(-2.5, 0.0, 20)
     assert more.half.at(at).mean() < 0.8 * learned[1].half.at(at).mean()
 
@@ -69,26 +69,26 @@ def test_the_truth_lies_between_the_acts_as_the_spread_of_scores_says(real, shar
     assert interpolate_scenarios(real, 1.6, 1.2) == 1.0
 
 
-def test_whom_a_rehearsal_is_held_with_says_nothing_of_who_converts(monkeypatch):
-    """Drawn from the same numbers, only leads of small luck would be in it, and they would all convert."""
+def test_the_sample_of_a_simulation_is_independent_of_its_outcomes(monkeypatch):
+    """From the same uniforms, the sample would hold leads with small ones only, which all convert."""
     frame, y, _ = company(rows=4000)
     rows = TrainingRows(frame, y)
     fitted = fit_learning_rows(rows)
-    taught, relearned = [], type(fitted).refit
+    trained_on, refit = [], type(fitted).refit
     monkeypatch.setattr(score_intervals, "MOST_ROWS", 1000)
 
-    def spy(self, told, seed):
-        taught.append((len(told), told.y.mean()))
-        return relearned(self, told, seed)
+    def spy(self, rows, seed):
+        trained_on.append((len(rows), rows.y.mean()))
+        return refit(self, rows, seed)
 
     monkeypatch.setattr(type(fitted), "refit", spy)
     score_intervals.interval_half_widths(rows, fitted, np.arange(4000))
-    assert [size for size, _ in taught] == pytest.approx([900] * len(taught), rel=0.1)
-    assert [rate for _, rate in taught] == pytest.approx([y.mean()] * len(taught), abs=0.05)
+    assert [size for size, _ in trained_on] == pytest.approx([900] * len(trained_on), rel=0.1)
+    assert [rate for _, rate in trained_on] == pytest.approx([y.mean()] * len(trained_on), abs=0.05)
 
 
-def test_the_same_seed_gives_the_same_doubt(learned):
-    assert doubted(*company()[:2])[1] == learned[1]
+def test_the_same_seed_gives_the_same_uncertainty(learned):
+    assert uncertainty_of(*company()[:2])[1] == learned[1]
 
 
 def test_what_matters_is_watched_and_noise_is_not(learned):
@@ -96,7 +96,7 @@ def test_what_matters_is_watched_and_noise_is_not(learned):
     assert names[0] == "x"
     assert "word" in names
     x = company()[0]["x"]
-    (watched,) = [one for one in learned[1].watched if one.feature == "x"]
+    (watched,) = [item for item in learned[1].watched if item.feature == "x"]
     room = 0.1 * (x.max() - x.min())
     assert (watched.low, watched.high) == pytest.approx((x.min() - room, x.max() + room))
     assert watched.filled
@@ -105,8 +105,8 @@ def test_what_matters_is_watched_and_noise_is_not(learned):
 def test_too_few_conversions_are_said_with_how_many_are_missing():
     frame, y, _ = company(rows=60, level=-4.0, seed=3)
     assert 0 < y.sum() < 10
-    found = doubted(frame, y)[1]
-    assert (found.lacking, found.missing) == ("too_few_outcomes", ENOUGH - y.sum())
+    result = uncertainty_of(frame, y)[1]
+    assert (result.lacking, result.missing) == ("too_few_outcomes", ENOUGH - y.sum())
 
 
 def test_many_conversions_that_nothing_explains_are_no_signal():
@@ -119,57 +119,57 @@ def test_many_conversions_that_nothing_explains_are_no_signal():
     assert estimate_uncertainty(rows, fitted, pl.Series(map(str, range(600)))).lacking == "no_signal"
 
 
-def test_twelve_converted_leads_are_twelve_however_often_they_were_looked_at():
+def test_twelve_converted_leads_are_twelve_with_any_number_of_snapshots():
     random = np.random.default_rng(5)
     frame = pl.DataFrame({"same": [1.0] * 1200})
     y = np.repeat(np.arange(120) < 12, 10).astype(np.int8)
     lead = np.repeat(np.arange(120), 10)[order := random.permutation(1200)]
     rows = TrainingRows(frame, y[order], groups=lead)
-    found = estimate_uncertainty(rows, fit_learning_rows(rows), pl.Series(map(str, lead)))
-    assert (found.lacking, found.missing) == ("too_few_outcomes", ENOUGH - 12)
+    result = estimate_uncertainty(rows, fit_learning_rows(rows), pl.Series(map(str, lead)))
+    assert (result.lacking, result.missing) == ("too_few_outcomes", ENOUGH - 12)
 
 
 def test_the_curve_is_the_conformal_quantile_of_each_part():
-    said = np.arange(200.0)
-    off = np.where(said < 100, 1.0, 3.0) * (said % 100 + 1) * np.where(said % 2, 1, -1)
-    found = conformal_curve(SimulationErrors(said, off))
+    predicted = np.arange(200.0)
+    errors = np.where(predicted < 100, 1.0, 3.0) * (predicted % 100 + 1) * np.where(predicted % 2, 1, -1)
+    result = conformal_curve(SimulationErrors(predicted, errors))
     # The 91st smallest of 1 to 100: ceil(101 * 0.9).
-    assert found.values == (91.0, 273.0)
-    assert found.knots == (49.5, 149.5)
+    assert result.values == (91.0, 273.0)
+    assert result.knots == (49.5, 149.5)
 
 
 def test_disagreement_is_what_chance_does_not_explain():
-    said = np.repeat([-1.0, 1.0], 4000)
+    predicted = np.repeat([-1.0, 1.0], 4000)
     random = np.random.default_rng(0)
-    right = (random.random(8000) < expit(said)).astype(float)
-    wrong = (random.random(8000) < expit(said + 0.3)).astype(float)
+    right = (random.random(8000) < expit(predicted)).astype(float)
+    wrong = (random.random(8000) < expit(predicted + 0.3)).astype(float)
     at = np.array([-1.0, 1.0])
-    assert excess_squared_error(said, right, np.arange(8000), at).mean() < 0.02
+    assert excess_squared_error(predicted, right, np.arange(8000), at).mean() < 0.02
     # One Newton step towards a level that is 0.3 off, in log-odds, is about that long.
-    assert np.sqrt(excess_squared_error(said, wrong, np.arange(8000), at).mean()) == pytest.approx(
+    assert np.sqrt(excess_squared_error(predicted, wrong, np.arange(8000), at).mean()) == pytest.approx(
         0.3, abs=0.12
     )
 
 
-def test_looks_at_a_lead_accuse_together_once():
-    """A true forecast of 150 leads, looked at ten times each: were they 1,500, it would seem far off."""
-    random, at, found = np.random.default_rng(1), np.zeros(1), []
+def test_the_snapshots_of_a_lead_are_one_cluster():
+    """Calibrated predictions of 150 leads with ten snapshots each: as 1,500 leads they would seem far off."""
+    random, at, result = np.random.default_rng(1), np.zeros(1), []
     for _ in range(200):
-        said = np.repeat(random.normal(-1.5, 1.0, 150), 10)
-        y = np.repeat(random.random(150) < expit(said[::10]), 10).astype(float)
+        predicted = np.repeat(random.normal(-1.5, 1.0, 150), 10)
+        y = np.repeat(random.random(150) < expit(predicted[::10]), 10).astype(float)
         each = [
-            excess_squared_error(said, y, lead, at)[0]
+            excess_squared_error(predicted, y, lead, at)[0]
             for lead in (np.repeat(np.arange(150), 10), np.arange(1500))
         ]
-        found.append(np.sqrt(each))
-    together, singly = np.mean(found, axis=0)
+        result.append(np.sqrt(each))
+    together, singly = np.mean(result, axis=0)
     assert together < 0.6 * singly
 
 
-def test_outcomes_that_are_as_expected_accuse_nobody():
-    said = np.zeros(1000)
+def test_outcomes_as_expected_show_no_excess_error():
+    predicted = np.zeros(1000)
     assert excess_squared_error(
-        said, np.arange(1000) % 2, np.arange(1000), np.array([0.0, 5.0])
+        predicted, np.arange(1000) % 2, np.arange(1000), np.array([0.0, 5.0])
     ).tolist() == [
         0.0,
         0.0,

@@ -33,22 +33,22 @@ def company():
 @pytest.fixture
 def reported(company):
     """A report on what these checks and ingest texts."""
-    given, texts = report_input(300), to_dict(company)
-    card = replace(given.card, findings=tuple(texts["findings"]), checks=tuple(texts["checks"]))
+    inputs, texts = report_input(300), to_dict(company)
+    card = replace(inputs.card, findings=tuple(texts["findings"]), checks=tuple(texts["checks"]))
     table, reason = Message("tables.touchpoints"), Message("ingest.no_such_lead")
     why = Message("availability.unused", role=Message("roles.identifier"), reason=Message("columns.emails"))
     intake = replace(
-        given.intake,
+        inputs.intake,
         quarantined={Message("ingest.of_table", table=table, reason=reason): 3},
         excluded={"Mail": why},
     )
-    return build_report(replace(given, card=card, intake=intake))
+    return build_report(replace(inputs, card=card, intake=intake))
 
 
-def german_of(made):
+def german_of(report):
     """The tables of what ingest and checks texts, as the German page shows them."""
-    shown = view(made, translator("de"))
-    return [shown[name].rows for name in ("quarantined", "excluded", "findings")]
+    page_text = view(report, translator("de"))
+    return [page_text[name].rows for name in ("quarantined", "excluded", "findings")]
 
 
 def test_whatever_the_checks_say_of_a_company_is_german(company):
@@ -61,11 +61,11 @@ def test_whatever_the_checks_say_of_a_company_is_german(company):
 
 
 def test_the_german_page_is_german(reported):
-    quarantined, excluded, found = german_of(reported)
+    quarantined, excluded, hits = german_of(reported)
     assert quarantined == (("Touchpoints: kein solcher Lead", "3"),)
     assert excluded == (("Mail", "Kennung: E-Mail-Adressen"),)
-    assert found
-    assert {row[3] for row in found} & {note.message for note in reported.health.findings} == set()
+    assert hits
+    assert {row[3] for row in hits} & {note.message for note in reported.health.findings} == set()
 
 
 def test_a_report_that_is_read_back_says_the_same(reported):
@@ -81,7 +81,7 @@ def test_a_report_with_the_english_of_yesterday_keeps_its_german(reported, monke
         texts = read_sources(lang)
         if lang == "en":
             return {
-                name: re.sub(r'(?m)^(msgstr )"(?=.)', r'\1"Reworded: ', one) for name, one in texts.items()
+                name: re.sub(r'(?m)^(msgstr )"(?=.)', r'\1"Reworded: ', item) for name, item in texts.items()
             }
         return texts
 

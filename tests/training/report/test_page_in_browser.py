@@ -32,18 +32,18 @@ def browser():
 
 
 @pytest.fixture(scope="module", params=["history", "flat"])
-def written(request, tmp_path_factory):
+def page_path(request, tmp_path_factory):
     """The page of a company with a history, and of a flat export that knows no time."""
     folder = tmp_path_factory.mktemp(request.param)
-    given = of_a_history(folder) if request.param == "history" else report_input(600, time_ordered=False)
-    made = build_report(given)
+    inputs = of_a_history(folder) if request.param == "history" else report_input(600, time_ordered=False)
+    report = build_report(inputs)
     path = folder / "report.html"
-    path.write_text(render(made), encoding="utf-8")
-    return path, made
+    path.write_text(render(report), encoding="utf-8")
+    return path, report
 
 
 def of_a_history(folder):
-    """The demo's company, smaller: read from its export, learned from, judged on later leads."""
+    """The demo's company, smaller: read from its export, trained, evaluated on later leads."""
     write_csv(simulate(1000, seed=3), folder)
     config = load_config(folder / "leadloop.toml")
     fitted = train_model(read_dataset(config, folder), config.training)
@@ -52,16 +52,16 @@ def of_a_history(folder):
 
 
 @pytest.fixture
-def page(browser, written):
-    with opened(browser, written[0]) as shown:
-        yield shown
+def page(browser, page_path):
+    with opened(browser, page_path[0]) as visible:
+        yield visible
 
 
-def test_a_page_says_nothing_to_the_console_and_asks_for_nothing(page, written):
+def test_a_page_says_nothing_to_the_console_and_asks_for_nothing(page, page_path):
     page.click('button[data-lang="de"]')
     page.locator("#slider").press("ArrowRight")
     assert page.said == []
-    assert page.asked == [written[0].as_uri()]
+    assert page.asked == [page_path[0].as_uri()]
 
 
 def test_every_block_is_there_or_says_why_not(page):
@@ -71,16 +71,16 @@ def test_every_block_is_there_or_says_why_not(page):
         assert len(section.inner_text()) > 40
 
 
-def test_a_key_on_the_slider_moves_figures_and_dot(page, written):
-    made = written[1]
+def test_a_key_on_the_slider_moves_figures_and_dot(page, page_path):
+    report = page_path[1]
     slider, says, dot = page.locator("#slider"), page.locator("#slider-says"), page.locator(".chosen")
     before = says.inner_text(), dot.get_attribute("cx")
     slider.focus()
     slider.press("End")
     assert before != (says.inner_text(), dot.get_attribute("cx"))
     assert "100% of all" in says.inner_text()
-    whole = made.worth.weekly or 100
-    per_week = whole * made.summary.base_rate
+    whole = report.worth.weekly or 100
+    per_week = whole * report.summary.base_rate
     digits = 1 if per_week < 10 else 0
     assert f"about {per_week:,.{digits}f}".removesuffix(".0") in says.inner_text()
     assert slider.get_attribute("aria-valuetext") == says.inner_text()
@@ -99,7 +99,7 @@ def test_the_language_is_switched_without_another_page(page):
     assert page.evaluate("document.activeElement.dataset.lang") == "en"
 
 
-def test_a_download_holds_the_table(page, written):
+def test_a_download_holds_the_table(page, page_path):
     with page.expect_download() as started:
         page.locator("#calibration a[download]").last.scroll_into_view_if_needed()
         page.locator("section#calibration h3:has-text('Grades') ~ p a[download]").first.click()
@@ -108,14 +108,14 @@ def test_a_download_holds_the_table(page, written):
     head, *rows = csv.reader(StringIO(text))
     assert head == ["Grade", "Leads", "Forecast", "Outcome (interval)", *head[4:]]
     assert len(head) == 6
-    grades = written[1].calibration.grades
+    grades = page_path[1].calibration.grades
     assert [row[0] for row in rows] == [grade.name for grade in grades]
     assert [float(row[4]) for row in rows] == pytest.approx([grade.observed.low for grade in grades])
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_a_page_fits(browser, written, width):
-    with opened(browser, written[0], width) as page:
+def test_a_page_fits(browser, page_path, width):
+    with opened(browser, page_path[0], width) as page:
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -124,14 +124,14 @@ def test_a_page_fits(browser, written, width):
     ("scheme", "where", "rules"),
     [("light", None, {}), ("dark", "#worth", {"runOnly": ["color-contrast"]})],
 )
-def test_a_page_is_accessible(browser, written, scheme, where, rules):
+def test_a_page_is_accessible(browser, page_path, scheme, where, rules):
     """The dark page has the same elements, so only its colours are looked at, where each of them is used."""
-    with opened(browser, written[0], 390, color_scheme=scheme) as page:
+    with opened(browser, page_path[0], 390, color_scheme=scheme) as page:
         assert violations(page, where, rules) == []
 
 
-def test_without_scripts_the_page_is_whole(browser, written):
-    with opened(browser, written[0], java_script_enabled=False) as page:
+def test_without_scripts_the_page_is_whole(browser, page_path):
+    with opened(browser, page_path[0], java_script_enabled=False) as page:
         assert not page.locator("#slider").is_visible()
         assert not page.locator(".languages").is_visible()
         page.locator("#worth summary").first.click()

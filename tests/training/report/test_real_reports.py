@@ -63,7 +63,7 @@ FLAT = {
 }
 
 
-def found(name):
+def reports(name):
     path = DATA / name
     if not path.is_file():
         pytest.skip(f"{path} is not on this machine")
@@ -73,7 +73,7 @@ def found(name):
 def of_a_flat_export(folder, name):
     """Every so manieth row of a set, and what its columns mean."""
     file, step, label, key, time, late = FLAT[name]
-    frame = pl.read_csv(found(file), infer_schema_length=None)
+    frame = pl.read_csv(reports(file), infer_schema_length=None)
     if name == "crm_opportunities":
         frame = frame.filter(pl.col("deal_stage").is_in(["Won", "Lost"])).sort("engage_date")
     frame.gather_every(step).write_csv(folder / "leads.csv")
@@ -85,8 +85,8 @@ def of_a_flat_export(folder, name):
 
 def of_a_history(folder):
     """As ``leadloop init`` drafts it."""
-    shutil.copy(found(LEADS), folder / "leads.csv")
-    shutil.copy(found(DEALS), folder / "deals.csv")
+    shutil.copy(reports(LEADS), folder / "leads.csv")
+    shutil.copy(reports(DEALS), folder / "deals.csv")
     return draft_config([folder / "leads.csv", folder / "deals.csv"], folder)
 
 
@@ -97,33 +97,33 @@ def browser():
 
 
 @pytest.fixture(scope="module", params=["olist", *FLAT])
-def made(request, tmp_path_factory):
+def report(request, tmp_path_factory):
     """The folder of a set's report, its name, what the report was made from, and the report."""
     folder = tmp_path_factory.mktemp(request.param)
     text = of_a_history(folder) if request.param == "olist" else of_a_flat_export(folder, request.param)
     (folder / "leadloop.toml").write_text(text, encoding="utf-8")
     config = load_config(folder / "leadloop.toml")
     fitted = train_model(read_dataset(config, folder), config.training)
-    given = report_input(
+    inputs = report_input(
         fitted, artifact.save(fitted.model, folder / "model"), company=report_settings(config)
     )
-    told = build_report(given)
-    (folder / "report.html").write_text(render(told), encoding="utf-8")
-    return folder, request.param, given, told
+    page_text = build_report(inputs)
+    (folder / "report.html").write_text(render(page_text), encoding="utf-8")
+    return folder, request.param, inputs, page_text
 
 
-def test_a_real_report_is_whole_silent_and_can_be_used(browser, made):
-    folder, _, _, told = made
+def test_a_real_report_is_whole_silent_and_can_be_used(browser, report):
+    folder, _, _, page_text = report
     with opened(browser, folder / "report.html", 390) as page:
-        beyond = history_only_sections(told)
+        beyond = history_only_sections(page_text)
         assert page.locator("section").count() == len(BLOCKS) - len(beyond)
         assert page.locator("p.beyond").count() == bool(beyond)
         for block in (block for block in BLOCKS if block not in beyond):
             section = page.locator(f"section#{block}")
-            why = missing_reason(told, block)
-            shown = translator("en")(f"absent.{why.reason}") if why else ""
+            why = missing_reason(page_text, block)
+            visible = translator("en")(f"absent.{why.reason}") if why else ""
             assert len(section.inner_text()) > 40
-            assert shown in section.inner_text()
+            assert visible in section.inner_text()
         says = page.locator("#slider-says")
         before = says.inner_text()
         page.locator("#slider").press("End")
@@ -137,8 +137,8 @@ def test_a_real_report_is_whole_silent_and_can_be_used(browser, made):
         assert page.asked == [(folder / "report.html").as_uri()]
 
 
-def test_every_download_of_a_real_report_holds_its_table(browser, made):
-    with opened(browser, made[0] / "report.html") as page:
+def test_every_download_of_a_real_report_holds_its_table(browser, report):
+    with opened(browser, report[0] / "report.html") as page:
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         tables = page.locator("table")
         saved = page.locator("a[download]")
@@ -150,29 +150,32 @@ def test_every_download_of_a_real_report_holds_its_table(browser, made):
         assert [row[0] for row in rows] == tables.last.locator("tbody th").all_inner_texts()
 
 
-def test_a_real_report_measures_what_scikit_learn_does(made):
-    _, _, given, told = made
-    y, p = given.label, given.scores["probability"].to_numpy()
-    assert told.worth.roc_auc.value == pytest.approx(roc_auc_score(y, p))
-    assert told.worth.average_precision.value == pytest.approx(average_precision_score(y, p))
-    assert told.worth.log_loss.value == pytest.approx(log_loss(y, p))
-    grades = pd.DataFrame({"grade": given.scores["grade"], "p": p, "y": y}).groupby("grade").mean()
-    shown = [(one.name, one.forecast, one.observed.value) for one in told.calibration.grades]
-    assert pd.DataFrame(shown).set_index(0).to_numpy() == pytest.approx(grades.to_numpy())
-    assert (told.summary.positives, told.summary.people) == (int(y.sum()), given.scores["lead_id"].n_unique())
+def test_a_real_report_measures_what_scikit_learn_does(report):
+    _, _, inputs, page_text = report
+    y, p = inputs.label, inputs.scores["probability"].to_numpy()
+    assert page_text.worth.roc_auc.value == pytest.approx(roc_auc_score(y, p))
+    assert page_text.worth.average_precision.value == pytest.approx(average_precision_score(y, p))
+    assert page_text.worth.log_loss.value == pytest.approx(log_loss(y, p))
+    grades = pd.DataFrame({"grade": inputs.scores["grade"], "p": p, "y": y}).groupby("grade").mean()
+    visible = [(item.name, item.forecast, item.observed.value) for item in page_text.calibration.grades]
+    assert pd.DataFrame(visible).set_index(0).to_numpy() == pytest.approx(grades.to_numpy())
+    assert (page_text.summary.positives, page_text.summary.people) == (
+        int(y.sum()),
+        inputs.scores["lead_id"].n_unique(),
+    )
 
 
-def test_a_real_reports_leads_are_those_of_the_file(made):
-    folder, name, _, told = made
+def test_a_real_reports_leads_are_those_of_the_file(report):
+    folder, name, _, page_text = report
     leads = pd.read_csv(folder / "leads.csv")
     if name == "olist":
         leads["first"] = pd.to_datetime(leads["first_contact_date"])
         deals = pd.read_csv(folder / "deals.csv", parse_dates=["won_date"])
         took = leads.merge(deals, on="mql_id", how="left").eval("won_date - first")
-        kept = leads["first"] >= "2018-01-01"
-        won = (took[kept] < pd.Timedelta(days=90)) & (took[kept] >= pd.Timedelta(0))
+        remaining = leads["first"] >= "2018-01-01"
+        won = (took[remaining] < pd.Timedelta(days=90)) & (took[remaining] >= pd.Timedelta(0))
     else:
-        kept, won = np.ones(len(leads), dtype=bool), leads[FLAT[name][2]].isin([1, True, "Won"])
-    assert told.summary.leads.all == len(leads)
-    assert told.summary.leads.matured == pytest.approx(kept.sum(), abs=1)
-    assert told.summary.leads.rate.value == pytest.approx(won.mean(), abs=5e-4)
+        remaining, won = np.ones(len(leads), dtype=bool), leads[FLAT[name][2]].isin([1, True, "Won"])
+    assert page_text.summary.leads.all == len(leads)
+    assert page_text.summary.leads.matured == pytest.approx(remaining.sum(), abs=1)
+    assert page_text.summary.leads.rate.value == pytest.approx(won.mean(), abs=5e-4)

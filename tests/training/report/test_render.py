@@ -59,13 +59,13 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def made():
+def report():
     return build_report(report_input(600))
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)
-def html(request, made):
-    return render(made, request.param)
+def html(request, report):
+    return render(report, request.param)
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +84,10 @@ def test_every_section_is_there_once_in_order(page):
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_a_flat_export_names_what_only_a_history_shows_in_one_line(lang):
-    given = report_input()
-    made = build_report(replace(given, card=replace(given.card, flat=True)))
-    beyond, t = history_only_sections(made), translator(lang)
-    page = Page(shown(render(made, lang)))
+    inputs = report_input()
+    report = build_report(replace(inputs, card=replace(inputs.card, flat=True)))
+    beyond, t = history_only_sections(report), translator(lang)
+    page = Page(shown(render(report, lang)))
     links = {attrs["href"].removeprefix("#") for attrs in page.attributes("a") if "download" not in attrs}
     assert {"funnel", "offers", "time-to-sql"} <= set(beyond)
     assert not set(beyond) & (set(page.ids) | links)
@@ -95,9 +95,9 @@ def test_a_flat_export_names_what_only_a_history_shows_in_one_line(lang):
     assert page.text.count(t("page.beyond", sections=named)) == 1
 
 
-def test_a_history_keeps_the_reason_of_each_block_it_cannot_fill(made):
-    assert not made.card.flat
-    assert history_only_sections(made) == ()
+def test_a_history_keeps_the_reason_of_each_block_it_cannot_fill(report):
+    assert not report.card.flat
+    assert history_only_sections(report) == ()
 
 
 def test_tags_close_in_order_and_ids_are_unique(page):
@@ -116,8 +116,8 @@ def test_every_link_and_label_points_to_something_on_the_page(page):
 def test_nothing_is_loaded_from_anywhere(html, page):
     downloads = [attrs["href"] for attrs in page.attributes("a") if "download" in attrs]
     assert all(href.startswith("data:text/csv;") for href in downloads)
-    told = re.sub(r"'sha256-[^']+'", "", html)  # the script's hash may hold anything
-    assert not re.search(r"https?:|//[a-z]|url\(|@import|data:[^t]", told)
+    changed = re.sub(r"'sha256-[^']+'", "", html)  # the script's hash may hold anything
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|data:[^t]", changed)
     assert not {"link", "img", "iframe", "object"} & {tag for tag, _ in page.tags}
     assert all("src" not in attrs and "onload" not in attrs for _, attrs in page.tags)
 
@@ -145,7 +145,7 @@ def test_every_table_has_a_caption_and_every_chart_a_sentence(page):
 
 
 @pytest.mark.parametrize(("rows", "left_out"), [(40, False), (41, True)])
-def test_paper_leaves_out_tables_that_nobody_reads_on_paper(rows, left_out):
+def test_print_leaves_out_long_tables(rows, left_out):
     source = '{% from "parts.html" import folded with context %}{{ folded("all", table) }}'
     table = Table("all", ("name",), tuple((str(i),) for i in range(rows)))
     html = environment().from_string(source).render(table=table, t=translator("en"))
@@ -165,23 +165,23 @@ def test_headings_skip_no_level(page):
 
 
 def test_charts_use_only_colours_that_the_dark_page_replaces(html):
-    found = set(re.findall(r'(?:fill|stroke)="(#[0-9a-f]{3,8})"', html))
-    assert found <= set(PALETTE.values())
+    colours = set(re.findall(r'(?:fill|stroke)="(#[0-9a-f]{3,8})"', html))
+    assert colours <= set(PALETTE.values())
     assert all(f'[fill="{colour}"]' in html for colour in PALETTE.values())
 
 
 def attacked():
     """A report in which every text that comes from data is an attack."""
-    given = report_input(300)
+    inputs = report_input(300)
     bad = DisplayText(ATTACK + ": {value}", ATTACK + ": {value}")
-    specs = tuple(replace(spec, says=bad, family=ATTACK) for spec in given.features.specs)
+    specs = tuple(replace(spec, says=bad, family=ATTACK) for spec in inputs.features.specs)
     industry = pl.col("industry").replace("Software", ATTACK)
     finding = dict.fromkeys(("code", "severity", "column", "message"), ATTACK)
     return replace(
-        given,
+        inputs,
         features=FeatureSet((replace(specs[0], name="industry"), *specs[1:])),
         card=replace(
-            given.card,
+            inputs.card,
             label=ATTACK,
             created_at=ATTACK,
             recipe=ATTACK,
@@ -191,8 +191,8 @@ def attacked():
             findings=(finding,),
         ),
         version=ATTACK,
-        explained=given.explained.with_columns(industry),
-        intake=replace(given.intake, quarantined={ATTACK: 1}, excluded={ATTACK: ATTACK}),
+        explained_rows=inputs.explained_rows.with_columns(industry),
+        intake=replace(inputs.intake, quarantined={ATTACK: 1}, excluded={ATTACK: ATTACK}),
     )
 
 
@@ -207,20 +207,20 @@ def test_what_comes_from_data_stays_text(lang):
     assert "alert(" in "".join(page.text)
 
 
-def test_figures_of_the_report_are_on_the_page(made):
-    text = " ".join(" ".join(Page(render(made)).text).split())
-    at, t = made.summary.at_capacity, translator("en")
+def test_figures_of_the_report_are_on_the_page(report):
+    text = " ".join(" ".join(Page(render(report)).text).split())
+    at, t = report.summary.at_capacity, translator("en")
     assert f"Of 100 leads you call, {t.number(100 * at.rate.value)} reach" in text
-    assert f"instead of {t.number(100 * made.summary.base_rate)}" in text
-    assert t.interval(made.worth.roc_auc) in text
-    assert all(t.rate(group.observed) in text for group in made.calibration.bins)
-    assert all(t.number(driver.importance, 1) in text for driver in made.drivers.features)
+    assert f"instead of {t.number(100 * report.summary.base_rate)}" in text
+    assert t.interval(report.worth.roc_auc) in text
+    assert all(t.rate(group.observed) in text for group in report.calibration.bins)
+    assert all(t.number(driver.importance, 1) in text for driver in report.drivers.features)
 
 
-def test_a_model_that_finds_nothing_is_not_praised(made):
-    rate = Interval(made.summary.base_rate, 0.0, 1.0)
-    at = replace(made.summary.at_capacity, rate=rate, lift=1.0)
-    dull = replace(made, summary=replace(made.summary, at_capacity=at))
+def test_a_model_that_finds_nothing_is_not_praised(report):
+    rate = Interval(report.summary.base_rate, 0.0, 1.0)
+    at = replace(report.summary.at_capacity, rate=rate, lift=1.0)
+    dull = replace(report, summary=replace(report.summary, at_capacity=at))
     assert "best leads convert more often than others" in render(dull)
 
 
@@ -230,8 +230,8 @@ def test_a_flat_export_says_first_that_time_is_unproven():
     assert "the data had no dates" in text
 
 
-def test_an_example_sentence_is_the_one_the_service_says(made):
-    text = " ".join(Page(render(made, "de")).text)
+def test_an_example_sentence_is_the_one_the_service_says(report):
+    text = " ".join(Page(render(report, "de")).text)
     assert "„Branche: Software“" in text
 
 
@@ -243,15 +243,15 @@ def test_every_check_has_a_title_in_the_catalogue_and_no_other_has():
 @pytest.mark.parametrize(
     ("lang", "says"), [("en", "not known yet: 1,234"), ("de", "noch nicht bekannt ist: 1.234")]
 )
-def test_the_card_says_what_was_checked_and_who_is_left_out(made, lang, says):
+def test_the_card_says_what_was_checked_and_who_is_left_out(report, lang, says):
     check = {"code": "LC999", "title": "no <b>leak</b>", "outcome": "not applicable", "reason": "no dates"}
-    card = replace(made.card, checks=(check,), left_out={"immature": 1234, "unreadable": 0})
-    text = " ".join(Page(render(replace(made, card=card), lang)).text)
+    card = replace(report.card, checks=(check,), left_out={"immature": 1234, "unreadable": 0})
+    text = " ".join(Page(render(replace(report, card=card), lang)).text)
     assert says in text
     assert "no <b>leak</b>" in text
     assert translator(lang)("outcomes.not_applicable") in text
 
 
-def test_a_language_that_nobody_wrote_is_refused(made):
+def test_an_unknown_language_is_refused(report):
     with pytest.raises(ValueError, match="no report in 'fr'"):
-        render(made, "fr")
+        render(report, "fr")

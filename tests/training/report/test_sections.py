@@ -1,4 +1,4 @@
-"""Channels, offers and hand-over on the page: no more is said than the intervals allow, in both languages."""
+"""Channels, offers and hand-over on the page: statements are only those the intervals support."""
 
 from __future__ import annotations
 
@@ -28,46 +28,46 @@ STAGES = ("lead", "mql", "sal", "sql", "opportunity", "disqualified")
 
 
 @pytest.fixture(scope="module")
-def made():
+def report():
     """A report on a simulated history; its scores know nothing of the leads, which is hard on every block."""
     n = 1200
     crm = simulate(2000, seed=5).history
     some = crm.leads.sort("created_at").head(n)
     settings = Settings(hours_per_call=0.5, costs={"referral": 4000.0})
     company = ReportSettings(SPEC, STAGES, hand_over="mql", settings=settings)
-    given = report_input(n, history=crm, company=company)
+    inputs = report_input(n, history=crm, company=company)
     keys = {"lead_id": some["lead_id"], "as_of": some["created_at"] + 30 * DAY}
-    return build_report(replace(given, scores=given.scores.with_columns(**keys)))
+    return build_report(replace(inputs, scores=inputs.scores.with_columns(**keys)))
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_every_section_is_on_the_page(made, lang):
-    page = render(made, lang=lang)
+def test_every_section_is_on_the_page(report, lang):
+    page = render(report, lang=lang)
     for block in ("channels", "offers", "mql-audit"):
         assert f'<section id="{block}"' in page
 
 
-def test_a_report_with_these_blocks_survives_json(made):
-    assert Report.from_json(made.to_json()) == made
+def test_a_report_with_these_blocks_survives_json(report):
+    assert Report.from_json(report.to_json()) == report
 
 
-def test_the_downloaded_table_holds_the_figures_unrounded(made):
+def test_the_downloaded_table_holds_the_figures_unrounded(report):
     t = translator("en")
-    (first, *_) = made.insights.channels.dimensions
-    table = channels.view(made, t)["dimensions"][0]["table"]
-    one = first.channels[0]
-    assert table.rows[0][4].values == (one.rate.value, one.rate.low, one.rate.high)
-    assert one.rate.value == one.won / one.matured
+    (first, *_) = report.insights.channels.dimensions
+    table = channels.view(report, t)["dimensions"][0]["table"]
+    item = first.channels[0]
+    assert table.rows[0][4].values == (item.rate.value, item.rate.low, item.rate.high)
+    assert item.rate.value == item.won / item.matured
 
 
-def test_rows_of_too_few_leads_are_grey(made):
-    table = offers.view(made, translator("en"))["table"]
-    few = {i for i, one in enumerate(made.insights.offers.offers) if one.verdict == "few"}
+def test_rows_of_too_few_leads_are_grey(report):
+    table = offers.view(report, translator("en"))["table"]
+    few = {i for i, item in enumerate(report.insights.offers.offers) if item.verdict == "few"}
     assert table.muted_rows == few
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("texts", "sentence"),
     [
         ([("a", "level"), ("b", "few")], "None can be told from 1"),
         ([("a", "more"), ("b", "level")], "theirs: a. The others cannot be told"),
@@ -75,14 +75,14 @@ def test_rows_of_too_few_leads_are_grey(made):
         ([(x, "less") for x in "abcde"], "theirs: a, b, c and 2 more."),
     ],
 )
-def test_the_sentence_names_only_what_can_be_told_apart(told, said):
-    assert said in channels.describe_groups("channels", told, translator("en"))
+def test_the_sentence_names_only_what_can_be_told_apart(texts, sentence):
+    assert sentence in channels.describe_groups("channels", texts, translator("en"))
 
 
-def test_the_channels_to_take_away_are_the_farthest_above_and_below(made):
-    found = made.insights.channels
-    (first, *_) = found.dimensions
-    told = {"a": 1.5, "b": 3.0, "c": 0.5, "d": 0.0, "e": 9.0}
+def test_the_channels_to_take_away_are_the_farthest_above_and_below(report):
+    result = report.insights.channels
+    (first, *_) = result.dimensions
+    texts = {"a": 1.5, "b": 3.0, "c": 0.5, "d": 0.0, "e": 9.0}
     made_up = tuple(
         replace(
             first.channels[0],
@@ -90,56 +90,60 @@ def test_the_channels_to_take_away_are_the_farthest_above_and_below(made):
             ratio=Interval(ratio, ratio, ratio),
             verdict="level" if name == "e" else "more" if ratio > 1 else "less",
         )
-        for name, ratio in told.items()
+        for name, ratio in texts.items()
     )
-    one = replace(found, dimensions=(replace(first, channels=made_up),))
-    said = channels.headline(one, translator("en"))
-    assert "“b” brought 3.0" in said
-    assert "“d” brought 0.0" in said
-    assert not any(f"“{name}”" in said for name in "ace")
+    item = replace(result, dimensions=(replace(first, channels=made_up),))
+    sentence = channels.headline(item, translator("en"))
+    assert "“b” brought 3.0" in sentence
+    assert "“d” brought 0.0" in sentence
+    assert not any(f"“{name}”" in sentence for name in "ace")
     level = tuple(replace(channel, verdict="level") for channel in made_up)
-    none = replace(found, dimensions=(replace(first, channels=level),))
+    none = replace(result, dimensions=(replace(first, channels=level),))
     assert channels.headline(none, translator("en")).startswith("No channel brings clearly more")
 
 
 @pytest.mark.parametrize(
-    ("gained", "said"),
+    ("gained", "sentence"),
     [
         (Interval(12.0, 3.0, 20.0), "12 conversions more (3 to 20)"),
         (Interval(-12.0, -20.0, -3.0), "12 conversions fewer (3 to 20)"),
         (Interval(4.0, -2.0, 9.0), "about as many conversions: +4 (−2 to +9), which chance may be"),  # noqa: RUF001
     ],
 )
-def test_what_another_threshold_would_bring_is_only_promised_beyond_chance(made, gained, said):
-    found = made.insights.mql_audit
-    assert isinstance(found, HandoverAudit)
-    audited = replace(found, same=replace(found.same, gained=gained))
-    shown = mql_audit.view(
-        replace(made, insights=replace(made.insights, mql_audit=audited)), translator("en")
+def test_what_another_threshold_would_bring_is_only_promised_beyond_chance(report, gained, sentence):
+    result = report.insights.mql_audit
+    assert isinstance(result, HandoverAudit)
+    audited = replace(result, same=replace(result.same, gained=gained))
+    visible = mql_audit.view(
+        replace(report, insights=replace(report.insights, mql_audit=audited)), translator("en")
     )
-    assert any(said in line for line in shown["same"]["offer"])
+    assert any(sentence in line for line in visible["same"]["offer"])
 
 
-def test_hours_are_those_of_the_leads_that_came_to_nothing(made):
-    found = made.insights.mql_audit
-    handed = mql_audit.view(made, translator("en"))["handed"]
-    assert f"{round(found.handed.lost * 0.5):,} hours" in handed
+def test_hours_are_those_of_the_leads_that_came_to_nothing(report):
+    result = report.insights.mql_audit
+    handed = mql_audit.view(report, translator("en"))["handed"]
+    assert f"{round(result.handed.lost * 0.5):,} hours" in handed
 
 
 def test_names_from_the_data_stay_text():
-    given = report_input(300)
+    inputs = report_input(300)
     bad = (
         pl.when(pl.col("first_channel") == "referral").then(pl.lit("<b onload=y>")).otherwise("first_channel")
     )
-    judged = given.judged.with_columns(first_channel=bad)
-    page = render(build_report(replace(given, judged=judged, label=np.tile([1.0, 0.0, 0.0], 100))))
+    held_out_rows = inputs.held_out_rows.with_columns(first_channel=bad)
+    page = render(
+        build_report(replace(inputs, held_out_rows=held_out_rows, label=np.tile([1.0, 0.0, 0.0], 100)))
+    )
     assert "<b onload=y>" not in page
     assert "&lt;b onload=y&gt;" in page
 
 
-@pytest.mark.parametrize(("lang", "said"), [("en", "Time in stage MQL"), ("de", "Zeit in Stufe MQL")])
-def test_time_in_a_stage_has_a_title_of_its_own_and_its_sentence_stays(lang, said):
+@pytest.mark.parametrize(("lang", "sentence"), [("en", "Time in stage MQL"), ("de", "Zeit in Stufe MQL")])
+def test_time_in_a_stage_has_a_title_of_its_own_and_its_sentence_stays(lang, sentence):
     crm = simulate(300, seed=5).history
-    (spec,) = [one for one in build_feature_set(crm, target="sql").specs if one.name == "stage_mql.recency"]
-    assert translator(lang).title(spec) == said
+    (spec,) = [
+        item for item in build_feature_set(crm, target="sql").specs if item.name == "stage_mql.recency"
+    ]
+    assert translator(lang).title(spec) == sentence
     assert spec.says.within("en") == "In stage mql for: {value}"

@@ -1,1 +1,1 @@
-"""The page's charts: ``drawing`` is the ground they share, the others hold what is drawn on it."""
+"""The charts of the report: functions from figures to SVG."""

@@ -1,4 +1,4 @@
-"""The chart of a backtest: what each candidate came to in each round."""
+"""The chart of a backtest: each candidate's log-loss minus the default's at each origin."""
 
 from __future__ import annotations
 
@@ -16,11 +16,18 @@ if TYPE_CHECKING:
 
 
 def loss_difference_chart(rounds: Mapping[str, Mapping[str, Interval]]) -> str:
-    """Each name's difference in each round, side by side with its interval; 0 is no difference."""
+    """Plot differences with their intervals, by round and name; 0 is no difference."""
     rows: Rows = [
-        {"round": when, "name": name, "value": one.value, "low": one.low, "high": one.high, "zero": 0.0}
+        {
+            "round": when,
+            "name": name,
+            "value": interval.value,
+            "low": interval.low,
+            "high": interval.high,
+            "zero": 0.0,
+        }
         for when, named in rounds.items()
-        for name, one in named.items()
+        for name, interval in named.items()
     ]
     names = list(dict.fromkeys(row["name"] for row in rows))
     inks = [PALETTE[name] for name in ("accent", "against", "muted", "ink")]

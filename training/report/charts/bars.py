@@ -1,4 +1,4 @@
-"""Charts with a row a name, the name and its figures above its marks."""
+"""Charts with one row per name, the name and its figures above the marks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BAR: dict[str, Any] = {"height": 9, "yOffset": _BELOW}
 
 
 def bar_chart(rows: Sequence[tuple[str, float]], words: Translator) -> str:
-    """One bar a name, in the order given; below zero in the other colour."""
+    """One bar per name in the given order; negative values in the other colour."""
     data: Rows = [
         {"row": i, "name": name, "value": value, "text": words.signed(value), "zero": 0.0}
         for i, (name, value) in enumerate(rows)
@@ -32,7 +32,7 @@ def bar_chart(rows: Sequence[tuple[str, float]], words: Translator) -> str:
     colour = alt.condition("datum.value < 0", alt.value(PALETTE["against"]), alt.value(PALETTE["accent"]))
     base = _base(data)
     zero: dict[str, Any] = {"color": PALETTE["muted"], "height": 15, "thickness": 1}
-    return _drawn(
+    return _with_labels(
         data,
         base.mark_bar(**_BAR).encode(x=at("value"), x2="zero:Q", color=colour),
         base.mark_tick(**zero, yOffset=_BELOW).encode(x=at("zero")),
@@ -40,7 +40,7 @@ def bar_chart(rows: Sequence[tuple[str, float]], words: Translator) -> str:
 
 
 def stage_chart(counts: Sequence[tuple[str, int]], words: Translator) -> str:
-    """One bar a stage in the order of the funnel, with its share of all leads."""
+    """One bar per stage in the order of the funnel, with its share of the first stage."""
     first = max(1, counts[0][1])
     data: Rows = [
         {
@@ -52,11 +52,11 @@ def stage_chart(counts: Sequence[tuple[str, int]], words: Translator) -> str:
         for i, (name, count) in enumerate(counts)
     ]
     at = _axis(0.0, first)
-    return _drawn(data, _base(data).mark_bar(color=PALETTE["accent"], **_BAR).encode(x=at("value")))
+    return _with_labels(data, _base(data).mark_bar(color=PALETTE["accent"], **_BAR).encode(x=at("value")))
 
 
 def interval_bars(rows: Sequence[tuple[str, Interval, str]]) -> str:
-    """One row a name: its figure as a bar with the interval as a line, and the figure in words."""
+    """One row per name: its figure as a bar, the interval as a line, and the figure as text."""
     # Few events have intervals without end; they must not make the bars unreadable.
     reach = min(max(r.high for _, r, _ in rows), 2 * max(r.value for _, r, _ in rows)) or 1.0
     data: Rows = [
@@ -64,7 +64,7 @@ def interval_bars(rows: Sequence[tuple[str, Interval, str]]) -> str:
         for i, (name, r, text) in enumerate(rows)
     ]
     at, base = _axis(0.0, reach), _base(data)
-    return _drawn(
+    return _with_labels(
         data,
         base.mark_bar(color=PALETTE["accent"], **_BAR).encode(x=at("value")),
         base.mark_rule(color=PALETTE["ink"], strokeWidth=1.2, yOffset=_BELOW).encode(
@@ -74,21 +74,21 @@ def interval_bars(rows: Sequence[tuple[str, Interval, str]]) -> str:
 
 
 def range_chart(accounts: Sequence[AccountScore], words: Translator) -> str:
-    """One row an account: a dot at its best lead's probability, a line on to the chance of at least one."""
+    """One row per account: a dot at its best lead's probability, a line to that of any conversion."""
     data: Rows = [
         {
             "row": i,
-            "name": one.account,
-            "best": one.best,
-            "any": one.at_least_one,
-            "text": f"{words.percent(one.best)} \N{EN DASH} {words.percent(one.at_least_one)}",
+            "name": account.account,
+            "best": account.best,
+            "any": account.at_least_one,
+            "text": f"{words.percent(account.best)} \N{EN DASH} {words.percent(account.at_least_one)}",
         }
-        for i, one in enumerate(accounts)
+        for i, account in enumerate(accounts)
     ]
-    at = _axis(0.0, max(1e-9, *(one.at_least_one for one in accounts)))
+    at = _axis(0.0, max(1e-9, *(account.at_least_one for account in accounts)))
     base, ink = _base(data), PALETTE["accent"]
     whole = base.mark_rule(color=PALETTE["line"], strokeWidth=2, yOffset=_BELOW)
-    return _drawn(
+    return _with_labels(
         data,
         whole.encode(x=alt.value(0), x2=alt.value(WIDTH)),
         base.mark_rule(color=ink, strokeWidth=4, yOffset=_BELOW).encode(x=at("best"), x2="any:Q"),
@@ -101,13 +101,13 @@ def _base(rows: Rows) -> alt.Chart:
 
 
 def _axis(low: float, high: float) -> Callable[[str], alt.X]:
-    """An unseen axis that holds [low, high], for any field."""
+    """A hidden axis over [low, high], for any field."""
     scale = alt.Scale(domain=[low, high], nice=False, zero=False)
     return lambda field: alt.X(f"{field}:Q", axis=None, scale=scale)
 
 
-def _drawn(rows: Rows, *marks: alt.Chart) -> str:
-    """The marks of each row below its ``name`` at the left and its ``text`` at the right."""
+def _with_labels(rows: Rows, *marks: alt.Chart) -> str:
+    """The marks of each row below its ``name`` on the left and its ``text`` on the right."""
     base = _base(rows)
     above: dict[str, Any] = {"dy": -8, "fontSize": 12, "limit": WIDTH - 90}
     names = base.mark_text(align="left", color=PALETTE["ink"], **above)

@@ -1,4 +1,4 @@
-"""The beeswarm that readers of SHAP know: a dot a lead, points from left to right, values by colour."""
+"""A beeswarm chart as in SHAP: a dot per lead, points on the x axis, values as colours."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _TINTS = (
 
 
 def beeswarm(features: Sequence[tuple[str, Sequence[BeeswarmPoint]]], t: Translator) -> str:
-    """One row a feature; dots at the same place are stacked as far as there is room."""
+    """One row per feature; dots at the same place are stacked as far as there is room."""
     ends = [dot.points for _, dots in features for dot in dots]
     low, high = min(0.0, *ends), max(0.0, *ends)
     data: Rows = [
         {**dot, "y": i * ROW + _MIDDLE + dot["off"]}
         for i, (_, dots) in enumerate(features)
-        for dot in _placed(dots, (high - low) / _BINS or 1.0)
+        for dot in _place_dots(dots, (high - low) / _BINS or 1.0)
     ]
     names: Rows = [
         {"y": i * ROW + _NAME, "name": name, "text": _span(dots, t)}
@@ -46,16 +46,16 @@ def beeswarm(features: Sequence[tuple[str, Sequence[BeeswarmPoint]]], t: Transla
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, height], range=[0, height], nice=False))
     x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[low, high], nice=False, padding=5))
     text: dict[str, Any] = {"fontSize": 12, "baseline": "middle"}
-    written = chart(names).encode(y=y)
+    labels = chart(names).encode(y=y)
     layers = (
         chart(zero).mark_rule(color=PALETTE["muted"], strokeWidth=1).encode(x=x, y=y, y2="end:Q"),
         chart(data)
         .mark_circle(size=13)
         .encode(x=x, y=y, color=alt.Color("ink:N", scale=None), opacity=alt.Opacity("tint:Q", scale=None)),
-        written.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - 90, **text).encode(
+        labels.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - 90, **text).encode(
             x=alt.value(0), text="name:N"
         ),
-        written.mark_text(align="right", color=PALETTE["muted"], **text).encode(
+        labels.mark_text(align="right", color=PALETTE["muted"], **text).encode(
             x=alt.value(WIDTH), text="text:N"
         ),
     )
@@ -67,8 +67,8 @@ def _span(dots: Sequence[BeeswarmPoint], t: Translator) -> str:
     return f"{t.signed(min(points), 0)} … {t.signed(max(points), 0)}"
 
 
-def _placed(dots: Sequence[BeeswarmPoint], width: float) -> Iterator[dict[str, Any]]:
-    """Where each dot goes: beside zero, one above, one below, and so on within its place of ``width``."""
+def _place_dots(dots: Sequence[BeeswarmPoint], width: float) -> Iterator[dict[str, Any]]:
+    """The position of each dot: on zero, one above, one below, and so on within its bin of ``width``."""
     for _, together in groupby(
         sorted(dots, key=lambda dot: dot.points), lambda dot: round(dot.points / width)
     ):

@@ -1,4 +1,4 @@
-"""The funnel's chart of cohorts: each month's rate in two ways of counting."""
+"""The chart of the funnel's cohorts: the naive and the matured rate of each period."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _LABELS = 5
 PAPER = "transparent"
 
 
-def cohort_chart(found: Sequence[tuple[str, Cohort]], title: str, words: Translator) -> str:
-    """Each cohort's matured rate with its interval, hollow while maturing, and its naive rate, dashed."""
-    naive: Rows = [{"x": name, "y": one.target.naive} for name, one in found]
+def cohort_chart(named_cohorts: Sequence[tuple[str, Cohort]], title: str, words: Translator) -> str:
+    """Plot each cohort's matured rate with its interval, hollow while maturing, and its naive rate."""
+    naive: Rows = [{"x": name, "y": cohort.target.naive} for name, cohort in named_cohorts]
     dots: Rows = [
-        {"x": name, "y": one.target.matured.value, "maturing": one.maturing}
-        for name, one in found
-        if one.target.matured is not None
+        {"x": name, "y": cohort.target.matured.value, "maturing": cohort.maturing}
+        for name, cohort in named_cohorts
+        if cohort.target.matured is not None
     ]
     spans: Rows = [
-        {"x": name, "y": one.target.matured.low, "high": one.target.matured.high}
-        for name, one in found
-        if one.target.matured is not None
+        {"x": name, "y": cohort.target.matured.low, "high": cohort.target.matured.high}
+        for name, cohort in named_cohorts
+        if cohort.target.matured is not None
     ]
     top = min(1.0, 1.05 * max(*(row["y"] for row in naive), *(row["high"] for row in spans), 0.01))
-    x, y = _periods([name for name, _ in found]), percent_axis("y", title, words, top)
+    x, y = _periods([name for name, _ in named_cohorts]), percent_axis("y", title, words, top)
     fill = alt.condition("datum.maturing", alt.value(PAPER), alt.value(PALETTE["accent"]))
     return to_svg(
         chart(naive).mark_line(color=PALETTE["against"], strokeDash=[5, 4], strokeWidth=1.8).encode(x=x, y=y)
@@ -45,7 +45,7 @@ def cohort_chart(found: Sequence[tuple[str, Cohort]], title: str, words: Transla
 
 
 def _periods(names: Sequence[str]) -> alt.X:
-    """An axis of periods that writes down only as many as a phone has room for."""
-    shown = list(names)[:: -(-len(names) // _LABELS)]
-    axis = alt.Axis(labelAngle=0, values=shown)
+    """An axis of periods with as many labels as a phone has room for."""
+    ticks = list(names)[:: -(-len(names) // _LABELS)]
+    axis = alt.Axis(labelAngle=0, values=ticks)
     return alt.X("x:O", title=None, sort=list(names), axis=axis)

@@ -1,4 +1,4 @@
-"""The model's charts: how much of the outcome is at the top, and whether forecasts came true."""
+"""The charts of the model: its gains curve and its calibration."""
 
 from __future__ import annotations
 
@@ -22,11 +22,18 @@ def gains_chart(
     today: tuple[float, float] | None,
     words: Translator,
 ) -> str:
-    """The share of conversions among the best leads, against calling them in any order, and as today."""
+    """Plot the share of conversions captured against the share of leads called.
+
+    Args:
+        curve: Points of the gains curve.
+        capacity: The point at capacity.
+        today: The point of today's rule, if any.
+        words: The language.
+    """
     x, y = percent_axis("x", words("worth.called"), words), percent_axis("y", words("worth.reached"), words)
-    drop = [(capacity[0], 0.0), capacity, (0.0, capacity[1])]
-    ink: dict[str, Any] = {"color": PALETTE["against"], "filled": True, "opacity": 1}
-    now: dict[str, Any] = {
+    drop_lines = [(capacity[0], 0.0), capacity, (0.0, capacity[1])]
+    capacity_mark: dict[str, Any] = {"color": PALETTE["against"], "filled": True, "opacity": 1}
+    today_mark: dict[str, Any] = {
         "color": PALETTE["ink"],
         "filled": True,
         "opacity": 1,
@@ -35,16 +42,16 @@ def gains_chart(
     }
     layers = [
         line_chart([(0.0, 0.0), (1.0, 1.0)], x, y).mark_line(**GUIDE),
-        line_chart(drop, x, y).mark_line(color=PALETTE["against"], strokeWidth=1.2),
+        line_chart(drop_lines, x, y).mark_line(color=PALETTE["against"], strokeWidth=1.2),
         line_chart([(0.0, 0.0), *curve], x, y).mark_line(color=PALETTE["accent"], strokeWidth=2.6),
-        line_chart([capacity], x, y).mark_point(**ink, size=90),
-        *([] if today is None else [line_chart([today], x, y).mark_point(**now)]),
+        line_chart([capacity], x, y).mark_point(**capacity_mark, size=90),
+        *([] if today is None else [line_chart([today], x, y).mark_point(**today_mark)]),
     ]
     return to_svg(alt.layer(*layers))
 
 
 def calibration_chart(groups: Sequence[CalibrationGroup], words: Translator) -> str:
-    """What came against what was forecast, each with its interval; on the diagonal, forecasts came true."""
+    """Plot observed rates with intervals against mean predictions; the diagonal is perfect."""
     top = min(1.0, 1.05 * max(max(group.observed.high, group.forecast) for group in groups))
     x = percent_axis("x", words("calibration.forecast"), words, top)
     y = percent_axis("y", words("calibration.observed"), words, top)

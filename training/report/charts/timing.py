@@ -1,4 +1,4 @@
-"""The charts of time: shares of leads over their first days, and how fast open leads enter the target."""
+"""The charts of time: cumulative incidence over the first days, and hazard rates by week."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STROKES = (
 
 
 def conversion_chart(points: Sequence[ShareByDay], title: str, words: Translator) -> str:
-    """The share of all leads over their first days, with its interval as a band."""
+    """Plot the cumulative incidence of all leads with its interval as a band."""
     top = _top(points)
     x, y = _days(points[-1].days, words), percent_axis("y", title, words, top)
     band: Rows = [{"x": p.days, "y": p.share.low, "high": p.share.high} for p in points]
@@ -42,16 +42,16 @@ def conversion_chart(points: Sequence[ShareByDay], title: str, words: Translator
 
 
 def segment_chart(named: Sequence[tuple[str, ConversionCurve]], title: str, words: Translator) -> str:
-    """One line a segment, told apart by ink and dash."""
-    drawn = [(name, found.points) for name, found in named if found.points]
-    rows: Rows = [{"x": p.days, "y": p.share.value, "name": name} for name, points in drawn for p in points]
+    """Plot one curve per segment, told apart by colour and dash."""
+    curves = [(name, curve.points) for name, curve in named if curve.points]
+    rows: Rows = [{"x": p.days, "y": p.share.value, "name": name} for name, points in curves for p in points]
     top = min(1.0, 1.05 * max(row["y"] for row in rows) or 1.0)
-    names = [name for name, _ in drawn]
+    names = [name for name, _ in curves]
     strokes = [*_STROKES[: len(names) - 1], _STROKES[-1]]
     legend = alt.Legend(
         orient="bottom", columns=2, labelColor=PALETTE["muted"], symbolSize=300, labelLimit=130
     )
-    ink = alt.Color(
+    colour = alt.Color(
         "name:N",
         title=None,
         scale=alt.Scale(domain=names, range=[PALETTE[name] for name, _ in strokes]),
@@ -64,14 +64,14 @@ def segment_chart(named: Sequence[tuple[str, ConversionCurve]], title: str, word
         legend=legend,
     )
     x, y = _days(max(row["x"] for row in rows), words), percent_axis("y", title, words, top)
-    lines = chart(rows).mark_line(strokeWidth=2).encode(x=x, y=y, color=ink, strokeDash=dash)
+    lines = chart(rows).mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash)
     return to_svg(alt.layer(lines))
 
 
-def hazard_chart(paced: Sequence[tuple[int, Interval]], title: str, words: Translator) -> str:
-    """The pace by week of a lead's life, each with its interval; dashed, half the pace of the best week."""
-    top = 1.05 * max(rate.high for _, rate in paced)
-    first, last = paced[0][0], paced[-1][0]
+def hazard_chart(hazards: Sequence[tuple[int, Interval]], title: str, words: Translator) -> str:
+    """Plot the hazard rate by week with its interval; the dashed line is half the highest rate."""
+    top = 1.05 * max(rate.high for _, rate in hazards)
+    first, last = hazards[0][0], hazards[-1][0]
     axis = alt.Axis(values=list(range(first, last + 1, 1 + (last - first) // _WEEKS)), grid=False)
     x = alt.X(
         "x:Q",
@@ -80,9 +80,9 @@ def hazard_chart(paced: Sequence[tuple[int, Interval]], title: str, words: Trans
         scale=alt.Scale(domain=[first - 0.5, last + 0.5], nice=False),
     )
     y = percent_axis("y", title, words, top)
-    half = max(rate.value for _, rate in paced) / 2
-    spans: Rows = [{"x": week, "y": rate.low, "high": rate.high} for week, rate in paced]
-    dots: Rows = [{"x": week, "y": rate.value} for week, rate in paced]
+    half = max(rate.value for _, rate in hazards) / 2
+    spans: Rows = [{"x": week, "y": rate.low, "high": rate.high} for week, rate in hazards]
+    dots: Rows = [{"x": week, "y": rate.value} for week, rate in hazards]
     guide: Rows = [{"x": first - 0.5, "y": half}, {"x": last + 0.5, "y": half}]
     return to_svg(
         chart(guide).mark_line(**GUIDE).encode(x=x, y=y)

@@ -1,7 +1,7 @@
-"""The report's charts: Altair specifications turned into SVG that needs no script, font or network.
+"""The basis of the report's charts: Altair specifications turned into SVG without script, font or network.
 
-Colours are those of ``PALETTE`` and nothing else: the page's stylesheet finds them by value and replaces
-them in the dark, so that one SVG is readable on both papers. Sizes fit a phone; the page scales them up.
+Colours are those of ``PALETTE`` only: the page's stylesheet finds them by value and replaces them in dark
+mode, so that one SVG suits both. Sizes fit a phone; the page scales them up.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ Rows = list[dict[str, Any]]
 
 
 def chart(rows: Rows) -> alt.Chart:
-    """A chart of rows that are in the page, not fetched."""
+    """A chart with inline data."""
     return alt.Chart(alt.InlineData(values=rows))
 
 
 def line_chart(points: Sequence[tuple[float, float]], x: alt.X, y: alt.Y) -> alt.Chart:
-    """Points joined in the order given, whatever their x."""
+    """Points joined in the given order, whatever their x."""
     rows: Rows = [{"x": at, "y": height, "step": i} for i, (at, height) in enumerate(points)]
     return chart(rows).encode(x=x, y=y, order=alt.Order("step:Q"))
 
 
 def percent_axis(field: str, title: str, words: Translator, top: float = 1.0) -> Any:
-    """An axis from nothing to ``top``, in percent."""
+    """An axis from 0 to ``top``, in percent."""
     channel = alt.X if field == "x" else alt.Y
     axis = alt.Axis(tickCount=5, labelExpr=in_percent(words))
     scale = alt.Scale(domain=[0, top], nice=False)
@@ -72,13 +72,13 @@ def percent_axis(field: str, title: str, words: Translator, top: float = 1.0) ->
 
 
 def in_percent(words: Translator) -> str:
-    """A share at an axis in percent, as an expression of Vega's, which knows no decimal commas."""
+    """A Vega expression that labels an axis in percent; Vega knows no decimal commas."""
     point = words.number(0.5, 1)[1]
     return f"replace(format(100 * datum.value, '.3~r'), '.', '{point}') + '{words.percent_sign}'"
 
 
 def to_svg(drawing: alt.LayerChart | alt.FacetChart) -> str:
-    """The chart as an inline SVG element, hidden from screen readers and free of ids and namespaces.
+    """Render as an inline SVG element without ids and namespaces, hidden from screen readers.
 
     Screen readers get the sentence below it and the table behind it; Vega's own labels would read every dot.
     """
@@ -90,5 +90,5 @@ def to_svg(drawing: alt.LayerChart | alt.FacetChart) -> str:
 
 
 def chart_markup(markup: str) -> Markup:
-    """A chart that a template may put in as it is."""
+    """Mark a chart as safe for templates."""
     return Markup(markup)  # noqa: S704  # the chart library escapes the texts that it draws

@@ -1,1 +1,1 @@
-"""What each block shows beside the report's own figures: its charts and its tables, in words."""
+"""The sections of the page: each ``view`` turns figures into the texts, tables and charts of its template."""

@@ -1,4 +1,4 @@
-"""Accounts in words: companies with several active leads, and whom of them to talk to."""
+"""The section on accounts: companies with several active leads, and whom of them to call."""
 
 from __future__ import annotations
 
@@ -14,36 +14,43 @@ if TYPE_CHECKING:
     from training.report.report import Report
     from training.report.translator import Translator
 
-_DRAWN = 8
+_SHOWN = 8
 _COLUMNS = ("account", "lead", "best", "at_least_one", "leads", "touches", "requests", "quiet", "won")
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the template of the accounts shows."""
-    found = report.insights.accounts
-    if not isinstance(found, Accounts) or not found.accounts:
+    """Build the context of ``accounts.html``; {} where no account has several active leads.
+
+    Returns:
+        first (sentence), ranges (chart), table, days, target and horizon.
+    """
+    accounts = report.insights.accounts
+    if not isinstance(accounts, Accounts) or not accounts.accounts:
         return {}
-    first = found.accounts[0]
+    first = accounts.accounts[0]
     return {
         "first": t("accounts.first", lead=first.lead, account=first.account, best=t.percent(first.best)),
-        "ranges": chart_markup(bars.range_chart(found.accounts[:_DRAWN], t)),
-        "table": _table(found, t),
-        "days": t.plural("funnel.days", found.days),
-        "target": t.label("stages", found.target),
-        "horizon": days_of(found.horizon, t),
+        "ranges": chart_markup(bars.range_chart(accounts.accounts[:_SHOWN], t)),
+        "table": _table(accounts, t),
+        "days": t.plural("funnel.days", accounts.days),
+        "target": t.label("stages", accounts.target),
+        "horizon": days_of(accounts.horizon, t),
     }
 
 
-def _table(found: Accounts, t: Translator) -> Table:
-    head = tuple(t(f"accounts.{name}", days=t.number(found.days)) for name in _COLUMNS)
-    return Table(t("accounts.table"), head, tuple(_row(one, t) for one in found.accounts))
+def _table(accounts: Accounts, t: Translator) -> Table:
+    head = tuple(t(f"accounts.{name}", days=t.number(accounts.days)) for name in _COLUMNS)
+    return Table(t("accounts.table"), head, tuple(_row(account, t) for account in accounts.accounts))
 
 
-def _row(one: AccountScore, t: Translator) -> tuple[str, ...]:
+def _row(account: AccountScore, t: Translator) -> tuple[str, ...]:
     return (
-        one.account,
-        one.lead,
-        t.percent(one.best),
-        t.percent(one.at_least_one),
-        *(t.number(count) for count in (one.leads, one.touches, one.requests, one.quiet, one.won)),
+        account.account,
+        account.lead,
+        t.percent(account.best),
+        t.percent(account.at_least_one),
+        *(
+            t.number(count)
+            for count in (account.leads, account.touches, account.requests, account.quiet, account.won)
+        ),
     )

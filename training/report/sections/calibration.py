@@ -1,4 +1,4 @@
-"""Whether the scores are true: forecast beside outcome by forecast, grade, month and segment."""
+"""The section on calibration: predictions beside outcomes by probability, grade, month and segment."""
 
 from __future__ import annotations
 
@@ -31,32 +31,38 @@ _CAPTIONS = {
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """Forecast beside outcome by forecast, grade, month and segment, and how many groups are off."""
-    found = report.calibration
+    """Build the context of ``calibration.html``.
+
+    Returns:
+        bins, months and segments (charts; the last two may be None) with bins_table, months_table and
+        segments_table; grades (table); months_off and segments_off (miscalibrated groups); by (the feature of
+        the segments, or "").
+    """
+    calibration = report.calibration
     months, segments = _named_months(report, t), _named_segments(report, t)
     return {
-        "bins": chart_markup(curves.calibration_chart(found.bins, t)),
+        "bins": chart_markup(curves.calibration_chart(calibration.bins, t)),
         "bins_table": _bins(report, t),
-        "grades": _table("grade", [(group.name, group) for group in found.grades], t),
+        "grades": _table("grade", [(group.name, group) for group in calibration.grades], t),
         "months": _outcomes(months, t),
-        "months_off": _off(months),
+        "months_off": _count_miscalibrated(months),
         "months_table": _table("month", months, t),
         "segments": _outcomes(segments, t),
-        "segments_off": _off(segments),
+        "segments_off": _count_miscalibrated(segments),
         "segments_table": _table("segment", segments, t),
-        "by": t.title(found.segments.by) if found.segments else "",
+        "by": t.title(calibration.segments.by) if calibration.segments else "",
     }
 
 
 def _bins(report: Report, t: Translator) -> Table:
-    """Ten groups by forecast, and all together."""
-    found = report.calibration
-    named = [(group.name, group) for group in found.bins]
-    return _table("group", [*named, (t("calibration.all"), found.total)], t)
+    """The ten bins by probability, and all rows together."""
+    calibration = report.calibration
+    named = [(group.name, group) for group in calibration.bins]
+    return _table("group", [*named, (t("calibration.all"), calibration.total)], t)
 
 
 def _table(what: str, named: Named, t: Translator) -> Table:
-    """Forecast and outcome of each of the groups, which are ``what``."""
+    """Prediction and outcome of groups; ``what`` is the kind of group."""
     head = tuple(t(f"calibration.{name}") for name in (what, "rows", "forecast", "outcome"))
     return Table(t(_CAPTIONS[what]), head, tuple(_group(name, group, t) for name, group in named))
 
@@ -67,24 +73,24 @@ def _named_months(report: Report, t: Translator) -> Named:
 
 
 def _named_segments(report: Report, t: Translator) -> Named:
-    """The segments by what the company calls them, and the rest."""
-    found = report.calibration.segments
-    if found is None:
+    """The segments by their values, and all others."""
+    segments = report.calibration.segments
+    if segments is None:
         return []
-    rest = [] if found.others is None else [(t("calibration.others"), found.others)]
-    return [*((group.name, group) for group in found.groups), *rest]
+    rest = [] if segments.others is None else [(t("calibration.others"), segments.others)]
+    return [*((group.name, group) for group in segments.groups), *rest]
 
 
 def _outcomes(named: Named, t: Translator) -> Markup | None:
     marks = [
-        ForestRow(name, t.percent(one.observed.value, 1), one.observed, "more", one.forecast)
-        for name, one in named
+        ForestRow(name, t.percent(group.observed.value, 1), group.observed, "more", group.forecast)
+        for name, group in named
     ]
     return chart_markup(rate_forest(marks, None, t)) if marks else None
 
 
-def _off(named: Named) -> int:
-    """Of how many groups the forecast lies outside the interval of what came."""
+def _count_miscalibrated(named: Named) -> int:
+    """The number of groups whose prediction lies outside the interval of the outcome."""
     return sum(is_miscalibrated(group) for _, group in named)
 
 

@@ -1,4 +1,4 @@
-"""Channels in words: a chart and a table for each way of asking where a lead came from."""
+"""The section on channels: a chart and a table per channel column."""
 
 from __future__ import annotations
 
@@ -24,126 +24,140 @@ MOST_NAMED = 3
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the template of the channels shows."""
-    found = report.insights.channels
-    if not isinstance(found, Channels):
+    """Build the context of ``channels.html``; {} where channels are not applicable.
+
+    Returns:
+        lead (sentence), dimensions (a dict per channel column: title, chart, reading, base, table) and
+        unknown.
+    """
+    channels = report.insights.channels
+    if not isinstance(channels, Channels):
         return {}
     return {
-        "lead": t("channels.adjusted" if found.adjusted else "channels.unadjusted"),
+        "lead": t("channels.adjusted" if channels.adjusted else "channels.unadjusted"),
         "dimensions": [
-            _dimension(one, title, t) for one, title in zip(found.dimensions, _titles(found, t), strict=True)
+            _breakdown_view(breakdown, title, t)
+            for breakdown, title in zip(channels.dimensions, _titles(channels, t), strict=True)
         ],
-        "unknown": ", ".join(found.unknown),
+        "unknown": ", ".join(channels.unknown),
     }
 
 
-def headline(found: Channels, t: Translator) -> str:
-    """The channel farthest above what was expected and the one farthest below, or that none is either."""
-    told = [
-        (one, title)
-        for title, dimension in zip(_titles(found, t), found.dimensions, strict=True)
-        for one in dimension.channels
+def headline(channels: Channels, t: Translator) -> str:
+    """Name the channels farthest above and below expectation, or say that none is significant."""
+    candidates = [
+        (channel, title)
+        for title, dimension in zip(_titles(channels, t), channels.dimensions, strict=True)
+        for channel in dimension.channels
     ]
-    by_side = ([two for two in told if two[0].verdict == side] for side in ("more", "less"))
-    farthest = [max(side, key=_distance) for side in by_side if side]
-    said = (
-        t("channels.farthest", dimension=title, name=_name(one, t), ratio=t.interval(one.ratio, 1))
-        for one, title in farthest
-        if one.ratio is not None
+    by_side = ([pair for pair in candidates if pair[0].verdict == side] for side in ("more", "less"))
+    farthest = [max(side, key=_log_ratio) for side in by_side if side]
+    sentences = (
+        t("channels.farthest", dimension=title, name=_name(channel, t), ratio=t.interval(channel.ratio, 1))
+        for channel, title in farthest
+        if channel.ratio is not None
     )
-    return " ".join(said) or t("channels.takeaway")
+    return " ".join(sentences) or t("channels.takeaway")
 
 
-def _distance(told: tuple[Channel, str]) -> float:
-    """How far a channel is from what was expected, twice as many being as far as half."""
-    ratio = told[0].ratio
+def _log_ratio(pair: tuple[Channel, str]) -> float:
+    """The absolute log of a channel's ratio: twice as many is as far as half."""
+    ratio = pair[0].ratio
     return 0.0 if ratio is None else abs(math.log(max(ratio.value, sys.float_info.min)))
 
 
-def _titles(found: Channels, t: Translator) -> list[str]:
-    """What each way of asking is called; two of one name say which column they are."""
-    titles = [t.title(one.spec) for one in found.dimensions]
+def _titles(channels: Channels, t: Translator) -> list[str]:
+    """The titles of the channel columns, with the column's name where two are alike."""
+    titles = [t.title(breakdown.spec) for breakdown in channels.dimensions]
     return [
-        title if titles.count(title) == 1 else f"{title} ({one.spec.name})"
-        for title, one in zip(titles, found.dimensions, strict=True)
+        title if titles.count(title) == 1 else f"{title} ({breakdown.spec.name})"
+        for title, breakdown in zip(titles, channels.dimensions, strict=True)
     ]
 
 
-def _dimension(found: ChannelBreakdown, title: str, t: Translator) -> dict[str, Any]:
+def _breakdown_view(breakdown: ChannelBreakdown, title: str, t: Translator) -> dict[str, Any]:
     marks = [
-        ForestRow(_name(one, t), t.interval(one.ratio, 2), one.ratio, one.verdict)
-        for one in found.channels
-        if one.ratio is not None
+        ForestRow(_name(channel, t), t.interval(channel.ratio, 2), channel.ratio, channel.verdict)
+        for channel in breakdown.channels
+        if channel.ratio is not None
     ]
     return {
         "title": title,
         "chart": chart_markup(ratio_forest(marks)) if marks else None,
-        "reading": _reading(found.channels, t),
+        "reading": _reading(breakdown.channels, t),
         "base": t(
-            "channels.whole" if found.whole else "channels.looked",
-            matured=t.number(found.matured),
-            rate=t.rate(found.rate),
+            "channels.whole" if breakdown.whole else "channels.looked",
+            matured=t.number(breakdown.matured),
+            rate=t.rate(breakdown.rate),
         ),
-        "table": _table(found, title, t),
+        "table": _table(breakdown, title, t),
     }
 
 
 def _reading(channels: Sequence[Channel], t: Translator) -> str:
-    """What to see in the chart: who is above and below, and of how many nothing can be said."""
-    return describe_groups("channels", [(_name(one, t), one.verdict) for one in channels], t)
+    """Describe the chart: which channels are above and below, and that the rest cannot be told apart."""
+    return describe_groups("channels", [(_name(channel, t), channel.verdict) for channel in channels], t)
 
 
-def describe_groups(block: str, told: Sequence[tuple[str, Verdict]], t: Translator) -> str:
-    """Which names are more, which less, and that the rest cannot be told; in the sentences of ``block``."""
-    found = sides(block, told, t)
-    if not found:
+def describe_groups(block: str, named_verdicts: Sequence[tuple[str, Verdict]], t: Translator) -> str:
+    """Name the groups significantly above and below, and mention the rest.
+
+    Args:
+        block: The section whose sentences to use.
+        named_verdicts: Name and verdict of each group.
+        t: The language.
+    """
+    sentence = sides(block, named_verdicts, t)
+    if not sentence:
         return t(f"{block}.none")
-    untold = any(verdict in ("level", "few") for _, verdict in told)
-    return f"{found} {t(f'{block}.rest')}" if untold else found
+    has_unclear = any(verdict in ("level", "few") for _, verdict in named_verdicts)
+    return f"{sentence} {t(f'{block}.rest')}" if has_unclear else sentence
 
 
-def sides(block: str, told: Sequence[tuple[str, Verdict]], t: Translator) -> str:
-    """Which names are more and which less, in the sentences of ``block``; nothing where none is."""
-    by = {side: [name for name, said in told if said == side] for side in ("more", "less")}
+def sides(block: str, named_verdicts: Sequence[tuple[str, Verdict]], t: Translator) -> str:
+    """Name the groups significantly above and below in sentences of section ``block``, or return ""."""
+    by = {side: [name for name, verdict in named_verdicts if verdict == side] for side in ("more", "less")}
     return " ".join(t(f"{block}.{side}", names=named(names, t)) for side, names in by.items() if names)
 
 
 def named(names: Sequence[str], t: Translator) -> str:
-    """Names in a row, the first few of many."""
+    """Join names, the first ``MOST_NAMED`` of many."""
     more = len(names) - MOST_NAMED
-    shown = ", ".join(names[:MOST_NAMED])
-    return shown if more <= 0 else t("channels.and_more", names=shown, more=t.number(more))
+    first_names = ", ".join(names[:MOST_NAMED])
+    return first_names if more <= 0 else t("channels.and_more", names=first_names, more=t.number(more))
 
 
-def _table(found: ChannelBreakdown, title: str, t: Translator) -> Table:
-    costs = any(one.cost for one in found.channels)
+def _table(breakdown: ChannelBreakdown, title: str, t: Translator) -> Table:
+    costs = any(channel.cost for channel in breakdown.channels)
     heads = ("channel", "leads", "matured", "won", "rate", "judged", "expected", "came", "ratio", "verdict")
-    rows = tuple(_row(one, t) + ((_cost(one.cost, t),) if costs else ()) for one in found.channels)
+    rows = tuple(
+        _row(channel, t) + ((_cost(channel.cost, t),) if costs else ()) for channel in breakdown.channels
+    )
     head = tuple(t(f"channels.{name}") for name in heads)
-    quiet = frozenset(i for i, one in enumerate(found.channels) if one.verdict == "few")
+    quiet = frozenset(i for i, channel in enumerate(breakdown.channels) if channel.verdict == "few")
     caption = t("channels.table", dimension=title)
     return Table(caption, head + ((t("channels.cost"),) if costs else ()), rows, muted_rows=quiet)
 
 
-def _row(one: Channel, t: Translator) -> tuple[str, ...]:
+def _row(channel: Channel, t: Translator) -> tuple[str, ...]:
     return (
-        _name(one, t),
-        t.number(one.leads),
-        t.number(one.matured),
-        t.number(one.won),
-        t.rate(one.rate) if one.rate else "",
-        t.number(one.judged),
-        t.number(one.expected, 1),
-        t.number(one.came),
-        t.interval(one.ratio, 2) if one.ratio else "",
-        t(f"channels.verdict_{one.verdict}"),
+        _name(channel, t),
+        t.number(channel.leads),
+        t.number(channel.matured),
+        t.number(channel.won),
+        t.rate(channel.rate) if channel.rate else "",
+        t.number(channel.judged),
+        t.number(channel.expected, 1),
+        t.number(channel.came),
+        t.interval(channel.ratio, 2) if channel.ratio else "",
+        t(f"channels.verdict_{channel.verdict}"),
     )
 
 
-def _name(one: Channel, t: Translator) -> str:
-    if one.pooled:
-        return t.plural("channels.pooled", one.pooled)
-    return t("channels.unknown") if one.name is None else one.name
+def _name(channel: Channel, t: Translator) -> str:
+    if channel.pooled:
+        return t.plural("channels.pooled", channel.pooled)
+    return t("channels.unknown") if channel.name is None else channel.name
 
 
 def _cost(cost: CostPerSql | None, t: Translator) -> str:

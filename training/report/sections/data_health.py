@@ -1,4 +1,4 @@
-"""The state of the data: rows set aside, findings, and how filled each column is."""
+"""The section on data quality: quarantined rows, findings, and how filled each column is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPARSE = 0.5
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """The tables of the state of the data, and in a sentence how filled the columns are."""
+    """Build the context of ``health.html``: quarantined, findings, columns, excluded (tables) and reading."""
     return {
         "quarantined": _quarantined(report, t),
         "findings": _findings(report, t),
@@ -25,14 +25,14 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def _quarantined(report: Report, t: Translator) -> Table:
-    """Rows that were set aside, by reason."""
-    found = report.health.quarantined
-    rows = tuple((report.translate(reason, t.lang), t.number(count)) for reason, count in found)
+    """Quarantined rows by reason."""
+    quarantined = report.health.quarantined
+    rows = tuple((report.translate(reason, t.lang), t.number(count)) for reason, count in quarantined)
     return Table(t("health.quarantine"), (t("health.reason"), t("health.rows")), rows)
 
 
 def _findings(report: Report, t: Translator) -> Table:
-    """What the checks found."""
+    """The findings of the data checks."""
     rows = tuple(
         (note.code, t.label("severities", note.severity), note.column, report.translate(note.message, t.lang))
         for note in report.health.findings
@@ -58,7 +58,7 @@ def _columns(report: Report, t: Translator) -> Table:
 
 
 def _excluded(report: Report, t: Translator) -> Table:
-    """Columns of the source that the model does not use."""
+    """Columns of the source that the model does not use, with the reason."""
     rows = tuple((column, report.translate(why, t.lang)) for column, why in report.health.excluded)
     return Table(t("health.excluded"), (t("health.column"), t("health.why")), rows, is_text=True)
 

@@ -1,4 +1,4 @@
-"""What drives the score: families and features, how far they reach, and the shape of each."""
+"""The section on drivers: importance of families and features, spread of points, and shape of each effect."""
 
 from __future__ import annotations
 
@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """The weight of families and features, how their points are spread, and the shape of each."""
-    weighty = [one for one in report.drivers.families if one.importance >= NEGLIGIBLE]
+    """Build the context of ``drivers.html``.
+
+    Returns:
+        shown, directions and shapes (one item per feature shown), charts and tables of families, features and
+        spreads, and the table of interplays.
+    """
+    weighty = [family for family in report.drivers.families if family.importance >= NEGLIGIBLE]
     families = [
-        _sized(t.label("families", one.name), one.likely, t) for one in weighty or report.drivers.families
+        _interval_bar(t.label("families", family.name), family.likely, t)
+        for family in weighty or report.drivers.families
     ]
     first = shown(report)
     titled = [(t.title(driver.spec), driver) for driver in first]
@@ -34,7 +40,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
         "families": chart_markup(bars.interval_bars(families)),
         "families_table": _families(report, t),
         "features": chart_markup(
-            bars.interval_bars([_sized(name, driver.likely, t) for name, driver in titled])
+            bars.interval_bars([_interval_bar(name, driver.likely, t) for name, driver in titled])
         ),
         "features_table": _features(report, t),
         "spreads": chart_markup(beeswarm([(name, driver.dots) for name, driver in titled], t)),
@@ -45,12 +51,12 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def shown(report: Report) -> tuple[Driver, ...]:
-    """The features that are looked at one by one: the weightiest that weigh anything, but never none."""
+    """The features with a chart of their own: the most important that have any effect, but at least one."""
     first = report.drivers.features[:SHOWN]
     return tuple(driver for driver in first if driver.direction != "none") or first[:1]
 
 
-def _sized(name: str, likely: Interval, t: Translator) -> tuple[str, Interval, str]:
+def _interval_bar(name: str, likely: Interval, t: Translator) -> tuple[str, Interval, str]:
     return name, likely, t.number(likely.value, 1)
 
 
@@ -61,7 +67,7 @@ def _bars(driver: Driver, t: Translator) -> Markup:
 
 
 def _families(report: Report, t: Translator) -> Table:
-    """Every family of features by its weight."""
+    """Every family by importance."""
     table = tuple(
         (t.label("families", family.name), t.interval(family.likely, 1), t.number(family.features))
         for family in report.drivers.families
@@ -72,7 +78,7 @@ def _families(report: Report, t: Translator) -> Table:
 
 
 def _features(report: Report, t: Translator) -> Table:
-    """Every feature by its weight."""
+    """Every feature by importance."""
     table = tuple(
         (
             t.title(driver.spec),
@@ -89,13 +95,13 @@ def _features(report: Report, t: Translator) -> Table:
 
 
 def direction(driver: Driver, t: Translator) -> str:
-    """Which way a feature goes, and whether models learned anew agree."""
-    told = t(f"directions.{driver.direction}")
-    return f"{told} ({t('drivers.unsteady')})" if driver.steady is False else told
+    """Describe the direction of a feature, and whether refits agree."""
+    text = t(f"directions.{driver.direction}")
+    return f"{text} ({t('drivers.unsteady')})" if driver.steady is False else text
 
 
 def _spreads(report: Report, t: Translator) -> Table:
-    """The points that leads got for each feature, at five quantiles."""
+    """The quantiles of the points for each feature."""
     table = tuple(
         (t.title(driver.spec), *(t.signed(points) for points in driver.spread))
         for driver in report.drivers.features
@@ -105,12 +111,12 @@ def _spreads(report: Report, t: Translator) -> Table:
 
 
 def _interplays(report: Report, t: Translator) -> Table:
-    """Pairs of features that count otherwise together than alone."""
+    """The strongest interactions."""
     table = tuple(
         (
             f"{t.title(pair.first)} × {t.title(pair.second)}",  # noqa: RUF001
             t.number(pair.points, 1),
-            *(_meeting(pair, one, t) for one in (pair.most, pair.least)),
+            *(_describe_cell(pair, cell, t) for cell in (pair.most, pair.least)),
         )
         for pair in report.drivers.interplays
     )
@@ -118,13 +124,13 @@ def _interplays(report: Report, t: Translator) -> Table:
     return Table(t("drivers.interplays_title"), head, table, is_text=True)
 
 
-def _meeting(pair: Interaction, one: InteractionCell, t: Translator) -> str:
-    first, second = t.example(pair.first, one.first), t.example(pair.second, one.second)
-    return t("drivers.meeting", first=first, second=second, points=t.signed(one.points))
+def _describe_cell(pair: Interaction, cell: InteractionCell, t: Translator) -> str:
+    first, second = t.example(pair.first, cell.first), t.example(pair.second, cell.second)
+    return t("drivers.meeting", first=first, second=second, points=t.signed(cell.points))
 
 
 def _shape(driver: Driver, t: Translator) -> Table:
-    """One feature's points by its value."""
+    """The mean points of one feature by value."""
     table = tuple(
         (t.part(driver.spec, part), t.number(part.rows), t.signed(part.points)) for part in driver.shape
     )

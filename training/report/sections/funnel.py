@@ -1,4 +1,4 @@
-"""The funnel in words: its charts, its tables, and what stands out in them."""
+"""The section on the funnel: its charts, its tables, and what stands out in them."""
 
 from __future__ import annotations
 
@@ -19,41 +19,46 @@ if TYPE_CHECKING:
 
 _SHORT = {"month": "MMM yy", "quarter": "QQQ yy"}
 _LONG = {"month": "MMMM y", "quarter": "QQQ y"}
-_FEWEST = 30
+_MIN_LEADS = 30
 _WHOLE = 10
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the funnel's template shows."""
-    found = report.insights.funnel
-    if not isinstance(found, Funnel):
+    """Build the context of ``funnel.html``.
+
+    Returns:
+        stages and cohorts (charts), steps, stays and by_period (tables), spread (sentence), maturing, days
+        and target; {} where the funnel is not applicable.
+    """
+    funnel = report.insights.funnel
+    if not isinstance(funnel, Funnel):
         return {}
-    target = t.label("stages", found.target)
-    named = [(_period(cohort, found, _SHORT, t), cohort) for cohort in found.cohorts]
-    counts = [(t.label("stages", step.stage), step.entered) for step in found.steps]
+    target = t.label("stages", funnel.target)
+    named = [(_period(cohort, funnel, _SHORT, t), cohort) for cohort in funnel.cohorts]
+    counts = [(t.label("stages", step.stage), step.entered) for step in funnel.steps]
     return {
         "stages": chart_markup(bars.stage_chart(counts, t)),
         "cohorts": chart_markup(cohorts.cohort_chart(named, t("funnel.rate", target=target), t)),
-        "steps": _steps(found, t),
-        "stays": _stays(found, t),
-        "by_period": _by_period(found, t),
-        "spread": _spread(found, t),
-        "maturing": any(cohort.maturing for cohort in found.cohorts),
-        "days": days_of(found.horizon, t),
+        "steps": _steps(funnel, t),
+        "stays": _stays(funnel, t),
+        "by_period": _by_period(funnel, t),
+        "spread": _spread(funnel, t),
+        "maturing": any(cohort.maturing for cohort in funnel.cohorts),
+        "days": days_of(funnel.horizon, t),
         "target": target,
     }
 
 
 def days_of(seconds: int, t: Translator) -> str:
-    """A length of time as it stands after "within"; German bends it."""
+    """Format a duration as it stands after "within"; German inflects it."""
     return t.plural("funnel.days", max(1, round(seconds / DAY)))
 
 
-def _steps(found: Funnel, t: Translator) -> Table:
+def _steps(funnel: Funnel, t: Translator) -> Table:
     names = ("stage", "entered", "skipped", "onward", "onward_naive", "target", "closed", "still")
-    target, days = t.label("stages", found.target), days_of(found.horizon, t)
+    target, days = t.label("stages", funnel.target), days_of(funnel.horizon, t)
     head = tuple(t(f"funnel.{name}", target=target, days=days) for name in names)
-    return Table(t("funnel.steps"), head, tuple(_step(step, t) for step in found.steps))
+    return Table(t("funnel.steps"), head, tuple(_step(step, t) for step in funnel.steps))
 
 
 def _step(step: FunnelStage, t: Translator) -> tuple[str, ...]:
@@ -69,53 +74,53 @@ def _step(step: FunnelStage, t: Translator) -> tuple[str, ...]:
     )
 
 
-def _stays(found: Funnel, t: Translator) -> Table:
+def _stays(funnel: Funnel, t: Translator) -> Table:
     head = tuple(t(f"funnel.{name}") for name in ("stage", "first", "median", "third"))
     rows = tuple(
         (t.label("stages", step.stage), *(_days(days, t) for days in (stay.first, stay.median, stay.third)))
-        for step in found.steps[:-1]
+        for step in funnel.steps[:-1]
         for stay in (step.stay,)
     )
     return Table(t("funnel.stays"), head, rows)
 
 
-def _by_period(found: Funnel, t: Translator) -> Table:
-    named = tuple(t.label("stages", step.stage) for step in found.steps)
-    head = (t(f"funnel.{found.period}"), t("funnel.naive"), t("funnel.matured"), t("funnel.state"), *named)
+def _by_period(funnel: Funnel, t: Translator) -> Table:
+    named = tuple(t.label("stages", step.stage) for step in funnel.steps)
+    head = (t(f"funnel.{funnel.period}"), t("funnel.naive"), t("funnel.matured"), t("funnel.state"), *named)
     rows = tuple(
         (
-            _period(cohort, found, _LONG, t),
+            _period(cohort, funnel, _LONG, t),
             _naive(cohort.target, t),
             _matured(cohort.target, t),
             t("funnel.maturing") if cohort.maturing else t("funnel.done"),
             *(t.number(count) for count in cohort.entered),
         )
-        for cohort in found.cohorts
+        for cohort in funnel.cohorts
     )
     return Table(t("funnel.by_period"), head, rows)
 
 
-def narrowest(found: Funnel, t: Translator) -> str:
-    """The stage before the target from which the smallest share goes on; nothing where there is but one."""
-    before = [step for step in found.steps if step.target is not None]
-    told = [
+def narrowest(funnel: Funnel, t: Translator) -> str:
+    """Name the stage before the target with the smallest onward rate; empty where there is only one."""
+    before = [step for step in funnel.steps if step.target is not None]
+    rates = [
         (step.onward.matured, step.stage)
         for step in before
-        if step.onward and step.onward.matured and step.onward.old >= _FEWEST
+        if step.onward and step.onward.matured and step.onward.old >= _MIN_LEADS
     ]
-    if len(told) <= 1:
+    if len(rates) <= 1:
         return ""
-    rate, stage = min(told, key=lambda one: one[0].value)
-    days = days_of(found.horizon, t)
+    rate, stage = min(rates, key=lambda pair: pair[0].value)
+    days = days_of(funnel.horizon, t)
     return t("funnel.narrowest", stage=t.label("stages", stage), rate=t.rate(rate), days=days)
 
 
-def _spread(found: Funnel, t: Translator) -> str:
-    """How far apart the matured rates of whole cohorts lie."""
+def _spread(funnel: Funnel, t: Translator) -> str:
+    """Compare the smallest and the largest matured rate of the cohorts."""
     rates = [
-        one.target.matured
-        for one in found.cohorts
-        if one.target.matured is not None and not one.maturing and one.leads >= _FEWEST
+        cohort.target.matured
+        for cohort in funnel.cohorts
+        if cohort.target.matured is not None and not cohort.maturing and cohort.leads >= _MIN_LEADS
     ]
     if len(rates) <= 1:
         return ""
@@ -124,8 +129,8 @@ def _spread(found: Funnel, t: Translator) -> str:
     return t(f"funnel.{apart}", low=t.percent(low.value, 1), high=t.percent(high.value, 1))
 
 
-def _period(cohort: Cohort, found: Funnel, patterns: dict[str, str], t: Translator) -> str:
-    return format_date(to_datetime(cohort.start), patterns[found.period], locale=t.lang)
+def _period(cohort: Cohort, funnel: Funnel, patterns: dict[str, str], t: Translator) -> str:
+    return format_date(to_datetime(cohort.start), patterns[funnel.period], locale=t.lang)
 
 
 def _naive(rate: ConversionRate | None, t: Translator) -> str:

@@ -1,4 +1,4 @@
-"""What the model is worth: the gains curve with its slider, and tables of lifts and measures."""
+"""The section on the model's worth: gains curve with slider, lifts and metrics."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ if TYPE_CHECKING:
     from training.report.report import Report
     from training.report.translator import Translator
 
-_EVERY = 20
+_STEP = 20
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """The gains curve, what the slider needs to tell it, and what today's rule does."""
-    at, today = report.summary.at_capacity, report.worth.today
-    now = None if today is None else (today.share, today.captured)
+    """Build the context of ``worth.html``.
+
+    Returns:
+        gains (chart), looks (sentence), table, lifts and measures (tables), and slider (the data of its
+        script).
+    """
+    capacity, today = report.summary.at_capacity, report.worth.today
+    today_point = None if today is None else (today.share, today.captured)
     curve = report.worth.gains
     return {
-        "gains": chart_markup(curves.gains_chart(curve, (at.share, at.captured), now, t)),
+        "gains": chart_markup(curves.gains_chart(curve, (capacity.share, capacity.captured), today_point, t)),
         "looks": t("worth.looks", rows=t.number(report.summary.rows)) if looks(report, t) else "",
         "table": _gains(report, t),
         "lifts": _lifts(report, t),
@@ -32,7 +37,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
             "positives": report.summary.positives,
             "rows": report.summary.rows,
             "weekly": report.worth.weekly,
-            "share": at.share,
+            "share": capacity.share,
             "width": WIDTH,
             "height": HEIGHT,
         },
@@ -40,9 +45,9 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def _gains(report: Report, t: Translator) -> Table:
-    """The gains curve in steps of a tenth; by the week where leads have dates."""
+    """The gains curve in steps of a tenth, per week where rows have dates."""
     worth, weekly = report.worth, report.worth.weekly or 0.0
-    points = [(share, captured) for share, captured in worth.gains[_EVERY - 1 :: _EVERY]]
+    points = [(share, captured) for share, captured in worth.gains[_STEP - 1 :: _STEP]]
     head = [t("worth.share"), t("worth.captured")]
     rows: list[Row] = [(t.percent(share), t.percent(captured, 1)) for share, captured in points]
     if weekly:
@@ -56,7 +61,7 @@ def _gains(report: Report, t: Translator) -> Table:
 
 
 def _lifts(report: Report, t: Translator) -> Table:
-    """What calling the best 10, 20, 30 % brings, and the best at capacity."""
+    """The lift at the usual shares and at capacity."""
     capacity = report.summary.at_capacity.share
     rows = tuple(
         (
@@ -74,7 +79,7 @@ def _lifts(report: Report, t: Translator) -> Table:
 
 
 def _measures(report: Report, t: Translator) -> Table:
-    """The measures of ranking and of probabilities, against a model that knows nothing."""
+    """The metrics beside those of a model without skill."""
     worth, base = report.worth, report.summary.base_rate
     rows = (
         (t("worth.roc_auc"), t.interval(worth.roc_auc), t.number(0.5, 3)),

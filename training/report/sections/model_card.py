@@ -1,4 +1,4 @@
-"""The model card: what the model was made from, and the models before it."""
+"""The model card: how the model was made, its uncertainty, and earlier models."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """The tables of the card."""
+    """Build the context of ``model-card.html``.
+
+    Returns:
+        facts, reasons, versions, candidates, catalogue, checks and libraries (tables), and sure (sentence).
+    """
     return {
         "facts": _facts(report, t),
-        "sure": _sure(report, t),
+        "sure": _uncertainty(report, t),
         "reasons": _reasons(report, t),
         "versions": _versions(report, t),
         "candidates": _candidates(report, t),
@@ -28,7 +32,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def _facts(report: Report, t: Translator) -> Table:
-    """The model in short."""
+    """The model at a glance."""
     card = report.card
     span = t("card.span", first=t.day(card.window[0]), last=t.day(card.window[1])) if card.window else ""
     rows = (
@@ -44,52 +48,56 @@ def _facts(report: Report, t: Translator) -> Table:
     return Table(t("card.facts"), (t("card.fact"), t("worth.value")), rows, is_text=True)
 
 
-def _sure(report: Report, t: Translator) -> str:
-    """How wide intervals are and how many scores are insufficient; nothing where nobody knows."""
-    found = report.insights.doubted
-    if not isinstance(found, IntervalSummary):
+def _uncertainty(report: Report, t: Translator) -> str:
+    """The widths of intervals and the share of insufficient scores; empty where they are unknown."""
+    uncertainty = report.insights.doubted
+    if not isinstance(uncertainty, IntervalSummary):
         return ""
-    share = t.percent(found.insufficient / found.asked, 1)
-    too_little = t("card.too_little", rows=t.number(found.asked), share=share)
-    if found.middle is None or found.most is None:
+    share = t.percent(uncertainty.insufficient / uncertainty.asked, 1)
+    too_little = t("card.too_little", rows=t.number(uncertainty.asked), share=share)
+    if uncertainty.middle is None or uncertainty.most is None:
         return f"{t('card.no_intervals')} {too_little}"
-    widths = {"middle": t.number(100 * found.middle, 1), "most": t.number(100 * found.most, 1)}
+    widths = {"middle": t.number(100 * uncertainty.middle, 1), "most": t.number(100 * uncertainty.most, 1)}
     return f"{t('card.intervals', **widths)} {too_little}"
 
 
 def _reasons(report: Report, t: Translator) -> Table | None:
     """Why scores are insufficient, where any are."""
-    found = report.insights.doubted
-    if not isinstance(found, IntervalSummary) or not found.reasons:
+    uncertainty = report.insights.doubted
+    if not isinstance(uncertainty, IntervalSummary) or not uncertainty.reasons:
         return None
     rows = tuple(
-        (t.label("doubts", one.code), t.number(one.leads), t.percent(one.leads / found.asked, 1))
-        for one in found.reasons
+        (
+            t.label("doubts", reason.code),
+            t.number(reason.leads),
+            t.percent(reason.leads / uncertainty.asked, 1),
+        )
+        for reason in uncertainty.reasons
     )
     head = (t("health.why"), t("worth.leads"), t("card.share"))
     return Table(t("card.insufficient"), head, rows)
 
 
 def _versions(report: Report, t: Translator) -> Table:
-    """This model beside those before it, each as its own report measured it."""
+    """This model and earlier ones, each with the figures of its own report."""
     rows = tuple(
         (
-            one.version,
-            t.day(one.created_at),
-            t.number(one.rows),
-            t.percent(one.base_rate, 1),
-            t.rate(one.called),
-            t.interval(one.roc_auc),
-            t.interval(one.log_loss),
+            model.version,
+            t.day(model.created_at),
+            t.number(model.rows),
+            t.percent(model.base_rate, 1),
+            t.rate(model.called),
+            t.interval(model.roc_auc),
+            t.interval(model.log_loss),
         )
-        for one in (version_of(report), *report.summary.before)
+        for model in (version_of(report), *report.summary.before)
     )
     head = ("version", "made", "rows", "base_rate", "called", "roc_auc", "log_loss")
     return Table(t("versions.title"), tuple(t(f"versions.{name}") for name in head), rows)
 
 
 def _candidates(report: Report, t: Translator) -> Table:
-    """The recipes that were tried, the best first."""
+    """The recipes that were compared, the best first."""
     chosen = f" ({t('card.chosen')})"
     rows = tuple(
         (t.label("recipes", name) + (chosen if name == report.card.recipe else ""), t.number(loss, 4))
@@ -99,7 +107,7 @@ def _candidates(report: Report, t: Translator) -> Table:
 
 
 def _catalogue(report: Report, t: Translator) -> Table:
-    """The model's features by name, with what each says."""
+    """The model's features by name, with their titles."""
     specs = sorted((driver.spec for driver in report.drivers.features), key=lambda spec: spec.name)
     rows = tuple((spec.name, t.label("families", spec.family), t.title(spec)) for spec in specs)
     head = (t("drivers.feature"), t("drivers.family"), t("card.says"))
@@ -107,7 +115,7 @@ def _catalogue(report: Report, t: Translator) -> Table:
 
 
 def _checks(report: Report, t: Translator) -> Table:
-    """What was looked for before the model learned, and what it came to."""
+    """The data checks and their outcomes."""
     rows = tuple(
         (
             check["code"],
@@ -122,6 +130,6 @@ def _checks(report: Report, t: Translator) -> Table:
 
 
 def _libraries(report: Report, t: Translator) -> Table:
-    """What the model was made with."""
+    """The versions of the libraries the model was trained with."""
     rows = tuple(sorted(report.card.libraries.items()))
     return Table(t("card.libraries"), (t("card.library"), t("card.version")), rows, is_text=True)

@@ -1,4 +1,4 @@
-"""The audit of today's hand-over in words."""
+"""The section on the audit of today's hand-over."""
 
 from __future__ import annotations
 
@@ -20,87 +20,94 @@ if TYPE_CHECKING:
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the template of the audit shows."""
-    found = report.insights.mql_audit
-    if not isinstance(found, HandoverAudit):
+    """Build the context of ``mql-audit.html``.
+
+    Returns:
+        rule, handed and kept (sentences), outcomes (table), same, against and towards (dicts with chart and
+        table, or None), and rejections (table or None); {} where the audit is not applicable.
+    """
+    audit = report.insights.mql_audit
+    if not isinstance(audit, HandoverAudit):
         return {}
-    stage = t.label("stages", found.stage or "")
+    stage = t.label("stages", audit.stage or "")
     return {
-        "rule": t("mql-audit.rule_points" if found.rule == "points" else "mql-audit.rule_stage", stage=stage),
-        "handed": _handed(found, t),
-        "kept": _kept(found, t),
-        "outcomes": _outcomes(found, t),
-        "same": None if found.same is None else _same(found.same, found.hours, t),
-        "against": _leans(found.against, "against", t),
-        "towards": _leans(found.towards, "towards", t),
-        "rejections": _rejections(found, t),
+        "rule": t("mql-audit.rule_points" if audit.rule == "points" else "mql-audit.rule_stage", stage=stage),
+        "handed": _handed_over(audit, t),
+        "kept": _not_handed_over(audit, t),
+        "outcomes": _outcomes(audit, t),
+        "same": None if audit.same is None else _equal_calls(audit.same, audit.hours, t),
+        "against": _contribution_gaps(audit.against, "against", t),
+        "towards": _contribution_gaps(audit.towards, "towards", t),
+        "rejections": _rejections(audit, t),
     }
 
 
-def _handed(found: HandoverAudit, t: Translator) -> str:
-    rate = found.handed.rate
+def _handed_over(audit: HandoverAudit, t: Translator) -> str:
+    rate = audit.handed.rate
     if rate is None:
         return t("mql-audit.none_over")
     text = t(
         "mql-audit.handed",
-        leads=t.number(found.handed.leads),
-        days=t.days(found.days),
-        lost=t.number(found.handed.lost),
+        leads=t.number(audit.handed.leads),
+        days=t.days(audit.days),
+        lost=t.number(audit.handed.lost),
         rate=t.rate(rate),
     )
-    if found.hours is None:
+    if audit.hours is None:
         return text
     spent = t(
-        "mql-audit.hours", hours=t.number(found.hours * found.handed.lost), each=t.number(found.hours, 2)
+        "mql-audit.hours", hours=t.number(audit.hours * audit.handed.lost), each=t.number(audit.hours, 2)
     )
     return f"{text} {spent}"
 
 
-def _kept(found: HandoverAudit, t: Translator) -> str:
-    if found.kept.rate is None:
+def _not_handed_over(audit: HandoverAudit, t: Translator) -> str:
+    if audit.kept.rate is None:
         return ""
     return t(
         "mql-audit.kept",
-        leads=t.number(found.kept.leads),
-        won=t.number(found.kept.won),
-        rate=t.rate(found.kept.rate),
-        days=t.days(found.days),
+        leads=t.number(audit.kept.leads),
+        won=t.number(audit.kept.won),
+        rate=t.rate(audit.kept.rate),
+        days=t.days(audit.days),
     )
 
 
-def _outcomes(found: HandoverAudit, t: Translator) -> Table:
-    rows = tuple(_outcome(name, one, t) for name, one in (("handed", found.handed), ("kept", found.kept)))
+def _outcomes(audit: HandoverAudit, t: Translator) -> Table:
+    rows = tuple(
+        _outcome(name, outcome, t) for name, outcome in (("handed", audit.handed), ("kept", audit.kept))
+    )
     heads = ("leads_over", "won", "lost", "rate", "waiting")
     head = (t("mql-audit.group"), *(t(f"mql-audit.{name}") for name in heads))
     return Table(t("mql-audit.outcomes"), head, rows)
 
 
-def _outcome(name: str, one: HandoverOutcome, t: Translator) -> tuple[str, ...]:
+def _outcome(name: str, outcome: HandoverOutcome, t: Translator) -> tuple[str, ...]:
     return (
         t(f"mql-audit.group_{name}"),
-        t.number(one.leads),
-        t.number(one.won),
-        t.number(one.lost),
-        t.rate(one.rate) if one.rate else "",
-        t.number(one.waiting),
+        t.number(outcome.leads),
+        t.number(outcome.won),
+        t.number(outcome.lost),
+        t.rate(outcome.rate) if outcome.rate else "",
+        t.number(outcome.waiting),
     )
 
 
-def _same(same: EqualCallsComparison, hours: float | None, t: Translator) -> dict[str, Any]:
-    """The offer: the same number of calls by the model, and what that brings."""
+def _equal_calls(same: EqualCallsComparison, hours: float | None, t: Translator) -> dict[str, Any]:
+    """The comparison at equal calls: chart, reading, offer (sentences) and table."""
     marks = [
-        ForestRow(t(f"mql-audit.called_{one.called}"), t.rate(one.rate), one.rate, _verdict(one.called))
-        for one in same.quarters
-        if one.rate is not None
+        ForestRow(t(f"mql-audit.called_{cell.called}"), t.rate(cell.rate), cell.rate, _verdict(cell.called))
+        for cell in same.quarters
+        if cell.rate is not None
     ]
     rows = tuple(
         (
-            t(f"mql-audit.called_{one.called}"),
-            t.number(one.leads),
-            t.number(one.won),
-            t.rate(one.rate) if one.rate else "",
+            t(f"mql-audit.called_{cell.called}"),
+            t.number(cell.leads),
+            t.number(cell.won),
+            t.rate(cell.rate) if cell.rate else "",
         )
-        for one in same.quarters
+        for cell in same.quarters
     )
     heads = ("group", "leads", "won", "rate")
     return {
@@ -116,7 +123,7 @@ def _verdict(called: str) -> Any:
 
 
 def _reading(same: EqualCallsComparison, t: Translator) -> str:
-    """Whom only one of both calls: told as a difference only where the intervals keep apart."""
+    """Compare the leads that only one of both calls; a difference only if intervals do not overlap."""
     model, today = (next(q for q in same.quarters if q.called == who) for who in ("model", "today"))
     if model.rate is None or today.rate is None:
         return t("mql-audit.agree")
@@ -131,7 +138,7 @@ def _reading(same: EqualCallsComparison, t: Translator) -> str:
 
 
 def _offer(same: EqualCallsComparison, hours: float | None, t: Translator) -> list[str]:
-    said = [
+    sentences = [
         t(
             "mql-audit.threshold",
             calls=t.number(same.calls),
@@ -139,39 +146,39 @@ def _offer(same: EqualCallsComparison, hours: float | None, t: Translator) -> li
             won=t.number(same.won),
             threshold=t.percent(same.threshold, 1),
         ),
-        _sure("gained", same.gained, t),
-        _sure("saved", same.saved, t),
+        _describe_figure("gained", same.gained, t),
+        _describe_figure("saved", same.saved, t),
     ]
     if hours is not None and same.saved.low > 0:
         ends = (t.number(hours * end) for end in (same.saved.low, same.saved.high))
-        said.append(t("mql-audit.saved_hours", **dict(zip(("low", "high"), ends, strict=True))))
-    return said
+        sentences.append(t("mql-audit.saved_hours", **dict(zip(("low", "high"), ends, strict=True))))
+    return sentences
 
 
-def _sure(what: str, figure: Interval, t: Translator) -> str:
-    """More, fewer, or not to be told: by whether the interval holds zero."""
+def _describe_figure(what: str, figure: Interval, t: Translator) -> str:
+    """More, fewer, or undecided, by whether the interval contains zero."""
     sign = "more" if figure.low > 0 else "less" if figure.high < 0 else "level"
-    size = [t.number(abs(end)) for end in (figure.value, figure.low, figure.high)]
+    ends = [t.number(abs(end)) for end in (figure.value, figure.low, figure.high)]
     if sign == "less":
-        size = [size[0], size[2], size[1]]
+        ends = [ends[0], ends[2], ends[1]]
     if sign == "level":
-        size = [t.signed(end, 0) for end in (figure.value, figure.low, figure.high)]
-    return t(f"mql-audit.{what}_{sign}", value=size[0], low=size[1], high=size[2])
+        ends = [t.signed(end, 0) for end in (figure.value, figure.low, figure.high)]
+    return t(f"mql-audit.{what}_{sign}", value=ends[0], low=ends[1], high=ends[2])
 
 
-def _leans(leans: Sequence[ContributionGap], what: str, t: Translator) -> dict[str, Any] | None:
-    if not leans:
+def _contribution_gaps(gaps: Sequence[ContributionGap], what: str, t: Translator) -> dict[str, Any] | None:
+    if not gaps:
         return None
-    rows = tuple((t.title(lean.spec), t.signed(lean.points)) for lean in leans)
+    rows = tuple((t.title(gap.spec), t.signed(gap.points)) for gap in gaps)
     head = (t("mql-audit.feature"), t("mql-audit.points"))
     return {
-        "chart": chart_markup(bar_chart([(t.title(lean.spec), lean.points) for lean in leans], t)),
+        "chart": chart_markup(bar_chart([(t.title(gap.spec), gap.points) for gap in gaps], t)),
         "table": Table(t(f"mql-audit.{what}_table"), head, rows),
     }
 
 
-def _rejections(found: HandoverAudit, t: Translator) -> Table | None:
-    if not found.rejections:
+def _rejections(audit: HandoverAudit, t: Translator) -> Table | None:
+    if not audit.rejections:
         return None
-    rows = tuple((one.reason, t.number(one.leads)) for one in found.rejections)
+    rows = tuple((rejection.reason, t.number(rejection.leads)) for rejection in audit.rejections)
     return Table(t("mql-audit.rejections"), (t("mql-audit.reason"), t("mql-audit.leads")), rows)

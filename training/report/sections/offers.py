@@ -1,4 +1,4 @@
-"""Offers, offer stages and paths in words."""
+"""The section on offers, offer stages and paths."""
 
 from __future__ import annotations
 
@@ -24,66 +24,76 @@ _ARROW = " → "
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the template of the offers shows."""
-    found = report.insights.offers
-    if not isinstance(found, Offers):
+    """Build the context of ``offers.html``.
+
+    Returns:
+        how (sentence); offers and stages (charts) with reading, stage_reading, table and stage_table; steps,
+        paths (table) and path_reading; {} where offers are not applicable.
+    """
+    analysis = report.insights.offers
+    if not isinstance(analysis, Offers):
         return {}
     return {
         "how": t(
-            "offers.how", days=t.days(found.days), since=t.day(found.since), beside=t.number(found.beside)
+            "offers.how",
+            days=t.days(analysis.days),
+            since=t.day(analysis.since),
+            beside=t.number(analysis.beside),
         ),
-        "offers": _chart(found.offers, t),
-        "reading": _reading(found.offers, t),
-        "table": _table(found.offers, "offer", t),
-        "stages": _chart(found.stages, t),
-        "stage_reading": _reading(found.stages, t),
-        "stage_table": _table(found.stages, "stage", t),
-        "steps": ", ".join(t.label("kinds", kind) for kind in found.steps),
-        "paths": _paths(found.paths, t),
-        "path_reading": _path_reading(found.paths, t),
+        "offers": _chart(analysis.offers, t),
+        "reading": _reading(analysis.offers, t),
+        "table": _table(analysis.offers, "offer", t),
+        "stages": _chart(analysis.stages, t),
+        "stage_reading": _reading(analysis.stages, t),
+        "stage_table": _table(analysis.stages, "stage", t),
+        "steps": ", ".join(t.label("kinds", kind) for kind in analysis.steps),
+        "paths": _paths(analysis.paths, t),
+        "path_reading": _path_reading(analysis.paths, t),
     }
 
 
 def _chart(offers: Sequence[OfferEffect], t: Translator) -> Markup | None:
     marks = [
-        ForestRow(t.label("stages", one.name), t.interval(one.ratio, 2), one.ratio, one.verdict)
-        for one in offers
-        if one.ratio is not None
+        ForestRow(t.label("stages", offer.name), t.interval(offer.ratio, 2), offer.ratio, offer.verdict)
+        for offer in offers
+        if offer.ratio is not None
     ]
     return chart_markup(ratio_forest(marks)) if marks else None
 
 
 def best(offers: Sequence[OfferEffect]) -> tuple[OfferEffect, Interval] | None:
-    """The offer whose takers converted most surely more often, and how much; None where none is known to."""
-    told = [(one, one.ratio) for one in offers if one.verdict == "more" and one.ratio is not None]
-    return max(told, key=lambda pair: pair[1].low, default=None)
+    """The significantly better offer with the highest lower bound of its ratio, and the ratio."""
+    candidates = [
+        (offer, offer.ratio) for offer in offers if offer.verdict == "more" and offer.ratio is not None
+    ]
+    return max(candidates, key=lambda pair: pair[1].low, default=None)
 
 
 def _reading(offers: Sequence[OfferEffect], t: Translator) -> str:
-    return describe_groups("offers", [(t.label("stages", one.name), one.verdict) for one in offers], t)
+    return describe_groups("offers", [(t.label("stages", offer.name), offer.verdict) for offer in offers], t)
 
 
 def _table(offers: Sequence[OfferEffect], what: str, t: Translator) -> Table:
     first = ("offer", "kind", "offer_stage") if what == "offer" else ("offer_stage",)
     heads = (*first, "takers", "compared", "rate", "similar", "ratio", "verdict")
-    quiet = frozenset(i for i, one in enumerate(offers) if one.verdict == "few")
-    rows = tuple(_row(one, t, wide=what == "offer") for one in offers)
+    quiet = frozenset(i for i, offer in enumerate(offers) if offer.verdict == "few")
+    rows = tuple(_row(offer, t, wide=what == "offer") for offer in offers)
     return Table(
         t(f"offers.table_{what}"), tuple(t(f"offers.{name}") for name in heads), rows, muted_rows=quiet
     )
 
 
-def _row(one: OfferEffect, t: Translator, *, wide: bool) -> tuple[str, ...]:
-    names = (t.label("kinds", one.kind or ""), t.label("stages", one.stage or "")) if wide else ()
+def _row(offer: OfferEffect, t: Translator, *, wide: bool) -> tuple[str, ...]:
+    names = (t.label("kinds", offer.kind or ""), t.label("stages", offer.stage or "")) if wide else ()
     return (
-        t.label("stages", one.name),
+        t.label("stages", offer.name),
         *names,
-        t.number(one.takers),
-        t.number(one.compared),
-        t.rate(one.rate) if one.rate else "",
-        "" if one.similar is None else t.percent(one.similar, 1),
-        t.interval(one.ratio, 2) if one.ratio else "",
-        t(f"offers.verdict_{one.verdict}"),
+        t.number(offer.takers),
+        t.number(offer.compared),
+        t.rate(offer.rate) if offer.rate else "",
+        "" if offer.similar is None else t.percent(offer.similar, 1),
+        t.interval(offer.ratio, 2) if offer.ratio else "",
+        t(f"offers.verdict_{offer.verdict}"),
     )
 
 
@@ -105,13 +115,13 @@ def _paths(paths: Sequence[TouchpointPath], t: Translator) -> Table:
 
 
 def _path_reading(paths: Sequence[TouchpointPath], t: Translator) -> str:
-    """The path that most surely stands out among converted leads, if one does."""
-    told = [path for path in paths if path.verdict == "more" and path.ratio]
-    if not told:
+    """Name the significantly more frequent path with the highest lower bound of its ratio, if any."""
+    candidates = [path for path in paths if path.verdict == "more" and path.ratio]
+    if not candidates:
         return t("offers.paths_none")
-    best = max(told, key=lambda path: path.ratio.low if path.ratio else 0.0)
+    top = max(candidates, key=lambda path: path.ratio.low if path.ratio else 0.0)
     return t(
-        "offers.paths", path=_named(best, t), share=t.percent(best.share, 1), others=t.percent(best.others, 1)
+        "offers.paths", path=_named(top, t), share=t.percent(top.share, 1), others=t.percent(top.others, 1)
     )
 
 

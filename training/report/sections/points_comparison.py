@@ -1,4 +1,4 @@
-"""Both points tables in words."""
+"""The section on points tables: the learned one beside today's."""
 
 from __future__ import annotations
 
@@ -16,40 +16,50 @@ if TYPE_CHECKING:
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the template of the points tables shows."""
-    found = report.insights.points_table
-    if not isinstance(found, PointsComparison):
+    """Build the context of ``points-table.html``.
+
+    Returns:
+        reading and thresholds (sentences), learned, reached, measured and today (tables; today may be None);
+        {} where there is no learned table.
+    """
+    comparison = report.insights.points_table
+    if not isinstance(comparison, PointsComparison):
         return {}
-    thresholds = ", ".join(f"{stage.upper()} {least:g}" for stage, least in found.thresholds.items())
+    thresholds = ", ".join(f"{stage.upper()} {least:g}" for stage, least in comparison.thresholds.items())
     return {
-        "reading": _reading(found, t),
-        "learned": _learned(found, t),
-        "reached": _reached(found, t),
-        "measured": _measured(found, t),
-        "today": _today(found, t) if found.today else None,
+        "reading": _reading(comparison, t),
+        "learned": _learned(comparison, t),
+        "reached": _reached(comparison, t),
+        "measured": _measured(comparison, t),
+        "today": _today(comparison, t) if comparison.today else None,
         "thresholds": thresholds,
     }
 
 
-def _reading(found: PointsComparison, t: Translator) -> str:
-    if found.kept is None:
-        return t("points-table.nothing", judged=t.number(found.judged))
-    if found.kept <= 0:
-        return t("points-table.worthless", judged=t.number(found.judged))
-    return t("points-table.kept", kept=t.percent(min(found.kept, 1.0)), judged=t.number(found.judged))
+def _reading(comparison: PointsComparison, t: Translator) -> str:
+    if comparison.kept is None:
+        return t("points-table.nothing", judged=t.number(comparison.judged))
+    if comparison.kept <= 0:
+        return t("points-table.worthless", judged=t.number(comparison.judged))
+    return t(
+        "points-table.kept", kept=t.percent(min(comparison.kept, 1.0)), judged=t.number(comparison.judged)
+    )
 
 
-def _learned(found: PointsComparison, t: Translator) -> Table:
-    rows = tuple((_said(line.condition.within(t.lang)), t.signed(line.points, 0)) for line in found.lines)
+def _learned(comparison: PointsComparison, t: Translator) -> Table:
+    rows = tuple(
+        (_humanise_condition(line.condition.within(t.lang)), t.signed(line.points, 0))
+        for line in comparison.lines
+    )
     return Table(t("points-table.learned"), (t("points-table.condition"), t("points-table.points")), rows)
 
 
-def _said(condition: str) -> str:
+def _humanise_condition(condition: str) -> str:
     name, colon, values = condition.partition(":")
     return humanise_column(name) + colon + values
 
 
-def _reached(found: PointsComparison, t: Translator) -> Table:
+def _reached(comparison: PointsComparison, t: Translator) -> Table:
     rows = tuple(
         (
             reach.stage.upper(),
@@ -57,24 +67,30 @@ def _reached(found: PointsComparison, t: Translator) -> Table:
             t.percent(reach.share, 1),
             t.percent(reach.rate, 1),
         )
-        for reach in found.reached
+        for reach in comparison.reached
     )
     head = tuple(t(f"points-table.{name}") for name in ("stage", "from", "share", "rate"))
     return Table(t("points-table.thresholds"), head, rows)
 
 
-def _measured(found: PointsComparison, t: Translator) -> Table:
+def _measured(comparison: PointsComparison, t: Translator) -> Table:
     rows = [
-        (t(f"points-table.whose_{one.whose}"), t.number(one.roc_auc, 3), t.number(one.log_loss, 4))
-        for one in found.measured
+        (
+            t(f"points-table.whose_{metrics.whose}"),
+            t.number(metrics.roc_auc, 3),
+            t.number(metrics.log_loss, 4),
+        )
+        for metrics in comparison.measured
     ]
-    rows.append((t("points-table.whose_nobody"), t.number(0.5, 3), t.number(found.base_rate, 4)))
+    rows.append((t("points-table.whose_nobody"), t.number(0.5, 3), t.number(comparison.base_rate, 4)))
     head = tuple(t(f"points-table.{name}") for name in ("whose", "roc_auc", "log_loss"))
     return Table(t("points-table.measured"), head, tuple(rows))
 
 
-def _today(found: PointsComparison, t: Translator) -> Table:
-    rows = tuple((_condition(line, t), t.signed(line.points, 0), _limits(line, t)) for line in found.today)
+def _today(comparison: PointsComparison, t: Translator) -> Table:
+    rows = tuple(
+        (_condition(line, t), t.signed(line.points, 0), _limits(line, t)) for line in comparison.today
+    )
     head = tuple(t(f"points-table.{name}") for name in ("condition", "points", "limits"))
     return Table(t("points-table.today"), head, rows)
 
@@ -85,8 +101,8 @@ def _condition(line: CurrentRuleRow, t: Translator) -> str:
     if line.of is not None:
         return f"{line.column}: {line.of}"
     ends = {"at_least": line.at_least, "below": line.below}
-    said = [t(f"points-table.{name}", value=f"{end:g}") for name, end in ends.items() if end is not None]
-    return f"{line.column}: {', '.join(said)}"
+    bounds = [t(f"points-table.{name}", value=f"{end:g}") for name, end in ends.items() if end is not None]
+    return f"{line.column}: {', '.join(bounds)}"
 
 
 def _limits(line: CurrentRuleRow, t: Translator) -> str:

@@ -1,4 +1,4 @@
-"""What to do on Monday: a handful of steps, each only where the figures behind it stand beyond chance."""
+"""Recommendations: a few next steps, each only where the figures behind it are significant."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from training.report.report import Report
     from training.report.translator import Translator
 
-_GRAVE = {"time_unproven", "findings"}
+_SEVERE = {"time_unproven", "findings"}
 
 
 class Recommendation(NamedTuple):
-    """What to do, the figure that speaks for it, and the block that shows it."""
+    """What to do, the figure that supports it, and the id of the section that shows it."""
 
     do: str
     why: str
@@ -28,15 +28,15 @@ class Recommendation(NamedTuple):
 
 
 def recommendations(report: Report, t: Translator) -> tuple[Recommendation, ...]:
-    """The steps in the order of what they bring; where little is known, the first is to find out."""
-    found = (_check_first, _call, _hand_over, _in_time, _offer, _companies)
-    return tuple(step for one in found for step in one(report, t))
+    """List the recommendations by value; where little is known, the first is to check the data."""
+    rules = (_check_first, _call, _hand_over, _in_time, _offer, _companies)
+    return tuple(step for rule in rules for step in rule(report, t))
 
 
 def _check_first(report: Report, t: Translator) -> Iterator[Recommendation]:
     codes = {warn.code for warn in report.summary.warnings}
     little = not report.summary.at_capacity.is_worthwhile or "little_signal" in codes
-    if "findings" in codes or (codes & _GRAVE and not little):
+    if "findings" in codes or (codes & _SEVERE and not little):
         yield Recommendation(t("monday.check"), t("monday.check_why"), "health")
     if little:
         yield Recommendation(t("monday.wait"), t("monday.wait_why"), "health")
@@ -45,53 +45,55 @@ def _check_first(report: Report, t: Translator) -> Iterator[Recommendation]:
 def _call(report: Report, t: Translator) -> Iterator[Recommendation]:
     if not report.summary.at_capacity.is_worthwhile:
         return
-    at, base, weekly = report.summary.at_capacity, report.summary.base_rate, report.worth.weekly
-    pair = {"hits": t.number(100 * at.rate.value), "base": t.number(100 * base)}
+    capacity, base, weekly = report.summary.at_capacity, report.summary.base_rate, report.worth.weekly
+    pair = {"hits": t.number(100 * capacity.rate.value), "base": t.number(100 * base)}
     if weekly:
-        calls = t.number(max(1.0, at.share * weekly))
+        calls = t.number(max(1.0, capacity.share * weekly))
         yield Recommendation(t("monday.call_week", calls=calls), t("monday.call_why", **pair), "worth")
     else:
-        yield Recommendation(t("monday.call", share=t.share(at.share)), t("monday.call_why", **pair), "worth")
+        yield Recommendation(
+            t("monday.call", share=t.share(capacity.share)), t("monday.call_why", **pair), "worth"
+        )
 
 
 def _hand_over(report: Report, t: Translator) -> Iterator[Recommendation]:
-    found = report.insights.mql_audit
-    if isinstance(found, HandoverAudit) and found.same is not None and found.same.gained.low > 0:
+    audit = report.insights.mql_audit
+    if isinstance(audit, HandoverAudit) and audit.same is not None and audit.same.gained.low > 0:
         ends = [
-            t.number(end) for end in (found.same.gained.value, found.same.gained.low, found.same.gained.high)
+            t.number(end) for end in (audit.same.gained.value, audit.same.gained.low, audit.same.gained.high)
         ]
         why = t(
             "monday.hand_over_why",
-            calls=t.number(found.same.calls),
-            won=t.number(found.same.won),
+            calls=t.number(audit.same.calls),
+            won=t.number(audit.same.won),
             **dict(zip(("more", "low", "high"), ends, strict=True)),
         )
         yield Recommendation(
-            t("monday.hand_over", threshold=t.percent(found.same.threshold, 1)), why, "mql-audit"
+            t("monday.hand_over", threshold=t.percent(audit.same.threshold, 1)), why, "mql-audit"
         )
 
 
 def _in_time(report: Report, t: Translator) -> Iterator[Recommendation]:
-    found = report.insights.time_to_sql
+    timing = report.insights.time_to_sql
     if (
-        isinstance(found, TimeToConversion)
-        and found.hand_over.best is not None
-        and found.hand_over.fades is not None
+        isinstance(timing, TimeToConversion)
+        and timing.hand_over.best is not None
+        and timing.hand_over.fades is not None
     ):
-        best = found.hand_over.best
+        best = timing.hand_over.best
         why = t(
             "monday.in_time_why",
             week=t.number(best.since // WEEK + 1),
             rate=t.percent(best.rate.value, 1),
         )
         yield Recommendation(
-            t("monday.in_time", week=t.number(found.hand_over.fades // WEEK + 1)), why, "time-to-sql"
+            t("monday.in_time", week=t.number(timing.hand_over.fades // WEEK + 1)), why, "time-to-sql"
         )
 
 
 def _offer(report: Report, t: Translator) -> Iterator[Recommendation]:
-    found = report.insights.offers
-    first = offers.best(found.offers) if isinstance(found, Offers) else None
+    analysis = report.insights.offers
+    first = offers.best(analysis.offers) if isinstance(analysis, Offers) else None
     if first is not None:
         offer, ratio = first
         why = t("monday.offer_why", ratio=t.interval(ratio, 1))
@@ -99,8 +101,8 @@ def _offer(report: Report, t: Translator) -> Iterator[Recommendation]:
 
 
 def _companies(report: Report, t: Translator) -> Iterator[Recommendation]:
-    found = report.insights.accounts
-    if isinstance(found, Accounts) and found.accounts:
-        first = found.accounts[0]
+    analysis = report.insights.accounts
+    if isinstance(analysis, Accounts) and analysis.accounts:
+        first = analysis.accounts[0]
         why = t("monday.companies_why", account=first.account, lead=first.lead, best=t.percent(first.best))
-        yield Recommendation(t("monday.companies", several=t.number(found.several)), why, "accounts")
+        yield Recommendation(t("monday.companies", several=t.number(analysis.several)), why, "accounts")

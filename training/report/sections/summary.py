@@ -1,4 +1,4 @@
-"""In short: the headline, and what a reader must know before believing the figures."""
+"""The first section: the headline, the next steps, and warnings about the figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """The headline with its chart, what to do, what counts as a lead, and the warnings."""
+    """Build the context of ``summary.html``.
+
+    Returns:
+        headline and looks (sentences), contrast (chart), steps (recommendations), warnings (code and
+        sentence), better (whether the model is worthwhile) and half_days (days to half of the conversions, or
+        None).
+    """
     half = report.summary.leads.half
     return {
         "half_days": None if half is None else half / DAY,
@@ -32,33 +38,36 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def looks(report: Report, t: Translator) -> str:
-    """That each look at a lead counts, where there is more than one; else nothing."""
+    """Say that each snapshot of a lead counts, where leads have several; else empty."""
     rows, people = report.summary.rows, report.summary.people
     return t("summary.looks", rows=t.number(rows), people=t.number(people)) if people < rows else ""
 
 
 def _contrast(report: Report, t: Translator) -> Markup:
-    """Of 100 leads called in the model's order, by today's rule and in any order, how many convert."""
-    found, today = report.summary, report.worth.today
-    rates = [(t("summary.in_order", share=t.share(found.at_capacity.share)), found.at_capacity.rate)]
+    """A chart of the rates when calling in the model's order, by today's rule and in any order."""
+    summary, today = report.summary, report.worth.today
+    rates = [(t("summary.in_order", share=t.share(summary.at_capacity.share)), summary.at_capacity.rate)]
     if today is not None:
         rates.append((t("summary.by_rule", share=t.percent(today.share)), today.rate))
-    rates.append((t("summary.in_any_order"), Interval(*(found.base_rate,) * 3)))
+    rates.append((t("summary.in_any_order"), Interval(*(summary.base_rate,) * 3)))
     return chart_markup(interval_bars([(name, rate, t.number(100 * rate.value)) for name, rate in rates]))
 
 
 def _headline(report: Report, t: Translator) -> str:
     if not report.summary.at_capacity.is_worthwhile:
         return t("summary.headline_none")
-    found = report.summary
-    hits, without = t.number(100 * found.at_capacity.rate.value), t.number(100 * found.base_rate)
+    summary = report.summary
+    hits, without = t.number(100 * summary.at_capacity.rate.value), t.number(100 * summary.base_rate)
     if without in {hits, "0"}:
-        hits, without = t.number(100 * found.at_capacity.rate.value, 1), t.number(100 * found.base_rate, 1)
+        hits, without = (
+            t.number(100 * summary.at_capacity.rate.value, 1),
+            t.number(100 * summary.base_rate, 1),
+        )
     return t("summary.headline", hits=hits, base=without, label=t.question(report.card.label))
 
 
 def warnings(report: Report, t: Translator) -> tuple[tuple[str, str], ...]:
-    """What a reader must know before believing the figures: codes and sentences."""
+    """The codes and sentences of the report's warnings."""
     unusable = t.percent(report.health.unusable, 1)
     return tuple(
         (

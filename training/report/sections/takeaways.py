@@ -1,4 +1,4 @@
-"""What a reader in a hurry takes away from each block: one sentence, before everything else."""
+"""The takeaway of each section: one sentence before everything else."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ if TYPE_CHECKING:
 
 
 def takeaway(report: Report, block: str, t: Translator) -> str:
-    """What ``block`` says in one sentence; nothing where its first words say it already."""
+    """The takeaway of the section ``block``; empty where its first words say it already."""
     return _TAKEAWAYS[block](report, t) if block in _TAKEAWAYS else ""
 
 
 def _worth(report: Report, t: Translator) -> str:
-    at = report.summary.at_capacity
+    capacity = report.summary.at_capacity
     if not report.summary.at_capacity.is_worthwhile:
         return t("summary.headline_none")
-    return t("worth.takeaway", share=t.share(at.share), captured=t.percent(at.captured))
+    return t("worth.takeaway", share=t.share(capacity.share), captured=t.percent(capacity.captured))
 
 
 def _funnel(report: Report, t: Translator) -> str:
-    found = report.insights.funnel
-    return funnel.narrowest(found, t) if isinstance(found, Funnel) else ""
+    analysis = report.insights.funnel
+    return funnel.narrowest(analysis, t) if isinstance(analysis, Funnel) else ""
 
 
 def _audit(report: Report, t: Translator) -> str:
-    found = report.insights.mql_audit
-    if not isinstance(found, HandoverAudit) or found.handed.rate is None:
+    audit = report.insights.mql_audit
+    if not isinstance(audit, HandoverAudit) or audit.handed.rate is None:
         return ""
-    told = t("mql-audit.takeaway", hits=t.number(100 * found.handed.rate.value))
-    if found.same is None or found.same.gained.low <= 0:
-        return told
-    more = found.same.gained.value / found.same.won
-    return f"{told} {t('mql-audit.takeaway_more', more=t.percent(more))}"
+    text = t("mql-audit.takeaway", hits=t.number(100 * audit.handed.rate.value))
+    if audit.same is None or audit.same.gained.low <= 0:
+        return text
+    more = audit.same.gained.value / audit.same.won
+    return f"{text} {t('mql-audit.takeaway_more', more=t.percent(more))}"
 
 
 def _channels(report: Report, t: Translator) -> str:
-    found = report.insights.channels
-    return channels.headline(found, t) if isinstance(found, Channels) else ""
+    analysis = report.insights.channels
+    return channels.headline(analysis, t) if isinstance(analysis, Channels) else ""
 
 
 def _offers(report: Report, t: Translator) -> str:
-    found = report.insights.offers
-    if not isinstance(found, Offers):
+    analysis = report.insights.offers
+    if not isinstance(analysis, Offers):
         return ""
-    first = offers.best(found.offers)
+    first = offers.best(analysis.offers)
     if first is None:
         return t("offers.none")
     offer, ratio = first
@@ -79,11 +79,13 @@ def _drivers(report: Report, t: Translator) -> str:
 
 
 def _timing(report: Report, t: Translator) -> str:
-    found = report.insights.time_to_sql
-    if not isinstance(found, TimeToConversion) or found.half is None or not found.overall.rates:
+    analysis = report.insights.time_to_sql
+    if not isinstance(analysis, TimeToConversion) or analysis.half is None or not analysis.overall.rates:
         return ""
-    of = t.plural("funnel.days", found.overall.rates[-1].days)
-    return t("time-to-sql.half", target=t.label("stages", found.target), of=of, day=t.number(found.half))
+    days = t.plural("funnel.days", analysis.overall.rates[-1].days)
+    return t(
+        "time-to-sql.half", target=t.label("stages", analysis.target), of=days, day=t.number(analysis.half)
+    )
 
 
 def _calibration(report: Report, t: Translator) -> str:
@@ -93,17 +95,19 @@ def _calibration(report: Report, t: Translator) -> str:
 
 
 def _accounts(report: Report, t: Translator) -> str:
-    found = report.insights.accounts
-    if not isinstance(found, Accounts) or not found.accounts:
+    analysis = report.insights.accounts
+    if not isinstance(analysis, Accounts) or not analysis.accounts:
         return ""
-    return t("accounts.takeaway", several=t.number(found.several), together=t.number(found.together))
+    return t("accounts.takeaway", several=t.number(analysis.several), together=t.number(analysis.together))
 
 
 def _points(report: Report, t: Translator) -> str:
-    found = report.insights.points_table
-    if not isinstance(found, PointsComparison) or found.kept is None or found.kept <= 0:
+    analysis = report.insights.points_table
+    if not isinstance(analysis, PointsComparison) or analysis.kept is None or analysis.kept <= 0:
         return ""
-    return t("points-table.takeaway", lines=t.number(len(found.lines)), kept=t.percent(min(found.kept, 1.0)))
+    return t(
+        "points-table.takeaway", lines=t.number(len(analysis.lines)), kept=t.percent(min(analysis.kept, 1.0))
+    )
 
 
 def _health(report: Report, t: Translator) -> str:

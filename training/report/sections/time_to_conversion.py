@@ -1,4 +1,4 @@
-"""The time to the target in words: its curves, and when in a lead's life to call."""
+"""The section on time to conversion: its curves, and when to call a lead."""
 
 from __future__ import annotations
 
@@ -16,51 +16,62 @@ if TYPE_CHECKING:
     from training.report.report import Report
     from training.report.translator import Translator
 
-_NEW = 7
-_EVERY = 15
-_ENOUGH = 30
+_RECENT_DAYS = 7
+_STEP_DAYS = 15
+_MIN_OBSERVED = 30
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """What the template of the time to the target shows."""
-    found = report.insights.time_to_sql
-    if not isinstance(found, TimeToConversion) or not found.overall.points:
+    """Build the context of ``time-to-sql.html``.
+
+    Returns:
+        target, by and rates; curve and curves (charts), points and segments (tables), comparison (sentence);
+        the hazard rates by week (weeks, weeks_table, weeks_reading) and since requests (requests,
+        requests_table, requests_reading, within); {} where the timing is not applicable.
+    """
+    conversion = report.insights.time_to_sql
+    if not isinstance(conversion, TimeToConversion) or not conversion.overall.points:
         return {}
-    named = _named(found, t)
-    drawable = [one for one in named if one[1].points]
-    target = t.label("stages", found.target)
-    reached = t("time-to-sql.reached", target=target)
+    named = _named(conversion, t)
+    drawable = [pair for pair in named if pair[1].points]
+    target = t.label("stages", conversion.target)
+    title = t("time-to-sql.reached", target=target)
     return {
         "target": target,
-        "rates": [(t.plural("funnel.days", rate.days), rate.share) for rate in found.overall.rates],
-        "curve": chart_markup(timing.conversion_chart(found.overall.points, reached, t)),
-        "points": _points(found, t),
-        "curves": chart_markup(timing.segment_chart(drawable, reached, t)) if drawable else None,
-        "by": "" if found.by is None else t.title(found.by),
-        "segments": _segments(found, named, t),
-        "comparison": _comparison(found, t),
-        **_by_age(found, t),
-        **_since_request(found.hand_over, t),
+        "rates": [(t.plural("funnel.days", rate.days), rate.share) for rate in conversion.overall.rates],
+        "curve": chart_markup(timing.conversion_chart(conversion.overall.points, title, t)),
+        "points": _points(conversion, t),
+        "curves": chart_markup(timing.segment_chart(drawable, title, t)) if drawable else None,
+        "by": "" if conversion.by is None else t.title(conversion.by),
+        "segments": _segments(conversion, named, t),
+        "comparison": _comparison(conversion, t),
+        **_by_age(conversion, t),
+        **_since_request(conversion.hand_over, t),
     }
 
 
-def _named(found: TimeToConversion, t: Translator) -> list[tuple[str, ConversionCurve]]:
-    rest = [] if found.other is None else [(t("time-to-sql.other"), found.other)]
-    return [*((str(one.segment), one) for one in found.segments), *rest]
+def _named(conversion: TimeToConversion, t: Translator) -> list[tuple[str, ConversionCurve]]:
+    pooled = [] if conversion.other is None else [(t("time-to-sql.other"), conversion.other)]
+    return [*((str(curve.segment), curve) for curve in conversion.segments), *pooled]
 
 
-def _points(found: TimeToConversion, t: Translator) -> Table:
-    head = (t("time-to-sql.days"), t("time-to-sql.reached_interval", target=t.label("stages", found.target)))
-    some = [point for point in found.overall.points if point.days % _EVERY == 0]
-    rows = tuple((t.number(point.days), t.rate(point.share)) for point in some)
+def _points(conversion: TimeToConversion, t: Translator) -> Table:
+    head = (
+        t("time-to-sql.days"),
+        t("time-to-sql.reached_interval", target=t.label("stages", conversion.target)),
+    )
+    points = [point for point in conversion.overall.points if point.days % _STEP_DAYS == 0]
+    rows = tuple((t.number(point.days), t.rate(point.share)) for point in points)
     return Table(t("time-to-sql.curve_table"), head, rows)
 
 
-def _segments(found: TimeToConversion, named: Sequence[tuple[str, ConversionCurve]], t: Translator) -> Table:
+def _segments(
+    conversion: TimeToConversion, named: Sequence[tuple[str, ConversionCurve]], t: Translator
+) -> Table:
     days = tuple(t("time-to-sql.within_days", days=t.plural("funnel.days", day)) for day in RATED)
-    by = t("time-to-sql.segment") if found.by is None else t.title(found.by)
-    everyone = (t("time-to-sql.all"), found.overall)
-    rows = tuple(_segment(name, curve, t) for name, curve in (*named, everyone))
+    by = t("time-to-sql.segment") if conversion.by is None else t.title(conversion.by)
+    all_leads = (t("time-to-sql.all"), conversion.overall)
+    rows = tuple(_segment(name, curve, t) for name, curve in (*named, all_leads))
     return Table(t("time-to-sql.segments_table"), (by, t("time-to-sql.leads"), *days), rows)
 
 
@@ -70,14 +81,19 @@ def _segment(name: str, curve: ConversionCurve, t: Translator) -> tuple[str, ...
     return name, t.number(curve.leads), *shares
 
 
-def _comparison(found: TimeToConversion, t: Translator) -> str:
-    """The fastest and the slowest segment on the last day that all were watched; whether it may be chance."""
-    rated = [(one.rates[-1], str(one.segment)) for one in found.segments if one.rates]
+def _comparison(conversion: TimeToConversion, t: Translator) -> str:
+    """Compare the fastest and the slowest segment on the last day that all were observed."""
+    rated = [(curve.rates[-1], str(curve.segment)) for curve in conversion.segments if curve.rates]
     if len(rated) <= 1:
         return ""
     day = min(rate.days for rate, _ in rated)
-    at = [(rate.share, one.segment) for one in found.segments for rate in one.rates if rate.days == day]
-    low, high = (pick(at, key=lambda one: one[0].value) for pick in (min, max))
+    shares = [
+        (rate.share, curve.segment)
+        for curve in conversion.segments
+        for rate in curve.rates
+        if rate.days == day
+    ]
+    low, high = (pick(shares, key=lambda curve: curve[0].value) for pick in (min, max))
     return t(
         "time-to-sql.apart" if low[0].high < high[0].low else "time-to-sql.alike",
         days=t.plural("funnel.days", day),
@@ -88,83 +104,89 @@ def _comparison(found: TimeToConversion, t: Translator) -> str:
     )
 
 
-def _by_age(found: TimeToConversion, t: Translator) -> dict[str, Any]:
-    """The pace by week of a lead's life; no chart where no week was watched enough."""
-    ages = found.hand_over.by_age
-    weekly = [(p.since // WEEK + 1, p.rate) for p in ages if p.until is not None and p.weeks >= _ENOUGH]
-    title = t("time-to-sql.per_week", target=t.label("stages", found.target))
+def _by_age(conversion: TimeToConversion, t: Translator) -> dict[str, Any]:
+    """The hazard rates by week since creation; no chart where no week was observed enough."""
+    ages = conversion.hand_over.by_age
+    weekly = [(p.since // WEEK + 1, p.rate) for p in ages if p.until is not None and p.weeks >= _MIN_OBSERVED]
+    title = t("time-to-sql.per_week", target=t.label("stages", conversion.target))
     return {
         "weeks": chart_markup(timing.hazard_chart(weekly, title, t)) if weekly else None,
-        "weeks_table": _paces([(_stretch(pace, t), pace) for pace in ages], t, "ages_table"),
-        "weeks_reading": _weeks_reading(found.hand_over, t),
+        "weeks_table": _hazard_table([(_stretch(hazard, t), hazard) for hazard in ages], t, "ages_table"),
+        "weeks_reading": _weeks_reading(conversion.hand_over, t),
     }
 
 
-def _since_request(found: CallTiming, t: Translator) -> dict[str, Any]:
-    """The pace since the newest request, and how soon after the first one leads got there."""
-    paced = _request_paces(found, t)
-    intervals = [(name, pace.rate, t.percent(pace.rate.value, 1)) for name, pace in paced]
+def _since_request(call_timing: CallTiming, t: Translator) -> dict[str, Any]:
+    """The hazard rates since the newest request, and how soon after the first one leads convert."""
+    hazards = _request_hazards(call_timing, t)
+    intervals = [(name, hazard.rate, t.percent(hazard.rate.value, 1)) for name, hazard in hazards]
     return {
         "requests": chart_markup(bars.interval_bars(intervals)) if intervals else None,
-        "requests_table": _paces(paced, t),
-        "requests_reading": _requests_reading(found, t),
-        "within": _within(found, t),
+        "requests_table": _hazard_table(hazards, t),
+        "requests_reading": _requests_reading(call_timing, t),
+        "within": _within(call_timing, t),
     }
 
 
-def _paces(rows: Sequence[tuple[str, HazardRate]], t: Translator, caption: str = "requests_table") -> Table:
+def _hazard_table(
+    rows: Sequence[tuple[str, HazardRate]], t: Translator, caption: str = "requests_table"
+) -> Table:
     head = tuple(t(f"time-to-sql.{name}") for name in ("stretch", "watched", "hits", "per_week_interval"))
     cells = tuple((name, t.number(p.weeks), t.number(p.hits), t.rate(p.rate)) for name, p in rows)
     return Table(t(f"time-to-sql.{caption}"), head, cells)
 
 
-def _request_paces(found: CallTiming, t: Translator) -> list[tuple[str, HazardRate]]:
-    if not found.since_request:
+def _request_hazards(call_timing: CallTiming, t: Translator) -> list[tuple[str, HazardRate]]:
+    if not call_timing.since_request:
         return []
-    never = [] if found.unasked is None else [(t("time-to-sql.unasked"), found.unasked)]
-    return [*((_stretch(pace, t), pace) for pace in found.since_request), *never]
+    never = [] if call_timing.unasked is None else [(t("time-to-sql.unasked"), call_timing.unasked)]
+    return [*((_stretch(hazard, t), hazard) for hazard in call_timing.since_request), *never]
 
 
-def _stretch(pace: HazardRate, t: Translator) -> str:
-    if pace.until is None:
-        return t("time-to-sql.from", day=t.number(pace.since))
-    if not pace.since:
-        return t("time-to-sql.under", days=t.plural("funnel.days", pace.until))
-    return t("time-to-sql.between", low=t.number(pace.since), high=t.number(pace.until))
+def _stretch(hazard: HazardRate, t: Translator) -> str:
+    if hazard.until is None:
+        return t("time-to-sql.from", day=t.number(hazard.since))
+    if not hazard.since:
+        return t("time-to-sql.under", days=t.plural("funnel.days", hazard.until))
+    return t("time-to-sql.between", low=t.number(hazard.since), high=t.number(hazard.until))
 
 
-def _weeks_reading(found: CallTiming, t: Translator) -> str:
-    """The best week of a lead's life, and from when on the pace is under half of it."""
-    if found.best is None:
+def _weeks_reading(call_timing: CallTiming, t: Translator) -> str:
+    """Name the week with the highest rate, and from when on the rate is below half of it."""
+    if call_timing.best is None:
         return ""
-    week, rate = t.number(found.best.since // WEEK + 1), t.percent(found.best.rate.value, 1)
-    told = t("time-to-sql.best_week", week=week, rate=rate)
-    if found.fades is None:
-        return f"{told} {t('time-to-sql.no_half')}"
-    return f"{told} {t('time-to-sql.half_week', week=t.number(found.fades // WEEK + 1))}"
+    week, rate = t.number(call_timing.best.since // WEEK + 1), t.percent(call_timing.best.rate.value, 1)
+    text = t("time-to-sql.best_week", week=week, rate=rate)
+    if call_timing.fades is None:
+        return f"{text} {t('time-to-sql.no_half')}"
+    return f"{text} {t('time-to-sql.half_week', week=t.number(call_timing.fades // WEEK + 1))}"
 
 
-def _requests_reading(found: CallTiming, t: Translator) -> str:
-    new = [pace for pace in found.since_request if pace.until is not None and pace.until <= _NEW]
-    weeks, hits = sum(pace.weeks for pace in new), sum(pace.hits for pace in new)
-    if not weeks or found.unasked is None:
+def _requests_reading(call_timing: CallTiming, t: Translator) -> str:
+    new = [
+        hazard
+        for hazard in call_timing.since_request
+        if hazard.until is not None and hazard.until <= _RECENT_DAYS
+    ]
+    weeks, hits = sum(hazard.weeks for hazard in new), sum(hazard.hits for hazard in new)
+    if not weeks or call_timing.unasked is None:
         return ""
     return t(
         "time-to-sql.asked_pace",
         asked=t.percent(hits / weeks, 1),
-        unasked=t.percent(found.unasked.rate.value, 1),
-        days=t.plural("funnel.days", _NEW),
+        unasked=t.percent(call_timing.unasked.rate.value, 1),
+        days=t.plural("funnel.days", _RECENT_DAYS),
     )
 
 
-def _within(found: CallTiming, t: Translator) -> str:
-    if not found.within:
+def _within(call_timing: CallTiming, t: Translator) -> str:
+    if not call_timing.within:
         return ""
-    soon = {one.days: t.percent(one.share.value) for one in found.within}
+    soon = {point.days: t.percent(point.share.value) for point in call_timing.within}
     return t(
         "time-to-sql.asked_first",
-        asked=t.number(found.asked),
-        hits=t.number(found.hits),
+        asked=t.number(call_timing.asked),
+        hits=t.number(call_timing.hits),
         seven=soon[7],
         fourteen=soon[14],
         thirty=soon[30],

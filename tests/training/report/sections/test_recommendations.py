@@ -25,34 +25,34 @@ ENGLISH = translator("en")
 
 
 @pytest.fixture(scope="module")
-def made():
-    """A report whose model tells leads apart, on a history whose judged leads it knows."""
+def report():
+    """A report whose model tells leads apart, on a history that holds its held-out leads."""
     n = 1200
     crm = simulate(2000, seed=5).history
     some = crm.leads.sort("created_at").head(n)
     company = ReportSettings(LabelSpec("sql", 60 * DAY), STAGES, hand_over="mql")
-    given = report_input(n, history=crm, company=company)
+    inputs = report_input(n, history=crm, company=company)
     keys = {"lead_id": some["lead_id"], "as_of": some["created_at"] + 30 * DAY}
-    return build_report(replace(given, scores=given.scores.with_columns(**keys)))
+    return build_report(replace(inputs, scores=inputs.scores.with_columns(**keys)))
 
 
-def told(made):
-    return [step.block for step in recommendations(made, ENGLISH)]
+def steps_of(report):
+    return [step.block for step in recommendations(report, ENGLISH)]
 
 
-def audited(made, gained):
-    same = replace(made.insights.mql_audit.same, gained=gained)
-    audit = replace(made.insights.mql_audit, same=same)
-    return replace(made, insights=replace(made.insights, mql_audit=audit))
+def audited(report, gained):
+    same = replace(report.insights.mql_audit.same, gained=gained)
+    audit = replace(report.insights.mql_audit, same=same)
+    return replace(report, insights=replace(report.insights, mql_audit=audit))
 
 
-def test_another_hand_over_is_only_advised_where_it_gains_beyond_chance(made):
-    assert "mql-audit" in told(audited(made, Interval(40.0, 12.0, 66.0)))
-    assert "mql-audit" not in told(audited(made, Interval(40.0, -1.0, 66.0)))
+def test_another_hand_over_is_only_advised_where_it_gains_beyond_chance(report):
+    assert "mql-audit" in steps_of(audited(report, Interval(40.0, 12.0, 66.0)))
+    assert "mql-audit" not in steps_of(audited(report, Interval(40.0, -1.0, 66.0)))
 
 
-def test_the_advised_hand_over_has_the_figures_of_the_audit(made):
-    gain = audited(made, Interval(40.0, 12.0, 66.0))
+def test_the_advised_hand_over_has_the_figures_of_the_audit(report):
+    gain = audited(report, Interval(40.0, 12.0, 66.0))
     [step] = [step for step in recommendations(gain, ENGLISH) if step.block == "mql-audit"]
     same = gain.insights.mql_audit.same
     assert "40 conversions more (12 to 66)" in step.why
@@ -60,50 +60,52 @@ def test_the_advised_hand_over_has_the_figures_of_the_audit(made):
     assert f"{same.threshold:.1%}" in step.do
 
 
-def test_an_offer_is_only_advised_where_its_takers_convert_more_often(made):
-    found = made.insights.offers
-    level = tuple(replace(one, verdict="level") for one in found.offers)
-    dull = replace(made, insights=replace(made.insights, offers=replace(found, offers=level)))
-    keen = (replace(level[0], verdict="more", ratio=Interval(2.5, 2.0, 3.0)), *level[1:])
-    good = replace(made, insights=replace(made.insights, offers=replace(found, offers=keen)))
-    assert "offers" not in told(dull)
+def test_an_offer_is_only_advised_where_its_takers_convert_more_often(report):
+    result = report.insights.offers
+    level = tuple(replace(advice, verdict="level") for advice in result.offers)
+    dull = replace(report, insights=replace(report.insights, offers=replace(result, offers=level)))
+    significant = (replace(level[0], verdict="more", ratio=Interval(2.5, 2.0, 3.0)), *level[1:])
+    good = replace(report, insights=replace(report.insights, offers=replace(result, offers=significant)))
+    assert "offers" not in steps_of(dull)
     [step] = [step for step in recommendations(good, ENGLISH) if step.block == "offers"]
     assert "2.5" in step.why
     assert "random part" in step.do
 
 
-def test_a_model_that_finds_nothing_is_not_to_be_followed(made):
-    at = replace(made.summary.at_capacity, lift=1.0)
-    dull = replace(made, summary=replace(made.summary, at_capacity=at))
-    assert told(dull)[0] == "health"
-    assert "worth" not in told(dull)
+def test_a_model_that_finds_nothing_is_not_to_be_followed(report):
+    at = replace(report.summary.at_capacity, lift=1.0)
+    dull = replace(report, summary=replace(report.summary, at_capacity=at))
+    assert steps_of(dull)[0] == "health"
+    assert "worth" not in steps_of(dull)
     assert ENGLISH("monday.wait") == recommendations(dull, ENGLISH)[0].do
 
 
 @pytest.mark.parametrize(("low", "called"), [(0.29, False), (0.31, True)])
-def test_the_best_are_only_to_be_called_first_where_they_convert_more_beyond_chance(made, low, called):
-    at = replace(made.summary.at_capacity, lift=1.2, rate=Interval(0.36, low, 0.43))
-    few = replace(made, summary=replace(made.summary, at_capacity=at))
+def test_the_best_are_only_to_be_called_first_where_they_convert_more_beyond_chance(report, low, called):
+    at = replace(report.summary.at_capacity, lift=1.2, rate=Interval(0.36, low, 0.43))
+    few = replace(report, summary=replace(report.summary, at_capacity=at))
     assert at.is_worthwhile is called
     assert (
         "Keep calling as you do today." in [step.do for step in recommendations(few, ENGLISH)]
     ) is not called
 
 
-def test_a_grave_finding_comes_before_all_else(made):
-    grave = replace(made, summary=replace(made.summary, warnings=(ReportWarning("findings", 1.0),)))
+def test_a_grave_finding_comes_before_all_else(report):
+    grave = replace(report, summary=replace(report.summary, warnings=(ReportWarning("findings", 1.0),)))
     assert recommendations(grave, ENGLISH)[0].do == ENGLISH("monday.check")
-    assert "worth" in told(grave)
+    assert "worth" in steps_of(grave)
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_every_step_leads_to_a_block_that_is_there(made, lang):
-    assert all(missing_reason(made, step.block) is None for step in recommendations(made, translator(lang)))
+def test_every_step_leads_to_a_block_that_is_there(report, lang):
+    assert all(
+        missing_reason(report, step.block) is None for step in recommendations(report, translator(lang))
+    )
 
 
-def test_the_calls_of_a_week_are_the_capacity_of_a_week(made):
-    [step] = [step for step in recommendations(made, ENGLISH) if step.block == "worth"]
-    calls = made.summary.at_capacity.share * made.worth.weekly
+def test_the_calls_of_a_week_are_the_capacity_of_a_week(report):
+    [step] = [step for step in recommendations(report, ENGLISH) if step.block == "worth"]
+    calls = report.summary.at_capacity.share * report.worth.weekly
     assert f"{calls:,.0f} best leads" in step.do
 
 
@@ -112,9 +114,9 @@ def test_every_block_is_in_one_part_of_the_contents_in_the_order_of_the_page():
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_a_takeaway_is_one_short_paragraph(made, lang):
-    said = [
-        takeaway(made, block, translator(lang)) for block in BLOCKS if missing_reason(made, block) is None
+def test_a_takeaway_is_one_short_paragraph(report, lang):
+    sentence = [
+        takeaway(report, block, translator(lang)) for block in BLOCKS if missing_reason(report, block) is None
     ]
-    assert sum(bool(text) for text in said) >= 8
-    assert max(map(len, said)) < 320
+    assert sum(bool(text) for text in sentence) >= 8
+    assert max(map(len, sentence)) < 320

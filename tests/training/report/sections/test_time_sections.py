@@ -34,22 +34,22 @@ def plain():
 
 def filled(plain, crm):
     """A report of ``crm`` alone, its open leads scored by their number."""
-    given = replace(report_input(200), history=crm, company=COMPANY)
-    made = stage_entries(crm, STAGES, SPEC)
-    active = accounts.active_leads(made)
+    inputs = replace(report_input(200), history=crm, company=COMPANY)
+    a_report = stage_entries(crm, STAGES, SPEC)
+    active = accounts.active_leads(a_report)
     scores = active.select("lead_id", probability=(pl.col("lead_id").hash() % 90 + 5) / 100)
-    told = accounts.accounts_from_entries(made, active, scores)
-    found = ReportSections(
-        funnel=funnel.funnel(given), time_to_sql=time_to_conversion.timing(given), accounts=told
+    text = accounts.accounts_from_entries(a_report, active, scores)
+    result = ReportSections(
+        funnel=funnel.funnel(inputs), time_to_sql=time_to_conversion.timing(inputs), accounts=text
     )
-    return replace(plain, insights=found)
+    return replace(plain, insights=result)
 
 
 def page(report, block, lang):
     t = translator(lang)
     template = environment().get_template(f"{block}.html")
-    said = {block: takeaway(report, block, t)}
-    return template.render(report=report, t=t, block=block, said=said, view=BLOCKS[block](report, t))
+    sentence = {block: takeaway(report, block, t)}
+    return template.render(report=report, t=t, block=block, said=sentence, view=BLOCKS[block](report, t))
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +59,15 @@ def large(plain):
 
 @pytest.fixture(scope="module")
 def tiny(plain):
-    """Two leads of which one converted a day ago: nearly nothing can be said."""
+    """Two leads of which one converted a day ago: nearly nothing is known."""
     return filled(plain, history({"a": 0, "b": 1}, [("a", "sql", 3)], until=4))
 
 
 @pytest.mark.parametrize("lang", ["en", "de"])
 @pytest.mark.parametrize("block", OF_TIME)
 def test_every_block_can_be_written_for_much_and_for_nearly_nothing(large, tiny, block, lang):
-    for made in (large, tiny):
-        assert f'id="{block}"' in page(made, block, lang)
+    for a_report in (large, tiny):
+        assert f'id="{block}"' in page(a_report, block, lang)
     assert "<svg" in page(large, block, lang)
 
 
@@ -88,15 +88,15 @@ def test_the_narrowest_place_is_that_of_the_lowest_matured_rate(large):
 
 
 def test_the_pace_after_a_request_is_that_of_its_first_week(large):
-    found = large.insights.time_to_sql.hand_over
-    new = [pace for pace in found.since_request if pace.until is not None and pace.until <= 7]
-    pace = sum(one.hits for one in new) / sum(one.weeks for one in new)
+    result = large.insights.time_to_sql.hand_over
+    new = [pace for pace in result.since_request if pace.until is not None and pace.until <= 7]
+    pace = sum(item.hits for item in new) / sum(item.weeks for item in new)
     assert f"after a request, {100 * pace:.1f}% of open leads" in page(large, "time-to-sql", "en")
 
 
 def test_channels_whose_intervals_overlap_are_not_ranked_without_saying_so(large):
-    found = large.insights.time_to_sql
-    rates = [next(r.share for r in one.rates if r.days == 90) for one in found.segments]
+    result = large.insights.time_to_sql
+    rates = [next(r.share for r in item.rates if r.days == 90) for item in result.segments]
     overlap = min(rates, key=lambda r: r.value).high >= max(rates, key=lambda r: r.value).low
     assert ("the order may be chance" in page(large, "time-to-sql", "en")) == overlap
 
@@ -106,11 +106,11 @@ def test_accounts_say_what_their_score_takes_for_granted(large):
     assert "takes the leads as independent" in html
     assert html.count("<tr>") == 1 + len(large.insights.accounts.accounts)
     assert "No company has more than one active lead" in page(
-        replace(large, insights=replace(large.insights, accounts=_nobody(large))), "accounts", "en"
+        replace(large, insights=replace(large.insights, accounts=_without_accounts(large))), "accounts", "en"
     )
 
 
-def _nobody(large):
+def _without_accounts(large):
     return replace(large.insights.accounts, several=0, together=0, accounts=())
 
 
