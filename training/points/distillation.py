@@ -214,7 +214,7 @@ def _predict_fold(
 def _model_probabilities(train: TrainingRows, recipe: str, seed: int) -> NDArray[np.float64]:
     """(n,) probabilities by a model of these rows: the parts of the recipe in equal shares."""
     (selected,) = (known for known in RECIPES if known.name == recipe)
-    linear, trees = fit_parts(train, ROUNDS, seed).judge(train, (ROUNDS,))
+    linear, trees = fit_parts(train, ROUNDS, seed).staged_log_odds(train, (ROUNDS,))
     return np.asarray(expit(np.mean([linear] * selected.linear + [trees[:, 0]] * selected.trees, axis=0)))
 
 
