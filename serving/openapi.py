@@ -180,13 +180,13 @@ def openapi(generated: Mapping[str, Any], examples: Mapping[str, EndpointExample
     for unused in ("TaskStatusResponse", "InvalidArgument", "NotFound", "InternalServerError"):
         schemas.pop(unused, None)
     schemas["Problem"] = _PROBLEM
-    known = (
+    operations = (
         page["paths"] | data_subject.openapi_paths(schemas) | handover.openapi_paths(schemas) | _own_paths()
     )
     for path, message in TAKES.items():
-        known[path]["post"]["requestBody"] = _request_body(message, schemas)
+        operations[path]["post"]["requestBody"] = _request_body(message, schemas)
     page["paths"] = {
-        path: {method: _document_operation(path, method, known[path][method], examples.get(path))}
+        path: {method: _document_operation(path, method, operations[path][method], examples.get(path))}
         for path, method in _SUMMARIES
     }
     page["components"]["securitySchemes"] = {"key": _KEY}

@@ -74,8 +74,8 @@ async def _docs(request: Request) -> JSONResponse:
     service = bentoml.get_current_service()
     generated = service.bento_service.openapi_spec.asdict()
     # The page is open to everybody, what the model takes only to those whom it would answer.
-    known = service.champion.current if is_keyless_request(request.scope) else None
-    return JSONResponse(openapi(generated, _model_examples(known.scorer) if known else {}))
+    current = service.champion.current if is_keyless_request(request.scope) else None
+    return JSONResponse(openapi(generated, _model_examples(current.scorer) if current else {}))
 
 
 def _model_examples(scorer: Scorer) -> dict[str, EndpointExample]:

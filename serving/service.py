@@ -1,9 +1,9 @@
 """The REST service of BentoML: scores, explanations and outcomes.
 
-``leadloop serve`` starts it; so does ``bentoml serve serving.service:Leadloop``, told by the environment as
-``serving.settings`` has it. Requests come through three layers: ``AccessLogMiddleware`` writes down what
-became of them, ``AuthenticationMiddleware`` asks for a key, ``RequestValidationMiddleware`` reads the body
-and calls the methods below.
+``leadloop serve`` starts it; so does ``bentoml serve serving.service:Leadloop``, with the environment
+variables of ``serving.settings``. Requests come through three layers: ``AccessLogMiddleware`` writes down
+what became of them, ``AuthenticationMiddleware`` asks for a key, ``RequestValidationMiddleware`` reads the
+body and calls the methods below.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """(n,) calibrated log-odds of the second class."""
-        predictor, frame = self._learned(X)
+        predictor, frame = self._predictor_and_frame(X)
         return np.asarray(predictor.log_odds(predictor.encodings.encode(frame)), dtype=np.float64)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
@@ -115,13 +115,13 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
             The base, and (n, columns) contributions; base and contributions of a row add up to its
             ``decision_function``.
         """
-        predictor, frame = self._learned(X)
+        predictor, frame = self._predictor_and_frame(X)
         base, weights = predictor.contributions(predictor.encodings.encode(frame))
         return base, pl.DataFrame(weights, schema=frame.columns)
 
     def as_learned(self, X: Any) -> pl.DataFrame:  # noqa: N803
         """``X`` as the learner takes it: numbers as Float64, categories as text, missing values as null."""
-        return self._learned(X)[1]
+        return self._predictor_and_frame(X)[1]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -130,7 +130,7 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
         tags.input_tags.string = True
         return tags
 
-    def _learned(self, X: Any) -> tuple[Any, pl.DataFrame]:  # noqa: N803
+    def _predictor_and_frame(self, X: Any) -> tuple[Any, pl.DataFrame]:  # noqa: N803
         check_is_fitted(self)
         return self.fitted_.predictor, self._frame(X, reset=False)
 

@@ -1,4 +1,5 @@
 """The decision log: decisions with their reasons, outcomes, hand-overs, and the erasure of all of them.
 
-All but ``settings`` and ``records`` needs SQLAlchemy and Alembic: it is imported where a log is asked for.
+All modules but ``settings`` and ``records`` need SQLAlchemy and Alembic; they are imported only where there
+is a log.
 """

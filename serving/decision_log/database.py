@@ -94,9 +94,9 @@ def _engine(url: URL, patience: int) -> Engine:
         "tcp_user_timeout": 5_000,
         "options": f"-c lock_timeout={patience}s",
     }
-    own = {name: value for name, value in settings.items() if name not in url.query}
+    defaults = {name: value for name, value in settings.items() if name not in url.query}
     # A connection that was cut while nobody used it is replaced before a record is put on it.
-    return create_engine(url, connect_args=own, hide_parameters=True, pool_pre_ping=True)
+    return create_engine(url, connect_args=defaults, hide_parameters=True, pool_pre_ping=True)
 
 
 def _configure(connection: Any, _: object) -> None:
@@ -118,7 +118,7 @@ def _enable_wal(connection: Any) -> None:
     together one is turned away at once. So the waiting is done here, until one of them has switched.
     """
     deadline = time.monotonic() + _OPENS_WITHIN
-    while _journal(connection) != _WAL:
+    while _journal_mode(connection) != _WAL:
         try:
             connection.execute(f"PRAGMA journal_mode = {_WAL}").close()
         except sqlite3.OperationalError as error:
@@ -127,7 +127,7 @@ def _enable_wal(connection: Any) -> None:
             time.sleep(0.01)
 
 
-def _journal(connection: Any) -> str:
+def _journal_mode(connection: Any) -> str:
     return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
 

@@ -40,10 +40,10 @@ class RequestInfo:
 
 @dataclass(frozen=True, slots=True)
 class DecisionSummary:
-    """What was said about a lead, without why.
+    """A logged decision about a lead, without its feature row and reasons.
 
-    ``insufficient`` is the code why the score was not to be relied on. Where it says that the number was
-    withheld, no answer held it: the log keeps what was computed, so that it can be held against the model.
+    ``insufficient`` is the code of insufficient evidence, if any. Where the number was withheld from the
+    answer for it, the log has the computed number all the same, so that the decision can be replayed.
     """
 
     id: int
@@ -62,7 +62,7 @@ class DecisionSummary:
 
     @property
     def withheld(self) -> bool:
-        """Whether probability, points and grade were computed and not told."""
+        """Whether probability, points and grade were computed and left out of the answer."""
         return self.insufficient in WITHHELD
 
 

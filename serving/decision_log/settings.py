@@ -86,5 +86,5 @@ class LogSettings:
 
 def _without_password(place: str) -> str:
     scheme, slashes, rest = place.partition("://")
-    who, at, where = rest.rpartition("@")
-    return f"{scheme}{slashes}{who.partition(':')[0]}{at}{where}"
+    user, at, address = rest.rpartition("@")
+    return f"{scheme}{slashes}{user.partition(':')[0]}{at}{address}"

@@ -68,14 +68,14 @@ class AuthenticationMiddleware:
             return _unauthorized("keys_required", _KEYLESS)
         return self._rate_refusal(_address(scope))
 
-    def _key_refusal(self, ring: ApiKeyStore, scope: Scope) -> Problem | None:
+    def _key_refusal(self, keys: ApiKeyStore, scope: Scope) -> Problem | None:
         if scope["path"] == "/metrics" and not _remote(scope):
             return None
         sent = Headers(scope=scope).getlist("authorization")
         header = sent[0] if len(sent) == 1 else ""
         if not header.lower().startswith(_BEARER):
             return _unauthorized("key_missing", _MISSING)
-        key = ring.find(header[len(_BEARER) :].strip())
+        key = keys.find(header[len(_BEARER) :].strip())
         return _key_problem(key, scope["path"])
 
     def _rate_refusal(self, caller: str) -> Problem | None:

@@ -234,9 +234,9 @@ NUMBERS = itertools.count()
 
 def _tools():
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not programs and (own := shutil.which("initdb")) is None:
+    if not programs and (on_path := shutil.which("initdb")) is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    return programs[-1].parent if programs else Path(own).parent
+    return programs[-1].parent if programs else Path(on_path).parent
 
 
 def _user():

@@ -115,9 +115,9 @@ class FileProfile:
 
     def _dates_ends(self, stage: str, closed: set[str]) -> bool:
         """Whether a column of dates is filled for closed leads, and hardly for any other."""
-        ended = self.frame[stage].is_in(closed).fill_null(value=False)
+        is_closed = self.frame[stage].is_in(closed).fill_null(value=False)
         filled = (self.frame[name].is_not_null() for name in self.dates)
-        return any((known == ended).mean() >= _IN_ORDER for known in filled)  # type: ignore[operator]
+        return any((is_filled == is_closed).mean() >= _IN_ORDER for is_filled in filled)  # type: ignore[operator]
 
     @property
     def two_valued(self) -> list[str]:
@@ -149,17 +149,17 @@ class FileProfile:
     def post_outcome_columns(self, label: str | None, stages: StageOutcomes | None = None) -> dict[str, str]:
         """The columns that seem to be filled only after the outcome, each with the reason."""
         names = [r.column for r in self.roles if r.used and r.column != label]
-        called = {name: "its name speaks of the end" for name in names if looks_post_outcome(name)}
+        by_name = {name: "its name speaks of the end" for name in names if looks_post_outcome(name)}
         if label is None:
-            return called
+            return by_name
         won = parse_outcome(self.frame[label], *((stages.won, stages.lost) if stages else ()))
-        alone = {name: _own_auc(self.frame[name], won) for name in names}
-        telling = {
+        aucs = {name: _own_auc(self.frame[name], won) for name in names}
+        by_auc = {
             name: f"it alone tells the outcome (ROC AUC {auc:.2f})"
-            for name, auc in alone.items()
+            for name, auc in aucs.items()
             if auc > _OWN_AUC
         }
-        return called | telling
+        return by_name | by_auc
 
 
 @dataclass(frozen=True, slots=True)

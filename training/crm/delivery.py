@@ -122,8 +122,8 @@ def _require_success(response: Response) -> None:
     if response.status // 100 == 2:  # noqa: PLR2004  # 2xx is success
         return
     if "location" in response.headers:
-        there = response.headers["location"]
-        msg = f"the CRM answered {response.status} and points to {there}; is --url right?"
+        location = response.headers["location"]
+        msg = f"the CRM answered {response.status} and points to {location}; is --url right?"
         raise PushStopped(msg)
     msg = f"{_ADVICE.get(response.status, '')}the CRM answered {response.status}: {reason_in(response.body)}"
     raise PushStopped(msg)

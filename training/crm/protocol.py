@@ -48,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a CRM said; the names of the headers are in lower case."""
+    """The response of a CRM; the names of the headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]

@@ -47,8 +47,8 @@ class RetryPolicy:
         if seconds is not None and seconds > self.at_request:
             msg = f"{why}; the CRM asks to wait longer than {humanise(self.at_request)}"
             raise PushStopped(msg)
-        own = self.draw() * min(self.longest, self.first * 2**failures)
-        self.sleep(own if seconds is None else seconds)
+        delay = self.draw() * min(self.longest, self.first * 2**failures)
+        self.sleep(delay if seconds is None else seconds)
 
 
 def retry_after(response: Response) -> float | None:

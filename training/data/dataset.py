@@ -187,8 +187,8 @@ class Dataset:
 
     def row(self, lead_id: str, as_of: int) -> dict[str, Any]:
         """The features of one snapshot by name, as ``ConversionModel.score`` and ``.explain`` take them."""
-        mine = (pl.col("lead_id") == lead_id) & (pl.col("as_of") == as_of)
-        return self.rows.row(by_predicate=mine, named=True)
+        is_snapshot = (pl.col("lead_id") == lead_id) & (pl.col("as_of") == as_of)
+        return self.rows.row(by_predicate=is_snapshot, named=True)
 
     def to_pandas(self) -> Any:
         """``lead_id``, ``as_of`` (UTC, where there are dates), the features, and ``label``, for pandas."""
@@ -268,8 +268,8 @@ class Dataset:
         """Twelve hex digits that change whenever a row, a label or a feature does."""
         hashed = self.rows.with_columns(pl.Series("label", self.label)).hash_rows(seed=0).to_numpy()
         weights = b"" if self.weights is None else self.weights.tobytes()
-        learned = hashed.tobytes() + weights + self.features.fingerprint.encode()
-        return hashlib.sha256(learned).hexdigest()[:12]
+        content = hashed.tobytes() + weights + self.features.fingerprint.encode()
+        return hashlib.sha256(content).hexdigest()[:12]
 
 
 def from_history(
@@ -323,10 +323,10 @@ def _accounts(history: LeadHistory, rows: pl.DataFrame) -> NDArray[np.int64] | N
     belongs = history.leads.select("lead_id", "account_id").with_columns(
         who=pl.when(account.is_null()).then("lead " + pl.col("lead_id")).otherwise("account " + account)
     )
-    mine = rows.select("lead_id").join(belongs, on="lead_id", how="left", maintain_order="left")
-    if mine["account_id"].is_null().all():
+    by_row = rows.select("lead_id").join(belongs, on="lead_id", how="left", maintain_order="left")
+    if by_row["account_id"].is_null().all():
         return None
-    return mine["who"].rank("dense").cast(pl.Int64).to_numpy()
+    return by_row["who"].rank("dense").cast(pl.Int64).to_numpy()
 
 
 def compute_feature_rows(features: FeatureSet, history: LeadHistory, snapshots: Snapshots) -> pl.DataFrame:

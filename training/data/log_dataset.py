@@ -241,7 +241,7 @@ def _weights(rows: pl.DataFrame) -> NDArray[np.float64] | None:
 def _weight_notices(frames: DecisionLogFrames, rows: pl.DataFrame) -> Iterator[str]:
     """What propensity weights cost in effective sample size, or that they seem to be needed."""
     if not frames.by_chance:
-        if _of_accepted_alone(frames.outcomes):
+        if _only_accepted_leads(frames.outcomes):
             yield (
                 "every outcome is of a lead that somebody accepted: if no other lead can have one, the "
                 "others count as failures here; learn with --handed-over"
@@ -257,10 +257,10 @@ def _weight_notices(frames: DecisionLogFrames, rows: pl.DataFrame) -> Iterator[s
         )
 
 
-def _of_accepted_alone(outcomes: pl.DataFrame) -> bool:
+def _only_accepted_leads(outcomes: pl.DataFrame) -> bool:
     accepted = outcomes.filter(pl.col("outcome") == "accepted")["lead_id"]
-    ended = _decisive_outcomes(outcomes)["lead_id"]
-    return bool(len(ended)) and bool(ended.is_in(accepted.implode()).all())
+    lead_ids = _decisive_outcomes(outcomes)["lead_id"]
+    return bool(len(lead_ids)) and bool(lead_ids.is_in(accepted.implode()).all())
 
 
 def _notices(decisions: LabelledDecisions, labelled: int) -> Iterator[str]:

@@ -30,9 +30,11 @@ def rows_to_score(dataset: Dataset, config: Config, file: Path | None) -> pl.Dat
     if file is not None:
         msg = "--score goes with a flat export; the open leads of a history are looked at by themselves"
         raise ConfigError(msg)
-    still = open_lead_snapshots(dataset.history, config.cohort_rule).frame
-    some = still.sample(min(MOST_LEADS, still.height), seed=0)
-    return compute_feature_rows(dataset.features, dataset.history, Snapshots(some)) if some.height else None
+    open_leads = open_lead_snapshots(dataset.history, config.cohort_rule).frame
+    sample = open_leads.sample(min(MOST_LEADS, open_leads.height), seed=0)
+    return (
+        compute_feature_rows(dataset.features, dataset.history, Snapshots(sample)) if sample.height else None
+    )
 
 
 def _of_file(dataset: Dataset, file: Path) -> pl.DataFrame:

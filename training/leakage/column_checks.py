@@ -88,8 +88,8 @@ def _differs_by_outcome(filled: NDArray[np.bool_], won: NDArray[np.bool_]) -> bo
 def _all_alike(won: NDArray[np.bool_], filled: NDArray[np.bool_]) -> Message | None:
     """A message on rows with (or without) a value that all have one outcome; None if that may be chance."""
     rate = float(won.mean())
-    for chosen, which in ((filled, "with"), (~filled, "without")):
-        rows, hits = int(chosen.sum()), int(won[chosen].sum())
+    for selected, which in ((filled, "with"), (~filled, "without")):
+        rows, hits = int(selected.sum()), int(won[selected].sum())
         if hits == 0 and rows * rate >= CERTAIN:
             return Message(f"findings.none_{which}", rows=rows, rate=rate)
         if hits == rows and rows * (1 - rate) >= CERTAIN:
@@ -110,9 +110,9 @@ def dominant_column(dataset: Dataset) -> FindingRows:
         raise NotApplicableError(Message("not_applicable.few_columns", count=len(names)))
     codes = np.column_stack([bin_codes(dataset.rows[name]) for name in names])
     trial = _Trial(codes, dataset)
-    for j in trial.weightiest():
-        share = min(trial.lost_without(j), 1.0)  # what remains may be worse than knowing nothing
-        if share >= CARRIES_MEDIUM and share * trial.known >= WORTH:
+    for j in trial.strongest_columns():
+        share = min(trial.loss_without(j), 1.0)  # what remains may be worse than knowing nothing
+        if share >= CARRIES_MEDIUM and share * trial.explained_share >= WORTH:
             severity: Severity = "high" if share >= CARRIES_HIGH else "medium"
             yield severity, names[j], Message("findings.carries_all", share=share)
 
@@ -122,32 +122,32 @@ class _Trial:
 
     def __init__(self, codes: NDArray[np.int64], dataset: Dataset) -> None:
         random = np.random.default_rng(0)
-        chosen = random.permutation(len(dataset))[:_ROWS]
+        rows = random.permutation(len(dataset))[:_ROWS]
         if dataset.order is not None:
-            chosen = chosen[np.argsort(dataset.order[chosen], kind="stable")]
-        cut = len(chosen) * 7 // 10
+            rows = rows[np.argsort(dataset.order[rows], kind="stable")]
+        cut = len(rows) * 7 // 10
         self._codes, self._label = codes, dataset.label
-        self._test = chosen[cut:]
+        self._test = rows[cut:]
         # A lead on both sides would be recognised by whatever column identifies it.
-        known = np.isin(dataset.lead[chosen[:cut]], dataset.lead[self._test])
-        self._train = chosen[:cut][~known]
-        everything = list(range(codes.shape[1]))
-        self._model = self._fit(everything)
+        is_shared = np.isin(dataset.lead[rows[:cut]], dataset.lead[self._test])
+        self._train = rows[:cut][~is_shared]
+        all_columns = list(range(codes.shape[1]))
+        self._model = self._fit(all_columns)
         rate = np.full(len(self._test), self._label[self._train].mean())
         self._nothing = log_loss(self._label[self._test], rate)
-        self._all = self._loss(self._model, everything)
+        self._all = self._loss(self._model, all_columns)
 
     @property
-    def known(self) -> float:
+    def explained_share(self) -> float:
         """The share of the entropy of the outcome that the model explains on the test rows."""
         return (self._nothing - self._all) / self._nothing
 
-    def weightiest(self) -> list[int]:
+    def strongest_columns(self) -> list[int]:
         """The positions of the columns with the largest gain, the largest first."""
         gains = self._model.feature_importance("gain")
         return [int(j) for j in np.argsort(-gains, kind="stable")[:_TRIED] if gains[j] > 0]
 
-    def lost_without(self, column: int) -> float:
+    def loss_without(self, column: int) -> float:
         """The share of the model's gain over the base rate that is lost without one column."""
         if self._nothing <= self._all:
             return 0.0
@@ -239,9 +239,9 @@ def single_column_auc(
     Returns:
         The ROC AUC, 0.5 where the column tells nothing.
     """
-    codes, whose = bin_codes(column), np.arange(len(label)) if lead is None else lead
-    leads = int(whose.max()) + 1
-    fold = np.random.default_rng(0).permutation(np.arange(leads) * _FOLDS // leads)[whose]
+    codes, unit = bin_codes(column), np.arange(len(label)) if lead is None else lead
+    leads = int(unit.max()) + 1
+    fold = np.random.default_rng(0).permutation(np.arange(leads) * _FOLDS // leads)[unit]
     # Rows of one value and fold have one rate, so it is enough to count these.
     cell, cells = codes * _FOLDS + fold, (int(codes.max()) + 1) * _FOLDS
     rows = np.bincount(cell, minlength=cells).reshape(-1, _FOLDS)

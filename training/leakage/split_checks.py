@@ -89,14 +89,18 @@ def group_overlap(dataset: Dataset) -> FindingRows:
 
     Metrics on such rows flatter the model.
     """
-    known = {"lead": dataset.rows["lead_id"].to_numpy(), "account": dataset.accounts}
-    groups = {name: who for name, who in known.items() if who is not None and len(np.unique(who)) < len(who)}
+    by_group = {"lead": dataset.rows["lead_id"].to_numpy(), "account": dataset.accounts}
+    groups = {
+        name: codes
+        for name, codes in by_group.items()
+        if codes is not None and len(np.unique(codes)) < len(codes)
+    }
     pointing = [] if dataset.persons is None else dataset.persons.columns[1:]
     if not groups and not pointing:
         raise NotApplicableError(Message("not_applicable.nothing_shared"))
     severity: Severity = "medium" if dataset.order is None else "info"
-    for name, who in groups.items():
-        share = _group_share(dataset, who)
+    for name, codes in groups.items():
+        share = _group_share(dataset, codes)
         if share >= SHARED:
             yield severity, "", Message(f"findings.known_{name}s", share=share)
     for column in pointing:
@@ -109,15 +113,17 @@ def _person_overlap(dataset: Dataset, column: str) -> float:
     """The share of held-out rows whose person, but not their lead, is among the rows to learn from."""
     assert dataset.persons is not None  # noqa: S101 - the column is one of its
     leads = dataset.rows.select("lead_id")
-    who = leads.join(dataset.persons, on="lead_id", how="left", maintain_order="left")[column]
+    person = leads.join(dataset.persons, on="lead_id", how="left", maintain_order="left")[column]
     if dataset.order is None:
-        of_person = leads.with_columns(who=who).unique().drop_nulls("who").group_by("who").len()
-        return float(who.is_in(of_person.filter(pl.col("len") > 1)["who"].implode()).sum()) / len(who)
+        of_person = leads.with_columns(who=person).unique().drop_nulls("who").group_by("who").len()
+        return float(person.is_in(of_person.filter(pl.col("len") > 1)["who"].implode()).sum()) / len(person)
     test, train = _newest_and_older(dataset)
-    old, here = pl.Series(train), pl.Series(test)
-    met = who.filter(here).is_in(who.filter(old).drop_nulls().implode()).fill_null(value=False)
-    same = leads["lead_id"].filter(here).is_in(leads["lead_id"].filter(old).implode())
-    return float((met & ~same).mean() or 0.0)  # type: ignore[arg-type]
+    in_train, in_test = pl.Series(train), pl.Series(test)
+    overlap = (
+        person.filter(in_test).is_in(person.filter(in_train).drop_nulls().implode()).fill_null(value=False)
+    )
+    same = leads["lead_id"].filter(in_test).is_in(leads["lead_id"].filter(in_train).implode())
+    return float((overlap & ~same).mean() or 0.0)  # type: ignore[arg-type]
 
 
 def _newest_and_older(dataset: Dataset) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -128,14 +134,14 @@ def _newest_and_older(dataset: Dataset) -> tuple[NDArray[np.bool_], NDArray[np.b
     return order >= start, order < start - dataset.gap
 
 
-def _group_share(dataset: Dataset, who: NDArray[np.generic]) -> float:
+def _group_share(dataset: Dataset, codes: NDArray[np.generic]) -> float:
     """The share of the newest rows (of all without an order) whose group is among the rows to learn from."""
     if dataset.order is None:
-        _, place, size = np.unique(who, return_inverse=True, return_counts=True)
+        _, place, size = np.unique(codes, return_inverse=True, return_counts=True)
         return float((size[place] > 1).mean())
     test, train = _newest_and_older(dataset)
     # NumPy compares text with text one by one, which takes a minute where this takes none.
-    return float(pl.Series(who[test]).is_in(pl.Series(who[train]).implode()).mean() or 0.0)  # type: ignore[arg-type]
+    return float(pl.Series(codes[test]).is_in(pl.Series(codes[train]).implode()).mean() or 0.0)  # type: ignore[arg-type]
 
 
 def future_information(dataset: Dataset) -> FindingRows:

@@ -26,8 +26,9 @@ def value_determines_outcome(dataset: Dataset) -> FindingRows:
     """Values that multiply the odds of converting by 30 or divide them by it, beyond chance.
 
     Each word and each twentieth of a number, against all leads, where chance leaves the odds that far. A leak
-    that speaks of some leads only is no better, alone, than many honest columns. A tenth of the converted
-    leads must have the value, or more of the others: some leads never could convert, and that is no leak.
+    that is filled for some leads only has, alone, no better ROC AUC than many good columns. A tenth of the
+    converted leads must have the value, or more of the others: some leads never could convert, and that is no
+    leak.
     """
     dataset = dataset.last_row_per_lead
     require_enough_outcomes(dataset)
@@ -61,17 +62,17 @@ def _most_settled(codes: NDArray[np.int64], won: NDArray[np.bool_]) -> NDArray[n
 
 def _describe_values(column: pl.Series, rows: NDArray[np.bool_]) -> str:
     """The words for one value, a range of numbers, or all values but the commonest."""
-    held, others = (column.filter(pl.Series(chosen)).unique() for chosen in (rows, ~rows))
-    if len(others) == 1 and len(held) > 1:
+    values, others = (column.filter(pl.Series(selected)).unique() for selected in (rows, ~rows))
+    if len(others) == 1 and len(values) > 1:
         if others[0] is None:
             return Message("findings.with_any_value")
         return Message("findings.with_other_value", value=others[0])
-    if held.null_count():
+    if values.null_count():
         return Message("findings.with_no_value")
-    if len(held) == 1:
-        return Message("values.one", value=held[0])
-    held = held.sort()
-    return Message("values.range", low=held[0], high=held[-1])
+    if len(values) == 1:
+        return Message("values.one", value=values[0])
+    values = values.sort()
+    return Message("values.range", low=values[0], high=values[-1])
 
 
 def pair_determines_outcome(dataset: Dataset) -> FindingRows:
@@ -125,8 +126,8 @@ def pairwise_mutual_information(
     hits = (is_value[won].T @ is_value[won]).astype(np.float64).reshape(shape)
     unknown = (_entropy(hits, rows) * rows).sum(axis=(1, 3))
     chance = ((rows > 0).sum(axis=(1, 3)) - 1) / 2
-    everything = len(won) * _entropy(np.array(won.sum()), np.array(len(won)))
-    return np.asarray(1 - (unknown + chance) / everything)
+    total_entropy = len(won) * _entropy(np.array(won.sum()), np.array(len(won)))
+    return np.asarray(1 - (unknown + chance) / total_entropy)
 
 
 def _entropy(hits: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -88,12 +88,12 @@ def read_log(
     Raises:
         EmptyLogError: The log holds no decision of this model.
     """
-    mine = frames.decisions.filter(model_version=model.version)
-    if mine.is_empty():
+    decisions_of_model = frames.decisions.filter(model_version=model.version)
+    if decisions_of_model.is_empty():
         others = ", ".join(frames.decisions["model_version"].unique().sort()) or "none"
         msg = f"the log holds no decision of model {model.version}, only of: {others}; name it with --model"
         raise EmptyLogError(msg)
-    decisions = label_decisions(replace(frames, decisions=mine), definition).rows
+    decisions = label_decisions(replace(frames, decisions=decisions_of_model), definition).rows
     scores = decisions.with_columns(_month_of(decisions["at"]), as_of="at").drop(
         "label", "settled_at", "matured"
     )

@@ -211,9 +211,9 @@ def _hold_out(known: pl.DataFrame) -> _HeldOut:
     y, f = rows["label"].to_numpy(), rows["log_odds"].to_numpy()
     shifted = f.copy()
     for k in np.unique(part):
-        mine = part == k
-        train = (part < k) & (np.arange(rows.height) < np.argmax(mine)) if dated else ~mine
-        shifted[mine] += intercept_shift(f[train], y[train])
+        in_part = part == k
+        train = (part < k) & (np.arange(rows.height) < np.argmax(in_part)) if dated else ~in_part
+        shifted[in_part] += intercept_shift(f[train], y[train])
     keep = pl.Series((part > 0) | (not dated))
     as_of = pl.col("as_of") if "as_of" in rows.columns else pl.lit(0, pl.Int64).alias("as_of")
     frame = rows.select("lead_id", as_of, pl.col("label").cast(pl.Float64), log_odds=pl.Series(shifted))

@@ -155,10 +155,10 @@ def _profiles(dataset: Dataset, fitted: FittedPredictor) -> dict[str, ReferenceD
         name: ReferenceDistribution.of(held_out[name], effective_sample_size(held_out["lead_id"]))
         for name in dataset.features.names
     }
-    some = held_out.gather_every(1 + held_out.height // PROFILED)
-    log_odds = fitted.predictor.log_odds(fitted.predictor.encodings.encode(some))
+    sample = held_out.gather_every(1 + held_out.height // PROFILED)
+    log_odds = fitted.predictor.log_odds(fitted.predictor.encodings.encode(sample))
     return {
-        SCORE: ReferenceDistribution.of(pl.Series(SCORE, log_odds), effective_sample_size(some["lead_id"]))
+        SCORE: ReferenceDistribution.of(pl.Series(SCORE, log_odds), effective_sample_size(sample["lead_id"]))
     } | spread
 
 

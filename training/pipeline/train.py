@@ -151,8 +151,8 @@ def run_training(  # noqa: PLR0913
     evidence = save_promotion_evidence(fitted, model, out, store, say)
     inputs = report_input(fitted, model, config.training.seed, report_settings(config))
     say("learning a points table that says nearly the same")
-    learned = learn_points(fitted, inputs.company.points, config.training.seed)
-    report = build_report(replace(inputs, learned=learned), _previous_report(out / REPORT_DATA, say))
+    table = learn_points(fitted, inputs.company.points, config.training.seed)
+    report = build_report(replace(inputs, learned=table), _previous_report(out / REPORT_DATA, say))
     page = render(report, lang=config.report.lang)
     write_text(out / REPORT_DATA, report.to_json())
     for folder in (out, out / MODEL):
@@ -205,10 +205,10 @@ def rerender_report(folder: Path, page: Path, lang: Lang) -> Path:
     return page
 
 
-def evaluate_holdout(model: ConversionModel, held: FlatExport) -> dict[str, Interval]:
+def evaluate_holdout(model: ConversionModel, export: FlatExport) -> dict[str, Interval]:
     """The metrics of a model on a holdout file."""
-    scores = model.score_frame(flat_rows(model.features, held.leads))
-    label = held.label.to_numpy()  # type: ignore[union-attr]  # a holdout is read with its outcomes
+    scores = model.score_frame(flat_rows(model.features, export.leads))
+    label = export.label.to_numpy()  # type: ignore[union-attr]  # a holdout is read with its outcomes
     return evaluate(label, scores["probability"].to_numpy())
 
 

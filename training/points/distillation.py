@@ -129,12 +129,12 @@ def distil_points(
     if fitted.model.card.recipe == BASE_RATE.name:
         msg = "the model knows no more than the base rate: there are no points to be given for anything"
         raise NoLabelledRowsError(msg)
-    chosen = _choose_rows(fitted, seed)
-    data = _distillation_data(fitted, incumbent, chosen)
-    predictions = _predict_held_out(data, fitted, chosen, seed, say)
+    places = _choose_rows(fitted, seed)
+    data = _distillation_data(fitted, incumbent, places)
+    predictions = _predict_held_out(data, fitted, places, seed, say)
     say("learning the table itself")
-    probabilities = fitted.model.score_frame(fitted.dataset.rows[chosen])["probability"].to_numpy()
-    table = _fit_table(data, np.arange(len(chosen)), probabilities)
+    probabilities = fitted.model.score_frame(fitted.dataset.rows[places])["probability"].to_numpy()
+    table = _fit_table(data, np.arange(len(places)), probabilities)
     if not table.rows:
         msg = "no condition on these leads is worth a point: there is no table to be written"
         raise NoLabelledRowsError(msg)
@@ -148,48 +148,48 @@ def subsample_run(fitted: TrainedModel, most: int) -> TrainedModel:
         return fitted
     dataset = fitted.dataset.subsample(most)
     positions = np.linspace(0, rows - 1, most).astype(np.intp)
-    there = np.isin(fitted.held_out_rows, positions)
-    held_out = np.searchsorted(positions, fitted.held_out_rows[there])
-    return replace(fitted, dataset=dataset, held_out_rows=held_out, scores=fitted.scores.filter(there))
+    is_kept = np.isin(fitted.held_out_rows, positions)
+    held_out = np.searchsorted(positions, fitted.held_out_rows[is_kept])
+    return replace(fitted, dataset=dataset, held_out_rows=held_out, scores=fitted.scores.filter(is_kept))
 
 
 def _choose_rows(fitted: TrainedModel, seed: int) -> NDArray[np.intp]:
     """The positions of all held-out rows, and of as many others as there is room for."""
     others = np.setdiff1d(np.arange(len(fitted.dataset)), fitted.held_out_rows)
-    room = max(0, MOST_FOR_CHOOSING - len(fitted.held_out_rows))
-    if len(others) > room:
-        others = np.random.default_rng(seed).choice(others, room, replace=False)
+    capacity = max(0, MOST_FOR_CHOOSING - len(fitted.held_out_rows))
+    if len(others) > capacity:
+        others = np.random.default_rng(seed).choice(others, capacity, replace=False)
     return np.union1d(fitted.held_out_rows, others)
 
 
 def _distillation_data(
-    fitted: TrainedModel, incumbent: NDArray[np.float64] | None, chosen: NDArray[np.intp]
+    fitted: TrainedModel, incumbent: NDArray[np.float64] | None, places: NDArray[np.intp]
 ) -> DistillationData:
     data = fitted.dataset
-    rows = data.to_learning_rows().take(chosen)
+    rows = data.to_learning_rows().take(places)
     final = np.ones(len(data), dtype=np.bool_) if data.matured is None else data.matured
     return DistillationData(
-        data.features, rows, final[chosen], None if incumbent is None else incumbent[chosen]
+        data.features, rows, final[places], None if incumbent is None else incumbent[places]
     )
 
 
 def _predict_held_out(
-    data: DistillationData, fitted: TrainedModel, chosen: NDArray[np.intp], seed: int, say: Progress
+    data: DistillationData, fitted: TrainedModel, sample: NDArray[np.intp], seed: int, say: Progress
 ) -> _HeldOutPredictions:
     """The predictions of each fold's table for its held-out rows, beside the model's."""
     model = np.full(len(fitted.dataset), np.nan)
     model[fitted.held_out_rows] = fitted.scores["probability"].to_numpy()
-    folds, _ = make_folds(data.rows, FOLDS if len(chosen) < MANY else FOLDS_WHEN_MANY, seed)
+    folds, _ = make_folds(data.rows, FOLDS if len(sample) < MANY else FOLDS_WHEN_MANY, seed)
     parts: list[tuple[NDArray[np.intp], dict[str, NDArray[np.float64]]]] = []
     for number, fold in enumerate(folds, start=1):
         say(f"table {number} of {len(folds)}, to be judged on other rows")
-        positions = fold.validate[~np.isnan(model[chosen[fold.validate]])]
+        positions = fold.validate[~np.isnan(model[sample[fold.validate]])]
         parts.append((positions, _predict_fold(data, fold, positions, fitted.model.card.recipe, seed)))
     places = np.concatenate([positions for positions, _ in parts])
     predictions = {name: np.concatenate([p[name] for _, p in parts]) for name in parts[0][1]}
     base = predictions.pop(BASE_RATE.name)
     return _HeldOutPredictions(
-        data.rows.y[places].astype(np.float64), base, predictions | {"model": model[chosen[places]]}
+        data.rows.y[places].astype(np.float64), base, predictions | {"model": model[sample[places]]}
     )
 
 

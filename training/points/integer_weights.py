@@ -37,17 +37,17 @@ def forward_selection(holds: NDArray[np.bool_], y: NDArray[np.float64], most: in
         The selected columns, in the order of selection.
     """
     columns = holds.astype(np.float32)
-    chosen: list[int] = []
+    selected: list[int] = []
     at = np.zeros(1)
-    while len(chosen) < most:
-        at = fitted_weights(holds[:, chosen], y, at)
-        gains = _gains(columns, y, at[0] + holds[:, chosen] @ at[1:])
-        gains[chosen] = 0.0
+    while len(selected) < most:
+        at = fitted_weights(holds[:, selected], y, at)
+        gains = _gains(columns, y, at[0] + holds[:, selected] @ at[1:])
+        gains[selected] = 0.0
         if gains.max(initial=0.0) <= LEAST_GAIN:
             break
-        chosen.append(int(np.argmax(gains)))
+        selected.append(int(np.argmax(gains)))
         at = np.append(at, 0.0)
-    return tuple(chosen)
+    return tuple(selected)
 
 
 def fitted_weights(

@@ -137,30 +137,30 @@ class LearnedScorecard:
         return list(_lines(self, lang))
 
 
-def _lines(learned: LearnedScorecard, lang: Lang) -> Iterator[str]:
-    yield translate("points.title", lang, question=learned.question)
-    for row in learned.lines.rows:
+def _lines(table: LearnedScorecard, lang: Lang) -> Iterator[str]:
+    yield translate("points.title", lang, question=table.question)
+    for row in table.lines.rows:
         yield f"{row.points:+6d}  {row.condition.says(lang)}"
-    for stage, reached in learned.reached.items():
+    for stage, reached in table.reached.items():
         yield translate(
             "points.threshold",
             lang,
             stage=stage.upper(),
-            points=int(getattr(learned.thresholds, stage)),
+            points=int(getattr(table.thresholds, stage)),
             share=f"{reached.share:.1%}",
             rate=f"{reached.rate:.1%}",
-            question=learned.question,
+            question=table.question,
         )
-    yield translate("points.figures", lang, judged=f"{learned.judged:,}")
-    losses = learned.log_loss.to_dict()
-    for whose, auc in learned.roc_auc.to_dict().items():
-        name = translate(f"points.whose_{whose}", lang)
-        yield f"  {name:16} ROC AUC {auc:.3f}  log-loss {losses[whose]:.4f}"
-    if learned.retained_skill is not None:
-        worth = learned.retained_skill > 0
-        retained = f"{min(learned.retained_skill, 1.0):.0%}"
+    yield translate("points.figures", lang, judged=f"{table.judged:,}")
+    losses = table.log_loss.to_dict()
+    for contestant, auc in table.roc_auc.to_dict().items():
+        name = translate(f"points.whose_{contestant}", lang)
+        yield f"  {name:16} ROC AUC {auc:.3f}  log-loss {losses[contestant]:.4f}"
+    if table.retained_skill is not None:
+        worth = table.retained_skill > 0
+        retained = f"{min(table.retained_skill, 1.0):.0%}"
         yield translate("points.kept", lang, kept=retained) if worth else translate("points.nothing", lang)
-    if learned.roc_auc.incumbent is not None and learned.log_loss.incumbent is not None:
-        auc = learned.roc_auc.table - learned.roc_auc.incumbent
-        loss = learned.log_loss.table - learned.log_loss.incumbent
+    if table.roc_auc.incumbent is not None and table.log_loss.incumbent is not None:
+        auc = table.roc_auc.table - table.roc_auc.incumbent
+        loss = table.log_loss.table - table.log_loss.incumbent
         yield translate("points.gained", lang, auc=f"{auc:+.3f}", loss=f"{loss:+.4f}")

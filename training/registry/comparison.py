@@ -215,21 +215,23 @@ def compare_on_later_rows(fitted: TrainedModel, champion: ConversionModel) -> Co
     return compare(held_out_predictions(fitted)[later], champion_log_odds, champion.version, "later")
 
 
-def compare_held_out(mine: pl.DataFrame, theirs: pl.DataFrame, champion: str) -> Comparison | NotComparable:
+def compare_held_out(
+    challenger: pl.DataFrame, champion_predictions: pl.DataFrame, champion: str
+) -> Comparison | NotComparable:
     """Compare two runs by their held-out predictions of the rows that both have.
 
     A challenger with more rows is at a small disadvantage: its held-out predictions are by models of a
     smaller part of them.
 
     Args:
-        mine: ``held_out_predictions`` of the challenger.
-        theirs: Those of the champion's run.
+        challenger: ``held_out_predictions`` of the challenger.
+        champion_predictions: Those of the champion's run.
         champion: The version of the champion.
 
     Returns:
         The comparison, or why there is none.
     """
-    shared = mine.join(theirs, on=KEYS, suffix="_theirs", maintain_order="left")
+    shared = challenger.join(champion_predictions, on=KEYS, suffix="_theirs", maintain_order="left")
     if few := _too_few(shared["label"].to_numpy()):
         return few
     if np.mean(shared["label"].to_numpy() == shared["label_theirs"].to_numpy()) < _AGREE:
@@ -249,16 +251,22 @@ def compare(rows: pl.DataFrame, champion_log_odds: pl.Series, champion: str, bas
     Returns:
         The comparison.
     """
-    y, mine, theirs = rows["label"].to_numpy(), rows["log_odds"].to_numpy(), champion_log_odds.to_numpy()
+    y, challenger_log_odds, reference_log_odds = (
+        rows["label"].to_numpy(),
+        rows["log_odds"].to_numpy(),
+        champion_log_odds.to_numpy(),
+    )
     lead = lead_codes(rows["lead_id"])
     return Comparison(
         champion=champion,
         basis=basis,
         rows=len(y),
         positives=int(y.sum()),
-        challenger_standing=held_out_performance(y, mine, lead),
-        champion_standing=held_out_performance(y, theirs, lead),
-        worse_by=_by_lead(log_loss_per_row(y, mine) - log_loss_per_row(y, theirs), lead),
+        challenger_standing=held_out_performance(y, challenger_log_odds, lead),
+        champion_standing=held_out_performance(y, reference_log_odds, lead),
+        worse_by=_by_lead(
+            log_loss_per_row(y, challenger_log_odds) - log_loss_per_row(y, reference_log_odds), lead
+        ),
     )
 
 

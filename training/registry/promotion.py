@@ -182,8 +182,8 @@ def evaluate_gate(
         champion = registry.find_champion(client)
         if champion is not None and champion.run_id == run_id:
             return GateDecision(notes=("it is the champion already",))
-        mine = _load_record(download_run_folder(client, run_id, FOLDER)) if run_id else None
-        case = _Case(mine or _record_beside(Path(source)))
+        record = _load_record(download_run_folder(client, run_id, FOLDER)) if run_id else None
+        case = _Case(record or _record_beside(Path(source)))
         if champion is not None:
             before = str(champion.run_id)
             version = model_version_of(client, before) or "unknown"
@@ -215,10 +215,10 @@ def in_words(comparison: Comparison | NotComparable) -> str:
     """A comparison in one line."""
     if isinstance(comparison, NotComparable):
         return f"not compared with a champion ({comparison.because}): {comparison.message}"
-    mine, theirs = comparison.challenger_standing.log_loss, comparison.champion_standing.log_loss
+    challenger, champion = comparison.challenger_standing.log_loss, comparison.champion_standing.log_loss
     rows = f"{comparison.rows:,} {'later' if comparison.basis == 'later' else 'held-out'} rows"
     return (
-        f"beside champion {comparison.champion} on {rows}: log-loss {mine:.4f} against {theirs:.4f}, "
+        f"beside champion {comparison.champion} on {rows}: log-loss {challenger:.4f} against {champion:.4f}, "
         f"difference {_signed(comparison.worse_by)}"
     )
 
@@ -239,13 +239,15 @@ def _compare_case(case: _Case, mine: _Record) -> Comparison | NotComparable:
         return known
     if case.champion is None:
         return NotComparable("unavailable", "the champion's run kept no judged rows")
-    theirs = case.champion.evidence
-    if theirs.question != mine.evidence.question:
-        return NotComparable("other question", f"the champion predicts {theirs.question!r}")
-    if theirs.time_ordered != mine.evidence.time_ordered:
+    champion_evidence = case.champion.evidence
+    if champion_evidence.question != mine.evidence.question:
+        return NotComparable("other question", f"the champion predicts {champion_evidence.question!r}")
+    if champion_evidence.time_ordered != mine.evidence.time_ordered:
         return NotComparable("judged otherwise", "one was judged on later rows, the other on random ones")
-    ours, other = (pl.read_parquet(record.predictions_file) for record in (mine, case.champion))
-    return compare_held_out(ours, other, case.champion_version)
+    challenger_rows, champion_rows = (
+        pl.read_parquet(record.predictions_file) for record in (mine, case.champion)
+    )
+    return compare_held_out(challenger_rows, champion_rows, case.champion_version)
 
 
 def _worse(comparison: Comparison | NotComparable, gate: PromotionGate) -> Iterator[str]:

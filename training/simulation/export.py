@@ -136,19 +136,23 @@ def _invalid_rows(
     """By table, copies of valid rows with one mistake each."""
     touchpoints, transitions = history.touchpoints, history.transitions
     return {
-        "leads": _some(history.leads, junk.duplicates, rng),
+        "leads": _sample_rows(history.leads, junk.duplicates, rng),
         "touchpoints": pl.concat(
             [
-                _some(touchpoints, junk.times, rng).with_columns(occurred_at=pl.lit("31.02.2025 25:61")),
-                _some(touchpoints, junk.leads, rng).with_columns(lead_id=pl.lit("no-such-lead")),
-                _some(touchpoints, junk.kinds, rng).with_columns(kind=pl.lit(None, pl.String)),
+                _sample_rows(touchpoints, junk.times, rng).with_columns(
+                    occurred_at=pl.lit("31.02.2025 25:61")
+                ),
+                _sample_rows(touchpoints, junk.leads, rng).with_columns(lead_id=pl.lit("no-such-lead")),
+                _sample_rows(touchpoints, junk.kinds, rng).with_columns(kind=pl.lit(None, pl.String)),
             ]
         ),
-        "transitions": _some(transitions, junk.stages, rng).with_columns(stage=pl.lit("on hold (old)")),
+        "transitions": _sample_rows(transitions, junk.stages, rng).with_columns(
+            stage=pl.lit("on hold (old)")
+        ),
     }
 
 
-def _some(table: pl.DataFrame, rows: int, rng: np.random.Generator) -> pl.DataFrame:
+def _sample_rows(table: pl.DataFrame, rows: int, rng: np.random.Generator) -> pl.DataFrame:
     picked: Any = rng.integers(0, max(table.height, 1), rows)
     return _as_text(table[picked])
 
@@ -168,21 +172,21 @@ def example_request(simulated: SimulatedCrm, touches: int = 8) -> dict[str, Any]
 
 
 def _request(history: LeadHistory, lead_id: str) -> dict[str, Any]:
-    mine = pl.col("lead_id") == lead_id
-    lead = history.leads.filter(mine)
-    own = [name for name in lead.columns if name not in LEAD_SCHEMA]
-    changes = history.attributes.filter(mine).sort("known_at").drop("lead_id")
+    is_lead = pl.col("lead_id") == lead_id
+    lead = history.leads.filter(is_lead)
+    attributes = [name for name in lead.columns if name not in LEAD_SCHEMA]
+    changes = history.attributes.filter(is_lead).sort("known_at").drop("lead_id")
     return {
         "lead_id": lead_id,
         "created_at": _as_text(lead)["created_at"][0],
         "as_of": to_datetime(history.observed_until).isoformat(),
-        "attributes": _present(lead.select(own))[0],
+        "attributes": _present(lead.select(attributes))[0],
         "attribute_history": [
             {"name": row["name"], "known_at": row["known_at"], "value": row.get("number", row["value"])}
             for row in _present(changes)
         ],
-        "touchpoints": _present(history.touchpoints.filter(mine).drop("lead_id")),
-        "transitions": _present(history.transitions.filter(mine).drop("lead_id")),
+        "touchpoints": _present(history.touchpoints.filter(is_lead).drop("lead_id")),
+        "transitions": _present(history.transitions.filter(is_lead).drop("lead_id")),
     }
 
 

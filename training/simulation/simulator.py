@@ -222,7 +222,7 @@ def _transitions(world: World, leads: _Leads, touches: TouchpointDraws, rng: Gen
     wait = rng.exponential(world.days_to_sal * DAY, len(leads)).astype(np.int64)
     accepted = (mql < _NEVER) & (rng.random(len(leads)) < world.accepted)
     sal = np.where(accepted, np.minimum(mql, world.end) + 1 + wait, _NEVER)
-    won, lost = (np.where(ended, leads.closed_at, _NEVER) for ended in (leads.won, ~leads.won))
+    won, lost = (np.where(mask, leads.closed_at, _NEVER) for mask in (leads.won, ~leads.won))
     deal = np.minimum(won, world.end) + 1 + rng.exponential(14 * DAY, len(leads)).astype(np.int64)
     opportunity = np.where(leads.won & (rng.random(len(leads)) < world.opportunities), deal, _NEVER)
     moments = {

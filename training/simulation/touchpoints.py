@@ -41,12 +41,12 @@ def draw_touches(
     age = world.age_at(rng.random(len(lead)) * exposure[lead]).astype(np.int64)
     occurred = created_at[lead] + 1 + age
     known = occurred + world.lag * (rng.random(len(lead)) < world.late[stream])
-    everyone = np.arange(len(intents))
-    columns = ((lead, everyone), (stream, first), (occurred, created_at), (known, created_at))
-    return _known(world.end, *(np.concatenate(parts) for parts in columns))
+    all_leads = np.arange(len(intents))
+    columns = ((lead, all_leads), (stream, first), (occurred, created_at), (known, created_at))
+    return _known_before(world.end, *(np.concatenate(parts) for parts in columns))
 
 
-def _known(end: int, lead: Ints, stream: Ints, occurred_at: Ints, known_at: Ints) -> TouchpointDraws:
+def _known_before(end: int, lead: Ints, stream: Ints, occurred_at: Ints, known_at: Ints) -> TouchpointDraws:
     order = np.lexsort((stream, occurred_at, lead))
     order = order[known_at[order] < end]
     return TouchpointDraws(lead[order], stream[order], occurred_at[order], known_at[order])

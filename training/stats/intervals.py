@@ -38,8 +38,8 @@ def effective_sample_size(lead_id: pl.Series) -> float:
     >>> effective_sample_size(pl.Series(["a", "b", "b"]))
     1.8
     """
-    looks = lead_id.value_counts(name="looks")["looks"].to_numpy().astype(np.float64)
-    return float(looks.sum() ** 2 / (looks @ looks)) if len(looks) else 0.0
+    rows = lead_id.value_counts(name="looks")["looks"].to_numpy().astype(np.float64)
+    return float(rows.sum() ** 2 / (rows @ rows)) if len(rows) else 0.0
 
 
 def design_effect(

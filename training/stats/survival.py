@@ -51,11 +51,11 @@ def cumulative_incidence_intervals(
     [0.5, 1.0]
     """
     share, variance = _incidence(watched, won, lost, times)
-    cut = ~won & ~lost
-    known = len(watched) - np.searchsorted(np.sort(watched[cut]), times, side="left")
+    censored = ~won & ~lost
+    known = len(watched) - np.searchsorted(np.sort(watched[censored]), times, side="left")
     spread = share * (1 - share)
-    some = (spread > _NOTHING) & (variance > 0)
-    worth = np.divide(spread, variance, out=known.astype(np.float64), where=some)
+    estimable = (spread > _NOTHING) & (variance > 0)
+    worth = np.divide(spread, variance, out=known.astype(np.float64), where=estimable)
     return tuple(wilson_interval(float(x * n), float(n)) for x, n in zip(share, worth, strict=True))
 
 
@@ -199,6 +199,6 @@ def life_table(
         kind (k,) how many rows ended so at each.
     """
     times, place = np.unique(duration, return_inverse=True)
-    ended = np.bincount(place, minlength=len(times))
-    at_risk = len(duration) - np.append(0, np.cumsum(ended))[:-1]
+    ends = np.bincount(place, minlength=len(times))
+    at_risk = len(duration) - np.append(0, np.cumsum(ends))[:-1]
     return times, at_risk, [np.bincount(place[kind], minlength=len(times)) for kind in kinds]

@@ -25,8 +25,8 @@ CALLERS, SECONDS = 4, 4
 def children(pid):
     """The processes that a process started, and theirs."""
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    own = [int(child) for task in tasks for child in task.read_text().split()]
-    return own + [other for child in own for other in children(child)]
+    pids = [int(child) for task in tasks for child in task.read_text().split()]
+    return pids + [other for child in pids for other in children(child)]
 
 
 def workers(pid):

@@ -49,11 +49,11 @@ def test_a_token_is_kept_as_its_hash_alone_and_for_its_owner_alone(file):
 
 def test_several_keys_are_valid_at_once_so_that_they_can_be_rotated(file):
     old, new = create_key(file, "crm", ["score"]), create_key(file, "crm-2027", ["score"])
-    ring = ApiKeyStore(file)
-    assert (ring.find(old).name, ring.find(new).name) == ("crm", "crm-2027")
+    store = ApiKeyStore(file)
+    assert (store.find(old).name, store.find(new).name) == ("crm", "crm-2027")
     revoke_key(file, "crm")
-    assert ring.find(old) is None
-    assert ring.find(new).name == "crm-2027"
+    assert store.find(old) is None
+    assert store.find(new).name == "crm-2027"
 
 
 def test_a_key_is_valid_until_just_before_it_expires(file, monkeypatch):
@@ -68,10 +68,10 @@ def test_a_key_is_valid_until_just_before_it_expires(file, monkeypatch):
 @pytest.mark.parametrize("broken", ["", "{", "[]", '{"keys": [{"name": "x"}]}'])
 def test_a_file_that_cannot_be_read_leaves_the_keys_as_they_were(file, broken):
     token = create_key(file, "crm", ["score"])
-    ring = ApiKeyStore(file)
-    assert ring.find(token)
+    store = ApiKeyStore(file)
+    assert store.find(token)
     file.write_text(broken)
-    assert ring.find(token)
+    assert store.find(token)
     assert ApiKeyStore(file).find(token) is None
     with pytest.raises(KeysError, match=r"keys\.json"):
         load_keys(file)

@@ -69,8 +69,8 @@ def test_a_column_filled_after_the_outcome_is_named(tmp_path):
 
 @pytest.mark.parametrize(("outcome", "says"), [("Yes", "all of the"), ("No", "none of the")])
 def test_a_rare_column_filled_for_one_outcome_only_is_named(tmp_path, outcome, says):
-    mine = (pl.col("Converted") == outcome) & (pl.col("No") % 20 == 0)
-    note = pl.when(mine).then(pl.lit("n") + (pl.col("No") % 3).cast(pl.String))
+    filled = (pl.col("Converted") == outcome) & (pl.col("No") % 20 == 0)
+    note = pl.when(filled).then(pl.lit("n") + (pl.col("No") % 3).cast(pl.String))
     (finding,) = findings_by_code(tmp_path, leads(2000).with_columns(note.alias("Sales note")))[
         "LC002"
     ].findings

@@ -192,10 +192,10 @@ def test_a_challenger_as_good_as_the_champion_passes(seed):
 
 def test_a_challenger_within_the_margin_passes_and_beyond_it_does_not():
     truth, y = world(40_000)
-    mine = truth + np.random.default_rng(1).normal(0, 0.25, len(y))
-    compared = compare(predictions(y, mine), pl.Series(truth), "champion", "later")
+    challenger = truth + np.random.default_rng(1).normal(0, 0.25, len(y))
+    compared = compare(predictions(y, challenger), pl.Series(truth), "champion", "later")
     worse_by = compared.worse_by.value / compared.champion_standing.log_loss
-    evidence = spoken_for(y, mine)
+    evidence = spoken_for(y, challenger)
     assert worse_by > 0
     assert decide(evidence, compared, PromotionGate(margin=worse_by * 1.01)).allowed
     assert not decide(evidence, compared, PromotionGate(margin=worse_by * 0.99)).allowed
@@ -247,9 +247,9 @@ def test_an_open_check_of_high_severity_shuts_the_gate():
 
 def test_the_comparison_is_that_of_scikit_learn():
     truth, y = world()
-    mine = truth * 0.7
-    compared = compare(predictions(y, mine), pl.Series(truth), "champion", "later")
-    expected = log_loss(y, expit(mine)) - log_loss(y, expit(truth))
+    challenger = truth * 0.7
+    compared = compare(predictions(y, challenger), pl.Series(truth), "champion", "later")
+    expected = log_loss(y, expit(challenger)) - log_loss(y, expit(truth))
     assert compared.worse_by.value == pytest.approx(expected, abs=1e-12)
     assert compared.worse_by.low < expected < compared.worse_by.high
     assert compared.champion_standing.log_loss == pytest.approx(log_loss(y, expit(truth)))

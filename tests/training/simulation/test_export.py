@@ -70,7 +70,7 @@ def test_the_same_seed_writes_the_same_bytes(crm, folder, tmp_path):
 def test_the_hot_lead_is_open_and_a_valid_request(crm):
     (lead,) = example_request(crm)["leads"]
     parsed = Lead.model_validate(lead)
-    mine = crm.history.touchpoints.filter(pl.col("lead_id") == parsed.lead_id)
-    assert len(parsed.touchpoints) == mine.height >= 8
+    is_lead = crm.history.touchpoints.filter(pl.col("lead_id") == parsed.lead_id)
+    assert len(parsed.touchpoints) == is_lead.height >= 8
     assert parsed.as_of == crm.history.observed_until
     assert {row["stage"] for row in lead["transitions"]}.isdisjoint({"sql", "disqualified"})
