@@ -5,18 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     from numpy.typing import NDArray
 
     from features.history import LeadHistory
-
-    Say = Callable[[str], None]
 
 
 SNAPSHOT_SCHEMA = pl.Schema({"lead_id": pl.String, "as_of": pl.Int64})
@@ -70,12 +65,12 @@ class CohortRule:
 
 def draw_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
     """The snapshots that ``rule`` draws from ``history``, sorted by lead and time, none twice."""
-    drawn = pl.concat([_on_entry(history, rule), *_on_grid(history, rule)]).unique()
+    candidates = pl.concat([_entry_moments(history, rule), *_grid_moments(history, rule)]).unique()
     end = min(history.observed_until, history.observed_until if rule.end is None else rule.end)
     created = history.leads.select("lead_id", "created_at")
-    kept = (
-        drawn.join(created, on="lead_id")
-        .join(_closing(history, rule), on="lead_id", how="left")
+    snapshots = (
+        candidates.join(created, on="lead_id")
+        .join(_closing_times(history, rule), on="lead_id", how="left")
         .filter(
             pl.col("as_of") > pl.col("created_at"),
             pl.col("as_of") <= end,
@@ -83,7 +78,7 @@ def draw_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
             *_bounds(rule),
         )
     )
-    return Snapshots(kept.select("lead_id", "as_of").sort("lead_id", "as_of"))
+    return Snapshots(snapshots.select("lead_id", "as_of").sort("lead_id", "as_of"))
 
 
 def _bounds(rule: CohortRule) -> list[pl.Expr]:
@@ -95,34 +90,34 @@ def _bounds(rule: CohortRule) -> list[pl.Expr]:
     return bounds
 
 
-def _news(frame: pl.DataFrame) -> pl.Expr:
+def _visible_from(frame: pl.DataFrame) -> pl.Expr:
     """The first second at which an event can be seen."""
     return pl.max_horizontal(frame["occurred_at"], frame["known_at"]) + 1
 
 
-def _on_entry(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
-    entered = history.transitions.filter(pl.col("stage").is_in(rule.on))
-    moments = [entered.select("lead_id", as_of=_news(entered))]
+def _entry_moments(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
+    entries = history.transitions.filter(pl.col("stage").is_in(rule.on))
+    moments = [entries.select("lead_id", as_of=_visible_from(entries))]
     if CREATED in rule.on:
         moments.append(history.leads.select("lead_id", as_of=pl.col("created_at") + 1))
     return pl.concat(moments).cast(SNAPSHOT_SCHEMA)
 
 
-def _on_grid(history: LeadHistory, rule: CohortRule) -> list[pl.DataFrame]:
+def _grid_moments(history: LeadHistory, rule: CohortRule) -> list[pl.DataFrame]:
     if rule.every is None:
         return []
-    last = pl.lit(history.observed_until if rule.end is None else min(rule.end, history.observed_until))
+    end = pl.lit(history.observed_until if rule.end is None else min(rule.end, history.observed_until))
     if rule.until_age is not None:
-        last = pl.min_horizontal(last, pl.col("created_at") + rule.until_age)
-    leads = history.leads.join(_closing(history, rule), on="lead_id", how="left")
-    last = pl.min_horizontal(last, pl.col("closed_at").fill_null(history.observed_until))
+        end = pl.min_horizontal(end, pl.col("created_at") + rule.until_age)
+    leads = history.leads.join(_closing_times(history, rule), on="lead_id", how="left")
+    end = pl.min_horizontal(end, pl.col("closed_at").fill_null(history.observed_until))
     grid = leads.select(
-        "lead_id", as_of=pl.int_ranges(pl.col("created_at") + rule.every, last + 1, rule.every)
+        "lead_id", as_of=pl.int_ranges(pl.col("created_at") + rule.every, end + 1, rule.every)
     )
     return [grid.explode("as_of").drop_nulls().cast(SNAPSHOT_SCHEMA)]
 
 
-def _closing(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
+def _closing_times(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
     """When each lead that left the open ones did so; it is not looked at from the second after."""
     ends = history.transitions.filter(pl.col("stage").is_in(rule.closed))
     return ends.group_by("lead_id").agg(closed_at=pl.col("occurred_at").min())
@@ -131,6 +126,6 @@ def _closing(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
 def open_lead_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
     """Every lead that has entered neither the target nor an end, as of when the history was observed."""
     closed = history.transitions.filter(pl.col("stage").is_in(rule.closed))
-    still = history.leads.join(closed, on="lead_id", how="anti")
+    open_leads = history.leads.join(closed, on="lead_id", how="anti")
     as_of = pl.lit(history.observed_until, pl.Int64).alias("as_of")
-    return Snapshots(still.select("lead_id", as_of))
+    return Snapshots(open_leads.select("lead_id", as_of))

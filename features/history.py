@@ -43,7 +43,7 @@ ATTRIBUTE_SCHEMA = {
 ACCOUNT_SCHEMA = {"account_id": pl.String}
 LEAD_SCHEMA = {"lead_id": pl.String, "created_at": pl.Int64, "account_id": pl.String}
 ACCOUNT_PREFIX = "account."
-_SHOWN = 6
+_MAX_WORDS = 6
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class LeadHistory:
     @property
     def lead_columns(self) -> list[str]:
         """Names of the plain attributes of a lead, its account's with the prefix ``account.``."""
-        own = [name for name in self.leads.columns if name not in LEAD_SCHEMA]
-        theirs = [ACCOUNT_PREFIX + name for name in self.accounts.columns if name != "account_id"]
-        return own + theirs
+        lead_names = [name for name in self.leads.columns if name not in LEAD_SCHEMA]
+        account_names = [ACCOUNT_PREFIX + name for name in self.accounts.columns if name != "account_id"]
+        return lead_names + account_names
 
     def map_frames(self, convert: Callable[[Any], Any]) -> LeadHistory:
         """The same history with every frame put through ``convert``, e.g. into another engine."""
@@ -105,39 +105,43 @@ class LeadHistory:
     def __repr__(self) -> str:
         return (
             f"LeadHistory({self.leads.shape[0]:,} leads, {self.touchpoints.shape[0]:,} touchpoints, "
-            f"{self.transitions.shape[0]:,} transitions, observed until {self._until})"
+            f"{self.transitions.shape[0]:,} transitions, observed until {self._observed_until_text})"
         )
 
     def _repr_html_(self) -> str:
         names = [f.name for f in fields(self) if f.name != "observed_until"]
-        rows = [(name, f"{(frame := getattr(self, name)).shape[0]:,}", *_told(frame)) for name in names]
+        rows = [
+            (name, f"{(frame := getattr(self, name)).shape[0]:,}", *_summarise_table(frame)) for name in names
+        ]
         return html_card(
             "LeadHistory",
-            f"what the CRM knew before {self._until} (UTC)",
+            f"what the CRM knew before {self._observed_until_text} (UTC)",
             html_table(("table", "rows", "from", "to", "what is in it"), rows),
         )
 
     @property
-    def _until(self) -> str:
+    def _observed_until_text(self) -> str:
         return f"{to_datetime(self.observed_until):%Y-%m-%d %H:%M}"
 
 
-def _told(frame: Any) -> tuple[str, str, str]:
+def _summarise_table(frame: Any) -> tuple[str, str, str]:
     """The first and the last day of a table of a history, and what its rows are about."""
     rows = nw.from_native(frame).lazy().collect()
     time = next((name for name in ("occurred_at", "created_at", "known_at") if name in rows.columns), None)
-    word = next((name for name in ("kind", "stage", "name") if name in rows.columns), None)
+    column = next((name for name in ("kind", "stage", "name") if name in rows.columns), None)
     first, last = (None, None) if time is None or not len(rows) else (rows[time].min(), rows[time].max())
     days = ("" if moment is None else f"{to_datetime(int(moment)):%Y-%m-%d}" for moment in (first, last))
-    return (*days, _columns(rows) if word is None else _words(rows[word]))  # type: ignore[return-value]
+    return (*days, _attribute_names(rows) if column is None else _frequent_words(rows[column]))  # type: ignore[return-value]
 
 
-def _columns(rows: nw.DataFrame[Any]) -> str:
+def _attribute_names(rows: nw.DataFrame[Any]) -> str:
     return ", ".join(name for name in rows.columns if not name.endswith(("_id", "_at"))) or "no attributes"
 
 
-def _words(column: nw.Series[Any]) -> str:
+def _frequent_words(column: nw.Series[Any]) -> str:
     """The most frequent words of a column with their counts."""
     counted = column.drop_nulls().value_counts(sort=True)
-    shown = [f"{word} {count:,}" for word, count in counted.head(_SHOWN).iter_rows()]
-    return ", ".join(shown) + (f" and {len(counted) - _SHOWN} more" if len(counted) > _SHOWN else "")
+    frequent = [f"{word} {count:,}" for word, count in counted.head(_MAX_WORDS).iter_rows()]
+    return ", ".join(frequent) + (
+        f" and {len(counted) - _MAX_WORDS} more" if len(counted) > _MAX_WORDS else ""
+    )

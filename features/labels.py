@@ -53,37 +53,41 @@ def compute_labels(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec) 
         start=pl.col("as_of") + spec.lead_time,
         end=pl.col("as_of") + spec.lead_time + spec.horizon,
     )
-    entered = _first_known(history, rows, (spec.stage,), spec, "start").rename({"known": "won"})
-    ended = _first_known(history, rows, spec.closed, spec, "as_of").rename({"known": "lost"})
-    matured = pl.col("end") + spec.settle <= history.observed_until
-    won = pl.col("won").is_not_null() & (pl.col("lost").is_null() | (pl.col("won") <= pl.col("lost")))
+    entries = _first_known(history, rows, (spec.stage,), spec, "start").rename({"known": "won"})
+    endings = _first_known(history, rows, spec.closed, spec, "as_of").rename({"known": "lost"})
+    is_matured = pl.col("end") + spec.settle <= history.observed_until
+    is_won = pl.col("won").is_not_null() & (pl.col("lost").is_null() | (pl.col("won") <= pl.col("lost")))
     return (
-        rows.join(entered, on="row", how="left")
-        .join(ended, on="row", how="left")
+        rows.join(entries, on="row", how="left")
+        .join(endings, on="row", how="left")
         .sort("row")
         .select(
             "lead_id",
             "as_of",
-            label=pl.when(won).then(1).when(pl.col("lost").is_not_null() | matured).then(0).cast(pl.Int8),
+            label=pl.when(is_won)
+            .then(1)
+            .when(pl.col("lost").is_not_null() | is_matured)
+            .then(0)
+            .cast(pl.Int8),
             settled_at=pl.coalesce(
                 pl.min_horizontal("won", "lost") + 1,
-                pl.when(matured).then(pl.col("end") + spec.settle),
+                pl.when(is_matured).then(pl.col("end") + spec.settle),
             ),
-            matured=matured,
+            matured=is_matured,
         )
     )
 
 
 def _first_known(
-    history: LeadHistory, rows: pl.DataFrame, stages: tuple[str, ...], spec: LabelSpec, since: str
+    history: LeadHistory, rows: pl.DataFrame, stages: tuple[str, ...], spec: LabelSpec, start_column: str
 ) -> pl.DataFrame:
     """Per row, when the CRM first learned that the lead had entered one of ``stages`` in [since, end)."""
     events = history.transitions.filter(
         pl.col("stage").is_in(stages), pl.col("known_at") < history.observed_until
     ).select("lead_id", "occurred_at", "known_at")
-    inside = rows.join(events, on="lead_id").filter(
-        pl.col("occurred_at") >= pl.col(since),
+    in_window = rows.join(events, on="lead_id").filter(
+        pl.col("occurred_at") >= pl.col(start_column),
         pl.col("occurred_at") < pl.col("end"),
         pl.col("known_at") < pl.col("end") + spec.settle,
     )
-    return inside.group_by("row").agg(known=pl.col("known_at").min())
+    return in_window.group_by("row").agg(known=pl.col("known_at").min())

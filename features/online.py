@@ -35,23 +35,23 @@ class OnlineFeatures:
 
     def __init__(self, features: FeatureSet) -> None:
         self.features = features
-        self._nothing: dict[str, Value] = {spec.name: spec.empty for spec in features.specs}
-        self._folds: dict[Source, dict[_Kinds, list[_Fold]]] = {}
+        self._empty_values: dict[str, Value] = {spec.name: spec.empty for spec in features.specs}
+        self._folds: dict[Source, dict[_Kinds, list[_SpecAndFold]]] = {}
         for spec in features.specs:
             folds = self._folds.setdefault(spec.source, {})
             folds.setdefault(spec.kind, []).append((spec, _FOLDS[spec.reduce]))
 
     def __call__(self, lead: LeadRecord, as_of: int) -> dict[str, Value]:
         """The lead's feature row at ``as_of``: name -> float, string or None."""
-        values = dict(self._nothing)
+        values = dict(self._empty_values)
         for source, folds in self._folds.items():
             if source == "leads":
                 values.update(_lead_values(lead, as_of, folds[()]))
                 continue
-            aged = _visible(lead.events.get(source, ()), as_of)
-            for rows, those in _of_kinds(aged, _KIND_COLUMN.get(source, "kind"), folds):
-                for spec, fold in those:
-                    values[spec.name] = fold(spec, _narrowed(rows, spec))
+            events = _visible_by_age(lead.events.get(source, ()), as_of)
+            for rows, pairs in _rows_by_kinds(events, _KIND_COLUMN.get(source, "kind"), folds):
+                for spec, fold in pairs:
+                    values[spec.name] = fold(spec, _filter_rows(rows, spec))
         return values
 
 
@@ -61,36 +61,43 @@ _KIND_COLUMN: dict[Source, str] = {
     "attributes": "name",
 }
 _age: Callable[[tuple[int, Any]], int] = itemgetter(0)
-_Aged = list[tuple[int, Any]]
+_EventsByAge = list[tuple[int, Any]]
 _Kinds = tuple[str, ...]
-_Fold = tuple[FeatureSpec, "Callable[[FeatureSpec, _Aged], Value]"]
+_SpecAndFold = tuple[FeatureSpec, "Callable[[FeatureSpec, _EventsByAge], Value]"]
 
 
-def _visible(events: Sequence[Mapping[str, Any]], as_of: int) -> _Aged:
+def _visible_by_age(events: Sequence[Mapping[str, Any]], as_of: int) -> _EventsByAge:
     """What a snapshot sees of one source, youngest first, so that a window is a slice."""
-    aged = [(as_of - at, e) for e in events for at in [_occurred(e)] if is_visible(at, e["known_at"], as_of)]
-    return sorted(aged, key=_age)
+    by_age = [
+        (as_of - moment, event)
+        for event in events
+        for moment in [_effective_at(event)]
+        if is_visible(moment, event["known_at"], as_of)
+    ]
+    return sorted(by_age, key=_age)
 
 
-def _of_kinds(
-    aged: _Aged, column: str, folds: Mapping[_Kinds, list[_Fold]]
-) -> Iterator[tuple[_Aged, list[_Fold]]]:
+def _rows_by_kinds(
+    events: _EventsByAge, column: str, folds: Mapping[_Kinds, list[_SpecAndFold]]
+) -> Iterator[tuple[_EventsByAge, list[_SpecAndFold]]]:
     """What folds each choice of kinds, with its rows; most leads did little of all that can be done."""
-    by_kind: dict[Any, _Aged] = {}
-    for row in aged:
+    by_kind: dict[Any, _EventsByAge] = {}
+    for row in events:
         by_kind.setdefault(row[1][column], []).append(row)
-    for kinds, those in folds.items():
+    for kinds, pairs in folds.items():
         if len(kinds) == 1:
             rows = by_kind.get(kinds[0])
         else:
             rows = (
-                sorted((row for kind in kinds for row in by_kind.get(kind, ())), key=_age) if kinds else aged
+                sorted((row for kind in kinds for row in by_kind.get(kind, ())), key=_age)
+                if kinds
+                else events
             )
         if rows:
-            yield rows, those
+            yield rows, pairs
 
 
-def _narrowed(rows: _Aged, spec: FeatureSpec) -> _Aged:
+def _filter_rows(rows: _EventsByAge, spec: FeatureSpec) -> _EventsByAge:
     """Those that are young enough and of the right kind otherwise, too."""
     if spec.within is not None:
         rows = rows[: bisect_left(rows, spec.within, key=_age)]
@@ -99,7 +106,7 @@ def _narrowed(rows: _Aged, spec: FeatureSpec) -> _Aged:
     return rows
 
 
-def _occurred(event: Mapping[str, Any]) -> int:
+def _effective_at(event: Mapping[str, Any]) -> int:
     """An overwritten attribute takes effect when the CRM learns of it, all else when it happens."""
     return int(event["occurred_at"] if "occurred_at" in event else event["known_at"])
 
@@ -111,48 +118,48 @@ def _lead_values(lead: LeadRecord, as_of: int, folds: Iterable[Any]) -> dict[str
     return {spec.name: lead.attributes.get(spec.of) if spec.of else age for spec, _ in folds}
 
 
-def _present(spec: FeatureSpec, rows: _Aged) -> list[Any]:
+def _present_values(spec: FeatureSpec, rows: _EventsByAge) -> list[Any]:
     return [value for _, event in rows if (value := event.get(str(spec.of))) is not None]
 
 
-def _count(_: FeatureSpec, rows: _Aged) -> Value:
+def _count(_: FeatureSpec, rows: _EventsByAge) -> Value:
     return float(len(rows))
 
 
-def _total(spec: FeatureSpec, rows: _Aged) -> Value:
-    return float(sum(_present(spec, rows)))
+def _total(spec: FeatureSpec, rows: _EventsByAge) -> Value:
+    return float(sum(_present_values(spec, rows)))
 
 
-def _recency(_: FeatureSpec, rows: _Aged) -> Value:
+def _recency(_: FeatureSpec, rows: _EventsByAge) -> Value:
     return float(rows[0][0]) if rows else None
 
 
-def _tenure(_: FeatureSpec, rows: _Aged) -> Value:
+def _tenure(_: FeatureSpec, rows: _EventsByAge) -> Value:
     return float(rows[-1][0]) if rows else None
 
 
-def _span(_: FeatureSpec, rows: _Aged) -> Value:
+def _span(_: FeatureSpec, rows: _EventsByAge) -> Value:
     return float(rows[-1][0] - rows[0][0]) if rows else None
 
 
-def _distinct(spec: FeatureSpec, rows: _Aged) -> Value:
-    return float(len(set(_present(spec, rows))))
+def _distinct(spec: FeatureSpec, rows: _EventsByAge) -> Value:
+    return float(len(set(_present_values(spec, rows))))
 
 
-def _trend(_: FeatureSpec, rows: _Aged) -> Value:
+def _trend(_: FeatureSpec, rows: _EventsByAge) -> Value:
     recent = bisect_left(rows, TREND_RECENT, key=_age)
     before = bisect_left(rows, TREND_RECENT + TREND_BEFORE, key=_age) - recent
     return float(recent * (TREND_BEFORE // DAY) - before * (TREND_RECENT // DAY))
 
 
-def _pick(spec: FeatureSpec, rows: _Aged, end: int) -> Value:
+def _pick(spec: FeatureSpec, rows: _EventsByAge, end: int) -> Value:
     if spec.source != "attributes":
         rows = [row for row in rows if row[1].get(str(spec.of)) is not None]
     edge = [row for row in rows if row[0] == rows[end][0]]
-    return max(_present(spec, edge), default=None)
+    return max(_present_values(spec, edge), default=None)
 
 
-_FOLDS: dict[str, Callable[[FeatureSpec, _Aged], Value]] = {
+_FOLDS: dict[str, Callable[[FeatureSpec, _EventsByAge], Value]] = {
     "value": lambda *_: None,
     "count": _count,
     "total": _total,

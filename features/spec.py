@@ -49,7 +49,7 @@ class DisplayText:
     en: str
     de: str
 
-    def within(self, lang: str) -> str:
+    def render(self, lang: str) -> str:
         """The sentence in ``lang``, ``"en"`` or ``"de"``."""
         return self.de if lang == "de" else self.en
 
@@ -110,8 +110,8 @@ class FeatureSet:
 
     def __post_init__(self) -> None:
         names = [spec.name for spec in self.specs]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            msg = f"two features share the name {twice[0]!r}; names are the columns of the matrix"
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
+            msg = f"two features share the name {duplicates[0]!r}; names are the columns of the matrix"
             raise ValueError(msg)
 
     def __len__(self) -> int:
@@ -138,10 +138,10 @@ class FeatureSet:
     @classmethod
     def from_json(cls, text: str) -> FeatureSet:
         """The set that ``to_json`` wrote. Raises ValueError or TypeError on anything else."""
-        return cls(tuple(_spec(record) for record in json.loads(text)))
+        return cls(tuple(_spec_from_record(record) for record in json.loads(text)))
 
 
-def _spec(record: dict[str, Any]) -> FeatureSpec:
+def _spec_from_record(record: dict[str, Any]) -> FeatureSpec:
     return FeatureSpec(
         **record
         | {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_SHOWN = 20
+_MAX_LISTED = 20
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -21,5 +21,5 @@ def suggest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.casefold(), options, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {options[close[0]]!r}?"
-    shown = ", ".join(map(repr, list(options.values())[:_SHOWN]))
-    return f"; there is {shown}" + (", ..." if len(options) > _SHOWN else "")
+    listed = ", ".join(map(repr, list(options.values())[:_MAX_LISTED]))
+    return f"; there is {listed}" + (", ..." if len(options) > _MAX_LISTED else "")

@@ -13,25 +13,25 @@ POINTER = "in-charge"
 
 def set_active(folder: Path) -> None:
     """Put the model in ``folder`` in charge of those beside it; a failure leaves the one before."""
-    before = [one.name for one in active_folders(folder.parent) if one.name != folder.name]
+    previous = [other.name for other in active_folders(folder.parent) if other.name != folder.name]
     pointer = folder.parent / POINTER
-    fresh = pointer.with_name(f".{POINTER}-{os.getpid()}")
+    temporary = pointer.with_name(f".{POINTER}-{os.getpid()}")
     # Whatever lies there, a link above all, is not written through.
-    fresh.unlink(missing_ok=True)
-    with fresh.open("x", encoding="utf-8") as file:
-        file.write("\n".join([folder.name, *before[:1]]))
+    temporary.unlink(missing_ok=True)
+    with temporary.open("x", encoding="utf-8") as file:
+        file.write("\n".join([folder.name, *previous[:1]]))
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(pointer)
+    temporary.replace(pointer)
 
 
-def active_folders(beside: Path) -> tuple[Path, ...]:
+def active_folders(parent: Path) -> tuple[Path, ...]:
     """The folder in charge of those in ``beside`` and the one before it; empty where none ever was.
 
     A name that leads elsewhere is none.
     """
     try:
-        names = (beside / POINTER).read_text(encoding="utf-8").split()
+        names = (parent / POINTER).read_text(encoding="utf-8").split()
     except FileNotFoundError:
         return ()
-    return tuple(beside / name for name in names if name == Path(name).name and name != "..")
+    return tuple(parent / name for name in names if name == Path(name).name and name != "..")

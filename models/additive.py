@@ -38,7 +38,7 @@ class PiecewiseLinearTerm:
         return np.append(np.diff(self.values) / np.diff(self.knots), 0.0)
 
     @cached_property
-    def _plain(self) -> tuple[float, float, list[float]]:
+    def _ends_and_slopes(self) -> tuple[float, float, list[float]]:
         return self.knots[0], self.knots[-1], self._slopes.tolist()
 
     def at(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -49,11 +49,11 @@ class PiecewiseLinearTerm:
         effect = values[left] + self._slopes[left] * (inside - knots[left])
         return np.where(np.isnan(x), self.missing, effect)
 
-    def at_one(self, x: float) -> float:
+    def at_scalar(self, x: float) -> float:
         """The effect of one number: the same bits as ``at``, without the cost of arrays."""
         if x != x:  # noqa: PLR0124
             return self.missing
-        first, last, slopes = self._plain
+        first, last, slopes = self._ends_and_slopes
         inside = first if x < first else min(x, last)
         left = bisect_right(self.knots, inside) - 1
         return self.values[left] + slopes[left] * (inside - self.knots[left])
@@ -73,7 +73,7 @@ class CategoryTerm:
         """(n,) effects of (n,) codes."""
         return self._array[codes.astype(np.int64)]
 
-    def at_one(self, code: float) -> float:
+    def at_scalar(self, code: float) -> float:
         """The effect of one code."""
         return self.values[int(code)]
 
@@ -94,7 +94,7 @@ class AdditiveModel:
         if len(matrix) == 1:
             row = matrix[0].tolist()
             pairs = zip(self.effects, self.sources, strict=True)
-            return np.array([[effect.at_one(row[source]) for effect, source in pairs]])
+            return np.array([[effect.at_scalar(row[source]) for effect, source in pairs]])
         result = np.empty((len(matrix), len(self.effects)))
         for place, (effect, source) in enumerate(zip(self.effects, self.sources, strict=True)):
             result[:, place] = effect.at(matrix[:, source])
@@ -108,17 +108,19 @@ class AdditiveModel:
         if len(matrix) == 1:
             row, total = matrix[0].tolist(), self.intercept
             for effect, source in zip(self.effects, self.sources, strict=True):
-                total += effect.at_one(row[source])
+                total += effect.at_scalar(row[source])
             return np.array([total])
         sums = np.full(len(matrix), self.intercept)
         for effect, source in zip(self.effects, self.sources, strict=True):
             sums += effect.at(matrix[:, source])
         return sums
 
-    def scaled(self, factor: float) -> AdditiveModel:
+    def scale(self, factor: float) -> AdditiveModel:
         """The part with every effect, and the intercept, times ``factor``."""
         return AdditiveModel(
-            factor * self.intercept, tuple(_scaled(e, factor) for e in self.effects), self.sources
+            factor * self.intercept,
+            tuple(_scale_effect(effect, factor) for effect in self.effects),
+            self.sources,
         )
 
     def to_record(self) -> dict[str, Any]:
@@ -128,7 +130,7 @@ class AdditiveModel:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> AdditiveModel:
         """The part that ``to_record`` wrote, or JSON made of it."""
-        effects = tuple(_effect(effect) for effect in record["effects"])
+        effects = tuple(_effect_from_record(effect) for effect in record["effects"])
         return cls(record["intercept"], effects, tuple(record["sources"]))
 
     def to_json(self) -> str:
@@ -141,13 +143,15 @@ class AdditiveModel:
         return cls.from_record(json.loads(text))
 
 
-def _effect(record: dict[str, Any]) -> PiecewiseLinearTerm | CategoryTerm:
+def _effect_from_record(record: dict[str, Any]) -> PiecewiseLinearTerm | CategoryTerm:
     if "knots" not in record:
         return CategoryTerm(tuple(record["values"]))
     return PiecewiseLinearTerm(tuple(record["knots"]), tuple(record["values"]), record["missing"])
 
 
-def _scaled(effect: PiecewiseLinearTerm | CategoryTerm, factor: float) -> PiecewiseLinearTerm | CategoryTerm:
+def _scale_effect(
+    effect: PiecewiseLinearTerm | CategoryTerm, factor: float
+) -> PiecewiseLinearTerm | CategoryTerm:
     values = tuple(factor * value for value in effect.values)
     if isinstance(effect, CategoryTerm):
         return CategoryTerm(values)

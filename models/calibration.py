@@ -12,8 +12,8 @@ from scipy.special import expit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_ROUNDS = 50
-_SETTLED = 1e-10
+_MAX_ITERATIONS = 50
+_TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class PlattCalibration:
         raw: NDArray[np.float64],
         y: NDArray[np.number],
         weights: NDArray[np.float64] | None = None,
-        doubt: float = 5.0,
+        prior_precision: float = 5.0,
     ) -> PlattCalibration:
         """The most likely calibration under a normal prior around "change nothing".
 
@@ -55,24 +55,24 @@ class PlattCalibration:
         """
         design = np.column_stack([raw, np.ones_like(raw)])
         w = np.ones_like(raw) if weights is None else weights
-        at = np.array([1.0, 0.0])
-        for _ in range(_ROUNDS):
-            p = expit(design @ at)
-            gradient = design.T @ (w * (p - y)) + doubt * (at - np.array([1.0, 0.0]))
-            curvature = (design.T * (w * p * (1 - p))) @ design + doubt * np.eye(2)
+        parameters = np.array([1.0, 0.0])
+        for _ in range(_MAX_ITERATIONS):
+            p = expit(design @ parameters)
+            gradient = design.T @ (w * (p - y)) + prior_precision * (parameters - np.array([1.0, 0.0]))
+            curvature = (design.T * (w * p * (1 - p))) @ design + prior_precision * np.eye(2)
             step = np.linalg.solve(curvature, gradient)
             # A long step can overshoot where the sigmoid is flat; a bounded one cannot.
-            at = at - step / max(1.0, float(np.abs(step).max()))
-            if np.abs(step).max() < _SETTLED:
+            parameters = parameters - step / max(1.0, float(np.abs(step).max()))
+            if np.abs(step).max() < _TOLERANCE:
                 break
-        return cls(float(at[0]), float(at[1]))
+        return cls(float(parameters[0]), float(parameters[1]))
 
 
 def update_intercept(
     calibration: PlattCalibration,
     log_odds: NDArray[np.float64],
     y: NDArray[np.number],
-    doubt: float = 5.0,
+    prior_precision: float = 5.0,
 ) -> PlattCalibration:
     """``calibration`` after the base rate moved: only its intercept follows what recently came.
 
@@ -82,11 +82,13 @@ def update_intercept(
     >>> round(update_intercept(PlattCalibration(), np.zeros(900), np.arange(900) % 3 == 0).intercept, 2)
     -0.68
     """
-    moved = 0.0
-    for _ in range(_ROUNDS):
-        p = expit(log_odds + moved)
-        step = (float((p - y).sum()) + doubt * moved) / (float((p * (1 - p)).sum()) + doubt)
-        moved -= step / max(1.0, abs(step))
-        if abs(step) < _SETTLED:
+    shift = 0.0
+    for _ in range(_MAX_ITERATIONS):
+        p = expit(log_odds + shift)
+        step = (float((p - y).sum()) + prior_precision * shift) / (
+            float((p * (1 - p)).sum()) + prior_precision
+        )
+        shift -= step / max(1.0, abs(step))
+        if abs(step) < _TOLERANCE:
             break
-    return PlattCalibration(calibration.slope, calibration.intercept + moved)
+    return PlattCalibration(calibration.slope, calibration.intercept + shift)

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from models.predictor import Predictor
     from models.uncertainty import ScoreUncertainty
 
-_ASSESSED: tuple[tuple[str, type[pl.DataType]], ...] = (
+_INTERVAL_COLUMNS: tuple[tuple[str, type[pl.DataType]], ...] = (
     ("low", pl.Float64),
     ("high", pl.Float64),
     ("sufficient", pl.Boolean),
     ("insufficient", pl.String),
 )
-_NUMBERS, _ENDS = ("probability", "points", "grade"), ("low", "high")
+_SCORE_COLUMNS, _BOUND_COLUMNS = ("probability", "points", "grade"), ("low", "high")
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class ConversionModel:
     grades: Grades
     card: ModelCard
     version: str = "unsaved"
-    doubt: ScoreUncertainty | None = None
-    track_record: ObservedRates = field(default_factory=ObservedRates)
+    uncertainty: ScoreUncertainty | None = None
+    observed_rates: ObservedRates = field(default_factory=ObservedRates)
 
     def __repr__(self) -> str:
         auc = self.card.metrics.get("roc_auc")
@@ -65,23 +65,23 @@ class ConversionModel:
         return f"ConversionModel({self.version}: {self.card.label}; {self.card.rows:,} rows{worth})"
 
     def _repr_html_(self) -> str:
-        told = self.card
-        when = (
+        card = self.card
+        window_text = (
             ""
-            if told.window is None
-            else " of " + " to ".join(f"{to_datetime(t):%Y-%m-%d}" for t in told.window)
+            if card.window is None
+            else " of " + " to ".join(f"{to_datetime(t):%Y-%m-%d}" for t in card.window)
         )
         facts = (
-            f"learned from {told.rows:,} rows{when}, {told.base_rate:.1%} of them positive, and "
-            f"{len(self.features)} features; {told.recipe}; "
-            f"judged by {told.judged_rows:,} {'later' if told.time_ordered else 'held-out'} rows"
+            f"learned from {card.rows:,} rows{window_text}, {card.base_rate:.1%} of them positive, and "
+            f"{len(self.features)} features; {card.recipe}; "
+            f"judged by {card.judged_rows:,} {'later' if card.time_ordered else 'held-out'} rows"
         )
         rows = [
-            (name.replace("_", " "), f"{one.value:.4f}", f"{one.low:.4f} to {one.high:.4f}")
-            for name, one in told.metrics.items()
+            (name.replace("_", " "), f"{interval.value:.4f}", f"{interval.low:.4f} to {interval.high:.4f}")
+            for name, interval in card.metrics.items()
         ]
         figures = html_table(("figure", "value", "95 % interval"), rows)
-        return html_card(f"ConversionModel {self.version}: {told.label}", facts, figures)
+        return html_card(f"ConversionModel {self.version}: {card.label}", facts, figures)
 
     def score(self, row: Mapping[str, Value], lead_id: str, as_of: int, lang: str = "en") -> Score:
         """The score of one feature row; ``lang`` is that of the reason why it may be insufficient."""
@@ -97,7 +97,7 @@ class ConversionModel:
             for spec, weight in zip(self.features.specs, contributions[0].tolist(), strict=True)
             for value in [row[spec.name]]
             for text in [render_sentence(spec, value, lang)]
-            for evidence in [self.track_record.evidence(spec.name, value)]
+            for evidence in [self.observed_rates.evidence(spec.name, value)]
         ]
         return Explanation(score, base, tuple(sorted(reasons, key=lambda r: -abs(r.contribution))))
 
@@ -120,16 +120,16 @@ class ConversionModel:
         matrix = self.predictor.encodings.encode(rows)
         log_odds = self.predictor.log_odds(matrix)
         scores = self.scores_from_log_odds(rows, log_odds).iter_rows(named=True)
-        if self.doubt is None:
+        if self.uncertainty is None:
             return [Score(**score, model_version=self.version) for score in scores]
-        half, first = self.doubt.half_widths(matrix, log_odds)
-        low, high = self._ends(log_odds, half)
-        doubts = zip(scores, low.tolist(), high.tolist(), half.tolist(), first.tolist(), strict=True)
+        half, first = self.uncertainty.half_widths(matrix, log_odds)
+        low, high = self._interval_bounds(log_odds, half)
+        bounds = zip(scores, low.tolist(), high.tolist(), half.tolist(), first.tolist(), strict=True)
         return [
-            Score(**score, model_version=self.version, interval=within, insufficient=why)
-            for score, least, most, wide, place in doubts
-            for why in [self.doubt.reason(wide, place)]
-            for within in [None if self.doubt.lacking else ScoreInterval(least, most)]
+            Score(**score, model_version=self.version, interval=interval, insufficient=insufficient)
+            for score, lower, upper, width, index in bounds
+            for insufficient in [self.uncertainty.reason(width, index)]
+            for interval in [None if self.uncertainty.lacking else ScoreInterval(lower, upper)]
         ]
 
     def score_frame_with_intervals(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -141,19 +141,19 @@ class ConversionModel:
         matrix = self.predictor.encodings.encode(rows)
         log_odds = self.predictor.log_odds(matrix)
         scored = self.scores_from_log_odds(rows, log_odds)
-        if self.doubt is None:
-            return scored.with_columns(pl.lit(None, kind).alias(name) for name, kind in _ASSESSED)
-        half, first = self.doubt.half_widths(matrix, log_odds)
-        codes = [self.doubt.code(*pair) for pair in zip(half.tolist(), first.tolist(), strict=True)]
-        low, high = self._ends(log_odds, half)
+        if self.uncertainty is None:
+            return scored.with_columns(pl.lit(None, kind).alias(name) for name, kind in _INTERVAL_COLUMNS)
+        half, first = self.uncertainty.half_widths(matrix, log_odds)
+        codes = [self.uncertainty.code(*pair) for pair in zip(half.tolist(), first.tolist(), strict=True)]
+        low, high = self._interval_bounds(log_odds, half)
         values: tuple[Any, ...] = (low, high, [code is None for code in codes], codes)
-        columns = zip(_ASSESSED, values, strict=True)
+        columns = zip(_INTERVAL_COLUMNS, values, strict=True)
         scored = scored.with_columns(pl.Series(name, value, kind) for (name, kind), value in columns)
-        without = [*_ENDS] if self.doubt.lacking else []
-        without += _NUMBERS if self.doubt.lacking in WITHHELD else []
-        return scored.with_columns(pl.lit(None, scored.schema[name]).alias(name) for name in without)
+        withheld = [*_BOUND_COLUMNS] if self.uncertainty.lacking else []
+        withheld += _SCORE_COLUMNS if self.uncertainty.lacking in WITHHELD else []
+        return scored.with_columns(pl.lit(None, scored.schema[name]).alias(name) for name in withheld)
 
-    def _ends(
+    def _interval_bounds(
         self, log_odds: NDArray[np.float64], half: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return self.predictor.probability(log_odds - half), self.predictor.probability(log_odds + half)
@@ -164,9 +164,11 @@ class ConversionModel:
 
     def _score(self, matrix: NDArray[np.float64], lead_id: str, as_of: int, lang: str) -> Score:
         log_odds = float(self.predictor.log_odds(matrix)[0])
-        half, first = self.doubt.half_width(matrix[0].tolist(), log_odds) if self.doubt else (0.0, -1)
-        at = np.array([log_odds, log_odds - half, log_odds + half])
-        probability, low, high = self.predictor.probability(at).tolist()
+        half, first = (
+            self.uncertainty.half_width(matrix[0].tolist(), log_odds) if self.uncertainty else (0.0, -1)
+        )
+        log_odds_values = np.array([log_odds, log_odds - half, log_odds + half])
+        probability, low, high = self.predictor.probability(log_odds_values).tolist()
         return Score(
             lead_id=lead_id,
             as_of=as_of,
@@ -175,8 +177,8 @@ class ConversionModel:
             points=log_odds_to_total_points(log_odds),
             grade=self.grades.grade(probability),
             model_version=self.version,
-            interval=ScoreInterval(low, high) if self.doubt and not self.doubt.lacking else None,
-            insufficient=self.doubt.reason(half, first, lang) if self.doubt else None,
+            interval=ScoreInterval(low, high) if self.uncertainty and not self.uncertainty.lacking else None,
+            insufficient=self.uncertainty.reason(half, first, lang) if self.uncertainty else None,
         )
 
 

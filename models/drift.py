@@ -20,7 +20,7 @@ PARTS = 10
 # A share of nothing has no logarithm; this is the least that the index takes for one.
 LEAST = 1e-4
 
-_RARELY = 0.001
+_CHANCE_LEVEL = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class ReferenceDistribution:
     levels: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, column: pl.Series, worth: float | None = None) -> ReferenceDistribution:
+    def of(cls, column: pl.Series, effective_size: float | None = None) -> ReferenceDistribution:
         """The profile of a column: deciles of numbers, the commonest words of text.
 
         Its values are ``worth`` so many independent ones, else as many as they are.
@@ -55,14 +55,14 @@ class ReferenceDistribution:
         """
         if column.dtype == pl.String:
             common = column.drop_nulls().value_counts(sort=True).sort("count", column.name, descending=True)
-            empty = cls(len(column), (), levels=tuple(common[column.name].head(PARTS - 1)))
+            template = cls(len(column), (), levels=tuple(common[column.name].head(PARTS - 1)))
         else:
-            known = column.drop_nulls().to_numpy()
+            values = column.drop_nulls().to_numpy()
             inner = np.arange(1, PARTS) / PARTS
-            cuts = np.unique(np.quantile(known, inner, method="lower")) if len(known) else np.zeros(0)
-            empty = cls(len(column), (), edges=tuple(cuts.tolist()))
-        rows = len(column) if worth is None else round(worth)
-        return cls(rows, tuple(empty.bin_shares(column).tolist()), empty.edges, empty.levels)
+            cuts = np.unique(np.quantile(values, inner, method="lower")) if len(values) else np.zeros(0)
+            template = cls(len(column), (), edges=tuple(cuts.tolist()))
+        rows = len(column) if effective_size is None else round(effective_size)
+        return cls(rows, tuple(template.bin_shares(column).tolist()), template.edges, template.levels)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ReferenceDistribution:
@@ -72,20 +72,22 @@ class ReferenceDistribution:
 
     def bin_shares(self, column: pl.Series) -> NDArray[np.float64]:
         """The shares of another column's values in the same parts."""
-        known = column.drop_nulls()
+        values = column.drop_nulls()
         if self.levels is None:
-            place = np.searchsorted(self.edges, known.cast(pl.Float64).to_numpy(), side="left")
+            indices = np.searchsorted(self.edges, values.cast(pl.Float64).to_numpy(), side="left")
             parts = len(self.edges) + 1
         else:
-            known, parts = known.cast(pl.String), len(self.levels) + 1
-            place_of = {level: at for at, level in enumerate(self.levels)}
-            place = known.replace_strict(place_of, default=parts - 1, return_dtype=pl.Int64).to_numpy()
-        counts = np.append(len(column) - len(known), np.bincount(place, minlength=parts))
+            values, parts = values.cast(pl.String), len(self.levels) + 1
+            index_of = {level: index for index, level in enumerate(self.levels)}
+            indices = values.replace_strict(index_of, default=parts - 1, return_dtype=pl.Int64).to_numpy()
+        counts = np.append(len(column) - len(values), np.bincount(indices, minlength=parts))
         return np.asarray(counts / max(len(column), 1), dtype=np.float64)
 
-    def drift(self, column: pl.Series, worth: float | None = None) -> Drift:
+    def drift(self, column: pl.Series, effective_size: float | None = None) -> Drift:
         """How far the values of ``column``, ``worth`` so many independent ones, are from this profile."""
-        return self.drift_of(self.bin_shares(column), len(column) if worth is None else worth)
+        return self.drift_of(
+            self.bin_shares(column), len(column) if effective_size is None else effective_size
+        )
 
     def drift_of(self, shares: NDArray[np.float64], rows: float) -> Drift:
         """How far other ``rows`` values with these ``shares`` in the same parts are from this profile.
@@ -93,13 +95,13 @@ class ReferenceDistribution:
         Where nothing changed, the index is about ``(1/n + 1/m) * chi2`` with one degree of freedom less than
         there are parts (Yurdakul 2018), so that few rows look like drift; ``chance`` says how much.
         """
-        before, now = np.array(self.shares), shares
+        expected, observed = np.array(self.shares), shares
         n, m = max(self.rows, 1), max(rows, 1)
         # An empty part of few rows is no proof of nothing: it counts as half a row.
-        used = (before + now) > 0
-        found = psi(np.maximum(before, 0.5 / n)[used], np.maximum(now, 0.5 / m)[used])
-        freedom = max(int(used.sum()) - 1, 1)
-        return Drift(found, float(chdtri(freedom, _RARELY)) * (1 / n + 1 / m))
+        occupied = (expected + observed) > 0
+        index = psi(np.maximum(expected, 0.5 / n)[occupied], np.maximum(observed, 0.5 / m)[occupied])
+        degrees = max(int(occupied.sum()) - 1, 1)
+        return Drift(index, float(chdtri(degrees, _CHANCE_LEVEL)) * (1 / n + 1 / m))
 
 
 def psi(expected: Iterable[float], actual: Iterable[float]) -> float:

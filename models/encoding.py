@@ -68,7 +68,7 @@ class FeatureEncoding:
     def codes(self, values: pl.Series) -> NDArray[np.int64]:
         """(n,) codes of a column."""
         if self.kind == "number":
-            return self._codes_of_numbers(_floats(values))
+            return self._codes_of_numbers(_to_floats(values))
         known = pl.Series(self.levels, dtype=pl.String)
         codes = values.replace_strict(known, np.arange(self.other), default=self.other, return_dtype=pl.Int64)
         return np.where(values.is_null().to_numpy(), self.other + 1, codes.to_numpy()).astype(np.int64)
@@ -133,11 +133,11 @@ class FeatureEncoder:
         for feature, start, source in zip(self.features, self.starts, self.sources, strict=True):
             values = frame[feature.name]
             if feature.kind == "number":
-                matrix[:, source] = _floats(values)
+                matrix[:, source] = _to_floats(values)
             if feature.kind == "category" or feature.levels:
                 codes = feature.codes(values)
-                first = start + (feature.kind == "number")
-                matrix[:, first : start + feature.width] = feature.table[codes]
+                start_column = start + (feature.kind == "number")
+                matrix[:, start_column : start + feature.width] = feature.table[codes]
                 if feature.kind == "category":
                     matrix[:, source] = codes
         return matrix
@@ -146,25 +146,25 @@ class FeatureEncoder:
         """The (1, columns) matrix of one lead, without building a frame: some tens of microseconds."""
         cells: list[float] = []
         codes: list[float] = []
-        for name, is_number, code_of, other, looked_up in self._plan:
+        for name, is_number, code_of, other, lookup in self._row_plan:
             value = row[name]
             if is_number:
                 value = None if value is None or value != value else float(value)  # noqa: PLR0124
                 cells.append(np.nan if value is None else value)
-            if looked_up is not None:
+            if lookup is not None:
                 code = code_of.get(value, other)
-                cells += looked_up[code]
+                cells += lookup[code]
                 if not is_number:
                     codes.append(code)
         return np.array([cells + codes])
 
     @cached_property
-    def _plan(self) -> list[tuple[str, bool, dict[Value, int], int, list[list[float]] | None]]:
+    def _row_plan(self) -> list[tuple[str, bool, dict[Value, int], int, list[list[float]] | None]]:
         """What ``encode_row`` needs of each feature, as plain Python, which is fastest for one row."""
         return [
-            (f.name, f.kind == "number", f.code_of, f.other, f.table.tolist() if looked_up else None)
+            (f.name, f.kind == "number", f.code_of, f.other, f.table.tolist() if has_lookup else None)
             for f in self.features
-            for looked_up in [f.kind == "category" or bool(f.levels)]
+            for has_lookup in [f.kind == "category" or bool(f.levels)]
         ]
 
     def to_json(self) -> str:
@@ -174,13 +174,13 @@ class FeatureEncoder:
     @classmethod
     def from_json(cls, text: str) -> FeatureEncoder:
         """The encodings that ``to_json`` wrote."""
-        return cls(tuple(_encoding(record) for record in json.loads(text)))
+        return cls(tuple(_encoding_from_record(record) for record in json.loads(text)))
 
 
-def _encoding(record: dict[str, str | list[float]]) -> FeatureEncoding:
+def _encoding_from_record(record: dict[str, str | list[float]]) -> FeatureEncoding:
     return FeatureEncoding(**{key: tuple(v) if isinstance(v, list) else v for key, v in record.items()})  # type: ignore[arg-type]
 
 
-def _floats(values: pl.Series) -> NDArray[np.float64]:
+def _to_floats(values: pl.Series) -> NDArray[np.float64]:
     """A column as float64, null as NaN."""
     return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()

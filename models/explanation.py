@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 POINTS_PER_DOUBLING = 20.0
 POINTS_AT_EVEN_ODDS = 200.0
 _PER_LOG_ODDS = POINTS_PER_DOUBLING / math.log(2)
-_SHOWN = 10
+_MAX_REASONS = 10
 
 
 def log_odds_to_points(log_odds: float) -> float:
@@ -103,36 +103,36 @@ class Explanation:
         return tuple(sorted(shares, key=lambda share: -abs(share.contribution)))
 
     def __repr__(self) -> str:
-        first = top_reasons(self.reasons, 3)
-        told = "".join(f", {reason.points:+.1f} {reason.text!r}" for reason in first)
-        return f"Explanation({_summed(self.score)}; start {_start(self):.1f}{told}, ...)"
+        top = top_reasons(self.reasons, 3)
+        texts = "".join(f", {reason.points:+.1f} {reason.text!r}" for reason in top)
+        return f"Explanation({_summarise_score(self.score)}; start {_base_points(self):.1f}{texts}, ...)"
 
     def _repr_html_(self) -> str:
-        shown = top_reasons(self.reasons, _SHOWN)
-        rest = math.fsum(reason.points for reason in self.reasons) - math.fsum(r.points for r in shown)
-        widest = max((abs(reason.points) for reason in shown), default=0.0)
+        top = top_reasons(self.reasons, _MAX_REASONS)
+        rest = math.fsum(reason.points for reason in self.reasons) - math.fsum(r.points for r in top)
+        widest = max((abs(reason.points) for reason in top), default=0.0)
         rows = [
-            ("before anything is known of the lead", "", f"{_start(self):.1f}", ""),
-            *((one.text, one.family, f"{one.points:+.1f}", html_bar(one.points, widest)) for one in shown),
-            (f"{len(self.reasons) - len(shown)} further reasons", "", f"{rest:+.1f}", ""),
-            (html_strong("together"), "", html_strong(f"{_exact(self.score):.1f}"), ""),
+            ("before anything is known of the lead", "", f"{_base_points(self):.1f}", ""),
+            *((r.text, r.family, f"{r.points:+.1f}", html_bar(r.points, widest)) for r in top),
+            (f"{len(self.reasons) - len(top)} further reasons", "", f"{rest:+.1f}", ""),
+            (html_strong("together"), "", html_strong(f"{_exact_points(self.score):.1f}"), ""),
         ]
         return html_card(
-            _summed(self.score),
+            _summarise_score(self.score),
             f"model {self.score.model_version}; {POINTS_PER_DOUBLING:g} points double the odds",
             html_table(("reason", "family", "points", ""), rows),
         )
 
 
-def _start(explanation: Explanation) -> float:
+def _base_points(explanation: Explanation) -> float:
     return POINTS_AT_EVEN_ODDS + log_odds_to_points(explanation.base)
 
 
-def _exact(score: Score) -> float:
+def _exact_points(score: Score) -> float:
     return POINTS_AT_EVEN_ODDS + log_odds_to_points(score.log_odds)
 
 
-def _summed(score: Score) -> str:
+def _summarise_score(score: Score) -> str:
     """A score in one line."""
     between = f" ({score.interval.low:.1%} to {score.interval.high:.1%})" if score.interval else ""
     return (
@@ -171,23 +171,29 @@ class ScoreChange:
     reasons: tuple[ContributionChange, ...]
 
 
-def explain_change(now: Explanation, then: Explanation) -> ScoreChange:
+def explain_change(current: Explanation, earlier: Explanation) -> ScoreChange:
     """What has changed from ``then`` to ``now``, both said by one model; what did not is left out."""
-    earlier = {reason.feature: reason for reason in then.reasons}
-    shifts = (_shift(reason, earlier[reason.feature]) for reason in now.reasons)
-    moved = (shift for shift in shifts if shift.contribution or shift.before != shift.value)
-    past = then.score
+    previous_reasons = {reason.feature: reason for reason in earlier.reasons}
+    shifts = (_contribution_change(reason, previous_reasons[reason.feature]) for reason in current.reasons)
+    changes = (shift for shift in shifts if shift.contribution or shift.before != shift.value)
+    previous_score = earlier.score
     return ScoreChange(
-        since=EarlierScore(past.as_of, past.probability, past.log_odds),
-        log_odds=now.score.log_odds - past.log_odds,
-        reasons=tuple(sorted(moved, key=lambda shift: -abs(shift.contribution))),
+        since=EarlierScore(previous_score.as_of, previous_score.probability, previous_score.log_odds),
+        log_odds=current.score.log_odds - previous_score.log_odds,
+        reasons=tuple(sorted(changes, key=lambda shift: -abs(shift.contribution))),
     )
 
 
-def _shift(now: Reason, then: Reason) -> ContributionChange:
-    by = now.contribution - then.contribution
+def _contribution_change(current: Reason, earlier: Reason) -> ContributionChange:
+    difference = current.contribution - earlier.contribution
     return ContributionChange(
-        now.feature, now.family, then.value, now.value, by, log_odds_to_points(by), now.text
+        current.feature,
+        current.family,
+        earlier.value,
+        current.value,
+        difference,
+        log_odds_to_points(difference),
+        current.text,
     )
 
 
@@ -198,17 +204,17 @@ def top_reasons(
     ordered = sorted(reasons, key=lambda reason: -abs(reason.contribution))
     if each is not None:
         sides = ([r for r in ordered if r.contribution > 0], [r for r in ordered if r.contribution < 0])
-        kept = {reason.feature for side in sides for reason in side[:each]}
-        ordered = [reason for reason in ordered if reason.feature in kept]
+        features = {reason.feature for side in sides for reason in side[:each]}
+        ordered = [reason for reason in ordered if reason.feature in features]
     return tuple(ordered[:top])
 
 
 def render_sentence(spec: FeatureSpec, value: float | str | None, lang: str = "en") -> str:
     """The sentence of a feature with the lead's own value in it."""
-    return spec.says.within(lang).replace("{value}", _shown(spec, value, lang))
+    return spec.says.render(lang).replace("{value}", _format_value(spec, value, lang))
 
 
-def _shown(spec: FeatureSpec, value: float | str | None, lang: str) -> str:
+def _format_value(spec: FeatureSpec, value: float | str | None, lang: str) -> str:
     if value is None:
         return translate("values.missing", lang)
     if isinstance(value, str):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Grade = Literal["A", "B", "C", "D"]
 LETTERS: tuple[Grade, ...] = ("A", "B", "C", "D")
-_WIDER = (1, 2, 4)
+_SHARE_MULTIPLES = (1, 2, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Grades:
 
     def grade(self, probability: float) -> Grade:
         """The letter of one probability."""
-        return LETTERS[sum(probability < least for least in self.thresholds)]
+        return LETTERS[sum(probability < threshold for threshold in self.thresholds)]
 
     def grade_all(self, probability: NDArray[np.float64]) -> NDArray[np.str_]:
         """The letters of an (n,) array of probabilities."""
-        below = sum((probability < least).astype(np.intp) for least in self.thresholds)
+        below = sum((probability < threshold).astype(np.intp) for threshold in self.thresholds)
         return np.array(LETTERS)[below]
 
 
@@ -49,5 +49,7 @@ def from_capacity(probability: NDArray[np.float64], share: float) -> Grades:
     if not 0 < share <= 1:
         msg = f"the share of leads that sales can call must be above 0 and at most 1, not {share}"
         raise ValueError(msg)
-    levels = [float(np.quantile(probability, max(0.0, 1 - share * wider))) for wider in _WIDER]
-    return Grades((levels[0], levels[1], levels[2]))
+    thresholds = [
+        float(np.quantile(probability, max(0.0, 1 - share * multiple))) for multiple in _SHARE_MULTIPLES
+    ]
+    return Grades((thresholds[0], thresholds[1], thresholds[2]))

@@ -52,8 +52,8 @@ class Ranking:
         order = argsort_scores(p)
         p, w = p[order], np.ones(len(p)) if weights is None else weights[order]
         starts = np.flatnonzero(np.diff(p, prepend=-np.inf))
-        won = w * (y[order] == 1)
-        return cls(p[starts], np.add.reduceat(won, starts), np.add.reduceat(w, starts))
+        positive = w * (y[order] == 1)
+        return cls(p[starts], np.add.reduceat(positive, starts), np.add.reduceat(w, starts))
 
     @property
     def roc_auc(self) -> float:
@@ -78,8 +78,8 @@ class Ranking:
         """The share of leads called, best first, and the share of conversions among them."""
         positive, total = self.positive[::-1], self.total[::-1]
         called = np.append(0.0, np.cumsum(total)) / total.sum()
-        found = np.append(0.0, np.cumsum(positive)) / max(positive.sum(), _TINY)
-        return called, found
+        captured = np.append(0.0, np.cumsum(positive)) / max(positive.sum(), _TINY)
+        return called, captured
 
 
 BINS = 10
@@ -165,18 +165,18 @@ def expected_calibration_error(
     """
     order = argsort_scores(p)
     p, w = p[order], np.ones(len(p)) if weights is None else weights[order]
-    y = _shared(y[order], p, w)
+    y = _pool_ties(y[order], p, w)
     place = np.cumsum(w) - w / 2
     bins = np.minimum((place / w.sum() * BINS).astype(np.intp), BINS - 1)
     gaps = np.bincount(bins, weights=w * (p - y), minlength=BINS)
     return float(np.abs(gaps).sum() / w.sum())
 
 
-def _shared(y: NDArray[np.number], p: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
+def _pool_ties(y: NDArray[np.number], p: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each outcome replaced by the mean of those with the same probability; rows are sorted by it."""
-    tied = np.cumsum(np.diff(p, prepend=p[:1]) > 0)
-    weight = np.maximum(np.bincount(tied, weights=w), _TINY)
-    return np.asarray((np.bincount(tied, weights=w * y) / weight)[tied])
+    groups = np.cumsum(np.diff(p, prepend=p[:1]) > 0)
+    weight = np.maximum(np.bincount(groups, weights=w), _TINY)
+    return np.asarray((np.bincount(groups, weights=w * y) / weight)[groups])
 
 
 def gains_curve(
@@ -196,8 +196,8 @@ def capture_rate(y: NDArray[np.number], p: NDArray[np.float64], share: float) ->
     >>> capture_rate(np.array([1, 0, 0, 1]), np.array([0.9, 0.1, 0.2, 0.1]), 0.25)
     0.5
     """
-    called, found = gains_curve(y, p)
-    return float(np.interp(share, called, found))
+    called, captured = gains_curve(y, p)
+    return float(np.interp(share, called, captured))
 
 
 def lift(y: NDArray[np.number], p: NDArray[np.float64], share: float) -> float:
@@ -232,22 +232,22 @@ def bootstrap_intervals(
     order = np.argsort(p, kind="stable")
     y, p = y[order], p[order]
     unit = np.arange(len(p)) if units is None else np.unique(units, return_inverse=True)[1][order]
-    drawn = (w for w in poisson_weights(int(unit.max()) + 1, RESAMPLES, seed) if w.any())
-    draws = [[metric(y, p, w[unit]) for metric in measures.values()] for w in drawn]
+    resamples = (w for w in poisson_weights(int(unit.max()) + 1, RESAMPLES, seed) if w.any())
+    draws = [[metric(y, p, w[unit]) for metric in measures.values()] for w in resamples]
     columns = zip(measures, zip(*draws, strict=True), strict=True)
-    return {name: _interval(measures[name](y, p), column) for name, column in columns}
+    return {name: _bias_corrected_interval(measures[name](y, p), column) for name, column in columns}
 
 
-def _interval(value: float, draws: Sequence[float]) -> Interval:
+def _bias_corrected_interval(value: float, draws: Sequence[float]) -> Interval:
     """The quantiles of ``draws``, moved by what resampling itself adds.
 
     A calibration error grows with noise, and its interval would else lie above the error that was measured.
     """
-    known = [draw for draw in draws if np.isfinite(draw)]
-    if not known:
+    finite = [draw for draw in draws if np.isfinite(draw)]
+    if not finite:
         return Interval(value, np.nan, np.nan)
-    moved = np.quantile(known, [0.025, 0.975]) - (np.mean(known) - value)
-    low, high = np.clip(moved, 0.0, max(*known, value))
+    bounds = np.quantile(finite, [0.025, 0.975]) - (np.mean(finite) - value)
+    low, high = np.clip(bounds, 0.0, max(*finite, value))
     return Interval(value, float(low), float(high))
 
 
@@ -273,10 +273,10 @@ def quantile_interval(value: float, resampled: NDArray[np.float64]) -> Interval:
 
     Resamples in which it is undefined are left out; where it or all of them are, both ends are NaN.
     """
-    known = resampled[np.isfinite(resampled)]
-    if not len(known) or not np.isfinite(value):
+    finite = resampled[np.isfinite(resampled)]
+    if not len(finite) or not np.isfinite(value):
         return Interval(value, float("nan"), float("nan"))
-    low, high = np.quantile(known, [0.025, 0.975])
+    low, high = np.quantile(finite, [0.025, 0.975])
     return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
@@ -304,14 +304,14 @@ def poisson_weights(units: int, resamples: int, seed: int) -> Iterator[NDArray[n
 def poisson_weight_matrix(units: int, resamples: int, seed: int) -> NDArray[np.float64]:
     """(resamples, units) the same weights at once; a resample that drew no unit holds each unit once."""
     weights = np.empty((resamples, units))
-    for row, drawn in zip(weights, poisson_weights(units, resamples, seed), strict=True):
-        row[:] = drawn if drawn.any() else 1.0
+    for row, resample in zip(weights, poisson_weights(units, resamples, seed), strict=True):
+        row[:] = resample if resample.any() else 1.0
     return weights
 
 
 _ALMOST_ZERO = 1e-12
 
-_ROUNDS, _SETTLED, _LONGEST = 50, 1e-9, 3.0
+_MAX_ITERATIONS, _TOLERANCE, _MAX_STEP = 50, 1e-9, 3.0
 
 
 @dataclass(frozen=True)
@@ -341,9 +341,9 @@ def murphy(
 
 def brier_decomposition(ranking: Ranking, brier: float) -> BrierDecomposition:
     """The decomposition of a Brier score, by the ranking that it is of."""
-    share, said, came = _groups(ranking)
-    rate = float(share @ came)
-    reliability, uncertainty = float(share @ (said - came) ** 2), rate * (1 - rate)
+    share, forecast, observed = _equal_mass_groups(ranking)
+    rate = float(share @ observed)
+    reliability, uncertainty = float(share @ (forecast - observed) ** 2), rate * (1 - rate)
     return BrierDecomposition(reliability, reliability + uncertainty - brier, uncertainty)
 
 
@@ -354,24 +354,24 @@ def calibration_slope(
 
     1 is right, below 1 forecasts are too extreme, above 1 too cautious. NaN where forecasts are all alike.
     """
-    return _recalibrated(y, p, weights)[1]
+    return _fit_recalibration(y, p, weights)[1]
 
 
 def calibration_intercept(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:
     """By how much all forecast log-odds are too low, the slope being left at 1: calibration in the large."""
-    return _logistic(np.ones((len(p), 1)), y, weights, log_odds(p))[0]
+    return _fit_logistic(np.ones((len(p), 1)), y, weights, log_odds(p))[0]
 
 
-def _recalibrated(
+def _fit_recalibration(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None
 ) -> list[float]:
     """Intercept and slope of Cox's regression; NaN where forecasts are all alike."""
     f = log_odds(p)
     if np.ptp(f) < _ALMOST_ZERO:
         return [float("nan")] * 2
-    return _logistic(np.column_stack([np.ones_like(f), f]), y, weights, np.zeros_like(f))
+    return _fit_logistic(np.column_stack([np.ones_like(f), f]), y, weights, np.zeros_like(f))
 
 
 def bootstrap_calibration(
@@ -385,21 +385,25 @@ def bootstrap_calibration(
     where a resample has one outcome only.
     """
     f = log_odds(p)
-    line, level = np.array(_recalibrated(y, p, None)), calibration_intercept(y, p)
+    coefficients, intercept = np.array(_fit_recalibration(y, p, None)), calibration_intercept(y, p)
 
-    def of_blocks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sum_by_block(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(weights @ np.bincount(block, values, weights.shape[1]))
 
-    won, rows = of_blocks(np.asarray(y, dtype=np.float64)), of_blocks(np.ones_like(f))
-    both = np.where((won > 0) & (won < rows), 1.0, np.nan)
-    said = expit(line[0] + line[1] * f)
-    spread = said * (1 - said)
-    zero, one, two = (of_blocks(spread * f**power) for power in range(3))
-    off, tilt = of_blocks(y - said), of_blocks((y - said) * f)
-    slopes = line[1] + (zero * tilt - one * off) / np.maximum(zero * two - one**2, _ALMOST_ZERO)
-    said = expit(level + f)
-    levels = level + of_blocks(y - said) / np.maximum(of_blocks(said * (1 - said)), _ALMOST_ZERO)
-    return slopes * both, levels * both
+    positives, rows = sum_by_block(np.asarray(y, dtype=np.float64)), sum_by_block(np.ones_like(f))
+    defined = np.where((positives > 0) & (positives < rows), 1.0, np.nan)
+    forecast = expit(coefficients[0] + coefficients[1] * f)
+    spread = forecast * (1 - forecast)
+    curvature_00, curvature_01, curvature_11 = (sum_by_block(spread * f**power) for power in range(3))
+    gradient_0, gradient_1 = sum_by_block(y - forecast), sum_by_block((y - forecast) * f)
+    slopes = coefficients[1] + (curvature_00 * gradient_1 - curvature_01 * gradient_0) / np.maximum(
+        curvature_00 * curvature_11 - curvature_01**2, _ALMOST_ZERO
+    )
+    forecast = expit(intercept + f)
+    levels = intercept + sum_by_block(y - forecast) / np.maximum(
+        sum_by_block(forecast * (1 - forecast)), _ALMOST_ZERO
+    )
+    return slopes * defined, levels * defined
 
 
 def observed_to_expected(
@@ -426,30 +430,30 @@ def alift(y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.flo
     return area_under_lift(*gains_curve(y, p, weights))
 
 
-def area_under_lift(called: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+def area_under_lift(called: NDArray[np.float64], captured: NDArray[np.float64]) -> float:
     """``alift`` of a gains curve."""
-    step, rise = np.diff(called), np.diff(found)
-    right, height = called[1:], found[1:]
-    if not (keep := step > 0).all():
-        step, rise, right, height = step[keep], rise[keep], right[keep], height[keep]
+    step, rise = np.diff(called), np.diff(captured)
+    right, height = called[1:], captured[1:]
+    if not (is_step := step > 0).all():
+        step, rise, right, height = step[is_step], rise[is_step], right[is_step], height[is_step]
     slope = rise / step
     # Before the first point the curve is straight from 0, and what starts at 0 has no logarithm to add.
     logs = np.log(right)
     return float(rise.sum() + ((height - slope * right)[1:] * np.diff(logs)).sum())
 
 
-def _groups(
+def _equal_mass_groups(
     ranking: Ranking,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """The share, mean forecast and rate of up to ten groups of equal size, equal forecasts kept together."""
     whole = ranking.total.sum()
-    mass, won = ranking.total / whole, ranking.positive / whole
+    mass, positive = ranking.total / whole, ranking.positive / whole
     middle = np.cumsum(mass) - mass / 2
     group = np.minimum((middle * BINS).astype(np.intp), BINS - 1)
-    sums = (mass, mass * ranking.score, won)
-    total, said, came = (np.bincount(group, part, BINS).astype(np.float64) for part in sums)
-    filled = total > 0
-    return total[filled], said[filled] / total[filled], came[filled] / total[filled]
+    sums = (mass, mass * ranking.score, positive)
+    total, forecast, observed = (np.bincount(group, part, BINS).astype(np.float64) for part in sums)
+    occupied = total > 0
+    return total[occupied], forecast[occupied] / total[occupied], observed[occupied] / total[occupied]
 
 
 def log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -457,7 +461,7 @@ def log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(logit(np.clip(p, _ALMOST_ZERO, 1 - _ALMOST_ZERO)), dtype=np.float64)
 
 
-def _logistic(
+def _fit_logistic(
     design: NDArray[np.float64],
     y: NDArray[np.number],
     weights: NDArray[np.float64] | None,
@@ -467,12 +471,12 @@ def _logistic(
     w = np.ones(len(y)) if weights is None else weights
     if not 0 < w @ y < w.sum():
         return [float("nan")] * design.shape[1]
-    at = np.zeros(design.shape[1])
-    for _ in range(_ROUNDS):
-        p = expit(design @ at + offset)
-        curvature = (design.T * (w * p * (1 - p))) @ design + _ALMOST_ZERO * np.eye(len(at))
+    coefficients = np.zeros(design.shape[1])
+    for _ in range(_MAX_ITERATIONS):
+        p = expit(design @ coefficients + offset)
+        curvature = (design.T * (w * p * (1 - p))) @ design + _ALMOST_ZERO * np.eye(len(coefficients))
         step = np.linalg.solve(curvature, design.T @ (w * (y - p)))
-        at = at + step / max(1.0, float(np.abs(step).max()) / _LONGEST)
-        if np.abs(step).max() < _SETTLED:
-            return [float(value) for value in at]
+        coefficients = coefficients + step / max(1.0, float(np.abs(step).max()) / _MAX_STEP)
+        if np.abs(step).max() < _TOLERANCE:
+            return [float(value) for value in coefficients]
     return [float("nan")] * design.shape[1]

@@ -59,20 +59,22 @@ class RateTable:
     words: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, column: pl.Series, lead: NDArray[np.intp], won: NDArray[np.bool_]) -> RateTable:
+    def of(cls, column: pl.Series, lead: NDArray[np.intp], converted: NDArray[np.bool_]) -> RateTable:
         """The tally of a column; ``lead`` (n,) numbers whose row it is, ``won`` (n,) whether it converted.
 
         >>> column, lead = pl.Series([1.0] * 10 + [2.0] * 15), np.arange(25)
         >>> RateTable.of(column, lead, lead % 5 == 0)
         Tally(leads=(10, 15, 0), converted=(2, 3, 0), edges=(1.0,), words=None)
         """
-        empty = cls((), (), words=_words(column, lead)) if column.dtype == pl.String else cls((), ())
-        if empty.words is None:
-            empty = cls((), (), edges=_edges(column, lead))
-        place = empty.places(column)
-        leads = _seen(place, lead, empty.parts).sum(axis=1)
-        converted = _seen(place[won], lead[won], empty.parts).sum(axis=1)
-        return cls(tuple(leads.tolist()), tuple(converted.tolist()), empty.edges, empty.words)
+        template = (
+            cls((), (), words=_common_words(column, lead)) if column.dtype == pl.String else cls((), ())
+        )
+        if template.words is None:
+            template = cls((), (), edges=_decile_edges(column, lead))
+        parts = template.places(column)
+        leads = _leads_by_part(parts, lead, template.parts).sum(axis=1)
+        conversions = _leads_by_part(parts[converted], lead[converted], template.parts).sum(axis=1)
+        return cls(tuple(leads.tolist()), tuple(conversions.tolist()), template.edges, template.words)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> RateTable:
@@ -91,7 +93,7 @@ class RateTable:
         return 2 + len(self.edges if self.words is None else self.words)
 
     @cached_property
-    def _place_of(self) -> dict[str, int]:
+    def _part_of_word(self) -> dict[str, int]:
         return {word: place for place, word in enumerate(self.words or ())}
 
     def place(self, value: Value) -> int:
@@ -99,14 +101,14 @@ class RateTable:
         if value is None or value != value:  # noqa: PLR0124  # NaN
             return self.parts - 1
         if isinstance(value, str):
-            return self._place_of.get(value, self.parts - 2)
+            return self._part_of_word.get(value, self.parts - 2)
         return bisect_left(self.edges, value)
 
     def places(self, column: pl.Series) -> NDArray[np.int64]:
         """(n,) parts of a column's values."""
         if self.words is not None:
-            known = column.replace_strict(self._place_of, default=self.parts - 2, return_dtype=pl.Int64)
-            return np.where(column.is_null().to_numpy(), self.parts - 1, known.to_numpy())
+            words = column.replace_strict(self._part_of_word, default=self.parts - 2, return_dtype=pl.Int64)
+            return np.where(column.is_null().to_numpy(), self.parts - 1, words.to_numpy())
         x = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
         return np.where(np.isnan(x), self.parts - 1, np.searchsorted(self.edges, x, side="left"))
 
@@ -133,27 +135,27 @@ class ObservedRates:
         A lead converted if any of its rows did.
         """
         number = lead_codes(lead)
-        won = np.asarray(label == 1)
+        converted = np.asarray(label == 1)
         return cls(
             leads=int(number.max()) + 1,
-            converted=len(np.unique(number[won])),
-            tallies={column.name: RateTable.of(column, number, won) for column in rows},
+            converted=len(np.unique(number[converted])),
+            tallies={column.name: RateTable.of(column, number, converted) for column in rows},
         )
 
     def evidence(self, feature: str, value: Value) -> ObservedRate | None:
         """How leads with this value converted; None where there were too few to say, or none to ask."""
         tally = self.tallies.get(feature)
-        return None if tally is None else self._told[feature][tally.place(value)]
+        return None if tally is None else self._rates_by_part[feature][tally.place(value)]
 
     @cached_property
-    def _told(self) -> dict[str, tuple[ObservedRate | None, ...]]:
+    def _rates_by_part(self) -> dict[str, tuple[ObservedRate | None, ...]]:
         """What there is to say of each part of each feature: made once, as every reason asks for one."""
         return {
-            name: tuple(self._of_part(tally, place) for place in range(tally.parts))
+            name: tuple(self._part_rate(tally, place) for place in range(tally.parts))
             for name, tally in self.tallies.items()
         }
 
-    def _of_part(self, tally: RateTable, place: int) -> ObservedRate | None:
+    def _part_rate(self, tally: RateTable, place: int) -> ObservedRate | None:
         n, converted = tally.leads[place], tally.converted[place]
         if n < FEWEST:
             return None
@@ -171,33 +173,33 @@ class ObservedRates:
         return cls(record["leads"], record["converted"], tallies)
 
 
-def _seen(place: NDArray[np.int64], lead: NDArray[np.intp], parts: int) -> NDArray[np.bool_]:
+def _leads_by_part(place: NDArray[np.int64], lead: NDArray[np.intp], parts: int) -> NDArray[np.bool_]:
     """(parts, leads): whether each lead was ever in each part."""
-    seen = np.zeros((parts, int(lead.max(initial=0)) + 1), dtype=np.bool_)
-    seen[place, lead] = True
-    return seen
+    membership = np.zeros((parts, int(lead.max(initial=0)) + 1), dtype=np.bool_)
+    membership[place, lead] = True
+    return membership
 
 
-def _words(column: pl.Series, lead: NDArray[np.intp]) -> tuple[str, ...]:
+def _common_words(column: pl.Series, lead: NDArray[np.intp]) -> tuple[str, ...]:
     """The commonest words that at least ``FEWEST`` leads had, in their order."""
     pairs = pl.DataFrame([column.alias("word"), pl.Series("lead", lead)]).drop_nulls().unique()
     common = pairs.group_by("word").len().filter(pl.col("len") >= FEWEST)
     return tuple(common.sort("len", "word", descending=[True, False])["word"].head(MOST_WORDS).sort())
 
 
-def _edges(column: pl.Series, lead: NDArray[np.intp]) -> tuple[float, ...]:
+def _decile_edges(column: pl.Series, lead: NDArray[np.intp]) -> tuple[float, ...]:
     """Deciles of the values, those left out that would part too few leads from the next."""
     x = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    known = np.isfinite(x)
-    if not known.any():
+    finite = np.isfinite(x)
+    if not finite.any():
         return ()
-    cuts = np.unique(np.quantile(x[known], np.arange(1, PARTS) / PARTS, method="lower"))
-    cuts = cuts[cuts < x[known].max()]
-    seen = _seen(np.searchsorted(cuts, x[known], side="left"), lead[known], len(cuts) + 1)
-    kept, start = [], 0
+    cuts = np.unique(np.quantile(x[finite], np.arange(1, PARTS) / PARTS, method="lower"))
+    cuts = cuts[cuts < x[finite].max()]
+    membership = _leads_by_part(np.searchsorted(cuts, x[finite], side="left"), lead[finite], len(cuts) + 1)
+    edges, start = [], 0
     for place, cut in enumerate(cuts.tolist(), start=1):
-        part, rest = (int(side.any(axis=0).sum()) for side in (seen[start:place], seen[place:]))
+        part, rest = (int(side.any(axis=0).sum()) for side in (membership[start:place], membership[place:]))
         if part >= FEWEST and rest >= FEWEST:
-            kept.append(cut)
+            edges.append(cut)
             start = place
-    return tuple(kept)
+    return tuple(edges)

@@ -77,12 +77,12 @@ class TouchpointRule:
         """The seconds that a touchpoint of this age has left; 1 where the rule does not fade."""
         return 1 if self.lifespan is None else max(0, self.lifespan - age)
 
-    def capped_points(self, left: NDArray[np.int64]) -> NDArray[np.float64]:
+    def capped_points(self, remaining: NDArray[np.int64]) -> NDArray[np.float64]:
         """The (n,) points of leads whose touchpoints together have so many seconds left.
 
         Whole seconds are added up before they become points, so no order of touchpoints changes the last bit.
         """
-        raw = self.points * left / (self.lifespan or 1)
+        raw = self.points * remaining / (self.lifespan or 1)
         return raw if self.cap is None else np.clip(raw, -self.cap, self.cap)
 
     def matches(self, touchpoint: Mapping[str, Any]) -> bool:
@@ -94,11 +94,13 @@ class TouchpointRule:
     @property
     def total_left(self) -> pl.Expr:
         """``left`` of a group of touchpoints that have an ``age``, summed over those that match."""
-        counted = pl.col("kind") == self.kind
+        matches = pl.col("kind") == self.kind
         for column, value in self.where.items():
-            counted &= pl.col(column) == value
-        left = pl.lit(1) if self.lifespan is None else pl.max_horizontal(0, self.lifespan - pl.col("age"))
-        return pl.when(counted).then(left).otherwise(0).cast(pl.Int64).sum()
+            matches &= pl.col(column) == value
+        remaining = (
+            pl.lit(1) if self.lifespan is None else pl.max_horizontal(0, self.lifespan - pl.col("age"))
+        )
+        return pl.when(matches).then(remaining).otherwise(0).cast(pl.Int64).sum()
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,12 @@ class AttributeRule:
     def applies(self, values: pl.Series) -> NDArray[np.bool_]:
         """(n,) whether leads with these values get the points; those without a value never do."""
         if self.is_word:
-            met = values == self.value
+            mask = values == self.value
         else:
-            met = values.is_not_null()
-            met &= values >= self.at_least if self.at_least is not None else met
-            met &= values < self.below if self.below is not None else met
-        return met.fill_null(value=False).to_numpy()
+            mask = values.is_not_null()
+            mask &= values >= self.at_least if self.at_least is not None else mask
+            mask &= values < self.below if self.below is not None else mask
+        return mask.fill_null(value=False).to_numpy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class Thresholds:
         return "mql" if points >= self.mql else None
 
 
-_SILENT = DisplayText("{value}", "{value}")
+_NO_TEXT = DisplayText("{value}", "{value}")
 
 
 @dataclass(frozen=True)
@@ -182,19 +184,19 @@ class PointsTable:
         units: dict[str, Any] = {r.column: "category" if r.is_word else "number" for r in self.attributes}
         specs = (
             (history_attribute if column in overwritten else attribute)(
-                column, family="fit", says=_SILENT, unit=unit
+                column, family="fit", says=_NO_TEXT, unit=unit
             )
             for column, unit in units.items()
         )
         return FeatureSet(tuple(specs))
 
-    def total(self, left: NDArray[np.int64], columns: Mapping[str, pl.Series]) -> NDArray[np.float64]:
+    def total(self, remaining: NDArray[np.int64], columns: Mapping[str, pl.Series]) -> NDArray[np.float64]:
         """(n,) points from what (n, touchpoint rules) touchpoints have left, and the attributes."""
-        points = np.zeros(len(left))
+        points = np.zeros(len(remaining))
         for place, rule in enumerate(self.touchpoints):
-            points += rule.capped_points(left[:, place])
-        for wanted in self.attributes:
-            points += wanted.points * wanted.applies(columns[wanted.column])
+            points += rule.capped_points(remaining[:, place])
+        for attribute_rule in self.attributes:
+            points += attribute_rule.points * attribute_rule.applies(columns[attribute_rule.column])
         return points
 
 
@@ -207,10 +209,10 @@ def score_points(table: PointsTable, history: LeadHistory, snapshots: Snapshots)
     overwritten = set(history.attributes["name"].unique()) - set(history.lead_columns)
     features = batch.compute_features(table.features(overwritten), history, snapshots).collect()
     rows = snapshots.frame.join(features, on=KEYS, how="left", maintain_order="left")
-    left = rows.select(KEYS).join(
-        _left(table, history, snapshots), on=KEYS, how="left", maintain_order="left"
+    remaining = rows.select(KEYS).join(
+        _remaining_by_rule(table, history, snapshots), on=KEYS, how="left", maintain_order="left"
     )
-    seconds = left.select(pl.exclude(KEYS).fill_null(0)).to_numpy()
+    seconds = remaining.select(pl.exclude(KEYS).fill_null(0)).to_numpy()
     total = table.total(seconds.reshape(len(rows), -1), rows.to_dict())
     stages = [table.thresholds.stage(value) for value in total.tolist()]
     return rows.select(KEYS).with_columns(points=pl.Series(total), stage=pl.Series(stages, dtype=pl.String))
@@ -218,13 +220,13 @@ def score_points(table: PointsTable, history: LeadHistory, snapshots: Snapshots)
 
 def points_of_one(table: PointsTable, lead: LeadRecord, as_of: int) -> float:
     """The points of one lead at ``as_of``: what ``score_points`` gives it, to the bit."""
-    seen = [
+    visible = [
         (as_of - event["occurred_at"], event)
         for event in lead.events.get("touchpoints", ())
         if point_in_time.is_visible(event["occurred_at"], event["known_at"], as_of)
     ]
-    left = [
-        sum(rule.remaining_points(age) for age, event in seen if rule.matches(event))
+    remaining = [
+        sum(rule.remaining_points(age) for age, event in visible if rule.matches(event))
         for rule in table.touchpoints
     ]
     overwritten = {event["name"] for event in lead.events.get("attributes", ())} - set(lead.attributes)
@@ -234,7 +236,7 @@ def points_of_one(table: PointsTable, lead: LeadRecord, as_of: int) -> float:
         spec.name: pl.Series([row[spec.name]], dtype=pl.String if spec.is_category else pl.Float64)
         for spec in features.specs
     }
-    return float(table.total(np.array([left], dtype=np.int64), columns)[0])
+    return float(table.total(np.array([remaining], dtype=np.int64), columns)[0])
 
 
 def validate_points_table(table: PointsTable, history: LeadHistory) -> None:
@@ -244,14 +246,17 @@ def validate_points_table(table: PointsTable, history: LeadHistory) -> None:
         if rule.kind not in kinds:
             msg = f"no touchpoint is of the kind {rule.kind!r}{suggest(rule.kind, sorted(kinds))}"
             raise PointsTableError(msg)
-    types = _types(history)
-    for wanted in table.attributes:
-        if wanted.column not in types:
-            msg = f"no lead has a column {wanted.column!r}{suggest(wanted.column, types)}"
+    types = _column_types(history)
+    for attribute_rule in table.attributes:
+        if attribute_rule.column not in types:
+            msg = f"no lead has a column {attribute_rule.column!r}{suggest(attribute_rule.column, types)}"
             raise PointsTableError(msg)
-        if types[wanted.column] is not None and (types[wanted.column] == pl.String) != wanted.is_word:
-            msg = f"{wanted.column!r} holds " + (
-                "numbers; ask with at_least or below" if wanted.is_word else "words; ask with value"
+        if (
+            types[attribute_rule.column] is not None
+            and (types[attribute_rule.column] == pl.String) != attribute_rule.is_word
+        ):
+            msg = f"{attribute_rule.column!r} holds " + (
+                "numbers; ask with at_least or below" if attribute_rule.is_word else "words; ask with value"
             )
             raise PointsTableError(msg)
 
@@ -265,20 +270,22 @@ def calibrate_points(score: NDArray[np.float64], label: NDArray[np.number]) -> P
     spread = float(np.std(score))
     if not spread:
         return PlattCalibration(0.0, float(rate))
-    fitted = PlattCalibration.fit((score - score.mean()) / spread + rate, label)
-    slope = fitted.slope / spread
-    return PlattCalibration(slope, float(fitted.slope * rate + fitted.intercept - slope * score.mean()))
+    calibration = PlattCalibration.fit((score - score.mean()) / spread + rate, label)
+    slope = calibration.slope / spread
+    return PlattCalibration(
+        slope, float(calibration.slope * rate + calibration.intercept - slope * score.mean())
+    )
 
 
-def _left(table: PointsTable, history: LeadHistory, snapshots: Snapshots) -> pl.DataFrame:
+def _remaining_by_rule(table: PointsTable, history: LeadHistory, snapshots: Snapshots) -> pl.DataFrame:
     """What the visible touchpoints of each snapshot have left, one column a rule."""
     events, snaps = (nw.from_native(frame).lazy() for frame in (history.touchpoints, snapshots.frame))
-    seen: pl.LazyFrame = batch.join_visible_events(events, snaps).to_native()
-    folded = (rule.total_left.alias(f"rule {place}") for place, rule in enumerate(table.touchpoints))
-    return seen.group_by(KEYS).agg(*folded).collect()
+    visible: pl.LazyFrame = batch.join_visible_events(events, snaps).to_native()
+    sums = (rule.total_left.alias(f"rule {place}") for place, rule in enumerate(table.touchpoints))
+    return visible.group_by(KEYS).agg(*sums).collect()
 
 
-def _types(history: LeadHistory) -> dict[str, pl.DataType | None]:
+def _column_types(history: LeadHistory) -> dict[str, pl.DataType | None]:
     """What each attribute holds; None where that is not a matter of the column."""
     accounts = {ACCOUNT_PREFIX + name: dtype for name, dtype in history.accounts.schema.items()}
     plain = {**history.leads.schema, **accounts}

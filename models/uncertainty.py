@@ -115,12 +115,12 @@ class ScoreUncertainty:
 
     def half_width(self, row: list[float], log_odds: float) -> tuple[float, int]:
         """Half the width for one encoded lead, and the place of its weightiest unusual feature, else -1."""
-        half, first = self.half.at_one(log_odds), -1
+        half, first = self.half.at_scalar(log_odds), -1
         squared = half * half
-        for place, watched in enumerate(self.watched):
-            if watched.is_unusual(row[watched.source]):
-                first = place if first < 0 else first
-                squared += self._added[place]
+        for index, support in enumerate(self.watched):
+            if support.is_unusual(row[support.source]):
+                first = index if first < 0 else first
+                squared += self._squared_widenings[index]
         return math.sqrt(squared), first
 
     def half_widths(
@@ -129,10 +129,10 @@ class ScoreUncertainty:
         """The same (n,) of encoded leads, to the bit."""
         half, first = self.half.at(log_odds), np.full(len(matrix), -1)
         squared = half * half
-        for place, watched in enumerate(self.watched):
-            unusual = watched.unusual(matrix[:, watched.source])
-            first[unusual & (first < 0)] = place
-            squared[unusual] += self._added[place]
+        for index, support in enumerate(self.watched):
+            unusual = support.unusual(matrix[:, support.source])
+            first[unusual & (first < 0)] = index
+            squared[unusual] += self._squared_widenings[index]
         return np.sqrt(squared), first
 
     def reason(self, half: float, first: int, lang: str = "en") -> InsufficientEvidence | None:
@@ -154,8 +154,8 @@ class ScoreUncertainty:
         return "too_wide" if 2 * half > self.span else None
 
     @cached_property
-    def _added(self) -> list[float]:
-        return [(Z_90 * watched.spread) ** 2 for watched in self.watched]
+    def _squared_widenings(self) -> list[float]:
+        return [(Z_90 * support.spread) ** 2 for support in self.watched]
 
     def to_json(self) -> str:
         """As JSON text; ``from_json`` gives back an equal one."""
@@ -169,7 +169,7 @@ class ScoreUncertainty:
         return cls(
             half=PiecewiseLinearTerm(tuple(half["knots"]), tuple(half["values"]), half["missing"]),
             span=record["span"],
-            watched=tuple(FeatureSupport(**watched) for watched in record["watched"]),
+            watched=tuple(FeatureSupport(**support) for support in record["watched"]),
             lacking=record["lacking"],
             missing=record["missing"],
         )

@@ -118,7 +118,7 @@ def score_history(model: ConversionModel, config: Config, wanted: ScoringOptions
 
 def _plain(model: ConversionModel) -> AttributeSelection:
     """The leads' own columns as the model learned them, whatever these leads make them look like."""
-    wanted = FlatColumns.from_features(_columns(model)).wanted
+    wanted = FlatColumns.from_features(_columns(model)).roles
     return AttributeSelection(only=tuple(wanted), roles=wanted)
 
 

@@ -85,11 +85,11 @@ def static_availability(
     >>> [column.known for column in static_availability([city], {"Tags": why})]
     ['at creation', 'excluded']
     """
-    kept_out = (Availability(name, None, "excluded", "user", reason) for name, reason in excluded.items())
-    return (*(_plain(role) for role in roles), *kept_out)
+    exclusions = (Availability(name, None, "excluded", "user", reason) for name, reason in excluded.items())
+    return (*(_plain_availability(role) for role in roles), *exclusions)
 
 
-def _plain(role: ColumnRole) -> Availability:
+def _plain_availability(role: ColumnRole) -> Availability:
     if not role.used:
         why = Message("availability.unused", role=Message(f"roles.{role.role}"), reason=role.reason)
         return Availability(role.column, role.role, "excluded", role.by, why)
@@ -99,5 +99,5 @@ def _plain(role: ColumnRole) -> Availability:
 
 def history_availability(names: Iterable[str]) -> tuple[Availability, ...]:
     """The availability of attributes that come with their history: known from each change on."""
-    why = Message("availability.history")
-    return tuple(Availability(name, None, "history", "leadloop", why) for name in names)
+    reason = Message("availability.history")
+    return tuple(Availability(name, None, "history", "leadloop", reason) for name in names)

@@ -69,8 +69,8 @@ class TableMapping(TableSource):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if both := sorted(self.columns.keys() & self.constants.keys()):
-            msg = f"{self.name}: {both[0]!r} is both a column and a constant; choose one"
+        if ambiguous := sorted(self.columns.keys() & self.constants.keys()):
+            msg = f"{self.name}: {ambiguous[0]!r} is both a column and a constant; choose one"
             raise SourceError(msg)
         TimeFormat(self.time_format, self.time_zone)
 
@@ -135,8 +135,8 @@ class FlatMapping:
     @property
     def named(self) -> tuple[str, ...]:
         """Every column of the file that the mapping speaks of."""
-        named = (self.id, self.label, self.time, *self.exclude, *self.roles)
-        return tuple(name for name in named if name is not None)
+        names = (self.id, self.label, self.time, *self.exclude, *self.roles)
+        return tuple(name for name in names if name is not None)
 
     @property
     def reserved(self) -> frozenset[str]:

@@ -32,7 +32,7 @@ QUARANTINE_SCHEMA = {
 
 MAX_SHARE = 0.05
 
-_SHOWN = 3
+_MAX_LISTED = 3
 
 
 class SourceError(ValueError):
@@ -75,8 +75,8 @@ class Quarantine:
         }
         rows = [(name, why, f"{n:,}", examples[name, why]) for (name, why), n in self.counts.items()]
         facts = f"{self.rows:,} rows were left out; a cell that merely became missing has an entry, too"
-        found = html_table(("table", "reason", "entries", "the first of them"), rows)
-        return html_card(f"Quarantine: {len(self):,} entries", facts, found)
+        table = html_table(("table", "reason", "entries", "the first of them"), rows)
+        return html_card(f"Quarantine: {len(self):,} entries", facts, table)
 
     @property
     def counts(self) -> dict[tuple[str, str], int]:
@@ -90,11 +90,11 @@ class Quarantine:
     @property
     def columns(self) -> dict[tuple[str, str], tuple[str, ...]]:
         """By table and reason the columns at fault, at most three, the most frequent first."""
-        named = self.frame.filter(pl.col("column") != "").group_by("table", "reason", "column").len()
-        found: dict[tuple[str, str], tuple[str, ...]] = {}
-        for name, reason, column, _ in named.sort("len", "column", descending=[True, False]).iter_rows():
-            found[name, reason] = (*found.get((name, reason), ()), column)[:_SHOWN]
-        return found
+        counted = self.frame.filter(pl.col("column") != "").group_by("table", "reason", "column").len()
+        columns: dict[tuple[str, str], tuple[str, ...]] = {}
+        for name, reason, column, _ in counted.sort("len", "column", descending=[True, False]).iter_rows():
+            columns[name, reason] = (*columns.get((name, reason), ()), column)[:_MAX_LISTED]
+        return columns
 
     def summary(self) -> str:
         """The reasons with their counts and columns in one line."""
@@ -106,7 +106,7 @@ class Quarantine:
 
     def examples(self) -> Iterator[str]:
         """The first entries as a reader would say them."""
-        for _, file, row, column, value, reason in self.frame.head(_SHOWN).iter_rows():
+        for _, file, row, column, value, reason in self.frame.head(_MAX_LISTED).iter_rows():
             yield f"{file}, row {row}, {column or 'row'}: {value!r}: {reason}"
 
 

@@ -81,7 +81,7 @@ class IngestResult:
     persons: pl.DataFrame | None = None
 
 
-def _one_part(leads: pl.DataFrame) -> pl.Series:
+def _single_part(leads: pl.DataFrame) -> pl.Series:
     return pl.Series([0]).new_from_index(0, leads.height)
 
 
@@ -92,13 +92,13 @@ def read_history(mapping: HistoryMapping, now: int, quarantine_file: Path | None
         SourceError: a table or column is missing, or cannot be used at all.
         TooManyBadRowsError: more than ``mapping.max_share`` of all rows are bad.
     """
-    found = {name: [pl.DataFrame(schema=schema)] for name, schema in EVENT_SCHEMAS.items()}
+    batches = {name: [pl.DataFrame(schema=schema)] for name, schema in EVENT_SCHEMAS.items()}
 
-    def keep(name: TableName, rows: pl.DataFrame) -> None:
-        found[name].append(rows.drop(PART))
+    def collect(name: TableName, rows: pl.DataFrame) -> None:
+        batches[name].append(rows.drop(PART))
 
-    reading = read_history_in_batches(mapping, now, quarantine_file, keep=keep)
-    events: dict[str, Any] = {name: pl.concat(frames) for name, frames in found.items()}
+    reading = read_history_in_batches(mapping, now, quarantine_file, sink=collect)
+    events: dict[str, Any] = {name: pl.concat(frames) for name, frames in batches.items()}
     return replace(reading, history=replace(reading.history, **events))
 
 
@@ -107,8 +107,8 @@ def read_history_in_batches(
     now: int,
     quarantine_file: Path | None = None,
     *,
-    keep: RowSink,
-    part_of: Callable[[pl.DataFrame], pl.Series] = _one_part,
+    sink: RowSink,
+    part_of: Callable[[pl.DataFrame], pl.Series] = _single_part,
 ) -> IngestResult:
     """Read as ``read_history`` does, but give events to ``keep`` in batches: the history has none.
 
@@ -116,13 +116,13 @@ def read_history_in_batches(
     """
     until = now if mapping.observed_until is None else mapping.observed_until
     base = ValidationContext(until=until, stages=mapping.stages)
-    accounts = None if mapping.accounts is None else _table("accounts", mapping.accounts, base, mapping)
-    known = None if accounts is None else accounts.frame["account_id"]
-    leads = _table("leads", mapping.leads, replace(base, accounts=known), mapping)
+    accounts = None if mapping.accounts is None else _read_table("accounts", mapping.accounts, base, mapping)
+    account_ids = None if accounts is None else accounts.frame["account_id"]
+    leads = _read_table("leads", mapping.leads, replace(base, accounts=account_ids), mapping)
     parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART))
     context = replace(base, leads=parts)
     events = [
-        read_events(name, table, _context(name, table, context, mapping), keep)
+        read_events(name, table, _table_context(name, table, context, mapping), sink)
         for name in EVENT_SCHEMAS
         for table in getattr(mapping, name)
     ]
@@ -132,10 +132,10 @@ def read_history_in_batches(
     enforce_bad_row_limit(
         quarantine, sum(source.count.rows for source in sources), mapping.max_share, quarantine_file
     )
-    return replace(_reading(mapping, sources, frames, quarantine), persons=leads.persons)
+    return replace(_ingest_result(mapping, sources, frames, quarantine), persons=leads.persons)
 
 
-def _reading(
+def _ingest_result(
     mapping: HistoryMapping, sources: Sequence[TableReport], frames: dict[str, Any], quarantine: Quarantine
 ) -> IngestResult:
     newest = max((s.newest for s in sources if s.newest is not None), default=0)
@@ -156,7 +156,7 @@ def _reading(
 
 
 @dataclass(frozen=True)
-class _Table:
+class _CheckedTable:
     """The leads or accounts, read and checked."""
 
     frame: pl.DataFrame
@@ -164,75 +164,77 @@ class _Table:
     persons: pl.DataFrame | None = None
 
 
-def _table(
-    name: TableName, mapping: TableMapping, context: ValidationContext, whole: HistoryMapping
-) -> _Table:
+def _read_table(
+    name: TableName, mapping: TableMapping, context: ValidationContext, history_mapping: HistoryMapping
+) -> _CheckedTable:
     table = open_table(mapping)
     names = map_column_names(name, mapping, table)
     free = tuple(c for c in table.columns if c not in {*names.values(), *column_names(name)})
     raw = table.read(sorted({*names.values(), *free}))
-    context = replace(_context(name, mapping, context, whole), decimal=table.decimal)
+    context = replace(_table_context(name, mapping, context, history_mapping), decimal=table.decimal)
     checked = validate_table(name, apply_mapping(Batch(raw), names, free, mapping), context)
-    found = _free(name, checked, table, whole)
-    frame = checked.frame.select(*column_names(name)).hstack(list(found.columns))
+    attributes = _attribute_columns(name, checked, table, history_mapping)
+    frame = checked.frame.select(*column_names(name)).hstack(list(attributes.columns))
     source = TableReport(
         count=RowCounts(name, mapping.name, raw.height + len(table.rejects), frame.height),
-        quarantine=found.sieve.quarantine(table, name, rejects=True),
+        quarantine=attributes.rows.quarantine(table, name, rejects=True),
         notices=(*table.notices, *table_notices(name, mapping, checked)),
         newest=cast("int | None", frame["created_at"].max()) if name == "leads" else None,
-        roles=tuple(replace(role, column=_called(name, role.column)) for role in found.roles),
-        columns=tuple(_called(name, column) for column in table.columns),
+        roles=tuple(replace(role, column=_with_prefix(name, role.column)) for role in attributes.roles),
+        columns=tuple(_with_prefix(name, column) for column in table.columns),
     )
     if name != "leads":
-        return _Table(frame, source)
-    return _Table(frame, source, resolve_identities(frame["lead_id"], checked.frame.select(free)))
+        return _CheckedTable(frame, source)
+    return _CheckedTable(frame, source, resolve_identities(frame["lead_id"], checked.frame.select(free)))
 
 
-def _context(
-    name: TableName, mapping: TableMapping, context: ValidationContext, whole: HistoryMapping
+def _table_context(
+    name: TableName, mapping: TableMapping, context: ValidationContext, history_mapping: HistoryMapping
 ) -> ValidationContext:
-    own_file = mapping is not whole.leads and _address(mapping) == _address(whole.leads)
-    sparse = own_file or _EVENT.get(name) in mapping.constants
+    in_leads_table = mapping is not history_mapping.leads and _location(mapping) == _location(
+        history_mapping.leads
+    )
+    sparse = in_leads_table or _EVENT_COLUMN.get(name) in mapping.constants
     return replace(context, times=mapping.times, money=mapping.money, sparse=sparse)
 
 
-def _called(name: TableName, column: str) -> str:
+def _with_prefix(name: TableName, column: str) -> str:
     return column if name == "leads" else ACCOUNT_PREFIX + column
 
 
-_EVENT: dict[TableName, str] = {"touchpoints": "kind", "transitions": "stage"}
+_EVENT_COLUMN: dict[TableName, str] = {"touchpoints": "kind", "transitions": "stage"}
 
 
-def _free(
-    name: TableName, rows: ValidatedRows, table: TableReader, whole: HistoryMapping
+def _attribute_columns(
+    name: TableName, rows: ValidatedRows, table: TableReader, history_mapping: HistoryMapping
 ) -> AttributeColumns:
     """The free columns of leads or accounts as attributes; dates that feed transitions are none."""
     prefix = "" if name == "leads" else ACCOUNT_PREFIX
-    taken = _elsewhere(whole) if name == "leads" else frozenset()
-    left_out = {*column_names(name), ROW, *taken}
-    names = [c for c in rows.frame.columns if c not in left_out and _wanted(prefix + c, whole)]
-    said = {column.removeprefix(prefix): role for column, role in whole.plain.roles.items()}
-    roles = infer_roles(rows.frame.select(names), said, table.decimal)
+    event_columns = _event_columns(history_mapping) if name == "leads" else frozenset()
+    excluded = {*column_names(name), ROW, *event_columns}
+    names = [c for c in rows.frame.columns if c not in excluded and _is_selected(prefix + c, history_mapping)]
+    declared = {column.removeprefix(prefix): role for column, role in history_mapping.plain.roles.items()}
+    roles = infer_roles(rows.frame.select(names), declared, table.decimal)
     return cast_columns(rows, roles, table.decimal)
 
 
-def _wanted(column: str, whole: HistoryMapping) -> bool:
-    chosen = not whole.plain.only or column in whole.plain.only
-    return chosen and column not in whole.plain.exclude
+def _is_selected(column: str, history_mapping: HistoryMapping) -> bool:
+    selected = not history_mapping.plain.only or column in history_mapping.plain.only
+    return selected and column not in history_mapping.plain.exclude
 
 
-def _elsewhere(whole: HistoryMapping) -> frozenset[str]:
+def _event_columns(history_mapping: HistoryMapping) -> frozenset[str]:
     """Columns of the leads' own table from which events are read."""
-    events = (*whole.touchpoints, *whole.transitions, *whole.attributes)
+    events = (*history_mapping.touchpoints, *history_mapping.transitions, *history_mapping.attributes)
     return frozenset(
         column
         for event in events
-        if _address(event) == _address(whole.leads)
+        if _location(event) == _location(history_mapping.leads)
         for column in event.columns.values()
     )
 
 
-def _address(place: TableSource) -> tuple[Any, ...]:
+def _location(place: TableSource) -> tuple[Any, ...]:
     return place.file, place.database, place.table, place.query
 
 
@@ -240,7 +242,7 @@ _EVENTS = ("touchpoints", "transitions", "attributes")
 
 _TABLES = ("leads", "accounts", *_EVENTS)
 
-_LATE = 2**40
+_FAR_FUTURE = 2**40
 
 
 def read_frames(
@@ -256,15 +258,15 @@ def read_frames(
         SourceError: a table or column is missing, or cannot be used at all.
         TooManyBadRowsError: more than 5 % of all rows are bad.
     """
-    _check(tables)
+    _check_table_names(tables)
     # Through Parquet, which keeps the types, so that there is one way of reading and not two.
     with TemporaryDirectory() as folder:
-        places = {name: _kept(frame, Path(folder) / name) for name, frame in tables.items()}
-        reading = read_history(_mapping(places, stages, now), _LATE if now is None else now)
-    return replace(reading, quarantine=_renamed(reading.quarantine))
+        places = {name: _write_parquet(frame, Path(folder) / name) for name, frame in tables.items()}
+        reading = read_history(_frames_mapping(places, stages, now), _FAR_FUTURE if now is None else now)
+    return replace(reading, quarantine=_with_table_names(reading.quarantine))
 
 
-def _check(tables: Mapping[str, Any]) -> None:
+def _check_table_names(tables: Mapping[str, Any]) -> None:
     if "leads" not in tables:
         msg = "there is no table of leads; name it 'leads'"
         raise SourceError(msg)
@@ -273,21 +275,25 @@ def _check(tables: Mapping[str, Any]) -> None:
         raise SourceError(msg)
 
 
-def _kept(frame: Any, path: Path) -> TableMapping:
+def _write_parquet(frame: Any, path: Path) -> TableMapping:
     rows = nw.from_native(frame, eager_only=True)
-    zoned = [name for name, kind in rows.schema.items() if isinstance(kind, nw.Datetime) and kind.time_zone]
+    with_zone = [
+        name for name, kind in rows.schema.items() if isinstance(kind, nw.Datetime) and kind.time_zone
+    ]
     # Without a zone a time is read as UTC; on the way out of pandas a zone makes pyarrow warn.
-    utc = (nw.col(name).dt.convert_time_zone("UTC").dt.replace_time_zone(None) for name in zoned)
+    utc = (nw.col(name).dt.convert_time_zone("UTC").dt.replace_time_zone(None) for name in with_zone)
     rows.with_columns(*utc).to_polars().write_parquet(path)
     return TableMapping(file=path)
 
 
-def _mapping(places: Mapping[str, TableMapping], stages: tuple[str, ...], now: int | None) -> HistoryMapping:
+def _frames_mapping(
+    places: Mapping[str, TableMapping], stages: tuple[str, ...], now: int | None
+) -> HistoryMapping:
     events: dict[str, Any] = {name: (places[name],) for name in _EVENTS if name in places}
     return HistoryMapping(
         places["leads"], accounts=places.get("accounts"), stages=stages, observed_until=now, **events
     )
 
 
-def _renamed(found: Quarantine) -> Quarantine:
-    return replace(found, frame=found.frame.with_columns(pl.col("file").str.split("/").list.last()))
+def _with_table_names(quarantine: Quarantine) -> Quarantine:
+    return replace(quarantine, frame=quarantine.frame.with_columns(pl.col("file").str.split("/").list.last()))

@@ -40,7 +40,7 @@ class IntervalSummary:
 
 def summarise_uncertainty(given: ReportInput) -> IntervalSummary | NotApplicable:
     """How sure the model of a report is of its judged leads."""
-    if given.model is None or given.model.doubt is None:
+    if given.model is None or given.model.uncertainty is None:
         return NotApplicable("no_model")
     rows = given.judged.with_columns(given.scores.select("lead_id", "as_of").get_columns())
     return from_scores(

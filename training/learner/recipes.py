@@ -70,7 +70,7 @@ class FittedParts:
     def predictor(self, recipe: Recipe, blend: StackingWeights) -> Predictor:
         """The parts under the weights of ``blend``; its slope goes to the calibration."""
         weights = iter((blend.weights / blend.slope if blend.slope > 0 else blend.weights).tolist())
-        linear = self.linear.scaled(next(weights)) if recipe.linear else None
+        linear = self.linear.scale(next(weights)) if recipe.linear else None
         tree_weight = next(weights) / len(self.boosters) if recipe.trees else 0.0
         return Predictor(
             encodings=self.encodings,

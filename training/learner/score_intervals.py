@@ -188,7 +188,7 @@ def _rougher(truth: Floats, learned: Floats, asked: NDArray[np.bool_]) -> Floats
 
 def _levelled(truth: Floats, rows: TrainingRows) -> Floats:
     """``truth`` moved so far that it expects as many conversions as there were."""
-    return update_intercept(PlattCalibration(), truth, rows.y, doubt=1e-6).apply(truth)
+    return update_intercept(PlattCalibration(), truth, rows.y, prior_precision=1e-6).apply(truth)
 
 
 def conformal_curve(errors: SimulationErrors) -> PiecewiseLinearTerm:

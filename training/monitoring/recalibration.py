@@ -65,7 +65,7 @@ def shift_intercept(model: ConversionModel, moved: float, note: str) -> Conversi
         grades=Grades((a, b, c)),
         card=_card(model.card, moved, note),
         version="unsaved",
-        doubt=None if model.doubt is None else _doubt(model.doubt, moved),
+        uncertainty=None if model.uncertainty is None else _doubt(model.uncertainty, moved),
     )
 
 

@@ -67,7 +67,7 @@ class Condition:
         """
         shown = render_sentence(replace(self.spec, says=_VALUE), self.value, lang)
         phrase = translate(f"conditions.{self.test}", lang, value=shown)
-        return self.spec.says.within(lang).replace("{value}", phrase)
+        return self.spec.says.render(lang).replace("{value}", phrase)
 
 
 def candidate_conditions(features: FeatureSet, rows: pl.DataFrame) -> tuple[Condition, ...]:

@@ -142,4 +142,4 @@ def test_time_in_a_stage_has_a_title_of_its_own_and_its_sentence_stays(lang, sai
     crm = simulate(300, seed=5).history
     (spec,) = [one for one in build_feature_set(crm, target="sql").specs if one.name == "stage_mql.recency"]
     assert translator(lang).title(spec) == said
-    assert spec.says.within("en") == "In stage mql for: {value}"
+    assert spec.says.render("en") == "In stage mql for: {value}"

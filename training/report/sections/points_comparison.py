@@ -40,7 +40,7 @@ def _reading(found: PointsComparison, t: Translator) -> str:
 
 
 def _learned(found: PointsComparison, t: Translator) -> Table:
-    rows = tuple((_said(line.condition.within(t.lang)), t.signed(line.points, 0)) for line in found.lines)
+    rows = tuple((_said(line.condition.render(t.lang)), t.signed(line.points, 0)) for line in found.lines)
     return Table(t("points-table.learned"), (t("points-table.condition"), t("points-table.points")), rows)
 
 
