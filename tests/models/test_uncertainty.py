@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
-from tiny import tiny_model
+from small_model import build_small_model
 
 from features.spec import DisplayText, FeatureSet, attribute
 from models import artifact
@@ -32,7 +32,7 @@ ROWS = pl.DataFrame(
 
 
 def model(**changed):
-    made = tiny_model(FEATURES, ROWS)
+    made = build_small_model(FEATURES, ROWS)
     encodings = made.predictor.encodings
     number, word = encodings.sources
     watched = (

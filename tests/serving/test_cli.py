@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from logged import add, made
+from log_entries import log_decisions, make_decision
 from sqlalchemy import select, update
 from typer.testing import CliRunner
 
@@ -30,7 +30,7 @@ def decided(log, model_folder, lead):
     scorer.score(leads[:3], kept.append)
     scorer.score(leads, kept.append)
     scorer.explain(leads[:3], "de", 5, note=kept.append)
-    add(log, *kept)
+    log_decisions(log, *kept)
     return len(kept)
 
 
@@ -67,8 +67,8 @@ def test_a_decision_that_was_altered_is_found(log, decided, model_folder, place,
 
 
 def test_pruning_removes_what_is_old_and_says_how_much(log, place):
-    add(log, *[made("old")] * 2_500, now=5)
-    add(log, made("new"), now=2**40)
+    log_decisions(log, *[make_decision("old")] * 2_500, now=5)
+    log_decisions(log, make_decision("new"), now=2**40)
     done = run("prune", "--keep-days", 30, "--log", place)
     assert "2,500 decisions and 0 outcomes removed" in done.output
     assert json.loads(run("stats", "--log", place).stdout)["decisions"] == 1

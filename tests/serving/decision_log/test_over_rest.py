@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import bentoml
 import pytest
-from logged import NASTY
+from log_entries import NASTY
 from starlette.testclient import TestClient
 
 from models import artifact
