@@ -38,9 +38,16 @@ def join_visible_events(events: Rows, snapshots: Rows) -> Rows:
 
 
 def compute_features(features: FeatureSet, history: LeadHistory, snapshots: Snapshots) -> Any:
-    """Feature rows for ``snapshots``: ``lead_id``, ``as_of`` and one column a spec, Float64 or String.
+    """Compute the feature rows of many snapshots at once.
 
-    Returns a native lazy frame of the history's own library (for pandas a plain frame), in no promised order.
+    Args:
+        features: The columns to compute.
+        history: What the CRM knows; its frames may be of Polars, pandas or DuckDB, all of the same library.
+        snapshots: The pairs (``lead_id``, ``as_of``) to compute for, in a frame of the same library.
+
+    Returns:
+        ``lead_id``, ``as_of`` and one column a spec (Float64, String for a category), one row a snapshot, in
+        no promised order: a lazy frame of the history's own library, for pandas a plain frame.
     """
     result = keys = _to_lazy(snapshots.frame)
     for source in SOURCES:
@@ -53,9 +60,17 @@ def compute_features(features: FeatureSet, history: LeadHistory, snapshots: Snap
 
 
 def visible_events(history: LeadHistory, snapshots: Snapshots, source: Source = "touchpoints") -> Any:
-    """The rows of one source that each of ``snapshots`` sees, with their ``age`` in seconds, newest first.
+    """List the events of one source that each snapshot sees: what its features are folded from.
 
-    It is what features of that source are folded from, in the history's own library.
+    Args:
+        history: What the CRM knows.
+        snapshots: The snapshots to list for.
+        source: Whose events, e.g. ``"touchpoints"`` of the lead or ``"account_touchpoints"`` of its
+            colleagues.
+
+    Returns:
+        One row a pair of snapshot and visible event: the columns of the source, ``as_of`` and ``age`` in
+        seconds, sorted by snapshot, the newest event first; an eager frame of the history's own library.
     """
     return (
         join_visible_events(_events(history, source), _to_lazy(snapshots.frame))

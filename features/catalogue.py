@@ -91,10 +91,16 @@ def build_feature_set(
     closed: Sequence[str] = ("disqualified",),
     units: Mapping[str, Unit] | None = None,
 ) -> FeatureSet:
-    """Every feature that ``history`` can fill: catalogue, own columns, own kinds.
+    """Choose every feature that ``history`` can fill: catalogue, own columns, own kinds of touchpoint.
 
-    An open lead has entered neither ``target`` nor a ``closed`` stage, so only the other stages say anything
-    of it. ``units`` names columns that are flags; other Float64 columns are numbers, String ones categories.
+    Args:
+        history: What the CRM knows. A channel, an offer or an account that it never names gets no feature.
+        target: The stage that is predicted. No open lead has entered it, so it says nothing of one.
+        closed: The stages that end a lead's way; the same holds for them.
+        units: Units of own Float64 columns that are no plain numbers, such as ``{"newsletter": "flag"}``.
+
+    Returns:
+        The features in the order of families; String columns are categories.
     """
     specs = [*_lead_column_specs(history, units or {}), *_history_attribute_specs(history)]
     if history.touchpoints.height or history.transitions.height:
@@ -114,7 +120,14 @@ def build_feature_set(
 
 
 def infer_family(column: str) -> str:
-    """The family of a company's own column, told from its name; fit where nothing else speaks for itself.
+    """Infer the family of a company's own column from its name.
+
+    Args:
+        column: The name as the company has it; columns of accounts start with ``account.``.
+
+    Returns:
+        ``"account"``, ``"qualification"``, ``"channel"`` or ``"email"`` where the name says so, else
+        ``"fit"``.
 
     >>> infer_family("Budget range"), infer_family("Lead Source"), infer_family("Specialization")
     ('qualification', 'channel', 'fit')

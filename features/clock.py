@@ -20,7 +20,16 @@ _SCALES = (("days", DAY), ("hours", HOUR), ("minutes", MINUTE))
 
 
 def to_epoch(moment: datetime) -> int:
-    """Whole seconds since 1970 of an aware datetime; the fraction is cut off.
+    """Whole seconds since 1970-01-01 UTC.
+
+    Args:
+        moment: An aware datetime; its fraction of a second is cut off.
+
+    Returns:
+        The seconds, negative before 1970.
+
+    Raises:
+        ValueError: ``moment`` has no time zone.
 
     >>> to_epoch(datetime(1970, 1, 2, tzinfo=UTC))
     86400
@@ -32,7 +41,14 @@ def to_epoch(moment: datetime) -> int:
 
 
 def to_datetime(seconds: int) -> datetime:
-    """The aware UTC datetime of ``seconds`` since 1970."""
+    """The inverse of ``to_epoch``.
+
+    Args:
+        seconds: Whole seconds since 1970-01-01 UTC.
+
+    Returns:
+        The aware datetime in UTC.
+    """
     return datetime.fromtimestamp(seconds, tz=UTC)
 
 
@@ -46,7 +62,16 @@ def format_order(order: int, *, dated: bool) -> str:
 
 
 def parse_duration(text: str) -> int:
-    """Seconds in a duration as people write it in a configuration.
+    """Read a duration as people write it in a configuration.
+
+    Args:
+        text: A whole number and a unit: s, m (minutes), h, d or w.
+
+    Returns:
+        The duration in seconds.
+
+    Raises:
+        ValueError: ``text`` is no such duration.
 
     >>> parse_duration("90d"), parse_duration("36 h")
     (7776000, 129600)

@@ -24,13 +24,26 @@ CREATED = "created"
 
 @dataclass(frozen=True)
 class Snapshots:
-    """Pairs (lead, as_of): the moments at which leads are looked at. The key of every row from here on."""
+    """Pairs of a lead and a time at which it is scored: the key of every row of features and labels.
+
+    Attributes:
+        frame: ``lead_id`` (String) and ``as_of`` (Int64, epoch seconds); a snapshot sees what was known
+            before.
+    """
 
     frame: pl.DataFrame
 
     @classmethod
     def single(cls, lead_id: str, as_of: int) -> Snapshots:
-        """The single snapshot of a lead that is being asked about."""
+        """One snapshot of one lead.
+
+        Args:
+            lead_id: The lead.
+            as_of: Epoch seconds.
+
+        Returns:
+            The snapshot as a frame of one row.
+        """
         return cls(pl.DataFrame({"lead_id": [lead_id], "as_of": [as_of]}, schema=SNAPSHOT_SCHEMA))
 
     def __len__(self) -> int:
@@ -48,11 +61,15 @@ def lead_codes(lead_id: pl.Series) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class CohortRule:
-    """When an open lead is looked at: a second after entering a stage of ``on``, and every ``every`` seconds.
+    """When snapshots are taken of an open lead: a second after it enters a stage, and on a regular grid.
 
-    ``"created"`` in ``on`` is the lead's own creation. A lead is open until it enters a stage of ``closed``
-    (the target and every end of the road). ``start`` (inclusive) and ``end`` (exclusive) bound as_of;
-    ``until_age`` bounds the age of the lead, all in seconds.
+    Attributes:
+        on: The stages whose entry gives a snapshot; ``"created"`` is the lead's own creation.
+        every: Seconds between the snapshots of the grid, counted from creation; None for no grid.
+        closed: A lead is open until it enters one of these stages: the target and those that end its way.
+        until_age: Greatest age of a lead at a snapshot, in seconds; None for no limit.
+        start: First ``as_of`` (inclusive) in epoch seconds; None for no limit.
+        end: Last ``as_of`` (inclusive) in epoch seconds; None for the end of observation.
     """
 
     on: tuple[str, ...] = (CREATED,)
@@ -64,7 +81,15 @@ class CohortRule:
 
 
 def draw_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
-    """The snapshots that ``rule`` draws from ``history``, sorted by lead and time, none twice."""
+    """Take the snapshots of a history that a rule asks for.
+
+    Args:
+        history: What the CRM knows.
+        rule: When snapshots are taken of an open lead.
+
+    Returns:
+        The snapshots sorted by lead and time, each once, after the lead's creation and until it is closed.
+    """
     candidates = pl.concat([_entry_moments(history, rule), *_grid_moments(history, rule)]).unique()
     end = min(history.observed_until, history.observed_until if rule.end is None else rule.end)
     created = history.leads.select("lead_id", "created_at")
@@ -124,7 +149,15 @@ def _closing_times(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
 
 
 def open_lead_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
-    """Every lead that has entered neither the target nor an end, as of when the history was observed."""
+    """Take one snapshot of every lead that is open, at the end of observation: the leads to score today.
+
+    Args:
+        history: What the CRM knows.
+        rule: Its ``closed`` stages say which leads are not open.
+
+    Returns:
+        One snapshot an open lead, all with ``as_of = history.observed_until``.
+    """
     closed = history.transitions.filter(pl.col("stage").is_in(rule.closed))
     open_leads = history.leads.join(closed, on="lead_id", how="anti")
     as_of = pl.lit(history.observed_until, pl.Int64).alias("as_of")

@@ -48,13 +48,19 @@ _MAX_WORDS = 6
 
 @dataclass(frozen=True)
 class LeadHistory:
-    """Everything a CRM knows of its leads, known until ``observed_until`` (exclusive).
+    """Everything a CRM knows of its leads. Times are epoch seconds, money is minor units.
 
-    ``leads`` has one row a lead: ``lead_id``, ``created_at``, ``account_id`` and one column per plain
-    attribute (Float64 for numbers and flags, String for categories). A plain column is a claim that its
-    value was known at creation; what the CRM overwrites belongs into ``attributes``, one row a change.
-    Times are epoch seconds, money is minor units. The frames are Polars unless a test or a caller with
-    another engine put its own in.
+    A plain column of ``leads`` is a claim that its value was known when the lead was created; what the CRM
+    overwrites belongs into ``attributes``. Frames are Polars unless a caller put those of another library in.
+
+    Attributes:
+        leads: One row a lead: ``lead_id``, ``created_at``, ``account_id`` and a column per plain attribute
+            (Float64 for numbers and flags, String for categories).
+        touchpoints: One row for each thing a lead did or received, in ``TOUCHPOINT_SCHEMA``.
+        transitions: One row for each stage entered, in ``TRANSITION_SCHEMA``.
+        observed_until: The end of observation (exclusive): nothing at or after it is known.
+        attributes: One row a change of an overwritten attribute, in ``ATTRIBUTE_SCHEMA``. Default none.
+        accounts: One row an account: ``account_id`` and a column per plain attribute. Default none.
     """
 
     leads: pl.DataFrame
@@ -66,7 +72,16 @@ class LeadHistory:
 
     @classmethod
     def from_leads(cls, leads: pl.DataFrame, observed_until: int) -> LeadHistory:
-        """A history without events: a flat export is one, its columns are plain attributes."""
+        """Make a history without events, as a flat export is one.
+
+        Args:
+            leads: At least ``lead_id``; its other columns are plain attributes. Absent columns of
+                ``LEAD_SCHEMA`` are added as nulls.
+            observed_until: The end of observation in epoch seconds (exclusive).
+
+        Returns:
+            The history, with empty tables of events.
+        """
         missing = [
             pl.lit(None, dtype).alias(name)
             for name, dtype in LEAD_SCHEMA.items()
@@ -92,7 +107,7 @@ class LeadHistory:
         return replace(self, **{name: convert(frame) for name, frame in frames.items()})
 
     def known_before(self, moment: int) -> LeadHistory:
-        """The history as the CRM knew it just before ``moment``: what a past day's training saw."""
+        """The history without every row known at or after ``moment`` (epoch seconds)."""
         return replace(
             self,
             leads=self.leads.filter(pl.col("created_at") < moment),

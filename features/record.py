@@ -31,10 +31,14 @@ _EVENT_SCHEMAS: dict[Source, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class LeadRecord:
-    """One lead as plain values: what a request holds, or one lead's slice of a history.
+    """One lead as plain Python values: what a request holds, or one lead's slice of a history.
 
-    ``attributes`` are its plain columns, those of its account prefixed ``account.``. ``events`` holds, by
-    source, mappings with the columns of that table; the events of colleagues also name the ``colleague``.
+    Attributes:
+        lead_id: The lead.
+        created_at: Epoch seconds.
+        attributes: Its plain columns by name, those of its account prefixed ``account.``.
+        events: By source, mappings with the columns of that table; events of colleagues also name the
+            ``colleague`` whose they are.
     """
 
     lead_id: str
@@ -54,7 +58,14 @@ class LeadRecord:
 
 
 def to_records(history: LeadHistory) -> Iterator[LeadRecord]:
-    """Each lead of a history as a record, in the order of its leads: for single leads, not millions."""
+    """Turn a history into records, for scoring single leads.
+
+    Args:
+        history: A history in Polars frames.
+
+    Yields:
+        Each lead with its own events and those of its colleagues, in the order of ``history.leads``.
+    """
     tables = {source: _rows_by_lead(getattr(history, source)) for source in _EVENT_SCHEMAS}
     accounts = {row.pop("account_id"): row for row in history.accounts.to_dicts()}
     members: dict[str, list[str]] = {}
@@ -103,10 +114,18 @@ _ACCOUNT_SOURCES: dict[Source, Source] = {
 
 
 def from_records(leads: Sequence[LeadRecord], features: FeatureSet) -> LeadHistory:
-    """The records as one history, for scoring many at once by ``features``. Lead i is called ``str(i)``.
+    """Join records into one history, for scoring many at once.
 
-    Positions replace the ids so that a lead may stand in a request twice. Colleagues that a record brings
-    along become leads of the same account, ``"i:colleague"``. Attributes that a record lacks are missing.
+    Lead ``i`` is called ``str(i)``, so that a lead may be in a request twice. Colleagues that a record brings
+    along become leads of the same account, called ``"i:colleague"``.
+
+    Args:
+        leads: The leads to join.
+        features: The columns they will be scored by: their plain attributes become columns of ``leads``, null
+            where a record lacks one.
+
+    Returns:
+        The history; it was observed until one second after the newest event.
     """
     columns: dict[str, Any] = {
         str(spec.of): pl.String if spec.is_category else pl.Float64

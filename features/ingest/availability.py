@@ -39,7 +39,15 @@ Claimant = Literal["user", "leadloop"]
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """When one column is known, who says so, and why."""
+    """When one column is known, and who says so.
+
+    Attributes:
+        column: The column's name.
+        role: What it was taken for; None where nobody looked.
+        known: ``"at creation"`` of the lead, from each change on (``"history"``), or ``"excluded"``.
+        by: Who says so, the user or leadloop.
+        reason: Why, as a sentence.
+    """
 
     column: str
     role: Role | None

@@ -41,7 +41,16 @@ _MAX_CHARACTERS = 40
 
 @dataclass(frozen=True, slots=True)
 class ColumnRole:
-    """What a column is taken for and why. ``missing`` is the share of rows without a value."""
+    """What a column was taken for.
+
+    Attributes:
+        column: The column's name.
+        role: number, flag or category, which can be attributes, or what makes it none.
+        reason: Why, as a sentence.
+        distinct: How many different values it has.
+        missing: Share of rows without a value, in [0, 1].
+        by: Who says so, the user or leadloop.
+    """
 
     column: str
     role: Role

@@ -36,14 +36,23 @@ NO_OUTCOME = Message("ingest.no_outcome")
 
 @dataclass(frozen=True)
 class FlatExport:
-    """A flat export as read: ``leads`` has ``lead_id`` and one typed column per attribute.
+    """A flat export as read.
 
-    ``label`` (Int8) and ``parse_time_order`` (Int64, larger is later) stand in the rows of ``leads``; they
-    are None where the mapping names no such column; ``dated`` says that the order is in epoch seconds.
-    ``rows`` counts the records of the file, the bad ones included.
-    ``asked`` is what the outcome says in words: the value that is a success, such as ``Closed Won``, or the
-    name of a column of yes and no. ``resolve_identities`` has ``lead_id`` and what points at persons, as
-    ``features.ingest.identity_resolution`` numbers them.
+    Attributes:
+        leads: ``lead_id`` and one typed column per attribute.
+        label: (n,) Int8 outcomes in the rows of ``leads``; None where the mapping names no such column.
+        order: (n,) Int64, larger is later, in the rows of ``leads``; None where the mapping names no such
+            column.
+        roles: What each free column was taken for.
+        rows: Records of the file, the bad ones included.
+        quarantine: The bad rows and cells.
+        notices: Sentences about the file as a whole.
+        availability: When each column is known, and which are kept out.
+        persons: ``lead_id`` and what points at persons, as ``features.ingest.identity_resolution`` numbers
+            them.
+        outcome: The outcome in words: the value that is a success, such as ``Closed Won``, or the name of a
+            column of yes and no; empty without a label.
+        dated: Whether ``order`` is in epoch seconds.
     """
 
     leads: pl.DataFrame
@@ -62,10 +71,18 @@ class FlatExport:
 def read_flat(
     path: Path, mapping: FlatMapping, quarantine_file: Path | None = None, now: int | None = None
 ) -> FlatExport:
-    """Read a flat export; bad rows go to the quarantine (and its file, if named), the others go on.
+    """Read a flat export; bad rows go to the quarantine, the others go on.
 
-    Rows without an outcome are left out and counted, but are no mistake: they do not stop the run. Where the
-    time is a date, a row dated ``now`` (epoch seconds) or later is bad.
+    Rows without an outcome are left out and counted, but they are no mistake and do not stop the run.
+
+    Args:
+        path: A CSV or Parquet file.
+        mapping: Which column is what.
+        quarantine_file: Where bad rows are written as CSV; None for nowhere.
+        now: Epoch seconds; where the time is a date, a row dated then or later is bad. None for no check.
+
+    Returns:
+        The typed leads with their outcomes and order.
 
     Raises:
         SourceError: the file, a column or the outcome cannot be used at all.
@@ -175,9 +192,12 @@ def _with_labels(rows: ValidatedRows, mapping: FlatMapping) -> ValidatedRows:
 
 @dataclass(frozen=True)
 class FlatBatch:
-    """Some rows of a flat export for scoring: ``leads`` as in FlatExport.
+    """Some rows of a flat export for scoring.
 
-    ``quarantine`` belongs to the whole file: it is filled in the last batch, which has no rows.
+    Attributes:
+        leads: As in FlatExport.
+        quarantine: The bad rows of the whole file: filled in the last batch, which has no leads.
+        notices: Sentences about the file as a whole, in the first batch.
     """
 
     leads: pl.DataFrame
@@ -187,7 +207,13 @@ class FlatBatch:
 
 @dataclass(frozen=True)
 class FlatColumns:
-    """Which columns of a file to score are read, and as what: ``wanted`` maps a column to its role."""
+    """Which columns of a file to score are read, and as what.
+
+    Attributes:
+        roles: The role of each column that the model needs.
+        id: Column of the lead's id; None for the number of the row.
+        missing: Words that mean "no value".
+    """
 
     roles: Mapping[str, Role]
     id: str | None = None
@@ -197,7 +223,16 @@ class FlatColumns:
     def from_features(
         cls, features: FeatureSet, id_column: str | None = None, missing: tuple[str, ...] = MISSING
     ) -> FlatColumns:
-        """The columns that a model of a flat export was trained on."""
+        """The columns that a model of a flat export was trained on.
+
+        Args:
+            features: The model's features.
+            id_column: Column of the lead's id; None for the number of the row.
+            missing: Words that mean "no value".
+
+        Returns:
+            Each column with the role that its feature has.
+        """
         roles = {spec.of or spec.name: _ROLE_OF.get(spec.unit, "number") for spec in features.specs}
         return cls(roles, id_column, missing)
 
@@ -206,10 +241,18 @@ _ROLE_OF: dict[Unit, Role] = {"category": "category", "flag": "flag"}
 
 
 def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) -> Iterator[FlatBatch]:
-    """The rows of a file in their order, typed as a model wants them, a batch at a time.
+    """Read the rows of a file in their order, typed as a model wants them, a batch at a time.
 
     Memory is bounded by the batch, whatever the size of the file. Columns the model does not know are
-    ignored; the first batch says which. The last batch has no rows but the quarantine of all.
+    ignored.
+
+    Args:
+        path: A CSV or Parquet file.
+        columns: Which columns are read, and as what.
+        rows: Rows a batch. Default 100,000.
+
+    Yields:
+        The batches; the first has the notices, the last one no rows but the quarantine of all.
 
     Raises:
         SourceError: the file lacks a column that the model needs, or has no rows.

@@ -31,9 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HistoryPartitions:
-    """A history read from its sources, part by part; the history of ``reading`` is without events.
+    """A history larger than the memory, on disk, that can be gone through part by part.
 
-    In the parts ``lead_id`` is an Enum, in the order of the leads: joins and groups by it cost half as much.
+    A lead and its colleagues are in the same part. In the parts ``lead_id`` is an Enum, in the order of the
+    leads: joins and groups by it cost half as much.
+
+    Attributes:
+        reading: What was read: quarantine, notices, and a history that has leads but no events.
     """
 
     reading: IngestResult
@@ -56,10 +60,20 @@ def _cast_lead_ids(frame: pl.DataFrame, ids: pl.Enum) -> pl.DataFrame:
 def read_partitioned(
     mapping: HistoryMapping, now: int, quarantine_file: Path | None = None, *, leads: int
 ) -> Iterator[HistoryPartitions]:
-    """Read all tables of a history as ``read`` does, to be looked at about so many ``leads`` at a time.
+    """Read all tables of a history as ``read_history`` does, with the events on disk.
+
+    Args:
+        mapping: Where the tables are and how they map onto the data contract.
+        now: Epoch seconds; rows at or after ``mapping.observed_until``, or else ``now``, are in the future.
+        quarantine_file: Where bad rows are written as CSV; None for nowhere.
+        leads: About how many leads a part has.
+
+    Yields:
+        The history in parts; the files behind it go when the context ends.
 
     Raises:
-        SourceError, TooManyBadRowsError: as ``read`` does, before anything can be looked at.
+        SourceError: a table or column is missing, or cannot be used at all.
+        TooManyBadRowsError: more than ``mapping.max_share`` of all rows are bad.
     """
     with tempfile.TemporaryDirectory(prefix="leadloop-") as folder:
         spill = _Spill(Path(folder))

@@ -45,12 +45,14 @@ class TooManyBadRowsError(SourceError):
 
 @dataclass(frozen=True)
 class Quarantine:
-    """The entries of a quarantine, one a bad row or cell.
+    """The rows and cells that could not be used, one entry each.
 
-    ``row`` is the line of a text file as an editor counts it (a record's first line; the header is line 1)
-    and the number of the record elsewhere, the first being 1. ``rows`` counts the rows left out for good: a
-    cell that merely became missing has an entry here, while its row goes on. ``reasons`` are the messages of
-    the entries, by what they are in English, as which a reason stands in the frame and its file.
+    Attributes:
+        frame: ``table``, ``file``, ``row``, ``column``, ``value`` and ``reason`` of each entry. ``row`` is
+            the line of a text file as an editor counts it (a record's first line; the header is line 1) and
+            the number of the record elsewhere, the first being 1.
+        rows: Rows left out for good; a cell that merely became missing has an entry while its row goes on.
+        reasons: The messages of the entries by their English text, which is how ``frame`` names them.
     """
 
     frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QUARANTINE_SCHEMA))

@@ -66,9 +66,16 @@ __all__ = [
 class IngestResult:
     """A history as read, and what there is to say about its sources.
 
-    ``columns`` are all that the leads' own table has, used or not, and its account's as ``account.*``;
-    ``resolve_identities`` has ``lead_id`` and what points at persons, as
-    ``features.ingest.identity_resolution`` numbers them.
+    Attributes:
+        history: The leads and their events.
+        quarantine: The bad rows and cells of all tables.
+        roles: What each free column was taken for.
+        availability: When each column is known, and which are kept out.
+        notices: Sentences about the tables as a whole.
+        counts: By table, how many rows it had and how many of them go on.
+        columns: All columns of the leads' own table, used or not, and of the accounts as ``account.*``.
+        persons: ``lead_id`` and what points at persons, as ``features.ingest.identity_resolution`` numbers
+            them.
     """
 
     history: LeadHistory
@@ -86,7 +93,15 @@ def _single_part(leads: pl.DataFrame) -> pl.Series:
 
 
 def read_history(mapping: HistoryMapping, now: int, quarantine_file: Path | None = None) -> IngestResult:
-    """Read all tables of a history; rows at or after ``observed_until``, or else ``now``, are in the future.
+    """Read all tables of a history; bad rows go to the quarantine, the others go on.
+
+    Args:
+        mapping: Where the tables are and how they map onto the data contract.
+        now: Epoch seconds; rows at or after ``mapping.observed_until``, or else ``now``, are in the future.
+        quarantine_file: Where bad rows are written as CSV; None for nowhere.
+
+    Returns:
+        The history with its quarantine and notices.
 
     Raises:
         SourceError: a table or column is missing, or cannot be used at all.
@@ -248,11 +263,18 @@ _FAR_FUTURE = 2**40
 def read_frames(
     tables: Mapping[str, Any], stages: tuple[str, ...] = (), now: int | None = None
 ) -> IngestResult:
-    """The history in ``tables``: "leads", "touchpoints", "transitions", "attributes" and "accounts" by name.
+    """Read a history from frames in memory; they are checked as files are.
 
-    Columns are called as in the contract of the data; times are datetimes (without a zone they are UTC) or
-    ISO text, an index is left out. Rows at or after ``now`` are in the future; without it, the newest row is
-    the last one. In the quarantine ``file`` is the name of the table and ``row`` 1 its first row.
+    Args:
+        tables: "leads" and, where there are any, "touchpoints", "transitions", "attributes" and "accounts":
+            frames of Polars or pandas with the columns of the data contract. Times are datetimes (without a
+            zone they are UTC) or ISO text; an index is left out.
+        stages: The company's own stages; a transition into any other is bad. Empty for no check.
+        now: Epoch seconds; rows at or after it are in the future. None for one second after the newest row.
+
+    Returns:
+        The history with its quarantine, in which ``file`` is the name of the table and ``row`` 1 its first
+        row.
 
     Raises:
         SourceError: a table or column is missing, or cannot be used at all.

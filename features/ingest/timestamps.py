@@ -136,7 +136,16 @@ _MONTHS = {
 
 @dataclass(frozen=True, slots=True)
 class TimeFormat:
-    """How a column writes its times: one of ``NAMED`` or a strptime pattern, and the zone of local times."""
+    """How a column writes its times.
+
+    Attributes:
+        pattern: ``"iso"`` (default), ``"day_first"``, ``"month_first"``, ``"epoch_s"``, ``"epoch_ms"`` or a
+            strptime pattern.
+        zone: IANA name of the zone of times without an offset. Default UTC.
+
+    Raises:
+        ValueError: there is no such format or zone.
+    """
 
     pattern: str = ISO
     zone: str = "UTC"
