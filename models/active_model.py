@@ -12,7 +12,13 @@ POINTER = "in-charge"
 
 
 def set_active(folder: Path) -> None:
-    """Put the model in ``folder`` in charge of those beside it; a failure leaves the one before."""
+    """Make the model in ``folder`` the active one of those beside it.
+
+    The file that names it is replaced whole: a failure leaves the model before it active.
+
+    Args:
+        folder: A model folder, e.g. ``models/3f9a1c0d2b7e``.
+    """
     previous = [other.name for other in active_folders(folder.parent) if other.name != folder.name]
     pointer = folder.parent / POINTER
     temporary = pointer.with_name(f".{POINTER}-{os.getpid()}")
@@ -26,9 +32,14 @@ def set_active(folder: Path) -> None:
 
 
 def active_folders(parent: Path) -> tuple[Path, ...]:
-    """The folder in charge of those in ``beside`` and the one before it; empty where none ever was.
+    """The active model folder and the one before it.
 
-    A name that leads elsewhere is none.
+    Args:
+        parent: The folder that holds the model folders.
+
+    Returns:
+        At most two folders, the active one first; empty where none was ever made active. A name that leads
+        out of ``parent`` is left out.
     """
     try:
         names = (parent / POINTER).read_text(encoding="utf-8").split()

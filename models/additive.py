@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PiecewiseLinearTerm:
-    """The effect of a number: straight between ``knots``, flat outside; ``missing`` where there is none.
+    """The effect of a number: linear between knots, constant outside of them.
 
-    Flat outside is a choice: a value larger than any seen is treated like the largest, not extrapolated.
+    Constant outside is a choice: a value larger than any in training is treated as the largest, not
+    extrapolated.
+
+    Attributes:
+        knots: Values of the feature, rising.
+        values: The effect at each knot, in log-odds.
+        missing: The effect of a missing value. Default 0.
 
     >>> PiecewiseLinearTerm((0.0, 10.0), (-1.0, 1.0), missing=0.25).at(np.array([-5.0, 5.0, np.nan]))
     array([-1.  ,  0.  ,  0.25])
@@ -42,7 +48,7 @@ class PiecewiseLinearTerm:
         return self.knots[0], self.knots[-1], self._slopes.tolist()
 
     def at(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) effects of (n,) numbers, NaN being missing."""
+        """(n,) effects of the (n,) numbers ``x``, NaN being missing."""
         knots, values = np.array(self.knots), np.array(self.values)
         inside = np.minimum(np.maximum(np.where(np.isnan(x), knots[0], x), knots[0]), knots[-1])
         left = np.searchsorted(knots, inside, side="right") - 1
@@ -50,7 +56,7 @@ class PiecewiseLinearTerm:
         return np.where(np.isnan(x), self.missing, effect)
 
     def at_scalar(self, x: float) -> float:
-        """The effect of one number: the same bits as ``at``, without the cost of arrays."""
+        """The effect of the single number ``x``: the same bits as ``at``, without the cost of arrays."""
         if x != x:  # noqa: PLR0124
             return self.missing
         first, last, slopes = self._ends_and_slopes
@@ -61,7 +67,11 @@ class PiecewiseLinearTerm:
 
 @dataclass(frozen=True)
 class CategoryTerm:
-    """The effect of a category: one value a code, the last two for an unknown and for a missing value."""
+    """The effect of a category.
+
+    Attributes:
+        values: The effect of each code, in log-odds; the last two codes are an unknown and a missing value.
+    """
 
     values: tuple[float, ...]
 
@@ -80,9 +90,12 @@ class CategoryTerm:
 
 @dataclass(frozen=True)
 class AdditiveModel:
-    """``intercept`` + the effect of each feature, in raw log-odds.
+    """A generalised additive model (Hastie, Tibshirani 1986): one effect a feature, in raw log-odds.
 
-    Effect i reads matrix column ``sources[i]``: a number's value, or a category's code.
+    Attributes:
+        intercept: Raw log-odds before any effect.
+        effects: One term a feature.
+        sources: For each term the matrix column that it reads: a number's value or a category's code.
     """
 
     intercept: float
@@ -90,7 +103,7 @@ class AdditiveModel:
     sources: tuple[int, ...]
 
     def contributions(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, features): the effect of each feature of each row."""
+        """(n, features) effects of each feature of each row of an encoded ``matrix``, in raw log-odds."""
         if len(matrix) == 1:
             row = matrix[0].tolist()
             pairs = zip(self.effects, self.sources, strict=True)
@@ -116,7 +129,7 @@ class AdditiveModel:
         return sums
 
     def scale(self, factor: float) -> AdditiveModel:
-        """The part with every effect, and the intercept, times ``factor``."""
+        """The model with the intercept and every effect times ``factor``."""
         return AdditiveModel(
             factor * self.intercept,
             tuple(_scale_effect(effect, factor) for effect in self.effects),

@@ -40,9 +40,17 @@ class ArtifactError(ValueError):
 
 
 def save(model: ConversionModel, folder: Path) -> ConversionModel:
-    """Write ``model`` to ``folder``, all or nothing, and return it with its version.
+    """Write a model to a folder of text files with checksums, all or nothing.
 
-    Raises OSError when the disk is full or the folder not writable; then ``folder`` is as it was before.
+    Args:
+        model: The model; the version it has so far does not matter.
+        folder: The folder, which is replaced if it exists.
+
+    Returns:
+        The model with its version, the fingerprint of the folder.
+
+    Raises:
+        OSError: the disk is full or the folder not writable; then ``folder`` is as it was before.
     """
     files = _model_files(model)
     sums = "".join(f"{_digest(text.encode())}  {name}\n" for name, text in sorted(files.items()))
@@ -59,9 +67,16 @@ def save(model: ConversionModel, folder: Path) -> ConversionModel:
 
 
 def load(folder: Path) -> ConversionModel:
-    """The model in ``folder``, after every file's checksum was found right.
+    """Read the model in a folder after checking every file against its checksum.
 
-    Raises ArtifactError when the folder is missing, altered, truncated or of another format.
+    Args:
+        folder: A folder that ``save`` wrote, of this release or an earlier one.
+
+    Returns:
+        The model with its version.
+
+    Raises:
+        ArtifactError: the folder is missing, altered, truncated or of another format.
     """
     sums = _verify_checksums(folder)
     parts = {name: (folder / name).read_text(encoding="utf-8") for name in sums}

@@ -44,11 +44,18 @@ _SCORE_COLUMNS, _BOUND_COLUMNS = ("probability", "points", "grade"), ("low", "hi
 
 @dataclass(frozen=True)
 class ConversionModel:
-    """Everything that is needed to score a lead, and nothing of how it was learned.
+    """A model that scores leads: everything that scoring needs, nothing of how it was trained.
 
-    ``features`` are the columns it was trained on, ``version`` is the fingerprint of its folder. A row scored
-    alone and the same row among a million get the same bits. ``doubt`` gives scores their intervals,
-    ``track_record`` reasons their evidence; models of earlier releases have neither.
+    A row scored alone and the same row among a million get the same bits.
+
+    Attributes:
+        features: The columns it was trained on.
+        predictor: From a feature row to calibrated log-odds and contributions.
+        grades: From a probability to a letter.
+        card: What it was trained on and how good it is.
+        version: Fingerprint of its folder, 12 hex digits; ``"unsaved"`` before it has one.
+        uncertainty: Gives scores their intervals; None in models of early releases.
+        observed_rates: Gives reasons their evidence; empty in models of early releases.
     """
 
     features: FeatureSet
@@ -84,11 +91,31 @@ class ConversionModel:
         return html_card(f"ConversionModel {self.version}: {card.label}", facts, figures)
 
     def score(self, row: Mapping[str, Value], lead_id: str, as_of: int, lang: str = "en") -> Score:
-        """The score of one feature row; ``lang`` is that of the reason why it may be insufficient."""
+        """Score one feature row.
+
+        Args:
+            row: The value of each feature by its name, as ``OnlineFeatures`` gives it.
+            lead_id: The lead.
+            as_of: Epoch seconds of the snapshot.
+            lang: Language of the message why the score may be insufficient. Default English.
+
+        Returns:
+            The score.
+        """
         return self._score(self.predictor.encodings.encode_row(row), lead_id, as_of, lang)
 
     def explain(self, row: Mapping[str, Value], lead_id: str, as_of: int, lang: str = "en") -> Explanation:
-        """The score of one feature row with a reason per feature, the weightiest first."""
+        """Score one feature row and say what each feature contributed.
+
+        Args:
+            row: The value of each feature by its name, as ``OnlineFeatures`` gives it.
+            lead_id: The lead.
+            as_of: Epoch seconds of the snapshot.
+            lang: Language of the reasons. Default English.
+
+        Returns:
+            The score with one reason a feature, the largest contribution first.
+        """
         matrix = self.predictor.encodings.encode_row(row)
         score = self._score(matrix, lead_id, as_of, lang)
         base, contributions = self.predictor.contributions(matrix)
@@ -102,11 +129,20 @@ class ConversionModel:
         return Explanation(score, base, tuple(sorted(reasons, key=lambda r: -abs(r.contribution))))
 
     def score_frame(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """``lead_id``, ``as_of``, ``log_odds``, ``probability``, ``points`` and ``grade`` of feature rows."""
+        """Feature ``rows`` as lead_id, as_of, log_odds, probability, points and grade."""
         return self.scores_from_log_odds(rows, self.predictor.log_odds(self.predictor.encodings.encode(rows)))
 
     def scores_from_log_odds(self, rows: pl.DataFrame, log_odds: NDArray[np.float64]) -> pl.DataFrame:
-        """The scores that (n,) calibrated log-odds of ``rows`` come to under this model's grades."""
+        """Turn log-odds into scores under this model's grades.
+
+        Args:
+            rows: n rows with ``lead_id`` and ``as_of``.
+            log_odds: (n,) calibrated log-odds.
+
+        Returns:
+            ``lead_id``, ``as_of``, ``log_odds``, ``probability``, ``points`` and ``grade``, in the order of
+            ``rows``.
+        """
         probability = self.predictor.probability(log_odds)
         return rows.select("lead_id", "as_of").with_columns(
             log_odds=pl.Series(log_odds),
@@ -116,7 +152,7 @@ class ConversionModel:
         )
 
     def score_many(self, rows: pl.DataFrame) -> list[Score]:
-        """The scores of feature rows, each the same as ``score`` gives alone."""
+        """The scores of feature ``rows`` in their order, each the same as ``score`` gives alone."""
         matrix = self.predictor.encodings.encode(rows)
         log_odds = self.predictor.log_odds(matrix)
         scores = self.scores_from_log_odds(rows, log_odds).iter_rows(named=True)
@@ -133,10 +169,12 @@ class ConversionModel:
         ]
 
     def score_frame_with_intervals(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """``score_rows`` with ``low`` and ``high`` of the interval, ``sufficient``, and the code why not.
+        """The columns of ``score_frame`` for ``rows``, with interval and sufficiency.
 
-        These are null where the model was saved without them, low and high where it tells no leads apart, and
-        probability, points and grade where there is no number to give.
+        ``low`` and ``high`` bound the probability at 90 %; ``sufficient`` says whether the score can be
+        relied on, ``insufficient`` is the code why not. All four are null in models of early releases, low
+        and high where the model tells no leads apart, and probability, points and grade where there is no
+        number to give.
         """
         matrix = self.predictor.encodings.encode(rows)
         log_odds = self.predictor.log_odds(matrix)
@@ -159,7 +197,7 @@ class ConversionModel:
         return self.predictor.probability(log_odds - half), self.predictor.probability(log_odds + half)
 
     def contributions(self, rows: pl.DataFrame) -> tuple[float, NDArray[np.float64]]:
-        """The base and the (n, features) contributions of feature rows, in calibrated log-odds."""
+        """The base and the (n, features) contributions of feature ``rows``, in calibrated log-odds."""
         return self.predictor.contributions(self.predictor.encodings.encode(rows))
 
     def _score(self, matrix: NDArray[np.float64], lead_id: str, as_of: int, lang: str) -> Score:

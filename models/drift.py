@@ -25,7 +25,12 @@ _CHANCE_LEVEL = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The population stability index, and how large it may be by chance (once in a thousand comparisons)."""
+    """How far a distribution is from its reference.
+
+    Attributes:
+        psi: Population stability index; by custom below 0.1 is stable and above 0.25 has shifted.
+        chance: What the index stays below by chance 999 times in 1,000, given the numbers of rows.
+    """
 
     psi: float
     chance: float
@@ -33,10 +38,13 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceDistribution:
-    """The ``shares`` of values that are worth ``rows``: first of the missing ones, then of each part.
+    """The distribution of a column, binned, that later values are compared with.
 
-    Numbers are parted by ``edges``, a part being ``(edge before, edge]``; words by ``levels``, the last part
-    being every other word.
+    Attributes:
+        rows: How many independent values it stands for.
+        shares: Share of missing values, then of each bin.
+        edges: Of numbers, the bins ``(edge before, edge]``; the last bin has no upper bound.
+        levels: Of text, the value of each bin; one more bin is all other values. None for numbers.
     """
 
     rows: int
@@ -46,9 +54,14 @@ class ReferenceDistribution:
 
     @classmethod
     def of(cls, column: pl.Series, effective_size: float | None = None) -> ReferenceDistribution:
-        """The profile of a column: deciles of numbers, the commonest words of text.
+        """Bin a column: deciles of numbers, the nine most frequent values of text.
 
-        Its values are ``worth`` so many independent ones, else as many as they are.
+        Args:
+            column: The values; null is missing.
+            effective_size: How many independent values they are worth. Default their number.
+
+        Returns:
+            The distribution.
 
         >>> ReferenceDistribution.of(pl.Series(["Ads", "Ads", None, "Fair"])).shares
         (0.25, 0.5, 0.25, 0.0)
@@ -66,12 +79,12 @@ class ReferenceDistribution:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ReferenceDistribution:
-        """The profile that ``dataclasses.asdict`` and JSON made plain."""
+        """The distribution from a ``record`` that ``dataclasses.asdict`` and JSON made of one."""
         levels = None if record["levels"] is None else tuple(record["levels"])
         return cls(record["rows"], tuple(record["shares"]), tuple(record["edges"]), levels)
 
     def bin_shares(self, column: pl.Series) -> NDArray[np.float64]:
-        """The shares of another column's values in the same parts."""
+        """Shares of the values of another ``column``: of missing ones, then of each bin."""
         values = column.drop_nulls()
         if self.levels is None:
             indices = np.searchsorted(self.edges, values.cast(pl.Float64).to_numpy(), side="left")
@@ -84,16 +97,31 @@ class ReferenceDistribution:
         return np.asarray(counts / max(len(column), 1), dtype=np.float64)
 
     def drift(self, column: pl.Series, effective_size: float | None = None) -> Drift:
-        """How far the values of ``column``, ``worth`` so many independent ones, are from this profile."""
+        """Compare another column with this distribution.
+
+        Args:
+            column: The later values.
+            effective_size: How many independent values they are worth. Default their number.
+
+        Returns:
+            The population stability index with what chance allows.
+        """
         return self.drift_of(
             self.bin_shares(column), len(column) if effective_size is None else effective_size
         )
 
     def drift_of(self, shares: NDArray[np.float64], rows: float) -> Drift:
-        """How far other ``rows`` values with these ``shares`` in the same parts are from this profile.
+        """Compare shares that were binned already with this distribution.
 
         Where nothing changed, the index is about ``(1/n + 1/m) * chi2`` with one degree of freedom less than
-        there are parts (Yurdakul 2018), so that few rows look like drift; ``chance`` says how much.
+        there are bins (Yurdakul 2018), so few rows look like drift. An empty bin counts as half a row.
+
+        Args:
+            shares: (bins,) shares as ``bin_shares`` gives them.
+            rows: How many independent values they stand for.
+
+        Returns:
+            The population stability index with what chance allows.
         """
         expected, observed = np.array(self.shares), shares
         n, m = max(self.rows, 1), max(rows, 1)
@@ -105,7 +133,14 @@ class ReferenceDistribution:
 
 
 def psi(expected: Iterable[float], actual: Iterable[float]) -> float:
-    """The population stability index: the sum of ``(actual - expected) * ln(actual / expected)``.
+    """Population stability index: the sum of ``(actual - expected) * ln(actual / expected)`` over bins.
+
+    Args:
+        expected: Share of each bin in the reference.
+        actual: Share of each bin now; shares below 1e-4 count as that.
+
+    Returns:
+        The index; 0 where both are equal.
 
     >>> round(psi([0.5, 0.5], [0.6, 0.4]), 5)
     0.04055

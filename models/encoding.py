@@ -27,11 +27,16 @@ Kind = Literal["number", "category"]
 
 @dataclass(frozen=True)
 class FeatureEncoding:
-    """How one feature becomes columns.
+    """How one feature becomes matrix columns.
 
-    ``levels`` are the known values, each with the code of its place; after them come two more codes, for a
-    value that is not among them and for a missing one. ``rates`` and ``counts`` hold one entry a code, or
-    none when there is no such column; ``alone`` are the codes that have a 0/1 column.
+    Attributes:
+        name: The feature.
+        kind: ``"number"`` or ``"category"``.
+        levels: The known values, each with the code of its place; two more codes follow, for a value that is
+            not among them and for a missing one.
+        rates: Smoothed conversion rate of each code; empty for no such column.
+        counts: How common each code is; empty for no such column.
+        alone: The codes that have a 0/1 column.
     """
 
     name: str
@@ -66,7 +71,7 @@ class FeatureEncoding:
         return int(self.table.shape[1]) + (self.kind == "number")
 
     def codes(self, values: pl.Series) -> NDArray[np.int64]:
-        """(n,) codes of a column."""
+        """(n,) codes of the ``values`` of a column."""
         if self.kind == "number":
             return self._codes_of_numbers(_to_floats(values))
         known = pl.Series(self.levels, dtype=pl.String)
@@ -82,10 +87,13 @@ class FeatureEncoding:
 
 @dataclass(frozen=True)
 class FeatureEncoder:
-    """The encoding of each feature, in order.
+    """The encoding of each feature, in order: from feature rows to a matrix.
 
-    A matrix has first the columns that the trees see, feature after feature (``tree_width`` of them), then
-    one column of codes for each category, which the additive part reads.
+    A matrix has first the columns of the trees, feature after feature (``tree_width`` of them), then one
+    column of codes for each category, which the additive part reads.
+
+    Attributes:
+        features: One encoding a feature.
 
     >>> size = FeatureEncoding("size", "number")
     >>> role = FeatureEncoding("role", "category", ("ceo", "dev"), rates=(0.4, 0.1, 0.2, 0.3))
@@ -126,7 +134,7 @@ class FeatureEncoder:
         )
 
     def encode(self, frame: pl.DataFrame) -> NDArray[np.float64]:
-        """The (n, columns) matrix of a frame; columns that are not features are ignored."""
+        """The (n, columns) matrix of a ``frame`` of n feature rows; other columns of it are ignored."""
         width = self.tree_width + sum(feature.kind == "category" for feature in self.features)
         # Column by column in memory: it is written and, by the additive part, read that way.
         matrix = np.empty((frame.height, width), order="F")
@@ -143,7 +151,7 @@ class FeatureEncoder:
         return matrix
 
     def encode_row(self, row: Mapping[str, Value]) -> NDArray[np.float64]:
-        """The (1, columns) matrix of one lead, without building a frame: some tens of microseconds."""
+        """The (1, columns) matrix of one feature ``row``, made without a frame in tens of microseconds."""
         cells: list[float] = []
         codes: list[float] = []
         for name, is_number, code_of, other, lookup in self._row_plan:

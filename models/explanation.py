@@ -23,7 +23,13 @@ _MAX_REASONS = 10
 
 
 def log_odds_to_points(log_odds: float) -> float:
-    """A contribution in points: 20 points double the odds (Siddiqi, Credit Risk Scorecards, 2006).
+    """Convert a contribution to points: 20 points double the odds (Siddiqi, Credit Risk Scorecards, 2006).
+
+    Args:
+        log_odds: A difference of log-odds, such as a contribution.
+
+    Returns:
+        The points, not rounded.
 
     >>> round(log_odds_to_points(math.log(2)), 9)
     20.0
@@ -32,7 +38,13 @@ def log_odds_to_points(log_odds: float) -> float:
 
 
 def log_odds_to_total_points(log_odds: float) -> int:
-    """A lead's points: 200 at even odds, so that they stay above zero down to one in a thousand.
+    """Convert a lead's log-odds to its points: 200 at even odds, so that one in a thousand is still above 0.
+
+    Args:
+        log_odds: Calibrated log-odds.
+
+    Returns:
+        Whole points.
 
     >>> log_odds_to_total_points(0.0), log_odds_to_total_points(math.log(0.1 / 0.9))
     (200, 137)
@@ -42,10 +54,18 @@ def log_odds_to_total_points(log_odds: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How likely the lead is to convert, said at ``as_of`` by one version of the model.
+    """How likely a lead is to convert, as of a time, by one version of the model.
 
-    ``interval`` holds the true probability nine times in ten, None where the model was saved without one;
-    ``insufficient`` says why the score is not to be relied on, if so.
+    Attributes:
+        lead_id: The lead.
+        as_of: Epoch seconds; what happened or became known later is not in the score.
+        log_odds: Calibrated log-odds.
+        probability: Probability to reach the target stage within the horizon.
+        points: ``log_odds_to_total_points`` of the log-odds.
+        grade: A to D.
+        model_version: The model's fingerprint.
+        interval: 90 % interval of the probability; None where the model has none.
+        insufficient: Why the score is not to be relied on; None where it is.
     """
 
     lead_id: str
@@ -61,9 +81,16 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What one feature adds to a lead's log-odds, with the sentence that says so, and what happened before.
+    """What one feature contributes to a lead's score.
 
-    ``evidence`` is how the leads with this value converted that the model learned from, if they were enough.
+    Attributes:
+        feature: The feature's name.
+        family: The family of features it belongs to.
+        value: The lead's own value, None where it is missing.
+        contribution: What it adds to the calibrated log-odds.
+        points: The contribution in points; 20 double the odds.
+        text: The sentence with the lead's value in it.
+        evidence: How leads with this value converted in training; None where there were fewer than ten.
     """
 
     feature: str
@@ -77,7 +104,13 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class FamilyContribution:
-    """What the features of one family add together."""
+    """What the features of one family contribute together.
+
+    Attributes:
+        family: The family.
+        contribution: Sum of the contributions, in calibrated log-odds.
+        points: The same in points.
+    """
 
     family: str
     contribution: float
@@ -86,7 +119,13 @@ class FamilyContribution:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A score taken apart: ``base`` and all contributions add up to its log-odds."""
+    """A score with its parts: ``base`` and all contributions add up to its log-odds, to 1e-9.
+
+    Attributes:
+        score: The score.
+        base: Calibrated log-odds before anything is known of the lead.
+        reasons: One a feature, the largest contribution first.
+    """
 
     score: Score
     base: float
@@ -142,7 +181,13 @@ def _summarise_score(score: Score) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EarlierScore:
-    """What the same model says of the lead as it was known at an earlier ``as_of``."""
+    """The score of the same lead and model at an earlier time.
+
+    Attributes:
+        as_of: Epoch seconds.
+        probability: Its probability.
+        log_odds: Its calibrated log-odds.
+    """
 
     as_of: int
     probability: float
@@ -151,7 +196,17 @@ class EarlierScore:
 
 @dataclass(frozen=True, slots=True)
 class ContributionChange:
-    """By how much the contribution of one feature has changed, and from which value."""
+    """How the contribution of one feature changed between two times.
+
+    Attributes:
+        feature: The feature's name.
+        family: The family of features it belongs to.
+        before: The lead's value at the earlier time.
+        value: The lead's value now.
+        contribution: Change of the contribution, in calibrated log-odds.
+        points: The same in points.
+        text: The sentence with the lead's value of now in it.
+    """
 
     feature: str
     family: str
@@ -164,7 +219,13 @@ class ContributionChange:
 
 @dataclass(frozen=True, slots=True)
 class ScoreChange:
-    """A score against an earlier one of the same lead: the reasons' contributions add up to ``log_odds``."""
+    """A score against an earlier one of the same lead.
+
+    Attributes:
+        since: The earlier score.
+        log_odds: Change of the calibrated log-odds: the sum of the reasons' contributions.
+        reasons: What changed, the largest first.
+    """
 
     since: EarlierScore
     log_odds: float
@@ -172,7 +233,15 @@ class ScoreChange:
 
 
 def explain_change(current: Explanation, earlier: Explanation) -> ScoreChange:
-    """What has changed from ``then`` to ``now``, both said by one model; what did not is left out."""
+    """Explain the difference of two scores of one lead by one model.
+
+    Args:
+        current: The later explanation.
+        earlier: The earlier explanation.
+
+    Returns:
+        The change of each feature whose value or contribution changed.
+    """
     previous_reasons = {reason.feature: reason for reason in earlier.reasons}
     shifts = (_contribution_change(reason, previous_reasons[reason.feature]) for reason in current.reasons)
     changes = (shift for shift in shifts if shift.contribution or shift.before != shift.value)
@@ -200,7 +269,16 @@ def _contribution_change(current: Reason, earlier: Reason) -> ContributionChange
 def top_reasons(
     reasons: tuple[Reason, ...], top: int | None = None, each: int | None = None
 ) -> tuple[Reason, ...]:
-    """The ``top`` weightiest reasons, of which at most ``each`` speak for and as many against the lead."""
+    """Choose the reasons to show.
+
+    Args:
+        reasons: The reasons of an explanation.
+        top: How many at most. Default all.
+        each: How many at most that raise the score, and as many that lower it. Default all.
+
+    Returns:
+        The reasons, the largest contribution first.
+    """
     ordered = sorted(reasons, key=lambda reason: -abs(reason.contribution))
     if each is not None:
         sides = ([r for r in ordered if r.contribution > 0], [r for r in ordered if r.contribution < 0])

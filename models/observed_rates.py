@@ -31,10 +31,15 @@ PARTS, MOST_WORDS = 10, 200
 
 @dataclass(frozen=True, slots=True)
 class ObservedRate:
-    """Of ``n`` leads that a model learned from with this value, ``converted`` did: a share ``rate``.
+    """How the leads with one value of a feature converted in training.
 
-    ``overall`` is the share among all of them. A number stands for its neighbours: the leads are those whose
-    value was in ``(above, up_to]``, None being without bound; both are None of words and missing values.
+    Attributes:
+        n: How many leads had the value.
+        converted: How many of them converted.
+        rate: ``converted / n``.
+        overall: The rate of all leads.
+        above: Of a number, the leads are those in ``(above, up_to]``; None without bound, and of words.
+        up_to: The other bound.
     """
 
     n: int
@@ -47,10 +52,13 @@ class ObservedRate:
 
 @dataclass(frozen=True)
 class RateTable:
-    """Leads and conversions by the value of one feature.
+    """Leads and conversions by the value of one feature. A lead counts once in each part that it was ever in.
 
-    Numbers are parted by ``edges``, a part being ``(edge before, edge]``; words by ``words``, then come all
-    others. The last part is of missing values. A lead counts once in each part that it was ever seen in.
+    Attributes:
+        leads: Leads in each part; the last part is of missing values.
+        converted: How many of them converted.
+        edges: Of numbers, the parts ``(edge before, edge]``.
+        words: Of text, the value of each part; one more part is all other values. None for numbers.
     """
 
     leads: tuple[int, ...]
@@ -60,11 +68,19 @@ class RateTable:
 
     @classmethod
     def of(cls, column: pl.Series, lead: NDArray[np.intp], converted: NDArray[np.bool_]) -> RateTable:
-        """The tally of a column; ``lead`` (n,) numbers whose row it is, ``won`` (n,) whether it converted.
+        """Count leads and conversions by the values of a column.
+
+        Args:
+            column: (n,) values of the feature.
+            lead: (n,) the lead of each row, numbered from 0.
+            converted: (n,) whether the lead of the row converted.
+
+        Returns:
+            The table.
 
         >>> column, lead = pl.Series([1.0] * 10 + [2.0] * 15), np.arange(25)
         >>> RateTable.of(column, lead, lead % 5 == 0)
-        Tally(leads=(10, 15, 0), converted=(2, 3, 0), edges=(1.0,), words=None)
+        RateTable(leads=(10, 15, 0), converted=(2, 3, 0), edges=(1.0,), words=None)
         """
         template = (
             cls((), (), words=_common_words(column, lead)) if column.dtype == pl.String else cls((), ())
@@ -78,7 +94,7 @@ class RateTable:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> RateTable:
-        """The tally that ``dataclasses.asdict`` and JSON made plain."""
+        """The table from a ``record`` that ``dataclasses.asdict`` and JSON made of one."""
         words = record["words"]
         return cls(
             leads=tuple(record["leads"]),
@@ -97,7 +113,7 @@ class RateTable:
         return {word: place for place, word in enumerate(self.words or ())}
 
     def place(self, value: Value) -> int:
-        """The part that a value belongs to."""
+        """The part that a ``value`` belongs to, numbered from 0."""
         if value is None or value != value:  # noqa: PLR0124  # NaN
             return self.parts - 1
         if isinstance(value, str):
@@ -105,7 +121,7 @@ class RateTable:
         return bisect_left(self.edges, value)
 
     def places(self, column: pl.Series) -> NDArray[np.int64]:
-        """(n,) parts of a column's values."""
+        """(n,) parts of the values of a ``column``."""
         if self.words is not None:
             words = column.replace_strict(self._part_of_word, default=self.parts - 2, return_dtype=pl.Int64)
             return np.where(column.is_null().to_numpy(), self.parts - 1, words.to_numpy())
@@ -113,7 +129,7 @@ class RateTable:
         return np.where(np.isnan(x), self.parts - 1, np.searchsorted(self.edges, x, side="left"))
 
     def bounds(self, place: int) -> tuple[float | None, float | None]:
-        """The bounds ``(above, up_to]`` of a part of numbers."""
+        """The bounds ``(above, up_to]`` of the part of numbers at ``place``; None without bound."""
         if self.words is not None or place == self.parts - 1:
             return None, None
         edges = (None, *self.edges, None)
@@ -122,7 +138,13 @@ class RateTable:
 
 @dataclass(frozen=True)
 class ObservedRates:
-    """The tally of each feature, among ``leads`` leads of which ``converted`` did."""
+    """How leads converted in training by the values of each feature: the evidence of reasons.
+
+    Attributes:
+        leads: How many leads there were.
+        converted: How many of them converted.
+        tallies: The table of each feature.
+    """
 
     leads: int = 0
     converted: int = 0
@@ -130,9 +152,15 @@ class ObservedRates:
 
     @classmethod
     def of(cls, rows: pl.DataFrame, lead: pl.Series, label: NDArray[np.number]) -> ObservedRates:
-        """The record of feature ``rows`` (n,), whose ``lead`` they are, and what became of them.
+        """Count leads and conversions by the values of every feature.
 
-        A lead converted if any of its rows did.
+        Args:
+            rows: n feature rows.
+            lead: (n,) the lead of each row.
+            label: (n,) outcomes, 1 or 0; a lead converted if any of its rows did.
+
+        Returns:
+            The table of each column of ``rows``.
         """
         number = lead_codes(lead)
         converted = np.asarray(label == 1)
@@ -143,7 +171,15 @@ class ObservedRates:
         )
 
     def evidence(self, feature: str, value: Value) -> ObservedRate | None:
-        """How leads with this value converted; None where there were too few to say, or none to ask."""
+        """How leads with this value converted.
+
+        Args:
+            feature: The feature's name.
+            value: A lead's value, None where it is missing.
+
+        Returns:
+            Counts and rates, or None where fewer than ten leads had the value or nothing was counted.
+        """
         tally = self.tallies.get(feature)
         return None if tally is None else self._rates_by_part[feature][tally.place(value)]
 

@@ -1,8 +1,7 @@
-"""A points table as a company has it today, at work on a history: it must be judged as a model is.
+"""Points tables as marketing writes them: points for what a lead did and for who it is, scored on a history.
 
-The points of all rules add up. A table sees what a snapshot sees and no more, like every feature.
-
-The rules of a points table, as marketing writes them: points for what a lead did and for who it is.
+The points of all rules add up. A table sees what a snapshot sees and no more, like every feature, so that it
+is evaluated as a model is.
 """
 
 from __future__ import annotations
@@ -47,10 +46,18 @@ class PointsTableError(ValueError):
 
 @dataclass(frozen=True)
 class TouchpointRule:
-    """Points for each touchpoint of a ``kind``; together they move a score by at most ``cap``.
+    """Points for each touchpoint of a kind.
 
-    With a ``lifespan`` a touchpoint fades: it is worth ``points * (1 - age / lifespan)``, and nothing from
-    then on. ``where`` narrows the rule to a channel, campaign, offer or offer stage.
+    Attributes:
+        kind: The kind of touchpoint.
+        points: Points for each; below 0 takes points off.
+        cap: The most that all of them together move a score, in either direction; None for no limit.
+        lifespan: Seconds after which a touchpoint is worth nothing; until then it is worth ``points * (1 -
+            age / lifespan)``. None for points that do not fade.
+        where: Further conditions by column: channel, campaign, offer or offer_stage.
+
+    Raises:
+        PointsTableError: a condition, the lifespan or the cap is not possible.
     """
 
     kind: str
@@ -74,11 +81,11 @@ class TouchpointRule:
             raise PointsTableError(msg)
 
     def remaining_points(self, age: int) -> int:
-        """The seconds that a touchpoint of this age has left; 1 where the rule does not fade."""
+        """The seconds that a touchpoint of this ``age`` has left; 1 where the rule does not fade."""
         return 1 if self.lifespan is None else max(0, self.lifespan - age)
 
     def capped_points(self, remaining: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The (n,) points of leads whose touchpoints together have so many seconds left.
+        """(n,) points of leads whose touchpoints together have (n,) ``remaining`` seconds left.
 
         Whole seconds are added up before they become points, so no order of touchpoints changes the last bit.
         """
@@ -86,7 +93,7 @@ class TouchpointRule:
         return raw if self.cap is None else np.clip(raw, -self.cap, self.cap)
 
     def matches(self, touchpoint: Mapping[str, Any]) -> bool:
-        """Whether a touchpoint is one of those that the rule counts."""
+        """Whether a ``touchpoint`` is one of those that the rule counts."""
         return touchpoint["kind"] == self.kind and all(
             touchpoint.get(column) == value for column, value in self.where.items()
         )
@@ -105,7 +112,18 @@ class TouchpointRule:
 
 @dataclass(frozen=True)
 class AttributeRule:
-    """Points for leads whose ``column`` is ``value``, or a number in [at_least, below)."""
+    """Points for leads whose attribute is one value, or a number in ``[at_least, below)``.
+
+    Attributes:
+        column: The attribute.
+        points: Points of such a lead.
+        value: The word that earns them; None for a rule on a number.
+        at_least: Least number that earns them; None for no bound.
+        below: The number from which on they are not earned; None for no bound.
+
+    Raises:
+        PointsTableError: neither or both of a value and a bound are named.
+    """
 
     column: str
     points: float
@@ -125,7 +143,7 @@ class AttributeRule:
         return self.value is not None
 
     def applies(self, values: pl.Series) -> NDArray[np.bool_]:
-        """(n,) whether leads with these values get the points; those without a value never do."""
+        """(n,) whether leads with these ``values`` get the points; those without a value never do."""
         if self.is_word:
             mask = values == self.value
         else:
@@ -137,7 +155,15 @@ class AttributeRule:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """From how many points on a lead is called marketing-qualified, and from how many sales-qualified."""
+    """From how many points on a lead is qualified.
+
+    Attributes:
+        mql: Points of a marketing-qualified lead.
+        sql: Points of a sales-qualified lead, at least ``mql``.
+
+    Raises:
+        PointsTableError: ``sql`` is below ``mql``.
+    """
 
     mql: float
     sql: float
@@ -163,7 +189,18 @@ _NO_TEXT = DisplayText("{value}", "{value}")
 
 @dataclass(frozen=True)
 class PointsTable:
-    """The rules of a company, and from how many points on it calls a lead qualified."""
+    """A points table as a company uses it today. The points of all rules add up.
+
+    A table sees what a snapshot sees and no more, like every feature.
+
+    Attributes:
+        thresholds: From how many points on a lead is qualified.
+        touchpoints: Points for what a lead did.
+        attributes: Points for who it is.
+
+    Raises:
+        PointsTableError: there is no rule, or an attribute is both a word and a number.
+    """
 
     thresholds: Thresholds
     touchpoints: tuple[TouchpointRule, ...] = ()
@@ -180,7 +217,7 @@ class PointsTable:
                 raise PointsTableError(msg)
 
     def features(self, overwritten: Container[str] = ()) -> FeatureSet:
-        """The attributes that the rules read, those ``overwritten`` as they stood at the snapshot."""
+        """The features that the attribute rules read, those ``overwritten`` as they stood at the snapshot."""
         units: dict[str, Any] = {r.column: "category" if r.is_word else "number" for r in self.attributes}
         specs = (
             (history_attribute if column in overwritten else attribute)(
@@ -191,7 +228,15 @@ class PointsTable:
         return FeatureSet(tuple(specs))
 
     def total(self, remaining: NDArray[np.int64], columns: Mapping[str, pl.Series]) -> NDArray[np.float64]:
-        """(n,) points from what (n, touchpoint rules) touchpoints have left, and the attributes."""
+        """Add up the points of all rules.
+
+        Args:
+            remaining: (n, touchpoint rules) what the visible touchpoints of each rule have left, in seconds.
+            columns: By attribute, its (n,) values.
+
+        Returns:
+            (n,) points.
+        """
         points = np.zeros(len(remaining))
         for place, rule in enumerate(self.touchpoints):
             points += rule.capped_points(remaining[:, place])
@@ -201,9 +246,19 @@ class PointsTable:
 
 
 def score_points(table: PointsTable, history: LeadHistory, snapshots: Snapshots) -> pl.DataFrame:
-    """``lead_id``, ``as_of``, ``points`` and ``stage`` ("mql", "sql" or null), in the order of ``snapshots``.
+    """Score snapshots by a points table.
 
-    Raises PointsTableError where a rule names a kind or a column that the history does not have.
+    Args:
+        table: The points table.
+        history: What the CRM knows.
+        snapshots: The snapshots to score.
+
+    Returns:
+        ``lead_id``, ``as_of``, ``points`` and ``stage`` (``"mql"``, ``"sql"`` or null), in the order of
+        ``snapshots``.
+
+    Raises:
+        PointsTableError: a rule names a kind or a column that the history does not have.
     """
     validate_points_table(table, history)
     overwritten = set(history.attributes["name"].unique()) - set(history.lead_columns)
@@ -219,7 +274,16 @@ def score_points(table: PointsTable, history: LeadHistory, snapshots: Snapshots)
 
 
 def points_of_one(table: PointsTable, lead: LeadRecord, as_of: int) -> float:
-    """The points of one lead at ``as_of``: what ``score_points`` gives it, to the bit."""
+    """Score one lead by a points table: what ``score_points`` gives it, to the bit.
+
+    Args:
+        table: The points table.
+        lead: The lead with its events.
+        as_of: Epoch seconds.
+
+    Returns:
+        The points.
+    """
     visible = [
         (as_of - event["occurred_at"], event)
         for event in lead.events.get("touchpoints", ())
@@ -262,9 +326,16 @@ def validate_points_table(table: PointsTable, history: LeadHistory) -> None:
 
 
 def calibrate_points(score: NDArray[np.float64], label: NDArray[np.number]) -> PlattCalibration:
-    """What turns points into log-odds, as matured rows have it, so that any table has a probability.
+    """Fit what turns points into log-odds, so that any table gives a probability.
 
-    Points have a scale of their own, so the fit starts from scores of unit spread around the base rate.
+    Points have a scale of their own, so the fit starts from scores of unit variance around the base rate.
+
+    Args:
+        score: (n,) points of matured rows.
+        label: (n,) their outcomes, 1 or 0.
+
+    Returns:
+        Platt scaling of points; its slope is 0 where all points are equal.
     """
     rate = logit((label.sum() + 0.5) / (len(label) + 1))
     spread = float(np.std(score))

@@ -25,10 +25,18 @@ TREES, ENCODINGS, REST = "model.lgb", "encodings.json", "predictor.json"
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """``logit p = slope * (linear + tree_weight * trees) + intercept``, either part optional.
+    """From an encoded matrix to calibrated log-odds and contributions.
 
-    Both parts add up over features, and so does any weighted sum of them: explanations are exact. Rows are
-    independent to the bit: nothing here sums over an axis or multiplies matrices.
+    ``logit p = slope * (linear + tree_weight * trees) + intercept``, either part optional. Both parts add up
+    over features, and so does any weighted sum of them: explanations are exact. Rows are independent to the
+    bit: nothing here sums over an axis or multiplies matrices.
+
+    Attributes:
+        encodings: From feature rows to the matrix.
+        calibration: Slope and intercept.
+        linear: The additive part, if any.
+        booster: The trees, if any.
+        tree_weight: Weight of the trees in the sum. Default 1.
     """
 
     encodings: FeatureEncoder
@@ -43,20 +51,21 @@ class Predictor:
         return self.encodings.feature_names
 
     def log_odds(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) calibrated log-odds of an encoded (n, columns) matrix."""
+        """(n,) calibrated log-odds of an encoded (n, columns) ``matrix``."""
         raw = np.zeros(len(matrix)) if self.linear is None else self.linear.log_odds(matrix)
         if self.booster is not None:
             raw = raw + self.tree_weight * self._tree_log_odds(self.booster, matrix)
         return self.calibration.apply(raw)
 
     def probability(self, log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) probabilities of (n,) calibrated log-odds."""
+        """(n,) probabilities of (n,) calibrated ``log_odds``."""
         return np.asarray(expit(log_odds), dtype=np.float64)
 
     def contributions(self, matrix: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """The base, and (n, features) contributions; base + a row's contributions = its log-odds to 1e-9.
+        """The base and the (n, features) contributions of an encoded (n, columns) ``matrix``.
 
-        The trees' share is path-dependent TreeSHAP (Lundberg et al. 2018), as LightGBM computes it.
+        Base and contributions of a row add up to its calibrated log-odds, to 1e-9. Those of the trees are
+        path-dependent TreeSHAP (Lundberg et al. 2020), as LightGBM computes it.
         """
         total = np.zeros((len(matrix), len(self.feature_names)))
         if self.linear is not None:
@@ -109,7 +118,7 @@ class Predictor:
 
     @classmethod
     def from_files(cls, files: Mapping[str, str]) -> Predictor:
-        """The predictor that ``to_parts`` wrote."""
+        """The predictor that ``to_files`` wrote, from the text of its ``files`` by name."""
         record = json.loads(files[REST])
         return cls(
             encodings=FeatureEncoder.from_json(files[ENCODINGS]),

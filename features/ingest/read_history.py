@@ -1,9 +1,7 @@
-"""Reads a company's own tables into a LeadHistory: the rim between its files or databases and the rest.
+"""Reads a company's own tables, or frames in memory, into a LeadHistory.
 
 Bad rows do not stop the reading: they are named in the quarantine, and the good rows go on, unless so many
 are bad that the rest would mislead.
-
-A history from frames that are in memory already, pandas or Polars: read and checked as files are.
 """
 
 from __future__ import annotations

@@ -4,9 +4,8 @@ A value with its own offset keeps it; one without is local time in the zone of t
 the autumn change of clocks makes ambiguous is read as the later of the two, so that no event is seen before
 it happened; one that the spring change skips does not exist and is not read. A date alone is its midnight.
 
-How a column may write its times, beyond the usual ways: twelve-hour clocks, names of months, short years.
-
-Each is a strptime pattern, so that what was found out can be written down in ``leadloop.toml``.
+Beyond the usual spellings, a column may have twelve-hour clocks, names of months or short years: each such
+format is a strptime pattern, so that the inferred one can be written down in ``leadloop.toml``.
 """
 
 from __future__ import annotations
