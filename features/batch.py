@@ -1,4 +1,4 @@
-"""Features in bulk: one cut, one fold, on whatever frame library the history uses.
+"""Features of many snapshots at once, in the frame library of the history.
 
 Narwhals translates the specs into expressions for Polars (the default), pandas and DuckDB. Values are
 integers until one last cast to Float64: the only arithmetic on which engines agree to the bit.
@@ -30,7 +30,7 @@ Rows = nw.LazyFrame[Any]
 
 
 def join_visible_events(events: Rows, snapshots: Rows) -> Rows:
-    """Every pair of a snapshot and an event of its lead that it sees, with the event's ``age`` in seconds."""
+    """Every pair of a snapshot and a visible event of its lead, with the event's ``age`` in seconds."""
     pairs = snapshots.join(events, on="lead_id", how="inner")
     visible: nw.Expr = is_visible(nw.col("occurred_at"), nw.col("known_at"), nw.col("as_of"))
     aged: Rows = pairs.filter(visible).with_columns(age=nw.col("as_of") - nw.col("occurred_at"))
@@ -121,13 +121,16 @@ def _colleague_events(events: Rows, history: LeadHistory) -> Rows:
 
 
 def _lead_columns(rows: Rows, specs: Sequence[FeatureSpec]) -> Rows:
-    """A lead is one row, so there is nothing to fold."""
+    """The values of specs on ``leads``, one row a snapshot."""
     columns = [nw.col(spec.of or "age").alias(spec.name) for spec in specs]
     return rows.select(*KEYS, *columns)
 
 
 def _aggregate(rows: Rows, specs: Sequence[FeatureSpec]) -> Rows:
-    """First one masked column a spec, then plain aggregates: what every engine does fast."""
+    """The values of specs on events, one row a snapshot that sees any.
+
+    First one masked column a spec, then plain aggregates: every engine does these fast.
+    """
     edges = [_edge_age(spec) for spec in specs if spec.reduce in _PICKS]
     rows = rows.with_columns(*edges) if edges else rows
     rows = rows.with_columns(*_flatten(_masked_columns(spec) for spec in specs))
@@ -154,7 +157,7 @@ def _mask(spec: FeatureSpec) -> nw.Expr:
 
 
 def _is_any(column: str, words: Sequence[str]) -> nw.Expr:
-    """Comparing with one word costs half of looking it up in a list of one."""
+    """Whether a column is one of ``words``; comparing with a single word is twice as fast as ``is_in``."""
     return nw.col(column) == words[0] if len(words) == 1 else nw.col(column).is_in(words)
 
 

@@ -1,9 +1,8 @@
-"""THE list of features, by family: what practitioners score leads on, each with its one sentence.
+"""The catalogue of features, by family: what practitioners score leads on, each with its sentence.
 
 ``build_feature_set(history)`` takes from it what a history can fill, and adds the company's own columns, its
-overwritten attributes and its own kinds of touchpoint. Sentences stand in
-``locale/<lang>/features.po``; they are "label: value", which needs no plural in
-any language.
+overwritten attributes and its own kinds of touchpoint. The sentences are in ``locale/<lang>/features.po``, in
+the form "label: value", which needs no plural in any language.
 """
 
 from __future__ import annotations
@@ -145,7 +144,7 @@ def _column_sentence(column: str) -> DisplayText:
 
 
 def _lead_column_specs(history: LeadHistory, units: Mapping[str, Unit]) -> Iterator[FeatureSpec]:
-    """Plain columns, but for those whose history is known too: they hold what was written last."""
+    """Specs of plain columns, but for those with a history, of which they hold only the newest value."""
     dtypes = dict(history.leads.schema)
     dtypes |= {ACCOUNT_PREFIX + name: dtype for name, dtype in history.accounts.schema.items()}
     overwritten = set(history.attributes["name"].unique())
@@ -157,7 +156,7 @@ def _lead_column_specs(history: LeadHistory, units: Mapping[str, Unit]) -> Itera
 
 
 def _history_attribute_specs(history: LeadHistory) -> Iterator[FeatureSpec]:
-    """An overwritten attribute is a number if all its values are."""
+    """Specs of overwritten attributes; one is a number if all its values are."""
     numeric = pl.col("number").is_not_null() | pl.col("value").is_null()
     names = history.attributes.group_by("name").agg(numeric=numeric.all()).sort("name")
     for name, is_number in names.iter_rows():
@@ -193,7 +192,7 @@ def _count_specs(rows: EventSelection, events: Message, windows: tuple[int, ...]
 
 
 def _write_sentence(name: str, **values: Value) -> DisplayText:
-    """The sentence of a feature in each language, with the gap for a lead's own value left open."""
+    """The sentence called ``name`` in each language, with ``{value}`` left in it."""
     texts = {lang: translate(f"features.{name}", lang, value="{value}", **values) for lang in LANGUAGES}
     return DisplayText(**texts)
 

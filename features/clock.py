@@ -53,7 +53,7 @@ def to_datetime(seconds: int) -> datetime:
 
 
 def format_order(order: int, *, dated: bool) -> str:
-    """A place in an order as a reader knows it: a day where it is ``dated``, else the number.
+    """A place in an order for readers: a day where it is ``dated`` (epoch seconds), else the number.
 
     >>> format_order(DAY, dated=True), format_order(9240, dated=False)
     ('1970-01-02', '9,240')
@@ -84,7 +84,7 @@ def parse_duration(text: str) -> int:
 
 
 def describe_duration(seconds: float) -> Message:
-    """A length of time in the largest unit that fits, for a reader of any language.
+    """A duration in the largest unit that fits, as a message for any language.
 
     >>> describe_duration(3 * DAY), describe_duration(2 * HOUR).render("de"), describe_duration(59)
     ('3 days', '2 Stunden', 'under a minute')
@@ -94,7 +94,7 @@ def describe_duration(seconds: float) -> Message:
 
 
 def humanise(seconds: float, lang: str = "en") -> str:
-    """A length of time in the largest unit that fits, in ``lang``.
+    """A duration in the largest unit that fits, as text in ``lang``.
 
     >>> humanise(3 * DAY), humanise(2 * HOUR, "de"), humanise(59)
     ('3 days', '2 Stunden', 'under a minute')

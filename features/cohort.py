@@ -1,4 +1,4 @@
-"""Which leads are scored when: snapshots in training are drawn like those in serving."""
+"""Which leads are scored when: snapshots for training are taken as those in serving are."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Snapshots:
 
 
 def lead_codes(lead_id: pl.Series) -> NDArray[np.int64]:
-    """(n,) a number for the lead of each row, from 0: rows of one lead share it, as they share its outcome.
+    """(n,) codes of leads, numbered from 0 in the order of their ids; rows of one lead share a code.
 
     >>> lead_codes(pl.Series(["b", "a", "b"])).tolist()
     [1, 0, 1]
@@ -116,7 +116,7 @@ def _bounds(rule: CohortRule) -> list[pl.Expr]:
 
 
 def _visible_from(frame: pl.DataFrame) -> pl.Expr:
-    """The first second at which an event can be seen."""
+    """The first second at which each event is visible."""
     return pl.max_horizontal(frame["occurred_at"], frame["known_at"]) + 1
 
 
@@ -143,7 +143,7 @@ def _grid_moments(history: LeadHistory, rule: CohortRule) -> list[pl.DataFrame]:
 
 
 def _closing_times(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
-    """When each lead that left the open ones did so; it is not looked at from the second after."""
+    """``closed_at`` of each lead that is no longer open: the second it entered a closed stage."""
     ends = history.transitions.filter(pl.col("stage").is_in(rule.closed))
     return ends.group_by("lead_id").agg(closed_at=pl.col("occurred_at").min())
 

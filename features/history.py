@@ -140,7 +140,7 @@ class LeadHistory:
 
 
 def _summarise_table(frame: Any) -> tuple[str, str, str]:
-    """The first and the last day of a table of a history, and what its rows are about."""
+    """First day, last day and frequent values of a table of a history, for notebooks."""
     rows = nw.from_native(frame).lazy().collect()
     time = next((name for name in ("occurred_at", "created_at", "known_at") if name in rows.columns), None)
     column = next((name for name in ("kind", "stage", "name") if name in rows.columns), None)

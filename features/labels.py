@@ -1,4 +1,4 @@
-"""What became of a lead: an honest label, absent as long as it is not knowable."""
+"""Labels: whether a lead reached the target stage in time, null as long as that cannot be known."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def compute_labels(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec) 
 def _first_known(
     history: LeadHistory, rows: pl.DataFrame, stages: tuple[str, ...], spec: LabelSpec, start_column: str
 ) -> pl.DataFrame:
-    """Per row, when the CRM first learned that the lead had entered one of ``stages`` in [since, end)."""
+    """Per row, when the CRM first learned of an entry into one of ``stages`` in ``[start_column, end)``."""
     events = history.transitions.filter(
         pl.col("stage").is_in(stages), pl.col("known_at") < history.observed_until
     ).select("lead_id", "occurred_at", "known_at")

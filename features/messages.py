@@ -60,7 +60,7 @@ class Message(str):
         return (self.key,), self.values
 
     def render(self, lang: str) -> str:
-        """The message in ``lang``, English as it was when it was made."""
+        """The message in ``lang``, ``"en"`` or ``"de"``."""
         return str(self) if lang == "en" else translate(self.key, lang, **self.values)
 
     def to_plain(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def translate(key: str, lang: str, /, **values: Value) -> str:
 
 
 def join_items(conjunction: Literal["comma", "and", "or"], items: Sequence[str]) -> str:
-    """Items one after the other, with ``how`` between them; empty without any.
+    """Join items with a comma, "and" or "or" between them; empty without any.
 
     >>> join_items("or", ["a", "b", "c"])
     'a or b or c'
@@ -165,7 +165,7 @@ def parse_po(source: str) -> dict[str, str]:
 
 
 def _iter_statements(source: str) -> Iterator[tuple[str, str]]:
-    """Each quoted string of a ``.po`` file and the word before it; none, where it goes on from the last."""
+    """Each quoted string of a ``.po`` file with its keyword, empty where it continues the string before."""
     for number, line in enumerate(source.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -176,7 +176,7 @@ def _iter_statements(source: str) -> Iterator[tuple[str, str]]:
 
 
 def _compile_mo(entries: Mapping[str, str]) -> bytes:
-    """The texts in the binary form that gettext reads: a head, two tables of (length, offset), strings."""
+    """The texts in gettext's binary format: a header, two tables of (length, offset), the strings."""
     keys = sorted(key.encode() for key in entries)
     strings = [*keys, *(entries[key.decode()].encode() for key in keys)]
     start = 28 + 8 * len(strings)
@@ -195,7 +195,7 @@ def _localise_value(value: Value, lang: str) -> object:
 
 
 class _LocalisedNumber:
-    """A number that is written as a language writes it, whichever format a text asks for."""
+    """A number that formats itself as a language writes it."""
 
     def __init__(self, value: float, lang: str) -> None:
         self._value, self._lang = value, lang
@@ -208,7 +208,7 @@ class _LocalisedNumber:
 
 
 class _MissingTexts(NullTranslations):
-    """A text that nobody wrote is a mistake of ours, not its own translation."""
+    """Raises KeyError where gettext would take a missing key for its own translation."""
 
     def gettext(self, message: str) -> NoReturn:
         raise KeyError(message)

@@ -26,7 +26,7 @@ class Markup(str):
 
 
 def html_card(caption: str, facts: str, *parts: str) -> str:
-    """A caption, a line of ``facts`` and then ``parts``, which are HTML already.
+    """A block of HTML: a caption, a line of facts and then ``parts``, which are HTML already.
 
     >>> html_card("a < b", "1 row")
     '<div style="color:inherit"><strong>a &lt; b</strong><br><span style="opacity:.75">1 row</span></div>'
@@ -36,7 +36,7 @@ def html_card(caption: str, facts: str, *parts: str) -> str:
 
 
 def html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table: columns of figures stand to the right, those of words to the left.
+    """An HTML table; columns of numbers are aligned to the right, text to the left.
 
     >>> numeric, text = html_table(("name", "rows"), [("leads", "12")]), html_table(("name",), [("leads",)])
     >>> "right" in numeric, "right" in text
@@ -52,9 +52,10 @@ def html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def html_bar(value: float, widest: float) -> Markup:
-    """A bar from the middle, to the right for what speaks for a lead and to the left for what speaks against.
+    """A bar from the middle, to the right for values above 0 and to the left below.
 
-    It is as long as its share of ``widest``; the figure stands beside it, so a screen reader misses nothing.
+    Its length is the share of ``widest``. It is hidden from screen readers, as the number is in the cell
+    beside it.
     """
     length = round(_HALF_WIDTH * min(1.0, abs(value) / widest)) if widest else 0
     left, colour = (_HALF_WIDTH, FOR) if value > 0 else (_HALF_WIDTH - length, AGAINST)
@@ -65,12 +66,12 @@ def html_bar(value: float, widest: float) -> Markup:
 
 
 def html_strong(text: str) -> Markup:
-    """The text, set off from its neighbours."""
+    """The escaped ``text`` in bold."""
     return Markup(f"<strong>{escape(text)}</strong>")
 
 
 def _is_numeric_column(column: Iterable[str]) -> bool:
-    """Whether whatever stands in a column begins as a number does."""
+    """Whether every filled cell begins as a number does."""
     return all(_NUMBER.match(text.removeprefix("<strong>")) for text in column if text)
 
 

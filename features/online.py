@@ -1,7 +1,7 @@
-"""The same features for one lead while the CRM waits: one pass of plain Python over its events.
+"""The features of one lead at a time, for requests: one pass of plain Python over its events.
 
 Building data frames for forty events costs more than reading them. ``OnlineFeatures`` folds a ``LeadRecord``
-by the same specs as ``engine``; a law holds the two together, to the bit.
+by the same specs as ``features.batch``; property tests hold the two equal, to the bit.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ _SpecAndFold = tuple[FeatureSpec, "Callable[[FeatureSpec, _EventsByAge], Value]"
 
 
 def _visible_by_age(events: Sequence[Mapping[str, Any]], as_of: int) -> _EventsByAge:
-    """What a snapshot sees of one source, youngest first, so that a window is a slice."""
+    """The visible events of one source with their ages, youngest first, so that a window is a slice."""
     by_age = [
         (as_of - moment, event)
         for event in events
@@ -94,7 +94,7 @@ def _visible_by_age(events: Sequence[Mapping[str, Any]], as_of: int) -> _EventsB
 def _rows_by_kinds(
     events: _EventsByAge, column: str, folds: Mapping[_Kinds, list[_SpecAndFold]]
 ) -> Iterator[tuple[_EventsByAge, list[_SpecAndFold]]]:
-    """What folds each choice of kinds, with its rows; most leads did little of all that can be done."""
+    """The visible events of each choice of kinds with the specs that fold them, if there are any events."""
     by_kind: dict[Any, _EventsByAge] = {}
     for row in events:
         by_kind.setdefault(row[1][column], []).append(row)
@@ -112,7 +112,7 @@ def _rows_by_kinds(
 
 
 def _filter_rows(rows: _EventsByAge, spec: FeatureSpec) -> _EventsByAge:
-    """Those that are young enough and of the right kind otherwise, too."""
+    """The events within the spec's window that meet its ``where``."""
     if spec.within is not None:
         rows = rows[: bisect_left(rows, spec.within, key=_age)]
     for column, value in spec.where:
@@ -121,7 +121,7 @@ def _filter_rows(rows: _EventsByAge, spec: FeatureSpec) -> _EventsByAge:
 
 
 def _effective_at(event: Mapping[str, Any]) -> int:
-    """An overwritten attribute takes effect when the CRM learns of it, all else when it happens."""
+    """When an event takes effect: an overwritten attribute when it is known, all else when it happens."""
     return int(event["occurred_at"] if "occurred_at" in event else event["known_at"])
 
 

@@ -230,9 +230,10 @@ _SAMPLE_SIZE = 1000
 
 
 def parse_amounts(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
-    """Float64 as ``parse_numbers`` has it; where that reads nothing, what a mark or two separators settle.
+    """Float64 as ``parse_numbers`` has it and, where that is null, numbers with marks of currency or percent.
 
-    In brackets stands what an accountant takes off.
+    A mark of currency, or two different separators, settles what a group of three digits is. Amounts in
+    brackets are negative, as accountants write them.
 
     >>> parse_amounts(pl.Series(["12.5", "$1,234", "1.234,50 EUR", "1'234.50", "7 %", "1,234"])).to_list()
     [12.5, 1234.0, 1234.5, 1234.5, 7.0, None]
@@ -265,7 +266,7 @@ def currency_marks(column: pl.Series) -> list[str]:
 
 
 def has_single_group(column: pl.Series) -> pl.Series:
-    """Where a value is one that could be thousands as well as decimals.
+    """(n,) whether a value has exactly one group of three digits: thousands as well as decimals.
 
     >>> has_single_group(pl.Series(["1,234", "-12.500", "1,23", "0,123", "950"])).to_list()
     [True, True, False, False, False]
@@ -274,7 +275,7 @@ def has_single_group(column: pl.Series) -> pl.Series:
 
 
 def is_ambiguous(column: pl.Series, decimal: Decimal) -> bool:
-    """Whether the values may be numbers whose separator could mark thousands as well as decimals.
+    """Whether a column's separator could mark thousands as well as decimals, so that its numbers are unsure.
 
     Where commas mark decimals ``12.500`` reads as a plain number; beside ``950`` it hardly is one.
     """

@@ -1,4 +1,4 @@
-"""The one cut in time: which events a snapshot sees."""
+"""The point-in-time cut: which events a snapshot sees."""
 
 from __future__ import annotations
 

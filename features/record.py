@@ -48,7 +48,7 @@ class LeadRecord:
 
     @property
     def last_known_at(self) -> int:
-        """The second of the latest news about the lead, its account included."""
+        """The second in which the newest event of the lead, its account included, became known."""
         times: list[int] = [
             max(event.get("occurred_at", event["known_at"]), event["known_at"])
             for rows in self.events.values()

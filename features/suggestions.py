@@ -1,4 +1,4 @@
-"""A hint at what may have been meant by a name that does not exist, for the end of a message."""
+"""Suggestions for names that do not exist, for the end of an error message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAX_LISTED = 20
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """The nearest of the ``known`` names, or else all of them.
+    """A hint for the end of a message: the nearest of the ``known`` names, or else the first twenty of them.
 
     >>> suggest("horzion", ["horizon", "settle"]), suggest("colour", ["horizon", "settle"])
     ("; did you mean 'horizon'?", "; there is 'horizon', 'settle'")

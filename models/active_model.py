@@ -1,4 +1,4 @@
-"""Which of the model folders beside each other is in charge, and which was before: a file, replaced whole.
+"""Which of several model folders is the active one, and which was before: a file, replaced whole.
 
 A reader sees the old names or the new ones, never half of either, and needs nothing but the file system.
 """

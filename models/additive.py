@@ -1,4 +1,4 @@
-"""The additive part of a model: one curve or one table a feature, so every number in it can be read.
+"""The additive part of a model: one curve or one table of effects a feature.
 
 It is a generalised additive model (Hastie and Tibshirani 1986) with piecewise linear curves. Only additions,
 multiplications and comparisons, in a fixed order: one lead scored alone gets the same bits as among many.

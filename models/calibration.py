@@ -1,4 +1,4 @@
-"""One affine map from raw to calibrated log-odds; affine, so that explanations stay exact."""
+"""Calibration: one affine map of log-odds, so that contributions scale with it and stay exact."""
 
 from __future__ import annotations
 

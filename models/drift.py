@@ -1,4 +1,4 @@
-"""How values were spread when a model was judged, and how far from that they are now."""
+"""Drift: how far the distribution of values is from that of the rows a model was evaluated on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How feature columns become numbers, the same for a table of leads and for one lead, to the bit.
+"""Encoding of feature columns as numbers, the same for a table of leads and for one lead, to the bit.
 
 A number stays a number, null becoming NaN. A category becomes its code, looked up in small tables: how often
 its leads converted (smoothed), how common it is, and a 0/1 column for each level that is common enough. A
@@ -168,7 +168,7 @@ class FeatureEncoder:
 
     @cached_property
     def _row_plan(self) -> list[tuple[str, bool, dict[Value, int], int, list[list[float]] | None]]:
-        """What ``encode_row`` needs of each feature, as plain Python, which is fastest for one row."""
+        """What ``encode_row`` needs of each feature, as plain Python values."""
         return [
             (f.name, f.kind == "number", f.code_of, f.other, f.table.tolist() if has_lookup else None)
             for f in self.features

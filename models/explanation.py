@@ -1,4 +1,4 @@
-"""What the CRM gets to hear: a score, and reasons that add up to it."""
+"""Scores, and the reasons that add up to them."""
 
 from __future__ import annotations
 
@@ -288,7 +288,7 @@ def top_reasons(
 
 
 def render_sentence(spec: FeatureSpec, value: float | str | None, lang: str = "en") -> str:
-    """The sentence of a feature with the lead's own value in it."""
+    """The sentence of a feature with the lead's own value in it, in ``lang``."""
     return spec.says.render(lang).replace("{value}", _format_value(spec, value, lang))
 
 

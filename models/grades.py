@@ -1,4 +1,4 @@
-"""Grades A to D from what sales can do, not from quartiles: A is whom there is time to call."""
+"""Grades A to D by the capacity of sales: an A is a lead that there is time to call."""
 
 from __future__ import annotations
 

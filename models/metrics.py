@@ -1,7 +1,7 @@
 """Metrics of predictions, in NumPy alone: ranking, calibration, gains, each with a bootstrap interval.
 
 Every metric takes (n,) outcomes of 0 and 1, (n,) probabilities and optional (n,) weights, so that a bootstrap
-resample is only another set of weights. Rows of equal probability are pooled: the order of rows is irrelevant.
+resample is only another set of weights. Rows of equal probability are pooled: their order is irrelevant.
 """
 
 from __future__ import annotations
@@ -375,7 +375,7 @@ def bootstrap_intervals(
 
 
 def _bias_corrected_interval(value: float, draws: Sequence[float]) -> Interval:
-    """The quantiles of ``draws``, moved by what resampling itself adds.
+    """The quantiles of ``draws``, moved by the bias of resampling.
 
     A calibration error grows with noise, and its interval would else lie above the error that was measured.
     """
@@ -662,7 +662,7 @@ def area_under_lift(called: NDArray[np.float64], captured: NDArray[np.float64]) 
 def _equal_mass_groups(
     ranking: Ranking,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The share, mean forecast and rate of up to ten groups of equal size, equal forecasts kept together."""
+    """Share, mean prediction and observed rate of up to ten groups of equal size that split no equal scores."""
     whole = ranking.total.sum()
     mass, positive = ranking.total / whole, ranking.positive / whole
     middle = np.cumsum(mass) - mass / 2
@@ -691,7 +691,7 @@ def _fit_logistic(
     weights: NDArray[np.float64] | None,
     offset: NDArray[np.float64],
 ) -> list[float]:
-    """The coefficients of a logistic regression by Newton's method; NaN where the outcomes determine none."""
+    """Coefficients of a logistic regression with an offset, by Newton's method; NaN if undetermined."""
     w = np.ones(len(y)) if weights is None else weights
     if not 0 < w @ y < w.sum():
         return [float("nan")] * design.shape[1]

@@ -1,4 +1,4 @@
-"""The model card: what a model was made from and what it is worth, kept beside it."""
+"""The model card: what a model was trained on and how good it is, saved with it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""How leads with a value converted: plain counts beside a reason, which anyone can check by hand.
+"""Observed conversion rates by the value of a feature: counts beside a reason that can be checked by hand.
 
-They are what happened, not what the model thinks: a value can have converted well for reasons that belong to
-other features, and the contribution of this one says less.
+They are no contributions: leads with a value may have converted well because of other features.
 """
 
 from __future__ import annotations
@@ -185,7 +184,7 @@ class ObservedRates:
 
     @cached_property
     def _rates_by_part(self) -> dict[str, tuple[ObservedRate | None, ...]]:
-        """What there is to say of each part of each feature: made once, as every reason asks for one."""
+        """The rate of each part of each feature, computed once."""
         return {
             name: tuple(self._part_rate(tally, place) for place in range(tally.parts))
             for name, tally in self.tallies.items()
@@ -210,21 +209,21 @@ class ObservedRates:
 
 
 def _leads_by_part(place: NDArray[np.int64], lead: NDArray[np.intp], parts: int) -> NDArray[np.bool_]:
-    """(parts, leads): whether each lead was ever in each part."""
+    """(parts, leads) whether each lead was ever in each part."""
     membership = np.zeros((parts, int(lead.max(initial=0)) + 1), dtype=np.bool_)
     membership[place, lead] = True
     return membership
 
 
 def _common_words(column: pl.Series, lead: NDArray[np.intp]) -> tuple[str, ...]:
-    """The commonest words that at least ``FEWEST`` leads had, in their order."""
+    """The most frequent words that at least ``FEWEST`` leads had, sorted."""
     pairs = pl.DataFrame([column.alias("word"), pl.Series("lead", lead)]).drop_nulls().unique()
     common = pairs.group_by("word").len().filter(pl.col("len") >= FEWEST)
     return tuple(common.sort("len", "word", descending=[True, False])["word"].head(MOST_WORDS).sort())
 
 
 def _decile_edges(column: pl.Series, lead: NDArray[np.intp]) -> tuple[float, ...]:
-    """Deciles of the values, those left out that would part too few leads from the next."""
+    """Deciles of the values, without those that would leave fewer than ``FEWEST`` leads in a part."""
     x = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     finite = np.isfinite(x)
     if not finite.any():

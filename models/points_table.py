@@ -100,7 +100,7 @@ class TouchpointRule:
 
     @property
     def total_left(self) -> pl.Expr:
-        """``left`` of a group of touchpoints that have an ``age``, summed over those that match."""
+        """The sum of ``remaining_points`` over matching touchpoints, an expression on their ``age``."""
         matches = pl.col("kind") == self.kind
         for column, value in self.where.items():
             matches &= pl.col(column) == value
@@ -304,7 +304,7 @@ def points_of_one(table: PointsTable, lead: LeadRecord, as_of: int) -> float:
 
 
 def validate_points_table(table: PointsTable, history: LeadHistory) -> None:
-    """Raise PointsTableError where a rule asks for what ``history`` does not have."""
+    """Raise PointsTableError where a rule names a kind or a column that ``history`` does not have."""
     kinds = {*history.touchpoints["kind"].drop_nulls().unique(), *KINDS}
     for rule in table.touchpoints:
         if rule.kind not in kinds:
@@ -357,7 +357,7 @@ def _remaining_by_rule(table: PointsTable, history: LeadHistory, snapshots: Snap
 
 
 def _column_types(history: LeadHistory) -> dict[str, pl.DataType | None]:
-    """What each attribute holds; None where that is not a matter of the column."""
+    """The type of each attribute; None for overwritten ones, whose values say it."""
     accounts = {ACCOUNT_PREFIX + name: dtype for name, dtype in history.accounts.schema.items()}
     plain = {**history.leads.schema, **accounts}
     overwritten: dict[str, pl.DataType | None] = dict.fromkeys(history.attributes["name"].unique())

@@ -1,8 +1,8 @@
-"""How far a score may be from the truth, and when there is too little behind it to say a number.
+"""Intervals of scores, and when there is too little data for a number.
 
-The interval is meant for the lead's true chance given all that is visible of it. No method can promise to
-cover that for whatever company there might be (Barber 2020, "Is distribution-free inference possible for
-binary regression?"); what is promised, on which assumption, stands in ``training.learner.score_intervals``.
+The interval is of the lead's true probability given all that is visible of it. No method covers that for every
+distribution (Barber 2020, "Is distribution-free inference possible for binary regression?"); what is promised,
+on which assumption, is in ``training.learner.score_intervals``.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class FeatureSupport:
 
     @property
     def code(self) -> InsufficiencyCode:
-        """What it is called when a value is not among the known ones."""
+        """The code for a value outside of what training had."""
         return "outside_range" if self.other is None else "unseen_value"
 
     def unusual(self, column: NDArray[np.float64]) -> NDArray[np.bool_]:

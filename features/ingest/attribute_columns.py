@@ -26,7 +26,13 @@ RESERVED: frozenset[str] = frozenset({"lead_id", "created_at", "account_id", "as
 
 @dataclass(frozen=True)
 class AttributeColumns:
-    """The columns that can be attributes, typed, in the rows of ``sieve``; the role of every free column."""
+    """The columns of a table that can be attributes, typed.
+
+    Attributes:
+        rows: The rows they belong to, with a note of each cell that could not be read.
+        columns: The typed columns.
+        roles: What each free column was taken for.
+    """
 
     rows: ValidatedRows
     columns: tuple[pl.Series, ...]
@@ -41,7 +47,7 @@ class AttributeColumns:
 def infer_roles(
     columns: Iterable[pl.Series], declared: Mapping[str, Role], decimal: Decimal
 ) -> tuple[ColumnRole, ...]:
-    """The role of each column, found out from its values or, where the user ``said`` one, that."""
+    """The role of each column: the one ``declared`` for it, else the one inferred from its values."""
     return tuple(
         declared_role(column, declared[column.name])
         if column.name in declared.keys() - RESERVED
@@ -55,14 +61,14 @@ def _infer_free_role(column: pl.Series, decimal: Decimal) -> ColumnRole:
 
 
 def exclude_reserved(role: ColumnRole) -> ColumnRole:
-    """The role of a free column, which is none where leadloop needs its name."""
+    """The role, or ``identifier`` where leadloop itself needs the column's name."""
     if role.column not in RESERVED:
         return role
     return replace(role, role="identifier", reason=Message("columns.reserved"))
 
 
 def cast_columns(rows: ValidatedRows, roles: tuple[ColumnRole, ...], decimal: Decimal) -> AttributeColumns:
-    """The columns of ``sieve`` typed as their roles have them; a cell that does not fit is noted."""
+    """The columns of ``rows`` cast to their roles; a cell that cannot be read is null and flagged."""
     columns = []
     for role in roles:
         if role.used:
@@ -75,7 +81,7 @@ def cast_columns(rows: ValidatedRows, roles: tuple[ColumnRole, ...], decimal: De
 def _flag_unreadable(
     rows: ValidatedRows, column: pl.Series, parsed: pl.Series, role: ColumnRole
 ) -> ValidatedRows:
-    """The sieve with a note of each cell of a column that could not be read."""
+    """The rows with each cell flagged that has a value but could not be ``parsed``."""
     unreadable = column.is_not_null() & parsed.is_null()
     if role.role == "number" and column.dtype == pl.String:
         ambiguous = unreadable & has_single_group(column)

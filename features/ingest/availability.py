@@ -62,13 +62,13 @@ class Availability:
 
     @property
     def role_reason(self) -> Message:
-        """Why the column has its role, without the claim that is made for every plain column."""
+        """Why the column has its role, without the sentence on when it is known."""
         inner = self.reason.values.get("reason") if self.used else None
         return inner if isinstance(inner, Message) else self.reason
 
 
 def looks_post_outcome(column: str) -> bool:
-    """Whether the name of a column sounds as if somebody fills or overwrites it after the first contact.
+    """Whether a column's name suggests that it is filled or overwritten after the first contact.
 
     >>> late = looks_post_outcome
     >>> late("Last Activity"), late("Lead Quality"), late("Lead Source")
@@ -86,7 +86,7 @@ def looks_post_outcome(column: str) -> bool:
 def static_availability(
     roles: Iterable[ColumnRole], excluded: Mapping[str, Message]
 ) -> tuple[Availability, ...]:
-    """The availability of plain columns; ``excluded`` maps those that the user keeps out to the reason.
+    """The availability of plain columns; ``excluded`` maps columns that are kept out to the reason.
 
     >>> from features.ingest.column_roles import ColumnRole
     >>> city, why = ColumnRole("City", "category", Message("columns.words")), Message("columns.configured")
@@ -106,6 +106,6 @@ def _plain_availability(role: ColumnRole) -> Availability:
 
 
 def history_availability(names: Iterable[str]) -> tuple[Availability, ...]:
-    """The availability of attributes that come with their history: known from each change on."""
+    """The availability of attributes with a history: each value is known from its change on."""
     reason = Message("availability.history")
     return tuple(Availability(name, None, "history", "leadloop", reason) for name in names)

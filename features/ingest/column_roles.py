@@ -71,7 +71,7 @@ def is_like_numbers(reason: Message) -> bool:
 
 
 def infer_role(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
-    """The role of a column whose missing values are null already.
+    """Infer the role of a column whose missing values are null already.
 
     >>> infer_role(pl.Series("visits", ["0", "3", None, "1.5"])).role
     'number'
@@ -99,7 +99,7 @@ def _constant_reason(known: pl.Series) -> Message:
 
 
 def declared_role(column: pl.Series, role: Role) -> ColumnRole:
-    """The role of a column of which the user has said it; nothing is looked for."""
+    """The role that the user declared for a column, with its counts."""
     known = column.drop_nulls()
     missing = 1 - len(known) / max(len(column), 1)
     reason = Message("columns.configured")
@@ -143,7 +143,7 @@ def _counts_rows(known: pl.Series) -> bool:
 
 
 def _time_reason(known: pl.Series) -> Message | None:
-    """What to say of a column of times; nothing, where it is none."""
+    """The sentence on a column of times; None where it is none."""
     if time_format := detect_format(known):
         return Message("columns.times_of", pattern=time_format.pattern)
     if time_format := detect_format(known, share=DATE_SHARE):
@@ -190,7 +190,7 @@ def _word_role(known: pl.Series, distinct: int, reason: Message) -> tuple[Role, 
 
 
 def cast_column(column: pl.Series, role: Role, decimal: Decimal = ".") -> pl.Series:
-    """The column as its role has it: Float64 for a number or flag, String for a category.
+    """Cast a column to its role: Float64 for a number or flag, String for a category.
 
     Raises:
         ValueError: columns of that role are no attributes.

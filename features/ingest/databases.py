@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def duckdb_connection(database: str = ":memory:", *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection on one thread that prints no progress: standard output belongs to the command."""
+    """A connection on one thread that prints no progress bar, so that standard output is the command's."""
     connection = duckdb.connect(database, read_only=read_only, config={"threads": 1})
     # In a notebook without ipywidgets there is none, and DuckDB refuses to hear of it.
     if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() == [(True,)]:
@@ -28,7 +28,7 @@ def duckdb_connection(database: str = ":memory:", *, read_only: bool = False) ->
 
 
 def build_query(place: TableSource) -> str:
-    """The query that reads a place: its own, or all of its table."""
+    """The query that reads a table: its own, or all rows."""
     if place.query is not None:
         return place.query.rstrip().rstrip(";")
     quoted = ".".join(f'"{part}"' for part in (place.table or "").replace('"', '""').split("."))
@@ -91,5 +91,5 @@ def _starts_with(path: Path, magic: bytes, at: int = 0) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What a database says went wrong, without the query and the stack."""
+    """The first line of a database's message, without the query and the stack."""
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

@@ -62,7 +62,7 @@ class Dialect:
 
 
 def sniff_dialect(path: Path) -> Dialect:
-    """Find out how the file is written.
+    """Infer encoding, delimiter and columns of a text file.
 
     Raises:
         SourceError: it is empty or no text.
@@ -127,7 +127,7 @@ def _refuse_binary(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """What all bytes of a file say: its encoding, and whether its line ends are mixed or a line is quoted."""
+    """Encoding of a file, and whether its line ends are mixed and any line starts with a quote."""
 
     encoding: str
     mixed_ends: bool
@@ -171,7 +171,7 @@ def _lines(path: Path, encoding: str) -> Iterator[str]:
 
 
 def _delimiter_fit(sample: Iterable[str], delimiter: str) -> tuple[int, int]:
-    """How well a delimiter explains the first records: how many are as wide as the first, and its width."""
+    """How many of the first records are as wide as the first under this delimiter, and that width."""
     inner = QuotedLineRepair(delimiter, 0).inner
     widths = [len(inner(row) or row) for row in csv.reader(sample, delimiter=delimiter) if row]
     return (widths.count(widths[0]), widths[0]) if widths[0] > 1 else (0, 1)
@@ -184,7 +184,7 @@ def _read_header(lines: list[str], delimiter: str) -> tuple[list[str], bool]:
 
 
 def _unique_names(header: list[str]) -> tuple[str, ...]:
-    """The names of the columns, each once: a nameless one is numbered, and so is a name that stands twice.
+    """The column names, each once: an empty one is numbered, and so is one that is there twice.
 
     CRMs call their own and a company's field alike, so a name twice is no mistake of who exports.
 
@@ -202,7 +202,7 @@ def _unique_names(header: list[str]) -> tuple[str, ...]:
 
 
 def _renamed_columns(header: list[str], columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """The columns that got another name because theirs was taken, and what to say of each."""
+    """The columns that were renamed because their name was taken, each with a sentence on it."""
     for place, (title, name) in enumerate(zip(header, columns, strict=True), 1):
         if title.strip() not in {"", name}:
             yield title.strip(), f"stands there more than once; the one in place {place} is called {name!r}"
@@ -233,7 +233,7 @@ class QuotedLineRepair:
         return inner if len(inner) == self.width else row
 
     def needed(self, lines: Callable[[], Iterator[str]]) -> bool:
-        """Whether any line is quoted whole: a quick look at each, and a thorough one if any seems to be."""
+        """Whether any line is quoted whole: a cheap test of each line, and a thorough one if any passes."""
         suspects = (line for line in lines() if _ONE_CELL.fullmatch(line.rstrip("\n" + self.delimiter)))
         if not any(self.inner(next(csv.reader([line], delimiter=self.delimiter))) for line in suspects):
             return False

@@ -40,7 +40,7 @@ EVENT_SCHEMAS: dict[TableName, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """How many rows a source had, and how many of them go on."""
+    """How many rows a table had, and how many of them go on."""
 
     table: str
     file: str
@@ -50,9 +50,16 @@ class RowCounts:
 
 @dataclass(frozen=True)
 class TableReport:
-    """What there is to say of one source that was read; ``newest`` is when the last of it became known.
+    """What there is to say of one table that was read.
 
-    ``names`` are those of the overwritten attributes in it.
+    Attributes:
+        count: How many rows it had and how many go on.
+        quarantine: Its bad rows and cells.
+        notices: Sentences on the table as a whole.
+        newest: When the newest row became known, epoch seconds.
+        names: Names of the overwritten attributes in it.
+        roles: What each free column was taken for.
+        columns: All its columns.
     """
 
     count: RowCounts
@@ -66,7 +73,7 @@ class TableReport:
 
 @dataclass
 class _Tally:
-    """What the batches of a table came to so far."""
+    """What the batches of a table added up to so far."""
 
     problems: ValidatedRows = field(default_factory=lambda: ValidatedRows(pl.DataFrame()))
     rows: int = 0
@@ -86,7 +93,7 @@ class _Tally:
 def read_events(
     name: TableName, mapping: TableMapping, context: ValidationContext, sink: RowSink
 ) -> TableReport:
-    """Give the good rows of a table of events to ``keep``, each with the ``PART`` of its lead."""
+    """Read a table of events in batches; good rows go to ``sink`` with the ``PART`` of their lead."""
     table = open_table(mapping)
     names, context = map_column_names(name, mapping, table), replace(context, decimal=table.decimal)
     tally = _Tally(ValidatedRows(pl.DataFrame(), names=names))
@@ -114,7 +121,7 @@ def _cast_events(name: TableName, rows: pl.DataFrame, context: ValidationContext
 
 
 def map_column_names(name: TableName, mapping: TableMapping, table: TableReader) -> dict[str, str]:
-    """How the table calls each column of the contract that it has.
+    """The table's own name of each column of the contract that it has.
 
     Raises:
         SourceError: the mapping names a column that the contract or the table does not have.
@@ -149,5 +156,5 @@ def _translate_values(column: pl.Series, mapping: TableMapping) -> pl.Series:
 
 
 def table_notices(name: TableName, mapping: TableMapping, rows: ValidatedRows) -> tuple[str, ...]:
-    """What the checks have to say of a whole table."""
+    """Sentences of the checks on a whole table."""
     return tuple(f"{name}: {mapping.name}: {count:,} {text}" for text, count in rows.remarks.items())

@@ -129,7 +129,7 @@ def read_flat(
 
 
 def _identifying_columns(frame: pl.DataFrame, mapping: FlatMapping) -> pl.DataFrame:
-    """The columns that may tell whose row it is: what the user keeps out of the model, too."""
+    """The columns that may point at a person, those that are kept out of the model included."""
     return frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *filter(None, (mapping.id, mapping.label))))
 
 
@@ -152,7 +152,7 @@ def _blank_notice(mapping: FlatMapping, blank: int) -> tuple[str, ...]:
 
 
 def _with_ids(rows: ValidatedRows, column: str | None) -> ValidatedRows:
-    """The rows with an id each: the column's, or the number of the row, the first being 1."""
+    """The rows with an id each: the column's, or the row's number from 1. Rows without one are rejected."""
     frame = rows.frame
     ids = (frame[ROW] + 1).cast(pl.String) if column is None else parse_categories(frame[column])
     rows = replace(rows, frame=frame.with_columns(ids.alias(_ID)))

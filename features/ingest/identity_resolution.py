@@ -46,7 +46,7 @@ _NAME_CONTEXT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Pointer:
-    """What points at a person: a column, or several together, and its values as they are compared."""
+    """What points at a person: a column, or several together, with values made comparable."""
 
     name: str
     values: pl.Series
@@ -78,7 +78,7 @@ def _pointers(columns: dict[str, pl.Series]) -> Iterator[_Pointer]:
 
 
 def _normaliser(name: str, column: pl.Series) -> Callable[[pl.Series], pl.Series] | None:
-    """How values of a column that points at persons are made comparable; None where it does not."""
+    """The function that makes values of a column comparable if it points at persons, else None."""
     spelling, words = _snake_case(name), parse_categories(column)
     if _PHONE.search(spelling) and _matches_pattern(words, _NUMBER):
         return _digits
@@ -96,7 +96,7 @@ def _matches_pattern(column: pl.Series, pattern: str) -> bool:
 
 
 def _name_columns(columns: Iterable[str]) -> list[str]:
-    """The columns that name a person together; empty where they are not enough for that."""
+    """The columns that name a person together; empty without both a family name and a context."""
     spellings = {name: _snake_case(name) for name in columns}
     family, given_names, context = (
         [name for name, spelling in spellings.items() if pattern.search(spelling)]
@@ -115,7 +115,7 @@ def _digits(column: pl.Series) -> pl.Series:
 
 
 def _number_persons(pointer: _Pointer) -> pl.Series | None:
-    """The number of each value, if most of them point at one person each."""
+    """The number of each value; None unless most values belong to one person each."""
     values = pointer.values
     shared = pl.DataFrame({"value": values}).select(pl.len().over("value")).to_series()
     usable = values.set((shared > MOST_LEADS) & values.is_not_null(), None).alias(pointer.name)

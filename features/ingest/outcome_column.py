@@ -50,9 +50,9 @@ def parse_outcome(
 ) -> pl.Series:
     """Int8 outcomes, 1 and 0, of a column with two different values; null where it is missing.
 
-    Where the user names ``negative`` outcomes as well as the ``positive`` one, all other values are none yet:
-    such is the stage of an open deal. A ``negative`` that is empty stands for blank cells, as a box that was
-    not ticked leaves them. Spellings that differ in case alone are one value.
+    If ``negative`` outcomes are named beside the ``positive`` one, all other values have no outcome yet: such
+    is the stage of an open deal. An empty ``negative`` means blank cells, as a box that was not ticked leaves
+    them. Spellings that differ in case alone are one value.
 
     Raises:
         SourceError: it has one value, more than two, or two of which neither is known to be a success.
@@ -76,7 +76,7 @@ def parse_outcome(
 
 
 def _unify_spelling(text: pl.Series) -> pl.Series:
-    """The text with each value as its most frequent spelling has it, upper and lower case apart."""
+    """The text with each value in its most frequent spelling, where spellings differ in case alone."""
     counts = text.drop_nulls().value_counts(sort=True).to_series()
     first: dict[str, str] = {}
     spellings = {value: first.setdefault(value.casefold(), value) for value in counts}
@@ -97,7 +97,7 @@ def _label_open_deals(
 
 
 def _matching_value(name: str, values: list[str], outcome: str) -> str:
-    """The value of the column that ``wanted`` names, in whatever case."""
+    """The value of the column that equals ``outcome`` but for case."""
     match = next((value for value in values if value.casefold() == outcome.casefold()), None)
     if match is None:
         msg = f"outcome column {name!r} has no {outcome!r}{suggest(outcome, values)}"
@@ -123,7 +123,7 @@ def _describe_values(text: pl.Series, values: list[str]) -> str:
 
 
 def _outcome_options(values: list[str]) -> str:
-    """The options that name the outcomes, with the values that sound like them."""
+    """The options that would name the outcomes, filled with the values that sound like them."""
     won, lost = won_and_lost_stages(values)
     negatives = " ".join(f"--negative {shlex.quote(value)}" for value in lost or ["VALUE"])
     options = f"--positive {shlex.quote(won or 'VALUE')} {negatives}"
@@ -131,7 +131,7 @@ def _outcome_options(values: list[str]) -> str:
 
 
 def won_and_lost_stages(values: Iterable[str]) -> tuple[str | None, list[str]]:
-    """Of the stages of a deal the first that sounds like a success, and all that sound like a failure.
+    """The first stage whose name means success, and all whose names mean failure.
 
     >>> won_and_lost_stages(["Closed Lost", "Closed Won", "Proposal"])
     ('Closed Won', ['Closed Lost'])

@@ -45,7 +45,7 @@ class HistoryPartitions:
     _spill: _Spill
 
     def histories(self) -> Iterator[LeadHistory]:
-        """The history of some leads and their colleagues at a time; together they are the whole."""
+        """The history of one part after the other; together they are the whole."""
         for (part,), leads in self._leads.group_by(PART, maintain_order=True):
             events: dict[str, Any] = {name: self._spill.events(name, part) for name in EVENT_SCHEMAS}
             history = replace(self.reading.history, leads=leads.drop(PART), **events)
@@ -128,6 +128,6 @@ class _Spill:
 
 
 def _to_categories(rows: pl.DataFrame) -> pl.DataFrame:
-    """Words become categories, which take a quarter of the room and compare faster."""
+    """Text as categories, which take a quarter of the memory and compare faster."""
     words = [name for name, dtype in rows.schema.items() if dtype == pl.String and name != "lead_id"]
     return rows.with_columns(pl.col(words).cast(pl.Categorical))

@@ -107,7 +107,7 @@ class Quarantine:
         )
 
     def examples(self) -> Iterator[str]:
-        """The first entries as a reader would say them."""
+        """The first three entries, a line each."""
         for _, file, row, column, value, reason in self.frame.head(_MAX_LISTED).iter_rows():
             yield f"{file}, row {row}, {column or 'row'}: {value!r}: {reason}"
 

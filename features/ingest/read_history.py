@@ -123,9 +123,9 @@ def read_history_in_batches(
     sink: RowSink,
     part_of: Callable[[pl.DataFrame], pl.Series] = _single_part,
 ) -> IngestResult:
-    """Read as ``read_history`` does, but give events to ``keep`` in batches: the history has none.
+    """Read as ``read_history`` does, but pass events to ``sink`` in batches: the history has none.
 
-    Each event carries, as ``PART``, the number that ``part_of`` has for its row of leads.
+    Each event carries, as ``PART``, the number that ``part_of`` gives to its row of leads.
     """
     until = now if mapping.observed_until is None else mapping.observed_until
     base = ValidationContext(until=until, stages=mapping.stages)
@@ -221,7 +221,7 @@ _EVENT_COLUMN: dict[TableName, str] = {"touchpoints": "kind", "transitions": "st
 def _attribute_columns(
     name: TableName, rows: ValidatedRows, table: TableReader, history_mapping: HistoryMapping
 ) -> AttributeColumns:
-    """The free columns of leads or accounts as attributes; dates that feed transitions are none."""
+    """The free columns of leads or accounts as attributes; dates from which transitions are read are none."""
     prefix = "" if name == "leads" else ACCOUNT_PREFIX
     event_columns = _event_columns(history_mapping) if name == "leads" else frozenset()
     excluded = {*column_names(name), ROW, *event_columns}
@@ -237,7 +237,7 @@ def _is_selected(column: str, history_mapping: HistoryMapping) -> bool:
 
 
 def _event_columns(history_mapping: HistoryMapping) -> frozenset[str]:
-    """Columns of the leads' own table from which events are read."""
+    """The columns of the leads' own table from which events are read."""
     events = (*history_mapping.touchpoints, *history_mapping.transitions, *history_mapping.attributes)
     return frozenset(
         column

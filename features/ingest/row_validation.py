@@ -22,10 +22,15 @@ _PROBLEM_SCHEMA = {ROW: pl.Int64, "column": pl.String, "value": pl.String, "reas
 
 @dataclass(frozen=True)
 class ValidatedRows:
-    """The rows still good, each with its number in the source (``ROW``, from 0), and what was found.
+    """The rows still good, and what was found wrong with rows and cells.
 
-    ``names`` says how the source calls a column, where that differs; ``reasons`` are the messages of what was
-    found by their English text; ``remarks`` counts, by what there is to say, the rows of which it is said.
+    Attributes:
+        frame: The good rows, each with its number in the source (``ROW``, from 0).
+        problems: Frames of what is wrong: row, column, value and reason.
+        dropped: How many rows were left out.
+        names: The source's own name of a column, where that differs.
+        remarks: Sentences on the table, each with the number of rows it is about.
+        reasons: The messages behind the English reasons.
     """
 
     frame: pl.DataFrame
@@ -51,7 +56,7 @@ class ValidatedRows:
         return replace(flagged, frame=self.frame.filter(~mask), dropped=self.dropped + int(mask.sum()))
 
     def flag(self, bad: pl.Series, column: str, reason: Message, value: str | None = None) -> ValidatedRows:
-        """Write the ``bad`` rows down, yet let them go on: a cell of theirs could not be used."""
+        """Note the ``bad`` rows but keep them: a cell of theirs could not be used."""
         cell = pl.lit(value) if value is not None or column not in self.frame.columns else pl.col(column)
         problems = self.frame.filter(bad).select(
             ROW,
@@ -68,12 +73,12 @@ class ValidatedRows:
         )
 
     def add_notice(self, text: str, rows: int) -> ValidatedRows:
-        """The same rows, with something to say about so many of them."""
+        """The same rows with a sentence about so many of them."""
         counts = dict(self.remarks)
         return replace(self, remarks=counts | {text: counts.get(text, 0) + rows}) if rows else self
 
     def after(self, before: ValidatedRows) -> ValidatedRows:
-        """This batch of a table after those ``before``: its rows, and what was found in all of them."""
+        """This batch after the ones ``before``: its own rows, and the problems of all."""
         joined = replace(
             self,
             problems=before.problems + self.problems,
@@ -83,7 +88,7 @@ class ValidatedRows:
         return reduce(lambda rows, remark: rows.add_notice(*remark), before.remarks.items(), joined)
 
     def quarantine(self, table: TableReader, name: str, *, rejects: bool = False) -> Quarantine:
-        """Everything found, with the places where a reader finds it; on request the table's rejects too."""
+        """The quarantine of all problems, by line of the source; with ``rejects`` of unreadable records too."""
         problems = pl.concat([pl.DataFrame(schema=_PROBLEM_SCHEMA), *self.problems])
         places = table.numbered(problems[ROW].to_list())
         rows = [

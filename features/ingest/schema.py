@@ -91,7 +91,15 @@ FREE_COLUMNS: frozenset[TableName] = frozenset({"leads", "accounts"})
 class ValidationContext:
     """What a table is checked against: the other tables, the funnel, the present, and how it is written.
 
-    ``leads`` has ``lead_id`` and ``PART``, a number that each of a lead's rows is given.
+    Attributes:
+        until: Epoch seconds; a time at or after it is in the future.
+        leads: ``lead_id`` and ``PART``, the number of the part that the lead's rows go to; None for no check.
+        accounts: The ids of all accounts; None for no check.
+        stages: The funnel's stages; empty for no check.
+        times: How the table writes its times.
+        decimal: Its decimal mark.
+        money: Whether its amounts are in major or minor units.
+        sparse: Whether a row without a time is no event at all, as where a date column is one kind of event.
     """
 
     until: int
@@ -102,7 +110,6 @@ class ValidationContext:
     decimal: Decimal = "."
     money: Literal["major", "minor"] = "major"
     sparse: bool = False
-    """Rows without a time are no event at all: so it is where a date column stands for one kind of event."""
 
 
 def column_names(table: TableName) -> tuple[str, ...]:
@@ -111,7 +118,7 @@ def column_names(table: TableName) -> tuple[str, ...]:
 
 
 def check_mapping(table: TableName, mapping: TableMapping) -> None:
-    """Raise SourceError when a mapping speaks of a column that the contract of ``table`` does not have."""
+    """Raise SourceError where a mapping names a column that the contract of ``table`` does not have."""
     for column in (*mapping.columns, *mapping.constants, *mapping.values):
         if column not in column_names(table):
             hint = suggest(column, column_names(table))
@@ -120,10 +127,10 @@ def check_mapping(table: TableName, mapping: TableMapping) -> None:
 
 
 def validate_table(table: TableName, rows: ValidatedRows, context: ValidationContext) -> ValidatedRows:
-    """The rows that keep the contract, its columns typed; the others are in ``found`` with their reasons.
+    """The rows that keep the contract, its columns typed; the others are in ``problems`` with their reasons.
 
-    ``rows`` has the contract's columns with cells as they were read, cleaned; columns that are absent are
-    filled with nulls. Columns beyond the contract stay as they are.
+    ``rows`` has the contract's columns with cells as read, cleaned; absent columns are filled with nulls.
+    Columns beyond the contract stay as they are.
     """
     present = frozenset(rows.frame.columns)
     absent = [column for column in CONTRACT[table] if column.name not in present]
@@ -242,7 +249,7 @@ _CHECKS: Mapping[Kind, Callable[[ValidatedRows, ContractColumn, ValidationContex
 
 
 def _lift_known_at(rows: ValidatedRows) -> ValidatedRows:
-    """Nothing is known before it happens: ``known_at`` is lifted to ``occurred_at`` where it is earlier."""
+    """The rows with ``known_at`` lifted to ``occurred_at`` where it is earlier."""
     occurred, known = pl.col("occurred_at"), pl.col("known_at")
     early = int(rows.frame.select((known < occurred).sum()).item() or 0)
     lifted = replace(rows, frame=rows.frame.with_columns(known_at=pl.max_horizontal(occurred, known)))

@@ -72,11 +72,11 @@ class TableReader:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the reader of the table should know about how it was read."""
+        """Sentences on how the table was read."""
         return self.dialect.notices if self.dialect is not None else ()
 
     def require(self, names: Iterable[str]) -> None:
-        """Raise unless every wanted column is there; the message names the nearest one that is."""
+        """Raise SourceError unless every name is a column; the message suggests the nearest one."""
         for name in names:
             if name not in self.columns:
                 hint = self._header_below(name) or suggest(name, self.columns)
@@ -221,7 +221,7 @@ def _delimited_frames(
 
 
 def _strip_excel_quotes(cells: pl.Series) -> pl.Series:
-    """The cells of a column, less what a spreadsheet puts around text to keep its zeros: ``="00123"``."""
+    """The cells without ``="..."``, by which a spreadsheet keeps leading zeros: ``="00123"``."""
     if not cells.str.starts_with('="').any():
         return cells
     return cells.str.replace(r'^="([^"]*)"$', "${1}")

@@ -52,7 +52,7 @@ _SAMPLE = 200
 
 
 def candidate_formats(known: pl.Series) -> Iterable[str]:
-    """The patterns that may fit the values of a text column, judged by some of them.
+    """The patterns that most of a sample of a text column's values fit.
 
     >>> timed, dated = pl.Series(["1/31/2024, 1:05 PM"]), pl.Series(["05-Jan-24"])
     >>> list(candidate_formats(timed)), list(candidate_formats(dated))
@@ -75,7 +75,7 @@ def _is_mostly_parsed(sample: pl.Series, pattern: str) -> bool:
 
 
 def parse_with_format(text: pl.Series, pattern: str) -> pl.Series:
-    """Datetimes without a zone; null where the text is not written so."""
+    """Datetimes without a zone by a strptime ``pattern``; null where the text does not fit it."""
     if "%I" not in pattern and "%H" not in pattern:
         return text.str.to_date(pattern, strict=False).cast(pl.Datetime("us"))
     return text.str.to_datetime(pattern, strict=False, time_unit="us")
@@ -273,10 +273,10 @@ NEARLY_ALL = 0.99
 
 
 def detect_format(column: pl.Series, zone: str = "UTC", share: float = NEARLY_ALL) -> TimeFormat | None:
-    """The format in which at least ``share`` of a text column's values are times; None when there is none.
+    """The format in which at least ``share`` of a text column's values are times; None where there is none.
 
-    Numbers are never taken for times. Where day and month could be swapped in every single value, there is no
-    telling: the column is then read with the day first only if its dates are written with dots.
+    Numbers are never taken for times. Where day and month could be swapped in every value, the column is read
+    with the day first if its dates are written with dots, and not at all otherwise.
     """
     if isinstance(column.dtype, pl.Datetime | pl.Date):
         return TimeFormat(ISO, zone)
@@ -287,7 +287,7 @@ def detect_format(column: pl.Series, zone: str = "UTC", share: float = NEARLY_AL
 
 
 def is_day_month_ambiguous(column: pl.Series) -> bool:
-    """Whether a text column holds dates of which nobody can tell what is the day and what the month.
+    """Whether a text column holds dates in which day and month could be swapped.
 
     >>> either, european = pl.Series(["01/02/2024", "03/04/2024"]), pl.Series(["01/02/2024", "31/01/2024"])
     >>> is_day_month_ambiguous(either), is_day_month_ambiguous(european)
