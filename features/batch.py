@@ -1,4 +1,4 @@
-"""Features in bulk: one cut, one fold, on whatever frame library the history uses.
+"""Features of many snapshots at once, in the frame library of the history.
 
 Narwhals translates the specs into expressions for Polars (the default), pandas and DuckDB. Values are
 integers until one last cast to Float64: the only arithmetic on which engines agree to the bit.
@@ -30,42 +30,57 @@ Rows = nw.LazyFrame[Any]
 
 
 def join_visible_events(events: Rows, snapshots: Rows) -> Rows:
-    """Every pair of a snapshot and an event of its lead that it sees, with the event's ``age`` in seconds."""
+    """Every pair of a snapshot and a visible event of its lead, with the event's ``age`` in seconds."""
     pairs = snapshots.join(events, on="lead_id", how="inner")
-    seen: nw.Expr = is_visible(nw.col("occurred_at"), nw.col("known_at"), nw.col("as_of"))
-    aged: Rows = pairs.filter(seen).with_columns(age=nw.col("as_of") - nw.col("occurred_at"))
+    visible: nw.Expr = is_visible(nw.col("occurred_at"), nw.col("known_at"), nw.col("as_of"))
+    aged: Rows = pairs.filter(visible).with_columns(age=nw.col("as_of") - nw.col("occurred_at"))
     return aged
 
 
 def compute_features(features: FeatureSet, history: LeadHistory, snapshots: Snapshots) -> Any:
-    """Feature rows for ``snapshots``: ``lead_id``, ``as_of`` and one column a spec, Float64 or String.
+    """Compute the feature rows of many snapshots at once.
 
-    Returns a native lazy frame of the history's own library (for pandas a plain frame), in no promised order.
+    Args:
+        features: The columns to compute.
+        history: What the CRM knows; its frames may be of Polars, pandas or DuckDB, all of the same library.
+        snapshots: The pairs (``lead_id``, ``as_of``) to compute for, in a frame of the same library.
+
+    Returns:
+        ``lead_id``, ``as_of`` and one column a spec (Float64, String for a category), one row a snapshot, in
+        no promised order: a lazy frame of the history's own library, for pandas a plain frame.
     """
-    result = snaps = _lazy(snapshots.frame)
+    result = keys = _to_lazy(snapshots.frame)
     for source in SOURCES:
         specs = [spec for spec in features.specs if spec.source == source]
         if specs:
-            rows = join_visible_events(_events(history, source), snaps)
-            folded = _project(rows, specs) if source == "leads" else _fold(rows, specs)
-            result = result.join(folded, on=list(KEYS), how="left")
-    return result.select(*KEYS, *map(_finish, features.specs)).to_native()
+            rows = join_visible_events(_events(history, source), keys)
+            values = _lead_columns(rows, specs) if source == "leads" else _aggregate(rows, specs)
+            result = result.join(values, on=list(KEYS), how="left")
+    return result.select(*KEYS, *map(_final_column, features.specs)).to_native()
 
 
 def visible_events(history: LeadHistory, snapshots: Snapshots, source: Source = "touchpoints") -> Any:
-    """The rows of one source that each of ``snapshots`` sees, with their ``age`` in seconds, newest first.
+    """List the events of one source that each snapshot sees: what its features are folded from.
 
-    It is what features of that source are folded from, in the history's own library.
+    Args:
+        history: What the CRM knows.
+        snapshots: The snapshots to list for.
+        source: Whose events, e.g. ``"touchpoints"`` of the lead or ``"account_touchpoints"`` of its
+            colleagues.
+
+    Returns:
+        One row a pair of snapshot and visible event: the columns of the source, ``as_of`` and ``age`` in
+        seconds, sorted by snapshot, the newest event first; an eager frame of the history's own library.
     """
     return (
-        join_visible_events(_events(history, source), _lazy(snapshots.frame))
+        join_visible_events(_events(history, source), _to_lazy(snapshots.frame))
         .sort(*KEYS, "age")
         .collect()
         .to_native()
     )
 
 
-def _lazy(frame: Any) -> Rows:
+def _to_lazy(frame: Any) -> Rows:
     lazy: Rows = nw.from_native(frame).lazy()
     return lazy
 
@@ -75,27 +90,29 @@ def _events(history: LeadHistory, source: Source) -> Rows:
     if source == "leads":
         return _lead_rows(history)
     if source == "attributes":
-        return _lazy(history.attributes).with_columns(kind=nw.col("name"), occurred_at=nw.col("known_at"))
-    own = "touchpoints" if source.endswith("touchpoints") else "transitions"
-    events = _lazy(getattr(history, own))
-    if own == "transitions":
+        return _to_lazy(history.attributes).with_columns(kind=nw.col("name"), occurred_at=nw.col("known_at"))
+    table = "touchpoints" if source.endswith("touchpoints") else "transitions"
+    events = _to_lazy(getattr(history, table))
+    if table == "transitions":
         events = events.with_columns(kind=nw.col("stage"))
-    return _of_colleagues(events, history) if source.startswith("account_") else events
+    return _colleague_events(events, history) if source.startswith("account_") else events
 
 
 def _lead_rows(history: LeadHistory) -> Rows:
-    accounts = _lazy(history.accounts)
-    theirs = [name for name in accounts.collect_schema().names() if name != "account_id"]
-    leads = _lazy(history.leads).with_columns(occurred_at=nw.col("created_at"), known_at=nw.col("created_at"))
-    if not theirs:
+    accounts = _to_lazy(history.accounts)
+    names = [name for name in accounts.collect_schema().names() if name != "account_id"]
+    leads = _to_lazy(history.leads).with_columns(
+        occurred_at=nw.col("created_at"), known_at=nw.col("created_at")
+    )
+    if not names:
         return leads
-    renamed = accounts.rename({name: ACCOUNT_PREFIX + name for name in theirs})
-    return leads.join(renamed, on="account_id", how="left")
+    attributes = accounts.rename({name: ACCOUNT_PREFIX + name for name in names})
+    return leads.join(attributes, on="account_id", how="left")
 
 
-def _of_colleagues(events: Rows, history: LeadHistory) -> Rows:
+def _colleague_events(events: Rows, history: LeadHistory) -> Rows:
     """Each lead paired with the events of the other leads of its account, who is named ``colleague``."""
-    members = _lazy(history.leads).select("lead_id", "account_id")
+    members = _to_lazy(history.leads).select("lead_id", "account_id")
     members = members.filter(~nw.col("account_id").is_null())
     others = members.rename({"lead_id": "colleague"})
     pairs = members.join(others, on="account_id", how="inner")
@@ -103,21 +120,24 @@ def _of_colleagues(events: Rows, history: LeadHistory) -> Rows:
     return pairs.join(events.rename({"lead_id": "colleague"}), on="colleague", how="inner")
 
 
-def _project(rows: Rows, specs: Sequence[FeatureSpec]) -> Rows:
-    """A lead is one row, so there is nothing to fold."""
+def _lead_columns(rows: Rows, specs: Sequence[FeatureSpec]) -> Rows:
+    """The values of specs on ``leads``, one row a snapshot."""
     columns = [nw.col(spec.of or "age").alias(spec.name) for spec in specs]
     return rows.select(*KEYS, *columns)
 
 
-def _fold(rows: Rows, specs: Sequence[FeatureSpec]) -> Rows:
-    """First one masked column a spec, then plain aggregates: what every engine does fast."""
-    edges = [_edge(spec) for spec in specs if spec.reduce in _PICKS]
+def _aggregate(rows: Rows, specs: Sequence[FeatureSpec]) -> Rows:
+    """The values of specs on events, one row a snapshot that sees any.
+
+    First one masked column a spec, then plain aggregates: every engine does these fast.
+    """
+    edges = [_edge_age(spec) for spec in specs if spec.reduce in _PICKS]
     rows = rows.with_columns(*edges) if edges else rows
-    rows = rows.with_columns(*_all(_columns(spec) for spec in specs))
-    return rows.group_by(*KEYS).agg(*_all(_aggregates(spec) for spec in specs))
+    rows = rows.with_columns(*_flatten(_masked_columns(spec) for spec in specs))
+    return rows.group_by(*KEYS).agg(*_flatten(_aggregates(spec) for spec in specs))
 
 
-def _all(groups: Iterable[Iterable[nw.Expr]]) -> list[nw.Expr]:
+def _flatten(groups: Iterable[Iterable[nw.Expr]]) -> list[nw.Expr]:
     return [expr for group in groups for expr in group]
 
 
@@ -128,7 +148,7 @@ def _mask(spec: FeatureSpec) -> nw.Expr:
     """Which visible rows the spec folds."""
     conditions = [nw.col(column) == value for column, value in spec.where]
     if spec.kind:
-        conditions.append(_any_of("kind", spec.kind))
+        conditions.append(_is_any("kind", spec.kind))
     if spec.within is not None:
         conditions.append(nw.col("age") < spec.within)
     if spec.reduce in _PICKS and spec.source != "attributes":
@@ -136,19 +156,19 @@ def _mask(spec: FeatureSpec) -> nw.Expr:
     return reduce(and_, conditions) if conditions else nw.col("age") > 0
 
 
-def _any_of(column: str, words: Sequence[str]) -> nw.Expr:
-    """Comparing with one word costs half of looking it up in a list of one."""
+def _is_any(column: str, words: Sequence[str]) -> nw.Expr:
+    """Whether a column is one of ``words``; comparing with a single word is twice as fast as ``is_in``."""
     return nw.col(column) == words[0] if len(words) == 1 else nw.col(column).is_in(words)
 
 
-def _edge(spec: FeatureSpec) -> nw.Expr:
+def _edge_age(spec: FeatureSpec) -> nw.Expr:
     """The age of the row that a latest or earliest reads, at every row of the snapshot."""
     ages = nw.when(_mask(spec)).then(nw.col("age"))
     edge = ages.min() if spec.reduce == "latest" else ages.max()
     return edge.over(*KEYS).alias(f"{spec.name}:age")
 
 
-def _columns(spec: FeatureSpec) -> list[nw.Expr]:
+def _masked_columns(spec: FeatureSpec) -> list[nw.Expr]:
     mask, age = _mask(spec), nw.col("age")
     if spec.reduce == "count":
         # Adding up the mask itself is three times as fast as adding up ones.
@@ -186,7 +206,7 @@ def _aggregates(spec: FeatureSpec) -> list[nw.Expr]:
     return [column.max()]
 
 
-def _finish(spec: FeatureSpec) -> nw.Expr:
+def _final_column(spec: FeatureSpec) -> nw.Expr:
     column = nw.col(spec.name)
     if spec.reduce == "distinct":
         column = column - nw.col(f"{spec.name}:absent")

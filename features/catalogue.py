@@ -1,9 +1,8 @@
-"""THE list of features, by family: what practitioners score leads on, each with its one sentence.
+"""The catalogue of features, by family: what practitioners score leads on, each with its sentence.
 
 ``build_feature_set(history)`` takes from it what a history can fill, and adds the company's own columns, its
-overwritten attributes and its own kinds of touchpoint. Sentences stand in
-``locale/<lang>/features.po``; they are "label: value", which needs no plural in
-any language.
+overwritten attributes and its own kinds of touchpoint. The sentences are in ``locale/<lang>/features.po``, in
+the form "label: value", which needs no plural in any language.
 """
 
 from __future__ import annotations
@@ -72,10 +71,12 @@ KINDS: dict[str, str] = {
     "limit_hit": "product",
     "plan_change": "product",
 }
-_WINDOWED = frozenset({"visit", "page_view", "product_view", "pricing_view", "email_open", "email_click"})
-_WINDOWED_MONTH = frozenset({*REQUESTS, "form", "download", "product_use"})
+_KINDS_WITH_WINDOWS = frozenset(
+    {"visit", "page_view", "product_view", "pricing_view", "email_open", "email_click"}
+)
+_KINDS_WITH_MONTH = frozenset({*REQUESTS, "form", "download", "product_use"})
 _OFFER_STAGES = ("awareness", "consideration", "decision")
-_ROLES: dict[str, tuple[str, ...]] = {
+_FAMILY_WORDS: dict[str, tuple[str, ...]] = {
     "qualification": ("budget", "authority", "need", "timeline", "decision_maker", "location"),
     "channel": ("channel", "source", "origin", "campaign", "medium", "referrer", "landing"),
     "email": ("subscri", "newsletter", "opt_in", "optin", "do not email"),
@@ -89,24 +90,43 @@ def build_feature_set(
     closed: Sequence[str] = ("disqualified",),
     units: Mapping[str, Unit] | None = None,
 ) -> FeatureSet:
-    """Every feature that ``history`` can fill: catalogue, own columns, own kinds.
+    """Choose every feature that ``history`` can fill: catalogue, own columns, own kinds of touchpoint.
 
-    An open lead has entered neither ``target`` nor a ``closed`` stage, so only the other stages say anything
-    of it. ``units`` names columns that are flags; other Float64 columns are numbers, String ones categories.
+    Args:
+        history: What the CRM knows. A channel, an offer or an account that it never names gets no feature.
+        target: The stage that is predicted. No open lead has entered it, so it says nothing of one.
+        closed: The stages that end a lead's way; the same holds for them.
+        units: Units of own Float64 columns that are no plain numbers, such as ``{"newsletter": "flag"}``.
+
+    Returns:
+        The features in the order of families; String columns are categories.
     """
-    specs = [*_columns(history, units or {}), *_overwritten(history)]
+    specs = [*_lead_column_specs(history, units or {}), *_history_attribute_specs(history)]
     if history.touchpoints.height or history.transitions.height:
         specs += [lead_age(_write_sentence("lead_age"))]
     kinds = history.touchpoints["kind"].unique().drop_nulls().sort().to_list()
     if kinds:
-        specs += [*_touches(kinds), *_channels(history), *_offers(history), *_sums(history), *_tempo()]
-        specs += _account(history, target)
-    specs += _stages(history, {target, *closed})
+        specs += [
+            *_touchpoint_specs(kinds),
+            *_channel_specs(history),
+            *_offer_specs(history),
+            *_total_specs(history),
+            *_tempo_specs(),
+        ]
+        specs += _account_specs(history, target)
+    specs += _stage_specs(history, {target, *closed})
     return FeatureSet(tuple(specs))
 
 
 def infer_family(column: str) -> str:
-    """The family of a company's own column, told from its name; fit where nothing else speaks for itself.
+    """Infer the family of a company's own column from its name.
+
+    Args:
+        column: The name as the company has it; columns of accounts start with ``account.``.
+
+    Returns:
+        ``"account"``, ``"qualification"``, ``"channel"`` or ``"email"`` where the name says so, else
+        ``"fit"``.
 
     >>> infer_family("Budget range"), infer_family("Lead Source"), infer_family("Specialization")
     ('qualification', 'channel', 'fit')
@@ -114,15 +134,17 @@ def infer_family(column: str) -> str:
     name = column.lower()
     if name.startswith(ACCOUNT_PREFIX):
         return "account"
-    return next((family for family, words in _ROLES.items() if any(w in name for w in words)), "fit")
+    return next(
+        (family for family, words in _FAMILY_WORDS.items() if any(word in name for word in words)), "fit"
+    )
 
 
-def _own(column: str) -> DisplayText:
+def _column_sentence(column: str) -> DisplayText:
     return _write_sentence("column", column=column)
 
 
-def _columns(history: LeadHistory, units: Mapping[str, Unit]) -> Iterator[FeatureSpec]:
-    """Plain columns, but for those whose history is known too: they hold what was written last."""
+def _lead_column_specs(history: LeadHistory, units: Mapping[str, Unit]) -> Iterator[FeatureSpec]:
+    """Specs of plain columns, but for those with a history, of which they hold only the newest value."""
     dtypes = dict(history.leads.schema)
     dtypes |= {ACCOUNT_PREFIX + name: dtype for name, dtype in history.accounts.schema.items()}
     overwritten = set(history.attributes["name"].unique())
@@ -130,121 +152,125 @@ def _columns(history: LeadHistory, units: Mapping[str, Unit]) -> Iterator[Featur
         if column in overwritten:
             continue
         unit: Unit = "category" if dtypes[column] == pl.String else units.get(column, "number")
-        yield attribute(column, family=infer_family(column), says=_own(column), unit=unit)
+        yield attribute(column, family=infer_family(column), says=_column_sentence(column), unit=unit)
 
 
-def _overwritten(history: LeadHistory) -> Iterator[FeatureSpec]:
-    """An overwritten attribute is a number if all its values are."""
+def _history_attribute_specs(history: LeadHistory) -> Iterator[FeatureSpec]:
+    """Specs of overwritten attributes; one is a number if all its values are."""
     numeric = pl.col("number").is_not_null() | pl.col("value").is_null()
     names = history.attributes.group_by("name").agg(numeric=numeric.all()).sort("name")
     for name, is_number in names.iter_rows():
         unit: Unit = "number" if is_number else "category"
-        yield history_attribute(name, family=infer_family(name), says=_own(name), unit=unit)
+        yield history_attribute(name, family=infer_family(name), says=_column_sentence(name), unit=unit)
 
 
-def _touches(kinds: list[str]) -> Iterator[FeatureSpec]:
+def _touchpoint_specs(kinds: list[str]) -> Iterator[FeatureSpec]:
     for kind in kinds:
-        what = Message(f"touchpoints.{kind}") if kind in KINDS else Message("touchpoints.own_kind", kind=kind)
+        events = (
+            Message(f"touchpoints.{kind}") if kind in KINDS else Message("touchpoints.own_kind", kind=kind)
+        )
         rows = EventSelection(KINDS.get(kind, "behaviour"), "touchpoints", (kind,))
-        windows = WINDOWS if kind in _WINDOWED else (30,) if kind in _WINDOWED_MONTH else ()
-        yield from _counted(rows, what, windows)
+        windows = WINDOWS if kind in _KINDS_WITH_WINDOWS else (30,) if kind in _KINDS_WITH_MONTH else ()
+        yield from _count_specs(rows, events, windows)
     groups = {"request": ("intent", REQUESTS), "conversion": ("conversions", CONVERSIONS)}
     for label, (family, members) in groups.items():
         present = tuple(kind for kind in members if kind in kinds)
         if len(present) > 1:
             rows = EventSelection(family, "touchpoints", present, label=label)
-            yield from _counted(rows, Message(f"touchpoints.{label}"), (30,))
+            yield from _count_specs(rows, Message(f"touchpoints.{label}"), (30,))
     if "visit" in kinds:
         yield tenure(EventSelection("behaviour", "touchpoints", ("visit",)), _write_sentence("first_visit"))
     if "signup" in kinds:
         yield tenure(EventSelection("product", "touchpoints", ("signup",)), _write_sentence("signed_up"))
 
 
-def _counted(rows: EventSelection, what: Message, windows: tuple[int, ...]) -> Iterator[FeatureSpec]:
-    yield count(rows, _write_sentence("count", what=what))
+def _count_specs(rows: EventSelection, events: Message, windows: tuple[int, ...]) -> Iterator[FeatureSpec]:
+    yield count(rows, _write_sentence("count", what=events))
     for days in windows:
-        yield count(rows.last(days), _window(what, days))
-    yield recency(rows, _write_sentence("recency", what=what))
+        yield count(rows.last(days), _window_sentence(events, days))
+    yield recency(rows, _write_sentence("recency", what=events))
 
 
 def _write_sentence(name: str, **values: Value) -> DisplayText:
-    """The sentence of a feature in each language, with the gap for a lead's own value left open."""
+    """The sentence called ``name`` in each language, with ``{value}`` left in it."""
     texts = {lang: translate(f"features.{name}", lang, value="{value}", **values) for lang in LANGUAGES}
     return DisplayText(**texts)
 
 
-def _window(what: Message, days: int) -> DisplayText:
+def _window_sentence(events: Message, days: int) -> DisplayText:
     return (
-        _write_sentence("count_last_day", what=what)
+        _write_sentence("count_last_day", what=events)
         if days == 1
-        else _write_sentence("count_last_days", what=what, days=days)
+        else _write_sentence("count_last_days", what=events, days=days)
     )
 
 
-def _has(history: LeadHistory, column: str) -> bool:
+def _has_values(history: LeadHistory, column: str) -> bool:
     return history.touchpoints[column].null_count() < history.touchpoints.height
 
 
-def _channels(history: LeadHistory) -> Iterator[FeatureSpec]:
+def _channel_specs(history: LeadHistory) -> Iterator[FeatureSpec]:
     rows = EventSelection("channel", "touchpoints", label="touch")
-    if _has(history, "channel"):
+    if _has_values(history, "channel"):
         yield earliest(rows, "channel", _write_sentence("first_channel"))
         yield latest(rows, "channel", _write_sentence("last_channel"))
         yield distinct(rows, "channel", _write_sentence("channels"))
-    if _has(history, "campaign"):
+    if _has_values(history, "campaign"):
         yield earliest(rows, "campaign", _write_sentence("first_campaign"))
         yield latest(rows, "campaign", _write_sentence("last_campaign"))
 
 
-def _offers(history: LeadHistory) -> Iterator[FeatureSpec]:
+def _offer_specs(history: LeadHistory) -> Iterator[FeatureSpec]:
     rows = EventSelection("conversions", "touchpoints", label="touch")
-    if _has(history, "offer"):
+    if _has_values(history, "offer"):
         yield distinct(rows, "offer", _write_sentence("offers"))
         yield latest(rows, "offer", _write_sentence("last_offer"))
-    if _has(history, "offer_stage"):
+    if _has_values(history, "offer_stage"):
         yield latest(rows, "offer_stage", _write_sentence("last_offer_stage"))
         for stage in _OFFER_STAGES:
-            staged = EventSelection(
+            offers = EventSelection(
                 "conversions", "touchpoints", where=(("offer_stage", stage),), label=f"offer_{stage}"
             )
-            yield count(staged, _write_sentence("offers_of_stage", stage=Message(f"offer_stages.{stage}")))
+            yield count(offers, _write_sentence("offers_of_stage", stage=Message(f"offer_stages.{stage}")))
 
 
-def _sums(history: LeadHistory) -> Iterator[FeatureSpec]:
+def _total_specs(history: LeadHistory) -> Iterator[FeatureSpec]:
     rows = EventSelection("behaviour", "touchpoints", label="touch")
-    if _has(history, "seconds"):
+    if _has_values(history, "seconds"):
         yield total(rows, "seconds", _write_sentence("time_on_site"), "seconds")
-    if _has(history, "amount"):
+    if _has_values(history, "amount"):
         yield total(rows, "amount", _write_sentence("amount"))
 
 
-def _tempo() -> Iterator[FeatureSpec]:
-    rows, what = EventSelection("tempo", "touchpoints", label="touch"), Message("touchpoints.any")
-    yield count(rows, _write_sentence("count", what=what))
+def _tempo_specs() -> Iterator[FeatureSpec]:
+    rows, events = EventSelection("tempo", "touchpoints", label="touch"), Message("touchpoints.any")
+    yield count(rows, _write_sentence("count", what=events))
     for days in WINDOWS:
-        yield count(rows.last(days), _window(what, days))
+        yield count(rows.last(days), _window_sentence(events, days))
     yield recency(rows, _write_sentence("last_touchpoint"))
     yield span(rows, _write_sentence("span"))
     yield distinct(rows, "kind", _write_sentence("kinds"))
     yield trend(rows, _write_sentence("trend"))
 
 
-def _stages(history: LeadHistory, never: set[str]) -> Iterator[FeatureSpec]:
-    stages = set(history.transitions["stage"].drop_nulls()) - never
+def _stage_specs(history: LeadHistory, excluded: set[str]) -> Iterator[FeatureSpec]:
+    stages = set(history.transitions["stage"].drop_nulls()) - excluded
     for stage in sorted(stages):
         rows = EventSelection("qualification", "transitions", (stage,), label=f"stage_{stage}")
         yield recency(rows, _write_sentence("in_stage", stage=stage))
 
 
-def _account(history: LeadHistory, target: str) -> Iterator[FeatureSpec]:
+def _account_specs(history: LeadHistory, target: str) -> Iterator[FeatureSpec]:
     if history.leads["account_id"].null_count() == history.leads.height:
         return
     rows = EventSelection("account", "account_touchpoints", label="colleagues")
-    asked = EventSelection("account", "account_touchpoints", REQUESTS, label="colleagues_requests")
-    converted = EventSelection("account", "account_touchpoints", CONVERSIONS, label="colleagues_conversions")
+    requests = EventSelection("account", "account_touchpoints", REQUESTS, label="colleagues_requests")
+    conversions = EventSelection(
+        "account", "account_touchpoints", CONVERSIONS, label="colleagues_conversions"
+    )
     yield distinct(rows, "colleague", _write_sentence("colleagues"))
-    yield count(rows.last(30), _window(Message("touchpoints.colleagues"), 30))
-    yield count(converted, _write_sentence("colleagues_conversions"))
-    yield count(asked, _write_sentence("colleagues_requests"))
-    won = EventSelection("account", "account_transitions", (target,), label=f"colleagues_{target}")
-    yield count(won, _write_sentence("colleagues_in_stage", stage=target))
+    yield count(rows.last(30), _window_sentence(Message("touchpoints.colleagues"), 30))
+    yield count(conversions, _write_sentence("colleagues_conversions"))
+    yield count(requests, _write_sentence("colleagues_requests"))
+    targets = EventSelection("account", "account_transitions", (target,), label=f"colleagues_{target}")
+    yield count(targets, _write_sentence("colleagues_in_stage", stage=target))

@@ -20,7 +20,16 @@ _SCALES = (("days", DAY), ("hours", HOUR), ("minutes", MINUTE))
 
 
 def to_epoch(moment: datetime) -> int:
-    """Whole seconds since 1970 of an aware datetime; the fraction is cut off.
+    """Whole seconds since 1970-01-01 UTC.
+
+    Args:
+        moment: An aware datetime; its fraction of a second is cut off.
+
+    Returns:
+        The seconds, negative before 1970.
+
+    Raises:
+        ValueError: ``moment`` has no time zone.
 
     >>> to_epoch(datetime(1970, 1, 2, tzinfo=UTC))
     86400
@@ -32,12 +41,19 @@ def to_epoch(moment: datetime) -> int:
 
 
 def to_datetime(seconds: int) -> datetime:
-    """The aware UTC datetime of ``seconds`` since 1970."""
+    """The inverse of ``to_epoch``.
+
+    Args:
+        seconds: Whole seconds since 1970-01-01 UTC.
+
+    Returns:
+        The aware datetime in UTC.
+    """
     return datetime.fromtimestamp(seconds, tz=UTC)
 
 
 def format_order(order: int, *, dated: bool) -> str:
-    """A place in an order as a reader knows it: a day where it is ``dated``, else the number.
+    """A place in an order for readers: a day where it is ``dated`` (epoch seconds), else the number.
 
     >>> format_order(DAY, dated=True), format_order(9240, dated=False)
     ('1970-01-02', '9,240')
@@ -46,7 +62,16 @@ def format_order(order: int, *, dated: bool) -> str:
 
 
 def parse_duration(text: str) -> int:
-    """Seconds in a duration as people write it in a configuration.
+    """Read a duration as people write it in a configuration.
+
+    Args:
+        text: A whole number and a unit: s, m (minutes), h, d or w.
+
+    Returns:
+        The duration in seconds.
+
+    Raises:
+        ValueError: ``text`` is no such duration.
 
     >>> parse_duration("90d"), parse_duration("36 h")
     (7776000, 129600)
@@ -59,7 +84,7 @@ def parse_duration(text: str) -> int:
 
 
 def describe_duration(seconds: float) -> Message:
-    """A length of time in the largest unit that fits, for a reader of any language.
+    """A duration in the largest unit that fits, as a message for any language.
 
     >>> describe_duration(3 * DAY), describe_duration(2 * HOUR).render("de"), describe_duration(59)
     ('3 days', '2 Stunden', 'under a minute')
@@ -69,7 +94,7 @@ def describe_duration(seconds: float) -> Message:
 
 
 def humanise(seconds: float, lang: str = "en") -> str:
-    """A length of time in the largest unit that fits, in ``lang``.
+    """A duration in the largest unit that fits, as text in ``lang``.
 
     >>> humanise(3 * DAY), humanise(2 * HOUR, "de"), humanise(59)
     ('3 days', '2 Stunden', 'under a minute')

@@ -1,22 +1,17 @@
-"""Which leads are scored when: snapshots in training are drawn like those in serving."""
+"""Which leads are scored when: snapshots for training are taken as those in serving are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     from numpy.typing import NDArray
 
     from features.history import LeadHistory
-
-    Say = Callable[[str], None]
 
 
 SNAPSHOT_SCHEMA = pl.Schema({"lead_id": pl.String, "as_of": pl.Int64})
@@ -29,13 +24,26 @@ CREATED = "created"
 
 @dataclass(frozen=True)
 class Snapshots:
-    """Pairs (lead, as_of): the moments at which leads are looked at. The key of every row from here on."""
+    """Pairs of a lead and a time at which it is scored: the key of every row of features and labels.
+
+    Attributes:
+        frame: ``lead_id`` (String) and ``as_of`` (Int64, epoch seconds); a snapshot sees what was known
+            before.
+    """
 
     frame: pl.DataFrame
 
     @classmethod
     def single(cls, lead_id: str, as_of: int) -> Snapshots:
-        """The single snapshot of a lead that is being asked about."""
+        """One snapshot of one lead.
+
+        Args:
+            lead_id: The lead.
+            as_of: Epoch seconds.
+
+        Returns:
+            The snapshot as a frame of one row.
+        """
         return cls(pl.DataFrame({"lead_id": [lead_id], "as_of": [as_of]}, schema=SNAPSHOT_SCHEMA))
 
     def __len__(self) -> int:
@@ -43,7 +51,7 @@ class Snapshots:
 
 
 def lead_codes(lead_id: pl.Series) -> NDArray[np.int64]:
-    """(n,) a number for the lead of each row, from 0: rows of one lead share it, as they share its outcome.
+    """(n,) codes of leads, numbered from 0 in the order of their ids; rows of one lead share a code.
 
     >>> lead_codes(pl.Series(["b", "a", "b"])).tolist()
     [1, 0, 1]
@@ -53,11 +61,15 @@ def lead_codes(lead_id: pl.Series) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class CohortRule:
-    """When an open lead is looked at: a second after entering a stage of ``on``, and every ``every`` seconds.
+    """When snapshots are taken of an open lead: a second after it enters a stage, and on a regular grid.
 
-    ``"created"`` in ``on`` is the lead's own creation. A lead is open until it enters a stage of ``closed``
-    (the target and every end of the road). ``start`` (inclusive) and ``end`` (exclusive) bound as_of;
-    ``until_age`` bounds the age of the lead, all in seconds.
+    Attributes:
+        on: The stages whose entry gives a snapshot; ``"created"`` is the lead's own creation.
+        every: Seconds between the snapshots of the grid, counted from creation; None for no grid.
+        closed: A lead is open until it enters one of these stages: the target and those that end its way.
+        until_age: Greatest age of a lead at a snapshot, in seconds; None for no limit.
+        start: First ``as_of`` (inclusive) in epoch seconds; None for no limit.
+        end: Last ``as_of`` (inclusive) in epoch seconds; None for the end of observation.
     """
 
     on: tuple[str, ...] = (CREATED,)
@@ -69,13 +81,21 @@ class CohortRule:
 
 
 def draw_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
-    """The snapshots that ``rule`` draws from ``history``, sorted by lead and time, none twice."""
-    drawn = pl.concat([_on_entry(history, rule), *_on_grid(history, rule)]).unique()
+    """Take the snapshots of a history that a rule asks for.
+
+    Args:
+        history: What the CRM knows.
+        rule: When snapshots are taken of an open lead.
+
+    Returns:
+        The snapshots sorted by lead and time, each once, after the lead's creation and until it is closed.
+    """
+    candidates = pl.concat([_entry_moments(history, rule), *_grid_moments(history, rule)]).unique()
     end = min(history.observed_until, history.observed_until if rule.end is None else rule.end)
     created = history.leads.select("lead_id", "created_at")
-    kept = (
-        drawn.join(created, on="lead_id")
-        .join(_closing(history, rule), on="lead_id", how="left")
+    snapshots = (
+        candidates.join(created, on="lead_id")
+        .join(_closing_times(history, rule), on="lead_id", how="left")
         .filter(
             pl.col("as_of") > pl.col("created_at"),
             pl.col("as_of") <= end,
@@ -83,7 +103,7 @@ def draw_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
             *_bounds(rule),
         )
     )
-    return Snapshots(kept.select("lead_id", "as_of").sort("lead_id", "as_of"))
+    return Snapshots(snapshots.select("lead_id", "as_of").sort("lead_id", "as_of"))
 
 
 def _bounds(rule: CohortRule) -> list[pl.Expr]:
@@ -95,42 +115,50 @@ def _bounds(rule: CohortRule) -> list[pl.Expr]:
     return bounds
 
 
-def _news(frame: pl.DataFrame) -> pl.Expr:
-    """The first second at which an event can be seen."""
+def _visible_from(frame: pl.DataFrame) -> pl.Expr:
+    """The first second at which each event is visible."""
     return pl.max_horizontal(frame["occurred_at"], frame["known_at"]) + 1
 
 
-def _on_entry(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
-    entered = history.transitions.filter(pl.col("stage").is_in(rule.on))
-    moments = [entered.select("lead_id", as_of=_news(entered))]
+def _entry_moments(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
+    entries = history.transitions.filter(pl.col("stage").is_in(rule.on))
+    moments = [entries.select("lead_id", as_of=_visible_from(entries))]
     if CREATED in rule.on:
         moments.append(history.leads.select("lead_id", as_of=pl.col("created_at") + 1))
     return pl.concat(moments).cast(SNAPSHOT_SCHEMA)
 
 
-def _on_grid(history: LeadHistory, rule: CohortRule) -> list[pl.DataFrame]:
+def _grid_moments(history: LeadHistory, rule: CohortRule) -> list[pl.DataFrame]:
     if rule.every is None:
         return []
-    last = pl.lit(history.observed_until if rule.end is None else min(rule.end, history.observed_until))
+    end = pl.lit(history.observed_until if rule.end is None else min(rule.end, history.observed_until))
     if rule.until_age is not None:
-        last = pl.min_horizontal(last, pl.col("created_at") + rule.until_age)
-    leads = history.leads.join(_closing(history, rule), on="lead_id", how="left")
-    last = pl.min_horizontal(last, pl.col("closed_at").fill_null(history.observed_until))
+        end = pl.min_horizontal(end, pl.col("created_at") + rule.until_age)
+    leads = history.leads.join(_closing_times(history, rule), on="lead_id", how="left")
+    end = pl.min_horizontal(end, pl.col("closed_at").fill_null(history.observed_until))
     grid = leads.select(
-        "lead_id", as_of=pl.int_ranges(pl.col("created_at") + rule.every, last + 1, rule.every)
+        "lead_id", as_of=pl.int_ranges(pl.col("created_at") + rule.every, end + 1, rule.every)
     )
     return [grid.explode("as_of").drop_nulls().cast(SNAPSHOT_SCHEMA)]
 
 
-def _closing(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
-    """When each lead that left the open ones did so; it is not looked at from the second after."""
+def _closing_times(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
+    """``closed_at`` of each lead that is no longer open: the second it entered a closed stage."""
     ends = history.transitions.filter(pl.col("stage").is_in(rule.closed))
     return ends.group_by("lead_id").agg(closed_at=pl.col("occurred_at").min())
 
 
 def open_lead_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
-    """Every lead that has entered neither the target nor an end, as of when the history was observed."""
+    """Take one snapshot of every lead that is open, at the end of observation: the leads to score today.
+
+    Args:
+        history: What the CRM knows.
+        rule: Its ``closed`` stages say which leads are not open.
+
+    Returns:
+        One snapshot an open lead, all with ``as_of = history.observed_until``.
+    """
     closed = history.transitions.filter(pl.col("stage").is_in(rule.closed))
-    still = history.leads.join(closed, on="lead_id", how="anti")
+    open_leads = history.leads.join(closed, on="lead_id", how="anti")
     as_of = pl.lit(history.observed_until, pl.Int64).alias("as_of")
-    return Snapshots(still.select("lead_id", as_of))
+    return Snapshots(open_leads.select("lead_id", as_of))

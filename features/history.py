@@ -43,18 +43,24 @@ ATTRIBUTE_SCHEMA = {
 ACCOUNT_SCHEMA = {"account_id": pl.String}
 LEAD_SCHEMA = {"lead_id": pl.String, "created_at": pl.Int64, "account_id": pl.String}
 ACCOUNT_PREFIX = "account."
-_SHOWN = 6
+_MAX_WORDS = 6
 
 
 @dataclass(frozen=True)
 class LeadHistory:
-    """Everything a CRM knows of its leads, known until ``observed_until`` (exclusive).
+    """Everything a CRM knows of its leads. Times are epoch seconds, money is minor units.
 
-    ``leads`` has one row a lead: ``lead_id``, ``created_at``, ``account_id`` and one column per plain
-    attribute (Float64 for numbers and flags, String for categories). A plain column is a claim that its
-    value was known at creation; what the CRM overwrites belongs into ``attributes``, one row a change.
-    Times are epoch seconds, money is minor units. The frames are Polars unless a test or a caller with
-    another engine put its own in.
+    A plain column of ``leads`` is a claim that its value was known when the lead was created; what the CRM
+    overwrites belongs into ``attributes``. Frames are Polars unless a caller put those of another library in.
+
+    Attributes:
+        leads: One row a lead: ``lead_id``, ``created_at``, ``account_id`` and a column per plain attribute
+            (Float64 for numbers and flags, String for categories).
+        touchpoints: One row for each thing a lead did or received, in ``TOUCHPOINT_SCHEMA``.
+        transitions: One row for each stage entered, in ``TRANSITION_SCHEMA``.
+        observed_until: The end of observation (exclusive): nothing at or after it is known.
+        attributes: One row a change of an overwritten attribute, in ``ATTRIBUTE_SCHEMA``. Default none.
+        accounts: One row an account: ``account_id`` and a column per plain attribute. Default none.
     """
 
     leads: pl.DataFrame
@@ -66,7 +72,16 @@ class LeadHistory:
 
     @classmethod
     def from_leads(cls, leads: pl.DataFrame, observed_until: int) -> LeadHistory:
-        """A history without events: a flat export is one, its columns are plain attributes."""
+        """Make a history without events, as a flat export is one.
+
+        Args:
+            leads: At least ``lead_id``; its other columns are plain attributes. Absent columns of
+                ``LEAD_SCHEMA`` are added as nulls.
+            observed_until: The end of observation in epoch seconds (exclusive).
+
+        Returns:
+            The history, with empty tables of events.
+        """
         missing = [
             pl.lit(None, dtype).alias(name)
             for name, dtype in LEAD_SCHEMA.items()
@@ -82,9 +97,9 @@ class LeadHistory:
     @property
     def lead_columns(self) -> list[str]:
         """Names of the plain attributes of a lead, its account's with the prefix ``account.``."""
-        own = [name for name in self.leads.columns if name not in LEAD_SCHEMA]
-        theirs = [ACCOUNT_PREFIX + name for name in self.accounts.columns if name != "account_id"]
-        return own + theirs
+        lead_names = [name for name in self.leads.columns if name not in LEAD_SCHEMA]
+        account_names = [ACCOUNT_PREFIX + name for name in self.accounts.columns if name != "account_id"]
+        return lead_names + account_names
 
     def map_frames(self, convert: Callable[[Any], Any]) -> LeadHistory:
         """The same history with every frame put through ``convert``, e.g. into another engine."""
@@ -92,7 +107,7 @@ class LeadHistory:
         return replace(self, **{name: convert(frame) for name, frame in frames.items()})
 
     def known_before(self, moment: int) -> LeadHistory:
-        """The history as the CRM knew it just before ``moment``: what a past day's training saw."""
+        """The history without every row known at or after ``moment`` (epoch seconds)."""
         return replace(
             self,
             leads=self.leads.filter(pl.col("created_at") < moment),
@@ -105,39 +120,43 @@ class LeadHistory:
     def __repr__(self) -> str:
         return (
             f"LeadHistory({self.leads.shape[0]:,} leads, {self.touchpoints.shape[0]:,} touchpoints, "
-            f"{self.transitions.shape[0]:,} transitions, observed until {self._until})"
+            f"{self.transitions.shape[0]:,} transitions, observed until {self._observed_until_text})"
         )
 
     def _repr_html_(self) -> str:
         names = [f.name for f in fields(self) if f.name != "observed_until"]
-        rows = [(name, f"{(frame := getattr(self, name)).shape[0]:,}", *_told(frame)) for name in names]
+        rows = [
+            (name, f"{(frame := getattr(self, name)).shape[0]:,}", *_summarise_table(frame)) for name in names
+        ]
         return html_card(
             "LeadHistory",
-            f"what the CRM knew before {self._until} (UTC)",
+            f"what the CRM knew before {self._observed_until_text} (UTC)",
             html_table(("table", "rows", "from", "to", "what is in it"), rows),
         )
 
     @property
-    def _until(self) -> str:
+    def _observed_until_text(self) -> str:
         return f"{to_datetime(self.observed_until):%Y-%m-%d %H:%M}"
 
 
-def _told(frame: Any) -> tuple[str, str, str]:
-    """The first and the last day of a table of a history, and what its rows are about."""
+def _summarise_table(frame: Any) -> tuple[str, str, str]:
+    """First day, last day and frequent values of a table of a history, for notebooks."""
     rows = nw.from_native(frame).lazy().collect()
     time = next((name for name in ("occurred_at", "created_at", "known_at") if name in rows.columns), None)
-    word = next((name for name in ("kind", "stage", "name") if name in rows.columns), None)
+    column = next((name for name in ("kind", "stage", "name") if name in rows.columns), None)
     first, last = (None, None) if time is None or not len(rows) else (rows[time].min(), rows[time].max())
     days = ("" if moment is None else f"{to_datetime(int(moment)):%Y-%m-%d}" for moment in (first, last))
-    return (*days, _columns(rows) if word is None else _words(rows[word]))  # type: ignore[return-value]
+    return (*days, _attribute_names(rows) if column is None else _frequent_words(rows[column]))  # type: ignore[return-value]
 
 
-def _columns(rows: nw.DataFrame[Any]) -> str:
+def _attribute_names(rows: nw.DataFrame[Any]) -> str:
     return ", ".join(name for name in rows.columns if not name.endswith(("_id", "_at"))) or "no attributes"
 
 
-def _words(column: nw.Series[Any]) -> str:
+def _frequent_words(column: nw.Series[Any]) -> str:
     """The most frequent words of a column with their counts."""
     counted = column.drop_nulls().value_counts(sort=True)
-    shown = [f"{word} {count:,}" for word, count in counted.head(_SHOWN).iter_rows()]
-    return ", ".join(shown) + (f" and {len(counted) - _SHOWN} more" if len(counted) > _SHOWN else "")
+    frequent = [f"{word} {count:,}" for word, count in counted.head(_MAX_WORDS).iter_rows()]
+    return ", ".join(frequent) + (
+        f" and {len(counted) - _MAX_WORDS} more" if len(counted) > _MAX_WORDS else ""
+    )

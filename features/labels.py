@@ -1,4 +1,4 @@
-"""What became of a lead: an honest label, absent as long as it is not knowable."""
+"""Labels: whether a lead reached the target stage in time, null as long as that cannot be known."""
 
 from __future__ import annotations
 
@@ -14,10 +14,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LabelSpec:
-    """The question: does the lead enter ``stage`` in ``[as_of + lead_time, as_of + lead_time + horizon)``?
+    """The question a model answers: does the lead enter a stage within the horizon?
 
-    ``closed`` are the stages that end the road (disqualified, lost): entering one is a competing event.
-    ``settle`` seconds after the window are granted for late news, such as a deal typed in on Monday.
+    The window is ``[as_of + lead_time, as_of + lead_time + horizon)``.
+
+    Attributes:
+        stage: The target stage.
+        horizon: Length of the window in seconds, above 0.
+        lead_time: Seconds from ``as_of`` to the window, so that there is time to act. Default 0.
+        closed: The stages that end a lead's way, such as disqualified: entering one is a competing event.
+        settle: Seconds after the window in which news still counts, e.g. a deal entered days late. Default 0.
+
+    Raises:
+        ValueError: a duration is out of range, or the target is one of ``closed``.
     """
 
     stage: str
@@ -41,49 +50,62 @@ class LabelSpec:
 
 
 def compute_labels(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec) -> pl.DataFrame:
-    """``lead_id``, ``as_of``, ``label`` (1, 0 or null), ``settled_at``, ``matured``, ordered as snapshots.
+    """Label snapshots with what became of their leads.
 
-    1 once the target was entered in the window; 0 once the window and ``settle`` are over without it, or the
-    lead was closed first; null while neither is known. Which of two competing events came first is decided by
-    when the CRM learned of them, so a label that was once given never changes. ``matured`` is true when the
-    whole window lies before ``observed_until``: train on those only, or the fast ones are over-represented.
-    ``settled_at`` is the first second at which the label could be known, null while it is not.
+    Which of two competing events came first is decided by when the CRM learned of them, so a label that was
+    once given never changes. Train on matured rows only: leads that convert fast are known early, and keeping
+    them while slow ones are still open would make conversion look too likely.
+
+    Args:
+        history: What the CRM knows.
+        snapshots: The snapshots to label.
+        spec: The target stage and the window.
+
+    Returns:
+        One row a snapshot, in their order: ``lead_id``, ``as_of``; ``label`` (Int8), 1 where the target was
+        entered in the window, 0 where the window is over or the lead was closed first, null while neither is
+        known; ``settled_at``, the first second at which the label could be known, null while it is not; and
+        ``matured``, whether window and ``settle`` lie before ``history.observed_until``.
     """
     rows = snapshots.frame.with_row_index("row").with_columns(
         start=pl.col("as_of") + spec.lead_time,
         end=pl.col("as_of") + spec.lead_time + spec.horizon,
     )
-    entered = _first_known(history, rows, (spec.stage,), spec, "start").rename({"known": "won"})
-    ended = _first_known(history, rows, spec.closed, spec, "as_of").rename({"known": "lost"})
-    matured = pl.col("end") + spec.settle <= history.observed_until
-    won = pl.col("won").is_not_null() & (pl.col("lost").is_null() | (pl.col("won") <= pl.col("lost")))
+    entries = _first_known(history, rows, (spec.stage,), spec, "start").rename({"known": "won"})
+    endings = _first_known(history, rows, spec.closed, spec, "as_of").rename({"known": "lost"})
+    is_matured = pl.col("end") + spec.settle <= history.observed_until
+    is_won = pl.col("won").is_not_null() & (pl.col("lost").is_null() | (pl.col("won") <= pl.col("lost")))
     return (
-        rows.join(entered, on="row", how="left")
-        .join(ended, on="row", how="left")
+        rows.join(entries, on="row", how="left")
+        .join(endings, on="row", how="left")
         .sort("row")
         .select(
             "lead_id",
             "as_of",
-            label=pl.when(won).then(1).when(pl.col("lost").is_not_null() | matured).then(0).cast(pl.Int8),
+            label=pl.when(is_won)
+            .then(1)
+            .when(pl.col("lost").is_not_null() | is_matured)
+            .then(0)
+            .cast(pl.Int8),
             settled_at=pl.coalesce(
                 pl.min_horizontal("won", "lost") + 1,
-                pl.when(matured).then(pl.col("end") + spec.settle),
+                pl.when(is_matured).then(pl.col("end") + spec.settle),
             ),
-            matured=matured,
+            matured=is_matured,
         )
     )
 
 
 def _first_known(
-    history: LeadHistory, rows: pl.DataFrame, stages: tuple[str, ...], spec: LabelSpec, since: str
+    history: LeadHistory, rows: pl.DataFrame, stages: tuple[str, ...], spec: LabelSpec, start_column: str
 ) -> pl.DataFrame:
-    """Per row, when the CRM first learned that the lead had entered one of ``stages`` in [since, end)."""
+    """Per row, when the CRM first learned of an entry into one of ``stages`` in ``[start_column, end)``."""
     events = history.transitions.filter(
         pl.col("stage").is_in(stages), pl.col("known_at") < history.observed_until
     ).select("lead_id", "occurred_at", "known_at")
-    inside = rows.join(events, on="lead_id").filter(
-        pl.col("occurred_at") >= pl.col(since),
+    in_window = rows.join(events, on="lead_id").filter(
+        pl.col("occurred_at") >= pl.col(start_column),
         pl.col("occurred_at") < pl.col("end"),
         pl.col("known_at") < pl.col("end") + spec.settle,
     )
-    return inside.group_by("row").agg(known=pl.col("known_at").min())
+    return in_window.group_by("row").agg(known=pl.col("known_at").min())

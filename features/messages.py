@@ -35,11 +35,11 @@ _GERMAN_FIGURES = str.maketrans({",": ".", ".": ",", "%": "\N{NO-BREAK SPACE}%"}
 
 
 class Message(str):
-    """A sentence by its key, with what it speaks of: as text it is English, and any language is asked for.
+    """A sentence for users: its key in the catalogue and the values put into it. As a ``str`` it is English.
 
     Attributes:
-        key: the name of its text in the catalogue.
-        values: what is put into the text; a whole number called ``n`` chooses the plural form.
+        key: The name of its text in the catalogue.
+        values: What is put into the text; a whole number called ``n`` chooses the plural form.
 
     >>> share = Message("findings.known_leads", share=0.42)
     >>> share.render("de")[:4], share.key
@@ -60,7 +60,7 @@ class Message(str):
         return (self.key,), self.values
 
     def render(self, lang: str) -> str:
-        """The message in ``lang``, English as it was when it was made."""
+        """The message in ``lang``, ``"en"`` or ``"de"``."""
         return str(self) if lang == "en" else translate(self.key, lang, **self.values)
 
     def to_plain(self) -> dict[str, Any]:
@@ -93,17 +93,17 @@ def translate(key: str, lang: str, /, **values: Value) -> str:
     template = texts.ngettext(key, key, int(values["n"])) if "n" in values else texts.gettext(key)
     if lang == "en":
         return template.format(**values)
-    return template.format(**{name: _in_language(value, lang) for name, value in values.items()})
+    return template.format(**{name: _localise_value(value, lang) for name, value in values.items()})
 
 
-def join_items(how: Literal["comma", "and", "or"], items: Sequence[str]) -> str:
-    """Items one after the other, with ``how`` between them; empty without any.
+def join_items(conjunction: Literal["comma", "and", "or"], items: Sequence[str]) -> str:
+    """Join items with a comma, "and" or "or" between them; empty without any.
 
     >>> join_items("or", ["a", "b", "c"])
     'a or b or c'
     """
     first, *rest = items or ("",)
-    return reduce(lambda whole, item: Message(f"values.{how}", first=whole, last=item), rest, first)
+    return reduce(lambda text, item: Message(f"values.{conjunction}", first=text, last=item), rest, first)
 
 
 def localise_number(number: str, lang: str) -> str:
@@ -124,15 +124,15 @@ def load_translations(lang: str) -> NullTranslations:
     if lang not in LANGUAGES:
         msg = f"{lang!r} is no language of leadloop, which knows {' and '.join(LANGUAGES)}"
         raise ValueError(msg)
-    whole: dict[str, str] = {}
+    forms: dict[str, str] = {}
     for name, source in read_sources(lang).items():
         for key, form in parse_po(source).items():
-            if key and key in whole:
+            if key and key in forms:
                 msg = f"{lang}/{name}: {key.partition(chr(0))[0]!r} has a text already"
                 raise ValueError(msg)
-            whole[key] = form
-    texts = GNUTranslations(BytesIO(_compiled(whole)))
-    texts.add_fallback(_Unknown())
+            forms[key] = form
+    texts = GNUTranslations(BytesIO(_compile_mo(forms)))
+    texts.add_fallback(_MissingTexts())
     return texts
 
 
@@ -153,7 +153,7 @@ def parse_po(source: str) -> dict[str, str]:
     """
     forms: dict[str, list[str]] = {}
     entries: list[dict[str, list[str]]] = []
-    for kind, content in _statements(source):
+    for kind, content in _iter_statements(source):
         if kind == "msgid":
             entries.append(forms := {})
         if kind:
@@ -164,8 +164,8 @@ def parse_po(source: str) -> dict[str, str]:
     return {"\0".join(entry["msgid"]): "\0".join(entry["msgstr"]) for entry in entries}
 
 
-def _statements(source: str) -> Iterator[tuple[str, str]]:
-    """Each quoted string of a ``.po`` file and the word before it; none, where it goes on from the last."""
+def _iter_statements(source: str) -> Iterator[tuple[str, str]]:
+    """Each quoted string of a ``.po`` file with its keyword, empty where it continues the string before."""
     for number, line in enumerate(source.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -175,27 +175,27 @@ def _statements(source: str) -> Iterator[tuple[str, str]]:
         yield match[1] or "", json.loads(match[2])  # the same escapes
 
 
-def _compiled(entries: Mapping[str, str]) -> bytes:
-    """The texts in the binary form that gettext reads: a head, two tables of (length, offset), strings."""
+def _compile_mo(entries: Mapping[str, str]) -> bytes:
+    """The texts in gettext's binary format: a header, two tables of (length, offset), the strings."""
     keys = sorted(key.encode() for key in entries)
     strings = [*keys, *(entries[key.decode()].encode() for key in keys)]
     start = 28 + 8 * len(strings)
-    tables, place = b"", start
+    tables, offset = b"", start
     for string in strings:
-        tables += struct.pack("<II", len(string), place)
-        place += len(string) + 1
+        tables += struct.pack("<II", len(string), offset)
+        offset += len(string) + 1
     head = struct.pack("<7I", _MAGIC, 0, len(keys), 28, 28 + 8 * len(keys), 0, start)
     return head + tables + b"".join(string + b"\0" for string in strings)
 
 
-def _in_language(value: Value, lang: str) -> object:
+def _localise_value(value: Value, lang: str) -> object:
     if isinstance(value, Message):
         return value.render(lang)
-    return value if isinstance(value, str) else _Number(value, lang)
+    return value if isinstance(value, str) else _LocalisedNumber(value, lang)
 
 
-class _Number:
-    """A number that is written as a language writes it, whichever format a text asks for."""
+class _LocalisedNumber:
+    """A number that formats itself as a language writes it."""
 
     def __init__(self, value: float, lang: str) -> None:
         self._value, self._lang = value, lang
@@ -207,8 +207,8 @@ class _Number:
         return localise_number(repr(self._value), self._lang)
 
 
-class _Unknown(NullTranslations):
-    """A text that nobody wrote is a mistake of ours, not its own translation."""
+class _MissingTexts(NullTranslations):
+    """Raises KeyError where gettext would take a missing key for its own translation."""
 
     def gettext(self, message: str) -> NoReturn:
         raise KeyError(message)

@@ -1,7 +1,7 @@
-"""The same features for one lead while the CRM waits: one pass of plain Python over its events.
+"""The features of one lead at a time, for requests: one pass of plain Python over its events.
 
 Building data frames for forty events costs more than reading them. ``OnlineFeatures`` folds a ``LeadRecord``
-by the same specs as ``engine``; a law holds the two together, to the bit.
+by the same specs as ``features.batch``; property tests hold the two equal, to the bit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 
 class OnlineFeatures:
-    """``engine.compute`` for one lead, prepared once for a set of features.
+    """The features of one lead at a time, equal to the bit to those of ``compute_features``.
+
+    The specs are sorted by source and kind once, so that a call only folds the lead's own events: about 0.1
+    to 0.7 ms for 50 touchpoints.
+
+    Args:
+        features: The columns to compute.
 
     >>> from features.record import LeadRecord
     >>> from features.spec import EventSelection, DisplayText, count
@@ -35,23 +41,31 @@ class OnlineFeatures:
 
     def __init__(self, features: FeatureSet) -> None:
         self.features = features
-        self._nothing: dict[str, Value] = {spec.name: spec.empty for spec in features.specs}
-        self._folds: dict[Source, dict[_Kinds, list[_Fold]]] = {}
+        self._empty_values: dict[str, Value] = {spec.name: spec.empty for spec in features.specs}
+        self._folds: dict[Source, dict[_Kinds, list[_SpecAndFold]]] = {}
         for spec in features.specs:
             folds = self._folds.setdefault(spec.source, {})
             folds.setdefault(spec.kind, []).append((spec, _FOLDS[spec.reduce]))
 
     def __call__(self, lead: LeadRecord, as_of: int) -> dict[str, Value]:
-        """The lead's feature row at ``as_of``: name -> float, string or None."""
-        values = dict(self._nothing)
+        """Compute the feature row of one lead.
+
+        Args:
+            lead: The lead with its events.
+            as_of: Epoch seconds; events at or after it, or known only then, are not visible.
+
+        Returns:
+            The value of each feature by its name: a float, a string for a category, or None.
+        """
+        values = dict(self._empty_values)
         for source, folds in self._folds.items():
             if source == "leads":
                 values.update(_lead_values(lead, as_of, folds[()]))
                 continue
-            aged = _visible(lead.events.get(source, ()), as_of)
-            for rows, those in _of_kinds(aged, _KIND_COLUMN.get(source, "kind"), folds):
-                for spec, fold in those:
-                    values[spec.name] = fold(spec, _narrowed(rows, spec))
+            events = _visible_by_age(lead.events.get(source, ()), as_of)
+            for rows, pairs in _rows_by_kinds(events, _KIND_COLUMN.get(source, "kind"), folds):
+                for spec, fold in pairs:
+                    values[spec.name] = fold(spec, _filter_rows(rows, spec))
         return values
 
 
@@ -61,37 +75,44 @@ _KIND_COLUMN: dict[Source, str] = {
     "attributes": "name",
 }
 _age: Callable[[tuple[int, Any]], int] = itemgetter(0)
-_Aged = list[tuple[int, Any]]
+_EventsByAge = list[tuple[int, Any]]
 _Kinds = tuple[str, ...]
-_Fold = tuple[FeatureSpec, "Callable[[FeatureSpec, _Aged], Value]"]
+_SpecAndFold = tuple[FeatureSpec, "Callable[[FeatureSpec, _EventsByAge], Value]"]
 
 
-def _visible(events: Sequence[Mapping[str, Any]], as_of: int) -> _Aged:
-    """What a snapshot sees of one source, youngest first, so that a window is a slice."""
-    aged = [(as_of - at, e) for e in events for at in [_occurred(e)] if is_visible(at, e["known_at"], as_of)]
-    return sorted(aged, key=_age)
+def _visible_by_age(events: Sequence[Mapping[str, Any]], as_of: int) -> _EventsByAge:
+    """The visible events of one source with their ages, youngest first, so that a window is a slice."""
+    by_age = [
+        (as_of - moment, event)
+        for event in events
+        for moment in [_effective_at(event)]
+        if is_visible(moment, event["known_at"], as_of)
+    ]
+    return sorted(by_age, key=_age)
 
 
-def _of_kinds(
-    aged: _Aged, column: str, folds: Mapping[_Kinds, list[_Fold]]
-) -> Iterator[tuple[_Aged, list[_Fold]]]:
-    """What folds each choice of kinds, with its rows; most leads did little of all that can be done."""
-    by_kind: dict[Any, _Aged] = {}
-    for row in aged:
+def _rows_by_kinds(
+    events: _EventsByAge, column: str, folds: Mapping[_Kinds, list[_SpecAndFold]]
+) -> Iterator[tuple[_EventsByAge, list[_SpecAndFold]]]:
+    """The visible events of each choice of kinds with the specs that fold them, if there are any events."""
+    by_kind: dict[Any, _EventsByAge] = {}
+    for row in events:
         by_kind.setdefault(row[1][column], []).append(row)
-    for kinds, those in folds.items():
+    for kinds, pairs in folds.items():
         if len(kinds) == 1:
             rows = by_kind.get(kinds[0])
         else:
             rows = (
-                sorted((row for kind in kinds for row in by_kind.get(kind, ())), key=_age) if kinds else aged
+                sorted((row for kind in kinds for row in by_kind.get(kind, ())), key=_age)
+                if kinds
+                else events
             )
         if rows:
-            yield rows, those
+            yield rows, pairs
 
 
-def _narrowed(rows: _Aged, spec: FeatureSpec) -> _Aged:
-    """Those that are young enough and of the right kind otherwise, too."""
+def _filter_rows(rows: _EventsByAge, spec: FeatureSpec) -> _EventsByAge:
+    """The events within the spec's window that meet its ``where``."""
     if spec.within is not None:
         rows = rows[: bisect_left(rows, spec.within, key=_age)]
     for column, value in spec.where:
@@ -99,8 +120,8 @@ def _narrowed(rows: _Aged, spec: FeatureSpec) -> _Aged:
     return rows
 
 
-def _occurred(event: Mapping[str, Any]) -> int:
-    """An overwritten attribute takes effect when the CRM learns of it, all else when it happens."""
+def _effective_at(event: Mapping[str, Any]) -> int:
+    """When an event takes effect: an overwritten attribute when it is known, all else when it happens."""
     return int(event["occurred_at"] if "occurred_at" in event else event["known_at"])
 
 
@@ -111,48 +132,48 @@ def _lead_values(lead: LeadRecord, as_of: int, folds: Iterable[Any]) -> dict[str
     return {spec.name: lead.attributes.get(spec.of) if spec.of else age for spec, _ in folds}
 
 
-def _present(spec: FeatureSpec, rows: _Aged) -> list[Any]:
+def _present_values(spec: FeatureSpec, rows: _EventsByAge) -> list[Any]:
     return [value for _, event in rows if (value := event.get(str(spec.of))) is not None]
 
 
-def _count(_: FeatureSpec, rows: _Aged) -> Value:
+def _count(_: FeatureSpec, rows: _EventsByAge) -> Value:
     return float(len(rows))
 
 
-def _total(spec: FeatureSpec, rows: _Aged) -> Value:
-    return float(sum(_present(spec, rows)))
+def _total(spec: FeatureSpec, rows: _EventsByAge) -> Value:
+    return float(sum(_present_values(spec, rows)))
 
 
-def _recency(_: FeatureSpec, rows: _Aged) -> Value:
+def _recency(_: FeatureSpec, rows: _EventsByAge) -> Value:
     return float(rows[0][0]) if rows else None
 
 
-def _tenure(_: FeatureSpec, rows: _Aged) -> Value:
+def _tenure(_: FeatureSpec, rows: _EventsByAge) -> Value:
     return float(rows[-1][0]) if rows else None
 
 
-def _span(_: FeatureSpec, rows: _Aged) -> Value:
+def _span(_: FeatureSpec, rows: _EventsByAge) -> Value:
     return float(rows[-1][0] - rows[0][0]) if rows else None
 
 
-def _distinct(spec: FeatureSpec, rows: _Aged) -> Value:
-    return float(len(set(_present(spec, rows))))
+def _distinct(spec: FeatureSpec, rows: _EventsByAge) -> Value:
+    return float(len(set(_present_values(spec, rows))))
 
 
-def _trend(_: FeatureSpec, rows: _Aged) -> Value:
+def _trend(_: FeatureSpec, rows: _EventsByAge) -> Value:
     recent = bisect_left(rows, TREND_RECENT, key=_age)
     before = bisect_left(rows, TREND_RECENT + TREND_BEFORE, key=_age) - recent
     return float(recent * (TREND_BEFORE // DAY) - before * (TREND_RECENT // DAY))
 
 
-def _pick(spec: FeatureSpec, rows: _Aged, end: int) -> Value:
+def _pick(spec: FeatureSpec, rows: _EventsByAge, end: int) -> Value:
     if spec.source != "attributes":
         rows = [row for row in rows if row[1].get(str(spec.of)) is not None]
     edge = [row for row in rows if row[0] == rows[end][0]]
-    return max(_present(spec, edge), default=None)
+    return max(_present_values(spec, edge), default=None)
 
 
-_FOLDS: dict[str, Callable[[FeatureSpec, _Aged], Value]] = {
+_FOLDS: dict[str, Callable[[FeatureSpec, _EventsByAge], Value]] = {
     "value": lambda *_: None,
     "count": _count,
     "total": _total,

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 Decimal = Literal[".", ","]
 
-_EXCEL = ("#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!")
+_EXCEL_ERRORS = ("#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!")
 
-MISSING = ("", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None", "NaN", "nan", "-", *_EXCEL)
+MISSING = ("", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None", "NaN", "nan", "-", *_EXCEL_ERRORS)
 
 TRUE = frozenset({"yes", "true", "y", "t", "ja", "j", "wahr", "1", "1.0"})
 
@@ -68,12 +68,12 @@ def parse_numbers(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
     [1.234, 1234.5]
     """
     if column.dtype != pl.String:
-        return _finite(column.cast(pl.Float64, strict=False))
+        return _drop_nonfinite(column.cast(pl.Float64, strict=False))
     text = column.set(~column.str.contains(NUMBER[decimal]), None)
-    return _finite(_plain(text, decimal).cast(pl.Float64, strict=False))
+    return _drop_nonfinite(_normalise_separators(text, decimal).cast(pl.Float64, strict=False))
 
 
-def _plain(text: pl.Series, decimal: Decimal) -> pl.Series:
+def _normalise_separators(text: pl.Series, decimal: Decimal) -> pl.Series:
     if decimal == ".":
         return text.str.replace_all(",", "", literal=True)
     grouped = text.str.contains(r",|\..*\.")
@@ -81,7 +81,7 @@ def _plain(text: pl.Series, decimal: Decimal) -> pl.Series:
     return text.zip_with(~grouped.fill_null(value=False), german)
 
 
-def _finite(column: pl.Series) -> pl.Series:
+def _drop_nonfinite(column: pl.Series) -> pl.Series:
     return column.set(~column.is_finite(), None)
 
 
@@ -126,7 +126,7 @@ def minor_units(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
     [1234, 29, 123450, -300, 100000]
     """
     text = column.cast(pl.String, strict=False)
-    plain = _plain(text.set(~text.str.contains(NUMBER[decimal]), None), decimal)
+    plain = _normalise_separators(text.set(~text.str.contains(NUMBER[decimal]), None), decimal)
     cents = plain.cast(_MONEY, strict=False) * 100
     return cents.round(0, mode="half_away_from_zero").cast(pl.Int64, strict=False)
 
@@ -172,17 +172,17 @@ def parse_categories(column: pl.Series) -> pl.Series:
     """The column as text; numbers as ``as_category`` writes them."""
     if column.dtype.is_float() or column.dtype.is_decimal():
         value = column.cast(pl.Float64)
-        whole = value.is_finite() & (value == value.floor()) & (value.abs() < _EXACT)
-        return value.cast(pl.String).zip_with(~whole.fill_null(value=False), _whole(value, whole))
+        whole = value.is_finite() & (value == value.floor()) & (value.abs() < _MAX_EXACT_INTEGER)
+        return value.cast(pl.String).zip_with(~whole.fill_null(value=False), _format_integers(value, whole))
     if column.dtype == pl.Boolean:
         return column.cast(pl.String)
     return column.cast(pl.String, strict=False)
 
 
-_EXACT = 2.0**53
+_MAX_EXACT_INTEGER = 2.0**53
 
 
-def _whole(value: pl.Series, whole: pl.Series) -> pl.Series:
+def _format_integers(value: pl.Series, whole: pl.Series) -> pl.Series:
     return value.set(~whole, None).cast(pl.Int64).cast(pl.String)
 
 
@@ -198,41 +198,42 @@ def as_category(value: str | float | None, *, missing: Collection[str] = MISSING
     if value is None or isinstance(value, bool):
         return None if value is None else str(value).lower()
     _finite_number(value)
-    return str(int(value)) if value == int(value) and abs(value) < _EXACT else str(value)
+    return str(int(value)) if value == int(value) and abs(value) < _MAX_EXACT_INTEGER else str(value)
 
 
 _CURRENCY = "(?:US\\$|[€$£¥₹]|EUR|USD|GBP|CHF)"
 
 _GAP = "[ \u00a0\u202f]"
 
-_BEFORE, _AFTER = rf"^([+-]?){_CURRENCY}{_GAP}?", rf"{_GAP}?{_CURRENCY}$"
+_CURRENCY_BEFORE, _CURRENCY_AFTER = rf"^([+-]?){_CURRENCY}{_GAP}?", rf"{_GAP}?{_CURRENCY}$"
 
-_OWED = rf"^({_CURRENCY}?{_GAP}?)\(([^()+-]+)\)$"
+_ACCOUNTING_NEGATIVE = rf"^({_CURRENCY}?{_GAP}?)\(([^()+-]+)\)$"
 
 _PERCENT = rf"{_GAP}?%$"
 
-_SETTLED = r"['\u2019]|,.*\.|\..*,"
+_UNAMBIGUOUS = r"['\u2019]|,.*\.|\..*,"
 
 _GROUPS = "[+-]?(?:0|[1-9][0-9]{{0,2}}(?:[{group}'\u2019 \u00a0\u202f][0-9]{{3}})+|[1-9][0-9]*)"
 
-_WRITTEN = {
+_GROUPED_NUMBER = {
     point: f"^{_GROUPS.format(group=group)}(?:{mark}[0-9]{{1,2}})?$"
     for point, group, mark in ((".", ",", r"\."), (",", ".", ","))
 }
 
-_SEPARATED = "^[+-]?(?:[0-9]+(?:[.,][0-9]+)?|[0-9]{1,3}(?:[.,][0-9]{3})+)$"
+_SEPARATED_NUMBER = "^[+-]?(?:[0-9]+(?:[.,][0-9]+)?|[0-9]{1,3}(?:[.,][0-9]{3})+)$"
 
-_ONE_GROUP = r"^\(?[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}\)?$"
+_SINGLE_GROUP = r"^\(?[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}\)?$"
 
 _NEARLY_ALL = 0.99
 
-_SHOWN = 1000
+_SAMPLE_SIZE = 1000
 
 
 def parse_amounts(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
-    """Float64 as ``parse_numbers`` has it; where that reads nothing, what a mark or two separators settle.
+    """Float64 as ``parse_numbers`` has it and, where that is null, numbers with marks of currency or percent.
 
-    In brackets stands what an accountant takes off.
+    A mark of currency, or two different separators, settles what a group of three digits is. Amounts in
+    brackets are negative, as accountants write them.
 
     >>> parse_amounts(pl.Series(["12.5", "$1,234", "1.234,50 EUR", "1'234.50", "7 %", "1,234"])).to_list()
     [12.5, 1234.0, 1234.5, 1234.5, 7.0, None]
@@ -242,45 +243,45 @@ def parse_amounts(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
     value = parse_numbers(column, decimal)
     if column.dtype != pl.String or value.null_count() == column.null_count():
         return value
-    rest = column.set(value.is_not_null(), None).str.replace(_OWED, "-${1}${2}")
-    found = value.fill_null(parse_numbers(rest.str.replace(_PERCENT, ""), decimal))
-    return found.fill_null(_settled(rest))
+    unread = column.set(value.is_not_null(), None).str.replace(_ACCOUNTING_NEGATIVE, "-${1}${2}")
+    amounts = value.fill_null(parse_numbers(unread.str.replace(_PERCENT, ""), decimal))
+    return amounts.fill_null(_parse_unambiguous(unread))
 
 
-def _settled(text: pl.Series) -> pl.Series:
-    bare = text.str.replace(_BEFORE, "${1}").str.replace(_AFTER, "")
-    bare = bare.set((bare == text) & ~text.str.contains(_SETTLED), None)
-    found = pl.Series(text.name, [None], dtype=pl.Float64).new_from_index(0, len(text))
-    for mark, written in _WRITTEN.items():
-        one = bare.set(~bare.str.contains(written), None)
-        plain = one.str.replace_all(rf"[^0-9{mark}+-]", "").str.replace(",", ".", literal=True)
-        found = found.fill_null(plain.cast(pl.Float64, strict=False))
-    return found
+def _parse_unambiguous(text: pl.Series) -> pl.Series:
+    bare = text.str.replace(_CURRENCY_BEFORE, "${1}").str.replace(_CURRENCY_AFTER, "")
+    bare = bare.set((bare == text) & ~text.str.contains(_UNAMBIGUOUS), None)
+    numbers = pl.Series(text.name, [None], dtype=pl.Float64).new_from_index(0, len(text))
+    for mark, pattern in _GROUPED_NUMBER.items():
+        matching = bare.set(~bare.str.contains(pattern), None)
+        plain = matching.str.replace_all(rf"[^0-9{mark}+-]", "").str.replace(",", ".", literal=True)
+        numbers = numbers.fill_null(plain.cast(pl.Float64, strict=False))
+    return numbers
 
 
 def currency_marks(column: pl.Series) -> list[str]:
     """The marks of currency and percent in the first values of a column, each once."""
-    marks = column.drop_nulls().head(_SHOWN).str.extract(rf"({_CURRENCY}|%)")
+    marks = column.drop_nulls().head(_SAMPLE_SIZE).str.extract(rf"({_CURRENCY}|%)")
     return sorted(marks.drop_nulls().unique())
 
 
 def has_single_group(column: pl.Series) -> pl.Series:
-    """Where a value is one that could be thousands as well as decimals.
+    """(n,) whether a value has exactly one group of three digits: thousands as well as decimals.
 
     >>> has_single_group(pl.Series(["1,234", "-12.500", "1,23", "0,123", "950"])).to_list()
     [True, True, False, False, False]
     """
-    return column.str.contains(_ONE_GROUP)
+    return column.str.contains(_SINGLE_GROUP)
 
 
 def is_ambiguous(column: pl.Series, decimal: Decimal) -> bool:
-    """Whether the values may be numbers whose separator could mark thousands as well as decimals.
+    """Whether a column's separator could mark thousands as well as decimals, so that its numbers are unsure.
 
     Where commas mark decimals ``12.500`` reads as a plain number; beside ``950`` it hardly is one.
     """
     text = column.drop_nulls()
     if decimal == "." or not text.str.contains(NUMBER[decimal]).all():
-        share = text.str.contains(_SEPARATED).mean()
+        share = text.str.contains(_SEPARATED_NUMBER).mean()
         return float(share or 0.0) >= _NEARLY_ALL  # type: ignore[arg-type]
     dotted = text.filter(text.str.contains(".", literal=True))
     whole = text.str.contains("^[0-9]+$")

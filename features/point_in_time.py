@@ -1,4 +1,4 @@
-"""The one cut in time: which events a snapshot sees."""
+"""The point-in-time cut: which events a snapshot sees."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ Moment = TypeVar("Moment", int, Any)
 
 
 def is_visible(occurred_at: Moment, known_at: Moment, as_of: Moment) -> Any:
-    """Whether a snapshot at ``as_of`` sees an event: it happened before, and the CRM knew of it before.
+    """Whether a snapshot sees an event: it happened, and the CRM knew of it, before ``as_of``.
 
-    Strictly before: an event in the second of the snapshot itself is the future. Works on plain integers and
-    on expressions alike, and is the only place in leadloop where a time is compared with ``as_of``.
+    An event in the second of the snapshot itself is the future. This is the only place in leadloop where a
+    time is compared with ``as_of``.
+
+    Args:
+        occurred_at: When the event happened: epoch seconds, or an expression or array of them.
+        known_at: When the CRM learned of it, likewise.
+        as_of: The time of the snapshot, likewise.
+
+    Returns:
+        A boolean, or an expression or array of booleans.
 
     >>> is_visible(99, 99, 100), is_visible(100, 100, 100), is_visible(99, 100, 100)
     (True, False, False)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from features.spec import FeatureSet, Source
 
 Value = float | str | None
-_OWN_TABLES: dict[Source, dict[str, Any]] = {
+_EVENT_SCHEMAS: dict[Source, dict[str, Any]] = {
     "touchpoints": TOUCHPOINT_SCHEMA,
     "transitions": TRANSITION_SCHEMA,
     "attributes": ATTRIBUTE_SCHEMA,
@@ -31,10 +31,14 @@ _OWN_TABLES: dict[Source, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class LeadRecord:
-    """One lead as plain values: what a request holds, or one lead's slice of a history.
+    """One lead as plain Python values: what a request holds, or one lead's slice of a history.
 
-    ``attributes`` are its plain columns, those of its account prefixed ``account.``. ``events`` holds, by
-    source, mappings with the columns of that table; the events of colleagues also name the ``colleague``.
+    Attributes:
+        lead_id: The lead.
+        created_at: Epoch seconds.
+        attributes: Its plain columns by name, those of its account prefixed ``account.``.
+        events: By source, mappings with the columns of that table; events of colleagues also name the
+            ``colleague`` whose they are.
     """
 
     lead_id: str
@@ -44,7 +48,7 @@ class LeadRecord:
 
     @property
     def last_known_at(self) -> int:
-        """The second of the latest news about the lead, its account included."""
+        """The second in which the newest event of the lead, its account included, became known."""
         times: list[int] = [
             max(event.get("occurred_at", event["known_at"]), event["known_at"])
             for rows in self.events.values()
@@ -54,8 +58,15 @@ class LeadRecord:
 
 
 def to_records(history: LeadHistory) -> Iterator[LeadRecord]:
-    """Each lead of a history as a record, in the order of its leads: for single leads, not millions."""
-    own = {source: _by_lead(getattr(history, source)) for source in _OWN_TABLES}
+    """Turn a history into records, for scoring single leads.
+
+    Args:
+        history: A history in Polars frames.
+
+    Yields:
+        Each lead with its own events and those of its colleagues, in the order of ``history.leads``.
+    """
+    tables = {source: _rows_by_lead(getattr(history, source)) for source in _EVENT_SCHEMAS}
     accounts = {row.pop("account_id"): row for row in history.accounts.to_dicts()}
     members: dict[str, list[str]] = {}
     leads = history.leads.to_dicts()
@@ -63,29 +74,35 @@ def to_records(history: LeadHistory) -> Iterator[LeadRecord]:
         members.setdefault(lead["account_id"], []).append(lead["lead_id"])
     for lead in leads:
         lead_id, account = lead.pop("lead_id"), lead.pop("account_id")
-        colleagues = [other for other in members[account] if account is not None and other != lead_id]
-        theirs = {ACCOUNT_PREFIX + name: value for name, value in accounts.get(account, {}).items()}
+        colleagues = [
+            colleague for colleague in members[account] if account is not None and colleague != lead_id
+        ]
+        account_values = {ACCOUNT_PREFIX + name: value for name, value in accounts.get(account, {}).items()}
         yield LeadRecord(
             lead_id,
             lead.pop("created_at"),
-            lead | theirs,
-            {source: rows.get(lead_id, []) for source, rows in own.items()}
-            | _account_events(own, colleagues),
+            lead | account_values,
+            {source: rows.get(lead_id, []) for source, rows in tables.items()}
+            | _account_events(tables, colleagues),
         )
 
 
-def _by_lead(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+def _rows_by_lead(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
     return {
-        str(key): part.to_dicts()
-        for (key,), part in frame.partition_by("lead_id", as_dict=True, include_key=False).items()
+        str(key): rows.to_dicts()
+        for (key,), rows in frame.partition_by("lead_id", as_dict=True, include_key=False).items()
     }
 
 
 def _account_events(
-    own: Mapping[Source, Mapping[str, list[dict[str, Any]]]], colleagues: Sequence[str]
+    tables: Mapping[Source, Mapping[str, list[dict[str, Any]]]], colleagues: Sequence[str]
 ) -> dict[Source, list[dict[str, Any]]]:
     return {
-        account: [row | {"colleague": other} for other in colleagues for row in own[source].get(other, [])]
+        account: [
+            row | {"colleague": colleague}
+            for colleague in colleagues
+            for row in tables[source].get(colleague, [])
+        ]
         for account, source in _ACCOUNT_SOURCES.items()
     }
 
@@ -97,10 +114,18 @@ _ACCOUNT_SOURCES: dict[Source, Source] = {
 
 
 def from_records(leads: Sequence[LeadRecord], features: FeatureSet) -> LeadHistory:
-    """The records as one history, for scoring many at once by ``features``. Lead i is called ``str(i)``.
+    """Join records into one history, for scoring many at once.
 
-    Positions replace the ids so that a lead may stand in a request twice. Colleagues that a record brings
-    along become leads of the same account, ``"i:colleague"``. Attributes that a record lacks are missing.
+    Lead ``i`` is called ``str(i)``, so that a lead may be in a request twice. Colleagues that a record brings
+    along become leads of the same account, called ``"i:colleague"``.
+
+    Args:
+        leads: The leads to join.
+        features: The columns they will be scored by: their plain attributes become columns of ``leads``, null
+            where a record lacks one.
+
+    Returns:
+        The history; it was observed until one second after the newest event.
     """
     columns: dict[str, Any] = {
         str(spec.of): pl.String if spec.is_category else pl.Float64
@@ -109,44 +134,46 @@ def from_records(leads: Sequence[LeadRecord], features: FeatureSet) -> LeadHisto
     }
     rows = [_lead_row(str(i), lead, columns) for i, lead in enumerate(leads)]
     colleagues = [
-        {"lead_id": f"{i}:{other}", "created_at": lead.created_at, "account_id": str(i)}
+        {"lead_id": f"{i}:{colleague}", "created_at": lead.created_at, "account_id": str(i)}
         for i, lead in enumerate(leads)
-        for other in _colleagues(lead)
+        for colleague in _colleague_ids(lead)
     ]
     return LeadHistory(
         leads=pl.DataFrame(rows + colleagues, schema=LEAD_SCHEMA | columns),
-        touchpoints=_events(leads, "touchpoints"),
-        transitions=_events(leads, "transitions"),
-        attributes=_events(leads, "attributes"),
+        touchpoints=_event_frame(leads, "touchpoints"),
+        transitions=_event_frame(leads, "transitions"),
+        attributes=_event_frame(leads, "attributes"),
         observed_until=max((lead.last_known_at for lead in leads), default=0) + 1,
     )
 
 
 def _lead_row(name: str, lead: LeadRecord, columns: Iterable[str]) -> dict[str, Value]:
-    known: dict[str, Value] = {"lead_id": name, "created_at": lead.created_at, "account_id": name}
-    return known | {column: lead.attributes.get(column) for column in columns}
+    identity: dict[str, Value] = {"lead_id": name, "created_at": lead.created_at, "account_id": name}
+    return identity | {column: lead.attributes.get(column) for column in columns}
 
 
-def _colleagues(lead: LeadRecord) -> list[str]:
-    found = {row["colleague"]: None for a in _ACCOUNT_SOURCES for row in lead.events.get(a, ())}
-    return list(found)
+def _colleague_ids(lead: LeadRecord) -> list[str]:
+    colleagues = {
+        row["colleague"]: None for source in _ACCOUNT_SOURCES for row in lead.events.get(source, ())
+    }
+    return list(colleagues)
 
 
-def _events(leads: Sequence[LeadRecord], source: Source) -> pl.DataFrame:
-    schema = _OWN_TABLES[source]
+def _event_frame(leads: Sequence[LeadRecord], source: Source) -> pl.DataFrame:
+    schema = _EVENT_SCHEMAS[source]
     rows = [
         {"lead_id": str(i)} | {name: event.get(name) for name in schema if name != "lead_id"}
         for i, lead in enumerate(leads)
         for event in lead.events.get(source, ())
     ]
-    theirs = [
+    colleague_rows = [
         {"lead_id": f"{i}:{event['colleague']}"}
         | {name: event.get(name) for name in schema if name != "lead_id"}
         for i, lead in enumerate(leads)
-        for event in lead.events.get(_ACCOUNT_OF.get(source, source), ())
-        if source in _ACCOUNT_OF
+        for event in lead.events.get(_ACCOUNT_SOURCE_OF.get(source, source), ())
+        if source in _ACCOUNT_SOURCE_OF
     ]
-    return pl.DataFrame(rows + theirs, schema=schema)
+    return pl.DataFrame(rows + colleague_rows, schema=schema)
 
 
-_ACCOUNT_OF: dict[Source, Source] = {own: account for account, own in _ACCOUNT_SOURCES.items()}
+_ACCOUNT_SOURCE_OF: dict[Source, Source] = {own: account for account, own in _ACCOUNT_SOURCES.items()}

@@ -1,8 +1,8 @@
 """Features as data: a FeatureSpec is one column of the training matrix, written down once.
 
-Because a spec is a record, it can be interpreted twice, in bulk (``engine``) and for one lead while the CRM
-waits (``online``), stored in the model and shown to marketing, and still be one definition. Every spec
-reduces over ``age = as_of - occurred_at`` of what was visible, so its author cannot name a future row.
+Because a spec is a record, it can be interpreted twice, for many snapshots (``features.batch``) and for one
+lead (``features.online``), saved with the model and shown to marketing, and still be one definition. Every
+spec reduces over ``age = as_of - occurred_at`` of what is visible, so its author cannot name a future row.
 """
 
 from __future__ import annotations
@@ -44,28 +44,45 @@ TREND_BEFORE = 30 * DAY
 
 @dataclass(frozen=True, slots=True)
 class DisplayText:
-    """The one sentence of a feature, in each language; ``{value}`` is where the lead's own value goes."""
+    """The sentence of a feature in each language; ``{value}`` is the place of the lead's own value.
+
+    Attributes:
+        en: The English sentence.
+        de: The German sentence.
+    """
 
     en: str
     de: str
 
-    def within(self, lang: str) -> str:
+    def render(self, lang: str) -> str:
         """The sentence in ``lang``, ``"en"`` or ``"de"``."""
         return self.de if lang == "de" else self.en
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """One column of the training matrix.
+    """One feature: a column of the training matrix, as data that both engines interpret.
 
-    ``source`` says whose rows count, ``kind`` and ``where`` which of them, ``within`` how old they may be
-    (``0 < age < within`` seconds), ``of`` what is read from each, ``reduce`` how they are folded.
+    A lead without any matching row gets 0 where rows are added up and null elsewhere: "never" is not the same
+    as "at once".
 
-    A lead without any such row gets 0 where rows are added up, and nothing (null) elsewhere: "never" is not
-    the same as "at once".
+    Attributes:
+        name: The column's name, unique in a set.
+        family: What reasons are grouped by: fit, channel, behaviour, intent, ...
+        source: The table whose rows are folded; ``account_*`` are those of the lead's colleagues.
+        reduce: How the rows become one value, e.g. ``"count"`` or ``"recency"``.
+        says: The sentence of reasons and reports.
+        unit: What the value is counted in; ``"category"`` makes a String column, all else Float64.
+        of: The column that is read of each row, where ``reduce`` needs one.
+        kind: Kinds (or stages) of the rows that count; empty for all.
+        where: Further conditions on the rows, pairs of column and value.
+        within: Only rows with ``0 < age < within`` seconds count; None for no limit.
+
+    Raises:
+        ValueError: ``reduce`` lacks a column to read, or the parts contradict each other.
 
     >>> demos = EventSelection("intent", "touchpoints", ("demo_request",))
-    >>> count(demos.within(30), DisplayText("Demo requests: {value}", "Demo-Anfragen: {value}")).name
+    >>> count(demos.last(30), DisplayText("Demo requests: {value}", "Demo-Anfragen: {value}")).name
     'demo_request.count.30d'
     """
 
@@ -104,14 +121,21 @@ class FeatureSpec:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """An ordered set of specs: the columns a model was trained on, whatever the catalogue says today."""
+    """An ordered set of features, saved with its model: a later catalogue does not change its columns.
+
+    Attributes:
+        specs: The features, in the order of the matrix; names are unique.
+
+    Raises:
+        ValueError: two features share a name.
+    """
 
     specs: tuple[FeatureSpec, ...]
 
     def __post_init__(self) -> None:
         names = [spec.name for spec in self.specs]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            msg = f"two features share the name {twice[0]!r}; names are the columns of the matrix"
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
+            msg = f"two features share the name {duplicates[0]!r}; names are the columns of the matrix"
             raise ValueError(msg)
 
     def __len__(self) -> int:
@@ -137,11 +161,16 @@ class FeatureSet:
 
     @classmethod
     def from_json(cls, text: str) -> FeatureSet:
-        """The set that ``to_json`` wrote. Raises ValueError or TypeError on anything else."""
-        return cls(tuple(_spec(record) for record in json.loads(text)))
+        """Read the set that ``to_json`` wrote from its ``text``.
+
+        Raises:
+            ValueError: the text is no JSON, or a spec is invalid.
+            TypeError: a record has fields that a spec does not have.
+        """
+        return cls(tuple(_spec_from_record(record) for record in json.loads(text)))
 
 
-def _spec(record: dict[str, Any]) -> FeatureSpec:
+def _spec_from_record(record: dict[str, Any]) -> FeatureSpec:
     return FeatureSpec(
         **record
         | {
@@ -153,26 +182,61 @@ def _spec(record: dict[str, Any]) -> FeatureSpec:
 
 
 def attribute(column: str, *, family: str, says: DisplayText, unit: Unit = "category") -> FeatureSpec:
-    """A plain column of the lead (or ``account.*`` of its account), known since the lead was created."""
+    """Read a plain column of the lead, or of its account, known since the lead was created.
+
+    Args:
+        column: The column of ``leads``; those of accounts are called ``account.<column>``.
+        family: What reasons are grouped by.
+        says: The sentence of reasons and reports.
+        unit: ``"category"`` for words (default), else what the number is counted in.
+
+    Returns:
+        The feature, called as the column.
+    """
     return FeatureSpec(column, family, "leads", "value", says, unit, of=column)
 
 
 def history_attribute(name: str, *, family: str, says: DisplayText, unit: Unit = "category") -> FeatureSpec:
-    """An attribute that the CRM overwrites, as it stood at the snapshot."""
+    """Read an attribute that the CRM overwrites, as it stood at the snapshot.
+
+    Args:
+        name: The ``name`` of its rows in ``attributes``.
+        family: What reasons are grouped by.
+        says: The sentence of reasons and reports.
+        unit: ``"category"`` reads the text (default), all else the number.
+
+    Returns:
+        The feature, called as the attribute.
+    """
     of = "value" if unit == "category" else "number"
     return FeatureSpec(name, family, "attributes", "latest", says, unit, of=of, kind=(name,))
 
 
 def lead_age(says: DisplayText) -> FeatureSpec:
-    """Seconds since the lead was created."""
+    """Measure the seconds since the lead was created.
+
+    Args:
+        says: The sentence of reasons and reports.
+
+    Returns:
+        The feature ``lead.age`` of the family ``tempo``.
+    """
     return FeatureSpec("lead.age", "tempo", "leads", "tenure", says, "seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class EventSelection:
-    """Which rows a feature folds: the left half of a definition, shared by several features.
+    """Which events a feature folds: what several features of the same events share.
 
-    >>> EventSelection("intent", "touchpoints", ("demo_request",)).within(7).label
+    Attributes:
+        family: What reasons are grouped by.
+        source: The table of the events.
+        kind: Kinds (or stages) that count; empty for all.
+        where: Further conditions, pairs of column and value.
+        label: First part of the features' names. Default the kinds, or ``any``.
+        seconds: Only events younger than this count; None for all.
+
+    >>> EventSelection("intent", "touchpoints", ("demo_request",)).last(7).label
     'demo_request'
     """
 
@@ -192,7 +256,17 @@ class EventSelection:
         return replace(self, seconds=days * DAY)
 
     def spec(self, reduce: Reduce, says: DisplayText, unit: Unit, of: str | None = None) -> FeatureSpec:
-        """The feature that folds these rows by ``reduce``."""
+        """Make a feature of these events; the functions ``count``, ``total``, ``recency``, ... call it.
+
+        Args:
+            reduce: How the events become one value.
+            says: The sentence of reasons and reports.
+            unit: What the value is counted in.
+            of: The column that is read, where ``reduce`` needs one.
+
+        Returns:
+            The feature, called ``label[.of].reduce[.days d]``.
+        """
         column = f".{of}" if of else ""
         window = f".{self.seconds // DAY}d" if self.seconds else ""
         name = f"{self.label}{column}.{reduce}{window}"
@@ -202,48 +276,124 @@ class EventSelection:
 
 
 def count(rows: EventSelection, says: DisplayText) -> FeatureSpec:
-    """How many rows there are."""
+    """Count the events.
+
+    Args:
+        rows: Which events.
+        says: The sentence of reasons and reports.
+
+    Returns:
+        A feature that is 0 where there are none.
+    """
     return rows.spec("count", says, "count")
 
 
 def total(rows: EventSelection, of: str, says: DisplayText, unit: Unit = "money") -> FeatureSpec:
-    """The sum of an integer column over the rows."""
+    """Sum an integer column over the events.
+
+    Args:
+        rows: Which events.
+        of: The column, e.g. ``"amount"`` (minor units) or ``"seconds"``.
+        says: The sentence of reasons and reports.
+        unit: What the sum is counted in. Default ``"money"``.
+
+    Returns:
+        A feature that is 0 where there are none.
+    """
     return rows.spec("total", says, unit, of)
 
 
 def recency(rows: EventSelection, says: DisplayText) -> FeatureSpec:
-    """Seconds since the latest row."""
+    """Measure the seconds since the latest event.
+
+    Args:
+        rows: Which events.
+        says: The sentence of reasons and reports.
+
+    Returns:
+        A feature that is null where there are none.
+    """
     return rows.spec("recency", says, "seconds")
 
 
 def tenure(rows: EventSelection, says: DisplayText) -> FeatureSpec:
-    """Seconds since the first row."""
+    """Measure the seconds since the first event.
+
+    Args:
+        rows: Which events.
+        says: The sentence of reasons and reports.
+
+    Returns:
+        A feature that is null where there are none.
+    """
     return rows.spec("tenure", says, "seconds")
 
 
 def span(rows: EventSelection, says: DisplayText) -> FeatureSpec:
-    """Seconds between the first row and the latest."""
+    """Measure the seconds between the first event and the latest.
+
+    Args:
+        rows: Which events.
+        says: The sentence of reasons and reports.
+
+    Returns:
+        A feature that is null where there are none.
+    """
     return rows.spec("span", says, "seconds")
 
 
 def distinct(rows: EventSelection, of: str, says: DisplayText) -> FeatureSpec:
-    """How many different values a column has over the rows; missing values do not count."""
+    """Count the different values of a column over the events; missing values do not count.
+
+    Args:
+        rows: Which events.
+        of: The column.
+        says: The sentence of reasons and reports.
+
+    Returns:
+        A feature that is 0 where there are none.
+    """
     return rows.spec("distinct", says, "count", of)
 
 
 def trend(rows: EventSelection, says: DisplayText) -> FeatureSpec:
-    """Recent activity against the usual: 30 x rows of the last 7 days less 7 x rows of the 30 before.
+    """Compare activity: 30 x events of the last 7 days less 7 x events of the 30 days before.
 
     Both sides are scaled to the same 210 days, so 0 means "as before", and no division is needed.
+
+    Args:
+        rows: Which events; they cannot have a window of their own.
+        says: The sentence of reasons and reports.
+
+    Returns:
+        A feature that is 0 where there are none.
     """
     return rows.spec("trend", says, "number")
 
 
 def latest(rows: EventSelection, of: str, says: DisplayText) -> FeatureSpec:
-    """A column's value in the latest row that has one; among rows of the same second, the greatest."""
+    """Read a column of the latest event with a value; among events of one second, the greatest value.
+
+    Args:
+        rows: Which events.
+        of: The column, e.g. ``"channel"``.
+        says: The sentence of reasons and reports.
+
+    Returns:
+        A category that is null where there is no value.
+    """
     return rows.spec("latest", says, "category", of)
 
 
 def earliest(rows: EventSelection, of: str, says: DisplayText) -> FeatureSpec:
-    """A column's value in the first row that has one; among rows of the same second, the greatest."""
+    """Read a column of the first event with a value; among events of one second, the greatest value.
+
+    Args:
+        rows: Which events.
+        of: The column, e.g. ``"channel"``.
+        says: The sentence of reasons and reports.
+
+    Returns:
+        A category that is null where there is no value.
+    """
     return rows.spec("earliest", says, "category", of)

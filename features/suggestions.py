@@ -1,4 +1,4 @@
-"""A hint at what may have been meant by a name that does not exist, for the end of a message."""
+"""Suggestions for names that do not exist, for the end of an error message."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_SHOWN = 20
+_MAX_LISTED = 20
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """The nearest of the ``known`` names, or else all of them.
+    """A hint for the end of a message: the nearest of the ``known`` names, or else the first twenty of them.
 
     >>> suggest("horzion", ["horizon", "settle"]), suggest("colour", ["horizon", "settle"])
     ("; did you mean 'horizon'?", "; there is 'horizon', 'settle'")
@@ -21,5 +21,5 @@ def suggest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.casefold(), options, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {options[close[0]]!r}?"
-    shown = ", ".join(map(repr, list(options.values())[:_SHOWN]))
-    return f"; there is {shown}" + (", ..." if len(options) > _SHOWN else "")
+    listed = ", ".join(map(repr, list(options.values())[:_MAX_LISTED]))
+    return f"; there is {listed}" + (", ..." if len(options) > _MAX_LISTED else "")

@@ -1,4 +1,4 @@
-"""Which of the model folders beside each other is in charge, and which was before: a file, replaced whole.
+"""Which of several model folders is the active one, and which was before: a file, replaced whole.
 
 A reader sees the old names or the new ones, never half of either, and needs nothing but the file system.
 """
@@ -12,26 +12,37 @@ POINTER = "in-charge"
 
 
 def set_active(folder: Path) -> None:
-    """Put the model in ``folder`` in charge of those beside it; a failure leaves the one before."""
-    before = [one.name for one in active_folders(folder.parent) if one.name != folder.name]
+    """Make the model in ``folder`` the active one of those beside it.
+
+    The file that names it is replaced whole: a failure leaves the model before it active.
+
+    Args:
+        folder: A model folder, e.g. ``models/3f9a1c0d2b7e``.
+    """
+    previous = [other.name for other in active_folders(folder.parent) if other.name != folder.name]
     pointer = folder.parent / POINTER
-    fresh = pointer.with_name(f".{POINTER}-{os.getpid()}")
+    temporary = pointer.with_name(f".{POINTER}-{os.getpid()}")
     # Whatever lies there, a link above all, is not written through.
-    fresh.unlink(missing_ok=True)
-    with fresh.open("x", encoding="utf-8") as file:
-        file.write("\n".join([folder.name, *before[:1]]))
+    temporary.unlink(missing_ok=True)
+    with temporary.open("x", encoding="utf-8") as file:
+        file.write("\n".join([folder.name, *previous[:1]]))
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(pointer)
+    temporary.replace(pointer)
 
 
-def active_folders(beside: Path) -> tuple[Path, ...]:
-    """The folder in charge of those in ``beside`` and the one before it; empty where none ever was.
+def active_folders(parent: Path) -> tuple[Path, ...]:
+    """The active model folder and the one before it.
 
-    A name that leads elsewhere is none.
+    Args:
+        parent: The folder that holds the model folders.
+
+    Returns:
+        At most two folders, the active one first; empty where none was ever made active. A name that leads
+        out of ``parent`` is left out.
     """
     try:
-        names = (beside / POINTER).read_text(encoding="utf-8").split()
+        names = (parent / POINTER).read_text(encoding="utf-8").split()
     except FileNotFoundError:
         return ()
-    return tuple(beside / name for name in names if name == Path(name).name and name != "..")
+    return tuple(parent / name for name in names if name == Path(name).name and name != "..")

@@ -1,4 +1,4 @@
-"""The additive part of a model: one curve or one table a feature, so every number in it can be read.
+"""The additive part of a model: one curve or one table of effects a feature.
 
 It is a generalised additive model (Hastie and Tibshirani 1986) with piecewise linear curves. Only additions,
 multiplications and comparisons, in a fixed order: one lead scored alone gets the same bits as among many.
@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PiecewiseLinearTerm:
-    """The effect of a number: straight between ``knots``, flat outside; ``missing`` where there is none.
+    """The effect of a number: linear between knots, constant outside of them.
 
-    Flat outside is a choice: a value larger than any seen is treated like the largest, not extrapolated.
+    Constant outside is a choice: a value larger than any in training is treated as the largest, not
+    extrapolated.
+
+    Attributes:
+        knots: Values of the feature, rising.
+        values: The effect at each knot, in log-odds.
+        missing: The effect of a missing value. Default 0.
 
     >>> PiecewiseLinearTerm((0.0, 10.0), (-1.0, 1.0), missing=0.25).at(np.array([-5.0, 5.0, np.nan]))
     array([-1.  ,  0.  ,  0.25])
@@ -38,22 +44,22 @@ class PiecewiseLinearTerm:
         return np.append(np.diff(self.values) / np.diff(self.knots), 0.0)
 
     @cached_property
-    def _plain(self) -> tuple[float, float, list[float]]:
+    def _ends_and_slopes(self) -> tuple[float, float, list[float]]:
         return self.knots[0], self.knots[-1], self._slopes.tolist()
 
     def at(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) effects of (n,) numbers, NaN being missing."""
+        """(n,) effects of the (n,) numbers ``x``, NaN being missing."""
         knots, values = np.array(self.knots), np.array(self.values)
         inside = np.minimum(np.maximum(np.where(np.isnan(x), knots[0], x), knots[0]), knots[-1])
         left = np.searchsorted(knots, inside, side="right") - 1
         effect = values[left] + self._slopes[left] * (inside - knots[left])
         return np.where(np.isnan(x), self.missing, effect)
 
-    def at_one(self, x: float) -> float:
-        """The effect of one number: the same bits as ``at``, without the cost of arrays."""
+    def at_scalar(self, x: float) -> float:
+        """The effect of the single number ``x``: the same bits as ``at``, without the cost of arrays."""
         if x != x:  # noqa: PLR0124
             return self.missing
-        first, last, slopes = self._plain
+        first, last, slopes = self._ends_and_slopes
         inside = first if x < first else min(x, last)
         left = bisect_right(self.knots, inside) - 1
         return self.values[left] + slopes[left] * (inside - self.knots[left])
@@ -61,7 +67,11 @@ class PiecewiseLinearTerm:
 
 @dataclass(frozen=True)
 class CategoryTerm:
-    """The effect of a category: one value a code, the last two for an unknown and for a missing value."""
+    """The effect of a category.
+
+    Attributes:
+        values: The effect of each code, in log-odds; the last two codes are an unknown and a missing value.
+    """
 
     values: tuple[float, ...]
 
@@ -73,16 +83,19 @@ class CategoryTerm:
         """(n,) effects of (n,) codes."""
         return self._array[codes.astype(np.int64)]
 
-    def at_one(self, code: float) -> float:
+    def at_scalar(self, code: float) -> float:
         """The effect of one code."""
         return self.values[int(code)]
 
 
 @dataclass(frozen=True)
 class AdditiveModel:
-    """``intercept`` + the effect of each feature, in raw log-odds.
+    """A generalised additive model (Hastie, Tibshirani 1986): one effect a feature, in raw log-odds.
 
-    Effect i reads matrix column ``sources[i]``: a number's value, or a category's code.
+    Attributes:
+        intercept: Raw log-odds before any effect.
+        effects: One term a feature.
+        sources: For each term the matrix column that it reads: a number's value or a category's code.
     """
 
     intercept: float
@@ -90,11 +103,11 @@ class AdditiveModel:
     sources: tuple[int, ...]
 
     def contributions(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, features): the effect of each feature of each row."""
+        """(n, features) effects of each feature of each row of an encoded ``matrix``, in raw log-odds."""
         if len(matrix) == 1:
             row = matrix[0].tolist()
             pairs = zip(self.effects, self.sources, strict=True)
-            return np.array([[effect.at_one(row[source]) for effect, source in pairs]])
+            return np.array([[effect.at_scalar(row[source]) for effect, source in pairs]])
         result = np.empty((len(matrix), len(self.effects)))
         for place, (effect, source) in enumerate(zip(self.effects, self.sources, strict=True)):
             result[:, place] = effect.at(matrix[:, source])
@@ -108,17 +121,19 @@ class AdditiveModel:
         if len(matrix) == 1:
             row, total = matrix[0].tolist(), self.intercept
             for effect, source in zip(self.effects, self.sources, strict=True):
-                total += effect.at_one(row[source])
+                total += effect.at_scalar(row[source])
             return np.array([total])
         sums = np.full(len(matrix), self.intercept)
         for effect, source in zip(self.effects, self.sources, strict=True):
             sums += effect.at(matrix[:, source])
         return sums
 
-    def scaled(self, factor: float) -> AdditiveModel:
-        """The part with every effect, and the intercept, times ``factor``."""
+    def scale(self, factor: float) -> AdditiveModel:
+        """The model with the intercept and every effect times ``factor``."""
         return AdditiveModel(
-            factor * self.intercept, tuple(_scaled(e, factor) for e in self.effects), self.sources
+            factor * self.intercept,
+            tuple(_scale_effect(effect, factor) for effect in self.effects),
+            self.sources,
         )
 
     def to_record(self) -> dict[str, Any]:
@@ -128,7 +143,7 @@ class AdditiveModel:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> AdditiveModel:
         """The part that ``to_record`` wrote, or JSON made of it."""
-        effects = tuple(_effect(effect) for effect in record["effects"])
+        effects = tuple(_effect_from_record(effect) for effect in record["effects"])
         return cls(record["intercept"], effects, tuple(record["sources"]))
 
     def to_json(self) -> str:
@@ -141,13 +156,15 @@ class AdditiveModel:
         return cls.from_record(json.loads(text))
 
 
-def _effect(record: dict[str, Any]) -> PiecewiseLinearTerm | CategoryTerm:
+def _effect_from_record(record: dict[str, Any]) -> PiecewiseLinearTerm | CategoryTerm:
     if "knots" not in record:
         return CategoryTerm(tuple(record["values"]))
     return PiecewiseLinearTerm(tuple(record["knots"]), tuple(record["values"]), record["missing"])
 
 
-def _scaled(effect: PiecewiseLinearTerm | CategoryTerm, factor: float) -> PiecewiseLinearTerm | CategoryTerm:
+def _scale_effect(
+    effect: PiecewiseLinearTerm | CategoryTerm, factor: float
+) -> PiecewiseLinearTerm | CategoryTerm:
     values = tuple(factor * value for value in effect.values)
     if isinstance(effect, CategoryTerm):
         return CategoryTerm(values)

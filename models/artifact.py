@@ -32,7 +32,7 @@ SUMS = "SHA256SUMS"
 # Made of a model that has its version already, so no checksum is about it and no version depends on it.
 REPORT = "report.html"
 _FEATURES, _GRADES, _CARD, _FORMAT = "features.json", "grades.json", "card.json", "format.json"
-_DOUBT, _RECORD = "doubt.json", "track_record.json"
+_UNCERTAINTY, _OBSERVED_RATES = "doubt.json", "track_record.json"
 
 
 class ArtifactError(ValueError):
@@ -40,30 +40,45 @@ class ArtifactError(ValueError):
 
 
 def save(model: ConversionModel, folder: Path) -> ConversionModel:
-    """Write ``model`` to ``folder``, all or nothing, and return it with its version.
+    """Write a model to a folder of text files with checksums, all or nothing.
 
-    Raises OSError when the disk is full or the folder not writable; then ``folder`` is as it was before.
+    Args:
+        model: The model; the version it has so far does not matter.
+        folder: The folder, which is replaced if it exists.
+
+    Returns:
+        The model with its version, the fingerprint of the folder.
+
+    Raises:
+        OSError: the disk is full or the folder not writable; then ``folder`` is as it was before.
     """
-    files = _files(model)
+    files = _model_files(model)
     sums = "".join(f"{_digest(text.encode())}  {name}\n" for name, text in sorted(files.items()))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        fresh = Path(scratch) / "new"
-        fresh.mkdir()
+        new_folder = Path(scratch) / "new"
+        new_folder.mkdir()
         for name, text in (files | {SUMS: sums}).items():
-            _write(fresh / name, text)
+            _write(new_folder / name, text)
         if folder.exists():
             folder.rename(Path(scratch) / "old")
-        fresh.rename(folder)
+        new_folder.rename(folder)
     return replace(model, version=_version(sums))
 
 
 def load(folder: Path) -> ConversionModel:
-    """The model in ``folder``, after every file's checksum was found right.
+    """Read the model in a folder after checking every file against its checksum.
 
-    Raises ArtifactError when the folder is missing, altered, truncated or of another format.
+    Args:
+        folder: A folder that ``save`` wrote, of this release or an earlier one.
+
+    Returns:
+        The model with its version.
+
+    Raises:
+        ArtifactError: the folder is missing, altered, truncated or of another format.
     """
-    sums = _verified(folder)
+    sums = _verify_checksums(folder)
     parts = {name: (folder / name).read_text(encoding="utf-8") for name in sums}
     _check_format(folder, parts)
     try:
@@ -71,8 +86,12 @@ def load(folder: Path) -> ConversionModel:
             features=FeatureSet.from_json(parts.pop(_FEATURES)),
             grades=Grades(tuple(json.loads(parts.pop(_GRADES)))),
             card=ModelCard.from_json(parts.pop(_CARD)),
-            doubt=ScoreUncertainty.from_json(parts.pop(_DOUBT)) if _DOUBT in parts else None,
-            track_record=ObservedRates.from_json(parts.pop(_RECORD)) if _RECORD in parts else ObservedRates(),
+            uncertainty=ScoreUncertainty.from_json(parts.pop(_UNCERTAINTY))
+            if _UNCERTAINTY in parts
+            else None,
+            observed_rates=ObservedRates.from_json(parts.pop(_OBSERVED_RATES))
+            if _OBSERVED_RATES in parts
+            else ObservedRates(),
             predictor=Predictor.from_files(parts),
             version=_version((folder / SUMS).read_text(encoding="utf-8")),
         )
@@ -81,14 +100,14 @@ def load(folder: Path) -> ConversionModel:
         raise ArtifactError(msg) from error
 
 
-def _files(model: ConversionModel) -> dict[str, str]:
+def _model_files(model: ConversionModel) -> dict[str, str]:
     return {
         **model.predictor.to_files(),
         _FEATURES: model.features.to_json(),
         _GRADES: json.dumps(model.grades.thresholds),
         _CARD: model.card.to_json(),
-        _RECORD: model.track_record.to_json(),
-        **({} if model.doubt is None else {_DOUBT: model.doubt.to_json()}),
+        _OBSERVED_RATES: model.observed_rates.to_json(),
+        **({} if model.uncertainty is None else {_UNCERTAINTY: model.uncertainty.to_json()}),
         _FORMAT: json.dumps({"format": FORMAT, "features": model.features.fingerprint}),
     }
 
@@ -100,7 +119,7 @@ def _write(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _verified(folder: Path) -> Mapping[str, str]:
+def _verify_checksums(folder: Path) -> Mapping[str, str]:
     """The names and checksums of the folder's files, each found as it was written."""
     sums = folder / SUMS
     if not sums.is_file():
@@ -123,9 +142,9 @@ def _verified(folder: Path) -> Mapping[str, str]:
 
 
 def _check_format(folder: Path, parts: dict[str, str]) -> None:
-    found = json.loads(parts.pop(_FORMAT, "{}")).get("format")
-    if found != FORMAT:
-        msg = f"{folder}: model format {found}, this leadloop reads format {FORMAT}; train it again"
+    version = json.loads(parts.pop(_FORMAT, "{}")).get("format")
+    if version != FORMAT:
+        msg = f"{folder}: model format {version}, this leadloop reads format {FORMAT}; train it again"
         raise ArtifactError(msg)
 
 

@@ -33,22 +33,29 @@ if TYPE_CHECKING:
     from models.predictor import Predictor
     from models.uncertainty import ScoreUncertainty
 
-_ASSESSED: tuple[tuple[str, type[pl.DataType]], ...] = (
+_INTERVAL_COLUMNS: tuple[tuple[str, type[pl.DataType]], ...] = (
     ("low", pl.Float64),
     ("high", pl.Float64),
     ("sufficient", pl.Boolean),
     ("insufficient", pl.String),
 )
-_NUMBERS, _ENDS = ("probability", "points", "grade"), ("low", "high")
+_SCORE_COLUMNS, _BOUND_COLUMNS = ("probability", "points", "grade"), ("low", "high")
 
 
 @dataclass(frozen=True)
 class ConversionModel:
-    """Everything that is needed to score a lead, and nothing of how it was learned.
+    """A model that scores leads: everything that scoring needs, nothing of how it was trained.
 
-    ``features`` are the columns it was trained on, ``version`` is the fingerprint of its folder. A row scored
-    alone and the same row among a million get the same bits. ``doubt`` gives scores their intervals,
-    ``track_record`` reasons their evidence; models of earlier releases have neither.
+    A row scored alone and the same row among a million get the same bits.
+
+    Attributes:
+        features: The columns it was trained on.
+        predictor: From a feature row to calibrated log-odds and contributions.
+        grades: From a probability to a letter.
+        card: What it was trained on and how good it is.
+        version: Fingerprint of its folder, 12 hex digits; ``"unsaved"`` before it has one.
+        uncertainty: Gives scores their intervals; None in models of early releases.
+        observed_rates: Gives reasons their evidence; empty in models of early releases.
     """
 
     features: FeatureSet
@@ -56,8 +63,8 @@ class ConversionModel:
     grades: Grades
     card: ModelCard
     version: str = "unsaved"
-    doubt: ScoreUncertainty | None = None
-    track_record: ObservedRates = field(default_factory=ObservedRates)
+    uncertainty: ScoreUncertainty | None = None
+    observed_rates: ObservedRates = field(default_factory=ObservedRates)
 
     def __repr__(self) -> str:
         auc = self.card.metrics.get("roc_auc")
@@ -65,30 +72,50 @@ class ConversionModel:
         return f"ConversionModel({self.version}: {self.card.label}; {self.card.rows:,} rows{worth})"
 
     def _repr_html_(self) -> str:
-        told = self.card
-        when = (
+        card = self.card
+        window_text = (
             ""
-            if told.window is None
-            else " of " + " to ".join(f"{to_datetime(t):%Y-%m-%d}" for t in told.window)
+            if card.window is None
+            else " of " + " to ".join(f"{to_datetime(t):%Y-%m-%d}" for t in card.window)
         )
         facts = (
-            f"learned from {told.rows:,} rows{when}, {told.base_rate:.1%} of them positive, and "
-            f"{len(self.features)} features; {told.recipe}; "
-            f"judged by {told.judged_rows:,} {'later' if told.time_ordered else 'held-out'} rows"
+            f"learned from {card.rows:,} rows{window_text}, {card.base_rate:.1%} of them positive, and "
+            f"{len(self.features)} features; {card.recipe}; "
+            f"judged by {card.judged_rows:,} {'later' if card.time_ordered else 'held-out'} rows"
         )
         rows = [
-            (name.replace("_", " "), f"{one.value:.4f}", f"{one.low:.4f} to {one.high:.4f}")
-            for name, one in told.metrics.items()
+            (name.replace("_", " "), f"{interval.value:.4f}", f"{interval.low:.4f} to {interval.high:.4f}")
+            for name, interval in card.metrics.items()
         ]
         figures = html_table(("figure", "value", "95 % interval"), rows)
-        return html_card(f"ConversionModel {self.version}: {told.label}", facts, figures)
+        return html_card(f"ConversionModel {self.version}: {card.label}", facts, figures)
 
     def score(self, row: Mapping[str, Value], lead_id: str, as_of: int, lang: str = "en") -> Score:
-        """The score of one feature row; ``lang`` is that of the reason why it may be insufficient."""
+        """Score one feature row.
+
+        Args:
+            row: The value of each feature by its name, as ``OnlineFeatures`` gives it.
+            lead_id: The lead.
+            as_of: Epoch seconds of the snapshot.
+            lang: Language of the message why the score may be insufficient. Default English.
+
+        Returns:
+            The score.
+        """
         return self._score(self.predictor.encodings.encode_row(row), lead_id, as_of, lang)
 
     def explain(self, row: Mapping[str, Value], lead_id: str, as_of: int, lang: str = "en") -> Explanation:
-        """The score of one feature row with a reason per feature, the weightiest first."""
+        """Score one feature row and say what each feature contributed.
+
+        Args:
+            row: The value of each feature by its name, as ``OnlineFeatures`` gives it.
+            lead_id: The lead.
+            as_of: Epoch seconds of the snapshot.
+            lang: Language of the reasons. Default English.
+
+        Returns:
+            The score with one reason a feature, the largest contribution first.
+        """
         matrix = self.predictor.encodings.encode_row(row)
         score = self._score(matrix, lead_id, as_of, lang)
         base, contributions = self.predictor.contributions(matrix)
@@ -97,16 +124,25 @@ class ConversionModel:
             for spec, weight in zip(self.features.specs, contributions[0].tolist(), strict=True)
             for value in [row[spec.name]]
             for text in [render_sentence(spec, value, lang)]
-            for evidence in [self.track_record.evidence(spec.name, value)]
+            for evidence in [self.observed_rates.evidence(spec.name, value)]
         ]
         return Explanation(score, base, tuple(sorted(reasons, key=lambda r: -abs(r.contribution))))
 
     def score_frame(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """``lead_id``, ``as_of``, ``log_odds``, ``probability``, ``points`` and ``grade`` of feature rows."""
+        """Feature ``rows`` as lead_id, as_of, log_odds, probability, points and grade."""
         return self.scores_from_log_odds(rows, self.predictor.log_odds(self.predictor.encodings.encode(rows)))
 
     def scores_from_log_odds(self, rows: pl.DataFrame, log_odds: NDArray[np.float64]) -> pl.DataFrame:
-        """The scores that (n,) calibrated log-odds of ``rows`` come to under this model's grades."""
+        """Turn log-odds into scores under this model's grades.
+
+        Args:
+            rows: n rows with ``lead_id`` and ``as_of``.
+            log_odds: (n,) calibrated log-odds.
+
+        Returns:
+            ``lead_id``, ``as_of``, ``log_odds``, ``probability``, ``points`` and ``grade``, in the order of
+            ``rows``.
+        """
         probability = self.predictor.probability(log_odds)
         return rows.select("lead_id", "as_of").with_columns(
             log_odds=pl.Series(log_odds),
@@ -116,57 +152,61 @@ class ConversionModel:
         )
 
     def score_many(self, rows: pl.DataFrame) -> list[Score]:
-        """The scores of feature rows, each the same as ``score`` gives alone."""
+        """The scores of feature ``rows`` in their order, each the same as ``score`` gives alone."""
         matrix = self.predictor.encodings.encode(rows)
         log_odds = self.predictor.log_odds(matrix)
         scores = self.scores_from_log_odds(rows, log_odds).iter_rows(named=True)
-        if self.doubt is None:
+        if self.uncertainty is None:
             return [Score(**score, model_version=self.version) for score in scores]
-        half, first = self.doubt.half_widths(matrix, log_odds)
-        low, high = self._ends(log_odds, half)
-        doubts = zip(scores, low.tolist(), high.tolist(), half.tolist(), first.tolist(), strict=True)
+        half, first = self.uncertainty.half_widths(matrix, log_odds)
+        low, high = self._interval_bounds(log_odds, half)
+        bounds = zip(scores, low.tolist(), high.tolist(), half.tolist(), first.tolist(), strict=True)
         return [
-            Score(**score, model_version=self.version, interval=within, insufficient=why)
-            for score, least, most, wide, place in doubts
-            for why in [self.doubt.reason(wide, place)]
-            for within in [None if self.doubt.lacking else ScoreInterval(least, most)]
+            Score(**score, model_version=self.version, interval=interval, insufficient=insufficient)
+            for score, lower, upper, width, index in bounds
+            for insufficient in [self.uncertainty.reason(width, index)]
+            for interval in [None if self.uncertainty.lacking else ScoreInterval(lower, upper)]
         ]
 
     def score_frame_with_intervals(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """``score_rows`` with ``low`` and ``high`` of the interval, ``sufficient``, and the code why not.
+        """The columns of ``score_frame`` for ``rows``, with interval and sufficiency.
 
-        These are null where the model was saved without them, low and high where it tells no leads apart, and
-        probability, points and grade where there is no number to give.
+        ``low`` and ``high`` bound the probability at 90 %; ``sufficient`` says whether the score can be
+        relied on, ``insufficient`` is the code why not. All four are null in models of early releases, low
+        and high where the model tells no leads apart, and probability, points and grade where there is no
+        number to give.
         """
         matrix = self.predictor.encodings.encode(rows)
         log_odds = self.predictor.log_odds(matrix)
         scored = self.scores_from_log_odds(rows, log_odds)
-        if self.doubt is None:
-            return scored.with_columns(pl.lit(None, kind).alias(name) for name, kind in _ASSESSED)
-        half, first = self.doubt.half_widths(matrix, log_odds)
-        codes = [self.doubt.code(*pair) for pair in zip(half.tolist(), first.tolist(), strict=True)]
-        low, high = self._ends(log_odds, half)
+        if self.uncertainty is None:
+            return scored.with_columns(pl.lit(None, kind).alias(name) for name, kind in _INTERVAL_COLUMNS)
+        half, first = self.uncertainty.half_widths(matrix, log_odds)
+        codes = [self.uncertainty.code(*pair) for pair in zip(half.tolist(), first.tolist(), strict=True)]
+        low, high = self._interval_bounds(log_odds, half)
         values: tuple[Any, ...] = (low, high, [code is None for code in codes], codes)
-        columns = zip(_ASSESSED, values, strict=True)
+        columns = zip(_INTERVAL_COLUMNS, values, strict=True)
         scored = scored.with_columns(pl.Series(name, value, kind) for (name, kind), value in columns)
-        without = [*_ENDS] if self.doubt.lacking else []
-        without += _NUMBERS if self.doubt.lacking in WITHHELD else []
-        return scored.with_columns(pl.lit(None, scored.schema[name]).alias(name) for name in without)
+        withheld = [*_BOUND_COLUMNS] if self.uncertainty.lacking else []
+        withheld += _SCORE_COLUMNS if self.uncertainty.lacking in WITHHELD else []
+        return scored.with_columns(pl.lit(None, scored.schema[name]).alias(name) for name in withheld)
 
-    def _ends(
+    def _interval_bounds(
         self, log_odds: NDArray[np.float64], half: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return self.predictor.probability(log_odds - half), self.predictor.probability(log_odds + half)
 
     def contributions(self, rows: pl.DataFrame) -> tuple[float, NDArray[np.float64]]:
-        """The base and the (n, features) contributions of feature rows, in calibrated log-odds."""
+        """The base and the (n, features) contributions of feature ``rows``, in calibrated log-odds."""
         return self.predictor.contributions(self.predictor.encodings.encode(rows))
 
     def _score(self, matrix: NDArray[np.float64], lead_id: str, as_of: int, lang: str) -> Score:
         log_odds = float(self.predictor.log_odds(matrix)[0])
-        half, first = self.doubt.half_width(matrix[0].tolist(), log_odds) if self.doubt else (0.0, -1)
-        at = np.array([log_odds, log_odds - half, log_odds + half])
-        probability, low, high = self.predictor.probability(at).tolist()
+        half, first = (
+            self.uncertainty.half_width(matrix[0].tolist(), log_odds) if self.uncertainty else (0.0, -1)
+        )
+        log_odds_values = np.array([log_odds, log_odds - half, log_odds + half])
+        probability, low, high = self.predictor.probability(log_odds_values).tolist()
         return Score(
             lead_id=lead_id,
             as_of=as_of,
@@ -175,8 +215,8 @@ class ConversionModel:
             points=log_odds_to_total_points(log_odds),
             grade=self.grades.grade(probability),
             model_version=self.version,
-            interval=ScoreInterval(low, high) if self.doubt and not self.doubt.lacking else None,
-            insufficient=self.doubt.reason(half, first, lang) if self.doubt else None,
+            interval=ScoreInterval(low, high) if self.uncertainty and not self.uncertainty.lacking else None,
+            insufficient=self.uncertainty.reason(half, first, lang) if self.uncertainty else None,
         )
 
 

@@ -1,4 +1,4 @@
-"""How values were spread when a model was judged, and how far from that they are now."""
+"""Drift: how far the distribution of values is from that of the rows a model was evaluated on."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ PARTS = 10
 # A share of nothing has no logarithm; this is the least that the index takes for one.
 LEAST = 1e-4
 
-_RARELY = 0.001
+_CHANCE_LEVEL = 0.001
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The population stability index, and how large it may be by chance (once in a thousand comparisons)."""
+    """How far a distribution is from its reference.
+
+    Attributes:
+        psi: Population stability index; by custom below 0.1 is stable and above 0.25 has shifted.
+        chance: What the index stays below by chance 999 times in 1,000, given the numbers of rows.
+    """
 
     psi: float
     chance: float
@@ -33,10 +38,13 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceDistribution:
-    """The ``shares`` of values that are worth ``rows``: first of the missing ones, then of each part.
+    """The distribution of a column, binned, that later values are compared with.
 
-    Numbers are parted by ``edges``, a part being ``(edge before, edge]``; words by ``levels``, the last part
-    being every other word.
+    Attributes:
+        rows: How many independent values it stands for.
+        shares: Share of missing values, then of each bin.
+        edges: Of numbers, the bins ``(edge before, edge]``; the last bin has no upper bound.
+        levels: Of text, the value of each bin; one more bin is all other values. None for numbers.
     """
 
     rows: int
@@ -45,65 +53,94 @@ class ReferenceDistribution:
     levels: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, column: pl.Series, worth: float | None = None) -> ReferenceDistribution:
-        """The profile of a column: deciles of numbers, the commonest words of text.
+    def of(cls, column: pl.Series, effective_size: float | None = None) -> ReferenceDistribution:
+        """Bin a column: deciles of numbers, the nine most frequent values of text.
 
-        Its values are ``worth`` so many independent ones, else as many as they are.
+        Args:
+            column: The values; null is missing.
+            effective_size: How many independent values they are worth. Default their number.
+
+        Returns:
+            The distribution.
 
         >>> ReferenceDistribution.of(pl.Series(["Ads", "Ads", None, "Fair"])).shares
         (0.25, 0.5, 0.25, 0.0)
         """
         if column.dtype == pl.String:
             common = column.drop_nulls().value_counts(sort=True).sort("count", column.name, descending=True)
-            empty = cls(len(column), (), levels=tuple(common[column.name].head(PARTS - 1)))
+            template = cls(len(column), (), levels=tuple(common[column.name].head(PARTS - 1)))
         else:
-            known = column.drop_nulls().to_numpy()
+            values = column.drop_nulls().to_numpy()
             inner = np.arange(1, PARTS) / PARTS
-            cuts = np.unique(np.quantile(known, inner, method="lower")) if len(known) else np.zeros(0)
-            empty = cls(len(column), (), edges=tuple(cuts.tolist()))
-        rows = len(column) if worth is None else round(worth)
-        return cls(rows, tuple(empty.bin_shares(column).tolist()), empty.edges, empty.levels)
+            cuts = np.unique(np.quantile(values, inner, method="lower")) if len(values) else np.zeros(0)
+            template = cls(len(column), (), edges=tuple(cuts.tolist()))
+        rows = len(column) if effective_size is None else round(effective_size)
+        return cls(rows, tuple(template.bin_shares(column).tolist()), template.edges, template.levels)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ReferenceDistribution:
-        """The profile that ``dataclasses.asdict`` and JSON made plain."""
+        """The distribution from a ``record`` that ``dataclasses.asdict`` and JSON made of one."""
         levels = None if record["levels"] is None else tuple(record["levels"])
         return cls(record["rows"], tuple(record["shares"]), tuple(record["edges"]), levels)
 
     def bin_shares(self, column: pl.Series) -> NDArray[np.float64]:
-        """The shares of another column's values in the same parts."""
-        known = column.drop_nulls()
+        """Shares of the values of another ``column``: of missing ones, then of each bin."""
+        values = column.drop_nulls()
         if self.levels is None:
-            place = np.searchsorted(self.edges, known.cast(pl.Float64).to_numpy(), side="left")
+            indices = np.searchsorted(self.edges, values.cast(pl.Float64).to_numpy(), side="left")
             parts = len(self.edges) + 1
         else:
-            known, parts = known.cast(pl.String), len(self.levels) + 1
-            place_of = {level: at for at, level in enumerate(self.levels)}
-            place = known.replace_strict(place_of, default=parts - 1, return_dtype=pl.Int64).to_numpy()
-        counts = np.append(len(column) - len(known), np.bincount(place, minlength=parts))
+            values, parts = values.cast(pl.String), len(self.levels) + 1
+            index_of = {level: index for index, level in enumerate(self.levels)}
+            indices = values.replace_strict(index_of, default=parts - 1, return_dtype=pl.Int64).to_numpy()
+        counts = np.append(len(column) - len(values), np.bincount(indices, minlength=parts))
         return np.asarray(counts / max(len(column), 1), dtype=np.float64)
 
-    def drift(self, column: pl.Series, worth: float | None = None) -> Drift:
-        """How far the values of ``column``, ``worth`` so many independent ones, are from this profile."""
-        return self.drift_of(self.bin_shares(column), len(column) if worth is None else worth)
+    def drift(self, column: pl.Series, effective_size: float | None = None) -> Drift:
+        """Compare another column with this distribution.
+
+        Args:
+            column: The later values.
+            effective_size: How many independent values they are worth. Default their number.
+
+        Returns:
+            The population stability index with what chance allows.
+        """
+        return self.drift_of(
+            self.bin_shares(column), len(column) if effective_size is None else effective_size
+        )
 
     def drift_of(self, shares: NDArray[np.float64], rows: float) -> Drift:
-        """How far other ``rows`` values with these ``shares`` in the same parts are from this profile.
+        """Compare shares that were binned already with this distribution.
 
         Where nothing changed, the index is about ``(1/n + 1/m) * chi2`` with one degree of freedom less than
-        there are parts (Yurdakul 2018), so that few rows look like drift; ``chance`` says how much.
+        there are bins (Yurdakul 2018), so few rows look like drift. An empty bin counts as half a row.
+
+        Args:
+            shares: (bins,) shares as ``bin_shares`` gives them.
+            rows: How many independent values they stand for.
+
+        Returns:
+            The population stability index with what chance allows.
         """
-        before, now = np.array(self.shares), shares
+        expected, observed = np.array(self.shares), shares
         n, m = max(self.rows, 1), max(rows, 1)
         # An empty part of few rows is no proof of nothing: it counts as half a row.
-        used = (before + now) > 0
-        found = psi(np.maximum(before, 0.5 / n)[used], np.maximum(now, 0.5 / m)[used])
-        freedom = max(int(used.sum()) - 1, 1)
-        return Drift(found, float(chdtri(freedom, _RARELY)) * (1 / n + 1 / m))
+        occupied = (expected + observed) > 0
+        index = psi(np.maximum(expected, 0.5 / n)[occupied], np.maximum(observed, 0.5 / m)[occupied])
+        degrees = max(int(occupied.sum()) - 1, 1)
+        return Drift(index, float(chdtri(degrees, _CHANCE_LEVEL)) * (1 / n + 1 / m))
 
 
 def psi(expected: Iterable[float], actual: Iterable[float]) -> float:
-    """The population stability index: the sum of ``(actual - expected) * ln(actual / expected)``.
+    """Population stability index: the sum of ``(actual - expected) * ln(actual / expected)`` over bins.
+
+    Args:
+        expected: Share of each bin in the reference.
+        actual: Share of each bin now; shares below 1e-4 count as that.
+
+    Returns:
+        The index; 0 where both are equal.
 
     >>> round(psi([0.5, 0.5], [0.6, 0.4]), 5)
     0.04055

@@ -1,4 +1,4 @@
-"""What the CRM gets to hear: a score, and reasons that add up to it."""
+"""Scores, and the reasons that add up to them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 POINTS_PER_DOUBLING = 20.0
 POINTS_AT_EVEN_ODDS = 200.0
 _PER_LOG_ODDS = POINTS_PER_DOUBLING / math.log(2)
-_SHOWN = 10
+_MAX_REASONS = 10
 
 
 def log_odds_to_points(log_odds: float) -> float:
-    """A contribution in points: 20 points double the odds (Siddiqi, Credit Risk Scorecards, 2006).
+    """Convert a contribution to points: 20 points double the odds (Siddiqi, Credit Risk Scorecards, 2006).
+
+    Args:
+        log_odds: A difference of log-odds, such as a contribution.
+
+    Returns:
+        The points, not rounded.
 
     >>> round(log_odds_to_points(math.log(2)), 9)
     20.0
@@ -32,7 +38,13 @@ def log_odds_to_points(log_odds: float) -> float:
 
 
 def log_odds_to_total_points(log_odds: float) -> int:
-    """A lead's points: 200 at even odds, so that they stay above zero down to one in a thousand.
+    """Convert a lead's log-odds to its points: 200 at even odds, so that one in a thousand is still above 0.
+
+    Args:
+        log_odds: Calibrated log-odds.
+
+    Returns:
+        Whole points.
 
     >>> log_odds_to_total_points(0.0), log_odds_to_total_points(math.log(0.1 / 0.9))
     (200, 137)
@@ -42,10 +54,18 @@ def log_odds_to_total_points(log_odds: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How likely the lead is to convert, said at ``as_of`` by one version of the model.
+    """How likely a lead is to convert, as of a time, by one version of the model.
 
-    ``interval`` holds the true probability nine times in ten, None where the model was saved without one;
-    ``insufficient`` says why the score is not to be relied on, if so.
+    Attributes:
+        lead_id: The lead.
+        as_of: Epoch seconds; what happened or became known later is not in the score.
+        log_odds: Calibrated log-odds.
+        probability: Probability to reach the target stage within the horizon.
+        points: ``log_odds_to_total_points`` of the log-odds.
+        grade: A to D.
+        model_version: The model's fingerprint.
+        interval: 90 % interval of the probability; None where the model has none.
+        insufficient: Why the score is not to be relied on; None where it is.
     """
 
     lead_id: str
@@ -61,9 +81,16 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What one feature adds to a lead's log-odds, with the sentence that says so, and what happened before.
+    """What one feature contributes to a lead's score.
 
-    ``evidence`` is how the leads with this value converted that the model learned from, if they were enough.
+    Attributes:
+        feature: The feature's name.
+        family: The family of features it belongs to.
+        value: The lead's own value, None where it is missing.
+        contribution: What it adds to the calibrated log-odds.
+        points: The contribution in points; 20 double the odds.
+        text: The sentence with the lead's value in it.
+        evidence: How leads with this value converted in training; None where there were fewer than ten.
     """
 
     feature: str
@@ -77,7 +104,13 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class FamilyContribution:
-    """What the features of one family add together."""
+    """What the features of one family contribute together.
+
+    Attributes:
+        family: The family.
+        contribution: Sum of the contributions, in calibrated log-odds.
+        points: The same in points.
+    """
 
     family: str
     contribution: float
@@ -86,7 +119,13 @@ class FamilyContribution:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A score taken apart: ``base`` and all contributions add up to its log-odds."""
+    """A score with its parts: ``base`` and all contributions add up to its log-odds, to 1e-9.
+
+    Attributes:
+        score: The score.
+        base: Calibrated log-odds before anything is known of the lead.
+        reasons: One a feature, the largest contribution first.
+    """
 
     score: Score
     base: float
@@ -103,36 +142,36 @@ class Explanation:
         return tuple(sorted(shares, key=lambda share: -abs(share.contribution)))
 
     def __repr__(self) -> str:
-        first = top_reasons(self.reasons, 3)
-        told = "".join(f", {reason.points:+.1f} {reason.text!r}" for reason in first)
-        return f"Explanation({_summed(self.score)}; start {_start(self):.1f}{told}, ...)"
+        top = top_reasons(self.reasons, 3)
+        texts = "".join(f", {reason.points:+.1f} {reason.text!r}" for reason in top)
+        return f"Explanation({_summarise_score(self.score)}; start {_base_points(self):.1f}{texts}, ...)"
 
     def _repr_html_(self) -> str:
-        shown = top_reasons(self.reasons, _SHOWN)
-        rest = math.fsum(reason.points for reason in self.reasons) - math.fsum(r.points for r in shown)
-        widest = max((abs(reason.points) for reason in shown), default=0.0)
+        top = top_reasons(self.reasons, _MAX_REASONS)
+        rest = math.fsum(reason.points for reason in self.reasons) - math.fsum(r.points for r in top)
+        widest = max((abs(reason.points) for reason in top), default=0.0)
         rows = [
-            ("before anything is known of the lead", "", f"{_start(self):.1f}", ""),
-            *((one.text, one.family, f"{one.points:+.1f}", html_bar(one.points, widest)) for one in shown),
-            (f"{len(self.reasons) - len(shown)} further reasons", "", f"{rest:+.1f}", ""),
-            (html_strong("together"), "", html_strong(f"{_exact(self.score):.1f}"), ""),
+            ("before anything is known of the lead", "", f"{_base_points(self):.1f}", ""),
+            *((r.text, r.family, f"{r.points:+.1f}", html_bar(r.points, widest)) for r in top),
+            (f"{len(self.reasons) - len(top)} further reasons", "", f"{rest:+.1f}", ""),
+            (html_strong("together"), "", html_strong(f"{_exact_points(self.score):.1f}"), ""),
         ]
         return html_card(
-            _summed(self.score),
+            _summarise_score(self.score),
             f"model {self.score.model_version}; {POINTS_PER_DOUBLING:g} points double the odds",
             html_table(("reason", "family", "points", ""), rows),
         )
 
 
-def _start(explanation: Explanation) -> float:
+def _base_points(explanation: Explanation) -> float:
     return POINTS_AT_EVEN_ODDS + log_odds_to_points(explanation.base)
 
 
-def _exact(score: Score) -> float:
+def _exact_points(score: Score) -> float:
     return POINTS_AT_EVEN_ODDS + log_odds_to_points(score.log_odds)
 
 
-def _summed(score: Score) -> str:
+def _summarise_score(score: Score) -> str:
     """A score in one line."""
     between = f" ({score.interval.low:.1%} to {score.interval.high:.1%})" if score.interval else ""
     return (
@@ -142,7 +181,13 @@ def _summed(score: Score) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EarlierScore:
-    """What the same model says of the lead as it was known at an earlier ``as_of``."""
+    """The score of the same lead and model at an earlier time.
+
+    Attributes:
+        as_of: Epoch seconds.
+        probability: Its probability.
+        log_odds: Its calibrated log-odds.
+    """
 
     as_of: int
     probability: float
@@ -151,7 +196,17 @@ class EarlierScore:
 
 @dataclass(frozen=True, slots=True)
 class ContributionChange:
-    """By how much the contribution of one feature has changed, and from which value."""
+    """How the contribution of one feature changed between two times.
+
+    Attributes:
+        feature: The feature's name.
+        family: The family of features it belongs to.
+        before: The lead's value at the earlier time.
+        value: The lead's value now.
+        contribution: Change of the contribution, in calibrated log-odds.
+        points: The same in points.
+        text: The sentence with the lead's value of now in it.
+    """
 
     feature: str
     family: str
@@ -164,51 +219,80 @@ class ContributionChange:
 
 @dataclass(frozen=True, slots=True)
 class ScoreChange:
-    """A score against an earlier one of the same lead: the reasons' contributions add up to ``log_odds``."""
+    """A score against an earlier one of the same lead.
+
+    Attributes:
+        since: The earlier score.
+        log_odds: Change of the calibrated log-odds: the sum of the reasons' contributions.
+        reasons: What changed, the largest first.
+    """
 
     since: EarlierScore
     log_odds: float
     reasons: tuple[ContributionChange, ...]
 
 
-def explain_change(now: Explanation, then: Explanation) -> ScoreChange:
-    """What has changed from ``then`` to ``now``, both said by one model; what did not is left out."""
-    earlier = {reason.feature: reason for reason in then.reasons}
-    shifts = (_shift(reason, earlier[reason.feature]) for reason in now.reasons)
-    moved = (shift for shift in shifts if shift.contribution or shift.before != shift.value)
-    past = then.score
+def explain_change(current: Explanation, earlier: Explanation) -> ScoreChange:
+    """Explain the difference of two scores of one lead by one model.
+
+    Args:
+        current: The later explanation.
+        earlier: The earlier explanation.
+
+    Returns:
+        The change of each feature whose value or contribution changed.
+    """
+    previous_reasons = {reason.feature: reason for reason in earlier.reasons}
+    shifts = (_contribution_change(reason, previous_reasons[reason.feature]) for reason in current.reasons)
+    changes = (shift for shift in shifts if shift.contribution or shift.before != shift.value)
+    previous_score = earlier.score
     return ScoreChange(
-        since=EarlierScore(past.as_of, past.probability, past.log_odds),
-        log_odds=now.score.log_odds - past.log_odds,
-        reasons=tuple(sorted(moved, key=lambda shift: -abs(shift.contribution))),
+        since=EarlierScore(previous_score.as_of, previous_score.probability, previous_score.log_odds),
+        log_odds=current.score.log_odds - previous_score.log_odds,
+        reasons=tuple(sorted(changes, key=lambda shift: -abs(shift.contribution))),
     )
 
 
-def _shift(now: Reason, then: Reason) -> ContributionChange:
-    by = now.contribution - then.contribution
+def _contribution_change(current: Reason, earlier: Reason) -> ContributionChange:
+    difference = current.contribution - earlier.contribution
     return ContributionChange(
-        now.feature, now.family, then.value, now.value, by, log_odds_to_points(by), now.text
+        current.feature,
+        current.family,
+        earlier.value,
+        current.value,
+        difference,
+        log_odds_to_points(difference),
+        current.text,
     )
 
 
 def top_reasons(
     reasons: tuple[Reason, ...], top: int | None = None, each: int | None = None
 ) -> tuple[Reason, ...]:
-    """The ``top`` weightiest reasons, of which at most ``each`` speak for and as many against the lead."""
+    """Choose the reasons to show.
+
+    Args:
+        reasons: The reasons of an explanation.
+        top: How many at most. Default all.
+        each: How many at most that raise the score, and as many that lower it. Default all.
+
+    Returns:
+        The reasons, the largest contribution first.
+    """
     ordered = sorted(reasons, key=lambda reason: -abs(reason.contribution))
     if each is not None:
         sides = ([r for r in ordered if r.contribution > 0], [r for r in ordered if r.contribution < 0])
-        kept = {reason.feature for side in sides for reason in side[:each]}
-        ordered = [reason for reason in ordered if reason.feature in kept]
+        features = {reason.feature for side in sides for reason in side[:each]}
+        ordered = [reason for reason in ordered if reason.feature in features]
     return tuple(ordered[:top])
 
 
 def render_sentence(spec: FeatureSpec, value: float | str | None, lang: str = "en") -> str:
-    """The sentence of a feature with the lead's own value in it."""
-    return spec.says.within(lang).replace("{value}", _shown(spec, value, lang))
+    """The sentence of a feature with the lead's own value in it, in ``lang``."""
+    return spec.says.render(lang).replace("{value}", _format_value(spec, value, lang))
 
 
-def _shown(spec: FeatureSpec, value: float | str | None, lang: str) -> str:
+def _format_value(spec: FeatureSpec, value: float | str | None, lang: str) -> str:
     if value is None:
         return translate("values.missing", lang)
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Grades A to D from what sales can do, not from quartiles: A is whom there is time to call."""
+"""Grades A to D by the capacity of sales: an A is a lead that there is time to call."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ if TYPE_CHECKING:
 
 Grade = Literal["A", "B", "C", "D"]
 LETTERS: tuple[Grade, ...] = ("A", "B", "C", "D")
-_WIDER = (1, 2, 4)
+_SHARE_MULTIPLES = (1, 2, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Grades:
-    """The least probability of an A, a B and a C, in falling order; below the last is a D.
+    """The grades A to D by probability.
+
+    Attributes:
+        thresholds: Least probability of an A, a B and a C, falling; what is below the last is a D.
+
+    Raises:
+        ValueError: the thresholds do not fall.
 
     >>> Grades((0.5, 0.3, 0.1)).grade(0.3)
     'B'
@@ -31,23 +37,32 @@ class Grades:
             raise ValueError(msg)
 
     def grade(self, probability: float) -> Grade:
-        """The letter of one probability."""
-        return LETTERS[sum(probability < least for least in self.thresholds)]
+        """The letter of one ``probability``."""
+        return LETTERS[sum(probability < threshold for threshold in self.thresholds)]
 
     def grade_all(self, probability: NDArray[np.float64]) -> NDArray[np.str_]:
-        """The letters of an (n,) array of probabilities."""
-        below = sum((probability < least).astype(np.intp) for least in self.thresholds)
+        """The letters of an (n,) array of each ``probability``."""
+        below = sum((probability < threshold).astype(np.intp) for threshold in self.thresholds)
         return np.array(LETTERS)[below]
 
 
 def from_capacity(probability: NDArray[np.float64], share: float) -> Grades:
-    """Grades under which ``share`` of leads like these get an A, twice as many A or B, four times A to C.
+    """Grade by what sales can do: an A is a lead that there is time to call.
 
-    ``probability`` are honest predictions, of leads that the model did not learn from; ``share`` is the part
-    of all new leads, in (0, 1], that sales has time to call.
+    Args:
+        probability: (n,) predictions of leads that the model was not fitted on.
+        share: Share of new leads that sales has time to call, in (0, 1].
+
+    Returns:
+        Grades under which ``share`` of such leads get an A, twice as many A or B, four times as many A to C.
+
+    Raises:
+        ValueError: ``share`` is out of range.
     """
     if not 0 < share <= 1:
         msg = f"the share of leads that sales can call must be above 0 and at most 1, not {share}"
         raise ValueError(msg)
-    levels = [float(np.quantile(probability, max(0.0, 1 - share * wider))) for wider in _WIDER]
-    return Grades((levels[0], levels[1], levels[2]))
+    thresholds = [
+        float(np.quantile(probability, max(0.0, 1 - share * multiple))) for multiple in _SHARE_MULTIPLES
+    ]
+    return Grades((thresholds[0], thresholds[1], thresholds[2]))

@@ -1,14 +1,7 @@
-"""What predictions are worth, in NumPy alone: ranking, calibration, gains, each with an interval.
+"""Metrics of predictions, in NumPy alone: ranking, calibration, gains, each with a bootstrap interval.
 
-Every measure takes (n,) labels of 0 and 1, (n,) probabilities and optional (n,) weights, so that a bootstrap
-resample is only another set of weights. Rows with equal predictions are never put in an arbitrary order.
-
-Leads in the order of their scores: what every figure of a ranking is made from, sorted once.
-
-Whether probabilities mean what they say, and what a whole ranking is worth: NumPy alone.
-
-Measures as in ``models.metrics``: (n,) labels of 0 and 1, (n,) probabilities, optional (n,) weights. Rows of
-equal probability stay together, so the order of rows is irrelevant.
+Every metric takes (n,) outcomes of 0 and 1, (n,) probabilities and optional (n,) weights, so that a bootstrap
+resample is only another set of weights. Rows of equal probability are pooled: their order is irrelevant.
 """
 
 from __future__ import annotations
@@ -29,16 +22,28 @@ _TINY = 1e-15
 
 
 def argsort_scores(p: NDArray[np.float64]) -> NDArray[np.intp] | slice:
-    """What puts scores in order, the lowest first and equal ones as they stand; no copy where they are.
+    """The order of scores from the lowest up, equal ones as they stand.
 
-    A bootstrap asks hundreds of times about the same rows, and sorts them once.
+    A bootstrap asks hundreds of times about the same rows and sorts them once.
+
+    Args:
+        p: (n,) scores.
+
+    Returns:
+        (n,) positions, or a slice of everything where the scores are in order already, which copies nothing.
     """
     return slice(None) if bool((p[1:] >= p[:-1]).all()) else np.argsort(p, kind="stable")
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """(g,) distinct scores, the lowest first; the weight of converted leads and of all leads at each."""
+    """Leads pooled by score and sorted: what every figure of a ranking is computed from.
+
+    Attributes:
+        score: (g,) distinct scores, the lowest first.
+        positive: (g,) weight of the converted leads at each score.
+        total: (g,) weight of all leads at each score.
+    """
 
     score: NDArray[np.float64]
     positive: NDArray[np.float64]
@@ -48,12 +53,21 @@ class Ranking:
     def of(
         cls, y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
     ) -> Self:
-        """The ranking of (n,) outcomes by (n,) scores; (n,) weights are 1 where there are none."""
+        """Sort leads by score and pool those of equal score.
+
+        Args:
+            y: (n,) outcomes, 1 for a conversion and 0 for none.
+            p: (n,) predicted probabilities.
+            weights: (n,) weights of the rows. Default 1 each.
+
+        Returns:
+            The distinct scores with their weights.
+        """
         order = argsort_scores(p)
         p, w = p[order], np.ones(len(p)) if weights is None else weights[order]
         starts = np.flatnonzero(np.diff(p, prepend=-np.inf))
-        won = w * (y[order] == 1)
-        return cls(p[starts], np.add.reduceat(won, starts), np.add.reduceat(w, starts))
+        positive = w * (y[order] == 1)
+        return cls(p[starts], np.add.reduceat(positive, starts), np.add.reduceat(w, starts))
 
     @property
     def roc_auc(self) -> float:
@@ -78,8 +92,8 @@ class Ranking:
         """The share of leads called, best first, and the share of conversions among them."""
         positive, total = self.positive[::-1], self.total[::-1]
         called = np.append(0.0, np.cumsum(total)) / total.sum()
-        found = np.append(0.0, np.cumsum(positive)) / max(positive.sum(), _TINY)
-        return called, found
+        captured = np.append(0.0, np.cumsum(positive)) / max(positive.sum(), _TINY)
+        return called, captured
 
 
 BINS = 10
@@ -96,13 +110,28 @@ class MetricFunction(Protocol):
     def __call__(
         self, y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
     ) -> float:
-        """The figure; NaN where it is undefined."""
+        """Compute the figure.
+
+        Args:
+            y: (n,) outcomes, 1 for a conversion and 0 for none.
+            p: (n,) predicted probabilities.
+            weights: (n,) weights of the rows. Default 1 each.
+
+        Returns:
+            The figure; NaN where it is undefined.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and the 95 % interval around it."""
+    """A figure with its 95 % interval.
+
+    Attributes:
+        value: The figure itself.
+        low: Lower bound; NaN where none could be computed.
+        high: Upper bound; NaN where none could be computed.
+    """
 
     value: float
     low: float
@@ -112,7 +141,15 @@ class Interval:
 def roc_auc(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:
-    """The chance that a converted lead is ranked above another one, ties counting half.
+    """Area under the ROC curve: how often a converted lead is ranked above another (Hanley, McNeil 1982).
+
+    Args:
+        y: (n,) outcomes, 1 for a conversion and 0 for none.
+        p: (n,) predicted probabilities.
+        weights: (n,) weights of the rows. Default 1 each.
+
+    Returns:
+        The area, ties counting half: 1 is perfect, 0.5 is chance, NaN where there is one outcome only.
 
     >>> roc_auc(np.array([0, 1, 1]), np.array([0.2, 0.2, 0.9]))
     0.75
@@ -123,24 +160,60 @@ def roc_auc(
 def average_precision(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:
-    """The precision at each converted lead's rank, averaged: the area under precision over recall."""
+    """Average precision: the precision at each converted lead's rank, averaged.
+
+    It is the area under precision over recall as a step function, as scikit-learn's
+    ``average_precision_score``.
+
+    Args:
+        y: (n,) outcomes, 1 for a conversion and 0 for none.
+        p: (n,) predicted probabilities.
+        weights: (n,) weights of the rows. Default 1 each.
+
+    Returns:
+        The average in [0, 1]; a random ranking has the base rate. NaN without a conversion.
+    """
     return Ranking.of(y, p, weights).average_precision
 
 
 def log_loss_per_row(y: NDArray[np.number], log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) what each row loses by its log-odds: exact however large these are."""
+    """Log-loss of each row by its log-odds, which stays exact however large these are.
+
+    Args:
+        y: (n,) outcomes, 1 or 0.
+        log_odds: (n,) predicted log-odds.
+
+    Returns:
+        (n,) losses in nats.
+    """
     return np.asarray(np.logaddexp(0, log_odds) - y * log_odds, dtype=np.float64)
 
 
 def log_loss(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:
-    """The mean of -log(probability given to what happened), in nats."""
+    """Log-loss: the mean of -log(probability that was given to what happened).
+
+    Args:
+        y: (n,) outcomes, 1 for a conversion and 0 for none.
+        p: (n,) predicted probabilities.
+        weights: (n,) weights of the rows. Default 1 each.
+
+    Returns:
+        The mean in nats; 0 is perfect, log(2) is what 0.5 for every lead gives.
+    """
     return float(np.average(log_loss_terms(y, p), weights=weights))
 
 
 def log_loss_terms(y: NDArray[np.number], p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) what each row adds to ``log_loss`` by its probability, which is kept 1e-15 off impossible.
+    """Log-loss of each row by its probability, which is kept 1e-15 away from 0 and 1.
+
+    Args:
+        y: (n,) outcomes, 1 or 0.
+        p: (n,) predicted probabilities.
+
+    Returns:
+        (n,) losses in nats.
 
     >>> log_loss_terms(np.array([1, 0]), np.array([0.5, 0.75])).round(3).tolist()
     [0.693, 1.386]
@@ -152,56 +225,98 @@ def log_loss_terms(y: NDArray[np.number], p: NDArray[np.float64]) -> NDArray[np.
 def brier_score(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:
-    """The mean squared distance of probability and outcome."""
+    """Brier score: the mean squared distance of probability and outcome (Brier 1950).
+
+    Args:
+        y: (n,) outcomes, 1 for a conversion and 0 for none.
+        p: (n,) predicted probabilities.
+        weights: (n,) weights of the rows. Default 1 each.
+
+    Returns:
+        The mean; 0 is perfect, the variance of the outcomes is what the base rate for every lead gives.
+    """
     return float(np.average((p - y) ** 2, weights=weights))
 
 
 def expected_calibration_error(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:
-    """Expected calibration error: |mean probability - rate| over ten bins of equal weight, averaged.
+    """Expected calibration error over ten bins of equal weight (Naeini, Cooper, Hauskrecht 2015).
 
     Rows of equal probability share their rate before an edge cuts them apart, so their order is irrelevant.
+
+    Args:
+        y: (n,) outcomes, 1 for a conversion and 0 for none.
+        p: (n,) predicted probabilities.
+        weights: (n,) weights of the rows. Default 1 each.
+
+    Returns:
+        The mean of |mean probability - rate| over the bins; 0 is perfectly calibrated.
     """
     order = argsort_scores(p)
     p, w = p[order], np.ones(len(p)) if weights is None else weights[order]
-    y = _shared(y[order], p, w)
+    y = _pool_ties(y[order], p, w)
     place = np.cumsum(w) - w / 2
     bins = np.minimum((place / w.sum() * BINS).astype(np.intp), BINS - 1)
     gaps = np.bincount(bins, weights=w * (p - y), minlength=BINS)
     return float(np.abs(gaps).sum() / w.sum())
 
 
-def _shared(y: NDArray[np.number], p: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
+def _pool_ties(y: NDArray[np.number], p: NDArray[np.float64], w: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each outcome replaced by the mean of those with the same probability; rows are sorted by it."""
-    tied = np.cumsum(np.diff(p, prepend=p[:1]) > 0)
-    weight = np.maximum(np.bincount(tied, weights=w), _TINY)
-    return np.asarray((np.bincount(tied, weights=w * y) / weight)[tied])
+    groups = np.cumsum(np.diff(p, prepend=p[:1]) > 0)
+    weight = np.maximum(np.bincount(groups, weights=w), _TINY)
+    return np.asarray((np.bincount(groups, weights=w * y) / weight)[groups])
 
 
 def gains_curve(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The share of leads called, best first, and the share of conversions among them: the gains curve.
+    """Cumulative gains: the share of conversions found by calling leads in the order of their scores.
 
-    One point after each group of equal predictions; between them the curve is straight, which is what
-    calling a tied group in random order finds.
+    There is one point after each group of equal predictions; between them the curve is straight, which is
+    what calling such a group in random order finds.
+
+    Args:
+        y: (n,) outcomes, 1 for a conversion and 0 for none.
+        p: (n,) predicted probabilities.
+        weights: (n,) weights of the rows. Default 1 each.
+
+    Returns:
+        (g + 1,) shares of leads called, from 0 to 1, and (g + 1,) shares of conversions among them.
     """
     return Ranking.of(y, p, weights).gains
 
 
 def capture_rate(y: NDArray[np.number], p: NDArray[np.float64], share: float) -> float:
-    """The share of conversions among the best ``share`` of leads.
+    """Capture rate: the share of all conversions that the best ``share`` of leads holds.
+
+    Args:
+        y: (n,) outcomes, 1 or 0.
+        p: (n,) predicted probabilities.
+        share: Share of leads that are called, in (0, 1].
+
+    Returns:
+        The rate in [0, 1], interpolated on the gains curve.
 
     >>> capture_rate(np.array([1, 0, 0, 1]), np.array([0.9, 0.1, 0.2, 0.1]), 0.25)
     0.5
     """
-    called, found = gains_curve(y, p)
-    return float(np.interp(share, called, found))
+    called, captured = gains_curve(y, p)
+    return float(np.interp(share, called, captured))
 
 
 def lift(y: NDArray[np.number], p: NDArray[np.float64], share: float) -> float:
-    """How many times more conversions the best ``share`` of leads holds than as many leads at random."""
+    """Lift: how many times more conversions the best ``share`` of leads holds than as many random ones.
+
+    Args:
+        y: (n,) outcomes, 1 or 0.
+        p: (n,) predicted probabilities.
+        share: Share of leads that are called, in (0, 1].
+
+    Returns:
+        The lift; 1 is what chance gives.
+    """
     return capture_rate(y, p, share) / share
 
 
@@ -212,7 +327,18 @@ def bootstrap_interval(
     units: NDArray[np.integer] | None = None,
     seed: int = 0,
 ) -> Interval:
-    """``metric`` with its 95 % interval; see ``bootstrap_intervals``."""
+    """One metric with its 95 % interval, as ``bootstrap_intervals`` gives it.
+
+    Args:
+        metric: A function of (y, p, weights).
+        y: (n,) outcomes, 1 or 0.
+        p: (n,) predicted probabilities.
+        units: (n,) numbers of what rows belong to, such as their leads. Default each row by itself.
+        seed: The same seed gives the same resamples.
+
+    Returns:
+        The metric of all rows with the bounds of its interval.
+    """
     return bootstrap_intervals({"": metric}, y, p, units, seed)[""]
 
 
@@ -223,31 +349,41 @@ def bootstrap_intervals(
     units: NDArray[np.integer] | None = None,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Each metric with the 2.5 % and 97.5 % quantiles of Poisson bootstrap resamples (Efron; Chamandy 2012).
+    """Metrics with 95 % intervals by the Poisson bootstrap (Chamandy et al. 2012).
 
-    A resample gives each unit a Poisson(1) weight, the same for every metric; ``units`` (n,) number what
-    rows belong to, such as a lead that was looked at several times and had one outcome. Rows are sorted
-    once, so that each resample finds them in order.
+    A resample gives each unit a Poisson(1) weight, the same for every metric: rows of a unit, such as the
+    snapshots of one lead, come and go together. Bounds are the 2.5 % and 97.5 % quantiles over 300 resamples,
+    moved by the bias of resampling (Efron, Tibshirani 1993, section 10).
+
+    Args:
+        measures: Functions of (y, p, weights) by their names.
+        y: (n,) outcomes, 1 or 0.
+        p: (n,) predicted probabilities.
+        units: (n,) numbers of what rows belong to, such as their leads. Default each row by itself.
+        seed: The same seed gives the same resamples.
+
+    Returns:
+        Each metric of all rows with the bounds of its interval, NaN where no resample has the metric.
     """
     order = np.argsort(p, kind="stable")
     y, p = y[order], p[order]
     unit = np.arange(len(p)) if units is None else np.unique(units, return_inverse=True)[1][order]
-    drawn = (w for w in poisson_weights(int(unit.max()) + 1, RESAMPLES, seed) if w.any())
-    draws = [[metric(y, p, w[unit]) for metric in measures.values()] for w in drawn]
+    resamples = (w for w in poisson_weights(int(unit.max()) + 1, RESAMPLES, seed) if w.any())
+    draws = [[metric(y, p, w[unit]) for metric in measures.values()] for w in resamples]
     columns = zip(measures, zip(*draws, strict=True), strict=True)
-    return {name: _interval(measures[name](y, p), column) for name, column in columns}
+    return {name: _bias_corrected_interval(measures[name](y, p), column) for name, column in columns}
 
 
-def _interval(value: float, draws: Sequence[float]) -> Interval:
-    """The quantiles of ``draws``, moved by what resampling itself adds.
+def _bias_corrected_interval(value: float, draws: Sequence[float]) -> Interval:
+    """The quantiles of ``draws``, moved by the bias of resampling.
 
     A calibration error grows with noise, and its interval would else lie above the error that was measured.
     """
-    known = [draw for draw in draws if np.isfinite(draw)]
-    if not known:
+    finite = [draw for draw in draws if np.isfinite(draw)]
+    if not finite:
         return Interval(value, np.nan, np.nan)
-    moved = np.quantile(known, [0.025, 0.975]) - (np.mean(known) - value)
-    low, high = np.clip(moved, 0.0, max(*known, value))
+    bounds = np.quantile(finite, [0.025, 0.975]) - (np.mean(finite) - value)
+    low, high = np.clip(bounds, 0.0, max(*finite, value))
     return Interval(value, float(low), float(high))
 
 
@@ -269,14 +405,19 @@ def mean_interval(
 
 
 def quantile_interval(value: float, resampled: NDArray[np.float64]) -> Interval:
-    """The value with the 2.5 % and 97.5 % quantiles of its resamples, which it is never outside of.
+    """The value with the 2.5 % and 97.5 % quantiles of its resamples (percentile bootstrap, Efron 1979).
 
-    Resamples in which it is undefined are left out; where it or all of them are, both ends are NaN.
+    Args:
+        value: The figure of all rows.
+        resampled: (r,) the figure of each resample; those that are not finite are left out.
+
+    Returns:
+        The interval, which always holds ``value``; its bounds are NaN where ``value`` or all resamples are.
     """
-    known = resampled[np.isfinite(resampled)]
-    if not len(known) or not np.isfinite(value):
+    finite = resampled[np.isfinite(resampled)]
+    if not len(finite) or not np.isfinite(value):
         return Interval(value, float("nan"), float("nan"))
-    low, high = np.quantile(known, [0.025, 0.975])
+    low, high = np.quantile(finite, [0.025, 0.975])
     return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
@@ -302,25 +443,38 @@ def poisson_weights(units: int, resamples: int, seed: int) -> Iterator[NDArray[n
 
 
 def poisson_weight_matrix(units: int, resamples: int, seed: int) -> NDArray[np.float64]:
-    """(resamples, units) the same weights at once; a resample that drew no unit holds each unit once."""
+    """The weights of ``poisson_weights`` at once.
+
+    Args:
+        units: How many units are drawn.
+        resamples: How many resamples are drawn.
+        seed: The same seed gives the same weights.
+
+    Returns:
+        (resamples, units) weights; a resample that drew no unit holds each unit once.
+    """
     weights = np.empty((resamples, units))
-    for row, drawn in zip(weights, poisson_weights(units, resamples, seed), strict=True):
-        row[:] = drawn if drawn.any() else 1.0
+    for row, resample in zip(weights, poisson_weights(units, resamples, seed), strict=True):
+        row[:] = resample if resample.any() else 1.0
     return weights
 
 
 _ALMOST_ZERO = 1e-12
 
-_ROUNDS, _SETTLED, _LONGEST = 50, 1e-9, 3.0
+_MAX_ITERATIONS, _TOLERANCE, _MAX_STEP = 50, 1e-9, 3.0
 
 
 @dataclass(frozen=True)
 class BrierDecomposition:
-    """The Brier score taken apart (Murphy 1973): ``brier = reliability - resolution + uncertainty``.
+    """The Brier score in parts (Murphy 1973): ``brier = reliability - resolution + uncertainty``.
 
-    Reliability is how far forecasts are from what came (0 is best), resolution how far groups of forecasts
-    are apart in what came, uncertainty what the base rate leaves open. Forecasts are grouped in ten; what
-    they differ within a group counts as resolution (Stephenson et al. 2008), so the sum is exact.
+    Predictions are grouped in ten of equal size; what they differ by within a group counts as resolution
+    (Stephenson, Coelho, Jolliffe 2008), so that the sum is exact.
+
+    Attributes:
+        reliability: How far predictions are from the observed rates; 0 is best.
+        resolution: How far the observed rates of the groups are apart.
+        uncertainty: The variance of the outcomes, which no prediction changes.
     """
 
     reliability: float
@@ -331,81 +485,132 @@ class BrierDecomposition:
 def murphy(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> BrierDecomposition:
-    """The decomposition of the Brier score.
+    """Decompose the Brier score into reliability, resolution and uncertainty (Murphy 1973).
+
+    Args:
+        y: (n,) outcomes, 1 for a conversion and 0 for none.
+        p: (n,) predicted probabilities.
+        weights: (n,) weights of the rows. Default 1 each.
+
+    Returns:
+        The three parts; ``reliability - resolution + uncertainty`` is the Brier score.
 
     >>> murphy(np.array([0, 1]), np.array([0.0, 1.0]))
-    Murphy(reliability=0.0, resolution=0.25, uncertainty=0.25)
+    BrierDecomposition(reliability=0.0, resolution=0.25, uncertainty=0.25)
     """
     return brier_decomposition(Ranking.of(y, p, weights), brier_score(y, p, weights))
 
 
 def brier_decomposition(ranking: Ranking, brier: float) -> BrierDecomposition:
-    """The decomposition of a Brier score, by the ranking that it is of."""
-    share, said, came = _groups(ranking)
-    rate = float(share @ came)
-    reliability, uncertainty = float(share @ (said - came) ** 2), rate * (1 - rate)
+    """Decompose a Brier score whose ranking is at hand, as ``murphy`` does.
+
+    Args:
+        ranking: The scores and outcomes, pooled by score.
+        brier: The Brier score of the same rows.
+
+    Returns:
+        The three parts.
+    """
+    share, forecast, observed = _equal_mass_groups(ranking)
+    rate = float(share @ observed)
+    reliability, uncertainty = float(share @ (forecast - observed) ** 2), rate * (1 - rate)
     return BrierDecomposition(reliability, reliability + uncertainty - brier, uncertainty)
 
 
 def calibration_slope(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:
-    """The slope of a logistic regression on the forecast log-odds (Cox 1958).
+    """Calibration slope: that of a logistic regression on the predicted log-odds (Cox 1958).
 
-    1 is right, below 1 forecasts are too extreme, above 1 too cautious. NaN where forecasts are all alike.
+    Args:
+        y: (n,) outcomes, 1 for a conversion and 0 for none.
+        p: (n,) predicted probabilities.
+        weights: (n,) weights of the rows. Default 1 each.
+
+    Returns:
+        The slope: 1 is right, below 1 predictions are too extreme, above 1 too cautious. NaN where all
+        predictions or all outcomes are alike.
     """
-    return _recalibrated(y, p, weights)[1]
+    return _fit_recalibration(y, p, weights)[1]
 
 
 def calibration_intercept(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:
-    """By how much all forecast log-odds are too low, the slope being left at 1: calibration in the large."""
-    return _logistic(np.ones((len(p), 1)), y, weights, log_odds(p))[0]
+    """Calibration in the large: by how much predicted log-odds are too low, at a slope of 1 (Cox 1958).
+
+    Args:
+        y: (n,) outcomes, 1 for a conversion and 0 for none.
+        p: (n,) predicted probabilities.
+        weights: (n,) weights of the rows. Default 1 each.
+
+    Returns:
+        The intercept in log-odds: 0 is right. NaN where all outcomes are alike.
+    """
+    return _fit_logistic(np.ones((len(p), 1)), y, weights, log_odds(p))[0]
 
 
-def _recalibrated(
+def _fit_recalibration(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None
 ) -> list[float]:
     """Intercept and slope of Cox's regression; NaN where forecasts are all alike."""
     f = log_odds(p)
     if np.ptp(f) < _ALMOST_ZERO:
         return [float("nan")] * 2
-    return _logistic(np.column_stack([np.ones_like(f), f]), y, weights, np.zeros_like(f))
+    return _fit_logistic(np.column_stack([np.ones_like(f), f]), y, weights, np.zeros_like(f))
 
 
 def bootstrap_calibration(
     y: NDArray[np.number], p: NDArray[np.float64], block: NDArray[np.intp], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(r,) calibration slopes and (r,) intercepts of resamples, each a Newton step from those of all rows.
+    """Resample calibration slope and intercept by the one-step bootstrap (Shao and Tu 1995, section 2.2).
 
-    ``weights`` (r, blocks) are those of the rows of each ``block`` (n,). What is summed within a block is
-    summed once for all resamples (the one-step bootstrap: Shao and Tu 1995, section 2.2). The error is the
-    square of the step, which is what chance does to the figure: the smaller, the more rows there are. NaN
-    where a resample has one outcome only.
+    Each resample is one Newton step from the figures of all rows. What is summed within a block is summed
+    once for all resamples. The error of the step is of the order of its square: the more rows, the smaller.
+
+    Args:
+        y: (n,) outcomes, 1 or 0.
+        p: (n,) predicted probabilities.
+        block: (n,) the block of each row, numbered from 0.
+        weights: (r, blocks) weights of the blocks in each resample.
+
+    Returns:
+        (r,) slopes and (r,) intercepts, NaN where a resample has one outcome only.
     """
     f = log_odds(p)
-    line, level = np.array(_recalibrated(y, p, None)), calibration_intercept(y, p)
+    coefficients, intercept = np.array(_fit_recalibration(y, p, None)), calibration_intercept(y, p)
 
-    def of_blocks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sum_by_block(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(weights @ np.bincount(block, values, weights.shape[1]))
 
-    won, rows = of_blocks(np.asarray(y, dtype=np.float64)), of_blocks(np.ones_like(f))
-    both = np.where((won > 0) & (won < rows), 1.0, np.nan)
-    said = expit(line[0] + line[1] * f)
-    spread = said * (1 - said)
-    zero, one, two = (of_blocks(spread * f**power) for power in range(3))
-    off, tilt = of_blocks(y - said), of_blocks((y - said) * f)
-    slopes = line[1] + (zero * tilt - one * off) / np.maximum(zero * two - one**2, _ALMOST_ZERO)
-    said = expit(level + f)
-    levels = level + of_blocks(y - said) / np.maximum(of_blocks(said * (1 - said)), _ALMOST_ZERO)
-    return slopes * both, levels * both
+    positives, rows = sum_by_block(np.asarray(y, dtype=np.float64)), sum_by_block(np.ones_like(f))
+    defined = np.where((positives > 0) & (positives < rows), 1.0, np.nan)
+    forecast = expit(coefficients[0] + coefficients[1] * f)
+    spread = forecast * (1 - forecast)
+    curvature_00, curvature_01, curvature_11 = (sum_by_block(spread * f**power) for power in range(3))
+    gradient_0, gradient_1 = sum_by_block(y - forecast), sum_by_block((y - forecast) * f)
+    slopes = coefficients[1] + (curvature_00 * gradient_1 - curvature_01 * gradient_0) / np.maximum(
+        curvature_00 * curvature_11 - curvature_01**2, _ALMOST_ZERO
+    )
+    forecast = expit(intercept + f)
+    levels = intercept + sum_by_block(y - forecast) / np.maximum(
+        sum_by_block(forecast * (1 - forecast)), _ALMOST_ZERO
+    )
+    return slopes * defined, levels * defined
 
 
 def observed_to_expected(
     y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None
 ) -> float:
-    """Conversions that came for each that was forecast.
+    """Ratio of observed to expected conversions.
+
+    Args:
+        y: (n,) outcomes, 1 for a conversion and 0 for none.
+        p: (n,) predicted probabilities.
+        weights: (n,) weights of the rows. Default 1 each.
+
+    Returns:
+        Conversions that came for each that was predicted: 1 is right, above 1 predictions are too low.
 
     >>> observed_to_expected(np.array([1, 0]), np.array([0.25, 0.25]))
     2.0
@@ -415,10 +620,18 @@ def observed_to_expected(
 
 
 def alift(y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> float:
-    """The area under the lift curve: the mean lift over every share s of leads that could be called.
+    """Area under the lift curve: the mean lift over every share s of leads that could be called.
 
-    ``integral of capture(s) / s over 0 < s <= 1``, capture being straight between groups of equal forecasts.
-    1 is what chance gives; a perfect ranking at a base rate r gives 1 - log(r).
+    It is the integral of capture(s) / s over 0 < s <= 1, capture being straight between groups of equal
+    scores.
+
+    Args:
+        y: (n,) outcomes, 1 for a conversion and 0 for none.
+        p: (n,) predicted probabilities.
+        weights: (n,) weights of the rows. Default 1 each.
+
+    Returns:
+        The area: 1 is what chance gives, 1 - log(r) a perfect ranking at a base rate r.
 
     >>> alift(np.array([1, 0]), np.array([0.5, 0.5]))
     1.0
@@ -426,53 +639,68 @@ def alift(y: NDArray[np.number], p: NDArray[np.float64], weights: NDArray[np.flo
     return area_under_lift(*gains_curve(y, p, weights))
 
 
-def area_under_lift(called: NDArray[np.float64], found: NDArray[np.float64]) -> float:
-    """``alift`` of a gains curve."""
-    step, rise = np.diff(called), np.diff(found)
-    right, height = called[1:], found[1:]
-    if not (keep := step > 0).all():
-        step, rise, right, height = step[keep], rise[keep], right[keep], height[keep]
+def area_under_lift(called: NDArray[np.float64], captured: NDArray[np.float64]) -> float:
+    """Integrate the lift over a gains curve, as ``alift`` does.
+
+    Args:
+        called: (g + 1,) shares of leads called, rising from 0 to 1.
+        captured: (g + 1,) shares of conversions among them.
+
+    Returns:
+        The area.
+    """
+    step, rise = np.diff(called), np.diff(captured)
+    right, height = called[1:], captured[1:]
+    if not (is_step := step > 0).all():
+        step, rise, right, height = step[is_step], rise[is_step], right[is_step], height[is_step]
     slope = rise / step
     # Before the first point the curve is straight from 0, and what starts at 0 has no logarithm to add.
     logs = np.log(right)
     return float(rise.sum() + ((height - slope * right)[1:] * np.diff(logs)).sum())
 
 
-def _groups(
+def _equal_mass_groups(
     ranking: Ranking,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The share, mean forecast and rate of up to ten groups of equal size, equal forecasts kept together."""
+    """Share, mean prediction and rate of up to ten groups of equal size; equal scores stay together."""
     whole = ranking.total.sum()
-    mass, won = ranking.total / whole, ranking.positive / whole
+    mass, positive = ranking.total / whole, ranking.positive / whole
     middle = np.cumsum(mass) - mass / 2
     group = np.minimum((middle * BINS).astype(np.intp), BINS - 1)
-    sums = (mass, mass * ranking.score, won)
-    total, said, came = (np.bincount(group, part, BINS).astype(np.float64) for part in sums)
-    filled = total > 0
-    return total[filled], said[filled] / total[filled], came[filled] / total[filled]
+    sums = (mass, mass * ranking.score, positive)
+    total, forecast, observed = (np.bincount(group, part, BINS).astype(np.float64) for part in sums)
+    occupied = total > 0
+    return total[occupied], forecast[occupied] / total[occupied], observed[occupied] / total[occupied]
 
 
 def log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) finite log-odds of (n,) probabilities."""
+    """Log-odds of probabilities, finite even for 0 and 1.
+
+    Args:
+        p: (n,) probabilities.
+
+    Returns:
+        (n,) log-odds; probabilities are kept 1e-12 away from 0 and 1.
+    """
     return np.asarray(logit(np.clip(p, _ALMOST_ZERO, 1 - _ALMOST_ZERO)), dtype=np.float64)
 
 
-def _logistic(
+def _fit_logistic(
     design: NDArray[np.float64],
     y: NDArray[np.number],
     weights: NDArray[np.float64] | None,
     offset: NDArray[np.float64],
 ) -> list[float]:
-    """The coefficients of a logistic regression by Newton's method; NaN where the outcomes determine none."""
+    """Coefficients of a logistic regression with an offset, by Newton's method; NaN if undetermined."""
     w = np.ones(len(y)) if weights is None else weights
     if not 0 < w @ y < w.sum():
         return [float("nan")] * design.shape[1]
-    at = np.zeros(design.shape[1])
-    for _ in range(_ROUNDS):
-        p = expit(design @ at + offset)
-        curvature = (design.T * (w * p * (1 - p))) @ design + _ALMOST_ZERO * np.eye(len(at))
+    coefficients = np.zeros(design.shape[1])
+    for _ in range(_MAX_ITERATIONS):
+        p = expit(design @ coefficients + offset)
+        curvature = (design.T * (w * p * (1 - p))) @ design + _ALMOST_ZERO * np.eye(len(coefficients))
         step = np.linalg.solve(curvature, design.T @ (w * (y - p)))
-        at = at + step / max(1.0, float(np.abs(step).max()) / _LONGEST)
-        if np.abs(step).max() < _SETTLED:
-            return [float(value) for value in at]
+        coefficients = coefficients + step / max(1.0, float(np.abs(step).max()) / _MAX_STEP)
+        if np.abs(step).max() < _TOLERANCE:
+            return [float(value) for value in coefficients]
     return [float("nan")] * design.shape[1]

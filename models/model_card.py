@@ -1,4 +1,4 @@
-"""The model card: what a model was made from and what it is worth, kept beside it."""
+"""The model card: what a model was trained on and how good it is, saved with it."""
 
 from __future__ import annotations
 
@@ -26,19 +26,36 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What anyone may ask of a model before trusting it.
+    """What a model was trained on, how good it is and what it is for (Mitchell et al. 2019).
 
-    ``label`` is the outcome in words ("Converted", "sql within 60 days"); ``window`` the first and the last
-    as_of in epoch seconds, absent where the data had no dates; ``time_ordered`` whether later rows judged a
-    model of earlier ones; ``flat`` whether a lead is just its attributes, read from files with ``id_column``
-    and ``missing`` words; ``metrics`` are of rows that the judged model had not learned from; ``candidates``
-    maps every recipe that was tried to its log-loss; ``trees`` says whether its trees are small or large, as
-    ``training.learner.boosting`` grows them; ``ignored`` are columns the source had and the model
-    does not use, so that a request may carry them.
-
-    ``judged_rows``, ``judged_positives`` of them converted, are the rows behind the metrics, and ``profiles``
-    how their features and their score (``log_odds``) were spread; one in twenty of them had more than the
-    share ``usual_missing`` of its features missing. ``left_out`` counts rows by why they taught nothing.
+    Attributes:
+        label: The outcome in words, such as "sql within 60 days".
+        created_at: When it was trained, ISO 8601.
+        rows: Rows it was trained on.
+        positives: How many of them converted.
+        time_ordered: Whether the metrics are of rows later than those the evaluated model was fitted on.
+        recipe: The candidate that was chosen.
+        trees: Whether its trees are small or large, as ``training.learner.boosting`` grows them.
+        flat: Whether a lead is just its attributes, read from a flat export.
+        id_column: Column of the lead's id in such an export.
+        missing: Words that mean "no value" in such an export.
+        window: First and last ``as_of`` in epoch seconds; None where the data had no dates.
+        metrics: Metrics with intervals, of rows that the evaluated model was not fitted on.
+        candidates: Log-loss of every candidate that was tried.
+        findings: Findings of the leakage checks.
+        availability: When each column is known, and which were kept out.
+        ignored: Columns that the source had and the model does not use: a request may carry them.
+        notes: Remarks of the user.
+        libraries: Versions of the libraries.
+        features: Names of the features.
+        checks: Results of all leakage checks.
+        judged_rows: Rows behind the metrics.
+        judged_positives: How many of them converted.
+        profiles: Distribution of each feature, and of the log-odds, over those rows.
+        usual_missing: Share of missing features that one in twenty of those rows exceeded.
+        left_out: Rows that were not trained on, by reason.
+        intended_use: What the model is for.
+        limits: What it does not know.
     """
 
     label: str

@@ -25,10 +25,18 @@ TREES, ENCODINGS, REST = "model.lgb", "encodings.json", "predictor.json"
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """``logit p = slope * (linear + tree_weight * trees) + intercept``, either part optional.
+    """From an encoded matrix to calibrated log-odds and contributions.
 
-    Both parts add up over features, and so does any weighted sum of them: explanations are exact. Rows are
-    independent to the bit: nothing here sums over an axis or multiplies matrices.
+    ``logit p = slope * (linear + tree_weight * trees) + intercept``, either part optional. Both parts add up
+    over features, and so does any weighted sum of them: explanations are exact. Rows are independent to the
+    bit: nothing here sums over an axis or multiplies matrices.
+
+    Attributes:
+        encodings: From feature rows to the matrix.
+        calibration: Slope and intercept.
+        linear: The additive part, if any.
+        booster: The trees, if any.
+        tree_weight: Weight of the trees in the sum. Default 1.
     """
 
     encodings: FeatureEncoder
@@ -43,20 +51,21 @@ class Predictor:
         return self.encodings.feature_names
 
     def log_odds(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) calibrated log-odds of an encoded (n, columns) matrix."""
+        """(n,) calibrated log-odds of an encoded (n, columns) ``matrix``."""
         raw = np.zeros(len(matrix)) if self.linear is None else self.linear.log_odds(matrix)
         if self.booster is not None:
-            raw = raw + self.tree_weight * self._trees(self.booster, matrix)
+            raw = raw + self.tree_weight * self._tree_log_odds(self.booster, matrix)
         return self.calibration.apply(raw)
 
     def probability(self, log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) probabilities of (n,) calibrated log-odds."""
+        """(n,) probabilities of (n,) calibrated ``log_odds``."""
         return np.asarray(expit(log_odds), dtype=np.float64)
 
     def contributions(self, matrix: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """The base, and (n, features) contributions; base + a row's contributions = its log-odds to 1e-9.
+        """The base and the (n, features) contributions of an encoded (n, columns) ``matrix``.
 
-        The trees' share is path-dependent TreeSHAP (Lundberg et al. 2018), as LightGBM computes it.
+        Base and contributions of a row add up to its calibrated log-odds, to 1e-9. Those of the trees are
+        path-dependent TreeSHAP (Lundberg et al. 2020), as LightGBM computes it.
         """
         total = np.zeros((len(matrix), len(self.feature_names)))
         if self.linear is not None:
@@ -71,26 +80,26 @@ class Predictor:
         raw = 0.0 if self.linear is None else self.linear.intercept
         if self.booster is not None:
             # The last column of pred_contrib is the trees' expected value, the same for every row.
-            anyone = np.zeros((1, self.encodings.tree_width))
-            shares = np.asarray(self.booster.predict(anyone, pred_contrib=True, num_threads=1))
+            row = np.zeros((1, self.encodings.tree_width))
+            shares = np.asarray(self.booster.predict(row, pred_contrib=True, num_threads=1))
             raw += self.tree_weight * float(shares[0, -1])
         return self.calibration.slope * raw + self.calibration.intercept
 
-    def _trees(self, booster: lgb.Booster, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        seen = matrix[:, : self.encodings.tree_width]
+    def _tree_log_odds(self, booster: lgb.Booster, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        columns = matrix[:, : self.encodings.tree_width]
         # One thread: a second one makes single predictions jump from 0.06 to 11 ms on busy cores.
-        return np.asarray(booster.predict(seen, raw_score=True, num_threads=1), dtype=np.float64)
+        return np.asarray(booster.predict(columns, raw_score=True, num_threads=1), dtype=np.float64)
 
     def _tree_contributions(self, booster: lgb.Booster, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n, features): TreeSHAP values of the columns, added up by the feature they belong to."""
-        seen = matrix[:, : self.encodings.tree_width]
-        columns = np.asarray(booster.predict(seen, pred_contrib=True, num_threads=1)).T
+        tree_matrix = matrix[:, : self.encodings.tree_width]
+        columns = np.asarray(booster.predict(tree_matrix, pred_contrib=True, num_threads=1)).T
         shares = np.zeros((len(self.feature_names), len(matrix)))
         if len(matrix) == 1:
             np.add.at(shares[:, 0], self._owner, columns[:-1, 0])
             return shares.T
-        for place, column in zip(self.encodings.owner, columns[:-1], strict=True):
-            shares[place] += column
+        for index, column in zip(self.encodings.owner, columns[:-1], strict=True):
+            shares[index] += column
         return shares.T
 
     @cached_property
@@ -99,22 +108,22 @@ class Predictor:
 
     def to_files(self) -> dict[str, str]:
         """The files of the model, by name: all text, no pickle."""
-        rest = {
+        record = {
             "calibration": asdict(self.calibration),
             "linear": self.linear.to_record() if self.linear else None,
             "tree_weight": self.tree_weight,
         }
-        parts = {ENCODINGS: self.encodings.to_json(), REST: json.dumps(rest)}
-        return parts if self.booster is None else {TREES: self.booster.model_to_string(), **parts}
+        files = {ENCODINGS: self.encodings.to_json(), REST: json.dumps(record)}
+        return files if self.booster is None else {TREES: self.booster.model_to_string(), **files}
 
     @classmethod
-    def from_files(cls, parts: Mapping[str, str]) -> Predictor:
-        """The predictor that ``to_parts`` wrote."""
-        rest = json.loads(parts[REST])
+    def from_files(cls, files: Mapping[str, str]) -> Predictor:
+        """The predictor that ``to_files`` wrote, from the text of its ``files`` by name."""
+        record = json.loads(files[REST])
         return cls(
-            encodings=FeatureEncoder.from_json(parts[ENCODINGS]),
-            calibration=PlattCalibration(**rest["calibration"]),
-            linear=AdditiveModel.from_record(rest["linear"]) if rest["linear"] else None,
-            booster=lgb.Booster(model_str=parts[TREES]) if TREES in parts else None,
-            tree_weight=rest["tree_weight"],
+            encodings=FeatureEncoder.from_json(files[ENCODINGS]),
+            calibration=PlattCalibration(**record["calibration"]),
+            linear=AdditiveModel.from_record(record["linear"]) if record["linear"] else None,
+            booster=lgb.Booster(model_str=files[TREES]) if TREES in files else None,
+            tree_weight=record["tree_weight"],
         )

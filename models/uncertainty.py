@@ -1,8 +1,8 @@
-"""How far a score may be from the truth, and when there is too little behind it to say a number.
+"""Intervals of scores, and when there is too little data for a number.
 
-The interval is meant for the lead's true chance given all that is visible of it. No method can promise to
-cover that for whatever company there might be (Barber 2020, "Is distribution-free inference possible for
-binary regression?"); what is promised, on which assumption, stands in ``training.learner.score_intervals``.
+The interval is of the lead's true probability given all that is visible of it. No method covers that for
+every distribution (Barber 2020, "Is distribution-free inference possible for binary regression?"); what is
+promised, on which assumption, is in ``training.learner.score_intervals``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,12 @@ WITHHELD: frozenset[InsufficiencyCode] = frozenset({"too_few_outcomes"})
 
 @dataclass(frozen=True, slots=True)
 class ScoreInterval:
-    """Where a lead's true probability is, nine times in ten: ``[low, high]``."""
+    """The 90 % interval ``[low, high]`` of a lead's probability.
+
+    Attributes:
+        low: Lower bound.
+        high: Upper bound.
+    """
 
     low: float
     high: float
@@ -45,9 +50,12 @@ class ScoreInterval:
 
 @dataclass(frozen=True, slots=True)
 class InsufficientEvidence:
-    """Why a score is not to be relied on: ``code`` for programs, ``message`` for people.
+    """Why a score is not to be relied on.
 
-    ``feature`` is the one at fault, where it is one.
+    Attributes:
+        code: The reason for programs.
+        feature: The feature at fault, where it is one.
+        message: The reason as a sentence.
     """
 
     code: InsufficiencyCode
@@ -62,12 +70,18 @@ class InsufficientEvidence:
 
 @dataclass(frozen=True)
 class FeatureSupport:
-    """The values of a feature that a model learned from.
+    """The values of one feature that a model was trained on.
 
-    ``source`` is its matrix column: numbers are known in ``[low, high]``; of a category ``other`` is the code
-    of a value that is not known, -1 where such values are common enough to be known by that. ``filled`` says
-    that it was never missing. ``spread`` is by how much leads differ in its contribution (a standard
-    deviation): what not knowing the value may come to.
+    Attributes:
+        feature: The feature's name.
+        source: Its matrix column.
+        spread: Standard deviation of its contribution over leads, in log-odds: what not knowing it may come
+            to.
+        low: Least number in training.
+        high: Greatest number in training.
+        other: Of a category, the code of an unknown value; -1 where such values are common enough to be known
+            by that. None for numbers.
+        filled: Whether it was never missing in training.
     """
 
     feature: str
@@ -80,18 +94,18 @@ class FeatureSupport:
 
     @property
     def code(self) -> InsufficiencyCode:
-        """What it is called when a value is not among the known ones."""
+        """The code for a value outside of what training had."""
         return "outside_range" if self.other is None else "unseen_value"
 
     def unusual(self, column: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """(n,) whether each value of the matrix column is not among the known ones."""
+        """(n,) whether each value of the matrix ``column`` is outside of what training had."""
         if self.other is not None:
             return np.asarray((column == self.other) | (self.filled & (column == self.other + 1)))
         outside = (column < self.low) | (column > self.high)
         return np.asarray(outside | (self.filled & np.isnan(column)))
 
     def is_unusual(self, value: float) -> bool:
-        """The same of one value."""
+        """Whether a ``value`` of the matrix column is outside of what training had."""
         if self.other is not None:
             return value == self.other or (self.filled and value == self.other + 1)
         return value < self.low or value > self.high or (self.filled and math.isnan(value))
@@ -99,12 +113,14 @@ class FeatureSupport:
 
 @dataclass(frozen=True)
 class ScoreUncertainty:
-    """What is uncertain about the scores of one model.
+    """How uncertain the scores of one model are.
 
-    ``half`` is half the width of an interval in log-odds, by the score's own log-odds. A value that the model
-    does not know widens it. ``span`` is how far most scores lie apart. ``lacking`` is why a model tells no
-    leads apart, if so: there are no intervals then, as where a lead is around the rate of all is what nobody
-    knows. ``missing`` is how many conversions more should do.
+    Attributes:
+        half: Half the width of the interval in log-odds, by the score's own log-odds.
+        span: How far apart most scores are, in log-odds: an interval wider than that says nothing.
+        watched: Features whose unusual values widen the interval, the weightiest first.
+        lacking: Why the model tells no leads apart, if so; there are no intervals then.
+        missing: How many conversions more should do.
     """
 
     half: PiecewiseLinearTerm
@@ -114,29 +130,55 @@ class ScoreUncertainty:
     missing: int = 0
 
     def half_width(self, row: list[float], log_odds: float) -> tuple[float, int]:
-        """Half the width for one encoded lead, and the place of its weightiest unusual feature, else -1."""
-        half, first = self.half.at_one(log_odds), -1
+        """Half the width of the interval of one encoded lead.
+
+        Args:
+            row: The lead's matrix row.
+            log_odds: Its calibrated log-odds.
+
+        Returns:
+            Half the width in log-odds, and the place in ``watched`` of its first unusual feature, -1 without
+            one.
+        """
+        half, first = self.half.at_scalar(log_odds), -1
         squared = half * half
-        for place, watched in enumerate(self.watched):
-            if watched.is_unusual(row[watched.source]):
-                first = place if first < 0 else first
-                squared += self._added[place]
+        for index, support in enumerate(self.watched):
+            if support.is_unusual(row[support.source]):
+                first = index if first < 0 else first
+                squared += self._squared_widenings[index]
         return math.sqrt(squared), first
 
     def half_widths(
         self, matrix: NDArray[np.float64], log_odds: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """The same (n,) of encoded leads, to the bit."""
+        """Half the width of the interval of many encoded leads, the same as ``half_width`` to the bit.
+
+        Args:
+            matrix: (n, columns) encoded leads.
+            log_odds: (n,) their calibrated log-odds.
+
+        Returns:
+            (n,) half widths in log-odds, and (n,) places in ``watched``, -1 without an unusual feature.
+        """
         half, first = self.half.at(log_odds), np.full(len(matrix), -1)
         squared = half * half
-        for place, watched in enumerate(self.watched):
-            unusual = watched.unusual(matrix[:, watched.source])
-            first[unusual & (first < 0)] = place
-            squared[unusual] += self._added[place]
+        for index, support in enumerate(self.watched):
+            unusual = support.unusual(matrix[:, support.source])
+            first[unusual & (first < 0)] = index
+            squared[unusual] += self._squared_widenings[index]
         return np.sqrt(squared), first
 
     def reason(self, half: float, first: int, lang: str = "en") -> InsufficientEvidence | None:
-        """Why a score with such an interval and such an unusual feature is not to be relied on, if so."""
+        """Say why a score is not to be relied on.
+
+        Args:
+            half: Half the width of its interval.
+            first: The place in ``watched`` of its first unusual feature, -1 without one.
+            lang: Language of the message. Default English.
+
+        Returns:
+            The reason, or None where the score can be relied on.
+        """
         code, feature = self.code(half, first), None
         if code is None:
             return None
@@ -146,7 +188,15 @@ class ScoreUncertainty:
         return InsufficientEvidence(code, feature, message)
 
     def code(self, half: float, first: int) -> InsufficiencyCode | None:
-        """The reason for programs; a cause is named rather than its effect."""
+        """The code of ``reason``; a cause goes before its effect.
+
+        Args:
+            half: Half the width of the interval.
+            first: The place in ``watched`` of the first unusual feature, -1 without one.
+
+        Returns:
+            The code, or None where the score can be relied on.
+        """
         if self.lacking is not None:
             return self.lacking
         if first >= 0:
@@ -154,8 +204,8 @@ class ScoreUncertainty:
         return "too_wide" if 2 * half > self.span else None
 
     @cached_property
-    def _added(self) -> list[float]:
-        return [(Z_90 * watched.spread) ** 2 for watched in self.watched]
+    def _squared_widenings(self) -> list[float]:
+        return [(Z_90 * support.spread) ** 2 for support in self.watched]
 
     def to_json(self) -> str:
         """As JSON text; ``from_json`` gives back an equal one."""
@@ -169,7 +219,7 @@ class ScoreUncertainty:
         return cls(
             half=PiecewiseLinearTerm(tuple(half["knots"]), tuple(half["values"]), half["missing"]),
             span=record["span"],
-            watched=tuple(FeatureSupport(**watched) for watched in record["watched"]),
+            watched=tuple(FeatureSupport(**support) for support in record["watched"]),
             lacking=record["lacking"],
             missing=record["missing"],
         )

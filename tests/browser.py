@@ -1,4 +1,4 @@
-"""Chromium for tests: a page opened from a file, with what it said and asked for."""
+"""Chromium for tests: a page opened from a file, with its console lines and the requested URLs."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def chromium():
 
 
 @contextmanager
-def opened(browser, path, width=1440, **given):
-    """The file in a page, which is kept from loading anything: what it ``said`` and what it ``asked`` for."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, **given)
+def open_page(browser, path, width=1440, **context_options):
+    """The file in a page that may load nothing else. It has ``console_lines`` and ``requested_urls``."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, **context_options)
     page = context.new_page()
-    page.said, page.asked = [], []
-    page.on("console", lambda message: page.said.append(message.text))
-    page.on("pageerror", lambda error: page.said.append(str(error)))
-    page.on("request", lambda request: page.asked.append(request.url))
+    page.console_lines, page.requested_urls = [], []
+    page.on("console", lambda message: page.console_lines.append(message.text))
+    page.on("pageerror", lambda error: page.console_lines.append(str(error)))
+    page.on("request", lambda request: page.requested_urls.append(request.url))
     context.route(lambda url: not url.startswith("file:"), lambda route: route.abort())
     page.goto(path.as_uri())
     yield page
     context.close()
 
 
-def violations(page, where=None, rules=None):
+def axe_violations(page, selector=None, rules=None):
     """What axe finds wrong with the page, or with the part of it at ``where``."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe")
-    found = axe.Axe().run(page, context=where, options=rules or {}).response
-    assert len(found["passes"]) >= 1
-    return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found["violations"]]
+    report = axe.Axe().run(page, context=selector, options=rules or {}).response
+    assert len(report["passes"]) >= 1
+    return [f"{violation['id']}: {violation['nodes'][0]['html'][:200]}" for violation in report["violations"]]

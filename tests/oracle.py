@@ -31,18 +31,18 @@ def feature_rows(features: FeatureSet, history: LeadHistory, snapshots: Snapshot
 
 
 def _row(features: FeatureSet, tables: dict[str, Any], lead: str, as_of: int) -> dict[str, Any]:
-    seen = {
+    visible = {
         source: [r for r in _source(source, tables, lead) if r["at"] < as_of and r["known_at"] < as_of]
         for source in {spec.source for spec in features.specs}
     }
-    return {spec.name: _value(spec, seen[spec.source], as_of) for spec in features.specs}
+    return {spec.name: _value(spec, visible[spec.source], as_of) for spec in features.specs}
 
 
 def _value(spec: FeatureSpec, rows: list[dict[str, Any]], as_of: int) -> Any:
     if spec.kind:
         rows = [r for r in rows if r["kind"] in spec.kind]
-    for column, wanted in spec.where:
-        rows = [r for r in rows if r[column] == wanted]
+    for column, value in spec.where:
+        rows = [r for r in rows if r[column] == value]
     if spec.within is not None:
         rows = [r for r in rows if as_of - r["at"] < spec.within]
     return _reduced(spec, rows, as_of)
@@ -76,20 +76,22 @@ def _reduced(spec: FeatureSpec, rows: list[dict[str, Any]], as_of: int) -> Any:
 
 
 def _source(source: str, tables: dict[str, Any], lead: str) -> list[dict[str, Any]]:
-    me = next(r for r in tables["leads"] if r["lead_id"] == lead)
+    lead_row = next(r for r in tables["leads"] if r["lead_id"] == lead)
     if source == "leads":
-        account = next((r for r in tables["accounts"] if r["account_id"] == me["account_id"]), {})
+        account = next((r for r in tables["accounts"] if r["account_id"] == lead_row["account_id"]), {})
         names = {name for r in tables["accounts"] for name in r}
-        theirs = {f"account.{name}": account.get(name) for name in names}
-        return [me | theirs | {"at": me["created_at"], "known_at": me["created_at"]}]
+        account_values = {f"account.{name}": account.get(name) for name in names}
+        return [
+            lead_row | account_values | {"at": lead_row["created_at"], "known_at": lead_row["created_at"]}
+        ]
     if source == "attributes":
         rows = [r for r in tables["attributes"] if r["lead_id"] == lead]
         return [r | {"at": r["known_at"], "kind": r["name"]} for r in rows]
     rows = tables["touchpoints" if source.endswith("touchpoints") else "transitions"]
-    whose = [lead]
+    lead_ids = [lead]
     if source.startswith("account_"):
-        account_id = me["account_id"]
-        whose = [
+        account_id = lead_row["account_id"]
+        lead_ids = [
             r["lead_id"]
             for r in tables["leads"]
             if r["lead_id"] != lead and account_id is not None and r["account_id"] == account_id
@@ -97,5 +99,5 @@ def _source(source: str, tables: dict[str, Any], lead: str) -> list[dict[str, An
     return [
         r | {"colleague": r["lead_id"], "at": r["occurred_at"], "kind": r.get("kind", r.get("stage"))}
         for r in rows
-        if r["lead_id"] in whose
+        if r["lead_id"] in lead_ids
     ]

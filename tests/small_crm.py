@@ -14,20 +14,22 @@ def day(days: float) -> int:
     return START + round(days * DAY)
 
 
-def history(leads, moves=(), touches=(), *, until=1000, **columns):
+def history(leads, transitions=(), touchpoints=(), *, until=1000, **columns):
     """``leads`` {id: day or (day, account)}; ``moves`` and ``touches`` (id, what, day[, known])."""
-    given = {lead: value if isinstance(value, tuple) else (value, None) for lead, value in leads.items()}
-    made = {
-        "lead_id": list(given),
-        "created_at": [day(created) for created, _ in given.values()],
-        "account_id": [account for _, account in given.values()],
+    created_and_account = {
+        lead: value if isinstance(value, tuple) else (value, None) for lead, value in leads.items()
+    }
+    columns_of_leads = {
+        "lead_id": list(created_and_account),
+        "created_at": [day(created) for created, _ in created_and_account.values()],
+        "account_id": [account for _, account in created_and_account.values()],
     }
     return LeadHistory(
-        leads=pl.DataFrame(made, schema=LEAD_SCHEMA).with_columns(
+        leads=pl.DataFrame(columns_of_leads, schema=LEAD_SCHEMA).with_columns(
             pl.Series(name, values, pl.String) for name, values in columns.items()
         ),
-        touchpoints=_events(touches, "kind", TOUCHPOINT_SCHEMA),
-        transitions=_events(moves, "stage", TRANSITION_SCHEMA),
+        touchpoints=_events(touchpoints, "kind", TOUCHPOINT_SCHEMA),
+        transitions=_events(transitions, "stage", TRANSITION_SCHEMA),
         observed_until=day(until),
     )
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from company import leads, write
+from small_export import leads, write
 
 import leadloop
 from models import artifact

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from company import leads, write
+from small_export import leads, write
 
 COMMAND = [sys.executable, "-m", "leadloop"]
 FLAT = ["--id", "Id", "--label", "Converted"]

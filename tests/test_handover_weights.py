@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import pytest
-from logged import told
+from log_entries import in_transaction
 from typer.testing import CliRunner
 
 from features.clock import DAY
@@ -67,7 +67,7 @@ def world(place, explore, seed=4):
         chances.extend(chance)
         _one_day(log, day, zip(size, chance, strict=True), random, explore)
     # Somebody is heard of long after, so that every window is over.
-    told(log, add_outcomes, [Outcome("end", "nobody", "accepted", None, FIRST + 200 * DAY)], FIRST)
+    in_transaction(log, add_outcomes, [Outcome("end", "nobody", "accepted", None, FIRST + 200 * DAY)], FIRST)
     log.dispose()
     return World(place, np.array(sizes), np.array(chances))
 
@@ -78,7 +78,7 @@ def _one_day(log, day, leads, random, explore):
         lead_id = f"{day}-{number}"
         score = Score(lead_id, now, 0.0, chance, 200, "A", "before000000")
         rows = decision_rows([NewDecision(score, {"size": size})], RequestInfo("/v1/score"), now)
-        told(log, add_decisions, rows)
+        in_transaction(log, add_decisions, rows)
         ids.append(lead_id)
         chances[lead_id] = chance
     with log.connect() as connection:
@@ -89,8 +89,8 @@ def _one_day(log, day, leads, random, explore):
         )
     wish = HandoverRequest(now, CAPACITY, explore)
     choice = select_leads([HandoverCandidate(lead, numbers[lead], chances[lead]) for lead in ids], wish)
-    told(log, handovers.add_handover, wish, choice)
-    told(
+    in_transaction(log, handovers.add_handover, wish, choice)
+    in_transaction(
         log,
         add_outcomes,
         list(_became([lead.candidate.lead_id for lead in choice.leads], now, random, chances)),
@@ -156,7 +156,7 @@ def test_a_lead_that_stays_on_the_list_counts_by_its_first_hand_over(tmp_path):
     log = writing(open_log(place))
     for lead_id, size in (("a", 1.0), ("b", 2.0)):
         score = Score(lead_id, FIRST, 0.0, 0.5, 200, "A", "before000000")
-        told(
+        in_transaction(
             log,
             add_decisions,
             decision_rows([NewDecision(score, {"size": size})], RequestInfo("/v1/score"), FIRST),
@@ -164,8 +164,8 @@ def test_a_lead_that_stays_on_the_list_counts_by_its_first_hand_over(tmp_path):
     both = [HandoverCandidate("a", 1, 0.5), HandoverCandidate("b", 2, 0.4)]
     for day in range(2):
         wish = HandoverRequest(FIRST + day * DAY, 1, 0.0)
-        told(log, handovers.add_handover, wish, select_leads(both, wish))
-    told(
+        in_transaction(log, handovers.add_handover, wish, select_leads(both, wish))
+    in_transaction(
         log,
         handovers.add_handover,
         HandoverRequest(FIRST + 2 * DAY, 2),
@@ -175,7 +175,7 @@ def test_a_lead_that_stays_on_the_list_counts_by_its_first_hand_over(tmp_path):
         Outcome("1", "a", "won", None, FIRST + 5 * DAY),
         Outcome("2", "b", "lost", None, FIRST + 90 * DAY),
     ]
-    told(log, add_outcomes, ends, FIRST)
+    in_transaction(log, add_outcomes, ends, FIRST)
     log.dispose()
     rows = rows_of(place, handovers_frame)
     assert rows.rows["lead_id"].to_list() == ["a", "b"]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 import pytest
-from logged import told
+from log_entries import in_transaction
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
@@ -76,8 +76,8 @@ def write(place, model, history):
     for decision in decisions(model, history):
         rows = decision_rows([decision], RequestInfo("/v1/score"), decision.score.as_of + 1)
         # Asked twice, as CRMs do; the second time knows no better.
-        told(engine, add_decisions, [*rows, *rows])
-    told(engine, add_outcomes, list(reports(history)), int(time.time()))
+        in_transaction(engine, add_decisions, [*rows, *rows])
+    in_transaction(engine, add_outcomes, list(reports(history)), int(time.time()))
     engine.dispose()
 
 

@@ -153,7 +153,7 @@ def score_history(model: ConversionModel, config: Config, options: ScoringOption
 
 def _attribute_selection(model: ConversionModel) -> AttributeSelection:
     """The leads' own columns in the roles that the model learned them in."""
-    columns = FlatColumns.from_features(_plain_features(model)).wanted
+    columns = FlatColumns.from_features(_plain_features(model)).roles
     return AttributeSelection(only=tuple(columns), roles=columns)
 
 

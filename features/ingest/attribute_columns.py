@@ -26,9 +26,15 @@ RESERVED: frozenset[str] = frozenset({"lead_id", "created_at", "account_id", "as
 
 @dataclass(frozen=True)
 class AttributeColumns:
-    """The columns that can be attributes, typed, in the rows of ``sieve``; the role of every free column."""
+    """The columns of a table that can be attributes, typed.
 
-    sieve: ValidatedRows
+    Attributes:
+        rows: The rows they belong to, with a note of each cell that could not be read.
+        columns: The typed columns.
+        roles: What each free column was taken for.
+    """
+
+    rows: ValidatedRows
     columns: tuple[pl.Series, ...]
     roles: tuple[ColumnRole, ...]
 
@@ -39,43 +45,45 @@ class AttributeColumns:
 
 
 def infer_roles(
-    columns: Iterable[pl.Series], said: Mapping[str, Role], decimal: Decimal
+    columns: Iterable[pl.Series], declared: Mapping[str, Role], decimal: Decimal
 ) -> tuple[ColumnRole, ...]:
-    """The role of each column, found out from its values or, where the user ``said`` one, that."""
+    """The role of each column: the one ``declared`` for it, else the one inferred from its values."""
     return tuple(
-        declared_role(column, said[column.name])
-        if column.name in said.keys() - RESERVED
-        else _found(column, decimal)
+        declared_role(column, declared[column.name])
+        if column.name in declared.keys() - RESERVED
+        else _infer_free_role(column, decimal)
         for column in columns
     )
 
 
-def _found(column: pl.Series, decimal: Decimal) -> ColumnRole:
+def _infer_free_role(column: pl.Series, decimal: Decimal) -> ColumnRole:
     return exclude_reserved(infer_role(column, decimal))
 
 
-def exclude_reserved(found: ColumnRole) -> ColumnRole:
-    """The role of a free column, which is none where leadloop needs its name."""
-    if found.column not in RESERVED:
-        return found
-    return replace(found, role="identifier", reason=Message("columns.reserved"))
+def exclude_reserved(role: ColumnRole) -> ColumnRole:
+    """The role, or ``identifier`` where leadloop itself needs the column's name."""
+    if role.column not in RESERVED:
+        return role
+    return replace(role, role="identifier", reason=Message("columns.reserved"))
 
 
-def cast_columns(sieve: ValidatedRows, roles: tuple[ColumnRole, ...], decimal: Decimal) -> AttributeColumns:
-    """The columns of ``sieve`` typed as their roles have them; a cell that does not fit is noted."""
+def cast_columns(rows: ValidatedRows, roles: tuple[ColumnRole, ...], decimal: Decimal) -> AttributeColumns:
+    """The columns of ``rows`` cast to their roles; a cell that cannot be read is null and flagged."""
     columns = []
     for role in roles:
         if role.used:
-            column = sieve.frame[role.column]
+            column = rows.frame[role.column]
             columns.append(cast_column(column, role.role, decimal))
-            sieve = _noted(sieve, column, columns[-1], role)
-    return AttributeColumns(sieve, tuple(columns), roles)
+            rows = _flag_unreadable(rows, column, columns[-1], role)
+    return AttributeColumns(rows, tuple(columns), roles)
 
 
-def _noted(sieve: ValidatedRows, column: pl.Series, read: pl.Series, role: ColumnRole) -> ValidatedRows:
-    """The sieve with a note of each cell of a column that could not be read."""
-    lost = column.is_not_null() & read.is_null()
+def _flag_unreadable(
+    rows: ValidatedRows, column: pl.Series, parsed: pl.Series, role: ColumnRole
+) -> ValidatedRows:
+    """The rows with each cell flagged that has a value but could not be ``parsed``."""
+    unreadable = column.is_not_null() & parsed.is_null()
     if role.role == "number" and column.dtype == pl.String:
-        either = lost & has_single_group(column)
-        sieve, lost = sieve.flag(either, role.column, TWO_WAYS), lost & ~either
-    return sieve.flag(lost, role.column, Message(f"ingest.not_a_{role.role}"))
+        ambiguous = unreadable & has_single_group(column)
+        rows, unreadable = rows.flag(ambiguous, role.column, TWO_WAYS), unreadable & ~ambiguous
+    return rows.flag(unreadable, role.column, Message(f"ingest.not_a_{role.role}"))

@@ -39,7 +39,15 @@ Claimant = Literal["user", "leadloop"]
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """When one column is known, who says so, and why."""
+    """When one column is known, and who says so.
+
+    Attributes:
+        column: The column's name.
+        role: What it was taken for; None where nobody looked.
+        known: ``"at creation"`` of the lead, from each change on (``"history"``), or ``"excluded"``.
+        by: Who says so, the user or leadloop.
+        reason: Why, as a sentence.
+    """
 
     column: str
     role: Role | None
@@ -54,13 +62,13 @@ class Availability:
 
     @property
     def role_reason(self) -> Message:
-        """Why the column has its role, without the claim that is made for every plain column."""
+        """Why the column has its role, without the sentence on when it is known."""
         inner = self.reason.values.get("reason") if self.used else None
         return inner if isinstance(inner, Message) else self.reason
 
 
 def looks_post_outcome(column: str) -> bool:
-    """Whether the name of a column sounds as if somebody fills or overwrites it after the first contact.
+    """Whether a column's name suggests that it is filled or overwritten after the first contact.
 
     >>> late = looks_post_outcome
     >>> late("Last Activity"), late("Lead Quality"), late("Lead Source")
@@ -78,18 +86,18 @@ def looks_post_outcome(column: str) -> bool:
 def static_availability(
     roles: Iterable[ColumnRole], excluded: Mapping[str, Message]
 ) -> tuple[Availability, ...]:
-    """The availability of plain columns; ``excluded`` maps those that the user keeps out to the reason.
+    """The availability of plain columns; ``excluded`` maps columns that are kept out to the reason.
 
     >>> from features.ingest.column_roles import ColumnRole
     >>> city, why = ColumnRole("City", "category", Message("columns.words")), Message("columns.configured")
     >>> [column.known for column in static_availability([city], {"Tags": why})]
     ['at creation', 'excluded']
     """
-    kept_out = (Availability(name, None, "excluded", "user", reason) for name, reason in excluded.items())
-    return (*(_plain(role) for role in roles), *kept_out)
+    exclusions = (Availability(name, None, "excluded", "user", reason) for name, reason in excluded.items())
+    return (*(_plain_availability(role) for role in roles), *exclusions)
 
 
-def _plain(role: ColumnRole) -> Availability:
+def _plain_availability(role: ColumnRole) -> Availability:
     if not role.used:
         why = Message("availability.unused", role=Message(f"roles.{role.role}"), reason=role.reason)
         return Availability(role.column, role.role, "excluded", role.by, why)
@@ -98,6 +106,6 @@ def _plain(role: ColumnRole) -> Availability:
 
 
 def history_availability(names: Iterable[str]) -> tuple[Availability, ...]:
-    """The availability of attributes that come with their history: known from each change on."""
-    why = Message("availability.history")
-    return tuple(Availability(name, None, "history", "leadloop", why) for name in names)
+    """The availability of attributes with a history: each value is known from its change on."""
+    reason = Message("availability.history")
+    return tuple(Availability(name, None, "history", "leadloop", reason) for name in names)

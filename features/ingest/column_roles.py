@@ -32,16 +32,25 @@ TEXT_SHARE = 0.5
 TEXT_LENGTH = 60
 DATE_SHARE = 0.9
 EMAIL = r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$"
-_ENOUGH = 20
+_MIN_VALUES = 20
 DOUBTFUL = Message("columns.doubtful_numbers")
 _LIKE_NUMBERS = frozenset({DOUBTFUL.key, "columns.mixed_units", "columns.mostly_numbers"})
-_MOSTLY = 0.5
-_SHOWN = 40
+_MAJORITY = 0.5
+_MAX_CHARACTERS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnRole:
-    """What a column is taken for and why. ``missing`` is the share of rows without a value."""
+    """What a column was taken for.
+
+    Attributes:
+        column: The column's name.
+        role: number, flag or category, which can be attributes, or what makes it none.
+        reason: Why, as a sentence.
+        distinct: How many different values it has.
+        missing: Share of rows without a value, in [0, 1].
+        by: Who says so, the user or leadloop.
+    """
 
     column: str
     role: Role
@@ -62,7 +71,7 @@ def is_like_numbers(reason: Message) -> bool:
 
 
 def infer_role(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
-    """The role of a column whose missing values are null already.
+    """Infer the role of a column whose missing values are null already.
 
     >>> infer_role(pl.Series("visits", ["0", "3", None, "1.5"])).role
     'number'
@@ -71,31 +80,33 @@ def infer_role(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
     """
     known = column.drop_nulls()
     distinct = known.n_unique()
-    role, reason = _role(known, distinct, decimal)
+    role, reason = _classify(known, distinct, decimal)
     if distinct == 1 and len(known) == len(column):
-        role, reason = "constant", _constant(known)
+        role, reason = "constant", _constant_reason(known)
     return ColumnRole(column.name, role, reason, distinct, 1 - len(known) / max(len(column), 1))
 
 
-def _constant(known: pl.Series) -> Message:
+def _constant_reason(known: pl.Series) -> Message:
     if known.dtype.is_nested():
         return Message("columns.constant_of_type", type=str(known.dtype))
     value = known[0]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Message("columns.constant", value=Message("values.one", value=value))
     text = repr(value)
-    return Message("columns.constant", value=text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+    return Message(
+        "columns.constant", value=text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}..."
+    )
 
 
 def declared_role(column: pl.Series, role: Role) -> ColumnRole:
-    """The role of a column of which the user has said it; nothing is looked for."""
+    """The role that the user declared for a column, with its counts."""
     known = column.drop_nulls()
     missing = 1 - len(known) / max(len(column), 1)
-    why = Message("columns.configured")
-    return ColumnRole(column.name, role, why, known.n_unique(), missing, "user")
+    reason = Message("columns.configured")
+    return ColumnRole(column.name, role, reason, known.n_unique(), missing, "user")
 
 
-def _role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
+def _classify(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
     if known.is_empty():
         return "empty", Message("columns.no_value")
     return _text_role(known, distinct, decimal) if known.dtype == pl.String else _typed_role(known)
@@ -103,38 +114,40 @@ def _role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Mess
 
 def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
     if known.str.contains("^0[0-9]").any() and known.str.contains("^[0-9]+$").all():
-        return _words(known, distinct, Message("columns.leading_zeros"))
+        return _word_role(known, distinct, Message("columns.leading_zeros"))
     share = float(parse_amounts(known, decimal).is_not_null().mean())  # type: ignore[arg-type]
     doubt = is_ambiguous(known, decimal) and (share < NUMBER_SHARE or decimal == ",")
-    if _numbers_rows(known):
+    if _counts_rows(known):
         return "identifier", Message("columns.row_numbers")
     if share >= NUMBER_SHARE and not doubt and len(currency_marks(known)) <= 1:
-        few = 1 - share
-        return "number", Message("columns.nearly_numbers", share=few) if few else Message("columns.numbers")
-    if _both_flags(known):
+        remainder = 1 - share
+        return "number", Message("columns.nearly_numbers", share=remainder) if remainder else Message(
+            "columns.numbers"
+        )
+    if _has_both_flags(known):
         return "flag", Message("columns.yes_and_no")
-    if when := None if doubt else _times(known):
-        return "date", when
-    return _words(known, distinct, DOUBTFUL if doubt else _hint(known, share))
+    if time_reason := None if doubt else _time_reason(known):
+        return "date", time_reason
+    return _word_role(known, distinct, DOUBTFUL if doubt else _word_reason(known, share))
 
 
-def _numbers_rows(known: pl.Series) -> bool:
+def _counts_rows(known: pl.Series) -> bool:
     """Whether the values count the rows one by one, as a spreadsheet's first column often does.
 
     Such a column tells leads of a file apart but says nothing of a new lead.
     """
-    if len(known) < _ENOUGH or not known.str.contains("^(?:0|[1-9][0-9]{0,14})$").all():
+    if len(known) < _MIN_VALUES or not known.str.contains("^(?:0|[1-9][0-9]{0,14})$").all():
         return False
     steps = known.cast(pl.Int64).diff().drop_nulls()
     return bool(((steps == 1).all()) or (steps == -1).all())
 
 
-def _times(known: pl.Series) -> Message | None:
-    """What to say of a column of times; nothing, where it is none."""
-    if how := detect_format(known):
-        return Message("columns.times_of", pattern=how.pattern)
-    if how := detect_format(known, share=DATE_SHARE):
-        return Message("columns.nearly_times", pattern=how.pattern)
+def _time_reason(known: pl.Series) -> Message | None:
+    """The sentence on a column of times; None where it is none."""
+    if time_format := detect_format(known):
+        return Message("columns.times_of", pattern=time_format.pattern)
+    if time_format := detect_format(known, share=DATE_SHARE):
+        return Message("columns.nearly_times", pattern=time_format.pattern)
     return Message("columns.times_two_ways") if is_day_month_ambiguous(known) else None
 
 
@@ -148,24 +161,24 @@ def _typed_role(known: pl.Series) -> tuple[Role, Message]:
     return "text", Message("columns.of_type", type=str(known.dtype))
 
 
-def _both_flags(known: pl.Series) -> bool:
+def _has_both_flags(known: pl.Series) -> bool:
     words = set(known.str.to_lowercase().unique().head(len(TRUE) + len(FALSE) + 1))
     return words <= TRUE | FALSE and bool(words & TRUE) and bool(words & FALSE)
 
 
-def _hint(known: pl.Series, share: float) -> Message:
+def _word_reason(known: pl.Series, share: float) -> Message:
     if share >= NUMBER_SHARE:
         return Message("columns.mixed_units", units=join_items("and", currency_marks(known)))
-    if share >= _MOSTLY:
+    if share >= _MAJORITY:
         return Message("columns.mostly_numbers", share=share)
     return Message("columns.few_numbers", share=share) if share else Message("columns.words")
 
 
-def _words(known: pl.Series, distinct: int, reason: Message) -> tuple[Role, Message]:
+def _word_role(known: pl.Series, distinct: int, reason: Message) -> tuple[Role, Message]:
     if float(known.str.contains(EMAIL).mean()) >= NUMBER_SHARE:  # type: ignore[arg-type]
         return "identifier", Message("columns.emails")
     share = distinct / len(known)
-    if len(known) < _ENOUGH or share < TEXT_SHARE:
+    if len(known) < _MIN_VALUES or share < TEXT_SHARE:
         return "category", reason
     if float(known.str.len_chars().mean()) > TEXT_LENGTH:  # type: ignore[arg-type]
         return "text", Message("columns.free_text")
@@ -177,7 +190,7 @@ def _words(known: pl.Series, distinct: int, reason: Message) -> tuple[Role, Mess
 
 
 def cast_column(column: pl.Series, role: Role, decimal: Decimal = ".") -> pl.Series:
-    """The column as its role has it: Float64 for a number or flag, String for a category.
+    """Cast a column to its role: Float64 for a number or flag, String for a category.
 
     Raises:
         ValueError: columns of that role are no attributes.

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 def duckdb_connection(database: str = ":memory:", *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection on one thread that prints no progress: standard output belongs to the command."""
-    db = duckdb.connect(database, read_only=read_only, config={"threads": 1})
+    """A connection on one thread that prints no progress bar, so that standard output is the command's."""
+    connection = duckdb.connect(database, read_only=read_only, config={"threads": 1})
     # In a notebook without ipywidgets there is none, and DuckDB refuses to hear of it.
-    if db.execute("SELECT current_setting('enable_progress_bar')").fetchall() == [(True,)]:
-        db.execute("SET enable_progress_bar = false")
-    return db
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() == [(True,)]:
+        connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def build_query(place: TableSource) -> str:
-    """The query that reads a place: its own, or all of its table."""
+    """The query that reads a table: its own, or all rows."""
     if place.query is not None:
         return place.query.rstrip().rstrip(";")
     quoted = ".".join(f'"{part}"' for part in (place.table or "").replace('"', '""').split("."))
@@ -44,7 +44,7 @@ def open_connection(place: TableSource) -> Iterator[Any]:
             with duckdb_connection(database, read_only=True) as db:
                 yield lambda query, rows: _duckdb_frames(db, query, rows)
         else:
-            engine = sqlalchemy.create_engine(_url(database), poolclass=sqlalchemy.NullPool)
+            engine = sqlalchemy.create_engine(_sqlalchemy_url(database), poolclass=sqlalchemy.NullPool)
             with engine.connect() as connection:
                 yield lambda query, rows: _sql_frames(connection, query, rows)
     except (duckdb.Error, sqlalchemy.exc.SQLAlchemyError, pl.exceptions.PolarsError) as error:
@@ -68,7 +68,7 @@ def _sql_frames(connection: sqlalchemy.Connection, query: str, rows: int) -> Ite
             yield pl.DataFrame(cells, names, orient="row", infer_schema_length=None, strict=False)
 
 
-def _url(database: str) -> sqlalchemy.URL:
+def _sqlalchemy_url(database: str) -> sqlalchemy.URL:
     if "://" not in database:
         if not _starts_with(Path(database), b"SQLite format 3\x00"):
             msg = f"{database} is neither a SQLite nor a DuckDB file"
@@ -91,5 +91,5 @@ def _starts_with(path: Path, magic: bytes, at: int = 0) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What a database says went wrong, without the query and the stack."""
+    """The first line of a database's message, without the query and the stack."""
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 DELIMITERS = ",;\t|"
 _ONE_CELL = re.compile(r'"(?:[^"]|"")+"')
 _SAMPLE = 200
-_SURELY_PADDED = 5
+_MIN_PADDED_WIDTH = 5
 """In narrower files a first cell with commas beside empty ones may well be just that: ``"Smith, Jo",``."""
 _BLOCK = 1 << 22
 _CSV_LIMIT = 1 << 27
-_PACKED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -62,42 +62,44 @@ class Dialect:
 
 
 def sniff_dialect(path: Path) -> Dialect:
-    """Find out how the file is written.
+    """Infer encoding, delimiter and columns of a text file.
 
     Raises:
         SourceError: it is empty or no text.
     """
     csv.field_size_limit(_CSV_LIMIT)
     _refuse_binary(path)
-    found = _scan(path)
-    sample = list(islice(_lines(path, found.encoding), _SAMPLE))
+    scan = _scan(path)
+    sample = list(islice(_lines(path, scan.encoding), _SAMPLE))
     first = next((i for i, line in enumerate(sample) if line.strip()), None)
     if first is None:
         msg = f"{path} is empty: not even a header line"
         raise SourceError(msg)
-    if said := _SAID.fullmatch(sample[first].strip()):
+    if sep_line := _SEPARATOR_LINE.fullmatch(sample[first].strip()):
         first += 1
-    delimiter = said[1] if said else max(DELIMITERS, key=lambda mark: _fit(sample[first:], mark))
-    header, header_repaired = _header(sample[first:], delimiter)
-    whole = QuotedLineRepair(delimiter, len(header))
-    repair = header_repaired or (found.quotes and whole.needed(lambda: _lines(path, found.encoding)))
-    notices = [_ENCODING_NOTICE[found.encoding]] if found.encoding in _ENCODING_NOTICE else []
+    delimiter = (
+        sep_line[1] if sep_line else max(DELIMITERS, key=lambda mark: _delimiter_fit(sample[first:], mark))
+    )
+    header, header_repaired = _read_header(sample[first:], delimiter)
+    line_repair = QuotedLineRepair(delimiter, len(header))
+    repair = header_repaired or (scan.quotes and line_repair.needed(lambda: _lines(path, scan.encoding)))
+    notices = [_ENCODING_NOTICE[scan.encoding]] if scan.encoding in _ENCODING_NOTICE else []
     if repair:
         notices.append("whole lines are quoted into the first column; they were taken apart")
-    columns = _names(header)
-    notices += [f"column {name!r} {why}" for name, why in _renamed(header, columns)]
+    columns = _unique_names(header)
+    notices += [f"column {name!r} {why}" for name, why in _renamed_columns(header, columns)]
     return Dialect(
-        encoding=found.encoding,
+        encoding=scan.encoding,
         delimiter=delimiter,
         columns=columns,
         header_line=first + 1,
         repair=repair,
-        mixed_ends=found.mixed_ends,
+        mixed_ends=scan.mixed_ends,
         notices=tuple(f"{path}: {notice}" for notice in notices),
     )
 
 
-_SAID = re.compile(r"sep=(.)", re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r"sep=(.)", re.IGNORECASE)
 """The line by which Excel says how it separates columns."""
 _ENCODING_NOTICE = {
     "cp1252": "is not UTF-8; read as Windows-1252 (which contains Latin-1)",
@@ -112,7 +114,7 @@ def _refuse_binary(path: Path) -> None:
     if start.startswith((b"PK", b"\xd0\xcf\x11\xe0")):
         msg = f"{path} is a spreadsheet or an archive, not a text file; save it as CSV"
         raise SourceError(msg)
-    if start.startswith(_PACKED):
+    if start.startswith(_COMPRESSED):
         msg = f"{path} is compressed; unpack it first"
         raise SourceError(msg)
     if b"\x00" in start and not start.startswith(_UTF16):
@@ -125,7 +127,7 @@ def _refuse_binary(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """What all bytes of a file say: its encoding, and whether its line ends are mixed or a line is quoted."""
+    """Encoding of a file, and whether its line ends are mixed and any line starts with a quote."""
 
     encoding: str
     mixed_ends: bool
@@ -143,7 +145,7 @@ def _scan(path: Path) -> _Scan:
         both += block.count(b"\r\n")
         quotes = quotes or block.startswith(b'"') or b'\n"' in block or b'\r"' in block
     kinds = (both, returns - both, newlines - both)
-    encoding = next((name for name in ("utf-8", "cp1252") if _decodes(path, name)), "latin-1")
+    encoding = next((name for name in ("utf-8", "cp1252") if _is_decodable(path, name)), "latin-1")
     return _Scan(encoding, sum(map(bool, kinds)) > 1, quotes)
 
 
@@ -152,7 +154,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
         yield from iter(lambda: file.read(_BLOCK), b"")
 
 
-def _decodes(path: Path, encoding: str) -> bool:
+def _is_decodable(path: Path, encoding: str) -> bool:
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
         for block in _blocks(path):
@@ -168,40 +170,42 @@ def _lines(path: Path, encoding: str) -> Iterator[str]:
         yield from file
 
 
-def _fit(sample: Iterable[str], delimiter: str) -> tuple[int, int]:
-    """How well a delimiter explains the first records: how many are as wide as the first, and its width."""
+def _delimiter_fit(sample: Iterable[str], delimiter: str) -> tuple[int, int]:
+    """How many of the first records are as wide as the first under this delimiter, and that width."""
     inner = QuotedLineRepair(delimiter, 0).inner
     widths = [len(inner(row) or row) for row in csv.reader(sample, delimiter=delimiter) if row]
     return (widths.count(widths[0]), widths[0]) if widths[0] > 1 else (0, 1)
 
 
-def _header(lines: list[str], delimiter: str) -> tuple[list[str], bool]:
+def _read_header(lines: list[str], delimiter: str) -> tuple[list[str], bool]:
     header = next(csv.reader(lines, delimiter=delimiter))
     inner = QuotedLineRepair(delimiter, 0).inner(header)
     return (inner, True) if len(inner) > 1 else (header, False)
 
 
-def _names(header: list[str]) -> tuple[str, ...]:
-    """The names of the columns, each once: a nameless one is numbered, and so is a name that stands twice.
+def _unique_names(header: list[str]) -> tuple[str, ...]:
+    """The column names, each once: an empty one is numbered, and so is one that is there twice.
 
     CRMs call their own and a company's field alike, so a name twice is no mistake of who exports.
 
-    >>> _names(["Source", " Source", "", "Source (2)"])
+    >>> _unique_names(["Source", " Source", "", "Source (2)"])
     ('Source', 'Source (3)', 'column_3', 'Source (2)')
     """
-    given = [name.strip() or f"column_{i}" for i, name in enumerate(header, 1)]
+    titles = [name.strip() or f"column_{i}" for i, name in enumerate(header, 1)]
     names: list[str] = []
-    for name in given:
-        free = (f"{name} ({number})" for number in count(2) if f"{name} ({number})" not in {*given, *names})
-        names.append(name if name not in names else next(free))
+    for name in titles:
+        candidates = (
+            f"{name} ({number})" for number in count(2) if f"{name} ({number})" not in {*titles, *names}
+        )
+        names.append(name if name not in names else next(candidates))
     return tuple(names)
 
 
-def _renamed(header: list[str], columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """The columns that got another name because theirs was taken, and what to say of each."""
-    for place, (given, name) in enumerate(zip(header, columns, strict=True), 1):
-        if given.strip() not in {"", name}:
-            yield given.strip(), f"stands there more than once; the one in place {place} is called {name!r}"
+def _renamed_columns(header: list[str], columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """The columns that were renamed because their name was taken, each with a sentence on it."""
+    for place, (title, name) in enumerate(zip(header, columns, strict=True), 1):
+        if title.strip() not in {"", name}:
+            yield title.strip(), f"stands there more than once; the one in place {place} is called {name!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +223,7 @@ class QuotedLineRepair:
         """The cells inside the first one, where it is the only one filled; none otherwise."""
         if not row or any(row[1:]) or self.delimiter not in row[0] or {"\n", "\r"} & set(row[0]):
             return []
-        if 1 < len(row) < _SURELY_PADDED:
+        if 1 < len(row) < _MIN_PADDED_WIDTH:
             return []
         return next(csv.reader([row[0]], delimiter=self.delimiter), [])
 
@@ -229,7 +233,7 @@ class QuotedLineRepair:
         return inner if len(inner) == self.width else row
 
     def needed(self, lines: Callable[[], Iterator[str]]) -> bool:
-        """Whether any line is quoted whole: a quick look at each, and a thorough one if any seems to be."""
+        """Whether any line is quoted whole: a cheap test of each line, and a thorough one if any passes."""
         suspects = (line for line in lines() if _ONE_CELL.fullmatch(line.rstrip("\n" + self.delimiter)))
         if not any(self.inner(next(csv.reader([line], delimiter=self.delimiter))) for line in suspects):
             return False
@@ -252,8 +256,8 @@ def write_normalised_copy(path: Path, dialect: Dialect, target: Path) -> None:
 def find_header_line(path: Path, dialect: Dialect, name: str) -> int | None:
     """The line, of the first ones below the header, that has a cell ``name``: it may be the true header."""
     rows = csv.reader(islice(_lines(path, dialect.encoding), _SAMPLE), delimiter=dialect.delimiter)
-    found = (rows.line_num for row in rows if name in map(str.strip, row))
-    return next((line for line in found if line > dialect.header_line), None)
+    lines = (rows.line_num for row in rows if name in map(str.strip, row))
+    return next((line for line in lines if line > dialect.header_line), None)
 
 
 def record_lines(path: Path, dialect: Dialect) -> Iterator[tuple[int, bool]]:

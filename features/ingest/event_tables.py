@@ -40,7 +40,7 @@ EVENT_SCHEMAS: dict[TableName, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """How many rows a source had, and how many of them go on."""
+    """How many rows a table had, and how many of them go on."""
 
     table: str
     file: str
@@ -50,9 +50,16 @@ class RowCounts:
 
 @dataclass(frozen=True)
 class TableReport:
-    """What there is to say of one source that was read; ``newest`` is when the last of it became known.
+    """What there is to say of one table that was read.
 
-    ``names`` are those of the overwritten attributes in it.
+    Attributes:
+        count: How many rows it had and how many go on.
+        quarantine: Its bad rows and cells.
+        notices: Sentences on the table as a whole.
+        newest: When the newest row became known, epoch seconds.
+        names: Names of the overwritten attributes in it.
+        roles: What each free column was taken for.
+        columns: All its columns.
     """
 
     count: RowCounts
@@ -66,16 +73,16 @@ class TableReport:
 
 @dataclass
 class _Tally:
-    """What the batches of a table came to so far."""
+    """What the batches of a table added up to so far."""
 
-    sieve: ValidatedRows = field(default_factory=lambda: ValidatedRows(pl.DataFrame()))
+    problems: ValidatedRows = field(default_factory=lambda: ValidatedRows(pl.DataFrame()))
     rows: int = 0
     kept: int = 0
     newest: int | None = None
     names: frozenset[str] = frozenset()
 
-    def add(self, batch: Batch, sieve: ValidatedRows, good: pl.DataFrame) -> None:
-        self.sieve = replace(sieve.after(self.sieve), frame=self.sieve.frame)
+    def add(self, batch: Batch, checked: ValidatedRows, good: pl.DataFrame) -> None:
+        self.problems = replace(checked.after(self.problems), frame=self.problems.frame)
         self.rows += batch.frame.height
         self.kept += good.height
         self.newest = max((s for s in (self.newest, good["known_at"].max()) if s is not None), default=None)  # type: ignore[assignment]
@@ -84,37 +91,37 @@ class _Tally:
 
 
 def read_events(
-    name: TableName, mapping: TableMapping, context: ValidationContext, keep: RowSink
+    name: TableName, mapping: TableMapping, context: ValidationContext, sink: RowSink
 ) -> TableReport:
-    """Give the good rows of a table of events to ``keep``, each with the ``PART`` of its lead."""
+    """Read a table of events in batches; good rows go to ``sink`` with the ``PART`` of their lead."""
     table = open_table(mapping)
     names, context = map_column_names(name, mapping, table), replace(context, decimal=table.decimal)
     tally = _Tally(ValidatedRows(pl.DataFrame(), names=names))
     for batch in table.batches(EVENT_ROWS, sorted({*names.values()})):
-        sieve = validate_table(name, apply_mapping(batch, names, (), mapping), context)
-        good = _typed(name, sieve.frame, context)
-        keep(name, good)
-        tally.add(batch, sieve, good)
+        checked = validate_table(name, apply_mapping(batch, names, (), mapping), context)
+        good = _cast_events(name, checked.frame, context)
+        sink(name, good)
+        tally.add(batch, checked, good)
     if not tally.rows and not table.rejects:
         msg = f"{mapping.name} has column names but no rows"
         raise SourceError(msg)
     return TableReport(
         count=RowCounts(name, mapping.name, tally.rows + len(table.rejects), tally.kept),
-        quarantine=tally.sieve.quarantine(table, name, rejects=True),
-        notices=(*table.notices, *table_notices(name, mapping, tally.sieve)),
+        quarantine=tally.problems.quarantine(table, name, rejects=True),
+        notices=(*table.notices, *table_notices(name, mapping, tally.problems)),
         newest=tally.newest,
         names=tally.names,
     )
 
 
-def _typed(name: TableName, rows: pl.DataFrame, context: ValidationContext) -> pl.DataFrame:
+def _cast_events(name: TableName, rows: pl.DataFrame, context: ValidationContext) -> pl.DataFrame:
     if name == "attributes":
         rows = rows.with_columns(attribute_numbers(rows["value"], context.decimal).alias("number"))
     return rows.select(*(pl.col(c).cast(dtype) for c, dtype in EVENT_SCHEMAS[name].items()), PART)
 
 
 def map_column_names(name: TableName, mapping: TableMapping, table: TableReader) -> dict[str, str]:
-    """How the table calls each column of the contract that it has.
+    """The table's own name of each column of the contract that it has.
 
     Raises:
         SourceError: the mapping names a column that the contract or the table does not have.
@@ -133,7 +140,9 @@ def apply_mapping(
     The ``free`` columns, which the contract does not know, keep their names.
     """
     cells = {column.name: strip_missing(column, mapping.missing) for column in batch.frame}
-    columns = [_translated(cells[own].alias(column), mapping) for column, own in names.items()]
+    columns = [
+        _translate_values(cells[source_name].alias(column), mapping) for column, source_name in names.items()
+    ]
     columns += [cells[column] for column in free]
     constants = [pl.lit(value).alias(column) for column, value in mapping.constants.items()]
     return replace(
@@ -141,11 +150,11 @@ def apply_mapping(
     )
 
 
-def _translated(column: pl.Series, mapping: TableMapping) -> pl.Series:
+def _translate_values(column: pl.Series, mapping: TableMapping) -> pl.Series:
     words = mapping.values.get(column.name)
     return column if words is None else column.cast(pl.String).replace(dict(words))
 
 
-def table_notices(name: TableName, mapping: TableMapping, sieve: ValidatedRows) -> tuple[str, ...]:
-    """What the checks have to say of a whole table."""
-    return tuple(f"{name}: {mapping.name}: {rows:,} {text}" for text, rows in sieve.remarks.items())
+def table_notices(name: TableName, mapping: TableMapping, rows: ValidatedRows) -> tuple[str, ...]:
+    """Sentences of the checks on a whole table."""
+    return tuple(f"{name}: {mapping.name}: {count:,} {text}" for text, count in rows.remarks.items())

@@ -29,21 +29,30 @@ if TYPE_CHECKING:
     from features.spec import FeatureSet, Unit
 
 LEAD_ID = "lead_id"
-_LISTED = 20
+_MAX_LISTED = 20
 NO_OUTCOME = Message("ingest.no_outcome")
 """Why a row teaches nothing although nothing is wrong with it: an open deal has no outcome yet."""
 
 
 @dataclass(frozen=True)
 class FlatExport:
-    """A flat export as read: ``leads`` has ``lead_id`` and one typed column per attribute.
+    """A flat export as read.
 
-    ``label`` (Int8) and ``parse_time_order`` (Int64, larger is later) stand in the rows of ``leads``; they
-    are None where the mapping names no such column; ``dated`` says that the order is in epoch seconds.
-    ``rows`` counts the records of the file, the bad ones included.
-    ``asked`` is what the outcome says in words: the value that is a success, such as ``Closed Won``, or the
-    name of a column of yes and no. ``resolve_identities`` has ``lead_id`` and what points at persons, as
-    ``features.ingest.identity_resolution`` numbers them.
+    Attributes:
+        leads: ``lead_id`` and one typed column per attribute.
+        label: (n,) Int8 outcomes in the rows of ``leads``; None where the mapping names no such column.
+        order: (n,) Int64, larger is later, in the rows of ``leads``; None where the mapping names no such
+            column.
+        roles: What each free column was taken for.
+        rows: Records of the file, the bad ones included.
+        quarantine: The bad rows and cells.
+        notices: Sentences about the file as a whole.
+        availability: When each column is known, and which are kept out.
+        persons: ``lead_id`` and what points at persons, as ``features.ingest.identity_resolution`` numbers
+            them.
+        outcome: The outcome in words: the value that is a success, such as ``Closed Won``, or the name of a
+            column of yes and no; empty without a label.
+        dated: Whether ``order`` is in epoch seconds.
     """
 
     leads: pl.DataFrame
@@ -55,17 +64,25 @@ class FlatExport:
     notices: tuple[str, ...] = ()
     availability: tuple[Availability, ...] = ()
     persons: pl.DataFrame | None = None
-    asked: str = ""
+    outcome: str = ""
     dated: bool = False
 
 
 def read_flat(
     path: Path, mapping: FlatMapping, quarantine_file: Path | None = None, now: int | None = None
 ) -> FlatExport:
-    """Read a flat export; bad rows go to the quarantine (and its file, if named), the others go on.
+    """Read a flat export; bad rows go to the quarantine, the others go on.
 
-    Rows without an outcome are left out and counted, but are no mistake: they do not stop the run. Where the
-    time is a date, a row dated ``now`` (epoch seconds) or later is bad.
+    Rows without an outcome are left out and counted, but they are no mistake and do not stop the run.
+
+    Args:
+        path: A CSV or Parquet file.
+        mapping: Which column is what.
+        quarantine_file: Where bad rows are written as CSV; None for nowhere.
+        now: Epoch seconds; where the time is a date, a row dated then or later is bad. None for no check.
+
+    Returns:
+        The typed leads with their outcomes and order.
 
     Raises:
         SourceError: the file, a column or the outcome cannot be used at all.
@@ -74,106 +91,113 @@ def read_flat(
     table = open_table(TableSource(file=path))
     table.require(mapping.named)
     raw = table.read()
-    sieve = ValidatedRows.from_frame(raw.select(strip_missing(column, mapping.missing) for column in raw))
-    sieve = _once(_named(sieve, mapping.id), mapping.id)
-    sieve = _ordered(sieve, mapping, table.decimal, now)
-    rows = raw.height + len(table.rejects)
-    bad = sieve.dropped
-    if bad + len(table.rejects) > mapping.max_share * rows:  # before the outcome is blamed for missing rows
+    rows = ValidatedRows.from_frame(raw.select(strip_missing(column, mapping.missing) for column in raw))
+    rows = _reject_repeated_ids(_with_ids(rows, mapping.id), mapping.id)
+    rows = _with_order(rows, mapping, table.decimal, now)
+    row_count = raw.height + len(table.rejects)
+    bad = rows.dropped
+    if (
+        bad + len(table.rejects) > mapping.max_share * row_count
+    ):  # before the outcome is blamed for missing rows
         enforce_bad_row_limit(
-            sieve.quarantine(table, "leads", rejects=True), rows, mapping.max_share, quarantine_file
+            rows.quarantine(table, "leads", rejects=True), row_count, mapping.max_share, quarantine_file
         )
-    sieve = _labelled(sieve, mapping)
-    blank = sieve.dropped - bad
-    free = sieve.frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *mapping.reserved))
-    found = cast_columns(sieve, infer_roles(free, mapping.roles, table.decimal), table.decimal)
-    quarantine = found.sieve.quarantine(table, "leads", rejects=True)
-    ids = sieve.frame[_ID].alias(LEAD_ID)
+    rows = _with_labels(rows, mapping)
+    blank = rows.dropped - bad
+    free = rows.frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *mapping.reserved))
+    typed = cast_columns(rows, infer_roles(free, mapping.roles, table.decimal), table.decimal)
+    quarantine = typed.rows.quarantine(table, "leads", rejects=True)
+    ids = rows.frame[_ID].alias(LEAD_ID)
     enforce_bad_row_limit(
-        replace(quarantine, rows=quarantine.rows - blank), rows, mapping.max_share, quarantine_file
+        replace(quarantine, rows=quarantine.rows - blank), row_count, mapping.max_share, quarantine_file
     )
     return FlatExport(
-        leads=pl.DataFrame([ids, *found.columns]),
-        label=sieve.frame[_LABEL] if mapping.label else None,
-        order=sieve.frame[_ORDER] if mapping.time else None,
-        roles=found.roles,
-        rows=rows,
+        leads=pl.DataFrame([ids, *typed.columns]),
+        label=rows.frame[_LABEL] if mapping.label else None,
+        order=rows.frame[_ORDER] if mapping.time else None,
+        roles=typed.roles,
+        rows=row_count,
         quarantine=quarantine,
         notices=table.notices + _blank_notice(mapping, blank),
         availability=static_availability(
-            found.roles, dict.fromkeys(mapping.exclude, Message("availability.excluded_by_user"))
+            typed.roles, dict.fromkeys(mapping.exclude, Message("availability.excluded_by_user"))
         ),
-        persons=resolve_identities(ids, _identifying(sieve.frame, mapping)),
-        asked=_asked(sieve.frame, mapping.label),
-        dated=mapping.time is not None and _dated(sieve.frame[mapping.time], mapping),
+        persons=resolve_identities(ids, _identifying_columns(rows.frame, mapping)),
+        outcome=_outcome_name(rows.frame, mapping.label),
+        dated=mapping.time is not None and _is_dated_order(rows.frame[mapping.time], mapping),
     )
 
 
-def _identifying(frame: pl.DataFrame, mapping: FlatMapping) -> pl.DataFrame:
-    """The columns that may tell whose row it is: what the user keeps out of the model, too."""
+def _identifying_columns(frame: pl.DataFrame, mapping: FlatMapping) -> pl.DataFrame:
+    """The columns that may point at a person, those that are kept out of the model included."""
     return frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *filter(None, (mapping.id, mapping.label))))
 
 
 _ID, _LABEL, _ORDER = "leadloop.id", "leadloop.label", "leadloop.order"
 
 
-def _asked(frame: pl.DataFrame, label: str | None) -> str:
+def _outcome_name(frame: pl.DataFrame, label: str | None) -> str:
     if label is None:
         return ""
-    spelt = parse_categories(frame.filter(pl.col(_LABEL) == 1)[label]).value_counts(sort=True)
-    won = str(spelt[0, 0]) if spelt.height else ""
-    return label if len(won) <= 1 or won.casefold() in TRUE else won
+    spellings = parse_categories(frame.filter(pl.col(_LABEL) == 1)[label]).value_counts(sort=True)
+    success = str(spellings[0, 0]) if spellings.height else ""
+    return label if len(success) <= 1 or success.casefold() in TRUE else success
 
 
 def _blank_notice(mapping: FlatMapping, blank: int) -> tuple[str, ...]:
     if not blank:
         return ()
-    has, was = ("row has", "was") if blank == 1 else ("rows have", "were")
-    return (f"{blank:,} {has} no outcome in {mapping.label!r} and {was} left out",)
+    verb, auxiliary = ("row has", "was") if blank == 1 else ("rows have", "were")
+    return (f"{blank:,} {verb} no outcome in {mapping.label!r} and {auxiliary} left out",)
 
 
-def _named(sieve: ValidatedRows, column: str | None) -> ValidatedRows:
-    """The rows with an id each: the column's, or the number of the row, the first being 1."""
-    frame = sieve.frame
+def _with_ids(rows: ValidatedRows, column: str | None) -> ValidatedRows:
+    """The rows with an id each: the column's, or the row's number from 1. Rows without one are rejected."""
+    frame = rows.frame
     ids = (frame[ROW] + 1).cast(pl.String) if column is None else parse_categories(frame[column])
-    sieve = replace(sieve, frame=frame.with_columns(ids.alias(_ID)))
-    return sieve.reject(pl.col(_ID).is_null(), column or "", Message("ingest.no_id"))
+    rows = replace(rows, frame=frame.with_columns(ids.alias(_ID)))
+    return rows.reject(pl.col(_ID).is_null(), column or "", Message("ingest.no_id"))
 
 
-def _once(sieve: ValidatedRows, column: str | None) -> ValidatedRows:
-    return sieve.reject(~pl.col(_ID).is_first_distinct(), column or "", Message("ingest.repeated_id"))
+def _reject_repeated_ids(rows: ValidatedRows, column: str | None) -> ValidatedRows:
+    return rows.reject(~pl.col(_ID).is_first_distinct(), column or "", Message("ingest.repeated_id"))
 
 
-def _ordered(sieve: ValidatedRows, mapping: FlatMapping, decimal: Decimal, now: int | None) -> ValidatedRows:
+def _with_order(
+    rows: ValidatedRows, mapping: FlatMapping, decimal: Decimal, now: int | None
+) -> ValidatedRows:
     column = mapping.time
     if column is None:
-        return sieve
-    cells = sieve.frame[column]
-    ordered = parse_time_order(cells, decimal, mapping.time_format).alias(_ORDER)
-    found = replace(sieve, frame=sieve.frame.with_columns(ordered))
-    found = found.reject(pl.col(_ORDER).is_null(), column, Message("ingest.no_time"))
-    if now is None or not _dated(cells, mapping):
-        return found
-    return found.reject(pl.col(_ORDER) >= now, column, Message("ingest.future"))
+        return rows
+    cells = rows.frame[column]
+    order = parse_time_order(cells, decimal, mapping.time_format).alias(_ORDER)
+    with_order = replace(rows, frame=rows.frame.with_columns(order))
+    with_order = with_order.reject(pl.col(_ORDER).is_null(), column, Message("ingest.no_time"))
+    if now is None or not _is_dated_order(cells, mapping):
+        return with_order
+    return with_order.reject(pl.col(_ORDER) >= now, column, Message("ingest.future"))
 
 
-def _dated(cells: pl.Series, mapping: FlatMapping) -> bool:
+def _is_dated_order(cells: pl.Series, mapping: FlatMapping) -> bool:
     return mapping.time_format is not None or is_dated(cells)
 
 
-def _labelled(sieve: ValidatedRows, mapping: FlatMapping) -> ValidatedRows:
+def _with_labels(rows: ValidatedRows, mapping: FlatMapping) -> ValidatedRows:
     if mapping.label is None:
-        return sieve
-    label = parse_outcome(sieve.frame[mapping.label], mapping.positive, mapping.negative).alias(_LABEL)
-    found = replace(sieve, frame=sieve.frame.with_columns(label))
-    return found.reject(pl.col(_LABEL).is_null(), mapping.label, NO_OUTCOME)
+        return rows
+    label = parse_outcome(rows.frame[mapping.label], mapping.positive, mapping.negative).alias(_LABEL)
+    with_label = replace(rows, frame=rows.frame.with_columns(label))
+    return with_label.reject(pl.col(_LABEL).is_null(), mapping.label, NO_OUTCOME)
 
 
 @dataclass(frozen=True)
 class FlatBatch:
-    """Some rows of a flat export for scoring: ``leads`` as in FlatExport.
+    """Some rows of a flat export for scoring.
 
-    ``quarantine`` belongs to the whole file: it is filled in the last batch, which has no rows.
+    Attributes:
+        leads: As in FlatExport.
+        quarantine: The bad rows of the whole file: filled in the last batch, which has no leads.
+        notices: Sentences about the file as a whole, in the first batch.
     """
 
     leads: pl.DataFrame
@@ -183,9 +207,15 @@ class FlatBatch:
 
 @dataclass(frozen=True)
 class FlatColumns:
-    """Which columns of a file to score are read, and as what: ``wanted`` maps a column to its role."""
+    """Which columns of a file to score are read, and as what.
 
-    wanted: Mapping[str, Role]
+    Attributes:
+        roles: The role of each column that the model needs.
+        id: Column of the lead's id; None for the number of the row.
+        missing: Words that mean "no value".
+    """
+
+    roles: Mapping[str, Role]
     id: str | None = None
     missing: tuple[str, ...] = MISSING
 
@@ -193,34 +223,53 @@ class FlatColumns:
     def from_features(
         cls, features: FeatureSet, id_column: str | None = None, missing: tuple[str, ...] = MISSING
     ) -> FlatColumns:
-        """The columns that a model of a flat export was trained on."""
-        wanted = {spec.of or spec.name: _ROLE_OF.get(spec.unit, "number") for spec in features.specs}
-        return cls(wanted, id_column, missing)
+        """The columns that a model of a flat export was trained on.
+
+        Args:
+            features: The model's features.
+            id_column: Column of the lead's id; None for the number of the row.
+            missing: Words that mean "no value".
+
+        Returns:
+            Each column with the role that its feature has.
+        """
+        roles = {spec.of or spec.name: _ROLE_OF.get(spec.unit, "number") for spec in features.specs}
+        return cls(roles, id_column, missing)
 
 
 _ROLE_OF: dict[Unit, Role] = {"category": "category", "flag": "flag"}
 
 
 def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) -> Iterator[FlatBatch]:
-    """The rows of a file in their order, typed as a model wants them, a batch at a time.
+    """Read the rows of a file in their order, typed as a model wants them, a batch at a time.
 
     Memory is bounded by the batch, whatever the size of the file. Columns the model does not know are
-    ignored; the first batch says which. The last batch has no rows but the quarantine of all.
+    ignored.
+
+    Args:
+        path: A CSV or Parquet file.
+        columns: Which columns are read, and as what.
+        rows: Rows a batch. Default 100,000.
+
+    Yields:
+        The batches; the first has the notices, the last one no rows but the quarantine of all.
 
     Raises:
         SourceError: the file lacks a column that the model needs, or has no rows.
     """
     table = open_table(TableSource(file=path))
-    named = _present(table, columns)
-    notices = table.notices + _ignored(table, named)
-    seen, total = 0, ValidatedRows.from_frame(pl.DataFrame(schema=dict.fromkeys(named, pl.String)))
-    for batch in table.batches(rows, named):
-        sieve, leads = _flat_batch(ValidatedRows.from_frame(batch.frame, batch.first), columns, table.decimal)
-        seen += batch.frame.height
-        total = replace(sieve.after(total), frame=total.frame)
+    names = _present_columns(table, columns)
+    notices = table.notices + _ignored_notice(table, names)
+    row_count, total = 0, ValidatedRows.from_frame(pl.DataFrame(schema=dict.fromkeys(names, pl.String)))
+    for batch in table.batches(rows, names):
+        checked, leads = _flat_batch(
+            ValidatedRows.from_frame(batch.frame, batch.first), columns, table.decimal
+        )
+        row_count += batch.frame.height
+        total = replace(checked.after(total), frame=total.frame)
         yield FlatBatch(leads, notices=notices)
         notices = ()
-    if not seen and not table.rejects:
+    if not row_count and not table.rejects:
         msg = f"{path} has column names but no rows"
         raise SourceError(msg)
     yield FlatBatch(
@@ -229,27 +278,27 @@ def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) 
 
 
 def _flat_batch(
-    sieve: ValidatedRows, columns: FlatColumns, decimal: Decimal
+    rows: ValidatedRows, columns: FlatColumns, decimal: Decimal
 ) -> tuple[ValidatedRows, pl.DataFrame]:
-    sieve = replace(
-        sieve, frame=sieve.frame.with_columns(strip_missing(c, columns.missing) for c in sieve.frame)
-    )
-    sieve = _named(sieve, columns.id)
-    why = Message("columns.model")
-    roles = tuple(ColumnRole(name, role, why) for name, role in columns.wanted.items())
-    found = cast_columns(sieve, roles, decimal)
-    return found.sieve, sieve.frame.select(pl.col(_ID).alias(LEAD_ID)).hstack(list(found.columns))
+    rows = replace(rows, frame=rows.frame.with_columns(strip_missing(c, columns.missing) for c in rows.frame))
+    rows = _with_ids(rows, columns.id)
+    reason = Message("columns.model")
+    roles = tuple(ColumnRole(name, role, reason) for name, role in columns.roles.items())
+    typed = cast_columns(rows, roles, decimal)
+    return typed.rows, rows.frame.select(pl.col(_ID).alias(LEAD_ID)).hstack(list(typed.columns))
 
 
-def _present(table: TableReader, columns: FlatColumns) -> list[str]:
+def _present_columns(table: TableReader, columns: FlatColumns) -> list[str]:
     table.require([columns.id] if columns.id is not None else [])
-    if missing := [name for name in columns.wanted if name not in table.columns]:
+    if missing := [name for name in columns.roles if name not in table.columns]:
         msg = f"{table.place.name} lacks columns that the model was trained on: {', '.join(missing)}"
         raise SourceError(msg)
-    return [name for name in table.columns if name in columns.wanted or name == columns.id]
+    return [name for name in table.columns if name in columns.roles or name == columns.id]
 
 
-def _ignored(table: TableReader, columns: list[str]) -> tuple[str, ...]:
+def _ignored_notice(table: TableReader, columns: list[str]) -> tuple[str, ...]:
     extra = [name for name in table.columns if name not in columns]
-    shown = extra[:_LISTED] + ([f"and {len(extra) - _LISTED:,} more"] if len(extra) > _LISTED else [])
-    return (f"columns the model does not use were ignored: {', '.join(shown)}",) if extra else ()
+    listed = extra[:_MAX_LISTED] + (
+        [f"and {len(extra) - _MAX_LISTED:,} more"] if len(extra) > _MAX_LISTED else []
+    )
+    return (f"columns the model does not use were ignored: {', '.join(listed)}",) if extra else ()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Most values of a column that points at persons stand at one lead or two; an owner's address, or that of a
 # whole company, does not. A value of more leads than a person has is a placeholder or an inbox of many.
 DISTINCT, MOST_LEADS = 0.5, 10
-_PLAIN, _LOOKED_AT = 0.9, 1_000
+_MIN_SHARE, _SAMPLE_SIZE = 0.9, 1_000
 _HASH = r"^(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64})$"
 _NUMBER = r"^[+0-9 ()/.-]{7,}$"
 _LAST_DIGITS = 9
@@ -31,14 +31,14 @@ _KEY = re.compile(
     r"_?(id|key|no|nr|nummer|number|hash|uuid)$",
     re.IGNORECASE,
 )
-_FAMILY = re.compile(
+_FAMILY_NAME = re.compile(
     r"^((lead|contact|kontakt|customer|full|person|ansprechpartner)_?)?name$|(last|sur|family|nach)_?name$"
     r"|^ansprechpartner(in)?$",
     re.IGNORECASE,
 )
-_GIVEN = re.compile(r"(first|given|vor)_?name$", re.IGNORECASE)
+_GIVEN_NAME = re.compile(r"(first|given|vor)_?name$", re.IGNORECASE)
 # A name alone is not one person: two of that name may live anywhere, but hardly at one company or postcode.
-_BESIDE = re.compile(
+_NAME_CONTEXT = re.compile(
     r"company|firma|organi[sz]ation|employer|arbeitgeber|zip|postal|post_?code|plz|postleitzahl|birth|geburt",
     re.IGNORECASE,
 )
@@ -46,9 +46,9 @@ _BESIDE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Pointer:
-    """What points at a person: a column, or several together, and its values as they are compared."""
+    """What points at a person: a column, or several together, with values made comparable."""
 
-    called: str
+    name: str
     values: pl.Series
 
 
@@ -62,47 +62,47 @@ def resolve_identities(lead_id: pl.Series, columns: Iterable[pl.Series]) -> pl.D
     >>> resolve_identities(pl.Series("lead_id", ["1", "2", "3", "4"]), columns)["E-Mail"].to_list()
     [1, 1, 2, None]
     """
-    known = {name: column for column in columns for name in [column.name] if name != lead_id.name}
-    numbered = [_numbered(pointer) for pointer in _pointers(known)]
+    by_name = {name: column for column in columns for name in [column.name] if name != lead_id.name}
+    numbered = [_number_persons(pointer) for pointer in _pointers(by_name)]
     return pl.DataFrame([lead_id, *(column for column in numbered if column is not None)])
 
 
 def _pointers(columns: dict[str, pl.Series]) -> Iterator[_Pointer]:
     for name, column in columns.items():
-        if alike := _alike(name, column):
-            yield _Pointer(name, alike(parse_categories(column)))
-    if together := _named(columns):
-        parts = [_letters(parse_categories(columns[name])) for name in together]
+        if normalise := _normaliser(name, column):
+            yield _Pointer(name, normalise(parse_categories(column)))
+    if name_columns := _name_columns(columns):
+        parts = [_letters(parse_categories(columns[name])) for name in name_columns]
         joined = pl.DataFrame(parts).select(pl.concat_str(pl.all(), separator="|")).to_series()
-        yield _Pointer(" + ".join(together), joined)
+        yield _Pointer(" + ".join(name_columns), joined)
 
 
-def _alike(name: str, column: pl.Series) -> Callable[[pl.Series], pl.Series] | None:
-    """How values of a column that points at persons are made comparable; None where it does not."""
-    said, words = _spelt(name), parse_categories(column)
-    if _PHONE.search(said) and _written_as(words, _NUMBER):
+def _normaliser(name: str, column: pl.Series) -> Callable[[pl.Series], pl.Series] | None:
+    """The function that makes values of a column comparable if it points at persons, else None."""
+    spelling, words = _snake_case(name), parse_categories(column)
+    if _PHONE.search(spelling) and _matches_pattern(words, _NUMBER):
         return _digits
-    return _letters if _KEY.search(said) or _written_as(words, f"{EMAIL}|{_HASH}") else None
+    return _letters if _KEY.search(spelling) or _matches_pattern(words, f"{EMAIL}|{_HASH}") else None
 
 
-def _spelt(name: str) -> str:
+def _snake_case(name: str) -> str:
     """``LeadLastName`` and ``lead last-name`` as ``Lead_Last_Name`` and ``lead_last_name``."""
     return re.sub(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ])|\W+", "_", name)
 
 
-def _written_as(column: pl.Series, pattern: str) -> bool:
-    known = column.drop_nulls().head(_LOOKED_AT)
-    return bool(len(known)) and float(known.str.contains(pattern).mean()) >= _PLAIN  # type: ignore[arg-type]
+def _matches_pattern(column: pl.Series, pattern: str) -> bool:
+    known = column.drop_nulls().head(_SAMPLE_SIZE)
+    return bool(len(known)) and float(known.str.contains(pattern).mean()) >= _MIN_SHARE  # type: ignore[arg-type]
 
 
-def _named(columns: Iterable[str]) -> list[str]:
-    """The columns that name a person together; empty where they are not enough for that."""
-    spelt = {name: _spelt(name) for name in columns}
-    family, given, beside = (
-        [name for name, said in spelt.items() if pattern.search(said)]
-        for pattern in (_FAMILY, _GIVEN, _BESIDE)
+def _name_columns(columns: Iterable[str]) -> list[str]:
+    """The columns that name a person together; empty without both a family name and a context."""
+    spellings = {name: _snake_case(name) for name in columns}
+    family, given_names, context = (
+        [name for name, spelling in spellings.items() if pattern.search(spelling)]
+        for pattern in (_FAMILY_NAME, _GIVEN_NAME, _NAME_CONTEXT)
     )
-    return [*given, *family, *beside] if family and beside else []
+    return [*given_names, *family, *context] if family and context else []
 
 
 def _letters(column: pl.Series) -> pl.Series:
@@ -114,12 +114,12 @@ def _digits(column: pl.Series) -> pl.Series:
     return column.str.replace_all(r"[^0-9]", "").str.tail(_LAST_DIGITS)
 
 
-def _numbered(pointer: _Pointer) -> pl.Series | None:
-    """The number of each value, if most of them point at one person each."""
+def _number_persons(pointer: _Pointer) -> pl.Series | None:
+    """The number of each value; None unless most values belong to one person each."""
     values = pointer.values
     shared = pl.DataFrame({"value": values}).select(pl.len().over("value")).to_series()
-    kept = values.set((shared > MOST_LEADS) & values.is_not_null(), None).alias(pointer.called)
+    usable = values.set((shared > MOST_LEADS) & values.is_not_null(), None).alias(pointer.name)
     known = values.drop_nulls()
     if not len(known) or known.n_unique() < DISTINCT * len(known):
         return None
-    return kept.rank("dense").cast(pl.Int64)
+    return usable.rank("dense").cast(pl.Int64)

@@ -21,9 +21,18 @@ _PASSWORD = re.compile(r"(://[^:/@]+:)[^@]*@")
 
 @dataclass(frozen=True)
 class TableSource:
-    """Where a table stands: a file (CSV or Parquet), or a table or query of a database.
+    """Where a table is: a file (CSV or Parquet), or a table or query of a database.
 
     A password is best kept out of the URL: PostgreSQL reads ``PGPASSWORD`` and a password file.
+
+    Attributes:
+        file: Path of a CSV or Parquet file.
+        database: Path of a SQLite or DuckDB file, or a URL such as ``postgresql://host/crm``.
+        table: Table of the database, with its schema if needed.
+        query: SQL that reads from the database, instead of ``table``.
+
+    Raises:
+        SourceError: neither or both of file and database are named, or not exactly one of table and query.
     """
 
     file: Path | None = None
@@ -50,13 +59,30 @@ class TableSource:
 
 @dataclass(frozen=True)
 class TableMapping(TableSource):
-    """How one table of a company becomes rows of a table of the contract.
+    """How one table of a company becomes rows of a table of the data contract.
 
-    ``columns`` names the company's column for each column of the contract; one that is not mentioned is read
-    from the column of the same name, if there is one. ``constants`` fills a column with one value: a file of
-    won deals with a ``won_date`` is transitions with the constant ``stage = "won"``. In such a table, and in
-    the leads' own read for events, an empty date simply means that there was no such event. ``values``
-    translates words, e.g. the company's stages or kinds.
+    In a table with a constant ``kind`` or ``stage``, and in the leads' own read for events, an empty date
+    means that there was no such event: a file of won deals with a ``won_date`` is transitions with the
+    constant ``stage = "won"``.
+
+    Attributes:
+        file: As in TableSource.
+        database: As in TableSource.
+        table: As in TableSource.
+        query: As in TableSource.
+        columns: The company's column for each column of the contract; one that is not mentioned is read from
+            the column of the same name, if there is one.
+        constants: Columns of the contract that hold one value in every row.
+        values: By column of the contract, the company's words and what they mean there.
+        time_format: ``"iso"`` (default), ``"day_first"``, ``"month_first"``, ``"epoch_s"``, ``"epoch_ms"`` or
+            a strptime pattern.
+        time_zone: IANA name of the zone of times without an offset. Default UTC.
+        money: Whether amounts are in ``"major"`` units (default) or in ``"minor"`` ones, such as cents.
+        missing: Words that mean "no value".
+
+    Raises:
+        SourceError: the source is not one table, or a column is also a constant.
+        ValueError: the time format or the zone does not exist.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -69,8 +95,8 @@ class TableMapping(TableSource):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if both := sorted(self.columns.keys() & self.constants.keys()):
-            msg = f"{self.name}: {both[0]!r} is both a column and a constant; choose one"
+        if ambiguous := sorted(self.columns.keys() & self.constants.keys()):
+            msg = f"{self.name}: {ambiguous[0]!r} is both a column and a constant; choose one"
             raise SourceError(msg)
         TimeFormat(self.time_format, self.time_zone)
 
@@ -84,7 +110,10 @@ class TableMapping(TableSource):
 class AttributeSelection:
     """Which free columns of the leads and accounts are attributes.
 
-    ``exclude`` keeps columns out, ``only`` keeps out all others; ``roles`` overrides what leadloop finds out.
+    Attributes:
+        exclude: Columns that are kept out; those of accounts are called ``account.<column>``.
+        only: If any are named, all other columns are kept out.
+        roles: Roles of columns, instead of those inferred from their values.
     """
 
     exclude: tuple[str, ...] = ()
@@ -94,10 +123,19 @@ class AttributeSelection:
 
 @dataclass(frozen=True)
 class HistoryMapping:
-    """Where all the tables of a history come from; ``stages`` are the company's own.
+    """Where all the tables of a history come from.
 
-    ``observed_until`` (epoch seconds) says up to when the sources are complete, exclusive; without it that
-    is one second after the newest event.
+    Attributes:
+        leads: The table of leads.
+        touchpoints: Tables of touchpoints.
+        transitions: Tables of stage entries.
+        attributes: Tables of changes of overwritten attributes.
+        accounts: The table of accounts, if any.
+        plain: Which free columns of leads and accounts are attributes.
+        stages: The company's own stages; a transition into any other is bad. Empty for no check.
+        observed_until: Epoch seconds up to which the sources are complete (exclusive); None for one second
+            after the newest event.
+        max_share: Share of bad rows above which reading stops. Default 0.05.
     """
 
     leads: TableMapping
@@ -115,10 +153,17 @@ class HistoryMapping:
 class FlatMapping:
     """How to read a flat export: one row a lead, an outcome column, perhaps a column that orders the rows.
 
-    Without ``id`` the number of the row is the id. ``positive`` names the outcome that counts as 1 where its
-    words do not say so; with ``negative`` named as well, rows with any other value have no outcome yet.
-    ``time_format`` is for dates whose format cannot be found out. ``roles`` overrides what leadloop finds out
-    about a column.
+    Attributes:
+        id: Column of the lead's id; None for the number of the row.
+        label: Column of the outcome; None for a file to score.
+        time: Column of dates, months or numbers that orders the rows; None where there is no order.
+        exclude: Columns that are kept out.
+        roles: Roles of columns, instead of those inferred from their values.
+        missing: Words that mean "no value".
+        positive: The outcome that counts as 1, where its words do not say so.
+        negative: The outcomes that count as 0; if any are named, rows with another value have no outcome yet.
+        time_format: How dates are written, where that cannot be inferred.
+        max_share: Share of bad rows above which reading stops. Default 0.05.
     """
 
     id: str | None = None
@@ -135,8 +180,8 @@ class FlatMapping:
     @property
     def named(self) -> tuple[str, ...]:
         """Every column of the file that the mapping speaks of."""
-        named = (self.id, self.label, self.time, *self.exclude, *self.roles)
-        return tuple(name for name in named if name is not None)
+        names = (self.id, self.label, self.time, *self.exclude, *self.roles)
+        return tuple(name for name in names if name is not None)
 
     @property
     def reserved(self) -> frozenset[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from features.ingest.timestamps import TimeFormat
     from features.parsing import Decimal
 
-_WON = TRUE | {
+_WON_WORDS = TRUE | {
     "won",
     "closed won",
     "converted",
@@ -30,11 +30,19 @@ _WON = TRUE | {
     "qualified",
 }
 _IN_FILE = "in [flat] of leadloop.toml"
-_WON |= {"gewonnen", "konvertiert", "kunde"}
-_LOST = FALSE | {"lost", "closed lost", "not converted", "unconverted", "failure", "negative", "unqualified"}
-_LOST |= {"disqualified", "not qualified", "-1", "-1.0", "verloren", "nicht konvertiert"}
-_SHOWN = 5
-_MOST = 0.5
+_WON_WORDS |= {"gewonnen", "konvertiert", "kunde"}
+_LOST_WORDS = FALSE | {
+    "lost",
+    "closed lost",
+    "not converted",
+    "unconverted",
+    "failure",
+    "negative",
+    "unqualified",
+}
+_LOST_WORDS |= {"disqualified", "not qualified", "-1", "-1.0", "verloren", "nicht konvertiert"}
+_MAX_LISTED = 5
+_MAJORITY = 0.5
 
 
 def parse_outcome(
@@ -42,9 +50,9 @@ def parse_outcome(
 ) -> pl.Series:
     """Int8 outcomes, 1 and 0, of a column with two different values; null where it is missing.
 
-    Where the user names ``negative`` outcomes as well as the ``positive`` one, all other values are none yet:
-    such is the stage of an open deal. A ``negative`` that is empty stands for blank cells, as a box that was
-    not ticked leaves them. Spellings that differ in case alone are one value.
+    If ``negative`` outcomes are named beside the ``positive`` one, all other values have no outcome yet: such
+    is the stage of an open deal. An empty ``negative`` means blank cells, as a box that was not ticked leaves
+    them. Spellings that differ in case alone are one value.
 
     Raises:
         SourceError: it has one value, more than two, or two of which neither is known to be a success.
@@ -56,65 +64,66 @@ def parse_outcome(
     >>> parse_outcome(pl.Series(["x", None]), "x", [""]).to_list()
     [1, 0]
     """
-    text = _one_spelling(parse_categories(column))
+    text = _unify_spelling(parse_categories(column))
     values = sorted(text.drop_nulls().unique())
     if negative:
-        return _between(text, values, positive, negative)
+        return _label_open_deals(text, values, positive, negative)
     if len(values) != len({"won", "lost"}):
-        msg = f"outcome column {column.name!r} {_says(text, values)}"
+        msg = f"outcome column {column.name!r} {_describe_values(text, values)}"
         raise SourceError(msg)
     won = _positive(column.name, values, positive)
     return (text == won).cast(pl.Int8)
 
 
-def _one_spelling(text: pl.Series) -> pl.Series:
-    """The text with each value as its most frequent spelling has it, upper and lower case apart."""
+def _unify_spelling(text: pl.Series) -> pl.Series:
+    """The text with each value in its most frequent spelling, where spellings differ in case alone."""
     counts = text.drop_nulls().value_counts(sort=True).to_series()
     first: dict[str, str] = {}
-    spelt = {value: first.setdefault(value.casefold(), value) for value in counts}
-    changed = {value: one for value, one in spelt.items() if value != one}
+    spellings = {value: first.setdefault(value.casefold(), value) for value in counts}
+    changed = {value: spelling for value, spelling in spellings.items() if value != spelling}
     return text.replace(changed) if changed else text
 
 
-def _between(
+def _label_open_deals(
     text: pl.Series, values: list[str], positive: str | None, negative: Collection[str]
 ) -> pl.Series:
     if positive is None:
         msg = f"outcome column {text.name!r}: beside the negative outcomes, name the positive one"
         raise SourceError(msg)
-    won, *lost = (_named(text.name, values, value) for value in (positive, *filter(None, negative)))
+    won, *lost = (_matching_value(text.name, values, value) for value in (positive, *filter(None, negative)))
     blank = text.is_null() if "" in negative else pl.repeat(value=False, n=len(text), eager=True)
-    open_ = ~text.is_in([won, *lost]).fill_null(value=False) & ~blank
-    return (text == won).fill_null(value=False).cast(pl.Int8).set(open_, None)
+    is_open = ~text.is_in([won, *lost]).fill_null(value=False) & ~blank
+    return (text == won).fill_null(value=False).cast(pl.Int8).set(is_open, None)
 
 
-def _named(name: str, values: list[str], wanted: str) -> str:
-    """The value of the column that ``wanted`` names, in whatever case."""
-    found = next((value for value in values if value.casefold() == wanted.casefold()), None)
-    if found is None:
-        msg = f"outcome column {name!r} has no {wanted!r}{suggest(wanted, values)}"
+def _matching_value(name: str, values: list[str], outcome: str) -> str:
+    """The value of the column that equals ``outcome`` but for case."""
+    match = next((value for value in values if value.casefold() == outcome.casefold()), None)
+    if match is None:
+        msg = f"outcome column {name!r} has no {outcome!r}{suggest(outcome, values)}"
         raise SourceError(msg)
-    return found
+    return match
 
 
-def _says(text: pl.Series, values: list[str]) -> str:
+def _describe_values(text: pl.Series, values: list[str]) -> str:
     if not values:
         return "is blank in every row; it needs exactly two values"
     if len(values) == 1:
-        what = f"has one class only: every row is {values[0]!r}"
+        description = f"has one class only: every row is {values[0]!r}"
         if not text.null_count():
-            return f"{what}; it needs two values"
+            return f"{description}; it needs two values"
         blanks = f"--positive {shlex.quote(values[0])} --negative '' (or negative = [\"\"] {_IN_FILE})"
-        return f"{what} or blank, and a blank is no outcome; if it means no success, say {blanks}"
-    counts = text.drop_nulls().value_counts(sort=True).head(_SHOWN)
-    shown = ", ".join(f"{value!r} ({count:,})" for value, count in counts.iter_rows())
-    more = ", ..." if len(values) > _SHOWN else ""
-    what = f"has {len(values)} values: {shown}{more}; it needs exactly two values"
-    return f"{what}, or name them: {_naming(values)}; rows with any other value are then left out"
+        return f"{description} or blank, and a blank is no outcome; if it means no success, say {blanks}"
+    counts = text.drop_nulls().value_counts(sort=True).head(_MAX_LISTED)
+    listed = ", ".join(f"{value!r} ({count:,})" for value, count in counts.iter_rows())
+    more = ", ..." if len(values) > _MAX_LISTED else ""
+    description = f"has {len(values)} values: {listed}{more}; it needs exactly two values"
+    options = _outcome_options(values)
+    return f"{description}, or name them: {options}; rows with any other value are then left out"
 
 
-def _naming(values: list[str]) -> str:
-    """The options that name the outcomes, with the values that sound like them."""
+def _outcome_options(values: list[str]) -> str:
+    """The options that would name the outcomes, filled with the values that sound like them."""
     won, lost = won_and_lost_stages(values)
     negatives = " ".join(f"--negative {shlex.quote(value)}" for value in lost or ["VALUE"])
     options = f"--positive {shlex.quote(won or 'VALUE')} {negatives}"
@@ -122,28 +131,28 @@ def _naming(values: list[str]) -> str:
 
 
 def won_and_lost_stages(values: Iterable[str]) -> tuple[str | None, list[str]]:
-    """Of the stages of a deal the first that sounds like a success, and all that sound like a failure.
+    """The first stage whose name means success, and all whose names mean failure.
 
     >>> won_and_lost_stages(["Closed Lost", "Closed Won", "Proposal"])
     ('Closed Won', ['Closed Lost'])
     """
     known = list(values)
-    won = next((value for value in known if value.casefold() in _WON), None)
-    return won, [value for value in known if value.casefold() in _LOST]
+    won = next((value for value in known if value.casefold() in _WON_WORDS), None)
+    return won, [value for value in known if value.casefold() in _LOST_WORDS]
 
 
 def _positive(name: str, values: list[str], positive: str | None) -> str:
     if positive is not None:
-        return _named(name, values, positive)
-    won = [value for value in values if value.casefold() in _WON]
-    lost = [value for value in values if value.casefold() in _LOST]
+        return _matching_value(name, values, positive)
+    won = [value for value in values if value.casefold() in _WON_WORDS]
+    lost = [value for value in values if value.casefold() in _LOST_WORDS]
     if len(won) == 1 and (lost or not _is_number(won[0])):
         return won[0]
     if len(lost) == 1 and not won and not _is_number(lost[0]):
         return next(value for value in values if value != lost[0])
     pair = f"{values[0]!r} and {values[1]!r}"
-    how = f"name the success: positive = ... {_IN_FILE}, or --positive VALUE"
-    msg = f"outcome column {name!r} has {pair}; {how}"
+    advice = f"name the success: positive = ... {_IN_FILE}, or --positive VALUE"
+    msg = f"outcome column {name!r} has {pair}; {advice}"
     raise SourceError(msg)
 
 
@@ -151,7 +160,9 @@ def _is_number(text: str) -> bool:
     return parse_numbers(pl.Series([text])).item() is not None
 
 
-def parse_time_order(column: pl.Series, decimal: Decimal = ".", how: TimeFormat | None = None) -> pl.Series:
+def parse_time_order(
+    column: pl.Series, decimal: Decimal = ".", time_format: TimeFormat | None = None
+) -> pl.Series:
     """Int64 numbers that put the rows in the order of time; null where the column holds no such value.
 
     A date becomes epoch seconds, a month its number, a whole number itself, any other number its rank.
@@ -168,12 +179,12 @@ def parse_time_order(column: pl.Series, decimal: Decimal = ".", how: TimeFormat 
     if known.is_empty():
         msg = f"time column {column.name!r} is empty"
         raise SourceError(msg)
-    if (how := how or detect_format(column, share=_MOST)) is not None:
-        return parse_timestamps(column, how)
-    if _mostly(value := parse_numbers(column, decimal), len(known)):
+    if (time_format := time_format or detect_format(column, share=_MAJORITY)) is not None:
+        return parse_timestamps(column, time_format)
+    if _is_mostly(value := parse_numbers(column, decimal), len(known)):
         whole = value.drop_nulls()
         return value.cast(pl.Int64) if (whole == whole.floor()).all() else value.rank("dense").cast(pl.Int64)
-    if column.dtype == pl.String and _mostly(month := parse_months(column), len(known)):
+    if column.dtype == pl.String and _is_mostly(month := parse_months(column), len(known)):
         return month
     msg = (
         f"time column {column.name!r} is neither dates, numbers nor month names: {known[0]!r}; "
@@ -189,8 +200,8 @@ def is_dated(column: pl.Series) -> bool:
     >>> is_dated(pl.Series(["2026-01-02"])), is_dated(pl.Series(["12"]))
     (True, False)
     """
-    return detect_format(column, share=_MOST) is not None
+    return detect_format(column, share=_MAJORITY) is not None
 
 
-def _mostly(parsed: pl.Series, known: int) -> bool:
-    return parsed.count() >= _MOST * known
+def _is_mostly(parsed: pl.Series, known: int) -> bool:
+    return parsed.count() >= _MAJORITY * known

@@ -31,9 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HistoryPartitions:
-    """A history read from its sources, part by part; the history of ``reading`` is without events.
+    """A history larger than the memory, on disk, that can be gone through part by part.
 
-    In the parts ``lead_id`` is an Enum, in the order of the leads: joins and groups by it cost half as much.
+    A lead and its colleagues are in the same part. In the parts ``lead_id`` is an Enum, in the order of the
+    leads: joins and groups by it cost half as much.
+
+    Attributes:
+        reading: What was read: quarantine, notices, and a history that has leads but no events.
     """
 
     reading: IngestResult
@@ -41,14 +45,14 @@ class HistoryPartitions:
     _spill: _Spill
 
     def histories(self) -> Iterator[LeadHistory]:
-        """The history of some leads and their colleagues at a time; together they are the whole."""
+        """The history of one part after the other; together they are the whole."""
         for (part,), leads in self._leads.group_by(PART, maintain_order=True):
             events: dict[str, Any] = {name: self._spill.events(name, part) for name in EVENT_SCHEMAS}
             history = replace(self.reading.history, leads=leads.drop(PART), **events)
-            yield history.map_frames(partial(_numbered, ids=pl.Enum(leads["lead_id"])))
+            yield history.map_frames(partial(_cast_lead_ids, ids=pl.Enum(leads["lead_id"])))
 
 
-def _numbered(frame: pl.DataFrame, ids: pl.Enum) -> pl.DataFrame:
+def _cast_lead_ids(frame: pl.DataFrame, ids: pl.Enum) -> pl.DataFrame:
     return frame.with_columns(pl.col("^lead_id$").cast(ids))
 
 
@@ -56,10 +60,20 @@ def _numbered(frame: pl.DataFrame, ids: pl.Enum) -> pl.DataFrame:
 def read_partitioned(
     mapping: HistoryMapping, now: int, quarantine_file: Path | None = None, *, leads: int
 ) -> Iterator[HistoryPartitions]:
-    """Read all tables of a history as ``read`` does, to be looked at about so many ``leads`` at a time.
+    """Read all tables of a history as ``read_history`` does, with the events on disk.
+
+    Args:
+        mapping: Where the tables are and how they map onto the data contract.
+        now: Epoch seconds; rows at or after ``mapping.observed_until``, or else ``now``, are in the future.
+        quarantine_file: Where bad rows are written as CSV; None for nowhere.
+        leads: About how many leads a part has.
+
+    Yields:
+        The history in parts; the files behind it go when the context ends.
 
     Raises:
-        SourceError, TooManyBadRowsError: as ``read`` does, before anything can be looked at.
+        SourceError: a table or column is missing, or cannot be used at all.
+        TooManyBadRowsError: more than ``mapping.max_share`` of all rows are bad.
     """
     with tempfile.TemporaryDirectory(prefix="leadloop-") as folder:
         spill = _Spill(Path(folder))
@@ -67,9 +81,11 @@ def read_partitioned(
         def part_of(frame: pl.DataFrame) -> pl.Series:
             return assign_partitions(frame, leads)
 
-        reading = read_history_in_batches(mapping, now, quarantine_file, keep=spill.keep, part_of=part_of)
-        own = reading.history.leads
-        yield HistoryPartitions(reading, own.with_columns(assign_partitions(own, leads).alias(PART)), spill)
+        reading = read_history_in_batches(mapping, now, quarantine_file, sink=spill.add, part_of=part_of)
+        lead_rows = reading.history.leads
+        yield HistoryPartitions(
+            reading, lead_rows.with_columns(assign_partitions(lead_rows, leads).alias(PART)), spill
+        )
 
 
 def assign_partitions(leads: pl.DataFrame, size: int) -> pl.Series:
@@ -92,26 +108,26 @@ class _Spill:
     folder: Path
     batches: list[tuple[TableName, Path, dict[int, tuple[int, int]]]] = field(default_factory=list)
 
-    def keep(self, name: TableName, rows: pl.DataFrame) -> None:
+    def add(self, name: TableName, rows: pl.DataFrame) -> None:
         """Add a batch."""
         path = self.folder / f"{len(self.batches)}.arrow"
-        ordered = _compact(rows).sort(PART)
+        ordered = _to_categories(rows).sort(PART)
         ordered.drop(PART).write_ipc(path)
         spans = ordered.with_row_index().group_by(PART).agg(pl.col("index").min(), pl.len())
         self.batches.append((name, path, {part: (first, size) for part, first, size in spans.iter_rows()}))
 
     def events(self, name: TableName, part: int) -> pl.DataFrame:
         """The events of a part."""
-        none = _compact(pl.DataFrame(schema=EVENT_SCHEMAS[name])).lazy()
+        empty = _to_categories(pl.DataFrame(schema=EVENT_SCHEMAS[name])).lazy()
         slices = [
             pl.scan_ipc(path).slice(*spans[part])
             for table, path, spans in self.batches
             if table == name and part in spans
         ]
-        return pl.concat([none, *slices]).collect()
+        return pl.concat([empty, *slices]).collect()
 
 
-def _compact(rows: pl.DataFrame) -> pl.DataFrame:
-    """Words become categories, which take a quarter of the room and compare faster."""
+def _to_categories(rows: pl.DataFrame) -> pl.DataFrame:
+    """Text as categories, which take a quarter of the memory and compare faster."""
     words = [name for name, dtype in rows.schema.items() if dtype == pl.String and name != "lead_id"]
     return rows.with_columns(pl.col(words).cast(pl.Categorical))

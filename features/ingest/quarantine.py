@@ -32,7 +32,7 @@ QUARANTINE_SCHEMA = {
 
 MAX_SHARE = 0.05
 
-_SHOWN = 3
+_MAX_LISTED = 3
 
 
 class SourceError(ValueError):
@@ -45,12 +45,14 @@ class TooManyBadRowsError(SourceError):
 
 @dataclass(frozen=True)
 class Quarantine:
-    """The entries of a quarantine, one a bad row or cell.
+    """The rows and cells that could not be used, one entry each.
 
-    ``row`` is the line of a text file as an editor counts it (a record's first line; the header is line 1)
-    and the number of the record elsewhere, the first being 1. ``rows`` counts the rows left out for good: a
-    cell that merely became missing has an entry here, while its row goes on. ``reasons`` are the messages of
-    the entries, by what they are in English, as which a reason stands in the frame and its file.
+    Attributes:
+        frame: ``table``, ``file``, ``row``, ``column``, ``value`` and ``reason`` of each entry. ``row`` is
+            the line of a text file as an editor counts it (a record's first line; the header is line 1) and
+            the number of the record elsewhere, the first being 1.
+        rows: Rows left out for good; a cell that merely became missing has an entry while its row goes on.
+        reasons: The messages of the entries by their English text, which is how ``frame`` names them.
     """
 
     frame: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QUARANTINE_SCHEMA))
@@ -75,8 +77,8 @@ class Quarantine:
         }
         rows = [(name, why, f"{n:,}", examples[name, why]) for (name, why), n in self.counts.items()]
         facts = f"{self.rows:,} rows were left out; a cell that merely became missing has an entry, too"
-        found = html_table(("table", "reason", "entries", "the first of them"), rows)
-        return html_card(f"Quarantine: {len(self):,} entries", facts, found)
+        table = html_table(("table", "reason", "entries", "the first of them"), rows)
+        return html_card(f"Quarantine: {len(self):,} entries", facts, table)
 
     @property
     def counts(self) -> dict[tuple[str, str], int]:
@@ -90,11 +92,11 @@ class Quarantine:
     @property
     def columns(self) -> dict[tuple[str, str], tuple[str, ...]]:
         """By table and reason the columns at fault, at most three, the most frequent first."""
-        named = self.frame.filter(pl.col("column") != "").group_by("table", "reason", "column").len()
-        found: dict[tuple[str, str], tuple[str, ...]] = {}
-        for name, reason, column, _ in named.sort("len", "column", descending=[True, False]).iter_rows():
-            found[name, reason] = (*found.get((name, reason), ()), column)[:_SHOWN]
-        return found
+        counted = self.frame.filter(pl.col("column") != "").group_by("table", "reason", "column").len()
+        columns: dict[tuple[str, str], tuple[str, ...]] = {}
+        for name, reason, column, _ in counted.sort("len", "column", descending=[True, False]).iter_rows():
+            columns[name, reason] = (*columns.get((name, reason), ()), column)[:_MAX_LISTED]
+        return columns
 
     def summary(self) -> str:
         """The reasons with their counts and columns in one line."""
@@ -105,8 +107,8 @@ class Quarantine:
         )
 
     def examples(self) -> Iterator[str]:
-        """The first entries as a reader would say them."""
-        for _, file, row, column, value, reason in self.frame.head(_SHOWN).iter_rows():
+        """The first three entries, a line each."""
+        for _, file, row, column, value, reason in self.frame.head(_MAX_LISTED).iter_rows():
             yield f"{file}, row {row}, {column or 'row'}: {value!r}: {reason}"
 
 

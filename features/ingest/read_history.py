@@ -1,9 +1,7 @@
-"""Reads a company's own tables into a LeadHistory: the rim between its files or databases and the rest.
+"""Reads a company's own tables, or frames in memory, into a LeadHistory.
 
 Bad rows do not stop the reading: they are named in the quarantine, and the good rows go on, unless so many
 are bad that the rest would mislead.
-
-A history from frames that are in memory already, pandas or Polars: read and checked as files are.
 """
 
 from __future__ import annotations
@@ -66,9 +64,16 @@ __all__ = [
 class IngestResult:
     """A history as read, and what there is to say about its sources.
 
-    ``columns`` are all that the leads' own table has, used or not, and its account's as ``account.*``;
-    ``resolve_identities`` has ``lead_id`` and what points at persons, as
-    ``features.ingest.identity_resolution`` numbers them.
+    Attributes:
+        history: The leads and their events.
+        quarantine: The bad rows and cells of all tables.
+        roles: What each free column was taken for.
+        availability: When each column is known, and which are kept out.
+        notices: Sentences about the tables as a whole.
+        counts: By table, how many rows it had and how many of them go on.
+        columns: All columns of the leads' own table, used or not, and of the accounts as ``account.*``.
+        persons: ``lead_id`` and what points at persons, as ``features.ingest.identity_resolution`` numbers
+            them.
     """
 
     history: LeadHistory
@@ -81,24 +86,32 @@ class IngestResult:
     persons: pl.DataFrame | None = None
 
 
-def _one_part(leads: pl.DataFrame) -> pl.Series:
+def _single_part(leads: pl.DataFrame) -> pl.Series:
     return pl.Series([0]).new_from_index(0, leads.height)
 
 
 def read_history(mapping: HistoryMapping, now: int, quarantine_file: Path | None = None) -> IngestResult:
-    """Read all tables of a history; rows at or after ``observed_until``, or else ``now``, are in the future.
+    """Read all tables of a history; bad rows go to the quarantine, the others go on.
+
+    Args:
+        mapping: Where the tables are and how they map onto the data contract.
+        now: Epoch seconds; rows at or after ``mapping.observed_until``, or else ``now``, are in the future.
+        quarantine_file: Where bad rows are written as CSV; None for nowhere.
+
+    Returns:
+        The history with its quarantine and notices.
 
     Raises:
         SourceError: a table or column is missing, or cannot be used at all.
         TooManyBadRowsError: more than ``mapping.max_share`` of all rows are bad.
     """
-    found = {name: [pl.DataFrame(schema=schema)] for name, schema in EVENT_SCHEMAS.items()}
+    batches = {name: [pl.DataFrame(schema=schema)] for name, schema in EVENT_SCHEMAS.items()}
 
-    def keep(name: TableName, rows: pl.DataFrame) -> None:
-        found[name].append(rows.drop(PART))
+    def collect(name: TableName, rows: pl.DataFrame) -> None:
+        batches[name].append(rows.drop(PART))
 
-    reading = read_history_in_batches(mapping, now, quarantine_file, keep=keep)
-    events: dict[str, Any] = {name: pl.concat(frames) for name, frames in found.items()}
+    reading = read_history_in_batches(mapping, now, quarantine_file, sink=collect)
+    events: dict[str, Any] = {name: pl.concat(frames) for name, frames in batches.items()}
     return replace(reading, history=replace(reading.history, **events))
 
 
@@ -107,22 +120,22 @@ def read_history_in_batches(
     now: int,
     quarantine_file: Path | None = None,
     *,
-    keep: RowSink,
-    part_of: Callable[[pl.DataFrame], pl.Series] = _one_part,
+    sink: RowSink,
+    part_of: Callable[[pl.DataFrame], pl.Series] = _single_part,
 ) -> IngestResult:
-    """Read as ``read_history`` does, but give events to ``keep`` in batches: the history has none.
+    """Read as ``read_history`` does, but pass events to ``sink`` in batches: the history has none.
 
-    Each event carries, as ``PART``, the number that ``part_of`` has for its row of leads.
+    Each event carries, as ``PART``, the number that ``part_of`` gives to its row of leads.
     """
     until = now if mapping.observed_until is None else mapping.observed_until
     base = ValidationContext(until=until, stages=mapping.stages)
-    accounts = None if mapping.accounts is None else _table("accounts", mapping.accounts, base, mapping)
-    known = None if accounts is None else accounts.frame["account_id"]
-    leads = _table("leads", mapping.leads, replace(base, accounts=known), mapping)
+    accounts = None if mapping.accounts is None else _read_table("accounts", mapping.accounts, base, mapping)
+    account_ids = None if accounts is None else accounts.frame["account_id"]
+    leads = _read_table("leads", mapping.leads, replace(base, accounts=account_ids), mapping)
     parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART))
     context = replace(base, leads=parts)
     events = [
-        read_events(name, table, _context(name, table, context, mapping), keep)
+        read_events(name, table, _table_context(name, table, context, mapping), sink)
         for name in EVENT_SCHEMAS
         for table in getattr(mapping, name)
     ]
@@ -132,10 +145,10 @@ def read_history_in_batches(
     enforce_bad_row_limit(
         quarantine, sum(source.count.rows for source in sources), mapping.max_share, quarantine_file
     )
-    return replace(_reading(mapping, sources, frames, quarantine), persons=leads.persons)
+    return replace(_ingest_result(mapping, sources, frames, quarantine), persons=leads.persons)
 
 
-def _reading(
+def _ingest_result(
     mapping: HistoryMapping, sources: Sequence[TableReport], frames: dict[str, Any], quarantine: Quarantine
 ) -> IngestResult:
     newest = max((s.newest for s in sources if s.newest is not None), default=0)
@@ -156,7 +169,7 @@ def _reading(
 
 
 @dataclass(frozen=True)
-class _Table:
+class _CheckedTable:
     """The leads or accounts, read and checked."""
 
     frame: pl.DataFrame
@@ -164,75 +177,77 @@ class _Table:
     persons: pl.DataFrame | None = None
 
 
-def _table(
-    name: TableName, mapping: TableMapping, context: ValidationContext, whole: HistoryMapping
-) -> _Table:
+def _read_table(
+    name: TableName, mapping: TableMapping, context: ValidationContext, history_mapping: HistoryMapping
+) -> _CheckedTable:
     table = open_table(mapping)
     names = map_column_names(name, mapping, table)
     free = tuple(c for c in table.columns if c not in {*names.values(), *column_names(name)})
     raw = table.read(sorted({*names.values(), *free}))
-    context = replace(_context(name, mapping, context, whole), decimal=table.decimal)
+    context = replace(_table_context(name, mapping, context, history_mapping), decimal=table.decimal)
     checked = validate_table(name, apply_mapping(Batch(raw), names, free, mapping), context)
-    found = _free(name, checked, table, whole)
-    frame = checked.frame.select(*column_names(name)).hstack(list(found.columns))
+    attributes = _attribute_columns(name, checked, table, history_mapping)
+    frame = checked.frame.select(*column_names(name)).hstack(list(attributes.columns))
     source = TableReport(
         count=RowCounts(name, mapping.name, raw.height + len(table.rejects), frame.height),
-        quarantine=found.sieve.quarantine(table, name, rejects=True),
+        quarantine=attributes.rows.quarantine(table, name, rejects=True),
         notices=(*table.notices, *table_notices(name, mapping, checked)),
         newest=cast("int | None", frame["created_at"].max()) if name == "leads" else None,
-        roles=tuple(replace(role, column=_called(name, role.column)) for role in found.roles),
-        columns=tuple(_called(name, column) for column in table.columns),
+        roles=tuple(replace(role, column=_with_prefix(name, role.column)) for role in attributes.roles),
+        columns=tuple(_with_prefix(name, column) for column in table.columns),
     )
     if name != "leads":
-        return _Table(frame, source)
-    return _Table(frame, source, resolve_identities(frame["lead_id"], checked.frame.select(free)))
+        return _CheckedTable(frame, source)
+    return _CheckedTable(frame, source, resolve_identities(frame["lead_id"], checked.frame.select(free)))
 
 
-def _context(
-    name: TableName, mapping: TableMapping, context: ValidationContext, whole: HistoryMapping
+def _table_context(
+    name: TableName, mapping: TableMapping, context: ValidationContext, history_mapping: HistoryMapping
 ) -> ValidationContext:
-    own_file = mapping is not whole.leads and _address(mapping) == _address(whole.leads)
-    sparse = own_file or _EVENT.get(name) in mapping.constants
+    in_leads_table = mapping is not history_mapping.leads and _location(mapping) == _location(
+        history_mapping.leads
+    )
+    sparse = in_leads_table or _EVENT_COLUMN.get(name) in mapping.constants
     return replace(context, times=mapping.times, money=mapping.money, sparse=sparse)
 
 
-def _called(name: TableName, column: str) -> str:
+def _with_prefix(name: TableName, column: str) -> str:
     return column if name == "leads" else ACCOUNT_PREFIX + column
 
 
-_EVENT: dict[TableName, str] = {"touchpoints": "kind", "transitions": "stage"}
+_EVENT_COLUMN: dict[TableName, str] = {"touchpoints": "kind", "transitions": "stage"}
 
 
-def _free(
-    name: TableName, rows: ValidatedRows, table: TableReader, whole: HistoryMapping
+def _attribute_columns(
+    name: TableName, rows: ValidatedRows, table: TableReader, history_mapping: HistoryMapping
 ) -> AttributeColumns:
-    """The free columns of leads or accounts as attributes; dates that feed transitions are none."""
+    """The free columns of leads or accounts as attributes; dates from which transitions are read are none."""
     prefix = "" if name == "leads" else ACCOUNT_PREFIX
-    taken = _elsewhere(whole) if name == "leads" else frozenset()
-    left_out = {*column_names(name), ROW, *taken}
-    names = [c for c in rows.frame.columns if c not in left_out and _wanted(prefix + c, whole)]
-    said = {column.removeprefix(prefix): role for column, role in whole.plain.roles.items()}
-    roles = infer_roles(rows.frame.select(names), said, table.decimal)
+    event_columns = _event_columns(history_mapping) if name == "leads" else frozenset()
+    excluded = {*column_names(name), ROW, *event_columns}
+    names = [c for c in rows.frame.columns if c not in excluded and _is_selected(prefix + c, history_mapping)]
+    declared = {column.removeprefix(prefix): role for column, role in history_mapping.plain.roles.items()}
+    roles = infer_roles(rows.frame.select(names), declared, table.decimal)
     return cast_columns(rows, roles, table.decimal)
 
 
-def _wanted(column: str, whole: HistoryMapping) -> bool:
-    chosen = not whole.plain.only or column in whole.plain.only
-    return chosen and column not in whole.plain.exclude
+def _is_selected(column: str, history_mapping: HistoryMapping) -> bool:
+    selected = not history_mapping.plain.only or column in history_mapping.plain.only
+    return selected and column not in history_mapping.plain.exclude
 
 
-def _elsewhere(whole: HistoryMapping) -> frozenset[str]:
-    """Columns of the leads' own table from which events are read."""
-    events = (*whole.touchpoints, *whole.transitions, *whole.attributes)
+def _event_columns(history_mapping: HistoryMapping) -> frozenset[str]:
+    """The columns of the leads' own table from which events are read."""
+    events = (*history_mapping.touchpoints, *history_mapping.transitions, *history_mapping.attributes)
     return frozenset(
         column
         for event in events
-        if _address(event) == _address(whole.leads)
+        if _location(event) == _location(history_mapping.leads)
         for column in event.columns.values()
     )
 
 
-def _address(place: TableSource) -> tuple[Any, ...]:
+def _location(place: TableSource) -> tuple[Any, ...]:
     return place.file, place.database, place.table, place.query
 
 
@@ -240,31 +255,38 @@ _EVENTS = ("touchpoints", "transitions", "attributes")
 
 _TABLES = ("leads", "accounts", *_EVENTS)
 
-_LATE = 2**40
+_FAR_FUTURE = 2**40
 
 
 def read_frames(
     tables: Mapping[str, Any], stages: tuple[str, ...] = (), now: int | None = None
 ) -> IngestResult:
-    """The history in ``tables``: "leads", "touchpoints", "transitions", "attributes" and "accounts" by name.
+    """Read a history from frames in memory; they are checked as files are.
 
-    Columns are called as in the contract of the data; times are datetimes (without a zone they are UTC) or
-    ISO text, an index is left out. Rows at or after ``now`` are in the future; without it, the newest row is
-    the last one. In the quarantine ``file`` is the name of the table and ``row`` 1 its first row.
+    Args:
+        tables: "leads" and, where there are any, "touchpoints", "transitions", "attributes" and "accounts":
+            frames of Polars or pandas with the columns of the data contract. Times are datetimes (without a
+            zone they are UTC) or ISO text; an index is left out.
+        stages: The company's own stages; a transition into any other is bad. Empty for no check.
+        now: Epoch seconds; rows at or after it are in the future. None for one second after the newest row.
+
+    Returns:
+        The history with its quarantine, in which ``file`` is the name of the table and ``row`` 1 its first
+        row.
 
     Raises:
         SourceError: a table or column is missing, or cannot be used at all.
         TooManyBadRowsError: more than 5 % of all rows are bad.
     """
-    _check(tables)
+    _check_table_names(tables)
     # Through Parquet, which keeps the types, so that there is one way of reading and not two.
     with TemporaryDirectory() as folder:
-        places = {name: _kept(frame, Path(folder) / name) for name, frame in tables.items()}
-        reading = read_history(_mapping(places, stages, now), _LATE if now is None else now)
-    return replace(reading, quarantine=_renamed(reading.quarantine))
+        places = {name: _write_parquet(frame, Path(folder) / name) for name, frame in tables.items()}
+        reading = read_history(_frames_mapping(places, stages, now), _FAR_FUTURE if now is None else now)
+    return replace(reading, quarantine=_with_table_names(reading.quarantine))
 
 
-def _check(tables: Mapping[str, Any]) -> None:
+def _check_table_names(tables: Mapping[str, Any]) -> None:
     if "leads" not in tables:
         msg = "there is no table of leads; name it 'leads'"
         raise SourceError(msg)
@@ -273,21 +295,25 @@ def _check(tables: Mapping[str, Any]) -> None:
         raise SourceError(msg)
 
 
-def _kept(frame: Any, path: Path) -> TableMapping:
+def _write_parquet(frame: Any, path: Path) -> TableMapping:
     rows = nw.from_native(frame, eager_only=True)
-    zoned = [name for name, kind in rows.schema.items() if isinstance(kind, nw.Datetime) and kind.time_zone]
+    with_zone = [
+        name for name, kind in rows.schema.items() if isinstance(kind, nw.Datetime) and kind.time_zone
+    ]
     # Without a zone a time is read as UTC; on the way out of pandas a zone makes pyarrow warn.
-    utc = (nw.col(name).dt.convert_time_zone("UTC").dt.replace_time_zone(None) for name in zoned)
+    utc = (nw.col(name).dt.convert_time_zone("UTC").dt.replace_time_zone(None) for name in with_zone)
     rows.with_columns(*utc).to_polars().write_parquet(path)
     return TableMapping(file=path)
 
 
-def _mapping(places: Mapping[str, TableMapping], stages: tuple[str, ...], now: int | None) -> HistoryMapping:
+def _frames_mapping(
+    places: Mapping[str, TableMapping], stages: tuple[str, ...], now: int | None
+) -> HistoryMapping:
     events: dict[str, Any] = {name: (places[name],) for name in _EVENTS if name in places}
     return HistoryMapping(
         places["leads"], accounts=places.get("accounts"), stages=stages, observed_until=now, **events
     )
 
 
-def _renamed(found: Quarantine) -> Quarantine:
-    return replace(found, frame=found.frame.with_columns(pl.col("file").str.split("/").list.last()))
+def _with_table_names(quarantine: Quarantine) -> Quarantine:
+    return replace(quarantine, frame=quarantine.frame.with_columns(pl.col("file").str.split("/").list.last()))

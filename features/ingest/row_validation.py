@@ -17,19 +17,24 @@ if TYPE_CHECKING:
     from features.messages import Message
 
 ROW = "leadloop.row"
-_FOUND_SCHEMA = {ROW: pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}
+_PROBLEM_SCHEMA = {ROW: pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}
 
 
 @dataclass(frozen=True)
 class ValidatedRows:
-    """The rows still good, each with its number in the source (``ROW``, from 0), and what was found.
+    """The rows still good, and what was found wrong with rows and cells.
 
-    ``names`` says how the source calls a column, where that differs; ``reasons`` are the messages of what was
-    found by their English text; ``remarks`` counts, by what there is to say, the rows of which it is said.
+    Attributes:
+        frame: The good rows, each with its number in the source (``ROW``, from 0).
+        problems: Frames of what is wrong: row, column, value and reason.
+        dropped: How many rows were left out.
+        names: The source's own name of a column, where that differs.
+        remarks: Sentences on the table, each with the number of rows it is about.
+        reasons: The messages behind the English reasons.
     """
 
     frame: pl.DataFrame
-    found: tuple[pl.DataFrame, ...] = ()
+    problems: tuple[pl.DataFrame, ...] = ()
     dropped: int = 0
     names: Mapping[str, str] = field(default_factory=dict)
     remarks: Mapping[str, int] = field(default_factory=dict)
@@ -44,56 +49,56 @@ class ValidatedRows:
         self, bad: pl.Expr | pl.Series, column: str, reason: Message, value: str | None = None
     ) -> ValidatedRows:
         """Leave out the rows that are ``bad`` because of a column; null counts as good."""
-        marked = self.frame.select(bad=bad).to_series().fill_null(value=False)
-        if not marked.any():
+        mask = self.frame.select(bad=bad).to_series().fill_null(value=False)
+        if not mask.any():
             return self
-        noted = self.flag(marked, column, reason, value)
-        return replace(noted, frame=self.frame.filter(~marked), dropped=self.dropped + int(marked.sum()))
+        flagged = self.flag(mask, column, reason, value)
+        return replace(flagged, frame=self.frame.filter(~mask), dropped=self.dropped + int(mask.sum()))
 
     def flag(self, bad: pl.Series, column: str, reason: Message, value: str | None = None) -> ValidatedRows:
-        """Write the ``bad`` rows down, yet let them go on: a cell of theirs could not be used."""
-        shown = pl.lit(value) if value is not None or column not in self.frame.columns else pl.col(column)
-        found = self.frame.filter(bad).select(
+        """Note the ``bad`` rows but keep them: a cell of theirs could not be used."""
+        cell = pl.lit(value) if value is not None or column not in self.frame.columns else pl.col(column)
+        problems = self.frame.filter(bad).select(
             ROW,
             column=pl.lit(self.names.get(column, column)),
-            value=shown.cast(pl.String, strict=False),
+            value=cell.cast(pl.String, strict=False),
             reason=pl.lit(str(reason)),
         )
-        if not found.height:
+        if not problems.height:
             return self
         return replace(
             self,
-            found=(*self.found, found.cast(_FOUND_SCHEMA)),  # type: ignore[arg-type]
+            problems=(*self.problems, problems.cast(_PROBLEM_SCHEMA)),  # type: ignore[arg-type]
             reasons={**self.reasons, str(reason): reason},
         )
 
     def add_notice(self, text: str, rows: int) -> ValidatedRows:
-        """The same rows, with something to say about so many of them."""
-        said = dict(self.remarks)
-        return replace(self, remarks=said | {text: said.get(text, 0) + rows}) if rows else self
+        """The same rows with a sentence about so many of them."""
+        counts = dict(self.remarks)
+        return replace(self, remarks=counts | {text: counts.get(text, 0) + rows}) if rows else self
 
     def after(self, before: ValidatedRows) -> ValidatedRows:
-        """This batch of a table after those ``before``: its rows, and what was found in all of them."""
+        """This batch after the ones ``before``: its own rows, and the problems of all."""
         joined = replace(
             self,
-            found=before.found + self.found,
+            problems=before.problems + self.problems,
             dropped=before.dropped + self.dropped,
             reasons={**before.reasons, **self.reasons},
         )
-        return reduce(lambda sieve, said: sieve.add_notice(*said), before.remarks.items(), joined)
+        return reduce(lambda rows, remark: rows.add_notice(*remark), before.remarks.items(), joined)
 
     def quarantine(self, table: TableReader, name: str, *, rejects: bool = False) -> Quarantine:
-        """Everything found, with the places where a reader finds it; on request the table's rejects too."""
-        found = pl.concat([pl.DataFrame(schema=_FOUND_SCHEMA), *self.found])
-        places = table.numbered(found[ROW].to_list())
+        """The quarantine of all problems by line of the source, with ``rejects`` of unreadable records."""
+        problems = pl.concat([pl.DataFrame(schema=_PROBLEM_SCHEMA), *self.problems])
+        places = table.numbered(problems[ROW].to_list())
         rows = [
             {"row": places.get(row), "column": column, "value": value, "reason": reason}
-            for row, column, value, reason in found.iter_rows()
+            for row, column, value, reason in problems.iter_rows()
         ]
-        unread = table.rejected() if rejects else []
+        unreadable = table.rejected() if rejects else []
         rejected = [
             {"row": r["line"], "column": r["column"], "value": r["value"], "reason": str(r["reason"])}
-            for r in unread
+            for r in unreadable
         ]
         frame = pl.DataFrame(
             rejected + rows, schema={k: QUARANTINE_SCHEMA[k] for k in ("row", "column", "value", "reason")}
@@ -102,5 +107,5 @@ class ValidatedRows:
         return Quarantine(
             labelled.select(*QUARANTINE_SCHEMA).cast(QUARANTINE_SCHEMA).sort("row", maintain_order=True),  # type: ignore[arg-type]
             self.dropped + len(rejected),
-            {**self.reasons, **{str(r["reason"]): r["reason"] for r in unread}},
+            {**self.reasons, **{str(r["reason"]): r["reason"] for r in unreadable}},
         )

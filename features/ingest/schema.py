@@ -91,7 +91,15 @@ FREE_COLUMNS: frozenset[TableName] = frozenset({"leads", "accounts"})
 class ValidationContext:
     """What a table is checked against: the other tables, the funnel, the present, and how it is written.
 
-    ``leads`` has ``lead_id`` and ``PART``, a number that each of a lead's rows is given.
+    Attributes:
+        until: Epoch seconds; a time at or after it is in the future.
+        leads: ``lead_id`` and ``PART``, the number of the part that the lead's rows go to; None for no check.
+        accounts: The ids of all accounts; None for no check.
+        stages: The funnel's stages; empty for no check.
+        times: How the table writes its times.
+        decimal: Its decimal mark.
+        money: Whether its amounts are in major or minor units.
+        sparse: Whether a row without a time is no event at all, as where a date column is one kind of event.
     """
 
     until: int
@@ -102,7 +110,6 @@ class ValidationContext:
     decimal: Decimal = "."
     money: Literal["major", "minor"] = "major"
     sparse: bool = False
-    """Rows without a time are no event at all: so it is where a date column stands for one kind of event."""
 
 
 def column_names(table: TableName) -> tuple[str, ...]:
@@ -111,7 +118,7 @@ def column_names(table: TableName) -> tuple[str, ...]:
 
 
 def check_mapping(table: TableName, mapping: TableMapping) -> None:
-    """Raise SourceError when a mapping speaks of a column that the contract of ``table`` does not have."""
+    """Raise SourceError where a mapping names a column that the contract of ``table`` does not have."""
     for column in (*mapping.columns, *mapping.constants, *mapping.values):
         if column not in column_names(table):
             hint = suggest(column, column_names(table))
@@ -120,23 +127,25 @@ def check_mapping(table: TableName, mapping: TableMapping) -> None:
 
 
 def validate_table(table: TableName, rows: ValidatedRows, context: ValidationContext) -> ValidatedRows:
-    """The rows that keep the contract, its columns typed; the others are in ``found`` with their reasons.
+    """The rows that keep the contract, its columns typed; the others are in ``problems`` with their reasons.
 
-    ``rows`` has the contract's columns with cells as they were read, cleaned; columns that are absent are
-    filled with nulls. Columns beyond the contract stay as they are.
+    ``rows`` has the contract's columns with cells as read, cleaned; absent columns are filled with nulls.
+    Columns beyond the contract stay as they are.
     """
     present = frozenset(rows.frame.columns)
     absent = [column for column in CONTRACT[table] if column.name not in present]
-    if needed := [column.name for column in absent if column.required]:
-        msg = f"{table} need a column {needed[0]!r}; name yours in columns = {{{needed[0]} = ...}}"
+    if missing := [column.name for column in absent if column.required]:
+        msg = f"{table} need a column {missing[0]!r}; name yours in columns = {{{missing[0]} = ...}}"
         raise SourceError(msg)
     rows = replace(rows, frame=rows.frame.with_columns(pl.lit(None, pl.String).alias(c.name) for c in absent))
     if context.sparse:
         rows = replace(rows, frame=rows.frame.filter(pl.col("occurred_at").is_not_null()))
     checked = reduce(
-        lambda sieve, column: _CHECKS[column.kind](sieve, column, context), CONTRACT[table], rows
+        lambda checked_rows, column: _CHECKS[column.kind](checked_rows, column, context),
+        CONTRACT[table],
+        rows,
     )
-    return _known_after(checked) if "occurred_at" in column_names(table) else checked
+    return _lift_known_at(checked) if "occurred_at" in column_names(table) else checked
 
 
 def _required(rows: ValidatedRows, column: ContractColumn) -> ValidatedRows:
@@ -147,12 +156,12 @@ def _required(rows: ValidatedRows, column: ContractColumn) -> ValidatedRows:
     )
 
 
-def _typed(rows: ValidatedRows, column: ContractColumn, values: pl.Series) -> ValidatedRows:
+def _replace_column(rows: ValidatedRows, column: ContractColumn, values: pl.Series) -> ValidatedRows:
     return replace(rows, frame=rows.frame.with_columns(values.alias(column.name)))
 
 
 def _word(rows: ValidatedRows, column: ContractColumn, _: ValidationContext) -> ValidatedRows:
-    return _required(_typed(rows, column, parse_categories(rows.frame[column.name])), column)
+    return _required(_replace_column(rows, column, parse_categories(rows.frame[column.name])), column)
 
 
 def _id(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
@@ -164,8 +173,8 @@ def _lead(rows: ValidatedRows, column: ContractColumn, context: ValidationContex
     rows = _word(rows, column, context)
     if context.leads is None:
         return rows
-    found = rows.frame.join(context.leads, on=column.name, how="left", maintain_order="left")
-    return replace(rows, frame=found).reject(
+    joined = rows.frame.join(context.leads, on=column.name, how="left", maintain_order="left")
+    return replace(rows, frame=joined).reject(
         pl.col(PART).is_null(), column.name, Message("ingest.no_such_lead")
     )
 
@@ -184,9 +193,9 @@ def _time(rows: ValidatedRows, column: ContractColumn, context: ValidationContex
     rows = _required(rows, column)
     parsed = parse_timestamps(rows.frame[column.name], context.times)
     rows = replace(rows, frame=rows.frame.with_columns(parsed.alias(_PARSED)))
-    unread = pl.col(_PARSED).is_null() & pl.col(column.name).is_not_null()
-    how = Message("ingest.no_time_parsed", pattern=context.times.pattern, zone=str(context.times.zone))
-    rows = rows.reject(unread, column.name, how)
+    unreadable = pl.col(_PARSED).is_null() & pl.col(column.name).is_not_null()
+    message = Message("ingest.no_time_parsed", pattern=context.times.pattern, zone=str(context.times.zone))
+    rows = rows.reject(unreadable, column.name, message)
     rows = rows.reject(pl.col(_PARSED) >= context.until, column.name, Message("ingest.future"))
     return replace(rows, frame=rows.frame.with_columns(pl.col(_PARSED).alias(column.name)).drop(_PARSED))
 
@@ -204,9 +213,9 @@ def _offer_stage(rows: ValidatedRows, column: ContractColumn, context: Validatio
     rows = _word(rows, column, context)
     words = rows.frame[column.name].str.to_lowercase()
     unknown = ~words.is_in(OFFER_STAGES)
-    why = Message("ingest.no_such_offer_stage", stages=", ".join(OFFER_STAGES))
-    noted = rows.flag(unknown.fill_null(value=False), column.name, why)
-    return _typed(noted, column, words.set(unknown, None))
+    reason = Message("ingest.no_such_offer_stage", stages=", ".join(OFFER_STAGES))
+    flagged = rows.flag(unknown.fill_null(value=False), column.name, reason)
+    return _replace_column(flagged, column, words.set(unknown, None))
 
 
 def _count(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
@@ -222,8 +231,8 @@ def _money(rows: ValidatedRows, column: ContractColumn, context: ValidationConte
 
 
 def _number(rows: ValidatedRows, column: ContractColumn, values: pl.Series) -> ValidatedRows:
-    unread = values.is_null() & rows.frame[column.name].is_not_null()
-    return _typed(rows.flag(unread, column.name, Message("ingest.no_number")), column, values)
+    unreadable = values.is_null() & rows.frame[column.name].is_not_null()
+    return _replace_column(rows.flag(unreadable, column.name, Message("ingest.no_number")), column, values)
 
 
 _CHECKS: Mapping[Kind, Callable[[ValidatedRows, ContractColumn, ValidationContext], ValidatedRows]] = {
@@ -239,8 +248,8 @@ _CHECKS: Mapping[Kind, Callable[[ValidatedRows, ContractColumn, ValidationContex
 }
 
 
-def _known_after(rows: ValidatedRows) -> ValidatedRows:
-    """Nothing is known before it happens: ``known_at`` is lifted to ``occurred_at`` where it is earlier."""
+def _lift_known_at(rows: ValidatedRows) -> ValidatedRows:
+    """The rows with ``known_at`` lifted to ``occurred_at`` where it is earlier."""
     occurred, known = pl.col("occurred_at"), pl.col("known_at")
     early = int(rows.frame.select((known < occurred).sum()).item() or 0)
     lifted = replace(rows, frame=rows.frame.with_columns(known_at=pl.max_horizontal(occurred, known)))

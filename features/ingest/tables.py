@@ -72,12 +72,12 @@ class TableReader:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the reader of the table should know about how it was read."""
+        """Sentences on how the table was read."""
         return self.dialect.notices if self.dialect is not None else ()
 
-    def require(self, wanted: Iterable[str]) -> None:
-        """Raise unless every wanted column is there; the message names the nearest one that is."""
-        for name in wanted:
+    def require(self, names: Iterable[str]) -> None:
+        """Raise SourceError unless every name is a column; the message suggests the nearest one."""
+        for name in names:
             if name not in self.columns:
                 hint = self._header_below(name) or suggest(name, self.columns)
                 msg = f"{self.place.name} has no column {name!r}{hint}"
@@ -114,12 +114,12 @@ class TableReader:
 
     def numbered(self, rows: Iterable[int]) -> dict[int, int]:
         """For row numbers (the first is 0): the line in a text file, the number of the record elsewhere."""
-        wanted = set(rows)
-        if self.dialect is None or not wanted:
-            return {row: row + 1 for row in wanted}
-        return {row: line for row, line in self._good_lines(max(wanted)) if row in wanted}
+        numbers = set(rows)
+        if self.dialect is None or not numbers:
+            return {row: row + 1 for row in numbers}
+        return {row: line for row, line in self._accepted_lines(max(numbers)) if row in numbers}
 
-    def _good_lines(self, last: int) -> Iterator[tuple[int, int]]:
+    def _accepted_lines(self, last: int) -> Iterator[tuple[int, int]]:
         rejected = {reject["record"] for reject in self.rejects}
         row = 0
         for record, (line, blank) in enumerate(self._records(), 1):
@@ -137,11 +137,11 @@ class TableReader:
 
     def rejected(self) -> list[dict[str, Any]]:
         """The records that did not fit, each with its ``line``."""
-        found = {reject["record"]: reject for reject in self.rejects}
-        if not found:
+        by_record = {reject["record"]: reject for reject in self.rejects}
+        if not by_record:
             return []
-        lines = {record: line for record, (line, _) in enumerate(self._records(), 1) if record in found}
-        return [reject | {"line": lines.get(record)} for record, reject in sorted(found.items())]
+        lines = {record: line for record, (line, _) in enumerate(self._records(), 1) if record in by_record}
+        return [reject | {"line": lines.get(record)} for record, reject in sorted(by_record.items())]
 
 
 def open_table(place: TableSource) -> TableReader:
@@ -152,8 +152,8 @@ def open_table(place: TableSource) -> TableReader:
     """
     if place.file is not None:
         return _open_file(place, place.file)
-    none = f"SELECT * FROM ({build_query(place)}) AS source LIMIT 0"  # noqa: S608
-    with open_connection(place) as run, closing(run(none, 1)) as frames:
+    query = f"SELECT * FROM ({build_query(place)}) AS source LIMIT 0"  # noqa: S608
+    with open_connection(place) as run, closing(run(query, 1)) as frames:
         return TableReader(place, tuple(next(frames).columns))
 
 
@@ -166,8 +166,8 @@ def _open_file(place: TableSource, path: Path) -> TableReader:
         msg = f"{path} is empty: not even a header line"
         raise SourceError(msg)
     if not is_parquet(path):
-        found = sniff_dialect(path)
-        return TableReader(place, found.columns, found)
+        dialect = sniff_dialect(path)
+        return TableReader(place, dialect.columns, dialect)
     try:
         return TableReader(place, tuple(pl.read_parquet_schema(path)))
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -187,27 +187,32 @@ def _frames(table: TableReader, rows: int, columns: list[str]) -> Iterator[pl.Da
         with open_connection(place) as run:
             yield from (frame.select(columns) for frame in run(build_query(place), rows))
     elif table.dialect is None:
-        yield from _parquet(place.file, rows, columns)
+        yield from _parquet_frames(place.file, rows, columns)
     else:
-        yield from _delimited(table, table.dialect, rows, columns)
+        yield from _delimited_frames(table, table.dialect, rows, columns)
 
 
-def _parquet(path: Path, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
+def _parquet_frames(path: Path, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
     # Polars reads ahead without a bound: 20 million rows took 1.7 GB more than this does.
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(rows, columns=columns, use_threads=False):
             yield pl.DataFrame(batch).select(columns)
 
 
-def _delimited(table: TableReader, how: Dialect, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
-    chosen = [table.columns.index(name) for name in columns]
-    with _readable(table.place.file, how) as path, duckdb_connection() as db:  # type: ignore[arg-type]
+def _delimited_frames(
+    table: TableReader, dialect: Dialect, rows: int, columns: list[str]
+) -> Iterator[pl.DataFrame]:
+    indices = [table.columns.index(name) for name in columns]
+    with _readable_copy(table.place.file, dialect) as path, duckdb_connection() as db:  # type: ignore[arg-type]
         try:
-            relation = db.sql(_csv_query(how), params=[str(path), how.delimiter])
+            relation = db.sql(_csv_query(dialect), params=[str(path), dialect.delimiter])
             for batch in relation.to_arrow_reader(rows):
                 frame = pl.DataFrame(batch)
                 yield pl.DataFrame(
-                    [_text(frame.to_series(i)).alias(name) for i, name in zip(chosen, columns, strict=True)]
+                    [
+                        _strip_excel_quotes(frame.to_series(i)).alias(name)
+                        for i, name in zip(indices, columns, strict=True)
+                    ]
                 )
             table.rejects.extend(_rejects(db, table.columns))
         except duckdb.Error as error:
@@ -215,38 +220,38 @@ def _delimited(table: TableReader, how: Dialect, rows: int, columns: list[str]) 
             raise SourceError(msg) from error
 
 
-def _text(cells: pl.Series) -> pl.Series:
-    """The cells of a column, less what a spreadsheet puts around text to keep its zeros: ``="00123"``."""
+def _strip_excel_quotes(cells: pl.Series) -> pl.Series:
+    """The cells without ``="..."``, by which a spreadsheet keeps leading zeros: ``="00123"``."""
     if not cells.str.starts_with('="').any():
         return cells
     return cells.str.replace(r'^="([^"]*)"$', "${1}")
 
 
-def _csv_query(how: Dialect) -> str:
-    columns = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(how.columns)))
-    how_written = "delim = $2, header = true, quote = '\"', escape = '\"', auto_detect = false"
-    return f"SELECT * FROM read_csv($1, {how_written}, store_rejects = true, columns = {{{columns}}})"  # noqa: S608
+def _csv_query(dialect: Dialect) -> str:
+    columns = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(dialect.columns)))
+    options = "delim = $2, header = true, quote = '\"', escape = '\"', auto_detect = false"
+    return f"SELECT * FROM read_csv($1, {options}, store_rejects = true, columns = {{{columns}}})"  # noqa: S608
 
 
 @contextmanager
-def _readable(path: Path, how: Dialect) -> Iterator[Path]:
+def _readable_copy(path: Path, dialect: Dialect) -> Iterator[Path]:
     """A path that DuckDB can read: the file itself where possible, a repaired copy otherwise."""
-    if not how.needs_copy and not _GLOB & set(str(path)):
+    if not dialect.needs_copy and not _GLOB & set(str(path)):
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy.csv"
-        write_normalised_copy(path, how, copy)
+        write_normalised_copy(path, dialect, copy)
         yield copy
 
 
 def _rejects(db: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     # DuckDB has an error for each column that a line lacks; the record is one.
-    found = db.execute(
+    errors = db.execute(
         "SELECT DISTINCT ON (line) line, column_name, error_type, csv_line "
         "FROM reject_errors ORDER BY line, column_name NULLS FIRST"
     ).fetchall()
-    for record, column, kind, text in found:
+    for record, column, kind, text in errors:
         ragged = column is None or kind in {"MISSING COLUMNS", "TOO MANY COLUMNS"}
         yield {
             "record": record,

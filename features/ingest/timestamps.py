@@ -4,9 +4,8 @@ A value with its own offset keeps it; one without is local time in the zone of t
 the autumn change of clocks makes ambiguous is read as the later of the two, so that no event is seen before
 it happened; one that the spring change skips does not exist and is not read. A date alone is its midnight.
 
-How a column may write its times, beyond the usual ways: twelve-hour clocks, names of months, short years.
-
-Each is a strptime pattern, so that what was found out can be written down in ``leadloop.toml``.
+Beyond the usual spellings, a column may have twelve-hour clocks, names of months or short years: each such
+format is a strptime pattern, so that the inferred one can be written down in ``leadloop.toml``.
 """
 
 from __future__ import annotations
@@ -53,33 +52,33 @@ _SAMPLE = 200
 
 
 def candidate_formats(known: pl.Series) -> Iterable[str]:
-    """The patterns that may fit the values of a text column, judged by some of them.
+    """The patterns that most of a sample of a text column's values fit.
 
     >>> timed, dated = pl.Series(["1/31/2024, 1:05 PM"]), pl.Series(["05-Jan-24"])
     >>> list(candidate_formats(timed)), list(candidate_formats(dated))
     (['%m/%d/%Y, %I:%M %p'], ['%d-%B-%y'])
     """
-    some = known.sample(min(_SAMPLE, len(known)), seed=0)
-    if not len(some) or not some.str.contains(_PLAUSIBLE).mean() >= _MOSTLY:  # type: ignore[operator]
+    sample = known.sample(min(_SAMPLE, len(known)), seed=0)
+    if not len(sample) or not sample.str.contains(_PLAUSIBLE).mean() >= _MAJORITY:  # type: ignore[operator]
         return []
-    year = "%Y" if some.str.contains(_CENTURY).all() else "%y"
+    year = "%Y" if sample.str.contains(_CENTURY).all() else "%y"
     dates = [date for date in _DATES if date.endswith(year) or date.startswith(year)]
-    timed = [f"{date}{gap}{clock}" for date in dates for gap in _GAPS for clock in _CLOCKS]
-    return [written for written in (*dates, *timed) if _parses(some, written)]
+    with_clock = [f"{date}{gap}{clock}" for date in dates for gap in _GAPS for clock in _CLOCKS]
+    return [pattern for pattern in (*dates, *with_clock) if _is_mostly_parsed(sample, pattern)]
 
 
-_MOSTLY = 0.5
+_MAJORITY = 0.5
 
 
-def _parses(some: pl.Series, written: str) -> bool:
-    return bool(parse_with_format(some, written).is_not_null().mean() >= _MOSTLY)  # type: ignore[operator]
+def _is_mostly_parsed(sample: pl.Series, pattern: str) -> bool:
+    return bool(parse_with_format(sample, pattern).is_not_null().mean() >= _MAJORITY)  # type: ignore[operator]
 
 
-def parse_with_format(text: pl.Series, written: str) -> pl.Series:
-    """Datetimes without a zone; null where the text is not written so."""
-    if "%I" not in written and "%H" not in written:
-        return text.str.to_date(written, strict=False).cast(pl.Datetime("us"))
-    return text.str.to_datetime(written, strict=False, time_unit="us")
+def parse_with_format(text: pl.Series, pattern: str) -> pl.Series:
+    """Datetimes without a zone by a strptime ``pattern``; null where the text does not fit it."""
+    if "%I" not in pattern and "%H" not in pattern:
+        return text.str.to_date(pattern, strict=False).cast(pl.Datetime("us"))
+    return text.str.to_datetime(pattern, strict=False, time_unit="us")
 
 
 ISO, DAY_FIRST, MONTH_FIRST, EPOCH_S, EPOCH_MS = "iso", "day_first", "month_first", "epoch_s", "epoch_ms"
@@ -136,7 +135,16 @@ _MONTHS = {
 
 @dataclass(frozen=True, slots=True)
 class TimeFormat:
-    """How a column writes its times: one of ``NAMED`` or a strptime pattern, and the zone of local times."""
+    """How a column writes its times.
+
+    Attributes:
+        pattern: ``"iso"`` (default), ``"day_first"``, ``"month_first"``, ``"epoch_s"``, ``"epoch_ms"`` or a
+            strptime pattern.
+        zone: IANA name of the zone of times without an offset. Default UTC.
+
+    Raises:
+        ValueError: there is no such format or zone.
+    """
 
     pattern: str = ISO
     zone: str = "UTC"
@@ -154,51 +162,53 @@ class TimeFormat:
             raise ValueError(msg) from error
 
 
-def parse_timestamps(column: pl.Series, how: TimeFormat | None = None) -> pl.Series:
+def parse_timestamps(column: pl.Series, time_format: TimeFormat | None = None) -> pl.Series:
     """Int64 epoch seconds of a column; null where a value is missing or no time in that format.
 
     >>> parse_timestamps(pl.Series(["1970-01-02", "1970-01-01T01:00:00+01:00", "soon"])).to_list()
     [86400, 0, None]
     """
-    how = how or TimeFormat()
+    time_format = time_format or TimeFormat()
     if isinstance(column.dtype, pl.Datetime | pl.Date):
-        return _stamps(column, how)
+        return _stamps_to_epoch(column, time_format)
     if column.dtype.is_numeric():
-        return _epoch(column.cast(pl.Float64), how)
+        return _parse_epoch(column.cast(pl.Float64), time_format)
     text = column.cast(pl.String)
     if text.null_count() == len(text):
         return text.cast(pl.Int64)
-    if how.pattern in {EPOCH_S, EPOCH_MS}:
-        return _epoch(text.set(~text.str.contains(_EPOCH), None).cast(pl.Float64), how)
-    if "%" in how.pattern:
-        return _custom(text, how)
-    return _iso(_rearranged(text, how.pattern), how.zone)
+    if time_format.pattern in {EPOCH_S, EPOCH_MS}:
+        return _parse_epoch(text.set(~text.str.contains(_EPOCH), None).cast(pl.Float64), time_format)
+    if "%" in time_format.pattern:
+        return _parse_custom(text, time_format)
+    return _parse_iso(_to_iso_order(text, time_format.pattern), time_format.zone)
 
 
-def _epoch(value: pl.Series, how: TimeFormat) -> pl.Series:
-    scale = 1000 if how.pattern == EPOCH_MS else 1
+def _parse_epoch(value: pl.Series, time_format: TimeFormat) -> pl.Series:
+    scale = 1000 if time_format.pattern == EPOCH_MS else 1
     known = (
-        value.set(~value.is_finite(), None) if how.pattern in {EPOCH_S, EPOCH_MS} else value.clear(len(value))
+        value.set(~value.is_finite(), None)
+        if time_format.pattern in {EPOCH_S, EPOCH_MS}
+        else value.clear(len(value))
     )
     return (known / scale).floor().cast(pl.Int64, strict=False)
 
 
-def _stamps(column: pl.Series, how: TimeFormat) -> pl.Series:
+def _stamps_to_epoch(column: pl.Series, time_format: TimeFormat) -> pl.Series:
     stamp = column.cast(pl.Datetime("us")) if column.dtype == pl.Date else column
     if getattr(stamp.dtype, "time_zone", None) is None:
-        stamp = _zoned(stamp, how.zone)
+        stamp = _localise(stamp, time_format.zone)
     return stamp.dt.epoch("s")
 
 
-def _zoned(local: pl.Series, zone: str) -> pl.Series:
+def _localise(local: pl.Series, zone: str) -> pl.Series:
     return local.dt.replace_time_zone(zone, ambiguous="latest", non_existent="null")
 
 
-def _rearranged(text: pl.Series, pattern: str) -> pl.Series:
+def _to_iso_order(text: pl.Series, pattern: str) -> pl.Series:
     if pattern == ISO:
         return text
-    found = text.str.extract_groups(_WESTERN[pattern]).struct.unnest()
-    date = found.select(
+    groups = text.str.extract_groups(_WESTERN[pattern]).struct.unnest()
+    date = groups.select(
         pl.concat_str("y", pl.col("m").str.zfill(2), pl.col("d").str.zfill(2), separator="-")
     ).to_series()
     rest = (
@@ -209,17 +219,19 @@ def _rearranged(text: pl.Series, pattern: str) -> pl.Series:
     return date + rest
 
 
-def _iso(text: pl.Series, zone: str) -> pl.Series:
-    for pattern, written in _UNIFORM:
+def _parse_iso(text: pl.Series, zone: str) -> pl.Series:
+    for pattern, strptime_pattern in _UNIFORM:
         if text.str.contains(pattern).all():
-            return _zoned(text.str.to_datetime(written, strict=False, time_unit="us"), zone).dt.epoch("s")
+            return _localise(
+                text.str.to_datetime(strptime_pattern, strict=False, time_unit="us"), zone
+            ).dt.epoch("s")
     parts = text.str.extract_groups(_ISO).struct.unnest()
     clock = (parts["2"].fill_null("00:00") + ":00").str.slice(0, len("00:00:00"))
     local = parts["1"] + "T" + clock
     stamp = local.str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
-    own = parts["3"].is_not_null()
-    naive = _zoned(stamp.set(own, None), zone).dt.epoch("s")
-    return (stamp.dt.epoch("s") - _offset(parts["3"])).zip_with(own, naive)
+    has_offset = parts["3"].is_not_null()
+    naive = _localise(stamp.set(has_offset, None), zone).dt.epoch("s")
+    return (stamp.dt.epoch("s") - _offset(parts["3"])).zip_with(has_offset, naive)
 
 
 def _offset(text: pl.Series) -> pl.Series:
@@ -229,15 +241,19 @@ def _offset(text: pl.Series) -> pl.Series:
     return seconds.zip_with(~text.str.starts_with("-"), -seconds)
 
 
-def _custom(text: pl.Series, how: TimeFormat) -> pl.Series:
-    if "%z" in how.pattern:
-        return text.str.to_datetime(how.pattern, strict=False, time_unit="us", time_zone="UTC").dt.epoch("s")
-    if not any(mark in how.pattern for mark in ("%H", "%I", "%T", "%R", "%X", "%k", "%s")):
-        return _stamps(text.str.to_date(how.pattern, strict=False), how)
-    return _zoned(text.str.to_datetime(how.pattern, strict=False, time_unit="us"), how.zone).dt.epoch("s")
+def _parse_custom(text: pl.Series, time_format: TimeFormat) -> pl.Series:
+    if "%z" in time_format.pattern:
+        return text.str.to_datetime(
+            time_format.pattern, strict=False, time_unit="us", time_zone="UTC"
+        ).dt.epoch("s")
+    if not any(mark in time_format.pattern for mark in ("%H", "%I", "%T", "%R", "%X", "%k", "%s")):
+        return _stamps_to_epoch(text.str.to_date(time_format.pattern, strict=False), time_format)
+    return _localise(
+        text.str.to_datetime(time_format.pattern, strict=False, time_unit="us"), time_format.zone
+    ).dt.epoch("s")
 
 
-def parse_timestamp(value: str | int, how: TimeFormat | None = None) -> int:
+def parse_timestamp(value: str | int, time_format: TimeFormat | None = None) -> int:
     """One value as ``parse_timestamps`` reads it.
 
     Raises:
@@ -246,21 +262,21 @@ def parse_timestamp(value: str | int, how: TimeFormat | None = None) -> int:
     >>> parse_timestamp("2024-02-29"), parse_timestamp("2024-07-01 12:00", TimeFormat(zone="Europe/Berlin"))
     (1709164800, 1719828000)
     """
-    found = parse_timestamps(pl.Series([value]), how).item()
-    if found is None:
+    seconds = parse_timestamps(pl.Series([value]), time_format).item()
+    if seconds is None:
         msg = f"{value!r} is no time; write it like 2024-02-29T13:45:00+01:00"
         raise ValueError(msg)
-    return int(found)
+    return int(seconds)
 
 
 NEARLY_ALL = 0.99
 
 
 def detect_format(column: pl.Series, zone: str = "UTC", share: float = NEARLY_ALL) -> TimeFormat | None:
-    """The format in which at least ``share`` of a text column's values are times; None when there is none.
+    """The format in which at least ``share`` of a text column's values are times; None where there is none.
 
-    Numbers are never taken for times. Where day and month could be swapped in every single value, there is no
-    telling: the column is then read with the day first only if its dates are written with dots.
+    Numbers are never taken for times. Where day and month could be swapped in every value, the column is read
+    with the day first if its dates are written with dots, and not at all otherwise.
     """
     if isinstance(column.dtype, pl.Datetime | pl.Date):
         return TimeFormat(ISO, zone)
@@ -271,7 +287,7 @@ def detect_format(column: pl.Series, zone: str = "UTC", share: float = NEARLY_AL
 
 
 def is_day_month_ambiguous(column: pl.Series) -> bool:
-    """Whether a text column holds dates of which nobody can tell what is the day and what the month.
+    """Whether a text column holds dates in which day and month could be swapped.
 
     >>> either, european = pl.Series(["01/02/2024", "03/04/2024"]), pl.Series(["01/02/2024", "31/01/2024"])
     >>> is_day_month_ambiguous(either), is_day_month_ambiguous(european)
@@ -282,18 +298,18 @@ def is_day_month_ambiguous(column: pl.Series) -> bool:
 
 def _fitting_formats(known: pl.Series, zone: str, share: float) -> list[TimeFormat]:
     """The formats in which the values are times; dates written with dots have the day first."""
-    usual = _fitting(known, (ISO, DAY_FIRST, MONTH_FIRST), zone, share)
-    fits = usual or _fitting(known, candidate_formats(known), zone, share)
+    usual = _filter_fitting(known, (ISO, DAY_FIRST, MONTH_FIRST), zone, share)
+    fits = usual or _filter_fitting(known, candidate_formats(known), zone, share)
     return fits[:1] if known.str.contains(".", literal=True).all() else fits
 
 
-def _fitting(known: pl.Series, written: Iterable[str], zone: str, share: float) -> list[TimeFormat]:
-    found = (TimeFormat(name, zone) for name in written)
-    return [how for how in found if _share(known, how) >= share]
+def _filter_fitting(known: pl.Series, patterns: Iterable[str], zone: str, share: float) -> list[TimeFormat]:
+    formats = (TimeFormat(name, zone) for name in patterns)
+    return [time_format for time_format in formats if _parsed_share(known, time_format) >= share]
 
 
-def _share(known: pl.Series, how: TimeFormat) -> float:
-    return float(parse_timestamps(known, how).is_not_null().mean() or 0.0)  # type: ignore[arg-type]
+def _parsed_share(known: pl.Series, time_format: TimeFormat) -> float:
+    return float(parse_timestamps(known, time_format).is_not_null().mean() or 0.0)  # type: ignore[arg-type]
 
 
 def parse_months(column: pl.Series) -> pl.Series:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from browser import CHROMIUM, chromium, opened
+from browser import CHROMIUM, chromium, open_page
 
 from features.clock import DAY
 from features.cohort import CohortRule
@@ -59,7 +59,7 @@ def peak():
 
 def usable(path):
     """Milliseconds from asking for the page until its slider has been moved and has said so."""
-    with chromium() as browser, opened(browser, path) as page:
+    with chromium() as browser, open_page(browser, path) as page:
         page.locator("#slider").press("End")
         assert "100%" in page.locator("#slider-says").inner_text()
         return page.evaluate("performance.now()")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from benchmarks import batch, leak_worlds, load, report, run, soak, worlds
-from tiny import tiny_model
+from small_model import build_small_model
 
 from features.catalogue import build_feature_set
 from features.cohort import CohortRule, open_lead_snapshots
@@ -22,7 +22,7 @@ def company(tmp_path):
     features = build_feature_set(history)
     rows = compute_feature_rows(features, history, open_lead_snapshots(history, CohortRule()))
     folder = tmp_path / "model"
-    return artifact.save(tiny_model(features, rows), folder), folder
+    return artifact.save(build_small_model(features, rows), folder), folder
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -43,7 +43,9 @@ def test_a_flat_file_is_scored_beside_a_bare_prediction(tmp_path):
     table = batch.flat_export(50, seed=1)
     table.drop("sql").write_csv(tmp_path / "new.csv")
     features = flat_features(table.drop("sql"), ())
-    model = tiny_model(features, flat_rows(features, table), flat=True, id_column="lead_id", missing=("",))
+    model = build_small_model(
+        features, flat_rows(features, table), flat=True, id_column="lead_id", missing=("",)
+    )
     assert all(batch.flat(model, tmp_path / "new.csv", tmp_path).values())
 
 

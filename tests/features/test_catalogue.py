@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from everything import CATALOGUE, RICH
+from full_history import CATALOGUE, FULL_HISTORY
 
 from features.catalogue import KINDS, WINDOWS, build_feature_set, infer_family
 from features.history import TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA, LeadHistory
@@ -118,14 +118,14 @@ def test_an_overwritten_attribute_is_a_number_only_if_all_its_values_are():
 def test_the_target_and_the_ends_of_the_road_say_nothing_of_an_open_lead():
     stages = ["trial", "won", "lost"]
     moves = [{"lead_id": "x", "occurred_at": 2, "known_at": 2, "stage": stage} for stage in stages]
-    history = replace(RICH, transitions=pl.DataFrame(moves, schema=TRANSITION_SCHEMA))
+    history = replace(FULL_HISTORY, transitions=pl.DataFrame(moves, schema=TRANSITION_SCHEMA))
     found = names(build_feature_set(history, target="won", closed=("lost",)))
     assert {name for name in found if name.startswith("stage_")} == {"stage_trial.recency"}
     assert "colleagues_won.count" in found
 
 
 def test_without_accounts_there_are_no_colleagues():
-    alone = replace(RICH, leads=RICH.leads.with_columns(account_id=pl.lit(None, pl.String)))
+    alone = replace(FULL_HISTORY, leads=FULL_HISTORY.leads.with_columns(account_id=pl.lit(None, pl.String)))
     assert not any(name.startswith("colleagues") for name in names(build_feature_set(alone)))
 
 
@@ -152,12 +152,18 @@ def test_a_flat_export_has_its_columns_and_nothing_else():
 
 
 def test_the_same_history_gives_the_same_features_in_the_same_order():
-    assert build_feature_set(RICH).fingerprint == CATALOGUE.fingerprint
-    shuffled = replace(RICH, touchpoints=RICH.touchpoints.reverse(), transitions=RICH.transitions.reverse())
+    assert build_feature_set(FULL_HISTORY).fingerprint == CATALOGUE.fingerprint
+    shuffled = replace(
+        FULL_HISTORY,
+        touchpoints=FULL_HISTORY.touchpoints.reverse(),
+        transitions=FULL_HISTORY.transitions.reverse(),
+    )
     assert build_feature_set(shuffled).fingerprint == CATALOGUE.fingerprint
 
 
 def test_of_a_column_and_its_history_the_history_is_read():
-    leads = RICH.leads.with_columns(seats=pl.lit(9.0))
-    (seats,) = [spec for spec in build_feature_set(replace(RICH, leads=leads)).specs if spec.name == "seats"]
+    leads = FULL_HISTORY.leads.with_columns(seats=pl.lit(9.0))
+    (seats,) = [
+        spec for spec in build_feature_set(replace(FULL_HISTORY, leads=leads)).specs if spec.name == "seats"
+    ]
     assert seats.source == "attributes"

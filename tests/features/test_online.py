@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from everything import CATALOGUE, ONE_OF_EACH, RICH
+from full_history import CATALOGUE, FULL_HISTORY, ONE_PER_SHAPE
 from oracle import feature_rows
 
 from features.clock import DAY
@@ -116,17 +116,19 @@ def test_records_carry_the_accounts_columns_and_the_colleagues_events():
     leads = pl.DataFrame(
         {"lead_id": ["x", "y", "z"], "created_at": [0, 0, 0], "account_id": ["A", "A", None]}
     )
-    history = RICH.__class__(leads, RICH.touchpoints, RICH.transitions, 10, accounts=RICH.accounts)
+    history = FULL_HISTORY.__class__(
+        leads, FULL_HISTORY.touchpoints, FULL_HISTORY.transitions, 10, accounts=FULL_HISTORY.accounts
+    )
     x, y, z = to_records(history)
     assert (x.attributes, z.attributes) == ({"account.sector": "steel"}, {})
     assert {event["colleague"] for event in y.events["account_touchpoints"]} == {"x"}
-    assert len(y.events["account_touchpoints"]) == RICH.touchpoints.height
+    assert len(y.events["account_touchpoints"]) == FULL_HISTORY.touchpoints.height
     assert x.events["account_touchpoints"] == z.events["account_touchpoints"] == []
 
 
 def test_the_same_lead_may_stand_in_a_request_twice():
-    (lead,) = to_records(RICH)
-    history = from_records([lead, lead], ONE_OF_EACH)
+    (lead,) = to_records(FULL_HISTORY)
+    history = from_records([lead, lead], ONE_PER_SHAPE)
     both = Snapshots(pl.DataFrame({"lead_id": ["0", "1"], "as_of": [10, 10]}))
-    rows = feature_rows(ONE_OF_EACH, history, both).drop("lead_id")
-    assert rows.row(0) == rows.row(1) == (10, *OnlineFeatures(ONE_OF_EACH)(lead, 10).values())
+    rows = feature_rows(ONE_PER_SHAPE, history, both).drop("lead_id")
+    assert rows.row(0) == rows.row(1) == (10, *OnlineFeatures(ONE_PER_SHAPE)(lead, 10).values())

@@ -6,7 +6,7 @@ import json
 
 import polars as pl
 import pytest
-from company import write
+from small_export import write
 
 from features.ingest.flat_export import read_flat
 from features.ingest.mapping import FlatMapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from company import leads, write
+from small_export import leads, write
 
 from features.ingest.flat_export import read_flat
 from features.ingest.mapping import FlatMapping

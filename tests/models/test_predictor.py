@@ -147,7 +147,7 @@ def test_a_curve_alone_and_in_a_table_agree_to_the_bit():
         tuple(np.sort(random.normal(size=9)).tolist()), tuple(random.normal(size=9).tolist()), 0.1
     )
     x = np.append(random.normal(scale=2, size=1000), [*curve.knots, np.nan, np.inf, -np.inf])
-    np.testing.assert_array_equal(curve.at(x), [curve.at_one(value) for value in x.tolist()])
+    np.testing.assert_array_equal(curve.at(x), [curve.at_scalar(value) for value in x.tolist()])
 
 
 def test_scaling_a_linear_part_scales_what_it_says():
@@ -155,7 +155,7 @@ def test_scaling_a_linear_part_scales_what_it_says():
         0.5, (PiecewiseLinearTerm((0.0, 1.0), (0.0, 2.0), 1.0), CategoryTerm((1.0, -1.0, 0.0))), (0, 1)
     )
     matrix = np.array([[0.25, 1.0], [np.nan, 0.0]])
-    np.testing.assert_allclose(part.scaled(0.5).log_odds(matrix), part.log_odds(matrix) / 2)
+    np.testing.assert_allclose(part.scale(0.5).log_odds(matrix), part.log_odds(matrix) / 2)
     assert AdditiveModel.from_json(part.to_json()) == part
 
 

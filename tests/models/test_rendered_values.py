@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from scored import rows, specs
-from tiny import tiny_model
+from report_inputs import rows, specs
+from small_model import build_small_model
 
 from models.explanation import log_odds_to_points
 from models.metrics import Interval
@@ -23,7 +23,7 @@ def leads():
 
 @pytest.fixture(scope="module")
 def model(leads):
-    return tiny_model(specs(), leads, metrics={"roc_auc": Interval(0.81, 0.79, 0.83)})
+    return build_small_model(specs(), leads, metrics={"roc_auc": Interval(0.81, 0.79, 0.83)})
 
 
 @pytest.mark.parametrize("place", range(5))

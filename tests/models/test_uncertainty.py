@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
-from tiny import tiny_model
+from small_model import build_small_model
 
 from features.spec import DisplayText, FeatureSet, attribute
 from models import artifact
@@ -32,7 +32,7 @@ ROWS = pl.DataFrame(
 
 
 def model(**changed):
-    made = tiny_model(FEATURES, ROWS)
+    made = build_small_model(FEATURES, ROWS)
     encodings = made.predictor.encodings
     number, word = encodings.sources
     watched = (
@@ -41,7 +41,7 @@ def model(**changed):
     )
     return replace(
         made,
-        doubt=ScoreUncertainty(PiecewiseLinearTerm((-2.0, 1.0), (0.5, 0.9), 0.8), 3.0, watched),
+        uncertainty=ScoreUncertainty(PiecewiseLinearTerm((-2.0, 1.0), (0.5, 0.9), 0.8), 3.0, watched),
         **changed,
     )
 
@@ -116,7 +116,7 @@ def test_a_missing_value_is_nothing_new_where_values_were_missing():
 
 
 def test_an_interval_as_wide_as_most_scores_lie_apart_says_so():
-    narrow = replace(MODEL, doubt=replace(MODEL.doubt, span=0.9))
+    narrow = replace(MODEL, uncertainty=replace(MODEL.uncertainty, span=0.9))
     assert score(5.0, "Ads", narrow).insufficient.code == "too_wide"
 
 
@@ -129,7 +129,7 @@ def test_each_reason_has_words_in_both_languages():
 
 @pytest.mark.parametrize(("code", "withheld"), [("too_few_outcomes", True), ("no_signal", False)])
 def test_a_model_that_tells_no_leads_apart_gives_no_interval(code, withheld):
-    lacking = replace(MODEL, doubt=ScoreUncertainty(NOTHING, 0.0, lacking=code, missing=60))
+    lacking = replace(MODEL, uncertainty=ScoreUncertainty(NOTHING, 0.0, lacking=code, missing=60))
     found = score(5.0, "Ads", lacking)
     assert found.interval is None
     assert found.insufficient.withheld == withheld
@@ -140,7 +140,7 @@ def test_a_model_that_tells_no_leads_apart_gives_no_interval(code, withheld):
 
 
 def test_a_model_of_an_earlier_release_has_scores_without_intervals(tmp_path):
-    old = replace(MODEL, doubt=None)
+    old = replace(MODEL, uncertainty=None)
     artifact.save(old, tmp_path / "model")
     assert not (tmp_path / "model" / "doubt.json").exists()
     loaded = artifact.load(tmp_path / "model")
@@ -151,7 +151,7 @@ def test_a_model_of_an_earlier_release_has_scores_without_intervals(tmp_path):
 def test_doubt_and_track_record_are_part_of_the_folder(tmp_path):
     saved = artifact.save(MODEL, tmp_path / "model")
     loaded = artifact.load(tmp_path / "model")
-    assert loaded.doubt == MODEL.doubt
+    assert loaded.uncertainty == MODEL.uncertainty
     assert score(5.0, "Mars", loaded) == score(5.0, "Mars", saved)
     text = (tmp_path / "model" / "doubt.json").read_text(encoding="utf-8")
     (tmp_path / "model" / "doubt.json").write_text(text.replace("0.5", "0.1"), encoding="utf-8")

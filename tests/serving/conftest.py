@@ -116,7 +116,7 @@ class ByHand:
                 row[spec.name],
                 weight,
                 log_odds_to_points(weight),
-                spec.says.within(lang).format(value=row[spec.name]),
+                spec.says.render(lang).format(value=row[spec.name]),
             )
             for spec in self.features.specs
             for weight in [_weight(row[spec.name])]

@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from logged import add, made
+from log_entries import log_decisions
 from sqlalchemy import select, update
 from typer.testing import CliRunner
 
@@ -30,7 +30,7 @@ def decided(log, model_folder, lead):
     scorer.score(leads[:3], decisions.append)
     scorer.score(leads, decisions.append)
     scorer.explain(leads[:3], "de", 5, note=decisions.append)
-    add(log, *decisions)
+    log_decisions(log, *decisions)
     return len(decisions)
 
 
@@ -67,8 +67,8 @@ def test_a_decision_that_was_altered_is_found(log, decided, model_folder, place,
 
 
 def test_pruning_removes_what_is_old_and_says_how_much(log, place):
-    add(log, *[made("old")] * 2_500, now=5)
-    add(log, made("new"), now=2**40)
+    log_decisions(log, *[make_decision("old")] * 2_500, now=5)
+    log_decisions(log, make_decision("new"), now=2**40)
     result = run("prune", "--keep-days", 30, "--log", place)
     assert "2,500 decisions and 0 outcomes removed" in result.output
     assert json.loads(run("stats", "--log", place).stdout)["decisions"] == 1

@@ -83,7 +83,7 @@ def learned(request):
 def test_a_reason_carries_how_such_leads_converted(request, lead):
     rows = pl.DataFrame({"industry": ["machinery"] * 12 + ["software"] * 28})
     record = ObservedRates.of(rows, pl.Series(map(str, range(40))), (np.arange(40) < 9).astype(np.int8))
-    answer = explained(replace(learned(request), track_record=record), lead)
+    answer = explained(replace(learned(request), observed_rates=record), lead)
     evidence = {reason.feature: reason.evidence for reason in answer.reasons}
     assert (evidence["industry"].n, evidence["industry"].converted) == (12, 9)
     assert (evidence["industry"].rate, evidence["industry"].overall) == (9 / 12, 9 / 40)
@@ -94,7 +94,7 @@ def test_a_reason_carries_how_such_leads_converted(request, lead):
 @pytest.mark.parametrize("count", [1, MANY])
 def test_a_model_that_knows_too_little_gives_no_number(request, lead, count):
     doubt = ScoreUncertainty(NOTHING, 0.0, lacking="too_few_outcomes", missing=70)
-    answers = Scorer(replace(learned(request), doubt=doubt)).score(
+    answers = Scorer(replace(learned(request), uncertainty=doubt)).score(
         [lead | {"as_of": 2 * 10**9 + DAY}] * count
     )
     assert len(answers) == count

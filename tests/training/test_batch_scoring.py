@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from tiny import tiny_model
+from small_model import build_small_model
 
 from features.catalogue import build_feature_set
 from features.cohort import open_lead_snapshots
@@ -32,7 +32,7 @@ LEADS = pl.DataFrame(
 @pytest.fixture(scope="module")
 def flat():
     features = flat_features(LEADS, ())
-    return tiny_model(features, flat_rows(features, LEADS), **FLAT)
+    return build_small_model(features, flat_rows(features, LEADS), **FLAT)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def crm(tmp_path_factory):
     return (
         config,
         history,
-        tiny_model(
+        build_small_model(
             features,
             compute_feature_rows(features, history, open_lead_snapshots(history, config.cohort_rule)),
         ),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from scored import rows, specs
-from tiny import tiny_model
+from report_inputs import rows, specs
+from small_model import build_small_model
 
 from training.estimator import LeadClassifier
 from training.shap_values import from_estimator, from_model
@@ -26,7 +26,7 @@ def leads():
 
 @pytest.fixture(scope="module")
 def model(leads):
-    return tiny_model(specs(), leads)
+    return build_small_model(specs(), leads)
 
 
 def test_base_and_values_add_up_to_the_log_odds_of_the_score(model, leads):

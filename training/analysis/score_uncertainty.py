@@ -44,7 +44,7 @@ class IntervalSummary:
 
 def summarise_uncertainty(inputs: ReportInput) -> IntervalSummary | NotApplicable:
     """Summarise the uncertainty of a report's model on its held-out leads, thinned to ``MOST_ASKED``."""
-    if inputs.model is None or inputs.model.doubt is None:
+    if inputs.model is None or inputs.model.uncertainty is None:
         return NotApplicable("no_model")
     rows = inputs.held_out_rows.with_columns(inputs.scores.select("lead_id", "as_of").get_columns())
     return from_scores(

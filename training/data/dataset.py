@@ -345,7 +345,7 @@ def from_flat_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
         features=features,
         rows=flat_rows(features, export.leads),
         label=export.label.to_numpy(),
-        question=export.asked,
+        question=export.outcome,
         flat=mapping,
         persons=export.persons,
         order=None if export.order is None else export.order.to_numpy(),

@@ -83,7 +83,7 @@ class FittedParts:
             blend: Their stacking weights and the intercept.
         """
         weights = iter((blend.weights / blend.slope if blend.slope > 0 else blend.weights).tolist())
-        linear = self.linear.scaled(next(weights)) if recipe.linear else None
+        linear = self.linear.scale(next(weights)) if recipe.linear else None
         tree_weight = next(weights) / len(self.boosters) if recipe.trees else 0.0
         return Predictor(
             encodings=self.encodings,

@@ -300,7 +300,7 @@ def _rougher_truth(truth: Floats, estimate: Floats, held_out: NDArray[np.bool_])
 
 def _match_base_rate(truth: Floats, rows: TrainingRows) -> Floats:
     """``truth`` shifted so that it expects as many conversions as were observed."""
-    return update_intercept(PlattCalibration(), truth, rows.y, doubt=1e-6).apply(truth)
+    return update_intercept(PlattCalibration(), truth, rows.y, prior_precision=1e-6).apply(truth)
 
 
 def conformal_curve(errors: SimulationErrors) -> PiecewiseLinearTerm:

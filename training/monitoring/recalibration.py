@@ -92,7 +92,7 @@ def shift_intercept(model: ConversionModel, shift: float, note: str) -> Conversi
         grades=Grades((a, b, c)),
         card=_card(model.card, shift, note),
         version="unsaved",
-        doubt=None if model.doubt is None else _shift_uncertainty(model.doubt, shift),
+        uncertainty=None if model.uncertainty is None else _shift_uncertainty(model.uncertainty, shift),
     )
 
 

@@ -74,8 +74,8 @@ def train_model(dataset: Dataset, training: TrainingConfig, progress: Progress |
         fitted.predictor,
         grades,
         card,
-        doubt=estimate_uncertainty(rows, fitted, lead, training.seed),
-        track_record=ObservedRates.of(rows.frame, lead, dataset.label),
+        uncertainty=estimate_uncertainty(rows, fitted, lead, training.seed),
+        observed_rates=ObservedRates.of(rows.frame, lead, dataset.label),
     )
     scores = dataset.rows[fitted.held_out_rows].select("lead_id", "as_of")
     scored = model.scores_from_log_odds(scores, fitted.log_odds)

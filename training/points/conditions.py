@@ -67,7 +67,7 @@ class Condition:
         """
         value_text = render_sentence(replace(self.spec, says=_VALUE), self.value, lang)
         phrase = translate(f"conditions.{self.test}", lang, value=value_text)
-        return self.spec.says.within(lang).replace("{value}", phrase)
+        return self.spec.says.render(lang).replace("{value}", phrase)
 
 
 def candidate_conditions(features: FeatureSet, rows: pl.DataFrame) -> tuple[Condition, ...]:

@@ -203,7 +203,7 @@ class Translator:
         """The title of a feature: its sentence up to the colon, or with a gap for the value."""
         if spec.source == "transitions" and spec.reduce == "recency" and spec.kind:
             return self("page.time_in_stage", stage=self.label("stages", spec.kind[0]))
-        text = spec.says.within(self.lang)
+        text = spec.says.render(self.lang)
         before, colon, _ = text.partition(":")
         whole = text.replace("{value}", "\N{HORIZONTAL ELLIPSIS}")
         return humanise_column(before) if colon and "{value}" not in before else whole

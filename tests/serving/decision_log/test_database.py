@@ -10,7 +10,7 @@ from threading import Barrier
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from logged import add, made
+from log_entries import log_decisions, make_decision
 from sqlalchemy import func, inspect, select, text
 
 from models.uncertainty import InsufficientEvidence
@@ -85,7 +85,9 @@ def test_a_log_that_is_up_to_date_is_opened_while_somebody_writes(place, log):
 
 
 def test_a_log_of_before_doubts_were_logged_keeps_its_decisions(log, place):
-    add(log, made("ada", insufficient=InsufficientEvidence("too_wide", None, "Too little is known.")))
+    log_decisions(
+        log, make_decision("ada", insufficient=InsufficientEvidence("too_wide", None, "Too little is known."))
+    )
     with log.begin() as connection:
         connection.execute(text("ALTER TABLE decisions DROP COLUMN insufficient"))
         for later in ("handovers", "handed_over"):

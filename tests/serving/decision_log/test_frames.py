@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from logged import add, made
+from log_entries import log_decisions, make_decision
 from typer.testing import CliRunner
 
 from leadloop import app
@@ -18,9 +18,9 @@ WHY = tuple(Reason(f"f{i}", "fit", float(i), (10.25 - i) / 29, 10.25 - i, f"beca
 
 
 def test_the_newest_told_decision_of_each_lead_is_its_score(log):
-    add(log, made("0012", points=1), made("bob", points=2))
-    add(log, made("0012", points=3, reasons=WHY))
-    add(log, made("bob", points=9), shadow=True)
+    log_decisions(log, make_decision("0012", points=1), make_decision("bob", points=2))
+    log_decisions(log, make_decision("0012", points=3, reasons=WHY))
+    log_decisions(log, make_decision("bob", points=9), shadow=True)
     [frame] = latest_scores(log)
     assert frame.select("lead_id", "points").rows() == [("bob", 2), ("0012", 3)]
     assert frame.select("^reason_.*$").rows() == [
@@ -31,7 +31,11 @@ def test_the_newest_told_decision_of_each_lead_is_its_score(log):
 
 def test_a_number_that_was_withheld_is_withheld_here_too(log):
     few = InsufficientEvidence("too_few_outcomes", None, "Too few conversions.")
-    add(log, made("ada", insufficient=few), made("bob", insufficient=replace(few, code="no_signal")))
+    log_decisions(
+        log,
+        make_decision("ada", insufficient=few),
+        make_decision("bob", insufficient=replace(few, code="no_signal")),
+    )
     [frame] = latest_scores(log)
     assert frame.select("lead_id", "probability", "points", "grade").rows() == [
         ("ada", None, None, None),
@@ -42,13 +46,13 @@ def test_a_number_that_was_withheld_is_withheld_here_too(log):
 def test_a_log_of_any_size_is_read_whole_and_an_empty_one_has_the_columns(log, monkeypatch):
     assert [frame.height for frame in latest_scores(log)] == [0]
     monkeypatch.setattr("serving.decision_log.frames._CHUNK_ROWS", 4)
-    add(log, *(made(str(i)) for i in range(10)))
+    log_decisions(log, *(make_decision(str(i)) for i in range(10)))
     assert [frame.height for frame in latest_scores(log)] == [4, 4, 2]
 
 
 def test_the_command_writes_what_push_reads(tmp_path):
     log = open_log(str(tmp_path / "decisions.db"))
-    add(log, made("0012", probability=0.25), made("bob", probability=0.75))
+    log_decisions(log, make_decision("0012", probability=0.25), make_decision("bob", probability=0.75))
     log.dispose()
     out = tmp_path / "scores.csv"
     result = CliRunner().invoke(

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import bentoml
 import pytest
-from logged import NASTY
+from log_entries import NASTY
 from starlette.testclient import TestClient
 
 from models import artifact
@@ -82,7 +82,7 @@ def test_a_number_that_is_withheld_is_kept_and_said_to_be_withheld(
     model_folder, place, lead, tmp_path_factory, size
 ):
     lacking = replace(
-        artifact.load(model_folder), doubt=ScoreUncertainty(NOTHING, 1.0, lacking="too_few_outcomes")
+        artifact.load(model_folder), uncertainty=ScoreUncertainty(NOTHING, 1.0, lacking="too_few_outcomes")
     )
     with ExitStack() as stack:
         client = serving(lacking, place, tmp_path_factory, stack)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from logged import add, made, outcome, told
+from log_entries import in_transaction, log_decisions, make_decision, make_outcome
 
 from models.explanation import Reason
 from models.observed_rates import ObservedRate
@@ -13,9 +13,9 @@ from serving.decision_log.statements import add_outcomes
 
 
 def test_the_latest_is_the_newest_that_was_told(log):
-    add(log, made("ada", points=1), made("bob", points=2))
-    add(log, made("ada", points=3), now=500)
-    add(log, made("ada", points=4), now=2_000, shadow=True)
+    log_decisions(log, make_decision("ada", points=1), make_decision("bob", points=2))
+    log_decisions(log, make_decision("ada", points=3), now=500)
+    log_decisions(log, make_decision("ada", points=4), now=2_000, shadow=True)
     assert [(decision.lead_id, decision.points) for decision in queries.latest_decisions(log)] == [
         ("bob", 2),
         ("ada", 3),
@@ -23,16 +23,16 @@ def test_the_latest_is_the_newest_that_was_told(log):
 
 
 def test_a_clock_that_is_set_back_makes_nothing_older(log):
-    add(log, made(points=1), now=2_000)
-    add(log, made(points=2), now=1_000)
+    log_decisions(log, make_decision(points=1), now=2_000)
+    log_decisions(log, make_decision(points=2), now=1_000)
     assert next(queries.latest_decisions(log)).points == 2
     assert [decision.points for decision in queries.decisions_of_lead(log, "0012")] == [2, 1]
 
 
 def test_scores_of_a_time_are_half_open_and_without_shadows(log):
     for now in (9, 10, 19, 20):
-        add(log, made(points=now), now=now, explored=now == 19)
-    add(log, made(points=0), now=15, shadow=True)
+        log_decisions(log, make_decision(points=now), now=now, explored=now == 19)
+    log_decisions(log, make_decision(points=0), now=15, shadow=True)
     decisions = list(queries.scores(log, 10, 20))
     assert [(decision.points, decision.explored, decision.shadow) for decision in decisions] == [
         (10, False, False),
@@ -42,7 +42,7 @@ def test_scores_of_a_time_are_half_open_and_without_shadows(log):
 
 
 def test_pages_are_newest_first_and_leave_nothing_out(log):
-    add(log, *(made(points=number) for number in range(10)))
+    log_decisions(log, *(make_decision(points=number) for number in range(10)))
     first = list(queries.decisions_of_lead(log, "0012", limit=4))
     rest = list(queries.decisions_of_lead(log, "0012", before=first[-1].id))
     assert [decision.points for decision in first + rest] == list(range(9, -1, -1))
@@ -50,7 +50,7 @@ def test_pages_are_newest_first_and_leave_nothing_out(log):
 
 def test_a_decision_has_its_row_its_reasons_and_its_occasion(log):
     why = Reason("visits", "behaviour", 3.0, 0.1, 2.9, "3 visits", ObservedRate(40, 10, 0.25, 0.2, above=2.0))
-    add(log, made(reasons=(why,)), endpoint="/v1/explain", request_id="r1", key_id="crm")
+    log_decisions(log, make_decision(reasons=(why,)), endpoint="/v1/explain", request_id="r1", key_id="crm")
     (decision,) = queries.decisions_of_lead(log, "0012")
     assert decision.row == {"industry": "machinery", "visits": 3.0}
     assert decision.reasons == [asdict(why)]
@@ -58,7 +58,7 @@ def test_a_decision_has_its_row_its_reasons_and_its_occasion(log):
 
 
 def test_a_log_larger_than_a_batch_is_read_whole(log):
-    add(log, *(made(str(number)) for number in range(2_500)))
+    log_decisions(log, *(make_decision(str(number)) for number in range(2_500)))
     assert sum(1 for _ in queries.latest_decisions(log)) == 2_500
 
 
@@ -68,9 +68,14 @@ def test_an_empty_log_has_numbers_too(log):
 
 
 def test_the_numbers_of_a_log_count_what_is_in_it(log):
-    add(log, made("ada"), made("bob", version="v2"), now=7)
-    add(log, made("ada"), now=9)
-    told(log, add_outcomes, [outcome("k1", kind="won"), outcome("k2", kind="won"), outcome("k3")], 9)
+    log_decisions(log, make_decision("ada"), make_decision("bob", version="v2"), now=7)
+    log_decisions(log, make_decision("ada"), now=9)
+    in_transaction(
+        log,
+        add_outcomes,
+        [make_outcome("k1", kind="won"), make_outcome("k2", kind="won"), make_outcome("k3")],
+        9,
+    )
     assert queries.stats(log) == {
         "decisions": 3,
         "leads": 2,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from logged import NASTY, add, made, outcome, told
+from log_entries import NASTY, in_transaction, log_decisions, make_decision, make_outcome
 
 from features.clock import DAY
 from models.explanation import Reason
@@ -30,7 +30,7 @@ def bits(number):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(row=st.dictionaries(TEXTS, st.none() | NUMBERS | TEXTS, max_size=5))
 def test_a_row_comes_back_to_the_bit(log, row):
-    add(log, made("bits", row=row))
+    log_decisions(log, make_decision("bits", row=row))
     back = next(queries.decisions_of_lead(log, "bits")).row
     assert list(back) == list(row)
     for name, value in row.items():
@@ -42,7 +42,7 @@ def test_a_row_comes_back_to_the_bit(log, row):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(probability=st.floats(0, 1), log_odds=NUMBERS)
 def test_a_score_comes_back_to_the_bit(log, probability, log_odds):
-    add(log, made("bits", probability=probability, log_odds=log_odds))
+    log_decisions(log, make_decision("bits", probability=probability, log_odds=log_odds))
     back = next(queries.decisions_of_lead(log, "bits"))
     assert back.probability == probability
     assert back.log_odds == log_odds
@@ -51,19 +51,27 @@ def test_a_score_comes_back_to_the_bit(log, probability, log_odds):
 @pytest.mark.parametrize("text", NASTY)
 def test_no_text_is_more_than_text(log, text):
     row, why = {text: text, "visits": 1.0}, Reason(text, text, text, 0.5, 14.4, text)
-    add(log, made(text, row=row, reasons=(why,), version=text), request_id=text, key_id=text, endpoint=text)
-    told(log, add_outcomes, [outcome(text, text, "rejected", reason=text, corrects=text + "x")], 1_000)
+    log_decisions(
+        log,
+        make_decision(text, row=row, reasons=(why,), version=text),
+        request_id=text,
+        key_id=text,
+        endpoint=text,
+    )
+    in_transaction(
+        log, add_outcomes, [make_outcome(text, text, "rejected", reason=text, corrects=text + "x")], 1_000
+    )
     (decision,), (event,) = queries.decisions_of_lead(log, text), queries.outcome_history(log, text)
     assert (decision.lead_id, decision.model_version, decision.endpoint) == (text, text, text)
     assert (decision.request_id, decision.key_id) == (text, text)
     assert (decision.row, decision.reasons) == (row, [asdict(why)])
     assert (event.key, event.lead_id, event.reason, event.corrects) == (text, text, text, text + "x")
-    assert told(log, erase, text, 0) == ErasedCounts(1, 1)
+    assert in_transaction(log, erase, text, 0) == ErasedCounts(1, 1)
 
 
 def test_a_key_counts_once(log):
-    first = told(log, add_outcomes, [outcome(), outcome(), outcome("k2")], 1_000)
-    again = told(log, add_outcomes, [outcome("k2"), outcome()], 2_000)
+    first = in_transaction(log, add_outcomes, [make_outcome(), make_outcome(), make_outcome("k2")], 1_000)
+    again = in_transaction(log, add_outcomes, [make_outcome("k2"), make_outcome()], 2_000)
     assert (first, again) == (["recorded", "repeated", "recorded"], ["repeated", "repeated"])
     assert [(event.key, event.recorded_at) for event in queries.outcomes(log)] == [
         ("k1", 1_000),
@@ -74,22 +82,24 @@ def test_a_key_counts_once(log):
 @pytest.mark.parametrize(
     "other",
     [
-        outcome(kind="won"),
-        outcome(lead_id="0013"),
-        outcome(at=51),
-        outcome(reason="x"),
-        outcome(corrects="k0"),
+        make_outcome(kind="won"),
+        make_outcome(lead_id="0013"),
+        make_outcome(at=51),
+        make_outcome(reason="x"),
+        make_outcome(corrects="k0"),
     ],
 )
 def test_a_key_cannot_be_used_for_something_else(log, other):
-    told(log, add_outcomes, [outcome()], 1_000)
-    assert told(log, add_outcomes, [other], 1_000) == ["key_conflict"]
+    in_transaction(log, add_outcomes, [make_outcome()], 1_000)
+    assert in_transaction(log, add_outcomes, [other], 1_000) == ["key_conflict"]
     assert [event.outcome for event in queries.outcomes(log)] == ["qualified"]
 
 
 def test_an_outcome_of_another_lead_cannot_be_corrected(log):
-    told(log, add_outcomes, [outcome()], 1_000)
-    assert told(log, add_outcomes, [outcome("k2", "0013", corrects="k1")], 1_000) == ["other_lead"]
+    in_transaction(log, add_outcomes, [make_outcome()], 1_000)
+    assert in_transaction(log, add_outcomes, [make_outcome("k2", "0013", corrects="k1")], 1_000) == [
+        "other_lead"
+    ]
 
 
 def test_the_order_of_arrival_makes_no_difference(log):
@@ -97,29 +107,29 @@ def test_the_order_of_arrival_makes_no_difference(log):
         lead = str(number)
         a, b, c, d = (f"{letter}{number}" for letter in "abcd")
         events = [
-            outcome(a, lead, "accepted", at=10),
-            outcome(b, lead, "rejected", at=20, reason="budget"),
-            outcome(c, lead, "rejected", at=20, reason="timing", corrects=b),
-            outcome(d, lead, "qualified", at=20, corrects=c),
+            make_outcome(a, lead, "accepted", at=10),
+            make_outcome(b, lead, "rejected", at=20, reason="budget"),
+            make_outcome(c, lead, "rejected", at=20, reason="timing", corrects=b),
+            make_outcome(d, lead, "qualified", at=20, corrects=c),
         ]
         for place in order:
-            told(log, add_outcomes, [events[place]], 1_000)
+            in_transaction(log, add_outcomes, [events[place]], 1_000)
         assert [event.key for event in queries.outcomes(log, lead)] == [a, d]
         assert {event.key for event in queries.outcome_history(log, lead)} == {a, b, c, d}
     assert len(list(queries.outcomes(log))) == 2 * 24
 
 
 def test_a_correction_that_turns_out_to_be_of_another_lead_corrects_nothing(log):
-    told(log, add_outcomes, [outcome("b", "0013", corrects="a")], 1_000)
-    told(log, add_outcomes, [outcome("a", "0012")], 1_000)
+    in_transaction(log, add_outcomes, [make_outcome("b", "0013", corrects="a")], 1_000)
+    in_transaction(log, add_outcomes, [make_outcome("a", "0012")], 1_000)
     assert {event.key for event in queries.outcomes(log)} == {"a", "b"}
 
 
 def test_who_is_forgotten_leaves_a_number_and_nobody_else_is_touched(log):
-    add(log, made("ada"), made("bob"), made("ada"))
-    told(log, add_outcomes, [outcome("k1", "ada"), outcome("k2", "bob")], 1_000)
-    assert told(log, erase, "ada", 3 * DAY + 5) == ErasedCounts(2, 1)
-    assert told(log, erase, "ada", 3 * DAY + 6) == ErasedCounts(0, 0)
+    log_decisions(log, make_decision("ada"), make_decision("bob"), make_decision("ada"))
+    in_transaction(log, add_outcomes, [make_outcome("k1", "ada"), make_outcome("k2", "bob")], 1_000)
+    assert in_transaction(log, erase, "ada", 3 * DAY + 5) == ErasedCounts(2, 1)
+    assert in_transaction(log, erase, "ada", 3 * DAY + 6) == ErasedCounts(0, 0)
     assert not [*queries.decisions_of_lead(log, "ada"), *queries.outcome_history(log, "ada")]
     assert len([*queries.decisions_of_lead(log, "bob"), *queries.outcome_history(log, "bob")]) == 2
     counts = queries.stats(log)
@@ -129,9 +139,11 @@ def test_who_is_forgotten_leaves_a_number_and_nobody_else_is_touched(log):
 def test_of_who_is_forgotten_no_byte_is_left_in_the_file(log, place):
     if place.startswith("postgresql"):
         pytest.skip("PostgreSQL overwrites with VACUUM, by itself and later")
-    add(log, *[made("ada-lovelace", row={"secret": "swordfish"})] * 20)
-    told(log, add_outcomes, [outcome("k1", "ada-lovelace", "rejected", reason="swordfish")], 1_000)
-    told(log, erase, "ada-lovelace", 0)
+    log_decisions(log, *[make_decision("ada-lovelace", row={"secret": "swordfish"})] * 20)
+    in_transaction(
+        log, add_outcomes, [make_outcome("k1", "ada-lovelace", "rejected", reason="swordfish")], 1_000
+    )
+    in_transaction(log, erase, "ada-lovelace", 0)
     log.dispose()
     content = b"".join(file.read_bytes() for file in Path(place).parent.iterdir())
     assert b"ada-lovelace" not in content
@@ -140,16 +152,16 @@ def test_of_who_is_forgotten_no_byte_is_left_in_the_file(log, place):
 
 def test_what_is_too_old_goes_and_no_more_than_asked_at_once(log):
     for now in (10, 20, 30):
-        add(log, made(), now=now)
-        told(log, add_outcomes, [outcome(f"k{now}")], now)
-    assert told(log, prune, before=30, most=1) == ErasedCounts(1, 1)
-    assert told(log, prune, before=30, most=9) == ErasedCounts(1, 1)
-    assert told(log, prune, before=30, most=9) == ErasedCounts(0, 0)
+        log_decisions(log, make_decision(), now=now)
+        in_transaction(log, add_outcomes, [make_outcome(f"k{now}")], now)
+    assert in_transaction(log, prune, before=30, most=1) == ErasedCounts(1, 1)
+    assert in_transaction(log, prune, before=30, most=9) == ErasedCounts(1, 1)
+    assert in_transaction(log, prune, before=30, most=9) == ErasedCounts(0, 0)
     assert [decision.decided_at for decision in queries.decisions_of_lead(log, "0012")] == [30]
 
 
 def test_a_number_that_is_none_is_kept_as_it_is(log):
-    add(log, made("bits", row={"a": math.inf, "b": math.nan, "c": -0.0}))
+    log_decisions(log, make_decision("bits", row={"a": math.inf, "b": math.nan, "c": -0.0}))
     row = next(queries.decisions_of_lead(log, "bits")).row
     assert row["a"] == math.inf
     assert math.isnan(row["b"])

@@ -9,7 +9,7 @@ from contextlib import closing
 from functools import partial
 
 import pytest
-from logged import add, made, outcome
+from log_entries import log_decisions, make_decision, make_outcome
 from sqlalchemy import event
 
 from features.clock import DAY
@@ -44,7 +44,7 @@ def lead_ids(journal):
 
 def decide(journal, *lead_ids):
     row = {"note": "x" * 1_000, "visits": 3.0}
-    return journal.log_decisions([made(lead_id, row=row) for lead_id in lead_ids], SCORE)
+    return journal.log_decisions([make_decision(lead_id, row=row) for lead_id in lead_ids], SCORE)
 
 
 def acknowledged(journal, number):
@@ -90,7 +90,7 @@ def test_the_same_key_from_two_workers_counts_once(place, journal):
     other = DecisionLog(LogSettings(place))
 
     async def ask():
-        jobs = [who.log_outcomes([outcome(f"k{i}")]) for i in range(30) for who in (journal, other)]
+        jobs = [who.log_outcomes([make_outcome(f"k{i}")]) for i in range(30) for who in (journal, other)]
         return await asyncio.gather(*jobs)
 
     try:
@@ -227,8 +227,8 @@ def test_a_log_that_is_not_there_yet_is_written_as_soon_as_it_is(tmp_path, caplo
 
 def test_what_is_older_than_it_may_be_is_forgotten_by_itself(place, log):
     now = int(time.time())
-    add(log, *[made("old")] * 1_200, now=now - 2 * DAY)
-    add(log, made("new"), now=now)
+    log_decisions(log, *[make_decision("old")] * 1_200, now=now - 2 * DAY)
+    log_decisions(log, make_decision("new"), now=now)
     journal = DecisionLog(LogSettings(place, keep_days=1))
     try:
         wait_until(
@@ -244,7 +244,11 @@ def test_what_is_older_than_it_may_be_is_forgotten_by_itself(place, log):
 
 def test_erasing_waits_its_turn(journal):
     async def ask():
-        calls = [decide(journal, "ada"), journal.log_outcomes([outcome("k1", "ada")]), journal.erase("ada")]
+        calls = [
+            decide(journal, "ada"),
+            journal.log_outcomes([make_outcome("k1", "ada")]),
+            journal.erase("ada"),
+        ]
         return await asyncio.gather(*calls)
 
     assert asyncio.run(ask())[2] == ErasedCounts(1, 1)
@@ -266,7 +270,7 @@ def test_a_record_is_there_when_it_is_acknowledged(journal, place):
 
 
 def test_rows_are_made_once_for_all_leads_of_a_request(log):
-    rows = decision_rows([made("a"), made("b")], RequestInfo("/v1/score", "r1"), 5)
+    rows = decision_rows([make_decision("a"), make_decision("b")], RequestInfo("/v1/score", "r1"), 5)
     with log.begin() as connection:
         add_decisions(connection, rows)
     assert {(decision.request_id, decision.decided_at) for decision in queries.latest_decisions(log)} == {

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from threading import Barrier
 
 import pytest
-from logged import add, made, outcome, told
+from log_entries import in_transaction, log_decisions, make_decision, make_outcome
 from sqlalchemy.exc import IntegrityError
 from starlette.testclient import TestClient
 
@@ -34,29 +34,35 @@ def candidates(log, value=""):
 
 
 def test_a_lead_is_ranked_by_its_newest_told_decision(log):
-    add(log, made("ada", probability=0.9), made("bob", probability=0.3), now=10)
-    add(log, made("ada", probability=0.2), now=20)
-    add(log, made("bob", probability=0.8), now=30, shadow=True)
+    log_decisions(log, make_decision("ada", probability=0.9), make_decision("bob", probability=0.3), now=10)
+    log_decisions(log, make_decision("ada", probability=0.2), now=20)
+    log_decisions(log, make_decision("bob", probability=0.8), now=30, shadow=True)
     assert {lead: candidate.worth for lead, candidate in candidates(log).items()} == {"ada": 0.2, "bob": 0.3}
 
 
 @pytest.mark.parametrize("kind", ["accepted", "qualified", "rejected", "disqualified", "won", "lost"])
 def test_any_outcome_closes_a_lead_also_a_corrected_one(log, kind):
-    add(log, made("ada"), made("bob"), made("cy"))
-    reports = [outcome("1", "ada", kind), outcome("2", "cy"), outcome("3", "cy", "lost", corrects="2")]
-    told(log, add_outcomes, reports, 1)
+    log_decisions(log, make_decision("ada"), make_decision("bob"), make_decision("cy"))
+    reports = [
+        make_outcome("1", "ada", kind),
+        make_outcome("2", "cy"),
+        make_outcome("3", "cy", "lost", corrects="2"),
+    ]
+    in_transaction(log, add_outcomes, reports, 1)
     assert set(candidates(log)) == {"bob"}
 
 
 def test_a_number_that_was_withheld_ranks_nobody(log):
-    add(log, made("ada", insufficient=InsufficientEvidence("too_few_outcomes", None, "Too few.")))
-    add(log, made("bob", insufficient=InsufficientEvidence("too_wide", None, "Too wide.")))
+    log_decisions(
+        log, make_decision("ada", insufficient=InsufficientEvidence("too_few_outcomes", None, "Too few."))
+    )
+    log_decisions(log, make_decision("bob", insufficient=InsufficientEvidence("too_wide", None, "Too wide.")))
     assert set(candidates(log)) == {"bob"}
 
 
 def test_a_lead_without_a_value_counts_with_the_median(log):
     for name, p, value in [("ada", 0.1, 1000.0), ("bob", 0.5, 100.0), ("cy", 0.4, None), ("di", 0.9, 10.0)]:
-        add(log, made(name, {"deal": value, "industry": "ads"}, probability=p))
+        log_decisions(log, make_decision(name, {"deal": value, "industry": "ads"}, probability=p))
     by_lead = candidates(log, "deal")
     assert {lead: candidate.worth for lead, candidate in by_lead.items()} == pytest.approx(
         {"ada": 100, "bob": 50, "cy": 40, "di": 9}
@@ -65,7 +71,7 @@ def test_a_lead_without_a_value_counts_with_the_median(log):
 
 
 def test_a_value_that_nobody_has_is_refused_with_a_hint(log):
-    add(log, made("ada", {"deal_size": 5.0, "industry": "ads"}))
+    log_decisions(log, make_decision("ada", {"deal_size": 5.0, "industry": "ads"}))
     with pytest.raises(NoSuchValueError, match="'deal_sise'; did you mean 'deal_size'"):
         handovers.open_candidates(log, "deal_sise")
     with pytest.raises(NoSuchValueError, match="industry"):
@@ -75,13 +81,13 @@ def test_a_value_that_nobody_has_is_refused_with_a_hint(log):
 def hand_over(log):
     wish = HandoverRequest(7 * DAY, 2, 0.5)
     choice = select_leads(handovers.open_candidates(log, wish.value), wish)
-    told(log, handovers.add_handover, wish, choice)
+    in_transaction(log, handovers.add_handover, wish, choice)
     return choice
 
 
 @pytest.fixture
 def handed(log):
-    add(log, *[made(f"lead {n}", probability=n / 10) for n in range(1, 6)], now=6 * DAY)
+    log_decisions(log, *[make_decision(f"lead {n}", probability=n / 10) for n in range(1, 6)], now=6 * DAY)
     return hand_over(log)
 
 
@@ -104,7 +110,7 @@ def test_only_the_first_hand_over_of_a_day_counts(log, handed):
 
 def test_a_person_who_is_erased_is_on_no_list(log, handed):
     first, *others = names(handed)
-    told(log, erase, first, 0)
+    in_transaction(log, erase, first, 0)
     assert [
         lead.decision.lead_id for lead in handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5)).leads
     ] == others
@@ -112,9 +118,9 @@ def test_a_person_who_is_erased_is_on_no_list(log, handed):
 
 @pytest.mark.usefixtures("handed")
 def test_old_hand_overs_are_forgotten(log):
-    told(log, prune, 8 * DAY - 1, 100)
+    in_transaction(log, prune, 8 * DAY - 1, 100)
     assert handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5)) is not None
-    told(log, prune, 8 * DAY, 100)
+    in_transaction(log, prune, 8 * DAY, 100)
     assert handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5)) is None
 
 
@@ -230,8 +236,8 @@ def test_what_makes_no_sense_is_refused_by_field(client, query, code, field):
 
 def test_a_stale_score_is_marked(place, by_hand, tmp_path_factory, log):
     now = int(time.time())
-    add(log, made("old", probability=0.9), now=now - 20 * DAY)
-    add(log, made("new", probability=0.1), now=now)
+    log_decisions(log, make_decision("old", probability=0.9), now=now - 20 * DAY)
+    log_decisions(log, make_decision("new", probability=0.1), now=now)
     with ExitStack() as stack:
         client = serving(by_hand, place, tmp_path_factory, stack)
         old, new = ask(client, capacity=2)["leads"]
@@ -254,7 +260,7 @@ def test_the_api_page_tells_of_it(client):
 
 
 def test_workers_that_choose_at_once_agree(log, place):
-    add(log, *[made(f"lead {n}", probability=0.5) for n in range(40)])
+    log_decisions(log, *[make_decision(f"lead {n}", probability=0.5) for n in range(40)])
     wish, barrier = HandoverRequest(7 * DAY, 10, 0.5), Barrier(4)
 
     async def ask_worker(number):
@@ -263,7 +269,7 @@ def test_workers_that_choose_at_once_agree(log, place):
             await journal.writer.write(probe_writable)
             await asyncio.to_thread(barrier.wait)
             # What a worker sees of the log may differ from what the others do.
-            add(log, made(f"late {number}", probability=0.9))
+            log_decisions(log, make_decision(f"late {number}", probability=0.9))
             return await journal.get_or_create_handover(wish)
         finally:
             journal.writer.close()

@@ -9,7 +9,7 @@ import time
 import unicodedata
 
 import pytest
-from logged import NASTY
+from log_entries import NASTY
 from starlette.testclient import TestClient
 
 from models import artifact

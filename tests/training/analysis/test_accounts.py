@@ -9,9 +9,8 @@ import polars as pl
 import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
-from scored import report_input
+from report_inputs import report_input
 from small_crm import history
-from tiny import tiny_model
 
 from features.catalogue import build_feature_set
 from features.clock import DAY
@@ -84,7 +83,7 @@ def test_a_reports_accounts_have_the_probabilities_of_its_model_today():
     features = build_feature_set(crm, target="sql", closed=("disqualified",))
     everyone = Snapshots(crm.leads.select("lead_id", as_of=pl.lit(crm.observed_until, pl.Int64)))
     rows = compute_feature_rows(features, crm, everyone)
-    model = tiny_model(features, rows)
+    model = build_small_model(features, rows)
     inputs = report_input(200, history=crm, company=ReportSettings(SPEC, STAGES), model=model)
     result = accounts(inputs)
     chance = dict(model.score_frame(rows).select("lead_id", "probability").iter_rows())

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scored import report_input
+from report_inputs import report_input
 
 from models import metrics
 from training.analysis.calibration import calibration_error_by_chance

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from scored import CHANNELS, report_input
+from report_inputs import CHANNELS, report_input
 from small_crm import day, history
 
 from features.clock import DAY

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 import pytest
+from report_inputs import contributions, report_input
 from scipy.stats import spearmanr
-from scored import contributions, report_input
 
 from features.clock import DAY
 from features.history import TRANSITION_SCHEMA, LeadHistory

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from report_inputs import report_input, specs
 from scipy.stats import spearmanr
-from scored import report_input, specs
 
 from features.spec import DisplayText, FeatureSet, attribute
 from training.analysis.drivers import BINS, LEVELS, feature_importance

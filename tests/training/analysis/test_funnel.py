@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from scored import report_input
+from report_inputs import report_input
 from small_crm import history
 
 from features.clock import DAY, to_epoch

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from report_inputs import report_input
 from scipy.stats import t as student
-from scored import report_input
 
 from training.analysis.drivers import feature_importance, importance_intervals
 from training.report.report import Report, build_report

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 import pytest
-from company import write
-from scored import report_input
+from report_inputs import report_input
+from small_export import write
 
 from features.clock import DAY
 from models import metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scored import report_input
+from report_inputs import report_input
 
 import leadloop
 from features.clock import DAY, to_epoch

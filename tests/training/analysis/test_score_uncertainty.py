@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import pandas as pd
 import polars as pl
 import pytest
-from company import write
+from small_export import write
 
 from models import artifact
 from training.analysis.inputs import report_input

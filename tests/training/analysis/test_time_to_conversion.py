@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from scored import report_input
+from report_inputs import report_input
 from small_crm import history
 
 from features.catalogue import REQUESTS, build_feature_set
@@ -120,7 +120,7 @@ def test_a_channel_learned_after_creation_makes_no_segments():
 
 
 def test_where_touchpoints_have_campaigns_alone_these_tell_leads_apart():
-    crm = history({"a": 5, "b": 5}, touches=[("a", "visit", 5), ("b", "visit", 6)], until=100)
+    crm = history({"a": 5, "b": 5}, touchpoints=[("a", "visit", 5), ("b", "visit", 6)], until=100)
     crm = replace(crm, touchpoints=crm.touchpoints.with_columns(campaign=pl.lit("spring")))
     spec = segment_feature(build_feature_set(crm, target="sql", closed=()), crm)
     assert (spec.of, segment_at_creation(stage_entries(crm, STAGES, SPEC), spec).to_list()) == (

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from company import leads, write
+from small_export import leads, write
 
 from features.clock import DAY
 from features.cohort import CohortRule, Snapshots

@@ -6,9 +6,9 @@ import json
 import re
 from dataclasses import replace
 
-import company
 import polars as pl
 import pytest
+import small_export
 
 from training.backtesting.run import BacktestOptions, run_backtest
 from training.config.settings import Config, FlatConfig
@@ -19,13 +19,15 @@ from training.registry.tracking import mlflow_client
 def config(tmp_path, monkeypatch):
     monkeypatch.setattr("training.backtesting.evaluation.RESAMPLES", 8)
     return Config(
-        flat=FlatConfig(company.write(tmp_path, company.leads(300)), "Converted", id="Id", time="No")
+        flat=FlatConfig(
+            small_export.write(tmp_path, small_export.leads(300)), "Converted", id="Id", time="No"
+        )
     )
 
 
 def test_the_origins_of_dated_rows_are_days(config, tmp_path):
     day = pl.date(2025, 1, 1) + pl.duration(days=pl.col("No"))
-    path = company.write(tmp_path, company.leads(300).with_columns(No=day))
+    path = small_export.write(tmp_path, small_export.leads(300).with_columns(No=day))
     heard = []
     result = run_backtest(
         replace(config, flat=replace(config.flat, leads=path)), tmp_path, BacktestOptions(2), say=heard.append
@@ -51,7 +53,7 @@ def test_a_flat_export_is_backtested_and_tracked_and_the_result_is_reused(config
 
 @pytest.mark.parametrize(("rows", "warned"), [(80, True), (600, False)])
 def test_few_positive_test_rows_are_warned_of(config, tmp_path, rows, warned):
-    path = company.write(tmp_path, company.leads(rows))
+    path = small_export.write(tmp_path, small_export.leads(rows))
     result = run_backtest(
         replace(config, flat=replace(config.flat, leads=path, time=None)), tmp_path, say=print
     )

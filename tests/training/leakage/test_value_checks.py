@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from company import leads, write
 from sklearn.metrics import mutual_info_score
+from small_export import leads, write
 
 from features.ingest.flat_export import read_flat
 from features.ingest.mapping import FlatMapping

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from company import leads, write
 from markupsafe import escape
 from scipy.special import expit
+from small_export import leads, write
 
 from features.ingest.flat_export import read_flat
 from features.ingest.mapping import FlatMapping

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from company import leads, write
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
+from small_export import leads, write
 
 from features.clock import DAY
 from features.ingest.flat_export import read_flat

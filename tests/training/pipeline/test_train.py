@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from company import leads, write
+from small_export import leads, write
 
 from features.ingest.mapping import AttributeSelection, TableMapping
 from models import artifact

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from company import write
 from scipy.special import expit
 from sklearn.metrics import log_loss
+from small_export import write
 
 from features.clock import DAY
 from features.cohort import CohortRule

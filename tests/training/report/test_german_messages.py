@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from scored import report_input
+from report_inputs import report_input
 
 from features import messages
 from features.clock import DAY

@@ -7,8 +7,8 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from browser import MARKS, chromium, opened, violations
-from scored import report_input
+from browser import MARKS, chromium
+from report_inputs import report_input
 
 from models import artifact
 from training.analysis.inputs import report_input as of_fitted
@@ -53,15 +53,15 @@ def of_a_history(folder):
 
 @pytest.fixture
 def page(browser, page_path):
-    with opened(browser, page_path[0]) as visible:
+    with open_page(browser, page_path[0]) as visible:
         yield visible
 
 
 def test_a_page_says_nothing_to_the_console_and_asks_for_nothing(page, page_path):
     page.click('button[data-lang="de"]')
     page.locator("#slider").press("ArrowRight")
-    assert page.said == []
-    assert page.asked == [page_path[0].as_uri()]
+    assert page.console_lines == []
+    assert page.requested_urls == [page_path[0].as_uri()]
 
 
 def test_every_block_is_there_or_says_why_not(page):
@@ -115,7 +115,7 @@ def test_a_download_holds_the_table(page, page_path):
 
 @pytest.mark.parametrize("width", [1440, 390])
 def test_a_page_fits(browser, page_path, width):
-    with opened(browser, page_path[0], width) as page:
+    with open_page(browser, page_path[0], width) as page:
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -126,12 +126,12 @@ def test_a_page_fits(browser, page_path, width):
 )
 def test_a_page_is_accessible(browser, page_path, scheme, where, rules):
     """The dark page has the same elements, so only its colours are looked at, where each of them is used."""
-    with opened(browser, page_path[0], 390, color_scheme=scheme) as page:
-        assert violations(page, where, rules) == []
+    with open_page(browser, page_path[0], 390, color_scheme=scheme) as page:
+        assert axe_violations(page, where, rules) == []
 
 
 def test_without_scripts_the_page_is_whole(browser, page_path):
-    with opened(browser, page_path[0], java_script_enabled=False) as page:
+    with open_page(browser, page_path[0], java_script_enabled=False) as page:
         assert not page.locator("#slider").is_visible()
         assert not page.locator(".languages").is_visible()
         page.locator("#worth summary").first.click()

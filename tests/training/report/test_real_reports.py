@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from browser import MARKS, chromium, opened, violations
+from browser import MARKS, axe_violations, chromium
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from models import artifact
@@ -114,7 +114,7 @@ def report(request, tmp_path_factory):
 
 def test_a_real_report_is_whole_silent_and_can_be_used(browser, report):
     folder, _, _, page_text = report
-    with opened(browser, folder / "report.html", 390) as page:
+    with open_page(browser, folder / "report.html", 390) as page:
         beyond = history_only_sections(page_text)
         assert page.locator("section").count() == len(BLOCKS) - len(beyond)
         assert page.locator("p.beyond").count() == bool(beyond)
@@ -130,15 +130,15 @@ def test_a_real_report_is_whole_silent_and_can_be_used(browser, report):
         assert "100%" in says.inner_text() != before
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert violations(page) == []
+        assert axe_violations(page) == []
         page.click('button[data-lang="de"]')
         assert page.locator("#worth h2").inner_text() == "Was es bringt"
-        assert page.said == []
-        assert page.asked == [(folder / "report.html").as_uri()]
+        assert page.console_lines == []
+        assert page.requested_urls == [(folder / "report.html").as_uri()]
 
 
 def test_every_download_of_a_real_report_holds_its_table(browser, report):
-    with opened(browser, report[0] / "report.html") as page:
+    with open_page(browser, report[0] / "report.html") as page:
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         tables = page.locator("table")
         saved = page.locator("a[download]")

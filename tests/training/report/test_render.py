@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 import polars as pl
 import pytest
-from scored import report_input
+from report_inputs import report_input
 
 from features.messages import LANGUAGES, parse_po, read_sources
 from features.spec import DisplayText, FeatureSet

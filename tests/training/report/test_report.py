@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from report_inputs import report_input
 from scipy.stats import binomtest
-from scored import report_input
 from sklearn import metrics as reference
 
 from models import metrics

@@ -48,7 +48,7 @@ def _reading(comparison: PointsComparison, t: Translator) -> str:
 
 def _learned(comparison: PointsComparison, t: Translator) -> Table:
     rows = tuple(
-        (_humanise_condition(line.condition.within(t.lang)), t.signed(line.points, 0))
+        (_humanise_condition(line.condition.render(t.lang)), t.signed(line.points, 0))
         for line in comparison.lines
     )
     return Table(t("points-table.learned"), (t("points-table.condition"), t("points-table.points")), rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from scored import report_input
+from report_inputs import report_input
 
 from features.clock import DAY
 from features.labels import LabelSpec

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from scored import report_input
+from report_inputs import report_input
 from small_crm import history
 
 from features.clock import DAY

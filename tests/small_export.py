@@ -1,4 +1,4 @@
-"""A small company's flat export, written to a file: enough signal to learn from, small enough for seconds."""
+"""A flat export of 600 leads, written to a file: enough signal to learn from within seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A history in which everything occurs, so that its feature set is the whole catalogue."""
+"""A history with every kind of event and attribute, so that its feature set is the whole catalogue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from features.catalogue import KINDS, build_feature_set
 from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA, LeadHistory
 from features.spec import FeatureSet
 
-RICH = LeadHistory(
+FULL_HISTORY = LeadHistory(
     leads=pl.DataFrame(
         {"lead_id": ["x"], "created_at": [0], "account_id": ["A"], "country": ["DE"], "employees": [5.0]}
     ),
@@ -44,19 +44,19 @@ RICH = LeadHistory(
     ),
     accounts=pl.DataFrame({"account_id": ["A"], "sector": ["steel"]}),
 )
-CATALOGUE = build_feature_set(RICH)
+CATALOGUE = build_feature_set(FULL_HISTORY)
 
 
-def _one_of_each() -> FeatureSet:
-    """A spec for each way of being folded: the laws run often, and the catalogue repeats itself."""
+def _one_per_shape() -> FeatureSet:
+    """The first spec of each shape (source, reduction, selection, unit): the laws run often."""
     shapes = {}
     for spec in CATALOGUE.specs:
-        several = min(len(spec.kind), 2)
+        kind_count = min(len(spec.kind), 2)
         shape = (
             spec.source,
             spec.name.partition("account.")[1],
             spec.reduce,
-            several,
+            kind_count,
             spec.where,
             spec.within and "window",
             spec.unit,
@@ -65,4 +65,4 @@ def _one_of_each() -> FeatureSet:
     return FeatureSet(tuple(shapes.values()))
 
 
-ONE_OF_EACH = _one_of_each()
+ONE_PER_SHAPE = _one_per_shape()

@@ -19,7 +19,7 @@ WINDOW = (1_735_689_600, 1_767_225_600)
 CHANNELS = {"referral": 0.7, "organic search": 0.2, "webinar": 0.1, "paid social": -0.6}
 
 
-def says(en, de):
+def text(en, de):
     return DisplayText(en, de)
 
 
@@ -29,44 +29,44 @@ def specs():
     opens = EventSelection("email", "touchpoints", ("email_open",))
     return FeatureSet(
         (
-            attribute("industry", family="fit", says=says("Industry: {value}", "Branche: {value}")),
+            attribute("industry", family="fit", says=text("Industry: {value}", "Branche: {value}")),
             attribute(
                 "employees",
                 family="fit",
-                says=says("Employees: {value}", "Beschäftigte: {value}"),
+                says=text("Employees: {value}", "Beschäftigte: {value}"),
                 unit="number",
             ),
             attribute(
                 "ad_budget",
                 family="fit",
-                says=says("Ad budget: {value}", "Werbebudget: {value}"),
+                says=text("Ad budget: {value}", "Werbebudget: {value}"),
                 unit="money",
             ),
             attribute(
                 "first_channel",
                 family="channel",
-                says=says("First came by {value}", "Kam zuerst über {value}"),
+                says=text("First came by {value}", "Kam zuerst über {value}"),
             ),
             count(
                 demos.last(30),
-                says("Demo requests in 30 days: {value}", "Demo-Anfragen in 30 Tagen: {value}"),
+                text("Demo requests in 30 days: {value}", "Demo-Anfragen in 30 Tagen: {value}"),
             ),
-            recency(demos, says("Last demo request: {value} ago", "Letzte Demo-Anfrage: {value} her")),
+            recency(demos, text("Last demo request: {value} ago", "Letzte Demo-Anfrage: {value} her")),
             count(
                 views.last(30),
-                says("Pages viewed in 30 days: {value}", "Seitenaufrufe in 30 Tagen: {value}"),
+                text("Pages viewed in 30 days: {value}", "Seitenaufrufe in 30 Tagen: {value}"),
             ),
-            count(opens, says("E-mails opened: {value}", "Geöffnete E-Mails: {value}")),
+            count(opens, text("E-mails opened: {value}", "Geöffnete E-Mails: {value}")),
             attribute(
                 "unsubscribed",
                 family="email",
-                says=says("Unsubscribed from e-mail: {value}", "Von E-Mails abgemeldet: {value}"),
+                says=text("Unsubscribed from e-mail: {value}", "Von E-Mails abgemeldet: {value}"),
                 unit="flag",
             ),
             attribute(
                 "timezone",
                 family="fit",
-                says=says("Time zone: {value}", "Zeitzone: {value}"),
+                says=text("Time zone: {value}", "Zeitzone: {value}"),
                 unit="category",
             ),
         )
@@ -79,13 +79,13 @@ def rows(random, n):
     budget = np.round(random.lognormal(12.5, 1.0, n))
     return pl.DataFrame(
         {
-            "industry": _holes(random, random.choice(list(INDUSTRIES), n), 0.15),
-            "employees": _holes(random, np.round(random.lognormal(4.0, 1.4, n)), 0.3),
-            "ad_budget": _holes(random, budget, 0.6),
+            "industry": _with_missing(random, random.choice(list(INDUSTRIES), n), 0.15),
+            "employees": _with_missing(random, np.round(random.lognormal(4.0, 1.4, n)), 0.3),
+            "ad_budget": _with_missing(random, budget, 0.6),
             "first_channel": random.choice(list(CHANNELS), n),
             "demo_request.count.30d": demos,
             "demo_request.recency": [
-                float(random.integers(1, 60) * DAY) if seen else None for seen in demos.tolist()
+                float(random.integers(1, 60) * DAY) if has_request else None for has_request in demos.tolist()
             ],
             "page_view.count.30d": random.negative_binomial(1.5, 0.15, n).astype(float),
             "email_open.count": random.poisson(3, n).astype(float),
@@ -119,10 +119,10 @@ def contributions(frame):
 
 
 def report_input(n=3000, seed=1, *, time_ordered=True, **changed):
-    """What a report is made from, of ``n`` judged leads and as many to learn from."""
+    """What a report is made from, of ``n`` held-out leads and as many to learn from."""
     random = np.random.default_rng(seed)
-    trained, judged = rows(random, n), rows(random, n)
-    parts = contributions(judged)
+    training_rows, held_out_rows = rows(random, n), rows(random, n)
+    parts = contributions(held_out_rows)
     log_odds = -2.1 + parts.sum(axis=1)
     probability = 1 / (1 + np.exp(-log_odds))
     scores = pl.DataFrame(
@@ -141,9 +141,9 @@ def report_input(n=3000, seed=1, *, time_ordered=True, **changed):
             "version": "3f9a1c0d2b7e",
             "scores": scores,
             "label": (random.random(n) < probability).astype(float),
-            "training_rows": trained,
-            "held_out_rows": judged,
-            "explained_rows": judged.head(800),
+            "training_rows": training_rows,
+            "held_out_rows": held_out_rows,
+            "explained_rows": held_out_rows.head(800),
             "contributions": parts[:800],
             "intake": IngestSummary(
                 rows_read=2 * n + 37,
@@ -177,7 +177,7 @@ def card(n, *, time_ordered=True):
     )
 
 
-def _holes(random, values, share):
+def _with_missing(random, values, share):
     """``values`` with some of them missing."""
     return [
         None if hole else value

@@ -18,22 +18,22 @@ NASTY = [
 ]
 
 
-def made(lead_id="0012", row=None, reasons=None, version="v1", **score):
+def make_decision(lead_id="0012", row=None, reasons=None, version="v1", **score):
     values = {"as_of": 100, "log_odds": -1.1, "probability": 0.25, "points": 168, "grade": "B"} | score
-    given = {"industry": "machinery", "visits": 3.0} if row is None else row
-    return NewDecision(Score(lead_id, model_version=version, **values), given, reasons)
+    features = {"industry": "machinery", "visits": 3.0} if row is None else row
+    return NewDecision(Score(lead_id, model_version=version, **values), features, reasons)
 
 
-def add(log, *decisions, now=1_000, endpoint="/v1/score", **occasion):
-    rows = decision_rows(decisions, RequestInfo(endpoint, **occasion), now)
-    told(log, add_decisions, rows)
+def log_decisions(log, *decisions, now=1_000, endpoint="/v1/score", **request_info):
+    rows = decision_rows(decisions, RequestInfo(endpoint, **request_info), now)
+    in_transaction(log, add_decisions, rows)
 
 
-def outcome(key="k1", lead_id="0012", kind="qualified", at=50, **more):
+def make_outcome(key="k1", lead_id="0012", kind="qualified", at=50, **more):
     return Outcome(key, lead_id, kind, more.get("reason"), at, more.get("corrects"))
 
 
-def told(log, call, *arguments, **named):
-    """What a function of ``writing`` says, in a transaction of its own."""
+def in_transaction(log, function, *arguments, **named):
+    """What ``function`` returns, called with a connection in a transaction of its own."""
     with log.begin() as connection:
-        return call(connection, *arguments, **named)
+        return function(connection, *arguments, **named)

@@ -14,7 +14,7 @@ from models.model_card import ModelCard
 from models.predictor import Predictor
 
 
-def tiny_model(features, rows, **card):
+def build_small_model(features, rows, **card):
     """A model of made-up outcomes for feature rows such as ``rows``."""
     encodings = FeatureEncoder(tuple(_encoding(spec, rows[spec.name]) for spec in features.specs))
     matrix = encodings.encode(rows)[:, : encodings.tree_width]
@@ -29,9 +29,9 @@ def tiny_model(features, rows, **card):
     )
     linear = AdditiveModel(-1.0, effects, encodings.sources)
     predictor = Predictor(encodings, PlattCalibration(0.9, -0.2), linear, booster, 0.5)
-    known = {"label": "made up", "created_at": "2026-01-01", "rows": 9, "positives": 3, "recipe": "tiny"}
+    defaults = {"label": "made up", "created_at": "2026-01-01", "rows": 9, "positives": 3, "recipe": "small"}
     return ConversionModel(
-        features, predictor, Grades((0.9, 0.5, 0.1)), ModelCard(**known | {"time_ordered": True} | card)
+        features, predictor, Grades((0.9, 0.5, 0.1)), ModelCard(**defaults | {"time_ordered": True} | card)
     )
 
 
