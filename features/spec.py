@@ -1,8 +1,8 @@
 """Features as data: a FeatureSpec is one column of the training matrix, written down once.
 
-Because a spec is a record, it can be interpreted twice, for many snapshots (``features.batch``) and for one lead
-(``features.online``), saved with the model and shown to marketing, and still be one definition. Every spec
-reduces over ``age = as_of - occurred_at`` of what is visible, so its author cannot name a future row.
+Because a spec is a record, it can be interpreted twice, for many snapshots (``features.batch``) and for one
+lead (``features.online``), saved with the model and shown to marketing, and still be one definition. Each
+spec reduces over ``age = as_of - occurred_at`` of what is visible, so its author cannot name a future row.
 """
 
 from __future__ import annotations
