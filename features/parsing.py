@@ -172,8 +172,10 @@ def parse_categories(column: pl.Series) -> pl.Series:
     """The column as text; numbers as ``as_category`` writes them."""
     if column.dtype.is_float() or column.dtype.is_decimal():
         value = column.cast(pl.Float64)
-        whole = value.is_finite() & (value == value.floor()) & (value.abs() < _MAX_EXACT_INTEGER)
-        return value.cast(pl.String).zip_with(~whole.fill_null(value=False), _format_integers(value, whole))
+        is_integer = value.is_finite() & (value == value.floor()) & (value.abs() < _MAX_EXACT_INTEGER)
+        return value.cast(pl.String).zip_with(
+            ~is_integer.fill_null(value=False), _format_integers(value, is_integer)
+        )
     if column.dtype == pl.Boolean:
         return column.cast(pl.String)
     return column.cast(pl.String, strict=False)
@@ -182,8 +184,8 @@ def parse_categories(column: pl.Series) -> pl.Series:
 _MAX_EXACT_INTEGER = 2.0**53
 
 
-def _format_integers(value: pl.Series, whole: pl.Series) -> pl.Series:
-    return value.set(~whole, None).cast(pl.Int64).cast(pl.String)
+def _format_integers(value: pl.Series, is_integer: pl.Series) -> pl.Series:
+    return value.set(~is_integer, None).cast(pl.Int64).cast(pl.String)
 
 
 def as_category(value: str | float | None, *, missing: Collection[str] = MISSING) -> str | None:

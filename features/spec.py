@@ -1,7 +1,7 @@
 """Features as data: a FeatureSpec is one column of the training matrix, written down once.
 
 Because a spec is a record, it can be interpreted twice, for many snapshots (``features.batch``) and for one
-lead (``features.online``), saved with the model and shown to marketing, and still be one definition. Every
+lead (``features.online``), saved with the model and shown to marketing, and still be one definition. Each
 spec reduces over ``age = as_of - occurred_at`` of what is visible, so its author cannot name a future row.
 """
 

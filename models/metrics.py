@@ -662,7 +662,7 @@ def area_under_lift(called: NDArray[np.float64], captured: NDArray[np.float64]) 
 def _equal_mass_groups(
     ranking: Ranking,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Share, mean prediction and rate of up to ten groups of equal size; equal scores stay together."""
+    """Share, mean prediction and observed rate of up to ten groups of equal size; ties are not split."""
     whole = ranking.total.sum()
     mass, positive = ranking.total / whole, ranking.positive / whole
     middle = np.cumsum(mass) - mass / 2

@@ -1,7 +1,7 @@
 """Intervals of scores, and when there is too little data for a number.
 
-The interval is of the lead's true probability given all that is visible of it. No method covers that for
-every distribution (Barber 2020, "Is distribution-free inference possible for binary regression?"); what is
+The interval is of the lead's true probability given all that is visible of it. No method covers that for any
+distribution (Barber 2020, "Is distribution-free inference possible for binary regression?"); what is
 promised, on which assumption, is in ``training.learner.score_intervals``.
 """
 

@@ -99,8 +99,8 @@ def static_availability(
 
 def _plain_availability(role: ColumnRole) -> Availability:
     if not role.used:
-        why = Message("availability.unused", role=Message(f"roles.{role.role}"), reason=role.reason)
-        return Availability(role.column, role.role, "excluded", role.by, why)
+        message = Message("availability.unused", role=Message(f"roles.{role.role}"), reason=role.reason)
+        return Availability(role.column, role.role, "excluded", role.by, message)
     reason = Message("availability.plain", reason=role.reason)
     return Availability(role.column, role.role, "at creation", role.by, reason)
 

@@ -87,7 +87,7 @@ def sniff_dialect(path: Path) -> Dialect:
     if repair:
         notices.append("whole lines are quoted into the first column; they were taken apart")
     columns = _unique_names(header)
-    notices += [f"column {name!r} {why}" for name, why in _renamed_columns(header, columns)]
+    notices += [f"column {name!r} {sentence}" for name, sentence in _renamed_columns(header, columns)]
     return Dialect(
         encoding=scan.encoding,
         delimiter=delimiter,

@@ -45,7 +45,7 @@ class RowCounts:
     table: str
     file: str
     rows: int
-    kept: int
+    accepted: int
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,14 @@ class _Tally:
 
     problems: ValidatedRows = field(default_factory=lambda: ValidatedRows(pl.DataFrame()))
     rows: int = 0
-    kept: int = 0
+    accepted: int = 0
     newest: int | None = None
     names: frozenset[str] = frozenset()
 
     def add(self, batch: Batch, checked: ValidatedRows, good: pl.DataFrame) -> None:
         self.problems = replace(checked.after(self.problems), frame=self.problems.frame)
         self.rows += batch.frame.height
-        self.kept += good.height
+        self.accepted += good.height
         self.newest = max((s for s in (self.newest, good["known_at"].max()) if s is not None), default=None)  # type: ignore[assignment]
         if "name" in good.columns:
             self.names |= frozenset(good["name"].unique())
@@ -106,7 +106,7 @@ def read_events(
         msg = f"{mapping.name} has column names but no rows"
         raise SourceError(msg)
     return TableReport(
-        count=RowCounts(name, mapping.name, tally.rows + len(table.rejects), tally.kept),
+        count=RowCounts(name, mapping.name, tally.rows + len(table.rejects), tally.accepted),
         quarantine=tally.problems.quarantine(table, name, rejects=True),
         notices=(*table.notices, *table_notices(name, mapping, tally.problems)),
         newest=tally.newest,

@@ -53,8 +53,8 @@ class TableSource:
         """How messages call it; a password in the URL is not shown."""
         if self.database is None:
             return str(self.file)
-        shown = _PASSWORD.sub(r"\1***@", self.database)
-        return f"{shown}: {self.table or 'query'}"
+        display = _PASSWORD.sub(r"\1***@", self.database)
+        return f"{display}: {self.table or 'query'}"
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,10 @@ class Quarantine:
             (name, reason): f"{file.rpartition('/')[2]}, row {row}: {column or 'row'} {value!r}"
             for name, file, row, column, value, reason in first.iter_rows()
         }
-        rows = [(name, why, f"{n:,}", examples[name, why]) for (name, why), n in self.counts.items()]
+        rows = [
+            (name, reason_text, f"{n:,}", examples[name, reason_text])
+            for (name, reason_text), n in self.counts.items()
+        ]
         facts = f"{self.rows:,} rows were left out; a cell that merely became missing has an entry, too"
         table = html_table(("table", "reason", "entries", "the first of them"), rows)
         return html_card(f"Quarantine: {len(self):,} entries", facts, table)
@@ -87,7 +90,9 @@ class Quarantine:
         A reason is its message, if the quarantine knows it, and else the text.
         """
         counted = self.frame.group_by("table", "reason").len().sort("len", "table", "reason", descending=True)
-        return {(name, self.reasons.get(why, why)): count for name, why, count in counted.iter_rows()}
+        return {
+            (name, self.reasons.get(reason, reason)): count for name, reason, count in counted.iter_rows()
+        }
 
     @property
     def columns(self) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -121,7 +126,7 @@ def format_counts(entries: int, columns: Sequence[str]) -> str:
     return ", in ".join(filter(None, (f"{entries:,}", ", ".join(columns))))
 
 
-def raise_above_limit(share: float, bad: int, rows: int, why: str) -> None:
+def raise_above_limit(share: float, bad: int, rows: int, explanation: str) -> None:
     """Do nothing unless more than ``share`` of ``rows`` are ``bad``.
 
     Raises:
@@ -130,7 +135,7 @@ def raise_above_limit(share: float, bad: int, rows: int, why: str) -> None:
     if bad > share * rows:
         msg = (
             f"{bad:,} of {rows:,} rows cannot be used, more than the {share:.0%} allowed "
-            f"(max_share of the quarantine); {why}"
+            f"(max_share of the quarantine); {explanation}"
         )
         raise TooManyBadRowsError(msg)
 

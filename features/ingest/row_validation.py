@@ -88,7 +88,7 @@ class ValidatedRows:
         return reduce(lambda rows, remark: rows.add_notice(*remark), before.remarks.items(), joined)
 
     def quarantine(self, table: TableReader, name: str, *, rejects: bool = False) -> Quarantine:
-        """The quarantine of all problems by line of the source, with ``rejects`` of unreadable records."""
+        """The quarantine of all problems, by line of the source; ``rejects`` adds its unreadable records."""
         problems = pl.concat([pl.DataFrame(schema=_PROBLEM_SCHEMA), *self.problems])
         places = table.numbered(problems[ROW].to_list())
         rows = [

@@ -15,22 +15,22 @@ REAL = Path(__file__).parents[3] / "shared" / "data"
 def write(tmp_path: Path) -> Callable[..., Path]:
     """Writes a small file of text or bytes and gives its path."""
 
-    def written(content: str | bytes, name: str = "leads.csv") -> Path:
+    def write_file(content: str | bytes, name: str = "leads.csv") -> Path:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
 
-    return written
+    return write_file
 
 
 @pytest.fixture
 def real() -> Callable[[str], Path]:
     """The path of one of the public data sets, which lie beside the repository on development machines."""
 
-    def found(name: str) -> Path:
+    def find_file(name: str) -> Path:
         path = REAL / name
         if not path.is_file():
             pytest.skip(f"{path} is not on this machine")
         return path
 
-    return found
+    return find_file

@@ -87,9 +87,9 @@ def test_every_known_kind_and_the_companys_own_are_counted_and_dated():
 
 
 def test_kinds_that_never_occur_make_no_features():
-    found = names(build_feature_set(touched("visit", "tasting")))
-    assert {"visit.count", "tasting.count", "tasting.recency"} <= found
-    assert not any(name.startswith(("demo_request", "email_open", "request.")) for name in found)
+    result = names(build_feature_set(touched("visit", "tasting")))
+    assert {"visit.count", "tasting.count", "tasting.recency"} <= result
+    assert not any(name.startswith(("demo_request", "email_open", "request.")) for name in result)
 
 
 def test_columns_that_are_never_filled_make_no_features():
@@ -119,9 +119,9 @@ def test_the_target_and_the_ends_of_the_road_say_nothing_of_an_open_lead():
     stages = ["trial", "won", "lost"]
     moves = [{"lead_id": "x", "occurred_at": 2, "known_at": 2, "stage": stage} for stage in stages]
     history = replace(FULL_HISTORY, transitions=pl.DataFrame(moves, schema=TRANSITION_SCHEMA))
-    found = names(build_feature_set(history, target="won", closed=("lost",)))
-    assert {name for name in found if name.startswith("stage_")} == {"stage_trial.recency"}
-    assert "colleagues_won.count" in found
+    result = names(build_feature_set(history, target="won", closed=("lost",)))
+    assert {name for name in result if name.startswith("stage_")} == {"stage_trial.recency"}
+    assert "colleagues_won.count" in result
 
 
 def test_without_accounts_there_are_no_colleagues():

@@ -146,8 +146,8 @@ def test_every_name_that_a_key_is_put_together_from_has_a_text(section):
 
 def test_every_text_is_asked_for_by_the_code():
     whole, starts = named_in_code()
-    asked = {key for key in catalogue("en") if key in whole or key.startswith(tuple(starts))}
-    assert catalogue("en").keys() - asked == set()
+    requested = {key for key in catalogue("en") if key in whole or key.startswith(tuple(starts))}
+    assert catalogue("en").keys() - requested == set()
 
 
 def test_a_message_is_english_text_that_knows_its_german():

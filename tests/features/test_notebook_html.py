@@ -37,9 +37,9 @@ class Read(HTMLParser):
 
 @given(st.lists(st.tuples(ANYTHING, ANYTHING), max_size=3))
 def test_text_from_data_stays_text(rows):
-    seen = Read(html_table(("a", "<b>"), rows))
-    assert seen.cells == ["a", "<b>", *(cell for row in rows for cell in row)]
-    assert set(seen.tags) <= {"table", "thead", "tbody", "tr", "th", "td"}
+    visible = Read(html_table(("a", "<b>"), rows))
+    assert visible.cells == ["a", "<b>", *(cell for row in rows for cell in row)]
+    assert set(visible.tags) <= {"table", "thead", "tbody", "tr", "th", "td"}
 
 
 def test_a_caption_is_escaped_and_a_part_is_not():
@@ -92,11 +92,11 @@ def test_a_history_names_its_days_its_stages_and_its_columns():
         }
     )
     whole = LeadHistory(leads, pl.DataFrame(schema={"kind": pl.String}), moves, 2 * 86_400)
-    seen = Read(whole._repr_html_())
-    assert "script" not in seen.tags
-    at = seen.cells.index("leads")
-    assert seen.cells[at + 1 : at + 5] == ["2", "1970-01-01", "1970-01-02", EVIL]
-    assert "sql 2, mql 1" in seen.cells
+    visible = Read(whole._repr_html_())
+    assert "script" not in visible.tags
+    at = visible.cells.index("leads")
+    assert visible.cells[at + 1 : at + 5] == ["2", "1970-01-01", "1970-01-02", EVIL]
+    assert "sql 2, mql 1" in visible.cells
 
 
 def test_a_quarantine_counts_its_reasons_with_an_example_each():
@@ -105,6 +105,6 @@ def test_a_quarantine_counts_its_reasons_with_an_example_each():
         ("leads", "/crm/leads.csv", 9, "lead_id", "z", "doubled"),
         ("touchpoints", "/crm/t.csv", 4, None, None, "no kind"),
     ]
-    seen = Read(Quarantine(pl.DataFrame(rows, schema=QUARANTINE_SCHEMA, orient="row"), 3)._repr_html_())
-    assert seen.cells[4:8] == ["leads", "doubled", "2", f"leads.csv, row 3: lead_id {EVIL!r}"]
-    assert seen.cells[8:] == ["touchpoints", "no kind", "1", "t.csv, row 4: row None"]
+    visible = Read(Quarantine(pl.DataFrame(rows, schema=QUARANTINE_SCHEMA, orient="row"), 3)._repr_html_())
+    assert visible.cells[4:8] == ["leads", "doubled", "2", f"leads.csv, row 3: lead_id {EVIL!r}"]
+    assert visible.cells[8:] == ["touchpoints", "no kind", "1", "t.csv, row 4: row None"]

@@ -28,7 +28,7 @@ DEMOS = EventSelection("intent", "touchpoints", ("demo",))
 NOW = 100 * DAY
 
 
-def seen(spec, events, as_of=NOW, source="touchpoints"):
+def feature_value(spec, events, as_of=NOW, source="touchpoints"):
     lead = LeadRecord("a", 0, events={source: events})
     return OnlineFeatures(FeatureSet((spec,)))(lead, as_of)[spec.name]
 
@@ -52,32 +52,32 @@ def demo(occurred_at, known_at=None, **more):
 def test_an_event_is_seen_if_it_happened_and_was_known_before_the_second_asked_about(
     occurred_at, known_at, counted
 ):
-    assert seen(count(DEMOS, SAYS), [demo(occurred_at, known_at)]) == counted
+    assert feature_value(count(DEMOS, SAYS), [demo(occurred_at, known_at)]) == counted
 
 
 @pytest.mark.parametrize(("age", "counted"), [(7 * DAY - 1, 1.0), (7 * DAY, 0.0), (7 * DAY + 1, 0.0)])
 def test_a_window_ends_before_its_last_second(age, counted):
-    assert seen(count(DEMOS.last(7), SAYS), [demo(NOW - age)]) == counted
+    assert feature_value(count(DEMOS.last(7), SAYS), [demo(NOW - age)]) == counted
 
 
 def test_never_is_not_the_same_as_at_once():
-    assert seen(count(DEMOS, SAYS), []) == 0.0
-    assert seen(recency(DEMOS, SAYS), []) is None
-    assert seen(recency(DEMOS, SAYS), [demo(NOW - 1)]) == 1.0
+    assert feature_value(count(DEMOS, SAYS), []) == 0.0
+    assert feature_value(recency(DEMOS, SAYS), []) is None
+    assert feature_value(recency(DEMOS, SAYS), [demo(NOW - 1)]) == 1.0
 
 
 def test_steady_activity_has_no_trend():
     every_day = [demo(NOW - day * DAY - 1) for day in range(37)]
-    assert seen(trend(DEMOS, SAYS), every_day) == 0.0
-    assert seen(trend(DEMOS, SAYS), every_day[:7]) == 7 * 30.0
-    assert seen(trend(DEMOS, SAYS), every_day[7:]) == -30 * 7.0
+    assert feature_value(trend(DEMOS, SAYS), every_day) == 0.0
+    assert feature_value(trend(DEMOS, SAYS), every_day[:7]) == 7 * 30.0
+    assert feature_value(trend(DEMOS, SAYS), every_day[7:]) == -30 * 7.0
 
 
 def test_the_latest_value_is_of_the_latest_row_that_has_one():
     offer = latest(DEMOS, "offer", SAYS)
     rows = [demo(NOW - 5, offer="old"), demo(NOW - 3, offer="new"), demo(NOW - 1)]
-    assert seen(offer, rows) == "new"
-    assert seen(offer, [demo(NOW - 3, offer="a"), demo(NOW - 3, offer="b")]) == "b"
+    assert feature_value(offer, rows) == "new"
+    assert feature_value(offer, [demo(NOW - 3, offer="a"), demo(NOW - 3, offer="b")]) == "b"
 
 
 def test_an_overwritten_attribute_counts_from_when_the_crm_knew_it():
@@ -86,8 +86,8 @@ def test_an_overwritten_attribute_counts_from_when_the_crm_knew_it():
         {"name": "size", "known_at": NOW, "number": 500.0},
     ]
     size = history_attribute("size", family="fit", says=SAYS, unit="number")
-    assert seen(size, changes, source="attributes") == 5.0
-    assert seen(size, changes, as_of=NOW + 1, source="attributes") == 500.0
+    assert feature_value(size, changes, source="attributes") == 5.0
+    assert feature_value(size, changes, as_of=NOW + 1, source="attributes") == 500.0
 
 
 def test_a_lead_that_does_not_exist_yet_has_no_attributes():
@@ -129,6 +129,6 @@ def test_records_carry_the_accounts_columns_and_the_colleagues_events():
 def test_the_same_lead_may_stand_in_a_request_twice():
     (lead,) = to_records(FULL_HISTORY)
     history = from_records([lead, lead], ONE_PER_SHAPE)
-    both = Snapshots(pl.DataFrame({"lead_id": ["0", "1"], "as_of": [10, 10]}))
-    rows = feature_rows(ONE_PER_SHAPE, history, both).drop("lead_id")
+    pair = Snapshots(pl.DataFrame({"lead_id": ["0", "1"], "as_of": [10, 10]}))
+    rows = feature_rows(ONE_PER_SHAPE, history, pair).drop("lead_id")
     assert rows.row(0) == rows.row(1) == (10, *OnlineFeatures(ONE_PER_SHAPE)(lead, 10).values())

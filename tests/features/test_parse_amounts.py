@@ -27,13 +27,13 @@ def printed(value, group, mark):
 @given(cents, st.sampled_from([(",", "."), (".", ","), ("'", "."), ("\u2019", "."), ("\u00a0", ",")]))
 def test_an_amount_with_its_currency_is_read_in_every_file(decimal, value, marks):
     text = printed(value, *marks)
-    for shown in (
+    for displayed in (
         f"{text} €",
         f"{text}EUR",
         f"CHF {text}",
         text.replace("-", "-$") if value < 0 else f"${text}",
     ):
-        assert read(shown, decimal) == value / 100
+        assert read(displayed, decimal) == value / 100
 
 
 @pytest.mark.parametrize("decimal", DECIMALS)
@@ -46,8 +46,8 @@ def test_two_separators_settle_which_is_which(decimal, value, marks):
 @given(cents.filter(lambda value: value < -(10**5)), st.sampled_from([(",", "."), (".", ",")]))
 def test_an_amount_in_brackets_is_taken_off(decimal, value, marks):
     text = printed(-value, *marks)
-    for shown in (f"({text})", f"(${text})", f"$({text})", f"({text} €)"):
-        assert read(shown, decimal) == value / 100
+    for displayed in (f"({text})", f"(${text})", f"$({text})", f"({text} €)"):
+        assert read(displayed, decimal) == value / 100
 
 
 def test_brackets_that_hold_no_amount_are_no_number():
@@ -92,8 +92,8 @@ def test_a_column_of_amounts_is_a_number(values):
 
 
 def test_amounts_in_two_currencies_are_no_numbers_to_compare():
-    found = infer_role(pl.Series("x", ["$5.00", "€7.00"] * MANY))
-    assert (found.role, found.reason) == ("category", "words: numbers with different units, $ and €")
+    result = infer_role(pl.Series("x", ["$5.00", "€7.00"] * MANY))
+    assert (result.role, result.reason) == ("category", "words: numbers with different units, $ and €")
 
 
 def test_points_that_part_thousands_beside_small_numbers_are_not_taken_for_decimals():
@@ -103,6 +103,6 @@ def test_points_that_part_thousands_beside_small_numbers_are_not_taken_for_decim
 
 
 def test_doubtful_numbers_that_occur_once_only_still_say_why():
-    found = infer_role(pl.Series("x", [f"{i},{100 + i}" for i in range(1, MANY)]))
-    assert found.role == "identifier"
-    assert DOUBTFUL in found.reason
+    result = infer_role(pl.Series("x", [f"{i},{100 + i}" for i in range(1, MANY)]))
+    assert result.role == "identifier"
+    assert DOUBTFUL in result.reason

@@ -58,10 +58,10 @@ def rows(config, reading):
 def lead(rows):
     """The row of one lead as a dictionary."""
 
-    def found(lead_id):
+    def find_row(lead_id):
         return rows.filter(pl.col("lead_id") == lead_id).row(0, named=True)
 
-    return found
+    return find_row
 
 
 def test_features_are_as_they_were(rows, request):

@@ -90,18 +90,18 @@ def test_every_matured_row_has_a_label(history, snaps, horizon):
 @given(histories(), st.integers(1, 40))
 def test_no_lead_is_looked_at_after_it_left_the_open_ones(history, days):
     rule = CohortRule(on=("created", "mql"), every=days * DAY, closed=("sql", "disqualified"))
-    drawn = draw(history, rule).frame
+    sample = draw(history, rule).frame
     closed = history.transitions.filter(pl.col("stage").is_in(["sql", "disqualified"]))
     first = closed.group_by("lead_id").agg(pl.col("occurred_at").min())
-    assert drawn.join(first, on="lead_id").filter(pl.col("as_of") > pl.col("occurred_at")).is_empty()
-    assert drawn.unique().height == drawn.height
-    assert drawn.filter(pl.col("as_of") > history.observed_until).is_empty()
+    assert sample.join(first, on="lead_id").filter(pl.col("as_of") > pl.col("occurred_at")).is_empty()
+    assert sample.unique().height == sample.height
+    assert sample.filter(pl.col("as_of") > history.observed_until).is_empty()
 
 
 def test_a_stage_entry_is_looked_at_one_second_after_the_crm_knew():
     history = one_lead((50, 80, "mql"))
-    drawn = draw(history, CohortRule(on=("mql",))).frame
-    assert drawn.rows() == [("a", 81)]
+    sample = draw(history, CohortRule(on=("mql",))).frame
+    assert sample.rows() == [("a", 81)]
 
 
 def test_the_target_cannot_also_be_an_end():

@@ -87,7 +87,7 @@ def test_row_order_is_irrelevant(compute, history, snaps, seed):
 
 
 @pytest.mark.parametrize(
-    ("occurred", "heard", "seen"),
+    ("occurred", "heard", "visible"),
     [
         (99, 99, True),
         (100, 100, False),
@@ -97,5 +97,5 @@ def test_row_order_is_irrelevant(compute, history, snaps, seed):
         (98, 99, True),
     ],
 )
-def test_an_event_counts_only_if_it_happened_and_was_known_before(occurred, heard, seen):
-    assert is_visible(occurred, heard, 100) is seen
+def test_an_event_counts_only_if_it_happened_and_was_known_before(occurred, heard, visible):
+    assert is_visible(occurred, heard, 100) is visible

@@ -11,10 +11,10 @@ from models.active_model import active_folders, set_active
 
 @pytest.fixture
 def folders(tmp_path):
-    made = [tmp_path / name for name in ("first", "second" * 20)]
-    for folder in made:
+    built = [tmp_path / name for name in ("first", "second" * 20)]
+    for folder in built:
         folder.mkdir()
-    return made
+    return built
 
 
 def test_nothing_is_in_charge_until_something_was_put_there(tmp_path):
@@ -38,10 +38,10 @@ def test_a_reader_sees_the_old_or_the_new_and_never_half_of_either(folders, tmp_
         return {active_folders(tmp_path)[0] for _ in range(500)}
 
     with ThreadPoolExecutor(3) as pool:
-        seen = pool.map(read, range(2))
+        visible = pool.map(read, range(2))
         for i in range(200):
             set_active(folders[i % 2])
-    assert set().union(*seen) <= set(folders)
+    assert set().union(*visible) <= set(folders)
 
 
 def test_a_failed_change_leaves_the_one_before(folders, tmp_path, monkeypatch):

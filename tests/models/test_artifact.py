@@ -48,9 +48,9 @@ def test_a_loaded_model_scores_to_the_bit_like_the_saved_one(fitted, folder):
 
 
 def test_the_version_is_told_by_the_content(fitted, tmp_path):
-    one, two = save(fitted.model, tmp_path / "a"), save(fitted.model, tmp_path / "b")
-    assert one.version == two.version == load(tmp_path / "a").version
-    assert one.version != fitted.model.version
+    first_score, two = save(fitted.model, tmp_path / "a"), save(fitted.model, tmp_path / "b")
+    assert first_score.version == two.version == load(tmp_path / "a").version
+    assert first_score.version != fitted.model.version
 
 
 @pytest.mark.parametrize(
@@ -126,18 +126,18 @@ def test_one_row_alone_scores_and_explains_like_all_at_once(fitted):
     scored = model.score_frame(rows)
     base, weights = model.contributions(rows)
     for i, row in enumerate(rows.select(model.features.names).to_dicts()):
-        told = model.explain(row, "a", 1)
-        assert told.score == model.score(row, "a", 1)
-        assert told.score.log_odds == scored["log_odds"][i]
-        assert (told.score.probability, told.score.points, told.score.grade) == (
+        scores = model.explain(row, "a", 1)
+        assert scores.score == model.score(row, "a", 1)
+        assert scores.score.log_odds == scored["log_odds"][i]
+        assert (scores.score.probability, scores.score.points, scores.score.grade) == (
             scored["probability"][i],
             scored["points"][i],
             scored["grade"][i],
         )
         named = dict(zip(model.features.names, weights[i].tolist(), strict=True))
-        assert {reason.feature: reason.contribution for reason in told.reasons} == named
-        assert told.base + sum(named.values()) == pytest.approx(told.score.log_odds, abs=1e-9)
-    assert base == told.base
+        assert {reason.feature: reason.contribution for reason in scores.reasons} == named
+        assert scores.base + sum(named.values()) == pytest.approx(scores.score.log_odds, abs=1e-9)
+    assert base == scores.base
 
 
 def test_scoring_changes_nothing(fitted):

@@ -50,8 +50,10 @@ def test_a_forecast_of_the_base_rate_is_reliable_and_resolves_nothing():
 def test_slope_and_intercept_are_those_of_a_logistic_regression(weighted):
     y, p, w = leads(slope=0.7, intercept=0.4)
     w = w if weighted else None
-    theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(logit(p)[:, None], y, sample_weight=w)
-    assert metrics.calibration_slope(y, p, w) == pytest.approx(theirs.coef_[0, 0], abs=1e-5)
+    reference = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(
+        logit(p)[:, None], y, sample_weight=w
+    )
+    assert metrics.calibration_slope(y, p, w) == pytest.approx(reference.coef_[0, 0], abs=1e-5)
     assert metrics.calibration_slope(y, p, w) == pytest.approx(0.7, abs=0.12)
     moved = expit(logit(p) + metrics.calibration_intercept(y, p, w))
     assert np.average(moved, weights=w) == pytest.approx(np.average(y, weights=w), abs=1e-9)
@@ -158,10 +160,10 @@ def test_a_newton_step_gives_the_intervals_of_full_refits(rows, blocks, near):
 def test_the_error_of_a_newton_step_is_the_square_of_its_length():
     y, p, _ = leads(4000)
     block = np.arange(4000) % 50
-    drawn = np.random.default_rng(2).poisson(1.0, (40, 50)) - 1.0
+    sample = np.random.default_rng(2).poisson(1.0, (40, 50)) - 1.0
     errors = []
     for part in (1.0, 0.5, 0.25):
-        weights = 1.0 + part * drawn
+        weights = 1.0 + part * sample
         stepped, full = (
             metrics.bootstrap_calibration(y, p, block, weights),
             refitted(y, p, block, weights),

@@ -18,7 +18,7 @@ def _leads(rows=3000, seed=0, *, ties=True):
 
 @pytest.mark.parametrize("ties", [True, False])
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("ours", "reference"),
     [
         (metrics.roc_auc, sk.roc_auc_score),
         (metrics.average_precision, sk.average_precision_score),
@@ -31,10 +31,10 @@ def _leads(rows=3000, seed=0, *, ties=True):
         (metrics.brier_score, sk.brier_score_loss),
     ],
 )
-def test_measures_agree_with_scikit_learn(ours, theirs, ties):
+def test_measures_agree_with_scikit_learn(ours, reference, ties):
     y, p, w = _leads(ties=ties)
-    assert ours(y, p) == pytest.approx(theirs(y, p, sample_weight=None), abs=1e-12)
-    assert ours(y, p, w) == pytest.approx(theirs(y, p, sample_weight=w), abs=1e-12)
+    assert ours(y, p) == pytest.approx(reference(y, p, sample_weight=None), abs=1e-12)
+    assert ours(y, p, w) == pytest.approx(reference(y, p, sample_weight=w), abs=1e-12)
 
 
 def test_calibration_error_is_that_of_ten_equal_bins():
@@ -53,10 +53,10 @@ def test_a_resample_is_a_set_of_weights():
 
 def test_gains_start_at_nobody_and_end_at_everybody():
     y, p, _ = _leads()
-    called, found = metrics.gains_curve(y, p)
-    assert (called[0], found[0], called[-1], found[-1]) == (0.0, 0.0, 1.0, 1.0)
+    called, result = metrics.gains_curve(y, p)
+    assert (called[0], result[0], called[-1], result[-1]) == (0.0, 0.0, 1.0, 1.0)
     assert (np.diff(called) > 0).all()
-    assert (np.diff(found) >= 0).all()
+    assert (np.diff(result) >= 0).all()
 
 
 def test_a_score_that_says_nothing_lifts_nothing():
@@ -142,10 +142,10 @@ def test_poisson_weights_are_the_same_one_by_one_and_at_once():
 
 
 def test_a_resample_that_drew_no_unit_holds_each_once():
-    drawn = np.array(list(metrics.poisson_weights(1, 40, 0)))
+    sample = np.array(list(metrics.poisson_weights(1, 40, 0)))
     weights = metrics.poisson_weight_matrix(1, 40, 0)
-    assert (drawn == 0).any()
-    assert np.array_equal(weights, np.where(drawn == 0, 1.0, drawn))
+    assert (sample == 0).any()
+    assert np.array_equal(weights, np.where(sample == 0, 1.0, sample))
 
 
 def test_a_mean_lies_in_its_interval_and_rows_of_a_unit_are_drawn_together():

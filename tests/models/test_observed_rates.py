@@ -31,43 +31,45 @@ def counted(rows, place, belongs):
 
 @given(ROWS)
 def test_a_word_is_told_with_the_leads_that_had_it(rows):
-    made = record(rows)
+    built = record(rows)
     for word in {row[2] for row in rows} - {None}:
-        found = made.evidence("word", word)
+        result = built.evidence("word", word)
         n, converted = counted(rows, 2, lambda value, word=word: value == word)
         if n >= FEWEST:
-            assert (found.n, found.converted) == (n, converted)
-            assert found.rate == converted / n
+            assert (result.n, result.converted) == (n, converted)
+            assert result.rate == converted / n
 
 
 @given(ROWS)
 def test_a_number_is_told_with_the_leads_between_the_bounds(rows):
-    made = record(rows)
+    built = record(rows)
     for number in {row[1] for row in rows if row[1] is not None and row[1] == row[1]}:
-        found = made.evidence("number", number)
-        if found is None:
+        result = built.evidence("number", number)
+        if result is None:
             continue
-        low = -np.inf if found.above is None else found.above
-        high = np.inf if found.up_to is None else found.up_to
+        low = -np.inf if result.above is None else result.above
+        high = np.inf if result.up_to is None else result.up_to
         assert low < number <= high
         expected = counted(
             rows, 1, lambda value, low=low, high=high: value is not None and low < value <= high
         )
-        assert (found.n, found.converted) == expected
+        assert (result.n, result.converted) == expected
 
 
 @given(ROWS)
 def test_nobody_is_told_of_fewer_than_ten_leads(rows):
-    made = record(rows)
-    asked = [("number", row[1]) for row in rows] + [("word", row[2]) for row in rows]
-    found = [made.evidence(*one) for one in [*asked, ("number", None), ("word", "never seen")]]
-    assert all(one is None or one.n >= FEWEST for one in found)
+    built = record(rows)
+    requested = [("number", row[1]) for row in rows] + [("word", row[2]) for row in rows]
+    result = [
+        built.evidence(*first_score) for first_score in [*requested, ("number", None), ("word", "never seen")]
+    ]
+    assert all(first_score is None or first_score.n >= FEWEST for first_score in result)
 
 
 @given(ROWS)
 def test_a_record_comes_back_from_json(rows):
-    made = record(rows)
-    assert ObservedRates.from_json(made.to_json()) == made
+    built = record(rows)
+    assert ObservedRates.from_json(built.to_json()) == built
 
 
 def test_a_lead_seen_many_times_counts_once():
@@ -77,13 +79,13 @@ def test_a_lead_seen_many_times_counts_once():
 
 def test_rare_words_are_told_together_and_missing_values_apart():
     rows = [(n, 1.0, f"word {n}", n < 5) for n in range(10)] + [(n, 1.0, None, False) for n in range(10, 22)]
-    made = record(rows)
-    assert made.evidence("word", "word 3") == made.evidence("word", "unheard of")
-    assert made.evidence("word", "word 3").n == 10
-    assert made.evidence("word", None).n == 12
+    built = record(rows)
+    assert built.evidence("word", "word 3") == built.evidence("word", "unheard of")
+    assert built.evidence("word", "word 3").n == 10
+    assert built.evidence("word", None).n == 12
 
 
-@pytest.mark.parametrize("made", [ObservedRates(), record([(1, 1.0, "Ads", True)])])
-def test_what_was_not_counted_has_no_evidence(made):
-    assert made.evidence("another", 1.0) is None
-    assert made.evidence("word", "Ads") is None
+@pytest.mark.parametrize("rates", [ObservedRates(), record([(1, 1.0, "Ads", True)])])
+def test_what_was_not_counted_has_no_evidence(rates):
+    assert rates.evidence("another", 1.0) is None
+    assert rates.evidence("word", "Ads") is None

@@ -83,8 +83,8 @@ def at(*leads, as_of=NOW):
     )
 
 
-def total(table, told, lead="c", as_of=NOW):
-    return score_points(table, told, at(lead, as_of=as_of))["points"].item()
+def total(table, crm, lead="c", as_of=NOW):
+    return score_points(table, crm, at(lead, as_of=as_of))["points"].item()
 
 
 def only(**rule):
@@ -92,7 +92,7 @@ def only(**rule):
 
 
 def test_the_points_are_what_a_pencil_makes_of_them():
-    told = history(
+    crm = history(
         touch("a", "email_open", 45),  # 3 * (1 - 45/90) = 1.5
         touch("a", "email_open", 9),  # 3 * (1 - 9/90) = 2.7
         touch("a", "email_open", 90),  # over
@@ -106,7 +106,7 @@ def test_the_points_are_what_a_pencil_makes_of_them():
         touch("b", "email_unsubscribe", 7),  # at most -15 together
         attributes=BUDGETS,
     )
-    scored = score_points(MARKETING, told, at("b", "a", "c"))
+    scored = score_points(MARKETING, crm, at("b", "a", "c"))
     # a: 4.2 + 12 + 10 + 20, a manager (5) in a company of 50 (8) whose budget was approved a day ago (12)
     assert scored["points"].to_list() == pytest.approx([-20.0, 71.2, 0.0])
     assert scored["stage"].to_list() == [None, "sql", None]
@@ -115,17 +115,17 @@ def test_the_points_are_what_a_pencil_makes_of_them():
 
 @given(age=st.integers(1, 200 * DAY))
 def test_points_fade_in_a_straight_line(age):
-    told = history(touch("c", "cart", age / DAY))
+    crm = history(touch("c", "cart", age / DAY))
     expected = 20 * max(0.0, 1 - age / (90 * DAY))
-    assert total(only(kind="cart", points=20, lifespan=90 * DAY), told) == pytest.approx(expected, abs=1e-9)
+    assert total(only(kind="cart", points=20, lifespan=90 * DAY), crm) == pytest.approx(expected, abs=1e-9)
 
 
 @given(count=st.integers(0, 40), worth=st.integers(-9, 9), cap=st.integers(0, 50))
 def test_a_cap_bounds_a_rule_in_both_directions(count, worth, cap):
-    told = history(*(touch("c", "cart", day + 1) for day in range(count)))
-    free = total(only(kind="cart", points=worth), told)
+    crm = history(*(touch("c", "cart", day + 1) for day in range(count)))
+    free = total(only(kind="cart", points=worth), crm)
     assert free == count * worth
-    assert total(only(kind="cart", points=worth, cap=cap), told) == max(-cap, min(cap, free))
+    assert total(only(kind="cart", points=worth, cap=cap), crm) == max(-cap, min(cap, free))
 
 
 KINDS = ["email_open", "email_click", "email_subscribe", "cart", "email_unsubscribe", "visit"]
@@ -143,41 +143,39 @@ touches = st.lists(
 
 
 @given(touches)
-def test_one_lead_alone_gets_what_it_gets_among_all(told):
-    told = history(*told, attributes=BUDGETS)
-    together = score_points(MARKETING, told, at("a", "b", "c"))["points"].to_list()
-    assert [points_of_one(MARKETING, lead, NOW) for lead in to_records(told)] == together
+def test_one_lead_alone_gets_what_it_gets_among_all(crm):
+    crm = history(*crm, attributes=BUDGETS)
+    together = score_points(MARKETING, crm, at("a", "b", "c"))["points"].to_list()
+    assert [points_of_one(MARKETING, lead, NOW) for lead in to_records(crm)] == together
 
 
 @given(touches, touches)
 def test_the_future_changes_nothing(past, future):
     later = [row | {"known_at": max(row["known_at"], NOW)} for row in future]
     known = history(*past, attributes=[row for row in BUDGETS if row["known_at"] < NOW])
-    told = history(*later, *past, attributes=BUDGETS)
-    assert score_points(MARKETING, told, at("a", "b", "c")).equals(
+    crm = history(*later, *past, attributes=BUDGETS)
+    assert score_points(MARKETING, crm, at("a", "b", "c")).equals(
         score_points(MARKETING, known, at("a", "b", "c"))
     )
 
 
 @given(touches, st.randoms(use_true_random=False))
-def test_the_order_of_rows_is_irrelevant(told, random):
-    shuffled, told = (history(*rows, attributes=BUDGETS) for rows in (random.sample(told, len(told)), told))
+def test_the_order_of_rows_is_irrelevant(crm, random):
+    shuffled, crm = (history(*rows, attributes=BUDGETS) for rows in (random.sample(crm, len(crm)), crm))
     assert score_points(MARKETING, shuffled, at("a", "b", "c")).equals(
-        score_points(MARKETING, told, at("a", "b", "c"))
+        score_points(MARKETING, crm, at("a", "b", "c"))
     )
 
 
 def test_a_table_without_touchpoints_or_without_attributes_works():
-    told = history(touch("a", "cart", 3))
-    assert (
-        total(PointsTable(QUALIFIED, attributes=(AttributeRule("employees", 3, below=51),)), told, "a") == 3
-    )
-    assert total(only(kind="cart", points=7), told, "a") == 7
-    assert total(only(kind="cart", points=7), told, "b") == 0
+    crm = history(touch("a", "cart", 3))
+    assert total(PointsTable(QUALIFIED, attributes=(AttributeRule("employees", 3, below=51),)), crm, "a") == 3
+    assert total(only(kind="cart", points=7), crm, "a") == 7
+    assert total(only(kind="cart", points=7), crm, "b") == 0
 
 
 def test_a_rule_that_the_history_cannot_answer_names_the_nearest_that_it_can():
-    told = history(touch("a", "hot air", 1))
+    crm = history(touch("a", "hot air", 1))
     for rule, message in (
         (TouchpointRule("email_opn", 3), r"'email_opn'; did you mean 'email_open'\?"),
         (AttributeRule("rolle", 3, value="x"), r"'rolle'; did you mean 'role'\?"),
@@ -189,8 +187,8 @@ def test_a_rule_that_the_history_cannot_answer_names_the_nearest_that_it_can():
     ):
         where = "touchpoints" if isinstance(rule, TouchpointRule) else "attributes"
         with pytest.raises(PointsTableError, match=message):
-            score_points(PointsTable(QUALIFIED, **{where: (rule,)}), told, at("a"))
-    assert total(only(kind="hot air", points=7), told, "a") == 7
+            score_points(PointsTable(QUALIFIED, **{where: (rule,)}), crm, at("a"))
+    assert total(only(kind="hot air", points=7), crm, "a") == 7
 
 
 @pytest.mark.parametrize(

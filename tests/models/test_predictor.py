@@ -89,8 +89,8 @@ def test_the_trees_share_is_what_shap_says(predictor, fresh):
         warnings.simplefilter("ignore")  # shap's plots, imported with it, use what matplotlib will remove
         import shap  # noqa: PLC0415
 
-        seen = matrix[:, : predictor.encodings.tree_width]
-        expected = shap.TreeExplainer(predictor.booster).shap_values(seen) * predictor.tree_weight
+        visible = matrix[:, : predictor.encodings.tree_width]
+        expected = shap.TreeExplainer(predictor.booster).shap_values(visible) * predictor.tree_weight
     only_trees = Predictor(
         predictor.encodings, PlattCalibration(), booster=predictor.booster, tree_weight=predictor.tree_weight
     )
@@ -126,9 +126,9 @@ def test_the_averaged_booster_is_the_mean_of_the_bag():
     _, trees = parts.staged_log_odds(rows, (5, 20))
     blend = type("Even", (), {"weights": np.array([0.5, 0.5]), "slope": 1.0, "intercept": 0.0})()
     recipe = type("Both", (), {"linear": True, "trees": True})()
-    made = parts.predictor(recipe, blend)
-    matrix = made.encodings.encode(frame)[:, : made.encodings.tree_width]
-    mean = made.booster.predict(matrix, raw_score=True, num_threads=1) / len(parts.boosters)
+    built = parts.predictor(recipe, blend)
+    matrix = built.encodings.encode(frame)[:, : built.encodings.tree_width]
+    mean = built.booster.predict(matrix, raw_score=True, num_threads=1) / len(parts.boosters)
     np.testing.assert_allclose(mean, trees[:, -1], atol=1e-9)
 
 
@@ -163,13 +163,13 @@ def test_calibration_finds_slope_and_intercept_of_many_rows():
     random = np.random.default_rng(0)
     raw = random.normal(size=50_000)
     y = random.random(50_000) < 1 / (1 + np.exp(-(0.5 * raw - 1)))
-    found = PlattCalibration.fit(raw, y.astype(float))
-    assert found.slope == pytest.approx(0.5, abs=0.03)
-    assert found.intercept == pytest.approx(-1, abs=0.03)
-    assert PlattCalibration.from_json(found.to_json()) == found
+    result = PlattCalibration.fit(raw, y.astype(float))
+    assert result.slope == pytest.approx(0.5, abs=0.03)
+    assert result.intercept == pytest.approx(-1, abs=0.03)
+    assert PlattCalibration.from_json(result.to_json()) == result
 
 
 def test_calibration_changes_little_on_a_handful_of_rows():
-    found = PlattCalibration.fit(np.array([-1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0]))
-    assert found.slope == pytest.approx(1, abs=0.4)
-    assert found.intercept == pytest.approx(0, abs=0.2)
+    result = PlattCalibration.fit(np.array([-1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0]))
+    assert result.slope == pytest.approx(1, abs=0.4)
+    assert result.intercept == pytest.approx(0, abs=0.2)

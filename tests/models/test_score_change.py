@@ -26,10 +26,12 @@ def explained(weights, as_of=9):
 
 @given(WEIGHTS, WEIGHTS)
 def test_the_shifts_add_up_to_the_change(now, then):
-    found = explain_change(explained(now), explained(then, as_of=5))
-    assert math.fsum(shift.contribution for shift in found.reasons) == pytest.approx(found.log_odds, abs=1e-9)
-    assert found.since.as_of == 5
-    assert found.since.log_odds + found.log_odds == pytest.approx(explained(now).score.log_odds, abs=1e-12)
+    result = explain_change(explained(now), explained(then, as_of=5))
+    assert math.fsum(shift.contribution for shift in result.reasons) == pytest.approx(
+        result.log_odds, abs=1e-9
+    )
+    assert result.since.as_of == 5
+    assert result.since.log_odds + result.log_odds == pytest.approx(explained(now).score.log_odds, abs=1e-12)
 
 
 def test_nothing_changed_is_no_reason():

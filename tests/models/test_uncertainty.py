@@ -32,15 +32,15 @@ ROWS = pl.DataFrame(
 
 
 def model(**changed):
-    made = build_small_model(FEATURES, ROWS)
-    encodings = made.predictor.encodings
+    built = build_small_model(FEATURES, ROWS)
+    encodings = built.predictor.encodings
     number, word = encodings.sources
     watched = (
         FeatureSupport("source", word, 0.7, other=encodings.features[1].other, filled=True),
         FeatureSupport("visits", number, 0.4, low=0.0, high=10.0),
     )
     return replace(
-        made,
+        built,
         uncertainty=ScoreUncertainty(PiecewiseLinearTerm((-2.0, 1.0), (0.5, 0.9), 0.8), 3.0, watched),
         **changed,
     )
@@ -71,17 +71,17 @@ def test_a_lead_alone_is_doubted_as_among_many_to_the_bit(leads):
     alone = [score(*lead) for lead in leads]
     assert MODEL.score_many(frame(leads)) == alone
     assessed = MODEL.score_frame_with_intervals(frame(leads))
-    assert assessed["low"].to_list() == [one.interval.low for one in alone]
-    assert assessed["high"].to_list() == [one.interval.high for one in alone]
-    assert assessed["sufficient"].to_list() == [one.insufficient is None for one in alone]
-    codes = [one.insufficient.code if one.insufficient else None for one in alone]
+    assert assessed["low"].to_list() == [first_score.interval.low for first_score in alone]
+    assert assessed["high"].to_list() == [first_score.interval.high for first_score in alone]
+    assert assessed["sufficient"].to_list() == [first_score.insufficient is None for first_score in alone]
+    codes = [first_score.insufficient.code if first_score.insufficient else None for first_score in alone]
     assert assessed["insufficient"].to_list() == codes
 
 
 @given(LEADS)
 def test_the_probability_is_within_its_interval(leads):
-    for one in MODEL.score_many(frame(leads)):
-        assert 0 < one.interval.low < one.probability < one.interval.high < 1
+    for first_score in MODEL.score_many(frame(leads)):
+        assert 0 < first_score.interval.low < first_score.probability < first_score.interval.high < 1
 
 
 def test_a_known_lead_has_the_width_of_its_score():
@@ -103,12 +103,12 @@ def test_a_known_lead_has_the_width_of_its_score():
     ],
 )
 def test_a_value_that_is_not_known_is_named_and_widens_the_interval(visits, source, code, feature, spreads):
-    found = score(visits, source)
-    assert (found.insufficient.code, found.insufficient.feature) == (code, feature)
-    assert not found.insufficient.withheld
-    half = float(np.interp(found.log_odds, [-2.0, 1.0], [0.5, 0.9]))
+    result = score(visits, source)
+    assert (result.insufficient.code, result.insufficient.feature) == (code, feature)
+    assert not result.insufficient.withheld
+    half = float(np.interp(result.log_odds, [-2.0, 1.0], [0.5, 0.9]))
     wide = math.sqrt(half**2 + sum((Z_90 * spread) ** 2 for spread in spreads))
-    assert logit(found.interval.high) - found.log_odds == pytest.approx(wide)
+    assert logit(result.interval.high) - result.log_odds == pytest.approx(wide)
 
 
 def test_a_missing_value_is_nothing_new_where_values_were_missing():
@@ -121,19 +121,19 @@ def test_an_interval_as_wide_as_most_scores_lie_apart_says_so():
 
 
 def test_each_reason_has_words_in_both_languages():
-    for one in (score(5.0, "Mars"), score(99.0, "Ads")):
+    for first_score in (score(5.0, "Mars"), score(99.0, "Ads")):
         german = score(5.0, "Mars", lang="de").insufficient
-        assert german.message != one.insufficient.message
-        assert one.insufficient.feature in one.insufficient.message
+        assert german.message != first_score.insufficient.message
+        assert first_score.insufficient.feature in first_score.insufficient.message
 
 
 @pytest.mark.parametrize(("code", "withheld"), [("too_few_outcomes", True), ("no_signal", False)])
 def test_a_model_that_tells_no_leads_apart_gives_no_interval(code, withheld):
     lacking = replace(MODEL, uncertainty=ScoreUncertainty(NOTHING, 0.0, lacking=code, missing=60))
-    found = score(5.0, "Ads", lacking)
-    assert found.interval is None
-    assert found.insufficient.withheld == withheld
-    assert ("60" in found.insufficient.message) == withheld
+    result = score(5.0, "Ads", lacking)
+    assert result.interval is None
+    assert result.insufficient.withheld == withheld
+    assert ("60" in result.insufficient.message) == withheld
     (row,) = lacking.score_frame_with_intervals(frame([(5.0, "Ads")])).to_dicts()
     assert (row["low"], row["high"], row["sufficient"]) == (None, None, False)
     assert (row["probability"] is None, row["points"] is None, row["grade"] is None) == (withheld,) * 3
@@ -160,6 +160,6 @@ def test_doubt_and_track_record_are_part_of_the_folder(tmp_path):
 
 
 def test_the_ends_are_probabilities_of_log_odds():
-    found = score(5.0, "Fair")
-    half = float(np.interp(found.log_odds, [-2.0, 1.0], [0.5, 0.9]))
-    assert found.interval.low == pytest.approx(expit(found.log_odds - half), abs=1e-15)
+    result = score(5.0, "Fair")
+    half = float(np.interp(result.log_odds, [-2.0, 1.0], [0.5, 0.9]))
+    assert result.interval.low == pytest.approx(expit(result.log_odds - half), abs=1e-15)

@@ -41,8 +41,8 @@ def test_a_column_is_what_its_values_say(values, role):
 
 def test_ten_thousand_categories_are_categories():
     column = pl.Series("x", [f"c{i % 10_000}" for i in range(25_000)])
-    found = infer_role(column)
-    assert (found.role, found.distinct) == ("category", 10_000)
+    result = infer_role(column)
+    assert (result.role, result.distinct) == ("category", 10_000)
 
 
 def test_few_rows_are_no_proof_of_an_identifier():
@@ -61,9 +61,9 @@ def test_a_few_words_among_dates_do_not_make_it_a_category():
 
 
 def test_dates_whose_day_and_month_could_be_swapped_are_no_category():
-    found = infer_role(pl.Series("x", ["01/02/2024", "03/04/2024"] * MANY))
-    assert found.role == "date"
-    assert "swapped" in found.reason
+    result = infer_role(pl.Series("x", ["01/02/2024", "03/04/2024"] * MANY))
+    assert result.role == "date"
+    assert "swapped" in result.reason
 
 
 @pytest.mark.parametrize("step", [1, -1])
@@ -79,8 +79,8 @@ def test_a_constant_of_a_page_of_text_is_named_by_its_beginning():
 
 
 def test_numbers_with_many_words_among_them_are_pointed_out():
-    found = infer_role(pl.Series("x", ([str(i % 9) for i in range(80)] + ["unknown"] * 20)))
-    assert (found.role, found.reason[:37]) == ("category", "words, but mostly numbers: 80.0% of t")
+    result = infer_role(pl.Series("x", ([str(i % 9) for i in range(80)] + ["unknown"] * 20)))
+    assert (result.role, result.reason[:37]) == ("category", "words, but mostly numbers: 80.0% of t")
 
 
 def test_commas_that_could_mean_two_things_are_pointed_out():

@@ -46,10 +46,10 @@ def duck(tmp_path):
 
 
 def _tools() -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found and (own := shutil.which("initdb")) is None:
+    result = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not result and (own := shutil.which("initdb")) is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    return found[-1].parent if found else Path(own).parent
+    return result[-1].parent if result else Path(own).parent
 
 
 def _user() -> str | None:

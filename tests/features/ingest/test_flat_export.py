@@ -79,11 +79,13 @@ def test_a_blank_outcome_is_left_out_but_is_no_mistake(write):
 
 
 def test_too_many_bad_rows_stop_the_run_and_say_where_they_are(write, tmp_path):
-    kept = tmp_path / "out" / "quarantine.csv"
-    with pytest.raises(TooManyBadRowsError, match=f"3 of 6 rows .* more than the 5% .*{kept}"):
-        read_flat(write(LEADS + "007,no,1,x,2024-01-04\n" * 3), FlatMapping("id", "converted"), kept)
-    assert pl.read_csv(kept)["row"].to_list() == [5, 6, 7]
-    assert [path.name for path in kept.parent.iterdir()] == ["quarantine.csv"]
+    quarantine_file = tmp_path / "out" / "quarantine.csv"
+    with pytest.raises(TooManyBadRowsError, match=f"3 of 6 rows .* more than the 5% .*{quarantine_file}"):
+        read_flat(
+            write(LEADS + "007,no,1,x,2024-01-04\n" * 3), FlatMapping("id", "converted"), quarantine_file
+        )
+    assert pl.read_csv(quarantine_file)["row"].to_list() == [5, 6, 7]
+    assert [path.name for path in quarantine_file.parent.iterdir()] == ["quarantine.csv"]
 
 
 def test_a_cell_that_does_not_fit_becomes_missing_with_an_entry(write):
@@ -170,8 +172,10 @@ def test_dates_whose_format_cannot_be_found_out_can_be_given_one(write):
     path = write("id,when,won\n1,01/02/2024,1\n2,02/01/2024,0\n3,03/03/2999,0\n" + "4,04/04/2024,1\n" * 1)
     with pytest.raises(SourceError, match=r"time_format = .*day_first"):
         read_flat(path, FlatMapping("id", "won", "when"))
-    how = TimeFormat("day_first")
-    export = read_flat(path, FlatMapping("id", "won", "when", time_format=how, max_share=1.0), now=NOW)
+    time_format = TimeFormat("day_first")
+    export = read_flat(
+        path, FlatMapping("id", "won", "when", time_format=time_format, max_share=1.0), now=NOW
+    )
     assert (
         export.order.to_list()
         == parse_timestamps(pl.Series(["2024-02-01", "2024-01-02", "2024-04-04"])).to_list()
@@ -208,10 +212,10 @@ def test_a_column_that_is_not_there_is_refused(write, mapping):
 def test_excluded_columns_are_no_attributes_and_say_who_wanted_it(write):
     export = read_flat(write(LEADS), FlatMapping("id", "converted", exclude=("city",)))
     assert "city" not in export.leads.columns
-    found = {known.column: (known.known, known.by) for known in export.availability}
-    assert found["city"] == ("excluded", "user")
-    assert found["visits"] == ("at creation", "leadloop")
-    assert found["when"][0] == "excluded"
+    result = {known.column: (known.known, known.by) for known in export.availability}
+    assert result["city"] == ("excluded", "user")
+    assert result["visits"] == ("at creation", "leadloop")
+    assert result["when"][0] == "excluded"
 
 
 def test_a_role_can_be_overridden(write):

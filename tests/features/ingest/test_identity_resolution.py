@@ -15,7 +15,7 @@ from features.ingest.mapping import FlatMapping
 LEADS = 200
 
 
-def found(**columns):
+def resolve(**columns):
     ids = pl.Series("lead_id", [str(n) for n in range(len(next(iter(columns.values()))))])
     return resolve_identities(ids, [pl.Series(name, values) for name, values in columns.items()])
 
@@ -41,7 +41,7 @@ def sha(n):
     ],
 )
 def test_what_points_at_a_person_is_found_and_numbers_two_leads_alike(column, say):
-    who = found(**{column: twice(say)})[column]
+    who = resolve(**{column: twice(say)})[column]
     assert who.dtype == pl.Int64
     assert who.n_unique() == LEADS / 2
     assert (who.gather_every(2) == who.gather_every(2, 1)).all()
@@ -61,40 +61,40 @@ def test_what_points_at_a_person_is_found_and_numbers_two_leads_alike(column, sa
     ],
 )
 def test_columns_that_many_share_or_that_count_point_at_nobody(column, say):
-    assert found(**{column: twice(say)}).columns == ["lead_id"]
+    assert resolve(**{column: twice(say)}).columns == ["lead_id"]
 
 
 def test_a_name_is_a_person_together_with_a_company_or_postcode():
     columns = {"Vorname": twice(lambda n: f"A{n % 3}"), "Nachname": twice(lambda n: f"B{n}")}
-    assert found(**columns).columns == ["lead_id"]
-    both = found(**columns, PLZ=twice(lambda n: f"{n:05d}"))
-    assert both.columns == ["lead_id", "Vorname + Nachname + PLZ"]
-    assert both["Vorname + Nachname + PLZ"].n_unique() == LEADS / 2
+    assert resolve(**columns).columns == ["lead_id"]
+    pair = resolve(**columns, PLZ=twice(lambda n: f"{n:05d}"))
+    assert pair.columns == ["lead_id", "Vorname + Nachname + PLZ"]
+    assert pair["Vorname + Nachname + PLZ"].n_unique() == LEADS / 2
 
 
 def test_spelling_does_not_part_a_person():
     numbers = ["0351 1234567", "+49 351 1234567", "0049-351-1234567", *(f"0351 765{n:04d}" for n in range(9))]
-    assert found(Telefon=numbers)["Telefon"].head(3).n_unique() == 1
+    assert resolve(Telefon=numbers)["Telefon"].head(3).n_unique() == 1
     mails = [" Ann@Firm.example", "ann@firm.EXAMPLE", *(f"{n}@firm.example" for n in range(9))]
-    assert found(Mail=mails)["Mail"].head(2).n_unique() == 1
+    assert resolve(Mail=mails)["Mail"].head(2).n_unique() == 1
 
 
 def test_an_address_of_many_leads_is_an_inbox_and_nobody():
     many = ["info@firm.example"] * (MOST_LEADS + 1)
-    who = found(Mail=many + [f"{n}@firm.example" for n in range(LEADS)])["Mail"]
+    who = resolve(Mail=many + [f"{n}@firm.example" for n in range(LEADS)])["Mail"]
     assert who.head(MOST_LEADS + 1).null_count() == MOST_LEADS + 1
     assert who.tail(LEADS).null_count() == 0
 
 
 def test_missing_values_are_nobody_in_common():
-    who = found(Mail=[None] * 5 + [f"{n}@firm.example" for n in range(20)])["Mail"]
+    who = resolve(Mail=[None] * 5 + [f"{n}@firm.example" for n in range(20)])["Mail"]
     assert who.head(5).null_count() == 5
 
 
 @pytest.mark.parametrize("share", [DISTINCT - 0.05, DISTINCT + 0.05])
 def test_most_values_must_stand_for_one_person_each(share):
     values = [f"{n % int(share * LEADS)}@firm.example" for n in range(LEADS)]
-    assert ("Mail" in found(Mail=values).columns) == (share > DISTINCT)
+    assert ("Mail" in resolve(Mail=values).columns) == (share > DISTINCT)
 
 
 def test_an_export_keeps_who_is_one_person_and_forgets_the_address(tmp_path):

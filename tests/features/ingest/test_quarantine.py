@@ -24,17 +24,17 @@ def quarantine(count=1, rows=1):
 
 
 def test_two_quarantines_add_up():
-    both = quarantine(1, 1) + quarantine(2, 1)
-    assert (len(both), both.rows, both.counts) == (3, 2, {("leads", "no time"): 3})
-    assert both.summary() == "leads: no time (3, in born)"
+    pair = quarantine(1, 1) + quarantine(2, 1)
+    assert (len(pair), pair.rows, pair.counts) == (3, 2, {("leads", "no time"): 3})
+    assert pair.summary() == "leads: no time (3, in born)"
 
 
 def test_a_reason_names_the_three_columns_at_fault_most():
     cells = {"a": 1, "b": 4, "c": 2, "d": 3, "": 9}
     rows = [ENTRY | {"column": name} for name, count in cells.items() for _ in range(count)]
-    found = Quarantine(pl.DataFrame(rows, schema=QUARANTINE_SCHEMA))
-    assert found.columns == {("leads", "no time"): ("b", "d", "c")}
-    assert found.summary() == "leads: no time (19, in b, d, c)"
+    result = Quarantine(pl.DataFrame(rows, schema=QUARANTINE_SCHEMA))
+    assert result.columns == {("leads", "no time"): ("b", "d", "c")}
+    assert result.summary() == "leads: no time (19, in b, d, c)"
     assert Quarantine().columns == {}
 
 
@@ -67,11 +67,11 @@ def test_without_a_file_the_message_shows_examples():
 
 
 def test_every_column_says_when_it_is_known_and_who_says_so():
-    found = static_availability(
+    result = static_availability(
         [ColumnRole("size", "number", "numbers"), ColumnRole("x", "empty", "no row has a value")],
         {"Tags": "late"},
     )
-    assert [(a.column, a.used, a.known, a.by) for a in (*found, *history_availability(["budget"]))] == [
+    assert [(a.column, a.used, a.known, a.by) for a in (*result, *history_availability(["budget"]))] == [
         ("size", True, "at creation", "leadloop"),
         ("x", False, "excluded", "leadloop"),
         ("Tags", False, "excluded", "user"),

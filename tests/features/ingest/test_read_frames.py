@@ -28,16 +28,16 @@ def exported(frame):
     )
 
 
-@pytest.mark.parametrize("made", [pl.DataFrame, pl.DataFrame.to_pandas], ids=["polars", "pandas"])
-def test_a_history_comes_back_from_frames(history, made):
-    tables = {name: made(exported(getattr(history, name))) for name in TABLES}
-    found = read_frames(tables, STAGES, history.observed_until)
-    assert len(found.quarantine) == 0
-    assert found.history.observed_until == history.observed_until
+@pytest.mark.parametrize("frame_of", [pl.DataFrame, pl.DataFrame.to_pandas], ids=["polars", "pandas"])
+def test_a_history_comes_back_from_frames(history, frame_of):
+    tables = {name: frame_of(exported(getattr(history, name))) for name in TABLES}
+    result = read_frames(tables, STAGES, history.observed_until)
+    assert len(result.quarantine) == 0
+    assert result.history.observed_until == history.observed_until
     for name in TABLES:
         expected = getattr(history, name)
-        assert set(getattr(found.history, name).rows()) == set(
-            expected.select(getattr(found.history, name).columns).rows()
+        assert set(getattr(result.history, name).rows()) == set(
+            expected.select(getattr(result.history, name).columns).rows()
         )
 
 

@@ -26,7 +26,7 @@ DEALS = "key,won_date,lost_date\n01,2020-02-01,\n02,,2020-03-01\n03,,\n"
 
 
 @pytest.fixture
-def whole(write):
+def mapping(write):
     """The mapping of three small files onto the contract."""
     deals = write(DEALS, "deals.csv")
     return HistoryMapping(
@@ -59,9 +59,9 @@ def whole(write):
     )
 
 
-def touches(whole, text, write, **changes):
-    table = replace(whole.touchpoints[0], file=write(text, "other.csv"), **changes)
-    return replace(whole, touchpoints=(table,))
+def with_touchpoints(mapping, text, write, **changes):
+    table = replace(mapping.touchpoints[0], file=write(text, "other.csv"), **changes)
+    return replace(mapping, touchpoints=(table,))
 
 
 def why(reading):
@@ -70,8 +70,8 @@ def why(reading):
     ]
 
 
-def test_a_history_is_read_from_three_files(whole):
-    reading = read_history(whole, NOW)
+def test_a_history_is_read_from_three_files(mapping):
+    reading = read_history(mapping, NOW)
     history = reading.history
     assert history.leads["lead_id"].to_list() == ["01", "02", "03"]
     assert history.lead_columns == ["visits", "zip"]
@@ -83,24 +83,29 @@ def test_a_history_is_read_from_three_files(whole):
     assert history.touchpoints["amount"].to_list() == [1234, None]
     assert sorted(history.transitions.select("lead_id", "stage").rows()) == [("01", "won"), ("02", "lost")]
     assert (len(reading.quarantine), reading.notices) == (0, ())
-    assert [(c.table, c.rows, c.kept) for c in reading.counts][:2] == [("leads", 3, 3), ("touchpoints", 2, 2)]
+    assert [(c.table, c.rows, c.accepted) for c in reading.counts][:2] == [
+        ("leads", 3, 3),
+        ("touchpoints", 2, 2),
+    ]
 
 
-def test_mixed_zones_are_each_their_own(whole):
-    at = read_history(whole, NOW).history.touchpoints["occurred_at"].to_list()
+def test_mixed_zones_are_each_their_own(mapping):
+    at = read_history(mapping, NOW).history.touchpoints["occurred_at"].to_list()
     assert at[1] - at[0] == DAY - 2 * 3600
 
 
-def test_naive_times_are_in_the_configured_zone(whole, write):
-    berlin = read_history(touches(whole, TOUCHES, write, time_zone="Europe/Berlin"), NOW).history.touchpoints
-    utc = read_history(whole, NOW).history.touchpoints
+def test_naive_times_are_in_the_configured_zone(mapping, write):
+    berlin = read_history(
+        with_touchpoints(mapping, TOUCHES, write, time_zone="Europe/Berlin"), NOW
+    ).history.touchpoints
+    utc = read_history(mapping, NOW).history.touchpoints
     assert (utc["occurred_at"] - berlin["occurred_at"]).to_list() == [3600, 0]
 
 
-def test_without_a_given_end_the_history_ends_after_its_newest_event(whole):
-    history = read_history(whole, NOW).history
+def test_without_a_given_end_the_history_ends_after_its_newest_event(mapping):
+    history = read_history(mapping, NOW).history
     assert history.observed_until == history.transitions["known_at"].max() + 1
-    assert read_history(replace(whole, observed_until=NOW - 1), NOW).history.observed_until == NOW - 1
+    assert read_history(replace(mapping, observed_until=NOW - 1), NOW).history.observed_until == NOW - 1
 
 
 @pytest.mark.parametrize(
@@ -115,52 +120,52 @@ def test_without_a_given_end_the_history_ends_after_its_newest_event(whole):
         ("01,2020-01-05", (None, "01,2020-01-05", "the line has fewer columns than the header")),
     ],
 )
-def test_a_bad_row_is_named_and_the_others_go_on(whole, write, row, entry):
-    reading = read_history(touches(whole, TOUCHES + row + "\n", write), NOW)
+def test_a_bad_row_is_named_and_the_others_go_on(mapping, write, row, entry):
+    reading = read_history(with_touchpoints(mapping, TOUCHES + row + "\n", write), NOW)
     assert why(reading) == [(4, *entry)]
     assert reading.history.touchpoints.height == 2
     assert reading.quarantine.counts == {("touchpoints", entry[2]): 1}
 
 
-def test_a_price_that_is_none_becomes_missing_and_the_row_goes_on(whole, write):
-    reading = read_history(touches(whole, TOUCHES + "01,2020-01-05,visit,,cheap\n", write), NOW)
+def test_a_price_that_is_none_becomes_missing_and_the_row_goes_on(mapping, write):
+    reading = read_history(with_touchpoints(mapping, TOUCHES + "01,2020-01-05,visit,,cheap\n", write), NOW)
     assert why(reading) == [(4, "price", "cheap", "no number; taken as missing")]
     assert reading.history.touchpoints.height == 3
     assert reading.quarantine.rows == 0
 
 
-def test_a_stage_that_does_not_exist_is_named(whole, write):
+def test_a_stage_that_does_not_exist_is_named(mapping, write):
     table = TableMapping(
         file=write("lead_id,occurred_at,stage\n01,2020-02-01,Won\n01,2020-02-02,wonn\n", "s.csv")
     )
     mapped = replace(table, values={"stage": {"Won": "won"}})
-    reading = read_history(replace(whole, transitions=(mapped,)), NOW)
+    reading = read_history(replace(mapping, transitions=(mapped,)), NOW)
     assert why(reading) == [(3, "stage", "wonn", "no stage of the funnel")]
     assert reading.history.transitions["stage"].to_list() == ["won"]
 
 
-def test_a_lead_that_stands_twice_is_kept_once(whole, write):
-    leads = replace(whole.leads, file=write(LEADS + "01,2020-01-09,B,9,1\n", "twice.csv"))
-    reading = read_history(replace(whole, leads=leads), NOW)
+def test_a_lead_that_stands_twice_is_kept_once(mapping, write):
+    leads = replace(mapping.leads, file=write(LEADS + "01,2020-01-09,B,9,1\n", "twice.csv"))
+    reading = read_history(replace(mapping, leads=leads), NOW)
     assert why(reading) == [(5, "key", "01", "this id stands further up; the first row is kept")]
     assert reading.history.leads["visits"].to_list() == [1.0, 2.0, None]
 
 
-def test_nothing_is_known_before_it_happens(whole, write):
+def test_nothing_is_known_before_it_happens(mapping, write):
     known = ("2020-01-04", "", "2020-01-09")
     text = "lead_id,occurred_at,kind,known_at\n" + "".join(f"01,2020-01-05,visit,{day}\n" for day in known)
-    reading = read_history(replace(whole, touchpoints=(TableMapping(file=write(text, "late.csv")),)), NOW)
+    reading = read_history(replace(mapping, touchpoints=(TableMapping(file=write(text, "late.csv")),)), NOW)
     gap = reading.history.touchpoints["known_at"] - reading.history.touchpoints["occurred_at"]
     assert gap.to_list() == [0, 0, 4 * DAY]
     assert "1 rows were known before they happened" in reading.notices[0]
 
 
-def test_accounts_bring_their_columns_and_unknown_ones_are_noted(whole, write):
+def test_accounts_bring_their_columns_and_unknown_ones_are_noted(mapping, write):
     accounts = TableMapping(
         file=write("company,staff\nA,10\n", "accounts.csv"), columns={"account_id": "company"}
     )
     reading = read_history(
-        replace(whole, accounts=accounts, plain=AttributeSelection(exclude=("visits",))), NOW
+        replace(mapping, accounts=accounts, plain=AttributeSelection(exclude=("visits",))), NOW
     )
     assert reading.history.lead_columns == ["zip"]  # one account only: its staff is constant
     assert why(reading) == [(4, "company", "B", "no such account")]
@@ -168,10 +173,10 @@ def test_accounts_bring_their_columns_and_unknown_ones_are_noted(whole, write):
     assert {role.column: role.role for role in reading.roles}["account.staff"] == "constant"
 
 
-def test_attributes_that_are_overwritten_keep_their_history(whole, write):
+def test_attributes_that_are_overwritten_keep_their_history(mapping, write):
     rows = ("01,2020-01-02,budget,1000", "01,2020-02-02,budget,yes", "02,2020-01-02,need,high")
     text = "\n".join(["lead_id,known_at,name,value", *rows])
-    reading = read_history(replace(whole, attributes=(TableMapping(file=write(text, "a.csv")),)), NOW)
+    reading = read_history(replace(mapping, attributes=(TableMapping(file=write(text, "a.csv")),)), NOW)
     assert reading.history.attributes["number"].to_list() == [1000.0, 1.0, None]
     assert {a.column: a.known for a in reading.availability} == {
         "visits": "at creation",
@@ -196,24 +201,24 @@ def test_date_columns_of_the_leads_can_be_transitions(write):
     assert len(reading.quarantine) == 0
 
 
-def test_several_files_feed_the_touchpoints(whole, write):
+def test_several_files_feed_the_touchpoints(mapping, write):
     calls = TableMapping(
         file=write("lead_id,occurred_at\n03,2020-01-09\n", "calls.csv"), constants={"kind": "contact_request"}
     )
-    reading = read_history(replace(whole, touchpoints=(*whole.touchpoints, calls)), NOW)
+    reading = read_history(replace(mapping, touchpoints=(*mapping.touchpoints, calls)), NOW)
     assert reading.history.touchpoints["kind"].to_list() == ["demo_request", "visit", "contact_request"]
 
 
-def test_too_many_bad_rows_stop_the_run(whole, write, tmp_path):
-    bad = replace(touches(whole, TOUCHES + "99,2020-01-05,visit,,\n" * 9, write), max_share=0.05)
+def test_too_many_bad_rows_stop_the_run(mapping, write, tmp_path):
+    bad = replace(with_touchpoints(mapping, TOUCHES + "99,2020-01-05,visit,,\n" * 9, write), max_share=0.05)
     with pytest.raises(TooManyBadRowsError, match=r"9 of 20 rows .*no such lead .9.*quarantine.csv"):
         read_history(bad, NOW, tmp_path / "quarantine.csv")
     assert pl.read_csv(tmp_path / "quarantine.csv").height == 9
 
 
-def test_only_chosen_columns_are_attributes(whole):
+def test_only_chosen_columns_are_attributes(mapping):
     plain = AttributeSelection(only=("zip",), roles={"zip": "number"})
-    reading = read_history(replace(whole, plain=plain), NOW)
+    reading = read_history(replace(mapping, plain=plain), NOW)
     assert reading.history.lead_columns == ["zip"]
     assert reading.history.leads["zip"].to_list() == [1099.0, 80331.0, 80331.0]
 
@@ -226,9 +231,9 @@ def test_only_chosen_columns_are_attributes(whole):
         ({"columns": {"lead_id": "key"}}, "leads need a column 'created_at'"),
     ],
 )
-def test_a_mapping_that_cannot_be_is_refused(whole, change, message):
+def test_a_mapping_that_cannot_be_is_refused(mapping, change, message):
     with pytest.raises(SourceError, match=message):
-        read_history(replace(whole, leads=replace(whole.leads, **change)), NOW)
+        read_history(replace(mapping, leads=replace(mapping.leads, **change)), NOW)
 
 
 def test_a_place_is_a_file_or_a_database():

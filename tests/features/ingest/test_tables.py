@@ -256,8 +256,8 @@ def test_a_file_of_200_mb_is_streamed_in_bounded_memory(tmp_path):
         file.writelines(f"{i:07d}{line}" for i in range(count))
     assert path.stat().st_size > 200e6
     command = [sys.executable, "-c", _STREAM, path]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    rows, megabytes = map(int, done.stdout.split())
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows, megabytes = map(int, process.stdout.split())
     assert rows == count
     assert megabytes < 700
 
@@ -272,5 +272,5 @@ def test_what_python_writes_is_what_is_read(tmp_path_factory, rows, mark, quoted
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=mark, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
         writer.writerows([("aa", "bb", "cc"), *rows])
-    found = [tuple((cell or "").strip() for cell in row) for row in opened(path).read().rows()]
-    assert found == [tuple(cell.strip() for cell in row) for row in rows]
+    result = [tuple((cell or "").strip() for cell in row) for row in opened(path).read().rows()]
+    assert result == [tuple(cell.strip() for cell in row) for row in rows]

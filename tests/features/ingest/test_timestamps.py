@@ -27,15 +27,15 @@ BERLIN = TimeFormat(zone="Europe/Berlin")
 moments = st.datetimes(datetime(1970, 1, 1), datetime(2199, 1, 1), timezones=st.timezones())  # noqa: DTZ001
 
 
-def seconds(*texts, how=None):
-    return parse_timestamps(pl.Series(texts, dtype=pl.String), how).to_list()
+def seconds(*texts, time_format=None):
+    return parse_timestamps(pl.Series(texts, dtype=pl.String), time_format).to_list()
 
 
 @given(st.lists(moments, max_size=8))
 def test_a_time_with_its_own_offset_keeps_it(stamps):
     stamps = [stamp for stamp in stamps if stamp.utcoffset().total_seconds() % 60 == 0]
     texts = [stamp.isoformat() for stamp in stamps]
-    assert seconds(*texts, how=BERLIN) == [to_epoch(stamp) for stamp in stamps]
+    assert seconds(*texts, time_format=BERLIN) == [to_epoch(stamp) for stamp in stamps]
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2199, 1, 1)).map(lambda d: d.replace(microsecond=0)))  # noqa: DTZ001
@@ -46,20 +46,20 @@ def test_a_single_time_is_read_like_a_column(stamp):
 def test_mixed_offsets_in_one_column_are_each_their_own():
     noon = to_epoch(datetime(2024, 7, 1, 12, tzinfo=UTC))
     texts = ["2024-07-01T12:00Z", "2024-07-01 14:00", "2024-07-01T08:00:00.5-0400", "2024-07-01 13:00:00 +01"]
-    assert seconds(*texts, how=BERLIN) == [noon] * 4
+    assert seconds(*texts, time_format=BERLIN) == [noon] * 4
 
 
 def test_a_time_that_happens_twice_is_the_later_one():
     later = datetime(2024, 10, 27, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin"))
-    assert seconds("2024-10-27 02:30", how=BERLIN) == [to_epoch(later)]
+    assert seconds("2024-10-27 02:30", time_format=BERLIN) == [to_epoch(later)]
 
 
 def test_a_time_that_never_was_is_not_read():
-    assert seconds("2024-03-31 02:30", "2024-02-30", "2024-01-01 24:00", how=BERLIN) == [None] * 3
+    assert seconds("2024-03-31 02:30", "2024-02-30", "2024-01-01 24:00", time_format=BERLIN) == [None] * 3
 
 
 def test_a_date_is_its_midnight_in_the_zone():
-    assert seconds("2024-07-01", how=BERLIN) == seconds("2024-06-30T22:00:00Z")
+    assert seconds("2024-07-01", time_format=BERLIN) == seconds("2024-06-30T22:00:00Z")
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,11 @@ def test_a_date_is_its_midnight_in_the_zone():
     ],
 )
 def test_every_format_reads_the_same_moment(pattern, text):
-    assert seconds(text, how=TimeFormat(pattern)) == [1706778300]
+    assert seconds(text, time_format=TimeFormat(pattern)) == [1706778300]
 
 
 def test_a_date_alone_in_a_pattern_of_ones_own_is_read():
-    assert seconds("20240201", how=TimeFormat("%Y%m%d")) == seconds("2024-02-01")
+    assert seconds("20240201", time_format=TimeFormat("%Y%m%d")) == seconds("2024-02-01")
 
 
 def test_typed_columns_are_read_too():
@@ -118,11 +118,13 @@ SPELT = {
 
 @pytest.mark.parametrize(("pattern", "texts"), SPELT.items(), ids=SPELT)
 def test_the_spellings_of_crms_are_found_out_and_read_as_python_reads_them(pattern, texts):
-    found = detect_format(pl.Series(texts))
-    assert found.pattern == pattern
+    result = detect_format(pl.Series(texts))
+    assert result.pattern == pattern
     for text in texts:
         written = pattern if "January" in text or "May" in text else pattern.replace("%B", "%b")
-        assert seconds(text, how=found) == [to_epoch(datetime.strptime(text, written).replace(tzinfo=UTC))]
+        assert seconds(text, time_format=result) == [
+            to_epoch(datetime.strptime(text, written).replace(tzinfo=UTC))
+        ]
 
 
 @pytest.mark.parametrize("text", ["1/2/2024, 1:05 PM", "1/2/24"])
