@@ -23,7 +23,7 @@ from training.simulation.simulator import simulate
 
 DAY = 86_400
 RECENT_KINDS = distinct(
-    EventSelection("tempo", "touchpoints", label="touch").within(14),
+    EventSelection("tempo", "touchpoints", label="touch").last(14),
     "kind",
     DisplayText(
         "Kinds of touchpoint in the last 14 days: {value}", "Arten von Kontaktpunkten in 14 Tagen: {value}"

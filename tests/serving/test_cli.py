@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from log_entries import log_decisions
+from log_entries import log_decisions, make_decision
 from sqlalchemy import select, update
 from typer.testing import CliRunner
 

@@ -11,6 +11,7 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 from report_inputs import report_input
 from small_crm import history
+from small_model import build_small_model
 
 from features.catalogue import build_feature_set
 from features.clock import DAY

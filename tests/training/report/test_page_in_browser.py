@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from browser import MARKS, chromium
+from browser import MARKS, axe_violations, chromium, open_page
 from report_inputs import report_input
 
 from models import artifact

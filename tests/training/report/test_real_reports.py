@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from browser import MARKS, axe_violations, chromium
+from browser import MARKS, axe_violations, chromium, open_page
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from models import artifact
