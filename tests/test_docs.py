@@ -112,8 +112,8 @@ def test_a_browser_asks_for_nothing_but_files(site):
             "tutorial/notebooks/01_from_export_to_history",
             "search",
         ):
-            with browser.opened(chromium, site / f"{name}.html", width=390) as page:
-                assert [url for url in page.asked if not url.startswith("file:")] == []
+            with browser.open_page(chromium, site / f"{name}.html", width=390) as page:
+                assert [url for url in page.requested_urls if not url.startswith("file:")] == []
                 assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
