@@ -20,7 +20,10 @@ def test_no_public_name_is_defined_twice_without_a_reason():
     packages = ("features", "models", "training", "serving")
     for file in (ROOT / "leadloop.py", *(file for name in packages for file in (ROOT / name).rglob("*.py"))):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name[0] != "_":
+            if (
+                isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+                and node.name[0] != "_"
+            ):
                 places[node.name].append(str(file.relative_to(ROOT)))
     twice = {name: files for name, files in places.items() if len(files) > 1}
     assert {name: files for name, files in twice.items() if name not in SHARED} == {}
