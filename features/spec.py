@@ -190,7 +190,7 @@ class FeatureSet:
 
 
 def _record(spec: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a spec; ``inputs`` only where there are any, so that other sets keep their fingerprint."""
+    """The fields of a spec, ``inputs`` only where there are any: other sets keep their fingerprint."""
     inputs = [_record(each) for each in spec.pop("inputs")]
     return spec | {"inputs": inputs} if inputs else spec
 

@@ -7,7 +7,7 @@ out from that, so an interrupted backtest goes on where it was and ends as if no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from training.backtesting.evaluation import CandidateMetrics
     from training.backtesting.splits import BacktestSplit
     from training.data.dataset import Dataset
+    from training.stats.plugin_metrics import PluginMetric
 
     Say = Callable[[str], None]
 
@@ -71,11 +72,15 @@ class BacktestError(ValueError):
 
 @dataclass(frozen=True)
 class BacktestSettings:
-    """How many origins, the seed of all that is drawn, and the share of leads that sales can call."""
+    """How many origins, the seed of all that is drawn, and the share of leads that sales can call.
+
+    ``metrics`` of plug-ins are measured beside leadloop's own.
+    """
 
     origins: int = 5
     seed: int = 0
     capacity: float = 0.1
+    metrics: Mapping[str, PluginMetric] = field(default_factory=dict)
 
 
 def backtest_candidates(
@@ -208,7 +213,9 @@ class _Run:
         return _Round(split, judges, {name: np.array(p) for name, p in said.items()})
 
     def _judged(self, one: _Round) -> dict[str, CandidateMetrics]:
-        return evaluate_candidates(one.judges, one.said, self.settings.capacity, self.settings.seed)
+        return evaluate_candidates(
+            one.judges, one.said, self.settings.capacity, self.settings.seed, self.settings.metrics
+        )
 
     def _origin(self, refitted: _Round, static: Mapping[str, list[float]] | None) -> OriginResult:
         split, judges = refitted.split, refitted.judges

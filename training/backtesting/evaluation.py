@@ -29,10 +29,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    from training.stats.plugin_metrics import PluginMetric
+
     Measures = Callable[[Floats, Floats, Floats | None], dict[str, float]]
 
 SHARES = (0.1, 0.2, 0.3)
 RESAMPLES = 200
+# What else a candidate's record has beside the figures that metric_function measures.
+_ELSEWHERE = ("log_loss", "calibration_slope", "calibration_intercept", "against_default", "gains", "months")
 _CURVE = tuple(step / 20 for step in range(1, 21))
 
 
@@ -88,14 +92,19 @@ def interval_to_json(figure: Interval) -> dict[str, float | None]:
 
 
 def evaluate_candidates(
-    judges: TestRows, said: Mapping[str, Floats], capacity: float, seed: int
+    judges: TestRows,
+    said: Mapping[str, Floats],
+    capacity: float,
+    seed: int,
+    more: Mapping[str, PluginMetric] | None = None,
 ) -> dict[str, CandidateMetrics]:
     """Every candidate's probabilities of the same rows, judged with the same resamples."""
     weights = poisson_weight_matrix(int(judges.block.max()) + 1, RESAMPLES, seed)
     loss = {name: log_loss_terms(judges.y, p) for name, p in said.items()}
     # The default's choice says the same as one of its parts: once is enough.
     different = {p.tobytes(): p for p in said.values()}
-    told = {key: intervals(judges, p, metric_function(capacity), weights) for key, p in different.items()}
+    measure = metric_function(capacity, more or {})
+    told = {key: intervals(judges, p, measure, weights) for key, p in different.items()}
     return {
         name: CandidateMetrics(
             figures=told[p.tobytes()],
@@ -107,15 +116,18 @@ def evaluate_candidates(
     }
 
 
-def metric_function(capacity: float) -> Measures:
-    """All figures that need the order of forecasts; lift and capture at the usual shares and ``capacity``."""
+def metric_function(capacity: float, more: Mapping[str, PluginMetric] | None = None) -> Measures:
+    """All figures that need the order of forecasts; lift and capture at the usual shares and ``capacity``.
+
+    Those of plug-ins, ``more``, come last.
+    """
     shares = {f"{share:.0%}".rstrip("%"): share for share in SHARES} | {"capacity": capacity}
 
     def measured(y: Floats, p: Floats, w: Floats | None) -> dict[str, float]:
         ranking, brier = Ranking.of(y, p, w), metrics.brier_score(y, p, w)
         gains = ranking.gains
         captured = dict(zip(shares, np.interp(list(shares.values()), *gains).tolist(), strict=True))
-        return {
+        figures = {
             "roc_auc": ranking.roc_auc,
             "average_precision": ranking.average_precision,
             "brier": brier,
@@ -129,6 +141,9 @@ def metric_function(capacity: float) -> Measures:
             **{f"capture_at_{name}": found for name, found in captured.items()},
             **{f"lift_at_{name}": found / shares[name] for name, found in captured.items()},
         }
+        for metric in (more or {}).values():
+            metric.check_name({*figures, *_ELSEWHERE})
+        return figures | {name: metric(y, p, w) for name, metric in (more or {}).items()}
 
     return measured
 

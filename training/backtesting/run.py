@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from training.backtesting.backtest import BacktestSettings, backtest_candidates
 from training.backtesting.challengers import logistic_regression, optuna_lightgbm, plain_lightgbm
 from training.backtesting.incumbents import current_scores
+from training.backtesting.plugin_candidates import plugin_candidates
 from training.backtesting.reporting import log_backtest
 from training.data.load import read_dataset, resolve_capacity
 from training.file_output import write_text
+from training.stats.plugin_metrics import plugin_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +59,10 @@ def run_backtest(
     for notice in dataset.notices:
         say(notice)
     settings = BacktestSettings(
-        wanted.origins, config.training.seed, resolve_capacity(dataset, config.training)
+        wanted.origins,
+        config.training.seed,
+        resolve_capacity(dataset, config.training),
+        plugin_metrics(config.plugins),
     )
     tuned = (optuna_lightgbm(wanted.tune, say),) if wanted.tune else ()
     others = (*_others(dataset, config, wanted.table), *tuned)
@@ -74,3 +79,4 @@ def _others(dataset: Dataset, config: Config, table: PointsTable | None) -> Iter
     yield logistic_regression()
     yield plain_lightgbm()
     yield from current_scores(dataset, config, table)
+    yield from plugin_candidates(config.plugins)

@@ -159,7 +159,9 @@ def points(
         print_status(line)
     today = None if incumbent is None else current_points(load_table(incumbent), dataset)
     learned = distil_points(
-        train_model(dataset, chosen.training, print_status), incumbent=today, seed=chosen.training.seed
+        train_model(dataset, chosen.training, print_status, chosen.plugins),
+        incumbent=today,
+        seed=chosen.training.seed,
     )
     for line in learned.in_words(lang):
         print_status(line)

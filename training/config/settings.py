@@ -23,6 +23,7 @@ from features.messages import Lang  # noqa: TC001
 from features.parsing import MISSING
 from features.suggestions import suggest
 from training.config.toml_reader import ConfigError, Duration, Instant, read_file, register_converter
+from training.plugins import PluginModule  # noqa: TC001
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class TrainingConfig:
     """How the model is trained, and how many leads sales can take.
 
     More of what ``monotone`` names (a feature, a kind of touchpoint, a family) never lowers a score, or, with
-    a ``-`` before it, never raises one.
+    a ``-`` before it, never raises one. ``learner`` is a plug-in that makes the model instead of the default.
     """
 
     seed: int = 42
@@ -169,6 +170,7 @@ class TrainingConfig:
     capacity_share: float | None = None
     exclude: tuple[str, ...] = ()
     monotone: tuple[str, ...] = ()
+    learner: str | None = None
 
     def __post_init__(self) -> None:
         if self.capacity is not None and self.capacity_share is not None:
@@ -176,6 +178,9 @@ class TrainingConfig:
             raise ValueError(msg)
         if self.capacity_share is not None and not 0 < self.capacity_share <= 1:
             msg = "capacity_share is a share: above 0 and at most 1"
+            raise ValueError(msg)
+        if self.learner is not None and self.monotone:
+            msg = "monotone is kept by the default learner only; leave out either monotone or learner"
             raise ValueError(msg)
 
 
@@ -222,6 +227,7 @@ class Config:
     tracking: TrackingConfig = TrackingConfig()
     report: ReportConfig = field(default_factory=ReportConfig)
     observed_until: Instant | None = None
+    plugins: tuple[PluginModule, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.flat is None) == (self.leads is None):

@@ -22,10 +22,11 @@ from features.labels import compute_labels
 from features.messages import Message
 from features.notebook_html import html_card, html_table
 from training.data.censoring import select_labelled
+from training.data.plugin_features import add_plugin_features
 from training.data.training_rows import TrainingRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from features.labels import LabelSpec
     from features.spec import FeatureSet, Unit
     from training.data.censoring import Weights
+    from training.plugins import Plugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,18 +252,22 @@ class Dataset:
         return hashlib.sha256(learned).hexdigest()[:12]
 
 
-def from_history(
+def from_history(  # noqa: PLR0913 - the one call that most users need
     history: LeadHistory,
     rule: CohortRule,
     label: LabelSpec,
     roles: Iterable[ColumnRole] = (),
     weights: Weights = "matured",
+    *,
+    plugins: Sequence[Plugin] = (),
 ) -> Dataset:
     """The snapshots of a history with what became of them, in the order of time.
 
-    Only matured ones, or ("ipcw") every one whose outcome is known, weighted for those whose is not.
+    Only matured ones, or ("ipcw") every one whose outcome is known, weighted for those whose is not. The
+    features are those of the catalogue and of ``plugins``.
     """
     features = build_feature_set(history, target=label.stage, closed=label.closed, units=_flags(roles))
+    features = add_plugin_features(features, plugins, history)
     drawn = draw_snapshots(history, rule)
     labelled = compute_labels(history, drawn, label)
     kept = select_labelled(labelled, history.observed_until, weights).sort("as_of", "lead_id")

@@ -12,6 +12,7 @@ from features.suggestions import suggest
 from training.config.toml_reader import ConfigError
 from training.data.dataset import Dataset, from_flat_export, from_history, ingest_summary
 from training.data.monotone_constraints import monotone_constraints
+from training.plugins import load_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,14 +62,23 @@ QUARANTINE = "quarantine.csv"
 def read_dataset(config: Config, out: Path) -> Dataset:
     """The labelled rows that ``config`` describes; bad source rows go to its quarantine file, or ``out``."""
     quarantine, now = quarantine_file(config, out), int(time.time())
+    plugins = load_plugins("leadloop.features", config.plugins)
     if config.flat is not None:
         mapping = config.flat_mapping
-        return _less(
-            from_flat_export(read_flat(config.flat.leads, mapping, quarantine, now), mapping), config
-        )
+        export = from_flat_export(read_flat(config.flat.leads, mapping, quarantine, now), mapping)
+        if plugins:
+            names = ", ".join(plugin.name for plugin in plugins)
+            notice = f"features of plug-ins are left out, as a flat export has no events: {names}"
+            export = replace(export, notices=(*export.notices, notice))
+        return _less(export, config)
     reading = read_history(config.history_mapping, now, quarantine)
     drawn = from_history(
-        reading.history, config.cohort_rule, config.label_spec, reading.roles, config.training.weights
+        reading.history,
+        config.cohort_rule,
+        config.label_spec,
+        reading.roles,
+        config.training.weights,
+        plugins=plugins,
     )
     dataset = _less(drawn, config)
     return replace(

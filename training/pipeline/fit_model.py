@@ -20,19 +20,25 @@ from training.data.load import resolve_capacity
 from training.leakage.checks import run_checks, sorted_findings
 from training.learner.fit import fit_learning_rows
 from training.learner.jackknife import jackknife
+from training.learner.plugin_learner import fit_plugin_learner, savable_learner
 from training.learner.score_intervals import estimate_uncertainty
 from training.stats.intervals import effective_sample_size
+from training.stats.plugin_metrics import plugin_metrics
 from training.trained_model import TrainedModel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
-    from models.metrics import Interval
+    from models.metrics import Interval, MetricFunction
     from training.config.settings import TrainingConfig
     from training.data.dataset import Dataset
     from training.leakage.checks import Check
     from training.learner.fit import FittedPredictor
     from training.learner.model_selection import Progress
+    from training.plugins import PluginModule
+    from training.stats.plugin_metrics import PluginMetric
 
 
 PROFILED = 20_000
@@ -42,11 +48,32 @@ _OF_A_CHECK = ("code", "title", "outcome", "reason")
 _LIBRARIES = ("leadloop", "lightgbm", "numpy", "polars", "narwhals")
 
 
-def train_model(dataset: Dataset, training: TrainingConfig, progress: Progress | None = None) -> TrainedModel:
-    """Learn from ``dataset``; the same rows and seed give the same model."""
+def train_model(
+    dataset: Dataset,
+    training: TrainingConfig,
+    progress: Progress | None = None,
+    modules: Sequence[PluginModule] = (),
+) -> TrainedModel:
+    """Learn from ``dataset``; the same rows and seed give the same model.
+
+    Args:
+        dataset: Rows of both outcomes.
+        training: The seed, the capacity, and perhaps a learner other than the default.
+        progress: Is told of each step.
+        modules: Where plug-ins are found beside installed packages.
+
+    Raises:
+        PluginError: A plug-in cannot be used, or its learner not saved.
+    """
+    metrics = plugin_metrics(modules)
+    learner = None if training.learner is None else savable_learner(training.learner, modules)
     made = run_checks(dataset)
     rows = dataset.to_learning_rows()
-    fitted = fit_learning_rows(rows, training.seed, progress)
+    fitted = (
+        fit_learning_rows(rows, training.seed, progress)
+        if learner is None
+        else fit_plugin_learner(rows, learner, training.seed, progress)
+    )
     capacity = resolve_capacity(dataset, training)
     probability = fitted.predictor.probability(fitted.log_odds)
     grades = from_capacity(probability, capacity)
@@ -55,6 +82,7 @@ def train_model(dataset: Dataset, training: TrainingConfig, progress: Progress |
         probability,
         None if rows.groups is None else rows.groups[fitted.held_out_rows],
         training.seed,
+        metrics,
     )
     card = _card(dataset, fitted, judged_by, made)
     if progress:
@@ -79,15 +107,23 @@ def evaluate(
     probability: NDArray[np.float64],
     leads: NDArray[np.int64] | None = None,
     seed: int = 0,
+    more: Mapping[str, PluginMetric] | None = None,
 ) -> dict[str, Interval]:
-    """The figures of a run, each with its 95 % bootstrap interval; ``leads`` (n,) are drawn whole."""
-    measured = {
+    """The figures of a run, each with its 95 % bootstrap interval; ``leads`` (n,) are drawn whole.
+
+    Those of plug-ins come after leadloop's own, with intervals from the same resamples.
+    """
+    more = more or {}
+    measured: dict[str, MetricFunction] = {
         "roc_auc": metrics.roc_auc,
         "average_precision": metrics.average_precision,
         "log_loss": metrics.log_loss,
         "brier": metrics.brier_score,
         "calibration_error": metrics.expected_calibration_error,
     }
+    for metric in more.values():
+        metric.check_name(measured)
+    measured |= more
     return metrics.bootstrap_intervals(measured, label, probability, leads, seed)
 
 

@@ -39,10 +39,12 @@ from training.registry.tracking import (
     log,
     tracking,
 )
+from training.report.plugin_sections import compute_custom_sections
 from training.report.report import Report, build_report
+from training.stats.plugin_metrics import plugin_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from features.ingest.flat_export import FlatExport
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from models.conversion import ConversionModel
     from models.metrics import Interval
     from training.config.settings import Config
+    from training.plugins import PluginModule
     from training.trained_model import TrainedModel
 
     Say = Callable[[str], None]
@@ -116,17 +119,21 @@ def run_training(  # noqa: PLR0913
     held = None if holdout is None else _outcomes(dataset.features, config, holdout)
     if held is not None and (line := holdout_overlap_message(held.leads["lead_id"], dataset)):
         say(line)
-    fitted = train_model(dataset, config.training, say)
+    fitted = train_model(dataset, config.training, say, config.plugins)
     measured = {VALIDATION: fitted.model.card.metrics}
     if held is not None:
-        measured[HOLDOUT] = evaluate_holdout(fitted.model, held)
+        measured[HOLDOUT] = evaluate_holdout(fitted.model, held, config.plugins)
     model = artifact.save(fitted.model, out / MODEL)
     say(f"model {model.version} saved in {out / MODEL}")
     speaking = save_promotion_evidence(fitted, model, out, store, say)
     given = report_input(fitted, model, config.training.seed, report_settings(config))
     say("learning a points table that says nearly the same")
     learned = learn_points(fitted, given.company.points, config.training.seed)
-    summed = build_report(replace(given, learned=learned), _last(out / REPORT_DATA, say))
+    given = replace(given, learned=learned)
+    summed = replace(
+        build_report(given, _last(out / REPORT_DATA, say)),
+        custom=compute_custom_sections(given, config.plugins),
+    )
     page = render(summed, lang=config.report.lang)
     write_text(out / REPORT_DATA, summed.to_json())
     for folder in (out, out / MODEL):
@@ -179,11 +186,13 @@ def rerender_report(folder: Path, page: Path, lang: Lang) -> Path:
     return page
 
 
-def evaluate_holdout(model: ConversionModel, held: FlatExport) -> dict[str, Interval]:
+def evaluate_holdout(
+    model: ConversionModel, held: FlatExport, modules: Sequence[PluginModule] = ()
+) -> dict[str, Interval]:
     """The figures of a model on leads that it did not learn from."""
     scores = model.score_frame(flat_rows(model.features, held.leads))
     label = held.label.to_numpy()  # type: ignore[union-attr]  # a holdout is read with its outcomes
-    return evaluate(label, scores["probability"].to_numpy())
+    return evaluate(label, scores["probability"].to_numpy(), more=plugin_metrics(modules))
 
 
 def _outcomes(features: FeatureSet, config: Config, holdout: Path) -> FlatExport:

@@ -30,6 +30,7 @@ from training.analysis.points_comparison import PointsComparison, compare_points
 from training.analysis.score_uncertainty import IntervalSummary, summarise_uncertainty
 from training.analysis.summary import ModelSummary, Summary, summary
 from training.analysis.time_to_conversion import TimeToConversion, timing
+from training.report.plugin_sections import CustomSection  # noqa: TC001  # the same
 from training.serialization import from_dict
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Report:
     insights: ReportSections
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Key and values of what ingest and checks said, by the English text that stands in the other fields."""
+    custom: dict[str, CustomSection] = field(default_factory=dict)
+    """Sections of other packages, by the names of their plug-ins."""
 
     def translate(self, text: str, lang: str) -> str:
         """A text of ingest or checks in ``lang``; as it is, where no message of this release is behind it."""
@@ -96,7 +99,10 @@ class Report:
 
     def to_json(self) -> str:
         """The report as JSON text; ``from_json`` gives back an equal report."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=1, allow_nan=False)
+        record = asdict(self)
+        if not self.custom:  # a report without plug-ins says nothing of them
+            del record["custom"]
+        return json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
