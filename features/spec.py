@@ -181,7 +181,8 @@ class FeatureSet:
 
     def to_json(self) -> str:
         """The specs as JSON text; ``from_json`` gives back an equal set."""
-        return json.dumps([_record(asdict(spec)) for spec in self.specs], indent=1, ensure_ascii=False)
+        records = [asdict(spec, dict_factory=omit_empty_inputs) for spec in self.specs]
+        return json.dumps(records, indent=1, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> FeatureSet:
@@ -189,10 +190,12 @@ class FeatureSet:
         return cls(tuple(_spec(record) for record in json.loads(text)))
 
 
-def _record(spec: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a spec, ``inputs`` only where there are any: other sets keep their fingerprint."""
-    inputs = [_record(each) for each in spec.pop("inputs")]
-    return spec | {"inputs": inputs} if inputs else spec
+def omit_empty_inputs(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a record for ``asdict``, without ``inputs`` where there are none.
+
+    So sets without derived features keep their text and fingerprint from before there were any.
+    """
+    return {name: value for name, value in fields if name != "inputs" or value}
 
 
 def _spec(record: dict[str, Any]) -> FeatureSpec:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from features.messages import Message
+from features.spec import omit_empty_inputs
 from models import metrics
 from models.model_card import ModelCard  # noqa: TC001  # a report is read back by its annotations
 from training.analysis.accounts import Accounts, accounts
@@ -99,7 +100,7 @@ class Report:
 
     def to_json(self) -> str:
         """The report as JSON text; ``from_json`` gives back an equal report."""
-        record = asdict(self)
+        record = asdict(self, dict_factory=omit_empty_inputs)
         if not self.custom:  # a report without plug-ins says nothing of them
             del record["custom"]
         return json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False)
