@@ -196,5 +196,5 @@ def _attribute(group: Group) -> str:
 
 
 def _abridged(value: object, most: int = 80) -> str:
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return f"{type(value).__name__} {text if len(text) <= most else text[:most] + '...'}"

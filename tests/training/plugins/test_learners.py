@@ -77,7 +77,7 @@ def test_a_name_of_a_candidate_of_leadloop_is_refused(tmp_path):
 
 
 @pytest.fixture
-def trained(dataset):
+def trained(acme, dataset):  # noqa: ARG001 - it is installed while the model is made
     return train_model(dataset, TrainingConfig(learner="acme-logit"))
 
 
