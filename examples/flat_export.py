@@ -24,7 +24,7 @@ from training.simulation.simulator import LEAK, simulate
 KNOWN_AT_CREATION = ("industry", "job_role", "seniority", "company_size", "country", "first_channel")
 
 
-def write_files(folder: Path, leads: int = 2000) -> None:
+def write_files(folder: Path, leads: int = 1500) -> None:
     """Writes an export of older leads with their outcome, and one of the newest without."""
     folder.mkdir(parents=True, exist_ok=True)
     history = simulate(leads, seed=1, leak=True).history

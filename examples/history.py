@@ -39,7 +39,7 @@ on = ["created", "mql"]
 """
 
 
-def write_files(folder: Path, leads: int = 1500) -> None:
+def write_files(folder: Path, leads: int = 1000) -> None:
     """Writes the two tables as a CRM would export them: the leads, and which stages they entered when."""
     folder.mkdir(parents=True, exist_ok=True)
     history = simulate(leads, seed=1).history

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import browser
 import pytest
 from typer.testing import CliRunner
 
@@ -26,6 +27,8 @@ from models.uncertainty import InsufficiencyCode as Insufficient
 from serving.schemas import LeadError
 from training.config.settings import Config
 from training.leakage.checks import AHEAD, CHECKS, ORIGINS
+from training.report.layout import BLOCKS
+from training.report.translator import translator
 from training.simulation.export import write_csv
 from training.simulation.simulator import simulate
 
@@ -38,11 +41,6 @@ MADE = (DOCS / "_build", DOCS / "reference" / "generated", DOCS / "tutorial" / "
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if not any(page.is_relative_to(f) for f in MADE)]
 TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 TUTORIALS = [DOCS / "tutorial" / "history.md", DOCS / "tutorial" / "flat-export.md"]
-# The pages name files as they are called from now on; until they have moved nothing can be looked up.
-moved = pytest.mark.skipif(
-    not (ROOT / "features" / "point_in_time.py").exists(),
-    reason="the files have not moved to their new rooms yet",
-)
 
 
 def by_name(path):
@@ -93,17 +91,37 @@ def test_no_page_fetches_anything_from_another_host(site):
     fetched = re.compile(
         r"""<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)=["'](?:https?:)?//[^"']+"""
     )
-    for page in site.rglob("*.html"):
+    pages, sheets = list(site.rglob("*.html")), list(site.rglob("*.css"))
+    assert len(pages) > len(PAGES)
+    assert sheets
+    for page in pages:
         assert fetched.findall(page.read_text(encoding="utf-8")) == [], page
-    for sheet in site.rglob("*.css"):
+    for sheet in sheets:
         text = sheet.read_text(encoding="utf-8")
         assert not re.search(r"""(?:url\(\s*|@import\s+)["']?(?:https?:)?//""", text), sheet
+
+
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="needs a Chromium of the system")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of playwright's own clean-up
+@pytest.mark.slow
+def test_a_browser_asks_for_nothing_but_files(site):
+    with browser.chromium() as chromium:
+        for name in (
+            "index",
+            "explanation/architecture",
+            "tutorial/notebooks/01_from_export_to_history",
+            "search",
+        ):
+            with browser.opened(chromium, site / f"{name}.html", width=390) as page:
+                assert [url for url in page.asked if not url.startswith("file:")] == []
+                assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.slow
 def test_every_link_within_the_site_leads_somewhere(site):
     names = {page: page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
     broken = []
+    assert sum(text.count("<a ") for text in names.values()) > len(names)
     for page, text in names.items():
         for link in re.findall(r"""<a\b[^>]*\bhref=["']([^"']*)["']""", text):
             path, _, anchor = link.partition("#")
@@ -155,7 +173,6 @@ def test_every_make_target_exists(page):
     assert [name for name in named if f"\n{name}:" not in makefile] == []
 
 
-@moved
 @pytest.mark.parametrize("page", TEXTS, ids=by_name)
 def test_every_file_that_is_named_exists(page):
     text = page.read_text(encoding="utf-8")
@@ -168,7 +185,6 @@ def test_every_file_that_is_named_exists(page):
     ] == []
 
 
-@moved
 @pytest.mark.parametrize("page", TEXTS, ids=by_name)
 def test_every_name_that_a_page_gives_beside_a_file_is_in_the_code(page):
     """`name` in `file.py`: a reader will look for it there."""
@@ -329,6 +345,13 @@ def test_the_kinds_of_touchpoint_are_those_of_the_catalogue():
     assert re.findall(r"\w+", listed) == list(KINDS)
 
 
+def test_the_sections_of_the_report_are_those_of_its_page():
+    page = (DOCS / "explanation" / "report.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\S[^|]*?) \| \S", page.split("| section | answers |")[1], re.MULTILINE)
+    translated = translator("en")
+    assert [row for row in rows if row != "---"] == [translated(f"sections.{name}") for name in BLOCKS]
+
+
 def test_every_term_of_the_glossary_has_one_meaning():
     text = blocks((DOCS / "explanation" / "glossary.md").read_text(encoding="utf-8"), r"\{glossary\}")[0]
     terms = re.findall(r"^(\S.*)$", text.partition("\n\n")[2], re.MULTILINE)
@@ -372,6 +395,11 @@ def test_the_tutorial_runs_as_it_is_written(page, tmp_path):
         if "init" in rest:
             correct(folder / "leadloop.toml", blocks(page.read_text(encoding="utf-8"), "toml")[0])
     assert (folder / "leadloop-out" / "report.html").is_file()
+    shown = [
+        line for block in blocks(page.read_text(encoding="utf-8"), "text") for line in block.splitlines()
+    ]
+    tables = "".join((folder / name).read_text() for name in ("leads.csv", "stages.csv")) if shown else ""
+    assert [line for line in shown if line.removesuffix("...") not in tables] == []
     assert "reason_3" in (folder / "scores.csv").read_text().partition("\n")[0]
     if page.stem == "flat-export":
         assert "LC001" in _checked(folder, environment)

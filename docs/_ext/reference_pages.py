@@ -268,7 +268,8 @@ def _section_type(kind: Any) -> type | None:
     """The dataclass that a key holds, alone or in a list of tables; None where it holds a value."""
     kind = _plain_type(kind)
     inner = get_args(kind)[0] if get_origin(kind) is tuple else kind
-    return inner if is_dataclass(inner) and inner.__name__ not in _VALUES else None
+    is_section = isinstance(inner, type) and is_dataclass(inner) and inner.__name__ not in _VALUES
+    return inner if is_section else None
 
 
 # Types of the configuration that are written as one value, and how a reader of the page would call them.
@@ -342,7 +343,8 @@ def openapi_document() -> dict[str, Any]:
     from serving.openapi import openapi  # noqa: PLC0415
     from serving.service import Leadloop  # noqa: PLC0415
 
-    return openapi(Leadloop.openapi_spec.asdict(), {})
+    # The decorator made the class a bentoml.Service, which mypy does not see.
+    return openapi(Leadloop.openapi_spec.asdict(), {})  # type: ignore[attr-defined]
 
 
 def rest_page() -> str:
@@ -468,7 +470,7 @@ label names a lead or a person. A histogram `x` is exposed as `x_bucket`, `x_sum
 
 def _exposed(metric: Any) -> str:
     """The name under which Prometheus sees a metric; counters get the suffix that its text format wants."""
-    return metric._name + ("_total" if metric._type == "counter" else "")  # noqa: SLF001
+    return f"{metric._name}_total" if metric._type == "counter" else str(metric._name)  # noqa: SLF001
 
 
 # Checks
@@ -476,11 +478,12 @@ def _exposed(metric: Any) -> str:
 
 def checks_page() -> str:
     """The page of the leakage checks: code, claim, and what is looked for."""
+    from features.messages import Message  # noqa: PLC0415
     from training.leakage.checks import AHEAD, CHECKS, ORIGINS  # noqa: PLC0415
 
     parts = ["# Codes of the checks\n", _CHECKS_INTRODUCTION]
-    for code, (title, function) in sorted({**CHECKS, **ORIGINS, **AHEAD}.items()):
-        parts.append(f"(check-{code.lower()})=\n## {code}: {title}\n")
+    for code, function in sorted({**CHECKS, **ORIGINS, **AHEAD}.items()):
+        parts.append(f"(check-{code.lower()})=\n## {code}: {Message(f'checks.{code}')}\n")
         parts.append(markdown(inspect.getdoc(function) or "") + "\n")
         if code in AHEAD:
             parts.append("Needs rows to score: `leadloop check --score FILE`.\n")

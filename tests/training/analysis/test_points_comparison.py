@@ -60,7 +60,7 @@ def test_the_block_says_what_the_table_says(given, learned):
 
 def test_todays_table_ranks_as_its_points_do(fitted, given):
     """Points calibrated fold by fold rank as the points themselves, but for a fold's own scale."""
-    points = current_points(TODAY, fitted.dataset)[fitted.held_out_rows]
+    points = current_points(TODAY, fitted.dataset)[fitted.judged]
     measured = {one.whose: one.roc_auc for one in compare_points_tables(given).measured}
     assert set(measured) == {"model", "table", "incumbent"}
     assert measured["incumbent"] == pytest.approx(metrics.roc_auc(fitted.label, points), abs=0.02)
@@ -69,7 +69,7 @@ def test_todays_table_ranks_as_its_points_do(fitted, given):
 def test_of_very_many_rows_some_teach_and_each_keeps_its_own_score(fitted):
     few = subsample_run(fitted, 150)
     assert len(few.dataset) == 150
-    keys = few.dataset.rows[few.held_out_rows].select("lead_id", "as_of")
+    keys = few.dataset.rows[few.judged].select("lead_id", "as_of")
     assert keys.equals(few.scores.select("lead_id", "as_of"))
     whole = dict(zip(fitted.scores["lead_id"], fitted.scores["log_odds"], strict=True))
     assert few.scores["log_odds"].to_list() == [whole[lead] for lead in few.scores["lead_id"]]

@@ -200,8 +200,8 @@ def test_a_weighted_model_is_judged_by_matured_rows():
     dataset = from_history(crm.history, ON_CREATION, QUESTION, weights="ipcw")
     assert not dataset.matured.all()
     fitted = train_model(dataset, TrainingConfig())
-    assert dataset.matured[fitted.held_out_rows].all()
-    assert fitted.scores.height == len(fitted.held_out_rows)
+    assert dataset.matured[fitted.judged].all()
+    assert fitted.scores.height == len(fitted.judged)
     assert isinstance(fitted.scores, pl.DataFrame)
     assert SimpleNamespace(**fitted.model.card.metrics).log_loss.value < 0.5
 

@@ -35,7 +35,7 @@ def dealt(monkeypatch, rows, fitted, lead):
     """Which rows each refit learned from, by the first column, which numbers them."""
     taught = []
     monkeypatch.setattr(
-        type(fitted), "relearned", lambda _, rows, _seed: taught.append(rows.frame["x"].to_list())
+        type(fitted), "refit", lambda _, rows, _seed: taught.append(rows.frame["x"].to_list())
     )
     return jackknife(rows, fitted, lead), taught
 

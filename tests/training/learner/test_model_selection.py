@@ -66,11 +66,11 @@ def test_rows_that_share_their_luck_are_one_witness():
         pl.concat([learning.frame] * 3), np.tile(learning.y, 3), groups=np.tile(np.arange(400), 3)
     )
     judged = cross_validate(repeated, 0, lambda _: None)
-    one = np.random.default_rng(0).normal(size=400)[judged.group]
+    one = np.random.default_rng(0).normal(size=400)[judged.unit]
     other = np.zeros(len(one))
     mean, error = judged.paired_difference(one, other)
     paired = log_loss_per_row(judged.y, one) - log_loss_per_row(judged.y, other)
-    leads = np.array([paired[judged.group == unit].mean() for unit in range(400)])
+    leads = np.array([paired[judged.unit == unit].mean() for unit in range(400)])
     assert mean == pytest.approx(leads.mean())
     assert error == pytest.approx(leads.std() / 400**0.5)
     assert error > 1.5 * replace(judged, unit=np.arange(len(one))).paired_difference(one, other)[1]

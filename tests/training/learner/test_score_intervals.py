@@ -81,7 +81,7 @@ def test_whom_a_rehearsal_is_held_with_says_nothing_of_who_converts(monkeypatch)
         taught.append((len(told), told.y.mean()))
         return relearned(self, told, seed)
 
-    monkeypatch.setattr(type(fitted), "relearned", spy)
+    monkeypatch.setattr(type(fitted), "refit", spy)
     score_intervals.interval_half_widths(rows, fitted, np.arange(4000))
     assert [size for size, _ in taught] == pytest.approx([900] * len(taught), rel=0.1)
     assert [rate for _, rate in taught] == pytest.approx([y.mean()] * len(taught), abs=0.05)

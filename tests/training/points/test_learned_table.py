@@ -206,7 +206,7 @@ def test_the_same_rows_give_the_same_table(small, learned):
 
 
 def test_thresholds_follow_from_what_sales_can_call(small, learned):
-    scores = learned.lines.score(small.dataset.rows[small.held_out_rows])
+    scores = learned.lines.score(small.dataset.rows[small.judged])
     assert learned.reached["sql"].share == pytest.approx((scores >= learned.thresholds.sql).mean())
     assert learned.reached["sql"].share <= small.capacity or learned.thresholds.sql == scores.max()
     assert learned.reached["mql"].share >= learned.reached["sql"].share
