@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from training.data.dataset import Dataset
     from training.leakage.checks import Check
     from training.learner.jackknife import JackknifeModels
+    from training.learner.plugin_learner import PluginLearner
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class TrainedModel:
 
     ``judged`` are the positions of the rows that the judged model had not learned from, ``scores`` what was
     said of them then, and ``capacity`` the share of leads that sales can call. ``jackknife`` are for the
-    report.
+    report. ``learner`` is the plug-in that made the model, if one did.
     """
 
     model: ConversionModel
@@ -33,6 +34,7 @@ class TrainedModel:
     checks: tuple[Check, ...]
     capacity: float
     refits: JackknifeModels | None = None
+    learner: PluginLearner | None = None
 
     @property
     def label(self) -> NDArray[np.float64]:

@@ -99,7 +99,7 @@ def train_model(
     scores = dataset.rows[fitted.held_out_rows].select("lead_id", "as_of")
     scored = model.scores_from_log_odds(scores, fitted.log_odds)
     again = jackknife(rows, fitted, dataset.lead, training.seed)
-    return TrainedModel(model, dataset, fitted.held_out_rows, scored, made, capacity, again)
+    return TrainedModel(model, dataset, fitted.held_out_rows, scored, made, capacity, again, learner)
 
 
 def evaluate(

@@ -7,6 +7,7 @@ than one yes or no, and judged on rows not learned from it was the better teache
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,8 @@ from training.points.learned_table import (
 from training.points.table_file import current_points
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import polars as pl
     from numpy.typing import NDArray
 
@@ -43,8 +46,11 @@ if TYPE_CHECKING:
     from training.data.training_rows import TrainingRows
     from training.learner.cross_validation import Fold
     from training.learner.model_selection import Progress
+    from training.learner.plugin_learner import PluginLearner
     from training.points.conditions import Condition
     from training.trained_model import TrainedModel
+
+    Teach = Callable[[TrainingRows], NDArray[np.float64]]
 
 
 MOST = 30
@@ -136,11 +142,12 @@ def _judged(
     model = np.full(len(fitted.dataset), np.nan)
     model[fitted.judged] = fitted.scores["probability"].to_numpy()
     made, _ = make_folds(lessons.rows, FOLDS if len(chosen) < MANY else FOLDS_WHEN_MANY, seed)
+    teach = partial(_taught, recipe=fitted.model.card.recipe, seed=seed, learner=fitted.learner)
     parts: list[tuple[NDArray[np.intp], dict[str, NDArray[np.float64]]]] = []
     for number, fold in enumerate(made, start=1):
         say(f"table {number} of {len(made)}, to be judged on other rows")
         asked = fold.validate[~np.isnan(model[chosen[fold.validate]])]
-        parts.append((asked, _contest(lessons, fold, asked, fitted.model.card.recipe, seed)))
+        parts.append((asked, _contest(lessons, fold, asked, teach)))
     places = np.concatenate([asked for asked, _ in parts])
     said = {name: np.concatenate([p[name] for _, p in parts]) for name in parts[0][1]}
     base = said.pop(BASE_RATE.name)
@@ -148,11 +155,11 @@ def _judged(
 
 
 def _contest(
-    lessons: DistillationData, fold: Fold, asked: NDArray[np.intp], recipe: str, seed: int
+    lessons: DistillationData, fold: Fold, asked: NDArray[np.intp], teach: Teach
 ) -> dict[str, NDArray[np.float64]]:
     """The probabilities that table, incumbent and base rate of a fold's training rows give to others."""
     train = lessons.rows.take(fold.train)
-    table = _learned(lessons, fold.train, _taught(train, recipe, seed))
+    table = _learned(lessons, fold.train, teach(train))
     points = table.score(lessons.rows.frame[asked]).astype(np.float64)
     said = {
         "table": expit(table.calibration.apply(points)),
@@ -165,8 +172,16 @@ def _contest(
     return said
 
 
-def _taught(train: TrainingRows, recipe: str, seed: int) -> NDArray[np.float64]:
-    """(n,) probabilities of a model of these rows: the parts of the chosen recipe in equal shares."""
+def _taught(
+    train: TrainingRows, recipe: str, seed: int, learner: PluginLearner | None
+) -> NDArray[np.float64]:
+    """(n,) probabilities of a model of these rows: the parts of the chosen recipe in equal shares.
+
+    Where a plug-in's ``learner`` made the model, one of its classifiers.
+    """
+    if learner is not None:
+        encodings, classifier = learner.fit(train, seed)
+        return learner.probability(classifier, encodings.encode(train.frame)[:, : encodings.tree_width])
     (wanted,) = (known for known in RECIPES if known.name == recipe)
     linear, trees = fit_parts(train, ROUNDS, seed).judge(train, (ROUNDS,))
     return np.asarray(expit(np.mean([linear] * wanted.linear + [trees[:, 0]] * wanted.trees, axis=0)))

@@ -17,6 +17,8 @@ from features.online import OnlineFeatures
 from features.record import to_records
 from features.spec import DisplayText, EventSelection, FeatureSet, attribute, count, ratio, total
 from models import artifact
+from serving.openapi import example_lead
+from serving.scorer import Scorer
 from training.config.settings import load_config
 from training.data.dataset import from_history
 from training.data.load import read_dataset
@@ -79,6 +81,23 @@ def test_a_flat_export_has_no_events_for_it_and_says_so(tmp_path):
     data = read_dataset(load_config(tmp_path / "leadloop.toml"), tmp_path)
     assert data.features.names == ("Visits",)
     assert "a flat export has no events: engagement" in data.notices[-1]
+
+
+def test_the_service_reads_the_events_of_a_feature_that_only_derived_ones_need():
+    gains, costs = (
+        total(EventSelection("fit", "touchpoints", (kind,)), "amount", TEXT) for kind in ("gain", "cost")
+    )
+    features = FeatureSet((ratio(gains, costs, TEXT, name="ratio"),))
+    model = tiny_model(features, pl.DataFrame({"ratio": [0.5, 2.0, None] * 20}))
+    lead = example_lead(model)
+    assert {touch["kind"] for touch in lead["touchpoints"]} == {"gain", "cost"}
+    touches = [
+        {"kind": kind, "occurred_at": "2026-01-01", "amount": amount}
+        for kind, amount in (("gain", 3), ("cost", 2), ("gain", 4))
+    ]
+    scorer = Scorer(model)
+    request = lead | {"created_at": "2025-12-01", "touchpoints": touches, "as_of": "2026-02-01"}
+    assert scorer.feature_row(scorer._read(request)) == {"ratio": 3.5}
 
 
 TOUCHES = EventSelection("tempo", "touchpoints", label="mine")

@@ -14,6 +14,7 @@ from company import leads
 from scipy.special import logit
 
 from models import artifact
+from serving.scorer import Scorer
 from training.backtesting.backtest import BacktestSettings, backtest_candidates
 from training.backtesting.plugin_candidates import plugin_candidates
 from training.backtesting.results import BacktestResult
@@ -104,6 +105,14 @@ def test_the_model_of_a_learner_is_saved_without_pickle_and_keeps_every_promise(
         assert explanation.score.log_odds == score["log_odds"]
         total = explanation.base + sum(reason.contribution for reason in explanation.reasons)
         assert total == pytest.approx(score["log_odds"], abs=1e-9)
+    # The service says the same of them.
+    answers = Scorer(loaded).score(
+        [
+            {"lead_id": row["lead_id"], "attributes": {name: row[name] for name in loaded.features.names}}
+            for row in sample.iter_rows(named=True)
+        ]
+    )
+    assert [answer.probability for answer in answers] == scores["probability"].to_list()
     # Intervals come from the same parametric bootstrap as the default learner's.
     intervals = loaded.score_frame_with_intervals(sample)
     assert (intervals["low"] < intervals["probability"]).all()
