@@ -35,9 +35,10 @@ class OnlineFeatures:
 
     def __init__(self, features: FeatureSet) -> None:
         self.features = features
-        self._nothing: dict[str, Value] = {spec.name: spec.empty for spec in features.specs}
+        self._nothing: dict[str, Value] = {spec.name: spec.empty for spec in features.folds}
+        self._derived = tuple(spec for spec in features.specs if spec.inputs)
         self._folds: dict[Source, dict[_Kinds, list[_Fold]]] = {}
-        for spec in features.specs:
+        for spec in features.folds:
             folds = self._folds.setdefault(spec.source, {})
             folds.setdefault(spec.kind, []).append((spec, _FOLDS[spec.reduce]))
 
@@ -52,7 +53,10 @@ class OnlineFeatures:
             for rows, those in _of_kinds(aged, _KIND_COLUMN.get(source, "kind"), folds):
                 for spec, fold in those:
                     values[spec.name] = fold(spec, _narrowed(rows, spec))
-        return values
+        if not self._derived:
+            return values
+        values.update((spec.name, _derive(spec, values)) for spec in self._derived)
+        return {name: values[name] for name in self.features.names}
 
 
 _KIND_COLUMN: dict[Source, str] = {
@@ -109,6 +113,16 @@ def _lead_values(lead: LeadRecord, as_of: int, folds: Iterable[Any]) -> dict[str
         return {spec.name: None for spec, _ in folds}
     age = float(as_of - lead.created_at)
     return {spec.name: lead.attributes.get(spec.of) if spec.of else age for spec, _ in folds}
+
+
+def _derive(spec: FeatureSpec, values: Mapping[str, Value]) -> Value:
+    """The ratio or difference of two values that were folded before; None where there is none."""
+    first, second = (values[each.name] for each in spec.inputs)
+    if not isinstance(first, float) or not isinstance(second, float):
+        return None
+    if spec.reduce == "difference":
+        return first - second
+    return first / second if second else None
 
 
 def _present(spec: FeatureSpec, rows: _Aged) -> list[Any]:

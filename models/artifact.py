@@ -21,6 +21,8 @@ from models.conversion import ConversionModel
 from models.grades import Grades
 from models.model_card import ModelCard
 from models.observed_rates import ObservedRates
+from models.plugin_part import PART as LEARNER
+from models.plugin_part import LearnerError
 from models.predictor import Predictor
 from models.uncertainty import ScoreUncertainty
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = 1
+# Of a model whose learner is a plug-in: a release that knows no plug-ins must not load it without one.
+PLUGIN_FORMAT = 2
 SUMS = "SHA256SUMS"
 # Made of a model that has its version already, so no checksum is about it and no version depends on it.
 REPORT = "report.html"
@@ -76,20 +80,25 @@ def load(folder: Path) -> ConversionModel:
             predictor=Predictor.from_files(parts),
             version=_version((folder / SUMS).read_text(encoding="utf-8")),
         )
+    except LearnerError as error:
+        msg = f"{folder}: {error}"
+        raise ArtifactError(msg) from error
     except (KeyError, TypeError, ValueError) as error:
         msg = f"{folder}: not a model that this leadloop can read ({error!r}); train it again"
         raise ArtifactError(msg) from error
 
 
 def _files(model: ConversionModel) -> dict[str, str]:
+    predictor = model.predictor.to_files()
+    number = PLUGIN_FORMAT if LEARNER in predictor else FORMAT
     return {
-        **model.predictor.to_files(),
+        **predictor,
         _FEATURES: model.features.to_json(),
         _GRADES: json.dumps(model.grades.thresholds),
         _CARD: model.card.to_json(),
         _RECORD: model.track_record.to_json(),
         **({} if model.doubt is None else {_DOUBT: model.doubt.to_json()}),
-        _FORMAT: json.dumps({"format": FORMAT, "features": model.features.fingerprint}),
+        _FORMAT: json.dumps({"format": number, "features": model.features.fingerprint}),
     }
 
 
@@ -124,7 +133,7 @@ def _verified(folder: Path) -> Mapping[str, str]:
 
 def _check_format(folder: Path, parts: dict[str, str]) -> None:
     found = json.loads(parts.pop(_FORMAT, "{}")).get("format")
-    if found != FORMAT:
+    if found not in {FORMAT, PLUGIN_FORMAT}:
         msg = f"{folder}: model format {found}, this leadloop reads format {FORMAT}; train it again"
         raise ArtifactError(msg)
 

@@ -14,6 +14,7 @@ from scipy.special import expit
 from models.additive import AdditiveModel
 from models.calibration import PlattCalibration
 from models.encoding import FeatureEncoder
+from models.plugin_part import PART, PluginPart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,8 @@ TREES, ENCODINGS, REST = "model.lgb", "encodings.json", "predictor.json"
 class Predictor:
     """``logit p = slope * (linear + tree_weight * trees) + intercept``, either part optional.
 
+    ``plugin`` is a learner of another package, which then stands alone in place of the two.
+
     Both parts add up over features, and so does any weighted sum of them: explanations are exact. Rows are
     independent to the bit: nothing here sums over an axis or multiplies matrices.
     """
@@ -36,6 +39,7 @@ class Predictor:
     linear: AdditiveModel | None = None
     booster: lgb.Booster | None = None
     tree_weight: float = 1.0
+    plugin: PluginPart | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -47,6 +51,8 @@ class Predictor:
         raw = np.zeros(len(matrix)) if self.linear is None else self.linear.log_odds(matrix)
         if self.booster is not None:
             raw = raw + self.tree_weight * self._trees(self.booster, matrix)
+        if self.plugin is not None:
+            raw = raw + self.plugin.log_odds(matrix[:, : self.encodings.tree_width])
         return self.calibration.apply(raw)
 
     def probability(self, log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -63,6 +69,9 @@ class Predictor:
             total += self.linear.contributions(matrix)
         if self.booster is not None:
             total += self.tree_weight * self._tree_contributions(self.booster, matrix)
+        if self.plugin is not None:
+            _, shares = self.plugin.contributions(matrix[:, : self.encodings.tree_width])
+            np.add.at(total.T, self._owner, shares.T)
         return self.base, self.calibration.slope * total
 
     @cached_property
@@ -74,6 +83,8 @@ class Predictor:
             anyone = np.zeros((1, self.encodings.tree_width))
             shares = np.asarray(self.booster.predict(anyone, pred_contrib=True, num_threads=1))
             raw += self.tree_weight * float(shares[0, -1])
+        if self.plugin is not None:
+            raw += self.plugin.contributions(np.zeros((1, self.encodings.tree_width)))[0]
         return self.calibration.slope * raw + self.calibration.intercept
 
     def _trees(self, booster: lgb.Booster, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -105,6 +116,8 @@ class Predictor:
             "tree_weight": self.tree_weight,
         }
         parts = {ENCODINGS: self.encodings.to_json(), REST: json.dumps(rest)}
+        if self.plugin is not None:
+            parts |= self.plugin.to_files()
         return parts if self.booster is None else {TREES: self.booster.model_to_string(), **parts}
 
     @classmethod
@@ -117,4 +130,5 @@ class Predictor:
             linear=AdditiveModel.from_record(rest["linear"]) if rest["linear"] else None,
             booster=lgb.Booster(model_str=parts[TREES]) if TREES in parts else None,
             tree_weight=rest["tree_weight"],
+            plugin=PluginPart.from_files(parts) if PART in parts else None,
         )
