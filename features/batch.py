@@ -51,12 +51,12 @@ def compute_features(features: FeatureSet, history: LeadHistory, snapshots: Snap
     """
     result = keys = _to_lazy(snapshots.frame)
     for source in SOURCES:
-        specs = [spec for spec in features.specs if spec.source == source]
+        specs = [spec for spec in features.folds if spec.source == source]
         if specs:
             rows = join_visible_events(_events(history, source), keys)
             values = _lead_columns(rows, specs) if source == "leads" else _aggregate(rows, specs)
             result = result.join(values, on=list(KEYS), how="left")
-    return result.select(*KEYS, *map(_final_column, features.specs)).to_native()
+    return result.select(*KEYS, *map(_column, features.specs)).to_native()
 
 
 def visible_events(history: LeadHistory, snapshots: Snapshots, source: Source = "touchpoints") -> Any:
@@ -204,6 +204,17 @@ def _aggregates(spec: FeatureSpec) -> list[nw.Expr]:
     if spec.reduce == "recency":
         return [column.min()]
     return [column.max()]
+
+
+def _column(spec: FeatureSpec) -> nw.Expr:
+    """The column of a spec: as it was folded, or one operation on the two Float64 columns of its inputs."""
+    if not spec.inputs:
+        return _final_column(spec)
+    first, second = map(_final_column, spec.inputs)
+    if spec.reduce == "difference":
+        return (first - second).alias(spec.name)
+    # A column by a column, never by a constant, which engines may turn into a product.
+    return nw.when(second != 0).then(first / second).alias(spec.name)
 
 
 def _final_column(spec: FeatureSpec) -> nw.Expr:

@@ -41,9 +41,10 @@ class OnlineFeatures:
 
     def __init__(self, features: FeatureSet) -> None:
         self.features = features
-        self._empty_values: dict[str, Value] = {spec.name: spec.empty for spec in features.specs}
+        self._empty_values: dict[str, Value] = {spec.name: spec.empty for spec in features.folds}
+        self._derived = tuple(spec for spec in features.specs if spec.inputs)
         self._folds: dict[Source, dict[_Kinds, list[_SpecAndFold]]] = {}
-        for spec in features.specs:
+        for spec in features.folds:
             folds = self._folds.setdefault(spec.source, {})
             folds.setdefault(spec.kind, []).append((spec, _FOLDS[spec.reduce]))
 
@@ -66,7 +67,10 @@ class OnlineFeatures:
             for rows, pairs in _rows_by_kinds(events, _KIND_COLUMN.get(source, "kind"), folds):
                 for spec, fold in pairs:
                     values[spec.name] = fold(spec, _filter_rows(rows, spec))
-        return values
+        if not self._derived:
+            return values
+        values.update((spec.name, _derive(spec, values)) for spec in self._derived)
+        return {name: values[name] for name in self.features.names}
 
 
 _KIND_COLUMN: dict[Source, str] = {
@@ -130,6 +134,16 @@ def _lead_values(lead: LeadRecord, as_of: int, folds: Iterable[Any]) -> dict[str
         return {spec.name: None for spec, _ in folds}
     age = float(as_of - lead.created_at)
     return {spec.name: lead.attributes.get(spec.of) if spec.of else age for spec, _ in folds}
+
+
+def _derive(spec: FeatureSpec, values: Mapping[str, Value]) -> Value:
+    """The ratio or difference of two values that were folded before; None where there is none."""
+    first, second = (values[each.name] for each in spec.inputs)
+    if not isinstance(first, float) or not isinstance(second, float):
+        return None
+    if spec.reduce == "difference":
+        return first - second
+    return first / second if second else None
 
 
 def _present_values(spec: FeatureSpec, rows: _EventsByAge) -> list[Any]:

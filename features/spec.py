@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 from features.clock import DAY
@@ -21,6 +22,7 @@ Source = Literal[
     "attributes",
     "account_touchpoints",
     "account_transitions",
+    "derived",
 ]
 Reduce = Literal[
     "value",
@@ -33,10 +35,16 @@ Reduce = Literal[
     "latest",
     "earliest",
     "trend",
+    "ratio",
+    "difference",
 ]
 Unit = Literal["count", "seconds", "money", "number", "flag", "category"]
 
-SOURCES: tuple[Source, ...] = get_args(Source)
+SOURCES: tuple[Source, ...] = tuple(source for source in get_args(Source) if source != "derived")
+DERIVATIONS: frozenset[str] = frozenset({"ratio", "difference"})
+# Whole numbers on every engine before the cast to Float64, so that one IEEE 754 operation on two of them is
+# correctly rounded and the same everywhere.
+WHOLE: frozenset[str] = frozenset({"count", "total", "distinct", "trend", "recency", "tenure", "span"})
 ADDITIVE: frozenset[str] = frozenset({"count", "total", "distinct", "trend"})
 TREND_RECENT = 7 * DAY
 TREND_BEFORE = 30 * DAY
@@ -81,6 +89,9 @@ class FeatureSpec:
     Raises:
         ValueError: ``reduce`` lacks a column to read, or the parts contradict each other.
 
+    A derived feature reads no rows: its ``source`` is ``"derived"``, and it is the ratio or the difference of
+    the two features in ``inputs``, which need not be columns themselves.
+
     >>> demos = EventSelection("intent", "touchpoints", ("demo_request",))
     >>> count(demos.last(30), DisplayText("Demo requests: {value}", "Demo-Anfragen: {value}")).name
     'demo_request.count.30d'
@@ -96,8 +107,11 @@ class FeatureSpec:
     kind: tuple[str, ...] = ()
     where: tuple[tuple[str, str], ...] = ()
     within: int | None = None
+    inputs: tuple[FeatureSpec, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.inputs or self.source == "derived" or self.reduce in DERIVATIONS:
+            _check_derived(self)
         if self.reduce in {"value", "total", "distinct", "latest", "earliest"} and self.of is None:
             msg = f"{self.name}: {self.reduce} needs a column to read (of=...)"
             raise ValueError(msg)
@@ -114,9 +128,31 @@ class FeatureSpec:
         return self.unit == "category"
 
     @property
+    def definition(self) -> tuple[object, ...]:
+        """What its values depend on: two specs that differ in words only have the same."""
+        inputs = tuple(each.definition for each in self.inputs)
+        return self.source, self.reduce, self.of, self.kind, self.where, self.within, inputs
+
+    @property
     def empty(self) -> float | None:
         """What a lead without any matching row gets."""
         return 0.0 if self.reduce in ADDITIVE else None
+
+
+def _check_derived(spec: FeatureSpec) -> None:
+    """Raise ValueError unless ``spec`` is two features that read whole numbers, and nothing else."""
+    if spec.source != "derived" or spec.reduce not in DERIVATIONS or len(spec.inputs) != 2:  # noqa: PLR2004
+        msg = f"{spec.name}: a derived feature has two inputs; write it with ratio() or difference()"
+        raise ValueError(msg)
+    if spec.kind or spec.where or spec.of is not None or spec.within is not None or spec.is_category:
+        msg = f"{spec.name}: a derived feature reads no rows; its inputs say which rows they fold"
+        raise ValueError(msg)
+    if wrong := [each for each in spec.inputs if each.reduce not in WHOLE or each.is_category]:
+        msg = (
+            f"{spec.name}: {wrong[0].name} is folded by {wrong[0].reduce}; a ratio or difference takes whole "
+            f"numbers: {', '.join(sorted(WHOLE))}"
+        )
+        raise ValueError(msg)
 
 
 @dataclass(frozen=True)
@@ -134,6 +170,8 @@ class FeatureSet:
 
     def __post_init__(self) -> None:
         names = [spec.name for spec in self.specs]
+        inputs = {(each.name, each.definition) for spec in self.specs for each in spec.inputs}
+        names += [name for name, _ in inputs - {(spec.name, spec.definition) for spec in self.specs}]
         if duplicates := sorted({name for name in names if names.count(name) > 1}):
             msg = f"two features share the name {duplicates[0]!r}; names are the columns of the matrix"
             raise ValueError(msg)
@@ -146,6 +184,16 @@ class FeatureSet:
         """Column names, in the order of the matrix."""
         return tuple(spec.name for spec in self.specs)
 
+    @cached_property
+    def folds(self) -> tuple[FeatureSpec, ...]:
+        """The specs that read rows, each one once: those of the set, and what its derived features need."""
+        own = [spec for spec in self.specs if not spec.inputs]
+        needed = [each for spec in self.specs for each in spec.inputs]
+        by_name: dict[str, FeatureSpec] = {}
+        for spec in (*own, *needed):
+            by_name.setdefault(spec.name, spec)
+        return tuple(by_name.values())
+
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits that change whenever any feature's definition does."""
@@ -157,7 +205,8 @@ class FeatureSet:
 
     def to_json(self) -> str:
         """The specs as JSON text; ``from_json`` gives back an equal set."""
-        return json.dumps([asdict(spec) for spec in self.specs], indent=1, ensure_ascii=False)
+        records = [asdict(spec, dict_factory=omit_empty_inputs) for spec in self.specs]
+        return json.dumps(records, indent=1, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> FeatureSet:
@@ -170,10 +219,19 @@ class FeatureSet:
         return cls(tuple(_spec_from_record(record) for record in json.loads(text)))
 
 
+def omit_empty_inputs(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a record for ``asdict``, without ``inputs`` where there are none.
+
+    So sets without derived features keep their text and fingerprint from before there were any.
+    """
+    return {name: value for name, value in fields if name != "inputs" or value}
+
+
 def _spec_from_record(record: dict[str, Any]) -> FeatureSpec:
     return FeatureSpec(
         **record
         | {
+            "inputs": tuple(_spec_from_record(each) for each in record.get("inputs", ())),
             "says": DisplayText(**record["says"]),
             "kind": tuple(record["kind"]),
             "where": tuple((column, value) for column, value in record["where"]),
@@ -397,3 +455,77 @@ def earliest(rows: EventSelection, of: str, says: DisplayText) -> FeatureSpec:
         A category that is null where there is no value.
     """
     return rows.spec("earliest", says, "category", of)
+
+
+def ratio(
+    numerator: FeatureSpec,
+    denominator: FeatureSpec,
+    says: DisplayText,
+    *,
+    name: str | None = None,
+    family: str | None = None,
+) -> FeatureSpec:
+    """One feature divided by another; missing where the denominator is 0 or either one is missing.
+
+    Both are whole numbers, so that a single IEEE 754 division gives the same bits on every engine.
+
+    Args:
+        numerator: A count, total, distinct, trend, recency, tenure or span.
+        denominator: The same.
+        says: The sentence of the ratio, in each language.
+        name: The column; by default the names of both with ``.per.`` between them.
+        family: By default that of the numerator.
+
+    Returns:
+        A spec for any feature set. Its inputs are folded for it and need not be in the set themselves.
+
+    Raises:
+        ValueError: An input is a category, a plain column, or derived itself.
+
+    >>> mails = EventSelection("email", "touchpoints", ("email_click",))
+    >>> opens = EventSelection("email", "touchpoints", ("email_open",))
+    >>> text = DisplayText("Clicks per opened e-mail: {value}", "Klicks je geöffneter E-Mail: {value}")
+    >>> ratio(count(mails, text), count(opens, text), text).name
+    'email_click.count.per.email_open.count'
+    """
+    column = name or f"{numerator.name}.per.{denominator.name}"
+    inputs = (numerator, denominator)
+    return FeatureSpec(column, family or numerator.family, "derived", "ratio", says, "number", inputs=inputs)
+
+
+def difference(
+    minuend: FeatureSpec,
+    subtrahend: FeatureSpec,
+    says: DisplayText,
+    *,
+    name: str | None = None,
+    family: str | None = None,
+) -> FeatureSpec:
+    """One feature less another of the same unit; missing where either one is.
+
+    Args:
+        minuend: A count, total, distinct, trend, recency, tenure or span.
+        subtrahend: The same, in the unit of ``minuend``.
+        says: The sentence of the difference, in each language.
+        name: The column; by default the names of both with ``.less.`` between them.
+        family: By default that of the minuend.
+
+    Returns:
+        A spec for any feature set. Its inputs are folded for it and need not be in the set themselves.
+
+    Raises:
+        ValueError: The units differ, or an input is a category, a plain column, or derived itself.
+
+    >>> visits = EventSelection("behaviour", "touchpoints", ("visit",))
+    >>> text = DisplayText("Days between: {value}", "Tage dazwischen: {value}")
+    >>> difference(tenure(visits, text), recency(visits, text), text).unit
+    'seconds'
+    """
+    column = name or f"{minuend.name}.less.{subtrahend.name}"
+    if minuend.unit != subtrahend.unit:
+        msg = f"{column}: {minuend.unit} less {subtrahend.unit} is no quantity; take two of one unit"
+        raise ValueError(msg)
+    inputs = (minuend, subtrahend)
+    return FeatureSpec(
+        column, family or minuend.family, "derived", "difference", says, minuend.unit, inputs=inputs
+    )

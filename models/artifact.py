@@ -21,6 +21,8 @@ from models.conversion import ConversionModel
 from models.grades import Grades
 from models.model_card import ModelCard
 from models.observed_rates import ObservedRates
+from models.plugin_part import PART as LEARNER
+from models.plugin_part import LearnerError
 from models.predictor import Predictor
 from models.uncertainty import ScoreUncertainty
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = 1
+# Of a model whose learner is a plug-in: a release that knows no plug-ins must not load it without one.
+PLUGIN_FORMAT = 2
 SUMS = "SHA256SUMS"
 # Made of a model that has its version already, so no checksum is about it and no version depends on it.
 REPORT = "report.html"
@@ -95,20 +99,25 @@ def load(folder: Path) -> ConversionModel:
             predictor=Predictor.from_files(parts),
             version=_version((folder / SUMS).read_text(encoding="utf-8")),
         )
+    except LearnerError as error:
+        msg = f"{folder}: {error}"
+        raise ArtifactError(msg) from error
     except (KeyError, TypeError, ValueError) as error:
         msg = f"{folder}: not a model that this leadloop can read ({error!r}); train it again"
         raise ArtifactError(msg) from error
 
 
 def _model_files(model: ConversionModel) -> dict[str, str]:
+    predictor = model.predictor.to_files()
+    number = PLUGIN_FORMAT if LEARNER in predictor else FORMAT
     return {
-        **model.predictor.to_files(),
+        **predictor,
         _FEATURES: model.features.to_json(),
         _GRADES: json.dumps(model.grades.thresholds),
         _CARD: model.card.to_json(),
         _OBSERVED_RATES: model.observed_rates.to_json(),
         **({} if model.uncertainty is None else {_UNCERTAINTY: model.uncertainty.to_json()}),
-        _FORMAT: json.dumps({"format": FORMAT, "features": model.features.fingerprint}),
+        _FORMAT: json.dumps({"format": number, "features": model.features.fingerprint}),
     }
 
 
@@ -143,7 +152,7 @@ def _verify_checksums(folder: Path) -> Mapping[str, str]:
 
 def _check_format(folder: Path, parts: dict[str, str]) -> None:
     version = json.loads(parts.pop(_FORMAT, "{}")).get("format")
-    if version != FORMAT:
+    if version not in {FORMAT, PLUGIN_FORMAT}:
         msg = f"{folder}: model format {version}, this leadloop reads format {FORMAT}; train it again"
         raise ArtifactError(msg)
 

@@ -298,7 +298,7 @@ def _format_value(spec: FeatureSpec, value: float | str | None, lang: str) -> st
     if isinstance(value, str):
         return value
     if spec.unit == "seconds":
-        return humanise(value, lang)
+        return humanise(value, lang) if value >= 0 else f"-{humanise(-value, lang)}"
     if spec.unit == "flag":
         return translate("values.yes" if value > 0 else "values.no", lang)
     return localise_number(f"{value / 100:,.2f}" if spec.unit == "money" else f"{value:,.6g}", lang)

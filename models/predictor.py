@@ -14,6 +14,7 @@ from scipy.special import expit
 from models.additive import AdditiveModel
 from models.calibration import PlattCalibration
 from models.encoding import FeatureEncoder
+from models.plugin_part import PART, PluginPart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,7 @@ class Predictor:
         linear: The additive part, if any.
         booster: The trees, if any.
         tree_weight: Weight of the trees in the sum. Default 1.
+        plugin: A learner of another package, which stands alone in place of the two parts.
     """
 
     encodings: FeatureEncoder
@@ -44,6 +46,7 @@ class Predictor:
     linear: AdditiveModel | None = None
     booster: lgb.Booster | None = None
     tree_weight: float = 1.0
+    plugin: PluginPart | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -55,6 +58,8 @@ class Predictor:
         raw = np.zeros(len(matrix)) if self.linear is None else self.linear.log_odds(matrix)
         if self.booster is not None:
             raw = raw + self.tree_weight * self._tree_log_odds(self.booster, matrix)
+        if self.plugin is not None:
+            raw = raw + self.plugin.log_odds(matrix[:, : self.encodings.tree_width])
         return self.calibration.apply(raw)
 
     def probability(self, log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -72,6 +77,9 @@ class Predictor:
             total += self.linear.contributions(matrix)
         if self.booster is not None:
             total += self.tree_weight * self._tree_contributions(self.booster, matrix)
+        if self.plugin is not None:
+            _, shares = self.plugin.contributions(matrix[:, : self.encodings.tree_width])
+            np.add.at(total.T, self._owner, shares.T)
         return self.base, self.calibration.slope * total
 
     @cached_property
@@ -83,6 +91,8 @@ class Predictor:
             row = np.zeros((1, self.encodings.tree_width))
             shares = np.asarray(self.booster.predict(row, pred_contrib=True, num_threads=1))
             raw += self.tree_weight * float(shares[0, -1])
+        if self.plugin is not None:
+            raw += self.plugin.contributions(np.zeros((1, self.encodings.tree_width)))[0]
         return self.calibration.slope * raw + self.calibration.intercept
 
     def _tree_log_odds(self, booster: lgb.Booster, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -114,6 +124,8 @@ class Predictor:
             "tree_weight": self.tree_weight,
         }
         files = {ENCODINGS: self.encodings.to_json(), REST: json.dumps(record)}
+        if self.plugin is not None:
+            files |= self.plugin.to_files()
         return files if self.booster is None else {TREES: self.booster.model_to_string(), **files}
 
     @classmethod
@@ -126,4 +138,5 @@ class Predictor:
             linear=AdditiveModel.from_record(record["linear"]) if record["linear"] else None,
             booster=lgb.Booster(model_str=files[TREES]) if TREES in files else None,
             tree_weight=record["tree_weight"],
+            plugin=PluginPart.from_files(files) if PART in files else None,
         )

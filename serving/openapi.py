@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
     from collections.abc import Iterator
 
-    from features.spec import FeatureSpec
+    from features.spec import FeatureSet, FeatureSpec
     from models.conversion import ConversionModel
     from models.drift import ReferenceDistribution
 
@@ -219,9 +219,10 @@ def example_lead(model: ConversionModel) -> dict[str, Any]:
         "created_at": _CREATED if any(spec.source != "leads" for spec in specs) else None,
         "attributes": lead_attributes,
         "attribute_history": list(_attribute_history(specs, profiles)),
-        "touchpoints": list(_touchpoints(specs, profiles)),
+        "touchpoints": list(_touchpoints(model.features, profiles)),
         "transitions": [
-            {"occurred_at": _LATEST, "stage": stage} for stage in _kinds(specs, "transitions")[:1]
+            {"occurred_at": _LATEST, "stage": stage}
+            for stage in _kinds(model.features.folds, "transitions")[:1]
         ],
         "account": {"attributes": account_attributes} if account_attributes else None,
     }
@@ -318,12 +319,12 @@ def _attribute_history(
 
 
 def _touchpoints(
-    specs: tuple[FeatureSpec, ...], profiles: Mapping[str, ReferenceDistribution]
+    features: FeatureSet, profiles: Mapping[str, ReferenceDistribution]
 ) -> Iterator[dict[str, Any]]:
     """Two touchpoints, of the first and the last kind by name; the later one has all columns."""
-    read = {spec.of: spec for spec in specs if spec.of in _TOUCHPOINT_COLUMNS and spec.is_category}
+    read = {spec.of: spec for spec in features.specs if spec.of in _TOUCHPOINT_COLUMNS and spec.is_category}
     words = {name: _typical_value(spec, profiles) for name, spec in read.items()}
-    kinds = _kinds(specs, "touchpoints")
+    kinds = _kinds(features.folds, "touchpoints")
     for occurred_at, kind in zip((_FIRST, _LATEST), (*kinds[:1], *kinds[1:][-1:]), strict=False):
         yield {"occurred_at": occurred_at, "kind": kind} | (words if occurred_at == _LATEST else {})
 

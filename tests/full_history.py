@@ -6,7 +6,21 @@ import polars as pl
 
 from features.catalogue import KINDS, build_feature_set
 from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA, LeadHistory
-from features.spec import FeatureSet
+from features.spec import (
+    DisplayText,
+    EventSelection,
+    FeatureSet,
+    count,
+    difference,
+    distinct,
+    lead_age,
+    ratio,
+    recency,
+    span,
+    tenure,
+    total,
+    trend,
+)
 
 FULL_HISTORY = LeadHistory(
     leads=pl.DataFrame(
@@ -62,7 +76,30 @@ def _one_per_shape() -> FeatureSet:
             spec.unit,
         )
         shapes.setdefault(shape, spec)
-    return FeatureSet(tuple(shapes.values()))
+    return FeatureSet((*shapes.values(), *_derived()))
+
+
+def _derived():
+    """Ratios and differences of features that are in the set, and of some that are not."""
+    text = DisplayText("Derived: {value}", "Abgeleitet: {value}")
+    touches = EventSelection("tempo", "touchpoints")
+    demos = EventSelection("intent", "touchpoints", ("demo_request",))
+    moves = EventSelection("tempo", "transitions", label="stage")
+    theirs = EventSelection("account", "account_touchpoints", label="colleagues")
+    amount, seconds = total(touches, "amount", text), total(touches, "seconds", text, "seconds")
+    every = count(touches, text)
+    return (
+        ratio(count(demos.last(30), text), every, text),
+        ratio(amount, every, text),
+        ratio(seconds, count(moves, text), text, family="behaviour"),
+        ratio(recency(touches, text), tenure(touches, text), text),
+        ratio(every, trend(touches, text), text),
+        ratio(distinct(theirs, "kind", text), lead_age(text), text),
+        difference(tenure(touches, text), recency(moves, text), text),
+        difference(every, count(demos, text), text, name="other.touches"),
+        difference(span(touches, text), seconds, text),
+        difference(lead_age(text), tenure(touches, text), text),
+    )
 
 
 ONE_PER_SHAPE = _one_per_shape()

@@ -33,9 +33,20 @@ def feature_rows(features: FeatureSet, history: LeadHistory, snapshots: Snapshot
 def _row(features: FeatureSet, tables: dict[str, Any], lead: str, as_of: int) -> dict[str, Any]:
     visible = {
         source: [r for r in _source(source, tables, lead) if r["at"] < as_of and r["known_at"] < as_of]
-        for source in {spec.source for spec in features.specs}
+        for source in {spec.source for each in features.specs for spec in (each, *each.inputs)} - {"derived"}
     }
-    return {spec.name: _value(spec, visible[spec.source], as_of) for spec in features.specs}
+    return {spec.name: _spec_value(spec, visible, as_of) for spec in features.specs}
+
+
+def _spec_value(spec: FeatureSpec, visible: dict[str, Any], as_of: int) -> Any:
+    if spec.source != "derived":
+        return _value(spec, visible[spec.source], as_of)
+    first, second = (_value(each, visible[each.source], as_of) for each in spec.inputs)
+    if first is None or second is None:
+        return None
+    if spec.reduce == "difference":
+        return first - second
+    return None if second == 0 else first / second
 
 
 def _value(spec: FeatureSpec, rows: list[dict[str, Any]], as_of: int) -> Any:

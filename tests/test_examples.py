@@ -14,7 +14,11 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = {
     "flat_export.py": ("LC001 high Call Result", "300 leads scored", "reason_1"),
     "history.py": ("saved in", "leads scored", "reason_1"),
-    "custom_feature.py": ("touch.kind.distinct.14d", "Kinds of touchpoint in the last 14 days"),
+    "custom_feature.py": (
+        "touch.kind.distinct.14d",
+        "Kinds of touchpoint in the last 14 days",
+        "Share of touchpoints in 7 days",
+    ),
     "rest_client.py": ("answers", "grade", "recorded"),
 }
 TAKES_A_FOLDER = ("flat_export.py", "history.py")
@@ -55,7 +59,7 @@ def test_it_can_write_its_files_only(example, tmp_path):
     assert {path.suffix for path in (tmp_path / "crm").iterdir()} == {".csv"}
 
 
-def test_both_paths_agree_on_the_feature_of_the_example(tmp_path):
+def test_both_paths_agree_on_the_features_of_the_example(tmp_path):
     result = subprocess.run(
         [sys.executable, "-c", _COMPARE], cwd=tmp_path, env=os.environ | {"PYTHONPATH": _PATHS},
         capture_output=True, text=True, check=False, timeout=200,
@@ -65,19 +69,22 @@ def test_both_paths_agree_on_the_feature_of_the_example(tmp_path):
 
 _PATHS = os.pathsep.join([str(ROOT), str(ROOT / "examples")])
 _COMPARE = """
-from custom_feature import RECENT_KINDS
-from features.cohort import CohortRule, snapshots
-from features.online import Plan
-from features.record import records
+from custom_feature import RECENT_KINDS, RECENT_SHARE
+from features.cohort import CohortRule, draw_snapshots
+from features.online import OnlineFeatures
+from features.record import to_records
 from features.spec import FeatureSet
-from training.data.dataset import feature_rows
+from training.data.dataset import compute_feature_rows
 from training.simulation.simulator import simulate
 
-history, features = simulate(200, seed=2).history, FeatureSet((RECENT_KINDS,))
-batch = feature_rows(features, history, snapshots(history, CohortRule(on=("created", "mql"))))
-online, by_id = Plan(features), {record.lead_id: record for record in records(history)}
+history, features = simulate(200, seed=2).history, FeatureSet((RECENT_KINDS, RECENT_SHARE))
+rule = CohortRule(on=("created", "mql"))
+batch = compute_feature_rows(features, history, draw_snapshots(history, rule))
+online, by_id = OnlineFeatures(features), {record.lead_id: record for record in to_records(history)}
 rows = batch.rows()
 assert len(rows) > 200
-assert all(online(by_id[lead_id], as_of)[RECENT_KINDS.name] == value for lead_id, as_of, value in rows)
+for lead_id, as_of, *values in rows:
+    assert list(online(by_id[lead_id], as_of).values()) == values
 assert batch[RECENT_KINDS.name].max() > 1
+assert batch[RECENT_SHARE.name].drop_nulls().n_unique() > 5
 """

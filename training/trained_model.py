@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from training.data.dataset import Dataset
     from training.leakage.checks import Check
     from training.learner.jackknife import JackknifeModels
+    from training.learner.plugin_learner import PluginLearner
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class TrainedModel:
         checks: The leakage checks.
         capacity: The share of leads that sales can call.
         refits: The jackknife refits for intervals in the report, if any.
+        learner: The plug-in's learner that made the model. Default: leadloop's own learner did.
     """
 
     model: ConversionModel
@@ -38,6 +40,7 @@ class TrainedModel:
     checks: tuple[Check, ...]
     capacity: float
     refits: JackknifeModels | None = None
+    learner: PluginLearner | None = None
 
     @property
     def label(self) -> NDArray[np.float64]:

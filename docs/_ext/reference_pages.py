@@ -284,6 +284,7 @@ _VALUES = {
     "Instant": "date or time",
     "Capacity": "text, such as `50 per week`",
     "Database": "path or URL",
+    "PluginModule": "name of a module",
 }
 
 

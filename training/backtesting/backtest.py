@@ -7,7 +7,7 @@ an interrupted backtest resumes where it was and gives the same result as an uni
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from training.backtesting.evaluation import CandidateMetrics
     from training.backtesting.splits import BacktestSplit
     from training.data.dataset import Dataset
+    from training.stats.plugin_metrics import PluginMetric
 
     Say = Callable[[str], None]
 
@@ -77,11 +78,13 @@ class BacktestSettings:
         origins: Most origins.
         seed: Seed of splits, training and resamples.
         capacity: Share of leads that sales can call, in (0, 1].
+        metrics: Metrics of plug-ins by name, computed beside leadloop's own. Default: none.
     """
 
     origins: int = 5
     seed: int = 0
     capacity: float = 0.1
+    metrics: Mapping[str, PluginMetric] = field(default_factory=dict)
 
 
 def backtest_candidates(
@@ -246,8 +249,9 @@ class _Run:
         return _Round(split, test_rows, {name: np.array(p) for name, p in predictions.items()})
 
     def _evaluate(self, round_: _Round) -> dict[str, CandidateMetrics]:
+        settings = self.settings
         return evaluate_candidates(
-            round_.test_rows, round_.predictions, self.settings.capacity, self.settings.seed
+            round_.test_rows, round_.predictions, settings.capacity, settings.seed, settings.metrics
         )
 
     def _origin_result(self, refitted: _Round, static: Mapping[str, list[float]] | None) -> OriginResult:

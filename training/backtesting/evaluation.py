@@ -29,10 +29,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    from training.stats.plugin_metrics import PluginMetric
+
     Measures = Callable[[Floats, Floats, Floats | None], dict[str, float]]
 
 SHARES = (0.1, 0.2, 0.3)
 RESAMPLES = 200
+# The names in a candidate's record that metric_function does not compute; no plug-in may take one.
+_OTHER_NAMES = (
+    "log_loss",
+    "calibration_slope",
+    "calibration_intercept",
+    "against_default",
+    "gains",
+    "months",
+)
 _GAINS_SHARES = tuple(step / 20 for step in range(1, 21))
 
 
@@ -98,7 +109,11 @@ def interval_to_json(figure: Interval) -> dict[str, float | None]:
 
 
 def evaluate_candidates(
-    test_rows: TestRows, predictions: Mapping[str, Floats], capacity: float, seed: int
+    test_rows: TestRows,
+    predictions: Mapping[str, Floats],
+    capacity: float,
+    seed: int,
+    extra_metrics: Mapping[str, PluginMetric] | None = None,
 ) -> dict[str, CandidateMetrics]:
     """Compute the metrics of every candidate, with the same resamples for all.
 
@@ -107,14 +122,17 @@ def evaluate_candidates(
         predictions: (n,) probabilities by candidate; one is named "default".
         capacity: Share of leads for lift and capture at capacity, in (0, 1].
         seed: Seed of the resamples.
+        extra_metrics: Metrics of plug-ins by name, computed beside leadloop's own. Default: none.
+
+    Raises:
+        PluginError: A plug-in has the name of one of leadloop's own metrics, or fails.
     """
     weights = poisson_weight_matrix(int(test_rows.block.max()) + 1, RESAMPLES, seed)
     loss = {name: log_loss_terms(test_rows.y, p) for name, p in predictions.items()}
     # The default's choice says the same as one of its parts: once is enough.
     distinct = {p.tobytes(): p for p in predictions.values()}
-    figures = {
-        key: intervals(test_rows, p, metric_function(capacity), weights) for key, p in distinct.items()
-    }
+    measure = metric_function(capacity, extra_metrics)
+    figures = {key: intervals(test_rows, p, measure, weights) for key, p in distinct.items()}
     return {
         name: CandidateMetrics(
             figures=figures[p.tobytes()],
@@ -126,22 +144,25 @@ def evaluate_candidates(
     }
 
 
-def metric_function(capacity: float) -> Measures:
+def metric_function(capacity: float, extra_metrics: Mapping[str, PluginMetric] | None = None) -> Measures:
     """Build the function that computes all ranking and calibration metrics at once.
 
     Args:
         capacity: Share of leads for lift and capture at capacity, beside the usual 10, 20 and 30 %.
+        extra_metrics: Metrics of plug-ins by name; they come last. Default: none.
 
     Returns:
-        A function of (n,) outcomes, probabilities and weights (or None) that returns metrics by name.
+        A function of (n,) outcomes, probabilities and weights (or None) that returns metrics by name. It
+        raises PluginError where a plug-in has the name of one of leadloop's own metrics, or fails.
     """
     shares = {f"{share:.0%}".rstrip("%"): share for share in SHARES} | {"capacity": capacity}
+    extra = extra_metrics or {}
 
     def compute(y: Floats, p: Floats, w: Floats | None) -> dict[str, float]:
         ranking, brier = Ranking.of(y, p, w), metrics.brier_score(y, p, w)
         gains = ranking.gains
         captured = dict(zip(shares, np.interp(list(shares.values()), *gains).tolist(), strict=True))
-        return {
+        figures = {
             "roc_auc": ranking.roc_auc,
             "average_precision": ranking.average_precision,
             "brier": brier,
@@ -155,6 +176,9 @@ def metric_function(capacity: float) -> Measures:
             **{f"capture_at_{name}": share_captured for name, share_captured in captured.items()},
             **{f"lift_at_{name}": share_captured / shares[name] for name, share_captured in captured.items()},
         }
+        for metric in extra.values():
+            metric.check_name({*figures, *_OTHER_NAMES})
+        return figures | {name: metric(y, p, w) for name, metric in extra.items()}
 
     return compute
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from training.backtesting.backtest import BacktestSettings, backtest_candidates
 from training.backtesting.challengers import logistic_regression, optuna_lightgbm, plain_lightgbm
 from training.backtesting.incumbents import current_scores
+from training.backtesting.plugin_candidates import plugin_candidates
 from training.backtesting.reporting import log_backtest
 from training.data.load import read_dataset, resolve_capacity
 from training.file_output import write_text
+from training.stats.plugin_metrics import plugin_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +72,10 @@ def run_backtest(
     for notice in dataset.notices:
         say(notice)
     settings = BacktestSettings(
-        options.origins, config.training.seed, resolve_capacity(dataset, config.training)
+        options.origins,
+        config.training.seed,
+        resolve_capacity(dataset, config.training),
+        plugin_metrics(config.plugins),
     )
     tuned = (optuna_lightgbm(options.tune, say),) if options.tune else ()
     others = (*_challengers(dataset, config, options.table), *tuned)
@@ -87,3 +92,4 @@ def _challengers(dataset: Dataset, config: Config, table: PointsTable | None) ->
     yield logistic_regression()
     yield plain_lightgbm()
     yield from current_scores(dataset, config, table)
+    yield from plugin_candidates(config.plugins)

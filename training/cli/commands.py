@@ -159,7 +159,9 @@ def points(
         print_status(line)
     current = None if incumbent is None else current_points(load_table(incumbent), dataset)
     table = distil_points(
-        train_model(dataset, config.training, print_status), incumbent=current, seed=config.training.seed
+        train_model(dataset, config.training, print_status, config.plugins),
+        incumbent=current,
+        seed=config.training.seed,
     )
     for line in table.in_words(lang):
         print_status(line)

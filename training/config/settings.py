@@ -20,6 +20,7 @@ from features.messages import Lang  # noqa: TC001
 from features.parsing import MISSING
 from features.suggestions import suggest
 from training.config.toml_reader import ConfigError, Duration, Instant, read_file, register_converter
+from training.plugins import PluginModule  # noqa: TC001
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,7 @@ class TrainingConfig:
         exclude: Features that are not used.
         monotone: Features, kinds of touchpoints or families of which more never lowers a score or, with a "-"
             before the name, never raises one.
+        learner: A plug-in of ``leadloop.learners`` that makes the model. Default: leadloop's own learner.
     """
 
     seed: int = 42
@@ -204,6 +206,7 @@ class TrainingConfig:
     capacity_share: float | None = None
     exclude: tuple[str, ...] = ()
     monotone: tuple[str, ...] = ()
+    learner: str | None = None
 
     def __post_init__(self) -> None:
         if self.capacity is not None and self.capacity_share is not None:
@@ -211,6 +214,9 @@ class TrainingConfig:
             raise ValueError(msg)
         if self.capacity_share is not None and not 0 < self.capacity_share <= 1:
             msg = "capacity_share is a share: above 0 and at most 1"
+            raise ValueError(msg)
+        if self.learner is not None and self.monotone:
+            msg = "monotone is kept by the default learner only; leave out either monotone or learner"
             raise ValueError(msg)
 
 
@@ -261,6 +267,7 @@ class Config:
     tracking: TrackingConfig = TrackingConfig()
     report: ReportConfig = field(default_factory=ReportConfig)
     observed_until: Instant | None = None
+    plugins: tuple[PluginModule, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.flat is None) == (self.leads is None):

@@ -29,6 +29,7 @@ from features.clock import parse_duration, to_epoch
 from features.ingest.mapping import Database
 from features.ingest.timestamps import parse_timestamp
 from features.suggestions import suggest
+from training.plugins import PluginModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,9 +224,14 @@ def _database(raw: Any, location: ConfigLocation) -> str:
     return text if "://" in text else str(_path(text, location))
 
 
+def _plugin_module(raw: Any, spot: ConfigLocation) -> PluginModule:
+    return PluginModule(_expect(raw, str, "the name of a module", spot), spot.file.parent)
+
+
 _CONVERTERS: dict[Any, Callable[[Any, ConfigLocation], Any]] = {
     Duration: _duration,
     Instant: _instant,
     Path: _path,
     Database: _database,
+    PluginModule: _plugin_module,
 }

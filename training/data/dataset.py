@@ -22,10 +22,11 @@ from features.labels import compute_labels
 from features.messages import Message
 from features.notebook_html import html_card, html_table
 from training.data.censoring import select_labelled
+from training.data.plugin_features import add_plugin_features
 from training.data.training_rows import TrainingRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from features.labels import LabelSpec
     from features.spec import FeatureSet, Unit
     from training.data.censoring import Weights
+    from training.plugins import Plugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,12 +274,14 @@ class Dataset:
         return hashlib.sha256(content).hexdigest()[:12]
 
 
-def from_history(
+def from_history(  # noqa: PLR0913 - the one call that most users need
     history: LeadHistory,
     rule: CohortRule,
     label: LabelSpec,
     roles: Iterable[ColumnRole] = (),
     weights: Weights = "matured",
+    *,
+    plugins: Sequence[Plugin] = (),
 ) -> Dataset:
     """Draw the snapshots of a history, label them and compute their features.
 
@@ -288,14 +292,17 @@ def from_history(
         roles: The roles of the lead columns.
         weights: "matured" takes snapshots whose window is over; "ipcw" every one whose outcome is known,
             weighted by the inverse probability of censoring.
+        plugins: Plug-ins of ``leadloop.features``; their features follow those of the catalogue.
 
     Returns:
         The rows, ordered by ``as_of`` and ``lead_id``.
 
     Raises:
         NoLabelledRowsError: There are not rows of both outcomes.
+        PluginError: A plug-in gives no features, or some that this history cannot have.
     """
     features = build_feature_set(history, target=label.stage, closed=label.closed, units=_flags(roles))
+    features = add_plugin_features(features, plugins, history)
     snapshots = draw_snapshots(history, rule)
     labelled = compute_labels(history, snapshots, label)
     known = select_labelled(labelled, history.observed_until, weights).sort("as_of", "lead_id")

@@ -12,6 +12,7 @@ from features.suggestions import suggest
 from training.config.toml_reader import ConfigError
 from training.data.dataset import Dataset, from_flat_export, from_history, ingest_summary
 from training.data.monotone_constraints import monotone_constraints
+from training.plugins import load_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,22 +38,33 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         out: The folder of the quarantine file, where the configuration names none.
 
     Returns:
-        The data set, without the features that ``[training]`` excludes.
+        The data set with the features of plug-ins, where it is a history, and without those that
+        ``[training]`` excludes.
 
     Raises:
         SourceError: A source cannot be read.
         ConfigError: ``[training]`` names a feature that is not there, or excludes the last one.
         NoLabelledRowsError: There are no labelled rows of both outcomes.
+        PluginError: A plug-in cannot be loaded, or its features cannot be had from this history.
     """
     quarantine, now = quarantine_file(config, out), int(time.time())
+    plugins = load_plugins("leadloop.features", config.plugins)
     if config.flat is not None:
         mapping = config.flat_mapping
-        return _apply_training_config(
-            from_flat_export(read_flat(config.flat.leads, mapping, quarantine, now), mapping), config
-        )
+        export = from_flat_export(read_flat(config.flat.leads, mapping, quarantine, now), mapping)
+        if plugins:
+            names = ", ".join(plugin.name for plugin in plugins)
+            notice = f"features of plug-ins are left out, as a flat export has no events: {names}"
+            export = replace(export, notices=(*export.notices, notice))
+        return _apply_training_config(export, config)
     reading = read_history(config.history_mapping, now, quarantine)
     full = from_history(
-        reading.history, config.cohort_rule, config.label_spec, reading.roles, config.training.weights
+        reading.history,
+        config.cohort_rule,
+        config.label_spec,
+        reading.roles,
+        config.training.weights,
+        plugins=plugins,
     )
     dataset = _apply_training_config(full, config)
     return replace(

@@ -20,19 +20,25 @@ from training.data.load import resolve_capacity
 from training.leakage.checks import run_checks, sorted_findings
 from training.learner.fit import fit_learning_rows
 from training.learner.jackknife import jackknife
+from training.learner.plugin_learner import fit_plugin_learner, savable_learner
 from training.learner.score_intervals import estimate_uncertainty
 from training.stats.intervals import effective_sample_size
+from training.stats.plugin_metrics import plugin_metrics
 from training.trained_model import TrainedModel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
-    from models.metrics import Interval
+    from models.metrics import Interval, MetricFunction
     from training.config.settings import TrainingConfig
     from training.data.dataset import Dataset
     from training.leakage.checks import Check
     from training.learner.fit import FittedPredictor
     from training.learner.model_selection import Progress
+    from training.plugins import PluginModule
+    from training.stats.plugin_metrics import PluginMetric
 
 
 PROFILED = 20_000
@@ -42,20 +48,35 @@ _OF_A_CHECK = ("code", "title", "outcome", "reason")
 _LIBRARIES = ("leadloop", "lightgbm", "numpy", "polars", "narwhals")
 
 
-def train_model(dataset: Dataset, training: TrainingConfig, progress: Progress | None = None) -> TrainedModel:
+def train_model(
+    dataset: Dataset,
+    training: TrainingConfig,
+    progress: Progress | None = None,
+    modules: Sequence[PluginModule] = (),
+) -> TrainedModel:
     """Train a model; the same rows and seed give the same model.
 
     Args:
         dataset: The rows to learn from.
-        training: Seed and capacity.
+        training: Seed, capacity, and a plug-in's learner where one is to make the model.
         progress: Called with a line per step.
+        modules: Modules with plug-ins, beside those of installed packages.
 
     Returns:
         The model, not saved yet, with its held-out scores, checks and jackknife refits.
+
+    Raises:
+        PluginError: A plug-in cannot be used, or the model of its learner cannot be saved.
     """
+    extra_metrics = plugin_metrics(modules)
+    learner = None if training.learner is None else savable_learner(training.learner, modules)
     checks = run_checks(dataset)
     rows = dataset.to_learning_rows()
-    fitted = fit_learning_rows(rows, training.seed, progress)
+    fitted = (
+        fit_learning_rows(rows, training.seed, progress)
+        if learner is None
+        else fit_plugin_learner(rows, learner, training.seed, progress)
+    )
     capacity = resolve_capacity(dataset, training)
     probability = fitted.predictor.probability(fitted.log_odds)
     grades = from_capacity(probability, capacity)
@@ -64,6 +85,7 @@ def train_model(dataset: Dataset, training: TrainingConfig, progress: Progress |
         probability,
         None if rows.groups is None else rows.groups[fitted.held_out_rows],
         training.seed,
+        extra_metrics,
     )
     card = _card(dataset, fitted, measured, checks)
     if progress:
@@ -80,7 +102,7 @@ def train_model(dataset: Dataset, training: TrainingConfig, progress: Progress |
     scores = dataset.rows[fitted.held_out_rows].select("lead_id", "as_of")
     scored = model.scores_from_log_odds(scores, fitted.log_odds)
     refits = jackknife(rows, fitted, dataset.lead, training.seed)
-    return TrainedModel(model, dataset, fitted.held_out_rows, scored, checks, capacity, refits)
+    return TrainedModel(model, dataset, fitted.held_out_rows, scored, checks, capacity, refits, learner)
 
 
 def evaluate(
@@ -88,6 +110,7 @@ def evaluate(
     probability: NDArray[np.float64],
     leads: NDArray[np.int64] | None = None,
     seed: int = 0,
+    extra_metrics: Mapping[str, PluginMetric] | None = None,
 ) -> dict[str, Interval]:
     """The metrics of predictions with 95 % bootstrap intervals.
 
@@ -96,17 +119,26 @@ def evaluate(
         probability: (n,) predictions.
         leads: (n,) the lead of each row; leads are resampled as a whole. Default: each row is one.
         seed: Of the resamples.
+        extra_metrics: Metrics of plug-ins by name. Default: none.
 
     Returns:
-        ROC AUC, average precision, log-loss, Brier score and expected calibration error, by name.
+        ROC AUC, average precision, log-loss, Brier score and expected calibration error, by name; after
+        them ``extra_metrics``, with intervals from the same resamples.
+
+    Raises:
+        PluginError: A plug-in has the name of one of leadloop's own metrics, or fails.
     """
-    measured = {
+    extra = extra_metrics or {}
+    measured: dict[str, MetricFunction] = {
         "roc_auc": metrics.roc_auc,
         "average_precision": metrics.average_precision,
         "log_loss": metrics.log_loss,
         "brier": metrics.brier_score,
         "calibration_error": metrics.expected_calibration_error,
     }
+    for metric in extra.values():
+        metric.check_name(measured)
+    measured |= extra
     return metrics.bootstrap_intervals(measured, label, probability, leads, seed)
 
 

@@ -39,10 +39,12 @@ from training.registry.tracking import (
     log,
     tracking,
 )
+from training.report.plugin_sections import compute_custom_sections
 from training.report.report import Report, build_report
+from training.stats.plugin_metrics import plugin_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from features.ingest.flat_export import FlatExport
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from models.conversion import ConversionModel
     from models.metrics import Interval
     from training.config.settings import Config
+    from training.plugins import PluginModule
     from training.trained_model import TrainedModel
 
     Say = Callable[[str], None]
@@ -142,17 +145,20 @@ def run_training(  # noqa: PLR0913
         line := holdout_overlap_message(holdout_export.leads["lead_id"], dataset)
     ):
         say(line)
-    fitted = train_model(dataset, config.training, say)
+    fitted = train_model(dataset, config.training, say, config.plugins)
     measured = {VALIDATION: fitted.model.card.metrics}
     if holdout_export is not None:
-        measured[HOLDOUT] = evaluate_holdout(fitted.model, holdout_export)
+        measured[HOLDOUT] = evaluate_holdout(fitted.model, holdout_export, config.plugins)
     model = artifact.save(fitted.model, out / MODEL)
     say(f"model {model.version} saved in {out / MODEL}")
     evidence = save_promotion_evidence(fitted, model, out, store, say)
     inputs = report_input(fitted, model, config.training.seed, report_settings(config))
     say("learning a points table that says nearly the same")
-    table = learn_points(fitted, inputs.company.points, config.training.seed)
-    report = build_report(replace(inputs, learned=table), _previous_report(out / REPORT_DATA, say))
+    inputs = replace(inputs, learned=learn_points(fitted, inputs.company.points, config.training.seed))
+    report = replace(
+        build_report(inputs, _previous_report(out / REPORT_DATA, say)),
+        custom=compute_custom_sections(inputs, config.plugins),
+    )
     page = render(report, lang=config.report.lang)
     write_text(out / REPORT_DATA, report.to_json())
     for folder in (out, out / MODEL):
@@ -205,11 +211,13 @@ def rerender_report(folder: Path, page: Path, lang: Lang) -> Path:
     return page
 
 
-def evaluate_holdout(model: ConversionModel, export: FlatExport) -> dict[str, Interval]:
-    """The metrics of a model on a holdout file."""
+def evaluate_holdout(
+    model: ConversionModel, export: FlatExport, modules: Sequence[PluginModule] = ()
+) -> dict[str, Interval]:
+    """The metrics of a model on a holdout file, with those of plug-ins of packages and ``modules``."""
     scores = model.score_frame(flat_rows(model.features, export.leads))
     label = export.label.to_numpy()  # type: ignore[union-attr]  # a holdout is read with its outcomes
-    return evaluate(label, scores["probability"].to_numpy())
+    return evaluate(label, scores["probability"].to_numpy(), extra_metrics=plugin_metrics(modules))
 
 
 def _outcomes(features: FeatureSet, config: Config, holdout: Path) -> FlatExport:

@@ -8,6 +8,7 @@ distillation, Hinton et al. 2015).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,8 @@ from training.points.learned_table import (
 from training.points.table_file import current_points
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import polars as pl
     from numpy.typing import NDArray
 
@@ -44,8 +47,11 @@ if TYPE_CHECKING:
     from training.data.training_rows import TrainingRows
     from training.learner.cross_validation import Fold
     from training.learner.model_selection import Progress
+    from training.learner.plugin_learner import PluginLearner
     from training.points.conditions import Condition
     from training.trained_model import TrainedModel
+
+    ModelPredictions = Callable[[TrainingRows], NDArray[np.float64]]
 
 MOST = 30
 MQL_WIDER = 4
@@ -180,11 +186,14 @@ def _predict_held_out(
     model = np.full(len(fitted.dataset), np.nan)
     model[fitted.held_out_rows] = fitted.scores["probability"].to_numpy()
     folds, _ = make_folds(data.rows, FOLDS if len(sample) < MANY else FOLDS_WHEN_MANY, seed)
+    model_probabilities = partial(
+        _model_probabilities, recipe=fitted.model.card.recipe, seed=seed, learner=fitted.learner
+    )
     parts: list[tuple[NDArray[np.intp], dict[str, NDArray[np.float64]]]] = []
     for number, fold in enumerate(folds, start=1):
         say(f"table {number} of {len(folds)}, to be judged on other rows")
         positions = fold.validate[~np.isnan(model[sample[fold.validate]])]
-        parts.append((positions, _predict_fold(data, fold, positions, fitted.model.card.recipe, seed)))
+        parts.append((positions, _predict_fold(data, fold, positions, model_probabilities)))
     places = np.concatenate([positions for positions, _ in parts])
     predictions = {name: np.concatenate([p[name] for _, p in parts]) for name in parts[0][1]}
     base = predictions.pop(BASE_RATE.name)
@@ -194,11 +203,17 @@ def _predict_held_out(
 
 
 def _predict_fold(
-    data: DistillationData, fold: Fold, positions: NDArray[np.intp], recipe: str, seed: int
+    data: DistillationData,
+    fold: Fold,
+    positions: NDArray[np.intp],
+    model_probabilities: ModelPredictions,
 ) -> dict[str, NDArray[np.float64]]:
-    """The probabilities at ``positions`` by table, incumbent and base rate of a fold's training rows."""
+    """The probabilities at ``positions`` by table, incumbent and base rate of a fold's training rows.
+
+    ``model_probabilities`` are those of a model of these rows, which the table is learned from.
+    """
     train = data.rows.take(fold.train)
-    table = _fit_table(data, fold.train, _model_probabilities(train, recipe, seed))
+    table = _fit_table(data, fold.train, model_probabilities(train))
     points = table.score(data.rows.frame[positions]).astype(np.float64)
     predictions = {
         "table": expit(table.calibration.apply(points)),
@@ -211,8 +226,16 @@ def _predict_fold(
     return predictions
 
 
-def _model_probabilities(train: TrainingRows, recipe: str, seed: int) -> NDArray[np.float64]:
-    """(n,) probabilities by a model of these rows: the parts of the recipe in equal shares."""
+def _model_probabilities(
+    train: TrainingRows, recipe: str, seed: int, learner: PluginLearner | None
+) -> NDArray[np.float64]:
+    """(n,) probabilities by a model of these rows: the parts of the recipe in equal shares.
+
+    With a plug-in's ``learner``: those by its classifier, fitted to these rows.
+    """
+    if learner is not None:
+        encodings, classifier = learner.fit(train, seed)
+        return learner.probability(classifier, encodings.encode(train.frame)[:, : encodings.tree_width])
     (selected,) = (known for known in RECIPES if known.name == recipe)
     linear, trees = fit_parts(train, ROUNDS, seed).staged_log_odds(train, (ROUNDS,))
     return np.asarray(expit(np.mean([linear] * selected.linear + [trees[:, 0]] * selected.trees, axis=0)))

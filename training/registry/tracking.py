@@ -7,6 +7,7 @@ training is testable without a tracking store, and the store can be replaced her
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from models.plugin_part import PART as LEARNER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -314,6 +317,14 @@ def _valid_name(name: str) -> str:
     return _REFUSED.sub("_", name)
 
 
+def _learner_package(folder: Path) -> list[str]:
+    """The requirement of a model that a plug-in's learner made: the package that can load it."""
+    learner = folder / LEARNER
+    if not learner.is_file():
+        return []
+    return [str(json.loads(learner.read_text(encoding="utf-8"))["package"]).replace(" ", "==", 1)]
+
+
 def _log_model(client: MlflowClient, run_id: str, model: Model) -> str:
     """Log the folder as it is, with a loader instead of a pickle.
 
@@ -326,6 +337,6 @@ def _log_model(client: MlflowClient, run_id: str, model: Model) -> str:
         name=MODEL,
         loader_module="training.pyfunc",
         data_path=str(model.folder.absolute()),
-        pip_requirements=[f"{name}=={version(name)}" for name in _NEEDED],
+        pip_requirements=[*(f"{name}=={version(name)}" for name in _NEEDED), *_learner_package(model.folder)],
     )
     return str(info.model_uri)

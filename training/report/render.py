@@ -14,6 +14,7 @@ from markupsafe import Markup
 from features.messages import LANGUAGES, Lang
 from training.report.charts.vega import PALETTE
 from training.report.layout import BLOCKS, PARTS, history_only_sections, missing_reason
+from training.report.plugin_sections import custom_table
 from training.report.sections import calibration, drivers, lift
 from training.report.sections.takeaways import takeaway
 from training.report.translator import translator
@@ -63,6 +64,7 @@ def _body(report: Report, lang: Lang) -> Markup:
         parts=PARTS,
         beyond=", ".join(t(f"sections.{block}") for block in beyond),
         absent=missing_reason,
+        custom_table=custom_table,
         views={block: view(report, t) for block, view in BLOCKS.items() if not missing_reason(report, block)},
         said={block: takeaway(report, block, t) for block in BLOCKS},
     )

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from features.messages import Message
+from features.spec import omit_empty_inputs
 from models import metrics
 from models.model_card import ModelCard  # noqa: TC001  # a report is read back by its annotations
 from training.analysis.accounts import Accounts, accounts
@@ -28,6 +29,7 @@ from training.analysis.points_comparison import PointsComparison, compare_points
 from training.analysis.score_uncertainty import IntervalSummary, summarise_uncertainty
 from training.analysis.summary import ModelSummary, Summary, summary
 from training.analysis.time_to_conversion import TimeToConversion, timing
+from training.report.plugin_sections import CustomSection  # noqa: TC001  # the same
 from training.serialization import from_dict
 
 if TYPE_CHECKING:
@@ -89,6 +91,8 @@ class Report:
     insights: ReportSections
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Key and values of what ingest and checks said, by the English text that stands in the other fields."""
+    custom: dict[str, CustomSection] = field(default_factory=dict)
+    """Sections of other packages, by the names of their plug-ins."""
 
     def translate(self, text: str, lang: str) -> str:
         """Translate a message of ingest or checks; text that is no message of this release stays as it is."""
@@ -99,7 +103,10 @@ class Report:
 
     def to_json(self) -> str:
         """Serialise as JSON text; ``from_json`` restores an equal report."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=1, allow_nan=False)
+        record = asdict(self, dict_factory=omit_empty_inputs)
+        if not self.custom:  # the bytes of a report without plug-ins stay as they were before there were any
+            del record["custom"]
+        return json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Report:

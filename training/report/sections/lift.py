@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from training.report.translator import Translator
 
 _STEP = 20
+# Any other metric of the card is a plug-in's.
+_OWN_METRICS = frozenset({"roc_auc", "average_precision", "log_loss", "brier", "calibration_error"})
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
@@ -85,5 +87,6 @@ def _measures(report: Report, t: Translator) -> Table:
         (t("worth.roc_auc"), t.interval(worth.roc_auc), t.number(0.5, 3)),
         (t("worth.average_precision"), t.interval(worth.average_precision), t.number(base, 3)),
         (t("worth.log_loss"), t.interval(worth.log_loss), t.number(worth.constant, 3)),
+        *((name, t.interval(x), "") for name, x in report.card.metrics.items() if name not in _OWN_METRICS),
     )
     return Table(t("worth.measures"), (t("worth.measure"), t("worth.value"), t("worth.without")), rows)
