@@ -27,7 +27,7 @@ def fitted(tmp_path_factory):
 def test_a_card_is_complete(fitted):
     card = fitted.model.card
     assert card.features == ("Visits", "Source", "Newsletter", "Noise")
-    assert (card.judged_rows, card.judged_positives) == (len(fitted.judged), fitted.label.sum())
+    assert (card.judged_rows, card.judged_positives) == (len(fitted.held_out_rows), fitted.label.sum())
     assert [check["code"] for check in card.checks] == sorted(check["code"] for check in card.checks)
     assert {check["outcome"] for check in card.checks} <= {"clean", "triggered", "not applicable"}
     assert set(card.profiles) == {"log_odds", *card.features}

@@ -106,7 +106,7 @@ def _check_table(plugin: Plugin, table: object) -> None:
 def custom_table(table: CustomTable, t: Translator) -> Table:
     """The table in the language of ``t``."""
     rows = tuple(tuple(_written(cell, t) for cell in row) for row in table.rows)
-    return Table(table.caption.render(t.lang), tuple(text.within(t.lang) for text in table.head), rows)
+    return Table(table.caption.render(t.lang), tuple(text.render(t.lang) for text in table.head), rows)
 
 
 def _written(cell: Cell, t: Translator) -> str:
