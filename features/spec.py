@@ -85,12 +85,11 @@ class FeatureSpec:
         kind: Kinds (or stages) of the rows that count; empty for all.
         where: Further conditions on the rows, pairs of column and value.
         within: Only rows with ``0 < age < within`` seconds count; None for no limit.
+        inputs: The two features of a derived one, a ratio or difference with ``source="derived"`` that reads
+            no rows; they need not be columns themselves. Empty for all others.
 
     Raises:
         ValueError: ``reduce`` lacks a column to read, or the parts contradict each other.
-
-    A derived feature reads no rows: its ``source`` is ``"derived"``, and it is the ratio or the difference of
-    the two features in ``inputs``, which need not be columns themselves.
 
     >>> demos = EventSelection("intent", "touchpoints", ("demo_request",))
     >>> count(demos.last(30), DisplayText("Demo requests: {value}", "Demo-Anfragen: {value}")).name

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from models.metrics import Interval
     from models.model_card import ModelCard
     from models.observed_rates import ObservedRate, ObservedRates, RateTable
+    from models.plugin_part import SavableLearner
     from models.points_table import (
         AttributeRule,
         PointsTable,
@@ -55,6 +56,7 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "SavableLearner": "models.plugin_part",
             "active_folders": "models.active_model",
             "set_active": "models.active_model",
             "AdditiveModel": "models.additive",
@@ -134,6 +136,7 @@ __all__ = [
     "RateTable",
     "Reason",
     "ReferenceDistribution",
+    "SavableLearner",
     "Score",
     "ScoreChange",
     "ScoreInterval",

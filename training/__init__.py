@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from training.monitoring.results import AlertThresholds, MonitoringReport
     from training.pipeline.fit_model import train_model
     from training.pipeline.train import TrainingRun, rerender_report, run_training
+    from training.plugins import PluginError
     from training.points.distillation import learn_points
     from training.points.learned_table import LearnedScorecard
     from training.points.table_file import load_points_table
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     )
     from training.registry.registry import RegistryError
     from training.registry.tracking import Tracking, TrackingError, tracking
+    from training.report.plugin_sections import CustomSection, CustomTable
     from training.report.render import render as render_report
     from training.report.report import Report, build_report
     from training.simulation.simulator import SimulatedCrm, simulate
@@ -69,6 +71,9 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "CustomTable": "training.report.plugin_sections",
+            "CustomSection": "training.report.plugin_sections",
+            "PluginError": "training.plugins",
             "ReportInput": "training.analysis.inputs",
             "ReportSettings": "training.analysis.inputs",
             "report_input": "training.analysis.inputs",
@@ -165,6 +170,8 @@ __all__ = [
     "CohortConfig",
     "Config",
     "ConfigError",
+    "CustomSection",
+    "CustomTable",
     "Dataset",
     "DemoResult",
     "Finding",
@@ -176,6 +183,7 @@ __all__ = [
     "MissingFeaturesError",
     "MonitoringReport",
     "NoLabelledRowsError",
+    "PluginError",
     "PromotionGate",
     "PromotionRefusedError",
     "PromotionResult",

@@ -77,6 +77,7 @@ class Report:
         drivers: Feature importance.
         health: Data quality.
         insights: The analyses of the history.
+        custom: The sections of plug-ins, in the order of their names.
         messages: Key and values of the messages of ingest and checks, by their English text in other fields.
     """
 
