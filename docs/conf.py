@@ -36,6 +36,7 @@ autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # a type such as np.bool_ would be read as a reference
 
 html_theme = "pydata_sphinx_theme"
 html_title = "leadloop"
