@@ -42,7 +42,14 @@ class HandoverRequest:
 
 @dataclass(frozen=True, slots=True)
 class HandoverCandidate:
-    """An open lead with the id of its newest decision, and the ``worth`` that it is ranked by."""
+    """An open lead that may be handed over.
+
+    Attributes:
+        lead_id: The lead.
+        decision_id: The number of its newest decision in the log.
+        worth: What it is ranked by: its probability, times ``value`` where a hand-over ranks by one.
+        value: The lead's own value, in the unit of the feature. Default: None, unknown or not asked for.
+    """
 
     lead_id: str
     decision_id: int
@@ -52,7 +59,13 @@ class HandoverCandidate:
 
 @dataclass(frozen=True, slots=True)
 class SelectedLead:
-    """A selected lead; ``propensity`` is its chance of being selected, before anything was drawn."""
+    """A lead that is handed over.
+
+    Attributes:
+        candidate: The lead.
+        explored: Whether it was drawn at random from below the cut.
+        propensity: Its chance of being selected, in (0, 1], before anything was drawn.
+    """
 
     candidate: HandoverCandidate
     explored: bool

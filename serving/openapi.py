@@ -151,6 +151,9 @@ _COMPONENT_NAMES = {
     "ScoreResult": "Scored",
 }
 
+# Their descriptions were first published without the sections of the docstrings, which are about Python.
+_PARTLY_PUBLISHED = ("Decision", "Outcome")
+
 _CREATED, _FIRST, _LATEST = "2026-05-01T08:00:00Z", "2026-05-01T10:00:00+02:00", "2026-05-04T08:30:00+02:00"
 
 # What a touchpoint is described by; the features that read it are named after it.
@@ -183,6 +186,8 @@ def openapi(generated: Mapping[str, Any], examples: Mapping[str, EndpointExample
     operations = (
         page["paths"] | data_subject.openapi_paths(schemas) | handover.openapi_paths(schemas) | _own_paths()
     )
+    for name in _PARTLY_PUBLISHED:
+        schemas[name]["description"] = schemas[name]["description"].partition("\n\n")[0]
     for path, message in TAKES.items():
         operations[path]["post"]["requestBody"] = _request_body(message, schemas)
     page["paths"] = {

@@ -42,13 +42,22 @@ class StartError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Host and port of the service. Only this machine reaches the default; port 0 is any free one."""
+    """Host and port of the service.
+
+    Attributes:
+        host: A host name or an IP address. Default: the loopback address, which only this machine reaches.
+        port: The TCP port. Default: 0, any free one.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
 
     def fixed(self) -> Address:
-        """The address with a definite port. Raises StartError where something listens on it already."""
+        """The address with a definite port, which is a free one in place of port 0.
+
+        Raises:
+            StartError: Something listens on the port already, or the host is not of this machine.
+        """
         try:
             with socket.create_server((self.host, self.port)) as probe:
                 return Address(self.host, probe.getsockname()[1])
@@ -69,7 +78,12 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class ServiceProcess:
-    """A running service: its base URL and its process."""
+    """A running service.
+
+    Attributes:
+        url: Its base URL, such as "http://127.0.0.1:3000", without a slash at the end.
+        process: BentoML's process, the parent of the workers.
+    """
 
     url: str
     process: Process
@@ -111,7 +125,24 @@ def run_service(
 def start_service(
     settings: ServiceSettings, address: Address, *, workers: int = 1, log: IO[bytes] | None = None
 ) -> Iterator[ServiceProcess]:
-    """Run the service as ``run_service`` does, without waiting until it is ready: it may have no model."""
+    """Run the service as ``run_service`` does, without waiting until it is ready: it may have no model.
+
+    Args:
+        settings: The settings of the service.
+        address: Host and a definite port, as ``Address.fixed`` gives it.
+        workers: Processes that answer. Default: 1.
+        log: Where the service's output goes. Default: where ours goes.
+
+    Yields:
+        The service, which is stopped when the context ends.
+
+    Raises:
+        ArtifactError: The model cannot be loaded.
+        KeysError: The API keys cannot be read.
+        LogError: The decision log cannot be opened.
+        StartError: Other machines reach the address, and there are neither keys nor the setting that waives
+            them.
+    """
     _check(settings, address)
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="leadloop-"))
@@ -154,7 +185,20 @@ def _outlast(service: ServiceProcess) -> NoReturn:
 
 
 def post_json(url: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON response to a POST. Raises StartError where the status is not 200."""
+    """Send a POST request with a JSON body, and wait at most ``ANSWERS_WITHIN`` seconds for the response.
+
+    Args:
+        url: The base URL of the service, as ``ServiceProcess.url`` has it.
+        path: The path, such as "/v1/score".
+        body: The JSON object to send.
+
+    Returns:
+        The JSON object of the response.
+
+    Raises:
+        StartError: The status is not 200; the message has the detail of the problem.
+        OSError: The service cannot be reached, or the time is over.
+    """
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=ANSWERS_WITHIN)
     try:

@@ -58,7 +58,13 @@ class ScoringOptions:
 
 @dataclass(frozen=True)
 class ScoringResult:
-    """How many leads were scored, the quarantine, and how many rows repeat the id of an earlier one."""
+    """The counts of a run of batch scoring.
+
+    Attributes:
+        leads: How many leads were scored.
+        quarantine: The cells and rows that could not be read.
+        repeated: How many rows have the id of an earlier row; each has a score of its own. Default: 0.
+    """
 
     leads: int
     quarantine: Quarantine

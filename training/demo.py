@@ -55,7 +55,13 @@ class BayesComparison:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The training run, its comparison with the truth, and a request for one open lead."""
+    """The result of the demo.
+
+    Attributes:
+        trained: The training run on the simulated export.
+        truth: Metrics of its model on later leads, beside those of the exact probabilities.
+        request: The JSON body of a request to ``/v1/score`` for one lead that is still open.
+    """
 
     trained: TrainingRun
     truth: BayesComparison

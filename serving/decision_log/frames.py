@@ -118,7 +118,14 @@ def handovers_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
 
 
 def outcomes_frame(log: Engine) -> pl.DataFrame:
-    """The outcomes, corrections applied: ``lead_id``, ``outcome`` and ``occurred_at`` (epoch seconds)."""
+    """The outcomes of all leads without those that were corrected, ordered by ``occurred_at``.
+
+    Args:
+        log: An open log.
+
+    Returns:
+        One row per outcome: ``lead_id``, ``outcome`` and ``occurred_at`` (epoch seconds).
+    """
     return pl.DataFrame(list(_outcome_rows(outcomes(log))), _OUTCOME_SCHEMA)
 
 

@@ -17,7 +17,13 @@ OutcomeStatus = Literal["recorded", "repeated", "key_conflict", "other_lead"]
 
 @dataclass(frozen=True, slots=True)
 class NewDecision:
-    """A decision that is not logged yet: the score, its feature row, and the reasons in the answer if any."""
+    """A decision that is not logged yet.
+
+    Attributes:
+        score: The score of the lead, with the numbers that an answer may withhold.
+        row: The value of each feature that the score was computed from, by name.
+        reasons: The reasons in the answer, the weightiest first. Default: None, no reasons were asked for.
+    """
 
     score: Score
     row: Mapping[str, Value]
@@ -68,7 +74,28 @@ class DecisionSummary:
 
 @dataclass(frozen=True, slots=True)
 class Decision(DecisionSummary):
-    """What was said about a lead, to whom, and from which feature row; reasons where they were told."""
+    """What was said about a lead, to whom, and from which feature row; reasons where they were told.
+
+    Attributes:
+        id: The number of the decision in the log; later decisions have larger ones.
+        decided_at: When it was made, in epoch seconds.
+        lead_id: The lead.
+        as_of: The time of the snapshot, in epoch seconds; the score saw what was known before.
+        endpoint: The route of the request, such as "/v1/score".
+        model_version: The fingerprint of the model.
+        probability: The probability of a conversion, 0 to 1.
+        log_odds: The calibrated log-odds.
+        points: The log-odds in points.
+        grade: "A" to "D".
+        shadow: Whether a challenger made it, whose score no answer contains.
+        explored: Whether the lead was handed over by lot, not by its probability.
+        insufficient: The code of insufficient evidence; None where the evidence suffices.
+        request_id: The ``X-Request-ID`` of the response; None where there was no request.
+        key_id: The name of the API key; None where the service has no keys.
+        row: The value of each feature by name.
+        reasons: The reasons in the answer as JSON objects, the weightiest first; None where none were asked
+            for.
+    """
 
     request_id: str | None
     key_id: str | None
@@ -78,7 +105,17 @@ class Decision(DecisionSummary):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a lead, as it was reported under a ``key`` of the reporter's; it may correct another."""
+    """What became of a lead, as it was reported under a ``key`` of the reporter's; it may correct another.
+
+    Attributes:
+        key: The reporter's own id of the event; repeated under the same key it counts once.
+        lead_id: The lead.
+        outcome: What happened: accepted, qualified, rejected, disqualified, won or lost.
+        reason: Why, in the reporter's words; None where none was reported.
+        occurred_at: When it happened, in epoch seconds.
+        corrects: The key of the outcome that this one replaces. Default: None.
+        recorded_at: When the log recorded it, in epoch seconds. Default: 0, not recorded yet.
+    """
 
     key: str
     lead_id: str

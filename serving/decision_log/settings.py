@@ -69,7 +69,11 @@ class LogSettings:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> LogSettings:
-        """The settings in environment variables. Without any the log is on, at ``DEFAULT_PLACE``."""
+        """The settings in environment variables. Without any the log is on, at ``DEFAULT_PLACE``.
+
+        Raises:
+            LogError: The days to keep records are no whole number, or out of the range of ``keep_days``.
+        """
         days = environment.get(KEEP_DAYS, "")
         if days and not days.isdecimal():
             msg = f"{KEEP_DAYS} is a whole number of days, not {days[:40]!r}"

@@ -148,6 +148,12 @@ class ReportInput:
 def report_settings(config: Config) -> ReportSettings:
     """Read the settings of a report from a configuration.
 
+    Args:
+        config: The configuration; the file of the points table that it names is read.
+
+    Returns:
+        The settings; without label, stages and hand-over for a flat export.
+
     Raises:
         ConfigError: The points table cannot be read.
     """
@@ -176,6 +182,9 @@ def report_input(
         model: The same model as saved, which has a version.
         seed: Seed of the sample of ``EXPLAINED`` rows whose contributions are computed.
         company: Settings of the company; default none.
+
+    Returns:
+        The inputs, with at most ``EXPLAINED`` explained rows.
     """
     dataset, rows = fitted.dataset, len(fitted.held_out_rows)
     sample = np.random.default_rng(seed).permutation(fitted.held_out_rows)[: min(EXPLAINED, rows)]

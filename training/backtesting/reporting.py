@@ -19,7 +19,15 @@ _LINE = "{:28} {:>8} {:>8} {:>8} {:>9}  {}"
 
 
 def format_backtest(result: BacktestResult) -> Iterator[str]:
-    """Yield the backtest as lines for a terminal."""
+    """Format a backtest for a terminal.
+
+    Args:
+        result: The result of the backtest.
+
+    Yields:
+        Lines without a line break at the end: the origins, the splits, the notes, the regret of each
+        candidate, and the candidate to use.
+    """
     for origin in result.origins:
         yield (
             f"from {result.when(origin.start)}: {origin.trained:,} rows teach, {origin.tested:,} judge, "

@@ -209,8 +209,11 @@ def choose_candidate(regret: Mapping[str, float], differences: Mapping[str, Inte
     """Choose the candidate with the least regret among the default and those significantly better than it.
 
     Args:
-        regret: By candidate.
+        regret: By candidate, log-loss relative to the best one's minus 1.
         differences: By candidate, log-loss minus the default's; significant where the interval is below 0.
+
+    Returns:
+        The name of the candidate; the default where it has as little regret as another.
 
     Example:
         >>> from models.metrics import Interval

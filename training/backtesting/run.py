@@ -64,6 +64,9 @@ def run_backtest(
         tracking: Where runs are logged; None logs none.
         say: Called with a line of text at each step.
 
+    Returns:
+        The result, as ``backtest.json`` has it.
+
     Raises:
         BacktestError: The rows allow neither an origin nor a random split.
     """

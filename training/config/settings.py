@@ -57,13 +57,25 @@ _PERIODS = {"hour": HOUR, "day": DAY, "week": 7 * DAY, "month": 30 * DAY}
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many leads sales can call in a period of so many seconds."""
+    """How many leads sales can call in a period.
+
+    Attributes:
+        leads: Leads per period, at least 1.
+        seconds: The length of the period in seconds.
+    """
 
     leads: int
     seconds: int
 
     def share(self, leads: int, seconds: int) -> float:
-        """The share of leads that sales can call, at most 1, where ``leads`` arrive within ``seconds``.
+        """The share of the leads of a time span that sales can call.
+
+        Args:
+            leads: How many leads arrive in the span; 0 counts as 1.
+            seconds: The length of the span in seconds.
+
+        Returns:
+            A share from 0 to 1.
 
         >>> parse_capacity("50 per week").share(leads=1000, seconds=70 * DAY)
         0.5
@@ -122,14 +134,31 @@ class FlatConfig:
 
 @dataclass(frozen=True)
 class AttributesConfig(AttributeSelection):
-    """The section [attributes]: which lead columns are features, and the tables of overwritten attributes."""
+    """The section [attributes]: which free columns are attributes, and the tables of overwritten attributes.
+
+    Attributes:
+        exclude: Columns that are kept out; those of accounts are called ``account.<column>``. Default: none.
+        only: If any are named, all other columns are kept out. Default: none.
+        roles: Roles of columns, instead of those inferred from their values, by column. Default: none.
+        history: Tables with one row per change of an attribute that the CRM overwrites (``lead_id``,
+            ``known_at``, ``name``, ``value``), read as of each snapshot. Default: none.
+    """
 
     history: tuple[TableMapping, ...] = ()
 
 
 @dataclass(frozen=True)
 class FunnelConfig:
-    """The section [funnel]: the stages in order, the target stage, and the stages that close a lead."""
+    """The section [funnel]: the company's stages.
+
+    Attributes:
+        stages: The names of the stages, in their order.
+        target: The stage that is predicted, unless [label] names another.
+        closed: The stages that close a lead without a conversion. Default: none.
+
+    Raises:
+        ValueError: ``target`` or a stage of ``closed`` is not in ``stages``, or the target is in ``closed``.
+    """
 
     stages: tuple[str, ...]
     target: str
@@ -222,9 +251,14 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class QuarantineConfig:
-    """The section [quarantine]: the file of unusable rows, and the share of them above which a run stops.
+    """The section [quarantine]: what happens to rows that cannot be used.
 
-    Without ``file`` they go beside the command's other output.
+    Attributes:
+        max_share: The share of unusable rows above which a run stops, from 0 to 1. Default: 0.05.
+        file: The file that lists them. Default: one beside the other output of the command.
+
+    Raises:
+        ValueError: ``max_share`` is not between 0 and 1.
     """
 
     max_share: float = MAX_SHARE
@@ -238,7 +272,13 @@ class QuarantineConfig:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """[tracking]: where runs are logged; ``uri`` defaults to MLFLOW_TRACKING_URI or a local file."""
+    """The section [tracking]: where runs are logged.
+
+    Attributes:
+        uri: MLflow's tracking URI, unless MLFLOW_TRACKING_URI names one. Default: a local SQLite file.
+        experiment: The experiment of the runs. Default: "leadloop".
+        model: The name that the tracked model gets. Default: "leadloop".
+    """
 
     uri: str | None = None
     experiment: str = "leadloop"
@@ -248,6 +288,23 @@ class TrackingConfig:
 @dataclass(frozen=True)
 class Config:
     """A whole ``leadloop.toml``: either a flat export or the tables of a history, and how to learn from them.
+
+    Attributes:
+        flat: How to read a flat export. Default: None, the tables of a history are described.
+        leads: The table of leads, one row per lead. Default: None, a flat export is described.
+        touchpoints: The tables of what leads did or received. Default: none.
+        transitions: The tables of entries into stages; a history needs at least one.
+        attributes: Which free columns of leads and accounts are attributes. Default: all.
+        accounts: The table of accounts, one row per company. Default: None.
+        funnel: The company's stages; a history needs them.
+        label: What is predicted; a history needs it.
+        cohort: When open leads become snapshots. Default: at their creation.
+        training: How the model is trained, and how many leads sales can call.
+        quarantine: What happens to rows that cannot be used.
+        tracking: Where runs are logged.
+        report: How the report is written, and what the model is compared with.
+        observed_until: Up to when the sources are complete, in epoch seconds, exclusive. Default: one second
+            after the newest event.
 
     Raises:
         ValueError: It describes both or neither, or names stages or columns that are not there.

@@ -188,7 +188,18 @@ class Dataset:
         )
 
     def row(self, lead_id: str, as_of: int) -> dict[str, Any]:
-        """The features of one snapshot by name, as ``ConversionModel.score`` and ``.explain`` take them."""
+        """The row of one snapshot, as ``ConversionModel.score`` and ``.explain`` take it.
+
+        Args:
+            lead_id: The lead.
+            as_of: Epoch seconds of the snapshot, exactly.
+
+        Returns:
+            ``lead_id``, ``as_of`` and the value of each feature, by name.
+
+        Raises:
+            NoRowsReturnedError: polars finds no such snapshot.
+        """
         is_snapshot = (pl.col("lead_id") == lead_id) & (pl.col("as_of") == as_of)
         return self.rows.row(by_predicate=is_snapshot, named=True)
 
@@ -248,9 +259,18 @@ class Dataset:
         )
 
     def features_for(self, features: FeatureSet, at: NDArray[np.intp]) -> pl.DataFrame:
-        """The rows at positions ``at`` with the columns of ``features``, which may be another model's.
+        """Rows with the columns of ``features``, which may be another model's.
 
-        Raises MissingFeaturesError where a flat export does not have them.
+        Args:
+            features: The features to have; those that are missing here are computed from the history.
+            at: (m,) positions of rows.
+
+        Returns:
+            (m,) rows in the order of ``at``: ``lead_id``, ``as_of`` and at least the columns of ``features``.
+
+        Raises:
+            MissingFeaturesError: There is no history, and a column is missing or of the other kind (category
+                or number).
         """
         rows = self.rows[at]
         if set(features.specs) <= set(self.features.specs):
@@ -337,13 +357,35 @@ def _accounts(history: LeadHistory, rows: pl.DataFrame) -> NDArray[np.int64] | N
 
 
 def compute_feature_rows(features: FeatureSet, history: LeadHistory, snapshots: Snapshots) -> pl.DataFrame:
-    """The features of snapshots, ordered by ``as_of`` and ``lead_id``."""
+    """Compute the features of snapshots in batch.
+
+    Args:
+        features: The k features to compute.
+        history: What the CRM knew; each snapshot sees the part that was known before its ``as_of``.
+        snapshots: The n snapshots.
+
+    Returns:
+        (n, k + 2): ``lead_id``, ``as_of`` (epoch seconds) and the features, ordered by ``as_of`` and
+        ``lead_id``.
+    """
     computed: pl.LazyFrame = batch.compute_features(features, history, snapshots)
     return computed.sort("as_of", "lead_id").collect()
 
 
 def from_flat_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
-    """A flat export as rows to learn from: one snapshot per lead, labelled by its outcome column."""
+    """Turn a flat export into a dataset: one snapshot per row, labelled by its outcome column.
+
+    Args:
+        export: The export, read with an outcome column.
+        mapping: How it was read; the dataset keeps it to read rows that are scored later alike.
+
+    Returns:
+        The dataset, with the columns of the export as features and without a history.
+
+    Raises:
+        NoLabelledRowsError: The export was read without an outcome column, or its rows do not have both
+            outcomes.
+    """
     if export.label is None:
         msg = "the export was read without an outcome column; name it (--label)"
         raise NoLabelledRowsError(msg)

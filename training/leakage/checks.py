@@ -100,7 +100,14 @@ def _with_rows_to_score(search: ShiftCheckFunction, ahead: pl.DataFrame | None) 
 
 
 def sorted_findings(checks: tuple[Check, ...]) -> tuple[Finding, ...]:
-    """The findings of all checks: high before medium before info, else in the order of the checks."""
+    """Sort the findings of all checks by severity.
+
+    Args:
+        checks: The checks, as ``run_checks`` returns them.
+
+    Returns:
+        The findings, high before medium before info; those of equal severity in the order of the checks.
+    """
     rank: list[Severity] = ["high", "medium", "info"]
     return tuple(
         sorted((f for check in checks for f in check.findings), key=lambda f: rank.index(f.severity))
@@ -108,7 +115,15 @@ def sorted_findings(checks: tuple[Check, ...]) -> tuple[Finding, ...]:
 
 
 def format_checks(checks: tuple[Check, ...]) -> Iterator[str]:
-    """The checks and then their findings as lines for a terminal, one each."""
+    """Format the results of checks for a terminal.
+
+    Args:
+        checks: The checks, as ``run_checks`` returns them.
+
+    Yields:
+        One line per check in their order, then one per finding in the order of ``sorted_findings``, without
+        line breaks at the end.
+    """
     for check in checks:
         because = f": {check.reason}" if check.reason else ""
         yield f"{check.code}  {_HOLDS[check.outcome]:14}  {check.title}{because}"

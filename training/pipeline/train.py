@@ -195,7 +195,19 @@ def resolve_tracking(config: Config, out: Path) -> Tracking:
 
 
 def rerender_report(folder: Path, page: Path, lang: Lang) -> Path:
-    """Render the report of the run in ``folder`` to ``page``. Raises ConfigError where there is none."""
+    """Render the report of a finished run once more, from its figures; nothing is computed anew.
+
+    Args:
+        folder: The output folder of the run, with its ``report.json``.
+        page: The HTML file to write.
+        lang: The language in which the page opens, "en" or "de".
+
+    Returns:
+        ``page``.
+
+    Raises:
+        ConfigError: The folder has no report, or one of another release.
+    """
     from training.report.render import render  # noqa: PLC0415 - takes seconds, and few commands draw
 
     data = folder / REPORT_DATA

@@ -41,7 +41,13 @@ register_converter(Seconds)(parse_duration)
 
 
 def load_points_table(path: Path) -> PointsTable:
-    """The points table in a file.
+    """Read a points table from a TOML file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The points table.
 
     Raises:
         ConfigError: there is no such file, it is no TOML, or it says something that cannot be; the message

@@ -78,7 +78,13 @@ class GateDecision:
 
 @dataclass(frozen=True, slots=True)
 class PromotionResult:
-    """A promotion and the decision of the gate; ``forced`` is the reason of whoever overruled it."""
+    """A promotion and the decision of the gate on it.
+
+    Attributes:
+        promotion: The new champion and the version that it replaced.
+        verdict: The decision of the gate.
+        forced: The reason of whoever overruled the gate. Default: None, it was not overruled.
+    """
 
     promotion: Promotion
     verdict: GateDecision
@@ -169,7 +175,18 @@ def promote_model(
 
 
 def rollback(*, tracking: Tracking) -> PromotionResult:
-    """Make the previous champion the champion again, without asking the gate."""
+    """Make the previous champion the champion again, without asking the gate.
+
+    Args:
+        tracking: The tracking store and registry.
+
+    Returns:
+        The promotion, with a decision that has neither reasons nor notes.
+
+    Raises:
+        RegistryError: There is no champion, or none before it.
+        TrackingError: The store does not answer.
+    """
     return PromotionResult(registry.restore_champion(tracking=tracking), GateDecision())
 
 

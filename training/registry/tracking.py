@@ -132,7 +132,13 @@ class RunRef:
 def tracking(out: Path, experiment: str = EXPERIMENT) -> Tracking:
     """The server that MLFLOW_TRACKING_URI names, else an embedded store beside the outputs in ``out``.
 
-    Paths are absolute, or the store would only work from the folder in which it was first used.
+    Args:
+        out: The folder for ``mlflow.db`` and ``mlflow-files`` of an embedded store.
+        experiment: The name of the experiment. Default: ``EXPERIMENT``.
+
+    Returns:
+        Where runs are logged. Paths are absolute, or the store would only work from the folder in which it
+        was first used.
     """
     if server := os.environ.get("MLFLOW_TRACKING_URI"):
         return Tracking(server, None, experiment)

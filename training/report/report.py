@@ -96,7 +96,15 @@ class Report:
     """Sections of other packages, by the names of their plug-ins."""
 
     def translate(self, text: str, lang: str) -> str:
-        """Translate a message of ingest or checks; text that is no message of this release stays as it is."""
+        """Translate a message of ingest or checks.
+
+        Args:
+            text: The English text, as it stands in another field of the report.
+            lang: The language to translate it to, "en" or "de".
+
+        Returns:
+            The translation; ``text`` itself where it is no message of this release.
+        """
         try:
             return Message.from_plain(self.messages[text]).render(lang)
         except KeyError:
@@ -120,7 +128,10 @@ def build_report(inputs: ReportInput, before: Report | None = None) -> Report:
 
     Args:
         inputs: The model, its held-out scores, and the history.
-        before: The previous report, for comparison of versions and of feature importances.
+        before: The previous report, for comparison of versions and of feature importances. Default: None.
+
+    Returns:
+        The report, which ``render`` turns into a page.
     """
     figures = _figures(inputs)
     driver_analysis = feature_importance(

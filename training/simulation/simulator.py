@@ -35,7 +35,13 @@ _REASONS = ("no budget", "no need", "not reachable", "competitor")
 
 @dataclass(frozen=True)
 class SimulatedCrm:
-    """A simulated history; ``intents[i]`` is the hidden intent of row i of ``history.leads``."""
+    """A simulated CRM: what it shows, and the intents that it hides.
+
+    Attributes:
+        history: The history of the n leads, as a CRM would export it.
+        intents: (n,) the position in ``world.intents`` of the intent of each row of ``history.leads``.
+        world: The parameters of the company.
+    """
 
     history: LeadHistory
     intents: Ints

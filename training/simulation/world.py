@@ -89,9 +89,32 @@ class Stream:
 class World:
     """All parameters of a simulated company.
 
-    ``first`` names the attribute whose value is the offer that made the lead known: the touchpoint in the
-    second of its creation. ``fairs`` is, by month, the share of leads whose ``channel`` attribute reads
-    ``fair_channel`` instead, whatever their intent: seasons in the channel mix that leave the odds alone.
+    Attributes:
+        intents: The k hidden classes of leads.
+        attributes: What a lead is; each attribute has k rows of shares.
+        streams: The touchpoints; each stream has k rates.
+        start: Midnight of the first day on which leads are created, in epoch seconds.
+        end: Midnight after the last day, in epoch seconds, exclusive; the history ends there too.
+        waning: The seconds in which the touchpoint rates of a lead fall to 1/e. Default: 45 days.
+        lag: How many seconds after they occurred late touchpoints reach the CRM. Default: 2 days.
+        mql_points: The points from which on, inclusive, an open lead is an MQL. Default: 30.
+        accepted: The chance of an MQL to be accepted by sales (SAL). Default: 0.6.
+        days_to_sal: The mean days from MQL to SAL, exponentially distributed; a lead that closes before does
+            not become one. Default: 3.
+        opportunities: The share of SQLs that become opportunities. Default: 0.6.
+        without_account: The share of leads without an account. Default: 0.2.
+        leaking: The share of SQLs for which the leaking column, where it is simulated, has the result of the
+            call. Default: 0.9.
+        first: The attribute whose value is the offer that made the lead known: that of the touchpoint in the
+            second of its creation.
+        channel: The attribute that ``fairs`` changes.
+        fair_channel: The level that it changes to.
+        fairs: (12,) by month from January, the share of leads whose known ``channel`` is ``fair_channel``
+            instead, whatever their intent: seasons in the channel mix that leave the odds alone.
+        season: (12,) by month from January, the relative number of leads that are created on a day.
+
+    Raises:
+        ValueError: Shares or rates are not one per intent, or ``first`` has offers that no stream has.
     """
 
     intents: tuple[Intent, ...]
