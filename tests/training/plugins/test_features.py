@@ -92,11 +92,15 @@ def test_the_service_reads_the_events_of_a_feature_that_only_derived_ones_need()
     lead = example_lead(model)
     assert {touch["kind"] for touch in lead["touchpoints"]} == {"gain", "cost"}
     touches = [
-        {"kind": kind, "occurred_at": "2026-01-01", "amount": amount}
+        {"kind": kind, "occurred_at": "2026-01-01T00:00:00Z", "amount": amount}
         for kind, amount in (("gain", 3), ("cost", 2), ("gain", 4))
     ]
     scorer = Scorer(model)
-    request = lead | {"created_at": "2025-12-01", "touchpoints": touches, "as_of": "2026-02-01"}
+    request = lead | {
+        "created_at": "2025-12-01T00:00:00Z",
+        "touchpoints": touches,
+        "as_of": "2026-02-01T00:00:00Z",
+    }
     assert scorer.feature_row(scorer._read(request)) == {"ratio": 3.5}
 
 
