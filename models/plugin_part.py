@@ -92,9 +92,9 @@ class PluginPart:
         try:
             learner = entry.load()().from_files(files)
         except Exception as error:
-            here = "" if entry.dist is None else f", here {entry.dist.name} {entry.dist.version}"
+            installed = "" if entry.dist is None else f", here {entry.dist.name} {entry.dist.version}"
             msg = (
-                f"the learner {name!r} of {package}{here} cannot read its files, "
+                f"the learner {name!r} of {package}{installed} cannot read its files, "
                 f"{type(error).__name__}: {error}; install the version that wrote them, or train again"
             )
             raise LearnerError(msg) from error

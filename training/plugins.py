@@ -81,7 +81,7 @@ class Plugin:
             PluginError: It cannot be called, or raises; the message has its type and text.
         """
         if not callable(self.value):
-            self.refuse(f"this should be something to call, not {_abridged(self.value)}")
+            self.refuse(f"this should be something to call, not {_abbreviate(self.value)}")
         try:
             return self.value(*arguments)
         except PluginError:
@@ -91,7 +91,7 @@ class Plugin:
 
     def refuse_result(self, result: object, expected: str) -> NoReturn:
         """Raise a PluginError: it returned ``result`` where ``expected`` belongs."""
-        self.refuse(f"it returned {_abridged(result)}; this should be {expected}")
+        self.refuse(f"it returned {_abbreviate(result)}; this should be {expected}")
 
 
 def load_plugins(group: Group, modules: Sequence[PluginModule] = ()) -> tuple[Plugin, ...]:
@@ -109,7 +109,10 @@ def load_plugins(group: Group, modules: Sequence[PluginModule] = ()) -> tuple[Pl
             is not made of letters, digits, ``_`` and ``-``, or two plug-ins share a name.
     """
     by_name: dict[str, Plugin] = {}
-    for plugin in (*_of_packages(group), *(each for module in modules for each in _of_module(group, module))):
+    for plugin in (
+        *_package_plugins(group),
+        *(each for module in modules for each in _module_plugins(group, module)),
+    ):
         if not _NAME.fullmatch(plugin.name):
             plugin.refuse("a name begins with a letter and consists of letters, digits, _ and -")
         other = by_name.setdefault(plugin.name, plugin)
@@ -132,15 +135,15 @@ def find_plugin(group: Group, name: str, key: str, modules: Sequence[PluginModul
     raise PluginError(msg)
 
 
-def _of_packages(group: Group) -> Iterator[Plugin]:
+def _package_plugins(group: Group) -> Iterator[Plugin]:
     for entry in entry_points(group=group):
         package = None if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
         place = entry.value + (f" of {package}" if package else "")
         plugin = Plugin(entry.name, group, place, None, package)
-        yield Plugin(entry.name, group, place, _loaded(entry, plugin), package)
+        yield Plugin(entry.name, group, place, _load_entry_point(entry, plugin), package)
 
 
-def _loaded(entry: EntryPoint, plugin: Plugin) -> Any:
+def _load_entry_point(entry: EntryPoint, plugin: Plugin) -> Any:
     try:
         return entry.load()
     except Exception as error:  # noqa: BLE001 - whatever another package raises is its own fault
@@ -149,52 +152,52 @@ def _loaded(entry: EntryPoint, plugin: Plugin) -> Any:
         )
 
 
-def _of_module(group: Group, named: PluginModule) -> Iterator[Plugin]:
-    contents = _contents(named)
-    offered: Mapping[str, Any] = contents.get(_attribute(group), {})
-    for name, value in offered.items():
-        yield Plugin(str(name), group, f"{named.name}.{_attribute(group)}", value)
+def _module_plugins(group: Group, module: PluginModule) -> Iterator[Plugin]:
+    contents = _module_contents(module)
+    objects: Mapping[str, Any] = contents.get(_attribute(group), {})
+    for name, value in objects.items():
+        yield Plugin(str(name), group, f"{module.name}.{_attribute(group)}", value)
 
 
-def _contents(named: PluginModule) -> Mapping[str, Any]:
+def _module_contents(module: PluginModule) -> Mapping[str, Any]:
     """The names that a module defines, its dictionaries of plug-ins checked."""
-    if named.folder is not None and (folder := str(named.folder.absolute())) not in sys.path:
+    if module.folder is not None and (folder := str(module.folder.absolute())) not in sys.path:
         sys.path.append(folder)  # last, so that no file beside a configuration hides an installed module
     try:
-        contents = vars(importlib.import_module(named.name))
+        contents = vars(importlib.import_module(module.name))
     except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and f"{named.name}.".startswith(f"{error.name}."):
-            msg = f"plugins: there is no module {named.name!r}{suggest(named.name, _modules(named))}"
+        if isinstance(error, ModuleNotFoundError) and f"{module.name}.".startswith(f"{error.name}."):
+            msg = f"plugins: there is no module {module.name!r}{suggest(module.name, _module_names(module))}"
             raise PluginError(msg) from error
-        msg = f"plugins: the module {named.name!r} cannot be imported, {type(error).__name__}: {error}"
+        msg = f"plugins: the module {module.name!r} cannot be imported, {type(error).__name__}: {error}"
         raise PluginError(msg) from error
     attributes = [_attribute(group) for group in GROUPS]
     if not any(attribute in contents for attribute in attributes):
         msg = (
-            f"plugins: the module {named.name!r} adds nothing; give it a dictionary of names and objects "
+            f"plugins: the module {module.name!r} adds nothing; give it a dictionary of names and objects "
             f"called {', '.join(attributes[:-1])} or {attributes[-1]}"
         )
         raise PluginError(msg)
     for attribute in attributes:
         if not isinstance(value := contents.get(attribute, {}), dict):
             msg = (
-                f"plugins: {named.name}.{attribute} should be a dictionary of names and objects, "
-                f"not {_abridged(value)}"
+                f"plugins: {module.name}.{attribute} should be a dictionary of names and objects, "
+                f"not {_abbreviate(value)}"
             )
             raise PluginError(msg)
     return contents
 
 
-def _modules(named: PluginModule) -> Iterable[str]:
+def _module_names(module: PluginModule) -> Iterable[str]:
     """Names that may have been meant: modules beside the configuration, and installed ones."""
-    beside = () if named.folder is None else (file.stem for file in sorted(named.folder.glob("*.py")))
-    return dict.fromkeys((*beside, *packages_distributions()))
+    neighbours = () if module.folder is None else (file.stem for file in sorted(module.folder.glob("*.py")))
+    return dict.fromkeys((*neighbours, *packages_distributions()))
 
 
 def _attribute(group: Group) -> str:
     return group.replace(".", "_")
 
 
-def _abridged(value: object, most: int = 80) -> str:
+def _abbreviate(value: object, most: int = 80) -> str:
     text = " ".join(repr(value).split())
     return f"{type(value).__name__} {text if len(text) <= most else text[:most] + '...'}"

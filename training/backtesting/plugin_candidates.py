@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from training.backtesting.candidates import Predict, TrainingWindow
     from training.plugins import PluginModule
 
-_TAKEN = frozenset({DEFAULT, BASE_RATE.name, *(recipe.name for recipe in RECIPES), "lightgbm"})
+_OWN_NAMES = frozenset({DEFAULT, BASE_RATE.name, *(recipe.name for recipe in RECIPES), "lightgbm"})
 
 
 def plugin_candidates(modules: Sequence[PluginModule] = ()) -> Iterator[BacktestCandidate]:
@@ -29,13 +29,13 @@ def plugin_candidates(modules: Sequence[PluginModule] = ()) -> Iterator[Backtest
         PluginError: As ``load_plugins``, or where a name is that of one of leadloop's own candidates.
     """
     for plugin in load_plugins("leadloop.learners", modules):
-        if plugin.name in _TAKEN:
+        if plugin.name in _OWN_NAMES:
             plugin.refuse("leadloop has a candidate of this name; give yours another one")
         yield learner_candidate(PluginLearner(plugin))
 
 
 def learner_candidate(learner: PluginLearner) -> BacktestCandidate:
-    """A learner on the encoded matrix of the rows that teach, its probabilities as they are."""
+    """A learner on the encoded matrix of the training rows, its probabilities as they are."""
 
     def learn(past: TrainingWindow) -> dict[str, Predict]:
         encodings, classifier = learner.fit(past.rows, past.seed)

@@ -41,8 +41,8 @@ def add_plugin_features(features: FeatureSet, plugins: Sequence[Plugin], history
         specs = _specs(plugin, history)
         for fold in (fold for spec in specs for fold in (spec.inputs or (spec,))):
             _check_columns(plugin, fold, history)
-        if taken := [spec.name for spec in specs if spec.name in features.names]:
-            plugin.refuse(f"there is a feature {taken[0]!r} already; give yours a name of its own")
+        if duplicates := [spec.name for spec in specs if spec.name in features.names]:
+            plugin.refuse(f"there is a feature {duplicates[0]!r} already; give yours a name of its own")
         try:
             features = FeatureSet((*features.specs, *specs))
         except ValueError as error:
@@ -54,14 +54,14 @@ def _specs(plugin: Plugin, history: LeadHistory) -> tuple[FeatureSpec, ...]:
     value = plugin.value
     if callable(value):
         # A generator runs only while it is read, so that is done inside of what is guarded.
-        value = replace(plugin, value=lambda: _listed(plugin, plugin.value(history))).call()
-    specs = _listed(plugin, value)
+        value = replace(plugin, value=lambda: _as_tuple(plugin, plugin.value(history))).call()
+    specs = _as_tuple(plugin, value)
     if wrong := [spec for spec in specs if not isinstance(spec, FeatureSpec)]:
         plugin.refuse_result(wrong[0], _EXPECTED)
     return specs
 
 
-def _listed(plugin: Plugin, value: Any) -> tuple[Any, ...]:
+def _as_tuple(plugin: Plugin, value: Any) -> tuple[Any, ...]:
     if isinstance(value, FeatureSpec):
         return (value,)
     if isinstance(value, str) or not hasattr(value, "__iter__"):
@@ -82,8 +82,8 @@ def _check_columns(plugin: Plugin, spec: FeatureSpec, history: LeadHistory) -> N
 def _schema(spec: FeatureSpec, history: LeadHistory) -> dict[str, pl.DataType]:
     """The columns that a spec of this source may read, with their types: no times, and no ids of leads."""
     if spec.source == "leads":
-        theirs = {ACCOUNT_PREFIX + name: dtype for name, dtype in history.accounts.schema.items()}
-        every = dict(history.leads.schema) | theirs
+        account_columns = {ACCOUNT_PREFIX + name: dtype for name, dtype in history.accounts.schema.items()}
+        every = dict(history.leads.schema) | account_columns
         return {name: every[name] for name in history.lead_columns}
     if spec.source == "attributes":
         return {name: history.attributes.schema[name] for name in ("name", "value", "number")}

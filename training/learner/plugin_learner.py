@@ -58,9 +58,11 @@ class PluginLearner:
     def key(self) -> str:
         """The learner with its settings: a backtest keeps finished origins under it."""
         settings = repr(self._unfitted())
-        # An object without a repr of its own is called by its address, which the next run has no use for.
-        shown = type(self._unfitted()).__qualname__ if " at 0x" in settings else settings
-        return f"{self.plugin.name} {self.plugin.package or self.plugin.place} {' '.join(shown.split())}"
+        # The default repr has the address of the object, which differs in the next run.
+        description = type(self._unfitted()).__qualname__ if " at 0x" in settings else settings
+        return (
+            f"{self.plugin.name} {self.plugin.package or self.plugin.place} {' '.join(description.split())}"
+        )
 
     def fit(self, rows: TrainingRows, seed: int) -> tuple[FeatureEncoder, Any]:
         """The encodings of ``rows``, and a classifier fitted to their matrix.
@@ -75,11 +77,11 @@ class PluginLearner:
         classifier = self._unfitted()
         encodings, matrix = fit_encoders(rows, seed)
         columns, y = matrix[:, : encodings.tree_width], np.asarray(rows.y, dtype=np.int64)
-        self._guarded(lambda: _seeded(classifier, seed))
+        self._run(lambda: _set_seed(classifier, seed))
         if rows.weights is None:
-            self._guarded(lambda: classifier.fit(columns, y))
+            self._run(lambda: classifier.fit(columns, y))
         elif "sample_weight" in inspect.signature(classifier.fit).parameters:
-            self._guarded(lambda: classifier.fit(columns, y, sample_weight=rows.weights))
+            self._run(lambda: classifier.fit(columns, y, sample_weight=rows.weights))
         else:
             self.plugin.refuse(
                 "its fit() takes no sample_weight, and these rows have weights; add it, or drop weights = "
@@ -93,14 +95,14 @@ class PluginLearner:
         Raises:
             PluginError: ``predict_proba`` gives something else than (n, 2) probabilities.
         """
-        both = self._guarded(lambda: classifier.predict_proba(columns))
-        shape = np.shape(both)
+        probabilities = self._run(lambda: classifier.predict_proba(columns))
+        shape = np.shape(probabilities)
         if shape != (len(columns), 2):
             self.plugin.refuse(
                 f"predict_proba() gave the shape {shape} for {len(columns):,} rows; it should be "
                 f"{(len(columns), 2)}, the second column being the probability of conversion"
             )
-        p = np.asarray(both, dtype=np.float64)[:, 1]
+        p = np.asarray(probabilities, dtype=np.float64)[:, 1]
         if not ((p >= 0) & (p <= 1)).all():
             self.plugin.refuse("predict_proba() gave numbers that are no probabilities between 0 and 1")
         return p
@@ -120,7 +122,7 @@ class PluginLearner:
         if missing := [name for name in _METHODS if not callable(getattr(classifier, name, None))]:
             self.plugin.refuse(f"{_SAVED}; this one lacks {', '.join(missing)}. Add it, {_OTHERWISE}")
         part = PluginPart(self.plugin.name, package, classifier)
-        self._guarded(lambda: self._check(part, columns))
+        self._run(lambda: self._check(part, columns))
         return part
 
     def _check(self, part: PluginPart, columns: Floats) -> None:
@@ -132,31 +134,31 @@ class PluginLearner:
                 "that are not finite; it should be a base and one number for each row and column"
             )
         p = self.probability(part.learner, columns)
-        if (off := float(np.abs(expit(part.log_odds(columns)) - p).max())) > EXACT:
+        if (deviation := float(np.abs(expit(part.log_odds(columns)) - p).max())) > EXACT:
             self.plugin.refuse(
                 "base and contributions are log-odds that come to another probability than predict_proba(), "
-                f"by up to {off:.2g}; reasons must add up to the score to {EXACT:g}"
+                f"by up to {deviation:.2g}; reasons must add up to the score to {EXACT:g}"
             )
-        some = columns[:: 1 + len(columns) // TRIED]
-        for row, expected in zip(some, part.contributions(some)[1], strict=True):
-            own, alone = part.contributions(row[None])
-            if own != base or not np.array_equal(alone[0], expected):
+        sample = columns[:: 1 + len(columns) // TRIED]
+        for row, expected in zip(sample, part.contributions(sample)[1], strict=True):
+            single_base, single_row = part.contributions(row[None])
+            if single_base != base or not np.array_equal(single_row[0], expected):
                 self.plugin.refuse(
                     "contributions() of one row alone differ from those of the same row among others; use "
                     "operations on each element, no matrix product and no mean over rows"
                 )
-        self._check_files(part, some)
+        self._check_files(part, sample)
 
-    def _check_files(self, part: PluginPart, some: Floats) -> None:
+    def _check_files(self, part: PluginPart, sample: Floats) -> None:
         files = part.learner.to_files()
-        texts = isinstance(files, dict) and all(
+        is_text = isinstance(files, dict) and all(
             isinstance(name, str) and isinstance(text, str) and name and "/" not in name and "\\" not in name
             for name, text in files.items()
         )
-        if not texts:
+        if not is_text:
             self.plugin.refuse("to_files() should be a dictionary of plain file names and texts")
-        again = replace(part, learner=self._unfitted().from_files(files))
-        if not np.array_equal(again.log_odds(some), part.log_odds(some)):
+        restored = replace(part, learner=self._unfitted().from_files(files))
+        if not np.array_equal(restored.log_odds(sample), part.log_odds(sample)):
             self.plugin.refuse("what from_files() makes of to_files() predicts something else than before")
 
     def _unfitted(self) -> Any:
@@ -165,11 +167,11 @@ class PluginLearner:
             self.plugin.refuse_result(classifier, "an unfitted classifier with fit() and predict_proba()")
         return classifier
 
-    def _guarded(self, step: Any) -> Any:
+    def _run(self, step: Any) -> Any:
         return replace(self.plugin, value=step).call()
 
 
-def _seeded(classifier: Any, seed: int) -> None:
+def _set_seed(classifier: Any, seed: int) -> None:
     settings = classifier.get_params() if hasattr(classifier, "get_params") else {}
     unset = {
         name: seed for name, value in settings.items() if name.endswith("random_state") and value is None
@@ -209,7 +211,7 @@ def fit_plugin_learner(
         rows: What the model is learned from; folds follow their order and keep the rows of a lead together.
         learner: A plug-in whose classifier can be saved and explained.
         seed: Of the folds, and of a classifier that takes one.
-        progress: Is told of each step.
+        progress: Called with a line per step.
 
     Returns:
         The predictor with its out-of-fold log-odds. It is the base rate where nothing better came out.
@@ -226,27 +228,27 @@ def fit_plugin_learner(
     # Learned first: what cannot be saved is refused before minutes are spent on folds.
     encodings, classifier = learner.fit(rows, seed)
     part = learner.part(classifier, encodings.encode(rows.frame)[:, : encodings.tree_width])
-    folded = _cross_validate(rows, learner, seed, say)
-    log_odds = {each.name: folded.nested_predictions(each) for each in (recipe, BASE_RATE)}
+    out_of_fold = _cross_validate(rows, learner, seed, say)
+    log_odds = {each.name: out_of_fold.nested_predictions(each) for each in (recipe, BASE_RATE)}
     scores = tuple(
-        RecipeScore(each, folded.log_loss(f), *folded.paired_difference(f, log_odds[name]))
+        RecipeScore(each, out_of_fold.log_loss(f), *out_of_fold.paired_difference(f, log_odds[name]))
         for each, f in log_odds.items()
     )
     chosen = BASE_RATE if scores[1].log_loss <= scores[0].log_loss else recipe
     say(f"chosen: {chosen.name}")
-    weights = folded.blend(recipe, 0, np.ones(len(folded.y), dtype=np.bool_))
+    weights = out_of_fold.blend(recipe, 0, np.ones(len(out_of_fold.y), dtype=np.bool_))
     if chosen == BASE_RATE:
         weights = StackingWeights(np.zeros(1), float(logit(rows.rate)))
     calibration = PlattCalibration(weights.slope, weights.intercept)
     return FittedPlugin(
         predictor=Predictor(encodings, calibration, plugin=part if chosen == recipe else None),
         log_odds=log_odds[chosen.name],
-        held_out_rows=folded.rows,
+        held_out_rows=out_of_fold.rows,
         choice=scores,
         recipe=chosen.name,
         rounds=0,
         bag=_NO_TREES,
-        time_ordered=folded.time_ordered,
+        time_ordered=out_of_fold.time_ordered,
         blend=weights if chosen == recipe else None,
         learner=learner if chosen == recipe else None,
     )
@@ -262,32 +264,32 @@ def _predictor(
 
 def _cross_validate(rows: TrainingRows, learner: PluginLearner, seed: int, say: Progress) -> OutOfFold:
     """Log-odds of rows outside the fold that was learned from, by the folds of the default learner."""
-    at = rows.validation_rows
-    if len(at) > MOST_FOR_CHOOSING:
-        at = np.sort(np.random.default_rng(seed).choice(at, MOST_FOR_CHOOSING, replace=False))
-    sample = rows.take(at)
+    positions = rows.validation_rows
+    if len(positions) > MOST_FOR_CHOOSING:
+        positions = np.sort(np.random.default_rng(seed).choice(positions, MOST_FOR_CHOOSING, replace=False))
+    sample = rows.take(positions)
     if rows.matured is not None:  # matured rows stand for themselves
         sample = replace(sample, weights=None)
     folds, time_ordered = make_folds(sample, FOLDS if len(sample) < MANY else FOLDS_WHEN_MANY, seed)
-    pieces = []
+    parts = []
     for number, fold in enumerate(folds):
         say(f"fold {number + 1} of {len(folds)}")
         held_out = sample.take(fold.validate)
         predictor = _predictor(learner, sample.take(fold.train), seed, PlattCalibration())
-        pieces.append(
+        parts.append(
             (predictor.log_odds(predictor.encodings.encode(held_out.frame)), len(held_out) * [number])
         )
-    validated = np.concatenate([fold.validate for fold in folds])
-    known = sample.take(folds[0].train) if time_ordered else sample
+    validation_rows = np.concatenate([fold.validate for fold in folds])
+    training_rows = sample.take(folds[0].train) if time_ordered else sample
     return OutOfFold(
-        rows=at[validated],
-        y=sample.y[validated],
-        w=sample.effective_weights[validated],
-        group=sample.group[validated],
-        fold=np.concatenate([number for _, number in pieces]),
-        base=float(logit(known.rate)),
-        linear=np.concatenate([log_odds for log_odds, _ in pieces]),
-        trees=np.zeros((len(validated), 1)),
+        rows=positions[validation_rows],
+        y=sample.y[validation_rows],
+        w=sample.effective_weights[validation_rows],
+        group=sample.group[validation_rows],
+        fold=np.concatenate([number for _, number in parts]),
+        base=float(logit(training_rows.rate)),
+        linear=np.concatenate([log_odds for log_odds, _ in parts]),
+        trees=np.zeros((len(validation_rows), 1)),
         stages=(0,),
         bag=_NO_TREES,
         time_ordered=time_ordered,

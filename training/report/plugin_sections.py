@@ -57,12 +57,12 @@ class CustomSection:
 
 
 def compute_custom_sections(
-    given: ReportInput, modules: Sequence[PluginModule] = ()
+    inputs: ReportInput, modules: Sequence[PluginModule] = ()
 ) -> dict[str, CustomSection]:
     """The sections that installed packages and ``modules`` make of a report's input, by plug-in name.
 
     Args:
-        given: What the whole report is made from; each plug-in is called with it.
+        inputs: What the whole report is made from; each plug-in is called with it.
         modules: Where plug-ins are found beside installed packages.
 
     Raises:
@@ -71,7 +71,7 @@ def compute_custom_sections(
     """
     sections = {}
     for plugin in load_plugins("leadloop.report_sections", modules):
-        section = plugin.call(given)
+        section = plugin.call(inputs)
         if not isinstance(section, CustomSection):
             plugin.refuse_result(section, "a CustomSection of training.report.plugin_sections")
         for text in (section.title, *section.paragraphs):
@@ -105,11 +105,11 @@ def _check_table(plugin: Plugin, table: object) -> None:
 
 def custom_table(table: CustomTable, t: Translator) -> Table:
     """The table in the language of ``t``."""
-    rows = tuple(tuple(_written(cell, t) for cell in row) for row in table.rows)
+    rows = tuple(tuple(_format_cell(cell, t) for cell in row) for row in table.rows)
     return Table(table.caption.render(t.lang), tuple(text.render(t.lang) for text in table.head), rows)
 
 
-def _written(cell: Cell, t: Translator) -> str:
+def _format_cell(cell: Cell, t: Translator) -> str:
     if isinstance(cell, DisplayText):
         return cell.render(t.lang)
     if isinstance(cell, Interval):

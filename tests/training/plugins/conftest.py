@@ -100,11 +100,11 @@ def top_tenth(y, p, weights):
     return float(np.average(y[order][inside], weights=weights[order][inside]))
 
 
-def regions(given):
-    p = given.scores["probability"].to_numpy()
+def regions(inputs):
+    p = inputs.scores["probability"].to_numpy()
     rows = (
         (DisplayText("Judged leads", "Bewertete Leads"), len(p)),
-        ("Brier", bootstrap_interval(brier_score, given.label, p, given.lead)),
+        ("Brier", bootstrap_interval(brier_score, inputs.label, p, inputs.lead)),
         ("<b>mean</b>", float(p.mean())),
     )
     return CustomSection(
