@@ -305,6 +305,7 @@ class Config:
         report: How the report is written, and what the model is compared with.
         observed_until: Up to when the sources are complete, in epoch seconds, exclusive. Default: one second
             after the newest event.
+        plugins: Modules that add features, learners, metrics or sections of the report. Default: none.
 
     Raises:
         ValueError: It describes both or neither, or names stages or columns that are not there.
