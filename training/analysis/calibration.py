@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 MOST_SEGMENTS = 8
 MOST_MONTHS = 18
 _OTHERS = "others"
-# The normal quantile exceeded one time in twenty.
-_Z_95_ONE_SIDED = 1.645
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +118,8 @@ def calibration_error_by_chance(p: Floats, lead: NDArray[np.int64]) -> float:
     """
     spread = np.array([_outcome_deviation(p[rows], lead[rows]) for rows in _equal_bins(p)]) / len(p)
     mean, variance = np.sqrt(2 / np.pi) * spread.sum(), (1 - 2 / np.pi) * (spread**2).sum()
-    return float(mean + _Z_95_ONE_SIDED * np.sqrt(variance))
+    # Exceeded one time in twenty, which is where the two-sided 90 % interval ends.
+    return float(mean + metrics.Z_90 * np.sqrt(variance))
 
 
 def _outcome_deviation(p: Floats, lead: NDArray[np.int64]) -> float:
