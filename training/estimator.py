@@ -76,7 +76,7 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
             ValueError: There are not two classes, too few rows of one, or a column holds times.
         """
         if y is None:
-            msg = "LeadModel requires y to be passed, but the target y is None"
+            msg = "LeadClassifier requires y to be passed, but the target y is None"
             raise ValueError(msg)
         frame = self._frame(X, reset=True)
         check_consistent_length(frame, y)
@@ -171,7 +171,7 @@ def _two_classes(classes: NDArray[Any], target: NDArray[Any]) -> None:
         )
         raise ValueError(msg)
     if len(classes) < 2:  # noqa: PLR2004
-        msg = f"LeadModel needs two classes to learn from; all rows have 1 class, {classes[0]!r}"
+        msg = f"LeadClassifier needs two classes to learn from; all rows have 1 class, {classes[0]!r}"
         raise ValueError(msg)
 
 
