@@ -383,7 +383,7 @@ def _bias_corrected_interval(value: float, draws: Sequence[float]) -> Interval:
     if not finite:
         return Interval(value, np.nan, np.nan)
     bounds = np.quantile(finite, [0.025, 0.975]) - (np.mean(finite) - value)
-    low, high = np.clip(bounds, 0.0, max(*finite, value))
+    low, high = np.clip(bounds, min(0.0, *finite, value), max(*finite, value))
     return Interval(value, float(low), float(high))
 
 

@@ -26,6 +26,7 @@ from models.points_table import PointsTable
 from models.uncertainty import InsufficiencyCode as Insufficient
 from serving.schemas import LeadError
 from training.config.settings import Config
+from training.crm.protocol import CrmName
 from training.leakage.checks import AHEAD, CHECKS, ORIGINS
 from training.report.layout import BLOCKS
 from training.report.translator import translator
@@ -178,7 +179,7 @@ def test_every_file_that_is_named_exists(page):
     text = page.read_text(encoding="utf-8")
     named = re.findall(r"`((?:features|models|training|serving|tests|examples|docs)/[\w./-]*?[\w/])`", text)
     run = re.findall(r"python ((?:tests|examples)/[\w/]+\.py)", text)
-    invented = {"training/crm/pipedrive.py"}
+    invented = {"training/crm/acme.py"}
     outputs = {by_name(folder) for folder in MADE} | {"docs/_build/html", "docs/reference/generated"}
     assert [
         p for p in (*named, *run) if p.rstrip("/") not in outputs | invented and not (ROOT / p).exists()
@@ -337,6 +338,11 @@ def test_every_environment_variable_is_explained():
     read = set(re.findall(r"\"(LEADLOOP_[A-Z_]+)\"", sources)) | set(re.findall(r"LEADLOOP_[A-Z_]+", compose))
     # Set by the service for its own workers.
     assert {name for name in read - {"LEADLOOP_ENDING"} if f"`{name}`" not in page} == set()
+
+
+def test_the_page_on_pushing_names_every_crm():
+    page = (DOCS / "how-to" / "push-scores.md").read_text(encoding="utf-8")
+    assert {name for name in get_args(CrmName) if f"`{name}`" not in page} == set()
 
 
 def test_the_kinds_of_touchpoint_are_those_of_the_catalogue():

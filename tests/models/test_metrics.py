@@ -120,6 +120,17 @@ def test_an_interval_holds_the_figure_it_is_of_even_where_noise_only_adds(seed):
         assert 0 <= figure.low <= figure.value <= figure.high
 
 
+def test_an_interval_of_a_figure_below_zero_holds_it():
+    y, p, _ = _leads(rows=500)
+
+    def skill(y, p, weights=None):
+        base = np.full_like(p, np.average(y, weights=weights))
+        return 1 - metrics.brier_score(y, p, weights) / metrics.brier_score(y, base, weights)
+
+    figure = metrics.bootstrap_interval(skill, y, 1 - p)
+    assert figure.low < figure.value < figure.high < 0
+
+
 def test_the_calibration_error_of_one_constant_is_its_distance_from_the_rate():
     y = np.repeat([1, 0], [300, 700])
     assert metrics.expected_calibration_error(y, np.full(1000, 0.25)) == pytest.approx(0.05)

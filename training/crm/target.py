@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from training.crm import dynamics, hubspot, salesforce
 from training.crm.protocol import CrmAdapter, CrmName, PushError, field_name, validate_base_url
@@ -38,17 +38,28 @@ class CrmTarget:
     def crm(self) -> CrmAdapter:
         """The CRM's format at the target's address. Raises PushError where something is missing."""
         key = self.key and field_name(self.key)
-        if self.name == "hubspot":
-            return hubspot.HubSpot(validate_base_url(self.url or hubspot.API), key)
+        match self.name:
+            case "hubspot":
+                return hubspot.HubSpot(validate_base_url(self.url or hubspot.API), key)
+            case "salesforce":
+                return salesforce.Salesforce(validate_base_url(self._required_url()), key)
+            case "dynamics":
+                url = self._required_url()
+                self._refuse_key()
+                return dynamics.Dynamics(validate_base_url(url))
+            case _:
+                assert_never(self.name)
+
+    def _required_url(self) -> str:
         if self.url is None:
             msg = f"--url is missing: give the address of your {self.name} organisation, https://HOST"
             raise PushError(msg)
-        if self.name == "salesforce":
-            return salesforce.Salesforce(validate_base_url(self.url), key)
-        if key:
-            msg = "--key is for hubspot and salesforce; dynamics finds a lead by its id alone"
+        return self.url
+
+    def _refuse_key(self) -> None:
+        if self.key:
+            msg = f"--key is for hubspot and salesforce; {self.name} finds a lead by its id alone"
             raise PushError(msg)
-        return dynamics.Dynamics(validate_base_url(self.url))
 
 
 def parse_field_mapping(pairs: Iterable[str]) -> dict[str, str]:

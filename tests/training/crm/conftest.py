@@ -1,4 +1,4 @@
-"""Stand-ins for three CRMs: each holds callers to what its vendor documents, written without our formats."""
+"""Stand-ins for the CRMs: each holds callers to what its vendor documents, written without our formats."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def crm(name):
 
 @pytest.fixture(scope="session")
 def stand_ins():
-    """All three."""
+    """All of them, by name."""
     return STAND_INS
 
 

@@ -38,6 +38,8 @@ HOSTILE = [
     'q"',
     "a\\b",
     " ",
+    ".",
+    "..",
 ]
 RECORD = CrmRecord("00aa", {"msdyn_score": 95, "msdyn_scoretrend": "improving", "msdyn_grade": "A"})
 
