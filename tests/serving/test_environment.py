@@ -35,11 +35,11 @@ print(Scorer(artifact.load(Path(sys.argv[2]))).score([{"lead_id": "a"}])[0].mode
 SERVES = """
 import http.client, sys
 from pathlib import Path
-from serving import run
+from serving.server import run_service
 from serving.decision_log.settings import LogSettings
-from serving.settings import Settings
-settings = Settings(sys.argv[1], log=LogSettings("decisions.db"))
-with run.running(settings, log=sys.stderr.buffer) as service:
+from serving.settings import ServiceSettings
+settings = ServiceSettings(sys.argv[1], log=LogSettings("decisions.db"))
+with run_service(settings, log=sys.stderr.buffer) as service:
     connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=30)
     body = '{"leads": [{"lead_id": "a"}]}'
     connection.request("POST", "/v1/score", body, {"Content-Type": "application/json"})

@@ -74,8 +74,8 @@ def test_many_callers_at_once_get_each_their_own_answer(server, lead):
 @pytest.mark.slow
 def test_told_to_terminate_the_service_ends_well_and_leaves_nothing(model_folder, tmp_path):
     code = (
-        "import sys; from pathlib import Path; from serving.server import Address, serve;"
-        "serve(Path(sys.argv[1]), Address(), ready=lambda url: print(url, flush=True))"
+        "import sys; from pathlib import Path; from serving.server import Address, serve_model;"
+        "serve_model(Path(sys.argv[1]), Address(), ready=lambda url: print(url, flush=True))"
     )
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
