@@ -147,8 +147,38 @@ _COMPONENT_NAMES = {
     "ObservedRate": "Evidence",
     "OutcomeRecorded": "Recorded",
     "OutcomeRejected": "NotRecorded",
+    "OutcomeReport": "Report",
     "ScoreChange": "Change",
     "ScoreResult": "Scored",
+}
+
+# What the API page says of the types that answers are made of; their docstrings are about Python.
+_COMPONENT_DESCRIPTIONS = {
+    "Change": (
+        "A score against an earlier one of the same lead: the reasons' contributions add up to ``log_odds``."
+    ),
+    "Earlier": "What the same model says of the lead as it was known at an earlier ``as_of``.",
+    "Evidence": (
+        "Of ``n`` leads that a model learned from with this value, ``converted`` did: a share "
+        "``rate``.\n\n"
+        "``overall`` is the share among all of them. A number stands for its neighbours: the "
+        "leads are those whose\n"
+        "value was in ``(above, up_to]``, None being without bound; both are None of words and "
+        "missing values."
+    ),
+    "FamilyShare": "What the features of one family add together.",
+    "Insufficient": (
+        "Why a score is not to be relied on: ``code`` for programs, ``message`` for people.\n\n"
+        "``feature`` is the one at fault, where it is one."
+    ),
+    "Reason": (
+        "What one feature adds to a lead's log-odds, with the sentence that says so, and what "
+        "happened before.\n\n"
+        "``evidence`` is how the leads with this value converted that the model learned from, if "
+        "they were enough."
+    ),
+    "ScoreInterval": "Where a lead's true probability is, nine times in ten: ``[low, high]``.",
+    "Shift": "By how much the contribution of one feature has changed, and from which value.",
 }
 
 # Their descriptions were first published without the sections of the docstrings, which are about Python.
@@ -245,6 +275,9 @@ def _with_published_names(page: Json) -> Json:
     components["schemas"] = {
         _COMPONENT_NAMES.get(name, name): it for name, it in components["schemas"].items()
     }
+    for name, description in _COMPONENT_DESCRIPTIONS.items():
+        if name in components["schemas"]:
+            components["schemas"][name]["description"] = description
     return renamed
 
 

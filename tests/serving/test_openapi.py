@@ -74,6 +74,14 @@ def test_every_operation_says_what_it_is_for_and_how_it_refuses(page):
     assert len(set(names)) == len(names)
 
 
+def test_no_description_is_about_python(page):
+    """Docstrings have sections for who writes Python; a CRM's developer reads sentences."""
+    described = {name: it.get("description", "") for name, it in page["components"]["schemas"].items()}
+    assert [name for name, text in described.items() if "Attributes:" in text or "Args:" in text] == []
+    published = {"Scored", "Explained", "Failed", "Change", "Earlier", "Evidence", "Insufficient", "Shift"}
+    assert published <= described.keys()
+
+
 def test_each_refusal_is_shown_as_what_it_is(page):
     refusals = [
         (status, problem["example"])
