@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 WINDOWS = (1, 7, 30, 90)
 REQUESTS = ("demo_request", "price_request", "availability_request", "contact_request")
 CONVERSIONS = ("form", "download", "webinar", *REQUESTS)
-PAGES = ("page_view", "product_view", "pricing_view")
 
 # kind: family. Counted in all, in windows where it says so, and since when.
 KINDS: dict[str, str] = {

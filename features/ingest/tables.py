@@ -42,7 +42,6 @@ _REASONS = {
     "UNQUOTED VALUE": "ingest.open_quote",
     "LINE SIZE OVER MAXIMUM": "ingest.long_line",
 }
-REJECT_SCHEMA = {"record": pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}
 
 
 @dataclass(frozen=True)
