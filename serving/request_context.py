@@ -19,11 +19,15 @@ _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(slots=True)
 class RequestContext:
-    """What is known of one request; middleware fills it in, and nothing in it identifies a lead."""
+    """What is known of one request; middleware fills it in, and nothing in it identifies a lead.
+
+    ``tenant`` is the label that the key is bound to; "" sees all of them.
+    """
 
     request_id: str = ""
     endpoint: str = ""
     key_id: str | None = None
+    tenant: str = ""
     leads: int | None = None
     model_version: str | None = None
     code: str | None = None

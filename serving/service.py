@@ -183,7 +183,7 @@ class Leadloop:
 
 def _request_info(*, shadow: bool = False) -> RequestInfo:
     context = current_request()
-    return RequestInfo(context.endpoint, context.request_id, context.key_id, shadow)
+    return RequestInfo(context.endpoint, context.request_id, context.key_id, shadow, tenant=context.tenant)
 
 
 def _open_decision_log(settings: LogSettings) -> DecisionLog | None:

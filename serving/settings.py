@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.decision_log.settings import OFF, LogSettings
+from serving.decision_log.settings import OFF, PROJECT, LogSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,7 @@ class ServiceSettings:
         rate: Requests per key and minute, in each worker. Default: no limit.
         log: The decision log. Default: off here, on in ``of``.
         explore: The share of a hand-over drawn at random where a request does not say, 0 to 1.
+        project: The project whose champion, keys and log these are. Default: none, and no project is checked.
 
     Raises:
         SettingsError: ``explore`` is not in ``[0, 1]``.
@@ -44,6 +45,7 @@ class ServiceSettings:
     rate: int | None = None
     log: LogSettings = field(default_factory=lambda: LogSettings(OFF))
     explore: float = 0.0
+    project: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.explore <= 1:
@@ -66,6 +68,7 @@ class ServiceSettings:
             rate=int(values["LEADLOOP_RATE"]) if "LEADLOOP_RATE" in values else None,
             log=LogSettings.of(values),
             explore=_share(values.get(EXPLORE, "0")),
+            project=values.get(PROJECT, ""),
         )
 
     @property
@@ -79,6 +82,7 @@ class ServiceSettings:
             "LEADLOOP_RATE": str(self.rate or ""),
             **self.log.environment,
             EXPLORE: str(self.explore or ""),
+            PROJECT: self.project,
         }
 
 

@@ -35,6 +35,7 @@ class RequestInfo:
     """The request that decisions were made for, the same for all of its leads.
 
     ``shadow``: by a challenger, answered to nobody. ``explored``: handed over by lot, not by probability.
+    ``tenant``: the label that the key is bound to, "" where it is bound to none.
     """
 
     endpoint: str
@@ -42,6 +43,7 @@ class RequestInfo:
     key_id: str | None = None
     shadow: bool = False
     explored: bool = False
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

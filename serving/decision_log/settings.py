@@ -11,7 +11,7 @@ from features.clock import DAY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PLACE, KEEP_DAYS = "LEADLOOP_LOG", "LEADLOOP_LOG_KEEP_DAYS"
+PLACE, KEEP_DAYS, PROJECT = "LEADLOOP_LOG", "LEADLOOP_LOG_KEEP_DAYS", "LEADLOOP_PROJECT"
 DEFAULT_PLACE = "leadloop-out/decisions.db"
 OFF = "off"
 _LONGEST = 36_500
