@@ -90,10 +90,10 @@ def crossings(model, sizes=(1, 4, 8, 16, 32, 100, 1000)):
 def _ways(scorer, size):
     model = scorer.model
     asked = [scorer._read(lead(i)) for i in range(size)]
-    rows = [scorer.row(one) for one in asked]
+    rows = [scorer.feature_row(one) for one in asked]
     keys = [{"lead_id": str(i), "as_of": one.as_of} for i, one in enumerate(asked)]
     ways = (
-        lambda: [scorer.row(one) for one in asked],
+        lambda: [scorer.feature_row(one) for one in asked],
         lambda: _by_engine(model, asked, Snapshots(pl.DataFrame(keys, SNAPSHOT_SCHEMA))),
         lambda: [model.score(row, "0", 1) for row in rows],
         lambda: model.score_frame(_frame(scorer, keys, rows)),

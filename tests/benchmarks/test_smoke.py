@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from benchmarks import batch, leak_worlds, load, report, run, soak, worlds
+from benchmarks import batch, leak_worlds, load, online, report, run, soak, worlds
 from small_model import build_small_model
 
 from features.catalogue import build_feature_set
@@ -59,6 +59,13 @@ def test_companies_that_convert_slowly_convert_less():
     quick, slow = (worlds.Shape(60, slowness, 300).rows(seed=1) for slowness in (0.3, 4.0))
     assert quick.label.mean() > 2 * slow.label.mean() > 0
     assert quick.to_learning_rows().design_effect > 1.5
+
+
+def test_one_by_one_and_a_matrix_are_measured_beside_each_other(company):
+    rows = online.crossings(company[0], sizes=(1, 2))
+    assert [size for size, *_ in rows] == [1, 2]
+    assert all(ms > 0 for _, *ways in rows for ms in ways)
+    assert all(ms > 0 for _, ms in online.in_process(company[0]))
 
 
 def test_parts_and_sizes_are_chosen():

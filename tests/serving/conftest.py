@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -273,8 +274,9 @@ class Cluster:
         return f"{url}/{name}"
 
 
-@pytest.fixture(scope="session")
-def cluster():
+@contextmanager
+def start_cluster():
+    """A PostgreSQL that runs while the context lasts; the test is skipped where there is none."""
     _tools()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -289,6 +291,12 @@ def cluster():
         database_cluster.stop()
     finally:
         shutil.rmtree(database_cluster.folder)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    with start_cluster() as database_cluster:
+        yield database_cluster
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
