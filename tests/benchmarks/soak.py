@@ -1,4 +1,4 @@
-"""Hours in small: steady load while models are promoted, and nothing may fail or grow.
+"""Hours in small: steady load, promotions and erasures, and nothing may fail, grow or come back.
 
 Run: python tests/benchmarks/soak.py [MODEL] [--minutes 30] [--share 0.6] [--every 60]
 
@@ -14,12 +14,13 @@ import http.client
 import itertools
 import json
 import os
+import sqlite3
 import statistics
 import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +44,8 @@ REQUESTS = (
     ("/v1/explain", {"leads": _ONE, "top": 5}),
     ("/v1/outcomes", None),
 )
+# Every so many turns a client has a lead scored and erases it, while the challenger may still hold it.
+ERASES_EVERY = 20
 
 
 @dataclass
@@ -53,6 +56,7 @@ class Crm:
     seconds: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     versions: set[str] = field(default_factory=set)
+    erased: set[str] = field(default_factory=set)
     _keys: itertools.count = field(default_factory=itertools.count)
 
     def capacity(self):
@@ -82,6 +86,8 @@ class Crm:
                 break
             time.sleep(max(0.0, due - time.monotonic()))
             self._one(connection, *REQUESTS[turn // CLIENTS % len(REQUESTS)])
+            if turn // CLIENTS % ERASES_EVERY == 0:
+                self._score_and_erase(connection, f"erased-{turn}")
             self.seconds.append(time.monotonic() - due)
         connection.close()
 
@@ -99,6 +105,20 @@ class Crm:
         if answer.status != http.HTTPStatus.OK or any("error" in one for one in told["results"]):
             self.failures.append(f"{path}: {answer.status} {str(told)[:200]}")
         self.versions.add(told.get("model_version", ""))
+
+    def _score_and_erase(self, connection, lead_id):
+        self._one(connection, "/v1/score", {"leads": [lead(0) | {"lead_id": lead_id}]})
+        try:
+            connection.request("DELETE", f"/v1/leads/{lead_id}")
+            answer = connection.getresponse()
+            erased = json.loads(answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            self.failures.append(f"erasure: {error!r}")
+            connection.close()
+            return
+        if answer.status != http.HTTPStatus.OK:
+            self.failures.append(f"erasure: {answer.status} {str(erased)[:200]}")
+        self.erased.add(lead_id)
 
     def _outcome(self):
         key = f"k{next(self._keys)}"
@@ -157,6 +177,7 @@ class Soaked:
     promoted: list[str]
     capacity: float
     samples: list[int]
+    back: int = 0
 
     @property
     def faults(self):
@@ -167,6 +188,7 @@ class Soaked:
             *self.crm.failures[:10],
             *([f"{len(unseen)} promotions were never seen"] if unseen else []),
             *([f"memory grew by {grown - 1:.1%}"] if grown > GROWS_AT_MOST else []),
+            *([f"{self.back} erased leads are in the log again"] if self.back else []),
         ]
 
 
@@ -178,21 +200,31 @@ def soak(model, told):
         promotions = Promotions(model, scratch / "models")
         promotions.next()
         log = stack.enter_context((scratch / "lines").open("wb"))
-        settings = ServiceSettings(log=LogSettings(str(scratch / "decisions.db")))
-        service = stack.enter_context(run_service(settings, log=log))
-        crm, over, samples = Crm(service.url), threading.Event(), []
-        capacity = crm.capacity()
-        threads = [
-            threading.Thread(target=promotions.go_on, args=(told.every, over)),
-            threading.Thread(target=watch, args=(service.process.pid, over, samples)),
-        ]
-        for thread in threads:
-            thread.start()
-        crm.ask(told.minutes * 60, 1 / (capacity * told.share))
-        over.set()
-        for thread in threads:
-            thread.join()
-    return Soaked(crm, promotions.versions, capacity, samples)
+        challenger = scratch / "challenger"
+        artifact.save(model, challenger)
+        place = str(scratch / "decisions.db")
+        settings = ServiceSettings(shadow=str(challenger), log=LogSettings(place))
+        with run_service(settings, log=log) as service:
+            crm, over, samples = Crm(service.url), threading.Event(), []
+            capacity = crm.capacity()
+            threads = [
+                threading.Thread(target=promotions.go_on, args=(told.every, over)),
+                threading.Thread(target=watch, args=(service.process.pid, over, samples)),
+            ]
+            for thread in threads:
+                thread.start()
+            crm.ask(told.minutes * 60, 1 / (capacity * told.share))
+            over.set()
+            for thread in threads:
+                thread.join()
+        back = len(crm.erased & leads_in(place))
+    return Soaked(crm, promotions.versions, capacity, samples, back)
+
+
+def leads_in(place):
+    """The leads in a log, by whatever model they were scored."""
+    with closing(sqlite3.connect(place)) as log:
+        return {lead_id for (lead_id,) in log.execute("SELECT DISTINCT lead_id FROM decisions")}
 
 
 def report(done):
@@ -203,6 +235,7 @@ def report(done):
     print(f"| capacity, requests a second | {done.capacity:,.0f} |")
     print(f"| requests | {len(ms):,} |\n| failed | {len(done.crm.failures):,} |")
     print(f"| promotions, each seen in answers | {len(done.promoted) - 1} |")
+    print(f"| leads erased, in the log again | {len(done.crm.erased):,}, {done.back} |")
     print(f"| p50, p99, longest, ms | {ms[len(ms) // 2]:.1f}, {ms[len(ms) * 99 // 100]:.1f}, {ms[-1]:.0f} |")
     shown = (min(done.samples), statistics.median(done.samples[third:-third]), max(done.samples))
     print(f"| memory, least, median, most, MB | {', '.join(f'{one / 1e6:.0f}' for one in shown)} |")
