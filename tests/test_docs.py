@@ -61,6 +61,13 @@ def console_lines(page):
     ]
 
 
+NAMED_TESTS = sorted(
+    {
+        named
+        for page in TEXTS
+        for named in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8"))
+    }
+)
 COMMANDS = sorted({line for page in TEXTS for line in console_lines(page) if line.startswith("leadloop ")})
 
 
@@ -78,6 +85,18 @@ def site(tmp_path_factory):
     )
     assert built.returncode == 0, built.stderr[-4000:]
     return folder / "html"
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED_TESTS)
+def test_a_test_that_a_page_names_is_there(file, name):
+    assert re.search(rf"^(?:async )?def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_every_risk_of_the_owasp_list_is_held_by_tests():
+    page = (DOCS / "explanation" / "owasp.md").read_text(encoding="utf-8")
+    risks = dict(re.findall(r"^## (API\d+:2023) .*?\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    assert list(risks) == [f"API{number}:2023" for number in range(1, 11)]
+    assert [risk for risk, text in risks.items() if "`tests/" not in text] == []
 
 
 @pytest.mark.slow

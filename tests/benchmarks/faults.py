@@ -275,13 +275,13 @@ def measure(name, model, seconds):
 
 @contextmanager
 def small_disk(scratch):
-    """A disk of four megabytes."""
+    """A disk of 64 megabytes, so that the load alone does not fill it."""
     disk = scratch / "disk"
     disk.mkdir()
     if (
         os.geteuid()
         or subprocess.run(
-            ["/bin/mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=False
+            ["/bin/mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=False
         ).returncode
     ):
         msg = "a small disk takes the right to mount one"
