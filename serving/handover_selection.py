@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _TAIL = 0.05
+# A prime whose products fit a 64-bit integer, in any database as well.
+LOT_MODULUS = 2**31 - 1
 
 
 class NoSuchValueError(ValueError):
@@ -102,10 +104,11 @@ def select_leads(candidates: Iterable[HandoverCandidate], request: HandoverReque
     Returns:
         At most ``request.capacity`` leads, each with its propensity.
     """
-    ranked = sorted(candidates, key=lambda each: (-each.worth, _lot(request.day, "tie", each.lead_id)))
+    ties, draw = DayLots.of(request.day, "tie"), DayLots.of(request.day, "explore")
+    ranked = sorted(candidates, key=lambda each: (-each.worth, ties.key(each.lead_id)))
     lots = _lots(len(ranked), request)
     above, below = ranked[: request.capacity - lots], ranked[request.capacity - lots :]
-    sample = sorted(below, key=lambda each: _lot(request.day, "explore", each.lead_id))[:lots]
+    sample = sorted(below, key=lambda each: draw.key(each.lead_id))[:lots]
     cut = above[-1].worth if above else np.inf
     tied = sum(each.worth == cut for each in ranked)
     tied_above = sum(each.worth == cut for each in above)
@@ -131,9 +134,39 @@ def _lots(candidates: int, request: HandoverRequest) -> int:
     return min(request.capacity, max(1, round(request.explore * request.capacity)))
 
 
-def _lot(day: int, purpose: str, lead_id: str) -> bytes:
-    """A pseudo-random key that is the same for every caller on that day."""
-    return hashlib.sha256(f"{day} {purpose} {lead_id}".encode()).digest()
+@dataclass(frozen=True, slots=True)
+class DayLots:
+    """The order in which leads are drawn on a day: by ``(multiplier * lot + offset) % LOT_MODULUS``.
+
+    A universal hash (Carter and Wegman 1979) of each lead's own ``lot``, so that a database can sort by it.
+    The few leads whose numbers are equal are ordered by a hash of their ids.
+    """
+
+    day: int
+    purpose: str
+    multiplier: int
+    offset: int
+
+    @classmethod
+    def of(cls, day: int, purpose: str) -> DayLots:
+        """The order of a day for one purpose, which every caller gets alike."""
+        digest = hashlib.sha256(f"{day} {purpose}".encode()).digest()
+        first, second = (int.from_bytes(half, "big") for half in (digest[:16], digest[16:]))
+        return cls(day, purpose, 1 + first % (LOT_MODULUS - 1), second % LOT_MODULUS)
+
+    def number(self, lot: int) -> int:
+        """The number of a lead with this ``lead_lot``, in ``[0, LOT_MODULUS)``."""
+        return (self.multiplier * lot + self.offset) % LOT_MODULUS
+
+    def key(self, lead_id: str) -> tuple[int, bytes]:
+        """What leads are sorted by; those with the smallest keys are drawn."""
+        tie = hashlib.sha256(f"{self.day} {self.purpose} {lead_id}".encode()).digest()
+        return self.number(lead_lot(lead_id)), tie
+
+
+def lead_lot(lead_id: str) -> int:
+    """A number in ``[0, LOT_MODULUS)`` that a lead has on all days, from its id alone."""
+    return int.from_bytes(hashlib.sha256(lead_id.encode()).digest()[:8], "big") % LOT_MODULUS
 
 
 def conversion_interval(probabilities: Sequence[float]) -> tuple[int, int]:

@@ -44,7 +44,7 @@ def open_log(place: str) -> Engine:
     Raises:
         LogError: The place is none of these, or the database cannot be opened.
     """
-    url = _url(place)
+    url = log_url(place)
     opening = _engine(url, _OPENS_WITHIN)
     try:
         if url.get_backend_name() == "sqlite":
@@ -68,7 +68,7 @@ def reason(error: BaseException) -> str:
     return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
 
 
-def _url(place: str) -> URL:
+def log_url(place: str) -> URL:
     """The URL of a place: a path is a SQLite file; other databases than SQLite and PostgreSQL are refused."""
     if "://" not in place:
         return URL.create("sqlite", database=str(Path(place).absolute()))

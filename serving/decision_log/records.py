@@ -67,6 +67,7 @@ class DecisionSummary:
     shadow: bool
     explored: bool
     insufficient: InsufficiencyCode | None
+    tenant: str
 
     @property
     def withheld(self) -> bool:
@@ -92,6 +93,7 @@ class Decision(DecisionSummary):
         shadow: Whether a challenger made it, whose score no answer contains.
         explored: Whether the lead was handed over by lot, not by its probability.
         insufficient: The code of insufficient evidence; None where the evidence suffices.
+        tenant: The label that the key of the request was bound to; "" where it was bound to none.
         request_id: The ``X-Request-ID`` of the response; None where there was no request.
         key_id: The name of the API key; None where the service has no keys.
         row: The value of each feature by name.
@@ -117,6 +119,7 @@ class Outcome:
         occurred_at: When it happened, in epoch seconds.
         corrects: The key of the outcome that this one replaces. Default: None.
         recorded_at: When the log recorded it, in epoch seconds. Default: 0, not recorded yet.
+        tenant: The label that the reporter's key is bound to. Default: "", none.
     """
 
     key: str
@@ -126,6 +129,7 @@ class Outcome:
     occurred_at: int
     corrects: str | None = None
     recorded_at: int = 0
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
