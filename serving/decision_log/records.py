@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 # The contract shows these records, and pydantic reads their annotations when it starts.
 from collections.abc import Mapping, Sequence  # noqa: TC003
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from features.record import Value  # noqa: TC001
@@ -12,7 +14,7 @@ from models.explanation import Reason, Score  # noqa: TC001
 from models.uncertainty import WITHHELD, InsufficiencyCode
 
 OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost"]
-OutcomeStatus = Literal["recorded", "repeated", "key_conflict", "other_lead"]
+OutcomeStatus = Literal["recorded", "repeated", "key_conflict", "other_lead", "circle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class RequestInfo:
     """The request that decisions were made for, the same for all of its leads.
 
     ``shadow``: by a challenger, answered to nobody. ``explored``: handed over by lot, not by probability.
-    ``tenant``: the label that the key is bound to, "" where it is bound to none.
+    ``tenant``: the label that the key is bound to, "" where it is bound to none. ``received_at``: when it
+    came, in epoch seconds; leads that were erased since are not logged.
     """
 
     endpoint: str
@@ -44,6 +47,7 @@ class RequestInfo:
     shadow: bool = False
     explored: bool = False
     tenant: str = ""
+    received_at: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +142,12 @@ class ErasedCounts:
 
     decisions: int
     outcomes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedLead:
+    """How many decisions and outcomes of a lead were removed, and whether they are overwritten on disk."""
+
+    decisions: int
+    outcomes: int
+    overwritten: bool

@@ -126,7 +126,7 @@ HANDED_OVER = Table(
 #   lot: 31 bits of the lead id's hash, from which the lots of each day are drawn
 #   withheld: the number was withheld from the answer, or there is no decision (``decision_id`` 0)
 #   closed: the lead has an outcome
-_OPEN = "closed = 0 AND withheld = 0"
+OPEN_LEADS = "closed = 0 AND withheld = 0"
 LEAD_RANKS = Table(
     "lead_ranks",
     METADATA,
@@ -140,8 +140,10 @@ LEAD_RANKS = Table(
     Column("lot", BigInteger, nullable=False),
     Column("withheld", SmallInteger, nullable=False),
     Column("closed", SmallInteger, nullable=False),
-    _partial_index("ranks_by_worth", ("tenant", "value_name", "known", "worth", "lot"), _OPEN),
-    _partial_index("ranks_by_value", ("tenant", "value_name", "value"), f"{_OPEN} AND value IS NOT NULL"),
+    _partial_index("ranks_by_worth", ("tenant", "value_name", "known", "worth", "lot"), OPEN_LEADS),
+    _partial_index(
+        "ranks_by_value", ("tenant", "value_name", "value"), f"{OPEN_LEADS} AND value IS NOT NULL"
+    ),
 )
 RANKED_VALUES = Table(
     "ranked_values",
