@@ -131,7 +131,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _verify_checksums(folder: Path) -> tuple[str, dict[str, bytes]]:
-    """The text of the checksums, and the content of each file they are about, read once and found as it was."""
+    """The text of the checksums, and each file that they are about, read once and found as it was."""
     _refuse_links(folder)
     if not (folder / SUMS).is_file():
         msg = f"{folder}: no model here ({SUMS} is missing); name the folder that `leadloop train` printed"
@@ -155,7 +155,7 @@ def _refuse_links(folder: Path) -> None:
     """A link would lead out of the folder, to what no checksum is about; a pipe or device never ends."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            msg = f"{path}: a link or no plain file, which a model folder must not hold; copy the files themselves"
+            msg = f"{path}: a link or no plain file; a model folder holds files, so copy them themselves"
             raise ArtifactError(msg)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -58,11 +58,12 @@ def check_tree_structure(text: str, columns: int) -> None:
     if not np.isfinite(
         _numbers([tree["shrinkage"] for tree in trees], np.ones_like(leaves), "shrinkage")
     ).all():
-        raise _refusal("shrinkage", "a value that is no finite number")
+        _refuse("shrinkage", "a value that is no finite number")
 
 
-def _refusal(place: str, what: str) -> TreeStructureError:
-    return TreeStructureError(f"{place}: {what}")
+def _refuse(place: str, what: str) -> NoReturn:
+    msg = f"{place}: {what}"
+    raise TreeStructureError(msg)
 
 
 def _fields(lines: Sequence[str], known: set[str], place: str) -> dict[str, str]:
@@ -71,7 +72,7 @@ def _fields(lines: Sequence[str], known: set[str], place: str) -> dict[str, str]
     for line in lines:
         name, _, value = line.partition("=")
         if name not in known or name in found:
-            raise _refusal(place, f"the line {name[:40]!r} stands there twice or is unknown")
+            _refuse(place, f"the line {name[:40]!r} stands there twice or is unknown")
         found[name] = value
     return found
 
@@ -79,23 +80,23 @@ def _fields(lines: Sequence[str], known: set[str], place: str) -> dict[str, str]
 def _header_sizes(header: Mapping[str, str], columns: int) -> list[int]:
     """The size in bytes of each tree, if the rest of the header fits ``columns``."""
     if missing := [name for name in (*_REQUIRED, *_LISTS) if name not in header]:
-        raise _refusal("the header", f"{', '.join(missing)} is missing")
+        _refuse("the header", f"{', '.join(missing)} is missing")
     if (header["num_class"], header["num_tree_per_iteration"]) != ("1", "1"):
-        raise _refusal("the header", "it is not a model of one outcome")
+        _refuse("the header", "it is not a model of one outcome")
     counts = {
         "max_feature_idx": _integer(header["max_feature_idx"], "max_feature_idx") + 1,
         **{name: len(header[name].split()) for name in ("feature_names", "feature_infos")},
     }
     for name, count in counts.items():
         if count != columns:
-            raise _refusal(name, f"{count:,} features, where the model has {columns:,} columns")
+            _refuse(name, f"{count:,} features, where the model has {columns:,} columns")
     return [_integer(size, "tree_sizes") for size in header["tree_sizes"].split()]
 
 
 def _integer(text: str, place: str) -> int:
     # At most nine digits: int() would read a number of a million digits for minutes.
     if not (text.isascii() and text.removeprefix("-").isdecimal() and len(text) <= 10):  # noqa: PLR2004
-        raise _refusal(place, f"{text[:40]!r} is no whole number in range")
+        _refuse(place, f"{text[:40]!r} is no whole number in range")
     return int(text)
 
 
@@ -104,48 +105,46 @@ def _trees(text: str, sizes: Sequence[int]) -> Iterator[dict[str, str]]:
     body, end, _ = text.partition("end of trees\n")
     raw, start = body.encode(), 0
     if not end or sum(sizes) != len(raw) or (sizes and min(sizes) < 1):
-        raise _refusal("tree_sizes", f"{sum(sizes):,} bytes, where the trees have {len(raw):,}")
+        _refuse("tree_sizes", f"{sum(sizes):,} bytes, where the trees have {len(raw):,}")
     for number, size in enumerate(sizes):
         first, *lines = raw[start : start + size].decode(errors="replace").rstrip("\n").splitlines() or [""]
         start += size
         if first != f"Tree={number}":
-            raise _refusal("tree_sizes", f"tree {number} does not begin where its size says")
+            _refuse("tree_sizes", f"tree {number} does not begin where its size says")
         fields = _fields(lines, _TREE, f"tree {number}")
         if len(fields) < len(_TREE):
-            raise _refusal(f"tree {number}", f"{', '.join(sorted(_TREE - set(fields)))} is missing")
+            _refuse(f"tree {number}", f"{', '.join(sorted(_TREE - set(fields)))} is missing")
         yield fields
 
 
 def _leaves(tree: Mapping[str, str], number: int) -> int:
     """The number of leaves of a tree, which has number splits only."""
     if (tree["num_cat"], tree["is_linear"]) != ("0", "0"):
-        raise _refusal(
-            f"tree {number}", "it splits by categories or has linear leaves, which no model here has"
-        )
+        _refuse(f"tree {number}", "it splits by categories or has linear leaves, which no model here has")
     leaves = _integer(tree["num_leaves"], f"num_leaves of tree {number}")
     if not 1 <= leaves <= _MOST_LEAVES:
-        raise _refusal(f"tree {number}", f"{leaves:,} leaves are not between 1 and {_MOST_LEAVES:,}")
+        _refuse(f"tree {number}", f"{leaves:,} leaves are not between 1 and {_MOST_LEAVES:,}")
     return leaves
 
 
 def _numbers(
-    lines: Sequence[str], counts: NDArray[np.int64], name: str, kind: type[np.generic] = np.float64
-) -> NDArray[np.generic]:
+    lines: Sequence[str], counts: NDArray[np.int64], name: str, kind: type[np.float64 | np.int64] = np.float64
+) -> NDArray[Any]:
     """The numbers of the same line of every tree, one after the other, if each has its count."""
     lengths = np.array([_count(line) for line in lines], dtype=np.int64)
     if (lengths != counts).any():
         number = int(np.argmax(lengths != counts))
-        raise _refusal(f"{name} of tree {number}", f"{lengths[number]:,} values, not {counts[number]:,}")
+        _refuse(f"{name} of tree {number}", f"{lengths[number]:,} values, not {counts[number]:,}")
     text = " ".join(filter(None, lines))
     if not _NUMBERS.fullmatch(text):
-        raise _refusal(name, "a value that is no number")
+        _refuse(name, "a value that is no number")
     try:
         with warnings.catch_warnings():
             # Earlier releases of NumPy warn about what later ones refuse.
             warnings.simplefilter("error", DeprecationWarning)
             return np.fromstring(text, kind, sep=" ")
-    except (ValueError, OverflowError, DeprecationWarning) as error:
-        raise _refusal(name, "a value that is no number in range") from error
+    except (ValueError, OverflowError, DeprecationWarning):
+        _refuse(name, "a value that is no number in range")
 
 
 def _count(line: str) -> int:
@@ -162,15 +161,15 @@ def _check_splits(lines: Mapping[str, Sequence[str]], leaves: NDArray[np.int64],
         _numbers(lines[name], splits, name, np.int64) for name in _SPLIT_INTEGERS
     )
     if ((feature < 0) | (feature >= columns)).any():
-        raise _refusal("split_feature", f"a split by a column that is none of the {columns:,}")
+        _refuse("split_feature", f"a split by a column that is none of the {columns:,}")
     if not np.isin(decision, list(_MISSING_AND_DEFAULT)).all():
-        raise _refusal("decision_type", "a split of a kind that there is not")
+        _refuse("decision_type", "a split of a kind that there is not")
     if (counts < 1).any():
-        raise _refusal("internal_count", "a split of no rows")
+        _refuse("internal_count", "a split of no rows")
     _check_children(left, right, splits)
 
 
-def _check_children(left: NDArray[np.generic], right: NDArray[np.generic], splits: NDArray[np.int64]) -> None:
+def _check_children(left: NDArray[Any], right: NDArray[Any], splits: NDArray[np.int64]) -> None:
     """Every split but the first is the child of one split before it, and every leaf of one."""
     tree = np.repeat(np.arange(len(splits)), splits)
     # Splits of all trees in one numbering, and leaves (-1, -2, ...) in another.
@@ -181,16 +180,16 @@ def _check_children(left: NDArray[np.generic], right: NDArray[np.generic], split
     parent, within = np.tile(own, 2), np.tile(tree, 2)
     inner = child >= 0
     if ((child >= splits[within]) | (~child > splits[within])).any():
-        raise _refusal("left_child, right_child", "a child that is not in its tree")
+        _refuse("left_child, right_child", "a child that is not in its tree")
     if (child[inner] <= parent[inner]).any():
-        raise _refusal("left_child, right_child", "a split below itself")
+        _refuse("left_child, right_child", "a split below itself")
     reached = np.bincount((child + first_split[within])[inner], minlength=len(tree))
     reached[first_split[splits > 0]] += 1
     leaf = (~child + first_leaf[within])[~inner]
     single = first_leaf[splits == 0]
     reached_leaves = np.bincount(np.concatenate([leaf, single]), minlength=int((splits + 1).sum()))
     if (reached != 1).any() or (reached_leaves != 1).any():
-        raise _refusal("left_child, right_child", "a split or leaf with several parents or none")
+        _refuse("left_child, right_child", "a split or leaf with several parents or none")
 
 
 def _check_leaves(lines: Mapping[str, Sequence[str]], leaves: NDArray[np.int64]) -> None:
@@ -198,10 +197,10 @@ def _check_leaves(lines: Mapping[str, Sequence[str]], leaves: NDArray[np.int64])
     # A tree of one leaf has no weight.
     weights = np.where(leaves == 1, [_count(line) for line in lines["leaf_weight"]], leaves)
     _require_finite(_numbers(lines["leaf_weight"], weights, "leaf_weight"), "leaf_weight")
-    if (_numbers(lines["leaf_count"], leaves, "leaf_count", np.int64) < 1).any():  # type: ignore[operator]
-        raise _refusal("leaf_count", "a leaf of no rows")
+    if (_numbers(lines["leaf_count"], leaves, "leaf_count", np.int64) < 1).any():
+        _refuse("leaf_count", "a leaf of no rows")
 
 
-def _require_finite(values: NDArray[np.generic], name: str) -> None:
-    if not np.isfinite(values).all():  # type: ignore[call-overload]
-        raise _refusal(name, "a value that is no finite number")
+def _require_finite(values: NDArray[Any], name: str) -> None:
+    if not np.isfinite(values).all():
+        _refuse(name, "a value that is no finite number")
