@@ -109,6 +109,20 @@ def load(folder: Path) -> ConversionModel:
         raise ArtifactError(msg) from error
 
 
+def read_card(folder: Path) -> tuple[str, ModelCard]:
+    """The version and the card of the model in a folder, without loading the model.
+
+    Raises:
+        ArtifactError: the folder is missing or altered, or its card cannot be read.
+    """
+    sums, contents = _verify_checksums(folder)
+    try:
+        return _version(sums), ModelCard.from_json(contents[_CARD].decode())
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        msg = f"{folder / _CARD}: not a card that this leadloop can read ({error!r})"
+        raise ArtifactError(msg) from error
+
+
 def _model_files(model: ConversionModel) -> dict[str, str]:
     predictor = model.predictor.to_files()
     number = PLUGIN_FORMAT if LEARNER in predictor else FORMAT

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.project import bentoml_store
 from serving.decision_log.settings import OFF, PROJECT, LogSettings
 
 if TYPE_CHECKING:
@@ -100,5 +101,4 @@ def _place(model: str) -> str:
 
 def model_store_dir() -> Path:
     """Where promotions copy their models: ``LEADLOOP_STORE``, else BentoML's store."""
-    home = os.environ.get("BENTOML_HOME") or Path.home() / "bentoml"
-    return Path(os.environ.get("LEADLOOP_STORE") or Path(home) / "models")
+    return Path(os.environ.get("LEADLOOP_STORE") or bentoml_store())
