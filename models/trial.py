@@ -34,7 +34,7 @@ _AGREE_TO = 1e-6
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT", "VIRTUAL_ENV")
 
 
-class TrialError(ValueError):
+class TrialError(artifact.ArtifactError):
     """A model did not stand its trial; the message says how it failed."""
 
 
