@@ -10,6 +10,7 @@ import typer
 from serving.cli import keys_app, log_app
 from training.cli import commands
 from training.cli.console import print_result, print_status, report_errors, usage_error
+from training.cli.models import models_app
 from training.cli.options import (
     OUT,
     Dated,
@@ -24,9 +25,11 @@ from training.cli.options import (
     LogConfig,
     ModelName,
     Outcomes,
+    ProjectName,
     Scores,
     SourceOptions,
     default_config,
+    project_tracking,
     with_source_options,
     writable_path,
 )
@@ -49,6 +52,7 @@ app = typer.Typer(
 app.callback()(commands.leadloop)
 app.add_typer(keys_app, name="keys")
 app.add_typer(log_app, name="log")
+app.add_typer(models_app, name="models")
 app.command()(commands.init)
 app.command()(commands.check)
 
@@ -67,6 +71,7 @@ def train(
     model: ModelName = "champion",
     horizon: Horizon = None,
     out: Annotated[Path, typer.Option(help="Folder for model and report.", metavar="DIR")] = OUT,
+    project: ProjectName = None,
     json_: Json = None,
     *,
     handed_over: HandedOver = False,
@@ -82,11 +87,10 @@ def train(
     elif source.leads is not None or holdout is not None:
         usage_error("--from-log says what to learn from; leave --leads and --holdout out")
     else:
-        folder = commands.resolve_model_dir(model)
+        folder = commands.resolve_model_dir(model, project)
         config, dataset = _log_training_data(from_log, folder, source.config, horizon, chance=handed_over)
-    trained = run(
-        config, out, resolve_tracking(config, OUT), dataset=dataset, holdout=holdout, say=print_status
-    )
+    store = resolve_tracking(config, OUT, project or "")
+    trained = run(config, out, store, dataset=dataset, holdout=holdout, say=print_status)
     print_result(trained.to_dict(), json_)
 
 
@@ -117,6 +121,7 @@ def monitor(
         Path | None, typer.Option(help="Write a page, too.", metavar="FILE", callback=writable_path)
     ] = None,
     lang: Lang = "en",
+    project: ProjectName = None,
     json_: Json = None,
 ) -> None:
     """See whether a model still holds. Exit code 0 is healthy, 3 watch, 4 retrain."""
@@ -124,7 +129,7 @@ def monitor(
     from training.cli.monitor import MonitorOptions, run_monitor
     from training.monitoring.inputs import OutcomeFile, read_files, read_log
 
-    loaded = load(commands.resolve_model_dir(model))
+    loaded = load(commands.resolve_model_dir(model, project))
     if log is not None and (scores is not None or outcomes is not None):
         usage_error("--log holds scores and outcomes; leave --scores and --outcomes out")
     if log is not None:
@@ -191,6 +196,7 @@ def serve(
         float,
         typer.Option(help="Share of a hand-over by lot.", min=0, max=1, envvar="LEADLOOP_EXPLORE"),
     ] = 0.0,
+    project: ProjectName = None,
 ) -> None:
     """Answer scores and explanations over REST until stopped."""
     from serving.decision_log.settings import LogSettings
@@ -203,18 +209,21 @@ def serve(
         print_status(log_settings.in_words())
 
     log_settings = LogSettings(log, keep_days)
-    settings = ServiceSettings(_model_to_serve(model), shadow, keys, no_keys, rate, log_settings, explore)
+    name = project_tracking(project, draw=False).project
+    followed = _model_to_serve(model, name)
+    settings = ServiceSettings(followed, shadow, keys, no_keys, rate, log_settings, explore, name)
     run(settings, Address(host, port), workers, announce)
 
 
-def _model_to_serve(model: str) -> str:
+def _model_to_serve(model: str, project: str) -> str:
     """The model to serve: "champion" where the model store has one to follow; else a model folder."""
     from models.active_model import active_folders
-    from serving.model_reload import MODEL_NAME
+    from models.project import store_name
     from serving.settings import CHAMPION, model_store_dir
 
-    follows = model == CHAMPION and active_folders(model_store_dir() / MODEL_NAME)
-    return CHAMPION if follows else str(commands.resolve_model_dir(model))
+    if model == CHAMPION and project and active_folders(model_store_dir() / store_name(project)):
+        return CHAMPION
+    return str(commands.resolve_model_dir(model, project or None))
 
 
 @app.command()

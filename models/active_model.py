@@ -6,9 +6,16 @@ A reader sees the old names or the new ones, never half of either, and needs not
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 POINTER = "in-charge"
+_LONGEST = 4096
+_NAMES = re.compile(r"[^\s/\x00-\x1f]+(\n[^\s/\x00-\x1f]+)*\n?")
+
+
+class PointerError(ValueError):
+    """The file that names the active model holds something else; the message says what to do."""
 
 
 def set_active(folder: Path) -> None:
@@ -19,7 +26,10 @@ def set_active(folder: Path) -> None:
     Args:
         folder: A model folder, e.g. ``models/3f9a1c0d2b7e``.
     """
-    previous = [other.name for other in active_folders(folder.parent) if other.name != folder.name]
+    try:
+        previous = [other.name for other in active_folders(folder.parent) if other.name != folder.name]
+    except PointerError:
+        previous = []
     pointer = folder.parent / POINTER
     temporary = pointer.with_name(f".{POINTER}-{os.getpid()}")
     # Whatever lies there, a link above all, is not written through.
@@ -40,9 +50,29 @@ def active_folders(parent: Path) -> tuple[Path, ...]:
     Returns:
         At most two folders, the active one first; empty where none was ever made active. A name that leads
         out of ``parent`` is left out.
+
+    Raises:
+        PointerError: The file that names them holds no names.
     """
+    pointer = parent / POINTER
     try:
-        names = (parent / POINTER).read_text(encoding="utf-8").split()
-    except FileNotFoundError:
+        names = _pointer_text(pointer).split("\n")[:2]
+    except (FileNotFoundError, NotADirectoryError):
         return ()
-    return tuple(parent / name for name in names if name == Path(name).name and name != "..")
+    except (OSError, ValueError) as error:
+        msg = f"{pointer}: it does not name a model folder ({error}); run `leadloop promote` again"
+        raise PointerError(msg) from error
+    return tuple(parent / name for name in names if name == Path(name).name and name not in {"", ".."})
+
+
+def _pointer_text(pointer: Path) -> str:
+    """The names in the pointer. Raises ValueError where it holds more, or other characters."""
+    # Not to wait for a pipe that somebody put there.
+    descriptor = os.open(pointer, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123  # the file is open already
+        content = file.read(_LONGEST + 1) or b""
+    text = content.decode("utf-8")
+    if len(content) > _LONGEST or not _NAMES.fullmatch(text):
+        msg = "other bytes than names stand in it"
+        raise ValueError(msg)
+    return text

@@ -14,7 +14,6 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from features.spec import FeatureSet
 from models.conversion import ConversionModel
@@ -23,11 +22,9 @@ from models.model_card import ModelCard
 from models.observed_rates import ObservedRates
 from models.plugin_part import PART as LEARNER
 from models.plugin_part import LearnerError
-from models.predictor import Predictor
+from models.predictor import TREES, Predictor
+from models.tree_structure import TreeStructureError
 from models.uncertainty import ScoreUncertainty
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 FORMAT = 1
 # Of a model whose learner is a plug-in: a release that knows no plug-ins must not load it without one.
@@ -82,10 +79,10 @@ def load(folder: Path) -> ConversionModel:
     Raises:
         ArtifactError: the folder is missing, altered, truncated or of another format.
     """
-    sums = _verify_checksums(folder)
-    parts = {name: (folder / name).read_text(encoding="utf-8") for name in sums}
-    _check_format(folder, parts)
+    sums, contents = _verify_checksums(folder)
     try:
+        parts = {name: content.decode() for name, content in contents.items()}
+        _check_format(folder, parts)
         return ConversionModel(
             features=FeatureSet.from_json(parts.pop(_FEATURES)),
             grades=Grades(tuple(json.loads(parts.pop(_GRADES)))),
@@ -97,13 +94,32 @@ def load(folder: Path) -> ConversionModel:
             if _OBSERVED_RATES in parts
             else ObservedRates(),
             predictor=Predictor.from_files(parts),
-            version=_version((folder / SUMS).read_text(encoding="utf-8")),
+            version=_version(sums),
         )
     except LearnerError as error:
         msg = f"{folder}: {error}"
         raise ArtifactError(msg) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except TreeStructureError as error:
+        msg = f"{folder / TREES}: LightGBM cannot read these trees ({error}); train it again"
+        raise ArtifactError(msg) from error
+    except ArtifactError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         msg = f"{folder}: not a model that this leadloop can read ({error!r}); train it again"
+        raise ArtifactError(msg) from error
+
+
+def read_card(folder: Path) -> tuple[str, ModelCard]:
+    """The version and the card of the model in a folder, without loading the model.
+
+    Raises:
+        ArtifactError: the folder is missing or altered, or its card cannot be read.
+    """
+    sums, contents = _verify_checksums(folder)
+    try:
+        return _version(sums), ModelCard.from_json(contents[_CARD].decode())
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        msg = f"{folder / _CARD}: not a card that this leadloop can read ({error!r})"
         raise ArtifactError(msg) from error
 
 
@@ -128,26 +144,33 @@ def _write(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _verify_checksums(folder: Path) -> Mapping[str, str]:
-    """The names and checksums of the folder's files, each found as it was written."""
-    sums = folder / SUMS
-    if not sums.is_file():
+def _verify_checksums(folder: Path) -> tuple[str, dict[str, bytes]]:
+    """The text of the checksums, and each file that they are about, read once and found as it was."""
+    _refuse_links(folder)
+    if not (folder / SUMS).is_file():
         msg = f"{folder}: no model here ({SUMS} is missing); name the folder that `leadloop train` printed"
         raise ArtifactError(msg)
-    expected = {
-        name: digest
-        for line in sums.read_text(encoding="utf-8").splitlines()
-        for digest, _, name in [line.partition("  ")]
-    }
-    for name, digest in expected.items():
+    sums = (folder / SUMS).read_text(encoding="utf-8", errors="replace")
+    contents: dict[str, bytes] = {}
+    for line in sums.splitlines():
+        digest, _, name = line.partition("  ")
         path = folder / name
         if Path(name).name != name or not path.is_file():
-            msg = f"{folder}: {name} is missing; copy the folder whole or train again"
+            msg = f"{folder}: {name[:80]} is missing; copy the folder whole or train again"
             raise ArtifactError(msg)
-        if _digest(path.read_bytes()) != digest:
+        contents[name] = path.read_bytes()
+        if _digest(contents[name]) != digest:
             msg = f"{path}: altered or truncated since it was saved; copy the folder again or train again"
             raise ArtifactError(msg)
-    return expected
+    return sums, contents
+
+
+def _refuse_links(folder: Path) -> None:
+    """A link would lead out of the folder, to what no checksum is about; a pipe or device never ends."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            msg = f"{path}: a link or no plain file; a model folder holds files, so copy them themselves"
+            raise ArtifactError(msg)
 
 
 def _check_format(folder: Path, parts: dict[str, str]) -> None:

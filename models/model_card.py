@@ -56,6 +56,7 @@ class ModelCard:
         left_out: Rows that were not trained on, by reason.
         intended_use: What the model is for.
         limits: What it does not know.
+        project: The project that it was trained for; "" of earlier releases, and then it is anybody's.
     """
 
     label: str
@@ -85,6 +86,7 @@ class ModelCard:
     left_out: dict[str, int] = field(default_factory=dict)
     intended_use: str = ""
     limits: tuple[str, ...] = ()
+    project: str = ""
 
     @property
     def base_rate(self) -> float:

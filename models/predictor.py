@@ -15,6 +15,7 @@ from models.additive import AdditiveModel
 from models.calibration import PlattCalibration
 from models.encoding import FeatureEncoder
 from models.plugin_part import PART, PluginPart
+from models.tree_structure import TreeStructureError, check_tree_structure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,13 +131,26 @@ class Predictor:
 
     @classmethod
     def from_files(cls, files: Mapping[str, str]) -> Predictor:
-        """The predictor that ``to_files`` wrote, from the text of its ``files`` by name."""
+        """The predictor that ``to_files`` wrote, from the text of its ``files`` by name.
+
+        Raises TreeStructureError where LightGBM could not read or walk the trees.
+        """
         record = json.loads(files[REST])
+        encodings = FeatureEncoder.from_json(files[ENCODINGS])
         return cls(
-            encodings=FeatureEncoder.from_json(files[ENCODINGS]),
+            encodings=encodings,
             calibration=PlattCalibration(**record["calibration"]),
             linear=AdditiveModel.from_record(record["linear"]) if record["linear"] else None,
-            booster=lgb.Booster(model_str=files[TREES]) if TREES in files else None,
+            booster=_booster(files[TREES], encodings.tree_width) if TREES in files else None,
             tree_weight=record["tree_weight"],
             plugin=PluginPart.from_files(files) if PART in files else None,
         )
+
+
+def _booster(text: str, columns: int) -> lgb.Booster:
+    check_tree_structure(text, columns)
+    try:
+        return lgb.Booster(model_str=text)
+    except lgb.basic.LightGBMError as error:
+        msg = f"LightGBM says: {str(error)[:200]}"
+        raise TreeStructureError(msg) from error

@@ -11,6 +11,7 @@ import sys
 from argparse import ArgumentParser
 
 from models.artifact import ArtifactError
+from models.project import ProjectError
 from serving.decision_log.settings import LogError
 from serving.middleware.api_keys import KeysError
 from serving.server import Address, StartError, serve_without_model
@@ -27,7 +28,7 @@ def main() -> int:
         serve_without_model(
             ServiceSettings.of(os.environ), Address(options.host, options.port), options.workers
         )
-    except (ArtifactError, KeysError, LogError, SettingsError, StartError) as error:
+    except (ArtifactError, KeysError, LogError, ProjectError, SettingsError, StartError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  # there is no terminal library here
         return _UNUSABLE
     return 0

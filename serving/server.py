@@ -20,9 +20,11 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from models import artifact
+from models.project import belongs_to
+from models.trial import require_trial
 from serving.decision_log.settings import PLACE
 from serving.middleware.api_keys import load_keys
-from serving.settings import CHAMPION, ServiceSettings, model_store_dir
+from serving.settings import CHALLENGER, CHAMPION, ServiceSettings, model_store_dir, with_project
 from serving.uvicorn_patches import ENDING
 
 if TYPE_CHECKING:
@@ -143,6 +145,7 @@ def start_service(
         StartError: Other machines reach the address, and there are neither keys nor the setting that waives
             them.
     """
+    settings = with_project(settings)
     _check(settings, address)
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="leadloop-"))
@@ -214,9 +217,10 @@ def post_json(url: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(settings: ServiceSettings, address: Address) -> None:
-    """Load model, keys and log once, and refuse an open address without keys, before anything is started."""
-    if settings.model != CHAMPION:
-        artifact.load(Path(settings.model))
+    """Try the model, load keys and log, and refuse an open address without keys, before anything starts."""
+    for model in (settings.model, settings.shadow):
+        if model not in {None, CHAMPION, CHALLENGER}:
+            _check_model(Path(str(model)), settings.project)
     if settings.keys:
         load_keys(settings.keys)
     elif not (address.local or settings.open_to_all):
@@ -230,6 +234,18 @@ def _check(settings: ServiceSettings, address: Address) -> None:
         from serving.decision_log.database import open_log  # noqa: PLC0415  # without a log nobody needs SQLAlchemy
 
         open_log(settings.log.environment[PLACE]).dispose()
+
+
+def _check_model(folder: Path, project: str) -> None:
+    """Try a model that stays, in a process of its own, and refuse one of another project."""
+    require_trial(folder)
+    owner = belongs_to(folder, artifact.read_card(folder)[1].project)
+    if project and owner not in {"", project}:
+        msg = (
+            f"{folder} is a model of the project {owner}, and this service is {project}'s: serve it in the "
+            f"folder of {owner}, or with --project {owner} (LEADLOOP_PROJECT)"
+        )
+        raise StartError(msg)
 
 
 def _environment(settings: ServiceSettings, workers: int, home: str) -> dict[str, str]:

@@ -24,7 +24,7 @@ from serving.middleware.access_log import AccessLogMiddleware
 # BentoML reads the endpoints' annotations when it starts.
 from serving.middleware.authentication import AuthenticationMiddleware
 from serving.middleware.request_validation import RequestValidationMiddleware
-from serving.model_reload import ReloadingModel, model_source
+from serving.model_reload import follow_model
 from serving.monitoring.json_logging import configure_json_logging
 from serving.monitoring.metrics import LOG_WAITING, count_results, time_stage
 from serving.monitoring.score_drift import drop_dead_worker_gauges
@@ -40,7 +40,7 @@ from serving.schemas import (
     ScoreResponse,
 )
 from serving.scorer import MANY
-from serving.settings import ServiceSettings
+from serving.settings import ServiceSettings, with_project
 from serving.shadow import ShadowScorer
 from serving.uvicorn_patches import install_uvicorn_patches, raise_open_file_limit
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from serving.decision_log.async_log import DecisionLog
     from serving.decision_log.settings import LogSettings
+    from serving.model_reload import ReloadingModel
     from serving.scorer import Note, Scorer
 
 # Our own metrics, log lines and ids name no lead and cost less; traces, where BENTOML_CONFIG asks for them.
@@ -74,11 +75,11 @@ class Leadloop:
         configure_json_logging()
         drop_dead_worker_gauges()
         raise_open_file_limit()
-        settings = ServiceSettings.of(os.environ)
-        self.champion = ReloadingModel(model_source(settings.model))
+        settings = with_project(ServiceSettings.of(os.environ))
+        self.champion = follow_model(settings.model, settings.project)
         self.journal = _open_decision_log(settings.log)
         self.explore = settings.explore
-        self.shadow = self._shadow_scorer(settings.shadow) if settings.shadow else None
+        self.shadow = self._shadow_scorer(settings) if settings.shadow else None
         self._following: list[asyncio.Task[None]] = []
         for followed in self._reloading_models:
             followed.reload()
@@ -167,14 +168,15 @@ class Leadloop:
         except LogUnavailable:
             raise ProblemResponse(LOG_UNAVAILABLE) from None
 
-    def _shadow_scorer(self, model: str) -> ShadowScorer:
+    def _shadow_scorer(self, settings: ServiceSettings) -> ShadowScorer:
         """A challenger whose decisions are logged as shadow decisions."""
 
         def keep(decisions: Sequence[NewDecision]) -> None:
             if self.journal:
                 self.journal.log_shadow_decisions(decisions, _request_info(shadow=True))
 
-        return ShadowScorer(ReloadingModel(model_source(model), silent=True), keep)
+        followed = follow_model(settings.shadow or "", settings.project, silent=True)
+        return ShadowScorer(followed, keep)
 
     @property
     def _reloading_models(self) -> tuple[ReloadingModel, ...]:

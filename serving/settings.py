@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.project import ProjectError, bentoml_store, check_project_name, read_project, store_entries
 from serving.decision_log.settings import OFF, PROJECT, LogSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+OUT = Path("leadloop-out")
 EXPLORE = "LEADLOOP_EXPLORE"
 
 
@@ -35,7 +37,7 @@ class ServiceSettings:
         project: The project whose champion, keys and log these are. Default: none, and no project is checked.
 
     Raises:
-        SettingsError: ``explore`` is not in ``[0, 1]``.
+        SettingsError: ``explore`` is not in ``[0, 1]``, or the project's name cannot be one.
     """
 
     model: str = CHAMPION
@@ -51,6 +53,11 @@ class ServiceSettings:
         if not 0 <= self.explore <= 1:
             msg = f"explore is a share from 0 to 1, not {self.explore}"
             raise SettingsError(msg)
+        if self.project:
+            try:
+                check_project_name(self.project)
+            except ProjectError as error:
+                raise SettingsError(str(error)) from error
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> ServiceSettings:
@@ -86,6 +93,37 @@ class ServiceSettings:
         }
 
 
+def with_project(settings: ServiceSettings, folder: Path = OUT) -> ServiceSettings:
+    """The settings with the project whose promotions are followed, where none is named.
+
+    Args:
+        settings: The settings; a project that they name stays.
+        folder: The output of the project's commands, which holds the project's name.
+
+    Returns:
+        The settings. Without a project only where no promotions are followed.
+
+    Raises:
+        SettingsError: Nothing names a project, and the model store has those of none or of several.
+    """
+    if settings.project or not {settings.model, settings.shadow} & {CHAMPION, CHALLENGER}:
+        return settings
+    return replace(settings, project=read_project(folder) or _only_project())
+
+
+def _only_project() -> str:
+    store = model_store_dir()
+    entries = store_entries(store)
+    projects = sorted({entry.project for entry in entries if entry.project and not entry.challenger})
+    if len(projects) == 1:
+        return projects[0]
+    there = f"the model store {store} has models of {', '.join(projects) or 'no project'}"
+    legacy = any(entry.project is None for entry in entries)
+    hint = "; `leadloop models adopt` takes over the one of an earlier release" if legacy else ""
+    msg = f"nothing says whose champion to follow, and {there}: name the project in {PROJECT}{hint}"
+    raise SettingsError(msg)
+
+
 def _share(text: str) -> float:
     try:
         return float(text)
@@ -98,7 +136,11 @@ def _place(model: str) -> str:
     return model if model in {"", CHAMPION, CHALLENGER} else str(Path(model).absolute())
 
 
+def service_home() -> Path:
+    """A folder that the service may write to: BentoML's home, which `leadloop serve` makes for each run."""
+    return Path(os.environ.get("BENTOML_HOME") or bentoml_store().parent)
+
+
 def model_store_dir() -> Path:
     """Where promotions copy their models: ``LEADLOOP_STORE``, else BentoML's store."""
-    home = os.environ.get("BENTOML_HOME") or Path.home() / "bentoml"
-    return Path(os.environ.get("LEADLOOP_STORE") or Path(home) / "models")
+    return Path(os.environ.get("LEADLOOP_STORE") or bentoml_store())

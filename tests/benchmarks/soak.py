@@ -138,7 +138,7 @@ class Promotions:
     def next(self):
         turn = len(self.versions)
         card = dataclasses.replace(self.model.card, recipe=f"turn {turn}")
-        folder = self.store / "leadloop" / f"turn-{turn}"
+        folder = self.store / "leadloop.soak" / f"turn-{turn}"
         self.versions.append(artifact.save(dataclasses.replace(self.model, card=card), folder).version)
         set_active(folder)
 

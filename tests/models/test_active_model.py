@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from models.active_model import active_folders, set_active
+from models.active_model import POINTER, PointerError, active_folders, set_active
 
 
 @pytest.fixture
@@ -54,3 +55,31 @@ def test_a_failed_change_leaves_the_one_before(folders, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         set_active(folders[1])
     assert active_folders(tmp_path) == (folders[0],)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe\x00", b"first\x00", b"x" * 10_000, b"", b"\n\n", b"../elsewhere", b"first\rsecond", b"a b"],
+    ids=["no text", "NUL", "huge", "empty", "no names", "a way out", "a return", "words"],
+)
+def test_a_pointer_with_foreign_bytes_names_nothing_and_is_put_right_by_the_next(folders, tmp_path, content):
+    (tmp_path / POINTER).write_bytes(content)
+    with pytest.raises(PointerError, match="leadloop promote"):
+        active_folders(tmp_path)
+    set_active(folders[0])
+    assert active_folders(tmp_path) == (folders[0],)
+
+
+def test_a_pointer_that_is_a_link_a_pipe_or_a_folder_names_nothing(folders, tmp_path):
+    pointer = tmp_path / POINTER
+    (tmp_path / "other").write_text("first")
+    for make in (lambda: pointer.symlink_to(tmp_path / "other"), lambda: os.mkfifo(pointer)):
+        make()
+        with pytest.raises(PointerError):
+            active_folders(tmp_path)
+        set_active(folders[0])
+        assert active_folders(tmp_path) == (folders[0],)
+        pointer.unlink()
+    pointer.mkdir()
+    with pytest.raises(PointerError):
+        active_folders(tmp_path)

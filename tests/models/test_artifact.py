@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
+import re
 
 import polars as pl
 import pytest
@@ -145,3 +147,33 @@ def test_scoring_changes_nothing(fitted):
     fitted.model.contributions(fitted.dataset.rows.head(5))
     fitted.model.score_frame(fitted.dataset.rows.with_columns(pl.lit("never seen").alias("Source")))
     assert fitted.model.score_frame(fitted.dataset.rows).equals(before)
+
+
+@pytest.mark.parametrize("name", ["model.lgb", "report.html", "anything", "deeper"])
+def test_a_link_in_a_model_folder_is_refused_wherever_it_leads(folder, tmp_path, name):
+    secret = tmp_path / "secret"
+    secret.write_bytes((folder / name).read_bytes() if (folder / name).is_file() else b"other")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(tmp_path if name == "deeper" else secret)
+    with pytest.raises(ArtifactError, match=f"{name}: a link"):
+        load(folder)
+
+
+def test_a_pipe_in_a_model_folder_is_refused_and_not_waited_for(folder):
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(ArtifactError, match="pipe"):
+        load(folder)
+
+
+def test_one_changed_line_of_the_trees_is_refused_although_every_checksum_fits(folder):
+    trees = (folder / "model.lgb").read_text()
+    resealed(folder, "model.lgb", re.sub(r"num_leaves=\d+", "num_leaves=99", trees, count=1))
+    with pytest.raises(ArtifactError, match=r"model\.lgb: LightGBM cannot read these trees .*train it again"):
+        load(folder)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x00  a\n", b"x  model.lgb\n"])
+def test_checksums_that_are_none_are_refused(folder, content):
+    (folder / artifact.SUMS).write_bytes(content)
+    with pytest.raises(ArtifactError):
+        load(folder)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -85,7 +87,7 @@ class Company:
     """A BentoML store of the test's own, with two models that take turns."""
 
     def __init__(self, root, folder):
-        self.root, self.folder, self.turns = root / "models" / "leadloop", folder, 0
+        self.root, self.folder, self.turns = root / "models" / "leadloop.acme", folder, 0
 
     def promote(self, *, spoiled=False):
         """Put the next copy in charge, as a promotion does; its version where it can be used."""
@@ -174,6 +176,90 @@ def test_a_truncated_model_is_refused_while_the_old_one_answers(following):
         until(lambda: versions(service.url) == {better})
     assert load.failures == []
     assert {status for status, _ in load.answers} == {200}
+
+
+def reseal(folder):
+    """Make the checksums fit what is in the folder now."""
+    names = [line.partition("  ")[2] for line in (folder / artifact.SUMS).read_text().splitlines()]
+    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    (folder / artifact.SUMS).write_text("".join(lines))
+
+
+def broken_copy(company):
+    """A promotion with one changed line of the trees, and checksums that fit."""
+    company.turns += 1
+    copy = company.root / f"broken-{company.turns}"
+    shutil.copytree(company.folder, copy)
+    trees = copy / "model.lgb"
+    trees.write_text(re.sub(r"num_leaves=\d+", "num_leaves=60", trees.read_text(), count=1))
+    reseal(copy)
+    set_active(copy)
+    return copy
+
+
+def aborting_copy(company):
+    """A promotion of a model that nothing can be said against, and that ends the process that tries it."""
+    company.turns += 1
+    copy = company.root / f"aborting-{company.turns}"
+    shutil.copytree(company.folder, copy)
+    model = artifact.load(copy)
+    object.__setattr__(model.card, "recipe", f"aborts {company.turns}")
+    artifact.save(model, copy)
+    return copy
+
+
+def refusal(url):
+    return json.loads(get(url, "/v1/model")[1])["serving"]["refused"]
+
+
+def test_a_model_that_lightgbm_cannot_parse_ends_no_worker_and_no_restart(
+    model_folder, tmp_path, monkeypatch
+):
+    with served(tmp_path, model_folder, monkeypatch, workers=2) as (service, company, good):
+        until(lambda: workers(service.url).get(good) == 2)
+        before = alive(service)
+        with Load(service.url) as load:
+            for _ in range(2):
+                bad = broken_copy(company)
+                until(lambda bad=bad: (refusal(service.url) or {}).get("model") == bad.name)
+            assert "LightGBM cannot read these trees" in refusal(service.url)["reason"]
+            assert versions(service.url) == {good}
+        assert alive(service) == before
+        assert {status for status, _ in load.answers} == {200}
+        assert load.failures == []
+    # The pointer names two broken models and no good one.
+    with (
+        (tmp_path / "again").open("wb") as log,
+        run_service(ServiceSettings(project="acme"), workers=2, log=log) as service,
+    ):
+        assert versions(service.url) == {good}
+        assert refusal(service.url)["model"] == bad.name
+
+
+def test_a_model_that_ends_the_process_of_its_trial_is_tried_once_by_all_workers_and_restarts(
+    model_folder, tmp_path, monkeypatch
+):
+    # The trial fails for this one as it would by an abort in C++: its process is killed, whatever it does.
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if any('aborting' in word for word in getattr(sys, 'orig_argv', ())):\n"
+        f"    open({str(tmp_path / 'tried')!r}, 'a').write('x')\n"
+        "    os.abort()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(hook))
+    with served(tmp_path, model_folder, monkeypatch, workers=2) as (service, company, good):
+        before = alive(service)
+        bad = aborting_copy(company)
+        set_active(bad)
+        until(lambda: (refusal(service.url) or {}).get("model") == bad.name)
+        assert "SIGABRT" in refusal(service.url)["reason"]
+        assert (versions(service.url), alive(service)) == ({good}, before)
+    with (tmp_path / "again").open("wb") as log, run_service(ServiceSettings(), log=log) as service:
+        assert versions(service.url) == {good}
+        assert "SIGABRT" in refusal(service.url)["reason"]
+    assert (tmp_path / "tried").read_text() == "x"
 
 
 def test_the_service_neither_asks_for_mlflow_nor_misses_it(model_folder, tmp_path, monkeypatch):

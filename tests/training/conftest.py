@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from models import artifact
+from training.registry import overview, registry
 from training.registry.tracking import Tracking, mlflow_client
 
 
@@ -26,7 +27,8 @@ def tracked(empty_store, tmp_path, monkeypatch):
     """A tracking store of the test's own, and a BentoML store beside it."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", (tmp_path / "mlflow-files").as_uri())
+    files = (tmp_path / "mlflow-files").as_uri()
+    return Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", files, project="acme")
 
 
 @pytest.fixture
@@ -52,7 +54,16 @@ def loadable(monkeypatch):
         artifact._verify_checksums(folder)
         return SimpleNamespace(version=version_of(folder))
 
+    def read_card(folder):
+        card = folder / "card"
+        return load(folder).version, SimpleNamespace(
+            project=card.read_text() if card.is_file() else "", label="sql", created_at="2026-01-01T00:00:00"
+        )
+
     monkeypatch.setattr(artifact, "load", load)
+    monkeypatch.setattr(artifact, "read_card", read_card)
+    monkeypatch.setattr(overview, "read_card", read_card)
+    monkeypatch.setattr(registry, "require_trial", load)
 
 
 def version_of(folder):

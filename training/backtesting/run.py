@@ -86,7 +86,7 @@ def run_backtest(
     write_text(out / RESULT, json.dumps(result.to_dict(), indent=1))
     if tracking is not None:
         ref = log_backtest(result, tracking)
-        say(f"run {ref.run_id} tracked in {ref.uri}")
+        say(f"run {ref.run_id} tracked in {ref.address}")
     return result
 
 

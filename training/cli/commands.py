@@ -16,8 +16,10 @@ from training.cli.options import (
     Lang,
     Leads,
     ModelName,
+    ProjectName,
     SourceOptions,
     Version,
+    project_tracking,
     with_source_options,
     writable_path,
 )
@@ -84,6 +86,7 @@ def score(
         ),
     ] = None,
     lang: Lang = "en",
+    project: ProjectName = None,
     json_: Json = None,
 ) -> None:
     """Score a file of leads, or the open leads of a history."""
@@ -91,7 +94,7 @@ def score(
     from training.batch_scoring import ScoringOptions, score_flat, score_history
     from training.config.settings import load_config
 
-    loaded = load_model(resolve_model_dir(model))
+    loaded = load_model(resolve_model_dir(model, project))
     options = ScoringOptions(out, explain, contributions, lang)
     if leads is not None:
         scored = score_flat(loaded, leads, options, print_status)
@@ -189,18 +192,18 @@ def promote(
     back: Annotated[bool, typer.Option(help="Go back to the champion before, instead.")] = False,
     challenger: Annotated[bool, typer.Option(help="Let it only score along, beside the champion.")] = False,
     force: Annotated[str | None, typer.Option(help="Overrule the gate.", metavar="REASON")] = None,
+    project: ProjectName = None,
     json_: Json = None,
 ) -> None:
     """Make a model the champion if it is no worse. The service gets a copy."""
     from training.registry.promotion import promote_model, rollback
     from training.registry.registry import set_challenger
-    from training.registry.tracking import tracking
 
     if bool(run) == back:
         usage_error("name the run to promote, or --back to return to the champion before")
-    store = tracking(OUT)
+    store = project_tracking(project)
     if challenger:
-        promotion = set_challenger(run, tracking=store)
+        promotion = set_challenger(run, tracking=store, force=force)
         print_status(
             f"version {promotion.version} (model {promotion.model_version}) scores along "
             "where --shadow challenger is"
@@ -213,14 +216,13 @@ def promote(
     print_result(result.to_dict(), json_)
 
 
-def resolve_model_dir(model: str) -> Path:
-    """The folder of a model: ``model`` itself, or for "champion" that of the champion in the registry."""
+def resolve_model_dir(model: str, project: str | None = None) -> Path:
+    """The folder of a model: ``model`` itself, or for "champion" that of the project's champion."""
     if model != "champion":
         return Path(model)
     from training.registry.registry import champion_dir
-    from training.registry.tracking import tracking
 
-    champion = champion_dir(tracking=tracking(OUT))
+    champion = champion_dir(tracking=project_tracking(project, draw=False))
     if champion.notice:
         print_status(champion.notice)
     return champion.folder

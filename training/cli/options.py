@@ -18,7 +18,9 @@ from features.messages import Lang as Language
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from models.project import Project
     from training.config.settings import Config
+    from training.registry.tracking import Tracking
 
 P = ParamSpec("P")
 OUT = Path("leadloop-out")
@@ -89,6 +91,12 @@ Json = Annotated[
         "--json", help="Write one JSON object to FILE, or - for stdout.", metavar="FILE", callback=_place
     ),
 ]
+ProjectName = Annotated[
+    str | None,
+    typer.Option(
+        "--project", help="Whose models; default: this folder's.", envvar="LEADLOOP_PROJECT", metavar="NAME"
+    ),
+]
 ModelName = Annotated[str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR")]
 
 
@@ -149,7 +157,13 @@ class SourceOptions:
         Raises:
             ConfigError: Where they contradict each other or say too little.
         """
-        from training.config.settings import Config, FlatConfig, load_config  # noqa: PLC0415 - --help needs no Polars
+        from training.config.settings import (  # noqa: PLC0415 - --help needs no Polars
+            Config,
+            FlatConfig,
+            TrackingConfig,
+            configured_project,
+            load_config,
+        )
         from training.config.toml_reader import ConfigError  # noqa: PLC0415
 
         if self.leads is None and self.config is None and not Path("leadloop.toml").is_file():
@@ -175,7 +189,9 @@ class SourceOptions:
             positive=self.positive,
             negative=tuple(self.negative or ()),
         )
-        return Config(flat=flat)
+        # The project and its registry are the folder's, whatever is read.
+        project, uri = configured_project(Path("leadloop.toml"))
+        return Config(flat=flat, project=project or None, tracking=TrackingConfig(uri))
 
 
 def with_source_options(command: Callable[Concatenate[SourceOptions, P], None]) -> Callable[..., None]:
@@ -221,3 +237,21 @@ def default_config(config: Path | None) -> Config | None:
 
     name = Path("leadloop.toml")
     return load_config(config or name) if config is not None or name.is_file() else None
+
+
+def find_project(project: str | None, registry: str = "", *, draw: bool = True) -> Project:
+    """The project of a command: ``project`` if named, else that of leadloop.toml or of this folder."""
+    from models.project import resolve_project  # noqa: PLC0415 - --help needs none of it
+    from training.config.settings import configured_project  # noqa: PLC0415 - --help needs no Polars
+
+    configured, _ = configured_project(Path("leadloop.toml"))
+    return resolve_project(OUT, chosen=project or "", configured=configured, registry=registry, draw=draw)
+
+
+def project_tracking(project: str | None, *, draw: bool = True) -> Tracking:
+    """The registry of a command that reads no sources, and its project; without ``draw`` maybe of none."""
+    from training.config.settings import configured_project  # noqa: PLC0415 - --help needs no Polars
+    from training.registry.tracking import tracking  # noqa: PLC0415 - the same
+
+    _, uri = configured_project(Path("leadloop.toml"))
+    return tracking(OUT, uri=uri, project=lambda registry: find_project(project, registry, draw=draw))

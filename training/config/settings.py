@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping  # noqa: TC003 - the types of the fields are read at run time
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003
@@ -19,6 +20,7 @@ from features.labels import LabelSpec
 from features.messages import Lang  # noqa: TC001
 from features.parsing import MISSING
 from features.suggestions import suggest
+from models.project import check_project_name
 from training.config.toml_reader import ConfigError, Duration, Instant, read_file, register_converter
 from training.plugins import PluginModule  # noqa: TC001
 
@@ -305,6 +307,7 @@ class Config:
         report: How the report is written, and what the model is compared with.
         observed_until: Up to when the sources are complete, in epoch seconds, exclusive. Default: one second
             after the newest event.
+        project: The project's name. Default: one that is drawn, or that of a shared tracking server.
         plugins: Modules that add features, learners, metrics or sections of the report. Default: none.
 
     Raises:
@@ -325,6 +328,7 @@ class Config:
     tracking: TrackingConfig = TrackingConfig()
     report: ReportConfig = field(default_factory=ReportConfig)
     observed_until: Instant | None = None
+    project: str | None = None
     plugins: tuple[PluginModule, ...] = ()
 
     def __post_init__(self) -> None:
@@ -336,6 +340,8 @@ class Config:
                 "a history needs [funnel], [label] and at least one [[transitions]]: what became of the leads"
             )
             raise ValueError(msg)
+        if self.project is not None:
+            check_project_name(self.project)
         self._check_stages()
         self._check_columns()
 
@@ -424,3 +430,27 @@ def load_config(path: Path) -> Config:
         ConfigError: The file does not exist, is not valid TOML, or holds a mistake; the message has its line.
     """
     return read_file(Config, path, "`leadloop init FILES...` writes a draft")
+
+
+def configured_project(path: Path) -> tuple[str, str | None]:
+    """The project and the tracking store that a configuration names, without reading the rest of it.
+
+    Args:
+        path: A TOML file, which need not exist.
+
+    Returns:
+        The name of the project, "" without one, and the tracking URI, None without one.
+
+    Raises:
+        ConfigError: The file is not valid TOML.
+    """
+    if not path.is_file():
+        return "", None
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = f"{path} is not valid TOML: {error}"
+        raise ConfigError(msg) from error
+    section = table.get("tracking")
+    uri = section.get("uri") if isinstance(section, dict) else None
+    return str(table.get("project") or ""), None if uri is None else str(uri)

@@ -5,13 +5,13 @@ The model is saved before anything that may fail for reasons of its own, such as
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from features.ingest.flat_export import read_flat
 from features.ingest.mapping import FlatMapping
 from models import artifact
+from models.project import resolve_project
 from training.analysis.inputs import report_input, report_settings
 from training.config.toml_reader import ConfigError
 from training.data.dataset import Dataset, flat_rows
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from features.spec import FeatureSet
     from models.conversion import ConversionModel
     from models.metrics import Interval
+    from models.model_card import ModelCard
+    from models.project import Project
     from training.config.settings import Config
     from training.plugins import PluginModule
     from training.trained_model import TrainedModel
@@ -149,7 +151,8 @@ def run_training(  # noqa: PLR0913
     measured = {VALIDATION: fitted.model.card.metrics}
     if holdout_export is not None:
         measured[HOLDOUT] = evaluate_holdout(fitted.model, holdout_export, config.plugins)
-    model = artifact.save(fitted.model, out / MODEL)
+    card = replace(fitted.model.card, project=store.project)
+    model = artifact.save(replace(fitted.model, card=card), out / MODEL)
     say(f"model {model.version} saved in {out / MODEL}")
     evidence = save_promotion_evidence(fitted, model, out, store, say)
     inputs = report_input(fitted, model, config.training.seed, report_settings(config))
@@ -169,9 +172,9 @@ def run_training(  # noqa: PLR0913
         say(line)
     say(f"report written to {out / REPORT}")
     charts = [Text(f"plots/{name}", svg) for name, svg in plots(report, config.report.lang).items()]
-    items = [*_items(config, fitted, measured, out), *charts, *evidence]
+    items = [*_items(config, fitted, measured, out, card), *charts, *evidence]
     run = log([*items, Model(out / MODEL, model.version)], tracking=store)
-    say(f"run {run.run_id} tracked in {run.uri}")
+    say(f"run {run.run_id} tracked in {run.address}")
     return TrainingRun(fitted, model, out, measured, report, run)
 
 
@@ -186,12 +189,16 @@ def _previous_report(data: Path, say: Say) -> Report | None:
         return None
 
 
-def resolve_tracking(config: Config, out: Path) -> Tracking:
-    """Where runs go: MLFLOW_TRACKING_URI, else what the configuration names, else a store in ``out``."""
-    default = tracking(out, config.tracking.experiment)
-    if config.tracking.uri is None or "MLFLOW_TRACKING_URI" in os.environ:
-        return default
-    return Tracking(config.tracking.uri, None, config.tracking.experiment)
+def resolve_tracking(config: Config, out: Path, project: str = "") -> Tracking:
+    """Where runs go: MLFLOW_TRACKING_URI, else what the configuration names, else a store in ``out``.
+
+    ``project`` is the one that was chosen; else it is the configuration's, or the one that ``out`` has.
+    """
+
+    def find(store: str) -> Project:
+        return resolve_project(out, chosen=project, configured=config.project or "", registry=store)
+
+    return tracking(out, config.tracking.experiment, uri=config.tracking.uri, project=find)
 
 
 def rerender_report(folder: Path, page: Path, lang: Lang) -> Path:
@@ -251,10 +258,10 @@ def _outcomes(features: FeatureSet, config: Config, holdout: Path) -> FlatExport
 
 
 def _items(
-    config: Config, fitted: TrainedModel, measured: dict[str, dict[str, Interval]], out: Path
+    config: Config, fitted: TrainedModel, measured: dict[str, dict[str, Interval]], out: Path, card: ModelCard
 ) -> Iterator[LogItem]:
-    card = fitted.model.card
     yield Tag("leadloop.question", card.label)
+    yield Tag("leadloop.project", card.project)
     yield Tag("leadloop.time_ordered", str(card.time_ordered).lower())
     yield RunParams(
         {

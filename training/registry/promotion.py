@@ -5,7 +5,7 @@ Training logs the evidence with the run, so that a decision takes two small file
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,6 @@ from training.registry.comparison import (
     no_champion,
     save_evidence,
 )
-from training.registry.registry import NAME, Promotion
 from training.registry.tracking import Artifact, download_run_folder, mlflow_client, model_version_of
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from models.conversion import ConversionModel
     from models.metrics import Interval
     from training.registry.comparison import CalibrationCheck
+    from training.registry.registry import Promotion
     from training.registry.tracking import Tracking
     from training.trained_model import TrainedModel
 
@@ -149,12 +149,13 @@ def promote_model(
         source: A run id, or a model folder.
         tracking: The tracking store and registry.
         gate: The limits. Default: ``PromotionGate()``.
-        force: A reason to promote whatever the gate says; it is kept with the model.
+        force: A reason to promote whatever the gate says and whosever model it is, kept with the model.
 
     Returns:
         The promotion and the decision of the gate.
 
     Raises:
+        TrialError: The model cannot be loaded, or fails its trial; nothing was changed, and no reason helps.
         PromotionRefusedError: The gate refuses, or ``force`` is blank; the champion stays.
         RegistryError: There is no such run, or it logged no model.
         TrackingError: The store does not answer.
@@ -162,7 +163,10 @@ def promote_model(
     if force is not None and not force.strip():
         msg = "--force needs a reason in words; it is kept with the model"
         raise PromotionRefusedError(msg)
+    with mlflow_client(tracking) as client:
+        foreign = registry.foreign_project(client, source, tracking)
     verdict = evaluate_gate(source, tracking=tracking, gate=gate)
+    verdict = replace(verdict, reasons=(foreign, *verdict.reasons)) if foreign else verdict
     if not verdict.allowed and force is None:
         raise PromotionRefusedError(_refusal(source, verdict))
     forced = None if verdict.allowed else force
@@ -196,7 +200,7 @@ def evaluate_gate(
     """The decision of the gate on ``source``, a run id or a model folder; nothing is changed."""
     with mlflow_client(tracking) as client:
         run_id = registry.find_run(client, source)
-        champion = registry.find_champion(client)
+        champion = registry.find_champion(client, tracking)
         if champion is not None and champion.run_id == run_id:
             return GateDecision(notes=("it is the champion already",))
         record = _load_record(download_run_folder(client, run_id, FOLDER)) if run_id else None
@@ -314,10 +318,10 @@ def _refusal(source: str | Path, verdict: GateDecision) -> str:
 
 def _champion(store: Tracking) -> ConversionModel | NotComparable:
     # Asking an embedded store that was never written would create it, and take ten seconds.
-    if not store.exists:
+    if not store.exists or not store.project:
         return no_champion()
     with mlflow_client(store) as client:
-        champion = registry.find_champion(client, NAME)
+        champion = registry.find_champion(client, store)
         return (
             no_champion() if champion is None else artifact.load(registry.download_folder(client, champion))
         )

@@ -5,6 +5,8 @@ BentoML store holds a plain copy of the champion, so that the service starts wit
 pointer beside the copies says which of them is in charge; a running service follows it. A challenger has
 copies and a pointer of its own, for a service that lets it score along.
 
+Everything is named after the project: one project neither reads nor changes the models of another.
+
 Of MLflow this module asks the model registry only; runs and their files are ``training.registry.tracking``'s.
 """
 
@@ -19,6 +21,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from models import artifact
 from models.active_model import active_folders, set_active
+from models.project import LEGACY_NAME, belongs_to, mark_promoted_for, store_name
+from models.trial import require_trial
 from training.registry.tracking import (
     MODEL_VERSION,
     Model,
@@ -44,7 +48,6 @@ if TYPE_CHECKING:
 
     from training.registry.tracking import LogItem
 
-NAME = "leadloop"
 Alias = Literal["champion", "challenger"]
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
@@ -94,30 +97,77 @@ class ChampionFolder:
     notice: str = ""
 
 
-def register(run_id: str, *, tracking: Tracking, name: str = NAME, alias: Alias = CHALLENGER) -> int:
-    """Register a run's model under ``name`` with ``alias``; the number of its version."""
+def registered_name(tracking: Tracking) -> str:
+    """The name of the project's registered model. Raises RegistryError where there is no project."""
+    if not tracking.project:
+        msg = "nothing names a project here yet: run `leadloop train`, or name one with --project"
+        raise RegistryError(msg)
+    return store_name(tracking.project)
+
+
+def register(run_id: str, *, tracking: Tracking, alias: Alias = CHALLENGER) -> int:
+    """Register a run's model for the project with ``alias``; the number of its version."""
+    name = registered_name(tracking)
     with mlflow_client(tracking) as client:
-        number = int(_version_of(client, run_id, name).version)
+        number = int(register_run(client, run_id, name).version)
         client.set_registered_model_alias(name, alias, str(number))
         return number
 
 
-def set_challenger(source: str | Path, *, tracking: Tracking, name: str = NAME) -> Promotion:
-    """Make a run's model, or the model in a folder, the challenger that services score with in shadow."""
+def set_challenger(source: str | Path, *, tracking: Tracking, force: str | None = None) -> Promotion:
+    """Make a run's model, or the model in a folder, the challenger that services score with in shadow.
+
+    Raises RegistryError where it is another project's and ``force`` gives no reason; TrialError where it
+    fails its trial.
+    """
+    name = registered_name(tracking)
     with mlflow_client(tracking) as client:
+        if (foreign := foreign_project(client, source, tracking)) and not force:
+            raise RegistryError(foreign)
         run_id = find_run(client, source) or _log_folder(Path(source), tracking, ()).run_id
-        version = _version_of(client, run_id, name)
-        copy = _store(download_folder(client, version), version, f"{name}-{CHALLENGER}")
-        client.set_registered_model_alias(name, CHALLENGER, str(version.version))
-        set_active(copy.folder)
-        return Promotion(name, int(version.version), copy.model_version, run_id, None, copy.tag)
+        return shadow(client, register_run(client, run_id, name), tracking.project)
+
+
+def foreign_project(client: MlflowClient, source: str | Path, tracking: Tracking) -> str:
+    """Try the model of a run or folder; a sentence where it is of another project, else "".
+
+    Raises:
+        TrialError: It cannot be loaded, or does not score as it should.
+        RegistryError: There is no such run, or it logged no model.
+    """
+    folder = Path(source) if Path(source).is_dir() else _run_folder(client, _require_run(client, str(source)))
+    require_trial(folder)
+    owner = belongs_to(folder, artifact.read_card(folder)[1].project)
+    if owner in {"", tracking.project}:
+        return ""
+    return (
+        f"{source} is a model of the project {owner}, and this is the project {tracking.project}: promote it "
+        f"in the folder of {owner}, or with --project {owner}"
+    )
+
+
+def _run_folder(client: MlflowClient, run_id: str) -> Path:
+    """The plain model folder of a run, fetched to this machine if it is on a server."""
+    uri = f"models:/{_require_model(client, run_id)}"
+    try:
+        return next(download_artifacts(uri).glob(f"data/*/{artifact.SUMS}")).parent
+    except (OSError, StopIteration) as error:
+        msg = f"{uri}: the files of the model of run {run_id} are gone; was the folder moved?"
+        raise RegistryError(msg) from error
+
+
+def _require_model(client: MlflowClient, run_id: str) -> str:
+    model_id = logged_model_id(client, run_id)
+    if model_id is None:
+        msg = f"run {run_id} logged no model; promote a run that `leadloop train` finished"
+        raise RegistryError(msg)
+    return model_id
 
 
 def set_champion(
     source: str | Path,
     *,
     tracking: Tracking,
-    name: str = NAME,
     notes: Mapping[str, str] | None = None,
     beside: Iterable[LogItem] = (),
 ) -> Promotion:
@@ -126,7 +176,6 @@ def set_champion(
     Args:
         source: A run id, or a model folder.
         tracking: The tracking store and registry.
-        name: The registered model.
         notes: Tags of the run and of the version, set before the champion changes.
         beside: What is logged with the run that a folder from elsewhere gets.
 
@@ -141,39 +190,42 @@ def set_champion(
     The champion changes last, after the model was found whole, loadable and copied for the service, and the
     service's pointer after that: a promotion that fails leaves the old champion where it was.
     """
+    name = registered_name(tracking)
     with mlflow_client(tracking) as client:
         run_id = find_run(client, source) or _log_folder(Path(source), tracking, beside).run_id
-        version = _version_of(client, run_id, name)
-        return _put_in_charge(client, version, replaces=True, notes=notes or {})
+        version = register_run(client, run_id, name)
+        return put_in_charge(client, version, tracking.project, replaces=True, notes=notes or {})
 
 
-def restore_champion(*, tracking: Tracking, name: str = NAME) -> Promotion:
+def restore_champion(*, tracking: Tracking) -> Promotion:
     """Make the version that the champion replaced the champion. Raises RegistryError without one."""
+    name = registered_name(tracking)
     with mlflow_client(tracking) as client:
-        champion = _with_alias(client, name, CHAMPION)
+        champion = find_alias(client, name, CHAMPION)
         if champion is None or REPLACED not in champion.tags:
-            msg = f"{name}: no earlier champion in {tracking.uri}, so there is nothing to go back to"
+            msg = f"{name}: no earlier champion in {tracking.address}, so there is nothing to go back to"
             raise RegistryError(msg)
-        return _put_in_charge(client, client.get_model_version(name, champion.tags[REPLACED]))
+        version = client.get_model_version(name, champion.tags[REPLACED])
+        return put_in_charge(client, version, tracking.project)
 
 
-def champion_dir(*, tracking: Tracking, name: str = NAME) -> ChampionFolder:
+def champion_dir(*, tracking: Tracking) -> ChampionFolder:
     """The champion's model folder on this machine.
 
     Args:
-        tracking: The tracking store and registry.
-        name: The registered model.
+        tracking: The tracking store and registry of a project.
 
     Returns:
-        The folder of the registry or, while that does not answer, of the BentoML store.
+        The folder of the registry or, while that does not answer, of the BentoML store; never that of another
+        project.
 
     Raises:
-        RegistryError: Neither has a champion.
+        RegistryError: Neither has a champion of this project.
     """
     try:
-        return ChampionFolder(_champion_in_registry(tracking, name), "registry")
+        return ChampionFolder(_champion_in_registry(tracking), "registry")
     except (TrackingError, RegistryError) as error:
-        return _champion_in_store(name, str(error))
+        return _champion_in_store(tracking, str(error))
 
 
 def find_run(client: MlflowClient, source: str | Path) -> str | None:
@@ -192,9 +244,9 @@ def _require_run(client: MlflowClient, source: str) -> str:
     return run_id
 
 
-def find_champion(client: MlflowClient, name: str = NAME) -> ModelVersion | None:
-    """The version with the alias champion; None without one."""
-    return _with_alias(client, name, CHAMPION)
+def find_champion(client: MlflowClient, tracking: Tracking) -> ModelVersion | None:
+    """The project's version with the alias champion; None without one."""
+    return find_alias(client, registered_name(tracking), CHAMPION)
 
 
 def _log_folder(folder: Path, tracking: Tracking, beside: Iterable[LogItem]) -> RunRef:
@@ -203,31 +255,39 @@ def _log_folder(folder: Path, tracking: Tracking, beside: Iterable[LogItem]) -> 
     return log([*beside, model], tracking=tracking, name=f"promoted {folder.name}")
 
 
-def _version_of(client: MlflowClient, run_id: str, name: str) -> ModelVersion:
+def register_run(client: MlflowClient, run_id: str, name: str) -> ModelVersion:
     """The registered version of a run's model, registered now if it was not."""
     known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
     if known:
         return known[0]
+    model_id = _require_model(client, run_id)
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
-    model_id = logged_model_id(client, run_id)
-    if model_id is None:
-        msg = f"run {run_id} logged no model; promote a run that `leadloop train` finished"
-        raise RegistryError(msg)
     return client.create_model_version(name, f"models:/{model_id}", run_id, model_id=model_id)
 
 
-def _put_in_charge(
+def shadow(client: MlflowClient, version: ModelVersion, project: str) -> Promotion:
+    """Make a version of the project's model its challenger, for the service as well."""
+    name, number = version.name, str(version.version)
+    copy = _store(download_folder(client, version), version, project, challenger=True)
+    client.set_registered_model_alias(name, CHALLENGER, number)
+    set_active(copy.folder)
+    return Promotion(name, int(number), copy.model_version, str(version.run_id), None, copy.tag)
+
+
+def put_in_charge(
     client: MlflowClient,
     version: ModelVersion,
+    project: str,
     *,
     replaces: bool = False,
     notes: Mapping[str, str] = MappingProxyType({}),
 ) -> Promotion:
+    """Make a version of the project's model its champion, the registry's first and then the service's."""
     name, number = version.name, str(version.version)
-    before = _with_alias(client, name, CHAMPION)
+    before = find_alias(client, name, CHAMPION)
     replaced = str(before.version) if before and str(before.version) != number else None
-    copy = _store(download_folder(client, version), version, name)
+    copy = _store(download_folder(client, version), version, project)
     for note, value in notes.items():
         tag_run(client, str(version.run_id), Tag(note, value))
         client.set_model_version_tag(name, number, note, value)
@@ -239,31 +299,45 @@ def _put_in_charge(
     return Promotion(name, int(number), copy.model_version, str(version.run_id), earlier, copy.tag)
 
 
-def _store(folder: Path, version: ModelVersion, name: str) -> _Copy:
-    """Copy the model into the BentoML store.
+def _store(folder: Path, version: ModelVersion, project: str, *, challenger: bool = False) -> _Copy:
+    """Copy the model into the project's entry of the BentoML store.
 
-    The copy is loaded before the store takes it in, so the service never finds one that it cannot load.
+    The copy is tried before the store takes it in, so the service never finds one that it cannot use.
     """
+    name = store_name(project, challenger=challenger)
     models = _bentoml_models()
     model_version = artifact.load(folder).version
     labels = {MODEL_VERSION: model_version, "version": str(version.version), "run_id": str(version.run_id)}
     with models.create(name, labels=labels) as stored:
         shutil.copytree(folder, stored.path, dirs_exist_ok=True)
-        artifact.load(Path(stored.path))
+        mark_promoted_for(Path(stored.path), project)
+        require_trial(Path(stored.path))
     return _Copy(Path(models.get(stored.tag).path), model_version, str(stored.tag))
 
 
-def _champion_in_registry(tracking: Tracking, name: str) -> Path:
+def _champion_in_registry(tracking: Tracking) -> Path:
+    name = registered_name(tracking)
     # Asking an embedded store that was never written would create it, and take ten seconds.
     if not tracking.exists:
-        msg = f"{tracking.uri} does not exist"
+        msg = f"{tracking.address} does not exist"
         raise RegistryError(msg)
     with mlflow_client(tracking) as client:
-        champion = _with_alias(client, name, CHAMPION)
+        champion = find_alias(client, name, CHAMPION)
         if champion is None:
-            msg = f"{tracking.uri} has no {CHAMPION} of {name}"
-            raise RegistryError(msg)
+            raise RegistryError(_no_champion(client, tracking))
         return download_folder(client, champion)
+
+
+def _no_champion(client: MlflowClient, tracking: Tracking) -> str:
+    """That the registry has no champion of the project, and whether it has one of an earlier release."""
+    absent = f"{tracking.address} has no {CHAMPION} of it"
+    legacy = find_alias(client, LEGACY_NAME, CHAMPION)
+    if legacy is None:
+        return absent
+    return (
+        f"{absent}; it has one of an earlier release, version {legacy.version} of {LEGACY_NAME}, which "
+        "`leadloop models adopt` makes this project's"
+    )
 
 
 def download_folder(client: MlflowClient, version: ModelVersion) -> Path:
@@ -276,24 +350,39 @@ def download_folder(client: MlflowClient, version: ModelVersion) -> Path:
         raise RegistryError(msg) from error
 
 
-def _with_alias(client: MlflowClient, name: str, alias: Alias) -> ModelVersion | None:
+def find_alias(client: MlflowClient, name: str, alias: Alias) -> ModelVersion | None:
+    """The version of a registered model with an alias; None without one."""
     models = client.search_registered_models(f"name = '{name}'")
     number = models[0].aliases.get(alias) if models else None
     return client.get_model_version(name, str(number)) if number else None
 
 
-def _champion_in_store(name: str, why: str) -> ChampionFolder:
+def _champion_in_store(tracking: Tracking, why: str) -> ChampionFolder:
+    folder = champion_copy(tracking.project)
+    if folder is None:
+        whose = f"the project {tracking.project}" if tracking.project else "this folder"
+        msg = (
+            f"there is no champion of {whose}: {why}. `leadloop promote` makes one; `leadloop models` lists "
+            "what there is, of other projects too"
+        )
+        raise RegistryError(msg)
+    name = f"{store_name(tracking.project)}:{folder.name}"
+    return ChampionFolder(folder, "store", f"{why}; using {name} of the BentoML store")
+
+
+def champion_copy(project: str) -> Path | None:
+    """The folder of the project's champion in the BentoML store; None without one."""
     models = _bentoml_models()
     from bentoml.exceptions import NotFound  # noqa: PLC0415
 
+    if not project:
+        return None
     try:
-        stored = models.get(f"{name}:latest")
+        stored = models.get(f"{store_name(project)}:latest")
     except NotFound:
-        msg = f"no champion of {name}: {why}, and the BentoML store has none; run `leadloop promote` first"
-        raise RegistryError(msg) from None
+        return None
     # Where BentoML's clock was set back, its latest is not ours.
-    folder, *_ = active_folders(Path(stored.path).parent) or (Path(stored.path),)
-    return ChampionFolder(folder, "store", f"{why}; using {name}:{folder.name} of the BentoML store")
+    return next(iter(active_folders(Path(stored.path).parent)), Path(stored.path))
 
 
 def _bentoml_models() -> ModuleType:

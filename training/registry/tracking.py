@@ -19,11 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.plugin_part import PART as LEARNER
+from models.project import PROJECT_VARIABLE, resolve_project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mlflow import MlflowClient
+
+    from models.project import Project
 
 EXPERIMENT = "leadloop"
 MODEL = "model"
@@ -31,6 +34,9 @@ MODEL_VERSION = "model_version"
 _NEEDED = ("leadloop", "lightgbm", "narwhals", "numpy", "pandas", "polars", "scipy")
 _PARENT = "mlflow.parentRunId"
 _PARAMS_A_CALL = 100
+_USER = re.compile(r"(\w://)[^\s'\"]*@")
+_QUERY = re.compile(r"(\w://[^\s?'\"]*)\?[^\s'\"):]*")
+_SECRET = re.compile(r"((?:password|token|secret)=)[^\s&'\"]+", re.IGNORECASE)
 _REFUSED = re.compile(r"[^\w\-. :/]+")
 # Only defaults: whoever sets these variables has a reason. Retries would hang for minutes on a dead server.
 _ENVIRONMENT = {
@@ -107,11 +113,18 @@ class Tracking:
         uri: The tracking store.
         files: Where artifacts go. Default: the server decides.
         experiment: The name of the experiment.
+        project: Whose models are registered. Default: nobody's, and nothing can be promoted.
     """
 
     uri: str
     files: str | None = None
     experiment: str = EXPERIMENT
+    project: str = ""
+
+    @property
+    def address(self) -> str:
+        """The URI as messages show it, without user, password and query."""
+        return without_secrets(self.uri)
 
     @property
     def exists(self) -> bool:
@@ -128,22 +141,50 @@ class RunRef:
     uri: str
     model_uri: str | None = None
 
+    @property
+    def address(self) -> str:
+        """The URI of the store as messages show it, without user, password and query."""
+        return without_secrets(self.uri)
 
-def tracking(out: Path, experiment: str = EXPERIMENT) -> Tracking:
-    """The server that MLFLOW_TRACKING_URI names, else an embedded store beside the outputs in ``out``.
+
+def tracking(
+    out: Path,
+    experiment: str = EXPERIMENT,
+    *,
+    uri: str | None = None,
+    project: Callable[[str], Project] | None = None,
+) -> Tracking:
+    """The server that MLFLOW_TRACKING_URI names, else ``uri``, else an embedded store in ``out``.
 
     Args:
-        out: The folder for ``mlflow.db`` and ``mlflow-files`` of an embedded store.
+        out: The folder for ``mlflow.db``, ``mlflow-files`` and the name of the project.
         experiment: The name of the experiment. Default: ``EXPERIMENT``.
+        uri: A tracking store, unless MLFLOW_TRACKING_URI names one. Default: the embedded one.
+        project: Gives the project by the URI of the store. Default: LEADLOOP_PROJECT, else the one that
+            ``out`` or the server has, drawn now where there is none.
 
     Returns:
         Where runs are logged. Paths are absolute, or the store would only work from the folder in which it
         was first used.
     """
-    if server := os.environ.get("MLFLOW_TRACKING_URI"):
-        return Tracking(server, None, experiment)
+    server = os.environ.get("MLFLOW_TRACKING_URI") or uri
+    find = project or (
+        lambda store: resolve_project(out, chosen=os.environ.get(PROJECT_VARIABLE, ""), registry=store)
+    )
+    name = find(server or "").name
+    if server:
+        return Tracking(server, None, experiment, name)
     here = out.absolute()
-    return Tracking(f"sqlite:///{here / 'mlflow.db'}", (here / "mlflow-files").as_uri(), experiment)
+    return Tracking(f"sqlite:///{here / 'mlflow.db'}", (here / "mlflow-files").as_uri(), experiment, name)
+
+
+def without_secrets(text: str) -> str:
+    """A message without the user, password and query of the URLs in it.
+
+    >>> without_secrets("postgresql://ada:secret@db/mlflow?password=secret: no answer")
+    'postgresql://db/mlflow: no answer'
+    """
+    return _SECRET.sub(r"\1...", _QUERY.sub(r"\1", _USER.sub(r"\1", text)))
 
 
 def log(
@@ -213,6 +254,11 @@ def run_by_model_version(client: MlflowClient, model_version: str) -> str | None
     return str(runs[0].info.run_id) if runs else None
 
 
+def run_tags(client: MlflowClient, run_id: str) -> dict[str, str]:
+    """The tags of a run; none where there is no such run."""
+    return dict(client.get_run(run_id).data.tags) if run_by_id(client, run_id) else {}
+
+
 def model_version_of(client: MlflowClient, run_id: str) -> str | None:
     """The version of the model that a run logged; None where it logged none."""
     return client.get_run(run_id).data.tags.get(MODEL_VERSION)
@@ -266,9 +312,9 @@ def _create_folder(tracking: Tracking) -> None:
 
 
 def _advice(tracking: Tracking, error: Exception) -> str:
-    first = str(error).partition("\n")[0]
+    first = without_secrets(str(error).partition("\n")[0])
     return (
-        f"{tracking.uri}: the tracking store failed ({first[:160]}); check that it is running and "
+        f"{tracking.address}: the tracking store failed ({first[:160]}); check that it is running and "
         "MLFLOW_TRACKING_URI is right, or unset it to track beside the outputs. Saved models are untouched"
     )
 

@@ -117,7 +117,10 @@ def test_promotion_makes_the_run_champion(trained, store, tmp_path):
         champion = champion_dir(tracking=store)
         assert artifact.load(champion.folder).version == trained.model.version
     with mlflow_client(store) as client:
-        assert client.get_model_version_by_alias("leadloop", "champion").run_id == trained.run.run_id
+        assert (
+            client.get_model_version_by_alias(f"leadloop.{store.project}", "champion").run_id
+            == trained.run.run_id
+        )
 
 
 def test_the_same_files_and_seed_give_the_same_model(trained, config, company):

@@ -103,7 +103,7 @@ def trained(tracked, make_folder, loadable):  # noqa: ARG001
 
 def in_charge(tracked):
     with mlflow_client(tracked) as client:
-        return registry.find_champion(client)
+        return registry.find_champion(client, tracked)
 
 
 class TestThroughTheRegistry:
@@ -126,7 +126,7 @@ class TestThroughTheRegistry:
         result = promote_model(bad, tracking=tracked, force="the good one reads a field that is gone")
         assert result.forced == "the good one reads a field that is gone"
         with mlflow_client(tracked) as client:
-            version = registry.find_champion(client)
+            version = registry.find_champion(client, tracked)
             of_run = client.get_run(bad).data.tags
         for tags in (version.tags, of_run):
             assert tags["leadloop.gate"] == "forced"

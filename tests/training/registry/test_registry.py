@@ -81,7 +81,7 @@ def test_a_rollback_brings_the_champion_before_back(tracked, train, bento_store)
     set_champion(train("second"), tracking=tracked)
     assert restore_champion(tracking=tracked).version == 1
     assert content(champion_dir(tracking=tracked).folder) == "trees of first"
-    gone = Tracking(f"sqlite:///{bento_store}/none.db")
+    gone = Tracking(f"sqlite:///{bento_store}/none.db", project="acme")
     assert content(champion_dir(tracking=gone).folder) == "trees of first"
     with pytest.raises(RegistryError, match="nothing to go back to"):
         restore_champion(tracking=tracked)
@@ -141,14 +141,14 @@ def test_a_challenger_does_not_disturb_the_champion(tracked, train):
     assert register(train("second"), tracking=tracked) == 2
     assert content(champion_dir(tracking=tracked).folder) == "trees of first"
     with mlflow_client(tracked) as client:
-        assert int(client.get_model_version_by_alias("leadloop", "challenger").version) == 2
+        assert int(client.get_model_version_by_alias("leadloop.acme", "challenger").version) == 2
 
 
 def test_the_service_finds_the_champion_without_mlflow(tracked, train):
     import bentoml.models  # noqa: PLC0415
 
     promotion = set_champion(train("first"), tracking=tracked)
-    stored = bentoml.models.get("leadloop:latest")
+    stored = bentoml.models.get("leadloop.acme:latest")
     assert str(stored.tag) == promotion.bento_tag
     assert content(Path(stored.path)) == "trees of first"
     assert stored.info.labels == {
@@ -161,7 +161,7 @@ def test_the_service_finds_the_champion_without_mlflow(tracked, train):
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////nowhere/mlflow.db"])
 def test_while_the_registry_cannot_answer_the_copy_is_used_and_said_so(tracked, train, uri):
     set_champion(train("first"), tracking=tracked)
-    champion = champion_dir(tracking=Tracking(uri))
+    champion = champion_dir(tracking=Tracking(uri, project="acme"))
     assert champion.origin == "store"
     assert "BentoML store" in champion.notice
     assert content(champion.folder) == "trees of first"
@@ -192,7 +192,7 @@ def test_the_pointer_changes_last_so_that_a_service_follows_only_a_finished_prom
     tracked, train, bento_store, monkeypatch
 ):
     set_champion(train("first"), tracking=tracked)
-    assert content(active_folders(bento_store / "leadloop")[0]) == "trees of first"
+    assert content(active_folders(bento_store / "leadloop.acme")[0]) == "trees of first"
 
     def unreachable(*_):
         msg = "the registry is gone"
@@ -202,22 +202,22 @@ def test_the_pointer_changes_last_so_that_a_service_follows_only_a_finished_prom
     monkeypatch.setattr("mlflow.MlflowClient.set_registered_model_alias", unreachable)
     with pytest.raises(TrackingError, match="gone"):
         set_champion(second, tracking=tracked)
-    assert content(active_folders(bento_store / "leadloop")[0]) == "trees of first"
+    assert content(active_folders(bento_store / "leadloop.acme")[0]) == "trees of first"
 
 
 def test_a_clock_that_was_set_back_does_not_hide_a_promotion(tracked, train, bento_store):
     set_champion(train("first"), tracking=tracked)
     # BentoML's own "latest" goes by the time of creation: as if the first one came from the future.
-    (copy,) = bento_store.glob("leadloop/*/model.yaml")
+    (copy,) = bento_store.glob("leadloop.acme/*/model.yaml")
     copy.write_text(re.sub(r"creation_time: '?20\d\d", "creation_time: '2999", copy.read_text()))
     set_champion(train("second"), tracking=tracked)
-    assert content(active_folders(bento_store / "leadloop")[0]) == "trees of second"
-    gone = Tracking(f"sqlite:///{bento_store}/none.db")
+    assert content(active_folders(bento_store / "leadloop.acme")[0]) == "trees of second"
+    gone = Tracking(f"sqlite:///{bento_store}/none.db", project="acme")
     assert content(champion_dir(tracking=gone).folder) == "trees of second"
 
 
 def test_a_challenger_is_copied_for_a_service_that_lets_it_score_along(tracked, train, bento_store):
     set_champion(train("first"), tracking=tracked)
     set_challenger(train("second"), tracking=tracked)
-    assert content(active_folders(bento_store / "leadloop")[0]) == "trees of first"
-    assert content(active_folders(bento_store / "leadloop-challenger")[0]) == "trees of second"
+    assert content(active_folders(bento_store / "leadloop.acme")[0]) == "trees of first"
+    assert content(active_folders(bento_store / "leadloop.acme.challenger")[0]) == "trees of second"

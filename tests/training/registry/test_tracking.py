@@ -16,6 +16,7 @@ from training.registry.tracking import (
     Metric,
     Model,
     RunParams,
+    RunRef,
     Tag,
     Text,
     Tracking,
@@ -23,6 +24,7 @@ from training.registry.tracking import (
     log,
     mlflow_client,
     tracking,
+    without_secrets,
 )
 
 # MLflow's and BentoML's own use of what their dependencies deprecate.
@@ -126,9 +128,45 @@ def test_the_store_is_found_again_from_another_folder(tmp_path, monkeypatch):
     assert here.files == (tmp_path / "out" / "mlflow-files").as_uri()
 
 
-def test_a_server_is_used_when_the_user_names_one(monkeypatch):
+def test_a_server_is_used_when_the_user_names_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
-    assert tracking(Path("out")) == Tracking("http://localhost:5000")
+    named = tracking(Path("out"))
+    assert named == Tracking("http://localhost:5000", project=named.project)
+    # Whoever shares a server shares the project, and nothing is drawn in a folder of one of them.
+    assert named.project.startswith("localhost-")
+    assert not Path("out").exists()
+    monkeypatch.setenv("LEADLOOP_PROJECT", "acme")
+    assert tracking(Path("out")).project == "acme"
+
+
+SECRETS = ("ada", "geheim", "s3cret")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://ada:geheim@db.example.org:5432/mlflow?sslpassword=s3cret",
+        "http://ada:ge/heim@geheim@127.0.0.1:9/prefix?token=s3cret&x=1",
+        "mysql+pymysql://ada:geheim@db.example.org/mlflow",
+    ],
+)
+def test_no_message_tells_the_password_of_the_tracking_store(uri):
+    shown = [
+        Tracking(uri).address,
+        RunRef("1", "2", uri).address,
+        without_secrets(f"(OperationalError) cannot connect to {uri!r}: password=geheim is wrong"),
+    ]
+    for text in shown:
+        assert not any(secret in text for secret in SECRETS)
+    assert "://" in shown[0]
+
+
+def test_a_server_that_fails_is_named_without_its_password():
+    with pytest.raises(TrackingError) as refused:
+        log([Tag("a", "b")], tracking=Tracking("http://ada:geheim@127.0.0.1:9/?token=s3cret"))
+    assert not any(secret in str(refused.value) for secret in SECRETS)
+    assert "http://127.0.0.1:9" in str(refused.value)
 
 
 def test_a_dead_server_fails_soon_and_says_what_to_do():
