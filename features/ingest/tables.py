@@ -19,13 +19,16 @@ import pyarrow.parquet as pq
 from features.ingest.databases import build_query, duckdb_connection, first_line, open_connection
 from features.ingest.delimited import (
     Dialect,
+    Encoding,
     find_header_line,
     record_lines,
     sniff_dialect,
+    unique_names,
     write_normalised_copy,
 )
 from features.ingest.quarantine import SourceError
 from features.messages import Message
+from features.parsing import clean_text
 from features.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -56,12 +59,14 @@ class Batch:
 class TableReader:
     """An opened table: its columns, how numbers are written in it, and its rows in batches.
 
+    ``own_names`` are the columns as a file or database with typed columns calls them, in the same order.
     ``rejects`` holds the records that did not fit the header; it is complete once the batches are exhausted.
     """
 
     place: TableSource
     columns: tuple[str, ...]
     dialect: Dialect | None = None
+    own_names: tuple[str, ...] = ()
     rejects: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -76,7 +81,7 @@ class TableReader:
 
     def require(self, names: Iterable[str]) -> None:
         """Raise SourceError unless every name is a column; the message suggests the nearest one."""
-        for name in names:
+        for name in map(clean_text, names):
             if name not in self.columns:
                 hint = self._header_below(name) or suggest(name, self.columns)
                 msg = f"{self.place.name} has no column {name!r}{hint}"
@@ -143,20 +148,25 @@ class TableReader:
         return [reject | {"line": lines.get(record)} for record, reject in sorted(by_record.items())]
 
 
-def open_table(place: TableSource) -> TableReader:
+def open_table(place: TableSource, usual_encoding: str | None = None) -> TableReader:
     """Open a table without reading its rows.
+
+    A text file that is no UTF-8 is read in the ``usual_encoding`` of its kind, if that is known and it can.
 
     Raises:
         SourceError: it does not exist or is no table.
     """
     if place.file is not None:
-        return _open_file(place, place.file)
+        encoding = place.encoding or usual_encoding
+        named = None if encoding is None else Encoding(encoding, is_sure=place.encoding is not None)
+        return _open_file(place, place.file, named)
     query = f"SELECT * FROM ({build_query(place)}) AS source LIMIT 0"  # noqa: S608
     with open_connection(place) as run, closing(run(query, 1)) as frames:
-        return TableReader(place, tuple(next(frames).columns))
+        names = next(frames).columns
+        return TableReader(place, unique_names(names), own_names=tuple(names))
 
 
-def _open_file(place: TableSource, path: Path) -> TableReader:
+def _open_file(place: TableSource, path: Path, encoding: Encoding | None) -> TableReader:
     if not path.is_file():
         raise SourceError(
             f"{path} does not exist" if not path.exists() else f"{path} is a folder, not a file"
@@ -165,10 +175,11 @@ def _open_file(place: TableSource, path: Path) -> TableReader:
         msg = f"{path} is empty: not even a header line"
         raise SourceError(msg)
     if not is_parquet(path):
-        dialect = sniff_dialect(path)
+        dialect = sniff_dialect(path, encoding)
         return TableReader(place, dialect.columns, dialect)
     try:
-        return TableReader(place, tuple(pl.read_parquet_schema(path)))
+        names = tuple(pl.read_parquet_schema(path))
+        return TableReader(place, unique_names(names), own_names=names)
     except (pl.exceptions.PolarsError, OSError) as error:
         msg = f"{path} looks like Parquet but cannot be read: {first_line(error)}"
         raise SourceError(msg) from error
@@ -182,13 +193,18 @@ def is_parquet(path: Path) -> bool:
 
 def _frames(table: TableReader, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
     place = table.place
-    if place.file is None:
-        with open_connection(place) as run:
-            yield from (frame.select(columns) for frame in run(build_query(place), rows))
-    elif table.dialect is None:
-        yield from _parquet_frames(place.file, rows, columns)
-    else:
+    if table.dialect is not None:
         yield from _delimited_frames(table, table.dialect, rows, columns)
+        return
+    own_names = dict(zip(table.columns, table.own_names, strict=True))
+    names = [own_names[column] for column in columns]
+    if place.file is not None:
+        frames = _parquet_frames(place.file, rows, names)
+        yield from (frame.rename(dict(zip(names, columns, strict=True))) for frame in frames)
+        return
+    with open_connection(place) as run:
+        for frame in run(build_query(place), rows):
+            yield frame.select(names).rename(dict(zip(names, columns, strict=True)))
 
 
 def _parquet_frames(path: Path, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
