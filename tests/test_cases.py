@@ -111,3 +111,19 @@ def test_a_letter_in_two_parts_is_one_letter(case, run):
 def test_columns_below_a_title_are_found(run, name):
     code, said = run("check", "--leads", name, *FLAT)
     assert (code, "above the column names" in said) == (0, True)
+
+
+@of("08-region-NA")
+def test_a_region_that_was_taken_as_missing_is_told(case, run):
+    code, said = run("check", "--leads", "export.csv", *FLAT)
+    assert (code, "column 'Region': 150 cells with 'NA' were taken as missing" in said) == (0, True)
+    assert read(case / "export.csv", missing=("",)).rows["Region"].to_list().count("NA") == 150
+
+
+@of("20b-two-stray-quotes")
+@pytest.mark.usefixtures("case")
+def test_records_inside_one_cell_are_told(run):
+    code, said = run("check", "--leads", "export.csv", *FLAT)
+    assert code == 2
+    assert "150 of 600 rows cannot be used" in said
+    assert "the cell holds 150 lines, each of them a record" in said

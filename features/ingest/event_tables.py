@@ -10,6 +10,7 @@ import polars as pl
 
 from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
 from features.ingest.attribute_columns import TWO_WAYS
+from features.ingest.missing_words import MissingWords
 from features.ingest.quarantine import Quarantine, SourceError
 from features.ingest.row_validation import ValidatedRows
 from features.ingest.schema import (
@@ -20,6 +21,7 @@ from features.ingest.schema import (
     column_names,
     number_columns,
     validate_table,
+    word_columns,
 )
 from features.ingest.tables import TableReader, open_table
 from features.number_marks import MarkEvidence, NumberMarks, collect_evidence, has_groups, settle_groups
@@ -89,6 +91,7 @@ class _Tally:
     accepted: int = 0
     newest: int | None = None
     names: frozenset[str] = frozenset()
+    words: MissingWords = field(default_factory=MissingWords)
 
     def add(self, batch: Batch, checked: ValidatedRows, good: pl.DataFrame) -> None:
         self.problems = replace(checked.after(self.problems), frame=self.problems.frame)
@@ -108,7 +111,7 @@ def read_events(
     tally = _Tally(ValidatedRows(pl.DataFrame(), names=names))
     marks = _EventMarks(name, table, names, mapping)
     for batch in table.batches(EVENT_ROWS, sorted({*names.values()})):
-        mapped = apply_mapping(batch, names, (), mapping)
+        mapped = apply_mapping(batch, names, (), mapping, tally.words)
         checked = validate_table(name, marks.settle(mapped, context), context)
         good = _cast_events(name, checked.frame, context)
         sink(name, good)
@@ -117,9 +120,13 @@ def read_events(
         msg = f"{mapping.name} has column names but no rows"
         raise SourceError(msg)
     return TableReport(
-        count=RowCounts(name, mapping.name, tally.rows + len(table.rejects), tally.accepted),
+        count=RowCounts(name, mapping.name, tally.rows + table.rejected_rows, tally.accepted),
         quarantine=tally.problems.quarantine(table, name, rejects=True),
-        notices=(*table.notices, *table_notices(name, mapping, tally.problems)),
+        notices=(
+            *table.notices,
+            *tally.words.notices((names[each] for each in word_columns(name) if each in names), name),
+            *table_notices(name, mapping, tally.problems),
+        ),
         newest=tally.newest,
         names=tally.names,
     )
@@ -208,13 +215,21 @@ def map_column_names(name: TableName, mapping: TableMapping, table: TableReader)
 
 
 def apply_mapping(
-    batch: Batch, names: dict[str, str], free: tuple[str, ...], mapping: TableMapping
+    batch: Batch,
+    names: dict[str, str],
+    free: tuple[str, ...],
+    mapping: TableMapping,
+    words: MissingWords | None = None,
 ) -> ValidatedRows:
     """Rows with the contract's columns under the contract's names, cells cleaned and translated.
 
-    The ``free`` columns, which the contract does not know, keep their names.
+    The ``free`` columns, which the contract does not know, keep their names. ``words`` counts the words that
+    were taken as missing.
     """
     cells = {column.name: strip_missing(column, mapping.missing) for column in batch.frame}
+    if words is not None:
+        for column in batch.frame:
+            words.add(column, cells[column.name])
     columns = [
         _translate_values(cells[source_name].alias(column), mapping) for column, source_name in names.items()
     ]

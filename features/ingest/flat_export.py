@@ -12,6 +12,7 @@ from features.ingest.availability import Availability, static_availability
 from features.ingest.column_roles import ColumnRole
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.mapping import TableSource
+from features.ingest.missing_words import MissingWords
 from features.ingest.outcome_column import is_dated, parse_outcome, parse_time_order
 from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
 from features.ingest.row_validation import ROW, ValidatedRows
@@ -95,13 +96,17 @@ def read_flat(
     table = open_table(TableSource(file=path, encoding=mapping.encoding))
     table.require(mapping.named)
     raw = table.read()
-    rows = ValidatedRows.from_frame(raw.select(strip_missing(column, mapping.missing) for column in raw))
+    stripped = raw.select(strip_missing(column, mapping.missing) for column in raw)
+    words = MissingWords()
+    for column in raw:
+        words.add(column, stripped[column.name])
+    rows = ValidatedRows.from_frame(stripped)
     rows = _reject_repeated_ids(_with_ids(rows, mapping.id), mapping.id)
     rows = _with_order(rows, mapping, table.decimal, now)
-    row_count = raw.height + len(table.rejects)
+    row_count = raw.height + table.rejected_rows
     bad = rows.dropped
     if (
-        bad + len(table.rejects) > mapping.max_share * row_count
+        bad + table.rejected_rows > mapping.max_share * row_count
     ):  # before the outcome is blamed for missing rows
         enforce_bad_row_limit(
             rows.quarantine(table, "leads", rejects=True), row_count, mapping.max_share, quarantine_file
@@ -123,7 +128,11 @@ def read_flat(
         roles=typed.roles,
         rows=row_count,
         quarantine=quarantine,
-        notices=table.notices + _blank_notice(mapping, blank),
+        notices=(
+            *table.notices,
+            *words.notices((role.column for role in typed.roles if role.role == "category"), "flat"),
+            *_blank_notice(mapping, blank),
+        ),
         availability=static_availability(
             typed.roles, dict.fromkeys(mapping.exclude, Message("availability.excluded_by_user"))
         ),
@@ -203,7 +212,7 @@ class FlatBatch:
     Attributes:
         leads: As in FlatExport.
         quarantine: The bad rows of the whole file: filled in the last batch, which has no leads.
-        notices: Sentences about the file as a whole, in the first batch.
+        notices: Sentences about the file as a whole, in the first batch and the last.
     """
 
     leads: pl.DataFrame
@@ -276,11 +285,11 @@ def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) 
     names = _present_columns(table, columns)
     notices = table.notices + _ignored_notice(table, names)
     row_count, total = 0, ValidatedRows.from_frame(pl.DataFrame(schema=dict.fromkeys(names, pl.String)))
-    marks = FileMarks(table, columns)
+    marks, words = FileMarks(table, columns), MissingWords()
+    categories = [name for name, role in columns.roles.items() if role == "category"]
     for batch in table.batches(rows, names):
-        checked, leads = _flat_batch(
-            ValidatedRows.from_frame(batch.frame, batch.first), columns, table.decimal, marks.of(batch.frame)
-        )
+        numbered = ValidatedRows.from_frame(batch.frame, batch.first)
+        checked, leads = _flat_batch(numbered, columns, table.decimal, marks.of(batch.frame), words)
         row_count += batch.frame.height
         total = replace(checked.after(total), frame=total.frame)
         yield FlatBatch(leads, notices=notices)
@@ -289,7 +298,9 @@ def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) 
         msg = f"{path} has column names but no rows"
         raise SourceError(msg)
     yield FlatBatch(
-        _flat_batch(total, columns, ".", {})[1], total.quarantine(table, "leads", rejects=True), notices
+        _flat_batch(total, columns, ".", {}, words)[1],
+        total.quarantine(table, "leads", rejects=True),
+        (*notices, *words.notices(categories, "flat")),
     )
 
 
@@ -325,9 +336,16 @@ def _is_doubtful(column: pl.Series) -> bool:
 
 
 def _flat_batch(
-    rows: ValidatedRows, columns: FlatColumns, decimal: Decimal, marks: Mapping[str, NumberMarks]
+    rows: ValidatedRows,
+    columns: FlatColumns,
+    decimal: Decimal,
+    marks: Mapping[str, NumberMarks],
+    words: MissingWords,
 ) -> tuple[ValidatedRows, pl.DataFrame]:
-    rows = replace(rows, frame=rows.frame.with_columns(strip_missing(c, columns.missing) for c in rows.frame))
+    stripped = [strip_missing(column, columns.missing) for column in rows.frame]
+    for raw, column in zip(rows.frame, stripped, strict=True):
+        words.add(raw, column)
+    rows = replace(rows, frame=pl.DataFrame(stripped))
     rows = _with_ids(rows, columns.id)
     reason = Message("columns.model")
     roles = tuple(ColumnRole(name, role, reason) for name, role in columns.roles.items())

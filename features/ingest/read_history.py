@@ -32,6 +32,7 @@ from features.ingest.event_tables import (
 from features.ingest.flat_export import FlatBatch, FlatColumns, FlatExport, iter_flat_batches, read_flat
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.mapping import HistoryMapping, TableMapping
+from features.ingest.missing_words import MissingWords
 from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
 from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.schema import PART, ValidationContext, column_names, validate_table
@@ -189,13 +190,18 @@ def _read_table(
     free = tuple(c for c in table.columns if c not in {*names.values(), *column_names(name)})
     raw = table.read(sorted({*names.values(), *free}))
     context = replace(_table_context(name, mapping, context, history_mapping), decimal=table.decimal)
-    checked = validate_table(name, apply_mapping(Batch(raw), names, free, mapping), context)
+    words = MissingWords()
+    checked = validate_table(name, apply_mapping(Batch(raw), names, free, mapping, words), context)
     attributes = _attribute_columns(name, checked, table, history_mapping)
     frame = checked.frame.select(*column_names(name)).hstack(list(attributes.columns))
     source = TableReport(
-        count=RowCounts(name, mapping.name, raw.height + len(table.rejects), frame.height),
+        count=RowCounts(name, mapping.name, raw.height + table.rejected_rows, frame.height),
         quarantine=attributes.rows.quarantine(table, name, rejects=True),
-        notices=(*table.notices, *table_notices(name, mapping, checked)),
+        notices=(
+            *table.notices,
+            *words.notices((role.column for role in attributes.roles if role.role == "category"), name),
+            *table_notices(name, mapping, checked),
+        ),
         newest=cast("int | None", frame["created_at"].max()) if name == "leads" else None,
         roles=tuple(replace(role, column=_with_prefix(name, role.column)) for role in attributes.roles),
         columns=tuple(_with_prefix(name, column) for column in table.columns),

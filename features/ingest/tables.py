@@ -27,14 +27,16 @@ from features.ingest.delimited import (
     write_normalised_copy,
 )
 from features.ingest.quarantine import SourceError
+from features.ingest.stray_quotes import find_swallowed_records
 from features.messages import Message
 from features.parsing import clean_text
 from features.suggestions import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from features.ingest.mapping import TableSource
+    from features.ingest.stray_quotes import SwallowedRecords
     from features.parsing import Decimal
 
 BATCH_ROWS = 100_000
@@ -147,6 +149,23 @@ class TableReader:
         lines = {record: line for record, (line, _) in enumerate(self._records(), 1) if record in by_record}
         return [reject | {"line": lines.get(record)} for record, reject in sorted(by_record.items())]
 
+    @property
+    def rejected_rows(self) -> int:
+        """How many records could not be read; those that a quote swallowed count each."""
+        return sum(reject["records"] for reject in self.rejects)
+
+    def records_of(self, rows: Collection[int], rejected: Collection[int]) -> dict[int, int]:
+        """The number of the record of each of the rows that were read, where others were rejected."""
+        records: dict[int, int] = {}
+        if rows:
+            numbers = (
+                record
+                for record, (_, blank) in enumerate(self._records(), 1)
+                if record > 1 and record not in rejected and not (blank and len(self.columns) > 1)
+            )
+            records = {row: record for row, record in enumerate(numbers) if row in rows}
+        return records
+
 
 def open_table(place: TableSource, usual_encoding: str | None = None) -> TableReader:
     """Open a table without reading its rows.
@@ -221,18 +240,39 @@ def _delimited_frames(
     with _readable_copy(table.place.file, dialect) as path, duckdb_connection() as db:  # type: ignore[arg-type]
         try:
             relation = db.sql(_csv_query(dialect), params=[str(path), dialect.delimiter])
+            swallowed: dict[int, SwallowedRecords] = {}
+            first = 0
             for batch in relation.to_arrow_reader(rows):
                 frame = pl.DataFrame(batch)
+                found = find_swallowed_records(frame, dialect.delimiter) if dialect.quotes else ()
+                bad = {each.row: each for each in found}
+                swallowed |= {first + row: each for row, each in bad.items()}
+                first += frame.height
+                if bad:
+                    frame = frame.filter(~pl.int_range(pl.len()).is_in(list(bad)))
                 yield pl.DataFrame(
                     [
                         _strip_excel_quotes(frame.to_series(i)).alias(name)
                         for i, name in zip(indices, columns, strict=True)
                     ]
                 )
-            table.rejects.extend(_rejects(db, table.columns))
+            rejects = list(_rejects(db, table.columns))
+            records = table.records_of(swallowed, {reject["record"] for reject in rejects})
+            lost = (_swallowed_reject(records[row], each, table) for row, each in swallowed.items())
+            table.rejects[:] = [*rejects, *lost]
         except duckdb.Error as error:
             msg = f"{table.place.name} cannot be read as CSV: {first_line(error)}"
             raise SourceError(msg) from error
+
+
+def _swallowed_reject(record: int, swallowed: SwallowedRecords, table: TableReader) -> dict[str, Any]:
+    return {
+        "record": record,
+        "column": table.columns[swallowed.column],
+        "value": swallowed.start,
+        "reason": Message("ingest.swallowed", n=swallowed.records),
+        "records": swallowed.records,
+    }
 
 
 def _strip_excel_quotes(cells: pl.Series) -> pl.Series:
@@ -272,6 +312,8 @@ def _rejects(db: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> Iterator[
             "record": record,
             "column": None if ragged else columns[int(column[1:])],
             "value": text.strip("\r\n"),
+            # An open quote takes all the lines below it along.
+            "records": 1 if ragged else 1 + text.strip("\r\n").count("\n"),
             "reason": (
                 Message(_REASONS[kind])
                 if kind in _REASONS
