@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
@@ -31,7 +32,23 @@ TRUE = frozenset({"yes", "true", "y", "t", "ja", "j", "wahr", "1", "1.0"})
 
 FALSE = frozenset({"no", "false", "n", "f", "nein", "falsch", "0", "0.0"})
 
-_BLANKS = " \t\r\n\v\f\u00a0"
+_BLANKS = " \t\r\n\v\f"
+
+# Typographic and ideographic blanks, and marks that nobody sees: soft hyphens, zero-width blanks, directions.
+_SPACES = "\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_INVISIBLE = "\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
+_JOINERS = "\u200c\u200d"
+# Letters that are composed already, and none of the blanks and marks above: nothing to clean.
+_COMPOSED = "\x00-\x9f\u00a1-\u00ac\u00ae-\u02ff\u2010-\u2027\u20ac"
+_TO_CLEAN = f"[^{_COMPOSED}]"
+_SPACE, _UNSEEN, _ANY_TO_CLEAN = (re.compile(p) for p in (f"[{_SPACES}]", f"[{_INVISIBLE}]", _TO_CLEAN))
+
+NO_DATES = tuple(
+    date + clock
+    for date in ("0000-00-00", "0000/00/00", "00-00-0000", "00/00/0000", "00.00.0000")
+    for clock in ("", " 00:00", " 00:00:00", " 00:00:00.000", " 00:00:00.000000", "T00:00:00", "T00:00:00Z")
+)
+"""What MySQL and its like write for a date that is not there; no other cell looks like it."""
 
 _PLAIN = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 
@@ -46,14 +63,38 @@ NUMBER: dict[Decimal, str] = {".": _POINT, ",": _COMMA}
 _NUMBER = {decimal: re.compile(pattern) for decimal, pattern in NUMBER.items()}
 
 
+def clean_text(text: str) -> str:
+    """A text in one spelling: letters composed, any blank a plain one, nothing invisible, no blanks around.
+
+    >>> clean_text("Gro\u0308ße\u200b"), clean_text("\u3000Closed\u00a0Won ")
+    ('Größe', 'Closed Won')
+    """
+    if not text.isascii() and _ANY_TO_CLEAN.search(text):
+        text = _SPACE.sub(" ", _UNSEEN.sub("", unicodedata.normalize("NFC", text)))
+    return text.strip(_BLANKS + _JOINERS)
+
+
+def clean_column(column: pl.Series) -> pl.Series:
+    """A column of text with each value as ``clean_text`` has it."""
+    if column.str.len_bytes().sum() != column.str.len_chars().sum() and column.str.contains(_TO_CLEAN).any():
+        composed = column.str.normalize("NFC").str.replace_all(f"[{_INVISIBLE}]", "")
+        column = composed.str.replace_all(f"[{_SPACES}]", " ")
+    return column.str.strip_chars(_BLANKS + _JOINERS)
+
+
 def strip_missing(column: pl.Series, missing: tuple[str, ...] = MISSING) -> pl.Series:
-    """The column without surrounding blanks, with every word for "missing" turned into null."""
+    """The column of clean text, with every word for "missing" turned into null."""
     if isinstance(column.dtype, pl.Categorical | pl.Enum):
         column = column.cast(pl.String)
     if column.dtype != pl.String:
         return column.fill_nan(None) if column.dtype.is_float() else column
-    text = column.str.strip_chars(_BLANKS)
-    return text.set(text.is_in(missing), None)
+    text = clean_column(column)
+    return text.set(text.is_in([*missing, *NO_DATES]), None)
+
+
+def is_missing(text: str, missing: Collection[str] = MISSING) -> bool:
+    """Whether a clean text stands for a missing value."""
+    return text in missing or (text.startswith("0") and text in NO_DATES)
 
 
 def parse_numbers(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
@@ -98,8 +139,8 @@ def as_number(
     """
     if not isinstance(value, str):
         return _finite_number(value)
-    text = value.strip(_BLANKS)
-    if text in missing:
+    text = clean_text(value)
+    if is_missing(text, missing):
         return None
     if not _NUMBER[decimal].fullmatch(text):
         msg = f"{value!r} is not a number"
@@ -157,8 +198,8 @@ def as_flag(value: str | float | None, *, missing: Collection[str] = MISSING) ->
     >>> as_flag("yes"), as_flag(0), as_flag(None)
     (1.0, 0.0, None)
     """
-    word = value.strip(_BLANKS) if isinstance(value, str) else value
-    if word is None or word in missing:
+    word = clean_text(value) if isinstance(value, str) else value
+    if word is None or (isinstance(word, str) and is_missing(word, missing)):
         return None
     if isinstance(word, str) and word.lower() in TRUE | FALSE:
         return float(word.lower() in TRUE)
@@ -195,8 +236,8 @@ def as_category(value: str | float | None, *, missing: Collection[str] = MISSING
     ('Berlin', '3', 'true', None)
     """
     if isinstance(value, str):
-        text = value.strip(_BLANKS)
-        return None if text in missing else text
+        text = clean_text(value)
+        return None if is_missing(text, missing) else text
     if value is None or isinstance(value, bool):
         return None if value is None else str(value).lower()
     _finite_number(value)
@@ -276,15 +317,13 @@ def has_single_group(column: pl.Series) -> pl.Series:
     return column.str.contains(_SINGLE_GROUP)
 
 
-def is_ambiguous(column: pl.Series, decimal: Decimal) -> bool:
-    """Whether a column's separator could mark thousands as well as decimals, so that its numbers are unsure.
+def is_separated(column: pl.Series) -> bool:
+    """Whether nearly all values are digits with commas or points in places where numbers have them."""
+    share = column.drop_nulls().str.contains(_SEPARATED_NUMBER).mean()
+    return float(share or 0.0) >= _NEARLY_ALL  # type: ignore[arg-type]
 
-    Where commas mark decimals ``12.500`` reads as a plain number; beside ``950`` it hardly is one.
-    """
-    text = column.drop_nulls()
-    if decimal == "." or not text.str.contains(NUMBER[decimal]).all():
-        share = text.str.contains(_SEPARATED_NUMBER).mean()
-        return float(share or 0.0) >= _NEARLY_ALL  # type: ignore[arg-type]
-    dotted = text.filter(text.str.contains(".", literal=True))
-    whole = text.str.contains("^[0-9]+$")
-    return bool(len(dotted) and whole.any() and dotted.str.contains(r"^[1-9][0-9]{0,2}\.[0-9]{3}$").all())
+
+def strip_amount_marks(column: pl.Series) -> pl.Series:
+    """The values without marks of currency and percent, and without the brackets of a negative amount."""
+    text = column.str.replace(_ACCOUNTING_NEGATIVE, "-${1}${2}").str.replace(_PERCENT, "")
+    return text.str.replace(_CURRENCY_BEFORE, "${1}").str.replace(_CURRENCY_AFTER, "")

@@ -11,12 +11,22 @@ from typing import Literal, NewType
 from features.ingest.column_roles import Role  # noqa: TC001
 from features.ingest.quarantine import MAX_SHARE, SourceError
 from features.ingest.timestamps import ISO, TimeFormat
-from features.parsing import MISSING
+from features.number_marks import NumberMarks  # noqa: TC001
+from features.parsing import MISSING, clean_text
 
 Database = NewType("Database", str)
 """A database: the path of a SQLite or DuckDB file, or a URL such as ``postgresql://host/crm``."""
 
 _PASSWORD = re.compile(r"(://[^:/@]+:)[^@]*@")
+
+
+def check_encoding(name: str | None) -> None:
+    """Raise ValueError where ``name`` is no encoding of text that Python knows."""
+    try:
+        "".encode(name or "utf-8")
+    except LookupError:
+        msg = f"{name!r} is no encoding; write one such as utf-8, windows-1252, latin-1 or shift_jis"
+        raise ValueError(msg) from None
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class TableSource:
         database: Path of a SQLite or DuckDB file, or a URL such as ``postgresql://host/crm``.
         table: Table of the database, with its schema if needed.
         query: SQL that reads from the database, instead of ``table``.
+        encoding: How the characters of a text file are written, such as ``shift_jis``. Default: found out.
 
     Raises:
         SourceError: neither or both of file and database are named, or not exactly one of table and query.
@@ -39,8 +50,10 @@ class TableSource:
     database: Database | None = None
     table: str | None = None
     query: str | None = None
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
+        check_encoding(self.encoding)
         if (self.file is None) == (self.database is None):
             msg = "a table comes from a file or from a database; name exactly one of them"
             raise SourceError(msg)
@@ -70,6 +83,7 @@ class TableMapping(TableSource):
         database: As in TableSource.
         table: As in TableSource.
         query: As in TableSource.
+        encoding: As in TableSource.
         columns: The company's column for each column of the contract; one that is not mentioned is read from
             the column of the same name, if there is one.
         constants: Columns of the contract that hold one value in every row.
@@ -82,7 +96,7 @@ class TableMapping(TableSource):
 
     Raises:
         SourceError: the source is not one table, or a column is also a constant.
-        ValueError: the time format or the zone does not exist.
+        ValueError: the time format, the zone or the encoding does not exist.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -99,6 +113,13 @@ class TableMapping(TableSource):
             msg = f"{self.name}: {ambiguous[0]!r} is both a column and a constant; choose one"
             raise SourceError(msg)
         TimeFormat(self.time_format, self.time_zone)
+        columns = {column: clean_text(name) for column, name in self.columns.items()}
+        words = {
+            column: {clean_text(word): value for word, value in words.items()}
+            for column, words in self.values.items()
+        }
+        object.__setattr__(self, "columns", columns)
+        object.__setattr__(self, "values", words)
 
     @property
     def times(self) -> TimeFormat:
@@ -120,6 +141,11 @@ class AttributeSelection:
     only: tuple[str, ...] = ()
     roles: Mapping[str, Role] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exclude", tuple(map(clean_text, self.exclude)))
+        object.__setattr__(self, "only", tuple(map(clean_text, self.only)))
+        object.__setattr__(self, "roles", {clean_text(name): role for name, role in self.roles.items()})
+
 
 @dataclass(frozen=True)
 class HistoryMapping:
@@ -136,6 +162,7 @@ class HistoryMapping:
         observed_until: Epoch seconds up to which the sources are complete (exclusive); None for one second
             after the newest event.
         max_share: Share of bad rows above which reading stops. Default 0.05.
+        marks: What the marks in the numbers of free columns meant in earlier data, by column.
     """
 
     leads: TableMapping
@@ -147,6 +174,7 @@ class HistoryMapping:
     stages: tuple[str, ...] = ()
     observed_until: int | None = None
     max_share: float = MAX_SHARE
+    marks: Mapping[str, NumberMarks] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,6 +192,8 @@ class FlatMapping:
         negative: The outcomes that count as 0; if any are named, rows with another value have no outcome yet.
         time_format: How dates are written, where that cannot be inferred.
         max_share: Share of bad rows above which reading stops. Default 0.05.
+        marks: What the marks in the numbers of columns meant in earlier data, by column.
+        encoding: How the characters of a text file are written. Default: found out.
     """
 
     id: str | None = None
@@ -176,6 +206,15 @@ class FlatMapping:
     negative: tuple[str, ...] = ()
     time_format: TimeFormat | None = None
     max_share: float = MAX_SHARE
+    marks: Mapping[str, NumberMarks] = field(default_factory=dict)
+    encoding: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("id", "label", "time"):
+            column = getattr(self, name)
+            object.__setattr__(self, name, None if column is None else clean_text(column))
+        object.__setattr__(self, "exclude", tuple(map(clean_text, self.exclude)))
+        object.__setattr__(self, "roles", {clean_text(name): role for name, role in self.roles.items()})
 
     @property
     def named(self) -> tuple[str, ...]:

@@ -106,6 +106,6 @@ class ValidatedRows:
         labelled = frame.with_columns(table=pl.lit(name), file=pl.lit(table.place.name))
         return Quarantine(
             labelled.select(*QUARANTINE_SCHEMA).cast(QUARANTINE_SCHEMA).sort("row", maintain_order=True),  # type: ignore[arg-type]
-            self.dropped + len(rejected),
+            self.dropped + (table.rejected_rows if rejects else 0),
             {**self.reasons, **{str(r["reason"]): r["reason"] for r in unreadable}},
         )

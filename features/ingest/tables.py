@@ -19,19 +19,24 @@ import pyarrow.parquet as pq
 from features.ingest.databases import build_query, duckdb_connection, first_line, open_connection
 from features.ingest.delimited import (
     Dialect,
+    Encoding,
     find_header_line,
     record_lines,
     sniff_dialect,
+    unique_names,
     write_normalised_copy,
 )
 from features.ingest.quarantine import SourceError
+from features.ingest.stray_quotes import find_swallowed_records
 from features.messages import Message
+from features.parsing import clean_text
 from features.suggestions import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from features.ingest.mapping import TableSource
+    from features.ingest.stray_quotes import SwallowedRecords
     from features.parsing import Decimal
 
 BATCH_ROWS = 100_000
@@ -56,12 +61,14 @@ class Batch:
 class TableReader:
     """An opened table: its columns, how numbers are written in it, and its rows in batches.
 
+    ``own_names`` are the columns as a file or database with typed columns calls them, in the same order.
     ``rejects`` holds the records that did not fit the header; it is complete once the batches are exhausted.
     """
 
     place: TableSource
     columns: tuple[str, ...]
     dialect: Dialect | None = None
+    own_names: tuple[str, ...] = ()
     rejects: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -76,7 +83,7 @@ class TableReader:
 
     def require(self, names: Iterable[str]) -> None:
         """Raise SourceError unless every name is a column; the message suggests the nearest one."""
-        for name in names:
+        for name in map(clean_text, names):
             if name not in self.columns:
                 hint = self._header_below(name) or suggest(name, self.columns)
                 msg = f"{self.place.name} has no column {name!r}{hint}"
@@ -142,21 +149,43 @@ class TableReader:
         lines = {record: line for record, (line, _) in enumerate(self._records(), 1) if record in by_record}
         return [reject | {"line": lines.get(record)} for record, reject in sorted(by_record.items())]
 
+    @property
+    def rejected_rows(self) -> int:
+        """How many records could not be read; those that a quote swallowed count each."""
+        return sum(reject["records"] for reject in self.rejects)
 
-def open_table(place: TableSource) -> TableReader:
+    def records_of(self, rows: Collection[int], rejected: Collection[int]) -> dict[int, int]:
+        """The number of the record of each of the rows that were read, where others were rejected."""
+        records: dict[int, int] = {}
+        if rows:
+            numbers = (
+                record
+                for record, (_, blank) in enumerate(self._records(), 1)
+                if record > 1 and record not in rejected and not (blank and len(self.columns) > 1)
+            )
+            records = {row: record for row, record in enumerate(numbers) if row in rows}
+        return records
+
+
+def open_table(place: TableSource, usual_encoding: str | None = None) -> TableReader:
     """Open a table without reading its rows.
+
+    A text file that is no UTF-8 is read in the ``usual_encoding`` of its kind, if that is known and it can.
 
     Raises:
         SourceError: it does not exist or is no table.
     """
     if place.file is not None:
-        return _open_file(place, place.file)
+        encoding = place.encoding or usual_encoding
+        named = None if encoding is None else Encoding(encoding, is_sure=place.encoding is not None)
+        return _open_file(place, place.file, named)
     query = f"SELECT * FROM ({build_query(place)}) AS source LIMIT 0"  # noqa: S608
     with open_connection(place) as run, closing(run(query, 1)) as frames:
-        return TableReader(place, tuple(next(frames).columns))
+        names = next(frames).columns
+        return TableReader(place, unique_names(names), own_names=tuple(names))
 
 
-def _open_file(place: TableSource, path: Path) -> TableReader:
+def _open_file(place: TableSource, path: Path, encoding: Encoding | None) -> TableReader:
     if not path.is_file():
         raise SourceError(
             f"{path} does not exist" if not path.exists() else f"{path} is a folder, not a file"
@@ -165,10 +194,11 @@ def _open_file(place: TableSource, path: Path) -> TableReader:
         msg = f"{path} is empty: not even a header line"
         raise SourceError(msg)
     if not is_parquet(path):
-        dialect = sniff_dialect(path)
+        dialect = sniff_dialect(path, encoding)
         return TableReader(place, dialect.columns, dialect)
     try:
-        return TableReader(place, tuple(pl.read_parquet_schema(path)))
+        names = tuple(pl.read_parquet_schema(path))
+        return TableReader(place, unique_names(names), own_names=names)
     except (pl.exceptions.PolarsError, OSError) as error:
         msg = f"{path} looks like Parquet but cannot be read: {first_line(error)}"
         raise SourceError(msg) from error
@@ -182,13 +212,18 @@ def is_parquet(path: Path) -> bool:
 
 def _frames(table: TableReader, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
     place = table.place
-    if place.file is None:
-        with open_connection(place) as run:
-            yield from (frame.select(columns) for frame in run(build_query(place), rows))
-    elif table.dialect is None:
-        yield from _parquet_frames(place.file, rows, columns)
-    else:
+    if table.dialect is not None:
         yield from _delimited_frames(table, table.dialect, rows, columns)
+        return
+    own_names = dict(zip(table.columns, table.own_names, strict=True))
+    names = [own_names[column] for column in columns]
+    if place.file is not None:
+        frames = _parquet_frames(place.file, rows, names)
+        yield from (frame.rename(dict(zip(names, columns, strict=True))) for frame in frames)
+        return
+    with open_connection(place) as run:
+        for frame in run(build_query(place), rows):
+            yield frame.select(names).rename(dict(zip(names, columns, strict=True)))
 
 
 def _parquet_frames(path: Path, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
@@ -205,18 +240,39 @@ def _delimited_frames(
     with _readable_copy(table.place.file, dialect) as path, duckdb_connection() as db:  # type: ignore[arg-type]
         try:
             relation = db.sql(_csv_query(dialect), params=[str(path), dialect.delimiter])
+            swallowed: dict[int, SwallowedRecords] = {}
+            first = 0
             for batch in relation.to_arrow_reader(rows):
                 frame = pl.DataFrame(batch)
+                found = find_swallowed_records(frame, dialect.delimiter) if dialect.quotes else ()
+                bad = {each.row: each for each in found}
+                swallowed |= {first + row: each for row, each in bad.items()}
+                first += frame.height
+                if bad:
+                    frame = frame.filter(~pl.int_range(pl.len()).is_in(list(bad)))
                 yield pl.DataFrame(
                     [
                         _strip_excel_quotes(frame.to_series(i)).alias(name)
                         for i, name in zip(indices, columns, strict=True)
                     ]
                 )
-            table.rejects.extend(_rejects(db, table.columns))
+            rejects = list(_rejects(db, table.columns))
+            records = table.records_of(swallowed, {reject["record"] for reject in rejects})
+            lost = (_swallowed_reject(records[row], each, table) for row, each in swallowed.items())
+            table.rejects[:] = [*rejects, *lost]
         except duckdb.Error as error:
             msg = f"{table.place.name} cannot be read as CSV: {first_line(error)}"
             raise SourceError(msg) from error
+
+
+def _swallowed_reject(record: int, swallowed: SwallowedRecords, table: TableReader) -> dict[str, Any]:
+    return {
+        "record": record,
+        "column": table.columns[swallowed.column],
+        "value": swallowed.start,
+        "reason": Message("ingest.swallowed", n=swallowed.records),
+        "records": swallowed.records,
+    }
 
 
 def _strip_excel_quotes(cells: pl.Series) -> pl.Series:
@@ -256,6 +312,8 @@ def _rejects(db: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> Iterator[
             "record": record,
             "column": None if ragged else columns[int(column[1:])],
             "value": text.strip("\r\n"),
+            # An open quote takes all the lines below it along.
+            "records": 1 if ragged else 1 + text.strip("\r\n").count("\n"),
             "reason": (
                 Message(_REASONS[kind])
                 if kind in _REASONS

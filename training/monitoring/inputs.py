@@ -14,7 +14,7 @@ from features.ingest.outcome_column import parse_outcome
 from features.ingest.quarantine import SourceError
 from features.ingest.tables import open_table
 from features.ingest.timestamps import detect_format, parse_timestamps
-from features.parsing import parse_categories, parse_flags, parse_numbers, strip_missing
+from features.parsing import clean_text, parse_categories, parse_flags, parse_numbers, strip_missing
 from training.data.dataset import FLAT_AS_OF
 from training.data.log_dataset import EmptyLogError, label_decisions
 from training.monitoring.windows import AT, MONTH, join_outcomes
@@ -46,6 +46,11 @@ class OutcomeFile:
     label: str
     time: str | None = None
     positive: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("id", "label", "time"):
+            column = getattr(self, name)
+            object.__setattr__(self, name, None if column is None else clean_text(column))
 
 
 @dataclass(frozen=True)
