@@ -12,9 +12,12 @@ with ``Connection: close``.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
+import shutil
 import socket
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,11 @@ SPEAKS_WITHIN = 15.0
 SPEAKS_AT_LAST_WITHIN = 2.0
 # A file that is there once the whole service is to end, and not this worker alone.
 ENDING = "LEADLOOP_ENDING"
+# The process that a process of the service ends with, and the folder that the workers of one parent share.
+PARENT, RUN_DIR = "LEADLOOP_PARENT", "LEADLOOP_RUN_DIR"
+# Without a parent: for requests that are being answered, and for all of the end.
+ANSWERS_WITHIN, ENDS_WITHIN = 5.0, 15.0
+logger = logging.getLogger("leadloop")
 
 
 def raise_open_file_limit() -> None:
@@ -46,7 +54,23 @@ def install_uvicorn_patches() -> None:
 
 
 class GracefulServer(uvicorn.Server):
-    """A server that answers clients who have connected before it ends."""
+    """A server that answers clients who have connected before it ends, and ends with its parent."""
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end: as uvicorn sees it, or since nobody is left to end it."""
+        if is_orphan():
+            self._prepare_lone_end()
+            return True
+        return await super().on_tick(counter)
+
+    def _prepare_lone_end(self) -> None:
+        """Set the deadlines that a parent would have kept, and remove what the workers share."""
+        logger.error("the parent process is gone; this worker answers what it has accepted and ends")
+        self.config.timeout_graceful_shutdown = int(ANSWERS_WITHIN)
+        deadline = threading.Timer(ENDS_WITHIN, os._exit, (1,))
+        deadline.daemon = True
+        deadline.start()
+        shutil.rmtree(os.environ.get(RUN_DIR) or os.devnull, ignore_errors=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept the clients that wait on the sockets, close the sockets, then shut down.
@@ -67,7 +91,13 @@ class GracefulServer(uvicorn.Server):
 
 
 def _all_end() -> bool:
-    return Path(os.environ.get(ENDING) or os.devnull).is_file()
+    return is_orphan() or Path(os.environ.get(ENDING) or os.devnull).is_file()
+
+
+def is_orphan() -> bool:
+    """Whether the process that this one is to end with is gone: then another process is our parent."""
+    parent = os.environ.get(PARENT)
+    return bool(parent) and os.getppid() != int(parent or 0)
 
 
 def _close_listener(listener: socket.socket) -> list[socket.socket]:

@@ -336,8 +336,9 @@ def test_every_environment_variable_is_explained():
     )
     compose = (ROOT / "serving" / "compose.yaml").read_text(encoding="utf-8")
     read = set(re.findall(r"\"(LEADLOOP_[A-Z_]+)\"", sources)) | set(re.findall(r"LEADLOOP_[A-Z_]+", compose))
-    # Set by the service for its own workers.
-    assert {name for name in read - {"LEADLOOP_ENDING"} if f"`{name}`" not in page} == set()
+    # Set by the service for its own processes.
+    own = {"LEADLOOP_ENDING", "LEADLOOP_PARENT", "LEADLOOP_RUN_DIR"}
+    assert {name for name in read - own if f"`{name}`" not in page} == set()
 
 
 def test_the_page_on_pushing_names_every_crm():
