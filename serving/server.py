@@ -222,7 +222,7 @@ def _check(settings: ServiceSettings, address: Address) -> None:
     if settings.model != CHAMPION:
         artifact.load(Path(settings.model))
     if settings.keys:
-        load_keys(settings.keys)
+        load_keys(settings.keys, settings.project)
     elif not (address.local or settings.open_to_all):
         msg = (
             f"{address.host} can be reached from other machines, and there are no keys: make one with "

@@ -153,6 +153,9 @@ class Transport:
     def close(self):
         self.closed = True
 
+    def set_write_buffer_limits(self, high):
+        self.high = high
+
 
 class Protocol:
     """A protocol as far as impatience needs one."""
