@@ -180,7 +180,7 @@ def serve(
     ] = False,
     rate: Annotated[
         int | None,
-        typer.Option(help="Requests of a key in a minute, in each worker.", min=1, envvar="LEADLOOP_RATE"),
+        typer.Option(help="Requests of a key in a minute.", min=1, envvar="LEADLOOP_RATE"),
     ] = None,
     shadow: Annotated[
         str | None,
@@ -197,12 +197,16 @@ def serve(
         typer.Option(help="Share of a hand-over by lot.", min=0, max=1, envvar="LEADLOOP_EXPLORE"),
     ] = 0.0,
     project: ProjectName = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name it answers to beside this machine's.", envvar="LEADLOOP_ALLOWED_HOSTS"),
+    ] = None,
 ) -> None:
     """Answer scores and explanations over REST until stopped."""
     from serving.decision_log.settings import LogSettings
     from serving.server import Address
     from serving.server import serve_model as run
-    from serving.settings import ServiceSettings
+    from serving.settings import ServiceSettings, host_names
 
     def announce(url: str) -> None:
         print_status(f"answering at {url} (API page: {url}/); stop with Ctrl+C")
@@ -210,8 +214,17 @@ def serve(
 
     log_settings = LogSettings(log, keep_days)
     name = project_tracking(project, draw=False).project
-    followed = _model_to_serve(model, name)
-    settings = ServiceSettings(followed, shadow, keys, no_keys, rate, log_settings, explore, name)
+    settings = ServiceSettings(
+        _model_to_serve(model, name),
+        shadow,
+        keys,
+        no_keys,
+        rate,
+        log_settings,
+        explore,
+        name,
+        host_names(" ".join(allowed_host or ())),
+    )
     run(settings, Address(host, port), workers, announce)
 
 

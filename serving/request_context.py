@@ -24,7 +24,7 @@ class RequestContext:
     """What is known of one request; middleware fills it in, and nothing in it identifies a lead.
 
     ``tenant`` is the label that the key is bound to; "" sees all of them. ``received_at`` is when the request
-    came, in epoch seconds.
+    came, in epoch seconds. ``body_bytes`` is how much of the worker's memory for bodies the request holds.
     """
 
     request_id: str = ""
@@ -35,6 +35,7 @@ class RequestContext:
     model_version: str | None = None
     code: str | None = None
     received_at: float = field(default_factory=time.time)
+    body_bytes: int = 0
 
 
 # A request has its own, also in the threads that work for it; without one, whoever writes has nobody to tell.

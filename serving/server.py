@@ -6,6 +6,7 @@ import http
 import http.client
 import json
 import os
+import selectors
 import signal
 import socket
 import subprocess
@@ -25,7 +26,7 @@ from models.trial import require_trial
 from serving.decision_log.settings import PLACE
 from serving.middleware.api_keys import load_keys
 from serving.settings import CHALLENGER, CHAMPION, ServiceSettings, model_store_dir, with_project
-from serving.uvicorn_patches import ENDING
+from serving.uvicorn_patches import ENDING, ENDS_WITHIN, PARENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -148,9 +149,12 @@ def start_service(
     settings = with_project(settings)
     _check(settings, address)
     with ExitStack() as stack:
-        home = stack.enter_context(tempfile.TemporaryDirectory(prefix="leadloop-"))
-        process = _start(address, _environment(settings, workers, home), log)
-        stack.callback(_stop, process, Path(home, ENDING))
+        # The last worker may still write where the folder is being removed.
+        home = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="leadloop-", ignore_cleanup_errors=True)
+        )
+        process, alive = _start(address, _environment(settings, workers, home), log)
+        stack.callback(_stop, process, Path(home, ENDING), alive)
         yield ServiceProcess(address.url, process)
 
 
@@ -222,7 +226,7 @@ def _check(settings: ServiceSettings, address: Address) -> None:
         if model not in {None, CHAMPION, CHALLENGER}:
             _check_model(Path(str(model)), settings.project)
     if settings.keys:
-        load_keys(settings.keys)
+        load_keys(settings.keys, settings.project)
     elif not (address.local or settings.open_to_all):
         msg = (
             f"{address.host} can be reached from other machines, and there are no keys: make one with "
@@ -256,19 +260,26 @@ def _environment(settings: ServiceSettings, workers: int, home: str) -> dict[str
         "LEADLOOP_STORE": str(model_store_dir().absolute()),
         "BENTOML_HOME": home,
         ENDING: str(Path(home, ENDING)),
+        PARENT: str(os.getpid()),
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_CONFIG_OPTIONS": f"services.leadloop.workers={workers}",
     }
 
 
-def _start(address: Address, environment: dict[str, str], log: IO[bytes] | None) -> Process:
+def _start(address: Address, environment: dict[str, str], log: IO[bytes] | None) -> tuple[Process, IO[bytes]]:
+    """The process, and a pipe that all processes of the service hold: it ends when the last of them does."""
     where = ["--host", address.host, "--port", str(address.port)]
     root = str(Path(__file__).resolve().parents[1])
     command = [sys.executable, "-m", "bentoml", "serve", SERVICE, *where, "--working-dir", root]
-    # A session of its own: an interrupt at the terminal reaches us alone, and we stop it in order.
-    return subprocess.Popen(  # noqa: S603  # our own interpreter, no shell
-        command, env=environment, stdout=log, stderr=log, start_new_session=True
-    )
+    alive, held = os.pipe()
+    try:
+        # A session of its own: an interrupt at the terminal reaches us alone, and we stop it in order.
+        process = subprocess.Popen(  # noqa: S603  # our own interpreter, no shell
+            command, env=environment, stdout=log, stderr=log, start_new_session=True, pass_fds=[held]
+        )
+    finally:
+        os.close(held)
+    return process, os.fdopen(alive, "rb", buffering=0)
 
 
 def _wait_until_ready(process: Process, address: Address) -> None:
@@ -291,12 +302,16 @@ def _ready(address: Address) -> bool:
         connection.close()
 
 
-def _stop(process: Process, ending: Path) -> None:
-    """Stop the process; the file ``ending`` lets its workers see that all of them are to end."""
+def _stop(process: Process, ending: Path, alive: IO[bytes]) -> None:
+    """Stop the process and its workers; the file ``ending`` lets them see that all of them are to end."""
     ending.touch()
     process.terminate()
     try:
         process.wait(STOPS_WITHIN)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
+    # Workers whose parent was killed end by themselves.
+    with alive, selectors.DefaultSelector() as selector:
+        selector.register(alive, selectors.EVENT_READ)
+        selector.select(ENDS_WITHIN + 1)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import bentoml
 from bentoml.exceptions import ServiceUnavailable
 
+from serving.bentoml_patches import install_bentoml_patches
 from serving.decision_log.records import NewDecision, RequestInfo
 from serving.decision_log.settings import LogUnavailable
 from serving.endpoints.outcomes import record_outcomes
@@ -207,5 +208,6 @@ def _open_decision_log(settings: LogSettings) -> DecisionLog | None:
 # The decorator made the class a bentoml.Service, which mypy does not see. The first one is the outermost.
 for layer in (AccessLogMiddleware, AuthenticationMiddleware, RequestValidationMiddleware):
     Leadloop.add_asgi_middleware(layer)  # type: ignore[attr-defined]
-# uvicorn is asked for its server and its protocol between this file's import and the service's first breath.
+# BentoML makes its process manager, uvicorn's server and its protocol after it has imported this file.
+install_bentoml_patches()
 install_uvicorn_patches()

@@ -1,8 +1,12 @@
-"""Patches of uvicorn: the number of connections, a timeout for request heads, and a graceful shutdown.
+"""Patches of uvicorn: the number of connections, deadlines for clients, and a graceful shutdown.
 
 uvicorn lets a client take as long as it likes for the first line of its request, and BentoML hands no setting
 through. Here a connection has ``SPEAKS_WITHIN`` seconds for a whole head; and a worker holds as many as the
-machine allows a process, since a thousand (the usual soft limit) are soon taken.
+machine allows a process, since a thousand (the usual soft limit) are soon taken. A client that does not read
+its answer is waited for, for ``TAKES_WITHIN`` seconds; what it still sends after its answer is thrown away.
+
+uvicorn takes the client's address from X-Forwarded-For where the connection comes from this machine. Here a
+proxy is trusted where FORWARDED_ALLOW_IPS names it, and nowhere else.
 
 Told to stop, uvicorn closes every connection that is not being answered, also one whose request has arrived
 and was not read yet: the client hears of a reset. Here who has connected is heard once more, and answered
@@ -12,9 +16,12 @@ with ``Connection: close``.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
+import shutil
 import socket
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,10 +30,19 @@ import uvicorn
 from uvicorn.protocols.http import auto
 
 SPEAKS_WITHIN = 15.0
+# Seconds in which a client takes its answer, or so much of it; and how much it may send after its answer.
+TAKES_WITHIN, TAKES_AT_LEAST, SENDS_AFTERWARDS = 30.0, 1 << 20, 64 << 20
+# What is read at once: a thousand connections that send may fill that much memory each.
+_READS_AT_ONCE = 64 * 1024
 # At the end: what was sent has long arrived by then, and nobody waits longer for those who say nothing.
-SPEAKS_AT_LAST_WITHIN = 2.0
+SPEAKS_AT_LAST_WITHIN, TAKES_AT_LAST_WITHIN = 2.0, 10.0
 # A file that is there once the whole service is to end, and not this worker alone.
 ENDING = "LEADLOOP_ENDING"
+# The process that a process of the service ends with, and the folder that the workers of one parent share.
+PARENT, RUN_DIR = "LEADLOOP_PARENT", "LEADLOOP_RUN_DIR"
+# Without a parent: for requests that are being answered, and for all of the end.
+ANSWERS_WITHIN, ENDS_WITHIN = 5.0, 15.0
+logger = logging.getLogger("leadloop")
 
 
 def raise_open_file_limit() -> None:
@@ -46,7 +62,27 @@ def install_uvicorn_patches() -> None:
 
 
 class GracefulServer(uvicorn.Server):
-    """A server that answers clients who have connected before it ends."""
+    """A server that answers clients who have connected before it ends, and ends with its parent."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        config.proxy_headers = bool(os.environ.get("FORWARDED_ALLOW_IPS"))
+        super().__init__(config)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end: as uvicorn sees it, or since nobody is left to end it."""
+        if is_orphan():
+            self._prepare_lone_end()
+            return True
+        return await super().on_tick(counter)
+
+    def _prepare_lone_end(self) -> None:
+        """Set the deadlines that a parent would have kept, and remove what the workers share."""
+        logger.error("the parent process is gone; this worker answers what it has accepted and ends")
+        self.config.timeout_graceful_shutdown = int(ANSWERS_WITHIN)
+        deadline = threading.Timer(ENDS_WITHIN, os._exit, (1,))
+        deadline.daemon = True
+        deadline.start()
+        shutil.rmtree(os.environ.get(RUN_DIR) or os.devnull, ignore_errors=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept the clients that wait on the sockets, close the sockets, then shut down.
@@ -67,7 +103,13 @@ class GracefulServer(uvicorn.Server):
 
 
 def _all_end() -> bool:
-    return Path(os.environ.get(ENDING) or os.devnull).is_file()
+    return is_orphan() or Path(os.environ.get(ENDING) or os.devnull).is_file()
+
+
+def is_orphan() -> bool:
+    """Whether the process that this one is to end with is gone: then another process is our parent."""
+    parent = os.environ.get(PARENT)
+    return bool(parent) and os.getppid() != int(parent or 0)
 
 
 def _close_listener(listener: socket.socket) -> list[socket.socket]:
@@ -82,33 +124,59 @@ def _close_listener(listener: socket.socket) -> list[socket.socket]:
 
 
 class _Clock:
-    """Mixin for protocols: closes a connection on which no request head arrives in time."""
+    """Mixin for protocols: closes a connection whose client sends no request or takes no answer in time."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     server_state: Any
     cycle: Any
     _silence: asyncio.TimerHandle | None = None
+    _untaken: asyncio.TimerHandle | None = None
+    _late_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)  # type: ignore[misc]
+        # So that writing is paused whenever something waits to be taken, be it the end of the answer.
+        transport.set_write_buffer_limits(high=0)
+        if hasattr(transport, "max_size"):
+            transport.max_size = _READS_AT_ONCE
         self._listen()
 
     def data_received(self, data: bytes) -> None:
+        if self._at_rest:
+            self._late_bytes += len(data)
+            if self._late_bytes > SENDS_AFTERWARDS:
+                self.transport.abort()
+                return
         super().data_received(data)  # type: ignore[misc]
         if self._ending and not self._at_rest:
             self._be_the_last()
 
     def on_response_complete(self) -> None:
+        self._late_bytes = 0
+        # What was not read of the body is not kept until the next request.
+        self.cycle.body = type(self.cycle.body)()
         super().on_response_complete()  # type: ignore[misc]
         self._listen()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()  # type: ignore[misc]
+        self._wait_for_taker()
+
+    def resume_writing(self) -> None:
+        self._stop_waiting()
+        super().resume_writing()  # type: ignore[misc]
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
+        self._stop_waiting()
         super().connection_lost(exc)  # type: ignore[misc]
 
     def shutdown(self) -> None:
         """End after the current response, or after the next one if a request arrives in time."""
+        if self._untaken:
+            self._stop_waiting()
+            self._wait_for_taker()
         if self._at_rest:
             self._listen()
         else:
@@ -139,3 +207,20 @@ class _Clock:
     def _give_up(self) -> None:
         if self._at_rest:
             self.transport.close()
+
+    def _wait_for_taker(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        patience = TAKES_AT_LAST_WITHIN if self._ending else TAKES_WITHIN
+        self._untaken = self.loop.call_later(patience, self._check_taken, waiting)
+
+    def _stop_waiting(self) -> None:
+        if self._untaken:
+            self._untaken.cancel()
+            self._untaken = None
+
+    def _check_taken(self, before: int) -> None:
+        """Abort the connection unless its client takes a long answer at a bearable pace."""
+        if before - self.transport.get_write_buffer_size() < TAKES_AT_LEAST:
+            self.transport.abort()
+        else:
+            self._wait_for_taker()

@@ -290,7 +290,10 @@ def test_the_page_of_problems_has_every_code_of_the_service():
     whole |= set(
         re.findall(r"^\s*(?:\d{3}: |_UNFORESEEN = )?\(\s*\"([a-z]+_[a-z_]+)\",", sources, re.MULTILINE)
     )
-    whole |= set(re.findall(r"_unauthorized\(\"([a-z_]+)\"", sources)) | {"invalid_json", "client_gone"}
+    whole |= set(re.findall(r"_(?:unauthorized|too_many)\(\"([a-z_]+)\"", sources)) | {
+        "invalid_json",
+        "client_gone",
+    }
     whole = {code for code in whole if not code.startswith("leadloop_")}  # names of metrics
     of_lead = {code for part in get_args(LeadError.model_fields["code"].annotation) for code in _flat(part)}
     assert {code for code in whole | of_lead if f"`{code}`" not in page} == set()
@@ -355,8 +358,9 @@ def test_every_environment_variable_is_explained():
     )
     compose = (ROOT / "serving" / "compose.yaml").read_text(encoding="utf-8")
     read = set(re.findall(r"\"(LEADLOOP_[A-Z_]+)\"", sources)) | set(re.findall(r"LEADLOOP_[A-Z_]+", compose))
-    # Set by the service for its own workers.
-    assert {name for name in read - {"LEADLOOP_ENDING"} if f"`{name}`" not in page} == set()
+    # Set by the service for its own processes.
+    own = {"LEADLOOP_ENDING", "LEADLOOP_PARENT", "LEADLOOP_RUN_DIR"}
+    assert {name for name in read - own if f"`{name}`" not in page} == set()
 
 
 def test_the_page_on_pushing_names_every_crm():

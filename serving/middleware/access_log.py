@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 
+from serving.middleware.request_body import IN_FLIGHT
 from serving.monitoring import metrics
 from serving.request_context import RequestContext, begin, end, request_id, route_template
 
@@ -58,6 +59,7 @@ class AccessLogMiddleware:
             await self.app(scope, receive, sender)
         finally:
             end(token)
+            IN_FLIGHT.release(context)
             _log_request(scope["method"], context, sender.status, time.perf_counter() - started)
 
 

@@ -1,41 +1,97 @@
-"""Authentication by API key and scope; without keys only this machine is answered."""
+"""Who is answered: keys and their scopes, rates, and without keys this machine alone, under its own name."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from ipaddress import ip_address
+from dataclasses import dataclass
+from http import HTTPStatus
+from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers
-
 from serving.middleware.api_keys import ApiKeyStore
-from serving.middleware.rate_limit import RateLimiter
-from serving.middleware.request_body import ClientDisconnected, read_body
+from serving.middleware.hosts import host_name, is_cross_site, is_loopback, parse_address
+from serving.middleware.rate_limit import shared_limiter
+from serving.middleware.request_body import BODY_TOO_LARGE, MAX_BODY
 from serving.problems import Problem, send_problem
 from serving.request_context import current_request, route_template
 from serving.settings import ServiceSettings
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from serving.middleware.api_keys import ApiKey
     from serving.middleware.api_keys import Scope as KeyScope
 
-_OPEN = frozenset(("/", "/docs.json", "/livez", "/readyz", "/healthz"))
+_PROBES = frozenset(("/livez", "/readyz", "/healthz"))
+_OPEN = frozenset((*_PROBES, "/", "/docs.json"))
+# What a link on another site may lead to.
+_PAGES = frozenset((*_OPEN, "/report"))
+_READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _SCOPES: dict[str, KeyScope] = {
     "/v1/score": "score",
     "/v1/explain": "score",
     "/v1/model": "score",
-    "/v1/handover": "score",
+    "/v1/handover": "handover",
     "/v1/outcomes": "outcomes",
 }
+# Requests without a valid key, by address and minute.
+_GUESSES = 60
+_IPV6_NETWORK = 64
+# An IPv6 address with the name of an interface.
+_LONGEST_ADDRESS = 80
 _BEARER = "bearer "
+# A proxy adds them; where one is not trusted, they say only that the request comes from elsewhere.
+_FORWARDED = frozenset((b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"))
 _UNKNOWN = "the key is unknown, revoked or expired; ask whoever runs the service for a new one"
 _MISSING = "send one header Authorization: Bearer and a key; `leadloop keys add` makes one"
 _KEYLESS = (
     "this service has no keys and answers only the machine it runs on; start it with --keys FILE, "
     "or with --no-keys where something else guards it"
+)
+_CLOSE = (("connection", "close"),)
+_AMBIGUOUS = Problem(
+    HTTPStatus.BAD_REQUEST,
+    "ambiguous_length",
+    "Transfer-Encoding and Content-Length both say how long the body is; send one of them",
+    headers=_CLOSE,
+)
+_CROSS_SITE = Problem(
+    HTTPStatus.FORBIDDEN,
+    "cross_site",
+    "a page of another site sent this, and no key says that it may; send it from a program, or from this "
+    "service's own pages",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What the headers say of who asks, and whether a proxy passed them on."""
+
+    values: dict[bytes, str]
+    counts: dict[bytes, int]
+    forwarded: bool
+
+    @classmethod
+    def of(cls, scope: Scope) -> _Head:
+        values: dict[bytes, str] = {}
+        counts: dict[bytes, int] = {}
+        forwarded = False
+        for name, value in scope["headers"]:
+            if name in _LOOKED_AT:
+                values[name] = value.decode("latin-1")
+                counts[name] = counts.get(name, 0) + 1
+            forwarded = forwarded or name in _FORWARDED
+        return cls(values, counts, forwarded)
+
+    def only(self, name: bytes) -> str:
+        """The value of a header that was sent once; else ""."""
+        return self.values[name] if self.counts.get(name) == 1 else ""
+
+
+_LOOKED_AT = frozenset(
+    (b"host", b"origin", b"sec-fetch-site", b"authorization", b"content-length", b"transfer-encoding")
 )
 
 
@@ -45,82 +101,137 @@ class AuthenticationMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         settings = ServiceSettings.of(os.environ)
         self.app = app
-        self._ring = ApiKeyStore(settings.keys) if settings.keys else None
+        self._ring = ApiKeyStore(settings.keys, settings.project) if settings.keys else None
         self._open_to_all = settings.open_to_all
-        self._rate = RateLimiter(settings.rate) if settings.rate else None
+        self._hosts = frozenset(settings.allowed_hosts)
+        self._rate = shared_limiter(settings.rate, "requests") if settings.rate else None
+        self._guesses = shared_limiter(_GUESSES, "guesses")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it without parsing its body."""
-        guarded = scope["type"] == "http" and not _is_open(scope["path"])
-        problem = self._refusal(scope) if guarded else None
+        """Pass the request on, or refuse it without reading its body, which the server throws away."""
+        problem = self._refusal(scope) if scope["type"] == "http" else None
         if problem is None:
             await self.app(scope, receive, send)
-            return
-        # A client that is still sending does not hear the answer.
-        with suppress(ClientDisconnected, TimeoutError):
-            await read_body(receive)
-        await send_problem(problem, send)
+        else:
+            await send_problem(problem, send)
 
     def _refusal(self, scope: Scope) -> Problem | None:
+        head = _Head.of(scope)
+        near = not _is_remote(scope, forwarded=head.forwarded)
+        problem = _length_problem(head) or self._host_problem(scope["path"], head, near=near)
+        if problem or _is_open(scope["path"]):
+            return problem
         if self._ring:
-            return self._key_refusal(self._ring, scope) or self._rate_refusal(current_request().key_id or "")
-        if _remote(scope) and not self._open_to_all:
+            return self._key_refusal(self._ring, scope, head, near=near)
+        if not (near or self._open_to_all):
             return _unauthorized("keys_required", _KEYLESS)
-        return self._rate_refusal(_address(scope))
+        return self._site_problem(scope, head) or self._rate_refusal(_address(scope))
 
-    def _key_refusal(self, keys: ApiKeyStore, scope: Scope) -> Problem | None:
-        if scope["path"] == "/metrics" and not _remote(scope):
+    def _host_problem(self, path: str, head: _Head, *, near: bool) -> Problem | None:
+        """A refusal of a name that is not this service's, where names are set or stand in for keys."""
+        trusts_machine = near and not (self._ring or self._open_to_all)
+        if path in _PROBES or not (trusts_machine or self._hosts):
             return None
-        sent = Headers(scope=scope).getlist("authorization")
-        header = sent[0] if len(sent) == 1 else ""
+        name = host_name(head.only(b"host"))
+        if is_loopback(name) or name in self._hosts:
+            return None
+        detail = (
+            f"this service does not answer to the name {name[:60]!r}; start it with --allowed-host and the "
+            "name, or ask for 127.0.0.1"
+        )
+        return Problem(HTTPStatus.MISDIRECTED_REQUEST, "unknown_host", detail)
+
+    def _site_problem(self, scope: Scope, head: _Head) -> Problem | None:
+        reads = scope["method"] in _READS
+        if reads and (self._open_to_all or scope["path"] in _PAGES):
+            return None
+        origin, site = head.values.get(b"origin", ""), head.values.get(b"sec-fetch-site", "")
+        return _CROSS_SITE if is_cross_site(origin, site, head.only(b"host"), self._hosts) else None
+
+    def _key_refusal(self, keys: ApiKeyStore, scope: Scope, head: _Head, *, near: bool) -> Problem | None:
+        if scope["path"] == "/metrics" and near:
+            return None
+        header = head.only(b"authorization")
         if not header.lower().startswith(_BEARER):
-            return _unauthorized("key_missing", _MISSING)
+            return self._guess_refusal(scope) or _unauthorized("key_missing", _MISSING)
         key = keys.find(header[len(_BEARER) :].strip())
-        return _key_problem(key, scope["path"])
+        if key is None:
+            return self._guess_refusal(scope) or _unauthorized("key_invalid", _UNKNOWN)
+        return _scope_problem(key, scope["path"]) or self._rate_refusal(key.name)
+
+    def _guess_refusal(self, scope: Scope) -> Problem | None:
+        """A refusal of an address that sends too many requests without a valid key.
+
+        A valid key is let in from there all the same: behind a proxy everybody may have the same address, and
+        the hash of a key costs a tenth of this count.
+        """
+        wait = self._guesses.retry_after(_address(scope))
+        detail = (
+            f"too many requests without a valid key came from this address; ask again in {wait} s with one"
+        )
+        return _too_many("too_many_guesses", detail, wait, _CLOSE) if wait else None
 
     def _rate_refusal(self, caller: str) -> Problem | None:
         wait = self._rate.retry_after(caller) if self._rate else 0
-        if not wait:
-            return None
-        return Problem(
-            429, "too_many_requests", f"ask again in {wait} s", headers=(("retry-after", str(wait)),)
-        )
+        return _too_many("too_many_requests", f"ask again in {wait} s", wait) if wait else None
 
 
 def is_keyless_request(scope: Scope) -> bool:
     """Whether a request is answered without a key: locally, or as the service is open to all."""
     settings = ServiceSettings.of(os.environ)
-    return settings.keys is None and (settings.open_to_all or not _remote(scope))
+    near = not _is_remote(scope, forwarded=_Head.of(scope).forwarded)
+    return settings.keys is None and (settings.open_to_all or near)
 
 
-def _key_problem(key: ApiKey | None, path: str) -> Problem | None:
-    if key is None:
-        return _unauthorized("key_invalid", _UNKNOWN)
-    current_request().key_id = key.name
+def _length_problem(head: _Head) -> Problem | None:
+    length = head.values.get(b"content-length", "")
+    if length and b"transfer-encoding" in head.values:
+        return _AMBIGUOUS
+    return BODY_TOO_LARGE if length.isdigit() and int(length) > MAX_BODY else None
+
+
+def _scope_problem(key: ApiKey, path: str) -> Problem | None:
+    context = current_request()
+    context.key_id, context.tenant = key.name, key.tenant
     needed = _SCOPES.get(route_template(path), "admin")
-    if needed not in key.scopes:
-        return Problem(
-            403, "scope_missing", f"this key may not do that; it takes one with the scope {needed}"
-        )
-    return None
+    if needed in key.scopes:
+        return None
+    detail = f"this key may not do that; it takes one with the scope {needed}"
+    return Problem(HTTPStatus.FORBIDDEN, "scope_missing", detail)
 
 
 def _unauthorized(code: str, detail: str) -> Problem:
-    return Problem(401, code, detail, headers=(("www-authenticate", "Bearer"),))
+    return Problem(HTTPStatus.UNAUTHORIZED, code, detail, headers=(("www-authenticate", "Bearer"),))
+
+
+def _too_many(code: str, detail: str, wait: int, headers: tuple[tuple[str, str], ...] = ()) -> Problem:
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, code, detail, headers=(("retry-after", str(wait)), *headers))
 
 
 def _is_open(path: str) -> bool:
     return path in _OPEN or path.startswith("/static_content/")
 
 
-def _address(scope: Scope) -> str:
+def _ip(scope: Scope) -> IPv4Address | IPv6Address | None:
+    """The address of the client; None where there is none, or what a proxy sent is none."""
     client = scope.get("client")
-    return str(client[0]) if client else ""
+    return parse_address(client[0][:_LONGEST_ADDRESS]) if client else None
 
 
-def _remote(scope: Scope) -> bool:
-    """Whether the request comes from another machine; one without IP address came through a local socket."""
-    try:
-        return not ip_address(_address(scope)).is_loopback
-    except ValueError:
-        return False
+def _address(scope: Scope) -> str:
+    """The address that requests are counted by: of IPv6 the network, since a client has all of it."""
+    address = _ip(scope)
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, _IPV6_NETWORK), strict=False))
+    return str(address or "")
+
+
+def _is_remote(scope: Scope, *, forwarded: bool) -> bool:
+    """Whether the request comes from another machine, or may: what a proxy passed on does.
+
+    A client without address is local on a local socket alone: a connection that has broken has none either.
+    """
+    server = scope.get("server") or ("", 0)
+    on_local_socket = scope.get("client") is None and server[1] is None
+    address = _ip(scope)
+    return forwarded or not (on_local_socket or (address is not None and address.is_loopback))

@@ -1,58 +1,46 @@
-"""Rate limit by token buckets, one per key or address, on a monotonic clock."""
+"""Rate limits: requests of a caller in a minute, counted by ``limits`` for all workers together."""
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from limits import RateLimitItemPerMinute
+from limits.strategies import SlidingWindowCounterRateLimiter
 
-_MINUTE = 60.0
-# Without keys a bucket belongs to an address; when there are more, the fullest (those at rest) make room.
-_MOST_BUCKETS = 10_000
-
-
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    at: float
+from serving.middleware.shared_counts import SharedCounts
+from serving.uvicorn_patches import RUN_DIR
 
 
 class RateLimiter:
-    """A token bucket per caller: ``per_minute`` requests, all of them at once after a minute without any.
-
-    Each worker counts for itself.
+    """A limit of requests in a sliding minute, for each caller by itself.
 
     Args:
         per_minute: Requests per caller and minute.
-        clock: Seconds of a clock that never goes back.
+        counts: Where they are counted. Default: in this process alone.
 
-    >>> rate = RateLimiter(1, clock=lambda: 100.0)
+    >>> rate = RateLimiter(1, SharedCounts(clock=lambda: 120.0))
     >>> rate.retry_after("crm"), rate.retry_after("crm"), rate.retry_after("portal")
     (0, 60, 0)
     """
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most, self._clock = float(per_minute), clock
-        self._buckets: dict[str, _Bucket] = {}
+    def __init__(self, per_minute: int, counts: SharedCounts | None = None) -> None:
+        self._limit = RateLimitItemPerMinute(per_minute)
+        self._windows = SlidingWindowCounterRateLimiter(counts or SharedCounts())
 
     def retry_after(self, caller: str) -> int:
         """0 where the request is within the limit, and is counted; else the whole seconds until one is."""
-        now = self._clock()
-        bucket = self._buckets.setdefault(caller, _Bucket(self._most, now))
-        bucket.tokens = min(self._most, bucket.tokens + (now - bucket.at) * self._most / _MINUTE)
-        bucket.at = now
-        if bucket.tokens < 1:
-            return ceil((1 - bucket.tokens) * _MINUTE / self._most)
-        bucket.tokens -= 1
-        self._drop_full_buckets(now)
-        return 0
+        return 0 if self._windows.hit(self._limit, caller) else self._wait(caller)
 
-    def _drop_full_buckets(self, now: float) -> None:
-        if len(self._buckets) > _MOST_BUCKETS:
-            self._buckets = {
-                name: bucket for name, bucket in self._buckets.items() if now - bucket.at < _MINUTE
-            }
+    def _wait(self, caller: str) -> int:
+        stats = self._windows.get_window_stats(self._limit, caller)
+        # The library adds the wait to the time of day.
+        return max(1, ceil(stats.reset_time - time.time()))
+
+
+def shared_limiter(per_minute: int, name: str) -> RateLimiter:
+    """A limit that the workers of this service share, by the name of the file that they count in."""
+    folder = Path(os.environ.get(RUN_DIR) or os.devnull)
+    return RateLimiter(per_minute, SharedCounts(folder / name if folder.is_dir() else None))

@@ -15,7 +15,7 @@ from bentoml.exceptions import ServiceUnavailable
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 
-from serving.middleware.request_body import MAX_BODY, ClientDisconnected, read_body
+from serving.middleware.request_body import ClientDisconnected, read_body
 from serving.monitoring.metrics import time_stage
 from serving.problems import Problem, ProblemResponse, invalid_request, send_problem
 from serving.request_context import current_request
@@ -119,7 +119,7 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _parse_body(takes: type[BaseModel], headers: Headers, body: bytes) -> BaseModel:
-    problem = _find_problem(headers, body)
+    problem = _find_problem(headers)
     if problem:
         raise ProblemResponse(problem)
     try:
@@ -128,11 +128,8 @@ def _parse_body(takes: type[BaseModel], headers: Headers, body: bytes) -> BaseMo
         raise ProblemResponse(invalid_request(error)) from None
 
 
-def _find_problem(headers: Headers, body: bytes) -> Problem | None:
+def _find_problem(headers: Headers) -> Problem | None:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if len(body) > MAX_BODY:
-        detail = f"at most {MAX_BODY:,} bytes are read; send fewer leads at once"
-        return Problem(413, "body_too_large", detail, headers=_CLOSE)
     if media_type != "application/json":
         sent = f"{media_type[:80]!r}" if media_type else "none"
         return Problem(415, "unsupported_media_type", f"send Content-Type: application/json, not {sent}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from benchmarks import batch, leak_worlds, load, online, report, run, soak, worlds
+from benchmarks import batch, leak_worlds, load, online, refused_bodies, report, run, soak, worlds
 from small_model import build_small_model
 
 from features.catalogue import build_feature_set
@@ -91,6 +91,13 @@ def test_ready_made_features_are_those_of_the_model(company):
     told = json.loads(load.ready_made(model, [load.lead()]))["dataframe_split"]
     assert told["columns"] == list(model.features.names)
     assert [len(row) for row in told["data"]] == [len(model.features)]
+
+
+@pytest.mark.slow
+def test_clients_without_a_key_are_refused_while_memory_is_watched(company):
+    growth = refused_bodies.measure(company[1], 5, 1 << 20)
+    assert growth.statuses == {b"401": 5}
+    assert 0 < growth.before <= growth.peak
 
 
 @pytest.mark.slow

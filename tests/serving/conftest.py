@@ -47,6 +47,7 @@ from models.model_card import ModelCard
 from models.predictor import Predictor
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.settings import OFF, PLACE
+from serving.settings import ALLOWED_HOSTS
 
 SAYS = DisplayText("{value}", "{value}")
 TOUCHES = EventSelection("behaviour", "touchpoints")
@@ -169,9 +170,10 @@ def learned():
 
 @pytest.fixture(scope="session", autouse=True)
 def no_log():
-    """Nothing is logged unless a test asks for it."""
+    """Nothing is logged unless a test asks for it; and the test client's own name is one of the service's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PLACE, OFF)
+        patch.setenv(ALLOWED_HOSTS, "testserver")
         yield
 
 

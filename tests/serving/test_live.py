@@ -347,7 +347,7 @@ def test_ten_thousand_silent_connections_do_not_stop_the_answers(following, many
             for _ in range(min(10_000, many_files))
         ]
         for connection in silent[::4]:
-            connection.sendall(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            connection.sendall(b"POST /v1/score HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{")
         assert None not in versions(service.url)
         assert get(service.url, "/readyz")[0] == 200
         # Nobody who says nothing is kept for ever; who stopped in the middle is told so.

@@ -32,7 +32,7 @@ def client(by_hand, tmp_path_factory):
             patch.setenv("LEADLOOP_MODEL", "by-hand")
             patch.setenv("LEADLOOP_LOG", "off")
             patch.setattr(artifact, "load", lambda _: by_hand)
-            client = stack.enter_context(TestClient(Leadloop.to_asgi()))
+            client = stack.enter_context(TestClient(Leadloop.to_asgi(), client=("127.0.0.1", 1)))
         yield client
 
 

@@ -31,7 +31,7 @@ def serving(model, place, tmp_path_factory, stack):
         patch.setenv("LEADLOOP_MODEL", "any")
         patch.setenv(PLACE, place)
         patch.setattr(artifact, "load", lambda _: model)
-        return stack.enter_context(TestClient(Leadloop.to_asgi()))
+        return stack.enter_context(TestClient(Leadloop.to_asgi(), client=("127.0.0.1", 1)))
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ def serving(model, place, tmp_path_factory, stack, **settings):
         for name, setting in settings.items():
             patch.setenv(name, setting)
         patch.setattr(artifact, "load", lambda _: model)
-        client = stack.enter_context(TestClient(Leadloop.to_asgi()))
+        client = stack.enter_context(TestClient(Leadloop.to_asgi(), client=("127.0.0.1", 1)))
     deadline = time.monotonic() + 20
     while client.get("/readyz").status_code != 200:
         assert time.monotonic() < deadline

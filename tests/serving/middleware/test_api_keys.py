@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -14,8 +17,21 @@ from starlette.testclient import TestClient
 from models import artifact
 from serving.middleware import api_keys
 from serving.middleware.api_keys import ApiKeyStore, KeysError, create_key, load_keys, revoke_key
+from serving.request_context import RequestContext
 from serving.service import Leadloop
 
+ROOT = Path(__file__).resolve().parents[3]
+# Adds and revokes keys of its own, one after the other.
+CHANGES = """
+import sys
+from pathlib import Path
+from serving.middleware.api_keys import create_key, revoke_key
+
+for number in range(15):
+    create_key(Path(sys.argv[1]), f"{sys.argv[2]}-{number}", ["score"])
+    if number % 3:
+        revoke_key(Path(sys.argv[1]), f"{sys.argv[2]}-{number}")
+"""
 LEADS = {"leads": [{"lead_id": "a"}]}
 
 
@@ -120,7 +136,8 @@ def test_the_right_key_opens_the_door_and_any_other_does_not(by_hand, monkeypatc
         ("POST", "/v1/score", "score"),
         ("POST", "/v1/explain", "score"),
         ("GET", "/v1/model", "score"),
-        ("GET", "/v1/handover", "score"),
+        ("GET", "/v1/handover", "handover"),
+        ("POST", "/v1/handover", "handover"),
         ("POST", "/v1/outcomes", "outcomes"),
         ("GET", "/v1/leads/ada/decisions", "admin"),
         ("DELETE", "/v1/leads/ada", "admin"),
@@ -165,6 +182,79 @@ def test_without_keys_only_this_machine_is_answered(by_hand, monkeypatch):
 def test_without_keys_anybody_is_answered_where_that_was_said(by_hand, monkeypatch):
     with service(by_hand, monkeypatch, client=("192.0.2.7", 1), no_keys=1) as client:
         assert client.post("/v1/score", json=LEADS).status_code == 200
+
+
+def test_changes_at_the_same_time_lose_no_key_and_no_revocation(file):
+    create_key(file, "crm", ["score"])
+    command = [sys.executable, "-c", CHANGES, str(file)]
+    names = ("a", "b", "c")
+    processes = [subprocess.Popen([*command, name], cwd=ROOT) for name in names]
+    assert [process.wait(120) for process in processes] == [0, 0, 0]
+    remaining = {f"{name}-{number}" for name in names for number in range(0, 15, 3)}
+    assert {key.name for key in load_keys(file)} == remaining | {"crm"}
+
+
+def test_nothing_beside_the_file_of_keys_is_open_to_others(file):
+    create_key(file, "crm", ["score"])
+    revoke_key(file, "crm")
+    assert {stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()} == {0o600}
+
+
+def test_keys_that_everybody_could_replace_are_not_trusted(file):
+    create_key(file, "crm", ["score"])
+    file.parent.chmod(0o777)
+    with pytest.raises(KeysError, match="chmod o-w"):
+        load_keys(file)
+    # As /tmp is: only its owner replaces a file.
+    file.parent.chmod(0o1777)
+    assert len(load_keys(file)) == 1
+
+
+def test_a_refused_key_is_told_which_scope_it_takes(by_hand, monkeypatch, file):
+    token = create_key(file, "crm", ["score"])
+    with service(by_hand, monkeypatch, keys=file) as client:
+        for method in ("GET", "POST"):
+            answer = client.request(method, "/v1/handover", params={"capacity": 5}, headers=bearer(token))
+            assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing")
+            assert "the scope handover" in answer.json()["detail"]
+
+
+def test_a_key_is_bound_to_its_tenant_and_a_file_without_tenants_still_loads(by_hand, monkeypatch, file):
+    bound, free = create_key(file, "crm", ["score"], tenant="acme"), create_key(file, "ops", ["score"])
+    content = json.loads(file.read_text())
+    del content["keys"][1]["tenant"]
+    file.write_text(json.dumps(content))
+    assert [key.tenant for key in load_keys(file)] == ["acme", ""]
+    assert "tenant acme" in load_keys(file)[0].in_words()
+    context = RequestContext()
+    monkeypatch.setattr("serving.middleware.authentication.current_request", lambda: context)
+    with service(by_hand, monkeypatch, keys=file) as client:
+        for token, tenant in ((bound, "acme"), (free, "")):
+            assert client.post("/v1/score", json=LEADS, headers=bearer(token)).status_code == 200
+            assert context.tenant == tenant
+    with pytest.raises(KeysError, match="name a tenant with"):
+        create_key(file, "x", ["score"], tenant="a b")
+
+
+def test_keys_of_one_project_open_no_service_of_another(by_hand, monkeypatch, file):
+    token = create_key(file, "crm", ["score"], project="acme")
+    create_key(file, "portal", ["score"], project="acme")
+    revoke_key(file, "portal")
+    assert json.loads(file.read_text())["project"] == "acme"
+    for refused in (
+        lambda: load_keys(file, "other"),
+        lambda: create_key(file, "x", ["score"], project="other"),
+    ):
+        with pytest.raises(KeysError, match="keys of the project acme, not of other"):
+            refused()
+    for project, status in (("acme", 200), ("", 200), ("other", 401)):
+        with service(by_hand, monkeypatch, keys=file, project=project) as client:
+            assert client.post("/v1/score", json=LEADS, headers=bearer(token)).status_code == status
+
+
+def test_a_file_of_no_project_opens_any(file):
+    create_key(file, "crm", ["score"])
+    assert len(load_keys(file, "acme")) == 1
 
 
 def test_a_key_that_was_revoked_is_refused_without_a_restart(by_hand, monkeypatch, file):
@@ -232,6 +322,25 @@ def test_an_open_address_is_no_way_round_the_doors(by_hand, monkeypatch, file, p
         answer = client.get(path)
         assert answer.status_code in {401, 404}
         assert "card" not in answer.text
+
+
+def test_whoever_guesses_keys_is_told_to_wait_and_a_valid_key_from_there_is_not(by_hand, monkeypatch, file):
+    token = create_key(file, "crm", ["score"])
+    with service(by_hand, monkeypatch, client=("192.0.2.7", 1), keys=file) as client:
+        guesses = [{}, bearer("wrong"), bearer("x" * 5_000)] * 20
+        statuses = [client.post("/v1/score", json=LEADS, headers=guess).status_code for guess in guesses]
+        assert statuses == [401] * 60
+        for guess in ({}, bearer("wrong")):
+            refused = client.post("/v1/score", json=LEADS, headers=guess)
+            assert (refused.status_code, refused.json()["code"]) == (429, "too_many_guesses")
+            assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert client.post("/v1/score", json=LEADS, headers=bearer(token)).status_code == 200
+
+
+def test_a_token_of_any_length_is_not_hashed(file, monkeypatch):
+    create_key(file, "crm", ["score"])
+    monkeypatch.setattr(api_keys, "digest", lambda _: pytest.fail("it was hashed"))
+    assert ApiKeyStore(file).find("x" * 100_000) is None
 
 
 @pytest.mark.parametrize("header", ["x-forwarded-for", "x-real-ip", "forwarded", "x-forwarded-host", "host"])
