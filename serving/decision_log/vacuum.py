@@ -35,11 +35,15 @@ def rewrite_tables(log: Engine) -> str | None:
     Raises:
         LogError: The tables belong to another user of the database.
     """
-    with log.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        if log.dialect.name == "postgresql":
+    if log.dialect.name == "postgresql":
+        with log.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             _rewrite_postgresql(connection)
-            return _WAL_LEFT
-        connection.exec_driver_sql("VACUUM")
+        return _WAL_LEFT
+    connection = log.raw_connection()
+    try:
+        connection.cursor().execute("VACUUM")
+    finally:
+        connection.close()
     return None if truncate_wal(log) else "somebody is reading the log; run this command again later"
 
 

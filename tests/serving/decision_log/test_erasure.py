@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
@@ -30,7 +29,7 @@ from serving.decision_log.tables import (
 from serving.decision_log.vacuum import rewrite_tables
 from serving.handover_selection import HandoverRequest
 
-SECRET = "lead-of-nobody-else-4711"
+NAME = "lead-of-nobody-else-4711"
 
 
 def rows_with(log, lead_id):
@@ -78,8 +77,8 @@ def test_an_erasure_is_of_the_tenant_that_asks_for_it_and_without_one_of_all(log
         log_decisions(log, make_decision("ada"), tenant=tenant)
     queued = {tenant: entries("ada", tenant=tenant) for tenant in ("", "acme", "umbrella")}
     assert in_transaction(log, erase, "ada", 0, "acme") == ErasedCounts(1, 0)
-    for tenant in queued:
-        in_transaction(log, add_decisions, queued[tenant])
+    for late in queued.values():
+        in_transaction(log, add_decisions, late)
     assert (
         sorted(each.tenant for each in queries.decisions_of_lead(log, "ada")) == [""] * 2 + ["umbrella"] * 2
     )
@@ -195,8 +194,8 @@ def fill(log, times=40):
     """Pages that split and merge: the lead among hundreds of others."""
     for turn in range(times):
         others = [make_decision(f"lead {turn} {n}", row={"a": "x" * 200}) for n in range(10)]
-        log_decisions(log, *others, make_decision(SECRET, row={"b": SECRET * (1 + 20 * (turn % 3))}))
-        in_transaction(log, add_outcomes, [make_outcome(f"{SECRET} {turn}", SECRET, reason=SECRET)], turn)
+        log_decisions(log, *others, make_decision(NAME, row={"b": NAME * (1 + 20 * (turn % 3))}))
+        in_transaction(log, add_outcomes, [make_outcome(f"{NAME} {turn}", NAME, reason=NAME)], turn)
 
 
 def test_after_an_erasure_no_byte_of_the_lead_is_in_the_files(tmp_path):
@@ -205,10 +204,10 @@ def test_after_an_erasure_no_byte_of_the_lead_is_in_the_files(tmp_path):
         log = writing(open_log(place))
         fill(log)
         in_transaction(log, handovers.add_handover, WISH, handovers.select_handover(log, WISH))
-        assert SECRET.encode() in content(place)
-        answer = asyncio.run(journal.erase(SECRET))
+        assert NAME.encode() in content(place)
+        answer = asyncio.run(journal.erase(NAME))
         assert (answer.decisions, answer.outcomes, answer.overwritten) == (40, 40, True)
-        assert SECRET.encode() not in content(place)
+        assert NAME.encode() not in content(place)
         log.dispose()
 
 
@@ -222,12 +221,12 @@ def test_a_reader_delays_the_overwriting_and_the_answer_says_so(tmp_path, caplog
         fill(log, 3)
         with open_log(place).connect() as reader:
             reader.execute(select(LEAD_RANKS)).all()
-            answer = asyncio.run(journal.erase(SECRET))
+            answer = asyncio.run(journal.erase(NAME))
             assert (answer.decisions, answer.overwritten) == (3, False)
             assert "as soon as others have read the log" in caplog.text
-            assert SECRET.encode() in content(place)
+            assert NAME.encode() in content(place)
         deadline = time.monotonic() + 20
-        while SECRET.encode() in content(place):
+        while NAME.encode() in content(place):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         log.dispose()
@@ -249,11 +248,11 @@ def test_postgresql_overwrites_when_the_tables_are_written_anew(cluster):
         fill(log)
         with log.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             connection.execute(text("ANALYZE"))
-        answer = asyncio.run(journal.erase(SECRET))
+        answer = asyncio.run(journal.erase(NAME))
         assert (answer.decisions, answer.overwritten) == (40, False)
-        assert SECRET.encode() in files_of_tables(cluster, log)
+        assert NAME.encode() in files_of_tables(cluster, log)
         assert "write-ahead log" in rewrite_tables(log)
-        assert SECRET.encode() not in files_of_tables(cluster, log)
+        assert NAME.encode() not in files_of_tables(cluster, log)
         asyncio.run(journal.log_decisions([make_decision("after")], RequestInfo("/v1/score")))
         log.dispose()
 
@@ -262,8 +261,10 @@ def test_a_log_on_sqlite_can_be_written_anew_as_well(tmp_path):
     place = str(tmp_path / "decisions.db")
     log = writing(open_log(place))
     fill(log, 2)
-    in_transaction(log, erase, SECRET, 0)
+    in_transaction(log, erase, NAME, 0)
     assert rewrite_tables(log) is None
     log.dispose()
-    assert SECRET.encode() not in content(place)
-    assert len(list(queries.latest_decisions(partial(open_log, place)()))) == 20
+    assert NAME.encode() not in content(place)
+    log = open_log(place)
+    assert len(list(queries.latest_decisions(log))) == 20
+    log.dispose()
