@@ -107,11 +107,28 @@ def log_replay(
 def log_prune(
     keep_days: Annotated[int, typer.Option(help="Older records are removed.", min=1)],
     log: LogPlace = DEFAULT_PLACE,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Believe the clock, however far it is ahead of the log.")
+    ] = False,
 ) -> None:
     """Forget what is older than it may be. A running service does so by itself every day."""
     from serving.decision_log.frames import open_existing_log
     from serving.decision_log.statements import prune_in_batches
 
     with open_existing_log(log) as opened:
-        erased = prune_in_batches(opened, keep_days)
+        erased = prune_in_batches(opened, keep_days, force=force)
     typer.echo(f"{erased.decisions:,} decisions and {erased.outcomes:,} outcomes removed", err=True)
+
+
+@log_app.command(name="vacuum")
+def log_vacuum(log: LogPlace = DEFAULT_PLACE) -> None:
+    """Write the log's tables anew, so that nothing of erased leads is left there. Answers wait meanwhile."""
+    from serving.decision_log.frames import open_existing_log
+    from serving.decision_log.vacuum import rewrite_tables
+
+    with open_existing_log(log) as opened:
+        left = rewrite_tables(opened)
+    typer.echo("the tables of the log are written anew", err=True)
+    if left:
+        typer.echo(left, err=True)

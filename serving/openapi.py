@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 _SUMMARIES = {
     ("/v1/score", "post"): "How likely are these leads to convert?",
     ("/v1/explain", "post"): "How likely, and what speaks for it and against it?",
-    ("/v1/handover", "get"): "Whom should sales call today?",
+    ("/v1/handover", "post"): "Whom should sales call today? Make the list",
+    ("/v1/handover", "get"): "Read the list of today again",
     ("/v1/outcomes", "post"): "Report what became of leads",
     ("/v1/leads/{lead_id}/decisions", "get"): "What was ever said about a lead, and why?",
     ("/v1/leads/{lead_id}", "delete"): "Forget a person",
@@ -51,6 +52,7 @@ _TAGS = {
 
 _OPERATION = ("/v1/model", "/report", "/readyz", "/livez", "/metrics")
 _SCORES = ("/v1/score", "/v1/explain")
+_MAY_BE_MISSING = (("/v1/handover", "get"), ("/report", "get"))
 
 _PROBLEMS = (
     Problem(400, "missing_field", "'leads' is required", "leads"),
@@ -69,7 +71,8 @@ _STATUS_DESCRIPTIONS = {
     "400": "Not JSON, or not the fields above; `field` names the first that is wrong",
     "401": "No key, or none that is valid; a service without keys answers its own machine alone",
     "403": "The key may not do that",
-    "404": "There is no such thing: no lead can have such an id, or no report lies beside the model",
+    "404": "There is no such thing: no lead can have such an id, no list was made today, or no report lies "
+    "beside the model",
     "408": "The body took too long to arrive",
     "413": "The body is too large",
     "415": "The body is not application/json",
@@ -220,10 +223,10 @@ def openapi(generated: Mapping[str, Any], examples: Mapping[str, EndpointExample
         schemas[name]["description"] = schemas[name]["description"].partition("\n\n")[0]
     for path, message in TAKES.items():
         operations[path]["post"]["requestBody"] = _request_body(message, schemas)
-    page["paths"] = {
-        path: {method: _document_operation(path, method, operations[path][method], examples.get(path))}
-        for path, method in _SUMMARIES
-    }
+    page["paths"] = {path: {} for path, _ in _SUMMARIES}
+    for path, method in _SUMMARIES:
+        entry = _document_operation(path, method, operations[path][method], examples.get(path))
+        page["paths"][path][method] = entry
     page["components"]["securitySchemes"] = {"key": _KEY}
     page["tags"] = [{"name": name, "description": what} for name, what in _TAGS.items()]
     page["info"] = _INFO
@@ -343,7 +346,7 @@ def _statuses(path: str, method: str) -> Iterable[str]:
     left_out |= {"501"} if path in _WITHOUT_LOG else set()
     left_out |= {"400"} if path in _OPERATION else set()
     left_out |= {"503"} if path in ("/report", "/metrics") else set()
-    left_out |= set() if "{" in path or path == "/report" else {"404"}
+    left_out |= set() if "{" in path or (path, method) in _MAY_BE_MISSING else {"404"}
     return (status for status in _STATUS_DESCRIPTIONS if status not in left_out)
 
 

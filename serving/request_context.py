@@ -19,6 +19,10 @@ _OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions)?", re.DOTALL)
 _TRACE_ID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16,64}")
 
 
+def _now() -> float:
+    return time.time()
+
+
 @dataclass(slots=True)
 class RequestContext:
     """What is known of one request; middleware fills it in, and nothing in it identifies a lead.
@@ -34,7 +38,7 @@ class RequestContext:
     leads: int | None = None
     model_version: str | None = None
     code: str | None = None
-    received_at: float = field(default_factory=time.time)
+    received_at: float = field(default_factory=_now)
     body_bytes: int = 0
 
 

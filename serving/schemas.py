@@ -388,6 +388,7 @@ class HandoverLeadOut(StrictModel):
     decided_at: int
     age_days: int = Field(description="whole days since the decision, on the day of the hand-over")
     stale: bool = Field(description="older than `stale_days`: score it again")
+    tenant: str = Field(description="the tenant that the lead belongs to; empty without tenants")
 
 
 class ExpectedConversions(StrictModel):
@@ -400,7 +401,7 @@ class ExpectedConversions(StrictModel):
 
 
 class HandoverResponse(StrictModel):
-    """The leads of a day, best first, those drawn by lot last. Asked again on the same day it is the same."""
+    """The leads of a day, best first, those drawn by lot last. Made again on the same day it is the same."""
 
     day: str = Field(description="the day of this list, which ends at midnight UTC")
     capacity: int
@@ -496,5 +497,6 @@ class ErasedResponse(StrictModel):
     decisions: int
     outcomes: int
     overwritten: bool = Field(
-        description="whether they are overwritten on disk by now; SQLite: soon, PostgreSQL: by `leadloop log vacuum`"
+        description="whether they are overwritten on disk by now; else they will be, on SQLite by the "
+        "service itself, on PostgreSQL by `leadloop log vacuum`"
     )

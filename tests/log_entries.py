@@ -35,7 +35,8 @@ def log_decisions(log, *decisions, now=1_000, endpoint="/v1/score", **request_in
 
 
 def make_outcome(key="k1", lead_id="0012", kind="qualified", at=50, **more):
-    return Outcome(key, lead_id, kind, more.get("reason"), at, more.get("corrects"))
+    reason, corrects = more.get("reason"), more.get("corrects")
+    return Outcome(key, lead_id, kind, reason, at, corrects, tenant=more.get("tenant", ""))
 
 
 def in_transaction(log, function, *arguments, **named):

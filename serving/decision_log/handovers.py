@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Boolean, ColumnElement, func, insert, literal_column, select, true
+from sqlalchemy import func, insert, select, text, true
 
 from features.suggestions import suggest
 from serving.decision_log import ranks
@@ -37,7 +37,7 @@ from serving.handover_selection import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import ColumnElement, Connection, Engine
 
     from serving.decision_log.records import DecisionSummary
     from serving.handover_selection import HandoverRequest, Selection
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 MOST_VALUES = 8
 _BATCH_LEADS = 1_000
 # Not as a parameter: a partial index is used where its condition stands in the query as it is.
-_OPEN: ColumnElement[bool] = literal_column(f"({OPEN_LEADS})", Boolean)
+_OPEN = text(OPEN_LEADS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Handover:
 class _Group:
     """Open leads, and what they are worth: ``worth``, or their probability times a typical value."""
 
-    conditions: tuple[ColumnElement[bool], ...]
+    conditions: tuple[Any, ...]
     worth: ColumnElement[float]
     count: int
 
@@ -182,7 +182,11 @@ class _OpenLeads:
 
 def _groups(connection: Connection, request: HandoverRequest) -> list[_Group]:
     """The open leads whose worth is known, and those that count with the median of the others' values."""
-    own = [_OPEN, *_tenant_conditions(connection, request.tenant), LEAD_RANKS.c.value_name == request.value]
+    own: list[Any] = [
+        _OPEN,
+        *_tenant_conditions(connection, request.tenant),
+        LEAD_RANKS.c.value_name == request.value,
+    ]
     groups = []
     for known in (1, 0) if request.value else (1,):
         conditions = (*own, LEAD_RANKS.c.known == known)
@@ -202,6 +206,8 @@ def _tenant_conditions(connection: Connection, tenant: str) -> list[ColumnElemen
     if tenant:
         return [LEAD_RANKS.c.tenant == tenant]
     first = connection.execute(select(func.min(LEAD_RANKS.c.tenant))).scalar()
+    if first is None:
+        return []
     later = select(func.min(LEAD_RANKS.c.tenant)).where(LEAD_RANKS.c.tenant > first)
     return [LEAD_RANKS.c.tenant == first] if connection.execute(later).scalar() is None else []
 

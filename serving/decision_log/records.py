@@ -17,6 +17,10 @@ OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won"
 OutcomeStatus = Literal["recorded", "repeated", "key_conflict", "other_lead", "circle"]
 
 
+def _now() -> float:
+    return time.time()
+
+
 @dataclass(frozen=True, slots=True)
 class NewDecision:
     """A decision that is not logged yet.
@@ -47,7 +51,7 @@ class RequestInfo:
     shadow: bool = False
     explored: bool = False
     tenant: str = ""
-    received_at: float = field(default_factory=time.time)
+    received_at: float = field(default_factory=_now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ class RetentionClock:
 
     Args:
         keeps_for: Seconds after which records are deleted.
+
+    ``ahead`` is by how many seconds the computer's clock is ahead of all that is known, where it is in doubt.
     """
 
     def __init__(self, keeps_for: int) -> None:
@@ -35,7 +37,7 @@ class RetentionClock:
         self.ahead = 0
 
     def oldest_kept(self, connection: Connection) -> int:
-        """Records from before this time (epoch seconds) are deleted; ``ahead``: how far it is in doubt."""
+        """The time (epoch seconds) before which records are deleted; sets ``ahead``."""
         now = int(time.time())
         known = self._known_time(connection, now)
         tolerated = known + max(DAY, self._keeps_for // _TOLERANCE)
@@ -56,9 +58,9 @@ class RetentionClock:
         """A sentence for whoever runs the service, where the clock is in doubt."""
         today = to_datetime(int(time.time()))
         return (
-            f"this computer's clock says {today:%Y-%m-%d}, {self.ahead // DAY:,} days after what the decision "
-            "log knows of, so records are not deleted by it; correct the clock, or, if it is right, run "
-            f"`leadloop log prune --keep-days {self._keeps_for // DAY} --force` once"
+            f"this computer's clock says {today:%Y-%m-%d}, {self.ahead // DAY:,} days after what the "
+            "decision log knows of, so records are not deleted by it; correct the clock, or, if it is right, "
+            f"run `leadloop log prune --keep-days {self._keeps_for // DAY} --force` once"
         )
 
 

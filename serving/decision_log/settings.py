@@ -124,7 +124,7 @@ def displayed_place(place: str) -> str:
     address = before.rpartition("@")[2]
     # An @ behind the first ? may be the end of a password with a question mark in it.
     clear = ("@" in before or "@" not in query) and _ADDRESS.fullmatch(address)
-    return f"{scheme}://{address if clear else '...'}"
+    return f"{scheme.partition('+')[0]}://{address if clear else '...'}"
 
 
 # Hosts with their ports, separated by commas; in brackets those of IPv6; and a database.

@@ -307,7 +307,11 @@ class GroupCommitWriter:
             if error is None:
                 logger.info("the decision log is written")
             else:
-                cause = without_secrets(reason(error), log_url(self._settings.place))
+                # A message of our own names no password; where the URL is at fault there is none to compare.
+                own = isinstance(error, LogError)
+                cause = (
+                    reason(error) if own else without_secrets(reason(error), log_url(self._settings.place))
+                )
                 logger.error("the decision log cannot be written: %s", cause)
 
     def _overwrite_erased(self) -> None:

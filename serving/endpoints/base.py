@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import bentoml
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from serving.decision_log.settings import LogUnavailable
+from serving.middleware.request_body import ClientDisconnected, read_body
 from serving.problems import LOG_OFF, LOG_UNAVAILABLE, PROBLEM_JSON, Problem, ProblemResponse, invalid_request
 from serving.request_context import current_request
 
@@ -22,6 +24,16 @@ if TYPE_CHECKING:
     from serving.decision_log.async_log import DecisionLog
 
     Answer = Callable[[Request, DecisionLog], Awaitable[BaseModel]]
+
+# As many as a request of some fields can have.
+_MOST_BYTES = 10_000
+_NOT_JSON = Problem(
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "send Content-Type: application/json"
+)
+_TOO_SLOW = Problem(HTTPStatus.REQUEST_TIMEOUT, "body_too_slow", "the body took too long to arrive")
+_TOO_LARGE = Problem(
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", f"at most {_MOST_BYTES:,} bytes are read here"
+)
 
 
 def log_endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
@@ -39,9 +51,26 @@ def log_endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
             return _refusal(LOG_UNAVAILABLE)
         except ProblemResponse as refusal:
             return _refusal(refusal.problem)
+        except ClientDisconnected:
+            current_request().code = "client_gone"
+            return Response()
         return Response(body, media_type="application/json")
 
     return endpoint
+
+
+async def read_json(request: Request) -> bytes:
+    """The body of a request that is declared as JSON; other types may come from a web page of anybody's."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise ProblemResponse(_NOT_JSON)
+    try:
+        body = await read_body(request.receive)
+    except TimeoutError:
+        raise ProblemResponse(_TOO_SLOW) from None
+    if len(body) > _MOST_BYTES:
+        raise ProblemResponse(_TOO_LARGE)
+    return body
 
 
 def _refusal(problem: Problem) -> Response:

@@ -1,4 +1,4 @@
-"""GET /v1/handover: the open leads with the best newest decisions, logged as handed over."""
+"""POST /v1/handover: the open leads with the best newest decisions, logged as handed over; GET reads them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from starlette.routing import Route
 
 from features.clock import DAY, to_datetime
 from features.suggestions import suggest
-from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters
+from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters, read_json
 from serving.handover_selection import HandoverRequest, NoSuchValueError, conversion_interval
 from serving.problems import Problem, ProblemResponse
+from serving.request_context import current_request
 from serving.schemas import ExpectedConversions, HandoverLeadOut, HandoverQuery, HandoverResponse
 
 if TYPE_CHECKING:
@@ -25,23 +26,43 @@ if TYPE_CHECKING:
     from serving.decision_log.handovers import Handover, HandoverLead
 
 PATH = "/v1/handover"
+_NO_HANDOVER = Problem(
+    HTTPStatus.NOT_FOUND,
+    "no_handover",
+    "no list was made for these parameters today; POST /v1/handover makes it",
+)
 
 
-async def _handover(request: Request, journal: DecisionLog) -> HandoverResponse:
+async def _show(request: Request, journal: DecisionLog) -> HandoverResponse:
+    """The list that was made today; reading it changes nothing."""
     query = HandoverQuery.model_validate(dict(request.query_params))
+    wish = _wish(query)
+    handover = await journal.find_handover(wish)
+    if handover is None:
+        raise ProblemResponse(_NO_HANDOVER)
+    return await asyncio.to_thread(_response, wish, handover, query.stale_days)
+
+
+async def _make(request: Request, journal: DecisionLog) -> HandoverResponse:
+    """The list of today, which the first request of a day makes and logs."""
+    query = HandoverQuery.model_validate_json(await read_json(request))
+    wish = _wish(query)
+    try:
+        handover = await journal.get_or_create_handover(wish)
+    except NoSuchValueError as error:
+        raise ProblemResponse(Problem(HTTPStatus.BAD_REQUEST, "invalid_value", str(error), "value")) from None
+    # The distribution of thousands of leads takes a tenth of a second.
+    return await asyncio.to_thread(_response, wish, handover, query.stale_days)
+
+
+def _wish(query: HandoverQuery) -> HandoverRequest:
+    """What is asked for today, with the share of the service where the request names none."""
     service = bentoml.get_current_service()
     if query.value and service.champion.current is not None:
         _require_number(query.value, service.scorer.model.features)
     explore = service.explore if query.explore is None else query.explore
-    handover_request = HandoverRequest(
-        int(time.time()) // DAY * DAY, query.capacity, explore, query.value or ""
-    )
-    try:
-        handover = await journal.get_or_create_handover(handover_request)
-    except NoSuchValueError as error:
-        raise ProblemResponse(Problem(HTTPStatus.BAD_REQUEST, "invalid_value", str(error), "value")) from None
-    # The distribution of thousands of leads takes a tenth of a second.
-    return await asyncio.to_thread(_response, handover_request, handover, query.stale_days)
+    day = int(time.time()) // DAY * DAY
+    return HandoverRequest(day, query.capacity, explore, query.value or "", current_request().tenant)
 
 
 def _require_number(name: str, features: FeatureSet) -> None:
@@ -94,16 +115,25 @@ def _lead_out(lead: HandoverLead, day: int, stale_days: int) -> HandoverLeadOut:
         decided_at=decision.decided_at,
         age_days=age,
         stale=age > stale_days,
+        tenant=decision.tenant,
     )
 
 
-routes = [Route(PATH, log_endpoint(_handover), methods=["GET"])]
+routes = [
+    Route(PATH, log_endpoint(_show), methods=["GET"]),
+    Route(PATH, log_endpoint(_make), methods=["POST"]),
+]
 
 
 def openapi_paths(schemas: dict[str, Any]) -> dict[str, Any]:
-    """The OpenAPI path of this endpoint; the components of its response are added to ``schemas``."""
+    """The OpenAPI path of these endpoints; the components of their response are added to ``schemas``."""
+    make = openapi_operation("make_handover", HandoverResponse, schemas, [])
+    schema = HandoverQuery.model_json_schema(ref_template="#/components/schemas/{model}")
+    example = {"capacity": 50, "explore": 0.1}
+    body = {"required": True, "content": {"application/json": {"schema": schema | {"example": example}}}}
     return {
         PATH: {
-            "get": openapi_operation("handover", HandoverResponse, schemas, query_parameters(HandoverQuery))
+            "get": openapi_operation("handover", HandoverResponse, schemas, query_parameters(HandoverQuery)),
+            "post": make | {"requestBody": body},
         }
     }

@@ -37,7 +37,7 @@ WISHES = {
 
 def fill(place, leads):
     """A log with one decision per lead; two in three have a value."""
-    log, numbers = writing(open_log(place)), random.Random(7)
+    log, numbers = writing(open_log(place)), random.Random(7)  # noqa: S311
     for start in range(0, leads, BATCH):
         made = [_decision(f"00Q{lead:015d}", numbers) for lead in range(start, min(start + BATCH, leads))]
         with log.begin() as connection:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Barrier
@@ -10,13 +12,23 @@ from threading import Barrier
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from log_entries import add_old_decision, add_old_row, old_decision, open_old_log
+from log_entries import add_old_decision, add_old_row, make_decision, old_decision, open_old_log
 from sqlalchemy import func, insert, inspect, select, text
 
 from features.clock import DAY
 from serving.decision_log import queries
+from serving.decision_log.async_log import DecisionLog
 from serving.decision_log.database import MIGRATING, PATIENCE, open_log, writing
-from serving.decision_log.settings import KEEP_DAYS, PLACE, LogError, LogSettings
+from serving.decision_log.records import RequestInfo
+from serving.decision_log.settings import (
+    KEEP_DAYS,
+    PLACE,
+    PROJECT,
+    LogError,
+    LogSettings,
+    LogUnavailable,
+    displayed_place,
+)
 from serving.decision_log.tables import HANDOVERS, LEAD_RANKS, METADATA
 from serving.handover_selection import lead_lot
 
@@ -227,3 +239,76 @@ def test_settings_survive_the_environment(settings):
 def test_a_relative_path_means_the_folder_in_which_it_was_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert LogSettings("decisions.db").environment[PLACE] == str(tmp_path / "decisions.db")
+
+
+@pytest.mark.parametrize(
+    ("place", "displayed"),
+    [
+        ("logs/decisions.db", "logs/decisions.db"),
+        ("sqlite:////logs/decisions.db?key=hunter2", "sqlite:////logs/decisions.db"),
+        ("postgresql://me:hunter2@db.example:5432/log", "postgresql://db.example:5432/log"),
+        ("postgresql://hunter2%40crm@db/log?sslmode=require", "postgresql://db/log"),
+        ("postgresql://db/log?user=me&password=hunter2", "postgresql://db/log"),
+        ("postgresql://db/log?password=hunter@2", "postgresql://..."),
+        ("postgresql://db/log?sslpassword=hunter2&options=-c%20hunter2", "postgresql://db/log"),
+        ("postgresql://me:hunter2/x@db/log", "postgresql://db/log"),
+        ("postgresql://me:hunter?2@db/log", "postgresql://..."),
+        ("postgresql://me:hunter2 db/log", "postgresql://..."),
+        ("postgresql://me:hunter2@[::1]:5432/log", "postgresql://[::1]:5432/log"),
+        ("postgresql://me:hunter2@a:5432,b:5433/log", "postgresql://a:5432,b:5433/log"),
+        ("postgresql:///log?host=/run/hunter2", "postgresql:///log"),
+    ],
+)
+def test_a_place_is_displayed_without_whatever_may_be_a_password(place, displayed):
+    assert displayed_place(place) == displayed
+    assert LogSettings(place).in_words().startswith(f"decisions are logged in {displayed} ")
+    assert "hunter" not in displayed
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "postgresql://me:hunter2@127.0.0.1:1/log",
+        "postgresql://127.0.0.1:1/log?user=me&password=hunter2",
+        "postgresql://127.0.0.1:1/log?sslmode=hunter2",
+        "postgresql://127.0.0.1:1/log?hunter2=hunter2",
+        "postgresql://127.0.0.1:hunter2/log",
+        "postgresql://me:hunter2@127.0.0.1:port/log",
+        "postgresql://me:hun@ter2@:/:hunter2",
+        "postgresql+hunter2://127.0.0.1:1/log",
+    ],
+)
+def test_no_message_about_a_database_names_a_password(place, caplog):
+    with pytest.raises(LogError) as caught:
+        open_log(place)
+    with closing(DecisionLog(LogSettings(place))) as journal:
+        deadline = time.monotonic() + 20
+        while journal.writer.available is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert "hunter2" not in f"{caught.value} {caplog.text}"
+    assert "cannot be" in str(caught.value)
+
+
+def test_a_log_belongs_to_the_first_project_that_opens_it(place):
+    open_log(place).dispose()
+    open_log(place, "crm-a").dispose()
+    open_log(place, "crm-a").dispose()
+    open_log(place).dispose()
+    with pytest.raises(
+        LogError, match="belongs to the project 'crm-a', and this service to 'crm-b'; name another"
+    ):
+        open_log(place, "crm-b")
+    assert LogSettings.of({PLACE: place, PROJECT: "crm-b"}).project == "crm-b"
+
+
+def test_a_service_of_another_project_writes_nothing(place, caplog):
+    open_log(place, "crm-a").dispose()
+    with closing(DecisionLog(LogSettings(place, project="crm-b"))) as journal:
+        with pytest.raises(LogUnavailable):
+            asyncio.run(journal.log_decisions([make_decision("ada")], RequestInfo("/v1/score")))
+        assert journal.writer.available is False
+    assert "belongs to the project 'crm-a'" in caplog.text
+    log = open_log(place)
+    assert list(queries.latest_decisions(log)) == []
+    log.dispose()

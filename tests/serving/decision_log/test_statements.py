@@ -166,3 +166,49 @@ def test_a_number_that_is_none_is_kept_as_it_is(log):
     assert row["a"] == math.inf
     assert math.isnan(row["b"])
     assert bits(row["c"]) == bits(-0.0)
+
+
+def circle(log, *reports):
+    """The statuses of outcomes of one lead, one after the other: pairs of a key and what it corrects."""
+    return [
+        in_transaction(log, add_outcomes, [make_outcome(key, corrects=corrects)], 1)[0]
+        for key, corrects in reports
+    ]
+
+
+def test_outcomes_that_correct_each_other_in_a_circle_are_refused_at_the_last(log):
+    assert circle(log, ("a", "b"), ("b", "a")) == ["recorded", "circle"]
+    assert circle(log, ("c", "d"), ("d", "e"), ("e", "c")) == ["recorded", "recorded", "circle"]
+    assert circle(log, ("f", "f")) == ["circle"]
+    assert circle(log, ("g", None), ("h", "g"), ("i", "h"), ("j", "h")) == ["recorded"] * 4
+    assert [event.key for event in queries.outcomes(log)] == ["a", "c", "i", "j"]
+
+
+def test_a_circle_within_a_request_is_refused_as_well(log):
+    reports = [
+        make_outcome("a", corrects="b"),
+        make_outcome("b", corrects="c"),
+        make_outcome("c", corrects="a"),
+    ]
+    assert in_transaction(log, add_outcomes, reports, 1) == ["recorded", "recorded", "circle"]
+    assert [event.key for event in queries.outcomes(log)] == ["a"]
+
+
+def test_the_same_key_and_lead_of_two_tenants_are_two(log):
+    for tenant in ("acme", "umbrella"):
+        log_decisions(log, make_decision("ada"), tenant=tenant)
+        report = make_outcome("k", "ada", "won", tenant=tenant)
+        assert in_transaction(log, add_outcomes, [report], 1) == ["recorded"]
+    other = make_outcome("k", "ada", "lost", tenant="acme")
+    assert in_transaction(log, add_outcomes, [other], 1) == ["key_conflict"]
+    correction = make_outcome("k2", "ada", "lost", corrects="k", tenant="acme")
+    assert in_transaction(log, add_outcomes, [correction], 1) == ["recorded"]
+    assert [(event.tenant, event.key) for event in queries.outcomes(log)] == [
+        ("umbrella", "k"),
+        ("acme", "k2"),
+    ]
+    assert [event.key for event in queries.outcome_history(log, "ada", "acme")] == ["k", "k2"]
+    assert [each.tenant for each in queries.decisions_of_lead(log, "ada", tenant="acme")] == ["acme"]
+    assert len(list(queries.latest_decisions(log))) == 2
+    assert [each.tenant for each in queries.latest_decisions(log, "umbrella")] == ["umbrella"]
+    assert len(list(queries.first_decisions(log))) == 2

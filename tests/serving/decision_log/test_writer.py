@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sqlite3
 import time
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from functools import partial
+from threading import Event
 
+import psycopg
 import pytest
 from log_entries import log_decisions, make_decision, make_outcome
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from features.clock import DAY
-from serving.decision_log import queries, writer
+from serving.decision_log import async_log, queries, writer
 from serving.decision_log.async_log import DecisionLog
-from serving.decision_log.database import open_log
-from serving.decision_log.records import ErasedCounts, RequestInfo
+from serving.decision_log.database import open_log, writing
+from serving.decision_log.records import RequestInfo
 from serving.decision_log.settings import LogSettings, LogUnavailable
 from serving.decision_log.statements import add_decisions, decision_rows
 
@@ -28,7 +33,7 @@ def journal(place):
     opened = DecisionLog(LogSettings(place))
     wait_until(lambda: opened.writer.available)
     yield opened
-    opened.writer.close()
+    opened.close()
 
 
 def wait_until(holds, seconds=20):
@@ -96,7 +101,7 @@ def test_the_same_key_from_two_workers_counts_once(place, journal):
     try:
         receipts = asyncio.run(ask())
     finally:
-        other.writer.close()
+        other.close()
     assert [sorted(first + second) for first, second in zip(receipts[::2], receipts[1::2], strict=True)] == [
         ["recorded", "repeated"]
     ] * 30
@@ -108,7 +113,7 @@ def test_what_was_accepted_is_written_before_the_writer_ends(place):
     async def ask():
         waiting = [asyncio.create_task(decide(journal, str(i))) for i in range(50)]
         await asyncio.sleep(0)
-        await asyncio.to_thread(journal.writer.close)
+        await asyncio.to_thread(journal.close)
         await asyncio.gather(*waiting)
 
     asyncio.run(ask())
@@ -152,7 +157,7 @@ def small(tmp_path):
     opened = DecisionLog(LogSettings(str(tmp_path / "decisions.db")))
     wait_until(lambda: opened.writer.available)
     yield opened
-    opened.writer.close()
+    opened.close()
 
 
 @pytest.mark.slow
@@ -206,7 +211,7 @@ def test_postgresql_may_go_and_come_back(cluster):
         after = acknowledged(journal, 10)
         assert len(list(every(journal))) == len(before) + len(after) == 20
     finally:
-        journal.writer.close()
+        journal.close()
 
 
 def test_a_log_that_is_not_there_yet_is_written_as_soon_as_it_is(tmp_path, caplog):
@@ -221,7 +226,7 @@ def test_a_log_that_is_not_there_yet_is_written_as_soon_as_it_is(tmp_path, caplo
         wait_until(lambda: journal.writer.available)
         assert len(acknowledged(journal, 2)) == 2
     finally:
-        journal.writer.close()
+        journal.close()
     assert caplog.text.count("cannot be written") == 1
 
 
@@ -239,7 +244,7 @@ def test_what_is_older_than_it_may_be_is_forgotten_by_itself(place, log):
             )
         )
     finally:
-        journal.writer.close()
+        journal.close()
 
 
 def test_erasing_waits_its_turn(journal):
@@ -251,7 +256,8 @@ def test_erasing_waits_its_turn(journal):
         ]
         return await asyncio.gather(*calls)
 
-    assert asyncio.run(ask())[2] == ErasedCounts(1, 1)
+    erased = asyncio.run(ask())[2]
+    assert (erased.decisions, erased.outcomes) == (1, 1)
     assert lead_ids(journal) == []
 
 
@@ -276,3 +282,178 @@ def test_rows_are_made_once_for_all_leads_of_a_request(log):
     assert {(decision.request_id, decision.decided_at) for decision in queries.latest_decisions(log)} == {
         ("r1", 5)
     }
+
+
+def backends(cluster, place):
+    """The processes of PostgreSQL that serve the connections to a database."""
+    query = "SELECT pid FROM pg_stat_activity WHERE datname = %s"
+    with psycopg.connect(f"postgresql://me@127.0.0.1:{cluster.port}/postgres") as db:
+        return [pid for (pid,) in db.execute(query, [place.rpartition("/")[2]])]
+
+
+@pytest.fixture
+def frozen(cluster, monkeypatch):
+    """A log on a PostgreSQL whose processes can be stopped, and answer nothing while they are."""
+    monkeypatch.setattr(writer, "WAITS", 1.0)
+    monkeypatch.setattr(writer, "DEADLINE", 1.5)
+    monkeypatch.setattr(async_log, "DEADLINE", 1.5)
+    place = cluster.database()
+    journal = DecisionLog(LogSettings(place))
+    wait_until(lambda: journal.writer.available)
+    asyncio.run(decide(journal, "before"))
+    asyncio.run(journal.decisions_of("before", None, 9))
+    stopped = backends(cluster, place)
+    stopped.append(int((cluster.folder / "data/postmaster.pid").read_text().splitlines()[0]))
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield journal, stopped
+    finally:
+        for pid in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        journal.close()
+
+
+@pytest.mark.slow
+def test_a_database_that_is_frozen_is_refused_and_noticed_and_used_again(frozen):
+    journal, stopped = frozen
+    for _ in range(2):
+        with pytest.raises(LogUnavailable):
+            asyncio.run(decide(journal, "while it is frozen"))
+        with pytest.raises(LogUnavailable):
+            asyncio.run(journal.decisions_of("before", None, 9))
+    wait_until(lambda: not journal.writer.available)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: journal.writer.available)
+    asyncio.run(decide(journal, "after"))
+    assert {"before", "after"} <= set(lead_ids(journal))
+
+
+@pytest.mark.slow
+def test_a_database_that_freezes_while_nobody_asks_is_noticed(frozen):
+    journal, _ = frozen
+    wait_until(lambda: not journal.writer.available)
+
+
+def test_reads_of_a_log_that_hangs_leave_the_threads_that_score_alone(journal, monkeypatch):
+    """And no more of them wait than there is room for."""
+    monkeypatch.setattr(async_log, "DEADLINE", 0.5)
+    hangs = Event()
+    monkeypatch.setattr(queries, "outcome_history", lambda *_: hangs.wait(5))
+
+    async def ask():
+        reads = [asyncio.create_task(journal.outcomes_of("ada")) for _ in range(async_log.MOST_READS + 5)]
+        await asyncio.sleep(0)
+        computed = await asyncio.wait_for(asyncio.to_thread(lambda: 42), 5)
+        return computed, await asyncio.gather(*reads, return_exceptions=True)
+
+    computed, answers = asyncio.run(ask())
+    hangs.set()
+    assert computed == 42
+    assert [type(answer) for answer in answers] == [LogUnavailable] * (async_log.MOST_READS + 5)
+
+
+def test_no_more_requests_wait_than_there_is_room_for(journal, monkeypatch):
+    monkeypatch.setattr(writer, "MOST_WAITING", 10)
+
+    async def ask():
+        blocked = asyncio.create_task(journal.writer.write(lambda _: time.sleep(0.5)))
+        await asyncio.sleep(0.1)
+        jobs = [decide(journal, str(i)) for i in range(15)]
+        answers = await asyncio.gather(*jobs, return_exceptions=True)
+        await blocked
+        return [type(answer) for answer in answers]
+
+    assert asyncio.run(ask()) == [type(None)] * 10 + [LogUnavailable] * 5
+    assert len(lead_ids(journal)) == 10
+
+
+def test_a_disk_that_hangs_is_noticed_and_requests_are_refused_at_once(journal, monkeypatch):
+    monkeypatch.setattr(writer, "WAITS", 0.2)
+
+    async def ask():
+        blocked = asyncio.create_task(journal.writer.write(lambda _: time.sleep(1)))
+        await asyncio.sleep(0.5)
+        assert journal.writer.available is False
+        with pytest.raises(LogUnavailable):
+            await asyncio.wait_for(decide(journal, "ada"), 0.1)
+        await asyncio.gather(blocked, return_exceptions=True)
+
+    asyncio.run(ask())
+    wait_until(lambda: journal.writer.available)
+
+
+def test_workers_that_write_the_same_leads_in_any_order_do_not_deadlock(place):
+    """Neither lose a record, nor take the log for unavailable."""
+    leads = [f"lead {n}" for n in range(8)]
+    workers = [DecisionLog(LogSettings(place)) for _ in range(3)]
+
+    async def ask():
+        jobs = []
+        for turn in range(40):
+            order = leads[turn % 8 :] + leads[: turn % 8]
+            for number, journal in enumerate(workers):
+                mine = order if number % 2 else order[::-1]
+                reports = [make_outcome(f"{turn}-{lead}", lead) for lead in mine]
+                jobs += [decide(journal, *mine), journal.log_outcomes(reports)]
+        return await asyncio.gather(*jobs)
+
+    try:
+        for worker in workers:
+            wait_until(lambda worker=worker: worker.writer.available)
+        answers = asyncio.run(ask())
+        assert sum(1 for _ in every(workers[0])) == 40 * 3 * 8
+    finally:
+        for worker in workers:
+            worker.close()
+    statuses = [status for answer in answers if answer is not None for status in answer]
+    assert (statuses.count("recorded"), statuses.count("repeated")) == (320, 640)
+
+
+def test_a_deadlock_is_tried_again_and_is_no_unavailable_log(cluster, caplog):
+    place = cluster.database()
+    journal, other = DecisionLog(LogSettings(place)), writing(open_log(place))
+    wait_until(lambda: journal.writer.available)
+    log_decisions(other, make_decision("a"), make_decision("b"))
+    locked, waits = Event(), Event()
+    lock = text("SELECT 1 FROM lead_ranks WHERE lead_id = :lead FOR UPDATE")
+
+    def work(connection):
+        connection.execute(text("SET LOCAL deadlock_timeout = '50ms'"))
+        connection.execute(lock, {"lead": "a"})
+        locked.set()
+        waits.wait(5)
+        connection.execute(lock, {"lead": "b"})
+        return "written"
+
+    def against():
+        locked.wait(5)
+        with other.begin() as connection:
+            connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+            connection.execute(lock, {"lead": "b"})
+            waits.set()
+            connection.execute(lock, {"lead": "a"})
+
+    with ThreadPoolExecutor(1) as pool:
+        opposing = pool.submit(against)
+        assert asyncio.run(journal.writer.write(work)) == "written"
+        opposing.result(5)
+    assert "cannot be written" not in caplog.text
+    assert journal.writer.available
+    journal.close()
+    other.dispose()
+
+
+def test_a_clock_that_jumps_ahead_does_not_empty_the_log(place, log, monkeypatch, caplog):
+    now = int(time.time())
+    log_decisions(log, make_decision("old"), now=now - 40 * DAY)
+    log_decisions(log, *[make_decision(f"lead {n}") for n in range(5)], now=now - DAY)
+    monkeypatch.setattr(time, "time", lambda: float(now + 400 * DAY))
+    with closing(DecisionLog(LogSettings(place, keep_days=30))) as journal:
+        wait_until(lambda: journal.writer.available and "400 days after" in caplog.text.replace("401", "400"))
+        asyncio.run(decide(journal, "of the wrong time"))
+    assert "log prune --keep-days 30 --force" in caplog.text
+    kept = {decision.lead_id for decision in queries.scores(log, 0, 2**60)}
+    assert kept == {*[f"lead {n}" for n in range(5)], "of the wrong time"}

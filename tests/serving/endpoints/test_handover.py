@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from statistics import median
 from threading import Barrier
 
 import pytest
 from log_entries import in_transaction, log_decisions, make_decision, make_outcome
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from starlette.testclient import TestClient
 
 from features.clock import DAY
 from models import artifact
 from models.uncertainty import InsufficientEvidence
-from serving.decision_log import handovers
+from serving.decision_log import handovers, queries
 from serving.decision_log.async_log import DecisionLog
 from serving.decision_log.settings import OFF, PLACE, LogSettings
 from serving.decision_log.statements import add_outcomes, erase, probe_writable, prune
-from serving.handover_selection import HandoverRequest, NoSuchValueError, select_leads
+from serving.decision_log.tables import HANDED_OVER, HANDOVERS, OUTCOMES
+from serving.handover_selection import HandoverCandidate, HandoverRequest, NoSuchValueError, select_leads
 from serving.service import Leadloop
 from serving.settings import ServiceSettings, SettingsError
 
@@ -30,7 +34,108 @@ def names(choice):
 
 
 def candidates(log, value=""):
-    return {candidate.lead_id: candidate for candidate in handovers.open_candidates(log, value)}
+    selection = handovers.select_handover(log, HandoverRequest(7 * DAY, 1_000, value=value))
+    return {lead.candidate.lead_id: lead.candidate for lead in selection.leads}
+
+
+def open_leads(log, value="", tenant=""):
+    """What may be handed over, from the decisions and outcomes alone: the oracle of the ranks."""
+    closed = {(outcome.tenant, outcome.lead_id) for outcome in every_outcome(log)}
+    newest = [
+        decision
+        for decision in queries.latest_decisions(log, tenant)
+        if not decision.withheld and (decision.tenant, decision.lead_id) not in closed
+    ]
+    numbers = {decision.id: decision.row.get(value) for decision in newest}
+    known = {number: float(v) for number, v in numbers.items() if isinstance(v, int | float)}
+    typical = median(known.values()) if known else 1.0
+    return [
+        HandoverCandidate(
+            decision.lead_id,
+            decision.id,
+            decision.probability * (known.get(decision.id, typical) if value else 1.0),
+            known.get(decision.id),
+            decision.tenant,
+        )
+        for decision in newest
+    ]
+
+
+def every_outcome(log):
+    with log.connect() as connection:
+        return connection.execute(select(OUTCOMES)).all()
+
+
+def random_history(log, seed):
+    """Leads of three tenants that are scored again, reported, corrected, erased and pruned."""
+    numbers = random.Random(seed)  # noqa: S311
+    for turn in range(60):
+        tenant = numbers.choice(["", "", "acme", "umbrella"])
+        made = [
+            make_decision(
+                f"lead {numbers.randrange(40)}",
+                {"deal": numbers.choice([None, 0.0, 10.0, -5.0, 250.0, 7.5]), "industry": "ads"},
+                probability=numbers.choice([0.1, 0.25, 0.5, numbers.random()]),
+                insufficient=numbers.choice([None] * 5 + [TOO_FEW]),
+            )
+            for _ in range(numbers.randrange(1, 8))
+        ]
+        log_decisions(log, *made, now=turn, tenant=tenant, shadow=numbers.random() < 0.2)
+        if numbers.random() < 0.3:
+            report = make_outcome(f"k{turn}", f"lead {numbers.randrange(40)}", tenant=tenant)
+            in_transaction(log, add_outcomes, [report], turn)
+        if numbers.random() < 0.1:
+            in_transaction(log, erase, f"lead {numbers.randrange(40)}", turn, numbers.choice(["", tenant]))
+        if turn == 20:
+            handovers.rank_by_value(log, "deal")
+        if turn in (30, 50):
+            in_transaction(log, prune, turn - 20, 1_000)
+
+
+TOO_FEW = InsufficientEvidence("too_few_outcomes", None, "Too few.")
+
+
+def test_of_no_lead_none_is_selected(log):
+    for value in ("", "deal"):
+        selection = handovers.select_handover(log, HandoverRequest(7 * DAY, 5, 0.5, value))
+        assert (selection.leads, selection.open) == ((), 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_database_selects_what_the_definition_selects(log, seed):
+    random_history(log, seed)
+    for tenant, value in [("", ""), ("", "deal"), ("acme", ""), ("acme", "deal"), ("nobody", "")]:
+        everybody = open_leads(log, value, tenant)
+        for capacity, explore in [(1, 0.0), (5, 0.0), (5, 0.4), (12, 0.1), (4, 1.0), (500, 0.5)]:
+            for day in (7, 8):
+                wish = HandoverRequest(day * DAY, capacity, explore, value, tenant)
+                assert handovers.select_handover(log, wish) == select_leads(everybody, wish), wish
+
+
+def test_leads_that_all_tie_are_drawn_as_the_definition_draws_them(log):
+    log_decisions(log, *[make_decision(f"lead {n}", probability=0.5) for n in range(300)])
+    for capacity, explore in [(1, 0.0), (100, 0.0), (100, 0.5), (299, 0.9), (10, 1.0)]:
+        wish = HandoverRequest(7 * DAY, capacity, explore)
+        assert handovers.select_handover(log, wish) == select_leads(open_leads(log), wish)
+
+
+def test_what_a_lead_is_worth_by_value_follows_its_decisions_and_its_end(log):
+    """Also of a lead that is closed before it is ever scored, and of one that was there before."""
+    log_decisions(log, make_decision("ada", {"deal": 10.0}), make_decision("bob", {"deal": 20.0}))
+    assert set(candidates(log, "deal")) == {"ada", "bob"}
+    in_transaction(log, add_outcomes, [make_outcome("1", "cy"), make_outcome("2", "bob")], 1)
+    log_decisions(log, make_decision("cy", {"deal": 30.0}), make_decision("ada", {"deal": 40.0}))
+    assert {lead: each.value for lead, each in candidates(log, "deal").items()} == {"ada": 40.0}
+
+
+def test_only_so_many_features_are_kept_up(log):
+    names = [f"deal_{n}" for n in range(handovers.MOST_VALUES + 1)]
+    log_decisions(log, make_decision("ada", dict.fromkeys(names, 5.0)))
+    for name in names[:-1]:
+        assert set(candidates(log, name)) == {"ada"}
+    with pytest.raises(NoSuchValueError, match="at most 8 features"):
+        candidates(log, names[-1])
+    assert set(candidates(log, names[0])) == {"ada"}
 
 
 def test_a_lead_is_ranked_by_its_newest_told_decision(log):
@@ -73,14 +178,14 @@ def test_a_lead_without_a_value_counts_with_the_median(log):
 def test_a_value_that_nobody_has_is_refused_with_a_hint(log):
     log_decisions(log, make_decision("ada", {"deal_size": 5.0, "industry": "ads"}))
     with pytest.raises(NoSuchValueError, match="'deal_sise'; did you mean 'deal_size'"):
-        handovers.open_candidates(log, "deal_sise")
+        candidates(log, "deal_sise")
     with pytest.raises(NoSuchValueError, match="industry"):
-        handovers.open_candidates(log, "industry")
+        candidates(log, "industry")
 
 
 def hand_over(log):
     wish = HandoverRequest(7 * DAY, 2, 0.5)
-    choice = select_leads(handovers.open_candidates(log, wish.value), wish)
+    choice = handovers.select_handover(log, wish)
     in_transaction(log, handovers.add_handover, wish, choice)
     return choice
 
@@ -153,7 +258,7 @@ def scored(client, lead):
 
 
 def ask(client, **query):
-    answer = client.get("/v1/handover", params=query)
+    answer = client.post("/v1/handover", json=query)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -206,9 +311,9 @@ def test_a_day_without_leads_is_not_held_on_to(client, lead):
 
 def test_what_holds_no_number_is_refused_whoever_is_open(client, lead):
     parameters = {"capacity": 5, "value": "employes"}
-    nobody = client.get("/v1/handover", params=parameters)
+    nobody = client.post("/v1/handover", json=parameters)
     client.post("/v1/score", json={"leads": [lead]})
-    somebody = client.get("/v1/handover", params=parameters)
+    somebody = client.post("/v1/handover", json=parameters)
     assert nobody.status_code == somebody.status_code == 400
     assert nobody.json() == somebody.json()
     assert "did you mean 'employees'" in nobody.json()["detail"]
@@ -229,9 +334,58 @@ def test_what_holds_no_number_is_refused_whoever_is_open(client, lead):
     ],
 )
 def test_what_makes_no_sense_is_refused_by_field(client, query, code, field):
-    answer = client.get("/v1/handover", params=query)
-    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
-    assert (answer.json()["code"], answer.json()["field"]) == (code, field)
+    for answer in (client.get("/v1/handover", params=query), client.post("/v1/handover", json=query)):
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+        assert (answer.json()["code"], answer.json()["field"]) == (code, field)
+
+
+def rows_of(log):
+    with log.connect() as connection:
+        counts = (select(func.count()).select_from(table) for table in (HANDOVERS, HANDED_OVER))
+        return [connection.execute(query).scalar_one() for query in counts]
+
+
+@pytest.mark.usefixtures("scored")
+def test_reading_the_list_of_a_day_writes_nothing(client, log):
+    wish = {"capacity": 3, "explore": 0}
+    for _ in range(3):
+        answer = client.get("/v1/handover", params=wish)
+        assert (answer.status_code, answer.json()["code"]) == (404, "no_handover")
+    assert rows_of(log) == [0, 0]
+    made = ask(client, **wish)
+    assert client.get("/v1/handover", params=wish).json() == made
+    for _ in range(3):
+        assert ask(client, **wish) == made
+    assert rows_of(log) == [1, 3]
+
+
+@pytest.mark.usefixtures("scored")
+def test_requests_that_come_at_once_get_one_list(client, log):
+    with ThreadPoolExecutor(8) as pool:
+        lists = list(pool.map(lambda _: ask(client, capacity=4, explore=0.5), range(16)))
+    assert all(each == lists[0] for each in lists)
+    assert rows_of(log) == [1, 4]
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_a_form_of_another_page_makes_no_list(client, media_type):
+    headers = {"content-type": media_type} if media_type else {}
+    answer = client.post("/v1/handover", content=b'{"capacity": 3}', headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "invalid_json"),
+        (b"{", 400, "invalid_json"),
+        (b"[]", 400, "invalid_value"),
+        (b" " * 10_001, 413, "body_too_large"),
+    ],
+)
+def test_a_body_that_makes_no_sense_is_refused(client, body, status, code):
+    answer = client.post("/v1/handover", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 def test_a_stale_score_is_marked(place, by_hand, tmp_path_factory, log):
@@ -247,16 +401,21 @@ def test_a_stale_score_is_marked(place, by_hand, tmp_path_factory, log):
 
 def test_without_a_log_there_is_nobody_to_hand_over(by_hand, tmp_path_factory):
     with ExitStack() as stack:
-        answer = serving(by_hand, OFF, tmp_path_factory, stack).get("/v1/handover?capacity=5")
+        answer = serving(by_hand, OFF, tmp_path_factory, stack).post("/v1/handover", json={"capacity": 5})
     assert (answer.status_code, answer.json()["code"]) == (501, "log_off")
 
 
 def test_the_api_page_tells_of_it(client):
-    page = client.get("/docs.json").json()["paths"]["/v1/handover"]["get"]
+    paths = client.get("/docs.json").json()["paths"]["/v1/handover"]
+    page = paths["get"]
     parameters = {parameter["name"]: parameter["required"] for parameter in page["parameters"]}
     assert parameters == {"capacity": True, "explore": False, "value": False, "stale_days": False}
-    assert {"200", "400", "501", "503"} <= set(page["responses"])
+    assert {"200", "400", "404", "501", "503"} <= set(page["responses"])
     assert not {"413", "415"} & set(page["responses"])
+    making = paths["post"]
+    assert {"200", "400", "413", "415", "501", "503"} <= set(making["responses"])
+    schema = making["requestBody"]["content"]["application/json"]["schema"]
+    assert (set(schema["properties"]), schema["required"]) == (set(parameters), ["capacity"])
 
 
 def test_workers_that_choose_at_once_agree(log, place):
@@ -272,7 +431,7 @@ def test_workers_that_choose_at_once_agree(log, place):
             log_decisions(log, make_decision(f"late {number}", probability=0.9))
             return await journal.get_or_create_handover(wish)
         finally:
-            journal.writer.close()
+            journal.close()
 
     with ThreadPoolExecutor(4) as pool:
         lists = list(pool.map(lambda number: asyncio.run(ask_worker(number)), range(4)))
