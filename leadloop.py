@@ -247,10 +247,12 @@ def demo(
     json_: Json = None,
 ) -> None:
     """Show all of it on a made-up company. Trains, tracks, reports, and serves one explained lead."""
+    from models.project import Project, demo_project
     from training.demo import run_demo as run
     from training.registry.tracking import tracking
 
-    result = run(leads, seed, out, tracking(OUT), print_status)
+    store = tracking(OUT, project=lambda _: Project(demo_project(OUT), "the demo"))
+    result = run(leads, seed, out, store, print_status)
     lead = _explain_over_rest(result.trained.model_dir, result.request, out / "service.log")
     print_status(f"open the report: {out / 'report.html'}")
     print_result(result.to_dict() | {"scored_lead": lead}, json_)

@@ -23,6 +23,7 @@ _STORE_PREFIX, _CHALLENGER = "leadloop", "challenger"
 # Under these names earlier releases kept the models of all projects of a user.
 LEGACY_NAME = "leadloop"
 _LEGACY_CHALLENGER = "leadloop-challenger"
+_DEMO = "demo-"
 _EMBEDDED = ("", "sqlite", "file")
 
 
@@ -153,6 +154,15 @@ def resolve_project(
     if record is not None:
         return Project(record["project"], kept_in)
     return Project(project_of(folder), kept_in) if draw else Project("", "nothing names a project here yet")
+
+
+def demo_project(folder: Path) -> str:
+    """The demo's project in ``folder``: never one that somebody trains real models in.
+
+    Where nothing names a project there yet, the demo's is kept, so that other commands find its champion.
+    """
+    name = read_project(folder) or _keep(folder, f"{_DEMO}{_digits()}")
+    return name if name.startswith(_DEMO) else f"{_DEMO}{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def _is_shared(registry: str) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from features.notebook_html import html_card, html_table
+from features.spreadsheet import escape_formulas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -146,7 +147,7 @@ def write_quarantine(quarantine: Quarantine, path: Path) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        quarantine.frame.write_csv(name)
+        escape_formulas(quarantine.frame).write_csv(name)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

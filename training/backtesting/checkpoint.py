@@ -59,6 +59,6 @@ class Checkpoint:
             return compute()
         path = self.folder / f"{name}.json"
         if not path.is_file():
-            write_text(path, json.dumps(compute()))
+            write_text(path, json.dumps(compute()), private=True)
         stored: Predictions = json.loads(path.read_text(encoding="utf-8"))
         return stored

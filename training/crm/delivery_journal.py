@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from training.crm.protocol import PushError
+from training.file_output import OWNER_ONLY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,7 +50,8 @@ def load_acknowledged(path: Path, fingerprint: str) -> frozenset[str]:
 @contextmanager
 def journal(path: Path, fingerprint: str) -> Iterator[DeliveryJournal]:
     """The journal at ``path``, begun anew where it is about another push. Raises PushError while one runs."""
-    with path.open("a+b") as file:
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
+    with open(descriptor, "a+b") as file:  # noqa: PTH123  # the file is open already
         _lock(file, path)
         before = load_acknowledged(path, fingerprint)
         if before:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import polars as pl
 from tqdm import tqdm
 
+from features.spreadsheet import escape_formula
 from training.crm.delivery import Delivery
 from training.crm.delivery_journal import journal, load_acknowledged
 from training.crm.protocol import PushStopped
@@ -221,7 +222,8 @@ def _refused_list(refused: Mapping[str, str], path: Path) -> Iterator[None]:
     finally:
         if refused:
             text = io.StringIO()
-            csv.writer(text).writerows([("lead_id", "reason"), *refused.items()])
-            write_text(path, text.getvalue())
+            rows = [("lead_id", "reason"), *refused.items()]
+            csv.writer(text).writerows([map(escape_formula, row) for row in rows])
+            write_text(path, text.getvalue(), private=True)
         else:
             path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import polars.selectors as cs
 
+from features.spreadsheet import unescape_formulas
 from features.suggestions import suggest
 from training.crm.protocol import CrmRecord, PushError
 
@@ -80,7 +81,7 @@ def _table(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path)
     types = {"lead_id": pl.String, "grade": pl.String, "probability": pl.Float64}
     try:
-        return pl.read_csv(path, schema_overrides=types, infer_schema_length=None)
+        return unescape_formulas(pl.read_csv(path, schema_overrides=types, infer_schema_length=None))
     except pl.exceptions.PolarsError as error:
         msg = f"{path} cannot be read as CSV: {str(error).splitlines()[0]}"
         raise PushError(msg) from error

@@ -15,6 +15,7 @@ from features.ingest.quarantine import SourceError
 from features.ingest.tables import open_table
 from features.ingest.timestamps import detect_format, parse_timestamps
 from features.parsing import clean_text, parse_categories, parse_flags, parse_numbers, strip_missing
+from features.spreadsheet import unescape_formulas
 from training.data.dataset import FLAT_AS_OF
 from training.data.log_dataset import EmptyLogError, label_decisions
 from training.monitoring.windows import AT, MONTH, join_outcomes
@@ -110,7 +111,7 @@ def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:
     """``lead_id``, ``log_odds``, ``probability``, ``grade``; month and features where the file has them."""
     table = open_table(TableSource(file=file))
     table.require(("lead_id", "log_odds"))
-    raw = table.read()
+    raw = table.read() if file.suffix == ".parquet" else unescape_formulas(table.read())
     log_odds = _numbers(table, raw, "log_odds").fill_nan(None)
     if log_odds.null_count():
         msg = f"{file}: {log_odds.null_count():,} rows have no log_odds; did `leadloop score` write it?"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features.messages import translate
+from features.spreadsheet import escape_formula
 from training.points.conditions import Condition, condition_matrix
 
 if TYPE_CHECKING:
@@ -129,7 +130,9 @@ class LearnedScorecard:
         table = io.StringIO()
         writer = csv.DictWriter(table, HEADER, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.to_dict(lang)["rows"])
+        for row in self.to_dict(lang)["rows"]:
+            texts = {key: escape_formula(cell) for key, cell in row.items() if isinstance(cell, str)}
+            writer.writerow(row | texts)
         return table.getvalue()
 
     def in_words(self, lang: Lang = "en") -> list[str]:

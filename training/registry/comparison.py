@@ -156,7 +156,7 @@ class PromotionEvidence:
 
 def save_evidence(out: Path, evidence: PromotionEvidence, rows: pl.DataFrame) -> None:
     """Write the evidence, and the held-out ``rows`` beside it, to ``out``."""
-    write_text(out / EVIDENCE, evidence.to_json())
+    write_text(out / EVIDENCE, evidence.to_json(), private=True)
     with frame_writer(out / JUDGED) as write:
         write(rows)
 

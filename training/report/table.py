@@ -9,6 +9,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from features.spreadsheet import escape_formula
 from training.report.translator import FormattedNumber
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 Row = tuple[str, ...]
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class Table:
         file = StringIO()
         writer = csv.writer(file, delimiter=comma)
         widths = [max((len(_figures(row[i])) for row in self.rows), default=1) for i in range(len(self.head))]
-        writer.writerow([name for i, head in enumerate(self.head) for name in _heads(head, widths[i], t)])
+        heads = [name for i, head in enumerate(self.head) for name in _heads(head, widths[i], t)]
+        writer.writerow(map(escape_formula, heads))
         for row in self.rows:
             writer.writerow(
                 [text for cell, width in zip(row, widths, strict=True) for text in _cells(cell, width, point)]
@@ -79,9 +80,5 @@ def _heads(head: str, width: int, t: Translator) -> Iterator[str]:
 def _cells(cell: str, width: int, point: str) -> Iterator[str]:
     """One cell as the ``width`` cells of its column."""
     figures = _figures(cell)
-    texts = [f"{figure:.10g}".replace(".", point) for figure in figures] or [_escape_formula(cell)]
+    texts = [f"{figure:.10g}".replace(".", point) for figure in figures] or [escape_formula(cell)]
     yield from texts + [""] * (width - len(texts))
-
-
-def _escape_formula(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
