@@ -15,6 +15,7 @@ import math
 import re
 import unicodedata
 from typing import TYPE_CHECKING, Literal
+from uuid import UUID
 
 import polars as pl
 
@@ -84,12 +85,41 @@ def clean_column(column: pl.Series) -> pl.Series:
 
 def strip_missing(column: pl.Series, missing: tuple[str, ...] = MISSING) -> pl.Series:
     """The column of clean text, with every word for "missing" turned into null."""
-    if isinstance(column.dtype, pl.Categorical | pl.Enum):
-        column = column.cast(pl.String)
+    if isinstance(column.dtype, pl.Categorical | pl.Enum | pl.Binary):
+        column = _binary_text(column) if column.dtype == pl.Binary else column.cast(pl.String)
     if column.dtype != pl.String:
         return column.fill_nan(None) if column.dtype.is_float() else column
     text = clean_column(column)
     return text.set(text.is_in([*missing, *NO_DATES]), None)
+
+
+def _binary_text(column: pl.Series) -> pl.Series:
+    """Bytes as text: UTF-8 where all are, a UUID where all have its sixteen bytes, hexadecimal digits else."""
+    cells = column.to_list()
+    if any(cell is not None and len(cell) != _UUID_BYTES for cell in cells):
+        try:
+            return pl.Series(
+                column.name, [None if cell is None else cell.decode() for cell in cells], pl.String
+            )
+        except UnicodeDecodeError:
+            return column.bin.encode("hex")
+    uuids = [None if cell is None else str(UUID(bytes=cell)) for cell in cells]
+    return pl.Series(column.name, uuids, pl.String)
+
+
+_UUID_BYTES = 16
+
+
+def has_single_values(dtype: pl.DataType) -> bool:
+    """Whether a column of that type has one value a cell: no list, no map, no length of time."""
+    return not (dtype.is_nested() or isinstance(dtype, pl.Duration | pl.Object | pl.Binary))
+
+
+def without_values(column: pl.Series) -> pl.Series:
+    """The column without its values where a cell of its type is none by itself."""
+    if has_single_values(column.dtype):
+        return column
+    return pl.Series(column.name, [None], dtype=pl.String).new_from_index(0, len(column))
 
 
 def is_missing(text: str, missing: Collection[str] = MISSING) -> bool:
@@ -108,6 +138,7 @@ def parse_numbers(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
     >>> parse_numbers(pl.Series(["1,234", "1.234,5"]), decimal=",").to_list()
     [1.234, 1234.5]
     """
+    column = without_values(column)
     if column.dtype != pl.String:
         return _drop_nonfinite(column.cast(pl.Float64, strict=False))
     text = column.set(~column.str.contains(NUMBER[decimal]), None)
@@ -166,7 +197,7 @@ def minor_units(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
     >>> minor_units(pl.Series(["12.34", "0.285", "1,234.5", "-3", "1e3"])).to_list()
     [1234, 29, 123450, -300, 100000]
     """
-    text = column.cast(pl.String, strict=False)
+    text = without_values(column).cast(pl.String, strict=False)
     plain = _normalise_separators(text.set(~text.str.contains(NUMBER[decimal]), None), decimal)
     cents = plain.cast(_MONEY, strict=False) * 100
     return cents.round(0, mode="half_away_from_zero").cast(pl.Int64, strict=False)
@@ -181,6 +212,7 @@ def parse_flags(column: pl.Series) -> pl.Series:
     >>> parse_flags(pl.Series(["Yes", "nein", "TRUE", "f", "maybe"])).to_list()
     [1.0, 0.0, 1.0, 0.0, None]
     """
+    column = without_values(column)
     if column.dtype != pl.String:
         value = column.cast(pl.Float64, strict=False)
         return value.set(~value.is_in([0.0, 1.0]), None)
@@ -211,9 +243,13 @@ def as_flag(value: str | float | None, *, missing: Collection[str] = MISSING) ->
 
 def parse_categories(column: pl.Series) -> pl.Series:
     """The column as text; numbers as ``as_category`` writes them."""
-    if column.dtype.is_float() or column.dtype.is_decimal():
+    column = without_values(column)
+    if column.dtype.is_decimal():
+        # Not by way of a float, which has no room for the last digits of a long id.
+        return column.cast(pl.String).str.replace(r"(\.[0-9]*?)0+$", "${1}").str.replace(r"\.$", "")
+    if column.dtype.is_float():
         value = column.cast(pl.Float64)
-        is_integer = value.is_finite() & (value == value.floor()) & (value.abs() < _MAX_EXACT_INTEGER)
+        is_integer = value.is_finite() & (value == value.floor()) & (value.abs() < _MAX_INTEGER)
         return value.cast(pl.String).zip_with(
             ~is_integer.fill_null(value=False), _format_integers(value, is_integer)
         )
@@ -222,7 +258,24 @@ def parse_categories(column: pl.Series) -> pl.Series:
     return column.cast(pl.String, strict=False)
 
 
+_MAX_INTEGER = 2.0**63
+
+
+def has_lost_digits(column: pl.Series) -> bool:
+    """Whether a column of ids went through floats that have no room for them all: the last digits are gone.
+
+    >>> has_lost_digits(pl.Series([9.876543210987654e17])), has_lost_digits(pl.Series(["9.88E+17"]))
+    (True, True)
+    >>> has_lost_digits(pl.Series([123456.0])), has_lost_digits(pl.Series(["0012", "5E1"]))
+    (False, False)
+    """
+    if column.dtype.is_float():
+        return bool((column.abs() >= _MAX_EXACT_INTEGER).any())
+    return column.dtype == pl.String and bool(column.str.contains(_SCIENTIFIC).any())
+
+
 _MAX_EXACT_INTEGER = 2.0**53
+_SCIENTIFIC = r"^[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2}$"
 
 
 def _format_integers(value: pl.Series, is_integer: pl.Series) -> pl.Series:
@@ -241,7 +294,10 @@ def as_category(value: str | float | None, *, missing: Collection[str] = MISSING
     if value is None or isinstance(value, bool):
         return None if value is None else str(value).lower()
     _finite_number(value)
-    return str(int(value)) if value == int(value) and abs(value) < _MAX_EXACT_INTEGER else str(value)
+    if value == int(value) and abs(value) < _MAX_INTEGER:
+        return str(int(value))
+    # Python writes 1e-08, a column 1e-8.
+    return str(value).replace("e-0", "e-")
 
 
 _CURRENCY = "(?:US\\$|[€$£¥₹]|EUR|USD|GBP|CHF)"

@@ -127,3 +127,40 @@ def test_records_inside_one_cell_are_told(run):
     assert code == 2
     assert "150 of 600 rows cannot be used" in said
     assert "the cell holds 150 lines, each of them a record" in said
+
+
+@of("12b-parquet-decimal-ids-apart")
+def test_long_ids_are_what_they_are(case):
+    ids = pl.read_parquet(case / "export.parquet")["Id"]
+    assert read(case / "export.parquet").rows["lead_id"].to_list() == [f"{each:.0f}" for each in ids]
+
+
+@of("13-parquet-nested")
+@pytest.mark.usefixtures("case")
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [("list", "tags"), ("duration", "response_time"), ("struct", "utm"), ("map", "props"), ("uuid", "")],
+)
+def test_columns_of_lists_and_maps_are_left_out_and_said(run, name, left_out):
+    code, said = run("check", "--leads", f"{name}.parquet", *FLAT)
+    assert code == 0
+    assert not left_out or f"columns not used: {left_out} (" in said
+
+
+@of("51-salesforce-15-18")
+@pytest.mark.usefixtures("case")
+def test_ids_of_15_and_of_18_characters_are_named(run):
+    code, said = run("check", "--config", "leadloop.toml")
+    assert (code, "the last three characters (15 of Salesforce against 18) alone (1,629" in said) == (2, True)
+
+
+@of("23-monitor-ids-do-not-match")
+@pytest.mark.parametrize(("name", "unmatched"), [("outcomes.csv", 600), ("third.csv", 400)])
+def test_outcomes_that_fit_no_scored_lead_are_told(case, run, name, unmatched):
+    trained(case / "history.csv")
+    run("score", "--leads", "history.csv", "--model", "model", "--out", "s.csv")
+    outcomes = ("--outcomes", name, *FLAT)
+    code, said = run("monitor", "--scores", "s.csv", *outcomes, "--model", "model")
+    assert f"{unmatched} of 600 outcomes fit no scored lead" in said
+    assert f"{unmatched} would but for leading zeros: 'L2' and 'L00002'" in said
+    assert (code, "verdict: watch" in said) == (3, True)

@@ -14,6 +14,7 @@ from features.parsing import (
     FALSE,
     TRUE,
     currency_marks,
+    has_single_values,
     is_separated,
     parse_amounts,
     parse_categories,
@@ -81,7 +82,7 @@ def infer_role(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
     'codes with leading zeros'
     """
     known = column.drop_nulls()
-    distinct = known.n_unique()
+    distinct = 0 if known.dtype == pl.Object else known.n_unique()
     role, reason = _classify(known, distinct, decimal)
     if distinct == 1 and len(known) == len(column):
         role, reason = "constant", _constant_reason(known)
@@ -89,7 +90,7 @@ def infer_role(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
 
 
 def _constant_reason(known: pl.Series) -> Message:
-    if known.dtype.is_nested():
+    if not has_single_values(known.dtype):
         return Message("columns.constant_of_type", type=str(known.dtype))
     value = known[0]
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -159,7 +160,7 @@ def _typed_role(known: pl.Series) -> tuple[Role, Message]:
         return "flag", Message("columns.true_and_false")
     if known.dtype.is_numeric():
         return "number", Message("columns.numbers")
-    if known.dtype.is_temporal():
+    if known.dtype.is_temporal() and has_single_values(known.dtype):
         return "date", Message("columns.times")
     return "text", Message("columns.of_type", type=str(known.dtype))
 

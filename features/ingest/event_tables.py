@@ -11,6 +11,7 @@ import polars as pl
 from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
 from features.ingest.attribute_columns import TWO_WAYS
 from features.ingest.missing_words import MissingWords
+from features.ingest.near_misses import near_miss_reasons
 from features.ingest.quarantine import Quarantine, SourceError
 from features.ingest.row_validation import ValidatedRows
 from features.ingest.schema import (
@@ -24,6 +25,7 @@ from features.ingest.schema import (
     word_columns,
 )
 from features.ingest.tables import TableReader, open_table
+from features.messages import Message
 from features.number_marks import MarkEvidence, NumberMarks, collect_evidence, has_groups, settle_groups
 from features.parsing import has_single_group, is_separated, parse_categories, strip_missing
 
@@ -116,6 +118,10 @@ def read_events(
         good = _cast_events(name, checked.frame, context)
         sink(name, good)
         tally.add(batch, checked, good)
+    if context.leads is not None:
+        ids = context.leads["lead_id"]
+        no_lead = Message("ingest.no_such_lead")
+        tally.problems = tally.problems.explain(no_lead, lambda bad: near_miss_reasons(no_lead, bad, ids))
     if not tally.rows and not table.rejects:
         msg = f"{mapping.name} has column names but no rows"
         raise SourceError(msg)

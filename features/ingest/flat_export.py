@@ -19,7 +19,7 @@ from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.tables import BATCH_ROWS, TableReader, open_table
 from features.messages import Message
 from features.number_marks import MarkEvidence, collect_evidence, has_groups
-from features.parsing import MISSING, TRUE, parse_categories, strip_missing
+from features.parsing import MISSING, TRUE, has_lost_digits, parse_categories, strip_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -131,6 +131,7 @@ def read_flat(
         notices=(
             *table.notices,
             *words.notices((role.column for role in typed.roles if role.role == "category"), "flat"),
+            *id_notices(raw, mapping.id),
             *_blank_notice(mapping, blank),
         ),
         availability=static_availability(
@@ -157,6 +158,14 @@ def _outcome_name(frame: pl.DataFrame, label: str | None) -> str:
     spellings = parse_categories(frame.filter(pl.col(_LABEL) == 1)[label]).value_counts(sort=True)
     success = str(spellings[0, 0]) if spellings.height else ""
     return label if len(success) <= 1 or success.casefold() in TRUE else success
+
+
+def id_notices(frame: pl.DataFrame, column: str | None) -> tuple[str, ...]:
+    """A sentence where the ids of a table lost digits on their way: as floats, or in a spreadsheet."""
+    if column is None or not has_lost_digits(frame[column]):
+        return ()
+    what = "ids of 16 digits and more went through decimal numbers and lost their last digits"
+    return (f"column {column!r}: {what}; export them as text, or no CRM knows them",)
 
 
 def _blank_notice(mapping: FlatMapping, blank: int) -> tuple[str, ...]:
@@ -290,6 +299,7 @@ def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) 
     for batch in table.batches(rows, names):
         numbered = ValidatedRows.from_frame(batch.frame, batch.first)
         checked, leads = _flat_batch(numbered, columns, table.decimal, marks.of(batch.frame), words)
+        notices += () if row_count else id_notices(batch.frame, columns.id)
         row_count += batch.frame.height
         total = replace(checked.after(total), frame=total.frame)
         yield FlatBatch(leads, notices=notices)

@@ -29,10 +29,18 @@ from features.ingest.event_tables import (
     read_events,
     table_notices,
 )
-from features.ingest.flat_export import FlatBatch, FlatColumns, FlatExport, iter_flat_batches, read_flat
+from features.ingest.flat_export import (
+    FlatBatch,
+    FlatColumns,
+    FlatExport,
+    id_notices,
+    iter_flat_batches,
+    read_flat,
+)
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.mapping import HistoryMapping, TableMapping
 from features.ingest.missing_words import MissingWords
+from features.ingest.near_misses import near_miss_reasons
 from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
 from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.schema import PART, ValidationContext, column_names, validate_table
@@ -192,6 +200,9 @@ def _read_table(
     context = replace(_table_context(name, mapping, context, history_mapping), decimal=table.decimal)
     words = MissingWords()
     checked = validate_table(name, apply_mapping(Batch(raw), names, free, mapping, words), context)
+    if context.accounts is not None:
+        ids, none = context.accounts, Message("ingest.no_such_account")
+        checked = checked.explain(none, lambda bad: near_miss_reasons(none, bad, ids))
     attributes = _attribute_columns(name, checked, table, history_mapping)
     frame = checked.frame.select(*column_names(name)).hstack(list(attributes.columns))
     source = TableReport(
@@ -200,6 +211,7 @@ def _read_table(
         notices=(
             *table.notices,
             *words.notices((role.column for role in attributes.roles if role.role == "category"), name),
+            *id_notices(raw, names.get(f"{name.removesuffix('s')}_id")),
             *table_notices(name, mapping, checked),
         ),
         newest=cast("int | None", frame["created_at"].max()) if name == "leads" else None,
