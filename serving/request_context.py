@@ -21,7 +21,8 @@ _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class RequestContext:
     """What is known of one request; middleware fills it in, and nothing in it identifies a lead.
 
-    ``tenant`` is the label that the key is bound to; "" sees all of them.
+    ``tenant`` is the label that the key is bound to; "" sees all of them. ``cost`` is what
+    the request takes by estimate, in ms of CPU.
     """
 
     request_id: str = ""
@@ -31,6 +32,7 @@ class RequestContext:
     leads: int | None = None
     model_version: str | None = None
     code: str | None = None
+    cost: float = 0.0
 
 
 # A request has its own, also in the threads that work for it; without one, whoever writes has nobody to tell.

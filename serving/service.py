@@ -28,7 +28,7 @@ from serving.model_reload import ReloadingModel, model_source
 from serving.monitoring.json_logging import configure_json_logging
 from serving.monitoring.metrics import LOG_WAITING, count_results, time_stage
 from serving.monitoring.score_drift import drop_dead_worker_gauges
-from serving.problems import LOG_OFF, LOG_UNAVAILABLE, ProblemResponse
+from serving.problems import LOG_OFF, LOG_UNAVAILABLE, ProblemResponse, answer_too_large
 from serving.request_context import current_request
 from serving.routes import pages
 from serving.schemas import (
@@ -39,10 +39,11 @@ from serving.schemas import (
     ScoreRequest,
     ScoreResponse,
 )
-from serving.scorer import MANY
+from serving.scorer import TooManyReasons
 from serving.settings import ServiceSettings
 from serving.shadow import ShadowScorer
 from serving.uvicorn_patches import install_uvicorn_patches, raise_open_file_limit
+from serving.workload import Workload, let_threads_share, stop_sharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,6 +78,7 @@ class Leadloop:
         settings = ServiceSettings.of(os.environ)
         self.champion = ReloadingModel(model_source(settings.model))
         self.journal = _open_decision_log(settings.log)
+        self.workload = Workload()
         self.explore = settings.explore
         self.shadow = self._shadow_scorer(settings.shadow) if settings.shadow else None
         self._following: list[asyncio.Task[None]] = []
@@ -98,7 +100,8 @@ class Leadloop:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def follow(self) -> None:
-        """Poll for promotions from now on."""
+        """Poll for promotions from now on, and let the event loop go before the threads."""
+        let_threads_share()
         self._following = [asyncio.create_task(followed.poll()) for followed in self._reloading_models]
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
@@ -110,8 +113,10 @@ class Leadloop:
                 await task
         if self.shadow:
             await asyncio.to_thread(self.shadow.close)
+        await asyncio.to_thread(self.workload.close)
         if self.journal:
             await asyncio.to_thread(self.journal.writer.close)
+        stop_sharing()
 
     @bentoml.api(route="/v1/score")  # type: ignore[untyped-decorator]
     async def score(self, request: ScoreRequest, /) -> ScoreResponse:
@@ -125,9 +130,12 @@ class Leadloop:
         """How likely each lead is to convert, and what speaks for it and against it."""
         scorer, options = self.scorer, (request.leads, request.lang, request.top)
         each = request.top_each
-        results = await self._answer(
-            scorer, request.leads, lambda note: scorer.explain(*options, note, top_each=each)
-        )
+        try:
+            results = await self._answer(
+                scorer, request.leads, lambda note: scorer.explain(*options, note, top_each=each)
+            )
+        except TooManyReasons as error:
+            raise ProblemResponse(answer_too_large(error.most_leads)) from None
         return ExplainResponse(model_version=scorer.model.version, results=results)
 
     @bentoml.api(route="/v1/outcomes")  # type: ignore[untyped-decorator]
@@ -136,9 +144,10 @@ class Leadloop:
         if self.journal is None:
             raise ProblemResponse(LOG_OFF)
         try:
-            return OutcomesResponse(results=await record_outcomes(request.outcomes, self.journal))
+            results = await record_outcomes(request.outcomes, self.journal, self._run)
         except LogUnavailable:
             raise ProblemResponse(LOG_UNAVAILABLE) from None
+        return OutcomesResponse(results=results)
 
     async def _answer(
         self, scorer: Scorer, leads: Sequence[object], compute: Callable[[Note], list[Any]]
@@ -147,15 +156,22 @@ class Leadloop:
         decisions: list[NewDecision] = []
         context = current_request()
         context.leads, context.model_version = len(leads), scorer.model.version
+
+        def work() -> list[Any]:
+            results = compute(decisions.append)
+            count_results(scorer.model, results)
+            return results
+
         with time_stage("score"):
-            # Many leads go to a thread, so that /readyz and small requests are answered meanwhile.
-            few = len(leads) < MANY
-            results = compute(decisions.append) if few else await asyncio.to_thread(compute, decisions.append)
+            results: list[Any] = await self._run(work)
         await self._log(decisions)
-        count_results(scorer.model, results)
         if self.shadow:
             self.shadow.submit(leads, results)
         return results
+
+    async def _run(self, work: Callable[[], Any]) -> Any:
+        """What ``work`` returns; in a thread if the current request is a costly one."""
+        return await self.workload.run(current_request().cost, work)
 
     async def _log(self, decisions: Sequence[NewDecision]) -> None:
         """Log decisions; returns once they are committed. Raises ProblemResponse where that fails."""
