@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Values (commas and opened brackets) and bytes of an item; 10,000 touchpoints with all fields are 100,000
+# Values (lists and objects are values, too) and bytes of an item; 10,000 touchpoints with all fields are 100,000
 # values in 2 MB.
 MAX_ITEM_VALUES = 150_000
 MAX_ITEM_BYTES = 4 * 1024 * 1024
@@ -93,10 +93,14 @@ class JsonItems(Sequence[Any]):
         first = 0
         while first < len(self):
             after = first + 1
-            while after < len(self) and self._bounds[after][1] - self._bounds[first][0] <= _PIECE:
+            while after < len(self) and self._belong_together(first, after):
                 after += 1
             yield from self._parse(self._bounds[first][0], self._bounds[after - 1][1], self._values[first])
             first = after
+
+    def _belong_together(self, first: int, index: int) -> bool:
+        large = max(self._values[first], self._values[index]) > MAX_ITEM_VALUES
+        return not large and self._bounds[index][1] - self._bounds[first][0] <= _PIECE
 
     def _parse(self, start: int, end: int, values: int) -> list[Any]:
         if values > MAX_ITEM_VALUES or end - start > MAX_ITEM_BYTES:

@@ -71,11 +71,11 @@ _STATUS_DESCRIPTIONS = {
     "403": "The key may not do that",
     "404": "There is no such thing: no lead can have such an id, or no report lies beside the model",
     "408": "The body took too long to arrive",
-    "413": "The body is too large",
+    "413": "The body is too large, or has too many values",
     "415": "The body is not application/json",
     "429": "Too many requests; Retry-After says in how many seconds to ask again",
     "501": "The service was started without a decision log",
-    "503": "No model is loaded, or the decision log cannot be reached",
+    "503": "No model is loaded, the decision log cannot be reached, or other requests take all there is",
 }
 
 _BODY_STATUSES = frozenset(("408", "413", "415"))

@@ -54,6 +54,10 @@ class Workload:
         """Keep room for ``cost`` (in ms) in this context. Raises ProblemResponse where there is none."""
         if self._in_flight + cost > self.budget:
             raise ProblemResponse(_overloaded(self._in_flight))
+        if cost <= INLINE_MS:
+            # Done in one go, it never waits beside others.
+            yield
+            return
         self._change(cost)
         try:
             yield

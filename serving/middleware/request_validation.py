@@ -47,6 +47,7 @@ TAKES: dict[str, type[BaseModel]] = {
 _ITEMS = {"/v1/score": "leads", "/v1/explain": "leads", "/v1/outcomes": "outcomes"}
 # So many bytes are parsed at once, which takes 20 ms at the most.
 _AT_ONCE = 256 * 1024
+_FEW = 10
 # An answer is handed over in pieces, so that a slow client holds no more of it in the socket's buffer.
 _PIECE = 256 * 1024
 _ANSWERS = {
@@ -125,21 +126,23 @@ async def _respond(scope: Scope, receive: Receive) -> bytes:
         raise ProblemResponse(problem)
     service = bentoml.get_current_service()
     workload, cost = service.workload, len(body) / 1_000 * MS_PER_KILOBYTE
+    with workload.admit(cost), time_stage("read"):
+        request = await workload.run(cost, partial(_parse_body, TAKES[path], body))
+    cost += len(getattr(request, _ITEMS[path])) * MS_PER_ITEM[path]
+    current_request().cost = cost
     with workload.admit(cost):
-        with time_stage("read"):
-            request = await workload.run(cost, partial(_parse_body, TAKES[path], body))
-        items = len(getattr(request, _ITEMS[path])) * MS_PER_ITEM[path]
-        with workload.admit(items):
-            current_request().cost = cost + items
-            # As BentoML binds a method, it inspects its signature, and looks for a remote service first.
-            response = await getattr(type(service), path.removeprefix("/v1/")).func(service, request)
-            return bytes(await workload.run(cost + items, partial(_serialise, response)))
+        # As BentoML binds a method, it inspects its signature, and looks for a remote service first.
+        response = await getattr(type(service), path.removeprefix("/v1/")).func(service, request)
+        answer: bytes = await workload.run(cost, partial(_serialise, response))
+    return answer
 
 
 def _serialise(response: BaseModel) -> bytes:
-    """A response as JSON, made item by item: for all of them at once other threads would have to wait."""
+    """A response as JSON, made item by item: for all of many at once other threads would have to wait."""
+    if len(response.results) <= _FEW:  # type: ignore[attr-defined]  # all of them have some
+        return _to_json(response)
     empty = _to_json(response.model_copy(update={"results": []}))
-    results = b",".join(map(_to_json, response.results))  # type: ignore[attr-defined]  # all of them have some
+    results = b",".join(map(_to_json, response.results))  # type: ignore[attr-defined]  # see above
     return empty.removesuffix(b"]}") + results + b"]}"
 
 
