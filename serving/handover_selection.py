@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _TAIL = 0.05
+# A prime whose products fit a 64-bit integer, in any database as well.
+LOT_MODULUS = 2**31 - 1
 
 
 class NoSuchValueError(ValueError):
@@ -32,12 +34,14 @@ class HandoverRequest:
         capacity: How many leads are handed over.
         explore: The share of them that is drawn at random from below the cut, 0 to 1. Default: none.
         value: The feature with what a lead is worth; "" ranks by probability alone.
+        tenant: The tenant whose leads are handed over; "" means those of all.
     """
 
     day: int
     capacity: int
     explore: float = 0.0
     value: str = ""
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +53,14 @@ class HandoverCandidate:
         decision_id: The number of its newest decision in the log.
         worth: What it is ranked by: its probability, times ``value`` where a hand-over ranks by one.
         value: The lead's own value, in the unit of the feature. Default: None, unknown or not asked for.
+        tenant: The tenant that the lead belongs to. Default: "", none.
     """
 
     lead_id: str
     decision_id: int
     worth: float
     value: float | None = None
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +108,30 @@ def select_leads(candidates: Iterable[HandoverCandidate], request: HandoverReque
     Returns:
         At most ``request.capacity`` leads, each with its propensity.
     """
-    ranked = sorted(candidates, key=lambda each: (-each.worth, _lot(request.day, "tie", each.lead_id)))
-    lots = _lots(len(ranked), request)
+    ties, draw = DayLots.of(request.day, "tie"), DayLots.of(request.day, "explore")
+    ranked = sorted(candidates, key=lambda each: (-each.worth, *ties.key(each)))
+    lots = count_lots(len(ranked), request)
     above, below = ranked[: request.capacity - lots], ranked[request.capacity - lots :]
-    sample = sorted(below, key=lambda each: _lot(request.day, "explore", each.lead_id))[:lots]
+    sample = sorted(below, key=draw.key)[:lots]
+    tied = sum(each.worth == above[-1].worth for each in ranked) if above else 0
+    return compose_selection(above, sample, len(ranked), tied)
+
+
+def compose_selection(
+    above: Sequence[HandoverCandidate], sample: Sequence[HandoverCandidate], candidates: int, tied: int
+) -> Selection:
+    """The selection of leads above the cut and leads drawn from below it, with their propensities.
+
+    Args:
+        above: The leads above the cut, best first.
+        sample: The leads that were drawn from below.
+        candidates: How many leads there were, selected or not.
+        tied: How many of them are worth as much as the last one above.
+    """
+    below = candidates - len(above)
     cut = above[-1].worth if above else np.inf
-    tied = sum(each.worth == cut for each in ranked)
     tied_above = sum(each.worth == cut for each in above)
-    by_lot = lots / len(below) if below else 0.0
+    by_lot = len(sample) / below if below else 0.0
     at_cut = tied_above / tied if tied else 0.0
 
     def selected_lead(candidate: HandoverCandidate, *, explored: bool) -> SelectedLead:
@@ -121,19 +143,50 @@ def select_leads(candidates: Iterable[HandoverCandidate], request: HandoverReque
         *(selected_lead(each, explored=False) for each in above),
         *(selected_lead(each, explored=True) for each in explored),
     )
-    return Selection(leads, len(ranked), tied, tied_above)
+    return Selection(leads, candidates, tied, tied_above)
 
 
-def _lots(candidates: int, request: HandoverRequest) -> int:
+def count_lots(candidates: int, request: HandoverRequest) -> int:
     """How many leads are drawn at random: 0 where all are selected, at least 1 where a share is asked for."""
     if not request.explore or candidates <= request.capacity:
         return 0
     return min(request.capacity, max(1, round(request.explore * request.capacity)))
 
 
-def _lot(day: int, purpose: str, lead_id: str) -> bytes:
-    """A pseudo-random key that is the same for every caller on that day."""
-    return hashlib.sha256(f"{day} {purpose} {lead_id}".encode()).digest()
+@dataclass(frozen=True, slots=True)
+class DayLots:
+    """The order in which leads are drawn on a day: by ``(multiplier * lot + offset) % LOT_MODULUS``.
+
+    A universal hash (Carter and Wegman 1979) of each lead's own ``lot``, so that a database can sort by it.
+    The few leads whose numbers are equal are ordered by a hash of their ids.
+    """
+
+    day: int
+    purpose: str
+    multiplier: int
+    offset: int
+
+    @classmethod
+    def of(cls, day: int, purpose: str) -> DayLots:
+        """The order of a day for one purpose, which every caller gets alike."""
+        digest = hashlib.sha256(f"{day} {purpose}".encode()).digest()
+        first, second = (int.from_bytes(half, "big") for half in (digest[:16], digest[16:]))
+        return cls(day, purpose, 1 + first % (LOT_MODULUS - 1), second % LOT_MODULUS)
+
+    def number(self, lot: int) -> int:
+        """The number of a lead with this ``lead_lot``, in ``[0, LOT_MODULUS)``."""
+        return (self.multiplier * lot + self.offset) % LOT_MODULUS
+
+    def key(self, candidate: HandoverCandidate) -> tuple[int, bytes, str]:
+        """What leads are sorted by; those with the smallest keys are drawn."""
+        lead_id = candidate.lead_id
+        tie = hashlib.sha256(f"{self.day} {self.purpose} {lead_id}".encode()).digest()
+        return self.number(lead_lot(lead_id)), tie, candidate.tenant
+
+
+def lead_lot(lead_id: str) -> int:
+    """A number in ``[0, LOT_MODULUS)`` that a lead has on all days, from its id alone."""
+    return int.from_bytes(hashlib.sha256(lead_id.encode()).digest()[:8], "big") % LOT_MODULUS
 
 
 def conversion_interval(probabilities: Sequence[float]) -> tuple[int, int]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _PATHS = frozenset(
     (
@@ -13,16 +14,17 @@ _PATHS = frozenset(
         *("/v1/score", "/v1/explain", "/v1/model", "/v1/outcomes", "/v1/handover"),
     )
 )
-_OF_A_LEAD = re.compile(r"/v1/leads/[^/]+(/decisions)?")
-_SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions)?", re.DOTALL)
+# A UUID, or hexadecimal digits as tracing has them: neither is likely to be somebody's name or address.
+_TRACE_ID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16,64}")
 
 
 @dataclass(slots=True)
 class RequestContext:
     """What is known of one request; middleware fills it in, and nothing in it identifies a lead.
 
-    ``tenant`` is the label that the key is bound to; "" sees all of them. ``cost`` is what
-    the request takes by estimate, in ms of CPU.
+    ``tenant`` is the label that the key is bound to; "" sees all of them. ``received_at`` is when the request
+    came, in epoch seconds. ``cost`` is what it takes by estimate, in ms of CPU.
     """
 
     request_id: str = ""
@@ -32,6 +34,7 @@ class RequestContext:
     leads: int | None = None
     model_version: str | None = None
     code: str | None = None
+    received_at: float = field(default_factory=time.time)
     cost: float = 0.0
 
 
@@ -57,10 +60,14 @@ def route_template(path: str) -> str:
     return f"/v1/leads/{{id}}{of_a_lead[1] or ''}" if of_a_lead else "other"
 
 
-def request_id(sent: str | None) -> str:
-    """The id that the client sent, if it can stand in a log line as it is; else a new one.
+def request_id(sent: str | None, path: str = "") -> str:
+    """The id that the client sent, if it is a UUID or 16 to 64 hexadecimal digits; else a new one.
 
-    >>> request_id("crm-17"), len(request_id("two" + chr(10) + "lines"))
-    ('crm-17', 32)
+    It stands in log lines that no erasure reaches: what may be a lead's id, or is the one in ``path``, does
+    not get there.
+
+    >>> request_id("0af7651916cd43dd8448eb211c80319c"), len(request_id("ada@example.com"))
+    ('0af7651916cd43dd8448eb211c80319c', 32)
     """
-    return sent if sent and _SANE.fullmatch(sent) else secrets.token_hex(16)
+    usable = sent and _TRACE_ID.fullmatch(sent) and sent not in path
+    return sent if sent and usable else secrets.token_hex(16)

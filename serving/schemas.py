@@ -497,3 +497,6 @@ class ErasedResponse(StrictModel):
 
     decisions: int
     outcomes: int
+    overwritten: bool = Field(
+        description="whether they are overwritten on disk by now; SQLite: soon, PostgreSQL: by `leadloop log vacuum`"
+    )

@@ -115,7 +115,7 @@ class Leadloop:
             await asyncio.to_thread(self.shadow.close)
         await asyncio.to_thread(self.workload.close)
         if self.journal:
-            await asyncio.to_thread(self.journal.writer.close)
+            await asyncio.to_thread(self.journal.close)
         stop_sharing()
 
     @bentoml.api(route="/v1/score")  # type: ignore[untyped-decorator]
@@ -199,7 +199,14 @@ class Leadloop:
 
 def _request_info(*, shadow: bool = False) -> RequestInfo:
     context = current_request()
-    return RequestInfo(context.endpoint, context.request_id, context.key_id, shadow, tenant=context.tenant)
+    return RequestInfo(
+        context.endpoint,
+        context.request_id,
+        context.key_id,
+        shadow,
+        tenant=context.tenant,
+        received_at=context.received_at,
+    )
 
 
 def _open_decision_log(settings: LogSettings) -> DecisionLog | None:

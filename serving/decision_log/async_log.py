@@ -4,76 +4,96 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from serving.decision_log import handovers, queries, statements
+from serving.decision_log.records import ErasedLead
 from serving.decision_log.settings import LogUnavailable
-from serving.decision_log.writer import GroupCommitWriter
-from serving.handover_selection import select_leads
+from serving.decision_log.writer import DEADLINE, GroupCommitWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Connection
-
     from serving.decision_log.handovers import Handover
-    from serving.decision_log.records import (
-        Decision,
-        ErasedCounts,
-        NewDecision,
-        Outcome,
-        OutcomeStatus,
-        RequestInfo,
-    )
+    from serving.decision_log.records import Decision, NewDecision, Outcome, OutcomeStatus, RequestInfo
     from serving.decision_log.settings import LogSettings
     from serving.handover_selection import HandoverRequest
 
 T = TypeVar("T")
 # Decisions whose rows are made in the event loop.
 _FEW = 10
+_READERS = 4
+# How many reads may wait for one of the threads; more are refused at once.
+MOST_READS = 64
 
 
 class DecisionLog:
     """Asynchronous access to the decision log.
 
     Every method raises LogUnavailable while the log cannot be reached, and works again as soon as it can.
+    ``tenant`` limits a method to the records of one tenant; "" means all of them.
     """
 
     def __init__(self, settings: LogSettings) -> None:
         self.writer = GroupCommitWriter(settings)
+        # Threads of their own: reads of a database that hangs must not take those that score.
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="log-reader")
+        self._reads = 0
+
+    def close(self) -> None:
+        """Write what was submitted, then end the threads."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self.writer.close()
 
     async def log_decisions(self, decisions: Sequence[NewDecision], request: RequestInfo) -> None:
         """Log decisions; returns once they are committed, and only then may they be answered."""
         if decisions:
-            insert = partial(_insert_decisions, decisions, request)
+            entries = partial(statements.decision_rows, decisions, request, _now())
             # A row with a hundred reasons takes 0.2 ms to write down, which for many is no work for the loop.
             few = len(decisions) <= _FEW
-            await self.writer.write(insert() if few else await asyncio.to_thread(insert))
+            await self.writer.write_decisions(entries() if few else await asyncio.to_thread(entries))
 
     def log_shadow_decisions(self, decisions: Sequence[NewDecision], request: RequestInfo) -> None:
         """Log a challenger's decisions without waiting; they are lost while the log cannot be reached."""
         if decisions:
-            self.writer.submit(_insert_decisions(decisions, request))
+            self.writer.submit_decisions(statements.decision_rows(decisions, request, _now()))
 
-    async def log_outcomes(self, outcomes: Sequence[Outcome]) -> list[OutcomeStatus]:
-        """Log outcomes; the status of each, in their order, once all are committed."""
-        return await self.writer.write(partial(statements.add_outcomes, outcomes=outcomes, now=_now()))
+    async def log_outcomes(
+        self, outcomes: Sequence[Outcome], received_at: float | None = None
+    ) -> list[OutcomeStatus]:
+        """Log outcomes of a request that came at ``received_at``; the status of each, once committed."""
+        came = time.time() if received_at is None else received_at
+        return await self.writer.write(
+            partial(statements.add_outcomes, outcomes=outcomes, now=_now(), received_at=came)
+        )
 
-    async def erase(self, lead_id: str) -> ErasedCounts:
+    async def erase(self, lead_id: str, tenant: str = "") -> ErasedLead:
         """Erase all records of a lead; how many were removed, once that is committed."""
-        return await self.writer.write(partial(statements.erase, lead_id=lead_id, now=_now()))
+        erased, overwritten = await self.writer.write_erasure(
+            partial(statements.erase, lead_id=lead_id, now=_now(), tenant=tenant)
+        )
+        return ErasedLead(erased.decisions, erased.outcomes, overwritten)
 
-    async def decisions_of(self, lead_id: str, before: int | None, limit: int) -> list[Decision]:
+    async def decisions_of(
+        self, lead_id: str, before: int | None, limit: int, tenant: str = ""
+    ) -> list[Decision]:
         """At most ``limit`` decisions about a lead, newest first; with ``before``, those with smaller ids."""
-        return await _read(lambda: list(queries.decisions_of_lead(self.writer.log, lead_id, before, limit)))
+        return await self._read(
+            lambda: list(queries.decisions_of_lead(self.writer.log, lead_id, before, limit, tenant))
+        )
 
-    async def outcomes_of(self, lead_id: str) -> list[Outcome]:
+    async def outcomes_of(self, lead_id: str, tenant: str = "") -> list[Outcome]:
         """All outcomes reported about a lead, including corrections and what they correct."""
-        return await _read(lambda: list(queries.outcome_history(self.writer.log, lead_id)))
+        return await self._read(lambda: list(queries.outcome_history(self.writer.log, lead_id, tenant)))
+
+    async def find_handover(self, request: HandoverRequest) -> Handover | None:
+        """The hand-over that was made for these parameters on this day; None where none was."""
+        return await self._read(lambda: handovers.find_handover(self.writer.log, request))
 
     async def get_or_create_handover(self, request: HandoverRequest) -> Handover | None:
         """The hand-over of a day, selected and logged at the first request; None where no lead is open.
@@ -81,29 +101,33 @@ class DecisionLog:
         Later requests with the same parameters get the same leads, so that the propensity of each stays what
         it was. Raises NoSuchValueError where no open lead has the value.
         """
-        handover = await _read(lambda: handovers.find_handover(self.writer.log, request))
+        handover = await self.find_handover(request)
         if handover is not None:
             return handover
-        selection = await _read(
-            lambda: select_leads(handovers.open_candidates(self.writer.log, request.value), request)
-        )
+        selection = await self._read(lambda: handovers.select_handover(self.writer.log, request))
         if not selection.leads:
             return None
         # Another worker may have been faster.
         with suppress(IntegrityError):
             await self.writer.write(partial(handovers.add_handover, request=request, selection=selection))
-        return await _read(lambda: handovers.find_handover(self.writer.log, request))
+        return await self.find_handover(request)
 
+    async def _read(self, query: Callable[[], T]) -> T:
+        if self._reads >= MOST_READS:
+            raise LogUnavailable
+        self._reads += 1
+        reading = asyncio.get_running_loop().run_in_executor(self._readers, query)
+        reading.add_done_callback(self._count_read)
+        try:
+            return await asyncio.wait_for(asyncio.shield(reading), DEADLINE)
+        except (SQLAlchemyError, TimeoutError) as error:
+            raise LogUnavailable from error
 
-async def _read(query: Callable[[], T]) -> T:
-    try:
-        return await asyncio.to_thread(query)
-    except SQLAlchemyError as error:
-        raise LogUnavailable from error
-
-
-def _insert_decisions(decisions: Sequence[NewDecision], request: RequestInfo) -> Callable[[Connection], None]:
-    return partial(statements.add_decisions, rows=statements.decision_rows(decisions, request, _now()))
+    def _count_read(self, reading: asyncio.Future[Any]) -> None:
+        self._reads -= 1
+        if not reading.cancelled():
+            # Nobody else asks for it where the request has given up.
+            reading.exception()
 
 
 def _now() -> int:

@@ -12,13 +12,17 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import URL, create_engine, event, func, make_url, select
+from sqlalchemy import URL, create_engine, event, func, make_url, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from serving.decision_log.settings import LogError
+from serving.decision_log.log_file import create_owner_only, log_path
+from serving.decision_log.settings import LogError, displayed_place
+from serving.decision_log.tables import LOG_STATE
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
+
+    from serving.decision_log.deadlines import ConnectionDeadlines
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # Any two numbers that nobody else locks in the same database; these are "lead" and "loop" in ASCII.
@@ -28,34 +32,44 @@ PATIENCE = 2
 # How long whoever opens the log waits for others who open it, too: one of them may have tables to change.
 _OPENS_WITHIN = 60
 _WAL = "wal"
+# Everybody's writes wait for a checkpoint that waits for a reader.
+_CHECKPOINT_WAITS_MS = 200
 
 
-def open_log(place: str) -> Engine:
+def open_log(place: str, project: str = "", deadlines: ConnectionDeadlines | None = None) -> Engine:
     """Open the decision log, create it where there is none, and migrate its tables.
 
     Several processes may do so at once: one migrates, the others wait for it.
 
     Args:
         place: The path of a SQLite file, or a URL of SQLite or PostgreSQL.
+        project: The project of whoever opens it. A log without one belongs to it from now on. Default: none,
+            and a log of any project is opened.
+        deadlines: What ends uses of the engine's connections that take too long. Default: none, for commands
+            that read a whole log.
 
     Returns:
         An engine whose transactions wait at most ``PATIENCE`` seconds for a lock.
 
     Raises:
-        LogError: The place is none of these, or the database cannot be opened.
+        LogError: The place is none of these, the database cannot be opened, or the log is another project's.
     """
-    url = _url(place)
+    url = log_url(place)
     opening = _engine(url, _OPENS_WITHIN)
     try:
-        if url.get_backend_name() == "sqlite":
-            Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        path = log_path(url)
+        if path is not None:
+            create_owner_only(path)
         _upgrade_schema(opening)
+        _bind_project(opening, place, project)
     except (SQLAlchemyError, CommandError, OSError) as error:
-        msg = f"the decision log {url} cannot be opened ({reason(error)}); name another place, or off"
+        cause = without_secrets(reason(error), url)
+        shown = displayed_place(place)
+        msg = f"the decision log {shown} cannot be opened ({cause}); name another place, or off"
         raise LogError(msg) from error
     finally:
         opening.dispose()
-    return _engine(url, PATIENCE)
+    return _engine(url, PATIENCE, deadlines)
 
 
 def writing(log: Engine) -> Engine:
@@ -63,29 +77,70 @@ def writing(log: Engine) -> Engine:
     return log.execution_options(writes=True)
 
 
+def truncate_wal(log: Engine) -> bool:
+    """Move SQLite's write-ahead log into the database and empty it; False where a reader prevents it.
+
+    Deleted content is overwritten in the database, but stays in the write-ahead log until then.
+    """
+    if log.dialect.name != "sqlite":
+        return False
+    connection = log.raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAITS_MS}").close()
+        busy, *_ = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        connection.cursor().execute(f"PRAGMA busy_timeout = {PATIENCE * 1000}").close()
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        connection.close()
+    return not busy
+
+
 def reason(error: BaseException) -> str:
     """The first line of the database's own message, without the values of the statement."""
     return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
 
 
-def _url(place: str) -> URL:
+def without_secrets(message: str, url: URL) -> str:
+    """A message without the password, and without whatever stands in the query of a URL."""
+    values = [
+        value for entry in url.query.values() for value in ([entry] if isinstance(entry, str) else entry)
+    ]
+    for secret in sorted({str(url.password or ""), *values} - {""}, key=len, reverse=True):
+        message = message.replace(secret, "***")
+    return message
+
+
+def log_url(place: str) -> URL:
     """The URL of a place: a path is a SQLite file; other databases than SQLite and PostgreSQL are refused."""
     if "://" not in place:
         return URL.create("sqlite", database=str(Path(place).absolute()))
     scheme, _, rest = place.partition("://")
     backend = scheme.partition("+")[0]
     if backend in {"postgres", "postgresql"}:
-        return make_url(f"postgresql+psycopg://{rest}")
+        return _make_url(f"postgresql+psycopg://{rest}")
     if backend != "sqlite" or rest in {"", "/", "/:memory:"}:
         msg = "a decision log is a file, sqlite:///FILE, postgresql://USER@HOST/DATABASE, or off"
         raise LogError(msg)
-    return make_url(place)
+    return _make_url(place)
 
 
-def _engine(url: URL, patience: int) -> Engine:
+def _make_url(text: str) -> URL:
+    try:
+        return make_url(text)
+    except (SQLAlchemyError, ValueError):
+        # What cannot be read may hold a password anywhere.
+        msg = "the URL of the decision log cannot be read; a user, password or name in it may need %-encoding"
+        raise LogError(msg) from None
+
+
+def _engine(url: URL, patience: int, deadlines: ConnectionDeadlines | None = None) -> Engine:
     """An engine that waits ``patience`` seconds for a lock, and whose errors name no values."""
     if url.get_backend_name() == "sqlite":
-        log = create_engine(url, connect_args={"timeout": patience}, hide_parameters=True)
+        log = create_engine(
+            url, connect_args={"timeout": patience}, hide_parameters=True, pool_timeout=patience
+        )
         event.listen(log, "connect", _configure)
         event.listen(log, "begin", _begin)
         return log
@@ -96,7 +151,16 @@ def _engine(url: URL, patience: int) -> Engine:
     }
     defaults = {name: value for name, value in settings.items() if name not in url.query}
     # A connection that was cut while nobody used it is replaced before a record is put on it.
-    return create_engine(url, connect_args=defaults, hide_parameters=True, pool_pre_ping=True)
+    log = create_engine(
+        url,
+        connect_args=defaults,
+        hide_parameters=True,
+        pool_pre_ping=deadlines is None,
+        pool_timeout=patience,
+    )
+    if deadlines is not None:
+        deadlines.attach(log)
+    return log
 
 
 def _configure(connection: Any, _: object) -> None:
@@ -152,3 +216,22 @@ def _migrate(connection: Connection, config: Config) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(*MIGRATING)))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _bind_project(log: Engine, place: str, project: str) -> None:
+    """Let a log without a project belong to this one; refuse the log of another."""
+    if not project:
+        return
+    with log.connect() as connection:
+        owner = connection.execute(select(LOG_STATE.c.project)).scalar_one()
+    if not owner:
+        with writing(log).begin() as connection:
+            unbound = update(LOG_STATE).where(LOG_STATE.c.project == "")
+            connection.execute(unbound.values(project=project))
+            owner = connection.execute(select(LOG_STATE.c.project)).scalar_one()
+    if owner != project:
+        msg = (
+            f"the decision log {displayed_place(place)} belongs to the project {owner!r}, and this service "
+            f"to {project!r}; name another log, or start the service in the folder of {owner!r}"
+        )
+        raise LogError(msg)

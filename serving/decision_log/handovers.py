@@ -1,26 +1,54 @@
-"""Hand-overs in the decision log: the request of a day, and the leads that were selected for it."""
+"""Hand-overs in the decision log: the request of a day, and the leads that were selected for it.
+
+The database ranks: what is read is the selected leads and some counts, however many leads are open.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Boolean, ColumnElement, func, insert, literal_column, select, true
 
 from features.suggestions import suggest
-from serving.decision_log.queries import decisions_of_handover, open_leads, open_rows
-from serving.decision_log.tables import HANDED_OVER, HANDOVERS
-from serving.handover_selection import HandoverCandidate, NoSuchValueError
+from serving.decision_log import ranks
+from serving.decision_log.database import writing
+from serving.decision_log.erasure import lock_against_erasure, lock_against_records
+from serving.decision_log.queries import decisions_of_handover
+from serving.decision_log.tables import (
+    DECISIONS,
+    HANDED_OVER,
+    HANDOVERS,
+    LEAD_RANKS,
+    OPEN_LEADS,
+    RANKED_VALUES,
+)
+from serving.handover_selection import (
+    LOT_MODULUS,
+    DayLots,
+    HandoverCandidate,
+    NoSuchValueError,
+    compose_selection,
+    count_lots,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
 
-    from features.record import Value
     from serving.decision_log.records import DecisionSummary
     from serving.handover_selection import HandoverRequest, Selection
+
+    Condition = Callable[[ColumnElement[float]], ColumnElement[bool]]
+
+# How many features hand-overs may rank by: each is kept up with every decision.
+MOST_VALUES = 8
+_BATCH_LEADS = 1_000
+# Not as a parameter: a partial index is used where its condition stands in the query as it is.
+_OPEN: ColumnElement[bool] = literal_column(f"({OPEN_LEADS})", Boolean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,46 +74,192 @@ class Handover:
     leads: tuple[HandoverLead, ...] = ()
 
 
-def open_candidates(log: Engine, value: str) -> list[HandoverCandidate]:
-    """The open leads that were scored, with what they are ranked by.
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Open leads, and what they are worth: ``worth``, or their probability times a typical value."""
+
+    conditions: tuple[ColumnElement[bool], ...]
+    worth: ColumnElement[float]
+    count: int
+
+
+def select_handover(log: Engine, request: HandoverRequest) -> Selection:
+    """Select the leads of a hand-over from the open leads whose number was not withheld.
+
+    The result is that of ``serving.handover_selection.select_leads`` on all of them. A lead without a value
+    counts with the median of the others.
 
     Args:
         log: An open log.
-        value: The feature with what a lead is worth; "" ranks by probability alone. A lead without a value
-            counts with the median of the others.
-
-    Returns:
-        One candidate per open lead whose number was not withheld.
+        request: The parameters.
 
     Raises:
-        NoSuchValueError: No open lead has a number in ``value``.
+        NoSuchValueError: No open lead has a number in ``request.value``.
     """
-    decisions = [decision for decision in open_leads(log) if not decision.withheld]
-    if not value or not decisions:
-        return [
-            HandoverCandidate(decision.lead_id, decision.id, decision.probability) for decision in decisions
-        ]
-    worth = _lead_values(dict(open_rows(log)), value)
-    typical_value = median(worth.values())
-    return [
-        HandoverCandidate(
-            decision.lead_id,
-            decision.id,
-            decision.probability * worth.get(decision.id, typical_value),
-            worth.get(decision.id),
+    if request.value:
+        rank_by_value(log, request.value)
+    snapshot = {"isolation_level": "REPEATABLE READ"} if log.dialect.name == "postgresql" else {}
+    with log.execution_options(**snapshot).connect() as connection:
+        return _select(connection, request)
+
+
+def _select(connection: Connection, request: HandoverRequest) -> Selection:
+    leads = _OpenLeads(connection, _groups(connection, request))
+    lots = count_lots(leads.number, request)
+    size = min(leads.number, request.capacity - lots)
+    ties, draw = DayLots.of(request.day, "tie"), DayLots.of(request.day, "explore")
+    if not size:
+        sample = leads.draw(lambda _: true(), draw, lots, leads.number)
+        return compose_selection([], sample, leads.number, 0)
+    cut = leads.best_worths(size)[-1]
+    higher = list(leads.read(lambda worth: worth > cut))
+    tied, room = leads.count(lambda worth: worth == cut), size - len(higher)
+    at_cut = leads.draw(lambda worth: worth == cut, ties, room, tied)
+    above = sorted([*higher, *at_cut], key=lambda each: (-each.worth, *ties.key(each)))
+    # Leads that tie with the last one above may be drawn from below; those above are left out again.
+    below = leads.draw(lambda worth: worth <= cut, draw, lots and lots + room, leads.number - len(higher))
+    chosen = set(at_cut)
+    sample = [each for each in below if each not in chosen][:lots]
+    return compose_selection(above, sample, leads.number, tied)
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenLeads:
+    """The open leads of a hand-over in the database; a condition is about what a lead is worth."""
+
+    connection: Connection
+    groups: Sequence[_Group]
+
+    @property
+    def number(self) -> int:
+        return sum(group.count for group in self.groups)
+
+    def best_worths(self, size: int) -> list[float]:
+        """The ``size`` greatest worths, in descending order."""
+        worths: list[float] = []
+        for group in self.groups:
+            query = select(group.worth).where(*group.conditions).order_by(group.worth.desc()).limit(size)
+            worths += self.connection.execute(query).scalars()
+        return sorted(worths, reverse=True)[:size]
+
+    def count(self, condition: Condition) -> int:
+        """How many leads meet a condition."""
+        queries = (
+            select(func.count()).select_from(LEAD_RANKS).where(*group.conditions, condition(group.worth))
+            for group in self.groups
         )
-        for decision in decisions
-    ]
+        return sum(self.connection.execute(query).scalar_one() for query in queries)
+
+    def read(self, condition: Condition, *more: ColumnElement[bool]) -> Iterator[HandoverCandidate]:
+        """The leads that meet a condition."""
+        columns = (LEAD_RANKS.c.lead_id, LEAD_RANKS.c.decision_id, LEAD_RANKS.c.value, LEAD_RANKS.c.tenant)
+        for group in self.groups:
+            query = select(*columns, group.worth.label("worth"))
+            rows = self.connection.execute(query.where(*group.conditions, condition(group.worth), *more))
+            for row in rows:
+                yield HandoverCandidate(row.lead_id, row.decision_id, row.worth, row.value, row.tenant)
+
+    def draw(
+        self, condition: Condition, order: DayLots, number: int, population: int
+    ) -> list[HandoverCandidate]:
+        """The first ``number`` leads in the order of a day among the ``population`` that meet a condition.
+
+        The database leaves out those that are certainly not among them, and a few more than ``number`` are
+        read.
+        """
+        if not number:
+            return []
+        day_number = (LEAD_RANKS.c.lot * order.multiplier + order.offset) % LOT_MODULUS
+        share = (number + 4 * math.sqrt(number) + 16) / population
+        candidates: list[HandoverCandidate] = []
+        while share < 1 and len(candidates) < number:
+            candidates = list(self.read(condition, day_number < int(share * LOT_MODULUS)))
+            share *= 2
+        if len(candidates) < number:
+            candidates = list(self.read(condition))
+        return sorted(candidates, key=order.key)[:number]
 
 
-def _lead_values(rows: Mapping[int, Mapping[str, Value]], name: str) -> dict[int, float]:
-    values = {number: row.get(name) for number, row in rows.items()}
-    known = {number: float(value) for number, value in values.items() if isinstance(value, int | float)}
-    if not known:
-        names = {n for row in rows.values() for n, value in row.items() if isinstance(value, int | float)}
-        msg = f"no open lead has a number in {name[:40]!r}{suggest(name, names)}"
+def _groups(connection: Connection, request: HandoverRequest) -> list[_Group]:
+    """The open leads whose worth is known, and those that count with the median of the others' values."""
+    own = [_OPEN, *_tenant_conditions(connection, request.tenant), LEAD_RANKS.c.value_name == request.value]
+    groups = []
+    for known in (1, 0) if request.value else (1,):
+        conditions = (*own, LEAD_RANKS.c.known == known)
+        query = select(func.count()).select_from(LEAD_RANKS).where(*conditions)
+        groups.append(_Group(conditions, LEAD_RANKS.c.worth, connection.execute(query).scalar_one()))
+    if len(groups) == 1 or not groups[1].count:
+        return groups[:1]
+    known_group, unknown = groups
+    if not known_group.count:
+        raise _no_such_value(connection, request.value)
+    typical_value = _median_value(connection, own, known_group.count)
+    return [known_group, _Group(unknown.conditions, LEAD_RANKS.c.worth * typical_value, unknown.count)]
+
+
+def _tenant_conditions(connection: Connection, tenant: str) -> list[ColumnElement[bool]]:
+    """The leads of a tenant; of all, as a range of the index where there is but one."""
+    if tenant:
+        return [LEAD_RANKS.c.tenant == tenant]
+    first = connection.execute(select(func.min(LEAD_RANKS.c.tenant))).scalar()
+    later = select(func.min(LEAD_RANKS.c.tenant)).where(LEAD_RANKS.c.tenant > first)
+    return [LEAD_RANKS.c.tenant == first] if connection.execute(later).scalar() is None else []
+
+
+def _median_value(connection: Connection, conditions: Sequence[Any], count: int) -> float:
+    query = select(LEAD_RANKS.c.value).where(*conditions, LEAD_RANKS.c.value.is_not(None))
+    middle = query.order_by(LEAD_RANKS.c.value).offset((count - 1) // 2).limit(2 - count % 2)
+    values = connection.execute(middle).scalars().all()
+    return float(sum(values) / len(values))
+
+
+def rank_by_value(log: Engine, name: str) -> None:
+    """Let leads be ranked by their probability times a feature from now on.
+
+    The first time all open leads are ranked by it, which takes a minute for a million of them.
+
+    Raises:
+        NoSuchValueError: The feature holds no number, or hand-overs rank by ``MOST_VALUES`` others already.
+    """
+    with log.connect() as connection:
+        values = connection.execute(select(RANKED_VALUES)).mappings().all()
+        if any(row["complete"] for row in values if row["value_name"] == name):
+            return
+        if not _has_number(connection, name):
+            return
+    if len({row["value_name"] for row in values} | {name}) > MOST_VALUES:
+        others = ", ".join(sorted(row["value_name"] for row in values))
+        msg = f"hand-overs rank by at most {MOST_VALUES} features, and do by {others} already"
         raise NoSuchValueError(msg)
-    return known
+    with writing(log).begin() as connection:
+        # Whoever adds decisions after this transaction knows of the feature.
+        lock_against_records(connection)
+        ranks.register_value(connection, name)
+    last: tuple[str, str] | None = ("", "")
+    while last is not None:
+        with writing(log).begin() as connection:
+            lock_against_records(connection)
+            last = ranks.rank_next_by_value(connection, name, last, _BATCH_LEADS)
+
+
+def _has_number(connection: Connection, name: str) -> bool:
+    """Whether the newest decisions have a feature; it is refused where they do not, or have text in it."""
+    rows = _newest_rows(connection)
+    values = [row[name] for row in rows if name in row]
+    if rows and (not values or any(isinstance(value, str) for value in values)):
+        raise _no_such_value(connection, name)
+    return bool(rows)
+
+
+def _no_such_value(connection: Connection, name: str) -> NoSuchValueError:
+    rows = _newest_rows(connection)
+    names = {n for row in rows for n, value in row.items() if isinstance(value, int | float)}
+    return NoSuchValueError(f"no open lead has a number in {name[:40]!r}{suggest(name, names)}")
+
+
+def _newest_rows(connection: Connection) -> list[dict[str, Any]]:
+    query = select(DECISIONS.c.row).where(DECISIONS.c.shadow == 0).order_by(DECISIONS.c.id.desc()).limit(100)
+    return [json.loads(row) for row in connection.execute(query).scalars()]
 
 
 def find_handover(log: Engine, request: HandoverRequest) -> Handover | None:
@@ -111,14 +285,29 @@ def _handover_lead(row: Mapping[Any, Any], decision: DecisionSummary) -> Handove
 
 
 def add_handover(connection: Connection, request: HandoverRequest, selection: Selection) -> None:
-    """Log a selection. Raises IntegrityError where another process has logged one for the same request."""
+    """Log a selection, without leads that were erased since it was made.
+
+    Raises:
+        IntegrityError: Another process has logged one for the same request.
+    """
+    lock_against_erasure(connection)
     head = asdict(request) | {
         "open": selection.open,
         "tied": selection.tied,
         "tied_taken": selection.tied_taken,
     }
     number = connection.execute(insert(HANDOVERS).returning(HANDOVERS.c.id), [head]).scalar_one()
-    connection.execute(insert(HANDED_OVER), _lead_rows(number, selection))
+    rows = _lead_rows(number, selection)
+    logged = _logged_decisions(connection, [row["decision_id"] for row in rows])
+    if left := [row for row in rows if row["decision_id"] in logged]:
+        connection.execute(insert(HANDED_OVER), left)
+
+
+def _logged_decisions(connection: Connection, numbers: Sequence[int]) -> set[int]:
+    """Which of these decisions are in the log still."""
+    batches = (numbers[start : start + _BATCH_LEADS] for start in range(0, len(numbers), _BATCH_LEADS))
+    queries = (select(DECISIONS.c.id).where(DECISIONS.c.id.in_(batch)) for batch in batches)
+    return {number for query in queries for number in connection.execute(query).scalars()}
 
 
 def _lead_rows(number: int, selection: Selection) -> Sequence[dict[str, Any]]:
@@ -132,6 +321,7 @@ def _lead_rows(number: int, selection: Selection) -> Sequence[dict[str, Any]]:
             "value": lead.candidate.value,
             "explored": int(lead.explored),
             "propensity": lead.propensity,
+            "tenant": lead.candidate.tenant,
         }
         for rank, lead in enumerate(selection.leads, 1)
     ]

@@ -1,7 +1,7 @@
 """Queries of the decision log, for monitoring, retraining, hand-over and the listing of a lead.
 
-``log`` is what ``open_log`` returned. Each function yields records while it reads, so that a log of any size
-fits; a reader never keeps a writer waiting.
+``log`` is what ``open_log`` returned; ``tenant`` limits a query to its records, "" means all tenants. Each
+function yields records while it reads, so that a log of any size fits; a reader never keeps a writer waiting.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import func, select
 
 from serving.decision_log.records import Decision, DecisionSummary, Outcome
 from serving.decision_log.tables import DECISIONS, ERASURES, HANDED_OVER, OUTCOMES
@@ -18,63 +18,47 @@ from serving.decision_log.tables import DECISIONS, ERASURES, HANDED_OVER, OUTCOM
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sqlalchemy import Column, ColumnElement, Connection, Engine, Select
+    from sqlalchemy import Column, ColumnElement, Connection, Engine, Select, Table
 
-    from features.record import Value
 
 _FETCH_ROWS = 1_000
 _SUMMARY_COLUMNS = [DECISIONS.c[field.name] for field in fields(DecisionSummary)]
 _OUTCOME_COLUMNS = [OUTCOMES.c[field.name] for field in fields(Outcome)]
 _NOT_SHADOW = DECISIONS.c.shadow == 0
+# The same id under two tenants is two leads.
+_LEAD = (DECISIONS.c.tenant, DECISIONS.c.lead_id)
 
 
 def decisions_of_lead(
-    log: Engine, lead_id: str, before: int | None = None, limit: int | None = None
+    log: Engine, lead_id: str, before: int | None = None, limit: int | None = None, tenant: str = ""
 ) -> Iterator[Decision]:
     """At most ``limit`` decisions about a lead, newest first; with ``before``, those with smaller ids."""
-    query = select(DECISIONS).where(DECISIONS.c.lead_id == lead_id).order_by(DECISIONS.c.id.desc())
+    query = select(DECISIONS).where(DECISIONS.c.lead_id == lead_id, *_of(DECISIONS, tenant))
+    query = query.order_by(DECISIONS.c.id.desc())
     if before is not None:
         query = query.where(DECISIONS.c.id < before)
     return map(_decision, _rows(log, query.limit(limit)))
 
 
-def latest_decisions(log: Engine) -> Iterator[Decision]:
+def latest_decisions(log: Engine, tenant: str = "") -> Iterator[Decision]:
     """The newest decision about each lead that was answered (no shadow), in the order of their ids."""
-    newest = select(func.max(DECISIONS.c.id)).where(_NOT_SHADOW).group_by(DECISIONS.c.lead_id)
-    return map(
-        _decision, _rows(log, select(DECISIONS).where(DECISIONS.c.id.in_(newest)).order_by(DECISIONS.c.id))
-    )
+    return _chosen(log, func.max(DECISIONS.c.id), _LEAD, tenant)
 
 
-def first_decisions(log: Engine) -> Iterator[Decision]:
+def first_decisions(log: Engine, tenant: str = "") -> Iterator[Decision]:
     """The first answered decision about each lead at each as_of, in the order of their ids.
 
     Later ones about the same moment may know what a CRM has written over since, for example after the end.
     """
-    first = (
-        select(func.min(DECISIONS.c.id)).where(_NOT_SHADOW).group_by(DECISIONS.c.lead_id, DECISIONS.c.as_of)
-    )
-    return map(
-        _decision, _rows(log, select(DECISIONS).where(DECISIONS.c.id.in_(first)).order_by(DECISIONS.c.id))
-    )
+    return _chosen(log, func.min(DECISIONS.c.id), (*_LEAD, DECISIONS.c.as_of), tenant)
 
 
-def open_leads(log: Engine) -> Iterator[DecisionSummary]:
-    """The newest answered decision about each lead without any outcome."""
-    query = select(*_SUMMARY_COLUMNS).where(_open()).order_by(DECISIONS.c.id)
-    return (DecisionSummary(**_flags(row)) for row in _rows(log, query))
-
-
-def open_rows(log: Engine) -> Iterator[tuple[int, Mapping[str, Value]]]:
-    """The ids of the decisions of ``open_leads`` with their feature rows."""
-    query = select(DECISIONS.c.id, DECISIONS.c.row).where(_open())
-    return ((row["id"], json.loads(row["row"])) for row in _rows(log, query))
-
-
-def _open() -> ColumnElement[bool]:
-    newest = select(func.max(DECISIONS.c.id)).where(_NOT_SHADOW).group_by(DECISIONS.c.lead_id)
-    # A correction is an outcome, too: a lead that has any is not open.
-    return DECISIONS.c.id.in_(newest) & ~exists().where(OUTCOMES.c.lead_id == DECISIONS.c.lead_id)
+def _chosen(
+    log: Engine, number: ColumnElement[int], per: tuple[Column[Any], ...], tenant: str
+) -> Iterator[Decision]:
+    numbers = select(number).where(_NOT_SHADOW, *_of(DECISIONS, tenant)).group_by(*per)
+    query = select(DECISIONS).where(DECISIONS.c.id.in_(numbers)).order_by(DECISIONS.c.id)
+    return map(_decision, _rows(log, query))
 
 
 def scores(log: Engine, since: int, until: int, *, shadow: bool = False) -> Iterator[DecisionSummary]:
@@ -91,12 +75,15 @@ def decisions_of_handover(log: Engine, handover_id: int) -> dict[int, DecisionSu
     return {row["id"]: DecisionSummary(**_flags(row)) for row in rows}
 
 
-def handed_over(log: Engine) -> Iterator[tuple[Decision, float, bool]]:
+def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, float, bool]]:
     """Every hand-over of a lead: its decision, its propensity, and whether it was drawn by lot."""
     by = HANDED_OVER.join(DECISIONS, HANDED_OVER.c.decision_id == DECISIONS.c.id)
     chance_columns = [HANDED_OVER.c.propensity, HANDED_OVER.c.explored.label("by_lot")]
     query = (
-        select(DECISIONS, *chance_columns).select_from(by).order_by(DECISIONS.c.id, HANDED_OVER.c.handover_id)
+        select(DECISIONS, *chance_columns)
+        .select_from(by)
+        .where(*_of(DECISIONS, tenant))
+        .order_by(DECISIONS.c.id, HANDED_OVER.c.handover_id)
     )
     for row in _rows(log, query):
         propensity, by_lot = row.pop("propensity"), row.pop("by_lot")
@@ -108,17 +95,23 @@ def decisions_of_model(log: Engine, model_version: str) -> Iterator[Decision]:
     return map(_decision, _rows(log, select(DECISIONS).where(DECISIONS.c.model_version == model_version)))
 
 
-def outcomes(log: Engine, lead_id: str | None = None) -> Iterator[Outcome]:
+def outcomes(log: Engine, lead_id: str | None = None, tenant: str = "") -> Iterator[Outcome]:
     """The outcomes of all leads or of one, by ``occurred_at``, without those that were corrected."""
     later = OUTCOMES.alias()
-    corrected = select(1).where(later.c.corrects == OUTCOMES.c.key, later.c.lead_id == OUTCOMES.c.lead_id)
-    query = select(*_OUTCOME_COLUMNS).where(~corrected.exists())
+    same = [later.c[name] == OUTCOMES.c[name] for name in ("tenant", "lead_id")]
+    corrected = select(1).where(later.c.corrects == OUTCOMES.c.key, *same)
+    query = select(*_OUTCOME_COLUMNS).where(~corrected.exists(), *_of(OUTCOMES, tenant))
     return _outcomes(log, query if lead_id is None else query.where(OUTCOMES.c.lead_id == lead_id))
 
 
-def outcome_history(log: Engine, lead_id: str) -> Iterator[Outcome]:
+def outcome_history(log: Engine, lead_id: str, tenant: str = "") -> Iterator[Outcome]:
     """All outcomes reported about a lead, by ``occurred_at``, with those that were corrected."""
-    return _outcomes(log, select(*_OUTCOME_COLUMNS).where(OUTCOMES.c.lead_id == lead_id))
+    own = (OUTCOMES.c.lead_id == lead_id, *_of(OUTCOMES, tenant))
+    return _outcomes(log, select(*_OUTCOME_COLUMNS).where(*own))
+
+
+def _of(table: Table, tenant: str) -> list[ColumnElement[bool]]:
+    return [table.c.tenant == tenant] if tenant else []
 
 
 def stats(log: Engine) -> dict[str, Any]:

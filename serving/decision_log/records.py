@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 # The contract shows these records, and pydantic reads their annotations when it starts.
 from collections.abc import Mapping, Sequence  # noqa: TC003
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from features.record import Value  # noqa: TC001
@@ -12,7 +14,7 @@ from models.explanation import Reason, Score  # noqa: TC001
 from models.uncertainty import WITHHELD, InsufficiencyCode
 
 OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost"]
-OutcomeStatus = Literal["recorded", "repeated", "key_conflict", "other_lead"]
+OutcomeStatus = Literal["recorded", "repeated", "key_conflict", "other_lead", "circle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class RequestInfo:
     """The request that decisions were made for, the same for all of its leads.
 
     ``shadow``: by a challenger, answered to nobody. ``explored``: handed over by lot, not by probability.
-    ``tenant``: the label that the key is bound to, "" where it is bound to none.
+    ``tenant``: the label that the key is bound to, "" where it is bound to none. ``received_at``: when it
+    came, in epoch seconds; leads that were erased since are not logged.
     """
 
     endpoint: str
@@ -44,6 +47,7 @@ class RequestInfo:
     shadow: bool = False
     explored: bool = False
     tenant: str = ""
+    received_at: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class DecisionSummary:
     shadow: bool
     explored: bool
     insufficient: InsufficiencyCode | None
+    tenant: str
 
     @property
     def withheld(self) -> bool:
@@ -92,6 +97,7 @@ class Decision(DecisionSummary):
         shadow: Whether a challenger made it, whose score no answer contains.
         explored: Whether the lead was handed over by lot, not by its probability.
         insufficient: The code of insufficient evidence; None where the evidence suffices.
+        tenant: The label that the key of the request was bound to; "" where it was bound to none.
         request_id: The ``X-Request-ID`` of the response; None where there was no request.
         key_id: The name of the API key; None where the service has no keys.
         row: The value of each feature by name.
@@ -117,6 +123,7 @@ class Outcome:
         occurred_at: When it happened, in epoch seconds.
         corrects: The key of the outcome that this one replaces. Default: None.
         recorded_at: When the log recorded it, in epoch seconds. Default: 0, not recorded yet.
+        tenant: The label that the reporter's key is bound to. Default: "", none.
     """
 
     key: str
@@ -126,6 +133,7 @@ class Outcome:
     occurred_at: int
     corrects: str | None = None
     recorded_at: int = 0
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +142,12 @@ class ErasedCounts:
 
     decisions: int
     outcomes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedLead:
+    """How many decisions and outcomes of a lead were removed, and whether they are overwritten on disk."""
+
+    decisions: int
+    outcomes: int
+    overwritten: bool

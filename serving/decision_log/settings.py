@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ class LogSettings:
     Attributes:
         place: The path of a SQLite file, a URL, or "off".
         keep_days: After how many days records are deleted, 1 to 36,500; None keeps them.
+        project: The project that the log has to belong to. Default: none, and it is not checked.
 
     Raises:
         LogError: ``keep_days`` is out of its range.
@@ -42,6 +44,7 @@ class LogSettings:
 
     place: str = DEFAULT_PLACE
     keep_days: int | None = None
+    project: str = ""
 
     def __post_init__(self) -> None:
         if self.keep_days is not None and not 1 <= self.keep_days <= _LONGEST:
@@ -65,7 +68,7 @@ class LogSettings:
         retention = (
             f"for {self.keep_days} days" if self.keep_days else "until somebody removes them (--keep-days)"
         )
-        return f"decisions are logged in {_without_password(self.place)} and kept {retention}"
+        return f"decisions are logged in {displayed_place(self.place)} and kept {retention}"
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> LogSettings:
@@ -78,17 +81,36 @@ class LogSettings:
         if days and not days.isdecimal():
             msg = f"{KEEP_DAYS} is a whole number of days, not {days[:40]!r}"
             raise LogError(msg)
-        return cls(environment.get(PLACE) or DEFAULT_PLACE, int(days) if days else None)
+        return cls(
+            environment.get(PLACE) or DEFAULT_PLACE, int(days) if days else None, environment.get(PROJECT, "")
+        )
 
     @property
     def environment(self) -> dict[str, str]:
         """The environment variables of these settings, with an absolute path."""
         is_file = self.on and "://" not in self.place
         place = str(Path(self.place).absolute()) if is_file else self.place
-        return {PLACE: place, KEEP_DAYS: str(self.keep_days or "")}
+        return {PLACE: place, KEEP_DAYS: str(self.keep_days or ""), PROJECT: self.project}
 
 
-def _without_password(place: str) -> str:
+def displayed_place(place: str) -> str:
+    """A place as messages may have it: a path, or scheme, host, port and database of a URL.
+
+    User, password and query are left out: a query may hold a password, too. Where it cannot be told what is
+    which, all but the scheme is left out.
+
+    >>> displayed_place("postgresql://me:secret@db:5432/log?sslpassword=secret")
+    'postgresql://db:5432/log'
+    """
     scheme, slashes, rest = place.partition("://")
-    user, at, address = rest.rpartition("@")
-    return f"{scheme}{slashes}{user.partition(':')[0]}{at}{address}"
+    if not slashes or scheme.startswith("sqlite"):
+        return place.partition("?")[0] if slashes else place
+    before, _, query = rest.partition("?")
+    address = before.rpartition("@")[2]
+    # An @ behind the first ? may be the end of a password with a question mark in it.
+    clear = ("@" in before or "@" not in query) and _ADDRESS.fullmatch(address)
+    return f"{scheme}://{address if clear else '...'}"
+
+
+# Hosts with their ports, separated by commas; in brackets those of IPv6; and a database.
+_ADDRESS = re.compile(r"(?:[\w.-]*|\[[0-9A-Fa-f:.%]*\])(?::\d*)?(?:,(?:[\w.-]*)(?::\d*)?)*(?:/[\w.%-]*)?")

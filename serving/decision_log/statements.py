@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, text
+from sqlalchemy.dialects import postgresql, sqlite
 
 from features.clock import DAY
 from models.explanation import Reason
+from serving.decision_log import ranks
 from serving.decision_log.database import writing
+from serving.decision_log.erasure import (
+    erased_since,
+    forget_erasures,
+    lock_against_erasure,
+    recent_erasures,
+    refuse_late_record,
+    register_erasure,
+)
 from serving.decision_log.records import ErasedCounts
-from serving.decision_log.tables import DECISIONS, ERASURES, HANDED_OVER, HANDOVERS, OUTCOMES
+from serving.decision_log.retention import RetentionClock, trust
+from serving.decision_log.settings import LogError
+from serving.decision_log.tables import (
+    DECISIONS,
+    ERASURES,
+    HANDED_OVER,
+    HANDOVERS,
+    IDEMPOTENT_ANSWER_LEADS,
+    IDEMPOTENT_ANSWERS,
+    LEAD_RANKS,
+    OUTCOMES,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from sqlalchemy import Column, ColumnElement, Connection, Engine
+    from sqlalchemy import Connection, Engine, Table
 
+    from features.record import Value
     from serving.decision_log.records import NewDecision, Outcome, OutcomeStatus, RequestInfo
 
 _BATCH_ROWS = 1_000
@@ -29,10 +52,26 @@ _REASONS = TypeAdapter(tuple[Reason, ...])
 # Built once: SQLAlchemy recognises a statement sooner than one that is like it.
 _ADD = insert(DECISIONS)
 _CONTENT = ("lead_id", "outcome", "reason", "occurred_at", "corrects")
+# The numbers of new decisions are taken before they are added: their leads' ranks are written with them.
+_LAST_NUMBER = text("SELECT seq FROM sqlite_sequence WHERE name = 'decisions'")
+_NEXT_NUMBERS = text(
+    "SELECT nextval(pg_get_serial_sequence('decisions', 'id')) FROM generate_series(1, :count)"
+)
+# Any two numbers that nobody else locks in the same database; these are "lead" and "fix" in ASCII.
+_CORRECTING = text(f"SELECT pg_advisory_xact_lock({0x6C656164}, {0x666978})")
 
 
-def decision_rows(decisions: Iterable[NewDecision], request: RequestInfo, now: int) -> list[dict[str, Any]]:
-    """Decisions as rows of their table; the feature row as JSON whose numbers read back to the same bits."""
+@dataclass(frozen=True, slots=True)
+class DecisionEntry:
+    """A decision on its way into the log: its columns, its feature row, and when its request came."""
+
+    columns: Mapping[str, Any]
+    values: Mapping[str, Value]
+    received_at: float
+
+
+def decision_rows(decisions: Iterable[NewDecision], request: RequestInfo, now: int) -> list[DecisionEntry]:
+    """Decisions as entries; the feature row as JSON whose numbers read back to the same bits."""
     shared = {
         "decided_at": now,
         "request_id": request.request_id,
@@ -40,8 +79,12 @@ def decision_rows(decisions: Iterable[NewDecision], request: RequestInfo, now: i
         "key_id": request.key_id,
         "shadow": int(request.shadow),
         "explored": int(request.explored),
+        "tenant": request.tenant,
     }
-    return [shared | _decision_row(decision) for decision in decisions]
+    return [
+        DecisionEntry(shared | _decision_row(decision), decision.row, request.received_at)
+        for decision in decisions
+    ]
 
 
 def _decision_row(decision: NewDecision) -> dict[str, Any]:
@@ -60,64 +103,221 @@ def _decision_row(decision: NewDecision) -> dict[str, Any]:
     }
 
 
-def add_decisions(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Add rows of ``decision_rows``."""
-    if rows:
-        connection.execute(_ADD, rows)
+def add_decisions(connection: Connection, entries: Sequence[DecisionEntry]) -> None:
+    """Add entries of ``decision_rows``, except of leads that were erased after their request came."""
+    if not entries:
+        return
+    refuse_late_record(min(entry.received_at for entry in entries))
+    lock_against_erasure(connection)
+    entries = _without_erased(connection, entries)
+    if not entries:
+        return
+    numbers = _new_numbers(connection, len(entries))
+    rows = [{**entry.columns, "id": number} for entry, number in zip(entries, numbers, strict=True)]
+    connection.execute(_ADD, rows)
+    answered = ((row, entry.values) for row, entry in zip(rows, entries, strict=True) if not row["shadow"])
+    ranks.rank_decisions(connection, answered)
 
 
-def add_outcomes(connection: Connection, outcomes: Sequence[Outcome], now: int) -> list[OutcomeStatus]:
-    """Add outcomes that are not in the log yet; the status of each, in their order.
+def _without_erased(connection: Connection, entries: Sequence[DecisionEntry]) -> Sequence[DecisionEntry]:
+    erasures = recent_erasures(connection)
+    if erasures is None:
+        return entries
+    return [
+        entry
+        for entry in entries
+        if not erasures.cover(entry.columns["tenant"], entry.columns["lead_id"], entry.received_at)
+    ]
 
-    A key that is known counts as repeated if all else is the same. An outcome may correct one that has not
-    arrived yet, so that order never matters; one of another lead it may not.
+
+def _new_numbers(connection: Connection, count: int) -> Sequence[int]:
+    """Ids that no other row has had: on SQLite the write lock is held, PostgreSQL hands them out."""
+    if connection.dialect.name == "postgresql":
+        return sorted(connection.execute(_NEXT_NUMBERS, {"count": count}).scalars())
+    last = connection.execute(_LAST_NUMBER).scalar() or 0
+    return range(last + 1, last + 1 + count)
+
+
+def add_outcomes(
+    connection: Connection, outcomes: Sequence[Outcome], now: int, received_at: float | None = None
+) -> list[OutcomeStatus]:
+    """Add outcomes that are not in the log yet, and close their leads; the status of each, in their order.
+
+    Those of leads that were erased since ``received_at`` are as good as recorded and erased: they are left
+    out.
+
+    A key that is known to its tenant counts as repeated if all else is the same. An outcome may correct one
+    that has not arrived yet, so that order never matters; one of another lead it may not, nor one that
+    corrects it in turn.
     """
+    if connection.dialect.name == "postgresql" and any(outcome.corrects for outcome in outcomes):
+        # Of two workers each would add half of a circle.
+        connection.execute(_CORRECTING)
+    lock_against_erasure(connection)
+    statuses, fresh = _judge_outcomes(connection, outcomes, now)
+    if received_at is not None:
+        leads = {(row["tenant"], row["lead_id"]) for row in fresh}
+        erased = erased_since(connection, leads, received_at)
+        fresh = [row for row in fresh if (row["tenant"], row["lead_id"]) not in erased]
+    added = _insert_outcomes(connection, fresh)
+    if len(added) < len(fresh):
+        # Another worker was faster.
+        again, _ = _judge_outcomes(connection, outcomes, now)
+        late = {(row["tenant"], row["key"]) for row in fresh} - added
+        statuses = [
+            later if (outcome.tenant, outcome.key) in late else status
+            for outcome, status, later in zip(outcomes, statuses, again, strict=True)
+        ]
+    ranks.close_leads(connection, ((row["tenant"], row["lead_id"]) for row in fresh))
+    return statuses
+
+
+def _judge_outcomes(
+    connection: Connection, outcomes: Sequence[Outcome], now: int
+) -> tuple[list[OutcomeStatus], list[dict[str, Any]]]:
+    """The status of each outcome, and the rows of those that are to be added."""
     known = _known_outcomes(connection, outcomes)
     statuses: list[OutcomeStatus] = []
     fresh: list[dict[str, Any]] = []
     for outcome in outcomes:
         status = _outcome_status(outcome, known)
         if status == "recorded":
-            fresh.append({name: getattr(outcome, name) for name in ("key", *_CONTENT)} | {"recorded_at": now})
-            known[outcome.key] = fresh[-1]
+            columns = ("tenant", "key", *_CONTENT)
+            fresh.append({name: getattr(outcome, name) for name in columns} | {"recorded_at": now})
+            known[outcome.tenant, outcome.key] = fresh[-1]
         statuses.append(status)
-    if fresh:
-        connection.execute(insert(OUTCOMES), fresh)
-    return statuses
+    return statuses, fresh
 
 
-def _known_outcomes(connection: Connection, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The logged outcomes whose keys are those of ``outcomes``, or of what they correct, by key."""
-    keys = {outcome.key for outcome in outcomes} | {
-        outcome.corrects for outcome in outcomes if outcome.corrects is not None
-    }
-    rows = connection.execute(select(OUTCOMES).where(OUTCOMES.c.key.in_(sorted(keys))))
-    return {row["key"]: row for row in rows.mappings()}
+def _known_outcomes(
+    connection: Connection, outcomes: Sequence[Outcome]
+) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The logged outcomes with the keys of ``outcomes``, and all that these correct in turn."""
+    known: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for tenant in {outcome.tenant for outcome in outcomes}:
+        own = [outcome for outcome in outcomes if outcome.tenant == tenant]
+        keys = {outcome.key for outcome in own} | {
+            outcome.corrects for outcome in own if outcome.corrects is not None
+        }
+        first = select(OUTCOMES).where(OUTCOMES.c.tenant == tenant, OUTCOMES.c.key.in_(sorted(keys)))
+        chain = first.cte("chain", recursive=True)
+        later = select(OUTCOMES).where(OUTCOMES.c.tenant == tenant, OUTCOMES.c.key == chain.c.corrects)
+        rows = connection.execute(select(chain.union(later))).mappings()
+        known |= {(tenant, row["key"]): dict(row) for row in rows}
+    return known
 
 
-def _outcome_status(outcome: Outcome, known: Mapping[str, Any]) -> OutcomeStatus:
-    if outcome.key in known:
-        same = all(known[outcome.key][name] == getattr(outcome, name) for name in _CONTENT)
+def _outcome_status(outcome: Outcome, known: Mapping[tuple[str, str], Mapping[str, Any]]) -> OutcomeStatus:
+    logged = known.get((outcome.tenant, outcome.key))
+    if logged is not None:
+        same = all(logged[name] == getattr(outcome, name) for name in _CONTENT)
         return "repeated" if same else "key_conflict"
-    corrected = known.get(outcome.corrects or "")
-    return "recorded" if corrected is None or corrected["lead_id"] == outcome.lead_id else "other_lead"
+    corrected = known.get((outcome.tenant, outcome.corrects or ""))
+    if corrected is not None and corrected["lead_id"] != outcome.lead_id:
+        return "other_lead"
+    return "circle" if _closes_circle(outcome, known) else "recorded"
 
 
-def erase(connection: Connection, lead_id: str, now: int) -> ErasedCounts:
-    """Delete all records of a lead; only the counts of the day remain."""
-    erased = _remove(connection, DECISIONS.c.lead_id == lead_id, OUTCOMES.c.lead_id == lead_id)
-    connection.execute(delete(HANDED_OVER).where(HANDED_OVER.c.lead_id == lead_id))
+def _closes_circle(outcome: Outcome, known: Mapping[tuple[str, str], Mapping[str, Any]]) -> bool:
+    """Whether an outcome corrects one that corrects it in turn, by however many steps."""
+    key = outcome.corrects
+    passed: set[str] = set()
+    while key is not None and key != outcome.key and key not in passed:
+        passed.add(key)
+        corrected = known.get((outcome.tenant, key))
+        key = None if corrected is None else corrected["corrects"]
+    return key == outcome.key
+
+
+def _insert_outcomes(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Add rows in the order of their keys; the keys of those that no other worker has added meanwhile."""
+    if not rows:
+        return set()
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = (
+        dialect.insert(OUTCOMES)
+        .on_conflict_do_nothing(index_elements=["tenant", "key"])
+        .returning(OUTCOMES.c.tenant, OUTCOMES.c.key)
+    )
+    ordered = sorted(rows, key=lambda row: (row["tenant"], row["key"]))
+    return {(row.tenant, row.key) for row in connection.execute(statement, ordered)}
+
+
+def erase(connection: Connection, lead_id: str, now: int, tenant: str = "") -> ErasedCounts:
+    """Delete all records of a lead; only the counts of the day remain.
+
+    With a tenant only its own records of the lead, with "" those of all tenants. Decisions of requests that
+    came before, which are still to be written, will be left out.
+    """
+    register_erasure(connection, lead_id, tenant)
+    _erase_answers(connection, lead_id, tenant)
+    decisions, outcomes, *_ = [
+        connection.execute(delete(table).where(*_of_lead(table, lead_id, tenant))).rowcount
+        for table in (DECISIONS, OUTCOMES, HANDED_OVER, LEAD_RANKS)
+    ]
+    erased = ErasedCounts(decisions, outcomes)
     if erased != ErasedCounts(0, 0):
         counts = {"decisions": erased.decisions, "outcomes": erased.outcomes}
         connection.execute(insert(ERASURES), [{"day": now - now % DAY} | counts])
     return erased
 
 
+def _of_lead(table: Table, lead_id: str, tenant: str) -> list[Any]:
+    own = [table.c.tenant == tenant] if tenant else []
+    return [table.c.lead_id == lead_id, *own]
+
+
+def _erase_answers(connection: Connection, lead_id: str, tenant: str) -> None:
+    """Delete the answers kept for their keys that hold the lead, with whoever else is in them."""
+    leads, answers = IDEMPOTENT_ANSWER_LEADS, IDEMPOTENT_ANSWERS
+    query = select(leads.c.answer_id).join(answers, answers.c.id == leads.c.answer_id)
+    query = query.where(leads.c.lead_id == lead_id)
+    numbers = connection.execute(query.where(answers.c.tenant == tenant) if tenant else query)
+    _remove_answers(connection, numbers.scalars().all())
+
+
+def _remove_answers(connection: Connection, numbers: Sequence[int]) -> None:
+    if numbers:
+        leads = IDEMPOTENT_ANSWER_LEADS.c.answer_id.in_(numbers)
+        connection.execute(delete(IDEMPOTENT_ANSWER_LEADS).where(leads))
+        connection.execute(delete(IDEMPOTENT_ANSWERS).where(IDEMPOTENT_ANSWERS.c.id.in_(numbers)))
+
+
 def prune(connection: Connection, before: int, most: int) -> ErasedCounts:
     """Delete at most ``most`` decisions and ``most`` outcomes that were logged before ``before``."""
+    lock_against_erasure(connection)
     _remove_handovers(connection, before)
-    decisions = _oldest(DECISIONS.c.id, DECISIONS.c.decided_at < before, most)
-    return _remove(connection, decisions, _oldest(OUTCOMES.c.id, OUTCOMES.c.recorded_at < before, most))
+    remove_answers_before(connection, before, most)
+    decisions = _oldest(connection, DECISIONS, "decided_at", before, most)
+    outcomes = _oldest(connection, OUTCOMES, "recorded_at", before, most)
+    for table, rows in ((DECISIONS, decisions), (OUTCOMES, outcomes)):
+        connection.execute(delete(table).where(table.c.id.in_([row["id"] for row in rows])))
+    ranks.unrank_decisions(connection, decisions)
+    ranks.reopen_leads(connection, ((row["tenant"], row["lead_id"]) for row in outcomes))
+    return ErasedCounts(len(decisions), len(outcomes))
+
+
+def _oldest(
+    connection: Connection, table: Table, time_column: str, before: int, most: int
+) -> Sequence[Mapping[str, Any]]:
+    """At most ``most`` rows of before: their id, tenant and lead_id. Nobody else deletes them meanwhile."""
+    when = table.c[time_column]
+    query = select(table.c.id, table.c.tenant, table.c.lead_id).where(when < before)
+    locked = query.order_by(when).limit(most).with_for_update(skip_locked=True)
+    return [dict(row) for row in connection.execute(locked).mappings()]
+
+
+def forget(connection: Connection) -> None:
+    """Delete what is remembered for an hour or a day only: erasures, and answers kept for their keys."""
+    now = time.time()
+    forget_erasures(connection, now)
+    remove_answers_before(connection, int(now) - DAY, _BATCH_ROWS)
+
+
+def remove_answers_before(connection: Connection, before: int, most: int) -> None:
+    """Delete at most ``most`` answers kept for their keys that were given before ``before``."""
+    query = select(IDEMPOTENT_ANSWERS.c.id).where(IDEMPOTENT_ANSWERS.c.answered_at < before)
+    _remove_answers(connection, connection.execute(query.limit(most)).scalars().all())
 
 
 def _remove_handovers(connection: Connection, before: int) -> None:
@@ -128,9 +328,28 @@ def _remove_handovers(connection: Connection, before: int) -> None:
     connection.execute(delete(HANDOVERS).where(old))
 
 
-def prune_in_batches(log: Engine, keep_days: int) -> ErasedCounts:
-    """Delete all records older than ``keep_days``, in transactions of 1,000 between which others write."""
-    before, batches = int(time.time()) - keep_days * DAY, [ErasedCounts(_BATCH_ROWS, 0)]
+def prune_in_batches(log: Engine, keep_days: int, *, force: bool = False) -> ErasedCounts:
+    """Delete all records older than ``keep_days``, in transactions of 1,000 between which others write.
+
+    Args:
+        log: An open log.
+        keep_days: For how many days records are kept.
+        force: Whether the computer's clock is to be believed, however far it is ahead of the log.
+
+    Returns:
+        How many records were deleted.
+
+    Raises:
+        LogError: The clock is far ahead of all that the log knows of.
+    """
+    clock = RetentionClock(keep_days * DAY)
+    with writing(log).begin() as connection:
+        if force:
+            trust(connection, int(time.time()))
+        before = clock.oldest_kept(connection)
+    if clock.ahead:
+        raise LogError(clock.in_words())
+    batches = [ErasedCounts(_BATCH_ROWS, 0)]
     while max(batches[-1].decisions, batches[-1].outcomes) == _BATCH_ROWS:
         with writing(log).begin() as connection:
             batches.append(prune(connection, before, _BATCH_ROWS))
@@ -144,16 +363,3 @@ def probe_writable(connection: Connection) -> None:
     nothing = [{"day": 0, "decisions": 0, "outcomes": 0}]
     connection.execute(insert(ERASURES), nothing)
     connection.execute(delete(ERASURES).where(ERASURES.c.decisions == 0, ERASURES.c.outcomes == 0))
-
-
-def _oldest(number: Column[int], which: ColumnElement[bool], most: int) -> ColumnElement[bool]:
-    return number.in_(select(number).where(which).limit(most))
-
-
-def _remove(
-    connection: Connection, decisions: ColumnElement[bool], outcomes: ColumnElement[bool]
-) -> ErasedCounts:
-    return ErasedCounts(
-        connection.execute(delete(DECISIONS).where(decisions)).rowcount,
-        connection.execute(delete(OUTCOMES).where(outcomes)).rowcount,
-    )

@@ -1,6 +1,10 @@
 """The tables of the decision log, in types that SQLite and PostgreSQL both have.
 
-Rows are added, and removed as a whole when a person is erased or their time is up; none is ever changed.
+Rows are added, and removed as a whole when a person is erased or their time is up. None is changed but those
+of ``lead_ranks`` and ``log_state``, which hold what is true now and can be made again from the others.
+
+``tenant`` is the label that the key of a request is bound to, "" where it is bound to none. The same
+``lead_id`` under two tenants is two leads.
 """
 
 from __future__ import annotations
@@ -11,16 +15,27 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 METADATA = MetaData()
 # SQLite counts rows up by itself only in a column of the type INTEGER.
 _NUMBERED = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _tenant() -> Column[str]:
+    return Column("tenant", Text, nullable=False, server_default="")
+
+
+def _partial_index(name: str, columns: tuple[str, ...], where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
 
 DECISIONS = Table(
     "decisions",
@@ -42,6 +57,7 @@ DECISIONS = Table(
     Column("shadow", SmallInteger, nullable=False),
     Column("explored", SmallInteger, nullable=False),
     Column("insufficient", Text),
+    _tenant(),
     Index("decisions_of_a_lead", "lead_id", "id"),
     Index("decisions_in_time", "decided_at"),
     # A number is never given out twice, even after its row was erased: pages of a listing rely on it.
@@ -51,13 +67,15 @@ OUTCOMES = Table(
     "outcomes",
     METADATA,
     Column("id", _NUMBERED, primary_key=True),
-    Column("key", Text, nullable=False, unique=True),
+    Column("key", Text, nullable=False),
     Column("lead_id", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("reason", Text),
     Column("occurred_at", BigInteger, nullable=False),
     Column("recorded_at", BigInteger, nullable=False),
     Column("corrects", Text),
+    _tenant(),
+    UniqueConstraint("tenant", "key", name="outcome_keys"),
     Index("outcomes_of_a_lead", "lead_id", "id"),
     Index("outcomes_in_time", "recorded_at"),
     Index("corrections", "corrects"),
@@ -83,8 +101,9 @@ HANDOVERS = Table(
     Column("open", BigInteger, nullable=False),
     Column("tied", BigInteger, nullable=False),
     Column("tied_taken", BigInteger, nullable=False),
-    # Whoever asks first on a day decides for all who ask the same.
-    UniqueConstraint("day", "capacity", "explore", "value", name="handovers_of_a_day"),
+    _tenant(),
+    # Whoever asks first on a day decides for all of the same tenant who ask the same.
+    UniqueConstraint("tenant", "day", "capacity", "explore", "value", name="handovers_of_a_day"),
     sqlite_autoincrement=True,
 )
 HANDED_OVER = Table(
@@ -98,5 +117,79 @@ HANDED_OVER = Table(
     Column("value", Double),
     Column("explored", SmallInteger, nullable=False),
     Column("propensity", Double, nullable=False),
+    _tenant(),
     Index("handed_over_leads", "lead_id"),
+)
+# What a hand-over ranks: a row per lead by probability (``value_name`` ""), and one by probability times
+# value for each feature in ``ranked_values``. Kept up in the transaction that adds the decision or outcome.
+#   worth: the probability, times the value where ``known``; where the value is not known, the probability
+#   lot: 31 bits of the lead id's hash, from which the lots of each day are drawn
+#   withheld: the number was withheld from the answer, or there is no decision (``decision_id`` 0)
+#   closed: the lead has an outcome
+OPEN_LEADS = "closed = 0 AND withheld = 0"
+LEAD_RANKS = Table(
+    "lead_ranks",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("lead_id", Text, primary_key=True),
+    Column("value_name", Text, primary_key=True),
+    Column("decision_id", BigInteger, nullable=False),
+    Column("worth", Double, nullable=False),
+    Column("value", Double),
+    Column("known", SmallInteger, nullable=False),
+    Column("lot", BigInteger, nullable=False),
+    Column("withheld", SmallInteger, nullable=False),
+    Column("closed", SmallInteger, nullable=False),
+    _partial_index("ranks_by_worth", ("tenant", "value_name", "known", "worth", "lot"), OPEN_LEADS),
+    _partial_index(
+        "ranks_by_value", ("tenant", "value_name", "value"), f"{OPEN_LEADS} AND value IS NOT NULL"
+    ),
+)
+RANKED_VALUES = Table(
+    "ranked_values",
+    METADATA,
+    Column("value_name", Text, primary_key=True),
+    Column("complete", SmallInteger, nullable=False),
+)
+# One row: the project that the log belongs to ("": none yet), the key of the hashes in ``erased_leads``, and
+# the newest time that records were pruned by (epoch seconds, 0: none yet).
+LOG_STATE = Table(
+    "log_state",
+    METADATA,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("project", Text, nullable=False),
+    Column("hash_key", Text, nullable=False),
+    Column("trusted_at", BigInteger, nullable=False),
+)
+# Answers that a client may ask for again under the same key; erased with any of their leads.
+IDEMPOTENT_ANSWERS = Table(
+    "idempotent_answers",
+    METADATA,
+    Column("id", _NUMBERED, primary_key=True),
+    Column("caller", Text, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("body_sha256", Text, nullable=False),
+    Column("answered_at", BigInteger, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    _tenant(),
+    UniqueConstraint("caller", "idempotency_key", name="idempotency_keys"),
+    Index("idempotent_answers_in_time", "answered_at"),
+    sqlite_autoincrement=True,
+)
+IDEMPOTENT_ANSWER_LEADS = Table(
+    "idempotent_answer_leads",
+    METADATA,
+    Column("answer_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("lead_id", Text, primary_key=True),
+    Index("idempotent_answers_of_a_lead", "lead_id"),
+)
+# Who was erased within the last hour, as a keyed hash: decisions of earlier requests are left out.
+ERASED_LEADS = Table(
+    "erased_leads",
+    METADATA,
+    Column("id", _NUMBERED, primary_key=True),
+    Column("lead_hash", Text, nullable=False),
+    Column("erased_at", Double, nullable=False),
+    sqlite_autoincrement=True,
 )

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters
 from serving.problems import Problem, ProblemResponse
+from serving.request_context import current_request
 from serving.schemas import DecisionsResponse, ErasedResponse, LeadId, PageQuery
 
 if TYPE_CHECKING:
@@ -31,12 +32,13 @@ _A_LISTING = Problem(
 async def _decisions(request: Request, journal: DecisionLog) -> DecisionsResponse:
     lead_id = _lead_id.validate_python(request.path_params["lead_id"])
     page = PageQuery.model_validate(dict(request.query_params))
-    decisions = await journal.decisions_of(lead_id, page.before, page.limit + 1)
+    tenant = current_request().tenant
+    decisions = await journal.decisions_of(lead_id, page.before, page.limit + 1, tenant)
     newest = decisions[: page.limit]
     return DecisionsResponse(
         lead_id=lead_id,
         decisions=newest,
-        outcomes=await journal.outcomes_of(lead_id),
+        outcomes=await journal.outcomes_of(lead_id, tenant),
         next=newest[-1].id if len(decisions) > page.limit else None,
     )
 
@@ -45,8 +47,11 @@ async def _erase(request: Request, journal: DecisionLog) -> ErasedResponse:
     # A slash of the id's own comes as %2F; this one belongs to the other address.
     if request.scope["raw_path"].endswith(b"/decisions"):
         raise ProblemResponse(_A_LISTING)
-    erased = await journal.erase(_lead_id.validate_python(request.path_params["lead_id"]))
-    return ErasedResponse(decisions=erased.decisions, outcomes=erased.outcomes)
+    lead_id = _lead_id.validate_python(request.path_params["lead_id"])
+    erased = await journal.erase(lead_id, current_request().tenant)
+    return ErasedResponse(
+        decisions=erased.decisions, outcomes=erased.outcomes, overwritten=erased.overwritten
+    )
 
 
 # An id may hold a slash.

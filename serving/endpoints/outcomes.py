@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from serving.body_splitter import OversizedItem
 from serving.decision_log.records import Outcome
 from serving.problems import InvalidLead, invalid_lead, oversized, refuse_surplus_fields
+from serving.request_context import current_request
 from serving.schemas import MAX_NAME, LeadError, OutcomeRecorded, OutcomeRejected, OutcomeReport
 
 if TYPE_CHECKING:
@@ -30,8 +32,10 @@ AHEAD = 300
 class OutcomeStore(Protocol):
     """Where outcomes are logged; ``DecisionLog`` is one."""
 
-    async def log_outcomes(self, outcomes: Sequence[Outcome]) -> list[OutcomeStatus]:
-        """Log outcomes; the status of each, in their order."""
+    async def log_outcomes(
+        self, outcomes: Sequence[Outcome], received_at: float | None = None
+    ) -> list[OutcomeStatus]:
+        """Log outcomes of a request that came at ``received_at``; the status of each, in their order."""
 
 
 async def _run_at_once(work: Callable[[], T]) -> T:
@@ -51,12 +55,12 @@ async def record_outcomes(
     Returns:
         One result per item, in their order; an item that is no valid report is rejected alone.
     """
-    now = int(time.time())
+    now, context = int(time.time()), current_request()
     entries: list[Outcome | OutcomeRejected] = await run(
         lambda: [_parse_or_reject(item, now) for item in items]
     )
-    outcomes = [entry for entry in entries if isinstance(entry, Outcome)]
-    statuses = iter(await store.log_outcomes(outcomes) if outcomes else ())
+    outcomes = [replace(entry, tenant=context.tenant) for entry in entries if isinstance(entry, Outcome)]
+    statuses = iter(await store.log_outcomes(outcomes, context.received_at) if outcomes else ())
     return [_result(entry, next(statuses)) if isinstance(entry, Outcome) else entry for entry in entries]
 
 
@@ -103,6 +107,9 @@ def _result(outcome: Outcome, receipt: OutcomeStatus) -> OutcomeRecorded | Outco
         return OutcomeRejected(key=outcome.key, error=_error(receipt, "key", message))
     if receipt == "other_lead":
         message = "the outcome that this corrects is of another lead"
+        return OutcomeRejected(key=outcome.key, error=_error("invalid_value", "corrects", message))
+    if receipt == "circle":
+        message = "the outcome that this corrects corrects this one in turn; correct the newest of them"
         return OutcomeRejected(key=outcome.key, error=_error("invalid_value", "corrects", message))
     return OutcomeRecorded(key=outcome.key, status=receipt)
 

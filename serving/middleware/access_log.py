@@ -51,7 +51,7 @@ class AccessLogMiddleware:
             await self.app(scope, receive, send)
             return
         sent = Headers(scope=scope).get("x-request-id")
-        context = RequestContext(request_id(sent), route_template(scope["path"]))
+        context = RequestContext(request_id(sent, scope["path"]), route_template(scope["path"]))
         sender = _HeaderSender(send, context.request_id, page=_is_page(scope["path"]))
         started, token = time.perf_counter(), begin(context)
         try:

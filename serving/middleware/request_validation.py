@@ -81,7 +81,8 @@ class RequestValidationMiddleware:
             await self.app(scope, receive, send)
         elif not scope["path"].startswith("/v1/"):
             await self.app(scope, receive, _ProblemSender(send, _NOWHERE))
-        elif scope["path"].endswith("/"):
+        # An id may end in a slash of its own, which comes as %2F.
+        elif scope.get("raw_path", scope["path"].encode()).endswith(b"/"):
             # The router would send the client, its key and its leads on to http://, whatever it came by.
             await send_problem(_slash_problem(scope["path"]), send)
         elif scope["method"] != "POST" or scope["path"] not in TAKES:

@@ -10,14 +10,15 @@ from threading import Barrier
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from log_entries import log_decisions, make_decision
-from sqlalchemy import func, inspect, select, text
+from log_entries import add_old_decision, add_old_row, old_decision, open_old_log
+from sqlalchemy import func, insert, inspect, select, text
 
-from models.uncertainty import InsufficientEvidence
+from features.clock import DAY
 from serving.decision_log import queries
-from serving.decision_log.database import MIGRATING, PATIENCE, open_log
+from serving.decision_log.database import MIGRATING, PATIENCE, open_log, writing
 from serving.decision_log.settings import KEEP_DAYS, PLACE, LogError, LogSettings
-from serving.decision_log.tables import METADATA
+from serving.decision_log.tables import HANDOVERS, LEAD_RANKS, METADATA
+from serving.handover_selection import lead_lot
 
 
 def test_migrations_lead_to_the_tables_of_the_code(log):
@@ -41,7 +42,7 @@ def test_workers_that_start_at_once_do_not_collide(place):
         return steps
 
     with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(start, range(6))) == [[("0003",)]] * 6
+        assert list(pool.map(start, range(6))) == [[("0004",)]] * 6
 
 
 def test_who_holds_a_new_file_is_waited_for(tmp_path):
@@ -58,22 +59,22 @@ def test_who_holds_a_new_file_is_waited_for(tmp_path):
         assert later.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_tables_that_somebody_else_is_making_are_waited_for(place, log):
+def test_tables_that_somebody_else_is_making_are_waited_for(place):
     """Longer than an answer would wait: whoever migrates may have much to do."""
-    with log.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
-        for later in ("handovers", "handed_over"):
-            connection.execute(text(f"DROP TABLE {later}"))
+    old = open_old_log(place, "0002")
     with ThreadPoolExecutor(1) as pool:
-        with log.begin() as connection:
+        with old.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(*MIGRATING)))
+            else:
+                connection.execute(text("DELETE FROM erasures"))
             opening = pool.submit(open_log, place)
             with pytest.raises(TimeoutError):
                 opening.result(PATIENCE + 0.5)
         opened = opening.result()
     assert inspect(opened).has_table("handovers")
     opened.dispose()
+    old.dispose()
 
 
 def test_a_log_that_is_up_to_date_is_opened_while_somebody_writes(place, log):
@@ -84,18 +85,90 @@ def test_a_log_that_is_up_to_date_is_opened_while_somebody_writes(place, log):
         opened.dispose()
 
 
-def test_a_log_of_before_doubts_were_logged_keeps_its_decisions(log, place):
-    log_decisions(
-        log, make_decision("ada", insufficient=InsufficientEvidence("too_wide", None, "Too little is known."))
-    )
-    with log.begin() as connection:
-        connection.execute(text("ALTER TABLE decisions DROP COLUMN insufficient"))
-        for later in ("handovers", "handed_over"):
-            connection.execute(text(f"DROP TABLE {later}"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
-    open_log(place).dispose()
+def test_a_log_of_before_doubts_were_logged_keeps_its_decisions(place):
+    old = open_old_log(place, "0001")
+    add_old_decision(old, "ada")
+    old.dispose()
+    log = open_log(place)
     (decision,) = queries.decisions_of_lead(log, "ada")
     assert (decision.probability, decision.insufficient, decision.withheld) == (0.25, None, False)
+    log.dispose()
+
+
+@pytest.fixture
+def old_log(place):
+    """A log of the time before leads had ranks, with three open leads, a closed one, and one never scored."""
+    old = open_old_log(place, "0003")
+    add_old_decision(old, "ada", 0.9)
+    add_old_decision(old, "ada", 0.2)
+    add_old_decision(old, "bob", 0.3)
+    add_old_decision(old, "bob", 0.8, shadow=1)
+    add_old_decision(old, "cy", 0.7, insufficient="too_few_outcomes")
+    add_old_decision(old, "di", 0.6)
+    for key, lead_id, corrects in OLD_OUTCOMES:
+        row = {"key": key, "lead_id": lead_id, "corrects": corrects}
+        add_old_row(old, "outcomes", row | {"outcome": "won", "occurred_at": 1, "recorded_at": 1})
+    wish = {"day": 0, "capacity": 5, "explore": 0.0, "value": "", "open": 1, "tied": 1, "tied_taken": 1}
+    add_old_row(old, "handovers", wish)
+    old.dispose()
+    opened = writing(open_log(place))
+    yield opened
+    opened.dispose()
+
+
+# Two circles, of one lead and of another whose second report closes it; and a chain, which is none.
+OLD_OUTCOMES = [
+    ("1", "di", None),
+    ("2", "di", "1"),
+    ("3", "eve", "4"),
+    ("4", "eve", "3"),
+    ("5", "di", "5"),
+]
+
+
+def ranks(log):
+    with log.connect() as connection:
+        rows = connection.execute(select(LEAD_RANKS).order_by(LEAD_RANKS.c.lead_id)).mappings().all()
+    return {row["lead_id"]: row for row in rows}
+
+
+def test_an_old_log_is_ranked_as_one_that_was_written_today(old_log):
+    by_lead = ranks(old_log)
+    columns = ("tenant", "worth", "withheld", "closed")
+    assert {lead: tuple(row[name] for name in columns) for lead, row in by_lead.items()} == {
+        "ada": ("", 0.2, 0, 0),
+        "bob": ("", 0.3, 0, 0),
+        "cy": ("", 0.7, 1, 0),
+        "di": ("", 0.6, 0, 1),
+        "eve": ("", 0.0, 1, 1),
+    }
+    assert by_lead["ada"]["lot"] == lead_lot("ada")
+
+
+def test_the_newest_of_outcomes_that_corrected_each_other_stands(old_log):
+    assert [outcome.key for outcome in queries.outcomes(old_log)] == ["2", "4", "5"]
+
+
+def test_more_leads_than_a_batch_are_ranked_as_well(place):
+    old = open_old_log(place, "0003")
+    add_old_row(old, "decisions", *[old_decision(f"lead {n % 5_500}") for n in range(11_000)])
+    old.dispose()
+    log = open_log(place)
+    with log.connect() as connection:
+        newest = func.count(), func.min(LEAD_RANKS.c.decision_id), func.max(LEAD_RANKS.c.decision_id)
+        assert connection.execute(select(*newest)).one() == (5_500, 5_501, 11_000)
+    log.dispose()
+
+
+def test_the_rows_and_numbers_of_an_old_log_stay(old_log):
+    with old_log.begin() as connection:
+        number = connection.execute(
+            insert(HANDOVERS)
+            .values(day=DAY, capacity=5, explore=0.0, value="", open=1, tied=1, tied_taken=1)
+            .returning(HANDOVERS.c.id)
+        ).scalar_one()
+        assert number == 2
+    assert [outcome.key for outcome in queries.outcome_history(old_log, "di")] == ["1", "2", "5"]
 
 
 def test_a_log_of_a_newer_leadloop_is_refused_and_left_alone(log, place):

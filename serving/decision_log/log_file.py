@@ -1,0 +1,89 @@
+"""The files of a log on SQLite: who may read them, and whether they are still those that were opened.
+
+SQLite goes on writing into a file that was deleted, renamed or replaced, and a commit there is lost with the
+process. So its files are compared with those that were opened, before and after each transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serving.decision_log.settings import LogError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+_OWNER_ONLY = 0o600
+_BESIDE = ("-wal", "-shm")
+
+
+class LogFileChangedError(LogError):
+    """The log's file is not the one that was opened; it has to be opened anew."""
+
+
+def log_path(url: URL) -> Path | None:
+    """The file of a log on SQLite; None where it has none of its own, as on PostgreSQL."""
+    name = url.database or ""
+    is_path = url.get_backend_name() == "sqlite" and name and not name.startswith("file:")
+    return Path(name) if is_path else None
+
+
+def create_owner_only(path: Path) -> None:
+    """Create the file where there is none, readable by its owner alone; close one that all may read.
+
+    SQLite gives the files beside it the same permissions. A group that was let in on purpose stays in.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY))
+    for file in (path, *(Path(f"{path}{suffix}") for suffix in _BESIDE)):
+        if file.exists() and file.stat().st_mode & stat.S_IRWXO and file.stat().st_uid == os.geteuid():
+            file.chmod(_OWNER_ONLY)
+
+
+class OpenedFiles:
+    """The files of an open log on SQLite, by device and inode."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened = {path: _identity(path)}
+        self._size = 0
+
+    def verify(self) -> None:
+        """Raise LogFileChangedError unless the files are still those that were opened.
+
+        The file beside the database are known from the first call after a transaction.
+        """
+        for file, opened in self._opened.items():
+            if _identity(file) != opened:
+                raise LogFileChangedError(_sentence(file, self._path))
+        size = self._path.stat().st_size
+        if size < self._size:
+            msg = f"{self._path} was cut short: it had {self._size:,} bytes, and has {size:,}"
+            raise LogFileChangedError(msg)
+        self._size = size
+
+    def add_files_beside(self) -> None:
+        """Remember the write-ahead log and its index, which are there since the first transaction."""
+        if len(self._opened) == 1:
+            self._opened |= {
+                file: _identity(file) for file in (Path(f"{self._path}{suffix}") for suffix in _BESIDE)
+            }
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _sentence(file: Path, path: Path) -> str:
+    state = "is not the file that was opened" if file.exists() else "was deleted or moved away"
+    return (
+        f"{file} {state}; leadloop continues in {path} as it is now, where the records from before may be "
+        "missing: put the old files back while no service runs, if they are needed"
+    )

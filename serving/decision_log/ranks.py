@@ -1,0 +1,165 @@
+"""Keeps ``lead_ranks`` true: the row of each lead that hand-overs are ranked by.
+
+The row is written in the transaction that adds the decision or the outcome. Rows are written in the order of
+their keys, so that two workers never wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, literal, select, text, tuple_, update
+
+from models.uncertainty import WITHHELD
+from serving.decision_log.tables import DECISIONS, LEAD_RANKS, RANKED_VALUES
+from serving.handover_selection import lead_lot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from sqlalchemy import Connection
+
+    from features.record import Value
+
+Lead = tuple[str, str]
+_KEY = "tenant = :tenant AND lead_id = :lead_id"
+# A decision that another worker has overtaken changes nothing.
+_RANK = text(
+    "INSERT INTO lead_ranks (tenant, lead_id, value_name, decision_id, worth, known, lot, withheld, closed) "
+    "VALUES (:tenant, :lead_id, '', :decision_id, :worth, 1, :lot, :withheld, 0) "
+    "ON CONFLICT (tenant, lead_id, value_name) DO UPDATE SET decision_id = excluded.decision_id, "
+    "worth = excluded.worth, withheld = excluded.withheld "
+    "WHERE excluded.decision_id > lead_ranks.decision_id"
+)
+# Whether the lead is closed is told by its first row, which the transaction has locked.
+_RANK_BY_VALUE = text(
+    "INSERT INTO lead_ranks (tenant, lead_id, value_name, decision_id, worth, value, known, lot, withheld, "  # noqa: S608
+    "closed) VALUES (:tenant, :lead_id, :value_name, :decision_id, :worth, :value, :known, :lot, :withheld, "
+    f"(SELECT closed FROM lead_ranks WHERE {_KEY} AND value_name = '')) "
+    "ON CONFLICT (tenant, lead_id, value_name) DO UPDATE SET decision_id = excluded.decision_id, "
+    "worth = excluded.worth, value = excluded.value, known = excluded.known, withheld = excluded.withheld "
+    "WHERE excluded.decision_id > lead_ranks.decision_id"
+)
+_CLOSE = text(
+    "INSERT INTO lead_ranks (tenant, lead_id, value_name, decision_id, worth, known, lot, withheld, closed) "
+    "VALUES (:tenant, :lead_id, '', 0, 0.0, 1, :lot, 1, 1) "
+    "ON CONFLICT (tenant, lead_id, value_name) DO UPDATE SET closed = 1 WHERE lead_ranks.closed = 0"
+)
+_CLOSE_VALUES = text(f"UPDATE lead_ranks SET closed = 1 WHERE {_KEY} AND value_name <> '' AND closed = 0")  # noqa: S608
+_REOPEN = text(
+    f"UPDATE lead_ranks SET closed = 0 WHERE {_KEY} AND closed = 1 AND NOT EXISTS "  # noqa: S608
+    f"(SELECT 1 FROM outcomes WHERE {_KEY})"
+)
+_UNRANK = text(
+    "UPDATE lead_ranks SET decision_id = 0, worth = 0.0, value = NULL, known = 1, withheld = 1 "  # noqa: S608
+    f"WHERE {_KEY} AND decision_id = :id"
+)
+_NAMES = select(RANKED_VALUES.c.value_name)
+_FORGET = text(f"DELETE FROM lead_ranks WHERE {_KEY} AND decision_id = 0 AND closed = 0")  # noqa: S608
+
+
+def rank_decisions(
+    connection: Connection, decisions: Iterable[tuple[Mapping[str, Any], Mapping[str, Value]]]
+) -> None:
+    """Rank leads by decisions: pairs of a row of ``decisions``, in the order of ids, and the feature row."""
+    newest = {(row["tenant"], row["lead_id"]): (row, values) for row, values in decisions}
+    if not newest:
+        return
+    ranks = [(_rank(row), values) for _, (row, values) in sorted(newest.items())]
+    connection.execute(_RANK, [rank for rank, _ in ranks])
+    names = connection.execute(_NAMES).scalars().all()
+    if names:
+        _rank_by_values(connection, ranks, sorted(names))
+
+
+def register_value(connection: Connection, name: str) -> None:
+    """Let decisions that are added from now on rank their leads by a feature as well."""
+    statement = "INSERT INTO ranked_values (value_name, complete) VALUES (:name, 0) ON CONFLICT DO NOTHING"
+    connection.execute(text(statement), {"name": name})
+
+
+def rank_next_by_value(connection: Connection, name: str, after: Lead, most: int) -> Lead | None:
+    """Rank the next leads after one by a registered feature; the last of them, or None where all are."""
+    ranked = (LEAD_RANKS.c.tenant, LEAD_RANKS.c.lead_id)
+    query = (
+        select(DECISIONS)
+        .join(LEAD_RANKS, LEAD_RANKS.c.decision_id == DECISIONS.c.id)
+        .where(LEAD_RANKS.c.value_name == "", tuple_(*ranked) > tuple_(*map(literal, after)))
+        .order_by(*ranked)
+        .limit(most)
+    )
+    rows = connection.execute(query).mappings().all()
+    if not rows:
+        complete = update(RANKED_VALUES).where(RANKED_VALUES.c.value_name == name)
+        connection.execute(complete.values(complete=1))
+        return None
+    _rank_by_values(connection, [(_rank(dict(row)), json.loads(row["row"])) for row in rows], [name])
+    return rows[-1]["tenant"], rows[-1]["lead_id"]
+
+
+def _rank_by_values(
+    connection: Connection,
+    ranks: Sequence[tuple[Mapping[str, Any], Mapping[str, Value]]],
+    names: Sequence[str],
+) -> None:
+    rows = [_value_rank(rank, name, values.get(name)) for rank, values in ranks for name in names]
+    connection.execute(_RANK_BY_VALUE, rows)
+
+
+def _rank(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "tenant": row["tenant"],
+        "lead_id": row["lead_id"],
+        "decision_id": row["id"],
+        "worth": row["probability"],
+        "lot": lead_lot(row["lead_id"]),
+        "withheld": int(row["insufficient"] in WITHHELD),
+    }
+
+
+def _value_rank(rank: Mapping[str, Any], name: str, value: Value) -> dict[str, Any]:
+    number = float(value) if isinstance(value, int | float) else math.nan
+    worth = rank["worth"] * number
+    if not math.isfinite(worth):
+        return {**rank, "value_name": name, "value": None, "known": 0}
+    return {**rank, "value_name": name, "value": number, "worth": worth, "known": 1}
+
+
+def close_leads(connection: Connection, leads: Iterable[Lead]) -> None:
+    """Take leads that have an outcome off the ranks, also those that are yet to be scored."""
+    keys = _keys(leads)
+    if keys:
+        connection.execute(_CLOSE, [key | {"lot": lead_lot(key["lead_id"])} for key in keys])
+        connection.execute(_CLOSE_VALUES, keys)
+
+
+def unrank_decisions(connection: Connection, decisions: Sequence[Mapping[str, Any]]) -> None:
+    """Take deleted decisions (id, tenant and lead_id of each) off the ranks; an older one may be left."""
+    if not decisions:
+        return
+    keys = sorted(decisions, key=lambda row: (row["tenant"], row["lead_id"], row["id"]))
+    connection.execute(_UNRANK, list(map(dict, keys)))
+    leads = sorted({row["lead_id"] for row in decisions})
+    newest = (
+        select(func.max(DECISIONS.c.id))
+        .where(DECISIONS.c.lead_id.in_(leads), DECISIONS.c.shadow == 0)
+        .group_by(DECISIONS.c.tenant, DECISIONS.c.lead_id)
+    )
+    left = connection.execute(select(DECISIONS).where(DECISIONS.c.id.in_(newest))).mappings().all()
+    rank_decisions(connection, ((dict(row), json.loads(row["row"])) for row in left))
+    connection.execute(_FORGET, _keys((row["tenant"], row["lead_id"]) for row in keys))
+
+
+def reopen_leads(connection: Connection, leads: Iterable[Lead]) -> None:
+    """Put leads whose outcomes were all deleted back on the ranks, and forget those never scored."""
+    keys = _keys(leads)
+    if keys:
+        connection.execute(_REOPEN, keys)
+        connection.execute(_FORGET, keys)
+
+
+def _keys(leads: Iterable[Lead]) -> list[dict[str, Any]]:
+    return [{"tenant": tenant, "lead_id": lead_id} for tenant, lead_id in sorted(set(leads))]
