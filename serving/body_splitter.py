@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Values (lists and objects are some, too) and bytes of an item; 10,000 touchpoints with all fields are 100,000
+# Values (also lists and objects) and bytes of an item; 10,000 touchpoints with all fields are 100,000
 # values in 2 MB.
 MAX_ITEM_VALUES = 150_000
 MAX_ITEM_BYTES = 4 * 1024 * 1024

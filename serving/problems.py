@@ -106,6 +106,16 @@ TOO_MANY_VALUES = Problem(
     "too_many_values",
     f"at most {MAX_BODY_VALUES:,} values are read; send fewer leads at once",
 )
+IDEMPOTENCY_KEY_INVALID = Problem(
+    HTTPStatus.BAD_REQUEST,
+    "idempotency_key_invalid",
+    "send one header Idempotency-Key of 1 to 255 visible ASCII characters, or none",
+)
+IDEMPOTENCY_KEY_REUSED = Problem(
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "idempotency_key_reused",
+    "another request was answered under this Idempotency-Key within the last day; send each under its own",
+)
 TOO_MANY_FIELDS = Problem(
     HTTPStatus.BAD_REQUEST, "invalid_value", f"a request has at most {MAX_FIELDS} fields, each once"
 )

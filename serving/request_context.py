@@ -7,6 +7,10 @@ import secrets
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serving.decision_log.records import IdempotencyKey
 
 _PATHS = frozenset(
     (
@@ -24,7 +28,8 @@ class RequestContext:
     """What is known of one request; middleware fills it in, and nothing in it identifies a lead.
 
     ``tenant`` is the label that the key is bound to; "" sees all of them. ``received_at`` is when the request
-    came, in epoch seconds. ``cost`` is what it takes by estimate, in ms of CPU.
+    came, in epoch seconds. ``cost`` is what it takes by estimate, in ms of CPU. ``answer`` is what was kept
+    under its key for ``idempotency``, if it has one.
     """
 
     request_id: str = ""
@@ -36,6 +41,8 @@ class RequestContext:
     code: str | None = None
     received_at: float = field(default_factory=time.time)
     cost: float = 0.0
+    idempotency: IdempotencyKey | None = None
+    answer: bytes | None = None
 
 
 # A request has its own, also in the threads that work for it; without one, whoever writes has nobody to tell.

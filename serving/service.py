@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import zlib
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import bentoml
 from bentoml.exceptions import ServiceUnavailable
 
-from serving.decision_log.records import NewDecision, RequestInfo
+from serving.decision_log.records import NewAnswer, NewDecision, RequestInfo
 from serving.decision_log.settings import LogUnavailable
 from serving.endpoints.outcomes import record_outcomes
 from serving.middleware.access_log import AccessLogMiddleware
 
 # BentoML reads the endpoints' annotations when it starts.
 from serving.middleware.authentication import AuthenticationMiddleware
-from serving.middleware.request_validation import RequestValidationMiddleware
+from serving.middleware.request_validation import RequestValidationMiddleware, matching_answer, serialise
 from serving.model_reload import ReloadingModel, model_source
 from serving.monitoring.json_logging import configure_json_logging
 from serving.monitoring.metrics import LOG_WAITING, count_results, time_stage
@@ -49,9 +51,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from serving.decision_log.async_log import DecisionLog
+    from serving.decision_log.records import IdempotencyKey
     from serving.decision_log.settings import LogSettings
+    from serving.request_context import RequestContext
     from serving.scorer import Note, Scorer
 
+Response = TypeVar("Response", ScoreResponse, ExplainResponse)
+# Answers are text with many repetitions: the fastest level makes a tenth of them.
+_LEVEL = 1
 # Our own metrics, log lines and ids name no lead and cost less; traces, where BENTOML_CONFIG asks for them.
 QUIET: dict[str, Any] = {
     "metrics": {"enabled": False},
@@ -122,8 +129,9 @@ class Leadloop:
     async def score(self, request: ScoreRequest, /) -> ScoreResponse:
         """How likely each lead is to convert."""
         scorer = self.scorer
-        results = await self._answer(scorer, request.leads, lambda note: scorer.score(request.leads, note))
-        return ScoreResponse(model_version=scorer.model.version, results=results)
+        return await self._answer(
+            scorer, request.leads, lambda note: scorer.score(request.leads, note), ScoreResponse
+        )
 
     @bentoml.api(route="/v1/explain")  # type: ignore[untyped-decorator]
     async def explain(self, request: ExplainRequest, /) -> ExplainResponse:
@@ -131,12 +139,14 @@ class Leadloop:
         scorer, options = self.scorer, (request.leads, request.lang, request.top)
         each = request.top_each
         try:
-            results = await self._answer(
-                scorer, request.leads, lambda note: scorer.explain(*options, note, top_each=each)
+            return await self._answer(
+                scorer,
+                request.leads,
+                lambda note: scorer.explain(*options, note, top_each=each),
+                ExplainResponse,
             )
         except TooManyReasons as error:
             raise ProblemResponse(answer_too_large(error.most_leads)) from None
-        return ExplainResponse(model_version=scorer.model.version, results=results)
 
     @bentoml.api(route="/v1/outcomes")  # type: ignore[untyped-decorator]
     async def outcomes(self, request: OutcomesRequest, /) -> OutcomesResponse:
@@ -150,9 +160,16 @@ class Leadloop:
         return OutcomesResponse(results=results)
 
     async def _answer(
-        self, scorer: Scorer, leads: Sequence[object], compute: Callable[[Note], list[Any]]
-    ) -> list[Any]:
-        """The results of ``compute``, once their decisions are logged; the challenger gets the leads, too."""
+        self,
+        scorer: Scorer,
+        leads: Sequence[object],
+        compute: Callable[[Note], list[Any]],
+        response: type[Response],
+    ) -> Response:
+        """The ``response`` with the results of ``compute``, once their decisions are logged.
+
+        The challenger gets the leads, too.
+        """
         decisions: list[NewDecision] = []
         context = current_request()
         context.leads, context.model_version = len(leads), scorer.model.version
@@ -164,24 +181,36 @@ class Leadloop:
 
         with time_stage("score"):
             results: list[Any] = await self._run(work)
-        await self._log(decisions)
-        if self.shadow:
+        answer = response(model_version=scorer.model.version, results=results)
+        new = await self._log(decisions, answer)
+        if self.shadow and new:
             self.shadow.submit(leads, results)
-        return results
+        return answer
 
     async def _run(self, work: Callable[[], Any]) -> Any:
         """What ``work`` returns; in a thread if the current request is a costly one."""
         return await self.workload.run(current_request().cost, work)
 
-    async def _log(self, decisions: Sequence[NewDecision]) -> None:
-        """Log decisions; returns once they are committed. Raises ProblemResponse where that fails."""
+    async def _log(self, decisions: Sequence[NewDecision], response: Response) -> bool:
+        """Log decisions; returns once they are committed: False where another worker had answered before.
+
+        Raises ProblemResponse where that fails.
+        """
+        context = current_request()
         if self.journal is None:
-            return
+            return True
         try:
             with time_stage("log"), LOG_WAITING.track_inprogress():
-                await self.journal.log_decisions(decisions, _request_info())
+                if context.idempotency is None:
+                    await self.journal.log_decisions(decisions, _request_info())
+                    return True
+                context.answer, new = await self._run(partial(_keep_answer, response, context))
+                kept = await self.journal.log_answer(decisions, _request_info(), new)
         except LogUnavailable:
             raise ProblemResponse(LOG_UNAVAILABLE) from None
+        if kept is not None:
+            context.answer = matching_answer(kept)
+        return kept is None
 
     def _shadow_scorer(self, model: str) -> ShadowScorer:
         """A challenger whose decisions are logged as shadow decisions."""
@@ -195,6 +224,16 @@ class Leadloop:
     @property
     def _reloading_models(self) -> tuple[ReloadingModel, ...]:
         return (self.champion, self.shadow.followed) if self.shadow else (self.champion,)
+
+
+def _keep_answer(
+    response: ScoreResponse | ExplainResponse, context: RequestContext
+) -> tuple[bytes, NewAnswer]:
+    """A response as JSON, and as it is kept under the key of the current request."""
+    answer = serialise(response)
+    named = frozenset(result.lead_id for result in response.results if result.lead_id is not None)
+    request = cast("IdempotencyKey", context.idempotency)
+    return answer, NewAnswer(request, zlib.compress(answer, _LEVEL), named, context.received_at)
 
 
 def _request_info(*, shadow: bool = False) -> RequestInfo:

@@ -7,8 +7,11 @@ endpoint takes, and its answer is written as it comes: BentoML would do both aga
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import bentoml
@@ -17,9 +20,15 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers
 
 from serving.body_splitter import InvalidJson, TooManyValues, split_body
+from serving.decision_log.records import IdempotencyKey
+from serving.decision_log.settings import LogUnavailable
 from serving.middleware.request_body import MAX_BODY, ClientDisconnected, read_body
 from serving.monitoring.metrics import time_stage
 from serving.problems import (
+    IDEMPOTENCY_KEY_INVALID,
+    IDEMPOTENCY_KEY_REUSED,
+    LOG_OFF,
+    LOG_UNAVAILABLE,
     TOO_MANY_FIELDS,
     TOO_MANY_VALUES,
     Problem,
@@ -37,6 +46,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from serving.decision_log.records import KeptAnswer
+
 # What each address takes; the method of the service that answers it has the same name.
 TAKES: dict[str, type[BaseModel]] = {
     "/v1/score": ScoreRequest,
@@ -45,6 +56,9 @@ TAKES: dict[str, type[BaseModel]] = {
 }
 # The field of a request with what is answered one by one.
 _ITEMS = {"/v1/score": "leads", "/v1/explain": "leads", "/v1/outcomes": "outcomes"}
+# Outcomes have keys of their own, one each.
+_REPEATABLE = frozenset(("/v1/score", "/v1/explain"))
+_VISIBLE = re.compile(r"[!-~]{1,255}")
 # So many bytes are parsed at once, which takes 20 ms at the most.
 _AT_ONCE = 256 * 1024
 _FEW = 10
@@ -128,17 +142,50 @@ async def _respond(scope: Scope, receive: Receive) -> bytes:
     service = bentoml.get_current_service()
     workload, cost = service.workload, len(body) / 1_000 * MS_PER_KILOBYTE
     with workload.admit(cost), time_stage("read"):
+        kept = await _find_kept_answer(service, scope, body, cost)
+        if kept is not None:
+            return kept
         request = await workload.run(cost, partial(_parse_body, TAKES[path], body))
     cost += len(getattr(request, _ITEMS[path])) * MS_PER_ITEM[path]
-    current_request().cost = cost
+    context = current_request()
+    context.cost = cost
     with workload.admit(cost):
         # As BentoML binds a method, it inspects its signature, and looks for a remote service first.
         response = await getattr(type(service), path.removeprefix("/v1/")).func(service, request)
-        answer: bytes = await workload.run(cost, partial(_serialise, response))
+        if context.answer is not None:
+            return context.answer
+        answer: bytes = await workload.run(cost, partial(serialise, response))
     return answer
 
 
-def _serialise(response: BaseModel) -> bytes:
+async def _find_kept_answer(service: Any, scope: Scope, body: bytes, cost: float) -> bytes | None:
+    """The answer that was given before under the ``Idempotency-Key`` of a request, if it has one."""
+    keys = Headers(scope=scope).getlist("idempotency-key")
+    if not keys or scope["path"] not in _REPEATABLE:
+        return None
+    if len(keys) > 1 or not _VISIBLE.fullmatch(keys[0]):
+        raise ProblemResponse(IDEMPOTENCY_KEY_INVALID)
+    if service.journal is None:
+        raise ProblemResponse(LOG_OFF)
+    context = current_request()
+    caller = json.dumps([context.key_id, context.tenant])
+    digest = await service.workload.run(cost, lambda: sha256(body).hexdigest())
+    context.idempotency = IdempotencyKey(caller, keys[0], scope["path"], digest, context.tenant)
+    try:
+        kept = await service.journal.find_answer(context.idempotency)
+    except LogUnavailable:
+        raise ProblemResponse(LOG_UNAVAILABLE) from None
+    return None if kept is None else matching_answer(kept)
+
+
+def matching_answer(kept: KeptAnswer) -> bytes:
+    """The answer that was kept under a key. Raises ProblemResponse where it was to another request."""
+    if not kept.matches:
+        raise ProblemResponse(IDEMPOTENCY_KEY_REUSED)
+    return kept.answer
+
+
+def serialise(response: BaseModel) -> bytes:
     """A response as JSON, made item by item: for all of many at once other threads would have to wait."""
     if len(response.results) <= _FEW:  # type: ignore[attr-defined]  # all of them have some
         return _to_json(response)

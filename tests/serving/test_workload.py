@@ -73,9 +73,9 @@ def test_costly_work_leaves_the_thread_of_the_loop(client, lead, monkeypatch, re
     monkeypatch.setattr(
         request_validation, "_parse_body", lambda *_: threads.append(threading.get_ident()) or parse(*_)
     )
-    to_json = request_validation._serialise
+    to_json = request_validation.serialise
     monkeypatch.setattr(
-        request_validation, "_serialise", lambda *_: threads.append(threading.get_ident()) or to_json(*_)
+        request_validation, "serialise", lambda *_: threads.append(threading.get_ident()) or to_json(*_)
     )
     client.post("/v1/score", json={"leads": [lead]})
     assert len(set(threads)) == 1
