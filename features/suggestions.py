@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _MAX_LISTED = 20
+# Names come from outside, and what they are compared with, too: the time for it is not to grow with them.
+_MAX_LENGTH = 100
+_MAX_COMPARED = 2_000
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -17,8 +21,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     >>> suggest("horzion", ["horizon", "settle"]), suggest("colour", ["horizon", "settle"])
     ("; did you mean 'horizon'?", "; there is 'horizon', 'settle'")
     """
-    options = {option.casefold(): option for option in known}
-    close = difflib.get_close_matches(name.casefold(), options, n=1, cutoff=0.6)
+    options = {option[:_MAX_LENGTH].casefold(): option for option in islice(known, _MAX_COMPARED)}
+    close = difflib.get_close_matches(name[:_MAX_LENGTH].casefold(), options, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {options[close[0]]!r}?"
     listed = ", ".join(map(repr, list(options.values())[:_MAX_LISTED]))

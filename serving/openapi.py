@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from features.history import ACCOUNT_PREFIX
 from serving.endpoints import data_subject, handover
 from serving.middleware.request_validation import TAKES
-from serving.problems import PROBLEM_JSON, Problem
+from serving.problems import IDEMPOTENCY_KEY_REUSED, PROBLEM_JSON, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,6 +62,7 @@ _PROBLEMS = (
     Problem(408, "body_too_slow", "the body took too long to arrive; send it at once, or fewer leads"),
     Problem(413, "body_too_large", "at most 8,388,608 bytes are read; send fewer leads at once"),
     Problem(415, "unsupported_media_type", "send Content-Type: application/json, not 'text/plain'"),
+    IDEMPOTENCY_KEY_REUSED,
     Problem(429, "too_many_requests", "ask again in 3 s"),
     Problem(501, "log_off", "this service was started without a decision log"),
     Problem(503, "log_unavailable", "the decision log cannot be reached; ask again soon"),
@@ -74,15 +75,22 @@ _STATUS_DESCRIPTIONS = {
     "404": "There is no such thing: no lead can have such an id, no list was made today, or no report lies "
     "beside the model",
     "408": "The body took too long to arrive",
-    "413": "The body is too large",
+    "413": "The body is too large, or has too many values",
     "415": "The body is not application/json",
+    "422": "Another request was answered under this Idempotency-Key",
     "429": "Too many requests; Retry-After says in how many seconds to ask again",
     "501": "The service was started without a decision log",
-    "503": "No model is loaded, or the decision log cannot be reached",
+    "503": "No model is loaded, the decision log cannot be reached, or other requests take all there is",
 }
 
 _BODY_STATUSES = frozenset(("408", "413", "415"))
-_WITHOUT_LOG = frozenset((*_SCORES, *_OPERATION))
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "under the same key the same request gets the same answer for a day, and is logged once",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
 _KEY = {"type": "http", "scheme": "bearer", "description": "`leadloop keys add` makes one"}
 
 _PROBLEM = {
@@ -316,6 +324,8 @@ def _document_operation(path: str, method: str, operation: Json, example: Endpoi
     """An operation with its summary, its refusals and its examples."""
     tag = "Scores" if path in _SCORES else "Operation" if path in _OPERATION else "Loop"
     entry = operation | {"summary": _SUMMARIES[path, method], "tags": [tag]}
+    if path in _SCORES:
+        entry["parameters"] = [*entry.get("parameters", ()), _IDEMPOTENCY_KEY]
     if example:
         entry["requestBody"]["content"]["application/json"]["example"] = example.request
         entry["responses"]["200"]["content"]["application/json"]["example"] = example.answer
@@ -343,7 +353,8 @@ def _refusals(statuses: Iterable[str]) -> Json:
 def _statuses(path: str, method: str) -> Iterable[str]:
     """The statuses with which a path may refuse a request."""
     left_out = set() if method == "post" else set(_BODY_STATUSES)
-    left_out |= {"501"} if path in _WITHOUT_LOG else set()
+    left_out |= {"501"} if path in _OPERATION else set()
+    left_out |= set() if path in _SCORES else {"422"}
     left_out |= {"400"} if path in _OPERATION else set()
     left_out |= {"503"} if path in ("/report", "/metrics") else set()
     left_out |= set() if "{" in path or (path, method) in _MAY_BE_MISSING else {"404"}

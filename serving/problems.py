@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, get_type_hints
 
 from features.suggestions import suggest
+from serving.body_splitter import MAX_BODY_VALUES, MAX_FIELDS, MAX_ITEM_BYTES, MAX_ITEM_VALUES
 from serving.request_context import current_request
 from serving.schemas import (
     MAX_NAME,
@@ -26,10 +27,14 @@ from serving.schemas import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
     from starlette.types import Send
 
+    from serving.body_splitter import OversizedItem
     from serving.schemas import LeadErrorCode
 
 PROBLEM_JSON = "application/problem+json"
@@ -96,6 +101,33 @@ LOG_UNAVAILABLE = Problem(
     headers=(("retry-after", "1"),),
 )
 
+TOO_MANY_VALUES = Problem(
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "too_many_values",
+    f"at most {MAX_BODY_VALUES:,} values are read; send fewer leads at once",
+)
+IDEMPOTENCY_KEY_INVALID = Problem(
+    HTTPStatus.BAD_REQUEST,
+    "idempotency_key_invalid",
+    "send one header Idempotency-Key of 1 to 255 visible ASCII characters, or none",
+)
+IDEMPOTENCY_KEY_REUSED = Problem(
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "idempotency_key_reused",
+    "another request was answered under this Idempotency-Key within the last day; send each under its own",
+)
+TOO_MANY_FIELDS = Problem(
+    HTTPStatus.BAD_REQUEST, "invalid_value", f"a request has at most {MAX_FIELDS} fields, each once"
+)
+
+
+def answer_too_large(most_leads: int) -> Problem:
+    """An explanation of too many leads with too many reasons each."""
+    detail = (
+        f"the answer would be too large; explain at most {most_leads} leads at once, or fewer reasons (`top`)"
+    )
+    return Problem(HTTPStatus.BAD_REQUEST, "answer_too_large", detail, "leads")
+
 
 class ProblemResponse(Exception):  # noqa: N818  # the request is refused, the service is not in error
     """Raise it anywhere behind the middleware to answer the request with a problem."""
@@ -112,6 +144,72 @@ async def send_problem(problem: Problem, send: Send) -> None:
     raw = [(name.encode(), value.encode()) for name, value in headers]
     await send({"type": "http.response.start", "status": problem.status, "headers": raw})
     await send({"type": "http.response.body", "body": problem.body})
+
+
+def refuse_surplus_fields(item: object, message: str = "Lead") -> None:
+    """Raise InvalidLead where an object has more fields than any can have: then one of them is unknown.
+
+    pydantic would build an error for each unknown field, and somebody sends 750,000.
+    """
+    if not isinstance(item, dict):
+        return
+    _refuse_surplus(item, message, "")
+    if message != "Lead":
+        return
+    _refuse_surplus_in_lists(item, "")
+    account = item.get("account")
+    if isinstance(account, dict):
+        _refuse_surplus(account, "account", "account.")
+        _refuse_surplus_in_lists(account, "account.")
+
+
+def _refuse_surplus_in_lists(item: Mapping[str, Any], path: str) -> None:
+    for name in _LISTS:
+        events = item.get(name)
+        if isinstance(events, list) and _has_wide(events):
+            for i, event in enumerate(events):
+                if isinstance(event, dict):
+                    _refuse_surplus(event, name, f"{path}{name}.{i}.")
+
+
+def _has_wide(events: Sequence[Any]) -> bool:
+    """Whether one of them may have too many fields; True where one has no length at all."""
+    try:
+        return max(map(len, events), default=0) > MOST_FIELDS
+    except TypeError:
+        return True
+
+
+def oversized(item: OversizedItem, noun: str) -> InvalidLead:
+    """The error of a lead, or another ``noun``, that is too large to be read."""
+    message = (
+        f"a {noun} is read up to {MAX_ITEM_VALUES:,} values and {MAX_ITEM_BYTES:,} bytes; this one has "
+        f"{item.values:,} values in {item.size:,} bytes"
+    )
+    return InvalidLead(LeadError(code="invalid_value", field="", message=message))
+
+
+def _refuse_surplus(item: Mapping[str, Any], message: str, path: str) -> None:
+    if len(item) > MOST_FIELDS:
+        fields = _fields(message)
+        unknown = next(name for name in item if name not in fields)
+        text = _unknown_field(str(unknown), fields)
+        field = f"{path}{str(unknown)[:MAX_NAME]}"
+        raise InvalidLead(LeadError(code="unknown_field", field=field, message=text))
+
+
+# More than any object of the contract has, attributes aside: of more fields at least one is unknown.
+MOST_FIELDS = 16
+_LISTS = ("touchpoints", "transitions", "attribute_history")
+
+
+def _fields(message: str) -> dict[str, Any]:
+    # A colleague's events have one field more than a lead's own.
+    return get_type_hints(_MESSAGES[message]) | ({"lead_id": str} if message in _LISTS else {})
+
+
+def _unknown_field(name: str, fields: Iterable[str]) -> str:
+    return f"there is no field {name[:40]!r} here{suggest(name, fields)}"
 
 
 def invalid_lead(error: ValidationError, message: str = "Lead") -> InvalidLead:
@@ -150,7 +248,7 @@ def _message(error: ErrorDetails, message: str) -> str:
         *path, name = error["loc"]
         inside = [part for part in path if isinstance(part, str)]
         fields = get_type_hints(_MESSAGES[inside[-1] if inside else message])
-        return f"there is no field {str(name)[:40]!r} here{suggest(str(name), fields)}"
+        return _unknown_field(str(name), fields)
     if error["type"] == "missing":
         return f"{error['loc'][-1]!r} is required"
     if error["type"] == "model_type":

@@ -7,6 +7,10 @@ import secrets
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serving.decision_log.records import IdempotencyKey
 
 _PATHS = frozenset(
     (
@@ -29,6 +33,8 @@ class RequestContext:
 
     ``tenant`` is the label that the key is bound to; "" sees all of them. ``received_at`` is when the request
     came, in epoch seconds. ``body_bytes`` is how much of the worker's memory for bodies the request holds.
+    ``cost`` is what it takes by estimate, in ms of CPU. ``answer`` is what was kept under its key for
+    ``idempotency``, if it has one.
     """
 
     request_id: str = ""
@@ -40,6 +46,9 @@ class RequestContext:
     code: str | None = None
     received_at: float = field(default_factory=_now)
     body_bytes: int = 0
+    cost: float = 0.0
+    idempotency: IdempotencyKey | None = None
+    answer: bytes | None = None
 
 
 # A request has its own, also in the threads that work for it; without one, whoever writes has nobody to tell.

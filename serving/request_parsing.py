@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,9 @@ from features.parsing import FALSE, MISSING, TRUE, as_category, as_flag, as_numb
 from features.point_in_time import is_visible
 from features.record import LeadRecord
 from features.suggestions import suggest
-from serving.problems import InvalidLead, invalid_lead
-from serving.schemas import Account, Lead, LeadError, Transition
+from serving.body_splitter import OversizedItem
+from serving.problems import InvalidLead, invalid_lead, oversized, refuse_surplus_fields
+from serving.schemas import MAX_NAME, Account, Lead, LeadError, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -35,6 +37,9 @@ _NO_CONSENT = LeadError(
 )
 # A message quotes what was sent, and what was sent may be a novel.
 _LONGEST = 200
+_LONGEST_FIELD = len("account.attributes.") + MAX_NAME
+# Misspelt attributes of one request for which the nearest name is looked for.
+_MAX_HINTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +89,23 @@ class LeadParser:
             for name in spec.kind
         }
         self._ignored = frozenset(ignored)
+        self._known = len(self._plain) + len(self._overwritten) + len(self._ignored)
         # Leads of one request tend to share a misspelt column; looking for its nearest name is slow.
-        self._hint = lru_cache(maxsize=256)(self._nearest)
+        self._nearest = lru_cache(maxsize=256)(self._find_nearest)
+        self._suggested: dict[str, str] | None = None
+
+    def for_one_request(self) -> LeadParser:
+        """The same parser, which suggests names for a few misspelt attributes and then for no more."""
+        parser = copy(self)
+        vars(parser)["_suggested"] = {}
+        return parser
 
     def __call__(self, item: object) -> ScoringRequest:
         """Parse a lead of a request. Raises InvalidLead, which names the field."""
+        if isinstance(item, OversizedItem):
+            self._refuse_surplus(item.beginning)
+            raise oversized(item, "lead")
+        self._refuse_surplus(item)
         try:
             lead = Lead.model_validate(item)
         except ValidationError as error:
@@ -105,6 +122,22 @@ class LeadParser:
             message = "nothing to compare with: since must be after created_at and before as_of"
             raise _refusal(message, "since")
         return ScoringRequest(record, as_of, _known_until(lead, record, as_of), lead.since)
+
+    def _refuse_surplus(self, item: object) -> None:
+        """Raise InvalidLead where there are more fields, or more attributes, than any valid lead can have."""
+        refuse_surplus_fields(item)
+        if not isinstance(item, dict):
+            return
+        account = item.get("account")
+        attributes = account.get("attributes") if isinstance(account, dict) else None
+        self._refuse_surplus_attributes(item.get("attributes"), ("attributes.", ""))
+        self._refuse_surplus_attributes(attributes, ("account.attributes.", ACCOUNT_PREFIX))
+
+    def _refuse_surplus_attributes(self, attributes: object, where: tuple[str, str]) -> None:
+        # Of more attributes than the model knows one is unknown; it is found before any value is checked.
+        if isinstance(attributes, dict) and len(attributes) > self._known:
+            for name in attributes:
+                self._check_name(where[1] + name, where[0] + name)
 
     def _attributes(self, lead: Lead) -> dict[str, Value]:
         account_attributes = lead.account.attributes if lead.account else {}
@@ -162,10 +195,17 @@ class LeadParser:
 
     def _check_name(self, name: str, field: str) -> None:
         if name not in self._plain and name not in self._overwritten and name not in self._ignored:
-            message = f"the model knows no attribute {name[:40]!r}{self._hint(name)}"
-            raise InvalidLead(LeadError(code="unknown_attribute", field=field, message=message))
+            message = f"the model knows no attribute {name[:40]!r}{self._hint(name[:MAX_NAME])}"
+            raise InvalidLead(LeadError(code="unknown_attribute", field=_cut(field), message=message))
 
-    def _nearest(self, name: str) -> str:
+    def _hint(self, name: str) -> str:
+        if self._suggested is None:
+            return self._nearest(name)
+        if name not in self._suggested and len(self._suggested) >= _MAX_HINTS:
+            return ""
+        return self._suggested.setdefault(name, self._nearest(name))
+
+    def _find_nearest(self, name: str) -> str:
         return suggest(name, ChainMap(self._plain, self._overwritten))
 
 
@@ -189,6 +229,10 @@ def _parse_value(parse: Parse, value: Any, field: str) -> Value:
         return parse(value)
     except ValueError as error:
         raise _refusal(str(error), field) from None
+
+
+def _cut(field: str) -> str:
+    return field[:_LONGEST_FIELD]
 
 
 def _refusal(message: str, field: str) -> InvalidLead:

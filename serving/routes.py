@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+import stat
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -131,14 +134,20 @@ async def _report(_: Request) -> Response:
     from models.artifact import REPORT  # noqa: PLC0415
 
     current = bentoml.get_current_service().champion.current
-    page = None if current is None else await asyncio.to_thread(_read, current.folder / REPORT)
+    page = None if current is None else await asyncio.to_thread(_read_within, current.folder, REPORT)
     if page is None:
         return Response(_MISSING.body, _MISSING.status, dict(_MISSING.headers), PROBLEM_JSON)
     return HTMLResponse(page, headers=_HEADERS)
 
 
-def _read(page: Path) -> bytes | None:
-    return page.read_bytes() if page.is_file() else None
+def _read_within(folder: Path, name: str) -> bytes | None:
+    """The content of a regular file in ``folder``; None where there is none, or a link out of it."""
+    with suppress(OSError):
+        # A pipe of that name would make whoever opens it wait.
+        file = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(file, "rb") as page:  # noqa: PTH123  # a descriptor has no path
+            return page.read() if stat.S_ISREG(os.fstat(file).st_mode) else None
+    return None
 
 
 async def _metrics(_: Request) -> Response:

@@ -110,7 +110,9 @@ def _iso(text: str) -> int:
         msg = f"{text[:40]!r} is not an ISO 8601 time such as 2026-05-01T10:00:00+02:00"
         raise ValueError(msg) from None
     if parsed.tzinfo is None:
-        msg = f"{text!r} has no offset; add one (2026-05-01T10:00:00Z): leadloop does not guess time zones"
+        msg = (
+            f"{text[:40]!r} has no offset; add one (2026-05-01T10:00:00Z): leadloop does not guess time zones"
+        )
         raise ValueError(msg)
     return to_epoch(parsed)
 

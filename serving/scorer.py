@@ -11,6 +11,7 @@ from features.cohort import SNAPSHOT_SCHEMA
 from features.online import OnlineFeatures
 from features.parsing import MISSING
 from models.explanation import explain_change, top_reasons
+from serving.body_splitter import OversizedItem
 from serving.decision_log.records import NewDecision
 from serving.problems import InvalidLead
 from serving.request_parsing import LeadParser, ScoringRequest
@@ -29,7 +30,18 @@ if TYPE_CHECKING:
 # size; 1,000 leads 190 against 32 ms): see tests/benchmarks/online.py.
 MANY = 64
 
+# Reasons of one answer: some 300 bytes each, and 20 microseconds to find and write them.
+MAX_REASONS = 50_000
+
 Answer = TypeVar("Answer", ScoreResult, ExplainResult)
+
+
+class TooManyReasons(ValueError):  # noqa: N818  # the request is refused, the scorer is not in error
+    """An answer of too many reasons; of so many leads, ``most_leads``, it would not be one."""
+
+    def __init__(self, most_leads: int) -> None:
+        super().__init__(f"an answer has at most {MAX_REASONS:,} reasons")
+        self.most_leads = most_leads
 
 
 def _discard(_: NewDecision) -> None:
@@ -92,9 +104,13 @@ class Scorer:
 
         Returns:
             One result per lead, in their order; a lead that is not valid fails alone.
+
+        Raises:
+            TooManyReasons: The answer would have more than ``MAX_REASONS`` reasons.
         """
 
         def explanations(requests: Sequence[ScoringRequest]) -> Iterator[ExplainResult]:
+            self._limit_reasons(requests, top, top_each)
             for request in requests:
                 row = self.feature_row(request)
                 explanation = self.model.explain(row, request.record.lead_id, request.as_of, lang)
@@ -103,6 +119,16 @@ class Scorer:
                 yield _explain_result(explanation, reasons, request, self._change(explanation, request, lang))
 
         return self._answers(leads, explanations)
+
+    def _limit_reasons(
+        self, requests: Sequence[ScoringRequest], top: int | None, top_each: int | None
+    ) -> None:
+        features = len(self.model.features)
+        each = min(features, top or features, 2 * top_each if top_each else features)
+        # What has changed of a lead is told whole, whatever ``top`` is.
+        compared = sum(request.since is not None for request in requests)
+        if each * len(requests) + features * compared > MAX_REASONS:
+            raise TooManyReasons(MAX_REASONS // (each + (features if compared else 0)))
 
     def _change(self, current: Explanation, request: ScoringRequest, lang: str) -> ScoreChange | None:
         """The change since ``request.since``, from what was known then; None where the request names none."""
@@ -118,13 +144,14 @@ class Scorer:
     def _answers(
         self, leads: Sequence[object], answer: Callable[[Sequence[ScoringRequest]], Iterator[Answer]]
     ) -> list[Answer | LeadFailure]:
-        entries = [self._parse_or_fail(item) for item in leads]
+        read = self._read.for_one_request()
+        entries = [self._parse_or_fail(item, read) for item in leads]
         answers = answer([entry for entry in entries if isinstance(entry, ScoringRequest)])
         return [next(answers) if isinstance(entry, ScoringRequest) else entry for entry in entries]
 
-    def _parse_or_fail(self, item: object) -> ScoringRequest | LeadFailure:
+    def _parse_or_fail(self, item: object, read: LeadParser | None = None) -> ScoringRequest | LeadFailure:
         try:
-            return self._read(item)
+            return (read or self._read)(item)
         except InvalidLead as refused:
             return LeadFailure(lead_id=_lead_id_or_none(item), error=refused.error)
 
@@ -142,7 +169,8 @@ class Scorer:
 
 def _lead_id_or_none(item: object) -> str | None:
     """The lead's id if it is text of a valid length, so that an error names its lead."""
-    lead_id = item.get("lead_id") if isinstance(item, dict) else None
+    fields = item.beginning if isinstance(item, OversizedItem) else item
+    lead_id = fields.get("lead_id") if isinstance(fields, dict) else None
     return lead_id if isinstance(lead_id, str) and len(lead_id) <= MAX_NAME else None
 
 

@@ -10,26 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import os
+import zlib
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import bentoml
 from bentoml.exceptions import ServiceUnavailable
 
 from serving.bentoml_patches import install_bentoml_patches
-from serving.decision_log.records import NewDecision, RequestInfo
+from serving.decision_log.records import NewAnswer, NewDecision, RequestInfo
 from serving.decision_log.settings import LogUnavailable
 from serving.endpoints.outcomes import record_outcomes
 from serving.middleware.access_log import AccessLogMiddleware
 
 # BentoML reads the endpoints' annotations when it starts.
 from serving.middleware.authentication import AuthenticationMiddleware
-from serving.middleware.request_validation import RequestValidationMiddleware
+from serving.middleware.request_validation import RequestValidationMiddleware, matching_answer, serialise
 from serving.model_reload import follow_model
 from serving.monitoring.json_logging import configure_json_logging
 from serving.monitoring.metrics import LOG_WAITING, count_results, time_stage
 from serving.monitoring.score_drift import drop_dead_worker_gauges
-from serving.problems import LOG_OFF, LOG_UNAVAILABLE, ProblemResponse
+from serving.problems import LOG_OFF, LOG_UNAVAILABLE, ProblemResponse, answer_too_large
 from serving.request_context import current_request
 from serving.routes import pages
 from serving.schemas import (
@@ -40,19 +42,25 @@ from serving.schemas import (
     ScoreRequest,
     ScoreResponse,
 )
-from serving.scorer import MANY
+from serving.scorer import TooManyReasons
 from serving.settings import ServiceSettings, with_project
 from serving.shadow import ShadowScorer
 from serving.uvicorn_patches import install_uvicorn_patches, raise_open_file_limit
+from serving.workload import Workload, let_threads_share, stop_sharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from serving.decision_log.async_log import DecisionLog
+    from serving.decision_log.records import IdempotencyKey
     from serving.decision_log.settings import LogSettings
     from serving.model_reload import ReloadingModel
+    from serving.request_context import RequestContext
     from serving.scorer import Note, Scorer
 
+Response = TypeVar("Response", ScoreResponse, ExplainResponse)
+# Answers are text with many repetitions: the fastest level makes a tenth of them.
+_LEVEL = 1
 # Our own metrics, log lines and ids name no lead and cost less; traces, where BENTOML_CONFIG asks for them.
 QUIET: dict[str, Any] = {
     "metrics": {"enabled": False},
@@ -79,6 +87,7 @@ class Leadloop:
         settings = with_project(ServiceSettings.of(os.environ))
         self.champion = follow_model(settings.model, settings.project)
         self.journal = _open_decision_log(settings.log)
+        self.workload = Workload()
         self.explore = settings.explore
         self.shadow = self._shadow_scorer(settings) if settings.shadow else None
         self._following: list[asyncio.Task[None]] = []
@@ -100,7 +109,8 @@ class Leadloop:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def follow(self) -> None:
-        """Poll for promotions from now on."""
+        """Poll for promotions from now on, and let the event loop go before the threads."""
+        let_threads_share()
         self._following = [asyncio.create_task(followed.poll()) for followed in self._reloading_models]
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
@@ -112,25 +122,33 @@ class Leadloop:
                 await task
         if self.shadow:
             await asyncio.to_thread(self.shadow.close)
+        await asyncio.to_thread(self.workload.close)
         if self.journal:
             await asyncio.to_thread(self.journal.close)
+        stop_sharing()
 
     @bentoml.api(route="/v1/score")  # type: ignore[untyped-decorator]
     async def score(self, request: ScoreRequest, /) -> ScoreResponse:
         """How likely each lead is to convert."""
         scorer = self.scorer
-        results = await self._answer(scorer, request.leads, lambda note: scorer.score(request.leads, note))
-        return ScoreResponse(model_version=scorer.model.version, results=results)
+        return await self._answer(
+            scorer, request.leads, lambda note: scorer.score(request.leads, note), ScoreResponse
+        )
 
     @bentoml.api(route="/v1/explain")  # type: ignore[untyped-decorator]
     async def explain(self, request: ExplainRequest, /) -> ExplainResponse:
         """How likely each lead is to convert, and what speaks for it and against it."""
         scorer, options = self.scorer, (request.leads, request.lang, request.top)
         each = request.top_each
-        results = await self._answer(
-            scorer, request.leads, lambda note: scorer.explain(*options, note, top_each=each)
-        )
-        return ExplainResponse(model_version=scorer.model.version, results=results)
+        try:
+            return await self._answer(
+                scorer,
+                request.leads,
+                lambda note: scorer.explain(*options, note, top_each=each),
+                ExplainResponse,
+            )
+        except TooManyReasons as error:
+            raise ProblemResponse(answer_too_large(error.most_leads)) from None
 
     @bentoml.api(route="/v1/outcomes")  # type: ignore[untyped-decorator]
     async def outcomes(self, request: OutcomesRequest, /) -> OutcomesResponse:
@@ -138,36 +156,63 @@ class Leadloop:
         if self.journal is None:
             raise ProblemResponse(LOG_OFF)
         try:
-            return OutcomesResponse(results=await record_outcomes(request.outcomes, self.journal))
+            results = await record_outcomes(request.outcomes, self.journal, self._run)
         except LogUnavailable:
             raise ProblemResponse(LOG_UNAVAILABLE) from None
+        return OutcomesResponse(results=results)
 
     async def _answer(
-        self, scorer: Scorer, leads: Sequence[object], compute: Callable[[Note], list[Any]]
-    ) -> list[Any]:
-        """The results of ``compute``, once their decisions are logged; the challenger gets the leads, too."""
+        self,
+        scorer: Scorer,
+        leads: Sequence[object],
+        compute: Callable[[Note], list[Any]],
+        response: type[Response],
+    ) -> Response:
+        """The ``response`` with the results of ``compute``, once their decisions are logged.
+
+        The challenger gets the leads, too.
+        """
         decisions: list[NewDecision] = []
         context = current_request()
         context.leads, context.model_version = len(leads), scorer.model.version
-        with time_stage("score"):
-            # Many leads go to a thread, so that /readyz and small requests are answered meanwhile.
-            few = len(leads) < MANY
-            results = compute(decisions.append) if few else await asyncio.to_thread(compute, decisions.append)
-        await self._log(decisions)
-        count_results(scorer.model, results)
-        if self.shadow:
-            self.shadow.submit(leads, results)
-        return results
 
-    async def _log(self, decisions: Sequence[NewDecision]) -> None:
-        """Log decisions; returns once they are committed. Raises ProblemResponse where that fails."""
+        def work() -> list[Any]:
+            results = compute(decisions.append)
+            count_results(scorer.model, results)
+            return results
+
+        with time_stage("score"):
+            results: list[Any] = await self._run(work)
+        answer = response(model_version=scorer.model.version, results=results)
+        new = await self._log(decisions, answer)
+        if self.shadow and new:
+            self.shadow.submit(leads, results)
+        return answer
+
+    async def _run(self, work: Callable[[], Any]) -> Any:
+        """What ``work`` returns; in a thread if the current request is a costly one."""
+        return await self.workload.run(current_request().cost, work)
+
+    async def _log(self, decisions: Sequence[NewDecision], response: Response) -> bool:
+        """Log decisions; returns once they are committed: False where another worker had answered before.
+
+        Raises ProblemResponse where that fails.
+        """
+        context = current_request()
         if self.journal is None:
-            return
+            return True
         try:
             with time_stage("log"), LOG_WAITING.track_inprogress():
-                await self.journal.log_decisions(decisions, _request_info())
+                if context.idempotency is None:
+                    await self.journal.log_decisions(decisions, _request_info())
+                    return True
+                context.answer, new = await self._run(partial(_keep_answer, response, context))
+                kept = await self.journal.log_answer(decisions, _request_info(), new)
         except LogUnavailable:
             raise ProblemResponse(LOG_UNAVAILABLE) from None
+        if kept is not None:
+            context.answer = matching_answer(kept)
+        return kept is None
 
     def _shadow_scorer(self, settings: ServiceSettings) -> ShadowScorer:
         """A challenger whose decisions are logged as shadow decisions."""
@@ -182,6 +227,16 @@ class Leadloop:
     @property
     def _reloading_models(self) -> tuple[ReloadingModel, ...]:
         return (self.champion, self.shadow.followed) if self.shadow else (self.champion,)
+
+
+def _keep_answer(
+    response: ScoreResponse | ExplainResponse, context: RequestContext
+) -> tuple[bytes, NewAnswer]:
+    """A response as JSON, and as it is kept under the key of the current request."""
+    answer = serialise(response)
+    named = frozenset(result.lead_id for result in response.results if result.lead_id is not None)
+    request = cast("IdempotencyKey", context.idempotency)
+    return answer, NewAnswer(request, zlib.compress(answer, _LEVEL), named, context.received_at)
 
 
 def _request_info(*, shadow: bool = False) -> RequestInfo:

@@ -39,7 +39,7 @@ class ServiceSettings:
             service with keys, or one that is open to all, answers under any name.
 
     Raises:
-        SettingsError: ``explore`` is not in ``[0, 1]``, ``rate`` is below 1, or the project cannot be called so.
+        SettingsError: ``explore`` is not in ``[0, 1]``, ``rate`` is below 1, or ``project`` is no name.
     """
 
     model: str = CHAMPION

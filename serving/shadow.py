@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
 
 from serving.monitoring import metrics
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Requests that may wait for the challenger; when there are more, it misses some, and a counter says how many.
 _MOST_WAITING = 100
+# And leads of them, so that what waits stays small, too.
+_MOST_LEADS = 5_000
 logger = logging.getLogger("leadloop")
 
 
@@ -34,15 +36,27 @@ class ShadowScorer:
     def __init__(self, followed: ReloadingModel, keep: Callable[[list[NewDecision]], object] = len) -> None:
         self.followed, self._keep = followed, keep
         self._places = BoundedSemaphore(_MOST_WAITING)
+        self._lock, self._leads_waiting = Lock(), 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
         self._farthest = 0.0
 
     def submit(self, leads: Sequence[object], answers: Sequence[ScoreResult | LeadFailure]) -> None:
-        """Queue leads for the challenger, to be compared with ``answers``; if 100 wait they are dropped."""
-        if self._places.acquire(blocking=False):
+        """Queue leads for the challenger, to be compared with ``answers``; where many wait drop them."""
+        if self._has_room(len(leads)):
             self._thread.submit(copy_context().run, self._compare, leads, answers)
         else:
             metrics.SHADOW_LOST.inc(len(leads))
+
+    def _has_room(self, leads: int) -> bool:
+        """Whether a request of so many leads may wait, which it then does."""
+        if not self._places.acquire(blocking=False):
+            return False
+        with self._lock:
+            room = self._leads_waiting + leads <= _MOST_LEADS
+            self._leads_waiting += leads * room
+        if not room:
+            self._places.release()
+        return room
 
     def close(self) -> None:
         """Finish what is queued, then end the thread."""
@@ -59,6 +73,8 @@ class ShadowScorer:
             metrics.SHADOW_LOST.inc(len(leads))
             logger.exception("the challenger failed")
         finally:
+            with self._lock:
+                self._leads_waiting -= len(leads)
             self._places.release()
 
     def _score(

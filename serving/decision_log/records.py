@@ -155,3 +155,47 @@ class ErasedLead:
     decisions: int
     outcomes: int
     overwritten: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """What makes a request the same as an earlier one.
+
+    Attributes:
+        caller: Whoever asks: the name of the API key, and its tenant.
+        key: The header ``Idempotency-Key``.
+        path: The path of the request.
+        body_sha256: The hash of its body, in hexadecimal digits.
+        tenant: The tenant that the API key is bound to.
+    """
+
+    caller: str
+    key: str
+    path: str
+    body_sha256: str
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer that was given under a key; ``matches`` says whether to the same request."""
+
+    answer: bytes
+    matches: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewAnswer:
+    """An answer that is to be kept.
+
+    Attributes:
+        request: The key and the request it was sent with.
+        compressed: The answer, compressed by zlib.
+        leads: The ids of all leads that it names.
+        received_at: When the request came, in epoch seconds.
+    """
+
+    request: IdempotencyKey
+    compressed: bytes
+    leads: frozenset[str]
+    received_at: float

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import ValidationError
 
+from serving.body_splitter import OversizedItem
 from serving.decision_log.records import Outcome
-from serving.problems import InvalidLead, invalid_lead
+from serving.problems import InvalidLead, invalid_lead, oversized, refuse_surplus_fields
 from serving.request_context import current_request
 from serving.schemas import MAX_NAME, LeadError, OutcomeRecorded, OutcomeRejected, OutcomeReport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import Any
 
     from serving.decision_log.records import OutcomeStatus
     from serving.schemas import LeadErrorCode
+
+    Run = Callable[[Callable[[], Any]], Awaitable[Any]]
+
+T = TypeVar("T")
 
 # Clocks of two machines differ.
 AHEAD = 300
@@ -32,20 +38,27 @@ class OutcomeStore(Protocol):
         """Log outcomes of a request that came at ``received_at``; the status of each, in their order."""
 
 
+async def _run_at_once(work: Callable[[], T]) -> T:
+    return work()
+
+
 async def record_outcomes(
-    items: Sequence[object], store: OutcomeStore
+    items: Sequence[object], store: OutcomeStore, run: Run = _run_at_once
 ) -> list[OutcomeRecorded | OutcomeRejected]:
     """Validate and log reports of outcomes.
 
     Args:
         items: What a request holds, one report each.
         store: Where they are logged.
+        run: Runs the validation, in a thread where there is much of it. Default: at once.
 
     Returns:
         One result per item, in their order; an item that is no valid report is rejected alone.
     """
     now, context = int(time.time()), current_request()
-    entries = [_parse_or_reject(item, now) for item in items]
+    entries: list[Outcome | OutcomeRejected] = await run(
+        lambda: [_parse_or_reject(item, now) for item in items]
+    )
     outcomes = [replace(entry, tenant=context.tenant) for entry in entries if isinstance(entry, Outcome)]
     statuses = iter(await store.log_outcomes(outcomes, context.received_at) if outcomes else ())
     return [_result(entry, next(statuses)) if isinstance(entry, Outcome) else entry for entry in entries]
@@ -53,6 +66,10 @@ async def record_outcomes(
 
 def parse_outcome_report(item: object, now: int) -> Outcome:
     """Parse one report at ``now`` (epoch seconds). Raises InvalidLead, which names the field."""
+    fields = item.beginning if isinstance(item, OversizedItem) else item
+    refuse_surplus_fields(fields, "OutcomeReport")
+    if isinstance(item, OversizedItem):
+        raise oversized(item, "report")
     try:
         report = OutcomeReport.model_validate(item)
     except ValidationError as error:
@@ -78,7 +95,8 @@ def _parse_or_reject(item: object, now: int) -> Outcome | OutcomeRejected:
     try:
         return parse_outcome_report(item, now)
     except InvalidLead as refused:
-        key = item.get("key") if isinstance(item, dict) else None
+        fields = item.beginning if isinstance(item, OversizedItem) else item
+        key = fields.get("key") if isinstance(fields, dict) else None
         known = key if isinstance(key, str) and len(key) <= MAX_NAME else None
         return OutcomeRejected(key=known, error=refused.error)
 

@@ -7,7 +7,11 @@ endpoint takes, and its answer is written as it comes: BentoML would do both aga
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import bentoml
@@ -15,11 +19,26 @@ from bentoml.exceptions import ServiceUnavailable
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 
+from serving.body_splitter import InvalidJson, TooManyValues, split_body
+from serving.decision_log.records import IdempotencyKey
+from serving.decision_log.settings import LogUnavailable
 from serving.middleware.request_body import ClientDisconnected, read_body
 from serving.monitoring.metrics import time_stage
-from serving.problems import Problem, ProblemResponse, invalid_request, send_problem
+from serving.problems import (
+    IDEMPOTENCY_KEY_INVALID,
+    IDEMPOTENCY_KEY_REUSED,
+    LOG_OFF,
+    LOG_UNAVAILABLE,
+    TOO_MANY_FIELDS,
+    TOO_MANY_VALUES,
+    Problem,
+    ProblemResponse,
+    invalid_request,
+    send_problem,
+)
 from serving.request_context import current_request
-from serving.schemas import MAX_NAME, ExplainRequest, OutcomesRequest, ScoreRequest
+from serving.schemas import MAX_LEADS, MAX_NAME, ExplainRequest, OutcomesRequest, ScoreRequest
+from serving.workload import MS_PER_ITEM, MS_PER_KILOBYTE
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -27,12 +46,24 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from serving.decision_log.records import KeptAnswer
+
 # What each address takes; the method of the service that answers it has the same name.
 TAKES: dict[str, type[BaseModel]] = {
     "/v1/score": ScoreRequest,
     "/v1/explain": ExplainRequest,
     "/v1/outcomes": OutcomesRequest,
 }
+# The field of a request with what is answered one by one.
+_ITEMS = {"/v1/score": "leads", "/v1/explain": "leads", "/v1/outcomes": "outcomes"}
+# Outcomes have keys of their own, one each.
+_REPEATABLE = frozenset(("/v1/score", "/v1/explain"))
+_VISIBLE = re.compile(r"[!-~]{1,255}")
+# So many bytes are parsed at once, which takes 20 ms at the most.
+_AT_ONCE = 256 * 1024
+_FEW = 10
+# An answer is handed over in pieces, so that a slow client holds no more of it in the socket's buffer.
+_PIECE = 256 * 1024
 _ANSWERS = {
     404: ("not_found", "no such address; the API page (/) lists what there is"),
     405: ("method_not_allowed", "the API page (/) lists the method of each address"),
@@ -87,6 +118,8 @@ async def _handle(scope: Scope, receive: Receive, send: Send) -> None:
         current_request().code = "client_gone"
     except ProblemResponse as refusal:
         await send_problem(refusal.problem, send)
+    except InvalidJson as error:
+        await send_problem(Problem(400, "invalid_json", f"Invalid JSON: {error}"), send)
     except ServiceUnavailable:
         await send_problem(Problem(503, *_ANSWERS[503]), send)
     except Exception:
@@ -95,19 +128,74 @@ async def _handle(scope: Scope, receive: Receive, send: Send) -> None:
     else:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        for start in range(0, len(body), _PIECE):
+            piece, more = body[start : start + _PIECE], start + _PIECE < len(body)
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
 async def _respond(scope: Scope, receive: Receive) -> bytes:
     """The response body of the service's method for this path."""
-    takes, method = TAKES[scope["path"]], scope["path"].removeprefix("/v1/")
+    path = scope["path"]
     body = await _read(receive)
-    with time_stage("read"):
-        request = _parse_body(takes, Headers(scope=scope), body)
+    if problem := _find_problem(Headers(scope=scope)):
+        raise ProblemResponse(problem)
     service = bentoml.get_current_service()
-    # As BentoML binds a method, it inspects its signature, and looks for a remote service first.
-    response = await getattr(type(service), method).func(service, request)
-    return bytes(type(response).__pydantic_serializer__.to_json(response))
+    workload, cost = service.workload, len(body) / 1_000 * MS_PER_KILOBYTE
+    with workload.admit(cost), time_stage("read"):
+        kept = await _find_kept_answer(service, scope, body, cost)
+        if kept is not None:
+            return kept
+        request = await workload.run(cost, partial(_parse_body, TAKES[path], body))
+    cost += len(getattr(request, _ITEMS[path])) * MS_PER_ITEM[path]
+    context = current_request()
+    context.cost = cost
+    with workload.admit(cost):
+        # As BentoML binds a method, it inspects its signature, and looks for a remote service first.
+        response = await getattr(type(service), path.removeprefix("/v1/")).func(service, request)
+        if context.answer is not None:
+            return context.answer
+        answer: bytes = await workload.run(cost, partial(serialise, response))
+    return answer
+
+
+async def _find_kept_answer(service: Any, scope: Scope, body: bytes, cost: float) -> bytes | None:
+    """The answer that was given before under the ``Idempotency-Key`` of a request, if it has one."""
+    keys = Headers(scope=scope).getlist("idempotency-key")
+    if not keys or scope["path"] not in _REPEATABLE:
+        return None
+    if len(keys) > 1 or not _VISIBLE.fullmatch(keys[0]):
+        raise ProblemResponse(IDEMPOTENCY_KEY_INVALID)
+    if service.journal is None:
+        raise ProblemResponse(LOG_OFF)
+    context = current_request()
+    caller = json.dumps([context.key_id, context.tenant])
+    digest = await service.workload.run(cost, lambda: sha256(body).hexdigest())
+    context.idempotency = IdempotencyKey(caller, keys[0], scope["path"], digest, context.tenant)
+    try:
+        kept = await service.journal.find_answer(context.idempotency)
+    except LogUnavailable:
+        raise ProblemResponse(LOG_UNAVAILABLE) from None
+    return None if kept is None else matching_answer(kept)
+
+
+def matching_answer(kept: KeptAnswer) -> bytes:
+    """The answer that was kept under a key. Raises ProblemResponse where it was to another request."""
+    if not kept.matches:
+        raise ProblemResponse(IDEMPOTENCY_KEY_REUSED)
+    return kept.answer
+
+
+def serialise(response: BaseModel) -> bytes:
+    """A response as JSON, made item by item: for all of many at once other threads would have to wait."""
+    if len(response.results) <= _FEW:  # type: ignore[attr-defined]  # all of them have some
+        return _to_json(response)
+    empty = _to_json(response.model_copy(update={"results": []}))
+    results = b",".join(map(_to_json, response.results))  # type: ignore[attr-defined]  # see above
+    return empty.removesuffix(b"]}") + results + b"]}"
+
+
+def _to_json(message: BaseModel) -> bytes:
+    return bytes(type(message).__pydantic_serializer__.to_json(message))
 
 
 async def _read(receive: Receive) -> bytes:
@@ -118,14 +206,29 @@ async def _read(receive: Receive) -> bytes:
         raise ProblemResponse(Problem(408, "body_too_slow", detail, headers=_CLOSE)) from None
 
 
-def _parse_body(takes: type[BaseModel], headers: Headers, body: bytes) -> BaseModel:
-    problem = _find_problem(headers)
-    if problem:
-        raise ProblemResponse(problem)
+def _parse_body(takes: type[BaseModel], body: bytes) -> BaseModel:
+    if len(body) > _AT_ONCE:
+        return _parse_in_pieces(takes, body)
     try:
         return takes.model_validate_json(body)
     except ValidationError as error:
         raise ProblemResponse(invalid_request(error)) from None
+
+
+def _parse_in_pieces(takes: type[BaseModel], body: bytes) -> BaseModel:
+    """The request in ``body``, whose items are parsed when they are iterated over."""
+    try:
+        split = split_body(body, MAX_LEADS)
+        request = takes.model_validate_json(split.envelope)
+    except TooManyValues:
+        raise ProblemResponse(TOO_MANY_VALUES) from None
+    except ValidationError as error:
+        raise ProblemResponse(invalid_request(error)) from None
+    if not split.complete:
+        raise ProblemResponse(TOO_MANY_FIELDS)
+    name = _ITEMS[f"/v1/{'outcomes' if takes is OutcomesRequest else 'score'}"]
+    # In the envelope each item is the position of its array.
+    return request.model_copy(update={name: split.arrays[getattr(request, name)[0]]})
 
 
 def _find_problem(headers: Headers) -> Problem | None:

@@ -44,6 +44,11 @@ SHADOW = Gauge(
 )
 MODEL_REFUSED = Counter("leadloop_model_refused", "Models that were put in charge and could not be used")
 LOG_WAITING = Gauge("leadloop_log_waiting", "Answers that wait for their record", multiprocess_mode="livesum")
+WORK_IN_FLIGHT = Gauge(
+    "leadloop_work_in_flight_seconds",
+    "Estimated CPU time of the requests that are being answered",
+    multiprocess_mode="livesum",
+)
 SHADOW_DISTANCE = Histogram(
     "leadloop_shadow_distance",
     "Distance of a challenger's probability from what was told",

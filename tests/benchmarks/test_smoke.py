@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from benchmarks import batch, leak_worlds, load, online, refused_bodies, report, run, soak, worlds
+from benchmarks import batch, leak_worlds, load, online, refused_bodies, report, run, soak, stalls, worlds
 from small_model import build_small_model
 
 from features.catalogue import build_feature_set
@@ -84,6 +84,21 @@ def test_the_bare_service_that_load_is_measured_beside_gives_the_same_scores(com
         assert post_json(url, "/v1/score", json.loads(body))["model_version"] == model.version
     assert 0 < told.p50 <= told.p99
     assert told.rate == pytest.approx(2 * len(told.seconds) / sum(told.seconds))
+
+
+@pytest.mark.slow
+def test_a_stall_is_measured_beside_the_cost_of_its_request(company, capsys):
+    stalls.main(company[1], rounds=1, only="score 1 lead")
+    *_, line = capsys.readouterr().out.splitlines()
+    name, size, status, answer, *figures = (cell.strip() for cell in line.strip("|").split("|"))
+    assert (name, status) == ("score 1 lead", "200")
+    assert int(size.replace(",", "")) > 1_000 < int(answer.replace(",", "")) * 10
+    assert len(figures) == 4
+
+
+def test_every_costly_request_fits_into_a_body():
+    bodies = [make()[1] for make in stalls.ATTACKS.values()]
+    assert max(map(len, bodies)) <= stalls.LIMIT
 
 
 def test_ready_made_features_are_those_of_the_model(company):

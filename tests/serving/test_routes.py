@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import bentoml
@@ -48,3 +49,16 @@ def test_without_model_or_report_there_is_a_problem(get_report, loaded):
     assert answer.status_code == 404
     assert answer.json()["code"] == "no_report"
     assert answer.headers["content-type"].startswith("application/problem+json")
+
+
+def test_a_report_that_is_a_link_or_no_file_is_not_served(get_report, tmp_path):
+    (tmp_path / "secret").write_text("precious")
+    report = tmp_path / "report.html"
+    report.symlink_to(tmp_path / "secret")
+    linked = get_report()
+    report.unlink()
+    os.mkfifo(report)
+    piped = get_report()
+    for answer in (linked, piped):
+        assert (answer.status_code, answer.json()["code"]) == (404, "no_report")
+        assert "precious" not in answer.text

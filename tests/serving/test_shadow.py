@@ -98,5 +98,19 @@ def test_who_is_answered_never_waits_for_a_challenger(counted, monkeypatch):
     assert counted("lost") == 2 * len(LEADS)
 
 
+def test_no_more_leads_wait_for_a_challenger_than_there_is_room_for(counted, monkeypatch):
+    monkeypatch.setattr(shadow, "_MOST_LEADS", 2 * len(LEADS))
+    go_on = threading.Event()
+    slow = SimpleNamespace(score=lambda leads, _: go_on.wait(20) and [failed(lead) for lead in leads])
+    listening = ShadowScorer(following(slow))
+    answers = [failed(lead) for lead in LEADS]
+    for _ in range(3):
+        listening.submit(LEADS, answers)
+    assert counted("lost") == len(LEADS)
+    go_on.set()
+    listening.close()
+    assert counted("lost") == len(LEADS)
+
+
 def failed(lead):
     return LeadFailure.model_construct(lead_id=lead["lead_id"], error=None)

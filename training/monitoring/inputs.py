@@ -134,7 +134,7 @@ def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:
 def _scores_of(model: ConversionModel, table: TableReader) -> pl.DataFrame:
     file = table.place.name
     table.require(("lead_id", "log_odds"))
-    raw = table.read() if file.suffix == ".parquet" else unescape_formulas(table.read())
+    raw = table.read() if table.dialect is None else unescape_formulas(table.read())
     log_odds = _numbers(table, raw, "log_odds").fill_nan(None)
     if log_odds.null_count():
         msg = f"{file}: {log_odds.null_count():,} rows have no log_odds; did `leadloop score` write it?"
