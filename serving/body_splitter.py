@@ -37,6 +37,8 @@ _QUOTE, _ESCAPE, _OPEN, _CLOSE, _COMMA = range(1, 6)
 _KINDS = np.zeros(256, np.uint8)
 for _characters, _kind in ((b'"', _QUOTE), (b"\\", _ESCAPE), (b"[{", _OPEN), (b"]}", _CLOSE), (b",", _COMMA)):
     _KINDS[list(_characters)] = _kind
+# As deep as the parser goes.
+_MAX_DEPTH = 201
 # The depth after the opening bracket of what lies directly within the envelope.
 _WITHIN = 2
 _BRACKET = ord("[")
@@ -144,6 +146,7 @@ def split_body(body: bytes, most_items: int) -> SplitBody:
 
     Raises:
         TooManyValues: The body has more than ``MAX_BODY_VALUES`` values.
+        InvalidJson: It is nested too deeply for a JSON parser.
     """
     places, kinds, depths = _structure(body)
     commas = places[(kinds == _COMMA) & (depths == 1)]
@@ -189,8 +192,8 @@ def _items(
 
 def _structure(body: bytes) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
     """Place and kind of each bracket and comma outside of strings, and the depth after it."""
-    places, kinds = [np.zeros(0, np.int64)], [np.zeros(0, np.uint8)]
-    in_string, escaped, values = False, False, 0
+    places, kinds, depths = [np.zeros(0, np.int64)], [np.zeros(0, np.uint8)], [np.zeros(0, np.int64)]
+    in_string, escaped, values, depth = False, False, 0, 0
     for start in range(0, len(body), _BLOCK):
         # A block after an escape begins with that, so that its first character is known to be escaped.
         block = np.frombuffer(b"\\" * escaped + body[start : start + _BLOCK], np.uint8)
@@ -201,12 +204,16 @@ def _structure(body: bytes) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArr
         outside = (within % 2 == 0) & (kind >= _OPEN)
         places.append(place[outside] + (start - escaped))
         kinds.append(kind[outside])
+        depths.append(np.cumsum(_STEPS[kinds[-1]]) + depth)
+        depth = int(depths[-1][-1]) if len(depths[-1]) else depth
+        if depths[-1].max(initial=0) > _MAX_DEPTH:
+            msg = "recursion limit exceeded"
+            raise InvalidJson(msg)
         values += int(np.count_nonzero(kinds[-1] != _CLOSE))
         if values > MAX_BODY_VALUES:
             raise TooManyValues
         in_string, escaped = bool(within[-1] % 2) if len(within) else in_string, escaped_next
-    kind = np.concatenate(kinds)
-    return np.concatenate(places), kind, np.cumsum(_STEPS[kind])
+    return np.concatenate(places), np.concatenate(kinds), np.concatenate(depths)
 
 
 def _escapes(

@@ -108,3 +108,15 @@ def test_more_values_than_are_read_of_any_body_are_not_even_counted(monkeypatch)
     assert split_body(b'{"leads": [1, 2, 3, 4, 5, 6, 7, 8]}', 1_000).arrays
     with pytest.raises(TooManyValues):
         split_body(b'{"leads": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}', 1_000)
+
+
+@pytest.mark.parametrize("depth", [199, 200, 201, 1_000])
+def test_it_goes_as_deep_as_the_parser_does(depth):
+    body = b'{"leads":' + b"[" * depth + b"]" * depth + b"}"
+    try:
+        from_json(body)
+    except ValueError:
+        with pytest.raises(InvalidJson):
+            split_body(body, 1_000)
+    else:
+        assert joined(body) == from_json(body)
