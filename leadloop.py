@@ -230,11 +230,12 @@ def serve(
 
 def _model_to_serve(model: str, project: str) -> str:
     """The model to serve: "champion" where the model store has one to follow; else a model folder."""
-    from models.active_model import active_folders
+    from models.active_model import POINTER
     from models.project import store_name
     from serving.settings import CHAMPION, model_store_dir
 
-    if model == CHAMPION and project and active_folders(model_store_dir() / store_name(project)):
+    # Whatever the pointer holds: the service says so, and begins with the last model that passed its trial.
+    if model == CHAMPION and project and (model_store_dir() / store_name(project) / POINTER).exists():
         return CHAMPION
     return str(commands.resolve_model_dir(model, project or None))
 
