@@ -94,7 +94,7 @@ def strip_missing(column: pl.Series, missing: tuple[str, ...] = MISSING) -> pl.S
 
 
 def _binary_text(column: pl.Series) -> pl.Series:
-    """Bytes as text: UTF-8 where all are, UUIDs where all have sixteen bytes, hexadecimal digits else."""
+    """Bytes as text: UUIDs where all are sixteen bytes, else UTF-8 or, where it is none, hexadecimal."""
     cells = column.to_list()
     if any(cell is not None and len(cell) != _UUID_BYTES for cell in cells):
         try:

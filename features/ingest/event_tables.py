@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from features.clock import DAY
 from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
 from features.ingest.attribute_columns import TWO_WAYS
 from features.ingest.missing_words import MissingWords
@@ -68,6 +69,7 @@ class TableReport:
         quarantine: Its bad rows and cells.
         notices: Sentences on the table as a whole.
         newest: When the newest row became known, epoch seconds.
+        days: By day since 1970, how many touchpoints became known, and when the newest of them did.
         names: Names of the overwritten attributes in it.
         roles: What each free column was taken for.
         columns: All its columns.
@@ -78,6 +80,7 @@ class TableReport:
     quarantine: Quarantine
     notices: tuple[str, ...]
     newest: int | None = None
+    days: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     roles: tuple[ColumnRole, ...] = ()
     columns: tuple[str, ...] = ()
@@ -94,12 +97,19 @@ class _Tally:
     newest: int | None = None
     names: frozenset[str] = frozenset()
     words: MissingWords = field(default_factory=MissingWords)
+    days: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, batch: Batch, checked: ValidatedRows, good: pl.DataFrame) -> None:
         self.problems = replace(checked.after(self.problems), frame=self.problems.frame)
         self.rows += batch.frame.height
         self.accepted += good.height
         self.newest = max((s for s in (self.newest, good["known_at"].max()) if s is not None), default=None)  # type: ignore[assignment]
+        if "kind" in good.columns:
+            known = pl.col("known_at")
+            by_day = good.group_by(day=known // DAY).agg(count=pl.len(), newest=known.max())
+            for day, count, newest in by_day.iter_rows():
+                before = self.days.get(day, (0, newest))
+                self.days[day] = (before[0] + count, max(before[1], newest))
         if "name" in good.columns:
             self.names |= frozenset(good["name"].unique())
 
@@ -134,6 +144,7 @@ def read_events(
             *table_notices(name, mapping, tally.problems),
         ),
         newest=tally.newest,
+        days=tally.days,
         names=tally.names,
     )
 

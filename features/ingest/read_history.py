@@ -41,6 +41,7 @@ from features.ingest.identity_resolution import resolve_identities
 from features.ingest.mapping import HistoryMapping, TableMapping
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
+from features.ingest.observed_end import find_observed_end
 from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
 from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.schema import PART, ValidationContext, column_names, validate_table
@@ -163,8 +164,9 @@ def read_history_in_batches(
 def _ingest_result(
     mapping: HistoryMapping, sources: Sequence[TableReport], frames: dict[str, Any], quarantine: Quarantine
 ) -> IngestResult:
-    newest = max((s.newest for s in sources if s.newest is not None), default=0)
-    until = newest + 1 if mapping.observed_until is None else mapping.observed_until
+    end = find_observed_end(sources, frames["leads"]["created_at"])
+    until = end.until if mapping.observed_until is None else mapping.observed_until
+    end_notice = end.notices if mapping.observed_until is None else ()
     roles = tuple(role for source in sources for role in source.roles)
     excluded = dict.fromkeys(mapping.plain.exclude, Message("availability.excluded_by_configuration"))
     names = sorted(frozenset().union(*(source.names for source in sources)))
@@ -174,7 +176,7 @@ def _ingest_result(
         roles=roles,
         availability=static_availability((r for r in roles if r.column not in names), excluded)
         + history_availability(names),
-        notices=tuple(notice for source in sources for notice in source.notices),
+        notices=(*(notice for source in sources for notice in source.notices), *end_notice),
         counts=tuple(source.count for source in sources),
         columns=tuple(column for source in sources for column in source.columns),
         marks={column: each for source in sources for column, each in source.marks.items()},
@@ -231,7 +233,11 @@ def _table_context(
         history_mapping.leads
     )
     sparse = in_leads_table or _EVENT_COLUMN.get(name) in mapping.constants
-    return replace(context, times=mapping.times, money=mapping.money, sparse=sparse)
+    planned = _PLANNED if name == "touchpoints" else 0.0
+    return replace(context, times=mapping.times, money=mapping.money, sparse=sparse, planned=planned)
+
+
+_PLANNED = 0.5
 
 
 def _with_prefix(name: TableName, column: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from features.ingest.quarantine import SourceError
-from features.ingest.timestamps import TimeFormat, parse_timestamps
+from features.ingest.timestamps import TimeFormat, is_placeholder, parse_timestamps
 from features.messages import Message
 from features.parsing import minor_units, parse_categories, parse_flags, parse_numbers
 from features.suggestions import suggest
@@ -99,6 +99,7 @@ class ValidationContext:
         times: How the table writes its times.
         decimal: Its decimal mark.
         money: Whether its amounts are in major or minor units.
+        planned: The share of rows in the future that is no mistake: calls and meetings are planned.
         sparse: Whether a row without a time is no event at all, as where a date column is one kind of event.
     """
 
@@ -109,6 +110,7 @@ class ValidationContext:
     times: TimeFormat = field(default_factory=TimeFormat)
     decimal: Decimal = "."
     money: Literal["major", "minor"] = "major"
+    planned: float = 0.0
     sparse: bool = False
 
 
@@ -206,11 +208,29 @@ def _time(rows: ValidatedRows, column: ContractColumn, context: ValidationContex
     unreadable = pl.col(_PARSED).is_null() & pl.col(column.name).is_not_null()
     message = Message("ingest.no_time_parsed", pattern=context.times.pattern, zone=str(context.times.zone))
     rows = rows.reject(unreadable, column.name, message)
-    rows = rows.reject(pl.col(_PARSED) >= context.until, column.name, Message("ingest.future"))
+    rows = _without_placeholders(rows, column, context)
+    future = pl.col(_PARSED) >= context.until
+    tolerated = context.planned if column.name == "occurred_at" else 0.0
+    rows = rows.reject(future, column.name, Message("ingest.future"), tolerated=tolerated)
     return replace(rows, frame=rows.frame.with_columns(pl.col(_PARSED).alias(column.name)).drop(_PARSED))
 
 
 _PARSED = "leadloop.parsed"
+
+
+def _without_placeholders(
+    rows: ValidatedRows, column: ContractColumn, context: ValidationContext
+) -> ValidatedRows:
+    """The rows without dates that stand for none, such as 1900-01-01: as if the cell were empty, but told."""
+    empty = is_placeholder(rows.frame[_PARSED])
+    if not empty.any():
+        return rows
+    told = rows.add_notice(f"cells of {column.name} hold a date that stands for none", int(empty.sum()))
+    if context.sparse and column.name == "occurred_at":
+        return replace(told, frame=told.frame.filter(~empty.fill_null(value=False)))
+    if column.required:
+        return rows.reject(empty, column.name, Message("ingest.placeholder_date"))
+    return replace(told, frame=told.frame.with_columns(told.frame[_PARSED].set(empty, None)))
 
 
 def _stage(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
