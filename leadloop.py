@@ -175,7 +175,7 @@ def serve(
     ] = False,
     rate: Annotated[
         int | None,
-        typer.Option(help="Requests of a key in a minute, in each worker.", min=1, envvar="LEADLOOP_RATE"),
+        typer.Option(help="Requests of a key in a minute.", min=1, envvar="LEADLOOP_RATE"),
     ] = None,
     shadow: Annotated[
         str | None,
@@ -191,19 +191,32 @@ def serve(
         float,
         typer.Option(help="Share of a hand-over by lot.", min=0, max=1, envvar="LEADLOOP_EXPLORE"),
     ] = 0.0,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name it answers to beside this machine's.", envvar="LEADLOOP_ALLOWED_HOSTS"),
+    ] = None,
 ) -> None:
     """Answer scores and explanations over REST until stopped."""
     from serving.decision_log.settings import LogSettings
     from serving.server import Address
     from serving.server import serve_model as run
-    from serving.settings import ServiceSettings
+    from serving.settings import ServiceSettings, host_names
 
     def announce(url: str) -> None:
         print_status(f"answering at {url} (API page: {url}/); stop with Ctrl+C")
         print_status(log_settings.in_words())
 
     log_settings = LogSettings(log, keep_days)
-    settings = ServiceSettings(_model_to_serve(model), shadow, keys, no_keys, rate, log_settings, explore)
+    settings = ServiceSettings(
+        _model_to_serve(model),
+        shadow,
+        keys,
+        no_keys,
+        rate,
+        log_settings,
+        explore,
+        allowed_hosts=host_names(" ".join(allowed_host or ())),
+    )
     run(settings, Address(host, port), workers, announce)
 
 

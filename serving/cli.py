@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from serving.decision_log.settings import DEFAULT_PLACE
+from serving.decision_log.settings import DEFAULT_PLACE, PROJECT
 
 KEYS_FILE = Path("leadloop-out/keys.json")
 KeyFile = Annotated[
@@ -25,15 +26,30 @@ log_app = typer.Typer(help="What the service decided.", no_args_is_help=True, ri
 @keys_app.command(name="add")
 def keys_add(
     name: Annotated[str, typer.Argument(help="Who will use it.")],
-    scope: Annotated[list[str], typer.Option(help="score, outcomes or admin; may be given several times.")],
+    scope: Annotated[
+        list[str], typer.Option(help="score, handover, outcomes or admin; may be given several times.")
+    ],
+    tenant: Annotated[str, typer.Option(help="The label whose leads alone it sees.", metavar="LABEL")] = "",
     days: Annotated[int | None, typer.Option(help="How long it is valid.", min=1)] = None,
     keys: KeyFile = KEYS_FILE,
 ) -> None:
     """Make a key. Standard output is the only place where it is ever told."""
     from serving.middleware.api_keys import create_key
 
-    typer.echo(create_key(keys, name, scope, days))
+    typer.echo(create_key(keys, name, scope, days, tenant=tenant, project=_project(keys)))
     typer.echo(f"{name} may {', '.join(scope)}; start the service with --keys {keys}", err=True)
+
+
+def _project(keys: Path) -> str:
+    """The project that a new file of keys belongs to: as set, else that of its folder or of leadloop-out."""
+    from models.project import check_project_name, project_of, read_project
+
+    configured = os.environ.get(PROJECT)
+    if configured:
+        return check_project_name(configured)
+    if keys.parent == KEYS_FILE.parent:
+        return project_of(keys.parent)
+    return read_project(keys.parent) or read_project(KEYS_FILE.parent) or ""
 
 
 @keys_app.command(name="list")

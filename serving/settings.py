@@ -74,7 +74,7 @@ class ServiceSettings:
             log=LogSettings.of(values),
             explore=_share(values.get(EXPLORE, "0")),
             project=values.get(PROJECT, ""),
-            allowed_hosts=tuple(values.get(ALLOWED_HOSTS, "").replace(",", " ").lower().split()),
+            allowed_hosts=host_names(values.get(ALLOWED_HOSTS, "")),
         )
 
     @property
@@ -99,6 +99,15 @@ def _share(text: str) -> float:
     except ValueError:
         msg = f"{EXPLORE} is a share from 0 to 1, not {text[:40]!r}"
         raise SettingsError(msg) from None
+
+
+def host_names(text: str) -> tuple[str, ...]:
+    """The names in a list, as a Host header would be compared with them.
+
+    >>> host_names("leads.example, LEADS.example.org")
+    ('leads.example', 'leads.example.org')
+    """
+    return tuple(text.replace(",", " ").lower().split())
 
 
 def _rate(text: str) -> int | None:

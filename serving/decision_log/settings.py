@@ -69,7 +69,7 @@ class LogSettings:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> LogSettings:
-        """The settings in environment variables. Without any the log is on, at ``DEFAULT_PLACE``.
+        """The settings in environment variables. Without any the log is on, at ``default_place``.
 
         Raises:
             LogError: The days to keep records are no whole number, or out of the range of ``keep_days``.
@@ -78,7 +78,7 @@ class LogSettings:
         if days and not days.isdecimal():
             msg = f"{KEEP_DAYS} is a whole number of days, not {days[:40]!r}"
             raise LogError(msg)
-        return cls(environment.get(PLACE) or DEFAULT_PLACE, int(days) if days else None)
+        return cls(environment.get(PLACE) or default_place(environment), int(days) if days else None)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -86,6 +86,19 @@ class LogSettings:
         is_file = self.on and "://" not in self.place
         place = str(Path(self.place).absolute()) if is_file else self.place
         return {PLACE: place, KEEP_DAYS: str(self.keep_days or "")}
+
+
+def default_place(environment: Mapping[str, str]) -> str:
+    """Where a service that is only told by its environment logs: in the user's folder for state.
+
+    Its own folder may be that of a bento, which is deleted with it.
+
+    >>> default_place({"XDG_STATE_HOME": "/var/lib", "LEADLOOP_PROJECT": "acme"})
+    '/var/lib/leadloop/acme/decisions.db'
+    """
+    configured = Path(environment.get("XDG_STATE_HOME") or "")
+    state = configured if configured.is_absolute() else Path.home() / ".local" / "state"
+    return str(state / "leadloop" / (environment.get(PROJECT) or "service") / "decisions.db")
 
 
 def _without_password(place: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from log_entries import log_decisions, make_decision
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from leadloop import app
 from models import artifact
+from models.project import read_project
 from serving.decision_log.replay import replay
 from serving.decision_log.settings import LogSettings
 from serving.decision_log.tables import DECISIONS
@@ -32,6 +34,32 @@ def decided(log, model_folder, lead):
     scorer.explain(leads[:3], "de", 5, note=decisions.append)
     log_decisions(log, *decisions)
     return len(decisions)
+
+
+def keys(*words):
+    return CliRunner().invoke(app, ["keys", *map(str, words)])
+
+
+def test_a_key_names_its_tenant_and_a_new_file_its_project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LEADLOOP_PROJECT", raising=False)
+    added = keys("add", "crm", "--scope", "score", "--scope", "handover", "--tenant", "acme")
+    assert (added.exit_code, added.stdout.startswith("leadloop_")) == (0, True)
+    assert "crm: score, handover; tenant acme; since" in keys("list").stdout
+    drawn = read_project(tmp_path / "leadloop-out")
+    # Beside it, and in a folder that knows no project.
+    for file in ("leadloop-out/keys.json", "keys.json"):
+        keys("add", "other", "--scope", "score", "--keys", file)
+        assert json.loads(Path(file).read_text())["project"] == drawn
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    keys("add", "crm", "--scope", "score", "--keys", "keys.json")
+    assert "project" not in json.loads(Path("keys.json").read_text())
+    assert not Path("leadloop-out").exists()
+    monkeypatch.setenv("LEADLOOP_PROJECT", "acme")
+    keys("add", "crm", "--scope", "score", "--keys", "acme.json")
+    assert json.loads(Path("acme.json").read_text())["project"] == "acme"
 
 
 def test_every_decision_comes_out_again_to_the_bit(log, decided, model_folder):

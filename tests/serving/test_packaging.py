@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from process_tree import descendants, listening_ports
 
 from serving.server import STOPS_WITHIN, Address
 
@@ -87,7 +88,7 @@ def test_the_bento_answers_from_its_own_folder_without_what_training_needs(
         "BENTOML_HOME": str(tmp_path / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
         "LEADLOOP_MODEL": str(model_folder),
-        "LEADLOOP_LOG": str(tmp_path / "decisions.db"),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
     }
     where = ["--host", address.host, "--port", str(address.port)]
     command = [sys.executable, *words, *where]
@@ -97,6 +98,7 @@ def test_the_bento_answers_from_its_own_folder_without_what_training_needs(
         )
         try:
             response = _answer(address, process, tmp_path / "log")
+            assert listening_ports(descendants(process.pid)) == {address.port}
         finally:
             process.terminate()  # as an engine does: it tells the first process and no other
             code = process.wait(30)
@@ -104,6 +106,9 @@ def test_the_bento_answers_from_its_own_folder_without_what_training_needs(
     assert _ask(address, "GET", "/livez")[0] == 0
     assert response["results"][0]["lead_id"] == "a"
     assert 0 < response["results"][0]["probability"] < 1
+    # A bento is deleted with all that is in it; what it decided is kept elsewhere.
+    assert (tmp_path / "state" / "leadloop" / "service" / "decisions.db").is_file()
+    assert not list(home.rglob("decisions.db*"))
 
 
 def _answer(address, process, log):
@@ -164,6 +169,7 @@ def _read_by_the_service():
     return set(re.findall(r'"(LEADLOOP_\w+)"', sources)) | {
         "BENTOML_HOME",
         "BENTOML_DO_NOT_TRACK",
+        "FORWARDED_ALLOW_IPS",
         "PGPASSWORD",
     }
 
