@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from http import HTTPStatus
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 from serving.middleware.api_keys import ApiKeyStore
-from serving.middleware.hosts import host_name, is_cross_site, is_loopback
+from serving.middleware.hosts import host_name, is_cross_site, is_loopback, parse_address
 from serving.middleware.rate_limit import shared_limiter
 from serving.middleware.request_body import BODY_TOO_LARGE, MAX_BODY
 from serving.problems import Problem, send_problem
@@ -39,6 +39,8 @@ _SCOPES: dict[str, KeyScope] = {
 # Requests without a valid key, by address and minute.
 _GUESSES = 60
 _IPV6_NETWORK = 64
+# An IPv6 address with the name of an interface.
+_LONGEST_ADDRESS = 80
 _BEARER = "bearer "
 # A proxy adds them; where one is not trusted, they say only that the request comes from elsewhere.
 _FORWARDED = frozenset((b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"))
@@ -213,11 +215,7 @@ def _is_open(path: str) -> bool:
 def _ip(scope: Scope) -> IPv4Address | IPv6Address | None:
     """The address of the client; None where there is none, or what a proxy sent is none."""
     client = scope.get("client")
-    try:
-        address = ip_address(client[0]) if client else None
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
+    return parse_address(client[0][:_LONGEST_ADDRESS]) if client else None
 
 
 def _address(scope: Scope) -> str:

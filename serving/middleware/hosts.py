@@ -8,14 +8,16 @@ the browser takes the service for the page's own, and only the Host header tells
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from ipaddress import IPv4Address, IPv6Address
 
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,60}\]|[A-Za-z0-9._-]{1,254})(:[0-9]{1,5})?")
 
 
 def host_name(host: str) -> str:
@@ -34,13 +36,18 @@ def is_loopback(name: str) -> bool:
     >>> [is_loopback(name) for name in ("localhost", "127.0.0.53", "::1", "localhost.evil")]
     [True, True, True, False]
     """
-    if name == "localhost":
-        return True
+    address = parse_address(name)
+    return name == "localhost" or (address is not None and address.is_loopback)
+
+
+@lru_cache(maxsize=256)
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """The IP address in a text, IPv4 where it is mapped into IPv6; None where there is none."""
     try:
-        address = ip_address(name)
+        address = ip_address(text)
     except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def is_cross_site(origin: str, fetch_site: str, host: str, allowed: Collection[str]) -> bool:

@@ -85,6 +85,35 @@ def test_a_body_that_never_ends_is_not_read_for_ever():
     assert read_bytes < 100 << 20
 
 
+def test_bodies_have_a_limit_together_that_is_free_again_once_they_are_answered(monkeypatch):
+    monkeypatch.setattr(request_body, "MAX_IN_FLIGHT", request_body.IN_FLIGHT.size + 1_000)
+    before, full = request_body.IN_FLIGHT.size, []
+
+    async def half():
+        # Before its second half comes, somebody else has asked.
+        if not full:
+            full.append(None)
+            full[0] = await asyncio.to_thread(ask, guarded(), whole)
+        return {"type": "http.request", "body": b"x" * 400, "more_body": False}
+
+    async def first():
+        return {"type": "http.request", "body": b"x" * 400, "more_body": True}
+
+    messages = iter([first, half])
+
+    async def whole():
+        return {"type": "http.request", "body": b"x" * 700, "more_body": False}
+
+    async def receive():
+        return await next(messages)()
+
+    status, _ = ask(guarded(), receive)
+    assert status == 400
+    assert (full[0][0], full[0][1]["code"]) == (503, "too_much_in_flight")
+    assert request_body.IN_FLIGHT.size == before
+    assert ask(guarded(), whole)[0] == 400
+
+
 def test_a_disconnect_is_told_apart_from_an_end():
     async def gone():
         return {"type": "http.disconnect"}
