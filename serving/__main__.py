@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 
 from models.artifact import ArtifactError
 from serving.decision_log.settings import LogError
@@ -37,8 +37,15 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m serving", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=3000)
-    parser.add_argument("--workers", type=int, default=os.environ.get(WORKERS) or "1")
+    parser.add_argument("--workers", type=_workers, default=os.environ.get(WORKERS) or "1")
     return parser
+
+
+def _workers(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        msg = f"--workers ({WORKERS}) is a whole number of processes from 1 on, not {text[:40]!r}"
+        raise ArgumentTypeError(msg)
+    return int(text)
 
 
 if __name__ == "__main__":

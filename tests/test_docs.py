@@ -271,7 +271,10 @@ def test_the_page_of_problems_has_every_code_of_the_service():
     whole |= set(
         re.findall(r"^\s*(?:\d{3}: |_UNFORESEEN = )?\(\s*\"([a-z]+_[a-z_]+)\",", sources, re.MULTILINE)
     )
-    whole |= set(re.findall(r"_(?:unauthorized|too_many)\(\"([a-z_]+)\"", sources)) | {"invalid_json", "client_gone"}
+    whole |= set(re.findall(r"_(?:unauthorized|too_many)\(\"([a-z_]+)\"", sources)) | {
+        "invalid_json",
+        "client_gone",
+    }
     whole = {code for code in whole if not code.startswith("leadloop_")}  # names of metrics
     of_lead = {code for part in get_args(LeadError.model_fields["code"].annotation) for code in _flat(part)}
     assert {code for code in whole | of_lead if f"`{code}`" not in page} == set()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.__main__ import main
 from serving.decision_log.settings import DEFAULT_PLACE, LogSettings
 from serving.settings import ServiceSettings, SettingsError
 
@@ -14,6 +15,22 @@ from serving.settings import ServiceSettings, SettingsError
 def test_a_rate_that_is_none_is_refused_in_a_sentence(rate):
     with pytest.raises(SettingsError, match="LEADLOOP_RATE is a whole number of requests a minute"):
         ServiceSettings.of({"LEADLOOP_RATE": rate})
+
+
+@pytest.mark.parametrize("workers", ["0", "two", "-1"])
+def test_a_number_of_workers_that_is_none_is_refused_in_a_sentence(workers, monkeypatch, capsys):
+    monkeypatch.setenv("LEADLOOP_WORKERS", workers)
+    monkeypatch.setattr("sys.argv", ["serving"])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"is a whole number of processes from 1 on, not '{workers}'" in capsys.readouterr().err
+
+
+def test_a_rate_that_is_none_ends_the_start_in_a_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("LEADLOOP_RATE", "abc")
+    monkeypatch.setattr("sys.argv", ["serving"])
+    assert main() == 2
+    assert "error: LEADLOOP_RATE is a whole number" in capsys.readouterr().err
 
 
 def test_settings_come_back_from_the_environment_as_they_were(tmp_path):
