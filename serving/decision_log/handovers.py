@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, and_, cast, func, insert, select, text, true
+from sqlalchemy import String, cast, func, insert, select, text, true
 
 from features.suggestions import suggest
 from serving.decision_log import ranks
@@ -81,7 +81,13 @@ class _Group:
     """Open leads, and what they are worth: ``worth``, or their probability times a typical value."""
 
     conditions: tuple[Any, ...]
-    worth: ColumnElement[float]
+    known: int = 1
+    factor: float = 1.0
+
+    @property
+    def worth(self) -> ColumnElement[float]:
+        column = LEAD_RANKS.c.worth
+        return column if self.known else column * self.factor
 
 
 def select_handover(log: Engine, request: HandoverRequest) -> Selection:
@@ -105,7 +111,7 @@ def select_handover(log: Engine, request: HandoverRequest) -> Selection:
 
 
 def _select(connection: Connection, request: HandoverRequest) -> Selection:
-    leads = _OpenLeads(connection, _groups(connection, request))
+    leads = _OpenLeads(connection, _groups(connection, request), request.value)
     best = leads.best_worths(request.capacity + 1)
     # As many as these there are, if not more: that is all it takes to know how many are drawn.
     lots = count_lots(len(best), request)
@@ -130,6 +136,7 @@ class _OpenLeads:
 
     connection: Connection
     groups: Sequence[_Group]
+    value_name: str
 
     def best_worths(self, size: int) -> list[float]:
         """The ``size`` greatest worths, in descending order."""
@@ -155,11 +162,20 @@ class _OpenLeads:
 
     def _read_by_decisions(self, numbers: Sequence[int]) -> Iterator[HandoverCandidate]:
         """The leads of some decisions, found by the keys of their rows."""
-        same = [DECISIONS.c[name] == LEAD_RANKS.c[name] for name in ("tenant", "lead_id")]
-        for group in self.groups:
-            query = _candidate_columns(group).join_from(DECISIONS, LEAD_RANKS, and_(*same))
-            rows = self.connection.execute(query.where(DECISIONS.c.id.in_(numbers), *group.conditions))
-            yield from map(_candidate, rows)
+        query = select(DECISIONS.c.tenant, DECISIONS.c.lead_id).where(DECISIONS.c.id.in_(numbers))
+        keys = self.connection.execute(query).all()
+        # No more conditions: the database would go through all open leads to meet them.
+        own = (
+            LEAD_RANKS.c.tenant.in_(sorted({tenant for tenant, _ in keys})),
+            LEAD_RANKS.c.lead_id.in_([lead_id for _, lead_id in keys]),
+            LEAD_RANKS.c.value_name == self.value_name,
+        )
+        factors = {group.known: group.factor for group in self.groups}
+        decisions = set(numbers)
+        for row in self.connection.execute(select(LEAD_RANKS).where(*own)):
+            if row.decision_id in decisions:
+                worth = row.worth * factors[row.known]
+                yield HandoverCandidate(row.lead_id, row.decision_id, worth, row.value, row.tenant)
 
     def draw(
         self, condition: Condition, order: DayLots, number: int, population: int
@@ -240,17 +256,16 @@ def _groups(connection: Connection, request: HandoverRequest) -> list[_Group]:
         *_tenant_conditions(connection, request.tenant),
         LEAD_RANKS.c.value_name == request.value,
     ]
-    known = _Group((*own, LEAD_RANKS.c.known == 1), LEAD_RANKS.c.worth)
-    unknown = _Group((*own, LEAD_RANKS.c.known == 0), LEAD_RANKS.c.worth)
+    known, unknown = (_Group((*own, LEAD_RANKS.c.known == flag), flag) for flag in (1, 0))
     if not request.value or not list(
         connection.execute(_candidate_columns(unknown).where(*unknown.conditions).limit(1))
     ):
         return [known]
-    count = _OpenLeads(connection, [known]).count(lambda _: true())
+    count = _OpenLeads(connection, [known], request.value).count(lambda _: true())
     if not count:
         raise _no_such_value(connection, request.value)
     typical_value = _median_value(connection, own, count)
-    return [known, _Group(unknown.conditions, LEAD_RANKS.c.worth * typical_value)]
+    return [known, replace(unknown, factor=typical_value)]
 
 
 def _tenant_conditions(connection: Connection, tenant: str) -> list[ColumnElement[bool]]:
