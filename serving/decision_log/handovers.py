@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, text, true
+from sqlalchemy import String, cast, func, insert, select, text, true
 
 from features.suggestions import suggest
 from serving.decision_log import ranks
@@ -37,7 +37,7 @@ from serving.handover_selection import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Engine
+    from sqlalchemy import ColumnElement, Connection, Engine, Row, Select
 
     from serving.decision_log.records import DecisionSummary
     from serving.handover_selection import HandoverRequest, Selection
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 # How many features hand-overs may rank by: each is kept up with every decision.
 MOST_VALUES = 8
 _BATCH_LEADS = 1_000
+# At most so many decisions are expected of an open lead; of fewer, so many times as many lots are looked at.
+_DECISIONS_A_LEAD = 32
 # Not as a parameter: a partial index is used where its condition stands in the query as it is.
 _OPEN = text(OPEN_LEADS)
 
@@ -79,8 +81,13 @@ class _Group:
     """Open leads, and what they are worth: ``worth``, or their probability times a typical value."""
 
     conditions: tuple[Any, ...]
-    worth: ColumnElement[float]
-    count: int
+    known: int = 1
+    factor: float = 1.0
+
+    @property
+    def worth(self) -> ColumnElement[float]:
+        column = LEAD_RANKS.c.worth
+        return column if self.known else column * self.factor
 
 
 def select_handover(log: Engine, request: HandoverRequest) -> Selection:
@@ -104,23 +111,23 @@ def select_handover(log: Engine, request: HandoverRequest) -> Selection:
 
 
 def _select(connection: Connection, request: HandoverRequest) -> Selection:
-    leads = _OpenLeads(connection, _groups(connection, request))
-    lots = count_lots(leads.number, request)
-    size = min(leads.number, request.capacity - lots)
+    leads = _OpenLeads(connection, _groups(connection, request), request.value)
+    best = leads.best_worths(request.capacity + 1)
+    # As many as these there are, if not more: that is all it takes to know how many are drawn.
+    lots = count_lots(len(best), request)
+    size = min(len(best), request.capacity - lots)
+    cut = best[size - 1] if size else math.inf
     ties, draw = DayLots.of(request.day, "tie"), DayLots.of(request.day, "explore")
-    if not size:
-        sample = leads.draw(lambda _: true(), draw, lots, leads.number)
-        return compose_selection([], sample, leads.number, 0)
-    cut = leads.best_worths(size)[-1]
-    higher = list(leads.read(lambda worth: worth > cut))
-    tied, room = leads.count(lambda worth: worth == cut), size - len(higher)
+    higher = list(leads.read(lambda worth: worth > cut)) if size else []
+    tied = leads.count(lambda worth: worth == cut) if size else 0
+    room = size - len(higher)
     at_cut = leads.draw(lambda worth: worth == cut, ties, room, tied)
     above = sorted([*higher, *at_cut], key=lambda each: (-each.worth, *ties.key(each)))
     # Leads that tie with the last one above may be drawn from below; those above are left out again.
-    below = leads.draw(lambda worth: worth <= cut, draw, lots and lots + room, leads.number - len(higher))
+    number, below = leads.count_and_draw(lambda worth: worth <= cut, draw, lots and lots + room)
     chosen = set(at_cut)
     sample = [each for each in below if each not in chosen][:lots]
-    return compose_selection(above, sample, leads.number, tied)
+    return compose_selection(above, sample, number, tied)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +136,7 @@ class _OpenLeads:
 
     connection: Connection
     groups: Sequence[_Group]
-
-    @property
-    def number(self) -> int:
-        return sum(group.count for group in self.groups)
+    value_name: str
 
     def best_worths(self, size: int) -> list[float]:
         """The ``size`` greatest worths, in descending order."""
@@ -152,12 +156,26 @@ class _OpenLeads:
 
     def read(self, condition: Condition, *more: ColumnElement[bool]) -> Iterator[HandoverCandidate]:
         """The leads that meet a condition."""
-        columns = (LEAD_RANKS.c.lead_id, LEAD_RANKS.c.decision_id, LEAD_RANKS.c.value, LEAD_RANKS.c.tenant)
         for group in self.groups:
-            query = select(*columns, group.worth.label("worth"))
-            rows = self.connection.execute(query.where(*group.conditions, condition(group.worth), *more))
-            for row in rows:
-                yield HandoverCandidate(row.lead_id, row.decision_id, row.worth, row.value, row.tenant)
+            query = _candidate_columns(group).where(*group.conditions, condition(group.worth), *more)
+            yield from map(_candidate, self.connection.execute(query))
+
+    def _read_by_decisions(self, numbers: Sequence[int]) -> Iterator[HandoverCandidate]:
+        """The leads of some decisions, found by the keys of their rows."""
+        query = select(DECISIONS.c.tenant, DECISIONS.c.lead_id).where(DECISIONS.c.id.in_(numbers))
+        keys = self.connection.execute(query).all()
+        # No more conditions: the database would go through all open leads to meet them.
+        own = (
+            LEAD_RANKS.c.tenant.in_(sorted({tenant for tenant, _ in keys})),
+            LEAD_RANKS.c.lead_id.in_([lead_id for _, lead_id in keys]),
+            LEAD_RANKS.c.value_name == self.value_name,
+        )
+        factors = {group.known: group.factor for group in self.groups}
+        decisions = set(numbers)
+        for row in self.connection.execute(select(LEAD_RANKS).where(*own)):
+            if row.decision_id in decisions:
+                worth = row.worth * factors[row.known]
+                yield HandoverCandidate(row.lead_id, row.decision_id, worth, row.value, row.tenant)
 
     def draw(
         self, condition: Condition, order: DayLots, number: int, population: int
@@ -169,15 +187,66 @@ class _OpenLeads:
         """
         if not number:
             return []
-        day_number = (LEAD_RANKS.c.lot * order.multiplier + order.offset) % LOT_MODULUS
-        share = (number + 4 * math.sqrt(number) + 16) / population
-        candidates: list[HandoverCandidate] = []
-        while share < 1 and len(candidates) < number:
-            candidates = list(self.read(condition, day_number < int(share * LOT_MODULUS)))
-            share *= 2
-        if len(candidates) < number:
-            candidates = list(self.read(condition))
+        limit = _lot_limit(number, population)
+        candidates = list(self.read(condition, _day_number(order) < limit))
+        while len(candidates) < number and limit < LOT_MODULUS:
+            limit *= 2
+            candidates = list(self.read(condition, _day_number(order) < limit))
         return sorted(candidates, key=order.key)[:number]
+
+    def count_and_draw(
+        self, condition: Condition, order: DayLots, number: int
+    ) -> tuple[int, list[HandoverCandidate]]:
+        """How many leads there are, and what ``draw`` returns; in one pass over them all.
+
+        Of numbers below a limit more are read than it takes: how many leads there are is not known yet.
+        """
+        if not number:
+            return self.count(lambda _: true()), []
+        last = self.connection.execute(select(func.max(DECISIONS.c.id))).scalar() or 1
+        limit = _lot_limit(number, max(1, last // _DECISIONS_A_LEAD))
+        day_number = _day_number(order)
+        entry = cast(day_number, String) + ":" + cast(LEAD_RANKS.c.decision_id, String)
+        count, drawn = 0, list[str]()
+        for group in self.groups:
+            passing = condition(group.worth) & (day_number < limit)
+            entries = func.aggregate_strings(entry, ",").filter(passing)
+            query = select(func.count(), entries).where(*group.conditions)
+            number_of_group, text_of_group = self.connection.execute(query).one()
+            count += number_of_group
+            drawn += text_of_group.split(",") if text_of_group else ()
+        if len(drawn) < number:
+            return count, self.draw(condition, order, number, count)
+        pairs = sorted(tuple(map(int, pair.split(":"))) for pair in drawn)
+        # Whoever has the same number as the last one may stand before it.
+        decisions = [decision for day, decision in pairs if day <= pairs[number - 1][0]]
+        candidates = [
+            candidate for batch in _batches(decisions) for candidate in self._read_by_decisions(batch)
+        ]
+        return count, sorted(candidates, key=order.key)[:number]
+
+
+def _candidate_columns(group: _Group) -> Select[Any]:
+    columns = (LEAD_RANKS.c.lead_id, LEAD_RANKS.c.decision_id, LEAD_RANKS.c.value, LEAD_RANKS.c.tenant)
+    return select(*columns, group.worth.label("worth"))
+
+
+def _candidate(row: Row[Any]) -> HandoverCandidate:
+    return HandoverCandidate(row.lead_id, row.decision_id, row.worth, row.value, row.tenant)
+
+
+def _day_number(order: DayLots) -> ColumnElement[int]:
+    return (LEAD_RANKS.c.lot * order.multiplier + order.offset) % LOT_MODULUS
+
+
+def _lot_limit(number: int, population: int) -> int:
+    """A number of a day below which almost certainly ``number`` leads of a population are, and few more."""
+    share = (number + 4 * math.sqrt(number) + 16) / population
+    return math.ceil(min(1, share) * LOT_MODULUS)
+
+
+def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (numbers[start : start + _BATCH_LEADS] for start in range(0, len(numbers), _BATCH_LEADS))
 
 
 def _groups(connection: Connection, request: HandoverRequest) -> list[_Group]:
@@ -187,18 +256,16 @@ def _groups(connection: Connection, request: HandoverRequest) -> list[_Group]:
         *_tenant_conditions(connection, request.tenant),
         LEAD_RANKS.c.value_name == request.value,
     ]
-    groups = []
-    for known in (1, 0) if request.value else (1,):
-        conditions = (*own, LEAD_RANKS.c.known == known)
-        query = select(func.count()).select_from(LEAD_RANKS).where(*conditions)
-        groups.append(_Group(conditions, LEAD_RANKS.c.worth, connection.execute(query).scalar_one()))
-    if len(groups) == 1 or not groups[1].count:
-        return groups[:1]
-    known_group, unknown = groups
-    if not known_group.count:
+    known, unknown = (_Group((*own, LEAD_RANKS.c.known == flag), flag) for flag in (1, 0))
+    if not request.value or not list(
+        connection.execute(_candidate_columns(unknown).where(*unknown.conditions).limit(1))
+    ):
+        return [known]
+    count = _OpenLeads(connection, [known], request.value).count(lambda _: true())
+    if not count:
         raise _no_such_value(connection, request.value)
-    typical_value = _median_value(connection, own, known_group.count)
-    return [known_group, _Group(unknown.conditions, LEAD_RANKS.c.worth * typical_value, unknown.count)]
+    typical_value = _median_value(connection, own, count)
+    return [known, replace(unknown, factor=typical_value)]
 
 
 def _tenant_conditions(connection: Connection, tenant: str) -> list[ColumnElement[bool]]:
@@ -311,8 +378,7 @@ def add_handover(connection: Connection, request: HandoverRequest, selection: Se
 
 def _logged_decisions(connection: Connection, numbers: Sequence[int]) -> set[int]:
     """Which of these decisions are in the log still."""
-    batches = (numbers[start : start + _BATCH_LEADS] for start in range(0, len(numbers), _BATCH_LEADS))
-    queries = (select(DECISIONS.c.id).where(DECISIONS.c.id.in_(batch)) for batch in batches)
+    queries = (select(DECISIONS.c.id).where(DECISIONS.c.id.in_(batch)) for batch in _batches(numbers))
     return {number for query in queries for number in connection.execute(query).scalars()}
 
 

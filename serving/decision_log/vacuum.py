@@ -39,11 +39,11 @@ def rewrite_tables(log: Engine) -> str | None:
         with log.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             _rewrite_postgresql(connection)
         return _WAL_LEFT
-    connection = log.raw_connection()
+    file = log.raw_connection()
     try:
-        connection.cursor().execute("VACUUM")
+        file.cursor().execute("VACUUM")
     finally:
-        connection.close()
+        file.close()
     return None if truncate_wal(log) else "somebody is reading the log; run this command again later"
 
 

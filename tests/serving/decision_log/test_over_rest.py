@@ -7,6 +7,9 @@ import sqlite3
 import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
 
 import bentoml
 import pytest
@@ -18,6 +21,8 @@ from models.uncertainty import NOTHING, ScoreUncertainty
 from serving.decision_log import queries
 from serving.decision_log.replay import replay
 from serving.decision_log.settings import OFF, PLACE
+from serving.middleware import access_log
+from serving.request_context import RequestContext
 from serving.schemas import MAX_LEADS
 from serving.scorer import MANY
 from serving.service import Leadloop
@@ -72,9 +77,9 @@ def test_what_is_answered_is_what_is_logged(client, lead):
 
 
 def test_the_request_that_was_answered_is_named(client, lead):
-    client.post("/v1/score", json={"leads": [lead]}, headers={"x-request-id": "crm-17"})
+    client.post("/v1/score", json={"leads": [lead]}, headers={"x-request-id": "ab" * 16})
     (decision,) = client.get("/v1/leads/0012/decisions").json()["decisions"]
-    assert (decision["request_id"], decision["key_id"], decision["reasons"]) == ("crm-17", None, None)
+    assert (decision["request_id"], decision["key_id"], decision["reasons"]) == ("ab" * 16, None, None)
 
 
 @pytest.mark.parametrize("size", [1, MANY + 1])
@@ -202,7 +207,7 @@ def test_no_id_is_more_than_an_id(client, text):
     page = client.get(f"{address}/decisions").json()
     assert [decision["lead_id"] for decision in page["decisions"]] == [text]
     assert page["outcomes"][0]["reason"] == text.strip()
-    assert client.delete(address).json() == {"decisions": 1, "outcomes": 1}
+    assert client.delete(address).json() == {"decisions": 1, "outcomes": 1, "overwritten": True}
     assert len(client.get("/v1/leads/other/decisions").json()["decisions"]) == 1
 
 
@@ -253,8 +258,8 @@ def test_a_page_that_cannot_be_is_a_problem(client, query):
 def test_a_person_is_forgotten_once_and_for_all(client, lead):
     client.post("/v1/score", json={"leads": [lead, lead | {"lead_id": "other"}]})
     report(client, EVENT)
-    assert client.delete("/v1/leads/0012").json() == {"decisions": 1, "outcomes": 1}
-    assert client.delete("/v1/leads/0012").json() == {"decisions": 0, "outcomes": 0}
+    assert client.delete("/v1/leads/0012").json() == {"decisions": 1, "outcomes": 1, "overwritten": True}
+    assert client.delete("/v1/leads/0012").json() == {"decisions": 0, "outcomes": 0, "overwritten": True}
     page = client.get("/v1/leads/0012/decisions").json()
     assert page == {"lead_id": "0012", "decisions": [], "outcomes": [], "next": None}
     assert queries.stats(journal().writer.log)["erased"] == {"decisions": 1, "outcomes": 1}
@@ -318,3 +323,70 @@ def test_the_api_page_shows_the_log(client):
     assert page["paths"]["/v1/leads/{lead_id}"]["delete"]["responses"]["200"]["content"]
     names = {part.split('"')[0] for part in json.dumps(page).split("#/components/schemas/")[1:]}
     assert names <= page["components"]["schemas"].keys()
+
+
+@pytest.mark.parametrize("lead_id", ["ends/", "/", "//", "a/b/", "/starts", "x/decisions", "x/decisions/"])
+def test_a_lead_whose_id_has_slashes_can_be_listed_and_erased(client, lead, lead_id):
+    client.post("/v1/score", json={"leads": [lead | {"lead_id": lead_id}]})
+    address = f"/v1/leads/{quote(lead_id, safe='')}"
+    assert len(client.get(f"{address}/decisions").json()["decisions"]) == 1
+    assert client.delete(address).json()["decisions"] == 1
+    assert client.get(f"{address}/decisions").json()["decisions"] == []
+
+
+@pytest.mark.parametrize("path", ["/v1/leads/ada/", "/v1/leads/", "/v1/leads/ada/decisions/"])
+def test_a_slash_too_many_is_no_part_of_an_id(client, path):
+    for answer in (client.delete(path), client.get(path)):
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.fixture
+def tenant(monkeypatch):
+    """Sets the tenant that the keys of the requests to come are bound to."""
+
+    def bind(name):
+        monkeypatch.setattr(access_log, "RequestContext", partial(RequestContext, tenant=name))
+
+    return bind
+
+
+def test_a_tenant_sees_hands_over_and_erases_its_own_leads_only(client, lead, tenant):
+    for name in ("acme", "umbrella"):
+        tenant(name)
+        client.post("/v1/score", json={"leads": [lead]})
+        client.post("/v1/score", json={"leads": [lead | {"lead_id": f"only of {name}"}]})
+        assert report(client, EVENT) == [{"key": "k1", "status": "recorded"}]
+    tenant("acme")
+    listing = client.get("/v1/leads/0012/decisions").json()
+    assert [each["tenant"] for each in listing["decisions"]] == ["acme"]
+    assert [each["tenant"] for each in listing["outcomes"]] == ["acme"]
+    assert client.get("/v1/leads/only of umbrella/decisions").json()["decisions"] == []
+    assert client.delete("/v1/leads/only of umbrella").json()["decisions"] == 0
+    handover = client.post("/v1/handover", json={"capacity": 9}).json()
+    assert [(each["lead_id"], each["tenant"]) for each in handover["leads"]] == [("only of acme", "acme")]
+    tenant("umbrella")
+    assert client.get("/v1/handover", params={"capacity": 9}).status_code == 404
+    assert client.delete("/v1/leads/0012").json()["decisions"] == 1
+    tenant("")
+    assert len(client.get("/v1/leads/0012/decisions").json()["decisions"]) == 1
+    everybody = client.post("/v1/handover", json={"capacity": 9}).json()
+    assert {each["tenant"] for each in everybody["leads"]} == {"acme", "umbrella"}
+    tenant("acme")
+    assert client.get("/v1/handover", params={"capacity": 9}).json() == handover
+
+
+def test_outcomes_in_a_circle_are_refused_by_field(client):
+    first, second = report(client, EVENT | {"corrects": "k2"}, EVENT | {"key": "k2", "corrects": "k1"})
+    assert first["status"] == "recorded"
+    assert (second["error"]["code"], second["error"]["field"]) == ("invalid_value", "corrects")
+
+
+def test_an_erasure_says_that_the_content_is_overwritten(client, lead, place):
+    client.post("/v1/score", json={"leads": [lead | {"lead_id": "somebody-4711"}]})
+    assert client.delete("/v1/leads/somebody-4711").json() == {
+        "decisions": 1,
+        "outcomes": 0,
+        "overwritten": True,
+    }
+    files = b"".join(file.read_bytes() for file in Path(place).parent.glob("decisions.db*"))
+    assert b"somebody-4711" not in files

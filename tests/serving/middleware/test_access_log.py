@@ -64,20 +64,23 @@ def test_every_line_is_json_and_said_once(monkeypatch):
     assert "\x1b" not in out.getvalue()
 
 
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
 def count(name, **labels):
     return REGISTRY.get_sample_value(name, labels) or 0
 
 
 def test_a_request_is_one_line_that_says_who_what_and_how_long(client, lines, lead, by_hand):
-    answer = client.post("/v1/score", json={"leads": [lead]}, headers={"x-request-id": "crm-17"})
+    answer = client.post("/v1/score", json={"leads": [lead]}, headers={"x-request-id": TRACE})
     (line,) = lines()
-    assert answer.headers["x-request-id"] == "crm-17"
+    assert answer.headers["x-request-id"] == TRACE
     assert line.pop("ms") > 0
     assert line.pop("time").endswith("+00:00")
     assert line == {
         "level": "info",
         "message": "request",
-        "request_id": "crm-17",
+        "request_id": TRACE,
         "method": "POST",
         "endpoint": "/v1/score",
         "status": 200,
@@ -86,13 +89,30 @@ def test_a_request_is_one_line_that_says_who_what_and_how_long(client, lines, le
     }
 
 
-@pytest.mark.parametrize("sent", ["", "x" * 65, "two words", 'quote"', "ünï", "a;b", None])
-def test_an_id_that_could_forge_a_line_is_replaced(client, lines, sent):
+@pytest.mark.parametrize(
+    "sent",
+    ["", "a" * 65, "a" * 15, "two words", 'quote"', "ünï", "a;b", "crm-17", "ada@example.com", "4711", None],
+)
+def test_an_id_that_could_forge_a_line_or_name_a_person_is_replaced(client, lines, sent):
     headers = {} if sent is None else {"x-request-id": sent.encode()}
     request_id = client.get("/v1/model", headers=headers).headers["x-request-id"]
     assert request_id != sent
     assert len(request_id) == 32
     assert lines()[0]["request_id"] == request_id
+
+
+@pytest.mark.parametrize("sent", [TRACE, TRACE[:16], "9F1B2C3D-0000-4A4B-8C8D-0123456789ab"])
+def test_an_id_of_a_trace_stays(client, lines, sent):
+    assert client.get("/v1/model", headers={"x-request-id": sent}).headers["x-request-id"] == sent
+    assert lines()[0]["request_id"] == sent
+
+
+@pytest.mark.parametrize("lead_id", ["0012", TRACE, "9f1b2c3d-0000-4a4b-8c8d-0123456789ab"])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_the_id_of_a_lead_that_is_sent_as_that_of_the_request_is_in_no_line(client, lines, lead_id, method):
+    end = "/decisions" if method == "GET" else ""
+    client.request(method, f"/v1/leads/{lead_id}{end}", headers={"x-request-id": lead_id})
+    assert lead_id not in json.dumps(lines())
 
 
 def test_a_message_with_a_line_break_stays_on_its_line():
@@ -126,9 +146,9 @@ def test_a_failure_is_logged_by_type_and_place_and_not_by_what_it_says(client, l
         raise RuntimeError(SECRET)
 
     monkeypatch.setattr("serving.scorer.Scorer.score", fail)
-    client.post("/v1/score", json={"leads": [lead]}, headers={"x-request-id": "crm-18"})
+    client.post("/v1/score", json={"leads": [lead]}, headers={"x-request-id": TRACE})
     failed, request = lines()
-    assert (failed["error"], failed["request_id"], request["status"]) == ("RuntimeError", "crm-18", 500)
+    assert (failed["error"], failed["request_id"], request["status"]) == ("RuntimeError", TRACE, 500)
     assert any("fail" in place for place in failed["at"])
     assert SECRET not in json.dumps(failed)
 
