@@ -49,7 +49,7 @@ def config(company):
 @pytest.fixture(scope="module")
 def store(company, empty_store):
     shutil.copy(empty_store, company / "mlflow.db")
-    return Tracking(f"sqlite:///{company / 'mlflow.db'}", (company / "files").as_uri())
+    return Tracking(f"sqlite:///{company / 'mlflow.db'}", (company / "files").as_uri(), project="acme")
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,11 @@ def test_the_model_folder_is_the_tracked_model(trained, tracked_run, tmp_path, m
     assert logged_model.source_run_id == trained.run.run_id
     (sums,) = Path(logged_model.artifact_location.removeprefix("file://")).rglob("SHA256SUMS")
     assert artifact.load(sums.parent).version == trained.model.version
+
+
+def test_the_card_and_the_run_name_the_project(trained, tracked_run):
+    assert trained.model.card.project == "acme"
+    assert tracked_run[1].data.tags["leadloop.project"] == "acme"
 
 
 def test_promotion_makes_the_run_champion(trained, store, tmp_path):
