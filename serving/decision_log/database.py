@@ -20,7 +20,7 @@ from serving.decision_log.settings import LogError, displayed_place
 from serving.decision_log.tables import LOG_STATE
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, CursorResult, Engine
 
     from serving.decision_log.deadlines import ConnectionDeadlines
 
@@ -75,6 +75,21 @@ def open_log(place: str, project: str = "", deadlines: ConnectionDeadlines | Non
 def writing(log: Engine) -> Engine:
     """The same log for transactions that write: on SQLite they take the write lock when they begin."""
     return log.execution_options(writes=True)
+
+
+class DriverStatement:
+    """A statement with ``?`` for its values, which the driver gets without SQLAlchemy's translation."""
+
+    def __init__(self, sql: str) -> None:
+        self._sql = {"sqlite": sql, "postgresql": sql.replace("%", "%%").replace("?", "%s")}
+
+    def execute(self, connection: Connection, values: tuple[Any, ...]) -> CursorResult[Any]:
+        """The result of the statement."""
+        return connection.exec_driver_sql(self._sql[connection.dialect.name], values)
+
+    def execute_many(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+        """Execute the statement with each of these rows, one at least."""
+        connection.exec_driver_sql(self._sql[connection.dialect.name], rows)
 
 
 def truncate_wal(log: Engine) -> bool:

@@ -47,42 +47,43 @@ class OpenedFiles:
     """The files of an open log on SQLite, by device and inode."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._opened = {path: _identity(path)}
+        self._path = str(path)
+        self._opened = {self._path: _identity(self._path)[0]}
         self._size = 0
 
     def verify(self) -> None:
         """Raise LogFileChangedError unless the files are still those that were opened.
 
-        The file beside the database are known from the first call after a transaction.
+        The files beside the database are known once ``add_files_beside`` was called.
         """
         for file, opened in self._opened.items():
-            if _identity(file) != opened:
+            identity, size = _identity(file)
+            if identity != opened:
                 raise LogFileChangedError(_sentence(file, self._path))
-        size = self._path.stat().st_size
-        if size < self._size:
-            msg = f"{self._path} was cut short: it had {self._size:,} bytes, and has {size:,}"
-            raise LogFileChangedError(msg)
-        self._size = size
+            if file == self._path:
+                if size < self._size:
+                    msg = f"{file} was cut short: it had {self._size:,} bytes, and has {size:,}"
+                    raise LogFileChangedError(msg)
+                self._size = size
 
     def add_files_beside(self) -> None:
         """Remember the write-ahead log and its index, which are there since the first transaction."""
         if len(self._opened) == 1:
-            self._opened |= {
-                file: _identity(file) for file in (Path(f"{self._path}{suffix}") for suffix in _BESIDE)
-            }
+            beside = (f"{self._path}{suffix}" for suffix in _BESIDE)
+            self._opened |= {file: _identity(file)[0] for file in beside}
 
 
-def _identity(file: Path) -> tuple[int, int] | None:
+def _identity(file: str) -> tuple[tuple[int, int] | None, int]:
+    """Device and inode of a file and its size; None and 0 where there is none."""
     try:
-        found = file.stat()
+        found = os.stat(file)  # noqa: PTH116  # with each commit: a Path takes twice as long
     except OSError:
-        return None
-    return found.st_dev, found.st_ino
+        return None, 0
+    return (found.st_dev, found.st_ino), found.st_size
 
 
-def _sentence(file: Path, path: Path) -> str:
-    state = "is not the file that was opened" if file.exists() else "was deleted or moved away"
+def _sentence(file: str, path: str) -> str:
+    state = "is not the file that was opened" if Path(file).exists() else "was deleted or moved away"
     return (
         f"{file} {state}; leadloop continues in {path} as it is now, where the records from before may be "
         "missing: put the old files back while no service runs, if they are needed"

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, literal, select, text, tuple_, update
 
 from models.uncertainty import WITHHELD
+from serving.decision_log.database import DriverStatement
 from serving.decision_log.tables import DECISIONS, LEAD_RANKS, RANKED_VALUES
 from serving.handover_selection import lead_lot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import Any
 
     from sqlalchemy import Connection
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 Lead = tuple[str, str]
 _KEY = "tenant = :tenant AND lead_id = :lead_id"
 # A decision that another worker has overtaken changes nothing.
-_RANK = text(
+_RANK = DriverStatement(
     "INSERT INTO lead_ranks (tenant, lead_id, value_name, decision_id, worth, known, lot, withheld, closed) "
-    "VALUES (:tenant, :lead_id, '', :decision_id, :worth, 1, :lot, :withheld, 0) "
+    "VALUES (?, ?, '', ?, ?, 1, ?, ?, 0) "
     "ON CONFLICT (tenant, lead_id, value_name) DO UPDATE SET decision_id = excluded.decision_id, "
     "worth = excluded.worth, withheld = excluded.withheld "
     "WHERE excluded.decision_id > lead_ranks.decision_id"
@@ -61,18 +61,38 @@ _NAMES = select(RANKED_VALUES.c.value_name)
 _FORGET = text(f"DELETE FROM lead_ranks WHERE {_KEY} AND decision_id = 0 AND closed = 0")  # noqa: S608
 
 
-def rank_decisions(
-    connection: Connection, decisions: Iterable[tuple[Mapping[str, Any], Mapping[str, Value]]]
+class Rank(NamedTuple):
+    """What a lead is ranked by: the columns of ``_RANK``, in their order."""
+
+    tenant: str
+    lead_id: str
+    decision_id: int
+    worth: float
+    lot: int
+    withheld: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Rank:
+        """The rank by a row of ``decisions``."""
+        lead_id, withheld = row["lead_id"], int(row["insufficient"] in WITHHELD)
+        return cls(row["tenant"], lead_id, row["id"], row["probability"], lead_lot(lead_id), withheld)
+
+
+def rank_leads(
+    connection: Connection, ranks: Iterable[tuple[Rank, Mapping[str, Value]]], *, by_values: bool = True
 ) -> None:
-    """Rank leads by decisions: pairs of a row of ``decisions``, in the order of ids, and the feature row."""
-    newest = {(row["tenant"], row["lead_id"]): (row, values) for row, values in decisions}
+    """Rank leads by decisions in the order of their ids, each with its feature row.
+
+    Without ``by_values`` nobody has asked yet for a hand-over by a feature.
+    """
+    newest = {rank[:2]: (rank, values) for rank, values in ranks}
     if not newest:
         return
-    ranks = [(_rank(row), values) for _, (row, values) in sorted(newest.items())]
-    connection.execute(_RANK, [rank for rank, _ in ranks])
-    names = connection.execute(_NAMES).scalars().all()
+    ordered = [newest[lead] for lead in sorted(newest)]
+    _RANK.execute_many(connection, [rank for rank, _ in ordered])
+    names = connection.execute(_NAMES).scalars().all() if by_values else ()
     if names:
-        _rank_by_values(connection, ranks, sorted(names))
+        _rank_by_values(connection, ordered, sorted(names))
 
 
 def register_value(connection: Connection, name: str) -> None:
@@ -96,36 +116,25 @@ def rank_next_by_value(connection: Connection, name: str, after: Lead, most: int
         complete = update(RANKED_VALUES).where(RANKED_VALUES.c.value_name == name)
         connection.execute(complete.values(complete=1))
         return None
-    _rank_by_values(connection, [(_rank(dict(row)), json.loads(row["row"])) for row in rows], [name])
+    _rank_by_values(connection, [(Rank.of(dict(row)), json.loads(row["row"])) for row in rows], [name])
     return rows[-1]["tenant"], rows[-1]["lead_id"]
 
 
 def _rank_by_values(
     connection: Connection,
-    ranks: Sequence[tuple[Mapping[str, Any], Mapping[str, Value]]],
+    ranks: Sequence[tuple[Rank, Mapping[str, Value]]],
     names: Sequence[str],
 ) -> None:
     rows = [_value_rank(rank, name, values.get(name)) for rank, values in ranks for name in names]
     connection.execute(_RANK_BY_VALUE, rows)
 
 
-def _rank(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "tenant": row["tenant"],
-        "lead_id": row["lead_id"],
-        "decision_id": row["id"],
-        "worth": row["probability"],
-        "lot": lead_lot(row["lead_id"]),
-        "withheld": int(row["insufficient"] in WITHHELD),
-    }
-
-
-def _value_rank(rank: Mapping[str, Any], name: str, value: Value) -> dict[str, Any]:
+def _value_rank(rank: Rank, name: str, value: Value) -> dict[str, Any]:
     number = float(value) if isinstance(value, int | float) else math.nan
-    worth = rank["worth"] * number
+    worth, columns = rank.worth * number, rank._asdict() | {"value_name": name}
     if not math.isfinite(worth):
-        return {**rank, "value_name": name, "value": None, "known": 0}
-    return {**rank, "value_name": name, "value": number, "worth": worth, "known": 1}
+        return columns | {"value": None, "known": 0}
+    return columns | {"value": number, "worth": worth, "known": 1}
 
 
 def close_leads(connection: Connection, leads: Iterable[Lead]) -> None:
@@ -149,7 +158,7 @@ def unrank_decisions(connection: Connection, decisions: Sequence[Mapping[str, An
         .group_by(DECISIONS.c.tenant, DECISIONS.c.lead_id)
     )
     left = connection.execute(select(DECISIONS).where(DECISIONS.c.id.in_(newest))).mappings().all()
-    rank_decisions(connection, ((dict(row), json.loads(row["row"])) for row in left))
+    rank_leads(connection, ((Rank.of(dict(row)), json.loads(row["row"])) for row in left))
     connection.execute(_FORGET, _keys((row["tenant"], row["lead_id"]) for row in keys))
 
 

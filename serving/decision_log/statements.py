@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from features.clock import DAY
 from models.explanation import Reason
 from serving.decision_log import ranks
-from serving.decision_log.database import writing
+from serving.decision_log.database import DriverStatement, writing
 from serving.decision_log.erasure import (
     erased_since,
     forget_erasures,
@@ -36,6 +36,7 @@ from serving.decision_log.tables import (
     LEAD_RANKS,
     OUTCOMES,
 )
+from serving.handover_selection import lead_lot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,98 +44,134 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Table
 
-    from features.record import Value
     from serving.decision_log.records import NewDecision, Outcome, OutcomeStatus, RequestInfo
 
 _BATCH_ROWS = 1_000
 # Knowing what it writes it takes half the time, and a hundred reasons cost more than the row.
 _REASONS = TypeAdapter(tuple[Reason, ...])
-# Built once: SQLAlchemy recognises a statement sooner than one that is like it.
-_ADD = insert(DECISIONS)
 _CONTENT = ("lead_id", "outcome", "reason", "occurred_at", "corrects")
-# The numbers of new decisions are taken before they are added: their leads' ranks are written with them.
-_LAST_NUMBER = text("SELECT seq FROM sqlite_sequence WHERE name = 'decisions'")
-_NEXT_NUMBERS = text(
-    "SELECT nextval(pg_get_serial_sequence('decisions', 'id')) FROM generate_series(1, :count)"
+# What is written with every answer goes to the driver as it is: translating it takes longer than SQLite.
+_COLUMNS = (
+    *("id", "decided_at", "request_id", "lead_id", "as_of", "endpoint", "model_version", "probability"),
+    *(
+        "log_odds",
+        "points",
+        "grade",
+        "row",
+        "reasons",
+        "key_id",
+        "shadow",
+        "explored",
+        "insufficient",
+        "tenant",
+    ),
 )
+_ADD = DriverStatement(
+    "INSERT INTO decisions ("  # noqa: S608
+    + ", ".join(f'"{name}"' for name in _COLUMNS)
+    + f") VALUES ({', '.join('?' * len(_COLUMNS))})"
+)
+# The numbers of new decisions are taken before they are added: their leads' ranks are written with them.
+_LAST_NUMBER = "(SELECT seq FROM sqlite_sequence WHERE name = 'decisions')"
+_NEXT_NUMBERS = DriverStatement(
+    "SELECT nextval(pg_get_serial_sequence('decisions', 'id')) FROM generate_series(1, ?)"
+)
+# What nearly always is nothing, in one question: the last number on SQLite, erasures, and values to rank by.
+_STATE = "(SELECT count(*) FROM erased_leads), (SELECT count(*) FROM ranked_values)"
 # Any two numbers that nobody else locks in the same database; these are "lead" and "fix" in ASCII.
 _CORRECTING = text(f"SELECT pg_advisory_xact_lock({0x6C656164}, {0x666978})")
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionEntry:
-    """A decision on its way into the log: its columns, its feature row, and when its request came."""
+    """A decision on its way into the log: its columns but the id, and what they were made from."""
 
-    columns: Mapping[str, Any]
-    values: Mapping[str, Value]
-    received_at: float
+    columns: tuple[Any, ...]
+    decision: NewDecision
+    request: RequestInfo
 
 
 def decision_rows(decisions: Iterable[NewDecision], request: RequestInfo, now: int) -> list[DecisionEntry]:
     """Decisions as entries; the feature row as JSON whose numbers read back to the same bits."""
-    shared = {
-        "decided_at": now,
-        "request_id": request.request_id,
-        "endpoint": request.endpoint,
-        "key_id": request.key_id,
-        "shadow": int(request.shadow),
-        "explored": int(request.explored),
-        "tenant": request.tenant,
-    }
+    flags = (int(request.shadow), int(request.explored))
     return [
-        DecisionEntry(shared | _decision_row(decision), decision.row, request.received_at)
-        for decision in decisions
+        DecisionEntry(_columns(decision, request, flags, now), decision, request) for decision in decisions
     ]
 
 
-def _decision_row(decision: NewDecision) -> dict[str, Any]:
+def _columns(
+    decision: NewDecision, request: RequestInfo, flags: tuple[int, int], now: int
+) -> tuple[Any, ...]:
+    """The columns of a decision in the order of ``_COLUMNS``."""
     score = decision.score
-    return {
-        "lead_id": score.lead_id,
-        "as_of": score.as_of,
-        "model_version": score.model_version,
-        "probability": score.probability,
-        "log_odds": score.log_odds,
-        "points": score.points,
-        "grade": score.grade,
-        "insufficient": score.insufficient and score.insufficient.code,
-        "row": to_json(decision.row).decode(),
-        "reasons": None if decision.reasons is None else _REASONS.dump_json(decision.reasons).decode(),
-    }
+    return (
+        now,
+        request.request_id,
+        score.lead_id,
+        score.as_of,
+        request.endpoint,
+        score.model_version,
+        score.probability,
+        score.log_odds,
+        score.points,
+        score.grade,
+        to_json(decision.row).decode(),
+        None if decision.reasons is None else _REASONS.dump_json(decision.reasons).decode(),
+        request.key_id,
+        *flags,
+        score.insufficient and score.insufficient.code,
+        request.tenant,
+    )
 
 
 def add_decisions(connection: Connection, entries: Sequence[DecisionEntry]) -> None:
     """Add entries of ``decision_rows``, except of leads that were erased after their request came."""
     if not entries:
         return
-    refuse_late_record(min(entry.received_at for entry in entries))
+    refuse_late_record(min(entry.request.received_at for entry in entries))
     lock_against_erasure(connection)
-    entries = _without_erased(connection, entries)
-    if not entries:
-        return
-    numbers = _new_numbers(connection, len(entries))
-    rows = [{**entry.columns, "id": number} for entry, number in zip(entries, numbers, strict=True)]
-    connection.execute(_ADD, rows)
-    answered = ((row, entry.values) for row, entry in zip(rows, entries, strict=True) if not row["shadow"])
-    ranks.rank_decisions(connection, answered)
+    number, erasures, values = _read_state(connection)
+    if erasures:
+        entries = _without_erased(connection, entries)
+        if not entries:
+            return
+    numbers = _new_numbers(connection, number, len(entries))
+    numbered = list(zip(numbers, entries, strict=True))
+    _ADD.execute_many(connection, [(number, *entry.columns) for number, entry in numbered])
+    answered = (
+        (_rank(number, entry), entry.decision.row) for number, entry in numbered if not entry.request.shadow
+    )
+    ranks.rank_leads(connection, answered, by_values=bool(values))
+
+
+def _rank(number: int, entry: DecisionEntry) -> ranks.Rank:
+    score = entry.decision.score
+    withheld = int(score.insufficient is not None and score.insufficient.withheld)
+    lot = lead_lot(score.lead_id)
+    return ranks.Rank(entry.request.tenant, score.lead_id, number, score.probability, lot, withheld)
+
+
+def _read_state(connection: Connection) -> tuple[int, int, int]:
+    """The number of the last decision (on SQLite), and how many erasures and ranked values there are."""
+    number = "0" if connection.dialect.name == "postgresql" else _LAST_NUMBER
+    last, erasures, values = connection.exec_driver_sql(f"SELECT {number}, {_STATE}").one()
+    return last or 0, erasures, values
 
 
 def _without_erased(connection: Connection, entries: Sequence[DecisionEntry]) -> Sequence[DecisionEntry]:
     erasures = recent_erasures(connection)
-    if erasures is None:
-        return entries
     return [
         entry
         for entry in entries
-        if not erasures.cover(entry.columns["tenant"], entry.columns["lead_id"], entry.received_at)
+        if erasures is None
+        or not erasures.cover(entry.request.tenant, entry.decision.score.lead_id, entry.request.received_at)
     ]
 
 
-def _new_numbers(connection: Connection, count: int) -> Sequence[int]:
+def _new_numbers(connection: Connection, last: int, count: int) -> Sequence[int]:
     """Ids that no other row has had: on SQLite the write lock is held, PostgreSQL hands them out."""
     if connection.dialect.name == "postgresql":
-        return sorted(connection.execute(_NEXT_NUMBERS, {"count": count}).scalars())
-    last = connection.execute(_LAST_NUMBER).scalar() or 0
+        return sorted(number for (number,) in _NEXT_NUMBERS.execute(connection, (count,)))
     return range(last + 1, last + 1 + count)
 
 

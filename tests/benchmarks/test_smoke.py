@@ -5,7 +5,19 @@ from __future__ import annotations
 import json
 
 import pytest
-from benchmarks import batch, leak_worlds, load, online, refused_bodies, report, run, soak, stalls, worlds
+from benchmarks import (
+    batch,
+    handover,
+    leak_worlds,
+    load,
+    online,
+    refused_bodies,
+    report,
+    run,
+    soak,
+    stalls,
+    worlds,
+)
 from small_model import build_small_model
 
 from features.catalogue import build_feature_set
@@ -53,6 +65,14 @@ def test_the_report_of_a_run_is_measured(tmp_path):
     summing, writing, memory, page = report.made(*report.trained(300, 900, tmp_path))
     assert min(summing, writing, memory) > 0
     assert page.startswith("<!doctype html>")
+
+
+def test_a_hand_over_is_measured_on_a_log_that_was_filled(tmp_path):
+    place = str(tmp_path / "decisions.db")
+    handover.fill(place, 600)
+    for request in handover.WISHES.values():
+        spent, server, memory = handover.cost(place, request)
+        assert (spent > 0, server, memory < 100) == (True, 0.0, True)
 
 
 def test_companies_that_convert_slowly_convert_less():
