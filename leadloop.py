@@ -212,8 +212,8 @@ def serve(
         print_status(f"answering at {url} (API page: {url}/); stop with Ctrl+C")
         print_status(log_settings.in_words())
 
-    log_settings = LogSettings(log, keep_days)
     name = project_tracking(project, draw=False).project
+    log_settings = LogSettings(log, keep_days, name)
     settings = ServiceSettings(
         _model_to_serve(model, name),
         shadow,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 POINTER = "in-charge"
 _LONGEST = 4096
-_NAMES = re.compile(r"[^\s/\x00-\x1f]+(\n[^\s/\x00-\x1f]+)*\n?")
+_NAMES = re.compile(r"[^\s\x00-\x1f]+(\n[^\s\x00-\x1f]+)*\n?")
 
 
 class PointerError(ValueError):
@@ -56,13 +56,21 @@ def active_folders(parent: Path) -> tuple[Path, ...]:
     """
     pointer = parent / POINTER
     try:
-        names = _pointer_text(pointer).split("\n")[:2]
+        return tuple(parent / name for name in _names_beside(_pointer_text(pointer)))
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except (OSError, ValueError) as error:
         msg = f"{pointer}: it does not name a model folder ({error}); run `leadloop promote` again"
         raise PointerError(msg) from error
-    return tuple(parent / name for name in names if name == Path(name).name and name not in {"", ".."})
+
+
+def _names_beside(text: str) -> list[str]:
+    """The first two names without those that lead out of the folder. Raises ValueError where none is left."""
+    names = [name for name in text.split("\n")[:2] if name == Path(name).name and name not in {"", ".."}]
+    if not names:
+        msg = "what it names lies elsewhere"
+        raise ValueError(msg)
+    return names
 
 
 def _pointer_text(pointer: Path) -> str:

@@ -153,6 +153,15 @@ Word = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(c
 
 Text = Annotated[Annotated[str, Field(max_length=MAX_NAME)] | None, AfterValidator(as_category)]
 
+
+def _without_blanks_around(text: str | None) -> str | None:
+    """What a person wrote, as she wrote it; None where it is empty or a word for "missing"."""
+    return None if text is None or as_category(text) is None else text.strip()
+
+
+# Prose is shown to people again, and no column of a model: no mark in it is left out.
+Prose = Annotated[Annotated[str, Field(max_length=MAX_NAME)] | None, AfterValidator(_without_blanks_around)]
+
 LeadId = Annotated[Name, Field(pattern=_NO_CONTROLS)]
 
 Attributes = Annotated[dict[Name, Value], Field(max_length=MAX_EVENTS)]
@@ -426,7 +435,7 @@ class OutcomeReport(StrictModel):
     key: LeadId = Field(description="the CRM's own id of this event")
     lead_id: LeadId
     outcome: OutcomeKind
-    reason: Text = Field(None, description="why; required of `rejected`")
+    reason: Prose = Field(None, description="why; required of `rejected`")
     occurred_at: Moment
     corrects: LeadId | None = Field(None, description="the key of an outcome that this one replaces")
 

@@ -237,7 +237,7 @@ def _check(settings: ServiceSettings, address: Address) -> None:
     if settings.log.on:
         from serving.decision_log.database import open_log  # noqa: PLC0415  # without a log nobody needs SQLAlchemy
 
-        open_log(settings.log.environment[PLACE]).dispose()
+        open_log(settings.log.environment[PLACE], settings.project).dispose()
 
 
 def _check_model(folder: Path, project: str) -> None:

@@ -38,7 +38,7 @@ def test_settings_come_back_from_the_environment_as_they_were(tmp_path):
         str(tmp_path),
         keys=tmp_path / "keys.json",
         rate=60,
-        log=LogSettings(str(tmp_path / "decisions.db"), 30),
+        log=LogSettings(str(tmp_path / "decisions.db"), 30, "acme"),
         project="acme",
         allowed_hosts=("leads.example", "10.0.0.7"),
     )

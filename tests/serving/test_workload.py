@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from models import artifact
 from serving import body_splitter, scorer, workload
 from serving.endpoints.outcomes import parse_outcome_report
-from serving.middleware import request_validation
+from serving.middleware import request_body, request_validation
 from serving.problems import InvalidLead, ProblemResponse
 from serving.scorer import Scorer
 from serving.service import Leadloop
@@ -127,7 +127,7 @@ def test_room_is_given_back_however_a_request_ends(client, lead, monkeypatch):
 
 
 def test_the_costliest_request_fits_into_the_budget_several_times():
-    most = request_validation.MAX_BODY / 1_000 * workload.MS_PER_KILOBYTE
+    most = request_body.MAX_BODY / 1_000 * workload.MS_PER_KILOBYTE
     costliest = most + request_validation.MAX_LEADS * max(workload.MS_PER_ITEM.values())
     assert 4 * costliest < workload.BUDGET_MS
 

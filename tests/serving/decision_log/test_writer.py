@@ -49,7 +49,9 @@ def lead_ids(journal):
 
 def decide(journal, *lead_ids):
     row = {"note": "x" * 1_000, "visits": 3.0}
-    return journal.log_decisions([make_decision(lead_id, row=row) for lead_id in lead_ids], SCORE)
+    return journal.log_decisions(
+        [make_decision(lead_id, row=row) for lead_id in lead_ids], RequestInfo("/v1/score")
+    )
 
 
 def acknowledged(journal, number):
