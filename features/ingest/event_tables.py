@@ -69,7 +69,7 @@ class TableReport:
         quarantine: Its bad rows and cells.
         notices: Sentences on the table as a whole.
         newest: When the newest row became known, epoch seconds.
-        days: By day since 1970, how many touchpoints became known, and when the newest of them did.
+        days: By day since 1970, how many touchpoints became known after the last lead, and when the last did.
         names: Names of the overwritten attributes in it.
         roles: What each free column was taken for.
         columns: All its columns.
@@ -98,6 +98,7 @@ class _Tally:
     names: frozenset[str] = frozenset()
     words: MissingWords = field(default_factory=MissingWords)
     days: dict[int, tuple[int, int]] = field(default_factory=dict)
+    last_lead: int | None = None
 
     def add(self, batch: Batch, checked: ValidatedRows, good: pl.DataFrame) -> None:
         self.problems = replace(checked.after(self.problems), frame=self.problems.frame)
@@ -106,7 +107,8 @@ class _Tally:
         self.newest = max((s for s in (self.newest, good["known_at"].max()) if s is not None), default=None)  # type: ignore[assignment]
         if "kind" in good.columns:
             known = pl.col("known_at")
-            by_day = good.group_by(day=known // DAY).agg(count=pl.len(), newest=known.max())
+            late = good.filter(known > (self.last_lead or 0))
+            by_day = late.group_by(day=known // DAY).agg(count=pl.len(), newest=known.max())
             for day, count, newest in by_day.iter_rows():
                 before = self.days.get(day, (0, newest))
                 self.days[day] = (before[0] + count, max(before[1], newest))
@@ -120,7 +122,7 @@ def read_events(
     """Read a table of events in batches; good rows go to ``sink`` with the ``PART`` of their lead."""
     table = open_table(mapping)
     names, context = map_column_names(name, mapping, table), replace(context, decimal=table.decimal)
-    tally = _Tally(ValidatedRows(pl.DataFrame(), names=names))
+    tally = _Tally(ValidatedRows(pl.DataFrame(), names=names), last_lead=context.last_lead)
     marks = _EventMarks(name, table, names, mapping)
     for batch in table.batches(EVENT_ROWS, sorted({*names.values()})):
         mapped = apply_mapping(batch, names, (), mapping, tally.words)

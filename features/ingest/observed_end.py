@@ -33,7 +33,7 @@ def find_observed_end(sources: Iterable[TableReport], created_at: pl.Series) -> 
     and stages end and a few touchpoints go on, these have not happened yet when the tables were written.
     """
     reports = list(sources)
-    others = [each for each in reports if not each.days]
+    others = [each for each in reports if each.count.table != "touchpoints"]
     newest = max((each.newest for each in reports if each.newest is not None), default=0)
     entered = max((each.newest for each in others if each.newest is not None), default=0)
     rows = sum(each.count.accepted for each in others)
@@ -41,7 +41,8 @@ def find_observed_end(sources: Iterable[TableReport], created_at: pl.Series) -> 
     edge = entered + max(_LEAST_GAP, int(_TYPICAL_GAPS * typical))
     days = [each for report in reports for each in report.days.values()]
     planned = sum(count for count, last in days if last > edge)
-    if not planned or planned > _MOST_PLANNED * sum(count for count, _ in days):
+    touchpoints = sum(each.count.accepted for each in reports if each.count.table == "touchpoints")
+    if not planned or planned > _MOST_PLANNED * touchpoints:
         return ObservedEnd(newest + 1)
     until = max([entered, *(last for _, last in days if last <= edge)]) + 1
     notice = (

@@ -146,7 +146,7 @@ def read_history_in_batches(
     account_ids = None if accounts is None else accounts.frame["account_id"]
     leads = _read_table("leads", mapping.leads, replace(base, accounts=account_ids), mapping)
     parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART))
-    context = replace(base, leads=parts)
+    context = replace(base, leads=parts, last_lead=leads.source.newest)
     events = [
         read_events(name, table, _table_context(name, table, context, mapping), sink)
         for name in EVENT_SCHEMAS

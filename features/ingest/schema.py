@@ -99,6 +99,7 @@ class ValidationContext:
         times: How the table writes its times.
         decimal: Its decimal mark.
         money: Whether its amounts are in major or minor units.
+        last_lead: When the newest lead was created, in epoch seconds; None where that is not known.
         planned: The share of rows in the future that is no mistake: calls and meetings are planned.
         sparse: Whether a row without a time is no event at all, as where a date column is one kind of event.
     """
@@ -110,6 +111,7 @@ class ValidationContext:
     times: TimeFormat = field(default_factory=TimeFormat)
     decimal: Decimal = "."
     money: Literal["major", "minor"] = "major"
+    last_lead: int | None = None
     planned: float = 0.0
     sparse: bool = False
 

@@ -230,8 +230,9 @@ def _parse_iso(text: pl.Series, zone: str, *, half_days: bool) -> pl.Series:
             return _localise(
                 text.str.to_datetime(strptime_pattern, strict=False, time_unit="us"), zone
             ).dt.epoch("s")
-    text = _to_whole_day(text) if half_days else text
     parts = text.str.extract_groups(_ISO).struct.unnest()
+    if half_days and parts["1"].null_count() > text.null_count():
+        parts = _to_whole_day(text).str.extract_groups(_ISO).struct.unnest()
     clock = (parts["2"].fill_null("00:00") + ":00").str.slice(0, len("00:00:00"))
     local = parts["1"] + "T" + clock
     stamp = local.str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
