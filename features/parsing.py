@@ -39,7 +39,8 @@ _BLANKS = " \t\r\n\v\f"
 # Typographic and ideographic blanks, and marks that nobody sees: soft hyphens, zero-width blanks, directions.
 _SPACES = "\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _INVISIBLE = "\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
-_JOINERS = "\u200c\u200d"
+# Joiners of letters have a meaning between them, and none around a text.
+_EDGES = _BLANKS + "\u200c\u200d"
 # Letters that are composed already, and none of the blanks and marks above: nothing to clean.
 _COMPOSED = "\x00-\x9f\u00a1-\u00ac\u00ae-\u02ff\u2010-\u2027\u20ac"
 _TO_CLEAN = f"[^{_COMPOSED}]"
@@ -71,9 +72,11 @@ def clean_text(text: str) -> str:
     >>> clean_text("Gro\u0308ße\u200b"), clean_text("\u3000Closed\u00a0Won ")
     ('Größe', 'Closed Won')
     """
-    if not text.isascii() and _ANY_TO_CLEAN.search(text):
+    if text.isascii():
+        return text.strip(_BLANKS)
+    if _ANY_TO_CLEAN.search(text):
         text = _SPACE.sub(" ", _UNSEEN.sub("", unicodedata.normalize("NFC", text)))
-    return text.strip(_BLANKS + _JOINERS)
+    return text.strip(_EDGES)
 
 
 def clean_column(column: pl.Series) -> pl.Series:
@@ -83,7 +86,7 @@ def clean_column(column: pl.Series) -> pl.Series:
     if column.str.contains(_TO_CLEAN).any():
         composed = column.str.normalize("NFC").str.replace_all(f"[{_INVISIBLE}]", "")
         column = composed.str.replace_all(f"[{_SPACES}]", " ")
-    return column.str.strip_chars(_BLANKS + _JOINERS)
+    return column.str.strip_chars(_EDGES)
 
 
 def strip_missing(column: pl.Series, missing: tuple[str, ...] = MISSING) -> pl.Series:
