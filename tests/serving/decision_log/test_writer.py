@@ -25,8 +25,6 @@ from serving.decision_log.records import RequestInfo
 from serving.decision_log.settings import LogSettings, LogUnavailable
 from serving.decision_log.statements import add_decisions, decision_rows
 
-SCORE = RequestInfo("/v1/score")
-
 
 @pytest.fixture
 def journal(place):
@@ -49,7 +47,9 @@ def lead_ids(journal):
 
 def decide(journal, *lead_ids):
     row = {"note": "x" * 1_000, "visits": 3.0}
-    return journal.log_decisions([make_decision(lead_id, row=row) for lead_id in lead_ids], SCORE)
+    return journal.log_decisions(
+        [make_decision(lead_id, row=row) for lead_id in lead_ids], RequestInfo("/v1/score")
+    )
 
 
 def acknowledged(journal, number):
@@ -264,7 +264,7 @@ def test_erasing_waits_its_turn(journal):
 def test_no_decision_is_no_commit(journal):
     commits = []
     event.listen(journal.writer.log, "commit", commits.append)
-    asyncio.run(journal.log_decisions([], SCORE))
+    asyncio.run(journal.log_decisions([], RequestInfo("/v1/score")))
     assert commits == []
 
 
