@@ -25,8 +25,6 @@ from serving.decision_log.records import RequestInfo
 from serving.decision_log.settings import LogSettings, LogUnavailable
 from serving.decision_log.statements import add_decisions, decision_rows
 
-SCORE = RequestInfo("/v1/score")
-
 
 @pytest.fixture
 def journal(place):
@@ -266,7 +264,7 @@ def test_erasing_waits_its_turn(journal):
 def test_no_decision_is_no_commit(journal):
     commits = []
     event.listen(journal.writer.log, "commit", commits.append)
-    asyncio.run(journal.log_decisions([], SCORE))
+    asyncio.run(journal.log_decisions([], RequestInfo("/v1/score")))
     assert commits == []
 
 

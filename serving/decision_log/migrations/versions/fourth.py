@@ -161,16 +161,14 @@ def _lead_ranks() -> None:
         sa.Column("value_name", sa.Text, primary_key=True),
         sa.Column("complete", sa.SmallInteger, nullable=False),
     )
-    open_leads = sa.text("closed = 0 AND withheld = 0")
-    for name, columns, where in (
-        ("ranks_by_worth", ["tenant", "value_name", "known", "worth", "lot"], open_leads),
-        (
-            "ranks_by_value",
-            ["tenant", "value_name", "value"],
-            sa.text("closed = 0 AND withheld = 0 AND value IS NOT NULL"),
-        ),
-    ):
-        op.create_index(name, "lead_ranks", columns, sqlite_where=where, postgresql_where=where)
+    is_open = "closed = 0 AND withheld = 0"
+    _partial_index("ranks_by_worth", ["tenant", "value_name", "known", "worth", "lot"], is_open)
+    _partial_index("ranks_by_value", ["tenant", "value_name", "value"], f"{is_open} AND value IS NOT NULL")
+
+
+def _partial_index(name: str, columns: list[str], where: str) -> None:
+    condition = sa.text(where)
+    op.create_index(name, "lead_ranks", columns, sqlite_where=condition, postgresql_where=condition)
 
 
 def _idempotent_answers() -> None:
