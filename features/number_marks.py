@@ -105,12 +105,12 @@ class MarkEvidence:
         return self.marks
 
 
-def collect_evidence(column: pl.Series) -> MarkEvidence:
+def collect_mark_evidence(column: pl.Series) -> MarkEvidence:
     """What the values of a column say on the marks in its numbers.
 
-    >>> collect_evidence(pl.Series(["12.500", "1.250.000"])).marks
+    >>> collect_mark_evidence(pl.Series(["12.500", "1.250.000"])).marks
     NumberMarks(thousands='.', decimal='')
-    >>> collect_evidence(pl.Series(["12.500", "0,95"])).marks
+    >>> collect_mark_evidence(pl.Series(["12.500", "0,95"])).marks
     NumberMarks(thousands='', decimal=',')
     """
     if column.dtype != pl.String:

@@ -9,7 +9,7 @@ import polars as pl
 
 from features.ingest.column_roles import ColumnRole, cast_column, declared_role, infer_role
 from features.messages import Message
-from features.number_marks import NumberMarks, collect_evidence
+from features.number_marks import NumberMarks, collect_mark_evidence
 from features.parsing import has_single_group
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ def cast_columns(
             if role.role == "number" and settled:
                 marks[role.column] = (known_marks or {}).get(role.column, NumberMarks())
             elif role.role == "number":
-                marks[role.column] = settle_marks(collect_evidence(column), role.column, decimal, known_marks)
+                marks[role.column] = settle_marks(
+                    collect_mark_evidence(column), role.column, decimal, known_marks
+                )
             columns.append(cast_column(column, role.role, decimal, marks.get(role.column)))
             rows = _flag_unreadable(rows, column, columns[-1], role)
     return AttributeColumns(rows, tuple(columns), roles, marks)

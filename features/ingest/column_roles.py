@@ -10,7 +10,7 @@ import polars as pl
 from features.ingest.code_columns import find_code_role
 from features.ingest.timestamps import detect_format, is_day_month_ambiguous
 from features.messages import Message, join_items
-from features.number_marks import collect_evidence, settle_groups
+from features.number_marks import collect_mark_evidence, settle_groups
 from features.parsing import (
     FALSE,
     TRUE,
@@ -119,7 +119,7 @@ def _classify(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, 
 def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
     if known.str.contains("^0[0-9]").any() and known.str.contains("^[0-9]+$").all():
         return _word_role(known, distinct, Message("columns.leading_zeros"))
-    marks = collect_evidence(known).expected(decimal)
+    marks = collect_mark_evidence(known).expected(decimal)
     share = float(cast_column(known, "number", decimal, marks).is_not_null().mean())  # type: ignore[arg-type]
     doubt = share < NUMBER_SHARE and is_separated(known)
     if code := find_code_role(known, distinct):

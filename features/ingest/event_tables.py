@@ -27,7 +27,7 @@ from features.ingest.schema import (
 )
 from features.ingest.tables import TableReader, open_table
 from features.messages import Message
-from features.number_marks import MarkEvidence, NumberMarks, collect_evidence, has_groups, settle_groups
+from features.number_marks import MarkEvidence, NumberMarks, collect_mark_evidence, has_groups, settle_groups
 from features.parsing import has_single_group, is_separated, parse_categories, strip_missing
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class _EventMarks:
         if column not in self._settled:
             evidence: dict[str | None, MarkEvidence] = {}
             for name, cells in self._cells(column):
-                evidence[name] = evidence.get(name, MarkEvidence()) | collect_evidence(cells)
+                evidence[name] = evidence.get(name, MarkEvidence()) | collect_mark_evidence(cells)
             self._settled[column] = {name: each.expected(decimal) for name, each in evidence.items()}
         return self._settled[column]
 

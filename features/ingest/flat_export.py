@@ -19,7 +19,7 @@ from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.tables import BATCH_ROWS, TableReader, open_table
 from features.ingest.timestamps import is_placeholder
 from features.messages import Message
-from features.number_marks import MarkEvidence, collect_evidence, has_groups
+from features.number_marks import MarkEvidence, collect_mark_evidence, has_groups
 from features.parsing import MISSING, TRUE, has_lost_digits, parse_categories, strip_missing
 
 if TYPE_CHECKING:
@@ -380,7 +380,7 @@ class FileMarks:
             for batch in self._table.batches(columns=asking):
                 for name in asking:
                     cells = strip_missing(batch.frame[name], self._columns.missing)
-                    evidence[name] |= collect_evidence(cells)
+                    evidence[name] |= collect_mark_evidence(cells)
             decimal, earlier = self._table.decimal, self._columns.marks
             self._settled |= {name: settle_marks(evidence[name], name, decimal, earlier) for name in asking}
         return self._settled

@@ -17,7 +17,7 @@ from features.ingest.timestamps import (
     parse_months,
     parse_timestamps,
 )
-from features.number_marks import collect_evidence, settle_groups
+from features.number_marks import collect_mark_evidence, settle_groups
 from features.parsing import FALSE, TRUE, clean_text, parse_amounts, parse_categories, parse_numbers
 from features.suggestions import suggest
 
@@ -130,7 +130,7 @@ class OutcomeCondition:
         """Int8 outcomes of a column; null where there is nothing to compare, unless blanks are negative."""
         if not self.sign:
             return _without_placeholders(column).is_not_null().cast(pl.Int8).alias(column.name)
-        marks = collect_evidence(column).expected(",")
+        marks = collect_mark_evidence(column).expected(",")
         text = settle_groups(column, marks) if column.dtype == pl.String else column
         amounts = parse_amounts(text, "," if marks.decimal == "," else ".")
         labels = _COMPARE[self.sign](amounts, self.number).cast(pl.Int8)

@@ -14,7 +14,7 @@ from features.ingest.mapping import FlatMapping, HistoryMapping, TableMapping
 from features.ingest.read_history import read_history
 from features.ingest.row_validation import ValidatedRows
 from features.messages import Message
-from features.number_marks import NumberMarks, as_marked_number, collect_evidence
+from features.number_marks import NumberMarks, as_marked_number, collect_mark_evidence
 from features.parsing import as_number
 
 OTHER = {".": ",", ",": "."}
@@ -84,8 +84,8 @@ def test_what_has_no_single_group_is_read_as_before(texts):
 @given(st.lists(st.text("0123456789.,", max_size=9), max_size=20), st.integers(0, 20))
 def test_evidence_adds_up_over_batches(texts, cut):
     column = pl.Series(texts, dtype=pl.String)
-    parts = collect_evidence(column[:cut]) | collect_evidence(column[cut:])
-    whole = collect_evidence(column)
+    parts = collect_mark_evidence(column[:cut]) | collect_mark_evidence(column[cut:])
+    whole = collect_mark_evidence(column)
     assert (parts.marks, parts.doubtful) == (whole.marks, whole.doubtful)
     assert parts.expected(".") == whole.expected(".")
 
