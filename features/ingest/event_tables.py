@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
-from features.ingest.quarantine import Quarantine, SourceError
+from features.ingest.lead_ids import FURTHER_ID, resolve_lead_ids
 from features.ingest.row_validation import ValidatedRows
 from features.ingest.schema import (
     PART,
@@ -25,6 +25,7 @@ from features.parsing import strip_missing
 if TYPE_CHECKING:
     from features.ingest.column_roles import ColumnRole
     from features.ingest.mapping import TableMapping
+    from features.ingest.quarantine import Quarantine
     from features.ingest.schema import TableName
     from features.ingest.tables import Batch
 
@@ -81,9 +82,8 @@ class _Tally:
     newest: int | None = None
     names: frozenset[str] = frozenset()
 
-    def add(self, batch: Batch, checked: ValidatedRows, good: pl.DataFrame) -> None:
+    def add(self, checked: ValidatedRows, good: pl.DataFrame) -> None:
         self.problems = replace(checked.after(self.problems), frame=self.problems.frame)
-        self.rows += batch.frame.height
         self.accepted += good.height
         self.newest = max((s for s in (self.newest, good["known_at"].max()) if s is not None), default=None)  # type: ignore[assignment]
         if "name" in good.columns:
@@ -94,21 +94,26 @@ def read_events(
     name: TableName, mapping: TableMapping, context: ValidationContext, sink: RowSink
 ) -> TableReport:
     """Read a table of events in batches; good rows go to ``sink`` with the ``PART`` of their lead."""
+    check_mapping(name, mapping)
     table = open_table(mapping)
-    names, context = map_column_names(name, mapping, table), replace(context, decimal=table.decimal)
-    tally = _Tally(ValidatedRows(pl.DataFrame(), names=names))
-    for batch in table.batches(EVENT_ROWS, sorted({*names.values()})):
-        checked = validate_table(name, apply_mapping(batch, names, (), mapping), context)
-        good = _cast_events(name, checked.frame, context)
-        sink(name, good)
-        tally.add(batch, checked, good)
-    if not tally.rows and not table.rejects:
-        msg = f"{mapping.name} has column names but no rows"
-        raise SourceError(msg)
+    context = replace(context, decimal=table.decimal)
+    variants = [(each, map_column_names(name, each, table)) for each in mapping.by_stage()]
+    tally = _Tally(ValidatedRows(pl.DataFrame(), names=variants[0][1]))
+    for batch in table.batches(EVENT_ROWS, sorted({c for _, names in variants for c in names.values()})):
+        tally.rows += batch.frame.height
+        for variant, names in variants:
+            rows = apply_mapping(batch, names, (), variant)
+            rows = resolve_lead_ids(rows, context.leads, context.further_ids)
+            checked = validate_table(name, rows, context)
+            good = _cast_events(name, checked.frame, context)
+            sink(name, good)
+            tally.add(checked, good)
+    is_empty = not tally.rows and not table.rejects
+    empty = (f"{name}: {table.no_rows_message}; it counts once it has some",) if is_empty else ()
     return TableReport(
         count=RowCounts(name, mapping.name, tally.rows + len(table.rejects), tally.accepted),
         quarantine=tally.problems.quarantine(table, name, rejects=True),
-        notices=(*table.notices, *table_notices(name, mapping, tally.problems)),
+        notices=(*table.notices, *empty, *table_notices(name, mapping, tally.problems)),
         newest=tally.newest,
         names=tally.names,
     )
@@ -127,9 +132,12 @@ def map_column_names(name: TableName, mapping: TableMapping, table: TableReader)
         SourceError: the mapping names a column that the contract or the table does not have.
     """
     check_mapping(name, mapping)
-    table.require(mapping.columns.values())
+    first, further = mapping.lead_id[:1], mapping.lead_id[1:]
+    chosen = dict(zip(["lead_id"], first, strict=False))
+    chosen |= {f"{FURTHER_ID}{i}": column for i, column in enumerate(further)}
+    table.require((*mapping.columns.values(), *chosen.values()))
     same = (c for c in column_names(name) if c in table.columns and c not in mapping.constants)
-    return {column: column for column in same} | dict(mapping.columns)
+    return {column: column for column in same} | dict(mapping.columns) | chosen
 
 
 def apply_mapping(
@@ -145,9 +153,8 @@ def apply_mapping(
     ]
     columns += [cells[column] for column in free]
     constants = [pl.lit(value).alias(column) for column, value in mapping.constants.items()]
-    return replace(
-        ValidatedRows.from_frame(pl.DataFrame(columns).with_columns(constants), batch.first), names=names
-    )
+    frame = pl.DataFrame(columns).with_columns(constants)
+    return replace(ValidatedRows.from_frame(frame, batch.first, batch.numbers), names=names)
 
 
 def _translate_values(column: pl.Series, mapping: TableMapping) -> pl.Series:

@@ -6,7 +6,7 @@ are bad that the rest would mislead.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -31,11 +31,12 @@ from features.ingest.event_tables import (
 )
 from features.ingest.flat_export import FlatBatch, FlatColumns, FlatExport, iter_flat_batches, read_flat
 from features.ingest.identity_resolution import resolve_identities
+from features.ingest.lead_ids import further_ids
 from features.ingest.mapping import HistoryMapping, TableMapping
 from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
 from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.schema import PART, ValidationContext, column_names, validate_table
-from features.ingest.tables import Batch, TableReader, open_table
+from features.ingest.tables import TableReader, open_table
 from features.messages import Message
 from features.suggestions import suggest
 
@@ -135,7 +136,12 @@ def read_history_in_batches(
     parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART))
     context = replace(base, leads=parts)
     events = [
-        read_events(name, table, _table_context(name, table, context, mapping), sink)
+        read_events(
+            name,
+            table,
+            replace(_table_context(name, table, context, mapping), further_ids=_further_ids(table, leads)),
+            sink,
+        )
         for name in EVENT_SCHEMAS
         for table in getattr(mapping, name)
     ]
@@ -170,26 +176,33 @@ def _ingest_result(
 
 @dataclass(frozen=True)
 class _CheckedTable:
-    """The leads or accounts, read and checked."""
+    """The leads or accounts, read and checked; of leads also the columns by which events find them."""
 
     frame: pl.DataFrame
     source: TableReport
     persons: pl.DataFrame | None = None
+    further: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+
+def _further_ids(table: TableMapping, leads: _CheckedTable) -> pl.DataFrame | None:
+    """What else the leads are called in a table of events, as its ``also`` says."""
+    columns = [str(column) for column in table.also.get("leads", ())]
+    return further_ids(leads.frame["lead_id"], leads.further, columns) if columns else None
 
 
 def _read_table(
     name: TableName, mapping: TableMapping, context: ValidationContext, history_mapping: HistoryMapping
 ) -> _CheckedTable:
-    table = open_table(mapping)
+    table = open_table(mapping, keeps_rows=True)
     names = map_column_names(name, mapping, table)
     free = tuple(c for c in table.columns if c not in {*names.values(), *column_names(name)})
-    raw = table.read(sorted({*names.values(), *free}))
+    batch = table.read_batch(sorted({*names.values(), *free}))
     context = replace(_table_context(name, mapping, context, history_mapping), decimal=table.decimal)
-    checked = validate_table(name, apply_mapping(Batch(raw), names, free, mapping), context)
+    checked = validate_table(name, apply_mapping(batch, names, free, mapping), context)
     attributes = _attribute_columns(name, checked, table, history_mapping)
     frame = checked.frame.select(*column_names(name)).hstack(list(attributes.columns))
     source = TableReport(
-        count=RowCounts(name, mapping.name, raw.height + len(table.rejects), frame.height),
+        count=RowCounts(name, mapping.name, batch.frame.height + len(table.rejects), frame.height),
         quarantine=attributes.rows.quarantine(table, name, rejects=True),
         notices=(*table.notices, *table_notices(name, mapping, checked)),
         newest=cast("int | None", frame["created_at"].max()) if name == "leads" else None,
@@ -198,7 +211,12 @@ def _read_table(
     )
     if name != "leads":
         return _CheckedTable(frame, source)
-    return _CheckedTable(frame, source, resolve_identities(frame["lead_id"], checked.frame.select(free)))
+    raw = checked.frame.select(free)
+    also = _further_columns(history_mapping)
+    if unknown := sorted(also - set(free)):
+        msg = f"{mapping.name} has no column {unknown[0]!r} to find events by{suggest(unknown[0], free)}"
+        raise SourceError(msg)
+    return _CheckedTable(frame, source, resolve_identities(frame["lead_id"], raw), raw.select(sorted(also)))
 
 
 def _table_context(
@@ -207,7 +225,7 @@ def _table_context(
     in_leads_table = mapping is not history_mapping.leads and _location(mapping) == _location(
         history_mapping.leads
     )
-    sparse = in_leads_table or _EVENT_COLUMN.get(name) in mapping.constants
+    sparse = in_leads_table or bool(mapping.stages) or _EVENT_COLUMN.get(name) in mapping.constants
     return replace(context, times=mapping.times, money=mapping.money, sparse=sparse)
 
 
@@ -237,14 +255,23 @@ def _is_selected(column: str, history_mapping: HistoryMapping) -> bool:
 
 
 def _event_columns(history_mapping: HistoryMapping) -> frozenset[str]:
-    """The columns of the leads' own table from which events are read."""
-    events = (*history_mapping.touchpoints, *history_mapping.transitions, *history_mapping.attributes)
-    return frozenset(
+    """The columns of the leads' own table from which events are read, or by which they are found."""
+    own = (
         column
-        for event in events
+        for event in _events_of(history_mapping)
         if _location(event) == _location(history_mapping.leads)
-        for column in event.columns.values()
+        for column in event.references
     )
+    return frozenset(own) | _further_columns(history_mapping)
+
+
+def _further_columns(mapping: HistoryMapping) -> set[str]:
+    """The columns of leads by which tables of events find them; they tell what became of a lead."""
+    return {str(column) for event in _events_of(mapping) for column in event.also.get("leads", ())}
+
+
+def _events_of(mapping: HistoryMapping) -> tuple[TableMapping, ...]:
+    return (*mapping.touchpoints, *mapping.transitions, *mapping.attributes)
 
 
 def _location(place: TableSource) -> tuple[Any, ...]:

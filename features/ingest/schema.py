@@ -85,6 +85,13 @@ CONTRACT: Mapping[TableName, tuple[ContractColumn, ...]] = {
     "accounts": (ContractColumn("account_id", "id", "The account's id, once only.", required=True),),
 }
 FREE_COLUMNS: frozenset[TableName] = frozenset({"leads", "accounts"})
+_EVENTS = frozenset({"touchpoints", "transitions", "attributes"})
+_KEYS_OF_SOME: Mapping[str, frozenset[str]] = {
+    "attributes": FREE_COLUMNS,
+    "lead_id": _EVENTS,
+    "also": _EVENTS,
+    "stages": frozenset({"transitions"}),
+}
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,8 @@ class ValidationContext:
         decimal: Its decimal mark.
         money: Whether its amounts are in major or minor units.
         sparse: Whether a row without a time is no event at all, as where a date column is one kind of event.
+        further_ids: What else leads are called in the table, as ``features.ingest.lead_ids`` has it; None for
+            nothing.
     """
 
     until: int
@@ -110,6 +119,7 @@ class ValidationContext:
     decimal: Decimal = "."
     money: Literal["major", "minor"] = "major"
     sparse: bool = False
+    further_ids: pl.DataFrame | None = None
 
 
 def column_names(table: TableName) -> tuple[str, ...]:
@@ -118,7 +128,11 @@ def column_names(table: TableName) -> tuple[str, ...]:
 
 
 def check_mapping(table: TableName, mapping: TableMapping) -> None:
-    """Raise SourceError where a mapping names a column that the contract of ``table`` does not have."""
+    """Raise SourceError where a mapping says something that the contract of ``table`` does not know."""
+    for key, tables in _KEYS_OF_SOME.items():
+        if getattr(mapping, key) and table not in tables:
+            msg = f"{mapping.name}: {key} is a key of {' and '.join(sorted(tables))}, not of {table}"
+            raise SourceError(msg)
     for column in (*mapping.columns, *mapping.constants, *mapping.values):
         if column not in column_names(table):
             hint = suggest(column, column_names(table))
