@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Literal
+from uuid import UUID
 
 import polars as pl
 
@@ -31,7 +33,23 @@ TRUE = frozenset({"yes", "true", "y", "t", "ja", "j", "wahr", "1", "1.0"})
 
 FALSE = frozenset({"no", "false", "n", "f", "nein", "falsch", "0", "0.0"})
 
-_BLANKS = " \t\r\n\v\f\u00a0"
+_BLANKS = " \t\r\n\v\f"
+
+# Typographic and ideographic blanks, and marks that nobody sees: soft hyphens, zero-width blanks, directions.
+_SPACES = "\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_INVISIBLE = "\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
+_JOINERS = "\u200c\u200d"
+# Letters that are composed already, and none of the blanks and marks above: nothing to clean.
+_COMPOSED = "\x00-\x9f\u00a1-\u00ac\u00ae-\u02ff\u2010-\u2027\u20ac"
+_TO_CLEAN = f"[^{_COMPOSED}]"
+_SPACE, _UNSEEN, _ANY_TO_CLEAN = (re.compile(p) for p in (f"[{_SPACES}]", f"[{_INVISIBLE}]", _TO_CLEAN))
+
+NO_DATES = tuple(
+    date + clock
+    for date in ("0000-00-00", "0000/00/00", "00-00-0000", "00/00/0000", "00.00.0000")
+    for clock in ("", " 00:00", " 00:00:00", " 00:00:00.000", " 00:00:00.000000", "T00:00:00", "T00:00:00Z")
+)
+"""What MySQL and its like write for a date that is not there; no other cell looks like it."""
 
 _PLAIN = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 
@@ -46,14 +64,67 @@ NUMBER: dict[Decimal, str] = {".": _POINT, ",": _COMMA}
 _NUMBER = {decimal: re.compile(pattern) for decimal, pattern in NUMBER.items()}
 
 
+def clean_text(text: str) -> str:
+    """A text in one spelling: letters composed, any blank a plain one, nothing invisible, no blanks around.
+
+    >>> clean_text("Gro\u0308ße\u200b"), clean_text("\u3000Closed\u00a0Won ")
+    ('Größe', 'Closed Won')
+    """
+    if not text.isascii() and _ANY_TO_CLEAN.search(text):
+        text = _SPACE.sub(" ", _UNSEEN.sub("", unicodedata.normalize("NFC", text)))
+    return text.strip(_BLANKS + _JOINERS)
+
+
+def clean_column(column: pl.Series) -> pl.Series:
+    """A column of text with each value as ``clean_text`` has it."""
+    if column.str.len_bytes().sum() != column.str.len_chars().sum() and column.str.contains(_TO_CLEAN).any():
+        composed = column.str.normalize("NFC").str.replace_all(f"[{_INVISIBLE}]", "")
+        column = composed.str.replace_all(f"[{_SPACES}]", " ")
+    return column.str.strip_chars(_BLANKS + _JOINERS)
+
+
 def strip_missing(column: pl.Series, missing: tuple[str, ...] = MISSING) -> pl.Series:
-    """The column without surrounding blanks, with every word for "missing" turned into null."""
-    if isinstance(column.dtype, pl.Categorical | pl.Enum):
-        column = column.cast(pl.String)
+    """The column of clean text, with every word for "missing" turned into null."""
+    if isinstance(column.dtype, pl.Categorical | pl.Enum | pl.Binary):
+        column = _binary_text(column) if column.dtype == pl.Binary else column.cast(pl.String)
     if column.dtype != pl.String:
         return column.fill_nan(None) if column.dtype.is_float() else column
-    text = column.str.strip_chars(_BLANKS)
-    return text.set(text.is_in(missing), None)
+    text = clean_column(column)
+    return text.set(text.is_in([*missing, *NO_DATES]), None)
+
+
+def _binary_text(column: pl.Series) -> pl.Series:
+    """Bytes as text: UTF-8 where all are, a UUID where all have its sixteen bytes, hexadecimal digits else."""
+    cells = column.to_list()
+    if any(cell is not None and len(cell) != _UUID_BYTES for cell in cells):
+        try:
+            return pl.Series(
+                column.name, [None if cell is None else cell.decode() for cell in cells], pl.String
+            )
+        except UnicodeDecodeError:
+            return column.bin.encode("hex")
+    uuids = [None if cell is None else str(UUID(bytes=cell)) for cell in cells]
+    return pl.Series(column.name, uuids, pl.String)
+
+
+_UUID_BYTES = 16
+
+
+def has_single_values(dtype: pl.DataType) -> bool:
+    """Whether a column of that type has one value a cell: no list, no map, no length of time."""
+    return not (dtype.is_nested() or isinstance(dtype, pl.Duration | pl.Object | pl.Binary))
+
+
+def without_values(column: pl.Series) -> pl.Series:
+    """The column without its values where a cell of its type is none by itself."""
+    if has_single_values(column.dtype):
+        return column
+    return pl.Series(column.name, [None], dtype=pl.String).new_from_index(0, len(column))
+
+
+def is_missing(text: str, missing: Collection[str] = MISSING) -> bool:
+    """Whether a clean text stands for a missing value."""
+    return text in missing or (text.startswith("0") and text in NO_DATES)
 
 
 def parse_numbers(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
@@ -67,6 +138,7 @@ def parse_numbers(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
     >>> parse_numbers(pl.Series(["1,234", "1.234,5"]), decimal=",").to_list()
     [1.234, 1234.5]
     """
+    column = without_values(column)
     if column.dtype != pl.String:
         return _drop_nonfinite(column.cast(pl.Float64, strict=False))
     text = column.set(~column.str.contains(NUMBER[decimal]), None)
@@ -98,8 +170,8 @@ def as_number(
     """
     if not isinstance(value, str):
         return _finite_number(value)
-    text = value.strip(_BLANKS)
-    if text in missing:
+    text = clean_text(value)
+    if is_missing(text, missing):
         return None
     if not _NUMBER[decimal].fullmatch(text):
         msg = f"{value!r} is not a number"
@@ -125,7 +197,7 @@ def minor_units(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
     >>> minor_units(pl.Series(["12.34", "0.285", "1,234.5", "-3", "1e3"])).to_list()
     [1234, 29, 123450, -300, 100000]
     """
-    text = column.cast(pl.String, strict=False)
+    text = without_values(column).cast(pl.String, strict=False)
     plain = _normalise_separators(text.set(~text.str.contains(NUMBER[decimal]), None), decimal)
     cents = plain.cast(_MONEY, strict=False) * 100
     return cents.round(0, mode="half_away_from_zero").cast(pl.Int64, strict=False)
@@ -140,6 +212,7 @@ def parse_flags(column: pl.Series) -> pl.Series:
     >>> parse_flags(pl.Series(["Yes", "nein", "TRUE", "f", "maybe"])).to_list()
     [1.0, 0.0, 1.0, 0.0, None]
     """
+    column = without_values(column)
     if column.dtype != pl.String:
         value = column.cast(pl.Float64, strict=False)
         return value.set(~value.is_in([0.0, 1.0]), None)
@@ -157,8 +230,8 @@ def as_flag(value: str | float | None, *, missing: Collection[str] = MISSING) ->
     >>> as_flag("yes"), as_flag(0), as_flag(None)
     (1.0, 0.0, None)
     """
-    word = value.strip(_BLANKS) if isinstance(value, str) else value
-    if word is None or word in missing:
+    word = clean_text(value) if isinstance(value, str) else value
+    if word is None or (isinstance(word, str) and is_missing(word, missing)):
         return None
     if isinstance(word, str) and word.lower() in TRUE | FALSE:
         return float(word.lower() in TRUE)
@@ -170,9 +243,13 @@ def as_flag(value: str | float | None, *, missing: Collection[str] = MISSING) ->
 
 def parse_categories(column: pl.Series) -> pl.Series:
     """The column as text; numbers as ``as_category`` writes them."""
-    if column.dtype.is_float() or column.dtype.is_decimal():
+    column = without_values(column)
+    if column.dtype.is_decimal():
+        # Not by way of a float, which has no room for the last digits of a long id.
+        return column.cast(pl.String).str.replace(r"(\.[0-9]*?)0+$", "${1}").str.replace(r"\.$", "")
+    if column.dtype.is_float():
         value = column.cast(pl.Float64)
-        is_integer = value.is_finite() & (value == value.floor()) & (value.abs() < _MAX_EXACT_INTEGER)
+        is_integer = value.is_finite() & (value == value.floor()) & (value.abs() < _MAX_INTEGER)
         return value.cast(pl.String).zip_with(
             ~is_integer.fill_null(value=False), _format_integers(value, is_integer)
         )
@@ -181,7 +258,24 @@ def parse_categories(column: pl.Series) -> pl.Series:
     return column.cast(pl.String, strict=False)
 
 
+_MAX_INTEGER = 2.0**63
+
+
+def has_lost_digits(column: pl.Series) -> bool:
+    """Whether a column of ids went through floats that have no room for them all: the last digits are gone.
+
+    >>> has_lost_digits(pl.Series([9.876543210987654e17])), has_lost_digits(pl.Series(["9.88E+17"]))
+    (True, True)
+    >>> has_lost_digits(pl.Series([123456.0])), has_lost_digits(pl.Series(["0012", "5E1"]))
+    (False, False)
+    """
+    if column.dtype.is_float():
+        return bool((column.abs() >= _MAX_EXACT_INTEGER).any())
+    return column.dtype == pl.String and bool(column.str.contains(_SCIENTIFIC).any())
+
+
 _MAX_EXACT_INTEGER = 2.0**53
+_SCIENTIFIC = r"^[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2}$"
 
 
 def _format_integers(value: pl.Series, is_integer: pl.Series) -> pl.Series:
@@ -195,12 +289,15 @@ def as_category(value: str | float | None, *, missing: Collection[str] = MISSING
     ('Berlin', '3', 'true', None)
     """
     if isinstance(value, str):
-        text = value.strip(_BLANKS)
-        return None if text in missing else text
+        text = clean_text(value)
+        return None if is_missing(text, missing) else text
     if value is None or isinstance(value, bool):
         return None if value is None else str(value).lower()
     _finite_number(value)
-    return str(int(value)) if value == int(value) and abs(value) < _MAX_EXACT_INTEGER else str(value)
+    if value == int(value) and abs(value) < _MAX_INTEGER:
+        return str(int(value))
+    # Python writes 1e-08, a column 1e-8.
+    return str(value).replace("e-0", "e-")
 
 
 _CURRENCY = "(?:US\\$|[€$£¥₹]|EUR|USD|GBP|CHF)"
@@ -276,15 +373,13 @@ def has_single_group(column: pl.Series) -> pl.Series:
     return column.str.contains(_SINGLE_GROUP)
 
 
-def is_ambiguous(column: pl.Series, decimal: Decimal) -> bool:
-    """Whether a column's separator could mark thousands as well as decimals, so that its numbers are unsure.
+def is_separated(column: pl.Series) -> bool:
+    """Whether nearly all values are digits with commas or points in places where numbers have them."""
+    share = column.drop_nulls().str.contains(_SEPARATED_NUMBER).mean()
+    return float(share or 0.0) >= _NEARLY_ALL  # type: ignore[arg-type]
 
-    Where commas mark decimals ``12.500`` reads as a plain number; beside ``950`` it hardly is one.
-    """
-    text = column.drop_nulls()
-    if decimal == "." or not text.str.contains(NUMBER[decimal]).all():
-        share = text.str.contains(_SEPARATED_NUMBER).mean()
-        return float(share or 0.0) >= _NEARLY_ALL  # type: ignore[arg-type]
-    dotted = text.filter(text.str.contains(".", literal=True))
-    whole = text.str.contains("^[0-9]+$")
-    return bool(len(dotted) and whole.any() and dotted.str.contains(r"^[1-9][0-9]{0,2}\.[0-9]{3}$").all())
+
+def strip_amount_marks(column: pl.Series) -> pl.Series:
+    """The values without marks of currency and percent, and without the brackets of a negative amount."""
+    text = column.str.replace(_ACCOUNTING_NEGATIVE, "-${1}${2}").str.replace(_PERCENT, "")
+    return text.str.replace(_CURRENCY_BEFORE, "${1}").str.replace(_CURRENCY_AFTER, "")

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from features.number_marks import NumberMarks
 from models.drift import ReferenceDistribution
 from models.metrics import Interval
 
@@ -39,6 +40,8 @@ class ModelCard:
         flat: Whether a lead is just its attributes, read from a flat export.
         id_column: Column of the lead's id in such an export.
         missing: Words that mean "no value" in such an export.
+        marks: What the marks in the numbers of each plain column meant: thousands or decimals.
+        encoding: How the characters of such an export were written; None where it was found out.
         window: First and last ``as_of`` in epoch seconds; None where the data had no dates.
         metrics: Metrics with intervals, of rows that the evaluated model was not fitted on.
         candidates: Log-loss of every candidate that was tried.
@@ -68,6 +71,8 @@ class ModelCard:
     flat: bool = False
     id_column: str | None = None
     missing: tuple[str, ...] = ()
+    marks: dict[str, NumberMarks] = field(default_factory=dict)
+    encoding: str | None = None
     window: tuple[int, int] | None = None
     metrics: dict[str, Interval] = field(default_factory=dict)
     candidates: dict[str, float] = field(default_factory=dict)
@@ -104,5 +109,6 @@ class ModelCard:
         record["profiles"] = {
             name: ReferenceDistribution.from_record(value) for name, value in profiles.items()
         }
+        record["marks"] = {name: NumberMarks(**value) for name, value in record.get("marks", {}).items()}
         lists = {name: tuple(value) for name, value in record.items() if isinstance(value, list)}
         return cls(**record | lists)

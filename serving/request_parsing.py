@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from features.history import ACCOUNT_PREFIX
-from features.parsing import FALSE, MISSING, TRUE, as_category, as_flag, as_number
+from features.number_marks import as_marked_number
+from features.parsing import FALSE, MISSING, TRUE, as_category, as_flag, as_number, clean_text
 from features.point_in_time import is_visible
 from features.record import LeadRecord
 from features.suggestions import suggest
@@ -20,6 +21,7 @@ from serving.schemas import Account, Lead, LeadError, Transition
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from features.number_marks import NumberMarks
     from features.record import Value
     from features.spec import FeatureSet, FeatureSpec, Source
     from serving.schemas import Touchpoint
@@ -59,13 +61,21 @@ class LeadParser:
         features: The model's features.
         ignored: Columns of the training data that the model does not use; a request may carry them.
         missing: The words that stood for a missing value in the training data.
+        marks: What the marks in the numbers of each plain column meant in the training data.
     """
 
     def __init__(
-        self, features: FeatureSet, ignored: Iterable[str] = (), missing: Collection[str] = MISSING
+        self,
+        features: FeatureSet,
+        ignored: Iterable[str] = (),
+        missing: Collection[str] = MISSING,
+        marks: Mapping[str, NumberMarks] | None = None,
     ) -> None:
+        known_marks = marks or {}
         self._plain = {
-            spec.of: _parse(spec, missing) for spec in features.specs if spec.source == "leads" and spec.of
+            spec.of: _parse(spec, missing, known_marks.get(spec.of))
+            for spec in features.specs
+            if spec.source == "leads" and spec.of
         }
         self._overwritten = {
             name: _parse(spec, missing) if spec.is_category else partial(_number_or_flag, missing=missing)
@@ -107,11 +117,11 @@ class LeadParser:
         """The plain attributes by column name; ``where`` holds the prefixes of fields and of columns."""
         path, prefix = where
         for name in attributes:
-            self._check_name(prefix + name, path + name)
+            self._check_name(prefix + clean_text(name), path + name)
         return {
-            prefix + name: _parse_value(self._plain[prefix + name], value, path + name)
+            column: _parse_value(self._plain[column], value, path + name)
             for name, value in attributes.items()
-            if prefix + name in self._plain
+            if (column := prefix + clean_text(name)) in self._plain
         }
 
     def _events(self, lead: Lead, created: int) -> dict[Source, Sequence[Event]]:
@@ -131,12 +141,13 @@ class LeadParser:
     def _at_creation(self, lead: Lead, created: int) -> Iterator[Event]:
         """The overwritten attributes that were sent as plain ones, as changes at creation."""
         for name, value in lead.attributes.items():
-            if name in self._overwritten and name not in self._plain:
-                yield self._parse_change(name, created, value, f"attributes.{name}")
+            column = clean_text(name)
+            if column in self._overwritten and column not in self._plain:
+                yield self._parse_change(column, created, value, f"attributes.{name}")
 
     def _changes(self, lead: Lead) -> Iterator[Event]:
         for i, row in enumerate(lead.attribute_history):
-            name = row["name"]
+            name = clean_text(row["name"])
             if name in self._plain and name not in self._overwritten:
                 message = f"{name!r} is not overwritten in this model; send it in attributes"
                 raise _refusal(message, f"attribute_history.{i}.name")
@@ -158,8 +169,9 @@ class LeadParser:
         return suggest(name, ChainMap(self._plain, self._overwritten))
 
 
-def _parse(spec: FeatureSpec, missing: Collection[str]) -> Parse:
-    return partial({"category": as_category, "flag": as_flag}.get(spec.unit, as_number), missing=missing)
+def _parse(spec: FeatureSpec, missing: Collection[str], marks: NumberMarks | None = None) -> Parse:
+    number = as_number if marks is None else partial(as_marked_number, marks=marks)
+    return partial({"category": as_category, "flag": as_flag}.get(spec.unit, number), missing=missing)
 
 
 def _number_or_flag(value: Any, *, missing: Collection[str]) -> float | None:
@@ -167,7 +179,7 @@ def _number_or_flag(value: Any, *, missing: Collection[str]) -> float | None:
     try:
         return as_number(value, missing=missing)
     except ValueError:
-        if str(value).strip().lower() not in TRUE | FALSE:
+        if clean_text(str(value)).lower() not in TRUE | FALSE:
             raise
     return as_flag(value, missing=missing)
 

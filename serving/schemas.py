@@ -26,7 +26,7 @@ from typing_extensions import TypedDict
 
 from features.clock import to_epoch
 from features.messages import Lang
-from features.parsing import as_category
+from features.parsing import as_category, clean_text
 
 # pydantic reads the annotations of these when the classes are made.
 from models.explanation import FamilyContribution, Reason, ScoreChange
@@ -147,7 +147,7 @@ Value = Annotated[Any, BeforeValidator(validate_attribute), WithJsonSchema(_VALU
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 
 # Kinds, stages and channels lose the blanks and the words for "missing" that they would lose in a file.
-Word = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(str.strip)]
+Word = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(clean_text)]
 
 Text = Annotated[Annotated[str, Field(max_length=MAX_NAME)] | None, AfterValidator(as_category)]
 

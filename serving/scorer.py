@@ -48,7 +48,8 @@ class Scorer:
 
     def __init__(self, model: ConversionModel) -> None:
         self.model = model
-        self._read = LeadParser(model.features, model.card.ignored, model.card.missing or MISSING)
+        card = model.card
+        self._read = LeadParser(model.features, card.ignored, card.missing or MISSING, card.marks)
         self._plan = OnlineFeatures(model.features)
         types = {spec.name: pl.String if spec.is_category else pl.Float64 for spec in model.features.specs}
         self._schema: dict[str, Any] = SNAPSHOT_SCHEMA | types

@@ -106,7 +106,9 @@ def score_flat(model: ConversionModel, leads: Path, options: ScoringOptions, say
     if not model.card.flat:
         msg = "this model was trained on a history of events; score it with --config, not --leads"
         raise ScoringError(msg)
-    columns = FlatColumns.from_features(model.features, model.card.id_column, model.card.missing or MISSING)
+    card = model.card
+    columns = FlatColumns.from_features(model.features, card.id_column, card.missing or MISSING, card.marks)
+    columns = replace(columns, encoding=card.encoding)
     quarantine = Quarantine()
     ids: list[pl.Series] = []
 
@@ -144,7 +146,8 @@ def score_history(model: ConversionModel, config: Config, options: ScoringOption
         msg = "this model was trained on a flat export; score it with --leads"
         raise ScoringError(msg)
     default_quarantine = options.out.with_name(f"{options.out.stem}.quarantine.csv")
-    mapping, rule = replace(config.history_mapping, plain=_attribute_selection(model)), config.cohort_rule
+    known = {"plain": _attribute_selection(model), "marks": model.card.marks}
+    mapping, rule = replace(config.history_mapping, **known), config.cohort_rule  # type: ignore[arg-type]
     with read_partitioned(
         mapping, int(time.time()), config.quarantine.file or default_quarantine, leads=PART_LEADS
     ) as parts:

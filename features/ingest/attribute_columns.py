@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from features.ingest.column_roles import ColumnRole, cast_column, declared_role, infer_role
 from features.messages import Message
+from features.number_marks import NumberMarks, collect_evidence
 from features.parsing import has_single_group
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from features.ingest.column_roles import Role
     from features.ingest.row_validation import ValidatedRows
+    from features.number_marks import MarkEvidence
     from features.parsing import Decimal
 
 
@@ -32,11 +34,13 @@ class AttributeColumns:
         rows: The rows they belong to, with a note of each cell that could not be read.
         columns: The typed columns.
         roles: What each free column was taken for.
+        marks: What the marks in the numbers of each column of numbers mean.
     """
 
     rows: ValidatedRows
     columns: tuple[pl.Series, ...]
     roles: tuple[ColumnRole, ...]
+    marks: Mapping[str, NumberMarks] = field(default_factory=dict)
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -67,15 +71,39 @@ def exclude_reserved(role: ColumnRole) -> ColumnRole:
     return replace(role, role="identifier", reason=Message("columns.reserved"))
 
 
-def cast_columns(rows: ValidatedRows, roles: tuple[ColumnRole, ...], decimal: Decimal) -> AttributeColumns:
-    """The columns of ``rows`` cast to their roles; a cell that cannot be read is null and flagged."""
-    columns = []
+def cast_columns(
+    rows: ValidatedRows,
+    roles: tuple[ColumnRole, ...],
+    decimal: Decimal,
+    known_marks: Mapping[str, NumberMarks] | None = None,
+    *,
+    settled: bool = False,
+) -> AttributeColumns:
+    """The columns of ``rows`` cast to their roles; a cell that cannot be read is null and flagged.
+
+    What a column itself does not settle about its marks, ``known_marks`` of the data before it may; a column
+    that stands there is read as it was then, or not at all. Where they are ``settled`` already, as for the
+    batches of a file, the column is not asked.
+    """
+    columns, marks = [], {}
     for role in roles:
         if role.used:
             column = rows.frame[role.column]
-            columns.append(cast_column(column, role.role, decimal))
+            if role.role == "number" and settled:
+                marks[role.column] = (known_marks or {}).get(role.column, NumberMarks())
+            elif role.role == "number":
+                marks[role.column] = settle_marks(collect_evidence(column), role.column, decimal, known_marks)
+            columns.append(cast_column(column, role.role, decimal, marks.get(role.column)))
             rows = _flag_unreadable(rows, column, columns[-1], role)
-    return AttributeColumns(rows, tuple(columns), roles)
+    return AttributeColumns(rows, tuple(columns), roles, marks)
+
+
+def settle_marks(
+    evidence: MarkEvidence, name: str, decimal: Decimal, known_marks: Mapping[str, NumberMarks] | None = None
+) -> NumberMarks:
+    """The marks of a column by its own evidence, then by the ``known_marks`` of earlier data."""
+    earlier = (known_marks or {}).get(name)
+    return evidence.expected(decimal) if earlier is None else evidence.marks.completed_by(earlier)
 
 
 def _flag_unreadable(

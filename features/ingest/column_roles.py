@@ -9,17 +9,20 @@ import polars as pl
 
 from features.ingest.timestamps import detect_format, is_day_month_ambiguous
 from features.messages import Message, join_items
+from features.number_marks import collect_evidence, settle_groups
 from features.parsing import (
     FALSE,
     TRUE,
     currency_marks,
-    is_ambiguous,
+    has_single_values,
+    is_separated,
     parse_amounts,
     parse_categories,
     parse_flags,
 )
 
 if TYPE_CHECKING:
+    from features.number_marks import NumberMarks
     from features.parsing import Decimal
 
 Role = Literal["number", "flag", "category", "identifier", "text", "date", "constant", "empty"]
@@ -79,7 +82,7 @@ def infer_role(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
     'codes with leading zeros'
     """
     known = column.drop_nulls()
-    distinct = known.n_unique()
+    distinct = 0 if known.dtype == pl.Object else known.n_unique()
     role, reason = _classify(known, distinct, decimal)
     if distinct == 1 and len(known) == len(column):
         role, reason = "constant", _constant_reason(known)
@@ -87,7 +90,7 @@ def infer_role(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
 
 
 def _constant_reason(known: pl.Series) -> Message:
-    if known.dtype.is_nested():
+    if not has_single_values(known.dtype):
         return Message("columns.constant_of_type", type=str(known.dtype))
     value = known[0]
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -115,8 +118,9 @@ def _classify(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, 
 def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
     if known.str.contains("^0[0-9]").any() and known.str.contains("^[0-9]+$").all():
         return _word_role(known, distinct, Message("columns.leading_zeros"))
-    share = float(parse_amounts(known, decimal).is_not_null().mean())  # type: ignore[arg-type]
-    doubt = is_ambiguous(known, decimal) and (share < NUMBER_SHARE or decimal == ",")
+    marks = collect_evidence(known).expected(decimal)
+    share = float(cast_column(known, "number", decimal, marks).is_not_null().mean())  # type: ignore[arg-type]
+    doubt = share < NUMBER_SHARE and is_separated(known)
     if _counts_rows(known):
         return "identifier", Message("columns.row_numbers")
     if share >= NUMBER_SHARE and not doubt and len(currency_marks(known)) <= 1:
@@ -156,7 +160,7 @@ def _typed_role(known: pl.Series) -> tuple[Role, Message]:
         return "flag", Message("columns.true_and_false")
     if known.dtype.is_numeric():
         return "number", Message("columns.numbers")
-    if known.dtype.is_temporal():
+    if known.dtype.is_temporal() and has_single_values(known.dtype):
         return "date", Message("columns.times")
     return "text", Message("columns.of_type", type=str(known.dtype))
 
@@ -189,14 +193,19 @@ def _word_role(known: pl.Series, distinct: int, reason: Message) -> tuple[Role, 
     return "category", reason
 
 
-def cast_column(column: pl.Series, role: Role, decimal: Decimal = ".") -> pl.Series:
+def cast_column(
+    column: pl.Series, role: Role, decimal: Decimal = ".", marks: NumberMarks | None = None
+) -> pl.Series:
     """Cast a column to its role: Float64 for a number or flag, String for a category.
+
+    ``marks`` settle what one group of three digits is; without them it is read as ``parse_amounts`` does.
 
     Raises:
         ValueError: columns of that role are no attributes.
     """
     if role == "number":
-        return parse_amounts(column, decimal)
+        is_settled = marks is not None and column.dtype == pl.String
+        return parse_amounts(settle_groups(column, marks) if is_settled else column, decimal)  # type: ignore[arg-type]
     if role == "flag":
         return parse_flags(column)
     if role == "category":

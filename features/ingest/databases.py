@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,10 +75,37 @@ def open_connection(place: TableSource) -> Iterator[DatabaseConnection]:
         else:
             engine = _create_engine(database)
             with engine.connect() as connection:
+                if engine.dialect.name == "postgresql":
+                    _read_infinity_as_missing(connection)
                 yield _connect_sqlalchemy(connection)
     except (duckdb.Error, sqlalchemy.exc.SQLAlchemyError, pl.exceptions.PolarsError) as error:
         msg = f"{place.name} cannot be read: {first_line(error)}"
         raise SourceError(msg) from error
+
+
+def _read_infinity_as_missing(connection: sqlalchemy.Connection) -> None:
+    """Read PostgreSQL's ``infinity``, and years beyond Python's, as no date: both mean an open end."""
+    from psycopg.types import datetime as psycopg_types  # noqa: PLC0415 - an extra, here for PostgreSQL alone
+
+    adapters = connection.connection.driver_connection.adapters  # type: ignore[union-attr]
+    for name, loader in (
+        ("date", psycopg_types.DateLoader),
+        ("timestamp", psycopg_types.TimestampLoader),
+        ("timestamptz", psycopg_types.TimestamptzLoader),
+    ):
+        adapters.register_loader(name, type(loader.__name__, (_OpenEnd, loader), {}))
+
+
+class _OpenEnd:
+    """Loads a date that Python cannot hold as None; the loader of psycopg comes after it."""
+
+    def load(self, data: Any) -> Any:
+        from psycopg import DataError  # noqa: PLC0415
+
+        try:
+            return super().load(data)  # type: ignore[misc]
+        except DataError:
+            return None
 
 
 def connect_duckdb(
@@ -168,8 +197,29 @@ def _sql_frames(
         names = list(result.keys())
         yield pl.DataFrame(schema=dict.fromkeys(names, pl.Null))
         for part in result.partitions(rows):
-            cells = [tuple(row) for row in part]
+            columns = [_plain_cells(column) for column in zip(*part, strict=True)]
+            cells = list(zip(*columns, strict=True))
             yield pl.DataFrame(cells, names, orient="row", infer_schema_length=None, strict=False)
+
+
+_PLAIN = frozenset({str, int, float, bool, bytes, type(None), datetime, date, time, timedelta})
+
+
+def _plain_cells(column: tuple[Any, ...]) -> list[Any]:
+    """The cells of a column in types that frames have; a list or a map stays a list, so that it is none."""
+    return list(column) if set(map(type, column)) <= _PLAIN else list(map(_plain_cell, column))
+
+
+def _plain_cell(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, memoryview | bytearray):
+        return bytes(value)
+    if isinstance(value, dict):
+        return [f"{key}: {each}" for key, each in value.items()]
+    return [str(each) for each in value] if isinstance(value, list | tuple | set) else str(value)
 
 
 def _create_engine(database: str) -> sqlalchemy.Engine:

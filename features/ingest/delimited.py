@@ -10,14 +10,16 @@ from __future__ import annotations
 import codecs
 import csv
 import re
+from collections import Counter
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from features.ingest.quarantine import SourceError
+from features.parsing import clean_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from features.parsing import Decimal
@@ -35,7 +37,11 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How one text file is written. ``repair`` says that whole lines are quoted into the first column."""
+    """How one text file is written.
+
+    ``repair`` says that whole lines are quoted into the first column, ``damaged`` that some bytes are no text
+    in its encoding, ``quotes`` that there are any quotes.
+    """
 
     encoding: str
     delimiter: str
@@ -44,6 +50,8 @@ class Dialect:
     repair: bool
     mixed_ends: bool
     notices: tuple[str, ...]
+    damaged: bool = False
+    quotes: bool = True
 
     @property
     def decimal(self) -> Decimal:
@@ -55,38 +63,42 @@ class Dialect:
         """Whether the rows can only be read from a repaired copy in UTF-8."""
         return (
             self.repair
+            or self.damaged
             or self.mixed_ends
             or self.header_line > 1
             or self.encoding not in {"utf-8", "utf-8-sig"}
         )
 
 
-def sniff_dialect(path: Path) -> Dialect:
-    """Infer encoding, delimiter and columns of a text file.
+def sniff_dialect(path: Path, encoding: Encoding | None = None) -> Dialect:
+    """Infer encoding, delimiter and columns of a text file; an ``encoding`` that is named counts.
 
     Raises:
-        SourceError: it is empty or no text.
+        SourceError: it is empty or no text, or not in the encoding that is named.
     """
     csv.field_size_limit(_CSV_LIMIT)
-    _refuse_binary(path)
-    scan = _scan(path)
+    _refuse_binary(path, encoding)
+    scan = _scan(path, encoding)
     sample = list(islice(_lines(path, scan.encoding), _SAMPLE))
-    first = next((i for i, line in enumerate(sample) if line.strip()), None)
-    if first is None:
+    first = next((i for i, line in enumerate(sample) if line.strip()), len(sample))
+    if sep_line := _SEPARATOR_LINE.fullmatch("".join(sample[first : first + 1]).strip()):
+        first += 1
+    if not "".join(sample[first:]).strip():
         msg = f"{path} is empty: not even a header line"
         raise SourceError(msg)
-    if sep_line := _SEPARATOR_LINE.fullmatch(sample[first].strip()):
-        first += 1
-    delimiter = (
-        sep_line[1] if sep_line else max(DELIMITERS, key=lambda mark: _delimiter_fit(sample[first:], mark))
-    )
+    marks = sep_line[1] if sep_line else DELIMITERS
+    titles = find_title_lines(sample[first:], marks)
+    first += titles
+    delimiter = max(marks, key=lambda mark: _delimiter_fit(sample[first:], mark))
     header, header_repaired = _read_header(sample[first:], delimiter)
     line_repair = QuotedLineRepair(delimiter, len(header))
-    repair = header_repaired or (scan.quotes and line_repair.needed(lambda: _lines(path, scan.encoding)))
-    notices = [_ENCODING_NOTICE[scan.encoding]] if scan.encoding in _ENCODING_NOTICE else []
+    repair = header_repaired or (scan.line_quotes and line_repair.needed(lambda: _lines(path, scan.encoding)))
+    notices = [*scan.notices]
+    if titles:
+        notices.append(f"what stands above the column names in line {first + 1} was left out")
     if repair:
         notices.append("whole lines are quoted into the first column; they were taken apart")
-    columns = _unique_names(header)
+    columns = unique_names(header)
     notices += [f"column {name!r} {sentence}" for name, sentence in _renamed_columns(header, columns)]
     return Dialect(
         encoding=scan.encoding,
@@ -96,7 +108,59 @@ def sniff_dialect(path: Path) -> Dialect:
         repair=repair,
         mixed_ends=scan.mixed_ends,
         notices=tuple(f"{path}: {notice}" for notice in notices),
+        damaged=scan.damaged,
+        quotes=scan.quotes,
     )
+
+
+def find_title_lines(lines: list[str], marks: str = DELIMITERS) -> int:
+    """How many lines stand above the column names: a title, a filter, the day of the export, blank lines.
+
+    None where the first line is as wide as the others, or wide enough to be meant as the column names.
+
+    >>> find_title_lines(["Leads report 2024", "", "Id;Source;Won", "1;Fair;yes", "2;Web;no"])
+    2
+    """
+    if not any(_fits_mostly(lines, mark) for mark in marks):
+        found = [each for mark in marks if (each := _header_below_title(lines, mark))]
+        return max(found, default=(0, 0))[1]
+    return 0
+
+
+def _fits_mostly(lines: list[str], mark: str) -> bool:
+    rows = [row for row in csv.reader(lines, delimiter=mark) if row]
+    # A spreadsheet pads its title with empty cells.
+    padded = len(rows[0]) > 1 and sum(map(bool, rows[0])) <= len(rows[0]) // 2
+    return not padded and _delimiter_fit(lines, mark)[0] >= _MAJORITY * len(rows)
+
+
+_MAJORITY, _NEARLY_ALL = 0.5, 0.8
+_WITHOUT_LETTER = re.compile(r"[^A-Za-z\u00c0-\uffff]*")
+"""A cell without a letter: a number or a date, no name of a column."""
+
+
+def _header_below_title(lines: list[str], mark: str) -> tuple[int, int] | None:
+    """How many rows fit the header that stands below a title under this delimiter, and the lines above it."""
+    reader = csv.reader(lines, delimiter=mark)
+    start, rows = 0, []
+    for row in reader:
+        if row:
+            rows.append((start, [cell.strip() for cell in row]))
+        start = reader.line_num
+    widths = Counter(len(row) for _, row in rows)
+    width = max((width for width in widths if width > 1), key=lambda each: widths[each], default=0)
+    place = next((i for i, (_, row) in enumerate(rows) if len(row) == width and all(row)), 0)
+    if not place or not _is_header([cells for _, cells in rows], place, width):
+        return None
+    return widths[width], rows[place][0]
+
+
+def _is_header(rows: list[list[str]], place: int, width: int) -> bool:
+    """Whether the row names columns: words, each once, few cells above it and as many in most rows below."""
+    names, below = rows[place], rows[place + 1 :]
+    narrow = all(sum(map(bool, row)) <= max(1, width // 2) for row in rows[:place])
+    words = len(set(names)) == width and not any(map(_WITHOUT_LETTER.fullmatch, names))
+    return narrow and words and sum(len(row) == width for row in below) >= max(1, _NEARLY_ALL * len(below))
 
 
 _SEPARATOR_LINE = re.compile(r"sep=(.)", re.IGNORECASE)
@@ -108,7 +172,7 @@ _ENCODING_NOTICE = {
 }
 
 
-def _refuse_binary(path: Path) -> None:
+def _refuse_binary(path: Path, encoding: Encoding | None) -> None:
     with path.open("rb") as file:
         start = file.read(4096)
     if start.startswith((b"PK", b"\xd0\xcf\x11\xe0")):
@@ -117,7 +181,7 @@ def _refuse_binary(path: Path) -> None:
     if start.startswith(_COMPRESSED):
         msg = f"{path} is compressed; unpack it first"
         raise SourceError(msg)
-    if b"\x00" in start and not start.startswith(_UTF16):
+    if b"\x00" in start and encoding is None and not start.startswith(_UTF16):
         msg = (
             f"{path} is no text file: leadloop reads CSV, Parquet, SQLite and DuckDB files; if it is text "
             "(it holds NUL bytes), save it anew as CSV in UTF-8"
@@ -126,27 +190,104 @@ def _refuse_binary(path: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Encoding:
+    """How the characters of a text file are written.
+
+    Attributes:
+        name: One of Python's names, such as ``shift_jis`` or ``cp1250``.
+        is_sure: Whether it is named for this file; else UTF-8 counts where the bytes are UTF-8.
+    """
+
+    name: str
+    is_sure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class _Scan:
-    """Encoding of a file, and whether its line ends are mixed and any line starts with a quote."""
+    """Encoding of a file, whether its line ends are mixed, and whether quotes stand in it or begin a line."""
 
     encoding: str
     mixed_ends: bool
     quotes: bool
+    line_quotes: bool
+    damaged: bool = False
+    notices: tuple[str, ...] = ()
 
 
-def _scan(path: Path) -> _Scan:
+def _scan(path: Path, named: Encoding | None) -> _Scan:
     with path.open("rb") as file:
         if file.read(2) in _UTF16:
-            return _Scan("utf-16", mixed_ends=True, quotes=True)
+            notices = (_ENCODING_NOTICE["utf-16"],)
+            return _Scan("utf-16", mixed_ends=True, quotes=True, line_quotes=True, notices=notices)
     returns = newlines = both = 0
-    quotes = False
+    quotes = line_quotes = False
     for block in _blocks(path):
         returns, newlines = returns + block.count(b"\r"), newlines + block.count(b"\n")
         both += block.count(b"\r\n")
-        quotes = quotes or block.startswith(b'"') or b'\n"' in block or b'\r"' in block
+        quotes = quotes or b'"' in block
+        line_quotes = line_quotes or block.startswith(b'"') or b'\n"' in block or b'\r"' in block
     kinds = (both, returns - both, newlines - both)
-    encoding = next((name for name in ("utf-8", "cp1252") if _is_decodable(path, name)), "latin-1")
-    return _Scan(encoding, sum(map(bool, kinds)) > 1, quotes)
+    encoding, damaged, sentences = _find_encoding(path, named)
+    return _Scan(encoding, sum(map(bool, kinds)) > 1, quotes, line_quotes, damaged, sentences)
+
+
+def _find_encoding(path: Path, named: Encoding | None) -> tuple[str, bool, tuple[str, ...]]:
+    """The encoding, whether some bytes are none in it, and sentences on that.
+
+    A byte that is no UTF-8 in a file where other characters are UTF-8 is a damaged character, not another
+    encoding: a field that was cut at its limit leaves half a letter.
+    """
+    is_utf8 = _is_decodable(path, "utf-8")
+    if named is not None and (named.is_sure or not is_utf8):
+        if _is_decodable(path, named.name):
+            return _plain_name(named.name), False, ()
+        if named.is_sure:
+            return _plain_name(named.name), True, (_damage_notice(path, named.name),)
+    if is_utf8:
+        return "utf-8", False, ()
+    letters, damages = _count_letters(path, "utf-8")
+    if letters >= damages:
+        return "utf-8", True, (_damage_notice(path, "utf-8"),)
+    encoding = "cp1252" if _is_decodable(path, "cp1252") else "latin-1"
+    return encoding, False, (_ENCODING_NOTICE[encoding],)
+
+
+def _plain_name(encoding: str) -> str:
+    name = codecs.lookup(encoding).name
+    return "utf-8" if name in {"utf-8", "utf-8-sig", "ascii"} else name
+
+
+def _count_letters(path: Path, encoding: str) -> tuple[int, int]:
+    """How many characters beyond ASCII a file has in an encoding, and how many bytes are none."""
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    letters = damages = 0
+    for block in (*_blocks(path), b""):
+        text = decoder.decode(block, final=not block)
+        bad = text.count(_DAMAGE)
+        letters, damages = letters + len(_BEYOND_ASCII.findall(text)) - bad, damages + bad
+    return letters, damages
+
+
+_DAMAGE, _BEYOND_ASCII = "\ufffd", re.compile("[^\x00-\x7f]")
+
+
+def _damage_notice(path: Path, encoding: str) -> str:
+    """The sentence that names the lines with bytes that are no characters; raises where they are many."""
+    with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, errors="replace") as file:
+        damaged = [number for number, line in enumerate(file, 1) if _DAMAGE in line]
+    if len(damaged) > _MAX_DAMAGED and _count_letters(path, encoding)[0] < _count_letters(path, encoding)[1]:
+        msg = f"{path} is not written in {encoding}: {len(damaged):,} lines cannot be read; name its encoding"
+        raise SourceError(msg)
+    listed = ", ".join(map(str, damaged[:_MAX_DAMAGED]))
+    more = ", ..." if len(damaged) > _MAX_DAMAGED else ""
+    lines = f"line {listed}" if len(damaged) == 1 else f"{len(damaged):,} lines ({listed}{more})"
+    return (
+        f"{lines} of this {encoding.upper()} file cannot be read in full: a character was cut, or is of "
+        f"another encoding, and stands as {_DAMAGE} now"
+    )
+
+
+_MAX_DAMAGED = 5
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -166,7 +307,9 @@ def _is_decodable(path: Path, encoding: str) -> bool:
 
 
 def _lines(path: Path, encoding: str) -> Iterator[str]:
-    with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline=None) as file:
+    # What cannot be decoded was found and said before; in a file without damage nothing is replaced.
+    name = "utf-8-sig" if encoding == "utf-8" else encoding
+    with path.open(encoding=name, newline=None, errors="replace") as file:
         yield from file
 
 
@@ -183,15 +326,15 @@ def _read_header(lines: list[str], delimiter: str) -> tuple[list[str], bool]:
     return (inner, True) if len(inner) > 1 else (header, False)
 
 
-def _unique_names(header: list[str]) -> tuple[str, ...]:
-    """The column names, each once: an empty one is numbered, and so is one that is there twice.
+def unique_names(header: Sequence[str]) -> tuple[str, ...]:
+    """The column names, clean and each once: an empty one is numbered, and so is one that is there twice.
 
     CRMs call their own and a company's field alike, so a name twice is no mistake of who exports.
 
-    >>> _unique_names(["Source", " Source", "", "Source (2)"])
+    >>> unique_names(["Source", " Source", "", "Source (2)"])
     ('Source', 'Source (3)', 'column_3', 'Source (2)')
     """
-    titles = [name.strip() or f"column_{i}" for i, name in enumerate(header, 1)]
+    titles = [clean_text(name) or f"column_{i}" for i, name in enumerate(header, 1)]
     names: list[str] = []
     for name in titles:
         candidates = (
@@ -204,8 +347,11 @@ def _unique_names(header: list[str]) -> tuple[str, ...]:
 def _renamed_columns(header: list[str], columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """The columns that were renamed because their name was taken, each with a sentence on it."""
     for place, (title, name) in enumerate(zip(header, columns, strict=True), 1):
-        if title.strip() not in {"", name}:
-            yield title.strip(), f"stands there more than once; the one in place {place} is called {name!r}"
+        if clean_text(title) not in {"", name}:
+            yield (
+                clean_text(title),
+                f"stands there more than once; the one in place {place} is called {name!r}",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +401,13 @@ def write_normalised_copy(path: Path, dialect: Dialect, target: Path) -> None:
 
 def find_header_line(path: Path, dialect: Dialect, name: str) -> int | None:
     """The line, of the first ones below the header, that has a cell ``name``: it may be the true header."""
-    rows = csv.reader(islice(_lines(path, dialect.encoding), _SAMPLE), delimiter=dialect.delimiter)
-    lines = (rows.line_num for row in rows if name in map(str.strip, row))
-    return next((line for line in lines if line > dialect.header_line), None)
+    sample = list(islice(_lines(path, dialect.encoding), _SAMPLE))
+    for mark in (dialect.delimiter, *DELIMITERS):
+        rows = csv.reader(sample, delimiter=mark)
+        lines = (rows.line_num for row in rows if len(row) > 1 and name in map(clean_text, row))
+        if line := next((line for line in lines if line > dialect.header_line), None):
+            return line
+    return None
 
 
 def record_lines(path: Path, dialect: Dialect) -> Iterator[tuple[int, bool]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
+from features.ingest.attribute_columns import TWO_WAYS
 from features.ingest.lead_ids import FURTHER_ID, resolve_lead_ids
+from features.ingest.missing_words import MissingWords
+from features.ingest.near_misses import near_miss_reasons
 from features.ingest.row_validation import ValidatedRows
 from features.ingest.schema import (
     PART,
@@ -17,21 +20,29 @@ from features.ingest.schema import (
     attribute_numbers,
     check_mapping,
     column_names,
+    number_columns,
     validate_table,
+    word_columns,
 )
 from features.ingest.tables import TableReader, open_table
-from features.parsing import strip_missing
+from features.messages import Message
+from features.number_marks import MarkEvidence, NumberMarks, collect_evidence, has_groups, settle_groups
+from features.parsing import has_single_group, is_separated, parse_categories, strip_missing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from features.ingest.column_roles import ColumnRole
     from features.ingest.mapping import TableMapping
     from features.ingest.quarantine import Quarantine
     from features.ingest.schema import TableName
     from features.ingest.tables import Batch
+    from features.parsing import Decimal
 
 RowSink = Callable[["TableName", pl.DataFrame], None]
 """What becomes of the good rows of a table, whose name comes first."""
 EVENT_ROWS = 500_000
+NUMBERS = "leadloop.numbers"
 EVENT_SCHEMAS: dict[TableName, dict[str, Any]] = {
     "touchpoints": TOUCHPOINT_SCHEMA,
     "transitions": TRANSITION_SCHEMA,
@@ -61,6 +72,7 @@ class TableReport:
         names: Names of the overwritten attributes in it.
         roles: What each free column was taken for.
         columns: All its columns.
+        marks: What the marks in the numbers of each free column of numbers mean.
     """
 
     count: RowCounts
@@ -70,6 +82,7 @@ class TableReport:
     names: frozenset[str] = frozenset()
     roles: tuple[ColumnRole, ...] = ()
     columns: tuple[str, ...] = ()
+    marks: Mapping[str, NumberMarks] = field(default_factory=dict)
 
 
 @dataclass
@@ -81,6 +94,7 @@ class _Tally:
     accepted: int = 0
     newest: int | None = None
     names: frozenset[str] = frozenset()
+    words: MissingWords = field(default_factory=MissingWords)
 
     def add(self, checked: ValidatedRows, good: pl.DataFrame) -> None:
         self.problems = replace(checked.after(self.problems), frame=self.problems.frame)
@@ -97,31 +111,113 @@ def read_events(
     check_mapping(name, mapping)
     table = open_table(mapping)
     context = replace(context, decimal=table.decimal)
-    variants = [(each, map_column_names(name, each, table)) for each in mapping.by_stage()]
-    tally = _Tally(ValidatedRows(pl.DataFrame(), names=variants[0][1]))
-    for batch in table.batches(EVENT_ROWS, sorted({c for _, names in variants for c in names.values()})):
+    readings = [
+        (each, names, _EventMarks(name, table, names, each))
+        for each in mapping.by_stage()
+        for names in [map_column_names(name, each, table)]
+    ]
+    tally = _Tally(ValidatedRows(pl.DataFrame(), names=readings[0][1]))
+    for batch in table.batches(EVENT_ROWS, sorted({c for _, names, _ in readings for c in names.values()})):
         tally.rows += batch.frame.height
-        for variant, names in variants:
-            rows = apply_mapping(batch, names, (), variant)
+        for each, names, marks in readings:
+            rows = apply_mapping(batch, names, (), each, tally.words)
             rows = resolve_lead_ids(rows, context.leads, context.further_ids)
-            checked = validate_table(name, rows, context)
+            checked = validate_table(name, marks.settle(rows, context), context)
             good = _cast_events(name, checked.frame, context)
             sink(name, good)
             tally.add(checked, good)
+    if context.leads is not None:
+        ids = context.leads["lead_id"]
+        no_lead = Message("ingest.no_such_lead")
+        tally.problems = tally.problems.explain(no_lead, lambda bad: near_miss_reasons(no_lead, bad, ids))
     is_empty = not tally.rows and not table.rejects
     empty = (f"{name}: {table.no_rows_message}; it counts once it has some",) if is_empty else ()
     return TableReport(
-        count=RowCounts(name, mapping.name, tally.rows + len(table.rejects), tally.accepted),
+        count=RowCounts(name, mapping.name, tally.rows + table.rejected_rows, tally.accepted),
         quarantine=tally.problems.quarantine(table, name, rejects=True),
-        notices=(*table.notices, *empty, *table_notices(name, mapping, tally.problems)),
+        notices=(
+            *table.notices,
+            *empty,
+            *tally.words.notices(_word_columns_of(name, readings[0][1]), name),
+            *table_notices(name, mapping, tally.problems),
+        ),
         newest=tally.newest,
         names=tally.names,
     )
 
 
+class _EventMarks:
+    """Settles the marks in the numbers of a table of events, by the whole table once a cell asks for it.
+
+    The values of overwritten attributes stand in one column; each attribute has marks of its own.
+    """
+
+    def __init__(
+        self, name: TableName, table: TableReader, names: Mapping[str, str], mapping: TableMapping
+    ) -> None:
+        self._table, self._names, self._mapping = table, dict(names), mapping
+        self._columns = [column for column in number_columns(name) if column in names]
+        self._values = name == "attributes" and "value" in names and "name" in {*names, *mapping.constants}
+        self._settled: dict[str, dict[str | None, NumberMarks]] = {}
+
+    def settle(self, rows: ValidatedRows, context: ValidationContext) -> ValidatedRows:
+        """The rows with plain numbers where the marks are settled; where not, without them, and said."""
+        for column in self._columns:
+            cells = rows.frame[column]
+            if cells.dtype == pl.String and has_groups(cells):
+                marks = self._marks(column, context.decimal)[None]
+                settled = settle_groups(cells, marks)
+                rows = rows.flag(settled.is_null() & cells.is_not_null(), column, TWO_WAYS)
+                rows = replace(rows, frame=rows.frame.with_columns(settled))
+        return self._settle_values(rows, context) if self._values else rows
+
+    def _settle_values(self, rows: ValidatedRows, context: ValidationContext) -> ValidatedRows:
+        """The rows with the values of attributes as ``NUMBERS`` beside them, where words stay as they are."""
+        cells = rows.frame["value"]
+        if cells.dtype != pl.String or not has_groups(cells):
+            return rows
+        marks = self._marks("value", context.decimal)
+        names = parse_categories(rows.frame["name"])
+        settled = cells
+        for name in names.filter(has_single_group(cells).fill_null(value=False)).unique():
+            own = names.eq_missing(name)
+            numbers = settle_groups(cells, marks.get(name, NumberMarks()))
+            settled = numbers.zip_with(own, settled)
+            if is_separated(cells.filter(own)):
+                rows = rows.flag(own & numbers.is_null() & cells.is_not_null(), "value", TWO_WAYS)
+        return replace(rows, frame=rows.frame.with_columns(settled.alias(NUMBERS)))
+
+    def _marks(self, column: str, decimal: Decimal) -> dict[str | None, NumberMarks]:
+        if column not in self._settled:
+            evidence: dict[str | None, MarkEvidence] = {}
+            for name, cells in self._cells(column):
+                evidence[name] = evidence.get(name, MarkEvidence()) | collect_evidence(cells)
+            self._settled[column] = {name: each.expected(decimal) for name, each in evidence.items()}
+        return self._settled[column]
+
+    def _cells(self, column: str) -> Iterator[tuple[str | None, pl.Series]]:
+        """The cells of a column of numbers batch by batch; those of attributes by the name of each."""
+        needed = [column, *(["name"] if column == "value" and "name" in self._names else [])]
+        names = {each: self._names[each] for each in needed}
+        for batch in self._table.batches(EVENT_ROWS, sorted({*names.values()})):
+            frame = apply_mapping(batch, names, (), self._mapping).frame
+            if "name" not in names:
+                yield self._mapping.constants.get("name") if column == "value" else None, frame[column]
+                continue
+            words = frame.select(parse_categories(frame["name"]).alias("name"), column)
+            for (name,), part in words.partition_by("name", as_dict=True).items():
+                yield name, part[column]
+
+
+def _word_columns_of(name: TableName, names: dict[str, str]) -> list[str]:
+    """The table's own columns of words."""
+    return [names[each] for each in word_columns(name) if each in names]
+
+
 def _cast_events(name: TableName, rows: pl.DataFrame, context: ValidationContext) -> pl.DataFrame:
     if name == "attributes":
-        rows = rows.with_columns(attribute_numbers(rows["value"], context.decimal).alias("number"))
+        values = rows[NUMBERS if NUMBERS in rows.columns else "value"]
+        rows = rows.with_columns(attribute_numbers(values, context.decimal).alias("number"))
     return rows.select(*(pl.col(c).cast(dtype) for c, dtype in EVENT_SCHEMAS[name].items()), PART)
 
 
@@ -141,13 +237,21 @@ def map_column_names(name: TableName, mapping: TableMapping, table: TableReader)
 
 
 def apply_mapping(
-    batch: Batch, names: dict[str, str], free: tuple[str, ...], mapping: TableMapping
+    batch: Batch,
+    names: dict[str, str],
+    free: tuple[str, ...],
+    mapping: TableMapping,
+    words: MissingWords | None = None,
 ) -> ValidatedRows:
     """Rows with the contract's columns under the contract's names, cells cleaned and translated.
 
-    The ``free`` columns, which the contract does not know, keep their names.
+    The ``free`` columns, which the contract does not know, keep their names. ``words`` counts the words that
+    were taken as missing.
     """
     cells = {column.name: strip_missing(column, mapping.missing) for column in batch.frame}
+    if words is not None:
+        for column in batch.frame:
+            words.add(column, cells[column.name])
     columns = [
         _translate_values(cells[source_name].alias(column), mapping) for column, source_name in names.items()
     ]

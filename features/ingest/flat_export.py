@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from features.ingest.attribute_columns import cast_columns, infer_roles
+from features.ingest.attribute_columns import cast_columns, infer_roles, settle_marks
 from features.ingest.availability import Availability, static_availability
 from features.ingest.column_roles import ColumnRole
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.mapping import TableSource
+from features.ingest.missing_words import MissingWords
 from features.ingest.outcome_column import is_dated, parse_outcome, parse_time_order
 from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
 from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.tables import BATCH_ROWS, TableReader, open_table
 from features.messages import Message
-from features.parsing import MISSING, TRUE, parse_categories, strip_missing
+from features.number_marks import MarkEvidence, collect_evidence, has_groups
+from features.parsing import MISSING, TRUE, has_lost_digits, parse_categories, strip_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from features.ingest.column_roles import Role
     from features.ingest.mapping import FlatMapping
+    from features.number_marks import NumberMarks
     from features.parsing import Decimal
     from features.spec import FeatureSet, Unit
 
@@ -53,6 +56,7 @@ class FlatExport:
         outcome: The outcome in words: the value that is a success, such as ``Closed Won``, or the name of a
             column of yes and no; empty without a label.
         dated: Whether ``order`` is in epoch seconds.
+        marks: What the marks in the numbers of each column of numbers mean.
     """
 
     leads: pl.DataFrame
@@ -66,6 +70,7 @@ class FlatExport:
     persons: pl.DataFrame | None = None
     outcome: str = ""
     dated: bool = False
+    marks: Mapping[str, NumberMarks] = field(default_factory=dict)
 
 
 def read_flat(
@@ -88,16 +93,20 @@ def read_flat(
         SourceError: the file, a column or the outcome cannot be used at all.
         TooManyBadRowsError: more than ``mapping.max_share`` of the rows are bad.
     """
-    table = open_table(TableSource(file=path))
+    table = open_table(TableSource(file=path, encoding=mapping.encoding))
     table.require(mapping.named)
     raw = table.read()
-    rows = ValidatedRows.from_frame(raw.select(strip_missing(column, mapping.missing) for column in raw))
+    stripped = raw.select(strip_missing(column, mapping.missing) for column in raw)
+    words = MissingWords()
+    for column in raw:
+        words.add(column, stripped[column.name])
+    rows = ValidatedRows.from_frame(stripped)
     rows = _reject_repeated_ids(_with_ids(rows, mapping.id), mapping.id)
     rows = _with_order(rows, mapping, table.decimal, now)
-    row_count = raw.height + len(table.rejects)
+    row_count = raw.height + table.rejected_rows
     bad = rows.dropped
     if (
-        bad + len(table.rejects) > mapping.max_share * row_count
+        bad + table.rejected_rows > mapping.max_share * row_count
     ):  # before the outcome is blamed for missing rows
         enforce_bad_row_limit(
             rows.quarantine(table, "leads", rejects=True), row_count, mapping.max_share, quarantine_file
@@ -105,7 +114,8 @@ def read_flat(
     rows = _with_labels(rows, mapping)
     blank = rows.dropped - bad
     free = rows.frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *mapping.reserved))
-    typed = cast_columns(rows, infer_roles(free, mapping.roles, table.decimal), table.decimal)
+    roles = infer_roles(free, mapping.roles, table.decimal)
+    typed = cast_columns(rows, roles, table.decimal, mapping.marks)
     quarantine = typed.rows.quarantine(table, "leads", rejects=True)
     ids = rows.frame[_ID].alias(LEAD_ID)
     enforce_bad_row_limit(
@@ -118,13 +128,19 @@ def read_flat(
         roles=typed.roles,
         rows=row_count,
         quarantine=quarantine,
-        notices=table.notices + _blank_notice(mapping, blank),
+        notices=(
+            *table.notices,
+            *words.notices((role.column for role in typed.roles if role.role == "category"), "flat"),
+            *id_notices(raw, mapping.id),
+            *_blank_notice(mapping, blank),
+        ),
         availability=static_availability(
             typed.roles, dict.fromkeys(mapping.exclude, Message("availability.excluded_by_user"))
         ),
         persons=resolve_identities(ids, _identifying_columns(rows.frame, mapping)),
         outcome=_outcome_name(rows.frame, mapping.label),
         dated=mapping.time is not None and _is_dated_order(rows.frame[mapping.time], mapping),
+        marks=typed.marks,
     )
 
 
@@ -142,6 +158,14 @@ def _outcome_name(frame: pl.DataFrame, label: str | None) -> str:
     spellings = parse_categories(frame.filter(pl.col(_LABEL) == 1)[label]).value_counts(sort=True)
     success = str(spellings[0, 0]) if spellings.height else ""
     return label if len(success) <= 1 or success.casefold() in TRUE else success
+
+
+def id_notices(frame: pl.DataFrame, column: str | None) -> tuple[str, ...]:
+    """A sentence where the ids of a table lost digits on their way: as floats, or in a spreadsheet."""
+    if column is None or not has_lost_digits(frame[column]):
+        return ()
+    what = "ids of 16 digits and more went through decimal numbers and lost their last digits"
+    return (f"column {column!r}: {what}; export them as text, or no CRM knows them",)
 
 
 def _blank_notice(mapping: FlatMapping, blank: int) -> tuple[str, ...]:
@@ -197,7 +221,7 @@ class FlatBatch:
     Attributes:
         leads: As in FlatExport.
         quarantine: The bad rows of the whole file: filled in the last batch, which has no leads.
-        notices: Sentences about the file as a whole, in the first batch.
+        notices: Sentences about the file as a whole, in the first batch and the last.
     """
 
     leads: pl.DataFrame
@@ -213,15 +237,23 @@ class FlatColumns:
         roles: The role of each column that the model needs.
         id: Column of the lead's id; None for the number of the row.
         missing: Words that mean "no value".
+        marks: What the marks in the numbers of each column meant in the training data.
+        encoding: How the training data was written; a file to score may be UTF-8 instead.
     """
 
     roles: Mapping[str, Role]
     id: str | None = None
     missing: tuple[str, ...] = MISSING
+    marks: Mapping[str, NumberMarks] = field(default_factory=dict)
+    encoding: str | None = None
 
     @classmethod
     def from_features(
-        cls, features: FeatureSet, id_column: str | None = None, missing: tuple[str, ...] = MISSING
+        cls,
+        features: FeatureSet,
+        id_column: str | None = None,
+        missing: tuple[str, ...] = MISSING,
+        marks: Mapping[str, NumberMarks] | None = None,
     ) -> FlatColumns:
         """The columns that a model of a flat export was trained on.
 
@@ -229,12 +261,13 @@ class FlatColumns:
             features: The model's features.
             id_column: Column of the lead's id; None for the number of the row.
             missing: Words that mean "no value".
+            marks: What the marks in the numbers of each column meant in the training data.
 
         Returns:
             Each column with the role that its feature has.
         """
         roles = {spec.of or spec.name: _ROLE_OF.get(spec.unit, "number") for spec in features.specs}
-        return cls(roles, id_column, missing)
+        return cls(roles, id_column, missing, marks or {})
 
 
 _ROLE_OF: dict[Unit, Role] = {"category": "category", "flag": "flag"}
@@ -257,14 +290,16 @@ def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) 
     Raises:
         SourceError: the file lacks a column that the model needs, or has no rows.
     """
-    table = open_table(TableSource(file=path))
+    table = open_table(TableSource(file=path), columns.encoding)
     names = _present_columns(table, columns)
     notices = table.notices + _ignored_notice(table, names)
     row_count, total = 0, ValidatedRows.from_frame(pl.DataFrame(schema=dict.fromkeys(names, pl.String)))
+    marks, words = FileMarks(table, columns), MissingWords()
+    categories = [name for name, role in columns.roles.items() if role == "category"]
     for batch in table.batches(rows, names):
-        checked, leads = _flat_batch(
-            ValidatedRows.from_frame(batch.frame, batch.first), columns, table.decimal
-        )
+        numbered = ValidatedRows.from_frame(batch.frame, batch.first)
+        checked, leads = _flat_batch(numbered, columns, table.decimal, marks.of(batch.frame), words)
+        notices += () if row_count else id_notices(batch.frame, columns.id)
         row_count += batch.frame.height
         total = replace(checked.after(total), frame=total.frame)
         yield FlatBatch(leads, notices=notices)
@@ -273,18 +308,58 @@ def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) 
         msg = f"{path} has column names but no rows"
         raise SourceError(msg)
     yield FlatBatch(
-        _flat_batch(total, columns, ".")[1], total.quarantine(table, "leads", rejects=True), notices
+        _flat_batch(total, columns, ".", {}, words)[1],
+        total.quarantine(table, "leads", rejects=True),
+        (*notices, *words.notices(categories, "flat")),
     )
 
 
+class FileMarks:
+    """What the marks in the numbers of a file mean: looked up in the whole file once a cell asks for it.
+
+    A batch alone would do for most files, but then a lead's score depended on the batch that it came in.
+    """
+
+    def __init__(self, table: TableReader, columns: FlatColumns) -> None:
+        self._table, self._columns = table, columns
+        self._settled: dict[str, NumberMarks] = {}
+        self._numbers = [
+            name for name, role in columns.roles.items() if role == "number" and name in table.columns
+        ]
+
+    def of(self, frame: pl.DataFrame) -> Mapping[str, NumberMarks]:
+        """The marks of the columns of numbers, by column."""
+        asking = [name for name in self._numbers if name not in self._settled and _is_doubtful(frame[name])]
+        if asking:
+            evidence = dict.fromkeys(asking, MarkEvidence())
+            for batch in self._table.batches(columns=asking):
+                for name in asking:
+                    cells = strip_missing(batch.frame[name], self._columns.missing)
+                    evidence[name] |= collect_evidence(cells)
+            decimal, earlier = self._table.decimal, self._columns.marks
+            self._settled |= {name: settle_marks(evidence[name], name, decimal, earlier) for name in asking}
+        return self._settled
+
+
+def _is_doubtful(column: pl.Series) -> bool:
+    return column.dtype == pl.String and has_groups(column.str.strip_chars())
+
+
 def _flat_batch(
-    rows: ValidatedRows, columns: FlatColumns, decimal: Decimal
+    rows: ValidatedRows,
+    columns: FlatColumns,
+    decimal: Decimal,
+    marks: Mapping[str, NumberMarks],
+    words: MissingWords,
 ) -> tuple[ValidatedRows, pl.DataFrame]:
-    rows = replace(rows, frame=rows.frame.with_columns(strip_missing(c, columns.missing) for c in rows.frame))
+    stripped = [strip_missing(column, columns.missing) for column in rows.frame]
+    for raw, column in zip(rows.frame, stripped, strict=True):
+        words.add(raw, column)
+    rows = replace(rows, frame=pl.DataFrame(stripped))
     rows = _with_ids(rows, columns.id)
     reason = Message("columns.model")
     roles = tuple(ColumnRole(name, role, reason) for name, role in columns.roles.items())
-    typed = cast_columns(rows, roles, decimal)
+    typed = cast_columns(rows, roles, decimal, marks, settled=True)
     return typed.rows, rows.frame.select(pl.col(_ID).alias(LEAD_ID)).hstack(list(typed.columns))
 
 

@@ -12,7 +12,8 @@ from typing import Any, Literal, NewType
 from features.ingest.column_roles import Role  # noqa: TC001
 from features.ingest.quarantine import MAX_SHARE, SourceError
 from features.ingest.timestamps import ISO, TimeFormat
-from features.parsing import MISSING
+from features.number_marks import NumberMarks  # noqa: TC001
+from features.parsing import MISSING, clean_text
 
 Database = NewType("Database", str)
 """A database: the path of a SQLite or DuckDB file, or a URL such as ``postgresql://host/crm``."""
@@ -114,6 +115,15 @@ def table_stem(table: str) -> str:
     return re.sub(r"(?i)\.(csv|tsv|txt|parquet)$", "", table).rpartition(".")[2]
 
 
+def check_encoding(name: str | None) -> None:
+    """Raise ValueError where ``name`` is no encoding of text that Python knows."""
+    try:
+        "".encode(name or "utf-8")
+    except LookupError:
+        msg = f"{name!r} is no encoding; write one such as utf-8, windows-1252, latin-1 or shift_jis"
+        raise ValueError(msg) from None
+
+
 @dataclass(frozen=True)
 class TableSource:
     """Where a table is: a file (CSV or Parquet), or a table or query of a database or of a folder of files.
@@ -131,6 +141,7 @@ class TableSource:
         where: The values that columns must have; other rows are no rows of the table.
         join: Tables beside it, by equal values.
         lookup: By column, what its ids or codes mean.
+        encoding: How the characters of a text file are written, such as ``shift_jis``. Default: found out.
 
     Raises:
         SourceError: neither or both of file and database are named, or not exactly one of table and query, or
@@ -145,9 +156,11 @@ class TableSource:
     where: Mapping[str, CellValues] = field(default_factory=dict)
     join: tuple[TableJoin, ...] = ()
     lookup: Mapping[str, ValueLookup] = field(default_factory=dict)
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "where", _as_conditions(self.where))
+        check_encoding(self.encoding)
         if (self.file is None) == (self.database is None):
             msg = "a table comes from a file or from a database; name exactly one of them"
             raise SourceError(msg)
@@ -200,6 +213,7 @@ class TableMapping(TableSource):
         where: As in TableSource.
         join: As in TableSource.
         lookup: As in TableSource.
+        encoding: As in TableSource.
         columns: The company's column for each column of the contract; one that is not mentioned is read from
             the column of the same name, if there is one. ``"table.column"`` is a column of a joined table,
             ``"column.key"`` a value inside of a JSON column.
@@ -219,7 +233,7 @@ class TableMapping(TableSource):
 
     Raises:
         SourceError: the source is not one table, or a column is also a constant.
-        ValueError: the time format or the zone does not exist.
+        ValueError: the time format, the zone or the encoding does not exist.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -251,6 +265,13 @@ class TableMapping(TableSource):
             msg = f"{self.name}: stages say what {twice[0]} is; leave it out elsewhere"
             raise SourceError(msg)
         TimeFormat(self.time_format, self.time_zone)
+        columns = {column: clean_text(name) for column, name in self.columns.items()}
+        words = {
+            column: {clean_text(word): value for word, value in words.items()}
+            for column, words in self.values.items()
+        }
+        object.__setattr__(self, "columns", columns)
+        object.__setattr__(self, "values", words)
 
     @property
     def times(self) -> TimeFormat:
@@ -292,6 +313,11 @@ class AttributeSelection:
     only: tuple[str, ...] = ()
     roles: Mapping[str, Role] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exclude", tuple(map(clean_text, self.exclude)))
+        object.__setattr__(self, "only", tuple(map(clean_text, self.only)))
+        object.__setattr__(self, "roles", {clean_text(name): role for name, role in self.roles.items()})
+
 
 @dataclass(frozen=True)
 class HistoryMapping:
@@ -308,6 +334,7 @@ class HistoryMapping:
         observed_until: Epoch seconds up to which the sources are complete (exclusive); None for one second
             after the newest event.
         max_share: Share of bad rows above which reading stops. Default 0.05.
+        marks: What the marks in the numbers of free columns meant in earlier data, by column.
     """
 
     leads: TableMapping
@@ -319,6 +346,7 @@ class HistoryMapping:
     stages: tuple[str, ...] = ()
     observed_until: int | None = None
     max_share: float = MAX_SHARE
+    marks: Mapping[str, NumberMarks] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -336,6 +364,8 @@ class FlatMapping:
         negative: The outcomes that count as 0; if any are named, rows with another value have no outcome yet.
         time_format: How dates are written, where that cannot be inferred.
         max_share: Share of bad rows above which reading stops. Default 0.05.
+        marks: What the marks in the numbers of columns meant in earlier data, by column.
+        encoding: How the characters of a text file are written. Default: found out.
     """
 
     id: str | None = None
@@ -348,6 +378,15 @@ class FlatMapping:
     negative: tuple[str, ...] = ()
     time_format: TimeFormat | None = None
     max_share: float = MAX_SHARE
+    marks: Mapping[str, NumberMarks] = field(default_factory=dict)
+    encoding: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("id", "label", "time"):
+            column = getattr(self, name)
+            object.__setattr__(self, name, None if column is None else clean_text(column))
+        object.__setattr__(self, "exclude", tuple(map(clean_text, self.exclude)))
+        object.__setattr__(self, "roles", {clean_text(name): role for name, role in self.roles.items()})
 
     @property
     def named(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import polars as pl
 
 from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import detect_format, parse_months, parse_timestamps
-from features.parsing import FALSE, TRUE, parse_categories, parse_numbers
+from features.parsing import FALSE, TRUE, clean_text, parse_categories, parse_numbers
 from features.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ def _label_open_deals(
 
 def _matching_value(name: str, values: list[str], outcome: str) -> str:
     """The value of the column that equals ``outcome`` but for case."""
-    match = next((value for value in values if value.casefold() == outcome.casefold()), None)
+    word = clean_text(outcome).casefold()
+    match = next((value for value in values if value.casefold() == word), None)
     if match is None:
         msg = f"outcome column {name!r} has no {outcome!r}{suggest(outcome, values)}"
         raise SourceError(msg)

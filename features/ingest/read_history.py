@@ -29,10 +29,19 @@ from features.ingest.event_tables import (
     read_events,
     table_notices,
 )
-from features.ingest.flat_export import FlatBatch, FlatColumns, FlatExport, iter_flat_batches, read_flat
+from features.ingest.flat_export import (
+    FlatBatch,
+    FlatColumns,
+    FlatExport,
+    id_notices,
+    iter_flat_batches,
+    read_flat,
+)
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.lead_ids import further_ids
 from features.ingest.mapping import HistoryMapping, TableMapping
+from features.ingest.missing_words import MissingWords
+from features.ingest.near_misses import near_miss_reasons
 from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
 from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.schema import PART, ValidationContext, column_names, validate_table
@@ -47,6 +56,7 @@ if TYPE_CHECKING:
     from features.ingest.mapping import TableSource
     from features.ingest.quarantine import Quarantine
     from features.ingest.schema import TableName
+    from features.number_marks import NumberMarks
 
 
 __all__ = [
@@ -75,6 +85,7 @@ class IngestResult:
         columns: All columns of the leads' own table, used or not, and of the accounts as ``account.*``.
         persons: ``lead_id`` and what points at persons, as ``features.ingest.identity_resolution`` numbers
             them.
+        marks: What the marks in the numbers of each free column of numbers mean.
     """
 
     history: LeadHistory
@@ -85,6 +96,7 @@ class IngestResult:
     counts: tuple[RowCounts, ...]
     columns: tuple[str, ...] = ()
     persons: pl.DataFrame | None = None
+    marks: Mapping[str, NumberMarks] = field(default_factory=dict)
 
 
 def _single_part(leads: pl.DataFrame) -> pl.Series:
@@ -171,6 +183,7 @@ def _ingest_result(
         notices=tuple(notice for source in sources for notice in source.notices),
         counts=tuple(source.count for source in sources),
         columns=tuple(column for source in sources for column in source.columns),
+        marks={column: each for source in sources for column, each in source.marks.items()},
     )
 
 
@@ -198,16 +211,26 @@ def _read_table(
     free = tuple(c for c in table.columns if c not in {*names.values(), *column_names(name)})
     batch = table.read_batch(sorted({*names.values(), *free}))
     context = replace(_table_context(name, mapping, context, history_mapping), decimal=table.decimal)
-    checked = validate_table(name, apply_mapping(batch, names, free, mapping), context)
+    words = MissingWords()
+    checked = validate_table(name, apply_mapping(batch, names, free, mapping, words), context)
+    if context.accounts is not None:
+        ids, none = context.accounts, Message("ingest.no_such_account")
+        checked = checked.explain(none, lambda bad: near_miss_reasons(none, bad, ids))
     attributes = _attribute_columns(name, checked, table, history_mapping)
     frame = checked.frame.select(*column_names(name)).hstack(list(attributes.columns))
     source = TableReport(
-        count=RowCounts(name, mapping.name, batch.frame.height + len(table.rejects), frame.height),
+        count=RowCounts(name, mapping.name, batch.frame.height + table.rejected_rows, frame.height),
         quarantine=attributes.rows.quarantine(table, name, rejects=True),
-        notices=(*table.notices, *table_notices(name, mapping, checked)),
+        notices=(
+            *table.notices,
+            *words.notices((role.column for role in attributes.roles if role.role == "category"), name),
+            *id_notices(batch.frame, names.get(f"{name.removesuffix('s')}_id")),
+            *table_notices(name, mapping, checked),
+        ),
         newest=cast("int | None", frame["created_at"].max()) if name == "leads" else None,
         roles=tuple(replace(role, column=_with_prefix(name, role.column)) for role in attributes.roles),
         columns=tuple(_with_prefix(name, column) for column in table.columns),
+        marks={_with_prefix(name, column): each for column, each in attributes.marks.items()},
     )
     if name != "leads":
         return _CheckedTable(frame, source)
@@ -246,7 +269,8 @@ def _attribute_columns(
     names = [c for c in rows.frame.columns if c not in excluded and _is_selected(prefix + c, history_mapping)]
     declared = {column.removeprefix(prefix): role for column, role in history_mapping.plain.roles.items()}
     roles = infer_roles(rows.frame.select(names), declared, table.decimal)
-    return cast_columns(rows, roles, table.decimal)
+    marks = {column.removeprefix(prefix): each for column, each in history_mapping.marks.items()}
+    return cast_columns(rows, roles, table.decimal, marks)
 
 
 def _is_selected(column: str, history_mapping: HistoryMapping) -> bool:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from features.ingest.quarantine import QUARANTINE_SCHEMA, Quarantine
+from features.parsing import parse_categories
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from features.ingest.tables import TableReader
     from features.messages import Message
@@ -61,11 +62,13 @@ class ValidatedRows:
 
     def flag(self, bad: pl.Series, column: str, reason: Message, value: str | None = None) -> ValidatedRows:
         """Note the ``bad`` rows but keep them: a cell of theirs could not be used."""
-        cell = pl.lit(value) if value is not None or column not in self.frame.columns else pl.col(column)
+        cell: pl.Expr | pl.Series = pl.lit(value, pl.String)
+        if value is None and column in self.frame.columns:
+            cell = parse_categories(self.frame[column]).filter(bad)
         problems = self.frame.filter(bad).select(
             ROW,
             column=pl.lit(self.names.get(column, column)),
-            value=cell.cast(pl.String, strict=False),
+            value=cell,
             reason=pl.lit(str(reason)),
         )
         if not problems.height:
@@ -75,6 +78,24 @@ class ValidatedRows:
             problems=(*self.problems, problems.cast(_PROBLEM_SCHEMA)),  # type: ignore[arg-type]
             reasons={**self.reasons, str(reason): reason},
         )
+
+    def explain(
+        self, reason: Message, explanations: Callable[[pl.Series], Mapping[str, Message]]
+    ) -> ValidatedRows:
+        """The rows with a better reason than ``reason`` where ``explanations`` know one for a value."""
+        failed = [frame.filter(reason=str(reason))["value"] for frame in self.problems]
+        if not any(map(len, failed)):
+            return self
+        better = explanations(pl.concat(failed))
+        texts = {value: str(message) for value, message in better.items()}
+        is_same = pl.col("reason") == str(reason)
+        known = pl.col("value").replace_strict(texts, default=pl.col("reason"), return_dtype=pl.String)
+        problems = tuple(
+            frame.with_columns(reason=pl.when(is_same).then(known).otherwise("reason"))
+            for frame in self.problems
+        )
+        reasons = {**self.reasons, **{str(message): message for message in better.values()}}
+        return replace(self, problems=problems if better else self.problems, reasons=reasons)
 
     def add_notice(self, text: str, rows: int) -> ValidatedRows:
         """The same rows with a sentence about so many of them."""
@@ -110,6 +131,6 @@ class ValidatedRows:
         labelled = frame.with_columns(table=pl.lit(name), file=pl.lit(table.place.name))
         return Quarantine(
             labelled.select(*QUARANTINE_SCHEMA).cast(QUARANTINE_SCHEMA).sort("row", maintain_order=True),  # type: ignore[arg-type]
-            self.dropped + len(rejected),
+            self.dropped + (table.rejected_rows if rejects else 0),
             {**self.reasons, **{str(r["reason"]): r["reason"] for r in unreadable}},
         )

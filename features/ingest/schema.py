@@ -127,6 +127,16 @@ def column_names(table: TableName) -> tuple[str, ...]:
     return tuple(column.name for column in CONTRACT[table])
 
 
+def number_columns(table: TableName) -> tuple[str, ...]:
+    """The names of a table's columns that hold money or counts."""
+    return tuple(column.name for column in CONTRACT[table] if column.kind in {"money", "count"})
+
+
+def word_columns(table: TableName) -> tuple[str, ...]:
+    """The names of a table's columns that hold words."""
+    return tuple(column.name for column in CONTRACT[table] if column.kind == "word")
+
+
 def check_mapping(table: TableName, mapping: TableMapping) -> None:
     """Raise SourceError where a mapping says something that the contract of ``table`` does not know."""
     for key, tables in _KEYS_OF_SOME.items():

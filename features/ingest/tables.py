@@ -25,23 +25,28 @@ from features.ingest.databases import (
 )
 from features.ingest.delimited import (
     Dialect,
+    Encoding,
     find_header_line,
     record_lines,
     sniff_dialect,
+    unique_names,
     write_normalised_copy,
 )
 from features.ingest.mapping import table_stem
 from features.ingest.quarantine import SourceError
 from features.ingest.row_conditions import matching_rows
+from features.ingest.stray_quotes import find_swallowed_records
 from features.ingest.table_query import BASE, ROW_NUMBER, TableQueryBuilder, find_place
 from features.messages import Message
+from features.parsing import clean_text
 from features.suggestions import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from features.ingest.databases import DatabaseConnection
     from features.ingest.mapping import TableSource
+    from features.ingest.stray_quotes import SwallowedRecords
     from features.ingest.table_query import TableQuery
     from features.parsing import Decimal
 
@@ -74,6 +79,7 @@ class Batch:
 class TableReader:
     """An opened table: its columns, how numbers are written in it, and its rows in batches.
 
+    ``own_names`` are the columns as a file or database with typed columns calls them, in the same order.
     ``rejects`` holds the records that did not fit the header, and ``unmatched`` how many rows found nothing
     in a join or a lookup, by sentence; both are complete once the batches are exhausted.
     """
@@ -81,6 +87,7 @@ class TableReader:
     place: TableSource
     columns: tuple[str, ...]
     dialect: Dialect | None = None
+    own_names: tuple[str, ...] = ()
     rejects: list[dict[str, Any]] = field(default_factory=list)
     path: Path | None = None
     references: Mapping[str, str] = field(default_factory=dict)
@@ -101,7 +108,7 @@ class TableReader:
 
     def require(self, names: Iterable[str]) -> None:
         """Raise SourceError unless every name is a column; the message suggests the nearest one."""
-        for name in names:
+        for name in map(clean_text, names):
             if name not in self.columns:
                 hint = self._header_below(name) or suggest(name, self.columns)
                 msg = f"{self.place.name} has no column {name!r}{hint}"
@@ -190,28 +197,55 @@ class TableReader:
         lines = {record: line for record, (line, _) in enumerate(self._records(), 1) if record in by_record}
         return [reject | {"line": lines.get(record)} for record, reject in sorted(by_record.items())]
 
+    @property
+    def rejected_rows(self) -> int:
+        """How many records could not be read; those that a quote swallowed count each."""
+        return sum(reject["records"] for reject in self.rejects)
 
-def open_table(place: TableSource, *, keeps_rows: bool = False) -> TableReader:
+    def records_of(self, rows: Collection[int], rejected: Collection[int]) -> dict[int, int]:
+        """The number of the record of each of the rows that were read, where others were rejected."""
+        records: dict[int, int] = {}
+        if rows:
+            numbers = (
+                record
+                for record, (_, blank) in enumerate(self._records(), 1)
+                if record > 1 and record not in rejected and not (blank and len(self.columns) > 1)
+            )
+            records = {row: record for row, record in enumerate(numbers) if row in rows}
+        return records
+
+
+def open_table(
+    place: TableSource, usual_encoding: str | None = None, *, keeps_rows: bool = False
+) -> TableReader:
     """Open a table without reading its rows.
 
     Args:
         place: Where the table is, and which of its rows and columns count.
+        usual_encoding: The encoding in which a text file of its kind that is no UTF-8 is read, if it can be.
         keeps_rows: Whether a row stays that a join finds nothing for.
 
     Raises:
         SourceError: it does not exist, is no table, or has not the columns that the place names.
     """
     path = None if place.query is not None else _file_of(place)
-    table = _open_file(place, path) if path is not None else TableReader(place, ())
+    encoding = _encoding(place, usual_encoding)
+    table = _open_file(place, path, encoding) if path is not None else TableReader(place, ())
     if path is not None and not _is_composed(place, table.columns):
         table.require(place.where)
         return table
     with _connection(place) as connection:
         if path is None:
-            table = replace(table, columns=tuple(connection.describe(place.table, place.query_text)))
+            names = tuple(connection.describe(place.table, place.query_text))
+            table = replace(table, columns=unique_names(names), own_names=names)
             if not (place.where or _is_composed(place, table.columns)):
                 return table
         return _open_composed(replace(table, keeps_rows=keeps_rows), connection)
+
+
+def _encoding(place: TableSource, usual: str | None = None) -> Encoding | None:
+    name = place.encoding or usual
+    return None if name is None else Encoding(name, is_sure=place.encoding is not None)
 
 
 def _is_composed(place: TableSource, columns: Sequence[str]) -> bool:
@@ -222,7 +256,7 @@ def _is_composed(place: TableSource, columns: Sequence[str]) -> bool:
 
 def _open_composed(table: TableReader, connection: DatabaseConnection) -> TableReader:
     builder = _query_builder(table, connection)
-    own = {name: name for name in table.columns}
+    own = dict(zip(table.columns, table.own_names or table.columns, strict=True))
     resolved = {
         name: reference
         for name, reference in table.place.references.items()
@@ -304,7 +338,7 @@ def _connect_files(place: TableSource, folder: Path) -> Iterator[DatabaseConnect
         def relation(table: str) -> str:
             path = _find_file(folder, table)
             if path not in views:
-                views[path] = _create_view(db, stack, path, table_stem(path.name))
+                views[path] = _create_view(db, stack, path, _encoding(place))
             return views[path]
 
         try:
@@ -322,13 +356,15 @@ def _files_of_query(folder: Path, query: str | None) -> list[Path]:
     return [path for path in files if query and table_stem(path.name).lower() in query.lower()]
 
 
-def _create_view(db: duckdb.DuckDBPyConnection, stack: ExitStack, path: Path, name: str) -> str:
+def _create_view(
+    db: duckdb.DuckDBPyConnection, stack: ExitStack, path: Path, encoding: Encoding | None
+) -> str:
     """Make a file a table of a database in memory, and say how a query names it."""
-    view = _quoted(name)
+    view = _quoted(table_stem(path.name))
     if is_parquet(path):
         rows = f"SELECT * FROM read_parquet({_literal(str(stack.enter_context(_plain_path(path))))})"  # noqa: S608
     else:
-        dialect = sniff_dialect(path)
+        dialect = sniff_dialect(path, encoding)
         copy = stack.enter_context(_readable_copy(path, dialect))
         names = ", ".join(
             f"regexp_replace(c{i}, '^=\"([^\"]*)\"$', '\\1') AS {_quoted(column)}"
@@ -380,6 +416,7 @@ def _run_composed(
     table: TableReader, connection: DatabaseConnection, query: TableQuery, rows: int
 ) -> Iterator[Batch]:
     names, first, kept = list(query.columns), 0, 0
+    table.unmatched.clear()
     for raw in connection.run(query.sql, rows, query.parameters):
         frame = _leave_out_unmatched(table, raw, query)
         kept += frame.height
@@ -412,7 +449,7 @@ def _filter_batch(batch: Batch, place: TableSource, columns: list[str]) -> Batch
     return Batch(batch.frame.filter(mask).select(columns), batch.first, numbers.filter(mask))
 
 
-def _open_file(place: TableSource, path: Path) -> TableReader:
+def _open_file(place: TableSource, path: Path, encoding: Encoding | None) -> TableReader:
     if not path.is_file():
         raise SourceError(
             f"{path} does not exist" if not path.exists() else f"{path} is a folder, not a file"
@@ -421,10 +458,11 @@ def _open_file(place: TableSource, path: Path) -> TableReader:
         msg = f"{path} is empty: not even a header line"
         raise SourceError(msg)
     if not is_parquet(path):
-        dialect = sniff_dialect(path)
+        dialect = sniff_dialect(path, encoding)
         return TableReader(place, dialect.columns, dialect, path=path)
     try:
-        return TableReader(place, tuple(pl.read_parquet_schema(path)), path=path)
+        names = tuple(pl.read_parquet_schema(path))
+        return TableReader(place, unique_names(names), own_names=names, path=path)
     except (pl.exceptions.PolarsError, OSError) as error:
         msg = f"{path} looks like Parquet but cannot be read: {first_line(error)}"
         raise SourceError(msg) from error
@@ -437,14 +475,18 @@ def is_parquet(path: Path) -> bool:
 
 
 def _frames(table: TableReader, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
-    if table.path is None:
-        with _connection(table.place) as connection:
-            query = build_query(table.place, connection)
-            yield from (frame.select(columns) for frame in connection.run(query, rows))
-    elif table.dialect is None:
-        yield from _parquet_frames(table.path, rows, columns)
-    else:
+    if table.path is not None and table.dialect is not None:
         yield from _delimited_frames(table, table.path, table.dialect, rows, columns)
+        return
+    own_names = dict(zip(table.columns, table.own_names, strict=True))
+    names = [own_names[column] for column in columns]
+    if table.path is not None:
+        frames = _parquet_frames(table.path, rows, names)
+        yield from (frame.rename(dict(zip(names, columns, strict=True))) for frame in frames)
+        return
+    with _connection(table.place) as connection:
+        for frame in connection.run(build_query(table.place, connection), rows):
+            yield frame.select(names).rename(dict(zip(names, columns, strict=True)))
 
 
 def _parquet_frames(path: Path, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
@@ -461,18 +503,39 @@ def _delimited_frames(
     with _readable_copy(file, dialect) as path, duckdb_connection() as db:
         try:
             relation = db.sql(_csv_query(dialect), params=[str(path), dialect.delimiter])
+            swallowed: dict[int, SwallowedRecords] = {}
+            first = 0
             for batch in relation.to_arrow_reader(rows):
                 frame = pl.DataFrame(batch)
+                found = find_swallowed_records(frame, dialect.delimiter) if dialect.quotes else ()
+                bad = {each.row: each for each in found}
+                swallowed |= {first + row: each for row, each in bad.items()}
+                first += frame.height
+                if bad:
+                    frame = frame.filter(~pl.int_range(pl.len()).is_in(list(bad)))
                 yield pl.DataFrame(
                     [
                         _strip_excel_quotes(frame.to_series(i)).alias(name)
                         for i, name in zip(indices, columns, strict=True)
                     ]
                 )
-            table.rejects.extend(_rejects(db, table.columns))
+            rejects = list(_rejects(db, table.columns))
+            records = table.records_of(swallowed, {reject["record"] for reject in rejects})
+            lost = (_swallowed_reject(records[row], each, table) for row, each in swallowed.items())
+            table.rejects[:] = [*rejects, *lost]
         except duckdb.Error as error:
             msg = f"{table.place.name} cannot be read as CSV: {first_line(error)}"
             raise SourceError(msg) from error
+
+
+def _swallowed_reject(record: int, swallowed: SwallowedRecords, table: TableReader) -> dict[str, Any]:
+    return {
+        "record": record,
+        "column": table.columns[swallowed.column],
+        "value": swallowed.start,
+        "reason": Message("ingest.swallowed", n=swallowed.records),
+        "records": swallowed.records,
+    }
 
 
 def _strip_excel_quotes(cells: pl.Series) -> pl.Series:
@@ -512,6 +575,8 @@ def _rejects(db: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> Iterator[
             "record": record,
             "column": None if ragged else columns[int(column[1:])],
             "value": text.strip("\r\n"),
+            # An open quote takes all the lines below it along.
+            "records": 1 if ragged else 1 + text.strip("\r\n").count("\n"),
             "reason": (
                 Message(_REASONS[kind])
                 if kind in _REASONS

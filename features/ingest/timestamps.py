@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from features.clock import HOUR, MINUTE
+from features.parsing import without_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -173,7 +174,7 @@ def parse_timestamps(column: pl.Series, time_format: TimeFormat | None = None) -
         return _stamps_to_epoch(column, time_format)
     if column.dtype.is_numeric():
         return _parse_epoch(column.cast(pl.Float64), time_format)
-    text = column.cast(pl.String)
+    text = without_values(column).cast(pl.String)
     if text.null_count() == len(text):
         return text.cast(pl.Int64)
     if time_format.pattern in {EPOCH_S, EPOCH_MS}:

@@ -35,7 +35,7 @@ def run_monitor(
 ) -> MonitoringReport:
     """Monitor a model, print the report, and write what ``options`` ask for."""
     report = monitor_model(model, data.scores, data.outcomes, last=options.last)
-    for line in report.in_words():
+    for line in (*data.notices, *report.in_words()):
         say(line)
     if options.page is not None:
         write_text(options.page, monitor_page(report, options.lang))

@@ -11,7 +11,13 @@ from typing import Any, Literal
 from features.clock import DAY, HOUR
 from features.cohort import CREATED, CohortRule
 from features.ingest.column_roles import Role  # noqa: TC001
-from features.ingest.mapping import AttributeSelection, FlatMapping, HistoryMapping, TableMapping
+from features.ingest.mapping import (
+    AttributeSelection,
+    FlatMapping,
+    HistoryMapping,
+    TableMapping,
+    check_encoding,
+)
 from features.ingest.quarantine import MAX_SHARE
 from features.ingest.schema import CONTRACT, check_mapping
 from features.ingest.timestamps import TimeFormat
@@ -113,6 +119,7 @@ class FlatConfig:
         negative: The outcomes that are failures; with it any other outcome is none yet.
         time_format: The format of ``time``. Default: detected.
         time_zone: The zone of times without offset.
+        encoding: How the characters of a text file are written, such as ``shift_jis``. Default: found out.
     """
 
     leads: Path
@@ -126,8 +133,10 @@ class FlatConfig:
     negative: tuple[str, ...] = ()
     time_format: str | None = None
     time_zone: str = "UTC"
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
+        check_encoding(self.encoding)
         if self.time_format is not None:
             TimeFormat(self.time_format, self.time_zone)
 
@@ -372,6 +381,7 @@ class Config:
             negative=flat.negative,
             time_format=None if flat.time_format is None else TimeFormat(flat.time_format, flat.time_zone),
             max_share=self.quarantine.max_share,
+            encoding=flat.encoding,
         )
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 import types
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from datetime import UTC, date, datetime, time
@@ -151,7 +152,8 @@ def _value(kind: Any, raw: Any, location: ConfigLocation) -> Any:
         return tuple(_value(get_args(kind)[0], item, location.at(i)) for i, item in enumerate(items))
     if get_origin(kind) is Mapping:
         table = _expect(raw, Mapping, "a table", location)
-        return {key: _value(get_args(kind)[1], item, location.at(key)) for key, item in table.items()}
+        items_kind = get_args(kind)[1]
+        return {_compose(key): _value(items_kind, item, location.at(key)) for key, item in table.items()}
     return _scalar(kind, raw, location)
 
 
@@ -176,7 +178,12 @@ def _scalar(kind: type, raw: Any, location: ConfigLocation) -> Any:
         return float(raw)
     if type(raw) is not kind:
         location.refuse(f"this should be {_PLAIN[kind]}, not {_toml_repr(raw)}")
-    return raw
+    return _compose(str(raw)) if kind is str else raw
+
+
+def _compose(text: str) -> str:
+    """A text with composed letters, as those of the tables are: a Mac may write an umlaut as two."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _convert(kind: Any, raw: Any, location: ConfigLocation) -> Any:

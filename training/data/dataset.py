@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from features.ingest.mapping import FlatMapping
     from features.ingest.quarantine import Quarantine
     from features.labels import LabelSpec
+    from features.number_marks import NumberMarks
     from features.spec import FeatureSet, Unit
     from training.data.censoring import Weights
     from training.plugins import Plugin
@@ -120,6 +121,7 @@ class Dataset:
         availability: Which columns are used, and who says when they are known.
         ignored: Columns that requests may carry and that no feature reads.
         missing: The words that stand for a missing value.
+        marks: What the marks in the numbers of each plain column of numbers mean.
         notices: What to tell the user about the source.
 
     Raises:
@@ -147,6 +149,7 @@ class Dataset:
     availability: tuple[Availability, ...] = ()
     ignored: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    marks: Mapping[str, NumberMarks] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -403,6 +406,7 @@ def from_flat_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
         availability=export.availability,
         ignored=tuple(sorted({*mapping.reserved, *(r.column for r in export.roles if not r.used)})),
         missing=mapping.missing,
+        marks=export.marks,
         notices=export.notices,
     )
 

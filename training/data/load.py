@@ -75,6 +75,7 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         availability=reading.availability,
         ignored=_unused_columns(dataset, reading),
         missing=config.history_mapping.leads.missing,
+        marks=reading.marks,
         notices=reading.notices,
         persons=reading.persons,
     )

@@ -224,12 +224,17 @@ def dataset_from_log(
         settled_at=rows["settled_at"].to_numpy(),
         immature=decisions.rows.height - rows.height,
         has_dates=True,
-        flat=FlatMapping(label=card.label, id=card.id_column, missing=card.missing) if card.flat else None,
+        flat=_flat_mapping(card) if card.flat else None,
         intake=IngestSummary(frames.decisions.height, {}, {}),
         ignored=card.ignored,
         missing=card.missing,
+        marks=card.marks,
         notices=(*_notices(decisions, rows.height), *_weight_notices(frames, rows)),
     )
+
+
+def _flat_mapping(card: ModelCard) -> FlatMapping:
+    return FlatMapping(label=card.label, id=card.id_column, missing=card.missing, encoding=card.encoding)
 
 
 def _weights(rows: pl.DataFrame) -> NDArray[np.float64] | None:

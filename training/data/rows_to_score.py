@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from features.cohort import Snapshots, open_lead_snapshots
 from features.ingest.flat_export import FlatColumns, iter_flat_batches
+from features.ingest.mapping import FlatMapping
 from training.config.toml_reader import ConfigError
 from training.data.dataset import compute_feature_rows, flat_rows
 
@@ -38,7 +40,8 @@ def rows_to_score(dataset: Dataset, config: Config, file: Path | None) -> pl.Dat
 
 
 def _of_file(dataset: Dataset, file: Path) -> pl.DataFrame:
-    id_column = None if dataset.flat is None else dataset.flat.id
-    columns = FlatColumns.from_features(dataset.features, id_column, dataset.missing)
+    flat = dataset.flat or FlatMapping()
+    columns = FlatColumns.from_features(dataset.features, flat.id, dataset.missing, dataset.marks)
+    columns = replace(columns, encoding=flat.encoding)
     rows = pl.concat(flat_rows(dataset.features, batch.leads) for batch in iter_flat_batches(file, columns))
     return rows.sample(min(MOST_LEADS, rows.height), seed=0)

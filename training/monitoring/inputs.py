@@ -14,12 +14,13 @@ from features.ingest.outcome_column import parse_outcome
 from features.ingest.quarantine import SourceError
 from features.ingest.tables import open_table
 from features.ingest.timestamps import detect_format, parse_timestamps
-from features.parsing import parse_categories, parse_flags, parse_numbers, strip_missing
+from features.parsing import clean_text, parse_categories, parse_flags, parse_numbers, strip_missing
 from training.data.dataset import FLAT_AS_OF
 from training.data.log_dataset import EmptyLogError, label_decisions
 from training.monitoring.windows import AT, MONTH, join_outcomes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from features.ingest.tables import TableReader
@@ -47,13 +48,22 @@ class OutcomeFile:
     time: str | None = None
     positive: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("id", "label", "time"):
+            column = getattr(self, name)
+            object.__setattr__(self, name, None if column is None else clean_text(column))
+
 
 @dataclass(frozen=True)
 class MonitoringData:
-    """The ``scores`` of a model, and ``outcomes``: ``lead_id``, ``label`` (1.0 or 0.0), maybe ``as_of``."""
+    """The ``scores`` of a model, and ``outcomes``: ``lead_id``, ``label`` (1.0 or 0.0), maybe ``as_of``.
+
+    ``notices`` are sentences on the files.
+    """
 
     scores: pl.DataFrame
     outcomes: pl.DataFrame
+    notices: tuple[str, ...] = ()
 
     @property
     def known(self) -> pl.DataFrame:
@@ -63,11 +73,25 @@ class MonitoringData:
 
 def read_files(model: ConversionModel, scores: Path, outcomes: OutcomeFile) -> MonitoringData:
     """Read both files; scores without dates get those of their outcomes."""
-    scored, known = read_scores(model, scores), read_outcomes(outcomes)
+    tables = [open_table(TableSource(file=file)) for file in (scores, outcomes.file)]
+    scored, known = _scores_of(model, tables[0]), _outcomes_of(outcomes, tables[1])
+    notices = tuple(notice for table in tables for notice in _notices_of(table))
     if MONTH in known and MONTH not in scored:
         when = known.select("lead_id", MONTH, AT)
         scored = scored.join(when, on="lead_id", how="left", maintain_order="left")
-    return MonitoringData(scored, known.select("lead_id", "label"))
+    return MonitoringData(scored, known.select("lead_id", "label"), notices)
+
+
+def _notices_of(table: TableReader) -> Iterator[str]:
+    """Sentences on a table that was read: how, and which of its rows could not be."""
+    yield from table.notices
+    for reject in table.rejected()[:_MAX_REJECTS]:
+        yield f"{table.place.name}, row {reject['line']}: {reject['reason']}"
+    if table.rejected_rows:
+        yield f"{table.place.name}: {table.rejected_rows:,} rows could not be read"
+
+
+_MAX_REJECTS = 3
 
 
 def read_log(
@@ -103,7 +127,11 @@ def read_log(
 
 def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:
     """``lead_id``, ``log_odds``, ``probability``, ``grade``; month and features where the file has them."""
-    table = open_table(TableSource(file=file))
+    return _scores_of(model, open_table(TableSource(file=file)))
+
+
+def _scores_of(model: ConversionModel, table: TableReader) -> pl.DataFrame:
+    file = table.place.name
     table.require(("lead_id", "log_odds"))
     raw = table.read()
     log_odds = _numbers(table, raw, "log_odds").fill_nan(None)
@@ -137,7 +165,10 @@ def read_outcomes(source: OutcomeFile) -> pl.DataFrame:
     Rows without an outcome are not known yet, and left out. A lead that stands there twice has converted if
     it ever did.
     """
-    table = open_table(TableSource(file=source.file))
+    return _outcomes_of(source, open_table(TableSource(file=source.file)))
+
+
+def _outcomes_of(source: OutcomeFile, table: TableReader) -> pl.DataFrame:
     table.require([source.id, source.label, *([source.time] if source.time else [])])
     raw = table.read()
     columns = [

@@ -6,12 +6,14 @@ monitoring raises few false alarms.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from features.cohort import lead_codes
+from features.ingest.near_misses import find_near_misses
 from features.ingest.quarantine import SourceError
 from features.messages import Message
 from models import metrics
@@ -83,6 +85,7 @@ def monitor_model(
     names = [name for name in model.features.names if name in scores.columns]
     drifts = _drifts(card, scores, (SCORE, *names))
     known = join_outcomes(scores, outcomes)
+    unmatched = _unmatched_outcomes(pl.concat([rows for _, rows in parts] or [scores]), outcomes)
     whole = known if last is None else join_outcomes(pl.concat([rows for _, rows in parts]), outcomes)
     total, grades, monthly = _groups(known)
     ranking = _ranking(known)
@@ -92,6 +95,7 @@ def monitor_model(
         *_drift_alerts(drifts, limits),
         *_missing_data_alerts(without, limits),
         *_insufficient_alerts(doubts, limits),
+        *_unmatched_alerts(unmatched, outcomes),
         *_base_rate_alerts(total, limits),
         *_group_alerts("grade", grades, limits),
         *_group_alerts("month", monthly, limits),
@@ -112,8 +116,59 @@ def monitor_model(
         windows=tuple(compute_windows(card.profiles.get(SCORE), parts, whole)),
         repair=estimate_intercept_update(known, limits.fewest),
         roc_auc=ranking,
-        unknown=_unknown(model, scores, known, names, limits),
+        unknown=_unknown(model, scores, known, names, limits) | _unmatched_unknown(unmatched, outcomes),
+        unmatched=unmatched.outcomes,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Unmatched:
+    """Outcomes that fit no scored lead: how many, how many of them nearly do, and an example of each."""
+
+    outcomes: int
+    example: str = ""
+    near: int = 0
+    near_id: str = ""
+    near_known: str = ""
+    spelling: str = ""
+
+
+def _unmatched_outcomes(scores: pl.DataFrame, outcomes: pl.DataFrame) -> _Unmatched:
+    ids = outcomes["lead_id"].filter(~outcomes["lead_id"].is_in(scores["lead_id"].implode()))
+    if ids.is_empty():
+        return _Unmatched(0)
+    near = find_near_misses(ids, scores["lead_id"])
+    if near.is_empty():
+        return _Unmatched(len(ids), str(ids[0]))
+    near_id, known, spelling = near.row(0)
+    count = int(ids.is_in(near["id"].implode()).sum())
+    return _Unmatched(len(ids), str(ids[0]), count, near_id, known, spelling)
+
+
+def _unmatched_message(unmatched: _Unmatched, outcomes: pl.DataFrame) -> Message:
+    message = Message(
+        "reasons.unmatched", n=unmatched.outcomes, of=outcomes.height, example=repr(unmatched.example)
+    )
+    if not unmatched.near:
+        return message
+    pair = {"id": repr(unmatched.near_id), "known": repr(unmatched.near_known)}
+    differs = Message(f"spelling.{unmatched.spelling}")
+    return Message("reasons.nearly_matched", reason=message, n=unmatched.near, spelling=differs, **pair)
+
+
+def _unmatched_alerts(unmatched: _Unmatched, outcomes: pl.DataFrame) -> Iterator[Alert]:
+    """An alert where no outcome fits a scored lead, or where ids were altered on the way."""
+    none_fits = 0 < unmatched.outcomes == outcomes.height
+    if none_fits or unmatched.near:
+        yield Alert("watch", "unmatched", _unmatched_message(unmatched, outcomes))
+
+
+def _unmatched_unknown(unmatched: _Unmatched, outcomes: pl.DataFrame) -> dict[str, Message]:
+    """What is not known of the outcomes that fit no scored lead."""
+    if not unmatched.outcomes:
+        return {}
+    name = "outcomes" if unmatched.outcomes == outcomes.height else "other outcomes"
+    return {name: _unmatched_message(unmatched, outcomes)}
 
 
 def _drifts(card: ModelCard, scores: pl.DataFrame, names: Iterable[str]) -> list[ColumnDrift]:

@@ -155,6 +155,7 @@ class MonitoringReport:
         insufficient: Share of scores by code of insufficient evidence; None where scores have no such column.
         windows: Months, or the last days and all before.
         repair: What recalibration would do; None where there are too few outcomes.
+        unmatched: How many outcomes fit no scored lead.
     """
 
     model_version: str
@@ -171,6 +172,7 @@ class MonitoringReport:
     insufficient: dict[str, float] | None = None
     windows: tuple[Window, ...] = ()
     repair: InterceptUpdate | None = None
+    unmatched: int = 0
 
     @property
     def state(self) -> State:

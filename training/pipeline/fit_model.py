@@ -156,6 +156,8 @@ def _card(
         flat=dataset.flat is not None,
         id_column=dataset.flat.id if dataset.flat else None,
         missing=dataset.missing,
+        marks=dict(dataset.marks),
+        encoding=dataset.flat.encoding if dataset.flat else None,
         window=dataset.window,
         metrics=measured,
         candidates=dict(fitted.candidates),

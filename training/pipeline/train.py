@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
     from features.ingest.flat_export import FlatExport
     from features.messages import Lang
-    from features.spec import FeatureSet
     from models.conversion import ConversionModel
     from models.metrics import Interval
     from training.config.settings import Config
@@ -140,7 +139,7 @@ def run_training(  # noqa: PLR0913
     dataset = read_dataset(config, out) if dataset is None else dataset
     for line in ingest_messages(dataset, quarantine_file(config, out)):
         say(line)
-    holdout_export = None if holdout is None else _outcomes(dataset.features, config, holdout)
+    holdout_export = None if holdout is None else _outcomes(dataset, config, holdout)
     if holdout_export is not None and (
         line := holdout_overlap_message(holdout_export.leads["lead_id"], dataset)
     ):
@@ -232,12 +231,13 @@ def evaluate_holdout(
     return evaluate(label, scores["probability"].to_numpy(), extra_metrics=plugin_metrics(modules))
 
 
-def _outcomes(features: FeatureSet, config: Config, holdout: Path) -> FlatExport:
+def _outcomes(dataset: Dataset, config: Config, holdout: Path) -> FlatExport:
     """The holdout file, with the columns typed as in the training data."""
     if config.flat is None:
         msg = "a holdout file goes with a flat export; a history judges itself on its later leads"
         raise ConfigError(msg)
-    roles = {str(s.of): "number" if s.unit not in {"flag", "category"} else s.unit for s in features.specs}
+    specs = dataset.features.specs
+    roles = {str(s.of): "number" if s.unit not in {"flag", "category"} else s.unit for s in specs}
     mapping = FlatMapping(
         id=config.flat.id,
         label=config.flat.label,
@@ -246,6 +246,8 @@ def _outcomes(features: FeatureSet, config: Config, holdout: Path) -> FlatExport
         positive=config.flat.positive,
         negative=config.flat.negative,
         max_share=config.quarantine.max_share,
+        marks=dataset.marks,
+        encoding=config.flat.encoding,
     )
     return read_flat(holdout, mapping)
 

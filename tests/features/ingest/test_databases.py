@@ -114,3 +114,43 @@ def test_a_server_that_does_not_answer_is_an_error_without_the_password():
     with pytest.raises(SourceError, match="cannot be read") as caught:
         open_table(place)
     assert "secret" not in str(caught.value)
+
+
+ODD = {
+    "uuid": "'8d8ac610-566d-4ef0-9c22-186b2a5ed793'::uuid",
+    "tags": "ARRAY['a', 'b']",
+    "props": "'{\"a\": 1}'::jsonb",
+    "pause": "interval '3 days'",
+    "span": "int4range(1, 5)",
+    "host": "inet '10.0.0.1'",
+    "blob": "'\\x00ff'::bytea",
+    "much": "'NaN'::numeric",
+    "more": "'Infinity'::float8",
+    "never": "'infinity'::timestamptz",
+    "past": "'-infinity'::date",
+    "far": "'20000-01-01'::timestamp",
+    "clock": "time '10:00'",
+    "bits": "B'101'",
+    "price": "'12.50'::money",
+    "point": "point(1, 2)",
+}
+
+
+def test_a_column_of_any_type_is_read_or_left_out(postgres):
+    columns = ", ".join(f"{value} AS {name}" for name, value in ODD.items())
+    query = (  # the columns above, and nothing from outside
+        f"SELECT id::text AS lead_id, now() - interval '1 day' AS created_at, id AS visits, {columns} "  # noqa: S608
+        "FROM generate_series(1, 5) AS id UNION ALL "
+        f"SELECT '9', now() - interval '1 day', 7, {', '.join(['NULL'] * len(ODD))}"
+    )
+    leads = TableMapping(database=postgres, query=query)
+    reading = read_history(HistoryMapping(leads, stages=("won",)), 2**40)
+    assert reading.history.leads["visits"].to_list() == [1, 2, 3, 4, 5, 7]
+    roles = {role.column: role.role for role in reading.roles}
+    assert roles.keys() == {"visits", *ODD}
+    assert {roles[name] for name in ("tags", "props", "pause")} == {"text"}
+    assert {roles[name] for name in ("never", "past", "far", "much", "more")} <= {
+        "empty",
+        "constant",
+        "number",
+    }

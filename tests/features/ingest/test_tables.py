@@ -163,8 +163,12 @@ def test_a_line_that_lacks_many_columns_is_one_bad_row(write):
     assert len(table.rejects) == 1
 
 
-def test_column_names_below_a_title_are_pointed_out(write):
-    table = opened(write("Report;;\n;;\nid;name;won\n1;a;0\n"))
+def test_column_names_below_a_title_are_found(write):
+    assert opened(write("Report;;\n;;\nid;name;won\n1;a;0\n")).columns == ("id", "name", "won")
+
+
+def test_column_names_below_a_line_as_wide_are_pointed_out(write):
+    table = opened(write("Report;by;Ada\n;;\nid;name;won\n1;a;0\n"))
     with pytest.raises(SourceError, match="no column 'id'; line 3 names it: remove the lines above"):
         table.require(["id"])
 

@@ -1,0 +1,187 @@
+"""Which mark separates thousands and which one decimals, settled for a whole column by what stands in it.
+
+``12.500`` alone is twelve and a half as well as twelve thousand five hundred. Beside ``1.250.000`` a point
+separates thousands; beside ``0.95`` it marks decimals. Where neither stands in the column, the data that a
+model learned from may settle it; else such a cell is not read at all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+from features.parsing import MISSING, as_number, clean_text, has_single_group, strip_amount_marks
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from features.parsing import Decimal
+
+Mark = Literal["", ".", ","]
+_OTHER = {".": ",", ",": "."}
+_GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}([.,])[0-9]{3}(?:\1[0-9]{3})*")
+# Two groups or more; one group with a decimal mark of the other kind after it.
+_THOUSANDS = r"^[+-]?[0-9]{{1,3}}(?:(?:{m}[0-9]{{3}}){{2,}}(?:{o}[0-9]+)?|{m}[0-9]{{3}}{o}[0-9]+)$"
+# No group of three, or nothing in front of it that could be thousands; thousands by the other mark before it.
+_DECIMALS = (
+    r"^[+-]?(?:[0-9]*{m}(?:[0-9]{{1,2}}|[0-9]{{4,}})|(?:0[0-9]*|[0-9]{{4,}}|){m}[0-9]{{3}}"
+    r"|[0-9]{{1,3}}(?:{o}[0-9]{{3}})+{m}[0-9]+|[0-9]+{m}[0-9]+[eE][+-]?[0-9]+)$"
+)
+_WHOLE, _LONG_WHOLE = r"^[+-]?[0-9]+$", r"^[+-]?[0-9]{4,}$"
+
+
+@dataclass(frozen=True, slots=True)
+class NumberMarks:
+    """What the marks in the numbers of a column mean, as far as that is known.
+
+    Attributes:
+        thousands: The mark between thousands. Default: none is known.
+        decimal: The mark before decimals. Default: none is known.
+    """
+
+    thousands: Mark = ""
+    decimal: Mark = ""
+
+    def is_settled(self, mark: str) -> bool:
+        """Whether it is known what ``mark`` means."""
+        return mark in {self.thousands, self.decimal} - {""}
+
+    def completed_by(self, other: NumberMarks) -> NumberMarks:
+        """The marks with the meaning that ``other`` gives to those that are not settled here."""
+        thousands, decimal = (
+            "" if self.is_settled(mark) else mark for mark in (other.thousands, other.decimal)
+        )
+        return NumberMarks(self.thousands or thousands, self.decimal or decimal)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkEvidence:
+    """What some values of a column say on the marks: evidence of several batches adds up with ``|``.
+
+    Attributes:
+        thousands: The marks that can only separate thousands in some value.
+        decimals: The marks that can only mark decimals in some value.
+        doubtful: The marks that some value has in front of three digits, where they may mean either.
+        whole: Whether some value is a whole number without a mark.
+        long_whole: Whether some value has four digits or more and no mark.
+    """
+
+    thousands: frozenset[str] = frozenset()
+    decimals: frozenset[str] = frozenset()
+    doubtful: frozenset[str] = frozenset()
+    whole: bool = False
+    long_whole: bool = False
+
+    def __or__(self, other: MarkEvidence) -> MarkEvidence:
+        return MarkEvidence(
+            self.thousands | other.thousands,
+            self.decimals | other.decimals,
+            self.doubtful | other.doubtful,
+            self.whole or other.whole,
+            self.long_whole or other.long_whole,
+        )
+
+    @property
+    def marks(self) -> NumberMarks:
+        """What the values settle by themselves; a mark that means both in one column is not settled."""
+        thousands, decimals = self.thousands - self.decimals, self.decimals - self.thousands
+        return NumberMarks(
+            next(iter(thousands)) if len(thousands) == 1 else "",  # type: ignore[arg-type]
+            next(iter(decimals)) if len(decimals) == 1 else "",  # type: ignore[arg-type]
+        )
+
+    def expected(self, decimal: Decimal) -> NumberMarks:
+        """What the values settle; else a point marks decimals where nothing speaks for thousands.
+
+        In a file whose commas separate columns, a point before three digits is a decimal mark unless whole
+        numbers below a thousand stand beside it, as they do where thousands are separated.
+        """
+        point = "." in self.doubtful and not {"."} & (self.thousands | self.decimals)
+        if decimal == "." and point and (self.long_whole or not self.whole):
+            return self.marks.completed_by(NumberMarks(decimal="."))
+        return self.marks
+
+
+def collect_evidence(column: pl.Series) -> MarkEvidence:
+    """What the values of a column say on the marks in its numbers.
+
+    >>> collect_evidence(pl.Series(["12.500", "1.250.000"])).marks
+    NumberMarks(thousands='.', decimal='')
+    >>> collect_evidence(pl.Series(["12.500", "0,95"])).marks
+    NumberMarks(thousands='', decimal=',')
+    """
+    if column.dtype != pl.String:
+        fractions = column.dtype.is_float() and bool((column != column.floor()).any())
+        return MarkEvidence(decimals=frozenset("." if fractions else ""), whole=True, long_whole=True)
+    known = column.drop_nulls()
+    marked = known.filter(known.str.contains(r"[0-9]*[.,][0-9]"))
+    if marked.is_empty():
+        return MarkEvidence()
+    bare = strip_amount_marks(marked)
+    single = bare.str.contains(_SINGLE_OF["."] + "|" + _SINGLE_OF[","])
+    # Nobody writes a tenth of a cent: one group of three beside a mark of currency is thousands.
+    priced = bare.filter(single & (bare != marked) & ~marked.str.contains(r"^\(.*\)$|%"))
+    return MarkEvidence(
+        thousands=frozenset(m for m in _OTHER if _any(bare, _THOUSANDS, m) or _any(priced, _SINGLE_FORM, m)),
+        decimals=frozenset(m for m in _OTHER if _any(bare, _DECIMALS, m)),
+        doubtful=frozenset(m for m in _OTHER if _any(marked, _DOUBTFUL_FORM, m)),
+        whole=bool(known.str.contains(_WHOLE).any()),
+        long_whole=bool(known.str.contains(_LONG_WHOLE).any()),
+    )
+
+
+_SINGLE_FORM = "^[+-]?[1-9][0-9]{{0,2}}{m}[0-9]{{3}}$"
+_DOUBTFUL_FORM = r"^\(?[+-]?[1-9][0-9]{{0,2}}{m}[0-9]{{3}}\)?$"
+_GROUPED_FORM = r"^\(?[+-]?[1-9][0-9]{{0,2}}(?:{m}[0-9]{{3}})+\)?$"
+_ANY_GROUPS = _GROUPED_FORM.format(m="[.,]")
+_SINGLE_OF = {mark: _SINGLE_FORM.format(m=re.escape(mark)) for mark in _OTHER}
+
+
+def _any(column: pl.Series, pattern: str, mark: str) -> bool:
+    return bool(column.str.contains(pattern.format(m=re.escape(mark), o=re.escape(_OTHER[mark]))).any())
+
+
+def has_groups(column: pl.Series) -> bool:
+    """Whether any value is nothing but groups of three digits, so that marks are to be settled."""
+    return bool(column.str.contains(_ANY_GROUPS).any())
+
+
+def settle_groups(column: pl.Series, marks: NumberMarks) -> pl.Series:
+    """The text with groups of three written plainly where ``marks`` settle them.
+
+    A single group that they do not settle is missing.
+
+    >>> settle_groups(pl.Series(["12.500", "950", "1,250"]), NumberMarks(thousands=".")).to_list()
+    ['12500', '950', None]
+    """
+    if marks.thousands:
+        grouped = column.str.contains(_GROUPED_FORM.format(m=re.escape(marks.thousands)))
+        plain = column.str.replace_all(marks.thousands, "", literal=True)
+        column = plain.zip_with(grouped.fill_null(value=False), column)
+    doubtful = has_single_group(column)
+    if marks.decimal:
+        doubtful &= ~column.str.contains(marks.decimal, literal=True)
+    return column.set(doubtful, None) if doubtful.any() else column
+
+
+def as_marked_number(
+    value: str | float | None, marks: NumberMarks, *, missing: Collection[str] = MISSING
+) -> float | None:
+    """One value as a number, with a group of three digits read as in the column that ``marks`` are of.
+
+    Raises:
+        ValueError: it is neither missing nor a finite number, or could be two numbers.
+
+    >>> as_marked_number("12.500", NumberMarks(thousands=".")), as_marked_number("12.5", NumberMarks())
+    (12500.0, 12.5)
+    """
+    match = _GROUPED.fullmatch(clean_text(value)) if isinstance(value, str) else None
+    if match is not None and match[1] == marks.thousands:
+        return as_number(match[0].replace(match[1], ""), missing=missing)
+    if match is None or match[1] == marks.decimal or match[0].count(match[1]) > 1:
+        return as_number(value, missing=missing)
+    msg = f"{value!r} may have thousands or decimals, and nobody can tell; send a number"
+    raise ValueError(msg)
