@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from features.clock import DAY
 from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
 from features.ingest.attribute_columns import TWO_WAYS
-from features.ingest.lead_ids import FURTHER_ID, resolve_lead_ids
+from features.ingest.lead_ids import FURTHER_ID, leave_out_rows_of, resolve_lead_ids
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
+from features.ingest.observation_end import TableEnd
 from features.ingest.row_validation import ValidatedRows
 from features.ingest.schema import (
     PART,
@@ -68,7 +70,7 @@ class TableReport:
         count: How many rows it had and how many go on.
         quarantine: Its bad rows and cells.
         notices: Sentences on the table as a whole.
-        newest: When the newest row became known, epoch seconds.
+        end: When it has rows; None for accounts.
         names: Names of the overwritten attributes in it.
         roles: What each free column was taken for.
         columns: All its columns.
@@ -78,7 +80,7 @@ class TableReport:
     count: RowCounts
     quarantine: Quarantine
     notices: tuple[str, ...]
-    newest: int | None = None
+    end: TableEnd | None = None
     names: frozenset[str] = frozenset()
     roles: tuple[ColumnRole, ...] = ()
     columns: tuple[str, ...] = ()
@@ -92,16 +94,28 @@ class _Tally:
     problems: ValidatedRows = field(default_factory=lambda: ValidatedRows(pl.DataFrame()))
     rows: int = 0
     accepted: int = 0
-    newest: int | None = None
+    newest: dict[int, int] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     words: MissingWords = field(default_factory=MissingWords)
 
     def add(self, checked: ValidatedRows, good: pl.DataFrame) -> None:
         self.problems = replace(checked.after(self.problems), frame=self.problems.frame)
         self.accepted += good.height
-        self.newest = max((s for s in (self.newest, good["known_at"].max()) if s is not None), default=None)  # type: ignore[assignment]
+        for day, moment in newest_by_day(good["known_at"]).items():
+            self.newest[day] = max(moment, self.newest.get(day, moment))
         if "name" in good.columns:
             self.names |= frozenset(good["name"].unique())
+
+
+def newest_by_day(moments: pl.Series) -> dict[int, int]:
+    """The newest moment of each day on which there is one."""
+    return dict(
+        pl.DataFrame({"moment": moments})
+        .group_by(day=pl.col("moment") // DAY)
+        .agg(pl.col("moment").max())
+        .drop_nulls()
+        .iter_rows()
+    )
 
 
 def read_events(
@@ -122,6 +136,7 @@ def read_events(
         for each, names, marks in readings:
             rows = apply_mapping(batch, names, (), each, tally.words)
             rows = resolve_lead_ids(rows, context.leads, context.further_ids)
+            rows = leave_out_rows_of(rows, context.deleted)
             checked = validate_table(name, marks.settle(rows, context), context)
             good = _cast_events(name, checked.frame, context)
             sink(name, good)
@@ -141,7 +156,7 @@ def read_events(
             *tally.words.notices(_word_columns_of(name, readings[0][1]), name),
             *table_notices(name, mapping, tally.problems),
         ),
-        newest=tally.newest,
+        end=TableEnd(name, mapping.name, tally.newest),
         names=tally.names,
     )
 

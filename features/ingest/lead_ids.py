@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.ingest.row_conditions import TRUTH_WORDS
 from features.parsing import parse_categories
 
 if TYPE_CHECKING:
@@ -58,3 +59,25 @@ def _known_ids(lead_id: pl.Series, further: pl.DataFrame | None) -> pl.DataFrame
     if further is None:
         return own
     return pl.concat([own, further.filter(~pl.col(_KEY).is_in(lead_id.implode()))])
+
+
+def leave_out_deleted(rows: ValidatedRows, flag: str | None) -> tuple[ValidatedRows, pl.Series | None]:
+    """The leads without those that a column says were deleted, and the ids of these."""
+    if flag is None:
+        return rows, None
+    is_deleted = rows.frame[flag].cast(pl.String).str.to_lowercase().is_in(TRUTH_WORDS[True])
+    is_deleted = is_deleted.fill_null(value=False)
+    ids = parse_categories(rows.frame["lead_id"].filter(is_deleted)).drop_nulls()
+    left = replace(rows, frame=rows.frame.filter(~is_deleted))
+    return left.add_notice("leads were deleted and are left out", int(is_deleted.sum())), ids
+
+
+def leave_out_rows_of(rows: ValidatedRows, deleted: pl.Series | None) -> ValidatedRows:
+    """The events without those of deleted leads, which are counted but no bad rows."""
+    if deleted is None or not len(deleted):
+        return rows
+    gone = parse_categories(rows.frame["lead_id"]).is_in(deleted.implode()).fill_null(value=False)
+    left = replace(rows, frame=rows.frame.filter(~gone))
+    return left.add_notice(
+        "rows belong to deleted leads and are left out; they are no bad rows", int(gone.sum())
+    )

@@ -229,6 +229,8 @@ class TableMapping(TableSource):
         lead_id: Of events: several columns of ids, of which the first that is a lead's counts.
         also: Of events: the column or columns of ``leads`` in which an id of this table is looked for that is
             no lead's own, such as the contact that a lead became.
+        deleted: Of leads: the column that says which of them were deleted; their events are no bad rows.
+        max_share: The share of bad rows above which reading stops, of this table alone.
         stages: Of transitions: for each column of dates the stage that was entered then.
 
     Raises:
@@ -247,9 +249,14 @@ class TableMapping(TableSource):
     lead_id: tuple[str, ...] = ()
     also: Mapping[str, CellValues] = field(default_factory=dict)
     stages: Mapping[str, str] = field(default_factory=dict)
+    deleted: str | None = None
+    max_share: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.max_share is not None and not 0 <= self.max_share <= 1:
+            msg = f"{self.name}: max_share is a share: between 0 and 1"
+            raise SourceError(msg)
         object.__setattr__(self, "also", _as_conditions(self.also))
         if ambiguous := sorted(self.columns.keys() & self.constants.keys()):
             msg = f"{self.name}: {ambiguous[0]!r} is both a column and a constant; choose one"
@@ -281,7 +288,8 @@ class TableMapping(TableSource):
     @property
     def references(self) -> Mapping[str, str]:
         """Columns that may lie in a joined table or inside of JSON, by the name they get."""
-        names = (*self.columns.values(), *self.lead_id, *self.stages)
+        flag = () if self.deleted is None else (self.deleted,)
+        names = (*self.columns.values(), *self.lead_id, *self.stages, *flag)
         return {name: name for name in names} | dict(self.attributes)
 
     def by_stage(self) -> tuple[TableMapping, ...]:

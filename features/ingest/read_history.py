@@ -11,7 +11,7 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import narwhals.stable.v2 as nw
 import polars as pl
@@ -26,6 +26,7 @@ from features.ingest.event_tables import (
     TableReport,
     apply_mapping,
     map_column_names,
+    newest_by_day,
     read_events,
     table_notices,
 )
@@ -38,13 +39,14 @@ from features.ingest.flat_export import (
     read_flat,
 )
 from features.ingest.identity_resolution import resolve_identities
-from features.ingest.lead_ids import further_ids
+from features.ingest.lead_ids import further_ids, leave_out_deleted
 from features.ingest.mapping import HistoryMapping, TableMapping
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
-from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
+from features.ingest.observation_end import TableEnd, find_observation_end
+from features.ingest.quarantine import Quarantine, SourceError, raise_above_limit, write_quarantine
 from features.ingest.row_validation import ROW, ValidatedRows
-from features.ingest.schema import PART, ValidationContext, column_names, validate_table
+from features.ingest.schema import CREATED, PART, ValidationContext, column_names, validate_table
 from features.ingest.tables import TableReader, open_table
 from features.messages import Message
 from features.suggestions import suggest
@@ -54,7 +56,6 @@ if TYPE_CHECKING:
 
     from features.ingest.column_roles import ColumnRole
     from features.ingest.mapping import TableSource
-    from features.ingest.quarantine import Quarantine
     from features.ingest.schema import TableName
     from features.number_marks import NumberMarks
 
@@ -145,8 +146,9 @@ def read_history_in_batches(
     accounts = None if mapping.accounts is None else _read_table("accounts", mapping.accounts, base, mapping)
     account_ids = None if accounts is None else accounts.frame["account_id"]
     leads = _read_table("leads", mapping.leads, replace(base, accounts=account_ids), mapping)
-    parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART))
-    context = replace(base, leads=parts)
+    created = pl.col("created_at").alias(CREATED)
+    parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART), created)
+    context = replace(base, leads=parts, deleted=leads.deleted)
     events = [
         read_events(
             name,
@@ -160,17 +162,38 @@ def read_history_in_batches(
     frames = {"leads": leads.frame} | ({} if accounts is None else {"accounts": accounts.frame})
     sources = [*(() if accounts is None else (accounts.source,)), leads.source, *events]
     quarantine = reduce(add, (source.quarantine for source in sources))
-    enforce_bad_row_limit(
-        quarantine, sum(source.count.rows for source in sources), mapping.max_share, quarantine_file
-    )
+    _enforce_limits(sources, mapping, quarantine, quarantine_file)
     return replace(_ingest_result(mapping, sources, frames, quarantine), persons=leads.persons)
+
+
+def _tables_of(mapping: HistoryMapping) -> list[TableMapping]:
+    """The tables in the order in which they are read."""
+    accounts = () if mapping.accounts is None else (mapping.accounts,)
+    return [*accounts, mapping.leads, *(table for name in EVENT_SCHEMAS for table in getattr(mapping, name))]
+
+
+def _enforce_limits(
+    sources: Sequence[TableReport], mapping: HistoryMapping, quarantine: Quarantine, file: Path | None
+) -> None:
+    """Stop where a table with a limit of its own, or all others together, have more bad rows than allowed."""
+    if file is not None and len(quarantine):
+        write_quarantine(quarantine, file)
+    shares = [table.max_share for table in _tables_of(mapping)]
+    alone = [([source], share) for source, share in zip(sources, shares, strict=True) if share is not None]
+    together = [source for source, share in zip(sources, shares, strict=True) if share is None]
+    for tables, share in [*alone, (together, mapping.max_share)]:
+        bad = reduce(add, (table.quarantine for table in tables), Quarantine())
+        where = f"all are in {file}" if file is not None else "the first: " + "; ".join(bad.examples())
+        raise_above_limit(
+            share, bad.rows, sum(table.count.rows for table in tables), f"{bad.summary()}; {where}"
+        )
 
 
 def _ingest_result(
     mapping: HistoryMapping, sources: Sequence[TableReport], frames: dict[str, Any], quarantine: Quarantine
 ) -> IngestResult:
-    newest = max((s.newest for s in sources if s.newest is not None), default=0)
-    until = newest + 1 if mapping.observed_until is None else mapping.observed_until
+    found, end_notices = find_observation_end([s.end for s in sources if s.end is not None])
+    until = found if mapping.observed_until is None else mapping.observed_until
     roles = tuple(role for source in sources for role in source.roles)
     excluded = dict.fromkeys(mapping.plain.exclude, Message("availability.excluded_by_configuration"))
     names = sorted(frozenset().union(*(source.names for source in sources)))
@@ -180,7 +203,10 @@ def _ingest_result(
         roles=roles,
         availability=static_availability((r for r in roles if r.column not in names), excluded)
         + history_availability(names),
-        notices=tuple(notice for source in sources for notice in source.notices),
+        notices=(
+            *(notice for source in sources for notice in source.notices),
+            *(end_notices if mapping.observed_until is None else ()),
+        ),
         counts=tuple(source.count for source in sources),
         columns=tuple(column for source in sources for column in source.columns),
         marks={column: each for source in sources for column, each in source.marks.items()},
@@ -195,6 +221,7 @@ class _CheckedTable:
     source: TableReport
     persons: pl.DataFrame | None = None
     further: pl.DataFrame = field(default_factory=pl.DataFrame)
+    deleted: pl.Series | None = None
 
 
 def _further_ids(table: TableMapping, leads: _CheckedTable) -> pl.DataFrame | None:
@@ -212,7 +239,8 @@ def _read_table(
     batch = table.read_batch(sorted({*names.values(), *free}))
     context = replace(_table_context(name, mapping, context, history_mapping), decimal=table.decimal)
     words = MissingWords()
-    checked = validate_table(name, apply_mapping(batch, names, free, mapping, words), context)
+    rows, deleted = leave_out_deleted(apply_mapping(batch, names, free, mapping, words), mapping.deleted)
+    checked = validate_table(name, rows, context)
     if context.accounts is not None:
         ids, none = context.accounts, Message("ingest.no_such_account")
         checked = checked.explain(none, lambda bad: near_miss_reasons(none, bad, ids))
@@ -227,7 +255,7 @@ def _read_table(
             *id_notices(batch.frame, names.get(f"{name.removesuffix('s')}_id")),
             *table_notices(name, mapping, checked),
         ),
-        newest=cast("int | None", frame["created_at"].max()) if name == "leads" else None,
+        end=TableEnd(name, mapping.name, newest_by_day(frame["created_at"])) if name == "leads" else None,
         roles=tuple(replace(role, column=_with_prefix(name, role.column)) for role in attributes.roles),
         columns=tuple(_with_prefix(name, column) for column in table.columns),
         marks={_with_prefix(name, column): each for column, each in attributes.marks.items()},
@@ -239,7 +267,8 @@ def _read_table(
     if unknown := sorted(also - set(free)):
         msg = f"{mapping.name} has no column {unknown[0]!r} to find events by{suggest(unknown[0], free)}"
         raise SourceError(msg)
-    return _CheckedTable(frame, source, resolve_identities(frame["lead_id"], raw), raw.select(sorted(also)))
+    persons = resolve_identities(frame["lead_id"], raw)
+    return _CheckedTable(frame, source, persons, raw.select(sorted(also)), deleted)
 
 
 def _table_context(
@@ -249,7 +278,16 @@ def _table_context(
         history_mapping.leads
     )
     sparse = in_leads_table or bool(mapping.stages) or _EVENT_COLUMN.get(name) in mapping.constants
-    return replace(context, times=mapping.times, money=mapping.money, sparse=sparse)
+    leads = context.leads if name == "transitions" or context.leads is None else context.leads.drop(CREATED)
+    return replace(
+        context,
+        leads=leads,
+        times=mapping.times,
+        money=mapping.money,
+        sparse=sparse,
+        plans=name == "touchpoints",
+        ends_days=name == "transitions",
+    )
 
 
 def _with_prefix(name: TableName, column: str) -> str:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from features.clock import DAY
 from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import TimeFormat, parse_timestamps
+from features.ingest.whole_days import day_ends, is_date_only
 from features.messages import Message
 from features.parsing import minor_units, parse_categories, parse_flags, parse_numbers
 from features.suggestions import suggest
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 TableName = Literal["leads", "touchpoints", "transitions", "attributes", "accounts"]
 Kind = Literal["id", "lead", "account", "time", "word", "stage", "offer_stage", "money", "count"]
 OFFER_STAGES = ("awareness", "consideration", "decision")
-PART = "leadloop.part"
+PART, CREATED = "leadloop.part", "leadloop.created"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ _KEYS_OF_SOME: Mapping[str, frozenset[str]] = {
     "lead_id": _EVENTS,
     "also": _EVENTS,
     "stages": frozenset({"transitions"}),
+    "deleted": frozenset({"leads"}),
 }
 
 
@@ -100,13 +103,17 @@ class ValidationContext:
 
     Attributes:
         until: Epoch seconds; a time at or after it is in the future.
-        leads: ``lead_id`` and ``PART``, the number of the part that the lead's rows go to; None for no check.
+        leads: ``lead_id`` and ``PART``, the number of the part that the lead's rows go to, and ``CREATED``,
+            where that counts; None for no check.
         accounts: The ids of all accounts; None for no check.
         stages: The funnel's stages; empty for no check.
         times: How the table writes its times.
         decimal: Its decimal mark.
         money: Whether its amounts are in major or minor units.
         sparse: Whether a row without a time is no event at all, as where a date column is one kind of event.
+        deleted: The ids of deleted leads, whose rows are left out; None for none.
+        ends_days: Whether a date without a time counts at the end of its day, as entries into stages do.
+        plans: Whether rows of the future are planned, as calls and meetings are.
         further_ids: What else leads are called in the table, as ``features.ingest.lead_ids`` has it; None for
             nothing.
     """
@@ -119,6 +126,9 @@ class ValidationContext:
     decimal: Decimal = "."
     money: Literal["major", "minor"] = "major"
     sparse: bool = False
+    deleted: pl.Series | None = None
+    ends_days: bool = False
+    plans: bool = False
     further_ids: pl.DataFrame | None = None
 
 
@@ -220,8 +230,40 @@ def _time(rows: ValidatedRows, column: ContractColumn, context: ValidationContex
     unreadable = pl.col(_PARSED).is_null() & pl.col(column.name).is_not_null()
     message = Message("ingest.no_time_parsed", pattern=context.times.pattern, zone=str(context.times.zone))
     rows = rows.reject(unreadable, column.name, message)
-    rows = rows.reject(pl.col(_PARSED) >= context.until, column.name, Message("ingest.future"))
+    if context.ends_days:
+        rows = _end_days(rows, column, context)
+    rows = _reject_future(rows, column, context)
     return replace(rows, frame=rows.frame.with_columns(pl.col(_PARSED).alias(column.name)).drop(_PARSED))
+
+
+def _end_days(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
+    """The rows with the last second of the day where a date has no time: then, at the latest, it happened."""
+    dated = is_date_only(rows.frame[column.name], context.times) & rows.frame[_PARSED].is_not_null()
+    if not dated.any():
+        return rows
+    ends = day_ends(rows.frame[_PARSED], context.times)
+    present = (rows.frame[_PARSED] < context.until).fill_null(value=False)
+    today = ends.set(present & (ends >= context.until), context.until - 1)
+    ended = today.zip_with(dated, rows.frame[_PARSED])
+    rows = replace(rows, frame=rows.frame.with_columns(ended.alias(_PARSED)))
+    if column.name != "occurred_at" or CREATED not in rows.frame.columns:
+        return rows
+    created = rows.frame[CREATED]
+    same_day = dated & (created > rows.frame[_PARSED] - DAY) & (created <= rows.frame[_PARSED])
+    text = "rows date a stage on the day of the lead's creation; they count at the end of that day"
+    return rows.add_notice(text, int(same_day.sum()))
+
+
+def _reject_future(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
+    """The rows before the present; a touchpoint of the future is one that is planned, and no bad row."""
+    is_future = pl.col(_PARSED) >= context.until
+    if not (context.plans and column.name == "occurred_at"):
+        return rows.reject(is_future, column.name, Message("ingest.future"))
+    before = rows.frame.height
+    kept = replace(rows.reject(is_future, column.name, Message("ingest.future")), dropped=rows.dropped)
+    return kept.add_notice(
+        "rows are planned for later and left out; they are no bad rows", before - kept.frame.height
+    )
 
 
 _PARSED = "leadloop.parsed"

@@ -139,7 +139,7 @@ ODD = {
 def test_a_column_of_any_type_is_read_or_left_out(postgres):
     columns = ", ".join(f"{value} AS {name}" for name, value in ODD.items())
     query = (  # the columns above, and nothing from outside
-        f"SELECT id::text AS lead_id, now() - interval '1 day' AS created_at, id AS visits, {columns} "  # noqa: S608
+        f"SELECT id::text AS lead_id, now() - interval '1 day' AS created_at, id AS visits, {columns} "
         "FROM generate_series(1, 5) AS id UNION ALL "
         f"SELECT '9', now() - interval '1 day', 7, {', '.join(['NULL'] * len(ODD))}"
     )
