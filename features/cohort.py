@@ -21,6 +21,9 @@ KEYS = tuple(SNAPSHOT_SCHEMA)
 
 CREATED = "created"
 
+# The stage that a lead enters when it is merged into another one: from then on it is not open.
+MERGED = "merged"
+
 
 @dataclass(frozen=True)
 class Snapshots:

@@ -12,6 +12,7 @@ from features.clock import DAY
 from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
 from features.ingest.attribute_columns import TWO_WAYS
 from features.ingest.lead_ids import FURTHER_ID, leave_out_rows_of, resolve_lead_ids
+from features.ingest.merges import MERGE_SCHEMA
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
 from features.ingest.observation_end import TableEnd
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from features.ingest.column_roles import ColumnRole
     from features.ingest.mapping import TableMapping
+    from features.ingest.merges import Merges
     from features.ingest.quarantine import Quarantine
     from features.ingest.schema import TableName
     from features.ingest.tables import Batch
@@ -119,9 +121,16 @@ def newest_by_day(moments: pl.Series) -> dict[int, int]:
 
 
 def read_events(
-    name: TableName, mapping: TableMapping, context: ValidationContext, sink: RowSink
+    name: TableName,
+    mapping: TableMapping,
+    context: ValidationContext,
+    sink: RowSink,
+    merges: Merges | None = None,
 ) -> TableReport:
-    """Read a table of events in batches; good rows go to ``sink`` with the ``PART`` of their lead."""
+    """Read a table of events in batches; good rows go to ``sink`` with the ``PART`` of their lead.
+
+    Leads that were merged share events as ``merges`` says; merges themselves are read as events are.
+    """
     check_mapping(name, mapping)
     table = open_table(mapping)
     context = replace(context, decimal=table.decimal)
@@ -139,7 +148,7 @@ def read_events(
             rows = leave_out_rows_of(rows, context.deleted)
             checked = validate_table(name, marks.settle(rows, context), context)
             good = _cast_events(name, checked.frame, context)
-            sink(name, good)
+            sink(name, good if merges is None or context.leads is None else merges.share(good, context.leads))
             tally.add(checked, good)
     if context.leads is not None:
         ids = context.leads["lead_id"]
@@ -230,6 +239,8 @@ def _word_columns_of(name: TableName, names: dict[str, str]) -> list[str]:
 
 
 def _cast_events(name: TableName, rows: pl.DataFrame, context: ValidationContext) -> pl.DataFrame:
+    if name == "merges":
+        return rows.select(*MERGE_SCHEMA)
     if name == "attributes":
         values = rows[NUMBERS if NUMBERS in rows.columns else "value"]
         rows = rows.with_columns(attribute_numbers(values, context.decimal).alias("number"))

@@ -61,15 +61,22 @@ def _known_ids(lead_id: pl.Series, further: pl.DataFrame | None) -> pl.DataFrame
     return pl.concat([own, further.filter(~pl.col(_KEY).is_in(lead_id.implode()))])
 
 
-def leave_out_deleted(rows: ValidatedRows, flag: str | None) -> tuple[ValidatedRows, pl.Series | None]:
-    """The leads without those that a column says were deleted, and the ids of these."""
+def leave_out_deleted(
+    rows: ValidatedRows, flag: str | None, merged: pl.Series | None
+) -> tuple[ValidatedRows, pl.Series | None]:
+    """The leads without those that a column says were deleted, and the ids of these.
+
+    A lead that was ``merged`` into another one stays: CRMs call it deleted, too.
+    """
     if flag is None:
         return rows, None
     is_deleted = rows.frame[flag].cast(pl.String).str.to_lowercase().is_in(TRUTH_WORDS[True])
-    is_deleted = is_deleted.fill_null(value=False)
-    ids = parse_categories(rows.frame["lead_id"].filter(is_deleted)).drop_nulls()
+    ids = parse_categories(rows.frame["lead_id"])
+    stays = ids.is_in([] if merged is None else merged.implode()).fill_null(value=False)
+    is_deleted = is_deleted.fill_null(value=False) & ~stays
+    gone = ids.filter(is_deleted).drop_nulls()
     left = replace(rows, frame=rows.frame.filter(~is_deleted))
-    return left.add_notice("leads were deleted and are left out", int(is_deleted.sum())), ids
+    return left.add_notice("leads were deleted and are left out", int(is_deleted.sum())), gone
 
 
 def leave_out_rows_of(rows: ValidatedRows, deleted: pl.Series | None) -> ValidatedRows:

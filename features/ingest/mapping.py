@@ -337,6 +337,7 @@ class HistoryMapping:
         transitions: Tables of stage entries.
         attributes: Tables of changes of overwritten attributes.
         accounts: The table of accounts, if any.
+        merges: Tables of leads that were merged into others.
         plain: Which free columns of leads and accounts are attributes.
         stages: The company's own stages; a transition into any other is bad. Empty for no check.
         observed_until: Epoch seconds up to which the sources are complete (exclusive); None for one second
@@ -350,6 +351,7 @@ class HistoryMapping:
     transitions: tuple[TableMapping, ...] = ()
     attributes: tuple[TableMapping, ...] = ()
     accounts: TableMapping | None = None
+    merges: tuple[TableMapping, ...] = ()
     plain: AttributeSelection = AttributeSelection()
     stages: tuple[str, ...] = ()
     observed_until: int | None = None

@@ -41,6 +41,7 @@ from features.ingest.flat_export import (
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.lead_ids import further_ids, leave_out_deleted
 from features.ingest.mapping import HistoryMapping, TableMapping
+from features.ingest.merges import Merges, chain_merges
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
 from features.ingest.observation_end import TableEnd, find_observation_end
@@ -145,9 +146,20 @@ def read_history_in_batches(
     base = ValidationContext(until=until, stages=mapping.stages)
     accounts = None if mapping.accounts is None else _read_table("accounts", mapping.accounts, base, mapping)
     account_ids = None if accounts is None else accounts.frame["account_id"]
-    leads = _read_table("leads", mapping.leads, replace(base, accounts=account_ids), mapping)
+    merge_rows: list[pl.DataFrame] = []
+
+    def collect(_: TableName, rows: pl.DataFrame) -> None:
+        merge_rows.append(rows)
+
+    merge_reports = [
+        read_events("merges", table, _table_context("merges", table, base, mapping), collect)
+        for table in mapping.merges
+    ]
+    merges = chain_merges(merge_rows)
+    leads = _read_table("leads", mapping.leads, replace(base, accounts=account_ids), mapping, merges)
     created = pl.col("created_at").alias(CREATED)
     parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART), created)
+    parts = merges.add_vanished(parts)
     context = replace(base, leads=parts, deleted=leads.deleted)
     events = [
         read_events(
@@ -155,12 +167,15 @@ def read_history_in_batches(
             table,
             replace(_table_context(name, table, context, mapping), further_ids=_further_ids(table, leads)),
             sink,
+            merges,
         )
         for name in EVENT_SCHEMAS
         for table in getattr(mapping, name)
     ]
+    if merges:
+        sink("transitions", merges.closings(parts))
     frames = {"leads": leads.frame} | ({} if accounts is None else {"accounts": accounts.frame})
-    sources = [*(() if accounts is None else (accounts.source,)), leads.source, *events]
+    sources = [*merge_reports, *(() if accounts is None else (accounts.source,)), leads.source, *events]
     quarantine = reduce(add, (source.quarantine for source in sources))
     _enforce_limits(sources, mapping, quarantine, quarantine_file)
     return replace(_ingest_result(mapping, sources, frames, quarantine), persons=leads.persons)
@@ -169,7 +184,12 @@ def read_history_in_batches(
 def _tables_of(mapping: HistoryMapping) -> list[TableMapping]:
     """The tables in the order in which they are read."""
     accounts = () if mapping.accounts is None else (mapping.accounts,)
-    return [*accounts, mapping.leads, *(table for name in EVENT_SCHEMAS for table in getattr(mapping, name))]
+    return [
+        *mapping.merges,
+        *accounts,
+        mapping.leads,
+        *(table for name in EVENT_SCHEMAS for table in getattr(mapping, name)),
+    ]
 
 
 def _enforce_limits(
@@ -192,7 +212,9 @@ def _enforce_limits(
 def _ingest_result(
     mapping: HistoryMapping, sources: Sequence[TableReport], frames: dict[str, Any], quarantine: Quarantine
 ) -> IngestResult:
-    found, end_notices = find_observation_end([s.end for s in sources if s.end is not None])
+    found, end_notices = find_observation_end(
+        [s.end for s in sources if s.end is not None and s.end.kind != "merges"]
+    )
     until = found if mapping.observed_until is None else mapping.observed_until
     roles = tuple(role for source in sources for role in source.roles)
     excluded = dict.fromkeys(mapping.plain.exclude, Message("availability.excluded_by_configuration"))
@@ -231,7 +253,11 @@ def _further_ids(table: TableMapping, leads: _CheckedTable) -> pl.DataFrame | No
 
 
 def _read_table(
-    name: TableName, mapping: TableMapping, context: ValidationContext, history_mapping: HistoryMapping
+    name: TableName,
+    mapping: TableMapping,
+    context: ValidationContext,
+    history_mapping: HistoryMapping,
+    merges: Merges | None = None,
 ) -> _CheckedTable:
     table = open_table(mapping, keeps_rows=True)
     names = map_column_names(name, mapping, table)
@@ -239,7 +265,9 @@ def _read_table(
     batch = table.read_batch(sorted({*names.values(), *free}))
     context = replace(_table_context(name, mapping, context, history_mapping), decimal=table.decimal)
     words = MissingWords()
-    rows, deleted = leave_out_deleted(apply_mapping(batch, names, free, mapping, words), mapping.deleted)
+    rows = apply_mapping(batch, names, free, mapping, words)
+    merged = None if merges is None else merges.merged_ids
+    rows, deleted = leave_out_deleted(rows, mapping.deleted, merged)
     checked = validate_table(name, rows, context)
     if context.accounts is not None:
         ids, none = context.accounts, Message("ingest.no_such_account")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from features.ingest.row_validation import ValidatedRows
     from features.parsing import Decimal
 
-TableName = Literal["leads", "touchpoints", "transitions", "attributes", "accounts"]
+TableName = Literal["leads", "touchpoints", "transitions", "attributes", "accounts", "merges"]
 Kind = Literal["id", "lead", "account", "time", "word", "stage", "offer_stage", "money", "count"]
 OFFER_STAGES = ("awareness", "consideration", "decision")
 PART, CREATED = "leadloop.part", "leadloop.created"
@@ -85,6 +85,13 @@ CONTRACT: Mapping[TableName, tuple[ContractColumn, ...]] = {
         ContractColumn("value", "word", "Its value from then on."),
     ),
     "accounts": (ContractColumn("account_id", "id", "The account's id, once only.", required=True),),
+    "merges": (
+        ContractColumn("lead_id", "word", "The lead that was merged into another one.", required=True),
+        ContractColumn(
+            "merged_into", "word", "The lead that stays; a row without one is no merge.", required=True
+        ),
+        ContractColumn("known_at", "time", "When they were merged.", required=True),
+    ),
 }
 FREE_COLUMNS: frozenset[TableName] = frozenset({"leads", "accounts"})
 _EVENTS = frozenset({"touchpoints", "transitions", "attributes"})
@@ -172,8 +179,9 @@ def validate_table(table: TableName, rows: ValidatedRows, context: ValidationCon
         msg = f"{table} need a column {missing[0]!r}; name yours in columns = {{{missing[0]} = ...}}"
         raise SourceError(msg)
     rows = replace(rows, frame=rows.frame.with_columns(pl.lit(None, pl.String).alias(c.name) for c in absent))
-    if context.sparse:
-        rows = replace(rows, frame=rows.frame.filter(pl.col("occurred_at").is_not_null()))
+    if context.sparse or table == "merges":
+        event = "merged_into" if table == "merges" else "occurred_at"
+        rows = replace(rows, frame=rows.frame.filter(pl.col(event).is_not_null()))
     checked = reduce(
         lambda checked_rows, column: _CHECKS[column.kind](checked_rows, column, context),
         CONTRACT[table],

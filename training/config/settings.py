@@ -9,7 +9,7 @@ from pathlib import Path  # noqa: TC003
 from typing import Any, Literal
 
 from features.clock import DAY, HOUR
-from features.cohort import CREATED, CohortRule
+from features.cohort import CREATED, MERGED, CohortRule
 from features.ingest.column_roles import Role  # noqa: TC001
 from features.ingest.mapping import (
     AttributeSelection,
@@ -305,6 +305,7 @@ class Config:
         transitions: The tables of entries into stages; a history needs at least one.
         attributes: Which free columns of leads and accounts are attributes. Default: all.
         accounts: The table of accounts, one row per company. Default: None.
+        merges: The tables of leads that were merged into others. Default: none.
         funnel: The company's stages; a history needs them.
         label: What is predicted; a history needs it.
         cohort: When open leads become snapshots. Default: at their creation.
@@ -326,6 +327,7 @@ class Config:
     transitions: tuple[TableMapping, ...] = ()
     attributes: AttributesConfig = AttributesConfig()
     accounts: TableMapping | None = None
+    merges: tuple[TableMapping, ...] = ()
     funnel: FunnelConfig | None = None
     label: LabelConfig | None = None
     cohort: CohortConfig = CohortConfig()
@@ -393,6 +395,7 @@ class Config:
             transitions=self.transitions,
             attributes=self.attributes.history,
             accounts=self.accounts,
+            merges=self.merges,
             plain=self.attributes,
             stages=_require_section(self.funnel, "funnel").stages,
             observed_until=self.observed_until,
@@ -410,7 +413,8 @@ class Config:
     def cohort_rule(self) -> CohortRule:
         """When snapshots are taken; a lead is open until it enters the target or a closing stage."""
         funnel, cohort = _require_section(self.funnel, "funnel"), self.cohort
-        ends = dict.fromkeys((self.label_spec.stage, *funnel.closed))
+        merged = (MERGED,) if self.merges else ()
+        ends = dict.fromkeys((self.label_spec.stage, *funnel.closed, *merged))
         return CohortRule(cohort.on, cohort.every, tuple(ends), cohort.until_age, cohort.start, cohort.end)
 
 
