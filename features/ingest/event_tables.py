@@ -76,6 +76,7 @@ class TableReport:
         names: Names of the overwritten attributes in it.
         roles: What each free column was taken for.
         columns: All its columns.
+        id_columns: Its columns that name the lead.
         marks: What the marks in the numbers of each free column of numbers mean.
     """
 
@@ -86,6 +87,7 @@ class TableReport:
     names: frozenset[str] = frozenset()
     roles: tuple[ColumnRole, ...] = ()
     columns: tuple[str, ...] = ()
+    id_columns: tuple[str, ...] = ()
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
 
 
@@ -166,6 +168,7 @@ def read_events(
             *table_notices(name, mapping, tally.problems),
         ),
         end=TableEnd(name, mapping.name, tally.newest),
+        id_columns=mapping.lead_id or (readings[0][1].get("lead_id", "lead_id"),),
         names=tally.names,
     )
 

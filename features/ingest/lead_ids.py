@@ -11,7 +11,7 @@ from features.ingest.row_conditions import TRUTH_WORDS
 from features.parsing import parse_categories
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from features.ingest.row_validation import ValidatedRows
 
@@ -62,11 +62,12 @@ def _known_ids(lead_id: pl.Series, further: pl.DataFrame | None) -> pl.DataFrame
 
 
 def leave_out_deleted(
-    rows: ValidatedRows, flag: str | None, merged: pl.Series | None
+    rows: ValidatedRows, flag: str | None, merged: pl.Series | None, also: Collection[str] = ()
 ) -> tuple[ValidatedRows, pl.Series | None]:
     """The leads without those that a column says were deleted, and the ids of these.
 
-    A lead that was ``merged`` into another one stays: CRMs call it deleted, too.
+    What the columns ``also`` call a deleted lead is one of its ids. A lead that was ``merged`` into another
+    one stays: CRMs call it deleted, too.
     """
     if flag is None:
         return rows, None
@@ -74,7 +75,10 @@ def leave_out_deleted(
     ids = parse_categories(rows.frame["lead_id"])
     stays = ids.is_in([] if merged is None else merged.implode()).fill_null(value=False)
     is_deleted = is_deleted.fill_null(value=False) & ~stays
-    gone = ids.filter(is_deleted).drop_nulls()
+    others = [parse_categories(rows.frame[column]) for column in also if column in rows.frame.columns]
+    gone = pl.concat([each.filter(is_deleted).drop_nulls() for each in (ids, *others)])
+    living = pl.concat([each.filter(~is_deleted).drop_nulls() for each in (ids, *others)])
+    gone = gone.filter(~gone.is_in(living.implode()))
     left = replace(rows, frame=rows.frame.filter(~is_deleted))
     return left.add_notice("leads were deleted and are left out", int(is_deleted.sum())), gone
 

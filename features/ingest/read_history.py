@@ -6,6 +6,7 @@ are bad that the rest would mislead.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
@@ -50,6 +51,7 @@ from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.schema import CREATED, PART, ValidationContext, column_names, validate_table
 from features.ingest.tables import TableReader, open_table
 from features.messages import Message
+from features.parsing import parse_categories
 from features.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -177,8 +179,10 @@ def read_history_in_batches(
     frames = {"leads": leads.frame} | ({} if accounts is None else {"accounts": accounts.frame})
     sources = [*merge_reports, *(() if accounts is None else (accounts.source,)), leads.source, *events]
     quarantine = reduce(add, (source.quarantine for source in sources))
-    _enforce_limits(sources, mapping, quarantine, quarantine_file)
-    return replace(_ingest_result(mapping, sources, frames, quarantine), persons=leads.persons)
+    hints = _other_ids(mapping, events)
+    _enforce_limits(sources, mapping, quarantine, quarantine_file, hints)
+    result = _ingest_result(mapping, sources, frames, quarantine)
+    return replace(result, persons=leads.persons, notices=(*result.notices, *hints))
 
 
 def _tables_of(mapping: HistoryMapping) -> list[TableMapping]:
@@ -192,8 +196,44 @@ def _tables_of(mapping: HistoryMapping) -> list[TableMapping]:
     ]
 
 
+def _other_ids(mapping: HistoryMapping, events: Sequence[TableReport]) -> tuple[str, ...]:
+    """Sentences on ids that are no lead's own, but that stand in another column of ids of the leads."""
+    unknown = {
+        report.count: report.quarantine.frame.filter(
+            pl.col("column").is_in(report.id_columns), pl.col("value").is_not_null()
+        )["value"].unique()
+        for report in events
+    }
+    unknown = {count: values for count, values in unknown.items() if len(values) >= _FEWEST_UNKNOWN}
+    if not unknown:
+        return ()
+    table = open_table(mapping.leads, keeps_rows=True)
+    columns = [name for name in table.columns if _ID_NAME.search(name)]
+    ids = (
+        {column.name: parse_categories(column).drop_nulls() for column in table.read(columns)}
+        if columns
+        else {}
+    )
+    return tuple(
+        f"{count.table}: {known:,} of the {len(values):,} unknown ids of {count.file} stand in {name!r} of "
+        f'the leads; if they are those leads\' events, write also = {{ leads = "{name}" }}'
+        for count, values in unknown.items()
+        for name, own in ids.items()
+        for known in [int(values.is_in(own.implode()).sum())]
+        if known >= _MOST * len(values)
+    )
+
+
+_ID_NAME = re.compile(r"(^|[_\s-])(id|uuid|guid|key)$|Id$|ID$")
+_FEWEST_UNKNOWN, _MOST = 5, 0.5
+
+
 def _enforce_limits(
-    sources: Sequence[TableReport], mapping: HistoryMapping, quarantine: Quarantine, file: Path | None
+    sources: Sequence[TableReport],
+    mapping: HistoryMapping,
+    quarantine: Quarantine,
+    file: Path | None,
+    hints: Sequence[str],
 ) -> None:
     """Stop where a table with a limit of its own, or all others together, have more bad rows than allowed."""
     if file is not None and len(quarantine):
@@ -205,7 +245,10 @@ def _enforce_limits(
         bad = reduce(add, (table.quarantine for table in tables), Quarantine())
         where = f"all are in {file}" if file is not None else "the first: " + "; ".join(bad.examples())
         raise_above_limit(
-            share, bad.rows, sum(table.count.rows for table in tables), f"{bad.summary()}; {where}"
+            share,
+            bad.rows,
+            sum(table.count.rows for table in tables),
+            "; ".join([bad.summary(), *hints, where]),
         )
 
 
@@ -267,7 +310,7 @@ def _read_table(
     words = MissingWords()
     rows = apply_mapping(batch, names, free, mapping, words)
     merged = None if merges is None else merges.merged_ids
-    rows, deleted = leave_out_deleted(rows, mapping.deleted, merged)
+    rows, deleted = leave_out_deleted(rows, mapping.deleted, merged, _further_columns(history_mapping))
     checked = validate_table(name, rows, context)
     if context.accounts is not None:
         ids, none = context.accounts, Message("ingest.no_such_account")

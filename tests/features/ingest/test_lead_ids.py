@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from features.clock import DAY
 from features.ingest.mapping import HistoryMapping, TableMapping
-from features.ingest.quarantine import SourceError
+from features.ingest.quarantine import SourceError, TooManyBadRowsError
 from features.ingest.read_history import read_history
 
 NOW = 20_000 * DAY
@@ -79,6 +80,23 @@ def test_an_id_of_a_lead_goes_before_what_other_columns_say(mapping, write):
 def test_a_column_by_which_events_are_found_is_no_attribute(mapping):
     reading = read(mapping, also={"leads": ["converted_contact_id", "converted_opportunity_id"]})
     assert reading.history.lead_columns == ["title"]
+
+
+def test_unknown_ids_that_stand_in_another_column_of_the_leads_name_it(write):
+    rows = [f"00Q{i},2020-01-01,{f'003{i}' if i % 2 else ''}" for i in range(20)]
+    leads = write("\n".join(["id,created_date,converted_contact_id", *rows]), "many.csv")
+    calls = [f"{f'003{i}' if i % 2 else f'00Q{i}'},2020-01-02" for i in range(20)]
+    tasks = TableMapping(
+        file=write("\n".join(["who_id,created_date", *calls]), "calls.csv"),
+        columns={"lead_id": "who_id", "occurred_at": "created_date"},
+        constants={"kind": "call"},
+    )
+    columns = {"lead_id": "id", "created_at": "created_date"}
+    mapping = HistoryMapping(TableMapping(file=leads, columns=columns), touchpoints=(tasks,))
+    hint = r"10 of the 10 unknown ids of .* stand in 'converted_contact_id' of the leads.*also = \{ leads ="
+    with pytest.raises(TooManyBadRowsError, match=hint):
+        read_history(mapping, NOW)
+    assert re.search(hint, " ".join(read_history(replace(mapping, max_share=1), NOW).notices))
 
 
 @pytest.mark.parametrize(
