@@ -164,22 +164,28 @@ class FunnelConfig:
         stages: The names of the stages, in their order.
         target: The stage that is predicted, unless [label] names another.
         closed: The stages that close a lead without a conversion. Default: none.
+        reopen: The stages that open a closed lead again. Default: none.
 
     Raises:
-        ValueError: ``target`` or a stage of ``closed`` is not in ``stages``, or the target is in ``closed``.
+        ValueError: ``target`` or a stage of ``closed`` or ``reopen`` is not in ``stages``, or one stage is in
+            several of them.
     """
 
     stages: tuple[str, ...]
     target: str
     closed: tuple[str, ...] = ()
+    reopen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for stage in (self.target, *self.closed):
+        for stage in (self.target, *self.closed, *self.reopen):
             if stage not in self.stages:
                 msg = f"{stage!r} is none of the stages{suggest(stage, self.stages)}"
                 raise ValueError(msg)
         if self.target in self.closed:
             msg = f"the target {self.target!r} cannot also be a closed end"
+            raise ValueError(msg)
+        if both := [stage for stage in self.reopen if stage in (self.target, *self.closed)]:
+            msg = f"{both[0]!r} cannot both open a lead again and end its way"
             raise ValueError(msg)
 
 
@@ -407,7 +413,7 @@ class Config:
         """The label that the model predicts."""
         label, funnel = _require_section(self.label, "label"), _require_section(self.funnel, "funnel")
         stage = label.stage or funnel.target
-        return LabelSpec(stage, label.horizon, label.lead_time, funnel.closed, label.settle)
+        return LabelSpec(stage, label.horizon, label.lead_time, funnel.closed, label.settle, funnel.reopen)
 
     @property
     def cohort_rule(self) -> CohortRule:
@@ -415,7 +421,8 @@ class Config:
         funnel, cohort = _require_section(self.funnel, "funnel"), self.cohort
         merged = (MERGED,) if self.merges else ()
         ends = dict.fromkeys((self.label_spec.stage, *funnel.closed, *merged))
-        return CohortRule(cohort.on, cohort.every, tuple(ends), cohort.until_age, cohort.start, cohort.end)
+        limits = (cohort.until_age, cohort.start, cohort.end)
+        return CohortRule(cohort.on, cohort.every, tuple(ends), *limits, funnel.reopen)
 
 
 def _require_section(section: Any, name: str) -> Any:
