@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
@@ -77,7 +78,9 @@ def clean_text(text: str) -> str:
 
 def clean_column(column: pl.Series) -> pl.Series:
     """A column of text with each value as ``clean_text`` has it."""
-    if column.str.len_bytes().sum() != column.str.len_chars().sum() and column.str.contains(_TO_CLEAN).any():
+    if column.str.len_bytes().sum() == column.str.len_chars().sum():  # nothing but ASCII
+        return column.str.strip_chars(_BLANKS)
+    if column.str.contains(_TO_CLEAN).any():
         composed = column.str.normalize("NFC").str.replace_all(f"[{_INVISIBLE}]", "")
         column = composed.str.replace_all(f"[{_SPACES}]", " ")
     return column.str.strip_chars(_BLANKS + _JOINERS)
@@ -90,11 +93,16 @@ def strip_missing(column: pl.Series, missing: tuple[str, ...] = MISSING) -> pl.S
     if column.dtype != pl.String:
         return column.fill_nan(None) if column.dtype.is_float() else column
     text = clean_column(column)
-    return text.set(text.is_in([*missing, *NO_DATES]), None)
+    return text.set(text.is_in(_missing_words(missing)), None)
+
+
+@cache
+def _missing_words(missing: tuple[str, ...]) -> pl.Series:
+    return pl.Series([*missing, *NO_DATES], dtype=pl.String).implode()
 
 
 def _binary_text(column: pl.Series) -> pl.Series:
-    """Bytes as text: UTF-8 where all are, a UUID where all have its sixteen bytes, hexadecimal digits else."""
+    """Bytes as text: UUIDs where all are sixteen bytes, else UTF-8 or, where it is none, hexadecimal."""
     cells = column.to_list()
     if any(cell is not None and len(cell) != _UUID_BYTES for cell in cells):
         try:

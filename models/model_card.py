@@ -41,6 +41,7 @@ class ModelCard:
         id_column: Column of the lead's id in such an export.
         missing: Words that mean "no value" in such an export.
         marks: What the marks in the numbers of each plain column meant: thousands or decimals.
+        positive: The outcome of such an export that is a success, where it was named.
         encoding: How the characters of such an export were written; None where it was found out.
         window: First and last ``as_of`` in epoch seconds; None where the data had no dates.
         metrics: Metrics with intervals, of rows that the evaluated model was not fitted on.
@@ -72,6 +73,7 @@ class ModelCard:
     id_column: str | None = None
     missing: tuple[str, ...] = ()
     marks: dict[str, NumberMarks] = field(default_factory=dict)
+    positive: str | None = None
     encoding: str | None = None
     window: tuple[int, int] | None = None
     metrics: dict[str, Interval] = field(default_factory=dict)

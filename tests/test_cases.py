@@ -164,3 +164,110 @@ def test_outcomes_that_fit_no_scored_lead_are_told(case, run, name, unmatched):
     assert f"{unmatched} of 600 outcomes fit no scored lead" in said
     assert f"{unmatched} would but for leading zeros: 'L2' and 'L00002'" in said
     assert (code, "verdict: watch" in said) == (3, True)
+
+
+@of("33-zero-dates")
+@pytest.mark.usefixtures("case")
+def test_zeros_are_no_date_and_a_date_of_conversion_is_a_leak(run):
+    code, said = run("check", "--leads", "a.csv", *FLAT)
+    assert (code, "'date_converted' is filled for 100% of the successes and 0% of the others" in said) == (
+        0,
+        True,
+    )
+    code, said = run("check", "--leads", "b.csv", *FLAT)
+    assert (code, "last_call (date: " in said) == (0, True)
+    assert run("check", "--leads", "a.csv", *FLAT, "--time", "created")[0] == 0
+
+
+@of("27-created-1900")
+@pytest.mark.usefixtures("case")
+@pytest.mark.parametrize(
+    "words", [("--leads", "export.csv", *FLAT, "--time", "Created"), ("--config", "leadloop.toml")]
+)
+def test_a_lead_of_1900_has_no_date(run, words):
+    code, said = run("check", *words)
+    assert (code, "a date that stands for none, such as 1900-01-01" in said) == (2, True)
+
+
+@of("04-dates-first-weeks")
+@pytest.mark.usefixtures("case")
+def test_days_above_twelve_prove_what_comes_first(run):
+    code, said = run("check", "--leads", "export.csv", *FLAT, "--time", "Created")
+    assert (code, "LC007  holds" in said) == (0, True)
+
+
+@of("05-iso-date-ampm")
+@pytest.mark.usefixtures("case")
+def test_an_iso_date_with_half_a_day_is_a_date(run):
+    code, said = run("check", "--leads", "export.csv", *FLAT, "--time", "Created")
+    assert (code, "LC007  holds" in said) == (0, True)
+    assert "Created (date: times (iso))" in run("check", "--leads", "export.csv", *FLAT)[1]
+
+
+@of("28-outcome-is-a-date")
+@pytest.mark.usefixtures("case")
+@pytest.mark.parametrize(
+    ("name", "label", "positive"), [("export", "Converted Date", "filled"), ("revenue", "Revenue", "> 0")]
+)
+def test_an_outcome_may_be_a_date_or_an_amount(run, name, label, positive):
+    words = ("check", "--leads", f"{name}.csv", "--id", "Id", "--label", label)
+    code, said = run(*words)
+    assert (code, f"--positive {positive}" in said.replace("'", "")) == (2, True)
+    code, said = run(*words, "--positive", positive)
+    assert (code, f"% of them positive ({label} {positive})" in said) == (0, True)
+
+
+@of("65-open-and-lost-only")
+@pytest.mark.usefixtures("case")
+def test_what_is_not_lost_is_not_won(run):
+    code, said = run("check", "--leads", "export.csv", "--id", "Id", "--label", "Status")
+    assert (code, "name the success" in said) == (2, True)
+
+
+@of("38-phone-owner-ids")
+def test_phones_and_owners_are_no_amounts(case):
+    dataset = read(case / "export.csv")
+    units = {spec.name: spec.unit for spec in dataset.features.specs}
+    assert units == {"Source": "category", "Visits": "number", "Contact owner ID": "category"}
+
+
+@of("14-pandas-index-in-parquet")
+def test_an_index_of_pandas_is_no_column(case):
+    model = trained(case / "export.parquet")
+    assert "__index_level_0__" not in model.features.names
+    assert rows_of(model, case / "noindex.parquet").height == 600
+
+
+@of("25-bulk-import-one-day")
+def test_one_day_for_all_is_no_order(case):
+    dataset = read(case / "export.csv", time="Created")
+    assert dataset.order is None
+    assert any("puts nothing in order" in notice for notice in dataset.notices)
+
+
+@of("18-multi-select")
+@pytest.mark.usefixtures("case")
+def test_several_choices_in_a_cell_are_named(run):
+    code, said = run("check", "--leads", "export.csv", *FLAT)
+    assert (code, "several choices in one cell, separated by ;" in said) == (0, True)
+
+
+@of("72-folder-with-percent")
+def test_a_folder_that_holds_no_store_is_refused_before_the_work(case, run, monkeypatch):
+    monkeypatch.chdir(case / "Export%20Leads")
+    code, said = run("train", "--leads", "base.csv", *FLAT)
+    assert (code, "in a folder with % in its path" in said, "chosen" in said) == (2, True, False)
+
+
+@of("52-future-tasks")
+@pytest.mark.usefixtures("case")
+def test_planned_tasks_do_not_stop_a_run(run):
+    code, said = run("check", "--config", "leadloop.toml")
+    assert (code, "touchpoints: in the future (204" in said) == (0, True)
+
+
+@of("68-scheduled-after-export")
+@pytest.mark.usefixtures("case")
+def test_planned_calls_do_not_make_snapshots_mature(run):
+    code, said = run("check", "--config", "leadloop.toml")
+    assert (code, "\n580 snapshots" in said, "taken as planned" in said) == (0, True, True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import polars as pl
 
+from features.ingest.code_columns import find_code_role
 from features.ingest.timestamps import detect_format, is_day_month_ambiguous
 from features.messages import Message, join_items
 from features.number_marks import collect_evidence, settle_groups
@@ -112,7 +113,7 @@ def declared_role(column: pl.Series, role: Role) -> ColumnRole:
 def _classify(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
     if known.is_empty():
         return "empty", Message("columns.no_value")
-    return _text_role(known, distinct, decimal) if known.dtype == pl.String else _typed_role(known)
+    return _text_role(known, distinct, decimal) if known.dtype == pl.String else _typed_role(known, distinct)
 
 
 def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
@@ -121,8 +122,8 @@ def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role,
     marks = collect_evidence(known).expected(decimal)
     share = float(cast_column(known, "number", decimal, marks).is_not_null().mean())  # type: ignore[arg-type]
     doubt = share < NUMBER_SHARE and is_separated(known)
-    if _counts_rows(known):
-        return "identifier", Message("columns.row_numbers")
+    if code := find_code_role(known, distinct):
+        return code
     if share >= NUMBER_SHARE and not doubt and len(currency_marks(known)) <= 1:
         remainder = 1 - share
         return "number", Message("columns.nearly_numbers", share=remainder) if remainder else Message(
@@ -132,18 +133,12 @@ def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role,
         return "flag", Message("columns.yes_and_no")
     if time_reason := None if doubt else _time_reason(known):
         return "date", time_reason
-    return _word_role(known, distinct, DOUBTFUL if doubt else _word_reason(known, share))
-
-
-def _counts_rows(known: pl.Series) -> bool:
-    """Whether the values count the rows one by one, as a spreadsheet's first column often does.
-
-    Such a column tells leads of a file apart but says nothing of a new lead.
-    """
-    if len(known) < _MIN_VALUES or not known.str.contains("^(?:0|[1-9][0-9]{0,14})$").all():
-        return False
-    steps = known.cast(pl.Int64).diff().drop_nulls()
-    return bool(((steps == 1).all()) or (steps == -1).all())
+    choices = None if doubt else _choices_reason(known, distinct)
+    return (
+        ("category", choices)
+        if choices
+        else _word_role(known, distinct, DOUBTFUL if doubt else _word_reason(known, share))
+    )
 
 
 def _time_reason(known: pl.Series) -> Message | None:
@@ -155,11 +150,11 @@ def _time_reason(known: pl.Series) -> Message | None:
     return Message("columns.times_two_ways") if is_day_month_ambiguous(known) else None
 
 
-def _typed_role(known: pl.Series) -> tuple[Role, Message]:
+def _typed_role(known: pl.Series, distinct: int) -> tuple[Role, Message]:
     if known.dtype == pl.Boolean:
         return "flag", Message("columns.true_and_false")
     if known.dtype.is_numeric():
-        return "number", Message("columns.numbers")
+        return find_code_role(known, distinct) or ("number", Message("columns.numbers"))
     if known.dtype.is_temporal() and has_single_values(known.dtype):
         return "date", Message("columns.times")
     return "text", Message("columns.of_type", type=str(known.dtype))
@@ -191,6 +186,27 @@ def _word_role(known: pl.Series, distinct: int, reason: Message) -> tuple[Role, 
             return "identifier", Message("columns.unique_numbers", share=share, reason=reason)
         return "identifier", Message("columns.unique", share=share)
     return "category", reason
+
+
+_CHOICE_MARKS, _SHARE_OF_SEVERAL, _MOST_CHOICES = (";", "|", ","), 0.1, 100
+
+
+def _choices_reason(known: pl.Series, distinct: int) -> Message | None:
+    """The sentence on a column whose cells hold several of a few choices; None for other words."""
+    for mark in _CHOICE_MARKS if len(known) >= _MIN_VALUES else ():
+        several = known.str.contains(mark, literal=True)
+        if float(several.mean() or 0.0) < _SHARE_OF_SEVERAL:  # type: ignore[arg-type]
+            continue
+        cells = known.unique()
+        choices = cells.str.split(mark).explode().str.strip_chars().n_unique()
+        if choices <= min(_MOST_CHOICES, distinct // 2):
+            return Message("columns.choices", mark=mark, choices=choices, sets=distinct)
+    return None
+
+
+def has_several_choices(reason: Message) -> bool:
+    """Whether the cells of a column of words hold several choices each."""
+    return reason.key == "columns.choices"
 
 
 def cast_column(

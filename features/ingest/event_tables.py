@@ -98,28 +98,25 @@ class _Tally:
     problems: ValidatedRows = field(default_factory=lambda: ValidatedRows(pl.DataFrame()))
     rows: int = 0
     accepted: int = 0
-    newest: dict[int, int] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     words: MissingWords = field(default_factory=MissingWords)
+    days: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, checked: ValidatedRows, good: pl.DataFrame) -> None:
         self.problems = replace(checked.after(self.problems), frame=self.problems.frame)
         self.accepted += good.height
-        for day, moment in newest_by_day(good["known_at"]).items():
-            self.newest[day] = max(moment, self.newest.get(day, moment))
+        for day, count, newest in rows_by_day(good["known_at"]):
+            before = self.days.get(day, (0, newest))
+            self.days[day] = (before[0] + count, max(before[1], newest))
         if "name" in good.columns:
             self.names |= frozenset(good["name"].unique())
 
 
-def newest_by_day(moments: pl.Series) -> dict[int, int]:
-    """The newest moment of each day on which there is one."""
-    return dict(
-        pl.DataFrame({"moment": moments})
-        .group_by(day=pl.col("moment") // DAY)
-        .agg(pl.col("moment").max())
-        .drop_nulls()
-        .iter_rows()
-    )
+def rows_by_day(moments: pl.Series) -> Iterator[tuple[int, int, int]]:
+    """Each day with rows (days since 1970), how many there are, and the newest moment of them."""
+    known = pl.DataFrame({"moment": moments}).drop_nulls()
+    by_day = known.group_by(day=pl.col("moment") // DAY).agg(pl.len(), pl.col("moment").max())
+    return by_day.iter_rows()
 
 
 def read_events(
@@ -167,7 +164,7 @@ def read_events(
             *tally.words.notices(_word_columns_of(name, readings[0][1]), name),
             *table_notices(name, mapping, tally.problems),
         ),
-        end=TableEnd(name, mapping.name, tally.newest),
+        end=TableEnd(name, mapping.name, tally.days),
         id_columns=mapping.lead_id or (readings[0][1].get("lead_id", "lead_id"),),
         names=tally.names,
     )

@@ -13,10 +13,11 @@ from features.ingest.column_roles import ColumnRole
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.mapping import TableSource
 from features.ingest.missing_words import MissingWords
-from features.ingest.outcome_column import is_dated, parse_outcome, parse_time_order
+from features.ingest.outcome_column import OutcomeCondition, is_dated, parse_outcome, parse_time_order
 from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
 from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.tables import BATCH_ROWS, TableReader, open_table
+from features.ingest.timestamps import is_placeholder
 from features.messages import Message
 from features.number_marks import MarkEvidence, collect_evidence, has_groups
 from features.parsing import MISSING, TRUE, has_lost_digits, parse_categories, strip_missing
@@ -113,6 +114,7 @@ def read_flat(
         )
     rows = _with_labels(rows, mapping)
     blank = rows.dropped - bad
+    order_notice = _order_notice(rows.frame[_ORDER], mapping) if mapping.time else ""
     free = rows.frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *mapping.reserved))
     roles = infer_roles(free, mapping.roles, table.decimal)
     typed = cast_columns(rows, roles, table.decimal, mapping.marks)
@@ -124,22 +126,26 @@ def read_flat(
     return FlatExport(
         leads=pl.DataFrame([ids, *typed.columns]),
         label=rows.frame[_LABEL] if mapping.label else None,
-        order=rows.frame[_ORDER] if mapping.time else None,
+        order=rows.frame[_ORDER] if mapping.time and not order_notice else None,
         roles=typed.roles,
         rows=row_count,
         quarantine=quarantine,
         notices=(
             *table.notices,
             *words.notices((role.column for role in typed.roles if role.role == "category"), "flat"),
+            *_leak_notices(rows.frame, typed.roles, mapping),
             *id_notices(raw, mapping.id),
+            *filter(None, [order_notice]),
             *_blank_notice(mapping, blank),
         ),
         availability=static_availability(
             typed.roles, dict.fromkeys(mapping.exclude, Message("availability.excluded_by_user"))
         ),
         persons=resolve_identities(ids, _identifying_columns(rows.frame, mapping)),
-        outcome=_outcome_name(rows.frame, mapping.label),
-        dated=mapping.time is not None and _is_dated_order(rows.frame[mapping.time], mapping),
+        outcome=_outcome_name(rows.frame, mapping),
+        dated=mapping.time is not None
+        and not order_notice
+        and _is_dated_order(rows.frame[mapping.time], mapping),
         marks=typed.marks,
     )
 
@@ -152,12 +158,49 @@ def _identifying_columns(frame: pl.DataFrame, mapping: FlatMapping) -> pl.DataFr
 _ID, _LABEL, _ORDER = "leadloop.id", "leadloop.label", "leadloop.order"
 
 
-def _outcome_name(frame: pl.DataFrame, label: str | None) -> str:
+def _outcome_name(frame: pl.DataFrame, mapping: FlatMapping) -> str:
+    label = mapping.label
     if label is None:
         return ""
+    if OutcomeCondition.parse(mapping.positive, frame[label]) is not None:
+        return f"{label} {mapping.positive}"
     spellings = parse_categories(frame.filter(pl.col(_LABEL) == 1)[label]).value_counts(sort=True)
     success = str(spellings[0, 0]) if spellings.height else ""
     return label if len(success) <= 1 or success.casefold() in TRUE else success
+
+
+_SAME = 0.9
+
+
+def _order_notice(order: pl.Series, mapping: FlatMapping) -> str:
+    """Why a column puts nothing in order: nearly all rows have one date, that of an import; else empty."""
+    counts = order.value_counts(sort=True)["count"]
+    if counts.is_empty() or (len(counts) > 1 and counts[0] < _SAME * len(order)):
+        return ""
+    return (
+        f"{counts[0] / len(order):.0%} of the rows have the same value in {mapping.time!r}, as after an "
+        "import: it puts nothing in order, and nothing can be proven about time"
+    )
+
+
+_NEARLY_ALL, _HARDLY_ANY = 0.95, 0.05
+
+
+def _leak_notices(frame: pl.DataFrame, roles: tuple[ColumnRole, ...], mapping: FlatMapping) -> Iterator[str]:
+    """Sentences on unused columns that are filled for one outcome only, as the date of a conversion is."""
+    if mapping.label is None or frame.is_empty():
+        return
+    won = frame[_LABEL] == 1
+    for role in roles:
+        if role.used or not 0 < role.missing < 1:
+            continue
+        filled = frame[role.column].is_not_null()
+        of_won, of_lost = (float(filled.filter(rows).mean() or 0.0) for rows in (won, ~won))  # type: ignore[arg-type]
+        if max(of_won, of_lost) >= _NEARLY_ALL and min(of_won, of_lost) <= _HARDLY_ANY:
+            yield (
+                f"column {role.column!r} is filled for {of_won:.0%} of the successes and {of_lost:.0%} of "
+                f"the others: it tells the outcome (a leak), and is left out as {role.role}"
+            )
 
 
 def id_notices(frame: pl.DataFrame, column: str | None) -> tuple[str, ...]:
@@ -196,6 +239,8 @@ def _with_order(
     cells = rows.frame[column]
     order = parse_time_order(cells, decimal, mapping.time_format).alias(_ORDER)
     with_order = replace(rows, frame=rows.frame.with_columns(order))
+    if _is_dated_order(cells, mapping):
+        with_order = with_order.reject(is_placeholder(order), column, Message("ingest.placeholder_date"))
     with_order = with_order.reject(pl.col(_ORDER).is_null(), column, Message("ingest.no_time"))
     if now is None or not _is_dated_order(cells, mapping):
         return with_order

@@ -24,7 +24,7 @@ class MissingWords:
 
     def add(self, raw: pl.Series, stripped: pl.Series) -> None:
         """Count the cells of a column that have a value in ``raw`` and none in ``stripped``."""
-        if raw.dtype != pl.String:
+        if raw.dtype != pl.String or raw.null_count() == stripped.null_count():
             return
         gone = raw.is_not_null() & stripped.is_null()
         if gone.any():

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 # A table that is silent for longer than thrice its longest silence so far has ended; with fewer days of rows
 # than this, nobody can tell.
 _FEWEST_DAYS, _SILENCE, _LEAST_GAP = 20, 3, 14
-_LEAST_SLACK = 7
+# Touchpoints this long after the last lead and stage have not happened yet, if they are few.
+_LEAST_SLACK, _TYPICAL_GAPS, _MOST_PLANNED = 7, 20, 0.2
 
 
 @dataclass(frozen=True)
@@ -29,27 +30,31 @@ class TableEnd:
     Attributes:
         kind: Which table of the contract it is.
         name: What messages call it.
-        newest_by_day: By day (days since 1970), when the newest row of that day became known.
+        days: By day since 1970, how many rows became known on it, and when the newest of them did.
     """
 
     kind: str
     name: str
-    newest_by_day: Mapping[int, int] = field(default_factory=dict)
+    days: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def newest(self) -> int | None:
         """When the newest row became known, in epoch seconds."""
-        return max(self.newest_by_day.values(), default=None)
+        return max((newest for _, newest in self.days.values()), default=None)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(count for count, _ in self.days.values())
 
     def until(self, day: int) -> TableEnd:
         """The same without the days after ``day``."""
-        days = {each: newest for each, newest in self.newest_by_day.items() if each <= day}
-        return TableEnd(self.kind, self.name, days)
+        return TableEnd(self.kind, self.name, {each: rows for each, rows in self.days.items() if each <= day})
 
     @property
     def longest_silence(self) -> int:
         """The most days from one day with rows to the next."""
-        days = sorted(self.newest_by_day)
+        days = sorted(self.days)
         return max((later - day for day, later in pairwise(days)), default=0)
 
 
@@ -71,31 +76,40 @@ def find_observation_end(ends: Sequence[TableEnd]) -> tuple[int, tuple[str, ...]
 
 
 def _leave_out_planned(ends: Sequence[TableEnd]) -> tuple[list[TableEnd], list[str]]:
-    anchors = [end for end in ends if end.kind != "touchpoints" and end.newest_by_day]
-    stages = [end for end in anchors if end.kind != "leads"]
-    if sum(len(end.newest_by_day) for end in stages) < _FEWEST_DAYS:
+    """The tables without touchpoints that are planned, and sentences on those.
+
+    Leads and stages are entered when they come to be, a call when it is planned: where leads and stages end
+    and a few touchpoints go on, these had not happened when the tables were written.
+    """
+    entered = [end for end in ends if end.kind != "touchpoints" and end.days]
+    if not entered:
         return list(ends), []
-    last = max(max(end.newest_by_day) for end in anchors)
-    bound = last + max(_LEAST_SLACK, *(end.longest_silence for end in stages))
-    past = [end if end in anchors else end.until(bound) for end in ends]
+    first, last = min(min(end.days) for end in entered), max(max(end.days) for end in entered)
+    typical = (last - first) / sum(end.rows for end in entered)
+    bound = last + max(_LEAST_SLACK, int(_TYPICAL_GAPS * typical))
+    past = [end.until(bound) if end.kind == "touchpoints" else end for end in ends]
+    touchpoints = sum(end.rows for end in ends if end.kind == "touchpoints")
+    if sum(end.rows for end in ends) - sum(end.rows for end in past) > _MOST_PLANNED * touchpoints:
+        return list(ends), []
     notices = [
-        f"{end.kind}: {end.name} goes on until {_date(end.newest)}, the leads and stages until "
-        f"{_date(last * DAY)}: what lies later is taken as planned and does not move the end of observation"
+        f"{end.kind}: {end.name} has {end.rows - cut.rows:,} rows until {_date(end.newest)}, long after the "
+        f"last lead and stage of {_date(last * DAY)}: they are taken as planned and do not move the end of "
+        "observation; if they did happen, name the end of the data (observed_until)"
         for end, cut in zip(ends, past, strict=True)
-        if end.newest != cut.newest
+        if end.rows != cut.rows
     ]
     return past, notices
 
 
 def _ended_early(end: TableEnd, newest: int) -> bool:
-    if len(end.newest_by_day) < _FEWEST_DAYS or end.newest is None:
+    if len(end.days) < _FEWEST_DAYS or end.newest is None:
         return False
-    silence = newest // DAY - max(end.newest_by_day)
+    silence = newest // DAY - max(end.days)
     return silence > max(_LEAST_GAP, _SILENCE * end.longest_silence)
 
 
 def _early_notice(end: TableEnd, newest: int) -> str:
-    days = newest // DAY - max(end.newest_by_day)
+    days = newest // DAY - max(end.days)
     return (
         f"{end.kind}: {end.name} ends on {_date(end.newest)}, {days:,} days before the others: no outcome is "
         f"known after that; if nothing happened since, write observed_until = {_date(newest + DAY)} at the "

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from features.ingest.quarantine import SourceError
-from features.ingest.timestamps import detect_format, parse_months, parse_timestamps
-from features.parsing import FALSE, TRUE, clean_text, parse_categories, parse_numbers
+from features.ingest.timestamps import (
+    detect_format,
+    is_day_month_ambiguous,
+    is_placeholder,
+    parse_months,
+    parse_timestamps,
+)
+from features.number_marks import collect_evidence, settle_groups
+from features.parsing import FALSE, TRUE, clean_text, parse_amounts, parse_categories, parse_numbers
 from features.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -30,7 +39,8 @@ _WON_WORDS = TRUE | {
     "qualified",
 }
 _IN_FILE = "in [flat] of leadloop.toml"
-_WON_WORDS |= {"gewonnen", "konvertiert", "kunde"}
+_WON_WORDS |= {"sold", "bought", "purchased", "ordered", "signed", "paid", "closed-won", "closedwon"}
+_WON_WORDS |= {"gewonnen", "konvertiert", "kunde", "verkauft", "gekauft", "bestellt", "unterschrieben"}
 _LOST_WORDS = FALSE | {
     "lost",
     "closed lost",
@@ -50,6 +60,10 @@ def parse_outcome(
 ) -> pl.Series:
     """Int8 outcomes, 1 and 0, of a column with two different values; null where it is missing.
 
+    The ``positive`` outcome may be a condition: ``filled`` for any value, as of the date of a conversion, or
+    a comparison such as ``> 0`` for an amount; the rows that do not meet it are failures. Blank cells are
+    failures to the first, and no outcome to the second.
+
     If ``negative`` outcomes are named beside the ``positive`` one, all other values have no outcome yet: such
     is the stage of an open deal. An empty ``negative`` means blank cells, as a box that was not ticked leaves
     them. Spellings that differ in case alone are one value.
@@ -63,7 +77,13 @@ def parse_outcome(
     [1, 0, None]
     >>> parse_outcome(pl.Series(["x", None]), "x", [""]).to_list()
     [1, 0]
+    >>> parse_outcome(pl.Series(["2024-01-31", None]), "filled").to_list()
+    [1, 0]
+    >>> parse_outcome(pl.Series(["120", "0", None]), "> 0").to_list()
+    [1, 0, None]
     """
+    if (condition := OutcomeCondition.parse(positive, column)) is not None:
+        return _require_both(condition.labels(column, negative), positive or "", negative)
     text = _unify_spelling(parse_categories(column))
     values = sorted(text.drop_nulls().unique())
     if negative:
@@ -73,6 +93,66 @@ def parse_outcome(
         raise SourceError(msg)
     won = _positive(column.name, values, positive)
     return (text == won).cast(pl.Int8)
+
+
+_FILLED = "filled"
+_COMPARISON = re.compile(r"(>=|<=|>|<)\s*(-?[0-9]+(?:\.[0-9]+)?)")
+_COMPARE = {">": pl.Series.gt, "<": pl.Series.lt, ">=": pl.Series.ge, "<=": pl.Series.le}
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeCondition:
+    """A success that is no word: a cell that is filled, or an amount that compares as it should.
+
+    Attributes:
+        sign: The comparison; empty where a cell only has to be filled.
+        number: What the amount is compared with.
+    """
+
+    sign: str = ""
+    number: float = 0.0
+
+    @classmethod
+    def parse(cls, positive: str | None, column: pl.Series) -> OutcomeCondition | None:
+        """The condition that ``positive`` is; None where it is a word, also one of the column's own.
+
+        >>> OutcomeCondition.parse("> 0", pl.Series(["0", "120"]))
+        OutcomeCondition(sign='>', number=0.0)
+        """
+        text = clean_text(positive or "")
+        if text.casefold() == _FILLED:
+            own = parse_categories(column).str.to_lowercase() == _FILLED
+            return None if own.any() else cls()
+        match = _COMPARISON.fullmatch(text)
+        return None if match is None else cls(match[1], float(match[2]))
+
+    def labels(self, column: pl.Series, negative: Collection[str] = ()) -> pl.Series:
+        """Int8 outcomes of a column; null where there is nothing to compare, unless blanks are negative."""
+        if not self.sign:
+            return _without_placeholders(column).is_not_null().cast(pl.Int8).alias(column.name)
+        marks = collect_evidence(column).expected(",")
+        text = settle_groups(column, marks) if column.dtype == pl.String else column
+        amounts = parse_amounts(text, "," if marks.decimal == "," else ".")
+        labels = _COMPARE[self.sign](amounts, self.number).cast(pl.Int8)
+        return labels.set(column.is_null(), 0) if "" in negative else labels
+
+
+def _without_placeholders(column: pl.Series) -> pl.Series:
+    """A column of dates without those that stand for none; any other column as it is."""
+    time_format = detect_format(column, share=_MAJORITY)
+    if time_format is None:
+        return column
+    return column.set(is_placeholder(parse_timestamps(column, time_format)), None)
+
+
+def _require_both(labels: pl.Series, positive: str, negative: Collection[str]) -> pl.Series:
+    if labels.n_unique() - bool(labels.null_count()) == len({"won", "lost"}):
+        return labels
+    which = "every row" if labels.sum() else "no row"
+    msg = f"outcome column {labels.name!r}: {which} is {positive!r}; a model needs both outcomes"
+    if labels.null_count() and "" not in negative:
+        msg += "; if a blank means no success, say so: --negative '' (or negative = [\"\"] in [flat])"
+    raise SourceError(msg)
 
 
 def _unify_spelling(text: pl.Series) -> pl.Series:
@@ -115,12 +195,27 @@ def _describe_values(text: pl.Series, values: list[str]) -> str:
             return f"{description}; it needs two values"
         blanks = f"--positive {shlex.quote(values[0])} --negative '' (or negative = [\"\"] {_IN_FILE})"
         return f"{description} or blank, and a blank is no outcome; if it means no success, say {blanks}"
+    if way := _conditional_option(text):
+        return f"has {len(values):,} values; it needs exactly two, or a condition: {way} {_OR_IN_FILE}"
     counts = text.drop_nulls().value_counts(sort=True).head(_MAX_LISTED)
     listed = ", ".join(f"{value!r} ({count:,})" for value, count in counts.iter_rows())
     more = ", ..." if len(values) > _MAX_LISTED else ""
     description = f"has {len(values)} values: {listed}{more}; it needs exactly two values"
     options = _outcome_options(values)
     return f"{description}, or name them: {options}; rows with any other value are then left out"
+
+
+_OR_IN_FILE = f"(or positive = ... {_IN_FILE})"
+
+
+def _conditional_option(text: pl.Series) -> str:
+    """The option that makes two outcomes of dates or amounts; empty for a column of words."""
+    known = text.drop_nulls()
+    if detect_format(known, share=_MAJORITY) is not None or is_day_month_ambiguous(known):
+        return "--positive filled counts each row with a date as a success"
+    if float(parse_amounts(known, ",").is_not_null().mean() or 0.0) >= _MAJORITY:  # type: ignore[arg-type]
+        return "--positive '> 0' counts each row with an amount above 0 as a success"
+    return ""
 
 
 def _outcome_options(values: list[str]) -> str:
@@ -149,12 +244,25 @@ def _positive(name: str, values: list[str], positive: str | None) -> str:
     lost = [value for value in values if value.casefold() in _LOST_WORDS]
     if len(won) == 1 and (lost or not _is_number(won[0])):
         return won[0]
-    if len(lost) == 1 and not won and not _is_number(lost[0]):
-        return next(value for value in values if value != lost[0])
+    if len(lost) == 1 and not won and (other := _negated(values, lost[0])):
+        return other
     pair = f"{values[0]!r} and {values[1]!r}"
     advice = f"name the success: positive = ... {_IN_FILE}, or --positive VALUE"
     msg = f"outcome column {name!r} has {pair}; {advice}"
     raise SourceError(msg)
+
+
+_NEGATIONS = ("not ", "un", "non-", "non ", "no ", "nicht ", "kein ", "keine ", "dis")
+
+
+def _negated(values: Collection[str], lost: str) -> str | None:
+    """The value that the failure negates, as "unqualified" does "qualified"; None where it is another word.
+
+    What is not lost need not be won: beside "Lost" there may be "Open".
+    """
+    others = [value for value in values if value != lost]
+    word = lost.casefold()
+    return next((v for v in others if any(word == n + v.casefold() for n in _NEGATIONS)), None)
 
 
 def _is_number(text: str) -> bool:

@@ -27,8 +27,8 @@ from features.ingest.event_tables import (
     TableReport,
     apply_mapping,
     map_column_names,
-    newest_by_day,
     read_events,
+    rows_by_day,
     table_notices,
 )
 from features.ingest.flat_export import (
@@ -326,7 +326,7 @@ def _read_table(
             *id_notices(batch.frame, names.get(f"{name.removesuffix('s')}_id")),
             *table_notices(name, mapping, checked),
         ),
-        end=TableEnd(name, mapping.name, newest_by_day(frame["created_at"])) if name == "leads" else None,
+        end=_lead_end(mapping.name, frame["created_at"]) if name == "leads" else None,
         roles=tuple(replace(role, column=_with_prefix(name, role.column)) for role in attributes.roles),
         columns=tuple(_with_prefix(name, column) for column in table.columns),
         marks={_with_prefix(name, column): each for column, each in attributes.marks.items()},
@@ -340,6 +340,11 @@ def _read_table(
         raise SourceError(msg)
     persons = resolve_identities(frame["lead_id"], raw)
     return _CheckedTable(frame, source, persons, raw.select(sorted(also)), deleted)
+
+
+def _lead_end(name: str, created_at: pl.Series) -> TableEnd:
+    days = {day: (count, newest) for day, count, newest in rows_by_day(created_at)}
+    return TableEnd("leads", name, days)
 
 
 def _table_context(
@@ -356,9 +361,12 @@ def _table_context(
         times=mapping.times,
         money=mapping.money,
         sparse=sparse,
-        plans=name == "touchpoints",
+        planned=_PLANNED if name == "touchpoints" else 0.0,
         ends_days=name == "transitions",
     )
+
+
+_PLANNED = 0.5
 
 
 def _with_prefix(name: TableName, column: str) -> str:

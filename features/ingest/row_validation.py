@@ -51,14 +51,25 @@ class ValidatedRows:
         return cls(frame.with_row_index(ROW, first).with_columns(pl.col(ROW).cast(pl.Int64)))
 
     def reject(
-        self, bad: pl.Expr | pl.Series, column: str, reason: Message, value: str | None = None
+        self,
+        bad: pl.Expr | pl.Series,
+        column: str,
+        reason: Message,
+        value: str | None = None,
+        *,
+        tolerated: float = 0.0,
     ) -> ValidatedRows:
-        """Leave out the rows that are ``bad`` because of a column; null counts as good."""
+        """Leave out the rows that are ``bad`` because of a column; null counts as good.
+
+        Up to the share ``tolerated`` they are told, but are no mistake that could stop a run.
+        """
         mask = self.frame.select(bad=bad).to_series().fill_null(value=False)
         if not mask.any():
             return self
         flagged = self.flag(mask, column, reason, value)
-        return replace(flagged, frame=self.frame.filter(~mask), dropped=self.dropped + int(mask.sum()))
+        bad_rows = int(mask.sum())
+        counted = bad_rows if bad_rows > tolerated * len(mask) else 0
+        return replace(flagged, frame=self.frame.filter(~mask), dropped=self.dropped + counted)
 
     def flag(self, bad: pl.Series, column: str, reason: Message, value: str | None = None) -> ValidatedRows:
         """Note the ``bad`` rows but keep them: a cell of theirs could not be used."""

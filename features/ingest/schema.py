@@ -14,7 +14,7 @@ import polars as pl
 
 from features.clock import DAY
 from features.ingest.quarantine import SourceError
-from features.ingest.timestamps import TimeFormat, parse_timestamps
+from features.ingest.timestamps import TimeFormat, is_placeholder, parse_timestamps
 from features.ingest.whole_days import day_ends, is_date_only
 from features.messages import Message
 from features.parsing import minor_units, parse_categories, parse_flags, parse_numbers
@@ -117,10 +117,10 @@ class ValidationContext:
         times: How the table writes its times.
         decimal: Its decimal mark.
         money: Whether its amounts are in major or minor units.
+        planned: The share of rows in the future that is no mistake: calls and meetings are planned.
         sparse: Whether a row without a time is no event at all, as where a date column is one kind of event.
         deleted: The ids of deleted leads, whose rows are left out; None for none.
         ends_days: Whether a date without a time counts at the end of its day, as entries into stages do.
-        plans: Whether rows of the future are planned, as calls and meetings are.
         further_ids: What else leads are called in the table, as ``features.ingest.lead_ids`` has it; None for
             nothing.
     """
@@ -132,10 +132,10 @@ class ValidationContext:
     times: TimeFormat = field(default_factory=TimeFormat)
     decimal: Decimal = "."
     money: Literal["major", "minor"] = "major"
+    planned: float = 0.0
     sparse: bool = False
     deleted: pl.Series | None = None
     ends_days: bool = False
-    plans: bool = False
     further_ids: pl.DataFrame | None = None
 
 
@@ -238,6 +238,7 @@ def _time(rows: ValidatedRows, column: ContractColumn, context: ValidationContex
     unreadable = pl.col(_PARSED).is_null() & pl.col(column.name).is_not_null()
     message = Message("ingest.no_time_parsed", pattern=context.times.pattern, zone=str(context.times.zone))
     rows = rows.reject(unreadable, column.name, message)
+    rows = _without_placeholders(rows, column, context)
     if context.ends_days:
         rows = _end_days(rows, column, context)
     rows = _reject_future(rows, column, context)
@@ -263,18 +264,33 @@ def _end_days(rows: ValidatedRows, column: ContractColumn, context: ValidationCo
 
 
 def _reject_future(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
-    """The rows before the present; a touchpoint of the future is one that is planned, and no bad row."""
-    is_future = pl.col(_PARSED) >= context.until
-    if not (context.plans and column.name == "occurred_at"):
-        return rows.reject(is_future, column.name, Message("ingest.future"))
-    before = rows.frame.height
-    kept = replace(rows.reject(is_future, column.name, Message("ingest.future")), dropped=rows.dropped)
-    return kept.add_notice(
-        "rows are planned for later and left out; they are no bad rows", before - kept.frame.height
-    )
+    """The rows before the present; touchpoints of the future are planned, and no bad rows if they are few."""
+    tolerated = context.planned if column.name == "occurred_at" else 0.0
+    before = rows.dropped, rows.frame.height
+    future = pl.col(_PARSED) >= context.until
+    past = rows.reject(future, column.name, Message("ingest.future"), tolerated=tolerated)
+    if past.dropped != before[0]:
+        return past
+    text = "rows are planned for later and left out; they are no bad rows"
+    return past.add_notice(text, before[1] - past.frame.height)
 
 
 _PARSED = "leadloop.parsed"
+
+
+def _without_placeholders(
+    rows: ValidatedRows, column: ContractColumn, context: ValidationContext
+) -> ValidatedRows:
+    """The rows without dates that stand for none, such as 1900-01-01: as if the cell were empty, but told."""
+    empty = is_placeholder(rows.frame[_PARSED])
+    if not empty.any():
+        return rows
+    told = rows.add_notice(f"cells of {column.name} hold a date that stands for none", int(empty.sum()))
+    if context.sparse and column.name == "occurred_at":
+        return replace(told, frame=told.frame.filter(~empty.fill_null(value=False)))
+    if column.required:
+        return rows.reject(empty, column.name, Message("ingest.placeholder_date"))
+    return replace(told, frame=told.frame.with_columns(told.frame[_PARSED].set(empty, None)))
 
 
 def _stage(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:

@@ -36,6 +36,7 @@ _DATES = (
     "%d. %B %Y",
     "%d-%B-%Y",
     "%d-%B-%y",
+    "%Y.%m.%d",
 )
 
 _GAPS = (" ", ", ")
@@ -86,7 +87,7 @@ ISO, DAY_FIRST, MONTH_FIRST, EPOCH_S, EPOCH_MS = "iso", "day_first", "month_firs
 
 NAMED = (ISO, DAY_FIRST, MONTH_FIRST, EPOCH_S, EPOCH_MS)
 
-_DATE = r"[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+_DATE = r"(?:[12][0-9]{3}|0001|9999)-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 
 _HMS = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 
@@ -95,6 +96,8 @@ _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?"
 _OFFSET = r"Z|z|UTC|[+-](?:0[0-9]|1[0-4]):?[0-5][0-9]|[+-](?:0[0-9]|1[0-4])"
 
 _ISO = rf"^({_DATE})(?:[T ]+({_CLOCK})(?: ?({_OFFSET}))?)?$"
+
+_HALF_DAY = r"(?i)[T ]+([0-9]{1,2})(:[0-5][0-9](?::[0-5][0-9])?) ?([ap])\.?m\.?$"
 
 _UNIFORM = (
     (rf"^{_DATE}$", "%Y-%m-%d"),
@@ -181,7 +184,8 @@ def parse_timestamps(column: pl.Series, time_format: TimeFormat | None = None) -
         return _parse_epoch(text.set(~text.str.contains(_EPOCH), None).cast(pl.Float64), time_format)
     if "%" in time_format.pattern:
         return _parse_custom(text, time_format)
-    return _parse_iso(_to_iso_order(text, time_format.pattern), time_format.zone)
+    ordered = _to_iso_order(text, time_format.pattern)
+    return _parse_iso(ordered, time_format.zone, half_days=time_format.pattern == ISO)
 
 
 def _parse_epoch(value: pl.Series, time_format: TimeFormat) -> pl.Series:
@@ -220,19 +224,34 @@ def _to_iso_order(text: pl.Series, pattern: str) -> pl.Series:
     return date + rest
 
 
-def _parse_iso(text: pl.Series, zone: str) -> pl.Series:
+def _parse_iso(text: pl.Series, zone: str, *, half_days: bool) -> pl.Series:
     for pattern, strptime_pattern in _UNIFORM:
         if text.str.contains(pattern).all():
             return _localise(
                 text.str.to_datetime(strptime_pattern, strict=False, time_unit="us"), zone
             ).dt.epoch("s")
     parts = text.str.extract_groups(_ISO).struct.unnest()
+    if half_days and parts["1"].null_count() > text.null_count():
+        parts = _to_whole_day(text).str.extract_groups(_ISO).struct.unnest()
     clock = (parts["2"].fill_null("00:00") + ":00").str.slice(0, len("00:00:00"))
     local = parts["1"] + "T" + clock
     stamp = local.str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
     has_offset = parts["3"].is_not_null()
     naive = _localise(stamp.set(has_offset, None), zone).dt.epoch("s")
     return (stamp.dt.epoch("s") - _offset(parts["3"])).zip_with(has_offset, naive)
+
+
+def _to_whole_day(text: pl.Series) -> pl.Series:
+    """ISO times with a clock of twelve hours as such with one of twenty-four; those of 0 or 13 hours stay."""
+    if not text.str.contains(_HALF_DAY).any():
+        return text
+    parts = text.str.extract_groups(_HALF_DAY).struct.unnest()
+    hour = parts["1"].cast(pl.Int64)
+    whole = hour % 12 + 12 * (parts["3"].str.to_lowercase() == "p").cast(pl.Int64)
+    clock = " " + whole.cast(pl.String).str.zfill(2) + parts["2"]
+    changed = text.str.replace(_HALF_DAY, "") + clock
+    is_half = hour.is_between(1, 12).fill_null(value=False)
+    return changed.zip_with(is_half, text)
 
 
 def _offset(text: pl.Series) -> pl.Series:
@@ -252,6 +271,27 @@ def _parse_custom(text: pl.Series, time_format: TimeFormat) -> pl.Series:
     return _localise(
         text.str.to_datetime(time_format.pattern, strict=False, time_unit="us"), time_format.zone
     ).dt.epoch("s")
+
+
+_FIRST_DATE, _LAST_DATE = -2_208_902_400, 253_402_128_000
+
+
+def is_placeholder(seconds: pl.Series) -> pl.Series:
+    """(n,) whether a time is before 1900-01-02 or on the last day of the year 9999: it stands for none.
+
+    Dynamics, Access, Excel and SAP write such dates where there is no date, and no lead is as old.
+
+    >>> dates = pl.Series(["1900-01-01", "1899-12-30", "9999-12-31 23:59:59", "1900-01-03"])
+    >>> is_placeholder(parse_timestamps(dates)).to_list()
+    [True, True, True, False]
+    """
+    return (seconds < _FIRST_DATE) | (seconds >= _LAST_DATE)
+
+
+def parse_known_times(column: pl.Series, time_format: TimeFormat | None = None) -> pl.Series:
+    """As ``parse_timestamps``, with null where a date stands for none."""
+    seconds = parse_timestamps(column, time_format)
+    return seconds.set(is_placeholder(seconds), None)
 
 
 def parse_timestamp(value: str | int, time_format: TimeFormat | None = None) -> int:
@@ -276,8 +316,9 @@ NEARLY_ALL = 0.99
 def detect_format(column: pl.Series, zone: str = "UTC", share: float = NEARLY_ALL) -> TimeFormat | None:
     """The format in which at least ``share`` of a text column's values are times; None where there is none.
 
-    Numbers are never taken for times. Where day and month could be swapped in every value, the column is read
-    with the day first if its dates are written with dots, and not at all otherwise.
+    Numbers are never taken for times. Of two formats that fit, the one that some values prove is taken: a day
+    above 12 cannot be a month. Where none does, the column is read with the day first if its dates are
+    written with dots, and not at all otherwise.
     """
     if isinstance(column.dtype, pl.Datetime | pl.Date):
         return TimeFormat(ISO, zone)
@@ -301,7 +342,24 @@ def _fitting_formats(known: pl.Series, zone: str, share: float) -> list[TimeForm
     """The formats in which the values are times; dates written with dots have the day first."""
     usual = _filter_fitting(known, (ISO, DAY_FIRST, MONTH_FIRST), zone, share)
     fits = usual or _filter_fitting(known, candidate_formats(known), zone, share)
-    return fits[:1] if known.str.contains(".", literal=True).all() else fits
+    if len(fits) > 1 and known.str.contains(".", literal=True).all():
+        return fits[:1]
+    return _proven_formats(known, fits)
+
+
+_CONTRADICTED = 0.05
+
+
+def _proven_formats(known: pl.Series, fits: list[TimeFormat]) -> list[TimeFormat]:
+    """The format that reads values which no other does, if hardly any value speaks for another; else all."""
+    if len(fits) < len({"day", "month"}):
+        return fits
+    parsed = [parse_timestamps(known, time_format).is_not_null().to_numpy() for time_format in fits]
+    best = max(range(len(fits)), key=lambda i: int(parsed[i].sum()))
+    rivals = [other for i, other in enumerate(parsed) if i != best]
+    proofs = [(int((parsed[best] & ~rival).sum()), int((rival & ~parsed[best]).sum())) for rival in rivals]
+    proven = all(proof and against <= _CONTRADICTED * proof for proof, against in proofs)
+    return [fits[best]] if proven else fits
 
 
 def _filter_fitting(known: pl.Series, patterns: Iterable[str], zone: str, share: float) -> list[TimeFormat]:

@@ -12,7 +12,7 @@ import polars as pl
 from features.clock import DAY, to_datetime
 from features.ingest.attribute_columns import exclude_reserved
 from features.ingest.quarantine import SourceError
-from features.ingest.timestamps import ISO, parse_timestamps
+from features.ingest.timestamps import ISO, parse_known_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +43,7 @@ class TableDraft:
         if column is None:
             return []
         when = self.columns["occurred_at"]
-        stamps = parse_timestamps(self.profile.frame[when], self.profile.dates[when])
+        stamps = parse_known_times(self.profile.frame[when], self.profile.dates[when])
         entries = self.profile.frame.select(
             stage=column, lead=self.columns["lead_id"], at=stamps
         ).drop_nulls()
@@ -54,7 +54,7 @@ class TableDraft:
         """The earliest time in a column of dates, in epoch seconds; None where it has none."""
         name = self.columns[column]
         stamps = (
-            parse_timestamps(self.profile.frame[name], self.profile.dates[name])
+            parse_known_times(self.profile.frame[name], self.profile.dates[name])
             if name in self.profile.dates
             else None
         )

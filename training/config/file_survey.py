@@ -16,7 +16,7 @@ from features.ingest.mapping import TableSource
 from features.ingest.outcome_column import parse_outcome, won_and_lost_stages
 from features.ingest.quarantine import MAX_SHARE, SourceError
 from features.ingest.tables import open_table
-from features.ingest.timestamps import TimeFormat, detect_format, parse_months, parse_timestamps
+from features.ingest.timestamps import TimeFormat, detect_format, parse_known_times, parse_months
 from features.parsing import strip_missing
 
 if TYPE_CHECKING:
@@ -136,10 +136,13 @@ class FileProfile:
     def order(self) -> str | None:
         """The column that orders the rows in time: a date, months, or a counter; None without any."""
         named = [name for name in self.frame.columns if _is_months(self.frame[name])]
-        counters = [
-            name for name in self.keys if self.role(name) == "number" and _is_sorted(self.frame[name])
-        ]
+        counters = [name for name in self.keys if self._may_count(name) and _is_sorted(self.frame[name])]
         return self.creation_date or next(iter([*self.dates, *named, *counters]), None)
+
+    def _may_count(self, column: str) -> bool:
+        """Whether a column holds amounts, or codes that may have been given one after the other."""
+        role = next(each for each in self.roles if each.column == column)
+        return role.role == "number" or role.reason.key == "columns.codes"
 
     @property
     def creation_date(self) -> str | None:
@@ -210,7 +213,7 @@ def find_creation_date(dates: Iterable[str], profile: FileProfile) -> str | None
 
     A few that cannot be read do not count: reading sets those rows aside.
     """
-    stamps = {name: parse_timestamps(profile.frame[name], profile.dates[name]) for name in dates}
+    stamps = {name: parse_known_times(profile.frame[name], profile.dates[name]) for name in dates}
     full = [name for name, stamp in stamps.items() if stamp.null_count() <= MAX_SHARE * len(stamp)]
     if full:
         together = pl.DataFrame({name: stamps[name] for name in full}).drop_nulls()

@@ -10,10 +10,10 @@ from scipy.special import expit
 
 from features.clock import to_datetime
 from features.ingest.mapping import TableSource
-from features.ingest.outcome_column import parse_outcome
+from features.ingest.outcome_column import OutcomeCondition, parse_outcome
 from features.ingest.quarantine import SourceError
 from features.ingest.tables import open_table
-from features.ingest.timestamps import detect_format, parse_timestamps
+from features.ingest.timestamps import detect_format, parse_known_times
 from features.parsing import clean_text, parse_categories, parse_flags, parse_numbers, strip_missing
 from training.data.dataset import FLAT_AS_OF
 from training.data.log_dataset import EmptyLogError, label_decisions
@@ -74,7 +74,8 @@ class MonitoringData:
 def read_files(model: ConversionModel, scores: Path, outcomes: OutcomeFile) -> MonitoringData:
     """Read both files; scores without dates get those of their outcomes."""
     tables = [open_table(TableSource(file=file)) for file in (scores, outcomes.file)]
-    scored, known = _scores_of(model, tables[0]), _outcomes_of(outcomes, tables[1])
+    scored = _scores_of(model, tables[0])
+    known = _outcomes_of(outcomes, tables[1], model.card.positive)
     notices = tuple(notice for table in tables for notice in _notices_of(table))
     if MONTH in known and MONTH not in scored:
         when = known.select("lead_id", MONTH, AT)
@@ -168,12 +169,12 @@ def read_outcomes(source: OutcomeFile) -> pl.DataFrame:
     return _outcomes_of(source, open_table(TableSource(file=source.file)))
 
 
-def _outcomes_of(source: OutcomeFile, table: TableReader) -> pl.DataFrame:
+def _outcomes_of(source: OutcomeFile, table: TableReader, usual: str | None = None) -> pl.DataFrame:
     table.require([source.id, source.label, *([source.time] if source.time else [])])
     raw = table.read()
     columns = [
         parse_categories(strip_missing(raw[source.id])).alias("lead_id"),
-        _labels(strip_missing(raw[source.label]), source).cast(pl.Float64).alias("label"),
+        _labels(strip_missing(raw[source.label]), source, usual).cast(pl.Float64).alias("label"),
         *(_dated(strip_missing(raw[source.time])) if source.time else ()),
     ]
     known = pl.DataFrame(columns).drop_nulls(["lead_id", "label"])
@@ -184,12 +185,19 @@ def _numbers(table: TableReader, raw: pl.DataFrame, name: str) -> pl.Series:
     return parse_numbers(strip_missing(raw[name]), table.decimal).alias(name)
 
 
-def _labels(column: pl.Series, source: OutcomeFile) -> pl.Series:
-    """The outcomes; unlike in training a yes-or-no column may hold one of them only."""
+def _labels(column: pl.Series, source: OutcomeFile, usual: str | None) -> pl.Series:
+    """The outcomes; unlike in training a yes-or-no column may hold one of them only.
+
+    Where no success is named for this file, the ``usual`` one of the training data counts, if it fits.
+    """
+    if condition := OutcomeCondition.parse(source.positive or usual, column):
+        return condition.labels(column)
     plain = parse_flags(column)
     if source.positive is None and plain.null_count() == column.null_count():
         return plain
-    return parse_outcome(column, source.positive)
+    words = parse_categories(column).str.to_lowercase()
+    known = usual if usual is not None and (words == usual.lower()).any() else None
+    return parse_outcome(column, source.positive or known)
 
 
 def _moments(as_of: pl.Series) -> pl.Series | None:
@@ -203,7 +211,7 @@ def _dated(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     if how is None:
         msg = f"column {column.name!r} holds no dates; leave --time out, or name one like 2026-02-28"
         raise SourceError(msg)
-    moments = parse_timestamps(column, how).alias(AT)
+    moments = parse_known_times(column, how).alias(AT)
     return moments, _month_of(moments)
 
 

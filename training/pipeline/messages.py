@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from features.ingest.column_roles import is_like_numbers
+from features.ingest.column_roles import has_several_choices, is_like_numbers
 from features.ingest.quarantine import format_counts
 from training.data.load import format_columns
 
@@ -31,6 +31,8 @@ def ingest_messages(dataset: Dataset, quarantine: Path) -> Iterator[str]:
         yield "columns not used: " + format_columns(unused)
     if words := [a for a in columns if a.used and is_like_numbers(a.role_reason)]:
         yield "columns that look like numbers: " + format_columns(words)
+    if choices := [a for a in columns if a.used and has_several_choices(a.role_reason)]:
+        yield "columns with several choices in a cell: " + format_columns(choices)
     intake = dataset.intake
     if intake.quarantined:
         why = ", ".join(

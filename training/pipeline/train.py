@@ -187,9 +187,8 @@ def _previous_report(data: Path, say: Say) -> Report | None:
 
 def resolve_tracking(config: Config, out: Path) -> Tracking:
     """Where runs go: MLFLOW_TRACKING_URI, else what the configuration names, else a store in ``out``."""
-    default = tracking(out, config.tracking.experiment)
     if config.tracking.uri is None or "MLFLOW_TRACKING_URI" in os.environ:
-        return default
+        return tracking(out, config.tracking.experiment)
     return Tracking(config.tracking.uri, None, config.tracking.experiment)
 
 

@@ -43,6 +43,10 @@ _ENVIRONMENT = {
 }
 
 
+# In the URL of a store these escape a character, or end the path: the store would be another file, or none.
+_NO_PATH_OF_A_STORE = frozenset("%?#")
+
+
 class TrackingError(ValueError):
     """The tracking store cannot be used; the message says which one and what to do."""
 
@@ -139,10 +143,19 @@ def tracking(out: Path, experiment: str = EXPERIMENT) -> Tracking:
     Returns:
         Where runs are logged. Paths are absolute, or the store would only work from the folder in which it
         was first used.
+
+    Raises:
+        TrackingError: The path of an embedded store has a mark that means something else in its URL.
     """
     if server := os.environ.get("MLFLOW_TRACKING_URI"):
         return Tracking(server, None, experiment)
     here = out.absolute()
+    if marks := sorted(set(str(here)) & _NO_PATH_OF_A_STORE):
+        msg = (
+            f"{here}: MLflow cannot keep its store in a folder with {' or '.join(marks)} in its path; rename "
+            "the folder, or name another store (MLFLOW_TRACKING_URI, or uri in [tracking])"
+        )
+        raise TrackingError(msg)
     return Tracking(f"sqlite:///{here / 'mlflow.db'}", (here / "mlflow-files").as_uri(), experiment)
 
 

@@ -16,7 +16,7 @@ NOW = 20_000 * DAY
 
 
 def daily(kind, first, last, step=1, name="x.csv"):
-    return TableEnd(kind, name, {day: day * DAY + 60 for day in range(first, last + 1, step)})
+    return TableEnd(kind, name, {day: (1, day * DAY + 60) for day in range(first, last + 1, step)})
 
 
 LEADS, STAGES = daily("leads", 0, 100), daily("transitions", 3, 99, 3)
@@ -28,7 +28,7 @@ def test_without_planned_rows_it_is_one_second_after_the_newest():
 
 def test_planned_calls_do_not_move_it_and_are_said():
     calls = daily("touchpoints", 0, 100)
-    planned = replace(calls, newest_by_day={**calls.newest_by_day, 190: 190 * DAY, 220: 220 * DAY})
+    planned = replace(calls, days={**calls.days, 190: (1, 190 * DAY), 220: (1, 220 * DAY)})
     until, notices = find_observation_end([LEADS, STAGES, planned])
     assert until == 100 * DAY + 61
     assert "taken as planned" in notices[0]
@@ -67,9 +67,9 @@ def touchpoints(mapping, write, text, **changes):
 
 
 def test_touchpoints_of_the_future_are_planned_and_no_bad_rows(mapping, write):
-    rows = "1,2020-01-02,call\n" + "1,2090-01-01,call\n" * 9
+    rows = "1,2020-01-02,call\n" * 9 + "1,2090-01-01,call\n" * 9
     reading = read_history(touchpoints(mapping, write, rows), NOW)
-    assert reading.history.touchpoints.height == 1
+    assert reading.history.touchpoints.height == 9
     assert reading.quarantine.rows == 0
     assert any("9 rows are planned for later and left out" in notice for notice in reading.notices)
 

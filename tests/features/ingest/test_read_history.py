@@ -268,3 +268,72 @@ def test_olist_is_read_from_its_two_files(real):
     reading = read_history(HistoryMapping(leads, transitions=(deals,), stages=("won",)), NOW)
     assert (reading.history.leads.height, reading.history.transitions.height) == (8000, 842)
     assert (len(reading.quarantine), reading.history.lead_columns) == (0, ["landing_page_id", "origin"])
+
+
+NO_DATE = [
+    "1900-01-01",
+    "1899-12-30 00:00:00",
+    "1753-01-01",
+    "9999-12-31",
+    "9999-12-31T23:59:59",
+    "0001-01-01",
+]
+ZEROS = ["0000-00-00", "0000-00-00 00:00:00"]
+
+
+@pytest.mark.parametrize("date", [*NO_DATE, *ZEROS])
+def test_a_date_that_stands_for_none_is_none(tmp_path, date):
+    leads = f"lead_id,created_at,won_at\na,2024-01-01,{date}\nb,2024-01-02,2024-02-01\nc,{date},\n"
+    (tmp_path / "leads.csv").write_text(leads, encoding="utf-8")
+    place = tmp_path / "leads.csv"
+    won = TableMapping(place, columns={"occurred_at": "won_at"}, constants={"stage": "won"})
+    reading = read_history(HistoryMapping(TableMapping(place), transitions=(won,), max_share=1.0), 2**40)
+    assert reading.history.leads["lead_id"].to_list() == ["a", "b"]
+    assert reading.history.transitions["lead_id"].to_list() == ["b"]
+    assert len(reading.quarantine) == 1
+    assert reading.quarantine.rows == 1
+    said = any("hold a date that stands for none" in notice for notice in reading.notices)
+    assert said == (date in NO_DATE)
+
+
+def crm_with_planned(tmp_path, planned):
+    """A hundred days of leads that each have ten calls on their day; some more calls are ``planned``."""
+    days = [f"2024-{1 + i // 28:02d}-{1 + i % 28:02d}" for i in range(100)]
+    leads = "".join(f"{i},{day}\n" for i, day in enumerate(days))
+    (tmp_path / "leads.csv").write_text(f"lead_id,created_at\n{leads}", encoding="utf-8")
+    events = [(i, day) for i, day in enumerate(days) for _ in range(10)] + [(0, day) for day in planned]
+    rows = "".join(f"{i},{day},call\n" for i, day in events)
+    (tmp_path / "events.csv").write_text(f"lead_id,occurred_at,kind\n{rows}", encoding="utf-8")
+    touchpoints = (TableMapping(tmp_path / "events.csv"),)
+    return HistoryMapping(TableMapping(tmp_path / "leads.csv"), touchpoints)
+
+
+NOW_2025 = 1_735_689_600
+
+
+@pytest.mark.parametrize("day", ["2031-05-01", "2025-06-01"])
+def test_planned_calls_in_the_future_are_told_and_do_not_stop_a_run(tmp_path, day):
+    reading = read_history(crm_with_planned(tmp_path, [day] * 90), NOW_2025)
+    assert (len(reading.quarantine), reading.quarantine.rows) == (90, 0)
+    assert reading.history.touchpoints.height == 1000
+
+
+def test_a_table_that_is_mostly_in_the_future_stops_the_run(tmp_path):
+    with pytest.raises(TooManyBadRowsError, match="in the future"):
+        read_history(crm_with_planned(tmp_path, ["2031-05-01"] * 1100), NOW_2025)
+
+
+def test_planned_calls_do_not_move_the_end_of_observation(tmp_path):
+    plain = read_history(crm_with_planned(tmp_path, []), NOW_2025)
+    planned = read_history(crm_with_planned(tmp_path, ["2024-09-01", "2024-10-01"]), NOW_2025)
+    assert planned.history.observed_until == plain.history.observed_until
+    assert any("taken as planned" in notice for notice in planned.notices)
+    mapping = replace(crm_with_planned(tmp_path, ["2024-09-01"]), observed_until=NOW_2025)
+    assert read_history(mapping, NOW_2025).history.observed_until == NOW_2025
+
+
+def test_touchpoints_that_go_on_are_no_plans(tmp_path):
+    later = [f"2024-{5 + i // 28:02d}-{1 + i % 28:02d}" for i in range(140)] * 10
+    reading = read_history(crm_with_planned(tmp_path, later), NOW_2025)
+    assert reading.history.observed_until > NOW_2025 - 120 * DAY
+    assert not any("planned" in notice for notice in reading.notices)

@@ -150,3 +150,37 @@ def test_an_unknown_format_or_zone_is_refused(pattern, zone):
 def test_text_that_is_no_time_is_refused():
     with pytest.raises(ValueError, match="'soon' is no time"):
         parse_timestamp("soon")
+
+
+@pytest.mark.parametrize(
+    ("texts", "pattern"),
+    [
+        (["01/02/2024"] * 599 + ["31/01/2024"], DAY_FIRST),
+        (["01/02/2024"] * 599 + ["01/31/2024"], MONTH_FIRST),
+        (["01/02/24"] * 99 + ["31/01/24"], "%d/%m/%y"),
+        (["31/01/2024"] * 50 + ["01/02/2024"] * 50, DAY_FIRST),
+    ],
+)
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+def test_one_day_above_twelve_proves_what_comes_first(texts, pattern, share):
+    assert detect_format(pl.Series(texts), share=share).pattern == pattern
+
+
+def test_days_and_months_that_contradict_each_other_prove_nothing():
+    texts = ["01/02/2024"] * 900 + ["31/01/2024"] * 3 + ["01/31/2024"] * 2
+    assert detect_format(pl.Series(texts)) is None
+
+
+HALF_DAYS = {"12:00 AM": 0, "12:30 am": 1800, "1:05 PM": 47100, "01:05:07 p.m.": 47107, "11:59PM": 86340}
+
+
+@pytest.mark.parametrize(("clock", "expected"), HALF_DAYS.items())
+def test_an_iso_date_may_have_a_clock_of_twelve_hours(clock, expected):
+    column = pl.Series([f"1970-01-01 {clock}", "1970-01-01"])
+    assert detect_format(column).pattern == "iso"
+    assert parse_timestamps(column).to_list() == [expected, 0]
+
+
+@pytest.mark.parametrize("clock", ["13:00 PM", "00:30 AM", "1:60 PM"])
+def test_a_clock_that_is_none_is_not_read(clock):
+    assert parse_timestamps(pl.Series([f"2024-01-01 {clock}"])).to_list() == [None]
