@@ -21,6 +21,9 @@ KEYS = tuple(SNAPSHOT_SCHEMA)
 
 CREATED = "created"
 
+# The stage that a lead enters when it is merged into another one: from then on it is not open.
+MERGED = "merged"
+
 
 @dataclass(frozen=True)
 class Snapshots:
@@ -70,6 +73,7 @@ class CohortRule:
         until_age: Greatest age of a lead at a snapshot, in seconds; None for no limit.
         start: First ``as_of`` (inclusive) in epoch seconds; None for no limit.
         end: Last ``as_of`` (inclusive) in epoch seconds; None for the end of observation.
+        reopen: The stages that open a closed lead again.
     """
 
     on: tuple[str, ...] = (CREATED,)
@@ -78,6 +82,7 @@ class CohortRule:
     until_age: int | None = None
     start: int | None = None
     end: int | None = None
+    reopen: tuple[str, ...] = ()
 
 
 def draw_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
@@ -93,15 +98,8 @@ def draw_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
     candidates = pl.concat([_entry_moments(history, rule), *_grid_moments(history, rule)]).unique()
     end = min(history.observed_until, history.observed_until if rule.end is None else rule.end)
     created = history.leads.select("lead_id", "created_at")
-    snapshots = (
-        candidates.join(created, on="lead_id")
-        .join(_closing_times(history, rule), on="lead_id", how="left")
-        .filter(
-            pl.col("as_of") > pl.col("created_at"),
-            pl.col("as_of") <= end,
-            pl.col("closed_at").is_null() | (pl.col("as_of") <= pl.col("closed_at")),
-            *_bounds(rule),
-        )
+    snapshots = _while_open(candidates.join(created, on="lead_id"), history, rule).filter(
+        pl.col("as_of") > pl.col("created_at"), pl.col("as_of") <= end, *_bounds(rule)
     )
     return Snapshots(snapshots.select("lead_id", "as_of").sort("lead_id", "as_of"))
 
@@ -135,11 +133,36 @@ def _grid_moments(history: LeadHistory, rule: CohortRule) -> list[pl.DataFrame]:
     if rule.until_age is not None:
         end = pl.min_horizontal(end, pl.col("created_at") + rule.until_age)
     leads = history.leads.join(_closing_times(history, rule), on="lead_id", how="left")
-    end = pl.min_horizontal(end, pl.col("closed_at").fill_null(history.observed_until))
+    if not rule.reopen:
+        end = pl.min_horizontal(end, pl.col("closed_at").fill_null(history.observed_until))
     grid = leads.select(
         "lead_id", as_of=pl.int_ranges(pl.col("created_at") + rule.every, end + 1, rule.every)
     )
     return [grid.explode("as_of").drop_nulls().cast(SNAPSHOT_SCHEMA)]
+
+
+def _while_open(candidates: pl.DataFrame, history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
+    """The moments at which their leads are open: not closed before, or opened again since."""
+    if not rule.reopen:
+        closed = candidates.join(_closing_times(history, rule), on="lead_id", how="left")
+        return closed.filter(pl.col("closed_at").is_null() | (pl.col("as_of") <= pl.col("closed_at")))
+    changes = _open_changes(history, rule).rename({"occurred_at": "as_of"})
+    states = candidates.sort("as_of").join_asof(
+        changes,
+        on="as_of",
+        by="lead_id",
+        strategy="backward",
+        allow_exact_matches=False,
+        check_sortedness=False,
+    )
+    return states.filter(~pl.col("closes").fill_null(value=False))
+
+
+def _open_changes(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
+    """When each lead was closed (``closes``) or opened again, in the order of time; at a tie it is closed."""
+    closes = pl.col("stage").is_in(rule.closed)
+    changes = history.transitions.filter(closes | pl.col("stage").is_in(rule.reopen))
+    return changes.select("lead_id", "occurred_at", closes=closes).sort("occurred_at", "closes")
 
 
 def _closing_times(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
@@ -158,7 +181,13 @@ def open_lead_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
     Returns:
         One snapshot an open lead, all with ``as_of = history.observed_until``.
     """
-    closed = history.transitions.filter(pl.col("stage").is_in(rule.closed))
+    if rule.reopen:
+        last = (
+            _open_changes(history, rule).group_by("lead_id", maintain_order=True).agg(pl.col("closes").last())
+        )
+        closed = last.filter("closes")
+    else:
+        closed = history.transitions.filter(pl.col("stage").is_in(rule.closed))
     open_leads = history.leads.join(closed, on="lead_id", how="anti")
     as_of = pl.lit(history.observed_until, pl.Int64).alias("as_of")
     return Snapshots(open_leads.select("lead_id", as_of))

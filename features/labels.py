@@ -24,6 +24,8 @@ class LabelSpec:
         lead_time: Seconds from ``as_of`` to the window, so that there is time to act. Default 0.
         closed: The stages that end a lead's way, such as disqualified: entering one is a competing event.
         settle: Seconds after the window in which news still counts, e.g. a deal entered days late. Default 0.
+        reopen: The stages that open a closed lead again. Where there are any, a closing is no last word: it
+            counts once the window is over, and not at all where the lead was opened again by then.
 
     Raises:
         ValueError: a duration is out of range, or the target is one of ``closed``.
@@ -34,6 +36,7 @@ class LabelSpec:
     lead_time: int = 0
     closed: tuple[str, ...] = ("disqualified",)
     settle: int = 0
+    reopen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.horizon <= 0 or self.lead_time < 0 or self.settle < 0:
@@ -74,6 +77,8 @@ def compute_labels(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec) 
     entries = _first_known(history, rows, (spec.stage,), spec, "start").rename({"known": "won"})
     endings = _first_known(history, rows, spec.closed, spec, "as_of").rename({"known": "lost"})
     is_matured = pl.col("end") + spec.settle <= history.observed_until
+    is_lost = pl.col("lost").is_not_null() & (is_matured if spec.reopen else True)
+    known = pl.col("won") if spec.reopen else pl.min_horizontal("won", "lost")
     is_won = pl.col("won").is_not_null() & (pl.col("lost").is_null() | (pl.col("won") <= pl.col("lost")))
     return (
         rows.join(entries, on="row", how="left")
@@ -82,13 +87,9 @@ def compute_labels(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec) 
         .select(
             "lead_id",
             "as_of",
-            label=pl.when(is_won)
-            .then(1)
-            .when(pl.col("lost").is_not_null() | is_matured)
-            .then(0)
-            .cast(pl.Int8),
+            label=pl.when(is_won).then(1).when(is_lost | is_matured).then(0).cast(pl.Int8),
             settled_at=pl.coalesce(
-                pl.min_horizontal("won", "lost") + 1,
+                pl.when(is_won | pl.lit(not spec.reopen)).then(known + 1),
                 pl.when(is_matured).then(pl.col("end") + spec.settle),
             ),
             matured=is_matured,
@@ -108,4 +109,19 @@ def _first_known(
         pl.col("occurred_at") < pl.col("end"),
         pl.col("known_at") < pl.col("end") + spec.settle,
     )
+    if spec.reopen and stages == spec.closed:
+        in_window = _not_reopened(history, in_window, spec)
     return in_window.group_by("row").agg(known=pl.col("known_at").min())
+
+
+def _not_reopened(history: LeadHistory, closings: pl.DataFrame, spec: LabelSpec) -> pl.DataFrame:
+    """The closings that were not undone, as far as that is known when the window is over."""
+    reopenings = history.transitions.filter(
+        pl.col("stage").is_in(spec.reopen), pl.col("known_at") < history.observed_until
+    ).select("lead_id", reopened_at="occurred_at", reopening_known_at="known_at")
+    numbered = closings.with_row_index("closing")
+    undone = numbered.join(reopenings, on="lead_id").filter(
+        pl.col("reopened_at") >= pl.col("occurred_at"),
+        pl.col("reopening_known_at") < pl.col("end") + spec.settle,
+    )
+    return numbered.join(undone, on="closing", how="anti").drop("closing")

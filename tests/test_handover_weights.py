@@ -84,7 +84,7 @@ def _one_day(log, day, leads, random, explore):
     with log.connect() as connection:
         numbers = dict(
             connection.exec_driver_sql(
-                f"SELECT lead_id, id FROM decisions WHERE decided_at = {now}"  # noqa: S608  # a number
+                f"SELECT lead_id, id FROM decisions WHERE decided_at = {now}"  # a number
             ).all()
         )
     wish = HandoverRequest(now, CAPACITY, explore)

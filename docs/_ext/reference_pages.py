@@ -285,6 +285,9 @@ _VALUES = {
     "Capacity": "text, such as `50 per week`",
     "Database": "path or URL",
     "PluginModule": "name of a module",
+    "CellValues": "text, number, true or false, or a list of them",
+    "TableJoin": "tables",
+    "ValueLookup": "tables",
 }
 
 

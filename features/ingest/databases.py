@@ -1,23 +1,28 @@
-"""Databases: a connection that only reads, for DuckDB and SQLite files and for PostgreSQL."""
+"""Databases: a connection that only reads, for DuckDB and SQLite files, PostgreSQL, MySQL and warehouses."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
 import sqlalchemy
+from sqlalchemy.dialects import postgresql
 
 from features.ingest.quarantine import SourceError
+from features.ingest.table_query import SqlDialect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from features.ingest.mapping import TableSource
+    from features.ingest.table_query import Families
 
 
 def duckdb_connection(database: str = ":memory:", *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
@@ -29,28 +34,50 @@ def duckdb_connection(database: str = ":memory:", *, read_only: bool = False) ->
     return connection
 
 
-def build_query(place: TableSource) -> str:
+def build_query(place: TableSource, connection: DatabaseConnection) -> str:
     """The query that reads a table: its own, or all rows."""
-    if place.query is not None:
-        return place.query.rstrip().rstrip(";")
-    quoted = ".".join(f'"{part}"' for part in (place.table or "").replace('"', '""').split("."))
-    return f"SELECT * FROM {quoted}"  # noqa: S608
+    text = place.query_text
+    if text is None:
+        return f"SELECT * FROM {connection.relation(place.table or '')}"  # noqa: S608
+    return connection.dialect.escape(text)
+
+
+@dataclass(frozen=True)
+class DatabaseConnection:
+    """A connection on which queries only read.
+
+    Attributes:
+        dialect: How the database spells a query.
+        run: Runs a query with its bound values and yields frames of at most so many rows, the first of them
+            empty.
+        describe: The columns of a table, by its name, or of a query, each with the family of its values.
+        relation: How a query names a table.
+    """
+
+    dialect: SqlDialect
+    run: Callable[..., Iterator[pl.DataFrame]]
+    describe: Callable[[str | None, str | None], Families]
+    relation: Callable[[str], str]
 
 
 @contextmanager
-def open_connection(place: TableSource) -> Iterator[Any]:
-    """A function that runs a query and yields its rows as frames, on a connection that only reads."""
+def open_connection(place: TableSource) -> Iterator[DatabaseConnection]:
+    """A connection to the database of a table, on which queries only read.
+
+    Raises:
+        SourceError: there is none, its driver is missing, or a query fails.
+    """
     database = place.database or ""
     try:
         if "://" not in database and _starts_with(Path(database), b"DUCK", at=8):
             with duckdb_connection(database, read_only=True) as db:
-                yield lambda query, rows: _duckdb_frames(db, query, rows)
+                yield connect_duckdb(db)
         else:
-            engine = sqlalchemy.create_engine(_sqlalchemy_url(database), poolclass=sqlalchemy.NullPool)
+            engine = _create_engine(database)
             with engine.connect() as connection:
                 if engine.dialect.name == "postgresql":
                     _read_infinity_as_missing(connection)
-                yield lambda query, rows: _sql_frames(connection, query, rows)
+                yield _connect_sqlalchemy(connection)
     except (duckdb.Error, sqlalchemy.exc.SQLAlchemyError, pl.exceptions.PolarsError) as error:
         msg = f"{place.name} cannot be read: {first_line(error)}"
         raise SourceError(msg) from error
@@ -81,15 +108,92 @@ class _OpenEnd:
             return None
 
 
-def _duckdb_frames(db: duckdb.DuckDBPyConnection, query: str, rows: int) -> Iterator[pl.DataFrame]:
-    reader = db.sql(query).to_arrow_reader(rows)
+def connect_duckdb(
+    db: duckdb.DuckDBPyConnection, relation: Callable[[str], str] | None = None
+) -> DatabaseConnection:
+    """DuckDB as a connection; ``relation`` is how a query names a table, by default its quoted name."""
+    dialect = SqlDialect("duckdb", postgresql.dialect())  # type: ignore[no-untyped-call]
+    name_of = relation or dialect.quote_table
+
+    def describe(table: str | None, query: str | None) -> Families:
+        of_table = db.sql(f"SELECT * FROM {name_of(table) if table else f'({query})'} LIMIT 0")  # noqa: S608
+        return {
+            name: _duckdb_family(str(kind))
+            for name, kind in zip(of_table.columns, of_table.types, strict=True)
+        }
+
+    return DatabaseConnection(dialect, partial(_duckdb_frames, db), describe, name_of)
+
+
+def _duckdb_family(kind: str) -> str:
+    if kind.startswith(("STRUCT", "MAP", "UNION")):
+        return "nested"
+    if kind.startswith("VARCHAR"):
+        return "text"
+    numbers = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U", "DOUBLE", "FLOAT", "DECIMAL")
+    return "number" if kind.startswith(numbers) and not kind.startswith("UUID") else kind.lower()
+
+
+def _duckdb_frames(
+    db: duckdb.DuckDBPyConnection, query: str, rows: int, parameters: Mapping[str, Any] | None = None
+) -> Iterator[pl.DataFrame]:
+    reader = db.sql(query, params=dict(parameters) if parameters else None).to_arrow_reader(rows)
     yield pl.DataFrame(reader.schema.empty_table())
     yield from map(pl.DataFrame, reader)
 
 
-def _sql_frames(connection: sqlalchemy.Connection, query: str, rows: int) -> Iterator[pl.DataFrame]:
-    as_written = sqlalchemy.text(query.replace(":", "\\:"))
-    with connection.execution_options(stream_results=True).execute(as_written) as result:
+def _connect_sqlalchemy(connection: sqlalchemy.Connection) -> DatabaseConnection:
+    dialect = SqlDialect(connection.dialect.name, connection.dialect)
+    if connection.dialect.name == "mysql" and getattr(connection.dialect, "is_mariadb", False):
+        dialect = SqlDialect("mariadb", connection.dialect)
+    return DatabaseConnection(
+        dialect,
+        partial(_sql_frames, connection),
+        partial(_describe, connection, dialect),
+        dialect.quote_table,
+    )
+
+
+def _describe(
+    connection: sqlalchemy.Connection, dialect: SqlDialect, table: str | None, query: str | None
+) -> Families:
+    relation = dialect.quote_table(table) if table else f"({dialect.escape(query or '')})"
+    statement = sqlalchemy.text(f"SELECT * FROM {relation} AS described WHERE 1 = 0")  # noqa: S608
+    with connection.execute(statement) as result:
+        names = list(result.keys())
+    families = _declared_families(connection, table) if table else {}
+    return {name: families.get(name, "") for name in names}
+
+
+def _declared_families(connection: sqlalchemy.Connection, table: str) -> Families:
+    """The families of the columns of a table as it was declared; none where nothing says so."""
+    schema, _, name = table.rpartition(".")
+    try:
+        columns = sqlalchemy.inspect(connection).get_columns(name, schema=schema or None)
+    except (sqlalchemy.exc.SQLAlchemyError, NotImplementedError):
+        return {}
+    return {str(column["name"]): _sql_family(column["type"]) for column in columns}
+
+
+def _sql_family(kind: Any) -> str:
+    if isinstance(kind, sqlalchemy.types.NullType):
+        return ""
+    if isinstance(kind, sqlalchemy.types.JSON):
+        return "nested"
+    if isinstance(kind, sqlalchemy.types.Enum):
+        return "enum"
+    if isinstance(kind, sqlalchemy.types.String):
+        return "text"
+    if isinstance(kind, sqlalchemy.types.Integer | sqlalchemy.types.Numeric):
+        return "number"
+    return type(kind).__name__.lower()
+
+
+def _sql_frames(
+    connection: sqlalchemy.Connection, query: str, rows: int, parameters: Mapping[str, Any] | None = None
+) -> Iterator[pl.DataFrame]:
+    streaming = connection.execution_options(stream_results=True)
+    with streaming.execute(sqlalchemy.text(query), dict(parameters or {})) as result:
         names = list(result.keys())
         yield pl.DataFrame(schema=dict.fromkeys(names, pl.Null))
         for part in result.partitions(rows):
@@ -118,6 +222,36 @@ def _plain_cell(value: Any) -> Any:
     return [str(each) for each in value] if isinstance(value, list | tuple | set) else str(value)
 
 
+def _create_engine(database: str) -> sqlalchemy.Engine:
+    url = _sqlalchemy_url(database)
+    kind = url.get_backend_name()
+    try:
+        return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    except (sqlalchemy.exc.NoSuchModuleError, ModuleNotFoundError) as error:
+        package = _DRIVER_PACKAGES.get(kind, f"SQLAlchemy's dialect for {kind}")
+        msg = f"{kind} databases need a driver that is not installed: install {package}"
+        raise SourceError(msg) from error
+
+
+# What brings the driver of a kind of database; the names of the packages are those of their makers.
+_DRIVER_PACKAGES = {
+    "mysql": "leadloop[mysql]",
+    "mariadb": "leadloop[mysql]",
+    "snowflake": "snowflake-sqlalchemy",
+    "bigquery": "sqlalchemy-bigquery",
+    "databricks": "databricks-sqlalchemy",
+    "redshift": "sqlalchemy-redshift",
+    "mssql": "pyodbc",
+    "oracle": "oracledb",
+}
+_DRIVERS = {
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+
+
 def _sqlalchemy_url(database: str) -> sqlalchemy.URL:
     if "://" not in database:
         if not _starts_with(Path(database), b"SQLite format 3\x00"):
@@ -127,7 +261,7 @@ def _sqlalchemy_url(database: str) -> sqlalchemy.URL:
             "sqlite", database=f"file:{Path(database).resolve()}", query={"mode": "ro", "uri": "true"}
         )
     url = sqlalchemy.make_url(database)
-    driver = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}.get(url.drivername)
+    driver = _DRIVERS.get(url.drivername)
     return url.set(drivername=driver) if driver else url
 
 

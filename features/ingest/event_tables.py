@@ -11,9 +11,11 @@ import polars as pl
 from features.clock import DAY
 from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
 from features.ingest.attribute_columns import TWO_WAYS
+from features.ingest.lead_ids import FURTHER_ID, leave_out_rows_of, resolve_lead_ids
+from features.ingest.merges import MERGE_SCHEMA
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
-from features.ingest.quarantine import Quarantine, SourceError
+from features.ingest.observation_end import TableEnd
 from features.ingest.row_validation import ValidatedRows
 from features.ingest.schema import (
     PART,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
     from features.ingest.column_roles import ColumnRole
     from features.ingest.mapping import TableMapping
+    from features.ingest.merges import Merges
+    from features.ingest.quarantine import Quarantine
     from features.ingest.schema import TableName
     from features.ingest.tables import Batch
     from features.parsing import Decimal
@@ -68,22 +72,22 @@ class TableReport:
         count: How many rows it had and how many go on.
         quarantine: Its bad rows and cells.
         notices: Sentences on the table as a whole.
-        newest: When the newest row became known, epoch seconds.
-        days: By day since 1970, how many touchpoints became known after the last lead, and when the last did.
+        end: When it has rows; None for accounts.
         names: Names of the overwritten attributes in it.
         roles: What each free column was taken for.
         columns: All its columns.
+        id_columns: Its columns that name the lead.
         marks: What the marks in the numbers of each free column of numbers mean.
     """
 
     count: RowCounts
     quarantine: Quarantine
     notices: tuple[str, ...]
-    newest: int | None = None
-    days: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    end: TableEnd | None = None
     names: frozenset[str] = frozenset()
     roles: tuple[ColumnRole, ...] = ()
     columns: tuple[str, ...] = ()
+    id_columns: tuple[str, ...] = ()
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
 
 
@@ -94,59 +98,74 @@ class _Tally:
     problems: ValidatedRows = field(default_factory=lambda: ValidatedRows(pl.DataFrame()))
     rows: int = 0
     accepted: int = 0
-    newest: int | None = None
     names: frozenset[str] = frozenset()
     words: MissingWords = field(default_factory=MissingWords)
     days: dict[int, tuple[int, int]] = field(default_factory=dict)
-    last_lead: int | None = None
 
-    def add(self, batch: Batch, checked: ValidatedRows, good: pl.DataFrame) -> None:
+    def add(self, checked: ValidatedRows, good: pl.DataFrame) -> None:
         self.problems = replace(checked.after(self.problems), frame=self.problems.frame)
-        self.rows += batch.frame.height
         self.accepted += good.height
-        self.newest = max((s for s in (self.newest, good["known_at"].max()) if s is not None), default=None)  # type: ignore[assignment]
-        if "kind" in good.columns:
-            known = pl.col("known_at")
-            late = good.filter(known > (self.last_lead or 0))
-            by_day = late.group_by(day=known // DAY).agg(count=pl.len(), newest=known.max())
-            for day, count, newest in by_day.iter_rows():
-                before = self.days.get(day, (0, newest))
-                self.days[day] = (before[0] + count, max(before[1], newest))
+        for day, count, newest in rows_by_day(good["known_at"]):
+            before = self.days.get(day, (0, newest))
+            self.days[day] = (before[0] + count, max(before[1], newest))
         if "name" in good.columns:
             self.names |= frozenset(good["name"].unique())
 
 
+def rows_by_day(moments: pl.Series) -> Iterator[tuple[int, int, int]]:
+    """Each day with rows (days since 1970), how many there are, and the newest moment of them."""
+    known = pl.DataFrame({"moment": moments}).drop_nulls()
+    by_day = known.group_by(day=pl.col("moment") // DAY).agg(pl.len(), pl.col("moment").max())
+    return by_day.iter_rows()
+
+
 def read_events(
-    name: TableName, mapping: TableMapping, context: ValidationContext, sink: RowSink
+    name: TableName,
+    mapping: TableMapping,
+    context: ValidationContext,
+    sink: RowSink,
+    merges: Merges | None = None,
 ) -> TableReport:
-    """Read a table of events in batches; good rows go to ``sink`` with the ``PART`` of their lead."""
+    """Read a table of events in batches; good rows go to ``sink`` with the ``PART`` of their lead.
+
+    Leads that were merged share events as ``merges`` says; merges themselves are read as events are.
+    """
+    check_mapping(name, mapping)
     table = open_table(mapping)
-    names, context = map_column_names(name, mapping, table), replace(context, decimal=table.decimal)
-    tally = _Tally(ValidatedRows(pl.DataFrame(), names=names), last_lead=context.last_lead)
-    marks = _EventMarks(name, table, names, mapping)
-    for batch in table.batches(EVENT_ROWS, sorted({*names.values()})):
-        mapped = apply_mapping(batch, names, (), mapping, tally.words)
-        checked = validate_table(name, marks.settle(mapped, context), context)
-        good = _cast_events(name, checked.frame, context)
-        sink(name, good)
-        tally.add(batch, checked, good)
+    context = replace(context, decimal=table.decimal)
+    readings = [
+        (each, names, _EventMarks(name, table, names, each))
+        for each in mapping.by_stage()
+        for names in [map_column_names(name, each, table)]
+    ]
+    tally = _Tally(ValidatedRows(pl.DataFrame(), names=readings[0][1]))
+    for batch in table.batches(EVENT_ROWS, sorted({c for _, names, _ in readings for c in names.values()})):
+        tally.rows += batch.frame.height
+        for each, names, marks in readings:
+            rows = apply_mapping(batch, names, (), each, tally.words)
+            rows = resolve_lead_ids(rows, context.leads, context.further_ids)
+            rows = leave_out_rows_of(rows, context.deleted)
+            checked = validate_table(name, marks.settle(rows, context), context)
+            good = _cast_events(name, checked.frame, context)
+            sink(name, good if merges is None or context.leads is None else merges.share(good, context.leads))
+            tally.add(checked, good)
     if context.leads is not None:
         ids = context.leads["lead_id"]
         no_lead = Message("ingest.no_such_lead")
         tally.problems = tally.problems.explain(no_lead, lambda bad: near_miss_reasons(no_lead, bad, ids))
-    if not tally.rows and not table.rejects:
-        msg = f"{mapping.name} has column names but no rows"
-        raise SourceError(msg)
+    is_empty = not tally.rows and not table.rejects
+    empty = (f"{name}: {table.no_rows_message}; it counts once it has some",) if is_empty else ()
     return TableReport(
         count=RowCounts(name, mapping.name, tally.rows + table.rejected_rows, tally.accepted),
         quarantine=tally.problems.quarantine(table, name, rejects=True),
         notices=(
             *table.notices,
-            *tally.words.notices((names[each] for each in word_columns(name) if each in names), name),
+            *empty,
+            *tally.words.notices(_word_columns_of(name, readings[0][1]), name),
             *table_notices(name, mapping, tally.problems),
         ),
-        newest=tally.newest,
-        days=tally.days,
+        end=TableEnd(name, mapping.name, tally.days),
+        id_columns=mapping.lead_id or (readings[0][1].get("lead_id", "lead_id"),),
         names=tally.names,
     )
 
@@ -214,7 +233,14 @@ class _EventMarks:
                 yield name, part[column]
 
 
+def _word_columns_of(name: TableName, names: dict[str, str]) -> list[str]:
+    """The table's own columns of words."""
+    return [names[each] for each in word_columns(name) if each in names]
+
+
 def _cast_events(name: TableName, rows: pl.DataFrame, context: ValidationContext) -> pl.DataFrame:
+    if name == "merges":
+        return rows.select(*MERGE_SCHEMA)
     if name == "attributes":
         values = rows[NUMBERS if NUMBERS in rows.columns else "value"]
         rows = rows.with_columns(attribute_numbers(values, context.decimal).alias("number"))
@@ -228,9 +254,12 @@ def map_column_names(name: TableName, mapping: TableMapping, table: TableReader)
         SourceError: the mapping names a column that the contract or the table does not have.
     """
     check_mapping(name, mapping)
-    table.require(mapping.columns.values())
+    first, further = mapping.lead_id[:1], mapping.lead_id[1:]
+    chosen = dict(zip(["lead_id"], first, strict=False))
+    chosen |= {f"{FURTHER_ID}{i}": column for i, column in enumerate(further)}
+    table.require((*mapping.columns.values(), *chosen.values()))
     same = (c for c in column_names(name) if c in table.columns and c not in mapping.constants)
-    return {column: column for column in same} | dict(mapping.columns)
+    return {column: column for column in same} | dict(mapping.columns) | chosen
 
 
 def apply_mapping(
@@ -254,9 +283,8 @@ def apply_mapping(
     ]
     columns += [cells[column] for column in free]
     constants = [pl.lit(value).alias(column) for column, value in mapping.constants.items()]
-    return replace(
-        ValidatedRows.from_frame(pl.DataFrame(columns).with_columns(constants), batch.first), names=names
-    )
+    frame = pl.DataFrame(columns).with_columns(constants)
+    return replace(ValidatedRows.from_frame(frame, batch.first, batch.numbers), names=names)
 
 
 def _translate_values(column: pl.Series, mapping: TableMapping) -> pl.Series:

@@ -6,12 +6,13 @@ are bad that the rest would mislead.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import narwhals.stable.v2 as nw
 import polars as pl
@@ -27,6 +28,7 @@ from features.ingest.event_tables import (
     apply_mapping,
     map_column_names,
     read_events,
+    rows_by_day,
     table_notices,
 )
 from features.ingest.flat_export import (
@@ -38,15 +40,18 @@ from features.ingest.flat_export import (
     read_flat,
 )
 from features.ingest.identity_resolution import resolve_identities
+from features.ingest.lead_ids import further_ids, leave_out_deleted
 from features.ingest.mapping import HistoryMapping, TableMapping
+from features.ingest.merges import Merges, chain_merges
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
-from features.ingest.observed_end import find_observed_end
-from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
+from features.ingest.observation_end import TableEnd, find_observation_end
+from features.ingest.quarantine import Quarantine, SourceError, raise_above_limit, write_quarantine
 from features.ingest.row_validation import ROW, ValidatedRows
-from features.ingest.schema import PART, ValidationContext, column_names, validate_table
-from features.ingest.tables import Batch, TableReader, open_table
+from features.ingest.schema import CREATED, PART, ValidationContext, column_names, validate_table
+from features.ingest.tables import TableReader, open_table
 from features.messages import Message
+from features.parsing import parse_categories
 from features.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -54,7 +59,6 @@ if TYPE_CHECKING:
 
     from features.ingest.column_roles import ColumnRole
     from features.ingest.mapping import TableSource
-    from features.ingest.quarantine import Quarantine
     from features.ingest.schema import TableName
     from features.number_marks import NumberMarks
 
@@ -144,29 +148,117 @@ def read_history_in_batches(
     base = ValidationContext(until=until, stages=mapping.stages)
     accounts = None if mapping.accounts is None else _read_table("accounts", mapping.accounts, base, mapping)
     account_ids = None if accounts is None else accounts.frame["account_id"]
-    leads = _read_table("leads", mapping.leads, replace(base, accounts=account_ids), mapping)
-    parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART))
-    context = replace(base, leads=parts, last_lead=leads.source.newest)
+    merge_rows: list[pl.DataFrame] = []
+
+    def collect(_: TableName, rows: pl.DataFrame) -> None:
+        merge_rows.append(rows)
+
+    merge_reports = [
+        read_events("merges", table, _table_context("merges", table, base, mapping), collect)
+        for table in mapping.merges
+    ]
+    merges = chain_merges(merge_rows)
+    leads = _read_table("leads", mapping.leads, replace(base, accounts=account_ids), mapping, merges)
+    created = pl.col("created_at").alias(CREATED)
+    parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART), created)
+    parts = merges.add_vanished(parts)
+    context = replace(base, leads=parts, deleted=leads.deleted)
     events = [
-        read_events(name, table, _table_context(name, table, context, mapping), sink)
+        read_events(
+            name,
+            table,
+            replace(_table_context(name, table, context, mapping), further_ids=_further_ids(table, leads)),
+            sink,
+            merges,
+        )
         for name in EVENT_SCHEMAS
         for table in getattr(mapping, name)
     ]
+    if merges:
+        sink("transitions", merges.closings(parts))
     frames = {"leads": leads.frame} | ({} if accounts is None else {"accounts": accounts.frame})
-    sources = [*(() if accounts is None else (accounts.source,)), leads.source, *events]
+    sources = [*merge_reports, *(() if accounts is None else (accounts.source,)), leads.source, *events]
     quarantine = reduce(add, (source.quarantine for source in sources))
-    enforce_bad_row_limit(
-        quarantine, sum(source.count.rows for source in sources), mapping.max_share, quarantine_file
+    hints = _other_ids(mapping, events)
+    _enforce_limits(sources, mapping, quarantine, quarantine_file, hints)
+    result = _ingest_result(mapping, sources, frames, quarantine)
+    return replace(result, persons=leads.persons, notices=(*result.notices, *hints))
+
+
+def _tables_of(mapping: HistoryMapping) -> list[TableMapping]:
+    """The tables in the order in which they are read."""
+    accounts = () if mapping.accounts is None else (mapping.accounts,)
+    return [
+        *mapping.merges,
+        *accounts,
+        mapping.leads,
+        *(table for name in EVENT_SCHEMAS for table in getattr(mapping, name)),
+    ]
+
+
+def _other_ids(mapping: HistoryMapping, events: Sequence[TableReport]) -> tuple[str, ...]:
+    """Sentences on ids that are no lead's own, but that stand in another column of ids of the leads."""
+    unknown = {
+        report.count: report.quarantine.frame.filter(
+            pl.col("column").is_in(report.id_columns), pl.col("value").is_not_null()
+        )["value"].unique()
+        for report in events
+    }
+    unknown = {count: values for count, values in unknown.items() if len(values) >= _FEWEST_UNKNOWN}
+    if not unknown:
+        return ()
+    table = open_table(mapping.leads, keeps_rows=True)
+    columns = [name for name in table.columns if _ID_NAME.search(name)]
+    ids = (
+        {column.name: parse_categories(column).drop_nulls() for column in table.read(columns)}
+        if columns
+        else {}
     )
-    return replace(_ingest_result(mapping, sources, frames, quarantine), persons=leads.persons)
+    return tuple(
+        f"{count.table}: {known:,} of the {len(values):,} unknown ids of {count.file} stand in {name!r} of "
+        f'the leads; if they are those leads\' events, write also = {{ leads = "{name}" }}'
+        for count, values in unknown.items()
+        for name, own in ids.items()
+        for known in [int(values.is_in(own.implode()).sum())]
+        if known >= _MOST * len(values)
+    )
+
+
+_ID_NAME = re.compile(r"(^|[_\s-])(id|uuid|guid|key)$|Id$|ID$")
+_FEWEST_UNKNOWN, _MOST = 5, 0.5
+
+
+def _enforce_limits(
+    sources: Sequence[TableReport],
+    mapping: HistoryMapping,
+    quarantine: Quarantine,
+    file: Path | None,
+    hints: Sequence[str],
+) -> None:
+    """Stop where a table with a limit of its own, or all others together, have more bad rows than allowed."""
+    if file is not None and len(quarantine):
+        write_quarantine(quarantine, file)
+    shares = [table.max_share for table in _tables_of(mapping)]
+    alone = [([source], share) for source, share in zip(sources, shares, strict=True) if share is not None]
+    together = [source for source, share in zip(sources, shares, strict=True) if share is None]
+    for tables, share in [*alone, (together, mapping.max_share)]:
+        bad = reduce(add, (table.quarantine for table in tables), Quarantine())
+        where = f"all are in {file}" if file is not None else "the first: " + "; ".join(bad.examples())
+        raise_above_limit(
+            share,
+            bad.rows,
+            sum(table.count.rows for table in tables),
+            "; ".join([bad.summary(), *hints, where]),
+        )
 
 
 def _ingest_result(
     mapping: HistoryMapping, sources: Sequence[TableReport], frames: dict[str, Any], quarantine: Quarantine
 ) -> IngestResult:
-    end = find_observed_end(sources, frames["leads"]["created_at"])
-    until = end.until if mapping.observed_until is None else mapping.observed_until
-    end_notice = end.notices if mapping.observed_until is None else ()
+    found, end_notices = find_observation_end(
+        [s.end for s in sources if s.end is not None and s.end.kind != "merges"]
+    )
+    until = found if mapping.observed_until is None else mapping.observed_until
     roles = tuple(role for source in sources for role in source.roles)
     excluded = dict.fromkeys(mapping.plain.exclude, Message("availability.excluded_by_configuration"))
     names = sorted(frozenset().union(*(source.names for source in sources)))
@@ -176,7 +268,10 @@ def _ingest_result(
         roles=roles,
         availability=static_availability((r for r in roles if r.column not in names), excluded)
         + history_availability(names),
-        notices=(*(notice for source in sources for notice in source.notices), *end_notice),
+        notices=(
+            *(notice for source in sources for notice in source.notices),
+            *(end_notices if mapping.observed_until is None else ()),
+        ),
         counts=tuple(source.count for source in sources),
         columns=tuple(column for source in sources for column in source.columns),
         marks={column: each for source in sources for column, each in source.marks.items()},
@@ -185,45 +280,71 @@ def _ingest_result(
 
 @dataclass(frozen=True)
 class _CheckedTable:
-    """The leads or accounts, read and checked."""
+    """The leads or accounts, read and checked; of leads also the columns by which events find them."""
 
     frame: pl.DataFrame
     source: TableReport
     persons: pl.DataFrame | None = None
+    further: pl.DataFrame = field(default_factory=pl.DataFrame)
+    deleted: pl.Series | None = None
+
+
+def _further_ids(table: TableMapping, leads: _CheckedTable) -> pl.DataFrame | None:
+    """What else the leads are called in a table of events, as its ``also`` says."""
+    columns = [str(column) for column in table.also.get("leads", ())]
+    return further_ids(leads.frame["lead_id"], leads.further, columns) if columns else None
 
 
 def _read_table(
-    name: TableName, mapping: TableMapping, context: ValidationContext, history_mapping: HistoryMapping
+    name: TableName,
+    mapping: TableMapping,
+    context: ValidationContext,
+    history_mapping: HistoryMapping,
+    merges: Merges | None = None,
 ) -> _CheckedTable:
-    table = open_table(mapping)
+    table = open_table(mapping, keeps_rows=True)
     names = map_column_names(name, mapping, table)
     free = tuple(c for c in table.columns if c not in {*names.values(), *column_names(name)})
-    raw = table.read(sorted({*names.values(), *free}))
+    batch = table.read_batch(sorted({*names.values(), *free}))
     context = replace(_table_context(name, mapping, context, history_mapping), decimal=table.decimal)
     words = MissingWords()
-    checked = validate_table(name, apply_mapping(Batch(raw), names, free, mapping, words), context)
+    rows = apply_mapping(batch, names, free, mapping, words)
+    merged = None if merges is None else merges.merged_ids
+    rows, deleted = leave_out_deleted(rows, mapping.deleted, merged, _further_columns(history_mapping))
+    checked = validate_table(name, rows, context)
     if context.accounts is not None:
         ids, none = context.accounts, Message("ingest.no_such_account")
         checked = checked.explain(none, lambda bad: near_miss_reasons(none, bad, ids))
     attributes = _attribute_columns(name, checked, table, history_mapping)
     frame = checked.frame.select(*column_names(name)).hstack(list(attributes.columns))
     source = TableReport(
-        count=RowCounts(name, mapping.name, raw.height + table.rejected_rows, frame.height),
+        count=RowCounts(name, mapping.name, batch.frame.height + table.rejected_rows, frame.height),
         quarantine=attributes.rows.quarantine(table, name, rejects=True),
         notices=(
             *table.notices,
             *words.notices((role.column for role in attributes.roles if role.role == "category"), name),
-            *id_notices(raw, names.get(f"{name.removesuffix('s')}_id")),
+            *id_notices(batch.frame, names.get(f"{name.removesuffix('s')}_id")),
             *table_notices(name, mapping, checked),
         ),
-        newest=cast("int | None", frame["created_at"].max()) if name == "leads" else None,
+        end=_lead_end(mapping.name, frame["created_at"]) if name == "leads" else None,
         roles=tuple(replace(role, column=_with_prefix(name, role.column)) for role in attributes.roles),
         columns=tuple(_with_prefix(name, column) for column in table.columns),
         marks={_with_prefix(name, column): each for column, each in attributes.marks.items()},
     )
     if name != "leads":
         return _CheckedTable(frame, source)
-    return _CheckedTable(frame, source, resolve_identities(frame["lead_id"], checked.frame.select(free)))
+    raw = checked.frame.select(free)
+    also = _further_columns(history_mapping)
+    if unknown := sorted(also - set(free)):
+        msg = f"{mapping.name} has no column {unknown[0]!r} to find events by{suggest(unknown[0], free)}"
+        raise SourceError(msg)
+    persons = resolve_identities(frame["lead_id"], raw)
+    return _CheckedTable(frame, source, persons, raw.select(sorted(also)), deleted)
+
+
+def _lead_end(name: str, created_at: pl.Series) -> TableEnd:
+    days = {day: (count, newest) for day, count, newest in rows_by_day(created_at)}
+    return TableEnd("leads", name, days)
 
 
 def _table_context(
@@ -232,9 +353,17 @@ def _table_context(
     in_leads_table = mapping is not history_mapping.leads and _location(mapping) == _location(
         history_mapping.leads
     )
-    sparse = in_leads_table or _EVENT_COLUMN.get(name) in mapping.constants
-    planned = _PLANNED if name == "touchpoints" else 0.0
-    return replace(context, times=mapping.times, money=mapping.money, sparse=sparse, planned=planned)
+    sparse = in_leads_table or bool(mapping.stages) or _EVENT_COLUMN.get(name) in mapping.constants
+    leads = context.leads if name == "transitions" or context.leads is None else context.leads.drop(CREATED)
+    return replace(
+        context,
+        leads=leads,
+        times=mapping.times,
+        money=mapping.money,
+        sparse=sparse,
+        planned=_PLANNED if name == "touchpoints" else 0.0,
+        ends_days=name == "transitions",
+    )
 
 
 _PLANNED = 0.5
@@ -267,14 +396,23 @@ def _is_selected(column: str, history_mapping: HistoryMapping) -> bool:
 
 
 def _event_columns(history_mapping: HistoryMapping) -> frozenset[str]:
-    """The columns of the leads' own table from which events are read."""
-    events = (*history_mapping.touchpoints, *history_mapping.transitions, *history_mapping.attributes)
-    return frozenset(
+    """The columns of the leads' own table from which events are read, or by which they are found."""
+    own = (
         column
-        for event in events
+        for event in _events_of(history_mapping)
         if _location(event) == _location(history_mapping.leads)
-        for column in event.columns.values()
+        for column in event.references
     )
+    return frozenset(own) | _further_columns(history_mapping)
+
+
+def _further_columns(mapping: HistoryMapping) -> set[str]:
+    """The columns of leads by which tables of events find them; they tell what became of a lead."""
+    return {str(column) for event in _events_of(mapping) for column in event.also.get("leads", ())}
+
+
+def _events_of(mapping: HistoryMapping) -> tuple[TableMapping, ...]:
+    return (*mapping.touchpoints, *mapping.transitions, *mapping.attributes)
 
 
 def _location(place: TableSource) -> tuple[Any, ...]:

@@ -42,8 +42,12 @@ class ValidatedRows:
     reasons: Mapping[str, Message] = field(default_factory=dict)
 
     @classmethod
-    def from_frame(cls, frame: pl.DataFrame, first: int = 0) -> ValidatedRows:
-        """All rows of a frame, numbered from ``first``."""
+    def from_frame(
+        cls, frame: pl.DataFrame, first: int = 0, numbers: pl.Series | None = None
+    ) -> ValidatedRows:
+        """All rows of a frame, with their ``numbers`` or else numbered from ``first``."""
+        if numbers is not None:
+            return cls(frame.insert_column(0, numbers.cast(pl.Int64).alias(ROW)))
         return cls(frame.with_row_index(ROW, first).with_columns(pl.col(ROW).cast(pl.Int64)))
 
     def reject(

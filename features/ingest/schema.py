@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from features.clock import DAY
 from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import TimeFormat, is_placeholder, parse_timestamps
+from features.ingest.whole_days import day_ends, is_date_only
 from features.messages import Message
 from features.parsing import minor_units, parse_categories, parse_flags, parse_numbers
 from features.suggestions import suggest
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
     from features.ingest.row_validation import ValidatedRows
     from features.parsing import Decimal
 
-TableName = Literal["leads", "touchpoints", "transitions", "attributes", "accounts"]
+TableName = Literal["leads", "touchpoints", "transitions", "attributes", "accounts", "merges"]
 Kind = Literal["id", "lead", "account", "time", "word", "stage", "offer_stage", "money", "count"]
 OFFER_STAGES = ("awareness", "consideration", "decision")
-PART = "leadloop.part"
+PART, CREATED = "leadloop.part", "leadloop.created"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,23 @@ CONTRACT: Mapping[TableName, tuple[ContractColumn, ...]] = {
         ContractColumn("value", "word", "Its value from then on."),
     ),
     "accounts": (ContractColumn("account_id", "id", "The account's id, once only.", required=True),),
+    "merges": (
+        ContractColumn("lead_id", "word", "The lead that was merged into another one.", required=True),
+        ContractColumn(
+            "merged_into", "word", "The lead that stays; a row without one is no merge.", required=True
+        ),
+        ContractColumn("known_at", "time", "When they were merged.", required=True),
+    ),
 }
 FREE_COLUMNS: frozenset[TableName] = frozenset({"leads", "accounts"})
+_EVENTS = frozenset({"touchpoints", "transitions", "attributes"})
+_KEYS_OF_SOME: Mapping[str, frozenset[str]] = {
+    "attributes": FREE_COLUMNS,
+    "lead_id": _EVENTS,
+    "also": _EVENTS,
+    "stages": frozenset({"transitions"}),
+    "deleted": frozenset({"leads"}),
+}
 
 
 @dataclass(frozen=True)
@@ -93,15 +110,19 @@ class ValidationContext:
 
     Attributes:
         until: Epoch seconds; a time at or after it is in the future.
-        leads: ``lead_id`` and ``PART``, the number of the part that the lead's rows go to; None for no check.
+        leads: ``lead_id`` and ``PART``, the number of the part that the lead's rows go to, and ``CREATED``,
+            where that counts; None for no check.
         accounts: The ids of all accounts; None for no check.
         stages: The funnel's stages; empty for no check.
         times: How the table writes its times.
         decimal: Its decimal mark.
         money: Whether its amounts are in major or minor units.
-        last_lead: When the newest lead was created, in epoch seconds; None where that is not known.
         planned: The share of rows in the future that is no mistake: calls and meetings are planned.
         sparse: Whether a row without a time is no event at all, as where a date column is one kind of event.
+        deleted: The ids of deleted leads, whose rows are left out; None for none.
+        ends_days: Whether a date without a time counts at the end of its day, as entries into stages do.
+        further_ids: What else leads are called in the table, as ``features.ingest.lead_ids`` has it; None for
+            nothing.
     """
 
     until: int
@@ -111,9 +132,11 @@ class ValidationContext:
     times: TimeFormat = field(default_factory=TimeFormat)
     decimal: Decimal = "."
     money: Literal["major", "minor"] = "major"
-    last_lead: int | None = None
     planned: float = 0.0
     sparse: bool = False
+    deleted: pl.Series | None = None
+    ends_days: bool = False
+    further_ids: pl.DataFrame | None = None
 
 
 def column_names(table: TableName) -> tuple[str, ...]:
@@ -132,7 +155,11 @@ def word_columns(table: TableName) -> tuple[str, ...]:
 
 
 def check_mapping(table: TableName, mapping: TableMapping) -> None:
-    """Raise SourceError where a mapping names a column that the contract of ``table`` does not have."""
+    """Raise SourceError where a mapping says something that the contract of ``table`` does not know."""
+    for key, tables in _KEYS_OF_SOME.items():
+        if getattr(mapping, key) and table not in tables:
+            msg = f"{mapping.name}: {key} is a key of {' and '.join(sorted(tables))}, not of {table}"
+            raise SourceError(msg)
     for column in (*mapping.columns, *mapping.constants, *mapping.values):
         if column not in column_names(table):
             hint = suggest(column, column_names(table))
@@ -152,8 +179,9 @@ def validate_table(table: TableName, rows: ValidatedRows, context: ValidationCon
         msg = f"{table} need a column {missing[0]!r}; name yours in columns = {{{missing[0]} = ...}}"
         raise SourceError(msg)
     rows = replace(rows, frame=rows.frame.with_columns(pl.lit(None, pl.String).alias(c.name) for c in absent))
-    if context.sparse:
-        rows = replace(rows, frame=rows.frame.filter(pl.col("occurred_at").is_not_null()))
+    if context.sparse or table == "merges":
+        event = "merged_into" if table == "merges" else "occurred_at"
+        rows = replace(rows, frame=rows.frame.filter(pl.col(event).is_not_null()))
     checked = reduce(
         lambda checked_rows, column: _CHECKS[column.kind](checked_rows, column, context),
         CONTRACT[table],
@@ -211,10 +239,40 @@ def _time(rows: ValidatedRows, column: ContractColumn, context: ValidationContex
     message = Message("ingest.no_time_parsed", pattern=context.times.pattern, zone=str(context.times.zone))
     rows = rows.reject(unreadable, column.name, message)
     rows = _without_placeholders(rows, column, context)
-    future = pl.col(_PARSED) >= context.until
-    tolerated = context.planned if column.name == "occurred_at" else 0.0
-    rows = rows.reject(future, column.name, Message("ingest.future"), tolerated=tolerated)
+    if context.ends_days:
+        rows = _end_days(rows, column, context)
+    rows = _reject_future(rows, column, context)
     return replace(rows, frame=rows.frame.with_columns(pl.col(_PARSED).alias(column.name)).drop(_PARSED))
+
+
+def _end_days(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
+    """The rows with the last second of the day where a date has no time: then, at the latest, it happened."""
+    dated = is_date_only(rows.frame[column.name], context.times) & rows.frame[_PARSED].is_not_null()
+    if not dated.any():
+        return rows
+    ends = day_ends(rows.frame[_PARSED], context.times)
+    present = (rows.frame[_PARSED] < context.until).fill_null(value=False)
+    today = ends.set(present & (ends >= context.until), context.until - 1)
+    ended = today.zip_with(dated, rows.frame[_PARSED])
+    rows = replace(rows, frame=rows.frame.with_columns(ended.alias(_PARSED)))
+    if column.name != "occurred_at" or CREATED not in rows.frame.columns:
+        return rows
+    created = rows.frame[CREATED]
+    same_day = dated & (created > rows.frame[_PARSED] - DAY) & (created <= rows.frame[_PARSED])
+    text = "rows date a stage on the day of the lead's creation; they count at the end of that day"
+    return rows.add_notice(text, int(same_day.sum()))
+
+
+def _reject_future(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
+    """The rows before the present; touchpoints of the future are planned, and no bad rows if they are few."""
+    tolerated = context.planned if column.name == "occurred_at" else 0.0
+    before = rows.dropped, rows.frame.height
+    future = pl.col(_PARSED) >= context.until
+    past = rows.reject(future, column.name, Message("ingest.future"), tolerated=tolerated)
+    if past.dropped != before[0]:
+        return past
+    text = "rows are planned for later and left out; they are no bad rows"
+    return past.add_notice(text, before[1] - past.frame.height)
 
 
 _PARSED = "leadloop.parsed"

@@ -7,8 +7,8 @@ keep their types. Reading goes in batches, so a file larger than the memory can 
 from __future__ import annotations
 
 import tempfile
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,13 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
-from features.ingest.databases import build_query, duckdb_connection, first_line, open_connection
+from features.ingest.databases import (
+    build_query,
+    connect_duckdb,
+    duckdb_connection,
+    first_line,
+    open_connection,
+)
 from features.ingest.delimited import (
     Dialect,
     Encoding,
@@ -26,17 +32,22 @@ from features.ingest.delimited import (
     unique_names,
     write_normalised_copy,
 )
+from features.ingest.mapping import table_stem
 from features.ingest.quarantine import SourceError
+from features.ingest.row_conditions import matching_rows
 from features.ingest.stray_quotes import find_swallowed_records
+from features.ingest.table_query import BASE, ROW_NUMBER, TableQueryBuilder, find_place
 from features.messages import Message
 from features.parsing import clean_text
 from features.suggestions import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from features.ingest.databases import DatabaseConnection
     from features.ingest.mapping import TableSource
     from features.ingest.stray_quotes import SwallowedRecords
+    from features.ingest.table_query import TableQuery
     from features.parsing import Decimal
 
 BATCH_ROWS = 100_000
@@ -51,10 +62,17 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows of a table as read. ``first`` is the number of the row before them: 0 for the first batch."""
+    """Some rows of a table as read.
+
+    Attributes:
+        frame: The rows.
+        first: The number of the row before them: 0 for the first batch.
+        numbers: The number of each row in its file, where some rows of it are left out or stand apart.
+    """
 
     frame: pl.DataFrame
     first: int = 0
+    numbers: pl.Series | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +80,8 @@ class TableReader:
     """An opened table: its columns, how numbers are written in it, and its rows in batches.
 
     ``own_names`` are the columns as a file or database with typed columns calls them, in the same order.
-    ``rejects`` holds the records that did not fit the header; it is complete once the batches are exhausted.
+    ``rejects`` holds the records that did not fit the header, and ``unmatched`` how many rows found nothing
+    in a join or a lookup, by sentence; both are complete once the batches are exhausted.
     """
 
     place: TableSource
@@ -70,6 +89,11 @@ class TableReader:
     dialect: Dialect | None = None
     own_names: tuple[str, ...] = ()
     rejects: list[dict[str, Any]] = field(default_factory=list)
+    path: Path | None = None
+    references: Mapping[str, str] = field(default_factory=dict)
+    composed: bool = False
+    keeps_rows: bool = False
+    unmatched: dict[str, int] = field(default_factory=dict)
 
     @property
     def decimal(self) -> Decimal:
@@ -79,7 +103,8 @@ class TableReader:
     @property
     def notices(self) -> tuple[str, ...]:
         """Sentences on how the table was read."""
-        return self.dialect.notices if self.dialect is not None else ()
+        own = self.dialect.notices if self.dialect is not None else ()
+        return (*own, *(f"{self.place.name}: {n:,} {text}" for text, n in self.unmatched.items()))
 
     def require(self, names: Iterable[str]) -> None:
         """Raise SourceError unless every name is a column; the message suggests the nearest one."""
@@ -90,16 +115,20 @@ class TableReader:
                 raise SourceError(msg)
 
     def _header_below(self, name: str) -> str:
-        if self.dialect is None or self.place.file is None:
+        if self.dialect is None or self.path is None:
             return ""
-        line = find_header_line(self.place.file, self.dialect, name)
+        line = find_header_line(self.path, self.dialect, name)
         return "" if line is None else f"; line {line} names it: remove the lines above the column names"
 
     def batches(self, rows: int = BATCH_ROWS, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         """The rows in their order, at most ``rows`` at a time; only ``columns``, if any are given."""
-        first = 0
-        for frame in _frames(self, rows, list(columns or self.columns)):
-            yield Batch(frame, first)
+        first, names = 0, list(columns or self.columns)
+        if self.composed:
+            yield from _composed_batches(self, rows, names)
+            return
+        needed = [*names, *(name for name in self.place.where if name not in names)]
+        for frame in _frames(self, rows, needed):
+            yield _filter_batch(Batch(frame, first), self.place, names)
             first += frame.height
 
     def read(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -108,15 +137,34 @@ class TableReader:
         Raises:
             SourceError: there are none.
         """
-        frames = [batch.frame for batch in self.batches(columns=columns)]
-        if not sum(frame.height for frame in frames) and not self.rejects:
-            msg = f"{self.place.name} has column names but no rows"
-            raise SourceError(msg)
-        return (
-            pl.concat(frames, how="vertical_relaxed")
-            if frames
-            else pl.DataFrame(schema=dict.fromkeys(columns or self.columns, pl.String))
+        return self.read_batch(columns).frame
+
+    def read_batch(self, columns: Sequence[str] | None = None) -> Batch:
+        """All rows at once, with their numbers.
+
+        Raises:
+            SourceError: there are none.
+        """
+        batches = list(self.batches(columns=columns))
+        if not sum(batch.frame.height for batch in batches) and not self.rejects:
+            raise SourceError(self.no_rows_message)
+        if not batches:
+            return Batch(pl.DataFrame(schema=dict.fromkeys(columns or self.columns, pl.String)))
+        numbers = [batch.numbers for batch in batches if batch.numbers is not None]
+        return Batch(
+            pl.concat([batch.frame for batch in batches], how="vertical_relaxed"),
+            numbers=pl.concat(numbers) if numbers else None,
         )
+
+    @property
+    def no_rows_message(self) -> str:
+        """What to say where no row is left."""
+        if not self.place.where:
+            return f"{self.place.name} has column names but no rows"
+        wanted = " and ".join(
+            f"{column} = {' or '.join(map(repr, values))}" for column, values in self.place.where.items()
+        )
+        return f"{self.place.name} has no row with {wanted}"
 
     def numbered(self, rows: Iterable[int]) -> dict[int, int]:
         """For row numbers (the first is 0): the line in a text file, the number of the record elsewhere."""
@@ -137,9 +185,9 @@ class TableReader:
                 return
 
     def _records(self) -> Iterator[tuple[int, bool]]:
-        if self.dialect is None or self.place.file is None:
+        if self.dialect is None or self.path is None:
             return iter(())
-        return record_lines(self.place.file, self.dialect)
+        return record_lines(self.path, self.dialect)
 
     def rejected(self) -> list[dict[str, Any]]:
         """The records that did not fit, each with its ``line``."""
@@ -167,22 +215,238 @@ class TableReader:
         return records
 
 
-def open_table(place: TableSource, usual_encoding: str | None = None) -> TableReader:
+def open_table(
+    place: TableSource, usual_encoding: str | None = None, *, keeps_rows: bool = False
+) -> TableReader:
     """Open a table without reading its rows.
 
-    A text file that is no UTF-8 is read in the ``usual_encoding`` of its kind, if that is known and it can.
+    Args:
+        place: Where the table is, and which of its rows and columns count.
+        usual_encoding: The encoding in which a text file of its kind that is no UTF-8 is read, if it can be.
+        keeps_rows: Whether a row stays that a join finds nothing for.
 
     Raises:
-        SourceError: it does not exist or is no table.
+        SourceError: it does not exist, is no table, or has not the columns that the place names.
     """
+    path = None if place.query is not None else _file_of(place)
+    encoding = _encoding(place, usual_encoding)
+    table = _open_file(place, path, encoding) if path is not None else TableReader(place, ())
+    if path is not None and not _is_composed(place, table.columns):
+        table.require(place.where)
+        return table
+    with _connection(place) as connection:
+        if path is None:
+            names = tuple(connection.describe(place.table, place.query_text))
+            table = replace(table, columns=unique_names(names), own_names=names)
+            if not (place.where or _is_composed(place, table.columns)):
+                return table
+        return _open_composed(replace(table, keeps_rows=keeps_rows), connection)
+
+
+def _encoding(place: TableSource, usual: str | None = None) -> Encoding | None:
+    name = place.encoding or usual
+    return None if name is None else Encoding(name, is_sure=place.encoding is not None)
+
+
+def _is_composed(place: TableSource, columns: Sequence[str]) -> bool:
+    """Whether a table is more than its own columns: joined, looked up, or taken out of JSON."""
+    elsewhere = (name for name in (*place.references.values(), *place.where) if name not in columns)
+    return bool(place.join or place.lookup or any("." in name for name in elsewhere))
+
+
+def _open_composed(table: TableReader, connection: DatabaseConnection) -> TableReader:
+    builder = _query_builder(table, connection)
+    own = dict(zip(table.columns, table.own_names or table.columns, strict=True))
+    resolved = {
+        name: reference
+        for name, reference in table.place.references.items()
+        if find_place(reference, builder.tables) is not None
+    }
+    references = own | resolved
+    builder.build(references)  # refuses what is not there
+    return replace(table, columns=tuple(references), references=references, composed=True)
+
+
+def _query_builder(table: TableReader, connection: DatabaseConnection) -> TableQueryBuilder:
+    place = table.place
+    base = place.table if table.path is None else str(table.path)
+    of_joins = {join.name: join.table for join in place.join}
+    describe, relation = connection.describe, connection.relation
+    query = f"({connection.dialect.escape(place.query_text or '')})"
+    return TableQueryBuilder(
+        source=place,
+        dialect=connection.dialect,
+        tables={
+            BASE: describe(base, place.query_text),
+            **{name: describe(joined, None) for name, joined in of_joins.items()},
+        },
+        relations={
+            BASE: query if base is None else relation(base),
+            **{name: relation(joined) for name, joined in of_joins.items()},
+        },
+        lookups={
+            column: (relation(lookup.table), describe(lookup.table, None))
+            for column, lookup in place.lookup.items()
+            if lookup.table is not None
+        },
+        keeps_rows=table.keeps_rows,
+    )
+
+
+_ENDINGS = ("", ".parquet", ".csv", ".tsv", ".txt")
+
+
+def _file_of(place: TableSource) -> Path | None:
+    """The file of a table; None where it is in a database."""
     if place.file is not None:
-        encoding = place.encoding or usual_encoding
-        named = None if encoding is None else Encoding(encoding, is_sure=place.encoding is not None)
-        return _open_file(place, place.file, named)
-    query = f"SELECT * FROM ({build_query(place)}) AS source LIMIT 0"  # noqa: S608
-    with open_connection(place) as run, closing(run(query, 1)) as frames:
-        names = next(frames).columns
-        return TableReader(place, unique_names(names), own_names=tuple(names))
+        return place.file
+    folder = _folder(place)
+    return None if folder is None or place.table is None else _find_file(folder, place.table)
+
+
+def _folder(place: TableSource) -> Path | None:
+    """The folder whose files are the tables beside this one; None where these are in a database."""
+    if place.file is not None:
+        return place.file.parent
+    database = place.database or ""
+    return Path(database) if "://" not in database and Path(database).is_dir() else None
+
+
+def _find_file(folder: Path, table: str) -> Path:
+    found = (folder / f"{table}{ending}" for ending in _ENDINGS)
+    path = next((path for path in found if path.is_file()), None)
+    if path is None:
+        known = sorted(table_stem(each.name) for each in folder.iterdir() if each.suffix in _ENDINGS[1:])
+        msg = f"{folder} has no table {table!r}{suggest(table, known)}"
+        raise SourceError(msg)
+    return path
+
+
+def _connection(place: TableSource) -> AbstractContextManager[DatabaseConnection]:
+    folder = _folder(place)
+    return open_connection(place) if folder is None else _connect_files(place, folder)
+
+
+@contextmanager
+def _connect_files(place: TableSource, folder: Path) -> Iterator[DatabaseConnection]:
+    """The files of a folder as the tables of a database in memory."""
+    with ExitStack() as stack, duckdb_connection() as db:
+        spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="leadloop-"))
+        db.execute(f"SET temp_directory = {_literal(spill)}")
+        views: dict[Path, str] = {}
+
+        def relation(table: str) -> str:
+            path = _find_file(folder, table)
+            if path not in views:
+                views[path] = _create_view(db, stack, path, _encoding(place))
+            return views[path]
+
+        try:
+            for file in _files_of_query(folder, place.query):
+                relation(file.name)
+            yield connect_duckdb(db, relation)
+        except duckdb.Error as error:
+            msg = f"{place.name} cannot be read: {first_line(error)}"
+            raise SourceError(msg) from error
+
+
+def _files_of_query(folder: Path, query: str | None) -> list[Path]:
+    """The files that a query names, as far as that can be told without understanding it."""
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in _ENDINGS[1:]]
+    return [path for path in files if query and table_stem(path.name).lower() in query.lower()]
+
+
+def _create_view(
+    db: duckdb.DuckDBPyConnection, stack: ExitStack, path: Path, encoding: Encoding | None
+) -> str:
+    """Make a file a table of a database in memory, and say how a query names it."""
+    view = _quoted(table_stem(path.name))
+    if is_parquet(path):
+        rows = f"SELECT * FROM read_parquet({_literal(str(stack.enter_context(_plain_path(path))))})"  # noqa: S608
+    else:
+        dialect = sniff_dialect(path, encoding)
+        copy = stack.enter_context(_readable_copy(path, dialect))
+        names = ", ".join(
+            f"regexp_replace(c{i}, '^=\"([^\"]*)\"$', '\\1') AS {_quoted(column)}"
+            for i, column in enumerate(dialect.columns)
+        )
+        text = (
+            _csv_query(dialect).replace("$1", _literal(str(copy))).replace("$2", _literal(dialect.delimiter))
+        )
+        rows = f"SELECT {names} FROM ({text})"  # noqa: S608
+    db.execute(f"CREATE VIEW {view} AS {rows}")
+    return view
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+@contextmanager
+def _plain_path(path: Path) -> Iterator[Path]:
+    """A path without the signs that DuckDB takes for a pattern."""
+    if not _GLOB & set(str(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "link.parquet"
+        link.symlink_to(path.resolve())
+        yield link
+
+
+def _composed_batches(table: TableReader, rows: int, columns: list[str]) -> Iterator[Batch]:
+    """The rows of a table with what it is joined to; rows are numbered as in the file, if there is one."""
+    with _connection(table.place) as connection:
+        builder = _query_builder(table, connection)
+        if table.path is not None:
+            numbered = f"row_number() OVER () - 1 AS {_quoted(ROW_NUMBER)}"
+            relation = f"(SELECT *, {numbered} FROM {builder.relations[BASE]})"  # noqa: S608
+            builder = replace(builder, relations={**builder.relations, BASE: relation})
+        query = builder.build(
+            {name: table.references[name] for name in columns}, numbered=table.path is not None
+        )
+        yield from _run_composed(table, connection, query, rows)
+
+
+def _run_composed(
+    table: TableReader, connection: DatabaseConnection, query: TableQuery, rows: int
+) -> Iterator[Batch]:
+    names, first, kept = list(query.columns), 0, 0
+    table.unmatched.clear()
+    for raw in connection.run(query.sql, rows, query.parameters):
+        frame = _leave_out_unmatched(table, raw, query)
+        kept += frame.height
+        numbers = frame[ROW_NUMBER] if ROW_NUMBER in names else None
+        yield Batch(frame.select(name for name in names if name != ROW_NUMBER), first, numbers)
+        first += frame.height
+    if not kept and not table.keeps_rows and table.unmatched:
+        text = next(iter(table.unmatched))
+        msg = f"{table.place.name}: all {table.unmatched[text]:,} {text}; are the columns of the join right?"
+        raise SourceError(msg)
+
+
+def _leave_out_unmatched(table: TableReader, raw: pl.DataFrame, query: TableQuery) -> pl.DataFrame:
+    """The rows under their names, without those for which a join found nothing; these are counted."""
+    frame = raw.rename(dict(zip(raw.columns, query.columns, strict=False)))
+    for name, check in zip(raw.columns[len(query.columns) :], query.checks, strict=True):
+        missing = frame[name].cast(pl.Boolean).fill_null(value=False)
+        if missing.any():
+            table.unmatched[check.text] = table.unmatched.get(check.text, 0) + int(missing.sum())
+            frame = frame.filter(~missing) if check.drops_row else frame
+    return frame.select(query.columns)
+
+
+def _filter_batch(batch: Batch, place: TableSource, columns: list[str]) -> Batch:
+    """The rows that keep the conditions of a place; they keep their numbers."""
+    if not place.where:
+        return batch
+    mask = matching_rows(batch.frame, place.where)
+    numbers = pl.int_range(batch.first, batch.first + batch.frame.height, eager=True)
+    return Batch(batch.frame.filter(mask).select(columns), batch.first, numbers.filter(mask))
 
 
 def _open_file(place: TableSource, path: Path, encoding: Encoding | None) -> TableReader:
@@ -195,10 +459,10 @@ def _open_file(place: TableSource, path: Path, encoding: Encoding | None) -> Tab
         raise SourceError(msg)
     if not is_parquet(path):
         dialect = sniff_dialect(path, encoding)
-        return TableReader(place, dialect.columns, dialect)
+        return TableReader(place, dialect.columns, dialect, path=path)
     try:
         names = tuple(pl.read_parquet_schema(path))
-        return TableReader(place, unique_names(names), own_names=names)
+        return TableReader(place, unique_names(names), own_names=names, path=path)
     except (pl.exceptions.PolarsError, OSError) as error:
         msg = f"{path} looks like Parquet but cannot be read: {first_line(error)}"
         raise SourceError(msg) from error
@@ -211,18 +475,17 @@ def is_parquet(path: Path) -> bool:
 
 
 def _frames(table: TableReader, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
-    place = table.place
-    if table.dialect is not None:
-        yield from _delimited_frames(table, table.dialect, rows, columns)
+    if table.path is not None and table.dialect is not None:
+        yield from _delimited_frames(table, table.path, table.dialect, rows, columns)
         return
     own_names = dict(zip(table.columns, table.own_names, strict=True))
     names = [own_names[column] for column in columns]
-    if place.file is not None:
-        frames = _parquet_frames(place.file, rows, names)
+    if table.path is not None:
+        frames = _parquet_frames(table.path, rows, names)
         yield from (frame.rename(dict(zip(names, columns, strict=True))) for frame in frames)
         return
-    with open_connection(place) as run:
-        for frame in run(build_query(place), rows):
+    with _connection(table.place) as connection:
+        for frame in connection.run(build_query(table.place, connection), rows):
             yield frame.select(names).rename(dict(zip(names, columns, strict=True)))
 
 
@@ -234,10 +497,10 @@ def _parquet_frames(path: Path, rows: int, columns: list[str]) -> Iterator[pl.Da
 
 
 def _delimited_frames(
-    table: TableReader, dialect: Dialect, rows: int, columns: list[str]
+    table: TableReader, file: Path, dialect: Dialect, rows: int, columns: list[str]
 ) -> Iterator[pl.DataFrame]:
     indices = [table.columns.index(name) for name in columns]
-    with _readable_copy(table.place.file, dialect) as path, duckdb_connection() as db:  # type: ignore[arg-type]
+    with _readable_copy(file, dialect) as path, duckdb_connection() as db:
         try:
             relation = db.sql(_csv_query(dialect), params=[str(path), dialect.delimiter])
             swallowed: dict[int, SwallowedRecords] = {}

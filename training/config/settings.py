@@ -10,7 +10,7 @@ from pathlib import Path  # noqa: TC003
 from typing import Any, Literal
 
 from features.clock import DAY, HOUR
-from features.cohort import CREATED, CohortRule
+from features.cohort import CREATED, MERGED, CohortRule
 from features.ingest.column_roles import Role  # noqa: TC001
 from features.ingest.mapping import (
     AttributeSelection,
@@ -166,22 +166,28 @@ class FunnelConfig:
         stages: The names of the stages, in their order.
         target: The stage that is predicted, unless [label] names another.
         closed: The stages that close a lead without a conversion. Default: none.
+        reopen: The stages that open a closed lead again. Default: none.
 
     Raises:
-        ValueError: ``target`` or a stage of ``closed`` is not in ``stages``, or the target is in ``closed``.
+        ValueError: ``target`` or a stage of ``closed`` or ``reopen`` is not in ``stages``, or one stage is in
+            several of them.
     """
 
     stages: tuple[str, ...]
     target: str
     closed: tuple[str, ...] = ()
+    reopen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for stage in (self.target, *self.closed):
+        for stage in (self.target, *self.closed, *self.reopen):
             if stage not in self.stages:
                 msg = f"{stage!r} is none of the stages{suggest(stage, self.stages)}"
                 raise ValueError(msg)
         if self.target in self.closed:
             msg = f"the target {self.target!r} cannot also be a closed end"
+            raise ValueError(msg)
+        if both := [stage for stage in self.reopen if stage in (self.target, *self.closed)]:
+            msg = f"{both[0]!r} cannot both open a lead again and end its way"
             raise ValueError(msg)
 
 
@@ -307,6 +313,7 @@ class Config:
         transitions: The tables of entries into stages; a history needs at least one.
         attributes: Which free columns of leads and accounts are attributes. Default: all.
         accounts: The table of accounts, one row per company. Default: None.
+        merges: The tables of leads that were merged into others. Default: none.
         funnel: The company's stages; a history needs them.
         label: What is predicted; a history needs it.
         cohort: When open leads become snapshots. Default: at their creation.
@@ -329,6 +336,7 @@ class Config:
     transitions: tuple[TableMapping, ...] = ()
     attributes: AttributesConfig = AttributesConfig()
     accounts: TableMapping | None = None
+    merges: tuple[TableMapping, ...] = ()
     funnel: FunnelConfig | None = None
     label: LabelConfig | None = None
     cohort: CohortConfig = CohortConfig()
@@ -399,6 +407,7 @@ class Config:
             transitions=self.transitions,
             attributes=self.attributes.history,
             accounts=self.accounts,
+            merges=self.merges,
             plain=self.attributes,
             stages=_require_section(self.funnel, "funnel").stages,
             observed_until=self.observed_until,
@@ -410,14 +419,16 @@ class Config:
         """The label that the model predicts."""
         label, funnel = _require_section(self.label, "label"), _require_section(self.funnel, "funnel")
         stage = label.stage or funnel.target
-        return LabelSpec(stage, label.horizon, label.lead_time, funnel.closed, label.settle)
+        return LabelSpec(stage, label.horizon, label.lead_time, funnel.closed, label.settle, funnel.reopen)
 
     @property
     def cohort_rule(self) -> CohortRule:
         """When snapshots are taken; a lead is open until it enters the target or a closing stage."""
         funnel, cohort = _require_section(self.funnel, "funnel"), self.cohort
-        ends = dict.fromkeys((self.label_spec.stage, *funnel.closed))
-        return CohortRule(cohort.on, cohort.every, tuple(ends), cohort.until_age, cohort.start, cohort.end)
+        merged = (MERGED,) if self.merges else ()
+        ends = dict.fromkeys((self.label_spec.stage, *funnel.closed, *merged))
+        limits = (cohort.until_age, cohort.start, cohort.end)
+        return CohortRule(cohort.on, cohort.every, tuple(ends), *limits, funnel.reopen)
 
 
 def _require_section(section: Any, name: str) -> Any:

@@ -27,7 +27,7 @@ from typing import (
 )
 
 from features.clock import parse_duration, to_epoch
-from features.ingest.mapping import Database
+from features.ingest.mapping import CellValues, Database, cell_values
 from features.ingest.timestamps import parse_timestamp
 from features.suggestions import suggest
 from training.plugins import PluginModule
@@ -240,5 +240,6 @@ _CONVERTERS: dict[Any, Callable[[Any, ConfigLocation], Any]] = {
     Instant: _instant,
     Path: _path,
     Database: _database,
+    CellValues: lambda raw, _location: cell_values(raw),
     PluginModule: _plugin_module,
 }

@@ -15,7 +15,7 @@ import polars as pl
 from features import batch
 from features.catalogue import build_feature_set
 from features.clock import DAY, to_datetime
-from features.cohort import Snapshots, draw_snapshots, lead_codes
+from features.cohort import MERGED, Snapshots, draw_snapshots, lead_codes
 from features.history import LeadHistory
 from features.ingest.flat_export import NO_OUTCOME
 from features.labels import compute_labels
@@ -324,7 +324,9 @@ def from_history(  # noqa: PLR0913 - the one call that most users need
         NoLabelledRowsError: There are not rows of both outcomes.
         PluginError: A plug-in gives no features, or some that this history cannot have.
     """
-    features = build_feature_set(history, target=label.stage, closed=label.closed, units=_flags(roles))
+    features = build_feature_set(
+        history, target=label.stage, closed=(*label.closed, MERGED), units=_flags(roles)
+    )
     features = add_plugin_features(features, plugins, history)
     snapshots = draw_snapshots(history, rule)
     labelled = compute_labels(history, snapshots, label)

@@ -1,1 +1,1 @@
-"""Leakage checks LC001 to LC016: of columns, values, splits, duplicates, and of the rows to score."""
+"""Leakage checks LC001 to LC017: of columns, values, events, splits, duplicates, and of the rows to score."""

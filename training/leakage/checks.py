@@ -1,4 +1,4 @@
-"""Runs the leakage checks LC001 to LC016 and collects their findings.
+"""Runs the leakage checks LC001 to LC017 and collects their findings.
 
 A leak is a column that is filled because of the outcome: it makes every offline figure splendid and the model
 worthless on an open lead. Each check is triggered, clean, or not applicable with the reason.
@@ -10,7 +10,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from features.messages import Message
-from training.leakage import column_checks, duplicate_checks, shift_checks, split_checks, value_checks
+from training.leakage import (
+    column_checks,
+    duplicate_checks,
+    event_checks,
+    shift_checks,
+    split_checks,
+    value_checks,
+)
 from training.leakage.column_checks import NotApplicableError, Severity
 
 if TYPE_CHECKING:
@@ -33,7 +40,7 @@ class Finding:
     """Something in the data that a user should look at.
 
     Attributes:
-        code: The check that found it, LC001 to LC016.
+        code: The check that found it, LC001 to LC017.
         severity: "high", "medium" or "info".
         column: The feature, or "" where it is about all rows.
         message: What was found and, at its end, what to do.
@@ -50,7 +57,7 @@ class Check:
     """The result of one check.
 
     Attributes:
-        code: LC001 to LC016.
+        code: LC001 to LC017.
         title: What the check claims.
         findings: What it found; empty where the claim holds.
         reason: Why the check is not applicable to these rows; "" where it is.
@@ -168,6 +175,7 @@ ORIGINS: dict[str, CheckFunction] = {
     "LC010": split_checks.group_overlap,
     "LC011": split_checks.future_information,
     "LC014": duplicate_checks.duplicate_leads,
+    "LC017": event_checks.events_move_with_outcome,
 }
 AHEAD: dict[str, ShiftCheckFunction] = {
     "LC012": shift_checks.unseen_categories,

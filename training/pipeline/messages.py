@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from features.ingest.column_roles import has_several_choices, is_like_numbers
 from features.ingest.quarantine import format_counts
-from training.analysis.summary import GRAVE
 from training.data.load import format_columns
 
 if TYPE_CHECKING:
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
     from models.metrics import Interval
     from training.data.dataset import Dataset
     from training.report.report import Report
+
+PRINTED = ("high", "medium")
+"""The severities of findings that a run prints; the report has all."""
 
 
 def ingest_messages(dataset: Dataset, quarantine: Path) -> Iterator[str]:
@@ -55,13 +57,13 @@ def holdout_overlap_message(holdout_ids: pl.Series, dataset: Dataset) -> str:
 
 
 def warning_messages(report: Report) -> Iterator[str]:
-    """Lines on high-severity findings, and on what to know before believing the metrics."""
+    """Lines on findings of high and medium severity, and on what to know before believing the metrics."""
     from training.report.sections.summary import warnings  # noqa: PLC0415 - takes seconds, and few commands draw
     from training.report.translator import translator  # noqa: PLC0415
 
     for note in report.health.findings:
-        if note.severity == GRAVE:
-            yield f"{note.code}  {note.severity}  {note.column}: {note.message}"
+        if note.severity in PRINTED:
+            yield f"{note.code}  {note.severity}  {note.column or 'all columns'}: {note.message}"
     for _, warning in warnings(report, translator("en")):
         yield f"note: {warning}"
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import socket
 import sqlite3
-import subprocess
-import tempfile
-from pathlib import Path
 
 import duckdb
 import pytest
 import sqlalchemy
+from crm_databases import free_port
 
 from features.clock import DAY
 from features.ingest.mapping import HistoryMapping, TableMapping, TableSource
@@ -43,47 +37,6 @@ def duck(tmp_path):
         db.execute(CREATE)
         db.execute(FILL)
     return str(path)
-
-
-def _tools() -> Path:
-    result = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not result and (own := shutil.which("initdb")) is None:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    return result[-1].parent if result else Path(own).parent
-
-
-def _user() -> str | None:
-    """PostgreSQL refuses to run as root: another user is borrowed where the tests do."""
-    users = [user.pw_name for user in pwd.getpwall() if user.pw_name in {"postgres", "nobody"}]
-    return max(users) if os.geteuid() == 0 else None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    """The URL of a PostgreSQL cluster of its own, in a temporary folder on a free port."""
-    tools, user, port = _tools(), _user(), _free_port()
-    folder = Path(tempfile.mkdtemp())
-    if user is not None:
-        shutil.chown(folder, user)
-
-    def run(tool, *arguments):
-        command = [tools / tool, "-D", folder / "data", *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, user=user)
-
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder}"
-    try:
-        run("initdb", "-U", "me", "-A", "trust", "-E", "UTF8")
-        run("pg_ctl", "-w", "-l", folder / "log", "-o", options, "start")
-        yield f"postgresql://me@127.0.0.1:{port}/postgres"
-        run("pg_ctl", "-w", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -157,7 +110,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
 
 
 def test_a_server_that_does_not_answer_is_an_error_without_the_password():
-    place = TableSource(database=f"postgresql://me:secret@127.0.0.1:{_free_port()}/crm", table="leads")
+    place = TableSource(database=f"postgresql://me:secret@127.0.0.1:{free_port()}/crm", table="leads")
     with pytest.raises(SourceError, match="cannot be read") as caught:
         open_table(place)
     assert "secret" not in str(caught.value)
@@ -186,7 +139,7 @@ ODD = {
 def test_a_column_of_any_type_is_read_or_left_out(postgres):
     columns = ", ".join(f"{value} AS {name}" for name, value in ODD.items())
     query = (  # the columns above, and nothing from outside
-        f"SELECT id::text AS lead_id, now() - interval '1 day' AS created_at, id AS visits, {columns} "  # noqa: S608
+        f"SELECT id::text AS lead_id, now() - interval '1 day' AS created_at, id AS visits, {columns} "
         "FROM generate_series(1, 5) AS id UNION ALL "
         f"SELECT '9', now() - interval '1 day', 7, {', '.join(['NULL'] * len(ODD))}"
     )

@@ -1,0 +1,67 @@
+"""LC017: activities that move to another id when a lead converts are named, true signals are not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from small_export import leads, write
+
+from features.clock import DAY
+from features.cohort import CohortRule
+from features.ingest.flat_export import read_flat
+from features.ingest.mapping import FlatMapping
+from features.labels import LabelSpec
+from training.data.dataset import from_flat_export, from_history
+from training.leakage.checks import run_checks
+from training.simulation.simulator import simulate
+
+RULE = CohortRule(on=("mql",), every=30 * DAY, closed=("sql", "disqualified"), until_age=60 * DAY)
+LABEL = LabelSpec("sql", 60 * DAY)
+
+
+@pytest.fixture(scope="module")
+def history():
+    return simulate(1500, 4).history
+
+
+def check(dataset):
+    return next(each for each in run_checks(dataset) if each.code == "LC017")
+
+
+def converted(history):
+    return history.transitions.filter(pl.col("stage") == "sql")["lead_id"].unique().implode()
+
+
+def test_signals_of_the_simulator_are_no_alarm(history):
+    assert check(from_history(history, RULE, LABEL)).outcome == "clean"
+
+
+def test_activities_that_leave_with_the_outcome_are_named(history):
+    kind = history.touchpoints["kind"].mode()[0]
+    moved = (pl.col("kind") == kind) & pl.col("lead_id").is_in(converted(history))
+    left = replace(history, touchpoints=history.touchpoints.filter(~moved))
+    findings = check(from_history(left, RULE, LABEL)).findings
+    assert [finding.severity for finding in findings] == ["medium"]
+    assert f"'{kind}'" in str(findings[0].message)
+    assert "also" in str(findings[0].message)
+
+
+def test_activities_that_come_with_the_outcome_are_named(history):
+    entered = history.transitions.filter(pl.col("stage") == "sql")
+    contracts = entered.select(
+        "lead_id",
+        occurred_at=pl.col("occurred_at") - DAY,
+        known_at=pl.col("known_at") - DAY,
+        kind=pl.lit("contract"),
+    )
+    more = pl.concat([history.touchpoints, contracts], how="diagonal")
+    findings = check(from_history(replace(history, touchpoints=more), RULE, LABEL)).findings
+    assert ["'contract'" in str(finding.message) for finding in findings] == [True]
+
+
+def test_a_flat_export_has_no_events_to_compare(tmp_path):
+    mapping = FlatMapping(id="Id", label="Converted", time="No")
+    dataset = from_flat_export(read_flat(write(tmp_path, leads(400)), mapping), mapping)
+    assert check(dataset).outcome == "not applicable"
