@@ -82,6 +82,6 @@ def test_a_log_that_is_not_there_is_not_made(tmp_path):
 
 def test_where_decisions_go_is_said_without_a_password():
     sentence = LogSettings("postgresql://me:sword@fish@db/log", keep_days=9).in_words()
-    assert sentence == "decisions are logged in postgresql://me@db/log and kept for 9 days"
+    assert sentence == "decisions are logged in postgresql://db/log and kept for 9 days"
     assert LogSettings("off").in_words() == "no decision is logged"
     assert "me/log.db" in LogSettings("me/log.db").in_words()
