@@ -119,10 +119,12 @@ def _lead_out(lead: HandoverLead, day: int, stale_days: int) -> HandoverLeadOut:
     )
 
 
-routes = [
-    Route(PATH, log_endpoint(_show), methods=["GET"]),
-    Route(PATH, log_endpoint(_make), methods=["POST"]),
-]
+async def _answer(request: Request, journal: DecisionLog) -> HandoverResponse:
+    return await (_make if request.method == "POST" else _show)(request, journal)
+
+
+# One route, so that the header Allow of a refusal names both methods.
+routes = [Route(PATH, log_endpoint(_answer), methods=["GET", "POST"])]
 
 
 def openapi_paths(schemas: dict[str, Any]) -> dict[str, Any]:

@@ -367,6 +367,12 @@ def test_requests_that_come_at_once_get_one_list(client, log):
     assert rows_of(log) == [1, 4]
 
 
+def test_another_method_is_told_which_there_are(client):
+    answer = client.put("/v1/handover", json={"capacity": 3})
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert {name.strip() for name in answer.headers["allow"].split(",")} == {"GET", "HEAD", "POST"}
+
+
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", None])
 def test_a_form_of_another_page_makes_no_list(client, media_type):
     headers = {"content-type": media_type} if media_type else {}
