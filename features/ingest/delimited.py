@@ -221,13 +221,17 @@ def _scan(path: Path, named: Encoding | None) -> _Scan:
             return _Scan("utf-16", mixed_ends=True, quotes=True, line_quotes=True, notices=notices)
     returns = newlines = both = 0
     quotes = line_quotes = False
+    is_ascii = True
     for block in _blocks(path):
+        is_ascii = is_ascii and block.isascii()
         returns, newlines = returns + block.count(b"\r"), newlines + block.count(b"\n")
         both += block.count(b"\r\n")
         quotes = quotes or b'"' in block
         line_quotes = line_quotes or block.startswith(b'"') or b'\n"' in block or b'\r"' in block
     kinds = (both, returns - both, newlines - both)
-    encoding, damaged, sentences = _find_encoding(path, named)
+    # Most files are plain ASCII, which need not be decoded to know that they are UTF-8.
+    plain = is_ascii and named is None
+    encoding, damaged, sentences = ("utf-8", False, ()) if plain else _find_encoding(path, named)
     return _Scan(encoding, sum(map(bool, kinds)) > 1, quotes, line_quotes, damaged, sentences)
 
 
