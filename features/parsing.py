@@ -307,8 +307,8 @@ def as_category(value: str | float | None, *, missing: Collection[str] = MISSING
     _finite_number(value)
     if value == int(value) and abs(value) < _MAX_INTEGER:
         return str(int(value))
-    # Python writes 1e-08, a column 1e-8.
-    return str(value).replace("e-0", "e-")
+    # Python writes small and large numbers in another way than a column does.
+    return str(pl.Series([value], dtype=pl.Float64).cast(pl.String)[0])
 
 
 _CURRENCY = "(?:US\\$|[€$£¥₹]|EUR|USD|GBP|CHF)"

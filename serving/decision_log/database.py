@@ -63,7 +63,7 @@ def open_log(place: str, project: str = "", deadlines: ConnectionDeadlines | Non
         _upgrade_schema(opening)
         _bind_project(opening, place, project)
     except (SQLAlchemyError, CommandError, OSError) as error:
-        cause = without_secrets(reason(error), url)
+        cause = without_credentials(reason(error), url)
         shown = displayed_place(place)
         msg = f"the decision log {shown} cannot be opened ({cause}); name another place, or off"
         raise LogError(msg) from error
@@ -117,7 +117,7 @@ def reason(error: BaseException) -> str:
     return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
 
 
-def without_secrets(message: str, url: URL) -> str:
+def without_credentials(message: str, url: URL) -> str:
     """A message without the password, and without whatever stands in the query of a URL."""
     values = [
         value for entry in url.query.values() for value in ([entry] if isinstance(entry, str) else entry)

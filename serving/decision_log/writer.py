@@ -24,7 +24,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from features.clock import DAY
-from serving.decision_log.database import log_url, open_log, reason, truncate_wal, without_secrets, writing
+from serving.decision_log.database import (
+    log_url,
+    open_log,
+    reason,
+    truncate_wal,
+    without_credentials,
+    writing,
+)
 from serving.decision_log.deadlines import ConnectionDeadlines
 from serving.decision_log.log_file import LogFileChangedError, OpenedFiles, log_path
 from serving.decision_log.retention import RetentionClock
@@ -310,7 +317,9 @@ class GroupCommitWriter:
                 # A message of our own names no password; where the URL is at fault there is none to compare.
                 own = isinstance(error, LogError)
                 cause = (
-                    reason(error) if own else without_secrets(reason(error), log_url(self._settings.place))
+                    reason(error)
+                    if own
+                    else without_credentials(reason(error), log_url(self._settings.place))
                 )
                 logger.error("the decision log cannot be written: %s", cause)
 
