@@ -123,7 +123,10 @@ def log_prune(
 
 @log_app.command(name="vacuum")
 def log_vacuum(log: LogPlace = DEFAULT_PLACE) -> None:
-    """Write the log's tables anew, so that nothing of erased leads is left there. Answers wait meanwhile."""
+    """Write the tables anew, so that nothing erased is left in them.
+
+    Answers wait meanwhile.
+    """
     from serving.decision_log.frames import open_existing_log
     from serving.decision_log.vacuum import rewrite_tables
 

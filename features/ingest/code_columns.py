@@ -49,7 +49,7 @@ _FIRST_DAY, _LAST_DAY = 36_526, 73_050
 def find_code_role(known: pl.Series, distinct: int) -> tuple[CodeRole, Message] | None:
     """What a column of numbers is if it is no amount, and why; None where it is one, or no whole numbers.
 
-    >>> find_code_role(pl.Series("owner_id", [48123, 77120, 48123]), 2)
+    >>> find_code_role(pl.Series("owner_id", [48123, 77120] * 9), 2)
     ('category', 'codes: numbers that name something')
     >>> find_code_role(pl.Series("visits", [3, 0, 12]), 3) is None
     True

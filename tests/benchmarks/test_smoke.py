@@ -139,7 +139,7 @@ def test_clients_without_a_key_are_refused_while_memory_is_watched(company):
 def test_a_soak_promotes_while_it_asks(company, monkeypatch):
     monkeypatch.setattr(soak, "MEASURED_FOR", 0.5)
     monkeypatch.setenv("LEADLOOP_STORE", "taken back after the test")
-    done = soak.soak(company[0], soak.options(["--minutes", "0.1", "--every", "2.5"]))
+    done = soak.soak(company[0], soak.options(["--minutes", "0.4", "--every", "10"]))
     assert done.crm.failures == []
     assert len(done.promoted) >= 3
     assert set(done.promoted[:-1]) <= done.crm.versions

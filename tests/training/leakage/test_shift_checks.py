@@ -139,6 +139,7 @@ def test_random_halves_of_a_simulated_crm_are_alike(seed):
         rows=dataset.rows[to_learn],
         label=dataset.label[to_learn],
         order=dataset.order[to_learn],
+        settled_at=dataset.settled_at[to_learn],
         accounts=dataset.accounts[to_learn],
     )
     outcomes = {check.code: check.outcome for check in run_checks(half, dataset.rows[to_score])}
