@@ -68,10 +68,12 @@ class Clients:
         while not self._over.is_set():
             turn += 1
             lead_id = f"{client}-{turn}"
+            # What was committed just before a log was taken away may be answered just after.
+            started = time.monotonic()
             status = ask(self.url, json.dumps({"leads": [{"lead_id": lead_id}]}))
             self.statuses[status] = self.statuses.get(status, 0) + 1
             if status == http.HTTPStatus.OK:
-                self.acknowledged.append((time.monotonic(), lead_id))
+                self.acknowledged.append((started, lead_id))
             else:
                 time.sleep(0.02)
 
