@@ -207,12 +207,12 @@ class Leadloop:
                     await self.journal.log_decisions(decisions, _request_info())
                     return True
                 context.answer, new = await self._run(partial(_keep_answer, response, context))
-                kept = await self.journal.log_answer(decisions, _request_info(), new)
+                earlier = await self.journal.log_answer(decisions, _request_info(), new)
         except LogUnavailable:
             raise ProblemResponse(LOG_UNAVAILABLE) from None
-        if kept is not None:
-            context.answer = matching_answer(kept)
-        return kept is None
+        if earlier is not None:
+            context.answer = matching_answer(earlier)
+        return earlier is None
 
     def _shadow_scorer(self, settings: ServiceSettings) -> ShadowScorer:
         """A challenger whose decisions are logged as shadow decisions."""

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql
 
 from features.ingest.quarantine import SourceError
 from features.ingest.table_query import SqlDialect
+from features.redaction import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -260,6 +261,11 @@ def _sqlalchemy_url(database: str) -> sqlalchemy.URL:
         return sqlalchemy.URL.create(
             "sqlite", database=f"file:{Path(database).resolve()}", query={"mode": "ro", "uri": "true"}
         )
+    address = database.partition("://")[2].partition("?")[0]
+    if address.count("@") > 1:
+        # A driver would take what follows the first one for the host, and say it aloud.
+        msg = f"{without_secrets(database)}: an @ in a user or a password of a URL is written as %40"
+        raise SourceError(msg)
     url = sqlalchemy.make_url(database)
     driver = _DRIVERS.get(url.drivername)
     return url.set(drivername=driver) if driver else url
@@ -275,5 +281,5 @@ def _starts_with(path: Path, magic: bytes, at: int = 0) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a database's message, without the query and the stack."""
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    """The first line of a database's message, without the query, the stack and secrets of a URL."""
+    return without_secrets(str(getattr(error, "orig", None) or error).strip().splitlines()[0])

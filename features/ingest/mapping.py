@@ -14,6 +14,7 @@ from features.ingest.quarantine import MAX_SHARE, SourceError
 from features.ingest.timestamps import ISO, TimeFormat
 from features.number_marks import NumberMarks  # noqa: TC001
 from features.parsing import MISSING, clean_text
+from features.redaction import without_secrets
 
 Database = NewType("Database", str)
 """A database: the path of a SQLite or DuckDB file, or a URL such as ``postgresql://host/crm``."""
@@ -21,7 +22,6 @@ Database = NewType("Database", str)
 CellValues = NewType("CellValues", tuple[str | bool, ...])
 """The values of a column that count: words as the table shows them, true or false, "" for no value."""
 
-_PASSWORD = re.compile(r"(://[^:/@]+:)[^@]*@")
 _SHOWN_QUERY = 60
 
 
@@ -177,10 +177,10 @@ class TableSource:
 
     @property
     def name(self) -> str:
-        """How messages call it; a password in the URL is not shown."""
+        """How messages call it: of a URL without its user, password and query."""
         if self.title is not None:
             return self.title
-        place = _PASSWORD.sub(r"\1***@", self.database) if self.database is not None else str(self.file)
+        place = str(self.file) if self.database is None else without_secrets(self.database)
         if self.query is not None:
             return f"{place}: query {shorten(self.query, _SHOWN_QUERY, placeholder=' ...')}"
         return place if self.table is None else f"{place}: {self.table}"

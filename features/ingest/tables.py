@@ -313,8 +313,8 @@ def _folder(place: TableSource) -> Path | None:
 
 
 def _find_file(folder: Path, table: str) -> Path:
-    found = (folder / f"{table}{ending}" for ending in _ENDINGS)
-    path = next((path for path in found if path.is_file()), None)
+    candidates = (folder / f"{table}{ending}" for ending in _ENDINGS)
+    path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         known = sorted(table_stem(each.name) for each in folder.iterdir() if each.suffix in _ENDINGS[1:])
         msg = f"{folder} has no table {table!r}{suggest(table, known)}"
@@ -415,15 +415,15 @@ def _composed_batches(table: TableReader, rows: int, columns: list[str]) -> Iter
 def _run_composed(
     table: TableReader, connection: DatabaseConnection, query: TableQuery, rows: int
 ) -> Iterator[Batch]:
-    names, first, kept = list(query.columns), 0, 0
+    names, first, matched = list(query.columns), 0, 0
     table.unmatched.clear()
     for raw in connection.run(query.sql, rows, query.parameters):
         frame = _leave_out_unmatched(table, raw, query)
-        kept += frame.height
+        matched += frame.height
         numbers = frame[ROW_NUMBER] if ROW_NUMBER in names else None
         yield Batch(frame.select(name for name in names if name != ROW_NUMBER), first, numbers)
         first += frame.height
-    if not kept and not table.keeps_rows and table.unmatched:
+    if not matched and not table.keeps_rows and table.unmatched:
         text = next(iter(table.unmatched))
         msg = f"{table.place.name}: all {table.unmatched[text]:,} {text}; are the columns of the join right?"
         raise SourceError(msg)
@@ -507,8 +507,8 @@ def _delimited_frames(
             first = 0
             for batch in relation.to_arrow_reader(rows):
                 frame = pl.DataFrame(batch)
-                found = find_swallowed_records(frame, dialect.delimiter) if dialect.quotes else ()
-                bad = {each.row: each for each in found}
+                merged = find_swallowed_records(frame, dialect.delimiter) if dialect.quotes else ()
+                bad = {each.row: each for each in merged}
                 swallowed |= {first + row: each for row, each in bad.items()}
                 first += frame.height
                 if bad:

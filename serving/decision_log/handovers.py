@@ -207,17 +207,17 @@ class _OpenLeads:
         limit = _lot_limit(number, max(1, last // _DECISIONS_A_LEAD))
         day_number = _day_number(order)
         entry = cast(day_number, String) + ":" + cast(LEAD_RANKS.c.decision_id, String)
-        count, drawn = 0, list[str]()
+        count, lots = 0, list[str]()
         for group in self.groups:
             passing = condition(group.worth) & (day_number < limit)
             entries = func.aggregate_strings(entry, ",").filter(passing)
             query = select(func.count(), entries).where(*group.conditions)
             number_of_group, text_of_group = self.connection.execute(query).one()
             count += number_of_group
-            drawn += text_of_group.split(",") if text_of_group else ()
-        if len(drawn) < number:
+            lots += text_of_group.split(",") if text_of_group else ()
+        if len(lots) < number:
             return count, self.draw(condition, order, number, count)
-        pairs = sorted(tuple(map(int, pair.split(":"))) for pair in drawn)
+        pairs = sorted(tuple(map(int, pair.split(":"))) for pair in lots)
         # Whoever has the same number as the last one may stand before it.
         decisions = [decision for day, decision in pairs if day <= pairs[number - 1][0]]
         candidates = [

@@ -142,9 +142,9 @@ async def _respond(scope: Scope, receive: Receive) -> bytes:
     service = bentoml.get_current_service()
     workload, cost = service.workload, len(body) / 1_000 * MS_PER_KILOBYTE
     with workload.admit(cost), time_stage("read"):
-        kept = await _find_kept_answer(service, scope, body, cost)
-        if kept is not None:
-            return kept
+        earlier_answer = await _find_kept_answer(service, scope, body, cost)
+        if earlier_answer is not None:
+            return earlier_answer
         request = await workload.run(cost, partial(_parse_body, TAKES[path], body))
     cost += len(getattr(request, _ITEMS[path])) * MS_PER_ITEM[path]
     context = current_request()
@@ -172,10 +172,10 @@ async def _find_kept_answer(service: Any, scope: Scope, body: bytes, cost: float
     digest = await service.workload.run(cost, lambda: sha256(body).hexdigest())
     context.idempotency = IdempotencyKey(caller, keys[0], scope["path"], digest, context.tenant)
     try:
-        kept = await service.journal.find_answer(context.idempotency)
+        stored = await service.journal.find_answer(context.idempotency)
     except LogUnavailable:
         raise ProblemResponse(LOG_UNAVAILABLE) from None
-    return None if kept is None else matching_answer(kept)
+    return None if stored is None else matching_answer(stored)
 
 
 def matching_answer(kept: KeptAnswer) -> bytes:

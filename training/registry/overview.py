@@ -85,7 +85,7 @@ class StoredModels:
         kind = "challenger" if self.challenger else "champion"
         what = self.problem or f"model {self.model_version}, {self.label}, trained {self.created_at[:16]}"
         mine = ", this project" if self.own else ""
-        return f"  {self.name} ({whose}{mine}): {kind} is {what} ({self.copies:,} copies)"
+        return f"  {self.name} ({whose}{mine}): {kind} is {what} (copies: {self.copies:,})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +111,9 @@ class ModelsOverview:
     def in_words(self) -> Iterator[str]:
         """Lines for a terminal."""
         yield f"project: {self.project.name or 'none'} ({self.project.origin})"
-        yield f"registered in {self.registry}: {len(self.versions):,} versions of this project"
+        yield f"registered in {self.registry}, versions of this project: {len(self.versions):,}"
         yield from (version.in_words() for version in self.versions)
-        yield f"copied for services in {self.store}: {len(self.stored):,} entries of all projects"
+        yield f"copied for services in {self.store}, entries of all projects: {len(self.stored):,}"
         yield from (entry.in_words() for entry in self.stored)
         yield from self.notes
 

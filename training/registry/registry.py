@@ -100,7 +100,7 @@ class ChampionFolder:
 def registered_name(tracking: Tracking) -> str:
     """The name of the project's registered model. Raises RegistryError where there is no project."""
     if not tracking.project:
-        msg = "nothing names a project here yet: run `leadloop train`, or name one with --project"
+        msg = "nothing names a project here yet; run `leadloop train`, or name one with --project"
         raise RegistryError(msg)
     return store_name(tracking.project)
 
@@ -362,7 +362,7 @@ def _champion_in_store(tracking: Tracking, why: str) -> ChampionFolder:
     if folder is None:
         whose = f"the project {tracking.project}" if tracking.project else "this folder"
         msg = (
-            f"there is no champion of {whose}: {why}. `leadloop promote` makes one; `leadloop models` lists "
+            f"there is no champion of {whose} ({why}). `leadloop promote` makes one; `leadloop models` lists "
             "what there is, of other projects too"
         )
         raise RegistryError(msg)

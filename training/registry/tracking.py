@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from features.redaction import without_secrets
 from models.plugin_part import PART as LEARNER
 from models.project import PROJECT_VARIABLE, resolve_project
 
@@ -34,9 +35,6 @@ MODEL_VERSION = "model_version"
 _NEEDED = ("leadloop", "lightgbm", "narwhals", "numpy", "pandas", "polars", "scipy")
 _PARENT = "mlflow.parentRunId"
 _PARAMS_A_CALL = 100
-_USER = re.compile(r"(\w://)[^\s'\"]*@")
-_QUERY = re.compile(r"(\w://[^\s?'\"]*)\?[^\s'\"):]*")
-_SECRET = re.compile(r"((?:password|token|secret)=)[^\s&'\"]+", re.IGNORECASE)
 _REFUSED = re.compile(r"[^\w\-. :/]+")
 # Only defaults: whoever sets these variables has a reason. Retries would hang for minutes on a dead server.
 _ENVIRONMENT = {
@@ -189,15 +187,6 @@ def tracking(
         )
         raise TrackingError(msg)
     return Tracking(f"sqlite:///{here / 'mlflow.db'}", (here / "mlflow-files").as_uri(), experiment, name)
-
-
-def without_secrets(text: str) -> str:
-    """A message without the user, password and query of the URLs in it.
-
-    >>> without_secrets("postgresql://ada:secret@db/mlflow?password=secret: no answer")
-    'postgresql://db/mlflow: no answer'
-    """
-    return _SECRET.sub(r"\1...", _QUERY.sub(r"\1", _USER.sub(r"\1", text)))
 
 
 def log(

@@ -154,3 +154,28 @@ def test_a_column_of_any_type_is_read_or_left_out(postgres):
         "constant",
         "number",
     }
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:geheim@127.0.0.1:1/crm",
+        "postgresql://ada@127.0.0.1:1/crm?password=geheim&connect_timeout=1",
+        "postgresql://ada:ge%40heim@127.0.0.1:1/crm?sslpassword=geheim",
+        "postgresql://ada:x@geheim@127.0.0.1:1/crm",
+        "unheard://ada:geheim@127.0.0.1/crm?token=geheim",
+    ],
+)
+def test_no_message_about_a_source_names_its_password(url):
+    place = TableSource(database=url, table="leads")
+    with pytest.raises(SourceError) as refused:
+        open_table(place)
+    for message in (place.name, str(refused.value)):
+        assert "ada" not in message
+        assert "geheim" not in message
+        assert "heim" not in message
+
+
+def test_a_password_with_a_bare_at_sign_is_refused_with_what_to_write():
+    with pytest.raises(SourceError, match="%40"):
+        open_table(TableSource(database="postgresql://ada:x@y@127.0.0.1:1/crm", table="leads"))

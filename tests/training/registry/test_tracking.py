@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import training.registry.tracking
+from features.redaction import without_secrets
 from training.registry.tracking import (
     Artifact,
     Metric,
@@ -24,7 +25,6 @@ from training.registry.tracking import (
     log,
     mlflow_client,
     tracking,
-    without_secrets,
 )
 
 # MLflow's and BentoML's own use of what their dependencies deprecate.
