@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 from hypothesis import HealthCheck, Phase, settings
 
@@ -16,6 +19,13 @@ common = settings(
 settings.register_profile("local", common, max_examples=20)
 settings.register_profile("ci", common, max_examples=60)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+# Promotions of tests go to a store of their process, whatever a test forgets. BentoML reads this at its import.
+os.environ["BENTOML_HOME"] = tempfile.mkdtemp(prefix="leadloop-tests-bentoml-")
+atexit.register(shutil.rmtree, os.environ["BENTOML_HOME"], ignore_errors=True)
+for name in ("LEADLOOP_STORE", "LEADLOOP_PROJECT"):
+    os.environ.pop(name, None)
 
 
 def pytest_addoption(parser):

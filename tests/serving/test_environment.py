@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.settings import model_store_dir
+
 ROOT = Path(__file__).resolve().parents[2]
 UNWANTED = ("mlflow", "shap", "pandas", "sklearn", "duckdb", "altair", "training")
 # The service has them, and imports them only where it keeps a log.
@@ -82,3 +84,11 @@ def test_the_service_starts_in_an_environment_of_its_own_lock(clean_python, mode
     answer = json.loads(_run(clean_python, "-c", SERVES, model_folder, cwd=tmp_path))
     assert answer["results"][0]["lead_id"] == "a"
     assert (tmp_path / "decisions.db").is_file()
+
+
+def test_what_tests_promote_reaches_no_store_of_the_user():
+    from bentoml._internal.configuration.containers import BentoMLContainer  # noqa: PLC0415  # slow, warns
+
+    stores = (model_store_dir(), Path(BentoMLContainer.bentoml_home.get()) / "models")
+    assert [store for store in stores if store.is_relative_to(Path.home() / "bentoml")] == []
+    assert {store.parent for store in stores} == {Path(os.environ["BENTOML_HOME"])}

@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 
 import bentoml
 import pytest
+from service_client import start_client
 from sqlalchemy import func, select
-from starlette.testclient import TestClient
 
-from models import artifact
 from serving import workload
 from serving.decision_log import idempotency
 from serving.decision_log.database import writing
 from serving.decision_log.erasure import register_erasure
-from serving.decision_log.settings import OFF, PLACE
+from serving.decision_log.settings import OFF
 from serving.decision_log.tables import DECISIONS, IDEMPOTENT_ANSWER_LEADS, IDEMPOTENT_ANSWERS
 from serving.middleware import api_keys
 from serving.scorer import Scorer
-from serving.service import Leadloop
 
 KEY = {"idempotency-key": "crm-4711"}
-
-
-def serving(by_hand, place, stack, **environment):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEADLOOP_MODEL", "any")
-        patch.setenv(PLACE, place)
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        patch.setattr(artifact, "load", lambda _: by_hand)
-        client = stack.enter_context(TestClient(Leadloop.to_asgi(), client=("127.0.0.1", 1)))
-    deadline = time.monotonic() + 20
-    while client.get("/readyz").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return client
 
 
 @pytest.fixture
 def client(by_hand, place):
     with ExitStack() as stack:
-        yield serving(by_hand, place, stack)
+        yield start_client(by_hand, place, stack)
 
 
 def rows(table):
@@ -146,7 +128,7 @@ def test_another_process_knows_the_answer_too(by_hand, place):
     answers = []
     for _ in range(2):
         with ExitStack() as stack:
-            answers.append(score(serving(by_hand, place, stack), "ada").content)
+            answers.append(score(start_client(by_hand, place, stack), "ada").content)
             assert rows(DECISIONS) == 1
     assert answers[0] == answers[1]
 
@@ -184,7 +166,7 @@ def test_one_caller_never_gets_the_answer_of_another(by_hand, place, tmp_path):
     keys = tmp_path / "keys.json"
     tokens = [api_keys.create_key(keys, name, ["score"]) for name in ("crm", "other")]
     with ExitStack() as stack:
-        client = serving(by_hand, place, stack, LEADLOOP_KEYS=str(keys))
+        client = start_client(by_hand, place, stack, LEADLOOP_KEYS=str(keys))
         for token, lead in zip(tokens, ("ada", "bob"), strict=True):
             answer = score(client, lead, headers=KEY | {"authorization": f"Bearer {token}"})
             assert answer.json()["results"][0]["lead_id"] == lead
@@ -192,5 +174,5 @@ def test_one_caller_never_gets_the_answer_of_another(by_hand, place, tmp_path):
 
 def test_without_a_log_a_key_is_refused(by_hand):
     with ExitStack() as stack:
-        answer = score(serving(by_hand, OFF, stack), "ada")
+        answer = score(start_client(by_hand, OFF, stack), "ada")
     assert (answer.status_code, answer.json()["code"]) == (501, "log_off")

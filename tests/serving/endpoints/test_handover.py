@@ -12,20 +12,18 @@ from threading import Barrier
 
 import pytest
 from log_entries import in_transaction, log_decisions, make_decision, make_outcome
+from service_client import start_client
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
-from starlette.testclient import TestClient
 
 from features.clock import DAY
-from models import artifact
 from models.uncertainty import InsufficientEvidence
 from serving.decision_log import handovers, queries
 from serving.decision_log.async_log import DecisionLog
-from serving.decision_log.settings import OFF, PLACE, LogSettings
+from serving.decision_log.settings import OFF, LogSettings
 from serving.decision_log.statements import add_outcomes, erase, probe_writable, prune
 from serving.decision_log.tables import HANDED_OVER, HANDOVERS, OUTCOMES
 from serving.handover_selection import HandoverCandidate, HandoverRequest, NoSuchValueError, select_leads
-from serving.service import Leadloop
 from serving.settings import ServiceSettings, SettingsError
 
 
@@ -229,26 +227,10 @@ def test_old_hand_overs_are_forgotten(log):
     assert handovers.find_handover(log, HandoverRequest(7 * DAY, 2, 0.5)) is None
 
 
-def serving(model, place, tmp_path_factory, stack, **settings):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(tmp_path_factory.mktemp("bentoml")))
-        patch.setenv("LEADLOOP_MODEL", "any")
-        patch.setenv(PLACE, place)
-        for name, setting in settings.items():
-            patch.setenv(name, setting)
-        patch.setattr(artifact, "load", lambda _: model)
-        client = stack.enter_context(TestClient(Leadloop.to_asgi(), client=("127.0.0.1", 1)))
-    deadline = time.monotonic() + 20
-    while client.get("/readyz").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return client
-
-
 @pytest.fixture
-def client(by_hand, place, tmp_path_factory):
+def client(by_hand, place):
     with ExitStack() as stack:
-        yield serving(by_hand, place, tmp_path_factory, stack, LEADLOOP_EXPLORE="0.25")
+        yield start_client(by_hand, place, stack, LEADLOOP_EXPLORE="0.25")
 
 
 @pytest.fixture
@@ -394,20 +376,20 @@ def test_a_body_that_makes_no_sense_is_refused(client, body, status, code):
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-def test_a_stale_score_is_marked(place, by_hand, tmp_path_factory, log):
+def test_a_stale_score_is_marked(place, by_hand, log):
     now = int(time.time())
     log_decisions(log, make_decision("old", probability=0.9), now=now - 20 * DAY)
     log_decisions(log, make_decision("new", probability=0.1), now=now)
     with ExitStack() as stack:
-        client = serving(by_hand, place, tmp_path_factory, stack)
+        client = start_client(by_hand, place, stack)
         old, new = ask(client, capacity=2)["leads"]
         assert (old["age_days"], old["stale"], new["age_days"], new["stale"]) == (20, True, 0, False)
         assert not ask(client, capacity=2, stale_days=20)["leads"][0]["stale"]
 
 
-def test_without_a_log_there_is_nobody_to_hand_over(by_hand, tmp_path_factory):
+def test_without_a_log_there_is_nobody_to_hand_over(by_hand):
     with ExitStack() as stack:
-        answer = serving(by_hand, OFF, tmp_path_factory, stack).post("/v1/handover", json={"capacity": 5})
+        answer = start_client(by_hand, OFF, stack).post("/v1/handover", json={"capacity": 5})
     assert (answer.status_code, answer.json()["code"]) == (501, "log_off")
 
 

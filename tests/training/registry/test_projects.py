@@ -32,18 +32,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def bento_store(tmp_path):
-    """A BentoML model store of the test's own."""
-    from bentoml._internal.configuration.containers import BentoMLContainer  # noqa: PLC0415  # slow, warns
-    from bentoml._internal.models import ModelStore  # noqa: PLC0415
-
-    folder = tmp_path / "bento"
-    folder.mkdir()
-    with BentoMLContainer.model_store.patch(ModelStore(str(folder))):
-        yield folder
-
-
 @pytest.fixture
 def other(tracked):
     return replace(tracked, project="globex")

@@ -44,18 +44,6 @@ bento = [
 GATE = PromotionGate()
 
 
-@pytest.fixture
-def bento_store(tmp_path):
-    """A BentoML model store of the test's own."""
-    from bentoml._internal.configuration.containers import BentoMLContainer  # noqa: PLC0415  # slow, warns
-    from bentoml._internal.models import ModelStore  # noqa: PLC0415
-
-    folder = tmp_path / "bento"
-    folder.mkdir()
-    with BentoMLContainer.model_store.patch(ModelStore(str(folder))):
-        yield folder
-
-
 def world(n=4000, seed=0):
     """What can be known of leads, in log-odds, and what became of them."""
     random = np.random.default_rng(seed)
