@@ -21,7 +21,7 @@ settings.register_profile("ci", common, max_examples=60)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
-# Promotions of tests go to a store of their process, whatever a test forgets. BentoML reads this at its import.
+# Promotions of tests go to a store of their own, whatever a test forgets. BentoML reads this at its import.
 os.environ["BENTOML_HOME"] = tempfile.mkdtemp(prefix="leadloop-tests-bentoml-")
 atexit.register(shutil.rmtree, os.environ["BENTOML_HOME"], ignore_errors=True)
 for name in ("LEADLOOP_STORE", "LEADLOOP_PROJECT"):
