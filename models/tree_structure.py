@@ -68,13 +68,13 @@ def _refuse(place: str, what: str) -> NoReturn:
 
 def _fields(lines: Sequence[str], known: set[str], place: str) -> dict[str, str]:
     """The ``name=value`` lines by name; each name is known and stands once."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition("=")
-        if name not in known or name in found:
+        if name not in known or name in values:
             _refuse(place, f"the line {name[:40]!r} stands there twice or is unknown")
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
 def _header_sizes(header: Mapping[str, str], columns: int) -> list[int]:

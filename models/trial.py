@@ -153,8 +153,8 @@ def _values(model: ConversionModel, spec: FeatureSpec, place: int) -> pl.Series:
             spec.name, [words[(row * (place + 1)) % len(words)] for row in range(_ROWS)], pl.String
         )
     numbers = [None, 0.0, 1.0, -1.0, 3.0, 30.0, 365.0, 1e6, -1e12]
-    drawn = [numbers[(row * (place + 1)) % len(numbers)] for row in range(_ROWS)]
-    return pl.Series(spec.name, drawn, pl.Float64)
+    cells = [numbers[(row * (place + 1)) % len(numbers)] for row in range(_ROWS)]
+    return pl.Series(spec.name, cells, pl.Float64)
 
 
 def _levels(model: ConversionModel, feature: str) -> list[str]:

@@ -399,11 +399,11 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
 def _inline(value: object) -> dict[str, Any]:
     """The objects with a title and fields that stand inside ``value`` without a name of their own."""
     if isinstance(value, list):
-        return {name: found for item in value for name, found in _inline(item).items()}
+        return {name: schema for item in value for name, schema in _inline(item).items()}
     if not isinstance(value, dict):
         return {}
     own = {value["title"]: value} if isinstance(value.get("title"), str) and "properties" in value else {}
-    return {name: found for item in value.values() for name, found in _inline(item).items()} | own
+    return {name: schema for item in value.values() for name, schema in _inline(item).items()} | own
 
 
 def _schema(name: str, schema: Mapping[str, Any]) -> str:

@@ -93,9 +93,9 @@ class DecisionLog:
         self, outcomes: Sequence[Outcome], received_at: float | None = None
     ) -> list[OutcomeStatus]:
         """Log outcomes of a request that came at ``received_at``; the status of each, once committed."""
-        came = time.time() if received_at is None else received_at
+        arrival = time.time() if received_at is None else received_at
         return await self.writer.write(
-            partial(statements.add_outcomes, outcomes=outcomes, now=_now(), received_at=came)
+            partial(statements.add_outcomes, outcomes=outcomes, now=_now(), received_at=arrival)
         )
 
     async def erase(self, lead_id: str, tenant: str = "") -> ErasedLead:

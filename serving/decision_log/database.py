@@ -64,8 +64,8 @@ def open_log(place: str, project: str = "", deadlines: ConnectionDeadlines | Non
         _bind_project(opening, place, project)
     except (SQLAlchemyError, CommandError, OSError) as error:
         cause = without_credentials(reason(error), url)
-        shown = displayed_place(place)
-        msg = f"the decision log {shown} cannot be opened ({cause}); name another place, or off"
+        readable = displayed_place(place)
+        msg = f"the decision log {readable} cannot be opened ({cause}); name another place, or off"
         raise LogError(msg) from error
     finally:
         opening.dispose()

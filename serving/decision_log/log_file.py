@@ -76,10 +76,10 @@ class OpenedFiles:
 def _identity(file: str) -> tuple[tuple[int, int] | None, int]:
     """Device and inode of a file and its size; None and 0 where there is none."""
     try:
-        found = os.stat(file)  # noqa: PTH116  # with each commit: a Path takes twice as long
+        status = os.stat(file)  # noqa: PTH116  # with each commit: a Path takes twice as long
     except OSError:
         return None, 0
-    return (found.st_dev, found.st_ino), found.st_size
+    return (status.st_dev, status.st_ino), status.st_size
 
 
 def _sentence(file: str, path: str) -> str:

@@ -144,8 +144,8 @@ def _versions(client: MlflowClient, tracking: Tracking) -> Iterator[RegisteredVe
     name = registered_name(tracking)
     models = client.search_registered_models(f"name = '{name}'")
     aliases = models[0].aliases if models else {}
-    found = client.search_model_versions(f"name = '{name}'")
-    for version in sorted(found, key=lambda each: int(each.version)):
+    registered = client.search_model_versions(f"name = '{name}'")
+    for version in sorted(registered, key=lambda each: int(each.version)):
         number, tags = int(version.version), run_tags(client, str(version.run_id))
         yield RegisteredVersion(
             number,
