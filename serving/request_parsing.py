@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import ChainMap
 from copy import copy
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from features.record import LeadRecord
 from features.suggestions import suggest
 from serving.body_splitter import OversizedItem
 from serving.problems import InvalidLead, invalid_lead, oversized, refuse_surplus_fields
-from serving.schemas import MAX_NAME, Account, Lead, LeadError, Transition
+from serving.schemas import MAX_NAME, NEWEST, Account, Lead, LeadError, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ _NO_CONSENT = LeadError(
 # A message quotes what was sent, and what was sent may be a novel.
 _LONGEST = 200
 _LONGEST_FIELD = len("account.attributes.") + MAX_NAME
+# A CRM's clock may run ahead of ours by so many seconds: what it tells in that time has happened.
+CLOCK_SKEW = 60
 # Misspelt attributes of one request for which the nearest name is looked for.
 _MAX_HINTS = 20
 
@@ -51,12 +54,14 @@ class ScoringRequest:
         as_of: Epoch seconds; what was known before then counts.
         known_until: The newest time that counts of what was sent, in epoch seconds; None where none was sent.
         since: An earlier moment to compare with, if any.
+        has_account: Whether the request tells of the lead's account, be it that there is none.
     """
 
     record: LeadRecord
     as_of: int
     known_until: int | None = None
     since: int | None = None
+    has_account: bool = True
 
 
 class LeadParser:
@@ -93,11 +98,19 @@ class LeadParser:
         # Leads of one request tend to share a misspelt column; looking for its nearest name is slow.
         self._nearest = lru_cache(maxsize=256)(self._find_nearest)
         self._suggested: dict[str, str] | None = None
+        self._now: float | None = None
 
-    def for_one_request(self) -> LeadParser:
-        """The same parser, which suggests names for a few misspelt attributes and then for no more."""
+    def for_one_request(self, now: float) -> LeadParser:
+        """The same parser for the leads of one request.
+
+        Args:
+            now: The moment, in epoch seconds, at which leads without ``as_of`` are scored.
+
+        Returns:
+            A parser that suggests names for a few misspelt attributes and then for no more.
+        """
         parser = copy(self)
-        vars(parser)["_suggested"] = {}
+        vars(parser).update(_suggested={}, _now=now)
         return parser
 
     def __call__(self, item: object) -> ScoringRequest:
@@ -112,16 +125,19 @@ class LeadParser:
             raise invalid_lead(error) from None
         if lead.consent is False:
             raise InvalidLead(_NO_CONSENT)
-        created = _creation_time(lead)
+        clock = int(time.time() if self._now is None else self._now) + 1
+        created = _creation_time(lead, clock)
         record = LeadRecord(lead.lead_id, created, self._attributes(lead), self._events(lead, created))
-        as_of = record.last_known_at + 1 if lead.as_of is None else lead.as_of
+        as_of = _score_time(lead, record, clock)
         if not is_visible(created, created, as_of):
-            message = "the lead did not exist yet: created_at must be before as_of"
+            moment = "now, by the clock of this service" if lead.as_of is None else "as_of"
+            message = f"the lead did not exist yet: created_at must be before {moment}"
             raise _refusal(message, "created_at")
         if lead.since is not None and not (lead.since < as_of and is_visible(created, created, lead.since)):
             message = "nothing to compare with: since must be after created_at and before as_of"
             raise _refusal(message, "since")
-        return ScoringRequest(record, as_of, _known_until(lead, record, as_of), lead.since)
+        known_until = _known_until(lead, record, as_of)
+        return ScoringRequest(record, as_of, known_until, lead.since, lead.account is not None)
 
     def _refuse_surplus(self, item: object) -> None:
         """Raise InvalidLead where there are more fields, or more attributes, than any valid lead can have."""
@@ -239,15 +255,25 @@ def _refusal(message: str, field: str) -> InvalidLead:
     return InvalidLead(LeadError(code="invalid_value", field=field, message=message[:_LONGEST]))
 
 
-def _creation_time(lead: Lead) -> int:
-    """The time of creation: ``created_at``, else its earliest event, else one second before ``as_of``."""
+def _score_time(lead: Lead, record: LeadRecord, clock: int) -> int:
+    """The moment to score a lead at: its ``as_of``; without one ``clock``, just after now."""
+    after_newest = record.last_known_at + 1
+    if lead.as_of == NEWEST:
+        return after_newest
+    if lead.as_of is not None:
+        return lead.as_of
+    return after_newest if clock < after_newest <= clock + CLOCK_SKEW else clock
+
+
+def _creation_time(lead: Lead, clock: int) -> int:
+    """The time of creation: ``created_at``, else the earliest event, at most one second before ``as_of``."""
     if lead.created_at is not None:
         return lead.created_at
     times = [row["occurred_at"] for row in lead.touchpoints]
     times += [row["occurred_at"] for row in lead.transitions]
     times += [row["known_at"] for row in lead.attribute_history]
-    if lead.as_of is not None:
-        times.append(lead.as_of - 1)
+    if lead.as_of != NEWEST:
+        times.append((clock if lead.as_of is None else lead.as_of) - 1)
     return min(times, default=0)
 
 

@@ -9,7 +9,7 @@ the OpenAPI document.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NotRequired
 
 from pydantic import (
     AfterValidator,
@@ -58,6 +58,12 @@ _TIME = {
     "title": "Time",
     "description": "ISO 8601 with an offset, or whole seconds since 1970",
     "anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}],
+}
+
+NEWEST: Final = "newest"
+_AS_OF = {
+    "title": "As Of",
+    "anyOf": [*_TIME["anyOf"], {"const": NEWEST}],
 }
 
 _VALUE = {
@@ -117,6 +123,15 @@ def _iso(text: str) -> int:
     return to_epoch(parsed)
 
 
+def parse_as_of(value: object) -> int | str:
+    """Parse the moment to score a lead at: a time as ``parse_time`` reads it, or "newest".
+
+    Raises:
+        ValueError: It is neither; pydantic reports it as the error of the field.
+    """
+    return NEWEST if value == NEWEST else parse_time(value)
+
+
 def validate_attribute(value: object) -> object:
     """Check the value of an attribute.
 
@@ -145,6 +160,7 @@ def validate_attribute(value: object) -> object:
 
 
 Moment = Annotated[int, BeforeValidator(parse_time), WithJsonSchema(_TIME)]
+AsOf = Annotated[int | Literal["newest"], BeforeValidator(parse_as_of), WithJsonSchema(_AS_OF)]
 Value = Annotated[Any, BeforeValidator(validate_attribute), WithJsonSchema(_VALUE)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 
@@ -235,10 +251,11 @@ class Lead(StrictModel):
 
     lead_id: LeadId
     consent: bool | None = Field(None, description="to be profiled; a lead with `false` is not scored")
-    created_at: Moment | None = Field(None, description="else the time of the earliest event")
-    as_of: Moment | None = Field(
+    created_at: Moment | None = Field(None, description="else the time of the earliest event, or now")
+    as_of: AsOf | None = Field(
         None,
-        description="score the lead as known just before this time; else one second after the newest event",
+        description="score the lead as known just before this time, else as known now; "
+        "`newest` is one second after the newest event",
     )
     since: Moment | None = Field(None, description="explain: what has changed from how it was known then")
     attributes: Attributes = Field(
@@ -247,7 +264,9 @@ class Lead(StrictModel):
     attribute_history: list[AttributeChange] = Field([], max_length=MAX_EVENTS, fail_fast=True)
     touchpoints: list[Touchpoint] = Field([], max_length=MAX_EVENTS, fail_fast=True)
     transitions: list[Transition] = Field([], max_length=MAX_EVENTS, fail_fast=True)
-    account: Account | None = None
+    account: Account | None = Field(
+        None, description="`{}` for a lead without a company; without it, a score may be `no_account`"
+    )
 
 
 class UncheckedItem:
@@ -374,7 +393,7 @@ class HandoverQuery(StrictModel):
         pattern=_NO_CONTROLS,
         description="the feature with what a lead is worth: rank by probability times value",
     )
-    stale_days: int = Field(14, ge=1, le=36_500, description="a score that was told so long ago is stale")
+    stale_days: int = Field(14, ge=1, le=36_500, description="a score as of so long ago is stale")
 
     # Everything in an address is text.
     model_config = ConfigDict(strict=False)
@@ -397,7 +416,7 @@ class HandoverLeadOut(StrictModel):
     insufficient: InsufficiencyCode | None = Field(description="why the score is not to be relied on, if so")
     as_of: int
     decided_at: int
-    age_days: int = Field(description="whole days since the decision, on the day of the hand-over")
+    age_days: int = Field(description="whole days since `as_of`, on the day of the hand-over")
     stale: bool = Field(description="older than `stale_days`: score it again")
     tenant: str = Field(description="the tenant that the lead belongs to; empty without tenants")
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from math import fsum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
 from features.cohort import SNAPSHOT_SCHEMA
+from features.messages import translate
 from features.online import OnlineFeatures
 from features.parsing import MISSING
 from models.explanation import explain_change, top_reasons
+from models.uncertainty import InsufficientEvidence
 from serving.body_splitter import OversizedItem
 from serving.decision_log.records import NewDecision
 from serving.problems import InvalidLead
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
 # From about here on one matrix for all leads is faster than a row each (0.1 ms a row, 15 ms a matrix of any
 # size; 1,000 leads 190 against 32 ms): see tests/benchmarks/online.py.
 MANY = 64
+
+# What the other leads of an account did.
+_OF_COLLEAGUES = frozenset({"account_touchpoints", "account_transitions"})
 
 # Reasons of one answer: some 300 bytes each, and 20 microseconds to find and write them.
 MAX_REASONS = 50_000
@@ -63,28 +70,33 @@ class Scorer:
         card = model.card
         self._read = LeadParser(model.features, card.ignored, card.missing or MISSING, card.marks)
         self._plan = OnlineFeatures(model.features)
+        self._counts_colleagues = any(spec.source in _OF_COLLEAGUES for spec in model.features.specs)
         types = {spec.name: pl.String if spec.is_category else pl.Float64 for spec in model.features.specs}
         self._schema: dict[str, Any] = SNAPSHOT_SCHEMA | types
 
-    def score(self, leads: Sequence[object], note: Note = _discard) -> list[ScoreResult | LeadFailure]:
+    def score(
+        self, leads: Sequence[object], note: Note = _discard, *, now: float | None = None
+    ) -> list[ScoreResult | LeadFailure]:
         """Score leads.
 
         Args:
             leads: JSON objects as requests hold them.
             note: Called with each decision, in order, with what it takes to replay it.
+            now: The moment, in epoch seconds, for leads without ``as_of``. Default: by the clock.
 
         Returns:
             One result per lead, in their order; a lead that is not valid fails alone.
         """
 
         def scores(requests: Sequence[ScoringRequest]) -> Iterator[ScoreResult]:
-            for request, (score, row) in zip(requests, self._scores(requests), strict=True):
+            for request, (number, row) in zip(requests, self._scores(requests), strict=True):
+                score = self._with_account_doubt(number, request)
                 note(NewDecision(score, row))
                 yield _score_result(score, request)
 
-        return self._answers(leads, scores)
+        return self._answers(leads, scores, now)
 
-    def explain(
+    def explain(  # noqa: PLR0913  # the options of a request
         self,
         leads: Sequence[object],
         lang: str = "en",
@@ -92,6 +104,7 @@ class Scorer:
         note: Note = _discard,
         *,
         top_each: int | None = None,
+        now: float | None = None,
     ) -> list[ExplainResult | LeadFailure]:
         """Score leads with the reasons.
 
@@ -101,6 +114,7 @@ class Scorer:
             top: How many reasons, the weightiest first. Default: all.
             note: Called with each decision, in order.
             top_each: How many reasons for and as many against, within ``top``.
+            now: The moment, in epoch seconds, for leads without ``as_of``. Default: by the clock.
 
         Returns:
             One result per lead, in their order; a lead that is not valid fails alone.
@@ -113,12 +127,13 @@ class Scorer:
             self._limit_reasons(requests, top, top_each)
             for request in requests:
                 row = self.feature_row(request)
-                explanation = self.model.explain(row, request.record.lead_id, request.as_of, lang)
+                plain = self.model.explain(row, request.record.lead_id, request.as_of, lang)
+                explanation = replace(plain, score=self._with_account_doubt(plain.score, request, lang))
                 reasons = top_reasons(explanation.reasons, top, top_each)
                 note(NewDecision(explanation.score, row, reasons))
                 yield _explain_result(explanation, reasons, request, self._change(explanation, request, lang))
 
-        return self._answers(leads, explanations)
+        return self._answers(leads, explanations, now)
 
     def _limit_reasons(
         self, requests: Sequence[ScoringRequest], top: int | None, top_each: int | None
@@ -141,10 +156,20 @@ class Scorer:
         """The features of a parsed lead by name."""
         return self._plan(request.record, request.as_of)
 
+    def _with_account_doubt(self, score: Score, request: ScoringRequest, lang: str = "en") -> Score:
+        """The score; not to be relied on where colleagues count and the request does not tell of them."""
+        if request.has_account or not self._counts_colleagues or score.insufficient is not None:
+            return score
+        message = translate("insufficient.no_account", lang)
+        return replace(score, insufficient=InsufficientEvidence("no_account", None, message))
+
     def _answers(
-        self, leads: Sequence[object], answer: Callable[[Sequence[ScoringRequest]], Iterator[Answer]]
+        self,
+        leads: Sequence[object],
+        answer: Callable[[Sequence[ScoringRequest]], Iterator[Answer]],
+        now: float | None,
     ) -> list[Answer | LeadFailure]:
-        read = self._read.for_one_request()
+        read = self._read.for_one_request(time.time() if now is None else now)
         entries = [self._parse_or_fail(item, read) for item in leads]
         answers = answer([entry for entry in entries if isinstance(entry, ScoringRequest)])
         return [next(answers) if isinstance(entry, ScoringRequest) else entry for entry in entries]

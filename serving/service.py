@@ -130,21 +130,21 @@ class Leadloop:
     @bentoml.api(route="/v1/score")  # type: ignore[untyped-decorator]
     async def score(self, request: ScoreRequest, /) -> ScoreResponse:
         """How likely each lead is to convert."""
-        scorer = self.scorer
+        scorer, now = self.scorer, current_request().received_at
         return await self._answer(
-            scorer, request.leads, lambda note: scorer.score(request.leads, note), ScoreResponse
+            scorer, request.leads, lambda note: scorer.score(request.leads, note, now=now), ScoreResponse
         )
 
     @bentoml.api(route="/v1/explain")  # type: ignore[untyped-decorator]
     async def explain(self, request: ExplainRequest, /) -> ExplainResponse:
         """How likely each lead is to convert, and what speaks for it and against it."""
         scorer, options = self.scorer, (request.leads, request.lang, request.top)
-        each = request.top_each
+        each, now = request.top_each, current_request().received_at
         try:
             return await self._answer(
                 scorer,
                 request.leads,
-                lambda note: scorer.explain(*options, note, top_each=each),
+                lambda note: scorer.explain(*options, note, top_each=each, now=now),
                 ExplainResponse,
             )
         except TooManyReasons as error:
@@ -186,7 +186,7 @@ class Leadloop:
         answer = response(model_version=scorer.model.version, results=results)
         new = await self._log(decisions, answer)
         if self.shadow and new:
-            self.shadow.submit(leads, results)
+            self.shadow.submit(leads, results, context.received_at)
         return answer
 
     async def _run(self, work: Callable[[], Any]) -> Any:

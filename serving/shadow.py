@@ -40,10 +40,12 @@ class ShadowScorer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
         self._farthest = 0.0
 
-    def submit(self, leads: Sequence[object], answers: Sequence[ScoreResult | LeadFailure]) -> None:
-        """Queue leads for the challenger, to be compared with ``answers``; where many wait drop them."""
+    def submit(
+        self, leads: Sequence[object], answers: Sequence[ScoreResult | LeadFailure], now: float
+    ) -> None:
+        """Queue leads for the challenger, to be compared with ``answers`` as of ``now``, or drop them."""
         if self._has_room(len(leads)):
-            self._thread.submit(copy_context().run, self._compare, leads, answers)
+            self._thread.submit(copy_context().run, self._compare, leads, answers, now)
         else:
             metrics.SHADOW_LOST.inc(len(leads))
 
@@ -62,10 +64,12 @@ class ShadowScorer:
         """Finish what is queued, then end the thread."""
         self._thread.shutdown()
 
-    def _compare(self, leads: Sequence[object], answers: Sequence[ScoreResult | LeadFailure]) -> None:
+    def _compare(
+        self, leads: Sequence[object], answers: Sequence[ScoreResult | LeadFailure], now: float
+    ) -> None:
         try:
             decisions: list[NewDecision] = []
-            results = self._score(leads, decisions)
+            results = self._score(leads, decisions, now)
             self._keep(decisions)
             for result, answer in zip(results, answers, strict=True):
                 self._count(result, answer)
@@ -78,12 +82,12 @@ class ShadowScorer:
             self._places.release()
 
     def _score(
-        self, leads: Sequence[object], decisions: list[NewDecision]
+        self, leads: Sequence[object], decisions: list[NewDecision], now: float
     ) -> list[ScoreResult | LeadFailure]:
         if self.followed.current is None:
             msg = "there is no challenger that can answer"
             raise LookupError(msg)
-        return self.followed.current.scorer.score(leads, decisions.append)
+        return self.followed.current.scorer.score(leads, decisions.append, now=now)
 
     def _count(self, result: ScoreResult | LeadFailure, answer: ScoreResult | LeadFailure) -> None:
         if isinstance(answer, LeadFailure):

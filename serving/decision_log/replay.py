@@ -53,8 +53,13 @@ def _same_decision(decision: Decision, model: ConversionModel) -> bool:
 
 
 def _same_insufficiency(decision: Decision, score: Score) -> bool:
-    """Whether the codes are equal; decisions from before codes were logged have none to compare."""
+    """Whether the codes are equal; decisions from before codes were logged have none to compare.
+
+    That a request told nothing of the account is in no feature row.
+    """
     code = score.insufficient and score.insufficient.code
+    if decision.insufficient == "no_account":
+        return code is None
     return decision.insufficient is None or code == decision.insufficient
 
 

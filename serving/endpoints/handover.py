@@ -96,8 +96,8 @@ def _response(request: HandoverRequest, handover: Handover | None, stale_days: i
 
 def _lead_out(lead: HandoverLead, day: int, stale_days: int) -> HandoverLeadOut:
     decision = lead.decision
-    # Of a decision of today, and of one by a clock that runs ahead, none.
-    age = max(0, (day + DAY - 1 - decision.decided_at) // DAY)
+    # Of a score as of today, and of one as of a later moment, none.
+    age = max(0, (day + DAY - 1 - decision.as_of) // DAY)
     return HandoverLeadOut(
         rank=lead.rank,
         lead_id=decision.lead_id,

@@ -208,6 +208,7 @@ def lead():
     return {
         "lead_id": "0012",
         "created_at": "2026-04-01T00:00:00Z",
+        "as_of": "newest",
         "attributes": {"industry": "machinery", "employees": 120, "business_email": True},
         "attribute_history": [
             {"name": "Budget", "known_at": "2026-04-20T00:00:00Z", "value": 20000},

@@ -6,7 +6,7 @@ import pytest
 
 from features.online import OnlineFeatures
 from serving.problems import InvalidLead
-from serving.request_parsing import LeadParser
+from serving.request_parsing import CLOCK_SKEW, LeadParser
 
 DAY = 86_400
 
@@ -26,25 +26,58 @@ def _refusal(read, **fields):
     return caught.value.error
 
 
-def test_as_of_is_one_second_after_the_newest_event(read):
-    lead = {"lead_id": "a", "touchpoints": [_visit(100), _visit(300, known_at=400), _visit(200)]}
+def test_newest_is_one_second_after_the_newest_event(read):
+    lead = {
+        "lead_id": "a",
+        "as_of": "newest",
+        "touchpoints": [_visit(100), _visit(300, known_at=400), _visit(200)],
+    }
     assert read(lead).as_of == 401
 
 
-def test_news_of_colleagues_move_as_of_too(read):
+def test_news_of_colleagues_move_newest_too(read):
     account = {"transitions": [{"lead_id": "b", "occurred_at": 500, "stage": "sql"}]}
-    assert read({"lead_id": "a", "touchpoints": [_visit(100)], "account": account}).as_of == 501
+    lead = {"lead_id": "a", "as_of": "newest", "touchpoints": [_visit(100)], "account": account}
+    assert read(lead).as_of == 501
+
+
+def test_without_as_of_all_leads_of_a_request_are_scored_just_after_it_came(read):
+    of_request = read.for_one_request(1000.7)
+    assert [of_request({"lead_id": "a", "touchpoints": [_visit(time)]}).as_of for time in (1, 999, 1000)] == [
+        1001
+    ] * 3
+
+
+def test_an_event_of_a_clock_that_runs_a_little_ahead_counts_and_a_planned_call_does_not(read):
+    of_request = read.for_one_request(1000.7)
+    ahead, planned = (
+        of_request({"lead_id": "a", "touchpoints": [_visit(100), _visit(1000 + seconds)]})
+        for seconds in (CLOCK_SKEW, CLOCK_SKEW + 1)
+    )
+    assert (ahead.as_of, ahead.known_until) == (1001 + CLOCK_SKEW, 1000 + CLOCK_SKEW)
+    assert (planned.as_of, planned.known_until) == (1001, 100)
+
+
+def test_a_lead_created_in_the_future_is_refused_with_the_clock_that_says_so(read):
+    with pytest.raises(InvalidLead) as caught:
+        read.for_one_request(1000.0)({"lead_id": "a", "created_at": 5000})
+    assert "by the clock of this service" in caught.value.error.message
+
+
+@pytest.mark.parametrize("as_of", ["latest", "Newest", "", 1.5, True, [], {}])
+def test_another_word_for_as_of_is_refused_in_its_own_field(read, as_of):
+    assert _refusal(read, as_of=as_of).field == "as_of"
 
 
 def test_a_lead_is_as_old_as_its_earliest_event(read):
     history = [{"name": "Budget", "known_at": 50, "value": 1}]
     request = read({"lead_id": "a", "touchpoints": [_visit(100)], "attribute_history": history})
-    assert (request.record.created_at, request.as_of) == (50, 101)
+    assert request.record.created_at == 50
 
 
-def test_a_lead_without_times_is_asked_about_as_a_flat_row_is(read):
-    request = read({"lead_id": "a"})
-    assert (request.record.created_at, request.as_of) == (0, 1)
+def test_a_lead_without_times_was_created_just_now(read):
+    request = read.for_one_request(1000.0)({"lead_id": "a"})
+    assert (request.record.created_at, request.as_of, request.known_until) == (1000, 1001, None)
 
 
 def test_a_lead_whose_events_all_lie_ahead_existed_just_before_it_is_asked_about(read):

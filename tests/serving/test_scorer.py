@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import batch
+from features.clock import DAY
 from features.cohort import Snapshots
 from features.record import from_records
 from serving.schemas import LeadFailure
@@ -117,12 +118,41 @@ def test_events_at_or_after_as_of_are_not_seen(by_hand):
     assert without == at == after != before
 
 
-def test_the_default_as_of_is_just_late_enough_to_see_the_newest_event(scorer):
-    events = [{"occurred_at": 50, "kind": "visit"}, {"occurred_at": 90, "kind": "demo_request"}]
-    implied, explicit = scorer.score(
-        [{"lead_id": "a", "touchpoints": events}, {"lead_id": "a", "touchpoints": events, "as_of": 91}]
-    )
+def test_without_as_of_a_lead_is_scored_as_known_now(scorer):
+    silent = {"lead_id": "a", "touchpoints": [{"occurred_at": 90, "kind": "demo_request"}], "account": {}}
+    now = 90 + 200 * DAY
+    (implied,), (explicit,) = scorer.score([silent], now=now), scorer.score([silent | {"as_of": now + 1}])
     assert implied == explicit
+    (explained,) = scorer.explain([silent], now=now)
+    assert (explained.as_of, explained.probability) == (explicit.as_of, explicit.probability)
+
+
+def test_a_lead_that_falls_silent_cools_without_a_new_event(by_hand):
+    lead = {"lead_id": "a", "created_at": 1, "touchpoints": [{"occurred_at": 90, "kind": "visit"}]}
+    scorer = Scorer(by_hand)
+    recent, silent = (scorer.explain([lead], now=90 + days * DAY)[0] for days in (1, 300))
+    values = [{reason.feature: reason.value for reason in answer.reasons} for answer in (recent, silent)]
+    assert values[0] != values[1]
+
+
+@pytest.mark.parametrize("answers", [Scorer.score, Scorer.explain])
+def test_a_lead_sent_without_its_account_is_not_relied_on_where_colleagues_count(by_hand, lead, answers):
+    scorer, decisions = Scorer(by_hand), []
+    alone, none, full = answers(
+        scorer,
+        [{name: value for name, value in lead.items() if name != "account"}, lead | {"account": {}}, lead],
+        note=decisions.append,
+    )
+    assert (alone.sufficient, alone.insufficient.code) == (False, "no_account")
+    assert alone.probability == none.probability
+    assert none.sufficient
+    assert full.sufficient
+    assert [decision.score.insufficient is None for decision in decisions] == [False, True, True]
+
+
+def test_a_model_that_counts_no_colleagues_needs_no_account(flat_model):
+    (answer,) = Scorer(flat_model).score([{"lead_id": "a", "attributes": {"employees": 5}}])
+    assert answer.sufficient
 
 
 def test_the_score_is_that_of_the_explanation(scorer, lead):

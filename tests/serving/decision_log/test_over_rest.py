@@ -133,10 +133,13 @@ def test_who_does_not_consent_is_not_scored_and_leaves_no_trace(client, lead):
 def test_an_answer_says_until_when_the_lead_was_known(client, lead):
     newest = 1777876200
     (default,) = client.post("/v1/score", json={"leads": [lead]}).json()["results"]
-    earlier = lead | {"as_of": newest}
+    earlier, now = lead | {"as_of": newest}, lead | {"as_of": None}
+    (current,) = client.post("/v1/score", json={"leads": [now]}).json()["results"]
     (before,) = client.post("/v1/score", json={"leads": [earlier]}).json()["results"]
     (nothing,) = client.post("/v1/score", json={"leads": [{"lead_id": "a"}]}).json()["results"]
     assert (default["as_of"], default["known_until"]) == (newest + 1, newest)
+    assert 0 <= time.time() + 1 - current["as_of"] < 600
+    assert current["known_until"] == newest
     assert (before["as_of"], before["known_until"]) == (newest, 1777622400)
     assert nothing["known_until"] is None
 

@@ -235,7 +235,10 @@ def client(by_hand, place):
 
 @pytest.fixture
 def scored(client, lead):
-    leads = [lead | {"lead_id": f"{n}", "attributes": {"employees": 10**n}} for n in range(1, 7)]
+    leads = [
+        lead | {"as_of": int(time.time())} | {"lead_id": f"{n}", "attributes": {"employees": 10**n}}
+        for n in range(1, 7)
+    ]
     return client.post("/v1/score", json={"leads": leads}).json()["results"]
 
 
@@ -378,8 +381,9 @@ def test_a_body_that_makes_no_sense_is_refused(client, body, status, code):
 
 def test_a_stale_score_is_marked(place, by_hand, log):
     now = int(time.time())
-    log_decisions(log, make_decision("old", probability=0.9), now=now - 20 * DAY)
-    log_decisions(log, make_decision("new", probability=0.1), now=now)
+    # Both were told today: a score of long ago, asked for again, is no newer for that.
+    log_decisions(log, make_decision("old", probability=0.9, as_of=now - 20 * DAY), now=now)
+    log_decisions(log, make_decision("new", probability=0.1, as_of=now), now=now)
     with ExitStack() as stack:
         client = start_client(by_hand, place, stack)
         old, new = ask(client, capacity=2)["leads"]
