@@ -160,8 +160,8 @@ def split_body(body: bytes, most_items: int) -> SplitBody:
     ):
         place = int(places[first])
         envelope += body[position:place]
-        last = int(closes[after]) if after < len(closes) else -1
-        if body[place : place + 1] + body[places[last] : places[last] + 1] not in _PAIRS:
+        last = int(closes[after]) if after < len(closes) else None
+        if last is None or body[place : place + 1] + body[places[last] : places[last] + 1] not in _PAIRS:
             # Never closed, or by the other bracket: what is left of the envelope is no JSON either.
             return SplitBody(bytes(envelope + body[place : place + 1]), tuple(arrays), complete=False)
         if body[place] == _BRACKET:

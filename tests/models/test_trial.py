@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,12 +79,23 @@ def test_a_process_that_says_nothing_has_not_passed(folder, tmp_path, monkeypatc
     assert "exit code 0" in try_model(folder).reason
 
 
+def is_running(process):
+    state = Path(f"/proc/{process}/stat")
+    try:
+        return state.read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_a_process_that_does_not_end_is_killed_with_what_it_started(folder, tmp_path, monkeypatch):
     programme(tmp_path, monkeypatch, f"sleep 300 & echo $! > {tmp_path}/child; wait")
     assert "within 1 s" in try_model(folder, 1.0).reason
     child = int((tmp_path / "child").read_text())
-    state = Path(f"/proc/{child}/stat")
-    assert not state.exists() or state.read_text().split()[2] == "Z"
+    # The signal was sent; on a busy machine the kernel takes a moment to act on it.
+    deadline = time.monotonic() + 60
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(child)
 
 
 def test_the_process_knows_no_secret_of_the_one_that_starts_it(folder, tmp_path, monkeypatch):

@@ -53,6 +53,9 @@ def test_the_pieces_say_what_the_whole_says(fields, indent, ascii_only):
 
 @given(body=st.text(alphabet='{}[]",:\\1 ', max_size=30).map('{{"leads":[{}]}}'.format).map(str.encode))
 @example(body=b'{"leads":[1}}')
+@example(body=b'{"leads":[[]"]}')
+@example(body=b'{"leads":[{}"]}')
+@example(body=b'{"leads":[[1,2]"')
 @example(body=b'{"leads":[{"a":1]]}')
 @example(body=b'{"leads":[1]}]')
 @example(body=b'{"leads":[1,]}')
