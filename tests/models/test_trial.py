@@ -83,7 +83,7 @@ def is_running(process):
     state = Path(f"/proc/{process}/stat")
     try:
         return state.read_text().split()[2] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
