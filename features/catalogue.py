@@ -32,6 +32,7 @@ from features.spec import (
     total,
     trend,
 )
+from features.word_lists import heading_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,11 +76,7 @@ _KINDS_WITH_WINDOWS = frozenset(
 )
 _KINDS_WITH_MONTH = frozenset({*REQUESTS, "form", "download", "product_use"})
 _OFFER_STAGES = ("awareness", "consideration", "decision")
-_FAMILY_WORDS: dict[str, tuple[str, ...]] = {
-    "qualification": ("budget", "authority", "need", "timeline", "decision_maker", "location"),
-    "channel": ("channel", "source", "origin", "campaign", "medium", "referrer", "landing"),
-    "email": ("subscri", "newsletter", "opt_in", "optin", "do not email"),
-}
+_FAMILIES_BY_NAME = ("qualification", "channel", "email")
 
 
 def build_feature_set(
@@ -129,13 +126,12 @@ def infer_family(column: str) -> str:
 
     >>> infer_family("Budget range"), infer_family("Lead Source"), infer_family("Specialization")
     ('qualification', 'channel', 'fit')
+    >>> infer_family("Entscheider"), infer_family("Campaña"), infer_family("Branche")
+    ('qualification', 'channel', 'fit')
     """
-    name = column.lower()
-    if name.startswith(ACCOUNT_PREFIX):
+    if column.lower().startswith(ACCOUNT_PREFIX):
         return "account"
-    return next(
-        (family for family, words in _FAMILY_WORDS.items() if any(word in name for word in words)), "fit"
-    )
+    return next((name for name in _FAMILIES_BY_NAME if heading_pattern(name).search(column)), "fit")
 
 
 def _column_sentence(column: str) -> DisplayText:
