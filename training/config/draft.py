@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 from features.history import TOUCHPOINT_SCHEMA
 from features.ingest.quarantine import SourceError
-from features.word_lists import heading_pattern, match_headings
 from training.config.draft_text import TableDraft, render_flat_config, render_history_config
 from training.config.file_survey import FileProfile, find_creation_date, find_join_key, profile_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_STAGE, _KIND = heading_pattern("stage"), heading_pattern("kind")
-_FURTHER = ("channel", "campaign", "offer")
+_STAGE = re.compile(r"stage|status|phase", re.IGNORECASE)
+_KIND = re.compile(r"kind|type|event|activity|action", re.IGNORECASE)
 _SUFFIX = re.compile(r"[_\s-]*(date|at|on|time|timestamp|datum)$", re.IGNORECASE)
 
 
@@ -111,7 +110,6 @@ def _other(leads: FileProfile, other: FileProfile) -> list[TableDraft]:
 def _events(other: FileProfile, lead: str) -> TableDraft:
     occurred = find_creation_date(other.dates, other) or ""
     columns = {"lead_id": lead, "occurred_at": occurred}
-    further = match_headings([n for n in other.frame.columns if n not in columns.values()], _FURTHER)
     words = [name for name in other.low_cardinality if name != lead]
     stages = (name for name in words if _STAGE.search(name) and name not in TOUCHPOINT_SCHEMA)
     if stage := next(stages, None):
@@ -119,10 +117,9 @@ def _events(other: FileProfile, lead: str) -> TableDraft:
     if lead in other.keys:
         return TableDraft("[[transitions]]", other, columns, {"stage": _SUFFIX.sub("", occurred) or occurred})
     kind = next((name for name in words if _KIND.search(name)), next(iter(words), None))
-    further = {column: name for column, name in further.items() if name not in {kind, column}}
     if kind is None:
-        return TableDraft("[[touchpoints]]", other, columns | further, {"kind": other.path.stem})
-    return TableDraft("[[touchpoints]]", other, columns | {"kind": kind} | further)
+        return TableDraft("[[touchpoints]]", other, columns, {"kind": other.path.stem})
+    return TableDraft("[[touchpoints]]", other, columns | {"kind": kind})
 
 
 def _own_transitions(leads: FileProfile, key: str, created: str) -> list[TableDraft]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from features.clock import DAY, to_datetime
 from features.ingest.attribute_columns import exclude_reserved
 from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import ISO, parse_known_times
-from features.word_lists import heading_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -61,7 +61,9 @@ class TableDraft:
         return None if stamps is None else stamps.min()  # type: ignore[return-value]  # a column of Int64
 
 
-_WON, _LOST = heading_pattern("won_stage"), heading_pattern("lost_stage")
+_WON = re.compile(r"won|sql|customer|convert|gewonnen|kunde", re.IGNORECASE)
+
+_LOST = re.compile(r"lost|disqual|verloren|dead|reject", re.IGNORECASE)
 
 _HORIZON_DAYS = 90
 
