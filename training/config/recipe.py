@@ -293,7 +293,7 @@ class BlockResolver:
             table,
             keys,
             _as_lines(block.get("says")),
-            _as_lines(block.get("unsure")),
+            self._unsure(block.get("unsure", ())),
             self._plain(block.get("plain", {})),
             block.get("id", ""),
         )
@@ -341,6 +341,15 @@ class BlockResolver:
         if column is None and not reference.endswith("?"):
             raise _MissingError
         return column
+
+    def _unsure(self, lines: Iterable[str | Mapping[str, Any]]) -> list[str]:
+        """The alternatives whose columns are there."""
+        tables = ({"text": each} if isinstance(each, str) else each for each in lines)
+        return [
+            str(each["text"])
+            for each in tables
+            if all(self._find(reference) is not None for reference in each.get("needs", ()))
+        ]
 
     def _plain(self, plain: Mapping[str, str]) -> dict[str, str]:
         """By the name of an attribute with a history, the column of leads with its newest value."""
