@@ -27,6 +27,7 @@ from crm_tables import (
 from polars.testing import assert_frame_equal
 
 from features.ingest.read_history import read_frames
+from training.config.draft import draft_configs
 from training.config.settings import load_config
 from training.data.dataset import from_history
 from training.data.load import read_dataset
@@ -110,3 +111,12 @@ def test_keys_alone_say_what_hand_written_sql_and_the_truth_say(filled, company,
     truth = read_frames(true_history(company, filled.crm.spelling(company)), config.history_mapping.stages)
     expected = from_history(truth.history, config.cohort_rule, config.label_spec, truth.roles)
     assert_same_data_set(dataset, expected)
+
+
+def test_init_drafts_the_data_set_of_the_hand_written_configuration(filled, tmp_path):
+    drafts = draft_configs([filled.place], tmp_path)
+    assert [draft.name for draft in drafts] == [filled.name]
+    path = tmp_path / "leadloop.toml"
+    path.write_text(drafts[0].text, encoding="utf-8")
+    dataset = read_dataset(load_config(path), tmp_path)
+    assert_same_data_set(dataset, read_dataset(filled.configuration("keys", tmp_path), tmp_path))
