@@ -32,6 +32,7 @@ from features.spec import (
     total,
     trend,
 )
+from features.word_lists import heading_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,12 +75,10 @@ _KINDS_WITH_WINDOWS = frozenset(
     {"visit", "page_view", "product_view", "pricing_view", "email_open", "email_click"}
 )
 _KINDS_WITH_MONTH = frozenset({*REQUESTS, "form", "download", "product_use"})
+MOST_WINDOWED_KINDS, MOST_COUNTED_KINDS = 20, 100
+"""Of a company's own kinds, those that most leads have are counted in windows, further ones in all."""
 _OFFER_STAGES = ("awareness", "consideration", "decision")
-_FAMILY_WORDS: dict[str, tuple[str, ...]] = {
-    "qualification": ("budget", "authority", "need", "timeline", "decision_maker", "location"),
-    "channel": ("channel", "source", "origin", "campaign", "medium", "referrer", "landing"),
-    "email": ("subscri", "newsletter", "opt_in", "optin", "do not email"),
-}
+_FAMILIES_BY_NAME = ("qualification", "channel", "email")
 
 
 def build_feature_set(
@@ -106,7 +105,7 @@ def build_feature_set(
     kinds = history.touchpoints["kind"].unique().drop_nulls().sort().to_list()
     if kinds:
         specs += [
-            *_touchpoint_specs(kinds),
+            *_touchpoint_specs(kinds, rank_own_kinds(history)),
             *_channel_specs(history),
             *_offer_specs(history),
             *_total_specs(history),
@@ -129,13 +128,12 @@ def infer_family(column: str) -> str:
 
     >>> infer_family("Budget range"), infer_family("Lead Source"), infer_family("Specialization")
     ('qualification', 'channel', 'fit')
+    >>> infer_family("Entscheider"), infer_family("Campaña"), infer_family("Branche")
+    ('qualification', 'channel', 'fit')
     """
-    name = column.lower()
-    if name.startswith(ACCOUNT_PREFIX):
+    if column.lower().startswith(ACCOUNT_PREFIX):
         return "account"
-    return next(
-        (family for family, words in _FAMILY_WORDS.items() if any(word in name for word in words)), "fit"
-    )
+    return next((name for name in _FAMILIES_BY_NAME if heading_pattern(name).search(column)), "fit")
 
 
 def _column_sentence(column: str) -> DisplayText:
@@ -163,13 +161,45 @@ def _history_attribute_specs(history: LeadHistory) -> Iterator[FeatureSpec]:
         yield history_attribute(name, family=infer_family(name), says=_column_sentence(name), unit=unit)
 
 
-def _touchpoint_specs(kinds: list[str]) -> Iterator[FeatureSpec]:
+def rank_own_kinds(history: LeadHistory) -> list[str]:
+    """The company's own kinds of touchpoint, those that most leads have first.
+
+    Args:
+        history: What the CRM knows.
+
+    Returns:
+        The kinds that are not among ``KINDS``; those that as many leads have are in the order of their names.
+    """
+    own = sorted(set(history.touchpoints["kind"].drop_nulls().unique()) - KINDS.keys())
+    if len(own) <= MOST_WINDOWED_KINDS:
+        return own
+    rows = history.touchpoints.filter(pl.col("kind").is_in(own))
+    leads = rows.group_by("kind").agg(leads=pl.col("lead_id").n_unique())
+    return leads.sort(["leads", "kind"], descending=[True, False])["kind"].to_list()
+
+
+def own_kinds_notice(history: LeadHistory) -> Message | None:
+    """The sentence on own kinds that have fewer features than others, or none; None where all have all."""
+    own = len(rank_own_kinds(history))
+    if own <= MOST_WINDOWED_KINDS:
+        return None
+    limits = {"own": own, "windowed": MOST_WINDOWED_KINDS, "counted": MOST_COUNTED_KINDS}
+    return Message(
+        "ingest.many_own_kinds" if own <= MOST_COUNTED_KINDS else "ingest.too_many_own_kinds", **limits
+    )
+
+
+def _touchpoint_specs(kinds: list[str], own: list[str]) -> Iterator[FeatureSpec]:
+    windowed, uncounted = set(own[:MOST_WINDOWED_KINDS]), set(own[MOST_COUNTED_KINDS:])
     for kind in kinds:
+        if kind in uncounted:
+            continue
         events = (
             Message(f"touchpoints.{kind}") if kind in KINDS else Message("touchpoints.own_kind", kind=kind)
         )
         rows = EventSelection(KINDS.get(kind, "behaviour"), "touchpoints", (kind,))
-        windows = WINDOWS if kind in _KINDS_WITH_WINDOWS else (30,) if kind in _KINDS_WITH_MONTH else ()
+        has_windows = kind in _KINDS_WITH_WINDOWS or kind in windowed
+        windows = WINDOWS if has_windows else (30,) if kind in _KINDS_WITH_MONTH else ()
         yield from _count_specs(rows, events, windows)
     groups = {"request": ("intent", REQUESTS), "conversion": ("conversions", CONVERSIONS)}
     for label, (family, members) in groups.items():

@@ -75,12 +75,13 @@ def check(
     from training.data.load import quarantine_file, read_dataset
     from training.data.rows_to_score import rows_to_score
     from training.leakage.checks import format_checks, run_checks, to_dict
-    from training.pipeline.messages import ingest_messages
+    from training.pipeline.messages import ingest_messages, kind_suggestions
 
     config = source.to_config()
     dataset = read_dataset(config, OUT)
     checks = run_checks(dataset, rows_to_score(dataset, config, score))
-    for line in (*ingest_messages(dataset, quarantine_file(config, OUT)), *format_checks(checks)):
+    lines = (*ingest_messages(dataset, quarantine_file(config, OUT)), *kind_suggestions(dataset.history))
+    for line in (*lines, *format_checks(checks)):
         print_status(line)
     print_result(to_dict(checks), json_)
 

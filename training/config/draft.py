@@ -12,7 +12,7 @@ from features.ingest.quarantine import SourceError
 from features.suggestions import suggest
 from training.config.draft_text import render_flat_config, render_history_config, summarise
 from training.config.file_survey import profile_table
-from training.config.history_draft import read_draft, set_time_format
+from training.config.history_draft import name_kinds, read_draft, set_time_format
 from training.config.inferred_draft import draft_by_inference
 from training.config.recipe_draft import draft_by_recipe, find_recipes
 from training.config.source_tables import find_tables
@@ -111,6 +111,7 @@ def _infer(profiles: Sequence[FileProfile], folder: Path) -> ConfigDraft:
     draft = draft_by_inference(profiles)
     for block in draft.blocks:
         set_time_format(block)
+        name_kinds(block, folder)
     return _finish("", draft, folder)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from features.ingest.quarantine import MAX_SHARE, SourceError
 from features.ingest.tables import open_table
 from features.ingest.timestamps import TimeFormat, detect_format, parse_known_times, parse_months
 from features.parsing import strip_missing
+from features.word_lists import heading_pattern
 from training.config.late_facts import is_overwritten, is_sync_stamp, late_reason
 
 if TYPE_CHECKING:
@@ -26,19 +26,10 @@ if TYPE_CHECKING:
     from features.parsing import Decimal
     from training.config.source_tables import SourceTable
 
-_ID = re.compile(r"(^|[_\s-])(id|uuid|guid|key)$|id$", re.IGNORECASE)
-_NUMBER = re.compile(r"(^|[_\s-])(number|nummer|nr|no)\.?$", re.IGNORECASE)
-_REACHED_BY = re.compile(r"phone|mobil|telefon|fax|mail", re.IGNORECASE)
-_OUTCOME = (
-    re.compile(
-        r"convert|won|outcome|label|target|revenue|success|sql|purchas|bought"
-        r"|erfolg|gewonnen|gekauft|konvertiert|ergebnis",
-        re.IGNORECASE,
-    ),
-    re.compile(r"stage|status|phase", re.IGNORECASE),
-)
+_ID, _NUMBER, _REACHED_BY = map(heading_pattern, ("id", "number", "reached_by"))
+_OUTCOME = (heading_pattern("outcome"), heading_pattern("stage"))
 """The names of outcome columns, and of columns that may hold one among others."""
-_AFTER = re.compile(r"clos|won|lost|end|updat|modif|chang|enter|geändert|abschluss", re.IGNORECASE)
+_AFTER = heading_pattern("after_creation")
 _OWN_AUC = 0.9
 _FEW = 30
 _OVERLAP = 0.5

@@ -22,7 +22,8 @@ from features.ingest.read_history import read_history_in_batches
 from features.ingest.schema import CONTRACT
 from features.ingest.tables import open_table
 from features.ingest.timestamps import ISO, detect_format, is_day_month_ambiguous
-from features.parsing import strip_missing
+from features.ingest.touchpoint_kinds import suggest_kinds
+from features.parsing import parse_categories, strip_missing
 from training.config.late_facts import late_reason
 from training.config.recipe import BlockResolver, FunnelRecipe, matching_columns
 from training.config.toml_reader import ConfigLocation, parse_table
@@ -44,7 +45,7 @@ _WON = re.compile(
     r"|gewonnen|kunde|abschluss|ganad|gagn|signed|opportunit",
     re.IGNORECASE,
 )
-_LOST = re.compile(
+LOST = re.compile(
     r"lost|disqual|unqual|not.?qualif|not.?convert|unconvert|verloren|dead|reject|recycl|junk|spam|abgelehnt"
     r"|perdid|perdu|cancel|no.?show|duplicat",
     re.IGNORECASE,
@@ -247,6 +248,24 @@ def keep_known_names(block: DraftBlock, folder: Path) -> None:
     block.plain = {each: column for each, column in block.plain.items() if each in known}
 
 
+def name_kinds(block: DraftBlock, folder: Path) -> None:
+    """Say, of a table of touchpoints, which of its kinds are known ones under another name."""
+    column = block.keys.get("columns", {}).get("kind")
+    if block.section != "touchpoints" or column is None:
+        return
+    table = open_table(table_mapping(block, folder))
+    found: set[str] = set()
+    for batch in table.batches(columns=[column]):
+        found |= set(parse_categories(batch.frame[column]).drop_nulls().unique())
+    own = block.keys.get("values", {}).get("kind", {})
+    suggested = suggest_kinds(sorted(found - own.keys()))
+    named = {word: kind for word, kind in {**own, **suggested}.items() if word in found}
+    if named:
+        block.keys["values"] = {**block.keys.get("values", {}), "kind": named}
+    if suggested:
+        block.unsure.append("What your kinds were taken for; leave out of values what is something else.")
+
+
 def any_full(frame: pl.DataFrame, columns: Sequence[str]) -> bool:
     """Whether any row has a value in each of the columns."""
     if not columns:
@@ -303,7 +322,7 @@ def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> Funnel:
 
 
 def _is_closed(stage: str, draft: HistoryDraft) -> bool:
-    by_word = _LOST.search(stage) is not None and not _matches_target(stage, draft)
+    by_word = LOST.search(stage) is not None and not _matches_target(stage, draft)
     return by_word or _matches(stage, draft.funnel.closed)
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from features.history import TOUCHPOINT_SCHEMA
+from features.ingest.outcome_column import won_and_lost_stages
 from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import parse_known_times
 from training.config.file_survey import find_creation_date, find_join_key
-from training.config.history_draft import HistoryDraft
+from training.config.history_draft import LOST, HistoryDraft
 from training.config.late_facts import is_overwritten
 from training.config.recipe import DraftBlock
 
@@ -317,9 +318,10 @@ def _status_transitions(
         return [], []
     dated: set[str] = set()
     blocks = []
-    for name in sorted(dates, key=lambda n: -_agreement(leads, status, n)[1]):
+    general = [name for name in dates if not _PREFIX.search(name)]
+    for name in sorted(general, key=lambda n: -_agreement(leads, status, n)[1]):
         new = [v for v in _agreement(leads, status, name)[0] if v not in dated]
-        if new:
+        if len(new) == 1 or (new and _are_ends(new)):
             dated.update(new)
             blocks.append(_status_block(leads, key, (status, name), new))
     undated = ", ".join(repr(v) for v in _values(leads, status) if v not in dated)
@@ -328,6 +330,12 @@ def _status_transitions(
         f"{undated}: these are no entries into a stage"
     )
     return blocks, [remark] if undated else []
+
+
+def _are_ends(values: Sequence[str]) -> bool:
+    """Whether all of several stages are ends, so that one date can be that of each of them."""
+    won, lost = won_and_lost_stages(values)
+    return all(value == won or value in lost or LOST.search(value) for value in values)
 
 
 def _own_status(leads: FileProfile) -> str | None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from training.config.history_draft import HistoryDraft, find_problem, keep_known_names, set_time_format
+from training.config.history_draft import (
+    HistoryDraft,
+    find_problem,
+    keep_known_names,
+    name_kinds,
+    set_time_format,
+)
 from training.config.recipe import SECTIONS, BlockResolver, load_recipes, match_recipe, variant_of
 
 if TYPE_CHECKING:
@@ -66,6 +72,7 @@ def _add(draft: HistoryDraft, block: DraftBlock, folder: Path) -> bool:
     problem = None if block.section == "leads" else find_problem(block, folder)
     if problem is None:
         keep_known_names(block, folder)
+        name_kinds(block, folder)
         draft.blocks.append(block)
     else:
         draft.aside.append(f"[{block.section}] {block.table.name} is left out: {problem}")

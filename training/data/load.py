@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from features.catalogue import own_kinds_notice
 from features.ingest.flat_export import read_flat
 from features.ingest.read_history import read_history
 from features.suggestions import suggest
@@ -76,7 +77,7 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         ignored=_unused_columns(dataset, reading),
         missing=config.history_mapping.leads.missing,
         marks=reading.marks,
-        notices=reading.notices,
+        notices=(*reading.notices, *filter(None, [own_kinds_notice(reading.history)])),
         persons=reading.persons,
     )
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from features.ingest.column_roles import has_several_choices, is_like_numbers
 from features.ingest.quarantine import format_counts
+from features.ingest.touchpoint_kinds import suggest_kinds
 from training.data.load import format_columns
 
 if TYPE_CHECKING:
@@ -14,12 +17,14 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from features.history import LeadHistory
     from models.metrics import Interval
     from training.data.dataset import Dataset
     from training.report.report import Report
 
 PRINTED = ("high", "medium")
 """The severities of findings that a run prints; the report has all."""
+_MAX_SUGGESTED = 12
 
 
 def ingest_messages(dataset: Dataset, quarantine: Path) -> Iterator[str]:
@@ -42,6 +47,27 @@ def ingest_messages(dataset: Dataset, quarantine: Path) -> Iterator[str]:
         yield f"{intake.rows_read:,} rows read; set aside in {quarantine}: {why}"
     share = f"{dataset.label.mean():.1%} of them positive"
     yield f"{len(dataset):,} snapshots to learn from, {share} ({dataset.question})"
+
+
+def kind_suggestions(history: LeadHistory | None) -> Iterator[str]:
+    """The line on own kinds of touchpoint that are probably known ones under another name, if any."""
+    if history is None:
+        return
+    suggested = suggest_kinds(history.touchpoints["kind"].drop_nulls().unique().sort())
+    if not suggested:
+        return
+    first = dict(islice(suggested.items(), _MAX_SUGGESTED))
+    more = len(suggested) - len(first)
+    words = ", ".join(f'{json.dumps(value, ensure_ascii=False)} = "{kind}"' for value, kind in first.items())
+    what = (
+        "kind of touchpoint may be a known one"
+        if len(suggested) == 1
+        else "kinds of touchpoint may be known ones"
+    )
+    yield (
+        f"{len(suggested):,} {what} under another name; if so, write in [[touchpoints]]: "
+        f"values = {{ kind = {{ {words} }} }}" + (f", and likewise for {more:,} more" if more else "")
+    )
 
 
 def holdout_overlap_message(holdout_ids: pl.Series, dataset: Dataset) -> str:
