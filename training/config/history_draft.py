@@ -307,11 +307,8 @@ def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> Funnel:
     counts = moves.group_by("stage").agg(pl.col("lead_id").n_unique()).sort("stage")
     leads = dict(counts.iter_rows())
     stages = order_stages(moves)
-    patterns = draft.funnel.closed
-    closed = [
-        s for s in stages if _matches(s, patterns) or (LOST.search(s) and not _matches_target(s, draft))
-    ]
     reopen = [s for s in stages if _matches(s, draft.funnel.reopen)]
+    closed = [s for s in stages if s not in reopen and _is_closed(s, draft)]
     open_stages = [s for s in stages if s not in closed and s not in reopen]
     if not open_stages:
         raise SourceError(_no_target_message(leads))
@@ -322,6 +319,11 @@ def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> Funnel:
     return Funnel(
         tuple(stages), chosen or by_word or open_stages[-1], tuple(closed), tuple(reopen), leads, bool(chosen)
     )
+
+
+def _is_closed(stage: str, draft: HistoryDraft) -> bool:
+    by_word = LOST.search(stage) is not None and not _matches_target(stage, draft)
+    return by_word or _matches(stage, draft.funnel.closed)
 
 
 def _matches(stage: str, patterns: Sequence[str]) -> bool:

@@ -413,12 +413,8 @@ class BlockResolver:
             table = self.found.get(lookup["table"].removesuffix("?"))
             if table is None or table.neighbours != self._visible[""].neighbours:
                 continue
-            key, value = (_find_any(table, lookup.get(k, default)) for k, default in _LOOKUP_DEFAULTS.items())
-            if key is not None and value is not None:
-                names = {"key": key, "value": value}
-                drafted[column] = {"table": table.name} | {
-                    k: v for k, v in names.items() if v != _LOOKUP_DEFAULTS[k]
-                }
+            if (names := _lookup_names(table, lookup)) is not None:
+                drafted[column] = {"table": table.name} | names
         return drafted
 
     def _also(self, also: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -437,6 +433,19 @@ _LOOKUP_DEFAULTS = {"key": "id", "value": "name"}
 
 class _MissingError(Exception):
     """A block needs what the tables do not have."""
+
+
+def _lookup_names(table: SourceTable, lookup: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a lookup says of its table, without defaults; None where the table lacks a column."""
+    key, value = (_find_any(table, lookup.get(k, default)) for k, default in _LOOKUP_DEFAULTS.items())
+    if key is None or value is None:
+        return None
+    names = {k: v for k, v in (("key", key), ("value", value)) if v != _LOOKUP_DEFAULTS[k]}
+    try:
+        where = BlockResolver({}, None, {"": table})._by_key(lookup.get("where", {}))
+    except _MissingError:
+        return None
+    return names | ({"where": where} if where else {})
 
 
 def _as_lines(text: Any) -> list[str]:
@@ -464,5 +473,7 @@ def _holds_json(table: SourceTable, column: str, key: str) -> bool:
     values = table.sample[column].drop_nulls()
     if isinstance(values.dtype, pl.Struct):
         return key in {each.name for each in values.dtype.fields}
+    if isinstance(values.dtype, pl.List):  # a document of a database, as ``_plain_cell`` leaves it
+        return bool(values.explode().cast(pl.String).str.starts_with(f"{key}: ").any())
     text = values.cast(pl.String, strict=False)
     return bool(text.str.contains(f'"{key}"', literal=True).any())

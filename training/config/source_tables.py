@@ -56,7 +56,10 @@ class SourceTable:
     @cached_property
     def sample(self) -> pl.DataFrame:
         """Its first rows."""
-        return next(open_table(self.place).batches(_SAMPLE_ROWS)).frame.head(_SAMPLE_ROWS)
+        frames = (batch.frame for batch in open_table(self.place).batches(_SAMPLE_ROWS))
+        first = next(frames)
+        # Of a database the first frame is empty.
+        return next((frame for frame in frames if frame.height), first) if first.is_empty() else first
 
 
 def find_tables(places: Sequence[str | Path], folder: Path) -> list[SourceTable]:
