@@ -442,7 +442,7 @@ def _lookup_names(table: SourceTable, lookup: Mapping[str, Any]) -> dict[str, An
         return None
     names = {k: v for k, v in (("key", key), ("value", value)) if v != _LOOKUP_DEFAULTS[k]}
     try:
-        where = BlockResolver({}, None, {"": table})._by_key(lookup.get("where", {}))
+        where = BlockResolver({}, None, {"": table})._by_key(lookup.get("where", {}))  # noqa: SLF001
     except _MissingError:
         return None
     return names | ({"where": where} if where else {})

@@ -339,7 +339,7 @@ def test_without_a_history_the_columns_of_today_are_no_stages(tmp_path):
 def test_a_recipe_is_complete(recipe):
     """It has a page, and its blocks name tables that it knows."""
     headings = [line for line in PAGES.read_text(encoding="utf-8").splitlines() if line.startswith("## ")]
-    assert any(recipe.page.casefold() in line.casefold() for line in headings)
+    assert any(recipe.page == line.removeprefix("## ").casefold().replace(" ", "-") for line in headings)
     for section in SECTIONS:
         for block in recipe.blocks[section]:
             tables = [block["table"], *(join["table"].removesuffix("?") for join in block.get("join", ()))]
