@@ -18,6 +18,7 @@ from features.ingest.outcome_column import won_and_lost_stages
 from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import parse_known_times
 from features.messages import Message
+from features.word_lists import match_headings
 from training.config.file_survey import find_creation_date, find_join_key
 from training.config.history_draft import LOST, HistoryDraft
 from training.config.late_facts import is_overwritten
@@ -75,6 +76,7 @@ _TASK_STATUS = frozenset(
 _LEADS = re.compile(
     r"lead|contact|prospect|opportunit|kontakt|interessent|pipeline|deals?$|mql", re.IGNORECASE
 )
+_BIRTH = re.compile(r"birth|geburt|naissance|nacimiento|founded|gegründet", re.IGNORECASE)
 _EVENTS = re.compile(
     r"task|activit|event|visit|touch|call|mail|audit|histor|log$|change|move|stage|aufgabe|termin|aktivität",
     re.IGNORECASE,
@@ -178,7 +180,10 @@ def _covers(profile: FileProfile, other: FileProfile) -> bool:
 
 
 def _creation(leads: FileProfile) -> str:
-    created = leads.creation_date or find_creation_date(leads.dates, leads)
+    dates = [name for name in leads.dates if not is_overwritten(name) and not _BIRTH.search(name)]
+    named = match_headings(dates, ["created_at"]).get("created_at")
+    is_filled = named is not None and leads.frame[named].null_count() <= _ELSEWHERE * leads.frame.height
+    created = named if is_filled else find_creation_date(dates or leads.dates, leads)
     if created is None:
         msg = f"{leads.name} has no date column that says when a lead came to be"
         raise SourceError(msg)
