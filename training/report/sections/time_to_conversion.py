@@ -52,7 +52,12 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 def _named(conversion: TimeToConversion, t: Translator) -> list[tuple[str, ConversionCurve]]:
     pooled = [] if conversion.other is None else [(t("time-to-sql.other"), conversion.other)]
-    return [*((str(curve.segment), curve) for curve in conversion.segments), *pooled]
+    by = conversion.by
+    named = (
+        (str(curve.segment) if by is None else t.value(by, curve.segment), curve)
+        for curve in conversion.segments
+    )
+    return [*named, *pooled]
 
 
 def _points(conversion: TimeToConversion, t: Translator) -> Table:
