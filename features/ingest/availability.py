@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from features.messages import Message
-from features.word_lists import heading_pattern
+from features.word_lists import fold_heading, heading_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,6 +57,8 @@ def looks_post_outcome(column: str) -> bool:
     >>> late = looks_post_outcome
     >>> late("Last Activity"), late("Lead Quality"), late("Lead Source")
     (True, True, False)
+    >>> late("Last Name"), late("LastName__c")
+    (False, False)
     >>> late("Deal"), late("Deal - Source"), late("Deal - Lost reason")
     (True, False, True)
     >>> late("Letzte Aktivität"), late("Gesprächsergebnis"), late("Herkunft")
@@ -66,7 +68,10 @@ def looks_post_outcome(column: str) -> bool:
     >>> late("Última atividade"), late("LETZTE AKTIVITAET"), late("LeadScore__c")
     (True, True, True)
     """
-    return heading_pattern("late").search(column)
+    return fold_heading(column) not in _NAMES_OF_PERSONS and heading_pattern("late").search(column)
+
+
+_NAMES_OF_PERSONS = frozenset({"last name", "lastname", "last name c"})
 
 
 def static_availability(

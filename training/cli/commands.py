@@ -30,21 +30,37 @@ def leadloop(*, _: Version = False) -> None:
 
 
 def init(
-    files: Annotated[list[Path], typer.Argument(help="The exports of your CRM.")],
+    places: Annotated[
+        list[str],
+        typer.Argument(help="The exports of your CRM, folders of them, or databases.", metavar="FILES..."),
+    ],
     out: Annotated[Path, typer.Option(help="Where to write the draft.", callback=writable_path)] = Path(
         "leadloop.toml"
     ),
+    table: Annotated[
+        list[str] | None, typer.Option(help="Look at this table only; more than once.", metavar="NAME")
+    ] = None,
     *,
     force: Annotated[bool, typer.Option(help="Overwrite an existing draft.")] = False,
 ) -> None:
-    """Look at your files and write a commented leadloop.toml."""
-    from training.config.draft import draft_config
+    """Look at your files or your database and write a commented leadloop.toml."""
+    from training.config.draft import draft_configs
+    from training.config.source_tables import has_password
     from training.file_output import write_text
 
     if out.exists() and not force:
         usage_error(f"{out} exists; look at it, or overwrite it with --force")
-    write_text(out, draft_config(files))
-    print_status(f"{out} written; read its comments, then run: leadloop train --config {out}")
+    first, *others = draft_configs(places, out.parent, table or ())
+    for draft, file in ((first, out), *((o, out.with_stem(f"{out.stem}-{o.name}")) for o in others)):
+        write_text(file, draft.text)
+        for sentence in draft.summary:
+            print_status(sentence)
+        print_status(f"{file} written; read its comments, then run: leadloop train --config {file}")
+    if any(has_password(place) for place in places):
+        print_status(
+            "the password is not written down: PostgreSQL reads PGPASSWORD or ~/.pgpass; for others, "
+            "a user that may only read, or the export of the tables"
+        )
 
 
 @with_source_options
