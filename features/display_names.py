@@ -107,7 +107,7 @@ def humanise_name(name: str) -> str:
     ['numberofemployees', 'Lead Source', 'Lead source', 'UTM source']
     """
     own = name.removeprefix(ACCOUNT_PREFIX)
-    if own != name:
+    if own not in {name, ""}:
         text = humanise_name(own)
         return f"Account {text[:1].lower() + text[1:] if own.islower() and not text[:2].isupper() else text}"
     if not _PROGRAM_NAME.fullmatch(name):
@@ -183,11 +183,11 @@ def _name_apart(texts: dict[str, DisplayText]) -> dict[str, DisplayText]:
 def _iter_names(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, DisplayText]]:
     for key, name in table.items():
         whole = before + clean_text(key)
-        if not isinstance(name, dict):
+        if not isinstance(name, dict) or not name:
             yield whole, _in_all_languages(_check_name(whole, name))
         elif name.keys() <= set(LANGUAGES):
             texts = {lang: _check_name(whole, text) for lang, text in name.items()}
-            first = next(iter(texts.values()), "")
+            first = next(iter(texts.values()))
             yield whole, DisplayText(**{lang: texts.get(lang, first) for lang in LANGUAGES})
         elif name.keys() & set(LANGUAGES):
             msg = f'{whole!r} has names by language and by value; write values as "{whole}.VALUE" = ...'

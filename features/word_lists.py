@@ -67,15 +67,16 @@ class HeadingPattern:
 
 
 @cache
-def heading_pattern(concept: str) -> HeadingPattern:
-    """The headings of ``concept``, a table of ``vocabulary/headings.toml``.
+def heading_pattern(*concepts: str) -> HeadingPattern:
+    """The headings of any of the ``concepts``, which are tables of ``vocabulary/headings.toml``.
 
     Raises KeyError where there is no such table.
 
     >>> [heading_pattern("qualification").search(name) for name in ("Entscheider?", "BUDGET 2024", "Ort")]
     [True, True, False]
     """
-    return _pattern_of(read_vocabulary("headings")[concept])
+    tables = [read_vocabulary("headings")[concept] for concept in concepts]
+    return _pattern_of([word for languages in tables for word in _all_words(languages)])
 
 
 @cache
@@ -102,7 +103,7 @@ def match_headings(headings: Iterable[str], columns: Iterable[str]) -> dict[str,
     free = list(headings)
     matches = {}
     for column in columns:
-        pattern = _pattern_of(contract[column], whole=True) if column in contract else None
+        pattern = _pattern_of(_all_words(contract[column]), whole=True) if column in contract else None
         heading = next((name for name in free if pattern and pattern.search(name)), None)
         if heading is not None:
             matches[column] = heading
@@ -120,8 +121,8 @@ def _spellings(word: str, fold: Any) -> set[str]:
     return {fold(composed), fold(composed.translate(_TWO_LETTERS))}
 
 
-def _pattern_of(languages: Mapping[str, list[str]], *, whole: bool = False) -> HeadingPattern:
-    phrases = {spelling for word in _all_words(languages) for spelling in _spellings(word, lambda text: text)}
+def _pattern_of(words: Iterable[str], *, whole: bool = False) -> HeadingPattern:
+    phrases = {spelling for word in words for spelling in _spellings(word, lambda text: text)}
     return HeadingPattern(re.compile("|".join(sorted(_phrase_pattern(phrase, whole) for phrase in phrases))))
 
 
