@@ -18,7 +18,7 @@ from features.ingest.outcome_column import won_and_lost_stages
 from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import parse_known_times
 from features.messages import Message
-from features.word_lists import match_headings
+from features.word_lists import heading_pattern, match_headings
 from training.config.file_survey import find_creation_date, find_join_key
 from training.config.history_draft import LOST, HistoryDraft
 from training.config.late_facts import is_overwritten
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
     from training.config.file_survey import FileProfile
 
-_STAGE = re.compile(r"stage|phase|lifecycle", re.IGNORECASE)
-_STATUS = re.compile(r"status|(^|[_\s])state($|[_\s])|stand$", re.IGNORECASE)
-_KIND = re.compile(r"kind|type|event|activity|action|art$|aktivität|tipo", re.IGNORECASE)
+_STAGE, _STATUS, _KIND = map(heading_pattern, ("stage", "status", "kind"))
+_FURTHER = ("channel", "campaign", "offer")
 _SUFFIX = re.compile(r"[_\s-]*(date|at|on|time|timestamp|datum|am)$", re.IGNORECASE)
 _PREFIX = re.compile(r"^(became an?|date entered|entered|date of|datum der|day of)[_\s]+", re.IGNORECASE)
 _STAGE_DATE = re.compile(
@@ -269,9 +268,14 @@ def _make_touchpoints(block: DraftBlock, other: FileProfile, words: list[str], k
     if not candidates:
         block.keys["constants"] = {"kind": other.table.stem}
         return
-    block.keys["columns"]["kind"] = candidates[0]
+    columns = block.keys["columns"]
+    columns["kind"] = candidates[0]
+    free = [name for name in other.frame.columns if name not in columns.values()]
+    columns.update((key, name) for key, name in match_headings(free, _FURTHER).items() if key != name)
     block.unsure += [
-        f"kind could also be {name!r}" for name in candidates[1:] if name not in TOUCHPOINT_SCHEMA
+        f"kind could also be {name!r}"
+        for name in candidates[1:]
+        if name not in {*TOUCHPOINT_SCHEMA, *columns.values()}
     ]
 
 
