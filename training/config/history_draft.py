@@ -80,7 +80,7 @@ class HistoryDraft:
 
 
 @dataclass(frozen=True)
-class Funnel:
+class ObservedFunnel:
     """The funnel that the rows show.
 
     Attributes:
@@ -115,7 +115,7 @@ class ReadDraft:
 
     draft: HistoryDraft
     reading: IngestResult
-    funnel: Funnel
+    funnel: ObservedFunnel
     kinds: Mapping[str, int]
     start: int | None
     begun: int | None
@@ -298,7 +298,7 @@ def set_time_format(block: DraftBlock) -> None:
         block.keys["time_format"] = patterns[0]
 
 
-def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> Funnel:
+def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> ObservedFunnel:
     """The funnel that entries into stages show.
 
     Raises:
@@ -318,7 +318,7 @@ def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> Funnel:
         (s for choice in draft.funnel.target for s in open_stages if _is_choice(s, choice, draft)), None
     )
     by_word = next((s for s in open_stages if _WON.search(s)), None)
-    return Funnel(
+    return ObservedFunnel(
         tuple(stages), chosen or by_word or open_stages[-1], tuple(closed), tuple(reopen), leads, bool(chosen)
     )
 
