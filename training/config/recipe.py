@@ -432,10 +432,10 @@ def _lookup_names(table: SourceTable, lookup: Mapping[str, Any]) -> dict[str, An
     if key is None or value is None:
         return None
     names = {k: v for k, v in (("key", key), ("value", value)) if v != _LOOKUP_DEFAULTS[k]}
-    try:
-        where = BlockResolver({}, None, {"": table})._by_key(lookup.get("where", {}))
-    except _MissingError:
+    where = {_find_any(table, reference): values for reference, values in lookup.get("where", {}).items()}
+    if any(_find_any(table, each) is None for each in lookup.get("where", {}) if not each.endswith("?")):
         return None
+    where.pop(None, None)
     return names | ({"where": where} if where else {})
 
 
