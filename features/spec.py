@@ -85,6 +85,7 @@ class FeatureSpec:
         kind: Kinds (or stages) of the rows that count; empty for all.
         where: Further conditions on the rows, pairs of column and value.
         within: Only rows with ``0 < age < within`` seconds count; None for no limit.
+        value_names: What people call values of a category, where that is not to be seen from the value.
         inputs: The two features of a derived one, a ratio or difference with ``source="derived"`` that reads
             no rows; they need not be columns themselves. Empty for all others.
 
@@ -107,6 +108,7 @@ class FeatureSpec:
     where: tuple[tuple[str, str], ...] = ()
     within: int | None = None
     inputs: tuple[FeatureSpec, ...] = ()
+    value_names: tuple[tuple[str, DisplayText], ...] = ()
 
     def __post_init__(self) -> None:
         if self.inputs or self.source == "derived" or self.reduce in DERIVATIONS:
@@ -204,7 +206,7 @@ class FeatureSet:
 
     def to_json(self) -> str:
         """The specs as JSON text; ``from_json`` gives back an equal set."""
-        records = [asdict(spec, dict_factory=omit_empty_inputs) for spec in self.specs]
+        records = [asdict(spec, dict_factory=omit_empty_fields) for spec in self.specs]
         return json.dumps(records, indent=1, ensure_ascii=False)
 
     @classmethod
@@ -218,12 +220,12 @@ class FeatureSet:
         return cls(tuple(_spec_from_record(record) for record in json.loads(text)))
 
 
-def omit_empty_inputs(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a record for ``asdict``, without ``inputs`` where there are none.
+def omit_empty_fields(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a record for ``asdict``, without ``inputs`` and ``value_names`` where there are none.
 
-    So sets without derived features keep their text and fingerprint from before there were any.
+    So sets that have neither keep their text and fingerprint from before there were any.
     """
-    return {name: value for name, value in fields if name != "inputs" or value}
+    return {name: value for name, value in fields if name not in {"inputs", "value_names"} or value}
 
 
 def _spec_from_record(record: dict[str, Any]) -> FeatureSpec:
@@ -234,6 +236,9 @@ def _spec_from_record(record: dict[str, Any]) -> FeatureSpec:
             "says": DisplayText(**record["says"]),
             "kind": tuple(record["kind"]),
             "where": tuple((column, value) for column, value in record["where"]),
+            "value_names": tuple(
+                (value, DisplayText(**text)) for value, text in record.get("value_names", ())
+            ),
         }
     )
 

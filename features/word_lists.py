@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_CAMEL = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_CAMEL = re.compile(r"(?<=[^\W_][^\W_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _MARKS = re.compile(r"[\W_]+")
 _TWO_LETTERS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _PHRASE = re.compile(r"(\^?)(.*?)(\$?)")
@@ -45,8 +45,8 @@ def fold_heading(text: str) -> str:
 def open_camel_case(text: str) -> str:
     """The text with blanks between joined words that begin with capitals.
 
-    >>> open_camel_case("NumberOfEmployees"), open_camel_case("UTMSource")
-    ('Number Of Employees', 'UTM Source')
+    >>> open_camel_case("NumberOfEmployees"), open_camel_case("UTMSource"), open_camel_case("eMail")
+    ('Number Of Employees', 'UTM Source', 'eMail')
     """
     return _CAMEL.sub(" ", text)
 
@@ -67,15 +67,16 @@ class HeadingPattern:
 
 
 @cache
-def heading_pattern(concept: str) -> HeadingPattern:
-    """The headings of ``concept``, a table of ``vocabulary/headings.toml``.
+def heading_pattern(*concepts: str) -> HeadingPattern:
+    """The headings of any of the ``concepts``, which are tables of ``vocabulary/headings.toml``.
 
     Raises KeyError where there is no such table.
 
     >>> [heading_pattern("qualification").search(name) for name in ("Entscheider?", "BUDGET 2024", "Ort")]
     [True, True, False]
     """
-    return _pattern_of(_read_vocabulary("headings")[concept])
+    tables = [read_vocabulary("headings")[concept] for concept in concepts]
+    return _pattern_of([word for languages in tables for word in _all_words(languages)])
 
 
 @cache
@@ -85,7 +86,7 @@ def cell_words(name: str, concept: str) -> frozenset[str]:
     >>> {"cerrada ganada", "sold"} <= cell_words("outcomes", "won")
     True
     """
-    words = _all_words(_read_vocabulary(name)[concept])
+    words = _all_words(read_vocabulary(name)[concept])
     return frozenset(spelling for word in words for spelling in _spellings(word, fold_word))
 
 
@@ -98,11 +99,11 @@ def match_headings(headings: Iterable[str], columns: Iterable[str]) -> dict[str,
     >>> match_headings(["Datum", "Kanal", "Angelegt am", "Ort"], ["channel", "occurred_at", "amount"])
     {'channel': 'Kanal', 'occurred_at': 'Datum'}
     """
-    contract = _read_vocabulary("headings")["contract"]
+    contract = read_vocabulary("headings")["contract"]
     free = list(headings)
     matches = {}
     for column in columns:
-        pattern = _pattern_of(contract[column], whole=True) if column in contract else None
+        pattern = _pattern_of(_all_words(contract[column]), whole=True) if column in contract else None
         heading = next((name for name in free if pattern and pattern.search(name)), None)
         if heading is not None:
             matches[column] = heading
@@ -120,8 +121,8 @@ def _spellings(word: str, fold: Any) -> set[str]:
     return {fold(composed), fold(composed.translate(_TWO_LETTERS))}
 
 
-def _pattern_of(languages: Mapping[str, list[str]], *, whole: bool = False) -> HeadingPattern:
-    phrases = {spelling for word in _all_words(languages) for spelling in _spellings(word, lambda text: text)}
+def _pattern_of(words: Iterable[str], *, whole: bool = False) -> HeadingPattern:
+    phrases = {spelling for word in words for spelling in _spellings(word, lambda text: text)}
     return HeadingPattern(re.compile("|".join(sorted(_phrase_pattern(phrase, whole) for phrase in phrases))))
 
 
@@ -136,6 +137,7 @@ def _phrase_pattern(phrase: str, whole: bool) -> str:  # noqa: FBT001
 
 
 @cache
-def _read_vocabulary(name: str) -> dict[str, Any]:
+def read_vocabulary(name: str) -> dict[str, Any]:
+    """The word list ``vocabulary/<name>.toml``."""
     source = resources.files("features").joinpath("vocabulary", f"{name}.toml")
     return tomllib.loads(source.read_text(encoding="utf-8"))

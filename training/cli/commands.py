@@ -81,7 +81,7 @@ def check(
     dataset = read_dataset(config, OUT)
     checks = run_checks(dataset, rows_to_score(dataset, config, score))
     lines = (*ingest_messages(dataset, quarantine_file(config, OUT)), *kind_suggestions(dataset.history))
-    for line in (*lines, *format_checks(checks)):
+    for line in (*lines, *format_checks(checks, dataset.names)):
         print_status(line)
     print_result(to_dict(checks), json_)
 

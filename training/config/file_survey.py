@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from training.config.source_tables import SourceTable
 
 _ID, _NUMBER, _REACHED_BY = map(heading_pattern, ("id", "number", "reached_by"))
-_OUTCOME = (heading_pattern("outcome"), heading_pattern("stage"))
+_OUTCOME = (heading_pattern("outcome"), heading_pattern("stage", "status"))
 """The names of outcome columns, and of columns that may hold one among others."""
 _AFTER = heading_pattern("after_creation")
 _OWN_AUC = 0.9

@@ -172,6 +172,8 @@ def read_draft(draft: HistoryDraft, folder: Path) -> ReadDraft:
     reading = read_history_in_batches(mapping, int(time.time()), sink=collect)
     moves = pl.concat(transitions) if transitions else pl.DataFrame(schema={"lead_id": str, "stage": str})
     moves = moves.filter(pl.col("stage") != MERGED) if moves.height else moves
+    own = f"{folder}/"
+    reading = replace(reading, notices=tuple(notice.replace(own, "") for notice in reading.notices))
     leads = reading.history.leads
     funnel = find_funnel(moves, draft)
     begun = leads["created_at"].min()

@@ -293,7 +293,7 @@ class BlockResolver:
             table,
             keys,
             _as_lines(block.get("says")),
-            _as_lines(block.get("unsure")),
+            self._unsure(block.get("unsure", ())),
             self._plain(block.get("plain", {})),
             block.get("id", ""),
         )
@@ -341,6 +341,15 @@ class BlockResolver:
         if column is None and not reference.endswith("?"):
             raise _MissingError
         return column
+
+    def _unsure(self, lines: Iterable[str | Mapping[str, Any]]) -> list[str]:
+        """The alternatives whose columns are there."""
+        tables = ({"text": each} if isinstance(each, str) else each for each in lines)
+        return [
+            str(each["text"])
+            for each in tables
+            if all(self._find(reference) is not None for reference in each.get("needs", ()))
+        ]
 
     def _plain(self, plain: Mapping[str, str]) -> dict[str, str]:
         """By the name of an attribute with a history, the column of leads with its newest value."""
@@ -432,10 +441,10 @@ def _lookup_names(table: SourceTable, lookup: Mapping[str, Any]) -> dict[str, An
     if key is None or value is None:
         return None
     names = {k: v for k, v in (("key", key), ("value", value)) if v != _LOOKUP_DEFAULTS[k]}
-    where = {_find_any(table, reference): values for reference, values in lookup.get("where", {}).items()}
-    if any(_find_any(table, each) is None for each in lookup.get("where", {}) if not each.endswith("?")):
+    try:
+        where = BlockResolver({}, None, {"": table})._by_key(lookup.get("where", {}))  # noqa: SLF001
+    except _MissingError:
         return None
-    where.pop(None, None)
     return names | ({"where": where} if where else {})
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from features.clock import DAY, HOUR
 from features.cohort import CREATED, MERGED, CohortRule
+from features.display_names import DisplayNames
 from features.ingest.column_roles import Role  # noqa: TC001
 from features.ingest.mapping import (
     AttributeSelection,
@@ -325,6 +326,7 @@ class Config:
             after the newest event.
         project: The project's name. Default: one that is drawn, or that of a shared tracking server.
         plugins: Modules that add features, learners, metrics or sections of the report. Default: none.
+        names: What people call columns, values, kinds and stages. Default: their own names, made readable.
 
     Raises:
         ValueError: It describes both or neither, or names stages or columns that are not there.
@@ -347,6 +349,7 @@ class Config:
     observed_until: Instant | None = None
     project: str | None = None
     plugins: tuple[PluginModule, ...] = ()
+    names: DisplayNames = field(default_factory=DisplayNames)
 
     def __post_init__(self) -> None:
         if (self.flat is None) == (self.leads is None):

@@ -13,6 +13,7 @@ from features.suggestions import suggest
 from training.config.toml_reader import ConfigError
 from training.data.dataset import Dataset, from_flat_export, from_history, ingest_summary
 from training.data.monotone_constraints import monotone_constraints
+from training.data.unknown_names import unknown_name_notices
 from training.plugins import load_plugins
 
 if TYPE_CHECKING:
@@ -52,12 +53,15 @@ def read_dataset(config: Config, out: Path) -> Dataset:
     plugins = load_plugins("leadloop.features", config.plugins)
     if config.flat is not None:
         mapping = config.flat_mapping
-        export = from_flat_export(read_flat(config.flat.leads, mapping, quarantine, now), mapping)
+        export = from_flat_export(
+            read_flat(config.flat.leads, mapping, quarantine, now), mapping, config.names
+        )
         if plugins:
             names = ", ".join(plugin.name for plugin in plugins)
             notice = f"features of plug-ins are left out, as a flat export has no events: {names}"
             export = replace(export, notices=(*export.notices, notice))
-        return _apply_training_config(export, config)
+        flat = _apply_training_config(export, config)
+        return replace(flat, notices=(*flat.notices, *unknown_name_notices(flat)))
     reading = read_history(config.history_mapping, now, quarantine)
     full = from_history(
         reading.history,
@@ -66,9 +70,10 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         reading.roles,
         config.training.weights,
         plugins=plugins,
+        names=config.names,
     )
     dataset = _apply_training_config(full, config)
-    return replace(
+    dataset = replace(
         dataset,
         intake=ingest_summary(
             sum(table.rows for table in reading.counts), reading.quarantine, reading.availability
@@ -80,6 +85,8 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         notices=(*reading.notices, *filter(None, [own_kinds_notice(reading.history)])),
         persons=reading.persons,
     )
+    unknown = unknown_name_notices(dataset, config.history_mapping.stages)
+    return replace(dataset, notices=(*dataset.notices, *unknown))
 
 
 def quarantine_file(config: Config, out: Path) -> Path:

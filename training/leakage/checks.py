@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from features.display_names import DisplayNames
     from training.data.dataset import Dataset
     from training.leakage.column_checks import CheckFunction, FindingRows
     from training.leakage.shift_checks import ShiftCheckFunction
@@ -121,11 +122,12 @@ def sorted_findings(checks: tuple[Check, ...]) -> tuple[Finding, ...]:
     )
 
 
-def format_checks(checks: tuple[Check, ...]) -> Iterator[str]:
+def format_checks(checks: tuple[Check, ...], names: DisplayNames | None = None) -> Iterator[str]:
     """Format the results of checks for a terminal.
 
     Args:
         checks: The checks, as ``run_checks`` returns them.
+        names: What people call the columns. Default: nothing else.
 
     Yields:
         One line per check in their order, then one per finding in the order of ``sorted_findings``, without
@@ -135,7 +137,10 @@ def format_checks(checks: tuple[Check, ...]) -> Iterator[str]:
         because = f": {check.reason}" if check.reason else ""
         yield f"{check.code}  {_HOLDS[check.outcome]:14}  {check.title}{because}"
     for finding in sorted_findings(checks):
-        yield f"{finding.code}  {finding.severity:6}  {finding.column or 'all columns'}: {finding.message}"
+        column = finding.column or "all columns"
+        named = None if names is None else names.texts.get(column)
+        where = column if named is None else f"{named.en} ({column})"
+        yield f"{finding.code}  {finding.severity:6}  {where}: {finding.message}"
 
 
 def to_dict(checks: tuple[Check, ...]) -> dict[str, Any]:

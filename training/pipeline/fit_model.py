@@ -157,6 +157,7 @@ def _card(
         id_column=dataset.flat.id if dataset.flat else None,
         missing=dataset.missing,
         marks=dict(dataset.marks),
+        names=dict(dataset.names.texts),
         positive=dataset.flat.positive if dataset.flat else None,
         encoding=dataset.flat.encoding if dataset.flat else None,
         window=dataset.window,
