@@ -20,18 +20,28 @@ from crm_company import (
     JOBS,
     MEDIA,
     SOURCES,
+    Event,
     Spelling,
     renamed,
     word,
 )
 
 if TYPE_CHECKING:
-    from crm_company import Company, Event, Lead
+    from collections.abc import Callable
+
+    from crm_company import Company, Lead
 
 Tables = dict[str, pl.DataFrame]
 
 
-_NUMBERED = ("mail_message", "mail_tracking_value", "mail_activity", "deals_flow_deal_change", "activities")
+_NUMBERED = (
+    "mail_message",
+    "mail_tracking_value",
+    "mail_activity",
+    "deals_flow_deal_change",
+    "activities",
+    "task",
+)
 
 
 class _Rows:
@@ -729,4 +739,105 @@ def _add_pipedrive_activity(rows: _Rows, lead: Lead, event: Event, deal: int | N
         org_id=lead.company,
         active_flag=True,
         _dlt_load_id="1.0",
+    )
+
+
+# --- Salesforce in the tables of Fivetran's connector. Columns: fivetran/dbt_salesforce_source, and the
+# object reference. On conversion Salesforce moves the tasks of a lead to the contact that it became.
+
+SALESFORCE_STAGES = {
+    "qualified": "Working - Contacted",
+    "won": "Closed - Converted",
+    "lost": "Closed - Not Converted",
+    "reopened": "Reopened",
+}
+_SALESFORCE_KINDS = {"call": "Call", "meeting": "Task", "email_sent": "Email", "email_received": "Email"}
+SALESFORCE = Spelling(
+    lead_id=lambda lead: _salesforce_id("00Q", lead.number),
+    kinds=_SALESFORCE_KINDS,
+    stages=renamed(SALESFORCE_STAGES),
+    attributes={
+        "lead_source": lambda lead: word(SOURCES, lead.source),
+        "country": lambda lead: word(COUNTRIES, lead.country),
+        "title": lambda lead: word(JOBS, lead.job),
+    },
+)
+
+
+def _salesforce_id(kind: str, number: int) -> str:
+    return f"{kind}5f00000{number:06d}AAA"
+
+
+def salesforce_tables(
+    company: Company, moved: Callable[[Lead], bool] = lambda _: True, others: int = 0
+) -> Tables:
+    """The tables of Salesforce; the tasks of a converted lead for which ``moved`` holds are its contact's.
+
+    So many ``others`` are tasks of contacts that never were leads.
+    """
+    rows = _Rows()
+    for lead in company.leads:
+        _add_salesforce_lead(rows, lead)
+        status = "Open - Not Contacted"
+        for name, at in lead.stages:
+            _add_field_change(rows, lead, at, "Status", status, SALESFORCE_STAGES[name])
+            status = SALESFORCE_STAGES[name]
+        _add_field_change(rows, lead, lead.created + timedelta(hours=1), "Owner", "Queue", "Rep")
+        is_contact = lead.stage == "won" and moved(lead)
+        for event in lead.events:
+            if event.done and event.kind in _SALESFORCE_KINDS:
+                _add_task(rows, event, _salesforce_id("003" if is_contact else "00Q", lead.number))
+    for number in range(others):
+        _add_task(rows, Event("call", company.leads[0].created), _salesforce_id("003", 900_000 + number))
+    return {f"salesforce.{name}": frame for name, frame in rows.frames().items()}
+
+
+def _add_salesforce_lead(rows: _Rows, lead: Lead) -> None:
+    won = lead.won_at
+    rows.add(
+        "lead",
+        id=_salesforce_id("00Q", lead.number),
+        is_deleted=lead.deleted,
+        master_record_id=None,
+        last_name=f"B{lead.number}",
+        title=word(JOBS, lead.job),
+        country=word(COUNTRIES, lead.country),
+        email=f"p{lead.number}@firma.example",
+        lead_source=word(SOURCES, lead.source),
+        status=SALESFORCE_STAGES.get(lead.stage, "Open - Not Contacted"),
+        owner_id=_salesforce_id("005", lead.number % 3),
+        is_converted=lead.stage == "won",
+        converted_date=won.date() if won else None,
+        converted_contact_id=_salesforce_id("003", lead.number) if won else None,
+        converted_account_id=_salesforce_id("001", lead.number) if won else None,
+        created_date=lead.created,
+        last_modified_date=lead.stages[-1][1] if lead.stages else lead.created,
+        _fivetran_synced=lead.created + timedelta(days=400),
+    )
+
+
+def _add_field_change(rows: _Rows, lead: Lead, at: datetime, field: str, old: str, new: str) -> None:
+    rows.add(
+        "lead_history",
+        lead_id=_salesforce_id("00Q", lead.number),
+        is_deleted=False,
+        created_date=at,
+        field=field,
+        old_value=old,
+        new_value=new,
+    )
+
+
+def _add_task(rows: _Rows, event: Event, who: str) -> None:
+    rows.add(
+        "task",
+        who_id=who,
+        what_id=None,
+        subject=_SALESFORCE_KINDS[event.kind],
+        activity_date=event.at.date(),
+        status="Completed",
+        task_subtype=_SALESFORCE_KINDS[event.kind],
+        is_deleted=False,
+        is_closed=True,
+        created_date=event.at,
     )

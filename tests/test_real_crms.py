@@ -7,7 +7,8 @@ from the company itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,20 +18,25 @@ from crm_databases import write_crm
 from crm_tables import (
     DYNAMICS,
     ODOO,
+    SALESFORCE,
     SUITECRM,
     dynamics_tables,
     odoo_tables,
     pipedrive_spelling,
     pipedrive_tables,
+    salesforce_tables,
     suitecrm_tables,
 )
 from polars.testing import assert_frame_equal
 
+from features.ingest.mapping import TableJoin
+from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_frames
 from training.config.draft import draft_configs
 from training.config.settings import load_config
 from training.data.dataset import from_history
 from training.data.load import read_dataset
+from training.leakage.checks import run_checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +65,7 @@ CRMS = {
     "suitecrm": Crm("mysql", suitecrm_tables, lambda _: SUITECRM),
     "dynamics": Crm("csv", dynamics_tables, lambda _: DYNAMICS),
     "pipedrive": Crm("duckdb", pipedrive_tables, pipedrive_spelling),
+    "salesforce": Crm("duckdb", salesforce_tables, lambda _: SALESFORCE),
 }
 SERVERS = {"postgresql": "postgres", "mysql": "mariadb"}
 CONFIGURATIONS = Path(__file__).parent / "crms"
@@ -120,3 +127,59 @@ def test_init_drafts_the_data_set_of_the_hand_written_configuration(filled, tmp_
     path.write_text(drafts[0].text, encoding="utf-8")
     dataset = read_dataset(load_config(path), tmp_path)
     assert_same_data_set(dataset, read_dataset(filled.configuration("keys", tmp_path), tmp_path))
+
+
+MOVED = {"all": lambda _: True, "half": lambda lead: lead.number % 2 == 0, "none": lambda _: False}
+
+
+@pytest.fixture
+def salesforce(request, company, tmp_path):
+    """A Salesforce of which a part of the tasks moved to the contacts that leads became."""
+    tables = salesforce_tables(company, MOVED[request.param])
+    return FilledCrm("salesforce", CRMS["salesforce"], write_crm("duckdb", tables, tmp_path))
+
+
+def plain_configuration(salesforce, folder, **changes):
+    """The configuration of somebody who does not know that tasks move."""
+    config = salesforce.configuration("keys", folder)
+    tasks = replace(config.touchpoints[0], also={}, **changes)
+    return replace(config, touchpoints=(tasks,))
+
+
+@pytest.mark.parametrize("salesforce", ["all", "half"], indirect=True)
+def test_tasks_that_moved_to_the_contact_are_named(salesforce, tmp_path):
+    hint = r'write also = \{ leads = "converted_contact_id" \}'
+    with pytest.raises(SourceError, match=hint):
+        read_dataset(plain_configuration(salesforce, tmp_path), tmp_path)
+    tolerant = read_dataset(plain_configuration(salesforce, tmp_path, max_share=1.0), tmp_path)
+    assert re.search(hint, " ".join(tolerant.notices))
+
+
+def test_tasks_that_moved_are_named_among_those_of_other_contacts(company, tmp_path):
+    tables = salesforce_tables(company, MOVED["all"], others=600)
+    crm = FilledCrm("salesforce", CRMS["salesforce"], write_crm("duckdb", tables, tmp_path))
+    dataset = read_dataset(plain_configuration(crm, tmp_path, max_share=1.0), tmp_path)
+    assert 'write also = { leads = "converted_contact_id" }' in " ".join(dataset.notices)
+
+
+@pytest.mark.parametrize("salesforce", ["all"], indirect=True)
+def test_tasks_that_moved_and_were_never_read_are_named(salesforce, tmp_path):
+    to_leads = TableJoin("salesforce.lead", {"who_id": "id"})
+    dataset = read_dataset(plain_configuration(salesforce, tmp_path, join=(to_leads,)), tmp_path)
+    check = next(each for each in run_checks(dataset) if each.code == "LC017")
+    assert {finding.severity for finding in check.findings} == {"medium"}
+    assert "also" in str(check.findings[0].message)
+
+
+@pytest.mark.parametrize("salesforce", ["all", "half", "none"], indirect=True)
+def test_with_also_it_is_as_if_no_task_had_moved(salesforce, company, tmp_path):
+    dataset = read_dataset(salesforce.configuration("keys", tmp_path), tmp_path)
+    still = write_crm("duckdb", salesforce_tables(company, MOVED["none"]), make_folder(tmp_path / "still"))
+    unmoved = plain_configuration(replace(salesforce, place=still), tmp_path)
+    assert_same_data_set(dataset, read_dataset(unmoved, tmp_path))
+    assert dataset.fingerprint == read_dataset(unmoved, tmp_path).fingerprint
+
+
+def make_folder(path):
+    path.mkdir()
+    return path

@@ -45,6 +45,9 @@ _WON = re.compile(
     r"|gewonnen|kunde|abschluss|ganad|gagn|signed|opportunit",
     re.IGNORECASE,
 )
+REOPENED = re.compile(
+    r"re-?open|re-?activat|restored|wieder.?(er)?.?öffnet|reaktiviert|rouvert|reabiert", re.IGNORECASE
+)
 LOST = re.compile(
     r"lost|disqual|unqual|not.?qualif|not.?convert|unconvert|verloren|dead|reject|recycl|junk|spam|abgelehnt"
     r"|perdid|perdu|cancel|no.?show|duplicat",
@@ -309,7 +312,7 @@ def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> ObservedFunnel:
     counts = moves.group_by("stage").agg(pl.col("lead_id").n_unique()).sort("stage")
     leads = dict(counts.iter_rows())
     stages = order_stages(moves)
-    reopen = [s for s in stages if _matches(s, draft.funnel.reopen)]
+    reopen = [s for s in stages if _matches(s, draft.funnel.reopen) or REOPENED.search(s)]
     closed = [s for s in stages if s not in reopen and _is_closed(s, draft)]
     open_stages = [s for s in stages if s not in closed and s not in reopen]
     if not open_stages:
