@@ -23,6 +23,7 @@ from features.spec import (
     count,
     distinct,
     earliest,
+    extracted_attribute,
     history_attribute,
     latest,
     lead_age,
@@ -36,6 +37,7 @@ from features.spec import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from features.extraction import ColumnExtraction, Part
     from features.history import LeadHistory
     from features.messages import Value
 
@@ -88,6 +90,7 @@ def build_feature_set(
     target: str = "sql",
     closed: Sequence[str] = ("disqualified",),
     units: Mapping[str, Unit] | None = None,
+    extractions: Sequence[ColumnExtraction] = (),
 ) -> FeatureSet:
     """Choose every feature that ``history`` can fill: catalogue, own columns, own kinds of touchpoint.
 
@@ -96,11 +99,13 @@ def build_feature_set(
         target: The stage that is predicted. No open lead has entered it, so it says nothing of one.
         closed: The stages that end a lead's way; the same holds for them.
         units: Units of own Float64 columns that are no plain numbers, such as ``{"newsletter": "flag"}``.
+        extractions: How columns of leads and accounts were read out of others.
 
     Returns:
         The features in the order of families; String columns are categories.
     """
-    specs = [*_lead_column_specs(history, units or {}), *_history_attribute_specs(history)]
+    read_out = {each.name: each for each in extractions}
+    specs = [*_lead_column_specs(history, units or {}, read_out), *_history_attribute_specs(history)]
     if history.touchpoints.height or history.transitions.height:
         specs += [lead_age(_write_sentence("lead_age"))]
     kinds = history.touchpoints["kind"].unique().drop_nulls().sort().to_list()
@@ -142,13 +147,31 @@ def _column_sentence(column: str) -> DisplayText:
     return _write_sentence("column", column=column)
 
 
-def _lead_column_specs(history: LeadHistory, units: Mapping[str, Unit]) -> Iterator[FeatureSpec]:
+_EXTRACTED_FAMILIES: dict[Part, str] = {"words": "intent"}
+
+
+def _extracted_spec(extraction: ColumnExtraction) -> FeatureSpec:
+    column = extraction.column.removeprefix(ACCOUNT_PREFIX)
+    says = _write_sentence(extraction.part, column=column, choice=extraction.choice)
+    family = infer_family(extraction.column)
+    if family == "fit":
+        family = _EXTRACTED_FAMILIES.get(extraction.part, family)
+    # An address says who the lead is, whatever it subscribed to.
+    is_address = extraction.part.startswith("email") and family == "email"
+    return extracted_attribute(extraction, family="fit" if is_address else family, says=says)
+
+
+def _lead_column_specs(
+    history: LeadHistory, units: Mapping[str, Unit], read_out: Mapping[str, ColumnExtraction]
+) -> Iterator[FeatureSpec]:
     """Specs of plain columns, but for those with a history, of which they hold only the newest value."""
     dtypes = dict(history.leads.schema)
     dtypes |= {ACCOUNT_PREFIX + name: dtype for name, dtype in history.accounts.schema.items()}
     overwritten = set(history.attributes["name"].unique())
     for column in history.lead_columns:
-        if column in overwritten:
+        if column in read_out and read_out[column].column not in overwritten:
+            yield _extracted_spec(read_out[column])
+        if column in overwritten or column in read_out:
             continue
         unit: Unit = "category" if dtypes[column] == pl.String else units.get(column, "number")
         yield attribute(column, family=infer_family(column), says=_column_sentence(column), unit=unit)

@@ -33,6 +33,7 @@ class TrainingRows:
             out: of the newest rows only fast outcomes are known, which weights repair over all rows, but not
             within a slice of time.
         monotone: By number column, 1 where more may never lower a score, -1 where it may never raise it.
+        texts: The String columns that hold words with blanks between them, and are no categories.
     """
 
     frame: pl.DataFrame
@@ -43,6 +44,7 @@ class TrainingRows:
     gap: int = 0
     matured: NDArray[np.bool_] | None = None
     monotone: Mapping[str, int] = field(default_factory=dict)
+    texts: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -59,6 +61,7 @@ class TrainingRows:
             gap=self.gap,
             matured=None if self.matured is None else self.matured[rows],
             monotone=self.monotone,
+            texts=self.texts,
         )
 
     @property

@@ -113,7 +113,7 @@ def fit_additive(
     Returns:
         The additive model: its contributions are in log-odds.
     """
-    numbers = sum(feature.kind == "number" for feature in encodings.features)
+    numbers = sum(feature.kind != "category" for feature in encodings.features)
     knots = int(np.clip(STEPS // max(1, numbers), FEWEST_KNOTS, MOST_KNOTS))
     terms = [
         _make_term(feature, source, start, matrix, knots)
@@ -138,7 +138,7 @@ def fit_additive(
 def _make_term(
     feature: FeatureEncoding, source: int, start: int, matrix: NDArray[np.float64], knots: int
 ) -> FeatureTerm:
-    if feature.kind == "number":
+    if feature.kind != "category":
         return FeatureTerm(source, knots=_choose_knots(matrix[:, source], knots))
     codes = matrix[:, source].astype(np.intp)
     rows = np.bincount(codes, minlength=len(feature.levels) + 2)

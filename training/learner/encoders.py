@@ -10,6 +10,7 @@ import polars as pl
 
 from models.encoding import FeatureEncoder, FeatureEncoding
 from training.learner.cross_validation import assign_folds
+from training.learner.word_weights import cross_fitted_word_scores, fit_word_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,19 +46,25 @@ def fit_encoders(rows: TrainingRows, seed: int) -> tuple[FeatureEncoder, NDArray
         row has the rates of the other folds.
     """
     fold = assign_folds(rows, CROSS_FITS, seed)
-    fits = [_fit_encoding(rows, name) for name in rows.frame.columns]
+    fits = [_fit_encoding(rows, name, seed) for name in rows.frame.columns]
     encodings = FeatureEncoder(tuple(encoding for encoding, _ in fits))
     matrix = encodings.encode(rows.frame)
     for (encoding, codes), start in zip(fits, encodings.starts, strict=True):
         if codes is not None:
             column = start + (encoding.kind == "number")
             matrix[:, column] = _cross_fitted_rates(rows, codes, len(encoding.levels) + 2, fold)
+        if encoding.kind == "words":
+            matrix[:, start] = cross_fitted_word_scores(rows, encoding, fold, seed)
     return encodings, matrix
 
 
-def _fit_encoding(rows: TrainingRows, name: str) -> tuple[FeatureEncoding, NDArray[np.int64] | None]:
+def _fit_encoding(
+    rows: TrainingRows, name: str, seed: int
+) -> tuple[FeatureEncoding, NDArray[np.int64] | None]:
     """The encoding of one column, and the (n,) codes of the rows if it has any."""
     values = rows.frame[name]
+    if name in rows.texts:
+        return fit_word_weights(rows, name, seed), None
     if name in rows.monotone:  # a rate of its own for each value would know no order
         return FeatureEncoding(name, "number"), None
     encoding = _numeric_encoding(values) if values.dtype.is_numeric() else _categorical_encoding(values)
