@@ -30,12 +30,11 @@ Part = Literal[
     "title_rank",
     "title_department",
     "choice",
-    "choice_count",
     "words",
 ]
-ExtractedUnit = Literal["category", "flag", "count", "words"]
+ExtractedUnit = Literal["category", "flag", "words"]
 PARTS: tuple[Part, ...] = get_args(Part)
-_UNITS: dict[Part, ExtractedUnit] = {"choice": "flag", "choice_count": "count", "words": "words"}
+_UNITS: dict[Part, ExtractedUnit] = {"choice": "flag", "words": "words"}
 
 PRIVATE, BUSINESS = "private", "business"
 ADDRESS = re.compile(r"(?:[^<>]*<)?\s*(?:mailto:)?[^@\s<>]+@([^@\s<>]+\.[^@\s<>.]{2,})\.?\s*>?\s*")
@@ -79,7 +78,7 @@ class ColumnExtraction:
         """The name of the extracted column."""
         if self.part == "choice":
             return f"{self.column}: {self.choice}"
-        return f"{self.column}: {self.part.removeprefix('email_').removeprefix('title_').replace('_', ' ')}"
+        return f"{self.column}: {self.part.removeprefix('email_').removeprefix('title_')}"
 
     @property
     def unit(self) -> ExtractedUnit:
@@ -113,7 +112,7 @@ def extract_column(extraction: ColumnExtraction, column: pl.Series) -> pl.Series
         extraction: What is read out.
         column: The cells as ``cell_texts`` writes them.
     """
-    dtype = pl.Float64 if extraction.unit in {"flag", "count"} else pl.String
+    dtype = pl.Float64 if extraction.unit == "flag" else pl.String
     extract = make_extractor(extraction)
     cells = column.drop_nulls().unique()
     values = pl.Series([extract(cell) for cell in cells], dtype=dtype)
@@ -159,10 +158,8 @@ def split_choices(text: str, mark: str) -> frozenset[str]:
 
 def _items(text: str, mark: str) -> Iterator[str]:
     ends = text[:1], text[-1:]
-    if ends == _JSON and isinstance(listed := _parse_json(text), list):
-        yield from (
-            item if isinstance(item, str) else json.dumps(item) for item in listed if item is not None
-        )
+    if ends == _JSON and isinstance(items := _parse_json(text), list):
+        yield from (item if isinstance(item, str) else json.dumps(item) for item in items if item is not None)
     elif ends == _ARRAY:
         for quoted, plain in _ARRAY_ITEM.findall(text[1:-1]):
             if plain.strip().upper() != "NULL":
@@ -207,8 +204,8 @@ def _kind_extractor(extraction: ColumnExtraction) -> Extract:
         labels = domain.split(".")
         ends = (f"*.{'.'.join(labels[place:])}" for place in range(1, len(labels)))
         anywhere = f"{labels[0]}.*" if all(len(label) <= _LONGEST_ENDING for label in labels[1:]) else ""
-        found = (kinds.get(key) for key in (domain, anywhere, *ends))
-        return next((kind for kind in found if kind is not None), BUSINESS)
+        matches = (kinds.get(key) for key in (domain, anywhere, *ends))
+        return next((kind for kind in matches if kind is not None), BUSINESS)
 
     return extract
 
@@ -259,20 +256,13 @@ def _choice_extractor(extraction: ColumnExtraction) -> Extract:
     return extract
 
 
-def _count_extractor(extraction: ColumnExtraction) -> Extract:
-    def extract(text: str | None) -> float | None:
-        return None if text is None else float(len(split_choices(text, extraction.mark)))
-
-    return extract
-
-
 def _word_extractor(extraction: ColumnExtraction) -> Extract:
-    kept = frozenset(word for word, _ in extraction.lexicon)
+    vocabulary = frozenset(word for word, _ in extraction.lexicon)
 
     def extract(text: str | None) -> str | None:
         if text is None:
             return None
-        return " ".join(word for word in split_words(text) if not kept or word in kept)
+        return " ".join(word for word in split_words(text) if not vocabulary or word in vocabulary)
 
     return extract
 
@@ -284,7 +274,6 @@ _MAKERS: dict[Part, Callable[[ColumnExtraction], Extract]] = {
     "title_rank": _lexicon_extractor,
     "title_department": _lexicon_extractor,
     "choice": _choice_extractor,
-    "choice_count": _count_extractor,
     "words": _word_extractor,
 }
 

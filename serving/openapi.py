@@ -393,7 +393,6 @@ _TYPICAL_TEXTS: dict[str, str] = {
     "email_country": "ann@example.com",
     "title_rank": "Head of Marketing",
     "title_department": "Head of Marketing",
-    "choice_count": "",
     "words": "Please call me",
 }
 

@@ -81,17 +81,17 @@ def find_extractions(
         roles: What each was taken for.
         declared: What the user says is in a column, ``"none"`` for nothing; ``"*"`` speaks of all others.
     """
-    taken, found = set(frame.columns), list[ColumnExtraction]()
-    replaced, added, notices = list[ColumnRole](), list[ColumnRole](), list[Message]()
+    names, extractions = set(frame.columns), list[ColumnExtraction]()
+    base_roles, new_roles, notices = list[ColumnRole](), list[ColumnRole](), list[Message]()
     for role in roles:
         column = cell_texts(frame[role.column])
         kind = declared.get(role.column, declared.get(EVERY)) or _infer_extracted(column, role)
-        own = [each for each in _extractions(kind, column, role) if each.name not in taken]
-        found += own
-        replaced.append(_without_values(role, kind) if own else role)
-        added += [_extracted_role(each) for each in own]
+        own = [each for each in _extractions(kind, column, role) if each.name not in names]
+        extractions += own
+        base_roles.append(_without_values(role, kind) if own else role)
+        new_roles += [_extracted_role(each) for each in own]
         notices += [_notice(kind, own)] if own else []
-    return ExtractedColumns(tuple(found), (*replaced, *added), tuple(notices))
+    return ExtractedColumns(tuple(extractions), (*base_roles, *new_roles), tuple(notices))
 
 
 def known_extractions(
@@ -113,9 +113,9 @@ def _without_values(role: ColumnRole, kind: Extracted) -> ColumnRole:
 
 
 def _extracted_role(extraction: ColumnExtraction) -> ColumnRole:
-    roles: dict[str, Role] = {"flag": "flag", "count": "number"}
+    role: Role = "flag" if extraction.unit == "flag" else "category"
     reason = Message("columns.extracted", column=extraction.column)
-    return ColumnRole(extraction.name, roles.get(extraction.unit, "category"), reason, extraction=extraction)
+    return ColumnRole(extraction.name, role, reason, extraction=extraction)
 
 
 def _notice(kind: Extracted, extractions: list[ColumnExtraction]) -> Message:
@@ -200,18 +200,17 @@ def _choice_mark(column: pl.Series, role: ColumnRole) -> str:
 
 
 def _choice_extractions(name: str, column: pl.Series, mark: str) -> Iterator[ColumnExtraction]:
-    """A flag for each of the most frequent choices, and how many choices there are."""
+    """A flag for each of the most frequent choices."""
     cells = column.drop_nulls().value_counts(name="cells")
     tally: dict[str, int] = {}
     for text, count in cells.iter_rows():
         for choice in split_choices(text, mark):
             tally[choice] = tally.get(choice, 0) + count
     frequent = [choice for choice, count in tally.items() if count >= _FEWEST_CELLS]
-    kept = sorted(frequent, key=lambda choice: (-tally[choice], choice))[:_MOST_FLAGS]
-    if len(kept) < 2:  # noqa: PLR2004 - a single one is a flag, not a choice
+    most = sorted(frequent, key=lambda choice: (-tally[choice], choice))[:_MOST_FLAGS]
+    if len(most) < 2:  # noqa: PLR2004 - a single one is a flag, not a choice
         return
-    yield from (ColumnExtraction(name, "choice", mark=mark, choice=choice) for choice in sorted(kept))
-    yield ColumnExtraction(name, "choice_count", mark=mark)
+    yield from (ColumnExtraction(name, "choice", mark=mark, choice=choice) for choice in sorted(most))
 
 
 @cache

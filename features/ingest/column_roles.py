@@ -211,7 +211,9 @@ def _choices_reason(known: pl.Series, distinct: int) -> Message | None:
             continue
         cells = known.unique()
         choices = cells.str.split(mark).explode().str.strip_chars().n_unique()
-        if choices <= min(_MOST_CHOICES, distinct // 2):
+        # A comma also stands in names of places and trades.
+        most = distinct // 2 if mark == "," else distinct - 1
+        if choices <= min(_MOST_CHOICES, most):
             return Message("columns.choices", mark=mark, choices=choices, sets=distinct)
     return None
 

@@ -261,6 +261,7 @@ class Dataset:
             matured=self.matured,
             monotone=self.monotone,
             texts=self.features.texts,
+            choices=self.features.choices,
         )
 
     def features_for(self, features: FeatureSet, at: NDArray[np.intp]) -> pl.DataFrame:

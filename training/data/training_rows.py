@@ -33,6 +33,7 @@ class TrainingRows:
             out: of the newest rows only fast outcomes are known, which weights repair over all rows, but not
             within a slice of time.
         monotone: By number column, 1 where more may never lower a score, -1 where it may never raise it.
+        choices: By column that is one of several choices in a cell, the cell: they share a penalty.
         texts: The String columns that hold words with blanks between them, and are no categories.
     """
 
@@ -45,6 +46,7 @@ class TrainingRows:
     matured: NDArray[np.bool_] | None = None
     monotone: Mapping[str, int] = field(default_factory=dict)
     texts: frozenset[str] = frozenset()
+    choices: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -62,6 +64,7 @@ class TrainingRows:
             matured=None if self.matured is None else self.matured[rows],
             monotone=self.monotone,
             texts=self.texts,
+            choices=self.choices,
         )
 
     @property

@@ -124,7 +124,8 @@ def fit_additive(
     sample = _sample_rows(len(rows), sum(term.width for term in terms), seed)
     sampled_matrix = matrix[sample]
     with threadpool_limits(1, "blas"):  # more threads on busy cores are slower, and not deterministic
-        beta, missing, intercept = _fit_coefficients(rows.take(sample), terms, sampled_matrix)
+        penalties = _penalty_groups(rows, encodings.feature_names)
+        beta, missing, intercept = _fit_coefficients(rows.take(sample), terms, sampled_matrix, penalties)
     ends = np.cumsum([term.width for term in terms])
     effects = [
         isotonic_effect(term.effect(beta[end - term.width : end], missing_effect), rows.monotone.get(name, 0))
@@ -181,8 +182,18 @@ def _sample_rows(rows: int, width: int, seed: int) -> NDArray[np.intp]:
     return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
+def _penalty_groups(rows: TrainingRows, names: tuple[str, ...]) -> list[int]:
+    """The number of the penalty of each feature: one for all choices of a column, else one of its own.
+
+    A few choices alone show little of how much such choices tell; all of them together show more.
+    """
+    owners = [rows.choices.get(name) or (name,) for name in names]
+    numbers: dict[str | tuple[str], int] = {}
+    return [numbers.setdefault(owner, len(numbers)) for owner in owners]
+
+
 def _fit_coefficients(
-    rows: TrainingRows, terms: list[FeatureTerm], matrix: NDArray[np.float64]
+    rows: TrainingRows, terms: list[FeatureTerm], matrix: NDArray[np.float64], penalties: list[int]
 ) -> tuple[NDArray[np.float64], list[float], float]:
     """The (width,) coefficients of all terms, the effect of a missing value per term, and the intercept."""
     with_missing = [
@@ -190,7 +201,8 @@ def _fit_coefficients(
         for place, term in enumerate(terms)
         if term.knots is not None and np.isnan(matrix[:, term.source]).any()
     ]
-    group = np.repeat(np.arange(len(terms) + 1), [*(term.width for term in terms), len(with_missing)])
+    last = max(penalties, default=-1) + 1
+    group = np.repeat([*penalties, last], [*(term.width for term in terms), len(with_missing)])
     ends = np.cumsum([term.width for term in terms])
     design = np.ones((len(group) + 1, len(rows)), dtype=np.float32)
     for term, end in zip(terms, ends, strict=True):

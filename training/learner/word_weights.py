@@ -54,7 +54,7 @@ def cross_fitted_word_scores(
         seed: Seed of the samples.
     """
     texts = rows.frame[encoding.name]
-    scores = encoding.word_scores(texts)
+    scores = encoding.word_scores(texts).copy()
     if not encoding.weights:
         return scores
     present = word_matrix(texts, tuple(map(str, encoding.levels)))

@@ -80,7 +80,7 @@ def train_model(
         if learner is None
         else fit_plugin_learner(rows, learner, training.seed, progress)
     )
-    dataset = _without_rare_words(dataset, fitted.predictor.encodings)
+    dataset = keep_learned_words(dataset, fitted.predictor.encodings)
     capacity = resolve_capacity(dataset, training)
     probability = fitted.predictor.probability(fitted.log_odds)
     grades = from_capacity(probability, capacity)
@@ -147,7 +147,7 @@ def evaluate(
     return metrics.bootstrap_intervals(measured, label, probability, leads, seed)
 
 
-def _without_rare_words(dataset: Dataset, encodings: FeatureEncoder) -> Dataset:
+def keep_learned_words(dataset: Dataset, encodings: FeatureEncoder) -> Dataset:
     """The dataset with those words of its texts that count in a model, which says so in its features.
 
     Whoever reads the model's features, a file, a request, a log, then has no other word of a text.
