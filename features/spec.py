@@ -210,12 +210,6 @@ class FeatureSet:
         return frozenset(spec.name for spec in self.specs if spec.unit == "words")
 
     @property
-    def choices(self) -> dict[str, str]:
-        """The features that are one of several choices in a cell, each with its column."""
-        read_out = ((spec.name, spec.extraction) for spec in self.specs)
-        return {name: each.column for name, each in read_out if each is not None and each.part == "choice"}
-
-    @property
     def extractions(self) -> tuple[ColumnExtraction, ...]:
         """What is read out of plain columns of the leads and accounts."""
         return tuple(

@@ -111,6 +111,8 @@ class FeatureEncoding:
         """(n,) codes of the ``values`` of a column."""
         if self.kind == "number":
             return self._codes_of_numbers(_to_floats(values))
+        if not self.levels:
+            return values.is_null().cast(pl.Int64).to_numpy() + self.other
         known = pl.Series(self.levels, dtype=pl.String)
         codes = values.replace_strict(known, np.arange(self.other), default=self.other, return_dtype=pl.Int64)
         return np.where(values.is_null().to_numpy(), self.other + 1, codes.to_numpy()).astype(np.int64)

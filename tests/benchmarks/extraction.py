@@ -3,9 +3,9 @@
     python tests/benchmarks/extraction.py [--rows N ...] [--seeds N]
 
 Made leads whose outcome depends on all of these, beside visits, and null leads whose outcome depends on
-visits alone. A model learns from each file as leadloop reads it, and from the same file with nothing read out.
-20,000 fresh leads of the same kind say how much of the information that there is each has captured: 1 is the
-true probability, 0 the base rate.
+visits alone. A model learns from each file as leadloop reads it, and from the same file with nothing read
+out. 20,000 fresh leads of the same kind say how much of the information that there is each has captured: 1
+is the true probability, 0 the base rate.
 """
 
 from __future__ import annotations

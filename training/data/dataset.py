@@ -260,8 +260,7 @@ class Dataset:
             gap=self.gap,
             matured=self.matured,
             monotone=self.monotone,
-            texts=self.features.texts,
-            choices=self.features.choices,
+            extractions={s.name: s.extraction for s in self.features.specs if s.extraction is not None},
         )
 
     def features_for(self, features: FeatureSet, at: NDArray[np.intp]) -> pl.DataFrame:

@@ -141,6 +141,8 @@ def _make_term(
 ) -> FeatureTerm:
     if feature.kind != "category":
         return FeatureTerm(source, knots=_choose_knots(matrix[:, source], knots))
+    if not feature.rates:  # nothing is told by its values; an effect of all rows ends up in the intercept
+        return FeatureTerm(source, level_of=np.zeros(len(feature.levels) + 2, dtype=np.intp))
     codes = matrix[:, source].astype(np.intp)
     rows = np.bincount(codes, minlength=len(feature.levels) + 2)
     frequent = np.flatnonzero(rows[: feature.other] >= FEWEST)
@@ -187,9 +189,13 @@ def _penalty_groups(rows: TrainingRows, names: tuple[str, ...]) -> list[int]:
 
     A few choices alone show little of how much such choices tell; all of them together show more.
     """
-    owners = [rows.choices.get(name) or (name,) for name in names]
-    numbers: dict[str | tuple[str], int] = {}
-    return [numbers.setdefault(owner, len(numbers)) for owner in owners]
+    owners = ((name, rows.extractions.get(name)) for name in names)
+    keys = [
+        ("", each.column) if each is not None and each.part == "choice" else ("feature", name)
+        for name, each in owners
+    ]
+    numbers: dict[tuple[str, str], int] = {}
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
 
 
 def _fit_coefficients(
