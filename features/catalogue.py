@@ -7,10 +7,12 @@ the form "label: value", which needs no plural in any language.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.display_names import DisplayNames, humanise_name
 from features.history import ACCOUNT_PREFIX
 from features.messages import LANGUAGES, Message, translate
 from features.spec import (
@@ -23,6 +25,7 @@ from features.spec import (
     count,
     distinct,
     earliest,
+    extracted_attribute,
     history_attribute,
     latest,
     lead_age,
@@ -32,10 +35,12 @@ from features.spec import (
     total,
     trend,
 )
+from features.word_lists import heading_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from features.extraction import ColumnExtraction, Part
     from features.history import LeadHistory
     from features.messages import Value
 
@@ -74,20 +79,21 @@ _KINDS_WITH_WINDOWS = frozenset(
     {"visit", "page_view", "product_view", "pricing_view", "email_open", "email_click"}
 )
 _KINDS_WITH_MONTH = frozenset({*REQUESTS, "form", "download", "product_use"})
+MOST_WINDOWED_KINDS, MOST_COUNTED_KINDS = 20, 100
+"""Of a company's own kinds, those that most leads have are counted in windows, further ones in all."""
+_MOST_NAMED_VALUES = 1_000
 _OFFER_STAGES = ("awareness", "consideration", "decision")
-_FAMILY_WORDS: dict[str, tuple[str, ...]] = {
-    "qualification": ("budget", "authority", "need", "timeline", "decision_maker", "location"),
-    "channel": ("channel", "source", "origin", "campaign", "medium", "referrer", "landing"),
-    "email": ("subscri", "newsletter", "opt_in", "optin", "do not email"),
-}
+_FAMILIES_BY_NAME = ("qualification", "channel", "email")
 
 
-def build_feature_set(
+def build_feature_set(  # noqa: PLR0913 - what a company tells of its history
     history: LeadHistory,
     *,
     target: str = "sql",
     closed: Sequence[str] = ("disqualified",),
     units: Mapping[str, Unit] | None = None,
+    names: DisplayNames | None = None,
+    extractions: Sequence[ColumnExtraction] = (),
 ) -> FeatureSet:
     """Choose every feature that ``history`` can fill: catalogue, own columns, own kinds of touchpoint.
 
@@ -96,25 +102,36 @@ def build_feature_set(
         target: The stage that is predicted. No open lead has entered it, so it says nothing of one.
         closed: The stages that end a lead's way; the same holds for them.
         units: Units of own Float64 columns that are no plain numbers, such as ``{"newsletter": "flag"}``.
+        names: What people call columns, values, kinds and stages. Default: their own names, made readable.
+        extractions: How columns of leads and accounts were read out of others.
 
     Returns:
         The features in the order of families; String columns are categories.
     """
-    specs = [*_lead_column_specs(history, units or {}), *_history_attribute_specs(history)]
+    names = names or DisplayNames()
+    read_out = {each.name: each for each in extractions}
+    plain = [name for name in history.lead_columns if name not in read_out]
+    sources = dict.fromkeys(each.column for each in extractions)
+    overwritten = history.attributes["name"].unique().sort()
+    texts = names.columns_apart(dict.fromkeys([*plain, *sources, *overwritten]))
+    specs = [
+        *_lead_column_specs(history, units or {}, read_out, texts, names),
+        *_history_attribute_specs(history, texts),
+    ]
     if history.touchpoints.height or history.transitions.height:
         specs += [lead_age(_write_sentence("lead_age"))]
     kinds = history.touchpoints["kind"].unique().drop_nulls().sort().to_list()
     if kinds:
         specs += [
-            *_touchpoint_specs(kinds),
+            *_touchpoint_specs(kinds, rank_own_kinds(history), names),
             *_channel_specs(history),
             *_offer_specs(history),
             *_total_specs(history),
             *_tempo_specs(),
         ]
-        specs += _account_specs(history, target)
-    specs += _stage_specs(history, {target, *closed})
-    return FeatureSet(tuple(specs))
+        specs += _account_specs(history, target, names)
+    specs += _stage_specs(history, {target, *closed}, names)
+    return FeatureSet(tuple(_name_values(specs, history, names)))
 
 
 def infer_family(column: str) -> str:
@@ -129,47 +146,127 @@ def infer_family(column: str) -> str:
 
     >>> infer_family("Budget range"), infer_family("Lead Source"), infer_family("Specialization")
     ('qualification', 'channel', 'fit')
+    >>> infer_family("Entscheider"), infer_family("Campaña"), infer_family("Branche")
+    ('qualification', 'channel', 'fit')
     """
-    name = column.lower()
-    if name.startswith(ACCOUNT_PREFIX):
+    if column.lower().startswith(ACCOUNT_PREFIX):
         return "account"
-    return next(
-        (family for family, words in _FAMILY_WORDS.items() if any(word in name for word in words)), "fit"
-    )
+    return next((name for name in _FAMILIES_BY_NAME if heading_pattern(name).search(column)), "fit")
 
 
-def _column_sentence(column: str) -> DisplayText:
-    return _write_sentence("column", column=column)
+_EXTRACTED_FAMILIES: dict[Part, str] = {"words": "intent"}
 
 
-def _lead_column_specs(history: LeadHistory, units: Mapping[str, Unit]) -> Iterator[FeatureSpec]:
+def _extracted_spec(extraction: ColumnExtraction, column: DisplayText, names: DisplayNames) -> FeatureSpec:
+    choice = names.value(extraction.column, extraction.choice)
+    says = _write_sentence(extraction.part, column=column, choice=choice)
+    family = infer_family(extraction.column)
+    if family == "fit":
+        family = _EXTRACTED_FAMILIES.get(extraction.part, family)
+    # An address says who the lead is, whatever it subscribed to.
+    is_address = extraction.part.startswith("email") and family == "email"
+    return extracted_attribute(extraction, family="fit" if is_address else family, says=says)
+
+
+def _lead_column_specs(
+    history: LeadHistory,
+    units: Mapping[str, Unit],
+    read_out: Mapping[str, ColumnExtraction],
+    texts: Mapping[str, DisplayText],
+    names: DisplayNames,
+) -> Iterator[FeatureSpec]:
     """Specs of plain columns, but for those with a history, of which they hold only the newest value."""
     dtypes = dict(history.leads.schema)
     dtypes |= {ACCOUNT_PREFIX + name: dtype for name, dtype in history.accounts.schema.items()}
     overwritten = set(history.attributes["name"].unique())
     for column in history.lead_columns:
-        if column in overwritten:
+        if column in read_out and read_out[column].column not in overwritten:
+            yield _extracted_spec(read_out[column], texts[read_out[column].column], names)
+        if column in overwritten or column in read_out:
             continue
         unit: Unit = "category" if dtypes[column] == pl.String else units.get(column, "number")
-        yield attribute(column, family=infer_family(column), says=_column_sentence(column), unit=unit)
+        sentence = _write_sentence("column", column=texts[column])
+        yield attribute(column, family=infer_family(column), says=sentence, unit=unit)
 
 
-def _history_attribute_specs(history: LeadHistory) -> Iterator[FeatureSpec]:
+def _history_attribute_specs(history: LeadHistory, texts: Mapping[str, DisplayText]) -> Iterator[FeatureSpec]:
     """Specs of overwritten attributes; one is a number if all its values are."""
     numeric = pl.col("number").is_not_null() | pl.col("value").is_null()
     names = history.attributes.group_by("name").agg(numeric=numeric.all()).sort("name")
     for name, is_number in names.iter_rows():
         unit: Unit = "number" if is_number else "category"
-        yield history_attribute(name, family=infer_family(name), says=_column_sentence(name), unit=unit)
+        sentence = _write_sentence("column", column=texts[name])
+        yield history_attribute(name, family=infer_family(name), says=sentence, unit=unit)
 
 
-def _touchpoint_specs(kinds: list[str]) -> Iterator[FeatureSpec]:
+def _name_values(
+    specs: Sequence[FeatureSpec], history: LeadHistory, names: DisplayNames
+) -> Iterator[FeatureSpec]:
+    """The specs, those of categories with what people call values, where the values do not show it."""
+    known: dict[tuple[str, str], tuple[tuple[str, DisplayText], ...]] = {}
+    for spec in specs:
+        if spec.unit != "category" or spec.of is None or spec.extraction is not None:
+            yield spec
+            continue
+        column = spec.kind[0] if spec.source == "attributes" else spec.of
+        if (spec.source, column) not in known:
+            values = category_values(spec, history).drop_nulls().unique().sort().head(_MOST_NAMED_VALUES)
+            known[spec.source, column] = names.values_apart(column, values)
+        yield replace(spec, value_names=known[spec.source, column])
+
+
+def category_values(spec: FeatureSpec, history: LeadHistory) -> pl.Series:
+    """The values that a category can have, in the table that it reads."""
+    column = spec.of or ""
+    if spec.source == "attributes":
+        return history.attributes.filter(pl.col("name").is_in(spec.kind))[column]
+    if spec.source == "leads":
+        own = column.removeprefix(ACCOUNT_PREFIX)
+        return history.leads[column] if own == column else history.accounts[own]
+    return history.touchpoints[column]
+
+
+def rank_own_kinds(history: LeadHistory) -> list[str]:
+    """The company's own kinds of touchpoint, those that most leads have first.
+
+    Args:
+        history: What the CRM knows.
+
+    Returns:
+        The kinds that are not among ``KINDS``; those that as many leads have are in the order of their names.
+    """
+    own = sorted(set(history.touchpoints["kind"].drop_nulls().unique()) - KINDS.keys())
+    if len(own) <= MOST_WINDOWED_KINDS:
+        return own
+    rows = history.touchpoints.filter(pl.col("kind").is_in(own))
+    leads = rows.group_by("kind").agg(leads=pl.col("lead_id").n_unique())
+    return leads.sort(["leads", "kind"], descending=[True, False])["kind"].to_list()
+
+
+def own_kinds_notice(history: LeadHistory) -> Message | None:
+    """The sentence on own kinds that have fewer features than others, or none; None where all have all."""
+    own = len(rank_own_kinds(history))
+    if own <= MOST_WINDOWED_KINDS:
+        return None
+    limits = {"own": own, "windowed": MOST_WINDOWED_KINDS, "counted": MOST_COUNTED_KINDS}
+    return Message(
+        "ingest.many_own_kinds" if own <= MOST_COUNTED_KINDS else "ingest.too_many_own_kinds", **limits
+    )
+
+
+def _touchpoint_specs(kinds: list[str], own: list[str], names: DisplayNames) -> Iterator[FeatureSpec]:
+    windowed, uncounted = set(own[:MOST_WINDOWED_KINDS]), set(own[MOST_COUNTED_KINDS:])
     for kind in kinds:
-        events = (
-            Message(f"touchpoints.{kind}") if kind in KINDS else Message("touchpoints.own_kind", kind=kind)
+        if kind in uncounted:
+            continue
+        events = names.texts.get(f"kind.{kind}") or (
+            Message(f"touchpoints.{kind}")
+            if kind in KINDS
+            else Message("touchpoints.own_kind", kind=humanise_name(kind))
         )
         rows = EventSelection(KINDS.get(kind, "behaviour"), "touchpoints", (kind,))
-        windows = WINDOWS if kind in _KINDS_WITH_WINDOWS else (30,) if kind in _KINDS_WITH_MONTH else ()
+        has_windows = kind in _KINDS_WITH_WINDOWS or kind in windowed
+        windows = WINDOWS if has_windows else (30,) if kind in _KINDS_WITH_MONTH else ()
         yield from _count_specs(rows, events, windows)
     groups = {"request": ("intent", REQUESTS), "conversion": ("conversions", CONVERSIONS)}
     for label, (family, members) in groups.items():
@@ -183,20 +280,29 @@ def _touchpoint_specs(kinds: list[str]) -> Iterator[FeatureSpec]:
         yield tenure(EventSelection("product", "touchpoints", ("signup",)), _write_sentence("signed_up"))
 
 
-def _count_specs(rows: EventSelection, events: Message, windows: tuple[int, ...]) -> Iterator[FeatureSpec]:
+def _count_specs(
+    rows: EventSelection, events: Message | DisplayText, windows: tuple[int, ...]
+) -> Iterator[FeatureSpec]:
     yield count(rows, _write_sentence("count", what=events))
     for days in windows:
         yield count(rows.last(days), _window_sentence(events, days))
     yield recency(rows, _write_sentence("recency", what=events))
 
 
-def _write_sentence(name: str, **values: Value) -> DisplayText:
+def _write_sentence(name: str, **values: Value | DisplayText) -> DisplayText:
     """The sentence called ``name`` in each language, with ``{value}`` left in it."""
-    texts = {lang: translate(f"features.{name}", lang, value="{value}", **values) for lang in LANGUAGES}
-    return DisplayText(**texts)
+
+    def write(lang: str) -> str:
+        words = {
+            key: value.render(lang) if isinstance(value, DisplayText) else value
+            for key, value in values.items()
+        }
+        return translate(f"features.{name}", lang, value="{value}", **words)
+
+    return DisplayText(**{lang: write(lang) for lang in LANGUAGES})
 
 
-def _window_sentence(events: Message, days: int) -> DisplayText:
+def _window_sentence(events: Message | DisplayText, days: int) -> DisplayText:
     return (
         _write_sentence("count_last_day", what=events)
         if days == 1
@@ -252,14 +358,14 @@ def _tempo_specs() -> Iterator[FeatureSpec]:
     yield trend(rows, _write_sentence("trend"))
 
 
-def _stage_specs(history: LeadHistory, excluded: set[str]) -> Iterator[FeatureSpec]:
+def _stage_specs(history: LeadHistory, excluded: set[str], names: DisplayNames) -> Iterator[FeatureSpec]:
     stages = set(history.transitions["stage"].drop_nulls()) - excluded
     for stage in sorted(stages):
         rows = EventSelection("qualification", "transitions", (stage,), label=f"stage_{stage}")
-        yield recency(rows, _write_sentence("in_stage", stage=stage))
+        yield recency(rows, _write_sentence("in_stage", stage=names.stage(stage)))
 
 
-def _account_specs(history: LeadHistory, target: str) -> Iterator[FeatureSpec]:
+def _account_specs(history: LeadHistory, target: str, names: DisplayNames) -> Iterator[FeatureSpec]:
     if history.leads["account_id"].null_count() == history.leads.height:
         return
     rows = EventSelection("account", "account_touchpoints", label="colleagues")
@@ -272,4 +378,4 @@ def _account_specs(history: LeadHistory, target: str) -> Iterator[FeatureSpec]:
     yield count(conversions, _write_sentence("colleagues_conversions"))
     yield count(requests, _write_sentence("colleagues_requests"))
     targets = EventSelection("account", "account_transitions", (target,), label=f"colleagues_{target}")
-    yield count(targets, _write_sentence("colleagues_in_stage", stage=target))
+    yield count(targets, _write_sentence("colleagues_in_stage", stage=names.stage(target)))

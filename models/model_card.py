@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from features.number_marks import NumberMarks
+from features.spec import DisplayText
 from models.drift import ReferenceDistribution
 from models.metrics import Interval
 
@@ -60,6 +61,7 @@ class ModelCard:
         left_out: Rows that were not trained on, by reason.
         intended_use: What the model is for.
         limits: What it does not know.
+        names: What the company calls columns, values, kinds and stages, as ``[names]`` has it.
         project: The project that it was trained for; "" of earlier releases, and then it is anybody's.
     """
 
@@ -93,6 +95,7 @@ class ModelCard:
     left_out: dict[str, int] = field(default_factory=dict)
     intended_use: str = ""
     limits: tuple[str, ...] = ()
+    names: dict[str, DisplayText] = field(default_factory=dict)
     project: str = ""
 
     @property
@@ -114,5 +117,6 @@ class ModelCard:
             name: ReferenceDistribution.from_record(value) for name, value in profiles.items()
         }
         record["marks"] = {name: NumberMarks(**value) for name, value in record.get("marks", {}).items()}
+        record["names"] = {key: DisplayText(**text) for key, text in record.get("names", {}).items()}
         lists = {name: tuple(value) for name, value in record.items() if isinstance(value, list)}
         return cls(**record | lists)

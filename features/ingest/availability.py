@@ -6,33 +6,17 @@ it can say who made it.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from features.messages import Message
+from features.word_lists import fold_heading, heading_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from features.ingest.column_roles import ColumnRole, Role
 
-# An overwritten state ("last ..."), the end of the road, or a judgement that somebody made after a call.
-_LATE = re.compile(
-    r"^(last|final|clos|won|lost)"
-    r"|(^|[_\s])(clos(e|ed|ing)|won|lost|outcome|results?|reason|tags?|quality|profile|score|rating|index"
-    r"|disposition|notes?|remarks?|comments?)([_\s]|$)"
-    # At the front it is whose column this is: a CRM may call all of them "Deal - ...".
-    r"|(^|[_\s])deal$"
-    # The same in German, where words are joined: Abschlussgrund, Gesprächsergebnis, Leadbewertung.
-    r"|^(letzte|abschluss|gewonnen|verloren)|ergebnis|bewertung|qualität|(absage|verlust|abschluss)grund"
-    r"|(^|[_\s])(notiz(en)?|bemerkung(en)?|kommentare?|next[_\s]step|nächster[_\s]schritt)([_\s]|$)"
-    # Spanish and French: motivo de rechazo, dernière activité, compte rendu.
-    r"|^([uú]ltim[oa]s?|derni[eè]re?s?|ganad[oa]|perdid[oa]|gagn[eé]e?|perdue?|cierre|cl[oô]tur[ea])\b"
-    r"|\b(motivo|resultado|motif|r[eé]sultat|calidad|qualit[eé]|observaci[oó]n(es)?|nota|comentarios?|remarques?"
-    r"|commentaires?|compte[ -]rendu)\b",
-    re.IGNORECASE,
-)
 Known = Literal["at creation", "history", "excluded"]
 Claimant = Literal["user", "leadloop"]
 
@@ -73,14 +57,21 @@ def looks_post_outcome(column: str) -> bool:
     >>> late = looks_post_outcome
     >>> late("Last Activity"), late("Lead Quality"), late("Lead Source")
     (True, True, False)
+    >>> late("Last Name"), late("LastName__c")
+    (False, False)
     >>> late("Deal"), late("Deal - Source"), late("Deal - Lost reason")
     (True, False, True)
     >>> late("Letzte Aktivität"), late("Gesprächsergebnis"), late("Herkunft")
     (True, True, False)
     >>> late("Motivo de rechazo"), late("Dernière relance"), late("Origine")
     (True, True, False)
+    >>> late("Última atividade"), late("LETZTE AKTIVITAET"), late("LeadScore__c")
+    (True, True, True)
     """
-    return _LATE.search(column) is not None
+    return fold_heading(column) not in _NAMES_OF_PERSONS and heading_pattern("late").search(column)
+
+
+_NAMES_OF_PERSONS = frozenset({"last name", "lastname", "last name c"})
 
 
 def static_availability(

@@ -22,7 +22,7 @@ from features.redaction import without_secrets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from features.ingest.mapping import TableSource
+    from features.ingest.mapping import Database, TableSource
     from features.ingest.table_query import Families
 
 
@@ -82,6 +82,51 @@ def open_connection(place: TableSource) -> Iterator[DatabaseConnection]:
     except (duckdb.Error, sqlalchemy.exc.SQLAlchemyError, pl.exceptions.PolarsError) as error:
         msg = f"{place.name} cannot be read: {first_line(error)}"
         raise SourceError(msg) from error
+
+
+def list_database_tables(database: Database) -> dict[str, tuple[str, ...]]:
+    """The tables and views of a database, each with its columns; those beside the default schema as ``a.b``.
+
+    Raises:
+        SourceError: there is no such database, its driver is missing, or it cannot be read.
+    """
+    try:
+        if "://" not in database and _starts_with(Path(database), b"DUCK", at=8):
+            with duckdb_connection(database, read_only=True) as db:
+                return _duckdb_tables(db)
+        engine = _create_engine(database)
+        with engine.connect() as connection:
+            return _sqlalchemy_tables(sqlalchemy.inspect(connection))
+    except (duckdb.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+        msg = f"{without_secrets(database)} cannot be read: {first_line(error)}"
+        raise SourceError(msg) from error
+
+
+def _duckdb_tables(db: duckdb.DuckDBPyConnection) -> dict[str, tuple[str, ...]]:
+    rows = db.execute(
+        "SELECT table_schema, table_name, list(column_name ORDER BY ordinal_position) "
+        "FROM information_schema.columns WHERE table_catalog = current_database() "
+        "GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    return {
+        name if schema == "main" else f"{schema}.{name}": tuple(columns) for schema, name, columns in rows
+    }
+
+
+_OWN_SCHEMAS = frozenset({"information_schema", "performance_schema", "mysql", "sys"})
+
+
+def _sqlalchemy_tables(inspector: sqlalchemy.Inspector) -> dict[str, tuple[str, ...]]:
+    default = inspector.default_schema_name
+    is_mysql = inspector.dialect.name in {"mysql", "mariadb"}  # there a schema is another database
+    schemas = [] if is_mysql else [s for s in inspector.get_schema_names() if s != default]
+    tables: dict[str, tuple[str, ...]] = {}
+    for schema in [None, *(s for s in schemas if s not in _OWN_SCHEMAS and not s.startswith("pg_"))]:
+        columns = inspector.get_multi_columns(schema=schema, kind=sqlalchemy.engine.reflection.ObjectKind.ANY)
+        for (_, name), each in sorted(columns.items(), key=lambda item: item[0][1]):
+            full = name if schema is None else f"{schema}.{name}"
+            tables[full] = tuple(str(column["name"]) for column in each)
+    return tables
 
 
 def _read_infinity_as_missing(connection: sqlalchemy.Connection) -> None:

@@ -20,6 +20,7 @@ from features.ingest.timestamps import (
 from features.number_marks import collect_mark_evidence, settle_groups
 from features.parsing import FALSE, TRUE, clean_text, parse_amounts, parse_categories, parse_numbers
 from features.suggestions import suggest
+from features.word_lists import cell_words, fold_word
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -27,30 +28,7 @@ if TYPE_CHECKING:
     from features.ingest.timestamps import TimeFormat
     from features.parsing import Decimal
 
-_WON_WORDS = TRUE | {
-    "won",
-    "closed won",
-    "converted",
-    "conversion",
-    "sql",
-    "customer",
-    "success",
-    "positive",
-    "qualified",
-}
 _IN_FILE = "in [flat] of leadloop.toml"
-_WON_WORDS |= {"sold", "bought", "purchased", "ordered", "signed", "paid", "closed-won", "closedwon"}
-_WON_WORDS |= {"gewonnen", "konvertiert", "kunde", "verkauft", "gekauft", "bestellt", "unterschrieben"}
-_LOST_WORDS = FALSE | {
-    "lost",
-    "closed lost",
-    "not converted",
-    "unconverted",
-    "failure",
-    "negative",
-    "unqualified",
-}
-_LOST_WORDS |= {"disqualified", "not qualified", "-1", "-1.0", "verloren", "nicht konvertiert"}
 _MAX_LISTED = 5
 _MAJORITY = 0.5
 
@@ -231,17 +209,19 @@ def won_and_lost_stages(values: Iterable[str]) -> tuple[str | None, list[str]]:
 
     >>> won_and_lost_stages(["Closed Lost", "Closed Won", "Proposal"])
     ('Closed Won', ['Closed Lost'])
+    >>> won_and_lost_stages(["Ganado", "PERDIDO", "Propuesta"])
+    ('Ganado', ['PERDIDO'])
     """
     known = list(values)
-    won = next((value for value in known if value.casefold() in _WON_WORDS), None)
-    return won, [value for value in known if value.casefold() in _LOST_WORDS]
+    won = next((value for value in known if _is_won(value)), None)
+    return won, [value for value in known if _is_lost(value)]
 
 
 def _positive(name: str, values: list[str], positive: str | None) -> str:
     if positive is not None:
         return _matching_value(name, values, positive)
-    won = [value for value in values if value.casefold() in _WON_WORDS]
-    lost = [value for value in values if value.casefold() in _LOST_WORDS]
+    won = [value for value in values if _is_won(value)]
+    lost = [value for value in values if _is_lost(value)]
     if len(won) == 1 and (lost or not _is_number(won[0])):
         return won[0]
     if len(lost) == 1 and not won and (other := _negated(values, lost[0])):
@@ -250,6 +230,14 @@ def _positive(name: str, values: list[str], positive: str | None) -> str:
     advice = f"name the success: positive = ... {_IN_FILE}, or --positive VALUE"
     msg = f"outcome column {name!r} has {pair}; {advice}"
     raise SourceError(msg)
+
+
+def _is_won(value: str) -> bool:
+    return value.casefold() in TRUE or fold_word(value) in cell_words("outcomes", "won")
+
+
+def _is_lost(value: str) -> bool:
+    return value.casefold() in FALSE or fold_word(value) in cell_words("outcomes", "lost")
 
 
 _NEGATIONS = ("not ", "un", "non-", "non ", "no ", "nicht ", "kein ", "keine ", "dis")

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 from full_history import CATALOGUE, FULL_HISTORY
 
-from features.catalogue import KINDS, WINDOWS, build_feature_set, infer_family
+from features.catalogue import KINDS, WINDOWS, build_feature_set, infer_family, own_kinds_notice
+from features.clock import DAY
 from features.history import TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA, LeadHistory
 from models.explanation import render_sentence
 
@@ -84,6 +85,32 @@ def test_every_feature_has_a_sentence_for_its_own_value_in_both_languages():
 def test_every_known_kind_and_the_companys_own_are_counted_and_dated():
     for kind in [*KINDS, "our own kind"]:
         assert {f"{kind}.count", f"{kind}.recency"} <= names(CATALOGUE)
+
+
+def test_own_kinds_have_the_windows_of_the_known_ones():
+    windows = {name.removeprefix("visit.") for name in names(CATALOGUE) if name.startswith("visit.")}
+    own = {f"our own kind.{name}" for name in windows - {"tenure"}}
+    assert own == {name for name in names(CATALOGUE) if name.startswith("our own kind.")}
+    assert {"our own kind.count.1d", "our own kind.count.90d"} <= own
+
+
+def test_many_own_kinds_do_not_blow_up_the_features_and_that_is_said():
+    kinds = [f"own {number:03}" for number in range(130)]
+    rows = [
+        {"lead_id": f"lead {lead}", "occurred_at": 2, "known_at": 2, "kind": kind}
+        for place, kind in enumerate(kinds)
+        for lead in range(2 if place >= 110 else 1)
+    ]
+    history = replace(FULL_HISTORY, touchpoints=pl.DataFrame(rows, schema=TOUCHPOINT_SCHEMA))
+    own = [spec for spec in build_feature_set(history).specs if spec.kind and spec.kind[0] in kinds]
+    windowed = [spec.kind[0] for spec in own if spec.within and spec.within == 7 * DAY]
+    assert windowed == kinds[110:]
+    assert len({spec.kind[0] for spec in own}) == 100
+    assert len(own) == 20 * 6 + 80 * 2
+    notice = own_kinds_notice(history)
+    assert notice is not None
+    assert "130" in notice
+    assert own_kinds_notice(FULL_HISTORY) is None
 
 
 def test_kinds_that_never_occur_make_no_features():

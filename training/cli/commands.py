@@ -30,21 +30,36 @@ def leadloop(*, _: Version = False) -> None:
 
 
 def init(
-    files: Annotated[list[Path], typer.Argument(help="The exports of your CRM.")],
+    files: Annotated[
+        list[str], typer.Argument(help="The exports of your CRM, folders of them, or databases.")
+    ],
     out: Annotated[Path, typer.Option(help="Where to write the draft.", callback=writable_path)] = Path(
         "leadloop.toml"
     ),
+    table: Annotated[
+        list[str] | None, typer.Option(help="Look at this table only; more than once.", metavar="NAME")
+    ] = None,
     *,
     force: Annotated[bool, typer.Option(help="Overwrite an existing draft.")] = False,
 ) -> None:
-    """Look at your files and write a commented leadloop.toml."""
-    from training.config.draft import draft_config
+    """Look at your files or your database and write a commented leadloop.toml."""
+    from training.config.draft import draft_configs
+    from training.config.source_tables import has_password
     from training.file_output import write_text
 
     if out.exists() and not force:
         usage_error(f"{out} exists; look at it, or overwrite it with --force")
-    write_text(out, draft_config(files))
-    print_status(f"{out} written; read its comments, then run: leadloop train --config {out}")
+    first, *others = draft_configs(files, out.parent, table or ())
+    for draft, file in ((first, out), *((o, out.with_stem(f"{out.stem}-{o.name}")) for o in others)):
+        write_text(file, draft.text)
+        for sentence in draft.summary:
+            print_status(sentence)
+        print_status(f"{file} written; read its comments, then run: leadloop train --config {file}")
+    if any(has_password(place) for place in files):
+        print_status(
+            "the password is not written down: PostgreSQL reads PGPASSWORD or ~/.pgpass; for others, "
+            "a user that may only read, or the export of the tables"
+        )
 
 
 @with_source_options
@@ -59,12 +74,13 @@ def check(
     from training.data.load import quarantine_file, read_dataset
     from training.data.rows_to_score import rows_to_score
     from training.leakage.checks import format_checks, run_checks, to_dict
-    from training.pipeline.messages import ingest_messages
+    from training.pipeline.messages import ingest_messages, kind_suggestions
 
     config = source.to_config()
     dataset = read_dataset(config, OUT)
     checks = run_checks(dataset, rows_to_score(dataset, config, score))
-    for line in (*ingest_messages(dataset, quarantine_file(config, OUT)), *format_checks(checks)):
+    lines = (*ingest_messages(dataset, quarantine_file(config, OUT)), *kind_suggestions(dataset.history))
+    for line in (*lines, *format_checks(checks, dataset.names)):
         print_status(line)
     print_result(to_dict(checks), json_)
 

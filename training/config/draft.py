@@ -1,52 +1,142 @@
-"""Drafts a ``leadloop.toml`` for the files of a CRM, to be read and corrected."""
+"""Drafts a ``leadloop.toml`` for the files, folders or databases of a CRM, to be read and corrected."""
 
 from __future__ import annotations
 
-import re
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from features.history import TOUCHPOINT_SCHEMA
+from features.ingest.mapping import table_stem
 from features.ingest.quarantine import SourceError
-from training.config.draft_text import TableDraft, render_flat_config, render_history_config
-from training.config.file_survey import FileProfile, find_creation_date, find_join_key, profile_file
+from features.suggestions import suggest
+from training.config.draft_text import render_flat_config, render_history_config, summarise
+from training.config.file_survey import profile_table
+from training.config.history_draft import name_kinds, read_draft, set_time_format
+from training.config.inferred_draft import draft_by_inference
+from training.config.recipe_draft import draft_by_recipe, find_recipes
+from training.config.source_tables import find_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_STAGE = re.compile(r"stage|status|phase", re.IGNORECASE)
-_KIND = re.compile(r"kind|type|event|activity|action", re.IGNORECASE)
-_SUFFIX = re.compile(r"[_\s-]*(date|at|on|time|timestamp|datum)$", re.IGNORECASE)
+    from training.config.file_survey import FileProfile
+    from training.config.history_draft import HistoryDraft
+    from training.config.source_tables import SourceTable
+
+_MOST_TABLES = 30
 
 
-def draft_config(files: Sequence[Path], folder: Path | None = None) -> str:
+@dataclass(frozen=True)
+class ConfigDraft:
+    """A drafted configuration.
+
+    Attributes:
+        name: The name of the recipe that it follows; empty where its layout was inferred.
+        text: The text of a ``leadloop.toml`` with comments.
+        summary: What was understood, in sentences.
+    """
+
+    name: str
+    text: str
+    summary: tuple[str, ...] = ()
+
+
+def draft_config(places: Sequence[str | Path], folder: Path | None = None) -> str:
     """Draft a configuration.
 
     Args:
-        files: The exports of a CRM.
+        places: The exports of a CRM, folders of them, or databases: files or URLs.
         folder: Paths in the draft are relative to it. Default: the current folder.
 
     Returns:
-        The text of a ``leadloop.toml`` with comments.
+        The text of a ``leadloop.toml`` with comments. Where the tables of several CRMs are there, it is about
+        the one with the most tables.
 
     Raises:
-        SourceError: A file cannot be read, or nothing in the files looks like an outcome.
+        SourceError: A place cannot be read, or nothing in it looks like an outcome.
     """
-    profiles = [profile_file(path) for path in files]
+    return draft_configs(places, folder)[0].text
+
+
+def draft_configs(
+    places: Sequence[str | Path], folder: Path | None = None, names: Sequence[str] = ()
+) -> list[ConfigDraft]:
+    """Draft a configuration for each CRM whose tables are there.
+
+    Args:
+        places: The exports of a CRM, folders of them, or databases: files or URLs.
+        folder: Paths in the drafts are relative to it. Default: the current folder.
+        names: The tables to look at, where not all of them are meant.
+
+    Returns:
+        A draft for each layout that is known or, where none is, one that is inferred.
+
+    Raises:
+        SourceError: A place cannot be read, or nothing in it looks like an outcome.
+    """
     where = (folder or Path.cwd()).resolve()
-    return _draft_one_file(profiles[0], where) if len(profiles) == 1 else _history(profiles, where)
+    tables = _named(find_tables(places, where), names)
+    recipes = find_recipes(tables)
+    if recipes:
+        drafts = [(r.name, draft_by_recipe(r, found, where)) for r, found in recipes]
+        _name_unused(tables, [draft for _, draft in drafts])
+        return [_finish(name, draft, where) for name, draft in drafts]
+    if len(tables) > _MOST_TABLES:
+        msg = (
+            f"there are {len(tables):,} tables in a layout that init does not know; name those of leads, "
+            "of what they did and of their stages: --table NAME, once for each"
+        )
+        raise SourceError(msg)
+    profiles = [profile_table(table) for table in tables]
+    return [_draft_one_table(profiles[0], where) if len(profiles) == 1 else _infer(profiles, where)]
 
 
-def _draft_one_file(profile: FileProfile, folder: Path) -> str:
-    """The draft of one file: a flat export if it holds an outcome, else a history by its dates of stages."""
+def _name_unused(tables: Sequence[SourceTable], drafts: Sequence[HistoryDraft]) -> None:
+    """Say of files that somebody named, and that no draft reads, that they are left out."""
+    used = {id(block.table) for draft in drafts for block in draft.blocks}
+    named = str([(block.keys, draft.aside) for draft in drafts for block in draft.blocks])
+    for table in tables:
+        file = table.place.file
+        if file is not None and id(table) not in used and table.name not in named:
+            drafts[0].aside.append(f"{file.name} is left out: the layout has no place for it")
+
+
+def _named(tables: list[SourceTable], names: Sequence[str]) -> list[SourceTable]:
+    if not names:
+        return tables
+    known = [table.name for table in tables]
+    for name in names:
+        if not any(name in {table.name, table_stem(table.name)} for table in tables):
+            msg = f"there is no table {name!r}{suggest(name, known)}"
+            raise SourceError(msg)
+    return [table for table in tables if table.name in names or table_stem(table.name) in names]
+
+
+def _finish(name: str, draft: HistoryDraft, folder: Path) -> ConfigDraft:
+    read = read_draft(draft, folder)
+    return ConfigDraft(name, render_history_config(read), tuple(summarise(read)))
+
+
+def _infer(profiles: Sequence[FileProfile], folder: Path) -> ConfigDraft:
+    draft = draft_by_inference(profiles)
+    for block in draft.blocks:
+        set_time_format(block)
+        name_kinds(block, folder)
+    return _finish("", draft, folder)
+
+
+def _draft_one_table(profile: FileProfile, folder: Path) -> ConfigDraft:
+    """The draft of one table: a flat export if it holds an outcome, else a history by its dates of stages."""
+    if profile.path is None:
+        return _infer([profile], folder)
     if profile.outcome is not None:
-        return render_flat_config(profile, profile.outcome, folder)
+        return ConfigDraft("", render_flat_config(profile, profile.outcome))
     if (stages := profile.stage_outcomes or profile.checkbox_outcome) is not None:
-        return render_flat_config(profile, stages.column, folder, stages)
+        return ConfigDraft("", render_flat_config(profile, stages.column, stages))
     if not profile.keys or len(profile.dates) < len({"created", "won"}):
         raise SourceError(_no_outcome_message(profile))
-    return _history([profile], folder)
+    return _infer([profile], folder)
 
 
 def _no_outcome_message(profile: FileProfile) -> str:
@@ -56,83 +146,3 @@ def _no_outcome_message(profile: FileProfile) -> str:
         f"leadloop check --leads {shlex.quote(str(profile.path))} --label COLUMN "
         f"(columns with two values: {pairs})"
     )
-
-
-def _history(profiles: Sequence[FileProfile], folder: Path) -> str:
-    leads = _leads(profiles)
-    key = leads.keys[0]
-    parts = [part for other in profiles if other is not leads for part in _other(leads, other)]
-    created = leads.creation_date or find_creation_date(leads.dates, leads)
-    if created is None:
-        msg = f"{leads.path} has no date column that says when a lead came to be"
-        raise SourceError(msg)
-    parts += _own_transitions(leads, key, created)
-    parts, aside = _one_accounts(parts)
-    account = next(({"account_id": part.joins} for part in parts if part.joins), {})
-    columns = {"lead_id": key, "created_at": created} | account
-    return render_history_config([TableDraft("[leads]", leads, columns), *parts], aside, folder)
-
-
-def _one_accounts(parts: Sequence[TableDraft]) -> tuple[list[TableDraft], list[TableDraft]]:
-    """The parts with no accounts table but the longest, and the other accounts tables."""
-    tables = sorted((p for p in parts if p.joins), key=lambda p: p.profile.frame.height, reverse=True)
-    return [part for part in parts if part not in tables[1:]], tables[1:]
-
-
-def _leads(profiles: Sequence[FileProfile]) -> FileProfile:
-    """The file of leads: the one whose key most other files refer to."""
-    keyed = [profile for profile in profiles if profile.keys and profile.dates]
-    if not keyed:
-        msg = "none of the files names every lead once and says when it came to be"
-        raise SourceError(msg)
-    return max(
-        keyed,
-        key=lambda profile: (
-            sum(_covers(profile, other) for other in profiles if other is not profile),
-            profile.frame.height,
-        ),
-    )
-
-
-def _covers(profile: FileProfile, other: FileProfile) -> bool:
-    return bool(other.dates) and find_join_key(profile, other) is not None
-
-
-def _other(leads: FileProfile, other: FileProfile) -> list[TableDraft]:
-    """The table that a further file is: events of the leads, or their accounts; empty if neither."""
-    if (shared := find_join_key(leads, other)) is not None and other.dates:
-        return [_events(other, shared[1])]
-    if (shared := find_join_key(other, leads)) is not None:
-        return [TableDraft("[accounts]", other, {"account_id": shared[0]}, joins=shared[1])]
-    return []
-
-
-def _events(other: FileProfile, lead: str) -> TableDraft:
-    occurred = find_creation_date(other.dates, other) or ""
-    columns = {"lead_id": lead, "occurred_at": occurred}
-    words = [name for name in other.low_cardinality if name != lead]
-    stages = (name for name in words if _STAGE.search(name) and name not in TOUCHPOINT_SCHEMA)
-    if stage := next(stages, None):
-        return TableDraft("[[transitions]]", other, columns | {"stage": stage})
-    if lead in other.keys:
-        return TableDraft("[[transitions]]", other, columns, {"stage": _SUFFIX.sub("", occurred) or occurred})
-    kind = next((name for name in words if _KIND.search(name)), next(iter(words), None))
-    if kind is None:
-        return TableDraft("[[touchpoints]]", other, columns, {"kind": other.path.stem})
-    return TableDraft("[[touchpoints]]", other, columns | {"kind": kind})
-
-
-def _own_transitions(leads: FileProfile, key: str, created: str) -> list[TableDraft]:
-    """Transitions that the leads' own file holds in further date columns."""
-    later = [name for name in leads.dates if name != created]
-    stage = next((name for name in leads.low_cardinality if _STAGE.search(name)), None)
-    if stage is not None and later:
-        return [
-            TableDraft("[[transitions]]", leads, {"lead_id": key, "occurred_at": later[-1], "stage": stage})
-        ]
-    return [
-        TableDraft(
-            "[[transitions]]", leads, {"lead_id": key, "occurred_at": name}, {"stage": _SUFFIX.sub("", name)}
-        )
-        for name in later
-    ]

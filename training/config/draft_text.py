@@ -4,93 +4,64 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import textwrap
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from features.clock import DAY, to_datetime
+from features.clock import to_datetime
 from features.ingest.attribute_columns import exclude_reserved
-from features.ingest.quarantine import SourceError
-from features.ingest.timestamps import ISO, parse_known_times
+from training.config.history_draft import HORIZON_DAYS, describe_period, event_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
+    from features.ingest.column_roles import ColumnRole
     from training.config.file_survey import FileProfile, StageOutcomes
+    from training.config.history_draft import ReadDraft
+    from training.config.recipe import DraftBlock
+
+_HEAD = "# Drafted by leadloop init. Read it, correct it, then: leadloop train"
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_WIDTH = 110
+_TABLES = {
+    "leads": "[leads]",
+    "accounts": "[accounts]",
+    "merges": "[[merges]]",
+    "touchpoints": "[[touchpoints]]",
+    "transitions": "[[transitions]]",
+    "history": "[[attributes.history]]",
+}
 
 
-@dataclass(frozen=True)
-class TableDraft:
-    """One table of the draft: its section, its file, and which of its columns means what.
-
-    ``joins`` is the column of the leads that names the rows of this one, where it holds their accounts.
-    """
-
-    section: str
-    profile: FileProfile
-    columns: Mapping[str, str]
-    constants: Mapping[str, str] = field(default_factory=dict)
-    joins: str = ""
-
-    @property
-    def stages(self) -> list[str]:
-        """The stages in this table, in the mean order in which leads enter them."""
-        if "stage" in self.constants:
-            return [self.constants["stage"]]
-        column = self.columns.get("stage")
-        if column is None:
-            return []
-        when = self.columns["occurred_at"]
-        stamps = parse_known_times(self.profile.frame[when], self.profile.dates[when])
-        entries = self.profile.frame.select(
-            stage=column, lead=self.columns["lead_id"], at=stamps
-        ).drop_nulls()
-        steps = entries.with_columns(step=pl.col("at").rank("dense").over("lead"))
-        return steps.group_by("stage").agg(pl.col("step").mean()).sort("step", "stage")["stage"].to_list()
-
-    def first(self, column: str) -> int | None:
-        """The earliest time in a column of dates, in epoch seconds; None where it has none."""
-        name = self.columns[column]
-        stamps = (
-            parse_known_times(self.profile.frame[name], self.profile.dates[name])
-            if name in self.profile.dates
-            else None
-        )
-        return None if stamps is None else stamps.min()  # type: ignore[return-value]  # a column of Int64
-
-
-_WON = re.compile(r"won|sql|customer|convert|gewonnen|kunde", re.IGNORECASE)
-
-_LOST = re.compile(r"lost|disqual|verloren|dead|reject", re.IGNORECASE)
-
-_HORIZON_DAYS = 90
-
-
-def render_history_config(parts: Sequence[TableDraft], aside: Sequence[TableDraft], folder: Path) -> str:
-    """The draft of a history of ``parts``, the leads first; ``aside`` are tables that it has no place for."""
+def render_history_config(read: ReadDraft) -> str:
+    """The draft of a history, with what its rows say."""
+    draft = read.draft
+    order = [section for section in _TABLES if section != "history"]
+    blocks = sorted((b for b in draft.blocks if b.section != "history"), key=lambda b: order.index(b.section))
+    histories = [block for block in draft.blocks if block.section == "history"]
     lines = [
-        "# Drafted by leadloop init. Read it, correct it, then: leadloop train",
-        *(line for part in parts for line in _section(part, folder)),
-        *(_set_aside(part) for part in aside),
-        *_attributes(parts),
-        *_funnel(list(dict.fromkeys(stage for part in parts for stage in part.stages))),
+        _HEAD,
+        "#",
+        *_comments(summarise(read)),
+        *(line for block in blocks for line in _section(block)),
+        *_comments(draft.aside),
+        *_attributes(read),
+        *(line for block in histories for line in _section(block)),
+        *_funnel(read),
         "",
         "[label]",
-        f'horizon = "{_HORIZON_DAYS}d"   # a success enters the target within this time',
+        f'horizon = "{HORIZON_DAYS}d"   # a success enters the target within this time',
         "",
         "[cohort]",
         'on = ["created"]   # when open leads are looked at; a stage of the funnel is possible too',
-        *_grid(parts),
-        _start(parts),
+        *_grid(read),
+        _start(read),
         "",
         "[training]",
         '# capacity = "50 per week"   # how many leads sales can call',
         "seed = 42",
         "",
         "[report]",
-        '# hand_over = "mql"   # the stage in which sales takes a lead today, to be held against the model',
+        f"# hand_over = {_quoted(_hand_over(read))}   # the stage in which sales takes a lead today",
         '# points = "points.toml"   # the points table of today, likewise',
         "# costs = { social = 1200 }   # what was spent on all leads of a channel",
         "# hours_per_call = 0.5   # what it costs sales to look at one lead",
@@ -98,53 +69,129 @@ def render_history_config(parts: Sequence[TableDraft], aside: Sequence[TableDraf
     return "\n".join(lines) + "\n"
 
 
-def _attributes(parts: Sequence[TableDraft]) -> list[str]:
-    leads = parts[0]
-    late = leads.profile.post_outcome_columns(None)
-    used = {c for part in parts if part.profile is leads.profile for c in part.columns.values()}
-    excluded = {name: why for name, why in late.items() if name not in used}
-    return ["", "[attributes]", *_excluded(excluded), *_roles(leads.profile, {*used, *late})]
+def summarise(read: ReadDraft) -> list[str]:
+    """What was understood, in sentences."""
+    counts, funnel = event_counts(read.reading), read.funnel
+    kinds = ", ".join(f"{kind} ({n:,})" for kind, n in list(read.kinds.items())[:_MOST_KINDS])
+    more = f", and {len(read.kinds) - _MOST_KINDS:,} more" if len(read.kinds) > _MOST_KINDS else ""
+    stages = ", ".join(f"{stage} ({funnel.leads[stage]:,})" for stage in funnel.stages)
+    lines = [
+        f"{read.draft.title}: {describe_period(read.reading)}.",
+        *read.draft.says,
+        f"Stages, with the leads that entered them: {stages}.",
+        f"{funnel.target!r} is predicted; {_ends(funnel.closed)}.",
+        f"{counts.get('touchpoints', 0):,} touchpoints: {kinds}{more}."
+        if kinds
+        else "There are no touchpoints.",
+    ]
+    notices = [notice for notice in read.reading.notices if "belong to deleted leads" not in notice]
+    doubts = sum(len(block.unsure) for block in read.draft.blocks) + len(read.draft.aside)
+    notes = [f"Note: {notice}" for notice in (*_problems(read), *notices)]
+    if doubts:
+        unsure = "comments in the draft say what else a line could be, or what was left out and why"
+        notes.append(f"Unsure: {doubts} {unsure}.")
+    return [*lines, *notes]
 
 
-def _funnel(stages: list[str]) -> list[str]:
-    if not stages:
-        msg = (
-            "nothing in these files looks like an outcome: no stage, no date of a deal, no two-valued column"
-        )
-        raise SourceError(msg)
-    target = next((stage for stage in stages if _WON.search(stage)), stages[-1])
-    closed = [stage for stage in stages if _LOST.search(stage)]
+_MOST_KINDS = 12
+
+
+def _ends(closed: tuple[str, ...]) -> str:
+    if not closed:
+        return "no stage is known to end a lead's way without it"
+    names = ", ".join(map(repr, closed))
+    return f"{names} {'ends' if len(closed) == 1 else 'end'} a lead's way without it"
+
+
+def _problems(read: ReadDraft) -> list[str]:
+    """Sentences on rows that cannot be used."""
+    quarantine = read.reading.quarantine
+    return [f"{quarantine.summary()}"] if len(quarantine) else []
+
+
+def _comments(texts: Iterable[str]) -> list[str]:
+    return [f"# {line}" for text in texts for raw in text.splitlines() for line in _wrapped(raw)]
+
+
+def _wrapped(line: str) -> list[str]:
+    """A sentence in lines of the usual width; what can be uncommented stays one line."""
+    return [line] if re.match(r"[\w.]+ = ", line) else textwrap.wrap(line, _WIDTH - 2)
+
+
+def _section(block: DraftBlock) -> list[str]:
+    keys = [f"{key} = {_quoted(value)}" for key, value in block.table.keys.items()]
+    keys += [line for key, value in block.keys.items() for line in _key_lines(_key(key), value)]
+    return ["", _TABLES[block.section], *_comments(block.says), *keys, *_comments(block.unsure)]
+
+
+def _key_lines(key: str, value: Any) -> list[str]:
+    """A key with its value; a long table takes a line for each of its keys."""
+    line = f"{key} = {toml_value(value, len(key) + 3)}"
+    if not isinstance(value, dict) or len(line) <= _WIDTH:
+        return [line]
+    return [each for inner, item in value.items() for each in _key_lines(f"{key}.{_key(inner)}", item)]
+
+
+def _attributes(read: ReadDraft) -> list[str]:
+    late = read.late
+    roles = [exclude_reserved(role) for role in read.roles]
+    declared = {
+        role.column: wanted
+        for role in roles
+        if (wanted := read.draft.roles.get(role.column)) is not None and role.column not in late
+    }
+    return [
+        "",
+        "[attributes]",
+        *_excluded(late),
+        *([f"roles = {toml_value(declared)}"] if declared else []),
+        *_role_comments(roles, set(late)),
+    ]
+
+
+def _funnel(read: ReadDraft) -> list[str]:
+    funnel = read.funnel
+    others = [s for s in funnel.stages if s not in {funnel.target, *funnel.closed, *funnel.reopen}]
     return [
         "",
         "[funnel]",
-        f"stages = {_list(stages)}   # in their order",
-        f"target = {_quoted(target)}   # what leadloop predicts",
-        f"closed = {_list(closed)}   # the other ends of the road",
+        "# The stages in the order in which leads pass them:",
+        f"stages = {toml_value(list(funnel.stages), len('stages = '))}",
+        f"target = {_quoted(funnel.target)}   # predicted: {_leads(funnel.leads[funnel.target])} got there",
+        *(f"# target = {_quoted(stage)}   # {_leads(funnel.leads[stage])} got there" for stage in others),
+        f"closed = {_list(funnel.closed)}   # the other ends of the road",
+        *([f"reopen = {_list(funnel.reopen)}   # opens a closed lead again"] if funnel.reopen else []),
+        *([f"# {read.draft.funnel.says}"] if read.draft.funnel.says else []),
     ]
 
 
-def _set_aside(part: TableDraft) -> str:
-    name, column = part.profile.path.name, part.joins
-    return f"# {name} says more of {column!r}; to use it, join it to the leads: accounts are one table only"
+def _leads(n: int) -> str:
+    return f"{n:,} lead{'' if n == 1 else 's'}"
 
 
-def _grid(parts: Sequence[TableDraft]) -> list[str]:
+def _grid(read: ReadDraft) -> list[str]:
     """The grid of snapshots; it is commented out where there are no touchpoints to see later."""
-    acts = any(part.section == "[[touchpoints]]" for part in parts)
+    off = "" if read.kinds else "# "
     return [
-        f'{"" if acts else "# "}every = "30d"   # and again on this grid',
-        f'{"" if acts else "# "}until_age = "{_HORIZON_DAYS}d"   # until a lead is so old',
+        f'{off}every = "30d"   # and again on this grid',
+        f'{off}until_age = "{HORIZON_DAYS}d"   # until a lead is so old',
     ]
 
 
-def _start(parts: Sequence[TableDraft]) -> str:
+def _hand_over(read: ReadDraft) -> str:
+    """The stage in which marketing calls a lead qualified, if there is one called so."""
+    named = (stage for stage in read.funnel.stages if _MQL.search(stage) and stage != read.funnel.target)
+    return next(named, "mql")
+
+
+_MQL = re.compile(r"mql|marketing", re.IGNORECASE)
+
+
+def _start(read: ReadDraft) -> str:
     """The start of the cohort: leads from before outcomes were recorded would count as failures."""
-    created = parts[0].first("created_at")
-    entered = [part.first("occurred_at") for part in parts if part.section == "[[transitions]]"]
-    known = min((first for first in entered if first is not None), default=None)
-    if created is None or known is None or known - created <= _HORIZON_DAYS * DAY:
+    if read.start is None or read.begun is None:
         return "# from = 2024-01-01   # leave out the time before all tables were kept"
-    begun, since = to_datetime(created), to_datetime(known)
+    begun, since = to_datetime(read.begun), to_datetime(read.start)
     month = since.replace(year=since.year + since.month // 12, month=since.month % 12 + 1, day=1)
     return (
         f"from = {month:%Y-%m-%d}   # leads start on {begun:%Y-%m-%d}, outcomes on {since:%Y-%m-%d} only: "
@@ -152,44 +199,39 @@ def _start(parts: Sequence[TableDraft]) -> str:
     )
 
 
-def _section(part: TableDraft, folder: Path) -> list[str]:
-    formats = {part.profile.dates[c].pattern for c in part.columns.values() if c in part.profile.dates}
-    other = sorted(formats - {ISO})
-    return [
-        "",
-        part.section,
-        f"file = {_quoted_path(part.profile.path, folder)}",
-        f"columns = {_table(part.columns)}",
-        *(
-            [f"constants = {_table(part.constants)}   # a row says when a lead got there; no date, not yet"]
-            if part.constants
-            else []
-        ),
-        *([f"time_format = {_quoted(other[0])}"] if other else []),
-    ]
-
-
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _quoted(name)
 
 
 def _list(words: Iterable[str]) -> str:
     return "[" + ", ".join(map(_quoted, words)) + "]"
 
 
-def _table(words: Mapping[str, str]) -> str:
-    return "{ " + ", ".join(f"{key} = {_quoted(value)}" for key, value in words.items()) + " }"
+def toml_value(value: Any, indent: int = 0) -> str:
+    """A value as TOML writes it; a list of tables takes a line each.
+
+    >>> toml_value({"field": "Status", "is deleted": False})
+    '{ field = "Status", "is deleted" = false }'
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(k)} = {toml_value(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        items = [toml_value(each) for each in value]
+        short = "[" + ", ".join(items) + "]"
+        if len(short) + indent <= _WIDTH:
+            return short
+        return "[\n" + "".join(f"    {item},\n" for item in items) + "]"
+    return _quoted(value) if isinstance(value, str) else str(value)
 
 
-def _quoted_path(path: Path, folder: Path) -> str:
-    full = path.resolve()
-    return _quoted((full.relative_to(folder) if full.is_relative_to(folder) else full).as_posix())
-
-
-def render_flat_config(
-    profile: FileProfile, label: str, folder: Path, stages: StageOutcomes | None = None
-) -> str:
-    """The draft of a flat export whose outcome is the column ``label``; paths are relative to ``folder``.
+def render_flat_config(profile: FileProfile, label: str, stages: StageOutcomes | None = None) -> str:
+    """The draft of a flat export whose outcome is the column ``label``.
 
     Where the column holds ``stages``, the draft names those that are an outcome.
     """
@@ -201,26 +243,28 @@ def render_flat_config(
         if name not in {order, *keys[:1]}
     }
     lines = [
-        "# Drafted by leadloop init. Read it, correct it, then: leadloop train",
+        _HEAD,
         "",
         "[flat]",
-        f"leads = {_quoted_path(profile.path, folder)}",
+        f"leads = {_quoted(profile.table.keys['file'])}",
         f"id = {_quoted(keys[0])}"
         if keys
         else "# id = ...   (no column names every row once: the row's number is the id)",
         f"label = {_quoted(label)}",
-        *_ends(stages),
+        *_flat_ends(stages),
         f"time = {_quoted(order)}   # orders the rows; leave it out if larger is not later"
         if order
         else "# time = ...   (a date or a running number, where larger is later)",
         *_excluded(late),
         "",
-        *_roles(profile, {label, order or "", *keys[:1], *late}),
+        *_role_comments(
+            [exclude_reserved(role) for role in profile.roles], {label, order or "", *keys[:1], *late}
+        ),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _ends(stages: StageOutcomes | None) -> list[str]:
+def _flat_ends(stages: StageOutcomes | None) -> list[str]:
     if stages is None:
         return []
     return [
@@ -246,8 +290,7 @@ def _excluded(late: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _roles(profile: FileProfile, named: set[str]) -> list[str]:
-    roles = [exclude_reserved(role) for role in profile.roles]
+def _role_comments(roles: Sequence[ColumnRole], named: set[str]) -> list[str]:
     free = [role for role in roles if role.column not in named and role.role != "empty"]
     empty = [role.column for role in roles if role.column not in named and role.role == "empty"]
     return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from features.ingest.availability import looks_post_outcome
 from features.ingest.column_roles import DATE_SHARE, infer_role
-from features.ingest.mapping import TableSource
 from features.ingest.outcome_column import parse_outcome, won_and_lost_stages
 from features.ingest.quarantine import MAX_SHARE, SourceError
 from features.ingest.tables import open_table
 from features.ingest.timestamps import TimeFormat, detect_format, parse_known_times, parse_months
 from features.parsing import strip_missing
+from features.word_lists import heading_pattern
+from training.config.late_facts import is_overwritten, is_sync_stamp, late_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,20 +24,12 @@ if TYPE_CHECKING:
 
     from features.ingest.column_roles import ColumnRole
     from features.parsing import Decimal
+    from training.config.source_tables import SourceTable
 
-_ID = re.compile(r"(^|[_\s-])(id|uuid|guid|key)$|id$", re.IGNORECASE)
-_NUMBER = re.compile(r"(^|[_\s-])(number|nummer|nr|no)\.?$", re.IGNORECASE)
-_REACHED_BY = re.compile(r"phone|mobil|telefon|fax|mail", re.IGNORECASE)
-_OUTCOME = (
-    re.compile(
-        r"convert|won|outcome|label|target|revenue|success|sql|purchas|bought"
-        r"|erfolg|gewonnen|gekauft|konvertiert|ergebnis",
-        re.IGNORECASE,
-    ),
-    re.compile(r"stage|status|phase", re.IGNORECASE),
-)
+_ID, _NUMBER, _REACHED_BY = map(heading_pattern, ("id", "number", "reached_by"))
+_OUTCOME = (heading_pattern("outcome"), heading_pattern("stage", "status"))
 """The names of outcome columns, and of columns that may hold one among others."""
-_AFTER = re.compile(r"clos|won|lost|end|updat|modif|chang|enter|geändert|abschluss", re.IGNORECASE)
+_AFTER = heading_pattern("after_creation")
 _OWN_AUC = 0.9
 _FEW = 30
 _OVERLAP = 0.5
@@ -47,12 +38,23 @@ _IN_ORDER = 0.95
 
 @dataclass(frozen=True)
 class FileProfile:
-    """One file: its cells without the words for missing, and the role of every column."""
+    """One table: its cells without the words for missing, and the role of every column."""
 
-    path: Path
+    table: SourceTable
     frame: pl.DataFrame
     roles: tuple[ColumnRole, ...]
     decimal: Decimal
+
+    @property
+    def name(self) -> str:
+        """How sentences call it: the name of the file, or of the table in its database."""
+        file = self.table.place.file
+        return self.table.name if file is None else file.name
+
+    @property
+    def path(self) -> Path | None:
+        """The file, where it is one."""
+        return self.table.place.file
 
     def role(self, column: str) -> str:
         """The role of one column."""
@@ -60,8 +62,9 @@ class FileProfile:
 
     @cached_property
     def dates(self) -> dict[str, TimeFormat]:
-        """The columns that hold dates, each with its format."""
-        names = [each.column for each in self.roles if each.role in {"date", "constant"}]
+        """The columns that hold dates, each with its format; stamps of a sync are none."""
+        roles = (each for each in self.roles if not is_sync_stamp(each.column))
+        names = [each.column for each in roles if each.role in {"date", "constant"}]
         formats = {name: detect_format(self.frame[name], share=DATE_SHARE) for name in names}
         return {name: each for name, each in formats.items() if each is not None}
 
@@ -147,12 +150,14 @@ class FileProfile:
     @property
     def creation_date(self) -> str | None:
         """The column with the date of creation: the earliest date whose name speaks of nothing later."""
-        return find_creation_date((name for name in self.dates if not _AFTER.search(name)), self)
+        return find_creation_date(
+            (name for name in self.dates if not _AFTER.search(name) and not is_overwritten(name)), self
+        )
 
     def post_outcome_columns(self, label: str | None, stages: StageOutcomes | None = None) -> dict[str, str]:
         """The columns that seem to be filled only after the outcome, each with the reason."""
         names = [r.column for r in self.roles if r.used and r.column != label]
-        by_name = {name: "its name speaks of the end" for name in names if looks_post_outcome(name)}
+        by_name = {name: why for name in names if (why := late_reason(name))}
         if label is None:
             return by_name
         won = parse_outcome(self.frame[label], *((stages.won, stages.lost) if stages else ()))
@@ -174,13 +179,12 @@ class StageOutcomes:
     lost: tuple[str, ...]
 
 
-def profile_file(path: Path) -> FileProfile:
-    """Read a file and infer the roles of its columns."""
-    table = open_table(TableSource(file=path))
-    frame = pl.DataFrame([strip_missing(column) for column in table.read()])
-    return FileProfile(
-        path, frame, tuple(infer_role(column, table.decimal) for column in frame), table.decimal
-    )
+def profile_table(table: SourceTable) -> FileProfile:
+    """Read a table and infer the roles of its columns."""
+    reader = open_table(table.place)
+    frame = pl.DataFrame([strip_missing(column) for column in reader.read()])
+    roles = tuple(infer_role(column, reader.decimal) for column in frame)
+    return FileProfile(table, frame, roles, reader.decimal)
 
 
 _UNNAMED = 2

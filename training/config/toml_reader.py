@@ -27,6 +27,7 @@ from typing import (
 )
 
 from features.clock import parse_duration, to_epoch
+from features.display_names import DisplayNames
 from features.ingest.mapping import CellValues, Database, cell_values
 from features.ingest.timestamps import parse_timestamp
 from features.suggestions import suggest
@@ -242,4 +243,5 @@ _CONVERTERS: dict[Any, Callable[[Any, ConfigLocation], Any]] = {
     Database: _database,
     CellValues: lambda raw, _location: cell_values(raw),
     PluginModule: _plugin_module,
+    DisplayNames: lambda raw, location: DisplayNames.from_table(_expect(raw, Mapping, "a table", location)),
 }

@@ -16,6 +16,7 @@ from features import batch
 from features.catalogue import build_feature_set
 from features.clock import DAY, to_datetime
 from features.cohort import MERGED, Snapshots, draw_snapshots, lead_codes
+from features.display_names import DisplayNames
 from features.history import LeadHistory
 from features.ingest.flat_export import NO_OUTCOME
 from features.labels import compute_labels
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from features.cohort import CohortRule
+    from features.extraction import ColumnExtraction
     from features.ingest.availability import Availability
     from features.ingest.column_roles import ColumnRole
     from features.ingest.flat_export import FlatExport
@@ -123,6 +125,7 @@ class Dataset:
         missing: The words that stand for a missing value.
         marks: What the marks in the numbers of each plain column of numbers mean.
         notices: What to tell the user about the source.
+        names: What people call columns, values, kinds and stages.
 
     Raises:
         NoLabelledRowsError: There are not rows of both outcomes.
@@ -151,6 +154,7 @@ class Dataset:
     missing: tuple[str, ...] = ()
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    names: DisplayNames = field(default_factory=DisplayNames)
 
     def __post_init__(self) -> None:
         counts = {outcome: int((self.label == outcome).sum()) for outcome in (0, 1)}
@@ -259,6 +263,7 @@ class Dataset:
             gap=self.gap,
             matured=self.matured,
             monotone=self.monotone,
+            extractions={s.name: s.extraction for s in self.features.specs if s.extraction is not None},
         )
 
     def features_for(self, features: FeatureSet, at: NDArray[np.intp]) -> pl.DataFrame:
@@ -305,6 +310,7 @@ def from_history(  # noqa: PLR0913 - the one call that most users need
     weights: Weights = "matured",
     *,
     plugins: Sequence[Plugin] = (),
+    names: DisplayNames | None = None,
 ) -> Dataset:
     """Draw the snapshots of a history, label them and compute their features.
 
@@ -316,6 +322,7 @@ def from_history(  # noqa: PLR0913 - the one call that most users need
         weights: "matured" takes snapshots whose window is over; "ipcw" every one whose outcome is known,
             weighted by the inverse probability of censoring.
         plugins: Plug-ins of ``leadloop.features``; their features follow those of the catalogue.
+        names: What people call columns, values, kinds and stages. Default: their own names, made readable.
 
     Returns:
         The rows, ordered by ``as_of`` and ``lead_id``.
@@ -325,7 +332,12 @@ def from_history(  # noqa: PLR0913 - the one call that most users need
         PluginError: A plug-in gives no features, or some that this history cannot have.
     """
     features = build_feature_set(
-        history, target=label.stage, closed=(*label.closed, MERGED), units=_flags(roles)
+        history,
+        target=label.stage,
+        closed=(*label.closed, MERGED),
+        units=_flags(roles := tuple(roles)),
+        extractions=_extractions(roles),
+        names=names,
     )
     features = add_plugin_features(features, plugins, history)
     snapshots = draw_snapshots(history, rule)
@@ -346,6 +358,7 @@ def from_history(  # noqa: PLR0913 - the one call that most users need
         history=history,
         immature=len(snapshots) - known.height,
         has_dates=True,
+        names=names or DisplayNames(),
     )
 
 
@@ -377,12 +390,13 @@ def compute_feature_rows(features: FeatureSet, history: LeadHistory, snapshots: 
     return computed.sort("as_of", "lead_id").collect()
 
 
-def from_flat_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
+def from_flat_export(export: FlatExport, mapping: FlatMapping, names: DisplayNames | None = None) -> Dataset:
     """Turn a flat export into a dataset: one snapshot per row, labelled by its outcome column.
 
     Args:
         export: The export, read with an outcome column.
         mapping: How it was read; the dataset keeps it to read rows that are scored later alike.
+        names: What people call columns and values. Default: their own names, made readable.
 
     Returns:
         The dataset, with the columns of the export as features and without a history.
@@ -394,7 +408,7 @@ def from_flat_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
     if export.label is None:
         msg = "the export was read without an outcome column; name it (--label)"
         raise NoLabelledRowsError(msg)
-    features = flat_features(export.leads, export.roles)
+    features = flat_features(export.leads, export.roles, names)
     return Dataset(
         features=features,
         rows=flat_rows(features, export.leads),
@@ -410,13 +424,20 @@ def from_flat_export(export: FlatExport, mapping: FlatMapping) -> Dataset:
         missing=mapping.missing,
         marks=export.marks,
         notices=export.notices,
+        names=names or DisplayNames(),
     )
 
 
-def flat_features(leads: pl.DataFrame, roles: Iterable[ColumnRole]) -> FeatureSet:
-    """The features of a flat export: its columns."""
+def flat_features(
+    leads: pl.DataFrame, roles: Sequence[ColumnRole], names: DisplayNames | None = None
+) -> FeatureSet:
+    """The features of a flat export: its columns, and what was read out of them."""
     history = LeadHistory.from_leads(leads.with_columns(created_at=pl.lit(0)), FLAT_AS_OF)
-    return build_feature_set(history, units=_flags(roles))
+    return build_feature_set(history, units=_flags(roles), extractions=_extractions(roles), names=names)
+
+
+def _extractions(roles: Sequence[ColumnRole]) -> tuple[ColumnExtraction, ...]:
+    return tuple(role.extraction for role in roles if role.extraction is not None)
 
 
 def _flags(roles: Iterable[ColumnRole]) -> dict[str, Unit]:

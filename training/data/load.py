@@ -6,12 +6,14 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from features.catalogue import own_kinds_notice
 from features.ingest.flat_export import read_flat
 from features.ingest.read_history import read_history
 from features.suggestions import suggest
 from training.config.toml_reader import ConfigError
 from training.data.dataset import Dataset, from_flat_export, from_history, ingest_summary
 from training.data.monotone_constraints import monotone_constraints
+from training.data.unknown_names import unknown_name_notices
 from training.plugins import load_plugins
 
 if TYPE_CHECKING:
@@ -51,12 +53,15 @@ def read_dataset(config: Config, out: Path) -> Dataset:
     plugins = load_plugins("leadloop.features", config.plugins)
     if config.flat is not None:
         mapping = config.flat_mapping
-        export = from_flat_export(read_flat(config.flat.leads, mapping, quarantine, now), mapping)
+        export = from_flat_export(
+            read_flat(config.flat.leads, mapping, quarantine, now), mapping, config.names
+        )
         if plugins:
             names = ", ".join(plugin.name for plugin in plugins)
             notice = f"features of plug-ins are left out, as a flat export has no events: {names}"
             export = replace(export, notices=(*export.notices, notice))
-        return _apply_training_config(export, config)
+        flat = _apply_training_config(export, config)
+        return replace(flat, notices=(*flat.notices, *unknown_name_notices(flat)))
     reading = read_history(config.history_mapping, now, quarantine)
     full = from_history(
         reading.history,
@@ -65,9 +70,10 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         reading.roles,
         config.training.weights,
         plugins=plugins,
+        names=config.names,
     )
     dataset = _apply_training_config(full, config)
-    return replace(
+    dataset = replace(
         dataset,
         intake=ingest_summary(
             sum(table.rows for table in reading.counts), reading.quarantine, reading.availability
@@ -76,9 +82,11 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         ignored=_unused_columns(dataset, reading),
         missing=config.history_mapping.leads.missing,
         marks=reading.marks,
-        notices=reading.notices,
+        notices=(*reading.notices, *filter(None, [own_kinds_notice(reading.history)])),
         persons=reading.persons,
     )
+    unknown = unknown_name_notices(dataset, config.history_mapping.stages)
+    return replace(dataset, notices=(*dataset.notices, *unknown))
 
 
 def quarantine_file(config: Config, out: Path) -> Path:
@@ -134,5 +142,5 @@ def _apply_training_config(dataset: Dataset, config: Config) -> Dataset:
 
 def _unused_columns(dataset: Dataset, reading: IngestResult) -> tuple[str, ...]:
     """The lead columns that no feature reads; requests may carry them."""
-    used = {spec.of for spec in dataset.features.specs if spec.source == "leads"}
+    used = {spec.column for spec in dataset.features.specs if spec.source == "leads"}
     return tuple(sorted(set(reading.columns) - used))

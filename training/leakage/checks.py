@@ -19,12 +19,14 @@ from training.leakage import (
     value_checks,
 )
 from training.leakage.column_checks import NotApplicableError, Severity
+from training.leakage.texts import expand_texts, without_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import polars as pl
 
+    from features.display_names import DisplayNames
     from training.data.dataset import Dataset
     from training.leakage.column_checks import CheckFunction, FindingRows
     from training.leakage.shift_checks import ShiftCheckFunction
@@ -86,10 +88,12 @@ def run_checks(dataset: Dataset, ahead: pl.DataFrame | None = None) -> tuple[Che
     Returns:
         One result per check, in the order of their codes.
     """
-    sample = dataset.subsample(MOST_ROWS)
+    columns = expand_texts(dataset.subsample(MOST_ROWS))
+    values = without_texts(dataset)
+    sample = values.subsample(MOST_ROWS)
     checks = (
-        *(_run_check(code, search, sample) for code, search in CHECKS.items()),
-        *(_run_check(code, search, dataset) for code, search in ORIGINS.items()),
+        *(_run_check(code, search, columns) for code, search in CHECKS.items()),
+        *(_run_check(code, search, values) for code, search in ORIGINS.items()),
         *(_run_check(code, _with_rows_to_score(search, ahead), sample) for code, search in AHEAD.items()),
     )
     return tuple(sorted(checks, key=lambda check: check.code))
@@ -121,11 +125,12 @@ def sorted_findings(checks: tuple[Check, ...]) -> tuple[Finding, ...]:
     )
 
 
-def format_checks(checks: tuple[Check, ...]) -> Iterator[str]:
+def format_checks(checks: tuple[Check, ...], names: DisplayNames | None = None) -> Iterator[str]:
     """Format the results of checks for a terminal.
 
     Args:
         checks: The checks, as ``run_checks`` returns them.
+        names: What people call the columns. Default: nothing else.
 
     Yields:
         One line per check in their order, then one per finding in the order of ``sorted_findings``, without
@@ -135,7 +140,10 @@ def format_checks(checks: tuple[Check, ...]) -> Iterator[str]:
         because = f": {check.reason}" if check.reason else ""
         yield f"{check.code}  {_HOLDS[check.outcome]:14}  {check.title}{because}"
     for finding in sorted_findings(checks):
-        yield f"{finding.code}  {finding.severity:6}  {finding.column or 'all columns'}: {finding.message}"
+        column = finding.column or "all columns"
+        named = None if names is None else names.texts.get(column)
+        where = column if named is None else f"{named.en} ({column})"
+        yield f"{finding.code}  {finding.severity:6}  {where}: {finding.message}"
 
 
 def to_dict(checks: tuple[Check, ...]) -> dict[str, Any]:

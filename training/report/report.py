@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from features.messages import Message
-from features.spec import omit_empty_inputs
+from features.spec import omit_empty_fields
 from models import metrics
 from models.model_card import ModelCard  # noqa: TC001  # a report is read back by its annotations
 from training.analysis.accounts import Accounts, accounts
@@ -112,7 +112,7 @@ class Report:
 
     def to_json(self) -> str:
         """Serialise as JSON text; ``from_json`` restores an equal report."""
-        record = asdict(self, dict_factory=omit_empty_inputs)
+        record = asdict(self, dict_factory=omit_empty_fields)
         if not self.custom:  # the bytes of a report without plug-ins stay as they were before there were any
             del record["custom"]
         return json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Self
@@ -24,6 +24,7 @@ from babel.numbers import format_decimal
 from babel.units import format_unit
 
 from features.clock import to_datetime
+from features.display_names import DisplayNames, humanise_name, humanise_value
 from features.messages import LANGUAGES, Lang, Message, load_translations
 from features.spec import DisplayText, FeatureSpec
 from models.explanation import render_sentence
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 _DAY = {"en": "d MMMM y", "de": "dd.MM.y"}
 _COLUMN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _WHOLE = "#,##0"
+_AFTER_NAME = ": {value}"
+# The column of the data contract whose values a section of labels names.
+_COLUMNS_OF = {"stages": "stage", "kinds": "kind"}
 _ONLY_THE_VALUE = DisplayText("{value}", "{value}")
 _MINUS = "\N{MINUS SIGN}"
 _DASH = "\N{EN DASH}"
@@ -68,6 +72,7 @@ class Translator:
 
     lang: Lang
     texts: NullTranslations
+    names: DisplayNames = field(default_factory=DisplayNames)
 
     def __call__(self, key: str, **values: object) -> str:
         """Look up the sentence ``key`` ("section.name") and fill in ``values``.
@@ -90,8 +95,22 @@ class Translator:
         return self.texts.ngettext(key, key, count).format(n=self.number(count), **values)
 
     def label(self, section: str, name: str) -> str:
-        """The label of ``name`` in ``section``, or ``name`` itself where the company chose it."""
-        return self.get_or_default(name, f"{section}.{name}")
+        """The label of ``name`` in ``section``: the company's, else leadloop's, else ``name`` made readable.
+
+        >>> translator("en").label("kinds", "demo_call"), translator("en").label("stages", "mql")
+        ('Demo call', 'MQL')
+        """
+        column = _COLUMNS_OF.get(section)
+        if text := self.names.texts.get(f"{column}.{name}"):
+            return text.render(self.lang)
+        return self.get_or_default(humanise_name(name) if column else name, f"{section}.{name}")
+
+    def offer(self, name: str) -> str:
+        """The name of an offer or its stage: the company's, else leadloop's, else ``name`` made readable."""
+        for column in ("offer", "offer_stage"):
+            if text := self.names.texts.get(f"{column}.{name}"):
+                return text.render(self.lang)
+        return self.get_or_default(humanise_value(name), f"stages.{name}")
 
     def get_or_default(self, text: str, key: str, **values: object) -> str:
         """Look up the sentence ``key``; ``text`` where there is none.
@@ -103,6 +122,11 @@ class Translator:
             return self(key, **values)
         except KeyError:
             return text
+
+    def column(self, name: str) -> str:
+        """A column by the company's name with its own behind it, which the configuration needs."""
+        text = self.names.texts.get(name)
+        return name if text is None else f"{text.render(self.lang)} ({name})"
 
     def number(self, value: float, digits: int = 0) -> FormattedNumber:
         """Format a number with grouped thousands and ``digits`` decimals."""
@@ -184,14 +208,14 @@ class Translator:
         return format_date(_moment(moment), "MMMM y", locale=self.lang)
 
     def question(self, label: str) -> str:
-        """Phrase what the model predicts: a stage and its horizon in words; a column's name stays as it is.
+        """Phrase what the model predicts: a stage and its horizon in words, or the column of the outcome.
 
         >>> translator("de").question("sql within 60 days"), translator("de").question("Converted")
         ('SQL innerhalb von 60 Tagen', 'Converted')
         """
         match = re.fullmatch(r"(.+) within ([\d.]+) days", label)
         if match is None:
-            return label
+            return self.names.column(label).render(self.lang)
         days = self.plural("page.dative_days", round(float(match[2])))
         return self("page.question", stage=self.label("stages", match[1]), days=days)
 
@@ -204,6 +228,8 @@ class Translator:
         if spec.source == "transitions" and spec.reduce == "recency" and spec.kind:
             return self("page.time_in_stage", stage=self.label("stages", spec.kind[0]))
         text = spec.says.render(self.lang)
+        if text.endswith(_AFTER_NAME):
+            return humanise_column(text.removesuffix(_AFTER_NAME))
         before, colon, _ = text.partition(":")
         whole = text.replace("{value}", "\N{HORIZONTAL ELLIPSIS}")
         return humanise_column(before) if colon and "{value}" not in before else whole
@@ -222,7 +248,7 @@ class Translator:
         if part.is_missing:
             return self("drivers.missing")
         if part.level is not None:
-            return part.level
+            return self.value(spec, part.level)
         ends = [
             self.value(spec, end if end is None else _round_to_three_digits(end))
             for end in (part.low, part.high)

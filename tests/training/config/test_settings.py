@@ -142,3 +142,16 @@ def test_a_mistake_is_answered_with_its_place_and_what_would_be_right(config, ri
 def test_a_configuration_that_is_not_there_points_to_init(tmp_path):
     with pytest.raises(ConfigError, match="leadloop init"):
         load_config(tmp_path / "none.toml")
+
+
+def test_names_for_people_are_read_and_a_wrong_one_is_answered_with_its_section(tmp_path):
+    file = tmp_path / "leadloop.toml"
+    file.write_text(FLAT + '[names]\nTags = { en = "Labels", de = "Etiketten" }\nTags.x = "X"\n')
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(file)
+    file.write_text(FLAT + '[names]\nTags = { en = "Labels", de = "Etiketten" }\n"Tags.x" = "X"\n')
+    names = load_config(file).names
+    assert (names.column("Tags").de, names.value("Tags", "x").en) == ("Etiketten", "X")
+    file.write_text(FLAT + "[names]\nTags = 3\n")
+    with pytest.raises(ConfigError, match=r"line 6, \[names\]: 'Tags' should get a name such as"):
+        load_config(file)

@@ -78,7 +78,7 @@ def _named_segments(report: Report, t: Translator) -> Named:
     if segments is None:
         return []
     rest = [] if segments.others is None else [(t("calibration.others"), segments.others)]
-    return [*((group.name, group) for group in segments.groups), *rest]
+    return [*((t.value(segments.by, group.name), group) for group in segments.groups), *rest]
 
 
 def _outcomes(named: Named, t: Translator) -> Markup | None:

@@ -15,6 +15,7 @@ from training.report.translator import FormattedNumber
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from features.spec import FeatureSpec
     from training.analysis.channels import Channel, ChannelBreakdown, CostPerSql
     from training.report.report import Report
     from training.report.translator import Translator
@@ -46,23 +47,28 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 def headline(channels: Channels, t: Translator) -> str:
     """Name the channels farthest above and below expectation, or say that none is significant."""
     candidates = [
-        (channel, title)
+        (channel, dimension.spec, title)
         for title, dimension in zip(_titles(channels, t), channels.dimensions, strict=True)
         for channel in dimension.channels
     ]
-    by_side = ([pair for pair in candidates if pair[0].verdict == side] for side in ("more", "less"))
+    by_side = ([each for each in candidates if each[0].verdict == side] for side in ("more", "less"))
     farthest = [max(side, key=_log_ratio) for side in by_side if side]
     sentences = (
-        t("channels.farthest", dimension=title, name=_name(channel, t), ratio=t.interval(channel.ratio, 1))
-        for channel, title in farthest
+        t(
+            "channels.farthest",
+            dimension=title,
+            name=_name(channel, spec, t),
+            ratio=t.interval(channel.ratio, 1),
+        )
+        for channel, spec, title in farthest
         if channel.ratio is not None
     )
     return " ".join(sentences) or t("channels.takeaway")
 
 
-def _log_ratio(pair: tuple[Channel, str]) -> float:
+def _log_ratio(candidate: tuple[Channel, FeatureSpec, str]) -> float:
     """The absolute log of a channel's ratio: twice as many is as far as half."""
-    ratio = pair[0].ratio
+    ratio = candidate[0].ratio
     return 0.0 if ratio is None else abs(math.log(max(ratio.value, sys.float_info.min)))
 
 
@@ -77,14 +83,16 @@ def _titles(channels: Channels, t: Translator) -> list[str]:
 
 def _breakdown_view(breakdown: ChannelBreakdown, title: str, t: Translator) -> dict[str, Any]:
     marks = [
-        ForestRow(_name(channel, t), t.interval(channel.ratio, 2), channel.ratio, channel.verdict)
+        ForestRow(
+            _name(channel, breakdown.spec, t), t.interval(channel.ratio, 2), channel.ratio, channel.verdict
+        )
         for channel in breakdown.channels
         if channel.ratio is not None
     ]
     return {
         "title": title,
         "chart": chart_markup(ratio_forest(marks)) if marks else None,
-        "reading": _reading(breakdown.channels, t),
+        "reading": _reading(breakdown, t),
         "base": t(
             "channels.whole" if breakdown.whole else "channels.looked",
             matured=t.number(breakdown.matured),
@@ -94,9 +102,10 @@ def _breakdown_view(breakdown: ChannelBreakdown, title: str, t: Translator) -> d
     }
 
 
-def _reading(channels: Sequence[Channel], t: Translator) -> str:
+def _reading(breakdown: ChannelBreakdown, t: Translator) -> str:
     """Describe the chart: which channels are above and below, and that the rest cannot be told apart."""
-    return describe_groups("channels", [(_name(channel, t), channel.verdict) for channel in channels], t)
+    named_verdicts = [(_name(channel, breakdown.spec, t), channel.verdict) for channel in breakdown.channels]
+    return describe_groups("channels", named_verdicts, t)
 
 
 def describe_groups(block: str, named_verdicts: Sequence[tuple[str, Verdict]], t: Translator) -> str:
@@ -131,7 +140,8 @@ def _table(breakdown: ChannelBreakdown, title: str, t: Translator) -> Table:
     costs = any(channel.cost for channel in breakdown.channels)
     heads = ("channel", "leads", "matured", "won", "rate", "judged", "expected", "came", "ratio", "verdict")
     rows = tuple(
-        _row(channel, t) + ((_cost(channel.cost, t),) if costs else ()) for channel in breakdown.channels
+        _row(channel, breakdown.spec, t) + ((_cost(channel.cost, t),) if costs else ())
+        for channel in breakdown.channels
     )
     head = tuple(t(f"channels.{name}") for name in heads)
     quiet = frozenset(i for i, channel in enumerate(breakdown.channels) if channel.verdict == "few")
@@ -139,9 +149,9 @@ def _table(breakdown: ChannelBreakdown, title: str, t: Translator) -> Table:
     return Table(caption, head + ((t("channels.cost"),) if costs else ()), rows, muted_rows=quiet)
 
 
-def _row(channel: Channel, t: Translator) -> tuple[str, ...]:
+def _row(channel: Channel, spec: FeatureSpec, t: Translator) -> tuple[str, ...]:
     return (
-        _name(channel, t),
+        _name(channel, spec, t),
         t.number(channel.leads),
         t.number(channel.matured),
         t.number(channel.won),
@@ -154,10 +164,10 @@ def _row(channel: Channel, t: Translator) -> tuple[str, ...]:
     )
 
 
-def _name(channel: Channel, t: Translator) -> str:
+def _name(channel: Channel, spec: FeatureSpec, t: Translator) -> str:
     if channel.pooled:
         return t.plural("channels.pooled", channel.pooled)
-    return t("channels.unknown") if channel.name is None else channel.name
+    return t("channels.unknown") if channel.name is None else t.value(spec, channel.name)
 
 
 def _cost(cost: CostPerSql | None, t: Translator) -> str:

@@ -34,7 +34,12 @@ def _quarantined(report: Report, t: Translator) -> Table:
 def _findings(report: Report, t: Translator) -> Table:
     """The findings of the data checks."""
     rows = tuple(
-        (note.code, t.label("severities", note.severity), note.column, report.translate(note.message, t.lang))
+        (
+            note.code,
+            t.label("severities", note.severity),
+            t.column(note.column),
+            report.translate(note.message, t.lang),
+        )
         for note in report.health.findings
     )
     head = ("code", "severity", "column", "message")
@@ -45,7 +50,7 @@ def _columns(report: Report, t: Translator) -> Table:
     """How filled each column of the model is."""
     rows = tuple(
         (
-            column.column,
+            t.column(column.column),
             t.percent(column.missing, 1),
             t.number(column.distinct),
             t(f"states.{column.state}"),
@@ -59,7 +64,7 @@ def _columns(report: Report, t: Translator) -> Table:
 
 def _excluded(report: Report, t: Translator) -> Table:
     """Columns of the source that the model does not use, with the reason."""
-    rows = tuple((column, report.translate(why, t.lang)) for column, why in report.health.excluded)
+    rows = tuple((t.column(column), report.translate(why, t.lang)) for column, why in report.health.excluded)
     return Table(t("health.excluded"), (t("health.column"), t("health.why")), rows, is_text=True)
 
 

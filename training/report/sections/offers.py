@@ -54,7 +54,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 def _chart(offers: Sequence[OfferEffect], t: Translator) -> Markup | None:
     marks = [
-        ForestRow(t.label("stages", offer.name), t.interval(offer.ratio, 2), offer.ratio, offer.verdict)
+        ForestRow(t.offer(offer.name), t.interval(offer.ratio, 2), offer.ratio, offer.verdict)
         for offer in offers
         if offer.ratio is not None
     ]
@@ -70,7 +70,7 @@ def best(offers: Sequence[OfferEffect]) -> tuple[OfferEffect, Interval] | None:
 
 
 def _reading(offers: Sequence[OfferEffect], t: Translator) -> str:
-    return describe_groups("offers", [(t.label("stages", offer.name), offer.verdict) for offer in offers], t)
+    return describe_groups("offers", [(t.offer(offer.name), offer.verdict) for offer in offers], t)
 
 
 def _table(offers: Sequence[OfferEffect], what: str, t: Translator) -> Table:
@@ -84,9 +84,9 @@ def _table(offers: Sequence[OfferEffect], what: str, t: Translator) -> Table:
 
 
 def _row(offer: OfferEffect, t: Translator, *, wide: bool) -> tuple[str, ...]:
-    names = (t.label("kinds", offer.kind or ""), t.label("stages", offer.stage or "")) if wide else ()
+    names = (t.label("kinds", offer.kind or ""), t.offer(offer.stage or "")) if wide else ()
     return (
-        t.label("stages", offer.name),
+        t.offer(offer.name),
         *names,
         t.number(offer.takers),
         t.number(offer.compared),

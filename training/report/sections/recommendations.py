@@ -97,7 +97,7 @@ def _offer(report: Report, t: Translator) -> Iterator[Recommendation]:
     if first is not None:
         offer, ratio = first
         why = t("monday.offer_why", ratio=t.interval(ratio, 1))
-        yield Recommendation(t("monday.offer", offer=t.label("stages", offer.name)), why, "offers")
+        yield Recommendation(t("monday.offer", offer=t.offer(offer.name)), why, "offers")
 
 
 def _companies(report: Report, t: Translator) -> Iterator[Recommendation]:

@@ -61,7 +61,7 @@ def _offers(report: Report, t: Translator) -> str:
     if first is None:
         return t("offers.none")
     offer, ratio = first
-    return t("offers.takeaway", offer=t.label("stages", offer.name), ratio=t.interval(ratio, 1))
+    return t("offers.takeaway", offer=t.offer(offer.name), ratio=t.interval(ratio, 1))
 
 
 def _drivers(report: Report, t: Translator) -> str:

@@ -52,7 +52,11 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 def _named(conversion: TimeToConversion, t: Translator) -> list[tuple[str, ConversionCurve]]:
     pooled = [] if conversion.other is None else [(t("time-to-sql.other"), conversion.other)]
-    return [*((str(curve.segment), curve) for curve in conversion.segments), *pooled]
+    return [*((_name_of(curve, conversion, t), curve) for curve in conversion.segments), *pooled]
+
+
+def _name_of(curve: ConversionCurve, conversion: TimeToConversion, t: Translator) -> str:
+    return str(curve.segment) if conversion.by is None else t.value(conversion.by, curve.segment)
 
 
 def _points(conversion: TimeToConversion, t: Translator) -> Table:
@@ -88,7 +92,7 @@ def _comparison(conversion: TimeToConversion, t: Translator) -> str:
         return ""
     day = min(rate.days for rate, _ in rated)
     shares = [
-        (rate.share, curve.segment)
+        (rate.share, _name_of(curve, conversion, t))
         for curve in conversion.segments
         for rate in curve.rates
         if rate.days == day

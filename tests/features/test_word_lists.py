@@ -1,0 +1,88 @@
+"""Headings and cells of exports in five languages mean what their English ones mean."""
+
+import unicodedata
+
+import polars as pl
+import pytest
+
+from features.catalogue import infer_family
+from features.ingest.availability import looks_post_outcome
+from features.ingest.outcome_column import parse_outcome
+from features.word_lists import fold_heading, heading_pattern, match_headings
+
+FAMILIES = {
+    "qualification": (
+        "Budget Entscheider Zeitrahmen Standort Bedarf Presupuesto Plazo Ubicación Décideur Besoin Délai "
+        "Orçamento Prazo Localização Necessidade"
+    ),
+    "channel": "Kanal Quelle Leadquelle Herkunft Kampagne Fuente Origen Campaña Canal Fonte Origem",
+}
+LATE = "Abschlussgrund;Última atividade;Motivo da perda;Dernière activité;Próximo passo;LeadScore__c;Clôture"
+EARLY = "Branche;Ort;Secteur;Ciudad;Empresa;Setor;Mitarbeiterzahl;Nombre de empleados"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_heading_in_another_language_joins_the_family_of_the_english_one(family):
+    for heading in FAMILIES[family].split():
+        assert infer_family(heading) == family, heading
+
+
+def test_late_facts_are_known_by_name_in_every_language_and_early_ones_are_not():
+    assert [name for name in LATE.split(";") if not looks_post_outcome(name)] == []
+    assert not [name for name in EARLY.split(";") if looks_post_outcome(name)]
+
+
+@pytest.mark.parametrize(
+    "heading", ["Qualität", "Nächster Schritt", "Última atividade", "Clôture", "Résultat"]
+)
+def test_neither_accents_nor_case_nor_marks_hide_a_heading(heading):
+    bare = "".join(c for c in unicodedata.normalize("NFD", heading) if not unicodedata.combining(c))
+    spellings = {
+        heading,
+        heading.upper(),
+        unicodedata.normalize("NFD", heading),
+        bare,
+        bare.replace(" ", "_"),
+    }
+    spellings.add(heading.replace("ä", "ae").replace(" ", "-"))
+    assert all(map(looks_post_outcome, spellings))
+
+
+@pytest.mark.parametrize(
+    ("won", "lost"),
+    [
+        ("Gewonnen", "Verloren"),
+        ("Gagnée", "Perdue"),
+        ("ganado", "perdido"),
+        ("Ganha", "Perdida"),
+        ("Sim", "Não"),
+        ("OUI", "NON"),
+        ("Convertido", "No convertido"),
+        ("Abgeschlossen und gewonnen", "Abgeschlossen und verloren"),
+    ],
+)
+def test_an_outcome_is_read_in_every_language(won, lost):
+    assert parse_outcome(pl.Series("Resultado", [lost, won, None])).to_list() == [0, 1, None]
+
+
+def test_words_that_only_look_like_a_heading_are_none():
+    assert not heading_pattern("kind").search("Start")
+    assert not heading_pattern("won_stage").search("client_gone")
+    assert not heading_pattern("channel").search("Analyse")
+
+
+def test_columns_of_the_contract_are_found_by_whole_headings_and_none_is_taken_twice():
+    headings = ["Kontaktart", "Datum", "Kanal", "Kampagnenname", "Kanal 2", "Betrag netto"]
+    columns = ("occurred_at", "kind", "channel", "campaign", "amount", "reason")
+    assert match_headings(headings, columns) == {
+        "occurred_at": "Datum",
+        "kind": "Kontaktart",
+        "channel": "Kanal",
+        "campaign": "Kampagnenname",
+    }
+    assert match_headings(["Origen"], ("channel", "channel")) == {"channel": "Origen"}
+
+
+def test_a_heading_without_a_word_is_nothing():
+    assert fold_heading("***") == ""
+    assert infer_family("") == infer_family("***") == "fit"
