@@ -105,7 +105,10 @@ def build_feature_set(
         The features in the order of families; String columns are categories.
     """
     read_out = {each.name: each for each in extractions}
-    specs = [*_lead_column_specs(history, units or {}, read_out), *_history_attribute_specs(history)]
+    specs = [
+        *_lead_column_specs(history, units or {}, read_out),
+        *_history_attribute_specs(history, read_out),
+    ]
     if history.touchpoints.height or history.transitions.height:
         specs += [lead_age(_write_sentence("lead_age"))]
     kinds = history.touchpoints["kind"].unique().drop_nulls().sort().to_list()
@@ -150,15 +153,16 @@ def _column_sentence(column: str) -> DisplayText:
 _EXTRACTED_FAMILIES: dict[Part, str] = {"words": "intent"}
 
 
-def _extracted_spec(extraction: ColumnExtraction) -> FeatureSpec:
+def _describe_extraction(extraction: ColumnExtraction) -> tuple[str, DisplayText]:
+    """The family and the sentence of what is read out of a column."""
     column = extraction.column.removeprefix(ACCOUNT_PREFIX)
-    says = _write_sentence(extraction.part, column=column, choice=extraction.choice)
     family = infer_family(extraction.column)
     if family == "fit":
         family = _EXTRACTED_FAMILIES.get(extraction.part, family)
     # An address says who the lead is, whatever it subscribed to.
     is_address = extraction.part.startswith("email") and family == "email"
-    return extracted_attribute(extraction, family="fit" if is_address else family, says=says)
+    says = _write_sentence(extraction.part, column=column, choice=extraction.choice)
+    return "fit" if is_address else family, says
 
 
 def _lead_column_specs(
@@ -169,19 +173,30 @@ def _lead_column_specs(
     dtypes |= {ACCOUNT_PREFIX + name: dtype for name, dtype in history.accounts.schema.items()}
     overwritten = set(history.attributes["name"].unique())
     for column in history.lead_columns:
-        if column in read_out and read_out[column].column not in overwritten:
-            yield _extracted_spec(read_out[column])
-        if column in overwritten or column in read_out:
+        extraction = read_out.get(column)
+        if column in overwritten or (extraction is not None and extraction.column in overwritten):
+            continue
+        if extraction is not None:
+            family, says = _describe_extraction(extraction)
+            yield extracted_attribute(extraction, family=family, says=says)
             continue
         unit: Unit = "category" if dtypes[column] == pl.String else units.get(column, "number")
         yield attribute(column, family=infer_family(column), says=_column_sentence(column), unit=unit)
 
 
-def _history_attribute_specs(history: LeadHistory) -> Iterator[FeatureSpec]:
+def _history_attribute_specs(
+    history: LeadHistory, read_out: Mapping[str, ColumnExtraction]
+) -> Iterator[FeatureSpec]:
     """Specs of overwritten attributes; one is a number if all its values are."""
     numeric = pl.col("number").is_not_null() | pl.col("value").is_null()
     names = history.attributes.group_by("name").agg(numeric=numeric.all()).sort("name")
     for name, is_number in names.iter_rows():
+        if (extraction := read_out.get(name)) is not None:
+            family, says = _describe_extraction(extraction)
+            yield history_attribute(
+                name, family=family, says=says, unit=extraction.unit, extraction=extraction
+            )
+            continue
         unit: Unit = "number" if is_number else "category"
         yield history_attribute(name, family=infer_family(name), says=_column_sentence(name), unit=unit)
 
