@@ -387,3 +387,22 @@ def test_a_request_sends_the_changes_as_they_are(overwritten):
     assert (row["jobtitle: rank"], row["interests: Demo"], row["interests: Blog"]) == ("c_level", 1, 0)
     plain = read({"lead_id": "a", "created_at": 50, "as_of": 300, "attributes": {"email": "ann@acme.de"}})
     assert plan(plain.record, 300)["email: domain"] == "acme.de"
+
+
+def test_another_model_is_compared_by_the_words_that_it_knows(world):
+    folder, dataset, _ = world
+    fresh = read_dataset(Config(flat=FlatConfig(folder / "leads.csv", "Won", id="Id")), folder)
+    at = np.arange(50)
+    other = dataset.features_for(fresh.features, at)["Message: words"]
+    assert other.equals(fresh.rows["Message: words"][at])
+    assert dataset.features_for(dataset.features, at).equals(dataset.rows[at])
+
+
+def test_a_choice_that_nobody_makes_any_more_is_no_reason_not_to_compare(world):
+    _, dataset, model = world
+    fewer = replace(
+        dataset, features=dataset.features.without({"Interests: X"}), rows=dataset.rows.drop("Interests: X")
+    )
+    rows = fewer.features_for(model.features, np.arange(len(dataset)))
+    assert rows["Interests: X"].null_count() == rows["Interests: Demo"].null_count()
+    assert set(rows["Interests: X"].drop_nulls()) == {0.0}
