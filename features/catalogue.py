@@ -116,7 +116,7 @@ def build_feature_set(  # noqa: PLR0913 - what a company tells of its history
     texts = names.columns_apart(dict.fromkeys([*plain, *sources, *overwritten]))
     specs = [
         *_lead_column_specs(history, units or {}, read_out, texts, names),
-        *_history_attribute_specs(history, texts),
+        *_history_attribute_specs(history, read_out, texts, names),
     ]
     if history.touchpoints.height or history.transitions.height:
         specs += [lead_age(_write_sentence("lead_age"))]
@@ -157,15 +157,18 @@ def infer_family(column: str) -> str:
 _EXTRACTED_FAMILIES: dict[Part, str] = {"words": "intent"}
 
 
-def _extracted_spec(extraction: ColumnExtraction, column: DisplayText, names: DisplayNames) -> FeatureSpec:
-    choice = names.value(extraction.column, extraction.choice)
-    says = _write_sentence(extraction.part, column=column, choice=choice)
+def _describe_extraction(
+    extraction: ColumnExtraction, column: DisplayText, names: DisplayNames
+) -> tuple[str, DisplayText]:
+    """The family and the sentence of what is read out of a column."""
     family = infer_family(extraction.column)
     if family == "fit":
         family = _EXTRACTED_FAMILIES.get(extraction.part, family)
     # An address says who the lead is, whatever it subscribed to.
     is_address = extraction.part.startswith("email") and family == "email"
-    return extracted_attribute(extraction, family="fit" if is_address else family, says=says)
+    choice = names.value(extraction.column, extraction.choice)
+    says = _write_sentence(extraction.part, column=column, choice=choice)
+    return "fit" if is_address else family, says
 
 
 def _lead_column_specs(
@@ -180,20 +183,34 @@ def _lead_column_specs(
     dtypes |= {ACCOUNT_PREFIX + name: dtype for name, dtype in history.accounts.schema.items()}
     overwritten = set(history.attributes["name"].unique())
     for column in history.lead_columns:
-        if column in read_out and read_out[column].column not in overwritten:
-            yield _extracted_spec(read_out[column], texts[read_out[column].column], names)
-        if column in overwritten or column in read_out:
+        extraction = read_out.get(column)
+        if column in overwritten or (extraction is not None and extraction.column in overwritten):
+            continue
+        if extraction is not None:
+            family, says = _describe_extraction(extraction, texts[extraction.column], names)
+            yield extracted_attribute(extraction, family=family, says=says)
             continue
         unit: Unit = "category" if dtypes[column] == pl.String else units.get(column, "number")
         sentence = _write_sentence("column", column=texts[column])
         yield attribute(column, family=infer_family(column), says=sentence, unit=unit)
 
 
-def _history_attribute_specs(history: LeadHistory, texts: Mapping[str, DisplayText]) -> Iterator[FeatureSpec]:
+def _history_attribute_specs(
+    history: LeadHistory,
+    read_out: Mapping[str, ColumnExtraction],
+    texts: Mapping[str, DisplayText],
+    display_names: DisplayNames,
+) -> Iterator[FeatureSpec]:
     """Specs of overwritten attributes; one is a number if all its values are."""
     numeric = pl.col("number").is_not_null() | pl.col("value").is_null()
     names = history.attributes.group_by("name").agg(numeric=numeric.all()).sort("name")
     for name, is_number in names.iter_rows():
+        if (extraction := read_out.get(name)) is not None:
+            family, says = _describe_extraction(extraction, texts[extraction.column], display_names)
+            yield history_attribute(
+                name, family=family, says=says, unit=extraction.unit, extraction=extraction
+            )
+            continue
         unit: Unit = "number" if is_number else "category"
         sentence = _write_sentence("column", column=texts[name])
         yield history_attribute(name, family=infer_family(name), says=sentence, unit=unit)
