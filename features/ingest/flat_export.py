@@ -13,14 +13,21 @@ from features.ingest.column_roles import ColumnRole
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.mapping import TableSource
 from features.ingest.missing_words import MissingWords
-from features.ingest.outcome_column import OutcomeCondition, is_dated, parse_outcome, parse_time_order
+from features.ingest.outcome_column import (
+    OutcomeCondition,
+    has_months_alone,
+    is_dated,
+    months_notice,
+    parse_outcome,
+    parse_time_order,
+)
 from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
 from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.tables import BATCH_ROWS, TableReader, open_table
 from features.ingest.timestamps import is_placeholder
 from features.messages import Message
 from features.number_marks import MarkEvidence, collect_mark_evidence, has_groups
-from features.parsing import MISSING, TRUE, has_lost_digits, parse_categories, strip_missing
+from features.parsing import MISSING, TRUE, has_fractions, has_lost_digits, parse_categories, strip_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -135,7 +142,7 @@ def read_flat(
             *words.notices((role.column for role in typed.roles if role.role == "category"), "flat"),
             *_leak_notices(rows.frame, typed.roles, mapping),
             *id_notices(raw, mapping.id),
-            *filter(None, [order_notice]),
+            *filter(None, [order_notice, _months_notice(rows.frame, mapping)]),
             *_blank_notice(mapping, blank),
         ),
         availability=static_availability(
@@ -183,6 +190,12 @@ def _order_notice(order: pl.Series, mapping: FlatMapping) -> str:
     )
 
 
+def _months_notice(frame: pl.DataFrame, mapping: FlatMapping) -> str:
+    if mapping.time is None or mapping.time_format is not None or not has_months_alone(frame[mapping.time]):
+        return ""
+    return months_notice(frame[mapping.time])
+
+
 _NEARLY_ALL, _HARDLY_ANY = 0.95, 0.05
 
 
@@ -205,9 +218,16 @@ def _leak_notices(frame: pl.DataFrame, roles: tuple[ColumnRole, ...], mapping: F
 
 def id_notices(frame: pl.DataFrame, column: str | None) -> tuple[str, ...]:
     """A sentence where the ids of a table lost digits on their way: as floats, or in a spreadsheet."""
-    if column is None or not has_lost_digits(frame[column]):
+    if column is None:
         return ()
-    what = "ids of 16 digits and more went through decimal numbers and lost their last digits"
+    if has_lost_digits(frame[column]):
+        what = "ids of 16 digits and more went through decimal numbers and lost their last digits"
+    elif has_fractions(frame[column]):
+        what = (
+            "ids end in .0, as whole numbers do that went through decimal numbers; they are read as they are"
+        )
+    else:
+        return ()
     return (f"column {column!r}: {what}; export them as text, or no CRM knows them",)
 
 

@@ -17,7 +17,7 @@ from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import TimeFormat, is_placeholder, parse_timestamps
 from features.ingest.whole_days import day_ends, is_date_only
 from features.messages import Message
-from features.parsing import minor_units, parse_categories, parse_flags, parse_numbers
+from features.parsing import minor_units, parse_amounts, parse_categories, parse_flags
 from features.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ def _offer_stage(rows: ValidatedRows, column: ContractColumn, context: Validatio
 
 def _count(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
     return _number(
-        rows, column, parse_numbers(rows.frame[column.name], context.decimal).floor().cast(pl.Int64)
+        rows, column, parse_amounts(rows.frame[column.name], context.decimal).floor().cast(pl.Int64)
     )
 
 
@@ -348,4 +348,4 @@ def _lift_known_at(rows: ValidatedRows) -> ValidatedRows:
 
 def attribute_numbers(values: pl.Series, decimal: Decimal) -> pl.Series:
     """Float64 values of an attribute history where they are numbers, or yes and no; null elsewhere."""
-    return parse_numbers(values, decimal).fill_null(parse_flags(values))
+    return parse_amounts(values, decimal).fill_null(parse_flags(values))

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.ingest.arrow_frames import to_frame
 from features.ingest.databases import (
     build_query,
     connect_duckdb,
@@ -461,9 +463,9 @@ def _open_file(place: TableSource, path: Path, encoding: Encoding | None) -> Tab
         dialect = sniff_dialect(path, encoding)
         return TableReader(place, dialect.columns, dialect, path=path)
     try:
-        names = tuple(pl.read_parquet_schema(path))
+        names = tuple(pq.read_schema(path).names)
         return TableReader(place, unique_names(names), own_names=names, path=path)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         msg = f"{path} looks like Parquet but cannot be read: {first_line(error)}"
         raise SourceError(msg) from error
 
@@ -493,7 +495,7 @@ def _parquet_frames(path: Path, rows: int, columns: list[str]) -> Iterator[pl.Da
     # Polars reads ahead without a bound: 20 million rows took 1.7 GB more than this does.
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(rows, columns=columns, use_threads=False):
-            yield pl.DataFrame(batch).select(columns)
+            yield to_frame(batch).select(columns)
 
 
 def _delimited_frames(

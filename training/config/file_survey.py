@@ -13,10 +13,11 @@ import polars as pl
 from features.ingest.availability import looks_post_outcome
 from features.ingest.column_roles import DATE_SHARE, infer_role
 from features.ingest.mapping import TableSource
+from features.ingest.month_names import parse_months
 from features.ingest.outcome_column import parse_outcome, won_and_lost_stages
 from features.ingest.quarantine import MAX_SHARE, SourceError
 from features.ingest.tables import open_table
-from features.ingest.timestamps import TimeFormat, detect_format, parse_known_times, parse_months
+from features.ingest.timestamps import TimeFormat, detect_format, parse_known_times
 from features.parsing import strip_missing
 
 if TYPE_CHECKING:
