@@ -338,7 +338,9 @@ class FlatColumns:
 _ROLE_OF: dict[Unit, Role] = {"category": "category", "flag": "flag"}
 
 
-def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) -> Iterator[FlatBatch]:
+def iter_flat_batches(
+    path: Path, columns: FlatColumns, rows: int = BATCH_ROWS, encoding: str | None = None
+) -> Iterator[FlatBatch]:
     """Read the rows of a file in their order, typed as a model wants them, a batch at a time.
 
     Memory is bounded by the batch, whatever the size of the file. Columns the model does not know are
@@ -348,6 +350,7 @@ def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) 
         path: A CSV or Parquet file.
         columns: Which columns are read, and as what.
         rows: Rows a batch. Default 100,000.
+        encoding: How the characters of this file are written. Default: found out.
 
     Yields:
         The batches; the first has the notices, the last one no rows but the quarantine of all.
@@ -355,7 +358,7 @@ def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) 
     Raises:
         SourceError: the file lacks a column that the model needs, or has no rows.
     """
-    table = open_table(TableSource(file=path), columns.encoding)
+    table = open_table(TableSource(file=path, encoding=encoding), columns.encoding)
     names = _present_columns(table, columns)
     notices = table.notices + _ignored_notice(table, names)
     row_count, total = 0, ValidatedRows.from_frame(pl.DataFrame(schema=dict.fromkeys(names, pl.String)))
