@@ -155,6 +155,7 @@ def read_events(
         for names in [map_column_names(name, each, table)]
     ]
     tally = _Tally(ValidatedRows(pl.DataFrame(), names=readings[0][1]))
+    shared: list[pl.DataFrame] = []
     for batch in table.batches(EVENT_ROWS, sorted({c for _, names, _ in readings for c in names.values()})):
         tally.rows += batch.frame.height
         for each, names, marks in readings:
@@ -166,6 +167,10 @@ def read_events(
             good = _cast_events(name, checked.frame, context)
             sink(name, good if merges is None or context.leads is None else merges.share(good, context.leads))
             tally.add(checked, good)
+            if merges and name == "attributes":
+                shared.append(good.filter(pl.col("lead_id").is_in(merges.ids.implode())))
+    if merges and shared and context.leads is not None:
+        sink(name, merges.inherited(pl.concat(shared), context.leads))
     if context.leads is not None:
         ids = context.leads["lead_id"]
         no_lead = Message("ingest.no_such_lead")

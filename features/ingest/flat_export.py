@@ -25,6 +25,7 @@ from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_
 from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.tables import BATCH_ROWS, TableReader, open_table
 from features.ingest.timestamps import is_placeholder
+from features.ingest.total_rows import reject_totals
 from features.messages import Message
 from features.number_marks import MarkEvidence, collect_mark_evidence, has_groups
 from features.parsing import MISSING, TRUE, has_fractions, has_lost_digits, parse_categories, strip_missing
@@ -243,6 +244,9 @@ def _with_ids(rows: ValidatedRows, column: str | None) -> ValidatedRows:
     frame = rows.frame
     ids = (frame[ROW] + 1).cast(pl.String) if column is None else parse_categories(frame[column])
     rows = replace(rows, frame=frame.with_columns(ids.alias(_ID)))
+    named = column or next((each for each in frame.columns if each != ROW), None)
+    if named is not None and frame[named].dtype == pl.String:
+        rows = reject_totals(rows, rows.frame[named], named)
     return rows.reject(pl.col(_ID).is_null(), column or "", Message("ingest.no_id"))
 
 

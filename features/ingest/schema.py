@@ -15,6 +15,7 @@ import polars as pl
 from features.clock import DAY
 from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import TimeFormat, is_placeholder, parse_timestamps
+from features.ingest.total_rows import reject_totals
 from features.ingest.whole_days import day_ends, is_date_only
 from features.messages import Message
 from features.parsing import minor_units, parse_amounts, parse_categories, parse_flags
@@ -208,6 +209,7 @@ def _word(rows: ValidatedRows, column: ContractColumn, _: ValidationContext) -> 
 
 def _id(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
     first = pl.col(column.name).is_first_distinct()
+    rows = reject_totals(rows, parse_categories(rows.frame[column.name]), column.name)
     return _word(rows, column, context).reject(~first, column.name, Message("ingest.repeated_id"))
 
 

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     from features.ingest.databases import DatabaseConnection
     from features.ingest.mapping import TableSource
-    from features.ingest.stray_quotes import SwallowedRecords
     from features.ingest.table_query import TableQuery
     from features.parsing import Decimal
 
@@ -368,6 +367,7 @@ def _create_view(
     else:
         dialect = sniff_dialect(path, encoding)
         copy = stack.enter_context(_readable_copy(path, dialect))
+        _refuse_swallowed_records(db, path, dialect, copy)
         names = ", ".join(
             f"regexp_replace(c{i}, '^=\"([^\"]*)\"$', '\\1') AS {_quoted(column)}"
             for i, column in enumerate(dialect.columns)
@@ -378,6 +378,21 @@ def _create_view(
         rows = f"SELECT {names} FROM ({text})"  # noqa: S608
     db.execute(f"CREATE VIEW {view} AS {rows}")
     return view
+
+
+def _refuse_swallowed_records(
+    db: duckdb.DuckDBPyConnection, path: Path, dialect: Dialect, copy: Path
+) -> None:
+    """Raise where a stray quote made one cell of several records in a file that is joined or queried."""
+    if not dialect.quotes:
+        return
+    several = " OR ".join(f"contains(c{i}, chr(10))" for i in range(len(dialect.columns)))
+    query = f"SELECT * FROM ({_csv_query(dialect)}) WHERE {several}"  # noqa: S608
+    for batch in db.sql(query, params=[str(copy), dialect.delimiter]).to_arrow_reader(BATCH_ROWS):
+        for each in find_swallowed_records(pl.DataFrame(batch), dialect.delimiter):
+            reason = Message("ingest.swallowed", n=each.records)
+            msg = f"{path}, column {dialect.columns[each.column]!r}: {reason}: {each.start.splitlines()[0]!r}"
+            raise SourceError(msg)
 
 
 def _quoted(name: str) -> str:
@@ -505,16 +520,15 @@ def _delimited_frames(
     with _readable_copy(file, dialect) as path, duckdb_connection() as db:
         try:
             relation = db.sql(_csv_query(dialect), params=[str(path), dialect.delimiter])
-            swallowed: dict[int, SwallowedRecords] = {}
+            lost: dict[int, dict[str, Any]] = {}
             first = 0
             for batch in relation.to_arrow_reader(rows):
                 frame = pl.DataFrame(batch)
-                merged = find_swallowed_records(frame, dialect.delimiter) if dialect.quotes else ()
-                bad = {each.row: each for each in merged}
-                swallowed |= {first + row: each for row, each in bad.items()}
-                first += frame.height
+                bad = {first + row: reject for row, reject in _no_records(frame, dialect)}
                 if bad:
-                    frame = frame.filter(~pl.int_range(pl.len()).is_in(list(bad)))
+                    lost |= bad
+                    frame = frame.filter(~pl.int_range(first, first + pl.len()).is_in(list(bad)))
+                first += batch.num_rows
                 yield pl.DataFrame(
                     [
                         _strip_excel_quotes(frame.to_series(i)).alias(name)
@@ -522,22 +536,30 @@ def _delimited_frames(
                     ]
                 )
             rejects = list(_rejects(db, table.columns))
-            records = table.records_of(swallowed, {reject["record"] for reject in rejects})
-            lost = (_swallowed_reject(records[row], each, table) for row, each in swallowed.items())
-            table.rejects[:] = [*rejects, *lost]
+            records = table.records_of(lost, {reject["record"] for reject in rejects})
+            table.rejects[:] = [*rejects, *({"record": records[row]} | each for row, each in lost.items())]
         except duckdb.Error as error:
             msg = f"{table.place.name} cannot be read as CSV: {first_line(error)}"
             raise SourceError(msg) from error
 
 
-def _swallowed_reject(record: int, swallowed: SwallowedRecords, table: TableReader) -> dict[str, Any]:
-    return {
-        "record": record,
-        "column": table.columns[swallowed.column],
-        "value": swallowed.start,
-        "reason": Message("ingest.swallowed", n=swallowed.records),
-        "records": swallowed.records,
-    }
+def _no_records(frame: pl.DataFrame, dialect: Dialect) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a text file that are none: several records in a cell, the column names once more."""
+    for each in find_swallowed_records(frame, dialect.delimiter) if dialect.quotes else ():
+        yield (
+            each.row,
+            {
+                "column": dialect.columns[each.column],
+                "value": each.start,
+                "reason": Message("ingest.swallowed", n=each.records),
+                "records": each.records,
+            },
+        )
+    names = frame.to_series(0) == dialect.columns[0]
+    for row in names.arg_true() if names.any() else ():
+        if unique_names([cell or "" for cell in frame.row(row)]) == dialect.columns:
+            reason = Message("ingest.repeated_header")
+            yield int(row), {"column": None, "value": dialect.columns[0], "reason": reason, "records": 1}
 
 
 def _strip_excel_quotes(cells: pl.Series) -> pl.Series:

@@ -56,7 +56,6 @@ class OutcomeFile:
             column = getattr(self, name)
             object.__setattr__(self, name, None if column is None else clean_text(column))
 
-
     @property
     def place(self) -> TableSource:
         """The file as a table."""
