@@ -73,15 +73,27 @@ def _offers(report: Report, t: Translator) -> str:
 def _drivers(report: Report, t: Translator) -> str:
     family, feature = report.drivers.families[0], report.drivers.features[0]
     if len(report.drivers.families) == 1:  # as in a flat export, where it would say nothing
-        return t(
+        text = t(
             "drivers.takeaway_one", feature=t.title(feature.spec), points=t.number(feature.importance, 1)
         )
-    return t(
-        "drivers.takeaway",
-        family=t.label("families", family.name),
-        points=t.number(family.importance),
-        feature=t.title(feature.spec),
-    )
+    else:
+        text = t(
+            "drivers.takeaway",
+            family=t.label("families", family.name),
+            points=t.number(family.importance),
+            feature=t.title(feature.spec),
+        )
+    return f"{text} {_only_age(report, t)}" if feature.is_age else text
+
+
+def _only_age(report: Report, t: Translator) -> str:
+    """Say that the first feature is only the age of the lead, and which one is the first that is not."""
+    others = [
+        driver for driver in report.drivers.features if not driver.is_age and driver.direction != "none"
+    ]
+    if not others:
+        return t("drivers.only_age")
+    return t("drivers.only_age_before", feature=t.title(others[0].spec))
 
 
 def _timing(report: Report, t: Translator) -> str:
