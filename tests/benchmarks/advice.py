@@ -107,20 +107,13 @@ def measure(kind: str, worlds: int, leads: int) -> Worlds:
     return result
 
 
-def print_table(null: list[Worlds], power: list[Worlds]) -> None:
-    """Print how many reports claim something false, what, and how many name the one thing that is true."""
-    print("world      reports  any false  mean gain on the rule  false claims (reports)")
-    for worlds in (*null, *power):
-        wrong = Counter(" ".join(claim.split()[:1]) for found in worlds.false for claim in found)
-        gain = f"{np.mean(worlds.gained):+8.1f}" if worlds.gained else "       -"
-        claimed = ", ".join(f"{claim} {count}" for claim, count in wrong.most_common()) or "none"
-        share = np.mean([bool(found) for found in worlds.false])
-        print(f"{worlds.kind:9} {len(worlds.found):8} {share:10.1%} {gain:>22}  {claimed}")
-    if null:
-        every = [bool(found) for worlds in null for found in worlds.false]
-        print(f"null worlds: {np.mean(every):.1%} of {len(every)} reports claim anything false (at most 5 %)")
-    for worlds in power:
-        print(f"power: {NAMED[worlds.kind]} in {worlds.share(NAMED[worlds.kind]):.0%} of reports (80 %)")
+def print_row(worlds: Worlds) -> None:
+    """Print how many reports of a kind claim something false, and what."""
+    wrong = Counter(" ".join(claim.split()[:1]) for found in worlds.false for claim in found)
+    gain = f"{np.mean(worlds.gained):+8.1f}" if worlds.gained else "       -"
+    claimed = ", ".join(f"{claim} {count}" for claim, count in wrong.most_common()) or "none"
+    share = np.mean([bool(found) for found in worlds.false])
+    print(f"{worlds.kind:9} {len(worlds.found):8} {share:10.1%} {gain:>22}  {claimed}", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -130,9 +123,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--power", type=int, default=40, help="power worlds of each kind")
     parser.add_argument("--leads", type=int, default=2000)
     asked = parser.parse_args(arguments)
-    null = [measure(kind, asked.worlds, asked.leads) for kind in NULL_KINDS if asked.worlds]
-    power = [measure(kind, asked.power, asked.leads) for kind in POWER_KINDS if asked.power]
-    print_table(null, power)
+    print("world      reports  any false  mean gain on the rule  false claims (reports)")
+    every: list[bool] = []
+    for kind in NULL_KINDS if asked.worlds else ():
+        worlds = measure(kind, asked.worlds, asked.leads)
+        every += [bool(found) for found in worlds.false]
+        print_row(worlds)
+    if every:
+        print(f"null worlds: {np.mean(every):.1%} of {len(every)} reports claim anything false (at most 5 %)")
+    for kind in POWER_KINDS if asked.power else ():
+        worlds = measure(kind, asked.power, asked.leads)
+        print_row(worlds)
+        print(f"power: {NAMED[kind]!r} in {worlds.share(NAMED[kind]):.0%} of reports (80 %)", flush=True)
 
 
 if __name__ == "__main__":
