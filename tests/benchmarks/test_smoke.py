@@ -6,6 +6,7 @@ import json
 
 import pytest
 from benchmarks import (
+    advice,
     batch,
     handover,
     leak_worlds,
@@ -162,3 +163,23 @@ def test_made_up_companies_take_turns_with_their_leaks():
     assert all(set(leaking) < set(frame.columns) for frame, leaking in made)
     assert [len(leaking) for _, leaking in made[3::4]] == [0] * 5
     assert made[5][0].equals(leak_worlds.export(5, 60)[0])
+
+
+def test_advice_is_counted_in_worlds_of_every_kind(capsys):
+    advice.main(["--worlds", "1", "--power", "1", "--leads", "300"])
+    lines = capsys.readouterr().out.splitlines()
+    kinds = [line.split()[0] for line in lines if not line.startswith(("world ", "null ", "power:"))]
+    assert kinds == [*advice.NULL_KINDS, *advice.POWER_KINDS]
+    assert sum("any false" in line or "anything false" in line for line in lines) == 2
+    assert advice.false_claims("mix", {"calls", "segments", "channel ads more"}) == {"channel ads more"}
+    assert advice.false_claims("week", {"calls", "week 3", "week 4"}) == {"week 4"}
+
+
+@pytest.mark.slow
+def test_reports_advise_nothing_false_in_null_worlds_and_what_is_true_in_others():
+    """A few of the worlds of ``advice.py``, which counts hundreds: of these few, two reports may be wrong."""
+    null = [advice.measure(kind, worlds=4, leads=2000) for kind in advice.NULL_KINDS]
+    wrong = [found for worlds in null for found in worlds.found if advice.false_claims(worlds.kind, found)]
+    assert len(wrong) <= 2
+    power = [advice.measure(kind, worlds=3, leads=2000) for kind in advice.POWER_KINDS]
+    assert all(worlds.share(advice.NAMED[worlds.kind]) >= 2 / 3 for worlds in power)

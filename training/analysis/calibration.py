@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from scipy.special import expit
 
 from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
 from models import metrics
 from models.grades import LETTERS
 from models.metrics import Interval  # noqa: TC001
-from training.stats.intervals import clustered_rate
+from training.stats.intervals import clustered_rate, intracluster_correlation, jackknife_half_width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 MOST_SEGMENTS = 8
 MOST_MONTHS = 18
 _OTHERS = "others"
+# Rows of a group that refits must predict.
+_FEWEST_REFITTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,15 @@ class CalibrationGroup:
         rows: Number of rows.
         forecast: Mean predicted probability.
         observed: Observed rate with its 95 % interval, clustered by lead.
+        forecast_half: Half-width of the 95 % interval of the mean prediction: how much it varies as the model
+            is learned anew; 0 where that is not known.
     """
 
     name: str
     rows: int
     forecast: float
     observed: Interval
+    forecast_half: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +98,15 @@ def reliability(inputs: ReportInput, figures: Mapping[str, Interval], drivers: D
     """
     y, p = inputs.label, inputs.scores["probability"].to_numpy()
     grade = inputs.scores["grade"].to_numpy()
+    groups = _Groups.of(inputs)
     return Reliability(
         brier=figures["brier"],
         error=figures["calibration_error"],
-        total=_calibration_group("all", y, p, inputs.lead),
-        bins=tuple(
-            _calibration_group(str(i), y[rows], p[rows], inputs.lead[rows])
-            for i, rows in enumerate(_equal_bins(p), 1)
-        ),
-        grades=_calibration_groups(grade, [letter for letter in LETTERS if (grade == letter).any()], inputs),
-        months=_monthly_groups(inputs),
-        segments=_segment_groups(inputs, drivers),
+        total=groups.make("all", np.ones(len(y), dtype=bool)),
+        bins=tuple(groups.make(str(i), rows) for i, rows in enumerate(_equal_bins(p), 1)),
+        grades=groups.by(grade, [letter for letter in LETTERS if (grade == letter).any()]),
+        months=_monthly_groups(inputs, groups),
+        segments=_segment_groups(inputs, drivers, groups),
         by_chance=calibration_error_by_chance(p, inputs.lead),
     )
 
@@ -129,8 +134,14 @@ def _outcome_deviation(p: Floats, lead: NDArray[np.int64]) -> float:
 
 
 def is_miscalibrated(group: CalibrationGroup) -> bool:
-    """Whether the mean prediction lies outside the interval of the observed rate."""
-    return not group.observed.low <= group.forecast <= group.observed.high
+    """Whether mean prediction and observed rate differ beyond what both vary by: one group of 20 by chance.
+
+    The half-widths of both intervals are squared and added (Newcombe 1998): the model that predicts was
+    learned from a sample, too.
+    """
+    observed, gap = group.observed, group.forecast - group.observed.value
+    half = observed.high - observed.value if gap > 0 else observed.value - observed.low
+    return abs(gap) > math.hypot(half, group.forecast_half)
 
 
 def _equal_bins(p: Floats) -> list[NDArray[np.intp]]:
@@ -143,16 +154,16 @@ def _equal_bins(p: Floats) -> list[NDArray[np.intp]]:
     return np.split(order, np.flatnonzero(np.diff(bins)) + 1)
 
 
-def _monthly_groups(inputs: ReportInput) -> tuple[CalibrationGroup, ...]:
+def _monthly_groups(inputs: ReportInput, groups: _Groups) -> tuple[CalibrationGroup, ...]:
     """The last months of snapshots; none where rows have no dates."""
     if inputs.card.window is None or "as_of" not in inputs.scores.columns:
         return ()
     first = pl.from_epoch("as_of").dt.truncate("1mo").dt.strftime("%Y-%m-%d")
     month = inputs.scores.select(first).to_series().to_numpy()
-    return _calibration_groups(month, np.unique(month)[-MOST_MONTHS:].tolist(), inputs)
+    return groups.by(month, np.unique(month)[-MOST_MONTHS:].tolist())
 
 
-def _segment_groups(inputs: ReportInput, drivers: Drivers) -> Segments | None:
+def _segment_groups(inputs: ReportInput, drivers: Drivers, groups: _Groups) -> Segments | None:
     """Groups by the leads' channel, else by the most important category; None where there is no category."""
     categories = [driver.spec for driver in drivers.features if driver.spec.unit == "category"]
     first = [spec for spec in inputs.features.specs if spec in categories and spec.family == "channel"]
@@ -163,22 +174,65 @@ def _segment_groups(inputs: ReportInput, drivers: Drivers) -> Segments | None:
     counts = Counter(inputs.held_out_rows[feature.name].drop_nulls().to_list())
     names = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_SEGMENTS]
     is_other = ~inputs.held_out_rows[feature.name].is_in(names).fill_null(value=False).to_numpy()
-    others = (
-        _calibration_groups(np.where(is_other, _OTHERS, ""), [_OTHERS], inputs)[0] if is_other.any() else None
-    )
-    return Segments(feature, _calibration_groups(value, names, inputs), others)
+    others = groups.make(_OTHERS, is_other) if is_other.any() else None
+    return Segments(feature, groups.by(value, names), others)
 
 
-def _calibration_groups(
-    key: NDArray[np.str_], names: Sequence[str], inputs: ReportInput
-) -> tuple[CalibrationGroup, ...]:
-    y, p = inputs.label, inputs.scores["probability"].to_numpy()
-    return tuple(
-        _calibration_group(name, y[rows], p[rows], inputs.lead[rows])
-        for name in names
-        for rows in [key == name]
-    )
+@dataclass(frozen=True, eq=False)
+class _Groups:
+    """Makes groups of held-out rows.
 
+    Attributes:
+        y: (n,) outcomes.
+        p: (n,) predictions.
+        lead: (n,) number of each row's lead.
+        correlation: How alike the outcomes of a lead are, over all rows.
+        place: (m,) the places of the rows that refits predict.
+        refitted: (m,) their probabilities by each refit.
+        share: The share of the leads that ``p`` was learned from, relative to those of the refits.
+    """
 
-def _calibration_group(name: str, y: Floats, p: Floats, lead: NDArray[np.int64]) -> CalibrationGroup:
-    return CalibrationGroup(name, len(y), float(p.mean()), clustered_rate(y, lead))
+    y: Floats
+    p: Floats
+    lead: NDArray[np.int64]
+    correlation: float
+    place: NDArray[np.intp]
+    refitted: tuple[Floats, ...]
+    share: float
+
+    @classmethod
+    def of(cls, inputs: ReportInput) -> _Groups:
+        """Read the held-out rows of a report; the model that predicts them learned from the earlier rows."""
+        y, p = inputs.label, inputs.scores["probability"].to_numpy()
+        known = inputs.explained_places is not None
+        learned, held_out = len(inputs.training_rows), len(inputs.held_out_rows)
+        return cls(
+            y=y,
+            p=p,
+            lead=inputs.lead,
+            correlation=intracluster_correlation(y - p, inputs.lead),
+            place=np.zeros(0, dtype=np.intp) if inputs.explained_places is None else inputs.explained_places,
+            refitted=tuple(expit(refit) for refit in inputs.refit_log_odds) if known else (),
+            share=inputs.refit_share * (learned + held_out) / max(learned, 1),
+        )
+
+    def by(self, key: NDArray[np.str_], names: Sequence[str]) -> tuple[CalibrationGroup, ...]:
+        """A group for each of ``names`` in ``key``."""
+        return tuple(self.make(name, key == name) for name in names)
+
+    def make(self, name: str, rows: NDArray[np.bool_] | NDArray[np.intp]) -> CalibrationGroup:
+        """The group of ``rows``, which are flags or places."""
+        y, p, lead = self.y[rows], self.p[rows], self.lead[rows]
+        observed = clustered_rate(y, lead, correlation=self.correlation)
+        return CalibrationGroup(name, len(y), float(p.mean()), observed, self._forecast_half(rows))
+
+    def _forecast_half(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> float:
+        """The half-width of the mean prediction's interval, of all rows where few of these were refitted."""
+        if not self.refitted:
+            return 0.0
+        inside = np.zeros(len(self.y), dtype=bool)
+        inside[rows] = True
+        some = inside[self.place]
+        some = some if some.sum() >= _FEWEST_REFITTED else np.ones_like(some)
+        means = [np.array(refit[some].mean()) for refit in self.refitted]
+        return float(jackknife_half_width(means, self.share))

@@ -45,6 +45,8 @@ MOST_DIMENSIONS, MOST_CHANNELS = 4, 15
 MOST_ASKED, DRAWS = 20_000, 4
 # Probabilities stay so far from 0 and 1; a column must be known at creation for so large a share of leads.
 _EPSILON, _MIN_KNOWN = 1e-6, 0.8
+# Conversions, and leads without one, that a month needs to have an expectation of its own.
+_MIN_MONTHLY = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,8 @@ def counterfactual_probability(inputs: ReportInput, snapshots: pl.DataFrame) -> 
         snapshots: (n,) rows with ``label``, ``log_odds`` and the features.
 
     Returns:
-        (n,) probabilities, shifted in log-odds so that they add up to the observed conversions.
+        (n,) probabilities, shifted in log-odds so that they add up to the observed conversions: in each month
+        with enough of them, as a channel of a good season is no good channel, and in all.
     """
     y, names = snapshots["label"].to_numpy(), [s.name for s in inputs.features.specs if s.family == FAMILY]
     if inputs.model is None:
@@ -181,7 +184,24 @@ def counterfactual_probability(inputs: ReportInput, snapshots: pl.DataFrame) -> 
         )
         for order in (random.permutation(len(y)) for _ in range(DRAWS))
     ]
-    return shift_to_total(np.clip(np.mean(draws, axis=0), _EPSILON, 1 - _EPSILON), float(y.sum()))
+    return _shift_by_month(np.clip(np.mean(draws, axis=0), _EPSILON, 1 - _EPSILON), y, snapshots)
+
+
+def _shift_by_month(p: Floats, y: Floats, snapshots: pl.DataFrame) -> Floats:
+    """(n,) probabilities that add up to the conversions of each month, of the small months together."""
+    if not snapshots["as_of"].dtype.is_integer() or snapshots["as_of"].null_count():
+        return shift_to_total(p, float(y.sum()))
+    month = snapshots["as_of"].to_numpy().astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+    place = np.unique(month, return_inverse=True)[1]
+    rows, won = np.bincount(place), np.bincount(place, y)
+    period = np.where(np.minimum(won, rows - won) >= _MIN_MONTHLY, np.arange(len(rows)), -1)[place]
+    shifted = p.copy()
+    for number in np.unique(period):
+        inside = period == number
+        total = float(y[inside].sum())
+        if 0 < total < inside.sum():
+            shifted[inside] = shift_to_total(p[inside], total)
+    return shifted
 
 
 def _predict_log_odds(model: ConversionModel, rows: pl.DataFrame) -> Floats:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
-from scipy.stats import t as student
 
 from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
 from models.explanation import log_odds_to_points
 from models.metrics import Interval
 from training.analysis.interactions import LOOKED_AT, Interaction, find_interactions
+from training.stats.intervals import jackknife_half_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TOP = 10
 # A rank correlation below this is no direction; an importance below this, in points, is none.
 _MIN_CORRELATION, NEGLIGIBLE = 0.3, 0.05
+# A feature is the age by another name if so many rows have it and its rank correlation with it is so high.
+_MIN_KNOWN, _MIN_LIKE_AGE = 0.8, 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Driver:
         examples: The values with the most and the fewest points.
         dots: Single leads, for the ``SHOWN`` most important features.
         steady: Whether every refit has the same direction; None without refits or without a direction.
+        is_age: Whether it is only the age of the lead at the snapshot, or goes with it.
     """
 
     spec: FeatureSpec
@@ -110,6 +113,7 @@ class Driver:
     examples: tuple[Example, ...]
     dots: tuple[BeeswarmPoint, ...] = ()
     steady: bool | None = None
+    is_age: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,8 @@ def feature_importance(
         _make_driver(spec, rows[spec.name], points[:, i], [refit[:, i] for refit in others], intervals[i])
         for i, spec in enumerate(features.specs)
     ]
+    ages = _age_features(features, rows)
+    drivers = [replace(driver, is_age=driver.spec.name in ages) for driver in drivers]
     ranked = sorted(drivers, key=lambda driver: (-driver.importance, driver.spec.name))
     place = {spec.name: i for i, spec in enumerate(features.specs)}
     weightiest = [driver.spec for driver in ranked if driver.direction != "none"][:LOOKED_AT]
@@ -222,6 +228,24 @@ def compare_drivers(now: Drivers, before: Drivers, version: str) -> Drivers:
     arrived = tuple(spec for name, spec in top[0].items() if name not in top[1])
     dropped = tuple(spec for name, spec in top[1].items() if name not in top[0])
     return replace(now, stability=Stability(version, len(common), alike, arrived, dropped))
+
+
+def _age_features(features: FeatureSet, rows: pl.DataFrame) -> set[str]:
+    """The features that are the age of the lead, or are in the order of it, as time in the first stage is."""
+    ages = [spec.name for spec in features.specs if spec.source == "leads" and spec.reduce == "tenure"]
+    return {
+        spec.name
+        for age in ages
+        for spec in features.specs
+        if not spec.is_category and (spec.name in ages or _goes_with(rows, spec.name, age))
+    }
+
+
+def _goes_with(rows: pl.DataFrame, name: str, age: str) -> bool:
+    """Whether a feature that most rows have is nearly in the order of the age."""
+    known = rows.select(value=pl.col(name), points=pl.col(age)).drop_nulls()
+    enough = known.height >= _MIN_KNOWN * rows.height
+    return enough and (_rank_correlation(known) or 0.0) >= _MIN_LIKE_AGE
 
 
 def _family_importance(
@@ -372,7 +396,7 @@ def importance_intervals(
     low, high = _bootstrap_interval(points)
     if refitted:
         half_width = np.hypot(
-            _jackknife_half_width([np.abs(refit).mean(axis=0) for refit in refitted], share), (high - low) / 2
+            jackknife_half_width([np.abs(refit).mean(axis=0) for refit in refitted], share), (high - low) / 2
         )
         low, high = np.maximum(size - half_width, 0.0), size + half_width
     return [Interval(*map(float, ends)) for ends in zip(size, low, high, strict=True)]
@@ -383,16 +407,6 @@ def _bootstrap_interval(points: Floats) -> Floats:
     size, n = np.abs(points), len(points)
     resampled = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES) @ size / n
     return np.asarray(np.quantile(resampled, (1 - _UPPER, _UPPER), axis=0))
-
-
-def _jackknife_half_width(figures: Sequence[Floats], share: float) -> Floats:
-    """The half-width of the interval of each figure over refits, by the delete-a-group jackknife (Kott 2001).
-
-    A sample of ``share`` of the rows varies by 1/share as much as all of them would.
-    """
-    groups = len(figures)
-    variance = (groups - 1) * np.var(np.stack(figures), axis=0) * share
-    return np.asarray(student.ppf(_UPPER, groups - 1) * np.sqrt(variance))
 
 
 def beeswarm_points(pairs: pl.DataFrame) -> tuple[BeeswarmPoint, ...]:

@@ -84,6 +84,9 @@ class ReportInput:
         learned: The points table that approximates the model, if any.
         refit_contributions: Contributions like ``contributions`` by jackknife refits.
         refit_share: The share of all leads that the refits were trained on samples of.
+        refit_log_odds: (m,) log-odds of the explained rows by each refit; none where rows were held out by
+            shuffled folds, in which predictions and outcomes do not vary independently.
+        explained_places: (m,) the places of the explained rows among the held-out rows; None if not known.
 
     Raises:
         ValueError: Numbers of rows do not match, there are none, or all outcomes are equal.
@@ -106,6 +109,8 @@ class ReportInput:
     learned: LearnedScorecard | None = None
     refit_contributions: tuple[NDArray[np.float64], ...] = ()
     refit_share: float = 1.0
+    refit_log_odds: tuple[NDArray[np.float64], ...] = ()
+    explained_places: NDArray[np.intp] | None = None
 
     def __post_init__(self) -> None:
         sizes = {
@@ -188,9 +193,15 @@ def report_input(
     """
     dataset, rows = fitted.dataset, len(fitted.held_out_rows)
     sample = np.random.default_rng(seed).permutation(fitted.held_out_rows)[: min(EXPLAINED, rows)]
-    explained = dataset.rows[np.sort(sample)]
+    places = np.argsort(fitted.held_out_rows)
+    places = places[np.isin(fitted.held_out_rows[places], sample)]
+    explained = dataset.rows[fitted.held_out_rows[places]]
     _, contributions = model.contributions(explained)
     refits = fitted.refits
+    refitted = [
+        predictor.contributions(predictor.encodings.encode(explained))
+        for predictor in (refits.predictors if refits else ())
+    ]
     earlier = np.setdiff1d(np.arange(len(dataset)), fitted.held_out_rows)
     return ReportInput(
         features=dataset.features,
@@ -208,12 +219,9 @@ def report_input(
         history=dataset.history,
         company=company or ReportSettings(),
         model=model,
-        refit_contributions=tuple(
-            predictor.contributions(predictor.encodings.encode(explained))[1]
-            for predictor in refits.predictors
-        )
-        if refits
-        else (),
+        refit_contributions=tuple(parts for _, parts in refitted),
+        refit_log_odds=tuple(base + parts.sum(axis=1) for base, parts in refitted) if len(earlier) else (),
+        explained_places=places,
         refit_share=refits.share if refits else 1.0,
     )
 

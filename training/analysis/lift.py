@@ -12,6 +12,7 @@ from features.clock import DAY
 from models import metrics
 from models.metrics import Interval  # noqa: TC001  # a report is read back by its annotations
 from training.stats.intervals import clustered_rate
+from training.stats.significance import Z_CLAIM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,8 +53,9 @@ class Lift:
 
     @property
     def is_worthwhile(self) -> bool:
-        """Whether the rate is noticeably and significantly above the base rate."""
-        return self.lift >= _MIN_LIFT and self.rate.low > self.rate.value / self.lift
+        """Whether the rate is noticeably above the base rate, and beyond the chance of a report's claims."""
+        base, below = self.rate.value / self.lift, self.rate.value - self.rate.low
+        return self.lift >= _MIN_LIFT and self.rate.value - base > below * Z_CLAIM / metrics.Z_95
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,11 @@
 A false hand-over is a lead that was handed over and did not become an SQL within the horizon; a missed one
 became an SQL without having been handed over. Both are counted only for leads whose horizon is over, and from
 what was known at the time.
+
+The rule and the model are compared lead by lead at the same moments, those at which the lead was scored: each
+hands it over at the first of them at which it would have, and what came within the horizon of that moment
+counts. The model's threshold is the one that hands over as many leads. Where snapshots were not taken when
+the rule handed leads over, it could not have fired at them, and there is no comparison.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import polars as pl
 
 from features.clock import DAY
 from features.closings import standing_transitions
+from features.cohort import lead_codes
 from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
 from models import metrics
 from models.explanation import log_odds_to_points
@@ -24,6 +30,7 @@ from training.analysis.not_applicable import NotApplicable
 from training.analysis.risk_set_matching import index_of
 from training.analysis.stage_entries import NEVER
 from training.stats.intervals import wilson_interval
+from training.stats.significance import Z_CLAIM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,15 +41,20 @@ if TYPE_CHECKING:
     from training.analysis.stage_entries import Flags, StageEntries, Times
 
     Floats = NDArray[np.float64]
+    Codes = NDArray[np.int64]
+    Places = NDArray[np.int64]
 
 Called = Literal["both", "today", "model", "neither"]
 
 RESAMPLES = 300
 # Leads in the comparison with the model; more are thinned evenly.
 MOST_LOOKS = 20_000
+# A hand-over that a snapshot follows within so many seconds could be compared; so large a share must be.
+_SOON, _MIN_COMPARABLE = 7 * DAY, 0.8
 # Features that are reported, and the leads that each of the compared groups needs.
 MOST_REASONS, FEWEST = 5, 20
 MOST_REJECTIONS = 8
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +69,18 @@ class AgreementCell:
 
 @dataclass(frozen=True, slots=True)
 class EqualCallsComparison:
-    """Today's rule and the model with the same number of calls.
+    """Today's rule and the model with the same number of calls, each lead called at most once by each.
 
     Attributes:
         leads: Number of leads.
-        calls: Leads that today's rule calls; the model calls as many, the best.
-        won: Conversions that today's rule reaches.
+        calls: Leads that today's rule calls; the model calls as many, when they first reach ``threshold``.
+        won: Conversions that today's rule reaches, within the horizon of its call.
         gained: Further conversions that the model reaches, with a 95 % interval.
         saved: Calls that the model needs fewer for ``won`` conversions, with a 95 % interval.
         threshold: The least probability that the model calls.
-        quarters: The leads by who calls them.
+        quarters: The leads by who calls them: what came after the rule's call where it calls, else after the
+            model's, else after the lead's first snapshot.
+        is_gain: Whether ``gained`` is above 0 by so much that a report may recommend the model's threshold.
     """
 
     leads: int
@@ -76,6 +90,7 @@ class EqualCallsComparison:
     saved: Interval
     threshold: float
     quarters: tuple[AgreementCell, ...]
+    is_gain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +142,8 @@ class HandoverAudit:
         handed: Leads that were handed over.
         kept: Leads that were not.
         hours: Hours per call, where the company named them.
-        same: The rule and the model with equally many calls, at each lead's first snapshot.
+        same: The rule and the model with equally many calls, at the moments of each lead's snapshots; None
+            where the rule could not have fired at them.
         against: Features that set handed-over leads without conversion apart from those with one.
         towards: Features that set leads that only the model would have called apart from those neither would.
         rejections: Why leads were closed after the hand-over, the most frequent first.
@@ -158,10 +174,7 @@ def audit_handover(inputs: ReportInput) -> HandoverAudit | NotApplicable:
         if points
         else _entered_stage_at(entries, inputs.company.hand_over)
     )
-    first_rows = _first_rows(inputs, flags)
-    same = compare_at_equal_calls(
-        *(first_rows[name].to_numpy() for name in ("label", "probability", "today"))
-    )
+    same = _compare_with_model(inputs, entries, flags, None if points else handed_at)
     against, towards = _contribution_gaps(inputs, flags, same)
     return HandoverAudit(
         rule="points" if points else "stage",
@@ -224,11 +237,43 @@ def _make_outcome(won: int, over: int, everyone: int) -> HandoverOutcome:
     return HandoverOutcome(over, won, wilson_interval(won, over) if over else None, everyone - over)
 
 
-def _first_rows(inputs: ReportInput, flags: Flags) -> pl.DataFrame:
-    """``label``, ``probability`` and ``today`` of each lead's first row, thinned to ``MOST_LOOKS``."""
-    rows = inputs.scores.with_columns(label=pl.Series(inputs.label), today=pl.Series(flags))
-    first = rows.sort("as_of", "lead_id").unique("lead_id", keep="first", maintain_order=True)
-    return first.gather_every(1 + (first.height - 1) // MOST_LOOKS)
+def _compare_with_model(
+    inputs: ReportInput, entries: StageEntries, flags: Flags, handed_at: Times | None
+) -> EqualCallsComparison | None:
+    """Compare the rule with the model at the snapshots of at most ``MOST_LOOKS`` leads.
+
+    Leads that were handed over long before their first snapshot are left out: the model had no chance. With
+    ``handed_at``, hand-overs by a stage, most must have a snapshot soon after.
+    """
+    rows = inputs.scores.select("lead_id", "as_of", "probability").with_columns(
+        label=pl.Series(inputs.label), today=pl.Series(flags)
+    )
+    if handed_at is not None:
+        moments = pl.DataFrame({"lead_id": entries.lead_id, "handed_at": handed_at})
+        rows = rows.join(moments, on="lead_id", how="left", maintain_order="left")
+        late = pl.col("today") & (pl.col("as_of") - pl.col("handed_at") > _SOON)
+        rows = rows.filter(~(late & (pl.col("as_of") == pl.col("as_of").min())).any().over("lead_id"))
+        if not _are_comparable(rows):
+            return None
+    names = rows["lead_id"].unique().sort()
+    rows = rows.filter(
+        pl.col("lead_id").is_in(names.gather_every(1 + (len(names) - 1) // MOST_LOOKS).implode())
+    )
+    rows = rows.sort("lead_id", "as_of")
+    columns = (rows[name].to_numpy() for name in ("label", "probability", "today"))
+    return compare_at_equal_calls(lead_codes(rows["lead_id"]), *columns)
+
+
+def _are_comparable(rows: pl.DataFrame) -> bool:
+    """Whether most hand-overs between a lead's first snapshot and the last of all have one soon after."""
+    leads = rows.group_by("lead_id").agg(
+        pl.col("handed_at").first(), pl.col("as_of").min().alias("first"), caught=pl.col("today").any()
+    )
+    since = pl.col("handed_at") >= pl.col("first") - _SOON
+    handed = leads.filter(since, pl.col("handed_at") < rows["as_of"].to_numpy().max())
+    first_flagged = rows.filter("today").group_by("lead_id").agg(at=pl.col("as_of").min())
+    soon = handed.join(first_flagged, on="lead_id").filter(pl.col("at") - pl.col("handed_at") <= _SOON)
+    return handed.height > 0 and soon.height >= _MIN_COMPARABLE * handed.height
 
 
 def _contribution_gaps(
@@ -274,65 +319,130 @@ def _rejection_reasons(entries: StageEntries, handed_at: Times) -> tuple[Rejecti
     return tuple(RejectionReason(reason, leads) for reason, leads in ordered.iter_rows())
 
 
-def compare_at_equal_calls(y: Floats, p: Floats, today: Flags) -> EqualCallsComparison | None:
-    """Compare today's rule with the model at the same number of calls.
+def compare_at_equal_calls(lead: Codes, y: Floats, p: Floats, today: Flags) -> EqualCallsComparison | None:
+    """Compare today's rule with the model at the same moments and the same number of calls.
 
-    Intervals are over Poisson resamples of the leads, in each of which the model calls as many as today's
-    rule. Ties at the threshold are broken at random.
+    Each calls a lead once, at the first snapshot at which the rule has handed it over, or its probability
+    reaches the model's threshold. Intervals are over Poisson resamples of the leads, in each of which the
+    model calls as many as today's rule. Leads that tie at the threshold are drawn by lot.
 
     Args:
-        y: (n,) outcomes, 0 or 1.
+        lead: (n,) number of each snapshot's lead, ascending; the snapshots of a lead in the order of time.
+        y: (n,) outcomes within the horizon of each snapshot, 0 or 1.
         p: (n,) predicted probabilities.
-        today: (n,) whether today's rule calls the lead.
+        today: (n,) whether today's rule had handed the lead over by then.
 
     Returns:
-        The comparison; None where the rule calls all or none, or reaches no conversion.
+        The comparison; None where the rule calls all or none of the leads, or reaches no conversion.
     """
-    calls = int(today.sum())
-    if not 0 < calls < len(y) or not y[today].any():
+    unit = np.unique(lead, return_inverse=True)[1]
+    rule = _first_of_each(unit, today)
+    leads, calls, won = int(unit.max()) + 1, len(rule), int(y[rule].sum())
+    if not 0 < calls < leads or not won:
         return None
-    lots = np.random.default_rng(1).permutation(len(y))
-    order = np.lexsort((lots, p))  # once, so that each resample's own sort costs next to nothing
-    y, p, today = y[order], p[order], today[order]
-    weights = metrics.poisson_weights(len(y), RESAMPLES, 0)
-    resampled = np.array([_gain_and_saving(y, p, today, w) for w in weights if (w * y)[today].any()])
+    curve = _CallCurve.of(unit, y, p)
+    weights = metrics.poisson_weights(leads, RESAMPLES, 0)
+    resampled = np.array(
+        [curve.gain_and_saving(unit, y, rule, w) for w in weights if (w[unit] * y)[rule].any()]
+    )
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
-    gained, saved = _gain_and_saving(y, p, today, np.ones(len(y)))
-    best = len(p) - calls
+    gained, saved = curve.gain_and_saving(unit, y, rule, np.ones(leads))
+    model = curve.called(calls)
     return EqualCallsComparison(
-        leads=len(y),
+        leads=leads,
         calls=calls,
-        won=int(y[today].sum()),
+        won=won,
         gained=Interval(gained, float(low[0]), float(high[0])),
         saved=Interval(saved, float(low[1]), float(high[1])),
-        threshold=float(p[best]),
-        quarters=tuple(_agreement_cells(y, today, np.arange(len(p)) >= best)),
+        threshold=float(p[curve.record[curve.rank >= curve.threshold(calls)]].min()),
+        quarters=tuple(_agreement_cells(unit, y, rule, model)),
+        is_gain=bool(gained > Z_CLAIM * resampled[:, 0].std()),
     )
 
 
-def _gain_and_saving(y: Floats, p: Floats, today: Flags, weights: Floats) -> tuple[float, float]:
-    """Conversions that the model gains on ``today``, and calls that it saves, with weighted leads."""
-    called, captured = metrics.gains_curve(y, p, weights)
-    leads, conversions = float(weights.sum()), float(weights @ y)
-    calls, hits = float(weights @ today), float((weights * y) @ today)
-    more = conversions * float(np.interp(calls / leads, called, captured)) - hits
-    # The curve is flat where leads did not convert: the first place that reaches as many is the one.
-    enough = leads * float(np.interp(hits / conversions, *_first_steps(captured, called)))
-    return more, calls - enough
+def _first_of_each(unit: Codes, flags: Flags) -> Places:
+    """The first flagged row of each unit that has one; rows are in the order of units and time."""
+    rows = np.flatnonzero(flags)
+    return rows[np.unique(unit[rows], return_index=True)[1]]
 
 
-def _first_steps(captured: Floats, called: Floats) -> tuple[Floats, Floats]:
-    first = np.diff(captured, prepend=-1.0) > 0
-    return captured[first], called[first]
+@dataclass(frozen=True, eq=False)
+class _CallCurve:
+    """Whom the model calls, and when, from the highest threshold to the lowest.
+
+    A row can be a first call only if its score exceeds those of its lead before: it is the call for all
+    thresholds above these and up to its own.
+
+    Attributes:
+        record: (r,) such rows.
+        rank: (r,) the ranks of their scores among all rows.
+        before: (r,) the ranks of their lead's greatest scores before, -1 without one.
+        is_top: (r,) whether no later row of the lead has a higher score.
+        rows: Number of all rows.
+    """
+
+    record: Places
+    rank: Places
+    before: Places
+    is_top: Flags
+    rows: int
+
+    @classmethod
+    def of(cls, unit: Codes, y: Floats, p: Floats) -> _CallCurve:
+        """The curve of scores ``p``; ties of leads are broken by lot, of a lead's rows by time."""
+        lots = np.random.default_rng(1).permutation(int(unit.max()) + 1)
+        order = np.lexsort((-np.arange(len(y)), lots[unit], p))
+        rank = np.empty(len(y), dtype=np.int64)
+        rank[order] = np.arange(len(y))
+        highest = pl.DataFrame({"unit": unit, "rank": rank}).select(
+            before=pl.col("rank").cum_max().shift().over("unit").fill_null(-1),
+            top=pl.col("rank").max().over("unit"),
+        )
+        before, top = highest["before"].to_numpy(), highest["top"].to_numpy()
+        record = np.flatnonzero(rank > before)
+        return cls(record, rank[record], before[record], rank[record] == top[record], len(y))
+
+    def threshold(self, calls: int) -> int:
+        """The rank from which on so many leads are called."""
+        return int(np.sort(self.rank[self.is_top])[-calls])
+
+    def called(self, calls: int) -> Places:
+        """The rows at which so many leads are called."""
+        least = self.threshold(calls)
+        return self.record[(self.before < least) & (self.rank >= least)]
+
+    def gain_and_saving(self, unit: Codes, y: Floats, rule: Places, weight: Floats) -> tuple[float, float]:
+        """Conversions that the model gains on the calls ``rule``, and calls it saves, with weighted leads."""
+        own = weight[unit[self.record]]
+        reached = own * y[self.record]
+        called = self._from_top(self.rank[self.is_top], own[self.is_top])
+        hits = self._from_top(self.rank, reached) - self._from_top(self.before, reached)
+        calls, won = float(weight[unit[rule]].sum()), float((weight[unit] * y)[rule].sum())
+        last = int(np.searchsorted(called, calls - _ROUNDING))
+        above = np.append(0.0, called)[last], np.append(0.0, hits)[last]
+        part = (calls - above[0]) / (called[last] - above[0])
+        more = float(above[1] + part * (hits[last] - above[1])) - won
+        enough = np.flatnonzero(hits >= won - _ROUNDING)
+        return more, calls - float(called[enough[0]] if len(enough) else called[-1])
+
+    def _from_top(self, rank: Places, weight: Floats) -> Floats:
+        """(rows,) the sum of the weights of all ranks from the highest down to each."""
+        known = rank >= 0
+        return np.cumsum(np.bincount(rank[known], weight[known], self.rows)[::-1])
 
 
-def _agreement_cells(y: Floats, today: Flags, model: Flags) -> Iterator[AgreementCell]:
+def _agreement_cells(unit: Codes, y: Floats, rule: Places, model: Places) -> Iterator[AgreementCell]:
+    leads = int(unit.max()) + 1
+    outcome = y[_first_of_each(unit, np.ones(len(unit), dtype=bool))]
+    outcome[unit[model]] = y[model]
+    outcome[unit[rule]] = y[rule]
+    today, likely = (np.isin(np.arange(leads), unit[rows]) for rows in (rule, model))
     parts: dict[Called, Flags] = {
-        "both": today & model,
-        "model": ~today & model,
-        "today": today & ~model,
-        "neither": ~today & ~model,
+        "both": today & likely,
+        "model": ~today & likely,
+        "today": today & ~likely,
+        "neither": ~today & ~likely,
     }
-    for called, rows in parts.items():
-        leads, won = int(rows.sum()), int(y[rows].sum())
-        yield AgreementCell(called, leads, won, wilson_interval(won, leads) if leads else None)
+    for called, group in parts.items():
+        size, won = int(group.sum()), int(outcome[group].sum())
+        yield AgreementCell(called, size, won, wilson_interval(won, size) if size else None)

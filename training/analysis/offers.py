@@ -1,10 +1,12 @@
 """Offers and touchpoint paths before conversion, compared with matched controls.
 
-Compared with all leads, those who take an offer look good because they are the active ones. So they are
-compared with leads created in the same month that were at risk at the same age, had a score in the same band
-just before, and had not taken the offer; conversion within the horizon is counted from that age on for both.
-What is left is an association: a taker may still have been the keener one. Paths are the last steps before a
-conversion, beside those of leads still open at the same age.
+Compared with all leads, those who take an offer look good because they are the active ones: whatever a lead
+does just now foretells something. So takers are compared twice. Beside them stand leads that took *another*
+offer at about the same age and time and in the same score band; and their conversions stand beside those that
+the model's score just before the take expected. An offer is only named where both differ, in the same
+direction and beyond the chance of many offers. What is left is an association: a taker may still have been
+the keener one. Paths are the last steps before a conversion, beside those of leads still open at the same
+age.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from training.analysis.risk_set_matching import (
     ScoreStrata,
     index_of,
     match_controls,
+    match_other_takes,
     risk_sets,
     score_strata,
 )
@@ -38,6 +41,8 @@ from training.stats.significance import (
     ORDER,
     Verdict,
     benjamini_hochberg,
+    both_tests,
+    observed_expected_ratio,
     rate_ratio,
 )
 
@@ -55,6 +60,7 @@ LAST = 3
 # Leads that are matched with controls; more are sampled.
 MOST_WON, MOST_TAKERS = 4000, 4000
 MOST_PATHS, MOST_OFFERS = 12, 20
+_TINY = 1e-6
 # Offer stages in the order of the funnel.
 _STAGES = ("awareness", "consideration", "decision")
 
@@ -82,18 +88,21 @@ class TouchpointPath:
 
 @dataclass(frozen=True, slots=True)
 class OfferEffect:
-    """An offer, or a whole offer stage, beside matched controls.
+    """An offer, or a whole offer stage, beside takers of other offers and beside the model's scores.
 
     Attributes:
         name: The offer or the stage.
         kind: The most frequent kind of touchpoint it was taken by; None for a stage.
         stage: Its most frequent offer stage; None for a stage.
         takers: Leads that took it while open.
-        compared: Those of them with matched controls.
+        compared: Those of them with matched takers of other offers.
         rate: Conversion of these within the horizon.
-        similar: Conversion of their controls.
+        similar: Conversion of the matched takers of other offers.
         ratio: rate / similar with its interval; None where conversions are few.
-        verdict: What the ratio shows, after Benjamini-Hochberg.
+        verdict: What both ratios show, after Benjamini-Hochberg.
+        scored: Takers with a score just before.
+        ratio_to_score: Their conversions over those that these scores expected, with its interval; None where
+            they are few.
     """
 
     name: str
@@ -105,6 +114,8 @@ class OfferEffect:
     similar: float | None
     ratio: Interval | None
     verdict: Verdict
+    scored: int = 0
+    ratio_to_score: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +166,7 @@ def offer_effects(inputs: ReportInput) -> Offers | NotApplicable:
         since=comparison.since,
         beside=KEPT,
         offers=_compare_offers(comparison, takes, "offer"),
-        stages=_compare_offers(comparison, takes.filter(pl.col("offer_stage").is_not_null()), "offer_stage"),
+        stages=_compare_offers(comparison, takes, "offer_stage"),
         steps=steps,
         paths=paths,
     )
@@ -182,11 +193,9 @@ def _with_lead_index(entries: StageEntries, touchpoints: pl.DataFrame) -> pl.Dat
 
 
 def _compare_offers(comparison: _Comparison, takes: pl.DataFrame, column: str) -> tuple[OfferEffect, ...]:
-    names = takes[column].value_counts(name="rows").sort("rows", column, descending=[True, False])
-    effects = [
-        _offer_effect(comparison, takes.filter(pl.col(column) == name), column)
-        for name in names[column][:MOST_OFFERS]
-    ]
+    counted = takes[column].drop_nulls().value_counts(name="rows")
+    names = counted.sort("rows", column, descending=[True, False])[column]
+    effects = [_offer_effect(comparison, takes, column, name) for name in names[:MOST_OFFERS]]
     verdicts = benjamini_hochberg([result for _, result in effects])
     with_verdicts = [
         replace(offer, verdict=verdict) for (offer, _), verdict in zip(effects, verdicts, strict=True)
@@ -206,39 +215,69 @@ def _sort_effects(effects: Sequence[OfferEffect], column: str) -> tuple[OfferEff
 
 
 def _offer_effect(
-    comparison: _Comparison, takes: pl.DataFrame, column: str
+    comparison: _Comparison, takes: pl.DataFrame, column: str, name: str
 ) -> tuple[OfferEffect, RatioTest | None]:
     """The effect of one offer, yet without a verdict, and its test."""
-    lead, moment = _first_takes(comparison.sets, takes)
-    event_at = np.full(len(comparison.sets.created), NEVER)
-    event_at[lead] = moment
-    included = np.flatnonzero((moment >= comparison.since) & comparison.sets.at_risk(lead, moment))
+    sets, own = comparison.sets, takes.filter(pl.col(column) == name)
+    lead, moment = _first_takes(sets, own)
+    took_at = np.full(len(sets.created), NEVER)
+    took_at[lead] = moment
+    included = np.flatnonzero(_is_counted(comparison, lead, moment))
     if len(included) > MOST_TAKERS:
         included = np.sort(np.random.default_rng(0).choice(included, MOST_TAKERS, replace=False))
-    matched = match_controls(comparison.sets, lead[included], moment[included], event_at, comparison.strata)
-    case_outcome, control_outcome = (
-        comparison.sets.won(matched.lead, matched.moment),
-        comparison.sets.won(matched.control, matched.control_moment),
-    )
-    cases, controls = matched.groups(case_outcome, control_outcome)
+    case = lead[included], moment[included]
+    other = _other_takes(comparison, takes.filter(pl.col(column).ne_missing(name)), took_at)
+    matched = match_other_takes(sets, case, other, comparison.strata)
+    outcome = sets.won(matched.lead, matched.moment)
+    cases, controls = matched.groups(outcome, sets.won(matched.control, matched.control_moment))
     enough = (
-        len(case_outcome) >= FEWEST_LEADS
-        and case_outcome.sum() >= FEWEST_SQLS
+        len(outcome) >= FEWEST_LEADS
+        and outcome.sum() >= FEWEST_SQLS
         and controls.weight @ controls.y >= FEWEST_SQLS
     )
-    test = rate_ratio(cases, controls, len(event_at)) if enough else None
+    test = rate_ratio(cases, controls, len(took_at)) if enough else None
+    scored, against_score = _compare_with_score(comparison, *case)
     offer = OfferEffect(
-        name=str(takes[column][0]),
-        kind=_most_frequent(takes["kind"]) if column == "offer" else None,
-        stage=_most_frequent(takes["offer_stage"]) if column == "offer" else None,
+        name=name,
+        kind=_most_frequent(own["kind"]) if column == "offer" else None,
+        stage=_most_frequent(own["offer_stage"]) if column == "offer" else None,
         takers=len(lead),
-        compared=len(case_outcome),
-        rate=wilson_interval(float(case_outcome.sum()), len(case_outcome)) if len(case_outcome) else None,
-        similar=controls.rate if len(case_outcome) else None,
+        compared=len(outcome),
+        rate=wilson_interval(float(outcome.sum()), len(outcome)) if len(outcome) else None,
+        similar=controls.rate if len(outcome) else None,
         ratio=test.ratio if test else None,
         verdict="few",
+        scored=scored,
+        ratio_to_score=against_score.ratio if against_score else None,
     )
-    return offer, test
+    return offer, both_tests(test, against_score)
+
+
+def _is_counted(comparison: _Comparison, lead: Times, moment: Times) -> NDArray[np.bool_]:
+    """(n,) whether takes fall into the time of out-of-sample scores, of leads then at risk."""
+    return np.asarray((moment >= comparison.since) & comparison.sets.at_risk(lead, moment))
+
+
+def _other_takes(comparison: _Comparison, takes: pl.DataFrame, took_at: Times) -> tuple[Times, Times]:
+    """Takes of other offers by leads that had not taken the offer by then.
+
+    A taker's own earlier takes were not of the offer either. So where offers are taken by chance, takers of
+    each are as active as those of any other, however rare it is.
+    """
+    lead, moment = takes["lead"].to_numpy(), takes["moment"].to_numpy()
+    counted = _is_counted(comparison, lead, moment) & (moment < took_at[lead])
+    return lead[counted], moment[counted]
+
+
+def _compare_with_score(comparison: _Comparison, lead: Times, moment: Times) -> tuple[int, RatioTest | None]:
+    """The takers with a score just before, and the test of their conversions over the expected ones."""
+    expected = comparison.strata.probability_at(lead, moment)
+    known = np.isfinite(expected)
+    p = np.clip(expected[known], _TINY, 1 - _TINY)
+    if known.sum() < FEWEST_LEADS or min(p.sum(), (1 - p).sum()) < FEWEST_SQLS:
+        return int(known.sum()), None
+    outcome = comparison.sets.won(lead[known], moment[known])
+    return len(p), observed_expected_ratio(outcome, p)
 
 
 def _first_takes(sets: RiskSets, takes: pl.DataFrame) -> tuple[Times, Times]:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from scipy.spatial import cKDTree
 
+from features.clock import DAY
 from training.stats.significance import WeightedGroup
 
 if TYPE_CHECKING:
@@ -28,29 +30,44 @@ BANDS = 5
 UNSCORED = 0
 # Leads drawn for each case, and controls kept of them.
 DRAWN, KEPT = 100, 5
+# Other takes that are looked at for each take, how far apart in time they may lie, in days, and by how much
+# their ages may differ, in the logarithm.
+_NEAREST, _MAX_DAYS, _MAX_LOG_AGE = 15, 45, 0.4
 # Larger than any epoch second, so that lead and moment fit into one sortable integer.
 _SPAN = 1 << 36
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreStrata:
-    """The score band of each lead at any moment: that of its last score by then, or ``UNSCORED``.
+    """The score and score band of each lead at any moment: that of its last score by then, or none.
 
     Attributes:
         key: (s,) lead * span + moment of each score, ascending.
         band: (s,) band from that moment on: fifths of all scores, 1 the lowest.
+        probability: (s,) the score from that moment on.
     """
 
     key: Times
     band: Times
+    probability: NDArray[np.float64]
 
     def at(self, lead: Places, moment: Times) -> Times:
-        """The band of each lead at its own moment; a score of that very second counts."""
+        """The band of each lead at its own moment, or ``UNSCORED``; a score of that very second counts."""
         if not len(self.key):
             return np.full(lead.shape, UNSCORED)
-        place = np.searchsorted(self.key, lead * _SPAN + moment, side="right") - 1
-        has_score = (place >= 0) & (self.key[place] // _SPAN == lead)
+        place, has_score = self._last_score(lead, moment)
         return np.where(has_score, self.band[place], UNSCORED)
+
+    def probability_at(self, lead: Places, moment: Times) -> NDArray[np.float64]:
+        """The score of each lead at its own moment, NaN before its first; one of that very second counts."""
+        if not len(self.key):
+            return np.full(lead.shape, np.nan)
+        place, has_score = self._last_score(lead, moment)
+        return np.where(has_score, self.probability[place], np.nan)
+
+    def _last_score(self, lead: Places, moment: Times) -> tuple[Places, Flags]:
+        place = np.searchsorted(self.key, lead * _SPAN + moment, side="right") - 1
+        return place, (place >= 0) & (self.key[place] // _SPAN == lead)
 
 
 def score_strata(lead: Places, as_of: Times, probability: NDArray[np.float64]) -> ScoreStrata:
@@ -64,7 +81,8 @@ def score_strata(lead: Places, as_of: Times, probability: NDArray[np.float64]) -
     key = lead * _SPAN + as_of
     order = np.argsort(key)
     edges = np.quantile(probability, np.arange(1, BANDS) / BANDS) if len(key) else probability
-    return ScoreStrata(key[order], 1 + np.searchsorted(edges, probability[order], side="right"))
+    band = 1 + np.searchsorted(edges, probability[order], side="right")
+    return ScoreStrata(key[order], band, probability[order])
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +207,48 @@ def match_controls(
         control_moment[has_controls],
         is_matched[has_controls],
     )
+
+
+def match_other_takes(
+    sets: RiskSets, case: tuple[Places, Times], other: tuple[Places, Times], strata: ScoreStrata
+) -> MatchedControls:
+    """Match each take of an offer with the nearest takes of other offers.
+
+    Whatever a lead does foretells something: only one that did something else just then says what this offer
+    adds. A control took another offer within ``_MAX_DAYS`` days of the case, at a similar age, in the same
+    score band. Of these the ``KEPT`` nearest in age and time are kept.
+
+    Args:
+        sets: The risk sets of all leads.
+        case: Leads and moments of the (n,) takes of the offer.
+        other: Leads and moments of the (m,) takes of other offers.
+        strata: Score bands.
+    """
+    lead, control = case[0], other[0]
+    if not len(lead) or not len(control):
+        empty = np.zeros((0, KEPT), dtype=np.int64)
+        return MatchedControls(lead[:0], case[1][:0], empty, empty, empty.astype(bool))
+    tree = cKDTree(_take_coordinates(sets, strata, *other))
+    distance, place = tree.query(
+        _take_coordinates(sets, strata, *case), k=_NEAREST, p=np.inf, distance_upper_bound=1.0
+    )
+    place = np.minimum(place, len(control) - 1)
+    is_matched = np.isfinite(distance) & (control[place] != lead[:, None])
+    is_matched &= np.cumsum(is_matched, axis=1) <= KEPT
+    first = np.argsort(~is_matched, axis=1, kind="stable")[:, :KEPT]
+    place, is_matched = (np.take_along_axis(array, first, axis=1) for array in (place, is_matched))
+    rows = is_matched.any(axis=1)
+    return MatchedControls(
+        lead[rows], case[1][rows], control[place[rows]], other[1][place[rows]], is_matched[rows]
+    )
+
+
+def _take_coordinates(
+    sets: RiskSets, strata: ScoreStrata, lead: Places, moment: Times
+) -> NDArray[np.float64]:
+    """(n, 3) where takes lie: at most 1 apart in each coordinate where they may be compared."""
+    age = np.log1p((moment - sets.created[lead]) / DAY) / _MAX_LOG_AGE
+    return np.column_stack([2.0 * strata.at(lead, moment), age, moment / (_MAX_DAYS * DAY)])
 
 
 def index_of(lead_id: pl.Series, index: pl.Series) -> Places:

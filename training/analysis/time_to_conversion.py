@@ -10,29 +10,37 @@ the start: to have done it, a lead must have stayed open until then (immortal ti
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from scipy.stats import binom, norm
 
 from features.catalogue import REQUESTS
 from features.clock import DAY
 from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
-from models.metrics import Interval  # noqa: TC001  # the same
+from models.metrics import Z_95, Interval
 from training.analysis.not_applicable import NotApplicable
 from training.analysis.stage_entries import NEVER
+from training.stats.frailty import constant_rate_test
 from training.stats.intervals import poisson_rate_interval, wilson_interval
+from training.stats.significance import FAMILY_ERROR_RATE
 from training.stats.survival import cumulative_incidence_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from features.history import LeadHistory
     from features.spec import FeatureSet
     from training.analysis.inputs import ReportInput
     from training.analysis.stage_entries import Flags, StageEntries, Times
+
+    Floats = NDArray[np.float64]
 
 WEEK = 7
 # Days at which the intervals of the hazard rates begin: by age, and since the newest request.
@@ -44,8 +52,12 @@ WITHIN = (1, 3, 7, 14, 30)
 RATED = (30, 60, 90)
 # The curve in days: its last day and its step.
 _MAX_DAYS, _STEP_DAYS = 180, 3
-# Lead-weeks that the best week needs, and leads that must have been observable up to a day of the curve.
+# Leads that must have been observable up to a day of the curve.
 _MIN_OBSERVED = 30
+# Weeks of life that are searched for a fast one: at least so many, in which half of the leads were followed.
+_MIN_WEEKS, _MIN_FOLLOWED = 6, 0.5
+# A month's rate is shrunken to the mean as if it had so many expected conversions more.
+_PRIOR_HITS = 20.0
 # A segment of its own has so many leads and conversions; there are at most so many of them.
 _MIN_LEADS, _MIN_CONVERSIONS, _MAX_SEGMENTS = 100, 10, 5
 _FAMILY, _COLUMN = "channel", "channel"
@@ -86,9 +98,10 @@ class CallTiming:
 
     Attributes:
         by_age: By week since creation.
-        best: The week with the highest rate among those observed enough.
-        fades: The day from which on the rate is below half of the best: in the week that begins there, and
-            significantly in all the time from there on; None if it never is.
+        best: The week with more conversions, beyond chance, than leads explain that each have a constant rate
+            of their own, of which the ready ones leave first; None if no week has.
+        fades: The day from which on no week has, and the rate is lower than in the best week, beyond chance;
+            None if there is none.
         unasked: Before any request.
         since_request: By days since the newest request.
         hits: Converted leads.
@@ -104,6 +117,8 @@ class CallTiming:
     hits: int
     asked: int
     within: tuple[ConvertedWithin, ...]
+    expected: float | None = None
+    """The rate of the best week if age did not matter; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +169,26 @@ class TimeToConversion:
     segments: tuple[ConversionCurve, ...]
     other: ConversionCurve | None
     hand_over: CallTiming
+
+    @property
+    def rated_segments(self) -> tuple[tuple[ConversionCurve, ShareByDay], ...]:
+        """The segments with their shares on the last reported day that all of them were observed for."""
+        rated = [curve for curve in self.segments if curve.rates]
+        if not rated:
+            return ()
+        last = min(curve.rates[-1].days for curve in rated)
+        return tuple((curve, rate) for curve in rated for rate in curve.rates if rate.days == last)
+
+    @property
+    def are_apart(self) -> bool:
+        """Whether the fastest segment is ahead of the slowest beyond the chance of so many pairs."""
+        shares = sorted((rate.share for _, rate in self.rated_segments), key=lambda share: share.value)
+        if len(shares) <= 1:
+            return False
+        pairs = len(shares) * (len(shares) - 1) / 2
+        slow, fast = shares[0], shares[-1]
+        error = math.hypot(slow.high - slow.value, fast.value - fast.low) / Z_95
+        return fast.value - slow.value > error * float(norm.isf(FAMILY_ERROR_RATE / pairs / 2))
 
 
 def timing(inputs: ReportInput) -> TimeToConversion | NotApplicable:
@@ -275,16 +310,13 @@ def call_timing(entries: StageEntries) -> CallTiming:
     )
     stretches = tuple(requests[name].to_numpy() for name in ("moment", "start", "end"))
     by_age = _hazard_rates((start, start, entries.resolved_at), entries.won, AGES)
-    best = max(
-        (interval for interval in by_age if interval.weeks >= _MIN_OBSERVED),
-        key=lambda hazard: hazard.rate.value,
-        default=None,
-    )
+    fast = _fast_weeks(entries, by_age)
     waiting_time = (entries.resolved_at - first)[entries.won & (first < NEVER)]
     return CallTiming(
         by_age=by_age,
-        best=best,
-        fades=None if best is None else _fade_day(by_age, best),
+        best=fast.best if fast else None,
+        fades=fast.fades if fast else None,
+        expected=fast.expected if fast else None,
         unasked=without_request[0] if without_request else None,
         since_request=_hazard_rates(stretches, requests["won"].to_numpy(), SINCE),
         hits=int(entries.won.sum()),
@@ -347,17 +379,77 @@ def _hazard_rates(stretches: tuple[Times, ...], won: Flags, edges: Sequence[int]
     return tuple(rates)
 
 
-def _fade_day(by_age: Sequence[HazardRate], best: HazardRate) -> int | None:
-    """The first day after the best week from which on the rate is below half of it; None if there is none."""
-    half = best.rate.value / 2
-    for start, interval in enumerate(by_age):
-        later = by_age[start:]
-        pooled = poisson_rate_interval(
-            sum(hazard.hits for hazard in later), sum(hazard.weeks for hazard in later)
-        )
-        if interval.since > best.since and interval.rate.value < half and pooled.high < half:
-            return interval.since
-    return None
+@dataclass(frozen=True, slots=True)
+class _FastWeeks:
+    """The best week, when it fades, and its rate if age did not matter."""
+
+    best: HazardRate
+    fades: int | None
+    expected: float
+
+
+def _fast_weeks(entries: StageEntries, by_age: Sequence[HazardRate]) -> _FastWeeks | None:
+    """The week that stands out furthest from leads whose own rates do not change; None if none does.
+
+    Only leads that were followed through all these weeks count, so that the newest ones, who may be others,
+    are not in the first weeks alone.
+    """
+    weeks = _followed_weeks(entries)
+    if weeks < _MIN_WEEKS:
+        return None
+    followed = entries.created + weeks * WEEK * DAY <= entries.until
+    hits, exposure = _weekly_conversions(entries, followed, weeks)
+    if not hits.sum():
+        return None
+    effect = constant_rate_test(hits, exposure)
+    # The last week has no later one that could fade.
+    is_fast = (effect.p_value <= FAMILY_ERROR_RATE)[: min(weeks, len(AGES)) - 1]
+    if not is_fast.any():
+        return None
+    excess = np.where(is_fast, hits[: len(is_fast)] / effect.expected[: len(is_fast)], 0.0)
+    place = int(excess.argmax())
+    end = place + int(np.append(~is_fast[place:], True).argmax())
+    best = next(hazard for hazard in by_age if hazard.since == place * WEEK)
+    return _FastWeeks(best, _fade_day(by_age, best, end * WEEK), best.rate.value / float(excess[place]))
+
+
+def _followed_weeks(entries: StageEntries) -> int:
+    """How many weeks of life half of the leads could be followed for, up to one more than are reported."""
+    reach = np.quantile(entries.until - entries.created, 1 - _MIN_FOLLOWED) if len(entries.created) else 0
+    return min(len(AGES), int(reach // (WEEK * DAY)))
+
+
+def _weekly_conversions(entries: StageEntries, followed: Flags, weeks: int) -> tuple[Floats, Floats]:
+    """Conversions by week of life, and what they would be if age did not matter, up to a factor.
+
+    A lead counts in every week, whether it is still open or not. It counts for more in months in which more
+    convert: an age-period model of rates, multiplied.
+    """
+    created, duration = entries.created[followed], entries.observed_duration[followed]
+    age = duration[entries.won[followed]] // (WEEK * DAY)
+    age = age[age < weeks]
+    hits = np.bincount(age, minlength=weeks).astype(np.float64)
+    middle = created[:, None] + ((np.arange(weeks) + 0.5) * WEEK * DAY).astype(np.int64)
+    month = middle.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+    month -= month.min()
+    won_at = np.flatnonzero(entries.won[followed] & (duration < weeks * WEEK * DAY))
+    by_month = np.bincount(month[won_at, age], minlength=int(month.max()) + 1)
+    expected = np.bincount(month.ravel(), np.broadcast_to(hits / len(created), month.shape).ravel())
+    factor = (by_month + _PRIOR_HITS) / (expected + _PRIOR_HITS)
+    return hits, np.asarray(factor[month].sum(axis=0), dtype=np.float64)
+
+
+def _fade_day(by_age: Sequence[HazardRate], best: HazardRate, end: int) -> int | None:
+    """``end`` if the rate from that day on is lower than in the best week beyond chance, else None.
+
+    Given all conversions, those of the best week are binomial (Przyborowski and Wilenski 1940).
+    """
+    later = [hazard for hazard in by_age if hazard.since >= end]
+    hits, weeks = sum(hazard.hits for hazard in later), sum(hazard.weeks for hazard in later)
+    if not weeks:
+        return None
+    p_value = binom.sf(best.hits - 1, best.hits + hits, best.weeks / (best.weeks + weeks))
+    return end if p_value <= FAMILY_ERROR_RATE else None
 
 
 def _converted_within(waiting_time: Times) -> tuple[ConvertedWithin, ...]:

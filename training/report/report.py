@@ -15,6 +15,7 @@ from features.spec import omit_empty_fields
 from models import metrics
 from models.model_card import ModelCard  # noqa: TC001  # a report is read back by its annotations
 from training.analysis.accounts import Accounts, accounts
+from training.analysis.actions import Actions, decide_actions
 from training.analysis.calibration import Reliability, reliability
 from training.analysis.channels import Channels, channels
 from training.analysis.data_health import Health, data_health
@@ -94,6 +95,12 @@ class Report:
     """Key and values of what ingest and checks said, by the English text that stands in the other fields."""
     custom: dict[str, CustomSection] = field(default_factory=dict)
     """Sections of other packages, by the names of their plug-ins."""
+
+    @property
+    def actions(self) -> Actions:
+        """What the report tells its readers to do: every sentence that advises something asks here."""
+        parts = self.insights
+        return decide_actions(self.summary, parts.mql_audit, parts.time_to_sql, parts.offers, parts.accounts)
 
     def translate(self, text: str, lang: str) -> str:
         """Translate a message of ingest or checks.

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 from scipy.special import gammaincinv
+from scipy.stats import t as student
 
 from models.metrics import Z_95, Interval
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
     from numpy.typing import NDArray
 
@@ -86,8 +89,38 @@ def wilson_interval(hits: float, rows: float) -> Interval:
     return Interval(rate, max(0.0, centre - half), min(1.0, centre + half))
 
 
+def intracluster_correlation(deviations: NDArray[np.float64], unit: NDArray[np.integer]) -> float:
+    """How alike the rows of a cluster are, from 0 to 1 (Kish 1965).
+
+    It is what makes a design effect of ``1 + (m - 1) * correlation``, with ``m`` the mean size of a row's
+    cluster.
+
+    Args:
+        deviations: (n,) deviations of the rows from their expectation.
+        unit: (n,) the cluster of each row.
+
+    Returns:
+        The correlation; 0 where each cluster has one row.
+
+    >>> round(intracluster_correlation(np.tile([0.5, 0.5, -0.5, -0.5], 9), np.repeat(np.arange(18), 2)), 3)
+    1.0
+    """
+    place = np.unique(unit, return_inverse=True)[1]
+    size = _mean_cluster_size(place)
+    return min(1.0, (design_effect(deviations, place) - 1) / (size - 1)) if size > 1 else 0.0
+
+
+def _mean_cluster_size(place: NDArray[np.integer]) -> float:
+    """The size of the cluster of a random row."""
+    rows = np.bincount(place).astype(np.float64)
+    return float(rows @ rows / rows.sum())
+
+
 def clustered_rate(
-    y: NDArray[np.float64], unit: NDArray[np.integer], weight: NDArray[np.float64] | None = None
+    y: NDArray[np.float64],
+    unit: NDArray[np.integer],
+    weight: NDArray[np.float64] | None = None,
+    correlation: float | None = None,
 ) -> Interval:
     """A rate with an interval in which the rows of one cluster count as one observation.
 
@@ -98,6 +131,8 @@ def clustered_rate(
         y: (n,) outcomes, 0 or 1.
         unit: (n,) the cluster of each row, for example its lead.
         weight: (n,) weights of the rows. Default: 1 each.
+        correlation: The ``intracluster_correlation`` of more rows than these, which gives the design effect
+            of a small group, without weights, less noise than its own outcomes do. Default: by its own.
 
     Returns:
         The weighted rate with its 95 % interval.
@@ -110,7 +145,11 @@ def clustered_rate(
     rows, rate = float(w.sum()), float(np.average(y, weights=w))
     place, alone = np.unique(unit, return_inverse=True)[1], rows * rate * (1 - rate)
     # Of outcomes that are all alike the limit: units that each say one thing.
-    effect = design_effect(w * (y - rate) if alone else w, place, alone or rows)
+    effect = (
+        design_effect(w * (y - rate) if alone else w, place, alone or rows)
+        if correlation is None
+        else 1 + (_mean_cluster_size(place) - 1) * correlation
+    )
     return wilson_interval(rate * rows / effect, rows / effect)
 
 
@@ -148,3 +187,19 @@ def poisson_rate_interval(hits: int, weeks: float) -> Interval:
     """
     low = float(gammaincinv(hits, 0.025)) if hits else 0.0
     return Interval(hits / weeks, low / weeks, float(gammaincinv(hits + 1, 0.975)) / weeks)
+
+
+def jackknife_half_width(figures: Sequence[Floats], share: float) -> Floats:
+    """The half-width of the 95 % interval of figures over refits (delete-a-group jackknife: Kott 2001).
+
+    Args:
+        figures: The figures by each model that leaves out one group of leads.
+        share: The share of all leads that these models were trained on samples of, which vary by 1/share as
+            much as all of them would.
+
+    Returns:
+        Half-widths in the shape of one of ``figures``.
+    """
+    groups = len(figures)
+    variance = (groups - 1) * np.var(np.stack(figures), axis=0) * share
+    return np.asarray(student.ppf(0.975, groups - 1) * np.sqrt(variance))

@@ -1,4 +1,10 @@
-"""Tests of ratios (observed to expected, rate to rate) and Benjamini-Hochberg over many of them."""
+"""Tests of ratios (observed to expected, rate to rate), and how often the claims of a report may be false.
+
+A report makes claims of several families: to call the best first, to hand over otherwise, channels, offers,
+paths, weeks, segments. Each has the same share of one error rate (Bonferroni), and within a family
+Benjamini-Hochberg holds it where nothing has an effect: of reports on such data at most one in twenty makes
+any claim.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +27,12 @@ if TYPE_CHECKING:
 
 Verdict = Literal["more", "level", "less", "few"]
 ORDER: tuple[Verdict, ...] = ("more", "level", "less", "few")
-FALSE_SHARE = 0.05
+# How many reports may make any claim where nothing has an effect; what of it each family of claims has.
+REPORT_ERROR_RATE = 0.05
+CLAIM_FAMILIES = ("calls", "hand_over", "channels", "offers", "paths", "weeks", "segments")
+FAMILY_ERROR_RATE = REPORT_ERROR_RATE / len(CLAIM_FAMILIES)
+# The normal quantile of a claim in one direction.
+Z_CLAIM = float(norm.isf(FAMILY_ERROR_RATE))
 FEWEST_LEADS, FEWEST_SQLS = 30, 3.0
 _WIDE = 30.0
 _TINY = 1e-12
@@ -135,8 +146,28 @@ def rate_ratio(group: WeightedGroup, reference: WeightedGroup, leads: int) -> Ra
     return RatioTest(Interval(ratio, float(ratio * np.exp(-half)), float(ratio * np.exp(half))), p_value)
 
 
+def both_tests(first: RatioTest | None, second: RatioTest | None) -> RatioTest | None:
+    """The first ratio with the p-value that both are on the same side of 1 (Berger 1982: intersection-union).
+
+    Args:
+        first: The ratio that is reported.
+        second: A ratio that must confirm it.
+
+    Returns:
+        The first ratio; its p-value is the larger one, 1 where the ratios contradict each other. None where
+        one is missing.
+    """
+    if first is None or second is None:
+        return None
+    agree = (first.ratio.value - 1) * (second.ratio.value - 1) > 0
+    return RatioTest(first.ratio, max(first.p_value, second.p_value) if agree else 1.0)
+
+
 def benjamini_hochberg(tests: Sequence[RatioTest | None]) -> tuple[Verdict, ...]:
-    """Verdicts on many ratios at a false discovery rate of 5 % (Benjamini and Hochberg 1995).
+    """Verdicts on many ratios at a false discovery rate of a family's share (Benjamini and Hochberg 1995).
+
+    The rate is ``FAMILY_ERROR_RATE``, so that all families of a report together name something in one report
+    of twenty where there is nothing.
 
     Args:
         tests: One test per ratio; None where there are too few leads for one, which does not count.
@@ -150,7 +181,7 @@ def benjamini_hochberg(tests: Sequence[RatioTest | None]) -> tuple[Verdict, ...]
     ('more', 'level', 'few')
     """
     p = np.sort([test.p_value for test in tests if test is not None])
-    significant = p[p <= FALSE_SHARE * np.arange(1, len(p) + 1) / max(len(p), 1)]
+    significant = p[p <= FAMILY_ERROR_RATE * np.arange(1, len(p) + 1) / max(len(p), 1)]
     least = float(significant[-1]) if len(significant) else -1.0
     return tuple(_verdict(test, least) for test in tests)
 

@@ -10,7 +10,7 @@ import pytest
 from report_inputs import report_input, specs
 from scipy.stats import spearmanr
 
-from features.spec import DisplayText, FeatureSet, attribute
+from features.spec import DisplayText, EventSelection, FeatureSet, attribute, lead_age, recency
 from training.analysis.drivers import BINS, LEVELS, feature_importance
 
 POINTS = 20 / math.log(2)
@@ -150,3 +150,29 @@ def test_a_column_without_any_value_has_one_part_and_no_example():
 
 def test_one_value_is_one_example():
     assert [example.value for example in one([7, 7], [0.1, 0.2]).examples] == [7]
+
+
+def test_a_driver_that_is_only_the_age_of_the_snapshot_is_known_to_be_that():
+    """Time in the first stage is the age again; time since a visit that half of them made is not."""
+    random = np.random.default_rng(0)
+    age, text = random.uniform(0, 90, 400), DisplayText("{value}", "{value}")
+    stage = EventSelection("qualification", "transitions", ("lead",), label="stage_lead")
+    visit = EventSelection("behaviour", "touchpoints", ("visit",))
+    features = FeatureSet(
+        (
+            lead_age(text),
+            recency(stage, text),
+            recency(visit, text),
+            attribute("size", family="fit", says=text),
+        )
+    )
+    columns = [age, age + random.uniform(0, 1, 400), np.where(age < 45, age, np.nan)]
+    rows = pl.DataFrame(
+        [
+            pl.Series(spec.name, values, nan_to_null=True)
+            for spec, values in zip(features.specs, columns, strict=False)
+        ]
+        + [pl.Series("size", ["a", "b"] * 200)]
+    )
+    result = feature_importance(features, rows, random.normal(size=(400, 4)))
+    assert [named(result, spec.name).is_age for spec in features.specs] == [True, True, False, False]

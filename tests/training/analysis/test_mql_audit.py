@@ -1,4 +1,4 @@
-"""Today's hand-over: tallies by hand, the same number of calls by brute force."""
+"""Today's hand-over: tallies by hand, the same number of calls by brute force, lead by lead in time."""
 
 from __future__ import annotations
 
@@ -31,45 +31,72 @@ STAGES = ("lead", "mql", "sql", "disqualified")
 COMPANY = ReportSettings(SPEC, STAGES, hand_over="mql")
 
 
-def brute_force(y, p, today):
-    """The SQLs gained by calling the best, and the calls saved: no two probabilities are equal."""
-    best = y[np.argsort(-p)]
-    reached = np.cumsum(best)
-    calls, won = int(today.sum()), int(y[today].sum())
-    return reached[calls - 1] - won, calls - (int(np.argmax(reached >= won)) + 1)
+def brute_force(lead, y, p, today):
+    """The SQLs gained by calling the best, each when it first reaches the threshold, and the calls saved."""
+    rule = {unit: y[i] for i, unit in reversed([*enumerate(lead)]) if today[i]}
+    calls, won = len(rule), sum(rule.values())
+    reached = {}
+    for threshold in sorted(p, reverse=True):
+        model = {unit: y[i] for i, unit in reversed([*enumerate(lead)]) if p[i] >= threshold}
+        reached.setdefault(len(model), []).append(sum(model.values()))
+    enough = next(size for size, hits in reached.items() if max(hits) >= won)
+    return reached[calls][0] - won, calls - enough
 
 
 @pytest.fixture
 def leads():
+    """Leads with one to four snapshots; a rule that has handed a lead over has done so ever after."""
     random = np.random.default_rng(8)
-    p = random.beta(1, 5, 900)
-    y = (random.random(900) < p).astype(float)
-    today = random.random(900) < 0.1 + 0.6 * p
-    return y, p, today
+    lead = np.repeat(np.arange(500), random.integers(1, 5, 500))
+    p = random.beta(1, 5, len(lead))
+    y = (random.random(len(lead)) < p).astype(float)
+    hit = random.random(len(lead)) < 0.05 + 0.4 * p
+    today = np.array([hit[(lead == unit) & (np.arange(len(lead)) <= i)].any() for i, unit in enumerate(lead)])
+    return lead, y, p, today
+
+
+def once(y, p, today):
+    """The comparison of leads with one snapshot each."""
+    return compare_at_equal_calls(np.arange(len(y)), y, p, today)
+
+
+def first_calls(lead, today):
+    return [np.flatnonzero((lead == unit) & today)[0] for unit in np.unique(lead[today])]
 
 
 def test_gained_and_saved_are_those_of_calling_one_lead_after_the_other(leads):
+    lead, y, _, today = leads
     result = compare_at_equal_calls(*leads)
     assert (result.gained.value, result.saved.value) == pytest.approx(brute_force(*leads))
-    assert (result.calls, result.won) == (leads[2].sum(), leads[0][leads[2]].sum())
+    assert (result.calls, result.won) == (len(np.unique(lead[today])), y[first_calls(lead, today)].sum())
     assert result.gained.low < result.gained.value < result.gained.high
 
 
 def test_the_four_groups_are_all_leads_and_the_model_calls_as_many_as_today(leads):
-    y, p, today = leads
-    result = compare_at_equal_calls(y, p, today)
+    lead, _, p, _ = leads
+    result = compare_at_equal_calls(*leads)
     groups = {item.called: item for item in result.quarters}
-    assert sum(item.leads for item in groups.values()) == len(y)
+    assert sum(item.leads for item in groups.values()) == result.leads == len(np.unique(lead))
     assert groups["both"].leads + groups["model"].leads == result.calls
-    assert groups["model"].won == y[~today & (p >= result.threshold)].sum()
+    assert groups["both"].leads + groups["today"].leads == result.calls
+    assert groups["both"].won + groups["today"].won == result.won
+    assert len(np.unique(lead[p >= result.threshold])) == result.calls
+
+
+def test_what_comes_of_a_lead_counts_from_the_moment_at_which_each_would_have_called_it():
+    """The rule calls the first lead late, when it is lost; the model called it in time."""
+    lead, y = np.array([0, 0, 0, 1, 1, 2]), np.array([0.0, 1, 0, 1, 1, 0])
+    p, today = np.array([0.1, 0.9, 0.8, 0.2, 0.1, 0.1]), np.array([0, 0, 1, 0, 1, 0], dtype=bool)
+    result = compare_at_equal_calls(lead, y, p, today)
+    assert (result.calls, result.won, result.gained.value, result.threshold) == (2, 1, 1, 0.2)
 
 
 @pytest.mark.parametrize("digits", [0, 1])
-def test_where_leads_tie_the_model_still_calls_as_many_as_today_and_no_time_is_preferred(leads, digits):
-    y, p, today = leads
-    first, last = (
-        compare_at_equal_calls(*(item[::step] for item in (y, p.round(digits), today))) for step in (1, -1)
-    )
+def test_where_leads_tie_the_model_still_calls_as_many_as_today_and_no_time_is_preferred(digits):
+    random = np.random.default_rng(8)
+    p = random.beta(1, 5, 900)
+    y, today = (random.random(900) < p).astype(float), random.random(900) < 0.1 + 0.6 * p
+    first, last = (once(*(item[::step] for item in (y, p.round(digits), today))) for step in (1, -1))
     for result in (first, last):
         groups = {item.called: item for item in result.quarters}
         assert groups["both"].leads + groups["model"].leads == result.calls
@@ -83,21 +110,46 @@ def test_against_calling_by_chance_a_good_order_gains_and_a_bad_one_loses():
     p = random.beta(1, 4, 3000)
     y = (random.random(3000) < p).astype(float)
     today = random.random(3000) < 0.3
-    assert compare_at_equal_calls(y, p, today).gained.low > 0
-    assert compare_at_equal_calls(y, 1 - p, today).gained.high < 0
+    assert once(y, p, today).gained.low > 0
+    assert once(y, p, today).is_gain
+    assert once(y, 1 - p, today).gained.high < 0
+    assert not once(y, 1 - p, today).is_gain
 
 
 def test_a_model_that_says_the_same_of_all_gains_nothing_but_chance():
     random = np.random.default_rng(1)
     y, today = (random.random(2000) < 0.2).astype(float), random.random(2000) < 0.4
-    gained = compare_at_equal_calls(y, np.full(2000, 0.2), today).gained
+    gained = once(y, np.full(2000, 0.2), today).gained
     assert gained.low < 0 < gained.high
 
 
 def test_where_all_or_none_are_called_there_is_nothing_to_compare(leads):
-    y, p, _ = leads
-    assert compare_at_equal_calls(y, p, np.ones(900, bool)) is None
-    assert compare_at_equal_calls(y, p, np.zeros(900, bool)) is None
+    lead, y, p, _ = leads
+    assert compare_at_equal_calls(lead, y, p, np.ones(len(y), bool)) is None
+    assert compare_at_equal_calls(lead, y, p, np.zeros(len(y), bool)) is None
+
+
+def handed_over(days):
+    """Leads looked at on the given days, every third handed over on day 10 and half of those an SQL."""
+    n = 300
+    moves = [(str(i), "mql", 10) for i in range(0, n, 3)] + [(str(i), "sql", 50) for i in range(0, n, 6)]
+    crm_history = history({str(i): 0 for i in range(n)}, moves, until=900)
+    keys = [(str(i), day(at)) for i in range(n) for at in days]
+    inputs = report_input(len(keys), history=crm_history, company=COMPANY)
+    named = pl.DataFrame(keys, schema=["lead_id", "as_of"], orient="row")
+    label = np.array([float(int(lead) % 6 == 0) for lead, _ in keys])
+    return replace(inputs, scores=inputs.scores.with_columns(named.get_columns()), label=label)
+
+
+def test_rule_and_model_are_only_compared_where_leads_were_looked_at_when_the_rule_fired():
+    created, grid, entered = (audit_handover(handed_over(days)).same for days in ([1], [1, 31], [1, 11, 31]))
+    assert created is None
+    assert grid is None
+    assert entered.calls == 100
+
+
+def test_leads_that_were_handed_over_before_they_were_looked_at_are_left_out():
+    assert audit_handover(handed_over([31])).same is None
 
 
 MOVES = [

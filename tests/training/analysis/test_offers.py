@@ -20,6 +20,7 @@ from training.analysis.risk_set_matching import (
     UNSCORED,
     RiskSets,
     match_controls,
+    match_other_takes,
     risk_sets,
     score_strata,
 )
@@ -116,6 +117,89 @@ def test_an_offer_after_which_leads_convert_twice_as_fast_is_found():
     exact = (1 - np.exp(-30 / 60)) / (1 - np.exp(-30 / 120))
     # Some of those beside a taker take the offer later in the same window, so the ratio is somewhat less.
     assert 1.4 < ratio.value < exact
+
+
+def random_takes(leads, n, seed):
+    """Moments at which random leads that are at risk take something."""
+    random = np.random.default_rng(seed)
+    lead = random.integers(0, len(leads.created), n)
+    moment = leads.created[lead] + random.integers(0, 60 * DAY, n)
+    inside = leads.at_risk(lead, moment)
+    return lead[inside], moment[inside]
+
+
+def test_beside_a_take_stand_takes_of_other_leads_at_about_the_same_time_age_and_score():
+    sets, _, will = simulated_leads(800)
+    strata = known(will)
+    case, other = random_takes(sets, 300, 1), random_takes(sets, 3000, 2)
+    met = match_other_takes(sets, case, other, strata)
+    assert len(met.lead) > 100
+    pairs = set(zip(*other, strict=True))
+    for lead, moment, controls, moments, is_matched in zip(
+        met.lead, met.moment, met.control, met.control_moment, met.is_matched, strict=True
+    ):
+        assert 0 < is_matched.sum() <= KEPT
+        for control, then in zip(controls[is_matched], moments[is_matched], strict=True):
+            assert (control, then) in pairs
+            assert control != lead
+            assert abs(then - moment) <= 45 * DAY
+            ages = [np.log1p((at - sets.created[who]) / DAY) for who, at in ((lead, moment), (control, then))]
+            assert abs(ages[0] - ages[1]) <= 0.4
+            assert strata.at(control[None], then[None]) == strata.at(lead[None], moment[None])
+
+
+def test_a_score_is_that_of_the_last_look_and_none_before_the_first():
+    strata = score_strata(np.array([0, 0, 2]), np.array([10, 30, 10]), np.array([0.1, 0.9, 0.5]))
+    at = strata.probability_at(np.array([0, 0, 0, 0, 1, 2]), np.array([9, 10, 29, 30, 99, 99]))
+    assert at == pytest.approx([np.nan, 0.1, 0.1, 0.9, np.nan, 0.5], nan_ok=True)
+
+
+def offered(seed, *, keen, effect=0.0, leads=1500):
+    """A report on leads of which the keen ones convert more and take more of five offers, each at random.
+
+    The first offer multiplies the rate of conversion by exp(effect). Scores are made at the creation and know
+    nothing.
+    """
+    random = np.random.default_rng(seed)
+    created = random.integers(0, 180, leads)
+    will = np.exp(keen * random.normal(size=leads))
+    touches = [
+        (i, at, random.integers(0, 5))
+        for i in range(leads)
+        for at in np.cumsum(random.exponential(25 / will[i], 8))
+        if at < 90
+    ]
+    first = {i: at for i, at, offer in reversed(touches) if offer == 0}
+    took = np.array([first.get(i, np.inf) for i in range(leads)])
+    before, after = random.exponential(250 / will), random.exponential(250 / will / np.exp(effect))
+    won = np.where(before < took, before, took + after)
+    names = [f"lead {i}" for i in range(leads)]
+    crm = history(
+        dict(zip(names, created.tolist(), strict=True)),
+        [(names[i], "sql", created[i] + won[i]) for i in range(leads) if won[i] < 90],
+        [(names[i], "download", created[i] + at) for i, at, _ in touches if at < won[i]],
+        until=400,
+    )
+    chosen = [f"offer {offer}" for i, at, offer in touches if at < won[i]]
+    crm = _with(crm, crm.touchpoints.with_columns(offer=pl.Series(chosen)))
+    inputs = report_input(leads, history=crm, company=COMPANY)
+    scores = inputs.scores.with_columns(
+        lead_id=crm.leads["lead_id"], as_of=crm.leads["created_at"], probability=pl.lit(0.11)
+    )
+    return {offer.name: offer for offer in offer_effects(replace(inputs, scores=scores)).offers}
+
+
+def test_that_the_keen_take_more_of_everything_is_no_credit_to_any_offer():
+    """Beside their scores all takers look good; beside takers of other offers none does."""
+    for seed in range(3):
+        effects = offered(seed, keen=0.8).values()
+        assert all(offer.ratio_to_score.low > 1 for offer in effects)
+        assert {offer.verdict for offer in effects} == {"level"}
+
+
+def test_an_offer_after_which_the_rate_is_thrice_as_high_is_named_alone():
+    effects = offered(1, keen=0.5, effect=np.log(3))
+    assert [name for name, offer in effects.items() if offer.verdict == "more"] == ["offer 0"]
 
 
 def test_a_band_is_that_of_the_last_score_and_none_before_the_first():
@@ -215,6 +299,6 @@ def _report_input(crm, seed=0):
     inputs = report_input(
         n, history=crm, company=ReportSettings(LabelSpec("sql", 60 * DAY), ("lead", "mql", "sql"))
     )
-    as_of = some["created_at"] + 30 * DAY
+    as_of = some["created_at"] + 1
     scores = inputs.scores.with_columns(lead_id=some["lead_id"], as_of=as_of)
     return replace(inputs, scores=scores)

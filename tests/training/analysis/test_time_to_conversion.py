@@ -213,22 +213,44 @@ def test_timing_is_read_back_from_json(result):
     assert from_dict(TimeToConversion, json.loads(json.dumps(asdict(result), allow_nan=False))) == result
 
 
-def test_the_pace_fades_where_it_is_less_than_half_of_the_best_week_for_good():
-    """Of 2,000 leads 100 enter in each of the first four weeks, then ten a week."""
-    moves = [(str(n), "sql", 3 + 7 * (n // 100)) for n in range(400)]
-    moves += [(str(400 + n), "sql", 3 + 28 + 7 * (n // 10)) for n in range(80)]
-    result = call_timing(
-        stage_entries(history({str(n): 0 for n in range(2000)}, moves, until=84), STAGES, SPEC)
-    )
+def test_a_week_that_stands_out_is_named_and_fades_where_it_ends():
+    """Of 2,000 leads 20 enter in each week, and 60 in the fourth."""
+    hits = [20, 20, 20, 60, *[20] * 10]
+    days = [3 + 7 * week for week, count in enumerate(hits) for _ in range(count)]
+    moves = [(str(n), "sql", at) for n, at in enumerate(days)]
+    leads = {str(n): 0 for n in range(2000)}
+    result = call_timing(stage_entries(history(leads, moves, until=120), STAGES, SPEC))
     assert (result.best.since, result.fades) == (21, 28)
+    assert result.expected < result.best.rate.value / 2
+
+
+@pytest.mark.parametrize("ready", [0.05, 0.1])
+def test_ready_leads_that_leave_first_make_no_week_stand_out(ready):
+    """Each lead has a constant rate; the ready ones convert in the first weeks, so the hazard rate falls."""
+    random = np.random.default_rng(4)
+    rate = np.where(random.random(4000) < ready, 0.1, 0.002)
+    days = random.exponential(1 / rate)
+    moves = [(str(n), "sql", at) for n, at in enumerate(days) if at < 200]
+    leads = {str(n): 0 for n in range(4000)}
+    result = call_timing(stage_entries(history(leads, moves, until=200), STAGES, SPEC))
+    assert result.by_age[0].rate.low > result.by_age[9].rate.high
+    assert (result.best, result.fades, result.expected) == (None, None, None)
 
 
 def test_a_pace_that_only_grows_never_fades():
-    moves = [(str(n), "sql", 3 + 7 * (n // 100)) for n in range(1000)]
+    moves = [(str(n), "sql", 3 + 7 * (n // 100)) for n in range(1300)]
     result = call_timing(
-        stage_entries(history({str(n): 0 for n in range(2000)}, moves, until=70), STAGES, SPEC)
+        stage_entries(history({str(n): 0 for n in range(2000)}, moves, until=95), STAGES, SPEC)
     )
     assert result.fades is None
+
+
+def test_without_half_of_the_leads_followed_for_six_weeks_no_week_is_named():
+    moves = [(str(n), "sql", 3 + 7 * (n % 2)) for n in range(500)]
+    result = call_timing(
+        stage_entries(history({str(n): 0 for n in range(2000)}, moves, until=41), STAGES, SPEC)
+    )
+    assert result.best is None
 
 
 def test_of_several_channel_columns_the_one_with_the_largest_segments_is_shown():

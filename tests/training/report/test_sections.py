@@ -14,7 +14,7 @@ from features.clock import DAY
 from features.labels import LabelSpec
 from models.metrics import Interval
 from training.analysis.inputs import ReportSettings
-from training.analysis.mql_audit import HandoverAudit
+from training.analysis.mql_audit import AgreementCell, EqualCallsComparison, HandoverAudit
 from training.config.settings import ReportConfig as Settings
 from training.report.render import render
 from training.report.report import Report, build_report
@@ -113,11 +113,19 @@ def test_the_channels_to_take_away_are_the_farthest_above_and_below(report):
 def test_what_another_threshold_would_bring_is_only_promised_beyond_chance(report, gained, sentence):
     result = report.insights.mql_audit
     assert isinstance(result, HandoverAudit)
-    audited = replace(result, same=replace(result.same, gained=gained))
+    same = EqualCallsComparison(1200, 150, 50, gained, gained, 0.23, (*_cells(),))
+    audited = replace(result, same=same)
+    at = replace(report.summary.at_capacity, lift=2.0, rate=Interval(0.4, 0.35, 0.45))
+    followed = replace(report, summary=replace(report.summary, at_capacity=at, warnings=()))
     visible = mql_audit.view(
-        replace(report, insights=replace(report.insights, mql_audit=audited)), translator("en")
+        replace(followed, insights=replace(followed.insights, mql_audit=audited)), translator("en")
     )
     assert any(sentence in line for line in visible["same"]["offer"])
+
+
+def _cells():
+    rate = Interval(0.3, 0.2, 0.4)
+    return (AgreementCell(called, 300, 90, rate) for called in ("both", "model", "today", "neither"))
 
 
 def test_hours_are_those_of_the_leads_that_came_to_nothing(report):

@@ -10,9 +10,13 @@ from scipy.special import expit, logit
 from models.metrics import Interval
 from training.stats.intervals import wilson_interval
 from training.stats.significance import (
+    CLAIM_FAMILIES,
+    FAMILY_ERROR_RATE,
+    REPORT_ERROR_RATE,
     RatioTest,
     WeightedGroup,
     benjamini_hochberg,
+    both_tests,
     observed_expected_ratio,
     rate_ratio,
     shift_to_total,
@@ -89,11 +93,24 @@ def test_without_any_conversion_on_one_side_there_is_no_ratio():
 def test_verdicts_are_those_of_benjamini_and_hochberg():
     random = np.random.default_rng(5)
     for _ in range(50):
-        p = np.where(random.random(12) < 0.4, random.random(12) / 60, random.random(12))
+        p = np.where(random.random(12) < 0.4, random.random(12) / 300, random.random(12))
         verdicts = benjamini_hochberg([RatioTest(Interval(2.0, 1.0, 4.0), float(each)) for each in p])
-        assert [each == "more" for each in verdicts] == (stats.false_discovery_control(p) <= 0.05).tolist()
+        discovered = stats.false_discovery_control(p) <= FAMILY_ERROR_RATE
+        assert [each == "more" for each in verdicts] == discovered.tolist()
 
 
 def test_a_ratio_below_one_is_less_and_a_missing_one_too_few():
     low = RatioTest(Interval(0.5, 0.4, 0.6), 1e-6)
     assert benjamini_hochberg([low, None]) == ("less", "few")
+
+
+def test_all_families_of_claims_share_one_error_rate():
+    assert len(CLAIM_FAMILIES) * FAMILY_ERROR_RATE == pytest.approx(REPORT_ERROR_RATE)
+
+
+def test_both_tests_must_agree_and_the_weaker_one_counts():
+    strong, weak = RatioTest(Interval(2.0, 1.5, 3.0), 1e-6), RatioTest(Interval(1.3, 0.9, 1.8), 0.2)
+    below = RatioTest(Interval(0.5, 0.4, 0.6), 1e-6)
+    assert both_tests(strong, weak) == RatioTest(strong.ratio, 0.2)
+    assert both_tests(strong, below).p_value == 1.0
+    assert both_tests(strong, None) is both_tests(None, strong) is None

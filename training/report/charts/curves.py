@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 def gains_chart(
     curve: Sequence[tuple[float, float]],
     capacity: tuple[float, float],
-    today: tuple[float, float] | None,
     words: Translator,
 ) -> str:
     """Plot the share of conversions captured against the share of leads called.
@@ -27,25 +26,16 @@ def gains_chart(
     Args:
         curve: Points of the gains curve.
         capacity: The point at capacity.
-        today: The point of today's rule, if any.
         words: The language.
     """
     x, y = percent_axis("x", words("worth.called"), words), percent_axis("y", words("worth.reached"), words)
     drop_lines = [(capacity[0], 0.0), capacity, (0.0, capacity[1])]
     capacity_mark: dict[str, Any] = {"color": PALETTE["against"], "filled": True, "opacity": 1}
-    today_mark: dict[str, Any] = {
-        "color": PALETTE["ink"],
-        "filled": True,
-        "opacity": 1,
-        "shape": "diamond",
-        "size": 120,
-    }
     layers = [
         line_chart([(0.0, 0.0), (1.0, 1.0)], x, y).mark_line(**GUIDE),
         line_chart(drop_lines, x, y).mark_line(color=PALETTE["against"], strokeWidth=1.2),
         line_chart([(0.0, 0.0), *curve], x, y).mark_line(color=PALETTE["accent"], strokeWidth=2.6),
         line_chart([capacity], x, y).mark_point(**capacity_mark, size=90),
-        *([] if today is None else [line_chart([today], x, y).mark_point(**today_mark)]),
     ]
     return to_svg(alt.layer(*layers))
 

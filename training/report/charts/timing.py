@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import altair as alt
 
-from training.report.charts.vega import GUIDE, PALETTE, chart, percent_axis, to_svg
+from training.report.charts.vega import PALETTE, chart, percent_axis, to_svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def segment_chart(named: Sequence[tuple[str, ConversionCurve]], title: str, word
 
 
 def hazard_chart(hazards: Sequence[tuple[int, Interval]], title: str, words: Translator) -> str:
-    """Plot the hazard rate by week with its interval; the dashed line is half the highest rate."""
+    """Plot the hazard rate by week with its interval."""
     top = 1.05 * max(rate.high for _, rate in hazards)
     first, last = hazards[0][0], hazards[-1][0]
     axis = alt.Axis(values=list(range(first, last + 1, 1 + (last - first) // _WEEKS)), grid=False)
@@ -80,13 +80,10 @@ def hazard_chart(hazards: Sequence[tuple[int, Interval]], title: str, words: Tra
         scale=alt.Scale(domain=[first - 0.5, last + 0.5], nice=False),
     )
     y = percent_axis("y", title, words, top)
-    half = max(rate.value for _, rate in hazards) / 2
     spans: Rows = [{"x": week, "y": rate.low, "high": rate.high} for week, rate in hazards]
     dots: Rows = [{"x": week, "y": rate.value} for week, rate in hazards]
-    guide: Rows = [{"x": first - 0.5, "y": half}, {"x": last + 0.5, "y": half}]
     return to_svg(
-        chart(guide).mark_line(**GUIDE).encode(x=x, y=y)
-        + chart(spans).mark_rule(color=PALETTE["accent"], strokeWidth=1.6).encode(x=x, y=y, y2="high:Q")
+        chart(spans).mark_rule(color=PALETTE["accent"], strokeWidth=1.6).encode(x=x, y=y, y2="high:Q")
         + chart(dots).mark_point(color=PALETTE["accent"], filled=True, size=60, opacity=1).encode(x=x, y=y)
     )
 

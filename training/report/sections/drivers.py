@@ -95,9 +95,11 @@ def _features(report: Report, t: Translator) -> Table:
 
 
 def direction(driver: Driver, t: Translator) -> str:
-    """Describe the direction of a feature, and whether refits agree."""
+    """Describe the direction of a feature, whether refits agree, and whether it is only the lead's age."""
+    remarks = [t("drivers.unsteady")] if driver.steady is False else []
+    remarks += [t("drivers.age")] if driver.is_age else []
     text = t(f"directions.{driver.direction}")
-    return f"{text} ({t('drivers.unsteady')})" if driver.steady is False else text
+    return f"{text} ({'; '.join(remarks)})" if remarks else text
 
 
 def _spreads(report: Report, t: Translator) -> Table:

@@ -25,11 +25,10 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
         gains (chart), looks (sentence), table, lifts and measures (tables), and slider (the data of its
         script).
     """
-    capacity, today = report.summary.at_capacity, report.worth.today
-    today_point = None if today is None else (today.share, today.captured)
+    capacity = report.summary.at_capacity
     curve = report.worth.gains
     return {
-        "gains": chart_markup(curves.gains_chart(curve, (capacity.share, capacity.captured), today_point, t)),
+        "gains": chart_markup(curves.gains_chart(curve, (capacity.share, capacity.captured), t)),
         "looks": t("worth.looks", rows=t.number(report.summary.rows)) if looks(report, t) else "",
         "table": _gains(report, t),
         "lifts": _lifts(report, t),

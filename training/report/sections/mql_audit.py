@@ -35,7 +35,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
         "handed": _handed_over(audit, t),
         "kept": _not_handed_over(audit, t),
         "outcomes": _outcomes(audit, t),
-        "same": None if audit.same is None else _equal_calls(audit.same, audit.hours, t),
+        "same": None if audit.same is None else _equal_calls(audit.same, audit.hours, report, t),
         "against": _contribution_gaps(audit.against, "against", t),
         "towards": _contribution_gaps(audit.towards, "towards", t),
         "rejections": _rejections(audit, t),
@@ -93,7 +93,9 @@ def _outcome(name: str, outcome: HandoverOutcome, t: Translator) -> tuple[str, .
     )
 
 
-def _equal_calls(same: EqualCallsComparison, hours: float | None, t: Translator) -> dict[str, Any]:
+def _equal_calls(
+    same: EqualCallsComparison, hours: float | None, report: Report, t: Translator
+) -> dict[str, Any]:
     """The comparison at equal calls: chart, reading, offer (sentences) and table."""
     marks = [
         ForestRow(t(f"mql-audit.called_{cell.called}"), t.rate(cell.rate), cell.rate, _verdict(cell.called))
@@ -113,7 +115,7 @@ def _equal_calls(same: EqualCallsComparison, hours: float | None, t: Translator)
     return {
         "chart": chart_markup(rate_forest(marks, None, t)),
         "reading": _reading(same, t),
-        "offer": _offer(same, hours, t),
+        "offer": _offer(same, hours, report, t),
         "table": Table(t("mql-audit.quarters"), tuple(t(f"mql-audit.{name}") for name in heads), rows),
     }
 
@@ -137,7 +139,10 @@ def _reading(same: EqualCallsComparison, t: Translator) -> str:
     )
 
 
-def _offer(same: EqualCallsComparison, hours: float | None, t: Translator) -> list[str]:
+def _offer(same: EqualCallsComparison, hours: float | None, report: Report, t: Translator) -> list[str]:
+    """What the model's threshold would bring; nothing of it where its order is not to be followed."""
+    if report.actions.order == "today":
+        return [t("mql-audit.not_followed")]
     sentences = [
         t(
             "mql-audit.threshold",

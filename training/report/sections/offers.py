@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
-    from models.metrics import Interval
     from training.analysis.offers import OfferEffect, TouchpointPath
     from training.report.report import Report
     from training.report.translator import Translator
@@ -61,21 +60,13 @@ def _chart(offers: Sequence[OfferEffect], t: Translator) -> Markup | None:
     return chart_markup(ratio_forest(marks)) if marks else None
 
 
-def best(offers: Sequence[OfferEffect]) -> tuple[OfferEffect, Interval] | None:
-    """The significantly better offer with the highest lower bound of its ratio, and the ratio."""
-    candidates = [
-        (offer, offer.ratio) for offer in offers if offer.verdict == "more" and offer.ratio is not None
-    ]
-    return max(candidates, key=lambda pair: pair[1].low, default=None)
-
-
 def _reading(offers: Sequence[OfferEffect], t: Translator) -> str:
     return describe_groups("offers", [(t.offer(offer.name), offer.verdict) for offer in offers], t)
 
 
 def _table(offers: Sequence[OfferEffect], what: str, t: Translator) -> Table:
     first = ("offer", "kind", "offer_stage") if what == "offer" else ("offer_stage",)
-    heads = (*first, "takers", "compared", "rate", "similar", "ratio", "verdict")
+    heads = (*first, "takers", "compared", "rate", "similar", "ratio", "ratio_to_score", "verdict")
     quiet = frozenset(i for i, offer in enumerate(offers) if offer.verdict == "few")
     rows = tuple(_row(offer, t, wide=what == "offer") for offer in offers)
     return Table(
@@ -93,6 +84,7 @@ def _row(offer: OfferEffect, t: Translator, *, wide: bool) -> tuple[str, ...]:
         t.rate(offer.rate) if offer.rate else "",
         "" if offer.similar is None else t.percent(offer.similar, 1),
         t.interval(offer.ratio, 2) if offer.ratio else "",
+        t.interval(offer.ratio_to_score, 2) if offer.ratio_to_score else "",
         t(f"offers.verdict_{offer.verdict}"),
     )
 

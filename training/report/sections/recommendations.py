@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from training.analysis.accounts import Accounts
 from training.analysis.mql_audit import HandoverAudit
-from training.analysis.offers import Offers
 from training.analysis.time_to_conversion import WEEK, TimeToConversion
-from training.report.sections import offers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from training.report.report import Report
     from training.report.translator import Translator
-
-_SEVERE = {"time_unproven", "findings"}
 
 
 class Recommendation(NamedTuple):
@@ -28,22 +24,19 @@ class Recommendation(NamedTuple):
 
 
 def recommendations(report: Report, t: Translator) -> tuple[Recommendation, ...]:
-    """List the recommendations by value; where little is known, the first is to check the data."""
+    """List the recommendations by value, as ``report.actions`` decides them."""
     rules = (_check_first, _call, _hand_over, _in_time, _offer, _companies)
     return tuple(step for rule in rules for step in rule(report, t))
 
 
 def _check_first(report: Report, t: Translator) -> Iterator[Recommendation]:
-    codes = {warn.code for warn in report.summary.warnings}
-    little = not report.summary.at_capacity.is_worthwhile or "little_signal" in codes
-    if "findings" in codes or (codes & _SEVERE and not little):
+    if report.actions.check_data:
         yield Recommendation(t("monday.check"), t("monday.check_why"), "health")
-    if little:
-        yield Recommendation(t("monday.wait"), t("monday.wait_why"), "health")
 
 
 def _call(report: Report, t: Translator) -> Iterator[Recommendation]:
-    if not report.summary.at_capacity.is_worthwhile:
+    if report.actions.order == "today":
+        yield Recommendation(t("monday.wait"), t("monday.wait_why"), "health")
         return
     capacity, base, weekly = report.summary.at_capacity, report.summary.base_rate, report.worth.weekly
     pair = {"hits": t.number(100 * capacity.rate.value), "base": t.number(100 * base)}
@@ -58,7 +51,7 @@ def _call(report: Report, t: Translator) -> Iterator[Recommendation]:
 
 def _hand_over(report: Report, t: Translator) -> Iterator[Recommendation]:
     audit = report.insights.mql_audit
-    if isinstance(audit, HandoverAudit) and audit.same is not None and audit.same.gained.low > 0:
+    if isinstance(audit, HandoverAudit) and audit.same is not None and report.actions.hand_over:
         ends = [
             t.number(end) for end in (audit.same.gained.value, audit.same.gained.low, audit.same.gained.high)
         ]
@@ -75,34 +68,30 @@ def _hand_over(report: Report, t: Translator) -> Iterator[Recommendation]:
 
 def _in_time(report: Report, t: Translator) -> Iterator[Recommendation]:
     timing = report.insights.time_to_sql
-    if (
-        isinstance(timing, TimeToConversion)
-        and timing.hand_over.best is not None
-        and timing.hand_over.fades is not None
-    ):
-        best = timing.hand_over.best
-        why = t(
-            "monday.in_time_why",
-            week=t.number(best.since // WEEK + 1),
-            rate=t.percent(best.rate.value, 1),
-        )
-        yield Recommendation(
-            t("monday.in_time", week=t.number(timing.hand_over.fades // WEEK + 1)), why, "time-to-sql"
-        )
+    if not isinstance(timing, TimeToConversion) or not report.actions.by_week:
+        return
+    best, fades = timing.hand_over.best, timing.hand_over.fades
+    if best is None or fades is None:
+        return
+    why = t(
+        "monday.in_time_why",
+        week=t.number(best.since // WEEK + 1),
+        rate=t.percent(best.rate.value, 1),
+        expected=t.percent(timing.hand_over.expected or 0.0, 1),
+    )
+    yield Recommendation(t("monday.in_time", week=t.number(fades // WEEK + 1)), why, "time-to-sql")
 
 
 def _offer(report: Report, t: Translator) -> Iterator[Recommendation]:
-    analysis = report.insights.offers
-    first = offers.best(analysis.offers) if isinstance(analysis, Offers) else None
-    if first is not None:
-        offer, ratio = first
-        why = t("monday.offer_why", ratio=t.interval(ratio, 1))
+    offer = report.actions.offer
+    if offer is not None and offer.ratio is not None:
+        why = t("monday.offer_why", ratio=t.interval(offer.ratio, 1))
         yield Recommendation(t("monday.offer", offer=t.offer(offer.name)), why, "offers")
 
 
 def _companies(report: Report, t: Translator) -> Iterator[Recommendation]:
     analysis = report.insights.accounts
-    if isinstance(analysis, Accounts) and analysis.accounts:
+    if isinstance(analysis, Accounts) and report.actions.accounts:
         first = analysis.accounts[0]
         why = t("monday.companies_why", account=first.account, lead=first.lead, best=t.percent(first.best))
         yield Recommendation(t("monday.companies", several=t.number(analysis.several)), why, "accounts")

@@ -28,7 +28,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
     half = report.summary.leads.half
     return {
         "half_days": None if half is None else half / DAY,
-        "better": report.summary.at_capacity.is_worthwhile,
+        "better": report.actions.order == "model",
         "contrast": _contrast(report, t),
         "steps": recommendations(report, t),
         "headline": _headline(report, t),
@@ -44,17 +44,15 @@ def looks(report: Report, t: Translator) -> str:
 
 
 def _contrast(report: Report, t: Translator) -> Markup:
-    """A chart of the rates when calling in the model's order, by today's rule and in any order."""
-    summary, today = report.summary, report.worth.today
+    """A chart of the rates when calling in the model's order and in any order."""
+    summary = report.summary
     rates = [(t("summary.in_order", share=t.share(summary.at_capacity.share)), summary.at_capacity.rate)]
-    if today is not None:
-        rates.append((t("summary.by_rule", share=t.percent(today.share)), today.rate))
     rates.append((t("summary.in_any_order"), Interval(*(summary.base_rate,) * 3)))
     return chart_markup(interval_bars([(name, rate, t.number(100 * rate.value)) for name, rate in rates]))
 
 
 def _headline(report: Report, t: Translator) -> str:
-    if not report.summary.at_capacity.is_worthwhile:
+    if report.actions.order == "today":
         return t("summary.headline_none")
     summary = report.summary
     hits, without = t.number(100 * summary.at_capacity.rate.value), t.number(100 * summary.base_rate)

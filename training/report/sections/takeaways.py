@@ -11,7 +11,7 @@ from training.analysis.mql_audit import HandoverAudit
 from training.analysis.offers import Offers
 from training.analysis.points_comparison import PointsComparison
 from training.analysis.time_to_conversion import TimeToConversion
-from training.report.sections import channels, funnel, offers
+from training.report.sections import channels, funnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def takeaway(report: Report, block: str, t: Translator) -> str:
 
 def _worth(report: Report, t: Translator) -> str:
     capacity = report.summary.at_capacity
-    if not report.summary.at_capacity.is_worthwhile:
+    if report.actions.order == "today":
         return t("summary.headline_none")
     return t("worth.takeaway", share=t.share(capacity.share), captured=t.percent(capacity.captured))
 
@@ -42,10 +42,17 @@ def _audit(report: Report, t: Translator) -> str:
     if not isinstance(audit, HandoverAudit) or audit.handed.rate is None:
         return ""
     text = t("mql-audit.takeaway", hits=t.number(100 * audit.handed.rate.value))
-    if audit.same is None or audit.same.gained.low <= 0:
+    if audit.same is None or not report.actions.hand_over:
         return text
-    more = audit.same.gained.value / audit.same.won
-    return f"{text} {t('mql-audit.takeaway_more', more=t.percent(more))}"
+    ends = audit.same.gained
+    more = t(
+        "mql-audit.takeaway_more",
+        more=t.number(ends.value),
+        low=t.number(ends.low),
+        high=t.number(ends.high),
+        won=t.number(audit.same.won),
+    )
+    return f"{text} {more}"
 
 
 def _channels(report: Report, t: Translator) -> str:
@@ -57,25 +64,36 @@ def _offers(report: Report, t: Translator) -> str:
     analysis = report.insights.offers
     if not isinstance(analysis, Offers):
         return ""
-    first = offers.best(analysis.offers)
-    if first is None:
+    offer = report.actions.offer
+    if offer is None or offer.ratio is None:
         return t("offers.none")
-    offer, ratio = first
-    return t("offers.takeaway", offer=t.offer(offer.name), ratio=t.interval(ratio, 1))
+    return t("offers.takeaway", offer=t.offer(offer.name), ratio=t.interval(offer.ratio, 1))
 
 
 def _drivers(report: Report, t: Translator) -> str:
     family, feature = report.drivers.families[0], report.drivers.features[0]
     if len(report.drivers.families) == 1:  # as in a flat export, where it would say nothing
-        return t(
+        text = t(
             "drivers.takeaway_one", feature=t.title(feature.spec), points=t.number(feature.importance, 1)
         )
-    return t(
-        "drivers.takeaway",
-        family=t.label("families", family.name),
-        points=t.number(family.importance),
-        feature=t.title(feature.spec),
-    )
+    else:
+        text = t(
+            "drivers.takeaway",
+            family=t.label("families", family.name),
+            points=t.number(family.importance),
+            feature=t.title(feature.spec),
+        )
+    return f"{text} {_only_age(report, t)}" if feature.is_age else text
+
+
+def _only_age(report: Report, t: Translator) -> str:
+    """Say that the first feature is only the age of the lead, and which one is the first that is not."""
+    others = [
+        driver for driver in report.drivers.features if not driver.is_age and driver.direction != "none"
+    ]
+    if not others:
+        return t("drivers.only_age")
+    return t("drivers.only_age_before", feature=t.title(others[0].spec))
 
 
 def _timing(report: Report, t: Translator) -> str:

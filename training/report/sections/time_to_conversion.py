@@ -87,24 +87,17 @@ def _segment(name: str, curve: ConversionCurve, t: Translator) -> tuple[str, ...
 
 def _comparison(conversion: TimeToConversion, t: Translator) -> str:
     """Compare the fastest and the slowest segment on the last day that all were observed."""
-    rated = [(curve.rates[-1], str(curve.segment)) for curve in conversion.segments if curve.rates]
+    rated = conversion.rated_segments
     if len(rated) <= 1:
         return ""
-    day = min(rate.days for rate, _ in rated)
-    shares = [
-        (rate.share, _name_of(curve, conversion, t))
-        for curve in conversion.segments
-        for rate in curve.rates
-        if rate.days == day
-    ]
-    low, high = (pick(shares, key=lambda curve: curve[0].value) for pick in (min, max))
+    slow, fast = (pick(rated, key=lambda pair: pair[1].share.value) for pick in (min, max))
     return t(
-        "time-to-sql.apart" if low[0].high < high[0].low else "time-to-sql.alike",
-        days=t.plural("funnel.days", day),
-        slow=low[1],
-        low=t.percent(low[0].value, 1),
-        fast=high[1],
-        high=t.percent(high[0].value, 1),
+        "time-to-sql.apart" if conversion.are_apart else "time-to-sql.alike",
+        days=t.plural("funnel.days", slow[1].days),
+        slow=_name_of(slow[0], conversion, t),
+        low=t.percent(slow[1].share.value, 1),
+        fast=_name_of(fast[0], conversion, t),
+        high=t.percent(fast[1].share.value, 1),
     )
 
 
@@ -156,14 +149,18 @@ def _stretch(hazard: HazardRate, t: Translator) -> str:
 
 
 def _weeks_reading(call_timing: CallTiming, t: Translator) -> str:
-    """Name the week with the highest rate, and from when on the rate is below half of it."""
-    if call_timing.best is None:
-        return ""
-    week, rate = t.number(call_timing.best.since // WEEK + 1), t.percent(call_timing.best.rate.value, 1)
-    text = t("time-to-sql.best_week", week=week, rate=rate)
+    """Name the week that stands out, and from when on the rate is lower; or say that none does."""
+    if call_timing.best is None or call_timing.expected is None:
+        return t("time-to-sql.no_best_week")
+    text = t(
+        "time-to-sql.best_week",
+        week=t.number(call_timing.best.since // WEEK + 1),
+        rate=t.percent(call_timing.best.rate.value, 1),
+        expected=t.percent(call_timing.expected, 1),
+    )
     if call_timing.fades is None:
-        return f"{text} {t('time-to-sql.no_half')}"
-    return f"{text} {t('time-to-sql.half_week', week=t.number(call_timing.fades // WEEK + 1))}"
+        return f"{text} {t('time-to-sql.no_fading_week')}"
+    return f"{text} {t('time-to-sql.fading_week', week=t.number(call_timing.fades // WEEK + 1))}"
 
 
 def _requests_reading(call_timing: CallTiming, t: Translator) -> str:

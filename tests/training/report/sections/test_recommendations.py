@@ -11,9 +11,12 @@ from features.clock import DAY
 from features.labels import LabelSpec
 from features.messages import LANGUAGES
 from models.metrics import Interval
+from training.analysis.actions import Actions
 from training.analysis.inputs import ReportSettings
+from training.analysis.mql_audit import AgreementCell, EqualCallsComparison
 from training.analysis.summary import ReportWarning
 from training.report.layout import BLOCKS, PARTS, missing_reason
+from training.report.render import render
 from training.report.report import build_report
 from training.report.sections.recommendations import recommendations
 from training.report.sections.takeaways import takeaway
@@ -41,7 +44,10 @@ def steps_of(report):
 
 
 def audited(report, gained):
-    same = replace(report.insights.mql_audit.same, gained=gained)
+    """The report with a comparison of rule and model, as if leads were looked at when the rule fired."""
+    rate = Interval(0.3, 0.2, 0.4)
+    cells = tuple(AgreementCell(called, 300, 90, rate) for called in ("both", "model", "today", "neither"))
+    same = EqualCallsComparison(1200, 150, 50, gained, gained, 0.23, cells, is_gain=gained.low > 0)
     audit = replace(report.insights.mql_audit, same=same)
     return replace(report, insights=replace(report.insights, mql_audit=audit))
 
@@ -80,7 +86,7 @@ def test_a_model_that_finds_nothing_is_not_to_be_followed(report):
     assert ENGLISH("monday.wait") == recommendations(dull, ENGLISH)[0].do
 
 
-@pytest.mark.parametrize(("low", "called"), [(0.29, False), (0.31, True)])
+@pytest.mark.parametrize(("low", "called"), [(0.30, False), (0.32, True)])
 def test_the_best_are_only_to_be_called_first_where_they_convert_more_beyond_chance(report, low, called):
     at = replace(report.summary.at_capacity, lift=1.2, rate=Interval(0.36, low, 0.43))
     few = replace(report, summary=replace(report.summary, at_capacity=at))
@@ -94,6 +100,42 @@ def test_a_grave_finding_comes_before_all_else(report):
     grave = replace(report, summary=replace(report.summary, warnings=(ReportWarning("findings", 1.0),)))
     assert recommendations(grave, ENGLISH)[0].do == ENGLISH("monday.check")
     assert "worth" in steps_of(grave)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize(
+    "warned", [(), ("little_signal",), ("findings",), ("little_signal", "time_unproven")]
+)
+@pytest.mark.parametrize("lift", [1.0, 1.3])
+def test_no_page_tells_to_call_as_today_and_to_follow_the_model(report, lift, warned, lang):
+    t, gain = translator(lang), audited(report, Interval(40.0, 12.0, 66.0))
+    at = replace(gain.summary.at_capacity, lift=lift, rate=Interval(0.4, 0.35, 0.45))
+    warnings = tuple(ReportWarning(code, 1.0) for code in warned)
+    page = replace(gain, summary=replace(gain.summary, at_capacity=at, warnings=warnings))
+    as_today = t("monday.wait") in [step.do for step in recommendations(page, t)]
+    by_model = {"worth", "mql-audit", "accounts"} & {step.block for step in recommendations(page, t)}
+    assert as_today is (lift == 1.0 or "little_signal" in warned)
+    assert bool(by_model) is not as_today
+    assert (takeaway(page, "worth", t) == t("summary.headline_none")) is as_today
+    assert (t("mql-audit.not_followed") in BLOCKS["mql-audit"](page, t)["same"]["offer"]) is as_today
+    assert ("40" in takeaway(page, "mql-audit", t)) is not as_today
+    assert BLOCKS["summary"](page, t)["better"] is not as_today
+
+
+def test_actions_that_contradict_each_other_cannot_be_made():
+    for wrong in ({"hand_over": True}, {"accounts": True}):
+        with pytest.raises(ValueError, match="as today"):
+            Actions("today", **wrong)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_summary_knows_one_base_rate(report, lang):
+    t = translator(lang)
+    summary = render(report, lang).split('<section id="summary"')[1].split("</section>")[0]
+    base = t.percent(report.summary.base_rate, 1)
+    assert f"<dd>{base}</dd>" in summary
+    assert t.percent(report.summary.leads.rate.value, 1) != base
+    assert t.percent(report.summary.leads.rate.value, 1) not in summary
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
