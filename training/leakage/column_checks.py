@@ -34,6 +34,7 @@ DECISIVE, NEARLY = 0.9, 0.8
 FILLED_HIGH, FILLED_MEDIUM, FILLED_ODDS = 0.5, 0.35, 8.0
 OF_OTHERS = 0.3
 ACCOUNT_LINK = "account_id"
+AGE, AGES = "lead.age", frozenset({"recency", "tenure", "span"})
 _SIDES, _TINY = 2, 1e-12
 _ONE_IN, _IN_TENTHS = 0.01, 0.1
 CERTAIN = 10
@@ -147,7 +148,8 @@ def dominant_column(dataset: Dataset) -> FindingRows:
 
     A leak can look harmless alone and be worth much inside a tree, so the weightiest columns are left out one
     by one. Where a model knows little its best honest column is most of that: a finding must also be worth
-    15 % of the entropy of the outcome.
+    15 % of the entropy of the outcome, and beyond chance. Ages are no suspects: a lead's, and the times since
+    its events.
     """
     require_enough_outcomes(dataset)
     names = [spec.name for spec in dataset.features.specs]
@@ -155,7 +157,10 @@ def dominant_column(dataset: Dataset) -> FindingRows:
         raise NotApplicableError(Message("not_applicable.few_columns", count=len(names)))
     codes = np.column_stack([bin_codes(dataset.rows[name]) for name in names])
     trial = _Trial(codes, dataset)
+    ages = {spec.name for spec in dataset.features.specs if spec.name == AGE or spec.reduce in AGES}
     for j in trial.strongest_columns():
+        if names[j] in ages:
+            continue
         share = min(trial.loss_without(j), 1.0)  # what remains may be worse than knowing nothing
         if share >= CARRIES_MEDIUM and share * trial.explained_share >= WORTH and trial.is_real(j):
             severity: Severity = "high" if share >= CARRIES_HIGH else "medium"
@@ -274,11 +279,13 @@ def immature_outcomes(dataset: Dataset) -> FindingRows:
     """The newest fifth of the rows converts less than half as often as the worst of the older fifths.
 
     Their time has not come yet, or their outcomes arrive late. The shortfall must exceed three standard
-    errors.
+    errors. Of each lead the first row counts: later ones are of leads that have not converted for long.
     """
     if dataset.order is None:
         raise NotApplicableError(Message("not_applicable.no_order"))
-    over = np.arange(len(dataset)) if dataset.matured is None else np.flatnonzero(dataset.matured)
+    by_time = np.argsort(dataset.order, kind="stable")
+    first = by_time[np.unique(dataset.lead[by_time], return_index=True)[1]]
+    over = first if dataset.matured is None else first[dataset.matured[first]]
     *older, newest = (dataset.label[over[part]] for part in _parts(dataset.order[over]))
     usual = min(float(part.mean()) for part in older)
     expected = usual * len(newest)
