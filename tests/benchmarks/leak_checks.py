@@ -1,14 +1,16 @@
 """Recall and false alarms of the checks on made-up exports, on the first of which they were mended.
 
     python tests/benchmarks/leak_checks.py [--leads N] [--seeds N] [--strength S] [--companies N]
+        [--histories N]
 
 Each seed is a simulated company's flat export, in English and in German: what was known two weeks after a
 lead came, and seven columns that a CRM fills because of the outcome, as they are found in practice: a
 status, a next step, an owner who takes over what is qualified, a count of meetings, an amount, how long it
 took, and a reason for losing. Beside them stand ordinary tables without leaks, in the manner of a bank's
 calls, of a telephone company's customers and of credits. Then come made-up companies (leak_worlds.py) of
-four languages and three sizes, whose leaks are of fifteen other mechanisms. A column is found if a check of
-medium or high severity names it.
+four languages and three sizes, whose leaks are of fifteen other mechanisms, ordinary tables of which 1.5 %
+and 6 % convert, and histories (leak_histories.py) of five kinds at three base rates. A column is found if a
+check of medium or high severity names it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import leak_histories
 import leak_worlds
 import numpy as np
 import polars as pl
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
     from numpy.typing import NDArray
+
+    from training.data.dataset import Dataset
 
     Flags = NDArray[np.bool_]
 
@@ -219,11 +224,12 @@ def named(frame: pl.DataFrame, folder: Path) -> dict[str, str]:
     path = folder / "leads.csv"
     frame.with_row_index("No").write_csv(path)
     mapping = FlatMapping(label="Outcome", time="No")
-    grave = [
-        f
-        for f in sorted_findings(run_checks(from_flat_export(read_flat(path, mapping), mapping)))
-        if f.severity != "info"
-    ]
+    return accusations(from_flat_export(read_flat(path, mapping), mapping))
+
+
+def accusations(dataset: Dataset) -> dict[str, str]:
+    """The columns that checks of medium or high severity name, and their codes; ``-`` is the whole table."""
+    grave = [finding for finding in sorted_findings(run_checks(dataset)) if finding.severity != "info"]
     return {f.column or "-": " ".join(g.code for g in grave if g.column == f.column) for f in grave}
 
 
@@ -257,6 +263,87 @@ def print_worlds(rows: int, companies: int) -> None:
     print(f"  false alarms: {', '.join(f'{alarm} {n}x' for alarm, n in alarms.most_common()) or 'none'}")
 
 
+def rare_table(kind: str, seed: int, rows: int, rate: float) -> tuple[pl.DataFrame, set[str]]:
+    """An ordinary table thinned out so that ``rate`` of its leads convert, with a code and four leaks.
+
+    The leaks: what was bought from a mailing and for how much (of a fifth of the converted leads), a
+    contract's number, and a total of touches that goes on counting.
+    """
+    random = np.random.default_rng([seed, rows, round(1e4 * rate)])
+    base = ORDINARY[kind](random, round(rows * 1.2))
+    won = base["Outcome"].to_numpy() == 1
+    keep = ~won | (random.random(len(won)) < rate / (1 - rate) * (~won).sum() / won.sum())
+    frame = base.filter(pl.Series(keep)).head(rows)
+    won = frame["Outcome"].to_numpy() == 1
+    employer = [f"E{number}" for number in random.zipf(1.4, len(won)).clip(0, 5_000)]
+    no_employer = random.random(len(won)) < np.where(won, 0.004, 0.06)
+    bought, touches = won & (random.random(len(won)) < 0.2), random.poisson(12, len(won))
+    signed = won & (random.random(len(won)) < 0.3)
+    leaking = {
+        "conversion": pl.Series(bought.astype(int)),
+        "spend": pl.Series(np.where(bought, random.lognormal(4, 1, len(won)).round(2), 0.0)),
+        "contract": pl.Series(random.integers(1, 4, len(won))).set(pl.Series(~signed), None),
+        "total_touches_all": pl.Series(touches + random.poisson(np.where(won, 12, 8))),
+    }
+    honest_columns = {
+        "Employer_Code": pl.Series(employer).set(pl.Series(no_employer), None),
+        "touches": pl.Series(touches),
+    }
+    return frame.with_columns(**honest_columns, **leaking), set(leaking)
+
+
+def print_rare_tables(rows: int, seeds: int) -> None:
+    """Recall and false alarms in ordinary tables of which few convert, with the leaks and without them."""
+    for rate in leak_histories.RATES[:2]:
+        found, planted, alarms, tables = Counter[str](), Counter[str](), Counter[str](), 0
+        with tempfile.TemporaryDirectory() as scratch:
+            for seed in range(seeds):
+                for kind in ORDINARY:
+                    frame, leaking = rare_table(kind, seed, rows, rate)
+                    accused = named(frame, Path(scratch))
+                    planted.update(leaking)
+                    found.update(leaking & accused.keys())
+                    for table in (accused, named(frame.drop(leaking), Path(scratch))):
+                        tables += 1
+                        alarms.update(
+                            f"{name} ({code})" for name, code in table.items() if name not in leaking
+                        )
+        print(f"\n{tables} tables of {rows:,} leads, {rate:.1%} converted: false alarms {alarms.total()}")
+        print("  " + ", ".join(f"{alarm} {count}x" for alarm, count in alarms.most_common()))
+        print(
+            "  found: "
+            + ", ".join(f"{leak} {found[leak]} of {count}" for leak, count in sorted(planted.items()))
+        )
+
+
+def print_histories(leads: int, companies: int) -> None:
+    """False alarms in honest histories by base rate, and recall of each leak."""
+    found, planted, alarms = Counter[str](), Counter[str](), Counter[str]()
+    for rate in leak_histories.RATES:
+        accused, histories = 0, 0
+        for seed in range(companies):
+            for kind in leak_histories.KINDS:
+                company = leak_histories.draw_company(seed, leads, kind, rate)
+                checks = accusations(company.dataset())
+                histories, accused = histories + 1, accused + bool(checks)
+                alarms.update(f"{column} ({code})" for column, code in checks.items())
+        print(f"\n{histories} honest histories of {leads:,} leads, {rate:.1%} converted: {accused} accused")
+        for number, (leak, plant) in enumerate(leak_histories.LEAKS.items()):
+            for seed in range(companies):
+                kind = leak_histories.KINDS[(seed + number) % len(leak_histories.KINDS)]
+                company, columns = plant(leak_histories.draw_company(1_000 + seed, leads, kind, rate))
+                checks = accusations(company.dataset())
+                name = f"{leak} at {rate:.1%}"
+                planted[name] += len(columns)
+                found[name] += len(columns & checks.keys())
+                alarms.update(
+                    f"{column} ({code})" for column, code in checks.items() if column not in columns
+                )
+    print("  false alarms: " + (", ".join(f"{alarm} {n}x" for alarm, n in alarms.most_common()) or "none"))
+    for name, count in planted.items():
+        print(f"  {name:40} {found[name]:3} of {count}")
+
+
 def main() -> None:
     """Print recall by column and false alarms by table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -266,6 +353,7 @@ def main() -> None:
         "--strength", type=float, default=0.6, help="share of leads that sales keeps books on"
     )
     parser.add_argument("--companies", type=int, default=93, help="made-up ones of each size")
+    parser.add_argument("--histories", type=int, default=4, help="of each kind and base rate")
     asked = parser.parse_args()
     recall, alarms, tables = Counter[str](), Counter[str](), Counter[str]()
     codes: dict[str, Counter[str]] = {}
@@ -286,6 +374,8 @@ def main() -> None:
         print(f"  {alarm}: {count}")
     for rows in SIZES:
         print_worlds(rows, asked.companies)
+    print_rare_tables(10_000, asked.seeds)
+    print_histories(asked.leads, asked.histories)
 
 
 if __name__ == "__main__":

@@ -224,13 +224,6 @@ class Dataset:
             return self
         return self._take(np.linspace(0, len(self) - 1, most).astype(np.intp))
 
-    @cached_property
-    def last_row_per_lead(self) -> Dataset:
-        """The last row of each lead; all rows where those have one outcome only."""
-        last = np.sort(len(self) - 1 - np.unique(self.lead[::-1], return_index=True)[1])
-        alike = len(last) == len(self) or len(np.unique(self.label[last])) == 1
-        return self if alike else self._take(last)
-
     def _take(self, positions: NDArray[np.intp]) -> Dataset:
         columns = ("rows", "label", "order", "weights", "matured", "settled_at", "accounts", "words")
         thin: dict[str, Any] = {

@@ -11,7 +11,14 @@ import polars as pl
 from features.clock import describe_duration
 from features.messages import Message, join_items
 from models.metrics import bootstrap_interval, roc_auc
-from training.leakage.column_checks import FEWEST, QUICK, NotApplicableError, bin_codes, single_column_auc
+from training.leakage.column_checks import (
+    AGE,
+    FEWEST,
+    QUICK,
+    NotApplicableError,
+    bin_codes,
+    single_column_auc,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +35,6 @@ if TYPE_CHECKING:
 NEVER_SEEN, EMPTIED = 0.05, 0.5
 TOLD_APART = 0.65
 _NAMED, _MOST, _ROUNDS, _HALVES = 3, 10_000, 60, 2
-AGE = "lead.age"
 
 
 def unseen_categories(dataset: Dataset, ahead: pl.DataFrame) -> FindingRows:

@@ -11,7 +11,8 @@ import polars as pl
 from features.cohort import Snapshots
 from features.messages import Message, join_items
 from training.data.dataset import compute_feature_rows
-from training.leakage.column_checks import CERTAIN, NotApplicableError
+from training.leakage.column_checks import CERTAIN, NotApplicableError, format_rate
+from training.leakage.lead_sample import FEWEST_ALIKE, SETTLED, SIGNIFICANT, LeadSample, ValueCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from features.history import LeadHistory
+    from features.spec import FeatureSpec
     from training.data.dataset import Dataset
     from training.leakage.column_checks import FindingRows, Severity
 
-SETTLED = 0.95
 SHARED, MET_AGAIN = 0.2, 0.05
 EARLIER = 0.01
 _RECOMPUTED = 5
@@ -39,44 +40,53 @@ def stage_proxy(dataset: Dataset) -> FindingRows:
     Their values are named like an end of the funnel, or like one of its stages, and settle the outcome; or
     converted leads alone have them.
     """
-    dataset = dataset.last_row_per_lead
-    stages, base = _own_stages(dataset), float(dataset.label.mean())
-    for spec in dataset.features.specs:
-        if not spec.is_category or spec.reduce not in {"value", "latest"}:
-            continue
-        column = dataset.rows[spec.name]
+    sample = LeadSample.draw(dataset)
+    stages = _own_stages(dataset)
+    columns = [s for s in dataset.features.specs if s.is_category and s.reduce in {"value", "latest"}]
+    tests = sum(sample.rows[spec.name].n_unique() for spec in columns)
+    for spec in columns:
+        column, won = sample.rows[spec.name], sample.converted(spec)
         words = [word for word in column.drop_nulls().unique().sort() if _ENDS.search(word) or word in stages]
-        outcomes = dataset.label[column.is_in(words).fill_null(value=False).to_numpy()]
-        if _settled(outcomes, base):
-            leads, share = len(outcomes), float(outcomes.mean())
+        counts = _counts_of(words, spec, sample)
+        if _is_settled(counts):
             named = join_items("or", [repr(word) for word in words[:_NAMED]])
+            leads, share = int(counts.rows.sum()), format_rate(counts.share)
             message = Message("findings.stage_in_disguise", words=named, leads=leads, share=share)
             yield "high", spec.name, message
-        elif alike := _values_of_converted_only(column, dataset.label == 1):
+        elif alike := _values_of_converted_only(column, won):
+            counts = _counts_of(alike, spec, sample)
+            if counts.alike_by_chance() * tests > SIGNIFICANT:
+                continue
             named = join_items("or", [repr(word) for word in alike[:_NAMED]])
-            leads = int(column.is_in(alike).sum())
-            yield "medium", spec.name, Message("findings.of_won_alone", leads=leads, words=named)
+            severity: Severity = "high" if counts.is_certain(tests) else "medium"
+            leads = int(counts.rows.sum())
+            yield severity, spec.name, Message("findings.of_won_alone", leads=leads, words=named)
+
+
+def _counts_of(words: list[str], spec: FeatureSpec, sample: LeadSample) -> ValueCounts:
+    """The counts of the leads for which a column says one of ``words``."""
+    selected = sample.rows[spec.name].is_in(words).fill_null(value=False).to_numpy()
+    return ValueCounts.of(selected, sample.converted(spec), sample.strata(spec))
 
 
 def _values_of_converted_only(column: pl.Series, won: NDArray[np.bool_]) -> list[str]:
-    """Values that converted leads alone have, each with more leads than chance explains."""
+    """Values that converted leads alone have, each with several of them."""
     by_value = (
         pl.DataFrame({"value": column, "won": won})
         .drop_nulls()
         .group_by("value")
         .agg(pl.len(), alike=pl.col("won").all())
     )
-    enough = pl.col("len") * float(1 - won.mean()) >= CERTAIN
-    return by_value.filter(pl.col("alike") & enough)["value"].sort().to_list()
+    return by_value.filter(pl.col("alike") & (pl.col("len") >= FEWEST_ALIKE))["value"].sort().to_list()
 
 
-def _settled(outcomes: NDArray[np.int8], base: float) -> bool:
+def _is_settled(counts: ValueCounts) -> bool:
     """Whether at least 95 % of these leads have one outcome, and too many of them for that to be chance."""
-    if not len(outcomes):
+    rows, base = int(counts.rows.sum()), float(counts.all_hits.sum() / counts.all_rows.sum())
+    if not rows:
         return False
-    rate = float(outcomes.mean())
-    all_won = rate >= SETTLED and len(outcomes) * (1 - base) >= CERTAIN
-    return all_won or (rate <= 1 - SETTLED and len(outcomes) * base >= CERTAIN)
+    all_won = counts.share >= SETTLED and rows * (1 - base) >= CERTAIN
+    return all_won or (counts.share <= 1 - SETTLED and rows * base >= CERTAIN)
 
 
 def _own_stages(dataset: Dataset) -> set[str]:

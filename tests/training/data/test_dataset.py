@@ -104,13 +104,6 @@ def test_the_snapshots_of_one_lead_are_learned_from_as_one():
     assert len(set(groups)) == len(set(leads))
 
 
-def test_the_newest_rows_are_the_last_look_at_each_lead():
-    data = from_history(history(), replace(RULE, every=3 * DAY), LABEL)
-    newest = data.last_row_per_lead.rows.select("lead_id", "as_of").sort("lead_id")
-    assert newest.equals(data.rows.group_by("lead_id").agg(pl.col("as_of").max()).sort("lead_id"))
-    assert newest.height < len(data)
-
-
 def test_the_gap_is_the_labels_own_time():
     dataset = from_history(history(), RULE, replace(LABEL, lead_time=DAY, settle=2 * DAY))
     assert dataset.gap == 13 * DAY

@@ -74,8 +74,32 @@ def test_a_rare_column_filled_for_one_outcome_only_is_named(tmp_path, outcome, s
     (finding,) = findings_by_code(tmp_path, leads(2000).with_columns(note.alias("Sales note")))[
         "LC002"
     ].findings
-    assert (finding.column, finding.severity) == ("Sales note", "high")
+    assert (finding.column, finding.severity) == ("Sales note", "medium")
     assert says in finding.message
+
+
+def test_the_more_leads_a_value_settles_the_graver_is_the_finding(tmp_path):
+    frame = leads(3000)
+    (won,) = np.nonzero((frame["Converted"] == "Yes").to_numpy())
+    severities = []
+    for filled in (5, 30, 500):
+        sure = pl.Series(np.isin(np.arange(3000), won[:filled]))
+        note = pl.when(sure).then(pl.lit("n") + (pl.col("No") % 3).cast(pl.String)).alias("Gift")
+        check = findings_by_code(tmp_path, frame.with_columns(note))["LC002"]
+        severities.append([(f.column, f.severity) for f in check.findings])
+    assert severities == [[], [("Gift", "medium")], [("Gift", "high")]]
+
+
+def test_a_rate_is_written_as_people_write_it(tmp_path):
+    frame = leads(20_000)
+    rare = (pl.col("Converted") == "Yes") & (pl.col("No") % 60 == 0)
+    frame = frame.with_columns(
+        Converted=pl.when(rare).then(pl.lit("Yes")).otherwise(pl.lit("No")),
+        Gift=pl.when(rare & (pl.col("No") % 240 == 0)).then(pl.lit("n") + (pl.col("No") % 7).cast(pl.String)),
+    )
+    (finding,) = findings_by_code(tmp_path, frame)["LC002"].findings
+    assert "and 1 in 150 of all leads did" in finding.message
+    assert "von allen 1 von 150" in finding.message.render("de")
 
 
 def test_a_few_leads_alike_prove_nothing(tmp_path):
@@ -102,7 +126,8 @@ def test_rows_without_time_are_said_to_prove_nothing(tmp_path):
 
 def test_the_gravest_finding_comes_first(tmp_path):
     frame = leads(2000)
-    frame = frame.with_columns(pl.lit("x").alias("Same"), frame["Converted"].alias("Copy"))
+    gift = pl.when((pl.col("Converted") == "Yes") & (pl.col("No") % 20 == 0)).then(pl.lit("n")).alias("Gift")
+    frame = frame.with_columns(gift, pl.lit("x").alias("Same"), frame["Converted"].alias("Copy"))
     mapping = FlatMapping(id="Id", label="Converted", time="No", roles={"Same": "category"})
     ordered = [
         f.severity for f in sorted_findings(tuple(findings_by_code(tmp_path, frame, mapping).values()))
@@ -162,6 +187,12 @@ def test_of_few_columns_each_may_carry_much(tmp_path):
 def test_a_name_that_speaks_of_later_is_named(tmp_path, name):
     check = findings_by_code(tmp_path, leads().rename({"Newsletter": name}))["LC004"]
     assert [finding.column for finding in check.findings] == [name]
+
+
+def test_a_name_alone_is_a_hint_and_no_accusation(tmp_path):
+    renamed = leads(3000).rename({"Newsletter": "Last page", "Visits": "Last score"})
+    check = findings_by_code(tmp_path, renamed)["LC004"]
+    assert {f.column: f.severity for f in check.findings} == {"Last page": "info", "Last score": "medium"}
 
 
 def test_a_column_of_one_season_is_named(tmp_path):

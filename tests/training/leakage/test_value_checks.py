@@ -43,11 +43,41 @@ def test_a_value_that_rules_out_most_of_the_others_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("of_won", "of_others"),
-    [(0.4, 0.03), (0.004, 0.15), (0.05, 0.0)],
-    ids=["strong, but honest", "leads that never could convert", "too few of the converted"],
+    [(0.4, 0.03), (0.004, 0.15), (0.05, 0.003), (0.002, 0.0)],
+    ids=["strong, but honest", "leads that never could convert", "strong, but rare", "too few to tell"],
 )
 def test_what_is_strong_or_rare_is_no_leak(tmp_path, of_won, of_others):
     assert not named(tmp_path, with_word(leads(3000), of_won, of_others), "LC015")
+
+
+@pytest.mark.parametrize("filled", [22, 72])
+def test_a_value_that_few_have_and_all_of_them_converted_is_named(tmp_path, filled):
+    frame = leads(3000)
+    won = frame["Converted"].to_numpy() == "Yes"
+    bought = np.isin(np.arange(3000), np.flatnonzero(won)[:filled])
+    spend = np.where(bought, 10 + np.arange(3000) % 90, 0)
+    findings = named(tmp_path, frame.with_columns(Bought=pl.Series(bought.astype(int)), Spend=spend), "LC015")
+    assert set(findings) == {"Bought", "Spend"}
+    assert f"of the {filled} leads with" in findings["Bought"]
+
+
+def test_two_numbers_whose_difference_is_the_outcome_are_both_named(tmp_path):
+    frame, random = leads(2000), np.random.default_rng(3)
+    begin = random.integers(540, 1020, 2000)
+    length = np.exp(random.normal(np.where(frame["Converted"].to_numpy() == "Yes", 3.2, 1.4), 0.7))
+    call = frame.with_columns(CallStart=pl.Series(begin), CallEnd=pl.Series((begin + length).round(1)))
+    findings = named(tmp_path, call, "LC016")
+    assert set(findings) == {"CallStart", "CallEnd"}
+    assert "difference to 'CallEnd'" in findings["CallStart"]
+
+
+@pytest.mark.parametrize(("later", "reported"), [(2.0, True), (0.0, False)])
+def test_a_total_that_goes_on_counting_after_the_row_is_named(tmp_path, later, reported):
+    frame, random = leads(4000), np.random.default_rng(3)
+    count = random.poisson(15, 4000)
+    after = random.poisson(5 + later * (frame["Converted"].to_numpy() == "Yes"))
+    touches = frame.with_columns(touches=pl.Series(count), total_touches=pl.Series(count + after))
+    assert list(named(tmp_path, touches, "LC016")) == (["total_touches"] if reported else [])
 
 
 def test_two_columns_that_are_the_outcome_only_together_are_both_named(tmp_path):
