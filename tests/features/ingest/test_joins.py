@@ -258,6 +258,31 @@ def test_an_id_that_a_lookup_does_not_know_stays_and_is_counted(place):
     assert any("have a source_id that is not in utm_source" in notice for notice in reading.notices)
 
 
+def test_a_lookup_reads_the_rows_that_are_meant(place):
+    """Dynamics 365 has the names of all columns in one table, in several languages."""
+    _, write = place
+    names = [
+        ("lead", "source", 1033, "Web"),
+        ("lead", "source", 1031, "Netz"),
+        ("lead", "industry", 1033, "Art"),
+    ]
+    tables = {
+        "lead": pl.DataFrame({"id": ["a", "b"], "created": ["2024-01-01"] * 2, "source": [8, 9]}),
+        "stringmap": pl.DataFrame(
+            [(table, column, 8, language, word) for table, column, language, word in names],
+            ["object", "column", "value", "language", "word"],
+            orient="row",
+        ),
+    }
+    where = {"object": "lead", "column": "source", "language": 1033}
+    leads = TableSource(
+        database=write(tables),
+        table="lead",
+        lookup={"source": ValueLookup("stringmap", key="value", value="word", where=where)},
+    )
+    assert open_table(leads).read(["id", "source"]).sort("id")["source"].to_list() == ["Web", "9"]
+
+
 def test_an_address_joins_and_does_not_stay(place):
     """Fivetran's email_event knows the recipient, contact knows whose address that is."""
     _, write = place
@@ -311,6 +336,10 @@ def test_an_address_joins_and_does_not_stay(place):
         (
             {"lookup": {"new_value_integer": ValueLookup("crm_stage", value="nam")}},
             "crm_stage has no column 'nam'; did you mean 'name'",
+        ),
+        (
+            {"lookup": {"new_value_integer": ValueLookup("crm_stage", where={"sequenc": 1})}},
+            "crm_stage has no column 'sequenc'; did you mean 'sequence'",
         ),
         ({"where": {"mail_message.modell": "x"}}, "no column 'mail_message.modell'"),
     ],
