@@ -25,6 +25,7 @@ from features.spec import (
     count,
     distinct,
     earliest,
+    extracted_attribute,
     history_attribute,
     latest,
     lead_age,
@@ -39,6 +40,7 @@ from features.word_lists import heading_pattern
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from features.extraction import ColumnExtraction, Part
     from features.history import LeadHistory
     from features.messages import Value
 
@@ -84,13 +86,14 @@ _OFFER_STAGES = ("awareness", "consideration", "decision")
 _FAMILIES_BY_NAME = ("qualification", "channel", "email")
 
 
-def build_feature_set(
+def build_feature_set(  # noqa: PLR0913 - what a company tells of its history
     history: LeadHistory,
     *,
     target: str = "sql",
     closed: Sequence[str] = ("disqualified",),
     units: Mapping[str, Unit] | None = None,
     names: DisplayNames | None = None,
+    extractions: Sequence[ColumnExtraction] = (),
 ) -> FeatureSet:
     """Choose every feature that ``history`` can fill: catalogue, own columns, own kinds of touchpoint.
 
@@ -100,14 +103,19 @@ def build_feature_set(
         closed: The stages that end a lead's way; the same holds for them.
         units: Units of own Float64 columns that are no plain numbers, such as ``{"newsletter": "flag"}``.
         names: What people call columns, values, kinds and stages. Default: their own names, made readable.
+        extractions: How columns of leads and accounts were read out of others.
 
     Returns:
         The features in the order of families; String columns are categories.
     """
     names = names or DisplayNames()
-    texts = names.columns_apart([*history.lead_columns, *history.attributes["name"].unique().sort()])
+    read_out = {each.name: each for each in extractions}
+    plain = [name for name in history.lead_columns if name not in read_out]
+    sources = dict.fromkeys(each.column for each in extractions)
+    overwritten = history.attributes["name"].unique().sort()
+    texts = names.columns_apart(dict.fromkeys([*plain, *sources, *overwritten]))
     specs = [
-        *_lead_column_specs(history, units or {}, texts),
+        *_lead_column_specs(history, units or {}, read_out, texts, names),
         *_history_attribute_specs(history, texts),
     ]
     if history.touchpoints.height or history.transitions.height:
@@ -146,15 +154,35 @@ def infer_family(column: str) -> str:
     return next((name for name in _FAMILIES_BY_NAME if heading_pattern(name).search(column)), "fit")
 
 
+_EXTRACTED_FAMILIES: dict[Part, str] = {"words": "intent"}
+
+
+def _extracted_spec(extraction: ColumnExtraction, column: DisplayText, names: DisplayNames) -> FeatureSpec:
+    choice = names.value(extraction.column, extraction.choice)
+    says = _write_sentence(extraction.part, column=column, choice=choice)
+    family = infer_family(extraction.column)
+    if family == "fit":
+        family = _EXTRACTED_FAMILIES.get(extraction.part, family)
+    # An address says who the lead is, whatever it subscribed to.
+    is_address = extraction.part.startswith("email") and family == "email"
+    return extracted_attribute(extraction, family="fit" if is_address else family, says=says)
+
+
 def _lead_column_specs(
-    history: LeadHistory, units: Mapping[str, Unit], texts: Mapping[str, DisplayText]
+    history: LeadHistory,
+    units: Mapping[str, Unit],
+    read_out: Mapping[str, ColumnExtraction],
+    texts: Mapping[str, DisplayText],
+    names: DisplayNames,
 ) -> Iterator[FeatureSpec]:
     """Specs of plain columns, but for those with a history, of which they hold only the newest value."""
     dtypes = dict(history.leads.schema)
     dtypes |= {ACCOUNT_PREFIX + name: dtype for name, dtype in history.accounts.schema.items()}
     overwritten = set(history.attributes["name"].unique())
     for column in history.lead_columns:
-        if column in overwritten:
+        if column in read_out and read_out[column].column not in overwritten:
+            yield _extracted_spec(read_out[column], texts[read_out[column].column], names)
+        if column in overwritten or column in read_out:
             continue
         unit: Unit = "category" if dtypes[column] == pl.String else units.get(column, "number")
         sentence = _write_sentence("column", column=texts[column])
@@ -177,7 +205,7 @@ def _name_values(
     """The specs, those of categories with what people call values, where the values do not show it."""
     known: dict[tuple[str, str], tuple[tuple[str, DisplayText], ...]] = {}
     for spec in specs:
-        if not spec.is_category or spec.of is None:
+        if spec.unit != "category" or spec.of is None or spec.extraction is not None:
             yield spec
             continue
         column = spec.kind[0] if spec.source == "attributes" else spec.of

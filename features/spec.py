@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from features.clock import DAY
+from features.extraction import ColumnExtraction
 
 Source = Literal[
     "leads",
@@ -38,9 +39,11 @@ Reduce = Literal[
     "ratio",
     "difference",
 ]
-Unit = Literal["count", "seconds", "money", "number", "flag", "category"]
+Unit = Literal["count", "seconds", "money", "number", "flag", "category", "words"]
 
 SOURCES: tuple[Source, ...] = tuple(source for source in get_args(Source) if source != "derived")
+OPTIONAL: frozenset[str] = frozenset({"inputs", "value_names", "extraction"})
+"""The fields of a spec that most have not; their records leave them out."""
 DERIVATIONS: frozenset[str] = frozenset({"ratio", "difference"})
 # Whole numbers on every engine before the cast to Float64, so that one IEEE 754 operation on two of them is
 # correctly rounded and the same everywhere.
@@ -80,7 +83,8 @@ class FeatureSpec:
         source: The table whose rows are folded; ``account_*`` are those of the lead's colleagues.
         reduce: How the rows become one value, e.g. ``"count"`` or ``"recency"``.
         says: The sentence of reasons and reports.
-        unit: What the value is counted in; ``"category"`` makes a String column, all else Float64.
+        unit: What the value is counted in; ``"category"`` makes a String column, and so does ``"words"``, the
+            words of a text; all else Float64.
         of: The column that is read of each row, where ``reduce`` needs one.
         kind: Kinds (or stages) of the rows that count; empty for all.
         where: Further conditions on the rows, pairs of column and value.
@@ -88,6 +92,8 @@ class FeatureSpec:
         value_names: What people call values of a category, where that is not to be seen from the value.
         inputs: The two features of a derived one, a ratio or difference with ``source="derived"`` that reads
             no rows; they need not be columns themselves. Empty for all others.
+        extraction: How ``of`` is read out of another column, such as the domain out of an e-mail address;
+            None for a column that is there as it is.
 
     Raises:
         ValueError: ``reduce`` lacks a column to read, or the parts contradict each other.
@@ -109,6 +115,7 @@ class FeatureSpec:
     within: int | None = None
     inputs: tuple[FeatureSpec, ...] = ()
     value_names: tuple[tuple[str, DisplayText], ...] = ()
+    extraction: ColumnExtraction | None = None
 
     def __post_init__(self) -> None:
         if self.inputs or self.source == "derived" or self.reduce in DERIVATIONS:
@@ -126,13 +133,19 @@ class FeatureSpec:
     @property
     def is_category(self) -> bool:
         """Whether the column holds words (String) rather than numbers (Float64)."""
-        return self.unit == "category"
+        return self.unit in {"category", "words"}
+
+    @property
+    def column(self) -> str:
+        """The column of the source that it reads, or of which ``of`` is read out; else its name."""
+        return (self.of or self.name) if self.extraction is None else self.extraction.column
 
     @property
     def definition(self) -> tuple[object, ...]:
         """What its values depend on: two specs that differ in words only have the same."""
         inputs = tuple(each.definition for each in self.inputs)
-        return self.source, self.reduce, self.of, self.kind, self.where, self.within, inputs
+        extraction = () if self.extraction is None else (self.extraction,)
+        return self.source, self.reduce, self.of, self.kind, self.where, self.within, inputs, *extraction
 
     @property
     def empty(self) -> float | None:
@@ -196,6 +209,18 @@ class FeatureSet:
         return tuple(by_name.values())
 
     @property
+    def texts(self) -> frozenset[str]:
+        """The names of the features that hold the words of a text."""
+        return frozenset(spec.name for spec in self.specs if spec.unit == "words")
+
+    @property
+    def extractions(self) -> tuple[ColumnExtraction, ...]:
+        """What is read out of plain columns of the leads and accounts."""
+        return tuple(
+            spec.extraction for spec in self.specs if spec.extraction is not None and spec.source == "leads"
+        )
+
+    @property
     def fingerprint(self) -> str:
         """Twelve hex digits that change whenever any feature's definition does."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
@@ -221,11 +246,11 @@ class FeatureSet:
 
 
 def omit_empty_fields(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a record for ``asdict``, without ``inputs`` and ``value_names`` where there are none.
+    """The fields of a record for ``asdict``, without those of ``OPTIONAL`` that hold nothing.
 
-    So sets that have neither keep their text and fingerprint from before there were any.
+    So sets without such features keep their text and fingerprint from before there were any.
     """
-    return {name: value for name, value in fields if name not in {"inputs", "value_names"} or value}
+    return {name: value for name, value in fields if name not in OPTIONAL or value}
 
 
 def _spec_from_record(record: dict[str, Any]) -> FeatureSpec:
@@ -239,8 +264,28 @@ def _spec_from_record(record: dict[str, Any]) -> FeatureSpec:
             "value_names": tuple(
                 (value, DisplayText(**text)) for value, text in record.get("value_names", ())
             ),
+            "extraction": _extraction_from_record(record.get("extraction")),
         }
     )
+
+
+def _extraction_from_record(record: dict[str, Any] | None) -> ColumnExtraction | None:
+    return None if record is None else ColumnExtraction.from_record(record)
+
+
+def extracted_attribute(extraction: ColumnExtraction, *, family: str, says: DisplayText) -> FeatureSpec:
+    """Read what is read out of a plain column of the lead, or of its account.
+
+    Args:
+        extraction: What is read out of which column.
+        family: What reasons are grouped by.
+        says: The sentence of reasons and reports.
+
+    Returns:
+        The feature, called as the extracted column.
+    """
+    name = extraction.name
+    return FeatureSpec(name, family, "leads", "value", says, extraction.unit, of=name, extraction=extraction)
 
 
 def attribute(column: str, *, family: str, says: DisplayText, unit: Unit = "category") -> FeatureSpec:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from features.clock import to_datetime
+from features.messages import translate
 from features.notebook_html import html_card, html_table
 from models.explanation import (
     Explanation,
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from features.record import Value
-    from features.spec import FeatureSet
+    from features.spec import FeatureSet, FeatureSpec
+    from models.encoding import FeatureEncoding
     from models.grades import Grades
     from models.model_card import ModelCard
     from models.predictor import Predictor
@@ -123,10 +126,32 @@ class ConversionModel:
             Reason(spec.name, spec.family, value, weight, log_odds_to_points(weight), text, evidence)
             for spec, weight in zip(self.features.specs, contributions[0].tolist(), strict=True)
             for value in [row[spec.name]]
-            for text in [render_sentence(spec, value, lang)]
+            for text in [self.render_reason(spec, value, weight, lang)]
             for evidence in [self.observed_rates.evidence(spec.name, value)]
         ]
         return Explanation(score, base, tuple(sorted(reasons, key=lambda r: -abs(r.contribution))))
+
+    def render_reason(self, spec: FeatureSpec, value: Value, contribution: float, lang: str = "en") -> str:
+        """The sentence of a feature with the lead's value in it; of a text, with the words that decided.
+
+        Args:
+            spec: The feature, one of the model's.
+            value: The lead's value.
+            contribution: What the feature adds to the log-odds.
+            lang: Language of the sentence. Default English.
+
+        Returns:
+            The sentence.
+        """
+        if spec.unit == "words" and isinstance(value, str):
+            encoding = self._encoding_of[spec.name]
+            words = encoding.deciding_words(value, contribution)
+            value = ", ".join(words) or translate("extracted.no_words", lang)
+        return render_sentence(spec, value, lang)
+
+    @cached_property
+    def _encoding_of(self) -> dict[str, FeatureEncoding]:
+        return {encoding.name: encoding for encoding in self.predictor.encodings.features}
 
     def score_frame(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Feature ``rows`` as lead_id, as_of, log_odds, probability, points and grade."""

@@ -2,27 +2,33 @@
 
 A number stays a number, null becoming NaN. A category becomes its code, looked up in small tables: how often
 its leads converted (smoothed), how common it is, and a 0/1 column for each level that is common enough. A
-number with few whole values may be a code in disguise, so it gets a table of rates as well.
+number with few whole values may be a code in disguise, so it gets a table of rates as well. Words of a text
+become one number: the sum of their weights.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from features.record import Value
 
-Kind = Literal["number", "category"]
+    _RowStep = tuple[
+        str, bool, dict[Value, int], int, list[list[float]] | None, Callable[[Value], float] | None
+    ]
+
+Kind = Literal["number", "category", "words"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,13 @@ class FeatureEncoding:
 
     Attributes:
         name: The feature.
-        kind: ``"number"`` or ``"category"``.
+        kind: ``"number"``, ``"category"`` or ``"words"``.
         levels: The known values, each with the code of its place; two more codes follow, for a value that is
-            not among them and for a missing one.
+            not among them and for a missing one. Of a text, the words that count.
         rates: Smoothed conversion rate of each code; empty for no such column.
         counts: How common each code is; empty for no such column.
         alone: The codes that have a 0/1 column.
+        weights: Of a text, what each word adds to the log-odds.
     """
 
     name: str
@@ -45,6 +52,7 @@ class FeatureEncoding:
     rates: tuple[float, ...] = ()
     counts: tuple[float, ...] = ()
     alone: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
 
     @property
     def other(self) -> int:
@@ -59,7 +67,7 @@ class FeatureEncoding:
 
     @cached_property
     def table(self) -> NDArray[np.float64]:
-        """(codes, columns): what each code is looked up as."""
+        """(codes, columns): what each code is looked up as; nothing for words."""
         codes = np.arange(len(self.levels) + 2)
         columns = [np.array(column) for column in (self.rates, self.counts) if column]
         columns += [(codes == code).astype(np.float64) for code in self.alone]
@@ -68,12 +76,43 @@ class FeatureEncoding:
     @cached_property
     def width(self) -> int:
         """How many columns the trees see of this feature."""
-        return int(self.table.shape[1]) + (self.kind == "number")
+        return int(self.table.shape[1]) + (self.kind != "category")
+
+    @cached_property
+    def weight_of(self) -> dict[str, float]:
+        """The weight of each word that counts."""
+        return dict(zip(map(str, self.levels), self.weights, strict=False))
+
+    def word_score(self, text: Value) -> float:
+        """What the words of a text add up to; NaN where there is no text."""
+        if not isinstance(text, str):
+            return np.nan
+        return math.fsum(self.weight_of[word] for word in text.split() if word in self.weight_of)
+
+    def word_scores(self, texts: pl.Series) -> NDArray[np.float64]:
+        """(n,) what the words of each text add up to."""
+        cells = texts.drop_nulls().unique()
+        scores = pl.Series([self.word_score(cell) for cell in cells], dtype=pl.Float64)
+        return _to_floats(texts.replace_strict(cells, scores, default=None, return_dtype=pl.Float64))
+
+    def deciding_words(self, text: str, contribution: float, most: int = 3) -> tuple[str, ...]:
+        """The words of a text that speak for its contribution or, where that is negative, against the lead.
+
+        >>> words = FeatureEncoding("note", "words", ("budget", "demo"), weights=(-0.5, 1.0))
+        >>> words.deciding_words("budget demo now", 0.4)
+        ('demo',)
+        """
+        sign = 1 if contribution >= 0 else -1
+        pulls = {word: sign * self.weight_of.get(word, 0.0) for word in text.split()}
+        ordered = sorted(pulls, key=lambda word: (-pulls[word], word))
+        return tuple(word for word in ordered[:most] if pulls[word] > 0)
 
     def codes(self, values: pl.Series) -> NDArray[np.int64]:
         """(n,) codes of the ``values`` of a column."""
         if self.kind == "number":
             return self._codes_of_numbers(_to_floats(values))
+        if not self.levels:
+            return values.is_null().cast(pl.Int64).to_numpy() + self.other
         known = pl.Series(self.levels, dtype=pl.String)
         codes = values.replace_strict(known, np.arange(self.other), default=self.other, return_dtype=pl.Int64)
         return np.where(values.is_null().to_numpy(), self.other + 1, codes.to_numpy()).astype(np.int64)
@@ -129,7 +168,7 @@ class FeatureEncoder:
         """The column the additive part reads of each feature: a number's value, a category's code."""
         codes = iter(range(self.tree_width, self.tree_width + len(self.features)))
         return tuple(
-            start if feature.kind == "number" else next(codes)
+            next(codes) if feature.kind == "category" else start
             for feature, start in zip(self.features, self.starts, strict=True)
         )
 
@@ -140,6 +179,9 @@ class FeatureEncoder:
         matrix = np.empty((frame.height, width), order="F")
         for feature, start, source in zip(self.features, self.starts, self.sources, strict=True):
             values = frame[feature.name]
+            if feature.kind == "words":
+                matrix[:, source] = feature.word_scores(values)
+                continue
             if feature.kind == "number":
                 matrix[:, source] = _to_floats(values)
             if feature.kind == "category" or feature.levels:
@@ -154,8 +196,11 @@ class FeatureEncoder:
         """The (1, columns) matrix of one feature ``row``, made without a frame in tens of microseconds."""
         cells: list[float] = []
         codes: list[float] = []
-        for name, is_number, code_of, other, lookup in self._row_plan:
+        for name, is_number, code_of, other, lookup, word_score in self._row_plan:
             value = row[name]
+            if word_score is not None:
+                cells.append(word_score(value))
+                continue
             if is_number:
                 value = None if value is None or value != value else float(value)  # noqa: PLR0124
                 cells.append(np.nan if value is None else value)
@@ -167,22 +212,35 @@ class FeatureEncoder:
         return np.array([cells + codes])
 
     @cached_property
-    def _row_plan(self) -> list[tuple[str, bool, dict[Value, int], int, list[list[float]] | None]]:
+    def _row_plan(self) -> list[_RowStep]:
         """What ``encode_row`` needs of each feature, as plain Python values."""
         return [
-            (f.name, f.kind == "number", f.code_of, f.other, f.table.tolist() if has_lookup else None)
+            (
+                f.name,
+                f.kind == "number",
+                f.code_of,
+                f.other,
+                f.table.tolist() if has_lookup else None,
+                f.word_score if f.kind == "words" else None,
+            )
             for f in self.features
             for has_lookup in [f.kind == "category" or bool(f.levels)]
         ]
 
     def to_json(self) -> str:
         """As JSON text; ``from_json`` gives back equal encodings."""
-        return json.dumps([asdict(feature) for feature in self.features], ensure_ascii=False)
+        records = [asdict(feature, dict_factory=_omit_no_weights) for feature in self.features]
+        return json.dumps(records, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> FeatureEncoder:
         """The encodings that ``to_json`` wrote."""
         return cls(tuple(_encoding_from_record(record) for record in json.loads(text)))
+
+
+def _omit_no_weights(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a record, without ``weights`` where there are none, as in models without texts."""
+    return {name: value for name, value in fields if name != "weights" or value}
 
 
 def _encoding_from_record(record: dict[str, str | list[float]]) -> FeatureEncoding:

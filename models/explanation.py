@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from features.clock import humanise
 from features.display_names import humanise_value
+from features.extraction import value_name
 from features.messages import localise_number, translate
 from features.notebook_html import html_bar, html_card, html_strong, html_table
 from models.observed_rates import ObservedRate  # noqa: TC001  # the service reads a reason's annotations
@@ -298,7 +299,9 @@ def _format_value(spec: FeatureSpec, value: float | str | None, lang: str) -> st
         return translate("values.missing", lang)
     if isinstance(value, str):
         named = next((text.render(lang) for raw, text in spec.value_names if raw == value), None)
-        return humanise_value(value) if named is None else named
+        if named is not None:
+            return named
+        return humanise_value(value) if spec.extraction is None else value_name(spec.extraction, value, lang)
     if spec.unit == "seconds":
         return humanise(value, lang) if value >= 0 else f"-{humanise(-value, lang)}"
     if spec.unit == "flag":

@@ -254,7 +254,9 @@ def example_lead(model: ConversionModel) -> dict[str, Any]:
         category or its median.
     """
     specs, profiles = model.features.specs, model.card.profiles
-    plain = {spec.of: _typical_value(spec, profiles) for spec in specs if spec.source == "leads" and spec.of}
+    plain = {
+        spec.column: _typical_value(spec, profiles) for spec in specs if spec.source == "leads" and spec.of
+    }
     lead_attributes = {name: value for name, value in plain.items() if not name.startswith(ACCOUNT_PREFIX)}
     account_attributes = {
         name.removeprefix(ACCOUNT_PREFIX): value
@@ -385,9 +387,21 @@ def _kinds(specs: tuple[FeatureSpec, ...], source: str) -> list[str]:
     return sorted({kind for spec in specs if spec.source == source for kind in spec.kind})
 
 
+_TYPICAL_TEXTS: dict[str, str] = {
+    "email_kind": "ann@example.com",
+    "email_domain": "ann@example.com",
+    "email_country": "ann@example.com",
+    "title_rank": "Head of Marketing",
+    "title_department": "Head of Marketing",
+    "words": "Please call me",
+}
+
+
 def _typical_value(spec: FeatureSpec, profiles: Mapping[str, ReferenceDistribution]) -> float | str | bool:
     """The commonest category, or the median, among the rows held out when the model was trained."""
     profile = profiles.get(spec.name)
+    if spec.extraction is not None:
+        return _TYPICAL_TEXTS.get(spec.extraction.part, spec.extraction.choice)
     if spec.is_category:
         return profile.levels[0] if profile and profile.levels else "text"
     if spec.unit == "flag":

@@ -62,7 +62,7 @@ def _attributes(model: ConversionModel) -> Mapping[str, str]:
 def _plain(model: ConversionModel) -> dict[str, str]:
     kinds = {"category": "text", "flag": "yes or no"}
     return {
-        spec.of: kinds.get(spec.unit, "a number")
+        spec.column: "text" if spec.extraction is not None else kinds.get(spec.unit, "a number")
         for spec in model.features.specs
         if spec.source == "leads" and spec.of
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from features.extraction import as_cell_text, make_extractor
 from features.history import ACCOUNT_PREFIX
 from features.number_marks import as_marked_number
 from features.parsing import FALSE, MISSING, TRUE, as_category, as_flag, as_number, clean_text
@@ -23,6 +23,7 @@ from serving.schemas import MAX_NAME, Account, Lead, LeadError, Transition
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from features.extraction import Extract
     from features.number_marks import NumberMarks
     from features.record import Value
     from features.spec import FeatureSet, FeatureSpec, Source
@@ -80,8 +81,13 @@ class LeadParser:
         self._plain = {
             spec.of: _parse(spec, missing, known_marks.get(spec.of))
             for spec in features.specs
-            if spec.source == "leads" and spec.of
+            if spec.source == "leads" and spec.of and spec.extraction is None
         }
+        self._extractors: dict[str, list[tuple[str, Extract]]] = {}
+        for extraction in features.extractions:
+            extractor = (extraction.name, make_extractor(extraction))
+            self._extractors.setdefault(extraction.column, []).append(extractor)
+        self._text = partial(as_cell_text, missing=missing)
         self._overwritten = {
             name: _parse(spec, missing) if spec.is_category else partial(_number_or_flag, missing=missing)
             for spec in features.specs
@@ -89,7 +95,8 @@ class LeadParser:
             for name in spec.kind
         }
         self._ignored = frozenset(ignored)
-        self._known = len(self._plain) + len(self._overwritten) + len(self._ignored)
+        self._known = len({*self._plain, *self._overwritten, *self._ignored, *self._extractors})
+        self._accepted = (self._plain, self._overwritten, self._ignored, self._extractors)
         # Leads of one request tend to share a misspelt column; looking for its nearest name is slow.
         self._nearest = lru_cache(maxsize=256)(self._find_nearest)
         self._suggested: dict[str, str] | None = None
@@ -151,11 +158,16 @@ class LeadParser:
         path, prefix = where
         for name in attributes:
             self._check_name(prefix + clean_text(name), path + name)
-        return {
-            column: _parse_value(self._plain[column], value, path + name)
-            for name, value in attributes.items()
-            if (column := prefix + clean_text(name)) in self._plain
-        }
+        values: dict[str, Value] = {}
+        for name, value in attributes.items():
+            column = prefix + clean_text(name)
+            if column in self._plain:
+                values[column] = _parse_value(self._plain[column], value, path + name)
+            if column in self._extractors:
+                # The cell itself is forgotten here.
+                text = _parse_value(self._text, value, path + name, several=True)
+                values |= {extracted: extract(text) for extracted, extract in self._extractors[column]}
+        return values
 
     def _events(self, lead: Lead, created: int) -> dict[Source, Sequence[Event]]:
         account = lead.account or _NO_ACCOUNT
@@ -194,7 +206,7 @@ class LeadParser:
         return {"name": name, "known_at": known_at, column: read}
 
     def _check_name(self, name: str, field: str) -> None:
-        if name not in self._plain and name not in self._overwritten and name not in self._ignored:
+        if not any(name in known for known in self._accepted):
             message = f"the model knows no attribute {name[:40]!r}{self._hint(name[:MAX_NAME])}"
             raise InvalidLead(LeadError(code="unknown_attribute", field=_cut(field), message=message))
 
@@ -206,7 +218,7 @@ class LeadParser:
         return self._suggested.setdefault(name, self._nearest(name))
 
     def _find_nearest(self, name: str) -> str:
-        return suggest(name, ChainMap(self._plain, self._overwritten))
+        return suggest(name, [*self._plain, *self._overwritten, *self._extractors])
 
 
 def _parse(spec: FeatureSpec, missing: Collection[str], marks: NumberMarks | None = None) -> Parse:
@@ -224,7 +236,11 @@ def _number_or_flag(value: Any, *, missing: Collection[str]) -> float | None:
     return as_flag(value, missing=missing)
 
 
-def _parse_value(parse: Parse, value: Any, field: str) -> Value:
+def _parse_value(parse: Callable[[Any], Any], value: Any, field: str, *, several: bool = False) -> Any:
+    """The value in the model's type; a list of choices only where ``several`` of them can be."""
+    if isinstance(value, list) and not several:
+        message = "a list is read only where the model knows several choices in a cell"
+        raise _refusal(message, field)
     try:
         return parse(value)
     except ValueError as error:

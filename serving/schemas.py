@@ -40,6 +40,7 @@ MAX_LEADS = 1_000
 MAX_EVENTS = 10_000
 MAX_NAME = 200
 MAX_TEXT = 10_000
+MAX_CHOICES = 1_000
 MAX_CAPACITY = 10_000
 MAX_PAGE = 1_000
 _MOST = 10**14
@@ -67,6 +68,14 @@ _VALUE = {
         {"type": "number"},
         {"type": "boolean"},
         {"type": "null"},
+        {
+            "type": "array",
+            "description": "several choices; only for a column that held some in the training data",
+            "items": {
+                "anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}, {"type": "null"}]
+            },
+            "maxItems": MAX_CHOICES,
+        },
     ],
 }
 
@@ -121,15 +130,27 @@ def validate_attribute(value: object) -> object:
     """Check the value of an attribute.
 
     Args:
-        value: What a request holds: text of up to ``MAX_TEXT`` characters, a finite number, true, false or
-            null.
+        value: What a request holds: text of up to ``MAX_TEXT`` characters, a finite number, true, false,
+            null, or a list of at most ``MAX_CHOICES`` of these.
 
     Returns:
         ``value`` itself.
 
     Raises:
-        ValueError: It is longer, not finite, a list or an object.
+        ValueError: It is longer, not finite, a list in a list or an object.
     """
+    if isinstance(value, list):
+        if len(value) > MAX_CHOICES or sum(len(each) for each in value if isinstance(each, str)) > MAX_TEXT:
+            msg = f"at most {MAX_CHOICES:,} choices of {MAX_TEXT:,} characters together are read"
+            raise ValueError(msg)
+        for each in value:
+            _validate_single(each)
+        return value
+    return _validate_single(value)
+
+
+def _validate_single(value: object) -> object:
+    """The value, if it is no list. Raises ValueError as ``validate_attribute`` does."""
     if isinstance(value, str):
         if len(value) > MAX_TEXT:
             msg = f"text of {len(value):,} characters; at most {MAX_TEXT:,} are read"

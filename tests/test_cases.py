@@ -12,8 +12,10 @@ import pytest
 import leadloop
 from features.ingest.flat_export import FlatColumns, iter_flat_batches
 from models import artifact
+from models.metrics import roc_auc
 from training.config.settings import Config, FlatConfig, TrainingConfig
 from training.data.load import read_dataset
+from training.learner.fit import fit_learning_rows
 from training.pipeline.fit_model import train_model
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
@@ -139,7 +141,7 @@ def test_long_ids_are_what_they_are(case):
 @pytest.mark.usefixtures("case")
 @pytest.mark.parametrize(
     ("name", "left_out"),
-    [("list", "tags"), ("duration", "response_time"), ("struct", "utm"), ("map", "props"), ("uuid", "")],
+    [("list", ""), ("duration", "response_time"), ("struct", "utm"), ("map", "props"), ("uuid", "")],
 )
 def test_columns_of_lists_and_maps_are_left_out_and_said(run, name, left_out):
     code, said = run("check", "--leads", f"{name}.parquet", *FLAT)
@@ -249,7 +251,10 @@ def test_one_day_for_all_is_no_order(case):
 @pytest.mark.usefixtures("case")
 def test_several_choices_in_a_cell_are_named(run):
     code, said = run("check", "--leads", "export.csv", *FLAT)
-    assert (code, "several choices in one cell, separated by ;" in said) == (0, True)
+    assert (code, "'Interests': several choices in one cell; each of 7 is a column of its own" in said) == (
+        0,
+        True,
+    )
 
 
 @of("72-folder-with-percent")
@@ -271,3 +276,19 @@ def test_planned_tasks_do_not_stop_a_run(run):
 def test_planned_calls_do_not_make_snapshots_mature(run):
     code, said = run("check", "--config", "leadloop.toml")
     assert (code, "\n580 snapshots" in said, "taken as planned" in said) == (0, True, True)
+
+
+@of("18-multi-select")
+def test_the_order_of_choices_in_a_cell_is_nothing(case):
+    rows = read(case / "export.csv").rows
+    cells = pl.read_csv(case / "export.csv")["Interests"].str.split(";")
+    assert rows["Interests: Demo"].to_list() == cells.list.contains("Demo").cast(pl.Float64).to_list()
+    assert "Interests" not in rows.columns
+
+
+@of("18-multi-select")
+@pytest.mark.slow
+def test_one_choice_of_several_is_learned_from(case):
+    dataset = read(case / "export.csv")
+    fitted = fit_learning_rows(dataset.to_learning_rows())
+    assert roc_auc(dataset.label[fitted.held_out_rows], fitted.log_odds) > 0.75

@@ -21,7 +21,7 @@ from features.ingest.partitions import read_partitioned
 from features.ingest.quarantine import Quarantine
 from features.parsing import MISSING
 from features.spec import FeatureSet
-from models.explanation import log_odds_to_points, render_sentence
+from models.explanation import log_odds_to_points
 from training.data.dataset import compute_feature_rows, flat_rows
 from training.file_output import Sink, frame_writer
 
@@ -146,7 +146,11 @@ def score_history(model: ConversionModel, config: Config, options: ScoringOption
         msg = "this model was trained on a flat export; score it with --leads"
         raise ScoringError(msg)
     default_quarantine = options.out.with_name(f"{options.out.stem}.quarantine.csv")
-    known = {"plain": _attribute_selection(model), "marks": model.card.marks}
+    known = {
+        "plain": _attribute_selection(model),
+        "marks": model.card.marks,
+        "extractions": model.features.extractions,
+    }
     mapping, rule = replace(config.history_mapping, **known), config.cohort_rule  # type: ignore[arg-type]
     with read_partitioned(
         mapping, int(time.time()), config.quarantine.file or default_quarantine, leads=PART_LEADS
@@ -162,8 +166,8 @@ def score_history(model: ConversionModel, config: Config, options: ScoringOption
 
 def _attribute_selection(model: ConversionModel) -> AttributeSelection:
     """The leads' own columns in the roles that the model learned them in."""
-    columns = FlatColumns.from_features(_plain_features(model)).roles
-    return AttributeSelection(only=tuple(columns), roles=columns)
+    columns = FlatColumns.from_features(_plain_features(model))
+    return AttributeSelection(only=columns.needed, roles=columns.roles)
 
 
 def _plain_features(model: ConversionModel) -> FeatureSet:
@@ -171,7 +175,10 @@ def _plain_features(model: ConversionModel) -> FeatureSet:
 
 
 def _require_columns(model: ConversionModel, history: LeadHistory) -> None:
-    if missing := [name for name in _plain_features(model).names if name not in history.lead_columns]:
+    needed = {spec.of: spec.column for spec in _plain_features(model).specs}
+    if missing := list(
+        dict.fromkeys(column for name, column in needed.items() if name not in history.lead_columns)
+    ):
         msg = f"the leads lack columns that the model was trained on: {', '.join(missing)}"
         raise ScoringError(msg)
 
@@ -222,7 +229,8 @@ def _reasons(
     values = rows.select(model.features.names).rows()
     texts = [
         [
-            f"{log_odds_to_points(weight[j]):+.1f} {render_sentence(specs[j], row[j], options.lang)}"
+            f"{log_odds_to_points(weight[j]):+.1f} "
+            f"{model.render_reason(specs[j], row[j], float(weight[j]), options.lang)}"
             for j in best
         ]
         for row, weight, best in zip(values, weights, order, strict=True)

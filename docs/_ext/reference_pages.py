@@ -288,6 +288,7 @@ _VALUES = {
     "CellValues": "text, number, true or false, or a list of them",
     "TableJoin": "tables",
     "ValueLookup": "tables",
+    "DisplayNames": "table of text, or of text by language",
 }
 
 
@@ -307,7 +308,7 @@ def _default(f: Field[Any], kind: Any) -> str:
     value = f.default_factory() if f.default_factory is not MISSING else f.default
     if value is MISSING:
         return "required"
-    if value is None or value in ((), {}):
+    if value is None or value in ((), {}) or is_dataclass(value):
         return ""
     if getattr(_plain_type(kind), "__name__", "") == "Duration":
         return f"`{value // 86400}d`"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.ingest.column_extractions import find_extractions, known_extractions
 from features.ingest.column_roles import ColumnRole, cast_column, declared_role, infer_role
 from features.messages import Message
 from features.number_marks import NumberMarks, collect_mark_evidence
@@ -15,6 +16,8 @@ from features.parsing import has_single_group
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from features.extraction import ColumnExtraction
+    from features.ingest.column_extractions import Extracted
     from features.ingest.column_roles import Role
     from features.ingest.row_validation import ValidatedRows
     from features.number_marks import MarkEvidence
@@ -35,17 +38,59 @@ class AttributeColumns:
         columns: The typed columns.
         roles: What each free column was taken for.
         marks: What the marks in the numbers of each column of numbers mean.
+        notices: Sentences on the columns that were read out.
     """
 
     rows: ValidatedRows
     columns: tuple[pl.Series, ...]
     roles: tuple[ColumnRole, ...]
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     @property
     def frame(self) -> pl.DataFrame:
         """The typed columns side by side."""
         return pl.DataFrame(list(self.columns))
+
+
+@dataclass(frozen=True)
+class AttributeReading:
+    """How the free columns of a table are read.
+
+    Attributes:
+        roles: Roles that are declared, by column.
+        extract: What the user says there is to read out of a column.
+        extractions: What a model reads out; None where that is to be found.
+        marks: What the marks in the numbers of columns meant in earlier data, by column.
+    """
+
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    extract: Mapping[str, Extracted] = field(default_factory=dict)
+    extractions: tuple[ColumnExtraction, ...] | None = None
+    marks: Mapping[str, NumberMarks] = field(default_factory=dict)
+
+
+def read_attributes(
+    rows: ValidatedRows, free: pl.DataFrame, reading: AttributeReading, decimal: Decimal
+) -> AttributeColumns:
+    """The ``free`` columns of ``rows`` typed, with what is read out of them behind them."""
+    if reading.extractions is None:
+        roles = infer_roles(free, reading.roles, decimal)
+        extracted = find_extractions(free, roles, reading.extract)
+    else:
+        # A column that a model only reads something out of is no attribute itself.
+        only = {each.column for each in reading.extractions} - reading.roles.keys()
+        attributes = (column for column in free if column.name not in only)
+        present = (each for each in reading.extractions if each.column in free.columns)
+        extracted = known_extractions(present, roles := infer_roles(attributes, reading.roles, decimal))
+    own = extracted.roles[: len(roles)]
+    typed = cast_columns(rows, own, decimal, reading.marks)
+    return replace(
+        typed,
+        columns=(*typed.columns, *extracted.columns(free)),
+        roles=extracted.roles,
+        notices=extracted.notices,
+    )
 
 
 def infer_roles(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import polars as pl
@@ -23,6 +23,9 @@ from features.parsing import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from features.extraction import ColumnExtraction
     from features.number_marks import NumberMarks
     from features.parsing import Decimal
 
@@ -54,6 +57,7 @@ class ColumnRole:
         distinct: How many different values it has.
         missing: Share of rows without a value, in [0, 1].
         by: Who says so, the user or leadloop.
+        extraction: How it was read out of another column; None for a column that is there as it is.
     """
 
     column: str
@@ -62,11 +66,19 @@ class ColumnRole:
     distinct: int = 0
     missing: float = 0.0
     by: Literal["leadloop", "user"] = "leadloop"
+    extraction: ColumnExtraction | None = None
 
     @property
     def used(self) -> bool:
         """Whether the column can be an attribute."""
         return self.role in USED
+
+    def rename(self, new_name: Callable[[str], str]) -> ColumnRole:
+        """The same role of a column that others call by ``new_name``."""
+        extraction = self.extraction
+        if extraction is not None:
+            extraction = replace(extraction, column=new_name(extraction.column))
+        return replace(self, column=new_name(self.column), extraction=extraction)
 
 
 def is_like_numbers(reason: Message) -> bool:
@@ -188,18 +200,20 @@ def _word_role(known: pl.Series, distinct: int, reason: Message) -> tuple[Role, 
     return "category", reason
 
 
-_CHOICE_MARKS, _SHARE_OF_SEVERAL, _MOST_CHOICES = (";", "|", ","), 0.1, 100
+CHOICE_MARKS, _SHARE_OF_SEVERAL, _MOST_CHOICES = (";", "|", ","), 0.1, 100
 
 
 def _choices_reason(known: pl.Series, distinct: int) -> Message | None:
     """The sentence on a column whose cells hold several of a few choices; None for other words."""
-    for mark in _CHOICE_MARKS if len(known) >= _MIN_VALUES else ():
+    for mark in CHOICE_MARKS if len(known) >= _MIN_VALUES else ():
         several = known.str.contains(mark, literal=True)
         if float(several.mean() or 0.0) < _SHARE_OF_SEVERAL:  # type: ignore[arg-type]
             continue
         cells = known.unique()
         choices = cells.str.split(mark).explode().str.strip_chars().n_unique()
-        if choices <= min(_MOST_CHOICES, distinct // 2):
+        # A comma also stands in names of places and trades.
+        most = distinct // 2 if mark == "," else distinct - 1
+        if choices <= min(_MOST_CHOICES, most):
             return Message("columns.choices", mark=mark, choices=choices, sets=distinct)
     return None
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from features.ingest.attribute_columns import cast_columns, infer_roles, settle_marks
+from features.ingest.attribute_columns import AttributeReading, cast_columns, read_attributes, settle_marks
 from features.ingest.availability import Availability, static_availability
+from features.ingest.column_extractions import is_read_out, known_extractions
 from features.ingest.column_roles import ColumnRole
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.mapping import TableSource
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from features.extraction import ColumnExtraction
     from features.ingest.column_roles import Role
     from features.ingest.mapping import FlatMapping
     from features.number_marks import NumberMarks
@@ -116,8 +118,8 @@ def read_flat(
     blank = rows.dropped - bad
     order_notice = _order_notice(rows.frame[_ORDER], mapping) if mapping.time else ""
     free = rows.frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *mapping.reserved))
-    roles = infer_roles(free, mapping.roles, table.decimal)
-    typed = cast_columns(rows, roles, table.decimal, mapping.marks)
+    reading = AttributeReading(mapping.roles, mapping.extract, mapping.extractions, mapping.marks)
+    typed = read_attributes(rows, free, reading, table.decimal)
     quarantine = typed.rows.quarantine(table, "leads", rejects=True)
     ids = rows.frame[_ID].alias(LEAD_ID)
     enforce_bad_row_limit(
@@ -137,6 +139,7 @@ def read_flat(
             *id_notices(raw, mapping.id),
             *filter(None, [order_notice]),
             *_blank_notice(mapping, blank),
+            *typed.notices,
         ),
         availability=static_availability(
             typed.roles, dict.fromkeys(mapping.exclude, Message("availability.excluded_by_user"))
@@ -192,7 +195,7 @@ def _leak_notices(frame: pl.DataFrame, roles: tuple[ColumnRole, ...], mapping: F
         return
     won = frame[_LABEL] == 1
     for role in roles:
-        if role.used or not 0 < role.missing < 1:
+        if role.used or is_read_out(role.reason) or not 0 < role.missing < 1:
             continue
         filled = frame[role.column].is_not_null()
         of_won, of_lost = (float(filled.filter(rows).mean() or 0.0) for rows in (won, ~won))  # type: ignore[arg-type]
@@ -284,6 +287,7 @@ class FlatColumns:
         missing: Words that mean "no value".
         marks: What the marks in the numbers of each column meant in the training data.
         encoding: How the training data was written; a file to score may be UTF-8 instead.
+        extractions: What the model reads out of columns.
     """
 
     roles: Mapping[str, Role]
@@ -291,6 +295,12 @@ class FlatColumns:
     missing: tuple[str, ...] = MISSING
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
     encoding: str | None = None
+    extractions: tuple[ColumnExtraction, ...] = ()
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that a file must have beside the id."""
+        return tuple(dict.fromkeys([*self.roles, *(each.column for each in self.extractions)]))
 
     @classmethod
     def from_features(
@@ -311,8 +321,12 @@ class FlatColumns:
         Returns:
             Each column with the role that its feature has.
         """
-        roles = {spec.of or spec.name: _ROLE_OF.get(spec.unit, "number") for spec in features.specs}
-        return cls(roles, id_column, missing, marks or {})
+        roles = {
+            spec.of or spec.name: _ROLE_OF.get(spec.unit, "number")
+            for spec in features.specs
+            if spec.extraction is None
+        }
+        return cls(roles, id_column, missing, marks or {}, extractions=features.extractions)
 
 
 _ROLE_OF: dict[Unit, Role] = {"category": "category", "flag": "flag"}
@@ -405,15 +419,17 @@ def _flat_batch(
     reason = Message("columns.model")
     roles = tuple(ColumnRole(name, role, reason) for name, role in columns.roles.items())
     typed = cast_columns(rows, roles, decimal, marks, settled=True)
-    return typed.rows, rows.frame.select(pl.col(_ID).alias(LEAD_ID)).hstack(list(typed.columns))
+    extracted = known_extractions(columns.extractions, ()).columns(rows.frame)
+    return typed.rows, rows.frame.select(pl.col(_ID).alias(LEAD_ID)).hstack([*typed.columns, *extracted])
 
 
 def _present_columns(table: TableReader, columns: FlatColumns) -> list[str]:
     table.require([columns.id] if columns.id is not None else [])
-    if missing := [name for name in columns.roles if name not in table.columns]:
+    needed = columns.needed
+    if missing := [name for name in needed if name not in table.columns]:
         msg = f"{table.place.name} lacks columns that the model was trained on: {', '.join(missing)}"
         raise SourceError(msg)
-    return [name for name in table.columns if name in columns.roles or name == columns.id]
+    return [name for name in table.columns if name in needed or name == columns.id]
 
 
 def _ignored_notice(table: TableReader, columns: list[str]) -> tuple[str, ...]:

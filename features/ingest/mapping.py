@@ -9,6 +9,8 @@ from pathlib import Path  # noqa: TC003
 from textwrap import shorten
 from typing import Any, Literal, NewType
 
+from features.extraction import ColumnExtraction  # noqa: TC001
+from features.ingest.column_extractions import EVERY, Extracted
 from features.ingest.column_roles import Role  # noqa: TC001
 from features.ingest.quarantine import MAX_SHARE, SourceError
 from features.ingest.timestamps import ISO, TimeFormat
@@ -350,16 +352,19 @@ class AttributeSelection:
         exclude: Columns that are kept out; those of accounts are called ``account.<column>``.
         only: If any are named, all other columns are kept out.
         roles: Roles of columns, instead of those inferred from their values.
+        extract: What there is to read out of a column, or "none"; ``"*"`` speaks of all others.
     """
 
     exclude: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     roles: Mapping[str, Role] = field(default_factory=dict)
+    extract: Mapping[str, Extracted] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exclude", tuple(map(clean_text, self.exclude)))
         object.__setattr__(self, "only", tuple(map(clean_text, self.only)))
         object.__setattr__(self, "roles", {clean_text(name): role for name, role in self.roles.items()})
+        object.__setattr__(self, "extract", {clean_text(name): kind for name, kind in self.extract.items()})
 
 
 @dataclass(frozen=True)
@@ -379,6 +384,7 @@ class HistoryMapping:
             after the newest event.
         max_share: Share of bad rows above which reading stops. Default 0.05.
         marks: What the marks in the numbers of free columns meant in earlier data, by column.
+        extractions: What a model reads out of columns; None where that is to be found.
     """
 
     leads: TableMapping
@@ -392,6 +398,7 @@ class HistoryMapping:
     observed_until: int | None = None
     max_share: float = MAX_SHARE
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
+    extractions: tuple[ColumnExtraction, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -411,6 +418,8 @@ class FlatMapping:
         max_share: Share of bad rows above which reading stops. Default 0.05.
         marks: What the marks in the numbers of columns meant in earlier data, by column.
         encoding: How the characters of a text file are written. Default: found out.
+        extract: What there is to read out of a column, or "none"; ``"*"`` speaks of all others.
+        extractions: What a model reads out of columns; None where that is to be found.
     """
 
     id: str | None = None
@@ -425,6 +434,8 @@ class FlatMapping:
     max_share: float = MAX_SHARE
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
     encoding: str | None = None
+    extract: Mapping[str, Extracted] = field(default_factory=dict)
+    extractions: tuple[ColumnExtraction, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("id", "label", "time"):
@@ -432,11 +443,13 @@ class FlatMapping:
             object.__setattr__(self, name, None if column is None else clean_text(column))
         object.__setattr__(self, "exclude", tuple(map(clean_text, self.exclude)))
         object.__setattr__(self, "roles", {clean_text(name): role for name, role in self.roles.items()})
+        object.__setattr__(self, "extract", {clean_text(name): kind for name, kind in self.extract.items()})
 
     @property
     def named(self) -> tuple[str, ...]:
         """Every column of the file that the mapping speaks of."""
-        names = (self.id, self.label, self.time, *self.exclude, *self.roles)
+        extracted = (name for name in self.extract if name != EVERY)
+        names = (self.id, self.label, self.time, *self.exclude, *self.roles, *extracted)
         return tuple(name for name in names if name is not None)
 
     @property

@@ -18,7 +18,7 @@ import narwhals.stable.v2 as nw
 import polars as pl
 
 from features.history import ACCOUNT_PREFIX, LeadHistory
-from features.ingest.attribute_columns import AttributeColumns, cast_columns, infer_roles
+from features.ingest.attribute_columns import AttributeColumns, AttributeReading, read_attributes
 from features.ingest.availability import Availability, history_availability, static_availability
 from features.ingest.event_tables import (
     EVENT_SCHEMAS,
@@ -57,6 +57,7 @@ from features.suggestions import suggest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from features.extraction import ColumnExtraction
     from features.ingest.column_roles import ColumnRole
     from features.ingest.mapping import TableSource
     from features.ingest.schema import TableName
@@ -334,9 +335,10 @@ def _read_table(
             *words.notices((role.column for role in attributes.roles if role.role == "category"), name),
             *id_notices(batch.frame, names.get(f"{name.removesuffix('s')}_id")),
             *table_notices(name, mapping, checked),
+            *attributes.notices,
         ),
         end=_lead_end(mapping.name, frame["created_at"]) if name == "leads" else None,
-        roles=tuple(replace(role, column=_with_prefix(name, role.column)) for role in attributes.roles),
+        roles=tuple(role.rename(lambda column: _with_prefix(name, column)) for role in attributes.roles),
         columns=tuple(_with_prefix(name, column) for column in table.columns),
         marks={_with_prefix(name, column): each for column, each in attributes.marks.items()},
     )
@@ -393,10 +395,31 @@ def _attribute_columns(
     event_columns = _event_columns(history_mapping) if name == "leads" else frozenset()
     excluded = {*column_names(name), ROW, *event_columns}
     names = [c for c in rows.frame.columns if c not in excluded and _is_selected(prefix + c, history_mapping)]
-    declared = {column.removeprefix(prefix): role for column, role in history_mapping.plain.roles.items()}
-    roles = infer_roles(rows.frame.select(names), declared, table.decimal)
-    marks = {column.removeprefix(prefix): each for column, each in history_mapping.marks.items()}
-    return cast_columns(rows, roles, table.decimal, marks)
+    reading = AttributeReading(
+        roles=_own_columns(name, history_mapping.plain.roles),
+        extract=_own_columns(name, history_mapping.plain.extract),
+        extractions=_own_extractions(name, history_mapping),
+        marks=_own_columns(name, history_mapping.marks),
+    )
+    return read_attributes(rows, rows.frame.select(names), reading, table.decimal)
+
+
+def _own_columns(name: TableName, by_column: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of the columns of leads or of accounts, by the table's own names."""
+    prefix = "" if name == "leads" else ACCOUNT_PREFIX
+    return {column.removeprefix(prefix): each for column, each in by_column.items()}
+
+
+def _own_extractions(name: TableName, history_mapping: HistoryMapping) -> tuple[ColumnExtraction, ...] | None:
+    """What a model reads out of the columns of leads or of accounts."""
+    if history_mapping.extractions is None:
+        return None
+    is_lead = name == "leads"
+    return tuple(
+        replace(each, column=each.column.removeprefix(ACCOUNT_PREFIX))
+        for each in history_mapping.extractions
+        if each.column.startswith(ACCOUNT_PREFIX) != is_lead
+    )
 
 
 def _is_selected(column: str, history_mapping: HistoryMapping) -> bool:

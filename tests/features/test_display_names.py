@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from features.catalogue import build_feature_set
 from features.display_names import DisplayNames, humanise_name, humanise_value
+from features.extraction import ColumnExtraction
 from features.history import LeadHistory
 from features.messages import LANGUAGES
 from features.spec import FeatureSet
@@ -62,6 +63,20 @@ def test_columns_values_kinds_and_stages_have_the_companys_names_in_both_languag
 ):
     assert sentence(NAMED, feature, value) == english
     assert sentence(NAMED, feature, value, "de") == german
+
+
+def test_a_choice_has_the_name_of_the_value():
+    choice = ColumnExtraction("interests", "choice", mark=";", choice="PRICE_LIST")
+    leads = pl.DataFrame({"lead_id": ["a"], "created_at": [0], choice.name: [1.0]})
+    names = DisplayNames.from_table({"interests": "Wanted", "interests.PRICE_LIST": "The price list"})
+    for given_names, text in (
+        (names, "Wanted includes The price list: yes"),
+        (None, "interests includes Price list: yes"),
+    ):
+        features = build_feature_set(
+            LeadHistory.from_leads(leads, 10), extractions=[choice], names=given_names
+        )
+        assert sentence(features, choice.name, 1.0) == text
 
 
 def test_names_travel_with_the_features_and_sets_without_any_keep_their_text():

@@ -26,7 +26,7 @@ from features.spec import (
     count,
     difference,
     latest,
-    omit_empty_inputs,
+    omit_empty_fields,
     ratio,
     recency,
     total,
@@ -98,7 +98,7 @@ def test_a_set_without_derived_features_is_written_as_before_there_were_any():
     text = json.dumps(plain, indent=1, ensure_ascii=False)
     assert CATALOGUE.to_json() == text
     assert CATALOGUE.fingerprint == hashlib.sha256(text.encode()).hexdigest()[:12]
-    assert omit_empty_inputs([("inputs", ()), ("name", "")]) == {"name": ""}
+    assert omit_empty_fields([("inputs", ()), ("name", "")]) == {"name": ""}
 
 
 DEMOS = EventSelection("intent", "touchpoints", ("demo",))

@@ -154,7 +154,7 @@ def _monthly_groups(inputs: ReportInput) -> tuple[CalibrationGroup, ...]:
 
 def _segment_groups(inputs: ReportInput, drivers: Drivers) -> Segments | None:
     """Groups by the leads' channel, else by the most important category; None where there is no category."""
-    categories = [driver.spec for driver in drivers.features if driver.spec.is_category]
+    categories = [driver.spec for driver in drivers.features if driver.spec.unit == "category"]
     first = [spec for spec in inputs.features.specs if spec in categories and spec.family == "channel"]
     feature = next(iter([*first, *categories]), None)
     if feature is None:

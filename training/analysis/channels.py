@@ -129,7 +129,9 @@ def channels(inputs: ReportInput) -> Channels | NotApplicable:
     """Compare the channels of a report's leads, each lead at its first snapshot."""
     specs = [spec for spec in inputs.features.specs if spec.family == FAMILY]
     snapshots = first_snapshots(inputs)
-    dimensions = [s for s in specs if s.is_category and snapshots[s.name].n_unique() > 1][:MOST_DIMENSIONS]
+    dimensions = [s for s in specs if s.unit == "category" and snapshots[s.name].n_unique() > 1][
+        :MOST_DIMENSIONS
+    ]
     if not dimensions:
         return NotApplicable("no_channels")
     costs = inputs.company.settings.costs

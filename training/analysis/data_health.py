@@ -99,7 +99,7 @@ def _column_health(spec: FeatureSpec, training: pl.Series, held_out: pl.Series) 
     missing = 1 - len(known) / len(training) if len(training) else 1.0
     is_constant = distinct == 1 and len(known) == len(training)
     state: State = "empty" if distinct == 0 else "constant" if is_constant else "filled"
-    unseen = _unseen_share(known, held_out) if spec.is_category else None
+    unseen = _unseen_share(known, held_out) if spec.unit == "category" else None
     return ColumnHealth(spec.name, missing, distinct, state, unseen)
 
 

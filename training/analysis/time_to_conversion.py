@@ -232,7 +232,7 @@ def segment_feature(features: FeatureSet, history: LeadHistory) -> FeatureSpec |
     Returns:
         The feature, or None if there is none.
     """
-    channels = [spec for spec in features.specs if spec.family == _FAMILY and spec.is_category]
+    channels = [spec for spec in features.specs if spec.family == _FAMILY and spec.unit == "category"]
     columns = [spec for spec in channels if spec.source == "leads" and spec.of in history.leads.columns]
     levels = {spec.name: history.leads[str(spec.of)].drop_nulls().n_unique() for spec in columns}
     own_columns = sorted(

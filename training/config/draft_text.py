@@ -120,8 +120,16 @@ def _wrapped(line: str) -> list[str]:
 
 def _section(block: DraftBlock) -> list[str]:
     keys = [f"{key} = {_quoted(value)}" for key, value in block.table.keys.items()]
-    keys += [f"{_key(key)} = {toml_value(value, len(key) + 3)}" for key, value in block.keys.items()]
+    keys += [line for key, value in block.keys.items() for line in _key_lines(_key(key), value)]
     return ["", _TABLES[block.section], *_comments(block.says), *keys, *_comments(block.unsure)]
+
+
+def _key_lines(key: str, value: Any) -> list[str]:
+    """A key with its value; a long table takes a line for each of its keys."""
+    line = f"{key} = {toml_value(value, len(key) + 3)}"
+    if not isinstance(value, dict) or len(line) <= _WIDTH:
+        return [line]
+    return [each for inner, item in value.items() for each in _key_lines(f"{key}.{_key(inner)}", item)]
 
 
 def _attributes(read: ReadDraft) -> list[str]:
@@ -147,7 +155,8 @@ def _funnel(read: ReadDraft) -> list[str]:
     return [
         "",
         "[funnel]",
-        f"stages = {_list(funnel.stages)}   # in the order in which leads pass them",
+        "# The stages in the order in which leads pass them:",
+        f"stages = {toml_value(list(funnel.stages), len('stages = '))}",
         f"target = {_quoted(funnel.target)}   # predicted: {_leads(funnel.leads[funnel.target])} got there",
         *(f"# target = {_quoted(stage)}   # {_leads(funnel.leads[stage])} got there" for stage in others),
         f"closed = {_list(funnel.closed)}   # the other ends of the road",

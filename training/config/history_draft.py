@@ -26,6 +26,7 @@ from features.ingest.touchpoint_kinds import suggest_kinds
 from features.parsing import parse_categories, strip_missing
 from training.config.late_facts import late_reason
 from training.config.recipe import BlockResolver, FunnelRecipe, matching_columns
+from training.config.source_tables import count_values
 from training.config.toml_reader import ConfigLocation, parse_table
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class HistoryDraft:
 
 
 @dataclass(frozen=True)
-class Funnel:
+class ObservedFunnel:
     """The funnel that the rows show.
 
     Attributes:
@@ -118,7 +119,7 @@ class ReadDraft:
 
     draft: HistoryDraft
     reading: IngestResult
-    funnel: Funnel
+    funnel: ObservedFunnel
     kinds: Mapping[str, int]
     start: int | None
     begun: int | None
@@ -301,7 +302,7 @@ def set_time_format(block: DraftBlock) -> None:
         block.keys["time_format"] = patterns[0]
 
 
-def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> Funnel:
+def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> ObservedFunnel:
     """The funnel that entries into stages show.
 
     Raises:
@@ -321,7 +322,7 @@ def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> Funnel:
         (s for choice in draft.funnel.target for s in open_stages if _is_choice(s, choice, draft)), None
     )
     by_word = next((s for s in open_stages if _WON.search(s)), None)
-    return Funnel(
+    return ObservedFunnel(
         tuple(stages), chosen or by_word or open_stages[-1], tuple(closed), tuple(reopen), leads, bool(chosen)
     )
 
@@ -352,15 +353,8 @@ def _most_frequent(choice: StageChoice, draft: HistoryDraft) -> str | None:
     )
     if block is None:
         return None
-    place = replace(block.table.place, where=block.keys.get("where", {}))
-    column = block.keys["columns"]["value"]
-    frames = [batch.frame for batch in open_table(place).batches(columns=[column])]
-    values = (
-        pl.concat(frames, how="vertical_relaxed")[column].drop_nulls()
-        if frames
-        else pl.Series(dtype=pl.String)
-    )
-    return None if values.is_empty() else str(values.mode().sort()[0])
+    counts = count_values(block.table, block.keys["columns"]["value"], block.keys.get("where", {}))
+    return next(iter(counts), None)
 
 
 def order_stages(moves: pl.DataFrame) -> list[str]:

@@ -103,7 +103,9 @@ def draft_by_inference(profiles: Sequence[FileProfile]) -> HistoryDraft:
             continue
         shared = find_join_key(leads, other)
         if shared is not None and other.dates:
-            events.append(_events(leads, other, shared[1]))
+            blocks, remarks = _events(leads, other, shared[1])
+            events += blocks
+            draft.aside += remarks
         elif (shared := find_join_key(other, leads)) is not None:
             accounts.append((other, *shared))
         else:
@@ -221,8 +223,37 @@ def _find_audit(profile: FileProfile) -> _Audit | None:
     return _Audit(field, stages[0], new) if stages else None
 
 
-def _events(leads: FileProfile, other: FileProfile, lead: str) -> DraftBlock:
-    """The events that a further table holds: entries into stages or touchpoints."""
+def _events(leads: FileProfile, other: FileProfile, lead: str) -> tuple[list[DraftBlock], list[str]]:
+    """The events that a further table holds, and remarks on what it does not."""
+    if not _has_stages_of_today(leads, other, lead):
+        return [_event_block(leads, other, lead)], []
+    created = find_creation_date((n for n in other.dates if not is_overwritten(n)), other)
+    blocks, remarks = _own_transitions(other, lead, created or "")
+    if blocks and (also := _also(leads, other, lead)):
+        for block in blocks:
+            block.keys["also"] = {"leads": also}
+    return blocks, remarks
+
+
+def _words_and_kinds(other: FileProfile, lead: str) -> tuple[list[str], list[str]]:
+    """The columns of words of a table of events, and those of them that look like kinds of touchpoint."""
+    words = [name for name in other.low_cardinality if name != lead and other.role(name) == "category"]
+    return words, [name for name in words if _KIND.search(name) and not _STATUS.search(name)]
+
+
+def _has_stages_of_today(leads: FileProfile, other: FileProfile, lead: str) -> bool:
+    """Whether a table has a row a lead, or a deal, with the stage of today and several dates: no history."""
+    ids = other.frame[lead].drop_nulls()
+    is_row_a_lead = len(ids) <= _ROWS_A_LEAD * max(ids.n_unique(), 1)
+    has_stages = _stage_column(leads, other, *_words_and_kinds(other, lead)) is not None
+    return is_row_a_lead and has_stages and len(other.dates) > 1
+
+
+_ROWS_A_LEAD = 1.1
+
+
+def _event_block(leads: FileProfile, other: FileProfile, lead: str) -> DraftBlock:
+    """The events of a table with a row an event: entries into stages or touchpoints."""
     occurred = find_creation_date((n for n in other.dates if not is_overwritten(n)), other) or next(
         iter(other.dates)
     )
@@ -233,8 +264,7 @@ def _events(leads: FileProfile, other: FileProfile, lead: str) -> DraftBlock:
         says.append(f"Ids of {lead!r} that are no lead's own are looked for in {also!r} of the leads.")
     block = _block("transitions", other, keys)
     block.says = says
-    words = [name for name in other.low_cardinality if name != lead and other.role(name) == "category"]
-    kinds = [name for name in words if _KIND.search(name) and not _STATUS.search(name)]
+    words, kinds = _words_and_kinds(other, lead)
     stage = _stage_column(leads, other, words, kinds)
     if audit := _find_audit(other):
         keys["where"] = {audit.field: audit.value}

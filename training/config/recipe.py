@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from training.config.source_tables import count_values
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -80,7 +82,7 @@ class FunnelRecipe:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class LayoutRecipe:
     """The configuration of one layout, and how to know it.
 
     Attributes:
@@ -134,7 +136,7 @@ class DraftBlock:
 
 
 @cache
-def load_recipes() -> tuple[Recipe, ...]:
+def load_recipes() -> tuple[LayoutRecipe, ...]:
     """All recipes, in the order of their names."""
     folder = files("training.config") / "recipes"
     paths = sorted((each for each in folder.iterdir() if each.name.endswith(".toml")), key=lambda p: p.name)
@@ -144,7 +146,7 @@ def load_recipes() -> tuple[Recipe, ...]:
 _KEYS = {"title", "page", "sources", "tables", "variants", "late", "account_late", "roles", "funnel", "says"}
 
 
-def parse_recipe(name: str, text: str) -> Recipe:
+def parse_recipe(name: str, text: str) -> LayoutRecipe:
     """A recipe from the text of its file.
 
     Raises:
@@ -164,7 +166,7 @@ def parse_recipe(name: str, text: str) -> Recipe:
         for alias, each in raw["tables"].items()
     }
     blocks = {section: _as_list(raw.get(section, [])) for section in SECTIONS}
-    return Recipe(
+    return LayoutRecipe(
         name=name,
         title=raw["title"],
         page=raw["page"],
@@ -228,7 +230,7 @@ def matching_columns(pattern: str, columns: Iterable[str]) -> list[str]:
     return [name for name in columns if any(_means(each, name) for each in patterns)]
 
 
-def match_recipe(recipe: Recipe, tables: Sequence[SourceTable]) -> dict[str, SourceTable] | None:
+def match_recipe(recipe: LayoutRecipe, tables: Sequence[SourceTable]) -> dict[str, SourceTable] | None:
     """The tables of a recipe among those that are there, by its names; None where it is another layout."""
     found: dict[str, SourceTable] = {}
     for alias, pattern in recipe.tables.items():
@@ -253,7 +255,7 @@ def _name_rank(pattern: TablePattern, table: SourceTable) -> int:
     return next(ranks, len(pattern.names))
 
 
-def variant_of(recipe: Recipe, found: Mapping[str, SourceTable]) -> str:
+def variant_of(recipe: LayoutRecipe, found: Mapping[str, SourceTable]) -> str:
     """Which tool made the tables, as far as a recipe can tell; empty if it cannot."""
     for tool, reference in recipe.variants.items():
         alias, _, column = reference.partition(".")
@@ -343,13 +345,20 @@ class BlockResolver:
         return column
 
     def _unsure(self, lines: Iterable[str | Mapping[str, Any]]) -> list[str]:
-        """The alternatives whose columns are there."""
+        """The alternatives whose columns are there, with the values that the rows hold."""
         tables = ({"text": each} if isinstance(each, str) else each for each in lines)
         return [
-            str(each["text"])
+            str(each["text"]).replace("{values}", self._values(each))
             for each in tables
             if all(self._find(reference) is not None for reference in each.get("needs", ()))
         ]
+
+    def _values(self, line: Mapping[str, Any]) -> str:
+        column = self._find(line["values_of"]) if "values_of" in line else None
+        if column is None:
+            return "none"
+        counts = count_values(self._visible[""], column, self._by_key(line.get("where", {})))
+        return ", ".join(f"{value!r} ({count:,})" for value, count in list(counts.items())[:_MOST_VALUES])
 
     def _plain(self, plain: Mapping[str, str]) -> dict[str, str]:
         """By the name of an attribute with a history, the column of leads with its newest value."""
@@ -424,6 +433,7 @@ class BlockResolver:
         return {"leads": present} if present else {}
 
 
+_MOST_VALUES = 20
 _RESOLVED = frozenset(
     {"where", "join", "lookup", "columns", "attributes", "stages", "also", "lead_id", "deleted"}
 )

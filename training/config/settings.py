@@ -12,6 +12,7 @@ from typing import Any, Literal
 from features.clock import DAY, HOUR
 from features.cohort import CREATED, MERGED, CohortRule
 from features.display_names import DisplayNames
+from features.ingest.column_extractions import Extracted  # noqa: TC001
 from features.ingest.column_roles import Role  # noqa: TC001
 from features.ingest.mapping import (
     AttributeSelection,
@@ -123,6 +124,8 @@ class FlatConfig:
         time_format: The format of ``time``. Default: detected.
         time_zone: The zone of times without offset.
         encoding: How the characters of a text file are written, such as ``shift_jis``. Default: found out.
+        extract: What there is to read out of a column: email, title, choices, words, or none; "*" speaks of
+            all others. Default: found out.
     """
 
     leads: Path
@@ -137,6 +140,7 @@ class FlatConfig:
     time_format: str | None = None
     time_zone: str = "UTC"
     encoding: str | None = None
+    extract: Mapping[str, Extracted] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_encoding(self.encoding)
@@ -152,6 +156,8 @@ class AttributesConfig(AttributeSelection):
         exclude: Columns that are kept out; those of accounts are called ``account.<column>``. Default: none.
         only: If any are named, all other columns are kept out. Default: none.
         roles: Roles of columns, instead of those inferred from their values, by column. Default: none.
+        extract: What there is to read out of a column: email, title, choices, words, or none; "*" speaks of
+            all others. Default: found out.
         history: Tables with one row per change of an attribute that the CRM overwrites (``lead_id``,
             ``known_at``, ``name``, ``value``), read as of each snapshot. Default: none.
     """
@@ -399,6 +405,7 @@ class Config:
             time_format=None if flat.time_format is None else TimeFormat(flat.time_format, flat.time_zone),
             max_share=self.quarantine.max_share,
             encoding=flat.encoding,
+            extract=flat.extract,
         )
 
     @property

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from features.cohort import CohortRule
+    from features.extraction import ColumnExtraction
     from features.ingest.availability import Availability
     from features.ingest.column_roles import ColumnRole
     from features.ingest.flat_export import FlatExport
@@ -262,6 +263,7 @@ class Dataset:
             gap=self.gap,
             matured=self.matured,
             monotone=self.monotone,
+            extractions={s.name: s.extraction for s in self.features.specs if s.extraction is not None},
         )
 
     def features_for(self, features: FeatureSet, at: NDArray[np.intp]) -> pl.DataFrame:
@@ -330,7 +332,12 @@ def from_history(  # noqa: PLR0913 - the one call that most users need
         PluginError: A plug-in gives no features, or some that this history cannot have.
     """
     features = build_feature_set(
-        history, target=label.stage, closed=(*label.closed, MERGED), units=_flags(roles), names=names
+        history,
+        target=label.stage,
+        closed=(*label.closed, MERGED),
+        units=_flags(roles := tuple(roles)),
+        extractions=_extractions(roles),
+        names=names,
     )
     features = add_plugin_features(features, plugins, history)
     snapshots = draw_snapshots(history, rule)
@@ -422,11 +429,15 @@ def from_flat_export(export: FlatExport, mapping: FlatMapping, names: DisplayNam
 
 
 def flat_features(
-    leads: pl.DataFrame, roles: Iterable[ColumnRole], names: DisplayNames | None = None
+    leads: pl.DataFrame, roles: Sequence[ColumnRole], names: DisplayNames | None = None
 ) -> FeatureSet:
-    """The features of a flat export: its columns."""
+    """The features of a flat export: its columns, and what was read out of them."""
     history = LeadHistory.from_leads(leads.with_columns(created_at=pl.lit(0)), FLAT_AS_OF)
-    return build_feature_set(history, units=_flags(roles), names=names)
+    return build_feature_set(history, units=_flags(roles), extractions=_extractions(roles), names=names)
+
+
+def _extractions(roles: Sequence[ColumnRole]) -> tuple[ColumnExtraction, ...]:
+    return tuple(role.extraction for role in roles if role.extraction is not None)
 
 
 def _flags(roles: Iterable[ColumnRole]) -> dict[str, Unit]:

@@ -142,5 +142,5 @@ def _apply_training_config(dataset: Dataset, config: Config) -> Dataset:
 
 def _unused_columns(dataset: Dataset, reading: IngestResult) -> tuple[str, ...]:
     """The lead columns that no feature reads; requests may carry them."""
-    used = {spec.of for spec in dataset.features.specs if spec.source == "leads"}
+    used = {spec.column for spec in dataset.features.specs if spec.source == "leads"}
     return tuple(sorted(set(reading.columns) - used))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from features.extraction import ColumnExtraction
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
@@ -33,6 +35,7 @@ class TrainingRows:
             out: of the newest rows only fast outcomes are known, which weights repair over all rows, but not
             within a slice of time.
         monotone: By number column, 1 where more may never lower a score, -1 where it may never raise it.
+        extractions: By column that was read out of another one, how.
     """
 
     frame: pl.DataFrame
@@ -43,6 +46,7 @@ class TrainingRows:
     gap: int = 0
     matured: NDArray[np.bool_] | None = None
     monotone: Mapping[str, int] = field(default_factory=dict)
+    extractions: Mapping[str, ColumnExtraction] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -59,7 +63,13 @@ class TrainingRows:
             gap=self.gap,
             matured=None if self.matured is None else self.matured[rows],
             monotone=self.monotone,
+            extractions=self.extractions,
         )
+
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """The String columns that hold words with blanks between them, and are no categories."""
+        return frozenset(name for name, each in self.extractions.items() if each.part == "words")
 
     @property
     def validation_rows(self) -> NDArray[np.intp]:

@@ -40,7 +40,7 @@ def _columns(dataset: Dataset) -> Iterator[str]:
 
 def _values(dataset: Dataset) -> Iterator[str]:
     for spec in dataset.features.specs:
-        if spec.is_category and spec.source in {"leads", "attributes"}:
+        if spec.unit == "category" and spec.extraction is None and spec.source in {"leads", "attributes"}:
             history = dataset.history
             values = dataset.rows[spec.name] if history is None else category_values(spec, history)
             yield from (f"{spec.name}.{value}" for value in values.drop_nulls().unique())

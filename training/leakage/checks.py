@@ -19,6 +19,7 @@ from training.leakage import (
     value_checks,
 )
 from training.leakage.column_checks import NotApplicableError, Severity
+from training.leakage.texts import expand_texts, without_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,10 +88,12 @@ def run_checks(dataset: Dataset, ahead: pl.DataFrame | None = None) -> tuple[Che
     Returns:
         One result per check, in the order of their codes.
     """
-    sample = dataset.subsample(MOST_ROWS)
+    columns = expand_texts(dataset.subsample(MOST_ROWS))
+    values = without_texts(dataset)
+    sample = values.subsample(MOST_ROWS)
     checks = (
-        *(_run_check(code, search, sample) for code, search in CHECKS.items()),
-        *(_run_check(code, search, dataset) for code, search in ORIGINS.items()),
+        *(_run_check(code, search, columns) for code, search in CHECKS.items()),
+        *(_run_check(code, search, values) for code, search in ORIGINS.items()),
         *(_run_check(code, _with_rows_to_score(search, ahead), sample) for code, search in AHEAD.items()),
     )
     return tuple(sorted(checks, key=lambda check: check.code))

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 import lightgbm as lgb
 import numpy as np
+import polars as pl
 
 from features.ingest.availability import looks_post_outcome
 from features.messages import Message
 from models.metrics import log_loss, roc_auc
 
 if TYPE_CHECKING:
-    import polars as pl
     from numpy.typing import NDArray
 
     from training.data.dataset import Dataset
@@ -168,9 +168,10 @@ class _Trial:
 
 def post_outcome_name(dataset: Dataset) -> FindingRows:
     """Plain columns whose name speaks of what is written later, such as "last activity"."""
-    for spec in dataset.features.specs:
-        if spec.reduce == "value" and looks_post_outcome(spec.name):
-            yield "medium", spec.name, Message("findings.sounds_late")
+    columns = dict.fromkeys(spec.column for spec in dataset.features.specs if spec.reduce == "value")
+    yield from (
+        ("medium", name, Message("findings.sounds_late")) for name in columns if looks_post_outcome(name)
+    )
 
 
 def missingness_by_time(dataset: Dataset) -> FindingRows:
@@ -259,10 +260,16 @@ def require_enough_outcomes(dataset: Dataset) -> None:
 
 
 def _filled(dataset: Dataset) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Plain columns, and which rows have a value; the nulls of events mean "never" and are no gaps."""
+    """Plain columns, and which rows have a value; the nulls of events mean "never" and are no gaps.
+
+    What is read out of a column counts for the column.
+    """
+    names: dict[str, list[str]] = {}
     for spec in dataset.features.specs:
         if spec.reduce == "value":
-            yield spec.name, dataset.rows[spec.name].is_not_null().to_numpy()
+            names.setdefault(spec.column, []).append(spec.name)
+    for column, own in names.items():
+        yield column, dataset.rows.select(pl.any_horizontal(pl.col(own).is_not_null())).to_series().to_numpy()
 
 
 def _parts(order: NDArray[np.int64]) -> list[NDArray[np.intp]]:

@@ -113,7 +113,7 @@ def fit_additive(
     Returns:
         The additive model: its contributions are in log-odds.
     """
-    numbers = sum(feature.kind == "number" for feature in encodings.features)
+    numbers = sum(feature.kind != "category" for feature in encodings.features)
     knots = int(np.clip(STEPS // max(1, numbers), FEWEST_KNOTS, MOST_KNOTS))
     terms = [
         _make_term(feature, source, start, matrix, knots)
@@ -124,7 +124,8 @@ def fit_additive(
     sample = _sample_rows(len(rows), sum(term.width for term in terms), seed)
     sampled_matrix = matrix[sample]
     with threadpool_limits(1, "blas"):  # more threads on busy cores are slower, and not deterministic
-        beta, missing, intercept = _fit_coefficients(rows.take(sample), terms, sampled_matrix)
+        penalties = _penalty_groups(rows, encodings.feature_names)
+        beta, missing, intercept = _fit_coefficients(rows.take(sample), terms, sampled_matrix, penalties)
     ends = np.cumsum([term.width for term in terms])
     effects = [
         isotonic_effect(term.effect(beta[end - term.width : end], missing_effect), rows.monotone.get(name, 0))
@@ -138,8 +139,10 @@ def fit_additive(
 def _make_term(
     feature: FeatureEncoding, source: int, start: int, matrix: NDArray[np.float64], knots: int
 ) -> FeatureTerm:
-    if feature.kind == "number":
+    if feature.kind != "category":
         return FeatureTerm(source, knots=_choose_knots(matrix[:, source], knots))
+    if not feature.rates:  # nothing is told by its values; an effect of all rows ends up in the intercept
+        return FeatureTerm(source, level_of=np.zeros(len(feature.levels) + 2, dtype=np.intp))
     codes = matrix[:, source].astype(np.intp)
     rows = np.bincount(codes, minlength=len(feature.levels) + 2)
     frequent = np.flatnonzero(rows[: feature.other] >= FEWEST)
@@ -181,8 +184,22 @@ def _sample_rows(rows: int, width: int, seed: int) -> NDArray[np.intp]:
     return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
+def _penalty_groups(rows: TrainingRows, names: tuple[str, ...]) -> list[int]:
+    """The number of the penalty of each feature: one for all choices of a column, else one of its own.
+
+    A few choices alone show little of how much such choices tell; all of them together show more.
+    """
+    owners = ((name, rows.extractions.get(name)) for name in names)
+    keys = [
+        ("", each.column) if each is not None and each.part == "choice" else ("feature", name)
+        for name, each in owners
+    ]
+    numbers: dict[tuple[str, str], int] = {}
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
+
+
 def _fit_coefficients(
-    rows: TrainingRows, terms: list[FeatureTerm], matrix: NDArray[np.float64]
+    rows: TrainingRows, terms: list[FeatureTerm], matrix: NDArray[np.float64], penalties: list[int]
 ) -> tuple[NDArray[np.float64], list[float], float]:
     """The (width,) coefficients of all terms, the effect of a missing value per term, and the intercept."""
     with_missing = [
@@ -190,7 +207,8 @@ def _fit_coefficients(
         for place, term in enumerate(terms)
         if term.knots is not None and np.isnan(matrix[:, term.source]).any()
     ]
-    group = np.repeat(np.arange(len(terms) + 1), [*(term.width for term in terms), len(with_missing)])
+    last = max(penalties, default=-1) + 1
+    group = np.repeat([*penalties, last], [*(term.width for term in terms), len(with_missing)])
     ends = np.cumsum([term.width for term in terms])
     design = np.ones((len(group) + 1, len(rows)), dtype=np.float32)
     for term, end in zip(terms, ends, strict=True):

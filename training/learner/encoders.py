@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from scipy.special import logit
 
 from models.encoding import FeatureEncoder, FeatureEncoding
+from models.metrics import log_loss_per_row
 from training.learner.cross_validation import assign_folds
+from training.learner.word_weights import cross_fitted_word_scores, fit_word_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,14 +48,54 @@ def fit_encoders(rows: TrainingRows, seed: int) -> tuple[FeatureEncoder, NDArray
         row has the rates of the other folds.
     """
     fold = assign_folds(rows, CROSS_FITS, seed)
-    fits = [_fit_encoding(rows, name) for name in rows.frame.columns]
+    fits = [_fit_cross_fitted(rows, name, fold, seed) for name in rows.frame.columns]
     encodings = FeatureEncoder(tuple(encoding for encoding, _ in fits))
     matrix = encodings.encode(rows.frame)
-    for (encoding, codes), start in zip(fits, encodings.starts, strict=True):
-        if codes is not None:
-            column = start + (encoding.kind == "number")
-            matrix[:, column] = _cross_fitted_rates(rows, codes, len(encoding.levels) + 2, fold)
+    for (encoding, cross_fitted), start in zip(fits, encodings.starts, strict=True):
+        if cross_fitted is not None:
+            matrix[:, start + (encoding.kind == "number")] = cross_fitted
     return encodings, matrix
+
+
+def _fit_cross_fitted(
+    rows: TrainingRows, name: str, fold: NDArray[np.intp], seed: int
+) -> tuple[FeatureEncoding, NDArray[np.float64] | None]:
+    """The encoding of one column, and (n,) its cross-fitted rates or scores if it has any.
+
+    What was read out of a column is a guess at what may matter, and each guess costs a little where it is
+    wrong: it counts only where it tells rows of other folds more than the base rate does.
+    """
+    if name in rows.texts:
+        encoding = fit_word_weights(rows, name, seed)
+        scores = cross_fitted_word_scores(rows, encoding, fold, seed)
+        logits = np.nan_to_num(scores - np.nanmean(scores)) if encoding.weights else np.zeros(len(rows))
+        if not _beats_base_rate(rows, logit(rows.rate) + logits):
+            return _silent(name), None
+        return encoding, scores
+    encoding, codes = _fit_encoding(rows, name)
+    rates = None if codes is None else _cross_fitted_rates(rows, codes, len(encoding.levels) + 2, fold)
+    if name not in rows.extractions:
+        return encoding, rates
+    known_rates = _flag_rates(rows, name, fold) if rates is None else rates
+    return (encoding, rates) if _beats_base_rate(rows, logit(known_rates)) else (_silent(name), None)
+
+
+def _silent(name: str) -> FeatureEncoding:
+    """The encoding of a column whose values count for nothing: no column of the trees, and one effect."""
+    return FeatureEncoding(name, "category")
+
+
+def _flag_rates(rows: TrainingRows, name: str, fold: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(n,) the cross-fitted rate of each row's flag: no, yes or missing."""
+    codes = rows.frame[name].fill_null(2).cast(pl.Int64).to_numpy()
+    return _cross_fitted_rates(rows, codes, 3, fold)
+
+
+def _beats_base_rate(rows: TrainingRows, log_odds: NDArray[np.float64]) -> bool:
+    """Whether log-odds by other folds have less log-loss than the base rate."""
+    base_rate = np.full(len(rows), logit(rows.rate))
+    loss, base_loss = (float(rows.w @ log_loss_per_row(rows.y, each)) for each in (log_odds, base_rate))
+    return loss < base_loss
 
 
 def _fit_encoding(rows: TrainingRows, name: str) -> tuple[FeatureEncoding, NDArray[np.int64] | None]:

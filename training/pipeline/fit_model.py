@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from features.extraction import extract_column
+from features.spec import FeatureSet
 from models import metrics
 from models.conversion import ConversionModel
 from models.drift import ReferenceDistribution, missing_share
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from models.encoding import FeatureEncoder
     from models.metrics import Interval, MetricFunction
     from training.config.settings import TrainingConfig
     from training.data.dataset import Dataset
@@ -77,6 +80,7 @@ def train_model(
         if learner is None
         else fit_plugin_learner(rows, learner, training.seed, progress)
     )
+    dataset = keep_learned_words(dataset, fitted.predictor.encodings)
     capacity = resolve_capacity(dataset, training)
     probability = fitted.predictor.probability(fitted.log_odds)
     grades = from_capacity(probability, capacity)
@@ -97,7 +101,8 @@ def train_model(
         grades,
         card,
         uncertainty=estimate_uncertainty(rows, fitted, lead, training.seed),
-        observed_rates=ObservedRates.of(rows.frame, lead, dataset.label),
+        # Two texts are hardly ever the same, so there are no rates of leads with the same one.
+        observed_rates=ObservedRates.of(rows.frame.drop(rows.texts), lead, dataset.label),
     )
     scores = dataset.rows[fitted.held_out_rows].select("lead_id", "as_of")
     scored = model.scores_from_log_odds(scores, fitted.log_odds)
@@ -140,6 +145,28 @@ def evaluate(
         metric.check_name(measured)
     measured |= extra
     return metrics.bootstrap_intervals(measured, label, probability, leads, seed)
+
+
+def keep_learned_words(dataset: Dataset, encodings: FeatureEncoder) -> Dataset:
+    """The dataset with those words of its texts that count in a model, which says so in its features.
+
+    Whoever reads the model's features, a file, a request, a log, then has no other word of a text.
+    """
+    if not dataset.features.texts:
+        return dataset
+    words = {encoding.name: encoding.levels for encoding in encodings.features}
+    specs = tuple(
+        replace(spec, extraction=spec.extraction.keep_words(map(str, words[spec.name])))
+        if spec.unit == "words" and spec.extraction is not None
+        else spec
+        for spec in dataset.features.specs
+    )
+    columns = [
+        extract_column(spec.extraction, dataset.rows[spec.name]).alias(spec.name)
+        for spec in specs
+        if spec.unit == "words" and spec.extraction is not None
+    ]
+    return replace(dataset, features=FeatureSet(specs), rows=dataset.rows.with_columns(columns))
 
 
 def _card(

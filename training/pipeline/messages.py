@@ -6,9 +6,11 @@ import json
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from features.ingest.column_extractions import is_read_out
 from features.ingest.column_roles import has_several_choices, is_like_numbers
 from features.ingest.quarantine import format_counts
 from features.ingest.touchpoint_kinds import suggest_kinds
+from features.messages import Message
 from training.data.load import format_columns
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from features.history import LeadHistory
+    from features.ingest.availability import Availability
     from models.metrics import Interval
     from training.data.dataset import Dataset
     from training.report.report import Report
@@ -31,7 +34,10 @@ def ingest_messages(dataset: Dataset, quarantine: Path) -> Iterator[str]:
     """Lines on what happened to the rows and columns of the sources."""
     yield from dataset.notices
     columns = [a for a in dataset.availability if a.by == "leadloop"]
-    unused = sorted((a for a in columns if not a.used), key=lambda a: a.role == "empty")
+    # The notices tell already what is read out of a column.
+    unused = sorted(
+        (a for a in columns if not a.used and not _is_read_out(a)), key=lambda a: a.role == "empty"
+    )
     if unused:
         yield "columns not used: " + format_columns(unused)
     if words := [a for a in columns if a.used and is_like_numbers(a.role_reason)]:
@@ -68,6 +74,11 @@ def kind_suggestions(history: LeadHistory | None) -> Iterator[str]:
         f"{len(suggested):,} {what} under another name; if so, write in [[touchpoints]]: "
         f"values = {{ kind = {{ {words} }} }}" + (f", and likewise for {more:,} more" if more else "")
     )
+
+
+def _is_read_out(column: Availability) -> bool:
+    reason = column.reason.values.get("reason")
+    return isinstance(reason, Message) and is_read_out(reason)
 
 
 def holdout_overlap_message(holdout_ids: pl.Series, dataset: Dataset) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from features.ingest.flat_export import read_flat
+from features.ingest.flat_export import FlatColumns, read_flat
 from features.ingest.mapping import FlatMapping
 from models import artifact
 from models.project import resolve_project
@@ -243,18 +243,18 @@ def _outcomes(dataset: Dataset, config: Config, holdout: Path) -> FlatExport:
     if config.flat is None:
         msg = "a holdout file goes with a flat export; a history judges itself on its later leads"
         raise ConfigError(msg)
-    specs = dataset.features.specs
-    roles = {str(s.of): "number" if s.unit not in {"flag", "category"} else s.unit for s in specs}
+    columns = FlatColumns.from_features(dataset.features)
     mapping = FlatMapping(
         id=config.flat.id,
         label=config.flat.label,
-        roles=roles,  # type: ignore[arg-type]  # a unit of a plain column is the name of its role
+        roles=columns.roles,
         missing=config.flat.missing,
         positive=config.flat.positive,
         negative=config.flat.negative,
         max_share=config.quarantine.max_share,
         marks=dataset.marks,
         encoding=config.flat.encoding,
+        extractions=columns.extractions,
     )
     return read_flat(holdout, mapping)
 

@@ -87,6 +87,8 @@ def condition_matrix(conditions: Sequence[Condition], rows: pl.DataFrame) -> NDA
 def _of(spec: FeatureSpec, values: pl.Series) -> Iterator[Condition]:
     if spec.source in {"leads", "attributes"}:
         yield Condition(spec, "missing")
+    if spec.unit == "words":
+        return
     if spec.is_category:
         levels = (
             values.drop_nulls().value_counts(name="rows").sort("rows", values.name, descending=[True, False])

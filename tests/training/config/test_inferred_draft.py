@@ -133,6 +133,26 @@ def test_statuses_that_leads_have_are_stages(drafted):
     assert draft["funnel"]["stages"] == ["New", "Talking", "Won"]
 
 
+def test_the_stage_of_a_deal_is_not_dated_by_the_deals_creation(drafted):
+    rows = [{k: v for k, v in row.items() if k not in {"won_on", "is_converted"}} for row in prospects()]
+    deals = [
+        {
+            "deal_id": f"D{i}",
+            "prospect_id": f"P{i:04d}",
+            "opened": day(i + 2),
+            "closed_on": day(i + 9) if i % 3 else None,
+            "stage": ("Proposal", "Won", "Lost")[i % 3],
+        }
+        for i in range(120)
+    ]
+    (moves,) = drafted(prospects=rows, deals=deals)["transitions"]
+    assert moves["where"] == {"stage": ["Lost", "Won"]}
+    assert moves["columns"]["occurred_at"] == "closed_on"
+    bare = [{k: v for k, v in deal.items() if k != "closed_on"} | {"modified": day(200)} for deal in deals]
+    with pytest.raises(SourceError, match="no lead has entered a stage"):
+        drafted(prospects=rows, deals=bare)
+
+
 def test_a_table_of_all_changes_is_read_for_its_stage_only(drafted):
     changes = [
         {
