@@ -241,7 +241,7 @@ def _add_odoo_event(rows: _Rows, lead: Lead, event: Event) -> None:
             rows,
             lead.number,
             event.at,
-            message_type="comment",
+            message_type="notification",
             subtype_id=_ACTIVITIES,
             mail_activity_type_id=kind,
         )

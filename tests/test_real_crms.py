@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 from crm_company import make_company, true_history
 from crm_databases import write_crm
@@ -127,6 +128,30 @@ def test_init_drafts_the_data_set_of_the_hand_written_configuration(filled, tmp_
     path.write_text(drafts[0].text, encoding="utf-8")
     dataset = read_dataset(load_config(path), tmp_path)
     assert_same_data_set(dataset, read_dataset(filled.configuration("keys", tmp_path), tmp_path))
+
+
+def test_without_its_history_pipedrive_is_drafted_by_the_times_of_wins_and_losses(company, tmp_path):
+    tables = pipedrive_tables(company)
+    del tables["pipedrive_data.deals_flow_deal_change"]
+    draft = draft_configs([write_crm("duckdb", tables, tmp_path)], tmp_path)[0]
+    assert 'stages = { won_time = "won", lost_time = "lost" }' in draft.text
+    (tmp_path / "leadloop.toml").write_text(draft.text, encoding="utf-8")
+    config = load_config(tmp_path / "leadloop.toml")
+    assert (config.funnel.target, config.funnel.closed) == ("won", ("lost",))
+    won = read_dataset(config, tmp_path).history.transitions.filter(pl.col("stage") == "won")
+    assert won.height == sum(lead.won_at is not None for lead in company.leads if not lead.deleted)
+
+
+@pytest.mark.parametrize(
+    ("make", "lost"), [(suitecrm_tables, "leads_audit"), (dynamics_tables, "opportunity")]
+)
+def test_without_a_dated_outcome_a_crm_is_refused_in_words(company, tmp_path, make, lost):
+    tables = make(company)
+    del tables[lost]
+    with pytest.raises(
+        SourceError, match=r"nothing in these files looks like an outcome|no lead has entered"
+    ):
+        draft_configs([write_crm("csv", tables, tmp_path)], tmp_path)
 
 
 MOVED = {"all": lambda _: True, "half": lambda lead: lead.number % 2 == 0, "none": lambda _: False}

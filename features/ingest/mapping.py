@@ -111,6 +111,34 @@ class ValueLookup:
             raise SourceError(msg)
 
 
+@dataclass(frozen=True)
+class GatheredValues:
+    """The values of several rows of another table as one cell, such as the tags of a lead: ``"A;B"``.
+
+    Attributes:
+        table: The table, as in TableJoin.
+        on: The column of the rows so far, and the column of this table that holds the same value.
+        value: The column of the values.
+        where: The values that columns of this table must have.
+        lookup: What the values mean, where they are ids or codes.
+
+    Raises:
+        SourceError: there is not exactly one pair of columns to find the rows by.
+    """
+
+    table: str
+    on: Mapping[str, str]
+    value: str
+    where: Mapping[str, CellValues] = field(default_factory=dict)
+    lookup: ValueLookup | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "where", _as_conditions(self.where))
+        if len(self.on) != 1:
+            msg = f'what is gathered from {self.table} needs one pair on = {{ column = "its column" }}'
+            raise SourceError(msg)
+
+
 def table_stem(table: str) -> str:
     """The name of a table without its schema, or of a file without its ending.
 
@@ -146,6 +174,8 @@ class TableSource:
         where: The values that columns must have; other rows are no rows of the table.
         join: Tables beside it, by equal values.
         lookup: By column, what its ids or codes mean.
+        gather: Of leads and accounts: further columns whose cells hold the values of several rows of another
+            table.
         encoding: How the characters of a text file are written, such as ``shift_jis``. Default: found out.
 
     Raises:
@@ -161,6 +191,7 @@ class TableSource:
     where: Mapping[str, CellValues] = field(default_factory=dict)
     join: tuple[TableJoin, ...] = ()
     lookup: Mapping[str, ValueLookup] = field(default_factory=dict)
+    gather: Mapping[str, GatheredValues] = field(default_factory=dict)
     encoding: str | None = None
 
     def __post_init__(self) -> None:
@@ -218,6 +249,7 @@ class TableMapping(TableSource):
         where: As in TableSource.
         join: As in TableSource.
         lookup: As in TableSource.
+        gather: As in TableSource.
         encoding: As in TableSource.
         columns: The company's column for each column of the contract; one that is not mentioned is read from
             the column of the same name, if there is one. ``"table.column"`` is a column of a joined table,

@@ -98,6 +98,7 @@ FREE_COLUMNS: frozenset[TableName] = frozenset({"leads", "accounts"})
 _EVENTS = frozenset({"touchpoints", "transitions", "attributes"})
 _KEYS_OF_SOME: Mapping[str, frozenset[str]] = {
     "attributes": FREE_COLUMNS,
+    "gather": FREE_COLUMNS,
     "lead_id": _EVENTS,
     "also": _EVENTS,
     "stages": frozenset({"transitions"}),

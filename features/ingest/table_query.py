@@ -77,6 +77,19 @@ class SqlDialect:
         cast = sqlalchemy.cast(sqlalchemy.literal_column(_OPERAND), kind)
         return str(cast.compile(dialect=self.sqlalchemy)).replace(_OPERAND, sql)
 
+    def gather(self, sql: str) -> str:
+        """The texts of the rows of a group in one, in their order and with semicolons between them."""
+        if self.is_mysql:
+            return f"GROUP_CONCAT({sql} ORDER BY {sql} SEPARATOR ';')"
+        if self.name == "sqlite":
+            return f"GROUP_CONCAT({sql}, ';')"  # in the order of the inner query
+        if self.name in {"duckdb", "postgresql", "bigquery"}:
+            return f"STRING_AGG({sql}, ';' ORDER BY {sql})"
+        if self.name == "databricks":
+            return f"ARRAY_JOIN(SORT_ARRAY(COLLECT_LIST({sql})), ';')"
+        function = "STRING_AGG" if self.name == "mssql" else "LISTAGG"
+        return f"{function}({sql}, ';') WITHIN GROUP (ORDER BY {sql})"
+
     def json_value(self, sql: str, family: str, path: Sequence[str], bind: Callable[[Any], str]) -> str:
         """The text at a path inside of a JSON column."""
         if self.name == "postgresql":
@@ -172,6 +185,7 @@ class TableQueryBuilder:
         relations: How a query names each of these tables.
         lookups: The columns of the tables of lookups, and how a query names them, by looked-up column.
         keeps_rows: Whether a row stays where a join finds nothing, as leads do.
+        gathered: For each gathered column, the builder of the query of its rows.
     """
 
     source: TableSource
@@ -180,6 +194,7 @@ class TableQueryBuilder:
     relations: Mapping[str, str]
     lookups: Mapping[str, tuple[str, Families]] = field(default_factory=dict)
     keeps_rows: bool = False
+    gathered: Mapping[str, TableQueryBuilder] = field(default_factory=dict)
     _parameters: dict[str, Any] = field(default_factory=dict)
 
     def build(self, columns: Mapping[str, str], *, numbered: bool = False) -> TableQuery:
@@ -189,6 +204,7 @@ class TableQueryBuilder:
             selected.append(f"{self.dialect.quote(BASE)}.{self.dialect.quote(ROW_NUMBER)}")
         joins = [text for join in self.source.join for text in self._join(join)]
         lookups = [self._lookup_join(i, name) for i, name in enumerate(self.source.lookup)]
+        lookups += [self._gather_join(name) for name in self.source.gather]
         checks = [*self._join_checks(), *self._lookup_checks(list(columns.values()))]
         everything = [*selected, *(sql for sql, _ in checks)]
         names = (f"{sql} AS c{i}" for i, sql in enumerate(everything))
@@ -305,6 +321,27 @@ class TableQueryBuilder:
         names = f"SELECT {key} AS {k}, MIN({self.dialect.text(value)}) AS {v} FROM {rows} GROUP BY {key}"  # noqa: S608
         return f"LEFT JOIN ({names}) AS {alias}\n  ON {left} = {alias}.{k}"
 
+    def _gather_alias(self, name: str) -> str:
+        return self.dialect.quote(f"gather_{list(self.source.gather).index(name)}")
+
+    def _gather_join(self, name: str) -> str:
+        """The join with the gathered values of a column, one row a key."""
+        gather, inner, quote = self.source.gather[name], self.gathered[name], self.dialect.quote
+        (theirs, own), k, v = next(iter(gather.on.items())), quote("k"), quote("v")
+        (left, family), (_, own_family) = self._resolve(theirs), inner._resolve(own)  # noqa: SLF001 - one of its kind
+        inner._parameters = self._parameters  # noqa: SLF001 - the values of both are bound in one query
+        rows = inner.build({"k": own, "v": gather.value}).sql
+        comparable = self._comparable(family, own_family, "")
+        left, key = (left, "c0") if comparable is None else (comparable(left), comparable("c0"))
+        text = self.dialect.text("c1")
+        values = (
+            f"SELECT {key} AS {k}, {self.dialect.gather(text)} AS {v} "  # noqa: S608
+            f"FROM (SELECT * FROM ({rows}) AS {quote('found')} ORDER BY c1{self._stays_a_table}) "
+            f"AS {quote('rows')} WHERE c1 IS NOT NULL GROUP BY {key}"
+        )
+        alias = self._gather_alias(name)
+        return f"LEFT JOIN ({values}) AS {alias}\n  ON {left} = {alias}.{k}"
+
     def _column_of_lookup(
         self, table: str, column: str, families: Families, lookup: ValueLookup
     ) -> tuple[str, str]:
@@ -316,6 +353,8 @@ class TableQueryBuilder:
 
     def _looked_up(self, reference: str) -> str:
         """The expression of a column, with the names of its lookup if there is one."""
+        if reference in self.source.gather:
+            return f"{self._gather_alias(reference)}.{self.dialect.quote('v')}"
         sql, _ = self._resolve(reference)
         lookup = self.source.lookup.get(reference)
         if lookup is None:

@@ -34,7 +34,7 @@ from features.ingest.delimited import (
     unique_names,
     write_normalised_copy,
 )
-from features.ingest.mapping import table_stem
+from features.ingest.mapping import Database, TableSource, table_stem
 from features.ingest.quarantine import SourceError
 from features.ingest.row_conditions import matching_rows
 from features.ingest.stray_quotes import find_swallowed_records
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from features.ingest.databases import DatabaseConnection
-    from features.ingest.mapping import TableSource
+    from features.ingest.mapping import GatheredValues
     from features.ingest.table_query import TableQuery
     from features.parsing import Decimal
 
@@ -252,7 +252,7 @@ def _encoding(place: TableSource, usual: str | None = None) -> Encoding | None:
 def _is_composed(place: TableSource, columns: Sequence[str]) -> bool:
     """Whether a table is more than its own columns: joined, looked up, or taken out of JSON."""
     elsewhere = (name for name in (*place.references.values(), *place.where) if name not in columns)
-    return bool(place.join or place.lookup or any("." in name for name in elsewhere))
+    return bool(place.join or place.lookup or place.gather or any("." in name for name in elsewhere))
 
 
 def _open_composed(table: TableReader, connection: DatabaseConnection) -> TableReader:
@@ -263,7 +263,7 @@ def _open_composed(table: TableReader, connection: DatabaseConnection) -> TableR
         for name, reference in table.place.references.items()
         if find_place(reference, builder.tables) is not None
     }
-    references = own | resolved
+    references = own | resolved | {name: name for name in table.place.gather}
     builder.build(references)  # refuses what is not there
     return replace(table, columns=tuple(references), references=references, composed=True)
 
@@ -291,7 +291,22 @@ def _query_builder(table: TableReader, connection: DatabaseConnection) -> TableQ
             if lookup.table is not None
         },
         keeps_rows=table.keeps_rows,
+        gathered={name: _gather_builder(place, gather, connection) for name, gather in place.gather.items()},
     )
+
+
+def _gather_builder(
+    place: TableSource, gather: GatheredValues, connection: DatabaseConnection
+) -> TableQueryBuilder:
+    """The builder of the query of the rows whose values are gathered."""
+    folder = _folder(place)
+    source = TableSource(
+        database=Database(place.database or str(folder)),
+        table=gather.table,
+        where=gather.where,
+        lookup={} if gather.lookup is None else {gather.value: gather.lookup},
+    )
+    return _query_builder(TableReader(source, ()), connection)
 
 
 _ENDINGS = ("", ".parquet", ".csv", ".tsv", ".txt")

@@ -11,6 +11,7 @@ from benchmarks import (
     handover,
     leak_worlds,
     load,
+    moved_events,
     online,
     refused_bodies,
     report,
@@ -43,6 +44,13 @@ def test_a_history_is_written_and_scored_from_file_to_file(company, tmp_path, su
     took = batch.score(company[1], batch.write_history(50, tmp_path / "crm", suffix))
     assert took.seconds > 0
     assert 0.05 < took.peak < 2
+
+
+def test_activities_that_move_are_named_or_not():
+    history = simulate(150, 1, world=moved_events.drawn_world(1)).history
+    kinds = set(history.touchpoints["kind"])
+    for how in moved_events.MOVES:
+        assert set(moved_events.named(moved_events.move(history, how, 1))) <= kinds
 
 
 @pytest.mark.filterwarnings("ignore")

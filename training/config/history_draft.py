@@ -26,6 +26,7 @@ from features.ingest.touchpoint_kinds import suggest_kinds
 from features.parsing import parse_categories, strip_missing
 from training.config.late_facts import late_reason
 from training.config.recipe import BlockResolver, FunnelRecipe, matching_columns
+from training.config.source_tables import count_values
 from training.config.toml_reader import ConfigLocation, parse_table
 
 if TYPE_CHECKING:
@@ -352,15 +353,8 @@ def _most_frequent(choice: StageChoice, draft: HistoryDraft) -> str | None:
     )
     if block is None:
         return None
-    place = replace(block.table.place, where=block.keys.get("where", {}))
-    column = block.keys["columns"]["value"]
-    frames = [batch.frame for batch in open_table(place).batches(columns=[column])]
-    values = (
-        pl.concat(frames, how="vertical_relaxed")[column].drop_nulls()
-        if frames
-        else pl.Series(dtype=pl.String)
-    )
-    return None if values.is_empty() else str(values.mode().sort()[0])
+    counts = count_values(block.table, block.keys["columns"]["value"], block.keys.get("where", {}))
+    return next(iter(counts), None)
 
 
 def order_stages(moves: pl.DataFrame) -> list[str]:

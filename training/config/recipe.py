@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from training.config.source_tables import count_values
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -343,13 +345,20 @@ class BlockResolver:
         return column
 
     def _unsure(self, lines: Iterable[str | Mapping[str, Any]]) -> list[str]:
-        """The alternatives whose columns are there."""
+        """The alternatives whose columns are there, with the values that the rows hold."""
         tables = ({"text": each} if isinstance(each, str) else each for each in lines)
         return [
-            str(each["text"])
+            str(each["text"]).replace("{values}", self._values(each))
             for each in tables
             if all(self._find(reference) is not None for reference in each.get("needs", ()))
         ]
+
+    def _values(self, line: Mapping[str, Any]) -> str:
+        column = self._find(line["values_of"]) if "values_of" in line else None
+        if column is None:
+            return "none"
+        counts = count_values(self._visible[""], column, self._by_key(line.get("where", {})))
+        return ", ".join(f"{value!r} ({count:,})" for value, count in list(counts.items())[:_MOST_VALUES])
 
     def _plain(self, plain: Mapping[str, str]) -> dict[str, str]:
         """By the name of an attribute with a history, the column of leads with its newest value."""
@@ -424,6 +433,7 @@ class BlockResolver:
         return {"leads": present} if present else {}
 
 
+_MOST_VALUES = 20
 _RESOLVED = frozenset(
     {"where", "join", "lookup", "columns", "attributes", "stages", "also", "lead_id", "deleted"}
 )

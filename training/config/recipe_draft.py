@@ -76,4 +76,5 @@ def _add(draft: HistoryDraft, block: DraftBlock, folder: Path) -> bool:
         draft.blocks.append(block)
     else:
         draft.aside.append(f"[{block.section}] {block.table.name} is left out: {problem}")
+        draft.aside += block.unsure if block.section == "transitions" else []
     return problem is None

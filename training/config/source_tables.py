@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import sqlalchemy
 
 from features.ingest.databases import list_database_tables
@@ -19,8 +20,6 @@ from features.redaction import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    import polars as pl
 
 _ENDINGS = frozenset({".csv", ".tsv", ".txt", ".parquet"})
 _DATABASE_ENDINGS = frozenset({".duckdb", ".ddb", ".sqlite", ".sqlite3", ".db"})
@@ -60,6 +59,16 @@ class SourceTable:
         first = next(frames)
         # Of a database the first frame is empty.
         return next((frame for frame in frames if frame.height), first) if first.is_empty() else first
+
+
+def count_values(table: SourceTable, column: str, where: Mapping[str, Any]) -> dict[str, int]:
+    """How many of the rows that ``where`` means hold each value of a column, the most frequent first."""
+    counts: dict[str, int] = {}
+    for batch in open_table(replace(table.place, where=dict(where))).batches(columns=[column]):
+        values = batch.frame[column].cast(pl.String, strict=False).drop_nulls()
+        for value, count in values.value_counts().iter_rows():
+            counts[value] = counts.get(value, 0) + count
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def find_tables(places: Sequence[str | Path], folder: Path) -> list[SourceTable]:

@@ -13,7 +13,14 @@ from polars.testing import assert_frame_equal
 
 from features.clock import DAY
 from features.cohort import CohortRule
-from features.ingest.mapping import HistoryMapping, TableJoin, TableMapping, TableSource, ValueLookup
+from features.ingest.mapping import (
+    GatheredValues,
+    HistoryMapping,
+    TableJoin,
+    TableMapping,
+    TableSource,
+    ValueLookup,
+)
 from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_history
 from features.ingest.tables import open_table
@@ -258,6 +265,55 @@ def test_an_id_that_a_lookup_does_not_know_stays_and_is_counted(place):
     assert any("have a source_id that is not in utm_source" in notice for notice in reading.notices)
 
 
+def test_a_lookup_reads_the_rows_that_are_meant(place):
+    """Dynamics 365 has the names of all columns in one table, in several languages."""
+    _, write = place
+    names = [
+        ("lead", "source", 1033, "Web"),
+        ("lead", "source", 1031, "Netz"),
+        ("lead", "industry", 1033, "Art"),
+    ]
+    tables = {
+        "lead": pl.DataFrame({"id": ["a", "b"], "created": ["2024-01-01"] * 2, "source": [8, 9]}),
+        "stringmap": pl.DataFrame(
+            [(table, column, 8, language, word) for table, column, language, word in names],
+            ["object", "column", "value", "language", "word"],
+            orient="row",
+        ),
+    }
+    where = {"object": "lead", "column": "source", "language": 1033}
+    leads = TableSource(
+        database=write(tables),
+        table="lead",
+        lookup={"source": ValueLookup("stringmap", key="value", value="word", where=where)},
+    )
+    assert open_table(leads).read(["id", "source"]).sort("id")["source"].to_list() == ["Web", "9"]
+
+
+def test_the_rows_of_another_table_are_gathered_in_one_cell(place):
+    """Odoo's tags: a lead has several, some have none, and only the ids stand beside the lead."""
+    _, write = place
+    tables = {
+        "crm_lead": pl.DataFrame({"id": [1, 2, 3], "create_date": ["2024-01-01"] * 3}),
+        "crm_tag_rel": pl.DataFrame(
+            {"lead_id": [1, 1, 2, 3], "tag_id": [8, 7, 7, 9], "active": ["t", "t", "t", "f"]}
+        ),
+        "crm_tag": pl.DataFrame(
+            {"id": [7, 8, 9], "name": [json.dumps({"en_US": tag}) for tag in ("Product", "Training", "X")]}
+        ),
+    }
+    tags = GatheredValues(
+        "crm_tag_rel",
+        {"id": "lead_id"},
+        "tag_id",
+        {"active": True},
+        ValueLookup("crm_tag", value="name.en_US"),
+    )
+    leads = TableSource(database=write(tables), table="crm_lead", gather={"tags": tags})
+    table = open_table(leads, keeps_rows=True).read(["id", "tags"]).sort("id")
+    assert table["tags"].to_list() == ["Product;Training", "Product", None]
+
+
 def test_an_address_joins_and_does_not_stay(place):
     """Fivetran's email_event knows the recipient, contact knows whose address that is."""
     _, write = place
@@ -311,6 +367,10 @@ def test_an_address_joins_and_does_not_stay(place):
         (
             {"lookup": {"new_value_integer": ValueLookup("crm_stage", value="nam")}},
             "crm_stage has no column 'nam'; did you mean 'name'",
+        ),
+        (
+            {"lookup": {"new_value_integer": ValueLookup("crm_stage", where={"sequenc": 1})}},
+            "crm_stage has no column 'sequenc'; did you mean 'sequence'",
         ),
         ({"where": {"mail_message.modell": "x"}}, "no column 'mail_message.modell'"),
     ],
