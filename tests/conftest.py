@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 slow_is_fine = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -30,3 +31,21 @@ for name in ("LEADLOOP_STORE", "LEADLOOP_PROJECT"):
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The URL of a PostgreSQL cluster of the tests' own."""
+    from crm_databases import postgresql_server  # noqa: PLC0415 - most tests need no database
+
+    with postgresql_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb():
+    """The URL of a MariaDB server of the tests' own."""
+    from crm_databases import mariadb_server  # noqa: PLC0415
+
+    with mariadb_server() as url:
+        yield url

@@ -18,15 +18,36 @@ import polars as pl
 import pytest
 import sqlalchemy
 
-JSON_COLUMNS = ("crm_stage.name", "crm_lead.lead_properties", "ir_model_fields.field_description")
+JSON_COLUMNS = (
+    "crm_lead.lead_properties",
+    "crm_lost_reason.name",
+    "crm_stage.name",
+    "crm_tag.name",
+    "ir_model_fields.field_description",
+    "mail_activity_type.name",
+    "mail_message_subtype.name",
+    "res_country.name",
+    "utm_campaign.title",
+)
 SERVER_TYPES = {
     "postgresql": {
         pl.Int64: "BIGINT",
         pl.String: "TEXT",
         pl.Boolean: "BOOLEAN",
         pl.Float64: "DOUBLE PRECISION",
+        pl.Datetime: "TIMESTAMP",
+        pl.Date: "DATE",
+        pl.Null: "TEXT",
     },
-    "mysql": {pl.Int64: "BIGINT", pl.String: "VARCHAR(255)", pl.Boolean: "BOOLEAN", pl.Float64: "DOUBLE"},
+    "mysql": {
+        pl.Int64: "BIGINT",
+        pl.String: "VARCHAR(255)",
+        pl.Boolean: "BOOLEAN",
+        pl.Float64: "DOUBLE",
+        pl.Datetime: "DATETIME",
+        pl.Date: "DATE",
+        pl.Null: "VARCHAR(255)",
+    },
 }
 
 
@@ -129,6 +150,8 @@ def write_crm(kind: str, tables: dict[str, pl.DataFrame], folder: Path, url: str
     if kind == "duckdb":
         with duckdb.connect(folder / "crm.duckdb") as db:
             for name, frame in tables.items():
+                if "." in name:
+                    db.execute(f"CREATE SCHEMA IF NOT EXISTS {name.partition('.')[0]}")
                 db.register("frame", frame.to_arrow())
                 db.execute(f"CREATE TABLE {name} AS SELECT * FROM frame")
         return str(folder / "crm.duckdb")
@@ -154,7 +177,7 @@ def _write_to_server(tables, url):
         for name, frame in tables.items():
             json = "JSONB" if dialect == "postgresql" else "JSON"
             types = {
-                c: json if f"{name}.{c}" in JSON_COLUMNS else SERVER_TYPES[dialect][t]
+                c: json if f"{name}.{c}" in JSON_COLUMNS else SERVER_TYPES[dialect][t.base_type()]
                 for c, t in frame.schema.items()
             }
             db.execute(sqlalchemy.text(f"DROP TABLE IF EXISTS {quote(name)}"))

@@ -92,6 +92,7 @@ class ValueLookup:
         key: Its column of ids. Default ``"id"``.
         value: Its column of names; a dot leads into a JSON column: ``"name.en_US"``. Default ``"name"``.
         codes: The meanings themselves, by code, instead of a table.
+        where: The values that columns of the table must have, where it holds the names of several columns.
 
     Raises:
         SourceError: not exactly one of table and codes is given.
@@ -101,8 +102,10 @@ class ValueLookup:
     key: str = "id"
     value: str = "name"
     codes: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, CellValues] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "where", _as_conditions(self.where))
         if (self.table is None) == (not self.codes):
             msg = "a lookup needs a table with the names, or codes with their meanings, exactly one of them"
             raise SourceError(msg)

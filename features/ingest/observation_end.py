@@ -70,7 +70,8 @@ def find_observation_end(ends: Sequence[TableEnd]) -> tuple[int, tuple[str, ...]
     """
     past, planned = _leave_out_planned(ends)
     newest = max((end.newest for end in past if end.newest is not None), default=-1)
-    early = [end for end in past if end.kind != "leads" and _ended_early(end, newest)]
+    tables = _join_parts([end for end in past if end.kind != "leads"])
+    early = [end for end in tables if _ended_early(end, newest)]
     until = min((end.newest for end in early if end.newest is not None), default=newest) + 1
     return until, (*planned, *(_early_notice(end, newest) for end in early))
 
@@ -99,6 +100,19 @@ def _leave_out_planned(ends: Sequence[TableEnd]) -> tuple[list[TableEnd], list[s
         if end.rows != cut.rows
     ]
     return past, notices
+
+
+def _join_parts(ends: Sequence[TableEnd]) -> list[TableEnd]:
+    """One end a table, where several sections read it: an audit of all fields ends with the last of them."""
+    tables: dict[str, TableEnd] = {}
+    for end in ends:
+        first = tables.setdefault(end.name, TableEnd(end.kind, end.name))
+        days = dict(first.days)
+        for day, (count, newest) in end.days.items():
+            before = days.get(day, (0, newest))
+            days[day] = (before[0] + count, max(before[1], newest))
+        tables[end.name] = TableEnd(first.kind, end.name, days)
+    return list(tables.values())
 
 
 def _ended_early(end: TableEnd, newest: int) -> bool:

@@ -221,8 +221,17 @@ def _other_ids(mapping: HistoryMapping, events: Sequence[TableReport]) -> tuple[
         for count, values in unknown.items()
         for name, own in ids.items()
         for known in [int(values.is_in(own.implode()).sum())]
-        if known >= _MOST * len(values)
+        if known >= _MOST * len(values) or _covers(own, known)
     )
+
+
+def _covers(own: pl.Series, known: int) -> bool:
+    """Whether most of the ids of a column are known elsewhere, as those of contacts that leads became.
+
+    Ids that are small numbers are alike by chance.
+    """
+    numbers = own.cast(pl.Int64, strict=False).is_not_null().any()
+    return known >= _FEWEST_UNKNOWN and known >= _MOST * own.n_unique() and not numbers
 
 
 _ID_NAME = re.compile(r"(^|[_\s-])(id|uuid|guid|key)$|Id$|ID$")

@@ -297,10 +297,12 @@ class TableQueryBuilder:
         if comparable is not None:
             left, key = comparable(left), comparable(key)
         k, v = self.dialect.quote("k"), self.dialect.quote("v")
-        names = (
-            f"SELECT {key} AS {k}, MIN({self.dialect.text(value)}) AS {v} "  # noqa: S608
-            f"FROM {relation} AS {inner} GROUP BY {key}"
-        )
+        fits = [
+            self._fits(self._column_of_lookup("names", column, families, lookup), values)
+            for column, values in lookup.where.items()
+        ]
+        rows = f"{relation} AS {inner}" + (" WHERE " + " AND ".join(fits) if fits else "")
+        names = f"SELECT {key} AS {k}, MIN({self.dialect.text(value)}) AS {v} FROM {rows} GROUP BY {key}"  # noqa: S608
         return f"LEFT JOIN ({names}) AS {alias}\n  ON {left} = {alias}.{k}"
 
     def _column_of_lookup(

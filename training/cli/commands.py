@@ -30,9 +30,8 @@ def leadloop(*, _: Version = False) -> None:
 
 
 def init(
-    places: Annotated[
-        list[str],
-        typer.Argument(help="The exports of your CRM, folders of them, or databases.", metavar="FILES..."),
+    files: Annotated[
+        list[str], typer.Argument(help="The exports of your CRM, folders of them, or databases.")
     ],
     out: Annotated[Path, typer.Option(help="Where to write the draft.", callback=writable_path)] = Path(
         "leadloop.toml"
@@ -50,13 +49,13 @@ def init(
 
     if out.exists() and not force:
         usage_error(f"{out} exists; look at it, or overwrite it with --force")
-    first, *others = draft_configs(places, out.parent, table or ())
+    first, *others = draft_configs(files, out.parent, table or ())
     for draft, file in ((first, out), *((o, out.with_stem(f"{out.stem}-{o.name}")) for o in others)):
         write_text(file, draft.text)
         for sentence in draft.summary:
             print_status(sentence)
         print_status(f"{file} written; read its comments, then run: leadloop train --config {file}")
-    if any(has_password(place) for place in places):
+    if any(has_password(place) for place in files):
         print_status(
             "the password is not written down: PostgreSQL reads PGPASSWORD or ~/.pgpass; for others, "
             "a user that may only read, or the export of the tables"

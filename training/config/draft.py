@@ -80,6 +80,7 @@ def draft_configs(
     recipes = find_recipes(tables)
     if recipes:
         drafts = [(r.name, draft_by_recipe(r, found, where)) for r, found in recipes]
+        _name_unused(tables, [draft for _, draft in drafts])
         return [_finish(name, draft, where) for name, draft in drafts]
     if len(tables) > _MOST_TABLES:
         msg = (
@@ -89,6 +90,16 @@ def draft_configs(
         raise SourceError(msg)
     profiles = [profile_table(table) for table in tables]
     return [_draft_one_table(profiles[0], where) if len(profiles) == 1 else _infer(profiles, where)]
+
+
+def _name_unused(tables: Sequence[SourceTable], drafts: Sequence[HistoryDraft]) -> None:
+    """Say of files that somebody named, and that no draft reads, that they are left out."""
+    used = {id(block.table) for draft in drafts for block in draft.blocks}
+    named = str([(block.keys, draft.aside) for draft in drafts for block in draft.blocks])
+    for table in tables:
+        file = table.place.file
+        if file is not None and id(table) not in used and table.name not in named:
+            drafts[0].aside.append(f"{file.name} is left out: the layout has no place for it")
 
 
 def _named(tables: list[SourceTable], names: Sequence[str]) -> list[SourceTable]:

@@ -61,7 +61,7 @@ def render_history_config(read: ReadDraft) -> str:
         "seed = 42",
         "",
         "[report]",
-        '# hand_over = "mql"   # the stage in which sales takes a lead today, to be held against the model',
+        f"# hand_over = {_quoted(_hand_over(read))}   # the stage in which sales takes a lead today",
         '# points = "points.toml"   # the points table of today, likewise',
         "# costs = { social = 1200 }   # what was spent on all leads of a channel",
         "# hours_per_call = 0.5   # what it costs sales to look at one lead",
@@ -85,7 +85,12 @@ def summarise(read: ReadDraft) -> list[str]:
         else "There are no touchpoints.",
     ]
     notices = [notice for notice in read.reading.notices if "belong to deleted leads" not in notice]
-    return [*lines, *(f"Note: {notice}" for notice in (*_problems(read), *notices))]
+    doubts = sum(len(block.unsure) for block in read.draft.blocks) + len(read.draft.aside)
+    notes = [f"Note: {notice}" for notice in (*_problems(read), *notices)]
+    if doubts:
+        unsure = "comments in the draft say what else a line could be, or what was left out and why"
+        notes.append(f"Unsure: {doubts} {unsure}.")
+    return [*lines, *notes]
 
 
 _MOST_KINDS = 12
@@ -115,8 +120,16 @@ def _wrapped(line: str) -> list[str]:
 
 def _section(block: DraftBlock) -> list[str]:
     keys = [f"{key} = {_quoted(value)}" for key, value in block.table.keys.items()]
-    keys += [f"{_key(key)} = {toml_value(value, len(key) + 3)}" for key, value in block.keys.items()]
+    keys += [line for key, value in block.keys.items() for line in _key_lines(_key(key), value)]
     return ["", _TABLES[block.section], *_comments(block.says), *keys, *_comments(block.unsure)]
+
+
+def _key_lines(key: str, value: Any) -> list[str]:
+    """A key with its value; a long table takes a line for each of its keys."""
+    line = f"{key} = {toml_value(value, len(key) + 3)}"
+    if not isinstance(value, dict) or len(line) <= _WIDTH:
+        return [line]
+    return [each for inner, item in value.items() for each in _key_lines(f"{key}.{_key(inner)}", item)]
 
 
 def _attributes(read: ReadDraft) -> list[str]:
@@ -142,7 +155,8 @@ def _funnel(read: ReadDraft) -> list[str]:
     return [
         "",
         "[funnel]",
-        f"stages = {_list(funnel.stages)}   # in the order in which leads pass them",
+        "# The stages in the order in which leads pass them:",
+        f"stages = {toml_value(list(funnel.stages), len('stages = '))}",
         f"target = {_quoted(funnel.target)}   # predicted: {_leads(funnel.leads[funnel.target])} got there",
         *(f"# target = {_quoted(stage)}   # {_leads(funnel.leads[stage])} got there" for stage in others),
         f"closed = {_list(funnel.closed)}   # the other ends of the road",
@@ -162,6 +176,15 @@ def _grid(read: ReadDraft) -> list[str]:
         f'{off}every = "30d"   # and again on this grid',
         f'{off}until_age = "{HORIZON_DAYS}d"   # until a lead is so old',
     ]
+
+
+def _hand_over(read: ReadDraft) -> str:
+    """The stage in which marketing calls a lead qualified, if there is one called so."""
+    named = (stage for stage in read.funnel.stages if _MQL.search(stage) and stage != read.funnel.target)
+    return next(named, "mql")
+
+
+_MQL = re.compile(r"mql|marketing", re.IGNORECASE)
 
 
 def _start(read: ReadDraft) -> str:

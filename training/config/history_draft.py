@@ -45,6 +45,9 @@ _WON = re.compile(
     r"|gewonnen|kunde|abschluss|ganad|gagn|signed|opportunit",
     re.IGNORECASE,
 )
+REOPENED = re.compile(
+    r"re-?open|re-?activat|restored|wieder.?(er)?.?öffnet|reaktiviert|rouvert|reabiert", re.IGNORECASE
+)
 LOST = re.compile(
     r"lost|disqual|unqual|not.?qualif|not.?convert|unconvert|verloren|dead|reject|recycl|junk|spam|abgelehnt"
     r"|perdid|perdu|cancel|no.?show|duplicat",
@@ -80,7 +83,7 @@ class HistoryDraft:
 
 
 @dataclass(frozen=True)
-class Funnel:
+class ObservedFunnel:
     """The funnel that the rows show.
 
     Attributes:
@@ -115,7 +118,7 @@ class ReadDraft:
 
     draft: HistoryDraft
     reading: IngestResult
-    funnel: Funnel
+    funnel: ObservedFunnel
     kinds: Mapping[str, int]
     start: int | None
     begun: int | None
@@ -169,6 +172,8 @@ def read_draft(draft: HistoryDraft, folder: Path) -> ReadDraft:
     reading = read_history_in_batches(mapping, int(time.time()), sink=collect)
     moves = pl.concat(transitions) if transitions else pl.DataFrame(schema={"lead_id": str, "stage": str})
     moves = moves.filter(pl.col("stage") != MERGED) if moves.height else moves
+    own = f"{folder}/"
+    reading = replace(reading, notices=tuple(notice.replace(own, "") for notice in reading.notices))
     leads = reading.history.leads
     funnel = find_funnel(moves, draft)
     begun = leads["created_at"].min()
@@ -296,7 +301,7 @@ def set_time_format(block: DraftBlock) -> None:
         block.keys["time_format"] = patterns[0]
 
 
-def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> Funnel:
+def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> ObservedFunnel:
     """The funnel that entries into stages show.
 
     Raises:
@@ -307,11 +312,8 @@ def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> Funnel:
     counts = moves.group_by("stage").agg(pl.col("lead_id").n_unique()).sort("stage")
     leads = dict(counts.iter_rows())
     stages = order_stages(moves)
-    patterns = draft.funnel.closed
-    closed = [
-        s for s in stages if _matches(s, patterns) or (LOST.search(s) and not _matches_target(s, draft))
-    ]
-    reopen = [s for s in stages if _matches(s, draft.funnel.reopen)]
+    reopen = [s for s in stages if _matches(s, draft.funnel.reopen) or REOPENED.search(s)]
+    closed = [s for s in stages if s not in reopen and _is_closed(s, draft)]
     open_stages = [s for s in stages if s not in closed and s not in reopen]
     if not open_stages:
         raise SourceError(_no_target_message(leads))
@@ -319,9 +321,14 @@ def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> Funnel:
         (s for choice in draft.funnel.target for s in open_stages if _is_choice(s, choice, draft)), None
     )
     by_word = next((s for s in open_stages if _WON.search(s)), None)
-    return Funnel(
+    return ObservedFunnel(
         tuple(stages), chosen or by_word or open_stages[-1], tuple(closed), tuple(reopen), leads, bool(chosen)
     )
+
+
+def _is_closed(stage: str, draft: HistoryDraft) -> bool:
+    by_word = LOST.search(stage) is not None and not _matches_target(stage, draft)
+    return by_word or _matches(stage, draft.funnel.closed)
 
 
 def _matches(stage: str, patterns: Sequence[str]) -> bool:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from features.history import TOUCHPOINT_SCHEMA
+from features.ingest.near_misses import find_near_misses
 from features.ingest.outcome_column import won_and_lost_stages
 from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import parse_known_times
+from features.messages import Message
 from features.word_lists import heading_pattern, match_headings
 from training.config.file_survey import find_creation_date, find_join_key
 from training.config.history_draft import LOST, HistoryDraft
@@ -73,6 +75,11 @@ _TASK_STATUS = frozenset(
 _LEADS = re.compile(
     r"lead|contact|prospect|opportunit|kontakt|interessent|pipeline|deals?$|mql", re.IGNORECASE
 )
+_BIRTH = re.compile(r"birth|geburt|naissance|nacimiento|founded|gegründet", re.IGNORECASE)
+_EVENTS = re.compile(
+    r"task|activit|event|visit|touch|call|mail|audit|histor|log$|change|move|stage|aufgabe|termin|aktivität",
+    re.IGNORECASE,
+)
 _ACCOUNTS = re.compile(r"account|compan|firm|organi[sz]ation|unternehmen|kunde|customer", re.IGNORECASE)
 _FIELD = re.compile(r"^(field|property|attribute|feld)(_?name)?$|^field$|^name$", re.IGNORECASE)
 _NEW_VALUE = re.compile(r"^(new|after|neuer)_?(value|wert)(_?string|_?text)?$|^value$", re.IGNORECASE)
@@ -96,11 +103,13 @@ def draft_by_inference(profiles: Sequence[FileProfile]) -> HistoryDraft:
             continue
         shared = find_join_key(leads, other)
         if shared is not None and other.dates:
-            events.append(_events(leads, other, shared[1]))
+            blocks, remarks = _events(leads, other, shared[1])
+            events += blocks
+            draft.aside += remarks
         elif (shared := find_join_key(other, leads)) is not None:
             accounts.append((other, *shared))
         else:
-            draft.aside.append(f"{other.name} is left out: none of its columns holds ids of {leads.name}")
+            draft.aside.append(f"{other.name} is left out: {_why_apart(leads, other)}")
     accounts.sort(key=lambda each: -each[0].frame.height)
     draft.aside += [
         f"{other.name} says more of {column!r}; to use it, join it to the leads: accounts are one table only"
@@ -114,6 +123,21 @@ def draft_by_inference(profiles: Sequence[FileProfile]) -> HistoryDraft:
     companies = [_block("accounts", other, {"columns": {"account_id": k}}) for other, k, _ in accounts[:1]]
     draft.blocks = [block, *companies, *events, *own]
     return draft
+
+
+def _why_apart(leads: FileProfile, other: FileProfile) -> str:
+    """Why a table has nothing to do with the leads: its ids are spelled otherwise, or it has none."""
+    known = leads.frame[leads.keys[0]].cast(pl.String)
+    for name in other.frame.columns if other.dates else ():
+        ids = other.frame[name].cast(pl.String, strict=False).drop_nulls().unique()
+        near = find_near_misses(ids, known) if re.search(r"id$", name, re.IGNORECASE) else pl.DataFrame()
+        if near.height > _MOST * len(ids):
+            spelling = Message(f"spelling.{near['spelling'][0]}")
+            return (
+                f"its {name!r} holds ids of {leads.name} in another spelling ({spelling}, as "
+                f"{near['id'][0]!r} for {near['known'][0]!r}); export both alike"
+            )
+    return f"none of its columns holds ids of {leads.name}"
 
 
 def _title(profiles: Sequence[FileProfile]) -> str:
@@ -145,10 +169,11 @@ def _find_leads(profiles: Sequence[FileProfile]) -> FileProfile:
 
 
 def _name_rank(profile: FileProfile) -> int:
-    """1 for a table called like leads, -1 for one called like accounts, else 0."""
-    if _ACCOUNTS.search(profile.name) and not re.search("lead", profile.name, re.IGNORECASE):
-        return -1
-    return 1 if re.search(r"(^|[._/-])leads?$", profile.name, re.IGNORECASE) else 0
+    """2 for a table called leads, 1 for one called like leads, -1 for accounts and events, else 0."""
+    if re.search(r"(^|[._/\s-])leads?(\.\w+)?$", profile.name, re.IGNORECASE):
+        return 2
+    others = _EVENTS.search(profile.name) or _ACCOUNTS.search(profile.name)
+    return 1 if _LEADS.search(profile.name) else -1 if others else 0
 
 
 def _covers(profile: FileProfile, other: FileProfile) -> bool:
@@ -156,7 +181,10 @@ def _covers(profile: FileProfile, other: FileProfile) -> bool:
 
 
 def _creation(leads: FileProfile) -> str:
-    created = leads.creation_date or find_creation_date(leads.dates, leads)
+    dates = [name for name in leads.dates if not is_overwritten(name) and not _BIRTH.search(name)]
+    named = match_headings(dates, ["created_at"]).get("created_at")
+    is_filled = named is not None and leads.frame[named].null_count() <= _ELSEWHERE * leads.frame.height
+    created = named if is_filled else find_creation_date(dates or leads.dates, leads)
     if created is None:
         msg = f"{leads.name} has no date column that says when a lead came to be"
         raise SourceError(msg)
@@ -195,8 +223,37 @@ def _find_audit(profile: FileProfile) -> _Audit | None:
     return _Audit(field, stages[0], new) if stages else None
 
 
-def _events(leads: FileProfile, other: FileProfile, lead: str) -> DraftBlock:
-    """The events that a further table holds: entries into stages or touchpoints."""
+def _events(leads: FileProfile, other: FileProfile, lead: str) -> tuple[list[DraftBlock], list[str]]:
+    """The events that a further table holds, and remarks on what it does not."""
+    if not _has_stages_of_today(leads, other, lead):
+        return [_event_block(leads, other, lead)], []
+    created = find_creation_date((n for n in other.dates if not is_overwritten(n)), other)
+    blocks, remarks = _own_transitions(other, lead, created or "")
+    if blocks and (also := _also(leads, other, lead)):
+        for block in blocks:
+            block.keys["also"] = {"leads": also}
+    return blocks, remarks
+
+
+def _words_and_kinds(other: FileProfile, lead: str) -> tuple[list[str], list[str]]:
+    """The columns of words of a table of events, and those of them that look like kinds of touchpoint."""
+    words = [name for name in other.low_cardinality if name != lead and other.role(name) == "category"]
+    return words, [name for name in words if _KIND.search(name) and not _STATUS.search(name)]
+
+
+def _has_stages_of_today(leads: FileProfile, other: FileProfile, lead: str) -> bool:
+    """Whether a table has a row a lead, or a deal, with the stage of today and several dates: no history."""
+    ids = other.frame[lead].drop_nulls()
+    is_row_a_lead = len(ids) <= _ROWS_A_LEAD * max(ids.n_unique(), 1)
+    has_stages = _stage_column(leads, other, *_words_and_kinds(other, lead)) is not None
+    return is_row_a_lead and has_stages and len(other.dates) > 1
+
+
+_ROWS_A_LEAD = 1.1
+
+
+def _event_block(leads: FileProfile, other: FileProfile, lead: str) -> DraftBlock:
+    """The events of a table with a row an event: entries into stages or touchpoints."""
     occurred = find_creation_date((n for n in other.dates if not is_overwritten(n)), other) or next(
         iter(other.dates)
     )
@@ -207,8 +264,7 @@ def _events(leads: FileProfile, other: FileProfile, lead: str) -> DraftBlock:
         says.append(f"Ids of {lead!r} that are no lead's own are looked for in {also!r} of the leads.")
     block = _block("transitions", other, keys)
     block.says = says
-    words = [name for name in other.low_cardinality if name != lead and other.role(name) == "category"]
-    kinds = [name for name in words if _KIND.search(name) and not _STATUS.search(name)]
+    words, kinds = _words_and_kinds(other, lead)
     stage = _stage_column(leads, other, words, kinds)
     if audit := _find_audit(other):
         keys["where"] = {audit.field: audit.value}
@@ -216,8 +272,8 @@ def _events(leads: FileProfile, other: FileProfile, lead: str) -> DraftBlock:
         block.says.append("One table holds the changes of all fields; only those of the stage are meant.")
     elif stage is not None:
         keys["columns"]["stage"] = stage
-    elif lead in other.keys:
-        keys["constants"] = {"stage": stage_name(occurred)}
+    elif lead in other.keys and (name := _stage_of(other, occurred)):
+        keys["constants"] = {"stage": name}
         block.says.append("A row says when a lead got there; no date, not yet.")
     else:
         _make_touchpoints(block, other, words, kinds)
@@ -227,6 +283,12 @@ def _events(leads: FileProfile, other: FileProfile, lead: str) -> DraftBlock:
         if name != occurred and not is_overwritten(name)
     ]
     return block
+
+
+def _stage_of(other: FileProfile, occurred: str) -> str | None:
+    """The stage that a table with one date a lead is about, by the name of the date or of the table."""
+    names = (occurred, other.table.stem)
+    return next((stage_name(name) for name in names if _STAGE_DATE.search(name)), None)
 
 
 def _make_touchpoints(block: DraftBlock, other: FileProfile, words: list[str], kinds: list[str]) -> None:

@@ -80,7 +80,7 @@ class FunnelRecipe:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class LayoutRecipe:
     """The configuration of one layout, and how to know it.
 
     Attributes:
@@ -134,7 +134,7 @@ class DraftBlock:
 
 
 @cache
-def load_recipes() -> tuple[Recipe, ...]:
+def load_recipes() -> tuple[LayoutRecipe, ...]:
     """All recipes, in the order of their names."""
     folder = files("training.config") / "recipes"
     paths = sorted((each for each in folder.iterdir() if each.name.endswith(".toml")), key=lambda p: p.name)
@@ -144,7 +144,7 @@ def load_recipes() -> tuple[Recipe, ...]:
 _KEYS = {"title", "page", "sources", "tables", "variants", "late", "account_late", "roles", "funnel", "says"}
 
 
-def parse_recipe(name: str, text: str) -> Recipe:
+def parse_recipe(name: str, text: str) -> LayoutRecipe:
     """A recipe from the text of its file.
 
     Raises:
@@ -164,7 +164,7 @@ def parse_recipe(name: str, text: str) -> Recipe:
         for alias, each in raw["tables"].items()
     }
     blocks = {section: _as_list(raw.get(section, [])) for section in SECTIONS}
-    return Recipe(
+    return LayoutRecipe(
         name=name,
         title=raw["title"],
         page=raw["page"],
@@ -228,7 +228,7 @@ def matching_columns(pattern: str, columns: Iterable[str]) -> list[str]:
     return [name for name in columns if any(_means(each, name) for each in patterns)]
 
 
-def match_recipe(recipe: Recipe, tables: Sequence[SourceTable]) -> dict[str, SourceTable] | None:
+def match_recipe(recipe: LayoutRecipe, tables: Sequence[SourceTable]) -> dict[str, SourceTable] | None:
     """The tables of a recipe among those that are there, by its names; None where it is another layout."""
     found: dict[str, SourceTable] = {}
     for alias, pattern in recipe.tables.items():
@@ -253,7 +253,7 @@ def _name_rank(pattern: TablePattern, table: SourceTable) -> int:
     return next(ranks, len(pattern.names))
 
 
-def variant_of(recipe: Recipe, found: Mapping[str, SourceTable]) -> str:
+def variant_of(recipe: LayoutRecipe, found: Mapping[str, SourceTable]) -> str:
     """Which tool made the tables, as far as a recipe can tell; empty if it cannot."""
     for tool, reference in recipe.variants.items():
         alias, _, column = reference.partition(".")
@@ -413,12 +413,8 @@ class BlockResolver:
             table = self.found.get(lookup["table"].removesuffix("?"))
             if table is None or table.neighbours != self._visible[""].neighbours:
                 continue
-            key, value = (_find_any(table, lookup.get(k, default)) for k, default in _LOOKUP_DEFAULTS.items())
-            if key is not None and value is not None:
-                names = {"key": key, "value": value}
-                drafted[column] = {"table": table.name} | {
-                    k: v for k, v in names.items() if v != _LOOKUP_DEFAULTS[k]
-                }
+            if (names := _lookup_names(table, lookup)) is not None:
+                drafted[column] = {"table": table.name} | names
         return drafted
 
     def _also(self, also: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -437,6 +433,19 @@ _LOOKUP_DEFAULTS = {"key": "id", "value": "name"}
 
 class _MissingError(Exception):
     """A block needs what the tables do not have."""
+
+
+def _lookup_names(table: SourceTable, lookup: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a lookup says of its table, without defaults; None where the table lacks a column."""
+    key, value = (_find_any(table, lookup.get(k, default)) for k, default in _LOOKUP_DEFAULTS.items())
+    if key is None or value is None:
+        return None
+    names = {k: v for k, v in (("key", key), ("value", value)) if v != _LOOKUP_DEFAULTS[k]}
+    try:
+        where = BlockResolver({}, None, {"": table})._by_key(lookup.get("where", {}))  # noqa: SLF001
+    except _MissingError:
+        return None
+    return names | ({"where": where} if where else {})
 
 
 def _as_lines(text: Any) -> list[str]:
@@ -464,5 +473,7 @@ def _holds_json(table: SourceTable, column: str, key: str) -> bool:
     values = table.sample[column].drop_nulls()
     if isinstance(values.dtype, pl.Struct):
         return key in {each.name for each in values.dtype.fields}
+    if isinstance(values.dtype, pl.List):  # a document of a database, as ``_plain_cell`` leaves it
+        return bool(values.explode().cast(pl.String).str.starts_with(f"{key}: ").any())
     text = values.cast(pl.String, strict=False)
     return bool(text.str.contains(f'"{key}"', literal=True).any())

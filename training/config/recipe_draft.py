@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from training.config.recipe import DraftBlock, Recipe
+    from training.config.recipe import DraftBlock, LayoutRecipe
     from training.config.source_tables import SourceTable
 
 
-def find_recipes(tables: Sequence[SourceTable]) -> list[tuple[Recipe, dict[str, SourceTable]]]:
+def find_recipes(tables: Sequence[SourceTable]) -> list[tuple[LayoutRecipe, dict[str, SourceTable]]]:
     """The recipes whose layouts are there, each with its tables; one a schema, the best first."""
     schemas = list(dict.fromkeys(table.schema for table in tables))
     matches = []
@@ -33,7 +33,7 @@ def find_recipes(tables: Sequence[SourceTable]) -> list[tuple[Recipe, dict[str, 
     return sorted(matches, key=lambda match: -len(match[1]))
 
 
-def draft_by_recipe(recipe: Recipe, found: Mapping[str, SourceTable], folder: Path) -> HistoryDraft:
+def draft_by_recipe(recipe: LayoutRecipe, found: Mapping[str, SourceTable], folder: Path) -> HistoryDraft:
     """The draft of a layout: each block for which there are tables, columns and rows."""
     leads = found.get(recipe.blocks["leads"][0]["table"])
     draft = HistoryDraft(
@@ -57,7 +57,7 @@ def draft_by_recipe(recipe: Recipe, found: Mapping[str, SourceTable], folder: Pa
     return draft
 
 
-def _title(recipe: Recipe, found: Mapping[str, SourceTable]) -> str:
+def _title(recipe: LayoutRecipe, found: Mapping[str, SourceTable]) -> str:
     tool = variant_of(recipe, found)
     return (
         recipe.title.format(by=f", as {tool} writes it" if tool else "")

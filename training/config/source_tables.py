@@ -56,7 +56,10 @@ class SourceTable:
     @cached_property
     def sample(self) -> pl.DataFrame:
         """Its first rows."""
-        return next(open_table(self.place).batches(_SAMPLE_ROWS)).frame.head(_SAMPLE_ROWS)
+        frames = (batch.frame for batch in open_table(self.place).batches(_SAMPLE_ROWS))
+        first = next(frames)
+        # Of a database the first frame is empty.
+        return next((frame for frame in frames if frame.height), first) if first.is_empty() else first
 
 
 def find_tables(places: Sequence[str | Path], folder: Path) -> list[SourceTable]:
@@ -113,9 +116,18 @@ def _folder_tables(path: Path, folder: Path) -> Iterator[SourceTable]:
         raise SourceError(msg)
     for each in files:
         place = TableSource(database=Database(str(path)), table=each.stem)
+        if each.suffix.lower() == ".txt" and not _is_table(place):
+            continue
         keys = {"database": relative_path(path, folder), "table": each.stem}
         columns = open_table(place).columns
         yield SourceTable(place, keys, each.stem, str(path), str(path.resolve()), columns)
+
+
+def _is_table(place: TableSource) -> bool:
+    try:
+        return len(open_table(place).columns) > 1
+    except SourceError:
+        return False
 
 
 def _database_tables(database: str, folder: Path) -> Iterator[SourceTable]:

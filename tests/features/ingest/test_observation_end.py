@@ -15,8 +15,10 @@ from features.ingest.read_history import read_history
 NOW = 20_000 * DAY
 
 
-def daily(kind, first, last, step=1, name="x.csv"):
-    return TableEnd(kind, name, {day: (1, day * DAY + 60) for day in range(first, last + 1, step)})
+def daily(kind, first, last, step=1, name=None):
+    return TableEnd(
+        kind, name or f"{kind}.csv", {day: (1, day * DAY + 60) for day in range(first, last + 1, step)}
+    )
 
 
 LEADS, STAGES = daily("leads", 0, 100), daily("transitions", 3, 99, 3)
@@ -44,6 +46,15 @@ def test_a_table_that_ends_before_the_others_ends_it_and_is_said():
 
 def test_a_table_that_is_silent_as_often_before_has_not_ended():
     assert find_observation_end([LEADS, daily("transitions", 0, 90, 4)])[0] == 100 * DAY + 61
+
+
+def test_a_table_that_is_read_as_several_things_has_one_end():
+    audit = [daily("transitions", 0, 100, name="audit"), daily("attributes", 0, 60, name="audit")]
+    assert find_observation_end([LEADS, *audit]) == (100 * DAY + 61, ())
+    early = [replace(end, days=daily("", 0, day).days) for end, day in zip(audit, (60, 50), strict=True)]
+    until, notices = find_observation_end([LEADS, STAGES, *early])
+    assert until == 60 * DAY + 61
+    assert len(notices) == 1
 
 
 def test_few_rows_say_nothing_of_an_end():

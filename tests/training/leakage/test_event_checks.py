@@ -15,6 +15,7 @@ from features.ingest.mapping import FlatMapping
 from features.labels import LabelSpec
 from training.data.dataset import from_flat_export, from_history
 from training.leakage.checks import run_checks
+from training.leakage.event_checks import events_move_with_outcome
 from training.simulation.simulator import simulate
 
 RULE = CohortRule(on=("mql",), every=30 * DAY, closed=("sql", "disqualified"), until_age=60 * DAY)
@@ -46,6 +47,45 @@ def test_activities_that_leave_with_the_outcome_are_named(history):
     assert [finding.severity for finding in findings] == ["medium"]
     assert f"'{kind}'" in str(findings[0].message)
     assert "also" in str(findings[0].message)
+
+
+def conversions(history):
+    entered = history.transitions.filter(pl.col("stage") == "sql")
+    return entered.group_by("lead_id", maintain_order=True).agg(pl.col("occurred_at").min())
+
+
+def without(history, kind, lost):
+    """The history without the rows of a kind for which ``lost`` holds, which may name ``converted``."""
+    rows = history.touchpoints.join(
+        conversions(history).rename({"occurred_at": "converted"}),
+        on="lead_id",
+        how="left",
+        maintain_order="left",
+    )
+    gone = (pl.col("kind") == kind) & lost.fill_null(value=False)
+    return replace(history, touchpoints=rows.filter(~gone).drop("converted"))
+
+
+def moves(history):
+    return [str(message) for _, _, message in events_move_with_outcome(from_history(history, RULE, LABEL))]
+
+
+def test_activities_that_leave_since_a_day_are_named(history):
+    day = conversions(history)["occurred_at"].median()
+    found = moves(without(history, "visit", pl.col("converted") > day))
+    assert ["'visit'" in message and "since" in message for message in found] == [True]
+
+
+def test_activities_of_half_of_the_leads_that_leave_are_named(history):
+    """A visit is no sign of intent in the simulator; half of the converted leads lose theirs."""
+    some = pl.col("converted").is_not_null() & (pl.col("lead_id").hash(3) % 2 == 0)
+    later = pl.col("occurred_at") >= pl.col("converted")  # what moves once goes to the other id from then on
+    assert ["'visit'" in message for message in moves(without(history, "visit", some | later))] == [True]
+
+
+@pytest.mark.parametrize("kind", ["visit", "email_click"])
+def test_a_kind_that_ends_with_the_conversion_is_no_alarm(history, kind):
+    assert moves(without(history, kind, pl.col("occurred_at") >= pl.col("converted"))) == []
 
 
 def test_activities_that_come_with_the_outcome_are_named(history):

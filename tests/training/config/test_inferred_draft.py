@@ -1,0 +1,251 @@
+"""What a draft infers of tables in no known layout, and what it does not guess."""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from datetime import UTC, datetime
+
+import duckdb
+import pytest
+
+from features.ingest.quarantine import SourceError
+from training.config.draft import draft_config, draft_configs
+from training.config.settings import load_config
+from training.data.load import read_dataset
+
+START = 1_704_067_200  # 2024-01-01
+DAY = 86_400
+
+
+def day(n):
+    return datetime.fromtimestamp(START + int(n * DAY), UTC).strftime("%Y-%m-%d %H:%M")
+
+
+@pytest.fixture
+def drafted(tmp_path):
+    """Writes tables of rows as files, and drafts a configuration for them."""
+
+    def draft(**tables):
+        for name, rows in tables.items():
+            lines = [
+                ",".join(rows[0]),
+                *(",".join("" if v is None else str(v) for v in r.values()) for r in rows),
+            ]
+            (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+        (tmp_path / "leadloop.toml").write_text(
+            draft_config([tmp_path / f"{name}.csv" for name in tables], tmp_path)
+        )
+        return tomllib.loads((tmp_path / "leadloop.toml").read_text())
+
+    return draft
+
+
+def comments(folder):
+    """The comments of the draft in a folder, as one line."""
+    lines = (folder / "leadloop.toml").read_text(encoding="utf-8").splitlines()
+    return " ".join(line.removeprefix("# ") for line in lines if line.startswith("#"))
+
+
+def prospects(n=120, **more):
+    """Prospects of whom a third was won, with stamps of a sync that lie before and after all else."""
+    r = random.Random(5)  # noqa: S311
+    rows = []
+    for i in range(n):
+        won = r.random() < 0.35
+        row = {
+            "_fivetran_start": day(i - 300),
+            "prospect_id": f"P{i:04d}",
+            "entered": day(i),
+            "branch": r.choice(("IT", "Trade", "Health")),
+            "state_of_affairs_status": "Won" if won else r.choice(("New", "Talking")),
+            "won_on": day(i + r.uniform(3, 40)) if won else None,
+            "last_activity_date": day(i + 2),
+            "_dlt_load_at": day(500),
+            "assigned_owner": r.choice("AB"),
+            "deal_amount": 100 * i if won else None,
+            "is_converted": "yes" if won else "no",
+        }
+        rows.append(row | {name: make(i, won) for name, make in more.items()})
+    return rows
+
+
+def visits(n=120, status=None):
+    r = random.Random(6)  # noqa: S311
+    return [
+        {
+            "no": f"V{i}{j}",
+            "prospect_id": f"P{i:04d}",
+            "at": day(i + r.uniform(0, 2)),
+            "activity_type": r.choice(("visit", "call")),
+        }
+        | ({"status": r.choice(status)} if status else {})
+        for i in range(n)
+        for j in range(2)
+    ]
+
+
+def test_stamps_of_a_sync_are_no_times_and_no_attributes(drafted):
+    draft = drafted(prospects=prospects(), visits=visits())
+    assert draft["leads"]["columns"] == {"lead_id": "prospect_id", "created_at": "entered"}
+    assert all("_dlt" not in str(t) and "_fivetran" not in str(t) for t in draft["transitions"])
+
+
+def test_a_stage_of_today_is_dated_by_the_column_that_is_filled_for_it_alone(drafted):
+    (moves,) = drafted(prospects=prospects(), visits=visits())["transitions"]
+    assert moves["columns"]["occurred_at"] == "won_on"
+    assert moves["where"] == {"state_of_affairs_status": "Won"}
+
+
+def test_a_stage_of_today_without_a_date_of_its_own_is_no_stage(drafted, tmp_path):
+    rows = [{k: v for k, v in row.items() if k != "won_on"} for row in prospects()]
+    with pytest.raises(SourceError, match=r"no lead has entered a stage.*'Won': these are no entries"):
+        drafted(prospects=rows, visits=visits())
+    assert not (tmp_path / "leadloop.toml").exists()
+
+
+def test_what_comes_with_the_outcome_is_no_attribute(drafted):
+    exclude = drafted(prospects=prospects(), visits=visits())["attributes"]["exclude"]
+    assert {"is_converted", "assigned_owner", "deal_amount", "state_of_affairs_status"} - set(exclude) <= {
+        "state_of_affairs_status"  # read as the stage, so it is none either way
+    }
+    assert "branch" not in exclude
+
+
+def test_statuses_of_tasks_are_no_stages(drafted):
+    tasks = visits(status=("Open", "Completed", "In Progress"))
+    draft = drafted(prospects=prospects(), tasks=tasks)
+    assert draft["touchpoints"][0]["columns"]["kind"] == "activity_type"
+    bare = [{k: v for k, v in row.items() if k != "activity_type"} for row in tasks]
+    draft = drafted(prospects=prospects(), tasks=bare)
+    assert draft["touchpoints"][0]["constants"] == {"kind": "tasks"}
+
+
+def test_statuses_that_leads_have_are_stages(drafted):
+    moves = [
+        {"prospect_id": f"P{i:04d}", "since": day(i + 1 + j), "status": s}
+        for i in range(120)
+        for j, s in enumerate(("New", "Talking", "Won")[: 1 + i % 3])
+    ]
+    rows = [{k: v for k, v in row.items() if k not in {"won_on", "is_converted"}} for row in prospects()]
+    draft = drafted(prospects=rows, changes=moves)
+    assert draft["transitions"][0]["columns"]["stage"] == "status"
+    assert draft["funnel"]["stages"] == ["New", "Talking", "Won"]
+
+
+def test_the_stage_of_a_deal_is_not_dated_by_the_deals_creation(drafted):
+    rows = [{k: v for k, v in row.items() if k not in {"won_on", "is_converted"}} for row in prospects()]
+    deals = [
+        {
+            "deal_id": f"D{i}",
+            "prospect_id": f"P{i:04d}",
+            "opened": day(i + 2),
+            "closed_on": day(i + 9) if i % 3 else None,
+            "stage": ("Proposal", "Won", "Lost")[i % 3],
+        }
+        for i in range(120)
+    ]
+    (moves,) = drafted(prospects=rows, deals=deals)["transitions"]
+    assert moves["where"] == {"stage": ["Lost", "Won"]}
+    assert moves["columns"]["occurred_at"] == "closed_on"
+    bare = [{k: v for k, v in deal.items() if k != "closed_on"} | {"modified": day(200)} for deal in deals]
+    with pytest.raises(SourceError, match="no lead has entered a stage"):
+        drafted(prospects=rows, deals=bare)
+
+
+def test_a_table_of_all_changes_is_read_for_its_stage_only(drafted):
+    changes = [
+        {
+            "id": f"{i}-{j}",
+            "prospect_id": f"P{i:04d}",
+            "date": day(i + 1 + j),
+            "field_name": f,
+            "new_value": v,
+        }
+        for i in range(120)
+        for j, (f, v) in enumerate((("Owner", "Ann"), ("Stage", "Qualified"), ("Stage", "Lost"))[: 1 + i % 3])
+    ]
+    rows = [{k: v for k, v in row.items() if k not in {"won_on", "is_converted"}} for row in prospects()]
+    draft = drafted(prospects=rows, audit=changes)
+    assert draft["transitions"][0]["where"] == {"field_name": "Stage"}
+    assert (draft["funnel"]["target"], draft["funnel"]["closed"]) == ("Qualified", ["Lost"])
+
+
+def test_companies_are_accounts_although_leads_refer_to_them(drafted):
+    rows = prospects(company_id=lambda i, _: f"C{i % 7}")
+    companies = [{"company_id": f"C{i}", "created": day(-90 - i), "staff": i * 10} for i in range(7)]
+    draft = drafted(companies=companies, prospects=rows)
+    assert draft["accounts"]["file"] == "companies.csv"
+    assert draft["leads"]["file"] == "prospects.csv"
+
+
+def test_events_that_moved_to_another_id_are_found_there(drafted):
+    rows = prospects(contact_id=lambda i, won: f"K{i:04d}" if won else None)
+    moved = {row["prospect_id"]: row["contact_id"] for row in rows if row["contact_id"]}
+    events = [{**e, "prospect_id": moved.get(e["prospect_id"], e["prospect_id"])} for e in visits()]
+    (touches,) = drafted(prospects=rows, visits=events)["touchpoints"]
+    assert touches["also"] == {"leads": "contact_id"}
+
+
+def test_ids_in_another_spelling_are_named(drafted, tmp_path):
+    events = [{**e, "prospect_id": e["prospect_id"].replace("P", "P ")} for e in visits()]
+    drafted(prospects=prospects(), visits=events)
+    assert "'prospect_id' holds ids of prospects.csv in another spelling" in comments(tmp_path)
+
+
+def test_only_ends_without_success_are_refused(drafted):
+    rows = [
+        {"id": f"P{i}", "created": day(i), "lost_on": day(i + 3) if i % 2 else None, "branch": "AB"[i % 2]}
+        for i in range(60)
+    ]
+    events = [{"n": f"V{i}", "id": f"P{i}", "at": day(i), "type": "visit"} for i in range(60)]
+    with pytest.raises(SourceError, match=r"only ends without one: lost \(30 leads\)\. Add the table"):
+        drafted(people=rows, visits=events)
+
+
+def test_a_date_that_every_lead_has_is_no_stage_and_said(drafted, tmp_path):
+    rows = prospects(contract_signed=lambda i, _: day(i + 90))
+    draft = drafted(prospects=rows, visits=visits())
+    assert "contract_signed" not in str(draft["transitions"])
+    assert "'contract_signed' is not taken for the entry into a stage: every lead has one" in comments(
+        tmp_path
+    )
+
+
+def test_kinds_by_meaning_stand_in_the_draft(drafted):
+    events = [
+        {**e, "activity_type": {"visit": "Demo anfordern", "call": "Chat"}[e["activity_type"]]}
+        for e in visits()
+    ]
+    (touches,) = drafted(prospects=prospects(), visits=events)["touchpoints"]
+    assert touches["values"] == {"kind": {"Demo anfordern": "demo_request"}}
+
+
+def test_a_folder_and_a_database_give_the_draft_of_their_files(drafted, tmp_path):
+    drafted(prospects=prospects(), visits=visits())
+    expected = read_dataset(load_config(tmp_path / "leadloop.toml"), tmp_path)
+    with duckdb.connect(tmp_path / "crm.duckdb") as db:
+        for name in ("prospects", "visits"):
+            db.execute(
+                f"CREATE TABLE {name} AS SELECT * FROM read_csv('{tmp_path / name}.csv', all_varchar=true)"
+            )
+    for place in (tmp_path, tmp_path / "crm.duckdb"):
+        (tmp_path / "leadloop.toml").write_text(draft_config([place], tmp_path))
+        data = read_dataset(load_config(tmp_path / "leadloop.toml"), tmp_path)
+        assert data.rows.equals(expected.rows.select(data.rows.columns))
+        assert data.label.tolist() == expected.label.tolist()
+
+
+def test_of_many_unknown_tables_some_are_to_be_named(drafted, tmp_path):
+    drafted(prospects=prospects(), visits=visits())
+    with duckdb.connect(tmp_path / "crm.duckdb") as db:
+        for name in ("prospects", "visits"):
+            db.execute(f"CREATE TABLE {name} AS SELECT * FROM read_csv('{tmp_path / name}.csv')")
+        for i in range(40):
+            db.execute(f"CREATE TABLE t{i} (a INTEGER)")
+    with pytest.raises(SourceError, match=r"42 tables in a layout .* --table NAME"):
+        draft_configs([tmp_path / "crm.duckdb"], tmp_path)
+    (draft,) = draft_configs([tmp_path / "crm.duckdb"], tmp_path, ("prospects", "visits"))
+    assert tomllib.loads(draft.text)["leads"]["table"] == "prospects"
+    with pytest.raises(SourceError, match=r"there is no table 'prospect'; did you mean 'prospects'"):
+        draft_configs([tmp_path / "crm.duckdb"], tmp_path, ("prospect",))
