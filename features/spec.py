@@ -221,6 +221,15 @@ class FeatureSet:
         )
 
     @property
+    def history_extractions(self) -> tuple[ColumnExtraction, ...]:
+        """What is read out of overwritten attributes."""
+        return tuple(
+            spec.extraction
+            for spec in self.specs
+            if spec.extraction is not None and spec.source == "attributes"
+        )
+
+    @property
     def fingerprint(self) -> str:
         """Twelve hex digits that change whenever any feature's definition does."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
@@ -303,20 +312,30 @@ def attribute(column: str, *, family: str, says: DisplayText, unit: Unit = "cate
     return FeatureSpec(column, family, "leads", "value", says, unit, of=column)
 
 
-def history_attribute(name: str, *, family: str, says: DisplayText, unit: Unit = "category") -> FeatureSpec:
+def history_attribute(
+    name: str,
+    *,
+    family: str,
+    says: DisplayText,
+    unit: Unit = "category",
+    extraction: ColumnExtraction | None = None,
+) -> FeatureSpec:
     """Read an attribute that the CRM overwrites, as it stood at the snapshot.
 
     Args:
         name: The ``name`` of its rows in ``attributes``.
         family: What reasons are grouped by.
         says: The sentence of reasons and reports.
-        unit: ``"category"`` reads the text (default), all else the number.
+        unit: ``"category"`` (default) and ``"words"`` read the text, all else the number.
+        extraction: How it is read out of another attribute; None for one that is there as it is.
 
     Returns:
         The feature, called as the attribute.
     """
-    of = "value" if unit == "category" else "number"
-    return FeatureSpec(name, family, "attributes", "latest", says, unit, of=of, kind=(name,))
+    of = "value" if unit in {"category", "words"} else "number"
+    return FeatureSpec(
+        name, family, "attributes", "latest", says, unit, of=of, kind=(name,), extraction=extraction
+    )
 
 
 def lead_age(says: DisplayText) -> FeatureSpec:

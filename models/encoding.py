@@ -84,19 +84,41 @@ class FeatureEncoding:
         return dict(zip(map(str, self.levels), self.weights, strict=False))
 
     def word_score(self, text: Value) -> float:
-        """What the words of a text add up to; NaN where there is no text."""
+        """What the words of a text add up to.
+
+        Args:
+            text: Words with blanks between them; None where there is no text.
+
+        Returns:
+            The sum of the weights of those that count; NaN without a text.
+        """
         if not isinstance(text, str):
             return np.nan
         return math.fsum(self.weight_of[word] for word in text.split() if word in self.weight_of)
 
     def word_scores(self, texts: pl.Series) -> NDArray[np.float64]:
-        """(n,) what the words of each text add up to."""
+        """What the words of each text add up to.
+
+        Args:
+            texts: n texts as ``word_score`` takes them.
+
+        Returns:
+            (n,) sums.
+        """
         cells = texts.drop_nulls().unique()
         scores = pl.Series([self.word_score(cell) for cell in cells], dtype=pl.Float64)
         return _to_floats(texts.replace_strict(cells, scores, default=None, return_dtype=pl.Float64))
 
     def deciding_words(self, text: str, contribution: float, most: int = 3) -> tuple[str, ...]:
         """The words of a text that speak for its contribution or, where that is negative, against the lead.
+
+        Args:
+            text: Words with blanks between them.
+            contribution: What the text adds to the log-odds of a lead.
+            most: How many words at most. Default 3.
+
+        Returns:
+            The words, the weightiest first.
 
         >>> words = FeatureEncoding("note", "words", ("budget", "demo"), weights=(-0.5, 1.0))
         >>> words.deciding_words("budget demo now", 0.4)

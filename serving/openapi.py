@@ -367,7 +367,12 @@ def _attribute_history(
     specs: tuple[FeatureSpec, ...], profiles: Mapping[str, ReferenceDistribution]
 ) -> Iterator[dict[str, Any]]:
     """One change of each attribute that the CRM overwrites."""
-    of_names = {name: spec for spec in specs if spec.source == "attributes" for name in spec.kind}
+    of_names = {
+        name: spec
+        for spec in specs
+        if spec.source == "attributes"
+        for name in (spec.kind if spec.extraction is None else (spec.column,))
+    }
     for name, spec in of_names.items():
         yield {"name": name, "known_at": _FIRST, "value": _typical_value(spec, profiles)}
 

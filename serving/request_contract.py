@@ -70,8 +70,8 @@ def _plain(model: ConversionModel) -> dict[str, str]:
 
 def _histories(model: ConversionModel) -> dict[str, str]:
     return {
-        name: "text" if spec.is_category else "a number or yes and no"
+        name: "text" if spec.is_category or spec.extraction is not None else "a number or yes and no"
         for spec in model.features.specs
         if spec.source == "attributes"
-        for name in spec.kind
+        for name in (spec.kind if spec.extraction is None else (spec.column,))
     }

@@ -23,7 +23,7 @@ from serving.schemas import MAX_NAME, Account, Lead, LeadError, Transition
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from features.extraction import Extract
+    from features.extraction import ColumnExtraction, Extract
     from features.number_marks import NumberMarks
     from features.record import Value
     from features.spec import FeatureSet, FeatureSpec, Source
@@ -83,20 +83,24 @@ class LeadParser:
             for spec in features.specs
             if spec.source == "leads" and spec.of and spec.extraction is None
         }
-        self._extractors: dict[str, list[tuple[str, Extract]]] = {}
-        for extraction in features.extractions:
-            extractor = (extraction.name, make_extractor(extraction))
-            self._extractors.setdefault(extraction.column, []).append(extractor)
+        self._extractors = _extractors(features.extractions)
         self._text = partial(as_cell_text, missing=missing)
         self._overwritten = {
             name: _parse(spec, missing) if spec.is_category else partial(_number_or_flag, missing=missing)
             for spec in features.specs
-            if spec.source == "attributes"
+            if spec.source == "attributes" and spec.extraction is None
             for name in spec.kind
         }
+        self._history_extractors = _extractors(features.history_extractions)
         self._ignored = frozenset(ignored)
-        self._known = len({*self._plain, *self._overwritten, *self._ignored, *self._extractors})
-        self._accepted = (self._plain, self._overwritten, self._ignored, self._extractors)
+        self._accepted = (
+            self._plain,
+            self._overwritten,
+            self._ignored,
+            self._extractors,
+            self._history_extractors,
+        )
+        self._known = len(frozenset().union(*self._accepted))
         # Leads of one request tend to share a misspelt column; looking for its nearest name is slow.
         self._nearest = lru_cache(maxsize=256)(self._find_nearest)
         self._suggested: dict[str, str] | None = None
@@ -187,23 +191,28 @@ class LeadParser:
         """The overwritten attributes that were sent as plain ones, as changes at creation."""
         for name, value in lead.attributes.items():
             column = clean_text(name)
-            if column in self._overwritten and column not in self._plain:
-                yield self._parse_change(column, created, value, f"attributes.{name}")
+            if column in self._plain or column in self._extractors:
+                continue
+            yield from self._parse_change(column, created, value, f"attributes.{name}")
 
     def _changes(self, lead: Lead) -> Iterator[Event]:
         for i, row in enumerate(lead.attribute_history):
             name = clean_text(row["name"])
-            if name in self._plain and name not in self._overwritten:
+            is_plain = name in self._plain or name in self._extractors
+            if is_plain and name not in self._overwritten and name not in self._history_extractors:
                 message = f"{name!r} is not overwritten in this model; send it in attributes"
                 raise _refusal(message, f"attribute_history.{i}.name")
             self._check_name(name, f"attribute_history.{i}.name")
-            if name in self._overwritten:
-                yield self._parse_change(name, row["known_at"], row["value"], f"attribute_history.{i}.value")
+            yield from self._parse_change(name, row["known_at"], row["value"], f"attribute_history.{i}.value")
 
-    def _parse_change(self, name: str, known_at: int, value: Any, field: str) -> Event:
-        read = _parse_value(self._overwritten[name], value, field)
-        column = "value" if isinstance(read, str) else "number"
-        return {"name": name, "known_at": known_at, column: read}
+    def _parse_change(self, name: str, known_at: int, value: Any, field: str) -> Iterator[Event]:
+        """The change of an overwritten attribute, and of all that is read out of it."""
+        if name in self._overwritten:
+            yield _change(name, known_at, _parse_value(self._overwritten[name], value, field))
+        if name in self._history_extractors:
+            text = _parse_value(self._text, value, field, several=True)
+            for extracted, extract in self._history_extractors[name]:
+                yield _change(extracted, known_at, extract(text))
 
     def _check_name(self, name: str, field: str) -> None:
         if not any(name in known for known in self._accepted):
@@ -218,7 +227,20 @@ class LeadParser:
         return self._suggested.setdefault(name, self._nearest(name))
 
     def _find_nearest(self, name: str) -> str:
-        return suggest(name, [*self._plain, *self._overwritten, *self._extractors])
+        read = (self._plain, self._overwritten, self._extractors, self._history_extractors)
+        return suggest(name, [known for names in read for known in names])
+
+
+def _extractors(extractions: Iterable[ColumnExtraction]) -> dict[str, list[tuple[str, Extract]]]:
+    """By column, what is read out of it and how."""
+    by_column: dict[str, list[tuple[str, Extract]]] = {}
+    for each in extractions:
+        by_column.setdefault(each.column, []).append((each.name, make_extractor(each)))
+    return by_column
+
+
+def _change(name: str, known_at: int, value: Value) -> Event:
+    return {"name": name, "known_at": known_at, "value" if isinstance(value, str) else "number": value}
 
 
 def _parse(spec: FeatureSpec, missing: Collection[str], marks: NumberMarks | None = None) -> Parse:

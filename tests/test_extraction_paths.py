@@ -24,6 +24,7 @@ from models.grades import Grades
 from models.model_card import ModelCard
 from serving.openapi import example_lead
 from serving.request_contract import contract_breaches
+from serving.request_parsing import LeadParser
 from serving.scorer import Scorer
 from training.batch_scoring import ScoringOptions, score_flat
 from training.config.settings import Config, FlatConfig
@@ -308,3 +309,100 @@ def test_columns_of_leads_and_accounts_are_read_out_of_a_history(history):
         reading.history.leads.select(name for name in columns if name in again.leads.columns)
     )
     assert again.accounts.equals(reading.history.accounts)
+
+
+@pytest.fixture(scope="module")
+def overwritten(tmp_path_factory):
+    """Addresses, titles and interests that the CRM overwrites, once for each lead and again for some."""
+    folder = tmp_path_factory.mktemp("overwritten")
+    frame = make_leads(150)
+    attributes = {"email": "Email", "jobtitle": "Job Title", "interests": "Interests"}
+    changes = [
+        {
+            "lead_id": lead["Id"],
+            "known_at": f"2026-01-0{1 + n % 3}T00:00:00Z",
+            "name": name,
+            "value": lead[column],
+        }
+        for n, lead in enumerate(frame.to_dicts())
+        for name, column in attributes.items()
+    ]
+    changes += [
+        change | {"known_at": "2026-01-05T00:00:00Z", "value": "x@web.de"} for change in changes[:30:3]
+    ]
+    pl.DataFrame(changes).write_csv(folder / "changes.csv")
+    leads = frame.select(lead_id="Id", created_at=pl.lit("2025-12-31T00:00:00Z"))
+    leads.write_csv(folder / "leads.csv")
+    moves = leads.select("lead_id", occurred_at=pl.lit("2026-01-09T00:00:00Z"), stage=pl.lit("won"))
+    moves[:1].write_csv(folder / "moves.csv")
+    return HistoryMapping(
+        TableMapping(file=folder / "leads.csv"),
+        transitions=(TableMapping(file=folder / "moves.csv"),),
+        attributes=(TableMapping(file=folder / "changes.csv"),),
+        stages=("won",),
+    )
+
+
+def test_overwritten_attributes_are_read_out_as_of_each_snapshot(overwritten):
+    reading = read_history(overwritten, 2**40)
+    history = reading.history
+    assert PERSON not in str(history.attributes.rows())
+    roles = [role.extraction for role in reading.roles if role.extraction is not None]
+    features = build_feature_set(history, target="won", extractions=roles)
+    assert {"email: domain", "jobtitle", "jobtitle: rank", "interests: Demo"} <= set(features.names)
+    assert "email" not in features.names
+    first, last = 1_767_484_800, history.observed_until  # the fourth of January, and after all changes
+    plan = OnlineFeatures(features)
+    for as_of in (first, last):
+        snapshots = Snapshots(history.leads.select("lead_id", as_of=pl.lit(as_of)))
+        rows = compute_feature_rows(features, history, snapshots).sort("lead_id")
+        online = sorted(((r.lead_id, plan(r, as_of)) for r in to_records(history)), key=lambda pair: pair[0])
+        assert rows.drop("lead_id", "as_of").to_dicts() == [row for _, row in online]
+        if as_of == last:
+            assert rows.filter(lead_id="L1")["email: domain"].item() == "web.de"
+    known = replace(overwritten, history_extractions=features.history_extractions)
+    again = read_history(known, 2**40).history.attributes
+    assert again.sort(again.columns).equals(history.attributes.sort(history.attributes.columns))
+
+
+def test_a_request_sends_the_changes_as_they_are(overwritten):
+    reading = read_history(overwritten, 2**40)
+    roles = [role.extraction for role in reading.roles if role.extraction is not None]
+    features = build_feature_set(reading.history, target="won", extractions=roles)
+    read = LeadParser(features)
+    changes = [
+        {"name": "email", "known_at": 100, "value": "ann@acme.de"},
+        {"name": "email", "known_at": 200, "value": "ann@gmail.com"},
+        {"name": "jobtitle", "known_at": 100, "value": "CEO"},
+        {"name": "interests", "known_at": 100, "value": ["Demo"]},
+    ]
+    request = read({"lead_id": "a", "created_at": 50, "as_of": 300, "attribute_history": changes})
+    plan = OnlineFeatures(features)
+    assert "ann@" not in repr(request)
+    assert (plan(request.record, 150)["email: kind"], plan(request.record, 300)["email: kind"]) == (
+        "business",
+        "private",
+    )
+    row = plan(request.record, 300)
+    assert (row["jobtitle: rank"], row["interests: Demo"], row["interests: Blog"]) == ("c_level", 1, 0)
+    plain = read({"lead_id": "a", "created_at": 50, "as_of": 300, "attributes": {"email": "ann@acme.de"}})
+    assert plan(plain.record, 300)["email: domain"] == "acme.de"
+
+
+def test_another_model_is_compared_by_the_words_that_it_knows(world):
+    folder, dataset, _ = world
+    fresh = read_dataset(Config(flat=FlatConfig(folder / "leads.csv", "Won", id="Id")), folder)
+    at = np.arange(50)
+    other = dataset.features_for(fresh.features, at)["Message: words"]
+    assert other.equals(fresh.rows["Message: words"][at])
+    assert dataset.features_for(dataset.features, at).equals(dataset.rows[at])
+
+
+def test_a_choice_that_nobody_makes_any_more_is_no_reason_not_to_compare(world):
+    _, dataset, model = world
+    fewer = replace(
+        dataset, features=dataset.features.without({"Interests: X"}), rows=dataset.rows.drop("Interests: X")
+    )
+    rows = fewer.features_for(model.features, np.arange(len(dataset)))
+    assert rows["Interests: X"].null_count() == rows["Interests: Demo"].null_count()
+    assert set(rows["Interests: X"].drop_nulls()) == {0.0}

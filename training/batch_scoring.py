@@ -150,6 +150,7 @@ def score_history(model: ConversionModel, config: Config, options: ScoringOption
         "plain": _attribute_selection(model),
         "marks": model.card.marks,
         "extractions": model.features.extractions,
+        "history_extractions": model.features.history_extractions,
     }
     mapping, rule = replace(config.history_mapping, **known), config.cohort_rule  # type: ignore[arg-type]
     with read_partitioned(

@@ -107,6 +107,11 @@ def is_read_out(reason: Message) -> bool:
     return reason.key in {f"columns.read_{kind}" for kind in _ROLE_INSTEAD}
 
 
+def replaces_values(extractions: Iterable[ColumnExtraction]) -> bool:
+    """Whether the cells that these are read out of are not kept beside them."""
+    return not any(each.part in {"title_rank", "title_department"} for each in extractions)
+
+
 def _without_values(role: ColumnRole, kind: Extracted) -> ColumnRole:
     instead = _ROLE_INSTEAD.get(kind)
     return role if instead is None else replace(role, role=instead, reason=Message(f"columns.read_{kind}"))

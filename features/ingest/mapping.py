@@ -353,6 +353,7 @@ class HistoryMapping:
         max_share: Share of bad rows above which reading stops. Default 0.05.
         marks: What the marks in the numbers of free columns meant in earlier data, by column.
         extractions: What a model reads out of columns; None where that is to be found.
+        history_extractions: What a model reads out of overwritten attributes; None where that is to be found.
     """
 
     leads: TableMapping
@@ -367,6 +368,7 @@ class HistoryMapping:
     max_share: float = MAX_SHARE
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
     extractions: tuple[ColumnExtraction, ...] | None = None
+    history_extractions: tuple[ColumnExtraction, ...] | None = None
 
 
 @dataclass(frozen=True)

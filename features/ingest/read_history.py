@@ -39,6 +39,7 @@ from features.ingest.flat_export import (
     iter_flat_batches,
     read_flat,
 )
+from features.ingest.history_extractions import extract_history, find_history_extractions, names_after
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.lead_ids import further_ids, leave_out_deleted
 from features.ingest.mapping import HistoryMapping, TableMapping
@@ -130,7 +131,26 @@ def read_history(mapping: HistoryMapping, now: int, quarantine_file: Path | None
 
     reading = read_history_in_batches(mapping, now, quarantine_file, sink=collect)
     events: dict[str, Any] = {name: pl.concat(frames) for name, frames in batches.items()}
-    return replace(reading, history=replace(reading.history, **events))
+    reading = replace(reading, history=replace(reading.history, **events))
+    return reading if mapping.history_extractions is not None else _read_out_histories(reading, mapping)
+
+
+def _read_out_histories(reading: IngestResult, mapping: HistoryMapping) -> IngestResult:
+    """The reading with what there is to read out of its overwritten attributes."""
+    attributes = reading.history.attributes
+    roles, notices = find_history_extractions(attributes, mapping.plain.extract)
+    if not roles:
+        return reading
+    extractions = [role.extraction for role in roles if role.extraction is not None]
+    names = names_after((a.column for a in reading.availability if a.known == "history"), extractions)
+    plain = tuple(a for a in reading.availability if a.known != "history")
+    return replace(
+        reading,
+        history=replace(reading.history, attributes=extract_history(attributes, extractions)),
+        roles=(*reading.roles, *roles),
+        availability=plain + history_availability(sorted(names)),
+        notices=(*reading.notices, *notices),
+    )
 
 
 def read_history_in_batches(
@@ -145,6 +165,8 @@ def read_history_in_batches(
 
     Each event carries, as ``PART``, the number that ``part_of`` gives to its row of leads.
     """
+    if mapping.history_extractions is not None:
+        sink = _reading_out(sink, mapping.history_extractions)
     until = now if mapping.observed_until is None else mapping.observed_until
     base = ValidationContext(until=until, stages=mapping.stages)
     accounts = None if mapping.accounts is None else _read_table("accounts", mapping.accounts, base, mapping)
@@ -184,6 +206,15 @@ def read_history_in_batches(
     _enforce_limits(sources, mapping, quarantine, quarantine_file, hints)
     result = _ingest_result(mapping, sources, frames, quarantine)
     return replace(result, persons=leads.persons, notices=(*result.notices, *hints))
+
+
+def _reading_out(sink: RowSink, extractions: tuple[ColumnExtraction, ...]) -> RowSink:
+    """The sink, which gets of attributes what a model reads out of them."""
+
+    def read_out(name: TableName, rows: pl.DataFrame) -> None:
+        sink(name, extract_history(rows, extractions) if name == "attributes" else rows)
+
+    return read_out
 
 
 def _tables_of(mapping: HistoryMapping) -> list[TableMapping]:

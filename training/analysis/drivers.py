@@ -258,10 +258,16 @@ def _make_driver(
         spread=tuple(np.quantile(points, QUANTILES).tolist()),
         direction=direction,
         correlation=correlation,
-        shape=_level_groups(pairs) if spec.is_category else _number_groups(pairs),
+        shape=_value_groups(spec, pairs),
         examples=_examples(pairs),
         steady=_is_direction_stable(direction, refit_correlations),
     )
+
+
+def _value_groups(spec: FeatureSpec, pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
+    if spec.unit == "words":
+        return _word_groups(pairs)
+    return _level_groups(pairs) if spec.is_category else _number_groups(pairs)
 
 
 def _value_point_pairs(values: pl.Series, points: NDArray[np.float64]) -> pl.DataFrame:
@@ -323,6 +329,18 @@ def _level_groups(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
     ordered = frequent.sort("points", "value", descending=[True, False]).iter_rows(named=True)
     parts = [ValueGroup(row["rows"], row["points"], level=row["value"]) for row in ordered]
     return (*parts, *_missing_group(pairs))
+
+
+def _word_groups(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:
+    """The words whose texts have points farthest from the mean of all, in their order; missing comes last."""
+    known = pairs.drop_nulls()
+    words = known.with_columns(pl.col("value").str.split(" ")).explode("value").filter(pl.col("value") != "")
+    parts = words.group_by("value").agg(pl.len().alias("rows"), pl.col("points").mean())
+    pull = (pl.col("points") - (known["points"].mean() or 0.0)).abs() * pl.col("rows").sqrt()
+    farthest = parts.sort(pull, "value", descending=[True, False]).head(LEVELS)
+    ordered = farthest.sort("points", "value", descending=[True, False]).iter_rows(named=True)
+    groups = [ValueGroup(row["rows"], row["points"], level=row["value"]) for row in ordered]
+    return (*groups, *_missing_group(pairs))
 
 
 def _missing_group(pairs: pl.DataFrame) -> tuple[ValueGroup, ...]:

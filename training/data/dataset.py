@@ -126,6 +126,8 @@ class Dataset:
         marks: What the marks in the numbers of each plain column of numbers mean.
         notices: What to tell the user about the source.
         names: What people call columns, values, kinds and stages.
+        words: (n, texts) all words of the texts, where ``rows`` have those that a model knows; None where
+            they are the same.
 
     Raises:
         NoLabelledRowsError: There are not rows of both outcomes.
@@ -155,6 +157,7 @@ class Dataset:
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     names: DisplayNames = field(default_factory=DisplayNames)
+    words: pl.DataFrame | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         counts = {outcome: int((self.label == outcome).sum()) for outcome in (0, 1)}
@@ -229,7 +232,7 @@ class Dataset:
         return self if alike else self._take(last)
 
     def _take(self, positions: NDArray[np.intp]) -> Dataset:
-        columns = ("rows", "label", "order", "weights", "matured", "settled_at", "accounts")
+        columns = ("rows", "label", "order", "weights", "matured", "settled_at", "accounts", "words")
         thin: dict[str, Any] = {
             name: None if (whole := getattr(self, name)) is None else whole[positions] for name in columns
         }
@@ -283,14 +286,27 @@ class Dataset:
         rows = self.rows[at]
         if set(features.specs) <= set(self.features.specs):
             return rows
+        rows = _with_rare_choices(rows, features)
         if self.history is None:
             here = {spec.name: spec.is_category for spec in self.features.specs}
+            here |= dict.fromkeys(set(rows.columns) - set(self.rows.columns), False)
             if wrong := [spec.name for spec in features.specs if here.get(spec.name) != spec.is_category]:
                 msg = f"column {wrong[0]!r} is not among these rows, or not of the same kind"
                 raise MissingFeaturesError(msg)
-            return rows
+            # The other model may know other words of the same texts.
+            return rows if self.words is None else rows.with_columns(self.words[at])
+        leads = _with_rare_choices(self.history.leads, features)
+        history = replace(self.history, leads=leads)
+        plain = [
+            spec.column
+            for spec in features.specs
+            if spec.reduce == "value" and spec.of not in history.lead_columns
+        ]
+        if plain:
+            msg = f"column {plain[0]!r} is not among the leads"
+            raise MissingFeaturesError(msg)
         keys = rows.select("lead_id", "as_of")
-        computed = compute_feature_rows(features, self.history, Snapshots(keys.unique()))
+        computed = compute_feature_rows(features, history, Snapshots(keys.unique()))
         return keys.join(computed, on=["lead_id", "as_of"], how="left", maintain_order="left")
 
     @property
@@ -300,6 +316,21 @@ class Dataset:
         weights = b"" if self.weights is None else self.weights.tobytes()
         content = hashed.tobytes() + weights + self.features.fingerprint.encode()
         return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _with_rare_choices(frame: pl.DataFrame, features: FeatureSet) -> pl.DataFrame:
+    """The frame with flags of choices that have become too rare: no, where other choices are known."""
+    for spec in features.specs:
+        extraction = spec.extraction
+        if extraction is None or extraction.part != "choice" or extraction.name in frame.columns:
+            continue
+        siblings = [
+            each.of for each in features.specs if each.column == spec.column and each.of in frame.columns
+        ]
+        if siblings:
+            flag = pl.when(pl.any_horizontal(pl.col(siblings).is_not_null())).then(0.0)
+            frame = frame.with_columns(flag.alias(extraction.name))
+    return frame
 
 
 def from_history(  # noqa: PLR0913 - the one call that most users need

@@ -166,7 +166,12 @@ def keep_learned_words(dataset: Dataset, encodings: FeatureEncoder) -> Dataset:
         for spec in specs
         if spec.unit == "words" and spec.extraction is not None
     ]
-    return replace(dataset, features=FeatureSet(specs), rows=dataset.rows.with_columns(columns))
+    return replace(
+        dataset,
+        features=FeatureSet(specs),
+        rows=dataset.rows.with_columns(columns),
+        words=dataset.rows.select(sorted(dataset.features.texts)),
+    )
 
 
 def _card(
