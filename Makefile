@@ -49,8 +49,9 @@ bench: $(READY) ## measure; prints the tables of docs/explanation/measured.md
 soak: $(READY) ## half an hour of steady load with a promotion every minute; ARGS="--minutes 3"
 	$(BIN)/python tests/benchmarks/soak.py $(ARGS)
 
-fuzz: $(READY) ## thousands of drawn requests; every answer is held against the API page
+fuzz: $(READY) ## thousands of drawn requests and tables: answers as the API page says, cells as they are
 	LEADLOOP_FUZZ=$${LEADLOOP_FUZZ:-500} $(BIN)/pytest -q tests/serving/test_fuzz.py
+	LEADLOOP_FUZZ_TABLES=$${LEADLOOP_FUZZ_TABLES:-1000} $(BIN)/pytest -q tests/features/ingest/test_table_fuzz.py
 
 format: $(READY) ## put the source into shape
 	$(BIN)/ruff format $(PATHS)

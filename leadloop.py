@@ -14,6 +14,7 @@ from training.cli.models import models_app
 from training.cli.options import (
     OUT,
     Dated,
+    Encoding,
     HandedOver,
     Horizon,
     Id,
@@ -25,6 +26,7 @@ from training.cli.options import (
     LogConfig,
     ModelName,
     Outcomes,
+    Positive,
     ProjectName,
     Scores,
     SourceOptions,
@@ -109,6 +111,8 @@ def monitor(
     id_: Id = None,
     label: Label = None,
     time: Dated = None,
+    positive: Positive = None,
+    encoding: Encoding = None,
     log: Log = None,
     horizon: Horizon = None,
     config: LogConfig = None,
@@ -137,7 +141,7 @@ def monitor(
     elif scores is None or outcomes is None or id_ is None or label is None:
         usage_error("name --scores, --outcomes, --id and --label, or --log")
     else:
-        data = read_files(loaded, scores, OutcomeFile(outcomes, id_, label, time))
+        data = read_files(loaded, scores, OutcomeFile(outcomes, id_, label, time, positive, encoding))
     report = run_monitor(loaded, data, MonitorOptions(last, html, lang, relevel), print_status)
     print_result(report.to_dict(), json_)
     raise typer.Exit(report.exit_code)

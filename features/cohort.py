@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.closings import standing_transitions
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from features.history import LeadHistory
-
 
 SNAPSHOT_SCHEMA = pl.Schema({"lead_id": pl.String, "as_of": pl.Int64})
 
@@ -181,13 +182,8 @@ def open_lead_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
     Returns:
         One snapshot an open lead, all with ``as_of = history.observed_until``.
     """
-    if rule.reopen:
-        last = (
-            _open_changes(history, rule).group_by("lead_id", maintain_order=True).agg(pl.col("closes").last())
-        )
-        closed = last.filter("closes")
-    else:
-        closed = history.transitions.filter(pl.col("stage").is_in(rule.closed))
+    standing = standing_transitions(history, rule.closed, rule.reopen)
+    closed = standing.filter(pl.col("stage").is_in(rule.closed))
     open_leads = history.leads.join(closed, on="lead_id", how="anti")
     as_of = pl.lit(history.observed_until, pl.Int64).alias("as_of")
     return Snapshots(open_leads.select("lead_id", as_of))

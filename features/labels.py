@@ -121,7 +121,7 @@ def _not_reopened(history: LeadHistory, closings: pl.DataFrame, spec: LabelSpec)
     ).select("lead_id", reopened_at="occurred_at", reopening_known_at="known_at")
     numbered = closings.with_row_index("closing")
     undone = numbered.join(reopenings, on="lead_id").filter(
-        pl.col("reopened_at") >= pl.col("occurred_at"),
+        pl.col("reopened_at") > pl.col("occurred_at"),
         pl.col("reopening_known_at") < pl.col("end") + spec.settle,
     )
     return numbered.join(undone, on="closing", how="anti").drop("closing")

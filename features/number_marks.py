@@ -93,6 +93,11 @@ class MarkEvidence:
             next(iter(decimals)) if len(decimals) == 1 else "",  # type: ignore[arg-type]
         )
 
+    @property
+    def is_expected(self) -> bool:
+        """Whether nothing but custom says that a point before three digits marks decimals."""
+        return "." in self.doubtful and not {"."} & (self.thousands | self.decimals) and not self.long_whole
+
     def expected(self, decimal: Decimal) -> NumberMarks:
         """What the values settle; else a point marks decimals where nothing speaks for thousands.
 
@@ -134,8 +139,8 @@ def collect_mark_evidence(column: pl.Series) -> MarkEvidence:
 
 
 _SINGLE_FORM = "^[+-]?[1-9][0-9]{{0,2}}{m}[0-9]{{3}}$"
-_DOUBTFUL_FORM = r"^\(?[+-]?[1-9][0-9]{{0,2}}{m}[0-9]{{3}}\)?$"
-_GROUPED_FORM = r"^\(?[+-]?[1-9][0-9]{{0,2}}(?:{m}[0-9]{{3}})+\)?$"
+_DOUBTFUL_FORM = "^\\(?[+\u2212-]?[1-9][0-9]{{0,2}}{m}[0-9]{{3}}\\)?-?(?: ?%)?$"
+_GROUPED_FORM = "^\\(?[+\u2212-]?[1-9][0-9]{{0,2}}(?:{m}[0-9]{{3}})+\\)?-?(?: ?%)?$"
 _ANY_GROUPS = _GROUPED_FORM.format(m="[.,]")
 _SINGLE_OF = {mark: _SINGLE_FORM.format(m=re.escape(mark)) for mark in _OTHER}
 
@@ -147,6 +152,16 @@ def _any(column: pl.Series, pattern: str, mark: str) -> bool:
 def has_groups(column: pl.Series) -> bool:
     """Whether any value is nothing but groups of three digits, so that marks are to be settled."""
     return bool(column.str.contains(_ANY_GROUPS).any())
+
+
+def find_marks(column: pl.Series, decimal: Decimal) -> pl.Series:
+    """(n,) whether the marks of its column say what a value means: groups, or the other decimal mark."""
+    return column.str.contains(_ANY_GROUPS if decimal == "," else f"{_ANY_GROUPS}|,[0-9]")
+
+
+def has_marks(column: pl.Series, decimal: Decimal) -> bool:
+    """Whether ``find_marks`` finds any."""
+    return bool(find_marks(column, decimal).any())
 
 
 def settle_groups(column: pl.Series, marks: NumberMarks) -> pl.Series:

@@ -210,6 +210,8 @@ def minor_units(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
     """
     text = without_values(column).cast(pl.String, strict=False)
     plain = _normalise_separators(text.set(~text.str.contains(NUMBER[decimal]), None), decimal)
+    if plain.null_count() > text.null_count():
+        plain = plain.fill_null(_plain_amounts(text.set(plain.is_not_null(), None), decimal))
     cents = plain.cast(_MONEY, strict=False) * 100
     return cents.round(0, mode="half_away_from_zero").cast(pl.Int64, strict=False)
 
@@ -272,6 +274,29 @@ def parse_categories(column: pl.Series) -> pl.Series:
 _MAX_INTEGER = 2.0**63
 
 
+def lost_digits(column: pl.Series) -> pl.Series:
+    """Which ids are floats that have no room for all digits, so that one may stand for others.
+
+    >>> lost_digits(pl.Series([9.876543210987654e17, 12.0])).to_list()
+    [True, False]
+    """
+    if not column.dtype.is_float():
+        return pl.Series([False]).new_from_index(0, len(column))
+    return (column.abs() >= _MAX_EXACT_INTEGER).fill_null(value=False)
+
+
+def has_fractions(column: pl.Series) -> bool:
+    """Whether a column of ids in text has some that end in ``.0``, as whole numbers do after floats.
+
+    >>> has_fractions(pl.Series(["1007.0", "1014.0"])), has_fractions(pl.Series(["1007", "2.5"]))
+    (True, False)
+    """
+    return column.dtype == pl.String and bool(column.str.contains(_WHOLE_FLOAT).any())
+
+
+_WHOLE_FLOAT = r"^\s*[0-9]+[.,]0+\s*$"
+
+
 def has_lost_digits(column: pl.Series) -> bool:
     """Whether a column of ids went through floats that have no room for them all: the last digits are gone.
 
@@ -311,28 +336,47 @@ def as_category(value: str | float | None, *, missing: Collection[str] = MISSING
     return str(pl.Series([value], dtype=pl.Float64).cast(pl.String)[0])
 
 
-_CURRENCY = "(?:US\\$|[€$£¥₹]|EUR|USD|GBP|CHF)"
+# Signs, codes of ISO 4217 and the abbreviations that CRMs print beside amounts.
+_CURRENCY = (
+    "(?:(?:US|CA|AU|NZ|HK|MX|R|C|A|S)?\\$|[€£¥₹₽₩₺₪₴₦₱฿₫]|kr\\.?|Kr\\.?|zł|Kč|Ft|lei|Rs\\.?|S?Fr\\.|円|元|"
+    "(?:EUR|USD|GBP|CHF|CAD|AUD|NZD|SEK|NOK|DKK|ISK|PLN|CZK|HUF|RON|BGN|RUB|UAH|TRY|ILS|AED|SAR|QAR|ZAR|NGN|KES|"
+    "EGP|MAD|INR|PKR|CNY|RMB|JPY|KRW|HKD|TWD|SGD|MYR|THB|IDR|PHP|VND|BRL|MXN|ARS|CLP|COP|PEN))"
+)
 
 _GAP = "[ \u00a0\u202f]"
 
-_CURRENCY_BEFORE, _CURRENCY_AFTER = rf"^([+-]?){_CURRENCY}{_GAP}?", rf"{_GAP}?{_CURRENCY}$"
+_CURRENCY_BEFORE, _CURRENCY_AFTER = rf"^([+-]?){_CURRENCY}{_GAP}?", rf"{_GAP}?{_CURRENCY}(-?)$"
 
 _ACCOUNTING_NEGATIVE = rf"^({_CURRENCY}?{_GAP}?)\(([^()+-]+)\)$"
 
 _PERCENT = rf"{_GAP}?%$"
 
-_UNAMBIGUOUS = r"['\u2019]|,.*\.|\..*,"
+_MINUS_AFTER = r"^([0-9][0-9.,'\u2019 \u00a0\u202f]*)-$"
 
-_GROUPS = "[+-]?(?:0|[1-9][0-9]{{0,2}}(?:[{group}'\u2019 \u00a0\u202f][0-9]{{3}})+|[1-9][0-9]*)"
+_UNAMBIGUOUS = r"['\u2019]|,.*\.|\..*,|[0-9][ \u00a0\u202f][0-9]{3}|,[0-9]{2},[0-9]{3}(?:$|\.)"
+
+# Whole numbers in groups by one mark, with any decimals; without groups, three decimals might be a group.
+_GROUPS = (
+    "[1-9][0-9]{{0,2}}(?:(?:{group}[0-9]{{3}})+|(?:['\u2019][0-9]{{3}})+|(?:[ \u00a0\u202f][0-9]{{3}})+)"
+    "(?:{mark}[0-9]+)?"
+)
+_LAKHS = "[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}(?:\\.[0-9]+)?"
+_UNGROUPED = "(?:0|[1-9][0-9]*)(?:{mark}[0-9]{{1,2}})?|(?:0|[1-9][0-9]{{3,}}){mark}[0-9]+"
 
 _GROUPED_NUMBER = {
-    point: f"^{_GROUPS.format(group=group)}(?:{mark}[0-9]{{1,2}})?$"
-    for point, group, mark in ((".", ",", r"\."), (",", ".", ","))
+    point: f"^[+-]?(?:{_GROUPS}|{_UNGROUPED})$".format(group=group, mark=mark).replace(
+        ")$", f"|{_LAKHS})$" if point == "." else ")$"
+    )
+    for point, group, mark in ((".", ",", r"\."), (",", r"\.", ","))
 }
+
+_BLANK_GROUPS = (
+    r"^[+-]?[1-9][0-9]{0,2}(?:(?:['\u2019][0-9]{3})+|(?:[ \u00a0\u202f][0-9]{3})+)(?:[.,][0-9]+)?$"
+)
 
 _SEPARATED_NUMBER = "^[+-]?(?:[0-9]+(?:[.,][0-9]+)?|[0-9]{1,3}(?:[.,][0-9]{3})+)$"
 
-_SINGLE_GROUP = r"^\(?[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}\)?$"
+_SINGLE_GROUP = "^\\(?[+\u2212-]?[1-9][0-9]{0,2}[.,][0-9]{3}\\)?-?(?: ?%)?$"
 
 _NEARLY_ALL = 0.99
 
@@ -347,32 +391,63 @@ def parse_amounts(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
 
     >>> parse_amounts(pl.Series(["12.5", "$1,234", "1.234,50 EUR", "1'234.50", "7 %", "1,234"])).to_list()
     [12.5, 1234.0, 1234.5, 1234.5, 7.0, None]
+    >>> parse_amounts(pl.Series(["1 250 kr", "CAD 12,34,567.50", "1.250,00-", "40 \u20ac-"])).to_list()
+    [1250.0, 1234567.5, -1250.0, -40.0]
     >>> parse_amounts(pl.Series(["(1,234.00)", "($80)", "€ (7)", "(1,234)", "(-1)"])).to_list()
     [-1234.0, -80.0, -7.0, None, None]
     """
     value = parse_numbers(column, decimal)
     if column.dtype != pl.String or value.null_count() == column.null_count():
         return value
-    unread = column.set(value.is_not_null(), None).str.replace(_ACCOUNTING_NEGATIVE, "-${1}${2}")
-    amounts = value.fill_null(parse_numbers(unread.str.replace(_PERCENT, ""), decimal))
-    return amounts.fill_null(_parse_unambiguous(unread))
+    return value.fill_null(_plain_amounts(column.set(value.is_not_null(), None), decimal).cast(pl.Float64))
 
 
-def _parse_unambiguous(text: pl.Series) -> pl.Series:
-    bare = text.str.replace(_CURRENCY_BEFORE, "${1}").str.replace(_CURRENCY_AFTER, "")
-    bare = bare.set((bare == text) & ~text.str.contains(_UNAMBIGUOUS), None)
-    numbers = pl.Series(text.name, [None], dtype=pl.Float64).new_from_index(0, len(text))
+def _plain_amounts(unread: pl.Series, decimal: Decimal) -> pl.Series:
+    """The text of numbers with marks without these, a point before the decimals; null for anything else."""
+    text = leading_minus(unread).str.replace(_ACCOUNTING_NEGATIVE, "-${1}${2}")
+    without_percent = text.str.replace(_PERCENT, "")
+    plain = _normalise_separators(
+        without_percent.set(~without_percent.str.contains(NUMBER[decimal]), None), decimal
+    )
+    bare = without_percent.str.replace(_CURRENCY_BEFORE, "${1}").str.replace(_CURRENCY_AFTER, "${1}")
+    bare = leading_minus(bare)
+    bare = bare.set((bare == without_percent) & ~text.str.contains(_UNAMBIGUOUS), None)
     for mark, pattern in _GROUPED_NUMBER.items():
         matching = bare.set(~bare.str.contains(pattern), None)
-        plain = matching.str.replace_all(rf"[^0-9{mark}+-]", "").str.replace(",", ".", literal=True)
-        numbers = numbers.fill_null(plain.cast(pl.Float64, strict=False))
-    return numbers
+        digits = matching.str.replace_all(rf"[^0-9{mark}+-]", "").str.replace(",", ".", literal=True)
+        plain = plain.fill_null(digits)
+    return plain
+
+
+def leading_minus(text: pl.Series) -> pl.Series:
+    """The text with a minus where programs expect it: typographic ones plain, those after a number before it.
+
+    >>> leading_minus(pl.Series(["\N{MINUS SIGN}12", "1.250,00-", "7"])).to_list()
+    ['-12', '-1.250,00', '7']
+    """
+    if not text.str.contains("\u2212|-$").any():
+        return text
+    return text.str.replace("\u2212", "-", literal=True).str.replace(_MINUS_AFTER, "-${1}")
+
+
+def plain_numbers(column: pl.Series, decimal: Decimal) -> pl.Series:
+    """The text with numbers and amounts as digits with a point before decimals; other cells stay as they are.
+
+    >>> plain_numbers(pl.Series(["1.250,5 kr", "12,5", "open"]), ",").to_list()
+    ['1250.5', '12.5', 'open']
+    """
+    plain = _normalise_separators(column.set(~column.str.contains(NUMBER[decimal]), None), decimal)
+    if plain.null_count() > column.null_count():
+        plain = plain.fill_null(_plain_amounts(column.set(plain.is_not_null(), None), decimal))
+    return plain.fill_null(column)
 
 
 def currency_marks(column: pl.Series) -> list[str]:
     """The marks of currency and percent in the first values of a column, each once."""
-    marks = column.drop_nulls().head(_SAMPLE_SIZE).str.extract(rf"({_CURRENCY}|%)")
-    return sorted(marks.drop_nulls().unique())
+    values = column.drop_nulls().head(_SAMPLE_SIZE).str
+    before = values.extract(rf"^[+-]?\(?({_CURRENCY}){_GAP}?[(+-]?[0-9]")
+    marks = before.fill_null(values.extract(rf"[0-9)-]{_GAP}?({_CURRENCY}|%)\)?-?$"))
+    return sorted(marks.drop_nulls().str.strip_suffix(".").unique())
 
 
 def has_single_group(column: pl.Series) -> pl.Series:
@@ -384,6 +459,19 @@ def has_single_group(column: pl.Series) -> pl.Series:
     return column.str.contains(_SINGLE_GROUP)
 
 
+def is_mostly_doubtful(known: pl.Series, share: float) -> bool:
+    """Whether most values would be numbers, as a ``share`` is, if one group of three digits were settled.
+
+    >>> is_mostly_doubtful(pl.Series(["1,234", "950", "n.a."]), 1 / 3)
+    True
+    """
+    groups = float(has_single_group(known).mean() or 0.0)  # type: ignore[arg-type]
+    return groups > 0 and share + groups >= _MOST
+
+
+_MOST = 0.5
+
+
 def is_separated(column: pl.Series) -> bool:
     """Whether nearly all values are digits with commas or points in places where numbers have them."""
     share = column.drop_nulls().str.contains(_SEPARATED_NUMBER).mean()
@@ -391,6 +479,10 @@ def is_separated(column: pl.Series) -> bool:
 
 
 def strip_amount_marks(column: pl.Series) -> pl.Series:
-    """The values without marks of currency and percent, and without the brackets of a negative amount."""
-    text = column.str.replace(_ACCOUNTING_NEGATIVE, "-${1}${2}").str.replace(_PERCENT, "")
-    return text.str.replace(_CURRENCY_BEFORE, "${1}").str.replace(_CURRENCY_AFTER, "")
+    """The values without marks of currency and percent, brackets of a negative one, and blanks in groups."""
+    text = leading_minus(column).str.replace(_ACCOUNTING_NEGATIVE, "-${1}${2}").str.replace(_PERCENT, "")
+    bare = text.str.replace(_CURRENCY_BEFORE, "${1}").str.replace(_CURRENCY_AFTER, "${1}")
+    grouped = bare.str.contains(_BLANK_GROUPS)
+    if not grouped.any():
+        return bare
+    return bare.str.replace_all("[ '\u2019\u00a0\u202f]", "").zip_with(grouped.fill_null(value=False), bare)

@@ -48,12 +48,14 @@ class ScoringOptions:
         reasons: How many reasons per lead, in words.
         contributions: A file for the contribution of every feature to every lead's log-odds. Default: none.
         lang: The language of the reasons.
+        encoding: How the characters of the file of leads are written. Default: as UTF-8 or as in training.
     """
 
     out: Path
     reasons: int = 0
     contributions: Path | None = None
     lang: str = "en"
+    encoding: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def score_flat(model: ConversionModel, leads: Path, options: ScoringOptions, say
 
     def rows() -> Iterator[pl.DataFrame]:
         nonlocal quarantine
-        for batch in iter_flat_batches(leads, columns):
+        for batch in iter_flat_batches(leads, columns, encoding=options.encoding):
             for notice in batch.notices:
                 say(notice)
             quarantine = batch.quarantine

@@ -16,6 +16,7 @@ from features.parsing import (
     TRUE,
     currency_marks,
     has_single_values,
+    is_mostly_doubtful,
     is_separated,
     parse_amounts,
     parse_categories,
@@ -37,7 +38,7 @@ NUMBER_SHARE = 0.99
 IDENTIFIER_SHARE = 0.95
 TEXT_SHARE = 0.5
 TEXT_LENGTH = 60
-DATE_SHARE = 0.9
+DATE_SHARE = 0.5
 EMAIL = r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$"
 _MIN_VALUES = 20
 DOUBTFUL = Message("columns.doubtful_numbers")
@@ -131,16 +132,14 @@ def _classify(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, 
 def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
     if known.str.contains("^0[0-9]").any() and known.str.contains("^[0-9]+$").all():
         return _word_role(known, distinct, Message("columns.leading_zeros"))
-    marks = collect_mark_evidence(known).expected(decimal)
+    evidence = collect_mark_evidence(known)
+    marks = evidence.expected(decimal)
     share = float(cast_column(known, "number", decimal, marks).is_not_null().mean())  # type: ignore[arg-type]
-    doubt = share < NUMBER_SHARE and is_separated(known)
+    doubt = share < NUMBER_SHARE and (is_separated(known) or is_mostly_doubtful(known, share))
     if code := find_code_role(known, distinct):
         return code
     if share >= NUMBER_SHARE and not doubt and len(currency_marks(known)) <= 1:
-        remainder = 1 - share
-        return "number", Message("columns.nearly_numbers", share=remainder) if remainder else Message(
-            "columns.numbers"
-        )
+        return "number", _number_reason(share, is_custom=evidence.is_expected and marks.decimal == ".")
     if _has_both_flags(known):
         return "flag", Message("columns.yes_and_no")
     if time_reason := None if doubt else _time_reason(known):
@@ -153,13 +152,20 @@ def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role,
     )
 
 
+def _number_reason(share: float, *, is_custom: bool) -> Message:
+    """Why a column is one of numbers; where nothing but custom says that a point marks decimals, that."""
+    if is_custom:
+        return Message("columns.expected_decimals")
+    return Message("columns.nearly_numbers", share=1 - share) if share < 1 else Message("columns.numbers")
+
+
 def _time_reason(known: pl.Series) -> Message | None:
     """The sentence on a column of times; None where it is none."""
     if time_format := detect_format(known):
         return Message("columns.times_of", pattern=time_format.pattern)
     if time_format := detect_format(known, share=DATE_SHARE):
         return Message("columns.nearly_times", pattern=time_format.pattern)
-    return Message("columns.times_two_ways") if is_day_month_ambiguous(known) else None
+    return Message("columns.times_two_ways") if is_day_month_ambiguous(known, DATE_SHARE) else None
 
 
 def _typed_role(known: pl.Series, distinct: int) -> tuple[Role, Message]:
@@ -234,8 +240,9 @@ def cast_column(
         ValueError: columns of that role are no attributes.
     """
     if role == "number":
-        is_settled = marks is not None and column.dtype == pl.String
-        return parse_amounts(settle_groups(column, marks) if is_settled else column, decimal)  # type: ignore[arg-type]
+        if marks is None or column.dtype != pl.String:
+            return parse_amounts(column, decimal)
+        return parse_amounts(settle_groups(column, marks), marks.decimal or decimal)
     if role == "flag":
         return parse_flags(column)
     if role == "category":

@@ -93,6 +93,7 @@ def sniff_dialect(path: Path, encoding: Encoding | None = None) -> Dialect:
     header, header_repaired = _read_header(sample[first:], delimiter)
     line_repair = QuotedLineRepair(delimiter, len(header))
     repair = header_repaired or (scan.line_quotes and line_repair.needed(lambda: _lines(path, scan.encoding)))
+    _refuse_other_quotes(path, sample if scan.quotes else (), delimiter)
     notices = [*scan.notices]
     if titles:
         notices.append(f"what stands above the column names in line {first + 1} was left out")
@@ -111,6 +112,26 @@ def sniff_dialect(path: Path, encoding: Encoding | None = None) -> Dialect:
         damaged=scan.damaged,
         quotes=scan.quotes,
     )
+
+
+def _refuse_other_quotes(path: Path, sample: Iterable[str], delimiter: str) -> None:
+    """Raise where quotes in cells are written with a backslash, or opened after a blank."""
+    mark = re.escape(delimiter)
+    backslash = re.compile(rf'(?:^|{mark})"[^"\n]*\\"(?!{mark}|\s*$|")')
+    blank = re.compile(rf'{mark} +"(?:[^"\n]|"")*"\s*(?:{mark}|$)')
+    for number, line in enumerate(sample, 1):
+        if backslash.search(line):
+            msg = (
+                f"{path}, line {number}: a quote inside of a cell is written as a backslash and a quote; "
+                "in a CSV file it is doubled: export it so"
+            )
+            raise SourceError(msg)
+        if blank.search(line):
+            msg = (
+                f"{path}, line {number}: a blank stands between {delimiter!r} and the quote that opens a "
+                "cell, so that the quotes do not hold the cell together; export without these blanks"
+            )
+            raise SourceError(msg)
 
 
 def find_title_lines(lines: list[str], marks: str = DELIMITERS) -> int:
@@ -175,8 +196,8 @@ _ENCODING_NOTICE = {
 def _refuse_binary(path: Path, encoding: Encoding | None) -> None:
     with path.open("rb") as file:
         start = file.read(4096)
-    if start.startswith((b"PK", b"\xd0\xcf\x11\xe0")):
-        msg = f"{path} is a spreadsheet or an archive, not a text file; save it as CSV"
+    if what := _other_kind(start):
+        msg = f"{path} is {what}"
         raise SourceError(msg)
     if start.startswith(_COMPRESSED):
         msg = f"{path} is compressed; unpack it first"
@@ -187,6 +208,28 @@ def _refuse_binary(path: Path, encoding: Encoding | None) -> None:
             "(it holds NUL bytes), save it anew as CSV in UTF-8"
         )
         raise SourceError(msg)
+
+
+_DATABASE = "database, not a file of leads; name it and its table in leadloop.toml: [leads] database, table"
+_OTHER_KINDS = (
+    (rb"PK", "a spreadsheet or an archive, not a text file; save it as CSV"),
+    (rb"\xd0\xcf\x11\xe0", "a spreadsheet or an archive, not a text file; save it as CSV"),
+    (rb"SQLite format 3\x00", f"a SQLite {_DATABASE}"),
+    (rb".{8}DUCK", f"a DuckDB {_DATABASE}"),
+    (
+        rb"(?i)(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|table|body|meta|style|\?xml|workbook)",
+        "a page of HTML or XML, whatever it is called; open it in a spreadsheet and save it as CSV",
+    ),
+    (
+        rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*[\[{]|\{\s*\")",
+        "JSON, not a table of rows and columns; convert it to CSV or Parquet",
+    ),
+)
+
+
+def _other_kind(start: bytes) -> str:
+    """What a file is that begins like another kind than text of rows and columns; empty for such text."""
+    return next((what for sign, what in _OTHER_KINDS if re.match(sign, start, re.DOTALL)), "")
 
 
 @dataclass(frozen=True, slots=True)

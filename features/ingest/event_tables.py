@@ -29,8 +29,24 @@ from features.ingest.schema import (
 )
 from features.ingest.tables import TableReader, open_table
 from features.messages import Message
-from features.number_marks import MarkEvidence, NumberMarks, collect_mark_evidence, has_groups, settle_groups
-from features.parsing import has_single_group, is_separated, parse_categories, strip_missing
+from features.number_marks import (
+    MarkEvidence,
+    NumberMarks,
+    collect_mark_evidence,
+    find_marks,
+    has_marks,
+    settle_groups,
+)
+from features.parsing import (
+    has_single_group,
+    is_mostly_doubtful,
+    is_separated,
+    lost_digits,
+    parse_amounts,
+    parse_categories,
+    plain_numbers,
+    strip_missing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,16 +155,22 @@ def read_events(
         for names in [map_column_names(name, each, table)]
     ]
     tally = _Tally(ValidatedRows(pl.DataFrame(), names=readings[0][1]))
+    shared: list[pl.DataFrame] = []
     for batch in table.batches(EVENT_ROWS, sorted({c for _, names, _ in readings for c in names.values()})):
         tally.rows += batch.frame.height
         for each, names, marks in readings:
             rows = apply_mapping(batch, names, (), each, tally.words)
+            rows = _reject_lost_digits(rows)
             rows = resolve_lead_ids(rows, context.leads, context.further_ids)
             rows = leave_out_rows_of(rows, context.deleted)
             checked = validate_table(name, marks.settle(rows, context), context)
             good = _cast_events(name, checked.frame, context)
             sink(name, good if merges is None or context.leads is None else merges.share(good, context.leads))
             tally.add(checked, good)
+            if merges and name == "attributes":
+                shared.append(good.filter(pl.col("lead_id").is_in(merges.ids.implode())))
+    if merges and shared and context.leads is not None:
+        sink(name, merges.inherited(pl.concat(shared), context.leads))
     if context.leads is not None:
         ids = context.leads["lead_id"]
         no_lead = Message("ingest.no_such_lead")
@@ -170,6 +192,28 @@ def read_events(
     )
 
 
+def _reject_lost_digits(rows: ValidatedRows) -> ValidatedRows:
+    """The rows without ids that are floats of 16 digits and more: these would fit another lead as well."""
+    for column in rows.frame.columns:
+        if column in {"lead_id", "merged_into"} or column.startswith(FURTHER_ID):
+            rows = rows.reject(lost_digits(rows.frame[column]), column, Message("ingest.lost_digits"))
+    return rows
+
+
+def _are_mostly_numbers(cells: pl.Series, settled: pl.Series) -> bool:
+    known = cells.drop_nulls()
+    read = parse_amounts(settled).count() / max(len(known), 1)
+    return is_separated(known) or is_mostly_doubtful(known, read)
+
+
+def _note_expected_decimals(rows: ValidatedRows, column: str, cells: pl.Series) -> ValidatedRows:
+    text = (
+        f"cells of {column} have a point before three digits and are read as decimals; if they are "
+        "thousands, export numbers without marks"
+    )
+    return rows.add_notice(text, int(cells.sum() or 0))
+
+
 class _EventMarks:
     """Settles the marks in the numbers of a table of events, by the whole table once a cell asks for it.
 
@@ -182,41 +226,52 @@ class _EventMarks:
         self._table, self._names, self._mapping = table, dict(names), mapping
         self._columns = [column for column in number_columns(name) if column in names]
         self._values = name == "attributes" and "value" in names and "name" in {*names, *mapping.constants}
-        self._settled: dict[str, dict[str | None, NumberMarks]] = {}
+        self._settled: dict[str, dict[str | None, tuple[NumberMarks, bool]]] = {}
 
     def settle(self, rows: ValidatedRows, context: ValidationContext) -> ValidatedRows:
         """The rows with plain numbers where the marks are settled; where not, without them, and said."""
         for column in self._columns:
             cells = rows.frame[column]
-            if cells.dtype == pl.String and has_groups(cells):
-                marks = self._marks(column, context.decimal)[None]
+            if cells.dtype == pl.String and has_marks(cells, context.decimal):
+                marks, is_expected = self._marks(column, context.decimal)[None]
                 settled = settle_groups(cells, marks)
                 rows = rows.flag(settled.is_null() & cells.is_not_null(), column, TWO_WAYS)
-                rows = replace(rows, frame=rows.frame.with_columns(settled))
+                if is_expected:
+                    rows = _note_expected_decimals(rows, column, has_single_group(cells))
+                plain = plain_numbers(settled, marks.decimal or context.decimal)
+                rows = replace(rows, frame=rows.frame.with_columns(plain))
         return self._settle_values(rows, context) if self._values else rows
 
     def _settle_values(self, rows: ValidatedRows, context: ValidationContext) -> ValidatedRows:
         """The rows with the values of attributes as ``NUMBERS`` beside them, where words stay as they are."""
         cells = rows.frame["value"]
-        if cells.dtype != pl.String or not has_groups(cells):
+        if cells.dtype != pl.String or not has_marks(cells, context.decimal):
             return rows
         marks = self._marks("value", context.decimal)
         names = parse_categories(rows.frame["name"])
         settled = cells
-        for name in names.filter(has_single_group(cells).fill_null(value=False)).unique():
+        for name in names.filter(find_marks(cells, context.decimal).fill_null(value=False)).unique():
             own = names.eq_missing(name)
-            numbers = settle_groups(cells, marks.get(name, NumberMarks()))
-            settled = numbers.zip_with(own, settled)
-            if is_separated(cells.filter(own)):
+            own_marks, is_expected = marks.get(name, (NumberMarks(), False))
+            numbers = settle_groups(cells, own_marks)
+            settled = plain_numbers(numbers, own_marks.decimal or context.decimal).zip_with(own, settled)
+            if _are_mostly_numbers(cells.filter(own), numbers.filter(own)):
                 rows = rows.flag(own & numbers.is_null() & cells.is_not_null(), "value", TWO_WAYS)
+            if is_expected:
+                rows = _note_expected_decimals(rows, str(name), own & has_single_group(cells))
         return replace(rows, frame=rows.frame.with_columns(settled.alias(NUMBERS)))
 
-    def _marks(self, column: str, decimal: Decimal) -> dict[str | None, NumberMarks]:
+    def _marks(self, column: str, decimal: Decimal) -> dict[str | None, tuple[NumberMarks, bool]]:
+        """The marks of a column of numbers, or of each attribute, and whether custom alone settles them."""
         if column not in self._settled:
             evidence: dict[str | None, MarkEvidence] = {}
             for name, cells in self._cells(column):
                 evidence[name] = evidence.get(name, MarkEvidence()) | collect_mark_evidence(cells)
-            self._settled[column] = {name: each.expected(decimal) for name, each in evidence.items()}
+            self._settled[column] = {
+                name: (marks, each.is_expected and marks.decimal == ".")
+                for name, each in evidence.items()
+                for marks in [each.expected(decimal)]
+            }
         return self._settled[column]
 
     def _cells(self, column: str) -> Iterator[tuple[str | None, pl.Series]]:

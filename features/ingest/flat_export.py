@@ -14,14 +14,22 @@ from features.ingest.column_roles import ColumnRole
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.mapping import TableSource
 from features.ingest.missing_words import MissingWords
-from features.ingest.outcome_column import OutcomeCondition, is_dated, parse_outcome, parse_time_order
+from features.ingest.outcome_column import (
+    OutcomeCondition,
+    has_months_alone,
+    is_dated,
+    months_notice,
+    parse_outcome,
+    parse_time_order,
+)
 from features.ingest.quarantine import Quarantine, SourceError, enforce_bad_row_limit
 from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.tables import BATCH_ROWS, TableReader, open_table
 from features.ingest.timestamps import is_placeholder
+from features.ingest.total_rows import reject_totals
 from features.messages import Message
 from features.number_marks import MarkEvidence, collect_mark_evidence, has_groups
-from features.parsing import MISSING, TRUE, has_lost_digits, parse_categories, strip_missing
+from features.parsing import MISSING, TRUE, has_fractions, has_lost_digits, parse_categories, strip_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -137,7 +145,7 @@ def read_flat(
             *words.notices((role.column for role in typed.roles if role.role == "category"), "flat"),
             *_leak_notices(rows.frame, typed.roles, mapping),
             *id_notices(raw, mapping.id),
-            *filter(None, [order_notice]),
+            *filter(None, [order_notice, _months_notice(rows.frame, mapping)]),
             *_blank_notice(mapping, blank),
             *typed.notices,
         ),
@@ -186,6 +194,12 @@ def _order_notice(order: pl.Series, mapping: FlatMapping) -> str:
     )
 
 
+def _months_notice(frame: pl.DataFrame, mapping: FlatMapping) -> str:
+    if mapping.time is None or mapping.time_format is not None or not has_months_alone(frame[mapping.time]):
+        return ""
+    return months_notice(frame[mapping.time])
+
+
 _NEARLY_ALL, _HARDLY_ANY = 0.95, 0.05
 
 
@@ -208,9 +222,16 @@ def _leak_notices(frame: pl.DataFrame, roles: tuple[ColumnRole, ...], mapping: F
 
 def id_notices(frame: pl.DataFrame, column: str | None) -> tuple[str, ...]:
     """A sentence where the ids of a table lost digits on their way: as floats, or in a spreadsheet."""
-    if column is None or not has_lost_digits(frame[column]):
+    if column is None:
         return ()
-    what = "ids of 16 digits and more went through decimal numbers and lost their last digits"
+    if has_lost_digits(frame[column]):
+        what = "ids of 16 digits and more went through decimal numbers and lost their last digits"
+    elif has_fractions(frame[column]):
+        what = (
+            "ids end in .0, as whole numbers do that went through decimal numbers; they are read as they are"
+        )
+    else:
+        return ()
     return (f"column {column!r}: {what}; export them as text, or no CRM knows them",)
 
 
@@ -226,6 +247,9 @@ def _with_ids(rows: ValidatedRows, column: str | None) -> ValidatedRows:
     frame = rows.frame
     ids = (frame[ROW] + 1).cast(pl.String) if column is None else parse_categories(frame[column])
     rows = replace(rows, frame=frame.with_columns(ids.alias(_ID)))
+    named = column or next((each for each in frame.columns if each != ROW), None)
+    if named is not None and frame[named].dtype == pl.String:
+        rows = reject_totals(rows, rows.frame[named], named)
     return rows.reject(pl.col(_ID).is_null(), column or "", Message("ingest.no_id"))
 
 
@@ -332,7 +356,9 @@ class FlatColumns:
 _ROLE_OF: dict[Unit, Role] = {"category": "category", "flag": "flag"}
 
 
-def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) -> Iterator[FlatBatch]:
+def iter_flat_batches(
+    path: Path, columns: FlatColumns, rows: int = BATCH_ROWS, encoding: str | None = None
+) -> Iterator[FlatBatch]:
     """Read the rows of a file in their order, typed as a model wants them, a batch at a time.
 
     Memory is bounded by the batch, whatever the size of the file. Columns the model does not know are
@@ -342,6 +368,7 @@ def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) 
         path: A CSV or Parquet file.
         columns: Which columns are read, and as what.
         rows: Rows a batch. Default 100,000.
+        encoding: How the characters of this file are written. Default: found out.
 
     Yields:
         The batches; the first has the notices, the last one no rows but the quarantine of all.
@@ -349,7 +376,7 @@ def iter_flat_batches(path: Path, columns: FlatColumns, rows: int = BATCH_ROWS) 
     Raises:
         SourceError: the file lacks a column that the model needs, or has no rows.
     """
-    table = open_table(TableSource(file=path), columns.encoding)
+    table = open_table(TableSource(file=path, encoding=encoding), columns.encoding)
     names = _present_columns(table, columns)
     notices = table.notices + _ignored_notice(table, names)
     row_count, total = 0, ValidatedRows.from_frame(pl.DataFrame(schema=dict.fromkeys(names, pl.String)))

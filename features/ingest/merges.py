@@ -1,8 +1,8 @@
 """Leads that were merged into others: whose events are whose, and from when on.
 
 A merge is known at a time. Before it, both leads are what they were, so no earlier snapshot changes. From
-then on the survivor has the events of the other lead, too, as things that it just learned; the other lead is
-no longer open, and what becomes of the survivor is what becomes of it.
+then on the survivor has the events of the other lead, too, as things that it just learned, and its attributes
+where it had none; the other lead is no longer open, and what becomes of the survivor is what becomes of it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MERGE_SCHEMA = {"lead_id": pl.String, "merged_into": pl.String, "known_at": pl.Int64}
+_KNOWN, _OWN = "leadloop.known_from", "leadloop.own_from"
 _AT, _INTO, _OF = "leadloop.merged_at", "leadloop.survivor_part", "leadloop.loser_part"
 
 
@@ -55,8 +56,7 @@ class Merges:
         """Events with what the survivors of merges learn of them, and what becomes of those merged.
 
         Touchpoints and transitions go to the survivors, as known from the merge on; later transitions of a
-        survivor go to those merged into it, whose outcome they are. Attributes stay where they are: the
-        survivor keeps its own.
+        survivor go to those merged into it, whose outcome they are. Attributes go by ``MergedAttributes``.
         """
         if not self:
             return events
@@ -84,6 +84,42 @@ class Merges:
             later = later.with_columns(pl.col("leadloop.merged").alias("lead_id"), pl.col(_OF).alias(PART))
             frames.append(later.select(events.columns))
         return pl.concat(frames)
+
+    @property
+    def ids(self) -> pl.Series:
+        """All leads that take part in merges."""
+        return pl.concat([self.pairs["lead_id"], self.pairs["merged_into"]]).unique()
+
+    def inherited(self, rows: pl.DataFrame, leads: pl.DataFrame) -> pl.DataFrame:
+        """The attributes that survivors take over: as known from the merge on, where they had no value.
+
+        A CRM keeps the survivor's values and fills the empty ones from the lead that was merged into it. A
+        value that the merged lead gets after the merge is known when it got it.
+
+        Args:
+            rows: The attributes of the leads that take part, with the ``PART`` of each.
+            leads: ``lead_id`` and ``PART`` of all leads.
+        """
+        parts = leads.select("lead_id", PART).rename({"lead_id": "merged_into", PART: _INTO})
+        pairs = self.pairs.rename({"known_at": _AT}).join(parts, on="merged_into").filter(pl.col(_INTO) >= 0)
+        filled = rows.filter(pl.col("value").is_not_null())
+        moved = filled.join(pairs, on="lead_id").with_columns(
+            pl.max_horizontal("known_at", _AT).alias(_KNOWN)
+        )
+        own = filled.select(pl.col("lead_id").alias("merged_into"), "name", pl.col("known_at").alias(_OWN))
+        first = own.group_by("merged_into", "name").agg(pl.col(_OWN).min())
+        # Of what was known before the merge the newest counts; of several merges the order is theirs.
+        newest = moved.sort("known_at", maintain_order=True).unique(
+            ["merged_into", "name", _KNOWN], keep="last", maintain_order=True
+        )
+        missing = newest.join(first, on=["merged_into", "name"], how="left").filter(
+            pl.col(_OWN).is_null() | (pl.col(_OWN) > pl.col(_KNOWN))
+        )
+        return missing.with_columns(
+            pl.col("merged_into").alias("lead_id"),
+            pl.col(_KNOWN).alias("known_at"),
+            pl.col(_INTO).alias(PART),
+        ).select(rows.columns)
 
     def closings(self, leads: pl.DataFrame) -> pl.DataFrame:
         """The transitions by which merged leads are no longer open, with the ``PART`` of each."""

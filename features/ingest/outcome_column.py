@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.ingest.month_names import ENGLISH, order_months, parse_months
 from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import (
     detect_format,
     is_day_month_ambiguous,
     is_placeholder,
-    parse_months,
     parse_timestamps,
 )
 from features.number_marks import collect_mark_evidence, settle_groups
@@ -262,8 +262,9 @@ def parse_time_order(
 ) -> pl.Series:
     """Int64 numbers that put the rows in the order of time; null where the column holds no such value.
 
-    A date becomes epoch seconds, a month its number, a whole number itself, any other number its rank.
-    ``how`` is for dates whose format cannot be found out.
+    A date becomes epoch seconds, a month its number, a whole number itself, any other number its rank. Months
+    without a year follow each other over New Year. ``time_format`` is for dates whose format cannot be found
+    out.
 
     Raises:
         SourceError: the column is neither dates, numbers nor names of months.
@@ -281,8 +282,8 @@ def parse_time_order(
     if _is_mostly(value := parse_numbers(column, decimal), len(known)):
         whole = value.drop_nulls()
         return value.cast(pl.Int64) if (whole == whole.floor()).all() else value.rank("dense").cast(pl.Int64)
-    if column.dtype == pl.String and _is_mostly(month := parse_months(column), len(known)):
-        return month
+    if has_months_alone(column):
+        return order_months(parse_months(column))[0]
     msg = (
         f"time column {column.name!r} is neither dates, numbers nor month names: {known[0]!r}; "
         "where day and month could be swapped, write dates as 2024-02-29, or say how they are written: "
@@ -298,6 +299,25 @@ def is_dated(column: pl.Series) -> bool:
     (True, False)
     """
     return detect_format(column, share=_MAJORITY) is not None
+
+
+def has_months_alone(column: pl.Series) -> bool:
+    """Whether the column holds names of months without a year.
+
+    >>> has_months_alone(pl.Series(["Jan", "Feb"])), has_months_alone(pl.Series(["Jan 2024"]))
+    (True, False)
+    """
+    known = column.count()
+    return column.dtype == pl.String and known > 0 and _is_mostly(parse_months(column), known)
+
+
+def months_notice(column: pl.Series) -> str:
+    """What is said of months without a year: which of them is taken for the first."""
+    first = order_months(parse_months(column))[1]
+    return (
+        f"column {column.name!r} names months without a year: they are taken to follow each other from "
+        f"{ENGLISH[first - 1]} on; if they are of several years, write dates such as 2024-02-29"
+    )
 
 
 def _is_mostly(parsed: pl.Series, known: int) -> bool:

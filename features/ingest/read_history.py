@@ -51,6 +51,7 @@ from features.ingest.quarantine import Quarantine, SourceError, raise_above_limi
 from features.ingest.row_validation import ROW, ValidatedRows
 from features.ingest.schema import CREATED, PART, ValidationContext, column_names, validate_table
 from features.ingest.tables import TableReader, open_table
+from features.ingest.timestamps import has_days
 from features.messages import Message
 from features.parsing import parse_categories
 from features.suggestions import suggest
@@ -404,7 +405,7 @@ def _table_context(
         money=mapping.money,
         sparse=sparse,
         planned=_PLANNED if name == "touchpoints" else 0.0,
-        ends_days=name == "transitions",
+        ends_days=name == "transitions" or (name in _EVENTS and not has_days(mapping.time_format)),
     )
 
 

@@ -15,9 +15,10 @@ import polars as pl
 from features.clock import DAY
 from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import TimeFormat, is_placeholder, parse_timestamps
+from features.ingest.total_rows import reject_totals
 from features.ingest.whole_days import day_ends, is_date_only
 from features.messages import Message
-from features.parsing import minor_units, parse_categories, parse_flags, parse_numbers
+from features.parsing import minor_units, parse_amounts, parse_categories, parse_flags
 from features.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ def _word(rows: ValidatedRows, column: ContractColumn, _: ValidationContext) -> 
 
 def _id(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
     first = pl.col(column.name).is_first_distinct()
+    rows = reject_totals(rows, parse_categories(rows.frame[column.name]), column.name)
     return _word(rows, column, context).reject(~first, column.name, Message("ingest.repeated_id"))
 
 
@@ -310,7 +312,7 @@ def _offer_stage(rows: ValidatedRows, column: ContractColumn, context: Validatio
 
 def _count(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
     return _number(
-        rows, column, parse_numbers(rows.frame[column.name], context.decimal).floor().cast(pl.Int64)
+        rows, column, parse_amounts(rows.frame[column.name], context.decimal).floor().cast(pl.Int64)
     )
 
 
@@ -348,4 +350,4 @@ def _lift_known_at(rows: ValidatedRows) -> ValidatedRows:
 
 def attribute_numbers(values: pl.Series, decimal: Decimal) -> pl.Series:
     """Float64 values of an attribute history where they are numbers, or yes and no; null elsewhere."""
-    return parse_numbers(values, decimal).fill_null(parse_flags(values))
+    return parse_amounts(values, decimal).fill_null(parse_flags(values))

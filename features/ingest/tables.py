@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.ingest.arrow_frames import to_frame
 from features.ingest.databases import (
     build_query,
     connect_duckdb,
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
 
     from features.ingest.databases import DatabaseConnection
     from features.ingest.mapping import TableSource
-    from features.ingest.stray_quotes import SwallowedRecords
     from features.ingest.table_query import TableQuery
     from features.parsing import Decimal
 
@@ -366,6 +367,7 @@ def _create_view(
     else:
         dialect = sniff_dialect(path, encoding)
         copy = stack.enter_context(_readable_copy(path, dialect))
+        _refuse_swallowed_records(db, path, dialect, copy)
         names = ", ".join(
             f"regexp_replace(c{i}, '^=\"([^\"]*)\"$', '\\1') AS {_quoted(column)}"
             for i, column in enumerate(dialect.columns)
@@ -376,6 +378,21 @@ def _create_view(
         rows = f"SELECT {names} FROM ({text})"  # noqa: S608
     db.execute(f"CREATE VIEW {view} AS {rows}")
     return view
+
+
+def _refuse_swallowed_records(
+    db: duckdb.DuckDBPyConnection, path: Path, dialect: Dialect, copy: Path
+) -> None:
+    """Raise where a stray quote made one cell of several records in a file that is joined or queried."""
+    if not dialect.quotes:
+        return
+    several = " OR ".join(f"contains(c{i}, chr(10))" for i in range(len(dialect.columns)))
+    query = f"SELECT * FROM ({_csv_query(dialect)}) WHERE {several}"  # noqa: S608
+    for batch in db.sql(query, params=[str(copy), dialect.delimiter]).to_arrow_reader(BATCH_ROWS):
+        for each in find_swallowed_records(pl.DataFrame(batch), dialect.delimiter):
+            reason = Message("ingest.swallowed", n=each.records)
+            msg = f"{path}, column {dialect.columns[each.column]!r}: {reason}: {each.start.splitlines()[0]!r}"
+            raise SourceError(msg)
 
 
 def _quoted(name: str) -> str:
@@ -461,9 +478,9 @@ def _open_file(place: TableSource, path: Path, encoding: Encoding | None) -> Tab
         dialect = sniff_dialect(path, encoding)
         return TableReader(place, dialect.columns, dialect, path=path)
     try:
-        names = tuple(pl.read_parquet_schema(path))
+        names = tuple(pq.read_schema(path).names)
         return TableReader(place, unique_names(names), own_names=names, path=path)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         msg = f"{path} looks like Parquet but cannot be read: {first_line(error)}"
         raise SourceError(msg) from error
 
@@ -493,7 +510,7 @@ def _parquet_frames(path: Path, rows: int, columns: list[str]) -> Iterator[pl.Da
     # Polars reads ahead without a bound: 20 million rows took 1.7 GB more than this does.
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(rows, columns=columns, use_threads=False):
-            yield pl.DataFrame(batch).select(columns)
+            yield to_frame(batch).select(columns)
 
 
 def _delimited_frames(
@@ -503,16 +520,15 @@ def _delimited_frames(
     with _readable_copy(file, dialect) as path, duckdb_connection() as db:
         try:
             relation = db.sql(_csv_query(dialect), params=[str(path), dialect.delimiter])
-            swallowed: dict[int, SwallowedRecords] = {}
+            lost: dict[int, dict[str, Any]] = {}
             first = 0
             for batch in relation.to_arrow_reader(rows):
                 frame = pl.DataFrame(batch)
-                merged = find_swallowed_records(frame, dialect.delimiter) if dialect.quotes else ()
-                bad = {each.row: each for each in merged}
-                swallowed |= {first + row: each for row, each in bad.items()}
-                first += frame.height
+                bad = {first + row: reject for row, reject in _no_records(frame, dialect)}
                 if bad:
-                    frame = frame.filter(~pl.int_range(pl.len()).is_in(list(bad)))
+                    lost |= bad
+                    frame = frame.filter(~pl.int_range(first, first + pl.len()).is_in(list(bad)))
+                first += batch.num_rows
                 yield pl.DataFrame(
                     [
                         _strip_excel_quotes(frame.to_series(i)).alias(name)
@@ -520,22 +536,30 @@ def _delimited_frames(
                     ]
                 )
             rejects = list(_rejects(db, table.columns))
-            records = table.records_of(swallowed, {reject["record"] for reject in rejects})
-            lost = (_swallowed_reject(records[row], each, table) for row, each in swallowed.items())
-            table.rejects[:] = [*rejects, *lost]
+            records = table.records_of(lost, {reject["record"] for reject in rejects})
+            table.rejects[:] = [*rejects, *({"record": records[row]} | each for row, each in lost.items())]
         except duckdb.Error as error:
             msg = f"{table.place.name} cannot be read as CSV: {first_line(error)}"
             raise SourceError(msg) from error
 
 
-def _swallowed_reject(record: int, swallowed: SwallowedRecords, table: TableReader) -> dict[str, Any]:
-    return {
-        "record": record,
-        "column": table.columns[swallowed.column],
-        "value": swallowed.start,
-        "reason": Message("ingest.swallowed", n=swallowed.records),
-        "records": swallowed.records,
-    }
+def _no_records(frame: pl.DataFrame, dialect: Dialect) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a text file that are none: several records in a cell, the column names once more."""
+    for each in find_swallowed_records(frame, dialect.delimiter) if dialect.quotes else ():
+        yield (
+            each.row,
+            {
+                "column": dialect.columns[each.column],
+                "value": each.start,
+                "reason": Message("ingest.swallowed", n=each.records),
+                "records": each.records,
+            },
+        )
+    names = frame.to_series(0) == dialect.columns[0]
+    for row in names.arg_true() if names.any() else ():
+        if unique_names([cell or "" for cell in frame.row(row)]) == dialect.columns:
+            reason = Message("ingest.repeated_header")
+            yield int(row), {"column": None, "value": dialect.columns[0], "reason": reason, "records": 1}
 
 
 def _strip_excel_quotes(cells: pl.Series) -> pl.Series:

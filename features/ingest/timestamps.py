@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from features.clock import HOUR, MINUTE
+from features.ingest.month_names import translate_months
 from features.parsing import without_values
 
 if TYPE_CHECKING:
@@ -30,22 +31,30 @@ _DATES = (
     "%m/%d/%y",
     "%d/%m/%y",
     "%d.%m.%y",
+    "%d.%m.%Y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
     "%B %d, %Y",
     "%B %d %Y",
     "%d %B %Y",
     "%d. %B %Y",
     "%d-%B-%Y",
     "%d-%B-%y",
+    "%d/%B/%Y",
     "%Y.%m.%d",
+    "%Y年%m月%d日",
 )
+
+_WHOLE_MONTHS = ("%Y-%m", "%Y/%m", "%Y.%m", "%m/%Y", "%m.%Y", "%m-%Y", "%B %Y", "%B-%Y", "%Y年%m月")
 
 _GAPS = (" ", ", ")
 
 _CLOCKS = ("%I:%M %p", "%I:%M:%S %p", "%H:%M", "%H:%M:%S")
 
 _PLAUSIBLE = (
-    r"(?i)^(?:[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{2,4}"
-    r"|[0-9]{1,2}[ .-]{1,2}[a-z]{3,9}[ -][0-9]{2,4}|[a-z]{3,9} [0-9]{1,2},? [0-9]{4})"
+    r"(?i)^(?:[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{2,4}|[0-9]{4}年[0-9]{1,2}月"
+    r"|[0-9]{4}[./-](?:0[1-9]|1[0-2])$|(?:0[1-9]|1[0-2])[./-][0-9]{4}$|[a-z]{3,9}[ -][0-9]{4}$"
+    r"|[0-9]{1,2}[ ./-]{1,2}[a-z]{3,9}[ /-][0-9]{2,4}|[a-z]{3,9} [0-9]{1,2},? [0-9]{4})"
 )
 
 _CENTURY = r"(?:^|[^0-9])[0-9]{4}(?:[^0-9]|$)"
@@ -60,13 +69,17 @@ def candidate_formats(known: pl.Series) -> Iterable[str]:
     >>> list(candidate_formats(timed)), list(candidate_formats(dated))
     (['%m/%d/%Y, %I:%M %p'], ['%d-%B-%y'])
     """
-    sample = known.sample(min(_SAMPLE, len(known)), seed=0)
-    if not len(sample) or not sample.str.contains(_PLAUSIBLE).mean() >= _MAJORITY:  # type: ignore[operator]
+    sample = translate_months(known.sample(min(_SAMPLE, len(known)), seed=0))
+    looks_dated = sample.str.contains(_PLAUSIBLE)
+    if not len(sample) or not looks_dated.mean() >= _MAJORITY:  # type: ignore[operator]
         return []
+    sample = sample.filter(looks_dated)
     year = "%Y" if sample.str.contains(_CENTURY).all() else "%y"
-    dates = [date for date in _DATES if date.endswith(year) or date.startswith(year)]
-    with_clock = [f"{date}{gap}{clock}" for date in dates for gap in _GAPS for clock in _CLOCKS]
-    return [pattern for pattern in (*dates, *with_clock) if _is_mostly_parsed(sample, pattern)]
+    if (sample.str.contains(":", literal=True).mean() or 0.0) >= _MAJORITY:  # type: ignore[operator]
+        patterns = [f"{date}{gap}{clock}" for date in _DATES for gap in _GAPS for clock in _CLOCKS]
+    else:
+        patterns = [*_DATES, *_WHOLE_MONTHS]
+    return [each for each in patterns if year in each and _is_mostly_parsed(sample, each)]
 
 
 _MAJORITY = 0.5
@@ -77,10 +90,34 @@ def _is_mostly_parsed(sample: pl.Series, pattern: str) -> bool:
 
 
 def parse_with_format(text: pl.Series, pattern: str) -> pl.Series:
-    """Datetimes without a zone by a strptime ``pattern``; null where the text does not fit it."""
-    if "%I" not in pattern and "%H" not in pattern:
+    """Datetimes without a zone by a strptime ``pattern``; null where the text does not fit it.
+
+    Months may have their names in any of the languages of ``features.ingest.month_names``; a month without a
+    day is its first.
+    """
+    if "%B" in pattern or "%b" in pattern:  # %B alone reads long names and short ones
+        text, pattern = translate_months(text), pattern.replace("%b", "%B")
+    if "%p" in pattern:
+        text = text.str.replace(_HALF_OF_DAY, " ${1}M")
+    if not has_days(pattern):
+        text, pattern = text + " 01", f"{pattern} %d"
+    if not any(mark in pattern for mark in _OF_CLOCK):
         return text.str.to_date(pattern, strict=False).cast(pl.Datetime("us"))
     return text.str.to_datetime(pattern, strict=False, time_unit="us")
+
+
+_OF_CLOCK = ("%H", "%I", "%T", "%R", "%X", "%k", "%s", "%c", "%l", "%r")
+_OF_DAY = ("%d", "%e", "%j", "%D", "%F", "%x", "%c", "%v", "%s", "%u", "%w", "%a", "%A")
+_HALF_OF_DAY = r"(?i) ?([ap])\.? ?m\.?$"
+
+
+def has_days(pattern: str) -> bool:
+    """Whether times in that format name a day; else they name a month.
+
+    >>> has_days("iso"), has_days("%d.%m.%Y"), has_days("%Y-%m")
+    (True, True, False)
+    """
+    return "%" not in pattern or any(mark in pattern for mark in _OF_DAY)
 
 
 ISO, DAY_FIRST, MONTH_FIRST, EPOCH_S, EPOCH_MS = "iso", "day_first", "month_first", "epoch_s", "epoch_ms"
@@ -97,7 +134,7 @@ _OFFSET = r"Z|z|UTC|[+-](?:0[0-9]|1[0-4]):?[0-5][0-9]|[+-](?:0[0-9]|1[0-4])"
 
 _ISO = rf"^({_DATE})(?:[T ]+({_CLOCK})(?: ?({_OFFSET}))?)?$"
 
-_HALF_DAY = r"(?i)[T ]+([0-9]{1,2})(:[0-5][0-9](?::[0-5][0-9])?) ?([ap])\.?m\.?$"
+_HALF_DAY = r"(?i)[T ]+([0-9]{1,2})(:[0-5][0-9](?::[0-5][0-9])?) ?([ap])\.? ?m\.?$"
 
 _UNIFORM = (
     (rf"^{_DATE}$", "%Y-%m-%d"),
@@ -112,28 +149,6 @@ _EPOCH = r"^-?[0-9]{1,15}(?:\.[0-9]*)?$"
 _WESTERN = {
     DAY_FIRST: r"^(?P<d>[0-9]{1,2})[./-](?P<m>[0-9]{1,2})[./-](?P<y>[0-9]{4})",
     MONTH_FIRST: r"^(?P<m>[0-9]{1,2})[./-](?P<d>[0-9]{1,2})[./-](?P<y>[0-9]{4})",
-}
-
-_MONTHS = {
-    name: number
-    for number, names in enumerate(
-        (
-            "jan january januar jän jänner",
-            "feb february februar",
-            "mar march mär märz mrz",
-            "apr april",
-            "may mai",
-            "jun june juni",
-            "jul july juli",
-            "aug august",
-            "sep sept september",
-            "oct okt october oktober",
-            "nov november",
-            "dec dez december dezember",
-        ),
-        1,
-    )
-    for name in names.split()
 }
 
 
@@ -266,11 +281,7 @@ def _parse_custom(text: pl.Series, time_format: TimeFormat) -> pl.Series:
         return text.str.to_datetime(
             time_format.pattern, strict=False, time_unit="us", time_zone="UTC"
         ).dt.epoch("s")
-    if not any(mark in time_format.pattern for mark in ("%H", "%I", "%T", "%R", "%X", "%k", "%s")):
-        return _stamps_to_epoch(text.str.to_date(time_format.pattern, strict=False), time_format)
-    return _localise(
-        text.str.to_datetime(time_format.pattern, strict=False, time_unit="us"), time_format.zone
-    ).dt.epoch("s")
+    return _localise(parse_with_format(text, time_format.pattern), time_format.zone).dt.epoch("s")
 
 
 _FIRST_DATE, _LAST_DATE = -2_208_902_400, 253_402_128_000
@@ -328,25 +339,26 @@ def detect_format(column: pl.Series, zone: str = "UTC", share: float = NEARLY_AL
     return fits[0] if len(fits) == 1 else None
 
 
-def is_day_month_ambiguous(column: pl.Series) -> bool:
+def is_day_month_ambiguous(column: pl.Series, share: float = NEARLY_ALL) -> bool:
     """Whether a text column holds dates in which day and month could be swapped.
 
     >>> either, european = pl.Series(["01/02/2024", "03/04/2024"]), pl.Series(["01/02/2024", "31/01/2024"])
     >>> is_day_month_ambiguous(either), is_day_month_ambiguous(european)
     (True, False)
     """
-    return column.dtype == pl.String and len(_fitting_formats(column.drop_nulls(), "UTC", NEARLY_ALL)) > 1
+    return column.dtype == pl.String and len(_fitting_formats(column.drop_nulls(), "UTC", share)) > 1
 
 
 def _fitting_formats(known: pl.Series, zone: str, share: float) -> list[TimeFormat]:
     """The formats in which the values are times; dates written with dots have the day first."""
     usual = _filter_fitting(known, (ISO, DAY_FIRST, MONTH_FIRST), zone, share)
     fits = usual or _filter_fitting(known, candidate_formats(known), zone, share)
-    if len(fits) > 1 and known.str.contains(".", literal=True).all():
+    if len(fits) > 1 and known.str.contains(_DOTTED).all():
         return fits[:1]
     return _proven_formats(known, fits)
 
 
+_DOTTED = r"^[0-9]{1,2}\.[0-9]{1,2}\."
 _CONTRADICTED = 0.05
 
 
@@ -369,16 +381,3 @@ def _filter_fitting(known: pl.Series, patterns: Iterable[str], zone: str, share:
 
 def _parsed_share(known: pl.Series, time_format: TimeFormat) -> float:
     return float(parse_timestamps(known, time_format).is_not_null().mean() or 0.0)  # type: ignore[arg-type]
-
-
-def parse_months(column: pl.Series) -> pl.Series:
-    """Int64 numbers 1 to 12 of English or German month names; null for anything else.
-
-    >>> parse_months(pl.Series(["Feb", "März", "June", "Smarch"])).to_list()
-    [2, 3, 6, None]
-    """
-    return (
-        column.str.to_lowercase()
-        .str.strip_chars(". ")
-        .replace_strict(_MONTHS, default=None, return_dtype=pl.Int64)
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from features.ingest.timestamps import EPOCH_MS, EPOCH_S, ISO, TimeFormat, parse_timestamps
+from features.ingest.timestamps import EPOCH_MS, EPOCH_S, ISO, TimeFormat, has_days, parse_timestamps
 
 _CLOCK = ("%H", "%I", "%T", "%R", "%X", "%k", "%s", "%c")
 
@@ -27,11 +27,14 @@ def is_date_only(column: pl.Series, time_format: TimeFormat) -> pl.Series:
 
 
 def day_ends(moments: pl.Series, time_format: TimeFormat) -> pl.Series:
-    """The last second of the day on which each moment lies, where the table's clocks are.
+    """The last second of the day on which each moment lies, where the table's clocks are; or of the month.
+
+    Where the format names no day, a date is the whole month.
 
     >>> day_ends(pl.Series([0, 86399, 86400]), TimeFormat()).to_list()
     [86399, 86399, 172799]
     """
     stamps = pl.from_epoch(moments, time_unit="s").dt.replace_time_zone("UTC")
-    next_day = stamps.dt.convert_time_zone(time_format.zone).dt.date().dt.offset_by("1d")
+    span = "1d" if has_days(time_format.pattern) else "1mo"
+    next_day = stamps.dt.convert_time_zone(time_format.zone).dt.date().dt.offset_by(span)
     return parse_timestamps(next_day, TimeFormat(ISO, time_format.zone)) - 1

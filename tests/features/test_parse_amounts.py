@@ -77,9 +77,7 @@ def test_a_value_means_the_same_whatever_stands_beside_it(texts, decimal):
     assert parse_amounts(pl.Series(texts, dtype=pl.String), decimal).to_list() == alone
 
 
-@pytest.mark.parametrize(
-    "text", ["1,234", "1 234", "$", "% 5", "€1,23,456", "1.2.3 €", "030 123 456", "$1e5"]
-)
+@pytest.mark.parametrize("text", ["1,234", "12 34", "$", "% 5", "€1,23,45", "1.2.3 €", "030 123 456", "$1e5"])
 def test_what_can_mean_two_things_or_nothing_is_no_amount(text):
     assert read(text) is None
 

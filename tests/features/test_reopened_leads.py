@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from features.clock import DAY
+from features.closings import standing_transitions
 from features.cohort import CohortRule, Snapshots, draw_snapshots, open_lead_snapshots
 from features.history import LEAD_SCHEMA, TRANSITION_SCHEMA, LeadHistory
 from features.labels import LabelSpec, compute_labels
@@ -66,3 +67,14 @@ def test_without_the_key_a_closing_is_the_last_word():
 def test_a_label_once_given_never_changes(lead):
     known = [value for until in range(1, 61) if (value := label(until)[lead]) is not None]
     assert len(set(known)) == 1
+
+
+def test_whoever_asks_for_closed_leads_gets_those_that_were_not_opened_again():
+    known = history(30)
+    standing = standing_transitions(known, RULE.closed, RULE.reopen)
+    lost = standing.filter(pl.col("stage") == "lost").select("lead_id", "occurred_at").sort(pl.all()).rows()
+    assert lost == [("gone", 5 * DAY), ("twice", 22 * DAY)]
+    open_now = set(open_lead_snapshots(known, RULE).frame["lead_id"])
+    closed = set(standing.filter(pl.col("stage").is_in(RULE.closed))["lead_id"])
+    assert open_now | closed == set(STEPS)
+    assert not open_now & closed

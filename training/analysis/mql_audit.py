@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from features.clock import DAY
+from features.closings import standing_transitions
 from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
 from models import metrics
 from models.explanation import log_odds_to_points
@@ -263,10 +264,9 @@ def _rejection_reasons(entries: StageEntries, handed_at: Times) -> tuple[Rejecti
     """The reasons with which leads were closed after the hand-over, the most frequent first."""
     handed = pl.DataFrame({"lead_id": entries.lead_id, "at": handed_at}).filter(pl.col("at") < NEVER)
     history = entries.history
-    closed = history.transitions.filter(
-        pl.col("stage").is_in(entries.spec.closed),
-        pl.col("reason").is_not_null(),
-        pl.col("known_at") < history.observed_until,
+    spec = entries.spec
+    closed = standing_transitions(history, spec.closed, spec.reopen).filter(
+        pl.col("stage").is_in(spec.closed), pl.col("reason").is_not_null()
     )
     after = closed.join(handed, on="lead_id").filter(pl.col("occurred_at") >= pl.col("at"))
     counted = after.group_by("reason").agg(leads=pl.col("lead_id").n_unique())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from features.closings import standing_transitions
 from features.cohort import Snapshots
 from features.labels import compute_labels
 from training.analysis.not_applicable import NotApplicable
@@ -127,7 +128,7 @@ def stage_entries(history: LeadHistory, stages: Sequence[str], spec: LabelSpec) 
     opened = tuple(stage for stage in dict.fromkeys((*stages, spec.stage)) if stage not in spec.closed)
     created_leads = history.leads.filter(pl.col("created_at") < history.observed_until)
     leads = created_leads.select("lead_id", "created_at").with_row_index("row")
-    known = _known_entries(history, leads)
+    known = _known_entries(history, leads, spec)
     created = leads["created_at"].to_numpy()
     entered = np.column_stack([_first_entries(known, (stage,), len(leads)) for stage in opened])
     if opened[0] == spec.stage or not _created_in(entered[:, 0], created):
@@ -144,10 +145,14 @@ def stage_entries(history: LeadHistory, stages: Sequence[str], spec: LabelSpec) 
     )
 
 
-def _known_entries(history: LeadHistory, leads: pl.DataFrame) -> pl.DataFrame:
-    """Every entry the CRM knew of, dated when it learned of it, but not before the lead's creation."""
+def _known_entries(history: LeadHistory, leads: pl.DataFrame, spec: LabelSpec) -> pl.DataFrame:
+    """Every entry that stands, dated when the CRM learned of it, but not before the lead's creation."""
     moment = pl.max_horizontal("occurred_at", "known_at", "created_at").alias("moment")
-    entries = history.transitions.join(leads, on="lead_id").select("row", "stage", moment)
+    entries = (
+        standing_transitions(history, spec.closed, spec.reopen)
+        .join(leads, on="lead_id")
+        .select("row", "stage", moment)
+    )
     return entries.filter(pl.col("moment") < history.observed_until)
 
 

@@ -105,7 +105,7 @@ def odoo_fields(dataset: Dataset, config: Config) -> OdooFields:
     target, closed = config.label_spec.stage, config.funnel.closed
     before = config.funnel.stages[: config.funnel.stages.index(target)]
     stages = tuple(stage for stage in before if stage not in closed)
-    return OdooFields(fields, stages or ("open",), target, closed)
+    return OdooFields(fields, stages or ("open",), target, closed, reopen=config.funnel.reopen)
 
 
 def frequency_model(fields: OdooFields, history: LeadHistory | None) -> BacktestCandidate:

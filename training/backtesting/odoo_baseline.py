@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from features import batch
+from features.closings import standing_transitions
 from features.cohort import KEYS, Snapshots
 from features.spec import (
     DisplayText,
@@ -202,6 +203,7 @@ class OdooFields:
         closed: Entering one of them loses it.
         team: The column of the sales team, if any.
         tags: A column of tags separated by commas, if any.
+        reopen: Entering one of them opens a lost lead again.
 
     Raises:
         UnknownFieldError: A field is named like the model's own variables, ``stage_id`` or ``tag_id``.
@@ -213,6 +215,7 @@ class OdooFields:
     closed: tuple[str, ...] = ("disqualified",)
     team: str | None = None
     tags: str | None = None
+    reopen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in (STAGE, TAG):
@@ -301,9 +304,8 @@ def _format_value(value: float | str) -> str:
 
 def _closed_leads(history: LeadHistory, fields: OdooFields) -> pl.DataFrame:
     """One row per closed lead by the first news: ``won``, and ``as_of``, the second in which the CRM knew."""
-    ends = history.transitions.filter(
-        pl.col("stage").is_in([fields.target, *fields.closed]), pl.col("known_at") < history.observed_until
-    )
+    standing = standing_transitions(history, fields.closed, fields.reopen)
+    ends = standing.filter(pl.col("stage").is_in([fields.target, *fields.closed]))
     outcomes = ends.select(
         "lead_id", as_of=pl.max_horizontal("occurred_at", "known_at"), won=pl.col("stage") == fields.target
     )

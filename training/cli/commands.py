@@ -12,6 +12,7 @@ from training.cli.console import print_result, print_status, usage_error
 from training.cli.options import (
     OUT,
     ConfigFile,
+    Encoding,
     Json,
     Lang,
     Leads,
@@ -91,6 +92,7 @@ def score(
     ],
     model: ModelName = "champion",
     leads: Leads = None,
+    encoding: Encoding = None,
     config: ConfigFile = None,
     explain: Annotated[int, typer.Option(help="So many reasons a lead, in words.", metavar="N")] = 0,
     contributions: Annotated[
@@ -111,7 +113,7 @@ def score(
     from training.config.settings import load_config
 
     loaded = load_model(resolve_model_dir(model, project))
-    options = ScoringOptions(out, explain, contributions, lang)
+    options = ScoringOptions(out, explain, contributions, lang, encoding)
     if leads is not None:
         scored = score_flat(loaded, leads, options, print_status)
     else:

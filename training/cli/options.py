@@ -51,6 +51,10 @@ Negative = Annotated[
         metavar="VALUE",
     ),
 ]
+Encoding = Annotated[
+    str | None,
+    typer.Option("--encoding", help="How a text file writes letters, such as shift_jis.", metavar="NAME"),
+]
 Exclude = Annotated[
     str,
     typer.Option(
@@ -149,6 +153,7 @@ class SourceOptions:
     exclude: Exclude = ""
     positive: Positive = None
     negative: Negative = None
+    encoding: Encoding = None
     config: ConfigFile = None
 
     def to_config(self) -> Config:
@@ -188,6 +193,7 @@ class SourceOptions:
             exclude=tuple(_names(self.exclude)),
             positive=self.positive,
             negative=tuple(self.negative or ()),
+            encoding=self.encoding,
         )
         # The project and its registry are the folder's, whatever is read.
         project, uri = configured_project(Path("leadloop.toml"))

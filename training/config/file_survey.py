@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 
 from features.ingest.column_roles import DATE_SHARE, infer_role
+from features.ingest.month_names import parse_months
 from features.ingest.outcome_column import parse_outcome, won_and_lost_stages
 from features.ingest.quarantine import MAX_SHARE, SourceError
 from features.ingest.tables import open_table
-from features.ingest.timestamps import TimeFormat, detect_format, parse_known_times, parse_months
+from features.ingest.timestamps import TimeFormat, detect_format, parse_known_times
 from features.parsing import strip_missing
 from features.word_lists import heading_pattern
 from training.config.late_facts import is_overwritten, is_sync_stamp, late_reason

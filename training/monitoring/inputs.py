@@ -40,7 +40,8 @@ class OutcomeFile:
         id: The column with the lead's id.
         label: The column with the outcome.
         time: The column with a date, if any.
-        positive: The value of a conversion, where that is not clear.
+        positive: The value of a conversion, where that is not clear, or a condition such as ``filled``.
+        encoding: How the characters of a text file are written. Default: found out.
     """
 
     file: Path
@@ -48,11 +49,17 @@ class OutcomeFile:
     label: str
     time: str | None = None
     positive: str | None = None
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("id", "label", "time"):
             column = getattr(self, name)
             object.__setattr__(self, name, None if column is None else clean_text(column))
+
+    @property
+    def place(self) -> TableSource:
+        """The file as a table."""
+        return TableSource(file=self.file, encoding=self.encoding)
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class MonitoringData:
 
 def read_files(model: ConversionModel, scores: Path, outcomes: OutcomeFile) -> MonitoringData:
     """Read both files; scores without dates get those of their outcomes."""
-    tables = [open_table(TableSource(file=file)) for file in (scores, outcomes.file)]
+    tables = [open_table(place) for place in (TableSource(file=scores), outcomes.place)]
     scored = _scores_of(model, tables[0])
     known = _outcomes_of(outcomes, tables[1], model.card.positive)
     notices = tuple(notice for table in tables for notice in _notices_of(table))
@@ -167,7 +174,7 @@ def read_outcomes(source: OutcomeFile) -> pl.DataFrame:
     Rows without an outcome are not known yet, and left out. A lead that stands there twice has converted if
     it ever did.
     """
-    return _outcomes_of(source, open_table(TableSource(file=source.file)))
+    return _outcomes_of(source, open_table(source.place))
 
 
 def _outcomes_of(source: OutcomeFile, table: TableReader, usual: str | None = None) -> pl.DataFrame:

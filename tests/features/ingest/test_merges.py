@@ -138,3 +138,36 @@ def test_leads_merged_in_a_circle_are_refused(mapping, write):
     text = "lead_id,merged_into,known_at\nA,B,2020-01-10\nB,A,2020-01-11\n"
     with pytest.raises(SourceError, match="merged into itself by way of others"):
         read_history(replace(mapping, merges=(TableMapping(file=write(text, "m.csv")),)), NOW)
+
+
+CHANGES = (
+    "id,day,name,value\nA,2020-01-05,size,10\nA,2020-01-06,size,20\nA,2020-01-06,city,Bonn\n"
+    "B,2020-01-07,city,Ulm\nC,2020-01-15,size,99\nX,2020-01-08,size,7\n"
+)
+
+
+def values(history, lead):
+    changes = history.attributes.filter(pl.col("lead_id") == lead).sort("known_at", "name")
+    return [
+        ((at - FIRST * DAY) // DAY + 1, *rest)
+        for at, *rest in changes.select("known_at", "name", "value").rows()
+    ]
+
+
+def test_a_survivor_inherits_attributes_that_it_has_not(mapping, write):
+    table = TableMapping(file=write(CHANGES, "changes.csv"), columns={"lead_id": "id", "known_at": "day"})
+    merged = replace(mapping, attributes=(table,))
+    history = read_history(merged, NOW).history
+    assert values(history, "A") == [(5, "size", "10"), (6, "city", "Bonn"), (6, "size", "20")]
+    # B has a city of its own; of the sizes that A had, the newest counts.
+    assert values(history, "B") == [(7, "city", "Ulm"), (10, "size", "20")]
+    # C has a size of its own; of both cities that reach it, the newest counts.
+    assert values(history, "C") == [(15, "size", "99"), (20, "city", "Ulm")]
+    with read_partitioned(merged, NOW, leads=1) as parts:
+        together = pl.concat(
+            [
+                h.attributes.with_columns(pl.exclude("known_at", "number").cast(pl.String))
+                for h in parts.histories()
+            ]
+        )
+    assert together.sort(pl.all()).equals(history.attributes.sort(pl.all()))

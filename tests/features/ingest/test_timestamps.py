@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.clock import to_epoch
+from features.ingest.month_names import parse_months
 from features.ingest.timestamps import (
     DAY_FIRST,
     EPOCH_MS,
@@ -18,7 +19,6 @@ from features.ingest.timestamps import (
     MONTH_FIRST,
     TimeFormat,
     detect_format,
-    parse_months,
     parse_timestamp,
     parse_timestamps,
 )

@@ -1,0 +1,48 @@
+"""Rows of Arrow as frames, also those with columns of types that Polars does not have."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_OFFSET_ZONE = re.compile(r"tz=[+-][0-9]")
+
+
+def to_frame(rows: pa.RecordBatch) -> pl.DataFrame:
+    """A frame of the rows; what Polars has no type for becomes the nearest, or a list, which is no attribute.
+
+    >>> to_frame(pa.record_batch({"at": pa.array([0], pa.timestamp("s", tz="+05:30"))})).schema["at"]
+    Datetime(time_unit='ms', time_zone='UTC')
+    """
+    for place, column in enumerate(rows.schema):
+        if (convert := _converter(column.type)) is not None:
+            cells = convert(rows.column(place))
+            rows = rows.set_column(place, pa.field(column.name, cells.type), cells)
+    return pl.DataFrame(rows)
+
+
+def _converter(kind: pa.DataType) -> Callable[[pa.Array], pa.Array] | None:
+    if isinstance(kind, pa.OpaqueType) or pa.types.is_interval(kind) or pa.types.is_union(kind):
+        return _list_text
+    if isinstance(kind, pa.BaseExtensionType):
+        return lambda cells: cells.storage
+    if pa.types.is_decimal256(kind):
+        return lambda cells: cells.cast(pa.string())
+    if not _OFFSET_ZONE.search(str(kind)):
+        return None
+    if pa.types.is_timestamp(kind):
+        return lambda cells: cells.cast(pa.timestamp(kind.unit, tz="UTC"))
+    return _list_text
+
+
+def _list_text(cells: pa.Array) -> pa.Array:
+    """Each cell as a list of one text, so that it is taken for no single value."""
+    return pa.array(
+        [None if cell is None else [str(cell)] for cell in cells.to_pylist()], pa.list_(pa.string())
+    )
