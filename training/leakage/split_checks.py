@@ -10,6 +10,7 @@ import polars as pl
 
 from features.cohort import Snapshots
 from features.messages import Message, join_items
+from features.word_lists import cell_words, fold_word
 from training.data.dataset import compute_feature_rows
 from training.leakage.column_checks import CERTAIN, NotApplicableError
 
@@ -33,6 +34,12 @@ _ENDS = re.compile(
 _NAMED = 3
 
 
+def _is_end(word: str) -> bool:
+    """Whether a value is called like an end of a funnel, in any language of the word lists."""
+    folded = fold_word(word)
+    return bool(_ENDS.search(word)) or any(folded in cell_words("outcomes", end) for end in ("won", "lost"))
+
+
 def stage_proxy(dataset: Dataset) -> FindingRows:
     """Category columns that hold a lead's stage under another name.
 
@@ -45,7 +52,7 @@ def stage_proxy(dataset: Dataset) -> FindingRows:
         if not spec.is_category or spec.reduce not in {"value", "latest"}:
             continue
         column = dataset.rows[spec.name]
-        words = [word for word in column.drop_nulls().unique().sort() if _ENDS.search(word) or word in stages]
+        words = [word for word in column.drop_nulls().unique().sort() if _is_end(word) or word in stages]
         outcomes = dataset.label[column.is_in(words).fill_null(value=False).to_numpy()]
         if _settled(outcomes, base):
             leads, share = len(outcomes), float(outcomes.mean())
