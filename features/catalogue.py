@@ -7,7 +7,7 @@ the form "label: value", which needs no plural in any language.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -112,11 +112,11 @@ def build_feature_set(  # noqa: PLR0913 - what a company tells of its history
     read_out = {each.name: each for each in extractions}
     plain = [name for name in history.lead_columns if name not in read_out]
     sources = dict.fromkeys(each.column for each in extractions)
-    overwritten = history.attributes["name"].unique().sort()
-    texts = names.columns_apart(dict.fromkeys([*plain, *sources, *overwritten]))
+    overwritten = [name for name in history.attributes["name"].unique().sort() if name not in read_out]
+    wording = _Wording(names, names.columns_apart(dict.fromkeys([*plain, *sources, *overwritten])))
     specs = [
-        *_lead_column_specs(history, units or {}, read_out, texts, names),
-        *_history_attribute_specs(history, read_out, texts, names),
+        *_lead_column_specs(history, units or {}, read_out, wording),
+        *_history_attribute_specs(history, read_out, wording),
     ]
     if history.touchpoints.height or history.transitions.height:
         specs += [lead_age(_write_sentence("lead_age"))]
@@ -157,26 +157,38 @@ def infer_family(column: str) -> str:
 _EXTRACTED_FAMILIES: dict[Part, str] = {"words": "intent"}
 
 
-def _describe_extraction(
-    extraction: ColumnExtraction, column: DisplayText, names: DisplayNames
-) -> tuple[str, DisplayText]:
-    """The family and the sentence of what is read out of a column."""
+@dataclass(frozen=True)
+class _Wording:
+    """How sentences call columns: the names of values, and those of columns, none of which are alike."""
+
+    names: DisplayNames
+    columns: Mapping[str, DisplayText]
+
+    def of_column(self, column: str) -> DisplayText:
+        """The sentence of a column."""
+        return _write_sentence("column", column=self.columns[column])
+
+    def of_extraction(self, extraction: ColumnExtraction) -> DisplayText:
+        """The sentence of what is read out of a column."""
+        choice = self.names.value(extraction.column, extraction.choice)
+        return _write_sentence(extraction.part, column=self.columns[extraction.column], choice=choice)
+
+
+def _extracted_family(extraction: ColumnExtraction) -> str:
+    """The family of what is read out of a column."""
     family = infer_family(extraction.column)
     if family == "fit":
         family = _EXTRACTED_FAMILIES.get(extraction.part, family)
     # An address says who the lead is, whatever it subscribed to.
     is_address = extraction.part.startswith("email") and family == "email"
-    choice = names.value(extraction.column, extraction.choice)
-    says = _write_sentence(extraction.part, column=column, choice=choice)
-    return "fit" if is_address else family, says
+    return "fit" if is_address else family
 
 
 def _lead_column_specs(
     history: LeadHistory,
     units: Mapping[str, Unit],
     read_out: Mapping[str, ColumnExtraction],
-    texts: Mapping[str, DisplayText],
-    names: DisplayNames,
+    wording: _Wording,
 ) -> Iterator[FeatureSpec]:
     """Specs of plain columns, but for those with a history, of which they hold only the newest value."""
     dtypes = dict(history.leads.schema)
@@ -187,33 +199,28 @@ def _lead_column_specs(
         if column in overwritten or (extraction is not None and extraction.column in overwritten):
             continue
         if extraction is not None:
-            family, says = _describe_extraction(extraction, texts[extraction.column], names)
+            family, says = _extracted_family(extraction), wording.of_extraction(extraction)
             yield extracted_attribute(extraction, family=family, says=says)
             continue
         unit: Unit = "category" if dtypes[column] == pl.String else units.get(column, "number")
-        sentence = _write_sentence("column", column=texts[column])
-        yield attribute(column, family=infer_family(column), says=sentence, unit=unit)
+        yield attribute(column, family=infer_family(column), says=wording.of_column(column), unit=unit)
 
 
 def _history_attribute_specs(
-    history: LeadHistory,
-    read_out: Mapping[str, ColumnExtraction],
-    texts: Mapping[str, DisplayText],
-    display_names: DisplayNames,
+    history: LeadHistory, read_out: Mapping[str, ColumnExtraction], wording: _Wording
 ) -> Iterator[FeatureSpec]:
     """Specs of overwritten attributes; one is a number if all its values are."""
     numeric = pl.col("number").is_not_null() | pl.col("value").is_null()
     names = history.attributes.group_by("name").agg(numeric=numeric.all()).sort("name")
     for name, is_number in names.iter_rows():
         if (extraction := read_out.get(name)) is not None:
-            family, says = _describe_extraction(extraction, texts[extraction.column], display_names)
+            family, says = _extracted_family(extraction), wording.of_extraction(extraction)
             yield history_attribute(
                 name, family=family, says=says, unit=extraction.unit, extraction=extraction
             )
             continue
         unit: Unit = "number" if is_number else "category"
-        sentence = _write_sentence("column", column=texts[name])
-        yield history_attribute(name, family=infer_family(name), says=sentence, unit=unit)
+        yield history_attribute(name, family=infer_family(name), says=wording.of_column(name), unit=unit)
 
 
 def _name_values(

@@ -76,7 +76,7 @@ class Predictor:
         total = np.zeros((len(matrix), len(self.feature_names)))
         if self.linear is not None:
             total += self.linear.contributions(matrix)
-        if self.booster is not None:
+        if self.booster is not None and len(matrix):  # LightGBM divides by the number of rows
             total += self.tree_weight * self._tree_contributions(self.booster, matrix)
         if self.plugin is not None:
             _, shares = self.plugin.contributions(matrix[:, : self.encodings.tree_width])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from features.messages import Message
+from features.word_lists import heading_pattern
 
 if TYPE_CHECKING:
     CodeRole = Literal["identifier", "category", "date"]
@@ -69,9 +70,11 @@ def find_code_role(known: pl.Series, distinct: int) -> tuple[CodeRole, Message] 
 
 def _is_code(name: str, numbers: pl.Series) -> bool:
     """Whether a name speaks of codes; one that speaks of phones may also count calls."""
-    if _PHONE.search(name) and (numbers.median() or 0) >= _SHORTEST_PHONE:  # type: ignore[operator]
+    is_phone = _PHONE.search(name) is not None or heading_pattern("phone").search(name)
+    if is_phone and (numbers.median() or 0) >= _SHORTEST_PHONE:  # type: ignore[operator]
         return True
-    return _CODE.search(name) is not None or _CAMEL_KEY.search(name) is not None
+    is_code = _CODE.search(name) is not None or _CAMEL_KEY.search(name) is not None
+    return is_code or heading_pattern("code").search(name)
 
 
 def _code(share: float) -> tuple[CodeRole, Message]:

@@ -7,6 +7,7 @@ import pytest
 
 from features.catalogue import infer_family
 from features.ingest.availability import looks_post_outcome
+from features.ingest.column_roles import infer_role
 from features.ingest.outcome_column import parse_outcome
 from features.word_lists import fold_heading, heading_pattern, match_headings
 
@@ -63,6 +64,18 @@ def test_neither_accents_nor_case_nor_marks_hide_a_heading(heading):
 )
 def test_an_outcome_is_read_in_every_language(won, lost):
     assert parse_outcome(pl.Series("Resultado", [lost, won, None])).to_list() == [0, 1, None]
+
+
+@pytest.mark.parametrize("heading", ["Téléphone", "Teléfono móvil", "Telefone", "Telefon"])
+def test_phone_numbers_are_no_amounts_in_any_language(heading):
+    numbers = pl.Series(heading, [491511234567 + 7 * i for i in range(30)])
+    assert not infer_role(numbers).used
+
+
+@pytest.mark.parametrize("heading", ["Code postal", "Código Postal", "CEP", "Numéro de client"])
+def test_codes_are_no_amounts_in_any_language(heading):
+    numbers = pl.Series(heading, [10115, 20095, 50667] * 10)
+    assert infer_role(numbers).role == "category"
 
 
 def test_words_that_only_look_like_a_heading_are_none():

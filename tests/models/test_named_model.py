@@ -56,6 +56,12 @@ def test_a_loaded_model_gives_reasons_in_the_companys_words_beside_the_raw_ones(
     assert by_feature["num_visits"].text == f"Num visits: {row}"
 
 
+def test_no_rows_have_no_contributions(model):
+    base, contributions = model.contributions(ROWS.clear())
+    assert contributions.shape == (0, len(model.features))
+    assert base == model.contributions(ROWS)[0]
+
+
 def test_the_card_carries_the_names_and_cards_without_any_are_read(model):
     assert ModelCard.from_json(model.card.to_json()) == model.card
     record = asdict(model.card)

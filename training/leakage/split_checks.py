@@ -10,6 +10,7 @@ import polars as pl
 
 from features.cohort import Snapshots
 from features.messages import Message, join_items
+from features.word_lists import cell_words, fold_word
 from training.data.dataset import compute_feature_rows
 from training.leakage.column_checks import CERTAIN, NotApplicableError, format_rate
 from training.leakage.lead_sample import FEWEST_ALIKE, SETTLED, SIGNIFICANT, LeadSample, ValueCounts
@@ -34,6 +35,12 @@ _ENDS = re.compile(
 _NAMED = 3
 
 
+def _is_end(word: str) -> bool:
+    """Whether a value is called like an end of a funnel, in any language of the word lists."""
+    folded = fold_word(word)
+    return bool(_ENDS.search(word)) or any(folded in cell_words("outcomes", end) for end in ("won", "lost"))
+
+
 def stage_proxy(dataset: Dataset) -> FindingRows:
     """Category columns that hold a lead's stage under another name.
 
@@ -46,7 +53,7 @@ def stage_proxy(dataset: Dataset) -> FindingRows:
     tests = sum(sample.rows[spec.name].n_unique() for spec in columns)
     for spec in columns:
         column, won = sample.rows[spec.name], sample.converted(spec)
-        words = [word for word in column.drop_nulls().unique().sort() if _ENDS.search(word) or word in stages]
+        words = [word for word in column.drop_nulls().unique().sort() if _is_end(word) or word in stages]
         counts = _counts_of(words, spec, sample)
         if _is_settled(counts):
             named = join_items("or", [repr(word) for word in words[:_NAMED]])

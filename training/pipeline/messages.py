@@ -98,10 +98,11 @@ def warning_messages(report: Report) -> Iterator[str]:
     from training.report.sections.summary import warnings  # noqa: PLC0415 - takes seconds, and few commands draw
     from training.report.translator import translator  # noqa: PLC0415
 
+    t = translator("en").with_names(report.card.names)
     for note in report.health.findings:
         if note.severity in PRINTED:
-            yield f"{note.code}  {note.severity}  {note.column or 'all columns'}: {note.message}"
-    for _, warning in warnings(report, translator("en")):
+            yield f"{note.code}  {note.severity}  {t.column(note.column) or 'all columns'}: {note.message}"
+    for _, warning in warnings(report, t):
         yield f"note: {warning}"
 
 

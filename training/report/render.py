@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from features.display_names import DisplayNames
 from features.messages import LANGUAGES, Lang
 from training.report.charts.vega import PALETTE
 from training.report.layout import BLOCKS, PARTS, history_only_sections, missing_reason
@@ -23,7 +21,6 @@ from training.report.translator import translator
 
 if TYPE_CHECKING:
     from training.report.report import Report
-    from training.report.translator import Translator
 
 
 def render(report: Report, lang: Lang = "en") -> str:
@@ -45,7 +42,7 @@ def render(report: Report, lang: Lang = "en") -> str:
         .get_template("report.html")
         .render(
             report=report,
-            t=_translator_of(report, lang),
+            t=translator(lang).with_names(report.card.names),
             page=_body(report, lang),
             others={other: _body(report, other) for other in LANGUAGES if other != lang},
             style=Markup(style()),  # noqa: S704  # our own file, no data in it
@@ -55,14 +52,9 @@ def render(report: Report, lang: Lang = "en") -> str:
     )
 
 
-def _translator_of(report: Report, lang: Lang) -> Translator:
-    """The language with the names that the company gave."""
-    return replace(translator(lang), names=DisplayNames(report.card.names))
-
-
 def _body(report: Report, lang: Lang) -> Markup:
     """All sections in ``lang``."""
-    t, beyond = _translator_of(report, lang), history_only_sections(report)
+    t, beyond = translator(lang).with_names(report.card.names), history_only_sections(report)
     body = environment().get_template("body.html")
     html = body.render(
         report=report,
@@ -103,7 +95,7 @@ def _script() -> str:
 
 def plots(report: Report, lang: Lang = "en") -> dict[str, str]:
     """Draw the report's main charts as SVG files, by file name: gains, reliability and feature families."""
-    t = _translator_of(report, lang)
+    t = translator(lang).with_names(report.card.names)
     named = {
         "gains": lift.view(report, t)["gains"],
         "reliability": calibration.view(report, t)["bins"],

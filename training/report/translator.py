@@ -30,7 +30,7 @@ from features.spec import DisplayText, FeatureSpec
 from models.explanation import render_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from gettext import NullTranslations
 
     from models.metrics import Interval
@@ -73,6 +73,10 @@ class Translator:
     lang: Lang
     texts: NullTranslations
     names: DisplayNames = field(default_factory=DisplayNames)
+
+    def with_names(self, names: Mapping[str, DisplayText]) -> Translator:
+        """The same language with the names that a company gave, as a model card has them."""
+        return replace(self, names=DisplayNames(names))
 
     def __call__(self, key: str, **values: object) -> str:
         """Look up the sentence ``key`` ("section.name") and fill in ``values``.

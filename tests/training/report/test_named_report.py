@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from full_history import FULL_HISTORY
 
@@ -27,7 +25,7 @@ COUNTRY = next(s for s in build_feature_set(FULL_HISTORY, names=NAMES).specs if 
 
 
 def named(lang):
-    return replace(translator(lang), names=NAMES)
+    return translator(lang).with_names(NAMES.texts)
 
 
 @pytest.mark.parametrize(
