@@ -175,7 +175,7 @@ def _validate_single(value: object) -> object:
             msg = "not a finite number; leave the attribute out or send null when it is missing"
             raise ValueError(msg)
     elif value is not None:
-        msg = "an attribute is text, a number, true, false or null"
+        msg = "an attribute is text, a number, true, false, null or a list of these"
         raise ValueError(msg)
     return value
 
