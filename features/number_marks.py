@@ -130,7 +130,8 @@ def collect_mark_evidence(column: pl.Series) -> MarkEvidence:
     # Nobody writes a tenth of a cent: one group of three beside a mark of currency is thousands.
     priced = bare.filter(single & (bare != marked) & ~marked.str.contains(r"^\(.*\)$|%"))
     return MarkEvidence(
-        thousands=frozenset(m for m in _OTHER if _any(bare, _THOUSANDS, m) or _any(priced, _SINGLE_FORM, m)),
+        thousands=frozenset(m for m in _OTHER if _any(bare, _THOUSANDS, m) or _any(priced, _SINGLE_FORM, m))
+        | frozenset("," if bare.str.contains(_LAKHS).any() else ""),
         decimals=frozenset(m for m in _OTHER if _any(bare, _DECIMALS, m)),
         doubtful=frozenset(m for m in _OTHER if _any(marked, _DOUBTFUL_FORM, m)),
         whole=bool(known.str.contains(_WHOLE).any()),
@@ -138,6 +139,8 @@ def collect_mark_evidence(column: pl.Series) -> MarkEvidence:
     )
 
 
+# India counts in groups of two above the first thousand: 12,34,567.
+_LAKHS = r"^[+-]?[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?$"
 _SINGLE_FORM = "^[+-]?[1-9][0-9]{{0,2}}{m}[0-9]{{3}}$"
 _DOUBTFUL_FORM = "^\\(?[+\u2212-]?[1-9][0-9]{{0,2}}{m}[0-9]{{3}}\\)?-?(?: ?%)?$"
 _GROUPED_FORM = "^\\(?[+\u2212-]?[1-9][0-9]{{0,2}}(?:{m}[0-9]{{3}})+\\)?-?(?: ?%)?$"

@@ -93,10 +93,26 @@ def strip_missing(column: pl.Series, missing: tuple[str, ...] = MISSING) -> pl.S
     """The column of clean text, with every word for "missing" turned into null."""
     if isinstance(column.dtype, pl.Categorical | pl.Enum | pl.Binary):
         column = _binary_text(column) if column.dtype == pl.Binary else column.cast(pl.String)
+    if isinstance(column.dtype, pl.Date | pl.Datetime):
+        return _without_open_ends(column)
     if column.dtype != pl.String:
         return column.fill_nan(None) if column.dtype.is_float() else column
     text = clean_column(column)
     return text.set(text.is_in(_missing_words(missing)), None)
+
+
+def _without_open_ends(column: pl.Series) -> pl.Series:
+    """The column without times outside of the years 1 to 9999, such as ``infinity``: they stand for none."""
+    unit = _A_DAY.get(column.dtype.time_unit, 0) if isinstance(column.dtype, pl.Datetime) else 1
+    if not unit:  # nanoseconds have no room for such times
+        return column
+    raw = column.to_physical()
+    within = raw.is_between(_FIRST_DAY * unit, _LAST_DAY * unit, closed="left").fill_null(value=True)
+    return column if within.all() else column.set(~within, None)
+
+
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_897
+_A_DAY = {"ms": 86_400_000, "us": 86_400_000_000}
 
 
 @cache
@@ -411,7 +427,7 @@ def _plain_amounts(unread: pl.Series, decimal: Decimal) -> pl.Series:
     )
     bare = without_percent.str.replace(_CURRENCY_BEFORE, "${1}").str.replace(_CURRENCY_AFTER, "${1}")
     bare = leading_minus(bare)
-    bare = bare.set((bare == without_percent) & ~text.str.contains(_UNAMBIGUOUS), None)
+    bare = bare.set((bare == without_percent) & ~without_percent.str.contains(_UNAMBIGUOUS), None)
     for mark, pattern in _GROUPED_NUMBER.items():
         matching = bare.set(~bare.str.contains(pattern), None)
         digits = matching.str.replace_all(rf"[^0-9{mark}+-]", "").str.replace(",", ".", literal=True)

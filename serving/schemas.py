@@ -47,8 +47,9 @@ _MOST = 10**14
 _FINITE = 1.7976931348623157e308
 _LAST_NUMBER = 2**63 - 1
 
-# 1900 and 2200: the years 1 and 9999 are some system's "never", and milliseconds lead to the year 50,000.
-EARLIEST, LATEST = -2_208_988_800, 7_258_118_400
+# 1900-01-02 and 2200: the years 1 and 9999 and the first day of 1900 are some system's "never", as in files;
+# milliseconds lead to the year 50,000.
+EARLIEST, LATEST = -2_208_902_400, 7_258_118_400
 
 _MILLISECONDS = 10**11
 
@@ -98,7 +99,7 @@ def parse_time(value: object) -> int:
         value: ISO 8601 text with an offset, or whole seconds since 1970.
 
     Returns:
-        Epoch seconds in ``[EARLIEST, LATEST)``, the years 1900 to 2200.
+        Epoch seconds in ``[EARLIEST, LATEST)``, from 1900-01-02 until 2200.
 
     Raises:
         ValueError: It is neither, has no offset, or lies outside of these years; pydantic reports it as the
@@ -112,7 +113,9 @@ def parse_time(value: object) -> int:
         raise ValueError(msg)  # noqa: TRY004  # pydantic reports ValueError as the field's own error
     seconds = value if isinstance(value, int) else _iso(value)
     if not EARLIEST <= seconds < LATEST:
-        hint = "; are these milliseconds? send seconds" if abs(seconds) >= _MILLISECONDS else ""
+        never = "; where there is no date, leave the field out: 1900-01-01 and 9999-12-31 stand for none"
+        is_number = isinstance(value, int) and abs(seconds) >= _MILLISECONDS
+        hint = "; are these milliseconds? send seconds" if is_number else never
         msg = f"times are read from the year 1900 until 2200, this one is outside{hint}"
         raise ValueError(msg)
     return seconds
@@ -123,6 +126,8 @@ def _iso(text: str) -> int:
         parsed = datetime.fromisoformat(text[:MAX_NAME])
     except ValueError:
         msg = f"{text[:40]!r} is not an ISO 8601 time such as 2026-05-01T10:00:00+02:00"
+        if text.startswith("0000-00-00"):
+            msg += "; where there is no date, leave the field out"
         raise ValueError(msg) from None
     if parsed.tzinfo is None:
         msg = (

@@ -24,7 +24,18 @@ def to_frame(rows: pa.RecordBatch) -> pl.DataFrame:
         if (convert := _converter(column.type)) is not None:
             cells = convert(rows.column(place))
             rows = rows.set_column(place, pa.field(column.name, cells.type), cells)
+    if any(column.metadata for column in rows.schema):  # by which Polars knows types of others
+        rows = pa.RecordBatch.from_arrays(rows.columns, names=rows.schema.names)
     return pl.DataFrame(rows)
+
+
+def to_empty_frame(schema: pa.Schema) -> pl.DataFrame:
+    """The frame that rows of the schema would have, without any."""
+    texts = pa.list_(pa.string())
+    columns = [
+        pa.array([], texts if _converter(column.type) is _list_text else column.type) for column in schema
+    ]
+    return to_frame(pa.RecordBatch.from_arrays(columns, names=schema.names))
 
 
 def _converter(kind: pa.DataType) -> Callable[[pa.Array], pa.Array] | None:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 import sqlalchemy
 from sqlalchemy.dialects import postgresql
 
-from features.ingest.arrow_frames import to_frame
+from features.ingest.arrow_frames import to_empty_frame, to_frame
 from features.ingest.quarantine import SourceError
 from features.ingest.table_query import SqlDialect
 from features.redaction import without_secrets
@@ -186,7 +185,7 @@ def _duckdb_frames(
     db: duckdb.DuckDBPyConnection, query: str, rows: int, parameters: Mapping[str, Any] | None = None
 ) -> Iterator[pl.DataFrame]:
     reader = db.sql(query, params=dict(parameters) if parameters else None).to_arrow_reader(rows)
-    yield to_frame(pa.RecordBatch.from_pylist([], reader.schema))
+    yield to_empty_frame(reader.schema)
     yield from map(to_frame, reader)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals.stable.v2 as nw
 import polars as pl
 
+from features.clock import to_datetime
 from features.history import ACCOUNT_PREFIX, LeadHistory
 from features.ingest.attribute_columns import AttributeColumns, AttributeReading, read_attributes
 from features.ingest.availability import Availability, history_availability, static_availability
@@ -368,6 +369,7 @@ def _read_table(
             *id_notices(batch.frame, names.get(f"{name.removesuffix('s')}_id")),
             *table_notices(name, mapping, checked),
             *attributes.notices,
+            *(_same_creation(mapping.name, frame["created_at"]) if name == "leads" else ()),
         ),
         end=_lead_end(mapping.name, frame["created_at"]) if name == "leads" else None,
         roles=tuple(role.rename(lambda column: _with_prefix(name, column)) for role in attributes.roles),
@@ -383,6 +385,25 @@ def _read_table(
         raise SourceError(msg)
     persons = resolve_identities(frame["lead_id"], raw)
     return _CheckedTable(frame, source, persons, raw.select(sorted(also)), deleted)
+
+
+_MOST_ALIKE, _FEWEST_LEADS = 0.9, 20
+
+
+def _same_creation(name: str, created_at: pl.Series) -> tuple[str, ...]:
+    """A sentence where nearly all leads came to be in one second: that of an import."""
+    if len(created_at) < _FEWEST_LEADS:
+        return ()
+    moment, count = created_at.value_counts(sort=True).row(0)
+    share = count / len(created_at)
+    if share < _MOST_ALIKE:
+        return ()
+    text = (
+        f"leads: {name}: {share:.0%} of the leads were created at {to_datetime(moment):%Y-%m-%d %H:%M:%S} "
+        "(UTC), as after an import: their ages count from then and say nothing; name a column with the day "
+        "on which each lead came to be"
+    )
+    return (text,)
 
 
 def _lead_end(name: str, created_at: pl.Series) -> TableEnd:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.ingest.column_roles import DOUBTFUL, cast_column, infer_role
+from features.number_marks import collect_mark_evidence
 from features.parsing import parse_amounts, parse_numbers
 
 MANY = 200
@@ -104,3 +105,32 @@ def test_doubtful_numbers_that_occur_once_only_still_say_why():
     result = infer_role(pl.Series("x", [f"{i},{100 + i}" for i in range(1, MANY)]))
     assert result.role == "identifier"
     assert DOUBTFUL in result.reason
+
+
+@pytest.mark.parametrize("decimal", DECIMALS)
+@pytest.mark.parametrize(
+    "mark",
+    ["{} kr", "{} kr.", "CAD {}", "CA${}", "R$ {}", "{} zł", "{} Kč", "SEK {}", "Rs. {}", "{} PLN", "₽{}"],
+)
+@given(cents.filter(lambda value: value >= 0))
+def test_amounts_of_other_countries_are_amounts(mark, decimal, value):
+    for group, point in ((",", "."), (".", ","), (" ", ","), ("'", ".")):
+        assert read(mark.format(printed(value, group, point)), decimal) == value / 100
+
+
+@pytest.mark.parametrize("decimal", DECIMALS)
+def test_a_minus_is_a_minus_wherever_it_stands(decimal):
+    texts = ["-1.250,50", "\N{MINUS SIGN}1.250,50", "1.250,50-", "1.250,50 €-", "(1.250,50)"]
+    assert [read(text, decimal) for text in texts] == [-1250.5] * 5
+
+
+def test_groups_by_blanks_and_by_two_are_groups():
+    texts = ["12 345", "1 234 567,891", "12,34,567", "₹ 1,23,456.50", "1 234,567"]
+    assert [read(text) for text in texts] == [12345, 1234567.891, 1234567, 123456.5, 1234.567]
+
+
+def test_the_decimal_mark_of_a_column_is_the_one_its_values_show():
+    column = pl.Series("x", ["723,54", "50,9", "1 328,51", "12"] * 10)
+    assert infer_role(column, ".").role == "number"
+    marks = collect_mark_evidence(column).expected(".")
+    assert cast_column(column, "number", ".", marks)[:4].to_list() == [723.54, 50.9, 1328.51, 12]

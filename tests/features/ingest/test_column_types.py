@@ -6,6 +6,7 @@ import uuid
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 
+import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -119,3 +120,29 @@ def test_an_id_that_a_float_had_no_room_for_is_told(tmp_path):
     export = read_flat(path, FlatMapping(id="Key", label="Won", max_share=1.0))
     assert not any("e+" in each for each in export.leads["lead_id"])
     assert any("last digits" in notice for notice in export.notices)
+
+
+@pytest.mark.parametrize("zone", ["+05:30", "-03:00", "Asia/Kolkata"])
+def test_a_zone_without_a_name_is_a_zone(tmp_path, zone):
+    path = tmp_path / "leads.parquet"
+    at = pa.array([datetime(2024, 1, 1, 12)], pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us", tz=zone))  # noqa: DTZ001
+    pq.write_table(pa.table({"lead_id": ["a"], "created_at": at}), path)
+    reading = read_history(HistoryMapping(TableMapping(file=path)), NOW)
+    assert reading.history.leads["created_at"].to_list() == [1704110400]
+
+
+def test_no_type_of_duckdb_is_a_crash(tmp_path):
+    with duckdb.connect(tmp_path / "crm.duckdb") as db:
+        db.execute(
+            "CREATE TABLE leads AS SELECT 'L' || row_number() OVER () AS lead_id, * FROM test_all_types()"
+        )
+        db.execute("ALTER TABLE leads ADD COLUMN created_at DATE DEFAULT DATE '2024-01-01'")
+    leads = TableMapping(database=str(tmp_path / "crm.duckdb"), table="leads")
+    reading = read_history(HistoryMapping(leads, max_share=1), NOW)
+    assert reading.history.leads["lead_id"].to_list() == ["L1", "L2", "L3"]
+
+
+def test_numbers_of_any_width_are_numbers(tmp_path):
+    wide = pa.array([Decimal(i) / 4 for i in range(ROWS)], pa.decimal256(60, 2))
+    export = read_flat(written(tmp_path, wide), FlatMapping(id="lead_id", label="Won"))
+    assert export.leads["odd"].to_list() == [i / 4 for i in range(ROWS)]
