@@ -145,8 +145,9 @@ def channels(inputs: ReportInput) -> Channels | NotApplicable:
     return Channels(
         days=None if label is None else label.horizon / DAY,
         adjusted=inputs.model is not None,
-        dimensions=tuple(
-            _breakdown(spec, _outcomes_by_value(inputs, spec), with_expected, costs) for spec in dimensions
+        dimensions=_breakdowns(
+            [_ChannelColumn.of(spec, _outcomes_by_value(inputs, spec), with_expected) for spec in dimensions],
+            costs,
         ),
         unknown=tuple(sorted(set(costs) - names)),
     )
@@ -252,32 +253,65 @@ def _first_touch_value(history: LeadHistory, column: str) -> pl.DataFrame:
     return known.group_by("lead_id").agg(value=pl.col(column).filter(first).max())
 
 
-def _breakdown(
-    spec: FeatureSpec, all_leads: pl.DataFrame | None, snapshots: pl.DataFrame, costs: Mapping[str, float]
-) -> ChannelBreakdown:
-    expected = snapshots.select("lead_id", "label", "expected", value=pl.col(spec.name))
-    if all_leads is not None:
-        expected = expected.drop("value").join(all_leads.select("lead_id", "value"), on="lead_id", how="left")
-    counted = expected if all_leads is None else all_leads
-    levels = _channel_levels(counted["value"])
-    rows = [
-        (name, _select_level(counted, level), _select_level(expected, level), len(level))
-        for name, level in levels
-    ]
-    tests = [_test_ratio(subset) for _, _, subset, _ in rows]
-    breakdown = [
-        _make_channel(row, test, verdict, costs if all_leads is not None else {})
-        for row, test, verdict in zip(rows, tests, benjamini_hochberg(tests), strict=True)
-    ]
-    matured = counted["label"].drop_nulls()
+@dataclass(frozen=True, eq=False)
+class _ChannelColumn:
+    """The leads of one channel column.
+
+    Attributes:
+        spec: The column.
+        whole: Whether every lead of the company is counted.
+        counted: ``label`` of the leads that are counted.
+        rows: For each channel its name, its counted and its held-out leads, and how many values it holds.
+    """
+
+    spec: FeatureSpec
+    whole: bool
+    counted: pl.DataFrame
+    rows: list[tuple[str | None, pl.DataFrame, pl.DataFrame, int]]
+
+    @classmethod
+    def of(cls, spec: FeatureSpec, all_leads: pl.DataFrame | None, snapshots: pl.DataFrame) -> _ChannelColumn:
+        """Split leads by a column: all leads where it is known at creation, else the held-out ones."""
+        expected = snapshots.select("lead_id", "label", "expected", value=pl.col(spec.name))
+        if all_leads is not None:
+            known = all_leads.select("lead_id", "value")
+            expected = expected.drop("value").join(known, on="lead_id", how="left")
+        counted = expected if all_leads is None else all_leads
+        rows = [
+            (name, _select_level(counted, level), _select_level(expected, level), len(level))
+            for name, level in _channel_levels(counted["value"])
+        ]
+        return cls(spec, all_leads is not None, counted, rows)
+
+
+def _breakdowns(
+    columns: Sequence[_ChannelColumn], costs: Mapping[str, float]
+) -> tuple[ChannelBreakdown, ...]:
+    """The channels of all columns; their tests are corrected together."""
+    tests = [[_test_ratio(held_out) for _, _, held_out, _ in column.rows] for column in columns]
+    verdicts = iter(benjamini_hochberg([test for row in tests for test in row]))
+    return tuple(
+        _breakdown(
+            column,
+            [
+                _make_channel(row, test, next(verdicts), costs if column.whole else {})
+                for row, test in zip(column.rows, of_column, strict=True)
+            ],
+        )
+        for column, of_column in zip(columns, tests, strict=True)
+    )
+
+
+def _breakdown(column: _ChannelColumn, channels: list[Channel]) -> ChannelBreakdown:
+    matured = column.counted["label"].drop_nulls()
     return ChannelBreakdown(
-        spec=spec,
-        whole=all_leads is not None,
+        spec=column.spec,
+        whole=column.whole,
         matured=len(matured),
         rate=wilson_interval(float(matured.sum()), max(len(matured), 1)),
         channels=tuple(
             sorted(
-                breakdown,
+                channels,
                 key=lambda channel: (ORDER.index(channel.verdict), -channel.leads, channel.name or ""),
             )
         ),

@@ -161,12 +161,13 @@ def offer_effects(inputs: ReportInput) -> Offers | NotApplicable:
         return NotApplicable("no_offers")
     comparison = _make_comparison(inputs, entries)
     steps, paths = frequent_paths(comparison.sets, touches)
+    offers, stages = _compare_offers(comparison, takes)
     return Offers(
         days=entries.spec.horizon / DAY,
         since=comparison.since,
         beside=KEPT,
-        offers=_compare_offers(comparison, takes, "offer"),
-        stages=_compare_offers(comparison, takes, "offer_stage"),
+        offers=offers,
+        stages=stages,
         steps=steps,
         paths=paths,
     )
@@ -192,15 +193,26 @@ def _with_lead_index(entries: StageEntries, touchpoints: pl.DataFrame) -> pl.Dat
     )
 
 
-def _compare_offers(comparison: _Comparison, takes: pl.DataFrame, column: str) -> tuple[OfferEffect, ...]:
+def _compare_offers(
+    comparison: _Comparison, takes: pl.DataFrame
+) -> tuple[tuple[OfferEffect, ...], tuple[OfferEffect, ...]]:
+    """The effects of offers and of offer stages, whose tests are corrected together."""
+    columns = ("offer", "offer_stage")
+    effects = {column: _offer_effects(comparison, takes, column) for column in columns}
+    verdicts = iter(benjamini_hochberg([test for pairs in effects.values() for _, test in pairs]))
+    offers, stages = (
+        _sort_effects([replace(effect, verdict=next(verdicts)) for effect, _ in effects[column]], column)
+        for column in columns
+    )
+    return offers, stages
+
+
+def _offer_effects(
+    comparison: _Comparison, takes: pl.DataFrame, column: str
+) -> list[tuple[OfferEffect, RatioTest | None]]:
     counted = takes[column].drop_nulls().value_counts(name="rows")
     names = counted.sort("rows", column, descending=[True, False])[column]
-    effects = [_offer_effect(comparison, takes, column, name) for name in names[:MOST_OFFERS]]
-    verdicts = benjamini_hochberg([result for _, result in effects])
-    with_verdicts = [
-        replace(offer, verdict=verdict) for (offer, _), verdict in zip(effects, verdicts, strict=True)
-    ]
-    return _sort_effects(with_verdicts, column)
+    return [_offer_effect(comparison, takes, column, name) for name in names[:MOST_OFFERS]]
 
 
 def _sort_effects(effects: Sequence[OfferEffect], column: str) -> tuple[OfferEffect, ...]:

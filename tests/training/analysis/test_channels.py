@@ -16,6 +16,7 @@ from features.spec import DisplayText, FeatureSet, attribute
 from training.analysis.channels import (
     MOST_CHANNELS,
     Channels,
+    _shift_by_month,
     channels,
     counterfactual_probability,
     first_snapshots,
@@ -25,6 +26,7 @@ from training.analysis.inputs import ReportSettings
 from training.analysis.not_applicable import NotApplicable
 from training.config.settings import ReportConfig
 from training.report.report import build_report
+from training.stats.significance import shift_to_total
 
 SOURCE = attribute("source", family="channel", says=DisplayText("Source: {value}", "Quelle: {value}"))
 WILL = attribute("will", family="fit", says=DisplayText("Will: {value}", "Wille: {value}"), unit="number")
@@ -230,3 +232,26 @@ def test_a_lead_with_two_snapshots_counts_once():
 
 def _rare(n):
     return pl.Series(["rare"] * 5 + ["web"] * (n - 5))
+
+
+def test_a_channel_of_a_good_season_is_no_good_channel():
+    """Fairs are in the month in which everybody converts thrice as often."""
+    random = np.random.default_rng(3)
+    month = np.repeat([0, 1], 1000)
+    fair = random.random(2000) < np.where(month == 1, 0.4, 0.02)
+    y = (random.random(2000) < np.where(month == 1, 0.3, 0.1)).astype(float)
+    as_of = pl.Series("as_of", np.where(month == 1, 40 * DAY, 10 * DAY))
+    expected = _shift_by_month(np.full(2000, 0.2), y, pl.DataFrame([as_of]))
+    assert [expected[month == m].sum() for m in (0, 1)] == pytest.approx(
+        [y[month == m].sum() for m in (0, 1)]
+    )
+    assert y[fair].sum() / expected[fair].sum() == pytest.approx(1.0, abs=0.15)
+    assert y[fair].sum() / shift_to_total(np.full(2000, 0.2), y.sum())[fair].sum() > 1.3
+
+
+def test_a_small_month_has_no_expectation_of_its_own():
+    y = np.tile([1.0, 0, 0, 0], 50)
+    as_of = pl.Series("as_of", [10 * DAY] * 190 + [40 * DAY] * 10)
+    expected = _shift_by_month(np.full(200, 0.1), y, pl.DataFrame([as_of]))
+    assert expected.sum() == pytest.approx(y.sum(), abs=2)
+    assert np.unique(expected[190:].round(9)).size == 1
