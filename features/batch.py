@@ -14,7 +14,7 @@ import narwhals.stable.v2 as nw
 
 from features.clock import DAY
 from features.cohort import KEYS
-from features.history import ACCOUNT_PREFIX
+from features.history import ACCOUNT_PREFIX, LEAD_KNOWN_AT
 from features.point_in_time import is_visible
 from features.spec import SOURCES, TREND_BEFORE, TREND_RECENT
 
@@ -101,9 +101,11 @@ def _events(history: LeadHistory, source: Source) -> Rows:
 def _lead_rows(history: LeadHistory) -> Rows:
     accounts = _to_lazy(history.accounts)
     names = [name for name in accounts.collect_schema().names() if name != "account_id"]
-    leads = _to_lazy(history.leads).with_columns(
-        occurred_at=nw.col("created_at"), known_at=nw.col("created_at")
-    )
+    leads = _to_lazy(history.leads)
+    created = nw.col("created_at")
+    has_known = LEAD_KNOWN_AT in leads.collect_schema().names()
+    known = nw.max_horizontal(created, nw.col(LEAD_KNOWN_AT)) if has_known else created
+    leads = leads.with_columns(occurred_at=created, known_at=known)
     if not names:
         return leads
     attributes = accounts.rename({name: ACCOUNT_PREFIX + name for name in names})

@@ -75,6 +75,7 @@ KINDS: dict[str, str] = {
     "limit_hit": "product",
     "plan_change": "product",
 }
+_FIRST_VALUES, _NUMERIC = 20, 0.95
 _KINDS_WITH_WINDOWS = frozenset(
     {"visit", "page_view", "product_view", "pricing_view", "email_open", "email_click"}
 )
@@ -209,16 +210,22 @@ def _lead_column_specs(
 def _history_attribute_specs(
     history: LeadHistory, read_out: Mapping[str, ColumnExtraction], wording: _Wording
 ) -> Iterator[FeatureSpec]:
-    """Specs of overwritten attributes; one is a number if all its values are."""
-    numeric = pl.col("number").is_not_null() | pl.col("value").is_null()
-    names = history.attributes.group_by("name").agg(numeric=numeric.all()).sort("name")
-    for name, is_number in names.iter_rows():
+    """Specs of overwritten attributes; one is a number if all but one in 20 of its first values are.
+
+    The first 20 that the CRM knew decide: no word of a later day may change what earlier days mean. Where a
+    number is a word after all, the feature is missing.
+    """
+    known = history.attributes.filter(pl.col("value").is_not_null() | pl.col("number").is_not_null())
+    first = pl.col("number").is_not_null().sort_by("known_at", "value").head(_FIRST_VALUES)
+    numbers = dict(known.group_by("name").agg(first.mean() >= _NUMERIC).iter_rows())
+    for name in history.attributes["name"].unique().sort():
         if (extraction := read_out.get(name)) is not None:
             family, says = _extracted_family(extraction), wording.of_extraction(extraction)
             yield history_attribute(
                 name, family=family, says=says, unit=extraction.unit, extraction=extraction
             )
             continue
+        is_number = numbers.get(name, True)
         unit: Unit = "number" if is_number else "category"
         yield history_attribute(name, family=infer_family(name), says=wording.of_column(name), unit=unit)
 

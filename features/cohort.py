@@ -89,18 +89,21 @@ class CohortRule:
 def draw_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
     """Take the snapshots of a history that a rule asks for.
 
+    A lead is open as long as the CRM knows of no closing: one that is entered days late takes no snapshot
+    away from the days before it was known.
+
     Args:
         history: What the CRM knows.
         rule: When snapshots are taken of an open lead.
 
     Returns:
-        The snapshots sorted by lead and time, each once, after the lead's creation and until it is closed.
+        The snapshots sorted by lead and time, each once, after the CRM knew the lead and until it is closed.
     """
     candidates = pl.concat([_entry_moments(history, rule), *_grid_moments(history, rule)]).unique()
     end = min(history.observed_until, history.observed_until if rule.end is None else rule.end)
-    created = history.leads.select("lead_id", "created_at")
+    created = history.leads.select("lead_id", "created_at", known_at=history.lead_known_at)
     snapshots = _while_open(candidates.join(created, on="lead_id"), history, rule).filter(
-        pl.col("as_of") > pl.col("created_at"), pl.col("as_of") <= end, *_bounds(rule)
+        pl.col("as_of") > pl.col("known_at"), pl.col("as_of") <= end, *_bounds(rule)
     )
     return Snapshots(snapshots.select("lead_id", "as_of").sort("lead_id", "as_of"))
 
@@ -123,7 +126,7 @@ def _entry_moments(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
     entries = history.transitions.filter(pl.col("stage").is_in(rule.on))
     moments = [entries.select("lead_id", as_of=_visible_from(entries))]
     if CREATED in rule.on:
-        moments.append(history.leads.select("lead_id", as_of=pl.col("created_at") + 1))
+        moments.append(history.leads.select("lead_id", as_of=history.lead_known_at + 1))
     return pl.concat(moments).cast(SNAPSHOT_SCHEMA)
 
 
@@ -163,13 +166,14 @@ def _open_changes(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
     """When each lead was closed (``closes``) or opened again, in the order of time; at a tie it is closed."""
     closes = pl.col("stage").is_in(rule.closed)
     changes = history.transitions.filter(closes | pl.col("stage").is_in(rule.reopen))
-    return changes.select("lead_id", "occurred_at", closes=closes).sort("occurred_at", "closes")
+    moments = pl.max_horizontal("occurred_at", "known_at")
+    return changes.select("lead_id", occurred_at=moments, closes=closes).sort("occurred_at", "closes")
 
 
 def _closing_times(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
-    """``closed_at`` of each lead that is no longer open: the second it entered a closed stage."""
+    """``closed_at`` of each lead that is no longer open: the second the CRM knew that it had been closed."""
     ends = history.transitions.filter(pl.col("stage").is_in(rule.closed))
-    return ends.group_by("lead_id").agg(closed_at=pl.col("occurred_at").min())
+    return ends.group_by("lead_id").agg(closed_at=pl.max_horizontal("occurred_at", "known_at").min())
 
 
 def open_lead_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:

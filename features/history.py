@@ -41,6 +41,8 @@ ATTRIBUTE_SCHEMA = {
     "number": pl.Float64,
 }
 ACCOUNT_SCHEMA = {"account_id": pl.String}
+# Of leads only where a CRM took them over later than they came to be.
+LEAD_KNOWN_AT = "known_at"
 LEAD_SCHEMA = {"lead_id": pl.String, "created_at": pl.Int64, "account_id": pl.String}
 ACCOUNT_PREFIX = "account."
 _MAX_WORDS = 6
@@ -55,7 +57,8 @@ class LeadHistory:
 
     Attributes:
         leads: One row a lead: ``lead_id``, ``created_at``, ``account_id`` and a column per plain attribute
-            (Float64 for numbers and flags, String for categories).
+            (Float64 for numbers and flags, String for categories). A column ``known_at`` says when the CRM
+            learned of the lead, where that was later than its creation.
         touchpoints: One row for each thing a lead did or received, in ``TOUCHPOINT_SCHEMA``.
         transitions: One row for each stage entered, in ``TRANSITION_SCHEMA``.
         observed_until: The end of observation (exclusive): nothing at or after it is known.
@@ -97,9 +100,16 @@ class LeadHistory:
     @property
     def lead_columns(self) -> list[str]:
         """Names of the plain attributes of a lead, its account's with the prefix ``account.``."""
-        lead_names = [name for name in self.leads.columns if name not in LEAD_SCHEMA]
+        lead_names = [name for name in self.leads.columns if name not in {*LEAD_SCHEMA, LEAD_KNOWN_AT}]
         account_names = [ACCOUNT_PREFIX + name for name in self.accounts.columns if name != "account_id"]
         return lead_names + account_names
+
+    @property
+    def lead_known_at(self) -> pl.Expr:
+        """The second in which the CRM knew of each of ``leads``: ``known_at``, or else its creation."""
+        if LEAD_KNOWN_AT not in self.leads.columns:
+            return pl.col("created_at")
+        return pl.max_horizontal("created_at", LEAD_KNOWN_AT)
 
     def map_frames(self, convert: Callable[[Any], Any]) -> LeadHistory:
         """The same history with every frame put through ``convert``, e.g. into another engine."""
@@ -110,7 +120,7 @@ class LeadHistory:
         """The history without every row known at or after ``moment`` (epoch seconds)."""
         return replace(
             self,
-            leads=self.leads.filter(pl.col("created_at") < moment),
+            leads=self.leads.filter(self.lead_known_at < moment),
             touchpoints=self.touchpoints.filter(pl.col("known_at") < moment),
             transitions=self.transitions.filter(pl.col("known_at") < moment),
             attributes=self.attributes.filter(pl.col("known_at") < moment),

@@ -56,8 +56,9 @@ def compute_labels(history: LeadHistory, snapshots: Snapshots, spec: LabelSpec) 
     """Label snapshots with what became of their leads.
 
     Which of two competing events came first is decided by when the CRM learned of them, so a label that was
-    once given never changes. Train on matured rows only: leads that convert fast are known early, and keeping
-    them while slow ones are still open would make conversion look too likely.
+    once given never changes. An entry that happened before ``as_of`` and was not known then counts when it
+    became known: at ``as_of`` the lead was open. Train on matured rows only: leads that convert fast are
+    known early, and keeping them while slow ones are still open would make conversion look too likely.
 
     Args:
         history: What the CRM knows.
@@ -104,9 +105,11 @@ def _first_known(
     events = history.transitions.filter(
         pl.col("stage").is_in(stages), pl.col("known_at") < history.observed_until
     ).select("lead_id", "occurred_at", "known_at")
+    late = (pl.col("occurred_at") < pl.col("as_of")) & (pl.col("known_at") >= pl.col("as_of"))
+    moment = pl.when(late).then("known_at").otherwise("occurred_at")
     in_window = rows.join(events, on="lead_id").filter(
-        pl.col("occurred_at") >= pl.col(start_column),
-        pl.col("occurred_at") < pl.col("end"),
+        moment >= pl.col(start_column),
+        moment < pl.col("end"),
         pl.col("known_at") < pl.col("end") + spec.settle,
     )
     if spec.reopen and stages == spec.closed:

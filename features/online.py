@@ -130,7 +130,8 @@ def _effective_at(event: Mapping[str, Any]) -> int:
 
 
 def _lead_values(lead: LeadRecord, as_of: int, folds: Iterable[Any]) -> dict[str, Value]:
-    if not is_visible(lead.created_at, lead.created_at, as_of):
+    known_at = lead.created_at if lead.known_at is None else lead.known_at
+    if not is_visible(lead.created_at, known_at, as_of):
         return {spec.name: None for spec, _ in folds}
     age = float(as_of - lead.created_at)
     return {spec.name: lead.attributes.get(spec.of) if spec.of else age for spec, _ in folds}

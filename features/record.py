@@ -10,6 +10,7 @@ import polars as pl
 from features.history import (
     ACCOUNT_PREFIX,
     ATTRIBUTE_SCHEMA,
+    LEAD_KNOWN_AT,
     LEAD_SCHEMA,
     TOUCHPOINT_SCHEMA,
     TRANSITION_SCHEMA,
@@ -39,12 +40,14 @@ class LeadRecord:
         attributes: Its plain columns by name, those of its account prefixed ``account.``.
         events: By source, mappings with the columns of that table; events of colleagues also name the
             ``colleague`` whose they are.
+        known_at: When the CRM learned of the lead, in epoch seconds. Default: when it was created.
     """
 
     lead_id: str
     created_at: int
     attributes: Mapping[str, Value] = field(default_factory=dict)
     events: Mapping[Source, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    known_at: int | None = None
 
     @property
     def last_known_at(self) -> int:
@@ -54,7 +57,7 @@ class LeadRecord:
             for rows in self.events.values()
             for event in rows
         ]
-        return max([self.created_at, *times])
+        return max([self.created_at, self.known_at or self.created_at, *times])
 
 
 def to_records(history: LeadHistory) -> Iterator[LeadRecord]:
@@ -73,7 +76,11 @@ def to_records(history: LeadHistory) -> Iterator[LeadRecord]:
     for lead in leads:
         members.setdefault(lead["account_id"], []).append(lead["lead_id"])
     for lead in leads:
-        lead_id, account = lead.pop("lead_id"), lead.pop("account_id")
+        lead_id, account, known_at = (
+            lead.pop("lead_id"),
+            lead.pop("account_id"),
+            lead.pop(LEAD_KNOWN_AT, None),
+        )
         colleagues = [
             colleague for colleague in members[account] if account is not None and colleague != lead_id
         ]
@@ -84,6 +91,7 @@ def to_records(history: LeadHistory) -> Iterator[LeadRecord]:
             lead | account_values,
             {source: rows.get(lead_id, []) for source, rows in tables.items()}
             | _account_events(tables, colleagues),
+            known_at,
         )
 
 
@@ -139,7 +147,7 @@ def from_records(leads: Sequence[LeadRecord], features: FeatureSet) -> LeadHisto
         for colleague in _colleague_ids(lead)
     ]
     return LeadHistory(
-        leads=pl.DataFrame(rows + colleagues, schema=LEAD_SCHEMA | columns),
+        leads=pl.DataFrame(rows + colleagues, schema=LEAD_SCHEMA | _known_schema(leads) | columns),
         touchpoints=_event_frame(leads, "touchpoints"),
         transitions=_event_frame(leads, "transitions"),
         attributes=_event_frame(leads, "attributes"),
@@ -147,8 +155,15 @@ def from_records(leads: Sequence[LeadRecord], features: FeatureSet) -> LeadHisto
     )
 
 
+def _known_schema(leads: Sequence[LeadRecord]) -> dict[str, Any]:
+    """The column of when leads became known, where any did later than it was created."""
+    return {LEAD_KNOWN_AT: pl.Int64} if any(lead.known_at is not None for lead in leads) else {}
+
+
 def _lead_row(name: str, lead: LeadRecord, columns: Iterable[str]) -> dict[str, Value]:
     identity: dict[str, Value] = {"lead_id": name, "created_at": lead.created_at, "account_id": name}
+    if lead.known_at is not None:
+        identity[LEAD_KNOWN_AT] = lead.known_at
     return identity | {column: lead.attributes.get(column) for column in columns}
 
 

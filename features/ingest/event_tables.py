@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from features.clock import DAY
-from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
+from features.history import ACCOUNT_PREFIX, ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
 from features.ingest.attribute_columns import TWO_WAYS
-from features.ingest.lead_ids import FURTHER_ID, leave_out_rows_of, resolve_lead_ids
+from features.ingest.lead_ids import FURTHER_ID, leave_out_rows_of, resolve_lead_ids, spread_accounts
 from features.ingest.merges import MERGE_SCHEMA
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
@@ -161,9 +161,14 @@ def read_events(
         for each, names, marks in readings:
             rows = apply_mapping(batch, names, (), each, tally.words)
             rows = _reject_lost_digits(rows)
+            of_accounts = "lead_id" not in rows.frame.columns and "account_id" in rows.frame.columns
+            rows = spread_accounts(rows, context.leads) if of_accounts else rows
             rows = resolve_lead_ids(rows, context.leads, context.further_ids)
             rows = leave_out_rows_of(rows, context.deleted)
-            checked = validate_table(name, marks.settle(rows, context), context)
+            settled = (
+                _prefix_names(marks.settle(rows, context)) if of_accounts else marks.settle(rows, context)
+            )
+            checked = validate_table(name, settled, context)
             good = _cast_events(name, checked.frame, context)
             sink(name, good if merges is None or context.leads is None else merges.share(good, context.leads))
             tally.add(checked, good)
@@ -212,6 +217,12 @@ def _note_expected_decimals(rows: ValidatedRows, column: str, cells: pl.Series) 
         "thousands, export numbers without marks"
     )
     return rows.add_notice(text, int(cells.sum() or 0))
+
+
+def _prefix_names(rows: ValidatedRows) -> ValidatedRows:
+    """The rows of accounts with the names that their attributes have beside those of leads."""
+    names = pl.lit(ACCOUNT_PREFIX) + parse_categories(rows.frame["name"])
+    return replace(rows, frame=rows.frame.with_columns(name=names))
 
 
 class _EventMarks:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from features.ingest.row_validation import ValidatedRows
 
 FURTHER_ID = "leadloop.lead_id"
+ACCOUNT = "leadloop.account"
 _KEY, _LEAD = "leadloop.key", "leadloop.lead"
 
 
@@ -91,4 +92,21 @@ def leave_out_rows_of(rows: ValidatedRows, deleted: pl.Series | None) -> Validat
     left = replace(rows, frame=rows.frame.filter(~gone))
     return left.add_notice(
         "rows belong to deleted leads and are left out; they are no bad rows", int(gone.sum())
+    )
+
+
+def spread_accounts(rows: ValidatedRows, leads: pl.DataFrame | None) -> ValidatedRows:
+    """The rows of accounts as rows of their leads: one for each lead of the account.
+
+    Accounts without leads are common; their rows are left out and are no bad ones.
+    """
+    if leads is None:
+        return rows
+    members = leads.select("lead_id", pl.col(ACCOUNT).alias(_KEY)).drop_nulls()
+    frame = rows.frame.with_columns(parse_categories(rows.frame["account_id"]).alias(_KEY))
+    lonely = frame[_KEY].is_not_null() & ~frame[_KEY].is_in(members[_KEY].implode())
+    joined = frame.filter(~lonely).join(members, on=_KEY, how="left", maintain_order="left").drop(_KEY)
+    spread = replace(rows, frame=joined)
+    return spread.add_notice(
+        "rows belong to accounts without leads and are left out; they are no bad rows", int(lonely.sum())
     )

@@ -49,7 +49,11 @@ class Merges:
         if not self:
             return leads
         vanished = self.merged_ids.filter(~self.merged_ids.is_in(leads["lead_id"].implode()))
-        none = [pl.lit(-1, leads.schema[name]).alias(name) for name in leads.columns if name != "lead_id"]
+        none = [
+            pl.lit(None if dtype == pl.String else -1, dtype).alias(name)
+            for name, dtype in leads.schema.items()
+            if name != "lead_id"
+        ]
         return pl.concat([leads, pl.DataFrame({"lead_id": vanished}).with_columns(none)], how="diagonal")
 
     def share(self, events: pl.DataFrame, leads: pl.DataFrame) -> pl.DataFrame:
@@ -146,7 +150,7 @@ def chain_merges(frames: Sequence[pl.DataFrame]) -> Merges:
     rows = pl.concat([pl.DataFrame(schema=MERGE_SCHEMA), *frames]).filter(
         pl.col("lead_id") != pl.col("merged_into")
     )
-    direct = rows.sort("known_at", maintain_order=True).unique("lead_id", keep="first", maintain_order=True)
+    direct = rows.sort("known_at", "merged_into").unique("lead_id", keep="first", maintain_order=True)
     step, found = direct, [direct]
     while step.height:
         onward = direct.select(

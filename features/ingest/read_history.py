@@ -42,7 +42,7 @@ from features.ingest.flat_export import (
 )
 from features.ingest.history_extractions import extract_history, find_history_extractions, names_after
 from features.ingest.identity_resolution import resolve_identities
-from features.ingest.lead_ids import further_ids, leave_out_deleted
+from features.ingest.lead_ids import ACCOUNT, further_ids, leave_out_deleted
 from features.ingest.mapping import HistoryMapping, TableMapping
 from features.ingest.merges import Merges, chain_merges
 from features.ingest.missing_words import MissingWords
@@ -185,7 +185,8 @@ def read_history_in_batches(
     merges = chain_merges(merge_rows)
     leads = _read_table("leads", mapping.leads, replace(base, accounts=account_ids), mapping, merges)
     created = pl.col("created_at").alias(CREATED)
-    parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART), created)
+    account = pl.col("account_id").alias(ACCOUNT)
+    parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART), created, account)
     parts = merges.add_vanished(parts)
     context = replace(base, leads=parts, deleted=leads.deleted)
     events = [
@@ -360,6 +361,8 @@ def _read_table(
         checked = checked.explain(none, lambda bad: near_miss_reasons(none, bad, ids))
     attributes = _attribute_columns(name, checked, table, history_mapping)
     frame = checked.frame.select(*column_names(name)).hstack(list(attributes.columns))
+    if name == "leads" and frame["known_at"].equals(frame["created_at"]):
+        frame = frame.drop("known_at")
     source = TableReport(
         count=RowCounts(name, mapping.name, batch.frame.height + table.rejected_rows, frame.height),
         quarantine=attributes.rows.quarantine(table, name, rejects=True),
@@ -418,7 +421,9 @@ def _table_context(
         history_mapping.leads
     )
     sparse = in_leads_table or bool(mapping.stages) or _EVENT_COLUMN.get(name) in mapping.constants
-    leads = context.leads if name == "transitions" or context.leads is None else context.leads.drop(CREATED)
+    others = {"transitions": ACCOUNT, "attributes": CREATED}
+    unused = [others[name]] if name in others else [CREATED, ACCOUNT]
+    leads = None if context.leads is None else context.leads.drop(unused)
     return replace(
         context,
         leads=leads,

@@ -14,6 +14,7 @@ import polars as pl
 
 from features.clock import DAY
 from features.ingest.quarantine import SourceError
+from features.ingest.row_validation import ROW
 from features.ingest.timestamps import TimeFormat, is_placeholder, parse_timestamps
 from features.ingest.total_rows import reject_totals
 from features.ingest.whole_days import day_ends, is_date_only
@@ -53,6 +54,9 @@ CONTRACT: Mapping[TableName, tuple[ContractColumn, ...]] = {
         ContractColumn("lead_id", "id", "The lead's id, once only; leading zeros are kept.", required=True),
         ContractColumn("created_at", "time", "When the lead came to be.", required=True),
         ContractColumn("account_id", "account", "The company the lead belongs to."),
+        ContractColumn(
+            "known_at", "time", "When the CRM learned of the lead; by default when it came to be."
+        ),
     ),
     "touchpoints": (
         _LEAD,
@@ -84,6 +88,9 @@ CONTRACT: Mapping[TableName, tuple[ContractColumn, ...]] = {
         ContractColumn("known_at", "time", "When the CRM took over the value.", required=True),
         ContractColumn("name", "word", "Which attribute it is.", required=True),
         ContractColumn("value", "word", "Its value from then on."),
+        ContractColumn(
+            "account_id", "word", "In place of lead_id: the account, for all leads of which the value counts."
+        ),
     ),
     "accounts": (ContractColumn("account_id", "id", "The account's id, once only.", required=True),),
     "merges": (
@@ -189,6 +196,9 @@ def validate_table(table: TableName, rows: ValidatedRows, context: ValidationCon
         CONTRACT[table],
         rows,
     )
+    if table == "leads":
+        created = pl.max_horizontal("created_at", "known_at")
+        return replace(checked, frame=checked.frame.with_columns(known_at=created))
     return _lift_known_at(checked) if "occurred_at" in column_names(table) else checked
 
 
@@ -209,9 +219,27 @@ def _word(rows: ValidatedRows, column: ContractColumn, _: ValidationContext) -> 
 
 
 def _id(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
-    first = pl.col(column.name).is_first_distinct()
     rows = reject_totals(rows, parse_categories(rows.frame[column.name]), column.name)
-    return _word(rows, column, context).reject(~first, column.name, Message("ingest.repeated_id"))
+    rows = _word(rows, column, context)
+    repeated = rows.frame.filter(pl.col(column.name).is_duplicated())
+    if repeated.is_empty():
+        return rows
+    first_rows = _earliest_rows(repeated, column.name, context)
+    repetition = pl.col(column.name).is_duplicated() & ~pl.col(ROW).is_in(first_rows.implode())
+    return rows.reject(repetition, column.name, Message("ingest.repeated_id"))
+
+
+def _earliest_rows(repeated: pl.DataFrame, name: str, context: ValidationContext) -> pl.Series:
+    """Of rows with the same id the one to keep: the earliest created, by its cells and not by its place."""
+    created = (
+        [parse_timestamps(repeated["created_at"], context.times).alias(_PARSED)]
+        if "created_at" in repeated.columns
+        else []
+    )
+    cells = [pl.col(each).cast(pl.String) for each in sorted(repeated.columns) if each not in {ROW, name}]
+    order = [name, *[each.name for each in created]]
+    ranked = repeated.with_columns(created).sort([*order, *cells], nulls_last=True, maintain_order=True)
+    return ranked.unique(name, keep="first", maintain_order=True)[ROW]
 
 
 def _lead(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
