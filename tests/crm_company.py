@@ -60,6 +60,11 @@ class Lead:
         return next((at for stage, at in self.stages if stage == "won"), None)
 
     @property
+    def email(self) -> str:
+        """Its address, with the domain of its company or of a free provider."""
+        return f"p{self.number}@" + ("gmail.com" if self.company is None else f"firma{self.company}.example")
+
+    @property
     def stage(self) -> str:
         """The stage in which it is now."""
         return self.stages[-1][0] if self.stages else "new"
