@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 _OFFSET_ZONE = re.compile(r"tz=[+-][0-9]")
 
 
-def batch_to_frame(rows: pa.RecordBatch) -> pl.DataFrame:
+def arrow_to_frame(rows: pa.RecordBatch) -> pl.DataFrame:
     """A frame of the rows; what Polars has no type for becomes the nearest, or a list, which is no attribute.
 
-    >>> batch_to_frame(pa.record_batch({"at": pa.array([0], pa.timestamp("s", tz="+05:30"))})).schema["at"]
+    >>> arrow_to_frame(pa.record_batch({"at": pa.array([0], pa.timestamp("s", tz="+05:30"))})).schema["at"]
     Datetime(time_unit='ms', time_zone='UTC')
     """
     for place, column in enumerate(rows.schema):
@@ -29,13 +29,13 @@ def batch_to_frame(rows: pa.RecordBatch) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def to_empty_frame(schema: pa.Schema) -> pl.DataFrame:
+def arrow_to_empty_frame(schema: pa.Schema) -> pl.DataFrame:
     """The frame that rows of the schema would have, without any."""
     texts = pa.list_(pa.string())
     columns = [
         pa.array([], texts if _converter(column.type) is _list_text else column.type) for column in schema
     ]
-    return batch_to_frame(pa.RecordBatch.from_arrays(columns, names=schema.names))
+    return arrow_to_frame(pa.RecordBatch.from_arrays(columns, names=schema.names))
 
 
 def _converter(kind: pa.DataType) -> Callable[[pa.Array], pa.Array] | None:

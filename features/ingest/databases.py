@@ -15,7 +15,7 @@ import polars as pl
 import sqlalchemy
 from sqlalchemy.dialects import postgresql
 
-from features.ingest.arrow_frames import batch_to_frame, to_empty_frame
+from features.ingest.arrow_frames import arrow_to_empty_frame, arrow_to_frame
 from features.ingest.quarantine import SourceError
 from features.ingest.table_query import SqlDialect
 from features.redaction import without_secrets
@@ -185,8 +185,8 @@ def _duckdb_frames(
     db: duckdb.DuckDBPyConnection, query: str, rows: int, parameters: Mapping[str, Any] | None = None
 ) -> Iterator[pl.DataFrame]:
     reader = db.sql(query, params=dict(parameters) if parameters else None).to_arrow_reader(rows)
-    yield to_empty_frame(reader.schema)
-    yield from map(batch_to_frame, reader)
+    yield arrow_to_empty_frame(reader.schema)
+    yield from map(arrow_to_frame, reader)
 
 
 def _connect_sqlalchemy(connection: sqlalchemy.Connection) -> DatabaseConnection:

@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.ingest.arrow_frames import batch_to_frame
+from features.ingest.arrow_frames import arrow_to_frame
 from features.ingest.databases import (
     build_query,
     connect_duckdb,
@@ -525,7 +525,7 @@ def _parquet_frames(path: Path, rows: int, columns: list[str]) -> Iterator[pl.Da
     # Polars reads ahead without a bound: 20 million rows took 1.7 GB more than this does.
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(rows, columns=columns, use_threads=False):
-            yield batch_to_frame(batch).select(columns)
+            yield arrow_to_frame(batch).select(columns)
 
 
 def _delimited_frames(

@@ -12,13 +12,13 @@ from training.cli.console import print_result, print_status, usage_error
 from training.cli.options import (
     OUT,
     ConfigFile,
-    Encoding,
     Json,
     Lang,
     Leads,
     ModelName,
     ProjectName,
     SourceOptions,
+    TextEncoding,
     Version,
     project_tracking,
     with_source_options,
@@ -92,7 +92,7 @@ def score(
     ],
     model: ModelName = "champion",
     leads: Leads = None,
-    encoding: Encoding = None,
+    encoding: TextEncoding = None,
     config: ConfigFile = None,
     explain: Annotated[int, typer.Option(help="So many reasons a lead, in words.", metavar="N")] = 0,
     contributions: Annotated[

@@ -51,7 +51,7 @@ Negative = Annotated[
         metavar="VALUE",
     ),
 ]
-Encoding = Annotated[
+TextEncoding = Annotated[
     str | None,
     typer.Option("--encoding", help="How a text file writes letters, such as shift_jis.", metavar="NAME"),
 ]
@@ -153,7 +153,7 @@ class SourceOptions:
     exclude: Exclude = ""
     positive: Positive = None
     negative: Negative = None
-    encoding: Encoding = None
+    encoding: TextEncoding = None
     config: ConfigFile = None
 
     def to_config(self) -> Config:
