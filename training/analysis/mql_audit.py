@@ -58,8 +58,11 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class AgreementCell:
-    """The leads that both rules call, only one of them, or neither, and how many of them converted."""
+class CallOutcome:
+    """The calls of today's rule or of the model, and how many conversions came within the horizon of them.
+
+    Reports of earlier releases have the leads that both call, only one of them, or neither.
+    """
 
     called: Called
     leads: int
@@ -78,8 +81,7 @@ class EqualCallsComparison:
         gained: Further conversions that the model reaches, with a 95 % interval.
         saved: Calls that the model needs fewer for ``won`` conversions, with a 95 % interval.
         threshold: The least probability that the model calls.
-        quarters: The leads by who calls them: what came after the rule's call where it calls, else after the
-            model's, else after the lead's first snapshot.
+        quarters: What came of the model's calls, and of those of today's rule.
         is_gain: Whether ``gained`` is above 0 by so much that a report may recommend the model's threshold.
     """
 
@@ -89,7 +91,7 @@ class EqualCallsComparison:
     gained: Interval
     saved: Interval
     threshold: float
-    quarters: tuple[AgreementCell, ...]
+    quarters: tuple[CallOutcome, ...]
     is_gain: bool = False
 
 
@@ -355,7 +357,7 @@ def compare_at_equal_calls(lead: Codes, y: Floats, p: Floats, today: Flags) -> E
         gained=Interval(gained, float(low[0]), float(high[0])),
         saved=Interval(saved, float(low[1]), float(high[1])),
         threshold=float(p[curve.record[curve.rank >= curve.threshold(calls)]].min()),
-        quarters=tuple(_agreement_cells(unit, y, rule, model)),
+        quarters=tuple(_call_outcomes(y, rule, model)),
         is_gain=bool(gained > Z_CLAIM * resampled[:, 0].std()),
     )
 
@@ -431,18 +433,13 @@ class _CallCurve:
         return np.cumsum(np.bincount(rank[known], weight[known], self.rows)[::-1])
 
 
-def _agreement_cells(unit: Codes, y: Floats, rule: Places, model: Places) -> Iterator[AgreementCell]:
-    leads = int(unit.max()) + 1
-    outcome = y[_first_of_each(unit, np.ones(len(unit), dtype=bool))]
-    outcome[unit[model]] = y[model]
-    outcome[unit[rule]] = y[rule]
-    today, likely = (np.isin(np.arange(leads), unit[rows]) for rows in (rule, model))
-    parts: dict[Called, Flags] = {
-        "both": today & likely,
-        "model": ~today & likely,
-        "today": today & ~likely,
-        "neither": ~today & ~likely,
-    }
-    for called, group in parts.items():
-        size, won = int(group.sum()), int(outcome[group].sum())
-        yield AgreementCell(called, size, won, wilson_interval(won, size) if size else None)
+def _call_outcomes(y: Floats, rule: Places, model: Places) -> Iterator[CallOutcome]:
+    """What came after the calls of each.
+
+    Leads that only one of them calls must not be compared: whom the rule calls later has not converted until
+    then, so that among those it never calls are the ones who converted first (immortal time, Suissa 2008).
+    """
+    calls: dict[Called, Places] = {"model": model, "today": rule}
+    for called, rows in calls.items():
+        won = int(y[rows].sum())
+        yield CallOutcome(called, len(rows), won, wilson_interval(won, len(rows)))

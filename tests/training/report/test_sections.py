@@ -14,7 +14,7 @@ from features.clock import DAY
 from features.labels import LabelSpec
 from models.metrics import Interval
 from training.analysis.inputs import ReportSettings
-from training.analysis.mql_audit import AgreementCell, EqualCallsComparison, HandoverAudit
+from training.analysis.mql_audit import CallOutcome, EqualCallsComparison, HandoverAudit
 from training.config.settings import ReportConfig as Settings
 from training.report.render import render
 from training.report.report import Report, build_report
@@ -125,7 +125,7 @@ def test_what_another_threshold_would_bring_is_only_promised_beyond_chance(repor
 
 def _cells():
     rate = Interval(0.3, 0.2, 0.4)
-    return (AgreementCell(called, 300, 90, rate) for called in ("both", "model", "today", "neither"))
+    return (CallOutcome(called, 300, 90, rate) for called in ("model", "today"))
 
 
 def test_hours_are_those_of_the_leads_that_came_to_nothing(report):

@@ -125,17 +125,12 @@ def _verdict(called: str) -> Any:
 
 
 def _reading(same: EqualCallsComparison, t: Translator) -> str:
-    """Compare the leads that only one of both calls; a difference only if intervals do not overlap."""
-    model, today = (next(q for q in same.quarters if q.called == who) for who in ("model", "today"))
-    if model.rate is None or today.rate is None:
-        return t("mql-audit.agree")
-    apart = model.rate.low > today.rate.high or today.rate.low > model.rate.high
+    """Compare what came of the calls of each; a difference only where it is beyond chance."""
+    rates = {outcome.called: t.rate(outcome.rate) for outcome in same.quarters if outcome.rate is not None}
+    if not {"model", "today"} <= set(rates):
+        return ""
     return t(
-        "mql-audit.apart" if apart else "mql-audit.alike",
-        today=t.rate(today.rate),
-        model=t.rate(model.rate),
-        today_leads=t.number(today.leads),
-        model_leads=t.number(model.leads),
+        "mql-audit.apart" if same.is_gain else "mql-audit.alike", today=rates["today"], model=rates["model"]
     )
 
 

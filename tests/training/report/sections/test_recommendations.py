@@ -13,7 +13,7 @@ from features.messages import LANGUAGES
 from models.metrics import Interval
 from training.analysis.actions import Actions
 from training.analysis.inputs import ReportSettings
-from training.analysis.mql_audit import AgreementCell, EqualCallsComparison
+from training.analysis.mql_audit import CallOutcome, EqualCallsComparison
 from training.analysis.summary import ReportWarning
 from training.report.layout import BLOCKS, PARTS, missing_reason
 from training.report.render import render
@@ -46,7 +46,7 @@ def steps_of(report):
 def audited(report, gained):
     """The report with a comparison of rule and model, as if leads were looked at when the rule fired."""
     rate = Interval(0.3, 0.2, 0.4)
-    cells = tuple(AgreementCell(called, 300, 90, rate) for called in ("both", "model", "today", "neither"))
+    cells = tuple(CallOutcome(called, 300, 90, rate) for called in ("model", "today"))
     same = EqualCallsComparison(1200, 150, 50, gained, gained, 0.23, cells, is_gain=gained.low > 0)
     audit = replace(report.insights.mql_audit, same=same)
     return replace(report, insights=replace(report.insights, mql_audit=audit))
