@@ -152,8 +152,8 @@ class AttributesConfig(AttributeSelection):
         only: If any are named, all other columns are kept out. Default: none.
         roles: Roles of columns, instead of those inferred from their values, by column. Default: none.
         history: Tables with one row per change of an attribute that the CRM overwrites (``lead_id``,
-            ``known_at``, ``name``, ``value``), read as of each snapshot; ``account_id`` in place of ``lead_id``
-            makes it an attribute of the account. Default: none.
+            ``known_at``, ``name``, ``value``), read as of each snapshot; with ``account_id`` in place of
+            ``lead_id`` they are attributes of the account. Default: none.
     """
 
     history: tuple[TableMapping, ...] = ()
