@@ -88,12 +88,12 @@ def test_every_matured_row_has_a_label(history, snaps, horizon):
 
 
 @given(histories(), st.integers(1, 40))
-def test_no_lead_is_looked_at_after_it_left_the_open_ones(history, days):
+def test_no_lead_has_a_snapshot_after_the_crm_knew_that_it_was_closed(history, days):
     rule = CohortRule(on=("created", "mql"), every=days * DAY, closed=("sql", "disqualified"))
     sample = draw(history, rule).frame
     closed = history.transitions.filter(pl.col("stage").is_in(["sql", "disqualified"]))
-    first = closed.group_by("lead_id").agg(pl.col("occurred_at").min())
-    assert sample.join(first, on="lead_id").filter(pl.col("as_of") > pl.col("occurred_at")).is_empty()
+    first = closed.group_by("lead_id").agg(known=pl.max_horizontal("occurred_at", "known_at").min())
+    assert sample.join(first, on="lead_id").filter(pl.col("as_of") > pl.col("known")).is_empty()
     assert sample.unique().height == sample.height
     assert sample.filter(pl.col("as_of") > history.observed_until).is_empty()
 

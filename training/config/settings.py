@@ -159,8 +159,8 @@ class AttributesConfig(AttributeSelection):
         extract: What there is to read out of a column: email, title, choices, words, or none; "*" speaks of
             all others. Default: found out.
         history: Tables with one row per change of an attribute that the CRM overwrites (``lead_id``,
-            ``known_at``, ``name``, ``value``), read as of each snapshot; ``account_id`` in place of
-            ``lead_id`` makes it an attribute of the account. Default: none.
+            ``known_at``, ``name``, ``value``), read as of each snapshot; with ``account_id`` in place of
+            ``lead_id`` they are attributes of the account. Default: none.
     """
 
     history: tuple[TableMapping, ...] = ()
