@@ -288,6 +288,7 @@ _VALUES = {
     "CellValues": "text, number, true or false, or a list of them",
     "TableJoin": "tables",
     "ValueLookup": "tables",
+    "GatheredValues": "tables",
     "DisplayNames": "table of text, or of text by language",
 }
 
