@@ -454,7 +454,7 @@ BAD_ROWS = {
     "a lead nobody knows": ("touchpoints.csv", "999,2026-01-05,visit", ("4", "lead_id", "999")),
     "an event without kind": ("touchpoints.csv", "003,2026-01-05,", ("4", "kind", None)),
     "a stage that does not exist": ("transitions.csv", "001,2026-01-05,sqll", ("29", "stage", "sqll")),
-    "a duplicate lead": ("leads.csv", "005,2026-01-05,Bonn", ("82", "lead_id", "005")),
+    "a duplicate lead": ("leads.csv", "005,2026-01-15,Bonn", ("82", "lead_id", "005")),
     "a lead without a date": ("leads.csv", "900,,Bonn", ("82", "created_at", None)),
 }
 

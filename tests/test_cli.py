@@ -175,7 +175,7 @@ def test_the_list_of_commands_says_each_in_a_whole_sentence(tmp_path, words):
 @pytest.mark.parametrize("command", ["train", "check", "backtest", "points"])
 def test_what_reads_a_flat_export_lists_its_options_first(tmp_path, command):
     listed = re.findall(r"^  --(\S+)", run(tmp_path, command, "--help").stdout, flags=re.MULTILINE)
-    options = ["leads", "id", "label", "time", "exclude", "positive", "negative", "config"]
+    options = ["leads", "id", "label", "time", "exclude", "positive", "negative", "encoding", "config"]
     assert listed[: len(options)] == options
 
 

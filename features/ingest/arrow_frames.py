@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _OFFSET_ZONE = re.compile(r"tz=[+-][0-9]")
+_OBJECT = pa.struct([("text", pa.string())])
 
 
 def arrow_to_frame(rows: pa.RecordBatch) -> pl.DataFrame:
-    """A frame of the rows; what Polars has no type for becomes the nearest, or a list, which is no attribute.
+    """A frame of the rows; a type that Polars lacks becomes the nearest, or an object, which is no attribute.
 
     >>> arrow_to_frame(pa.record_batch({"at": pa.array([0], pa.timestamp("s", tz="+05:30"))})).schema["at"]
     Datetime(time_unit='ms', time_zone='UTC')
@@ -31,16 +32,15 @@ def arrow_to_frame(rows: pa.RecordBatch) -> pl.DataFrame:
 
 def arrow_to_empty_frame(schema: pa.Schema) -> pl.DataFrame:
     """The frame that rows of the schema would have, without any."""
-    texts = pa.list_(pa.string())
     columns = [
-        pa.array([], texts if _converter(column.type) is _list_text else column.type) for column in schema
+        pa.array([], _OBJECT if _converter(column.type) is _as_object else column.type) for column in schema
     ]
     return arrow_to_frame(pa.RecordBatch.from_arrays(columns, names=schema.names))
 
 
 def _converter(kind: pa.DataType) -> Callable[[pa.Array], pa.Array] | None:
     if isinstance(kind, pa.OpaqueType) or pa.types.is_interval(kind) or pa.types.is_union(kind):
-        return _list_text
+        return _as_object
     if isinstance(kind, pa.BaseExtensionType):
         return lambda cells: cells.storage
     if pa.types.is_decimal256(kind):
@@ -49,11 +49,9 @@ def _converter(kind: pa.DataType) -> Callable[[pa.Array], pa.Array] | None:
         return None
     if pa.types.is_timestamp(kind):
         return lambda cells: cells.cast(pa.timestamp(kind.unit, tz="UTC"))
-    return _list_text
+    return _as_object
 
 
-def _list_text(cells: pa.Array) -> pa.Array:
-    """Each cell as a list of one text, so that it is taken for no single value."""
-    return pa.array(
-        [None if cell is None else [str(cell)] for cell in cells.to_pylist()], pa.list_(pa.string())
-    )
+def _as_object(cells: pa.Array) -> pa.Array:
+    """Each cell as an object of one text, which is no attribute."""
+    return pa.array([None if cell is None else {"text": str(cell)} for cell in cells.to_pylist()], _OBJECT)

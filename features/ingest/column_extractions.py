@@ -41,6 +41,8 @@ _HEADED_SHARE, _TITLE_SHARE, _FEWEST_TITLES = 0.3, 0.6, 10
 _FEWEST_CELLS, _MOST_FLAGS = 5, 40
 _WORDS_A_CELL, _DISTINCT_SHARE = 5.0, 0.5
 _LIST = r"^(\[.*\]|\{.*\})$"
+# A JSON object has names before its values; the braces of an array of PostgreSQL have none.
+_OBJECT = r'^\{\s*("(\\.|[^"\\])*"\s*:.*)?\}$'
 _TITLE_HEADING = re.compile(
     r"(^|[\W_])(job|title|titel|jobtitel|position|funktion|function|stelle|stellenbezeichnung"
     r"|berufsbezeichnung|beruf|occupation|role|rolle)([\W_]|$)|jobtitle",
@@ -131,7 +133,7 @@ def _notice(kind: Extracted, extractions: list[ColumnExtraction]) -> Message:
 def _infer_extracted(column: pl.Series, role: ColumnRole) -> Extracted:
     """What a column holds by its values; the role that a user declared is what it is."""
     known = column.drop_nulls()
-    if known.is_empty() or role.by == "user" or role.role not in _USED:
+    if known.is_empty() or role.by == "user" or role.role not in _USED or _is_object(known):
         return "none"
     if _is_email(known):
         return "email"
@@ -153,6 +155,12 @@ def _is_email(known: pl.Series) -> bool:
 
 def _is_list(known: pl.Series) -> bool:
     return float(known.str.contains(_LIST).mean() or 0.0) >= _LIST_SHARE  # type: ignore[arg-type]
+
+
+def _is_object(known: pl.Series) -> bool:
+    """Whether cells hold JSON objects; ``column.name`` reads a value of them."""
+    filled = known.filter(known != "{}")
+    return not filled.is_empty() and float(filled.str.contains(_OBJECT).mean() or 0.0) >= _LIST_SHARE  # type: ignore[arg-type]
 
 
 def _is_title(name: str, known: pl.Series) -> bool:

@@ -253,7 +253,7 @@ _PLAIN = frozenset({str, int, float, bool, bytes, type(None), datetime, date, ti
 
 
 def _plain_cells(column: tuple[Any, ...]) -> list[Any]:
-    """The cells of a column in types that frames have; a list or a map stays a list, so that it is none."""
+    """The cells of a column in types that frames have; a list stays a list, and an object is no attribute."""
     return list(column) if set(map(type, column)) <= _PLAIN else list(map(_plain_cell, column))
 
 
@@ -265,7 +265,7 @@ def _plain_cell(value: Any) -> Any:
     if isinstance(value, memoryview | bytearray):
         return bytes(value)
     if isinstance(value, dict):
-        return [f"{key}: {each}" for key, each in value.items()]
+        return {"text": str(value)}
     return [str(each) for each in value] if isinstance(value, list | tuple | set) else str(value)
 
 

@@ -40,7 +40,12 @@ def in_threads(monkeypatch):
     monkeypatch.setattr(request_validation, "_FEW", 0)
 
 
-LEADS = [{"lead_id": "a", "attributes": {"industry": "it"}}, {"lead_id": 7}, "text", {"lead_id": "é"}]
+LEADS = [
+    {"lead_id": "a", "as_of": 1_780_000_000, "attributes": {"industry": "it"}},
+    {"lead_id": 7},
+    "text",
+    {"lead_id": "é"},
+]
 OUTCOME = {"key": "k", "lead_id": "a", "outcome": "won", "occurred_at": "2026-05-01T10:00:00Z"}
 BODIES = [
     ("/v1/score", {"leads": LEADS}),
@@ -67,7 +72,9 @@ def test_an_answer_is_the_same_byte_for_byte_whichever_way_it_went(client, path,
 def test_costly_work_leaves_the_thread_of_the_loop(client, lead, monkeypatch, request):
     threads = []
     monkeypatch.setattr(
-        Scorer, "score", lambda *_, score=Scorer.score: threads.append(threading.get_ident()) or score(*_)
+        Scorer,
+        "score",
+        lambda *_, score=Scorer.score, **__: threads.append(threading.get_ident()) or score(*_),
     )
     parse = request_validation._parse_body
     monkeypatch.setattr(
@@ -120,7 +127,7 @@ def test_room_is_given_back_however_a_request_ends(client, lead, monkeypatch):
     service = bentoml.get_current_service()
     client.post("/v1/score", json={"leads": [lead]})
     client.post("/v1/score", content=b"{", headers=JSON)
-    monkeypatch.setattr(Scorer, "score", lambda *_: 1 / 0)
+    monkeypatch.setattr(Scorer, "score", lambda *_, **__: 1 / 0)
     assert client.post("/v1/score", json={"leads": [lead]}).status_code == 500
     with service.workload.admit(workload.BUDGET_MS):
         pass

@@ -73,7 +73,7 @@ def test_a_flat_file_scored_in_batches_equals_all_at_once(flat, tmp_path, monkey
     leads = tmp_path / "leads.parquet"
     LEADS.rename({"lead_id": "id"}).write_parquet(leads)
     want = flat.score_frame_with_intervals(flat_rows(flat.features, LEADS)).drop("as_of")
-    monkeypatch.setattr(batch_scoring.iter_flat_batches, "__defaults__", (rows,))
+    monkeypatch.setattr(batch_scoring.iter_flat_batches, "__defaults__", (rows, None))
     score_flat(flat, leads, ScoringOptions(tmp_path / "scores.parquet"), print)
     assert pl.read_parquet(tmp_path / "scores.parquet").equals(want)
 
@@ -82,7 +82,7 @@ def test_a_flat_file_scored_in_batches_equals_all_at_once(flat, tmp_path, monkey
 def test_an_id_that_stands_there_twice_is_said_and_both_rows_are_scored(flat, tmp_path, monkeypatch, rows):
     leads = tmp_path / "leads.parquet"
     pl.concat([LEADS, LEADS.head(3)]).rename({"lead_id": "id"}).write_parquet(leads)
-    monkeypatch.setattr(batch_scoring.iter_flat_batches, "__defaults__", (rows,))
+    monkeypatch.setattr(batch_scoring.iter_flat_batches, "__defaults__", (rows, None))
     result = score_flat(flat, leads, ScoringOptions(tmp_path / "scores.parquet"), print)
     assert result.to_dict() == {"leads": 203, "unreadable": 0, "repeated": 3}
     assert any(line.startswith("3 rows have the id of a row further up") for line in result.in_words(leads))

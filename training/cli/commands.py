@@ -43,7 +43,7 @@ def init(
     *,
     force: Annotated[bool, typer.Option(help="Overwrite an existing draft.")] = False,
 ) -> None:
-    """Look at your files or your database and write a commented leadloop.toml."""
+    """Look at your data and write a commented leadloop.toml."""
     from training.config.draft import draft_configs
     from training.config.source_tables import has_password
     from training.file_output import write_text

@@ -143,8 +143,8 @@ def test_an_answer_is_erased_with_any_lead_that_it_names(client):
 def test_an_answer_that_names_somebody_who_was_erased_meanwhile_is_given_and_not_kept(client, monkeypatch):
     real = Scorer.score
 
-    def erased_meanwhile(*arguments):
-        results = real(*arguments)
+    def erased_meanwhile(*arguments, **options):
+        results = real(*arguments, **options)
         with writing(bentoml.get_current_service().journal.writer.log).begin() as connection:
             register_erasure(connection, "ada")
         return results

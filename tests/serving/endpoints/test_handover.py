@@ -266,7 +266,8 @@ def test_the_configured_share_is_drawn_by_lot_where_the_request_does_not_say(cli
 
 def test_the_list_of_a_day_stays_what_it_is(client, scored, lead):
     before = ask(client, capacity=3)
-    sent = client.post("/v1/score", json={"leads": [lead | {"attributes": {"employees": 10**9}}]})
+    best = lead | {"as_of": int(time.time()), "attributes": {"employees": 10**9}}
+    sent = client.post("/v1/score", json={"leads": [best]})
     assert sent.json()["results"][0]["probability"] > max(each["probability"] for each in scored)
     assert ask(client, capacity=3) == before
     assert ask(client, capacity=2)["leads"][0]["lead_id"] == lead["lead_id"]
