@@ -87,14 +87,14 @@ class DisplayNames:
         >>> DisplayNames().values_apart("c", ["PAID_SEARCH", "Paid search", "x"])[0][1].en
         'Paid search (PAID_SEARCH)'
         """
-        given, known = self.values_of(column), list(values)
-        if not given and all(humanise_value(value) == value for value in known):
+        named_values, known = self.values_of(column), list(values)
+        if not named_values and all(humanise_value(value) == value for value in known):
             return ()
-        apart = _name_apart({value: self.value(column, value) for value in sorted({*known, *given})})
+        apart = _name_apart({value: self.value(column, value) for value in sorted({*known, *named_values})})
         return tuple(
             (value, text)
             for value, text in apart.items()
-            if value in given or text.en != humanise_value(value)
+            if value in named_values or text.en != humanise_value(value)
         )
 
 

@@ -6,11 +6,9 @@ What is found is shown and can be configured: ``extract = { Email = "email", Not
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from features.extraction import (
     ADDRESS,
@@ -22,6 +20,7 @@ from features.extraction import (
 )
 from features.ingest.column_roles import CHOICE_MARKS, ColumnRole, has_several_choices
 from features.messages import Message
+from features.word_lists import read_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -227,24 +226,18 @@ def _choice_extractions(name: str, column: pl.Series, mark: str) -> Iterator[Col
 
 
 @cache
-def _word_list(name: str) -> dict[str, Any]:
-    file = resources.files("features.ingest").joinpath("word_lists", f"{name}.toml")
-    return tomllib.loads(file.read_text(encoding="utf-8"))
-
-
-@cache
 def _kind_lexicon() -> tuple[tuple[str, str], ...]:
-    lists = _word_list("email_domains")
+    lists = read_vocabulary("email_domains")
     return tuple((domain, kind) for kind in ("private", "education") for domain in lists[kind])
 
 
 @cache
 def _country_lexicon() -> tuple[tuple[str, str], ...]:
-    lists = _word_list("email_domains")
+    lists = read_vocabulary("email_domains")
     return (*((ending, "") for ending in lists["no_country"]), *lists["country"].items())
 
 
 @cache
 def _title_lexicon(part: Literal["title_rank", "title_department"]) -> tuple[tuple[str, str], ...]:
-    runs = _word_list("job_titles")[part.removeprefix("title_")]
+    runs = read_vocabulary("job_titles")[part.removeprefix("title_")]
     return tuple((word, run["name"]) for run in runs for word in run["words"])

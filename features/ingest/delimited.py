@@ -143,8 +143,8 @@ def find_title_lines(lines: list[str], marks: str = DELIMITERS) -> int:
     2
     """
     if not any(_fits_mostly(lines, mark) for mark in marks):
-        found = [each for mark in marks if (each := _header_below_title(lines, mark))]
-        return max(found, default=(0, 0))[1]
+        headers = [each for mark in marks if (each := _header_below_title(lines, mark))]
+        return max(headers, default=(0, 0))[1]
     return 0
 
 

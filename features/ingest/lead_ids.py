@@ -80,8 +80,8 @@ def leave_out_deleted(
     gone = pl.concat([each.filter(is_deleted).drop_nulls() for each in (ids, *others)])
     living = pl.concat([each.filter(~is_deleted).drop_nulls() for each in (ids, *others)])
     gone = gone.filter(~gone.is_in(living.implode()))
-    left = replace(rows, frame=rows.frame.filter(~is_deleted))
-    return left.add_notice("leads were deleted and are left out", int(is_deleted.sum())), gone
+    remaining = replace(rows, frame=rows.frame.filter(~is_deleted))
+    return remaining.add_notice("leads were deleted and are left out", int(is_deleted.sum())), gone
 
 
 def leave_out_rows_of(rows: ValidatedRows, deleted: pl.Series | None) -> ValidatedRows:

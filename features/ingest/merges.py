@@ -151,7 +151,7 @@ def chain_merges(frames: Sequence[pl.DataFrame]) -> Merges:
         pl.col("lead_id") != pl.col("merged_into")
     )
     direct = rows.sort("known_at", "merged_into").unique("lead_id", keep="first", maintain_order=True)
-    step, found = direct, [direct]
+    step, survivors = direct, [direct]
     while step.height:
         onward = direct.select(
             pl.col("lead_id").alias("merged_into"),
@@ -167,5 +167,5 @@ def chain_merges(frames: Sequence[pl.DataFrame]) -> Merges:
         if circle.height:
             msg = f"merges: lead {circle['lead_id'][0]!r} was merged into itself by way of others"
             raise SourceError(msg)
-        found.append(step)
-    return Merges(pl.concat(found))
+        survivors.append(step)
+    return Merges(pl.concat(survivors))

@@ -53,7 +53,7 @@ def find_near_misses(unknown: pl.Series, known: pl.Series) -> pl.DataFrame:
     >>> find_near_misses(pl.Series(["12", "7.0", "x"]), pl.Series(["0012", "7"])).rows()
     [('12', '0012', 'zeros'), ('7.0', '7', 'fraction')]
     """
-    left, found = pl.DataFrame({"id": unknown.drop_nulls().unique(maintain_order=True)}), []
+    left, near = pl.DataFrame({"id": unknown.drop_nulls().unique(maintain_order=True)}), []
     candidates = pl.DataFrame({"known": known.drop_nulls().unique(maintain_order=True)})
     for name, spell in SPELLINGS.items():
         if left.is_empty():
@@ -64,10 +64,10 @@ def find_near_misses(unknown: pl.Series, known: pl.Series) -> pl.DataFrame:
         pairs = left.with_columns(key=spell(left["id"])).join(
             keyed.unique("key", keep="first", maintain_order=True), on="key", maintain_order="left"
         )
-        found.append(pairs.select("id", "known", spelling=pl.lit(name)))
+        near.append(pairs.select("id", "known", spelling=pl.lit(name)))
         left = left.join(pairs, on="id", how="anti", maintain_order="left")
     schema = {"id": pl.String, "known": pl.String, "spelling": pl.String}
-    return pl.concat([pl.DataFrame(schema=schema), *found])
+    return pl.concat([pl.DataFrame(schema=schema), *near])
 
 
 def near_miss_reasons(reason: Message, unknown: pl.Series, known: pl.Series) -> dict[str, Message]:

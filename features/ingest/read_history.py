@@ -299,10 +299,10 @@ def _enforce_limits(
 def _ingest_result(
     mapping: HistoryMapping, sources: Sequence[TableReport], frames: dict[str, Any], quarantine: Quarantine
 ) -> IngestResult:
-    found, end_notices = find_observation_end(
+    end, end_notices = find_observation_end(
         [s.end for s in sources if s.end is not None and s.end.kind != "merges"]
     )
-    until = found if mapping.observed_until is None else mapping.observed_until
+    until = end if mapping.observed_until is None else mapping.observed_until
     roles = tuple(role for source in sources for role in source.roles)
     excluded = dict.fromkeys(mapping.plain.exclude, Message("availability.excluded_by_configuration"))
     names = sorted(frozenset().union(*(source.names for source in sources)))

@@ -316,12 +316,16 @@ def _without_placeholders(
     empty = is_placeholder(rows.frame[_PARSED])
     if not empty.any():
         return rows
-    told = rows.add_notice(f"cells of {column.name} hold a date that stands for none", int(empty.sum()))
+    noticed_rows = rows.add_notice(
+        f"cells of {column.name} hold a date that stands for none", int(empty.sum())
+    )
     if context.sparse and column.name == "occurred_at":
-        return replace(told, frame=told.frame.filter(~empty.fill_null(value=False)))
+        return replace(noticed_rows, frame=noticed_rows.frame.filter(~empty.fill_null(value=False)))
     if column.required:
         return rows.reject(empty, column.name, Message("ingest.placeholder_date"))
-    return replace(told, frame=told.frame.with_columns(told.frame[_PARSED].set(empty, None)))
+    return replace(
+        noticed_rows, frame=noticed_rows.frame.with_columns(noticed_rows.frame[_PARSED].set(empty, None))
+    )
 
 
 def _stage(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:

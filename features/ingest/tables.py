@@ -162,10 +162,10 @@ class TableReader:
         """What to say where no row is left."""
         if not self.place.where:
             return f"{self.place.name} has column names but no rows"
-        wanted = " and ".join(
+        limits = " and ".join(
             f"{column} = {' or '.join(map(repr, values))}" for column, values in self.place.where.items()
         )
-        return f"{self.place.name} has no row with {wanted}"
+        return f"{self.place.name} has no row with {limits}"
 
     def numbered(self, rows: Iterable[int]) -> dict[int, int]:
         """For row numbers (the first is 0): the line in a text file, the number of the record elsewhere."""

@@ -136,9 +136,9 @@ def _attributes(read: ReadDraft) -> list[str]:
     late = read.late
     roles = [exclude_reserved(role) for role in read.roles]
     declared = {
-        role.column: wanted
+        role.column: wanted_role
         for role in roles
-        if (wanted := read.draft.roles.get(role.column)) is not None and role.column not in late
+        if (wanted_role := read.draft.roles.get(role.column)) is not None and role.column not in late
     }
     return [
         "",
@@ -171,10 +171,10 @@ def _leads(n: int) -> str:
 
 def _grid(read: ReadDraft) -> list[str]:
     """The grid of snapshots; it is commented out where there are no touchpoints to see later."""
-    off = "" if read.kinds else "# "
+    comment = "" if read.kinds else "# "
     return [
-        f'{off}every = "30d"   # and again on this grid',
-        f'{off}until_age = "{HORIZON_DAYS}d"   # until a lead is so old',
+        f'{comment}every = "30d"   # and again on this grid',
+        f'{comment}until_age = "{HORIZON_DAYS}d"   # until a lead is so old',
     ]
 
 

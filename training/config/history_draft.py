@@ -242,15 +242,15 @@ def find_problem(block: DraftBlock, folder: Path) -> str | None:
 def keep_known_names(block: DraftBlock, folder: Path) -> None:
     """Keep, of a history of attributes, the names that its rows hold."""
     name = block.keys.get("columns", {}).get("name")
-    wanted = block.keys.get("where", {}).get(name)
-    if not block.plain or not isinstance(wanted, list) or name is None:
+    condition = block.keys.get("where", {}).get(name)
+    if not block.plain or not isinstance(condition, list) or name is None:
         return
     table = open_table(table_mapping(block, folder))
     frames = [
         batch.frame.select(pl.col(name).cast(pl.String).unique()) for batch in table.batches(columns=[name])
     ]
     known = set(pl.concat(frames)[name]) if frames else set()
-    block.keys["where"] = {**block.keys["where"], name: [each for each in wanted if each in known]}
+    block.keys["where"] = {**block.keys["where"], name: [each for each in condition if each in known]}
     block.plain = {each: column for each, column in block.plain.items() if each in known}
 
 
@@ -260,12 +260,12 @@ def name_kinds(block: DraftBlock, folder: Path) -> None:
     if block.section != "touchpoints" or column is None:
         return
     table = open_table(table_mapping(block, folder))
-    found: set[str] = set()
+    kinds_in_rows: set[str] = set()
     for batch in table.batches(columns=[column]):
-        found |= set(parse_categories(batch.frame[column]).drop_nulls().unique())
+        kinds_in_rows |= set(parse_categories(batch.frame[column]).drop_nulls().unique())
     own = block.keys.get("values", {}).get("kind", {})
-    suggested = suggest_kinds(sorted(found - own.keys()))
-    named = {word: kind for word, kind in {**own, **suggested}.items() if word in found}
+    suggested = suggest_kinds(sorted(kinds_in_rows - own.keys()))
+    named = {word: kind for word, kind in {**own, **suggested}.items() if word in kinds_in_rows}
     if named:
         block.keys["values"] = {**block.keys.get("values", {}), "kind": named}
     if suggested:
@@ -290,10 +290,10 @@ def set_time_format(block: DraftBlock) -> None:
     patterns = []
     for column in open_table(block.table.place).read(own) if own else ():
         known = strip_missing(column)
-        found = detect_format(known, share=0.9)
-        if found is not None and found.pattern != ISO:
-            patterns.append(found.pattern)
-        elif found is None and is_day_month_ambiguous(known.drop_nulls()):
+        time_format = detect_format(known, share=0.9)
+        if time_format is not None and time_format.pattern != ISO:
+            patterns.append(time_format.pattern)
+        elif time_format is None and is_day_month_ambiguous(known.drop_nulls()):
             block.unsure.append(
                 f'time_format = "month_first"   # {column.name}: day and month could be swapped'
             )

@@ -232,16 +232,16 @@ def matching_columns(pattern: str, columns: Iterable[str]) -> list[str]:
 
 def match_recipe(recipe: LayoutRecipe, tables: Sequence[SourceTable]) -> dict[str, SourceTable] | None:
     """The tables of a recipe among those that are there, by its names; None where it is another layout."""
-    found: dict[str, SourceTable] = {}
+    matches: dict[str, SourceTable] = {}
     for alias, pattern in recipe.tables.items():
         fitting = [each for each in tables if _fits(pattern, each)]
         # Of several that fit, the one whose name is said outright, and that is not taken, goes first.
-        fitting.sort(key=lambda t: (t in found.values(), _name_rank(pattern, t), -len(t.columns)))
-        if fitting and fitting[0] not in found.values():
-            found[alias] = fitting[0]
+        fitting.sort(key=lambda t: (t in matches.values(), _name_rank(pattern, t), -len(t.columns)))
+        if fitting and fitting[0] not in matches.values():
+            matches[alias] = fitting[0]
         elif pattern.required:
             return None
-    return found
+    return matches
 
 
 def _fits(pattern: TablePattern, table: SourceTable) -> bool:

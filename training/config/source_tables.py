@@ -140,7 +140,7 @@ def _is_table(place: TableSource) -> bool:
 
 
 def _database_tables(database: str, folder: Path) -> Iterator[SourceTable]:
-    shown = public_url(database) if "://" in database else relative_path(Path(database), folder)
+    place = public_url(database) if "://" in database else relative_path(Path(database), folder)
     tables = list_database_tables(Database(database))
     if not tables:
         msg = f"{without_secrets(database)} holds no tables that this user may read"
@@ -148,7 +148,7 @@ def _database_tables(database: str, folder: Path) -> Iterator[SourceTable]:
     for name, columns in tables.items():
         yield SourceTable(
             TableSource(database=Database(database), table=name),
-            {"database": shown, "table": name},
+            {"database": place, "table": name},
             name,
             f"{database} {name.rpartition('.')[0]}",
             database,

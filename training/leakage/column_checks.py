@@ -106,7 +106,7 @@ def _filled_by_outcome(
     filled: NDArray[np.bool_], won: NDArray[np.bool_], columns: int
 ) -> _FilledFinding | None:
     """The most certain finding on the filled share of one column, if it is far enough apart to be one."""
-    alike = [found for found in _all_alike(filled, won, columns) if found is not None]
+    alike = [finding for finding in _all_alike(filled, won, columns) if finding is not None]
     apart = _differs_by_outcome(filled, won)
     return min([*alike, *([] if apart is None else [apart])], key=lambda each: each.p_value, default=None)
 

@@ -165,12 +165,12 @@ def _find_part(kind: KindOfEvent) -> Message | None:
 def _find_thinning(kind: KindOfEvent, kinds: list[KindOfEvent]) -> Message | None:
     """The sentence on a kind that is too seldom before the outcome and gone after it, while others go on."""
     expected, won = kind.expected(), kind.won
-    found = int(kind.before[won].sum())
+    observed = int(kind.before[won].sum())
     deviation = float(np.sqrt((expected * (1 - expected)).sum()))
-    is_seldom = found <= _SELDOM * expected.sum() and expected.sum() - found >= max(
+    is_seldom = observed <= _SELDOM * expected.sum() and expected.sum() - observed >= max(
         CERTAIN, _DEVIATIONS * deviation
     )
-    if not is_seldom or int(kind.after[won].sum()) > _STOPPED * found:
+    if not is_seldom or int(kind.after[won].sum()) > _STOPPED * observed:
         return None
     rest = [each for each in kinds if each.name != kind.name]
     before, after = (

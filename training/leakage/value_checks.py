@@ -175,18 +175,18 @@ def _differences(dataset: Dataset, sample: LeadSample) -> FindingRows:
     numbers = [spec for spec in dataset.features.specs if sample.rows[spec.name].dtype.is_numeric()]
     plain = [spec.name for spec in numbers if spec.reduce == "value"]
     ranking = _Ranking(sample)
-    found: dict[str, tuple[float, Message]] = {}
+    findings: dict[str, tuple[float, Message]] = {}
     for name, other in _correlated_pairs(plain, [spec.name for spec in numbers], sample.rows):
         auc, alone = ranking.difference(name, other), max(ranking.alone(name), ranking.alone(other))
         if auc >= NEARLY and auc - alone >= DIFFERENCE:
             for each, partner in ((name, other), (other, name)):
-                found[each] = max(
-                    found.get(each, (0.0, Message("values.missing"))),
+                findings[each] = max(
+                    findings.get(each, (0.0, Message("values.missing"))),
                     (auc, Message("findings.difference", column=repr(partner), auc=auc)),
                 )
     for name in plain:
-        if name in found:
-            yield "medium", name, found[name][1]
+        if name in findings:
+            yield "medium", name, findings[name][1]
         elif _TOTAL.search(name) and (more := _counts_more(name, numbers, sample, ranking)):
             yield "medium", name, more
 
