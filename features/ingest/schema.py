@@ -226,7 +226,8 @@ def _id(rows: ValidatedRows, column: ContractColumn, context: ValidationContext)
         return rows
     first_rows = _earliest_rows(repeated, column.name, context)
     repetition = pl.col(column.name).is_duplicated() & ~pl.col(ROW).is_in(first_rows.implode())
-    return rows.reject(repetition, column.name, Message("ingest.repeated_id"))
+    key = "ingest.repeated_lead" if "created_at" in repeated.columns else "ingest.repeated_row"
+    return rows.reject(repetition, column.name, Message(key))
 
 
 def _earliest_rows(repeated: pl.DataFrame, name: str, context: ValidationContext) -> pl.Series:

@@ -147,7 +147,7 @@ def test_a_stage_that_does_not_exist_is_named(mapping, write):
 def test_a_lead_that_stands_twice_is_kept_once(mapping, write):
     leads = replace(mapping.leads, file=write(LEADS + "01,2020-01-09,B,9,1\n", "twice.csv"))
     reading = read_history(replace(mapping, leads=leads), NOW)
-    assert why(reading) == [(5, "key", "01", "this id stands further up; the first row is kept")]
+    assert why(reading) == [(5, "key", "01", "several rows have this id; the one created first is used")]
     assert reading.history.leads["visits"].to_list() == [1.0, 2.0, None]
 
 
