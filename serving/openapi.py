@@ -15,6 +15,7 @@ from features.history import ACCOUNT_PREFIX
 from serving.endpoints import data_subject, handover
 from serving.middleware.request_validation import TAKES
 from serving.problems import IDEMPOTENCY_KEY_REUSED, PROBLEM_JSON, Problem
+from serving.request_parsing import COLLEAGUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -196,6 +197,7 @@ _COMPONENT_DESCRIPTIONS = {
 _PARTLY_PUBLISHED = ("Decision", "Outcome")
 
 _CREATED, _FIRST, _LATEST = "2026-05-01T08:00:00Z", "2026-05-01T10:00:00+02:00", "2026-05-04T08:30:00+02:00"
+_AS_OF = "2026-05-05T08:00:00Z"
 
 # What a touchpoint is described by; the features that read it are named after it.
 _TOUCHPOINT_COLUMNS = ("channel", "campaign", "offer", "offer_stage")
@@ -263,8 +265,12 @@ def example_lead(model: ConversionModel) -> dict[str, Any]:
         for name, value in plain.items()
         if name not in lead_attributes
     }
+    has_events = any(spec.source != "leads" for spec in specs)
+    has_account = bool(account_attributes) or any(spec.source in COLLEAGUES for spec in specs)
     parts = {
-        "created_at": _CREATED if any(spec.source != "leads" for spec in specs) else None,
+        "created_at": _CREATED if has_events else None,
+        # Without it the example would be of a lead that has been silent since.
+        "as_of": _AS_OF if has_events else None,
         "attributes": lead_attributes,
         "attribute_history": list(_attribute_history(specs, profiles)),
         "touchpoints": list(_touchpoints(model.features, profiles)),
@@ -272,9 +278,11 @@ def example_lead(model: ConversionModel) -> dict[str, Any]:
             {"occurred_at": _LATEST, "stage": stage}
             for stage in _kinds(model.features.folds, "transitions")[:1]
         ],
-        "account": {"attributes": account_attributes} if account_attributes else None,
+        "account": {"attributes": account_attributes} if account_attributes else {},
     }
-    return {"lead_id": "0012"} | {name: part for name, part in parts.items() if part}
+    return {"lead_id": "0012"} | {
+        name: part for name, part in parts.items() if part or (name == "account" and has_account)
+    }
 
 
 def _with_published_names(page: Json) -> Json:

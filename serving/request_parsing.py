@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     Parse = Callable[[Any], Value]
     Event = dict[str, Any]
 
+# The sources of features that count what the other leads of an account did.
+COLLEAGUES: frozenset[Source] = frozenset({"account_touchpoints", "account_transitions"})
 _NO_ACCOUNT = Account.model_validate({})
 _NO_CONSENT = LeadError(
     code="no_consent", field="consent", message="the lead does not consent to profiling: it is not scored"

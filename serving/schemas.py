@@ -318,6 +318,7 @@ class RawLead(UncheckedItem):
 # Of what every model can read: attributes are each model's own, see `serving.openapi`.
 _LEAD_EXAMPLE: dict[str, Any] = {
     "lead_id": "0012",
+    "as_of": "2026-05-05T08:00:00Z",
     "touchpoints": [
         {"occurred_at": "2026-05-01T10:00:00+02:00", "kind": "webinar", "channel": "linkedin"},
         {"occurred_at": "2026-05-04T08:30:00+02:00", "kind": "demo_request", "offer_stage": "decision"},

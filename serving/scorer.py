@@ -18,7 +18,7 @@ from models.uncertainty import InsufficientEvidence
 from serving.body_splitter import OversizedItem
 from serving.decision_log.records import NewDecision
 from serving.problems import InvalidLead
-from serving.request_parsing import LeadParser, ScoringRequest
+from serving.request_parsing import COLLEAGUES, LeadParser, ScoringRequest
 from serving.schemas import MAX_NAME, ExplainResult, LeadFailure, ScoreResult
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 # From about here on one matrix for all leads is faster than a row each (0.1 ms a row, 15 ms a matrix of any
 # size; 1,000 leads 190 against 32 ms): see tests/benchmarks/online.py.
 MANY = 64
-
-# What the other leads of an account did.
-_OF_COLLEAGUES = frozenset({"account_touchpoints", "account_transitions"})
 
 # Reasons of one answer: some 300 bytes each, and 20 microseconds to find and write them.
 MAX_REASONS = 50_000
@@ -70,7 +67,7 @@ class Scorer:
         card = model.card
         self._read = LeadParser(model.features, card.ignored, card.missing or MISSING, card.marks)
         self._plan = OnlineFeatures(model.features)
-        self._counts_colleagues = any(spec.source in _OF_COLLEAGUES for spec in model.features.specs)
+        self._counts_colleagues = any(spec.source in COLLEAGUES for spec in model.features.specs)
         types = {spec.name: pl.String if spec.is_category else pl.Float64 for spec in model.features.specs}
         self._schema: dict[str, Any] = SNAPSHOT_SCHEMA | types
 
