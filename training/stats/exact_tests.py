@@ -35,7 +35,7 @@ def odds_ratio_above(hits: Counts, rows: Counts, all_hits: Counts, all_rows: Cou
 
     >>> one = [np.array([count]) for count in (9, 10, 10, 30)]
     >>> round(odds_ratio_above(*one, bound=1.0), 9)
-    7.322e-06
+    6.69e-06
     """
     strata = [
         _noncentral_hypergeometric(*margins, float(np.log(bound)))

@@ -119,5 +119,6 @@ def test_addresses_are_no_category_however_often_they_come_back(tmp_path):
     pl.DataFrame({"Mail": twice(lambda n: f"{n % 30}@firm.example"), "Won": ["yes", "no"] * 100}).write_csv(
         tmp_path / "leads.csv"
     )
-    (role,) = read_flat(tmp_path / "leads.csv", FlatMapping(label="Won")).roles
-    assert (role.role, role.reason) == ("identifier", "e-mail addresses")
+    role, *extracted = read_flat(tmp_path / "leads.csv", FlatMapping(label="Won")).roles
+    assert (role.role, role.reason.key) == ("identifier", "columns.read_email")
+    assert all(each.extraction.column == "Mail" for each in extracted)
