@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -86,6 +88,47 @@ def test_two_exports_of_hubspot(case):
     held = leads["Became a Sales Qualified Lead Date"].drop_nulls()
     entered = data.history.transitions.filter(pl.col("stage") == "Sales Qualified Lead")
     assert entered["lead_id"].n_unique() == len(held)
+
+
+@pytest.fixture
+def warehouse(tmp_path):
+    """The tables of HubSpot and Salesforce that the case's own script makes."""
+    script = CASES / "91-real-schemas" / "made_rows.py"
+    if not script.is_file():
+        pytest.skip(f"{script} is not on this machine")
+    subprocess.run([sys.executable, script], cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path / "wh.duckdb"
+
+
+@pytest.mark.parametrize(
+    ("draft", "stage", "successes"),
+    [
+        (
+            "leadloop.toml",
+            "salesqualifiedlead",
+            """SELECT contact_id FROM hubspot.contact_property_history h JOIN hubspot.contact c
+               ON c.id = h.contact_id WHERE name = 'lifecyclestage' AND h.value = 'salesqualifiedlead'
+               AND NOT _fivetran_deleted""",
+        ),
+        (
+            "leadloop-salesforce.toml",
+            "Closed - Converted",
+            "SELECT id FROM salesforce.lead WHERE is_converted AND NOT is_deleted",
+        ),
+    ],
+)
+def test_a_warehouse_of_two_crms_gets_a_draft_of_each(warehouse, monkeypatch, draft, stage, successes):
+    monkeypatch.chdir(warehouse.parent)
+    monkeypatch.setattr(sys, "argv", ["leadloop", "init", "wh.duckdb"])
+    with pytest.raises(SystemExit, match="0"):
+        leadloop.main()
+    data = read_dataset(load_config(warehouse.parent / draft), warehouse.parent)
+    assert data.intake.unreadable == 0
+    entered = data.history.transitions.filter(pl.col("stage") == stage)["lead_id"].unique()
+    with duckdb.connect(str(warehouse), read_only=True) as db:
+        expected = {str(row[0]) for row in db.sql(successes).fetchall()}
+    assert set(entered) == expected
+    assert len(expected) > 700
 
 
 def test_the_command_says_what_it_understood_and_no_password(tmp_path, monkeypatch, capsys):
