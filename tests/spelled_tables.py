@@ -6,6 +6,7 @@ a spelling means is known from the values that it was made of.
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import unicodedata
@@ -15,6 +16,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import duckdb
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -588,3 +590,58 @@ def _sqlite_cell(cell):
     if isinstance(cell, datetime):
         return cell.isoformat(" ")
     return cell.isoformat() if hasattr(cell, "isoformat") else cell
+
+
+POSTGRESQL_TYPES = {
+    pa.int8(): "smallint",
+    pa.int16(): "smallint",
+    pa.int32(): "integer",
+    pa.int64(): "bigint",
+    pa.uint8(): "smallint",
+    pa.uint32(): "bigint",
+    pa.uint64(): "numeric(20)",
+    pa.float32(): "real",
+    pa.float64(): "double precision",
+    pa.bool_(): "boolean",
+    pa.binary(): "bytea",
+    pa.binary(16): "uuid",
+    pa.date32(): "date",
+    pa.date64(): "date",
+}
+
+
+def write_postgresql(table, spelling, url):
+    """Write the table ``leads`` of a PostgreSQL database anew."""
+    own = arrow_table(table, spelling)
+    columns = ", ".join(f'"{field.name}" {_postgresql_type(field.type)}' for field in own.schema)
+    cells = zip(*(_postgresql_cells(column) for column in own.columns), strict=True)
+    with psycopg.connect(url) as db:
+        db.execute("DROP TABLE IF EXISTS leads")
+        db.execute(f"CREATE TABLE leads ({columns})")
+        with db.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO leads VALUES ({', '.join(['%s'] * own.num_columns)})", cells)
+
+
+def _postgresql_type(kind):
+    if kind in POSTGRESQL_TYPES:
+        return POSTGRESQL_TYPES[kind]
+    if pa.types.is_decimal(kind):
+        return f"numeric({kind.precision}, {kind.scale})"
+    if pa.types.is_timestamp(kind):
+        return "timestamptz" if kind.tz else "timestamp"
+    if pa.types.is_list(kind):
+        return "text[]"
+    if pa.types.is_struct(kind) or pa.types.is_map(kind):
+        return "jsonb"
+    return "interval" if pa.types.is_duration(kind) else "text"
+
+
+def _postgresql_cells(column):
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us", tz=column.type.tz and "UTC"))
+    cells = column.to_pylist()
+    if column.type == pa.binary(16):
+        return [None if cell is None else uuid.UUID(bytes=cell) for cell in cells]
+    if pa.types.is_struct(column.type) or pa.types.is_map(column.type):
+        return [json.dumps(cell) for cell in cells]
+    return cells

@@ -30,6 +30,7 @@ from spelled_tables import (
     spelled_cells,
     write_duckdb,
     write_parquet,
+    write_postgresql,
     write_sqlite,
     write_text,
     written_moment,
@@ -231,11 +232,9 @@ def read_to_score(path, encoding=None):
 
 
 def place_of(place, encoding):
-    return (
-        {"database": str(place), "table": "leads"}
-        if place.suffix == ".db"
-        else {"file": place, "encoding": encoding}
-    )
+    if isinstance(place, str) or place.suffix == ".db":
+        return {"database": str(place), "table": "leads"}
+    return {"file": place, "encoding": encoding}
 
 
 def read_as_leads(place, pattern, encoding=None):
@@ -246,8 +245,8 @@ def read_as_leads(place, pattern, encoding=None):
     return Reading(frame, result.quarantine, result.notices, result.roles)
 
 
-def read_as_events(kind, place, pattern, encoding=None):
-    """Events of leads that are known; the first column is that of the values."""
+def read_as_events(kind, place, pattern, known, encoding=None):
+    """Events of the leads of the file ``known``; the first column is that of the values."""
     columns = (
         EVENT_COLUMNS if kind == "touchpoints" else {"lead_id": "Id", "known_at": "Created", "value": "Größe"}
     )
@@ -255,9 +254,7 @@ def read_as_events(kind, place, pattern, encoding=None):
     events = TableMapping(
         **place_of(place, encoding), columns=columns, constants=constants, time_format=pattern
     )
-    result = read_history(
-        HistoryMapping(TableMapping(place.with_name("known.parquet")), **{kind: (events,)}, max_share=1), FAR
-    )
+    result = read_history(HistoryMapping(TableMapping(known), **{kind: (events,)}, max_share=1), FAR)
     frame = getattr(result.history, kind)
     if kind == "touchpoints":
         cents = pl.col("amount") / 100  # a tenth of a cent is rounded
@@ -326,7 +323,7 @@ def check_text(table, spelling, kind, folder):
     elif kind == "leads":
         reading = read_as_leads(path, pattern_of(table, spelling), encoding)
     else:
-        reading = read_as_events(kind, path, pattern_of(table, spelling), encoding)
+        reading = read_as_events(kind, path, pattern_of(table, spelling), folder / "known.parquet", encoding)
     yield from role_differences(truth, reading)
     own = dict(OWN)
     if any(sentence in reading.notices for sentence in ENCODING_SAID):
@@ -338,8 +335,12 @@ def check_text(table, spelling, kind, folder):
 def check_typed(table, spelling, kind, store, folder):
     if kind == "touchpoints" and spelling.amounts == "float":
         spelling = replace(spelling, amounts="double")  # half a cent is not half a cent in 32 bits
-    place = folder / ("leads.parquet" if store == "parquet" else "leads.db")
-    {"parquet": write_parquet, "duckdb": write_duckdb, "sqlite": write_sqlite}[store](table, spelling, place)
+    if store in WRITERS:
+        place = folder / ("leads.parquet" if store == "parquet" else "leads.db")
+        WRITERS[store](table, spelling, place)
+    else:
+        place = store
+        write_postgresql(table, spelling, store)
     truth = as_read_in(kind, table, TextOrder, typed_truth(table, spelling))
     places = range(1, table.height + 1)
     if kind == "flat":
@@ -349,7 +350,7 @@ def check_typed(table, spelling, kind, store, folder):
     elif kind == "leads":
         reading = read_as_leads(place, "iso")
     else:
-        reading = read_as_events(kind, place, "iso")
+        reading = read_as_events(kind, place, "iso", folder / "known.parquet")
     if kind == "flat":
         yield from order_differences(truth, table, TextOrder, reading)
     yield from role_differences(truth, reading)
@@ -374,7 +375,7 @@ def check(table, spelling, kind, store=None):
 
 
 KINDS = ("flat", "score", "leads", "touchpoints", "attributes")
-STORES = ("parquet", "duckdb", "sqlite")
+WRITERS = {"parquet": write_parquet, "duckdb": write_duckdb, "sqlite": write_sqlite}
 
 
 def draw_tables(draw_spelling, places):
@@ -401,7 +402,7 @@ def draw_tables(draw_spelling, places):
 
 
 TEXTS = [(kind,) for kind in KINDS]
-TYPED = [(kind, store) for kind in KINDS for store in STORES if store == "parquet" or kind in KINDS[2:]]
+TYPED = [(kind, store) for kind in KINDS for store in WRITERS if store == "parquet" or kind in KINDS[2:]]
 
 
 def test_a_text_file_says_nothing_else_in_silence():
@@ -410,3 +411,7 @@ def test_a_text_file_says_nothing_else_in_silence():
 
 def test_typed_columns_say_nothing_else_in_silence():
     draw_tables(draw_typed_spelling, TYPED)
+
+
+def test_columns_of_postgresql_say_nothing_else_in_silence(postgres):
+    draw_tables(draw_typed_spelling, [(kind, postgres) for kind in KINDS[2:]])
