@@ -237,9 +237,11 @@ def _earliest_rows(repeated: pl.DataFrame, name: str, context: ValidationContext
         if "created_at" in repeated.columns
         else []
     )
-    cells = [pl.col(each).cast(pl.String) for each in sorted(repeated.columns) if each not in {ROW, name}]
-    order = [name, *[each.name for each in created]]
-    ranked = repeated.with_columns(created).sort([*order, *cells], nulls_last=True, maintain_order=True)
+    others = [each for each in sorted(repeated.columns) if each not in {ROW, name}]
+    # As text of Python: a cell may be a list, an object or bytes, which frames neither cast nor sort.
+    cells = pl.Series(_CELLS, [repr(row) for row in repeated.select(others).iter_rows()])
+    order = [name, *[each.name for each in created], _CELLS]
+    ranked = repeated.with_columns(*created, cells).sort(order, nulls_last=True, maintain_order=True)
     return ranked.unique(name, keep="first", maintain_order=True)[ROW]
 
 
@@ -308,6 +310,7 @@ def _reject_future(rows: ValidatedRows, column: ContractColumn, context: Validat
 
 
 _PARSED = "leadloop.parsed"
+_CELLS = "leadloop.cells"
 
 
 def _without_placeholders(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
@@ -142,6 +143,18 @@ def test_a_stage_that_does_not_exist_is_named(mapping, write):
     reading = read_history(replace(mapping, transitions=(mapped,)), NOW)
     assert why(reading) == [(3, "stage", "wonn", "no stage of the funnel")]
     assert reading.history.transitions["stage"].to_list() == ["won"]
+
+
+def test_a_lead_that_stands_twice_is_kept_once_whatever_its_cells_are(tmp_path):
+    times = [datetime(2020, 1, 2, tzinfo=UTC)] * 2
+    rows = {"lead_id": ["01", "01"], "created_at": times, "tags": [["a", "b"], ["c"]], "raw": [b"1", b"2"]}
+    readings = []
+    for order in ([0, 1], [1, 0]):
+        pl.DataFrame(rows)[order].write_parquet(tmp_path / "leads.parquet")
+        leads = TableMapping(file=tmp_path / "leads.parquet")
+        readings.append(read_history(HistoryMapping(leads, max_share=1), NOW))
+    assert [reading.history.leads.height for reading in readings] == [1, 1]
+    assert readings[0].history.leads.equals(readings[1].history.leads)
 
 
 def test_a_lead_that_stands_twice_is_kept_once(mapping, write):
