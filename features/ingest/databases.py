@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -265,7 +266,7 @@ def _plain_cell(value: Any) -> Any:
     if isinstance(value, memoryview | bytearray):
         return bytes(value)
     if isinstance(value, dict):
-        return {"text": str(value)}
+        return {"text": json.dumps(value, ensure_ascii=False, default=str)}
     return [str(each) for each in value] if isinstance(value, list | tuple | set) else str(value)
 
 

@@ -482,8 +482,9 @@ def _holds_json(table: SourceTable, column: str, key: str) -> bool:
     """Whether the first rows hold documents with a key in a column."""
     values = table.sample[column].drop_nulls()
     if isinstance(values.dtype, pl.Struct):
-        return key in {each.name for each in values.dtype.fields}
-    if isinstance(values.dtype, pl.List):  # a document of a database, as ``_plain_cell`` leaves it
-        return bool(values.explode().cast(pl.String).str.starts_with(f"{key}: ").any())
+        names = [each.name for each in values.dtype.fields]
+        if names != ["text"]:
+            return key in names
+        values = values.struct.field("text")  # a document of a database, as ``_plain_cell`` leaves it
     text = values.cast(pl.String, strict=False)
     return bool(text.str.contains(f'"{key}"', literal=True).any())
