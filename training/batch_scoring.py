@@ -22,6 +22,7 @@ from features.ingest.quarantine import Quarantine
 from features.parsing import MISSING
 from features.spec import FeatureSet
 from models.explanation import log_odds_to_points
+from models.score_parts import parts_to_frame
 from training.data.dataset import compute_feature_rows, flat_rows
 from training.file_output import Sink, frame_writer
 
@@ -46,6 +47,7 @@ class ScoringOptions:
     Attributes:
         out: The file of scores, CSV or Parquet.
         reasons: How many reasons per lead, in words.
+        parts: Whether to split each score into fit and engagement (``models.score_parts.PART_COLUMNS``).
         contributions: A file for the contribution of every feature to every lead's log-odds. Default: none.
         lang: The language of the reasons.
         encoding: How the characters of the file of leads are written. Default: as UTF-8 or as in training.
@@ -53,6 +55,7 @@ class ScoringOptions:
 
     out: Path
     reasons: int = 0
+    parts: bool = False
     contributions: Path | None = None
     lang: str = "en"
     encoding: str | None = None
@@ -89,6 +92,14 @@ class ScoringError(ValueError):
     """The model and the leads do not go together; the message says why."""
 
 
+def _require_parts(model: ConversionModel, options: ScoringOptions) -> None:
+    if options.parts and model.part_scales is None:
+        msg = (
+            "this model is of a release without fit and engagement; train it again, or score without --parts"
+        )
+        raise ScoringError(msg)
+
+
 def score_flat(model: ConversionModel, leads: Path, options: ScoringOptions, say: Say) -> ScoringResult:
     """Score a flat export, in the order of its rows.
 
@@ -102,12 +113,13 @@ def score_flat(model: ConversionModel, leads: Path, options: ScoringOptions, say
         The counts.
 
     Raises:
-        ScoringError: The model was trained on a history.
+        ScoringError: The model was trained on a history, or has no parts where they are to be written.
         SourceError: The file cannot be read, or lacks columns.
     """
     if not model.card.flat:
         msg = "this model was trained on a history of events; score it with --config, not --leads"
         raise ScoringError(msg)
+    _require_parts(model, options)
     card = model.card
     columns = FlatColumns.from_features(model.features, card.id_column, card.missing or MISSING, card.marks)
     columns = replace(columns, encoding=card.encoding)
@@ -141,12 +153,14 @@ def score_history(model: ConversionModel, config: Config, options: ScoringOption
         The counts.
 
     Raises:
-        ScoringError: The model was trained on a flat export, or the leads lack columns that it reads.
+        ScoringError: The model was trained on a flat export, has no parts although they are to be written, or
+            the leads lack columns that it reads.
         SourceError: A table cannot be read.
     """
     if model.card.flat:
         msg = "this model was trained on a flat export; score it with --leads"
         raise ScoringError(msg)
+    _require_parts(model, options)
     default_quarantine = options.out.with_name(f"{options.out.stem}.quarantine.csv")
     known = {
         "plain": _attribute_selection(model),
@@ -203,7 +217,7 @@ def _write_batch(
 ) -> None:
     scored = model.score_frame_with_intervals(rows)
     scored = scored.drop("as_of") if model.card.flat else scored
-    if options.reasons or weights:
+    if options.reasons or options.parts or weights:
         base, explained = model.contributions(rows)
         frame = pl.DataFrame(explained, schema=list(model.features.names))
         if weights:
@@ -212,6 +226,8 @@ def _write_batch(
                     frame.rename(_contribution_columns(frame.columns))
                 )
             )
+        if options.parts:
+            scored = scored.hstack(parts_to_frame(model.split_contributions(explained)))
         if options.reasons:
             scored = scored.hstack(_reasons(model, rows, frame, options))
     scores(scored)

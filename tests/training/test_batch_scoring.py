@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 from small_model import build_small_model
@@ -11,6 +13,7 @@ from features.cohort import open_lead_snapshots
 from features.ingest.partitions import assign_partitions, read_partitioned
 from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_history
+from models.score_parts import PART_COLUMNS, PartScales, parts_to_frame
 from training import batch_scoring
 from training.batch_scoring import ScoringError, ScoringOptions, score_flat, score_history
 from training.config.settings import load_config
@@ -96,6 +99,23 @@ def test_a_history_scored_in_parts_equals_all_at_once(crm, tmp_path, monkeypatch
     monkeypatch.setattr(batch_scoring, "PART_LEADS", size)
     score_history(model, config, ScoringOptions(tmp_path / "scores.parquet"), print)
     assert pl.read_parquet(tmp_path / "scores.parquet").sort("lead_id").equals(want)
+
+
+def test_fit_and_engagement_of_a_file_are_those_of_the_model(crm, tmp_path, monkeypatch):
+    config, history, model = crm
+    rows = compute_feature_rows(model.features, history, open_lead_snapshots(history, config.cohort_rule))
+    families = [spec.family for spec in model.features.specs]
+    model = replace(model, part_scales=PartScales.of(model.contributions(rows)[1], families, 0.1))
+    monkeypatch.setattr(batch_scoring, "PART_LEADS", 150)
+    score_history(model, config, ScoringOptions(tmp_path / "scores.parquet", parts=True), print)
+    written = pl.read_parquet(tmp_path / "scores.parquet").sort("lead_id").select(*PART_COLUMNS)
+    assert written.equals(parts_to_frame(model.score_parts(rows.sort("lead_id"))))
+    assert written["combined_grade"].is_not_null().all()
+
+
+def test_a_model_without_parts_refuses_to_write_them_before_it_reads(flat, tmp_path):
+    with pytest.raises(ScoringError, match="train it again, or score without --parts"):
+        score_flat(flat, tmp_path / "missing.csv", ScoringOptions(tmp_path / "s.csv", parts=True), print)
 
 
 def test_the_parts_of_a_history_are_the_whole(crm):

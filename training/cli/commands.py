@@ -95,6 +95,10 @@ def score(
     encoding: TextEncoding = None,
     config: ConfigFile = None,
     explain: Annotated[int, typer.Option(help="So many reasons a lead, in words.", metavar="N")] = 0,
+    *,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Fit and engagement of each lead, with grades such as B1.")
+    ] = False,
     contributions: Annotated[
         Path | None,
         typer.Option(
@@ -113,7 +117,9 @@ def score(
     from training.config.settings import load_config
 
     loaded = load_model(resolve_model_dir(model, project))
-    options = ScoringOptions(out, explain, contributions, lang, encoding)
+    options = ScoringOptions(
+        out, explain, contributions=contributions, lang=lang, encoding=encoding, parts=parts
+    )
     if leads is not None:
         scored = score_flat(loaded, leads, options, print_status)
     else:
