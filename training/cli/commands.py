@@ -21,8 +21,8 @@ from training.cli.options import (
     SourceOptions,
     TextEncoding,
     Version,
-    project_tracking,
     distinct_columns,
+    project_tracking,
     with_source_options,
     writable_path,
 )
