@@ -200,6 +200,10 @@ def serve(
         float,
         typer.Option(help="Share of a hand-over by lot.", min=0, max=1, envvar="LEADLOOP_EXPLORE"),
     ] = 0.0,
+    control: Annotated[
+        float,
+        typer.Option(help="Share of leads on no list.", min=0, max=1, envvar="LEADLOOP_CONTROL"),
+    ] = 0.0,
     project: ProjectName = None,
     allowed_host: Annotated[
         list[str] | None,
@@ -228,6 +232,7 @@ def serve(
         explore,
         name,
         host_names(" ".join(allowed_host or ())),
+        control,
     )
     run(settings, Address(host, port), workers, announce)
 
