@@ -35,6 +35,7 @@ from training.stats.treatment_effect import (
     leads_needed,
     qini_coefficient,
     qini_curve,
+    randomisation_p_values,
 )
 
 if TYPE_CHECKING:
@@ -306,23 +307,25 @@ def _estimate(
         score=known["log_odds"].to_numpy(),
     )
     scores = aipw_scores(rows)
-    overall = _group(rows, scores, "all", "all", np.ones(known.height, bool))
-    groups = tuple(
-        _group(rows, scores, kind, name, own)
-        for kind, parts in _partitions(known, by).items()
-        for name, own in parts.items()
+    parts = [("all", "all", np.ones(known.height, bool))]
+    parts += [
+        (kind, name, own) for kind, each in _partitions(known, by).items() for name, own in each.items()
+    ]
+    exact = randomisation_p_values(rows, [own for *_, own in parts])
+    overall, *groups = (
+        _group(rows, scores, part, p_value) for part, p_value in zip(parts, exact, strict=True)
     )
     order = qini_coefficient(rows, scores, rows.score)
     curve = qini_curve(rows, scores, rows.score, _SHARES)
-    overall, groups, order_clear = _settle_claims(overall, groups, order)
+    overall, settled, order_clear = _settle_claims(overall, groups, order)
     received = aipw_scores(replace(rows, y=known["accepted"].to_numpy().astype(np.float64)))
     called, control = (_means(known, flag) for flag in (True, False))
     per_call = effect_ratio(rows, scores, received) if called[1] < 0.95 else None  # noqa: PLR2004  # nearly all
     return CallEffect(
         question=question,
         overall=overall,
-        groups=groups,
-        differences=_differences(groups),
+        groups=settled,
+        differences=_differences(settled),
         rates=(called[0], control[0]),
         accepted=(called[1], control[1]),
         per_call=None if per_call is None else per_call.effect,
@@ -343,12 +346,16 @@ def _means(known: pl.DataFrame, flag: bool) -> tuple[float, float]:  # noqa: FBT
     return float(arm["label"].mean()), float(arm["accepted"].mean())  # type: ignore[arg-type]  # numbers
 
 
-def _group(rows: Experiment, scores: NDArray[np.float64], kind: str, name: str, own: Flags) -> GroupEffect:
+def _group(
+    rows: Experiment, scores: NDArray[np.float64], part: tuple[str, str, Flags], exact: float
+) -> GroupEffect:
+    """The effect on a group, whose p-value is never below the exact one."""
+    kind, name, own = part
     sizes = int((own & rows.treated).sum()), int((own & ~rows.treated).sum())
     if min(sizes) < FEWEST_IN_ARM:
         return GroupEffect(kind, name, *sizes)
     estimate = average_effect(rows, scores, own)
-    return GroupEffect(kind, name, *sizes, estimate.effect, estimate.p_value)
+    return GroupEffect(kind, name, *sizes, estimate.effect, max(estimate.p_value, exact))
 
 
 def _partitions(known: pl.DataFrame, by: Sequence[str]) -> dict[str, dict[str, Flags]]:
@@ -379,7 +386,7 @@ def _parts_of_feature(column: pl.Series) -> dict[str, Flags]:
 
 
 def _settle_claims(
-    overall: GroupEffect, groups: tuple[GroupEffect, ...], order: EffectEstimate
+    overall: GroupEffect, groups: Sequence[GroupEffect], order: EffectEstimate
 ) -> tuple[GroupEffect, tuple[GroupEffect, ...], bool]:
     """Which effects are beyond chance: the whole first, groups and order at what is left (Wiens 2003)."""
     is_clear = overall.p_value is not None and overall.p_value <= OVERALL_ERROR_RATE

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 # least. They have all of it where the effect on all is beyond chance (Wiens 2003: the fallback procedure).
 ERROR_RATE, OVERALL_ERROR_RATE = 0.05, 0.04
 _FOLDS = 5
-# Of the slope, the treatment and their product, in standard deviations of the score.
-_PENALTY = np.diag([1e-3, 1.0, 1.0, 1.0])
+# Of the level, the slope, the treatment and their product, in standard deviations of the score.
+_PENALTIES = (1e-3, 1.0, 1.0, 1.0)
 _ITERATIONS, _TOLERANCE, _LONGEST_STEP = 50, 1e-8, 3.0
+_DRAWS, _DRAWN_AT_ONCE = 4_000, 250
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ def aipw_scores(experiment: Experiment, seed: int = 0) -> Floats:
         (n,) ``m1 - m0 + t (y - m1) / e - (1 - t) (y - m0) / (1 - e)``, with the predictions ``m1`` and ``m0``
         of the outcome with and without treatment.
     """
-    fold = np.random.default_rng(seed).integers(_FOLDS, size=int(experiment.lead.max()) + 1)[experiment.lead]
+    fold = _folds(experiment, seed)
     with_it, without = (np.zeros(len(fold)) for _ in range(2))
     for number in range(_FOLDS):
         rest, own = fold != number, fold == number
@@ -92,6 +93,64 @@ def aipw_scores(experiment: Experiment, seed: int = 0) -> Floats:
             with_it[own], without[own] = _predict_outcomes(experiment, rest, own)
     t, y, e = experiment.treated, experiment.y, experiment.propensity
     return np.asarray(with_it - without + t * (y - with_it) / e - ~t * (y - without) / (1 - e))
+
+
+def randomisation_p_values(
+    experiment: Experiment, groups: Sequence[Flags], seed: int = 0
+) -> tuple[float, ...]:
+    """The exact p-values of no effect on anybody of each group (Fisher 1935), by drawing the treatments anew.
+
+    What is compared is what the score leaves of the outcomes, as foretold from the other folds without regard
+    to treatment. However rare outcomes are the p-value is at most ``a`` with chance ``a``.
+
+    Args:
+        experiment: The rows; all rows of a lead are treated alike, with one chance.
+        groups: (n,) which rows count, for each group.
+        seed: Of the draws.
+
+    Returns:
+        The two-sided p-value of each group, twice the smaller tail of 4,000 draws.
+    """
+    lead, first = np.unique(experiment.lead, return_index=True)
+    chance, treated = experiment.propensity[first], experiment.treated[first]
+    residual = experiment.y - _foretell(experiment, seed)
+    place = np.searchsorted(lead, experiment.lead)
+    scale = 1 / (chance * (1 - chance))
+    weights = np.column_stack([np.bincount(place, residual * own, len(lead)) * scale for own in groups])
+    observed = (treated - chance) @ weights
+    below, above = (np.zeros(len(groups)) for _ in range(2))
+    random = np.random.default_rng(seed + 1)
+    for _ in range(_DRAWS // _DRAWN_AT_ONCE):
+        draws = (random.random((_DRAWN_AT_ONCE, len(lead)), np.float32) < chance) - chance
+        sums = draws @ weights
+        below += (sums <= observed + 1e-9).sum(axis=0)
+        above += (sums >= observed - 1e-9).sum(axis=0)
+    tails = (np.minimum(below, above) + 1) / (_DRAWS + 1)
+    return tuple(float(min(1.0, 2 * tail)) for tail in tails)
+
+
+def _foretell(experiment: Experiment, seed: int) -> Floats:
+    """Outcomes as the score foretells them, from the other folds and whoever was treated."""
+    fold = _folds(experiment, seed)
+    foretold = np.zeros(len(fold))
+    for number in range(_FOLDS):
+        rest, own = fold != number, fold == number
+        if own.any():
+            score, y = experiment.score[rest], experiment.y[rest]
+            rate = (y.sum() + 0.5) / (len(y) + 1)
+            centre, scale = (float(score.mean()), float(score.std()) or 1.0) if len(score) else (0.0, 1.0)
+            design, later = (
+                np.column_stack([np.ones(len(values)), (values - centre) / scale])
+                for values in (score, experiment.score[own])
+            )
+            coefficients = _fit_penalised_logistic(design, y, float(logit(rate)))
+            foretold[own] = expit(later @ coefficients + logit(rate))
+    return foretold
+
+
+def _folds(experiment: Experiment, seed: int) -> NDArray[np.int64]:
+    random = np.random.default_rng(seed)
+    return random.integers(_FOLDS, size=int(experiment.lead.max()) + 1)[experiment.lead]
 
 
 def _predict_outcomes(experiment: Experiment, rest: Flags, own: Flags) -> tuple[Floats, Floats]:
@@ -113,11 +172,11 @@ def _predict_outcomes(experiment: Experiment, rest: Flags, own: Flags) -> tuple[
 
 
 def _fit_penalised_logistic(design: Floats, y: Floats, offset: float) -> Floats:
-    coefficients = np.zeros(design.shape[1])
+    coefficients, penalty = np.zeros(design.shape[1]), np.diag(_PENALTIES[: design.shape[1]])
     for _ in range(_ITERATIONS):
         p = expit(design @ coefficients + offset)
-        curvature = (design.T * (p * (1 - p))) @ design + _PENALTY
-        step = np.linalg.solve(curvature, design.T @ (y - p) - _PENALTY @ coefficients)
+        curvature = (design.T * (p * (1 - p))) @ design + penalty
+        step = np.linalg.solve(curvature, design.T @ (y - p) - penalty @ coefficients)
         coefficients = coefficients + step / max(1.0, float(np.abs(step).max()) / _LONGEST_STEP)
         if np.abs(step).max() < _TOLERANCE:
             break

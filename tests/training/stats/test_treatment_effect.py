@@ -18,6 +18,7 @@ from training.stats.treatment_effect import (
     leads_needed,
     qini_coefficient,
     qini_curve,
+    randomisation_p_values,
 )
 
 
@@ -47,7 +48,7 @@ def test_without_anything_that_foretells_it_is_the_difference_in_means():
 @pytest.mark.parametrize(("leads", "effect", "chance"), [(600, 0.0, 0.9), (1_500, 0.8, 0.8), (400, 1.5, 0.5)])
 def test_intervals_hold_the_effect_as_often_as_they_promise(leads, effect, chance):
     held = []
-    for seed in range(400):
+    for seed in range(300):
         rows, truth = experiment(seed, leads, effect=effect, chance=chance)
         interval = average_effect(rows, aipw_scores(rows)).effect
         held.append(interval.low <= truth <= interval.high)
@@ -57,10 +58,22 @@ def test_intervals_hold_the_effect_as_often_as_they_promise(leads, effect, chanc
 def test_rare_outcomes_are_not_taken_for_certain():
     """Of 60 leads of the control group hardly one converts: seeing none proves nothing."""
     claimed = []
-    for seed in range(400):
+    for seed in range(300):
         rows, _ = experiment(seed, 600, base=-5.0, chance=0.9)
         claimed.append(average_effect(rows, aipw_scores(rows)).p_value < 0.05)
     assert np.mean(claimed) <= 0.07
+
+
+def test_drawn_anew_no_effect_is_claimed_however_rare_outcomes_are():
+    claimed = []
+    for seed in range(150):
+        rows, _ = experiment(seed, 400, base=-4.0, chance=0.9)
+        everybody, some = np.ones(400, bool), rows.score > np.median(rows.score)
+        claimed.append([p <= 0.05 for p in randomisation_p_values(rows, [everybody, some])])
+    assert np.mean(claimed, axis=0).max() <= 0.08
+    rows, _ = experiment(1, 4_000, effect=0.6, chance=0.8)
+    (p_value,) = randomisation_p_values(rows, [np.ones(4_000, bool)])
+    assert p_value < 0.001
 
 
 def test_what_foretells_makes_it_more_precise_and_wrong_predictions_do_no_harm():
