@@ -38,6 +38,8 @@ from training.cli.options import (
 from training.cli.push import push
 
 if TYPE_CHECKING:
+    from polars import DataFrame
+
     from models.conversion import ConversionModel
     from training.config.settings import Config
     from training.data.dataset import Dataset
@@ -149,6 +151,61 @@ def monitor(
 
 
 @app.command()
+def effect(
+    log: Annotated[
+        str | None, typer.Option(help="The decision log, a path or URL.", envvar="LEADLOOP_LOG")
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="A feature whose values it is told by (repeatable).", metavar="FEATURE"),
+    ] = None,
+    horizon: Horizon = None,
+    config: LogConfig = None,
+    model: ModelName = "champion",
+    lang: Lang = "en",
+    project: ProjectName = None,
+    json_: Json = None,
+    *,
+    all_reported: Annotated[
+        bool, typer.Option("--all-reported", help="Outcomes come of leads that nobody called, too.")
+    ] = False,
+) -> None:
+    """See whether calling helps: leads that were handed over beside the control group."""
+    from models.artifact import load
+    from serving.decision_log.settings import DEFAULT_PLACE
+    from training.analysis.call_effect import estimate_call_effect
+
+    loaded = load(commands.resolve_model_dir(model, project))
+    listed, outcomes, definition = _experiment(log or DEFAULT_PLACE, loaded, default_config(config), horizon)
+    result = estimate_call_effect(listed, outcomes, definition, by or (), all_reported=all_reported)
+    for line in result.in_words(lang):
+        print_status(line)
+    print_result(result.to_dict(), json_)
+
+
+def _experiment(
+    place: str, model: ConversionModel, config: Config | None, horizon: int | None
+) -> tuple[DataFrame, DataFrame, OutcomeDefinition]:
+    """The experiment in a decision log, the outcomes in it, and how its leads are labelled."""
+    from serving.decision_log.experiment import experiment_frame
+    from serving.decision_log.frames import open_existing_log, outcomes_frame
+
+    definition = _outcome_definition(model, config, horizon)
+    with open_existing_log(place) as opened:
+        return experiment_frame(opened, model.features), outcomes_frame(opened), definition
+
+
+def _outcome_definition(
+    model: ConversionModel, config: Config | None, horizon: int | None
+) -> OutcomeDefinition:
+    from features.clock import DAY
+    from training.data.log_dataset import outcome_definition
+
+    label = None if config is None or config.label is None else config.label_spec
+    return outcome_definition(model.card, label, None if horizon is None else horizon * DAY)
+
+
+@app.command()
 def decisions(
     out: Annotated[
         Path, typer.Option(help="Scores, CSV or Parquet.", metavar="FILE", callback=writable_path)
@@ -201,6 +258,10 @@ def serve(
         float,
         typer.Option(help="Share of a hand-over by lot.", min=0, max=1, envvar="LEADLOOP_EXPLORE"),
     ] = 0.0,
+    control: Annotated[
+        float,
+        typer.Option(help="Share of leads on no list.", min=0, max=1, envvar="LEADLOOP_CONTROL"),
+    ] = 0.0,
     project: ProjectName = None,
     allowed_host: Annotated[
         list[str] | None,
@@ -229,6 +290,7 @@ def serve(
         explore,
         name,
         host_names(" ".join(allowed_host or ())),
+        control,
     )
     run(settings, Address(host, port), workers, announce)
 
@@ -301,17 +363,15 @@ def _log_frames(
     place: str, model: ConversionModel, config: Config | None, horizon: int | None, *, chance: bool = False
 ) -> tuple[DecisionLogFrames, OutcomeDefinition]:
     """The decision log as frames with a model's features, and how its decisions are labelled."""
-    from features.clock import DAY
     from serving.decision_log.frames import (
         decisions_frame,
         handovers_frame,
         open_existing_log,
         outcomes_frame,
     )
-    from training.data.log_dataset import DecisionLogFrames, outcome_definition
+    from training.data.log_dataset import DecisionLogFrames
 
-    label = None if config is None or config.label is None else config.label_spec
-    definition = outcome_definition(model.card, label, None if horizon is None else horizon * DAY)
+    definition = _outcome_definition(model, config, horizon)
     with open_existing_log(place) as opened:
         rows = (handovers_frame if chance else decisions_frame)(opened, model.features)
         return DecisionLogFrames(rows, outcomes_frame(opened), model.features), definition

@@ -63,6 +63,8 @@ class ModelCard:
         limits: What it does not know.
         names: What the company calls columns, values, kinds and stages, as ``[names]`` has it.
         project: The project that it was trained for; "" of earlier releases, and then it is anybody's.
+        fairness: How it treats groups by chosen columns, as ``training.analysis.fairness`` writes it; empty
+            where none were chosen.
     """
 
     label: str
@@ -97,6 +99,7 @@ class ModelCard:
     limits: tuple[str, ...] = ()
     names: dict[str, DisplayText] = field(default_factory=dict)
     project: str = ""
+    fairness: dict[str, Any] = field(default_factory=dict)
 
     @property
     def base_rate(self) -> float:

@@ -3,13 +3,17 @@
 Sales calls only leads that are handed over, so a model that selects alone learns only from its own selection.
 A few leads drawn evenly from below the cut (exploration) avoid that. Each lead's propensity, its chance of
 being handed over, is kept for inverse probability weighting (Horvitz and Thompson 1952).
+
+On request a small share of all leads, the control group (hold-out), is on no list, so that what calls do
+can be measured. Who belongs to it is decided once, by the lead's id: a lead that waited one day and was
+called the next would measure nothing. Those of them who would have been selected are named beside the list.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +39,8 @@ class HandoverRequest:
         explore: The share of them that is drawn at random from below the cut, 0 to 1. Default: none.
         value: The feature with what a lead is worth; "" ranks by probability alone.
         tenant: The tenant whose leads are handed over; "" means those of all.
+        control_share: The share of all leads that are the control group and never handed over, 0 to 1.
+            Default: none.
     """
 
     day: int
@@ -42,6 +48,7 @@ class HandoverRequest:
     explore: float = 0.0
     value: str = ""
     tenant: str = ""
+    control_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +72,13 @@ class HandoverCandidate:
 
 @dataclass(frozen=True, slots=True)
 class SelectedLead:
-    """A lead that is handed over.
+    """A lead that is handed over, or would be if it did not belong to the control group.
 
     Attributes:
         candidate: The lead.
         explored: Whether it was drawn at random from below the cut.
-        propensity: Its chance of being selected, in (0, 1], before anything was drawn.
+        propensity: Its chance of being handed over, in (0, 1], before anything was drawn, the control group
+            included.
     """
 
     candidate: HandoverCandidate
@@ -84,15 +92,18 @@ class Selection:
 
     Attributes:
         leads: The selected leads.
-        open: How many candidates there were.
+        open: How many candidates there were, without the control group.
         tied: How many of them are worth as much as the last one above the cut, itself included.
         tied_taken: How many of these are above the cut; they were drawn at random.
+        control: The leads of the control group that would have been selected: each of them exactly if it
+            would be among ``leads`` were it alone not in the group.
     """
 
     leads: tuple[SelectedLead, ...]
     open: int
     tied: int
     tied_taken: int
+    control: tuple[SelectedLead, ...] = ()
 
 
 def select_leads(candidates: Iterable[HandoverCandidate], request: HandoverRequest) -> Selection:
@@ -109,25 +120,39 @@ def select_leads(candidates: Iterable[HandoverCandidate], request: HandoverReque
         At most ``request.capacity`` leads, each with its propensity.
     """
     ties, draw = DayLots.of(request.day, "tie"), DayLots.of(request.day, "explore")
-    ranked = sorted(candidates, key=lambda each: (-each.worth, *ties.key(each)))
+    everybody = list(candidates)
+    limit = control_limit(request.control_share)
+    control = [each for each in everybody if control_number(lead_lot(each.lead_id)) < limit]
+    others = [each for each in everybody if control_number(lead_lot(each.lead_id)) >= limit]
+    ranked = sorted(others, key=lambda each: (-each.worth, *ties.key(each)))
     lots = count_lots(len(ranked), request)
     above, below = ranked[: request.capacity - lots], ranked[request.capacity - lots :]
     sample = sorted(below, key=draw.key)[:lots]
     tied = sum(each.worth == above[-1].worth for each in ranked) if above else 0
-    return compose_selection(above, sample, len(ranked), tied)
+    return compose_selection(request, SelectedParts(above, sample, control), len(ranked), tied)
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedParts:
+    """The leads above the cut, best first, those drawn from below, and leads of the control group."""
+
+    above: Sequence[HandoverCandidate]
+    sample: Sequence[HandoverCandidate]
+    control: Sequence[HandoverCandidate] = ()
 
 
 def compose_selection(
-    above: Sequence[HandoverCandidate], sample: Sequence[HandoverCandidate], candidates: int, tied: int
+    request: HandoverRequest, parts: SelectedParts, candidates: int, tied: int
 ) -> Selection:
     """The selection of leads above the cut and leads drawn from below it, with their propensities.
 
     Args:
-        above: The leads above the cut, best first.
-        sample: The leads that were drawn from below.
-        candidates: How many leads there were, selected or not.
+        request: The parameters.
+        parts: The leads; of the control group those that may belong to the selection, in any order.
+        candidates: How many leads there were, selected or not, without the control group.
         tied: How many of them are worth as much as the last one above.
     """
+    above, sample = parts.above, parts.sample
     below = candidates - len(above)
     cut = above[-1].worth if above else np.inf
     tied_above = sum(each.worth == cut for each in above)
@@ -136,14 +161,42 @@ def compose_selection(
 
     def selected_lead(candidate: HandoverCandidate, *, explored: bool) -> SelectedLead:
         above_cut = 1.0 if candidate.worth > cut else at_cut if candidate.worth == cut else 0.0
-        return SelectedLead(candidate, explored, above_cut + (1 - above_cut) * by_lot)
+        chance = above_cut + (1 - above_cut) * by_lot
+        # Where there was room for more nobody would have been left out.
+        return SelectedLead(candidate, explored, (1 - request.control_share) * (chance or 1.0))
 
     explored = sorted(sample, key=lambda each: -each.worth)
     leads = (
         *(selected_lead(each, explored=False) for each in above),
         *(selected_lead(each, explored=True) for each in explored),
     )
-    return Selection(leads, candidates, tied, tied_above)
+    control_above, control_below = _would_be_selected(request, parts, full=candidates >= request.capacity)
+    control = (
+        *(selected_lead(each, explored=False) for each in control_above),
+        *(selected_lead(each, explored=True) for each in control_below),
+    )
+    return Selection(leads, candidates, tied, tied_above, control)
+
+
+def _would_be_selected(
+    request: HandoverRequest, parts: SelectedParts, *, full: bool
+) -> tuple[list[HandoverCandidate], list[HandoverCandidate]]:
+    """The leads of the control group that would be above the cut, and that would be drawn from below it.
+
+    One of them would take the place of the last one above, or of the last one drawn.
+    """
+    ties, draw = DayLots.of(request.day, "tie"), DayLots.of(request.day, "explore")
+
+    def rank(each: HandoverCandidate) -> tuple[float, int, bytes, str]:
+        return -each.worth, *ties.key(each)
+
+    ordered = sorted(parts.control, key=rank)
+    if not full:
+        return ordered, []
+    above = [each for each in ordered if parts.above and rank(each) < rank(parts.above[-1])]
+    last = max(map(draw.key, parts.sample), default=None)
+    rest = ordered[len(above) :]
+    return above, [each for each in rest if last is not None and draw.key(each) < last]
 
 
 def count_lots(candidates: int, request: HandoverRequest) -> int:
@@ -182,6 +235,22 @@ class DayLots:
         lead_id = candidate.lead_id
         tie = hashlib.sha256(f"{self.day} {self.purpose} {lead_id}".encode()).digest()
         return self.number(lead_lot(lead_id)), tie, candidate.tenant
+
+
+def control_number(lot: Any) -> Any:
+    """The number in ``[0, LOT_MODULUS)`` by which leads belong to the control group; of a column, too.
+
+    It is the fifth power of the lead's lot. That moves every lot to another one, and in no line with the
+    order of a day, so that who is drawn and who is in the control group have nothing to do with each other
+    (Weil 1948: the sums over such a polynomial are as small as those over random numbers).
+    """
+    square = (lot * lot) % LOT_MODULUS
+    return (square * square) % LOT_MODULUS * lot % LOT_MODULUS
+
+
+def control_limit(share: float) -> int:
+    """Leads whose ``control_number`` is below it are the control group."""
+    return round(share * LOT_MODULUS)
 
 
 def lead_lot(lead_id: str) -> int:

@@ -487,6 +487,12 @@ class HandoverResponse(StrictModel):
     tied_taken: int = Field(description="how many of these are above the cut; drawn by lot")
     handed_over: int
     explored: int
+    control_share: float = Field(
+        description="the share of all leads that no list has, to measure what calls do; as configured"
+    )
+    control: int = Field(
+        description="how many of these would be on the list; who they are is in the log alone"
+    )
     expected: ExpectedConversions
     leads: list[HandoverLeadOut]
 

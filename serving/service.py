@@ -88,7 +88,7 @@ class Leadloop:
         self.champion = follow_model(settings.model, settings.project)
         self.journal = _open_decision_log(settings.log)
         self.workload = Workload()
-        self.explore = settings.explore
+        self.explore, self.control = settings.explore, settings.control
         self.shadow = self._shadow_scorer(settings) if settings.shadow else None
         self._following: list[asyncio.Task[None]] = []
         for followed in self._reloading_models:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 OUT = Path("leadloop-out")
 EXPLORE, RATE, ALLOWED_HOSTS = "LEADLOOP_EXPLORE", "LEADLOOP_RATE", "LEADLOOP_ALLOWED_HOSTS"
+CONTROL = "LEADLOOP_CONTROL"
 
 
 class SettingsError(ValueError):
@@ -37,9 +38,11 @@ class ServiceSettings:
         project: The project whose champion, keys and log these are. Default: none, and no project is checked.
         allowed_hosts: Names that the Host header may hold beside those of this machine. Default: none; then a
             service with keys, or one that is open to all, answers under any name.
+        control: The share of leads that no hand-over ever has, to measure what calls do. Default: none.
 
     Raises:
-        SettingsError: ``explore`` is not in ``[0, 1]``, ``rate`` is below 1, or ``project`` is no name.
+        SettingsError: ``explore`` or ``control`` is not in ``[0, 1]``, ``rate`` is below 1, or ``project`` is
+            no name.
     """
 
     model: str = CHAMPION
@@ -51,13 +54,16 @@ class ServiceSettings:
     explore: float = 0.0
     project: str = ""
     allowed_hosts: tuple[str, ...] = ()
+    control: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rate is not None and self.rate < 1:
             raise SettingsError(_rate_message(str(self.rate)))
-        if not 0 <= self.explore <= 1:
-            msg = f"explore is a share from 0 to 1, not {self.explore}"
-            raise SettingsError(msg)
+        for name in ("explore", "control"):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                msg = f"{name} is a share from 0 to 1, not {share}"
+                raise SettingsError(msg)
         if self.project:
             try:
                 check_project_name(self.project)
@@ -79,9 +85,10 @@ class ServiceSettings:
             open_to_all=values.get("LEADLOOP_NO_KEYS") == "1",
             rate=_rate(values.get(RATE, "")),
             log=LogSettings.of(values),
-            explore=_share(values.get(EXPLORE, "0")),
+            explore=_share(EXPLORE, values.get(EXPLORE, "0")),
             project=values.get(PROJECT, ""),
             allowed_hosts=host_names(values.get(ALLOWED_HOSTS, "")),
+            control=_share(CONTROL, values.get(CONTROL, "0")),
         )
 
     @property
@@ -95,6 +102,7 @@ class ServiceSettings:
             RATE: str(self.rate or ""),
             **self.log.environment,
             EXPLORE: str(self.explore or ""),
+            CONTROL: str(self.control or ""),
             PROJECT: self.project,
             ALLOWED_HOSTS: ",".join(self.allowed_hosts),
         }
@@ -131,11 +139,11 @@ def _only_project() -> str:
     raise SettingsError(msg)
 
 
-def _share(text: str) -> float:
+def _share(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        msg = f"{EXPLORE} is a share from 0 to 1, not {text[:40]!r}"
+        msg = f"{name} is a share from 0 to 1, not {text[:40]!r}"
         raise SettingsError(msg) from None
 
 

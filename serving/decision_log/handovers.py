@@ -18,6 +18,7 @@ from serving.decision_log.database import writing
 from serving.decision_log.erasure import lock_against_erasure, lock_against_records
 from serving.decision_log.queries import decisions_of_handover
 from serving.decision_log.tables import (
+    CONTROL_LEADS,
     DECISIONS,
     HANDED_OVER,
     HANDOVERS,
@@ -30,7 +31,10 @@ from serving.handover_selection import (
     DayLots,
     HandoverCandidate,
     NoSuchValueError,
+    SelectedParts,
     compose_selection,
+    control_limit,
+    control_number,
     count_lots,
 )
 
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine, Row, Select
 
     from serving.decision_log.records import DecisionSummary
-    from serving.handover_selection import HandoverRequest, Selection
+    from serving.handover_selection import HandoverRequest, SelectedLead, Selection
 
     Condition = Callable[[ColumnElement[float]], ColumnElement[bool]]
 
@@ -67,13 +71,17 @@ class HandoverLead:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """A hand-over as it was logged; the counts are those of ``serving.handover_selection.Selection``."""
+    """A hand-over as it was logged; the counts are those of ``serving.handover_selection.Selection``.
+
+    ``control`` counts the leads of the control group that are not on the list and would have been.
+    """
 
     request: HandoverRequest
     open: int
     tied: int
     tied_taken: int
     leads: tuple[HandoverLead, ...] = ()
+    control: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,9 @@ def select_handover(log: Engine, request: HandoverRequest) -> Selection:
 
 
 def _select(connection: Connection, request: HandoverRequest) -> Selection:
-    leads = _OpenLeads(connection, _groups(connection, request), request.value)
+    groups = _groups(connection, request)
+    control = _OpenLeads(connection, _of_control_group(groups, request, belongs=True), request.value)
+    leads = _OpenLeads(connection, _of_control_group(groups, request, belongs=False), request.value)
     best = leads.best_worths(request.capacity + 1)
     # As many as these there are, if not more: that is all it takes to know how many are drawn.
     lots = count_lots(len(best), request)
@@ -127,7 +137,37 @@ def _select(connection: Connection, request: HandoverRequest) -> Selection:
     number, below = leads.count_and_draw(lambda worth: worth <= cut, draw, lots and lots + room)
     chosen = set(at_cut)
     sample = [each for each in below if each not in chosen][:lots]
-    return compose_selection(above, sample, number, tied)
+    near = _near_control(control, request, draw, above, sample) if request.control_share else []
+    return compose_selection(request, SelectedParts(above, sample, near), number, tied)
+
+
+def _near_control(
+    control: _OpenLeads,
+    request: HandoverRequest,
+    draw: DayLots,
+    above: Sequence[HandoverCandidate],
+    sample: Sequence[HandoverCandidate],
+) -> list[HandoverCandidate]:
+    """The leads of the control group that can have been selected: above the cut, or by their lot."""
+    if len(above) + len(sample) < request.capacity:
+        return list(control.read(lambda _: true()))
+    cut = above[-1].worth if above else math.inf
+    near = list(control.read(lambda worth: worth >= cut)) if above else []
+    last = max((draw.key(each)[0] for each in sample), default=None)
+    if last is not None:
+        near += control.read(lambda worth: worth < cut, _day_number(draw) <= last)
+    return near
+
+
+def _of_control_group(
+    groups: Sequence[_Group], request: HandoverRequest, *, belongs: bool
+) -> Sequence[_Group]:
+    """The groups without the control group, or with nobody else."""
+    if not request.control_share:
+        return [] if belongs else groups
+    number, limit = control_number(LEAD_RANKS.c.lot), control_limit(request.control_share)
+    condition = number < limit if belongs else number >= limit
+    return [replace(group, conditions=(*group.conditions, condition)) for group in groups]
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,19 +376,27 @@ def _newest_rows(connection: Connection) -> list[dict[str, Any]]:
 
 
 def find_handover(log: Engine, request: HandoverRequest) -> Handover | None:
-    """The logged hand-over of a request, without leads that were erased since; None where there is none."""
-    conditions = [HANDOVERS.c[name] == value for name, value in asdict(request).items()]
+    """The logged hand-over of a request, without leads that were erased since; None where there is none.
+
+    The control group is as it was when the list was made.
+    """
+    wish = asdict(request)
+    del wish["control_share"]
+    conditions = [HANDOVERS.c[name] == value for name, value in wish.items()]
     with log.connect() as connection:
         head = connection.execute(select(HANDOVERS).where(*conditions)).mappings().one_or_none()
         if head is None:
             return None
         query = select(HANDED_OVER).where(HANDED_OVER.c.handover_id == head["id"])
         rows = connection.execute(query.order_by(HANDED_OVER.c.rank)).mappings().all()
+        group = select(func.count()).select_from(CONTROL_LEADS)
+        control = connection.execute(group.where(CONTROL_LEADS.c.handover_id == head["id"])).scalar_one()
     decisions = decisions_of_handover(log, head["id"])
     leads = tuple(
         _handover_lead(row, decisions[row["decision_id"]]) for row in rows if row["decision_id"] in decisions
     )
-    return Handover(request, head["open"], head["tied"], head["tied_taken"], leads)
+    logged = replace(request, control_share=head["control_share"])
+    return Handover(logged, head["open"], head["tied"], head["tied_taken"], leads, control)
 
 
 def _handover_lead(row: Mapping[Any, Any], decision: DecisionSummary) -> HandoverLead:
@@ -370,10 +418,11 @@ def add_handover(connection: Connection, request: HandoverRequest, selection: Se
         "tied_taken": selection.tied_taken,
     }
     number = connection.execute(insert(HANDOVERS).returning(HANDOVERS.c.id), [head]).scalar_one()
-    rows = _lead_rows(number, selection)
-    logged = _logged_decisions(connection, [row["decision_id"] for row in rows])
-    if left := [row for row in rows if row["decision_id"] in logged]:
-        connection.execute(insert(HANDED_OVER), left)
+    for table, leads in ((HANDED_OVER, selection.leads), (CONTROL_LEADS, selection.control)):
+        rows = _lead_rows(number, leads)
+        logged = _logged_decisions(connection, [row["decision_id"] for row in rows])
+        if left := [row for row in rows if row["decision_id"] in logged]:
+            connection.execute(insert(table), left)
 
 
 def _logged_decisions(connection: Connection, numbers: Sequence[int]) -> set[int]:
@@ -382,7 +431,7 @@ def _logged_decisions(connection: Connection, numbers: Sequence[int]) -> set[int
     return {number for query in queries for number in connection.execute(query).scalars()}
 
 
-def _lead_rows(number: int, selection: Selection) -> Sequence[dict[str, Any]]:
+def _lead_rows(number: int, leads: Sequence[SelectedLead]) -> Sequence[dict[str, Any]]:
     return [
         {
             "handover_id": number,
@@ -395,5 +444,5 @@ def _lead_rows(number: int, selection: Selection) -> Sequence[dict[str, Any]]:
             "propensity": lead.propensity,
             "tenant": lead.candidate.tenant,
         }
-        for rank, lead in enumerate(selection.leads, 1)
+        for rank, lead in enumerate(leads, 1)
     ]

@@ -10,10 +10,17 @@ import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select, union_all
 
 from serving.decision_log.records import Decision, DecisionSummary, Outcome
-from serving.decision_log.tables import DECISIONS, ERASURES, HANDED_OVER, OUTCOMES
+from serving.decision_log.tables import (
+    CONTROL_LEADS,
+    DECISIONS,
+    ERASURES,
+    HANDED_OVER,
+    HANDOVERS,
+    OUTCOMES,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -88,6 +95,30 @@ def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, float
     for row in _rows(log, query):
         propensity, by_lot = row.pop("propensity"), row.pop("by_lot")
         yield _decision(row), propensity, bool(by_lot)
+
+
+def experiment_entries(log: Engine) -> Iterator[tuple[Decision, dict[str, Any]]]:
+    """The decision about each lead of a list or of its control group, in the order of the lists.
+
+    With it ``day``, ``handed_over``, ``by_lot`` and ``control_share``.
+    """
+    arms = ((HANDED_OVER, 1), (CONTROL_LEADS, 0))
+    both = union_all(*(_arm(table, handed_over) for table, handed_over in arms)).subquery()
+    names = ("day", "handed_over", "by_lot", "control_share")
+    query = (
+        select(DECISIONS, *(both.c[name] for name in names))
+        .join(both, both.c.decision_id == DECISIONS.c.id)
+        .order_by(both.c.handover_id, both.c.handed_over, both.c.rank)
+    )
+    for row in _rows(log, query):
+        entry = {name: row.pop(name) for name in names}
+        yield _decision(row), entry
+
+
+def _arm(table: Table, handed_over: int) -> Select[Any]:
+    own = (table.c.handover_id, table.c.rank, table.c.decision_id, table.c.explored.label("by_lot"))
+    shared = (HANDOVERS.c.day, HANDOVERS.c.control_share, literal(handed_over).label("handed_over"))
+    return select(*own, *shared).join(HANDOVERS, HANDOVERS.c.id == table.c.handover_id)
 
 
 def decisions_of_model(log: Engine, model_version: str) -> Iterator[Decision]:

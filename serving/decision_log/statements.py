@@ -27,6 +27,7 @@ from serving.decision_log.records import ErasedCounts
 from serving.decision_log.retention import RetentionClock, trust
 from serving.decision_log.settings import LogError
 from serving.decision_log.tables import (
+    CONTROL_LEADS,
     DECISIONS,
     ERASURES,
     HANDED_OVER,
@@ -290,7 +291,7 @@ def erase(connection: Connection, lead_id: str, now: int, tenant: str = "") -> E
     _erase_answers(connection, lead_id, tenant)
     decisions, outcomes, *_ = [
         connection.execute(delete(table).where(*_of_lead(table, lead_id, tenant))).rowcount
-        for table in (DECISIONS, OUTCOMES, HANDED_OVER, LEAD_RANKS)
+        for table in (DECISIONS, OUTCOMES, HANDED_OVER, CONTROL_LEADS, LEAD_RANKS)
     ]
     erased = ErasedCounts(decisions, outcomes)
     if erased != ErasedCounts(0, 0):
@@ -360,8 +361,9 @@ def remove_answers_before(connection: Connection, before: int, most: int) -> Non
 def _remove_handovers(connection: Connection, before: int) -> None:
     """Delete the hand-overs of days that ended at or before ``before``."""
     old = HANDOVERS.c.day + DAY <= before
-    leads = HANDED_OVER.c.handover_id.in_(select(HANDOVERS.c.id).where(old))
-    connection.execute(delete(HANDED_OVER).where(leads))
+    for table in (HANDED_OVER, CONTROL_LEADS):
+        leads = table.c.handover_id.in_(select(HANDOVERS.c.id).where(old))
+        connection.execute(delete(table).where(leads))
     connection.execute(delete(HANDOVERS).where(old))
 
 

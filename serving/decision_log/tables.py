@@ -102,6 +102,7 @@ HANDOVERS = Table(
     Column("tied", BigInteger, nullable=False),
     Column("tied_taken", BigInteger, nullable=False),
     _tenant(),
+    Column("control_share", Double, nullable=False, server_default="0"),
     # Whoever asks first on a day decides for all of the same tenant who ask the same.
     UniqueConstraint("tenant", "day", "capacity", "explore", "value", name="handovers_of_a_day"),
     sqlite_autoincrement=True,
@@ -119,6 +120,21 @@ HANDED_OVER = Table(
     Column("propensity", Double, nullable=False),
     _tenant(),
     Index("handed_over_leads", "lead_id"),
+)
+# The leads of the control group that would have been handed over, by ``rank`` as in ``handed_over``.
+CONTROL_LEADS = Table(
+    "control_leads",
+    METADATA,
+    Column("handover_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("rank", BigInteger, primary_key=True, autoincrement=False),
+    Column("lead_id", Text, nullable=False),
+    Column("decision_id", BigInteger, nullable=False),
+    Column("worth", Double, nullable=False),
+    Column("value", Double),
+    Column("explored", SmallInteger, nullable=False),
+    Column("propensity", Double, nullable=False),
+    _tenant(),
+    Index("control_leads_by_id", "lead_id"),
 )
 # What a hand-over ranks: a row per lead by probability (``value_name`` ""), and one by probability times
 # value for each feature in ``ranked_values``. Kept up in the transaction that adds the decision or outcome.

@@ -62,7 +62,8 @@ def _wish(query: HandoverQuery) -> HandoverRequest:
         _require_number(query.value, service.scorer.model.features)
     explore = service.explore if query.explore is None else query.explore
     day = int(time.time()) // DAY * DAY
-    return HandoverRequest(day, query.capacity, explore, query.value or "", current_request().tenant)
+    tenant = current_request().tenant
+    return HandoverRequest(day, query.capacity, explore, query.value or "", tenant, service.control)
 
 
 def _require_number(name: str, features: FeatureSet) -> None:
@@ -87,6 +88,8 @@ def _response(request: HandoverRequest, handover: Handover | None, stale_days: i
         tied_taken=handover.tied_taken if handover else 0,
         handed_over=len(leads),
         explored=sum(lead.explored for lead in leads),
+        control_share=handover.request.control_share if handover else request.control_share,
+        control=handover.control if handover else 0,
         expected=ExpectedConversions(
             conversions=sum(probabilities), low=low, high=high, worth=sum(lead.worth for lead in leads)
         ),

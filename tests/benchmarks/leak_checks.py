@@ -1,7 +1,7 @@
 """Recall and false alarms of the checks on made-up exports, on the first of which they were mended.
 
     python tests/benchmarks/leak_checks.py [--leads N] [--seeds N] [--strength S] [--companies N]
-        [--histories N]
+        [--histories N] [--first-seed S]
 
 Each seed is a simulated company's flat export, in English and in German: what was known two weeks after a
 lead came, and seven columns that a CRM fills because of the outcome, as they are found in practice: a
@@ -244,11 +244,11 @@ def exports(leads: int, seed: int, strength: float) -> Iterator[tuple[str, pl.Da
         yield name, made(random, leads), []
 
 
-def print_worlds(rows: int, companies: int) -> None:
+def print_worlds(rows: int, companies: int, first: int) -> None:
     """Recall by mechanism and false alarms in made-up companies."""
     found, planted, alarms = Counter[str](), Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory() as scratch:
-        for seed in range(companies):
+        for seed in range(first, first + companies):
             frame, leaking = leak_worlds.export(seed, rows)
             told = named(frame, Path(scratch))
             planted.update(leaking.values())
@@ -292,12 +292,12 @@ def rare_table(kind: str, seed: int, rows: int, rate: float) -> tuple[pl.DataFra
     return frame.with_columns(**honest_columns, **leaking), set(leaking)
 
 
-def print_rare_tables(rows: int, seeds: int) -> None:
+def print_rare_tables(rows: int, seeds: int, first: int) -> None:
     """Recall and false alarms in ordinary tables of which few convert, with the leaks and without them."""
     for rate in leak_histories.RATES[:2]:
         found, planted, alarms, tables = Counter[str](), Counter[str](), Counter[str](), 0
         with tempfile.TemporaryDirectory() as scratch:
-            for seed in range(seeds):
+            for seed in range(first, first + seeds):
                 for kind in ORDINARY:
                     frame, leaking = rare_table(kind, seed, rows, rate)
                     accused = named(frame, Path(scratch))
@@ -316,12 +316,12 @@ def print_rare_tables(rows: int, seeds: int) -> None:
         )
 
 
-def print_histories(leads: int, companies: int) -> None:
+def print_histories(leads: int, companies: int, first: int) -> None:
     """False alarms in honest histories by base rate, and recall of each leak."""
     found, planted, alarms = Counter[str](), Counter[str](), Counter[str]()
     for rate in leak_histories.RATES:
         accused, histories = 0, 0
-        for seed in range(companies):
+        for seed in range(first, first + companies):
             for kind in leak_histories.KINDS:
                 company = leak_histories.draw_company(seed, leads, kind, rate)
                 checks = accusations(company.dataset())
@@ -329,7 +329,7 @@ def print_histories(leads: int, companies: int) -> None:
                 alarms.update(f"{column} ({code})" for column, code in checks.items())
         print(f"\n{histories} honest histories of {leads:,} leads, {rate:.1%} converted: {accused} accused")
         for number, (leak, plant) in enumerate(leak_histories.LEAKS.items()):
-            for seed in range(companies):
+            for seed in range(first, first + companies):
                 kind = leak_histories.KINDS[(seed + number) % len(leak_histories.KINDS)]
                 company, columns = plant(leak_histories.draw_company(1_000 + seed, leads, kind, rate))
                 checks = accusations(company.dataset())
@@ -354,11 +354,17 @@ def main() -> None:
     )
     parser.add_argument("--companies", type=int, default=93, help="made-up ones of each size")
     parser.add_argument("--histories", type=int, default=4, help="of each kind and base rate")
+    parser.add_argument(
+        "--first-seed",
+        type=int,
+        default=0,
+        help="seeds from here on; the checks were adjusted on those from 0",
+    )
     asked = parser.parse_args()
     recall, alarms, tables = Counter[str](), Counter[str](), Counter[str]()
     codes: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for seed in range(1, asked.seeds + 1):
+        for seed in range(asked.first_seed + 1, asked.first_seed + asked.seeds + 1):
             for name, frame, leaking in exports(asked.leads, seed, asked.strength):
                 found = named(frame, Path(scratch))
                 tables[name] += 1
@@ -373,9 +379,9 @@ def main() -> None:
     for alarm, count in alarms.most_common():
         print(f"  {alarm}: {count}")
     for rows in SIZES:
-        print_worlds(rows, asked.companies)
-    print_rare_tables(10_000, asked.seeds)
-    print_histories(asked.leads, asked.histories)
+        print_worlds(rows, asked.companies, asked.first_seed)
+    print_rare_tables(10_000, asked.seeds, asked.first_seed)
+    print_histories(asked.leads, asked.histories, asked.first_seed)
 
 
 if __name__ == "__main__":

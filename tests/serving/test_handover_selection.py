@@ -10,7 +10,15 @@ import pytest
 from scipy.stats import binom
 
 from features.clock import DAY
-from serving.handover_selection import HandoverCandidate, HandoverRequest, conversion_interval, select_leads
+from serving.handover_selection import (
+    HandoverCandidate,
+    HandoverRequest,
+    control_limit,
+    control_number,
+    conversion_interval,
+    lead_lot,
+    select_leads,
+)
 
 WEEKS = [week * 7 * DAY for week in range(400)]
 
@@ -85,6 +93,64 @@ def test_a_small_share_draws_at_least_one():
     assert (
         sum(lead.explored for lead in select_leads(leads(*[0.5] * 9), HandoverRequest(0, 5, 0.01)).leads) == 1
     )
+
+
+def in_control_group(lead_id, share):
+    return control_number(lead_lot(lead_id)) < control_limit(share)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "explore"), [(5, 0.0), (9, 0.4), (6, 1.0), (25, 0.2), (39, 0.1), (60, 0.5)]
+)
+def test_a_lead_of_the_control_group_is_named_exactly_if_it_alone_would_be_selected(capacity, explore):
+    some = leads(*[round(0.9 - number / 50, 1) for number in range(40)])
+    for day in WEEKS[:12]:
+        choice = select_leads(some, HandoverRequest(day, capacity, explore, control_share=0.3))
+        group = [each for each in some if in_control_group(each.lead_id, 0.3)]
+        others = [each for each in some if each not in group]
+        assert 4 < len(group) < 20
+        assert not {each.lead_id for each in group} & set(names(choice))
+        expected = {}
+        for each in group:
+            if len(others) == capacity:  # one more, and somebody would be drawn
+                continue
+            alone = select_leads([*others, each], HandoverRequest(day, capacity, explore))
+            expected |= {
+                lead.candidate.lead_id: lead.explored for lead in alone.leads if lead.candidate == each
+            }
+        if len(others) != capacity:
+            assert {lead.candidate.lead_id: lead.explored for lead in choice.control} == expected
+
+
+def test_whoever_would_be_selected_is_handed_over_by_the_chance_of_the_control_group():
+    """Whoever is drawn has the same chance as whoever is above the cut, on every day."""
+    chances = Counter()
+    for day in WEEKS[:200]:
+        some = [HandoverCandidate(f"{day} {n}", n, 0.9 - n / 1_000) for n in range(300)]
+        choice = select_leads(some, HandoverRequest(day, 100, 0.5, control_share=0.2))
+        for kind, selected in (("handed over", choice.leads), ("control", choice.control)):
+            chances.update((kind, lead.explored) for lead in selected)
+        assert {round(lead.propensity, 9) for lead in choice.leads[:50]} == {0.8}
+    for explored in (False, True):
+        handed, control = chances["handed over", explored], chances["control", explored]
+        spread = math.sqrt(0.2 * 0.8 * (handed + control))
+        assert abs(control - 0.2 * (handed + control)) < 4 * spread
+
+
+def test_the_control_group_is_the_same_leads_on_every_day():
+    some = leads(*[0.5] * 50)
+    handed = {
+        name
+        for day in WEEKS
+        for name in names(select_leads(some, HandoverRequest(day, 20, 0.5, control_share=0.2)))
+    }
+    assert handed == {each.lead_id for each in some if not in_control_group(each.lead_id, 0.2)}
+
+
+def test_without_a_share_nobody_is_in_the_control_group():
+    some = leads(*[0.5] * 50)
+    choice = select_leads(some, HandoverRequest(DAY, 50))
+    assert (len(choice.leads), choice.control) == (50, ())
 
 
 def test_the_number_of_conversions_is_distributed_as_brute_force_counts():

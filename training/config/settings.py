@@ -60,6 +60,25 @@ class ReportConfig:
             raise ValueError(msg)
 
 
+@dataclass(frozen=True)
+class FairnessConfig:
+    """The section [fairness]: columns that leads are compared by, such as gender or age.
+
+    Attributes:
+        columns: Columns of leads, or overwritten attributes. The report and the model card compare their
+            groups. Default: none.
+        learn: Whether the model may learn from them, too. Default: it may not.
+    """
+
+    columns: tuple[str, ...] = ()
+    learn: bool = False
+
+    def __post_init__(self) -> None:
+        if self.learn and not self.columns:
+            msg = "learn = true allows the model to learn from columns of [fairness], and none is named"
+            raise ValueError(msg)
+
+
 _CAPACITY = re.compile(r"\s*(\d+)\s*(?:per|/|a|an)\s*(hour|day|week|month)\s*")
 
 _PERIODS = {"hour": HOUR, "day": DAY, "week": 7 * DAY, "month": 30 * DAY}
@@ -334,6 +353,7 @@ class Config:
         project: The project's name. Default: one that is drawn, or that of a shared tracking server.
         plugins: Modules that add features, learners, metrics or sections of the report. Default: none.
         names: What people call columns, values, kinds and stages. Default: their own names, made readable.
+        fairness: The columns that leads are compared by. Default: none.
 
     Raises:
         ValueError: It describes both or neither, or names stages or columns that are not there.
@@ -357,6 +377,7 @@ class Config:
     project: str | None = None
     plugins: tuple[PluginModule, ...] = ()
     names: DisplayNames = field(default_factory=DisplayNames)
+    fairness: FairnessConfig = FairnessConfig()
 
     def __post_init__(self) -> None:
         if (self.flat is None) == (self.leads is None):

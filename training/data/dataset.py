@@ -128,6 +128,8 @@ class Dataset:
         names: What people call columns, values, kinds and stages.
         words: (n, texts) all words of the texts, where ``rows`` have those that a model knows; None where
             they are the same.
+        audit: (n, columns) what leads are compared by for fairness; None where nothing is.
+        audit_learned: Whether the model may learn from these columns.
 
     Raises:
         NoLabelledRowsError: There are not rows of both outcomes.
@@ -158,6 +160,8 @@ class Dataset:
     notices: tuple[str, ...] = ()
     names: DisplayNames = field(default_factory=DisplayNames)
     words: pl.DataFrame | None = field(default=None, repr=False)
+    audit: pl.DataFrame | None = field(default=None, repr=False)
+    audit_learned: bool = False
 
     def __post_init__(self) -> None:
         counts = {outcome: int((self.label == outcome).sum()) for outcome in (0, 1)}
@@ -225,7 +229,7 @@ class Dataset:
         return self._take(np.linspace(0, len(self) - 1, most).astype(np.intp))
 
     def _take(self, positions: NDArray[np.intp]) -> Dataset:
-        columns = ("rows", "label", "order", "weights", "matured", "settled_at", "accounts", "words")
+        columns = ("rows", "label", "order", "weights", "matured", "settled_at", "accounts", "words", "audit")
         thin: dict[str, Any] = {
             name: None if (whole := getattr(self, name)) is None else whole[positions] for name in columns
         }

@@ -11,6 +11,7 @@ from features.ingest.flat_export import read_flat
 from features.ingest.read_history import read_history
 from features.suggestions import suggest
 from training.config.toml_reader import ConfigError
+from training.data.audit_columns import separate_audit_columns
 from training.data.dataset import Dataset, from_flat_export, from_history, ingest_summary
 from training.data.monotone_constraints import monotone_constraints
 from training.data.unknown_names import unknown_name_notices
@@ -72,13 +73,12 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         plugins=plugins,
         names=config.names,
     )
-    dataset = _apply_training_config(full, config)
+    dataset = _apply_training_config(replace(full, availability=reading.availability), config)
     dataset = replace(
         dataset,
         intake=ingest_summary(
-            sum(table.rows for table in reading.counts), reading.quarantine, reading.availability
+            sum(table.rows for table in reading.counts), reading.quarantine, dataset.availability
         ),
-        availability=reading.availability,
         ignored=_unused_columns(dataset, reading),
         missing=config.history_mapping.leads.missing,
         marks=reading.marks,
@@ -122,7 +122,8 @@ def format_columns(columns: Sequence[Availability]) -> str:
 
 
 def _apply_training_config(dataset: Dataset, config: Config) -> Dataset:
-    """The data set without the features that ``[training]`` excludes, with its monotone constraints."""
+    """The data set without what ``[fairness]`` and ``[training]`` keep out, with its monotone constraints."""
+    dataset = separate_audit_columns(dataset, config.fairness)
     excluded = set(config.training.exclude)
     if unknown := sorted(excluded - set(dataset.features.names)):
         hint = suggest(unknown[0], dataset.features.names)
@@ -143,4 +144,4 @@ def _apply_training_config(dataset: Dataset, config: Config) -> Dataset:
 def _unused_columns(dataset: Dataset, reading: IngestResult) -> tuple[str, ...]:
     """The lead columns that no feature reads; requests may carry them."""
     used = {spec.column for spec in dataset.features.specs if spec.source == "leads"}
-    return tuple(sorted(set(reading.columns) - used))
+    return tuple(sorted({*reading.columns, *dataset.ignored} - used))

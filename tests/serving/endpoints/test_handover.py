@@ -22,7 +22,7 @@ from serving.decision_log import handovers, queries
 from serving.decision_log.async_log import DecisionLog
 from serving.decision_log.settings import OFF, LogSettings
 from serving.decision_log.statements import add_outcomes, erase, probe_writable, prune
-from serving.decision_log.tables import HANDED_OVER, HANDOVERS, OUTCOMES
+from serving.decision_log.tables import CONTROL_LEADS, HANDED_OVER, HANDOVERS, OUTCOMES
 from serving.handover_selection import HandoverCandidate, HandoverRequest, NoSuchValueError, select_leads
 from serving.settings import ServiceSettings, SettingsError
 
@@ -105,8 +105,8 @@ def test_the_database_selects_what_the_definition_selects(log, seed):
     for tenant, value in [("", ""), ("", "deal"), ("acme", ""), ("acme", "deal"), ("nobody", "")]:
         everybody = open_leads(log, value, tenant)
         for capacity, explore in [(1, 0.0), (5, 0.0), (5, 0.4), (12, 0.1), (4, 1.0), (500, 0.5)]:
-            for day in (7, 8):
-                wish = HandoverRequest(day * DAY, capacity, explore, value, tenant)
+            for day, control in ((7, 0.0), (8, 0.0), (8, 0.4)):
+                wish = HandoverRequest(day * DAY, capacity, explore, value, tenant, control)
                 assert handovers.select_handover(log, wish) == select_leads(everybody, wish), wish
 
 
@@ -411,6 +411,40 @@ def test_the_api_page_tells_of_it(client):
     assert (set(schema["properties"]), schema["required"]) == (set(parameters), ["capacity"])
 
 
+def control_leads(log):
+    with log.connect() as connection:
+        return connection.execute(select(CONTROL_LEADS)).mappings().all()
+
+
+def test_the_control_group_is_logged_beside_the_list_and_erased_with_its_lead(log):
+    log_decisions(log, *[make_decision(f"lead {n}", probability=0.5 + n / 100) for n in range(30)])
+    wish = HandoverRequest(7 * DAY, 10, control_share=0.4)
+    selection = handovers.select_handover(log, wish)
+    in_transaction(log, handovers.add_handover, wish, selection)
+    rows = control_leads(log)
+    assert {row["lead_id"] for row in rows} == {lead.candidate.lead_id for lead in selection.control}
+    assert {(row["propensity"], row["explored"]) for row in rows} == {(0.6, 0)}
+    assert handovers.find_handover(log, wish).control == len(rows) > 2
+    # The list of a day stays what it is where the share is changed.
+    later = handovers.find_handover(log, HandoverRequest(7 * DAY, 10, control_share=0.1))
+    assert later == handovers.find_handover(log, wish)
+    in_transaction(log, erase, rows[0]["lead_id"], 1)
+    assert len(control_leads(log)) == len(rows) - 1
+    in_transaction(log, prune, 9 * DAY, 100)
+    assert control_leads(log) == []
+
+
+def test_the_answer_counts_the_control_group_and_names_none_of_it(place, by_hand, log):
+    log_decisions(log, *[make_decision(f"lead {n}", probability=0.9 - n / 100) for n in range(40)])
+    with ExitStack() as stack:
+        client = start_client(by_hand, place, stack, LEADLOOP_CONTROL="0.3")
+        answer = ask(client, capacity=10)
+    absent = {row["lead_id"] for row in control_leads(log)}
+    assert (answer["control_share"], answer["control"], answer["handed_over"]) == (0.3, len(absent), 10)
+    assert len(absent) > 1
+    assert not absent & {lead["lead_id"] for lead in answer["leads"]}
+
+
 def test_workers_that_choose_at_once_agree(log, place):
     log_decisions(log, *[make_decision(f"lead {n}", probability=0.5) for n in range(40)])
     wish, barrier = HandoverRequest(7 * DAY, 10, 0.5), Barrier(4)
@@ -432,13 +466,15 @@ def test_workers_that_choose_at_once_agree(log, place):
     assert len(lists[0].leads) == 10
 
 
+@pytest.mark.parametrize("name", ["LEADLOOP_EXPLORE", "LEADLOOP_CONTROL"])
 @pytest.mark.parametrize("share", ["half", "1.5", "-0.1", "nan"])
-def test_a_configured_share_that_is_none_is_refused_at_the_start(share):
+def test_a_configured_share_that_is_none_is_refused_at_the_start(name, share):
     with pytest.raises(SettingsError, match="share from 0 to 1"):
-        ServiceSettings.of({"LEADLOOP_EXPLORE": share})
+        ServiceSettings.of({name: share})
 
 
-def test_the_configured_share_reaches_the_service():
-    settings = ServiceSettings.of({"LEADLOOP_EXPLORE": "0.1"})
-    assert settings.explore == 0.1
-    assert ServiceSettings.of(settings.environment).explore == 0.1
+def test_the_configured_shares_reach_the_service():
+    settings = ServiceSettings.of({"LEADLOOP_EXPLORE": "0.1", "LEADLOOP_CONTROL": "0.05"})
+    assert (settings.explore, settings.control) == (0.1, 0.05)
+    again = ServiceSettings.of(settings.environment)
+    assert (again.explore, again.control) == (0.1, 0.05)
