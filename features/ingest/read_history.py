@@ -44,15 +44,15 @@ from features.ingest.history_extractions import extract_history, find_history_ex
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.lead_ids import ACCOUNT, further_ids, leave_out_deleted
 from features.ingest.mapping import HistoryMapping, TableMapping
-from features.ingest.merges import Merges, chain_merges
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
 from features.ingest.observation_end import TableEnd, find_observation_end
 from features.ingest.quarantine import Quarantine, SourceError, raise_above_limit, write_quarantine
 from features.ingest.row_validation import ROW, ValidatedRows
-from features.ingest.schema import CREATED, PART, ValidationContext, column_names, validate_table
+from features.ingest.schema import CREATED, ValidationContext, column_names, validate_table
 from features.ingest.tables import TableReader, open_table
 from features.ingest.timestamps import has_days
+from features.merges import PART, MergeCircleError, Merges, chain_merges
 from features.messages import Message
 from features.parsing import parse_categories
 from features.suggestions import suggest
@@ -182,7 +182,10 @@ def read_history_in_batches(
         read_events("merges", table, _table_context("merges", table, base, mapping), collect)
         for table in mapping.merges
     ]
-    merges = chain_merges(merge_rows)
+    try:
+        merges = chain_merges(merge_rows)
+    except MergeCircleError as error:
+        raise SourceError(str(error)) from error
     leads = _read_table("leads", mapping.leads, replace(base, accounts=account_ids), mapping, merges)
     created = pl.col("created_at").alias(CREATED)
     account = pl.col("account_id").alias(ACCOUNT)

@@ -280,16 +280,19 @@ def _insert_outcomes(connection: Connection, rows: Sequence[dict[str, Any]]) -> 
     return {(row.tenant, row.key) for row in connection.execute(statement, ordered)}
 
 
-def erase(connection: Connection, lead_id: str, now: int, tenant: str = "") -> ErasedCounts:
+def erase(
+    connection: Connection, lead_id: str, now: int, tenant: str = "", known_at: int | None = None
+) -> ErasedCounts:
     """Delete all records of a lead and of those it was merged with; only the counts of the day remain.
 
-    And a hash, by which events of it are refused from then on.
+    And a hash, by which events of it are refused from then on, unless it consents later than ``known_at``
+    (default: ``now``).
 
     With a tenant only its own records of the lead, with "" those of all tenants. Decisions of requests that
     came before, which are still to be written, will be left out.
     """
     parts = [
-        _erase_id(connection, each, now, label)
+        _erase_id(connection, each, now if known_at is None else known_at, label)
         for label, ids in sorted(lead_events.ids_of_person(connection, lead_id, tenant).items())
         for each in sorted(ids)
     ]
@@ -304,7 +307,7 @@ def erase(connection: Connection, lead_id: str, now: int, tenant: str = "") -> E
     return erased
 
 
-def _erase_id(connection: Connection, lead_id: str, now: int, tenant: str) -> ErasedCounts:
+def _erase_id(connection: Connection, lead_id: str, known_at: int, tenant: str) -> ErasedCounts:
     """Delete all records under one id of a person; how many there were."""
     register_erasure(connection, lead_id, tenant)
     _erase_answers(connection, lead_id, tenant)
@@ -312,7 +315,7 @@ def _erase_id(connection: Connection, lead_id: str, now: int, tenant: str) -> Er
         connection.execute(delete(table).where(*_of_lead(table, lead_id, tenant))).rowcount
         for table in (DECISIONS, OUTCOMES, HANDED_OVER, LEAD_RANKS)
     ]
-    events = lead_events.erase_lead_events(connection, lead_id, tenant, now)
+    events = lead_events.erase_lead_events(connection, lead_id, tenant, known_at)
     return ErasedCounts(decisions, outcomes, events)
 
 

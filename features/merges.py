@@ -14,15 +14,19 @@ import polars as pl
 
 from features.cohort import MERGED
 from features.history import TRANSITION_SCHEMA
-from features.ingest.quarantine import SourceError
-from features.ingest.schema import PART
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# The column with the number of the part of a history that a lead is in, with all of its account.
+PART = "leadloop.part"
 MERGE_SCHEMA = {"lead_id": pl.String, "merged_into": pl.String, "known_at": pl.Int64}
 _KNOWN, _OWN = "leadloop.known_from", "leadloop.own_from"
 _AT, _INTO, _OF = "leadloop.merged_at", "leadloop.survivor_part", "leadloop.loser_part"
+
+
+class MergeCircleError(ValueError):
+    """Leads that were merged in a circle: nobody survived."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ def chain_merges(frames: Sequence[pl.DataFrame]) -> Merges:
     Of several merges of a lead the first that was known counts.
 
     Raises:
-        SourceError: leads were merged in a circle.
+        MergeCircleError: leads were merged in a circle.
     """
     rows = pl.concat([pl.DataFrame(schema=MERGE_SCHEMA), *frames]).filter(
         pl.col("lead_id") != pl.col("merged_into")
@@ -166,6 +170,6 @@ def chain_merges(frames: Sequence[pl.DataFrame]) -> Merges:
         circle = step.filter(pl.col("lead_id") == pl.col("merged_into"))
         if circle.height:
             msg = f"merges: lead {circle['lead_id'][0]!r} was merged into itself by way of others"
-            raise SourceError(msg)
+            raise MergeCircleError(msg)
         survivors.append(step)
     return Merges(pl.concat(survivors))
