@@ -143,6 +143,23 @@ class Merges:
         )
 
 
+@dataclass(frozen=True)
+class UnsharedMerges(Merges):
+    """Merges whose events stay whose they were, for whoever shares them later, at a moment of their own."""
+
+    def share(self, events: pl.DataFrame, leads: pl.DataFrame) -> pl.DataFrame:  # noqa: ARG002
+        """The events as they are, those of leads included that vanished when they were merged."""
+        return events
+
+    def inherited(self, rows: pl.DataFrame, leads: pl.DataFrame) -> pl.DataFrame:  # noqa: ARG002
+        """No attributes."""
+        return rows.clear()
+
+    def closings(self, leads: pl.DataFrame) -> pl.DataFrame:
+        """No transitions."""
+        return super().closings(leads).clear()
+
+
 def chain_merges(frames: Sequence[pl.DataFrame]) -> Merges:
     """The merges of all tables with their chains: A into B and B into C is A into C, from the later on.
 

@@ -10,10 +10,10 @@ from pydantic_core import to_json
 
 from features.parsing import clean_text
 from serving.body_splitter import OversizedItem
-from serving.lead_store.records import CONSENTED, REFUSED, EventRow
+from serving.lead_store.records import ALWAYS_KNOWN, CONSENTED, REFUSED, EventRow
 from serving.problems import InvalidLead, invalid_lead, oversized, refuse_surplus_fields
 from serving.request_context import current_request
-from serving.schemas import EARLIEST, MAX_NAME, EventRejected, EventTaken, LeadError, StoreEvent
+from serving.schemas import MAX_NAME, EventRejected, EventTaken, LeadError, StoreEvent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -109,7 +109,7 @@ def _row(event: Mapping[str, Any]) -> EventRow:
         other = event.get("account_id") if kind == "lead" else None
         content = _attributes(event.get("attributes", {}))
     if known_at is None:
-        known_at = EARLIEST if occurred_at is None else occurred_at
+        known_at = ALWAYS_KNOWN if occurred_at is None else occurred_at
     return EventRow(event["id"], kind, subject, other, occurred_at, known_at, to_json(content).decode())
 
 

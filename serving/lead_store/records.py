@@ -8,6 +8,8 @@ from typing import Any, Literal
 EventKind = Literal["lead", "touchpoint", "transition", "attribute", "account", "merge", "consent"]
 EventStatus = Literal["accepted", "duplicate", "key_conflict", "forgotten"]
 BY_REST, FROM_TABLES = 0, 1
+# 1900-01-02: when a row of accounts is known that names no time.
+ALWAYS_KNOWN = -2_208_902_400
 REFUSED, CONSENTED = '{"consent":false}', '{"consent":true}'
 
 

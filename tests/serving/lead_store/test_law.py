@@ -120,8 +120,10 @@ def events(draw):
             }
             rows.append(lead | ({} if known_at is None else {"known_at": known_at}))
     # A table of accounts that lacks one in use would be at fault.
-    for account in ("A", "B", "0007"):
-        rows.append({"type": "account", "account_id": account, "attributes": {"region": draw(words)}})
+    rows += [
+        {"type": "account", "account_id": account, "attributes": {"region": draw(words)}}
+        for account in ("A", "B", "0007")
+    ]
     for kind, most in ((touchpoints, 14), (transitions, 5), (changes, 6)):
         rows += draw(st.lists(kind, max_size=most))
     return [row | {"id": f"e{i}"} for i, row in enumerate([*rows, *draw(merges())])]
@@ -157,7 +159,9 @@ def batch_rows(rows, as_of, folder, features):
         ),
         "touchpoints": table(rows, "touchpoint", ("kind", "channel", "offer", "amount")),
         "transitions": table(rows, "transition", ("stage",)),
-        "attributes": table(rows, "attribute", ("name", "value")).sort("lead_id", "known_at", "name", "value"),
+        "attributes": table(rows, "attribute", ("name", "value")).sort(
+            "lead_id", "known_at", "name", "value"
+        ),
         "merges": table(rows, "merge", ("merged_into",)),
         "accounts": pl.DataFrame(
             [(row["account_id"], row["attributes"]["region"]) for row in rows if row["type"] == "account"],
@@ -165,6 +169,8 @@ def batch_rows(rows, as_of, folder, features):
             orient="row",
         ),
     }
+    if tables["leads"].is_empty():
+        return {}
     places = {}
     for name, frame in tables.items():
         frame.write_parquet(folder / f"{name}.parquet")
@@ -179,9 +185,7 @@ def batch_rows(rows, as_of, folder, features):
     )
     history = read_history(mapping, NOW).history
     ids = history.leads["lead_id"].sort()
-    frame = compute_features(
-        features, history, Snapshots(pl.DataFrame({"lead_id": ids, "as_of": as_of}))
-    )
+    frame = compute_features(features, history, Snapshots(pl.DataFrame({"lead_id": ids, "as_of": as_of})))
     return {row["lead_id"]: row for row in frame.collect().to_dicts()}
 
 
@@ -268,7 +272,7 @@ def hold(engine, scorer, folder, rows, as_of, tenant):
 
 
 def check(engine, scorer, folder, rows, seed, as_of, erased):
-    order = random.Random(seed)
+    order = random.Random(seed)  # noqa: S311
     tenant = f"t{next(TENANTS)}"
     store(engine, rows, order, tenant)
     hold(engine, scorer, folder, rows, as_of, tenant)
