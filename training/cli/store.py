@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from features.clock import DAY, HOUR
+from features.clock import parse_duration
 from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_unmerged_history
 from training.config.settings import load_config
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], object]
 
-_UNITS = {"s": 1, "m": 60, "h": HOUR, "d": DAY}
 _FLAT = (
     "a flat export has no events to keep; the store is filled from the tables of a history, which "
     "`leadloop init` drafts, or by POST /v1/events"
@@ -90,16 +88,19 @@ class StoreSource:
 
 
 def parse_interval(text: str) -> int:
-    """A duration such as 5m in seconds. Raises ConfigError where it is none, or shorter than a second.
+    """A duration such as 5m in seconds. Raises ConfigError where it is none, or none at all.
 
     >>> parse_interval("5m"), parse_interval("1h")
     (300, 3600)
     """
-    match = re.fullmatch(r"\s*([1-9]\d{0,5})\s*([smhd])\s*", text)
-    if match is None:
-        msg = f"{text[:40]!r} is no duration; write one such as 30s, 5m, 1h or 1d"
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if seconds < 1:
+        msg = "tables are read every second at most"
         raise ConfigError(msg)
-    return int(match[1]) * _UNITS[match[2]]
+    return seconds
 
 
 def repeat(
