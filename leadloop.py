@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from polars import DataFrame
 
     from models.conversion import ConversionModel
+    from training.cli.store import StoreSource
     from training.config.settings import Config
     from training.data.dataset import Dataset
     from training.data.log_dataset import DecisionLogFrames, OutcomeDefinition
@@ -53,9 +54,11 @@ app = typer.Typer(
 )
 
 
+store_app = typer.Typer(help="What the service knows of leads.", no_args_is_help=True, rich_markup_mode=None)
 app.callback()(commands.leadloop)
 app.add_typer(keys_app, name="keys")
 app.add_typer(log_app, name="log")
+app.add_typer(store_app, name="store")
 app.add_typer(models_app, name="models")
 app.command()(commands.init)
 app.command()(commands.check)
@@ -225,6 +228,84 @@ def decisions(
             append(scores)
             count += scores.height
     print_status(f"{count:,} decisions written to {out}")
+
+
+HistoryConfig = Annotated[
+    Path, typer.Option("--config", help="leadloop.toml with the tables of the CRM.", metavar="FILE")
+]
+StoreLog = Annotated[
+    str,
+    typer.Option(
+        "--log", help="The decision log, which holds the store.", envvar="LEADLOOP_LOG", metavar="PLACE"
+    ),
+]
+Tenant = Annotated[str, typer.Option("--tenant", help="Whose leads these are.", metavar="LABEL")]
+
+
+@store_app.command(name="load")
+def store_load(
+    config: HistoryConfig = Path("leadloop.toml"),
+    log: StoreLog = str(OUT / "decisions.db"),
+    tenant: Tenant = "",
+    project: ProjectName = None,
+    json_: Json = None,
+) -> None:
+    """Fill the store with the leads of the CRM's tables, read as training reads them.
+
+    What was loaded before is not loaded again, so that an interrupted load is finished by another one.
+    """
+    from training.cli.store import StoreSource
+
+    _synchronise(StoreSource(config, OUT), log, tenant, project, json_, tells=True)
+
+
+@store_app.command(name="sync")
+def store_sync(
+    config: HistoryConfig = Path("leadloop.toml"),
+    every: Annotated[
+        str | None, typer.Option(help="Do so again and again: 5m, 1h, 1d.", metavar="DURATION")
+    ] = None,
+    log: StoreLog = str(OUT / "decisions.db"),
+    tenant: Tenant = "",
+    project: ProjectName = None,
+    json_: Json = None,
+) -> None:
+    """Bring the store to what the CRM's tables hold now: once, or --every so often.
+
+    What has changed since the last time is known from now on.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from features.ingest.quarantine import SourceError
+    from serving.decision_log.settings import LogError
+    from training.cli.store import StoreSource, parse_interval, repeat
+
+    interval = None if every is None else parse_interval(every)
+    source, transient = StoreSource(config, OUT), (SourceError, OSError, LogError, SQLAlchemyError)
+    repeat(lambda: _synchronise(source, log, tenant, project, json_), interval, print_status, transient)
+
+
+def _synchronise(
+    source: StoreSource, log: str, tenant: str, project: str | None, json_: str | None, *, tells: bool = False
+) -> None:
+    """Read the tables, bring the store to what they hold, and say what changed."""
+    from dataclasses import asdict
+
+    from serving.decision_log.database import open_log, writing
+    from serving.lead_store.loading import synchronise
+    from training.cli.store import show_progress
+
+    tables = source.read(print_status if tells else None)
+    store = open_log(log, project_tracking(project, draw=False).project)
+    try:
+        with show_progress(tables.leads) as progress:
+            counts = synchronise(
+                writing(store), tables.history, tables.merges, tenant, tables.read_at, progress
+            )
+    finally:
+        store.dispose()
+    print_status(counts.in_words())
+    print_result(asdict(counts), json_)
 
 
 @app.command()

@@ -27,7 +27,8 @@ log_app = typer.Typer(help="What the service decided.", no_args_is_help=True, ri
 def keys_add(
     name: Annotated[str, typer.Argument(help="Who will use it.")],
     scope: Annotated[
-        list[str], typer.Option(help="score, handover, outcomes or admin; may be given several times.")
+        list[str],
+        typer.Option(help="score, handover, outcomes, events or admin; may be given several times."),
     ],
     tenant: Annotated[str, typer.Option(help="The label whose leads alone it sees.", metavar="LABEL")] = "",
     days: Annotated[int | None, typer.Option(help="How long it is valid.", min=1)] = None,

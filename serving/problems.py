@@ -13,17 +13,27 @@ from serving.request_context import current_request
 from serving.schemas import (
     MAX_NAME,
     Account,
+    AccountEvent,
     AttributeChange,
+    AttributeEvent,
+    ConsentEvent,
+    EventsRequest,
     ExplainRequest,
     HandoverQuery,
     Lead,
     LeadError,
+    LeadEvent,
+    LeadQuery,
+    MergeEvent,
     OutcomeReport,
     OutcomesRequest,
     PageQuery,
     ScoreRequest,
+    StoreEvent,
     Touchpoint,
+    TouchpointEvent,
     Transition,
+    TransitionEvent,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +60,17 @@ _MESSAGES: dict[str, type] = {
     "transitions": Transition,
     "attribute_history": AttributeChange,
     "account": Account,
+    "EventsRequest": EventsRequest,
+    "LeadQuery": LeadQuery,
+    "StoreEvent": StoreEvent,
+    # By the word in ``type``, which a lead's own fields must not be taken for.
+    "lead_event": LeadEvent,
+    "account_event": AccountEvent,
+    "touchpoint_event": TouchpointEvent,
+    "transition_event": TransitionEvent,
+    "attribute_event": AttributeEvent,
+    "merge_event": MergeEvent,
+    "consent_event": ConsentEvent,
 }
 
 
@@ -191,7 +212,7 @@ def oversized(item: OversizedItem, noun: str) -> InvalidLead:
 
 def _refuse_surplus(item: Mapping[str, Any], message: str, path: str) -> None:
     if len(item) > MOST_FIELDS:
-        fields = _fields(message)
+        fields = _fields(message if message in _MESSAGES else "StoreEvent")
         unknown = next(name for name in item if name not in fields)
         text = _unknown_field(str(unknown), fields)
         field = f"{path}{str(unknown)[:MAX_NAME]}"
@@ -215,6 +236,9 @@ def _unknown_field(name: str, fields: Iterable[str]) -> str:
 def invalid_lead(error: ValidationError, message: str = "Lead") -> InvalidLead:
     """The first error of a lead, or of another ``message`` that is validated alone."""
     first = _first_error(error)
+    if message.endswith(_EVENT) and first["loc"]:
+        # An event's own type stands before its fields.
+        first = first | {"loc": first["loc"][1:]}
     return InvalidLead(LeadError(code=_code(first), field=_field(first), message=_message(first, message)))
 
 
@@ -235,10 +259,17 @@ def _code(error: ErrorDetails) -> LeadErrorCode:
     return _CODES.get(error["type"], "invalid_value")
 
 
-_CODES: dict[str, LeadErrorCode] = {"missing": "missing_field", "extra_forbidden": "unknown_field"}
+_CODES: dict[str, LeadErrorCode] = {
+    "missing": "missing_field",
+    "extra_forbidden": "unknown_field",
+    "union_tag_not_found": "missing_field",
+}
+_EVENT = "_event"
 
 
 def _field(error: ErrorDetails) -> str:
+    if error["type"].startswith("union_tag"):
+        return "type"
     return ".".join(str(part)[:MAX_NAME] for part in error["loc"] if part != "[key]")
 
 
@@ -251,7 +282,7 @@ def _message(error: ErrorDetails, message: str) -> str:
         return _unknown_field(str(name), fields)
     if error["type"] == "missing":
         return f"{error['loc'][-1]!r} is required"
-    if error["type"] == "model_type":
+    if error["type"] in {"model_type", "model_attributes_type"}:
         return "an object is expected here"
     if error["type"] == "json_invalid" and error["msg"].endswith(_EMPTY_BODY):
         return "the body is empty; send a JSON object"
@@ -283,4 +314,6 @@ _TEMPLATES = {
     "greater_than_equal": "this should be at least {ge}",
     "less_than_equal": "this should be at most {le}",
     "literal_error": "this should be {expected}",
+    "union_tag_not_found": "'type' is required: it says what an event tells of, as \"touchpoint\" does",
+    "union_tag_invalid": "there is no type {tag!r:.42}; there is {expected_tags}",
 }

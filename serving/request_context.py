@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _PATHS = frozenset(
     (
         *("/", "/docs.json", "/report", "/metrics", "/livez", "/readyz", "/healthz"),
-        *("/v1/score", "/v1/explain", "/v1/model", "/v1/outcomes", "/v1/handover"),
+        *("/v1/score", "/v1/explain", "/v1/model", "/v1/outcomes", "/v1/handover", "/v1/events"),
     )
 )
 _OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions)?", re.DOTALL)

@@ -19,7 +19,7 @@ from features.record import LeadRecord
 from features.suggestions import suggest
 from serving.body_splitter import OversizedItem
 from serving.problems import InvalidLead, invalid_lead, oversized, refuse_surplus_fields
-from serving.schemas import MAX_NAME, NEWEST, Account, Lead, LeadError, Transition
+from serving.schemas import LEAD_ID, MAX_NAME, NEWEST, Account, Lead, LeadError, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from features.number_marks import NumberMarks
     from features.record import Value
     from features.spec import FeatureSet, FeatureSpec, Source
+    from serving.lead_store.stored_leads import StoredLead, StoredRows
     from serving.schemas import Touchpoint
 
     Parse = Callable[[Any], Value]
@@ -58,6 +59,7 @@ class ScoringRequest:
         known_until: The newest time that counts of what was sent, in epoch seconds; None where none was sent.
         since: An earlier moment to compare with, if any.
         has_account: Whether the request tells of the lead's account, be it that there is none.
+        earlier: The lead as it was known before ``since``, where that is not the same record.
     """
 
     record: LeadRecord
@@ -65,6 +67,26 @@ class ScoringRequest:
     known_until: int | None = None
     since: int | None = None
     has_account: bool = True
+    earlier: ScoringRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeadById:
+    """A lead of the store that a request asks for by its id, instead of sending it.
+
+    Attributes:
+        lead_id: What the request holds, which may be no id at all.
+        rows: The events of all leads of the request.
+        similar: The lead that is meant, perhaps, where there is none of that id.
+        as_of: As the request has it.
+        since: As the request has it.
+    """
+
+    lead_id: object
+    rows: StoredRows
+    similar: str | None = None
+    as_of: int | str | None = None
+    since: int | None = None
 
 
 class LeadParser:
@@ -99,6 +121,19 @@ class LeadParser:
             for name in spec.kind
         }
         self._history_extractors = _extractors(features.history_extractions)
+        self._extracted = {spec.of: _parse(spec, missing) for spec in features.specs if _is_extracted(spec)}
+        self._extracted_changes = {
+            name: _parse(spec, missing) if spec.is_category else partial(_number_or_flag, missing=missing)
+            for spec in features.specs
+            if spec.source == "attributes" and spec.extraction is not None
+            for name in spec.kind
+        }
+        self._number_changes = frozenset(
+            name
+            for spec in features.specs
+            if spec.source == "attributes" and not spec.is_category
+            for name in spec.kind
+        )
         self._ignored = frozenset(ignored)
         self._accepted = (
             self._plain,
@@ -128,6 +163,8 @@ class LeadParser:
 
     def __call__(self, item: object) -> ScoringRequest:
         """Parse a lead of a request. Raises InvalidLead, which names the field."""
+        if isinstance(item, LeadById):
+            return self._read_stored(item)
         if isinstance(item, OversizedItem):
             self._refuse_surplus(item.beginning)
             raise oversized(item, "lead")
@@ -138,19 +175,94 @@ class LeadParser:
             raise invalid_lead(error) from None
         if lead.consent is False:
             raise InvalidLead(_NO_CONSENT)
-        clock = int(time.time() if self._now is None else self._now) + 1
+        clock = self._clock()
         created = _creation_time(lead, clock)
         record = LeadRecord(lead.lead_id, created, self._attributes(lead), self._events(lead, created))
-        as_of = _score_time(lead, record, clock)
-        if not is_visible(created, created, as_of):
-            moment = "now, by the clock of this service" if lead.as_of is None else "as_of"
-            message = f"the lead did not exist yet: created_at must be before {moment}"
-            raise _refusal(message, "created_at")
-        if lead.since is not None and not (lead.since < as_of and is_visible(created, created, lead.since)):
-            message = "nothing to compare with: since must be after created_at and before as_of"
-            raise _refusal(message, "since")
-        known_until = _known_until(lead, record, as_of)
+        as_of = _score_time(lead.as_of, record, clock)
+        _check_moments(record, lead.as_of, as_of, lead.since)
+        known_until = _known_until(lead.created_at, record, as_of)
         return ScoringRequest(record, as_of, known_until, lead.since, lead.account is not None)
+
+    def _clock(self) -> int:
+        """The second after now: what is known by now counts."""
+        return int(time.time() if self._now is None else self._now) + 1
+
+    def _read_stored(self, item: LeadById) -> ScoringRequest:
+        """A lead of the store. Raises InvalidLead where there is none of this id."""
+        lead_id = _check_id(item.lead_id)
+        record = self._record(item.rows.lead(lead_id), item)
+        as_of = _score_time(item.as_of, record, self._clock())
+        if not item.rows.is_changeless:
+            record = self._record(item.rows.lead(lead_id, as_of), item)
+        _check_moments(record, item.as_of, as_of, item.since)
+        known_until = _known_until(record.created_at, record, as_of)
+        changed = item.since is not None and not item.rows.is_changeless
+        earlier = self.earlier(item, item.since) if changed and item.since is not None else None
+        return ScoringRequest(record, as_of, known_until, item.since, earlier=earlier)
+
+    def earlier(self, item: LeadById, as_of: int) -> ScoringRequest | None:
+        """A lead of the store as it was known before ``as_of``; None where it did not exist yet."""
+        stored = item.rows.lead(str(item.lead_id), as_of)
+        if stored is None:
+            return None
+        record = self._record(stored, item)
+        known_at = record.created_at if record.known_at is None else record.known_at
+        return ScoringRequest(record, as_of) if is_visible(record.created_at, known_at, as_of) else None
+
+    def _record(self, stored: StoredLead | None, item: LeadById) -> LeadRecord:
+        """The record of a stored lead; what the model does not know of it, or cannot read, is left out."""
+        if stored is None:
+            hint = "" if item.similar is None else f"; did you mean {item.similar!r}?"
+            message = f"the store knows no lead {str(item.lead_id)[:40]!r}{hint}"
+            raise InvalidLead(LeadError(code="unknown_lead", field="lead_id", message=message))
+        values: dict[str, Value] = {}
+        changes: list[Event] = []
+        for known_at, attributes in stored.attributes:
+            values = self._stored_values(attributes, "")
+            moment = max(known_at, stored.created_at)
+            changes += [
+                change
+                for name, value in attributes.items()
+                if name not in self._plain and name not in self._extractors
+                for change in self._stored_change(name, moment, {"value": value})
+            ]
+        for row in stored.events["attribute"]:
+            changes += self._stored_change(row["name"], row["known_at"], row)
+        events: dict[Source, Sequence[Event]] = {
+            "touchpoints": stored.events["touchpoint"],
+            "transitions": stored.events["transition"],
+            "attributes": changes,
+            "account_touchpoints": stored.colleagues["touchpoint"],
+            "account_transitions": stored.colleagues["transition"],
+        }
+        account_values = self._stored_values(stored.account_attributes, ACCOUNT_PREFIX)
+        return LeadRecord(stored.lead_id, stored.created_at, values | account_values, events, stored.known_at)
+
+    def _stored_values(self, attributes: Mapping[str, Any], prefix: str) -> dict[str, Value]:
+        """Plain attributes by column name, as ``_parse_attributes`` reads them; unreadable ones are None."""
+        values: dict[str, Value] = {}
+        for name, value in attributes.items():
+            column = prefix + name
+            if column in self._plain:
+                values[column] = _value_or_none(self._plain[column], value)
+            elif column in self._extracted:
+                values[column] = _value_or_none(self._extracted[column], value)
+            if column in self._extractors:
+                text = _value_or_none(self._text, value, several=True)
+                values |= {extracted: extract(text) for extracted, extract in self._extractors[column]}
+        return values
+
+    def _stored_change(self, name: str, known_at: int, row: Mapping[str, Any]) -> Iterator[Event]:
+        """The change of an overwritten attribute; one that was read from a table has its number beside it."""
+        value = row.get("value")
+        if name in self._overwritten or name in self._extracted_changes:
+            parse = self._overwritten.get(name) or self._extracted_changes[name]
+            is_number = "number" in row and name in self._number_changes
+            yield _change(name, known_at, row["number"] if is_number else _value_or_none(parse, value))
+        if name in self._history_extractors:
+            text = _value_or_none(self._text, value, several=True)
+            for extracted, extract in self._history_extractors[name]:
+                yield _change(extracted, known_at, extract(text))
 
     def _refuse_surplus(self, item: object) -> None:
         """Raise InvalidLead where there are more fields, or more attributes, than any valid lead can have."""
@@ -249,6 +361,42 @@ class LeadParser:
         return suggest(name, [known for names in read for known in names])
 
 
+def _is_extracted(spec: FeatureSpec) -> bool:
+    return spec.source == "leads" and bool(spec.of) and spec.extraction is not None
+
+
+def _check_id(value: object) -> str:
+    """The id of a lead in a request. Raises InvalidLead where it can be none."""
+    try:
+        return LEAD_ID.validate_python(value, strict=True)
+    except ValidationError as error:
+        refused = invalid_lead(error).error
+        raise InvalidLead(refused.model_copy(update={"field": "lead_id"})) from None
+
+
+def _check_moments(record: LeadRecord, wished: int | str | None, as_of: int, since: int | None) -> None:
+    """Raise InvalidLead where the lead did not exist at ``as_of``, or not at ``since``, or that is later."""
+    created = record.created_at
+    known = created if record.known_at is None else record.known_at
+    if not is_visible(created, known, as_of):
+        moment = "now, by the clock of this service" if wished is None else "as_of"
+        message = f"the lead did not exist yet: created_at must be before {moment}"
+        raise _refusal(message, "created_at")
+    if since is not None and not (since < as_of and is_visible(created, known, since)):
+        message = "nothing to compare with: since must be after created_at and before as_of"
+        raise _refusal(message, "since")
+
+
+def _value_or_none(parse: Callable[[Any], Any], value: Any, *, several: bool = False) -> Any:
+    """The value in the model's type; None where it cannot be read, as in a file."""
+    if isinstance(value, list) and not several:
+        return None
+    try:
+        return parse(value)
+    except ValueError:
+        return None
+
+
 def _extractors(extractions: Iterable[ColumnExtraction]) -> dict[str, list[tuple[str, Extract]]]:
     """By column, what is read out of it and how."""
     by_column: dict[str, list[tuple[str, Extract]]] = {}
@@ -295,13 +443,13 @@ def _refusal(message: str, field: str) -> InvalidLead:
     return InvalidLead(LeadError(code="invalid_value", field=field, message=message[:_LONGEST]))
 
 
-def _score_time(lead: Lead, record: LeadRecord, clock: int) -> int:
-    """The moment to score a lead at: its ``as_of``; without one ``clock``, just after now."""
+def _score_time(wished: int | str | None, record: LeadRecord, clock: int) -> int:
+    """The moment to score a lead at: the ``as_of`` of the request; without one ``clock``, just after now."""
     after_newest = record.last_known_at + 1
-    if lead.as_of == NEWEST:
+    if isinstance(wished, int):
+        return wished
+    if wished == NEWEST:
         return after_newest
-    if lead.as_of is not None:
-        return lead.as_of
     return after_newest if clock < after_newest <= clock + CLOCK_SKEW else clock
 
 
@@ -317,9 +465,9 @@ def _creation_time(lead: Lead, clock: int) -> int:
     return min(times, default=0)
 
 
-def _known_until(lead: Lead, record: LeadRecord, as_of: int) -> int | None:
+def _known_until(created_at: int | None, record: LeadRecord, as_of: int) -> int | None:
     """The newest time of what is visible at ``as_of``; None where no time was sent."""
-    times = [] if lead.created_at is None else [lead.created_at]
+    times = [] if created_at is None else [created_at]
     for rows in record.events.values():
         for event in rows:
             happened = event.get("occurred_at", event["known_at"])

@@ -9,7 +9,7 @@ the OpenAPI document.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NotRequired, Self
 
 from pydantic import (
     AfterValidator,
@@ -18,9 +18,14 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    RootModel,
+    TypeAdapter,
+    ValidationError,
     WithJsonSchema,
+    model_validator,
     with_config,
 )
+from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import any_schema
 from typing_extensions import TypedDict
 
@@ -327,16 +332,64 @@ _LEAD_EXAMPLE: dict[str, Any] = {
 }
 
 
+LEAD_ID: TypeAdapter[str] = TypeAdapter(LeadId)
+
+
+class RawLeadId(UncheckedItem):
+    """The id of a lead of the store, which is checked alone."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _: CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
+        return LEAD_ID.json_schema()
+
+
+_ONE_OF = [{"required": ["leads"]}, {"required": ["lead_ids"]}]
+_LEADS, _LEAD_IDS = "leads", "lead_ids"
+_BOTH = "send leads in full or the ids of leads that the store knows, not both in one request"
+
+
 class LeadsRequest(StrictModel):
-    """Leads, 1 to 1,000 at once; each is answered on its own."""
+    """Leads, 1 to 1,000 at once, in full or by id; each is answered on its own."""
 
-    leads: list[RawLead] = Field(min_length=1, max_length=MAX_LEADS)
+    leads: list[RawLead] = Field([], min_length=1, max_length=MAX_LEADS)
+    lead_ids: list[RawLeadId] = Field(
+        [], min_length=1, max_length=MAX_LEADS, description="of leads that `/v1/events` or a sync told of"
+    )
+    as_of: AsOf | None = Field(
+        None,
+        description="of `lead_ids`: score them as known just before this time, else as known now; "
+        "`newest` is one second after the newest event of each",
+    )
 
-    model_config = ConfigDict(json_schema_extra={"example": {"leads": [_LEAD_EXAMPLE]}})
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"leads": [_LEAD_EXAMPLE]}, "oneOf": _ONE_OF}  # type: ignore[dict-item]
+    )
+
+    @model_validator(mode="after")
+    def _refuse_mixture(self) -> Self:
+        if self.leads and self.lead_ids:
+            raise _field_error(_LEAD_IDS, _BOTH)
+        if not self.leads and not self.lead_ids:
+            raise _missing_field(_LEADS)
+        for name in ("as_of", "since"):
+            if self.leads and getattr(self, name, None) is not None:
+                msg = f"beside leads in full there is no {name} of all; write it into each lead"
+                raise _field_error(name, msg)
+        return self
+
+
+def _field_error(field: str, message: str) -> ValidationError:
+    """An error of one field that only the others explain."""
+    error = PydanticCustomError("value_error", message)
+    return ValidationError.from_exception_data("", [{"type": error, "loc": (field,), "input": None}])
+
+
+def _missing_field(field: str) -> ValidationError:
+    return ValidationError.from_exception_data("", [{"type": "missing", "loc": (field,), "input": None}])
 
 
 class ScoreRequest(LeadsRequest):
-    """Leads to score, 1 to 1,000 at once; each is answered on its own."""
+    """Leads to score, 1 to 1,000 at once, in full or by id; each is answered on its own."""
 
     parts: bool = Field(
         default=False, description="also split each score into fit and engagement; as slow as to explain it"
@@ -349,14 +402,17 @@ class ExplainRequest(LeadsRequest):
     lang: Lang = "en"
     top: int | None = Field(None, ge=1)
     top_each: int | None = Field(None, ge=1, description="so many for and as many against, within `top`")
+    since: Moment | None = Field(
+        None, description="of `lead_ids`: what has changed from how each was known then"
+    )
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"leads": [_LEAD_EXAMPLE], "lang": "en", "top": 5}}
+        json_schema_extra={"example": {"leads": [_LEAD_EXAMPLE], "lang": "en", "top": 5}, "oneOf": _ONE_OF}  # type: ignore[dict-item]
     )
 
 
 _OfLead = Literal["missing_field", "unknown_field", "invalid_value", "unknown_attribute", "no_consent"]
-LeadErrorCode = _OfLead | Literal["key_conflict", "in_the_future"]
+LeadErrorCode = _OfLead | Literal["key_conflict", "in_the_future", "unknown_lead", "forgotten"]
 
 
 class LeadError(StrictModel):
@@ -551,6 +607,148 @@ class OutcomesResponse(StrictModel):
     results: list[OutcomeRecorded | OutcomeRejected]
 
 
+@_exactly
+class LeadEvent(TypedDict):
+    """A lead as the CRM has it; a later one with the same lead_id replaces it from its ``known_at`` on."""
+
+    id: LeadId
+    type: Literal["lead"]
+    lead_id: LeadId
+    created_at: Moment
+    known_at: NotRequired[KnownAt]
+    account_id: NotRequired[LeadId | None]
+    attributes: NotRequired[Attributes]
+
+
+@_exactly
+class AccountEvent(TypedDict):
+    """A company as the CRM has it; a later one replaces it from its ``known_at`` on."""
+
+    id: LeadId
+    type: Literal["account"]
+    account_id: LeadId
+    known_at: NotRequired[Annotated[Moment | None, Field(description="else it counts as always known")]]
+    attributes: NotRequired[Attributes]
+
+
+class TouchpointEvent(Touchpoint):
+    """Something a lead did or received."""
+
+    id: LeadId
+    type: Literal["touchpoint"]
+    lead_id: LeadId
+
+
+class TransitionEvent(Transition):
+    """The entry of a lead into a stage of the funnel."""
+
+    id: LeadId
+    type: Literal["transition"]
+    lead_id: LeadId
+
+
+class AttributeEvent(AttributeChange):
+    """One value of an attribute of a lead that the CRM overwrites, and since when it knew it."""
+
+    id: LeadId
+    type: Literal["attribute"]
+    lead_id: LeadId
+
+
+@_exactly
+class MergeEvent(TypedDict):
+    """A lead that was merged into another one, which has its events from then on."""
+
+    id: LeadId
+    type: Literal["merge"]
+    lead_id: LeadId
+    merged_into: LeadId
+    known_at: Moment
+
+
+@_exactly
+class ConsentEvent(TypedDict):
+    """Whether a lead consents to being profiled: with `false` all that is known of it is erased."""
+
+    id: LeadId
+    type: Literal["consent"]
+    lead_id: LeadId
+    consent: bool
+    known_at: Moment
+
+
+class StoreEvent(
+    RootModel[
+        Annotated[
+            LeadEvent
+            | AccountEvent
+            | TouchpointEvent
+            | TransitionEvent
+            | AttributeEvent
+            | MergeEvent
+            | ConsentEvent,
+            Field(discriminator="type"),
+        ]
+    ]
+):
+    """An event of the lead store; its ``type`` says what else it has."""
+
+
+class RawStoreEvent(UncheckedItem):
+    """An event that is checked alone."""
+
+    item = StoreEvent
+
+
+_EVENT_EXAMPLES: list[dict[str, Any]] = [
+    {
+        "id": "crm-lead-0012-1",
+        "type": "lead",
+        "lead_id": "0012",
+        "created_at": "2026-05-01T09:55:00+02:00",
+        "account_id": "acme",
+        "attributes": {"industry": "machinery"},
+    },
+    {
+        "id": "crm-touch-98231",
+        "type": "touchpoint",
+        "lead_id": "0012",
+        "occurred_at": "2026-05-04T08:30:00+02:00",
+        "kind": "demo_request",
+        "offer_stage": "decision",
+    },
+]
+
+
+class EventsRequest(StrictModel):
+    """What the CRM knows of leads, 1 to 1,000 events at once, in any order; each is answered on its own."""
+
+    events: list[RawStoreEvent] = Field(min_length=1, max_length=MAX_LEADS)
+
+    model_config = ConfigDict(json_schema_extra={"example": {"events": _EVENT_EXAMPLES}})  # type: ignore[dict-item]
+
+
+class EventTaken(StrictModel):
+    """An event that is in the store: since now, or `duplicate`, since it was first sent."""
+
+    id: str
+    status: Literal["accepted", "duplicate"]
+
+
+class EventRejected(StrictModel):
+    """An event that was not taken; ``id`` is null where not even that could be read."""
+
+    id: str | None
+    status: Literal["rejected"] = "rejected"
+    error: LeadError
+
+
+class EventsResponse(StrictModel):
+    """One result per event, in the order of the request."""
+
+    results: list[EventTaken | EventRejected]
+
+
 class PageQuery(StrictModel):
     """Which part of a listing: the newest ``limit``, or those before the number a page ended with."""
 
@@ -559,6 +757,45 @@ class PageQuery(StrictModel):
 
     # Everything in an address is text.
     model_config = ConfigDict(strict=False)
+
+
+class LeadQuery(StrictModel):
+    """In which language a lead is told of, and with how many reasons."""
+
+    lang: Lang = "en"
+    top: int = Field(5, ge=1, le=MAX_PAGE)
+
+    # Everything in an address is text.
+    model_config = ConfigDict(strict=False)
+
+
+class TrendPoint(StrictModel):
+    """What the model in charge says of the lead as it was known then."""
+
+    as_of: int
+    probability: float | None
+    points: int | None
+    grade: Literal["A", "B", "C", "D"] | None
+
+
+class TimelineEvent(StrictModel):
+    """Something that happened: a touchpoint, the entry into a stage, or a change of an attribute."""
+
+    type: Literal["touchpoint", "transition", "attribute"]
+    occurred_at: int
+    known_at: int
+    what: str = Field(description="the kind, the stage, or the name of the attribute")
+    details: dict[str, Any]
+    colleague: str | None = Field(None, description="whose it was, if not the lead's own")
+
+
+class LeadResponse(StrictModel):
+    """A lead as it is now: score, reasons, what changed within a week, the weeks before, its timeline."""
+
+    model_version: str
+    result: ExplainResult
+    trend: list[TrendPoint] = Field(description="a point a week, the oldest first, the last one now")
+    timeline: list[TimelineEvent] = Field(description="the newest first, at most 200")
 
 
 class DecisionsResponse(StrictModel):
@@ -571,10 +808,14 @@ class DecisionsResponse(StrictModel):
 
 
 class ErasedResponse(StrictModel):
-    """How many records of a lead were removed; nothing of them is kept but these numbers."""
+    """How many records of a lead were removed; nothing of them is kept but these numbers.
+
+    And a hash of its id, by which later events of it are refused until it consents again.
+    """
 
     decisions: int
     outcomes: int
+    events: int = Field(0, description="of the lead store")
     overwritten: bool = Field(
         description="whether they are overwritten on disk by now; else they will be, on SQLite by the "
         "service itself, on PostgreSQL by `leadloop log vacuum`"

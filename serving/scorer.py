@@ -19,8 +19,8 @@ from models.uncertainty import InsufficientEvidence
 from serving.body_splitter import OversizedItem
 from serving.decision_log.records import NewDecision
 from serving.problems import InvalidLead
-from serving.request_parsing import COLLEAGUES, LeadParser, ScoringRequest
-from serving.schemas import MAX_NAME, ExplainResult, LeadFailure, ScoreResult
+from serving.request_parsing import COLLEAGUES, LeadById, LeadParser, ScoringRequest
+from serving.schemas import MAX_NAME, ExplainResult, LeadFailure, ScoreResult, TrendPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -155,8 +155,22 @@ class Scorer:
         """The change since ``request.since``, from what was known then; None where the request names none."""
         if request.since is None:
             return None
-        row = self._plan(request.record, request.since)
+        row = self._plan((request.earlier or request).record, request.since)
         return explain_change(current, self.model.explain(row, request.record.lead_id, request.since, lang))
+
+    def trend(self, item: LeadById, moments: Sequence[int]) -> list[TrendPoint]:
+        """The scores of a lead of the store at earlier moments (epoch seconds); none where it was not yet."""
+        requests = [self._read.earlier(item, as_of) for as_of in moments]
+        return [
+            TrendPoint(
+                as_of=request.as_of,
+                **{name: fields[name] for name in ("probability", "points", "grade")},
+            )
+            for request in requests
+            if request is not None
+            for score in [self.model.score(self.feature_row(request), request.record.lead_id, request.as_of)]
+            for fields in [_score_fields(score, request)]
+        ]
 
     def feature_row(self, request: ScoringRequest) -> dict[str, Value]:
         """The features of a parsed lead by name."""
@@ -203,8 +217,11 @@ class Scorer:
 
 def _lead_id_or_none(item: object) -> str | None:
     """The lead's id if it is text of a valid length, so that an error names its lead."""
-    fields = item.beginning if isinstance(item, OversizedItem) else item
-    lead_id = fields.get("lead_id") if isinstance(fields, dict) else None
+    if isinstance(item, LeadById):
+        lead_id = item.lead_id
+    else:
+        fields = item.beginning if isinstance(item, OversizedItem) else item
+        lead_id = fields.get("lead_id") if isinstance(fields, dict) else None
     return lead_id if isinstance(lead_id, str) and len(lead_id) <= MAX_NAME else None
 
 

@@ -21,6 +21,7 @@ from bentoml.exceptions import ServiceUnavailable
 from serving.bentoml_patches import install_bentoml_patches
 from serving.decision_log.records import NewAnswer, NewDecision, RequestInfo
 from serving.decision_log.settings import LogUnavailable
+from serving.endpoints.events import record_events
 from serving.endpoints.outcomes import record_outcomes
 from serving.middleware.access_log import AccessLogMiddleware
 
@@ -33,12 +34,16 @@ from serving.monitoring.metrics import LOG_WAITING, count_results, time_stage
 from serving.monitoring.score_drift import drop_dead_worker_gauges
 from serving.problems import LOG_OFF, LOG_UNAVAILABLE, ProblemResponse, answer_too_large
 from serving.request_context import current_request
+from serving.request_parsing import LeadById
 from serving.routes import pages
 from serving.schemas import (
+    EventsRequest,
+    EventsResponse,
     ExplainRequest,
     ExplainResponse,
     OutcomesRequest,
     OutcomesResponse,
+    LeadsRequest,
     ScoreRequest,
     ScoreResponse,
 )
@@ -54,6 +59,7 @@ if TYPE_CHECKING:
     from serving.decision_log.async_log import DecisionLog
     from serving.decision_log.records import IdempotencyKey
     from serving.decision_log.settings import LogSettings
+    from serving.lead_store.async_store import LeadStore
     from serving.model_reload import ReloadingModel
     from serving.request_context import RequestContext
     from serving.scorer import Note, Scorer
@@ -75,6 +81,7 @@ class Leadloop:
     """Scores leads and says why.
 
     POST /v1/score: probability, points and grade of up to 1,000 leads. POST /v1/explain: these with reasons.
+    POST /v1/events: what the CRM knows of leads, which can be scored by their ids from then on.
     POST /v1/outcomes: what became of leads. GET /v1/handover: whom to call today. GET /v1/model: the model's
     version and card. A lead that cannot be scored has an `error` in its own place; a request that cannot be
     read is answered as application/problem+json (RFC 9457).
@@ -87,6 +94,7 @@ class Leadloop:
         settings = with_project(ServiceSettings.of(os.environ))
         self.champion = follow_model(settings.model, settings.project)
         self.journal = _open_decision_log(settings.log)
+        self._store = None if self.journal is None else _open_lead_store(self.journal)
         self.workload = Workload()
         self.explore, self.control = settings.explore, settings.control
         self.shadow = self._shadow_scorer(settings) if settings.shadow else None
@@ -101,6 +109,13 @@ class Leadloop:
             msg = "no model is loaded"
             raise ServiceUnavailable(msg)
         return self.champion.current.scorer
+
+    @property
+    def store(self) -> LeadStore:
+        """The lead store, in the database of the decision log. Raises ProblemResponse without one."""
+        if self._store is None:
+            raise ProblemResponse(LOG_OFF)
+        return self._store
 
     async def __is_ready__(self) -> bool:
         """Whether a model is loaded and the decision log can be written, for ``/readyz``."""
@@ -131,22 +146,24 @@ class Leadloop:
     async def score(self, request: ScoreRequest, /) -> ScoreResponse:
         """How likely each lead is to convert."""
         scorer, now = self.scorer, current_request().received_at
+        leads = await self._leads(request)
         return await self._answer(
             scorer,
-            request.leads,
-            lambda note: scorer.score(request.leads, note, now=now, with_parts=request.parts),
+            leads,
+            lambda note: scorer.score(leads, note, now=now, with_parts=request.parts),
             ScoreResponse,
         )
 
     @bentoml.api(route="/v1/explain")  # type: ignore[untyped-decorator]
     async def explain(self, request: ExplainRequest, /) -> ExplainResponse:
         """How likely each lead is to convert, and what speaks for it and against it."""
-        scorer, options = self.scorer, (request.leads, request.lang, request.top)
+        scorer, leads = self.scorer, await self._leads(request, request.since)
+        options = (leads, request.lang, request.top)
         each, now = request.top_each, current_request().received_at
         try:
             return await self._answer(
                 scorer,
-                request.leads,
+                leads,
                 lambda note: scorer.explain(*options, note, top_each=each, now=now),
                 ExplainResponse,
             )
@@ -163,6 +180,37 @@ class Leadloop:
         except LogUnavailable:
             raise ProblemResponse(LOG_UNAVAILABLE) from None
         return OutcomesResponse(results=results)
+
+    @bentoml.api(route="/v1/events")  # type: ignore[untyped-decorator]
+    async def events(self, request: EventsRequest, /) -> EventsResponse:
+        """What the CRM knows of leads: they can be scored by their ids from then on."""
+        try:
+            results = await record_events(request.events, self.store, self._run)
+        except LogUnavailable:
+            raise ProblemResponse(LOG_UNAVAILABLE) from None
+        return EventsResponse.model_construct(results=results)
+
+    async def _leads(self, request: LeadsRequest, since: int | None = None) -> Sequence[object]:
+        """The leads of a request: as it holds them, or of the store by their ids."""
+        if not request.lead_ids:
+            return request.leads
+        lead_ids = await self._run(lambda: list(request.lead_ids))
+        wanted = [each for each in lead_ids if isinstance(each, str)]
+        try:
+            with time_stage("read"):
+                known = await self.store.leads(wanted, current_request().tenant)
+        except LogUnavailable:
+            raise ProblemResponse(LOG_UNAVAILABLE) from None
+        return [
+            LeadById(
+                each,
+                known.rows,
+                known.similar.get(each) if isinstance(each, str) else None,
+                request.as_of,
+                since,
+            )
+            for each in lead_ids
+        ]
 
     async def _answer(
         self,
@@ -252,6 +300,12 @@ def _request_info(*, shadow: bool = False) -> RequestInfo:
         tenant=context.tenant,
         received_at=context.received_at,
     )
+
+
+def _open_lead_store(journal: DecisionLog) -> LeadStore:
+    from serving.lead_store.async_store import LeadStore  # noqa: PLC0415
+
+    return LeadStore(journal)
 
 
 def _open_decision_log(settings: LogSettings) -> DecisionLog | None:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 # To read, validate and fold a kilobyte of a body; an outcome, a score, and an explanation with all reasons.
 MS_PER_KILOBYTE = 0.1
-MS_PER_ITEM = {"/v1/outcomes": 0.02, "/v1/score": 0.25, "/v1/explain": 2.5}
+MS_PER_ITEM = {"/v1/outcomes": 0.02, "/v1/events": 0.04, "/v1/score": 0.25, "/v1/explain": 2.5}
 # A hand-over to a thread and back costs a tenth of a millisecond, and the loop may be kept for some of them.
 INLINE_MS = 10.0
 # What may be in flight in one worker; the costliest request there can be is a fifth of it.

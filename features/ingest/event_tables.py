@@ -12,13 +12,11 @@ from features.clock import DAY
 from features.history import ACCOUNT_PREFIX, ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
 from features.ingest.attribute_columns import TWO_WAYS
 from features.ingest.lead_ids import FURTHER_ID, leave_out_rows_of, resolve_lead_ids, spread_accounts
-from features.ingest.merges import MERGE_SCHEMA
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
 from features.ingest.observation_end import TableEnd
 from features.ingest.row_validation import ValidatedRows
 from features.ingest.schema import (
-    PART,
     ValidationContext,
     attribute_numbers,
     check_mapping,
@@ -28,6 +26,7 @@ from features.ingest.schema import (
     word_columns,
 )
 from features.ingest.tables import TableReader, open_table
+from features.merges import MERGE_SCHEMA, PART
 from features.messages import Message
 from features.number_marks import (
     MarkEvidence,
@@ -53,10 +52,10 @@ if TYPE_CHECKING:
 
     from features.ingest.column_roles import ColumnRole
     from features.ingest.mapping import TableMapping
-    from features.ingest.merges import Merges
     from features.ingest.quarantine import Quarantine
     from features.ingest.schema import TableName
     from features.ingest.tables import Batch
+    from features.merges import Merges
     from features.parsing import Decimal
 
 RowSink = Callable[["TableName", pl.DataFrame], None]

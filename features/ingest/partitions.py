@@ -18,7 +18,7 @@ import polars as pl
 
 from features.ingest.event_tables import EVENT_SCHEMAS
 from features.ingest.read_history import read_history_in_batches
-from features.ingest.schema import PART
+from features.merges import PART
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

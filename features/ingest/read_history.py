@@ -44,15 +44,15 @@ from features.ingest.history_extractions import extract_history, find_history_ex
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.lead_ids import ACCOUNT, further_ids, leave_out_deleted
 from features.ingest.mapping import HistoryMapping, TableMapping
-from features.ingest.merges import Merges, chain_merges
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
 from features.ingest.observation_end import TableEnd, find_observation_end
 from features.ingest.quarantine import Quarantine, SourceError, raise_above_limit, write_quarantine
 from features.ingest.row_validation import ROW, ValidatedRows
-from features.ingest.schema import CREATED, PART, ValidationContext, column_names, validate_table
+from features.ingest.schema import CREATED, ValidationContext, column_names, validate_table
 from features.ingest.tables import TableReader, open_table
 from features.ingest.timestamps import has_days
+from features.merges import MERGE_SCHEMA, PART, MergeCircleError, Merges, UnsharedMerges, chain_merges
 from features.messages import Message
 from features.parsing import parse_categories
 from features.suggestions import suggest
@@ -137,6 +137,52 @@ def read_history(mapping: HistoryMapping, now: int, quarantine_file: Path | None
     return reading if mapping.history_extractions is not None else _read_out_histories(reading, mapping)
 
 
+@dataclass(frozen=True)
+class UnmergedHistory:
+    """A history in which nothing is shared between merged leads, and the merges.
+
+    Attributes:
+        reading: What was read. Its history has no attributes that are read out of others, and events of leads
+            that are no rows of its leads, since they were merged.
+        merges: ``lead_id``, ``merged_into`` and ``known_at`` of each merge.
+    """
+
+    reading: IngestResult
+    merges: pl.DataFrame
+
+
+def read_unmerged_history(
+    mapping: HistoryMapping, now: int, quarantine_file: Path | None = None
+) -> UnmergedHistory:
+    """Read a history as ``read_history`` does, but leave to the reader what merges make of it.
+
+    Args:
+        mapping: As in ``read_history``.
+        now: As in ``read_history``.
+        quarantine_file: As in ``read_history``.
+
+    Returns:
+        The tables, in the columns of a history.
+
+    Raises:
+        SourceError: As in ``read_history``.
+        TooManyBadRowsError: As in ``read_history``.
+    """
+    batches = {name: [pl.DataFrame(schema=schema)] for name, schema in EVENT_SCHEMAS.items()}
+    merge_rows = [pl.DataFrame(schema=MERGE_SCHEMA)]
+
+    def collect(name: TableName, rows: pl.DataFrame) -> None:
+        if name == "merges":
+            merge_rows.append(rows)
+        else:
+            batches[name].append(rows.drop(PART))
+
+    reading = read_history_in_batches(mapping, now, quarantine_file, sink=collect, shares=False)
+    events: dict[str, Any] = {name: pl.concat(frames) for name, frames in batches.items()}
+    history = replace(reading.history, **events)
+    return UnmergedHistory(replace(reading, history=history), pl.concat(merge_rows))
+
+
 def _read_out_histories(reading: IngestResult, mapping: HistoryMapping) -> IngestResult:
     """The reading with what there is to read out of its overwritten attributes."""
     attributes = reading.history.attributes
@@ -155,17 +201,19 @@ def _read_out_histories(reading: IngestResult, mapping: HistoryMapping) -> Inges
     )
 
 
-def read_history_in_batches(
+def read_history_in_batches(  # noqa: PLR0913  # what becomes of the rows is three things
     mapping: HistoryMapping,
     now: int,
     quarantine_file: Path | None = None,
     *,
     sink: RowSink,
     part_of: Callable[[pl.DataFrame], pl.Series] = _single_part,
+    shares: bool = True,
 ) -> IngestResult:
     """Read as ``read_history`` does, but pass events to ``sink`` in batches: the history has none.
 
-    Each event carries, as ``PART``, the number that ``part_of`` gives to its row of leads.
+    Each event carries, as ``PART``, the number that ``part_of`` gives to its row of leads. Where merged leads
+    do not share their events (``shares``), merges go to ``sink``, too.
     """
     if mapping.history_extractions is not None:
         sink = _reading_out(sink, mapping.history_extractions)
@@ -182,7 +230,14 @@ def read_history_in_batches(
         read_events("merges", table, _table_context("merges", table, base, mapping), collect)
         for table in mapping.merges
     ]
-    merges = chain_merges(merge_rows)
+    try:
+        merges = chain_merges(merge_rows)
+    except MergeCircleError as error:
+        raise SourceError(str(error)) from error
+    if not shares:
+        merges = UnsharedMerges(merges.pairs)
+        for rows in merge_rows:
+            sink("merges", rows)
     leads = _read_table("leads", mapping.leads, replace(base, accounts=account_ids), mapping, merges)
     created = pl.col("created_at").alias(CREATED)
     account = pl.col("account_id").alias(ACCOUNT)

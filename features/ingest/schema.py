@@ -18,6 +18,7 @@ from features.ingest.row_validation import ROW
 from features.ingest.timestamps import TimeFormat, is_placeholder, parse_timestamps
 from features.ingest.total_rows import reject_totals
 from features.ingest.whole_days import day_ends, is_date_only
+from features.merges import PART
 from features.messages import Message
 from features.parsing import minor_units, parse_amounts, parse_categories, parse_flags
 from features.suggestions import suggest
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 TableName = Literal["leads", "touchpoints", "transitions", "attributes", "accounts", "merges"]
 Kind = Literal["id", "lead", "account", "time", "word", "stage", "offer_stage", "money", "count"]
 OFFER_STAGES = ("awareness", "consideration", "decision")
-PART, CREATED = "leadloop.part", "leadloop.created"
+CREATED = "leadloop.created"
 
 
 @dataclass(frozen=True, slots=True)

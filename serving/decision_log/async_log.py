@@ -74,7 +74,7 @@ class DecisionLog:
             with self.writer.log.connect() as connection:
                 return idempotency.find_answer(connection, request, _now())
 
-        return await self._read(find)
+        return await self.read(find)
 
     async def log_answer(
         self, decisions: Sequence[NewDecision], request: RequestInfo, answer: NewAnswer
@@ -103,23 +103,23 @@ class DecisionLog:
         erased, overwritten = await self.writer.write_erasure(
             partial(statements.erase, lead_id=lead_id, now=_now(), tenant=tenant)
         )
-        return ErasedLead(erased.decisions, erased.outcomes, overwritten)
+        return ErasedLead(erased.decisions, erased.outcomes, overwritten, erased.events)
 
     async def decisions_of(
         self, lead_id: str, before: int | None, limit: int, tenant: str = ""
     ) -> list[Decision]:
         """At most ``limit`` decisions about a lead, newest first; with ``before``, those with smaller ids."""
-        return await self._read(
+        return await self.read(
             lambda: list(queries.decisions_of_lead(self.writer.log, lead_id, before, limit, tenant))
         )
 
     async def outcomes_of(self, lead_id: str, tenant: str = "") -> list[Outcome]:
         """All outcomes reported about a lead, including corrections and what they correct."""
-        return await self._read(lambda: list(queries.outcome_history(self.writer.log, lead_id, tenant)))
+        return await self.read(lambda: list(queries.outcome_history(self.writer.log, lead_id, tenant)))
 
     async def find_handover(self, request: HandoverRequest) -> Handover | None:
         """The hand-over that was made for these parameters on this day; None where none was."""
-        return await self._read(lambda: handovers.find_handover(self.writer.log, request))
+        return await self.read(lambda: handovers.find_handover(self.writer.log, request))
 
     async def get_or_create_handover(self, request: HandoverRequest) -> Handover | None:
         """The hand-over of a day, selected and logged at the first request; None where no lead is open.
@@ -130,7 +130,7 @@ class DecisionLog:
         handover = await self.find_handover(request)
         if handover is not None:
             return handover
-        selection = await self._read(lambda: handovers.select_handover(self.writer.log, request))
+        selection = await self.read(lambda: handovers.select_handover(self.writer.log, request))
         if not selection.leads:
             return None
         # Another worker may have been faster.
@@ -138,7 +138,8 @@ class DecisionLog:
             await self.writer.write(partial(handovers.add_handover, request=request, selection=selection))
         return await self.find_handover(request)
 
-    async def _read(self, query: Callable[[], T]) -> T:
+    async def read(self, query: Callable[[], T]) -> T:
+        """What ``query`` returned, in a thread. Raises LogUnavailable where it takes too long."""
         if self._reads >= MOST_READS:
             raise LogUnavailable
         self._reads += 1

@@ -35,7 +35,7 @@ _SHARED, _EXCLUSIVE = (
     for function in ("pg_advisory_xact_lock_shared", "pg_advisory_xact_lock")
 )
 # No label of a tenant holds a zero byte.
-_ALL_TENANTS = "\0"
+ALL_TENANTS = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class RecentErasures:
 
     def cover(self, tenant: str, lead_id: str, received_at: float) -> bool:
         """Whether a lead was erased, under its tenant or under all, after a request came."""
-        hashes = (_lead_hash(self.key, label, lead_id) for label in (tenant, _ALL_TENANTS))
-        return any(self.times.get(lead_hash, 0.0) >= received_at for lead_hash in hashes)
+        hashes = (lead_hash(self.key, label, lead_id) for label in (tenant, ALL_TENANTS))
+        return any(self.times.get(each, 0.0) >= received_at for each in hashes)
 
 
 def lock_against_erasure(connection: Connection) -> None:
@@ -69,7 +69,7 @@ def recent_erasures(connection: Connection) -> RecentErasures | None:
     if not rows:
         return None
     # The newest of a lead's counts.
-    return RecentErasures(_hash_key(connection), dict(sorted(map(tuple, rows), key=lambda row: row[1])))
+    return RecentErasures(hash_key(connection), dict(sorted(map(tuple, rows), key=lambda row: row[1])))
 
 
 def erased_since(
@@ -104,8 +104,8 @@ def register_erasure(connection: Connection, lead_id: str, tenant: str = "") -> 
     lock_against_records(connection)
     now = time.time()
     forget_erasures(connection, now)
-    lead_hash = _lead_hash(_hash_key(connection), tenant or _ALL_TENANTS, lead_id)
-    connection.execute(insert(ERASED_LEADS), [{"lead_hash": lead_hash, "erased_at": now}])
+    erased = lead_hash(hash_key(connection), tenant or ALL_TENANTS, lead_id)
+    connection.execute(insert(ERASED_LEADS), [{"lead_hash": erased, "erased_at": now}])
 
 
 def forget_erasures(connection: Connection, now: float) -> None:
@@ -113,9 +113,11 @@ def forget_erasures(connection: Connection, now: float) -> None:
     connection.execute(delete(ERASED_LEADS).where(ERASED_LEADS.c.erased_at < now - REMEMBERS))
 
 
-def _hash_key(connection: Connection) -> bytes:
+def hash_key(connection: Connection) -> bytes:
+    """The key of the hashes by which leads are remembered that are gone."""
     return bytes.fromhex(connection.execute(select(LOG_STATE.c.hash_key)).scalar_one())
 
 
-def _lead_hash(key: bytes, tenant: str, lead_id: str) -> str:
+def lead_hash(key: bytes, tenant: str, lead_id: str) -> str:
+    """By what a lead is remembered that is gone: nobody without the key can tell who it was."""
     return hmac.new(key, f"{tenant}\0{lead_id}".encode(), hashlib.sha256).hexdigest()

@@ -142,19 +142,21 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ErasedCounts:
-    """How many decisions and outcomes were removed."""
+    """How many decisions, outcomes and events of the lead store were removed."""
 
     decisions: int
     outcomes: int
+    events: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ErasedLead:
-    """How many decisions and outcomes of a lead were removed, and whether they are overwritten on disk."""
+    """How many records of a lead were removed, and whether they are overwritten on disk."""
 
     decisions: int
     outcomes: int
     overwritten: bool
+    events: int = 0
 
 
 @dataclass(frozen=True, slots=True)

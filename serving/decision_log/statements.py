@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from features.clock import DAY
 from models.explanation import Reason
-from serving.decision_log import ranks
+from serving.decision_log import lead_events, ranks
 from serving.decision_log.database import DriverStatement, writing
 from serving.decision_log.erasure import (
     erased_since,
@@ -281,23 +281,43 @@ def _insert_outcomes(connection: Connection, rows: Sequence[dict[str, Any]]) -> 
     return {(row.tenant, row.key) for row in connection.execute(statement, ordered)}
 
 
-def erase(connection: Connection, lead_id: str, now: int, tenant: str = "") -> ErasedCounts:
-    """Delete all records of a lead; only the counts of the day remain.
+def erase(
+    connection: Connection, lead_id: str, now: int, tenant: str = "", known_at: int | None = None
+) -> ErasedCounts:
+    """Delete all records of a lead and of those it was merged with; only the counts of the day remain.
+
+    And a hash, by which events of it are refused from then on, unless it consents later than ``known_at``
+    (default: ``now``).
 
     With a tenant only its own records of the lead, with "" those of all tenants. Decisions of requests that
     came before, which are still to be written, will be left out.
     """
+    parts = [
+        _erase_id(connection, each, now if known_at is None else known_at, label)
+        for label, ids in sorted(lead_events.ids_of_person(connection, lead_id, tenant).items())
+        for each in sorted(ids)
+    ]
+    erased = ErasedCounts(
+        sum(part.decisions for part in parts),
+        sum(part.outcomes for part in parts),
+        sum(part.events for part in parts),
+    )
+    if erased.decisions or erased.outcomes:
+        counts = {"decisions": erased.decisions, "outcomes": erased.outcomes}
+        connection.execute(insert(ERASURES), [{"day": now - now % DAY} | counts])
+    return erased
+
+
+def _erase_id(connection: Connection, lead_id: str, known_at: int, tenant: str) -> ErasedCounts:
+    """Delete all records under one id of a person; how many there were."""
     register_erasure(connection, lead_id, tenant)
     _erase_answers(connection, lead_id, tenant)
     decisions, outcomes, *_ = [
         connection.execute(delete(table).where(*_of_lead(table, lead_id, tenant))).rowcount
         for table in (DECISIONS, OUTCOMES, HANDED_OVER, CONTROL_LEADS, LEAD_RANKS)
     ]
-    erased = ErasedCounts(decisions, outcomes)
-    if erased != ErasedCounts(0, 0):
-        counts = {"decisions": erased.decisions, "outcomes": erased.outcomes}
-        connection.execute(insert(ERASURES), [{"day": now - now % DAY} | counts])
-    return erased
+    events = lead_events.erase_lead_events(connection, lead_id, tenant, known_at)
+    return ErasedCounts(decisions, outcomes, events)
 
 
 def _of_lead(table: Table, lead_id: str, tenant: str) -> list[Any]:
@@ -322,7 +342,10 @@ def _remove_answers(connection: Connection, numbers: Sequence[int]) -> None:
 
 
 def prune(connection: Connection, before: int, most: int) -> ErasedCounts:
-    """Delete at most ``most`` decisions and ``most`` outcomes that were logged before ``before``."""
+    """Delete at most ``most`` decisions and ``most`` outcomes that were logged before ``before``.
+
+    And as many leads of the store, with all that is known of them, of which nothing was received since.
+    """
     lock_against_erasure(connection)
     _remove_handovers(connection, before)
     remove_answers_before(connection, before, most)
@@ -332,7 +355,8 @@ def prune(connection: Connection, before: int, most: int) -> ErasedCounts:
         connection.execute(delete(table).where(table.c.id.in_([row["id"] for row in rows])))
     ranks.unrank_decisions(connection, decisions)
     ranks.reopen_leads(connection, ((row["tenant"], row["lead_id"]) for row in outcomes))
-    return ErasedCounts(len(decisions), len(outcomes))
+    silent = lead_events.prune_silent_leads(connection, before, most)
+    return ErasedCounts(len(decisions), len(outcomes), silent)
 
 
 def _oldest(
@@ -389,11 +413,13 @@ def prune_in_batches(log: Engine, keep_days: int, *, force: bool = False) -> Era
     if clock.ahead:
         raise LogError(clock.in_words())
     batches = [ErasedCounts(_BATCH_ROWS, 0)]
-    while max(batches[-1].decisions, batches[-1].outcomes) == _BATCH_ROWS:
+    while max(batches[-1].decisions, batches[-1].outcomes, batches[-1].events) == _BATCH_ROWS:
         with writing(log).begin() as connection:
             batches.append(prune(connection, before, _BATCH_ROWS))
     return ErasedCounts(
-        sum(counts.decisions for counts in batches[1:]), sum(counts.outcomes for counts in batches[1:])
+        sum(counts.decisions for counts in batches[1:]),
+        sum(counts.outcomes for counts in batches[1:]),
+        sum(counts.events for counts in batches[1:]),
     )
 
 

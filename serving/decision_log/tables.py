@@ -209,3 +209,35 @@ ERASED_LEADS = Table(
     Column("erased_at", Double, nullable=False),
     sqlite_autoincrement=True,
 )
+# What is known of leads, an event a row and never changed; `serving.lead_store` reads leads out of them.
+#   kind: lead, touchpoint, transition, attribute, account, merge or consent
+#   subject: the lead; of kind account the account
+#   other: of a lead its account, of a merge the lead that it was merged into
+#   occurred_at: of a lead when it was created; none of attributes, accounts, merges and consent
+#   content: all else as a JSON object
+#   origin: 0 came by REST, 1 was read from a CRM's own tables
+#   removed_at: since when those tables no longer have the row (epoch seconds)
+LEAD_EVENTS = Table(
+    "lead_events",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("other", Text),
+    Column("occurred_at", BigInteger),
+    Column("known_at", BigInteger, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("origin", SmallInteger, nullable=False),
+    Column("removed_at", BigInteger),
+    Index("events_of_a_subject", "subject", "tenant", "received_at"),
+    _partial_index("events_by_other", ("other", "tenant"), "other IS NOT NULL"),
+)
+# Leads that are not taken in again, as a keyed hash: they were erased, or do not consent since ``known_at``.
+FORGOTTEN_LEADS = Table(
+    "forgotten_leads",
+    METADATA,
+    Column("lead_hash", Text, primary_key=True),
+    Column("known_at", BigInteger, nullable=False),
+)

@@ -357,7 +357,7 @@ class GroupCommitWriter:
         if self._clock is None:
             return False
         erased = prune(connection, self._clock.oldest_kept(connection), _BATCH_SIZE)
-        return max(erased.decisions, erased.outcomes) >= _BATCH_SIZE
+        return max(erased.decisions, erased.outcomes, erased.events) >= _BATCH_SIZE
 
 
 async def _result(future: Future[T]) -> T:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-Scope = Literal["score", "handover", "outcomes", "admin"]
+Scope = Literal["score", "handover", "outcomes", "events", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _PREFIX = "leadloop_"
 _OTHERS_MAY_WRITE = 0o022

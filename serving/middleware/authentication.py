@@ -35,7 +35,10 @@ _SCOPES: dict[str, KeyScope] = {
     "/v1/model": "score",
     "/v1/handover": "handover",
     "/v1/outcomes": "outcomes",
+    "/v1/events": "events",
 }
+# A lead is read by whoever may have it scored, and erased by an administrator.
+_READING_SCOPES: dict[str, KeyScope] = {"/v1/leads/{id}": "score"}
 # Requests without a valid key, by address and minute.
 _GUESSES = 60
 _IPV6_NETWORK = 64
@@ -157,7 +160,7 @@ class AuthenticationMiddleware:
         key = keys.find(header[len(_BEARER) :].strip())
         if key is None:
             return self._guess_refusal(scope) or _unauthorized("key_invalid", _UNKNOWN)
-        return _scope_problem(key, scope["path"]) or self._rate_refusal(key.name)
+        return _scope_problem(key, scope) or self._rate_refusal(key.name)
 
     def _guess_refusal(self, scope: Scope) -> Problem | None:
         """A refusal of an address that sends too many requests without a valid key.
@@ -190,10 +193,12 @@ def _length_problem(head: _Head) -> Problem | None:
     return BODY_TOO_LARGE if length.isdigit() and int(length) > MAX_BODY else None
 
 
-def _scope_problem(key: ApiKey, path: str) -> Problem | None:
+def _scope_problem(key: ApiKey, scope: Scope) -> Problem | None:
     context = current_request()
     context.key_id, context.tenant = key.name, key.tenant
-    needed = _SCOPES.get(route_template(path), "admin")
+    path = route_template(scope["path"])
+    reading = _READING_SCOPES.get(path) if scope["method"] in _READS else None
+    needed = reading or _SCOPES.get(path, "admin")
     if needed in key.scopes:
         return None
     detail = f"this key may not do that; it takes one with the scope {needed}"

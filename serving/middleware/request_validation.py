@@ -37,7 +37,14 @@ from serving.problems import (
     send_problem,
 )
 from serving.request_context import current_request
-from serving.schemas import MAX_LEADS, MAX_NAME, ExplainRequest, OutcomesRequest, ScoreRequest
+from serving.schemas import (
+    MAX_LEADS,
+    MAX_NAME,
+    EventsRequest,
+    ExplainRequest,
+    OutcomesRequest,
+    ScoreRequest,
+)
 from serving.workload import MS_PER_ITEM, MS_PER_KILOBYTE
 
 if TYPE_CHECKING:
@@ -53,9 +60,10 @@ TAKES: dict[str, type[BaseModel]] = {
     "/v1/score": ScoreRequest,
     "/v1/explain": ExplainRequest,
     "/v1/outcomes": OutcomesRequest,
+    "/v1/events": EventsRequest,
 }
-# The field of a request with what is answered one by one.
-_ITEMS = {"/v1/score": "leads", "/v1/explain": "leads", "/v1/outcomes": "outcomes"}
+# The fields of a request with what is answered one by one; it has one of them.
+_ITEMS = ("leads", "lead_ids", "outcomes", "events")
 # Outcomes have keys of their own, one each.
 _REPEATABLE = frozenset(("/v1/score", "/v1/explain"))
 _VISIBLE = re.compile(r"[!-~]{1,255}")
@@ -148,7 +156,7 @@ async def _respond(scope: Scope, receive: Receive) -> bytes:
         request = await workload.run(cost, partial(_parse_body, TAKES[path], body))
     # Fit and engagement are sums of contributions, which take as long as to explain the lead.
     like = "/v1/explain" if getattr(request, "parts", False) else path
-    cost += len(getattr(request, _ITEMS[path])) * MS_PER_ITEM[like]
+    cost += len(getattr(request, _items_of(request))) * MS_PER_ITEM[like]
     context = current_request()
     context.cost = cost
     with workload.admit(cost):
@@ -228,9 +236,14 @@ def _parse_in_pieces(takes: type[BaseModel], body: bytes) -> BaseModel:
         raise ProblemResponse(invalid_request(error)) from None
     if not split.complete:
         raise ProblemResponse(TOO_MANY_FIELDS)
-    name = _ITEMS[f"/v1/{'outcomes' if takes is OutcomesRequest else 'score'}"]
+    name = _items_of(request)
     # In the envelope each item is the position of its array.
     return request.model_copy(update={name: split.arrays[getattr(request, name)[0]]})
+
+
+def _items_of(request: BaseModel) -> str:
+    """The name of the field with what is answered one by one."""
+    return next(name for name in _ITEMS if len(getattr(request, name, ())))
 
 
 def _find_problem(headers: Headers) -> Problem | None:

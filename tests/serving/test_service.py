@@ -272,3 +272,13 @@ def test_the_api_page_calls_nobody(client):
     assert "leadloop" in page
     assert "http://" not in page
     assert "https://" not in page
+
+
+def test_without_a_log_there_is_no_lead_store(client):
+    event = {"id": "e", "type": "lead", "lead_id": "a", "created_at": 5}
+    for answer in (
+        client.post("/v1/events", json={"events": [event]}),
+        client.post("/v1/score", json={"lead_ids": ["a"]}),
+        client.get("/v1/leads/a"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (501, "log_off")

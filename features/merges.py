@@ -14,15 +14,19 @@ import polars as pl
 
 from features.cohort import MERGED
 from features.history import TRANSITION_SCHEMA
-from features.ingest.quarantine import SourceError
-from features.ingest.schema import PART
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# The column with the number of the part of a history that a lead is in, with all of its account.
+PART = "leadloop.part"
 MERGE_SCHEMA = {"lead_id": pl.String, "merged_into": pl.String, "known_at": pl.Int64}
 _KNOWN, _OWN = "leadloop.known_from", "leadloop.own_from"
 _AT, _INTO, _OF = "leadloop.merged_at", "leadloop.survivor_part", "leadloop.loser_part"
+
+
+class MergeCircleError(ValueError):
+    """Leads that were merged in a circle: nobody survived."""
 
 
 @dataclass(frozen=True)
@@ -139,13 +143,30 @@ class Merges:
         )
 
 
+@dataclass(frozen=True)
+class UnsharedMerges(Merges):
+    """Merges whose events stay whose they were, for whoever shares them later, at a moment of their own."""
+
+    def share(self, events: pl.DataFrame, leads: pl.DataFrame) -> pl.DataFrame:  # noqa: ARG002
+        """The events as they are, those of leads included that vanished when they were merged."""
+        return events
+
+    def inherited(self, rows: pl.DataFrame, leads: pl.DataFrame) -> pl.DataFrame:  # noqa: ARG002
+        """No attributes."""
+        return rows.clear()
+
+    def closings(self, leads: pl.DataFrame) -> pl.DataFrame:
+        """No transitions."""
+        return super().closings(leads).clear()
+
+
 def chain_merges(frames: Sequence[pl.DataFrame]) -> Merges:
     """The merges of all tables with their chains: A into B and B into C is A into C, from the later on.
 
     Of several merges of a lead the first that was known counts.
 
     Raises:
-        SourceError: leads were merged in a circle.
+        MergeCircleError: leads were merged in a circle.
     """
     rows = pl.concat([pl.DataFrame(schema=MERGE_SCHEMA), *frames]).filter(
         pl.col("lead_id") != pl.col("merged_into")
@@ -166,6 +187,6 @@ def chain_merges(frames: Sequence[pl.DataFrame]) -> Merges:
         circle = step.filter(pl.col("lead_id") == pl.col("merged_into"))
         if circle.height:
             msg = f"merges: lead {circle['lead_id'][0]!r} was merged into itself by way of others"
-            raise SourceError(msg)
+            raise MergeCircleError(msg)
         survivors.append(step)
     return Merges(pl.concat(survivors))

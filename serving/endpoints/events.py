@@ -1,0 +1,142 @@
+"""POST /v1/events: what a CRM knows of leads, validated one by one and stored together."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from features.parsing import clean_text
+from serving.body_splitter import OversizedItem
+from serving.lead_store.records import ALWAYS_KNOWN, CONSENTED, REFUSED, EventRow
+from serving.problems import InvalidLead, invalid_lead, oversized, refuse_surplus_fields
+from serving.request_context import current_request
+from serving.schemas import MAX_NAME, EventRejected, EventTaken, LeadError, StoreEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from serving.lead_store.async_store import LeadStore
+    from serving.lead_store.records import EventStatus
+    from serving.schemas import LeadErrorCode
+
+    Run = Callable[[Callable[[], Any]], Awaitable[Any]]
+
+# Clocks of two machines differ.
+AHEAD = 300
+_DETAILS = {
+    "touchpoint": ("kind", "channel", "campaign", "offer", "offer_stage", "amount", "seconds"),
+    "transition": ("stage", "reason"),
+}
+_TIMES = ("occurred_at", "created_at", "known_at")
+_validate = StoreEvent.__pydantic_validator__.validate_python
+_CONFLICT = "this id was used for another event; send what has changed as an event with an id of its own"
+_FORGOTTEN = (
+    "this lead was erased, or does not consent, and is not taken in; where it consents again, send an event "
+    "of the type consent with `true` and a later known_at first"
+)
+
+
+async def record_events(
+    items: Sequence[object], store: LeadStore, run: Run
+) -> list[EventTaken | EventRejected]:
+    """Validate and store events.
+
+    Args:
+        items: What a request holds, one event each.
+        store: Where they go.
+        run: Runs the validation, in a thread where there is much of it.
+
+    Returns:
+        One result per item, in their order; an item that is no valid event is rejected alone.
+    """
+    now, context = int(time.time()), current_request()
+    entries: list[EventRow | EventRejected] = await run(
+        lambda: [_parse_or_reject(item, now) for item in items]
+    )
+    rows = [entry for entry in entries if isinstance(entry, EventRow)]
+    statuses = await store.add(rows, context.tenant, context.received_at) if rows else []
+
+    def results() -> list[EventTaken | EventRejected]:
+        pending = iter(statuses)
+        return [_result(entry, next(pending)) if isinstance(entry, EventRow) else entry for entry in entries]
+
+    answer: list[EventTaken | EventRejected] = await run(results)
+    return answer
+
+
+def parse_event(item: object, now: int) -> EventRow:
+    """Parse one event at ``now`` (epoch seconds). Raises InvalidLead, which names the field."""
+    fields = item.beginning if isinstance(item, OversizedItem) else item
+    refuse_surplus_fields(fields, _type_of(fields))
+    if isinstance(item, OversizedItem):
+        raise oversized(item, "event")
+    try:
+        event: Mapping[str, Any] = _validate(item).root
+    except ValidationError as error:
+        raise invalid_lead(error, _type_of(item)) from None
+    for name in _TIMES:
+        moment = event.get(name)
+        if moment is not None and moment > now + AHEAD:
+            message = "an event is sent after it happened; of what is planned nobody knows whether it will"
+            raise InvalidLead(_error("in_the_future", name, message))
+    return _row(event)
+
+
+def _type_of(item: object) -> str:
+    kind = item.get("type") if isinstance(item, dict) else None
+    return f"{kind}_event" if isinstance(kind, str) else "StoreEvent"
+
+
+def _row(event: Mapping[str, Any]) -> EventRow:
+    kind, known_at = event["type"], event.get("known_at")
+    subject = event["account_id"] if kind == "account" else event["lead_id"]
+    occurred_at, other = event.get("occurred_at"), None
+    content: Mapping[str, Any] = {}
+    if kind in _DETAILS:
+        content = {name: event[name] for name in _DETAILS[kind] if event.get(name) is not None}
+    elif kind == "attribute":
+        content = {"name": clean_text(event["name"]), "value": event["value"]}
+    elif kind == "merge":
+        other = event["merged_into"]
+    elif kind == "consent":
+        text = CONSENTED if event["consent"] else REFUSED
+        return EventRow(event["id"], kind, subject, None, None, event["known_at"], text)
+    else:
+        occurred_at = event.get("created_at")
+        other = event.get("account_id") if kind == "lead" else None
+        content = _attributes(event.get("attributes", {}))
+    if known_at is None:
+        known_at = ALWAYS_KNOWN if occurred_at is None else occurred_at
+    return EventRow(event["id"], kind, subject, other, occurred_at, known_at, to_json(content).decode())
+
+
+def _attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain attributes by the names that columns of a file would have; those without a value are left out."""
+    named = sorted((clean_text(name), value) for name, value in attributes.items() if value is not None)
+    return dict(named)
+
+
+def _parse_or_reject(item: object, now: int) -> EventRow | EventRejected:
+    try:
+        return parse_event(item, now)
+    except InvalidLead as refused:
+        fields = item.beginning if isinstance(item, OversizedItem) else item
+        event_id = fields.get("id") if isinstance(fields, dict) else None
+        known = event_id if isinstance(event_id, str) and len(event_id) <= MAX_NAME else None
+        return EventRejected(id=known, error=refused.error)
+
+
+def _result(row: EventRow, status: EventStatus) -> EventTaken | EventRejected:
+    if status == "key_conflict":
+        return EventRejected(id=row.event_id, error=_error(status, "id", _CONFLICT))
+    if status == "forgotten":
+        return EventRejected(id=row.event_id, error=_error(status, "lead_id", _FORGOTTEN))
+    # Both are known to be valid, and there may be a thousand of them.
+    return EventTaken.model_construct(id=row.event_id, status=status)
+
+
+def _error(code: LeadErrorCode, field: str, message: str) -> LeadError:
+    return LeadError(code=code, field=field, message=message)

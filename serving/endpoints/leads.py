@@ -1,0 +1,145 @@
+"""GET /v1/leads/{id}: a lead of the store as it is now, why, and how it came there."""
+
+from __future__ import annotations
+
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import bentoml
+from starlette.routing import Route
+
+from features.clock import DAY
+from serving.decision_log.records import RequestInfo
+from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters
+from serving.endpoints.data_subject import erase_lead
+from serving.problems import Problem, ProblemResponse
+from serving.request_context import current_request
+from serving.request_parsing import LeadById
+from serving.schemas import (
+    LEAD_ID,
+    ExplainResult,
+    LeadFailure,
+    LeadQuery,
+    LeadResponse,
+    TimelineEvent,
+    TrendPoint,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pydantic import BaseModel
+    from starlette.requests import Request
+
+    from serving.decision_log.async_log import DecisionLog
+    from serving.decision_log.records import NewDecision
+    from serving.lead_store.async_store import KnownLeads
+    from serving.lead_store.stored_leads import StoredLead
+    from serving.scorer import Scorer
+
+PATH = "/v1/leads/{lead_id:path}"
+_WEEKS = 8
+_LONGEST_TIMELINE = 200
+# So many events of a lead and its colleagues are read and scored in the event loop, nine times over.
+_COST_MS = 20.0
+
+
+async def _show(request: Request, journal: DecisionLog) -> LeadResponse:
+    lead_id = LEAD_ID.validate_python(request.path_params["lead_id"])
+    query = LeadQuery.model_validate(dict(request.query_params))
+    service, context = bentoml.get_current_service(), current_request()
+    scorer = service.scorer
+    context.model_version, context.leads = scorer.model.version, 1
+    known = await service.store.leads([lead_id], context.tenant)
+    decisions: list[NewDecision] = []
+    with service.workload.admit(_COST_MS):
+        response = await service.workload.run(
+            _COST_MS, partial(_describe, scorer, known, lead_id, query, decisions)
+        )
+    await journal.log_decisions(
+        decisions,
+        RequestInfo(
+            context.endpoint,
+            context.request_id,
+            context.key_id,
+            tenant=context.tenant,
+            received_at=context.received_at,
+        ),
+    )
+    answer: LeadResponse = response
+    return answer
+
+
+def _describe(
+    scorer: Scorer, known: KnownLeads, lead_id: str, query: LeadQuery, decisions: list[NewDecision]
+) -> LeadResponse:
+    """The response about a lead; the decision in it is added to ``decisions``."""
+    now = current_request().received_at
+    item = LeadById(lead_id, known.rows, known.similar.get(lead_id))
+    (result,) = scorer.explain([item], query.lang, query.top, decisions.append, now=now)
+    if isinstance(result, LeadFailure):
+        status = HTTPStatus.NOT_FOUND if result.error.code == "unknown_lead" else HTTPStatus.CONFLICT
+        raise ProblemResponse(Problem(status, result.error.code, result.error.message))
+    moments = [result.as_of - weeks * 7 * DAY for weeks in range(_WEEKS, -1, -1)]
+    trend = scorer.trend(item, moments)
+    return LeadResponse(
+        model_version=scorer.model.version,
+        result=_with_change(scorer, item, result, trend, query.lang),
+        trend=trend,
+        timeline=_timeline(known.rows.lead(lead_id, result.as_of)),
+    )
+
+
+def _with_change(
+    scorer: Scorer, item: LeadById, result: ExplainResult, trend: Sequence[TrendPoint], lang: str
+) -> ExplainResult:
+    """The result with what changed within a week, of a lead that is so old."""
+    week_ago = result.as_of - 7 * DAY
+    if all(point.as_of != week_ago for point in trend):
+        return result
+    compared = LeadById(item.lead_id, item.rows, as_of=result.as_of, since=week_ago)
+    (changed,) = scorer.explain([compared], lang)
+    return (
+        result if isinstance(changed, LeadFailure) else result.model_copy(update={"change": changed.change})
+    )
+
+
+def _timeline(lead: StoredLead | None) -> list[TimelineEvent]:
+    if lead is None:
+        return []
+    events = [*_timeline_events(lead.events), *_timeline_events(lead.colleagues)]
+    newest = sorted(events, key=lambda event: (event.occurred_at, event.type, event.what), reverse=True)
+    return newest[:_LONGEST_TIMELINE]
+
+
+_NAMED_BY = {"touchpoint": "kind", "transition": "stage", "attribute": "name"}
+
+
+def _timeline_events(by_kind: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[TimelineEvent]:
+    for kind, events in by_kind.items():
+        for event in events:
+            own = {"occurred_at", "known_at", "colleague", "removed_at", "number", _NAMED_BY[kind]}
+            details = {name: value for name, value in event.items() if name not in own and value is not None}
+            yield TimelineEvent.model_construct(
+                type=kind,
+                occurred_at=event.get("occurred_at", event["known_at"]),
+                known_at=event["known_at"],
+                what=event[_NAMED_BY[kind]],
+                details=details,
+                colleague=event.get("colleague"),
+            )
+
+
+async def _answer(request: Request, journal: DecisionLog) -> BaseModel:
+    return await (erase_lead if request.method == "DELETE" else _show)(request, journal)
+
+
+# One route, so that the header Allow of a refusal names both methods.
+routes = [Route(PATH, log_endpoint(_answer), methods=["GET", "DELETE"])]
+
+
+def openapi_operation_of_lead(schemas: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI operation of this endpoint; the components of its response are added to ``schemas``."""
+    lead_id = {"name": "lead_id", "in": "path", "required": True, "schema": LEAD_ID.json_schema()}
+    return openapi_operation("lead", LeadResponse, schemas, [lead_id, *query_parameters(LeadQuery)])

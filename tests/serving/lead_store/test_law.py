@@ -1,0 +1,306 @@
+"""A score from the store as of t equals the batch score of the same history as of t, to the bit.
+
+Events come in any order, in requests of any size, some of them again. LEADLOOP_LAW_CASES draws as many cases.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from itertools import groupby
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from features.batch import compute_features
+from features.clock import DAY
+from features.cohort import Snapshots
+from features.ingest.mapping import AttributeSelection, HistoryMapping, TableMapping
+from features.ingest.read_history import read_history
+from serving.decision_log.database import open_log, writing
+from serving.decision_log.statements import erase
+from serving.endpoints.events import parse_event
+from serving.lead_store.events import add_events
+from serving.lead_store.stored_leads import read_stored_leads
+from serving.request_parsing import LeadById
+from serving.scorer import Scorer
+
+CASES = int(os.environ.get("LEADLOOP_LAW_CASES", "25"))
+ON_POSTGRESQL = int(os.environ.get("LEADLOOP_LAW_CASES", "4"))
+LEADS = ("0007", "b", "c", "d")
+ROLES = {
+    "industry": "category",
+    "employees": "number",
+    "business_email": "flag",
+    "account.region": "category",
+}
+NOW = 100 * DAY
+RECEIVED = 10.0**10
+TENANTS = itertools.count()
+
+moments = st.integers(1, 60).map(lambda n: n * DAY // 2)
+lags = st.sampled_from([0, 0, DAY // 2, 5 * DAY])
+words = st.sampled_from([None, "ads", "demo", "Ä"])
+lead_ids = st.sampled_from((*LEADS, "ghost"))
+
+
+def touchpoint(lead_id, at, lag, kind, channel, offer, amount):
+    known = {"known_at": at + lag} if lag else {}
+    details = {"channel": channel, "offer": offer, "amount": amount}
+    return {"type": "touchpoint", "lead_id": lead_id, "occurred_at": at, "kind": kind} | known | details
+
+
+def transition(lead_id, at, lag, stage):
+    known = {"known_at": at + lag} if lag else {}
+    return {"type": "transition", "lead_id": lead_id, "occurred_at": at, "stage": stage} | known
+
+
+def change(lead_id, at, named):
+    return {"type": "attribute", "lead_id": lead_id, "known_at": at, "name": named[0], "value": named[1]}
+
+
+touchpoints = st.builds(
+    touchpoint,
+    lead_ids,
+    moments,
+    lags,
+    st.sampled_from(["visit", "demo_request"]),
+    words,
+    words,
+    st.sampled_from([None, 5, 500]),
+)
+transitions = st.builds(
+    transition, lead_ids, moments, lags, st.sampled_from(["mql", "sql", "disqualified", "lead"])
+)
+changes = st.builds(
+    change,
+    lead_ids,
+    moments,
+    st.one_of(
+        st.tuples(st.just("Budget"), st.sampled_from([1, 2, 30])),
+        st.tuples(st.just("Need"), st.sampled_from([None, "a", "zz"])),
+    ),
+)
+row_values = st.fixed_dictionaries(
+    {
+        "industry": words,
+        "employees": st.sampled_from([None, 3, 0.1]),
+        "business_email": st.sampled_from([None, True, False]),
+    }
+)
+
+
+@st.composite
+def merges(draw):
+    """Merges without a circle: into a lead further down the list."""
+    pairs = draw(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3), moments), max_size=3))
+    return [
+        {"type": "merge", "lead_id": LEADS[i], "merged_into": LEADS[min(3, i + step)], "known_at": at}
+        for i, step, at in pairs
+    ]
+
+
+@st.composite
+def events(draw):
+    """What a CRM tells of up to four leads, each event with an id."""
+    rows = []
+    for lead_id in LEADS[: draw(st.integers(2, 4))]:
+        created = draw(moments)
+        known = [None, *draw(st.lists(moments.map(lambda at, c=created: c + at), max_size=2, unique=True))]
+        for known_at in sorted(known, key=lambda at: at or 0):
+            lead = {
+                "type": "lead",
+                "lead_id": lead_id,
+                "created_at": created,
+                "account_id": draw(st.sampled_from([None, "A", "B", "0007"])),
+                "attributes": draw(row_values),
+            }
+            rows.append(lead | ({} if known_at is None else {"known_at": known_at}))
+    # A table of accounts that lacks one in use would be at fault.
+    rows += [
+        {"type": "account", "account_id": account, "attributes": {"region": draw(words)}}
+        for account in ("A", "B", "0007")
+    ]
+    for kind, most in ((touchpoints, 14), (transitions, 5), (changes, 6)):
+        rows += draw(st.lists(kind, max_size=most))
+    return [row | {"id": f"e{i}"} for i, row in enumerate([*rows, *draw(merges())])]
+
+
+def persons(rows, lead_id):
+    """The lead and all that it was merged with."""
+    found, size = {lead_id}, 0
+    while len(found) > size:
+        size = len(found)
+        for row in rows:
+            if row["type"] == "merge" and found & {row["lead_id"], row["merged_into"]}:
+                found |= {row["lead_id"], row["merged_into"]}
+    return found
+
+
+def without(rows, lead_id):
+    gone = persons(rows, lead_id)
+    return [row for row in rows if gone.isdisjoint({row.get("lead_id"), row.get("merged_into")})]
+
+
+def batch_rows(rows, as_of, folder, features):
+    """The features of every lead, by the way of files and frames, from the CRM's tables as of then."""
+    tables = {
+        "leads": pl.DataFrame(
+            list(current_rows(rows, as_of)),
+            schema={
+                **dict.fromkeys(("lead_id", "created_at", "known_at", "account_id"), pl.String),
+                "industry": pl.String,
+                "employees": pl.Float64,
+                "business_email": pl.Boolean,
+            },
+        ),
+        "touchpoints": table(rows, "touchpoint", ("kind", "channel", "offer", "amount")),
+        "transitions": table(rows, "transition", ("stage",)),
+        "attributes": table(rows, "attribute", ("name", "value")).sort(
+            "lead_id", "known_at", "name", "value"
+        ),
+        "merges": table(rows, "merge", ("merged_into",)),
+        "accounts": pl.DataFrame(
+            [(row["account_id"], row["attributes"]["region"]) for row in rows if row["type"] == "account"],
+            schema={"account_id": pl.String, "region": pl.String},
+            orient="row",
+        ),
+    }
+    if tables["leads"].is_empty():
+        return {}
+    places = {}
+    for name, frame in tables.items():
+        frame.write_parquet(folder / f"{name}.parquet")
+        places[name] = TableMapping(file=folder / f"{name}.parquet", time_format="epoch_s", money="minor")
+    mapping = HistoryMapping(
+        places.pop("leads"),
+        accounts=places.pop("accounts"),
+        plain=AttributeSelection(only=tuple(ROLES), roles=ROLES),
+        max_share=1.0,
+        observed_until=NOW,
+        **{name: (place,) for name, place in places.items() if tables[name].height},
+    )
+    history = read_history(mapping, NOW).history
+    ids = history.leads["lead_id"].sort()
+    frame = compute_features(features, history, Snapshots(pl.DataFrame({"lead_id": ids, "as_of": as_of})))
+    return {row["lead_id"]: row for row in frame.collect().to_dicts()}
+
+
+def current_rows(rows, as_of):
+    """One row a lead, as the CRM has it just before ``as_of``."""
+    of_leads = sorted((row for row in rows if row["type"] == "lead"), key=lambda row: row["lead_id"])
+    for lead_id, versions in groupby(of_leads, key=lambda row: row["lead_id"]):
+        ordered = sorted(versions, key=lambda row: (row.get("known_at", row["created_at"]), row["id"]))
+        known = [row for row in ordered if row.get("known_at", row["created_at"]) < as_of]
+        newest, first = (known or ordered[:1])[-1], ordered[0]
+        yield {
+            "lead_id": lead_id,
+            "created_at": str(newest["created_at"]),
+            "known_at": str(first.get("known_at", first["created_at"])),
+            "account_id": newest["account_id"],
+        } | newest["attributes"]
+
+
+def table(rows, kind, columns):
+    names = ("lead_id", "occurred_at", "known_at", *columns)
+    cells = [
+        [None if row.get(name) is None else str(row[name]) for name in names]
+        for row in rows
+        if row["type"] == kind
+    ]
+    frame = pl.DataFrame(cells, schema=dict.fromkeys(names, pl.String), orient="row")
+    return frame.drop("occurred_at") if kind in {"attribute", "merge"} else frame
+
+
+def store(engine, rows, order, tenant):
+    """Send events in an order of its own, in requests of a few, some of them twice; their statuses."""
+    shuffled = [*rows, *order.sample(rows, len(rows) // 3)]
+    order.shuffle(shuffled)
+    statuses = []
+    while shuffled:
+        size = order.randint(1, 6)
+        batch, shuffled = shuffled[:size], shuffled[size:]
+        parsed = [parse_event(event, NOW) for event in batch]
+        with engine.begin() as connection:
+            statuses += add_events(connection, parsed, tenant, RECEIVED)
+    return statuses
+
+
+def stored_rows(engine, scorer, lead_ids, as_of, tenant):
+    """The features of leads of the store, by the way of requests; None for one that did not exist yet."""
+    with engine.connect() as connection:
+        rows = read_stored_leads(connection, lead_ids, tenant)
+    requests = {
+        lead_id: scorer._read.earlier(LeadById(lead_id, rows), as_of)
+        for lead_id in lead_ids
+        if rows.lead(lead_id, as_of) is not None
+    }
+    return {lead_id: request and scorer.feature_row(request) for lead_id, request in requests.items()}
+
+
+@pytest.fixture(scope="module")
+def scorer(by_hand):
+    return Scorer(by_hand)
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    opened = {"sqlite": writing(open_log(str(tmp_path_factory.mktemp("store") / "decisions.db")))}
+    yield opened
+    for engine in opened.values():
+        engine.dispose()
+
+
+def hold(engine, scorer, folder, rows, as_of, tenant):
+    """Assert that the store and the batch way compute the same of every lead, alone and together."""
+    expected = batch_rows(rows, as_of, folder, scorer.model.features)
+    names = scorer.model.features.names
+    together = stored_rows(engine, scorer, [*LEADS, "ghost"], as_of, tenant)
+    alone = {
+        lead_id: row
+        for each in LEADS
+        for lead_id, row in stored_rows(engine, scorer, [each], as_of, tenant).items()
+    }
+    assert together.keys() == alone.keys() == expected.keys()
+    for lead_id, row in expected.items():
+        for computed in (together[lead_id], alone[lead_id]):
+            if computed is not None:
+                assert computed == {name: row[name] for name in names}
+
+
+def check(engine, scorer, folder, rows, seed, as_of, erased):
+    order = random.Random(seed)  # noqa: S311
+    tenant = f"t{next(TENANTS)}"
+    store(engine, rows, order, tenant)
+    hold(engine, scorer, folder, rows, as_of, tenant)
+    if erased is not None:
+        with engine.begin() as connection:
+            erase(connection, erased, NOW, tenant)
+        # Who is gone stays gone, whatever the CRM sends again.
+        store(engine, rows, order, tenant)
+        hold(engine, scorer, folder, without(rows, erased), as_of, tenant)
+
+
+cases = given(
+    rows=events(), seed=st.integers(0, 2**32), as_of=moments, erased=st.sampled_from([None, None, *LEADS])
+)
+unhurried = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+@settings(max_examples=CASES, **unhurried)
+@cases
+def test_a_score_from_the_store_is_the_batch_score_whatever_the_order_of_arrival(
+    engines, scorer, tmp_path_factory, rows, seed, as_of, erased
+):
+    check(engines["sqlite"], scorer, tmp_path_factory.getbasetemp(), rows, seed, as_of, erased)
+
+
+@settings(max_examples=ON_POSTGRESQL, **unhurried)
+@cases
+def test_the_same_holds_on_postgresql(engines, cluster, scorer, tmp_path_factory, rows, seed, as_of, erased):
+    if "postgresql" not in engines:
+        engines["postgresql"] = writing(open_log(cluster.database()))
+    check(engines["postgresql"], scorer, tmp_path_factory.getbasetemp(), rows, seed, as_of, erased)
