@@ -84,7 +84,9 @@ class FittedPredictor:
             rows: The rows to train on.
             seed: Seed of the training.
         """
-        parts = fit_parts(rows, self.rounds, seed, self.bag)
+        # The same combinations, too: what is compared between models must be the same columns.
+        combinations = [each.parts for each in self.predictor.encodings.combinations]
+        parts = fit_parts(rows, self.rounds, seed, self.bag, combinations)
         recipe = next(recipe for recipe in (*RECIPES, BASE_RATE) if recipe.name == self.recipe)
         blend = (
             StackingWeights(np.zeros(0), self.predictor.calibration.intercept)
