@@ -47,7 +47,8 @@ class FeatureEncoding:
         name: The feature.
         kind: ``"number"``, ``"category"`` or ``"words"``.
         levels: The known values, each with the code of its place; two more codes follow, for a value that is
-            not among them and for a missing one. Of a text, the words that count.
+            not among them and for a missing one. Of a text, the words that count. A category may be one of
+            numbers: codes, which have no order.
         rates: Smoothed conversion rate of each code; empty for no such column.
         counts: How common each code is; empty for no such column.
         alone: The codes that have a 0/1 column.
@@ -139,7 +140,7 @@ class FeatureEncoding:
 
     def codes(self, values: pl.Series) -> NDArray[np.int64]:
         """(n,) codes of the ``values`` of a column."""
-        if self.kind == "number":
+        if values.dtype.is_numeric():
             return self._codes_of_numbers(_to_floats(values))
         if not self.levels:
             return values.is_null().cast(pl.Int64).to_numpy() + self.other
@@ -310,9 +311,10 @@ class FeatureEncoder:
             if word_score is not None:
                 cells.append(word_score(value))
                 continue
-            if is_number:
+            if not isinstance(value, str):
                 value = None if value is None or value != value else float(value)  # noqa: PLR0124
-                cells.append(np.nan if value is None else value)
+            if is_number:
+                cells.append(np.nan if value is None or isinstance(value, str) else value)
             if lookup is not None:
                 code = code_of.get(value, other)
                 cells += lookup[code]

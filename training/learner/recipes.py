@@ -49,7 +49,7 @@ BLEND = Recipe("additive + trees", linear=True, trees=True)
 RECIPES = (BLEND, Recipe("additive", linear=True, trees=False), Recipe("trees", linear=False, trees=True))
 BASE_RATE = Recipe("base rate", linear=False, trees=False)
 
-STAGES = (5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 125, 150, 175, 200, 250, 300)
+STAGES = (5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 125, 150, 175, 200, 250, 300, 375, 450, 550, 700, 850, 1000)
 
 
 @dataclass(frozen=True, eq=False)
