@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from features.clock import DAY
 from features.extraction import ColumnExtraction
+from features.messages import LANGUAGES, join_items, translate
 
 Source = Literal[
     "leads",
@@ -38,6 +39,7 @@ Reduce = Literal[
     "trend",
     "ratio",
     "difference",
+    "combination",
 ]
 Unit = Literal["count", "seconds", "money", "number", "flag", "category", "words"]
 
@@ -90,8 +92,9 @@ class FeatureSpec:
         where: Further conditions on the rows, pairs of column and value.
         within: Only rows with ``0 < age < within`` seconds count; None for no limit.
         value_names: What people call values of a category, where that is not to be seen from the value.
-        inputs: The two features of a derived one, a ratio or difference with ``source="derived"`` that reads
-            no rows; they need not be columns themselves. Empty for all others.
+        inputs: The features of a derived one, with ``source="derived"``, that reads no rows: the two of a
+            ratio or difference, which need not be columns themselves, or those of a combination, which a
+            model makes and no feature set folds. Empty for all others.
         extraction: How ``of`` is read out of another column, such as the domain out of an e-mail address;
             None for a column that is there as it is.
 
@@ -118,7 +121,9 @@ class FeatureSpec:
     extraction: ColumnExtraction | None = None
 
     def __post_init__(self) -> None:
-        if self.inputs or self.source == "derived" or self.reduce in DERIVATIONS:
+        if self.reduce == "combination":
+            _check_combination(self)
+        elif self.inputs or self.source == "derived" or self.reduce in DERIVATIONS:
             _check_derived(self)
         if self.reduce in {"value", "total", "distinct", "latest", "earliest"} and self.of is None:
             msg = f"{self.name}: {self.reduce} needs a column to read (of=...)"
@@ -151,6 +156,15 @@ class FeatureSpec:
     def empty(self) -> float | None:
         """What a lead without any matching row gets."""
         return 0.0 if self.reduce in ADDITIVE else None
+
+
+def _check_combination(spec: FeatureSpec) -> None:
+    """Raise ValueError unless ``spec`` has the values of two features or more."""
+    if spec.source != "derived" or len(spec.inputs) < 2 or not spec.is_category:  # noqa: PLR2004
+        msg = (
+            f"{spec.name}: a combination has the values of two features or more; write it with combination()"
+        )
+        raise ValueError(msg)
 
 
 def _check_derived(spec: FeatureSpec) -> None:
@@ -523,6 +537,39 @@ def earliest(rows: EventSelection, of: str, says: DisplayText) -> FeatureSpec:
         A category that is null where there is no value.
     """
     return rows.spec("earliest", says, "category", of)
+
+
+def combination(inputs: tuple[FeatureSpec, ...], name: str) -> FeatureSpec:
+    """The values that several features have together, for what a model learned of them.
+
+    A model reads them off its columns, so this is a name for reasons and reports: no engine folds it.
+
+    Args:
+        inputs: The features.
+        name: The name of the combination.
+
+    Returns:
+        A category of the family of the first feature.
+
+    >>> team, product = (attribute(x, family="fit", says=DisplayText(f"{x}: {{value}}", f"{x}: {{value}}"))
+    ...                  for x in ("Team", "Product"))
+    >>> combination((team, product), "Team x Product").says.render("de")
+    'Team und Product zusammen: {value}'
+    """
+    texts = {
+        lang: translate(
+            "values.together", lang, columns=join_items("and", [_title(each, lang) for each in inputs])
+        )
+        for lang in LANGUAGES
+    }
+    says = DisplayText(**{lang: f"{text}: {{value}}" for lang, text in texts.items()})
+    return FeatureSpec(name, inputs[0].family, "derived", "combination", says, "category", inputs=inputs)
+
+
+def _title(spec: FeatureSpec, lang: str) -> str:
+    """The sentence of a feature without the value, or its name where the value is within the sentence."""
+    before, value, after = spec.says.render(lang).partition(": {value}")
+    return before if value and not after else spec.name
 
 
 def ratio(

@@ -12,6 +12,8 @@ import polars as pl
 from features.clock import to_datetime
 from features.messages import translate
 from features.notebook_html import html_card, html_table
+from features.spec import FeatureSet, combination
+from models.encoding import SEPARATOR, TOGETHER
 from models.explanation import (
     Explanation,
     Reason,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from features.record import Value
-    from features.spec import FeatureSet, FeatureSpec
+    from features.spec import FeatureSpec
     from models.encoding import FeatureEncoding
     from models.explanation import ScorePart
     from models.grades import Grades
@@ -121,17 +123,19 @@ class ConversionModel:
             lang: Language of the reasons. Default English.
 
         Returns:
-            The score with one reason a feature, the largest contribution first.
+            The score with one reason a feature or combination, the largest contribution first.
         """
         matrix = self.predictor.encodings.encode_row(row)
         score = self._score(matrix, lead_id, as_of, lang)
         base, contributions = self.predictor.contributions(matrix)
+        values = self._reason_values(row)
         reasons = [
             Reason(spec.name, spec.family, value, weight, log_odds_to_points(weight), text, evidence)
-            for spec, weight in zip(self.features.specs, contributions[0].tolist(), strict=True)
-            for value in [row[spec.name]]
-            for text in [self.render_reason(spec, value, weight, lang)]
-            for evidence in [self.observed_rates.evidence(spec.name, value)]
+            for spec, weight in zip(self.reason_features.specs, contributions[0].tolist(), strict=True)
+            for cell in [values[spec.name]]
+            for value in [cell if spec.reduce != "combination" else str(cell).replace(SEPARATOR, TOGETHER)]
+            for text in [self.render_reason(spec, cell, weight, lang)]
+            for evidence in [self.observed_rates.evidence(spec.name, cell)]
         ]
         ordered = tuple(sorted(reasons, key=lambda r: -abs(r.contribution)))
         return Explanation(score, base, ordered, self.split_contributions(contributions)[0])
@@ -171,6 +175,25 @@ class ConversionModel:
             words = encoding.deciding_words(value, contribution)
             value = ", ".join(words) or translate("extracted.no_words", lang)
         return render_sentence(spec, value, lang)
+
+    @cached_property
+    def reason_features(self) -> FeatureSet:
+        """What contributions are of: the features, and after them the combinations that the model learned."""
+        combinations = self.predictor.encodings.combinations
+        if not combinations:
+            return self.features
+        by_name = {spec.name: spec for spec in self.features.specs}
+        specs = (combination(tuple(by_name[part] for part in each.parts), each.name) for each in combinations)
+        return FeatureSet((*self.features.specs, *specs))
+
+    def with_combinations(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Feature ``rows`` with a column for the values of each combination."""
+        return rows.with_columns(each.keys(rows) for each in self.predictor.encodings.combinations)
+
+    def _reason_values(self, row: Mapping[str, Value]) -> Mapping[str, Value]:
+        """A feature ``row`` with the values of each combination."""
+        combinations = self.predictor.encodings.combinations
+        return {**row, **{each.name: each.key(row) for each in combinations}} if combinations else row
 
     @cached_property
     def _encoding_of(self) -> dict[str, FeatureEncoding]:
@@ -245,7 +268,7 @@ class ConversionModel:
         return self.predictor.probability(log_odds - half), self.predictor.probability(log_odds + half)
 
     def contributions(self, rows: pl.DataFrame) -> tuple[float, NDArray[np.float64]]:
-        """The base and the (n, features) contributions of feature ``rows``, in calibrated log-odds."""
+        """The base and the (n, ``reason_features``) contributions of ``rows``, in calibrated log-odds."""
         return self.predictor.contributions(self.predictor.encodings.encode(rows))
 
     def _score(self, matrix: NDArray[np.float64], lead_id: str, as_of: int, lang: str) -> Score:

@@ -3,7 +3,8 @@
 A number stays a number, null becoming NaN. A category becomes its code, looked up in small tables: how often
 its leads converted (smoothed), how common it is, and a 0/1 column for each level that is common enough. A
 number with few whole values may be a code in disguise, so it gets a table of rates as well. Words of a text
-become one number: the sum of their weights.
+become one number: the sum of their weights. A combination of columns becomes one number, too: by how much its
+leads converted better than its parts alone tell.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 
 Kind = Literal["number", "category", "words"]
 
+TOGETHER = " x "
+"""What stands between the columns of a combination in its name."""
+SEPARATOR = "\x1f"
+"""What stands between the values of a combination in its key: no text that people write has it."""
+# Beyond this a float has no place for each whole number.
+_LARGEST_CODE = 2.0**53
+
 
 @dataclass(frozen=True)
 class FeatureEncoding:
@@ -39,7 +47,8 @@ class FeatureEncoding:
         name: The feature.
         kind: ``"number"``, ``"category"`` or ``"words"``.
         levels: The known values, each with the code of its place; two more codes follow, for a value that is
-            not among them and for a missing one. Of a text, the words that count.
+            not among them and for a missing one. Of a text, the words that count. A category may be one of
+            numbers: codes, which have no order.
         rates: Smoothed conversion rate of each code; empty for no such column.
         counts: How common each code is; empty for no such column.
         alone: The codes that have a 0/1 column.
@@ -131,7 +140,7 @@ class FeatureEncoding:
 
     def codes(self, values: pl.Series) -> NDArray[np.int64]:
         """(n,) codes of the ``values`` of a column."""
-        if self.kind == "number":
+        if values.dtype.is_numeric():
             return self._codes_of_numbers(_to_floats(values))
         if not self.levels:
             return values.is_null().cast(pl.Int64).to_numpy() + self.other
@@ -147,14 +156,84 @@ class FeatureEncoding:
 
 
 @dataclass(frozen=True)
+class CombinationEncoding:
+    r"""How the values that two or three columns have together become one number.
+
+    Attributes:
+        parts: The columns, categories or whole numbers that are codes.
+        levels: The known combinations of values, as ``key`` writes them, sorted.
+        effects: By how much each moves the log-odds beyond what its parts do; others move nothing.
+
+    >>> pair = CombinationEncoding(("team", "product"), ("north\x1f7",), (0.4,))
+    >>> pair.name, pair.effect({"team": "north", "product": 7.0}), pair.effect({"team": "n", "product": None})
+    ('team x product', 0.4, 0.0)
+    """
+
+    parts: tuple[str, ...]
+    levels: tuple[str, ...] = ()
+    effects: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the combination among those of the features."""
+        return TOGETHER.join(self.parts)
+
+    @cached_property
+    def _effect_of(self) -> dict[str, float]:
+        return dict(zip(self.levels, self.effects, strict=True))
+
+    def key(self, row: Mapping[str, Value]) -> str:
+        """The values of a ``row`` as one text; a missing one is empty."""
+        return SEPARATOR.join(_cell_key(row[part]) for part in self.parts)
+
+    def keys(self, frame: pl.DataFrame) -> pl.Series:
+        """(n,) ``key`` of each row of a ``frame``."""
+        cells = [_column_keys(frame[part]).alias(str(place)) for place, part in enumerate(self.parts)]
+        return pl.DataFrame(cells).select(pl.concat_str(pl.all(), separator=SEPARATOR).alias(self.name))[
+            self.name
+        ]
+
+    def effect(self, row: Mapping[str, Value]) -> float:
+        """The number of one ``row``."""
+        return self._effect_of.get(self.key(row), 0.0)
+
+    def effects_of(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+        """(n,) ``effect`` of each row of a ``frame``."""
+        if not self.levels:
+            return np.zeros(frame.height)
+        levels, effects = pl.Series(self.levels), pl.Series(self.effects)
+        found = self.keys(frame).replace_strict(levels, effects, default=0.0, return_dtype=pl.Float64)
+        return found.to_numpy()
+
+
+def _cell_key(value: Value) -> str:
+    """A value in the key of a combination: text as it is, a whole number without a point, else nothing."""
+    if isinstance(value, str):
+        return value
+    is_whole = value is not None and abs(value) < _LARGEST_CODE and value == math.floor(value)
+    return str(int(value)) if is_whole else ""  # type: ignore[arg-type]
+
+
+def _column_keys(values: pl.Series) -> pl.Series:
+    """``_cell_key`` of a column."""
+    if not values.dtype.is_numeric():
+        return values.cast(pl.String).fill_null("")
+    x = values.cast(pl.Float64)
+    whole = x.is_finite() & (x == x.floor()) & (x.abs() < _LARGEST_CODE)
+    codes = pl.select(pl.when(whole.fill_null(value=False)).then(x).cast(pl.Int64)).to_series()
+    return codes.cast(pl.String).fill_null("")
+
+
+@dataclass(frozen=True)
 class FeatureEncoder:
     """The encoding of each feature, in order: from feature rows to a matrix.
 
-    A matrix has first the columns of the trees, feature after feature (``tree_width`` of them), then one
-    column of codes for each category, which the additive part reads.
+    A matrix has first the columns of the trees, feature after feature and one for each combination
+    (``tree_width`` of them), then one column of codes for each category, which the additive part reads.
 
     Attributes:
         features: One encoding a feature.
+        combinations: Those of columns that tell more together than each alone. Default none.
 
     >>> size = FeatureEncoding("size", "number")
     >>> role = FeatureEncoding("role", "category", ("ceo", "dev"), rates=(0.4, 0.1, 0.2, 0.3))
@@ -163,16 +242,18 @@ class FeatureEncoder:
     """
 
     features: tuple[FeatureEncoding, ...]
+    combinations: tuple[CombinationEncoding, ...] = ()
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
-        """The features in the order of contributions."""
-        return tuple(feature.name for feature in self.features)
+        """The features in the order of contributions, and after them the combinations."""
+        return (*(each.name for each in self.features), *(each.name for each in self.combinations))
 
     @cached_property
     def owner(self) -> tuple[int, ...]:
-        """Which feature each tree column belongs to."""
-        return tuple(place for place, feature in enumerate(self.features) for _ in range(feature.width))
+        """Which feature or combination each tree column belongs to."""
+        own = [place for place, feature in enumerate(self.features) for _ in range(feature.width)]
+        return (*own, *range(len(self.features), len(self.feature_names)))
 
     @cached_property
     def tree_width(self) -> int:
@@ -181,17 +262,21 @@ class FeatureEncoder:
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """The first tree column of each feature."""
-        widths = [0, *(feature.width for feature in self.features)]
+        """The first tree column of each feature and of each combination."""
+        widths = [0, *(feature.width for feature in self.features), *(1 for _ in self.combinations)]
         return tuple(np.cumsum(widths)[:-1].tolist())
 
     @cached_property
     def sources(self) -> tuple[int, ...]:
-        """The column the additive part reads of each feature: a number's value, a category's code."""
+        """The column the additive part reads of each: numbers, effects and codes."""
         codes = iter(range(self.tree_width, self.tree_width + len(self.features)))
-        return tuple(
-            next(codes) if feature.kind == "category" else start
-            for feature, start in zip(self.features, self.starts, strict=True)
+        features = len(self.features)
+        return (
+            *(
+                next(codes) if feature.kind == "category" else start
+                for feature, start in zip(self.features, self.starts[:features], strict=True)
+            ),
+            *self.starts[features:],
         )
 
     def encode(self, frame: pl.DataFrame) -> NDArray[np.float64]:
@@ -199,7 +284,10 @@ class FeatureEncoder:
         width = self.tree_width + sum(feature.kind == "category" for feature in self.features)
         # Column by column in memory: it is written and, by the additive part, read that way.
         matrix = np.empty((frame.height, width), order="F")
-        for feature, start, source in zip(self.features, self.starts, self.sources, strict=True):
+        for combination, start in zip(self.combinations, self.starts[len(self.features) :], strict=True):
+            matrix[:, start] = combination.effects_of(frame)
+        # The features come first among what starts and sources are of.
+        for feature, start, source in zip(self.features, self.starts, self.sources, strict=False):
             values = frame[feature.name]
             if feature.kind == "words":
                 matrix[:, source] = feature.word_scores(values)
@@ -223,15 +311,17 @@ class FeatureEncoder:
             if word_score is not None:
                 cells.append(word_score(value))
                 continue
-            if is_number:
+            if not isinstance(value, str):
                 value = None if value is None or value != value else float(value)  # noqa: PLR0124
-                cells.append(np.nan if value is None else value)
+            if is_number:
+                cells.append(np.nan if value is None or isinstance(value, str) else value)
             if lookup is not None:
                 code = code_of.get(value, other)
                 cells += lookup[code]
                 if not is_number:
                     codes.append(code)
-        return np.array([cells + codes])
+        effects = [combination.effect(row) for combination in self.combinations]
+        return np.array([cells + effects + codes])
 
     @cached_property
     def _row_plan(self) -> list[_RowStep]:
@@ -251,13 +341,26 @@ class FeatureEncoder:
 
     def to_json(self) -> str:
         """As JSON text; ``from_json`` gives back equal encodings."""
-        records = [asdict(feature, dict_factory=_omit_no_weights) for feature in self.features]
-        return json.dumps(records, ensure_ascii=False)
+        features = [asdict(feature, dict_factory=_omit_no_weights) for feature in self.features]
+        combinations = [asdict(combination) for combination in self.combinations]
+        # Without combinations as before there were any: releases before them can read such models.
+        record = {"features": features, "combinations": combinations} if combinations else features
+        return json.dumps(record, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> FeatureEncoder:
         """The encodings that ``to_json`` wrote."""
-        return cls(tuple(_encoding_from_record(record) for record in json.loads(text)))
+        record = json.loads(text)
+        features, combinations = (
+            (record, ()) if isinstance(record, list) else (record["features"], record["combinations"])
+        )
+        return cls(
+            tuple(_encoding_from_record(each) for each in features),
+            tuple(
+                CombinationEncoding(tuple(each["parts"]), tuple(each["levels"]), tuple(each["effects"]))
+                for each in combinations
+            ),
+        )
 
 
 def _omit_no_weights(fields: list[tuple[str, Any]]) -> dict[str, Any]:

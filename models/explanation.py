@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 from features.clock import humanise
 from features.display_names import humanise_value
 from features.extraction import value_name
-from features.messages import localise_number, translate
+from features.messages import join_items, localise_number, translate
 from features.notebook_html import html_bar, html_card, html_strong, html_table
+from models.encoding import SEPARATOR
 from models.observed_rates import ObservedRate  # noqa: TC001  # the service reads a reason's annotations
 
 if TYPE_CHECKING:
@@ -320,12 +321,29 @@ def _format_value(spec: FeatureSpec, value: float | str | None, lang: str) -> st
     if value is None:
         return translate("values.missing", lang)
     if isinstance(value, str):
-        named = next((text.render(lang) for raw, text in spec.value_names if raw == value), None)
-        if named is not None:
-            return named
-        return humanise_value(value) if spec.extraction is None else value_name(spec.extraction, value, lang)
+        return (_format_combination if spec.inputs else _format_category)(spec, value, lang)
     if spec.unit == "seconds":
         return humanise(value, lang) if value >= 0 else f"-{humanise(-value, lang)}"
     if spec.unit == "flag":
         return translate("values.yes" if value > 0 else "values.no", lang)
     return localise_number(f"{value / 100:,.2f}" if spec.unit == "money" else f"{value:,.6g}", lang)
+
+
+def _format_category(spec: FeatureSpec, value: str, lang: str) -> str:
+    named = next((text.render(lang) for raw, text in spec.value_names if raw == value), None)
+    if named is not None:
+        return named
+    return humanise_value(value) if spec.extraction is None else value_name(spec.extraction, value, lang)
+
+
+def _format_combination(spec: FeatureSpec, value: str, lang: str) -> str:
+    """The values of a combination, each as the sentence of its own feature has it."""
+    cells = zip(spec.inputs, value.split(SEPARATOR), strict=True)
+    texts = [_format_value(part, _value_of_key(part, cell), lang) for part, cell in cells]
+    return join_items("comma", texts)
+
+
+def _value_of_key(spec: FeatureSpec, cell: str) -> float | str | None:
+    if not cell:
+        return None
+    return cell if spec.is_category else float(cell)

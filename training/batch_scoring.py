@@ -331,7 +331,7 @@ def _scored(
     scored = scored.drop("as_of") if model.card.flat else scored
     if options.reasons or options.parts or weights:
         base, explained = model.contributions(rows)
-        frame = pl.DataFrame(explained, schema=list(model.features.names))
+        frame = pl.DataFrame(explained, schema=list(model.reason_features.names))
         if weights:
             weights(
                 rows.select("lead_id", base=pl.lit(base)).hstack(
@@ -356,10 +356,11 @@ def _reasons(
     model: ConversionModel, rows: pl.DataFrame, explained: pl.DataFrame, options: ScoringOptions
 ) -> list[pl.Series]:
     """The weightiest reasons of each row as points and words, one column per rank."""
-    specs, count = model.features.specs, min(options.reasons, len(model.features))
+    features = model.reason_features
+    specs, count = features.specs, min(options.reasons, len(features))
     weights = explained.to_numpy()
     order = np.argsort(-np.abs(weights), axis=1, kind="stable")[:, :count]
-    values = rows.select(model.features.names).rows()
+    values = model.with_combinations(rows).select(features.names).rows()
     texts = [
         [
             f"{log_odds_to_points(weight[j]):+.1f} "

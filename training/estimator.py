@@ -112,12 +112,13 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
             X: (n, columns) a frame or array.
 
         Returns:
-            The base, and (n, columns) contributions; base and contributions of a row add up to its
+            The base, and the contributions of each column, after them those of the combinations of columns
+            that tell more together; base and contributions of a row add up to its
             ``decision_function``.
         """
         predictor, frame = self._predictor_and_frame(X)
         base, weights = predictor.contributions(predictor.encodings.encode(frame))
-        return base, pl.DataFrame(weights, schema=frame.columns)
+        return base, pl.DataFrame(weights, schema=list(predictor.feature_names))
 
     def as_learned(self, X: Any) -> pl.DataFrame:  # noqa: N803
         """``X`` as the learner takes it: numbers as Float64, categories as text, missing values as null."""

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 def from_model(model: ConversionModel, rows: pl.DataFrame) -> shap.Explanation:
     """The contributions of feature ``rows``, such as ``Dataset.rows``: a row a lead, a column a feature."""
     base, values = model.contributions(rows)
-    return _explanation(base, values, rows.select(model.features.names))
+    return _explanation(base, values, model.with_combinations(rows).select(model.reason_features.names))
 
 
 def from_estimator(model: LeadClassifier, rows: Any) -> shap.Explanation:
     """The contributions of ``rows`` as a fitted estimator takes them, pandas or Polars."""
     base, values = model.explain(rows)
-    return _explanation(base, values.to_numpy(), model.as_learned(rows))
+    learned = model.as_learned(rows)
+    combinations = model.fitted_.predictor.encodings.combinations
+    return _explanation(
+        base, values.to_numpy(), learned.with_columns(each.keys(learned) for each in combinations)
+    )
 
 
 def _explanation(base: float, values: NDArray[np.float64], data: pl.DataFrame) -> shap.Explanation:

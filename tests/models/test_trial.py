@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import polars as pl
@@ -125,4 +125,4 @@ def test_numbers_that_cannot_be_right_do_not_pass(model):
             return base, shares + 1
 
     with pytest.raises(TrialError, match="do not add up"):
-        check_answers(Careless(**vars(model)))
+        check_answers(Careless(**{each.name: getattr(model, each.name) for each in fields(model)}))

@@ -204,15 +204,15 @@ def report_input(
     ]
     earlier = np.setdiff1d(np.arange(len(dataset)), fitted.held_out_rows)
     return ReportInput(
-        features=dataset.features,
+        features=model.reason_features,
         card=model.card,
         version=model.version,
         scores=fitted.scores,
         label=fitted.label,
         # With shuffled folds every row is held out by some model: no earlier rows are left to compare with.
-        training_rows=dataset.rows[earlier] if len(earlier) else dataset.rows,
-        held_out_rows=dataset.rows[fitted.held_out_rows],
-        explained_rows=explained,
+        training_rows=model.with_combinations(dataset.rows[earlier] if len(earlier) else dataset.rows),
+        held_out_rows=model.with_combinations(dataset.rows[fitted.held_out_rows]),
+        explained_rows=model.with_combinations(explained),
         contributions=contributions,
         intake=dataset.intake,
         capacity=fitted.capacity,

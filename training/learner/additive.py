@@ -115,11 +115,16 @@ def fit_additive(
     """
     numbers = sum(feature.kind != "category" for feature in encodings.features)
     knots = int(np.clip(STEPS // max(1, numbers), FEWEST_KNOTS, MOST_KNOTS))
+    features = len(encodings.features)
     terms = [
         _make_term(feature, source, start, matrix, knots)
         for feature, source, start in zip(
-            encodings.features, encodings.sources, encodings.starts, strict=True
+            encodings.features, encodings.sources[:features], encodings.starts[:features], strict=True
         )
+    ]
+    terms += [
+        FeatureTerm(source, knots=_choose_knots(matrix[:, source], knots))
+        for source in encodings.sources[features:]
     ]
     sample = _sample_rows(len(rows), sum(term.width for term in terms), seed)
     sampled_matrix = matrix[sample]

@@ -31,6 +31,10 @@ FEW_VALUES = 30
 # Below this many levels, how common a level is says little that its rate does not.
 MANY_LEVELS = 12
 CROSS_FITS = 5
+# Whole numbers are categories where their levels tell other folds more than the levels beside them do: by so
+# many standard errors, and these at most this share of it. Of an amount its neighbours tell nearly all.
+CLEARLY_CODES, MOST_IN_ORDER = 3.0, 0.5
+FEWEST_LEVELS, NEIGHBOURHOODS, ROWS_A_LEVEL = 10, 32, 3
 
 
 def fit_encoders(rows: TrainingRows, seed: int) -> tuple[FeatureEncoder, NDArray[np.float64]]:
@@ -72,7 +76,7 @@ def _fit_cross_fitted(
         if not _beats_base_rate(rows, logit(rows.rate) + logits):
             return _silent(name), None
         return encoding, scores
-    encoding, codes = _fit_encoding(rows, name)
+    encoding, codes = _fit_encoding(rows, name, fold)
     rates = None if codes is None else _cross_fitted_rates(rows, codes, len(encoding.levels) + 2, fold)
     if name not in rows.extractions:
         return encoding, rates
@@ -98,12 +102,15 @@ def _beats_base_rate(rows: TrainingRows, log_odds: NDArray[np.float64]) -> bool:
     return loss < base_loss
 
 
-def _fit_encoding(rows: TrainingRows, name: str) -> tuple[FeatureEncoding, NDArray[np.int64] | None]:
+def _fit_encoding(
+    rows: TrainingRows, name: str, fold: NDArray[np.intp]
+) -> tuple[FeatureEncoding, NDArray[np.int64] | None]:
     """The encoding of one column, and the (n,) codes of the rows if it has any."""
     values = rows.frame[name]
     if name in rows.monotone:  # a rate of its own for each value would know no order
         return FeatureEncoding(name, "number"), None
-    encoding = _numeric_encoding(values) if values.dtype.is_numeric() else _categorical_encoding(values)
+    is_number = values.dtype.is_numeric() and not is_code_column(rows, name, fold)
+    encoding = _numeric_encoding(values) if is_number else _categorical_encoding(values)
     if encoding.kind == "number" and not encoding.levels:
         return encoding, None
     codes = encoding.codes(values)
@@ -111,6 +118,55 @@ def _fit_encoding(rows: TrainingRows, name: str) -> tuple[FeatureEncoding, NDArr
     return replace(
         encoding, rates=tuple(_smoothed_rates(rows.y, rows.w, codes, size, rows.rate).tolist())
     ), codes
+
+
+def is_code_column(rows: TrainingRows, name: str, fold: NDArray[np.intp]) -> bool:
+    """Whether the whole numbers of a column are codes: what they tell of the outcome has no order.
+
+    The rate of each level in other folds is compared with that of its neighbours there, lead by lead.
+
+    Args:
+        rows: Training rows.
+        name: A column of numbers.
+        fold: (n,) the fold of each row.
+    """
+    column = rows.frame[name].fill_nan(None)
+    known = column.drop_nulls()
+    if known.is_empty() or float(known.min()) <= 0 or not (known == known.floor()).all():  # type: ignore[arg-type]
+        return False
+    levels = known.n_unique()
+    if levels < FEWEST_LEVELS or levels * ROWS_A_LEVEL > len(known):
+        return False
+    x = column.fill_null(0).to_numpy()
+    level = np.unique(x, return_inverse=True)[1]
+    rates = (_cross_fitted_rates(rows, level, levels + 1, fold), _neighbour_rates(rows, level, fold))
+    by_level, by_neighbours = (_gain_over_base_rate(rows, rate) for rate in rates)
+    more = by_level - by_neighbours
+    is_clear = more.sum() > CLEARLY_CODES * float(np.linalg.norm(more - more.mean()))
+    return bool(is_clear and by_neighbours.sum() <= MOST_IN_ORDER * by_level.sum())
+
+
+def _gain_over_base_rate(rows: TrainingRows, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(leads,) by how much log-loss is less with ``rates`` (n,) than with the rate of all rows."""
+    base = np.full(len(rows), logit(rows.rate))
+    gain = log_loss_per_row(rows.y, base) - log_loss_per_row(rows.y, logit(rates))
+    return np.bincount(rows.group, rows.w * gain).astype(np.float64)
+
+
+def _neighbour_rates(
+    rows: TrainingRows, level: NDArray[np.intp], fold: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """(n,) the rate of the levels on both sides of each row's level, without it, in other folds."""
+    count, size = int(fold.max()) + 1, int(level.max()) + 1
+    reach = -(-size // NEIGHBOURHOODS)
+    low, high = np.maximum(np.arange(size) - reach, 0), np.minimum(np.arange(size) + reach + 1, size)
+    sums = []
+    for weights in (rows.w * rows.y, rows.w):
+        cells = np.bincount(level * count + fold, weights, size * count).reshape(size, count)
+        others = cells.sum(axis=1, keepdims=True) - cells
+        total = np.vstack([np.zeros((1, count)), np.cumsum(others, axis=0)])
+        sums.append(total[high] - total[low] - others)
+    return np.asarray(_shrink_to_prior(sums[0], sums[1], rows.rate)[level, fold])
 
 
 def _numeric_encoding(values: pl.Series) -> FeatureEncoding:
@@ -123,6 +179,7 @@ def _numeric_encoding(values: pl.Series) -> FeatureEncoding:
 
 
 def _categorical_encoding(values: pl.Series) -> FeatureEncoding:
+    values = values.fill_nan(None) if values.dtype.is_numeric() else values
     tally = values.drop_nulls().value_counts(name="rows").filter(pl.col("rows") >= FEWEST).sort(values.name)
     levels, rows = tuple(tally[values.name].to_list()), tally["rows"].to_numpy()
     other, missing = len(values) - values.null_count() - int(rows.sum()), values.null_count()

@@ -37,12 +37,14 @@ class RecipeScore:
         log_loss: Mean out-of-fold log-loss per row.
         worse_by: Log-loss minus that of the preferred recipe, "additive + trees".
         standard_error: Standard error of ``worse_by``, from the paired differences clustered by lead.
+        in_every_period: Whether it is better than the preferred recipe in each period of rows with an order.
     """
 
     name: str
     log_loss: float
     worse_by: float
     standard_error: float
+    in_every_period: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,9 @@ class FittedPredictor:
             rows: The rows to train on.
             seed: Seed of the training.
         """
-        parts = fit_parts(rows, self.rounds, seed, self.bag)
+        # The same combinations, too: what is compared between models must be the same columns.
+        combinations = [each.parts for each in self.predictor.encodings.combinations]
+        parts = fit_parts(rows, self.rounds, seed, self.bag, combinations)
         recipe = next(recipe for recipe in (*RECIPES, BASE_RATE) if recipe.name == self.recipe)
         blend = (
             StackingWeights(np.zeros(0), self.predictor.calibration.intercept)
@@ -225,21 +229,31 @@ def _fit_learner(rows: TrainingRows, seed: int, say: Progress) -> _FittedLearner
 def _score_recipes(out_of_fold: OutOfFold) -> tuple[tuple[RecipeScore, ...], dict[str, NDArray[np.float64]]]:
     """The scores of every recipe on the same rows, and its nested out-of-fold log-odds by name."""
     predictions = {recipe.name: out_of_fold.nested_predictions(recipe) for recipe in (*RECIPES, BASE_RATE)}
+    preferred = predictions[BLEND.name]
     table = (
-        RecipeScore(name, out_of_fold.log_loss(f), *out_of_fold.paired_difference(f, predictions[BLEND.name]))
+        RecipeScore(
+            name,
+            out_of_fold.log_loss(f),
+            *out_of_fold.paired_difference(f, preferred),
+            out_of_fold.is_better_in_every_period(f, preferred),
+        )
         for name, f in predictions.items()
     )
     return tuple(table), predictions
 
 
 def _choose_recipe(choice: tuple[RecipeScore, ...]) -> Recipe:
-    """The blend, unless a recipe is better by two standard errors; the base rate if it is not beaten."""
+    """The blend, unless a recipe is clearly better; the base rate if it is not beaten.
+
+    Clearly is by two standard errors and in every period: where periods differ, the rows of one are no
+    independent witnesses, and what won on average may have won by the level of one period.
+    """
     by_name = {candidate.name: candidate for candidate in choice}
     better = [
         recipe
         for recipe in RECIPES
         for score in [by_name[recipe.name]]
-        if score.worse_by < -CLEARLY * score.standard_error
+        if score.worse_by < -CLEARLY * score.standard_error and score.in_every_period
     ]
     best = min(better, key=lambda recipe: by_name[recipe.name].log_loss, default=BLEND)
     return BASE_RATE if by_name[BASE_RATE.name].log_loss <= by_name[best.name].log_loss else best

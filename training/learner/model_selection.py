@@ -120,6 +120,17 @@ class OutOfFold:
         """The weighted mean log-loss of ``log_odds`` (m,)."""
         return float(self.w @ log_loss_per_row(self.y, log_odds)) / float(self.w.sum())
 
+    def is_better_in_every_period(
+        self, log_odds: NDArray[np.float64], reference: NDArray[np.float64]
+    ) -> bool:
+        """Whether one prediction has less log-loss than a ``reference`` in each fold of time.
+
+        Rows without an order have one period: there, folds are but shares of the same rows.
+        """
+        gain = self.w * (log_loss_per_row(self.y, reference) - log_loss_per_row(self.y, log_odds))
+        period = self.fold if self.time_ordered else np.zeros_like(self.fold)
+        return bool((np.bincount(period, gain) > 0).all())
+
     def paired_difference(
         self, log_odds: NDArray[np.float64], reference: NDArray[np.float64]
     ) -> tuple[float, float]:
@@ -142,8 +153,9 @@ class OutOfFold:
 def cross_validate(rows: TrainingRows, seed: int, say: Progress) -> OutOfFold:
     """Compute out-of-fold predictions of both parts, with the tree ensemble that suits the rows.
 
-    Small trees are used unless larger ones are better by two standard errors. The larger ones rarely are, so
-    they are cross-validated only where they beat the small ones on the last fold.
+    Small trees are used unless larger ones are better by two standard errors, and in every period where rows
+    have an order. The larger ones rarely are, so they are cross-validated only where they beat the small ones
+    on the last fold.
 
     Args:
         rows: Training rows.
@@ -157,10 +169,10 @@ def cross_validate(rows: TrainingRows, seed: int, say: Progress) -> OutOfFold:
         return out_of_fold
     say("larger trees look better on the last fold: trying them on all")
     challenger = plan.predict(large, seed, say)
-    gain, error = out_of_fold.paired_difference(
-        out_of_fold.nested_predictions(BLEND), challenger.nested_predictions(BLEND)
-    )
-    return challenger if gain > CLEARLY * error else out_of_fold
+    larger, smaller = challenger.nested_predictions(BLEND), out_of_fold.nested_predictions(BLEND)
+    gain, error = out_of_fold.paired_difference(smaller, larger)
+    is_better = gain > CLEARLY * error and out_of_fold.is_better_in_every_period(larger, smaller)
+    return challenger if is_better else out_of_fold
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from models.calibration import PlattCalibration
 from models.predictor import Predictor
 from training.learner.additive import fit_additive
@@ -17,6 +19,7 @@ from training.learner.boosting import (
     staged_predictions,
     train_ensemble,
 )
+from training.learner.combinations import find_combinations, fit_combinations
 from training.learner.encoders import fit_encoders
 from training.learner.monotonic import lightgbm_constraints
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import lightgbm as lgb
-    import numpy as np
     from numpy.typing import NDArray
 
     from models.additive import AdditiveModel
@@ -47,7 +49,7 @@ BLEND = Recipe("additive + trees", linear=True, trees=True)
 RECIPES = (BLEND, Recipe("additive", linear=True, trees=False), Recipe("trees", linear=False, trees=True))
 BASE_RATE = Recipe("base rate", linear=False, trees=False)
 
-STAGES = (5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 125, 150, 175, 200, 250, 300)
+STAGES = (5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 125, 150, 175, 200, 250, 300, 375, 450, 550, 700, 850, 1000)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,13 @@ class FittedParts:
         )
 
 
-def fit_parts(rows: TrainingRows, rounds: int, seed: int, bag: TreeEnsembleConfig = SMALL) -> FittedParts:
+def fit_parts(
+    rows: TrainingRows,
+    rounds: int,
+    seed: int,
+    bag: TreeEnsembleConfig = SMALL,
+    combinations: Sequence[tuple[str, ...]] | None = None,
+) -> FittedParts:
     """Train encodings, additive part and trees on the same rows.
 
     Args:
@@ -102,13 +110,43 @@ def fit_parts(rows: TrainingRows, rounds: int, seed: int, bag: TreeEnsembleConfi
         rounds: Boosting rounds of each tree model.
         seed: Seed of the cross-fitting and the trees.
         bag: The tree ensemble; default small trees.
+        combinations: The combinations of columns to use. Default: those that these rows show.
     """
-    encodings, matrix = fit_encoders(rows, seed)
+    encodings, matrix, linear = fit_additive_part(rows, seed, combinations)
     tree_matrix = matrix[:, : encodings.tree_width]
     boosters = train_ensemble(
         lightgbm_dataset(rows, tree_matrix), rows, _with_constraints(bag, encodings, rows), rounds, seed
     )
-    return FittedParts(encodings, fit_additive(rows, encodings, matrix, seed), tuple(boosters))
+    return FittedParts(encodings, linear, tuple(boosters))
+
+
+def fit_additive_part(
+    rows: TrainingRows, seed: int, combinations: Sequence[tuple[str, ...]] | None = None
+) -> tuple[FeatureEncoder, NDArray[np.float64], AdditiveModel]:
+    """Train the encodings and the additive part, with combinations of columns where they tell more.
+
+    Args:
+        rows: Training rows.
+        seed: Seed of the cross-fitting.
+        combinations: The combinations to use. Default: those that these rows show.
+
+    Returns:
+        The encodings, the (n, columns) training matrix and the additive part.
+    """
+    encodings, matrix = fit_encoders(rows, seed)
+    linear = fit_additive(rows, encodings, matrix, seed)
+    log_odds = linear.log_odds(matrix)
+    fitted = (
+        find_combinations(rows, encodings, log_odds, seed)
+        if combinations is None
+        else fit_combinations(rows, combinations, log_odds, seed)
+    )
+    if not fitted:
+        return encodings, matrix, linear
+    width, effects = encodings.tree_width, np.column_stack([each.cross_fitted for each in fitted])
+    encodings = replace(encodings, combinations=tuple(each.encoding for each in fitted))
+    matrix = np.asfortranarray(np.hstack([matrix[:, :width], effects, matrix[:, width:]]))
+    return encodings, matrix, fit_additive(rows, encodings, matrix, seed)
 
 
 @dataclass(frozen=True)
@@ -136,7 +174,7 @@ def probe_ensembles(
     Returns:
         A probe per ensemble, in their order.
     """
-    encodings, matrix = fit_encoders(train, seed)
+    encodings, matrix, _ = fit_additive_part(train, seed)
     width = encodings.tree_width
     data = lightgbm_dataset(train, matrix[:, :width])
     validation_data = lightgbm_dataset(validation, encodings.encode(validation.frame)[:, :width], data)

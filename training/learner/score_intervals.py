@@ -142,6 +142,8 @@ def _feature_support(rows: TrainingRows, fitted: FittedPredictor) -> tuple[Featu
     matrix = predictor.encodings.encode(rows.frame)
     sample = matrix[:: 1 + len(matrix) // LOOKED_AT]
     spread = predictor.contributions(sample)[1].std(axis=0)
+    # Combinations come after the features; their values are those of their parts.
+    spread = spread[: len(predictor.encodings.features)]
     places = [place for place in np.argsort(-spread, kind="stable").tolist() if spread[place] >= MATTERS]
     return tuple(
         _support_of_feature(predictor.encodings, place, matrix, float(spread[place])) for place in places

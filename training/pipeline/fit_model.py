@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from models.metrics import Interval, MetricFunction
     from training.config.settings import TrainingConfig
     from training.data.dataset import Dataset
+    from training.data.training_rows import TrainingRows
     from training.leakage.checks import Check
     from training.learner.fit import FittedPredictor
     from training.learner.model_selection import Progress
@@ -105,13 +106,19 @@ def train_model(
         card,
         uncertainty=estimate_uncertainty(rows, fitted, lead, training.seed),
         # Two texts are hardly ever the same, so there are no rates of leads with the same one.
-        observed_rates=ObservedRates.of(rows.frame.drop(rows.texts), lead, dataset.label),
+        observed_rates=ObservedRates.of(_rows_of_evidence(rows, fitted), lead, dataset.label),
         part_scales=_part_scales(dataset, fitted, capacity),
     )
     scores = dataset.rows[fitted.held_out_rows].select("lead_id", "as_of")
     scored = model.scores_from_log_odds(scores, fitted.log_odds)
     refits = jackknife(rows, fitted, dataset.lead, training.seed)
     return TrainedModel(model, dataset, fitted.held_out_rows, scored, checks, capacity, refits, learner)
+
+
+def _rows_of_evidence(rows: TrainingRows, fitted: FittedPredictor) -> pl.DataFrame:
+    """The columns that leads can be counted by: no texts, but the combinations that the model has."""
+    combinations = fitted.predictor.encodings.combinations
+    return rows.frame.drop(rows.texts).with_columns(each.keys(rows.frame) for each in combinations)
 
 
 def evaluate(

@@ -161,7 +161,7 @@ def build_report(inputs: ReportInput, before: Report | None = None) -> Report:
     )
     return Report(
         version=inputs.version,
-        fingerprint=inputs.features.fingerprint,
+        fingerprint=(inputs.features if inputs.model is None else inputs.model.features).fingerprint,
         card=inputs.card,
         summary=summary(inputs, worth, calibration, state, _versions(inputs, before)),
         worth=worth,

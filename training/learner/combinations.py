@@ -1,0 +1,270 @@
+"""Combinations of columns that tell more together than each alone: two codes of which only the pair decides.
+
+Each pair of categories (whole numbers may be codes, too) gets the effect by which the log-odds of its leads
+differ from the additive part, shrunken to none by empirical Bayes (James and Stein 1961; Robbins 1956). It
+counts only where leads of other folds show it, with all pairs that were tried accounted for (Bonferroni).
+Pairs that count are tried with a third column, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations as subsets
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from scipy.special import expit
+from scipy.stats import norm
+
+from models.encoding import TOGETHER, CombinationEncoding
+from models.metrics import log_loss_per_row
+from training.learner.cross_validation import assign_folds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from models.encoding import FeatureEncoder
+    from training.data.training_rows import TrainingRows
+
+# The chance that any combination is chosen where there is none.
+ERROR_RATE = 0.01
+CROSS_FITS, PERIODS = 5, 4
+# A combination of fewer rows has no effect; in training it has none either, as no other row shows it.
+FEWEST = 2
+# Columns with the most levels are tried first: what few levels have in common the trees find themselves.
+MOST_COLUMNS, MOST_COMBINATIONS = 16, 6
+# Of a whole number, levels that repeat so often on average; a measured amount hardly ever does.
+ROWS_A_LEVEL = 3
+# The least and the most that effects may vary by, as a variance in log-odds.
+LEAST_VARIANCE, MOST_VARIANCE = 1e-4, 9.0
+
+
+@dataclass(frozen=True, eq=False)
+class FittedCombination:
+    """The encoding of a combination, and (n,) the cross-fitted effects of the rows that it was fitted to."""
+
+    encoding: CombinationEncoding
+    cross_fitted: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """What the rows of other folds say of a combination: its effects, and how sure it is that they help."""
+
+    parts: tuple[str, ...]
+    effects: NDArray[np.float64]
+    z: float
+    lasts: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    """The rows, (n,) what the additive part says of them, and the codes of the columns that may combine."""
+
+    rows: TrainingRows
+    log_odds: NDArray[np.float64]
+    fold: NDArray[np.intp]
+    codes: dict[str, NDArray[np.int64]]
+
+    def cells(self, parts: tuple[str, ...]) -> NDArray[np.int64]:
+        """(n,) the number of the combination of each row."""
+        cell = self.codes[parts[0]]
+        for part in parts[1:]:
+            cell = _renumber(cell * (int(self.codes[part].max()) + 1) + self.codes[part])
+        return cell
+
+    def cross_fitted(
+        self, cell: NDArray[np.int64], fold: NDArray[np.intp], log_odds: NDArray[np.float64], *, earlier: bool
+    ) -> NDArray[np.float64]:
+        """(n,) effects by the rows of the other folds, or by those of ``earlier`` ones."""
+        count = int(fold.max()) + 1
+        size = (int(cell.max()) + 1) * count
+        place = cell * count + fold
+        p = expit(log_odds)
+        w = self.rows.effective_weights
+        score, information, rows = (
+            np.bincount(place, weights=each, minlength=size).astype(np.float64).reshape(-1, count)
+            for each in (w * (self.rows.y - p), w * p * (1 - p), None)
+        )
+        if earlier:
+            score, information, rows = (np.cumsum(each, axis=1) - each for each in (score, information, rows))
+        else:
+            score, information, rows = (
+                each.sum(axis=1, keepdims=True) - each for each in (score, information, rows)
+            )
+        return np.asarray(_shrunken_effects(score, information, rows > 0).ravel()[place])
+
+    def gain(self, effects: NDArray[np.float64], log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(leads,) by how much log-loss is less with ``effects``."""
+        loss = log_loss_per_row(self.rows.y, log_odds) - log_loss_per_row(self.rows.y, log_odds + effects)
+        return np.bincount(self.rows.group, weights=self.rows.w * loss).astype(np.float64)
+
+    def try_combination(self, parts: tuple[str, ...], log_odds: NDArray[np.float64]) -> _Trial:
+        """How sure it is that a combination says more than ``log_odds`` (n,)."""
+        cell = self.cells(parts)
+        effects = self.cross_fitted(cell, self.fold, log_odds, earlier=False)
+        gain = self.gain(effects, log_odds)
+        error = float(np.linalg.norm(gain - gain.mean()))
+        z = float(gain.sum()) / error if error else 0.0
+        return _Trial(parts, effects, z, self._lasts(cell, log_odds) if z > 1 else False)
+
+    def _lasts(self, cell: NDArray[np.int64], log_odds: NDArray[np.float64]) -> bool:
+        """Whether later rows gain by the effects of earlier ones; true where rows have no order."""
+        order = self.rows.order
+        if order is None:
+            return True
+        bounds = np.unique(np.quantile(order, np.arange(1, PERIODS) / PERIODS, method="higher"))
+        period = np.searchsorted(bounds, order, side="right")
+        effects = self.cross_fitted(cell, period, log_odds, earlier=True)
+        return bool(self.gain(effects, log_odds).sum() > 0)
+
+
+def find_combinations(
+    rows: TrainingRows, encodings: FeatureEncoder, log_odds: NDArray[np.float64], seed: int
+) -> tuple[FittedCombination, ...]:
+    """Find the pairs and triples of columns that tell other folds more than the additive part does.
+
+    Args:
+        rows: Training rows.
+        encodings: The encodings of their columns; those that say nothing are not combined.
+        log_odds: (n,) log-odds of the additive part without combinations.
+        seed: Seed of the folds.
+
+    Returns:
+        The combinations, at most ``MOST_COMBINATIONS``, the surest first; mostly none.
+    """
+    codes = _candidate_codes(rows, encodings)
+    pairs = [parts for parts in subsets(codes, 2) if TOGETHER.join(parts) not in rows.frame.columns]
+    if not pairs:
+        return ()
+    evidence = _Evidence(rows, log_odds, assign_folds(rows, CROSS_FITS, seed), codes)
+    # Triples are tried with what is left of the error rate once pairs have had theirs.
+    chosen, explained = _choose(evidence, pairs, log_odds, ERROR_RATE / 2, MOST_COMBINATIONS)
+    if chosen:
+        triples = sorted(
+            {
+                tuple(name for name in codes if name in {*trial.parts, other})
+                for trial in chosen
+                for other in codes
+                if other not in trial.parts
+            }
+        )
+        more, _ = _choose(evidence, triples, explained, ERROR_RATE / 2, MOST_COMBINATIONS - len(chosen))
+        chosen = [*chosen, *more]
+    return fit_combinations(rows, [trial.parts for trial in chosen], log_odds, seed)
+
+
+def fit_combinations(
+    rows: TrainingRows, parts: Sequence[tuple[str, ...]], log_odds: NDArray[np.float64], seed: int
+) -> tuple[FittedCombination, ...]:
+    """Fit the effects of given combinations, each beyond those before it.
+
+    Args:
+        rows: Training rows.
+        parts: The columns of each combination.
+        log_odds: (n,) log-odds of the additive part without combinations.
+        seed: Seed of the folds.
+    """
+    if not parts:
+        return ()
+    codes = {name: _codes(rows.frame[name]) for name in {each for names in parts for each in names}}
+    evidence = _Evidence(rows, log_odds, assign_folds(rows, CROSS_FITS, seed), codes)
+    fitted = []
+    for names in parts:
+        cell = evidence.cells(names)
+        cross_fitted = evidence.cross_fitted(cell, evidence.fold, log_odds, earlier=False)
+        fitted.append(FittedCombination(_encoding(rows, names, cell, log_odds), cross_fitted))
+        log_odds = log_odds + cross_fitted
+    return tuple(fitted)
+
+
+def _choose(
+    evidence: _Evidence,
+    candidates: Sequence[tuple[str, ...]],
+    log_odds: NDArray[np.float64],
+    error_rate: float,
+    most: int,
+) -> tuple[list[_Trial], NDArray[np.float64]]:
+    """The candidates that count, each beyond those before it, and (n,) the log-odds with them."""
+    least = float(norm.isf(error_rate / max(1, len(candidates))))
+    chosen = list[_Trial]()
+    while candidates and len(chosen) < most:
+        trials = [evidence.try_combination(parts, log_odds) for parts in candidates]
+        trials = [trial for trial in trials if trial.lasts and trial.z > least]
+        if not trials:
+            break
+        best = max(trials, key=lambda trial: trial.z)
+        chosen.append(best)
+        log_odds = log_odds + best.effects
+        candidates = [trial.parts for trial in trials if trial is not best]
+    return chosen, log_odds
+
+
+def _encoding(
+    rows: TrainingRows, parts: tuple[str, ...], cell: NDArray[np.int64], log_odds: NDArray[np.float64]
+) -> CombinationEncoding:
+    p, w = expit(log_odds), rows.effective_weights
+    score, information, count = (
+        np.bincount(cell, weights=each).astype(np.float64)
+        for each in (w * (rows.y - p), w * p * (1 - p), None)
+    )
+    effects = _shrunken_effects(score[:, None], information[:, None], (count >= FEWEST)[:, None])[:, 0]
+    first = np.zeros(len(count), dtype=np.int64)
+    first[cell[::-1]] = np.arange(len(cell))[::-1]
+    frequent = np.flatnonzero(count >= FEWEST)
+    keys = CombinationEncoding(parts).keys(rows.frame[first[frequent].tolist()])
+    levels = pl.DataFrame({"key": keys, "effect": effects[frequent]}).sort("key")
+    return CombinationEncoding(parts, tuple(levels["key"].to_list()), tuple(levels["effect"].to_list()))
+
+
+def _shrunken_effects(
+    score: NDArray[np.float64], information: NDArray[np.float64], usable: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Effects by columns: score / (information + 1 / variance), the variance by the method of moments.
+
+    A score has the variance ``information`` where there are no effects; what it varies more is theirs.
+    """
+    score, information = np.where(usable, score, 0.0), np.where(usable, information, 0.0)
+    excess = (score**2 - information).sum(axis=0)
+    variance = np.clip(
+        excess / np.maximum((information**2).sum(axis=0), 1e-12), LEAST_VARIANCE, MOST_VARIANCE
+    )
+    return np.asarray(score / (information + 1 / variance))
+
+
+def _candidate_codes(rows: TrainingRows, encodings: FeatureEncoder) -> dict[str, NDArray[np.int64]]:
+    """The codes of the columns that may combine, those with the most levels first."""
+    found = {
+        feature.name: _codes(rows.frame[feature.name])
+        for feature in encodings.features
+        if _may_combine(rows, feature.name) and (feature.kind != "category" or feature.rates)
+    }
+    levels = {name: int(codes.max()) for name, codes in found.items()}
+    names = sorted((name for name in found if levels[name] > 0), key=lambda name: (-levels[name], name))
+    return {name: found[name] for name in names[:MOST_COLUMNS]}
+
+
+def _may_combine(rows: TrainingRows, name: str) -> bool:
+    """Whether a column holds categories, or whole numbers that repeat and start above zero, as codes do."""
+    column = rows.frame[name]
+    if name in rows.texts or name in rows.monotone:
+        return False
+    known = column.drop_nulls()
+    if known.is_empty() or known.n_unique() * (ROWS_A_LEVEL if column.dtype.is_numeric() else 1) > len(known):
+        return False
+    if not column.dtype.is_numeric():
+        return True
+    return bool((known > 0).all() and (known == known.floor()).all())
+
+
+def _codes(column: pl.Series) -> NDArray[np.int64]:
+    """(n,) a number for each value, a missing one included."""
+    return _renumber(column.rank("dense").fill_null(0).cast(pl.Int64).to_numpy())
+
+
+def _renumber(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) the values numbered from 0 without gaps."""
+    return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
