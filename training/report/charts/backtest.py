@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import altair as alt
-
-from training.report.charts.vega import GUIDE, PALETTE, chart, to_svg
+from training.report.charts.vega import GUIDE, PALETTE, mark, nominal, ordinal, quantitative, to_svg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,21 +29,20 @@ def loss_difference_chart(rounds: Mapping[str, Mapping[str, Interval]]) -> str:
     ]
     names = list(dict.fromkeys(row["name"] for row in rows))
     inks = [PALETTE[name] for name in ("accent", "against", "muted", "ink")]
-    colour = alt.Color(
-        "name:N",
+    colour = nominal(
+        "name",
         title=None,
-        scale=alt.Scale(domain=names, range=[inks[i % len(inks)] for i in range(len(names))]),
-        legend=alt.Legend(orient="bottom", labelColor=PALETTE["muted"], columns=2),
+        scale={"domain": names, "range": [inks[i % len(inks)] for i in range(len(names))]},
+        legend={"orient": "bottom", "labelColor": PALETTE["muted"], "columns": 2},
     )
     # More names than inks: the mark tells apart what the ink does not.
-    shape = alt.Shape("name:N", title=None, scale=alt.Scale(domain=names))
-    x = alt.X("round:O", title=None, sort=list(rounds), axis=alt.Axis(labelAngle=-30))
-    y = alt.Y("value:Q", title="log-loss against the default")
-    base = chart(rows).encode(x=x, xOffset=alt.XOffset("name:N", sort=names))
+    shape = nominal("name", title=None, scale={"domain": names})
+    x = ordinal("round", title=None, sort=list(rounds), axis={"labelAngle": -30})
+    y = quantitative("value", title="log-loss against the default")
+    base = {"x": x, "xOffset": nominal("name", sort=names), "y": y, "color": colour}
+    spans = mark("rule", rows, {**base, "y2": {"field": "high"}}, strokeWidth=1.6)
     return to_svg(
-        chart(rows[:1]).mark_rule(**GUIDE).encode(y="zero:Q")
-        + base.mark_rule(strokeWidth=1.6)
-        .encode(y=y, y2="high:Q", color=colour)
-        .transform_calculate(value="datum.low")
-        + base.mark_point(filled=True, size=50, opacity=1).encode(y=y, color=colour, shape=shape)
+        mark("rule", rows[:1], {"y": quantitative("zero")}, **GUIDE),
+        {**spans, "transform": [{"calculate": "datum.low", "as": "value"}]},
+        mark("point", rows, {**base, "shape": shape}, filled=True, size=50, opacity=1),
     )

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import altair as alt
-
-from training.report.charts.vega import PALETTE, ROW, WIDTH, chart, to_svg
+from training.report.charts.vega import (
+    PALETTE,
+    ROW,
+    WIDTH,
+    conditional,
+    mark,
+    nominal,
+    ordinal,
+    quantitative,
+    to_svg,
+    value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from models.metrics import Interval
     from training.analysis.accounts import AccountScore
-    from training.report.charts.vega import Rows
+    from training.report.charts.vega import Rows, Spec
     from training.report.translator import Translator
 
 _BELOW = 6
 _BAR: dict[str, Any] = {"height": 9, "yOffset": _BELOW}
+_Y = ordinal("row", axis=None)
 
 
 def bar_chart(rows: Sequence[tuple[str, float]], words: Translator) -> str:
@@ -29,13 +39,13 @@ def bar_chart(rows: Sequence[tuple[str, float]], words: Translator) -> str:
     reach = max(1e-9, *(abs(value) for _, value in rows))
     low = -reach if any(value < 0 for _, value in rows) else 0.0
     at = _axis(low, 0.0 if all(value < 0 for _, value in rows) else reach)
-    colour = alt.condition("datum.value < 0", alt.value(PALETTE["against"]), alt.value(PALETTE["accent"]))
-    base = _base(data)
+    colour = conditional("datum.value < 0", PALETTE["against"], PALETTE["accent"])
+    bars = {"y": _Y, "x": at("value"), "x2": {"field": "zero"}, "color": colour}
     zero: dict[str, Any] = {"color": PALETTE["muted"], "height": 15, "thickness": 1}
     return _with_labels(
         data,
-        base.mark_bar(**_BAR).encode(x=at("value"), x2="zero:Q", color=colour),
-        base.mark_tick(**zero, yOffset=_BELOW).encode(x=at("zero")),
+        mark("bar", data, bars, **_BAR),
+        mark("tick", data, {"y": _Y, "x": at("zero")}, yOffset=_BELOW, **zero),
     )
 
 
@@ -52,7 +62,7 @@ def stage_chart(counts: Sequence[tuple[str, int]], words: Translator) -> str:
         for i, (name, count) in enumerate(counts)
     ]
     at = _axis(0.0, first)
-    return _with_labels(data, _base(data).mark_bar(color=PALETTE["accent"], **_BAR).encode(x=at("value")))
+    return _with_labels(data, mark("bar", data, {"y": _Y, "x": at("value")}, color=PALETTE["accent"], **_BAR))
 
 
 def interval_bars(rows: Sequence[tuple[str, Interval, str]]) -> str:
@@ -63,13 +73,12 @@ def interval_bars(rows: Sequence[tuple[str, Interval, str]]) -> str:
         {"row": i, "name": name, "text": text, "value": r.value, "low": r.low, "high": min(r.high, reach)}
         for i, (name, r, text) in enumerate(rows)
     ]
-    at, base = _axis(0.0, reach), _base(data)
+    at = _axis(0.0, reach)
+    spans = {"y": _Y, "x": at("low"), "x2": {"field": "high"}}
     return _with_labels(
         data,
-        base.mark_bar(color=PALETTE["accent"], **_BAR).encode(x=at("value")),
-        base.mark_rule(color=PALETTE["ink"], strokeWidth=1.2, yOffset=_BELOW).encode(
-            x=at("low"), x2="high:Q"
-        ),
+        mark("bar", data, {"y": _Y, "x": at("value")}, color=PALETTE["accent"], **_BAR),
+        mark("rule", data, spans, color=PALETTE["ink"], strokeWidth=1.2, yOffset=_BELOW),
     )
 
 
@@ -86,35 +95,31 @@ def range_chart(accounts: Sequence[AccountScore], words: Translator) -> str:
         for i, account in enumerate(accounts)
     ]
     at = _axis(0.0, max(1e-9, *(account.at_least_one for account in accounts)))
-    base, ink = _base(data), PALETTE["accent"]
-    whole = base.mark_rule(color=PALETTE["line"], strokeWidth=2, yOffset=_BELOW)
+    ink, best = PALETTE["accent"], {"y": _Y, "x": at("best")}
+    whole = {"y": _Y, "x": value(0), "x2": value(WIDTH)}
     return _with_labels(
         data,
-        whole.encode(x=alt.value(0), x2=alt.value(WIDTH)),
-        base.mark_rule(color=ink, strokeWidth=4, yOffset=_BELOW).encode(x=at("best"), x2="any:Q"),
-        base.mark_point(color=ink, filled=True, size=80, opacity=1, yOffset=_BELOW).encode(x=at("best")),
+        mark("rule", data, whole, color=PALETTE["line"], strokeWidth=2, yOffset=_BELOW),
+        mark("rule", data, {**best, "x2": {"field": "any"}}, color=ink, strokeWidth=4, yOffset=_BELOW),
+        mark("point", data, best, color=ink, filled=True, size=80, opacity=1, yOffset=_BELOW),
     )
 
 
-def _base(rows: Rows) -> alt.Chart:
-    return chart(rows).encode(y=alt.Y("row:O", axis=None))
-
-
-def _axis(low: float, high: float) -> Callable[[str], alt.X]:
+def _axis(low: float, high: float) -> Callable[[str], Spec]:
     """A hidden axis over [low, high], for any field."""
-    scale = alt.Scale(domain=[low, high], nice=False, zero=False)
-    return lambda field: alt.X(f"{field}:Q", axis=None, scale=scale)
+    scale = {"domain": [low, high], "nice": False, "zero": False}
+    return lambda field: quantitative(field, axis=None, scale=scale)
 
 
-def _with_labels(rows: Rows, *marks: alt.Chart) -> str:
+def _with_labels(rows: Rows, *marks: Spec) -> str:
     """The marks of each row below its ``name`` on the left and its ``text`` on the right."""
-    base = _base(rows)
     above: dict[str, Any] = {"dy": -8, "fontSize": 12, "limit": WIDTH - 90}
-    names = base.mark_text(align="left", color=PALETTE["ink"], **above)
-    figures = base.mark_text(align="right", color=PALETTE["muted"], **above)
-    drawing = alt.layer(
-        *marks,
-        names.encode(x=alt.value(0), text="name:N"),
-        figures.encode(x=alt.value(WIDTH), text="text:N"),
+    names, figures = (
+        {"y": _Y, "x": value(at), "text": nominal(of)} for at, of in ((0, "name"), (WIDTH, "text"))
     )
-    return to_svg(drawing.properties(height=ROW * len(rows)))
+    return to_svg(
+        *marks,
+        mark("text", rows, names, align="left", color=PALETTE["ink"], **above),
+        mark("text", rows, figures, align="right", color=PALETTE["muted"], **above),
+        height=ROW * len(rows),
+    )

@@ -5,9 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-import altair as alt
-
-from training.report.charts.vega import PALETTE, ROW, WIDTH, chart, to_svg
+from training.report.charts.vega import PALETTE, ROW, WIDTH, mark, nominal, quantitative, to_svg, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,23 +41,18 @@ def beeswarm(features: Sequence[tuple[str, Sequence[BeeswarmPoint]]], t: Transla
     # One for each row, so that no line runs through a name.
     zero: Rows = [{"x": 0.0, "y": i * ROW + _UNDER, "end": (i + 1) * ROW} for i in range(len(features))]
     height = ROW * len(features)
-    y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, height], range=[0, height], nice=False))
-    x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[low, high], nice=False, padding=5))
+    y = quantitative("y", axis=None, scale={"domain": [0, height], "range": [0, height], "nice": False})
+    x = quantitative("x", axis=None, scale={"domain": [low, high], "nice": False, "padding": 5})
+    shades = {"color": nominal("ink", scale=None), "opacity": quantitative("tint", scale=None)}
     text: dict[str, Any] = {"fontSize": 12, "baseline": "middle"}
-    labels = chart(names).encode(y=y)
-    layers = (
-        chart(zero).mark_rule(color=PALETTE["muted"], strokeWidth=1).encode(x=x, y=y, y2="end:Q"),
-        chart(data)
-        .mark_circle(size=13)
-        .encode(x=x, y=y, color=alt.Color("ink:N", scale=None), opacity=alt.Opacity("tint:Q", scale=None)),
-        labels.mark_text(align="left", color=PALETTE["ink"], limit=WIDTH - 90, **text).encode(
-            x=alt.value(0), text="name:N"
-        ),
-        labels.mark_text(align="right", color=PALETTE["muted"], **text).encode(
-            x=alt.value(WIDTH), text="text:N"
-        ),
+    left, right = ({"y": y, "x": value(at), "text": nominal(of)} for at, of in ((0, "name"), (WIDTH, "text")))
+    return to_svg(
+        mark("rule", zero, {"x": x, "y": y, "y2": {"field": "end"}}, color=PALETTE["muted"], strokeWidth=1),
+        mark("circle", data, {"x": x, "y": y, **shades}, size=13),
+        mark("text", names, left, align="left", color=PALETTE["ink"], limit=WIDTH - 90, **text),
+        mark("text", names, right, align="right", color=PALETTE["muted"], **text),
+        height=height,
     )
-    return to_svg(alt.layer(*layers).properties(height=height))
 
 
 def _span(dots: Sequence[BeeswarmPoint], t: Translator) -> str:

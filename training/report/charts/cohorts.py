@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import altair as alt
-
-from training.report.charts.vega import PALETTE, chart, percent_axis, to_svg
+from training.report.charts.vega import PALETTE, conditional, mark, ordinal, percent_axis, to_svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from training.analysis.funnel import Cohort
-    from training.report.charts.vega import Rows
+    from training.report.charts.vega import Rows, Spec
     from training.report.translator import Translator
 
 _LABELS = 5
@@ -34,18 +32,16 @@ def cohort_chart(named_cohorts: Sequence[tuple[str, Cohort]], title: str, words:
     ]
     top = min(1.0, 1.05 * max(*(row["y"] for row in naive), *(row["high"] for row in spans), 0.01))
     x, y = _periods([name for name, _ in named_cohorts]), percent_axis("y", title, words, top)
-    fill = alt.condition("datum.maturing", alt.value(PAPER), alt.value(PALETTE["accent"]))
+    fill = conditional("datum.maturing", PAPER, PALETTE["accent"])
+    at, ink = {"x": x, "y": y}, PALETTE["accent"]
     return to_svg(
-        chart(naive).mark_line(color=PALETTE["against"], strokeDash=[5, 4], strokeWidth=1.8).encode(x=x, y=y)
-        + chart(spans).mark_rule(color=PALETTE["accent"], strokeWidth=1.6).encode(x=x, y=y, y2="high:Q")
-        + chart(dots)
-        .mark_point(color=PALETTE["accent"], size=55, opacity=1, strokeWidth=1.8)
-        .encode(x=x, y=y, fill=fill)
+        mark("line", naive, at, color=PALETTE["against"], strokeDash=[5, 4], strokeWidth=1.8),
+        mark("rule", spans, {**at, "y2": {"field": "high"}}, color=ink, strokeWidth=1.6),
+        mark("point", dots, {**at, "fill": fill}, color=ink, size=55, opacity=1, strokeWidth=1.8),
     )
 
 
-def _periods(names: Sequence[str]) -> alt.X:
+def _periods(names: Sequence[str]) -> Spec:
     """An axis of periods with as many labels as a phone has room for."""
     ticks = list(names)[:: -(-len(names) // _LABELS)]
-    axis = alt.Axis(labelAngle=0, values=ticks)
-    return alt.X("x:O", title=None, sort=list(names), axis=axis)
+    return ordinal("x", title=None, sort=list(names), axis={"labelAngle": 0, "values": ticks})

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import altair as alt
-
-from training.report.charts.vega import GUIDE, PALETTE, chart, line_chart, percent_axis, to_svg
+from training.report.charts.vega import GUIDE, PALETTE, mark, path, percent_axis, to_svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,13 +29,12 @@ def gains_chart(
     x, y = percent_axis("x", words("worth.called"), words), percent_axis("y", words("worth.reached"), words)
     drop_lines = [(capacity[0], 0.0), capacity, (0.0, capacity[1])]
     capacity_mark: dict[str, Any] = {"color": PALETTE["against"], "filled": True, "opacity": 1}
-    layers = [
-        line_chart([(0.0, 0.0), (1.0, 1.0)], x, y).mark_line(**GUIDE),
-        line_chart(drop_lines, x, y).mark_line(color=PALETTE["against"], strokeWidth=1.2),
-        line_chart([(0.0, 0.0), *curve], x, y).mark_line(color=PALETTE["accent"], strokeWidth=2.6),
-        line_chart([capacity], x, y).mark_point(**capacity_mark, size=90),
-    ]
-    return to_svg(alt.layer(*layers))
+    return to_svg(
+        path([(0.0, 0.0), (1.0, 1.0)], x, y, **GUIDE),
+        path(drop_lines, x, y, color=PALETTE["against"], strokeWidth=1.2),
+        path([(0.0, 0.0), *curve], x, y, color=PALETTE["accent"], strokeWidth=2.6),
+        path([capacity], x, y, "point", **capacity_mark, size=90),
+    )
 
 
 def calibration_chart(groups: Sequence[CalibrationGroup], words: Translator) -> str:
@@ -45,10 +42,11 @@ def calibration_chart(groups: Sequence[CalibrationGroup], words: Translator) -> 
     top = min(1.0, 1.05 * max(max(group.observed.high, group.forecast) for group in groups))
     x = percent_axis("x", words("calibration.forecast"), words, top)
     y = percent_axis("y", words("calibration.observed"), words, top)
-    dots = line_chart([(group.forecast, group.observed.value) for group in groups], x, y)
+    dots = [(group.forecast, group.observed.value) for group in groups]
     spans: Rows = [{"x": g.forecast, "y": g.observed.low, "high": g.observed.high} for g in groups]
+    ink = PALETTE["accent"]
     return to_svg(
-        line_chart([(0.0, 0.0), (top, top)], x, y).mark_line(**GUIDE)
-        + chart(spans).encode(x=x, y=y, y2="high:Q").mark_rule(color=PALETTE["accent"], strokeWidth=1.6)
-        + dots.mark_point(color=PALETTE["accent"], filled=True, size=60, opacity=1)
+        path([(0.0, 0.0), (top, top)], x, y, **GUIDE),
+        mark("rule", spans, {"x": x, "y": y, "y2": {"field": "high"}}, color=ink, strokeWidth=1.6),
+        path(dots, x, y, "point", color=ink, filled=True, size=60, opacity=1),
     )

@@ -5,19 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import altair as alt
-
-from training.report.charts.vega import GUIDE, PALETTE, ROW, WIDTH, chart, in_percent, to_svg
+from training.report.charts.vega import (
+    GUIDE,
+    PALETTE,
+    ROW,
+    WIDTH,
+    in_percent,
+    mark,
+    nominal,
+    ordinal,
+    quantitative,
+    to_svg,
+    value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from models.metrics import Interval
-    from training.report.charts.vega import Rows
+    from training.report.charts.vega import Rows, Spec
     from training.report.translator import Translator
     from training.stats.significance import Verdict
 
-    At = Callable[[str], alt.X]
+    At = Callable[[str], Spec]
 
 INKS = {"more": "accent", "less": "against", "level": "muted", "few": "muted"}
 _MIN_RATIO, _MAX_RATIO = 1 / 8, 8.0
@@ -52,65 +62,67 @@ def ratio_forest(marks: Sequence[ForestRow]) -> str:
 
     The scale ends at 1/8 and 8; intervals beyond are cut off there.
     """
-    low = max(_MIN_RATIO, min(0.5, *(mark.figure.low for mark in marks)))
-    high = min(_MAX_RATIO, max(2.0, *(mark.figure.high for mark in marks)))
-    scale = alt.Scale(type="log", domain=[low, high], range=[0, _PLOT], nice=False, clamp=True)
+    low = max(_MIN_RATIO, min(0.5, *(row.figure.low for row in marks)))
+    high = min(_MAX_RATIO, max(2.0, *(row.figure.high for row in marks)))
+    scale = {"type": "log", "domain": [low, high], "range": [0, _PLOT], "nice": False, "clamp": True}
     ticks = [tick for tick in (0.125, 0.25, 0.5, 1, 2, 4, 8) if low <= tick <= high]
     expression = "datum.value < 1 ? '1/' + format(1 / datum.value, 'd') : format(datum.value, 'd')"
-    axis = alt.Axis(values=ticks, labelExpr=f"({expression}) + '×'", grid=False, title=None)  # noqa: RUF001  # meant
-    return _forest_chart(marks, lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis), 1.0)
+    axis = {"values": ticks, "labelExpr": f"({expression}) + '×'", "grid": False, "title": None}  # noqa: RUF001  # meant
+    return _forest_chart(marks, lambda field: quantitative(field, scale=scale, axis=axis), 1.0)
 
 
 def rate_forest(marks: Sequence[ForestRow], reference: float | None, words: Translator) -> str:
     """Plot rates in percent from 0 to the largest; the dashed line is ``reference``, if given."""
-    top = min(1.0, 1.05 * max(max(mark.figure.high, mark.forecast or 0.0) for mark in marks))
-    axis = alt.Axis(tickCount=4, labelExpr=in_percent(words), grid=False, title=None)
-    scale = alt.Scale(domain=[0, top], range=[0, _PLOT_OF_RATES], nice=False)
-    return _forest_chart(marks, lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis), reference)
+    top = min(1.0, 1.05 * max(max(row.figure.high, row.forecast or 0.0) for row in marks))
+    axis = {"tickCount": 4, "labelExpr": in_percent(words), "grid": False, "title": None}
+    scale = {"domain": [0, top], "range": [0, _PLOT_OF_RATES], "nice": False}
+    return _forest_chart(marks, lambda field: quantitative(field, scale=scale, axis=axis), reference)
 
 
 def _forest_chart(marks: Sequence[ForestRow], at: At, reference: float | None) -> str:
     rows: Rows = [
         {
             "row": i,
-            "name": mark.name,
-            "text": mark.text,
-            "value": mark.figure.value,
-            "low": mark.figure.low,
-            "high": mark.figure.high,
-            "ink": PALETTE[INKS[mark.verdict]],
-            "forecast": mark.forecast,
+            "name": each.name,
+            "text": each.text,
+            "value": each.figure.value,
+            "low": each.figure.low,
+            "high": each.figure.high,
+            "ink": PALETTE[INKS[each.verdict]],
+            "forecast": each.forecast,
         }
-        for i, mark in enumerate(marks)
+        for i, each in enumerate(marks)
     ]
     height = ROW * len(rows) + _TOP
-    base = chart(rows).encode(y=alt.Y("row:O", axis=None))
-    colour = alt.Color("ink:N", scale=None)
-    text: dict[str, Any] = {"fontSize": 12}
+    y, colour = ordinal("row", axis=None), nominal("ink", scale=None)
+    dots: Spec = {"filled": True, "size": 64, "opacity": 1}
     forecast: dict[str, Any] = {"color": PALETTE["against"], "height": 16, "thickness": 2.4}
     with_forecast = [row for row in rows if row["forecast"] is not None]
+    spans = {"y": y, "x": at("low"), "x2": {"field": "high"}, "color": colour}
+    names = {"y": y, "x": value(0), "text": nominal("name")}
+    figures = {"y": y, "x": value(WIDTH), "text": nominal("text")}
     layers = [
-        *([] if reference is None else [_guide(reference, len(rows), height).encode(x=at("value"))]),
-        base.mark_rule(strokeWidth=2, yOffset=_BELOW).encode(x=at("low"), x2="high:Q", color=colour),
-        base.mark_point(filled=True, size=64, opacity=1, yOffset=_BELOW).encode(x=at("value"), color=colour),
-        *([base.mark_tick(**forecast, yOffset=_BELOW).encode(x=at("forecast"))] if with_forecast else []),
-        base.mark_text(align="left", color=PALETTE["ink"], dy=-9, limit=WIDTH, **text).encode(
-            x=alt.value(0), text="name:N"
+        *([] if reference is None else [_guide(reference, at("value"), len(rows), height)]),
+        mark("rule", rows, spans, strokeWidth=2, yOffset=_BELOW),
+        mark("point", rows, {"y": y, "x": at("value"), "color": colour}, yOffset=_BELOW, **dots),
+        *(
+            [mark("tick", rows, {"y": y, "x": at("forecast")}, yOffset=_BELOW, **forecast)]
+            if with_forecast
+            else []
         ),
-        base.mark_text(align="right", color=PALETTE["muted"], dy=_BELOW, **text).encode(
-            x=alt.value(WIDTH), text="text:N"
-        ),
+        mark("text", rows, names, align="left", color=PALETTE["ink"], dy=-9, limit=WIDTH, fontSize=12),
+        mark("text", rows, figures, align="right", color=PALETTE["muted"], dy=_BELOW, fontSize=12),
     ]
-    return to_svg(alt.layer(*layers).properties(height=height).resolve_scale(y="independent"))
+    return to_svg(*layers, height=height, resolve={"scale": {"y": "independent"}})
 
 
-def _guide(reference: float, rows: int, height: int) -> alt.Chart:
+def _guide(reference: float, x: Spec, rows: int, height: int) -> Spec:
     """The dashed line, interrupted where names stand."""
     slot = height / rows
     pieces: Rows = [
         {"value": reference, "y": (i + 0.5) * slot - _UNDER, "end": min(height, (i + 1.5) * slot - _OVER)}
         for i in range(rows)
     ]
-    y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, height], range=[0, height], nice=False))
-    line: alt.Chart = chart(pieces).mark_rule(**GUIDE).encode(y=y, y2="end:Q")
-    return line
+    scale = {"domain": [0, height], "range": [0, height], "nice": False}
+    y = quantitative("y", axis=None, scale=scale)
+    return mark("rule", pieces, {"x": x, "y": y, "y2": {"field": "end"}}, **GUIDE)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import altair as alt
-
-from training.report.charts.vega import PALETTE, chart, percent_axis, to_svg
+from training.report.charts.vega import PALETTE, mark, nominal, percent_axis, quantitative, to_svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.metrics import Interval
     from training.analysis.time_to_conversion import ConversionCurve, ShareByDay
-    from training.report.charts.vega import Rows
+    from training.report.charts.vega import Rows, Spec
     from training.report.translator import Translator
 
 _MARK = 30
@@ -36,8 +34,8 @@ def conversion_chart(points: Sequence[ShareByDay], title: str, words: Translator
     band: Rows = [{"x": p.days, "y": p.share.low, "high": p.share.high} for p in points]
     rows: Rows = [{"x": p.days, "y": p.share.value} for p in points]
     return to_svg(
-        chart(band).mark_area(color=PALETTE["accent"], opacity=0.18).encode(x=x, y=y, y2="high:Q")
-        + chart(rows).mark_line(color=PALETTE["accent"], strokeWidth=2.4).encode(x=x, y=y)
+        mark("area", band, {"x": x, "y": y, "y2": {"field": "high"}}, color=PALETTE["accent"], opacity=0.18),
+        mark("line", rows, {"x": x, "y": y}, color=PALETTE["accent"], strokeWidth=2.4),
     )
 
 
@@ -47,52 +45,48 @@ def segment_chart(named: Sequence[tuple[str, ConversionCurve]], title: str, word
     rows: Rows = [{"x": p.days, "y": p.share.value, "name": name} for name, points in curves for p in points]
     top = min(1.0, 1.05 * max(row["y"] for row in rows) or 1.0)
     names = [name for name, _ in curves]
-    strokes = [*_STROKES[: len(names) - 1], _STROKES[-1]]
-    legend = alt.Legend(
-        orient="bottom", columns=2, labelColor=PALETTE["muted"], symbolSize=300, labelLimit=130
-    )
-    colour = alt.Color(
-        "name:N",
-        title=None,
-        scale=alt.Scale(domain=names, range=[PALETTE[name] for name, _ in strokes]),
-        legend=legend,
-    )
-    dash = alt.StrokeDash(
-        "name:N",
-        title=None,
-        scale=alt.Scale(domain=names, range=[dash for _, dash in strokes]),
-        legend=legend,
-    )
+    strokes = [(PALETTE[ink], dash) for ink, dash in (*_STROKES[: len(names) - 1], _STROKES[-1])]
+    legend = {
+        "orient": "bottom",
+        "columns": 2,
+        "labelColor": PALETTE["muted"],
+        "symbolSize": 300,
+        "labelLimit": 130,
+    }
+    inks, dashes = ({"domain": names, "range": list(each)} for each in zip(*strokes, strict=True))
+    colour = nominal("name", title=None, scale=inks, legend=legend)
+    dash = nominal("name", title=None, scale=dashes, legend=legend)
     x, y = _days(max(row["x"] for row in rows), words), percent_axis("y", title, words, top)
-    lines = chart(rows).mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash)
-    return to_svg(alt.layer(lines))
+    return to_svg(mark("line", rows, {"x": x, "y": y, "color": colour, "strokeDash": dash}, strokeWidth=2))
 
 
 def hazard_chart(hazards: Sequence[tuple[int, Interval]], title: str, words: Translator) -> str:
     """Plot the hazard rate by week with its interval."""
     top = 1.05 * max(rate.high for _, rate in hazards)
     first, last = hazards[0][0], hazards[-1][0]
-    axis = alt.Axis(values=list(range(first, last + 1, 1 + (last - first) // _WEEKS)), grid=False)
-    x = alt.X(
-        "x:Q",
+    x = quantitative(
+        "x",
         title=words("time-to-sql.week"),
-        axis=axis,
-        scale=alt.Scale(domain=[first - 0.5, last + 0.5], nice=False),
+        axis={"values": list(range(first, last + 1, 1 + (last - first) // _WEEKS)), "grid": False},
+        scale={"domain": [first - 0.5, last + 0.5], "nice": False},
     )
     y = percent_axis("y", title, words, top)
     spans: Rows = [{"x": week, "y": rate.low, "high": rate.high} for week, rate in hazards]
     dots: Rows = [{"x": week, "y": rate.value} for week, rate in hazards]
+    ink = PALETTE["accent"]
     return to_svg(
-        chart(spans).mark_rule(color=PALETTE["accent"], strokeWidth=1.6).encode(x=x, y=y, y2="high:Q")
-        + chart(dots).mark_point(color=PALETTE["accent"], filled=True, size=60, opacity=1).encode(x=x, y=y)
+        mark("rule", spans, {"x": x, "y": y, "y2": {"field": "high"}}, color=ink, strokeWidth=1.6),
+        mark("point", dots, {"x": x, "y": y}, color=ink, filled=True, size=60, opacity=1),
     )
 
 
-def _days(last: int, words: Translator) -> alt.X:
+def _days(last: int, words: Translator) -> Spec:
     ticks = list(range(0, last + 1, _MARK))
-    axis = alt.Axis(values=ticks, grid=False)
-    return alt.X(
-        "x:Q", title=words("time-to-sql.days"), axis=axis, scale=alt.Scale(domain=[0, last], nice=False)
+    return quantitative(
+        "x",
+        title=words("time-to-sql.days"),
+        axis={"values": ticks, "grid": False},
+        scale={"domain": [0, last], "nice": False},
     )
 
 

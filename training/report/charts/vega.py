@@ -1,4 +1,8 @@
-"""The basis of the report's charts: Altair specifications turned into SVG without script, font or network.
+"""The basis of the report's charts: Vega-Lite specifications turned into SVG without script, font or network.
+
+Specifications are plain dictionaries in the words of Vega-Lite's documentation
+(https://vega.github.io/vega-lite/docs/). A library that builds them from objects takes seconds to import, and
+as long again to check them against the schema; tests/training/report/charts/test_vega.py checks them instead.
 
 Colours are those of ``PALETTE`` only: the page's stylesheet finds them by value and replaces them in dark
 mode, so that one SVG suits both. Sizes fit a phone; the page scales them up.
@@ -6,15 +10,16 @@ mode, so that one SVG suits both. Sizes fit a phone; the page scales them up.
 
 from __future__ import annotations
 
+import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import altair as alt
 import vl_convert
 from markupsafe import Markup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from training.report.translator import Translator
 
@@ -50,25 +55,50 @@ _CONFIG: dict[str, Any] = {
 }
 
 Rows = list[dict[str, Any]]
+Spec = dict[str, Any]
+Point = tuple[float, float]
 
 
-def chart(rows: Rows) -> alt.Chart:
-    """A chart with inline data."""
-    return alt.Chart(alt.InlineData(values=rows))
+def quantitative(field: str, **options: Any) -> Spec:
+    """A channel that shows a number; ``options`` are Vega-Lite's: axis, scale, title and so on."""
+    return {"field": field, "type": "quantitative", **options}
 
 
-def line_chart(points: Sequence[tuple[float, float]], x: alt.X, y: alt.Y) -> alt.Chart:
-    """Points joined in the given order, whatever their x."""
+def ordinal(field: str, **options: Any) -> Spec:
+    """A channel that shows a place in an order."""
+    return {"field": field, "type": "ordinal", **options}
+
+
+def nominal(field: str, **options: Any) -> Spec:
+    """A channel that shows a name."""
+    return {"field": field, "type": "nominal", **options}
+
+
+def value(constant: float | str) -> Spec:
+    """A channel with the same value for all rows: pixels or a colour."""
+    return {"value": constant}
+
+
+def conditional(test: str, then: str, otherwise: str) -> Spec:
+    """A channel with one value where the expression ``test`` holds of a row, and another elsewhere."""
+    return {"condition": {"test": test, "value": then}, "value": otherwise}
+
+
+def mark(kind: str, rows: Rows, encoding: Mapping[str, Spec], **properties: Any) -> Spec:
+    """A layer of a chart: one mark of this kind for the rows, which are inline data."""
+    return {"data": {"values": rows}, "mark": {"type": kind, **properties}, "encoding": dict(encoding)}
+
+
+def path(points: Sequence[Point], x: Spec, y: Spec, kind: str = "line", **properties: Any) -> Spec:
+    """A layer of points joined in the given order, whatever their x."""
     rows: Rows = [{"x": at, "y": height, "step": i} for i, (at, height) in enumerate(points)]
-    return chart(rows).encode(x=x, y=y, order=alt.Order("step:Q"))
+    return mark(kind, rows, {"x": x, "y": y, "order": quantitative("step")}, **properties)
 
 
-def percent_axis(field: str, title: str, words: Translator, top: float = 1.0) -> Any:
+def percent_axis(field: str, title: str, words: Translator, top: float = 1.0) -> Spec:
     """An axis from 0 to ``top``, in percent."""
-    channel = alt.X if field == "x" else alt.Y
-    axis = alt.Axis(tickCount=5, labelExpr=in_percent(words))
-    scale = alt.Scale(domain=[0, top], nice=False)
-    return channel(f"{field}:Q", title=title, axis=axis, scale=scale)
+    axis = {"tickCount": 5, "labelExpr": in_percent(words)}
+    return quantitative(field, title=title, axis=axis, scale={"domain": [0, top], "nice": False})
 
 
 def in_percent(words: Translator) -> str:
@@ -77,13 +107,21 @@ def in_percent(words: Translator) -> str:
     return f"replace(format(100 * datum.value, '.3~r'), '.', '{point}') + '{words.percent_sign}'"
 
 
-def to_svg(drawing: alt.LayerChart | alt.FacetChart) -> str:
-    """Render as an inline SVG element without ids and namespaces, hidden from screen readers.
+def to_svg(*layers: Spec, **properties: Any) -> str:
+    """Render layers as an inline SVG element without ids and namespaces, hidden from screen readers.
 
     Screen readers get the sentence below it and the table behind it; Vega's own labels would read every dot.
+    ``properties`` are those of the whole chart: height, resolve.
     """
-    spec = {"width": WIDTH, "height": HEIGHT, **drawing.to_dict(), "config": _CONFIG}
-    svg = str(vl_convert.vegalite_to_svg(spec))
+    spec = {"width": WIDTH, "height": HEIGHT, "layer": list(layers), "config": _CONFIG, **properties}
+    return _draw(json.dumps(spec))
+
+
+# Both languages of a page share some charts, and the files beside it show the same ones once more.
+@lru_cache(maxsize=256)
+def _draw(spec: str) -> str:
+    """The SVG of a specification in JSON, read back here: vl_convert would read the last digits otherwise."""
+    svg = str(vl_convert.vegalite_to_svg(json.loads(spec)))
     return re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace(
         "<svg ", '<svg aria-hidden="true" focusable="false" ', 1
     )
