@@ -23,6 +23,7 @@ from features.ingest.attribute_columns import AttributeColumns, AttributeReading
 from features.ingest.availability import Availability, history_availability, static_availability
 from features.ingest.event_tables import (
     EVENT_SCHEMAS,
+    EventSink,
     RowCounts,
     RowSink,
     TableReport,
@@ -131,7 +132,10 @@ def read_history(mapping: HistoryMapping, now: int, quarantine_file: Path | None
     def collect(name: TableName, rows: pl.DataFrame) -> None:
         batches[name].append(rows.drop(PART))
 
-    reading = read_history_in_batches(mapping, now, quarantine_file, sink=collect)
+    def forget(name: TableName, count: int) -> None:
+        del batches[name][len(batches[name]) - count :]
+
+    reading = read_history_in_batches(mapping, now, quarantine_file, sink=EventSink(collect, forget))
     events: dict[str, Any] = {name: pl.concat(frames) for name, frames in batches.items()}
     reading = replace(reading, history=replace(reading.history, **events))
     return reading if mapping.history_extractions is not None else _read_out_histories(reading, mapping)
@@ -160,7 +164,7 @@ def read_history_in_batches(
     now: int,
     quarantine_file: Path | None = None,
     *,
-    sink: RowSink,
+    sink: EventSink,
     part_of: Callable[[pl.DataFrame], pl.Series] = _single_part,
 ) -> IngestResult:
     """Read as ``read_history`` does, but pass events to ``sink`` in batches: the history has none.
@@ -168,7 +172,7 @@ def read_history_in_batches(
     Each event carries, as ``PART``, the number that ``part_of`` gives to its row of leads.
     """
     if mapping.history_extractions is not None:
-        sink = _reading_out(sink, mapping.history_extractions)
+        sink = replace(sink, add=_reading_out(sink.add, mapping.history_extractions))
     until = now if mapping.observed_until is None else mapping.observed_until
     base = ValidationContext(until=until, stages=mapping.stages)
     accounts = None if mapping.accounts is None else _read_table("accounts", mapping.accounts, base, mapping)
@@ -179,7 +183,7 @@ def read_history_in_batches(
         merge_rows.append(rows)
 
     merge_reports = [
-        read_events("merges", table, _table_context("merges", table, base, mapping), collect)
+        read_events("merges", table, _table_context("merges", table, base, mapping), EventSink(collect))
         for table in mapping.merges
     ]
     merges = chain_merges(merge_rows)
@@ -201,7 +205,7 @@ def read_history_in_batches(
         for table in getattr(mapping, name)
     ]
     if merges:
-        sink("transitions", merges.closings(parts))
+        sink.add("transitions", merges.closings(parts))
     frames = {"leads": leads.frame} | ({} if accounts is None else {"accounts": accounts.frame})
     sources = [*merge_reports, *(() if accounts is None else (accounts.source,)), leads.source, *events]
     quarantine = reduce(add, (source.quarantine for source in sources))
