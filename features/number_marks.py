@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from features.parsing import MISSING, as_number, clean_text, has_single_group, strip_amount_marks
+from features.parsing import (
+    MISSING,
+    as_number,
+    clean_text,
+    has_single_group,
+    is_missing,
+    parse_amounts,
+    strip_amount_marks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -186,20 +194,44 @@ def settle_groups(column: pl.Series, marks: NumberMarks) -> pl.Series:
 
 
 def as_marked_number(
-    value: str | float | None, marks: NumberMarks, *, missing: Collection[str] = MISSING
+    value: str | float | None, marks: NumberMarks | None, *, missing: Collection[str] = MISSING
 ) -> float | None:
-    """One value as a number, with a group of three digits read as in the column that ``marks`` are of.
+    """One value as a number or an amount printed for people, read as in the column that ``marks`` are of.
+
+    Without ``marks`` nothing is known of the column: a point before three digits marks decimals, as programs
+    write them.
 
     Raises:
         ValueError: it is neither missing nor a finite number, or could be two numbers.
 
     >>> as_marked_number("12.500", NumberMarks(thousands=".")), as_marked_number("12.5", NumberMarks())
     (12500.0, 12.5)
+    >>> as_marked_number("1.234,50 EUR", None), as_marked_number("$80", None)
+    (1234.5, 80.0)
     """
-    match = _GROUPED.fullmatch(clean_text(value)) if isinstance(value, str) else None
-    if match is not None and match[1] == marks.thousands:
-        return as_number(match[0].replace(match[1], ""), missing=missing)
-    if match is None or match[1] == marks.decimal or match[0].count(match[1]) > 1:
+    if not isinstance(value, str):
         return as_number(value, missing=missing)
-    msg = f"{value!r} may have thousands or decimals, and nobody can tell; send a number"
-    raise ValueError(msg)
+    text = clean_text(value)
+    if is_missing(text, missing):
+        return None
+    if _PLAIN.fullmatch(text) and (marks is None or not _GROUPED.fullmatch(text)):
+        return as_number(text, missing=missing)
+    settled = pl.Series([text]) if marks is None else settle_groups(pl.Series([text]), marks)
+    if settled[0] is None:
+        msg = f"{value!r} may have thousands or decimals, and nobody can tell; send a number such as 1234.5"
+        raise ValueError(msg)
+    number = parse_amounts(settled, _decimal_of(marks)).item()
+    if number is None:
+        msg = f"{value!r} is not a number; send one such as 1234.5"
+        raise ValueError(msg)
+    return float(number)
+
+
+_PLAIN = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
+
+
+def _decimal_of(marks: NumberMarks | None) -> Decimal:
+    """The mark before decimals in a column, as far as its marks say so: not the one between thousands."""
+    if marks is None or marks.decimal == "." or marks.thousands == ",":
+        return "."
+    return "," if marks.decimal == "," or marks.thousands == "." else "."

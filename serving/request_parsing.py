@@ -6,14 +6,15 @@ import time
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from features.clock import DAY
 from features.extraction import as_cell_text, make_extractor
 from features.history import ACCOUNT_PREFIX
 from features.number_marks import as_marked_number
-from features.parsing import FALSE, MISSING, TRUE, as_category, as_flag, as_number, clean_text
+from features.parsing import FALSE, MISSING, TRUE, as_category, as_flag, clean_text
 from features.point_in_time import is_visible
 from features.record import LeadRecord
 from features.suggestions import suggest
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     Parse = Callable[[Any], Value]
     Event = dict[str, Any]
 
+_Sent = TypeVar("_Sent", bound="Touchpoint")
 # The sources of features that count what the other leads of an account did.
 COLLEAGUES: frozenset[Source] = frozenset({"account_touchpoints", "account_transitions"})
 _NO_ACCOUNT = Account.model_validate({})
@@ -306,11 +308,11 @@ class LeadParser:
     def _events(self, lead: Lead, created: int) -> dict[Source, Sequence[Event]]:
         account = lead.account or _NO_ACCOUNT
         return {
-            "touchpoints": [_event(row) for row in lead.touchpoints],
+            "touchpoints": [_event(row) for row in _each_once(lead.touchpoints)],
             "transitions": [_event(row) for row in lead.transitions],
             "attributes": [*self._at_creation(lead, created), *self._changes(lead)],
             "account_touchpoints": [
-                _event(row) | {"colleague": row["lead_id"]} for row in account.touchpoints
+                _event(row) | {"colleague": row["lead_id"]} for row in _each_once(account.touchpoints)
             ],
             "account_transitions": [
                 _event(row) | {"colleague": row["lead_id"]} for row in account.transitions
@@ -410,14 +412,14 @@ def _change(name: str, known_at: int, value: Value) -> Event:
 
 
 def _parse(spec: FeatureSpec, missing: Collection[str], marks: NumberMarks | None = None) -> Parse:
-    number = as_number if marks is None else partial(as_marked_number, marks=marks)
+    number = partial(as_marked_number, marks=marks)
     return partial({"category": as_category, "flag": as_flag}.get(spec.unit, number), missing=missing)
 
 
 def _number_or_flag(value: Any, *, missing: Collection[str]) -> float | None:
     """The value of an overwritten attribute with numbers, or yes and no, read as in a file."""
     try:
-        return as_number(value, missing=missing)
+        return as_marked_number(value, None, missing=missing)
     except ValueError:
         if clean_text(str(value)).lower() not in TRUE | FALSE:
             raise
@@ -474,6 +476,22 @@ def _known_until(created_at: int | None, record: LeadRecord, as_of: int) -> int 
             if is_visible(happened, event["known_at"], as_of):
                 times.append(max(happened, event["known_at"]))
     return max(times, default=None)
+
+
+def _each_once(rows: Sequence[_Sent]) -> Iterator[_Sent]:
+    """The touchpoints without those that were sent twice: the same in every field, with a time of day.
+
+    Of a table they count once, too; two calls that bear a date alone are two.
+    """
+    if len({row["occurred_at"] for row in rows}) == len(rows):
+        yield from rows
+        return
+    known: set[frozenset[tuple[str, Any]]] = set()
+    for row in rows:
+        cells = frozenset(row.items())
+        if row["occurred_at"] % DAY == 0 or cells not in known:
+            yield row
+        known.add(cells)
 
 
 def _event(row: Touchpoint | Transition) -> Event:

@@ -148,9 +148,17 @@ def cast_columns(
 def settle_marks(
     evidence: MarkEvidence, name: str, decimal: Decimal, known_marks: Mapping[str, NumberMarks] | None = None
 ) -> NumberMarks:
-    """The marks of a column by its own evidence, then by the ``known_marks`` of earlier data."""
+    """The marks of a column by its own evidence, then by the ``known_marks`` of earlier data.
+
+    In a file of a country that writes decimals with the other mark, a group of three digits that nothing in
+    the file settles is not read, whatever mark the decimals of the earlier data had.
+    """
     earlier = (known_marks or {}).get(name)
-    return evidence.expected(decimal) if earlier is None else evidence.marks.completed_by(earlier)
+    if earlier is None:
+        return evidence.expected(decimal)
+    return evidence.marks.completed_by(
+        earlier if earlier.decimal == decimal else replace(earlier, decimal="")
+    )
 
 
 def _flag_unreadable(

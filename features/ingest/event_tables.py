@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -15,6 +16,7 @@ from features.ingest.lead_ids import FURTHER_ID, leave_out_rows_of, resolve_lead
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
 from features.ingest.observation_end import TableEnd
+from features.ingest.repeated_events import EVENT_ID, EventOnce, EventWatch
 from features.ingest.row_validation import ValidatedRows
 from features.ingest.schema import (
     ValidationContext,
@@ -60,6 +62,22 @@ if TYPE_CHECKING:
 
 RowSink = Callable[["TableName", pl.DataFrame], None]
 """What becomes of the good rows of a table, whose name comes first."""
+
+
+@dataclass(frozen=True)
+class EventSink:
+    """Where the good rows of tables of events go.
+
+    Attributes:
+        add: Takes a batch of a table.
+        forget: Takes the last so many batches of a table back; without it events that were delivered twice
+            count twice.
+    """
+
+    add: RowSink
+    forget: Callable[[TableName, int], None] | None = None
+
+
 EVENT_ROWS = 500_000
 NUMBERS = "leadloop.numbers"
 EVENT_SCHEMAS: dict[TableName, dict[str, Any]] = {
@@ -110,16 +128,20 @@ class TableReport:
 class _Tally:
     """What the batches of a table added up to so far."""
 
-    problems: ValidatedRows = field(default_factory=lambda: ValidatedRows(pl.DataFrame()))
+    problems: ValidatedRows
+    watch: EventWatch
     rows: int = 0
+    batches: int = 0
     accepted: int = 0
     names: frozenset[str] = frozenset()
     words: MissingWords = field(default_factory=MissingWords)
     days: dict[int, tuple[int, int]] = field(default_factory=dict)
+    shared: list[pl.DataFrame] = field(default_factory=list)
 
     def add(self, checked: ValidatedRows, good: pl.DataFrame) -> None:
         self.problems = replace(checked.after(self.problems), frame=self.problems.frame)
         self.accepted += good.height
+        self.batches += 1
         for day, count, newest in rows_by_day(good["known_at"]):
             before = self.days.get(day, (0, newest))
             self.days[day] = (before[0] + count, max(before[1], newest))
@@ -138,62 +160,117 @@ def read_events(
     name: TableName,
     mapping: TableMapping,
     context: ValidationContext,
-    sink: RowSink,
+    sink: EventSink,
     merges: Merges | None = None,
 ) -> TableReport:
     """Read a table of events in batches; good rows go to ``sink`` with the ``PART`` of their lead.
 
-    Leads that were merged share events as ``merges`` says; merges themselves are read as events are.
+    Leads that were merged share events as ``merges`` says; merges themselves are read as events are. Where
+    rows turn out to be there twice, the sink forgets the table, and it is read once more.
     """
     check_mapping(name, mapping)
     table = open_table(mapping)
-    context = replace(context, decimal=table.decimal)
-    readings = [
-        (each, names, _EventMarks(name, table, names, each))
-        for each in mapping.by_stage()
-        for names in [map_column_names(name, each, table)]
-    ]
-    tally = _Tally(ValidatedRows(pl.DataFrame(), names=readings[0][1]))
-    shared: list[pl.DataFrame] = []
-    for batch in table.batches(EVENT_ROWS, sorted({c for _, names, _ in readings for c in names.values()})):
-        tally.rows += batch.frame.height
-        for each, names, marks in readings:
-            rows = apply_mapping(batch, names, (), each, tally.words)
-            rows = _reject_lost_digits(rows)
-            of_accounts = "lead_id" not in rows.frame.columns and "account_id" in rows.frame.columns
-            rows = spread_accounts(rows, context.leads) if of_accounts else rows
-            rows = resolve_lead_ids(rows, context.leads, context.further_ids)
-            rows = leave_out_rows_of(rows, context.deleted)
-            settled = (
-                _prefix_names(marks.settle(rows, context)) if of_accounts else marks.settle(rows, context)
-            )
-            checked = validate_table(name, settled, context)
-            good = _cast_events(name, checked.frame, context)
-            sink(name, good if merges is None or context.leads is None else merges.share(good, context.leads))
-            tally.add(checked, good)
-            if merges and name == "attributes":
-                shared.append(good.filter(pl.col("lead_id").is_in(merges.ids.implode())))
-    if merges and shared and context.leads is not None:
-        sink(name, merges.inherited(pl.concat(shared), context.leads))
+    reading = _EventReading(name, mapping, table, replace(context, decimal=table.decimal), merges, sink)
+    tally = reading.read_rows(None)
+    if sink.forget is not None and (repeated := tally.watch.find_repeated(table, reading.columns)):
+        sink.forget(name, tally.batches)
+        tally = reading.read_rows(EventOnce(repeated))
     if context.leads is not None:
         ids = context.leads["lead_id"]
         no_lead = Message("ingest.no_such_lead")
         tally.problems = tally.problems.explain(no_lead, lambda bad: near_miss_reasons(no_lead, bad, ids))
     is_empty = not tally.rows and not table.rejects
     empty = (f"{name}: {table.no_rows_message}; it counts once it has some",) if is_empty else ()
+    names = reading.names
     return TableReport(
         count=RowCounts(name, mapping.name, tally.rows + table.rejected_rows, tally.accepted),
         quarantine=tally.problems.quarantine(table, name, rejects=True),
         notices=(
             *table.notices,
             *empty,
-            *tally.words.notices(_word_columns_of(name, readings[0][1]), name),
+            *tally.words.notices(_word_columns_of(name, names), name),
             *table_notices(name, mapping, tally.problems),
         ),
         end=TableEnd(name, mapping.name, tally.days),
-        id_columns=mapping.lead_id or (readings[0][1].get("lead_id", "lead_id"),),
+        id_columns=mapping.lead_id or (names.get("lead_id", "lead_id"),),
         names=tally.names,
     )
+
+
+@dataclass(frozen=True)
+class _EventReading:
+    """One table of events on its way to the sink: once, or twice where some of its rows are there twice."""
+
+    name: TableName
+    mapping: TableMapping
+    table: TableReader
+    context: ValidationContext
+    merges: Merges | None
+    sink: EventSink
+
+    @cached_property
+    def mappings(self) -> list[tuple[TableMapping, dict[str, str], _EventMarks]]:
+        """The mapping, or that of each stage, with the names of columns and what settles the marks."""
+        named = [(each, map_column_names(self.name, each, self.table)) for each in self.mapping.by_stage()]
+        return [(each, names, _EventMarks(self.name, self.table, names, each)) for each, names in named]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The table's own name of each column of the contract."""
+        return self.mappings[0][1]
+
+    @property
+    def columns(self) -> list[str]:
+        """The table's columns that are read."""
+        return sorted({column for _, names, _ in self.mappings for column in names.values()})
+
+    def read_rows(self, once: EventOnce | None) -> _Tally:
+        """All rows through the checks and to the sink; those that are there twice only ``once``."""
+        spreads = self.context.further_ids is not None
+        watch = EventWatch.of_table(self.name, self.context.times, spreads=spreads)
+        tally = _Tally(ValidatedRows(pl.DataFrame(), names=self.names), watch)
+        for batch in self.table.batches(EVENT_ROWS, self.columns):
+            tally.rows += batch.frame.height
+            for each, names, marks in self.mappings:
+                checked = self._checked(batch, each, names, marks, tally)
+                if once is None:
+                    tally.watch.remember(checked.frame)
+                else:
+                    checked = once.leave_out_cells(checked, self.context.times)
+                    checked = replace(checked, frame=once.hold_back_ids(checked.frame))
+                self._pass_on(checked, tally)
+        if once is not None:
+            first, surplus = once.first_known()
+            if first is not None:
+                text = "rows have the id of another one; of each event the row that was known first counts"
+                self._pass_on(ValidatedRows(first, names=self.names).add_notice(text, surplus), tally)
+        if self.merges and tally.shared and self.context.leads is not None:
+            tally.batches += 1
+            self.sink.add(self.name, self.merges.inherited(pl.concat(tally.shared), self.context.leads))
+        return tally
+
+    def _checked(
+        self, batch: Batch, mapping: TableMapping, names: dict[str, str], marks: _EventMarks, tally: _Tally
+    ) -> ValidatedRows:
+        context = self.context
+        rows = apply_mapping(batch, names, (), mapping, tally.words)
+        rows = tally.watch.add_cells(rows, batch)
+        rows = _reject_lost_digits(rows)
+        of_accounts = "lead_id" not in rows.frame.columns and "account_id" in rows.frame.columns
+        rows = spread_accounts(rows, context.leads) if of_accounts else rows
+        rows = resolve_lead_ids(rows, context.leads, context.further_ids)
+        rows = leave_out_rows_of(rows, context.deleted)
+        settled = marks.settle(rows, context)
+        return validate_table(self.name, _prefix_names(settled) if of_accounts else settled, context)
+
+    def _pass_on(self, checked: ValidatedRows, tally: _Tally) -> None:
+        """Pass good rows to the sink, and add them up."""
+        name, merges, leads = self.name, self.merges, self.context.leads
+        good = _cast_events(name, checked.frame, self.context)
+        self.sink.add(name, good if merges is None or leads is None else merges.share(good, leads))
+        tally.add(checked, good)
+        if merges and name == "attributes":
+            tally.shared.append(good.filter(pl.col("lead_id").is_in(merges.ids.implode())))
 
 
 def _reject_lost_digits(rows: ValidatedRows) -> ValidatedRows:
@@ -322,6 +399,7 @@ def map_column_names(name: TableName, mapping: TableMapping, table: TableReader)
     first, further = mapping.lead_id[:1], mapping.lead_id[1:]
     chosen = dict(zip(["lead_id"], first, strict=False))
     chosen |= {f"{FURTHER_ID}{i}": column for i, column in enumerate(further)}
+    chosen |= {} if mapping.id is None else {EVENT_ID: mapping.id}
     table.require((*mapping.columns.values(), *chosen.values()))
     same = (c for c in column_names(name) if c in table.columns and c not in mapping.constants)
     return {column: column for column in same} | dict(mapping.columns) | chosen

@@ -269,6 +269,7 @@ class TableMapping(TableSource):
         deleted: Of leads: the column that says which of them were deleted; their events are no bad rows.
         max_share: The share of bad rows above which reading stops, of this table alone.
         stages: Of transitions: for each column of dates the stage that was entered then.
+        id: Of events: the column of the event's id; rows with one id are one event of a lead.
 
     Raises:
         SourceError: the source is not one table, or a column is also a constant.
@@ -288,6 +289,7 @@ class TableMapping(TableSource):
     stages: Mapping[str, str] = field(default_factory=dict)
     deleted: str | None = None
     max_share: float | None = None
+    id: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -325,8 +327,8 @@ class TableMapping(TableSource):
     @property
     def references(self) -> Mapping[str, str]:
         """Columns that may lie in a joined table or inside of JSON, by the name they get."""
-        flag = () if self.deleted is None else (self.deleted,)
-        names = (*self.columns.values(), *self.lead_id, *self.stages, *flag)
+        single = (name for name in (self.deleted, self.id) if name is not None)
+        names = (*self.columns.values(), *self.lead_id, *self.stages, *single)
         return {name: name for name in names} | dict(self.attributes)
 
     def by_stage(self) -> tuple[TableMapping, ...]:

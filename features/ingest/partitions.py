@@ -11,12 +11,13 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from features.ingest.event_tables import EVENT_SCHEMAS
+from features.ingest.event_tables import EVENT_SCHEMAS, EventSink
 from features.ingest.read_history import read_history_in_batches
 from features.merges import PART
 
@@ -81,7 +82,9 @@ def read_partitioned(
         def part_of(frame: pl.DataFrame) -> pl.Series:
             return assign_partitions(frame, leads)
 
-        reading = read_history_in_batches(mapping, now, quarantine_file, sink=spill.add, part_of=part_of)
+        reading = read_history_in_batches(
+            mapping, now, quarantine_file, sink=EventSink(spill.add, spill.forget), part_of=part_of
+        )
         lead_rows = reading.history.leads
         yield HistoryPartitions(
             reading, lead_rows.with_columns(assign_partitions(lead_rows, leads).alias(PART)), spill
@@ -107,14 +110,22 @@ class _Spill:
 
     folder: Path
     batches: list[tuple[TableName, Path, dict[int, tuple[int, int]]]] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=count)
 
     def add(self, name: TableName, rows: pl.DataFrame) -> None:
         """Add a batch."""
-        path = self.folder / f"{len(self.batches)}.arrow"
+        path = self.folder / f"{next(self._numbers)}.arrow"
         ordered = _to_categories(rows).sort(PART)
         ordered.drop(PART).write_ipc(path)
         spans = ordered.with_row_index().group_by(PART).agg(pl.col("index").min(), pl.len())
         self.batches.append((name, path, {part: (first, size) for part, first, size in spans.iter_rows()}))
+
+    def forget(self, name: TableName, count: int) -> None:
+        """Delete the last so many batches of a table."""
+        last = [batch for batch in self.batches if batch[0] == name][-count:] if count else []
+        for batch in last:
+            self.batches.remove(batch)
+            batch[1].unlink()
 
     def events(self, name: TableName, part: int) -> pl.DataFrame:
         """The events of a part."""

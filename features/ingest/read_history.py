@@ -23,6 +23,7 @@ from features.ingest.attribute_columns import AttributeColumns, AttributeReading
 from features.ingest.availability import Availability, history_availability, static_availability
 from features.ingest.event_tables import (
     EVENT_SCHEMAS,
+    EventSink,
     RowCounts,
     RowSink,
     TableReport,
@@ -131,7 +132,10 @@ def read_history(mapping: HistoryMapping, now: int, quarantine_file: Path | None
     def collect(name: TableName, rows: pl.DataFrame) -> None:
         batches[name].append(rows.drop(PART))
 
-    reading = read_history_in_batches(mapping, now, quarantine_file, sink=collect)
+    def forget(name: TableName, count: int) -> None:
+        del batches[name][len(batches[name]) - count :]
+
+    reading = read_history_in_batches(mapping, now, quarantine_file, sink=EventSink(collect, forget))
     events: dict[str, Any] = {name: pl.concat(frames) for name, frames in batches.items()}
     reading = replace(reading, history=replace(reading.history, **events))
     return reading if mapping.history_extractions is not None else _read_out_histories(reading, mapping)
@@ -206,7 +210,7 @@ def read_history_in_batches(  # noqa: PLR0913  # what becomes of the rows is thr
     now: int,
     quarantine_file: Path | None = None,
     *,
-    sink: RowSink,
+    sink: EventSink,
     part_of: Callable[[pl.DataFrame], pl.Series] = _single_part,
     shares: bool = True,
 ) -> IngestResult:
@@ -216,7 +220,7 @@ def read_history_in_batches(  # noqa: PLR0913  # what becomes of the rows is thr
     do not share their events (``shares``), merges go to ``sink``, too.
     """
     if mapping.history_extractions is not None:
-        sink = _reading_out(sink, mapping.history_extractions)
+        sink = replace(sink, add=_reading_out(sink.add, mapping.history_extractions))
     until = now if mapping.observed_until is None else mapping.observed_until
     base = ValidationContext(until=until, stages=mapping.stages)
     accounts = None if mapping.accounts is None else _read_table("accounts", mapping.accounts, base, mapping)
@@ -227,7 +231,7 @@ def read_history_in_batches(  # noqa: PLR0913  # what becomes of the rows is thr
         merge_rows.append(rows)
 
     merge_reports = [
-        read_events("merges", table, _table_context("merges", table, base, mapping), collect)
+        read_events("merges", table, _table_context("merges", table, base, mapping), EventSink(collect))
         for table in mapping.merges
     ]
     try:
@@ -256,7 +260,7 @@ def read_history_in_batches(  # noqa: PLR0913  # what becomes of the rows is thr
         for table in getattr(mapping, name)
     ]
     if merges:
-        sink("transitions", merges.closings(parts))
+        sink.add("transitions", merges.closings(parts))
     frames = {"leads": leads.frame} | ({} if accounts is None else {"accounts": accounts.frame})
     sources = [*merge_reports, *(() if accounts is None else (accounts.source,)), leads.source, *events]
     quarantine = reduce(add, (source.quarantine for source in sources))

@@ -110,6 +110,7 @@ _KEYS_OF_SOME: Mapping[str, frozenset[str]] = {
     "lead_id": _EVENTS,
     "also": _EVENTS,
     "stages": frozenset({"transitions"}),
+    "id": _EVENTS,
     "deleted": frozenset({"leads"}),
 }
 

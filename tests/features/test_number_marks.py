@@ -101,6 +101,48 @@ def test_a_request_is_read_like_a_file(value, mark):
             as_marked_number(text, NumberMarks())
 
 
+PRINTED = (
+    "1.234,50 EUR",
+    "$1,234.50",
+    "12,5 %",
+    "1'250",
+    "(80)",
+    "1 250 kr",
+    "-1.250",
+    "1,250",
+    "12,5",
+    "950",
+)
+
+
+@pytest.mark.parametrize(
+    "marks", [NumberMarks("."), NumberMarks(","), NumberMarks(".", ","), NumberMarks("", ",")]
+)
+@pytest.mark.parametrize("text", PRINTED)
+def test_an_amount_printed_for_people_is_read_in_a_request_as_in_its_column(text, marks):
+    decimal = "," if marks.decimal == "," or marks.thousands == "." else "."
+    (column,) = cast_marked(text, marks, decimal).columns
+    if column[0] is None:
+        with pytest.raises(ValueError, match="send"):
+            as_marked_number(text, marks)
+    else:
+        assert as_marked_number(text, marks) == column[0]
+
+
+def cast_marked(text, marks, decimal):
+    rows = ValidatedRows.from_frame(pl.DataFrame({"x": [text]}))
+    role = ColumnRole("x", "number", Message("columns.numbers"))
+    return cast_columns(rows, (role,), decimal, {"x": marks}, settled=True)
+
+
+def test_decimals_of_the_past_do_not_settle_a_group_in_a_file_of_another_country(tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text("id;size\n1;12.500\n2;950\n", encoding="utf-8")
+    columns = FlatColumns({"size": "number"}, "id", marks={"size": NumberMarks(decimal=".")})
+    sizes = pl.concat(batch.leads for batch in iter_flat_batches(path, columns))["size"]
+    assert sizes.to_list() == [None, 950]
+
+
 FILES = {
     "German spreadsheet": "id;size\n1;1.250.000\n2;12.500\n3;950\n",
     "English spreadsheet with tabs": "id\tsize\n1\t1,250,000\n2\t12,500\n3\t950\n",

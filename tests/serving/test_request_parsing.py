@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from features.number_marks import NumberMarks
 from features.online import OnlineFeatures
 from serving.problems import InvalidLead
 from serving.request_parsing import CLOCK_SKEW, LeadParser
@@ -174,4 +175,27 @@ def test_an_overwritten_number_is_read_as_a_file_reads_it(read, value, number):
 
 def test_an_overwritten_number_that_is_a_word_is_refused(read):
     error = _refusal(read, attribute_history=[{"name": "Budget", "known_at": 1, "value": "plenty"}])
-    assert (error.field, error.message) == ("attribute_history.0.value", "'plenty' is not a number")
+    assert (error.field, error.message) == (
+        "attribute_history.0.value",
+        "'plenty' is not a number; send one such as 1234.5",
+    )
+
+
+def test_a_touchpoint_that_was_sent_twice_counts_once(read):
+    timed, dated = _visit(5 * DAY + 60, channel="mail"), _visit(5 * DAY)
+    other = timed | {"channel": "web"}
+    lead = {"lead_id": "a", "touchpoints": [timed, dated, other, dict(timed), dict(dated)]}
+    times = [event["occurred_at"] for event in read(lead).record.events["touchpoints"]]
+    assert times == [5 * DAY + 60, 5 * DAY, 5 * DAY + 60, 5 * DAY]
+    of_account = {"touchpoints": [timed | {"lead_id": "b"}, timed | {"lead_id": "c"}] * 2}
+    events = read({"lead_id": "a", "account": of_account}).record.events["account_touchpoints"]
+    assert sorted(event["colleague"] for event in events) == ["b", "c"]
+
+
+def test_an_amount_printed_for_people_is_read_as_in_training(by_hand):
+    number = next(spec for spec in by_hand.features.specs if spec.source == "leads" and spec.unit == "number")
+    read_marked = LeadParser(by_hand.features, marks={number.of: NumberMarks(thousands=".")})
+    lead = {"lead_id": "a", "attributes": {number.of: "1.234,50 EUR"}}
+    assert read_marked(lead).record.attributes[number.of] == 1234.5
+    refusal = _refusal(LeadParser(by_hand.features), attributes={number.of: "about 1 million"})
+    assert (refusal.field, "send one such as" in refusal.message) == (f"attributes.{number.of}", True)

@@ -16,6 +16,7 @@ import polars as pl
 
 from features.clock import DAY, to_datetime
 from features.cohort import MERGED
+from features.ingest.event_tables import EventSink
 from features.ingest.mapping import HistoryMapping, TableMapping
 from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_history_in_batches
@@ -170,7 +171,7 @@ def read_draft(draft: HistoryDraft, folder: Path) -> ReadDraft:
                 kinds[kind] = kinds.get(kind, 0) + count
 
     mapping = history_mapping(draft.blocks, folder)
-    reading = read_history_in_batches(mapping, int(time.time()), sink=collect)
+    reading = read_history_in_batches(mapping, int(time.time()), sink=EventSink(collect))
     moves = pl.concat(transitions) if transitions else pl.DataFrame(schema={"lead_id": str, "stage": str})
     moves = moves.filter(pl.col("stage") != MERGED) if moves.height else moves
     own = f"{folder}/"
