@@ -169,7 +169,7 @@ class Scorer:
             for request in requests
             if request is not None
             for score in [self.model.score(self.feature_row(request), request.record.lead_id, request.as_of)]
-            for fields in [_score_fields(score, request)]
+            for fields in [_score_fields(score, request, ())]
         ]
 
     def feature_row(self, request: ScoringRequest) -> dict[str, Value]:

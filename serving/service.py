@@ -41,9 +41,9 @@ from serving.schemas import (
     EventsResponse,
     ExplainRequest,
     ExplainResponse,
+    LeadsRequest,
     OutcomesRequest,
     OutcomesResponse,
-    LeadsRequest,
     ScoreRequest,
     ScoreResponse,
 )

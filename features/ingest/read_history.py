@@ -181,7 +181,11 @@ def read_unmerged_history(
         else:
             batches[name].append(rows.drop(PART))
 
-    reading = read_history_in_batches(mapping, now, quarantine_file, sink=collect, shares=False)
+    def forget(name: TableName, count: int) -> None:
+        del batches[name][len(batches[name]) - count :]
+
+    sink = EventSink(collect, forget)
+    reading = read_history_in_batches(mapping, now, quarantine_file, sink=sink, shares=False)
     events: dict[str, Any] = {name: pl.concat(frames) for name, frames in batches.items()}
     history = replace(reading.history, **events)
     return UnmergedHistory(replace(reading, history=history), pl.concat(merge_rows))
@@ -241,7 +245,7 @@ def read_history_in_batches(  # noqa: PLR0913  # what becomes of the rows is thr
     if not shares:
         merges = UnsharedMerges(merges.pairs)
         for rows in merge_rows:
-            sink("merges", rows)
+            sink.add("merges", rows)
     leads = _read_table("leads", mapping.leads, replace(base, accounts=account_ids), mapping, merges)
     created = pl.col("created_at").alias(CREATED)
     account = pl.col("account_id").alias(ACCOUNT)
