@@ -60,9 +60,9 @@ TABLES = {
     "leads": "lead_id,created_at,account_id,industry,employees\n"
     "a,2026-01-01,A,ads,5\nb,2026-01-02,A,demo,\nc,2026-01-03,,ads,70\nd,2026-01-04,A,,8\n",
     "accounts": "account_id,region\nA,north\n",
-    # Two visits in one second are two.
-    "touchpoints": "lead_id,occurred_at,kind\na,2026-01-05T10:00:00Z,visit\na,2026-01-05T10:00:00Z,visit\n"
-    "b,2026-01-06T10:00:00Z,demo_request\ngone,2026-01-07T10:00:00Z,visit\n",
+    # Two visits in one second are two, unless they are one row twice.
+    "touchpoints": "lead_id,occurred_at,kind,page\na,2026-01-05T10:00:00Z,visit,1\n"
+    "a,2026-01-05T10:00:00Z,visit,2\nb,2026-01-06T10:00:00Z,demo_request,\ngone,2026-01-07T10:00:00Z,visit,\n",
     "transitions": "lead_id,occurred_at,stage\nb,2026-01-08T10:00:00Z,mql\nc,2026-01-09T10:00:00Z,sql\n",
     "changes": "lead_id,known_at,name,value\na,2026-01-05T10:00:00Z,budget,20\n"
     "gone,2026-01-06T10:00:00Z,budget,30\n",
@@ -201,9 +201,10 @@ def test_a_sync_brings_what_is_new_and_gone_and_what_changed_is_known_from_then_
 
 def test_what_comes_back_is_back_once(crm, store, by_hand):
     sync(store, crm)
-    change_table(crm, "touchpoints", "a,2026-01-05T10:00:00Z,visit\na,", "a,")
+    change_table(crm, "touchpoints", "a,2026-01-05T10:00:00Z,visit,2\n", "")
     assert sync(store, crm).removed == 1
-    change_table(crm, "touchpoints", "a,2026-01-05T10:00:00Z,visit\n", "a,2026-01-05T10:00:00Z,visit\n" * 2)
+    one = "a,2026-01-05T10:00:00Z,visit,1\n"
+    change_table(crm, "touchpoints", one, one + one.replace(",1", ",2"))
     assert sync(store, crm).added == 1
     assert_as_in_batch(store, mapping_of(crm), by_hand, JANUARY + NOW)
 
