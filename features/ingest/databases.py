@@ -76,7 +76,7 @@ def open_connection(place: TableSource) -> Iterator[DatabaseConnection]:
             with duckdb_connection(database, read_only=True) as db:
                 yield connect_duckdb(db)
         else:
-            engine = _create_engine(database)
+            engine = open_engine(database)
             with engine.connect() as connection:
                 if engine.dialect.name == "postgresql":
                     _read_infinity_as_missing(connection)
@@ -96,7 +96,7 @@ def list_database_tables(database: Database) -> dict[str, tuple[str, ...]]:
         if "://" not in database and _starts_with(Path(database), b"DUCK", at=8):
             with duckdb_connection(database, read_only=True) as db:
                 return _duckdb_tables(db)
-        engine = _create_engine(database)
+        engine = open_engine(database)
         with engine.connect() as connection:
             return _sqlalchemy_tables(sqlalchemy.inspect(connection))
     except (duckdb.Error, sqlalchemy.exc.SQLAlchemyError) as error:
@@ -270,8 +270,23 @@ def _plain_cell(value: Any) -> Any:
     return [str(each) for each in value] if isinstance(value, list | tuple | set) else str(value)
 
 
-def _create_engine(database: str) -> sqlalchemy.Engine:
-    url = _sqlalchemy_url(database)
+def open_engine(database: str, *, password: str | None = None, writes: bool = False) -> sqlalchemy.Engine:
+    """The engine of a database, which does not connect yet.
+
+    Args:
+        database: A URL, or the file of SQLite.
+        password: The password of the user in the URL. Default: that of the URL, or the driver's own ways.
+        writes: Whether it is to be written; a file of SQLite is opened for reading only otherwise.
+
+    Returns:
+        The engine, without a pool of connections.
+
+    Raises:
+        SourceError: There is no such file, or the driver is missing.
+    """
+    url = _sqlalchemy_url(database, writes=writes)
+    if password is not None and url.username is not None:
+        url = url.set(password=password)
     kind = url.get_backend_name()
     try:
         return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
@@ -300,14 +315,13 @@ _DRIVERS = {
 }
 
 
-def _sqlalchemy_url(database: str) -> sqlalchemy.URL:
+def _sqlalchemy_url(database: str, *, writes: bool = False) -> sqlalchemy.URL:
     if "://" not in database:
         if not _starts_with(Path(database), b"SQLite format 3\x00"):
             msg = f"{database} is neither a SQLite nor a DuckDB file"
             raise SourceError(msg)
-        return sqlalchemy.URL.create(
-            "sqlite", database=f"file:{Path(database).resolve()}", query={"mode": "ro", "uri": "true"}
-        )
+        query = {"mode": "rw" if writes else "ro", "uri": "true"}
+        return sqlalchemy.URL.create("sqlite", database=f"file:{Path(database).resolve()}", query=query)
     address = database.partition("://")[2].partition("?")[0]
     if address.count("@") > 1:
         # A driver would take what follows the first one for the host, and say it aloud.

@@ -11,9 +11,11 @@ import typer
 from training.cli.console import print_result, print_status
 from training.cli.options import Json
 from training.crm.protocol import CrmName
+from training.crm.rest import Method
 
 if TYPE_CHECKING:
     from training.crm.push import PushPlan, PushResult
+    from training.crm.target import CrmTarget
 
 
 def push(
@@ -31,6 +33,24 @@ def push(
     earlier: Annotated[
         Path | None, typer.Option(help="Scores of before, for the trend.", metavar="FILE")
     ] = None,
+    object_: Annotated[
+        str | None,
+        typer.Option("--object", help="Write to another object, model or table.", metavar="NAME"),
+    ] = None,
+    method: Annotated[Method, typer.Option(help="How rest calls.")] = "PATCH",
+    body: Annotated[
+        Path | None, typer.Option(help="The body of rest, JSON with {columns} in it.", metavar="FILE")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(help="The database of an Odoo with several.", metavar="NAME")
+    ] = None,
+    sent: Annotated[
+        Path | None,
+        typer.Option(help="Keeps what was sent; send what has changed since.", metavar="FILE"),
+    ] = None,
+    step: Annotated[
+        float, typer.Option(help="With --sent: send a probability that moved so far.", min=0, max=1)
+    ] = 0.01,
     go: Annotated[bool, typer.Option("--go", help="Send; without it nothing is sent.")] = False,
     json_: Json = None,
 ) -> None:
@@ -39,19 +59,30 @@ def push(
     The access token is read from LEADLOOP_PUSH_TOKEN. An interrupted push goes on where it stopped.
     """
     from training.crm.push import plan
+    from training.crm.rest import parse_body
+    from training.crm.sent_scores import SentScores
     from training.crm.target import CrmTarget, parse_field_mapping
 
-    planned = plan(CrmTarget(crm, url, key, parse_field_mapping(map_ or ())), scores, earlier)
-    outcome = _send(planned) if go else planned
+    target = CrmTarget(
+        crm,
+        url,
+        key,
+        parse_field_mapping(map_ or ()),
+        object_,
+        method,
+        None if body is None else parse_body(body.read_text(encoding="utf-8"), str(body)),
+        database,
+    )
+    planned = plan(target, scores, earlier, None if sent is None else SentScores(sent, step))
+    outcome = _send(target, planned) if go else planned
     for text in outcome.in_words():
         print_status(text)
     print_result(outcome.to_dict(), json_)
     raise typer.Exit(outcome.exit_code)
 
 
-def _send(planned: PushPlan) -> PushResult:
-    from training.crm.http_client import http_session, token_from_environment
+def _send(target: CrmTarget, planned: PushPlan) -> PushResult:
     from training.crm.push import push_scores as run
 
-    with http_session(token_from_environment()) as send:
+    with target.session() as send:
         return run(planned, send)

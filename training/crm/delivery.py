@@ -7,6 +7,7 @@ the record at fault stands alone.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from training.crm.protocol import (
     Rejected,
     Response,
     RetryLater,
+    UnsendableRecordError,
     reason_in,
 )
 from training.crm.retry import TRANSIENT, RetryPolicy, retry_after
@@ -70,7 +72,7 @@ class Delivery:
         failures, remaining = 0, _Pending(records)
         while remaining.records:
             response = self._attempt(remaining.records)
-            if isinstance(response, Response) and response.status in _UNFIT:
+            if isinstance(response, Response) and self._is_unfit(response):
                 yield from self._halve(remaining.records, response)
                 return
             progress, remaining = self._settle(remaining.records, response)
@@ -82,8 +84,13 @@ class Delivery:
     def _attempt(self, records: Sequence[CrmRecord]) -> Response | UnreachableError:
         try:
             return self.send(self.crm.request(records))
+        except UnsendableRecordError as error:
+            return Response(HTTPStatus.UNPROCESSABLE_ENTITY, {}, json.dumps({"message": str(error)}).encode())
         except UnreachableError as error:
             return error
+
+    def _is_unfit(self, response: Response) -> bool:
+        return response.status in _UNFIT or self.crm.is_about_record(response)
 
     def _halve(self, records: Sequence[CrmRecord], response: Response) -> Iterator[DeliveryProgress]:
         if len(records) == 1:

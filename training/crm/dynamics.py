@@ -83,6 +83,10 @@ class Dynamics:
         )
         return _LINE.join(lines)
 
+    def is_about_record(self, response: Response) -> bool:  # noqa: ARG002  # of the protocol
+        """Never: records are answered one by one in the body."""
+        return False
+
     def answers(self, records: Sequence[CrmRecord], response: Response) -> list[Answer]:
         """One answer a record, in their order; a record that the batch did not come to is sent again."""
         content_type = response.headers.get("content-type", "")

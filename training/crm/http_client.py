@@ -35,14 +35,19 @@ class _Bearer(AuthBase):
 
 def token_from_environment() -> str:
     """The token in LEADLOOP_PUSH_TOKEN. Raises PushError, which never shows it."""
-    token = os.environ.get(TOKEN, "").strip()
-    if not token:
+    token = optional_token()
+    if token is None:
         msg = f"{TOKEN} is not set: put the CRM's access token there; it is not taken from the command line"
         raise PushError(msg)
     if not token.isascii() or not token.isprintable() or " " in token:
         msg = f"{TOKEN} holds blanks or characters that a token cannot have; set it to the bare token"
         raise PushError(msg)
     return token
+
+
+def optional_token() -> str | None:
+    """What LEADLOOP_PUSH_TOKEN holds, such as a password; None where it is not set."""
+    return os.environ.get(TOKEN, "").strip() or None
 
 
 @contextmanager

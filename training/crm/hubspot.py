@@ -1,6 +1,6 @@
-"""HubSpot: properties of contacts, updated in batches.
+"""HubSpot: properties of contacts, or of leads, deals and custom objects, updated in batches.
 
-A score never makes a contact: the call is the batch update, by HubSpot's record id or by a property with
+A score never makes a record: the call is the batch update, by HubSpot's record id or by a property with
 unique values. Every input carries a trace id, for which HubSpot answers 207 and tells the good from the bad.
 
 Sources: https://developers.hubspot.com/docs/api-reference/latest/crm/objects/contacts/batch/update-contacts
@@ -26,23 +26,25 @@ FIELDS = {
     "leadloop_points": "points",
     "leadloop_grade": "grade",
 }
-_PATH = "/crm/objects/2026-03/contacts/batch/update"
-_SILENT = Rejected("HubSpot answered without a word on this contact")
+OBJECT = "contacts"
+_PATH = "/crm/objects/2026-03/{object}/batch/update"
+_SILENT = Rejected("HubSpot answered without a word on this record")
 
 
 @dataclass(frozen=True, slots=True)
 class HubSpot:
-    """Contacts at ``url``, found by record id, or by the property ``key`` whose values are unique."""
+    """Records at ``url``, found by record id, or by the property ``key`` whose values are unique."""
 
     url: str = API
     key: str | None = None
+    object: str = OBJECT
     limit: int = 100
 
     def request(self, records: Sequence[CrmRecord]) -> Request:
         """The batch update of ``records``."""
         body = json.dumps({"inputs": [self._input(*numbered) for numbered in enumerate(records)]})
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        return Request("POST", self.url + _PATH, headers, body.encode())
+        return Request("POST", self.url + _PATH.format(object=self.object), headers, body.encode())
 
     def _input(self, trace: int, record: CrmRecord) -> dict[str, Any]:
         properties = {name: _text(value) for name, value in record.fields.items()}
@@ -53,6 +55,10 @@ class HubSpot:
             "properties": properties,
             "objectWriteTraceId": str(trace),
         }
+
+    def is_about_record(self, response: Response) -> bool:  # noqa: ARG002  # of the protocol
+        """Never: records are answered one by one in the body."""
+        return False
 
     def answers(self, records: Sequence[CrmRecord], response: Response) -> list[Answer]:
         """One answer per record: status 200 accepts all; in 207 each is named by its trace id or its id."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-CrmName = Literal["dynamics", "hubspot", "salesforce"]
+CrmName = Literal["dynamics", "hubspot", "odoo", "rest", "salesforce", "sql"]
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 _LONGEST_REASON = 500
@@ -26,6 +26,10 @@ class PushError(ValueError):
 
 class PushStopped(Exception):  # noqa: N818  # it ends a push, and the next one goes on from there
     """The rest of the push cannot succeed now; the message says why."""
+
+
+class UnsendableRecordError(ValueError):
+    """A record that no request can hold; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +97,13 @@ class CrmAdapter(Protocol):
         """The most records of one request."""
 
     def request(self, records: Sequence[CrmRecord]) -> Request:
-        """The call that writes ``records``."""
+        """The call that writes ``records``. Raises UnsendableRecordError where one cannot stand in it."""
 
     def answers(self, records: Sequence[CrmRecord], response: Response) -> list[Answer]:
         """What a 2xx ``response`` says of each of ``records``, in their order."""
+
+    def is_about_record(self, response: Response) -> bool:
+        """Whether an error that usually ends a push is about the one record of the request."""
 
 
 def validate_base_url(url: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from training.crm.delivery import DeliveryProgress
     from training.crm.http_client import Send
     from training.crm.protocol import CrmAdapter, CrmRecord
+    from training.crm.sent_scores import SentScores
     from training.crm.target import CrmTarget
 
 _SHOWN = 3
@@ -46,6 +47,8 @@ class PushPlan:
         fingerprint: A hash of scores and target, by which a journal of another push is recognised.
         journal_file: The journal of acknowledged leads, beside the scores.
         refused_file: The list of refused leads with reasons, beside the scores.
+        unchanged: How many leads are left out because the CRM has their scores already.
+        sent: What the CRM was told in earlier pushes; None where all scores are sent.
     """
 
     crm: CrmAdapter
@@ -54,20 +57,27 @@ class PushPlan:
     fingerprint: str
     journal_file: Path
     refused_file: Path
+    unchanged: int = 0
+    sent: SentScores | None = None
 
     exit_code: ClassVar[int] = 0
 
     def batches(self, acknowledged: Collection[str] = ()) -> Iterator[list[CrmRecord]]:
         """The records whose leads are not ``acknowledged``, in batches of what the CRM takes at once."""
-        remaining = self.frame.filter(~pl.col("lead_id").is_in(list(acknowledged)))
-        for rows in remaining.iter_slices(self.crm.limit):
+        for rows in self.remaining(acknowledged).iter_slices(self.crm.limit):
             yield list(records(rows, self.fields))
+
+    def remaining(self, acknowledged: Collection[str]) -> pl.DataFrame:
+        """The scores of the leads that are not ``acknowledged``."""
+        return self.frame.filter(~pl.col("lead_id").is_in(list(acknowledged)))
 
     def in_words(self) -> Iterator[str]:
         """How much would be sent, and the first request as it would be, as lines for a terminal."""
         acknowledged = load_acknowledged(self.journal_file, self.fingerprint)
-        remaining = self.frame.height - len(acknowledged)
+        remaining = self.remaining(acknowledged).height
         calls = ceil(remaining / self.crm.limit)
+        if self.unchanged:
+            yield f"leads whose scores the CRM has already: {self.unchanged:,}"
         yield f"leads to send: {remaining:,}, requests: {calls:,}, acknowledged before: {len(acknowledged):,}"
         if remaining:
             first = next(self.batches(acknowledged))[:_SHOWN]
@@ -84,7 +94,8 @@ class PushPlan:
         return {
             "leads": self.frame.height,
             "before": len(acknowledged),
-            "requests": ceil((self.frame.height - len(acknowledged)) / self.crm.limit),
+            "requests": ceil(self.remaining(acknowledged).height / self.crm.limit),
+            "unchanged": self.unchanged,
             "first": [{"lead_id": record.lead_id, **record.fields} for record in first],
         }
 
@@ -127,13 +138,16 @@ class PushResult:
         return asdict(self)
 
 
-def plan(target: CrmTarget, scores: Path, earlier: Path | None = None) -> PushPlan:
+def plan(
+    target: CrmTarget, scores: Path, earlier: Path | None = None, sent: SentScores | None = None
+) -> PushPlan:
     """Plan a push without sending anything.
 
     Args:
         target: The CRM and its fields.
         scores: What ``leadloop score`` wrote.
         earlier: Scores of an earlier run, for the trend. Default: no trend.
+        sent: What the CRM was told in earlier pushes: only what has changed since is sent. Default: all is.
 
     Returns:
         The plan.
@@ -144,13 +158,16 @@ def plan(target: CrmTarget, scores: Path, earlier: Path | None = None) -> PushPl
     crm, fields, frame = target.crm(), target.fields, read_score_file(scores, earlier)
     require_columns(frame, fields, scores)
     files = [scores, earlier] if earlier else [scores]
+    changed = frame if sent is None else sent.changed(frame)
     return PushPlan(
         crm,
         fields,
-        frame,
+        changed,
         _fingerprint(files, f"{crm!r} {sorted(fields.items())}"),
         scores.with_name(f"{scores.name}.{target.name}.pushed.jsonl"),
         scores.with_name(f"{scores.name}.{target.name}.refused.csv"),
+        frame.height - changed.height,
+        sent,
     )
 
 
@@ -175,16 +192,21 @@ def push_scores(planned: PushPlan, send: Send, patience: RetryPolicy | None = No
         journal(planned.journal_file, planned.fingerprint) as delivery_journal,
         _refused_list(refused, planned.refused_file),
     ):
-        before = len(delivery_journal.acknowledged)
+        before = len(delivery_journal.acknowledged & set(planned.frame["lead_id"]))
+        acknowledged = set(delivery_journal.acknowledged)
         with tqdm(total=planned.frame.height, initial=before, unit=" leads", disable=None) as bar:
             try:
                 for progress in _progress(planned.batches(delivery_journal.acknowledged), delivery, before):
                     delivery_journal.add(progress.acknowledged)
+                    acknowledged.update(progress.acknowledged)
                     refused.update(progress.refused)
                     now += len(progress.acknowledged)
                     bar.update(len(progress.acknowledged) + len(progress.refused))
             except PushStopped as reason:
                 stopped = str(reason)
+            finally:
+                if planned.sent is not None:
+                    planned.sent.add(planned.frame, acknowledged)
     return PushResult(planned.frame.height, before, now, refused, stopped)
 
 

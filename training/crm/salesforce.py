@@ -1,4 +1,4 @@
-"""Salesforce: fields of leads, written as sObject collections.
+"""Salesforce: fields of leads, contacts or other objects, written as sObject collections.
 
 Sources: https://developer.salesforce.com/docs/platform/api-rest/guide/resources-composite-sobjects-collections-update.html
 (by record id) and .../resources-composite-sobjects-collections-upsert.html (by external id): 200 records a
@@ -32,28 +32,33 @@ FIELDS = {
     "Leadloop_Points__c": "points",
     "Leadloop_Grade__c": "grade",
 }
-_OBJECT = "Lead"
+OBJECT = "Lead"
 _PATH = "/services/data/v62.0/composite/sobjects"
 _PASSING = {"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE"}
 
 
 @dataclass(frozen=True, slots=True)
 class Salesforce:
-    """Leads at ``url``, found by record id, or by the external id field ``key``."""
+    """Records at ``url``, found by record id, or by the external id field ``key``."""
 
     url: str
     key: str | None = None
+    object: str = OBJECT
     limit: int = 200
 
     def request(self, records: Sequence[CrmRecord]) -> Request:
         """The collection of ``records``; without a key it updates and never makes a lead."""
-        path = f"{_PATH}/{_OBJECT}/{self.key}" if self.key else _PATH
+        path = f"{_PATH}/{self.object}/{self.key}" if self.key else _PATH
         body = {"allOrNone": False, "records": [self._sobject(record) for record in records]}
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         return Request("PATCH", self.url + path, headers, json.dumps(body).encode())
 
     def _sobject(self, record: CrmRecord) -> dict[str, Any]:
-        return {"attributes": {"type": _OBJECT}, self.key or "id": record.lead_id, **record.fields}
+        return {"attributes": {"type": self.object}, self.key or "id": record.lead_id, **record.fields}
+
+    def is_about_record(self, response: Response) -> bool:  # noqa: ARG002  # of the protocol
+        """Never: records are answered one by one in the body."""
+        return False
 
     def answers(self, records: Sequence[CrmRecord], response: Response) -> list[Answer]:
         """One result a record, in their order."""

@@ -1,17 +1,31 @@
-"""The target of a push as the command line gives it: CRM, address, key and fields."""
+"""The target of a push as the command line gives it: CRM, address, key, object and fields."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
-from training.crm import dynamics, hubspot, salesforce
+from training.crm import dynamics, hubspot, odoo, rest, salesforce, sql_table
+from training.crm.http_client import http_session, optional_token, token_from_environment
 from training.crm.protocol import CrmAdapter, CrmName, PushError, field_name, validate_base_url
+from training.crm.rest import Method, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
 
-_FIELDS = {"dynamics": dynamics.FIELDS, "hubspot": hubspot.FIELDS, "salesforce": salesforce.FIELDS}
+    from training.crm.http_client import Send
+
+_FIELDS = {
+    "dynamics": dynamics.FIELDS,
+    "hubspot": hubspot.FIELDS,
+    "odoo": odoo.FIELDS,
+    "rest": rest.FIELDS,
+    "salesforce": salesforce.FIELDS,
+    "sql": sql_table.FIELDS,
+}
+_WITH_KEY = ("hubspot", "salesforce", "sql")
+_WITH_OBJECT = ("hubspot", "odoo", "salesforce", "sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,46 +33,98 @@ class CrmTarget:
     """The CRM to push to.
 
     Attributes:
-        name: "dynamics", "hubspot" or "salesforce".
-        url: Its address. Default: HubSpot's own; the others need one.
+        name: "dynamics", "hubspot", "odoo", "rest", "salesforce" or "sql".
+        url: Its address; of ``rest`` with ``{lead_id}`` in it, of ``sql`` that of the database. Default:
+            HubSpot's own; the others need one.
         key: The field with our lead ids. Default: the CRM's record ids.
         mapped: The column of the scores for each field. Default: the adapter's fields.
+        object: What is written to: an object of HubSpot or Salesforce, a model of Odoo, a table of ``sql``.
+            Default: the CRM's contacts or leads; ``sql`` needs one.
+        method: The HTTP method of ``rest``.
+        body: The parsed template of a body of ``rest``. Default: the fields as an object.
+        database: The database of an Odoo that has several.
     """
 
     name: CrmName
     url: str | None = None
     key: str | None = None
     mapped: Mapping[str, str] = field(default_factory=dict)
+    object: str | None = None
+    method: Method = "PATCH"
+    body: Any = None
+    database: str | None = None
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The column for each of the CRM's fields: those mapped, or else the usual ones."""
+        """The column for each of the CRM's fields: those mapped, or else the usual ones.
+
+        The names in a template of a body are columns themselves.
+        """
+        if self.body is not None:
+            return {name: name for name in places_of(self.body) if name != rest.LEAD_ID}
         return self.mapped or _FIELDS[self.name]
 
-    def crm(self) -> CrmAdapter:
+    def crm(self) -> CrmAdapter:  # noqa: C901 - a case a CRM
         """The CRM's format at the target's address. Raises PushError where something is missing."""
+        self._refuse_unknown_options()
         key = self.key and field_name(self.key)
         match self.name:
             case "hubspot":
-                return hubspot.HubSpot(validate_base_url(self.url or hubspot.API), key)
+                url = validate_base_url(self.url or hubspot.API)
+                return hubspot.HubSpot(url, key, self._object(hubspot.OBJECT))
             case "salesforce":
-                return salesforce.Salesforce(validate_base_url(self._required_url()), key)
+                url = validate_base_url(self._required_url())
+                return salesforce.Salesforce(url, key, self._object(salesforce.OBJECT))
             case "dynamics":
+                return dynamics.Dynamics(validate_base_url(self._required_url()))
+            case "odoo":
+                url = validate_base_url(self._required_url())
+                return odoo.Odoo(url, self._object(odoo.MODEL), self.database)
+            case "rest":
                 url = self._required_url()
-                self._refuse_key()
-                return dynamics.Dynamics(validate_base_url(url))
+                validate_base_url(url.partition("?")[0])
+                if "{lead_id}" not in url and rest.LEAD_ID not in places_of(self.body):
+                    msg = "--url names no lead: write {lead_id} where its id belongs, or name it in --body"
+                    raise PushError(msg)
+                return rest.Rest(url, self.method, self.body)
+            case "sql":
+                url = sql_table.validate_database_url(self._required_url())
+                if self.object is None or key is None:
+                    msg = "--object and --key are missing: name the table, and its column with our lead ids"
+                    raise PushError(msg)
+                return sql_table.SqlTable(url, self.object, key)
             case _:
                 assert_never(self.name)
 
+    def session(self) -> AbstractContextManager[Send]:
+        """Sends the requests of ``crm``, with the token of the environment. Raises PushError without one."""
+        if self.name == "sql":
+            return sql_table.sql_session(self._required_url(), optional_token())
+        return http_session(token_from_environment())
+
+    def _object(self, usual: str) -> str:
+        return usual if self.object is None else ".".join(map(field_name, self.object.split(".")))
+
     def _required_url(self) -> str:
         if self.url is None:
-            msg = f"--url is missing: give the address of your {self.name} organisation, https://HOST"
+            what = "database" if self.name == "sql" else f"{self.name} organisation, https://HOST"
+            msg = f"--url is missing: give the address of your {what}"
             raise PushError(msg)
         return self.url
 
-    def _refuse_key(self) -> None:
-        if self.key:
-            msg = f"--key is for hubspot and salesforce; {self.name} finds a lead by its id alone"
+    def _refuse_unknown_options(self) -> None:
+        options = (
+            ("--key", self.key, _WITH_KEY),
+            ("--object", self.object, _WITH_OBJECT),
+            ("--body", self.body, ("rest",)),
+            ("--database", self.database, ("odoo",)),
+        )
+        for option, value, names in options:
+            if value is not None and self.name not in names:
+                msg = f"{option} is for {', '.join(names)}; {self.name} has no use for it"
+                raise PushError(msg)
+        if self.mapped and self.body is not None:
+            msg = "--map and --body both say what is written; give one of them"
             raise PushError(msg)
 
 
