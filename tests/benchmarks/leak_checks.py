@@ -9,7 +9,7 @@ status, a next step, an owner who takes over what is qualified, a count of meeti
 took, and a reason for losing. Beside them stand ordinary tables without leaks, in the manner of a bank's
 calls, of a telephone company's customers and of credits. Then come made-up companies (leak_worlds.py) of
 four languages and three sizes, whose leaks are of fifteen other mechanisms, ordinary tables of which 1.5 %
-and 6 % convert, and histories (leak_histories.py) of five kinds at three base rates, and of two kinds and with
+and 6 % convert, and histories (leak_histories.py) of five kinds at three base rates, and of two kinds with
 three leaks that were written after the checks were adjusted. A column is found if a check of medium or high
 severity names it.
 """
