@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from features.messages import Lang  # noqa: TC001 - Typer reads the annotation
 from serving.decision_log.settings import DEFAULT_PLACE, PROJECT
 
 KEYS_FILE = Path("leadloop-out/keys.json")
@@ -120,6 +123,43 @@ def log_prune(
     with open_existing_log(log) as opened:
         erased = prune_in_batches(opened, keep_days, force=force)
     typer.echo(f"{erased.decisions:,} decisions and {erased.outcomes:,} outcomes removed", err=True)
+
+
+@log_app.command(name="subject-access")
+def log_subject_access(
+    lead: Annotated[str, typer.Option(help="The lead's id.", metavar="ID")],
+    log: LogPlace = DEFAULT_PLACE,
+    model: Annotated[
+        Path | None, typer.Option(help="The model folder that puts values into words.", metavar="DIR")
+    ] = None,
+    lang: Annotated[Lang, typer.Option(help="The language of the sheet.")] = "en",
+    html: Annotated[Path | None, typer.Option(help="Write a page to print.", metavar="FILE")] = None,
+    keep_days: Annotated[
+        int | None, typer.Option(help="As the service has it.", min=1, envvar="LEADLOOP_LOG_KEEP_DAYS")
+    ] = None,
+    tenant: Annotated[str, typer.Option(help="The tenant of the lead.", metavar="LABEL")] = "",
+) -> None:
+    """Write the sheet for the person that a lead is: what is held, the score, its reasons, who decides."""
+    from models.artifact import load
+    from serving.decision_log.frames import open_existing_log
+    from serving.subject_access import (
+        Controller,
+        SheetContext,
+        read_subject_records,
+        subject_access_sheet,
+    )
+
+    loaded = None if model is None else load(model)
+    with open_existing_log(log) as opened:
+        records = read_subject_records(opened, lead, tenant)
+    sheet = subject_access_sheet(
+        records, SheetContext(Controller.of(os.environ), keep_days, int(time.time()), lang, loaded)
+    )
+    if html is None:
+        typer.echo(json.dumps(asdict(sheet), indent=1, ensure_ascii=False))
+    else:
+        html.write_text(sheet.to_html(), encoding="utf-8")
+        typer.echo(f"sheet written to {html}", err=True)
 
 
 @log_app.command(name="vacuum")

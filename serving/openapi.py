@@ -39,6 +39,7 @@ _SUMMARIES = {
     ("/v1/leads/{lead_id}/decisions", "get"): "What was ever said about a lead, and why?",
     ("/v1/events", "post"): "Tell what the CRM knows of leads",
     ("/v1/leads/{lead_id}", "get"): "How likely is this lead to convert, why, and how did it come there?",
+    ("/v1/leads/{lead_id}/subject-access", "get"): "What is held about a person, in words for them?",
     ("/v1/leads/{lead_id}", "delete"): "Forget a person",
     ("/v1/model", "get"): "Which model answers, from what, and what does it take?",
     ("/report", "get"): "The report of that model, for people",

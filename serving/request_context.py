@@ -18,7 +18,7 @@ _PATHS = frozenset(
         *("/v1/score", "/v1/explain", "/v1/model", "/v1/outcomes", "/v1/handover", "/v1/events"),
     )
 )
-_OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions)?", re.DOTALL)
+_OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions|/subject-access)?", re.DOTALL)
 # A UUID, or hexadecimal digits as tracing has them: neither is likely to be somebody's name or address.
 _TRACE_ID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16,64}")
 

@@ -36,7 +36,7 @@ from features.parsing import as_category, clean_text
 # pydantic reads the annotations of these when the classes are made.
 from models.explanation import FamilyContribution, Reason, ScoreChange, ScorePart
 from models.uncertainty import InsufficiencyCode, InsufficientEvidence, ScoreInterval
-from serving.decision_log.records import Decision, Outcome, OutcomeKind
+from serving.decision_log.records import DecidedBy, Decision, Outcome, OutcomeKind
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
@@ -562,6 +562,9 @@ class OutcomeReport(StrictModel):
     reason: Prose = Field(None, description="why; required of `rejected`")
     occurred_at: Moment
     corrects: LeadId | None = Field(None, description="the key of an outcome that this one replaces")
+    decided_by: DecidedBy | None = Field(
+        None, description="whether a person decided it, or a system by itself; null: not known"
+    )
 
 
 class RawOutcomeReport(UncheckedItem):

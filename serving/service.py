@@ -50,6 +50,7 @@ from serving.schemas import (
 from serving.scorer import TooManyReasons
 from serving.settings import ServiceSettings, with_project
 from serving.shadow import ShadowScorer
+from serving.subject_access import Controller
 from serving.uvicorn_patches import install_uvicorn_patches, raise_open_file_limit
 from serving.workload import Workload, let_threads_share, stop_sharing
 
@@ -97,6 +98,7 @@ class Leadloop:
         self._store = None if self.journal is None else _open_lead_store(self.journal)
         self.workload = Workload()
         self.explore, self.control = settings.explore, settings.control
+        self.keep_days, self.controller = settings.log.keep_days, Controller.of(os.environ)
         self.shadow = self._shadow_scorer(settings) if settings.shadow else None
         self._following: list[asyncio.Task[None]] = []
         for followed in self._reloading_models:

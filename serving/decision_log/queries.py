@@ -97,6 +97,20 @@ def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, float
         yield _decision(row), propensity, bool(by_lot)
 
 
+def lists_of_lead(log: Engine, lead_id: str, tenant: str = "") -> Iterator[dict[str, Any]]:
+    """The lists that a lead was on or left off for the control group, in the order of their days.
+
+    Each has ``day``, ``handed_over`` and ``by_lot``.
+    """
+    queries = (
+        _arm(table, handed_over).where(table.c.lead_id == lead_id, *_of(table, tenant))
+        for table, handed_over in ((HANDED_OVER, 1), (CONTROL_LEADS, 0))
+    )
+    both = union_all(*queries).subquery()
+    query = select(both.c.day, both.c.handed_over, both.c.by_lot).order_by(both.c.day, both.c.handover_id)
+    return _rows(log, query)
+
+
 def experiment_entries(log: Engine) -> Iterator[tuple[Decision, dict[str, Any]]]:
     """The decision about each lead of a list or of its control group, in the order of the lists.
 

@@ -14,6 +14,7 @@ from models.explanation import Reason, Score  # noqa: TC001
 from models.uncertainty import WITHHELD, InsufficiencyCode
 
 OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost"]
+DecidedBy = Literal["person", "system"]
 OutcomeStatus = Literal["recorded", "repeated", "key_conflict", "other_lead", "circle"]
 
 
@@ -128,6 +129,7 @@ class Outcome:
         corrects: The key of the outcome that this one replaces. Default: None.
         recorded_at: When the log recorded it, in epoch seconds. Default: 0, not recorded yet.
         tenant: The label that the reporter's key is bound to. Default: "", none.
+        decided_by: Whether a person decided it, or a system by itself. Default: None, not reported.
     """
 
     key: str
@@ -138,6 +140,7 @@ class Outcome:
     corrects: str | None = None
     recorded_at: int = 0
     tenant: str = ""
+    decided_by: DecidedBy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,7 +220,7 @@ def _judge_outcomes(
     for outcome in outcomes:
         status = _outcome_status(outcome, known)
         if status == "recorded":
-            columns = ("tenant", "key", *_CONTENT)
+            columns = ("tenant", "key", *_CONTENT, "decided_by")
             fresh.append({name: getattr(outcome, name) for name in columns} | {"recorded_at": now})
             known[outcome.tenant, outcome.key] = fresh[-1]
         statuses.append(status)

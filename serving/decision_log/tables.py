@@ -75,6 +75,7 @@ OUTCOMES = Table(
     Column("recorded_at", BigInteger, nullable=False),
     Column("corrects", Text),
     _tenant(),
+    Column("decided_by", Text),
     UniqueConstraint("tenant", "key", name="outcome_keys"),
     Index("outcomes_of_a_lead", "lead_id", "id"),
     Index("outcomes_in_time", "recorded_at"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from serving.decision_log.async_log import DecisionLog
 
-    Answer = Callable[[Request, DecisionLog], Awaitable[BaseModel]]
+    Answer = Callable[[Request, DecisionLog], Awaitable[BaseModel | Response]]
 
 # As many as a request of some fields can have.
 _MOST_BYTES = 10_000
@@ -39,12 +39,12 @@ _TOO_LARGE = Problem(
 def log_endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
     """Turn a function of request and log into an endpoint that answers errors as problem+json."""
 
-    async def endpoint(request: Request) -> Response:
+    async def endpoint(request: Request) -> Response:  # noqa: PLR0911  # a refusal each
         journal = bentoml.get_current_service().journal
         if journal is None:
             return _refusal(LOG_OFF)
         try:
-            body = (await answer(request, journal)).model_dump_json()
+            body = await answer(request, journal)
         except ValidationError as error:
             return _refusal(invalid_request(error))
         except LogUnavailable:
@@ -54,7 +54,9 @@ def log_endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         except ClientDisconnected:
             current_request().code = "client_gone"
             return Response()
-        return Response(body, media_type="application/json")
+        if isinstance(body, Response):
+            return body
+        return Response(body.model_dump_json(), media_type="application/json")
 
     return endpoint
 

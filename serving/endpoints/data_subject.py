@@ -1,17 +1,29 @@
-"""The requests of a data subject: the decisions about a lead, and their erasure."""
+"""The requests of a data subject: the decisions about a lead, a sheet in words, and their erasure."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import TypeAdapter
+import bentoml
+from pydantic import ConfigDict, Field, TypeAdapter
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from features.messages import Lang  # noqa: TC001  # pydantic reads the annotation
 from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters
 from serving.problems import Problem, ProblemResponse
 from serving.request_context import current_request
-from serving.schemas import DecisionsResponse, ErasedResponse, LeadId, PageQuery
+from serving.schemas import DecisionsResponse, ErasedResponse, LeadId, PageQuery, StrictModel
+from serving.subject_access import (
+    MOST_RECORDS,
+    SheetContext,
+    SheetSection,
+    SubjectRecords,
+    subject_access_sheet,
+)
 
 if TYPE_CHECKING:
     from typing import Any
@@ -24,9 +36,28 @@ _lead_id: TypeAdapter[str] = TypeAdapter(LeadId)
 _A_LISTING = Problem(
     HTTPStatus.METHOD_NOT_ALLOWED,
     "method_not_allowed",
-    "a listing cannot be deleted, a lead can: leave /decisions out",
+    "a listing cannot be deleted, a lead can: leave /decisions or /subject-access out",
     headers=(("allow", "GET"),),
 )
+
+
+class SheetQuery(StrictModel):
+    """In which language and form the sheet is written."""
+
+    lang: Lang = Field("en", description="the language of its sentences")
+    format: Literal["json", "html"] = Field("json", description="json, or html: a page to print")
+
+    # Everything in an address is text.
+    model_config = ConfigDict(strict=False)
+
+
+class SubjectAccessResponse(StrictModel):
+    """What is held about a lead, in words for the person that it is (GDPR Art. 15 and 22)."""
+
+    lead_id: str
+    lang: str
+    title: str
+    sections: list[SheetSection]
 
 
 async def _decisions(request: Request, journal: DecisionLog) -> DecisionsResponse:
@@ -43,10 +74,31 @@ async def _decisions(request: Request, journal: DecisionLog) -> DecisionsRespons
     )
 
 
+async def _sheet(request: Request, journal: DecisionLog) -> SubjectAccessResponse | Response:
+    lead_id = _lead_id.validate_python(request.path_params["lead_id"])
+    query = SheetQuery.model_validate(dict(request.query_params))
+    tenant = current_request().tenant
+    records = SubjectRecords(
+        lead_id,
+        await journal.decisions_of(lead_id, None, MOST_RECORDS, tenant),
+        await journal.outcomes_of(lead_id, tenant),
+        (await journal.lists_of(lead_id, tenant))[-MOST_RECORDS:],
+    )
+    service = bentoml.get_current_service()
+    model = service.champion.current and service.scorer.model
+    context = SheetContext(service.controller, service.keep_days, int(time.time()), query.lang, model)
+    sheet = await asyncio.to_thread(subject_access_sheet, records, context)
+    if query.format == "html":
+        return HTMLResponse(sheet.to_html())
+    return SubjectAccessResponse(
+        lead_id=sheet.lead_id, lang=sheet.lang, title=sheet.title, sections=list(sheet.sections)
+    )
+
+
 async def erase_lead(request: Request, journal: DecisionLog) -> ErasedResponse:
     """Erase a person: what was decided and reported about the lead, and what the store knows of it."""
     # A slash of the id's own comes as %2F; this one belongs to the other address.
-    if request.scope["raw_path"].endswith(b"/decisions"):
+    if request.scope["raw_path"].endswith((b"/decisions", b"/subject-access")):
         raise ProblemResponse(_A_LISTING)
     lead_id = _lead_id.validate_python(request.path_params["lead_id"])
     erased = await journal.erase(lead_id, current_request().tenant)
@@ -61,6 +113,7 @@ async def erase_lead(request: Request, journal: DecisionLog) -> ErasedResponse:
 # An id may hold a slash; the lead itself is read and erased at one address, see `serving.endpoints.leads`.
 routes = [
     Route("/v1/leads/{lead_id:path}/decisions", log_endpoint(_decisions), methods=["GET"]),
+    Route("/v1/leads/{lead_id:path}/subject-access", log_endpoint(_sheet), methods=["GET"]),
 ]
 
 
@@ -70,7 +123,11 @@ def openapi_paths(schemas: dict[str, Any]) -> dict[str, Any]:
     decisions = openapi_operation(
         "decisions", DecisionsResponse, schemas, [lead_id, *query_parameters(PageQuery)]
     )
+    sheet = openapi_operation(
+        "subject_access", SubjectAccessResponse, schemas, [lead_id, *query_parameters(SheetQuery)]
+    )
     return {
         "/v1/leads/{lead_id}/decisions": {"get": decisions},
+        "/v1/leads/{lead_id}/subject-access": {"get": sheet},
         "/v1/leads/{lead_id}": {"delete": openapi_operation("erase", ErasedResponse, schemas, [lead_id])},
     }

@@ -14,6 +14,8 @@ from serving.monitoring import metrics
 from serving.request_context import RequestContext, begin, end, request_id, route_template
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _PROBES = frozenset(("/livez", "/readyz", "/healthz", "/metrics"))
@@ -26,6 +28,19 @@ _DATA = (
     *_COMMON,
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+# The sheet for a person is a page to print: it has a style, loads nothing and runs nothing.
+_SHEET_PATH = "/v1/leads/{id}/subject-access"
+_SHEET = (
+    *_COMMON,
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        (
+            b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; "
+            b"form-action 'none'; sandbox"
+        ),
+    ),
 )
 _PAGES = (
     *_COMMON,
@@ -53,7 +68,7 @@ class AccessLogMiddleware:
             return
         sent = Headers(scope=scope).get("x-request-id")
         context = RequestContext(request_id(sent, scope["path"]), route_template(scope["path"]))
-        sender = _HeaderSender(send, context.request_id, page=_is_page(scope["path"]))
+        sender = _HeaderSender(send, context.request_id, _headers(scope["path"], context.endpoint))
         started, token = time.perf_counter(), begin(context)
         try:
             await self.app(scope, receive, sender)
@@ -66,9 +81,9 @@ class AccessLogMiddleware:
 class _HeaderSender:
     """Adds our headers to the response, and holds its status: 499 until one is sent."""
 
-    def __init__(self, send: Send, request_id: str, *, page: bool) -> None:
+    def __init__(self, send: Send, request_id: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self._send = send
-        self._mine = (*(_PAGES if page else _DATA), (b"x-request-id", request_id.encode()))
+        self._mine = (*headers, (b"x-request-id", request_id.encode()))
         self.status = 499
 
     async def __call__(self, message: Message) -> None:
@@ -79,8 +94,10 @@ class _HeaderSender:
         await self._send(message)
 
 
-def _is_page(path: str) -> bool:
-    return path == "/" or path.startswith("/static_content/")
+def _headers(path: str, endpoint: str) -> Sequence[tuple[bytes, bytes]]:
+    if path == "/" or path.startswith("/static_content/"):
+        return _PAGES
+    return _SHEET if endpoint == _SHEET_PATH else _DATA
 
 
 def _log_request(method: str, context: RequestContext, status: int, seconds: float) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 KINDS = ("nothing predicts", "leads differ", "activity differs", "channels differ", "seasons")
+# Written after the checks were adjusted, and run once.
+UNSEEN_KINDS = ("accounts differ", "regions differ")
 RATES = (0.015, 0.06, 0.25)
 START, YEARS = 1_600_000_000, 2 * 365
 RULE = CohortRule(on=("created",), every=30 * DAY, closed=("sql", "disqualified"))
@@ -71,7 +73,9 @@ class HistoryCompany:
 
 def draw_company(seed: int, leads: int, kind: str, rate: float) -> HistoryCompany:
     """Draw an honest company, of whose leads about ``rate`` convert; those of odd seeds are quick."""
-    random = np.random.default_rng([seed, leads, KINDS.index(kind)])
+    random = np.random.default_rng([seed, leads, (*KINDS, *UNSEEN_KINDS).index(kind)])
+    apart = np.random.default_rng([seed, leads, 99])
+    account, region = apart.integers(0, leads // 3, leads), apart.integers(0, 25, leads)
     created = np.sort(random.uniform(0, YEARS, leads))
     intent = random.normal(size=leads)
     channel = random.choice(len(_CHANNELS), leads, p=[0.4, 0.15, 0.1, 0.2, 0.15])
@@ -82,6 +86,8 @@ def draw_company(seed: int, leads: int, kind: str, rate: float) -> HistoryCompan
         "activity differs": 0.9 * intent,
         "channels differ": np.array([0.0, 1.2, 0.4, -1.5, -0.4])[channel],
         "seasons": 0.9 * np.sin(created / 58),
+        "accounts differ": 1.2 * apart.normal(size=leads // 3)[account],
+        "regions differ": 1.0 * apart.normal(size=25)[region],
     }[kind] - (2.5 * student if kind != "nothing predicts" else 0.0)
     relative = np.exp(effect) / np.exp(effect).mean()
     converts, lapses = _closing_days(random, rate, relative, quick=bool(seed % 2))
@@ -89,8 +95,13 @@ def draw_company(seed: int, leads: int, kind: str, rate: float) -> HistoryCompan
     closed[closed >= YEARS] = np.inf
     won = (converts < lapses) & np.isfinite(closed)
     ids = pl.Series("lead_id", [f"{number:06d}" for number in range(leads)])
+    lead_rows = _lead_rows(random, ids, created, intent, channel, student)
+    if kind == "accounts differ":
+        lead_rows = lead_rows.with_columns(account_id=pl.Series([f"a{number}" for number in account]))
+    if kind == "regions differ":
+        lead_rows = lead_rows.with_columns(Region=pl.Series([f"r{number}" for number in region]))
     history = LeadHistory(
-        leads=_lead_rows(random, ids, created, intent, channel, student),
+        leads=lead_rows,
         touchpoints=_touch_rows(
             random, ids, created, closed, intent if kind == "activity differs" else 0 * intent
         ),
@@ -260,4 +271,40 @@ LEAKS: dict[str, Callable[[HistoryCompany], tuple[HistoryCompany, set[str]]]] = 
     "contract": _contract,
     "count of the whole life": _lifetime_count,
     "call times": _call_times,
+}
+
+
+def _backdated_rating(company: HistoryCompany) -> tuple[HistoryCompany, set[str]]:
+    """A rating that is set when a lead converts and entered as of the day of its creation."""
+    rated = company.some(0.7, 0.03)
+    ids = company.history.leads.filter(pl.Series(rated))
+    rows = ids.select("lead_id", known_at="created_at").with_columns(
+        name=pl.lit("Potential"), value=pl.Series(company.random.choice(["high", "very high"], ids.height))
+    )
+    attributes = pl.concat([company.history.attributes, rows.pipe(_with_schema, ATTRIBUTE_SCHEMA)])
+    return replace(company, history=replace(company.history, attributes=attributes)), {"Potential"}
+
+
+def _owner(company: HistoryCompany) -> tuple[HistoryCompany, set[str]]:
+    """Whoever owns the lead today: closers take over what converts."""
+    closer = company.some(0.8, 0.05)
+    owners = np.where(
+        closer,
+        company.random.choice(["Ames", "Boyd"], len(closer)),
+        company.random.choice(["Cole", "Dunn", "Ekman", "Frey"], len(closer)),
+    )
+    return company.with_lead_columns(Owner=pl.Series(owners)), {"Owner"}
+
+
+def _days_in_stage(company: HistoryCompany) -> tuple[HistoryCompany, set[str]]:
+    """Days in the present stage, as the export counts them: nearly none of a lead that is closed."""
+    days = company.random.gamma(2, 40, len(company.won)).round()
+    kept = np.where(company.some(0.85, 0.02), company.random.integers(0, 3, len(days)), days)
+    return company.with_lead_columns(StageAge=pl.Series(kept)), {"StageAge"}
+
+
+UNSEEN_LEAKS: dict[str, Callable[[HistoryCompany], tuple[HistoryCompany, set[str]]]] = {
+    "rating entered as of creation": _backdated_rating,
+    "owner of today": _owner,
+    "days in stage of today": _days_in_stage,
 }

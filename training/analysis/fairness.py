@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
-from scipy.stats import norm
+from scipy.stats import norm, rankdata
 
-from models.metrics import Z_95, Interval, bootstrap_interval, roc_auc
+from models.metrics import Z_95, Interval
 from training.stats.intervals import clustered_rate, jackknife_half_width
 from training.stats.treatment_effect import holm
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from training.trained_model import TrainedModel
@@ -236,8 +234,13 @@ def _describe(inputs: GroupInput, above: Flags, column: str, name: str, own: Fla
     return replace(
         group,
         captured=clustered_rate(above[own][won].astype(np.float64), lead[won]),
-        roc_auc=bootstrap_interval(roc_auc, y, p, lead),
+        roc_auc=_ranking_interval(inputs, own),
     )
+
+
+def _ranking_interval(inputs: GroupInput, own: Flags) -> Interval:
+    auc, error = _ranking(inputs, own)
+    return Interval(auc, max(0.0, auc - Z_95 * error), min(1.0, auc + Z_95 * error))
 
 
 def _evidence(inputs: GroupInput, own: Flags) -> int:
@@ -292,18 +295,19 @@ def _forecast_variance(inputs: GroupInput, own: Flags) -> float:
 
 
 def _test_ranking(inputs: GroupInput, own: Flags) -> float:
-    figures = [
-        bootstrap_interval(roc_auc, inputs.y[rows], inputs.p[rows], inputs.lead[rows]) for rows in (own, ~own)
-    ]
-    error = math.hypot(*((figure.high - figure.low) / (2 * Z_95) for figure in figures))
-    difference = abs(figures[0].value - figures[1].value)
-    return 2 * float(norm.sf(difference / error)) if error and math.isfinite(error) else 1.0
+    first, second = (_ranking(inputs, rows) for rows in (own, ~own))
+    error = math.hypot(first[1], second[1])
+    return 2 * float(norm.sf(abs(first[0] - second[0]) / error)) if error else 1.0
 
 
-def names_of_measures(groups: Sequence[GroupFairness]) -> dict[Measure, int]:
-    """In how many groups each measure differs."""
-    counts: dict[Measure, int] = {}
-    for group in groups:
-        for measure in group.differs:
-            counts[measure] = counts.get(measure, 0) + 1
-    return counts
+def _ranking(inputs: GroupInput, rows: Flags) -> tuple[float, float]:
+    """ROC AUC of some rows and its standard error, clustered by lead (DeLong 1988; Obuchowski 1997)."""
+    y, p, lead = inputs.y[rows] > 0, inputs.p[rows], inputs.lead[rows]
+    ranks, placement = rankdata(p), np.empty(len(p))
+    for outcome in (True, False):
+        mine = y == outcome
+        below = (ranks[mine] - rankdata(p[mine])) / (~mine).sum()
+        placement[mine] = below if outcome else 1 - below
+    auc = float(placement[y].mean())
+    influence = (placement - auc) / np.where(y, y.sum(), (~y).sum())
+    return auc, float(np.sqrt((np.bincount(lead, influence) ** 2).sum()))

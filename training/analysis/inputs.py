@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from models.conversion import ConversionModel
     from models.model_card import ModelCard
     from models.points_table import PointsTable
+    from training.analysis.fairness import Fairness
     from training.analysis.stage_entries import StageEntries
     from training.config.settings import Config
     from training.data.dataset import IngestSummary
@@ -86,6 +87,7 @@ class ReportInput:
         refit_share: The share of all leads that the refits were trained on samples of.
         refit_log_odds: (m,) log-odds of the explained rows by each refit; none where rows were held out by
             shuffled folds, in which predictions and outcomes do not vary independently.
+        fairness: The comparison of groups by chosen columns; None where no columns are chosen.
         explained_places: (m,) the places of the explained rows among the held-out rows; None if not known.
 
     Raises:
@@ -111,6 +113,7 @@ class ReportInput:
     refit_share: float = 1.0
     refit_log_odds: tuple[NDArray[np.float64], ...] = ()
     explained_places: NDArray[np.intp] | None = None
+    fairness: Fairness | None = None
 
     def __post_init__(self) -> None:
         sizes = {

@@ -13,7 +13,14 @@ from features.messages import Message, join_items
 from features.word_lists import cell_words, fold_word
 from training.data.dataset import compute_feature_rows
 from training.leakage.column_checks import CERTAIN, NotApplicableError, format_rate
-from training.leakage.lead_sample import FEWEST_ALIKE, SETTLED, SIGNIFICANT, LeadSample, ValueCounts
+from training.leakage.lead_sample import (
+    FEW_LEADS_ODDS,
+    FEWEST_ALIKE,
+    SETTLED,
+    SIGNIFICANT,
+    LeadSample,
+    ValueCounts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,12 +95,16 @@ def _values_of_converted_only(column: pl.Series, won: NDArray[np.bool_]) -> list
 
 
 def _is_settled(counts: ValueCounts) -> bool:
-    """Whether at least 95 % of these leads have one outcome, and too many of them for that to be chance."""
+    """Whether at least 95 % of these leads have one outcome, and too many of them for that to be chance.
+
+    Where hardly any lead converts hardly any of these does: they must do so more rarely than the others.
+    """
     rows, base = int(counts.rows.sum()), float(counts.all_hits.sum() / counts.all_rows.sum())
     if not rows:
         return False
     all_won = counts.share >= SETTLED and rows * (1 - base) >= CERTAIN
-    return all_won or (counts.share <= 1 - SETTLED and rows * base >= CERTAIN)
+    all_lost = counts.share <= 1 - SETTLED and rows * base >= CERTAIN
+    return all_won or (all_lost and counts.inverse.odds_above(FEW_LEADS_ODDS) <= SIGNIFICANT)
 
 
 def _own_stages(dataset: Dataset) -> set[str]:

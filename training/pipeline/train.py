@@ -12,6 +12,7 @@ from features.ingest.flat_export import FlatColumns, read_flat
 from features.ingest.mapping import FlatMapping
 from models import artifact
 from models.project import resolve_project
+from training.analysis.fairness import audit_fairness
 from training.analysis.inputs import report_input, report_settings
 from training.config.toml_reader import ConfigError
 from training.data.dataset import Dataset, flat_rows
@@ -150,11 +151,14 @@ def run_training(  # noqa: PLR0913
     measured = {VALIDATION: fitted.model.card.metrics}
     if holdout_export is not None:
         measured[HOLDOUT] = evaluate_holdout(fitted.model, holdout_export, config.plugins)
-    card = replace(fitted.model.card, project=store.project)
+    fairness = audit_fairness(fitted)
+    record = {} if fairness is None else fairness.to_record()
+    card = replace(fitted.model.card, project=store.project, fairness=record)
     model = artifact.save(replace(fitted.model, card=card), out / MODEL)
     say(f"model {model.version} saved in {out / MODEL}")
     evidence = save_promotion_evidence(fitted, model, out, store, say)
     inputs = report_input(fitted, model, config.training.seed, report_settings(config))
+    inputs = replace(inputs, fairness=fairness)
     say("learning a points table that says nearly the same")
     inputs = replace(inputs, learned=learn_points(fitted, inputs.company.points, config.training.seed))
     report = replace(

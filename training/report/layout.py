@@ -16,6 +16,7 @@ from training.report.sections import (
     channels,
     data_health,
     drivers,
+    fairness,
     funnel,
     lift,
     model_card,
@@ -46,6 +47,7 @@ BLOCKS: dict[str, View] = {
     "drivers": drivers.view,
     "points-table": points_comparison.view,
     "calibration": calibration.view,
+    "fairness": fairness.view,
     "health": data_health.view,
     "model-card": model_card.view,
 }
@@ -53,7 +55,7 @@ BLOCKS: dict[str, View] = {
 PARTS: dict[str, tuple[str, ...]] = {
     "act": ("summary", "worth", "mql-audit", "time-to-sql", "accounts"),
     "learn": ("funnel", "channels", "offers", "drivers", "points-table"),
-    "trust": ("calibration", "health", "model-card"),
+    "trust": ("calibration", "fairness", "health", "model-card"),
 }
 """The blocks by what a reader wants of them: to act, to learn about leads, or to know what to trust."""
 

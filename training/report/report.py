@@ -20,6 +20,7 @@ from training.analysis.calibration import Reliability, reliability
 from training.analysis.channels import Channels, channels
 from training.analysis.data_health import Health, data_health
 from training.analysis.drivers import Drivers, compare_drivers, feature_importance
+from training.analysis.fairness import Fairness  # noqa: TC001  # a report is read back by its annotations
 from training.analysis.funnel import Funnel, funnel
 from training.analysis.inputs import current_rule_handover
 from training.analysis.lift import ModelValue, model_value
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from models.metrics import Interval
     from training.analysis.inputs import ReportInput
 
-_NOT_COMPUTED = NotApplicable("not_made")
+_NOT_COMPUTED, _NO_COLUMNS = NotApplicable("not_made"), NotApplicable("no_columns")
 # Earlier models that a report lists.
 VERSIONS = 12
 # Metrics by their names on the model card.
@@ -62,6 +63,7 @@ class ReportSections:
     accounts: Accounts | NotApplicable = _NOT_COMPUTED
     points_table: PointsComparison | NotApplicable = _NOT_COMPUTED
     doubted: IntervalSummary | NotApplicable = _NOT_COMPUTED
+    fairness: Fairness | NotApplicable = _NO_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,7 @@ def compute_sections(inputs: ReportInput) -> ReportSections:
         accounts=accounts(inputs),
         points_table=compare_points_tables(inputs),
         doubted=summarise_uncertainty(inputs),
+        fairness=inputs.fairness or _NO_COLUMNS,
     )
 
 

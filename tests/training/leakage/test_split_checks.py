@@ -62,6 +62,19 @@ def test_a_value_with_one_lead_that_did_not_convert_is_no_alarm(tmp_path):
     assert check(flat(tmp_path, leads(600).with_columns(word.alias("Stand"))), "LC009").outcome == "clean"
 
 
+def test_where_hardly_anybody_converts_the_result_of_an_earlier_campaign_is_no_stage(tmp_path):
+    """Of every group fewer than 5 % convert; these convert more often than the others."""
+    random = np.random.default_rng(0)
+    frame = leads(9_000)
+    before = random.choice(["unknown", "failure", "success"], 9_000, p=[0.82, 0.12, 0.06])
+    won = random.random(9_000) < np.where(before == "success", 0.06, 0.013)
+    ordinary = frame.with_columns(Converted=pl.Series(np.where(won, "Yes", "No")), poutcome=pl.Series(before))
+    assert check(flat(tmp_path, ordinary), "LC009").outcome == "clean"
+    stage = np.where(won, "open", random.choice(["open", "failure"], 9_000, p=[0.4, 0.6]))
+    disguised = ordinary.with_columns(poutcome=pl.Series(stage))
+    assert [f.column for f in check(flat(tmp_path, disguised), "LC009").findings] == ["poutcome"]
+
+
 def test_words_of_success_that_do_not_settle_the_outcome_are_no_stage(tmp_path):
     result = check(
         flat(tmp_path, leads(2000).with_columns(pl.col("Source").replace("Ads", "Customer"))), "LC009"

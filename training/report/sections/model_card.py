@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from training.analysis.fairness import Fairness
 from training.analysis.score_uncertainty import IntervalSummary
 from training.report.report import version_of
 from training.report.table import Table
@@ -42,10 +43,21 @@ def _facts(report: Report, t: Translator) -> Table:
         (t("card.positives"), f"{t.number(card.positives)} ({t.percent(card.base_rate, 1)})"),
         (t("card.split"), t("card.ordered" if card.time_ordered else "card.unordered")),
         (t("card.recipe"), t.label("recipes", card.recipe)),
+        *_groups(report, t),
         (t("card.version"), report.version),
         (t("card.fingerprint"), report.fingerprint),
     )
     return Table(t("card.facts"), (t("card.fact"), t("worth.value")), rows, is_text=True)
+
+
+def _groups(report: Report, t: Translator) -> tuple[tuple[str, str], ...]:
+    """The columns that groups of leads are compared by, and in how many groups something differs."""
+    analysis = report.insights.fairness
+    if not isinstance(analysis, Fairness):
+        return ()
+    columns = ", ".join(map(t.column, analysis.columns))
+    different = t.number(len(analysis.different))
+    return ((t("card.groups"), t("card.groups_differ", columns=columns, different=different)),)
 
 
 def _uncertainty(report: Report, t: Translator) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from training.analysis.accounts import Accounts
 from training.analysis.channels import Channels
+from training.analysis.fairness import Fairness
 from training.analysis.funnel import Funnel
 from training.analysis.mql_audit import HandoverAudit
 from training.analysis.offers import Offers
@@ -112,6 +113,18 @@ def _calibration(report: Report, t: Translator) -> str:
     return t("calibration.takeaway", forecast=forecast, observed=observed)
 
 
+def _fairness(report: Report, t: Translator) -> str:
+    analysis = report.insights.fairness
+    if not isinstance(analysis, Fairness):
+        return ""
+    judged = sum(group.is_judged for group in analysis.groups)
+    if not judged:
+        return t("fairness.none_judged")
+    if not analysis.different:
+        return t.plural("fairness.none_differs", judged)
+    return t.plural("fairness.some_differ", len(analysis.different), of=t.number(judged))
+
+
 def _accounts(report: Report, t: Translator) -> str:
     analysis = report.insights.accounts
     if not isinstance(analysis, Accounts) or not analysis.accounts:
@@ -142,6 +155,7 @@ _TAKEAWAYS: dict[str, Callable[[Report, Translator], str]] = {
     "drivers": _drivers,
     "time-to-sql": _timing,
     "calibration": _calibration,
+    "fairness": _fairness,
     "accounts": _accounts,
     "points-table": _points,
     "health": _health,

@@ -1,4 +1,7 @@
-"""A hand-over has a control group: leads that would have been handed over, and are not."""
+"""A hand-over has a control group: leads that would have been handed over, and are not.
+
+An outcome says whether a person decided it.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Add the share of the control group to hand-overs, and make control_leads."""
+    """Add the share of the control group, who decided an outcome, and the table control_leads."""
     op.add_column("handovers", sa.Column("control_share", sa.Double, nullable=False, server_default="0"))
+    op.add_column("outcomes", sa.Column("decided_by", sa.Text))
     op.create_table(
         "control_leads",
         sa.Column("handover_id", sa.BigInteger, primary_key=True, autoincrement=False),

@@ -1,0 +1,181 @@
+"""Groups by chosen columns: named where they are treated otherwise, and only there; never learned from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from report_inputs import report_input
+from scipy.special import expit, logit
+from small_export import leads, write
+
+from models.metrics import Interval, bootstrap_interval, roc_auc
+from training.analysis.fairness import GroupInput, compare_groups
+from training.config.settings import Config, FairnessConfig, FlatConfig, TrainingConfig
+from training.config.toml_reader import ConfigError
+from training.data.load import read_dataset
+from training.report.render import render
+from training.report.report import Report, build_report
+
+
+def scored(seed, rows=1_200, snapshots=1, **audit):
+    """Leads with right probabilities; each has as many snapshots, which share its outcome."""
+    random = np.random.default_rng(seed)
+    p = expit(random.normal(-1.2, 1.0, rows))
+    y = (random.random(rows) < p).astype(float)
+    frame = pl.DataFrame({name: make(random, rows) for name, make in audit.items()})
+    again = np.repeat(np.arange(rows), snapshots)
+    return GroupInput(y[again], p[again], again, 0.2, frame[again])
+
+
+def region(random, rows):
+    return random.choice(["north", "south", "west"], rows, p=[0.5, 0.4, 0.1])
+
+
+def age(random, rows):
+    return random.normal(45, 12, rows).round()
+
+
+@pytest.mark.parametrize("snapshots", [1, 5])
+def test_groups_at_random_are_named_in_few_reports(snapshots):
+    named = [
+        bool(compare_groups(scored(seed, 600, snapshots, region=region)).different) for seed in range(40)
+    ]
+    assert sum(named) <= 6
+
+
+def groups_of(fairness, column="region"):
+    return {group.name: group for group in fairness.groups if group.column == column}
+
+
+def test_a_group_whose_predictions_are_off_is_named_for_them():
+    inputs = scored(1, 6_000, region=region)
+    south = (inputs.audit["region"] == "south").to_numpy()
+    low = replace(inputs, p=np.where(south, expit(logit(inputs.p) - 0.8), inputs.p))
+    differs = {name: group.differs for name, group in groups_of(compare_groups(low)).items()}
+    assert {"calibration", "handed_over", "captured"} <= set(differs["south"])
+
+
+def test_a_group_that_is_ranked_worse_is_named_for_it():
+    inputs = scored(2, 8_000, region=region)
+    south = (inputs.audit["region"] == "south").to_numpy()
+    flat = np.where(south, inputs.p[south].mean(), inputs.p) + np.linspace(0, 1e-6, len(inputs.p))
+    group = groups_of(compare_groups(replace(inputs, p=flat)))["south"]
+    assert "roc_auc" in group.differs
+    assert group.roc_auc.value < 0.6
+
+
+def test_figures_are_those_that_one_would_count():
+    inputs = scored(3, 2_000, snapshots=2, region=region)
+    fairness = compare_groups(inputs)
+    north = groups_of(fairness)["north"]
+    own = (inputs.audit["region"] == "north").to_numpy()
+    assert north.leads == len(np.unique(inputs.lead[own]))
+    assert north.converted == inputs.y[own].sum() / 2
+    assert north.observed.value == pytest.approx(inputs.y[own].mean())
+    above = inputs.p >= np.quantile(inputs.p, 0.8, method="higher")
+    assert north.handed_over.value == pytest.approx(above[own].mean())
+    assert north.captured.value == pytest.approx(above[own & (inputs.y > 0)].mean())
+    assert fairness.comparisons == 12
+
+
+def test_the_interval_of_the_ranking_is_that_of_the_bootstrap():
+    inputs = scored(7, 1_500, snapshots=2, region=region)
+    own = (inputs.audit["region"] == "north").to_numpy()
+    interval = groups_of(compare_groups(inputs))["north"].roc_auc
+    drawn = bootstrap_interval(roc_auc, inputs.y[own], inputs.p[own], inputs.lead[own])
+    assert interval.value == pytest.approx(drawn.value, abs=1e-9)
+    assert interval.high - interval.low == pytest.approx(drawn.high - drawn.low, rel=0.15)
+
+
+def test_small_groups_are_shown_and_not_judged():
+    inputs = scored(4, 800, region=lambda _, rows: np.where(np.arange(rows) < 20, "west", "north"))
+    west = groups_of(compare_groups(inputs))["west"]
+    assert (west.leads, west.is_judged, west.captured, west.differs) == (20, False, None, ())
+    assert isinstance(west.observed, Interval)
+
+
+def test_two_groups_are_one_comparison():
+    inputs = scored(5, 800, sex=lambda random, rows: random.choice(["f", "m"], rows))
+    assert compare_groups(inputs).comparisons == 4
+
+
+def test_numbers_are_compared_by_quarters_and_missing_values_are_a_group():
+    inputs = scored(6, 1_000, age=age)
+    some = inputs.audit.with_columns(age=pl.when(pl.int_range(pl.len()) % 5 > 0).then("age"))
+    groups = groups_of(compare_groups(replace(inputs, audit=some)), "age")
+    assert list(groups)[-1] == "missing"
+    assert len(groups) == 5
+    assert sum(group.leads for group in groups.values()) == 1_000
+
+
+def export(tmp_path, seed=0, name="leads.csv"):
+    random = np.random.default_rng(seed)
+    frame = leads().with_columns(
+        Gender=pl.Series(random.choice(["f", "m", ""], 600)), Age=pl.Series(random.integers(20, 60, 600))
+    )
+    return write(tmp_path, frame, name)
+
+
+def config(path, fairness, **flat):
+    return Config(flat=FlatConfig(path, "Converted", id="Id", time="No", **flat), fairness=fairness)
+
+
+def test_what_is_learned_from_does_not_depend_on_the_columns(tmp_path):
+    chosen = FairnessConfig(("Gender", "Age"))
+    first = read_dataset(config(export(tmp_path), chosen), tmp_path)
+    other = read_dataset(config(export(tmp_path, 1, "other.csv"), chosen), tmp_path)
+    never = read_dataset(config(write(tmp_path, name="never.csv"), FairnessConfig()), tmp_path)
+    assert first.fingerprint == other.fingerprint == never.fingerprint
+    assert first.features == never.features
+    assert not first.audit.equals(other.audit)
+    assert first.audit.columns == ["Gender", "Age"]
+    assert {"Gender", "Age"} <= set(first.ignored)
+    assert {a.column: a.used for a in first.availability}["Gender"] is False
+
+
+def test_an_explicit_key_lets_the_model_learn_from_them(tmp_path):
+    learned = read_dataset(config(export(tmp_path), FairnessConfig(("Gender",), learn=True)), tmp_path)
+    assert "Gender" in learned.features.names
+    assert learned.audit_learned
+    with pytest.raises(ValueError, match="none is named"):
+        FairnessConfig(learn=True)
+
+
+def test_a_column_that_is_none_is_refused_by_name(tmp_path):
+    with pytest.raises(ConfigError, match=r"no column 'Gendre'.*Gender"):
+        read_dataset(config(export(tmp_path), FairnessConfig(("Gendre",))), tmp_path)
+
+
+def test_the_rows_of_a_sample_keep_their_groups(tmp_path):
+    whole = read_dataset(config(export(tmp_path), FairnessConfig(("Age",))), tmp_path)
+    some = whole.subsample(50)
+    assert some.audit.height == 50
+    at = whole.rows["lead_id"].to_list().index(some.rows["lead_id"][7])
+    assert some.audit["Age"][7] == whole.audit["Age"][at]
+
+
+def test_the_report_says_it_in_both_languages_and_reads_it_back():
+    inputs = report_input()
+    random = np.random.default_rng(0)
+    rows = len(inputs.label)
+    gender = pl.Series("gender", random.choice(["f", "m"], rows))
+    p = inputs.scores["probability"].to_numpy()
+    fairness = compare_groups(GroupInput(inputs.label, p, inputs.lead, 0.1, pl.DataFrame([gender])))
+    report = build_report(replace(inputs, fairness=fairness))
+    assert Report.from_json(report.to_json()) == report
+    page = render(report)
+    assert "Are groups of leads treated alike?" in page
+    assert "Werden Gruppen von Leads gleich behandelt?" in page
+    assert "The model does not learn from these columns." in page
+    without = render(build_report(inputs))
+    assert "No columns are named in [fairness] columns" in without
+
+
+def test_training_options_still_exclude_other_columns(tmp_path):
+    both = replace(
+        config(export(tmp_path), FairnessConfig(("Gender",))), training=TrainingConfig(exclude=("Noise",))
+    )
+    assert not {"Gender", "Noise"} & set(read_dataset(both, tmp_path).features.names)
