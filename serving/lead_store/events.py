@@ -60,10 +60,7 @@ def add_events(
         lock_against_records(connection)
     lock_against_erasure(connection)
     forgotten = _forgotten(connection, rows, consents, tenant, received_at)
-    known: dict[str, tuple[Any, ...]] = {
-        event_id: tuple(values)
-        for event_id, *values in _KNOWN.rows(connection, tenant, among=(row.event_id for row in rows))
-    }
+    known = _known_events(connection, rows, tenant)
     statuses: list[EventStatus] = []
     fresh: list[EventRow] = []
     for row in rows:
@@ -77,10 +74,27 @@ def add_events(
         arrival = int(received_at)
         # In one order, so that no two writers wait for each other.
         ordered = sorted(fresh, key=lambda row: row.event_id)
-        ADD_EVENTS.execute_many(
+        added = ADD_EVENTS.execute_many(
             connection, [(tenant, row.event_id, *row.values, arrival, BY_REST) for row in ordered]
         )
+        if added < len(fresh):
+            # Another worker was faster with some of these ids, perhaps for other events.
+            stored = _known_events(connection, fresh, tenant)
+            return [
+                "key_conflict"
+                if status == "accepted" and stored.get(row.event_id, row.values) != row.values
+                else status
+                for row, status in zip(rows, statuses, strict=True)
+            ]
     return statuses
+
+
+def _known_events(
+    connection: Connection, rows: Iterable[EventRow], tenant: str
+) -> dict[str, tuple[Any, ...]]:
+    """By their ids, the events that the store has under ids of ``rows``."""
+    found = _KNOWN.rows(connection, tenant, among=(row.event_id for row in rows))
+    return {event_id: tuple(values) for event_id, *values in found}
 
 
 def _status(row: EventRow, known: Mapping[str, tuple[Any, ...]], forgotten: Collection[str]) -> EventStatus:
