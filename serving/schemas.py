@@ -710,7 +710,7 @@ _EVENT_EXAMPLES: list[dict[str, Any]] = [
         "lead_id": "0012",
         "created_at": "2026-05-01T09:55:00+02:00",
         "account_id": "acme",
-        "attributes": {"industry": "machinery"},
+        "attributes": {"segment": "mid-market"},
     },
     {
         "id": "crm-touch-98231",

@@ -87,9 +87,9 @@ class DriverStatement:
         """The result of the statement."""
         return connection.exec_driver_sql(self._sql[connection.dialect.name], values)
 
-    def execute_many(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-        """Execute the statement with each of these rows, one at least."""
-        connection.exec_driver_sql(self._sql[connection.dialect.name], rows)
+    def execute_many(self, connection: Connection, rows: list[tuple[Any, ...]]) -> int:
+        """Execute the statement with each of these rows, one at least; how many rows that changed."""
+        return connection.exec_driver_sql(self._sql[connection.dialect.name], rows).rowcount
 
 
 def truncate_wal(log: Engine) -> bool:

@@ -79,8 +79,7 @@ def _describe(
     item = LeadById(lead_id, known.rows, known.similar.get(lead_id))
     (result,) = scorer.explain([item], query.lang, query.top, decisions.append, now=now)
     if isinstance(result, LeadFailure):
-        status = HTTPStatus.NOT_FOUND if result.error.code == "unknown_lead" else HTTPStatus.CONFLICT
-        raise ProblemResponse(Problem(status, result.error.code, result.error.message))
+        raise ProblemResponse(Problem(HTTPStatus.NOT_FOUND, result.error.code, result.error.message))
     moments = [result.as_of - weeks * 7 * DAY for weeks in range(_WEEKS, -1, -1)]
     trend = scorer.trend(item, moments)
     return LeadResponse(

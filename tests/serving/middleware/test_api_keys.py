@@ -133,6 +133,9 @@ def test_the_right_key_opens_the_door_and_any_other_does_not(by_hand, monkeypatc
 @pytest.mark.parametrize(
     ("method", "path", "scope"),
     [
+        ("POST", "/v1/events", "events"),
+        ("GET", "/v1/leads/a", "score"),
+        ("DELETE", "/v1/leads/a", "admin"),
         ("POST", "/v1/score", "score"),
         ("POST", "/v1/explain", "score"),
         ("GET", "/v1/model", "score"),
