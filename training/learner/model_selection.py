@@ -158,8 +158,8 @@ class OutOfFold:
 def cross_validate(rows: TrainingRows, seed: int, say: Progress) -> OutOfFold:
     """Compute out-of-fold predictions of both parts, with the tree ensemble that suits the rows.
 
-    Small trees are used unless larger ones are better by two standard errors and periods agree, where rows have
-    an order. The larger ones rarely are, so they are cross-validated only where they beat the small ones
+    Small trees are used unless larger ones are better by two standard errors and, where rows have an order,
+    periods agree. The larger ones rarely are, so they are cross-validated only where they beat the small ones
     on the last fold.
 
     Args:
