@@ -20,7 +20,7 @@ from scipy.stats import norm
 from models.encoding import TOGETHER, CombinationEncoding
 from models.metrics import log_loss_per_row
 from training.learner.cross_validation import assign_folds
-from training.learner.encoders import code_evidence
+from training.learner.encoders import code_evidence, gain_in_standard_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # The chance that any combination is chosen where there is none.
 ERROR_RATE = 0.01
 CROSS_FITS, PERIODS = 5, 4
+# Standard errors by which later rows must gain by the effects of earlier ones, where rows have an order.
+LASTING = 2.0
 # A combination of fewer rows has no effect; in training it has none either, as no other row shows it.
 FEWEST = 2
 # Columns with the most levels are tried first: what few levels have in common the trees find themselves.
@@ -105,8 +107,7 @@ class _Evidence:
         cell = self.cells(parts)
         effects = self.cross_fitted(cell, self.fold, log_odds, earlier=False)
         gain = self.gain(effects, log_odds)
-        error = float(np.linalg.norm(gain - gain.mean()))
-        z = float(gain.sum()) / error if error else 0.0
+        z = gain_in_standard_errors(gain)
         return _Trial(parts, effects, z, self._lasts(cell, log_odds) if z > 1 else False)
 
     def _lasts(self, cell: NDArray[np.int64], log_odds: NDArray[np.float64]) -> bool:
@@ -117,7 +118,7 @@ class _Evidence:
         bounds = np.unique(np.quantile(order, np.arange(1, PERIODS) / PERIODS, method="higher"))
         period = np.searchsorted(bounds, order, side="right")
         effects = self.cross_fitted(cell, period, log_odds, earlier=True)
-        return bool(self.gain(effects, log_odds).sum() > 0)
+        return gain_in_standard_errors(self.gain(effects, log_odds)) > LASTING
 
 
 def find_combinations(

@@ -83,7 +83,7 @@ def _fit_cross_fitted(
         return encoding, scores
     encoding, codes = _fit_encoding(rows, name, fold)
     rates = None if codes is None else _cross_fitted_rates(rows, codes, len(encoding.levels) + 2, fold)
-    if name not in rows.extractions:
+    if name not in rows.extractions or rows.extractions[name].unit == "seconds":
         return encoding, rates
     known_rates = _flag_rates(rows, name, fold) if rates is None else rates
     return (encoding, rates) if _beats_base_rate(rows, logit(known_rates)) else (_silent(name), None)
@@ -143,13 +143,13 @@ class CodeEvidence:
     def are_codes(self) -> bool:
         """Whether what they tell has no order, and each tells more than a curve could."""
         others = (self.by_neighbours, self.by_range)
-        is_clear = all(_standard_errors(self.by_level - other) > CLEARLY_CODES for other in others)
+        is_clear = all(gain_in_standard_errors(self.by_level - other) > CLEARLY_CODES for other in others)
         return is_clear and self.by_neighbours.sum() <= MOST_IN_ORDER * self.by_level.sum()
 
     @property
     def have_order(self) -> bool:
         """Whether what they tell goes with their size."""
-        return _standard_errors(self.by_neighbours) > IN_ORDER and not self.are_codes
+        return gain_in_standard_errors(self.by_neighbours) > IN_ORDER and not self.are_codes
 
 
 def code_evidence(rows: TrainingRows, name: str, fold: NDArray[np.intp]) -> CodeEvidence | None:
@@ -222,7 +222,7 @@ def _codes_last(rows: TrainingRows, name: str) -> bool:
     return losses[0] < losses[1]
 
 
-def _standard_errors(gain: NDArray[np.float64]) -> float:
+def gain_in_standard_errors(gain: NDArray[np.float64]) -> float:
     """How many standard errors of their sum the gains of leads add up to."""
     error = float(np.linalg.norm(gain - gain.mean()))
     return float(gain.sum()) / error if error else 0.0

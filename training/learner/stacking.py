@@ -22,7 +22,7 @@ DOUBT = 5.0
 STEADIEST = 0.25
 # The best share of a part differs between periods by at least so much (a standard deviation), and how far
 # from equal shares they may be expected.
-STEADIEST_SHARE, PRIOR_SHARE = 0.1, 0.3
+STEADIEST_SHARE, PRIOR_SHARE = 0.1, 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,7 @@ def fit_stacking(
     y: NDArray[np.number],
     w: NDArray[np.float64],
     period: NDArray[np.intp] | None = None,
+    doubt: float = DOUBT,
 ) -> StackingWeights:
     """Fit stacking weights and calibration in one penalised logistic regression on log-odds.
 
@@ -66,6 +67,7 @@ def fit_stacking(
         y: (n,) outcomes, 0 or 1.
         w: (n,) weights of the rows.
         period: (n,) the fold of each row in time, numbered from 0; None without an order.
+        doubt: The prior's precision. Default ``DOUBT``.
 
     Example:
         A part that knows the truth gets nearly all the weight, one of noise next to none:
@@ -88,8 +90,8 @@ def fit_stacking(
     def cost(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         log_odds = design @ theta
         deviation = theta - prior
-        loss = w @ log_loss_per_row(y, log_odds) + DOUBT / 2 * (deviation @ deviation)
-        return float(loss), design.T @ (w * (expit(log_odds) - y)) + DOUBT * deviation
+        loss = w @ log_loss_per_row(y, log_odds) + doubt / 2 * (deviation @ deviation)
+        return float(loss), design.T @ (w * (expit(log_odds) - y)) + doubt * deviation
 
     bounds = [(0.0, None)] * k + [(None, None)] * period_design.shape[1]
     with threadpool_limits(1, "blas"):  # idle threads that wait for so little work cost ten times the work
@@ -115,13 +117,14 @@ def _share_of_parts(
     shares, variances = np.empty((periods, k)), np.empty(periods)
     for number in range(periods):
         rows = period == number
-        alone = fit_stacking(parts[rows], y[rows], w[rows])
+        # The prior counts once, not once a period.
+        alone = fit_stacking(parts[rows], y[rows], w[rows], doubt=DOUBT / periods)
         shares[number] = alone.weights / alone.slope if alone.slope > 0 else 1 / k
         p = expit(alone.apply(parts[rows]))
         information = w[rows] * p * (1 - p)
         difference = parts[rows, 0] - parts[rows, -1]
         difference = difference - information @ difference / information.sum()
-        variances[number] = 1 / (max(alone.slope, 1 / k) ** 2 * information @ difference**2 + DOUBT)
+        variances[number] = 1 / (max(alone.slope, 1 / k) ** 2 * information @ difference**2 + DOUBT / periods)
     fixed = 1 / variances
     deviation = shares - fixed @ shares / fixed.sum()
     excess = float((fixed @ deviation**2).mean()) - (periods - 1)
