@@ -112,7 +112,7 @@ def build_feature_set(  # noqa: PLR0913 - what a company tells of its history
     names = names or DisplayNames()
     read_out = {each.name: each for each in extractions}
     plain = [name for name in history.lead_columns if name not in read_out]
-    sources = dict.fromkeys(each.column for each in extractions)
+    sources = dict.fromkeys(name for each in extractions for name in each.columns)
     overwritten = [name for name in history.attributes["name"].unique().sort() if name not in read_out]
     wording = _Wording(names, names.columns_apart(dict.fromkeys([*plain, *sources, *overwritten])))
     specs = [
@@ -155,7 +155,10 @@ def infer_family(column: str) -> str:
     return next((name for name in _FAMILIES_BY_NAME if heading_pattern(name).search(column)), "fit")
 
 
-_EXTRACTED_FAMILIES: dict[Part, str] = {"words": "intent"}
+_EXTRACTED_FAMILIES: dict[Part, str] = {
+    "words": "intent",
+    **dict.fromkeys(("date_weekday", "date_month", "date_age", "date_lag"), "tempo"),
+}
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,10 @@ class _Wording:
     def of_extraction(self, extraction: ColumnExtraction) -> DisplayText:
         """The sentence of what is read out of a column."""
         choice = self.names.value(extraction.column, extraction.choice)
-        return _write_sentence(extraction.part, column=self.columns[extraction.column], choice=choice)
+        other = self.columns[extraction.other] if extraction.other else ""
+        return _write_sentence(
+            extraction.part, column=self.columns[extraction.column], choice=choice, other=other
+        )
 
 
 def _extracted_family(extraction: ColumnExtraction) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import polars as pl
 
+from features.date_parts import date_part, lag_between, month_of, weekday_of
 from features.messages import Message
 from features.parsing import MISSING, as_category, clean_text, parse_categories
 
@@ -31,10 +32,19 @@ Part = Literal[
     "title_department",
     "choice",
     "words",
+    "date_weekday",
+    "date_month",
+    "date_age",
+    "date_lag",
 ]
-ExtractedUnit = Literal["category", "flag", "words"]
+ExtractedUnit = Literal["category", "flag", "words", "seconds"]
 PARTS: tuple[Part, ...] = get_args(Part)
-_UNITS: dict[Part, ExtractedUnit] = {"choice": "flag", "words": "words"}
+_UNITS: dict[Part, ExtractedUnit] = {
+    "choice": "flag",
+    "words": "words",
+    "date_age": "seconds",
+    "date_lag": "seconds",
+}
 
 PRIVATE, BUSINESS = "private", "business"
 ADDRESS = re.compile(r"(?:[^<>]*<)?\s*(?:mailto:)?[^@\s<>]+@([^@\s<>]+\.[^@\s<>.]{2,})\.?\s*>?\s*")
@@ -55,8 +65,10 @@ class ColumnExtraction:
         part: What is read out of it.
         lexicon: The word list that goes with ``part``, as pairs of a word and what it stands for: domains and
             "private", words of titles and their rank. Of ``words``, those that are kept; empty for all.
-        mark: What separates several choices.
+        mark: What separates several choices; of a date, how the column writes dates.
         choice: The choice that a flag is about.
+        other: Of a lag, the column with the second date; of an age, that with the time of the row.
+        other_mark: How that one writes dates.
 
     >>> make_extractor(ColumnExtraction("Email", "email_domain"))("Ann@Example.com")
     'example.com'
@@ -67,6 +79,8 @@ class ColumnExtraction:
     lexicon: tuple[tuple[str, str], ...] = ()
     mark: str = ""
     choice: str = ""
+    other: str = ""
+    other_mark: str = ""
 
     def __post_init__(self) -> None:
         if self.part not in PARTS:
@@ -78,7 +92,14 @@ class ColumnExtraction:
         """The name of the extracted column."""
         if self.part == "choice":
             return f"{self.column}: {self.choice}"
-        return f"{self.column}: {self.part.removeprefix('email_').removeprefix('title_')}"
+        if self.other:
+            return f"{self.column} to {self.other}"
+        return f"{self.column}: {self.part.partition('_')[2] or self.part}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read: one, or the two of a lag or an age."""
+        return (self.column, self.other) if self.other else (self.column,)
 
     @property
     def unit(self) -> ExtractedUnit:
@@ -99,6 +120,8 @@ class ColumnExtraction:
 def make_extractor(extraction: ColumnExtraction) -> Extract:
     """What reads the extraction out of one cell: clean text in, None where it is missing.
 
+    A lag has two cells: ``extract_lag``.
+
     >>> make_extractor(ColumnExtraction("Interests", "choice", mark=";", choice="Demo"))("Blog; Demo")
     1.0
     """
@@ -112,11 +135,30 @@ def extract_column(extraction: ColumnExtraction, column: pl.Series) -> pl.Series
         extraction: What is read out.
         column: The cells as ``cell_texts`` writes them.
     """
-    dtype = pl.Float64 if extraction.unit == "flag" else pl.String
+    dtype = pl.Float64 if extraction.unit in {"flag", "seconds"} else pl.String
     extract = make_extractor(extraction)
     cells = column.drop_nulls().unique()
     values = pl.Series([extract(cell) for cell in cells], dtype=dtype)
     return column.replace_strict(cells, values, default=None, return_dtype=dtype).alias(extraction.name)
+
+
+def extract_lag(extraction: ColumnExtraction, start: str | None, end: str | None) -> float | None:
+    """The lag of a row: seconds from the date in ``start`` to that in ``end``.
+
+    An age is missing where the date is after the time of the row, when nobody knew it.
+
+    >>> lag = ColumnExtraction("Trial", "date_lag", mark="iso", other="Created", other_mark="iso")
+    >>> extract_lag(lag, "2024-01-30", "2024-02-01"), extract_lag(lag, None, "2024-02-01")
+    (172800.0, None)
+    """
+    lag = lag_between(start, extraction.mark, end, extraction.other_mark)
+    return None if lag is not None and lag < 0 and extraction.part == "date_age" else lag
+
+
+def extract_lags(extraction: ColumnExtraction, start: pl.Series, end: pl.Series) -> pl.Series:
+    """The column of ``extract_lag``, from cells as ``cell_texts`` writes them."""
+    cells = zip(start.to_list(), end.to_list(), strict=True)
+    return pl.Series(extraction.name, [extract_lag(extraction, *each) for each in cells], pl.Float64)
 
 
 def cell_texts(column: pl.Series) -> pl.Series:
@@ -275,12 +317,19 @@ _MAKERS: dict[Part, Callable[[ColumnExtraction], Extract]] = {
     "title_department": _lexicon_extractor,
     "choice": _choice_extractor,
     "words": _word_extractor,
+    "date_weekday": lambda extraction: date_part(extraction.mark, weekday_of),
+    "date_month": lambda extraction: date_part(extraction.mark, month_of),
 }
 
 
+_NAMED_PARTS: frozenset[Part] = frozenset(
+    {"email_kind", "title_rank", "title_department", "date_weekday", "date_month"}
+)
+
+
 def value_name(extraction: ColumnExtraction, value: str, lang: str) -> str:
-    """What a rank, a department or a kind of address is called in ``lang``; other values stay as they are."""
-    if extraction.part not in {"email_kind", "title_rank", "title_department"}:
+    """What a rank, a kind of address or a weekday is called in ``lang``; other values stay as they are."""
+    if extraction.part not in _NAMED_PARTS:
         return value
     try:
         return Message(f"extracted.{value}").render(lang)

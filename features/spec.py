@@ -44,8 +44,8 @@ Reduce = Literal[
 Unit = Literal["count", "seconds", "money", "number", "flag", "category", "words"]
 
 SOURCES: tuple[Source, ...] = tuple(source for source in get_args(Source) if source != "derived")
-OPTIONAL: frozenset[str] = frozenset({"inputs", "value_names", "extraction"})
-"""The fields of a spec that most have not; their records leave them out."""
+OPTIONAL: frozenset[str] = frozenset({"inputs", "value_names", "extraction", "other", "other_mark"})
+"""The fields of a spec and of its extraction that most have not; their records leave them out."""
 DERIVATIONS: frozenset[str] = frozenset({"ratio", "difference"})
 # Whole numbers on every engine before the cast to Float64, so that one IEEE 754 operation on two of them is
 # correctly rounded and the same everywhere.

@@ -174,6 +174,8 @@ class ConversionModel:
             encoding = self._encoding_of[spec.name]
             words = encoding.deciding_words(value, contribution)
             value = ", ".join(words) or translate("extracted.no_words", lang)
+        if isinstance(value, float) and spec.name in self._codes and value == value:  # noqa: PLR0124
+            value = f"{value:.15g}"  # a code has no thousands
         return render_sentence(spec, value, lang)
 
     @cached_property
@@ -194,6 +196,11 @@ class ConversionModel:
         """A feature ``row`` with the values of each combination."""
         combinations = self.predictor.encodings.combinations
         return {**row, **{each.name: each.key(row) for each in combinations}} if combinations else row
+
+    @cached_property
+    def _codes(self) -> frozenset[str]:
+        """The features that may be numbers and count as categories."""
+        return frozenset(each.name for each in self.predictor.encodings.features if each.kind == "category")
 
     @cached_property
     def _encoding_of(self) -> dict[str, FeatureEncoding]:

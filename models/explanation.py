@@ -337,13 +337,6 @@ def _format_category(spec: FeatureSpec, value: str, lang: str) -> str:
 
 
 def _format_combination(spec: FeatureSpec, value: str, lang: str) -> str:
-    """The values of a combination, each as the sentence of its own feature has it."""
+    """The values of a combination, each as the sentence of its own feature has it; codes are no amounts."""
     cells = zip(spec.inputs, value.split(SEPARATOR), strict=True)
-    texts = [_format_value(part, _value_of_key(part, cell), lang) for part, cell in cells]
-    return join_items("comma", texts)
-
-
-def _value_of_key(spec: FeatureSpec, cell: str) -> float | str | None:
-    if not cell:
-        return None
-    return cell if spec.is_category else float(cell)
+    return join_items("comma", [_format_value(part, cell or None, lang) for part, cell in cells])

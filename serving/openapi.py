@@ -416,6 +416,7 @@ _TYPICAL_TEXTS: dict[str, str] = {
     "title_rank": "Head of Marketing",
     "title_department": "Head of Marketing",
     "words": "Please call me",
+    **dict.fromkeys(("date_weekday", "date_month", "date_age", "date_lag"), "2026-01-31"),
 }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from features.clock import DAY
-from features.extraction import as_cell_text, make_extractor
+from features.extraction import as_cell_text, extract_lag, make_extractor
 from features.history import ACCOUNT_PREFIX
 from features.number_marks import as_marked_number
 from features.parsing import FALSE, MISSING, TRUE, as_category, as_flag, clean_text
@@ -114,7 +114,9 @@ class LeadParser:
             for spec in features.specs
             if spec.source == "leads" and spec.of and spec.extraction is None
         }
-        self._extractors = _extractors(features.extractions)
+        self._extractors = _extractors(each for each in features.extractions if not each.other)
+        self._lags = tuple(each for each in features.extractions if each.other)
+        dates = frozenset(name for each in self._lags for name in each.columns)
         self._text = partial(as_cell_text, missing=missing)
         self._overwritten = {
             name: _parse(spec, missing) if spec.is_category else partial(_number_or_flag, missing=missing)
@@ -143,6 +145,7 @@ class LeadParser:
             self._ignored,
             self._extractors,
             self._history_extractors,
+            dates,
         )
         self._known = len(frozenset().union(*self._accepted))
         # Leads of one request tend to share a misspelt column; looking for its nearest name is slow.
@@ -303,7 +306,23 @@ class LeadParser:
                 # The cell itself is forgotten here.
                 text = _parse_value(self._text, value, path + name, several=True)
                 values |= {extracted: extract(text) for extracted, extract in self._extractors[column]}
-        return values
+        return values | self._parse_lags(attributes, where)
+
+    def _parse_lags(self, attributes: Mapping[str, Any], where: tuple[str, str]) -> dict[str, Value]:
+        """How far apart the dates of a lead are; the dates themselves are forgotten here."""
+        path, prefix = where
+        wanted = {name for each in self._lags for name in each.columns}
+        texts = {
+            column: _parse_value(self._text, value, path + name, several=True)
+            for name, value in attributes.items()
+            for column in [prefix + clean_text(name)]
+            if column in wanted
+        }
+        return {
+            each.name: extract_lag(each, texts[each.column], texts[each.other])
+            for each in self._lags
+            if texts.keys() >= {*each.columns}
+        }
 
     def _events(self, lead: Lead, created: int) -> dict[Source, Sequence[Event]]:
         account = lead.account or _NO_ACCOUNT

@@ -15,6 +15,7 @@ from features.extraction import (
     ColumnExtraction,
     cell_texts,
     extract_column,
+    extract_lags,
     split_choices,
     split_words,
 )
@@ -68,8 +69,14 @@ class ExtractedColumns:
 
     def columns(self, frame: pl.DataFrame) -> list[pl.Series]:
         """The new columns of ``frame``, whose cells are clean."""
-        texts = {name: cell_texts(frame[name]) for name in {each.column for each in self.extractions}}
-        return [extract_column(each, texts[each.column]) for each in self.extractions]
+        names = {name for each in self.extractions for name in each.columns}
+        texts = {name: cell_texts(frame[name]) for name in names}
+        return [
+            extract_lags(each, texts[each.column], texts[each.other])
+            if each.other
+            else extract_column(each, texts[each.column])
+            for each in self.extractions
+        ]
 
 
 def find_extractions(
@@ -90,7 +97,7 @@ def find_extractions(
         own = [each for each in _extractions(kind, column, role) if each.name not in names]
         extractions += own
         base_roles.append(_without_values(role, kind) if own else role)
-        new_roles += [_extracted_role(each) for each in own]
+        new_roles += [extracted_role(each) for each in own]
         notices += [_notice(kind, own)] if own else []
     return ExtractedColumns(tuple(extractions), (*base_roles, *new_roles), tuple(notices))
 
@@ -100,7 +107,7 @@ def known_extractions(
 ) -> ExtractedColumns:
     """What a model reads out, beside columns of the ``roles`` that it knows."""
     own = tuple(extractions)
-    return ExtractedColumns(own, (*roles, *map(_extracted_role, own)))
+    return ExtractedColumns(own, (*roles, *map(extracted_role, own)))
 
 
 def is_read_out(reason: Message) -> bool:
@@ -118,8 +125,9 @@ def _without_values(role: ColumnRole, kind: Extracted) -> ColumnRole:
     return role if instead is None else replace(role, role=instead, reason=Message(f"columns.read_{kind}"))
 
 
-def _extracted_role(extraction: ColumnExtraction) -> ColumnRole:
-    role: Role = "flag" if extraction.unit == "flag" else "category"
+def extracted_role(extraction: ColumnExtraction) -> ColumnRole:
+    """The role of a column that is read out of another."""
+    role: Role = {"flag": "flag", "seconds": "number"}.get(extraction.unit, "category")  # type: ignore[assignment]
     reason = Message("columns.extracted", column=extraction.column)
     return ColumnRole(extraction.name, role, reason, extraction=extraction)
 

@@ -11,6 +11,12 @@ from features.ingest.attribute_columns import AttributeReading, cast_columns, re
 from features.ingest.availability import Availability, static_availability
 from features.ingest.column_extractions import is_read_out, known_extractions
 from features.ingest.column_roles import ColumnRole
+from features.ingest.date_columns import (
+    find_date_extractions,
+    is_of_dates,
+    known_date_extractions,
+    row_time,
+)
 from features.ingest.identity_resolution import resolve_identities
 from features.ingest.mapping import TableSource
 from features.ingest.missing_words import MissingWords
@@ -126,18 +132,32 @@ def read_flat(
     blank = rows.dropped - bad
     order_notice = _order_notice(rows.frame[_ORDER], mapping) if mapping.time else ""
     free = rows.frame.select(pl.exclude(ROW, _ID, _LABEL, _ORDER, *mapping.reserved))
-    reading = AttributeReading(mapping.roles, mapping.extract, mapping.extractions, mapping.marks)
+    reading = AttributeReading(
+        mapping.roles,
+        mapping.extract,
+        None
+        if mapping.extractions is None
+        else tuple(each for each in mapping.extractions if not is_of_dates(each)),
+        mapping.marks,
+    )
     typed = read_attributes(rows, free, reading, table.decimal)
+    dates = (
+        known_date_extractions(mapping.extractions, rows.frame)
+        if mapping.extractions is not None
+        else find_date_extractions(
+            rows.frame, typed.roles, row_time(mapping.time, rows.frame), mapping.exclude
+        )
+    )
     quarantine = typed.rows.quarantine(table, "leads", rejects=True)
     ids = rows.frame[_ID].alias(LEAD_ID)
     enforce_bad_row_limit(
         replace(quarantine, rows=quarantine.rows - blank), row_count, mapping.max_share, quarantine_file
     )
     return FlatExport(
-        leads=pl.DataFrame([ids, *typed.columns]),
+        leads=pl.DataFrame([ids, *typed.columns, *dates.columns(rows.frame)]),
         label=rows.frame[_LABEL] if mapping.label else None,
         order=rows.frame[_ORDER] if mapping.time and not order_notice else None,
-        roles=typed.roles,
+        roles=(*typed.roles, *dates.roles),
         rows=row_count,
         quarantine=quarantine,
         notices=(
@@ -148,6 +168,7 @@ def read_flat(
             *filter(None, [order_notice, _months_notice(rows.frame, mapping)]),
             *_blank_notice(mapping, blank),
             *typed.notices,
+            *dates.notices,
         ),
         availability=static_availability(
             typed.roles, dict.fromkeys(mapping.exclude, Message("availability.excluded_by_user"))
@@ -328,7 +349,9 @@ class FlatColumns:
     @property
     def needed(self) -> tuple[str, ...]:
         """The columns that a file must have beside the id."""
-        return tuple(dict.fromkeys([*self.roles, *(each.column for each in self.extractions)]))
+        return tuple(
+            dict.fromkeys([*self.roles, *(name for each in self.extractions for name in each.columns)])
+        )
 
     @classmethod
     def from_features(

@@ -11,8 +11,8 @@ from small_model import build_small_model
 
 from features.spec import DisplayText, FeatureSet, attribute, combination
 from models import artifact
-from models.additive import PiecewiseLinearTerm
-from models.encoding import CombinationEncoding
+from models.additive import AdditiveModel, CategoryTerm, PiecewiseLinearTerm
+from models.encoding import CombinationEncoding, FeatureEncoder, FeatureEncoding
 from models.trial import check_answers
 from training.batch_scoring import ScoringOptions, score_flat
 
@@ -103,3 +103,14 @@ def test_files_name_a_combination_as_requests_do(model, tmp_path):
 def test_a_combination_has_two_features_or_more():
     with pytest.raises(ValueError, match="two features or more"):
         combination(FEATURES.specs[:1], "alone")
+
+
+def test_a_number_that_is_a_code_is_written_without_thousands(model):
+    features = FeatureSet((FEATURES.specs[1],))
+    codes = FeatureEncoding("code", "category", (10_140.0, 10_200.0), (0.1, 0.9, 0.5, 0.5))
+    linear = AdditiveModel(0.0, (CategoryTerm((-1.0, 1.0, 0.0, 0.0)),), FeatureEncoder((codes,)).sources)
+    predictor = replace(model.predictor, encodings=FeatureEncoder((codes,)), linear=linear, booster=None)
+    explanation = replace(model, features=features, predictor=predictor).explain({"code": 10_140.0}, "1", 0)
+    assert [reason.text for reason in explanation.reasons] == ["Code: 10140"]
+    _, reason = explained(model, "north", 10_140.0, "de")
+    assert reason.text.endswith("north, 10140")

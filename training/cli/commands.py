@@ -77,13 +77,15 @@ def check(
     from training.data.load import quarantine_file, read_dataset
     from training.data.rows_to_score import rows_to_score
     from training.leakage.checks import format_checks, run_checks, to_dict
-    from training.pipeline.messages import ingest_messages, kind_suggestions
+    from training.learner.encoders import find_code_columns
+    from training.pipeline.messages import code_column_messages, ingest_messages, kind_suggestions
 
     config = source.to_config()
     dataset = read_dataset(config, OUT)
     checks = run_checks(dataset, rows_to_score(dataset, config, score))
     lines = (*ingest_messages(dataset, quarantine_file(config, OUT)), *kind_suggestions(dataset.history))
-    for line in (*lines, *format_checks(checks, dataset.names)):
+    codes = code_column_messages(find_code_columns(dataset.to_learning_rows()), dataset.names)
+    for line in (*lines, *codes, *format_checks(checks, dataset.names)):
         print_status(line)
     print_result(to_dict(checks), json_)
 

@@ -20,24 +20,25 @@ from scipy.stats import norm
 from models.encoding import TOGETHER, CombinationEncoding
 from models.metrics import log_loss_per_row
 from training.learner.cross_validation import assign_folds
+from training.learner.encoders import code_evidence, gain_in_standard_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from models.encoding import FeatureEncoder
+    from models.encoding import FeatureEncoder, FeatureEncoding
     from training.data.training_rows import TrainingRows
 
 # The chance that any combination is chosen where there is none.
 ERROR_RATE = 0.01
 CROSS_FITS, PERIODS = 5, 4
+# Standard errors by which later rows must gain by the effects of earlier ones, where rows have an order.
+LASTING = 2.0
 # A combination of fewer rows has no effect; in training it has none either, as no other row shows it.
 FEWEST = 2
 # Columns with the most levels are tried first: what few levels have in common the trees find themselves.
 MOST_COLUMNS, MOST_COMBINATIONS = 16, 6
-# Of a whole number, levels that repeat so often on average; a measured amount hardly ever does.
-ROWS_A_LEVEL = 3
 # The least and the most that effects may vary by, as a variance in log-odds.
 LEAST_VARIANCE, MOST_VARIANCE = 1e-4, 9.0
 
@@ -62,10 +63,9 @@ class _Trial:
 
 @dataclass(frozen=True, eq=False)
 class _Evidence:
-    """The rows, (n,) what the additive part says of them, and the codes of the columns that may combine."""
+    """The rows, the fold of each, and (n,) the codes of each column that may combine."""
 
     rows: TrainingRows
-    log_odds: NDArray[np.float64]
     fold: NDArray[np.intp]
     codes: dict[str, NDArray[np.int64]]
 
@@ -107,8 +107,7 @@ class _Evidence:
         cell = self.cells(parts)
         effects = self.cross_fitted(cell, self.fold, log_odds, earlier=False)
         gain = self.gain(effects, log_odds)
-        error = float(np.linalg.norm(gain - gain.mean()))
-        z = float(gain.sum()) / error if error else 0.0
+        z = gain_in_standard_errors(gain)
         return _Trial(parts, effects, z, self._lasts(cell, log_odds) if z > 1 else False)
 
     def _lasts(self, cell: NDArray[np.int64], log_odds: NDArray[np.float64]) -> bool:
@@ -119,7 +118,7 @@ class _Evidence:
         bounds = np.unique(np.quantile(order, np.arange(1, PERIODS) / PERIODS, method="higher"))
         period = np.searchsorted(bounds, order, side="right")
         effects = self.cross_fitted(cell, period, log_odds, earlier=True)
-        return bool(self.gain(effects, log_odds).sum() > 0)
+        return gain_in_standard_errors(self.gain(effects, log_odds)) > LASTING
 
 
 def find_combinations(
@@ -136,11 +135,12 @@ def find_combinations(
     Returns:
         The combinations, at most ``MOST_COMBINATIONS``, the surest first; mostly none.
     """
-    codes = _candidate_codes(rows, encodings)
+    fold = assign_folds(rows, CROSS_FITS, seed)
+    codes = _candidate_codes(rows, encodings, fold)
     pairs = [parts for parts in subsets(codes, 2) if TOGETHER.join(parts) not in rows.frame.columns]
     if not pairs:
         return ()
-    evidence = _Evidence(rows, log_odds, assign_folds(rows, CROSS_FITS, seed), codes)
+    evidence = _Evidence(rows, fold, codes)
     # Triples are tried with what is left of the error rate once pairs have had theirs.
     chosen, explained = _choose(evidence, pairs, log_odds, ERROR_RATE / 2, MOST_COMBINATIONS)
     if chosen:
@@ -171,7 +171,7 @@ def fit_combinations(
     if not parts:
         return ()
     codes = {name: _codes(rows.frame[name]) for name in {each for names in parts for each in names}}
-    evidence = _Evidence(rows, log_odds, assign_folds(rows, CROSS_FITS, seed), codes)
+    evidence = _Evidence(rows, assign_folds(rows, CROSS_FITS, seed), codes)
     fitted = []
     for names in parts:
         cell = evidence.cells(names)
@@ -235,29 +235,29 @@ def _shrunken_effects(
     return np.asarray(score / (information + 1 / variance))
 
 
-def _candidate_codes(rows: TrainingRows, encodings: FeatureEncoder) -> dict[str, NDArray[np.int64]]:
+def _candidate_codes(
+    rows: TrainingRows, encodings: FeatureEncoder, fold: NDArray[np.intp]
+) -> dict[str, NDArray[np.int64]]:
     """The codes of the columns that may combine, those with the most levels first."""
     found = {
         feature.name: _codes(rows.frame[feature.name])
         for feature in encodings.features
-        if _may_combine(rows, feature.name) and (feature.kind != "category" or feature.rates)
+        if _may_combine(rows, feature, fold)
     }
     levels = {name: int(codes.max()) for name, codes in found.items()}
     names = sorted((name for name in found if levels[name] > 0), key=lambda name: (-levels[name], name))
     return {name: found[name] for name in names[:MOST_COLUMNS]}
 
 
-def _may_combine(rows: TrainingRows, name: str) -> bool:
-    """Whether a column holds categories, or whole numbers that repeat and start above zero, as codes do."""
-    column = rows.frame[name]
-    if name in rows.texts or name in rows.monotone:
-        return False
-    known = column.drop_nulls()
-    if known.is_empty() or known.n_unique() * (ROWS_A_LEVEL if column.dtype.is_numeric() else 1) > len(known):
-        return False
-    if not column.dtype.is_numeric():
-        return True
-    return bool((known > 0).all() and (known == known.floor()).all())
+def _may_combine(rows: TrainingRows, feature: FeatureEncoding, fold: NDArray[np.intp]) -> bool:
+    """Whether a column holds categories that count, or whole numbers that may be codes.
+
+    Where the outcome goes with the size of a number, curves and trees know more of it than cells do.
+    """
+    if not rows.frame[feature.name].dtype.is_numeric():
+        return feature.kind == "category" and bool(feature.rates)
+    evidence = code_evidence(rows, feature.name, fold)
+    return evidence is not None and not evidence.have_order
 
 
 def _codes(column: pl.Series) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,10 +31,15 @@ FEW_VALUES = 30
 # Below this many levels, how common a level is says little that its rate does not.
 MANY_LEVELS = 12
 CROSS_FITS = 5
-# Whole numbers are categories where their levels tell other folds more than the levels beside them do: by so
-# many standard errors, and these at most this share of it. Of an amount its neighbours tell nearly all.
+# Whole numbers are categories where their levels tell other folds more than the levels beside them and than
+# ranges do: by so many standard errors, and the levels beside them at most this share of it. Of an amount its
+# neighbours tell nearly all.
 CLEARLY_CODES, MOST_IN_ORDER = 3.0, 0.5
-FEWEST_LEVELS, NEIGHBOURHOODS, ROWS_A_LEVEL = 10, 32, 3
+# Curves have a knot at each of so few levels, so that nothing is to be gained.
+RANGES = 16
+NEIGHBOURHOODS, ROWS_A_LEVEL = 32, 3
+# Standard errors by which neighbours tell of each other where numbers have an order.
+IN_ORDER = 2.0
 
 
 def fit_encoders(rows: TrainingRows, seed: int) -> tuple[FeatureEncoder, NDArray[np.float64]]:
@@ -78,7 +83,7 @@ def _fit_cross_fitted(
         return encoding, scores
     encoding, codes = _fit_encoding(rows, name, fold)
     rates = None if codes is None else _cross_fitted_rates(rows, codes, len(encoding.levels) + 2, fold)
-    if name not in rows.extractions:
+    if name not in rows.extractions or rows.extractions[name].unit == "seconds":
         return encoding, rates
     known_rates = _flag_rates(rows, name, fold) if rates is None else rates
     return (encoding, rates) if _beats_base_rate(rows, logit(known_rates)) else (_silent(name), None)
@@ -120,30 +125,121 @@ def _fit_encoding(
     ), codes
 
 
-def is_code_column(rows: TrainingRows, name: str, fold: NDArray[np.intp]) -> bool:
-    """Whether the whole numbers of a column are codes: what they tell of the outcome has no order.
+@dataclass(frozen=True, eq=False)
+class CodeEvidence:
+    """What whole numbers tell of the outcome of other folds, each by itself and in their order.
 
-    The rate of each level in other folds is compared with that of its neighbours there, lead by lead.
+    Attributes:
+        by_level: (leads,) by how much log-loss is less with the rate of each number.
+        by_neighbours: (leads,) the same with the rate of the numbers beside it.
+        by_range: (leads,) the same with the rate of ranges of numbers of about as many rows.
+    """
+
+    by_level: NDArray[np.float64]
+    by_neighbours: NDArray[np.float64]
+    by_range: NDArray[np.float64]
+
+    @property
+    def are_codes(self) -> bool:
+        """Whether what they tell has no order, and each tells more than a curve could."""
+        others = (self.by_neighbours, self.by_range)
+        is_clear = all(gain_in_standard_errors(self.by_level - other) > CLEARLY_CODES for other in others)
+        return is_clear and self.by_neighbours.sum() <= MOST_IN_ORDER * self.by_level.sum()
+
+    @property
+    def have_order(self) -> bool:
+        """Whether what they tell goes with their size."""
+        return gain_in_standard_errors(self.by_neighbours) > IN_ORDER and not self.are_codes
+
+
+def code_evidence(rows: TrainingRows, name: str, fold: NDArray[np.intp]) -> CodeEvidence | None:
+    """Compare the rate of each number in other folds with that of its neighbours there, lead by lead.
 
     Args:
         rows: Training rows.
-        name: A column of numbers.
+        name: A column.
         fold: (n,) the fold of each row.
+
+    Returns:
+        None where the column cannot hold codes: other than whole numbers above zero, or hardly any twice.
     """
-    column = rows.frame[name].fill_nan(None)
+    column = rows.frame[name]
+    if not column.dtype.is_numeric() or name in rows.monotone:
+        return None
+    column = column.fill_nan(None)
     known = column.drop_nulls()
     if known.is_empty() or float(known.min()) <= 0 or not (known == known.floor()).all():  # type: ignore[arg-type]
-        return False
-    levels = known.n_unique()
-    if levels < FEWEST_LEVELS or levels * ROWS_A_LEVEL > len(known):
-        return False
+        return None
+    if known.n_unique() * ROWS_A_LEVEL > len(known):
+        return None
     x = column.fill_null(0).to_numpy()
     level = np.unique(x, return_inverse=True)[1]
-    rates = (_cross_fitted_rates(rows, level, levels + 1, fold), _neighbour_rates(rows, level, fold))
-    by_level, by_neighbours = (_gain_over_base_rate(rows, rate) for rate in rates)
-    more = by_level - by_neighbours
-    is_clear = more.sum() > CLEARLY_CODES * float(np.linalg.norm(more - more.mean()))
-    return bool(is_clear and by_neighbours.sum() <= MOST_IN_ORDER * by_level.sum())
+    size = int(level.max()) + 1
+    before = np.cumsum(np.bincount(level)) - 1
+    ranges = (before * RANGES // len(level))[level]
+    rates = (
+        _cross_fitted_rates(rows, level, size, fold),
+        _neighbour_rates(rows, level, fold),
+        _cross_fitted_rates(rows, ranges, RANGES, fold),
+    )
+    return CodeEvidence(*(_gain_over_base_rate(rows, rate) for rate in rates))
+
+
+def is_code_column(rows: TrainingRows, name: str, fold: NDArray[np.intp]) -> bool:
+    """Whether the numbers of a column are codes: what they tell of the outcome has no order.
+
+    Of rows with an order earlier ones must tell later ones so, too: codes that are given anew, as those of
+    routes and campaigns are, tell nothing of the next period.
+
+    Args:
+        rows: Training rows.
+        name: A column.
+        fold: (n,) the fold of each row.
+    """
+    if rows.frame[name].n_unique() <= RANGES:
+        return False
+    evidence = code_evidence(rows, name, fold)
+    return evidence is not None and evidence.are_codes and _codes_last(rows, name)
+
+
+def _codes_last(rows: TrainingRows, name: str) -> bool:
+    """Whether the rates of numbers in the earlier half tell the later half more than ranges do."""
+    if rows.order is None:
+        return True
+    later = rows.order > np.median(rows.order)
+    earlier_rows = rows.take(np.flatnonzero(~later))
+    if not 0 < later.sum() < len(rows) or not 0 < earlier_rows.y.sum() < len(earlier_rows):
+        return False
+    x = rows.frame[name].fill_nan(None).fill_null(0).to_numpy()
+    level = np.unique(x, return_inverse=True)[1]
+    before = np.cumsum(np.bincount(level)) - 1
+    losses = []
+    for codes in (level, (before * RANGES // len(level))[level]):
+        rates = _smoothed_rates(
+            earlier_rows.y, earlier_rows.w, codes[~later], int(codes.max()) + 1, earlier_rows.rate
+        )
+        losses.append(float(rows.w[later] @ log_loss_per_row(rows.y[later], logit(rates[codes[later]]))))
+    return losses[0] < losses[1]
+
+
+def gain_in_standard_errors(gain: NDArray[np.float64]) -> float:
+    """How many standard errors of their sum the gains of leads add up to."""
+    error = float(np.linalg.norm(gain - gain.mean()))
+    return float(gain.sum()) / error if error else 0.0
+
+
+def find_code_columns(rows: TrainingRows, seed: int = 0) -> tuple[str, ...]:
+    """The columns of whole numbers that a learner would take for categories.
+
+    Args:
+        rows: Training rows.
+        seed: Seed of the folds, as in ``fit_encoders``.
+
+    Returns:
+        Their names, in the order of the columns.
+    """
+    fold = assign_folds(rows, CROSS_FITS, seed)
+    return tuple(name for name in rows.frame.columns if is_code_column(rows, name, fold))
 
 
 def _gain_over_base_rate(rows: TrainingRows, rates: NDArray[np.float64]) -> NDArray[np.float64]:

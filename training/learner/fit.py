@@ -37,14 +37,14 @@ class RecipeScore:
         log_loss: Mean out-of-fold log-loss per row.
         worse_by: Log-loss minus that of the preferred recipe, "additive + trees".
         standard_error: Standard error of ``worse_by``, from the paired differences clustered by lead.
-        in_every_period: Whether it is better than the preferred recipe in each period of rows with an order.
+        periods_agree: Whether periods of rows with an order agree that it is better than the preferred one.
     """
 
     name: str
     log_loss: float
     worse_by: float
     standard_error: float
-    in_every_period: bool = True
+    periods_agree: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +235,7 @@ def _score_recipes(out_of_fold: OutOfFold) -> tuple[tuple[RecipeScore, ...], dic
             name,
             out_of_fold.log_loss(f),
             *out_of_fold.paired_difference(f, preferred),
-            out_of_fold.is_better_in_every_period(f, preferred),
+            out_of_fold.periods_agree(f, preferred),
         )
         for name, f in predictions.items()
     )
@@ -245,15 +245,16 @@ def _score_recipes(out_of_fold: OutOfFold) -> tuple[tuple[RecipeScore, ...], dic
 def _choose_recipe(choice: tuple[RecipeScore, ...]) -> Recipe:
     """The blend, unless a recipe is clearly better; the base rate if it is not beaten.
 
-    Clearly is by two standard errors and in every period: where periods differ, the rows of one are no
-    independent witnesses, and what won on average may have won by the level of one period.
+    Clearly is by two standard errors, and periods must agree: where they differ, the rows of one are no
+    independent witnesses, and what won on average may have won by the level of one period. Without that
+    little is lost: the weights of the blend can leave a part out, too.
     """
     by_name = {candidate.name: candidate for candidate in choice}
     better = [
         recipe
         for recipe in RECIPES
         for score in [by_name[recipe.name]]
-        if score.worse_by < -CLEARLY * score.standard_error and score.in_every_period
+        if score.worse_by < -CLEARLY * score.standard_error and score.periods_agree
     ]
     best = min(better, key=lambda recipe: by_name[recipe.name].log_loss, default=BLEND)
     return BASE_RATE if by_name[BASE_RATE.name].log_loss <= by_name[best.name].log_loss else best

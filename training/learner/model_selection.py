@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import logit
+from scipy.stats import t as student_t
 
 from models.metrics import log_loss_per_row
 from training.learner.boosting import LARGE, SMALL, TreeEnsembleConfig
@@ -37,6 +38,8 @@ MANY, MOST_FOR_CHOOSING = 30_000, 100_000
 MOST_GROWTH = 1.5
 # A difference of so many standard errors is significant.
 CLEARLY = 2.0
+# The chance of periods that agree by accident.
+AGREED = 0.025
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,16 +123,18 @@ class OutOfFold:
         """The weighted mean log-loss of ``log_odds`` (m,)."""
         return float(self.w @ log_loss_per_row(self.y, log_odds)) / float(self.w.sum())
 
-    def is_better_in_every_period(
-        self, log_odds: NDArray[np.float64], reference: NDArray[np.float64]
-    ) -> bool:
-        """Whether one prediction has less log-loss than a ``reference`` in each fold of time.
+    def periods_agree(self, log_odds: NDArray[np.float64], reference: NDArray[np.float64]) -> bool:
+        """Whether the folds of time agree that one prediction is better than a ``reference``.
 
-        Rows without an order have one period: there, folds are but shares of the same rows.
+        A one-sided t-test of the mean gain of each period: three periods are three witnesses, whatever rows
+        they have. Rows without an order have one period: there, folds are but shares of the same rows.
         """
-        gain = self.w * (log_loss_per_row(self.y, reference) - log_loss_per_row(self.y, log_odds))
-        period = self.fold if self.time_ordered else np.zeros_like(self.fold)
-        return bool((np.bincount(period, gain) > 0).all())
+        if not self.time_ordered:
+            return True
+        loss = log_loss_per_row(self.y, reference) - log_loss_per_row(self.y, log_odds)
+        gain = np.bincount(self.fold, self.w * loss) / np.bincount(self.fold, self.w)
+        error = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+        return bool(gain.mean() > float(student_t.isf(AGREED, max(1, len(gain) - 1))) * error)
 
     def paired_difference(
         self, log_odds: NDArray[np.float64], reference: NDArray[np.float64]
@@ -153,8 +158,8 @@ class OutOfFold:
 def cross_validate(rows: TrainingRows, seed: int, say: Progress) -> OutOfFold:
     """Compute out-of-fold predictions of both parts, with the tree ensemble that suits the rows.
 
-    Small trees are used unless larger ones are better by two standard errors, and in every period where rows
-    have an order. The larger ones rarely are, so they are cross-validated only where they beat the small ones
+    Small trees are used unless larger ones are better by two standard errors and, where rows have an order,
+    periods agree. The larger ones rarely are, so they are cross-validated only where they beat the small ones
     on the last fold.
 
     Args:
@@ -171,7 +176,7 @@ def cross_validate(rows: TrainingRows, seed: int, say: Progress) -> OutOfFold:
     challenger = plan.predict(large, seed, say)
     larger, smaller = challenger.nested_predictions(BLEND), out_of_fold.nested_predictions(BLEND)
     gain, error = out_of_fold.paired_difference(smaller, larger)
-    is_better = gain > CLEARLY * error and out_of_fold.is_better_in_every_period(larger, smaller)
+    is_better = gain > CLEARLY * error and out_of_fold.periods_agree(larger, smaller)
     return challenger if is_better else out_of_fold
 
 

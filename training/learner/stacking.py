@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import minimize, nnls
+from scipy.optimize import minimize
 from scipy.special import expit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
 
@@ -20,9 +20,9 @@ DOUBT = 5.0
 # Levels of periods move by at least so much (a standard deviation, in log-odds): three of them cannot show
 # less, and those of most histories move by .1 to .5.
 STEADIEST = 0.25
-# The best weights of the parts differ between periods by at least so much (a standard deviation).
-STEADIEST_WEIGHTS = 0.15
-_NEWTON_STEPS = 6
+# The best share of a part differs between periods by at least so much (a standard deviation), and how far
+# from equal shares they may be expected.
+STEADIEST_SHARE, PRIOR_SHARE = 0.1, 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +52,22 @@ def fit_stacking(
     y: NDArray[np.number],
     w: NDArray[np.float64],
     period: NDArray[np.intp] | None = None,
+    doubt: float = DOUBT,
 ) -> StackingWeights:
     """Fit stacking weights and calibration in one penalised logistic regression on log-odds.
 
     Stacking (Wolpert 1992; Breiman 1996) with weights that are not negative, under a normal prior around
     equal weights. With ``period`` each period has an effect of its own: by how much the parts, trained on
     earlier rows, were off in it. Their common part becomes the intercept (``shrunken_intercept``); what
-    differs between periods says little about the next one. So it is with the weights: periods are as many
-    witnesses as there are, not as many as rows, and where they disagree the prior counts.
+    differs between periods says little about the next one. So it is with the shares of the parts: periods
+    are as many witnesses as there are, not as many as rows, and where they disagree the prior counts.
 
     Args:
         parts: (n, k) out-of-fold log-odds of the parts.
         y: (n,) outcomes, 0 or 1.
         w: (n,) weights of the rows.
         period: (n,) the fold of each row in time, numbered from 0; None without an order.
+        doubt: The prior's precision. Default ``DOUBT``.
 
     Example:
         A part that knows the truth gets nearly all the weight, one of noise next to none:
@@ -77,6 +79,10 @@ def fit_stacking(
         >>> bool(fitted.weights[0] > 0.9), bool(fitted.weights[1] < 0.1)
         (True, True)
     """
+    if period is not None and parts.shape[1] > 1 and int(period.max()) > 0:
+        shares = _share_of_parts(parts, y, w, period)
+        mixed = fit_stacking((parts @ shares)[:, None], y, w, period)
+        return StackingWeights(shares * mixed.slope, mixed.intercept)
     period_design = np.ones((len(y), 1)) if period is None else np.eye(int(period.max()) + 1)[period]
     design, k = np.hstack([parts, period_design]), parts.shape[1]
     prior = np.append(np.full(k, 1 / max(1, k)), np.zeros(period_design.shape[1]))
@@ -84,76 +90,48 @@ def fit_stacking(
     def cost(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         log_odds = design @ theta
         deviation = theta - prior
-        loss = w @ log_loss_per_row(y, log_odds) + DOUBT / 2 * (deviation @ deviation)
-        return float(loss), design.T @ (w * (expit(log_odds) - y)) + DOUBT * deviation
+        loss = w @ log_loss_per_row(y, log_odds) + doubt / 2 * (deviation @ deviation)
+        return float(loss), design.T @ (w * (expit(log_odds) - y)) + doubt * deviation
 
     bounds = [(0.0, None)] * k + [(None, None)] * period_design.shape[1]
     with threadpool_limits(1, "blas"):  # idle threads that wait for so little work cost ten times the work
         theta = minimize(cost, prior, jac=True, method="L-BFGS-B", bounds=bounds).x
-    if period is None:
-        return StackingWeights(theta[:k], float(theta[-1]))
-    weights = _weigh_periods(parts, y, w, period, theta)
-    effects, information = _period_effects(parts @ weights, y, w, period, theta[k:])
-    return StackingWeights(weights, shrunken_intercept(effects, information))
+    p = expit(design @ theta)
+    return StackingWeights(
+        theta[:k],
+        float(theta[-1])
+        if period is None
+        else shrunken_intercept(theta[k:], (w * p * (1 - p)) @ period_design),
+    )
 
 
-def _weigh_periods(
-    parts: NDArray[np.float64],
-    y: NDArray[np.number],
-    w: NDArray[np.float64],
-    period: NDArray[np.intp],
-    theta: NDArray[np.float64],
+def _share_of_parts(
+    parts: NDArray[np.float64], y: NDArray[np.number], w: NDArray[np.float64], period: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """(k,) weights of the parts, from what each period says of them.
+    """(k,) shares of the parts, which sum to 1: a random-effects mean of those of the periods and the prior.
 
-    A random-effects mean (DerSimonian and Laird 1986, for several coefficients) of the best weights of each
-    period, one Newton step from the common ones, under the same prior as these.
-
-    Args:
-        parts: (n, k) log-odds of the parts.
-        y: (n,) outcomes.
-        w: (n,) weights of the rows.
-        period: (n,) the period of each row.
-        theta: (k + periods,) the weights common to all rows, and the effect of each period.
+    Periods differ by ``STEADIEST_SHARE`` at least, so that one of many rows is a single witness; one of few
+    rows says little at all.
     """
-    k = parts.shape[1]
-    scores, hessians = [], []
-    for number in range(int(period.max()) + 1):
+    k, periods = parts.shape[1], int(period.max()) + 1
+    shares, variances = np.empty((periods, k)), np.empty(periods)
+    for number in range(periods):
         rows = period == number
-        p = expit(parts[rows] @ theta[:k] + theta[k + number])
+        # The prior counts once, not once a period.
+        alone = fit_stacking(parts[rows], y[rows], w[rows], doubt=DOUBT / periods)
+        shares[number] = alone.weights / alone.slope if alone.slope > 0 else 1 / k
+        p = expit(alone.apply(parts[rows]))
         information = w[rows] * p * (1 - p)
-        centred = parts[rows] - information @ parts[rows] / information.sum()
-        scores.append(centred.T @ (w[rows] * (y[rows] - p)))
-        hessians.append((centred * information[:, None]).T @ centred + 1e-9 * np.eye(k))
-    total = sum(hessians, np.zeros((k, k)))
-    spread = sum(float(g @ np.linalg.solve(h, g)) for g, h in zip(scores, hessians, strict=True))
-    room = sum(float(np.trace(h - np.linalg.solve(total, h @ h))) for h in hessians)
-    excess = (spread - k * (len(scores) - 1)) / room if room > 0 else 0.0
-    between = max(STEADIEST_WEIGHTS**2, excess)
-    precision, pull = DOUBT * np.eye(k), np.full(k, DOUBT / max(1, k))
-    for g, h in zip(scores, hessians, strict=True):
-        shrink = np.linalg.inv(np.eye(k) + between * h)
-        precision += h @ shrink
-        pull += h @ shrink @ theta[:k] + shrink @ g
-    root = np.linalg.cholesky(precision).T
-    return np.asarray(nnls(root, np.linalg.solve(root.T, pull))[0])
-
-
-def _period_effects(
-    offset: NDArray[np.float64],
-    y: NDArray[np.number],
-    w: NDArray[np.float64],
-    period: NDArray[np.intp],
-    start: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(periods,) by how much ``offset`` (n,) is off in each period, and the information on it."""
-    effects = start.copy()
-    for _ in range(_NEWTON_STEPS):
-        p = expit(offset + effects[period])
-        information = np.bincount(period, w * p * (1 - p), len(start)).astype(np.float64)
-        score = np.bincount(period, w * (y - p), len(start)) - DOUBT * effects
-        effects = effects + np.clip(score / (information + DOUBT), -1, 1)
-    return effects, information
+        difference = parts[rows, 0] - parts[rows, -1]
+        difference = difference - information @ difference / information.sum()
+        variances[number] = 1 / (max(alone.slope, 1 / k) ** 2 * information @ difference**2 + DOUBT / periods)
+    fixed = 1 / variances
+    deviation = shares - fixed @ shares / fixed.sum()
+    excess = float((fixed @ deviation**2).mean()) - (periods - 1)
+    between = excess / float(fixed.sum() - fixed @ fixed / fixed.sum())
+    precision = 1 / (variances + max(STEADIEST_SHARE**2, between))
+    prior = PRIOR_SHARE**-2
+    return np.asarray((precision @ shares + prior / k) / (precision.sum() + prior))
 
 
 def shrunken_intercept(period_effects: NDArray[np.float64], information: NDArray[np.float64]) -> float:

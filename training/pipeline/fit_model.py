@@ -25,12 +25,13 @@ from training.learner.fit import fit_learning_rows
 from training.learner.jackknife import jackknife
 from training.learner.plugin_learner import fit_plugin_learner, savable_learner
 from training.learner.score_intervals import estimate_uncertainty
+from training.pipeline.messages import code_column_messages, combination_messages
 from training.stats.intervals import effective_sample_size
 from training.stats.plugin_metrics import plugin_metrics
 from training.trained_model import TrainedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -85,6 +86,9 @@ def train_model(
         else fit_plugin_learner(rows, learner, training.seed, progress)
     )
     dataset = keep_learned_words(dataset, fitted.predictor.encodings)
+    if progress:
+        for line in _learned_columns(dataset, fitted.predictor.encodings):
+            progress(line)
     capacity = resolve_capacity(dataset, training)
     probability = fitted.predictor.probability(fitted.log_odds)
     grades = from_capacity(probability, capacity)
@@ -113,6 +117,18 @@ def train_model(
     scored = model.scores_from_log_odds(scores, fitted.log_odds)
     refits = jackknife(rows, fitted, dataset.lead, training.seed)
     return TrainedModel(model, dataset, fitted.held_out_rows, scored, checks, capacity, refits, learner)
+
+
+def _learned_columns(dataset: Dataset, encodings: FeatureEncoder) -> Iterator[str]:
+    """Lines on what the rows showed of the columns: codes, and combinations."""
+    numbers = {name for name in dataset.features.names if dataset.rows[name].dtype.is_numeric()}
+    codes = [
+        each.name
+        for each in encodings.features
+        if each.name in numbers and each.kind == "category" and each.levels
+    ]
+    yield from code_column_messages(codes, dataset.names)
+    yield from combination_messages(encodings, dataset.names)
 
 
 def _rows_of_evidence(rows: TrainingRows, fitted: FittedPredictor) -> pl.DataFrame:

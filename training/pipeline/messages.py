@@ -10,17 +10,19 @@ from features.ingest.column_extractions import is_read_out
 from features.ingest.column_roles import has_several_choices, is_like_numbers
 from features.ingest.quarantine import format_counts
 from features.ingest.touchpoint_kinds import suggest_kinds
-from features.messages import Message
+from features.messages import Message, join_items
 from training.data.load import format_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import polars as pl
 
+    from features.display_names import DisplayNames
     from features.history import LeadHistory
     from features.ingest.availability import Availability
+    from models.encoding import FeatureEncoder
     from models.metrics import Interval
     from training.data.dataset import Dataset
     from training.report.report import Report
@@ -53,6 +55,30 @@ def ingest_messages(dataset: Dataset, quarantine: Path) -> Iterator[str]:
         yield f"{intake.rows_read:,} rows read; set aside in {quarantine}: {why}"
     share = f"{dataset.label.mean():.1%} of them positive"
     yield f"{len(dataset):,} snapshots to learn from, {share} ({dataset.question})"
+
+
+def code_column_messages(columns: Sequence[str], names: DisplayNames) -> Iterator[str]:
+    """The line on columns of whole numbers that are taken for categories, if any."""
+    if columns:
+        listed = join_items("and", [_column_title(column, names) for column in columns])
+        yield (
+            f"whole numbers that are codes: {listed}. The outcome does not go with their size but differs "
+            "from number to number, so each number counts as a category"
+        )
+
+
+def combination_messages(encodings: FeatureEncoder, names: DisplayNames) -> Iterator[str]:
+    """The line on each combination of columns that a model learned."""
+    for combination in encodings.combinations:
+        listed = join_items("and", [_column_title(part, names) for part in combination.parts])
+        yield (
+            f"{listed} tell more together than each alone: the model knows {len(combination.levels):,} "
+            "combinations of their values"
+        )
+
+
+def _column_title(column: str, names: DisplayNames) -> str:
+    return names.texts[column].en if column in names.texts else column
 
 
 def kind_suggestions(history: LeadHistory | None) -> Iterator[str]:

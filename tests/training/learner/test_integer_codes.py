@@ -28,12 +28,12 @@ def kind(rows):
     return fit_encoders(rows, 0)[0].features[0].kind
 
 
-@pytest.mark.parametrize("levels", [12, 30, 300])
+@pytest.mark.parametrize("levels", [20, 30, 300])
 def test_codes_whose_outcome_has_no_order_are_categories(levels):
     assert kind(leads(levels, unordered(levels))) == "category"
 
 
-@pytest.mark.parametrize("levels", [12, 30, 300])
+@pytest.mark.parametrize("levels", [20, 30, 300])
 @pytest.mark.parametrize("shape", [lambda z: 2 * z, lambda z: 4 * (z - 0.5) ** 2, lambda z: 2.0 * (z > 0.7)])
 def test_numbers_whose_outcome_goes_with_their_size_stay_numbers(levels, shape):
     assert kind(leads(levels, shape(np.linspace(0, 1, levels)))) == "number"

@@ -54,7 +54,7 @@ def test_one_part_alone_is_only_made_steeper_or_flatter():
     assert fit_stacking(parts[:, :1] / 2, y, w, period).weights == pytest.approx([2.0], abs=0.2)
 
 
-def recipe_scores(*, in_every_period):
+def recipe_scores(*, periods_agree):
     """The additive recipe is better by four standard errors, as the rows of one period can make it."""
     losses = {
         "additive + trees": (0.50, 0.0),
@@ -62,22 +62,31 @@ def recipe_scores(*, in_every_period):
         "trees": (0.52, 0.02),
         "base rate": (0.6, 0.1),
     }
-    return tuple(RecipeScore(name, *loss, 0.005, in_every_period) for name, loss in losses.items())
+    return tuple(RecipeScore(name, *loss, 0.005, periods_agree) for name, loss in losses.items())
 
 
 def test_the_preferred_recipe_stays_unless_every_period_says_otherwise():
-    assert _choose_recipe(recipe_scores(in_every_period=True)).name == "additive"
-    assert _choose_recipe(recipe_scores(in_every_period=False)) == BLEND
+    assert _choose_recipe(recipe_scores(periods_agree=True)).name == "additive"
+    assert _choose_recipe(recipe_scores(periods_agree=False)) == BLEND
     assert {recipe.name for recipe in (*RECIPES, BASE_RATE)} == {
-        score.name for score in recipe_scores(in_every_period=True)
+        score.name for score in recipe_scores(periods_agree=True)
     }
 
 
-@pytest.mark.parametrize(("time_ordered", "better"), [(True, False), (False, True)])
-def test_a_gain_in_one_period_is_not_a_gain_in_each(time_ordered, better):
+@pytest.mark.parametrize(
+    ("time_ordered", "gains", "agreed"),
+    [
+        (True, [0.30, 0.31, 0.29], True),
+        (True, [3.0, 0.1, 0.1], False),
+        (True, [0.30, 0.31, -0.29], False),
+        (True, [-0.30, -0.31, -0.29], False),
+        (False, [0.30, 0.31, -0.29], True),
+    ],
+)
+def test_three_periods_are_three_witnesses(time_ordered, gains, agreed):
     y, fold = np.ones(90), np.repeat([0, 1, 2], 30)
     held_out = OutOfFold(
         np.arange(90), y, y, np.arange(90), fold, 0.0, y, y[:, None], (5,), SMALL, time_ordered=time_ordered
     )
-    reference, candidate = np.zeros(90), np.array([3.0, 0.5, -0.5])[fold]
-    assert held_out.is_better_in_every_period(candidate, reference) is better
+    reference, candidate = np.zeros(90), np.array(gains)[fold]
+    assert held_out.periods_agree(candidate, reference) is agreed
