@@ -80,6 +80,16 @@ def heading_pattern(*concepts: str) -> HeadingPattern:
 
 
 @cache
+def stage_pattern(concept: str) -> HeadingPattern:
+    """The names of stages that mean ``concept``, a table of ``vocabulary/stages.toml``.
+
+    >>> [stage_pattern("lost").search(name) for name in ("ClosedLost", "Not qualified", "Abgelehnt", "Neu")]
+    [True, True, True, False]
+    """
+    return _pattern_of(_all_words(read_vocabulary("stages")[concept]))
+
+
+@cache
 def cell_words(name: str, concept: str) -> frozenset[str]:
     """The cells that mean ``concept``, folded as ``fold_word`` does; from ``vocabulary/<name>.toml``.
 

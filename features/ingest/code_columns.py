@@ -55,6 +55,8 @@ def find_code_role(known: pl.Series, distinct: int) -> tuple[CodeRole, Message] 
     >>> find_code_role(pl.Series("visits", [3, 0, 12]), 3) is None
     True
     """
+    if _are_too_long(known):
+        return _code(distinct / len(known))
     numbers = _whole_numbers(known)
     if numbers is None:
         return None
@@ -98,6 +100,16 @@ def _whole_numbers(known: pl.Series) -> pl.Series | None:
 
 
 _TOO_LARGE = 2.0**62
+_EXACT = 2**53
+
+
+def _are_too_long(known: pl.Series) -> bool:
+    """Whether all are whole numbers that no float holds exactly: nobody counts or earns as much."""
+    if not known.dtype.is_integer() and not known.dtype.is_decimal():
+        return False
+    if known.dtype.is_decimal() and not (known == known.floor()).all():
+        return False
+    return bool((known.cast(pl.Decimal(38, 0)).abs() >= _EXACT).all())
 
 
 def _numbers_rows(name: str, numbers: pl.Series, share: float) -> bool:
@@ -112,6 +124,8 @@ def _time_reason(name: str, numbers: pl.Series, share: float) -> Message | None:
     """The sentence on numbers that are dates; None where they are none."""
     if _mostly(_is_calendar_day(numbers)):
         return Message("columns.times_of", pattern="yyyymmdd")
+    if len(numbers) >= _MIN_VALUES and _mostly(_is_calendar_month(numbers)):
+        return Message("columns.times_of", pattern="yyyymm")
     likely = _TIME.search(name) is not None or (share >= _UNIQUE and len(numbers) >= _MIN_VALUES)
     for pattern, scale in (("epoch_s", 1), ("epoch_ms", 1000)):
         if likely and _mostly(numbers.is_between(_FIRST_EPOCH * scale, _LAST_EPOCH * scale, closed="left")):
@@ -124,6 +138,10 @@ def _time_reason(name: str, numbers: pl.Series, share: float) -> Message | None:
 def _is_calendar_day(numbers: pl.Series) -> pl.Series:
     year, month, day = numbers // 10_000, numbers // 100 % 100, numbers % 100
     return year.is_between(1990, 2100) & month.is_between(1, 12) & day.is_between(1, 31)
+
+
+def _is_calendar_month(numbers: pl.Series) -> pl.Series:
+    return (numbers // 100).is_between(1990, 2100) & (numbers % 100).is_between(1, 12)
 
 
 def _mostly(holds: pl.Series) -> bool:

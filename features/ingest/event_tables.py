@@ -12,7 +12,13 @@ import polars as pl
 from features.clock import DAY
 from features.history import ACCOUNT_PREFIX, ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
 from features.ingest.attribute_columns import TWO_WAYS
-from features.ingest.lead_ids import FURTHER_ID, leave_out_rows_of, resolve_lead_ids, spread_accounts
+from features.ingest.lead_ids import (
+    FURTHER_ID,
+    leave_out_rows_of,
+    resolve_lead_ids,
+    spread_accounts,
+    unify_email_case,
+)
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
 from features.ingest.observation_end import TableEnd
@@ -259,6 +265,7 @@ class _EventReading:
         of_accounts = "lead_id" not in rows.frame.columns and "account_id" in rows.frame.columns
         rows = spread_accounts(rows, context.leads) if of_accounts else rows
         rows = resolve_lead_ids(rows, context.leads, context.further_ids)
+        rows = unify_email_case(rows, context.leads) if context.emails else rows
         rows = leave_out_rows_of(rows, context.deleted)
         settled = marks.settle(rows, context)
         return validate_table(self.name, _prefix_names(settled) if of_accounts else settled, context)

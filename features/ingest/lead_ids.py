@@ -110,3 +110,42 @@ def spread_accounts(rows: ValidatedRows, leads: pl.DataFrame | None) -> Validate
     return spread.add_notice(
         "rows belong to accounts without leads and are left out; they are no bad rows", int(lonely.sum())
     )
+
+
+def match_emails(ids: pl.Series, known: pl.Series) -> pl.Series:
+    """The ids in the spelling of the ``known`` ones where both are addresses that differ in case alone.
+
+    An id that is known as it is stays, and so does an address that several known ones differ from so.
+
+    >>> known = pl.Series(["Ann@x.de", "b@x.de", "B@x.de", "L1"])
+    >>> match_emails(pl.Series(["ann@X.de", "B@X.DE", "l1", "b@x.de"]), known).to_list()
+    ['Ann@x.de', 'B@X.DE', 'l1', 'b@x.de']
+    """
+    addresses = known.filter(known.str.contains("@", literal=True)).unique()
+    if addresses.is_empty() or not ids.str.contains("@", literal=True).any():
+        return ids
+    spelled = pl.DataFrame([addresses.alias(_LEAD), addresses.str.to_lowercase().alias(_KEY)])
+    single = spelled.filter(pl.col(_KEY).is_unique())
+    lowered = pl.DataFrame([ids.str.to_lowercase().alias(_KEY)])
+    matched = lowered.join(single, on=_KEY, how="left", maintain_order="left")[_LEAD]
+    return ids.zip_with(matched.is_null() | ids.is_in(addresses.implode()).fill_null(value=True), matched)
+
+
+def unify_email_case(rows: ValidatedRows, leads: pl.DataFrame | None) -> ValidatedRows:
+    """The rows with the addresses of leads in the spelling of the leads."""
+    if leads is None or "lead_id" not in rows.frame.columns:
+        return rows
+    ids = parse_categories(rows.frame["lead_id"])
+    matched = match_emails(ids, leads["lead_id"])
+    changed = int((matched != ids).sum())
+    if not changed:
+        return rows
+    unified = replace(rows, frame=rows.frame.with_columns(matched.alias("lead_id")))
+    text = "rows name a lead by an address that differs in capital letters alone; they are that lead's"
+    return unified.add_notice(text, changed)
+
+
+def ambiguous_addresses(lead_id: pl.Series) -> int:
+    """How many ids of leads are addresses that differ from those of others in capital letters alone."""
+    addresses = lead_id.filter(lead_id.str.contains("@", literal=True))
+    return int(addresses.str.to_lowercase().is_duplicated().sum())

@@ -149,12 +149,12 @@ def table_stem(table: str) -> str:
 
 
 def check_encoding(name: str | None) -> None:
-    """Raise ValueError where ``name`` is no encoding of text that Python knows."""
+    """Raise SourceError where ``name`` is no encoding of text that Python knows."""
     try:
         "".encode(name or "utf-8")
     except LookupError:
         msg = f"{name!r} is no encoding; write one such as utf-8, windows-1252, latin-1 or shift_jis"
-        raise ValueError(msg) from None
+        raise SourceError(msg) from None
 
 
 @dataclass(frozen=True)

@@ -222,6 +222,14 @@ def _positive(name: str, values: list[str], positive: str | None) -> str:
         return _matching_value(name, values, positive)
     won = [value for value in values if _is_won(value)]
     lost = [value for value in values if _is_lost(value)]
+    undecided = [value for value in values if fold_word(value) in cell_words("outcomes", "open")]
+    if len(won) == 1 and undecided:
+        msg = (
+            f"outcome column {name!r} has {won[0]!r} and {undecided[0]!r}: what is still open is no failure; "
+            f"export lost ones, too, or count it as one: --positive {shlex.quote(won[0])} "
+            f"--negative {shlex.quote(undecided[0])} (or positive and negative {_IN_FILE})"
+        )
+        raise SourceError(msg)
     if len(won) == 1 and (lost or not _is_number(won[0])):
         return won[0]
     if len(lost) == 1 and not won and (other := _negated(values, lost[0])):

@@ -43,7 +43,7 @@ from features.ingest.flat_export import (
 )
 from features.ingest.history_extractions import extract_history, find_history_extractions, names_after
 from features.ingest.identity_resolution import resolve_identities
-from features.ingest.lead_ids import ACCOUNT, further_ids, leave_out_deleted
+from features.ingest.lead_ids import ACCOUNT, ambiguous_addresses, further_ids, leave_out_deleted
 from features.ingest.mapping import HistoryMapping, TableMapping
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
@@ -251,7 +251,8 @@ def read_history_in_batches(  # noqa: PLR0913  # what becomes of the rows is thr
     account = pl.col("account_id").alias(ACCOUNT)
     parts = leads.frame.select("lead_id", part_of(leads.frame).alias(PART), created, account)
     parts = merges.add_vanished(parts)
-    context = replace(base, leads=parts, deleted=leads.deleted)
+    emails = bool(parts["lead_id"].str.contains("@", literal=True).any())
+    context = replace(base, leads=parts, deleted=leads.deleted, emails=emails)
     events = [
         read_events(
             name,
@@ -436,6 +437,7 @@ def _read_table(
             *table_notices(name, mapping, checked),
             *attributes.notices,
             *(_same_creation(mapping.name, frame["created_at"]) if name == "leads" else ()),
+            *(_same_addresses(mapping.name, frame["lead_id"]) if name == "leads" else ()),
         ),
         end=_lead_end(mapping.name, frame["created_at"]) if name == "leads" else None,
         roles=tuple(role.rename(lambda column: _with_prefix(name, column)) for role in attributes.roles),
@@ -468,6 +470,18 @@ def _same_creation(name: str, created_at: pl.Series) -> tuple[str, ...]:
         f"leads: {name}: {share:.0%} of the leads were created at {to_datetime(moment):%Y-%m-%d %H:%M:%S} "
         "(UTC), as after an import: their ages count from then and say nothing; name a column with the day "
         "on which each lead came to be"
+    )
+    return (text,)
+
+
+def _same_addresses(name: str, lead_id: pl.Series) -> tuple[str, ...]:
+    """A sentence where ids are addresses that differ in capital letters alone."""
+    count = ambiguous_addresses(lead_id)
+    if not count:
+        return ()
+    text = (
+        f"leads: {name}: {count:,} ids are addresses that differ from another one in capital letters alone: "
+        "they count as several leads; if they are one, write them alike"
     )
     return (text,)
 

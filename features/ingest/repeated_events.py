@@ -70,7 +70,7 @@ class EventWatch:
 
     def add_cells(self, rows: ValidatedRows, batch: Batch) -> ValidatedRows:
         """The rows with the hash of their cells beside them, where these may tell that two are the same."""
-        if not self.compares_cells or EVENT_ID in rows.frame.columns:
+        if not self.compares_cells or not batch.frame.width or EVENT_ID in rows.frame.columns:
             return rows
         return replace(rows, frame=rows.frame.with_columns(hash_rows(batch.frame).alias(CELLS)))
 

@@ -132,6 +132,7 @@ class ValidationContext:
         sparse: Whether a row without a time is no event at all, as where a date column is one kind of event.
         deleted: The ids of deleted leads, whose rows are left out; None for none.
         ends_days: Whether a date without a time counts at the end of its day, as entries into stages do.
+        emails: Whether ids of leads are addresses of e-mail.
         further_ids: What else leads are called in the table, as ``features.ingest.lead_ids`` has it; None for
             nothing.
     """
@@ -147,6 +148,7 @@ class ValidationContext:
     sparse: bool = False
     deleted: pl.Series | None = None
     ends_days: bool = False
+    emails: bool = False
     further_ids: pl.DataFrame | None = None
 
 

@@ -86,7 +86,12 @@ _MAJORITY = 0.5
 
 
 def _is_mostly_parsed(sample: pl.Series, pattern: str) -> bool:
-    return bool(parse_with_format(sample, pattern).is_not_null().mean() >= _MAJORITY)  # type: ignore[operator]
+    # Of "May 2024" a pattern with a day makes the 20th of May in the year 24.
+    years = parse_with_format(sample, pattern).dt.year()
+    return bool((years >= _FIRST_YEAR).fill_null(value=False).mean() >= _MAJORITY)  # type: ignore[operator]
+
+
+_FIRST_YEAR = 1000
 
 
 def parse_with_format(text: pl.Series, pattern: str) -> pl.Series:
@@ -288,15 +293,16 @@ _FIRST_DATE, _LAST_DATE = -2_208_902_400, 253_402_128_000
 
 
 def is_placeholder(seconds: pl.Series) -> pl.Series:
-    """(n,) whether a time is before 1900-01-02 or on the last day of the year 9999: it stands for none.
+    """(n,) whether a time is before 1900-01-02, on the last day of the year 9999, or 0: it stands for none.
 
-    Dynamics, Access, Excel and SAP write such dates where there is no date, and no lead is as old.
+    Dynamics, Access, Excel and SAP write such dates where there is no date, programs of Unix write the 0 as
+    1970-01-01, and no lead is as old.
 
-    >>> dates = pl.Series(["1900-01-01", "1899-12-30", "9999-12-31 23:59:59", "1900-01-03"])
+    >>> dates = pl.Series(["1900-01-01", "1899-12-30", "9999-12-31 23:59:59", "1900-01-03", "1970-01-01"])
     >>> is_placeholder(parse_timestamps(dates)).to_list()
-    [True, True, True, False]
+    [True, True, True, False, True]
     """
-    return (seconds < _FIRST_DATE) | (seconds >= _LAST_DATE)
+    return (seconds < _FIRST_DATE) | (seconds >= _LAST_DATE) | (seconds == 0)
 
 
 def parse_known_times(column: pl.Series, time_format: TimeFormat | None = None) -> pl.Series:

@@ -9,7 +9,7 @@ from features.catalogue import infer_family
 from features.ingest.availability import looks_post_outcome
 from features.ingest.column_roles import infer_role
 from features.ingest.outcome_column import parse_outcome
-from features.word_lists import fold_heading, heading_pattern, match_headings
+from features.word_lists import fold_heading, heading_pattern, match_headings, stage_pattern
 
 FAMILIES = {
     "qualification": (
@@ -99,3 +99,40 @@ def test_columns_of_the_contract_are_found_by_whole_headings_and_none_is_taken_t
 def test_a_heading_without_a_word_is_nothing():
     assert fold_heading("***") == ""
     assert infer_family("") == infer_family("***") == "fit"
+
+
+@pytest.mark.parametrize(
+    ("concept", "names"),
+    [
+        (
+            "won",
+            ["SQL", "salesqualifiedlead", "Closed Won", "Kunde geworden", "Cliente", "Ganho", "Gagn\u00e9"],
+        ),
+        (
+            "lost",
+            [
+                "closedlost",
+                "Not Qualified",
+                "abgelehnt",
+                "Perdu",
+                "Descartado",
+                "N\u00e3o qualificado",
+                "No-Show",
+            ],
+        ),
+        ("reopened", ["Re-opened", "reopened", "Wiederer\u00f6ffnet", "Rouvert", "Reabierto", "Reaberto"]),
+        (
+            "date",
+            [
+                "Became an SQL Date",
+                "hs_date_entered_123",
+                "Vertragsdatum",
+                "Fecha de cierre",
+                "Date de signature",
+            ],
+        ),
+    ],
+)
+def test_stages_are_known_in_five_languages(concept, names):
+    assert [name for name in names if not stage_pattern(concept).search(name)] == []
+    assert not any(stage_pattern(concept).search(name) for name in ("Neu", "Contacted", "Industry", "Aktiv"))

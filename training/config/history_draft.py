@@ -7,7 +7,6 @@ target: these are facts of the rows. What stays unsure becomes a comment with th
 from __future__ import annotations
 
 import fnmatch
-import re
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from features.ingest.tables import open_table
 from features.ingest.timestamps import ISO, detect_format, is_day_month_ambiguous
 from features.ingest.touchpoint_kinds import suggest_kinds
 from features.parsing import parse_categories, strip_missing
+from features.word_lists import stage_pattern
 from training.config.late_facts import late_reason
 from training.config.recipe import BlockResolver, FunnelRecipe, matching_columns
 from training.config.source_tables import count_values
@@ -42,19 +42,7 @@ if TYPE_CHECKING:
 
 HORIZON_DAYS = 90
 _CONTRACT_NAMES: dict[str, TableName] = {"history": "attributes"}
-_WON = re.compile(
-    r"^(sql|won|sold|customer|converted|qualified)$|won|sql|salesqualified|sales.qualified|customer|convert"
-    r"|gewonnen|kunde|abschluss|ganad|gagn|signed|opportunit",
-    re.IGNORECASE,
-)
-REOPENED = re.compile(
-    r"re-?open|re-?activat|restored|wieder.?(er)?.?öffnet|reaktiviert|rouvert|reabiert", re.IGNORECASE
-)
-LOST = re.compile(
-    r"lost|disqual|unqual|not.?qualif|not.?convert|unconvert|verloren|dead|reject|recycl|junk|spam|abgelehnt"
-    r"|perdid|perdu|cancel|no.?show|duplicat",
-    re.IGNORECASE,
-)
+_WON, LOST, REOPENED = map(stage_pattern, ("won", "lost", "reopened"))
 
 
 @dataclass
@@ -329,7 +317,7 @@ def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> ObservedFunnel:
 
 
 def _is_closed(stage: str, draft: HistoryDraft) -> bool:
-    by_word = LOST.search(stage) is not None and not _matches_target(stage, draft)
+    by_word = LOST.search(stage) and not _matches_target(stage, draft)
     return by_word or _matches(stage, draft.funnel.closed)
 
 

@@ -18,7 +18,7 @@ from features.ingest.outcome_column import won_and_lost_stages
 from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import parse_known_times
 from features.messages import Message
-from features.word_lists import heading_pattern, match_headings
+from features.word_lists import heading_pattern, match_headings, stage_pattern
 from training.config.file_survey import find_creation_date, find_join_key
 from training.config.history_draft import LOST, HistoryDraft
 from training.config.late_facts import is_overwritten
@@ -33,11 +33,7 @@ _STAGE, _STATUS, _KIND = map(heading_pattern, ("stage", "status", "kind"))
 _FURTHER = ("channel", "campaign", "offer")
 _SUFFIX = re.compile(r"[_\s-]*(date|at|on|time|timestamp|datum|am)$", re.IGNORECASE)
 _PREFIX = re.compile(r"^(became an?|date entered|entered|date of|datum der|day of)[_\s]+", re.IGNORECASE)
-_STAGE_DATE = re.compile(
-    r"became|enter|won|sql|mql|sal([_\s]|$)|pql|customer|opportunit|convert|conversion|disqual|qualif|lost|clos"
-    r"|reject|signed|demo|deal|gewonnen|kunde|verloren|abschluss|konvert|qualifiz|vertrag|purchas|paid|trial",
-    re.IGNORECASE,
-)
+_STAGE_DATE = stage_pattern("date")
 _TASK_STATUS = frozenset(
     [
         "completed",

@@ -9,9 +9,11 @@ import polars as pl
 from scipy.special import expit
 
 from features.clock import to_datetime
+from features.ingest.lead_ids import match_emails
 from features.ingest.mapping import TableSource
 from features.ingest.outcome_column import OutcomeCondition, parse_outcome
 from features.ingest.quarantine import SourceError
+from features.ingest.repeated_events import hash_rows
 from features.ingest.tables import open_table
 from features.ingest.timestamps import detect_format, parse_known_times
 from features.parsing import clean_text, parse_categories, parse_flags, parse_numbers, strip_missing
@@ -85,10 +87,28 @@ def read_files(model: ConversionModel, scores: Path, outcomes: OutcomeFile) -> M
     scored = _scores_of(model, tables[0])
     known = _outcomes_of(outcomes, tables[1], model.card.positive)
     notices = tuple(notice for table in tables for notice in _notices_of(table))
+    known, changed = _spelled_like(known, scored["lead_id"])
+    if changed:
+        text = (
+            "outcomes name a lead by an address that differs in capital letters alone; they are that lead's"
+        )
+        notices += (f"{outcomes.place.name}: {changed:,} {text}",)
     if MONTH in known and MONTH not in scored:
         when = known.select("lead_id", MONTH, AT)
         scored = scored.join(when, on="lead_id", how="left", maintain_order="left")
     return MonitoringData(scored, known.select("lead_id", "label"), notices)
+
+
+def _spelled_like(outcomes: pl.DataFrame, lead_id: pl.Series) -> tuple[pl.DataFrame, int]:
+    """The outcomes, one a lead, with addresses as the scores write them, and how many were other."""
+    matched = match_emails(outcomes["lead_id"], lead_id)
+    changed = int((matched != outcomes["lead_id"]).sum())
+    return (_one_a_lead(outcomes.with_columns(matched.alias("lead_id"))) if changed else outcomes), changed
+
+
+def _one_a_lead(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Of the outcomes of a lead the best: it has converted if it ever did."""
+    return outcomes.sort("label", descending=True).unique("lead_id", keep="first", maintain_order=True)
 
 
 def _notices_of(table: TableReader) -> Iterator[str]:
@@ -143,6 +163,7 @@ def _scores_of(model: ConversionModel, table: TableReader) -> pl.DataFrame:
     file = table.place.name
     table.require(("lead_id", "log_odds"))
     raw = table.read() if table.dialect is None else unescape_formulas(table.read())
+    raw = _each_once(raw)
     log_odds = _numbers(table, raw, "log_odds").fill_nan(None)
     if log_odds.null_count():
         msg = f"{file}: {log_odds.null_count():,} rows have no log_odds; did `leadloop score` write it?"
@@ -168,6 +189,12 @@ def _scores_of(model: ConversionModel, table: TableReader) -> pl.DataFrame:
     )
 
 
+def _each_once(scores: pl.DataFrame) -> pl.DataFrame:
+    """The scores without rows that are there twice, the same in all cells: a file that was appended twice."""
+    whole = hash_rows(scores)
+    return scores if whole.n_unique() == len(whole) else scores.filter(whole.is_first_distinct())
+
+
 def read_outcomes(source: OutcomeFile) -> pl.DataFrame:
     """``lead_id``, ``label`` (1.0 or 0.0) and, where dates are named, ``at`` and ``month``; one row a lead.
 
@@ -185,8 +212,7 @@ def _outcomes_of(source: OutcomeFile, table: TableReader, usual: str | None = No
         _labels(strip_missing(raw[source.label]), source, usual).cast(pl.Float64).alias("label"),
         *(_dated(strip_missing(raw[source.time])) if source.time else ()),
     ]
-    known = pl.DataFrame(columns).drop_nulls(["lead_id", "label"])
-    return known.sort("label", descending=True).unique("lead_id", keep="first", maintain_order=True)
+    return _one_a_lead(pl.DataFrame(columns).drop_nulls(["lead_id", "label"]))
 
 
 def _numbers(table: TableReader, raw: pl.DataFrame, name: str) -> pl.Series:

@@ -125,7 +125,6 @@ def test_an_outcome_that_has_not_two_classes_is_refused(column, message):
         ("1", "0"),
         ("TRUE", "false"),
         ("Won", "Lost"),
-        ("converted", "open"),
         ("sold", "lost"),
         ("1.0", "0.0"),
         ("ja", "nein"),
@@ -299,3 +298,14 @@ def test_online_shoppers_are_ordered_by_month(real):
     )
     assert export.leads.height == 12_330
     assert (export.order.min(), export.order.max(), int(export.label.sum())) == (2, 12, 1908)
+
+
+@pytest.mark.parametrize(
+    "pair", [("Closed Won", "Negotiation"), ("Gewonnen", "In Bearbeitung"), ("gagné", "en cours")]
+)
+def test_a_deal_that_is_still_open_is_no_failure_unless_it_is_said(pair):
+    won, open_deal = pair
+    column = pl.Series("Stage", [won, open_deal])
+    with pytest.raises(SourceError, match="still open is no failure"):
+        parse_outcome(column)
+    assert parse_outcome(column, won, [open_deal]).to_list() == [1, 0]

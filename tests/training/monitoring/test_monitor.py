@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from markupsafe import escape
 from scipy.special import expit
 from small_export import leads, write
 
+import leadloop
 from features.ingest.flat_export import read_flat
 from features.ingest.mapping import FlatMapping
 from features.ingest.quarantine import SourceError
@@ -306,3 +308,77 @@ def test_a_healthy_model_has_a_page_that_says_so(watched):
     page = monitor_page(monitor_model(watched, *draw_scores(3000, 2)))
     assert "<h1>The model holds</h1>" in page
     assert "Nothing differs" in page
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Runs the command in an empty folder; what it answered: (exit code, messages)."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["leadloop", *map(str, words)])
+        code = 0
+        try:
+            leadloop.main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        out, err = capsys.readouterr()
+        return code, err + out
+
+    return command
+
+
+def test_files_in_another_encoding_are_scored_and_monitored(model, tmp_path, run):
+    save(model, tmp_path / "m")
+    frame = leads(400, seed=5).with_columns(pl.lit("東京").alias("都市"))
+    (tmp_path / "open.csv").write_bytes(frame.drop("Converted").write_csv().encode("shift_jis"))
+    words = ("score", "--leads", "open.csv", "--model", "m", "--out", "s.csv", "--encoding")
+    code, answer = run(*words, "shift_jis")
+    assert (code, "都市" in answer) == (0, True)
+    code, answer = run(*words, "shift-jiss")
+    assert (code, "is no encoding" in answer) == (2, True)
+    text = (
+        pl.when(frame["Converted"].cast(pl.String).str.to_lowercase().is_in(["yes", "1", "true", "won"]))
+        .then(pl.lit("成約"))
+        .otherwise(pl.lit("失注"))
+    )
+    outcomes = frame.select("Id", text.alias("結果"))
+    (tmp_path / "o.csv").write_bytes(outcomes.write_csv().encode("shift_jis"))
+    words = (
+        "monitor",
+        "--scores",
+        "s.csv",
+        "--outcomes",
+        "o.csv",
+        "--id",
+        "Id",
+        "--label",
+        "結果",
+        "--model",
+        "m",
+    )
+    code, answer = run(*words, "--encoding", "shift_jis")
+    assert (code, "--positive VALUE" in answer) == (2, True)
+    code, answer = run(*words, "--encoding", "shift_jis", "--positive", "成約")
+    assert (code, "verdict" in answer) == (0, True), answer
+    expected = f"{outcomes['結果'].eq('成約').mean():.1%}"
+    assert expected in answer
+    turned = run(*words, "--encoding", "shift_jis", "--positive", "失注")
+    assert turned[0] > 0
+
+
+def test_addresses_in_other_letters_are_the_leads_of_the_scores(model, tmp_path):
+    frame = leads(400, seed=5).with_columns(("lead" + pl.col("Id").cast(pl.String) + "@X.de").alias("Id"))
+    scores, outcomes = scored(model, tmp_path, frame)
+    plain = read_files(model, scores, outcomes)
+    frame.select(pl.col("Id").str.to_lowercase(), "Converted").write_csv(outcomes.file)
+    lowered = read_files(model, scores, outcomes)
+    assert lowered.known.sort("lead_id").equals(plain.known.sort("lead_id"))
+    assert any("400 outcomes name a lead by an address" in notice for notice in lowered.notices)
+
+
+def test_scores_that_were_appended_twice_count_once(model, tmp_path):
+    scores, outcomes = scored(model, tmp_path, leads(50, seed=5))
+    head, *rows = scores.read_text().splitlines()
+    scores.write_text("\n".join([head, *rows, *rows]) + "\n")
+    assert read_files(model, scores, outcomes).scores.height == 50
