@@ -119,7 +119,7 @@ class DecisionLog:
 
     async def lists_of(self, lead_id: str, tenant: str = "") -> list[dict[str, Any]]:
         """The call lists that a lead was on, or left off for the control group."""
-        return await self._read(lambda: list(queries.lists_of_lead(self.writer.log, lead_id, tenant)))
+        return await self.read(lambda: list(queries.lists_of_lead(self.writer.log, lead_id, tenant)))
 
     async def find_handover(self, request: HandoverRequest) -> Handover | None:
         """The hand-over that was made for these parameters on this day; None where none was."""
