@@ -399,6 +399,7 @@ def test_an_erasure_says_that_the_content_is_overwritten(client, lead, place):
     assert client.delete("/v1/leads/somebody-4711").json() == {
         "decisions": 1,
         "outcomes": 0,
+        "events": 0,
         "overwritten": True,
     }
     files = b"".join(file.read_bytes() for file in Path(place).parent.glob("decisions.db*"))
