@@ -1,8 +1,9 @@
 """The sheet for the person that a lead is: what was processed, the score and its reasons, who decides.
 
 It answers a request for access (GDPR Art. 15) and explains the part that an automatic score has in decisions
-(Art. 22), from the decision log alone. Sentences stand in ``features/locale/<lang>/subject-access.po``;
-whoever runs the service should have them read by whoever answers for data protection.
+(Art. 22), from the decision log and the lead store in its database. Sentences stand in
+``features/locale/<lang>/subject-access.po``; whoever runs the service should have them read by whoever
+answers for data protection.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from features.clock import to_datetime
 from features.messages import translate
 from models.explanation import render_sentence
 from serving.decision_log import queries
+from serving.lead_store.stored_leads import read_stored_leads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from features.spec import FeatureSpec
     from models.conversion import ConversionModel
     from serving.decision_log.records import Decision, Outcome
+    from serving.lead_store.stored_leads import StoredLead
 
 CONTROLLER, CONTACT = "LEADLOOP_CONTROLLER", "LEADLOOP_CONTROLLER_CONTACT"
 _DAY_FORMAT = {"en": "%Y-%m-%d", "de": "%d.%m.%Y"}
@@ -59,12 +62,14 @@ class SubjectRecords:
         decisions: The newest decisions, the newest first, those of challengers included.
         outcomes: All reported outcomes, corrected ones included.
         lists: The call lists that it was on or left off: ``day``, ``handed_over``, ``by_lot``.
+        stored: What the lead store knows of it; None where it knows nothing.
     """
 
     lead_id: str
     decisions: Sequence[Decision]
     outcomes: Sequence[Outcome]
     lists: Sequence[Mapping[str, Any]]
+    stored: StoredLead | None = None
 
     @property
     def newest(self) -> Decision | None:
@@ -139,18 +144,21 @@ def _section_html(section: SheetSection) -> str:
 
 
 def read_subject_records(log: Engine, lead_id: str, tenant: str = "") -> SubjectRecords:
-    """Read what the log holds about a lead.
+    """Read what the log and the store in its database hold about a lead.
 
     Args:
         log: An open log.
         lead_id: The lead.
         tenant: The tenant that it belongs to. Default: of all tenants.
     """
+    with log.connect() as connection:
+        stored = read_stored_leads(connection, [lead_id], tenant).lead(lead_id)
     return SubjectRecords(
         lead_id,
         tuple(queries.decisions_of_lead(log, lead_id, limit=MOST_RECORDS, tenant=tenant)),
         tuple(queries.outcome_history(log, lead_id, tenant)),
         tuple(queries.lists_of_lead(log, lead_id, tenant))[-MOST_RECORDS:],
+        stored,
     )
 
 
@@ -168,6 +176,7 @@ def subject_access_sheet(records: SubjectRecords, context: SheetContext) -> Subj
     parts = (
         _controller(context),
         _purpose(context),
+        *_stored(records, context),
         _data(records, context),
         _score(records, context),
         _lists(records, context),
@@ -201,6 +210,46 @@ def _controller(context: SheetContext) -> SheetSection:
 def _purpose(context: SheetContext) -> SheetSection:
     keys = ("purpose", "recipients", "source")
     return SheetSection(_say("purpose_title", context.lang), tuple(_say(key, context.lang) for key in keys))
+
+
+def _stored(records: SubjectRecords, context: SheetContext) -> Iterator[SheetSection]:
+    """What the store knows of the lead: its attributes and events, and nothing of its colleagues."""
+    lang, lead = context.lang, records.stored
+    if lead is None:
+        return
+    known_at, attributes = lead.attributes[-1]
+    values = [(name, _content(value, lang)) for name, value in attributes.items()]
+    sentence = _say("stored", lang, since=_day(lead.created_at, lang), day=_day(known_at, lang))
+    head = (_say("name", lang), _say("value", lang))
+    yield SheetSection(_say("stored_title", lang), (sentence,), head, tuple(values))
+    events = sorted((event for each in lead.events.values() for event in each), key=_moment, reverse=True)
+    rows = tuple((_day(_moment(event), lang), *_event_words(event, lang)) for event in events[:MOST_RECORDS])
+    told = _say("events", lang, n=len(events), shown=len(rows))
+    columns = (_say("day", lang), _say("event", lang), _say("value", lang))
+    yield SheetSection(_say("events_title", lang), (told,), columns, rows)
+
+
+def _moment(event: Mapping[str, Any]) -> int:
+    moment: int = event.get("occurred_at", event["known_at"])
+    return moment
+
+
+_NOT_CONTENT = frozenset({"occurred_at", "known_at", "removed_at", "kind", "stage", "name", "number"})
+
+
+def _event_words(event: Mapping[str, Any], lang: str) -> tuple[str, str]:
+    """What happened, and what is known of it."""
+    what = next(str(event[name]) for name in ("kind", "stage", "name") if name in event)
+    known = ((name, value) for name, value in event.items() if name not in _NOT_CONTENT and value is not None)
+    return what, ", ".join(f"{name}: {_content(value, lang)}" for name, value in known)
+
+
+def _content(value: Any, lang: str) -> str:
+    if isinstance(value, list):
+        return ", ".join(_content(each, lang) for each in value)
+    if value is None:
+        return translate("values.missing", lang)
+    return translate("values.yes" if value else "values.no", lang) if isinstance(value, bool) else str(value)
 
 
 def _data(records: SubjectRecords, context: SheetContext) -> SheetSection:

@@ -75,6 +75,7 @@ async def _decisions(request: Request, journal: DecisionLog) -> DecisionsRespons
 
 
 async def _sheet(request: Request, journal: DecisionLog) -> SubjectAccessResponse | Response:
+    service = bentoml.get_current_service()
     lead_id = _lead_id.validate_python(request.path_params["lead_id"])
     query = SheetQuery.model_validate(dict(request.query_params))
     tenant = current_request().tenant
@@ -83,8 +84,8 @@ async def _sheet(request: Request, journal: DecisionLog) -> SubjectAccessRespons
         await journal.decisions_of(lead_id, None, MOST_RECORDS, tenant),
         await journal.outcomes_of(lead_id, tenant),
         (await journal.lists_of(lead_id, tenant))[-MOST_RECORDS:],
+        (await service.store.leads([lead_id], tenant)).rows.lead(lead_id),
     )
-    service = bentoml.get_current_service()
     model = service.champion.current and service.scorer.model
     context = SheetContext(service.controller, service.keep_days, int(time.time()), query.lang, model)
     sheet = await asyncio.to_thread(subject_access_sheet, records, context)

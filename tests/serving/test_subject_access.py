@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -19,6 +20,8 @@ from serving.decision_log.database import open_log, writing
 from serving.decision_log.records import Outcome
 from serving.decision_log.statements import add_outcomes
 from serving.handover_selection import HandoverRequest
+from serving.lead_store.events import add_events
+from serving.lead_store.records import EventRow
 from serving.subject_access import (
     Controller,
     SheetContext,
@@ -53,6 +56,42 @@ def text_of(sheet):
 def sheet_of(log, lead_id="0012", lang="en", **changed):
     context = SheetContext(**{"controller": ACME, "keep_days": 365, "now": NOW, "lang": lang} | changed)
     return subject_access_sheet(read_subject_records(log, lead_id), context)
+
+
+def test_what_the_store_knows_is_on_the_sheet_and_nothing_of_colleagues(log):
+    rows = [
+        EventRow(
+            "l1", "lead", "0012", "acme", 0, 0, json.dumps({"industry": "machinery", "newsletter": True})
+        ),
+        EventRow(
+            "l2", "lead", "0012", "acme", 0, 5 * DAY, json.dumps({"industry": "public", "newsletter": None})
+        ),
+        EventRow("l3", "lead", "7", "acme", 0, 0, json.dumps({"industry": "secret"})),
+        EventRow(
+            "t1",
+            "touchpoint",
+            "0012",
+            None,
+            2 * DAY,
+            2 * DAY,
+            json.dumps({"kind": "webinar", "channel": "mail"}),
+        ),
+        EventRow("t2", "touchpoint", "7", None, 2 * DAY, 2 * DAY, json.dumps({"kind": "hidden_visit"})),
+        EventRow(
+            "a1", "attribute", "0012", None, None, 3 * DAY, json.dumps({"name": "Budget", "value": 20000})
+        ),
+    ]
+    in_transaction(log, add_events, rows, "", time.time())
+    for lang in ("en", "de"):
+        text = text_of(sheet_of(log, lang=lang))
+        assert "industry | public" in text
+        assert "newsletter" in text
+        assert "webinar | channel: mail" in text
+        assert "Budget | value: 20000" in text
+        assert "hidden_visit" not in text
+        assert "secret" not in text
+    assert len(sheet_of(log).sections) == 11
+    assert len(sheet_of(log, "nobody").sections) == 9
 
 
 def test_all_that_is_held_is_said_in_both_languages(log):
