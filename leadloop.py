@@ -250,7 +250,7 @@ def store_load(
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
-    """Fill the store with the leads of the CRM's tables, read as training reads them.
+    """Fill the store from the CRM's tables, read as in training.
 
     What was loaded before is not loaded again, so that an interrupted load is finished by another one.
     """
@@ -270,7 +270,9 @@ def store_sync(
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
-    """Bring the store to what the CRM's tables hold now: once, or --every so often.
+    """Bring the store up to date with the CRM's tables.
+
+    Once, or --every so often.
 
     What has changed since the last time is known from now on.
     """
