@@ -272,9 +272,7 @@ def store_sync(
 ) -> None:
     """Bring the store up to date with the CRM's tables.
 
-    Once, or --every so often.
-
-    What has changed since the last time is known from now on.
+    Once, or --every so often. What has changed since the last time is known from now on.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
