@@ -323,4 +323,16 @@ class ScoreUncertainty:
 
 
 def _tree_from_record(record: dict[str, list[Any]]) -> MisfitTree:
-    return MisfitTree(**{name: tuple(values) for name, values in record.items()})
+    """The tree of a record; one that could be walked for ever or out of its lists is refused."""
+    tree = MisfitTree(**{name: tuple(values) for name, values in record.items()})
+    size = len(tree.columns)
+    is_whole = size > 0 and {len(tree.thresholds), len(tree.children), len(tree.values)} == {size}
+    inner = [
+        (node, child)
+        for node, (column, child) in enumerate(zip(tree.columns, tree.children, strict=False))
+        if column >= 0
+    ]
+    if not is_whole or any(not node < child < size - 1 for node, child in inner):
+        msg = "a tree of misfit leads nowhere"
+        raise ValueError(msg)
+    return tree

@@ -161,6 +161,19 @@ def test_an_interval_of_an_earlier_release_is_centred_on_its_score(tmp_path):
     assert logit(result.interval.high) - result.log_odds == pytest.approx(half_of(result))
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("children", [0, 0, 0]), ("children", [2, 0, 0]), ("columns", []), ("thresholds", [6.0])],
+)
+def test_a_tree_that_leads_nowhere_is_refused_when_it_is_loaded(tmp_path, name, values):
+    """Walking it would never end, or leave its lists."""
+    tree = replace(TREE, **{name: tuple(values)})
+    broken = replace(MODEL, uncertainty=replace(MODEL.uncertainty, misfit_trees=(tree,)))
+    artifact.save(broken, tmp_path / "model")
+    with pytest.raises(artifact.ArtifactError, match="leads nowhere"):
+        artifact.load(tmp_path / "model")
+
+
 def test_an_interval_as_wide_as_most_scores_lie_apart_says_so():
     narrow = replace(MODEL, uncertainty=replace(MODEL.uncertainty, span=0.9))
     assert score(5.0, "Ads", narrow).insufficient.code == "too_wide"
