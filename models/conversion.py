@@ -237,7 +237,7 @@ class ConversionModel:
         if self.uncertainty is None:
             return [Score(**score, model_version=self.version) for score in scores]
         half, first = self.uncertainty.half_widths(matrix, log_odds)
-        low, high = self._interval_bounds(log_odds, half)
+        low, high = self._interval_bounds(self.uncertainty, log_odds, half)
         bounds = zip(scores, low.tolist(), high.tolist(), half.tolist(), first.tolist(), strict=True)
         return [
             Score(**score, model_version=self.version, interval=interval, insufficient=insufficient)
@@ -261,7 +261,7 @@ class ConversionModel:
             return scored.with_columns(pl.lit(None, kind).alias(name) for name, kind in _INTERVAL_COLUMNS)
         half, first = self.uncertainty.half_widths(matrix, log_odds)
         codes = [self.uncertainty.code(*pair) for pair in zip(half.tolist(), first.tolist(), strict=True)]
-        low, high = self._interval_bounds(log_odds, half)
+        low, high = self._interval_bounds(self.uncertainty, log_odds, half)
         values: tuple[Any, ...] = (low, high, [code is None for code in codes], codes)
         columns = zip(_INTERVAL_COLUMNS, values, strict=True)
         scored = scored.with_columns(pl.Series(name, value, kind) for (name, kind), value in columns)
@@ -270,9 +270,10 @@ class ConversionModel:
         return scored.with_columns(pl.lit(None, scored.schema[name]).alias(name) for name in withheld)
 
     def _interval_bounds(
-        self, log_odds: NDArray[np.float64], half: NDArray[np.float64]
+        self, uncertainty: ScoreUncertainty, log_odds: NDArray[np.float64], half: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return self.predictor.probability(log_odds - half), self.predictor.probability(log_odds + half)
+        low, high = uncertainty.bounds_of_all(log_odds, half)
+        return self.predictor.probability(low), self.predictor.probability(high)
 
     def contributions(self, rows: pl.DataFrame) -> tuple[float, NDArray[np.float64]]:
         """The base and the (n, ``reason_features``) contributions of ``rows``, in calibrated log-odds."""
@@ -280,10 +281,11 @@ class ConversionModel:
 
     def _score(self, matrix: NDArray[np.float64], lead_id: str, as_of: int, lang: str) -> Score:
         log_odds = float(self.predictor.log_odds(matrix)[0])
-        half, first = (
-            self.uncertainty.half_width(matrix[0].tolist(), log_odds) if self.uncertainty else (0.0, -1)
-        )
-        log_odds_values = np.array([log_odds, log_odds - half, log_odds + half])
+        half, first, bounds = 0.0, -1, (log_odds, log_odds)
+        if self.uncertainty:
+            half, first = self.uncertainty.half_width(matrix[0].tolist(), log_odds)
+            bounds = self.uncertainty.bounds(log_odds, half)
+        log_odds_values = np.array([log_odds, *bounds])
         probability, low, high = self.predictor.probability(log_odds_values).tolist()
         return Score(
             lead_id=lead_id,

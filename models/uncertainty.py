@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COVERED = 0.9
+# Squared factor of the logistic-normal integral (Zeger, Liang and Albert 1988): where log-odds have variance
+# v around c, the mean probability has log-odds of about c / sqrt(1 + 0.346 v).
+ATTENUATION = (16 * math.sqrt(3) / (15 * math.pi)) ** 2
+# The centre of an interval is at most this share of half its width away from the score.
+MOST_OFF_CENTRE = 0.9
 # A feature matters for doubt where leads differ in its contribution by this much (3 points).
 MATTERS = 0.1
 
@@ -114,6 +119,48 @@ class FeatureSupport:
 
 
 @dataclass(frozen=True)
+class MisfitTree:
+    """A shallow tree that says of which leads the outcomes deviate from the scores by more than chance.
+
+    Node 0 is the root; a row goes left where its value is at most the threshold, and right where it is
+    missing.
+
+    Attributes:
+        columns: Of each node the matrix column that splits it, -1 at a leaf.
+        thresholds: Of each node the value up to which rows go left.
+        children: Of each node the node to its left; the one to its right follows it.
+        values: Of each node the squared error in log-odds, 0 where it is no leaf.
+    """
+
+    columns: tuple[int, ...]
+    thresholds: tuple[float, ...]
+    children: tuple[int, ...]
+    values: tuple[float, ...]
+
+    def at(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) squared errors of the rows of an encoded ``matrix``."""
+        return np.array(self.values)[self.leaves(matrix)]
+
+    def leaves(self, matrix: NDArray[np.float64]) -> NDArray[np.intp]:
+        """(n,) the node at which each row of an encoded ``matrix`` ends."""
+        node = np.zeros(len(matrix), dtype=np.intp)
+        columns, thresholds = np.array(self.columns), np.array(self.thresholds)
+        children, rows = np.array(self.children), np.arange(len(matrix))
+        while (inner := columns[node] >= 0).any():
+            at, of = rows[inner], node[inner]
+            node[inner] = children[of] + ~(matrix[at, columns[of]] <= thresholds[of])
+        return node
+
+    def at_scalar(self, row: list[float]) -> float:
+        """The squared error of one encoded ``row``."""
+        node = 0
+        while self.columns[node] >= 0:
+            is_left = row[self.columns[node]] <= self.thresholds[node]
+            node = self.children[node] + (not is_left)
+        return self.values[node]
+
+
+@dataclass(frozen=True)
 class ScoreUncertainty:
     """How uncertain the scores of one model are.
 
@@ -123,6 +170,9 @@ class ScoreUncertainty:
         watched: Features whose unusual values widen the interval, the weightiest first.
         lacking: Why the model tells no leads apart, if so; there are no intervals then.
         missing: How many conversions more should do.
+        misfit_trees: Where outcomes deviate from scores by more than chance. Default none.
+        attenuation: ``ATTENUATION`` where the interval is centred on the likely log-odds of a lead rather
+            than on those of its mean probability. Default 0, as in models of early releases.
     """
 
     half: PiecewiseLinearTerm
@@ -130,6 +180,8 @@ class ScoreUncertainty:
     watched: tuple[FeatureSupport, ...] = ()
     lacking: InsufficiencyCode | None = None
     missing: int = 0
+    misfit_trees: tuple[MisfitTree, ...] = ()
+    attenuation: float = 0.0
 
     def half_width(self, row: list[float], log_odds: float) -> tuple[float, int]:
         """Half the width of the interval of one encoded lead.
@@ -144,6 +196,8 @@ class ScoreUncertainty:
         """
         half, first = self.half.at_scalar(log_odds), -1
         squared = half * half
+        for tree in self.misfit_trees:
+            squared += Z_90**2 * tree.at_scalar(row)
         for index, support in enumerate(self.watched):
             if support.is_unusual(row[support.source]):
                 first = index if first < 0 else first
@@ -164,11 +218,50 @@ class ScoreUncertainty:
         """
         half, first = self.half.at(log_odds), np.full(len(matrix), -1)
         squared = half * half
+        for tree in self.misfit_trees:
+            squared += Z_90**2 * tree.at(matrix)
         for index, support in enumerate(self.watched):
             unusual = support.unusual(matrix[:, support.source])
             first[unusual & (first < 0)] = index
             squared[unusual] += self._squared_widenings[index]
         return np.sqrt(squared), first
+
+    def bounds(self, log_odds: float, half: float) -> tuple[float, float]:
+        """The ends of the interval of one lead, in log-odds.
+
+        A score is the mean probability of leads that look alike. Where these differ, the mean is nearer to
+        one half than most of them are, so the interval reaches further away from one half.
+
+        Args:
+            log_odds: The lead's calibrated log-odds.
+            half: Half the width of its interval.
+
+        Returns:
+            The lower and the upper end; the score is between them.
+        """
+        scale = half / Z_90
+        shift = log_odds * math.sqrt(1 + self.attenuation * (scale * scale)) - log_odds
+        most = MOST_OFF_CENTRE * half
+        centre = log_odds + min(max(shift, -most), most)
+        return centre - half, centre + half
+
+    def bounds_of_all(
+        self, log_odds: NDArray[np.float64], half: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The ends of the intervals of many leads, the same as ``bounds`` to the bit.
+
+        Args:
+            log_odds: (n,) their calibrated log-odds.
+            half: (n,) half the widths of their intervals.
+
+        Returns:
+            (n,) lower and (n,) upper ends in log-odds.
+        """
+        scale = half / Z_90
+        shift = log_odds * np.sqrt(1 + self.attenuation * (scale * scale)) - log_odds
+        most = MOST_OFF_CENTRE * half
+        centre = log_odds + np.minimum(np.maximum(shift, -most), most)
+        return centre - half, centre + half
 
     def reason(self, half: float, first: int, lang: str = "en") -> InsufficientEvidence | None:
         """Say why a score is not to be relied on.
@@ -224,4 +317,22 @@ class ScoreUncertainty:
             watched=tuple(FeatureSupport(**support) for support in record["watched"]),
             lacking=record["lacking"],
             missing=record["missing"],
+            misfit_trees=tuple(_tree_from_record(tree) for tree in record.get("misfit_trees", ())),
+            attenuation=record.get("attenuation", 0.0),
         )
+
+
+def _tree_from_record(record: dict[str, list[Any]]) -> MisfitTree:
+    """The tree of a record; one that could be walked for ever or out of its lists is refused."""
+    tree = MisfitTree(**{name: tuple(values) for name, values in record.items()})
+    size = len(tree.columns)
+    is_whole = size > 0 and {len(tree.thresholds), len(tree.children), len(tree.values)} == {size}
+    inner = [
+        (node, child)
+        for node, (column, child) in enumerate(zip(tree.columns, tree.children, strict=False))
+        if column >= 0
+    ]
+    if not is_whole or any(not node < child < size - 1 for node, child in inner):
+        msg = "a tree of misfit leads nowhere"
+        raise ValueError(msg)
+    return tree

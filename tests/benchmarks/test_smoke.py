@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from benchmarks import (
     advice,
@@ -11,6 +12,8 @@ from benchmarks import (
     handover,
     leak_worlds,
     load,
+    misspecified_coverage,
+    misspecified_worlds,
     moved_events,
     online,
     refused_bodies,
@@ -88,6 +91,34 @@ def test_companies_that_convert_slowly_convert_less():
     quick, slow = (worlds.Shape(60, slowness, 300).rows(seed=1) for slowness in (0.3, 4.0))
     assert quick.label.mean() > 2 * slow.label.mean() > 0
     assert quick.to_learning_rows().design_effect > 1.5
+
+
+def residual_share(leads):
+    """The share of the variance of true log-odds that no sum of effects of single columns has."""
+    columns = [np.ones(leads.frame.height)]
+    for name in leads.frame.columns:
+        values = leads.frame[name].rank("dense").to_numpy()
+        level = np.searchsorted(np.unique(np.quantile(values, np.linspace(0, 1, 13)[1:-1])), values)
+        columns += [(level == number).astype(float) for number in np.unique(level)[1:]]
+    design = np.column_stack(columns)
+    fitted = design @ np.linalg.lstsq(design, leads.log_odds)[0]
+    return float(np.var(leads.log_odds - fitted) / np.var(leads.log_odds))
+
+
+@pytest.mark.parametrize("kind", misspecified_worlds.KINDS)
+def test_the_truth_of_a_misspecified_world_is_known_and_is_no_sum_of_effects(kind):
+    leads = misspecified_worlds.misspecified_company(kind, 1).leads(5000, seed=2)
+    p = 1 / (1 + np.exp(-leads.log_odds))
+    assert abs(leads.y.mean() - p.mean()) < 3 * np.sqrt((p * (1 - p)).sum()) / len(p)
+    assert (residual_share(leads) > 0.1) == (kind != "additive")
+
+
+def test_coverage_is_measured_for_each_method(monkeypatch):
+    monkeypatch.setattr(misspecified_coverage, "SCORED", 300)
+    monkeypatch.setattr(misspecified_coverage, "GRID", 5)
+    found = misspecified_coverage.coverages("thresholds", 400, 1, other_methods=True)
+    assert len(found) == 4
+    assert all(len(each.right) == 300 and each.half > 0 for each in found)
 
 
 def test_one_by_one_and_a_matrix_are_measured_beside_each_other(company):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from features.spec import DisplayText, FeatureSet, attribute
 from models import artifact
 from models.additive import PiecewiseLinearTerm
 from models.metrics import Z_90
-from models.uncertainty import NOTHING, FeatureSupport, ScoreUncertainty
+from models.uncertainty import ATTENUATION, NOTHING, FeatureSupport, MisfitTree, ScoreUncertainty
 
 FEATURES = FeatureSet(
     (
@@ -56,6 +57,18 @@ LEADS = st.lists(
 )
 
 
+# A tree that knows of squared errors of leads with more than six visits, and of those without a number.
+TREE = MisfitTree(
+    columns=(MODEL.predictor.encodings.sources[0], -1, -1),
+    thresholds=(6.0, 0.0, 0.0),
+    children=(1, 0, 0),
+    values=(0.0, 0.0, 0.25),
+)
+OFF_CENTRE = replace(
+    MODEL, uncertainty=replace(MODEL.uncertainty, misfit_trees=(TREE, TREE), attenuation=ATTENUATION)
+)
+
+
 def score(visits, source, by=MODEL, lang="en"):
     return by.score({"visits": visits, "source": source}, "a", 1, lang)
 
@@ -66,11 +79,12 @@ def frame(leads):
     return rows.with_columns(lead_id=pl.lit("a"), as_of=pl.lit(1, pl.Int64))
 
 
-@given(LEADS)
-def test_a_lead_alone_is_doubted_as_among_many_to_the_bit(leads):
-    alone = [score(*lead) for lead in leads]
-    assert MODEL.score_many(frame(leads)) == alone
-    assessed = MODEL.score_frame_with_intervals(frame(leads))
+@pytest.mark.parametrize("model", [MODEL, OFF_CENTRE])
+@given(leads=LEADS)
+def test_a_lead_alone_is_doubted_as_among_many_to_the_bit(model, leads):
+    alone = [score(*lead, model) for lead in leads]
+    assert model.score_many(frame(leads)) == alone
+    assessed = model.score_frame_with_intervals(frame(leads))
     assert assessed["low"].to_list() == [first_score.interval.low for first_score in alone]
     assert assessed["high"].to_list() == [first_score.interval.high for first_score in alone]
     assert assessed["sufficient"].to_list() == [first_score.insufficient is None for first_score in alone]
@@ -78,9 +92,10 @@ def test_a_lead_alone_is_doubted_as_among_many_to_the_bit(leads):
     assert assessed["insufficient"].to_list() == codes
 
 
-@given(LEADS)
-def test_the_probability_is_within_its_interval(leads):
-    for first_score in MODEL.score_many(frame(leads)):
+@pytest.mark.parametrize("model", [MODEL, OFF_CENTRE])
+@given(leads=LEADS)
+def test_the_probability_is_within_its_interval(model, leads):
+    for first_score in model.score_many(frame(leads)):
         assert 0 < first_score.interval.low < first_score.probability < first_score.interval.high < 1
 
 
@@ -113,6 +128,50 @@ def test_a_value_that_is_not_known_is_named_and_widens_the_interval(visits, sour
 
 def test_a_missing_value_is_nothing_new_where_values_were_missing():
     assert score(None, "Ads").insufficient is None
+
+
+def half_of(result):
+    return (logit(result.interval.high) - logit(result.interval.low)) / 2
+
+
+@pytest.mark.parametrize(("visits", "misfit"), [(5.0, 0.0), (6.0, 0.0), (7.0, 0.5), (None, 0.5)])
+def test_an_interval_is_wider_where_outcomes_deviated_and_nowhere_else(visits, misfit):
+    before, after = half_of(score(visits, "Ads")), half_of(score(visits, "Ads", OFF_CENTRE))
+    assert after**2 == pytest.approx(before**2 + Z_90**2 * misfit)
+
+
+def test_the_mean_of_leads_within_an_interval_is_the_score():
+    """Normal log-odds around the centre, with the spread that the width stands for."""
+    uncertainty, z = OFF_CENTRE.uncertainty, np.random.default_rng(0).normal(size=200_000)
+    for log_odds, half in ((-3.0, 1.2), (-1.0, 0.8), (2.0, 1.5)):
+        low, high = uncertainty.bounds(log_odds, half)
+        mean = expit((low + high) / 2 + half / Z_90 * z).mean()
+        assert logit(mean) == pytest.approx(log_odds, abs=0.05)
+        assert abs(low + high) > abs(2 * log_odds)
+
+
+def test_an_interval_of_an_earlier_release_is_centred_on_its_score(tmp_path):
+    artifact.save(OFF_CENTRE, tmp_path / "model")
+    loaded = artifact.load(tmp_path / "model")
+    assert loaded.uncertainty == OFF_CENTRE.uncertainty
+    record = json.loads(OFF_CENTRE.uncertainty.to_json())
+    del record["misfit_trees"], record["attenuation"]
+    assert ScoreUncertainty.from_json(json.dumps(record)) == MODEL.uncertainty
+    result = score(9.0, "Ads")
+    assert logit(result.interval.high) - result.log_odds == pytest.approx(half_of(result))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("children", [0, 0, 0]), ("children", [2, 0, 0]), ("columns", []), ("thresholds", [6.0])],
+)
+def test_a_tree_that_leads_nowhere_is_refused_when_it_is_loaded(tmp_path, name, values):
+    """Walking it would never end, or leave its lists."""
+    tree = replace(TREE, **{name: tuple(values)})
+    broken = replace(MODEL, uncertainty=replace(MODEL.uncertainty, misfit_trees=(tree,)))
+    artifact.save(broken, tmp_path / "model")
+    with pytest.raises(artifact.ArtifactError, match="leads nowhere"):
+        artifact.load(tmp_path / "model")
 
 
 def test_an_interval_as_wide_as_most_scores_lie_apart_says_so():

@@ -16,8 +16,9 @@ from the real model by more than chance, that adds to the half-width.
 
 Within a scenario the coverage is that of split conformal prediction (Vovk et al. 2005): nine in ten intervals
 hold the truth, over leads and simulations. For the company's own leads it holds as far as the company lies
-between the scenarios, which is an assumption; ``tests/benchmarks/interval_coverage.py`` measures the coverage
-where the truth is known.
+between the scenarios, which is an assumption. What no model of this kind can say is in neither;
+``training.learner.misfit`` widens the intervals by it. ``tests/benchmarks/interval_coverage.py`` and
+``misspecified_coverage.py`` measure the coverage where the truth is known.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from features.cohort import lead_codes
 from models.additive import PiecewiseLinearTerm
 from models.calibration import PlattCalibration, update_intercept
 from models.metrics import Z_90
-from models.uncertainty import COVERED, MATTERS, NOTHING, FeatureSupport, ScoreUncertainty
+from models.uncertainty import ATTENUATION, COVERED, MATTERS, NOTHING, FeatureSupport, ScoreUncertainty
+from training.learner.misfit import expected_misfit, interaction_share, misfit_trees
 from training.learner.recipes import BASE_RATE
 
 if TYPE_CHECKING:
@@ -49,11 +51,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-# Training is the cost of a simulation, so it uses at most so many rows. Its truth is smoother than the real
-# one: estimating it from half the rows is as hard as estimating the real one from all. With still more rows
-# the error falls no faster than by the power 1 / (2 + features): the optimal rate for functions of bounded
-# slope in as many features as one of the trees may combine (Stone 1982).
-MOST_ROWS, SMOOTHER = 8_000, 2.0
+# Training is the cost of a simulation, so it uses at most so many rows. With more rows the error falls no
+# faster than by the power 1 / (2 + features): the optimal rate for functions of bounded slope in as many
+# features as one of the trees may combine (Stone 1982).
+MOST_ROWS = 8_000
 # Simulations; a single one has too much Monte Carlo error.
 TIMES = 3
 # The share of a simulation's leads that is trained on.
@@ -119,9 +120,34 @@ def estimate_uncertainty(
     if insufficiency := _insufficiency(outcomes, fitted):
         return ScoreUncertainty(NOTHING, 0.0, lacking=insufficiency, missing=max(0, ENOUGH - outcomes[1]))
     low, high = np.quantile(fitted.log_odds, _SCORE_QUANTILES)
+    matrix, at = fitted.predictor.encodings.encode(rows.frame), fitted.held_out_rows
     return ScoreUncertainty(
-        interval_half_widths(rows, fitted, number, seed), float(high - low), _feature_support(rows, fitted)
+        _widen_by_misfit(interval_half_widths(rows, fitted, number, seed), rows, fitted, matrix, seed),
+        float(high - low),
+        _feature_support(rows, fitted),
+        misfit_trees=misfit_trees(matrix[at], fitted.log_odds, rows.y[at], number[at], seed),
+        attenuation=ATTENUATION,
     )
+
+
+def _widen_by_misfit(
+    half: PiecewiseLinearTerm, rows: TrainingRows, fitted: FittedPredictor, matrix: Floats, seed: int
+) -> PiecewiseLinearTerm:
+    """The half-widths of simulations, wider by the error that they do not show."""
+    p = expit(fitted.log_odds)
+    # The last one stands for all scores.
+    knots = np.array([*half.knots, fitted.log_odds.mean()])
+    simulated = (np.array([*half.values, half.missing]) / Z_90) ** 2
+    misfit = expected_misfit(
+        knots,
+        simulated,
+        leads=len(rows) / rows.design_effect,
+        information=float((p * (1 - p)).mean()),
+        spread=float(fitted.log_odds.std()),
+        share=interaction_share(fitted.predictor, matrix, seed),
+    )
+    *values, missing = (Z_90 * np.sqrt(simulated + misfit)).tolist()
+    return replace(half, values=tuple(values), missing=missing)
 
 
 def _insufficiency(outcomes: list[int], fitted: FittedPredictor) -> InsufficiencyCode | None:
@@ -198,7 +224,7 @@ def interval_half_widths(
     simulations = [_simulate(rows, fitted, lead, share, (seed, number)) for number in range(1, TIMES + 1)]
     first, second = (_pool_simulations(scenarios) for scenarios in zip(*simulations, strict=True))
     power = 1 / (2 + max(member.max_depth for member in fitted.bag.members))
-    curve, shrinkage = conformal_curve(second), min(1.0, SMOOTHER * share) ** power
+    curve, shrinkage = conformal_curve(second), share**power
     position = interpolate_scenarios(float(fitted.log_odds.std()), first.spread, second.spread)
     knots = np.array(curve.knots)
     squared = (1 - position) * conformal_curve(first).at(knots) ** 2 + position * np.array(curve.values) ** 2

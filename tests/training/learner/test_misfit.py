@@ -1,0 +1,100 @@
+"""Misfit: found where it lives, in leads and not in rows, and expected where outcomes cannot exclude it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from training.learner.misfit import expected_misfit, interaction_share, misfit_trees
+
+COMPANIES = 40
+
+
+def company(seed, missed=0.0, leads=2000, snapshots=1):
+    """Leads whose scores lack an effect of ``missed`` that only half of the leads of one word have."""
+    random = np.random.default_rng(seed)
+    word, number = random.integers(3, size=leads).astype(float), random.normal(size=leads)
+    other = np.where(random.random(leads) < 0.1, np.nan, random.normal(size=leads))
+    log_odds = 0.8 * number - 0.5
+    is_missed = (word == 2.0) & (number > 0)
+    y = (random.random(leads) < expit(log_odds + missed * is_missed)).astype(np.int8)
+    matrix = np.column_stack([word, number, other])
+    lead = np.repeat(np.arange(leads), snapshots)
+    return matrix[lead], log_odds[lead], y[lead], lead, is_missed[lead]
+
+
+def test_an_interaction_that_scores_lack_is_found_in_its_cell():
+    found = 0
+    for seed in range(10):
+        matrix, log_odds, y, lead, is_missed = company(seed, missed=-1.5)
+        squared = sum((tree.at(matrix) for tree in misfit_trees(matrix, log_odds, y, lead)), np.zeros(len(y)))
+        found += squared[is_missed].mean() > 1.0 > 5 * squared[~is_missed].mean()
+    assert found >= 9
+
+
+@pytest.mark.parametrize(("leads", "snapshots"), [(2000, 1), (400, 8)])
+def test_nothing_is_found_where_scores_are_right(leads, snapshots):
+    found = [bool(misfit_trees(*company(s, 0.0, leads, snapshots)[:4])) for s in range(COMPANIES)]
+    # Cochran's test is wrong in one of twenty; 6 of 40 or more have a probability of 1.4 %.
+    assert sum(found) < 6
+
+
+def test_a_row_alone_is_in_the_leaf_that_it_is_in_among_many():
+    matrix, log_odds, y, lead, _ = company(0, missed=-2.0)
+    trees = misfit_trees(matrix, log_odds, y, lead)
+    assert len(trees) == 2
+    for tree in trees:
+        assert [tree.at_scalar(row) for row in matrix[:300].tolist()] == tree.at(matrix[:300]).tolist()
+
+
+def test_too_few_leads_to_split_show_nothing():
+    assert misfit_trees(*company(0, missed=-2.0, leads=20)[:4]) == ()
+
+
+def predictor(log_odds):
+    """A model of three features of which the second has two columns, and its source behind those of trees."""
+    encodings = SimpleNamespace(features=(0, 1, 2), owner=(0, 1, 1, 2), sources=(0, 4, 3))
+    return SimpleNamespace(encodings=encodings, log_odds=log_odds)
+
+
+def test_interactions_are_all_that_is_not_additive():
+    x = np.random.default_rng(0).normal(size=(1000, 5))
+    additive = predictor(lambda m: np.tanh(m[:, 0]) + m[:, 1] * m[:, 2] + m[:, 4] ** 2 - m[:, 3])
+    product = predictor(lambda m: m[:, 0] * m[:, 3])
+    half = predictor(lambda m: m[:, 0] * m[:, 3] + m[:, 1])
+    assert interaction_share(additive, x) == pytest.approx(0.0, abs=1e-9)
+    assert interaction_share(product, x) == pytest.approx(1.0, abs=0.45)
+    assert 0 < interaction_share(half, x) < interaction_share(product, x)
+    assert interaction_share(predictor(lambda m: np.zeros(len(m))), x) == 0.0
+
+
+def misfit(leads, share, log_odds=-2.0, simulated=0.3):
+    at, squared = np.array([log_odds]), np.array([simulated])
+    return expected_misfit(at, squared, leads=leads, information=0.12, spread=1.0, share=share)[0]
+
+
+def test_more_leads_leave_less_to_be_missed():
+    errors = [misfit(leads, share=0.2) for leads in (1_000, 4_000, 8_000)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] > 0
+
+
+def test_no_interactions_are_believed_from_many_leads_only():
+    assert misfit(20_000, share=0.0, simulated=0.1) < 1e-3 < misfit(20_000, share=0.2, simulated=0.1)
+    assert misfit(500, share=0.0) > misfit(500, share=0.2) / 2
+
+
+def test_leads_whose_outcomes_tell_less_are_less_certain():
+    assert misfit(4_000, 0.2, log_odds=-4.0) > misfit(4_000, 0.2, log_odds=-0.5)
+
+
+def test_what_simulations_show_is_not_counted_twice():
+    assert misfit(1_000, 0.2, simulated=0.4) == pytest.approx(misfit(1_000, 0.2) - 0.1)
+    assert misfit(1_000, 0.2, simulated=5.0) == 0.0
+
+
+def test_no_interval_is_more_than_twice_as_wide_as_that_of_simulations():
+    assert misfit(50, share=0.5, log_odds=-6.0, simulated=0.01) == pytest.approx(3 * 0.01)
