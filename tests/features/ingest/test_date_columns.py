@@ -71,7 +71,9 @@ def test_a_date_after_the_time_of_its_row_is_a_leak_and_is_said(tmp_path):
     )
 
 
-@pytest.mark.parametrize("mapping", [{"time": None}, {"time": "size"}, {"exclude": ("Trial", "Visit")}])
+@pytest.mark.parametrize(
+    "mapping", [{"time": None}, {"time": "size"}, {"exclude": ("Trial", "Visit")}, {"extract": {"*": "none"}}]
+)
 def test_without_the_time_of_rows_or_where_kept_out_no_date_is_read(tmp_path, mapping):
     leads = read(tmp_path, export(), **mapping).leads
     assert not [name for name in leads.columns if name.startswith(("Trial", "Visit"))]
