@@ -92,7 +92,7 @@ class ColumnExtraction:
         """The name of the extracted column."""
         if self.part == "choice":
             return f"{self.column}: {self.choice}"
-        if self.other:
+        if self.part == "date_lag":
             return f"{self.column} to {self.other}"
         return f"{self.column}: {self.part.partition('_')[2] or self.part}"
 

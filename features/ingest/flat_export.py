@@ -9,7 +9,7 @@ import polars as pl
 
 from features.ingest.attribute_columns import AttributeReading, cast_columns, read_attributes, settle_marks
 from features.ingest.availability import Availability, static_availability
-from features.ingest.column_extractions import is_read_out, known_extractions
+from features.ingest.column_extractions import EVERY, is_read_out, known_extractions
 from features.ingest.column_roles import ColumnRole
 from features.ingest.date_columns import (
     find_date_extractions,
@@ -145,7 +145,7 @@ def read_flat(
         known_date_extractions(mapping.extractions, rows.frame)
         if mapping.extractions is not None
         else find_date_extractions(
-            rows.frame, typed.roles, row_time(mapping.time, rows.frame), mapping.exclude
+            rows.frame, typed.roles, row_time(mapping.time, rows.frame), _without_dates(mapping, typed.roles)
         )
     )
     quarantine = typed.rows.quarantine(table, "leads", rejects=True)
@@ -180,6 +180,16 @@ def read_flat(
         and _is_dated_order(rows.frame[mapping.time], mapping),
         marks=typed.marks,
     )
+
+
+def _without_dates(mapping: FlatMapping, roles: tuple[ColumnRole, ...]) -> frozenset[str]:
+    """The columns out of which no date is to be read, as the user says."""
+    switched_off = {
+        role.column
+        for role in roles
+        if mapping.extract.get(role.column, mapping.extract.get(EVERY)) == "none"
+    }
+    return frozenset({*mapping.exclude, *switched_off})
 
 
 def _identifying_columns(frame: pl.DataFrame, mapping: FlatMapping) -> pl.DataFrame:

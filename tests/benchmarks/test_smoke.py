@@ -9,6 +9,7 @@ import pytest
 from benchmarks import (
     advice,
     batch,
+    combinations,
     handover,
     leak_worlds,
     load,
@@ -28,6 +29,7 @@ from small_model import build_small_model
 from features.catalogue import build_feature_set
 from features.cohort import CohortRule, open_lead_snapshots
 from models import artifact
+from models.metrics import roc_auc
 from serving.server import post_json
 from training.data.dataset import compute_feature_rows, flat_features, flat_rows
 from training.simulation.simulator import simulate
@@ -222,3 +224,19 @@ def test_reports_advise_nothing_false_in_null_worlds_and_what_is_true_in_others(
     assert len(wrong) <= 2
     power = [advice.measure(kind, worlds=3, leads=2000) for kind in advice.POWER_KINDS]
     assert all(worlds.share(advice.NAMED[worlds.kind]) >= 2 / 3 for worlds in power)
+
+
+@pytest.mark.parametrize("name", combinations.NULL_WORLDS)
+def test_null_worlds_of_combinations_have_both_outcomes(name):
+    rows = combinations.NULL_WORLDS[name](np.random.default_rng(1), 400)
+    assert 0.05 < rows.y.mean() < 0.6
+    assert combinations.false_choices(name, 1, 400) in {0, 1}
+
+
+def test_in_the_world_of_codes_each_alone_says_next_to_nothing():
+    frame, y, p = combinations.world_of_codes(combinations.LEARNED + 3_000, 1)
+    later = y[combinations.LEARNED :]
+    alone = [roc_auc(later, combinations.smoothed_rates([name], frame, y)) for name in combinations.CODES]
+    assert max(alone) < 0.62
+    assert roc_auc(later, combinations.smoothed_rates([*combinations.CODES], frame, y)) > 0.7
+    assert roc_auc(later, p[combinations.LEARNED :]) > 0.8

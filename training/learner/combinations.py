@@ -9,6 +9,7 @@ Pairs that count are tried with a third column, too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations as subsets
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ LASTING = 2.0
 FEWEST = 2
 # Columns with the most levels are tried first: what few levels have in common the trees find themselves.
 MOST_COLUMNS, MOST_COMBINATIONS = 16, 6
+# Standard errors by which residuals must vary more between combinations than chance makes them.
+STANDS_OUT = 2.0
 # The least and the most that effects may vary by, as a variance in log-odds.
 LEAST_VARIANCE, MOST_VARIANCE = 1e-4, 9.0
 
@@ -71,10 +74,31 @@ class _Evidence:
 
     def cells(self, parts: tuple[str, ...]) -> NDArray[np.int64]:
         """(n,) the number of the combination of each row."""
-        cell = self.codes[parts[0]]
+        cell, size = self.codes[parts[0]], self.sizes[parts[0]]
         for part in parts[1:]:
-            cell = _renumber(cell * (int(self.codes[part].max()) + 1) + self.codes[part])
+            cell, size = cell * self.sizes[part] + self.codes[part], size * self.sizes[part]
+            if size > len(cell):  # most of the numbers are of no row then
+                cell = _renumber(cell)
+                size = int(cell.max()) + 1
         return cell
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """How many codes each column has."""
+        return {name: int(codes.max()) + 1 for name, codes in self.codes.items()}
+
+    def stands_out(
+        self, parts: tuple[str, ...], score: NDArray[np.float64], information: NDArray[np.float64]
+    ) -> bool:
+        """Whether residuals of a combination add up to more than chance makes of them.
+
+        It costs a fifth of a trial on other folds, and spares it where nothing can come of it: the sum of the
+        squared scores, less their variance, in standard errors.
+        """
+        cell = self.cells(parts)
+        scores, informations = np.bincount(cell, score), np.bincount(cell, information)
+        excess = float(scores @ scores - informations.sum())
+        return excess > STANDS_OUT * float(np.sqrt(2 * informations @ informations))
 
     def cross_fitted(
         self, cell: NDArray[np.int64], fold: NDArray[np.intp], log_odds: NDArray[np.float64], *, earlier: bool
@@ -190,7 +214,11 @@ def _choose(
 ) -> tuple[list[_Trial], NDArray[np.float64]]:
     """The candidates that count, each beyond those before it, and (n,) the log-odds with them."""
     least = float(norm.isf(error_rate / max(1, len(candidates))))
+    p = expit(log_odds)
+    w = evidence.rows.effective_weights
+    score, information = w * (evidence.rows.y - p), w * p * (1 - p)
     chosen = list[_Trial]()
+    candidates = [parts for parts in candidates if evidence.stands_out(parts, score, information)]
     while candidates and len(chosen) < most:
         trials = [evidence.try_combination(parts, log_odds) for parts in candidates]
         trials = [trial for trial in trials if trial.lasts and trial.z > least]

@@ -250,11 +250,17 @@ def _choose_recipe(choice: tuple[RecipeScore, ...]) -> Recipe:
     little is lost: the weights of the blend can leave a part out, too.
     """
     by_name = {candidate.name: candidate for candidate in choice}
-    better = [
-        recipe
-        for recipe in RECIPES
-        for score in [by_name[recipe.name]]
-        if score.worse_by < -CLEARLY * score.standard_error and score.periods_agree
-    ]
-    best = min(better, key=lambda recipe: by_name[recipe.name].log_loss, default=BLEND)
-    return BASE_RATE if by_name[BASE_RATE.name].log_loss <= by_name[best.name].log_loss else best
+    clearly = [recipe for recipe in RECIPES if _is_clearly_better(by_name[recipe.name])]
+    agreed = [recipe for recipe in clearly if by_name[recipe.name].periods_agree]
+    base_loss = by_name[BASE_RATE.name].log_loss
+    # Where the base rate beats the blend, periods that disagree do not stand in the way of what beats both.
+    for candidates in (agreed, clearly):
+        best = min(candidates, key=lambda recipe: by_name[recipe.name].log_loss, default=BLEND)
+        if by_name[best.name].log_loss < base_loss:
+            return best
+    return BASE_RATE
+
+
+def _is_clearly_better(score: RecipeScore) -> bool:
+    """Whether a recipe is better than the blend by two standard errors."""
+    return score.worse_by < -CLEARLY * score.standard_error

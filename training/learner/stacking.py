@@ -52,22 +52,20 @@ def fit_stacking(
     y: NDArray[np.number],
     w: NDArray[np.float64],
     period: NDArray[np.intp] | None = None,
-    doubt: float = DOUBT,
 ) -> StackingWeights:
     """Fit stacking weights and calibration in one penalised logistic regression on log-odds.
 
     Stacking (Wolpert 1992; Breiman 1996) with weights that are not negative, under a normal prior around
     equal weights. With ``period`` each period has an effect of its own: by how much the parts, trained on
     earlier rows, were off in it. Their common part becomes the intercept (``shrunken_intercept``); what
-    differs between periods says little about the next one. So it is with the shares of the parts: periods
-    are as many witnesses as there are, not as many as rows, and where they disagree the prior counts.
+    differs between periods says little about the next one. So it is with the shares of the parts: where
+    periods disagree, they are as many witnesses as there are, not as many as rows.
 
     Args:
         parts: (n, k) out-of-fold log-odds of the parts.
         y: (n,) outcomes, 0 or 1.
         w: (n,) weights of the rows.
         period: (n,) the fold of each row in time, numbered from 0; None without an order.
-        doubt: The prior's precision. Default ``DOUBT``.
 
     Example:
         A part that knows the truth gets nearly all the weight, one of noise next to none:
@@ -79,10 +77,25 @@ def fit_stacking(
         >>> bool(fitted.weights[0] > 0.9), bool(fitted.weights[1] < 0.1)
         (True, True)
     """
-    if period is not None and parts.shape[1] > 1 and int(period.max()) > 0:
-        shares = _share_of_parts(parts, y, w, period)
-        mixed = fit_stacking((parts @ shares)[:, None], y, w, period)
-        return StackingWeights(shares * mixed.slope, mixed.intercept)
+    common = _fit_penalised(parts, y, w, period, DOUBT)
+    if period is None or parts.shape[1] < 2 or int(period.max()) == 0 or common.slope == 0:  # noqa: PLR2004
+        return common
+    witnesses, disagreement = _shares_by_period(parts, y, w, period)
+    if disagreement == 0:
+        return common
+    shares = (1 - disagreement) * common.weights / common.slope + disagreement * witnesses
+    mixed = _fit_penalised((parts @ shares)[:, None], y, w, period, DOUBT)
+    return StackingWeights(shares * mixed.slope, mixed.intercept)
+
+
+def _fit_penalised(
+    parts: NDArray[np.float64],
+    y: NDArray[np.number],
+    w: NDArray[np.float64],
+    period: NDArray[np.intp] | None,
+    doubt: float,
+) -> StackingWeights:
+    """The weights common to all rows, under a prior of precision ``doubt``, and the intercept."""
     period_design = np.ones((len(y), 1)) if period is None else np.eye(int(period.max()) + 1)[period]
     design, k = np.hstack([parts, period_design]), parts.shape[1]
     prior = np.append(np.full(k, 1 / max(1, k)), np.zeros(period_design.shape[1]))
@@ -105,20 +118,21 @@ def fit_stacking(
     )
 
 
-def _share_of_parts(
+def _shares_by_period(
     parts: NDArray[np.float64], y: NDArray[np.number], w: NDArray[np.float64], period: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """(k,) shares of the parts, which sum to 1: a random-effects mean of those of the periods and the prior.
+) -> tuple[NDArray[np.float64], float]:
+    """(k,) shares of the parts by the periods, which sum to 1, and how far periods disagree, from 0 to 1.
 
-    Periods differ by ``STEADIEST_SHARE`` at least, so that one of many rows is a single witness; one of few
-    rows says little at all.
+    The shares are a random-effects mean (DerSimonian and Laird 1986) under a prior around equal ones; periods
+    differ by ``STEADIEST_SHARE`` at least, so that one of many rows is a single witness, and one of few rows
+    says little. They disagree by the share of the variance that chance does not explain (Higgins 2002).
     """
     k, periods = parts.shape[1], int(period.max()) + 1
     shares, variances = np.empty((periods, k)), np.empty(periods)
     for number in range(periods):
         rows = period == number
         # The prior counts once, not once a period.
-        alone = fit_stacking(parts[rows], y[rows], w[rows], doubt=DOUBT / periods)
+        alone = _fit_penalised(parts[rows], y[rows], w[rows], None, DOUBT / periods)
         shares[number] = alone.weights / alone.slope if alone.slope > 0 else 1 / k
         p = expit(alone.apply(parts[rows]))
         information = w[rows] * p * (1 - p)
@@ -127,11 +141,13 @@ def _share_of_parts(
         variances[number] = 1 / (max(alone.slope, 1 / k) ** 2 * information @ difference**2 + DOUBT / periods)
     fixed = 1 / variances
     deviation = shares - fixed @ shares / fixed.sum()
-    excess = float((fixed @ deviation**2).mean()) - (periods - 1)
+    spread = float((fixed @ deviation**2).mean())
+    excess = spread - (periods - 1)
     between = excess / float(fixed.sum() - fixed @ fixed / fixed.sum())
     precision = 1 / (variances + max(STEADIEST_SHARE**2, between))
     prior = PRIOR_SHARE**-2
-    return np.asarray((precision @ shares + prior / k) / (precision.sum() + prior))
+    mean = np.asarray((precision @ shares + prior / k) / (precision.sum() + prior))
+    return mean, max(0.0, excess / spread) if spread > 0 else 0.0
 
 
 def shrunken_intercept(period_effects: NDArray[np.float64], information: NDArray[np.float64]) -> float:

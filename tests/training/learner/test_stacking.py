@@ -54,13 +54,13 @@ def test_one_part_alone_is_only_made_steeper_or_flatter():
     assert fit_stacking(parts[:, :1] / 2, y, w, period).weights == pytest.approx([2.0], abs=0.2)
 
 
-def recipe_scores(*, periods_agree):
+def recipe_scores(*, periods_agree, base_rate=0.6):
     """The additive recipe is better by four standard errors, as the rows of one period can make it."""
     losses = {
         "additive + trees": (0.50, 0.0),
         "additive": (0.48, -0.02),
         "trees": (0.52, 0.02),
-        "base rate": (0.6, 0.1),
+        "base rate": (base_rate, base_rate - 0.5),
     }
     return tuple(RecipeScore(name, *loss, 0.005, periods_agree) for name, loss in losses.items())
 
@@ -71,6 +71,12 @@ def test_the_preferred_recipe_stays_unless_every_period_says_otherwise():
     assert {recipe.name for recipe in (*RECIPES, BASE_RATE)} == {
         score.name for score in recipe_scores(periods_agree=True)
     }
+
+
+def test_what_beats_the_base_rate_is_taken_where_the_preferred_recipe_does_not():
+    assert _choose_recipe(recipe_scores(periods_agree=False, base_rate=0.49)).name == "additive"
+    assert _choose_recipe(recipe_scores(periods_agree=False, base_rate=0.47)) == BASE_RATE
+    assert _choose_recipe(recipe_scores(periods_agree=True, base_rate=0.47)) == BASE_RATE
 
 
 @pytest.mark.parametrize(
