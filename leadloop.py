@@ -432,11 +432,14 @@ def _log_training_data(
     from training.config.settings import Config, FlatConfig
     from training.data.log_dataset import dataset_from_log
     from training.data.monotone_constraints import monotone_constraints
+    from training.learner.selection_test import selection_p_value
 
     loaded, settings = load(model), default_config(config)
     frames, definition = _log_frames(place, loaded, settings, horizon, chance=chance)
     settings = settings or Config(flat=FlatConfig(Path(place), definition.text))
-    data = dataset_from_log(frames, definition, loaded.card, settings.training.weights)
+    data = dataset_from_log(
+        frames, definition, loaded.card, settings.training.weights, selection_test=selection_p_value
+    )
     return settings, replace(data, monotone=monotone_constraints(data.features, settings.training.monotone))
 
 
@@ -446,6 +449,7 @@ def _log_frames(
     """The decision log as frames with a model's features, and how its decisions are labelled."""
     from serving.decision_log.frames import (
         decisions_frame,
+        handover_lists_frame,
         handovers_frame,
         open_existing_log,
         outcomes_frame,
@@ -455,7 +459,8 @@ def _log_frames(
     definition = _outcome_definition(model, config, horizon)
     with open_existing_log(place) as opened:
         rows = (handovers_frame if chance else decisions_frame)(opened, model.features)
-        return DecisionLogFrames(rows, outcomes_frame(opened), model.features), definition
+        lists = handover_lists_frame(opened) if chance else None
+        return DecisionLogFrames(rows, outcomes_frame(opened), model.features, lists), definition
 
 
 def main() -> None:

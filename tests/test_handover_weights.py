@@ -7,11 +7,12 @@ the best are called, and some of the others by lot. Nobody else is called, and s
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 import pytest
+from handover_loop import Company, run_loop
 from log_entries import in_transaction
 from typer.testing import CliRunner
 
@@ -23,7 +24,12 @@ from models.explanation import Score
 from models.model_card import ModelCard
 from serving.decision_log import handovers
 from serving.decision_log.database import open_log, writing
-from serving.decision_log.frames import decisions_frame, handovers_frame, outcomes_frame
+from serving.decision_log.frames import (
+    decisions_frame,
+    handover_lists_frame,
+    handovers_frame,
+    outcomes_frame,
+)
 from serving.decision_log.records import NewDecision, Outcome, RequestInfo
 from serving.decision_log.statements import add_decisions, add_outcomes, decision_rows
 from serving.handover_selection import HandoverCandidate, HandoverRequest, select_leads
@@ -34,6 +40,7 @@ from training.data.log_dataset import (
     dataset_from_log,
     outcome_definition,
 )
+from training.learner.selection_test import selection_p_value
 from training.pipeline.fit_model import train_model
 
 FEATURES = FeatureSet(
@@ -80,7 +87,7 @@ def _one_day(log, day, leads, random, explore):
         rows = decision_rows([NewDecision(score, {"size": size})], RequestInfo("/v1/score"), now)
         in_transaction(log, add_decisions, rows)
         ids.append(lead_id)
-        chances[lead_id] = chance
+        chances[lead_id] = float(chance)
     with log.connect() as connection:
         numbers = dict(
             connection.exec_driver_sql(
@@ -200,6 +207,69 @@ def test_how_long_an_outcome_takes_gives_it_no_weight():
     )
     rows = dataset_from_log(DecisionLogFrames(decisions, outcomes, FEATURES), outcome_definition(CARD), CARD)
     assert np.average(rows.label, weights=rows.weights) == pytest.approx(0.3)
+
+
+@pytest.fixture(scope="module")
+def loops():
+    """Companies whose leads wait for later lists: listed by their features alone, or by more than these."""
+    return {hidden: run_loop(Company(hidden_rank=hidden, ignored=0.1), seed=1) for hidden in (False, True)}
+
+
+# Somebody else's outcome long after, so that every window is over.
+ENDED = pl.DataFrame({"lead_id": ["nobody"], "outcome": ["lost"], "occurred_at": [FIRST + 400 * DAY]})
+
+
+def learned(frames, selection_test=selection_p_value):
+    return dataset_from_log(frames, outcome_definition(CARD), CARD, selection_test=selection_test)
+
+
+def test_weights_are_used_where_the_choice_of_leads_tells_more_than_their_features(loops):
+    visible, hidden = learned(loops[False].frames), learned(loops[True].frames)
+    assert visible.weights is None
+    assert "beyond the features" in visible.notices[-1]
+    assert hidden.weights is not None
+    assert "rests on more than the features" in " ".join(hidden.notices)
+
+
+def test_weighted_by_all_their_chances_leads_that_wait_stand_for_all_and_are_worth_more(loops):
+    loop = loops[True]
+    rows = learned(loop.frames)
+    chance = loop.chance[rows.rows["lead_id"].cast(pl.Int64).to_numpy()]
+    one_day = learned(replace(loop.frames, lists=None), None)
+    assert np.average(chance, weights=rows.weights) == pytest.approx(loop.chance.mean(), abs=0.02)
+    assert chance.mean() > loop.chance.mean() + 0.08
+    assert rows.weights.sum() > 2 * one_day.weights.sum()
+
+
+def test_hand_overs_that_nobody_took_up_are_no_failures(loops):
+    loop = loops[False]
+    rows = learned(loop.frames)
+    answered = set(loop.frames.outcomes["lead_id"])
+    assert set(rows.rows["lead_id"]) == set(loop.frames.decisions["lead_id"]) & answered
+    left_out = loop.frames.decisions.height - len(rows)
+    assert f"{left_out:,} of 1,500 hand-overs were neither accepted nor rejected: left out" in rows.notices[0]
+
+
+def test_where_nobody_reports_acceptance_silence_counts_as_failure_and_is_said(loops):
+    frames = loops[False].frames
+    unaccepted = frames.outcomes.filter(pl.col("outcome") != "accepted")
+    rows = learned(replace(frames, outcomes=pl.concat([unaccepted, ENDED])))
+    silent = set(rows.rows["lead_id"]) - set(frames.outcomes["lead_id"])
+    assert silent
+    assert not rows.label[rows.rows["lead_id"].is_in(silent).to_numpy()].any()
+    assert "have no outcome and count as failures" in rows.notices[0]
+
+
+def test_every_list_of_the_log_gives_the_chance_of_its_lots(explored):
+    log = open_log(explored.place)
+    lists, handed_over = handover_lists_frame(log), handovers_frame(log, FEATURES)
+    log.dispose()
+    assert lists["day"].to_list() == [FIRST + day * DAY for day in range(DAYS)]
+    drawn = handed_over.filter("by_lot").join(lists.rename({"by_lot": "chance"}), on="handover_id")
+    assert drawn.height == DAYS * CAPACITY // 2
+    assert drawn["chance"].to_list() == pytest.approx(drawn["propensity"].to_list())
+    assert (drawn["worth"] <= drawn["cut"]).all()
+    assert (handed_over["first_decided_at"] == handed_over["decided_at"]).all()
 
 
 def test_who_counts_the_others_as_failures_is_told(explored):

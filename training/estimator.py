@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from training.config.defaults import SEED
 from training.learner.fit import fit
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
     is calibrated.
 
     Args:
-        seed: Of folds and samples.
+        seed: Of folds and samples. Default: that of the command line, so that both give the same model.
 
     Attributes:
         classes_: (2,) the classes, sorted; the second one is predicted as converting.
@@ -49,7 +50,7 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
     [0, 1]
     """
 
-    def __init__(self, *, seed: int = 0) -> None:
+    def __init__(self, *, seed: int = SEED) -> None:
         self.seed = seed
 
     def fit(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from serving.decision_log import queries
 from serving.decision_log.database import open_log
 from serving.decision_log.queries import first_decisions, latest_decisions, outcomes
 from serving.decision_log.settings import LogError
+from serving.handover_selection import HandoverRequest, count_lots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,7 +43,22 @@ _DECISION_SCHEMA: dict[str, Any] = {
     "complete": pl.Boolean,
 }
 
-_HANDOVER_SCHEMA = {"propensity": pl.Float64, "by_lot": pl.Boolean}
+_HANDOVER_SCHEMA = {
+    "propensity": pl.Float64,
+    "by_lot": pl.Boolean,
+    "worth": pl.Float64,
+    "handover_id": pl.Int64,
+    "first_decided_at": pl.Int64,
+    "tenant": pl.String,
+}
+_LIST_SCHEMA = {
+    "handover_id": pl.Int64,
+    "day": pl.Int64,
+    "tenant": pl.String,
+    "by_lot": pl.Float64,
+    "cut": pl.Float64,
+    "at_cut": pl.Float64,
+}
 _OUTCOME_SCHEMA = {"lead_id": pl.String, "outcome": pl.String, "occurred_at": pl.Int64}
 _WITHHELD_COLUMNS = ("probability", "points", "grade")
 
@@ -100,21 +117,47 @@ def decisions_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
 
 
 def handovers_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
-    """The decisions by which leads were handed over, in the columns of ``decisions_frame`` and two more.
+    """The decisions by which leads were handed over, in the columns of ``decisions_frame`` and some more.
 
     Args:
         log: An open log.
         features: The features whose columns the frame has.
 
     Returns:
-        One row per hand-over of a lead, with ``propensity``, its chance of being handed over, and ``by_lot``,
-        whether it was drawn from below the cut.
+        One row per hand-over of a lead, with ``propensity``, its chance of being handed over on that day;
+        ``by_lot``, whether it was drawn from below the cut; ``worth``, what it was ranked by;
+        ``handover_id``, its list; ``first_decided_at``, when it was first scored; and ``tenant``.
     """
-    rows = (
-        _decision_row(decision, features) | {"propensity": propensity, "by_lot": by_lot}
-        for decision, propensity, by_lot in queries.handed_over(log)
-    )
+    rows = (_decision_row(decision, features) | entry for decision, entry in queries.handed_over(log))
     return _frame(rows, _DECISION_SCHEMA | _HANDOVER_SCHEMA | _feature_schema(features))
+
+
+def handover_lists_frame(log: Engine) -> pl.DataFrame:
+    """The lists of leads to call, also of days on which a lead was not drawn.
+
+    Args:
+        log: An open log.
+
+    Returns:
+        One row per list, ordered by ``day``: ``handover_id``, ``day``, ``tenant``; ``by_lot``, the chance of
+        a lead below the cut to be drawn; ``cut``, what the last lead above it is worth (infinite where none
+        was above); ``at_cut``, the chance of a lead that is worth just as much to be above.
+    """
+    return pl.DataFrame(list(map(_list_row, queries.handover_lists(log))), _LIST_SCHEMA)
+
+
+def _list_row(row: dict[str, Any]) -> dict[str, Any]:
+    request = HandoverRequest(row["day"], row["capacity"], row["explore"])
+    lots = count_lots(row["open"], request)
+    below = row["open"] - (min(row["capacity"], row["open"]) - lots)
+    return {
+        "handover_id": row["id"],
+        "day": row["day"],
+        "tenant": row["tenant"],
+        "by_lot": lots / below if below else 1.0,  # nobody was below: whoever waited was taken
+        "cut": math.inf if row["cut"] is None else row["cut"],
+        "at_cut": row["tied_taken"] / row["tied"] if row["tied"] else 0.0,
+    }
 
 
 def outcomes_frame(log: Engine) -> pl.DataFrame:

@@ -82,19 +82,53 @@ def decisions_of_handover(log: Engine, handover_id: int) -> dict[int, DecisionSu
     return {row["id"]: DecisionSummary(**_flags(row)) for row in rows}
 
 
-def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, float, bool]]:
-    """Every hand-over of a lead: its decision, its propensity, and whether it was drawn by lot."""
-    by = HANDED_OVER.join(DECISIONS, HANDED_OVER.c.decision_id == DECISIONS.c.id)
-    chance_columns = [HANDED_OVER.c.propensity, HANDED_OVER.c.explored.label("by_lot")]
+def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, dict[str, Any]]]:
+    """Every hand-over of a lead: its decision, and what the list and the log know of it.
+
+    That is ``propensity``, ``by_lot``, ``worth``, ``handover_id``, ``tenant``, and ``first_decided_at``, when
+    the lead was first scored.
+    """
+    first = (
+        select(DECISIONS.c.lead_id, DECISIONS.c.tenant, func.min(DECISIONS.c.decided_at).label("at"))
+        .where(DECISIONS.c.shadow == 0)
+        .group_by(DECISIONS.c.lead_id, DECISIONS.c.tenant)
+        .subquery()
+    )
+    listed = {
+        "propensity": HANDED_OVER.c.propensity,
+        "by_lot": HANDED_OVER.c.explored,
+        "worth": HANDED_OVER.c.worth,
+        "handover_id": HANDED_OVER.c.handover_id,
+        "first_decided_at": func.coalesce(first.c.at, DECISIONS.c.decided_at),
+    }
+    same = (first.c.lead_id == DECISIONS.c.lead_id) & (first.c.tenant == DECISIONS.c.tenant)
     query = (
-        select(DECISIONS, *chance_columns)
-        .select_from(by)
+        select(DECISIONS, *(column.label(f"listed_{name}") for name, column in listed.items()))
+        .join(HANDED_OVER, HANDED_OVER.c.decision_id == DECISIONS.c.id)
+        .outerjoin(first, same)
         .where(*_of(DECISIONS, tenant))
         .order_by(DECISIONS.c.id, HANDED_OVER.c.handover_id)
     )
     for row in _rows(log, query):
-        propensity, by_lot = row.pop("propensity"), row.pop("by_lot")
-        yield _decision(row), propensity, bool(by_lot)
+        entry = {name: row.pop(f"listed_{name}") for name in listed}
+        yield _decision(row), entry | {"by_lot": bool(entry["by_lot"]), "tenant": row["tenant"]}
+
+
+def handover_lists(log: Engine, tenant: str = "") -> Iterator[dict[str, Any]]:
+    """Every list in the order of days: request, counts, and ``cut``, the worth of its last lead above."""
+    cut = (
+        select(HANDED_OVER.c.handover_id, func.min(HANDED_OVER.c.worth).label("cut"))
+        .where(HANDED_OVER.c.explored == 0)
+        .group_by(HANDED_OVER.c.handover_id)
+        .subquery()
+    )
+    query = (
+        select(HANDOVERS, cut.c.cut)
+        .outerjoin(cut, cut.c.handover_id == HANDOVERS.c.id)
+        .where(*_of(HANDOVERS, tenant))
+        .order_by(HANDOVERS.c.day, HANDOVERS.c.id)
+    )
+    return _rows(log, query)
 
 
 def lists_of_lead(log: Engine, lead_id: str, tenant: str = "") -> Iterator[dict[str, Any]]:

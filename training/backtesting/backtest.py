@@ -34,6 +34,7 @@ from training.backtesting.splits import (
     random_split,
     rolling_origins,
 )
+from training.config.defaults import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,7 +83,7 @@ class BacktestSettings:
     """
 
     origins: int = 5
-    seed: int = 0
+    seed: int = SEED
     capacity: float = 0.1
     metrics: Mapping[str, PluginMetric] = field(default_factory=dict)
 
@@ -98,7 +99,7 @@ def backtest_candidates(
 
     Args:
         dataset: The rows.
-        settings: Default five origins, seed 0, a capacity of 10 %.
+        settings: Default five origins, the seed of the command line, a capacity of 10 %.
         others: Candidates beside the default learner.
         folder: Where the predictions of finished origins are stored; None stores nothing.
         say: Called with a line of text at each step.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from features.clock import to_datetime
 from features.ingest.attribute_columns import exclude_reserved
-from training.config.history_draft import HORIZON_DAYS, describe_period, event_counts
+from training.config.history_draft import describe_period, event_counts
+from training.config.horizon_draft import age_comment, horizon_comments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -49,7 +50,8 @@ def render_history_config(read: ReadDraft) -> str:
         *_funnel(read),
         "",
         "[label]",
-        f'horizon = "{HORIZON_DAYS}d"   # a success enters the target within this time',
+        f'horizon = "{read.timing.horizon}d"   # a success enters the target within this time',
+        *_comments(horizon_comments(read.timing)),
         "",
         "[cohort]",
         'on = ["created"]   # when open leads are looked at; a stage of the funnel is possible too',
@@ -173,8 +175,8 @@ def _grid(read: ReadDraft) -> list[str]:
     """The grid of snapshots; it is commented out where there are no touchpoints to see later."""
     comment = "" if read.kinds else "# "
     return [
-        f'{comment}every = "30d"   # and again on this grid',
-        f'{comment}until_age = "{HORIZON_DAYS}d"   # until a lead is so old',
+        f'{comment}every = "{read.timing.every}d"   # and again on this grid',
+        f'{comment}until_age = "{read.timing.until_age}d"   # {age_comment(read.timing)}',
     ]
 
 

@@ -25,6 +25,7 @@ from features.ingest.timestamps import ISO, detect_format, is_day_month_ambiguou
 from features.ingest.touchpoint_kinds import suggest_kinds
 from features.parsing import parse_categories, strip_missing
 from features.word_lists import stage_pattern
+from training.config.horizon_draft import UNKNOWN_DAYS, ConversionTiming, choose_timing
 from training.config.late_facts import late_reason
 from training.config.recipe import BlockResolver, FunnelRecipe, matching_columns
 from training.config.source_tables import count_values
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from training.config.recipe import DraftBlock, StageChoice
     from training.config.source_tables import SourceTable
 
-HORIZON_DAYS = 90
 _CONTRACT_NAMES: dict[str, TableName] = {"history": "attributes"}
 _WON, LOST, REOPENED = map(stage_pattern, ("won", "lost", "reopened"))
 
@@ -104,6 +104,7 @@ class ReadDraft:
         kinds: How many touchpoints there are of each kind.
         start: The first day of snapshots, where outcomes were not kept from the beginning; else None.
         begun: The first day with leads, in epoch seconds.
+        timing: How long conversions take.
     """
 
     draft: HistoryDraft
@@ -112,6 +113,7 @@ class ReadDraft:
     kinds: Mapping[str, int]
     start: int | None
     begun: int | None
+    timing: ConversionTiming = field(default_factory=ConversionTiming)
 
     @property
     def late(self) -> dict[str, str]:
@@ -174,12 +176,13 @@ def read_draft(draft: HistoryDraft, folder: Path) -> ReadDraft:
         dict(sorted(kinds.items(), key=lambda item: -item[1])),
         _start(begun, moves["occurred_at"].min()),  # type: ignore[arg-type]
         begun,  # type: ignore[arg-type]
+        choose_timing(leads, moves, reading.history.observed_until, funnel.target, funnel.closed),
     )
 
 
 def _start(created: int | None, known: int | None) -> int | None:
     """When outcomes begin, where leads begin long before."""
-    if created is None or known is None or known - created <= HORIZON_DAYS * DAY:
+    if created is None or known is None or known - created <= UNKNOWN_DAYS * DAY:
         return None
     return known
 

@@ -29,6 +29,7 @@ from features.messages import Lang  # noqa: TC001
 from features.parsing import MISSING
 from features.suggestions import suggest
 from models.project import check_project_name
+from training.config.defaults import SEED
 from training.config.toml_reader import ConfigError, Duration, Instant, read_file, register_converter
 from training.plugins import PluginModule  # noqa: TC001
 
@@ -273,7 +274,7 @@ class TrainingConfig:
         learner: A plug-in of ``leadloop.learners`` that makes the model. Default: leadloop's own learner.
     """
 
-    seed: int = 42
+    seed: int = SEED
     weights: Literal["matured", "ipcw"] = "matured"
     capacity: Capacity | None = None
     capacity_share: float | None = None

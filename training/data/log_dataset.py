@@ -4,8 +4,10 @@ Each decision is a snapshot, labelled as those of a history are (``features.labe
 between training and serving.
 
 Decisions about leads that nobody called are rows, too. Where only a lead that is called can get an outcome,
-each of the others would count as a failure. Then hand-overs alone are rows, weighted by one over their
-propensity (Horvitz and Thompson 1952): the few that were drawn at random stand for all that were left out.
+each of the others would count as a failure. Then each lead's first hand-over alone is a row. Where the choice
+of leads tells more of their outcomes than the features do, each is weighted by one over the chance to be
+handed over within the log (Horvitz and Thompson 1952): the few that were drawn at random stand for all that
+were left out.
 """
 
 from __future__ import annotations
@@ -23,16 +25,24 @@ from features.ingest.mapping import FlatMapping
 from features.labels import LabelSpec, compute_labels
 from training.data.censoring import Weights, select_labelled
 from training.data.dataset import FLAT_AS_OF, Dataset, IngestSummary
+from training.data.propensity import cumulative_propensities, truncate_weights
 from training.stats.intervals import scale_to_effective_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
     from features.spec import FeatureSet
     from models.model_card import ModelCard
+    from training.data.propensity import TruncatedWeights
+
+    # The p-value of independence of (n,) outcomes and what (n,) leads were ranked by, given (n, k) features.
+    SelectionTest = Callable[[pl.DataFrame, NDArray[np.int8], NDArray[np.float64]], float | None]
+
+# Below this p-value the choice of leads is taken to tell more than the features.
+INFORMATIVE = 0.05
 
 WON, LOST = ("qualified", "won"), ("rejected", "disqualified", "lost")
 _WITHIN = re.compile(r"(.+) within ([\d.]+) days")
@@ -64,13 +74,16 @@ class DecisionLogFrames:
 
     ``decisions`` has ``lead_id``, ``as_of``, ``decided_at``, ``complete`` (false: another model's features)
     and the columns of ``features``, one row per lead and as_of; or, where hand-overs are to be learned from,
-    one per hand-over with its ``propensity`` and whether it was drawn ``by_lot``. ``outcomes`` has
-    ``lead_id``, ``outcome`` and ``occurred_at``, corrections applied.
+    one per hand-over with its ``propensity`` on that day and whether it was drawn ``by_lot``. ``outcomes``
+    has ``lead_id``, ``outcome`` and ``occurred_at``, corrections applied. ``lists`` has every list of leads
+    to call, in the columns of ``training.data.propensity``; None counts the chance of a hand-over's own day
+    alone.
     """
 
     decisions: pl.DataFrame
     outcomes: pl.DataFrame
     features: FeatureSet
+    lists: pl.DataFrame | None = None
 
     @property
     def by_chance(self) -> bool:
@@ -159,13 +172,17 @@ def label_decisions(frames: DecisionLogFrames, definition: OutcomeDefinition) ->
 
 
 def _first_per_moment(decisions: pl.DataFrame, *, by_chance: bool) -> pl.DataFrame:
-    """The first row of each lead and moment; ``worth`` is one over the propensity of its hand-over.
+    """The first row of each lead and moment; of hand-overs the first of each lead.
 
     A lead without outcome may be handed over on many days. Counted for each of them, leads that take long to
     convert would weigh more than leads that are soon rejected.
     """
-    first = decisions.unique(["lead_id", "at"], keep="first", maintain_order=True)
-    return first.with_columns(worth=1 / pl.col("propensity")) if by_chance else first
+    once = (
+        ["lead_id", *(["tenant"] if "tenant" in decisions.columns else [])]
+        if by_chance
+        else ["lead_id", "at"]
+    )
+    return decisions.unique(once, keep="first", maintain_order=True)
 
 
 def _decisive_outcomes(outcomes: pl.DataFrame) -> pl.DataFrame:
@@ -185,16 +202,22 @@ def _history(snapshots: Snapshots, ends: pl.DataFrame, until: int) -> LeadHistor
 
 
 def dataset_from_log(
-    frames: DecisionLogFrames, definition: OutcomeDefinition, card: ModelCard, weights: Weights = "matured"
+    frames: DecisionLogFrames,
+    definition: OutcomeDefinition,
+    card: ModelCard,
+    weights: Weights = "matured",
+    selection_test: SelectionTest | None = None,
 ) -> Dataset:
     """The labelled decisions of a log as rows to learn from.
 
     Args:
-        frames: The log; of hand-overs the rows are weighted by one over their propensity.
+        frames: The log; of hand-overs those that nobody took up are left out, where the log tells.
         definition: The label.
         card: The card of the model that decided.
         weights: "matured" takes decisions whose window is over; "ipcw" every one with an outcome, weighted by
             the inverse probability of censoring, as early outcomes alone would overstate fast leads.
+        selection_test: Of hand-overs, the test whether the choice of leads tells more than the features:
+            where it does not, they have no weights. Default: they have weights in any case.
 
     Returns:
         The rows, ordered by time and ``lead_id``.
@@ -210,6 +233,10 @@ def dataset_from_log(
     rows = select_labelled(decisions.rows.with_columns(as_of="at"), decisions.until, weights).sort(
         "as_of", "lead_id"
     )
+    labelled, handed_over = rows.height, None
+    if frames.by_chance and labelled:
+        handed_over = _weigh_handovers(frames, rows, decisions.until - definition.label.gap, selection_test)
+        rows = handed_over.rows
     if rows.is_empty():
         raise EmptyLogError(_empty_log_message(frames, decisions, definition))
     return Dataset(
@@ -219,17 +246,20 @@ def dataset_from_log(
         question=definition.text,
         order=rows["as_of"].to_numpy(),
         gap=definition.label.gap,
-        weights=_weights(rows),
+        weights=_censoring_weights(rows) if handed_over is None else handed_over.weights,
         matured=rows["matured"].to_numpy() if "weight" in rows.columns else None,
         settled_at=rows["settled_at"].to_numpy(),
-        immature=decisions.rows.height - rows.height,
+        immature=decisions.rows.height - labelled,
         has_dates=True,
         flat=_flat_mapping(card) if card.flat else None,
         intake=IngestSummary(frames.decisions.height, {}, {}),
         ignored=card.ignored,
         missing=card.missing,
         marks=card.marks,
-        notices=(*_notices(decisions, rows.height), *_weight_notices(frames, rows)),
+        notices=(
+            *_notices(decisions, labelled),
+            *(_acceptance_notices(frames.outcomes) if handed_over is None else handed_over.notices),
+        ),
     )
 
 
@@ -237,28 +267,97 @@ def _flat_mapping(card: ModelCard) -> FlatMapping:
     return FlatMapping(label=card.label, id=card.id_column, missing=card.missing, encoding=card.encoding)
 
 
-def _weights(rows: pl.DataFrame) -> NDArray[np.float64] | None:
-    if "worth" in rows.columns:
-        return scale_to_effective_size(rows["worth"].to_numpy())
+def _censoring_weights(rows: pl.DataFrame) -> NDArray[np.float64] | None:
     return rows["weight"].to_numpy() if "weight" in rows.columns else None
 
 
-def _weight_notices(frames: DecisionLogFrames, rows: pl.DataFrame) -> Iterator[str]:
-    """What propensity weights cost in effective sample size, or that they seem to be needed."""
-    if not frames.by_chance:
-        if _only_accepted_leads(frames.outcomes):
-            yield (
-                "every outcome is of a lead that somebody accepted: if no other lead can have one, the "
-                "others count as failures here; learn with --handed-over"
-            )
-        return
-    worth = _weights(rows)
-    if worth is not None:
-        yield f"{rows.height:,} hand-overs, weighted by their chances, are worth {worth.sum():,.0f} rows"
+def _acceptance_notices(outcomes: pl.DataFrame) -> Iterator[str]:
+    if _only_accepted_leads(outcomes):
+        yield (
+            "every outcome is of a lead that somebody accepted: if no other lead can have one, the "
+            "others count as failures here; learn with --handed-over"
+        )
+
+
+@dataclass(frozen=True)
+class _WeighedHandovers:
+    """Labelled hand-overs, their weights (None: they count alike), and what is to be said of both."""
+
+    rows: pl.DataFrame
+    weights: NDArray[np.float64] | None
+    notices: tuple[str, ...]
+
+
+def _weigh_handovers(
+    frames: DecisionLogFrames, rows: pl.DataFrame, until: int, selection_test: SelectionTest | None
+) -> _WeighedHandovers:
+    """Leave out hand-overs that nobody took up, and weigh the others where that is needed."""
+    is_silent = ~rows["lead_id"].is_in(frames.outcomes["lead_id"].implode())
+    is_reported = bool((frames.outcomes["outcome"] == "accepted").any())
+    notices = list(_silence_notices(int(is_silent.sum()), rows.height, is_reported=is_reported))
+    rows = rows.filter(~is_silent) if is_reported else rows
+    if rows.is_empty():
+        return _WeighedHandovers(rows, None, tuple(notices))
+    p = None
+    if selection_test is not None and "worth" in rows.columns:
+        features = rows.select(frames.features.names)
+        p = selection_test(features, rows["label"].to_numpy(), rows["worth"].to_numpy())
+    if p is not None and p >= INFORMATIVE:
+        notices.append(
+            f"who was handed over says nothing of the outcome beyond the features (p = {p:.2f}): the "
+            f"{rows.height:,} hand-overs count alike, as weights would only add noise"
+        )
+        return _WeighedHandovers(rows, None, (*notices, *_lot_notices(rows)))
+    if p is not None:
+        notices.append(
+            f"who was handed over rests on more than the features say (p {_p_text(p)}): each hand-over is "
+            "weighted by one over the lead's chance to be handed over within the log"
+        )
+    truncated = truncate_weights(
+        1 / rows["propensity"].to_numpy()
+        if frames.lists is None
+        else cumulative_propensities(rows, frames.lists, until).weights
+    )
+    weights = scale_to_effective_size(truncated.weights)
+    notices.append(
+        f"{rows.height:,} hand-overs, weighted by their chances, are worth {weights.sum():,.0f} rows"
+    )
+    notices.extend((*_truncation_notices(truncated), *_lot_notices(rows)))
+    return _WeighedHandovers(rows, weights, tuple(notices))
+
+
+def _p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"  # noqa: PLR2004
+
+
+def _silence_notices(silent: int, rows: int, *, is_reported: bool) -> Iterator[str]:
+    """What becomes of hand-overs of leads that the log has no outcome of at all."""
+    if silent and is_reported:
+        yield (
+            f"{silent:,} of {rows:,} hand-overs were neither accepted nor rejected: left out, as nobody "
+            "seems to have called these leads"
+        )
+    elif silent:
+        yield (
+            f"{silent:,} of {rows:,} hand-overs have no outcome and count as failures, although nobody "
+            "may have called these leads; report accepted and rejected ones to tell them apart"
+        )
+
+
+def _lot_notices(rows: pl.DataFrame) -> Iterator[str]:
     if not rows["by_lot"].any():
         yield (
             "no lead was handed over by lot: what is learned holds for leads above the cut alone; serve with "
             "--explore"
+        )
+
+
+def _truncation_notices(weights: TruncatedWeights) -> Iterator[str]:
+    if weights.truncated:
+        yield (
+            f"{weights.truncated:,} weights above {weights.limit:.1f} were truncated to it: these leads "
+            f"stood for {weights.share_before:.0%} of all and now stand for {weights.share_after:.0%}, so "
+            "that what is learned leans a little to the others"
         )
 
 

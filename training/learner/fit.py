@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import logit
 
+from training.config.defaults import SEED
 from training.data.training_rows import TrainingRows
 from training.learner.model_selection import CLEARLY, OutOfFold, cross_validate
 from training.learner.recipes import BASE_RATE, BLEND, RECIPES, FittedParts, Recipe, fit_parts
@@ -107,7 +108,7 @@ def fit(  # noqa: PLR0913 - the one call that most users need
     groups: NDArray[np.int64] | None = None,
     gap: int = 0,
     matured: NDArray[np.bool_] | None = None,
-    seed: int = 0,
+    seed: int = SEED,
     progress: Progress | None = None,
 ) -> FittedPredictor:
     """Fit the default learner to feature columns and 0/1 outcomes.

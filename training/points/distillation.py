@@ -16,6 +16,7 @@ from scipy.special import expit
 
 from models import metrics
 from models.points_table import Thresholds, calibrate_points
+from training.config.defaults import SEED
 from training.data.dataset import NoLabelledRowsError
 from training.learner.cross_validation import make_folds
 from training.learner.model_selection import FOLDS, FOLDS_WHEN_MANY, MANY, MOST_FOR_CHOOSING
@@ -110,7 +111,7 @@ def distil_points(
     fitted: TrainedModel,
     *,
     incumbent: NDArray[np.float64] | None = None,
-    seed: int = 42,
+    seed: int = SEED,
     progress: Progress | None = None,
 ) -> LearnedScorecard:
     """Distil a trained model into an integer scorecard.

@@ -163,7 +163,7 @@ def test_a_coarse_order_gives_fewer_origins(dated):
 
 
 def test_without_an_order_there_is_one_random_split_and_it_says_so(dated):
-    result = backtest_candidates(flat(dated), others=[quick()])
+    result = backtest_candidates(flat(dated), BacktestSettings(seed=0), others=[quick()])
     assert not result.time_ordered
     assert result.origins == ()
     assert result.notes == (NO_ORDER,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -30,6 +31,9 @@ LEADS = made_leads()
 
 
 def data_set(text, folder):
+    """The data set of a configuration, with one horizon and grid for all: these depend on the rows."""
+    text = re.sub(r'^(horizon|until_age) = "\d+d"', r'\1 = "90d"', text, flags=re.MULTILINE)
+    text = re.sub(r'^every = "\d+d"', 'every = "30d"', text, flags=re.MULTILINE)
     (folder / "leadloop.toml").write_text(text, encoding="utf-8")
     return read_dataset(load_config(folder / "leadloop.toml"), folder)
 
