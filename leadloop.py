@@ -99,6 +99,7 @@ def train(
 
 
 app.command()(commands.score)
+app.command()(commands.leads)
 app.command()(commands.backtest)
 app.command()(commands.points)
 app.command()(commands.report)

@@ -2,8 +2,9 @@
 
 ``model.lgb`` holds the trees, ``features.json`` the specs, ``encodings.json`` how words become numbers,
 ``predictor.json`` the additive part and the calibration, ``grades.json``, ``card.json``, ``doubt.json`` how
-sure its scores are, ``track_record.json`` how leads converted by their values (folders of earlier releases
-lack these two), and ``SHA256SUMS`` in the format of sha256sum, so that anyone can check one without leadloop.
+sure its scores are, ``track_record.json`` how leads converted by their values, ``parts.json`` how fit and
+engagement are spread (folders of earlier releases lack these three), and ``SHA256SUMS`` in the format of
+sha256sum, so that anyone can check one without leadloop.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from models.observed_rates import ObservedRates
 from models.plugin_part import PART as LEARNER
 from models.plugin_part import LearnerError
 from models.predictor import TREES, Predictor
+from models.score_parts import PartScales
 from models.tree_structure import TreeStructureError
 from models.uncertainty import ScoreUncertainty
 
@@ -33,7 +35,7 @@ SUMS = "SHA256SUMS"
 # Made of a model that has its version already, so no checksum is about it and no version depends on it.
 REPORT = "report.html"
 _FEATURES, _GRADES, _CARD, _FORMAT = "features.json", "grades.json", "card.json", "format.json"
-_UNCERTAINTY, _OBSERVED_RATES = "doubt.json", "track_record.json"
+_UNCERTAINTY, _OBSERVED_RATES, _PARTS = "doubt.json", "track_record.json", "parts.json"
 
 
 class ArtifactError(ValueError):
@@ -93,6 +95,7 @@ def load(folder: Path) -> ConversionModel:
             observed_rates=ObservedRates.from_json(parts.pop(_OBSERVED_RATES))
             if _OBSERVED_RATES in parts
             else ObservedRates(),
+            part_scales=PartScales.from_json(parts.pop(_PARTS)) if _PARTS in parts else None,
             predictor=Predictor.from_files(parts),
             version=_version(sums),
         )
@@ -133,6 +136,7 @@ def _model_files(model: ConversionModel) -> dict[str, str]:
         _CARD: model.card.to_json(),
         _OBSERVED_RATES: model.observed_rates.to_json(),
         **({} if model.uncertainty is None else {_UNCERTAINTY: model.uncertainty.to_json()}),
+        **({} if model.part_scales is None else {_PARTS: model.part_scales.to_json()}),
         _FORMAT: json.dumps({"format": number, "features": model.features.fingerprint}),
     }
 

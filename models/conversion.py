@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from features.record import Value
     from features.spec import FeatureSet, FeatureSpec
     from models.encoding import FeatureEncoding
+    from models.explanation import ScorePart
     from models.grades import Grades
     from models.model_card import ModelCard
     from models.predictor import Predictor
+    from models.score_parts import PartScales
     from models.uncertainty import ScoreUncertainty
 
 _INTERVAL_COLUMNS: tuple[tuple[str, type[pl.DataType]], ...] = (
@@ -59,6 +61,7 @@ class ConversionModel:
         version: Fingerprint of its folder, 12 hex digits; ``"unsaved"`` before it has one.
         uncertainty: Gives scores their intervals; None in models of early releases.
         observed_rates: Gives reasons their evidence; empty in models of early releases.
+        part_scales: Gives fit and engagement their percentiles and grades; None in models of early releases.
     """
 
     features: FeatureSet
@@ -68,6 +71,7 @@ class ConversionModel:
     version: str = "unsaved"
     uncertainty: ScoreUncertainty | None = None
     observed_rates: ObservedRates = field(default_factory=ObservedRates)
+    part_scales: PartScales | None = None
 
     def __repr__(self) -> str:
         auc = self.card.metrics.get("roc_auc")
@@ -129,7 +133,26 @@ class ConversionModel:
             for text in [self.render_reason(spec, value, weight, lang)]
             for evidence in [self.observed_rates.evidence(spec.name, value)]
         ]
-        return Explanation(score, base, tuple(sorted(reasons, key=lambda r: -abs(r.contribution))))
+        ordered = tuple(sorted(reasons, key=lambda r: -abs(r.contribution)))
+        return Explanation(score, base, ordered, self.split_contributions(contributions)[0])
+
+    def score_parts(self, rows: pl.DataFrame) -> list[tuple[ScorePart, ...]]:
+        """Split the scores of feature ``rows`` into fit and engagement; see ``split_contributions``."""
+        return self.split_contributions(self.contributions(rows)[1])
+
+    def split_contributions(self, contributions: NDArray[np.float64]) -> list[tuple[ScorePart, ...]]:
+        """Add contributions up to fit and engagement.
+
+        Args:
+            contributions: (n, features) contributions, as ``contributions`` gives them.
+
+        Returns:
+            The parts of each row; none of a part that the model knows nothing of, or in models of early
+            releases.
+        """
+        if self.part_scales is None:
+            return [()] * len(contributions)
+        return self.part_scales.parts(contributions, [spec.family for spec in self.features.specs])
 
     def render_reason(self, spec: FeatureSpec, value: Value, contribution: float, lang: str = "en") -> str:
         """The sentence of a feature with the lead's value in it; of a text, with the words that decided.

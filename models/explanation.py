@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from features.clock import humanise
 from features.display_names import humanise_value
@@ -120,18 +120,40 @@ class FamilyContribution:
 
 
 @dataclass(frozen=True, slots=True)
+class ScorePart:
+    """One of the two parts of a score, fit or engagement; ``models.score_parts`` computes them.
+
+    Attributes:
+        part: Fit is who the lead is and where it came from, engagement what it and its colleagues do.
+        contribution: Sum of the contributions of its features, in calibrated log-odds.
+        points: The same in points.
+        percentile: The share of leads with less of it, 0 to 100.
+        grade: A to D for fit, 1 to 4 for engagement; the best grades go to as many as sales can call.
+    """
+
+    part: Literal["fit", "engagement"]
+    contribution: float
+    points: float
+    percentile: int
+    grade: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """A score with its parts: ``base`` and all contributions add up to its log-odds, to 1e-9.
+    """A score taken apart: ``base`` and all contributions add up to its log-odds, to 1e-9.
 
     Attributes:
         score: The score.
         base: Calibrated log-odds before anything is known of the lead.
         reasons: One a feature, the largest contribution first.
+        parts: Fit and engagement, which add up to the log-odds with the base; none in models of early
+            releases.
     """
 
     score: Score
     base: float
     reasons: tuple[Reason, ...]
+    parts: tuple[ScorePart, ...] = ()
 
     @property
     def families(self) -> tuple[FamilyContribution, ...]:

@@ -62,7 +62,10 @@ def from_capacity(probability: NDArray[np.float64], share: float) -> Grades:
     if not 0 < share <= 1:
         msg = f"the share of leads that sales can call must be above 0 and at most 1, not {share}"
         raise ValueError(msg)
-    thresholds = [
-        float(np.quantile(probability, max(0.0, 1 - share * multiple))) for multiple in _SHARE_MULTIPLES
-    ]
-    return Grades((thresholds[0], thresholds[1], thresholds[2]))
+    return Grades(capacity_quantiles(probability, share))
+
+
+def capacity_quantiles(values: NDArray[np.float64], share: float) -> tuple[float, float, float]:
+    """The least of the (n,) ``values`` that belongs to the best ``share``, twice and four times as many."""
+    first, second, third = (float(np.quantile(values, max(0.0, 1 - share * n))) for n in _SHARE_MULTIPLES)
+    return first, second, third

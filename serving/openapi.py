@@ -190,6 +190,11 @@ _COMPONENT_DESCRIPTIONS = {
         "``evidence`` is how the leads with this value converted that the model learned from, if "
         "they were enough."
     ),
+    "ScorePart": (
+        "How well a lead fits, or how much it engages: the sum of the contributions of its features.\n\n"
+        "``percentile`` is the share of leads with less of it; of the grades, A to D for fit and 1 to 4 for "
+        "engagement,\nthe best go to as many leads as sales can call."
+    ),
     "ScoreInterval": "Where a lead's true probability is, nine times in ten: ``[low, high]``.",
     "Shift": "By how much the contribution of one feature has changed, and from which value.",
 }

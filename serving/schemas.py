@@ -29,7 +29,7 @@ from features.messages import Lang
 from features.parsing import as_category, clean_text
 
 # pydantic reads the annotations of these when the classes are made.
-from models.explanation import FamilyContribution, Reason, ScoreChange
+from models.explanation import FamilyContribution, Reason, ScoreChange, ScorePart
 from models.uncertainty import InsufficiencyCode, InsufficientEvidence, ScoreInterval
 from serving.decision_log.records import DecidedBy, Decision, Outcome, OutcomeKind
 
@@ -327,15 +327,23 @@ _LEAD_EXAMPLE: dict[str, Any] = {
 }
 
 
-class ScoreRequest(StrictModel):
-    """Leads to score, 1 to 1,000 at once; each is answered on its own."""
+class LeadsRequest(StrictModel):
+    """Leads, 1 to 1,000 at once; each is answered on its own."""
 
     leads: list[RawLead] = Field(min_length=1, max_length=MAX_LEADS)
 
     model_config = ConfigDict(json_schema_extra={"example": {"leads": [_LEAD_EXAMPLE]}})
 
 
-class ExplainRequest(ScoreRequest):
+class ScoreRequest(LeadsRequest):
+    """Leads to score, 1 to 1,000 at once; each is answered on its own."""
+
+    parts: bool = Field(
+        default=False, description="also split each score into fit and engagement; as slow as to explain it"
+    )
+
+
+class ExplainRequest(LeadsRequest):
     """Leads to score and explain; ``top`` keeps the weightiest reasons and adds the others up in ``rest``."""
 
     lang: Lang = "en"
@@ -376,6 +384,14 @@ class ScoreResult(StrictModel):
     interval: ScoreInterval | None = Field(description="nine times in ten the true probability is in it")
     sufficient: bool
     insufficient: InsufficientEvidence | None
+    fit: ScorePart | None = Field(
+        description="who the lead is and where it came from; null where `parts` was not asked for, or the "
+        "model has none"
+    )
+    engagement: ScorePart | None = Field(description="what the lead and its colleagues do; null as `fit`")
+    combined_grade: str | None = Field(
+        description='the grades of both in one word, such as "B1": fit A to D, engagement 1 to 4'
+    )
     as_of: int = Field(description="epoch seconds: what was known before then was taken into account")
     known_until: int | None = Field(description="the newest of it; null where the request names no time")
 

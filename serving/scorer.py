@@ -14,6 +14,7 @@ from features.messages import translate
 from features.online import OnlineFeatures
 from features.parsing import MISSING
 from models.explanation import explain_change, top_reasons
+from models.score_parts import combine_grades
 from models.uncertainty import InsufficientEvidence
 from serving.body_splitter import OversizedItem
 from serving.decision_log.records import NewDecision
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from features.record import Value
     from models.conversion import ConversionModel
-    from models.explanation import Explanation, Reason, Score, ScoreChange
+    from models.explanation import Explanation, Reason, Score, ScoreChange, ScorePart
 
     Note = Callable[[NewDecision], object]
 
@@ -72,7 +73,12 @@ class Scorer:
         self._schema: dict[str, Any] = SNAPSHOT_SCHEMA | types
 
     def score(
-        self, leads: Sequence[object], note: Note = _discard, *, now: float | None = None
+        self,
+        leads: Sequence[object],
+        note: Note = _discard,
+        *,
+        now: float | None = None,
+        with_parts: bool = False,
     ) -> list[ScoreResult | LeadFailure]:
         """Score leads.
 
@@ -80,16 +86,19 @@ class Scorer:
             leads: JSON objects as requests hold them.
             note: Called with each decision, in order, with what it takes to replay it.
             now: The moment, in epoch seconds, for leads without ``as_of``. Default: by the clock.
+            with_parts: Whether to split each score into fit and engagement; as slow as to explain it.
 
         Returns:
             One result per lead, in their order; a lead that is not valid fails alone.
         """
 
         def scores(requests: Sequence[ScoringRequest]) -> Iterator[ScoreResult]:
-            for request, (number, row) in zip(requests, self._scores(requests), strict=True):
+            scored = list(self._scores(requests))
+            parts = self._parts([row for _, row in scored]) if with_parts else [()] * len(scored)
+            for request, (number, row), split in zip(requests, scored, parts, strict=True):
                 score = self._with_account_doubt(number, request)
                 note(NewDecision(score, row))
-                yield _score_result(score, request)
+                yield ScoreResult(**_score_fields(score, request, split))
 
         return self._answers(leads, scores, now)
 
@@ -177,6 +186,9 @@ class Scorer:
         except InvalidLead as refused:
             return LeadFailure(lead_id=_lead_id_or_none(item), error=refused.error)
 
+    def _parts(self, rows: Sequence[Mapping[str, Value]]) -> list[tuple[ScorePart, ...]]:
+        return self.model.score_parts(pl.DataFrame(rows, self._schema)) if rows else []
+
     def _scores(self, requests: Sequence[ScoringRequest]) -> Iterator[tuple[Score, Mapping[str, Value]]]:
         """Each lead's score with its feature row."""
         rows = [self.feature_row(request) for request in requests]
@@ -196,14 +208,11 @@ def _lead_id_or_none(item: object) -> str | None:
     return lead_id if isinstance(lead_id, str) and len(lead_id) <= MAX_NAME else None
 
 
-def _score_result(score: Score, request: ScoringRequest) -> ScoreResult:
-    return ScoreResult(**_score_fields(score, request))
-
-
-def _score_fields(score: Score, request: ScoringRequest) -> dict[str, Any]:
+def _score_fields(score: Score, request: ScoringRequest, parts: tuple[ScorePart, ...]) -> dict[str, Any]:
     """The fields that scores and explanations share."""
     why = score.insufficient
     withheld = why is not None and why.withheld
+    shown = {} if withheld else {part.part: part for part in parts}
     return {
         "lead_id": score.lead_id,
         "probability": None if withheld else score.probability,
@@ -212,6 +221,9 @@ def _score_fields(score: Score, request: ScoringRequest) -> dict[str, Any]:
         "interval": score.interval,
         "sufficient": why is None,
         "insufficient": why,
+        "fit": shown.get("fit"),
+        "engagement": shown.get("engagement"),
+        "combined_grade": combine_grades(tuple(shown.values())),
         "as_of": request.as_of,
         "known_until": request.known_until,
     }
@@ -223,7 +235,7 @@ def _explain_result(
     names = {reason.feature for reason in reasons}
     left_out = (reason for reason in explanation.reasons if reason.feature not in names)
     return ExplainResult(
-        **_score_fields(explanation.score, request),
+        **_score_fields(explanation.score, request, explanation.parts),
         log_odds=explanation.score.log_odds,
         base=explanation.base,
         rest=fsum(reason.contribution for reason in left_out),

@@ -134,7 +134,10 @@ class Leadloop:
         """How likely each lead is to convert."""
         scorer, now = self.scorer, current_request().received_at
         return await self._answer(
-            scorer, request.leads, lambda note: scorer.score(request.leads, note, now=now), ScoreResponse
+            scorer,
+            request.leads,
+            lambda note: scorer.score(request.leads, note, now=now, with_parts=request.parts),
+            ScoreResponse,
         )
 
     @bentoml.api(route="/v1/explain")  # type: ignore[untyped-decorator]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,15 +21,18 @@ from features.ingest.partitions import read_partitioned
 from features.ingest.quarantine import Quarantine
 from features.parsing import MISSING
 from features.spec import FeatureSet
+from features.suggestions import suggest
 from models.explanation import log_odds_to_points
+from models.score_parts import parts_to_frame
 from training.data.dataset import compute_feature_rows, flat_rows
 from training.file_output import Sink, frame_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from features.history import LeadHistory
+    from features.ingest.column_roles import Role
     from models.conversion import ConversionModel
     from training.config.settings import Config
 
@@ -46,16 +49,24 @@ class ScoringOptions:
     Attributes:
         out: The file of scores, CSV or Parquet.
         reasons: How many reasons per lead, in words.
+        parts: Whether to split each score into fit and engagement (``models.score_parts.PART_COLUMNS``).
         contributions: A file for the contribution of every feature to every lead's log-odds. Default: none.
         lang: The language of the reasons.
         encoding: How the characters of the file of leads are written. Default: as UTF-8 or as in training.
+        carried: Columns of the leads, such as name and owner, to write beside the scores as they are.
+        best_first: Whether the best leads come first, for which all scores are held in memory.
+        dates: Whether to write the day of ``as_of`` as ``as_of_date``, too; only leads of a history have one.
     """
 
     out: Path
     reasons: int = 0
+    parts: bool = False
     contributions: Path | None = None
     lang: str = "en"
     encoding: str | None = None
+    carried: tuple[str, ...] = ()
+    best_first: bool = False
+    dates: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,39 @@ class ScoringError(ValueError):
     """The model and the leads do not go together; the message says why."""
 
 
+@dataclass(frozen=True)
+class LeadBatch:
+    """Some leads to score.
+
+    Attributes:
+        rows: n feature rows with ``lead_id`` and ``as_of``.
+        carried: n rows of the leads' own columns that were asked for, as text.
+    """
+
+    rows: pl.DataFrame
+    carried: pl.DataFrame
+
+
+@dataclass
+class LeadBatches:
+    """The leads of a file or a history, a batch at a time.
+
+    Attributes:
+        batches: The leads, to be walked once.
+        quarantine: What could not be read; whole once ``batches`` has ended.
+        ids: Hashes of the ids of the leads that a flat export has given so far.
+    """
+
+    batches: Iterator[LeadBatch] = field(default_factory=lambda: iter(()))
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    ids: list[pl.Series] = field(default_factory=list)
+
+    @property
+    def repeated(self) -> int:
+        """How many rows have the id of an earlier row."""
+        return 0 if not self.ids else (ids := pl.concat(self.ids)).len() - ids.n_unique()
+
+
 def score_flat(model: ConversionModel, leads: Path, options: ScoringOptions, say: Say) -> ScoringResult:
     """Score a flat export, in the order of its rows.
 
@@ -102,30 +146,13 @@ def score_flat(model: ConversionModel, leads: Path, options: ScoringOptions, say
         The counts.
 
     Raises:
-        ScoringError: The model was trained on a history.
+        ScoringError: The model was trained on a history, or has no parts where they are to be written.
         SourceError: The file cannot be read, or lacks columns.
     """
-    if not model.card.flat:
-        msg = "this model was trained on a history of events; score it with --config, not --leads"
-        raise ScoringError(msg)
-    card = model.card
-    columns = FlatColumns.from_features(model.features, card.id_column, card.missing or MISSING, card.marks)
-    columns = replace(columns, encoding=card.encoding)
-    quarantine = Quarantine()
-    ids: list[pl.Series] = []
-
-    def rows() -> Iterator[pl.DataFrame]:
-        nonlocal quarantine
-        for batch in iter_flat_batches(leads, columns, encoding=options.encoding):
-            for notice in batch.notices:
-                say(notice)
-            quarantine = batch.quarantine
-            ids.append(batch.leads["lead_id"].hash())
-            if batch.leads.height:
-                yield flat_rows(model.features, batch.leads)
-
-    count = _write(model, rows(), options, say)
-    return ScoringResult(count, quarantine, repeated=count - pl.concat(ids).n_unique())
+    _require_parts(model, options)
+    leads_of_file = read_flat_leads(model, leads, options.carried, options.encoding, say)
+    count = _write(model, leads_of_file.batches, options, say)
+    return ScoringResult(count, leads_of_file.quarantine, repeated=leads_of_file.repeated)
 
 
 def score_history(model: ConversionModel, config: Config, options: ScoringOptions, say: Say) -> ScoringResult:
@@ -141,43 +168,127 @@ def score_history(model: ConversionModel, config: Config, options: ScoringOption
         The counts.
 
     Raises:
-        ScoringError: The model was trained on a flat export, or the leads lack columns that it reads.
+        ScoringError: The model was trained on a flat export, has no parts although they are to be written, or
+            the leads lack columns that it reads or that are to be written.
+        SourceError: A table cannot be read.
+    """
+    _require_parts(model, options)
+    default_quarantine = options.out.with_name(f"{options.out.stem}.quarantine.csv")
+    with read_open_leads(model, config, options.carried, default_quarantine) as open_leads:
+        return ScoringResult(_write(model, open_leads.batches, options, say), open_leads.quarantine)
+
+
+def _require_parts(model: ConversionModel, options: ScoringOptions) -> None:
+    if options.parts and model.part_scales is None:
+        msg = "the model is of a release without fit and engagement; train it again, or score without --parts"
+        raise ScoringError(msg)
+
+
+def read_flat_leads(
+    model: ConversionModel, leads: Path, carried: Sequence[str], encoding: str | None, say: Say
+) -> LeadBatches:
+    """The leads of a flat export, in the order of its rows.
+
+    Args:
+        model: A model that was trained on a flat export.
+        leads: The file.
+        carried: Columns to carry along as they are.
+        encoding: How the characters of the file are written. Default: as UTF-8 or as in training.
+        say: Called with sentences about the file.
+
+    Returns:
+        The leads; the file is read while they are walked.
+
+    Raises:
+        ScoringError: The model was trained on a history.
+        SourceError: The file cannot be read, or lacks columns; while the leads are walked.
+    """
+    if not model.card.flat:
+        msg = "this model was trained on a history of events; score it with --config, not --leads"
+        raise ScoringError(msg)
+    card = model.card
+    columns = FlatColumns.from_features(model.features, card.id_column, card.missing or MISSING, card.marks)
+    columns = replace(columns, encoding=card.encoding, carried=tuple(carried))
+    result = LeadBatches()
+
+    def batches() -> Iterator[LeadBatch]:
+        for batch in iter_flat_batches(leads, columns, encoding=encoding):
+            for notice in batch.notices:
+                say(notice)
+            result.quarantine = batch.quarantine
+            result.ids.append(batch.leads["lead_id"].hash())
+            if batch.leads.height:
+                yield LeadBatch(flat_rows(model.features, batch.leads), batch.carried)
+
+    result.batches = batches()
+    return result
+
+
+@contextmanager
+def read_open_leads(
+    model: ConversionModel, config: Config, carried: Sequence[str], quarantine: Path
+) -> Iterator[LeadBatches]:
+    """Every lead of a history that is open at the end of its sources.
+
+    Args:
+        model: A model that was trained on a history.
+        config: Where the tables of the history are.
+        carried: Columns of the leads to carry along as they are.
+        quarantine: Where bad rows are written if the configuration names no file.
+
+    Yields:
+        The leads, whose tables are open until the context ends.
+
+    Raises:
+        ScoringError: The model was trained on a flat export, or the leads lack columns that it reads or that
+            are carried along.
         SourceError: A table cannot be read.
     """
     if model.card.flat:
         msg = "this model was trained on a flat export; score it with --leads"
         raise ScoringError(msg)
-    default_quarantine = options.out.with_name(f"{options.out.stem}.quarantine.csv")
     known = {
-        "plain": _attribute_selection(model),
+        "plain": _attribute_selection(model, carried),
         "marks": model.card.marks,
         "extractions": model.features.extractions,
         "history_extractions": model.features.history_extractions,
     }
     mapping, rule = replace(config.history_mapping, **known), config.cohort_rule  # type: ignore[arg-type]
     with read_partitioned(
-        mapping, int(time.time()), config.quarantine.file or default_quarantine, leads=PART_LEADS
+        mapping, int(time.time()), config.quarantine.file or quarantine, leads=PART_LEADS
     ) as parts:
-        _require_columns(model, parts.reading.history)
+        _require_columns(model, parts.reading.history, carried)
         rows = (
-            compute_feature_rows(model.features, part, open_lead_snapshots(part, rule))
+            (part, compute_feature_rows(model.features, part, open_lead_snapshots(part, rule)))
             for part in parts.histories()
         )
-        named = (frame.with_columns(pl.col("lead_id").cast(pl.String)) for frame in rows)
-        return ScoringResult(_write(model, named, options, say), parts.reading.quarantine)
+        named = (
+            LeadBatch(frame.with_columns(pl.col("lead_id").cast(pl.String)), _carried(part, frame, carried))
+            for part, frame in rows
+        )
+        yield LeadBatches(named, parts.reading.quarantine)
 
 
-def _attribute_selection(model: ConversionModel) -> AttributeSelection:
-    """The leads' own columns in the roles that the model learned them in."""
+def _carried(history: LeadHistory, rows: pl.DataFrame, carried: Sequence[str]) -> pl.DataFrame:
+    """The ``carried`` columns of the leads of ``rows``, in their order."""
+    leads = history.leads.select("lead_id", *carried)
+    joined = rows.select("lead_id").join(leads, on="lead_id", how="left", maintain_order="left")
+    return joined.select(pl.col(carried).cast(pl.String))
+
+
+def _attribute_selection(model: ConversionModel, carried: Sequence[str]) -> AttributeSelection:
+    """The leads' own columns in the roles that the model learned them in, and those carried along as text."""
     columns = FlatColumns.from_features(_plain_features(model))
-    return AttributeSelection(only=columns.needed, roles=columns.roles)
+    text: dict[str, Role] = dict.fromkeys(carried, "category")
+    roles = {**text, **columns.roles}
+    return AttributeSelection(only=(*columns.needed, *carried), roles=roles)
 
 
 def _plain_features(model: ConversionModel) -> FeatureSet:
     return FeatureSet(tuple(spec for spec in model.features.specs if spec.reduce == "value"))
 
 
-def _require_columns(model: ConversionModel, history: LeadHistory) -> None:
+def _require_columns(model: ConversionModel, history: LeadHistory, carried: Sequence[str]) -> None:
     needed = {spec.of: spec.column for spec in _plain_features(model).specs}
     if missing := list(
         dict.fromkeys(column for name, column in needed.items() if name not in history.lead_columns)
@@ -185,25 +296,40 @@ def _require_columns(model: ConversionModel, history: LeadHistory) -> None:
         msg = f"the leads lack columns that the model was trained on: {', '.join(missing)}"
         raise ScoringError(msg)
 
+    for column in carried:
+        if column not in history.leads.columns:
+            hint = suggest(column, history.lead_columns)
+            msg = f"the leads have no column {column!r} to write beside the scores{hint}"
+            raise ScoringError(msg)
 
-def _write(model: ConversionModel, batches: Iterator[pl.DataFrame], options: ScoringOptions, say: Say) -> int:
+
+def _write(model: ConversionModel, batches: Iterator[LeadBatch], options: ScoringOptions, say: Say) -> int:
     count, started = 0, time.monotonic()
     with ExitStack() as files:
         scores = files.enter_context(frame_writer(options.out))
         weights = files.enter_context(_optional(options.contributions))
-        for rows in batches:
-            _write_batch(model, rows, options, scores, weights)
-            count += rows.height
+        scored: list[pl.DataFrame] = []
+        for batch in batches:
+            write = scored.append if options.best_first else scores
+            write(_scored(model, batch, options, weights))
+            count += batch.rows.height
             say(f"{count:,} leads scored ({count / max(time.monotonic() - started, 1e-9):,.0f} a second)")
+        if scored:
+            scores(pl.concat(scored).sort("log_odds", descending=True, nulls_last=True, maintain_order=True))
     return count
 
 
-def _write_batch(
-    model: ConversionModel, rows: pl.DataFrame, options: ScoringOptions, scores: Sink, weights: Sink | None
-) -> None:
+def _scored(
+    model: ConversionModel, batch: LeadBatch, options: ScoringOptions, weights: Sink | None
+) -> pl.DataFrame:
+    """The rows of the file of scores; their contributions go to ``weights``."""
+    rows = batch.rows
     scored = model.score_frame_with_intervals(rows)
+    if options.dates and not model.card.flat:
+        day = pl.from_epoch("as_of").dt.strftime("%Y-%m-%d")
+        scored = scored.with_columns(as_of_date=day)
     scored = scored.drop("as_of") if model.card.flat else scored
-    if options.reasons or weights:
+    if options.reasons or options.parts or weights:
         base, explained = model.contributions(rows)
         frame = pl.DataFrame(explained, schema=list(model.features.names))
         if weights:
@@ -212,9 +338,13 @@ def _write_batch(
                     frame.rename(_contribution_columns(frame.columns))
                 )
             )
+        if options.parts:
+            scored = scored.hstack(parts_to_frame(model.split_contributions(explained)))
         if options.reasons:
             scored = scored.hstack(_reasons(model, rows, frame, options))
-    scores(scored)
+    taken = set(scored.columns)
+    own = batch.carried.rename({name: f"{name} (lead)" for name in batch.carried.columns if name in taken})
+    return scored.hstack(own)
 
 
 def _contribution_columns(features: list[str]) -> dict[str, str]:

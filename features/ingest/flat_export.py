@@ -294,11 +294,13 @@ class FlatBatch:
         leads: As in FlatExport.
         quarantine: The bad rows of the whole file: filled in the last batch, which has no leads.
         notices: Sentences about the file as a whole, in the first batch and the last.
+        carried: The columns that are carried along, as text, in the rows of ``leads``.
     """
 
     leads: pl.DataFrame
     quarantine: Quarantine = field(default_factory=Quarantine)
     notices: tuple[str, ...] = ()
+    carried: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -312,6 +314,7 @@ class FlatColumns:
         marks: What the marks in the numbers of each column meant in the training data.
         encoding: How the training data was written; a file to score may be UTF-8 instead.
         extractions: What the model reads out of columns.
+        carried: Columns that the model does not need, to be carried along as they are.
     """
 
     roles: Mapping[str, Role]
@@ -320,6 +323,7 @@ class FlatColumns:
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
     encoding: str | None = None
     extractions: tuple[ColumnExtraction, ...] = ()
+    carried: tuple[str, ...] = ()
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -388,7 +392,8 @@ def iter_flat_batches(
         notices += () if row_count else id_notices(batch.frame, columns.id)
         row_count += batch.frame.height
         total = replace(checked.after(total), frame=total.frame)
-        yield FlatBatch(leads, notices=notices)
+        carried = checked.frame.select(pl.col(columns.carried).cast(pl.String))
+        yield FlatBatch(leads, notices=notices, carried=carried)
         notices = ()
     if not row_count and not table.rejects:
         msg = f"{path} has column names but no rows"
@@ -456,7 +461,8 @@ def _present_columns(table: TableReader, columns: FlatColumns) -> list[str]:
     if missing := [name for name in needed if name not in table.columns]:
         msg = f"{table.place.name} lacks columns that the model was trained on: {', '.join(missing)}"
         raise SourceError(msg)
-    return [name for name in table.columns if name in needed or name == columns.id]
+    table.require(columns.carried)
+    return [name for name in table.columns if name in {*needed, *columns.carried, columns.id}]
 
 
 def _ignored_notice(table: TableReader, columns: list[str]) -> tuple[str, ...]:

@@ -146,7 +146,9 @@ async def _respond(scope: Scope, receive: Receive) -> bytes:
         if earlier_answer is not None:
             return earlier_answer
         request = await workload.run(cost, partial(_parse_body, TAKES[path], body))
-    cost += len(getattr(request, _ITEMS[path])) * MS_PER_ITEM[path]
+    # Fit and engagement are sums of contributions, which take as long as to explain the lead.
+    like = "/v1/explain" if getattr(request, "parts", False) else path
+    cost += len(getattr(request, _ITEMS[path])) * MS_PER_ITEM[like]
     context = current_request()
     context.cost = cost
     with workload.admit(cost):

@@ -45,6 +45,7 @@ from models.explanation import Explanation, Reason, Score, log_odds_to_points, l
 from models.grades import Grades
 from models.model_card import ModelCard
 from models.predictor import Predictor
+from models.score_parts import PartScale, PartScales
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.settings import OFF, PLACE
 from serving.settings import ALLOWED_HOSTS
@@ -90,6 +91,8 @@ CARD = ModelCard(
     ignored=("Prospect ID",),
 )
 GRADES = Grades((0.9, 0.5, 0.1))
+FAMILIES = [spec.family for spec in FEATURES.specs]
+SCALES = PartScales(*[PartScale(tuple(n / 10 for n in range(101)), (5.0, 2.0, 1.0))] * 2)
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ class ByHand:
     grades: Grades = GRADES
     version: str = "byhand000000"
     base: float = -2.0
+    part_scales: PartScales = SCALES
 
     def score(self, row, lead_id, as_of):
         log_odds = math.fsum([self.base, *map(_weight, row.values())])
@@ -124,7 +128,14 @@ class ByHand:
             for weight in [_weight(row[spec.name])]
         ]
         ordered = tuple(sorted(reasons, key=lambda reason: -abs(reason.contribution)))
-        return Explanation(self.score(row, lead_id, as_of), self.base, ordered)
+        return Explanation(self.score(row, lead_id, as_of), self.base, ordered, self._parts(row))
+
+    def score_parts(self, rows):
+        return [self._parts(row) for row in rows.select(self.features.names).iter_rows(named=True)]
+
+    def _parts(self, row):
+        weights = np.array([[_weight(value) for value in (row[name] for name in self.features.names)]])
+        return self.part_scales.parts(weights, [spec.family for spec in self.features.specs])[0]
 
     def score_many(self, rows):
         return [
@@ -165,7 +176,8 @@ def learned():
     settings = {"objective": "binary", "num_leaves": 7, "verbose": -1, "num_threads": 1, "seed": 7}
     booster = lgb.train(settings, lgb.Dataset(matrix, outcome), num_boost_round=30)
     predictor = Predictor(encodings, PlattCalibration(0.9, -0.2), booster=booster)
-    return ConversionModel(FEATURES, predictor, GRADES, CARD)
+    scales = PartScales.of(predictor.contributions(encodings.encode(rows))[1], FAMILIES, 0.1)
+    return ConversionModel(FEATURES, predictor, GRADES, CARD, part_scales=scales)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,6 +18,7 @@ from features.record import from_records
 from serving.schemas import LeadFailure
 from serving.scorer import MANY, Scorer
 
+NOW = 500 * DAY
 TIMES = st.integers(0, 400 * 86_400)
 WORDS = st.sampled_from(["", "a", "ads", "demo", "visit", "demo_request", "mql", "sql"])
 NAMES = WORDS.filter(bool)
@@ -156,8 +157,26 @@ def test_a_model_that_counts_no_colleagues_needs_no_account(flat_model):
 
 
 def test_the_score_is_that_of_the_explanation(scorer, lead):
-    (scored,), (explained,) = scorer.score([lead]), scorer.explain([lead])
-    assert scored.model_dump() == {name: getattr(explained, name) for name in type(scored).model_fields}
+    (scored,), (explained,) = scorer.score([lead], with_parts=True), scorer.explain([lead])
+    assert scored.combined_grade is not None
+    assert scored.model_dump().items() <= explained.model_dump().items()
+
+
+def test_fit_and_engagement_are_there_where_they_were_asked_for(scorer, lead):
+    (plain,), (split,) = scorer.score([lead]), scorer.score([lead], with_parts=True)
+    assert (plain.fit, plain.engagement, plain.combined_grade) == (None, None, None)
+    assert plain == split.model_copy(update=dict.fromkeys(("fit", "engagement", "combined_grade")))
+    (explained,) = scorer.explain([lead], top=1)
+    total = explained.base + split.fit.contribution + split.engagement.contribution
+    assert total == pytest.approx(explained.log_odds, abs=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(leads=st.lists(LEADS, min_size=1, max_size=4))
+def test_parts_of_few_leads_and_of_many_have_the_same_bits(model, leads):
+    scorer = Scorer(model)
+    alone = [scorer.score([lead], with_parts=True, now=NOW)[0] for lead in leads]
+    assert scorer.score(leads * MANY, with_parts=True, now=NOW) == alone * MANY
 
 
 @pytest.mark.parametrize("top", [None, 1, 5, 1000])
@@ -206,8 +225,8 @@ def test_one_lead_equals_many_equals_the_batch_engine_to_the_bit(model, leads):
 @given(leads=st.lists(LEADS, min_size=1, max_size=4))
 def test_few_leads_and_many_give_the_same_bits(model, leads):
     scorer = Scorer(model)
-    alone = [scorer.score([lead])[0] for lead in leads]
-    assert scorer.score(leads * MANY) == alone * MANY
+    alone = [scorer.score([lead], now=NOW)[0] for lead in leads]
+    assert scorer.score(leads * MANY, now=NOW) == alone * MANY
 
 
 @settings(max_examples=200, deadline=None)

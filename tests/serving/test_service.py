@@ -19,7 +19,7 @@ from serving.service import Leadloop
 
 SCORED = {
     *("lead_id", "as_of", "known_until", "probability", "points", "grade"),
-    *("interval", "sufficient", "insufficient"),
+    *("interval", "sufficient", "insufficient", "fit", "engagement", "combined_grade"),
 }
 JSON = {"content-type": "application/json"}
 
@@ -43,6 +43,14 @@ def test_a_score_is_what_the_contract_says_and_nothing_else(client, lead, by_han
     assert answer.json().keys() == {"model_version", "results"}
     assert answer.json()["model_version"] == by_hand.version
     assert result.keys() == SCORED
+
+
+def test_fit_and_engagement_come_with_a_score_by_request(client, lead):
+    (result,) = client.post("/v1/score", json={"leads": [lead], "parts": True}).json()["results"]
+    (explained,) = client.post("/v1/explain", json={"leads": [lead]}).json()["results"]
+    assert result == {name: explained[name] for name in SCORED}
+    assert result["combined_grade"] == result["fit"]["grade"] + result["engagement"]["grade"]
+    assert result["fit"].keys() == {"part", "contribution", "points", "percentile", "grade"}
 
 
 def test_an_explanation_is_a_score_with_base_and_reasons(client, lead):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 from small_model import build_small_model
 
 from features.catalogue import build_feature_set
+from features.clock import to_datetime
 from features.cohort import open_lead_snapshots
 from features.ingest.partitions import assign_partitions, read_partitioned
 from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_history
+from models.score_parts import PART_COLUMNS, PartScales, parts_to_frame
 from training import batch_scoring
 from training.batch_scoring import ScoringError, ScoringOptions, score_flat, score_history
 from training.config.settings import load_config
@@ -96,6 +100,58 @@ def test_a_history_scored_in_parts_equals_all_at_once(crm, tmp_path, monkeypatch
     monkeypatch.setattr(batch_scoring, "PART_LEADS", size)
     score_history(model, config, ScoringOptions(tmp_path / "scores.parquet"), print)
     assert pl.read_parquet(tmp_path / "scores.parquet").sort("lead_id").equals(want)
+
+
+def test_fit_and_engagement_of_a_file_are_those_of_the_model(crm, tmp_path, monkeypatch):
+    config, history, model = crm
+    rows = compute_feature_rows(model.features, history, open_lead_snapshots(history, config.cohort_rule))
+    families = [spec.family for spec in model.features.specs]
+    model = replace(model, part_scales=PartScales.of(model.contributions(rows)[1], families, 0.1))
+    monkeypatch.setattr(batch_scoring, "PART_LEADS", 150)
+    score_history(model, config, ScoringOptions(tmp_path / "scores.parquet", parts=True), print)
+    written = pl.read_parquet(tmp_path / "scores.parquet").sort("lead_id").select(*PART_COLUMNS)
+    assert written.equals(parts_to_frame(model.score_parts(rows.sort("lead_id"))))
+    assert written["combined_grade"].is_not_null().all()
+
+
+def test_a_model_without_parts_refuses_to_write_them_before_it_reads(flat, tmp_path):
+    with pytest.raises(ScoringError, match="train it again, or score without --parts"):
+        score_flat(flat, tmp_path / "missing.csv", ScoringOptions(tmp_path / "s.csv", parts=True), print)
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_own_columns_stand_beside_the_scores_of_their_leads(flat, tmp_path, monkeypatch, rows):
+    own = pl.DataFrame({"owner": [f"owner {n % 3}" for n in range(200)], "grade": ["7"] * 200})
+    LEADS.rename({"lead_id": "id"}).hstack(own).write_parquet(tmp_path / "leads.parquet")
+    monkeypatch.setattr(batch_scoring.iter_flat_batches, "__defaults__", (rows, None))
+    options = ScoringOptions(tmp_path / "scores.parquet", carried=("owner", "grade"), best_first=True)
+    score_flat(flat, tmp_path / "leads.parquet", options, print)
+    written = pl.read_parquet(tmp_path / "scores.parquet")
+    assert written["log_odds"].is_sorted(descending=True)
+    assert written["owner"].to_list() == [f"owner {int(lead) % 3}" for lead in written["lead_id"]]
+    assert written["grade"].is_in(list("ABCD")).all()
+    assert written["grade (lead)"].unique().to_list() == ["7"]
+
+
+def test_own_columns_of_a_history_stand_beside_the_scores_of_their_leads(crm, tmp_path, monkeypatch):
+    config, history, model = crm
+    monkeypatch.setattr(batch_scoring, "PART_LEADS", 150)
+    carried = ("country", "account_id", "first_conversion")
+    score_history(model, config, ScoringOptions(tmp_path / "s.parquet", carried=carried, dates=True), print)
+    written = pl.read_parquet(tmp_path / "s.parquet").sort("lead_id")
+    leads = history.leads.with_columns(pl.col("lead_id", *carried).cast(pl.String))
+    expected = written.select("lead_id").join(leads.select("lead_id", *carried), on="lead_id", how="left")
+    assert written.select(carried).equals(expected.select(carried))
+    assert written["as_of_date"].unique().to_list() == [f"{to_datetime(written['as_of'][0]):%Y-%m-%d}"]
+    score_history(model, config, ScoringOptions(tmp_path / "plain.parquet"), print)
+    plain = pl.read_parquet(tmp_path / "plain.parquet").sort("lead_id")
+    assert written.select(plain.columns).equals(plain)
+
+
+def test_a_column_to_write_that_is_not_there_is_named(crm, tmp_path):
+    config, _, model = crm
+    with pytest.raises(ScoringError, match="no column 'contry' to write beside the scores; did you mean"):
+        score_history(model, config, ScoringOptions(tmp_path / "s.csv", carried=("contry",)), print)
 
 
 def test_the_parts_of_a_history_are_the_whole(crm):

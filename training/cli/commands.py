@@ -10,6 +10,7 @@ import typer
 
 from training.cli.console import print_result, print_status, usage_error
 from training.cli.options import (
+    MOST_LISTED,
     OUT,
     ConfigFile,
     Json,
@@ -20,6 +21,7 @@ from training.cli.options import (
     SourceOptions,
     TextEncoding,
     Version,
+    distinct_columns,
     project_tracking,
     with_source_options,
     writable_path,
@@ -95,6 +97,16 @@ def score(
     encoding: TextEncoding = None,
     config: ConfigFile = None,
     explain: Annotated[int, typer.Option(help="So many reasons a lead, in words.", metavar="N")] = 0,
+    *,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Fit and engagement of each lead, with grades such as B1.")
+    ] = False,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="Copy a column of the leads, such as the owner.", metavar="COLUMN"),
+    ] = None,
+    best_first: Annotated[bool, typer.Option("--best-first", help="Order the leads by score.")] = False,
+    dates: Annotated[bool, typer.Option("--dates", help="The day of each score as a date, too.")] = False,
     contributions: Annotated[
         Path | None,
         typer.Option(
@@ -113,7 +125,17 @@ def score(
     from training.config.settings import load_config
 
     loaded = load_model(resolve_model_dir(model, project))
-    options = ScoringOptions(out, explain, contributions, lang, encoding)
+    options = ScoringOptions(
+        out,
+        explain,
+        parts=parts,
+        contributions=contributions,
+        lang=lang,
+        encoding=encoding,
+        carried=distinct_columns(with_),
+        best_first=best_first,
+        dates=dates,
+    )
     if leads is not None:
         scored = score_flat(loaded, leads, options, print_status)
     else:
@@ -121,6 +143,45 @@ def score(
     for line in scored.in_words(out):
         print_status(line)
     print_result(scored.to_dict() | {"out": str(out)}, json_)
+
+
+def leads(
+    html: Annotated[
+        Path, typer.Option("--html", help="The page to write.", metavar="FILE", callback=writable_path)
+    ],
+    model: ModelName = "champion",
+    leads: Leads = None,
+    encoding: TextEncoding = None,
+    config: ConfigFile = None,
+    top: Annotated[int, typer.Option(help="So many leads, the best ones.", min=1, max=MOST_LISTED)] = 200,
+    owner: Annotated[
+        str | None, typer.Option(help="The column that says whose lead it is.", metavar="COLUMN")
+    ] = None,
+    show: Annotated[
+        list[str] | None,
+        typer.Option(help="A column to show, such as the name; more than once.", metavar="COLUMN"),
+    ] = None,
+    lang: Lang = "en",
+    project: ProjectName = None,
+    json_: Json = None,
+) -> None:
+    """Write whom to call as a page, best lead first, with reasons."""
+    from models.artifact import load as load_model
+    from training.call_list import CallListOptions, call_list_of_file, call_list_of_history
+    from training.config.settings import load_config
+    from training.file_output import write_text
+    from training.report.call_list_page import call_list_page
+
+    loaded = load_model(resolve_model_dir(model, project))
+    options = CallListOptions(top, owner, distinct_columns(show), lang, encoding)
+    if leads is not None:
+        found = call_list_of_file(loaded, leads, options, print_status)
+    else:
+        settings = load_config(config or Path("leadloop.toml"))
+        found = call_list_of_history(loaded, settings, options, html)
+    write_text(html, call_list_page(found, lang), private=True)
+    print_status(f"{len(found.leads):,} of {found.open_leads:,} open leads in {html}, the best first")
+    print_result(found.to_dict() | {"html": str(html)}, json_)
 
 
 @with_source_options

@@ -16,7 +16,7 @@ import typer
 from features.messages import Lang as Language
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from models.project import Project
     from training.config.settings import Config
@@ -65,6 +65,15 @@ Exclude = Annotated[
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="leadloop.toml; this or --leads.", metavar="FILE")
 ]
+
+
+MOST_LISTED = 2_000
+"""Leads of a call list: a page of more than 3 MB is slow to open, and nobody calls so many."""
+
+
+def distinct_columns(names: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of columns in their order, each once, without the id, which is always there."""
+    return tuple(name for name in dict.fromkeys(names or ()) if name != "lead_id")
 
 
 def writable_path(file: Path | None) -> Path | None:
