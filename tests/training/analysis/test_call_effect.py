@@ -17,19 +17,19 @@ from training.analysis.call_effect import UnidentifiedEffectError
 def test_no_effect_is_claimed_where_there_is_none():
     """Of the whole, of a grade, a list or a region, or of the order of calls: in one company of twenty."""
     for kind in (NULL["leads differ"], NULL["rare outcomes"]):
-        figures = measure(kind, 1_500, companies=60)
+        figures = measure(kind, 1_500, companies=40)
         assert figures["any"] <= 0.1
         assert figures["held"] >= 0.88
 
 
 def test_an_effect_is_seen_and_its_interval_holds():
-    figures = measure(REAL["calls help all"], 4_000, companies=40)
+    figures = measure(REAL["calls help all"], 3_000, companies=25)
     assert figures["whole"] >= 0.9
     assert figures["held"] >= 0.85
 
 
 def test_where_calls_help_in_the_south_alone_the_south_is_named():
-    figures = measure(REAL["calls help in the south"], 5_000, companies=15)
+    figures = measure(REAL["calls help in the south"], 5_000, companies=12)
     assert figures["south"] >= 0.8
     company = draw_company(3, 20_000, REAL["calls help in the south"])
     effect = company.effect(by=["region"])

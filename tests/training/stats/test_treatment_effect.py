@@ -48,17 +48,17 @@ def test_without_anything_that_foretells_it_is_the_difference_in_means():
 @pytest.mark.parametrize(("leads", "effect", "chance"), [(600, 0.0, 0.9), (1_500, 0.8, 0.8), (400, 1.5, 0.5)])
 def test_intervals_hold_the_effect_as_often_as_they_promise(leads, effect, chance):
     held = []
-    for seed in range(300):
+    for seed in range(200):
         rows, truth = experiment(seed, leads, effect=effect, chance=chance)
         interval = average_effect(rows, aipw_scores(rows)).effect
         held.append(interval.low <= truth <= interval.high)
-    assert 0.925 <= np.mean(held) <= 0.985
+    assert 0.915 <= np.mean(held) <= 0.99
 
 
 def test_rare_outcomes_are_not_taken_for_certain():
     """Of 60 leads of the control group hardly one converts: seeing none proves nothing."""
     claimed = []
-    for seed in range(300):
+    for seed in range(200):
         rows, _ = experiment(seed, 600, base=-5.0, chance=0.9)
         claimed.append(average_effect(rows, aipw_scores(rows)).p_value < 0.05)
     assert np.mean(claimed) <= 0.07
@@ -134,7 +134,7 @@ def test_an_effect_that_grows_with_the_score_has_a_qini_curve_above_the_line():
 
 def test_an_order_at_random_has_no_qini_coefficient():
     found = []
-    for seed in range(300):
+    for seed in range(200):
         rows, _ = experiment(seed, 800, effect=0.6)
         order = np.random.default_rng(seed + 10_000).normal(size=800)
         found.append(qini_coefficient(rows, aipw_scores(rows), order).p_value < 0.05)
