@@ -261,8 +261,18 @@ def test_a_page_that_cannot_be_is_a_problem(client, query):
 def test_a_person_is_forgotten_once_and_for_all(client, lead):
     client.post("/v1/score", json={"leads": [lead, lead | {"lead_id": "other"}]})
     report(client, EVENT)
-    assert client.delete("/v1/leads/0012").json() == {"decisions": 1, "outcomes": 1, "events": 0, "overwritten": True}
-    assert client.delete("/v1/leads/0012").json() == {"decisions": 0, "outcomes": 0, "events": 0, "overwritten": True}
+    assert client.delete("/v1/leads/0012").json() == {
+        "decisions": 1,
+        "outcomes": 1,
+        "events": 0,
+        "overwritten": True,
+    }
+    assert client.delete("/v1/leads/0012").json() == {
+        "decisions": 0,
+        "outcomes": 0,
+        "events": 0,
+        "overwritten": True,
+    }
     page = client.get("/v1/leads/0012/decisions").json()
     assert page == {"lead_id": "0012", "decisions": [], "outcomes": [], "next": None}
     assert queries.stats(journal().writer.log)["erased"] == {"decisions": 1, "outcomes": 1}
