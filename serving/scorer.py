@@ -159,7 +159,15 @@ class Scorer:
         return explain_change(current, self.model.explain(row, request.record.lead_id, request.since, lang))
 
     def trend(self, item: LeadById, moments: Sequence[int]) -> list[TrendPoint]:
-        """The scores of a lead of the store at earlier moments (epoch seconds); none where it was not yet."""
+        """Score a lead of the store as it was known at several moments.
+
+        Args:
+            item: The lead, with what the store has of it.
+            moments: Epoch seconds.
+
+        Returns:
+            The scores in the order of ``moments``, without those at which the lead did not exist yet.
+        """
         requests = [self._read.earlier(item, as_of) for as_of in moments]
         return [
             TrendPoint(
