@@ -69,7 +69,7 @@ def candidate_formats(known: pl.Series) -> Iterable[str]:
     >>> list(candidate_formats(timed)), list(candidate_formats(dated))
     (['%m/%d/%Y, %I:%M %p'], ['%d-%B-%y'])
     """
-    sample = translate_months(known.sample(min(_SAMPLE, len(known)), seed=0))
+    sample = translate_months(strip_date_words(known.sample(min(_SAMPLE, len(known)), seed=0)))
     looks_dated = sample.str.contains(_PLAUSIBLE)
     if not len(sample) or not looks_dated.mean() >= _MAJORITY:  # type: ignore[operator]
         return []
@@ -100,6 +100,7 @@ def parse_with_format(text: pl.Series, pattern: str) -> pl.Series:
     Months may have their names in any of the languages of ``features.ingest.month_names``; a month without a
     day is its first.
     """
+    text = strip_date_words(text)
     if "%B" in pattern or "%b" in pattern:  # %B alone reads long names and short ones
         text, pattern = translate_months(text), pattern.replace("%b", "%B")
     if "%p" in pattern:
@@ -204,8 +205,39 @@ def parse_timestamps(column: pl.Series, time_format: TimeFormat | None = None) -
         return _parse_epoch(text.set(~text.str.contains(_EPOCH), None).cast(pl.Float64), time_format)
     if "%" in time_format.pattern:
         return _parse_custom(text, time_format)
+    if time_format.pattern != ISO or not _is_uniform(text):
+        text = strip_date_words(text)
     ordered = _to_iso_order(text, time_format.pattern)
     return _parse_iso(ordered, time_format.zone, half_days=time_format.pattern == ISO)
+
+
+def _is_uniform(text: pl.Series) -> bool:
+    """Whether all values keep to one of the usual spellings, in which there are no words."""
+    return any(bool(text.str.contains(pattern).all()) for pattern, _ in _UNIFORM)
+
+
+def strip_date_words(text: pl.Series) -> pl.Series:
+    """Dates without what says nothing: weekdays, the ending of ordinals, "Uhr"; GMT is UTC.
+
+    >>> dates = pl.Series(["Mon, 5th May 2024", "1er mars 2024", "05.01.2024 13:45 Uhr"])
+    >>> strip_date_words(dates).to_list()
+    ['5 May 2024', '1 mars 2024', '05.01.2024 13:45']
+    """
+    if not text.str.contains(_WORDS).any():
+        return text
+    plain = text.str.replace(_WEEKDAY, "").str.replace(_ORDINAL, "${1}${2}")
+    return plain.str.replace(_HOURS, "").str.replace(_GREENWICH, "UTC")
+
+
+_WEEKDAY = (
+    r"(?i)^(?:\p{L}{2,3}\.?, *|(?:mo|di|mi|do|fr|sa|so)\. +|(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|"
+    r"montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonnabend|sonntag|lundi|mardi|mercredi|jeudi|"
+    r"vendredi|samedi|dimanche|lunes|martes|mi[ée]rcoles|jueves|viernes|s[áa]bado|domingo|"
+    r"(?:segunda|ter[çc]a|quarta|quinta|sexta)(?:-feira)?),? +)(?:den |le )?"
+)
+_ORDINAL = r"(?i)\b([0-9]{1,2})(?:st|nd|rd|th|er|º|ª)\.?( )"
+_HOURS, _GREENWICH = r"(?i) ?(?:Uhr|Hrs?\.?)$", r"GMT$"
+_WORDS = r"(?i)^\p{L}|[0-9](?:st|nd|rd|th|er|º|ª)\.? |uhr$|hrs?\.?$|gmt$"
 
 
 def _parse_epoch(value: pl.Series, time_format: TimeFormat) -> pl.Series:
