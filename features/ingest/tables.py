@@ -436,12 +436,20 @@ def _composed_batches(table: TableReader, rows: int, columns: list[str]) -> Iter
         builder = _query_builder(table, connection)
         if table.path is not None:
             numbered = f"row_number() OVER () - 1 AS {_quoted(ROW_NUMBER)}"
-            relation = f"(SELECT *, {numbered} FROM {builder.relations[BASE]})"  # noqa: S608
+            rows_of_file = f"(SELECT *, {numbered} FROM {builder.relations[BASE]})"  # noqa: S608
+            relation = f"(SELECT * FROM {rows_of_file} WHERE {_is_no_header(table)})"  # noqa: S608
             builder = replace(builder, relations={**builder.relations, BASE: relation})
         query = builder.build(
             {name: table.references[name] for name in columns}, numbered=table.path is not None
         )
         yield from _run_composed(table, connection, query, rows)
+
+
+def _is_no_header(table: TableReader) -> str:
+    """The condition that a row of a text file is not the column names once more, as in joined exports."""
+    names = [name for name in table.dialect.columns if "(" not in name] if table.dialect is not None else []
+    equal = [f"coalesce(trim({_quoted(name)}), '') = {_literal(name)}" for name in names]
+    return f"NOT ({' AND '.join(equal)})" if len(equal) > 1 else "true"
 
 
 def _run_composed(
