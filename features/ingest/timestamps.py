@@ -205,15 +205,9 @@ def parse_timestamps(column: pl.Series, time_format: TimeFormat | None = None) -
         return _parse_epoch(text.set(~text.str.contains(_EPOCH), None).cast(pl.Float64), time_format)
     if "%" in time_format.pattern:
         return _parse_custom(text, time_format)
-    if time_format.pattern != ISO or not _is_uniform(text):
-        text = strip_date_words(text)
-    ordered = _to_iso_order(text, time_format.pattern)
-    return _parse_iso(ordered, time_format.zone, half_days=time_format.pattern == ISO)
-
-
-def _is_uniform(text: pl.Series) -> bool:
-    """Whether all values keep to one of the usual spellings, in which there are no words."""
-    return any(bool(text.str.contains(pattern).all()) for pattern, _ in _UNIFORM)
+    has_words = time_format.pattern == ISO
+    ordered = text if has_words else _to_iso_order(strip_date_words(text), time_format.pattern)
+    return _parse_iso(ordered, time_format.zone, has_words=has_words)
 
 
 def strip_date_words(text: pl.Series) -> pl.Series:
@@ -262,8 +256,6 @@ def _localise(local: pl.Series, zone: str) -> pl.Series:
 
 
 def _to_iso_order(text: pl.Series, pattern: str) -> pl.Series:
-    if pattern == ISO:
-        return text
     groups = text.str.extract_groups(_WESTERN[pattern]).struct.unnest()
     date = groups.select(
         pl.concat_str("y", pl.col("m").str.zfill(2), pl.col("d").str.zfill(2), separator="-")
@@ -276,15 +268,15 @@ def _to_iso_order(text: pl.Series, pattern: str) -> pl.Series:
     return date + rest
 
 
-def _parse_iso(text: pl.Series, zone: str, *, half_days: bool) -> pl.Series:
+def _parse_iso(text: pl.Series, zone: str, *, has_words: bool) -> pl.Series:
     for pattern, strptime_pattern in _UNIFORM:
         if text.str.contains(pattern).all():
             return _localise(
                 text.str.to_datetime(strptime_pattern, strict=False, time_unit="us"), zone
             ).dt.epoch("s")
     parts = text.str.extract_groups(_ISO).struct.unnest()
-    if half_days and parts["1"].null_count() > text.null_count():
-        parts = _to_whole_day(text).str.extract_groups(_ISO).struct.unnest()
+    if has_words and parts["1"].null_count() > text.null_count():
+        parts = _to_whole_day(strip_date_words(text)).str.extract_groups(_ISO).struct.unnest()
     clock = (parts["2"].fill_null("00:00") + ":00").str.slice(0, len("00:00:00"))
     local = parts["1"] + "T" + clock
     stamp = local.str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
@@ -389,6 +381,8 @@ def is_day_month_ambiguous(column: pl.Series, share: float = NEARLY_ALL) -> bool
 
 def _fitting_formats(known: pl.Series, zone: str, share: float) -> list[TimeFormat]:
     """The formats in which the values are times; dates written with dots have the day first."""
+    if not (known.str.contains("[0-9]").mean() or 0.0) >= share:  # type: ignore[operator]
+        return []  # no date is without digits
     usual = _filter_fitting(known, (ISO, DAY_FIRST, MONTH_FIRST), zone, share)
     fits = usual or _filter_fitting(known, candidate_formats(known), zone, share)
     if len(fits) > 1 and known.str.contains(_DOTTED).all():
