@@ -415,7 +415,10 @@ def parse_amounts(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
     value = parse_numbers(column, decimal)
     if column.dtype != pl.String or value.null_count() == column.null_count():
         return value
-    return value.fill_null(_plain_amounts(column.set(value.is_not_null(), None), decimal).cast(pl.Float64))
+    unread = column.set(value.is_not_null(), None)
+    if not unread.str.contains("[0-9]").any():
+        return value
+    return value.fill_null(_plain_amounts(unread, decimal).cast(pl.Float64))
 
 
 def _plain_amounts(unread: pl.Series, decimal: Decimal) -> pl.Series:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from small_export import write
@@ -78,6 +80,21 @@ def test_a_folder_without_a_champion_uses_no_other_projects(store, run, tmp_path
     assert "there is no champion of the project client-b" in str(
         run("b", *words, "--project", "client-b").exception
     )
+
+
+CASE = Path(__file__).parents[2] / "shared" / "cases" / "71-champion-of-another-project"
+
+
+def test_the_leads_of_a_client_are_not_scored_by_the_champion_of_another(store, run, tmp_path):
+    if not CASE.is_dir():
+        pytest.skip(f"{CASE} is not on this machine")
+    shutil.copytree(CASE, tmp_path / CASE.name)
+    entry(store, "client-a")
+    before = sorted(path.name for path in (tmp_path / CASE.name).iterdir())
+    result = run(CASE.name, "score", "--leads", "new.csv", "--out", "s.csv")
+    assert (result.exit_code, isinstance(result.exception, registry.RegistryError)) == (1, True)
+    assert "there is no champion of this folder" in str(result.exception)
+    assert sorted(path.name for path in (tmp_path / CASE.name).iterdir()) == before
 
 
 def test_models_says_whose_is_what(store, run, tmp_path):

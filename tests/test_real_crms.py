@@ -142,6 +142,31 @@ def test_without_its_history_pipedrive_is_drafted_by_the_times_of_wins_and_losse
     assert won.height == sum(lead.won_at is not None for lead in company.leads if not lead.deleted)
 
 
+def test_choices_of_dynamics_have_their_labels_in_the_metadata_of_synapse_link(company, tmp_path):
+    tables = dynamics_tables(company)
+    folders = [make_folder(tmp_path / name) for name in ("stringmap", "metadata")]
+    write_crm("csv", tables, folders[0])
+    names = {
+        "objecttypecode": "EntityName",
+        "attributename": "OptionSetName",
+        "attributevalue": "Option",
+        "langid": "LocalizedLabelLanguageCode",
+        "value": "LocalizedLabel",
+    }
+    metadata = tables.pop("stringmap").select(*names).rename(names)
+    tables["OptionsetMetadata"] = metadata.with_columns(pl.lit(value=False).alias("IsUserLocalizedLabel"))
+    write_crm("csv", tables, folders[1])
+    plain, labelled = (draft_data_set(folder) for folder in folders)
+    assert_same_data_set(labelled, plain)
+    assert "Trade Show" in labelled.rows["leadsourcecode"].to_list()
+
+
+def draft_data_set(folder):
+    (drafted,) = draft_configs([str(folder)], folder)
+    (folder / "leadloop.toml").write_text(drafted.text, encoding="utf-8")
+    return read_dataset(load_config(folder / "leadloop.toml"), folder)
+
+
 @pytest.mark.parametrize(
     ("make", "lost"), [(suitecrm_tables, "leads_audit"), (dynamics_tables, "opportunity")]
 )

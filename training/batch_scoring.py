@@ -90,6 +90,8 @@ class ScoringResult:
             yield f"{self.repeated:,} rows have the id of a row further up; each row has a score of its own"
         bad = f": {self.quarantine.summary()}" if len(self.quarantine) else ""
         yield f"{self.leads:,} scores in {out}; {len(self.quarantine):,} cells or rows could not be read{bad}"
+        if self.quarantine.rows > len(self.quarantine):
+            yield f"{self.quarantine.rows:,} rows of the file have no score"
 
     def to_dict(self) -> dict[str, int]:
         """The counts as ``score --json`` writes them."""

@@ -55,12 +55,14 @@ class DatabaseConnection:
             empty.
         describe: The columns of a table, by its name, or of a query, each with the family of its values.
         relation: How a query names a table.
+        lost_rows: How many rows of text files behind it could not be read so far, by sentence.
     """
 
     dialect: SqlDialect
     run: Callable[..., Iterator[pl.DataFrame]]
     describe: Callable[[str | None, str | None], Families]
     relation: Callable[[str], str]
+    lost_rows: Callable[[], Mapping[str, int]] = dict
 
 
 @contextmanager

@@ -492,7 +492,10 @@ def _present_columns(table: TableReader, columns: FlatColumns) -> list[str]:
     table.require([columns.id] if columns.id is not None else [])
     needed = columns.needed
     if missing := [name for name in needed if name not in table.columns]:
-        msg = f"{table.place.name} lacks columns that the model was trained on: {', '.join(missing)}"
+        same = {name.casefold(): name for name in table.columns}
+        near = [same[name.casefold()] for name in missing if name.casefold() in same]
+        hint = f"; it has {', '.join(map(repr, near))}: write them as in training" if near else ""
+        msg = f"{table.place.name} lacks columns that the model was trained on: {', '.join(missing)}{hint}"
         raise SourceError(msg)
     table.require(columns.carried)
     return [name for name in table.columns if name in {*needed, *columns.carried, columns.id}]

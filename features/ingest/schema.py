@@ -183,7 +183,7 @@ def check_mapping(table: TableName, mapping: TableMapping) -> None:
 def validate_table(table: TableName, rows: ValidatedRows, context: ValidationContext) -> ValidatedRows:
     """The rows that keep the contract, its columns typed; the others are in ``problems`` with their reasons.
 
-    ``rows`` has the contract's columns with cells as read, cleaned; absent columns are filled with nulls.
+    ``rows`` has the contract's columns with cells as read, cleaned; absent columns have nulls.
     Columns beyond the contract stay as they are.
     """
     present = frozenset(rows.frame.columns)
@@ -191,19 +191,27 @@ def validate_table(table: TableName, rows: ValidatedRows, context: ValidationCon
     if missing := [column.name for column in absent if column.required]:
         msg = f"{table} need a column {missing[0]!r}; name yours in columns = {{{missing[0]} = ...}}"
         raise SourceError(msg)
-    rows = replace(rows, frame=rows.frame.with_columns(pl.lit(None, pl.String).alias(c.name) for c in absent))
     if context.sparse or table == "merges":
         event = "merged_into" if table == "merges" else "occurred_at"
         rows = replace(rows, frame=rows.frame.filter(pl.col(event).is_not_null()))
     checked = reduce(
         lambda checked_rows, column: _CHECKS[column.kind](checked_rows, column, context),
-        CONTRACT[table],
+        [column for column in CONTRACT[table] if column.name in present],
         rows,
     )
+    empty = (pl.lit(None, _TYPES.get(column.kind, pl.String)).alias(column.name) for column in absent)
+    checked = replace(checked, frame=checked.frame.with_columns(empty))
     if table == "leads":
         created = pl.max_horizontal("created_at", "known_at")
         return replace(checked, frame=checked.frame.with_columns(known_at=created))
     return _lift_known_at(checked) if "occurred_at" in column_names(table) else checked
+
+
+_TYPES: Mapping[Kind, pl.DataType | type[pl.DataType]] = {
+    "time": pl.Int64,
+    "money": pl.Int64,
+    "count": pl.Int64,
+}
 
 
 def _required(rows: ValidatedRows, column: ContractColumn) -> ValidatedRows:
@@ -384,6 +392,8 @@ _CHECKS: Mapping[Kind, Callable[[ValidatedRows, ContractColumn, ValidationContex
 def _lift_known_at(rows: ValidatedRows) -> ValidatedRows:
     """The rows with ``known_at`` lifted to ``occurred_at`` where it is earlier."""
     occurred, known = pl.col("occurred_at"), pl.col("known_at")
+    if rows.frame["known_at"].null_count() == rows.frame.height:
+        return replace(rows, frame=rows.frame.with_columns(known_at=occurred))
     early = int(rows.frame.select((known < occurred).sum()).item() or 0)
     lifted = replace(rows, frame=rows.frame.with_columns(known_at=pl.max_horizontal(occurred, known)))
     return lifted.add_notice("rows were known before they happened; they count as known when they did", early)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -350,20 +351,45 @@ def _connect_files(place: TableSource, folder: Path) -> Iterator[DatabaseConnect
         spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="leadloop-"))
         db.execute(f"SET temp_directory = {_literal(spill)}")
         views: dict[Path, str] = {}
+        names: dict[str, str] = {}
 
         def relation(table: str) -> str:
             path = _find_file(folder, table)
             if path not in views:
-                views[path] = _create_view(db, stack, path, _encoding(place))
+                views[path] = _create_view(db, stack, path, _encoding(place), names)
             return views[path]
 
         try:
             for file in _files_of_query(folder, place.query):
                 relation(file.name)
-            yield connect_duckdb(db, relation)
+            yield replace(connect_duckdb(db, relation), lost_rows=partial(_lost_rows, db, names))
         except duckdb.Error as error:
             msg = f"{place.name} cannot be read: {first_line(error)}"
             raise SourceError(msg) from error
+
+
+def _lost_rows(db: duckdb.DuckDBPyConnection, names: Mapping[str, str]) -> dict[str, int]:
+    """How many rows of the text files of a query do not fit their column names, by file.
+
+    Raises:
+        SourceError: a quote that is not closed took the lines below it along.
+    """
+    query = (
+        "SELECT DISTINCT ON (file_path, line) file_path, line, csv_line FROM reject_errors "
+        "JOIN reject_scans USING (scan_id, file_id) ORDER BY file_path, line"
+    )
+    try:
+        errors = db.execute(query).fetchall()
+    except duckdb.CatalogException:  # no text file was read
+        return {}
+    lost: dict[str, int] = {}
+    for file, line, text in errors:
+        name = names.get(file, file)
+        if "\n" in text.strip("\r\n"):
+            msg = f"{name}, line {line}: {Message('ingest.open_quote')}: {text.splitlines()[0]!r}"
+            raise SourceError(msg)
+        lost[name] = lost.get(name, 0) + 1
+    return {f"rows of {name} do not fit its column names and are left out": n for name, n in lost.items()}
 
 
 def _files_of_query(folder: Path, query: str | None) -> list[Path]:
@@ -373,15 +399,23 @@ def _files_of_query(folder: Path, query: str | None) -> list[Path]:
 
 
 def _create_view(
-    db: duckdb.DuckDBPyConnection, stack: ExitStack, path: Path, encoding: Encoding | None
+    db: duckdb.DuckDBPyConnection,
+    stack: ExitStack,
+    path: Path,
+    encoding: Encoding | None,
+    read_files: dict[str, str],
 ) -> str:
-    """Make a file a table of a database in memory, and say how a query names it."""
+    """Make a file a table of a database in memory, and say how a query names it.
+
+    ``read_files`` gets the name of the file by the path that is read, which may be that of a repaired copy.
+    """
     view = _quoted(table_stem(path.name))
     if is_parquet(path):
         rows = f"SELECT * FROM read_parquet({_literal(str(stack.enter_context(_plain_path(path))))})"  # noqa: S608
     else:
         dialect = sniff_dialect(path, encoding)
         copy = stack.enter_context(_readable_copy(path, dialect))
+        read_files[str(copy)] = path.name
         _refuse_swallowed_records(db, path, dialect, copy)
         names = ", ".join(
             f"regexp_replace(c{i}, '^=\"([^\"]*)\"$', '\\1') AS {_quoted(column)}"
@@ -436,12 +470,21 @@ def _composed_batches(table: TableReader, rows: int, columns: list[str]) -> Iter
         builder = _query_builder(table, connection)
         if table.path is not None:
             numbered = f"row_number() OVER () - 1 AS {_quoted(ROW_NUMBER)}"
-            relation = f"(SELECT *, {numbered} FROM {builder.relations[BASE]})"  # noqa: S608
+            rows_of_file = f"(SELECT *, {numbered} FROM {builder.relations[BASE]})"  # noqa: S608
+            relation = f"(SELECT * FROM {rows_of_file} WHERE {_is_no_header(table)})"  # noqa: S608
             builder = replace(builder, relations={**builder.relations, BASE: relation})
         query = builder.build(
             {name: table.references[name] for name in columns}, numbered=table.path is not None
         )
         yield from _run_composed(table, connection, query, rows)
+        table.unmatched.update(connection.lost_rows())
+
+
+def _is_no_header(table: TableReader) -> str:
+    """The condition that a row of a text file is not the column names once more, as in joined exports."""
+    names = [name for name in table.dialect.columns if "(" not in name] if table.dialect is not None else []
+    equal = [f"coalesce(trim({_quoted(name)}), '') = {_literal(name)}" for name in names]
+    return f"NOT ({' AND '.join(equal)})" if len(equal) > 1 else "true"
 
 
 def _run_composed(
@@ -519,6 +562,7 @@ def _frames(table: TableReader, rows: int, columns: list[str]) -> Iterator[pl.Da
     with _connection(table.place) as connection:
         for frame in connection.run(build_query(table.place, connection), rows):
             yield frame.select(names).rename(dict(zip(names, columns, strict=True)))
+        table.unmatched.update(connection.lost_rows())
 
 
 def _parquet_frames(path: Path, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:

@@ -69,7 +69,7 @@ def candidate_formats(known: pl.Series) -> Iterable[str]:
     >>> list(candidate_formats(timed)), list(candidate_formats(dated))
     (['%m/%d/%Y, %I:%M %p'], ['%d-%B-%y'])
     """
-    sample = translate_months(known.sample(min(_SAMPLE, len(known)), seed=0))
+    sample = translate_months(strip_date_words(known.sample(min(_SAMPLE, len(known)), seed=0)))
     looks_dated = sample.str.contains(_PLAUSIBLE)
     if not len(sample) or not looks_dated.mean() >= _MAJORITY:  # type: ignore[operator]
         return []
@@ -100,6 +100,7 @@ def parse_with_format(text: pl.Series, pattern: str) -> pl.Series:
     Months may have their names in any of the languages of ``features.ingest.month_names``; a month without a
     day is its first.
     """
+    text = strip_date_words(text)
     if "%B" in pattern or "%b" in pattern:  # %B alone reads long names and short ones
         text, pattern = translate_months(text), pattern.replace("%b", "%B")
     if "%p" in pattern:
@@ -204,8 +205,33 @@ def parse_timestamps(column: pl.Series, time_format: TimeFormat | None = None) -
         return _parse_epoch(text.set(~text.str.contains(_EPOCH), None).cast(pl.Float64), time_format)
     if "%" in time_format.pattern:
         return _parse_custom(text, time_format)
-    ordered = _to_iso_order(text, time_format.pattern)
-    return _parse_iso(ordered, time_format.zone, half_days=time_format.pattern == ISO)
+    has_words = time_format.pattern == ISO
+    ordered = text if has_words else _to_iso_order(strip_date_words(text), time_format.pattern)
+    return _parse_iso(ordered, time_format.zone, has_words=has_words)
+
+
+def strip_date_words(text: pl.Series) -> pl.Series:
+    """Dates without what says nothing: weekdays, the ending of ordinals, "Uhr"; GMT is UTC.
+
+    >>> dates = pl.Series(["Mon, 5th May 2024", "1er mars 2024", "05.01.2024 13:45 Uhr"])
+    >>> strip_date_words(dates).to_list()
+    ['5 May 2024', '1 mars 2024', '05.01.2024 13:45']
+    """
+    if not text.str.contains(_WORDS).any():
+        return text
+    plain = text.str.replace(_WEEKDAY, "").str.replace(_ORDINAL, "${1}${2}")
+    return plain.str.replace(_HOURS, "").str.replace(_GREENWICH, "UTC")
+
+
+_WEEKDAY = (
+    r"(?i)^(?:\p{L}{2,3}\.?, *|(?:mo|di|mi|do|fr|sa|so)\. +|(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|"
+    r"montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonnabend|sonntag|lundi|mardi|mercredi|jeudi|"
+    r"vendredi|samedi|dimanche|lunes|martes|mi[ée]rcoles|jueves|viernes|s[áa]bado|domingo|"
+    r"(?:segunda|ter[çc]a|quarta|quinta|sexta)(?:-feira)?),? +)(?:den |le )?"
+)
+_ORDINAL = r"(?i)\b([0-9]{1,2})(?:st|nd|rd|th|er|º|ª)\.?( )"
+_HOURS, _GREENWICH = r"(?i) ?(?:Uhr|Hrs?\.?)$", r"GMT$"
+_WORDS = r"(?i)^\p{L}|[0-9](?:st|nd|rd|th|er|º|ª)\.? |uhr$|hrs?\.?$|gmt$"
 
 
 def _parse_epoch(value: pl.Series, time_format: TimeFormat) -> pl.Series:
@@ -230,8 +256,6 @@ def _localise(local: pl.Series, zone: str) -> pl.Series:
 
 
 def _to_iso_order(text: pl.Series, pattern: str) -> pl.Series:
-    if pattern == ISO:
-        return text
     groups = text.str.extract_groups(_WESTERN[pattern]).struct.unnest()
     date = groups.select(
         pl.concat_str("y", pl.col("m").str.zfill(2), pl.col("d").str.zfill(2), separator="-")
@@ -244,15 +268,15 @@ def _to_iso_order(text: pl.Series, pattern: str) -> pl.Series:
     return date + rest
 
 
-def _parse_iso(text: pl.Series, zone: str, *, half_days: bool) -> pl.Series:
+def _parse_iso(text: pl.Series, zone: str, *, has_words: bool) -> pl.Series:
     for pattern, strptime_pattern in _UNIFORM:
         if text.str.contains(pattern).all():
             return _localise(
                 text.str.to_datetime(strptime_pattern, strict=False, time_unit="us"), zone
             ).dt.epoch("s")
     parts = text.str.extract_groups(_ISO).struct.unnest()
-    if half_days and parts["1"].null_count() > text.null_count():
-        parts = _to_whole_day(text).str.extract_groups(_ISO).struct.unnest()
+    if has_words and parts["1"].null_count() > text.null_count():
+        parts = _to_whole_day(strip_date_words(text)).str.extract_groups(_ISO).struct.unnest()
     clock = (parts["2"].fill_null("00:00") + ":00").str.slice(0, len("00:00:00"))
     local = parts["1"] + "T" + clock
     stamp = local.str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
@@ -357,6 +381,8 @@ def is_day_month_ambiguous(column: pl.Series, share: float = NEARLY_ALL) -> bool
 
 def _fitting_formats(known: pl.Series, zone: str, share: float) -> list[TimeFormat]:
     """The formats in which the values are times; dates written with dots have the day first."""
+    if not (known.str.contains("[0-9]").mean() or 0.0) >= share:  # type: ignore[operator]
+        return []  # no date is without digits
     usual = _filter_fitting(known, (ISO, DAY_FIRST, MONTH_FIRST), zone, share)
     fits = usual or _filter_fitting(known, candidate_formats(known), zone, share)
     if len(fits) > 1 and known.str.contains(_DOTTED).all():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from benchmarks import (
     misspecified_worlds,
     moved_events,
     online,
+    reading,
     refused_bodies,
     report,
     run,
@@ -49,6 +51,11 @@ def test_a_history_is_written_and_scored_from_file_to_file(company, tmp_path, su
     took = batch.score(company[1], batch.write_history(50, tmp_path / "crm", suffix))
     assert took.seconds > 0
     assert 0.05 < took.peak < 2
+
+
+def test_a_history_is_read_and_timed(tmp_path):
+    reading.write_tables(30, tmp_path)
+    assert reading.read_seconds(Path(__file__).parents[2], tmp_path, "csv")[0] == 30 * reading.TOUCHPOINTS
 
 
 def test_activities_that_move_are_named_or_not():

@@ -12,7 +12,7 @@ from features.clock import to_datetime
 from features.ingest.lead_ids import match_emails
 from features.ingest.mapping import TableSource
 from features.ingest.outcome_column import OutcomeCondition, parse_outcome
-from features.ingest.quarantine import SourceError
+from features.ingest.quarantine import MAX_SHARE, SourceError, raise_above_limit
 from features.ingest.repeated_events import hash_rows
 from features.ingest.tables import open_table
 from features.ingest.timestamps import detect_format, parse_known_times
@@ -85,8 +85,13 @@ def read_files(model: ConversionModel, scores: Path, outcomes: OutcomeFile) -> M
     """Read both files; scores without dates get those of their outcomes."""
     tables = [open_table(place) for place in (TableSource(file=scores), outcomes.place)]
     scored = _scores_of(model, tables[0])
-    known = _outcomes_of(outcomes, tables[1], model.card.positive)
+    rows = _outcomes_of(outcomes, tables[1], model.card.positive)
+    known = _one_a_lead(rows)
+    for table in tables:
+        _refuse_damaged(table)
     notices = tuple(notice for table in tables for notice in _notices_of(table))
+    if blank := rows["label"].null_count():
+        notices += (f"{outcomes.place.name}: {blank:,} rows have no outcome yet and are left out",)
     known, changed = _spelled_like(known, scored["lead_id"])
     if changed:
         text = (
@@ -108,7 +113,8 @@ def _spelled_like(outcomes: pl.DataFrame, lead_id: pl.Series) -> tuple[pl.DataFr
 
 def _one_a_lead(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Of the outcomes of a lead the best: it has converted if it ever did."""
-    return outcomes.sort("label", descending=True).unique("lead_id", keep="first", maintain_order=True)
+    known = outcomes.drop_nulls(["lead_id", "label"])
+    return known.sort("label", descending=True).unique("lead_id", keep="first", maintain_order=True)
 
 
 def _notices_of(table: TableReader) -> Iterator[str]:
@@ -121,6 +127,16 @@ def _notices_of(table: TableReader) -> Iterator[str]:
 
 
 _MAX_REJECTS = 3
+
+
+def _refuse_damaged(table: TableReader) -> None:
+    """Raise where more rows of a table that was read are lost than a verdict may rest on."""
+    lost = table.rejected_rows
+    if lost:
+        first = table.rejected()[0]
+        rows = lost + sum(batch.frame.height for batch in table.batches(columns=table.columns[:1]))
+        where = f"{table.place.name}, row {first['line']}: {first['reason']}"
+        raise_above_limit(MAX_SHARE, lost, rows, where)
 
 
 def read_log(
@@ -201,7 +217,7 @@ def read_outcomes(source: OutcomeFile) -> pl.DataFrame:
     Rows without an outcome are not known yet, and left out. A lead that stands there twice has converted if
     it ever did.
     """
-    return _outcomes_of(source, open_table(source.place))
+    return _one_a_lead(_outcomes_of(source, open_table(source.place)))
 
 
 def _outcomes_of(source: OutcomeFile, table: TableReader, usual: str | None = None) -> pl.DataFrame:
@@ -212,7 +228,7 @@ def _outcomes_of(source: OutcomeFile, table: TableReader, usual: str | None = No
         _labels(strip_missing(raw[source.label]), source, usual).cast(pl.Float64).alias("label"),
         *(_dated(strip_missing(raw[source.time])) if source.time else ()),
     ]
-    return _one_a_lead(pl.DataFrame(columns).drop_nulls(["lead_id", "label"]))
+    return pl.DataFrame(columns)
 
 
 def _numbers(table: TableReader, raw: pl.DataFrame, name: str) -> pl.Series:

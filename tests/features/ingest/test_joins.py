@@ -384,3 +384,30 @@ def test_what_is_not_there_is_refused_with_the_nearest(tmp_path, change, message
 def test_two_joined_tables_of_one_name_need_another():
     with pytest.raises(SourceError, match="two joined tables are called 'b'"):
         TableSource(database="x", table="a", join=(TableJoin("s.b", {"x": "y"}), TableJoin("b", {"x": "z"})))
+
+
+def test_column_names_that_stand_there_once_more_are_no_row_of_a_join(tmp_path):
+    (tmp_path / "leads.csv").write_text("id,source,note\n1,a,x\nid,source,note\n2,b,source\n")
+    (tmp_path / "sources.csv").write_text("key,name\na,Fair\nb,Web\nkey,name\n")
+    join = TableJoin("sources.csv", {"source": "key"})
+    table = TableMapping(file=tmp_path / "leads.csv", join=(join,), attributes={"origin": "sources.name"})
+    batch = open_table(table, keeps_rows=True).read_batch(["id", "origin"])
+    assert batch.frame.rows() == [("1", "Fair"), ("2", "Web")]
+    assert batch.numbers.to_list() == [0, 2]
+
+
+def test_a_quote_that_is_open_in_a_joined_file_is_named(tmp_path):
+    (tmp_path / "leads.csv").write_text("id,source\n" + "".join(f"{i},s{i}\n" for i in range(9)))
+    table = TableMapping(
+        file=tmp_path / "leads.csv",
+        join=(TableJoin("sources.csv", {"source": "key"}),),
+        attributes={"origin": "sources.name"},
+    )
+    rows = [f"s{i},Fair\n" for i in range(9)]
+    (tmp_path / "sources.csv").write_text("".join(["key,name\n", *rows[:4], 's4,"Fair\n', *rows[5:]]))
+    with pytest.raises(SourceError, match=r"sources.csv, line 6: a quote is not closed"):
+        open_table(table, keeps_rows=True).read()
+    (tmp_path / "sources.csv").write_text("".join(["key,name\n", *rows[:4], "s4,Fair,more\n", *rows[5:]]))
+    reader = open_table(table, keeps_rows=True)
+    assert reader.read()["origin"].null_count() == 1
+    assert any("1 rows of sources.csv do not fit its column names" in notice for notice in reader.notices)

@@ -184,3 +184,28 @@ def test_an_iso_date_may_have_a_clock_of_twelve_hours(clock, expected):
 @pytest.mark.parametrize("clock", ["13:00 PM", "00:30 AM", "1:60 PM"])
 def test_a_clock_that_is_none_is_not_read(clock):
     assert parse_timestamps(pl.Series([f"2024-01-01 {clock}"])).to_list() == [None]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["Monday, January 08, 2024", "Friday, March 1, 2024"],
+        ["8th January 2024", "1st March 2024"],
+        ["8 janvier 2024", "1er mars 2024"],
+        ["Montag, den 8. Januar 2024", "Freitag, den 1. M\u00e4rz 2024"],
+        ["lunes, 8 de enero de 2024", "viernes, 1 de marzo de 2024"],
+        ["08.01.2024 00:00 Uhr", "01.03.2024 00:00 Uhr"],
+        ["2024-01-08 00:00:00 GMT", "2024-03-01 00:00:00 GMT"],
+    ],
+)
+def test_words_around_a_date_say_nothing(words):
+    column = pl.Series(words * 20)
+    time_format = detect_format(column)
+    assert time_format is not None
+    assert parse_timestamps(column, time_format).to_list() == [1704672000, 1709251200] * 20
+
+
+@pytest.mark.parametrize("months", [["Januar 2024", "M\u00e4rz 2024"], ["January 2024", "March 2024"]])
+def test_a_month_and_a_year_are_no_day_of_an_early_year(months):
+    column = pl.Series(months * 20)
+    assert parse_timestamps(column, detect_format(column)).to_list() == [1704067200, 1709251200] * 20

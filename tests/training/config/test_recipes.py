@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
 from crm_databases import write_crm
 from crm_layouts import (
@@ -148,6 +149,21 @@ def test_hubspot_by_fivetran(request, tmp_path, kind, hubspot_by_hand):
     (drafted,) = draft([place], tmp_path)
     assert drafted.name == "hubspot_fivetran"
     assert "hidden" not in drafted.text + str(drafted.summary)
+    assert_same(data_set(drafted.text, tmp_path), hubspot_by_hand)
+
+
+def test_engagements_of_the_older_layout_bear_their_time_themselves(tmp_path, hubspot_by_hand):
+    tables = dict(hubspot_fivetran(LEADS))
+    calls = tables["engagement_call"]
+    tables["engagement"] = calls.select(
+        pl.col("engagement_id").alias("id"),
+        pl.lit(value=True).alias("active"),
+        pl.lit("CALL").alias("type"),
+        pl.col("property_hs_timestamp").alias("timestamp"),
+        pl.col("property_hs_timestamp").alias("created_at"),
+    )
+    tables["engagement_call"] = calls.select("engagement_id")
+    (drafted,) = draft([write_crm("csv", tables, tmp_path)], tmp_path)
     assert_same(data_set(drafted.text, tmp_path), hubspot_by_hand)
 
 

@@ -16,7 +16,7 @@ from small_export import leads, write
 import leadloop
 from features.ingest.flat_export import read_flat
 from features.ingest.mapping import FlatMapping
-from features.ingest.quarantine import SourceError
+from features.ingest.quarantine import SourceError, TooManyBadRowsError
 from models.artifact import save
 from models.drift import ReferenceDistribution, psi
 from models.model_card import ModelCard
@@ -382,3 +382,20 @@ def test_scores_that_were_appended_twice_count_once(model, tmp_path):
     head, *rows = scores.read_text().splitlines()
     scores.write_text("\n".join([head, *rows, *rows]) + "\n")
     assert read_files(model, scores, outcomes).scores.height == 50
+
+
+def test_no_verdict_rests_on_what_is_left_of_a_damaged_file(model, tmp_path):
+    scores, outcomes = scored(model, tmp_path, leads(200, seed=5))
+    rows = outcomes.file.read_text().splitlines()
+    outcomes.file.write_text("\n".join([*rows[:10], rows[10].replace(",", ',"'), *rows[11:]]) + "\n")
+    with pytest.raises(TooManyBadRowsError, match=r"191 of 200 rows cannot be used"):
+        read_files(model, scores, outcomes)
+
+
+def test_rows_without_an_outcome_are_told(model, tmp_path):
+    scores, outcomes = scored(model, tmp_path, leads(200, seed=5))
+    text = outcomes.file.read_text()
+    blank = text.count(",No\n")
+    outcomes.file.write_text(text.replace(",No\n", ",\n"))
+    notices = read_files(model, scores, outcomes).notices
+    assert any(f"{blank} rows have no outcome yet and are left out" in notice for notice in notices)
