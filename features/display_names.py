@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _PROGRAM_NAME = re.compile(r"[^\W\d]\w*(\.\w+)*")
+_LOWER_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _SHOUTED = re.compile(r"(?=.*[A-Z]{4})[A-Z]+(_[A-Z]+)+|[A-Z]{5,}")
 _PLACE = "{value}"
 
@@ -121,6 +122,15 @@ def humanise_name(name: str) -> str:
 
 
 @lru_cache(maxsize=10_000)
+def humanise_column(name: str) -> str:
+    """Turn a column's name into words; other text stays as it is.
+
+    >>> humanise_column("business_email"), humanise_column("Lead Source"), humanise_column("TotalVisits")
+    ('Business email', 'Lead Source', 'TotalVisits')
+    """
+    return name.replace("_", " ").capitalize() if _LOWER_CASE.fullmatch(name) else name
+
+
 def humanise_value(value: str) -> str:
     """A value in SHOUTING_CASE as words; any other stays as it is, codes and short ones, too.
 

@@ -21,6 +21,7 @@ from models.explanation import (
     log_odds_to_points,
     log_odds_to_total_points,
     render_sentence,
+    render_title,
 )
 from models.observed_rates import ObservedRates
 from models.uncertainty import WITHHELD, ScoreInterval
@@ -202,6 +203,16 @@ class ConversionModel:
         """The features that may be numbers and count as categories."""
         return frozenset(each.name for each in self.predictor.encodings.features if each.kind == "category")
 
+    def _titles(self, lang: str) -> Mapping[str, str]:
+        """What features are called for people, by name."""
+        if lang not in self._titles_by_lang:
+            self._titles_by_lang[lang] = {spec.name: render_title(spec, lang) for spec in self.features.specs}
+        return self._titles_by_lang[lang]
+
+    @cached_property
+    def _titles_by_lang(self) -> dict[str, Mapping[str, str]]:
+        return {}
+
     @cached_property
     def _encoding_of(self) -> dict[str, FeatureEncoding]:
         return {encoding.name: encoding for encoding in self.predictor.encodings.features}
@@ -242,7 +253,7 @@ class ConversionModel:
         return [
             Score(**score, model_version=self.version, interval=interval, insufficient=insufficient)
             for score, lower, upper, width, index in bounds
-            for insufficient in [self.uncertainty.reason(width, index)]
+            for insufficient in [self.uncertainty.reason(width, index, titles=self._titles("en"))]
             for interval in [None if self.uncertainty.lacking else ScoreInterval(lower, upper)]
         ]
 
@@ -296,7 +307,9 @@ class ConversionModel:
             grade=self.grades.grade(probability),
             model_version=self.version,
             interval=ScoreInterval(low, high) if self.uncertainty and not self.uncertainty.lacking else None,
-            insufficient=self.uncertainty.reason(half, first, lang) if self.uncertainty else None,
+            insufficient=self.uncertainty.reason(half, first, lang, self._titles(lang))
+            if self.uncertainty
+            else None,
         )
 
 

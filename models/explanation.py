@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from features.clock import humanise
-from features.display_names import humanise_value
+from features.display_names import humanise_column, humanise_value
 from features.extraction import value_name
 from features.messages import join_items, localise_number, translate
 from features.notebook_html import html_bar, html_card, html_strong, html_table
@@ -23,6 +23,7 @@ POINTS_PER_DOUBLING = 20.0
 POINTS_AT_EVEN_ODDS = 200.0
 _PER_LOG_ODDS = POINTS_PER_DOUBLING / math.log(2)
 _MAX_REASONS = 10
+_AFTER_NAME = ": {value}"
 
 
 def log_odds_to_points(log_odds: float) -> float:
@@ -315,6 +316,18 @@ def top_reasons(
 def render_sentence(spec: FeatureSpec, value: float | str | None, lang: str = "en") -> str:
     """The sentence of a feature with the lead's own value in it, in ``lang``."""
     return spec.says.render(lang).replace("{value}", _format_value(spec, value, lang))
+
+
+def render_title(spec: FeatureSpec, lang: str = "en") -> str:
+    """What a feature is called for people: its sentence up to the lead's own value, in ``lang``."""
+    text = spec.says.render(lang)
+    if text == "{value}":
+        return humanise_column(spec.name)
+    if text.endswith(_AFTER_NAME):
+        return humanise_column(text.removesuffix(_AFTER_NAME))
+    before, colon, _ = text.partition(":")
+    whole = text.replace("{value}", "\N{HORIZONTAL ELLIPSIS}")
+    return humanise_column(before) if colon and "{value}" not in before else whole
 
 
 def _format_value(spec: FeatureSpec, value: float | str | None, lang: str) -> str:

@@ -20,6 +20,8 @@ from models.additive import PiecewiseLinearTerm
 from models.metrics import Z_90
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 COVERED = 0.9
@@ -263,13 +265,16 @@ class ScoreUncertainty:
         centre = log_odds + np.minimum(np.maximum(shift, -most), most)
         return centre - half, centre + half
 
-    def reason(self, half: float, first: int, lang: str = "en") -> InsufficientEvidence | None:
+    def reason(
+        self, half: float, first: int, lang: str = "en", titles: Mapping[str, str] | None = None
+    ) -> InsufficientEvidence | None:
         """Say why a score is not to be relied on.
 
         Args:
             half: Half the width of its interval.
             first: The place in ``watched`` of its first unusual feature, -1 without one.
             lang: Language of the message. Default English.
+            titles: What features are called for people in this language, by name. Default: their names.
 
         Returns:
             The reason, or None where the score can be relied on.
@@ -279,7 +284,8 @@ class ScoreUncertainty:
             return None
         if code in {"unseen_value", "outside_range"}:
             feature = self.watched[first].feature
-        message = translate(f"insufficient.{code}", lang, feature=feature or "", missing=self.missing)
+        title = (titles or {}).get(feature or "", feature or "")
+        message = translate(f"insufficient.{code}", lang, feature=title, missing=self.missing)
         return InsufficientEvidence(code, feature, message)
 
     def code(self, half: float, first: int) -> InsufficiencyCode | None:

@@ -148,7 +148,13 @@ def parse_as_of(value: object) -> int | str:
     Raises:
         ValueError: It is neither; pydantic reports it as the error of the field.
     """
-    return NEWEST if value == NEWEST else parse_time(value)
+    if value == NEWEST:
+        return NEWEST
+    try:
+        return parse_time(value)
+    except ValueError as error:
+        msg = f'{error}; as_of may also be left out, for now, or be "newest", after the newest event'
+        raise ValueError(msg) from None
 
 
 def validate_attribute(value: object) -> object:

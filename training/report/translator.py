@@ -24,10 +24,10 @@ from babel.numbers import format_decimal
 from babel.units import format_unit
 
 from features.clock import to_datetime
-from features.display_names import DisplayNames, humanise_name, humanise_value
+from features.display_names import DisplayNames, humanise_column, humanise_name, humanise_value
 from features.messages import LANGUAGES, Lang, Message, load_translations
 from features.spec import DisplayText, FeatureSpec
-from models.explanation import render_sentence
+from models.explanation import render_sentence, render_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from training.analysis.drivers import ValueGroup
 
 _DAY = {"en": "d MMMM y", "de": "dd.MM.y"}
-_COLUMN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _WHOLE = "#,##0"
-_AFTER_NAME = ": {value}"
 # The column of the data contract whose values a section of labels names.
 _COLUMNS_OF = {"stages": "stage", "kinds": "kind"}
 _ONLY_THE_VALUE = DisplayText("{value}", "{value}")
@@ -231,12 +229,7 @@ class Translator:
         """The title of a feature: its sentence up to the colon, or with a gap for the value."""
         if spec.source == "transitions" and spec.reduce == "recency" and spec.kind:
             return self("page.time_in_stage", stage=self.label("stages", spec.kind[0]))
-        text = spec.says.render(self.lang)
-        if text.endswith(_AFTER_NAME):
-            return humanise_column(text.removesuffix(_AFTER_NAME))
-        before, colon, _ = text.partition(":")
-        whole = text.replace("{value}", "\N{HORIZONTAL ELLIPSIS}")
-        return humanise_column(before) if colon and "{value}" not in before else whole
+        return render_title(spec, self.lang)
 
     def value(self, spec: FeatureSpec, value: float | str | None) -> str:
         """Format a feature's value as its sentence would."""
@@ -264,15 +257,6 @@ class Translator:
         # Adding zero makes nothing of a negative zero.
         rounded = round(float(value), digits) + 0.0
         return format_decimal(rounded, pattern, locale=self.lang).replace("-", _MINUS)
-
-
-def humanise_column(name: str) -> str:
-    """Turn a column's name into words; other text stays as it is.
-
-    >>> humanise_column("business_email"), humanise_column("Lead Source"), humanise_column("TotalVisits")
-    ('Business email', 'Lead Source', 'TotalVisits')
-    """
-    return name.replace("_", " ").capitalize() if _COLUMN.fullmatch(name) else name
 
 
 def _round_to_three_digits(value: float) -> float:

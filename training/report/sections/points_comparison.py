@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from features.clock import humanise
+from features.display_names import humanise_column
 from training.analysis.points_comparison import PointsComparison
 from training.report.table import Table
-from training.report.translator import humanise_column
 
 if TYPE_CHECKING:
     from training.analysis.points_comparison import CurrentRuleRow
