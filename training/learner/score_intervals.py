@@ -124,7 +124,7 @@ def estimate_uncertainty(
     return ScoreUncertainty(
         _widen_by_misfit(interval_half_widths(rows, fitted, number, seed), rows, fitted, matrix, seed),
         float(high - low),
-        _feature_support(rows, fitted),
+        _feature_support(matrix, fitted),
         misfit_trees=misfit_trees(matrix[at], fitted.log_odds, rows.y[at], number[at], seed),
         attenuation=ATTENUATION,
     )
@@ -162,10 +162,9 @@ def _insufficiency(outcomes: list[int], fitted: FittedPredictor) -> Insufficienc
     return "too_few_outcomes" if outcomes[1] < ENOUGH else "no_signal"
 
 
-def _feature_support(rows: TrainingRows, fitted: FittedPredictor) -> tuple[FeatureSupport, ...]:
+def _feature_support(matrix: Floats, fitted: FittedPredictor) -> tuple[FeatureSupport, ...]:
     """The value ranges of the features whose contributions vary by ``MATTERS`` or more, the widest first."""
     predictor = fitted.predictor
-    matrix = predictor.encodings.encode(rows.frame)
     sample = matrix[:: 1 + len(matrix) // LOOKED_AT]
     spread = predictor.contributions(sample)[1].std(axis=0)
     # Combinations come after the features; their values are those of their parts.
