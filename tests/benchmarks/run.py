@@ -19,7 +19,11 @@ HERE = Path(__file__).parent
 PARTS = ("online", "batch", "learning")
 # Only when they are named: each takes minutes, or an hour. The first ones are given the model that scores.
 WITH_MODEL = ("load", "stalls", "decision_log", "faults", "refused_bodies", "soak")
-LONGER = (*WITH_MODEL, "handover", "interval_coverage", "leak_checks", "learning_curve", "report", "worlds")
+LONGER = (
+    *WITH_MODEL,
+    *("handover", "handover_weights", "interval_coverage", "leak_checks", "learning_curve", "report"),
+    *("train_cost", "worlds"),
+)
 MILLION = 1_000_000
 
 
