@@ -21,8 +21,8 @@ PARTS = ("online", "batch", "learning")
 WITH_MODEL = ("load", "stalls", "decision_log", "lead_store", "faults", "refused_bodies", "soak")
 LONGER = (
     *WITH_MODEL,
-    *("handover", "interval_coverage", "leak_checks", "learning_curve", "misspecified_coverage"),
-    *("report", "worlds"),
+    *("handover", "handover_weights", "interval_coverage", "leak_checks", "learning_curve"),
+    *("misspecified_coverage", "report", "train_cost", "worlds"),
 )
 MILLION = 1_000_000
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from features.clock import to_datetime
 from features.ingest.attribute_columns import exclude_reserved
+from training.config.defaults import SEED
 from training.config.history_draft import describe_period, event_counts
 from training.config.horizon_draft import age_comment, horizon_comments
 
@@ -60,7 +61,7 @@ def render_history_config(read: ReadDraft) -> str:
         "",
         "[training]",
         '# capacity = "50 per week"   # how many leads sales can call',
-        "seed = 42",
+        f"seed = {SEED}",
         "",
         "[report]",
         f"# hand_over = {_quoted(_hand_over(read))}   # the stage in which sales takes a lead today",
