@@ -173,7 +173,7 @@ def effect(
         bool, typer.Option("--all-reported", help="Outcomes come of leads that nobody called, too.")
     ] = False,
 ) -> None:
-    """See whether calling helps: leads that were handed over beside the control group."""
+    """See whether calling helps, beside a control group."""
     from models.artifact import load
     from serving.decision_log.settings import DEFAULT_PLACE
     from training.analysis.call_effect import estimate_call_effect

@@ -139,7 +139,10 @@ def log_subject_access(
     ] = None,
     tenant: Annotated[str, typer.Option(help="The tenant of the lead.", metavar="LABEL")] = "",
 ) -> None:
-    """Write the sheet for the person that a lead is: what is held, the score, its reasons, who decides."""
+    """Write the sheet for a person who asks.
+
+    It says what is held, the score, its reasons, and who decides.
+    """
     from models.artifact import load
     from serving.decision_log.frames import open_existing_log
     from serving.subject_access import (
@@ -164,7 +167,7 @@ def log_subject_access(
 
 @log_app.command(name="vacuum")
 def log_vacuum(log: LogPlace = DEFAULT_PLACE) -> None:
-    """Write the tables anew, so that nothing erased is left in them.
+    """Write the tables anew, without what was erased.
 
     Answers wait meanwhile.
     """

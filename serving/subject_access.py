@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 from features.clock import to_datetime
 from features.messages import translate
 from models.explanation import render_sentence
-from serving.decision_log import queries
-from serving.lead_store.stored_leads import read_stored_leads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -151,6 +149,10 @@ def read_subject_records(log: Engine, lead_id: str, tenant: str = "") -> Subject
         lead_id: The lead.
         tenant: The tenant that it belongs to. Default: of all tenants.
     """
+    # The service starts without a database library where there is no log.
+    from serving.decision_log import queries  # noqa: PLC0415
+    from serving.lead_store.stored_leads import read_stored_leads  # noqa: PLC0415
+
     with log.connect() as connection:
         stored = read_stored_leads(connection, [lead_id], tenant).lead(lead_id)
     return SubjectRecords(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import secrets
 import shutil
 import tempfile
 
@@ -40,6 +41,17 @@ def postgres():
 
     with postgresql_server() as url:
         yield url
+
+
+@pytest.fixture
+def postgres_database(postgres):
+    """The URL of a database of the test's own in the cluster, for tests that ask what tables there are."""
+    import psycopg  # noqa: PLC0415
+
+    name = f"d_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{postgres.rpartition('/')[0]}/{name}"
 
 
 @pytest.fixture(scope="session")

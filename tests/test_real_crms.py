@@ -28,6 +28,7 @@ from crm_tables import (
     salesforce_tables,
     suitecrm_tables,
 )
+from drafted_horizon import with_common_horizon
 from polars.testing import assert_frame_equal
 
 from features.ingest.mapping import TableJoin
@@ -125,7 +126,7 @@ def test_init_drafts_the_data_set_of_the_hand_written_configuration(filled, tmp_
     drafts = draft_configs([filled.place], tmp_path)
     assert [draft.name for draft in drafts] == [filled.name]
     path = tmp_path / "leadloop.toml"
-    path.write_text(drafts[0].text, encoding="utf-8")
+    path.write_text(with_common_horizon(drafts[0].text), encoding="utf-8")
     dataset = read_dataset(load_config(path), tmp_path)
     assert_same_data_set(dataset, read_dataset(filled.configuration("keys", tmp_path), tmp_path))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from drafted_horizon import with_common_horizon
 from report_inputs import report_input
 
 import leadloop
@@ -32,6 +33,7 @@ def config(tmp_path_factory):
     with pytest.raises(SystemExit) as ended:
         leadloop.app(["init", str(LEADS), str(DEALS), "--out", str(out)])
     assert not ended.value.code
+    out.write_text(with_common_horizon(out.read_text()))
     return load_config(out)
 
 

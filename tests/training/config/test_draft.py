@@ -250,7 +250,7 @@ def test_olist_needs_no_editing(tmp_path):
     assert (reading.history.leads.height, reading.history.transitions.height) == (8000, 842)
     assert reading.history.transitions["stage"].unique().to_list() == ["won"]
     assert len(reading.quarantine) == 0
-    assert (config.label.horizon, config.cohort.start) == (90 * DAY, 17_532 * DAY)  # 2018-01-01
+    assert (config.label.horizon, config.cohort.start) == (180 * DAY, 17_532 * DAY)  # 2018-01-01
 
 
 def test_x_education_is_a_flat_export_with_its_leaks_left_out(tmp_path):

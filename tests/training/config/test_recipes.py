@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from crm_layouts import (
     salesforce,
     salesforce_report,
 )
+from drafted_horizon import with_common_horizon
 from polars.testing import assert_frame_equal
 
 from features.ingest.quarantine import SourceError
@@ -32,10 +32,7 @@ LEADS = made_leads()
 
 
 def data_set(text, folder):
-    """The data set of a configuration, with one horizon and grid for all: these depend on the rows."""
-    text = re.sub(r'^(horizon|until_age) = "\d+d"', r'\1 = "90d"', text, flags=re.MULTILINE)
-    text = re.sub(r'^every = "\d+d"', 'every = "30d"', text, flags=re.MULTILINE)
-    (folder / "leadloop.toml").write_text(text, encoding="utf-8")
+    (folder / "leadloop.toml").write_text(with_common_horizon(text), encoding="utf-8")
     return read_dataset(load_config(folder / "leadloop.toml"), folder)
 
 
@@ -142,7 +139,7 @@ def hubspot_by_hand(tmp_path_factory):
 @pytest.mark.parametrize("kind", ["duckdb", "sqlite", "csv", "postgresql"])
 def test_hubspot_by_fivetran(request, tmp_path, kind, hubspot_by_hand):
     tables = hubspot_fivetran(LEADS)
-    url = request.getfixturevalue("postgres") if kind == "postgresql" else None
+    url = request.getfixturevalue("postgres_database") if kind == "postgresql" else None
     place = write_crm(kind, tables, tmp_path, url)
     if url is not None:
         place = place.replace("me@", "me:hidden@")

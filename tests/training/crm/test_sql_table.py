@@ -153,10 +153,11 @@ def _locked(_):
 
 
 @pytest.mark.slow
-def test_postgresql_takes_keys_of_its_own_types(postgres, scores):
-    url = sa.make_url(postgres).set(drivername="postgresql+psycopg")
+def test_postgresql_takes_keys_of_its_own_types(postgres_database, scores):
+    url = sa.make_url(postgres_database).set(drivername="postgresql+psycopg")
     ids = ["6f9619ff-8b86-d011-b42d-00c04fc964ff", "6F9619FF-8B86-D011-B42D-00C04FC964FE", "no uuid"]
-    with sa.create_engine(url).begin() as connection:
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
         connection.execute(sa.text("CREATE SCHEMA crm"))
         connection.execute(sa.text("CREATE TABLE crm.leads (id uuid PRIMARY KEY, score numeric, grade text)"))
         for each in ids[:2]:
@@ -166,6 +167,6 @@ def test_postgresql_takes_keys_of_its_own_types(postgres, scores):
     with sql_session(address) as send:
         result = push_scores(plan(target, scores(ids)), send)
     assert (result.acknowledged, set(result.refused)) == (2, {"no uuid"})
-    with sa.create_engine(url).connect() as connection:
+    with engine.connect() as connection:
         rows = connection.execute(sa.text("SELECT score, grade FROM crm.leads ORDER BY score")).all()
     assert [(float(score), grade) for score, grade in rows] == [(0.0, "A"), (0.07, "B")]

@@ -12,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from browser import MARKS, axe_violations, chromium, open_page
+from drafted_horizon import with_common_horizon
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from models import artifact
@@ -84,10 +85,10 @@ def of_a_flat_export(folder, name):
 
 
 def of_a_history(folder):
-    """As ``leadloop init`` drafts it."""
+    """As ``leadloop init`` drafts it, with a horizon of 90 days."""
     shutil.copy(reports(LEADS), folder / "leads.csv")
     shutil.copy(reports(DEALS), folder / "deals.csv")
-    return draft_config([folder / "leads.csv", folder / "deals.csv"], folder)
+    return with_common_horizon(draft_config([folder / "leads.csv", folder / "deals.csv"], folder))
 
 
 @pytest.fixture(scope="module")
