@@ -29,6 +29,7 @@ from serving.schemas import (
     OutcomesRequest,
     PageQuery,
     ScoreRequest,
+    SheetQuery,
     StoreEvent,
     Touchpoint,
     TouchpointEvent,
@@ -62,6 +63,7 @@ _MESSAGES: dict[str, type] = {
     "account": Account,
     "EventsRequest": EventsRequest,
     "LeadQuery": LeadQuery,
+    "SheetQuery": SheetQuery,
     "StoreEvent": StoreEvent,
     # By the word in ``type``, which a lead's own fields must not be taken for.
     "lead_event": LeadEvent,

@@ -816,6 +816,16 @@ class DecisionsResponse(StrictModel):
     next: int | None = Field(description="`before` of the next page; null on the last")
 
 
+class SheetQuery(StrictModel):
+    """In which language and form the sheet is written."""
+
+    lang: Lang = Field("en", description="the language of its sentences")
+    format: Literal["json", "html"] = Field("json", description="json, or html: a page to print")
+
+    # Everything in an address is text.
+    model_config = ConfigDict(strict=False)
+
+
 class ErasedResponse(StrictModel):
     """How many records of a lead were removed; nothing of them is kept but these numbers.
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import bentoml
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from features.messages import Lang  # noqa: TC001  # pydantic reads the annotation
 from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters
 from serving.problems import Problem, ProblemResponse
 from serving.request_context import current_request
-from serving.schemas import DecisionsResponse, ErasedResponse, LeadId, PageQuery, StrictModel
+from serving.schemas import (
+    DecisionsResponse,
+    ErasedResponse,
+    LeadId,
+    PageQuery,
+    SheetQuery,
+    StrictModel,
+)
 from serving.subject_access import (
     MOST_RECORDS,
     SheetContext,
@@ -39,16 +45,6 @@ _A_LISTING = Problem(
     "a listing cannot be deleted, a lead can: leave /decisions or /subject-access out",
     headers=(("allow", "GET"),),
 )
-
-
-class SheetQuery(StrictModel):
-    """In which language and form the sheet is written."""
-
-    lang: Lang = Field("en", description="the language of its sentences")
-    format: Literal["json", "html"] = Field("json", description="json, or html: a page to print")
-
-    # Everything in an address is text.
-    model_config = ConfigDict(strict=False)
 
 
 class SubjectAccessResponse(StrictModel):
@@ -127,6 +123,7 @@ def openapi_paths(schemas: dict[str, Any]) -> dict[str, Any]:
     sheet = openapi_operation(
         "subject_access", SubjectAccessResponse, schemas, [lead_id, *query_parameters(SheetQuery)]
     )
+    sheet["responses"]["200"]["content"]["text/html"] = {"schema": {"type": "string"}}
     return {
         "/v1/leads/{lead_id}/decisions": {"get": decisions},
         "/v1/leads/{lead_id}/subject-access": {"get": sheet},

@@ -183,6 +183,8 @@ def test_the_same_model_gives_the_reasons_in_the_language_of_the_sheet(place, by
         assert "<h1>What we hold about lead" in page.text
         refused = client.get(address, params={"lang": "fr"})
         assert (refused.status_code, refused.json()["field"]) == (400, "lang")
+        unknown = client.get(address, params={"language": "de"})
+        assert (unknown.status_code, unknown.json()["code"]) == (400, "unknown_field")
         assert client.delete(address).status_code == 405
 
 
