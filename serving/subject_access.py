@@ -226,9 +226,9 @@ def _stored(records: SubjectRecords, context: SheetContext) -> Iterator[SheetSec
     yield SheetSection(_say("stored_title", lang), (sentence,), head, tuple(values))
     events = sorted((event for each in lead.events.values() for event in each), key=_moment, reverse=True)
     rows = tuple((_day(_moment(event), lang), *_event_words(event, lang)) for event in events[:MOST_RECORDS])
-    told = _say("events", lang, n=len(events), shown=len(rows))
+    count = _say("events", lang, n=len(events), shown=len(rows))
     columns = (_say("day", lang), _say("event", lang), _say("value", lang))
-    yield SheetSection(_say("events_title", lang), (told,), columns, rows)
+    yield SheetSection(_say("events_title", lang), (count,), columns, rows)
 
 
 def _moment(event: Mapping[str, Any]) -> int:
@@ -281,9 +281,9 @@ def _score(records: SubjectRecords, context: SheetContext) -> SheetSection:
         return SheetSection(title, (_say("no_score", lang),))
     rows = tuple(_decision_row(decision, lang) for decision in records.decisions)
     head = tuple(_say(name, lang) for name in ("day", "probability", "points", "grade", "model", "use"))
-    told = "score_withheld" if newest.withheld else "score"
+    key = "score_withheld" if newest.withheld else "score"
     figures = {"probability": newest.probability, "points": newest.points, "grade": newest.grade}
-    sentences = (_say(told, lang, day=_day(newest.decided_at, lang), **figures), *_reasons(newest, context))
+    sentences = (_say(key, lang, day=_day(newest.decided_at, lang), **figures), *_reasons(newest, context))
     return SheetSection(title, sentences, head, rows)
 
 

@@ -29,21 +29,21 @@ class CallListOptions:
     Attributes:
         top: How many leads at most.
         owner: The column that says whose lead it is. Default: none.
-        shown: Further columns of the leads to show, such as the name.
+        columns: Further columns of the leads to show, such as the name.
         lang: The language of the reasons.
         encoding: How the characters of a file are written. Default: as UTF-8 or as in training.
     """
 
     top: int = 200
     owner: str | None = None
-    shown: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     lang: Lang = "en"
     encoding: str | None = None
 
     @property
     def carried(self) -> tuple[str, ...]:
         """The columns of the leads that are read for people, each once."""
-        return tuple(dict.fromkeys(filter(None, (self.owner, *self.shown))))
+        return tuple(dict.fromkeys(filter(None, (self.owner, *self.columns))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class ListedLead:
     Attributes:
         explanation: Its score, parts and reasons.
         owner: Whose lead it is; None where nobody's, or not asked for.
-        shown: Its values in the columns to show.
+        details: Its values in the columns to show.
     """
 
     explanation: Explanation
     owner: str | None
-    shown: tuple[str | None, ...]
+    details: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,8 @@ def call_list_of_file(
         ScoringError: The model was trained on a history, or gives no scores.
         SourceError: The file cannot be read, or lacks columns.
     """
-    found = read_flat_leads(model, leads, options.carried, options.encoding, say)
-    return list_best_leads(model, found.batches, options)
+    open_leads = read_flat_leads(model, leads, options.carried, options.encoding, say)
+    return list_best_leads(model, open_leads.batches, options)
 
 
 def call_list_of_history(
@@ -139,8 +139,8 @@ def call_list_of_history(
         SourceError: A table cannot be read.
     """
     quarantine = page.with_name(f"{page.stem}.quarantine.csv")
-    with read_open_leads(model, config, options.carried, quarantine) as found:
-        return list_best_leads(model, found.batches, options)
+    with read_open_leads(model, config, options.carried, quarantine) as open_leads:
+        return list_best_leads(model, open_leads.batches, options)
 
 
 def list_best_leads(
@@ -178,7 +178,7 @@ def list_best_leads(
         question=model.card.label,
         model_version=model.version,
         as_of=None if model.card.flat or best.is_empty() else best["as_of"].max(),  # type: ignore[arg-type]
-        columns=options.shown,
+        columns=options.columns,
         names=model.card.names,
     )
 
@@ -191,4 +191,4 @@ def _listed_lead(model: ConversionModel, row: Mapping[str, Any], options: CallLi
     features = {name: row[name] for name in model.features.names}
     explanation = model.explain(features, row["lead_id"], row["as_of"], options.lang)
     owner = None if options.owner is None else row[_OWN + options.owner]
-    return ListedLead(explanation, owner, tuple(row[_OWN + name] for name in options.shown))
+    return ListedLead(explanation, owner, tuple(row[_OWN + name] for name in options.columns))

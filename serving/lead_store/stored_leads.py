@@ -196,8 +196,8 @@ def _with_text(change: Event) -> Event:
     """The change of an attribute with its value as text: None where it is none, as a table would have it."""
     value = change.get("value")
     is_none = value is None or (isinstance(value, str) and as_category(value) is None)
-    kept = {name: change[name] for name in ("value", "number") if name in change}
-    return change | {"value": None if is_none else to_json(kept).decode()}
+    cell = {name: change[name] for name in ("value", "number") if name in change}
+    return change | {"value": None if is_none else to_json(cell).decode()}
 
 
 def _without_text(change: Event) -> Event:
@@ -211,14 +211,14 @@ def _component(lead_ids: Iterable[str], merges: Sequence[Merge]) -> set[str]:
     for loser, survivor, *_ in merges:
         neighbours[loser].add(survivor)
         neighbours[survivor].add(loser)
-    found: set[str] = set()
+    component: set[str] = set()
     waiting = [each for each in lead_ids if each in neighbours]
     while waiting:
         each = waiting.pop()
-        if each not in found:
-            found.add(each)
+        if each not in component:
+            component.add(each)
             waiting += neighbours[each]
-    return found
+    return component
 
 
 def _is_removed(removed_at: int | None, as_of: int) -> bool:
@@ -271,8 +271,8 @@ def read_stored_leads(connection: Connection, lead_ids: Iterable[str], tenant: s
         }
         wanted = (linked | {merge.merged_into for merge in rows.merges}) - read
         if wanted or account_rows:
-            found = _OF_LEADS.rows(connection, tenant, among=wanted | account_rows)
-            rows.add([row for row in found if row[1] in (account_rows if row[0] == "account" else wanted)])
+            events = _OF_LEADS.rows(connection, tenant, among=wanted | account_rows)
+            rows.add([row for row in events if row[1] in (account_rows if row[0] == "account" else wanted)])
         pointed_at, account_rows = wanted, set()
     return rows
 

@@ -69,7 +69,7 @@ def test_each_lead_keeps_its_own_name_and_owner(model, leads):
     found = call_list_of_file(model, leads, CallListOptions(50, "owner", ("name",)), print)
     for lead in found.leads:
         number = int(lead.explanation.score.lead_id)
-        assert lead.shown == (f"Lead {number}",)
+        assert lead.details == (f"Lead {number}",)
         assert lead.owner == OWN["owner"][number]
     assert found.owners == ("Ada & Co",)
 

@@ -196,10 +196,10 @@ def _partition(column: pl.Series) -> dict[str, Flags]:
         words = column if column.dtype == pl.String else column.map_elements("{:g}".format, pl.String)
         counts = Counter(words.drop_nulls().to_list())
         names = sorted(counts, key=lambda name: (-counts[name], name))
-        shown = names if len(names) <= _MOST_GROUPS else names[: _MOST_GROUPS - 1]
-        parts = {name: (words == name).fill_null(value=False).to_numpy() for name in shown}
-        if len(shown) < len(names):
-            parts[_OTHERS] = words.is_in(names[len(shown) :]).fill_null(value=False).to_numpy()
+        groups = names if len(names) <= _MOST_GROUPS else names[: _MOST_GROUPS - 1]
+        parts = {name: (words == name).fill_null(value=False).to_numpy() for name in groups}
+        if len(groups) < len(names):
+            parts[_OTHERS] = words.is_in(names[len(groups) :]).fill_null(value=False).to_numpy()
     absent = column.is_null().to_numpy()
     return parts | ({_MISSING: absent} if absent.any() else {})
 

@@ -177,13 +177,13 @@ def leads(
     loaded = load_model(resolve_model_dir(model, project))
     options = CallListOptions(top, owner, distinct_columns(show), lang, encoding)
     if leads is not None:
-        found = call_list_of_file(loaded, leads, options, print_status)
+        call_list = call_list_of_file(loaded, leads, options, print_status)
     else:
         settings = load_config(config or Path("leadloop.toml"))
-        found = call_list_of_history(loaded, settings, options, html)
-    write_text(html, call_list_page(found, lang), private=True)
-    print_status(f"{len(found.leads):,} of {found.open_leads:,} open leads in {html}, the best first")
-    print_result(found.to_dict() | {"html": str(html)}, json_)
+        call_list = call_list_of_history(loaded, settings, options, html)
+    write_text(html, call_list_page(call_list, lang), private=True)
+    print_status(f"{len(call_list.leads):,} of {call_list.open_leads:,} open leads in {html}, the best first")
+    print_result(call_list.to_dict() | {"html": str(html)}, json_)
 
 
 @with_source_options

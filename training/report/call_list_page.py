@@ -33,7 +33,7 @@ class LeadRow:
     Attributes:
         rank: Its place, from 1.
         lead_id: The lead.
-        shown: Its own values, empty where missing.
+        details: Its own values, empty where missing.
         owner: Whose lead it is, empty where nobody's.
         chance: The probability.
         interval: The interval of the probability, empty without one.
@@ -48,7 +48,7 @@ class LeadRow:
 
     rank: int
     lead_id: str
-    shown: tuple[str, ...]
+    details: tuple[str, ...]
     owner: str
     chance: str
     interval: str
@@ -61,27 +61,27 @@ class LeadRow:
     reasons: tuple[tuple[str, str], ...]
 
 
-def call_list_page(found: CallList, lang: Lang = "en") -> str:
+def call_list_page(call_list: CallList, lang: Lang = "en") -> str:
     """Render a call list as an HTML page that loads nothing: no script, font or file from elsewhere.
 
     Args:
-        found: The list; its reasons are in the language they were made in.
+        call_list: The list; its reasons are in the language they were made in.
         lang: The language of the page.
 
     Returns:
         The page. Values from data are escaped, and its content security policy allows its own script only.
     """
-    t, script = translator(lang).with_names(found.names), _script()
+    t, script = translator(lang).with_names(call_list.names), _script()
     return (
         environment()
         .get_template("call-list.html")
         .render(
             t=t,
-            found=found,
-            day=None if found.as_of is None else t.day(found.as_of),
-            question=t.question(found.question),
-            columns=[t.names.column(name).render(lang) for name in found.columns],
-            rows=[_lead_row(rank, lead, t) for rank, lead in enumerate(found.leads, 1)],
+            call_list=call_list,
+            day=None if call_list.as_of is None else t.day(call_list.as_of),
+            question=t.question(call_list.question),
+            columns=[t.names.column(name).render(lang) for name in call_list.columns],
+            rows=[_lead_row(rank, lead, t) for rank, lead in enumerate(call_list.leads, 1)],
             letters=LETTERS,
             style=Markup(style()),  # noqa: S704  # our own file, no data in it
             script=Markup(script),  # noqa: S704  # the same
@@ -97,7 +97,7 @@ def _lead_row(rank: int, lead: ListedLead, t: Translator) -> LeadRow:
     return LeadRow(
         rank,
         score.lead_id,
-        tuple(value or "" for value in lead.shown),
+        tuple(value or "" for value in lead.details),
         lead.owner or "",
         t.percent(score.probability, 0),
         ""
