@@ -166,9 +166,9 @@ def test_words_of_the_data_are_not_translated():
 
 def test_numbers_are_written_as_in_the_language():
     message = Message("findings.none_without", rows=1204, rate=Message("values.percent", share=0.125))
-    assert message.startswith("none of the 1,204 leads without it converted, and 12% of all leads did")
+    assert message.startswith("none of the 1,204 leads without a value converted; of all leads 12% did")
     german = message.render("de")
-    assert "von den 1.204 Leads ohne Wert schloss keiner ab, von allen 12\N{NO-BREAK SPACE}%" in german
+    assert "von den 1.204 Leads ohne Wert konvertierte keiner, von allen 12\N{NO-BREAK SPACE}%" in german
     assert "AUC von 0,981" in Message("findings.ranks_alone", auc=0.981).render("de")
 
 

@@ -138,7 +138,7 @@ def test_lists_and_the_control_group_are_named(log):
     in_transaction(log, handovers.add_handover, wish, selection)
     on_it, left_out = selection.leads[0].candidate.lead_id, selection.control[0].candidate.lead_id
     assert "on the list, for its score" in text_of(sheet_of(log, on_it))
-    assert "left off by chance" in text_of(sheet_of(log, left_out))
+    assert "left off at random" in text_of(sheet_of(log, left_out))
     listed = {lead.candidate.lead_id for lead in (*selection.leads, *selection.control)}
     other = next(f"lead {n}" for n in range(40) if f"lead {n}" not in listed)
     assert "on no call list" in text_of(sheet_of(log, other))

@@ -98,7 +98,7 @@ def test_a_rate_is_written_as_people_write_it(tmp_path):
         Gift=pl.when(rare & (pl.col("No") % 240 == 0)).then(pl.lit("n") + (pl.col("No") % 7).cast(pl.String)),
     )
     (finding,) = findings_by_code(tmp_path, frame)["LC002"].findings
-    assert "and 1 in 150 of all leads did" in finding.message
+    assert "of all leads 1 in 150 did" in finding.message
     assert "von allen 1 von 150" in finding.message.render("de")
 
 

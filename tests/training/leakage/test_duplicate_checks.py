@@ -40,14 +40,14 @@ def test_a_person_on_both_sides_is_counted_by_the_column_that_tells(tmp_path):
     # Leads 900 to 999 have the addresses of the first hundred; 800 and later judge.
     (finding,) = check(flat(tmp_path, mails(leads(ROWS), 900)), "LC010").findings
     assert (finding.column, finding.severity) == ("Mail", "info")
-    assert finding.message.startswith("50% of the rows that judge are of other leads with the same Mail")
+    assert finding.message.startswith("50% of the held-out rows belong to leads whose Mail occurs in training too")
 
 
 def test_without_an_order_every_companion_counts_and_it_is_a_warning(tmp_path):
     result = check(flat(tmp_path, mails(leads(ROWS), 900).drop("No"), time=None), "LC010")
     (finding,) = result.findings
     assert finding.severity == "medium"
-    assert finding.message.startswith("20% of the rows that judge")
+    assert finding.message.startswith("20% of the held-out rows")
 
 
 def test_persons_who_stand_there_once_are_clean(tmp_path):
@@ -62,7 +62,7 @@ def test_a_few_persons_who_came_back_are_no_alarm(tmp_path):
 def test_without_a_column_that_points_at_a_person_nothing_can_be_said(tmp_path):
     result = check(flat(tmp_path, leads(ROWS)), "LC010")
     assert result.outcome == "not applicable"
-    assert "no column points at a person" in result.reason
+    assert "no column identifies a person" in result.reason
 
 
 def test_the_snapshots_of_one_lead_are_not_the_same_person_met_again():
@@ -87,7 +87,7 @@ def test_rows_that_a_join_multiplied_are_noticed(tmp_path):
     result = check(flat(tmp_path, pl.concat([frame, again])), "LC014")
     (finding,) = result.findings
     assert finding.severity == "medium"
-    assert finding.message.startswith("120 of 660 leads have a twin that is alike in all 9 columns")
+    assert finding.message.startswith("120 of 660 leads equal another lead in all 9 columns")
     assert check(flat(tmp_path, frame), "LC014").outcome == "clean"
 
 

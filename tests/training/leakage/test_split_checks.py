@@ -94,14 +94,14 @@ def test_companions_on_both_sides_are_counted_behind_the_gap(dated):
     taught = set(dated.accounts[dated.order < start - dated.gap])
     share = np.mean([account in taught for account in dated.accounts[dated.order >= start]])
     result = check(dated, "LC010")
-    assert result.findings[0].message.startswith(f"{share:.0%} of the rows that judge are of accounts")
+    assert result.findings[0].message.startswith(f"{share:.0%} of the held-out rows belong to accounts")
     assert {f.severity for f in result.findings} == {"info"}
 
 
 def test_rows_that_share_neither_lead_nor_account_cannot_be_on_both_sides(tmp_path):
     result = check(flat(tmp_path, leads()), "LC010")
     assert result.outcome == "not applicable"
-    assert result.reason.startswith("no two rows belong to the same lead or account")
+    assert result.reason.startswith("no two rows share a lead or an account")
 
 
 def test_where_nobody_knows_the_order_companions_are_a_warning(dated):
@@ -119,7 +119,7 @@ def test_a_feature_that_knows_the_future_is_named(dated):
 def test_events_known_before_they_happened_are_told(dated):
     early = dated.history.touchpoints.with_columns(known_at=pl.col("occurred_at") - 3600)
     (finding,) = check(replace(dated, history=replace(dated.history, touchpoints=early)), "LC011").findings
-    assert finding.message.startswith("of 100.0% of the touchpoints")
+    assert finding.message.startswith("100.0% of the touchpoints")
 
 
 def test_a_flat_export_says_of_no_value_when_it_was_written(tmp_path):

@@ -306,7 +306,7 @@ def test_the_page_says_all_of_it_and_runs_nothing_of_the_data(watched):
 
 def test_a_healthy_model_has_a_page_that_says_so(watched):
     page = monitor_page(monitor_model(watched, *draw_scores(3000, 2)))
-    assert "<h1>The model holds</h1>" in page
+    assert "<h1>The model is healthy</h1>" in page
     assert "Nothing differs" in page
 
 

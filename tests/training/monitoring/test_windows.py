@@ -106,6 +106,6 @@ def test_the_page_shows_the_windows_and_the_repair(watched):
     report = monitor_model(watched, *draw_scores(5, shift=-0.9), last=30)
     page = monitor_page(report)
     assert '<th scope="row">last 30 days</th>' in page
-    assert "Moving the level of the model by" in page
+    assert "Shifting all scores by" in page
     assert "letzten 30 Tage" in monitor_page(report, "de")
     assert "moving the level by" not in monitor_page(monitor_model(watched, *draw_scores(5), last=30))

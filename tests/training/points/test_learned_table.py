@@ -176,7 +176,7 @@ def test_the_table_finds_the_table_that_made_the_leads(learned):
     assert learned.retained_skill > 0.95
 
 
-@pytest.mark.parametrize(("lang", "says"), [("en", "not worth using"), ("de", "lohnt sich nicht")])
+@pytest.mark.parametrize(("lang", "says"), [("en", "do not use it"), ("de", "verwenden Sie sie nicht")])
 def test_a_table_that_is_worse_than_the_base_rate_is_not_said_to_keep_a_share(learned, lang, says):
     worse = replace(learned, log_loss=replace(learned.log_loss, table=learned.base_rate + 0.1))
     assert worse.retained_skill < 0

@@ -90,12 +90,12 @@ def test_a_key_on_the_slider_moves_figures_and_dot(page, page_path):
 def test_the_language_is_switched_without_another_page(page):
     page.click('button[data-lang="de"]')
     assert page.evaluate("document.documentElement.lang") == "de"
-    assert page.locator("#worth h2").inner_text() == "Was es bringt"
-    assert page.title().startswith("Bericht")
+    assert page.locator("#worth h2").inner_text() == "Nutzen des Modells"
+    assert page.title().startswith("Lead-Scoring-Bericht")
     page.locator("#slider").press("Home")
     assert "Leads" in page.locator("#slider-says").inner_text()
     page.click('button[data-lang="en"]')
-    assert page.locator("#worth h2").inner_text() == "What it is worth"
+    assert page.locator("#worth h2").inner_text() == "Value of the model"
     assert page.evaluate("document.activeElement.dataset.lang") == "en"
 
 
@@ -103,10 +103,10 @@ def test_a_download_holds_the_table(page, page_path):
     with page.expect_download() as started:
         page.locator("#calibration a[download]").last.scroll_into_view_if_needed()
         page.locator("section#calibration h3:has-text('Grades') ~ p a[download]").first.click()
-    assert started.value.suggested_filename == "forecast-and-outcome-by-grade.csv"
+    assert started.value.suggested_filename == "predicted-and-observed-by-grade.csv"
     text = Path(started.value.path()).read_text(encoding="utf-8-sig")
     head, *rows = csv.reader(StringIO(text))
-    assert head == ["Grade", "Leads", "Forecast", "Outcome (interval)", *head[4:]]
+    assert head == ["Grade", "Leads", "Predicted", "Observed (interval)", *head[4:]]
     assert len(head) == 6
     grades = page_path[1].calibration.grades
     assert [row[0] for row in rows] == [grade.name for grade in grades]

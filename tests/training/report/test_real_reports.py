@@ -133,7 +133,7 @@ def test_a_real_report_is_whole_silent_and_can_be_used(browser, report):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert axe_violations(page) == []
         page.click('button[data-lang="de"]')
-        assert page.locator("#worth h2").inner_text() == "Was es bringt"
+        assert page.locator("#worth h2").inner_text() == "Nutzen des Modells"
         assert page.console_lines == []
         assert page.requested_urls == [(folder / "report.html").as_uri()]
 

@@ -25,7 +25,10 @@ from training.report.table import Table
 from training.report.translator import translator
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
-FORBIDDEN = ["cause", "guarantee", "ensure", "prove that", "verursach", "garantier", "bewirk", "führt zu"]
+# "Not causes" is what the page says of its figures; that something causes something it must not say.
+FORBIDDEN = re.compile(
+    r"(?<!not )\bcaus(?:e|es|ed|ing)\b|guarantee|\bensur|prove that|verursach|garantier|bewirk|führt zu"
+)
 ATTACK = '<script>alert("x")</script>&<b onload=y>'
 
 
@@ -127,7 +130,7 @@ def test_a_page_is_small(html):
 
 
 def test_the_page_claims_no_more_than_the_data_show(html):
-    assert [word for word in FORBIDDEN if word in html.lower()] == []
+    assert FORBIDDEN.findall(html.lower()) == []
 
 
 def test_the_page_runs_its_own_script_and_no_other(html):
@@ -210,8 +213,8 @@ def test_what_comes_from_data_stays_text(lang):
 def test_figures_of_the_report_are_on_the_page(report):
     text = " ".join(" ".join(Page(render(report)).text).split())
     at, t = report.summary.at_capacity, translator("en")
-    assert f"Of 100 leads you call, {t.number(100 * at.rate.value)} reach" in text
-    assert f"instead of {t.number(100 * report.summary.base_rate)}" in text
+    assert f"best leads first: {t.number(100 * at.rate.value)} of 100 reach" in text
+    assert f"Without the model: {t.number(100 * report.summary.base_rate)}." in text
     assert t.interval(report.worth.roc_auc) in text
     assert all(t.rate(group.observed) in text for group in report.calibration.bins)
     assert all(t.number(driver.importance, 1) in text for driver in report.drivers.features)
@@ -221,13 +224,13 @@ def test_a_model_that_finds_nothing_is_not_praised(report):
     rate = Interval(report.summary.base_rate, 0.0, 1.0)
     at = replace(report.summary.at_capacity, rate=rate, lift=1.0)
     dull = replace(report, summary=replace(report.summary, at_capacity=at))
-    assert "best leads convert more often than others" in render(dull)
+    assert "does not rank these leads better than chance" in render(dull)
 
 
 def test_a_flat_export_says_first_that_time_is_unproven():
     text = " ".join(Page(render(build_report(report_input(300, time_ordered=False)))).text)
-    assert text.index("Nothing here can be proven about time") < text.index("ROC AUC")
-    assert "the data had no dates" in text
+    assert text.index("The data have no usable dates") < text.index("ROC AUC")
+    assert "the data have no dates" in text
 
 
 def test_an_example_sentence_is_the_one_the_service_says(report):
@@ -241,7 +244,7 @@ def test_every_check_has_a_title_in_the_catalogue_and_no_other_has():
 
 
 @pytest.mark.parametrize(
-    ("lang", "says"), [("en", "not known yet: 1,234"), ("de", "noch nicht bekannt ist: 1.234")]
+    ("lang", "says"), [("en", "known outcome, not used: 1,234"), ("de", "bekanntes Ergebnis, nicht verwendet: 1.234")]
 )
 def test_the_card_says_what_was_checked_and_who_is_left_out(report, lang, says):
     check = {"code": "LC999", "title": "no <b>leak</b>", "outcome": "not applicable", "reason": "no dates"}

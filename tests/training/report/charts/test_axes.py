@@ -32,7 +32,7 @@ def test_weeks_are_whole_however_few():
     assert texts(hazard_chart([(1, SMALL), (2, SMALL)], "share", translator("en")))[:3] == [
         "1",
         "2",
-        "Week of the lead's life",
+        "Week after creation",
     ]
 
 

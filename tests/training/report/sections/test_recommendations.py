@@ -61,7 +61,7 @@ def test_the_advised_hand_over_has_the_figures_of_the_audit(report):
     gain = audited(report, Interval(40.0, 12.0, 66.0))
     [step] = [step for step in recommendations(gain, ENGLISH) if step.block == "mql-audit"]
     same = gain.insights.mql_audit.same
-    assert "40 conversions more (12 to 66)" in step.why
+    assert "40 more conversions (12 to 66)" in step.why
     assert f"{same.calls:,} calls" in step.why
     assert f"{same.threshold:.1%}" in step.do
 
@@ -92,7 +92,7 @@ def test_the_best_are_only_to_be_called_first_where_they_convert_more_beyond_cha
     few = replace(report, summary=replace(report.summary, at_capacity=at))
     assert at.is_worthwhile is called
     assert (
-        "Keep calling as you do today." in [step.do for step in recommendations(few, ENGLISH)]
+        "Keep today's order of calls." in [step.do for step in recommendations(few, ENGLISH)]
     ) is not called
 
 

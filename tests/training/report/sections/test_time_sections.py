@@ -76,13 +76,13 @@ def test_both_ways_of_counting_stand_side_by_side(large):
     assert whole.naive > whole.matured.high
     assert f"<dd>{100 * whole.naive:.1f}%</dd>" in html
     assert f"<dd>{100 * whole.matured.value:.1f}%</dd>" in html
-    assert html.count("still maturing") >= sum(c.maturing for c in large.insights.funnel.cohorts) > 0
+    assert html.count("not complete") >= sum(c.maturing for c in large.insights.funnel.cohorts) > 0
 
 
 def test_the_narrowest_place_is_that_of_the_lowest_matured_rate(large):
     rates = {s.stage: s.onward.matured.value for s in large.insights.funnel.steps if s.target is not None}
     lowest = min(rates, key=rates.get)
-    assert f"The narrowest place is after {lowest.upper()}: {100 * rates[lowest]:.1f}%" in page(
+    assert f"Most leads are lost after {lowest.upper()}: {100 * rates[lowest]:.1f}%" in page(
         large, "funnel", "en"
     )
 
@@ -103,9 +103,9 @@ def test_channels_whose_intervals_overlap_are_not_ranked_without_saying_so(large
 
 def test_accounts_say_what_their_score_takes_for_granted(large):
     html = page(large, "accounts", "en")
-    assert "takes the leads as independent" in html
+    assert "as if they were independent" in html
     assert html.count("<tr>") == 1 + len(large.insights.accounts.accounts)
-    assert "No company has more than one active lead" in page(
+    assert "No account has more than one active lead" in page(
         replace(large, insights=replace(large.insights, accounts=_without_accounts(large))), "accounts", "en"
     )
 
