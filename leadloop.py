@@ -54,7 +54,9 @@ app = typer.Typer(
 )
 
 
-store_app = typer.Typer(help="What the service knows of leads.", no_args_is_help=True, rich_markup_mode=None)
+store_app = typer.Typer(
+    help="Leads and events that the service knows.", no_args_is_help=True, rich_markup_mode=None
+)
 app.callback()(commands.leadloop)
 app.add_typer(keys_app, name="keys")
 app.add_typer(log_app, name="log")
@@ -69,21 +71,22 @@ app.command()(commands.check)
 def train(
     source: SourceOptions,
     holdout: Annotated[
-        Path | None, typer.Option(help="A second file with outcomes to be judged by.", metavar="FILE")
+        Path | None,
+        typer.Option(help="A second file with outcomes, to measure the model on.", metavar="FILE"),
     ] = None,
     from_log: Annotated[
         str | None,
-        typer.Option(help="Learn from what a service decided and what came of it.", metavar="PLACE"),
+        typer.Option(help="Learn from a decision log and its outcomes.", metavar="PLACE"),
     ] = None,
     model: ModelName = "champion",
     horizon: Horizon = None,
-    out: Annotated[Path, typer.Option(help="Folder for model and report.", metavar="DIR")] = OUT,
+    out: Annotated[Path, typer.Option(help="Folder for the model and the report.", metavar="DIR")] = OUT,
     project: ProjectName = None,
     json_: Json = None,
     *,
     handed_over: HandedOver = False,
 ) -> None:
-    """Train, track and save a model. With --from-log, on the features of --model as they were served."""
+    """Train a model, track the run and write a report. With --from-log, learn from what was served."""
     from training.pipeline.train import resolve_tracking
     from training.pipeline.train import run_training as run
 
@@ -125,16 +128,16 @@ def monitor(
     model: ModelName = "champion",
     last: Last = None,
     relevel: Annotated[
-        Path | None, typer.Option(help="Save the model with its level moved, too.", metavar="DIR")
+        Path | None, typer.Option(help="Also save the model with all scores shifted.", metavar="DIR")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write a page, too.", metavar="FILE", callback=writable_path)
+        Path | None, typer.Option(help="Also write a page.", metavar="FILE", callback=writable_path)
     ] = None,
     lang: Lang = "en",
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
-    """See whether a model still holds. Exit code 0 is healthy, 3 watch, 4 retrain."""
+    """Check whether a model is still accurate. Exit code 0 is healthy, 3 watch, 4 retrain."""
     from models.artifact import load
     from training.cli.monitor import MonitorOptions, run_monitor
     from training.monitoring.inputs import OutcomeFile, read_files, read_log
@@ -160,7 +163,7 @@ def effect(
     ] = None,
     by: Annotated[
         list[str] | None,
-        typer.Option(help="A feature whose values it is told by (repeatable).", metavar="FEATURE"),
+        typer.Option(help="Also show the effect by this feature (repeatable).", metavar="FEATURE"),
     ] = None,
     horizon: Horizon = None,
     config: LogConfig = None,
@@ -170,10 +173,10 @@ def effect(
     json_: Json = None,
     *,
     all_reported: Annotated[
-        bool, typer.Option("--all-reported", help="Outcomes come of leads that nobody called, too.")
+        bool, typer.Option("--all-reported", help="Outcomes of leads without a call are reported, too.")
     ] = False,
 ) -> None:
-    """See whether calling helps, beside a control group."""
+    """Measure whether calls help, with a control group."""
     from models.artifact import load
     from serving.decision_log.settings import DEFAULT_PLACE
     from training.analysis.call_effect import estimate_call_effect
@@ -217,7 +220,7 @@ def decisions(
         str | None, typer.Option(help="The decision log, a path or URL.", envvar="LEADLOOP_LOG")
     ] = None,
 ) -> None:
-    """Write the newest decisions as a file of scores. It goes to push and monitor."""
+    """Write the newest decisions as a file of scores. Use it in push and monitor."""
     from serving.decision_log.frames import latest_scores, open_existing_log
     from serving.decision_log.settings import DEFAULT_PLACE
     from training.file_output import frame_writer
@@ -239,7 +242,7 @@ StoreLog = Annotated[
         "--log", help="The decision log, which holds the store.", envvar="LEADLOOP_LOG", metavar="PLACE"
     ),
 ]
-Tenant = Annotated[str, typer.Option("--tenant", help="Whose leads these are.", metavar="LABEL")]
+Tenant = Annotated[str, typer.Option("--tenant", help="The tenant of the leads.", metavar="LABEL")]
 
 
 @store_app.command(name="load")
@@ -250,7 +253,7 @@ def store_load(
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
-    """Fill the store from the CRM's tables, read as in training.
+    """Load the CRM's tables into the lead store.
 
     What was loaded before is not loaded again, so that an interrupted load is finished by another one.
     """
@@ -263,14 +266,14 @@ def store_load(
 def store_sync(
     config: HistoryConfig = Path("leadloop.toml"),
     every: Annotated[
-        str | None, typer.Option(help="Do so again and again: 5m, 1h, 1d.", metavar="DURATION")
+        str | None, typer.Option(help="Repeat after this time: 5m, 1h, 1d.", metavar="DURATION")
     ] = None,
     log: StoreLog = str(OUT / "decisions.db"),
     tenant: Tenant = "",
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
-    """Bring the store up to date with the CRM's tables.
+    """Update the lead store from the CRM's tables.
 
     Once, or --every so often. What has changed since the last time is known from now on.
     """
@@ -311,45 +314,58 @@ def _synchronise(
 @app.command()
 def serve(
     model: Annotated[
-        str, typer.Option(help="Promotions to follow, or a folder that stays.", envvar="LEADLOOP_MODEL")
+        str,
+        typer.Option(help="Follow the promotions of champion, or serve a folder.", envvar="LEADLOOP_MODEL"),
     ] = "champion",
-    port: Annotated[int, typer.Option(help="0 is any free one.")] = 3000,
-    host: Annotated[str, typer.Option(help="The default is reached from this machine only.")] = "127.0.0.1",
-    workers: Annotated[int, typer.Option(help="Processes that answer.", min=1)] = 1,
-    keys: Annotated[Path | None, typer.Option(help="Whom to answer.", envvar="LEADLOOP_KEYS")] = None,
+    port: Annotated[int, typer.Option(help="The port; 0 takes any free one.")] = 3000,
+    host: Annotated[
+        str, typer.Option(help="The address; the default answers this machine only.")
+    ] = "127.0.0.1",
+    workers: Annotated[int, typer.Option(help="Number of worker processes.", min=1)] = 1,
+    keys: Annotated[Path | None, typer.Option(help="The file of API keys.", envvar="LEADLOOP_KEYS")] = None,
     *,
     no_keys: Annotated[
-        bool, typer.Option("--no-keys", help="Answer whoever asks, from anywhere.", envvar="LEADLOOP_NO_KEYS")
+        bool,
+        typer.Option(
+            "--no-keys", help="Answer requests without a key, from anywhere.", envvar="LEADLOOP_NO_KEYS"
+        ),
     ] = False,
     rate: Annotated[
         int | None,
-        typer.Option(help="Requests of a key in a minute.", min=1, envvar="LEADLOOP_RATE"),
+        typer.Option(help="Most requests of a key per minute.", min=1, envvar="LEADLOOP_RATE"),
     ] = None,
     shadow: Annotated[
         str | None,
-        typer.Option(help="challenger, or a folder: scores along, silently.", envvar="LEADLOOP_SHADOW"),
+        typer.Option(
+            help="A second model (challenger or a folder) that is only logged.", envvar="LEADLOOP_SHADOW"
+        ),
     ] = None,
     log: Annotated[
-        str, typer.Option(help="Where decisions are logged: a file, a URL, or off.", envvar="LEADLOOP_LOG")
+        str, typer.Option(help="The decision log: a file, a URL, or off.", envvar="LEADLOOP_LOG")
     ] = str(OUT / "decisions.db"),
     keep_days: Annotated[
-        int | None, typer.Option(help="Then they are forgotten.", min=1, envvar="LEADLOOP_LOG_KEEP_DAYS")
+        int | None,
+        typer.Option(help="Delete records after so many days.", min=1, envvar="LEADLOOP_LOG_KEEP_DAYS"),
     ] = None,
     explore: Annotated[
         float,
-        typer.Option(help="Share of a hand-over by lot.", min=0, max=1, envvar="LEADLOOP_EXPLORE"),
+        typer.Option(
+            help="Share of each call list that is drawn at random.", min=0, max=1, envvar="LEADLOOP_EXPLORE"
+        ),
     ] = 0.0,
     control: Annotated[
         float,
-        typer.Option(help="Share of leads on no list.", min=0, max=1, envvar="LEADLOOP_CONTROL"),
+        typer.Option(
+            help="Share of leads in the control group, on no list.", min=0, max=1, envvar="LEADLOOP_CONTROL"
+        ),
     ] = 0.0,
     project: ProjectName = None,
     allowed_host: Annotated[
         list[str] | None,
-        typer.Option(help="A name it answers to beside this machine's.", envvar="LEADLOOP_ALLOWED_HOSTS"),
+        typer.Option(help="A further host name to answer to.", envvar="LEADLOOP_ALLOWED_HOSTS"),
     ] = None,
 ) -> None:
-    """Answer scores and explanations over REST until stopped."""
+    """Serve scores and explanations over REST."""
     from serving.decision_log.settings import LogSettings
     from serving.server import Address
     from serving.server import serve_model as run
@@ -390,12 +406,12 @@ def _model_to_serve(model: str, project: str) -> str:
 
 @app.command()
 def demo(
-    leads: Annotated[int, typer.Option(help="How many leads the company has.", min=500)] = 20_000,
+    leads: Annotated[int, typer.Option(help="Number of leads of the company.", min=500)] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same company.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for everything it makes.", metavar="DIR")] = OUT,
     json_: Json = None,
 ) -> None:
-    """Show all of it on a made-up company. Trains, tracks, reports, and serves one explained lead."""
+    """Try everything on a simulated company. Trains, reports and serves."""
     from models.project import Project, demo_project
     from training.demo import run_demo as run
     from training.registry.tracking import tracking

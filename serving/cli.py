@@ -22,22 +22,24 @@ LogPlace = Annotated[
     str,
     typer.Option("--log", help="The decision log, a path or URL.", envvar="LEADLOOP_LOG", metavar="PLACE"),
 ]
-keys_app = typer.Typer(help="Who may ask the service what.", no_args_is_help=True, rich_markup_mode=None)
-log_app = typer.Typer(help="What the service decided.", no_args_is_help=True, rich_markup_mode=None)
+keys_app = typer.Typer(help="API keys of the service.", no_args_is_help=True, rich_markup_mode=None)
+log_app = typer.Typer(help="Decisions of the service.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @keys_app.command(name="add")
 def keys_add(
-    name: Annotated[str, typer.Argument(help="Who will use it.")],
+    name: Annotated[str, typer.Argument(help="A name for the user of the key.")],
     scope: Annotated[
         list[str],
-        typer.Option(help="score, handover, outcomes, events or admin; may be given several times."),
+        typer.Option(help="score, handover, outcomes, events or admin (repeatable)."),
     ],
-    tenant: Annotated[str, typer.Option(help="The label whose leads alone it sees.", metavar="LABEL")] = "",
-    days: Annotated[int | None, typer.Option(help="How long it is valid.", min=1)] = None,
+    tenant: Annotated[
+        str, typer.Option(help="Limit the key to the leads of this tenant.", metavar="LABEL")
+    ] = "",
+    days: Annotated[int | None, typer.Option(help="Days until the key expires.", min=1)] = None,
     keys: KeyFile = KEYS_FILE,
 ) -> None:
-    """Make a key. Standard output is the only place where it is ever told."""
+    """Make a key and print it once."""
     from serving.middleware.api_keys import create_key
 
     typer.echo(create_key(keys, name, scope, days, tenant=tenant, project=_project(keys)))
@@ -58,7 +60,7 @@ def _project(keys: Path) -> str:
 
 @keys_app.command(name="list")
 def keys_list(keys: KeyFile = KEYS_FILE) -> None:
-    """Say which keys there are, and what they may do."""
+    """List the keys and what they may do."""
     from serving.middleware.api_keys import load_keys
 
     for key in load_keys(keys):
@@ -67,9 +69,9 @@ def keys_list(keys: KeyFile = KEYS_FILE) -> None:
 
 @keys_app.command(name="revoke")
 def keys_revoke(
-    name: Annotated[str, typer.Argument(help="As it was added.")], keys: KeyFile = KEYS_FILE
+    name: Annotated[str, typer.Argument(help="The name of the key.")], keys: KeyFile = KEYS_FILE
 ) -> None:
-    """Take a key back. Running services refuse it from their next request on."""
+    """Revoke a key. Running services refuse it from their next request on."""
     from serving.middleware.api_keys import revoke_key
 
     revoke_key(keys, name)
@@ -78,7 +80,7 @@ def keys_revoke(
 
 @log_app.command(name="stats")
 def log_stats(log: LogPlace = DEFAULT_PLACE) -> None:
-    """Say, as JSON, how much is in the log. Nothing of it is about a person."""
+    """Print the number of records in the log as JSON."""
     from serving.decision_log.frames import open_existing_log
     from serving.decision_log.queries import stats
 
@@ -91,7 +93,7 @@ def log_replay(
     model: Annotated[Path, typer.Option(help="The folder of the model that decided.", metavar="DIR")],
     log: LogPlace = DEFAULT_PLACE,
 ) -> None:
-    """Make each decision of a model once more from its row. Exit code 3 where one differs."""
+    """Repeat each decision of a model from its row. Exit code 3 if one differs."""
     from models.artifact import load
     from serving.decision_log.frames import open_existing_log
     from serving.decision_log.replay import replay
@@ -109,14 +111,14 @@ def log_replay(
 
 @log_app.command(name="prune")
 def log_prune(
-    keep_days: Annotated[int, typer.Option(help="Older records are removed.", min=1)],
+    keep_days: Annotated[int, typer.Option(help="Delete records older than so many days.", min=1)],
     log: LogPlace = DEFAULT_PLACE,
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="Believe the clock, however far it is ahead of the log.")
+        bool, typer.Option("--force", help="Trust the clock, even far ahead of the log.")
     ] = False,
 ) -> None:
-    """Forget what is older than it may be. A running service does so by itself every day."""
+    """Delete records that are past their time. A running service does so every day."""
     from serving.decision_log.frames import open_existing_log
     from serving.decision_log.statements import prune_in_batches
 
@@ -130,16 +132,17 @@ def log_subject_access(
     lead: Annotated[str, typer.Option(help="The lead's id.", metavar="ID")],
     log: LogPlace = DEFAULT_PLACE,
     model: Annotated[
-        Path | None, typer.Option(help="The model folder that puts values into words.", metavar="DIR")
+        Path | None, typer.Option(help="The model folder, to describe values in words.", metavar="DIR")
     ] = None,
     lang: Annotated[Lang, typer.Option(help="The language of the sheet.")] = "en",
     html: Annotated[Path | None, typer.Option(help="Write a page to print.", metavar="FILE")] = None,
     keep_days: Annotated[
-        int | None, typer.Option(help="As the service has it.", min=1, envvar="LEADLOOP_LOG_KEEP_DAYS")
+        int | None,
+        typer.Option(help="The service's own limit in days.", min=1, envvar="LEADLOOP_LOG_KEEP_DAYS"),
     ] = None,
     tenant: Annotated[str, typer.Option(help="The tenant of the lead.", metavar="LABEL")] = "",
 ) -> None:
-    """Write the sheet for a person who asks.
+    """Write the data sheet for a person (GDPR Art. 15).
 
     It says what is held, the score, its reasons, and who decides.
     """
@@ -167,7 +170,7 @@ def log_subject_access(
 
 @log_app.command(name="vacuum")
 def log_vacuum(log: LogPlace = DEFAULT_PLACE) -> None:
-    """Write the tables anew, without what was erased.
+    """Rewrite the tables without erased records.
 
     Answers wait meanwhile.
     """

@@ -11,7 +11,7 @@ from features.messages import LANGUAGES, parse_po, read_sources
 
 # A sentence ends with a full stop, a question mark, a colon or a semicolon before a blank.
 END = re.compile(r"(?<=[.?!:;])\s")
-WORD = re.compile(r"\w[\w'’-]*")
+WORD = re.compile(r"\w[\w'\u2019-]*")
 MOST_WORDS = 28
 # The person whom the data are about reads of a sale, not of a funnel.
 OF_A_SALE = "subject-access.po"
@@ -23,7 +23,17 @@ FORBIDDEN = {
     ],
     "de": [
         *("Trichter", "Stufe", "Kontaktpunkt", "Konversion", "Quote", "Grundrate", "beurteilt", "angesehen"),
-        *("Firma", "Firmen", r"ausgeschieden", "so weit", "niemand weiß", "gleichbleibend", "bzw", "etc", "!"),
+        *(
+            "Firma",
+            "Firmen",
+            r"ausgeschieden",
+            "so weit",
+            "niemand weiß",
+            "gleichbleibend",
+            "bzw",
+            "etc",
+            "!",
+        ),
     ],
 }
 # One word for one thing: an SQL is an SQL, and a lead converts.

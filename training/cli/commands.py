@@ -29,7 +29,7 @@ from training.cli.options import (
 
 
 def leadloop(*, _: Version = False) -> None:
-    """Predicts which leads become sales-qualified, says why, and checks itself against what happened."""
+    """Predict which leads become sales-qualified, explain each score, and check it against the outcome."""
 
 
 def init(
@@ -40,12 +40,12 @@ def init(
         "leadloop.toml"
     ),
     table: Annotated[
-        list[str] | None, typer.Option(help="Look at this table only; more than once.", metavar="NAME")
+        list[str] | None, typer.Option(help="Read only this table (repeatable).", metavar="NAME")
     ] = None,
     *,
     force: Annotated[bool, typer.Option(help="Overwrite an existing draft.")] = False,
 ) -> None:
-    """Look at your data and write a commented leadloop.toml."""
+    """Inspect your data and draft a commented leadloop.toml."""
     from training.config.draft import draft_configs
     from training.config.source_tables import has_password
     from training.file_output import write_text
@@ -69,11 +69,11 @@ def init(
 def check(
     source: SourceOptions,
     score: Annotated[
-        Path | None, typer.Option(help="Rows to score, to be compared with.", metavar="FILE")
+        Path | None, typer.Option(help="A file of rows to score, to compare with.", metavar="FILE")
     ] = None,
     json_: Json = None,
 ) -> None:
-    """Look for leaks and nonsense before a model learns them."""
+    """Check the data for leaks and other faults."""
     from training.data.load import quarantine_file, read_dataset
     from training.data.rows_to_score import rows_to_score
     from training.leakage.checks import format_checks, run_checks, to_dict
@@ -98,21 +98,25 @@ def score(
     leads: Leads = None,
     encoding: TextEncoding = None,
     config: ConfigFile = None,
-    explain: Annotated[int, typer.Option(help="So many reasons a lead, in words.", metavar="N")] = 0,
+    explain: Annotated[int, typer.Option(help="Number of reasons per lead, in words.", metavar="N")] = 0,
     *,
     parts: Annotated[
-        bool, typer.Option("--parts", help="Fit and engagement of each lead, with grades such as B1.")
+        bool, typer.Option("--parts", help="Add fit and engagement, with grades such as B1.")
     ] = False,
     with_: Annotated[
         list[str] | None,
-        typer.Option("--with", help="Copy a column of the leads, such as the owner.", metavar="COLUMN"),
+        typer.Option(
+            "--with", help="Copy a column of the leads, such as the owner (repeatable).", metavar="COLUMN"
+        ),
     ] = None,
-    best_first: Annotated[bool, typer.Option("--best-first", help="Order the leads by score.")] = False,
-    dates: Annotated[bool, typer.Option("--dates", help="The day of each score as a date, too.")] = False,
+    best_first: Annotated[
+        bool, typer.Option("--best-first", help="Order the leads by score, best first.")
+    ] = False,
+    dates: Annotated[bool, typer.Option("--dates", help="Add the day of each score as a date.")] = False,
     contributions: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet: what each feature adds to each lead's log-odds.",
+            help="Parquet file of each feature's contribution in log-odds.",
             metavar="FILE",
             callback=writable_path,
         ),
@@ -155,19 +159,19 @@ def leads(
     leads: Leads = None,
     encoding: TextEncoding = None,
     config: ConfigFile = None,
-    top: Annotated[int, typer.Option(help="So many leads, the best ones.", min=1, max=MOST_LISTED)] = 200,
+    top: Annotated[int, typer.Option(help="Number of leads, the best ones.", min=1, max=MOST_LISTED)] = 200,
     owner: Annotated[
-        str | None, typer.Option(help="The column that says whose lead it is.", metavar="COLUMN")
+        str | None, typer.Option(help="The column with the owner of the lead.", metavar="COLUMN")
     ] = None,
     show: Annotated[
         list[str] | None,
-        typer.Option(help="A column to show, such as the name; more than once.", metavar="COLUMN"),
+        typer.Option(help="A column to show, such as the name (repeatable).", metavar="COLUMN"),
     ] = None,
     lang: Lang = "en",
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
-    """Write whom to call as a page, best lead first, with reasons."""
+    """Write the call list as a page, best lead first."""
     from models.artifact import load as load_model
     from training.call_list import CallListOptions, call_list_of_file, call_list_of_history
     from training.config.settings import load_config
@@ -189,17 +193,17 @@ def leads(
 @with_source_options
 def backtest(
     source: SourceOptions,
-    origins: Annotated[int, typer.Option(help="Days of the past to stand on.", min=1)] = 5,
+    origins: Annotated[int, typer.Option(help="Number of past days to train up to.", min=1)] = 5,
     incumbent: Annotated[
-        Path | None, typer.Option(help="Today's points table (TOML), to be beaten.", metavar="FILE")
+        Path | None, typer.Option(help="Today's points table (TOML), to compare with.", metavar="FILE")
     ] = None,
     tune: Annotated[
-        float, typer.Option(help="Tune LightGBM so long at each origin, as a rival.", metavar="SECONDS")
+        float, typer.Option(help="Also tune LightGBM for so long at each day, to compare.", metavar="SECONDS")
     ] = 0.0,
     out: Annotated[Path, typer.Option(help="Folder for the result.", metavar="DIR")] = OUT,
     json_: Json = None,
 ) -> None:
-    """Judge on past days what was learned before them.
+    """Measure models on past days (rolling origin).
 
     Stands on several past days, learns from before, judges on after, and goes on where it was interrupted.
     """
@@ -220,7 +224,7 @@ def backtest(
 def points(
     source: SourceOptions,
     incumbent: Annotated[
-        Path | None, typer.Option(help="Today's points table (TOML), to be beaten.", metavar="FILE")
+        Path | None, typer.Option(help="Today's points table (TOML), to compare with.", metavar="FILE")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The table as CSV.", metavar="FILE", callback=writable_path)
@@ -228,7 +232,7 @@ def points(
     lang: Lang = "en",
     json_: Json = None,
 ) -> None:
-    """Learn a table of points. It has at most 30 lines, for tools that know nothing else."""
+    """Learn a points table. It has at most 30 lines, for tools that work with points only."""
     from training.data.load import quarantine_file, read_dataset
     from training.file_output import write_text
     from training.pipeline.fit_model import train_model
@@ -261,22 +265,25 @@ def report(
         Path | None, typer.Option(help="Where to write the page.", metavar="FILE", callback=writable_path)
     ] = None,
 ) -> None:
-    """Write the report of a run again. For example in the other language."""
+    """Write the report of a run again, for example in German."""
     from training.pipeline.train import rerender_report
 
     print_status(f"report written to {rerender_report(run, out or run / 'report.html', lang)}")
 
 
 def promote(
-    run: Annotated[str, typer.Argument(help="A run id, or a model folder.")] = "",
+    run: Annotated[str, typer.Argument(help="A run id or a model folder.")] = "",
     *,
-    back: Annotated[bool, typer.Option(help="Go back to the champion before, instead.")] = False,
-    challenger: Annotated[bool, typer.Option(help="Let it only score along, beside the champion.")] = False,
-    force: Annotated[str | None, typer.Option(help="Overrule the gate.", metavar="REASON")] = None,
+    back: Annotated[bool, typer.Option(help="Go back to the earlier champion.")] = False,
+    challenger: Annotated[bool, typer.Option(help="Make it the challenger, which is only logged.")] = False,
+    force: Annotated[
+        str | None,
+        typer.Option(help="Promote although the check fails; the reason is kept.", metavar="REASON"),
+    ] = None,
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
-    """Make a model the champion if it is no worse. The service gets a copy."""
+    """Make a model the champion if it is no worse. Services that follow it load it."""
     from training.registry.promotion import promote_model, rollback
     from training.registry.registry import set_challenger
 

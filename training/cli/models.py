@@ -9,7 +9,7 @@ import typer
 from training.cli.console import print_result, print_status
 from training.cli.options import Json, ProjectName, find_project, project_tracking
 
-models_app = typer.Typer(help="What models there are, and whose.", rich_markup_mode=None)
+models_app = typer.Typer(help="Models of this project and of others.", rich_markup_mode=None)
 
 
 @models_app.callback(invoke_without_command=True)
@@ -31,7 +31,7 @@ def models(context: typer.Context, project: ProjectName = None, json_: Json = No
 @models_app.command()
 def adopt(
     source: Annotated[
-        str, typer.Option("--from", help="leadloop (earlier releases), or another project.", metavar="NAME")
+        str, typer.Option("--from", help="leadloop (earlier releases) or another project.", metavar="NAME")
     ] = "leadloop",
     project: ProjectName = None,
     json_: Json = None,

@@ -30,9 +30,9 @@ Horizon = Annotated[
 ]
 Leads = Annotated[
     Path | None,
-    typer.Option("--leads", help="A flat export, CSV or Parquet: one row a lead.", metavar="FILE"),
+    typer.Option("--leads", help="A flat export (CSV or Parquet) with one row per lead.", metavar="FILE"),
 ]
-Id = Annotated[str | None, typer.Option("--id", help="Column that names the lead.", metavar="COLUMN")]
+Id = Annotated[str | None, typer.Option("--id", help="Column with the lead's id.", metavar="COLUMN")]
 Label = Annotated[str | None, typer.Option("--label", help="Column with the outcome.", metavar="COLUMN")]
 Time = Annotated[
     str | None, typer.Option("--time", help="Column (date or number) that orders the rows.", metavar="COLUMN")
@@ -40,30 +40,30 @@ Time = Annotated[
 Positive = Annotated[
     str | None,
     typer.Option(
-        "--positive", help="The outcome that is a success, where that is not clear.", metavar="VALUE"
+        "--positive", help="The outcome that counts as success, if that is not clear.", metavar="VALUE"
     ),
 ]
 Negative = Annotated[
     list[str] | None,
     typer.Option(
         "--negative",
-        help="An outcome that is a failure (repeatable, with --positive); any other is none yet.",
+        help="An outcome that counts as failure (with --positive, repeatable); any other is open.",
         metavar="VALUE",
     ),
 ]
 TextEncoding = Annotated[
     str | None,
-    typer.Option("--encoding", help="How a text file writes letters, such as shift_jis.", metavar="NAME"),
+    typer.Option("--encoding", help="Encoding of a text file, such as shift_jis.", metavar="NAME"),
 ]
 Exclude = Annotated[
     str,
     typer.Option(
-        help="Columns to keep out, separated by commas; a name with a comma goes in double quotes.",
+        help="Columns to leave out, separated by commas; put a name with a comma in double quotes.",
         metavar="COLUMNS",
     ),
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="leadloop.toml; this or --leads.", metavar="FILE")
+    Path | None, typer.Option("--config", help="The configuration, instead of --leads.", metavar="FILE")
 ]
 
 
@@ -101,13 +101,19 @@ def _place(json_: str | None) -> str | None:
 Json = Annotated[
     str | None,
     typer.Option(
-        "--json", help="Write one JSON object to FILE, or - for stdout.", metavar="FILE", callback=_place
+        "--json",
+        help="Write the result as JSON to FILE, or to stdout with -.",
+        metavar="FILE",
+        callback=_place,
     ),
 ]
 ProjectName = Annotated[
     str | None,
     typer.Option(
-        "--project", help="Whose models; default: this folder's.", envvar="LEADLOOP_PROJECT", metavar="NAME"
+        "--project",
+        help="The project; default: that of this folder.",
+        envvar="LEADLOOP_PROJECT",
+        metavar="NAME",
     ),
 ]
 ModelName = Annotated[str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR")]
@@ -124,13 +130,14 @@ Version = Annotated[
 ]
 HandedOver = Annotated[
     bool,
-    typer.Option("--handed-over", help="Of a log: only leads that were handed over can have an outcome."),
+    typer.Option("--handed-over", help="With --from-log: only leads that were handed over have an outcome."),
 ]
 Scores = Annotated[
-    Path | None, typer.Option("--scores", help="What `leadloop score` wrote; or --log.", metavar="FILE")
+    Path | None,
+    typer.Option("--scores", help="Scores that `leadloop score` wrote, or use --log.", metavar="FILE"),
 ]
 Outcomes = Annotated[
-    Path | None, typer.Option("--outcomes", help="What became of the leads.", metavar="FILE")
+    Path | None, typer.Option("--outcomes", help="The outcomes of the leads.", metavar="FILE")
 ]
 Dated = Annotated[str | None, typer.Option("--time", help="Column with a date.", metavar="COLUMN")]
 Log = Annotated[
@@ -142,10 +149,10 @@ LogConfig = Annotated[
 Last = Annotated[
     int | None,
     typer.Option(
-        "--last", help="Only the scores of so many days; all before beside them.", min=1, metavar="DAYS"
+        "--last", help="Check only the scores of so many days, beside all before.", min=1, metavar="DAYS"
     ),
 ]
-Lang = Annotated[Language, typer.Option("--lang", help="The language of sentences.")]
+Lang = Annotated[Language, typer.Option("--lang", help="The language of the output.")]
 
 
 @dataclass(frozen=True, slots=True)

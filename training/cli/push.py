@@ -19,42 +19,47 @@ if TYPE_CHECKING:
 
 
 def push(
-    crm: Annotated[CrmName, typer.Argument(help="Where to.")],
+    crm: Annotated[CrmName, typer.Argument(help="The CRM.")],
     *,
     scores: Annotated[Path, typer.Option(help="What `leadloop score` wrote.", metavar="FILE")],
     url: Annotated[str | None, typer.Option(help="The CRM's address, https://HOST.", metavar="URL")] = None,
     map_: Annotated[
         list[str] | None,
-        typer.Option("--map", help="Fill a field; replaces the usual ones.", metavar="FIELD=COLUMN"),
+        typer.Option(
+            "--map",
+            help="Fill this field from this column, instead of the usual ones.",
+            metavar="FIELD=COLUMN",
+        ),
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help="The field with our lead ids, if not the CRM's own.", metavar="FIELD")
+        str | None,
+        typer.Option(help="The field that holds the lead ids, if not the CRM's own id.", metavar="FIELD"),
     ] = None,
     earlier: Annotated[
-        Path | None, typer.Option(help="Scores of before, for the trend.", metavar="FILE")
+        Path | None, typer.Option(help="Earlier scores, for the trend.", metavar="FILE")
     ] = None,
     object_: Annotated[
         str | None,
         typer.Option("--object", help="Write to another object, model or table.", metavar="NAME"),
     ] = None,
-    method: Annotated[Method, typer.Option(help="How rest calls.")] = "PATCH",
+    method: Annotated[Method, typer.Option(help="HTTP method of rest.")] = "PATCH",
     body: Annotated[
-        Path | None, typer.Option(help="The body of rest, JSON with {columns} in it.", metavar="FILE")
+        Path | None, typer.Option(help="Body of rest: JSON with {columns} in it.", metavar="FILE")
     ] = None,
     database: Annotated[
-        str | None, typer.Option(help="The database of an Odoo with several.", metavar="NAME")
+        str | None, typer.Option(help="The database, for an Odoo with several.", metavar="NAME")
     ] = None,
     sent: Annotated[
         Path | None,
-        typer.Option(help="Keeps what was sent; send what has changed since.", metavar="FILE"),
+        typer.Option(help="File of what was sent; send only what has changed.", metavar="FILE"),
     ] = None,
     step: Annotated[
-        float, typer.Option(help="With --sent: send a probability that moved so far.", min=0, max=1)
+        float, typer.Option(help="With --sent: smallest change of a probability to send.", min=0, max=1)
     ] = 0.01,
-    go: Annotated[bool, typer.Option("--go", help="Send; without it nothing is sent.")] = False,
+    go: Annotated[bool, typer.Option("--go", help="Send the scores; without it nothing is sent.")] = False,
     json_: Json = None,
 ) -> None:
-    """Write scores back to a CRM. Says what it would send, and sends it with --go.
+    """Write scores back to a CRM. Shows what it would send; sends it with --go.
 
     The access token is read from LEADLOOP_PUSH_TOKEN. An interrupted push goes on where it stopped.
     """

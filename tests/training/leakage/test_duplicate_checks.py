@@ -40,7 +40,9 @@ def test_a_person_on_both_sides_is_counted_by_the_column_that_tells(tmp_path):
     # Leads 900 to 999 have the addresses of the first hundred; 800 and later judge.
     (finding,) = check(flat(tmp_path, mails(leads(ROWS), 900)), "LC010").findings
     assert (finding.column, finding.severity) == ("Mail", "info")
-    assert finding.message.startswith("50% of the held-out rows belong to leads whose Mail occurs in training too")
+    assert finding.message.startswith(
+        "50% of the held-out rows belong to leads whose Mail occurs in training too"
+    )
 
 
 def test_without_an_order_every_companion_counts_and_it_is_a_warning(tmp_path):

@@ -244,7 +244,8 @@ def test_every_check_has_a_title_in_the_catalogue_and_no_other_has():
 
 
 @pytest.mark.parametrize(
-    ("lang", "says"), [("en", "known outcome, not used: 1,234"), ("de", "bekanntes Ergebnis, nicht verwendet: 1.234")]
+    ("lang", "says"),
+    [("en", "known outcome, not used: 1,234"), ("de", "bekanntes Ergebnis, nicht verwendet: 1.234")],
 )
 def test_the_card_says_what_was_checked_and_who_is_left_out(report, lang, says):
     check = {"code": "LC999", "title": "no <b>leak</b>", "outcome": "not applicable", "reason": "no dates"}
