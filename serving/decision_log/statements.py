@@ -23,6 +23,7 @@ from serving.decision_log.erasure import (
     refuse_late_record,
     register_erasure,
 )
+from serving.decision_log.overrides import prune_overrides
 from serving.decision_log.records import ErasedCounts
 from serving.decision_log.retention import RetentionClock, trust
 from serving.decision_log.settings import LogError
@@ -31,11 +32,14 @@ from serving.decision_log.tables import (
     DECISIONS,
     ERASURES,
     HANDED_OVER,
+    HANDOVER_EXCLUSIONS,
+    HANDOVER_OVERRIDES,
     HANDOVERS,
     IDEMPOTENT_ANSWER_LEADS,
     IDEMPOTENT_ANSWERS,
     LEAD_RANKS,
     OUTCOMES,
+    RESERVE_LEADS,
 )
 from serving.handover_selection import lead_lot
 
@@ -48,6 +52,8 @@ if TYPE_CHECKING:
     from serving.decision_log.records import NewDecision, Outcome, OutcomeStatus, RequestInfo
 
 _BATCH_ROWS = 1_000
+# The leads of a hand-over: on its list, left out of it by chance, and next to it.
+HANDOVER_TABLES = (HANDED_OVER, CONTROL_LEADS, RESERVE_LEADS)
 # Knowing what it writes it takes half the time, and a hundred reasons cost more than the row.
 _REASONS = TypeAdapter(tuple[Reason, ...])
 _CONTENT = ("lead_id", "outcome", "reason", "occurred_at", "corrects")
@@ -314,7 +320,7 @@ def _erase_id(connection: Connection, lead_id: str, known_at: int, tenant: str) 
     _erase_answers(connection, lead_id, tenant)
     decisions, outcomes, *_ = [
         connection.execute(delete(table).where(*_of_lead(table, lead_id, tenant))).rowcount
-        for table in (DECISIONS, OUTCOMES, HANDED_OVER, CONTROL_LEADS, LEAD_RANKS)
+        for table in (DECISIONS, OUTCOMES, LEAD_RANKS, *HANDOVER_TABLES, HANDOVER_OVERRIDES)
     ]
     events = lead_events.erase_lead_events(connection, lead_id, tenant, known_at)
     return ErasedCounts(decisions, outcomes, events)
@@ -385,10 +391,11 @@ def remove_answers_before(connection: Connection, before: int, most: int) -> Non
 def _remove_handovers(connection: Connection, before: int) -> None:
     """Delete the hand-overs of days that ended at or before ``before``."""
     old = HANDOVERS.c.day + DAY <= before
-    for table in (HANDED_OVER, CONTROL_LEADS):
+    for table in (*HANDOVER_TABLES, HANDOVER_EXCLUSIONS):
         leads = table.c.handover_id.in_(select(HANDOVERS.c.id).where(old))
         connection.execute(delete(table).where(leads))
     connection.execute(delete(HANDOVERS).where(old))
+    prune_overrides(connection, before)
 
 
 def prune_in_batches(log: Engine, keep_days: int, *, force: bool = False) -> ErasedCounts:

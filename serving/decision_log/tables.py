@@ -104,8 +104,12 @@ HANDOVERS = Table(
     Column("tied_taken", BigInteger, nullable=False),
     _tenant(),
     Column("control_share", Double, nullable=False, server_default="0"),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("dormant", SmallInteger, nullable=False, server_default="0"),
     # Whoever asks first on a day decides for all of the same tenant who ask the same.
-    UniqueConstraint("tenant", "day", "capacity", "explore", "value", name="handovers_of_a_day"),
+    UniqueConstraint(
+        *("tenant", "day", "capacity", "explore", "value", "owner", "dormant"), name="handovers_of_a_day"
+    ),
     sqlite_autoincrement=True,
 )
 HANDED_OVER = Table(
@@ -136,6 +140,46 @@ CONTROL_LEADS = Table(
     Column("propensity", Double, nullable=False),
     _tenant(),
     Index("control_leads_by_id", "lead_id"),
+)
+# The next leads beside each list, by ``rank``: handed over only where somebody says so.
+RESERVE_LEADS = Table(
+    "reserve_leads",
+    METADATA,
+    Column("handover_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("rank", BigInteger, primary_key=True, autoincrement=False),
+    Column("lead_id", Text, nullable=False),
+    Column("decision_id", BigInteger, nullable=False),
+    Column("worth", Double, nullable=False),
+    Column("value", Double),
+    _tenant(),
+    Index("reserve_leads_by_id", "lead_id"),
+)
+# How many leads were on no list and why; ``owner`` is that of the list, or "" for leads that are nobody's.
+HANDOVER_EXCLUSIONS = Table(
+    "handover_exclusions",
+    METADATA,
+    Column("handover_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("owner", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("leads", BigInteger, nullable=False),
+)
+# What people decided beside the model's choice; the newest about a lead counts until ``until``.
+#   action: hand_over, take_off or withdraw
+HANDOVER_OVERRIDES = Table(
+    "handover_overrides",
+    METADATA,
+    Column("id", _NUMBERED, primary_key=True),
+    Column("lead_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("key_id", Text),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    _tenant(),
+    Index("handover_overrides_of_a_lead", "lead_id", "id"),
+    sqlite_autoincrement=True,
 )
 # What a hand-over ranks: a row per lead by probability (``value_name`` ""), and one by probability times
 # value for each feature in ``ranked_values``. Kept up in the transaction that adds the decision or outcome.
