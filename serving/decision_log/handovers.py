@@ -31,6 +31,7 @@ from serving.decision_log.tables import (
     RANKED_VALUES,
     RESERVE_LEADS,
 )
+from serving.handover_plan import DORMANT
 from serving.handover_selection import (
     LOT_MODULUS,
     DayLots,
@@ -136,15 +137,18 @@ def select_handovers(log: Engine, wish: ListWish) -> list[OwnerList]:
         rank_by_value(log, request.value)
     with _snapshot(log) as connection:
         overrides = active_overrides(connection, request.tenant, int(time.time()))
+        dormant = 0 if request.dormant else _count_dormant(connection, request)
+        nobodys = {DORMANT: dormant} if dormant else {}
         if not (wish.by_owner or request.reserve or wish.plan.exclusions or overrides):
-            return [OwnerList(request, _select(connection, request), {}, {})]
+            return [OwnerList(request, _select(connection, request), {}, nobodys)]
         overridden = Overridden(
             *(
                 frozenset((each.tenant, each.lead_id) for each in overrides if each.action == action)
                 for action in ("hand_over", "take_off")
             )
         )
-        return select_lists(connection, open_lead_groups(connection, request), wish, overridden)
+        lists = select_lists(connection, open_lead_groups(connection, request), wish, overridden)
+        return [replace(each, nobodys={**each.nobodys, **nobodys}) for each in lists]
 
 
 def _snapshot(log: Engine) -> AbstractContextManager[Connection]:
@@ -228,6 +232,11 @@ class _OpenLeads:
             for group in self.groups
         )
         return sum(self.connection.execute(query).scalar_one() for query in queries)
+
+    def has_any(self) -> bool:
+        """Whether there is a lead."""
+        queries = (_candidate_columns(group).where(*group.conditions).limit(1) for group in self.groups)
+        return any(self.connection.execute(query).first() is not None for query in queries)
 
     def read(self, condition: Condition, *more: ColumnElement[bool]) -> Iterator[HandoverCandidate]:
         """The leads that meet a condition."""
@@ -325,22 +334,39 @@ def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def open_lead_groups(connection: Connection, request: HandoverRequest) -> list[LeadGroup]:
-    """The open leads whose worth is known, and those that count with the median of the others' values."""
+    """The open leads whose worth is known, and those that count with the median of the others' values.
+
+    Dormant leads are groups of their own, and only there where they are asked for.
+    """
     own: list[Any] = [
         _OPEN,
         *_tenant_conditions(connection, request.tenant),
         LEAD_RANKS.c.value_name == request.value,
     ]
-    known, unknown = (LeadGroup((*own, LEAD_RANKS.c.known == flag), flag) for flag in (1, 0))
-    if not request.value or not list(
-        connection.execute(_candidate_columns(unknown).where(*unknown.conditions).limit(1))
-    ):
-        return [known]
-    count = _OpenLeads(connection, [known], request.value).count(lambda _: true())
+    states = [(*own, LEAD_RANKS.c.dormant == flag) for flag in ((0, 1) if request.dormant else (0,))]
+    known, unknown = (
+        [LeadGroup((*state, LEAD_RANKS.c.known == flag), flag) for state in states] for flag in (1, 0)
+    )
+    if not request.value or not _OpenLeads(connection, unknown, request.value).has_any():
+        return known
+    count = _OpenLeads(connection, known, request.value).count(lambda _: true())
     if not count:
         raise _no_such_value(connection, request.value)
+    own += [] if request.dormant else [LEAD_RANKS.c.dormant == 0]
     typical_value = _median_value(connection, own, count)
-    return [known, replace(unknown, factor=typical_value)]
+    return [*known, *(replace(group, factor=typical_value) for group in unknown)]
+
+
+def _count_dormant(connection: Connection, request: HandoverRequest) -> int:
+    """How many open leads are dormant."""
+    conditions = (
+        _OPEN,
+        *_tenant_conditions(connection, request.tenant),
+        LEAD_RANKS.c.value_name == "",
+        LEAD_RANKS.c.known == 1,
+        LEAD_RANKS.c.dormant == 1,
+    )
+    return _OpenLeads(connection, [LeadGroup(conditions)], "").count(lambda _: true())
 
 
 def _tenant_conditions(connection: Connection, tenant: str) -> list[ColumnElement[bool]]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from log_entries import in_transaction, log_decisions, make_decision
 from service_client import start_client
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from features.clock import DAY
 from serving.decision_log import handovers
@@ -23,7 +23,7 @@ from serving.decision_log.owner_lists import ListWish
 from serving.decision_log.queries import handed_over
 from serving.decision_log.settings import LogSettings
 from serving.decision_log.statements import erase, probe_writable, prune
-from serving.decision_log.tables import CURRENT_SCORES, HANDOVER_OVERRIDES, HANDOVERS, METADATA
+from serving.decision_log.tables import CURRENT_SCORES, HANDOVER_OVERRIDES, HANDOVERS, LEAD_RANKS, METADATA
 from serving.handover_plan import NO_OWNER, Exclusion, HandoverPlan
 from serving.handover_selection import HandoverCandidate, HandoverRequest, lead_lot, select_leads
 
@@ -198,7 +198,7 @@ def test_lists_their_reserve_and_overrides_are_forgotten_with_their_leads_and_in
         in_transaction(log, erase, f"lead {n}", 8 * DAY)
     with log.connect() as connection:
         for table in METADATA.sorted_tables:
-            if "lead_id" in table.c and table.name not in {"current_scores", "score_history"}:
+            if "lead_id" in table.c:
                 assert connection.execute(select(table)).all() == [], table.name
         assert len(connection.execute(select(HANDOVERS)).all()) == 1
     in_transaction(log, prune, 8 * DAY, 100)
@@ -255,6 +255,31 @@ def test_a_lead_that_was_taken_off_is_no_choice_of_the_model(log):
         "lead 3": False,
     }
     assert {entry["owner"] for entry in entries.values()} == {""}
+
+
+@pytest.mark.parametrize("value", ["", "deal"])
+def test_dormant_leads_are_handed_over_only_where_somebody_asks_for_them(log, value):
+    rows = [{"deal": 5.0}, {"deal": None}, {"deal": 7.0}, {"deal": 2.0}]
+    for n, row in enumerate(rows, 1):
+        log_decisions(log, make_decision(f"lead {n}", row, probability=n / 10))
+    in_transaction(
+        log,
+        lambda connection: connection.execute(
+            update(LEAD_RANKS).where(LEAD_RANKS.c.lead_id.in_(["lead 2", "lead 4"])).values(dormant=1)
+        ),
+    )
+    wish = ListWish(HandoverRequest(7 * DAY, 3, value=value), HandoverPlan(), by_owner=False)
+    (awake,) = handovers.select_handovers(log, wish)
+    assert [each.candidate.lead_id for each in awake.selection.leads] == ["lead 3", "lead 1"]
+    assert awake.nobodys == {"dormant": 2}
+    everybody = replace(wish, request=replace(wish.request, dormant=True))
+    (both,) = handovers.select_handovers(log, everybody)
+    assert both.selection.open == 4
+    assert both.nobodys == {}
+    in_transaction(log, handovers.add_handovers, [awake, both])
+    assert len(handovers.find_handover(log, wish.request).leads) == 2
+    assert handovers.find_handover(log, wish.request).excluded == {"dormant": 2}
+    assert len(handovers.find_handover(log, everybody.request).leads) == 3
 
 
 def test_a_candidate_is_told_apart_by_tenant(log):
