@@ -359,6 +359,10 @@ def serve(
             help="Share of leads in the control group, on no list.", min=0, max=1, envvar="LEADLOOP_CONTROL"
         ),
     ] = 0.0,
+    handover: Annotated[
+        Path | None,
+        typer.Option(help="Who takes which leads, and who is left out.", envvar="LEADLOOP_HANDOVER"),
+    ] = None,
     project: ProjectName = None,
     allowed_host: Annotated[
         list[str] | None,
@@ -388,6 +392,7 @@ def serve(
         name,
         host_names(" ".join(allowed_host or ())),
         control,
+        handover,
     )
     run(settings, Address(host, port), workers, announce)
 

@@ -12,7 +12,8 @@ called the next would measure nothing. Those of them who would have been selecte
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import heapq
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,9 @@ class HandoverRequest:
         tenant: The tenant whose leads are handed over; "" means those of all.
         control_share: The share of all leads that are the control group and never handed over, 0 to 1.
             Default: none.
+        owner: Whose leads the list is of, as ``serving.handover_plan`` tells; "" means anybody's.
+        dormant: Whether leads that are older than any in training are handed over as well. Default: no.
+        reserve: How many leads are named beside the list, the next best ones. Default: none.
     """
 
     day: int
@@ -49,6 +53,9 @@ class HandoverRequest:
     value: str = ""
     tenant: str = ""
     control_share: float = 0.0
+    owner: str = ""
+    dormant: bool = False
+    reserve: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,8 @@ class Selection:
         tied_taken: How many of these are above the cut; they were drawn at random.
         control: The leads of the control group that would have been selected: each of them exactly if it
             would be among ``leads`` were it alone not in the group.
+        reserve: The next leads below the cut that were not drawn, best first; they are handed over only
+            where somebody says so.
     """
 
     leads: tuple[SelectedLead, ...]
@@ -104,6 +113,7 @@ class Selection:
     tied: int
     tied_taken: int
     control: tuple[SelectedLead, ...] = ()
+    reserve: tuple[HandoverCandidate, ...] = ()
 
 
 def select_leads(candidates: Iterable[HandoverCandidate], request: HandoverRequest) -> Selection:
@@ -129,7 +139,99 @@ def select_leads(candidates: Iterable[HandoverCandidate], request: HandoverReque
     above, below = ranked[: request.capacity - lots], ranked[request.capacity - lots :]
     sample = sorted(below, key=draw.key)[:lots]
     tied = sum(each.worth == above[-1].worth for each in ranked) if above else 0
-    return compose_selection(request, SelectedParts(above, sample, control), len(ranked), tied)
+    reserve = tuple(_without(below, sample)[: request.reserve])
+    return replace(
+        compose_selection(request, SelectedParts(above, sample, control), len(ranked), tied), reserve=reserve
+    )
+
+
+def _without(
+    candidates: Iterable[HandoverCandidate], others: Iterable[HandoverCandidate]
+) -> list[HandoverCandidate]:
+    left_out = set(others)
+    return [each for each in candidates if each not in left_out]
+
+
+class StreamedSelection:
+    """Selects as ``select_leads`` does from leads that come one by one, in any order.
+
+    It holds no more of them than may be selected, however many come.
+
+    Args:
+        request: The parameters.
+    """
+
+    def __init__(self, request: HandoverRequest) -> None:
+        self._request = request
+        self._ties, self._draw = DayLots.of(request.day, "tie"), DayLots.of(request.day, "explore")
+        self._limit = control_limit(request.control_share)
+        self._size = request.capacity + request.reserve
+        self._lots = request.capacity if request.explore else 0
+        # Both heaps have the lead first that would leave next.
+        self._best: list[tuple[float, int, _Later]] = []
+        self._drawn: list[tuple[int, _Later]] = []
+        self._control: list[HandoverCandidate] = []
+        self._open = 0
+        # How many leads that left are worth as much as the last of the best.
+        self._tied_outside = 0
+
+    def add(self, candidate: HandoverCandidate, lot: int) -> None:
+        """Take a lead into account; ``lot`` is its ``lead_lot``."""
+        worth, tie = candidate.worth, -self._ties.number(lot)
+        drawn = -self._draw.number(lot)
+        is_best, is_drawn = self._is_best(worth, tie), self._is_drawn(drawn)
+        if self._limit and control_number(lot) < self._limit:
+            if is_best or is_drawn:
+                self._control.append(candidate)
+            return
+        self._open += 1
+        if is_best:
+            self._push(worth, tie, candidate)
+        elif worth == self._best[0][0]:
+            self._tied_outside += 1
+        if is_drawn:
+            entry = (drawn, _Later(candidate, self._draw))
+            (heapq.heappushpop if len(self._drawn) >= self._lots else heapq.heappush)(self._drawn, entry)
+
+    def _is_best(self, worth: float, tie: int) -> bool:
+        """Whether a lead is among the best so far, or stands level with the last of them."""
+        return len(self._best) < self._size or (worth, tie) >= self._best[0][:2]
+
+    def _is_drawn(self, number: int) -> bool:
+        return bool(self._lots) and (len(self._drawn) < self._lots or number >= self._drawn[0][0])
+
+    def _push(self, worth: float, tie: int, candidate: HandoverCandidate) -> None:
+        entry = (worth, tie, _Later(candidate, self._ties))
+        if len(self._best) < self._size:
+            heapq.heappush(self._best, entry)
+            return
+        gone, *_ = heapq.heappushpop(self._best, entry)
+        self._tied_outside = self._tied_outside + 1 if gone == self._best[0][0] else 0
+
+    def finish(self) -> Selection:
+        """The selection from all leads that were added."""
+        request, count = self._request, self._open
+        lots = count_lots(count, request)
+        ranked = [entry[-1].candidate for entry in sorted(self._best, reverse=True)]
+        above, below = ranked[: request.capacity - lots], ranked[request.capacity - lots :]
+        drawn = [entry[-1].candidate for entry in sorted(self._drawn, reverse=True)]
+        sample = _without(drawn, above)[:lots]
+        tied = sum(each.worth == above[-1].worth for each in ranked) if above else 0
+        if above and above[-1].worth == ranked[-1].worth:
+            tied += self._tied_outside
+        selection = compose_selection(request, SelectedParts(above, sample, self._control), count, tied)
+        return replace(selection, reserve=tuple(_without(below, sample)[: request.reserve]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """Stands before another lead with the same number where the full key stands after it."""
+
+    candidate: HandoverCandidate
+    lots: DayLots
+
+    def __lt__(self, other: _Later) -> bool:
+        return self.lots.key(self.candidate) > self.lots.key(other.candidate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from features.history import ACCOUNT_PREFIX
-from serving.endpoints import data_subject, handover, leads
+from serving.endpoints import data_subject, handover, handover_overrides, leads
 from serving.middleware.request_validation import TAKES
 from serving.problems import IDEMPOTENCY_KEY_REUSED, PROBLEM_JSON, Problem
 from serving.request_parsing import COLLEAGUES
@@ -35,6 +35,8 @@ _SUMMARIES = {
     ("/v1/explain", "post"): "How likely, and what speaks for it and against it?",
     ("/v1/handover", "post"): "Whom should sales call today? Make the list",
     ("/v1/handover", "get"): "Read the list of today again",
+    ("/v1/handover/overrides", "post"): "Hand a lead over by hand, or take it off",
+    ("/v1/handover/overrides", "get"): "What people decided beside the model's choice",
     ("/v1/outcomes", "post"): "Report what became of leads",
     ("/v1/leads/{lead_id}/decisions", "get"): "What was ever said about a lead, and why?",
     ("/v1/events", "post"): "Tell what the CRM knows of leads",
@@ -56,7 +58,7 @@ _TAGS = {
 
 _OPERATION = ("/v1/model", "/report", "/readyz", "/livez", "/metrics")
 _SCORES = ("/v1/score", "/v1/explain")
-_MAY_BE_MISSING = (("/v1/handover", "get"), ("/report", "get"))
+_MAY_BE_MISSING = (("/v1/handover", "get"), ("/v1/handover/overrides", "post"), ("/report", "get"))
 
 _PROBLEMS = (
     Problem(400, "missing_field", "'leads' is required", "leads"),
@@ -76,8 +78,8 @@ _STATUS_DESCRIPTIONS = {
     "400": "Not JSON, or not the fields above; `field` names the first that is wrong",
     "401": "No key, or none that is valid; a service without keys answers its own machine alone",
     "403": "The key may not do that",
-    "404": "There is no such thing: no lead can have such an id, no list was made today, or no report lies "
-    "beside the model",
+    "404": "There is no such thing: no lead can have such an id or has it, no list was made today, or no "
+    "report lies beside the model",
     "408": "The body took too long to arrive",
     "413": "The body is too large, or has too many values",
     "415": "The body is not application/json",
@@ -235,7 +237,11 @@ def openapi(generated: Mapping[str, Any], examples: Mapping[str, EndpointExample
         schemas.pop(unused, None)
     schemas["Problem"] = _PROBLEM
     operations = (
-        page["paths"] | data_subject.openapi_paths(schemas) | handover.openapi_paths(schemas) | _own_paths()
+        page["paths"]
+        | data_subject.openapi_paths(schemas)
+        | handover.openapi_paths(schemas)
+        | handover_overrides.openapi_paths(schemas)
+        | _own_paths()
     )
     operations["/v1/leads/{lead_id}"]["get"] = leads.openapi_operation_of_lead(schemas)
     for name in _PARTLY_PUBLISHED:

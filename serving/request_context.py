@@ -16,6 +16,7 @@ _PATHS = frozenset(
     (
         *("/", "/docs.json", "/report", "/metrics", "/livez", "/readyz", "/healthz"),
         *("/v1/score", "/v1/explain", "/v1/model", "/v1/outcomes", "/v1/handover", "/v1/events"),
+        "/v1/handover/overrides",
     )
 )
 _OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions|/subject-access)?", re.DOTALL)

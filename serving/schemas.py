@@ -36,7 +36,9 @@ from features.parsing import as_category, clean_text
 # pydantic reads the annotations of these when the classes are made.
 from models.explanation import FamilyContribution, Reason, ScoreChange, ScorePart
 from models.uncertainty import InsufficiencyCode, InsufficientEvidence, ScoreInterval
+from serving.decision_log.overrides import OverrideAction
 from serving.decision_log.records import DecidedBy, Decision, Outcome, OutcomeKind
+from serving.handover_plan import MAX_CAPACITY
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
@@ -46,7 +48,7 @@ MAX_EVENTS = 10_000
 MAX_NAME = 200
 MAX_TEXT = 10_000
 MAX_CHOICES = 1_000
-MAX_CAPACITY = 10_000
+
 MAX_PAGE = 1_000
 _MOST = 10**14
 _FINITE = 1.7976931348623157e308
@@ -483,10 +485,30 @@ class ExplainResponse(StrictModel):
     results: list[ExplainResult | LeadFailure]
 
 
+Capacity = Annotated[int, Field(ge=1, le=MAX_CAPACITY)]
+_MOST_OWNERS = 200
+
+
 class HandoverQuery(StrictModel):
     """How many leads sales can take, and how to choose them."""
 
-    capacity: int = Field(ge=1, le=MAX_CAPACITY, description="how many leads sales can take today")
+    capacity: Capacity | None = Field(
+        None,
+        description="how many leads sales can take today, or the owner; with a plan each owner has its own",
+    )
+    owner: Name | None = Field(
+        None, pattern=_NO_CONTROLS, description="only the list of this owner; null: one of all leads, or all"
+    )
+    reserve: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_CAPACITY,
+        description="how many of the next leads to name beside a list; else as the plan has it",
+    )
+    dormant: bool = Field(
+        default=False,
+        description="whether leads are handed over that are silent for longer than any the model knows",
+    )
     explore: float | None = Field(
         None,
         ge=0,
@@ -504,6 +526,49 @@ class HandoverQuery(StrictModel):
     model_config = ConfigDict(strict=False)
 
 
+class HandoverOrder(HandoverQuery):
+    """How many leads sales can take, and how to choose them; ``owners`` gives each one a list."""
+
+    owners: Annotated[dict[Name, Capacity], Field(min_length=1, max_length=_MOST_OWNERS)] | None = Field(
+        None, description="how many leads each of these owners, and nobody else, can take today"
+    )
+
+
+class HandoverOverrideIn(StrictModel):
+    """What a person decides about a lead beside the model's choice, why, and for how long."""
+
+    lead_id: LeadId
+    action: OverrideAction = Field(
+        description="`hand_over` although the model did not choose it, `take_off` every list, or `withdraw` "
+        "what was decided before"
+    )
+    reason: Annotated[str, Field(min_length=1, max_length=MAX_NAME)] = Field(description="why")
+    decided_by: Name = Field(pattern=_NO_CONTROLS, description="who decides it")
+    owner: Name | None = Field(
+        None, pattern=_NO_CONTROLS, description="on whose list a lead is put; null: its own owner's"
+    )
+    days: int = Field(1, ge=1, le=366, description="for how many days it counts, today included")
+
+
+class HandoverOverrideOut(StrictModel):
+    """What a person decided about a lead, as it is logged."""
+
+    lead_id: str
+    action: OverrideAction
+    reason: str
+    decided_by: str
+    owner: str | None = Field(description="on whose list the lead is; null: on each one of all leads")
+    recorded_at: int
+    until: int = Field(description="until when it counts, in epoch seconds")
+    tenant: str
+
+
+class HandoverOverridesResponse(StrictModel):
+    """What people decided that counts now, in the order in which it was reported."""
+
+    overrides: list[HandoverOverrideOut]
+
+
 class HandoverLeadOut(StrictModel):
     """A lead to hand over, and the newest decision about it."""
 
@@ -515,7 +580,10 @@ class HandoverLeadOut(StrictModel):
     worth: float = Field(description="what it is ranked by: its probability, times its value where asked for")
     value: float | None = Field(description="as the feature that was asked for has it; null: not known")
     explored: bool = Field(description="drawn by lot from below the cut, not for its probability")
-    propensity: float = Field(description="its chance to be handed over, before any lot was cast")
+    propensity: float | None = Field(
+        description="its chance to be handed over, before any lot was cast; null: people handed it over, or "
+        "it is in reserve"
+    )
     decision: int = Field(description="the id of the decision, as /v1/leads/{lead_id}/decisions has it")
     model_version: str
     insufficient: InsufficiencyCode | None = Field(description="why the score is not to be relied on, if so")
@@ -524,6 +592,10 @@ class HandoverLeadOut(StrictModel):
     age_days: int = Field(description="whole days since `as_of`, on the day of the hand-over")
     stale: bool = Field(description="older than `stale_days`: score it again")
     tenant: str = Field(description="the tenant that the lead belongs to; empty without tenants")
+    owner: str | None = Field(None, description="whose list it is on; null: one of all leads")
+    override: HandoverOverrideOut | None = Field(
+        None, description="what people decided about it beside the model's choice"
+    )
 
 
 class ExpectedConversions(StrictModel):
@@ -533,6 +605,30 @@ class ExpectedConversions(StrictModel):
     low: int
     high: int
     worth: float = Field(description="the sum of what the leads are worth")
+
+
+class HandoverExclusion(StrictModel):
+    """How many leads are on no list, and why."""
+
+    reason: str = Field(
+        description="as the plan names it; `no_owner`: nobody takes it, `taken_off`: people decided so"
+    )
+    leads: int
+
+
+class OwnerListOut(StrictModel):
+    """The list of an owner: a draw of its own among the leads that are this owner's."""
+
+    owner: str
+    capacity: int
+    open: int
+    tied: int
+    tied_taken: int
+    handed_over: int
+    explored: int
+    control: int
+    expected: ExpectedConversions
+    excluded: list[HandoverExclusion]
 
 
 class HandoverResponse(StrictModel):
@@ -557,6 +653,14 @@ class HandoverResponse(StrictModel):
     )
     expected: ExpectedConversions
     leads: list[HandoverLeadOut]
+    owners: list[OwnerListOut] = Field([], description="the list of each owner, where owners have lists")
+    reserve: list[HandoverLeadOut] = Field(
+        [], description="the next leads, best first: for one that cannot be called"
+    )
+    taken_off: list[HandoverOverrideOut] = Field(
+        [], description="leads that people took off since the list was made"
+    )
+    excluded: list[HandoverExclusion] = Field([], description="how many open leads were on no list, and why")
 
 
 class OutcomeReport(StrictModel):

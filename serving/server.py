@@ -24,6 +24,7 @@ from models import artifact
 from models.project import belongs_to
 from models.trial import require_trial
 from serving.decision_log.settings import PLACE
+from serving.handover_plan import read_plan
 from serving.middleware.api_keys import load_keys
 from serving.settings import CHALLENGER, CHAMPION, ServiceSettings, model_store_dir, with_project
 from serving.uvicorn_patches import ENDING, ENDS_WITHIN, PARENT
@@ -143,6 +144,7 @@ def start_service(
         ArtifactError: The model cannot be loaded.
         KeysError: The API keys cannot be read.
         LogError: The decision log cannot be opened.
+        PlanError: The hand-over plan cannot be read.
         StartError: Other machines reach the address, and there are neither keys nor the setting that waives
             them.
     """
@@ -234,6 +236,8 @@ def _check(settings: ServiceSettings, address: Address) -> None:
             "(LEADLOOP_NO_KEYS=1) if something else guards it"
         )
         raise StartError(msg)
+    if settings.handover:
+        read_plan(settings.handover)
     if settings.log.on:
         from serving.decision_log.database import open_log  # noqa: PLC0415  # without a log nobody needs SQLAlchemy
 

@@ -23,6 +23,7 @@ from serving.decision_log.records import NewAnswer, NewDecision, RequestInfo
 from serving.decision_log.settings import LogUnavailable
 from serving.endpoints.events import record_events
 from serving.endpoints.outcomes import record_outcomes
+from serving.handover_plan import PlanFile
 from serving.middleware.access_log import AccessLogMiddleware
 
 # BentoML reads the endpoints' annotations when it starts.
@@ -98,6 +99,7 @@ class Leadloop:
         self._store = None if self.journal is None else _open_lead_store(self.journal)
         self.workload = Workload()
         self.explore, self.control = settings.explore, settings.control
+        self.handover = PlanFile(settings.handover)
         self.keep_days, self.controller = settings.log.keep_days, Controller.of(os.environ)
         self.shadow = self._shadow_scorer(settings) if settings.shadow else None
         self._following: list[asyncio.Task[None]] = []

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from serving.decision_log import handovers, idempotency, queries, statements
+from serving.decision_log import handovers, idempotency, overrides, queries, statements
+from serving.decision_log.owner_lists import find_owner
 from serving.decision_log.records import ErasedLead
 from serving.decision_log.settings import LogUnavailable
 from serving.decision_log.writer import DEADLINE, GroupCommitWriter
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from serving.decision_log.handovers import Handover
+    from serving.decision_log.overrides import Override
+    from serving.decision_log.owner_lists import ListWish
     from serving.decision_log.records import (
         Decision,
+        DecisionSummary,
         IdempotencyKey,
         KeptAnswer,
         NewAnswer,
@@ -31,12 +35,15 @@ if TYPE_CHECKING:
         RequestInfo,
     )
     from serving.decision_log.settings import LogSettings
+    from serving.handover_plan import HandoverPlan
     from serving.handover_selection import HandoverRequest
 
 T = TypeVar("T")
 # Decisions whose rows are made in the event loop.
 _FEW = 10
 _READERS = 4
+# How often lists are looked for that other workers are making at the same time.
+_ATTEMPTS = 3
 # How many reads may wait for one of the threads; more are refused at once.
 MOST_READS = 64
 
@@ -141,6 +148,67 @@ class DecisionLog:
         with suppress(IntegrityError):
             await self.writer.write(partial(handovers.add_handover, request=request, selection=selection))
         return await self.find_handover(request)
+
+    async def find_handovers(self, wish: ListWish) -> list[Handover]:
+        """The lists of a wish that were made on its day, by the names of their owners."""
+        if not wish.by_owner:
+            handover = await self.find_handover(wish.request)
+            return [] if handover is None else [handover]
+        made = await self.read(lambda: handovers.find_handovers(self.writer.log, wish.request))
+        return [
+            each
+            for each in made
+            if wish.covers(each.request.owner)
+            and each.request.capacity == wish.plan.capacity_of(each.request.owner)
+        ]
+
+    async def get_or_create_handovers(self, wish: ListWish) -> list[Handover]:
+        """The lists of a day, selected and logged at the first request; none where no lead is open.
+
+        Each owner's list stays what it was when it was first asked for. Raises NoSuchValueError where no open
+        lead has the value.
+        """
+        for _ in range(_ATTEMPTS):
+            made = await self.find_handovers(wish)
+            owners = {each.request.owner for each in made}
+            if not wish.missing(owners):
+                return made
+            lists = await self.read(lambda: handovers.select_handovers(self.writer.log, wish))
+            fresh = [each for each in lists if each.request.owner not in owners]
+            if not made and not any(each.selection.leads for each in fresh):
+                return []
+            # Another worker may have been faster, with all of them or with some.
+            with suppress(IntegrityError):
+                await self.writer.write(partial(handovers.add_handovers, lists=fresh))
+        return await self.find_handovers(wish)
+
+    async def log_override(self, override: Override, received_at: float) -> bool:
+        """Log what a person decided about a lead; False where it was never scored."""
+        return await self.writer.write(
+            partial(overrides.add_override, override=override, received_at=received_at)
+        )
+
+    async def overrides(self, tenant: str = "") -> list[tuple[Override, DecisionSummary]]:
+        """What people decided that counts now, each with the newest decision about its lead."""
+
+        def find() -> list[tuple[Override, DecisionSummary]]:
+            with self.writer.log.connect() as connection:
+                active = overrides.active_overrides(connection, tenant, _now())
+                decided = (
+                    (each, handovers.find_candidate(connection, each.lead_id, each.tenant)) for each in active
+                )
+                return [(each, decision) for each, decision in decided if decision is not None]
+
+        return await self.read(find)
+
+    async def find_owner(self, plan: HandoverPlan, lead_id: str, tenant: str = "") -> str | None:
+        """Whose lead this is by a plan; None where it was never scored, "" where nobody takes it."""
+
+        def find() -> str | None:
+            with self.writer.log.connect() as connection:
+                return find_owner(connection, plan, lead_id, tenant)
+
+        return await self.read(find)
 
     async def read(self, query: Callable[[], T]) -> T:
         """What ``query`` returned, in a thread. Raises LogUnavailable where it takes too long."""

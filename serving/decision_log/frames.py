@@ -16,6 +16,7 @@ import polars as pl
 
 from serving.decision_log import queries
 from serving.decision_log.database import open_log
+from serving.decision_log.overrides import is_handed_over_by_hand, overrides_by_lead
 from serving.decision_log.queries import first_decisions, latest_decisions, outcomes
 from serving.decision_log.settings import LogError
 from serving.handover_selection import HandoverRequest, count_lots
@@ -41,6 +42,7 @@ _DECISION_SCHEMA: dict[str, Any] = {
     "grade": pl.String,
     "insufficient": pl.String,
     "complete": pl.Boolean,
+    "by_hand": pl.Boolean,
 }
 
 _HANDOVER_SCHEMA = {
@@ -50,6 +52,8 @@ _HANDOVER_SCHEMA = {
     "handover_id": pl.Int64,
     "first_decided_at": pl.Int64,
     "tenant": pl.String,
+    "owner": pl.String,
+    "taken_off": pl.Boolean,
 }
 _LIST_SCHEMA = {
     "handover_id": pl.Int64,
@@ -58,6 +62,7 @@ _LIST_SCHEMA = {
     "by_lot": pl.Float64,
     "cut": pl.Float64,
     "at_cut": pl.Float64,
+    "owner": pl.String,
 }
 _OUTCOME_SCHEMA = {"lead_id": pl.String, "outcome": pl.String, "occurred_at": pl.Int64}
 _WITHHELD_COLUMNS = ("probability", "points", "grade")
@@ -106,14 +111,17 @@ def decisions_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
 
     Returns:
         One row per decision: ``lead_id``, ``as_of``, ``decided_at``, ``model_version``, ``log_odds``,
-        ``probability``, ``grade``, ``insufficient``, ``complete`` and the features. ``complete`` is false,
-        and the features are null, where another model with other features decided. Shadow decisions are left
-        out.
+        ``probability``, ``grade``, ``insufficient``, ``complete``, ``by_hand`` and the features. ``complete``
+        is false, and the features are null, where another model with other features decided; ``by_hand`` says
+        that people handed the lead over beside the model's choice. Shadow decisions are left out.
     """
-    return _frame(
-        (_decision_row(decision, features) for decision in first_decisions(log)),
-        _DECISION_SCHEMA | _feature_schema(features),
+    overrides = overrides_by_lead(log)
+    rows = (
+        _decision_row(decision, features)
+        | {"by_hand": is_handed_over_by_hand(overrides.get((decision.tenant, decision.lead_id), ()))}
+        for decision in first_decisions(log)
     )
+    return _frame(rows, _DECISION_SCHEMA | _feature_schema(features))
 
 
 def handovers_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
@@ -126,9 +134,14 @@ def handovers_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
     Returns:
         One row per hand-over of a lead, with ``propensity``, its chance of being handed over on that day;
         ``by_lot``, whether it was drawn from below the cut; ``worth``, what it was ranked by;
-        ``handover_id``, its list; ``first_decided_at``, when it was first scored; and ``tenant``.
+        ``handover_id``, its list; ``first_decided_at``, when it was first scored; ``tenant``; ``owner``,
+        whose list it was; and ``taken_off``, whether people took it off. ``by_hand`` is false: such leads are
+        on no list of the model's.
     """
-    rows = (_decision_row(decision, features) | entry for decision, entry in queries.handed_over(log))
+    rows = (
+        _decision_row(decision, features) | {"by_hand": False} | entry
+        for decision, entry in queries.handed_over(log)
+    )
     return _frame(rows, _DECISION_SCHEMA | _HANDOVER_SCHEMA | _feature_schema(features))
 
 
@@ -141,7 +154,8 @@ def handover_lists_frame(log: Engine) -> pl.DataFrame:
     Returns:
         One row per list, ordered by ``day``: ``handover_id``, ``day``, ``tenant``; ``by_lot``, the chance of
         a lead below the cut to be drawn; ``cut``, what the last lead above it is worth (infinite where none
-        was above); ``at_cut``, the chance of a lead that is worth just as much to be above.
+        was above); ``at_cut``, the chance of a lead that is worth just as much to be above; ``owner``, whose
+        leads alone it has, "" for a list of all.
     """
     return pl.DataFrame(list(map(_list_row, queries.handover_lists(log))), _LIST_SCHEMA)
 
@@ -157,6 +171,7 @@ def _list_row(row: dict[str, Any]) -> dict[str, Any]:
         "by_lot": lots / below if below else 1.0,  # nobody was below: whoever waited was taken
         "cut": math.inf if row["cut"] is None else row["cut"],
         "at_cut": row["tied_taken"] / row["tied"] if row["tied"] else 0.0,
+        "owner": row["owner"],
     }
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+import time
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, cast, func, insert, select, text, true
@@ -16,20 +17,26 @@ from features.suggestions import suggest
 from serving.decision_log import ranks
 from serving.decision_log.database import writing
 from serving.decision_log.erasure import lock_against_erasure, lock_against_records
-from serving.decision_log.queries import decisions_of_handover
+from serving.decision_log.overrides import active_overrides
+from serving.decision_log.owner_lists import LeadGroup, Overridden, OwnerList, select_lists
+from serving.decision_log.queries import decisions_by_number, decisions_of_handover
 from serving.decision_log.tables import (
     CONTROL_LEADS,
     DECISIONS,
     HANDED_OVER,
+    HANDOVER_EXCLUSIONS,
     HANDOVERS,
     LEAD_RANKS,
     OPEN_LEADS,
     RANKED_VALUES,
+    RESERVE_LEADS,
 )
+from serving.handover_plan import DORMANT
 from serving.handover_selection import (
     LOT_MODULUS,
     DayLots,
     HandoverCandidate,
+    HandoverRequest,
     NoSuchValueError,
     SelectedParts,
     compose_selection,
@@ -40,11 +47,13 @@ from serving.handover_selection import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import ColumnElement, Connection, Engine, Row, Select
 
+    from serving.decision_log.owner_lists import ListWish
     from serving.decision_log.records import DecisionSummary
-    from serving.handover_selection import HandoverRequest, SelectedLead, Selection
+    from serving.handover_selection import SelectedLead, Selection
 
     Condition = Callable[[ColumnElement[float]], ColumnElement[bool]]
 
@@ -59,21 +68,25 @@ _OPEN = text(OPEN_LEADS)
 
 @dataclass(frozen=True, slots=True)
 class HandoverLead:
-    """A lead that was handed over, with the decision that it was ranked by."""
+    """A lead of a list or its reserve, with the decision that it was ranked by.
+
+    ``propensity`` is None of the reserve, and of leads that people handed over beside the model's choice.
+    """
 
     rank: int
     decision: DecisionSummary
     worth: float
     value: float | None
     explored: bool
-    propensity: float
+    propensity: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Handover:
     """A hand-over as it was logged; the counts are those of ``serving.handover_selection.Selection``.
 
-    ``control`` counts the leads of the control group that are not on the list and would have been.
+    ``control`` counts the leads of the control group that are not on the list and would have been;
+    ``excluded`` by reason those that would have been candidates, and ``nobodys`` those of no owner.
     """
 
     request: HandoverRequest
@@ -82,20 +95,9 @@ class Handover:
     tied_taken: int
     leads: tuple[HandoverLead, ...] = ()
     control: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Open leads, and what they are worth: ``worth``, or their probability times a typical value."""
-
-    conditions: tuple[Any, ...]
-    known: int = 1
-    factor: float = 1.0
-
-    @property
-    def worth(self) -> ColumnElement[float]:
-        column = LEAD_RANKS.c.worth
-        return column if self.known else column * self.factor
+    reserve: tuple[HandoverLead, ...] = ()
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    nobodys: Mapping[str, int] = field(default_factory=dict)
 
 
 def select_handover(log: Engine, request: HandoverRequest) -> Selection:
@@ -113,13 +115,50 @@ def select_handover(log: Engine, request: HandoverRequest) -> Selection:
     """
     if request.value:
         rank_by_value(log, request.value)
-    snapshot = {"isolation_level": "REPEATABLE READ"} if log.dialect.name == "postgresql" else {}
-    with log.execution_options(**snapshot).connect() as connection:
+    with _snapshot(log) as connection:
         return _select(connection, request)
 
 
+def select_handovers(log: Engine, wish: ListWish) -> list[OwnerList]:
+    """Select the leads of several lists, or of one with a reserve, exclusions or decisions of people.
+
+    Args:
+        log: An open log.
+        wish: Which lists.
+
+    Returns:
+        The lists; a single one without more is selected as ``select_handover`` does, by the database.
+
+    Raises:
+        NoSuchValueError: No open lead has a number in ``wish.request.value``.
+    """
+    request = wish.request
+    if request.value:
+        rank_by_value(log, request.value)
+    with _snapshot(log) as connection:
+        overrides = active_overrides(connection, request.tenant, int(time.time()))
+        dormant = 0 if request.dormant else _count_dormant(connection, request)
+        nobodys = {DORMANT: dormant} if dormant else {}
+        if not (wish.by_owner or request.reserve or wish.plan.exclusions or overrides):
+            return [OwnerList(request, _select(connection, request), {}, nobodys)]
+        overridden = Overridden(
+            *(
+                frozenset((each.tenant, each.lead_id) for each in overrides if each.action == action)
+                for action in ("hand_over", "take_off")
+            )
+        )
+        lists = select_lists(connection, open_lead_groups(connection, request), wish, overridden)
+        return [replace(each, nobodys={**each.nobodys, **nobodys}) for each in lists]
+
+
+def _snapshot(log: Engine) -> AbstractContextManager[Connection]:
+    """A connection whose queries all see the same."""
+    snapshot = {"isolation_level": "REPEATABLE READ"} if log.dialect.name == "postgresql" else {}
+    return log.execution_options(**snapshot).connect()
+
+
 def _select(connection: Connection, request: HandoverRequest) -> Selection:
-    groups = _groups(connection, request)
+    groups = open_lead_groups(connection, request)
     control = _OpenLeads(connection, _of_control_group(groups, request, belongs=True), request.value)
     leads = _OpenLeads(connection, _of_control_group(groups, request, belongs=False), request.value)
     best = leads.best_worths(request.capacity + 1)
@@ -160,8 +199,8 @@ def _near_control(
 
 
 def _of_control_group(
-    groups: Sequence[_Group], request: HandoverRequest, *, belongs: bool
-) -> Sequence[_Group]:
+    groups: Sequence[LeadGroup], request: HandoverRequest, *, belongs: bool
+) -> Sequence[LeadGroup]:
     """The groups without the control group, or with nobody else."""
     if not request.control_share:
         return [] if belongs else groups
@@ -175,7 +214,7 @@ class _OpenLeads:
     """The open leads of a hand-over in the database; a condition is about what a lead is worth."""
 
     connection: Connection
-    groups: Sequence[_Group]
+    groups: Sequence[LeadGroup]
     value_name: str
 
     def best_worths(self, size: int) -> list[float]:
@@ -193,6 +232,11 @@ class _OpenLeads:
             for group in self.groups
         )
         return sum(self.connection.execute(query).scalar_one() for query in queries)
+
+    def has_any(self) -> bool:
+        """Whether there is a lead."""
+        queries = (_candidate_columns(group).where(*group.conditions).limit(1) for group in self.groups)
+        return any(self.connection.execute(query).first() is not None for query in queries)
 
     def read(self, condition: Condition, *more: ColumnElement[bool]) -> Iterator[HandoverCandidate]:
         """The leads that meet a condition."""
@@ -266,7 +310,7 @@ class _OpenLeads:
         return count, sorted(candidates, key=order.key)[:number]
 
 
-def _candidate_columns(group: _Group) -> Select[Any]:
+def _candidate_columns(group: LeadGroup) -> Select[Any]:
     columns = (LEAD_RANKS.c.lead_id, LEAD_RANKS.c.decision_id, LEAD_RANKS.c.value, LEAD_RANKS.c.tenant)
     return select(*columns, group.worth.label("worth"))
 
@@ -289,23 +333,40 @@ def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
     return (numbers[start : start + _BATCH_LEADS] for start in range(0, len(numbers), _BATCH_LEADS))
 
 
-def _groups(connection: Connection, request: HandoverRequest) -> list[_Group]:
-    """The open leads whose worth is known, and those that count with the median of the others' values."""
+def open_lead_groups(connection: Connection, request: HandoverRequest) -> list[LeadGroup]:
+    """The open leads whose worth is known, and those that count with the median of the others' values.
+
+    Dormant leads are groups of their own, and only there where they are asked for.
+    """
     own: list[Any] = [
         _OPEN,
         *_tenant_conditions(connection, request.tenant),
         LEAD_RANKS.c.value_name == request.value,
     ]
-    known, unknown = (_Group((*own, LEAD_RANKS.c.known == flag), flag) for flag in (1, 0))
-    if not request.value or not list(
-        connection.execute(_candidate_columns(unknown).where(*unknown.conditions).limit(1))
-    ):
-        return [known]
-    count = _OpenLeads(connection, [known], request.value).count(lambda _: true())
+    states = [(*own, LEAD_RANKS.c.dormant == flag) for flag in ((0, 1) if request.dormant else (0,))]
+    known, unknown = (
+        [LeadGroup((*state, LEAD_RANKS.c.known == flag), flag) for state in states] for flag in (1, 0)
+    )
+    if not request.value or not _OpenLeads(connection, unknown, request.value).has_any():
+        return known
+    count = _OpenLeads(connection, known, request.value).count(lambda _: true())
     if not count:
         raise _no_such_value(connection, request.value)
+    own += [] if request.dormant else [LEAD_RANKS.c.dormant == 0]
     typical_value = _median_value(connection, own, count)
-    return [known, replace(unknown, factor=typical_value)]
+    return [*known, *(replace(group, factor=typical_value) for group in unknown)]
+
+
+def _count_dormant(connection: Connection, request: HandoverRequest) -> int:
+    """How many open leads are dormant."""
+    conditions = (
+        _OPEN,
+        *_tenant_conditions(connection, request.tenant),
+        LEAD_RANKS.c.value_name == "",
+        LEAD_RANKS.c.known == 1,
+        LEAD_RANKS.c.dormant == 1,
+    )
+    return _OpenLeads(connection, [LeadGroup(conditions)], "").count(lambda _: true())
 
 
 def _tenant_conditions(connection: Connection, tenant: str) -> list[ColumnElement[bool]]:
@@ -378,31 +439,71 @@ def _newest_rows(connection: Connection) -> list[dict[str, Any]]:
 def find_handover(log: Engine, request: HandoverRequest) -> Handover | None:
     """The logged hand-over of a request, without leads that were erased since; None where there is none.
 
-    The control group is as it was when the list was made.
+    The control group and the reserve are as they were when the list was made.
     """
-    wish = asdict(request)
-    del wish["control_share"]
-    conditions = [HANDOVERS.c[name] == value for name, value in wish.items()]
+    conditions = [HANDOVERS.c[name] == value for name, value in _identity(request).items()]
     with log.connect() as connection:
         head = connection.execute(select(HANDOVERS).where(*conditions)).mappings().one_or_none()
-        if head is None:
-            return None
-        query = select(HANDED_OVER).where(HANDED_OVER.c.handover_id == head["id"])
-        rows = connection.execute(query.order_by(HANDED_OVER.c.rank)).mappings().all()
+    return None if head is None else _read_handover(log, head)
+
+
+def find_handovers(log: Engine, request: HandoverRequest) -> list[Handover]:
+    """The logged hand-overs of all owners of a day that differ from a request in owner and capacity alone."""
+    identity = {
+        name: value for name, value in _identity(request).items() if name not in {"owner", "capacity"}
+    }
+    conditions = [HANDOVERS.c[name] == value for name, value in identity.items()]
+    query = select(HANDOVERS).where(*conditions, HANDOVERS.c.owner != "").order_by(HANDOVERS.c.owner)
+    with log.connect() as connection:
+        heads = connection.execute(query).mappings().all()
+    return [_read_handover(log, head) for head in heads]
+
+
+def _identity(request: HandoverRequest) -> dict[str, Any]:
+    """What makes a request the same as another one: the columns of a hand-over that are unique together."""
+    values = asdict(request) | {"dormant": int(request.dormant)}
+    return {name: value for name, value in values.items() if name not in {"control_share", "reserve"}}
+
+
+def _read_handover(log: Engine, head: Mapping[Any, Any]) -> Handover:
+    """A logged hand-over by its row of ``handovers``."""
+    number = head["id"]
+    with log.connect() as connection:
+        rows, reserve = (
+            connection.execute(select(table).where(table.c.handover_id == number).order_by(table.c.rank))
+            .mappings()
+            .all()
+            for table in (HANDED_OVER, RESERVE_LEADS)
+        )
         group = select(func.count()).select_from(CONTROL_LEADS)
-        control = connection.execute(group.where(CONTROL_LEADS.c.handover_id == head["id"])).scalar_one()
-    decisions = decisions_of_handover(log, head["id"])
-    leads = tuple(
-        _handover_lead(row, decisions[row["decision_id"]]) for row in rows if row["decision_id"] in decisions
+        control = connection.execute(group.where(CONTROL_LEADS.c.handover_id == number)).scalar_one()
+        query = select(HANDOVER_EXCLUSIONS).where(HANDOVER_EXCLUSIONS.c.handover_id == number)
+        exclusions = connection.execute(query).mappings().all()
+    decisions = decisions_of_handover(log, number)
+    logged = HandoverRequest(
+        **{name: head[name] for name in ("day", "capacity", "explore", "value", "tenant", "control_share")},
+        owner=head["owner"],
+        dormant=bool(head["dormant"]),
     )
-    logged = replace(request, control_share=head["control_share"])
-    return Handover(logged, head["open"], head["tied"], head["tied_taken"], leads, control)
+    leads, waiting = (
+        tuple(
+            _handover_lead(row, decisions[row["decision_id"]])
+            for row in table
+            if row["decision_id"] in decisions
+        )
+        for table in (rows, reserve)
+    )
+    excluded, nobodys = (
+        {row["reason"]: row["leads"] for row in exclusions if (row["owner"] == head["owner"]) == is_own}
+        for is_own in (True, False)
+    )
+    counts = (head["open"], head["tied"], head["tied_taken"])
+    return Handover(logged, *counts, leads, control, waiting, excluded, nobodys)
 
 
 def _handover_lead(row: Mapping[Any, Any], decision: DecisionSummary) -> HandoverLead:
-    return HandoverLead(
-        row["rank"], decision, row["worth"], row["value"], bool(row["explored"]), row["propensity"]
-    )
+    explored, propensity = bool(row.get("explored")), row.get("propensity")
+    return HandoverLead(row["rank"], decision, row["worth"], row["value"], explored, propensity)
 
 
 def add_handover(connection: Connection, request: HandoverRequest, selection: Selection) -> None:
@@ -411,18 +512,46 @@ def add_handover(connection: Connection, request: HandoverRequest, selection: Se
     Raises:
         IntegrityError: Another process has logged one for the same request.
     """
+    add_handovers(connection, [OwnerList(request, selection, {}, {})])
+
+
+def add_handovers(connection: Connection, lists: Sequence[OwnerList]) -> None:
+    """Log the selections of several lists, all or none, without leads that were erased since they were made.
+
+    Raises:
+        IntegrityError: Another process has logged one of them.
+    """
     lock_against_erasure(connection)
-    head = asdict(request) | {
+    for each in lists:
+        _add_handover(connection, each)
+
+
+def _add_handover(connection: Connection, owner_list: OwnerList) -> None:
+    request, selection = owner_list.request, owner_list.selection
+    head = _identity(request) | {
+        "control_share": request.control_share,
         "open": selection.open,
         "tied": selection.tied,
         "tied_taken": selection.tied_taken,
     }
     number = connection.execute(insert(HANDOVERS).returning(HANDOVERS.c.id), [head]).scalar_one()
-    for table, leads in ((HANDED_OVER, selection.leads), (CONTROL_LEADS, selection.control)):
-        rows = _lead_rows(number, leads)
+    rows_by_table = {
+        HANDED_OVER: _lead_rows(number, selection.leads),
+        CONTROL_LEADS: _lead_rows(number, selection.control),
+        RESERVE_LEADS: [_candidate_row(number, rank, each) for rank, each in enumerate(selection.reserve, 1)],
+    }
+    for table, rows in rows_by_table.items():
         logged = _logged_decisions(connection, [row["decision_id"] for row in rows])
         if left := [row for row in rows if row["decision_id"] in logged]:
             connection.execute(insert(table), left)
+    counts = [(request.owner, each) for each in owner_list.excluded.items()]
+    counts += [("", each) for each in owner_list.nobodys.items()]
+    exclusions = [
+        {"handover_id": number, "owner": owner, "reason": reason, "leads": leads}
+        for owner, (reason, leads) in counts
+    ]
+    if exclusions:
+        connection.execute(insert(HANDOVER_EXCLUSIONS), exclusions)
 
 
 def _logged_decisions(connection: Connection, numbers: Sequence[int]) -> set[int]:
@@ -433,16 +562,19 @@ def _logged_decisions(connection: Connection, numbers: Sequence[int]) -> set[int
 
 def _lead_rows(number: int, leads: Sequence[SelectedLead]) -> Sequence[dict[str, Any]]:
     return [
-        {
-            "handover_id": number,
-            "rank": rank,
-            "lead_id": lead.candidate.lead_id,
-            "decision_id": lead.candidate.decision_id,
-            "worth": lead.candidate.worth,
-            "value": lead.candidate.value,
-            "explored": int(lead.explored),
-            "propensity": lead.propensity,
-            "tenant": lead.candidate.tenant,
-        }
+        _candidate_row(number, rank, lead.candidate)
+        | {"explored": int(lead.explored), "propensity": lead.propensity}
         for rank, lead in enumerate(leads, 1)
     ]
+
+
+def _candidate_row(number: int, rank: int, candidate: HandoverCandidate) -> dict[str, Any]:
+    return {"handover_id": number, "rank": rank} | asdict(candidate)
+
+
+def find_candidate(connection: Connection, lead_id: str, tenant: str) -> DecisionSummary | None:
+    """The newest answered decision about a lead; None where there is none, or its lead was erased."""
+    ranked = select(LEAD_RANKS.c.decision_id).where(
+        LEAD_RANKS.c.tenant == tenant, LEAD_RANKS.c.lead_id == lead_id, LEAD_RANKS.c.value_name == ""
+    )
+    return next(decisions_by_number(connection, ranked), None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, literal, select, union_all
 
+from serving.decision_log.overrides import action_on, overrides_by_lead
 from serving.decision_log.records import Decision, DecisionSummary, Outcome
 from serving.decision_log.tables import (
     CONTROL_LEADS,
@@ -20,12 +21,13 @@ from serving.decision_log.tables import (
     HANDED_OVER,
     HANDOVERS,
     OUTCOMES,
+    RESERVE_LEADS,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sqlalchemy import Column, ColumnElement, Connection, Engine, Select, Table
+    from sqlalchemy import Column, ColumnElement, CompoundSelect, Connection, Engine, Select, Table
 
 
 _FETCH_ROWS = 1_000
@@ -76,17 +78,31 @@ def scores(log: Engine, since: int, until: int, *, shadow: bool = False) -> Iter
 
 
 def decisions_of_handover(log: Engine, handover_id: int) -> dict[int, DecisionSummary]:
-    """The decisions by which leads were handed over, by their ids."""
-    numbers = select(HANDED_OVER.c.decision_id).where(HANDED_OVER.c.handover_id == handover_id)
-    rows = _rows(log, select(*_SUMMARY_COLUMNS).where(DECISIONS.c.id.in_(numbers)))
-    return {row["id"]: DecisionSummary(**_flags(row)) for row in rows}
+    """The decisions about the leads of a list and its reserve, by their ids."""
+    numbers = union_all(
+        *(
+            select(table.c.decision_id).where(table.c.handover_id == handover_id)
+            for table in (HANDED_OVER, RESERVE_LEADS)
+        )
+    )
+    with log.connect() as connection:
+        return {each.id: each for each in decisions_by_number(connection, numbers)}
+
+
+def decisions_by_number(
+    connection: Connection, numbers: Select[Any] | CompoundSelect[Any]
+) -> Iterator[DecisionSummary]:
+    """The decisions whose ids a query gives."""
+    rows = connection.execute(select(*_SUMMARY_COLUMNS).where(DECISIONS.c.id.in_(numbers)))
+    return (DecisionSummary(**_flags(row._asdict())) for row in rows)
 
 
 def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, dict[str, Any]]]:
     """Every hand-over of a lead: its decision, and what the list and the log know of it.
 
-    That is ``propensity``, ``by_lot``, ``worth``, ``handover_id``, ``tenant``, and ``first_decided_at``, when
-    the lead was first scored.
+    That is ``propensity``, ``by_lot``, ``worth``, ``handover_id``, ``tenant``, ``first_decided_at``, when
+    the lead was first scored, ``owner``, whose list it was ("": anybody's), and ``taken_off``, whether people
+    had taken it off by the end of that day.
     """
     first = (
         select(DECISIONS.c.lead_id, DECISIONS.c.tenant, func.min(DECISIONS.c.decided_at).label("at"))
@@ -100,18 +116,25 @@ def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, dict[
         "worth": HANDED_OVER.c.worth,
         "handover_id": HANDED_OVER.c.handover_id,
         "first_decided_at": func.coalesce(first.c.at, DECISIONS.c.decided_at),
+        "owner": HANDOVERS.c.owner,
+        "day": HANDOVERS.c.day,
     }
+    overrides = overrides_by_lead(log, tenant)
     same = (first.c.lead_id == DECISIONS.c.lead_id) & (first.c.tenant == DECISIONS.c.tenant)
     query = (
         select(DECISIONS, *(column.label(f"listed_{name}") for name, column in listed.items()))
         .join(HANDED_OVER, HANDED_OVER.c.decision_id == DECISIONS.c.id)
+        .outerjoin(HANDOVERS, HANDOVERS.c.id == HANDED_OVER.c.handover_id)
         .outerjoin(first, same)
         .where(*_of(DECISIONS, tenant))
         .order_by(DECISIONS.c.id, HANDED_OVER.c.handover_id)
     )
     for row in _rows(log, query):
         entry = {name: row.pop(f"listed_{name}") for name in listed}
-        yield _decision(row), entry | {"by_lot": bool(entry["by_lot"]), "tenant": row["tenant"]}
+        day, own = entry.pop("day"), overrides.get((row["tenant"], row["lead_id"]), ())
+        taken_off = day is not None and action_on(own, day) == "take_off"
+        flags = {"by_lot": bool(entry["by_lot"]), "taken_off": taken_off}
+        yield _decision(row), entry | flags | {"tenant": row["tenant"], "owner": entry["owner"] or ""}
 
 
 def handover_lists(log: Engine, tenant: str = "") -> Iterator[dict[str, Any]]:

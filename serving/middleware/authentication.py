@@ -34,6 +34,7 @@ _SCOPES: dict[str, KeyScope] = {
     "/v1/explain": "score",
     "/v1/model": "score",
     "/v1/handover": "handover",
+    "/v1/handover/overrides": "handover",
     "/v1/outcomes": "outcomes",
     "/v1/events": "events",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import Counter
 from itertools import product
 
@@ -13,6 +14,7 @@ from features.clock import DAY
 from serving.handover_selection import (
     HandoverCandidate,
     HandoverRequest,
+    StreamedSelection,
     control_limit,
     control_number,
     conversion_interval,
@@ -172,3 +174,38 @@ def test_equal_chances_are_binomial(n, p):
 
 def test_nobody_converts_of_nobody():
     assert conversion_interval([]) == (0, 0)
+
+
+def streamed(candidates, request):
+    selection = StreamedSelection(request)
+    for candidate in candidates:
+        selection.add(candidate, lead_lot(candidate.lead_id))
+    return selection.finish()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_leads_that_come_one_by_one_are_selected_as_the_definition_says(seed):
+    numbers = random.Random(seed)  # noqa: S311
+    worths = numbers.choice([[0.5], [0.1, 0.5, 0.9], [n / 97 for n in range(97)]])
+    tenants = numbers.choice([[""], ["", "acme"]])
+    some = [
+        HandoverCandidate(f"lead {n % 70}", n, numbers.choice(worths), tenant=tenants[n // 70 % len(tenants)])
+        for n in range(numbers.randrange(1, 70 * len(tenants)))
+    ]
+    numbers.shuffle(some)
+    wish = HandoverRequest(
+        numbers.randrange(400) * DAY,
+        numbers.choice([1, 3, 10, 40, 200]),
+        numbers.choice([0.0, 0.1, 0.5, 1.0]),
+        control_share=numbers.choice([0.0, 0.3, 0.9]),
+        reserve=numbers.choice([0, 1, 7]),
+    )
+    assert streamed(some, wish) == select_leads(some, wish)
+
+
+def test_the_reserve_are_the_next_best_that_are_not_drawn():
+    some = leads(*[0.9 - number / 100 for number in range(40)])
+    for day in WEEKS[:40]:
+        choice = select_leads(some, HandoverRequest(day, 10, 0.5, reserve=6))
+        waiting = [each for each in some if each.lead_id not in names(choice)]
+        assert list(choice.reserve) == waiting[:6]

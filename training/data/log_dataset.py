@@ -95,14 +95,16 @@ class DecisionLogFrames:
 class LabelledDecisions:
     """Decisions with ``at`` (their moment), ``label`` (null: not known yet), ``settled_at`` and ``matured``.
 
-    ``other_features`` and ``closed`` count decisions that are left out: of models with other features, and
-    about leads whose outcome was there before. Outcomes are known until ``until``.
+    ``other_features``, ``closed`` and ``overridden`` count decisions that are left out: of models with other
+    features, about leads whose outcome was there before, and about leads that people handed over or took off
+    beside the model's choice. Outcomes are known until ``until``.
     """
 
     rows: pl.DataFrame
     until: int
     other_features: int
     closed: int
+    overridden: int = 0
 
 
 def outcome_definition(
@@ -150,7 +152,8 @@ def label_decisions(frames: DecisionLogFrames, definition: OutcomeDefinition) ->
     Returns:
         The decisions with their labels, where known.
     """
-    timed = frames.decisions.with_columns(
+    chosen = frames.decisions.filter(*(~pl.col(name) for name in _OVERRIDDEN if name in frames.decisions))
+    timed = chosen.with_columns(
         at=pl.when(pl.col("as_of") > FLAT_AS_OF).then("as_of").otherwise("decided_at")
     )
     complete = _first_per_moment(timed.filter("complete"), by_chance=frames.by_chance)
@@ -168,7 +171,13 @@ def label_decisions(frames: DecisionLogFrames, definition: OutcomeDefinition) ->
         until,
         other_features=timed.height - int(timed["complete"].sum()),
         closed=complete.height - still_open.height,
+        overridden=frames.decisions.height - chosen.height,
     )
+
+
+OVERRIDDEN_TEXT = "were about leads that people handed over or took off beside the model's choice"
+# Whether people handed a lead over, or took it off a list, beside the model's choice.
+_OVERRIDDEN = ("by_hand", "taken_off")
 
 
 def _first_per_moment(decisions: pl.DataFrame, *, by_chance: bool) -> pl.DataFrame:
@@ -373,6 +382,7 @@ def _notices(decisions: LabelledDecisions, labelled: int) -> Iterator[str]:
         "have no outcome yet, and their time is not over": waiting,
         "were made from other features": decisions.other_features,
         "were about leads whose outcome was there before": decisions.closed,
+        OVERRIDDEN_TEXT: decisions.overridden,
     }
     yield from (f"{count:,} decisions {why}: left out" for why, count in reasons.items() if count)
 

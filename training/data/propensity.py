@@ -51,14 +51,15 @@ def cumulative_propensities(
 
     Before its hand-over a lead was below the cut of every list, so that only lots could take it. Had it not
     been taken, it would have gone on waiting with the worth that it had: that is an assumption. A lead is on
-    no list of the day on which it was first scored, except on its own.
+    no list of the day on which it was first scored, except on its own. A list of an owner has this owner's
+    leads alone, and a lead is taken to have had the owner of its own list all along.
 
     Args:
         handed_over: A row per lead with ``tenant``, ``handover_id``, ``propensity`` and ``worth`` of its
-            hand-over, and ``first_decided_at``, the time of its first score.
+            hand-over, ``first_decided_at``, the time of its first score, and maybe ``owner`` ("": anybody's).
         lists: A row per list with ``handover_id``, ``day``, ``tenant`` ("": all), ``by_lot``, the chance of a
             lead below the cut, ``cut``, the worth of the last lead above it, and ``at_cut``, the chance of a
-            lead of just this worth to be above.
+            lead of just this worth to be above; maybe ``owner``, whose leads alone it has ("": those of all).
         until: Lists of later days do not count, in epoch seconds.
 
     Returns:
@@ -76,6 +77,7 @@ def cumulative_propensities(
         handed_over[name].to_numpy() for name in ("handover_id", "worth", "propensity", "first_decided_at")
     )
     tenant = handed_over["tenant"].to_numpy()
+    owner = handed_over["owner"].to_numpy() if "owner" in handed_over.columns else None
     missed, missed_by_lots = np.ones(handed_over.height), np.ones(handed_over.height)
     is_past = np.ones(handed_over.height, dtype=np.bool_)
     for each in lists.sort("day", "handover_id").iter_rows(named=True):
@@ -83,6 +85,8 @@ def cumulative_propensities(
         is_candidate = (since <= each["day"]) & (each["day"] <= until)
         if each["tenant"]:
             is_candidate &= tenant == each["tenant"]
+        if owner is not None and each.get("owner"):
+            is_candidate &= owner == each["owner"]
         above = np.where(worth > each["cut"], 1.0, np.where(worth == each["cut"], each["at_cut"], 0.0))
         chance = np.where(is_past, each["by_lot"], above + (1 - above) * each["by_lot"])
         missed *= np.where(is_own, 1 - own_chance, np.where(is_candidate, 1 - chance, 1.0))

@@ -19,7 +19,7 @@ from features.ingest.timestamps import detect_format, parse_known_times
 from features.parsing import clean_text, parse_categories, parse_flags, parse_numbers, strip_missing
 from features.spreadsheet import unescape_formulas
 from training.data.dataset import FLAT_AS_OF
-from training.data.log_dataset import EmptyLogError, label_decisions
+from training.data.log_dataset import OVERRIDDEN_TEXT, EmptyLogError, label_decisions
 from training.monitoring.windows import AT, MONTH, join_outcomes
 
 if TYPE_CHECKING:
@@ -162,12 +162,14 @@ def read_log(
         others = ", ".join(frames.decisions["model_version"].unique().sort()) or "none"
         msg = f"the log holds no decision of model {model.version}, only of: {others}; name it with --model"
         raise EmptyLogError(msg)
-    decisions = label_decisions(replace(frames, decisions=decisions_of_model), definition).rows
+    labelled = label_decisions(replace(frames, decisions=decisions_of_model), definition)
+    decisions = labelled.rows
     scores = decisions.with_columns(_month_of(decisions["at"]), as_of="at").drop(
         "label", "settled_at", "matured"
     )
     outcomes = decisions.filter("matured").select("lead_id", pl.col("label").cast(pl.Float64), as_of="at")
-    return MonitoringData(scores, outcomes)
+    overridden = (f"{labelled.overridden:,} decisions {OVERRIDDEN_TEXT}: left out",)
+    return MonitoringData(scores, outcomes, overridden if labelled.overridden else ())
 
 
 def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:

@@ -116,6 +116,15 @@ def test_what_is_left_out_is_counted():
     )
 
 
+@pytest.mark.parametrize("name", ["by_hand", "taken_off"])
+def test_what_people_chose_is_no_choice_of_the_model_and_is_counted(name):
+    decisions = log(MIXED, CAME, **{name: pl.col("lead_id") == "b"})
+    data = dataset_from_log(decisions, ASKED, CARD)
+    assert "b" not in data.rows["lead_id"]
+    why = "were about leads that people handed over or took off beside the model's choice"
+    assert f"1 decisions {why}: left out" in data.notices
+
+
 def test_a_flat_lead_is_seen_when_it_was_scored():
     flat = log(MIXED, CAME, as_of=pl.lit(1, pl.Int64))
     data = dataset_from_log(flat, ASKED, CARD)

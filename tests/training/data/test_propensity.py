@@ -79,11 +79,44 @@ def lead(**changed):
         ),  # tied with the last one
         ({"handover_id": 3}, {"cut": [0.05, 0.9, 0.9]}, 9 * DAY, 1 - 0.5**3),  # it was not above: it waited
         ({"handover_id": 7, "propensity": 0.2}, {}, 9 * DAY, 0.2),  # its list was removed
+        # Lists of other owners take no lead of this one's; a list of all leads does.
+        ({"owner": "anna"}, {"owner": ["anna", "ben", "anna"]}, 9 * DAY, 1 - 0.5**2),
+        ({"owner": "anna"}, {"owner": ["anna", "", "ben"]}, 9 * DAY, 1 - 0.5**2),
     ],
 )
 def test_each_list_that_could_have_taken_a_lead_counts(row, table, until, chance):
     found = cumulative_propensities(lead(**row), lists(**table), until)
     assert found.handed_over.tolist() == pytest.approx([chance])
+
+
+def test_a_cumulative_chance_among_several_owners_is_the_share_of_draws_that_reach_the_lead():
+    """Each owner's list is a draw of its own, of its own length; both are logged on the same days."""
+    leads, lots = {"anna": 30, "ben": 12}, {"anna": 3, "ben": 1}
+    random, rows, tables, shares = np.random.default_rng(3), [], [], []
+    for number, owner in enumerate(leads):
+        taken = np.full((DRAWS, leads[owner]), DAYS)
+        for drawn in taken:
+            order = random.permutation(leads[owner])[: DAYS // 2 * lots[owner]]
+            drawn[order] = np.arange(len(order)) // lots[owner]
+        shares.append((taken < DAYS).mean())
+        waiting = [leads[owner] - lots[owner] * day for day in range(DAYS // 2)]
+        tables += [
+            {
+                "handover_id": 100 * number + day,
+                "day": day * DAY,
+                "by_lot": lots[owner] / left,
+                "owner": owner,
+            }
+            for day, left in enumerate(waiting)
+        ]
+        rows.append({"handover_id": 100 * number + 2, "propensity": lots[owner] / waiting[2], "owner": owner})
+    found = cumulative_propensities(
+        pl.DataFrame(rows).with_columns(tenant=pl.lit(""), worth=0.1, first_decided_at=0),
+        pl.DataFrame(tables).with_columns(tenant=pl.lit(""), cut=0.9, at_cut=1.0),
+        DAYS * DAY,
+    )
+    assert found.handed_over == pytest.approx(shares, abs=0.01)
+    assert found.handed_over[0] != pytest.approx(found.handed_over[1], abs=0.05)
 
 
 def test_a_lead_above_the_cut_weighs_the_chance_that_lots_would_have_given_it():

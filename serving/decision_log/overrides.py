@@ -1,0 +1,130 @@
+"""What people decide beside the model's choice: a lead that is handed over all the same, or taken off a list.
+
+Every override is logged with who said so and why, and none is changed: the newest about a lead counts, until
+its time is over or it is withdrawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import delete, func, insert, select
+
+from features.clock import DAY
+from serving.decision_log.erasure import erased_since, lock_against_erasure
+from serving.decision_log.tables import HANDOVER_OVERRIDES, LEAD_RANKS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection, Engine
+
+OverrideAction = Literal["hand_over", "take_off", "withdraw"]
+_OVERRIDE = HANDOVER_OVERRIDES.c
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What a person decided about a lead.
+
+    Attributes:
+        lead_id: The lead.
+        action: "hand_over" although the model did not choose it, "take_off" every list, or "withdraw" what
+            was decided before.
+        reason: Why, in the person's words.
+        decided_by: Who decided it.
+        recorded_at: When it was reported, in epoch seconds.
+        until: Until when it counts, in epoch seconds.
+        owner: On whose list the lead is put; "" is on every one without an owner.
+        key_id: The name of the API key that it was reported with; None without keys.
+        tenant: Whose lead it is; "" without tenants.
+    """
+
+    lead_id: str
+    action: OverrideAction
+    reason: str
+    decided_by: str
+    recorded_at: int
+    until: int
+    owner: str = ""
+    key_id: str | None = None
+    tenant: str = ""
+
+
+def add_override(connection: Connection, override: Override, received_at: float) -> bool:
+    """Log an override; False, and nothing is logged, where the lead was never scored or was erased since."""
+    lock_against_erasure(connection)
+    lead = (override.tenant, override.lead_id)
+    known = select(LEAD_RANKS.c.decision_id).where(
+        LEAD_RANKS.c.tenant == override.tenant,
+        LEAD_RANKS.c.lead_id == override.lead_id,
+        LEAD_RANKS.c.value_name == "",
+        LEAD_RANKS.c.decision_id > 0,
+    )
+    if connection.execute(known).first() is None or erased_since(connection, [lead], received_at):
+        return False
+    connection.execute(insert(HANDOVER_OVERRIDES), [asdict(override)])
+    return True
+
+
+def active_overrides(connection: Connection, tenant: str, now: int) -> list[Override]:
+    """What counts now, the newest about each lead, in the order in which it was reported.
+
+    Args:
+        connection: A connection to the log.
+        tenant: Whose leads; "" means those of all.
+        now: Epoch seconds.
+
+    Returns:
+        Overrides that were not withdrawn.
+    """
+    own = [_OVERRIDE.tenant == tenant] if tenant else []
+    newest = select(func.max(_OVERRIDE.id)).where(*own).group_by(_OVERRIDE.tenant, _OVERRIDE.lead_id)
+    query = (
+        select(HANDOVER_OVERRIDES)
+        .where(_OVERRIDE.id.in_(newest), _OVERRIDE.until > now, _OVERRIDE.action != "withdraw")
+        .order_by(_OVERRIDE.id)
+    )
+    return [_override(row) for row in connection.execute(query).mappings()]
+
+
+def overrides_by_lead(log: Engine, tenant: str = "") -> dict[tuple[str, str], list[Override]]:
+    """All overrides that are logged, in the order in which they were reported, by tenant and lead."""
+    own = [_OVERRIDE.tenant == tenant] if tenant else []
+    by_lead: dict[tuple[str, str], list[Override]] = {}
+    with log.connect() as connection:
+        rows = connection.execute(select(HANDOVER_OVERRIDES).where(*own).order_by(_OVERRIDE.id)).mappings()
+        for override in map(_override, rows):
+            by_lead.setdefault((override.tenant, override.lead_id), []).append(override)
+    return by_lead
+
+
+def action_on(overrides: Sequence[Override], day: int) -> OverrideAction | None:
+    """What people had decided about a lead by the end of a day; None where nothing, or no longer anything.
+
+    Args:
+        overrides: All about the lead, in the order in which they were reported.
+        day: Epoch seconds of the day's midnight.
+    """
+    by_then = [each for each in overrides if each.recorded_at < day + DAY]
+    return by_then[-1].action if by_then and by_then[-1].until > day else None
+
+
+def is_handed_over_by_hand(overrides: Sequence[Override]) -> bool:
+    """Whether people ever handed a lead over and did not withdraw that."""
+    following = [each.action for each in overrides[1:]]
+    pairs = zip_longest((each.action for each in overrides), following)
+    return any(action == "hand_over" and then != "withdraw" for action, then in pairs)
+
+
+def prune_overrides(connection: Connection, before: int) -> None:
+    """Delete overrides that were reported and were over before a time (epoch seconds)."""
+    connection.execute(
+        delete(HANDOVER_OVERRIDES).where(_OVERRIDE.recorded_at < before, _OVERRIDE.until <= before)
+    )
+
+
+def _override(row: Mapping[Any, Any]) -> Override:
+    return Override(**{name: value for name, value in row.items() if name != "id"})
