@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 
     from features.record import Value
     from features.spec import FeatureSpec
+    from models.account_chance import AccountDependence
     from models.encoding import FeatureEncoding
     from models.explanation import ScorePart
     from models.grades import Grades
     from models.model_card import ModelCard
+    from models.next_offers import NextOffers
     from models.predictor import Predictor
     from models.score_parts import PartScales
     from models.uncertainty import ScoreUncertainty
@@ -65,6 +67,9 @@ class ConversionModel:
         uncertainty: Gives scores their intervals; None in models of early releases.
         observed_rates: Gives reasons their evidence; empty in models of early releases.
         part_scales: Gives fit and engagement their percentiles and grades; None in models of early releases.
+        account_dependence: How alike the outcomes of colleagues are beyond their scores; None where that
+            could not be measured.
+        next_offers: Which offers leads took after which; None where the data name no offers.
     """
 
     features: FeatureSet
@@ -75,6 +80,8 @@ class ConversionModel:
     uncertainty: ScoreUncertainty | None = None
     observed_rates: ObservedRates = field(default_factory=ObservedRates)
     part_scales: PartScales | None = None
+    account_dependence: AccountDependence | None = None
+    next_offers: NextOffers | None = None
 
     def __repr__(self) -> str:
         auc = self.card.metrics.get("roc_auc")
