@@ -156,7 +156,7 @@ class ConversionModel:
         """Add contributions up to fit and engagement.
 
         Args:
-            contributions: (n, features) contributions, as ``contributions`` gives them.
+            contributions: (n, reason_features) contributions, as ``contributions`` gives them.
 
         Returns:
             The parts of each row; none of a part that the model knows nothing of, or in models of early
@@ -164,7 +164,12 @@ class ConversionModel:
         """
         if self.part_scales is None:
             return [()] * len(contributions)
-        return self.part_scales.parts(contributions, [spec.family for spec in self.features.specs])
+        return self.part_scales.parts(contributions, self.reason_families)
+
+    @cached_property
+    def reason_families(self) -> tuple[str, ...]:
+        """The family of each of ``reason_features``."""
+        return tuple(spec.family for spec in self.reason_features.specs)
 
     def render_reason(self, spec: FeatureSpec, value: Value, contribution: float, lang: str = "en") -> str:
         """The sentence of a feature with the lead's value in it; of a text, with the words that decided.

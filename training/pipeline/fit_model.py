@@ -105,7 +105,7 @@ def train_model(
     if progress:
         progress("rehearsing, for the intervals of scores")
     lead = dataset.rows["lead_id"]
-    model = ConversionModel(
+    plain = ConversionModel(
         dataset.features,
         fitted.predictor,
         grades,
@@ -113,9 +113,9 @@ def train_model(
         uncertainty=estimate_uncertainty(rows, fitted, lead, training.seed),
         # Two texts are hardly ever the same, so there are no rates of leads with the same one.
         observed_rates=ObservedRates.of(_rows_of_evidence(rows, fitted), lead, dataset.label),
-        part_scales=_part_scales(dataset, fitted, capacity),
         account_dependence=_account_dependence(dataset, fitted, probability, training.seed),
     )
+    model = replace(plain, part_scales=_part_scales(dataset, fitted, plain, capacity))
     scores = dataset.rows[fitted.held_out_rows].select("lead_id", "as_of")
     scored = model.scores_from_log_odds(scores, fitted.log_odds)
     refits = jackknife(rows, fitted, dataset.lead, training.seed)
@@ -260,12 +260,13 @@ def _profiles(dataset: Dataset, fitted: FittedPredictor) -> dict[str, ReferenceD
     } | spread
 
 
-def _part_scales(dataset: Dataset, fitted: FittedPredictor, capacity: float) -> PartScales:
+def _part_scales(
+    dataset: Dataset, fitted: FittedPredictor, model: ConversionModel, capacity: float
+) -> PartScales:
     """The scales of fit and engagement among the held-out rows, by the final model as of new leads."""
     held_out = dataset.rows[fitted.held_out_rows]
     sample = held_out.gather_every(1 + held_out.height // SPLIT_IN_PARTS)
-    _, contributions = fitted.predictor.contributions(fitted.predictor.encodings.encode(sample))
-    return PartScales.of(contributions, [spec.family for spec in dataset.features.specs], capacity)
+    return PartScales.of(model.contributions(sample)[1], model.reason_families, capacity)
 
 
 @dataclass(frozen=True, slots=True)
