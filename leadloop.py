@@ -348,12 +348,20 @@ def serve(
         list[str] | None,
         typer.Option(help="A name it answers to beside this machine's.", envvar="LEADLOOP_ALLOWED_HOSTS"),
     ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A further model: NAME=PROJECT or NAME=FOLDER.",
+            envvar="LEADLOOP_MODELS",
+            metavar="NAME=PLACE",
+        ),
+    ] = None,
 ) -> None:
     """Answer scores and explanations over REST until stopped."""
     from serving.decision_log.settings import LogSettings
     from serving.server import Address
     from serving.server import serve_model as run
-    from serving.settings import ServiceSettings, host_names
+    from serving.settings import ServiceSettings, host_names, named_models
 
     def announce(url: str) -> None:
         print_status(f"answering at {url} (API page: {url}/); stop with Ctrl+C")
@@ -372,6 +380,7 @@ def serve(
         name,
         host_names(" ".join(allowed_host or ())),
         control,
+        named_models(also or ()),
     )
     run(settings, Address(host, port), workers, announce)
 

@@ -35,12 +35,17 @@ def keys_add(
     ],
     tenant: Annotated[str, typer.Option(help="The label whose leads alone it sees.", metavar="LABEL")] = "",
     days: Annotated[int | None, typer.Option(help="How long it is valid.", min=1)] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A model it may ask, or default; may be given several times.", metavar="NAME"),
+    ] = None,
     keys: KeyFile = KEYS_FILE,
 ) -> None:
     """Make a key. Standard output is the only place where it is ever told."""
     from serving.middleware.api_keys import create_key
 
-    typer.echo(create_key(keys, name, scope, days, tenant=tenant, project=_project(keys)))
+    project = _project(keys)
+    typer.echo(create_key(keys, name, scope, days, tenant=tenant, project=project, models=model or ()))
     typer.echo(f"{name} may {', '.join(scope)}; start the service with --keys {keys}", err=True)
 
 

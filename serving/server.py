@@ -225,6 +225,9 @@ def _check(settings: ServiceSettings, address: Address) -> None:
     for model in (settings.model, settings.shadow):
         if model not in {None, CHAMPION, CHALLENGER}:
             _check_model(Path(str(model)), settings.project)
+    for named in settings.also:
+        if named.model != CHAMPION:
+            _check_model(Path(named.model), "")
     if settings.keys:
         load_keys(settings.keys, settings.project)
     elif not (address.local or settings.open_to_all):

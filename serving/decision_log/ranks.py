@@ -154,7 +154,7 @@ def unrank_decisions(connection: Connection, decisions: Sequence[Mapping[str, An
     leads = sorted({row["lead_id"] for row in decisions})
     newest = (
         select(func.max(DECISIONS.c.id))
-        .where(DECISIONS.c.lead_id.in_(leads), DECISIONS.c.shadow == 0)
+        .where(DECISIONS.c.lead_id.in_(leads), DECISIONS.c.shadow == 0, DECISIONS.c.model == "")
         .group_by(DECISIONS.c.tenant, DECISIONS.c.lead_id)
     )
     left = connection.execute(select(DECISIONS).where(DECISIONS.c.id.in_(newest))).mappings().all()

@@ -65,6 +65,7 @@ _COLUMNS = (
         "explored",
         "insufficient",
         "tenant",
+        "model",
     ),
 )
 _ADD = DriverStatement(
@@ -122,6 +123,7 @@ def _columns(
         *flags,
         score.insufficient and score.insufficient.code,
         request.tenant,
+        request.model,
     )
 
 
@@ -140,7 +142,9 @@ def add_decisions(connection: Connection, entries: Sequence[DecisionEntry]) -> N
     numbered = list(zip(numbers, entries, strict=True))
     _ADD.execute_many(connection, [(number, *entry.columns) for number, entry in numbered])
     answered = (
-        (_rank(number, entry), entry.decision.row) for number, entry in numbered if not entry.request.shadow
+        (_rank(number, entry), entry.decision.row)
+        for number, entry in numbered
+        if not entry.request.shadow and not entry.request.model
     )
     ranks.rank_leads(connection, answered, by_values=bool(values))
 

@@ -58,6 +58,8 @@ DECISIONS = Table(
     Column("explored", SmallInteger, nullable=False),
     Column("insufficient", Text),
     _tenant(),
+    # The name of the model that was asked for; "" for the default one, whose decisions alone rank leads.
+    Column("model", Text, nullable=False, server_default=""),
     Index("decisions_of_a_lead", "lead_id", "id"),
     Index("decisions_in_time", "decided_at"),
     # A number is never given out twice, even after its row was erased: pages of a listing rely on it.

@@ -19,7 +19,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from features.clock import DAY
 
@@ -45,7 +45,8 @@ class KeysError(ValueError):
 class ApiKey:
     """A key as the file holds it, valid while ``now < expires_at`` (epoch seconds; None: always).
 
-    ``tenant`` is the label that the key is bound to; "" sees all of them.
+    ``tenant`` is the label that the key is bound to; "" sees all of them. ``models`` are those that it may
+    ask, by name; () may ask any.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ApiKey:
     created_at: int
     expires_at: int | None = None
     tenant: str = ""
+    models: tuple[str, ...] = ()
 
     def valid(self, now: float) -> bool:
         """Whether the key has not expired."""
@@ -63,7 +65,10 @@ class ApiKey:
         """One line with name, scopes, tenant and dates."""
         until = "for good" if self.expires_at is None else f"until {_day(self.expires_at)}"
         tenant = f"; tenant {self.tenant}" if self.tenant else ""
-        return f"{self.name}: {', '.join(self.scopes)}{tenant}; since {_day(self.created_at)}, {until}"
+        models = f"; models {', '.join(self.models)}" if self.models else ""
+        return (
+            f"{self.name}: {', '.join(self.scopes)}{tenant}{models}; since {_day(self.created_at)}, {until}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ def create_key(  # noqa: PLR0913  # a key is what these say
     *,
     tenant: str = "",
     project: str = "",
+    models: Collection[str] = (),
 ) -> str:
     """Create an API key, and the file of keys where there is none.
 
@@ -94,6 +100,8 @@ def create_key(  # noqa: PLR0913  # a key is what these say
         days: How long the key is valid. Default: until it is revoked.
         tenant: The label that the key is bound to, of the same characters. Default: none; it sees all.
         project: The project that a new file belongs to. Default: none.
+        models: The models of the service that the key may ask, "default" for the one without a name. Default:
+            none, and the key may ask any.
 
     Returns:
         The token; only its hash is kept, so it cannot be shown again.
@@ -105,6 +113,8 @@ def create_key(  # noqa: PLR0913  # a key is what these say
     _check_label("a key", name)
     if tenant:
         _check_label("a tenant", tenant)
+    for model in models:
+        _check_label("a model", model)
     file.parent.mkdir(parents=True, exist_ok=True)
     with _locked(file):
         known = _read(file, project) if file.exists() else _KeyFile(project=project)
@@ -113,7 +123,7 @@ def create_key(  # noqa: PLR0913  # a key is what these say
             raise KeysError(msg)
         token, now = _PREFIX + secrets.token_urlsafe(32), int(time.time())
         until = None if days is None else now + days * DAY
-        key = ApiKey(name, digest(token), _scopes(scopes), now, until, tenant)
+        key = ApiKey(name, digest(token), _scopes(scopes), now, until, tenant, tuple(models))
         _write(file, _KeyFile((*known.keys, key), known.project))
     return token
 
@@ -150,7 +160,12 @@ def _read(file: Path, project: str = "") -> _KeyFile:
         open_to_others = _open_to_others(file)
         content = json.loads(file.read_text(encoding="utf-8"))
         records, owner = content["keys"], str(content.get("project", ""))
-        keys = tuple(ApiKey(**record | {"scopes": _scopes(record["scopes"])}) for record in records)
+        keys = tuple(
+            ApiKey(
+                **record | {"scopes": _scopes(record["scopes"]), "models": tuple(record.get("models", ()))}
+            )
+            for record in records
+        )
     except OSError as error:
         msg = (
             f"{file}: {error.strerror}; make a key with `leadloop keys add NAME --scope score --keys {file}`"
@@ -246,6 +261,12 @@ class ApiKeyStore:
             logger.critical("the keys stay as they were: %s", error)
 
 
+def _record(key: ApiKey) -> dict[str, Any]:
+    """A key as the file has it; one that may ask any model is what earlier releases wrote."""
+    record = asdict(key)
+    return record if key.models else {name: value for name, value in record.items() if name != "models"}
+
+
 def _day(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
@@ -258,7 +279,7 @@ def _write(file: Path, content: _KeyFile) -> None:
     opened = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(opened, "w", encoding="utf-8") as text:
         project = {"project": content.project} if content.project else {}
-        json.dump(project | {"keys": [asdict(key) for key in content.keys]}, text, indent=1)
+        json.dump(project | {"keys": [_record(key) for key in content.keys]}, text, indent=1)
         text.flush()
         os.fsync(text.fileno())
     fresh.replace(file)

@@ -195,7 +195,7 @@ def _length_problem(head: _Head) -> Problem | None:
 
 def _scope_problem(key: ApiKey, scope: Scope) -> Problem | None:
     context = current_request()
-    context.key_id, context.tenant = key.name, key.tenant
+    context.key_id, context.tenant, context.key_models = key.name, key.tenant, key.models
     path = route_template(scope["path"])
     reading = _READING_SCOPES.get(path) if scope["method"] in _READS else None
     needed = reading or _SCOPES.get(path, "admin")
