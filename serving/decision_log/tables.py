@@ -242,3 +242,17 @@ FORGOTTEN_LEADS = Table(
     Column("lead_hash", Text, primary_key=True),
     Column("known_at", BigInteger, nullable=False),
 )
+# People who signed in to the console; ``name`` is that of a key or of an identity provider's user.
+#   key_sha256: the key that they signed in with, which ends the session when it is revoked; else ""
+CONSOLE_SESSIONS = Table(
+    "console_sessions",
+    METADATA,
+    Column("token_sha256", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    _tenant(),
+    Column("key_sha256", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("console_sessions_in_time", "expires_at"),
+)
