@@ -23,7 +23,7 @@ from serving.decision_log.erasure import (
     refuse_late_record,
     register_erasure,
 )
-from serving.decision_log.records import ErasedCounts
+from serving.decision_log.records import WITHDRAWN, ErasedCounts
 from serving.decision_log.retention import RetentionClock, trust
 from serving.decision_log.settings import LogError
 from serving.decision_log.tables import (
@@ -42,7 +42,7 @@ from serving.decision_log.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from sqlalchemy import Connection, Engine, Table
@@ -221,8 +221,21 @@ def add_outcomes(
             later if (outcome.tenant, outcome.key) in late else status
             for outcome, status, later in zip(outcomes, statuses, again, strict=True)
         ]
-    ranks.close_leads(connection, ((row["tenant"], row["lead_id"]) for row in fresh))
+    closed = {(row["tenant"], row["lead_id"]) for row in fresh}
+    ranks.close_leads(connection, closed)
+    ranks.reopen_leads(connection, _with_withdrawals(connection, closed))
     return statuses
+
+
+def _with_withdrawals(connection: Connection, leads: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of some leads of which an outcome was withdrawn, which may leave them without any."""
+    if not leads:
+        return []
+    columns = (OUTCOMES.c.tenant, OUTCOMES.c.lead_id)
+    query = select(*columns).where(
+        OUTCOMES.c.outcome == WITHDRAWN, OUTCOMES.c.lead_id.in_(sorted({lead_id for _, lead_id in leads}))
+    )
+    return [lead for row in connection.execute(query) if (lead := (row[0], row[1])) in leads]
 
 
 def _judge_outcomes(
