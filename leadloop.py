@@ -380,7 +380,7 @@ def serve(
         name,
         host_names(" ".join(allowed_host or ())),
         control,
-        named_models(also or ()),
+        also=named_models(also or ()),
     )
     run(settings, Address(host, port), workers, announce)
 

@@ -30,9 +30,12 @@ log_app = typer.Typer(help="What the service decided.", no_args_is_help=True, ri
 def keys_add(
     name: Annotated[str, typer.Argument(help="Who will use it.")],
     scope: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(help="score, handover, outcomes, events or admin; may be given several times."),
-    ],
+    ] = None,
+    role: Annotated[
+        str, typer.Option(help="In the console: sales, marketing or admin.", metavar="ROLE")
+    ] = "",
     tenant: Annotated[str, typer.Option(help="The label whose leads alone it sees.", metavar="LABEL")] = "",
     days: Annotated[int | None, typer.Option(help="How long it is valid.", min=1)] = None,
     model: Annotated[
@@ -44,9 +47,12 @@ def keys_add(
     """Make a key. Standard output is the only place where it is ever told."""
     from serving.middleware.api_keys import create_key
 
-    project = _project(keys)
-    typer.echo(create_key(keys, name, scope, days, tenant=tenant, project=project, models=model or ()))
-    typer.echo(f"{name} may {', '.join(scope)}; start the service with --keys {keys}", err=True)
+    scopes = scope or []
+    project, models = _project(keys), model or ()
+    token = create_key(keys, name, scopes, days, tenant=tenant, project=project, role=role, models=models)
+    typer.echo(token)
+    rights = ", ".join([*scopes, *([f"sign in to the console as {role}"] if role else [])])
+    typer.echo(f"{name} may {rights}; start the service with --keys {keys}", err=True)
 
 
 def _project(keys: Path) -> str:

@@ -18,6 +18,10 @@ _PATHS = frozenset(
         *("/v1/score", "/v1/explain", "/v1/model", "/v1/outcomes", "/v1/handover", "/v1/events"),
     )
 )
+# The pages of the console; what follows the name of some of them is an id.
+_CONSOLE = re.compile(
+    r"/console(/(?:login|logout|static|leads|accounts|model|report|decide|signin)(/.*)?)?", re.DOTALL
+)
 _OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions|/subject-access)?", re.DOTALL)
 # A UUID, or hexadecimal digits as tracing has them: neither is likely to be somebody's name or address.
 _TRACE_ID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16,64}")
@@ -69,9 +73,13 @@ def route_template(path: str) -> str:
 
     >>> [route_template(path) for path in ("/v1/leads/ada/decisions", "/v1/leads/ada", "/wp-admin")]
     ['/v1/leads/{id}/decisions', '/v1/leads/{id}', 'other']
+    >>> [route_template(path) for path in ("/console", "/console/leads/ada/2", "/console/x")]
+    ['/console', '/console/leads/{id}', 'other']
     """
     if path in _PATHS:
         return path
+    if page := _CONSOLE.fullmatch(path):
+        return f"/console{page[1] or ''}".removesuffix(page[2] or "") + ("/{id}" if page[2] else "")
     of_a_lead = _OF_A_LEAD.fullmatch(path)
     return f"/v1/leads/{{id}}{of_a_lead[1] or ''}" if of_a_lead else "other"
 

@@ -20,7 +20,9 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from serving.console.routes import routes as console_routes
 from serving.endpoints import data_subject, handover, leads
+from serving.middleware.access_log import REPORT_POLICY
 from serving.middleware.authentication import is_keyless_request
 from serving.monitoring.score_drift import prometheus_exposition
 from serving.openapi import EndpointExample, example_lead, openapi
@@ -60,10 +62,7 @@ _MISSING = Problem(
 
 # No checksum is about the report: in a sandbox it can show itself and save its tables, and nothing else.
 _HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'; "
-        "base-uri 'none'; form-action 'none'; sandbox allow-scripts allow-downloads"
-    ),
+    "content-security-policy": REPORT_POLICY,
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "cache-control": "no-cache",
@@ -171,5 +170,6 @@ pages = Starlette(
         *data_subject.routes,
         *leads.routes,
         *handover.routes,
+        *console_routes,
     ]
 )

@@ -20,6 +20,8 @@ import bentoml
 from bentoml.exceptions import ServiceUnavailable
 
 from serving.bentoml_patches import install_bentoml_patches
+from serving.console.console import Console
+from serving.console.rendering import can_render
 from serving.decision_log.records import NewAnswer, NewDecision, RequestInfo
 from serving.decision_log.settings import LogUnavailable
 from serving.endpoints.events import record_events
@@ -124,6 +126,7 @@ class Leadloop:
                 for each in settings.also
             },
         }
+        self.console = _open_console(settings, self.journal)
         self._following: list[asyncio.Task[None]] = []
         for followed in self._reloading_models:
             followed.reload()
@@ -343,6 +346,11 @@ def _open_lead_store(journal: DecisionLog) -> LeadStore:
     from serving.lead_store.async_store import LeadStore  # noqa: PLC0415
 
     return LeadStore(journal)
+
+
+def _open_console(settings: ServiceSettings, journal: DecisionLog | None) -> Console | None:
+    """The console; None where it is off, or what renders it is not installed."""
+    return Console(settings, journal) if settings.console and can_render() else None
 
 
 def _open_decision_log(settings: LogSettings) -> DecisionLog | None:

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 OUT = Path("leadloop-out")
 EXPLORE, RATE, ALLOWED_HOSTS = "LEADLOOP_EXPLORE", "LEADLOOP_RATE", "LEADLOOP_ALLOWED_HOSTS"
-CONTROL, MODELS = "LEADLOOP_CONTROL", "LEADLOOP_MODELS"
+MODELS = "LEADLOOP_MODELS"
 # The name of the model that answers where a request names none.
 DEFAULT_MODEL = "default"
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _WITH_SHADOW = ":shadow"
+CONTROL = "LEADLOOP_CONTROL"
+CONSOLE = "LEADLOOP_CONSOLE"
+# As the command line reads a switch.
+_OFF_WORDS = frozenset((OFF, "0", "false", "no", "n", "f"))
 
 
 class SettingsError(ValueError):
@@ -115,6 +119,7 @@ class ServiceSettings:
             service with keys, or one that is open to all, answers under any name.
         control: The share of leads that no hand-over ever has, to measure what calls do. Default: none.
         also: Further models, which requests ask for by name. Default: none.
+        console: Whether there are pages for people at /console, where what renders them is installed.
 
     Raises:
         SettingsError: ``explore`` or ``control`` is not in ``[0, 1]``, ``rate`` is below 1, or ``project`` is
@@ -132,6 +137,7 @@ class ServiceSettings:
     allowed_hosts: tuple[str, ...] = ()
     control: float = 0.0
     also: tuple[NamedModel, ...] = ()
+    console: bool = True
 
     def __post_init__(self) -> None:
         if self.rate is not None and self.rate < 1:
@@ -167,6 +173,7 @@ class ServiceSettings:
             allowed_hosts=host_names(values.get(ALLOWED_HOSTS, "")),
             control=_share(CONTROL, values.get(CONTROL, "0")),
             also=named_models(values.get(MODELS, "").replace(",", " ").split()),
+            console=values.get(CONSOLE, "on").lower() not in _OFF_WORDS,
         )
 
     @property
@@ -184,6 +191,7 @@ class ServiceSettings:
             PROJECT: self.project,
             ALLOWED_HOSTS: ",".join(self.allowed_hosts),
             MODELS: " ".join(model.text for model in self.also),
+            CONSOLE: "" if self.console else OFF,
         }
 
 

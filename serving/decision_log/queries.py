@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, literal, select, union_all
 
-from serving.decision_log.records import Decision, DecisionSummary, Outcome
+from serving.decision_log.records import WITHDRAWN, Decision, DecisionSummary, Outcome
 from serving.decision_log.tables import (
     CONTROL_LEADS,
     DECISIONS,
@@ -177,11 +177,12 @@ def decisions_of_model(log: Engine, model_version: str) -> Iterator[Decision]:
 
 
 def outcomes(log: Engine, lead_id: str | None = None, tenant: str = "") -> Iterator[Outcome]:
-    """The outcomes of all leads or of one, by ``occurred_at``, without those that were corrected."""
+    """The outcomes of all leads or of one, by ``occurred_at``, without those corrected or withdrawn."""
     later = OUTCOMES.alias()
     same = [later.c[name] == OUTCOMES.c[name] for name in ("tenant", "lead_id")]
     corrected = select(1).where(later.c.corrects == OUTCOMES.c.key, *same)
-    query = select(*_OUTCOME_COLUMNS).where(~corrected.exists(), *_of(OUTCOMES, tenant))
+    stands = (~corrected.exists(), OUTCOMES.c.outcome != WITHDRAWN)
+    query = select(*_OUTCOME_COLUMNS).where(*stands, *_of(OUTCOMES, tenant))
     return _outcomes(log, query if lead_id is None else query.where(OUTCOMES.c.lead_id == lead_id))
 
 

@@ -13,7 +13,8 @@ from features.record import Value  # noqa: TC001
 from models.explanation import Reason, Score  # noqa: TC001
 from models.uncertainty import WITHHELD, InsufficiencyCode
 
-OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost"]
+OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost", "withdrawn"]
+WITHDRAWN: OutcomeKind = "withdrawn"
 DecidedBy = Literal["person", "system"]
 OutcomeStatus = Literal["recorded", "repeated", "key_conflict", "other_lead", "circle"]
 
@@ -127,7 +128,8 @@ class Outcome:
     Attributes:
         key: The reporter's own id of the event; repeated under the same key it counts once.
         lead_id: The lead.
-        outcome: What happened: accepted, qualified, rejected, disqualified, won or lost.
+        outcome: What happened: accepted, qualified, rejected, disqualified, won or lost; or withdrawn, which
+            takes back the outcome that it corrects, as if that had never been reported.
         reason: Why, in the reporter's words; None where none was reported.
         occurred_at: When it happened, in epoch seconds.
         corrects: The key of the outcome that this one replaces. Default: None.
