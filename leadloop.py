@@ -368,12 +368,20 @@ def serve(
         list[str] | None,
         typer.Option(help="A further host name to answer to.", envvar="LEADLOOP_ALLOWED_HOSTS"),
     ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A further model: NAME=PROJECT or NAME=FOLDER.",
+            envvar="LEADLOOP_MODELS",
+            metavar="NAME=PLACE",
+        ),
+    ] = None,
 ) -> None:
     """Serve scores and explanations over REST."""
     from serving.decision_log.settings import LogSettings
     from serving.server import Address
     from serving.server import serve_model as run
-    from serving.settings import ServiceSettings, host_names
+    from serving.settings import ServiceSettings, host_names, named_models
 
     def announce(url: str) -> None:
         print_status(f"answering at {url} (API page: {url}/); stop with Ctrl+C")
@@ -393,6 +401,7 @@ def serve(
         host_names(" ".join(allowed_host or ())),
         control,
         handover,
+        also=named_models(also or ()),
     )
     run(settings, Address(host, port), workers, announce)
 

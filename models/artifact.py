@@ -3,8 +3,9 @@
 ``model.lgb`` holds the trees, ``features.json`` the specs, ``encodings.json`` how words become numbers,
 ``predictor.json`` the additive part and the calibration, ``grades.json``, ``card.json``, ``doubt.json`` how
 sure its scores are, ``track_record.json`` how leads converted by their values, ``parts.json`` how fit and
-engagement are spread (folders of earlier releases lack these three), and ``SHA256SUMS`` in the format of
-sha256sum, so that anyone can check one without leadloop.
+engagement are spread (folders of earlier releases lack these three), ``accounts.json`` how alike colleagues
+are and ``offers.json`` which offers leads took next (where the data say so), and ``SHA256SUMS`` in the format
+of sha256sum, so that anyone can check one without leadloop.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from features.spec import FeatureSet
+from models.account_chance import AccountDependence
 from models.conversion import ConversionModel
 from models.grades import Grades
 from models.model_card import ModelCard
+from models.next_offers import NextOffers
 from models.observed_rates import ObservedRates
 from models.plugin_part import PART as LEARNER
 from models.plugin_part import LearnerError
@@ -36,6 +39,7 @@ SUMS = "SHA256SUMS"
 REPORT = "report.html"
 _FEATURES, _GRADES, _CARD, _FORMAT = "features.json", "grades.json", "card.json", "format.json"
 _UNCERTAINTY, _OBSERVED_RATES, _PARTS = "doubt.json", "track_record.json", "parts.json"
+_ACCOUNTS, _OFFERS = "accounts.json", "offers.json"
 
 
 class ArtifactError(ValueError):
@@ -96,6 +100,10 @@ def load(folder: Path) -> ConversionModel:
             if _OBSERVED_RATES in parts
             else ObservedRates(),
             part_scales=PartScales.from_json(parts.pop(_PARTS)) if _PARTS in parts else None,
+            account_dependence=AccountDependence.from_json(parts.pop(_ACCOUNTS))
+            if _ACCOUNTS in parts
+            else None,
+            next_offers=NextOffers.from_json(parts.pop(_OFFERS)) if _OFFERS in parts else None,
             predictor=Predictor.from_files(parts),
             version=_version(sums),
         )
@@ -137,6 +145,8 @@ def _model_files(model: ConversionModel) -> dict[str, str]:
         _OBSERVED_RATES: model.observed_rates.to_json(),
         **({} if model.uncertainty is None else {_UNCERTAINTY: model.uncertainty.to_json()}),
         **({} if model.part_scales is None else {_PARTS: model.part_scales.to_json()}),
+        **({} if model.account_dependence is None else {_ACCOUNTS: model.account_dependence.to_json()}),
+        **({} if model.next_offers is None else {_OFFERS: model.next_offers.to_json()}),
         _FORMAT: json.dumps({"format": number, "features": model.features.fingerprint}),
     }
 

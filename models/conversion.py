@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 
     from features.record import Value
     from features.spec import FeatureSpec
+    from models.account_chance import AccountDependence
     from models.encoding import FeatureEncoding
     from models.explanation import ScorePart
     from models.grades import Grades
     from models.model_card import ModelCard
+    from models.next_offers import NextOffers
     from models.predictor import Predictor
     from models.score_parts import PartScales
     from models.uncertainty import ScoreUncertainty
@@ -65,6 +67,9 @@ class ConversionModel:
         uncertainty: Gives scores their intervals; None in models of early releases.
         observed_rates: Gives reasons their evidence; empty in models of early releases.
         part_scales: Gives fit and engagement their percentiles and grades; None in models of early releases.
+        account_dependence: How alike the outcomes of colleagues are beyond their scores; None where that
+            could not be measured.
+        next_offers: Which offers leads took after which; None where the data name no offers.
     """
 
     features: FeatureSet
@@ -75,6 +80,8 @@ class ConversionModel:
     uncertainty: ScoreUncertainty | None = None
     observed_rates: ObservedRates = field(default_factory=ObservedRates)
     part_scales: PartScales | None = None
+    account_dependence: AccountDependence | None = None
+    next_offers: NextOffers | None = None
 
     def __repr__(self) -> str:
         auc = self.card.metrics.get("roc_auc")
@@ -149,7 +156,7 @@ class ConversionModel:
         """Add contributions up to fit and engagement.
 
         Args:
-            contributions: (n, features) contributions, as ``contributions`` gives them.
+            contributions: (n, reason_features) contributions, as ``contributions`` gives them.
 
         Returns:
             The parts of each row; none of a part that the model knows nothing of, or in models of early
@@ -157,7 +164,12 @@ class ConversionModel:
         """
         if self.part_scales is None:
             return [()] * len(contributions)
-        return self.part_scales.parts(contributions, [spec.family for spec in self.features.specs])
+        return self.part_scales.parts(contributions, self.reason_families)
+
+    @cached_property
+    def reason_families(self) -> tuple[str, ...]:
+        """The family of each of ``reason_features``."""
+        return tuple(spec.family for spec in self.reason_features.specs)
 
     def render_reason(self, spec: FeatureSpec, value: Value, contribution: float, lang: str = "en") -> str:
         """The sentence of a feature with the lead's value in it; of a text, with the words that decided.

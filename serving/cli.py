@@ -30,20 +30,31 @@ log_app = typer.Typer(help="Decisions of the service.", no_args_is_help=True, ri
 def keys_add(
     name: Annotated[str, typer.Argument(help="A name for the user of the key.")],
     scope: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(help="score, handover, outcomes, events or admin (repeatable)."),
-    ],
+    ] = None,
+    role: Annotated[
+        str, typer.Option(help="In the console: sales, marketing or admin.", metavar="ROLE")
+    ] = "",
     tenant: Annotated[
         str, typer.Option(help="Limit the key to the leads of this tenant.", metavar="LABEL")
     ] = "",
     days: Annotated[int | None, typer.Option(help="Days until the key expires.", min=1)] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A named model it may use, or default (repeatable).", metavar="NAME"),
+    ] = None,
     keys: KeyFile = KEYS_FILE,
 ) -> None:
     """Make a key and print it once."""
     from serving.middleware.api_keys import create_key
 
-    typer.echo(create_key(keys, name, scope, days, tenant=tenant, project=_project(keys)))
-    typer.echo(f"{name} may {', '.join(scope)}; start the service with --keys {keys}", err=True)
+    scopes = scope or []
+    project, models = _project(keys), model or ()
+    token = create_key(keys, name, scopes, days, tenant=tenant, project=project, role=role, models=models)
+    typer.echo(token)
+    rights = ", ".join([*scopes, *([f"sign in to the console as {role}"] if role else [])])
+    typer.echo(f"{name} may {rights}; start the service with --keys {keys}", err=True)
 
 
 def _project(keys: Path) -> str:

@@ -19,6 +19,10 @@ _PATHS = frozenset(
         "/v1/handover/overrides",
     )
 )
+# The pages of the console; what follows the name of some of them is an id.
+_CONSOLE = re.compile(
+    r"/console(/(?:login|logout|static|leads|accounts|model|report|decide|signin)(/.*)?)?", re.DOTALL
+)
 _OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions|/subject-access)?", re.DOTALL)
 # A UUID, or hexadecimal digits as tracing has them: neither is likely to be somebody's name or address.
 _TRACE_ID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16,64}")
@@ -32,16 +36,19 @@ def _now() -> float:
 class RequestContext:
     """What is known of one request; middleware fills it in, and nothing in it identifies a lead.
 
-    ``tenant`` is the label that the key is bound to; "" sees all of them. ``received_at`` is when the request
-    came, in epoch seconds. ``body_bytes`` is how much of the worker's memory for bodies the request holds.
-    ``cost`` is what it takes by estimate, in ms of CPU. ``answer`` is what was kept under its key for
-    ``idempotency``, if it has one.
+    ``tenant`` is the label that the key is bound to; "" sees all of them. ``model`` is the name of the model
+    that is asked for, "" for the default one, and ``key_models`` are those that the key is limited to, if
+    any. ``received_at`` is when the request came, in epoch seconds. ``body_bytes`` is how much of the
+    worker's memory for bodies the request holds. ``cost`` is what it takes by estimate, in ms of CPU.
+    ``answer`` is what was kept under its key for ``idempotency``, if it has one.
     """
 
     request_id: str = ""
     endpoint: str = ""
     key_id: str | None = None
     tenant: str = ""
+    model: str = ""
+    key_models: tuple[str, ...] = ()
     leads: int | None = None
     model_version: str | None = None
     code: str | None = None
@@ -67,9 +74,13 @@ def route_template(path: str) -> str:
 
     >>> [route_template(path) for path in ("/v1/leads/ada/decisions", "/v1/leads/ada", "/wp-admin")]
     ['/v1/leads/{id}/decisions', '/v1/leads/{id}', 'other']
+    >>> [route_template(path) for path in ("/console", "/console/leads/ada/2", "/console/x")]
+    ['/console', '/console/leads/{id}', 'other']
     """
     if path in _PATHS:
         return path
+    if page := _CONSOLE.fullmatch(path):
+        return f"/console{page[1] or ''}".removesuffix(page[2] or "") + ("/{id}" if page[2] else "")
     of_a_lead = _OF_A_LEAD.fullmatch(path)
     return f"/v1/leads/{{id}}{of_a_lead[1] or ''}" if of_a_lead else "other"
 

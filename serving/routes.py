@@ -20,12 +20,15 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from serving.console.routes import routes as console_routes
 from serving.endpoints import data_subject, handover, handover_overrides, leads
+from serving.middleware.access_log import REPORT_POLICY
 from serving.middleware.authentication import is_keyless_request
 from serving.monitoring.score_drift import prometheus_exposition
 from serving.openapi import EndpointExample, example_lead, openapi
 from serving.problems import PROBLEM_JSON, Problem
 from serving.schemas import ExplainResponse, ScoreResponse
+from serving.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,10 +62,7 @@ _MISSING = Problem(
 
 # No checksum is about the report: in a sandbox it can show itself and save its tables, and nothing else.
 _HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'; "
-        "base-uri 'none'; form-action 'none'; sandbox allow-scripts allow-downloads"
-    ),
+    "content-security-policy": REPORT_POLICY,
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "cache-control": "no-cache",
@@ -96,15 +96,17 @@ def _model_examples(scorer: Scorer) -> dict[str, EndpointExample]:
 
 async def _model(_: Request) -> Response:
     service = bentoml.get_current_service()
-    if service.champion.current is None:
+    served = service.served.champion
+    if served.current is None:
         return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
-    model = service.scorer.model
+    model = served.current.scorer.model
     payload = {
         "model_version": model.version,
         "card": dataclasses.asdict(model.card),
         "features": [_describe_feature(spec) for spec in model.features.specs],
         "example": example_lead(model),
-        "serving": _serving(service.champion),
+        "serving": _serving(served),
+        "models": [name or DEFAULT_MODEL for name in service.models],
     }
     return JSONResponse(payload)
 
@@ -133,7 +135,7 @@ async def _report(_: Request) -> Response:
     # BentoML's first process reads this file too, and can do without LightGBM.
     from models.artifact import REPORT  # noqa: PLC0415
 
-    current = bentoml.get_current_service().champion.current
+    current = bentoml.get_current_service().served.champion.current
     page = None if current is None else await asyncio.to_thread(_read_within, current.folder, REPORT)
     if page is None:
         return Response(_MISSING.body, _MISSING.status, dict(_MISSING.headers), PROBLEM_JSON)
@@ -151,8 +153,9 @@ def _read_within(folder: Path, name: str) -> bytes | None:
 
 
 async def _metrics(_: Request) -> Response:
-    current = bentoml.get_current_service().champion.current
-    return Response(prometheus_exposition(current and current.scorer.model), media_type=CONTENT_TYPE_LATEST)
+    served = [each.champion.current for each in bentoml.get_current_service().models.values()]
+    models = [current.scorer.model for current in served if current is not None]
+    return Response(prometheus_exposition(*models), media_type=CONTENT_TYPE_LATEST)
 
 
 report_route = Route("/report", _report, methods=["GET"])
@@ -168,5 +171,6 @@ pages = Starlette(
         *leads.routes,
         *handover.routes,
         *handover_overrides.routes,
+        *console_routes,
     ]
 )

@@ -872,11 +872,18 @@ class PageQuery(StrictModel):
     model_config = ConfigDict(strict=False)
 
 
+ModelName = Annotated[
+    Name | None,
+    Field(description="which model answers, where the service has several; `GET /v1/model` lists them"),
+]
+
+
 class LeadQuery(StrictModel):
-    """In which language a lead is told of, and with how many reasons."""
+    """In which language a lead is told of, with how many reasons, and by which model."""
 
     lang: Lang = "en"
     top: int = Field(5, ge=1, le=MAX_PAGE)
+    model: ModelName = None
 
     # Everything in an address is text.
     model_config = ConfigDict(strict=False)

@@ -224,9 +224,7 @@ def post_json(url: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check(settings: ServiceSettings, address: Address) -> None:
     """Try the model, load keys and log, and refuse an open address without keys, before anything starts."""
-    for model in (settings.model, settings.shadow):
-        if model not in {None, CHAMPION, CHALLENGER}:
-            _check_model(Path(str(model)), settings.project)
+    _check_models(settings)
     if settings.keys:
         load_keys(settings.keys, settings.project)
     elif not (address.local or settings.open_to_all):
@@ -242,6 +240,16 @@ def _check(settings: ServiceSettings, address: Address) -> None:
         from serving.decision_log.database import open_log  # noqa: PLC0415  # without a log nobody needs SQLAlchemy
 
         open_log(settings.log.environment[PLACE], settings.project).dispose()
+
+
+def _check_models(settings: ServiceSettings) -> None:
+    """Try each model that is a folder."""
+    for model in (settings.model, settings.shadow):
+        if model not in {None, CHAMPION, CHALLENGER}:
+            _check_model(Path(str(model)), settings.project)
+    for named in settings.also:
+        if named.model != CHAMPION:
+            _check_model(Path(named.model), "")
 
 
 def _check_model(folder: Path, project: str) -> None:

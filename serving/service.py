@@ -12,6 +12,7 @@ import asyncio
 import os
 import zlib
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -19,6 +20,8 @@ import bentoml
 from bentoml.exceptions import ServiceUnavailable
 
 from serving.bentoml_patches import install_bentoml_patches
+from serving.console.console import Console
+from serving.console.rendering import can_render
 from serving.decision_log.records import NewAnswer, NewDecision, RequestInfo
 from serving.decision_log.settings import LogUnavailable
 from serving.endpoints.events import record_events
@@ -28,6 +31,7 @@ from serving.middleware.access_log import AccessLogMiddleware
 
 # BentoML reads the endpoints' annotations when it starts.
 from serving.middleware.authentication import AuthenticationMiddleware
+from serving.middleware.model_choice import ModelChoiceMiddleware
 from serving.middleware.request_validation import RequestValidationMiddleware, matching_answer, serialise
 from serving.model_reload import follow_model
 from serving.monitoring.json_logging import configure_json_logging
@@ -77,6 +81,19 @@ QUIET: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model of the service: what answers, and the challenger that scores along, if any."""
+
+    champion: ReloadingModel
+    shadow: ShadowScorer | None = None
+
+    @property
+    def reloading(self) -> tuple[ReloadingModel, ...]:
+        """Both, each of which reloads by itself."""
+        return (self.champion, self.shadow.followed) if self.shadow else (self.champion,)
+
+
 @bentoml.service(name="leadloop", workers=1, traffic={"timeout": 60}, **QUIET)
 @bentoml.asgi_app(pages)
 class Leadloop:
@@ -101,18 +118,34 @@ class Leadloop:
         self.explore, self.control = settings.explore, settings.control
         self.handover = PlanFile(settings.handover)
         self.keep_days, self.controller = settings.log.keep_days, Controller.of(os.environ)
-        self.shadow = self._shadow_scorer(settings) if settings.shadow else None
+        self.shadow = self._shadow_scorer(settings.shadow, settings.project)
+        self.models = {
+            "": ServedModel(self.champion, self.shadow),
+            **{
+                each.name: ServedModel(
+                    follow_model(each.model, each.project), self._shadow_scorer(each.shadow, each.project)
+                )
+                for each in settings.also
+            },
+        }
+        self.console = _open_console(settings, self.journal)
         self._following: list[asyncio.Task[None]] = []
         for followed in self._reloading_models:
             followed.reload()
 
     @property
+    def served(self) -> ServedModel:
+        """The model that the current request asks for."""
+        return self.models[current_request().model]
+
+    @property
     def scorer(self) -> Scorer:
-        """The scorer of the model in charge. Raises ServiceUnavailable while there is none."""
-        if self.champion.current is None:
+        """The scorer of the model that is asked for. Raises ServiceUnavailable while there is none."""
+        current = self.served.champion.current
+        if current is None:
             msg = "no model is loaded"
             raise ServiceUnavailable(msg)
-        return self.champion.current.scorer
+        return current.scorer
 
     @property
     def store(self) -> LeadStore:
@@ -139,8 +172,9 @@ class Leadloop:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        if self.shadow:
-            await asyncio.to_thread(self.shadow.close)
+        for served in self.models.values():
+            if served.shadow:
+                await asyncio.to_thread(served.shadow.close)
         await asyncio.to_thread(self.workload.close)
         if self.journal:
             await asyncio.to_thread(self.journal.close)
@@ -240,8 +274,9 @@ class Leadloop:
             results: list[Any] = await self._run(work)
         answer = response(model_version=scorer.model.version, results=results)
         new = await self._log(decisions, answer)
-        if self.shadow and new:
-            self.shadow.submit(leads, results, context.received_at)
+        shadow = self.served.shadow
+        if shadow and new:
+            shadow.submit(leads, results, context.received_at)
         return answer
 
     async def _run(self, work: Callable[[], Any]) -> Any:
@@ -269,19 +304,21 @@ class Leadloop:
             context.answer = matching_answer(earlier)
         return earlier is None
 
-    def _shadow_scorer(self, settings: ServiceSettings) -> ShadowScorer:
-        """A challenger whose decisions are logged as shadow decisions."""
+    def _shadow_scorer(self, model: str | None, project: str) -> ShadowScorer | None:
+        """A challenger whose decisions are logged as shadow decisions; None where there is none."""
+        if not model:
+            return None
 
         def keep(decisions: Sequence[NewDecision]) -> None:
             if self.journal:
                 self.journal.log_shadow_decisions(decisions, _request_info(shadow=True))
 
-        followed = follow_model(settings.shadow or "", settings.project, silent=True)
+        followed = follow_model(model, project, silent=True)
         return ShadowScorer(followed, keep)
 
     @property
     def _reloading_models(self) -> tuple[ReloadingModel, ...]:
-        return (self.champion, self.shadow.followed) if self.shadow else (self.champion,)
+        return tuple(each for served in self.models.values() for each in served.reloading)
 
 
 def _keep_answer(
@@ -303,6 +340,7 @@ def _request_info(*, shadow: bool = False) -> RequestInfo:
         shadow,
         tenant=context.tenant,
         received_at=context.received_at,
+        model=context.model,
     )
 
 
@@ -310,6 +348,11 @@ def _open_lead_store(journal: DecisionLog) -> LeadStore:
     from serving.lead_store.async_store import LeadStore  # noqa: PLC0415
 
     return LeadStore(journal)
+
+
+def _open_console(settings: ServiceSettings, journal: DecisionLog | None) -> Console | None:
+    """The console; None where it is off, or what renders it is not installed."""
+    return Console(settings, journal) if settings.console and can_render() else None
 
 
 def _open_decision_log(settings: LogSettings) -> DecisionLog | None:
@@ -322,7 +365,12 @@ def _open_decision_log(settings: LogSettings) -> DecisionLog | None:
 
 
 # The decorator made the class a bentoml.Service, which mypy does not see. The first one is the outermost.
-for layer in (AccessLogMiddleware, AuthenticationMiddleware, RequestValidationMiddleware):
+for layer in (
+    AccessLogMiddleware,
+    AuthenticationMiddleware,
+    ModelChoiceMiddleware,
+    RequestValidationMiddleware,
+):
     Leadloop.add_asgi_middleware(layer)  # type: ignore[attr-defined]
 # BentoML makes its process manager, uvicorn's server and its protocol after it has imported this file.
 install_bentoml_patches()

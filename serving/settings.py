@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +12,95 @@ from models.project import ProjectError, bentoml_store, check_project_name, read
 from serving.decision_log.settings import OFF, PROJECT, LogSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 OUT = Path("leadloop-out")
 EXPLORE, RATE, ALLOWED_HOSTS = "LEADLOOP_EXPLORE", "LEADLOOP_RATE", "LEADLOOP_ALLOWED_HOSTS"
+MODELS = "LEADLOOP_MODELS"
+# The name of the model that answers where a request names none.
+DEFAULT_MODEL = "default"
+_MODEL_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+_WITH_SHADOW = ":shadow"
 CONTROL = "LEADLOOP_CONTROL"
 HANDOVER = "LEADLOOP_HANDOVER"
+CONSOLE = "LEADLOOP_CONSOLE"
+# As the command line reads a switch.
+_OFF_WORDS = frozenset((OFF, "0", "false", "no", "n", "f"))
 
 
 class SettingsError(ValueError):
     """A setting that cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedModel:
+    """A further model of a service, which requests ask for by its name.
+
+    Attributes:
+        name: 1 to 40 lower-case letters, digits and hyphens.
+        model: "champion" to follow the promotions of ``project``, or a model folder that stays.
+        project: The project whose champion it is; "" of a folder.
+        shadow: "challenger" where the project's challenger scores along; None where nobody does.
+
+    Raises:
+        SettingsError: The name cannot be one.
+    """
+
+    name: str
+    model: str = CHAMPION
+    project: str = ""
+    shadow: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _MODEL_NAME.fullmatch(self.name) or self.name == DEFAULT_MODEL:
+            msg = (
+                f"{self.name[:40]!r} cannot name a model; take 1 to 40 lower-case letters, digits and "
+                f"hyphens, a letter first, and another word than {DEFAULT_MODEL}"
+            )
+            raise SettingsError(msg)
+
+    @classmethod
+    def of(cls, text: str) -> NamedModel:
+        """The model of ``NAME=PROJECT``, ``NAME=PROJECT:shadow`` or ``NAME=FOLDER``; a folder has a slash.
+
+        >>> NamedModel.of("renewal=acme-renewals:shadow")
+        NamedModel(name='renewal', model='champion', project='acme-renewals', shadow='challenger')
+        """
+        name, equals, place = text.partition("=")
+        if not equals or not place:
+            msg = (
+                f"{text[:60]!r} names no further model; write NAME=PROJECT to follow a project's champion, "
+                "or NAME=FOLDER with a slash in it"
+            )
+            raise SettingsError(msg)
+        if "/" in place:
+            return cls(name, place)
+        project, shadow = place.removesuffix(_WITH_SHADOW), place.endswith(_WITH_SHADOW)
+        try:
+            return cls(name, project=check_project_name(project), shadow=CHALLENGER if shadow else None)
+        except ProjectError as error:
+            raise SettingsError(str(error)) from error
+
+    @property
+    def text(self) -> str:
+        """The model as ``of`` reads it."""
+        place = f"{self.project}{_WITH_SHADOW if self.shadow else ''}" if self.project else _place(self.model)
+        return f"{self.name}={place}"
+
+
+def named_models(texts: Iterable[str]) -> tuple[NamedModel, ...]:
+    """The further models of a service, as ``NamedModel.of`` reads each.
+
+    Raises:
+        SettingsError: One cannot be read, or two have the same name.
+    """
+    models = tuple(map(NamedModel.of, texts))
+    names = [model.name for model in models]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        msg = f"two models are called {twice[0]!r}; give each a name of its own"
+        raise SettingsError(msg)
+    return models
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +120,8 @@ class ServiceSettings:
             service with keys, or one that is open to all, answers under any name.
         control: The share of leads that no hand-over ever has, to measure what calls do. Default: none.
         handover: The file that says who takes which leads. Default: none.
+        also: Further models, which requests ask for by name. Default: none.
+        console: Whether there are pages for people at /console, where what renders them is installed.
 
     Raises:
         SettingsError: ``explore`` or ``control`` is not in ``[0, 1]``, ``rate`` is below 1, or ``project`` is
@@ -58,6 +139,8 @@ class ServiceSettings:
     allowed_hosts: tuple[str, ...] = ()
     control: float = 0.0
     handover: Path | None = None
+    also: tuple[NamedModel, ...] = ()
+    console: bool = True
 
     def __post_init__(self) -> None:
         if self.rate is not None and self.rate < 1:
@@ -93,6 +176,8 @@ class ServiceSettings:
             allowed_hosts=host_names(values.get(ALLOWED_HOSTS, "")),
             control=_share(CONTROL, values.get(CONTROL, "0")),
             handover=Path(values[HANDOVER]) if HANDOVER in values else None,
+            also=named_models(values.get(MODELS, "").replace(",", " ").split()),
+            console=values.get(CONSOLE, "on").lower() not in _OFF_WORDS,
         )
 
     @property
@@ -110,6 +195,8 @@ class ServiceSettings:
             PROJECT: self.project,
             ALLOWED_HOSTS: ",".join(self.allowed_hosts),
             HANDOVER: str(self.handover.absolute()) if self.handover else "",
+            MODELS: " ".join(model.text for model in self.also),
+            CONSOLE: "" if self.console else OFF,
         }
 
 

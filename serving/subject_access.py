@@ -71,8 +71,10 @@ class SubjectRecords:
 
     @property
     def newest(self) -> Decision | None:
-        """The newest decision that was answered."""
-        return next((decision for decision in self.decisions if not decision.shadow), None)
+        """The newest decision that was answered, by the default model where it has made one."""
+        answered = [decision for decision in self.decisions if not decision.shadow]
+        by_default = (decision for decision in answered if not decision.model)
+        return next(by_default, answered[0] if answered else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -432,7 +432,8 @@ def _no_such_value(connection: Connection, name: str) -> NoSuchValueError:
 
 
 def _newest_rows(connection: Connection) -> list[dict[str, Any]]:
-    query = select(DECISIONS.c.row).where(DECISIONS.c.shadow == 0).order_by(DECISIONS.c.id.desc()).limit(100)
+    ranked = (DECISIONS.c.shadow == 0, DECISIONS.c.model == "")
+    query = select(DECISIONS.c.row).where(*ranked).order_by(DECISIONS.c.id.desc()).limit(100)
     return [json.loads(row) for row in connection.execute(query).scalars()]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, literal, select, union_all
 
 from serving.decision_log.overrides import action_on, overrides_by_lead
-from serving.decision_log.records import Decision, DecisionSummary, Outcome
+from serving.decision_log.records import WITHDRAWN, Decision, DecisionSummary, Outcome
 from serving.decision_log.tables import (
     CONTROL_LEADS,
     DECISIONS,
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 _FETCH_ROWS = 1_000
 _SUMMARY_COLUMNS = [DECISIONS.c[field.name] for field in fields(DecisionSummary)]
 _OUTCOME_COLUMNS = [OUTCOMES.c[field.name] for field in fields(Outcome)]
-_NOT_SHADOW = DECISIONS.c.shadow == 0
+# What was answered by the default model: those of others answer other questions.
+_NOT_SHADOW = (DECISIONS.c.shadow == 0) & (DECISIONS.c.model == "")
 # The same id under two tenants is two leads.
 _LEAD = (DECISIONS.c.tenant, DECISIONS.c.lead_id)
 
@@ -50,12 +51,12 @@ def decisions_of_lead(
 
 
 def latest_decisions(log: Engine, tenant: str = "") -> Iterator[Decision]:
-    """The newest decision about each lead that was answered (no shadow), in the order of their ids."""
+    """The newest decision about each lead by the default model (no shadow), in the order of their ids."""
     return _chosen(log, func.max(DECISIONS.c.id), _LEAD, tenant)
 
 
 def first_decisions(log: Engine, tenant: str = "") -> Iterator[Decision]:
-    """The first answered decision about each lead at each as_of, in the order of their ids.
+    """The default model's first decision about each lead at each as_of, in the order of their ids.
 
     Later ones about the same moment may know what a CRM has written over since, for example after the end.
     """
@@ -71,9 +72,10 @@ def _chosen(
 
 
 def scores(log: Engine, since: int, until: int, *, shadow: bool = False) -> Iterator[DecisionSummary]:
-    """The decisions with ``since <= decided_at < until``, answered ones or, with ``shadow``, the others."""
+    """The decisions of ``[since, until)`` by the default model, or with ``shadow`` by its challenger."""
     when = (DECISIONS.c.decided_at >= since) & (DECISIONS.c.decided_at < until)
-    query = select(*_SUMMARY_COLUMNS).where(when, DECISIONS.c.shadow == int(shadow)).order_by(DECISIONS.c.id)
+    of_model = (DECISIONS.c.shadow == int(shadow)) & (DECISIONS.c.model == "")
+    query = select(*_SUMMARY_COLUMNS).where(when, of_model).order_by(DECISIONS.c.id)
     return (DecisionSummary(**_flags(row)) for row in _rows(log, query))
 
 
@@ -106,7 +108,7 @@ def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, dict[
     """
     first = (
         select(DECISIONS.c.lead_id, DECISIONS.c.tenant, func.min(DECISIONS.c.decided_at).label("at"))
-        .where(DECISIONS.c.shadow == 0)
+        .where(_NOT_SHADOW)
         .group_by(DECISIONS.c.lead_id, DECISIONS.c.tenant)
         .subquery()
     )
@@ -198,11 +200,12 @@ def decisions_of_model(log: Engine, model_version: str) -> Iterator[Decision]:
 
 
 def outcomes(log: Engine, lead_id: str | None = None, tenant: str = "") -> Iterator[Outcome]:
-    """The outcomes of all leads or of one, by ``occurred_at``, without those that were corrected."""
+    """The outcomes of all leads or of one, by ``occurred_at``, without those corrected or withdrawn."""
     later = OUTCOMES.alias()
     same = [later.c[name] == OUTCOMES.c[name] for name in ("tenant", "lead_id")]
     corrected = select(1).where(later.c.corrects == OUTCOMES.c.key, *same)
-    query = select(*_OUTCOME_COLUMNS).where(~corrected.exists(), *_of(OUTCOMES, tenant))
+    stands = (~corrected.exists(), OUTCOMES.c.outcome != WITHDRAWN)
+    query = select(*_OUTCOME_COLUMNS).where(*stands, *_of(OUTCOMES, tenant))
     return _outcomes(log, query if lead_id is None else query.where(OUTCOMES.c.lead_id == lead_id))
 
 

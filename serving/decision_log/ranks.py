@@ -56,7 +56,8 @@ _CLOSE_VALUES = text(
 )
 _REOPEN = text(
     f"UPDATE lead_ranks SET closed = closed & 2 WHERE {_KEY} AND closed & 1 = 1 AND NOT EXISTS "  # noqa: S608
-    f"(SELECT 1 FROM outcomes WHERE {_KEY})"
+    f"(SELECT 1 FROM outcomes AS stands WHERE {_KEY} AND outcome <> 'withdrawn' AND NOT EXISTS "
+    f"(SELECT 1 FROM outcomes AS later WHERE {_KEY} AND later.corrects = stands.key))"
 )
 _CLOSE_BY_STAGE = DriverStatement(
     "INSERT INTO lead_ranks (tenant, lead_id, value_name, decision_id, worth, known, lot, withheld, closed) "
@@ -183,7 +184,7 @@ def unrank_decisions(connection: Connection, decisions: Sequence[Mapping[str, An
     leads = sorted({row["lead_id"] for row in decisions})
     newest = (
         select(func.max(DECISIONS.c.id))
-        .where(DECISIONS.c.lead_id.in_(leads), DECISIONS.c.shadow == 0)
+        .where(DECISIONS.c.lead_id.in_(leads), DECISIONS.c.shadow == 0, DECISIONS.c.model == "")
         .group_by(DECISIONS.c.tenant, DECISIONS.c.lead_id)
     )
     left = connection.execute(select(DECISIONS).where(DECISIONS.c.id.in_(newest))).mappings().all()
@@ -192,7 +193,7 @@ def unrank_decisions(connection: Connection, decisions: Sequence[Mapping[str, An
 
 
 def reopen_leads(connection: Connection, leads: Iterable[Lead]) -> None:
-    """Put leads whose outcomes were all deleted back on the ranks, and forget those never scored."""
+    """Put leads whose outcomes were all deleted or withdrawn back, and forget those never scored."""
     keys = _keys(leads)
     if keys:
         connection.execute(_REOPEN, keys)

@@ -13,7 +13,8 @@ from features.record import Value  # noqa: TC001
 from models.explanation import Reason, Score  # noqa: TC001
 from models.uncertainty import WITHHELD, InsufficiencyCode
 
-OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost"]
+OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost", "withdrawn"]
+WITHDRAWN: OutcomeKind = "withdrawn"
 DecidedBy = Literal["person", "system"]
 OutcomeStatus = Literal["recorded", "repeated", "key_conflict", "other_lead", "circle"]
 
@@ -43,7 +44,8 @@ class RequestInfo:
 
     ``shadow``: by a challenger, answered to nobody. ``explored``: handed over by lot, not by probability.
     ``tenant``: the label that the key is bound to, "" where it is bound to none. ``received_at``: when it
-    came, in epoch seconds; leads that were erased since are not logged.
+    came, in epoch seconds; leads that were erased since are not logged. ``model``: the name of the model that
+    was asked for, "" for the default one, whose decisions alone rank leads.
     """
 
     endpoint: str
@@ -53,6 +55,7 @@ class RequestInfo:
     explored: bool = False
     tenant: str = ""
     received_at: float = field(default_factory=_now)
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class DecisionSummary:
     explored: bool
     insufficient: InsufficiencyCode | None
     tenant: str
+    model: str
 
     @property
     def withheld(self) -> bool:
@@ -103,6 +107,7 @@ class Decision(DecisionSummary):
         explored: Whether the lead was handed over by lot, not by its probability.
         insufficient: The code of insufficient evidence; None where the evidence suffices.
         tenant: The label that the key of the request was bound to; "" where it was bound to none.
+        model: The name of the model that was asked for; "" for the default one.
         request_id: The ``X-Request-ID`` of the response; None where there was no request.
         key_id: The name of the API key; None where the service has no keys.
         row: The value of each feature by name.
@@ -123,7 +128,8 @@ class Outcome:
     Attributes:
         key: The reporter's own id of the event; repeated under the same key it counts once.
         lead_id: The lead.
-        outcome: What happened: accepted, qualified, rejected, disqualified, won or lost.
+        outcome: What happened: accepted, qualified, rejected, disqualified, won or lost; or withdrawn, which
+            takes back the outcome that it corrects, as if that had never been reported.
         reason: Why, in the reporter's words; None where none was reported.
         occurred_at: When it happened, in epoch seconds.
         corrects: The key of the outcome that this one replaces. Default: None.

@@ -24,7 +24,7 @@ from serving.decision_log.erasure import (
     register_erasure,
 )
 from serving.decision_log.overrides import prune_overrides
-from serving.decision_log.records import ErasedCounts
+from serving.decision_log.records import WITHDRAWN, ErasedCounts
 from serving.decision_log.retention import RetentionClock, trust
 from serving.decision_log.settings import LogError
 from serving.decision_log.tables import (
@@ -46,7 +46,7 @@ from serving.decision_log.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from sqlalchemy import Connection, Engine, Table
@@ -73,6 +73,7 @@ _COLUMNS = (
         "explored",
         "insufficient",
         "tenant",
+        "model",
     ),
 )
 _ADD = DriverStatement(
@@ -130,6 +131,7 @@ def _columns(
         *flags,
         score.insufficient and score.insufficient.code,
         request.tenant,
+        request.model,
     )
 
 
@@ -150,7 +152,9 @@ def add_decisions(connection: Connection, entries: Sequence[DecisionEntry]) -> l
     numbered = list(zip(numbers, left, strict=True))
     _ADD.execute_many(connection, [(number, *entry.columns) for number, entry in numbered])
     answered = (
-        (_rank(number, entry), entry.decision.row) for number, entry in numbered if not entry.request.shadow
+        (_rank(number, entry), entry.decision.row)
+        for number, entry in numbered
+        if not entry.request.shadow and not entry.request.model
     )
     ranks.rank_leads(connection, answered, by_values=bool(values))
     if len(left) == len(entries):
@@ -227,8 +231,21 @@ def add_outcomes(
             later if (outcome.tenant, outcome.key) in late else status
             for outcome, status, later in zip(outcomes, statuses, again, strict=True)
         ]
-    ranks.close_leads(connection, ((row["tenant"], row["lead_id"]) for row in fresh))
+    closed = {(row["tenant"], row["lead_id"]) for row in fresh}
+    ranks.close_leads(connection, closed)
+    ranks.reopen_leads(connection, _with_withdrawals(connection, closed))
     return statuses
+
+
+def _with_withdrawals(connection: Connection, leads: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of some leads of which an outcome was withdrawn, which may leave them without any."""
+    if not leads:
+        return []
+    columns = (OUTCOMES.c.tenant, OUTCOMES.c.lead_id)
+    query = select(*columns).where(
+        OUTCOMES.c.outcome == WITHDRAWN, OUTCOMES.c.lead_id.in_(sorted({lead_id for _, lead_id in leads}))
+    )
+    return [lead for row in connection.execute(query) if (lead := (row[0], row[1])) in leads]
 
 
 def _judge_outcomes(

@@ -59,6 +59,8 @@ DECISIONS = Table(
     Column("explored", SmallInteger, nullable=False),
     Column("insufficient", Text),
     _tenant(),
+    # The name of the model that was asked for; "" for the default one, whose decisions alone rank leads.
+    Column("model", Text, nullable=False, server_default=""),
     Index("decisions_of_a_lead", "lead_id", "id"),
     Index("decisions_in_time", "decided_at"),
     # A number is never given out twice, even after its row was erased: pages of a listing rely on it.
@@ -290,6 +292,20 @@ FORGOTTEN_LEADS = Table(
     METADATA,
     Column("lead_hash", Text, primary_key=True),
     Column("known_at", BigInteger, nullable=False),
+)
+# People who signed in to the console; ``name`` is that of a key or of an identity provider's user.
+#   key_sha256: the key that they signed in with, which ends the session when it is revoked; else ""
+CONSOLE_SESSIONS = Table(
+    "console_sessions",
+    METADATA,
+    Column("token_sha256", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    _tenant(),
+    Column("key_sha256", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("console_sessions_in_time", "expires_at"),
 )
 # Leads whose score is not true any more, and accounts whose leads' are not. Written in the transaction that
 # adds or removes their events; whoever scores them deletes the row, unless its token has changed since then.

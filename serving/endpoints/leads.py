@@ -65,6 +65,7 @@ async def _show(request: Request, journal: DecisionLog) -> LeadResponse:
             context.key_id,
             tenant=context.tenant,
             received_at=context.received_at,
+            model=context.model,
         ),
     )
     answer: LeadResponse = response

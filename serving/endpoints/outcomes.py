@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from pydantic import ValidationError
 
 from serving.body_splitter import OversizedItem
-from serving.decision_log.records import Outcome
+from serving.decision_log.records import WITHDRAWN, Outcome
 from serving.problems import InvalidLead, invalid_lead, oversized, refuse_surplus_fields
 from serving.request_context import current_request
 from serving.schemas import MAX_NAME, LeadError, OutcomeRecorded, OutcomeRejected, OutcomeReport
@@ -82,6 +82,8 @@ def parse_outcome_report(item: object, now: int) -> Outcome:
 def _find_mistake(report: OutcomeReport, now: int) -> LeadError | None:
     if report.outcome == "rejected" and report.reason is None:
         return _error("missing_field", "reason", "'reason' is required of a rejected lead")
+    if report.outcome == WITHDRAWN and report.corrects is None:
+        return _error("missing_field", "corrects", "'corrects' is required: it names what is withdrawn")
     if "\0" in (report.reason or ""):
         return _error("invalid_value", "reason", "text cannot hold a zero byte")
     if report.occurred_at > now + AHEAD:

@@ -42,6 +42,33 @@ _SHEET = (
         ),
     ),
 )
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'; sandbox allow-scripts allow-downloads"
+)
+_REPORT = (
+    *_COMMON,
+    (b"cache-control", b"no-cache"),
+    (b"content-security-policy", REPORT_POLICY.encode()),
+)
+# The console loads its own files alone. Its pages tell none but the service where a visitor comes from; with
+# no-referrer a browser would not tell it the origin of a form either.
+_CONSOLE = (
+    *_COMMON[:2],
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        (
+            b"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+            b"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        ),
+    ),
+)
+# Another content of a file has another address.
+_CONSOLE_FILES = (*_COMMON, (b"cache-control", b"public, max-age=31536000, immutable"), _CONSOLE[-1])
 _PAGES = (
     *_COMMON,
     (b"cache-control", b"no-cache"),
@@ -97,7 +124,11 @@ class _HeaderSender:
 def _headers(path: str, endpoint: str) -> Sequence[tuple[bytes, bytes]]:
     if path == "/" or path.startswith("/static_content/"):
         return _PAGES
-    return _SHEET if endpoint == _SHEET_PATH else _DATA
+    if path.startswith("/console/static/"):
+        return _CONSOLE_FILES
+    if path == "/console" or path.startswith("/console/"):
+        return _REPORT if path == "/console/report" else _CONSOLE
+    return {_SHEET_PATH: _SHEET, "/report": _REPORT}.get(endpoint, _DATA)
 
 
 def _log_request(method: str, context: RequestContext, status: int, seconds: float) -> None:

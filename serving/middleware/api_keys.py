@@ -19,7 +19,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from features.clock import DAY
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Scope = Literal["score", "handover", "outcomes", "events", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+Role = Literal["sales", "marketing", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
 _PREFIX = "leadloop_"
 _OTHERS_MAY_WRITE = 0o022
 # A token is _PREFIX and 43 characters; nothing much longer is hashed.
@@ -45,7 +47,9 @@ class KeysError(ValueError):
 class ApiKey:
     """A key as the file holds it, valid while ``now < expires_at`` (epoch seconds; None: always).
 
-    ``tenant`` is the label that the key is bound to; "" sees all of them.
+    ``tenant`` is the label that the key is bound to; "" sees all of them. ``role`` is what a person who signs
+    in to the console with it may do there; None where it opens no console. ``models`` are those that it may
+    ask, by name; () may ask any.
     """
 
     name: str
@@ -54,16 +58,20 @@ class ApiKey:
     created_at: int
     expires_at: int | None = None
     tenant: str = ""
+    role: Role | None = None
+    models: tuple[str, ...] = ()
 
     def valid(self, now: float) -> bool:
         """Whether the key has not expired."""
         return self.expires_at is None or now < self.expires_at
 
     def in_words(self) -> str:
-        """One line with name, scopes, tenant and dates."""
+        """One line with name, scopes, role, tenant and dates."""
         until = "for good" if self.expires_at is None else f"until {_day(self.expires_at)}"
         tenant = f"; tenant {self.tenant}" if self.tenant else ""
-        return f"{self.name}: {', '.join(self.scopes)}{tenant}; since {_day(self.created_at)}, {until}"
+        rights = ", ".join((*self.scopes, *([f"console as {self.role}"] if self.role else [])))
+        models = f"; models {', '.join(self.models)}" if self.models else ""
+        return f"{self.name}: {rights}{tenant}{models}; since {_day(self.created_at)}, {until}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,8 @@ def create_key(  # noqa: PLR0913  # a key is what these say
     *,
     tenant: str = "",
     project: str = "",
+    role: str = "",
+    models: Collection[str] = (),
 ) -> str:
     """Create an API key, and the file of keys where there is none.
 
@@ -90,21 +100,29 @@ def create_key(  # noqa: PLR0913  # a key is what these say
     Args:
         file: The file of keys.
         name: 1 to 64 letters, digits, dots, - and _; it appears in log lines.
-        scopes: Some of ``SCOPES``.
+        scopes: Some of ``SCOPES``; none where the key is for the console alone.
         days: How long the key is valid. Default: until it is revoked.
         tenant: The label that the key is bound to, of the same characters. Default: none; it sees all.
         project: The project that a new file belongs to. Default: none.
+        role: One of ``ROLES``, for a person who signs in to the console. Default: none.
+        models: The models of the service that the key may ask, "default" for the one without a name. Default:
+            none, and the key may ask any.
 
     Returns:
         The token; only its hash is kept, so it cannot be shown again.
 
     Raises:
-        KeysError: The name, the tenant or a scope cannot be used, or the file cannot be read or belongs to
-            another project.
+        KeysError: The name, the tenant, the role or a scope cannot be used, there is neither role nor scope,
+            or the file cannot be read or belongs to another project.
     """
     _check_label("a key", name)
+    if not (scopes or role):
+        msg = f"{name} may nothing: give a scope ({', '.join(SCOPES)}) or a role ({', '.join(ROLES)})"
+        raise KeysError(msg)
     if tenant:
         _check_label("a tenant", tenant)
+    for model in models:
+        _check_label("a model", model)
     file.parent.mkdir(parents=True, exist_ok=True)
     with _locked(file):
         known = _read(file, project) if file.exists() else _KeyFile(project=project)
@@ -113,7 +131,9 @@ def create_key(  # noqa: PLR0913  # a key is what these say
             raise KeysError(msg)
         token, now = _PREFIX + secrets.token_urlsafe(32), int(time.time())
         until = None if days is None else now + days * DAY
-        key = ApiKey(name, digest(token), _scopes(scopes), now, until, tenant)
+        key = ApiKey(
+            name, digest(token), _scopes(scopes), now, until, tenant, parse_role(role), tuple(models)
+        )
         _write(file, _KeyFile((*known.keys, key), known.project))
     return token
 
@@ -150,7 +170,7 @@ def _read(file: Path, project: str = "") -> _KeyFile:
         open_to_others = _open_to_others(file)
         content = json.loads(file.read_text(encoding="utf-8"))
         records, owner = content["keys"], str(content.get("project", ""))
-        keys = tuple(ApiKey(**record | {"scopes": _scopes(record["scopes"])}) for record in records)
+        keys = tuple(map(_parse_key, records))
     except OSError as error:
         msg = (
             f"{file}: {error.strerror}; make a key with `leadloop keys add NAME --scope score --keys {file}`"
@@ -204,6 +224,20 @@ def _scopes(names: Collection[str]) -> tuple[Scope, ...]:
     return tuple(scope for scope in SCOPES if scope in names)
 
 
+def parse_role(name: str) -> Role | None:
+    """The role of a name; None of an empty one. Raises KeysError where there is no such role."""
+    if name and name not in ROLES:
+        msg = f"there is no role {name[:40]!r}; in the console a person is {', '.join(ROLES)}"
+        raise KeysError(msg)
+    return next((role for role in ROLES if role == name), None)
+
+
+def _parse_key(record: dict[str, Any]) -> ApiKey:
+    role = parse_role(record.get("role") or "")
+    models = tuple(record.get("models", ()))
+    return ApiKey(**record | {"scopes": _scopes(record["scopes"]), "role": role, "models": models})
+
+
 def digest(token: str) -> str:
     """The SHA-256 of a token, in hexadecimal digits."""
     return hashlib.sha256(token.encode()).hexdigest()
@@ -224,10 +258,12 @@ class ApiKeyStore:
 
     def find(self, token: str) -> ApiKey | None:
         """The valid key of a token, or None; in constant time, so that its duration tells nothing."""
+        return None if len(token) > _LONGEST_TOKEN else self.find_by_hash(digest(token))
+
+    def find_by_hash(self, presented: str) -> ApiKey | None:
+        """The valid key of a token with this SHA-256, or None, as ``find`` finds it."""
         self._reload_if_changed()
-        if len(token) > _LONGEST_TOKEN:
-            return None
-        presented, now = digest(token), time.time()
+        now = time.time()
         matches = [key for key in self._keys if hmac.compare_digest(key.sha256.encode(), presented.encode())]
         return next((key for key in matches if key.valid(now)), None)
 
@@ -246,6 +282,12 @@ class ApiKeyStore:
             logger.critical("the keys stay as they were: %s", error)
 
 
+def _record(key: ApiKey) -> dict[str, Any]:
+    """A key as the file has it; one that may ask any model is what earlier releases wrote."""
+    record = asdict(key)
+    return record if key.models else {name: value for name, value in record.items() if name != "models"}
+
+
 def _day(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
@@ -258,7 +300,7 @@ def _write(file: Path, content: _KeyFile) -> None:
     opened = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(opened, "w", encoding="utf-8") as text:
         project = {"project": content.project} if content.project else {}
-        json.dump(project | {"keys": [asdict(key) for key in content.keys]}, text, indent=1)
+        json.dump(project | {"keys": [_record(key) for key in content.keys]}, text, indent=1)
         text.flush()
         os.fsync(text.fileno())
     fresh.replace(file)

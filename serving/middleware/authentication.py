@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _PROBES = frozenset(("/livez", "/readyz", "/healthz"))
 _OPEN = frozenset((*_PROBES, "/", "/docs.json"))
-# What a link on another site may lead to.
+# What a link on another site may lead to, and the pages of the console.
 _PAGES = frozenset((*_OPEN, "/report"))
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _SCOPES: dict[str, KeyScope] = {
@@ -41,7 +41,7 @@ _SCOPES: dict[str, KeyScope] = {
 # A lead is read by whoever may have it scored, and erased by an administrator.
 _READING_SCOPES: dict[str, KeyScope] = {"/v1/leads/{id}": "score"}
 # Requests without a valid key, by address and minute.
-_GUESSES = 60
+GUESSES = 60
 _IPV6_NETWORK = 64
 # An IPv6 address with the name of an interface.
 _LONGEST_ADDRESS = 80
@@ -109,7 +109,7 @@ class AuthenticationMiddleware:
         self._open_to_all = settings.open_to_all
         self._hosts = frozenset(settings.allowed_hosts)
         self._rate = shared_limiter(settings.rate, "requests") if settings.rate else None
-        self._guesses = shared_limiter(_GUESSES, "guesses")
+        self._guesses = shared_limiter(GUESSES, "guesses")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it without reading its body, which the server throws away."""
@@ -125,11 +125,14 @@ class AuthenticationMiddleware:
         problem = _length_problem(head) or self._host_problem(scope["path"], head, near=near)
         if problem or _is_open(scope["path"]):
             return problem
+        if _is_console(scope["path"]) and self._ring:
+            # Its pages ask for a session of whoever signed in with a key.
+            return self._site_problem(scope, head)
         if self._ring:
             return self._key_refusal(self._ring, scope, head, near=near)
         if not (near or self._open_to_all):
             return _unauthorized("keys_required", _KEYLESS)
-        return self._site_problem(scope, head) or self._rate_refusal(_address(scope))
+        return self._site_problem(scope, head) or self._rate_refusal(counted_address(scope))
 
     def _host_problem(self, path: str, head: _Head, *, near: bool) -> Problem | None:
         """A refusal of a name that is not this service's, where names are set or stand in for keys."""
@@ -147,7 +150,7 @@ class AuthenticationMiddleware:
 
     def _site_problem(self, scope: Scope, head: _Head) -> Problem | None:
         reads = scope["method"] in _READS
-        if reads and (self._open_to_all or scope["path"] in _PAGES):
+        if reads and (self._open_to_all or scope["path"] in _PAGES or _is_console(scope["path"])):
             return None
         origin, site = head.values.get(b"origin", ""), head.values.get(b"sec-fetch-site", "")
         return _CROSS_SITE if is_cross_site(origin, site, head.only(b"host"), self._hosts) else None
@@ -169,7 +172,7 @@ class AuthenticationMiddleware:
         A valid key is let in from there all the same: behind a proxy everybody may have the same address, and
         the hash of a key costs a tenth of this count.
         """
-        wait = self._guesses.retry_after(_address(scope))
+        wait = self._guesses.retry_after(counted_address(scope))
         detail = (
             f"too many requests without a valid key came from this address; ask again in {wait} s with one"
         )
@@ -196,7 +199,7 @@ def _length_problem(head: _Head) -> Problem | None:
 
 def _scope_problem(key: ApiKey, scope: Scope) -> Problem | None:
     context = current_request()
-    context.key_id, context.tenant = key.name, key.tenant
+    context.key_id, context.tenant, context.key_models = key.name, key.tenant, key.models
     path = route_template(scope["path"])
     reading = _READING_SCOPES.get(path) if scope["method"] in _READS else None
     needed = reading or _SCOPES.get(path, "admin")
@@ -224,7 +227,11 @@ def _ip(scope: Scope) -> IPv4Address | IPv6Address | None:
     return parse_address(client[0][:_LONGEST_ADDRESS]) if client else None
 
 
-def _address(scope: Scope) -> str:
+def _is_console(path: str) -> bool:
+    return path == "/console" or path.startswith("/console/")
+
+
+def counted_address(scope: Scope) -> str:
     """The address that requests are counted by: of IPv6 the network, since a client has all of it."""
     address = _ip(scope)
     if isinstance(address, IPv6Address):

@@ -180,7 +180,9 @@ async def _find_kept_answer(service: Any, scope: Scope, body: bytes, cost: float
     context = current_request()
     caller = json.dumps([context.key_id, context.tenant])
     digest = await service.workload.run(cost, lambda: sha256(body).hexdigest())
-    context.idempotency = IdempotencyKey(caller, keys[0], scope["path"], digest, context.tenant)
+    # Of another model the same body is another request.
+    path = f"{scope['path']}?model={context.model}" if context.model else scope["path"]
+    context.idempotency = IdempotencyKey(caller, keys[0], path, digest, context.tenant)
     try:
         stored = await service.journal.find_answer(context.idempotency)
     except LogUnavailable:

@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from models.model_card import SCORE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from models.conversion import ConversionModel
     from models.drift import Drift
@@ -42,12 +42,13 @@ def score_bins(model: ConversionModel, scored: Iterable[ScoreResult]) -> Iterato
             yield 1 + bisect_left(profile.edges, _log_odds(result.probability) - 1e-9)
 
 
-def prometheus_exposition(model: ConversionModel | None) -> bytes:
-    """The metrics of all workers in Prometheus's text format, with the drift of the scores of ``model``."""
+def prometheus_exposition(*models: ConversionModel) -> bytes:
+    """The metrics of all workers in Prometheus's text format, with the drift of the scores of each model."""
     registry = _worker_registry()
     drift_registry = CollectorRegistry()
-    if model and (drift := score_drift(model, registry)):
-        drift_registry.register(_Gauges(model.version, drift))
+    drifts = {model.version: drift for model in models if (drift := score_drift(model, registry))}
+    if drifts:
+        drift_registry.register(_Gauges(drifts))
     return generate_latest(registry) + generate_latest(drift_registry)
 
 
@@ -76,26 +77,23 @@ def drop_dead_worker_gauges() -> None:
 class _Gauges(Collector):
     """Collector of the index and of what chance alone makes of it."""
 
-    def __init__(self, version: str, drift: Drift) -> None:
-        self._version, self._drift = version, drift
+    def __init__(self, drifts: Mapping[str, Drift]) -> None:
+        self._drifts = drifts
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Both gauges, labelled with the model version."""
         gauges = (
-            (
-                "leadloop_score_drift_psi",
-                "Stability index of the scores told, against those judged",
-                self._drift.psi,
-            ),
+            ("leadloop_score_drift_psi", "Stability index of the scores told, against those judged", "psi"),
             (
                 "leadloop_score_drift_chance",
                 "How large chance makes it in one of 1,000 looks",
-                self._drift.chance,
+                "chance",
             ),
         )
-        for name, what, value in gauges:
+        for name, what, field in gauges:
             family = GaugeMetricFamily(name, what, labels=["version"])
-            family.add_metric([self._version], value)
+            for version, drift in self._drifts.items():
+                family.add_metric([version], getattr(drift, field))
             yield family
 
 

@@ -34,6 +34,7 @@ from training.points.conditions import Test
 
 ROOT = Path(features.__file__).parents[1]
 PACKAGES = ("features", "models", "training", "serving")
+TEMPLATES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.html"))
 FILES = sorted(read_sources("en"))
 KEY = re.compile(r"[a-z][a-z_-]*\.[\w-]+(?: (?:\+ )?\w+)?")
 
@@ -69,7 +70,7 @@ def named_in_code():
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_write_sentence":
                 name = node.args[0]
                 whole |= {f"features.{name.value}"} if isinstance(name, ast.Constant) else set()
-    for path in (ROOT / "training").rglob("*.html"):
+    for path in TEMPLATES:
         template = path.read_text()
         whole |= set(re.findall(rf'["\']({KEY.pattern})["\']', template))
         starts |= set(re.findall(r'["\']([a-z_-]+\.\w*)["\'] ?~', template))
@@ -86,7 +87,7 @@ def called_with_a_key():
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             if name in {"Message", "translate", "t", "plural"} and isinstance(node.args[0].value, str):
                 yield node.args[0].value
-    for path in (ROOT / "training").rglob("*.html"):
+    for path in TEMPLATES:
         yield from re.findall(r'\bt(?:\.plural)?\(["\']([^"\']+)["\'][,)]', path.read_text())
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -13,7 +14,9 @@ from small_export import write
 from features.ingest.flat_export import read_flat
 from features.ingest.mapping import FlatMapping
 from models import artifact
+from models.account_chance import AccountDependence
 from models.artifact import ArtifactError, load, save
+from models.next_offers import NextOffer, NextOffers, OfferHistory
 from training.config.settings import TrainingConfig
 from training.data.dataset import from_flat_export
 from training.pipeline.fit_model import train_model
@@ -177,3 +180,16 @@ def test_checksums_that_are_none_are_refused(folder, content):
     (folder / artifact.SUMS).write_bytes(content)
     with pytest.raises(ArtifactError):
         load(folder)
+
+
+def test_what_was_counted_of_accounts_and_offers_is_read_back(fitted, tmp_path):
+    offers = NextOffers(60.0, {"": OfferHistory(30, (NextOffer("guide", None, 20, 15, 3, 0.2, 0.07, 0.45),))})
+    counted = replace(
+        fitted.model, account_dependence=AccountDependence(0.2, 0.1, 0.3, 60, 90), next_offers=offers
+    )
+    save(counted, tmp_path / "counted")
+    loaded = load(tmp_path / "counted")
+    assert (loaded.account_dependence, loaded.next_offers) == (counted.account_dependence, offers)
+    save(fitted.model, tmp_path / "plain")
+    assert load(tmp_path / "plain").account_dependence is None
+    assert not {"accounts.json", "offers.json"} & {path.name for path in (tmp_path / "plain").iterdir()}

@@ -13,6 +13,7 @@ from features.spec import DisplayText, FeatureSet, attribute, combination
 from models import artifact
 from models.additive import AdditiveModel, CategoryTerm, PiecewiseLinearTerm
 from models.encoding import CombinationEncoding, FeatureEncoder, FeatureEncoding
+from models.score_parts import PartScales
 from models.trial import check_answers
 from training.batch_scoring import ScoringOptions, score_flat
 
@@ -114,3 +115,13 @@ def test_a_number_that_is_a_code_is_written_without_thousands(model):
     assert [reason.text for reason in explanation.reasons] == ["Code: 10140"]
     _, reason = explained(model, "north", 10_140.0, "de")
     assert reason.text.endswith("north, 10140")
+
+
+def test_fit_and_engagement_count_a_combination_too(model):
+    families = [spec.family for spec in model.reason_features.specs]
+    scales = PartScales.of(model.contributions(ROWS)[1], families, 0.2)
+    explanation = replace(model, part_scales=scales).explain({"team": "north", "code": 3.0}, "1", 0)
+    total = explanation.base + sum(part.contribution for part in explanation.parts)
+    assert total == pytest.approx(
+        explanation.base + sum(reason.contribution for reason in explanation.reasons), abs=1e-9
+    )

@@ -12,6 +12,7 @@ import polars as pl
 from features.cohort import Snapshots, lead_codes
 from features.point_in_time import is_visible
 from models.points_table import score_points
+from models.score_parts import parts_to_frame
 from training.analysis.not_applicable import NotApplicable
 from training.analysis.stage_entries import stage_entries_since
 from training.config.settings import ReportConfig as Settings
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 
 # The stage that hands leads over where the configuration names none.
 HAND_OVER = "mql"
-# Held-out rows whose contributions are computed.
-EXPLAINED = 1000
+# Held-out rows whose contributions are computed, and those whose parts are graded.
+EXPLAINED, GRADED = 1000, 4000
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class ReportInput:
             shuffled folds, in which predictions and outcomes do not vary independently.
         fairness: The comparison of groups by chosen columns; None where no columns are chosen.
         explained_places: (m,) the places of the explained rows among the held-out rows; None if not known.
+        part_grades: ``place`` among the held-out rows and ``combined_grade``, by models that were not trained
+            on the row's lead; None where there are no such models, or the model has no parts.
 
     Raises:
         ValueError: Numbers of rows do not match, there are none, or all outcomes are equal.
@@ -113,6 +116,7 @@ class ReportInput:
     refit_share: float = 1.0
     refit_log_odds: tuple[NDArray[np.float64], ...] = ()
     explained_places: NDArray[np.intp] | None = None
+    part_grades: pl.DataFrame | None = None
     fairness: Fairness | None = None
 
     def __post_init__(self) -> None:
@@ -225,8 +229,28 @@ def report_input(
         refit_contributions=tuple(parts for _, parts in refitted),
         refit_log_odds=tuple(base + parts.sum(axis=1) for base, parts in refitted) if len(earlier) else (),
         explained_places=places,
+        part_grades=_part_grades(fitted, model),
         refit_share=refits.share if refits else 1.0,
     )
+
+
+def _part_grades(fitted: TrainedModel, model: ConversionModel) -> pl.DataFrame | None:
+    """The grades of fit and engagement of held-out rows, each by the refit that left its lead out.
+
+    The model in use has learned from these leads by now: where a lead of its own making adds to a part, it
+    would grade itself.
+    """
+    if fitted.refits is None or model.part_scales is None:
+        return None
+    frames = []
+    for predictor, omitted in zip(fitted.refits.predictors, fitted.refits.omitted, strict=True):
+        places = np.flatnonzero(np.isin(fitted.held_out_rows, omitted))
+        places = places[:: 1 + len(places) * len(fitted.refits.predictors) // GRADED]
+        rows = fitted.dataset.rows[fitted.held_out_rows[places]]
+        _, contributions = predictor.contributions(predictor.encodings.encode(rows))
+        grades = parts_to_frame(model.split_contributions(contributions))["combined_grade"]
+        frames.append(pl.DataFrame({"place": places, "combined_grade": grades}))
+    return pl.concat(frames).drop_nulls()
 
 
 def current_rule_handover(inputs: ReportInput) -> Flags | None:

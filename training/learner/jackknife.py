@@ -27,10 +27,14 @@ FEWEST = 10
 
 @dataclass(frozen=True, eq=False)
 class JackknifeModels:
-    """``GROUPS`` models, each trained without one group; ``share`` of all rows, in (0, 1], were sampled."""
+    """``GROUPS`` models, each trained without one group; ``share`` of all rows, in (0, 1], were sampled.
+
+    ``omitted`` are the positions of the rows that each was trained without, of those that were sampled.
+    """
 
     predictors: tuple[Predictor, ...]
     share: float = 1.0
+    omitted: tuple[NDArray[np.intp], ...] = ()
 
 
 def jackknife(
@@ -55,4 +59,5 @@ def jackknife(
     if any(min(rows.y[part].sum(), (1 - rows.y[part]).sum()) < FEWEST for part in parts):
         return None
     predictors = [fitted.refit(rows.take(part), seed) for part in parts]
-    return JackknifeModels(tuple(predictors), len(sample) / len(rows))
+    omitted_rows = tuple(sample[group == omitted] for omitted in range(GROUPS))
+    return JackknifeModels(tuple(predictors), len(sample) / len(rows), omitted_rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from training.learner.jackknife import jackknife
 from training.learner.plugin_learner import fit_plugin_learner, savable_learner
 from training.learner.score_intervals import estimate_uncertainty
 from training.pipeline.messages import code_column_messages, combination_messages
+from training.stats.account_dependence import measure_account_dependence
 from training.stats.intervals import effective_sample_size
 from training.stats.plugin_metrics import plugin_metrics
 from training.trained_model import TrainedModel
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from models.account_chance import AccountDependence
     from models.encoding import FeatureEncoder
     from models.metrics import Interval, MetricFunction
     from training.config.settings import TrainingConfig
@@ -103,7 +105,7 @@ def train_model(
     if progress:
         progress("rehearsing, for the intervals of scores")
     lead = dataset.rows["lead_id"]
-    model = ConversionModel(
+    plain = ConversionModel(
         dataset.features,
         fitted.predictor,
         grades,
@@ -111,8 +113,9 @@ def train_model(
         uncertainty=estimate_uncertainty(rows, fitted, lead, training.seed),
         # Two texts are hardly ever the same, so there are no rates of leads with the same one.
         observed_rates=ObservedRates.of(_rows_of_evidence(rows, fitted), lead, dataset.label),
-        part_scales=_part_scales(dataset, fitted, capacity),
+        account_dependence=_account_dependence(dataset, fitted, probability, training.seed),
     )
+    model = replace(plain, part_scales=_part_scales(dataset, fitted, plain, capacity))
     scores = dataset.rows[fitted.held_out_rows].select("lead_id", "as_of")
     scored = model.scores_from_log_odds(scores, fitted.log_odds)
     refits = jackknife(rows, fitted, dataset.lead, training.seed)
@@ -257,12 +260,41 @@ def _profiles(dataset: Dataset, fitted: FittedPredictor) -> dict[str, ReferenceD
     } | spread
 
 
-def _part_scales(dataset: Dataset, fitted: FittedPredictor, capacity: float) -> PartScales:
+def _part_scales(
+    dataset: Dataset, fitted: FittedPredictor, model: ConversionModel, capacity: float
+) -> PartScales:
     """The scales of fit and engagement among the held-out rows, by the final model as of new leads."""
     held_out = dataset.rows[fitted.held_out_rows]
     sample = held_out.gather_every(1 + held_out.height // SPLIT_IN_PARTS)
-    _, contributions = fitted.predictor.contributions(fitted.predictor.encodings.encode(sample))
-    return PartScales.of(contributions, [spec.family for spec in dataset.features.specs], capacity)
+    return PartScales.of(model.contributions(sample)[1], model.reason_families, capacity)
+
+
+@dataclass(frozen=True, slots=True)
+class _ScoredRows:
+    """Held-out rows as ``measure_account_dependence`` takes them."""
+
+    account: NDArray[np.int64]
+    lead: NDArray[np.int64]
+    as_of: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    label: NDArray[np.float64]
+
+
+def _account_dependence(
+    dataset: Dataset, fitted: FittedPredictor, probability: NDArray[np.float64], seed: int
+) -> AccountDependence | None:
+    """How alike colleagues are among the held-out rows; None where nothing tells of accounts."""
+    if dataset.accounts is None or not dataset.has_dates:
+        return None
+    held_out = fitted.held_out_rows
+    rows = _ScoredRows(
+        dataset.accounts[held_out],
+        dataset.lead[held_out],
+        dataset.rows["as_of"].to_numpy()[held_out],
+        probability,
+        dataset.label[held_out].astype(np.float64),
+    )
+    return measure_account_dependence(rows, dataset.gap, seed)
 
 
 def _usual_missing(dataset: Dataset, fitted: FittedPredictor) -> float:

@@ -14,6 +14,7 @@ from models import artifact
 from models.project import resolve_project
 from training.analysis.fairness import audit_fairness
 from training.analysis.inputs import report_input, report_settings
+from training.analysis.next_offers import count_next_offers
 from training.config.toml_reader import ConfigError
 from training.data.dataset import Dataset, flat_rows
 from training.data.load import quarantine_file, read_dataset
@@ -154,7 +155,8 @@ def run_training(  # noqa: PLR0913
     fairness = audit_fairness(fitted)
     record = {} if fairness is None else fairness.to_record()
     card = replace(fitted.model.card, project=store.project, fairness=record)
-    model = artifact.save(replace(fitted.model, card=card), out / MODEL)
+    offers = count_next_offers(dataset.history, report_settings(config))
+    model = artifact.save(replace(fitted.model, card=card, next_offers=offers), out / MODEL)
     say(f"model {model.version} saved in {out / MODEL}")
     evidence = save_promotion_evidence(fitted, model, out, store, say)
     inputs = report_input(fitted, model, config.training.seed, report_settings(config))

@@ -27,6 +27,7 @@ from training.analysis.lift import ModelValue, model_value
 from training.analysis.mql_audit import HandoverAudit, audit_handover
 from training.analysis.not_applicable import NotApplicable
 from training.analysis.offers import Offers, offer_effects
+from training.analysis.part_matrix import PartMatrix, part_matrix
 from training.analysis.points_comparison import PointsComparison, compare_points_tables
 from training.analysis.score_uncertainty import IntervalSummary, summarise_uncertainty
 from training.analysis.summary import ModelSummary, Summary, summary
@@ -64,6 +65,7 @@ class ReportSections:
     points_table: PointsComparison | NotApplicable = _NOT_COMPUTED
     doubted: IntervalSummary | NotApplicable = _NOT_COMPUTED
     fairness: Fairness | NotApplicable = _NO_COLUMNS
+    part_matrix: PartMatrix | NotApplicable = _NOT_COMPUTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,7 @@ def compute_sections(inputs: ReportInput) -> ReportSections:
         points_table=compare_points_tables(inputs),
         doubted=summarise_uncertainty(inputs),
         fairness=inputs.fairness or _NO_COLUMNS,
+        part_matrix=part_matrix(inputs),
     )
 
 

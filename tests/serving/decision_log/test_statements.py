@@ -15,9 +15,10 @@ from log_entries import NASTY, in_transaction, log_decisions, make_decision, mak
 
 from features.clock import DAY
 from models.explanation import Reason
-from serving.decision_log import queries
+from serving.decision_log import handovers, queries
 from serving.decision_log.records import ErasedCounts
 from serving.decision_log.statements import add_outcomes, erase, prune
+from serving.handover_selection import HandoverRequest
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -212,3 +213,37 @@ def test_the_same_key_and_lead_of_two_tenants_are_two(log):
     assert len(list(queries.latest_decisions(log))) == 2
     assert [each.tenant for each in queries.latest_decisions(log, "umbrella")] == ["umbrella"]
     assert len(list(queries.first_decisions(log))) == 2
+
+
+def is_ranked(log, lead_id):
+    """Whether a hand-over would take the lead."""
+    selection = handovers.select_handover(log, HandoverRequest(0, 10))
+    return lead_id in [lead.candidate.lead_id for lead in selection.leads]
+
+
+def test_an_outcome_that_is_withdrawn_never_was_whichever_came_first(log):
+    for number, order in enumerate(permutations(range(3))):
+        lead = f"lead {number}"
+        a, b, c = (f"{letter}{number}" for letter in "abc")
+        log_decisions(log, make_decision(lead))
+        events = [
+            make_outcome(a, lead, "accepted", at=10),
+            make_outcome(b, lead, "rejected", at=20, reason="budget", corrects=a),
+            make_outcome(c, lead, "withdrawn", at=30, corrects=b),
+        ]
+        for place in order:
+            assert in_transaction(log, add_outcomes, [events[place]], 1_000) == ["recorded"]
+        assert list(queries.outcomes(log, lead)) == []
+        assert {event.key for event in queries.outcome_history(log, lead)} == {a, b, c}
+        assert is_ranked(log, lead)
+        in_transaction(log, add_outcomes, [make_outcome(f"d{number}", lead, "accepted")], 1_000)
+        assert [event.outcome for event in queries.outcomes(log, lead)] == ["accepted"]
+        assert not is_ranked(log, lead)
+
+
+def test_of_two_outcomes_the_one_that_was_not_withdrawn_keeps_the_lead_closed(log):
+    log_decisions(log, make_decision("ada"))
+    in_transaction(log, add_outcomes, [make_outcome("a", "ada"), make_outcome("b", "ada")], 1_000)
+    in_transaction(log, add_outcomes, [make_outcome("c", "ada", "withdrawn", corrects="a")], 1_000)
+    assert [event.key for event in queries.outcomes(log, "ada")] == ["b"]
+    assert not is_ranked(log, "ada")

@@ -53,6 +53,7 @@ def test_each_refit_does_without_one_group_and_a_lead_is_not_divided(monkeypatch
         for some in left_out
     )
     assert models.share == 1.0
+    assert [set(each.tolist()) for each in models.omitted] == left_out
 
 
 def test_of_many_rows_a_sample_is_dealt_and_says_which_share(monkeypatch, fitted):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from training.analysis.part_matrix import FEWEST_IN_CELL, PartMatrix
 from training.report.charts import curves
 from training.report.charts.vega import HEIGHT, WIDTH, chart_markup
 from training.report.sections.summary import looks
 from training.report.table import Row, Table
 
 if TYPE_CHECKING:
+    from training.analysis.part_matrix import PartCell
     from training.report.report import Report
     from training.report.translator import Translator
 
@@ -22,8 +24,9 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
     """Build the context of ``worth.html``.
 
     Returns:
-        gains (chart), looks (sentence), table, lifts and measures (tables), and slider (the data of its
-        script).
+        gains (chart), looks (sentence), table, lifts and measures (tables), slider (the data of its script),
+        parts and parts_table (the matrix of fit and engagement, and a row for each of its cells; None where
+        there are none).
     """
     capacity = report.summary.at_capacity
     curve = report.worth.gains
@@ -33,6 +36,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
         "table": _gains(report, t),
         "lifts": _lifts(report, t),
         "measures": _measures(report, t),
+        **_parts(report, t),
         "slider": {
             "captured": [round(captured, 5) for _, captured in curve],
             "positives": report.summary.positives,
@@ -42,6 +46,48 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
             "width": WIDTH,
             "height": HEIGHT,
         },
+    }
+
+
+def _parts(report: Report, t: Translator) -> dict[str, Any]:
+    """The matrix of fit and engagement; a cell has its rate, the interval of it, and the number of leads."""
+    matrix = report.insights.part_matrix
+    if not isinstance(matrix, PartMatrix):
+        return {"parts": None, "parts_table": None}
+    rows = [
+        (fit, [_part_cell(matrix.cell(fit, engagement), t) for engagement in matrix.engagements])
+        for fit in matrix.fits
+    ]
+    counted = [cell for cell in matrix.cells if cell.rate is not None]
+    return {
+        "parts": {"head": matrix.engagements, "rows": rows},
+        "parts_table": Table(
+            t("worth.parts_table"),
+            tuple(t(f"worth.{name}") for name in ("combined_grade", "leads", "looks_at", "hits", "of_these")),
+            tuple(
+                (
+                    cell.grade,
+                    t.number(cell.leads),
+                    t.number(cell.rows),
+                    t.number(cell.converted),
+                    t.rate(cell.rate),
+                )
+                for cell in counted
+                if cell.rate is not None
+            ),
+            muted_rows=frozenset(i for i, cell in enumerate(counted) if cell.leads < FEWEST_IN_CELL),
+        ),
+    }
+
+
+def _part_cell(cell: PartCell, t: Translator) -> dict[str, Any]:
+    rate = cell.rate
+    return {
+        "grade": cell.grade,
+        "rate": "" if rate is None else t.percent(rate.value),
+        "ends": "" if rate is None else f"{t.number(100 * rate.low)}\N{EN DASH}{t.percent(rate.high)}",
+        "leads": t.plural("page.leads", cell.leads),
+        "is_small": cell.leads < FEWEST_IN_CELL,
     }
 
 

@@ -1,0 +1,106 @@
+"""The console of a service: who may come in, and by which door."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from serving.console.roles import Person
+from serving.console.tokens import hash_token, new_token
+from serving.decision_log.settings import LogUnavailable
+from serving.middleware.api_keys import ApiKeyStore, parse_role
+from serving.middleware.authentication import GUESSES
+from serving.middleware.rate_limit import shared_limiter
+
+if TYPE_CHECKING:
+    from serving.console.sessions import SessionStore
+    from serving.decision_log.async_log import DecisionLog
+    from serving.middleware.api_keys import ApiKey
+    from serving.settings import ServiceSettings
+
+SESSION_SECONDS = 12 * 3600
+
+
+class Console:
+    """Who is in front of the console, by the token of their cookie.
+
+    Args:
+        settings: The settings of the service.
+        journal: The decision log, whose database holds the sessions. None: nobody can sign in.
+    """
+
+    def __init__(self, settings: ServiceSettings, journal: DecisionLog | None) -> None:
+        self.project = settings.project
+        self._keys = ApiKeyStore(settings.keys, settings.project) if settings.keys else None
+        self._sessions = None if journal is None else _open_sessions(journal)
+        self._rate = shared_limiter(settings.rate, "requests") if settings.rate else None
+        self._guesses = shared_limiter(GUESSES, "guesses")
+
+    @property
+    def asks_for_login(self) -> bool:
+        """Whether people must say who they are: without keys this machine is trusted."""
+        return self._keys is not None
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether people can sign in with a key."""
+        return self._keys is not None
+
+    async def find_person(self, token: str) -> Person | None:
+        """Who has the cookie with this token; None where nobody is signed in. Raises LogUnavailable."""
+        if not self.asks_for_login:
+            return Person("", "admin")
+        session = await self._sessions.find(token) if self._sessions and token else None
+        if session is None:
+            return None
+        if not session.key_sha256:
+            role = parse_role(session.role)
+            return None if role is None else Person(session.name, role, session.tenant)
+        key = self._keys.find_by_hash(session.key_sha256) if self._keys else None
+        return None if key is None else _person_of(key)
+
+    async def sign_in_with_key(self, key: str) -> str | None:
+        """The token of a new session; None of a key that opens no console. Raises LogUnavailable."""
+        found = self._keys.find(key.strip()) if self._keys else None
+        person = None if found is None else _person_of(found)
+        if found is None or person is None:
+            return None
+        return await self.begin_session(person, found.sha256, found.expires_at)
+
+    async def begin_session(
+        self, person: Person, key_sha256: str = "", valid_until: int | None = None
+    ) -> str:
+        """The token of a new session of a person. Raises LogUnavailable where none can be kept."""
+        from serving.console.sessions import ConsoleSession  # noqa: PLC0415  # see _open_sessions
+
+        if self._sessions is None:
+            raise LogUnavailable
+        token, now = new_token(), int(time.time())
+        ends = min(now + SESSION_SECONDS, valid_until or now + SESSION_SECONDS)
+        identity = (person.name, person.role, person.tenant, key_sha256)
+        await self._sessions.add(ConsoleSession(hash_token(token), *identity, now, ends))
+        return token
+
+    async def sign_out(self, token: str) -> None:
+        """End the session of a token. Raises LogUnavailable."""
+        if self._sessions is not None:
+            await self._sessions.end(token)
+
+    def seconds_until_guess(self, address: str) -> int:
+        """How long an address must wait with its next guess of a key; 0 where it may guess, which counts."""
+        return self._guesses.retry_after(address)
+
+    def seconds_until_request(self, person: Person) -> int:
+        """How long a person must wait, whose key has asked too often; 0 where not, which counts."""
+        return self._rate.retry_after(person.name) if self._rate and person.name else 0
+
+
+def _person_of(key: ApiKey) -> Person | None:
+    return None if key.role is None else Person(key.name, key.role, key.tenant)
+
+
+def _open_sessions(journal: DecisionLog) -> SessionStore:
+    # Without a log nobody needs SQLAlchemy.
+    from serving.console.sessions import SessionStore  # noqa: PLC0415
+
+    return SessionStore(journal)

@@ -1,0 +1,42 @@
+"""What a person may see and do in the console, by role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from serving.middleware.api_keys import Role
+
+Permission = Literal["lists", "leads", "decide", "accounts", "model", "forget"]
+"""To read lists of leads, a lead, to decide about one, to read accounts, the model, to erase a person."""
+
+_PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    "sales": frozenset(("lists", "leads", "decide")),
+    "marketing": frozenset(("lists", "leads", "accounts", "model")),
+    "admin": frozenset(("lists", "leads", "decide", "accounts", "model", "forget")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody in front of the console.
+
+    Attributes:
+        name: The name of their key, or what their identity provider calls them; "" on this machine without
+            keys.
+        role: What they are to the console.
+        tenant: The label whose leads alone they see; "" where they are bound to none.
+    """
+
+    name: str
+    role: Role
+    tenant: str = ""
+
+    def may(self, permission: Permission) -> bool:
+        """Whether their role allows it.
+
+        >>> Person("ada", "marketing").may("decide")
+        False
+        """
+        return permission in _PERMISSIONS[self.role]

@@ -1,0 +1,41 @@
+"""The routes of the console."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from serving.console.login import login_page, logout
+from serving.console.model import model_page
+from serving.console.pages import PageRefused, console_page
+from serving.console.rendering import ROOT, static_file
+from serving.console.today import today_page
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from serving.console.pages import Visit
+
+
+async def _static(request: Request) -> Response:
+    file = static_file(request.path_params["name"])
+    return (
+        Response(status_code=HTTPStatus.NOT_FOUND) if file is None else Response(file[0], media_type=file[1])
+    )
+
+
+async def _nowhere(_: Visit) -> Response:
+    raise PageRefused(HTTPStatus.NOT_FOUND, "console.no_page")
+
+
+routes = [
+    Route(ROOT, console_page("lists", today_page), methods=["GET"]),
+    Route(f"{ROOT}/model", console_page("model", model_page), methods=["GET"]),
+    Route(f"{ROOT}/login", console_page(None, login_page), methods=["GET", "POST"]),
+    Route(f"{ROOT}/logout", console_page(None, logout), methods=["POST"]),
+    Route(f"{ROOT}/static/{{name}}", _static, methods=["GET"]),
+    Route(f"{ROOT}/{{rest:path}}", console_page(None, _nowhere), methods=["GET", "POST"]),
+]

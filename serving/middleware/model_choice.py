@@ -1,0 +1,85 @@
+"""Which of several models a request asks for: ``?model=NAME``, checked once for every address."""
+
+from __future__ import annotations
+
+import os
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from features.suggestions import suggest
+from serving.problems import Problem, send_problem
+from serving.request_context import current_request
+from serving.settings import DEFAULT_MODEL, ServiceSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+# What any model can answer. Hand-overs, outcomes and events are of leads, whichever model asks.
+ANY_MODEL = frozenset(("/v1/score", "/v1/explain", "/v1/model", "/report", "/v1/leads/{id}"))
+_UNSUPPORTED = Problem(
+    HTTPStatus.BAD_REQUEST,
+    "model_unsupported",
+    "only the default model ranks leads and is told their outcomes: leave model out of this address",
+    "model",
+)
+_SEVERAL = Problem(
+    HTTPStatus.BAD_REQUEST, "invalid_value", "one model answers a request; name it once", "model"
+)
+
+
+class ModelChoiceMiddleware:
+    """ASGI middleware that notes the model of a request, and refuses one that is not there or not allowed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._names = tuple(model.name for model in ServiceSettings.of(os.environ).also)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer with a problem."""
+        problem = self._refusal(scope) if scope["type"] == "http" else None
+        if problem is None:
+            await self.app(scope, receive, send)
+        else:
+            await send_problem(problem, send)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        context = current_request()
+        chosen = _chosen(scope)
+        if len(chosen) > 1:
+            return _SEVERAL
+        name = chosen[0] if chosen else DEFAULT_MODEL
+        answers_any = context.endpoint in ANY_MODEL and scope["method"] != "DELETE"
+        if name != DEFAULT_MODEL:
+            if name not in self._names:
+                return _unknown(name, self._names)
+            if not answers_any:
+                return _UNSUPPORTED
+            context.model = name
+        # What no model answers, a key that is limited to some may do as far as its scopes go.
+        if answers_any and context.key_models and name not in context.key_models:
+            return _forbidden(context.key_models)
+        return None
+
+
+def _chosen(scope: Scope) -> list[str]:
+    query: bytes = scope.get("query_string", b"")
+    return (
+        parse_qs(query.decode("latin-1"), keep_blank_values=True).get("model", [])
+        if b"model" in query
+        else []
+    )
+
+
+def _unknown(name: str, names: Sequence[str]) -> Problem:
+    known = ", ".join((DEFAULT_MODEL, *names))
+    detail = f"there is no model {name[:40]!r} here{suggest(name, names)}; this service has {known}"
+    return Problem(HTTPStatus.NOT_FOUND, "unknown_model", detail, "model")
+
+
+def _forbidden(allowed: Sequence[str]) -> Problem:
+    listed = " and ".join(allowed)
+    detail = f"this key may ask {listed}: name the model in the address, as ?model={allowed[0]} does"
+    return Problem(HTTPStatus.FORBIDDEN, "model_forbidden", detail, "model")

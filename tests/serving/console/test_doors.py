@@ -1,0 +1,48 @@
+"""Each way into the console: guessed keys, a machine without keys, and none at all."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from console_browser import Browser, form_token, start_console
+from service_client import start_client
+
+from serving.middleware import authentication
+from serving.middleware.api_keys import create_key
+
+
+def test_whoever_guesses_keys_must_wait_and_a_key_is_let_in(by_hand, tmp_path):
+    with ExitStack() as stack:
+        _guess(start_console(by_hand, tmp_path, stack), tmp_path / "keys.json")
+
+
+def _guess(browser, file):
+    token = form_token(browser.get("/console/login").text)
+    guesses = [
+        browser.client.post("/console/login", data={"form_token": token, "key": f"leadloop_{n}"}).status_code
+        for n in range(authentication.GUESSES + 1)
+    ]
+    assert guesses == [401] * authentication.GUESSES + [429]
+    assert browser.sign_in(create_key(file, "ada", [], role="sales")).status_code == 303
+
+
+def test_without_keys_this_machine_comes_in_without_signing_in_and_its_forms_need_their_token(
+    by_hand, tmp_path
+):
+    with ExitStack() as stack:
+        browser = Browser(start_client(by_hand, str(tmp_path / "decisions.db"), stack))
+        page = browser.get("/console")
+        assert page.status_code == 200
+        assert "logout" not in page.text
+        assert browser.client.post("/console/logout").status_code == 400
+        assert browser.client.post("/console/logout", data={"x": "1"}).status_code == 403
+        assert browser.get("/console", headers={"x-forwarded-for": "192.0.2.1"}).status_code == 401
+
+
+def test_the_console_can_be_switched_off(by_hand, tmp_path):
+    with ExitStack() as stack:
+        browser = Browser(
+            start_client(by_hand, str(tmp_path / "decisions.db"), stack, LEADLOOP_CONSOLE="off")
+        )
+        assert browser.get("/console").status_code == 404
+        assert browser.get("/readyz").status_code == 200

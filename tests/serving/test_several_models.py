@@ -1,0 +1,168 @@
+"""Several models in one service: each answers under its name, and none is mixed up with another."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+from service_client import start_client
+from sqlalchemy import delete, select
+
+from features.clock import DAY
+from serving.decision_log import queries
+from serving.decision_log.database import open_log, writing
+from serving.decision_log.frames import latest_scores
+from serving.decision_log.ranks import unrank_decisions
+from serving.decision_log.tables import DECISIONS, LEAD_RANKS
+from serving.settings import NamedModel, ServiceSettings, SettingsError
+
+LEAD = {"lead_id": "ada", "account": {}, "attributes": {"industry": "machinery"}}
+RENEWAL = "/models/renewal"
+NAMED = {"LEADLOOP_MODELS": f"renewal={RENEWAL}"}
+
+
+@pytest.fixture(scope="module")
+def renewal(by_hand):
+    """A model that says something else of every lead, under another version."""
+    return replace(by_hand, base=1.0, version="renewal00000")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("log") / "decisions.db")
+
+
+@pytest.fixture(scope="module")
+def client(by_hand, renewal, place):
+    with ExitStack() as stack:
+        yield start_client({"any": by_hand, RENEWAL: renewal}, place, stack, **NAMED)
+
+
+def score(client, lead, query="", path="/v1/score", **headers):
+    return client.post(f"{path}{query}", json={"leads": [lead]}, headers=headers)
+
+
+def test_each_model_answers_under_its_name(client, by_hand, renewal):
+    for path in ("/v1/score", "/v1/explain"):
+        versions = {
+            query: score(client, LEAD, query, path).json()["model_version"]
+            for query in ("", "?model=default", "?model=renewal")
+        }
+        assert versions == {
+            "": by_hand.version,
+            "?model=default": by_hand.version,
+            "?model=renewal": renewal.version,
+        }
+    probabilities = [
+        score(client, LEAD, query).json()["results"][0]["probability"] for query in ("", "?model=renewal")
+    ]
+    assert probabilities[1] > probabilities[0] + 0.3
+    told = client.get("/v1/model?model=renewal").json()
+    assert (told["model_version"], told["models"]) == (renewal.version, ["default", "renewal"])
+
+
+def test_an_unknown_name_is_refused_with_those_that_there_are(client):
+    answer = score(client, LEAD, "?model=renewals")
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
+    assert "did you mean 'renewal'?; this service has default, renewal" in answer.json()["detail"]
+    assert score(client, LEAD, "?model=renewal&model=default").json()["code"] == "invalid_value"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/handover?model=renewal", {"capacity": 5}),
+        ("GET", "/v1/handover?model=renewal&capacity=5", None),
+        ("POST", "/v1/outcomes?model=renewal", {"outcomes": [{}]}),
+        ("POST", "/v1/events?model=renewal", {"events": [{}]}),
+        ("DELETE", "/v1/leads/ada/decisions?model=renewal", None),
+    ],
+)
+def test_what_only_the_default_model_does_is_refused_of_another(client, method, path, body):
+    answer = client.request(method, path, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "model_unsupported")
+
+
+def test_the_log_says_which_model_was_asked_and_only_the_default_one_ranks(client, place, by_hand, renewal):
+    lead = LEAD | {"lead_id": "logged"}
+    first = score(client, lead).json()["results"][0]["probability"]
+    score(client, lead, "?model=renewal")
+    score(client, LEAD | {"lead_id": "only renewal"}, "?model=renewal")
+    decisions = client.get("/v1/leads/logged/decisions").json()["decisions"]
+    assert [(each["model"], each["model_version"]) for each in decisions] == [
+        ("renewal", renewal.version),
+        ("", by_hand.version),
+    ]
+    log = open_log(place)
+    with log.connect() as connection:
+        ranked = select(LEAD_RANKS.c.lead_id, LEAD_RANKS.c.worth).where(LEAD_RANKS.c.decision_id > 0)
+        worth = {row.lead_id: row.worth for row in connection.execute(ranked)}
+    assert worth["logged"] == first
+    assert "only renewal" not in worth
+    # Nor does anything that is learned, monitored or exported from the log.
+    now = int(time.time())
+    for told in (
+        [each.lead_id for each in queries.latest_decisions(log)],
+        [each.lead_id for each in queries.first_decisions(log)],
+        [each.lead_id for each in queries.scores(log, 0, now + DAY)],
+        [lead_id for frame in latest_scores(log) for lead_id in frame["lead_id"]],
+    ):
+        assert "logged" in told
+        assert "only renewal" not in told
+    assert {each.model_version for each in queries.latest_decisions(log)} == {by_hand.version}
+    log.dispose()
+
+
+def test_the_newest_decision_of_the_default_model_ranks_a_lead_again_when_a_later_one_is_pruned(
+    place, client
+):
+    lead = LEAD | {"lead_id": "pruned"}
+    first = score(client, lead).json()["results"][0]["probability"]
+    score(client, lead, "?model=renewal")
+    score(client, lead | {"attributes": {"industry": "ads"}})
+    log = writing(open_log(place))
+    with log.begin() as connection:
+        (row,) = connection.execute(select(LEAD_RANKS).where(LEAD_RANKS.c.lead_id == "pruned")).mappings()
+        connection.execute(delete(DECISIONS).where(DECISIONS.c.id == row["decision_id"]))
+        unrank_decisions(connection, [{"id": row["decision_id"], "tenant": "", "lead_id": "pruned"}])
+        (again,) = connection.execute(select(LEAD_RANKS).where(LEAD_RANKS.c.lead_id == "pruned")).mappings()
+    assert again["worth"] == first != row["worth"]
+    log.dispose()
+
+
+def test_a_stored_lead_is_read_by_each_model(client, by_hand, renewal):
+    created = int(time.time()) - 20 * DAY
+    event = {"id": "l1", "type": "lead", "lead_id": "stored", "created_at": created}
+    client.post("/v1/events", json={"events": [event]})
+    versions = [
+        client.get(f"/v1/leads/stored{query}").json()["model_version"] for query in ("", "?model=renewal")
+    ]
+    assert versions == [by_hand.version, renewal.version]
+
+
+def test_a_request_sent_again_under_its_key_is_another_one_for_another_model(client):
+    headers = {"idempotency-key": "once"}
+    first = score(client, LEAD, **headers)
+    assert score(client, LEAD, **headers).json() == first.json()
+    other = score(client, LEAD, "?model=renewal", **headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["renewal", "renewal=", "=acme", "Renewal=acme", "default=acme", "a=acme a=beta", "a=Acme!", "a=b:c"],
+)
+def test_a_setting_that_names_no_model_is_refused(text):
+    with pytest.raises(SettingsError):
+        ServiceSettings.of({"LEADLOOP_MODELS": text})
+
+
+def test_the_models_come_back_from_the_environment_as_they_were(tmp_path):
+    also = (
+        NamedModel("renewal", project="acme-renewals", shadow="challenger"),
+        NamedModel("upsell", str(tmp_path)),
+    )
+    settings = ServiceSettings(also=also)
+    assert ServiceSettings.of(settings.environment).also == also
