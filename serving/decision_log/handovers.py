@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from serving.decision_log.records import DecisionSummary
     from serving.handover_selection import HandoverRequest, SelectedLead, Selection
 
+    HandoverObserver = Callable[[Connection, HandoverRequest, Sequence[dict[str, Any]]], None]
     Condition = Callable[[ColumnElement[float]], ColumnElement[bool]]
 
 # How many features hand-overs may rank by: each is kept up with every decision.
@@ -405,8 +406,19 @@ def _handover_lead(row: Mapping[Any, Any], decision: DecisionSummary) -> Handove
     )
 
 
-def add_handover(connection: Connection, request: HandoverRequest, selection: Selection) -> None:
+def add_handover(
+    connection: Connection,
+    request: HandoverRequest,
+    selection: Selection,
+    observer: HandoverObserver | None = None,
+) -> None:
     """Log a selection, without leads that were erased since it was made.
+
+    Args:
+        connection: A connection in a transaction.
+        request: The parameters.
+        selection: The leads.
+        observer: Called in the same transaction with the rows of ``handed_over`` that were added.
 
     Raises:
         IntegrityError: Another process has logged one for the same request.
@@ -423,6 +435,8 @@ def add_handover(connection: Connection, request: HandoverRequest, selection: Se
         logged = _logged_decisions(connection, [row["decision_id"] for row in rows])
         if left := [row for row in rows if row["decision_id"] in logged]:
             connection.execute(insert(table), left)
+            if table is HANDED_OVER and observer is not None:
+                observer(connection, request, left)
 
 
 def _logged_decisions(connection: Connection, numbers: Sequence[int]) -> set[int]:

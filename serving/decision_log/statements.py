@@ -36,6 +36,7 @@ from serving.decision_log.tables import (
     IDEMPOTENT_ANSWERS,
     LEAD_RANKS,
     OUTCOMES,
+    WEBHOOK_MESSAGES,
 )
 from serving.handover_selection import lead_lot
 
@@ -314,7 +315,7 @@ def _erase_id(connection: Connection, lead_id: str, known_at: int, tenant: str) 
     _erase_answers(connection, lead_id, tenant)
     decisions, outcomes, *_ = [
         connection.execute(delete(table).where(*_of_lead(table, lead_id, tenant))).rowcount
-        for table in (DECISIONS, OUTCOMES, HANDED_OVER, CONTROL_LEADS, LEAD_RANKS)
+        for table in (DECISIONS, OUTCOMES, HANDED_OVER, CONTROL_LEADS, LEAD_RANKS, WEBHOOK_MESSAGES)
     ]
     events = lead_events.erase_lead_events(connection, lead_id, tenant, known_at)
     return ErasedCounts(decisions, outcomes, events)
@@ -349,6 +350,7 @@ def prune(connection: Connection, before: int, most: int) -> ErasedCounts:
     lock_against_erasure(connection)
     _remove_handovers(connection, before)
     remove_answers_before(connection, before, most)
+    connection.execute(delete(WEBHOOK_MESSAGES).where(WEBHOOK_MESSAGES.c.created_at < before))
     decisions = _oldest(connection, DECISIONS, "decided_at", before, most)
     outcomes = _oldest(connection, OUTCOMES, "recorded_at", before, most)
     for table, rows in ((DECISIONS, decisions), (OUTCOMES, outcomes)):
