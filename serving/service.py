@@ -57,6 +57,7 @@ from serving.settings import ServiceSettings, with_project
 from serving.shadow import ShadowScorer
 from serving.subject_access import Controller
 from serving.uvicorn_patches import install_uvicorn_patches, raise_open_file_limit
+from serving.webhooks.settings import read_webhooks
 from serving.workload import Workload, let_threads_share, stop_sharing
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
     from serving.model_reload import ReloadingModel
     from serving.request_context import RequestContext
     from serving.scorer import Note, Scorer
+    from serving.webhooks.delivery import WebhookDelivery
+    from serving.webhooks.settings import WebhookSettings
 
 Response = TypeVar("Response", ScoreResponse, ExplainResponse)
 # Answers are text with many repetitions: the fastest level makes a tenth of them.
@@ -114,6 +117,8 @@ class Leadloop:
         self.champion = follow_model(settings.model, settings.project)
         self.journal = _open_decision_log(settings.log)
         self._store = None if self.journal is None else _open_lead_store(self.journal)
+        self.webhooks = read_webhooks()
+        self._delivery = _open_webhook_delivery(self.journal, self.webhooks)
         self.workload = Workload()
         self.explore, self.control = settings.explore, settings.control
         self.handover = PlanFile(settings.handover)
@@ -164,6 +169,8 @@ class Leadloop:
         """Poll for promotions from now on, and let the event loop go before the threads."""
         let_threads_share()
         self._following = [asyncio.create_task(followed.poll()) for followed in self._reloading_models]
+        if self._delivery is not None:
+            self._following.append(asyncio.create_task(self._delivery.run()))
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
@@ -353,6 +360,20 @@ def _open_lead_store(journal: DecisionLog) -> LeadStore:
 def _open_console(settings: ServiceSettings, journal: DecisionLog | None) -> Console | None:
     """The console; None where it is off, or what renders it is not installed."""
     return Console(settings, journal) if settings.console and can_render() else None
+
+
+def _open_webhook_delivery(journal: DecisionLog | None, webhooks: WebhookSettings) -> WebhookDelivery | None:
+    """What delivers messages to webhooks, after the log was told to write them; None without any."""
+    if journal is None or not webhooks.outgoing:
+        return None
+    from serving.webhooks.delivery import WebhookDelivery  # noqa: PLC0415
+    from serving.webhooks.messages import WebhookWriter  # noqa: PLC0415
+
+    subscriptions = webhooks.outgoing.values()
+    writer = WebhookWriter(subscriptions)
+    journal.handover_observer = writer.write_handover
+    journal.outcome_observer = writer.write_outcomes
+    return WebhookDelivery(journal, subscriptions)
 
 
 def _open_decision_log(settings: LogSettings) -> DecisionLog | None:

@@ -20,7 +20,9 @@ from serving.decision_log.writer import DEADLINE, GroupCommitWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from serving.decision_log.handovers import Handover
+    from sqlalchemy import Connection
+
+    from serving.decision_log.handovers import Handover, HandoverObserver
     from serving.decision_log.overrides import Override
     from serving.decision_log.owner_lists import ListWish
     from serving.decision_log.records import (
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from serving.decision_log.settings import LogSettings
     from serving.handover_plan import HandoverPlan
     from serving.handover_selection import HandoverRequest
+
+    OutcomeObserver = Callable[[Connection, Sequence[Outcome], float | None], None]
 
 T = TypeVar("T")
 # Decisions whose rows are made in the event loop.
@@ -60,6 +64,9 @@ class DecisionLog:
         # Threads of their own: reads of a database that hangs must not take those that score.
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="log-reader")
         self._reads = 0
+        # Called in the transactions that add hand-overs and outcomes, with what was added.
+        self.handover_observer: HandoverObserver | None = None
+        self.outcome_observer: OutcomeObserver | None = None
 
     def close(self) -> None:
         """Write what was submitted, then end the threads."""
@@ -101,9 +108,16 @@ class DecisionLog:
     ) -> list[OutcomeStatus]:
         """Log outcomes of a request that came at ``received_at``; the status of each, once committed."""
         arrival = time.time() if received_at is None else received_at
-        return await self.writer.write(
-            partial(statements.add_outcomes, outcomes=outcomes, now=_now(), received_at=arrival)
-        )
+
+        def work(connection: Connection) -> list[OutcomeStatus]:
+            statuses = statements.add_outcomes(connection, outcomes, _now(), arrival)
+            pairs = zip(outcomes, statuses, strict=True)
+            recorded = [outcome for outcome, status in pairs if status == "recorded"]
+            if self.outcome_observer is not None and recorded:
+                self.outcome_observer(connection, recorded, arrival)
+            return statuses
+
+        return await self.writer.write(work)
 
     async def erase(self, lead_id: str, tenant: str = "") -> ErasedLead:
         """Erase all records of a lead; how many were removed, once that is committed."""
@@ -146,7 +160,8 @@ class DecisionLog:
             return None
         # Another worker may have been faster.
         with suppress(IntegrityError):
-            await self.writer.write(partial(handovers.add_handover, request=request, selection=selection))
+            work = partial(handovers.add_handover, request=request, selection=selection)
+            await self.writer.write(partial(work, observer=self.handover_observer))
         return await self.find_handover(request)
 
     async def find_handovers(self, wish: ListWish) -> list[Handover]:
@@ -179,7 +194,9 @@ class DecisionLog:
                 return []
             # Another worker may have been faster, with all of them or with some.
             with suppress(IntegrityError):
-                await self.writer.write(partial(handovers.add_handovers, lists=fresh))
+                await self.writer.write(
+                    partial(handovers.add_handovers, lists=fresh, observer=self.handover_observer)
+                )
         return await self.find_handovers(wish)
 
     async def log_override(self, override: Override, received_at: float) -> bool:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from serving.decision_log.records import DecisionSummary
     from serving.handover_selection import SelectedLead, Selection
 
+    HandoverObserver = Callable[[Connection, HandoverRequest, Sequence[dict[str, Any]]], None]
     Condition = Callable[[ColumnElement[float]], ColumnElement[bool]]
 
 # How many features hand-overs may rank by: each is kept up with every decision.
@@ -507,27 +508,46 @@ def _handover_lead(row: Mapping[Any, Any], decision: DecisionSummary) -> Handove
     return HandoverLead(row["rank"], decision, row["worth"], row["value"], explored, propensity)
 
 
-def add_handover(connection: Connection, request: HandoverRequest, selection: Selection) -> None:
+def add_handover(
+    connection: Connection,
+    request: HandoverRequest,
+    selection: Selection,
+    observer: HandoverObserver | None = None,
+) -> None:
     """Log a selection, without leads that were erased since it was made.
+
+    Args:
+        connection: A connection in a transaction.
+        request: The parameters.
+        selection: The leads.
+        observer: Called in the same transaction with the rows of ``handed_over`` that were added.
 
     Raises:
         IntegrityError: Another process has logged one for the same request.
     """
-    add_handovers(connection, [OwnerList(request, selection, {}, {})])
+    add_handovers(connection, [OwnerList(request, selection, {}, {})], observer)
 
 
-def add_handovers(connection: Connection, lists: Sequence[OwnerList]) -> None:
+def add_handovers(
+    connection: Connection, lists: Sequence[OwnerList], observer: HandoverObserver | None = None
+) -> None:
     """Log the selections of several lists, all or none, without leads that were erased since they were made.
+
+    Args:
+        connection: A connection in a transaction.
+        lists: The selections.
+        observer: Called in the same transaction with each request and the rows of ``handed_over`` that were
+            added for it.
 
     Raises:
         IntegrityError: Another process has logged one of them.
     """
     lock_against_erasure(connection)
     for each in lists:
-        _add_handover(connection, each)
+        _add_handover(connection, each, observer)
 
 
-def _add_handover(connection: Connection, owner_list: OwnerList) -> None:
+def _add_handover(connection: Connection, owner_list: OwnerList, observer: HandoverObserver | None) -> None:
     request, selection = owner_list.request, owner_list.selection
     head = _identity(request) | {
         "control_share": request.control_share,
@@ -545,6 +565,8 @@ def _add_handover(connection: Connection, owner_list: OwnerList) -> None:
         logged = _logged_decisions(connection, [row["decision_id"] for row in rows])
         if left := [row for row in rows if row["decision_id"] in logged]:
             connection.execute(insert(table), left)
+            if table is HANDED_OVER and observer is not None:
+                observer(connection, request, left)
     counts = [(request.owner, each) for each in owner_list.excluded.items()]
     counts += [("", each) for each in owner_list.nobodys.items()]
     exclusions = [
