@@ -157,7 +157,9 @@ def infer_family(column: str) -> str:
 
 _EXTRACTED_FAMILIES: dict[Part, str] = {
     "words": "intent",
-    **dict.fromkeys(("date_weekday", "date_month", "date_age", "date_lag"), "tempo"),
+    **dict.fromkeys(
+        ("date_weekday", "date_month", "date_age", "date_lag", "clock_time", "clock_lag"), "tempo"
+    ),
 }
 
 

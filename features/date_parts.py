@@ -1,4 +1,4 @@
-"""What is read out of a cell with a date: its weekday, its month, and its distance from another date.
+"""What is read out of a cell with a date or a time of day: weekday, month, time of day, distances.
 
 One definition for a file and for a request, in plain Python, on a cell as ``features.extraction`` writes it.
 A date without a clock is its midnight, a time without an offset is UTC.
@@ -10,7 +10,7 @@ import re
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from features.clock import DAY, to_datetime
+from features.clock import DAY, HOUR, MINUTE, to_datetime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +100,47 @@ def date_part(pattern: str, name: Callable[[int], str]) -> Callable[[str | None]
         return None if seconds is None else name(seconds)
 
     return extract
+
+
+_CLOCK = re.compile(
+    r"(\d{1,2}):([0-5]\d)(?::([0-5]\d)(?:[.,]\d{1,9})?)?(?: ?(?:([ap])\.?m\.?|uhr|h|z|utc))?", re.IGNORECASE
+)
+_NOON = 12
+
+
+def read_clock(text: str | None) -> float | None:
+    """Whole seconds since midnight of a cell; None where it is missing or no time of day.
+
+    >>> read_clock("14:30"), read_clock("2:30 pm"), read_clock("14:30:05"), read_clock("35:10")
+    (52200.0, 52200.0, 52205.0, None)
+    """
+    match = None if text is None else _CLOCK.fullmatch(text)
+    if match is None:
+        return None
+    hour, minute, second = (int(part or 0) for part in match.groups()[:3])
+    if half := match[4]:
+        if not 1 <= hour <= _NOON:
+            return None
+        hour = hour % _NOON + _NOON * (half.lower() == "p")
+    seconds = hour * HOUR + minute * MINUTE + second
+    return float(seconds) if seconds < DAY else None
+
+
+def write_clock(seconds: float) -> str:
+    """A time of day as people write it; seconds only where there are some.
+
+    >>> write_clock(52_200.0), write_clock(65.0)
+    ('14:30', '00:01:05')
+    """
+    minutes, second = divmod(int(seconds), MINUTE)
+    text = f"{minutes // 60:02}:{minutes % 60:02}"
+    return f"{text}:{second:02}" if second else text
+
+
+def clock_lag(start: str | None, end: str | None) -> float | None:
+    """The seconds from one time of day to another of the same row, below zero where that is earlier."""
+    first, last = read_clock(start), read_clock(end)
+    return None if first is None or last is None else last - first
 
 
 def lag_between(start: str | None, start_pattern: str, end: str | None, end_pattern: str) -> float | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import polars as pl
 
-from features.date_parts import date_part, lag_between, month_of, weekday_of
+from features.date_parts import clock_lag, date_part, lag_between, month_of, read_clock, weekday_of
 from features.messages import Message
 from features.parsing import MISSING, as_category, clean_text, parse_categories
 
@@ -36,15 +36,21 @@ Part = Literal[
     "date_month",
     "date_age",
     "date_lag",
+    "clock_time",
+    "clock_lag",
 ]
-ExtractedUnit = Literal["category", "flag", "words", "seconds"]
+ExtractedUnit = Literal["category", "flag", "words", "seconds", "clock"]
 PARTS: tuple[Part, ...] = get_args(Part)
 _UNITS: dict[Part, ExtractedUnit] = {
     "choice": "flag",
     "words": "words",
     "date_age": "seconds",
     "date_lag": "seconds",
+    "clock_time": "clock",
+    "clock_lag": "seconds",
 }
+NUMERIC_UNITS: frozenset[ExtractedUnit] = frozenset({"flag", "seconds", "clock"})
+"""The units of what is read out as a number."""
 
 PRIVATE, BUSINESS = "private", "business"
 ADDRESS = re.compile(r"(?:[^<>]*<)?\s*(?:mailto:)?[^@\s<>]+@([^@\s<>]+\.[^@\s<>.]{2,})\.?\s*>?\s*")
@@ -67,7 +73,8 @@ class ColumnExtraction:
             "private", words of titles and their rank. Of ``words``, those that are kept; empty for all.
         mark: What separates several choices; of a date, how the column writes dates.
         choice: The choice that a flag is about.
-        other: Of a lag, the column with the second date; of an age, that with the time of the row.
+        other: Of a lag, the column with the second date or time of day; of an age, that with the time of the
+            row.
         other_mark: How that one writes dates.
 
     >>> make_extractor(ColumnExtraction("Email", "email_domain"))("Ann@Example.com")
@@ -92,7 +99,7 @@ class ColumnExtraction:
         """The name of the extracted column."""
         if self.part == "choice":
             return f"{self.column}: {self.choice}"
-        if self.part == "date_lag":
+        if self.part.endswith("_lag"):
             return f"{self.column} to {self.other}"
         return f"{self.column}: {self.part.partition('_')[2] or self.part}"
 
@@ -135,7 +142,7 @@ def extract_column(extraction: ColumnExtraction, column: pl.Series) -> pl.Series
         extraction: What is read out.
         column: The cells as ``cell_texts`` writes them.
     """
-    dtype = pl.Float64 if extraction.unit in {"flag", "seconds"} else pl.String
+    dtype = pl.Float64 if extraction.unit in NUMERIC_UNITS else pl.String
     extract = make_extractor(extraction)
     cells = column.drop_nulls().unique()
     values = pl.Series([extract(cell) for cell in cells], dtype=dtype)
@@ -143,7 +150,7 @@ def extract_column(extraction: ColumnExtraction, column: pl.Series) -> pl.Series
 
 
 def extract_lag(extraction: ColumnExtraction, start: str | None, end: str | None) -> float | None:
-    """The lag of a row: seconds from the date in ``start`` to that in ``end``.
+    """The lag of a row: seconds from the date, or the time of day, in ``start`` to that in ``end``.
 
     An age is missing where the date is after the time of the row, when nobody knew it.
 
@@ -151,6 +158,8 @@ def extract_lag(extraction: ColumnExtraction, start: str | None, end: str | None
     >>> extract_lag(lag, "2024-01-30", "2024-02-01"), extract_lag(lag, None, "2024-02-01")
     (172800.0, None)
     """
+    if extraction.part == "clock_lag":
+        return clock_lag(start, end)
     lag = lag_between(start, extraction.mark, end, extraction.other_mark)
     return None if lag is not None and lag < 0 and extraction.part == "date_age" else lag
 
@@ -319,6 +328,7 @@ _MAKERS: dict[Part, Callable[[ColumnExtraction], Extract]] = {
     "words": _word_extractor,
     "date_weekday": lambda extraction: date_part(extraction.mark, weekday_of),
     "date_month": lambda extraction: date_part(extraction.mark, month_of),
+    "clock_time": lambda _: read_clock,
 }
 
 

@@ -41,7 +41,7 @@ Reduce = Literal[
     "difference",
     "combination",
 ]
-Unit = Literal["count", "seconds", "money", "number", "flag", "category", "words"]
+Unit = Literal["count", "seconds", "clock", "money", "number", "flag", "category", "words"]
 
 SOURCES: tuple[Source, ...] = tuple(source for source in get_args(Source) if source != "derived")
 OPTIONAL: frozenset[str] = frozenset({"inputs", "value_names", "extraction", "other", "other_mark"})

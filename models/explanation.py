@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from features.clock import humanise
+from features.date_parts import write_clock
 from features.display_names import humanise_column, humanise_value
 from features.extraction import value_name
 from features.messages import join_items, localise_number, translate
@@ -337,6 +338,8 @@ def _format_value(spec: FeatureSpec, value: float | str | None, lang: str) -> st
         return (_format_combination if spec.inputs else _format_category)(spec, value, lang)
     if spec.unit == "seconds":
         return humanise(value, lang) if value >= 0 else f"-{humanise(-value, lang)}"
+    if spec.unit == "clock":
+        return write_clock(value)
     if spec.unit == "flag":
         return translate("values.yes" if value > 0 else "values.no", lang)
     return localise_number(f"{value / 100:,.2f}" if spec.unit == "money" else f"{value:,.6g}", lang)

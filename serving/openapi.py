@@ -423,6 +423,7 @@ _TYPICAL_TEXTS: dict[str, str] = {
     "title_department": "Head of Marketing",
     "words": "Please call me",
     **dict.fromkeys(("date_weekday", "date_month", "date_age", "date_lag"), "2026-01-31"),
+    **dict.fromkeys(("clock_time", "clock_lag"), "14:30"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Which columns hold something to read out: e-mail addresses, job titles, several choices a cell, or texts.
+"""Which columns hold something to read out: addresses, titles, choices, texts, times of day.
 
 What is found is shown and can be configured: ``extract = { Email = "email", Notes = "none" }``.
 """
@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
+from features.date_parts import read_clock
 from features.extraction import (
     ADDRESS,
+    NUMERIC_UNITS,
     ColumnExtraction,
     cell_texts,
     extract_column,
@@ -30,12 +32,13 @@ if TYPE_CHECKING:
 
     from features.ingest.column_roles import Role
 
-Extracted = Literal["email", "title", "choices", "words", "none"]
+Extracted = Literal["email", "title", "choices", "words", "time", "none"]
 EXTRACTED: tuple[Extracted, ...] = get_args(Extracted)
 EVERY = "*"
 """The name that stands for all columns in the configuration."""
 
 _EMAIL_SHARE = _LIST_SHARE = 0.9
+_CLOCK_SHARE = 0.99
 _MIN_VALUES, _SAMPLE = 20, 2_000
 _HEADED_SHARE, _TITLE_SHARE, _FEWEST_TITLES = 0.3, 0.6, 10
 _FEWEST_CELLS, _MOST_FLAGS = 5, 40
@@ -50,7 +53,12 @@ _TITLE_HEADING = re.compile(
 )
 _USED: frozenset[Role] = frozenset({"category", "identifier", "text"})
 # The column itself is no attribute then: what is read out of it says more, or it must not be kept.
-_ROLE_INSTEAD: dict[Extracted, Role] = {"email": "identifier", "choices": "text", "words": "text"}
+_ROLE_INSTEAD: dict[Extracted, Role] = {
+    "email": "identifier",
+    "choices": "text",
+    "words": "text",
+    "time": "text",
+}
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,9 @@ def _without_values(role: ColumnRole, kind: Extracted) -> ColumnRole:
 
 def extracted_role(extraction: ColumnExtraction) -> ColumnRole:
     """The role of a column that is read out of another."""
-    role: Role = {"flag": "flag", "seconds": "number"}.get(extraction.unit, "category")  # type: ignore[assignment]
+    role: Role = "category"
+    if extraction.unit in NUMERIC_UNITS:
+        role = "flag" if extraction.unit == "flag" else "number"
     reason = Message("columns.extracted", column=extraction.column)
     return ColumnRole(extraction.name, role, reason, extraction=extraction)
 
@@ -140,8 +150,15 @@ def _notice(kind: Extracted, extractions: list[ColumnExtraction]) -> Message:
 def _infer_extracted(column: pl.Series, role: ColumnRole) -> Extracted:
     """What a column holds by its values; the role that a user declared is what it is."""
     known = column.drop_nulls()
-    if known.is_empty() or role.by == "user" or role.role not in _USED or _is_object(known):
+    if known.is_empty() or role.by == "user":
         return "none"
+    if _is_time_of_day(known):
+        return "time"
+    return "none" if role.role not in _USED or _is_object(known) else _infer_from_words(known, role)
+
+
+def _infer_from_words(known: pl.Series, role: ColumnRole) -> Extracted:
+    """What the filled cells of a column of words hold."""
     if _is_email(known):
         return "email"
     if has_several_choices(role.reason) or _is_list(known):
@@ -158,6 +175,16 @@ def _is_email(known: pl.Series) -> bool:
     if float(is_address.mean() or 0.0) < _EMAIL_SHARE:  # type: ignore[arg-type]
         return False
     return float(known.str.contains(f"^(?:{ADDRESS.pattern})$").mean() or 0.0) >= _EMAIL_SHARE  # type: ignore[arg-type]
+
+
+def _is_time_of_day(known: pl.Series) -> bool:
+    """Whether nearly all cells are times of day; a date with a clock is none."""
+    has_colon = known.head(_SAMPLE).str.contains(":", literal=True)
+    if float(has_colon.mean() or 0.0) < _CLOCK_SHARE:  # type: ignore[arg-type]
+        return False
+    cells = known.alias("cell").value_counts(name="rows").iter_rows()
+    times = sum(int(rows) for cell, rows in cells if read_clock(cell) is not None)
+    return times >= _CLOCK_SHARE * len(known)
 
 
 def _is_list(known: pl.Series) -> bool:
@@ -206,6 +233,8 @@ def _extractions(kind: Extracted, column: pl.Series, role: ColumnRole) -> Iterat
         yield ColumnExtraction(name, "title_department", _title_lexicon("title_department"))
     elif kind == "words":
         yield ColumnExtraction(name, "words")
+    elif kind == "time":
+        yield ColumnExtraction(name, "clock_time")
     elif kind == "choices":
         yield from _choice_extractions(name, column, _choice_mark(column, role))
 

@@ -1,4 +1,4 @@
-"""Dates of a flat file as attributes: how long before the row's time, how far apart, which weekday and month.
+"""Dates of a flat file as attributes: how long before the row's time, how far apart, weekday and month.
 
 Only dates that were there at the row's time: a column with a date after it was filled later, says so, and
 is left out whole.
@@ -52,27 +52,45 @@ def row_time(column: str | None, frame: pl.DataFrame) -> RowTime | None:
 
 
 def is_of_dates(extraction: ColumnExtraction) -> bool:
-    """Whether it is a date that is read."""
-    return extraction.part.startswith("date_")
+    """Whether it is a date that is read, or two times of day of a row."""
+    return extraction.part.startswith("date_") or extraction.part == "clock_lag"
 
 
 def find_date_extractions(
     frame: pl.DataFrame, roles: tuple[ColumnRole, ...], time: RowTime | None, excluded: Collection[str]
 ) -> ExtractedColumns:
-    """Find what can be read out of the columns of dates of a flat file.
+    """Find what can be read out of the dates of a flat file, and how far apart its times of day are.
 
     Args:
         frame: The rows, clean, with the column of their time.
-        roles: What each free column was taken for.
+        roles: What each free column was taken for, and what is read out of them.
         time: The time of the rows. Without it nobody knows which dates were there, so that none is read.
         excluded: Columns that are kept out.
 
     Returns:
         The weekday of each column of dates, its month, how long before the row's time it was, and how far
-        apart each two are.
+        apart each two are; the same of each two columns with times of day, which need no time of the row.
     """
-    if time is None:
-        return ExtractedColumns((), ())
+    dates = ExtractedColumns((), ()) if time is None else _find_dates(frame, roles, time, excluded)
+    lags = tuple(each for each in _clock_lags(roles, excluded) if each.name not in frame.columns)
+    return ExtractedColumns(
+        (*dates.extractions, *lags), (*dates.roles, *map(extracted_role, lags)), dates.notices
+    )
+
+
+def _clock_lags(roles: tuple[ColumnRole, ...], excluded: Collection[str]) -> Iterator[ColumnExtraction]:
+    """How far apart the times of day of each two columns are."""
+    extractions = (role.extraction for role in roles if role.extraction is not None)
+    clocks = [
+        each.column for each in extractions if each.part == "clock_time" and each.column not in excluded
+    ]
+    for start, end in combinations(clocks[:_MOST_COLUMNS], 2):
+        yield ColumnExtraction(start, "clock_lag", other=end)
+
+
+def _find_dates(
+    frame: pl.DataFrame, roles: tuple[ColumnRole, ...], time: RowTime, excluded: Collection[str]
+) -> ExtractedColumns:
     formats = dict[str, str]()
     notices = list[Message]()
     for role in roles:

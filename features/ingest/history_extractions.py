@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from features.extraction import extract_column
+from features.extraction import NUMERIC_UNITS, extract_column
 from features.history import ATTRIBUTE_SCHEMA
 from features.ingest.column_extractions import find_extractions, replaces_values
 from features.ingest.column_roles import ColumnRole, infer_role
@@ -71,7 +71,7 @@ def _by_attribute(extractions: Iterable[ColumnExtraction]) -> dict[str, list[Col
 
 def _extract_rows(rows: pl.DataFrame, extraction: ColumnExtraction) -> pl.DataFrame:
     values = extract_column(extraction, rows["value"])
-    column, other = ("number", "value") if extraction.unit == "flag" else ("value", "number")
+    column, other = ("number", "value") if extraction.unit in NUMERIC_UNITS else ("value", "number")
     return rows.with_columns(
         pl.lit(extraction.name).alias("name"),
         values.alias(column),

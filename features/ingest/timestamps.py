@@ -381,35 +381,57 @@ def is_day_month_ambiguous(column: pl.Series, share: float = NEARLY_ALL) -> bool
 
 def _fitting_formats(known: pl.Series, zone: str, share: float) -> list[TimeFormat]:
     """The formats in which the values are times; dates written with dots have the day first."""
-    if not (known.str.contains("[0-9]").mean() or 0.0) >= share:  # type: ignore[operator]
+    values, rows = _count_values(known)
+    if not _share_of_rows(values.str.contains("[0-9]"), rows) >= share:
         return []  # no date is without digits
-    usual = _filter_fitting(known, (ISO, DAY_FIRST, MONTH_FIRST), zone, share)
-    fits = usual or _filter_fitting(known, candidate_formats(known), zone, share)
-    if len(fits) > 1 and known.str.contains(_DOTTED).all():
+    usual = _filter_fitting(values, rows, (ISO, DAY_FIRST, MONTH_FIRST), zone, share)
+    fits = usual or _filter_fitting(values, rows, candidate_formats(known), zone, share)
+    if len(fits) > 1 and values.str.contains(_DOTTED).all():
         return fits[:1]
-    return _proven_formats(known, fits)
+    return _proven_formats(values, rows, fits)
+
+
+def _count_values(known: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The different values of a column and how many rows have each: a category has a few, read once each."""
+    counted = known.alias("value").value_counts(name="rows")
+    return counted["value"], counted["rows"].cast(pl.Int64)
+
+
+def _share_of_rows(flags: pl.Series, rows: pl.Series) -> float:
+    """The share of rows whose value has the flag; 0 of none."""
+    return _count_rows(flags, rows) / int(rows.sum()) if len(rows) else 0.0
+
+
+def _count_rows(flags: pl.Series, rows: pl.Series) -> int:
+    """How many rows have a value with the flag."""
+    return int(rows.filter(flags).sum())
 
 
 _DOTTED = r"^[0-9]{1,2}\.[0-9]{1,2}\."
 _CONTRADICTED = 0.05
 
 
-def _proven_formats(known: pl.Series, fits: list[TimeFormat]) -> list[TimeFormat]:
+def _proven_formats(values: pl.Series, rows: pl.Series, fits: list[TimeFormat]) -> list[TimeFormat]:
     """The format that reads values which no other does, if hardly any value speaks for another; else all."""
     if len(fits) < len({"day", "month"}):
         return fits
-    parsed = [parse_timestamps(known, time_format).is_not_null().to_numpy() for time_format in fits]
-    best = max(range(len(fits)), key=lambda i: int(parsed[i].sum()))
+    parsed = [parse_timestamps(values, time_format).is_not_null() for time_format in fits]
+    best = max(range(len(fits)), key=lambda i: _count_rows(parsed[i], rows))
     rivals = [other for i, other in enumerate(parsed) if i != best]
-    proofs = [(int((parsed[best] & ~rival).sum()), int((rival & ~parsed[best]).sum())) for rival in rivals]
+    proofs = [
+        (_count_rows(parsed[best] & ~rival, rows), _count_rows(rival & ~parsed[best], rows))
+        for rival in rivals
+    ]
     proven = all(proof and against <= _CONTRADICTED * proof for proof, against in proofs)
     return [fits[best]] if proven else fits
 
 
-def _filter_fitting(known: pl.Series, patterns: Iterable[str], zone: str, share: float) -> list[TimeFormat]:
+def _filter_fitting(
+    values: pl.Series, rows: pl.Series, patterns: Iterable[str], zone: str, share: float
+) -> list[TimeFormat]:
     formats = (TimeFormat(name, zone) for name in patterns)
-    return [time_format for time_format in formats if _parsed_share(known, time_format) >= share]
-
-
-def _parsed_share(known: pl.Series, time_format: TimeFormat) -> float:
-    return float(parse_timestamps(known, time_format).is_not_null().mean() or 0.0)  # type: ignore[arg-type]
+    return [
+        time_format
+        for time_format in formats
+        if _share_of_rows(parse_timestamps(values, time_format).is_not_null(), rows) >= share
+    ]

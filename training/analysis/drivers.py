@@ -166,12 +166,14 @@ class Drivers:
     refits: int = 0
 
 
-def feature_importance(
+def feature_importance(  # noqa: PLR0913 - contributions, and how refits differ in them
     features: FeatureSet,
     rows: pl.DataFrame,
     contributions: NDArray[np.float64],
     refitted: Sequence[NDArray[np.float64]] = (),
     share: float = 1.0,
+    *,
+    refit_places: NDArray[np.intp] | None = None,
 ) -> Drivers:
     """Summarise contributions by feature and family.
 
@@ -181,14 +183,22 @@ def feature_importance(
         contributions: (n, k) contributions in log-odds.
         refitted: The same by models that each leave out one group of leads.
         share: The share of all leads that these models were trained on samples of.
+        refit_places: The places of the rows of ``refitted``. Default: all n.
     """
+    refit_rows = rows if refit_places is None else rows[refit_places]
     points, others = (
         log_odds_to_points(1.0) * contributions,
         [log_odds_to_points(1.0) * refit for refit in refitted],
     )
     intervals = importance_intervals(points, others, share)
     drivers = [
-        _make_driver(spec, rows[spec.name], points[:, i], [refit[:, i] for refit in others], intervals[i])
+        _make_driver(
+            spec,
+            rows[spec.name],
+            points[:, i],
+            [_correlation(spec, refit_rows[spec.name], refit[:, i]) or 0.0 for refit in others],
+            intervals[i],
+        )
         for i, spec in enumerate(features.specs)
     ]
     ages = _age_features(features, rows)
@@ -266,15 +276,12 @@ def _make_driver(
     spec: FeatureSpec,
     values: pl.Series,
     points: NDArray[np.float64],
-    others: Sequence[NDArray[np.float64]],
+    refit_correlations: Sequence[float],
     likely: Interval,
 ) -> Driver:
     size, pairs = likely.value, _value_point_pairs(values, points)
     correlation = _correlation(spec, values, points)
     direction = _direction(size, correlation, spec)
-    refit_correlations = (
-        [_correlation(spec, values, refit) or 0.0 for refit in others] if correlation is not None else []
-    )
     return Driver(
         spec=spec,
         importance=size,

@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 
 # The stage that hands leads over where the configuration names none.
 HAND_OVER = "mql"
-# Held-out rows whose contributions are computed, and those whose parts are graded.
-EXPLAINED, GRADED = 1000, 4000
+# Held-out rows whose parts are graded.
+GRADED = 4000
+# Held-out rows whose contributions are computed, and those whose contributions by refits are, too: how the
+# means of refits differ shows on few rows, and TreeSHAP of all of them by five refits costs half a fit.
+EXPLAINED, EXPLAINED_BY_REFITS = 1000, 300
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ class ReportInput:
         company: Settings of the company.
         model: The model in use, which may have been trained on the held-out rows; it scores open leads.
         learned: The points table that approximates the model, if any.
-        refit_contributions: Contributions like ``contributions`` by jackknife refits.
+        refit_contributions: Contributions like ``contributions`` by jackknife refits, of the rows at
+            ``refit_places`` alone.
         refit_share: The share of all leads that the refits were trained on samples of.
         refit_log_odds: (m,) log-odds of the explained rows by each refit; none where rows were held out by
             shuffled folds, in which predictions and outcomes do not vary independently.
@@ -92,6 +96,7 @@ class ReportInput:
         explained_places: (m,) the places of the explained rows among the held-out rows; None if not known.
         part_grades: ``place`` among the held-out rows and ``combined_grade``, by models that were not trained
             on the row's lead; None where there are no such models, or the model has no parts.
+        refit_places: The places among the explained rows of those that refits explain. Default: all.
 
     Raises:
         ValueError: Numbers of rows do not match, there are none, or all outcomes are equal.
@@ -118,6 +123,7 @@ class ReportInput:
     explained_places: NDArray[np.intp] | None = None
     part_grades: pl.DataFrame | None = None
     fairness: Fairness | None = None
+    refit_places: NDArray[np.intp] | None = None
 
     def __post_init__(self) -> None:
         sizes = {
@@ -205,10 +211,9 @@ def report_input(
     explained = dataset.rows[fitted.held_out_rows[places]]
     _, contributions = model.contributions(explained)
     refits = fitted.refits
-    refitted = [
-        predictor.contributions(predictor.encodings.encode(explained))
-        for predictor in (refits.predictors if refits else ())
-    ]
+    predictors = refits.predictors if refits else ()
+    matrices = [predictor.encodings.encode(explained) for predictor in predictors]
+    some = np.arange(0, len(places), -(-len(places) // EXPLAINED_BY_REFITS))
     earlier = np.setdiff1d(np.arange(len(dataset)), fitted.held_out_rows)
     return ReportInput(
         features=model.reason_features,
@@ -226,10 +231,18 @@ def report_input(
         history=dataset.history,
         company=company or ReportSettings(),
         model=model,
-        refit_contributions=tuple(parts for _, parts in refitted),
-        refit_log_odds=tuple(base + parts.sum(axis=1) for base, parts in refitted) if len(earlier) else (),
+        refit_contributions=tuple(
+            predictor.contributions(matrix[some])[1]
+            for predictor, matrix in zip(predictors, matrices, strict=True)
+        ),
+        refit_log_odds=tuple(
+            predictor.log_odds(matrix) for predictor, matrix in zip(predictors, matrices, strict=True)
+        )
+        if len(earlier)
+        else (),
         explained_places=places,
         part_grades=_part_grades(fitted, model),
+        refit_places=some,
         refit_share=refits.share if refits else 1.0,
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from features.clock import describe_duration
+from features.date_parts import write_clock
 from features.messages import Message, join_items
 from models.metrics import bootstrap_interval, roc_auc
 from training.leakage.column_checks import (
@@ -97,6 +98,10 @@ def _unseen_message(spec: FeatureSpec, before: pl.Series, strange: pl.Series, sh
     if not len(known):
         return Message("findings.new_numbers", share=share)
     low, high = float(known.min()), float(known.max())
+    if spec.unit == "clock":
+        return Message(
+            "findings.times_out_of_range", share=share, low=write_clock(low), high=write_clock(high)
+        )
     if spec.unit != "seconds":
         return Message("findings.out_of_range", share=share, low=low, high=high)
     key = "findings.ages_out_of_range" if spec.name == AGE else "findings.times_out_of_range"

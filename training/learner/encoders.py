@@ -83,7 +83,7 @@ def _fit_cross_fitted(
         return encoding, scores
     encoding, codes = _fit_encoding(rows, name, fold)
     rates = None if codes is None else _cross_fitted_rates(rows, codes, len(encoding.levels) + 2, fold)
-    if name not in rows.extractions or rows.extractions[name].unit == "seconds":
+    if name not in rows.extractions or rows.extractions[name].unit in {"seconds", "clock"}:
         return encoding, rates
     known_rates = _flag_rates(rows, name, fold) if rates is None else rates
     return (encoding, rates) if _beats_base_rate(rows, logit(known_rates)) else (_silent(name), None)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.encoding import FeatureEncoder, FeatureEncoding
+    from models.predictor import Predictor
     from models.uncertainty import InsufficiencyCode
     from training.data.training_rows import TrainingRows
     from training.learner.fit import FittedPredictor
@@ -279,11 +280,16 @@ def _simulate(
     sample, sample_lead = rows.take(sample_rows), lead[sample_rows]
     predictor = fitted.predictor
     truth = predictor.log_odds(predictor.encodings.encode(sample.frame))
-    first_estimate, held_out = _simulate_scenario(sample, fitted, truth, sample_lead, random)
+    first_model, held_out = _simulate_scenario(sample, fitted, truth, sample_lead, random)
+    first_estimate = first_model.log_odds(first_model.encodings.encode(sample.frame))
     rougher_truth = _match_base_rate(_rougher_truth(truth, first_estimate, held_out), sample)
-    second_estimate, other_held_out = _simulate_scenario(sample, fitted, rougher_truth, sample_lead, random)
+    second_model, other_held_out = _simulate_scenario(sample, fitted, rougher_truth, sample_lead, random)
+    # The first truth needs the pattern of all rows; of the second one only the errors count.
+    second_estimate = second_model.log_odds(
+        second_model.encodings.encode(sample.frame.filter(other_held_out))
+    )
     return SimulationErrors.of(first_estimate[held_out], truth[held_out]), SimulationErrors.of(
-        second_estimate[other_held_out], rougher_truth[other_held_out]
+        second_estimate, rougher_truth[other_held_out]
     )
 
 
@@ -293,11 +299,11 @@ def _simulate_scenario(
     truth: Floats,
     lead: NDArray[np.intp],
     random: np.random.Generator,
-) -> tuple[Floats, NDArray[np.bool_]]:
+) -> tuple[Predictor, NDArray[np.bool_]]:
     """Train a model on outcomes drawn from ``truth``.
 
     Returns:
-        (n,) its log-odds, and (n,) a mask of the held-out rows.
+        The model, and (n,) a mask of the held-out rows.
     """
     leads = int(lead.max()) + 1
     for _ in range(TRIES):
@@ -308,8 +314,7 @@ def _simulate_scenario(
         if not is_sparse and int((~in_training).sum()) >= FEWEST_ASKED:
             at = np.flatnonzero(in_training)
             training = replace(rows.take(at), y=y[at], order=None, groups=lead[at])
-            predictor = fitted.refit(training, int(random.integers(2**31)))
-            return predictor.log_odds(predictor.encodings.encode(rows.frame)), ~in_training
+            return fitted.refit(training, int(random.integers(2**31))), ~in_training
     msg = f"fewer than {FEWEST_OF_A_CLASS} leads of one outcome: there is nothing to rehearse"
     raise ValueError(msg)
 

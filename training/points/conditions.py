@@ -29,6 +29,7 @@ _DURATIONS = (
     *(hours * HOUR for hours in (1, 3, 6, 12)),
     *(days * DAY for days in (1, 2, 3, 7, 14, 30, 60, 90, 180, 365, 730)),
 )
+_HOURS = tuple(hours * HOUR for hours in range(1, 24))
 _VALUE = DisplayText("{value}", "{value}")
 
 
@@ -66,8 +67,13 @@ class Condition:
         ('Visits: 3 or more', 'Besuche: höchstens 3')
         """
         value_text = render_sentence(replace(self.spec, says=_VALUE), self.value, lang)
-        phrase = translate(f"conditions.{self.test}", lang, value=value_text)
+        phrase = translate(f"conditions.{self._wording}", lang, value=value_text)
         return self.spec.says.render(lang).replace("{value}", phrase)
+
+    @property
+    def _wording(self) -> str:
+        """The key of its phrase: a time of day is not "or more", but "or later"."""
+        return f"{self.test}_clock" if self.spec.unit == "clock" and self.test == "at_least" else self.test
 
 
 def candidate_conditions(features: FeatureSet, rows: pl.DataFrame) -> tuple[Condition, ...]:
@@ -102,10 +108,12 @@ def _of(spec: FeatureSpec, values: pl.Series) -> Iterator[Condition]:
 
 
 def _edges(spec: FeatureSpec, values: pl.Series) -> list[float]:
-    """Round numbers at which a number is cut; for durations, usual ones such as a week."""
+    """Round numbers at which a number is cut: of durations usual ones such as a week, of a day its hours."""
     known = values.drop_nulls().drop_nans()
     if spec.unit == "seconds":
         return [float(seconds) for seconds in _DURATIONS]
+    if spec.unit == "clock":
+        return [float(seconds) for seconds in _HOURS]
     distinct = cut = known.unique().sort().to_list()
     if len(distinct) > EDGES:
         cut = [float(known.quantile(i / EDGES, "nearest") or 0.0) for i in range(1, EDGES)]

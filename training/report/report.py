@@ -151,6 +151,7 @@ def build_report(inputs: ReportInput, before: Report | None = None) -> Report:
         inputs.contributions,
         inputs.refit_contributions,
         inputs.refit_share,
+        refit_places=inputs.refit_places,
     )
     if before is not None:
         driver_analysis = compare_drivers(driver_analysis, before.drivers, before.version)

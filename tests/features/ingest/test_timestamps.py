@@ -209,3 +209,12 @@ def test_words_around_a_date_say_nothing(words):
 def test_a_month_and_a_year_are_no_day_of_an_early_year(months):
     column = pl.Series(months * 20)
     assert parse_timestamps(column, detect_format(column)).to_list() == [1704067200, 1709251200] * 20
+
+
+def test_a_format_counts_rows_not_different_values():
+    words = ["soon", "later"]
+    assert detect_format(pl.Series(["2024-01-31"] * 300 + words)).pattern == "iso"
+    assert detect_format(pl.Series([f"2024-01-{day:02}" for day in range(1, 29)] + words * 100)) is None
+    # 22 rows of one day speak for the day first, one against it; of different values it would be one each.
+    proven = ["31/01/2024"] * 22 + ["01/31/2024"] + ["01/02/2024"] * 2000
+    assert detect_format(pl.Series(proven)).pattern == DAY_FIRST

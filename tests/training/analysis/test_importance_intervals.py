@@ -90,3 +90,16 @@ def test_refits_reach_the_report_and_are_read_back():
     report = build_report(replace(inputs, refit_contributions=(inputs.contributions,) * GROUPS))
     assert report.drivers.refits == GROUPS
     assert Report.from_json(report.to_json()) == report
+
+
+def test_refits_of_some_rows_are_compared_with_the_values_of_these_rows():
+    inputs = report_input(400)
+    places = np.arange(1, len(inputs.contributions), 3)
+    some = [inputs.contributions[places]] * GROUPS
+    drivers = feature_importance(
+        inputs.features, inputs.explained_rows, inputs.contributions, some, refit_places=places
+    )
+    ways = [item.direction in ("raises", "lowers") for item in drivers.features]
+    assert any(ways)
+    assert [item.steady for item in drivers.features] == [True if way else None for way in ways]
+    assert all(0 <= item.likely.low <= item.importance <= item.likely.high for item in drivers.features)

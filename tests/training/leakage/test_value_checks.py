@@ -71,6 +71,20 @@ def test_two_numbers_whose_difference_is_the_outcome_are_both_named(tmp_path):
     assert "difference to 'CallEnd'" in findings["CallStart"]
 
 
+def test_times_of_day_as_text_whose_difference_is_the_outcome_are_named(tmp_path):
+    frame, random = leads(2000), np.random.default_rng(3)
+    begin = random.integers(540 * 60, 1020 * 60, 2000)
+    length = 60 * np.exp(random.normal(np.where(frame["Converted"].to_numpy() == "Yes", 3.2, 1.4), 0.7))
+    clocks = [
+        pl.Series(each.astype("datetime64[s]").astype("datetime64[ms]")).dt.strftime("%H:%M:%S")
+        for each in (begin, begin + length)
+    ]
+    call = frame.with_columns(CallStart=clocks[0], CallEnd=clocks[1])
+    checks = run_checks(from_flat_export(read_flat(write(tmp_path, call), MAPPING), MAPPING))
+    accused = {finding.column for check in checks for finding in check.findings}
+    assert "CallStart to CallEnd" in accused
+
+
 @pytest.mark.parametrize(("later", "reported"), [(2.0, True), (0.0, False)])
 def test_a_total_that_goes_on_counting_after_the_row_is_named(tmp_path, later, reported):
     frame, random = leads(4000), np.random.default_rng(3)
