@@ -93,14 +93,15 @@ def train(
     if handed_over and from_log is None:
         usage_error("--handed-over is about a decision log; name it with --from-log")
     if from_log is None:
-        config, dataset = source.to_config(), None
+        config, dataset, file = source.to_config(), None, source.configuration
     elif source.leads is not None or holdout is not None:
         usage_error("--from-log says what to learn from; leave --leads and --holdout out")
     else:
         folder = commands.resolve_model_dir(model, project)
         config, dataset = _log_training_data(from_log, folder, source.config, horizon, chance=handed_over)
+        file = source.config
     store = resolve_tracking(config, OUT, project or "")
-    trained = run(config, out, store, dataset=dataset, holdout=holdout, say=print_status)
+    trained = run(config, out, store, dataset=dataset, holdout=holdout, configuration=file, say=print_status)
     print_result(trained.to_dict(), json_)
 
 

@@ -96,7 +96,7 @@ def run_demo(leads: int, seed: int, out: Path, tracking: Tracking, say: Say) -> 
     say(f"writing what the CRM would export, junk rows included, to {out / 'crm'} ...")
     write_csv(past, out / "crm", JUNK, seed)
     config = load_config(out / "crm" / "leadloop.toml")
-    trained = run_training(config, out, tracking, say=say)
+    trained = run_training(config, out, tracking, configuration=out / "crm" / "leadloop.toml", say=say)
     say(f"judging on further leads of the same company, created after {to_datetime(today):%Y-%m-%d} ...")
     truth = evaluate_against_truth(trained.model, simulate(JUDGES, seed + 1), config, today)
     say(_in_words(truth))

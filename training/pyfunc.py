@@ -1,25 +1,36 @@
-"""Lets MLflow serve a leadloop model: rows of ready-made features in, scores out.
+"""Lets MLflow serve a leadloop model: rows of a CRM's export or ready-made features in, scores out.
 
 MLflow imports this module by name, so the logged model is its plain folder and nothing is pickled. It is a
-convenience for who already runs MLflow; ``leadloop serve`` is faster, and computes the features as well.
+convenience for who already runs MLflow; ``leadloop serve`` is faster, and reads histories as well.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import polars as pl
 
+from features.ingest.flat_export import FlatColumns, iter_flat_batches
+from features.parsing import MISSING
+from features.suggestions import suggest
 from models import artifact
+from training.data.dataset import flat_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from narwhals.typing import IntoDataFrame
 
     from features.spec import FeatureSpec
     from models.conversion import ConversionModel
+
+# What ``predict`` returns, in this order, as MLflow's signature names the types.
+OUTPUTS = {"log_odds": "double", "probability": "double", "points": "long", "grade": "string"}
+_TYPES = {"double": pl.Float64, "long": pl.Int64, "string": pl.String}
 
 
 @dataclass(frozen=True)
@@ -29,20 +40,79 @@ class ScoringModel:
     model: ConversionModel
 
     def predict(self, rows: IntoDataFrame, params: dict[str, Any] | None = None) -> Any:
-        """``log_odds``, ``probability``, ``points`` and ``grade`` of each row, in order, for pandas.
+        """Score rows.
 
-        ``rows`` has one column a feature, named as in the model's features; NaN and None are missing values.
-        Other columns are ignored. Raises ValueError when a feature's column is not there.
+        Args:
+            rows: One column a feature, named and typed as in the model's features; or, for a model of a flat
+                export, the columns of that export as the CRM writes them. NaN and None are missing values.
+                Other columns are ignored.
+            params: Must be empty.
+
+        Returns:
+            A pandas frame with ``OUTPUTS``, a row for each of ``rows`` in their order.
+
+        Raises:
+            ValueError: Columns are missing; the message names the first and what it may be called.
         """
         _refuse(params)
         frame = nw.from_native(rows, eager_only=True)
-        missing = [name for name in self.model.features.names if name not in frame.columns]
-        if missing:
-            msg = f"no column {missing[0]!r} ({len(missing)} in all); the model needs one a feature"
-            raise ValueError(msg)
-        matrix = pl.DataFrame([_column(spec, frame[spec.name]) for spec in self.model.features.specs])
+        missing = [spec.name for spec in self.model.features.specs if not _is_ready(frame, spec)]
+        if not missing:
+            specs = self.model.features.specs
+            return self._score(pl.DataFrame([_column(spec, frame[spec.name]) for spec in specs])).to_pandas()
+        columns = FlatColumns.from_features(
+            self.model.features, None, self.model.card.missing or MISSING, self.model.card.marks
+        )
+        if self.model.card.flat and set(columns.needed) <= set(frame.columns):
+            return self._score_export(frame, columns).to_pandas()
+        raise ValueError(_missing_message(missing, columns.needed, frame.columns, flat=self.model.card.flat))
+
+    def _score(self, matrix: pl.DataFrame) -> pl.DataFrame:
         scores = self.model.score_frame(matrix.with_columns(lead_id=pl.lit(""), as_of=pl.lit(0, pl.Int64)))
-        return scores.drop("lead_id", "as_of").to_pandas()
+        return scores.select(*OUTPUTS)
+
+    def _score_export(self, frame: nw.DataFrame[Any], columns: FlatColumns) -> pl.DataFrame:
+        """The scores of rows as a CRM exports them, read by the very code that reads files."""
+        table = pl.DataFrame([_cells(name, frame[name]) for name in columns.needed])
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "leads.parquet"
+            table.with_row_index("__row").with_columns(pl.col("__row").cast(pl.String)).write_parquet(file)
+            batches = list(iter_flat_batches(file, replace(columns, id="__row")))
+        scored = [
+            self._score(flat_rows(self.model.features, batch.leads)).with_columns(batch.leads["lead_id"])
+            for batch in batches
+            if batch.leads.height
+        ]
+        empty = pl.DataFrame(schema={name: _TYPES[kind] for name, kind in OUTPUTS.items()})
+        known = pl.concat(scored) if scored else empty.with_columns(lead_id=pl.lit(""))
+        order = pl.DataFrame({"lead_id": [str(place) for place in range(table.height)]})
+        return order.join(known, on="lead_id", how="left", maintain_order="left").select(*OUTPUTS)
+
+
+def _is_ready(frame: nw.DataFrame[Any], spec: FeatureSpec) -> bool:
+    """Whether the frame has a feature's column in the feature's type; a column of nothing is of any type."""
+    if spec.name not in frame.columns:
+        return False
+    if spec.is_category:
+        return True
+    values = frame[spec.name]
+    return values.dtype.is_numeric() or values.dtype == nw.Boolean or bool(values.is_null().all())
+
+
+def _missing_message(
+    features: Sequence[str], export: Sequence[str], present: Sequence[str], *, flat: bool
+) -> str:
+    absent = [name for name in export if name not in present] if flat else []
+    if not absent:
+        return (
+            f"no column {features[0]!r} with the feature of that name ({len(features)} in all are missing); "
+            f"the model needs one column a feature{suggest(features[0], present)}"
+        )
+    return (
+        f"no column {absent[0]!r} ({len(absent)} in all are missing: {', '.join(absent[:5])}); the model "
+        f"needs the columns of the export that it learned from, or one a feature"
+        f"{suggest(absent[0], present)}"
+    )
 
 
 def _column(spec: FeatureSpec, values: nw.Series[Any]) -> pl.Series:
@@ -51,6 +121,17 @@ def _column(spec: FeatureSpec, values: nw.Series[Any]) -> pl.Series:
     dtype = pl.String if spec.is_category else pl.Float64
     column = pl.Series(spec.name, [None if null else cast(value) for value, null in cells], dtype)
     return column if spec.is_category else column.fill_nan(None)
+
+
+def _cells(name: str, values: nw.Series[Any]) -> pl.Series:
+    """A column as a file would hold it; one of mixed types as text."""
+    cells = [
+        None if null else value
+        for value, null in zip(values.to_list(), values.is_null().to_list(), strict=True)
+    ]
+    if len({type(cell) for cell in cells if cell is not None}) > 1:
+        cells = [None if cell is None else str(cell) for cell in cells]
+    return pl.Series(name, cells)
 
 
 def _refuse(params: dict[str, Any] | None) -> None:

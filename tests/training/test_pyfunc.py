@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -74,6 +74,24 @@ def test_whole_numbers_and_polars_are_understood_too(model):
 def test_a_missing_column_is_named(model):
     with pytest.raises(ValueError, match="no column 'city'"):
         ScoringModel(model).predict(ROWS.drop(columns="city"))
+
+
+def test_an_export_as_the_crm_writes_it_is_read_as_a_file_would_be(model):
+    rows = pd.DataFrame(
+        {"city": ["Ulm", " ulm ", ""], "size": ["12.5", "n/a", "3"], "owner": ["a", "b", "c"]}
+    )
+    flat = replace(model, card=replace(model.card, flat=True))
+    scores = ScoringModel(flat).predict(rows)
+    assert scores["log_odds"].tolist()[0] == 13.5
+    assert len(scores) == 3
+    with pytest.raises(ValueError, match="no column 'size' with the feature"):
+        ScoringModel(model).predict(rows)
+
+
+def test_a_missing_column_of_an_export_is_named_with_the_nearest(model):
+    flat = replace(model, card=replace(model.card, flat=True))
+    with pytest.raises(ValueError, match=r"no column 'city' .* did you mean 'citi'"):
+        ScoringModel(flat).predict(pd.DataFrame({"citi": ["Ulm"], "size": ["1"]}))
 
 
 def test_parameters_are_refused(model):

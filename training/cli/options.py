@@ -172,6 +172,11 @@ class SourceOptions:
     encoding: TextEncoding = None
     config: ConfigFile = None
 
+    @property
+    def configuration(self) -> Path | None:
+        """The configuration file that is read; None where the options say it all."""
+        return None if self.leads is not None else self.config or Path("leadloop.toml")
+
     def to_config(self) -> Config:
         """The configuration file, or what the options of a flat export say.
 
@@ -194,7 +199,7 @@ class SourceOptions:
             )
             raise ConfigError(msg)
         if self.leads is None:
-            return load_config(self.config or Path("leadloop.toml"))
+            return load_config(self.configuration or Path("leadloop.toml"))
         if self.config is not None:
             msg = "--leads and --config both say what to read; name one"
             raise ConfigError(msg)

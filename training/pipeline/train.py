@@ -26,34 +26,22 @@ from training.pipeline.messages import (
     metric_messages,
     warning_messages,
 )
+from training.pipeline.tracked_items import describe_run
 from training.points.distillation import learn_points
 from training.registry.promotion import save_promotion_evidence
-from training.registry.tracking import (
-    Artifact,
-    LogItem,
-    Metric,
-    Model,
-    RunParams,
-    RunRef,
-    Tag,
-    Text,
-    Tracking,
-    log,
-    tracking,
-)
+from training.registry.tracking import RunRef, Text, Tracking, log, tracking
 from training.report.plugin_sections import compute_custom_sections
 from training.report.report import Report, build_report
 from training.stats.plugin_metrics import plugin_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from features.ingest.flat_export import FlatExport
     from features.messages import Lang
     from models.conversion import ConversionModel
     from models.metrics import Interval
-    from models.model_card import ModelCard
     from models.project import Project
     from training.config.settings import Config
     from training.plugins import PluginModule
@@ -115,6 +103,7 @@ def run_training(  # noqa: PLR0913
     *,
     dataset: Dataset | None = None,
     holdout: Path | None = None,
+    configuration: Path | None = None,
     say: Say = print,
 ) -> TrainingRun:
     """Train a model, save it with its report, and track the run.
@@ -125,6 +114,7 @@ def run_training(  # noqa: PLR0913
         store: Where the run is tracked.
         dataset: Rows to learn from instead of the sources, such as those of a decision log.
         holdout: A second flat file with outcomes, to evaluate the model on.
+        configuration: The file of ``config``, to be tracked with the run. Default: there was none.
         say: Called with lines about the progress.
 
     Returns:
@@ -177,8 +167,8 @@ def run_training(  # noqa: PLR0913
         say(line)
     say(f"report written to {out / REPORT}")
     charts = [Text(f"plots/{name}", svg) for name, svg in plots(report, config.report.lang).items()]
-    items = [*_items(config, fitted, measured, out, card), *charts, *evidence]
-    run = log([*items, Model(out / MODEL, model.version)], tracking=store)
+    items = describe_run(config, fitted, model, measured, report, out, configuration)
+    run = log([*items, *charts, *evidence], tracking=store)
     say(f"run {run.run_id} tracked in {run.address}")
     return TrainingRun(fitted, model, out, measured, report, run)
 
@@ -263,33 +253,3 @@ def _outcomes(dataset: Dataset, config: Config, holdout: Path) -> FlatExport:
         extractions=columns.extractions,
     )
     return read_flat(holdout, mapping)
-
-
-def _items(
-    config: Config, fitted: TrainedModel, measured: dict[str, dict[str, Interval]], out: Path, card: ModelCard
-) -> Iterator[LogItem]:
-    yield Tag("leadloop.question", card.label)
-    yield Tag("leadloop.project", card.project)
-    yield Tag("leadloop.time_ordered", str(card.time_ordered).lower())
-    yield RunParams(
-        {
-            "recipe": card.recipe,
-            "trees": card.trees,
-            "seed": config.training.seed,
-            "rows": card.rows,
-            "positives": card.positives,
-            "features": len(fitted.dataset.features),
-            "features_fingerprint": fitted.dataset.features.fingerprint,
-            "data_fingerprint": fitted.dataset.fingerprint,
-            "capacity_share": fitted.capacity,
-        }
-    )
-    for part, figures in measured.items():
-        for name, figure in figures.items():
-            yield Metric(f"{part}_{name}", figure.value, figure.low, figure.high)
-    for name, loss in card.candidates.items():
-        yield Metric(f"candidate_{name}_log_loss", loss)
-    yield Text("features.json", fitted.dataset.features.to_json())
-    yield Text("card.json", card.to_json())
-    for name in (REPORT, REPORT_DATA):
-        yield Artifact(out / name, "report")

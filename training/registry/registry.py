@@ -24,6 +24,7 @@ from models.active_model import active_folders, set_active
 from models.project import LEGACY_NAME, belongs_to, mark_promoted_for, store_name
 from models.trial import require_trial
 from training.registry.tracking import (
+    DESCRIPTION,
     MODEL_VERSION,
     Model,
     RunRef,
@@ -36,6 +37,7 @@ from training.registry.tracking import (
     mlflow_client,
     run_by_id,
     run_by_model_version,
+    run_tags,
     tag_run,
 )
 
@@ -52,6 +54,9 @@ Alias = Literal["champion", "challenger"]
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 REPLACED: Final = "replaced"
+_REGISTERED = (
+    "Scores leads by how likely they convert. The alias champion answers; challenger only scores along."
+)
 
 
 class RegistryError(ValueError):
@@ -262,8 +267,11 @@ def register_run(client: MlflowClient, run_id: str, name: str) -> ModelVersion:
         return known[0]
     model_id = _require_model(client, run_id)
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name)
-    return client.create_model_version(name, f"models:/{model_id}", run_id, model_id=model_id)
+        client.create_registered_model(name, description=_REGISTERED)
+    description = run_tags(client, run_id).get(DESCRIPTION)
+    return client.create_model_version(
+        name, f"models:/{model_id}", run_id, model_id=model_id, description=description
+    )
 
 
 def shadow(client: MlflowClient, version: ModelVersion, project: str) -> Promotion:

@@ -11,19 +11,22 @@ import json
 import logging
 import os
 import re
+import time
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import polars as pl
 
 from features.redaction import without_secrets
 from models.plugin_part import PART as LEARNER
 from models.project import PROJECT_VARIABLE, resolve_project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mlflow import MlflowClient
 
@@ -32,9 +35,11 @@ if TYPE_CHECKING:
 EXPERIMENT = "leadloop"
 MODEL = "model"
 MODEL_VERSION = "model_version"
+# The tag that MLflow's pages show as the description of a run.
+DESCRIPTION = "mlflow.note.content"
 _NEEDED = ("leadloop", "lightgbm", "narwhals", "numpy", "pandas", "polars", "scipy")
 _PARENT = "mlflow.parentRunId"
-_PARAMS_A_CALL = 100
+_PARAMS_A_CALL, _METRICS_A_CALL = 100, 1000
 _REFUSED = re.compile(r"[^\w\-. :/]+")
 # Only defaults: whoever sets these variables has a reason. Retries would hang for minutes on a dead server.
 _ENVIRONMENT = {
@@ -57,12 +62,58 @@ class TrackingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure, with the interval it was measured to if there is one."""
+    """A figure, with the interval it was measured to if there is one.
+
+    Attributes:
+        name: Its name.
+        value: The figure.
+        low: The lower end of its interval. Default: none.
+        high: The upper end of its interval. Default: none.
+        dataset: The name of the ``DatasetRef`` it was measured on. Default: not said.
+    """
 
     name: str
     value: float
     low: float | None = None
     high: float | None = None
+    dataset: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSeries:
+    """A figure by step, such as by boosting round or by fold: a curve in MLflow's pages."""
+
+    name: str
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRef:
+    """Rows that a model learned from or was measured on; only what tells them apart is logged.
+
+    Attributes:
+        name: The name that metrics refer to it by.
+        digest: A hash of its content; MLflow takes up to 36 characters.
+        source: Where it was read from.
+        context: What it was for, ``training`` or ``evaluation``.
+        rows: How many rows it has.
+        columns: Its columns with their types as MLflow names them.
+    """
+
+    name: str
+    digest: str
+    source: str
+    context: str
+    rows: int
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that MLflow's pages show and compare between runs: the file's name, and its columns."""
+
+    name: str
+    columns: Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +149,25 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A saved model to log: its folder, and the version that its content gives."""
+    """A saved model to log.
+
+    Attributes:
+        folder: Its folder.
+        version: The version that its content gives.
+        inputs: Its columns with their types as MLflow names them, or "any", for the signature. Default: no
+            signature.
+        outputs: The same of what it returns.
+        example: Some rows of ``inputs``, a column a name. Default: none.
+    """
 
     folder: Path
     version: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    example: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
-LogItem = Metric | RunParams | Tag | Text | Artifact | Model
+LogItem = Metric | MetricSeries | RunParams | Tag | Text | Artifact | Table | DatasetRef | Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +258,8 @@ def log(
     """Log items as a new run. A run whose items cannot all be logged stays, marked as failed.
 
     Args:
-        items: What to log, in this order; files are only read.
+        items: What to log; files are only read. A model comes first, then the rest in this order, so that
+            MLflow's page of the model shows the figures.
         tracking: The store.
         name: The name of the run. Default: MLflow's.
         parent: The run that the new one is nested in. Default: none.
@@ -213,8 +277,7 @@ def log(
         with mlflow.start_run(experiment_id=experiment, run_name=name, nested=True) as run:
             if parent is not None:
                 client.set_tag(run.info.run_id, _PARENT, parent.run_id)
-            logged = [_log(client, run.info.run_id, item) for item in items]
-        model_uri = next((uri for uri in logged if uri), None)
+            model_uri = _RunLogger(client, run.info.run_id).log(items)
         return RunRef(run.info.run_id, experiment, tracking.uri, model_uri)
 
 
@@ -328,30 +391,157 @@ def _experiment(client: MlflowClient, tracking: Tracking) -> str:
     return str(client.create_experiment(tracking.experiment, artifact_location=tracking.files))
 
 
-def _log(client: MlflowClient, run_id: str, item: LogItem) -> str | None:
-    """Write one item; the URI of the logged model if it is one."""
-    match item:
-        case Metric():
-            _log_metric(client, run_id, item)
-        case RunParams(values):
-            _log_params(client, run_id, values)
-        case Tag(name, value):
-            client.set_tag(run_id, _valid_name(name), value)
-        case Text(name, content):
-            client.log_text(run_id, content, name)
-        case Artifact(path, folder):
-            put = client.log_artifacts if path.is_dir() else client.log_artifact
-            put(run_id, str(path), folder or None)
-        case Model():
-            return _log_model(client, run_id, item)
-    return None
+class _RunLogger:
+    """Writes the items of one run."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self._client, self._run_id = client, run_id
+        self._model_id: str | None = None
+        self._digests: dict[str, str] = {}
+
+    def log(self, items: Iterable[LogItem]) -> str | None:
+        """Write items, models and then datasets first; the URI of the first model."""
+        gathered: list[LogItem] = []
+        try:
+            for item in items:
+                gathered.append(item)  # noqa: PERF402  # what is there when the next one fails counts
+        except BaseException:
+            self._log_gathered(gathered)
+            raise
+        return self._log_gathered(gathered)
+
+    def _log_gathered(self, items: Sequence[LogItem]) -> str | None:
+        # Figures refer to the model and to the data that they are about.
+        ordered = sorted(
+            items, key=lambda item: (not isinstance(item, Model), not isinstance(item, DatasetRef))
+        )
+        uris = [self._log_model(item) for item in ordered if isinstance(item, Model)]
+        self._log_datasets([item for item in ordered if isinstance(item, DatasetRef)])
+        self._log_metrics([item for item in ordered if isinstance(item, Metric | MetricSeries)])
+        for item in ordered:
+            self._log_rest(item)
+        return next(iter(uris), None)
+
+    def _log_rest(self, item: LogItem) -> None:
+        client, run_id = self._client, self._run_id
+        match item:
+            case RunParams(values):
+                _log_params(client, run_id, values)
+            case Tag(name, value):
+                client.set_tag(run_id, _valid_name(name), value)
+            case Text(name, content):
+                client.log_text(run_id, content, name)
+            case Table(name, columns):
+                client.log_table(run_id, {key: list(values) for key, values in columns.items()}, name)
+            case Artifact(path, folder):
+                put = client.log_artifacts if path.is_dir() else client.log_artifact
+                put(run_id, str(path), folder or None)
+
+    def _log_metrics(self, items: Sequence[Metric | MetricSeries]) -> None:
+        """Write all figures in as few calls as MLflow takes, linked to the model."""
+        from mlflow.entities import Metric as MlflowMetric  # noqa: PLC0415
+
+        now = int(time.time() * 1000)
+        metrics = [
+            MlflowMetric(
+                name,
+                value,
+                now,
+                step,
+                model_id=self._model_id,
+                dataset_name=dataset or None,
+                dataset_digest=self._digests.get(dataset),
+            )
+            for item in items
+            for name, value, step, dataset in _points(item)
+        ]
+        for start in range(0, len(metrics), _METRICS_A_CALL):
+            self._client.log_batch(self._run_id, metrics=metrics[start : start + _METRICS_A_CALL])
+
+    def _log_datasets(self, items: Sequence[DatasetRef]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput  # noqa: PLC0415
+
+        if not items:
+            return
+        self._digests = {item.name: item.digest for item in items}
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    item.name,
+                    item.digest,
+                    "local",
+                    json.dumps({"uri": item.source}),
+                    schema=json.dumps({"mlflow_colspec": _columns(item.columns)}),
+                    profile=json.dumps({"num_rows": item.rows}),
+                ),
+                [InputTag("mlflow.data.context", item.context)],
+            )
+            for item in items
+        ]
+        models = None if self._model_id is None else [LoggedModelInput(self._model_id)]
+        self._client.log_inputs(self._run_id, datasets=inputs, models=models)
+
+    def _log_model(self, model: Model) -> str:
+        """Log the folder as it is, with a loader instead of a pickle.
+
+        The requirements are given because MLflow would otherwise spend ten seconds on guessing them.
+        """
+        import mlflow.pyfunc  # noqa: PLC0415
+
+        self._client.set_tag(self._run_id, MODEL_VERSION, model.version)
+        info = mlflow.pyfunc.log_model(
+            name=MODEL,
+            loader_module="training.pyfunc",
+            data_path=str(model.folder.absolute()),
+            pip_requirements=[
+                *(f"{name}=={version(name)}" for name in _NEEDED),
+                *_learner_package(model.folder),
+            ],
+            signature=_signature(model),
+            input_example=_example(model),
+        )
+        self._model_id = str(info.model_id)
+        return str(info.model_uri)
 
 
-def _log_metric(client: MlflowClient, run_id: str, metric: Metric) -> None:
-    figures = {"": metric.value, "_low": metric.low, "_high": metric.high}
-    for suffix, value in figures.items():
-        if value is not None:
-            client.log_metric(run_id, _valid_name(metric.name) + suffix, value)
+def _points(item: Metric | MetricSeries) -> Iterator[tuple[str, float, int, str]]:
+    """Name, value, step and dataset of each figure that an item has."""
+    name = _valid_name(item.name)
+    if isinstance(item, MetricSeries):
+        yield from ((name, value, step, "") for step, value in enumerate(item.values))
+        return
+    figures = {name: item.value, f"{name}_low": item.low, f"{name}_high": item.high}
+    yield from ((each, value, 0, item.dataset) for each, value in figures.items() if value is not None)
+
+
+def _columns(types: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{"name": name, "type": kind, "required": False} for name, kind in types.items()]
+
+
+def _signature(model: Model) -> Any:
+    """MLflow's signature of the model; every column may be missing a value."""
+    from mlflow.models import ModelSignature  # noqa: PLC0415
+    from mlflow.types import ColSpec, Schema  # noqa: PLC0415
+    from mlflow.types.schema import AnyType  # noqa: PLC0415
+
+    any_type: Callable[[], Any] = AnyType
+
+    if not model.inputs:
+        return None
+    inputs = Schema(
+        [
+            ColSpec(any_type() if kind == "any" else kind, name, required=False)
+            for name, kind in model.inputs.items()
+        ]
+    )
+    return ModelSignature(inputs, Schema([ColSpec(kind, name) for name, kind in model.outputs.items()]))
+
+
+def _example(model: Model) -> Any:
+    """The example as a pandas frame in the types of the signature; None without one."""
+    if not model.example:
+        return None
+    return pl.DataFrame({name: list(values) for name, values in model.example.items()}).to_pandas()
 
 
 def _log_params(client: MlflowClient, run_id: str, values: Mapping[str, str | float | bool | None]) -> None:
@@ -377,20 +567,3 @@ def _learner_package(folder: Path) -> list[str]:
     if not learner.is_file():
         return []
     return [str(json.loads(learner.read_text(encoding="utf-8"))["package"]).replace(" ", "==", 1)]
-
-
-def _log_model(client: MlflowClient, run_id: str, model: Model) -> str:
-    """Log the folder as it is, with a loader instead of a pickle.
-
-    The requirements are given because MLflow would otherwise spend ten seconds on guessing them.
-    """
-    import mlflow.pyfunc  # noqa: PLC0415
-
-    client.set_tag(run_id, MODEL_VERSION, model.version)
-    info = mlflow.pyfunc.log_model(
-        name=MODEL,
-        loader_module="training.pyfunc",
-        data_path=str(model.folder.absolute()),
-        pip_requirements=[*(f"{name}=={version(name)}" for name in _NEEDED), *_learner_package(model.folder)],
-    )
-    return str(info.model_uri)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pandas as pd
 import pytest
 from small_export import leads, write
 
 from features.ingest.mapping import AttributeSelection, TableMapping
 from models import artifact
 from serving.scorer import Scorer
+from training.batch_scoring import ScoringOptions, score_flat
 from training.config.settings import (
     AttributesConfig,
     Config,
@@ -110,6 +113,57 @@ def test_the_model_folder_is_the_tracked_model(trained, tracked_run, tmp_path, m
 def test_the_card_and_the_run_name_the_project(trained, tracked_run):
     assert trained.model.card.project == "acme"
     assert tracked_run[1].data.tags["leadloop.project"] == "acme"
+
+
+def test_mlflow_shows_the_model_with_its_signature_its_example_and_its_figures(trained, tracked_run):
+    import mlflow  # noqa: PLC0415  # seconds, and warnings about itself
+
+    client, run = tracked_run
+    logged_model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
+    info = mlflow.models.get_model_info(f"models:/{logged_model.model_id}")
+    assert set(info.signature.inputs.input_names()) >= set(trained.model.features.names)
+    assert info.signature.outputs.input_names() == ["log_odds", "probability", "points", "grade"]
+    figures = {metric.key: metric for metric in logged_model.metrics}
+    auc = figures["validation_roc_auc"]
+    assert auc.value == trained.metrics["validation"]["roc_auc"].value
+    assert (auc.dataset_name, auc.run_id) == ("validation", run.info.run_id)
+    served = mlflow.pyfunc.load_model(f"models:/{logged_model.model_id}")
+    example = served.input_example
+    rows = trained.fitted.dataset.rows[trained.fitted.held_out_rows[:3].tolist()]
+    expected = trained.model.score_frame(rows)["log_odds"].to_list()
+    assert served.predict(example)["log_odds"].tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_logged_model_scores_the_rows_of_the_export_as_they_are(trained, tracked_run, company):
+    import mlflow  # noqa: PLC0415  # seconds, and warnings about itself
+
+    _, run = tracked_run
+    served = mlflow.pyfunc.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
+    rows = pd.read_csv(company / "later.csv", dtype=str).head(20)
+    result = score_flat(
+        trained.model, company / "later.csv", ScoringOptions(company / "later-scores.csv"), lambda _: None
+    )
+    assert result.leads == 200
+    scores = pd.read_csv(company / "later-scores.csv").head(20)
+    predicted = served.predict(rows)
+    assert predicted["probability"].tolist() == pytest.approx(scores["probability"].tolist(), abs=1e-12)
+
+
+def test_the_data_the_configuration_and_the_evaluation_are_tracked(trained, tracked_run, tmp_path):
+    client, run = tracked_run
+    data = {entry.dataset.name: entry for entry in run.inputs.dataset_inputs}
+    assert data.keys() == {"training", "validation"}
+    assert data["training"].dataset.digest == trained.fitted.dataset.fingerprint[:36]
+    assert data["validation"].tags[0].value == "evaluation"
+    assert json.loads(data["training"].dataset.profile) == {"num_rows": 400}
+    files = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"features.json", "card.json", "quarantine.json", "evaluation"} <= files
+    gains = json.loads(
+        Path(client.download_artifacts(run.info.run_id, "evaluation/gains.json", str(tmp_path))).read_text()
+    )
+    assert gains["columns"] == ["share", "captured"]
+    assert gains["data"] == [pytest.approx(row, abs=1e-9) for row in trained.report.worth.gains]
+    assert "ROC AUC" in run.data.tags["mlflow.note.content"]
 
 
 def test_promotion_makes_the_run_champion(trained, store, tmp_path):
