@@ -64,6 +64,7 @@ class BackgroundScorer:
         writer: The database.
         find_scorer: The scorer of the model in charge; None while there is none.
         hooks: What is called of each score that changed, see ``serving.current_scores.writing``.
+        clock: The moment as of which leads are scored, in epoch seconds. Default: now.
     """
 
     def __init__(
@@ -71,8 +72,9 @@ class BackgroundScorer:
         writer: GroupCommitWriter,
         find_scorer: Callable[[], Scorer | None],
         hooks: Sequence[OnChange] = (),
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._writer, self._find_scorer, self._hooks = writer, find_scorer, hooks
+        self._writer, self._find_scorer, self._hooks, self._clock = writer, find_scorer, hooks, clock
         self._holder = secrets.token_hex(8)
         self._lease_until = 0.0
         self._stopping = threading.Event()
@@ -115,7 +117,7 @@ class BackgroundScorer:
             self._progress.show(0, None)
             return False
         with self._writer.log.connect() as connection:
-            queued, leads = _next_leads(connection, scorer.model.version, time.time())
+            queued, leads = _next_leads(connection, scorer.model.version, self._clock())
             self._progress.show(*queue_length(connection))
         for chunk in _chunks(leads):
             if self._stopping.is_set() or not self._has_lease():
@@ -143,17 +145,17 @@ class BackgroundScorer:
 
     def _score_chunk(self, scorer: Scorer, leads: Sequence[Lead]) -> None:
         """Score some leads; where that fails each alone, so that one does not keep the others waiting."""
+        read_at = time.time()
         batches = self._read(leads)
         try:
-            self._write(_compute(scorer, batches))
+            self._write(_compute(scorer, batches, read_at))
         except (LogUnavailable, FutureTimeoutError):
             raise
         except Exception:
             if len(leads) == 1:
                 logger.exception("a lead of the store cannot be scored")
-                (tenant, lead_id), now = leads[0], time.time()
-                score = unscorable(tenant, lead_id, scorer.model.version, UNSCORABLE, now)
-                self._write(ScoreUpdate([score], now), hooks=())
+                score = unscorable(*leads[0], scorer.model.version, UNSCORABLE, self._clock())
+                self._write(ScoreUpdate([score], read_at), hooks=())
             else:
                 for lead in leads:
                     self._score_chunk(scorer, [lead])
@@ -163,7 +165,7 @@ class BackgroundScorer:
     def _read(self, leads: Sequence[Lead]) -> list[StoredBatch]:
         batches: list[StoredBatch] = []
         for tenant, own in groupby(leads, key=lambda lead: lead[0]):
-            lead_ids, now = [lead_id for _, lead_id in own], time.time()
+            lead_ids, now = [lead_id for _, lead_id in own], self._clock()
             with self._writer.log.connect() as connection:
                 rows = read_stored_leads(connection, lead_ids, tenant)
                 ended = ended_leads(connection, lead_ids, tenant)
@@ -196,12 +198,10 @@ def _chunks(leads: Iterable[Lead]) -> Iterator[list[Lead]]:
         yield sorted(chunk)
 
 
-def _compute(scorer: Scorer, batches: Iterable[StoredBatch]) -> ScoreUpdate:
+def _compute(scorer: Scorer, batches: Iterable[StoredBatch], read_at: float) -> ScoreUpdate:
     scored: list[ScoredLead] = []
     gone: list[Lead] = []
-    read_at = time.time()
     for batch in batches:
-        read_at = min(read_at, batch.read_at)
         own, vanished = rescore(scorer, batch)
         scored += own
         gone += vanished

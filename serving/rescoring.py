@@ -34,14 +34,14 @@ class StoredBatch:
         lead_ids: The leads.
         rows: All that they are read out of.
         ended: Those whose end was reported as an outcome.
-        read_at: When they were read, in epoch seconds: they are scored as of then.
+        now: The moment as of which they are scored, in epoch seconds: when they were read.
     """
 
     tenant: str
     lead_ids: Sequence[str]
     rows: StoredRows
     ended: Collection[str]
-    read_at: float
+    now: float
 
 
 def rescore(scorer: Scorer, batch: StoredBatch) -> tuple[list[ScoredLead], list[tuple[str, str]]]:
@@ -57,9 +57,9 @@ def rescore(scorer: Scorer, batch: StoredBatch) -> tuple[list[ScoredLead], list[
     """
     items = [LeadById(lead_id, batch.rows) for lead_id in batch.lead_ids if batch.rows.has(lead_id)]
     gone = [(batch.tenant, lead_id) for lead_id in batch.lead_ids if not batch.rows.has(lead_id)]
-    parsed = scorer.parse(items, batch.read_at)
+    parsed = scorer.parse(items, batch.now)
     scored = [
-        unscorable(batch.tenant, str(item.lead_id), scorer.model.version, request.error.code, batch.read_at)
+        unscorable(batch.tenant, str(item.lead_id), scorer.model.version, request.error.code, batch.now)
         for item, request in zip(items, parsed, strict=True)
         if isinstance(request, LeadFailure)
     ]
@@ -103,7 +103,7 @@ def _current(
 ) -> CurrentScore:
     """The current score of a lead; without a result it is closed."""
     known: dict[str, Any] = {name: getattr(details, name) for name in _DETAILS}
-    known |= {"as_of": request.as_of, "scored_at": int(batch.read_at), "changed_at": request.as_of}
+    known |= {"as_of": request.as_of, "scored_at": int(batch.now), "changed_at": request.as_of}
     if result is None:
         return CurrentScore(request.record.lead_id, batch.tenant, version, state="closed", **known)
     score, why = result.score, result.score.insufficient
@@ -133,9 +133,9 @@ _DETAILS = (
 )
 
 
-def unscorable(tenant: str, lead_id: str, version: str, code: str, read_at: float) -> ScoredLead:
+def unscorable(tenant: str, lead_id: str, version: str, code: str, at: float) -> ScoredLead:
     """The current score of a lead that cannot be scored, and the code why."""
-    now = int(read_at)
+    now = int(at)
     score = CurrentScore(
         lead_id, tenant, version, now, now, now, state="unscorable", name=lead_id, problem=code
     )
