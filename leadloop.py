@@ -364,6 +364,9 @@ def serve(
         Path | None,
         typer.Option(help="Who takes which leads, and who is left out.", envvar="LEADLOOP_HANDOVER"),
     ] = None,
+    rescore: Annotated[
+        bool, typer.Option(help="Keep the scores of the store's leads current.", envvar="LEADLOOP_RESCORE")
+    ] = True,
     project: ProjectName = None,
     allowed_host: Annotated[
         list[str] | None,
@@ -402,6 +405,7 @@ def serve(
         host_names(" ".join(allowed_host or ())),
         control,
         handover,
+        rescore=rescore,
         also=named_models(also or ()),
     )
     run(settings, Address(host, port), workers, announce)

@@ -63,6 +63,7 @@ from serving.workload import Workload, let_threads_share, stop_sharing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from serving.background_scorer import BackgroundScorer
     from serving.decision_log.async_log import DecisionLog
     from serving.decision_log.records import IdempotencyKey
     from serving.decision_log.settings import LogSettings
@@ -134,6 +135,9 @@ class Leadloop:
             },
         }
         self.console = _open_console(settings, self.journal)
+        self.background = None
+        if self.journal is not None and settings.rescore:
+            self.background = _background_scorer(self.journal, self.champion)
         self._following: list[asyncio.Task[None]] = []
         for followed in self._reloading_models:
             followed.reload()
@@ -171,10 +175,12 @@ class Leadloop:
         self._following = [asyncio.create_task(followed.poll()) for followed in self._reloading_models]
         if self._delivery is not None:
             self._following.append(asyncio.create_task(self._delivery.run()))
+        if self.background:
+            self.background.start()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        """Stop polling, and finish shadow scores and log writes."""
+        """Stop polling, and finish shadow scores, scores in the background and log writes."""
         for task in self._following:
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -182,6 +188,8 @@ class Leadloop:
         for served in self.models.values():
             if served.shadow:
                 await asyncio.to_thread(served.shadow.close)
+        if self.background:
+            await asyncio.to_thread(self.background.close)
         await asyncio.to_thread(self.workload.close)
         if self.journal:
             await asyncio.to_thread(self.journal.close)
@@ -374,6 +382,15 @@ def _open_webhook_delivery(journal: DecisionLog | None, webhooks: WebhookSetting
     journal.handover_observer = writer.write_handover
     journal.outcome_observer = writer.write_outcomes
     return WebhookDelivery(journal, subscriptions)
+
+
+def _background_scorer(journal: DecisionLog, champion: ReloadingModel) -> BackgroundScorer:
+    from serving.background_scorer import BackgroundScorer  # noqa: PLC0415
+
+    def find_scorer() -> Scorer | None:
+        return None if champion.current is None else champion.current.scorer
+
+    return BackgroundScorer(journal.writer, find_scorer)
 
 
 def _open_decision_log(settings: LogSettings) -> DecisionLog | None:
