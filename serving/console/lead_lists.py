@@ -63,6 +63,17 @@ class LeadLists:
         self._choices[tenant] = (time.monotonic(), fresh)
         return fresh
 
+    async def grades(self, tenant: str) -> dict[str, int]:
+        """How many open leads of a tenant have each grade."""
+
+        def read() -> dict[str, int]:
+            own = (CURRENT_SCORES.c.tenant == tenant, CURRENT_SCORES.c.state == "open")
+            query = select(CURRENT_SCORES.c.grade, func.count()).where(*own).group_by(CURRENT_SCORES.c.grade)
+            with self._journal.writer.log.connect() as connection:
+                return {grade: count for grade, count in connection.execute(query) if grade is not None}
+
+        return await self._journal.read(read)
+
     async def histories(self, lead_ids: Sequence[str], tenant: str) -> Mapping[str, tuple[ScorePoint, ...]]:
         """The scores that some leads had, by lead, the oldest first."""
 

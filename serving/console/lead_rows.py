@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from features.messages import Lang
     from models.explanation import Reason
+    from serving.console.pages import Visit
     from serving.console.texts import ConsoleTexts
     from serving.current_scores.records import CurrentScore, ScorePoint
     from serving.lead_store.async_store import KnownLeads
@@ -146,6 +147,13 @@ class RowWriter:
         if score.last_activity_at is not None and t.now - score.last_activity_at < _NEW:
             news.append(t("console.active_today"))
         return news
+
+
+def row_writer(visit: Visit) -> RowWriter:
+    """Writes rows for a visitor, with the names on the card of the model in charge."""
+    current = visit.service.champion.current
+    names = {} if current is None else current.scorer.model.card.names
+    return RowWriter(visit.texts, DisplayNames(names))
 
 
 def points_in_a_week(score: CurrentScore, history: Sequence[ScorePoint]) -> int | None:

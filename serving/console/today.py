@@ -8,10 +8,9 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
-from features.display_names import DisplayNames
 from models.grades import LETTERS
 from serving.console.decisions import just_decided
-from serving.console.lead_rows import LeadReasons, RowWriter, explain_leads
+from serving.console.lead_rows import LeadReasons, explain_leads, row_writer
 from serving.console.pages import PageRefused
 from serving.console.rendering import console_url
 from serving.current_scores.records import LeadState, PageEnd, ScoreFilter
@@ -138,7 +137,7 @@ async def today_page(visit: Visit) -> Response:
         segments=_segments(visit),
         letters=LETTERS,
         states=_STATES,
-        writer=_writer(visit),
+        writer=row_writer(visit),
         first_page=console_url(**query.parameters) if query.after else None,
         next_page=None
         if page.next is None
@@ -170,7 +169,7 @@ async def lead_rows(visit: Visit, scores: Sequence[CurrentScore]) -> list[LeadRo
     lead_ids = [score.lead_id for score in scores]
     histories = await visit.console.lists.histories(lead_ids, tenant) if visit.console.lists else {}
     reasons = await _reasons(visit, scores)
-    writer = _writer(visit)
+    writer = row_writer(visit)
     return [
         writer.row(
             score,
@@ -194,20 +193,12 @@ async def _reasons(visit: Visit, scores: Sequence[CurrentScore]) -> Mapping[str,
     return reasons
 
 
-def _writer(visit: Visit) -> RowWriter:
-    """Writes rows with the names on the card of the model in charge."""
-    current = visit.service.champion.current
-    return RowWriter(
-        visit.texts, DisplayNames() if current is None else DisplayNames(current.scorer.model.card.names)
-    )
-
-
 def _segments(visit: Visit) -> list[tuple[str, str]]:
     """The attributes that leads are told apart by, each with its name for people."""
     current = visit.service.champion.current
     if current is None:
         return []
-    names = _writer(visit).names
+    names = row_writer(visit).names
     columns = {
         spec.of
         for spec in current.scorer.model.features.specs

@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const status = document.getElementById("status");
+  let fading;
 
   // The row of a lead after a decision: what was decided, and the way back. The row itself is kept for that.
   const rows = new WeakMap();
@@ -69,5 +70,9 @@
   for (const field of document.querySelectorAll(".filters select")) {
     if (field.id !== "segment") field.addEventListener("change", () => field.form.requestSubmit());
   }
-  setTimeout(() => { if (status) status.dataset.ready = "1"; }, 0);
+  // What was told is told; it covers no row for long.
+  new MutationObserver(() => {
+    clearTimeout(fading);
+    if (status.textContent) fading = setTimeout(() => { status.textContent = ""; }, 6000);
+  }).observe(status, { childList: true });
 })();
