@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 OUT = Path("leadloop-out")
 EXPLORE, RATE, ALLOWED_HOSTS = "LEADLOOP_EXPLORE", "LEADLOOP_RATE", "LEADLOOP_ALLOWED_HOSTS"
-CONTROL = "LEADLOOP_CONTROL"
-CONSOLE = "LEADLOOP_CONSOLE"
-# As the command line reads a switch.
-_OFF_WORDS = frozenset((OFF, "0", "false", "no", "n", "f"))
+CONTROL, RESCORE, CONSOLE = "LEADLOOP_CONTROL", "LEADLOOP_RESCORE", "LEADLOOP_CONSOLE"
 
 
 class SettingsError(ValueError):
@@ -43,6 +40,8 @@ class ServiceSettings:
             service with keys, or one that is open to all, answers under any name.
         control: The share of leads that no hand-over ever has, to measure what calls do. Default: none.
         console: Whether there are pages for people at /console, where what renders them is installed.
+        rescore: Whether leads of the store are scored in the background. Default: they are, where there is a
+            decision log.
 
     Raises:
         SettingsError: ``explore`` or ``control`` is not in ``[0, 1]``, ``rate`` is below 1, or ``project`` is
@@ -60,6 +59,7 @@ class ServiceSettings:
     allowed_hosts: tuple[str, ...] = ()
     control: float = 0.0
     console: bool = True
+    rescore: bool = True
 
     def __post_init__(self) -> None:
         if self.rate is not None and self.rate < 1:
@@ -94,7 +94,8 @@ class ServiceSettings:
             project=values.get(PROJECT, ""),
             allowed_hosts=host_names(values.get(ALLOWED_HOSTS, "")),
             control=_share(CONTROL, values.get(CONTROL, "0")),
-            console=values.get(CONSOLE, "on").lower() not in _OFF_WORDS,
+            console=_flag(CONSOLE, values.get(CONSOLE, "on")),
+            rescore=_flag(RESCORE, values.get(RESCORE, "on")),
         )
 
     @property
@@ -109,6 +110,7 @@ class ServiceSettings:
             **self.log.environment,
             EXPLORE: str(self.explore or ""),
             CONTROL: str(self.control or ""),
+            RESCORE: "" if self.rescore else OFF,
             PROJECT: self.project,
             ALLOWED_HOSTS: ",".join(self.allowed_hosts),
             CONSOLE: "" if self.console else OFF,
@@ -152,6 +154,16 @@ def _share(name: str, text: str) -> float:
     except ValueError:
         msg = f"{name} is a share from 0 to 1, not {text[:40]!r}"
         raise SettingsError(msg) from None
+
+
+def _flag(name: str, text: str) -> bool:
+    if text.lower() not in _SWITCHES:
+        msg = f"{name} is on or off, not {text[:40]!r}"
+        raise SettingsError(msg)
+    return _SWITCHES[text.lower()]
+
+
+_SWITCHES = {"on": True, "1": True, "true": True, OFF: False, "0": False, "false": False}
 
 
 def host_names(text: str) -> tuple[str, ...]:
