@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from features.clock import DAY
 from features.display_names import DisplayNames, humanise_column, humanise_name
 from features.messages import translate
+from serving.current_scores.records import ScorePoint
 from serving.request_parsing import LeadById
 from serving.schemas import LeadFailure
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from models.explanation import Reason
     from serving.console.pages import Visit
     from serving.console.texts import ConsoleTexts
-    from serving.current_scores.records import CurrentScore, ScorePoint
+    from serving.current_scores.records import CurrentScore
     from serving.lead_store.async_store import KnownLeads
     from serving.scorer import Scorer
 
@@ -31,12 +32,20 @@ _NEW = DAY
 
 
 @dataclass(frozen=True, slots=True)
-class LeadReasons:
-    """Why a lead has its score, in sentences: for it and against it, and why to doubt it."""
+class LeadInsight:
+    """What a list says of a lead beside its score.
+
+    Attributes:
+        raises: What speaks for it, in sentences.
+        lowers: What speaks against it.
+        doubt: Why not to rely on the score; "" where there is nothing.
+        history: The scores that it had, the oldest first.
+    """
 
     raises: tuple[str, ...] = ()
     lowers: tuple[str, ...] = ()
     doubt: str = ""
+    history: Sequence[ScorePoint] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ class LeadRow:
     Attributes:
         score: Its current score.
         facts: What it is known by beside its name, each with a word for what it is.
-        reasons: Why it has this score.
+        insight: Why it has this score.
         chance: The probability; "" without one.
         interval: The interval of the probability; "" without one.
         parts: Fit and engagement in words; "" without them.
@@ -59,7 +68,7 @@ class LeadRow:
 
     score: CurrentScore
     facts: tuple[tuple[str, str], ...]
-    reasons: LeadReasons
+    insight: LeadInsight
     chance: str
     interval: str
     parts: str
@@ -77,17 +86,15 @@ class RowWriter:
     texts: ConsoleTexts
     names: DisplayNames = field(default_factory=DisplayNames)
 
-    def row(
-        self, score: CurrentScore, history: Sequence[ScorePoint], reasons: LeadReasons, key: str = ""
-    ) -> LeadRow:
+    def row(self, score: CurrentScore, insight: LeadInsight, key: str = "") -> LeadRow:
         """The row of a lead."""
-        t = self.texts
+        t, history = self.texts, insight.history
         change = points_in_a_week(score, history)
         settled = change is None or abs(change) <= 1
         return LeadRow(
             score=score,
             facts=tuple(self._facts(score)),
-            reasons=reasons,
+            insight=insight,
             chance="" if score.probability is None else t.percent(score.probability),
             interval=self._interval(score),
             parts=self._parts(score),
@@ -204,20 +211,40 @@ def sparkline(score: CurrentScore, history: Sequence[ScorePoint]) -> str:
 
 
 def explain_leads(
-    scorer: Scorer, scores: Sequence[CurrentScore], known: KnownLeads, lang: Lang
-) -> Mapping[str, LeadReasons]:
-    """Why leads have the scores that they have, by lead, as of when they were scored."""
+    scorer: Scorer,
+    scores: Sequence[CurrentScore],
+    known: KnownLeads,
+    histories: Mapping[str, Sequence[ScorePoint]],
+    lang: Lang,
+) -> Mapping[str, LeadInsight]:
+    """Why leads have the scores that they have, as of when they were scored, and how they came there."""
     items = [LeadById(score.lead_id, known.rows, as_of=score.as_of) for score in scores]
     results = scorer.explain(items, lang, top_each=max(_FOR, _AGAINST))
     return {
-        score.lead_id: LeadReasons(
-            _sentences(result.reasons, 1)[:_FOR],
-            _sentences(result.reasons, -1)[:_AGAINST],
-            "" if result.insufficient is None else result.insufficient.message,
+        score.lead_id: LeadInsight(
+            raises=_sentences(result.reasons, 1)[:_FOR],
+            lowers=_sentences(result.reasons, -1)[:_AGAINST],
+            doubt="" if result.insufficient is None else result.insufficient.message,
+            history=_history(scorer, item, score, histories.get(score.lead_id, ())),
         )
-        for score, result in zip(scores, results, strict=True)
+        for item, score, result in zip(items, scores, results, strict=True)
         if not isinstance(result, LeadFailure)
     }
+
+
+def _history(
+    scorer: Scorer, item: LeadById, score: CurrentScore, history: Sequence[ScorePoint]
+) -> Sequence[ScorePoint]:
+    """The scores that a lead had; of one that is scored since less than a week those it would have had."""
+    if history and history[0].as_of <= score.as_of - _WEEK:
+        return history
+    moments = [score.as_of - weeks * _WEEK for weeks in range(_WEEKS_SHOWN, 0, -1)]
+    before = [
+        ScorePoint(point.as_of, point.probability, point.points, point.grade, scorer.model.version)
+        for point in scorer.trend(item, moments)
+        if point.probability is not None and point.points is not None and point.grade is not None
+    ]
+    return [*before, *history]
 
 
 def _sentences(reasons: Sequence[Reason], sign: int) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from models.grades import LETTERS
 from serving.console.decisions import just_decided
-from serving.console.lead_rows import LeadReasons, explain_leads, row_writer
+from serving.console.lead_rows import LeadInsight, explain_leads, row_writer
 from serving.console.pages import PageRefused
 from serving.console.rendering import console_url
 from serving.current_scores.records import LeadState, PageEnd, ScoreFilter
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from serving.current_scores.records import CurrentScore
 
 LEADS_PER_PAGE = 25
+# At so many moments a lead is scored that has no history yet.
+_MOMENTS = 8
 _STATES: tuple[LeadState, ...] = ("open", "dormant")
 _LONGEST_QUERY = 200
 _SEPARATOR = "~"
@@ -165,32 +167,26 @@ async def lead_rows(visit: Visit, scores: Sequence[CurrentScore]) -> list[LeadRo
     """The rows of some leads, with the reasons of the model in charge."""
     if not scores:
         return []
-    tenant = visit.visitor.tenant
-    lead_ids = [score.lead_id for score in scores]
-    histories = await visit.console.lists.histories(lead_ids, tenant) if visit.console.lists else {}
-    reasons = await _reasons(visit, scores)
-    writer = row_writer(visit)
+    insights, writer = await _insights(visit, scores), row_writer(visit)
     return [
-        writer.row(
-            score,
-            histories.get(score.lead_id, ()),
-            reasons.get(score.lead_id, LeadReasons()),
-            f"console-{secrets.token_hex(12)}",
-        )
+        writer.row(score, insights.get(score.lead_id, LeadInsight()), f"console-{secrets.token_hex(12)}")
         for score in scores
     ]
 
 
-async def _reasons(visit: Visit, scores: Sequence[CurrentScore]) -> Mapping[str, LeadReasons]:
-    service = visit.service
+async def _insights(visit: Visit, scores: Sequence[CurrentScore]) -> Mapping[str, LeadInsight]:
+    lists, _ = require_lists(visit)
+    service, tenant = visit.service, visit.visitor.tenant
+    lead_ids = [score.lead_id for score in scores]
+    histories = await lists.histories(lead_ids, tenant)
     if service.champion.current is None:
-        return {}
-    known = await service.store.leads([score.lead_id for score in scores], visit.visitor.tenant)
-    cost = len(scores) * MS_PER_ITEM["/v1/explain"]
-    explain = partial(explain_leads, service.scorer, scores, known, visit.texts.lang)
+        return {lead_id: LeadInsight(history=history) for lead_id, history in histories.items()}
+    known = await service.store.leads(lead_ids, tenant)
+    cost = len(scores) * (MS_PER_ITEM["/v1/explain"] + _MOMENTS * MS_PER_ITEM["/v1/score"])
+    explain = partial(explain_leads, service.scorer, scores, known, histories, visit.texts.lang)
     with service.workload.admit(cost):
-        reasons: Mapping[str, LeadReasons] = await service.workload.run(cost, explain)
-    return reasons
+        insights: Mapping[str, LeadInsight] = await service.workload.run(cost, explain)
+    return insights
 
 
 def _segments(visit: Visit) -> list[tuple[str, str]]:

@@ -17,7 +17,6 @@ from features.clock import DAY
 if TYPE_CHECKING:
     from features.history import LeadHistory
 
-_WEEK = 7 * DAY
 _TIMES = ("created_at", "occurred_at", "known_at")
 _FIRST_NAMES = (
     *("Ada", "Amara", "Anton", "Aylin", "Ben", "Carla", "Chen", "Dario", "Edith", "Elif", "Emil", "Farah"),
@@ -90,9 +89,29 @@ _FORMS = ("GmbH", "AG", "KG", "SE")
 OWNERS = ("Ada Berger", "Cem Aksoy", "Lena Hofer", "Tom Reuter")
 
 
+def recent_leads(history: LeadHistory, seconds: int) -> LeadHistory:
+    """The leads of the last so many seconds, with all that their accounts have."""
+    recent = history.leads.filter(pl.col("created_at") >= history.observed_until - seconds)
+    accounts = recent["account_id"].drop_nulls().unique()
+    own = pl.col("lead_id").is_in(recent["lead_id"].implode())
+    leads = history.leads.filter(own | pl.col("account_id").is_in(accounts.implode()))
+
+    def of_leads(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.join(leads.select("lead_id"), on="lead_id", how="semi", maintain_order="left")
+
+    return replace(
+        history,
+        leads=leads,
+        touchpoints=of_leads(history.touchpoints),
+        transitions=of_leads(history.transitions),
+        attributes=of_leads(history.attributes),
+        accounts=history.accounts.filter(pl.col("account_id").is_in(accounts.implode())),
+    )
+
+
 def move_to_present(history: LeadHistory, now: int) -> LeadHistory:
-    """The history moved by whole weeks, so that it ends within the week before ``now`` (epoch seconds)."""
-    shift = (now - history.observed_until) // _WEEK * _WEEK
+    """The history moved by whole days, so that it ends within the day before ``now`` (epoch seconds)."""
+    shift = (now - history.observed_until) // DAY * DAY
 
     def move(frame: pl.DataFrame) -> pl.DataFrame:
         return frame.with_columns(pl.col(name) + shift for name in _TIMES if name in frame.columns)
