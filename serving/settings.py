@@ -24,8 +24,6 @@ _MODEL_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _WITH_SHADOW = ":shadow"
 HANDOVER = "LEADLOOP_HANDOVER"
 CONSOLE = "LEADLOOP_CONSOLE"
-# As the command line reads a switch.
-_OFF_WORDS = frozenset((OFF, "0", "false", "no", "n", "f"))
 CONTROL, RESCORE = "LEADLOOP_CONTROL", "LEADLOOP_RESCORE"
 
 
@@ -180,7 +178,7 @@ class ServiceSettings:
             control=_share(CONTROL, values.get(CONTROL, "0")),
             handover=Path(values[HANDOVER]) if HANDOVER in values else None,
             also=named_models(values.get(MODELS, "").replace(",", " ").split()),
-            console=values.get(CONSOLE, "on").lower() not in _OFF_WORDS,
+            console=_flag(CONSOLE, values.get(CONSOLE, "on")),
             rescore=_flag(RESCORE, values.get(RESCORE, "on")),
         )
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import text
+
 from serving.decision_log.database import DriverStatement
 from serving.decision_log.lead_events import ListStatement
+from serving.decision_log.score_queue import queue_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
 # Each of these is a range of one index, however many leads there are.
 _OF_OTHER_MODELS = (
@@ -27,9 +30,10 @@ _AGED = DriverStatement(
     "SELECT tenant, lead_id FROM current_scores WHERE state <> 'closed' AND model_version = ? "
     "AND scored_at < ? ORDER BY scored_at LIMIT ?"
 )
+_OPEN = text("SELECT COUNT(*) FROM current_scores WHERE state = 'open' AND probability IS NOT NULL")
 # A person has accepted the lead: it goes on, and is still of interest.
 _ENDED = ListStatement(
-    "SELECT DISTINCT lead_id FROM outcomes WHERE tenant = ? AND outcome <> 'accepted' "
+    "SELECT DISTINCT lead_id FROM outcomes WHERE tenant = ? AND outcome NOT IN ('accepted', 'withdrawn') "
     "AND lead_id IN {values} AND NOT EXISTS (SELECT 1 FROM outcomes AS later "
     "WHERE later.tenant = outcomes.tenant AND later.corrects = outcomes.key)"
 )
@@ -55,6 +59,18 @@ def due_leads(connection: Connection, version: str, before: int, most: int) -> l
 
 def _lead(row: Any) -> tuple[str, str]:
     return row[0], row[1]
+
+
+def count_waiting(log: Engine) -> int:
+    """How many leads and accounts of a store wait to be scored."""
+    with log.connect() as connection:
+        return queue_length(connection)[0]
+
+
+def count_open(log: Engine) -> int:
+    """How many leads of a store are open and have a score, whoever's they are."""
+    with log.connect() as connection:
+        return int(connection.execute(_OPEN).scalar_one())
 
 
 def ended_leads(connection: Connection, lead_ids: Iterable[str], tenant: str) -> set[str]:

@@ -236,7 +236,7 @@ def add_outcomes(
     closed = {(row["tenant"], row["lead_id"]) for row in fresh}
     ranks.close_leads(connection, closed)
     ranks.reopen_leads(connection, _with_withdrawals(connection, closed))
-    queue_scored_leads(connection, closed)
+    queue_scored_leads(connection, sorted(closed))
     return statuses
 
 
