@@ -37,8 +37,9 @@ MATTERS = 0.1
 NOTHING = PiecewiseLinearTerm((0.0,), (0.0,))
 
 InsufficiencyCode = Literal[
-    "too_few_outcomes", "no_signal", "unseen_value", "outside_range", "too_wide", "no_account"
+    "too_few_outcomes", "no_signal", "unseen_value", "outside_range", "too_wide", "no_account", "dormant"
 ]
+DORMANT: InsufficiencyCode = "dormant"
 # Too few outcomes concern the model: its number would be the same guess for every lead. All else concerns a
 # lead whose number is the best there is, or (no signal) a rate that is known well: it stays.
 WITHHELD: frozenset[InsufficiencyCode] = frozenset({"too_few_outcomes"})

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from serving.endpoints import data_subject, handover, leads
+from serving.endpoints import data_subject, handover, leads, webhooks
 from serving.middleware.authentication import is_keyless_request
 from serving.monitoring.score_drift import prometheus_exposition
 from serving.openapi import EndpointExample, example_lead, openapi
@@ -167,5 +167,6 @@ pages = Starlette(
         *data_subject.routes,
         *leads.routes,
         *handover.routes,
+        *webhooks.routes,
     ]
 )

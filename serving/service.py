@@ -328,6 +328,7 @@ def _open_webhook_delivery(journal: DecisionLog | None, webhooks: WebhookSetting
     writer = WebhookWriter(subscriptions)
     journal.handover_observer = writer.write_handover
     journal.outcome_observer = writer.write_outcomes
+    journal.score_hooks.append(writer.write_score_change)
     return WebhookDelivery(journal, subscriptions)
 
 

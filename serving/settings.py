@@ -17,6 +17,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 OUT = Path("leadloop-out")
 EXPLORE, RATE, ALLOWED_HOSTS = "LEADLOOP_EXPLORE", "LEADLOOP_RATE", "LEADLOOP_ALLOWED_HOSTS"
 CONTROL = "LEADLOOP_CONTROL"
+WEBHOOKS = "LEADLOOP_WEBHOOKS"
 
 
 class SettingsError(ValueError):
@@ -39,6 +40,7 @@ class ServiceSettings:
         allowed_hosts: Names that the Host header may hold beside those of this machine. Default: none; then a
             service with keys, or one that is open to all, answers under any name.
         control: The share of leads that no hand-over ever has, to measure what calls do. Default: none.
+        webhooks: The file of webhooks. Default: none, and nobody is told of anything.
 
     Raises:
         SettingsError: ``explore`` or ``control`` is not in ``[0, 1]``, ``rate`` is below 1, or ``project`` is
@@ -55,6 +57,7 @@ class ServiceSettings:
     project: str = ""
     allowed_hosts: tuple[str, ...] = ()
     control: float = 0.0
+    webhooks: Path | None = None
 
     def __post_init__(self) -> None:
         if self.rate is not None and self.rate < 1:
@@ -89,6 +92,7 @@ class ServiceSettings:
             project=values.get(PROJECT, ""),
             allowed_hosts=host_names(values.get(ALLOWED_HOSTS, "")),
             control=_share(CONTROL, values.get(CONTROL, "0")),
+            webhooks=Path(values[WEBHOOKS]) if WEBHOOKS in values else None,
         )
 
     @property
@@ -105,6 +109,7 @@ class ServiceSettings:
             CONTROL: str(self.control or ""),
             PROJECT: self.project,
             ALLOWED_HOSTS: ",".join(self.allowed_hosts),
+            WEBHOOKS: str(self.webhooks.absolute()) if self.webhooks else "",
         }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, literal, select, text, tuple_, update
 
-from models.uncertainty import WITHHELD
+from models.uncertainty import DORMANT, WITHHELD
 from serving.decision_log.database import DriverStatement
 from serving.decision_log.tables import DECISIONS, LEAD_RANKS, RANKED_VALUES
 from serving.handover_selection import lead_lot
@@ -28,30 +28,48 @@ Lead = tuple[str, str]
 _KEY = "tenant = :tenant AND lead_id = :lead_id"
 # A decision that another worker has overtaken changes nothing.
 _RANK = DriverStatement(
-    "INSERT INTO lead_ranks (tenant, lead_id, value_name, decision_id, worth, known, lot, withheld, closed) "
-    "VALUES (?, ?, '', ?, ?, 1, ?, ?, 0) "
+    "INSERT INTO lead_ranks (tenant, lead_id, value_name, decision_id, worth, known, lot, withheld, dormant, "
+    "closed) VALUES (?, ?, '', ?, ?, 1, ?, ?, ?, 0) "
     "ON CONFLICT (tenant, lead_id, value_name) DO UPDATE SET decision_id = excluded.decision_id, "
-    "worth = excluded.worth, withheld = excluded.withheld "
+    "worth = excluded.worth, withheld = excluded.withheld, dormant = excluded.dormant "
     "WHERE excluded.decision_id > lead_ranks.decision_id"
 )
 # Whether the lead is closed is told by its first row, which the transaction has locked.
 _RANK_BY_VALUE = text(
     "INSERT INTO lead_ranks (tenant, lead_id, value_name, decision_id, worth, value, known, lot, withheld, "  # noqa: S608
-    "closed) VALUES (:tenant, :lead_id, :value_name, :decision_id, :worth, :value, :known, :lot, :withheld, "
+    "dormant, closed) VALUES (:tenant, :lead_id, :value_name, :decision_id, :worth, :value, :known, :lot, "
+    ":withheld, :dormant, "
     f"(SELECT closed FROM lead_ranks WHERE {_KEY} AND value_name = '')) "
     "ON CONFLICT (tenant, lead_id, value_name) DO UPDATE SET decision_id = excluded.decision_id, "
-    "worth = excluded.worth, value = excluded.value, known = excluded.known, withheld = excluded.withheld "
+    "worth = excluded.worth, value = excluded.value, known = excluded.known, withheld = excluded.withheld, "
+    "dormant = excluded.dormant "
     "WHERE excluded.decision_id > lead_ranks.decision_id"
 )
 _CLOSE = text(
     "INSERT INTO lead_ranks (tenant, lead_id, value_name, decision_id, worth, known, lot, withheld, closed) "
     "VALUES (:tenant, :lead_id, '', 0, 0.0, 1, :lot, 1, 1) "
-    "ON CONFLICT (tenant, lead_id, value_name) DO UPDATE SET closed = 1 WHERE lead_ranks.closed = 0"
+    "ON CONFLICT (tenant, lead_id, value_name) DO UPDATE SET closed = lead_ranks.closed | 1 "
+    "WHERE lead_ranks.closed & 1 = 0"
 )
-_CLOSE_VALUES = text(f"UPDATE lead_ranks SET closed = 1 WHERE {_KEY} AND value_name <> '' AND closed = 0")  # noqa: S608
+_CLOSE_VALUES = text(
+    f"UPDATE lead_ranks SET closed = closed | 1 WHERE {_KEY} AND value_name <> '' AND closed & 1 = 0"  # noqa: S608
+)
 _REOPEN = text(
-    f"UPDATE lead_ranks SET closed = 0 WHERE {_KEY} AND closed = 1 AND NOT EXISTS "  # noqa: S608
+    f"UPDATE lead_ranks SET closed = closed & 2 WHERE {_KEY} AND closed & 1 = 1 AND NOT EXISTS "  # noqa: S608
     f"(SELECT 1 FROM outcomes WHERE {_KEY})"
+)
+_CLOSE_BY_STAGE = DriverStatement(
+    "INSERT INTO lead_ranks (tenant, lead_id, value_name, decision_id, worth, known, lot, withheld, closed) "
+    "VALUES (?, ?, '', 0, 0.0, 1, ?, 1, 2) "
+    "ON CONFLICT (tenant, lead_id, value_name) DO UPDATE SET closed = lead_ranks.closed | 2 "
+    "WHERE lead_ranks.closed & 2 = 0"
+)
+_CLOSE_VALUES_BY_STAGE = DriverStatement(
+    "UPDATE lead_ranks SET closed = closed | 2 "
+    "WHERE tenant = ? AND lead_id = ? AND value_name <> '' AND closed & 2 = 0"
+)
+_OPEN_BY_STAGE = DriverStatement(
+    "UPDATE lead_ranks SET closed = closed & 1 WHERE tenant = ? AND lead_id = ? AND closed & 2 = 2"
 )
 _UNRANK = text(
     "UPDATE lead_ranks SET decision_id = 0, worth = 0.0, value = NULL, known = 1, withheld = 1 "  # noqa: S608
@@ -70,12 +88,14 @@ class Rank(NamedTuple):
     worth: float
     lot: int
     withheld: int
+    dormant: int
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Rank:
         """The rank by a row of ``decisions``."""
-        lead_id, withheld = row["lead_id"], int(row["insufficient"] in WITHHELD)
-        return cls(row["tenant"], lead_id, row["id"], row["probability"], lead_lot(lead_id), withheld)
+        lead_id, why = row["lead_id"], row["insufficient"]
+        flags = int(why in WITHHELD), int(why == DORMANT)
+        return cls(row["tenant"], lead_id, row["id"], row["probability"], lead_lot(lead_id), *flags)
 
 
 def rank_leads(
@@ -143,6 +163,15 @@ def close_leads(connection: Connection, leads: Iterable[Lead]) -> None:
     if keys:
         connection.execute(_CLOSE, [key | {"lot": lead_lot(key["lead_id"])} for key in keys])
         connection.execute(_CLOSE_VALUES, keys)
+
+
+def close_by_stage(connection: Connection, closed: Iterable[Lead], opened: Iterable[Lead]) -> None:
+    """Take leads off the ranks that the lead store knows to be closed, and put back those it does not."""
+    if ends := sorted(set(closed)):
+        _CLOSE_BY_STAGE.execute_many(connection, [(*lead, lead_lot(lead[1])) for lead in ends])
+        _CLOSE_VALUES_BY_STAGE.execute_many(connection, list(ends))
+    if begins := sorted(set(opened)):
+        _OPEN_BY_STAGE.execute_many(connection, list(begins))
 
 
 def unrank_decisions(connection: Connection, decisions: Sequence[Mapping[str, Any]]) -> None:

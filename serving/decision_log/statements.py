@@ -28,6 +28,7 @@ from serving.decision_log.retention import RetentionClock, trust
 from serving.decision_log.settings import LogError
 from serving.decision_log.tables import (
     CONTROL_LEADS,
+    CURRENT_SCORES,
     DECISIONS,
     ERASURES,
     HANDED_OVER,
@@ -36,9 +37,10 @@ from serving.decision_log.tables import (
     IDEMPOTENT_ANSWERS,
     LEAD_RANKS,
     OUTCOMES,
+    SCORE_HISTORY,
+    SCORE_QUEUE,
     WEBHOOK_MESSAGES,
 )
-from serving.handover_selection import lead_lot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -126,31 +128,44 @@ def _columns(
     )
 
 
-def add_decisions(connection: Connection, entries: Sequence[DecisionEntry]) -> None:
-    """Add entries of ``decision_rows``, except of leads that were erased after their request came."""
+def add_decisions(connection: Connection, entries: Sequence[DecisionEntry]) -> list[int | None]:
+    """Add entries of ``decision_rows``, except of leads that were erased after their request came.
+
+    Returns the number of each in the log; None of those that were left out.
+    """
     if not entries:
-        return
+        return []
     refuse_late_record(min(entry.request.received_at for entry in entries))
     lock_against_erasure(connection)
     number, erasures, values = _read_state(connection)
-    if erasures:
-        entries = _without_erased(connection, entries)
-        if not entries:
-            return
-    numbers = _new_numbers(connection, number, len(entries))
-    numbered = list(zip(numbers, entries, strict=True))
+    left = _without_erased(connection, entries) if erasures else entries
+    if not left:
+        return [None] * len(entries)
+    numbers = _new_numbers(connection, number, len(left))
+    numbered = list(zip(numbers, left, strict=True))
     _ADD.execute_many(connection, [(number, *entry.columns) for number, entry in numbered])
     answered = (
         (_rank(number, entry), entry.decision.row) for number, entry in numbered if not entry.request.shadow
     )
     ranks.rank_leads(connection, answered, by_values=bool(values))
+    if len(left) == len(entries):
+        return list(numbers)
+    by_entry = {id(entry): number for number, entry in numbered}
+    return [by_entry.get(id(entry)) for entry in entries]
 
 
 def _rank(number: int, entry: DecisionEntry) -> ranks.Rank:
     score = entry.decision.score
-    withheld = int(score.insufficient is not None and score.insufficient.withheld)
-    lot = lead_lot(score.lead_id)
-    return ranks.Rank(entry.request.tenant, score.lead_id, number, score.probability, lot, withheld)
+    why = None if score.insufficient is None else score.insufficient.code
+    return ranks.Rank.of(
+        {
+            "tenant": entry.request.tenant,
+            "lead_id": score.lead_id,
+            "id": number,
+            "probability": score.probability,
+            "insufficient": why,
+        }
+    )
 
 
 def _read_state(connection: Connection) -> tuple[int, int, int]:
@@ -315,10 +330,17 @@ def _erase_id(connection: Connection, lead_id: str, known_at: int, tenant: str) 
     _erase_answers(connection, lead_id, tenant)
     decisions, outcomes, *_ = [
         connection.execute(delete(table).where(*_of_lead(table, lead_id, tenant))).rowcount
-        for table in (DECISIONS, OUTCOMES, HANDED_OVER, CONTROL_LEADS, LEAD_RANKS, WEBHOOK_MESSAGES)
+        for table in _TABLES_OF_LEADS
     ]
     events = lead_events.erase_lead_events(connection, lead_id, tenant, known_at)
     return ErasedCounts(decisions, outcomes, events)
+
+
+_TABLES_OF_LEADS = (
+    *(DECISIONS, OUTCOMES, HANDED_OVER, CONTROL_LEADS, LEAD_RANKS),
+    *(CURRENT_SCORES, SCORE_HISTORY, SCORE_QUEUE),
+    WEBHOOK_MESSAGES,
+)
 
 
 def _of_lead(table: Table, lead_id: str, tenant: str) -> list[Any]:

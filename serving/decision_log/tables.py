@@ -1,7 +1,8 @@
 """The tables of the decision log, in types that SQLite and PostgreSQL both have.
 
 Rows are added, and removed as a whole when a person is erased or their time is up. None is changed but those
-of ``lead_ranks`` and ``log_state``, which hold what is true now and can be made again from the others.
+of ``lead_ranks``, ``current_scores``, ``score_history``, ``score_queue``, ``leases`` and ``log_state``, which
+hold what is true now and can be made again from the others.
 
 ``tenant`` is the label that the key of a request is bound to, "" where it is bound to none. The same
 ``lead_id`` under two tenants is two leads.
@@ -29,8 +30,8 @@ METADATA = MetaData()
 _NUMBERED = BigInteger().with_variant(Integer, "sqlite")
 
 
-def _tenant() -> Column[str]:
-    return Column("tenant", Text, nullable=False, server_default="")
+def _tenant(*, primary_key: bool = False) -> Column[str]:
+    return Column("tenant", Text, nullable=False, server_default="", primary_key=primary_key)
 
 
 def _partial_index(name: str, columns: tuple[str, ...], where: str) -> Index:
@@ -142,7 +143,8 @@ CONTROL_LEADS = Table(
 #   worth: the probability, times the value where ``known``; where the value is not known, the probability
 #   lot: 31 bits of the lead id's hash, from which the lots of each day are drawn
 #   withheld: the number was withheld from the answer, or there is no decision (``decision_id`` 0)
-#   closed: the lead has an outcome
+#   closed: 1 the lead has an outcome, 2 by its stage in the lead store, 3 both; 0 it is open
+#   dormant: by the decision it is older or silent for longer than any lead in training
 OPEN_LEADS = "closed = 0 AND withheld = 0"
 LEAD_RANKS = Table(
     "lead_ranks",
@@ -157,9 +159,12 @@ LEAD_RANKS = Table(
     Column("lot", BigInteger, nullable=False),
     Column("withheld", SmallInteger, nullable=False),
     Column("closed", SmallInteger, nullable=False),
-    _partial_index("ranks_by_worth", ("tenant", "value_name", "known", "worth", "lot"), OPEN_LEADS),
+    Column("dormant", SmallInteger, nullable=False, server_default="0"),
     _partial_index(
-        "ranks_by_value", ("tenant", "value_name", "value"), f"{OPEN_LEADS} AND value IS NOT NULL"
+        "ranks_by_worth", ("tenant", "value_name", "known", "dormant", "worth", "lot"), OPEN_LEADS
+    ),
+    _partial_index(
+        "ranks_by_value", ("tenant", "value_name", "dormant", "value"), f"{OPEN_LEADS} AND value IS NOT NULL"
     ),
 )
 RANKED_VALUES = Table(
@@ -242,6 +247,85 @@ FORGOTTEN_LEADS = Table(
     Column("lead_hash", Text, primary_key=True),
     Column("known_at", BigInteger, nullable=False),
 )
+# Leads whose score is not true any more, and accounts whose leads' are not. Written in the transaction that
+# adds or removes their events; whoever scores them deletes the row, unless its token has changed since then.
+#   lead_id: the lead; with is_account 1 the account, all of whose leads are meant
+#   since: when the first of the events came (epoch seconds)
+SCORE_QUEUE = Table(
+    "score_queue",
+    METADATA,
+    Column("lead_id", Text, primary_key=True),
+    _tenant(primary_key=True),
+    Column("is_account", SmallInteger, primary_key=True, autoincrement=False),
+    Column("since", BigInteger, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Index("score_queue_in_time", "since"),
+)
+# What is true now of each lead of the store: its score by the model in charge, and what lists show and filter
+# by. All of it can be made again from ``lead_events``.
+#   decision_id: the logged decision with this score; where it moved by less than a point the one before
+#   model: the name of the model, "" for the champion
+#   scored_at: when it was computed; changed_at: since when grade, points and state are these
+#   state: open, dormant (older or silent for longer than any lead in training), closed, or unscorable
+#   problem: the code why a lead is unscorable
+#   attributes: its plain and overwritten attributes as a JSON object
+CURRENT_SCORES = Table(
+    "current_scores",
+    METADATA,
+    Column("lead_id", Text, primary_key=True),
+    _tenant(primary_key=True),
+    Column("decision_id", BigInteger),
+    Column("model", Text, nullable=False, server_default=""),
+    Column("model_version", Text, nullable=False),
+    Column("as_of", BigInteger, nullable=False),
+    Column("scored_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("probability", Double),
+    Column("points", BigInteger),
+    Column("grade", Text),
+    Column("interval_low", Double),
+    Column("interval_high", Double),
+    Column("insufficient", Text),
+    Column("state", Text, nullable=False),
+    Column("problem", Text),
+    Column("fit", SmallInteger),
+    Column("engagement", SmallInteger),
+    Column("combined_grade", Text),
+    Column("account_id", Text),
+    Column("owner", Text),
+    Column("channel", Text),
+    Column("stage", Text),
+    Column("name", Text, nullable=False),
+    Column("created_at", BigInteger),
+    Column("last_activity_at", BigInteger),
+    Column("attributes", Text, nullable=False),
+    Index("current_scores_by_probability", "tenant", "state", "probability", "lead_id"),
+    _partial_index("current_scores_of_account", ("account_id", "tenant"), "account_id IS NOT NULL"),
+    _partial_index("current_scores_in_time", ("model_version", "scored_at"), "state <> 'closed'"),
+)
+# Scores as they were whenever grade, points or the model had changed, at most one an hour: ``hour`` is
+# ``as_of`` in whole hours.
+SCORE_HISTORY = Table(
+    "score_history",
+    METADATA,
+    Column("lead_id", Text, primary_key=True),
+    _tenant(primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("as_of", BigInteger, nullable=False),
+    Column("probability", Double, nullable=False),
+    Column("points", BigInteger, nullable=False),
+    Column("grade", Text, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Index("score_history_in_time", "hour"),
+)
+# Work that one worker of all machines does: who has it, and until when (epoch seconds) unless it is renewed.
+LEASES = Table(
+    "leases",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
 # The outbox: messages to webhooks that are still to be delivered, and those that were given up. A message is
 # written in the transaction of what it tells of, and deleted when the receiver has taken it.
 #   subscription: the name of the receiver in the file of webhooks
@@ -269,12 +353,4 @@ WEBHOOK_MESSAGES = Table(
     _partial_index("webhook_messages_due", ("subscription", "next_at", "id"), "given_up = 0"),
     Index("webhook_messages_in_time", "created_at"),
     sqlite_autoincrement=True,
-)
-# One row: the worker that delivers, and until when it may (epoch seconds).
-WEBHOOK_LEASE = Table(
-    "webhook_lease",
-    METADATA,
-    Column("id", SmallInteger, primary_key=True, autoincrement=False),
-    Column("holder", Text, nullable=False),
-    Column("until", Double, nullable=False),
 )

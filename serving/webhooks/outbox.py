@@ -8,8 +8,9 @@ from uuid import uuid4
 
 from sqlalchemy import and_, delete, exists, func, insert, select, update
 
+from serving.decision_log.database import DriverStatement
 from serving.decision_log.erasure import erased_since, lock_against_erasure
-from serving.decision_log.tables import WEBHOOK_LEASE, WEBHOOK_MESSAGES
+from serving.decision_log.tables import LEASES, WEBHOOK_MESSAGES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -166,14 +167,20 @@ def give_up_old(connection: Connection, ages: Mapping[str, int], now: float, oth
 
 def claim_lease(connection: Connection, holder: str, now: float, seconds: float) -> bool:
     """Whether ``holder`` may deliver for so many seconds from now on: nobody else may by then."""
-    free = (WEBHOOK_LEASE.c.holder == holder) | (WEBHOOK_LEASE.c.until < now)
-    claim = update(WEBHOOK_LEASE).where(free).values(holder=holder, until=now + seconds)
-    return connection.execute(claim).rowcount == 1
+    return _CLAIM.execute(connection, (_LEASE, holder, now + seconds, now)).rowcount == 1
 
 
 def release_lease(connection: Connection, holder: str) -> None:
     """Let another worker deliver at once."""
-    connection.execute(update(WEBHOOK_LEASE).where(WEBHOOK_LEASE.c.holder == holder).values(until=0.0))
+    connection.execute(delete(LEASES).where(LEASES.c.name == _LEASE, LEASES.c.holder == holder))
+
+
+_LEASE = "webhooks"
+_CLAIM = DriverStatement(
+    "INSERT INTO leases (name, holder, expires_at) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+    "holder = excluded.holder, expires_at = excluded.expires_at "
+    "WHERE leases.holder = excluded.holder OR leases.expires_at < ?"
+)
 
 
 def count_messages(log: Engine) -> list[dict[str, Any]]:

@@ -1,0 +1,176 @@
+"""Reads current scores: one, a page of the best, those of an account, and how one came there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import JSON, Text, and_, func, or_, select
+
+from serving.current_scores.records import CurrentScore, PageEnd, ScoreFilter, ScorePoint
+from serving.decision_log.tables import CURRENT_SCORES, SCORE_HISTORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import ColumnElement, Connection, Select
+
+    from serving.decision_log.async_log import DecisionLog
+
+T = TypeVar("T")
+_SCORE = CURRENT_SCORES.c
+# A page is for people to look at, or for a program to go on from.
+MOST_OF_A_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePage:
+    """Some current scores, best first.
+
+    Attributes:
+        scores: The scores.
+        next: Where the next page begins; None on the last one.
+    """
+
+    scores: tuple[CurrentScore, ...]
+    next: PageEnd | None
+
+
+class CurrentScores:
+    """Asynchronous access to the current scores in the database of a decision log.
+
+    Every method raises LogUnavailable while the database cannot be reached. ``tenant`` is whose leads these
+    are: a lead of one tenant is none of another, nor of a key without a tenant.
+    """
+
+    def __init__(self, journal: DecisionLog) -> None:
+        self._journal = journal
+
+    async def find(self, lead_id: str, tenant: str = "") -> CurrentScore | None:
+        """The current score of a lead; None where the store has none of it."""
+        return await self._read(lambda connection: find_score(connection, lead_id, tenant))
+
+    async def page(
+        self,
+        wanted: ScoreFilter | None = None,
+        tenant: str = "",
+        after: PageEnd | None = None,
+        limit: int = 50,
+    ) -> ScorePage:
+        """The best scores that a filter lets through.
+
+        Args:
+            wanted: The filter. Default: all open leads.
+            tenant: Whose leads.
+            after: Where the page before ended. Default: the first page.
+            limit: How many, ``MOST_OF_A_PAGE`` at most.
+
+        Returns:
+            The page, best first; of equal leads the one with the lower id first.
+        """
+        chosen = ScoreFilter() if wanted is None else wanted
+        return await self._read(lambda connection: read_page(connection, chosen, tenant, after, limit))
+
+    async def count(self, wanted: ScoreFilter | None = None, tenant: str = "") -> int:
+        """How many leads a filter lets through. Default: how many are open."""
+        chosen = ScoreFilter() if wanted is None else wanted
+
+        def count(connection: Connection) -> int:
+            query = select(func.count()).select_from(CURRENT_SCORES)
+            conditions = _conditions(chosen, tenant, connection.dialect.name)
+            return int(connection.execute(query.where(*conditions)).scalar_one())
+
+        return await self._read(count)
+
+    async def history(self, lead_id: str, tenant: str = "") -> tuple[ScorePoint, ...]:
+        """The scores that a lead had, the oldest first: one whenever grade, points or the model changed."""
+        return await self._read(lambda connection: read_score_history(connection, lead_id, tenant))
+
+    async def of_account(self, account_id: str, tenant: str = "") -> tuple[CurrentScore, ...]:
+        """The current scores of an account's leads, best first, closed ones included."""
+        query = select(CURRENT_SCORES).where(_SCORE.account_id == account_id, _SCORE.tenant == tenant)
+        ordered = query.order_by(func.coalesce(_SCORE.probability, -1.0).desc(), _SCORE.lead_id)
+        return await self._read(lambda connection: _scores(connection, ordered))
+
+    async def _read(self, query: Callable[[Connection], T]) -> T:
+        def read() -> T:
+            with self._journal.writer.log.connect() as connection:
+                return query(connection)
+
+        return await self._journal.read(read)
+
+
+def find_score(connection: Connection, lead_id: str, tenant: str) -> CurrentScore | None:
+    """The current score of a lead; None where there is none of it."""
+    query = select(CURRENT_SCORES).where(_SCORE.lead_id == lead_id, _SCORE.tenant == tenant)
+    return next(iter(_scores(connection, query)), None)
+
+
+def read_page(
+    connection: Connection, wanted: ScoreFilter, tenant: str, after: PageEnd | None, limit: int
+) -> ScorePage:
+    """The best scores that a filter lets through, see ``CurrentScores.page``."""
+    most = max(1, min(limit, MOST_OF_A_PAGE)) + 1
+    query = select(CURRENT_SCORES).where(*_conditions(wanted, tenant, connection.dialect.name))
+    scores: list[CurrentScore] = []
+    # Two queries, since databases do not agree on where null is in an order that an index has.
+    if after is None or after.probability is not None:
+        scores += _scores(connection, _by_probability(query, after).limit(most))
+    if len(scores) < most:
+        last = after.lead_id if after is not None and after.probability is None else ""
+        unscored = query.where(_SCORE.probability.is_(None), _SCORE.lead_id > last)
+        scores += _scores(connection, unscored.order_by(_SCORE.lead_id).limit(most - len(scores)))
+    shown = tuple(scores[: most - 1])
+    return ScorePage(shown, PageEnd.of(shown[-1]) if len(scores) == most else None)
+
+
+def _by_probability(query: Select[Any], after: PageEnd | None) -> Select[Any]:
+    """The leads of a query that have a probability, best first, after the end of a page."""
+    scored = query.where(_SCORE.probability.is_not(None))
+    if after is not None:
+        lower = _SCORE.probability < after.probability
+        same = and_(_SCORE.probability == after.probability, _SCORE.lead_id > after.lead_id)
+        scored = scored.where(or_(lower, same))
+    return scored.order_by(_SCORE.probability.desc(), _SCORE.lead_id)
+
+
+def read_score_history(connection: Connection, lead_id: str, tenant: str) -> tuple[ScorePoint, ...]:
+    """The scores that a lead had, the oldest first."""
+    columns = (SCORE_HISTORY.c[name] for name in ScorePoint.__dataclass_fields__)
+    query = select(*columns).where(SCORE_HISTORY.c.lead_id == lead_id, SCORE_HISTORY.c.tenant == tenant)
+    return tuple(ScorePoint(*row) for row in connection.execute(query.order_by(SCORE_HISTORY.c.as_of)))
+
+
+def _scores(connection: Connection, query: Select[Any]) -> tuple[CurrentScore, ...]:
+    return tuple(CurrentScore.from_row(row) for row in connection.execute(query).mappings())
+
+
+def _conditions(wanted: ScoreFilter, tenant: str, dialect: str) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [_SCORE.tenant == tenant]
+    for column, values in ((_SCORE.state, wanted.states), (_SCORE.grade, wanted.grades)):
+        if values:
+            conditions.append(column.in_(values))
+    for name in ("channel", "owner", "account_id", "stage"):
+        value = getattr(wanted, name)
+        if value is not None:
+            conditions.append(_SCORE[name] == value)
+    if wanted.attribute is not None:
+        conditions.append(_has_attribute(*wanted.attribute, dialect))
+    if wanted.text:
+        columns = (_SCORE.name, _SCORE.lead_id, _SCORE.account_id, _SCORE.owner)
+        conditions.append(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
+    return conditions
+
+
+def _has_attribute(name: str, value: str, dialect: str) -> ColumnElement[bool]:
+    """Whether an attribute has a value, compared as text."""
+    if dialect == "postgresql":
+        return func.json_extract_path_text(_SCORE.attributes.cast(JSON), name) == value
+    # In SQLite's paths a quotation mark ends a name, and there is no way to write one.
+    path = '$."' + name.replace('"', "") + '"'
+    number_or_text = func.json_extract(_SCORE.attributes, path)
+    is_flag = func.json_type(_SCORE.attributes, path).in_(("true", "false"))
+    return or_(
+        and_(is_flag, func.json_type(_SCORE.attributes, path) == value),
+        and_(~is_flag, number_or_text.cast(Text) == value),
+    )

@@ -1,0 +1,236 @@
+"""Writes current scores: with what changed of them, in one transaction.
+
+A score whose grade, points, state or model is another one than before is a decision: it is logged, the lead
+is ranked by it for hand-overs, and its history gets a point. One that moved by less is written over the
+earlier one and is no decision of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+
+from serving.current_scores.records import CurrentScore
+from serving.decision_log.database import DriverStatement
+from serving.decision_log.erasure import erased_since, lock_against_erasure
+from serving.decision_log.lead_events import ListStatement
+from serving.decision_log.ranks import close_by_stage
+from serving.decision_log.records import RequestInfo
+from serving.decision_log.score_queue import remove_queued
+from serving.decision_log.statements import add_decisions, decision_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from serving.decision_log.records import NewDecision
+    from serving.decision_log.score_queue import QueuedLead
+
+    OnChange = Callable[[Connection, CurrentScore | None, CurrentScore], object]
+
+# The endpoint of decisions that nobody asked for.
+RESCORE = "rescore"
+HOUR = 3_600
+_COLUMNS = tuple(each.name for each in fields(CurrentScore))
+_KEY = ("lead_id", "tenant")
+_WRITE = DriverStatement(
+    f"INSERT INTO current_scores ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "  # noqa: S608
+    "ON CONFLICT (lead_id, tenant) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _KEY)
+    # Of two who score the same lead the later one is right.
+    + " WHERE excluded.as_of >= current_scores.as_of"
+)
+_REMEMBER = DriverStatement(
+    "INSERT INTO score_history (lead_id, tenant, hour, as_of, probability, points, grade, model_version) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (lead_id, tenant, hour) DO UPDATE SET "
+    "as_of = excluded.as_of, probability = excluded.probability, points = excluded.points, "
+    "grade = excluded.grade, model_version = excluded.model_version "
+    "WHERE excluded.as_of >= score_history.as_of"
+)
+_REMOVE = DriverStatement("DELETE FROM current_scores WHERE lead_id = ? AND tenant = ?")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredLead:
+    """A lead that was scored: its current score, and where it has a number the decision to log for it."""
+
+    current: CurrentScore
+    decision: NewDecision | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreUpdate:
+    """What a chunk of leads was scored to.
+
+    Attributes:
+        scored: The scores.
+        read_at: When the events that they were computed from were read, in epoch seconds; leads that were
+            erased since are left out.
+        gone: Tenant and id of leads that the store no longer has.
+        queued: The rows of the queue that are done by this.
+    """
+
+    scored: Sequence[ScoredLead]
+    read_at: float
+    gone: Sequence[tuple[str, str]] = ()
+    queued: Sequence[QueuedLead] = ()
+
+
+def write_scores(connection: Connection, update: ScoreUpdate, hooks: Sequence[OnChange] = ()) -> int:
+    """Write current scores, and log as decisions those that changed.
+
+    Args:
+        connection: A connection in a transaction.
+        update: The scores.
+        hooks: Called with the connection, the score before (None without one) and the score, of each lead
+            whose probability, grade, state or model is another one.
+
+    Returns:
+        How many decisions were logged.
+    """
+    lock_against_erasure(connection)
+    ordered = sorted(update.scored, key=lambda each: (each.current.tenant, each.current.lead_id))
+    leads = [(each.current.tenant, each.current.lead_id) for each in ordered]
+    erased = erased_since(connection, leads, update.read_at)
+    ordered = [each for each, lead in zip(ordered, leads, strict=True) if lead not in erased]
+    before = _scores_before(connection, ordered)
+    pairs = [(before.get((each.current.tenant, each.current.lead_id)), each) for each in ordered]
+    # A score as of a later moment than this one is there already: another worker was faster.
+    pairs = [pair for pair in pairs if pair[0] is None or pair[0].as_of <= pair[1].current.as_of]
+    pairs, logged = _log_changes(connection, pairs, update.read_at)
+    changes = [(earlier, each.current) for earlier, each in pairs]
+    _write(connection, changes)
+    _remember(connection, changes)
+    _close(connection, changes, update.gone)
+    remove_queued(connection, update.queued)
+    for earlier, current in changes:
+        if _has_moved(earlier, current):
+            for hook in hooks:
+                hook(connection, earlier, current)
+    return logged
+
+
+def _scores_before(
+    connection: Connection, scored: Sequence[ScoredLead]
+) -> Mapping[tuple[str, str], CurrentScore]:
+    """The current scores of leads as they are so far."""
+    by_tenant = defaultdict[str, list[str]](list)
+    for each in scored:
+        by_tenant[each.current.tenant].append(each.current.lead_id)
+    rows = (
+        row
+        for tenant, lead_ids in by_tenant.items()
+        for row in _BEFORE.rows(connection, tenant, among=lead_ids)
+    )
+    scores = (CurrentScore.from_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
+    return {(score.tenant, score.lead_id): score for score in scores}
+
+
+_BEFORE = ListStatement(
+    f"SELECT {', '.join(_COLUMNS)} FROM current_scores WHERE tenant = ? AND lead_id IN {{values}}"  # noqa: S608
+)
+
+
+def _log_changes(
+    connection: Connection, pairs: Sequence[tuple[CurrentScore | None, ScoredLead]], read_at: float
+) -> tuple[list[tuple[CurrentScore | None, ScoredLead]], int]:
+    """The pairs with the numbers of their decisions, new ones where they changed; how many were logged."""
+    changed = [
+        (place, each.decision, each.current.tenant)
+        for place, (before, each) in enumerate(pairs)
+        if each.decision is not None and _is_decision(before, each.current)
+    ]
+    entries = [
+        entry
+        for _, decision, tenant in changed
+        for entry in decision_rows(
+            [decision], RequestInfo(RESCORE, tenant=tenant, received_at=read_at), int(read_at)
+        )
+    ]
+    numbers = dict(zip((place for place, *_ in changed), add_decisions(connection, entries), strict=True))
+    numbered = [
+        (before, replace(each, current=_numbered(before, each.current, numbers.get(place))))
+        for place, (before, each) in enumerate(pairs)
+    ]
+    return numbered, len(changed)
+
+
+def _numbered(before: CurrentScore | None, current: CurrentScore, decision: int | None) -> CurrentScore:
+    """The score with its decision and since when it is so."""
+    if decision is None and before is not None and current.probability is not None:
+        decision = before.decision_id
+    changed_at = current.as_of if before is None or _looks_different(before, current) else before.changed_at
+    return replace(current, decision_id=decision, changed_at=changed_at)
+
+
+def _is_decision(before: CurrentScore | None, current: CurrentScore) -> bool:
+    return (
+        before is None
+        or before.decision_id is None
+        or before.model_version != current.model_version
+        or _looks_different(before, current)
+    )
+
+
+def _looks_different(before: CurrentScore, current: CurrentScore) -> bool:
+    """Whether people would see another score: another grade, other points, or another state."""
+    return (before.grade, before.points, before.state, before.insufficient) != (
+        current.grade,
+        current.points,
+        current.state,
+        current.insufficient,
+    )
+
+
+def _has_moved(before: CurrentScore | None, current: CurrentScore) -> bool:
+    return (
+        before is None
+        or _looks_different(before, current)
+        or ((before.probability, before.model_version) != (current.probability, current.model_version))
+    )
+
+
+def _write(connection: Connection, changes: Sequence[tuple[CurrentScore | None, CurrentScore]]) -> None:
+    rows = [_values(current) for _, current in changes]
+    if rows:
+        _WRITE.execute_many(connection, rows)
+
+
+def _values(score: CurrentScore) -> tuple[Any, ...]:
+    values = {name: getattr(score, name) for name in _COLUMNS}
+    return tuple((values | {"attributes": to_json(score.attributes).decode()}).values())
+
+
+def _remember(connection: Connection, changes: Iterable[tuple[CurrentScore | None, CurrentScore]]) -> None:
+    rows = [
+        (
+            *(each.lead_id, each.tenant, each.as_of // HOUR, each.as_of),
+            *(each.probability, each.points, each.grade, each.model_version),
+        )
+        for before, each in changes
+        if each.probability is not None and _is_decision(before, each)
+    ]
+    if rows:
+        _REMEMBER.execute_many(connection, rows)
+
+
+def _close(
+    connection: Connection,
+    changes: Iterable[tuple[CurrentScore | None, CurrentScore]],
+    gone: Iterable[tuple[str, str]],
+) -> None:
+    """Take closed leads, and those that are gone, off the ranks of hand-overs; put opened ones back."""
+    vanished = sorted(set(gone))
+    if vanished:
+        _REMOVE.execute_many(connection, [(lead_id, tenant) for tenant, lead_id in vanished])
+    closed = [(each.tenant, each.lead_id) for _, each in changes if each.state == "closed"]
+    opened = [
+        (each.tenant, each.lead_id)
+        for before, each in changes
+        if each.state != "closed" and (before is None or before.state == "closed")
+    ]
+    close_by_stage(connection, [*closed, *vanished], opened)

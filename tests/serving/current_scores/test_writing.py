@@ -1,0 +1,236 @@
+"""Current scores: what is written of them, what is logged, and who hears of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+from log_entries import in_transaction, make_decision, make_outcome
+from sqlalchemy import func, select
+
+from serving.current_scores.reading import find_score, read_page, read_score_history
+from serving.current_scores.records import CurrentScore, ScoreFilter
+from serving.current_scores.writing import HOUR, ScoredLead, ScoreUpdate, write_scores
+from serving.decision_log import queries
+from serving.decision_log.score_queue import oldest_queued, queue_leads, queue_length
+from serving.decision_log.statements import add_outcomes, erase
+from serving.decision_log.tables import DECISIONS, LEAD_RANKS
+
+NOW = 1_700_000_000
+
+
+def scored(lead_id="a", points=168, as_of=NOW, *, state="open", tenant="", version="v1", **fields):
+    """A scored lead whose grade and probability follow from its points."""
+    grade, probability = ("B", points / 1_000)
+    if state == "closed":
+        grade = probability = points = None
+    current = CurrentScore(
+        lead_id,
+        tenant,
+        version,
+        as_of,
+        as_of,
+        as_of,
+        state,
+        fields.pop("name", lead_id),
+        probability=probability,
+        points=points,
+        grade=grade,
+        **fields,
+    )
+    decision = None
+    if probability is not None:
+        numbers = {"points": points, "grade": grade, "probability": probability}
+        decision = make_decision(lead_id, as_of=as_of, version=version, **numbers)
+    return ScoredLead(current, decision)
+
+
+def write(log, *leads, read_at=None, hooks=(), **more):
+    update = ScoreUpdate(leads, time.time() if read_at is None else read_at, **more)
+    return in_transaction(log, write_scores, update, hooks)
+
+
+def find(log, lead_id, tenant=""):
+    with log.connect() as connection:
+        return find_score(connection, lead_id, tenant)
+
+
+def rank(log, lead_id):
+    with log.connect() as connection:
+        row = connection.execute(select(LEAD_RANKS).where(LEAD_RANKS.c.lead_id == lead_id)).one_or_none()
+        return None if row is None else (row.decision_id, row.worth, row.closed, row.dormant)
+
+
+def decisions(log):
+    with log.connect() as connection:
+        return connection.execute(select(func.count()).select_from(DECISIONS)).scalar_one()
+
+
+def test_a_current_score_reads_back_as_it_was_written(log):
+    lead = scored(
+        owner="Ada",
+        account_id="acme",
+        attributes={"industry": "Ä", "employees": 3.5, "vip": True},
+        interval_low=0.1,
+        interval_high=0.3,
+        fit=70,
+        engagement=3,
+        combined_grade="B4",
+        created_at=5,
+        last_activity_at=6,
+        stage="mql",
+        channel="ads",
+    )
+    assert write(log, lead) == 1
+    (decision,) = queries.decisions_of_lead(log, "a")
+    assert (decision.endpoint, decision.as_of) == ("rescore", NOW)
+    assert find(log, "a") == replace(lead.current, decision_id=decision.id)
+    assert find(log, "a", "other") is None
+
+
+def test_a_decision_is_logged_where_people_would_see_another_score_and_nowhere_else(log):
+    assert write(log, scored()) == 1
+    # It aged by a day and moved by less than a point.
+    closer = scored(as_of=NOW + 1)
+    closer = replace(closer, current=replace(closer.current, probability=0.1680001))
+    assert write(log, closer) == 0
+    assert (find(log, "a").as_of, find(log, "a").changed_at, find(log, "a").decision_id) == (NOW + 1, NOW, 1)
+    assert write(log, scored(points=169, as_of=NOW + 2)) == 1
+    assert write(log, scored(points=169, as_of=NOW + 3, version="v2")) == 1
+    assert write(log, scored(points=169, as_of=NOW + 4, version="v2", state="dormant")) == 1
+    assert (find(log, "a").changed_at, find(log, "a").decision_id) == (NOW + 4, 4)
+    assert rank(log, "a")[:2] == (4, 0.169)
+
+
+def test_a_score_as_of_an_earlier_moment_does_not_replace_a_later_one(log):
+    write(log, scored(points=200, as_of=NOW + 10))
+    assert write(log, scored(points=100, as_of=NOW)) == 0
+    assert find(log, "a").points == 200
+    assert decisions(log) == 1
+
+
+def test_a_closed_lead_is_handed_over_no_more_until_it_is_opened_again(log):
+    write(log, scored())
+    write(log, scored(as_of=NOW + 1, state="closed"))
+    assert (find(log, "a").state, find(log, "a").decision_id) == ("closed", None)
+    assert rank(log, "a")[2] == 2
+    in_transaction(log, add_outcomes, [make_outcome(lead_id="a")], NOW)
+    assert rank(log, "a")[2] == 3
+    write(log, scored(as_of=NOW + 2))
+    assert rank(log, "a")[2] == 1
+
+
+def test_a_lead_that_the_store_lost_has_no_current_score(log):
+    write(log, scored())
+    write(log, gone=[("", "a")])
+    assert find(log, "a") is None
+    assert rank(log, "a")[2] == 2
+
+
+def test_a_lead_that_was_erased_while_it_was_scored_is_not_written(log):
+    read_at = time.time()
+    write(log, scored("b"), read_at=read_at)
+    in_transaction(log, erase, "a", NOW)
+    in_transaction(log, erase, "b", NOW)
+    assert write(log, scored("a"), scored("c"), read_at=read_at) == 1
+    assert [find(log, each) for each in "ab"] == [None, None]
+    assert find(log, "c") is not None
+
+
+def test_a_history_has_a_point_for_each_change_and_one_an_hour_at_most(log):
+    start = NOW // HOUR * HOUR
+    for offset, points in ((1, 100), (2, 110), (3, 110), (HOUR, 110), (HOUR + 1, 120), (3 * HOUR, 90)):
+        write(log, scored(points=points, as_of=start + offset))
+    with log.connect() as connection:
+        points = read_score_history(connection, "a", "")
+    assert [(point.as_of - start, point.points) for point in points] == [
+        (2, 110),
+        (HOUR + 1, 120),
+        (3 * HOUR, 90),
+    ]
+
+
+def test_hooks_hear_of_each_move_in_the_transaction_that_writes_it(log):
+    heard = []
+
+    def hook(connection, before, after):
+        assert find_score(connection, after.lead_id, after.tenant) == after
+        heard.append((before and before.points, after.points))
+
+    write(log, scored(), hooks=[hook])
+    write(log, scored(as_of=NOW + 1), hooks=[hook])
+    write(log, scored(points=150, as_of=NOW + 2), hooks=[hook])
+    assert heard == [(None, 168), (168, 150)]
+
+
+def test_a_hook_that_fails_takes_the_score_back(log):
+    def hook(*_):
+        msg = "no outbox"
+        raise LookupError(msg)
+
+    with pytest.raises(LookupError, match="no outbox"):
+        write(log, scored(), hooks=[hook])
+    assert find(log, "a") is None
+    assert decisions(log) == 0
+
+
+def test_a_lead_that_was_queued_again_while_it_was_scored_stays_queued(log):
+    in_transaction(log, queue_leads, ["a", "b", "a"], "")
+    with log.connect() as connection:
+        rows = oldest_queued(connection, 10)
+    assert [row.lead_id for row in rows] == ["a", "b"]
+    in_transaction(log, queue_leads, ["b"], "")
+    write(log, scored("a"), scored("b"), queued=rows)
+    with log.connect() as connection:
+        assert [row.lead_id for row in oldest_queued(connection, 10)] == ["b"]
+        assert queue_length(connection) == (1, rows[1].since)
+
+
+def ids(page):
+    return [score.lead_id for score in page.scores]
+
+
+def test_pages_come_best_first_and_each_lead_once(log):
+    leads = [scored(f"l{n:02}", points=100 + n % 3) for n in range(10)]
+    write(log, *leads, scored("other", 500, tenant="t"), scored("done", state="closed"))
+    with log.connect() as connection:
+        whole = ids(read_page(connection, ScoreFilter(), "", None, 50))
+        read, end, pages = [], None, 0
+        while pages == 0 or end is not None:
+            page = read_page(connection, ScoreFilter(), "", end, 3)
+            read, end, pages = read + ids(page), page.next, pages + 1
+        everybody = ids(read_page(connection, ScoreFilter(states=()), "", None, 50))
+    ordered = sorted(leads, key=lambda each: (-each.current.points, each.current.lead_id))
+    assert whole == [each.current.lead_id for each in ordered]
+    assert (read, pages) == (whole, 4)
+    assert everybody == [*whole, "done"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (ScoreFilter(owner="Ada"), ["a"]),
+        (ScoreFilter(channel="ads"), ["b"]),
+        (ScoreFilter(account_id="acme"), ["b"]),
+        (ScoreFilter(stage="mql"), ["a"]),
+        (ScoreFilter(grades=("A",)), []),
+        (ScoreFilter(states=("dormant",)), ["c"]),
+        (ScoreFilter(text="BETA"), ["b"]),
+        (ScoreFilter(text="100%"), ["c"]),
+        (ScoreFilter(attribute=("size", "3")), ["a"]),
+        (ScoreFilter(attribute=("vip", "true")), ["b"]),
+        (ScoreFilter(attribute=('so "called"', "x")), []),
+        (ScoreFilter(attribute=("a.b", "x")), ["b"]),
+    ],
+)
+def test_a_page_has_what_its_filter_lets_through(log, wanted, found):
+    wanted = wanted if wanted.states != ("open",) else replace(wanted, states=("open", "dormant"))
+    write(
+        log,
+        scored("a", 300, owner="Ada", stage="mql", attributes={"size": 3}),
+        scored("b", 200, channel="ads", account_id="acme", name="Beta", attributes={"vip": True, "a.b": "x"}),
+        scored("c", 100, state="dormant", name="100% Söhne"),
+    )
+    with log.connect() as connection:
+        assert ids(read_page(connection, wanted, "", None, 50)) == found
