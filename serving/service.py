@@ -58,6 +58,9 @@ from serving.workload import Workload, let_threads_share, stop_sharing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from models.conversion import ConversionModel
+
+    from serving.background_scorer import BackgroundScorer
     from serving.decision_log.async_log import DecisionLog
     from serving.decision_log.records import IdempotencyKey
     from serving.decision_log.settings import LogSettings
@@ -100,11 +103,14 @@ class Leadloop:
         self.journal = _open_decision_log(settings.log)
         self._store = None if self.journal is None else _open_lead_store(self.journal)
         self.webhooks = read_webhooks()
-        self._delivery = _open_webhook_delivery(self.journal, self.webhooks)
+        self._delivery = _open_webhook_delivery(self.journal, self.webhooks, self.champion)
         self.workload = Workload()
         self.explore, self.control = settings.explore, settings.control
         self.keep_days, self.controller = settings.log.keep_days, Controller.of(os.environ)
         self.shadow = self._shadow_scorer(settings) if settings.shadow else None
+        self.background = None
+        if self.journal is not None and settings.rescore:
+            self.background = _background_scorer(self.journal, self.champion)
         self._following: list[asyncio.Task[None]] = []
         for followed in self._reloading_models:
             followed.reload()
@@ -134,18 +140,22 @@ class Leadloop:
         """Poll for promotions from now on, and let the event loop go before the threads."""
         let_threads_share()
         self._following = [asyncio.create_task(followed.poll()) for followed in self._reloading_models]
+        if self.background:
+            self.background.start()
         if self._delivery is not None:
             self._following.append(asyncio.create_task(self._delivery.run()))
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        """Stop polling, and finish shadow scores and log writes."""
+        """Stop polling, and finish shadow scores, scores in the background and log writes."""
         for task in self._following:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
         if self.shadow:
             await asyncio.to_thread(self.shadow.close)
+        if self.background:
+            await asyncio.to_thread(self.background.close)
         await asyncio.to_thread(self.workload.close)
         if self.journal:
             await asyncio.to_thread(self.journal.close)
@@ -317,7 +327,18 @@ def _open_lead_store(journal: DecisionLog) -> LeadStore:
     return LeadStore(journal)
 
 
-def _open_webhook_delivery(journal: DecisionLog | None, webhooks: WebhookSettings) -> WebhookDelivery | None:
+def _background_scorer(journal: DecisionLog, champion: ReloadingModel) -> BackgroundScorer:
+    from serving.background_scorer import BackgroundScorer  # noqa: PLC0415
+
+    def find_scorer() -> Scorer | None:
+        return None if champion.current is None else champion.current.scorer
+
+    return BackgroundScorer(journal.writer, find_scorer, journal.score_hooks)
+
+
+def _open_webhook_delivery(
+    journal: DecisionLog | None, webhooks: WebhookSettings, champion: ReloadingModel
+) -> WebhookDelivery | None:
     """What delivers messages to webhooks, after the log was told to write them; None without any."""
     if journal is None or not webhooks.outgoing:
         return None
@@ -325,7 +346,11 @@ def _open_webhook_delivery(journal: DecisionLog | None, webhooks: WebhookSetting
     from serving.webhooks.messages import WebhookWriter  # noqa: PLC0415
 
     subscriptions = webhooks.outgoing.values()
-    writer = WebhookWriter(subscriptions)
+
+    def find_model() -> ConversionModel | None:
+        return None if champion.current is None else champion.current.scorer.model
+
+    writer = WebhookWriter(subscriptions, find_model)
     journal.handover_observer = writer.write_handover
     journal.outcome_observer = writer.write_outcomes
     journal.score_hooks.append(writer.write_score_change)

@@ -8,9 +8,8 @@ from uuid import uuid4
 
 from sqlalchemy import and_, delete, exists, func, insert, select, update
 
-from serving.decision_log.database import DriverStatement
 from serving.decision_log.erasure import erased_since, lock_against_erasure
-from serving.decision_log.tables import LEASES, WEBHOOK_MESSAGES
+from serving.decision_log.tables import WEBHOOK_MESSAGES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -163,24 +162,6 @@ def give_up_old(connection: Connection, ages: Mapping[str, int], now: float, oth
         statement = update(WEBHOOK_MESSAGES).where(_WAITING, own, old).values(given_up=1, error=error)
         given_up += connection.execute(statement).rowcount
     return given_up
-
-
-def claim_lease(connection: Connection, holder: str, now: float, seconds: float) -> bool:
-    """Whether ``holder`` may deliver for so many seconds from now on: nobody else may by then."""
-    return _CLAIM.execute(connection, (_LEASE, holder, now + seconds, now)).rowcount == 1
-
-
-def release_lease(connection: Connection, holder: str) -> None:
-    """Let another worker deliver at once."""
-    connection.execute(delete(LEASES).where(LEASES.c.name == _LEASE, LEASES.c.holder == holder))
-
-
-_LEASE = "webhooks"
-_CLAIM = DriverStatement(
-    "INSERT INTO leases (name, holder, expires_at) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
-    "holder = excluded.holder, expires_at = excluded.expires_at "
-    "WHERE leases.holder = excluded.holder OR leases.expires_at < ?"
-)
 
 
 def count_messages(log: Engine) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from features.clock import DAY
 from serving.current_scores.records import CurrentScore
@@ -84,12 +84,27 @@ def test_a_message_has_figures_reasons_and_ids_and_nothing_else_of_the_person(lo
     data = payload["data"]
     assert data["before"] == {
         "probability": 0.4, "points": 60, "grade": "B", "interval": [0.3, 0.5], "insufficient": None,
-        "as_of": NOW,
+        "as_of": NOW, "model_version": "m1",
     }  # fmt: skip
     assert (data["grade"], data["decision"], data["model_version"]) == ("A", 7, "m1")
     assert data["reasons"] == [{"text": f"reason {n}", "points": n} for n in range(3)]
     assert "Lovelace" not in json.dumps(payload)
     assert "example.com" not in json.dumps(payload)
+
+
+def test_a_score_of_the_background_is_told_with_the_reasons_of_its_own_model(log, by_hand):
+    row = {name: 100 if name == "employees" else None for name in by_hand.features.names}
+    with log.begin() as connection:
+        for number, version in ((7, by_hand.version), (8, "another")):
+            add_decision(connection, number, "ada", "A")
+            change = {"row": json.dumps(row), "model_version": version}
+            connection.execute(update(DECISIONS).where(DECISIONS.c.id == number).values(change))
+            writer = WebhookWriter([ALL], lambda: by_hand)
+            writer.write_score_change(connection, SCORE, changed(grade="A", decision_id=number))
+    own, other = (payload["data"]["reasons"] for *_, payload in messages(log))
+    assert len(own) == 3
+    assert own[0]["text"] == "100"
+    assert other == []
 
 
 def test_subscriptions_are_told_of_their_grades_their_tenant_and_their_types(log):

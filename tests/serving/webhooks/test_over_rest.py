@@ -234,3 +234,26 @@ def test_an_outcome_and_a_hand_over_are_told_signed_once_they_are_recorded(clien
     handed = [each["data"] for each in verified if each["type"] == "lead.handed_over"]
     assert {each["rank"] for each in handed} == {1, 2}
     assert all(each["decision"] for each in handed)
+
+
+def test_a_lead_that_comes_by_webhook_and_is_scored_in_the_background_is_told_with_its_grade(
+    client, receiving
+):
+    """The whole way: a message comes in, the lead is scored, and a message with score and reasons goes out."""
+    _, requests = receiving
+    now = int(time.time())
+    attributes = {"industry": "machinery", "employees": 120}
+    new = {"type": "lead", "lead_id": "fresh", "created_at": now - 60, "attributes": attributes}
+    content, headers = signed({"events": [new]})
+    assert post(client, "signed", content, headers).status_code == 200
+    deadline = time.monotonic() + 30
+    while not (told := [body for *_, body in requests if b'"fresh"' in body]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    message = json.loads(told[0])
+    assert (message["type"], message["data"]["tenant"]) == ("score.grade_entered", "acme")
+    scored = client.get("/v1/leads/fresh", headers=bearer(client, "score"))
+    assert scored.status_code == 404
+    assert message["data"]["before"] is None
+    assert len(message["data"]["reasons"]) == 3
+    assert message["data"]["decision"]
