@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from models.conversion import ConversionModel
-
     from serving.background_scorer import BackgroundScorer
     from serving.decision_log.async_log import DecisionLog
     from serving.decision_log.records import IdempotencyKey

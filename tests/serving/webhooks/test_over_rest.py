@@ -48,6 +48,7 @@ def client(by_hand, tmp_path_factory, receiving):
             str(folder / "decisions.db"),
             stack,
             LEADLOOP_KEYS=str(keys),
+            LEADLOOP_RESCORE="on",
             LEADLOOP_WEBHOOKS=str(folder / "webhooks.toml"),
             SIGNS=SECRET,
             HUB=CLIENT_SECRET,
@@ -239,7 +240,7 @@ def test_an_outcome_and_a_hand_over_are_told_signed_once_they_are_recorded(clien
 def test_a_lead_that_comes_by_webhook_and_is_scored_in_the_background_is_told_with_its_grade(
     client, receiving
 ):
-    """The whole way: a message comes in, the lead is scored, and a message with score and reasons goes out."""
+    """The whole way: a message comes in, its lead is scored, and one with score and reasons goes out."""
     _, requests = receiving
     now = int(time.time())
     attributes = {"industry": "machinery", "employees": 120}
