@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving.cli import keys_app, log_app
+from serving.cli import keys_app, log_app, webhooks_app
 from training.cli import commands
 from training.cli.console import print_result, print_status, report_errors, usage_error
 from training.cli.models import models_app
@@ -66,6 +66,7 @@ app.callback()(commands.leadloop)
 app.add_typer(keys_app, name="keys")
 app.add_typer(log_app, name="log")
 app.add_typer(store_app, name="store")
+app.add_typer(webhooks_app, name="webhooks")
 app.add_typer(models_app, name="models")
 app.command()(commands.init)
 app.command()(commands.check)
@@ -385,6 +386,10 @@ def serve(
             metavar="NAME=PLACE",
         ),
     ] = None,
+    webhooks: Annotated[
+        Path | None,
+        typer.Option(help="Whom to tell, and whose messages to read.", envvar="LEADLOOP_WEBHOOKS"),
+    ] = None,
 ) -> None:
     """Serve scores and explanations over REST."""
     from serving.decision_log.settings import LogSettings
@@ -412,6 +417,7 @@ def serve(
         handover,
         rescore=rescore,
         also=named_models(also or ()),
+        webhooks=webhooks,
     )
     run(settings, Address(host, port), workers, announce)
 

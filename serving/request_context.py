@@ -24,6 +24,7 @@ _CONSOLE = re.compile(
     r"/console(/(?:login|logout|static|leads|accounts|model|report|decided|decisions|oidc)(/.*)?)?", re.DOTALL
 )
 _OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions|/subject-access)?", re.DOTALL)
+_OF_A_SOURCE = re.compile(r"/v1/webhooks/[^/]+")
 # A UUID, or hexadecimal digits as tracing has them: neither is likely to be somebody's name or address.
 _TRACE_ID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16,64}")
 
@@ -81,6 +82,8 @@ def route_template(path: str) -> str:
         return path
     if page := _CONSOLE.fullmatch(path):
         return f"/console{page[1] or ''}".removesuffix(page[2] or "") + ("/{id}" if page[2] else "")
+    if _OF_A_SOURCE.fullmatch(path):
+        return "/v1/webhooks/{source}"
     of_a_lead = _OF_A_LEAD.fullmatch(path)
     return f"/v1/leads/{{id}}{of_a_lead[1] or ''}" if of_a_lead else "other"
 

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving.console.routes import routes as console_routes
-from serving.endpoints import data_subject, handover, handover_overrides, leads
+from serving.endpoints import data_subject, handover, handover_overrides, leads, webhooks
 from serving.middleware.access_log import REPORT_POLICY
 from serving.middleware.authentication import is_keyless_request
 from serving.model_report import read_report
@@ -153,5 +153,6 @@ pages = Starlette(
         *handover.routes,
         *handover_overrides.routes,
         *console_routes,
+        *webhooks.routes,
     ]
 )

@@ -63,6 +63,7 @@ from serving.workload import Workload, let_threads_share, stop_sharing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from models.conversion import ConversionModel
     from serving.background_scorer import BackgroundScorer
     from serving.decision_log.async_log import DecisionLog
     from serving.decision_log.records import IdempotencyKey
@@ -119,7 +120,7 @@ class Leadloop:
         self.journal = _open_decision_log(settings.log)
         self._store = None if self.journal is None else _open_lead_store(self.journal)
         self.webhooks = read_webhooks()
-        self._delivery = _open_webhook_delivery(self.journal, self.webhooks)
+        self._delivery = _open_webhook_delivery(self.journal, self.webhooks, self.champion)
         self.workload = Workload()
         self.explore, self.control = settings.explore, settings.control
         self.handover = PlanFile(settings.handover)
@@ -370,7 +371,18 @@ def _open_console(settings: ServiceSettings, journal: DecisionLog | None) -> Con
     return Console(settings, journal) if settings.console and can_render() else None
 
 
-def _open_webhook_delivery(journal: DecisionLog | None, webhooks: WebhookSettings) -> WebhookDelivery | None:
+def _background_scorer(journal: DecisionLog, champion: ReloadingModel) -> BackgroundScorer:
+    from serving.background_scorer import BackgroundScorer  # noqa: PLC0415
+
+    def find_scorer() -> Scorer | None:
+        return None if champion.current is None else champion.current.scorer
+
+    return BackgroundScorer(journal.writer, find_scorer, journal.score_hooks)
+
+
+def _open_webhook_delivery(
+    journal: DecisionLog | None, webhooks: WebhookSettings, champion: ReloadingModel
+) -> WebhookDelivery | None:
     """What delivers messages to webhooks, after the log was told to write them; None without any."""
     if journal is None or not webhooks.outgoing:
         return None
@@ -378,19 +390,15 @@ def _open_webhook_delivery(journal: DecisionLog | None, webhooks: WebhookSetting
     from serving.webhooks.messages import WebhookWriter  # noqa: PLC0415
 
     subscriptions = webhooks.outgoing.values()
-    writer = WebhookWriter(subscriptions)
+
+    def find_model() -> ConversionModel | None:
+        return None if champion.current is None else champion.current.scorer.model
+
+    writer = WebhookWriter(subscriptions, find_model)
     journal.handover_observer = writer.write_handover
     journal.outcome_observer = writer.write_outcomes
+    journal.score_hooks.append(writer.write_score_change)
     return WebhookDelivery(journal, subscriptions)
-
-
-def _background_scorer(journal: DecisionLog, champion: ReloadingModel) -> BackgroundScorer:
-    from serving.background_scorer import BackgroundScorer  # noqa: PLC0415
-
-    def find_scorer() -> Scorer | None:
-        return None if champion.current is None else champion.current.scorer
-
-    return BackgroundScorer(journal.writer, find_scorer)
 
 
 def _open_decision_log(settings: LogSettings) -> DecisionLog | None:

@@ -25,6 +25,8 @@ _WITH_SHADOW = ":shadow"
 HANDOVER = "LEADLOOP_HANDOVER"
 CONSOLE = "LEADLOOP_CONSOLE"
 CONTROL, RESCORE = "LEADLOOP_CONTROL", "LEADLOOP_RESCORE"
+CONTROL = "LEADLOOP_CONTROL"
+WEBHOOKS = "LEADLOOP_WEBHOOKS"
 
 
 class SettingsError(ValueError):
@@ -122,6 +124,7 @@ class ServiceSettings:
         console: Whether there are pages for people at /console, where what renders them is installed.
         rescore: Whether leads of the store are scored in the background. Default: they are, where there is a
             decision log.
+        webhooks: The file of webhooks. Default: none, and nobody is told of anything.
 
     Raises:
         SettingsError: ``explore`` or ``control`` is not in ``[0, 1]``, ``rate`` is below 1, or ``project`` is
@@ -142,6 +145,7 @@ class ServiceSettings:
     also: tuple[NamedModel, ...] = ()
     console: bool = True
     rescore: bool = True
+    webhooks: Path | None = None
 
     def __post_init__(self) -> None:
         if self.rate is not None and self.rate < 1:
@@ -180,6 +184,7 @@ class ServiceSettings:
             also=named_models(values.get(MODELS, "").replace(",", " ").split()),
             console=_flag(CONSOLE, values.get(CONSOLE, "on")),
             rescore=_flag(RESCORE, values.get(RESCORE, "on")),
+            webhooks=Path(values[WEBHOOKS]) if WEBHOOKS in values else None,
         )
 
     @property
@@ -200,6 +205,7 @@ class ServiceSettings:
             HANDOVER: str(self.handover.absolute()) if self.handover else "",
             MODELS: " ".join(model.text for model in self.also),
             CONSOLE: "" if self.console else OFF,
+            WEBHOOKS: str(self.webhooks.absolute()) if self.webhooks else "",
         }
 
 

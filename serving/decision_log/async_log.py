@@ -64,9 +64,10 @@ class DecisionLog:
         # Threads of their own: reads of a database that hangs must not take those that score.
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="log-reader")
         self._reads = 0
-        # Called in the transactions that add hand-overs and outcomes, with what was added.
+        # Called in the transactions that add hand-overs and outcomes, or write current scores.
         self.handover_observer: HandoverObserver | None = None
         self.outcome_observer: OutcomeObserver | None = None
+        self.score_hooks: list[Callable[[Connection, Any, Any], object]] = []
 
     def close(self) -> None:
         """Write what was submitted, then end the threads."""

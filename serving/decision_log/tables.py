@@ -414,11 +414,3 @@ WEBHOOK_MESSAGES = Table(
     Index("webhook_messages_in_time", "created_at"),
     sqlite_autoincrement=True,
 )
-# One row: the worker that delivers, and until when it may (epoch seconds).
-WEBHOOK_LEASE = Table(
-    "webhook_lease",
-    METADATA,
-    Column("id", SmallInteger, primary_key=True, autoincrement=False),
-    Column("holder", Text, nullable=False),
-    Column("until", Double, nullable=False),
-)

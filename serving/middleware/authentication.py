@@ -15,6 +15,7 @@ from serving.middleware.request_body import BODY_TOO_LARGE, MAX_BODY
 from serving.problems import Problem, send_problem
 from serving.request_context import current_request, route_template
 from serving.settings import ServiceSettings
+from serving.webhooks.settings import read_webhooks
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -37,6 +38,7 @@ _SCOPES: dict[str, KeyScope] = {
     "/v1/handover/overrides": "handover",
     "/v1/outcomes": "outcomes",
     "/v1/events": "events",
+    "/v1/webhooks/{source}": "events",
 }
 # A lead is read by whoever may have it scored, and erased by an administrator.
 _READING_SCOPES: dict[str, KeyScope] = {"/v1/leads/{id}": "score"}
@@ -110,6 +112,9 @@ class AuthenticationMiddleware:
         self._hosts = frozenset(settings.allowed_hosts)
         self._rate = shared_limiter(settings.rate, "requests") if settings.rate else None
         self._guesses = shared_limiter(GUESSES, "guesses")
+        # Their messages are signed, which whoever reads the body verifies.
+        incoming = read_webhooks().incoming.values()
+        self._signed = frozenset(f"/v1/webhooks/{each.name}" for each in incoming if each.proof != "key")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it without reading its body, which the server throws away."""
@@ -128,6 +133,8 @@ class AuthenticationMiddleware:
         if _is_console(scope["path"]) and self._ring:
             # Its pages ask for a session of whoever signed in with a key.
             return self._site_problem(scope, head)
+        if scope["path"] in self._signed and scope["method"] == "POST":
+            return self._rate_refusal(counted_address(scope))
         if self._ring:
             return self._key_refusal(self._ring, scope, head, near=near)
         if not (near or self._open_to_all):

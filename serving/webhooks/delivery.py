@@ -18,16 +18,15 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 from features.clock import DAY, HOUR
+from serving.decision_log.leases import give_back_lease, take_lease
 from serving.decision_log.settings import LogUnavailable
 from serving.monitoring.metrics import WEBHOOKS_SENT
 from serving.webhooks.outbox import (
     FailedAttempt,
     add_failure,
-    claim_lease,
     due_messages,
     give_up_old,
     is_waiting,
-    release_lease,
     remove_delivered,
 )
 from serving.webhooks.receivers import Receiver
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("leadloop")
 # The longest attempt ends well before the lease does, so that no two workers send messages of one lead.
+_LEASE = "webhooks"
 _LEASE_SECONDS, _RENEW_SECONDS = 60.0, 10.0
 _POLL_SECONDS = 1.0
 _AT_ONCE = 8
@@ -123,7 +123,10 @@ class WebhookDelivery:
         tasks = [asyncio.create_task(self._hold_lease())]
         tasks += [asyncio.create_task(self._serve(each)) for each in self._subscriptions.values()]
         try:
-            await asyncio.gather(*tasks)
+            # Other than ``gather`` it leaves them alone when it is cancelled: each is cancelled once, below.
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
         finally:
             # Python 3.11 forgets a cancellation where what it waited for was done at that moment.
             self._stopped.set()
@@ -132,7 +135,9 @@ class WebhookDelivery:
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._may_send:
                 with suppress(LogUnavailable):
-                    await self._journal.writer.write(partial(release_lease, holder=self._holder))
+                    await self._journal.writer.write(
+                        partial(give_back_lease, name=_LEASE, holder=self._holder)
+                    )
 
     async def _sleep(self, seconds: float) -> None:
         """Wait so long, or until all is to end."""
@@ -150,7 +155,9 @@ class WebhookDelivery:
         while not self._stopped.is_set():
             with suppress(LogUnavailable):
                 started = time.monotonic()
-                claim = partial(claim_lease, holder=self._holder, now=time.time(), seconds=_LEASE_SECONDS)
+                claim = partial(
+                    take_lease, name=_LEASE, holder=self._holder, now=time.time(), seconds=_LEASE_SECONDS
+                )
                 if await self._journal.writer.write(claim):
                     self._held_until = started + _LEASE_SECONDS
                     await self._give_up_old()

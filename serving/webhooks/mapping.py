@@ -240,8 +240,9 @@ class Mapper:
                 for name, expression in rule.fields.items()
                 if (value := self._field(expression, context)) is not None
             }
-            if rule.type == "attribute" and event.get("name") in self.numbers:
-                event["value"] = self._value(event.get("value"))
+            if rule.type == "attribute":
+                value = event.get("value")
+                event["value"] = self._value(value) if event.get("name") in self.numbers else value
             yield event | {"id": f"{self.source}-{event['id'] if 'id' in event else _digest(event)}"}
 
     def _field(self, expression: str | Mapping[str, str], context: Any) -> Any:

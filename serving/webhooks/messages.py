@@ -19,10 +19,11 @@ from serving.decision_log.tables import DECISIONS
 from serving.webhooks.outbox import NewMessage, add_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
+    from models.conversion import ConversionModel
     from serving.decision_log.records import Outcome
     from serving.handover_selection import HandoverRequest
     from serving.webhooks.settings import EventType, Subscription
@@ -67,6 +68,7 @@ class ScoreFigures:
             "interval": [self.interval_low, self.interval_high] if has_interval else None,
             "insufficient": self.insufficient,
             "as_of": self.as_of,
+            "model_version": self.model_version,
         }
 
 
@@ -99,10 +101,17 @@ class WebhookWriter:
 
     Args:
         subscriptions: Who is told of what.
+        find_model: The model in charge, which gives the reasons of decisions that were logged without; None
+            while there is none. Default: there never is.
     """
 
-    def __init__(self, subscriptions: Iterable[Subscription]) -> None:
+    def __init__(
+        self,
+        subscriptions: Iterable[Subscription],
+        find_model: Callable[[], ConversionModel | None] = lambda: None,
+    ) -> None:
         self._subscriptions = tuple(subscriptions)
+        self._find_model = find_model
 
     def write_score_change(self, connection: Connection, before: Any, after: Any) -> None:
         """Tell of a change of a current score; ``before`` is None for the first one."""
@@ -122,9 +131,8 @@ class WebhookWriter:
             "tenant": new.tenant,
             **new.figures,
             "before": old and old.figures,
-            "reasons": _reasons(connection, new.decision_id),
+            "reasons": self._reasons(connection, new.decision_id),
             "decision": new.decision_id,
-            "model_version": new.model_version,
         }
         now = time.time()
         add_messages(connection, [_message(subscription, kind, data, now) for subscription, kind in due], now)
@@ -167,6 +175,20 @@ class WebhookWriter:
             if "outcome.recorded" in subscription.events and _is_of(subscription, outcome.tenant)
         ]
         add_messages(connection, messages, now, received_at)
+
+    def _reasons(self, connection: Connection, decision_id: int | None) -> list[dict[str, Any]]:
+        """The first reasons of a decision: as it was logged, or by its own model if that is in charge."""
+        names = ("reasons", "row", "lead_id", "as_of", "model_version")
+        query = select(*(DECISIONS.c[name] for name in names)).where(DECISIONS.c.id == decision_id)
+        decision = connection.execute(query).mappings().first()
+        if decision is None:
+            return []
+        model = self._find_model()
+        if decision["reasons"] is not None or model is None or model.version != decision["model_version"]:
+            return _texts(decision["reasons"])
+        row = json.loads(decision["row"])
+        explanation = model.explain(row, decision["lead_id"], decision["as_of"])
+        return [{"text": each.text, "points": each.points} for each in explanation.reasons[:_REASONS]]
 
 
 def trial_payload(now: float) -> str:
@@ -215,13 +237,6 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 def _decisions(connection: Connection, numbers: Sequence[int]) -> dict[int, Mapping[str, Any]]:
     query = select(DECISIONS).where(DECISIONS.c.id.in_(numbers))
     return {row["id"]: dict(row) for row in connection.execute(query).mappings()}
-
-
-def _reasons(connection: Connection, decision_id: int | None) -> list[dict[str, Any]]:
-    if decision_id is None:
-        return []
-    query = select(DECISIONS.c.reasons).where(DECISIONS.c.id == decision_id)
-    return _texts(connection.execute(query).scalar())
 
 
 def _texts(reasons: str | None) -> list[dict[str, Any]]:

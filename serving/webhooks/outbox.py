@@ -9,7 +9,7 @@ from uuid import uuid4
 from sqlalchemy import and_, delete, exists, func, insert, select, update
 
 from serving.decision_log.erasure import erased_since, lock_against_erasure
-from serving.decision_log.tables import WEBHOOK_LEASE, WEBHOOK_MESSAGES
+from serving.decision_log.tables import WEBHOOK_MESSAGES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -162,18 +162,6 @@ def give_up_old(connection: Connection, ages: Mapping[str, int], now: float, oth
         statement = update(WEBHOOK_MESSAGES).where(_WAITING, own, old).values(given_up=1, error=error)
         given_up += connection.execute(statement).rowcount
     return given_up
-
-
-def claim_lease(connection: Connection, holder: str, now: float, seconds: float) -> bool:
-    """Whether ``holder`` may deliver for so many seconds from now on: nobody else may by then."""
-    free = (WEBHOOK_LEASE.c.holder == holder) | (WEBHOOK_LEASE.c.until < now)
-    claim = update(WEBHOOK_LEASE).where(free).values(holder=holder, until=now + seconds)
-    return connection.execute(claim).rowcount == 1
-
-
-def release_lease(connection: Connection, holder: str) -> None:
-    """Let another worker deliver at once."""
-    connection.execute(update(WEBHOOK_LEASE).where(WEBHOOK_LEASE.c.holder == holder).values(until=0.0))
 
 
 def count_messages(log: Engine) -> list[dict[str, Any]]:

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import httpx
 
+from serving.webhooks.messages import trial_payload
 from serving.webhooks.settings import is_private
 from serving.webhooks.signatures import signed_headers
 
@@ -113,6 +115,19 @@ class Receiver:
             msg = "the receiver's name leads to a private network; allow_private = true would let it"
             raise AddressRefusedError(msg)
         return addresses[0]
+
+
+def send_trial(subscription: Subscription) -> Attempt:
+    """Send a receiver a message that tells of nobody; what became of it."""
+
+    async def send() -> Attempt:
+        receiver = Receiver(subscription)
+        try:
+            return await receiver.send(f"msg_{uuid4().hex}", trial_payload(time.time()))
+        finally:
+            await receiver.close()
+
+    return asyncio.run(send())
 
 
 async def _skip_body(response: httpx.Response) -> None:

@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from features.clock import DAY, parse_duration
 from features.suggestions import suggest
 from features.toml_lines import nearest_line
+from serving.settings import WEBHOOKS
 from serving.webhooks.mapping import EventRule, Mapper, MappingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-WEBHOOKS = "LEADLOOP_WEBHOOKS"
 EventType = Literal[
     "score.grade_entered", "score.jumped", "score.stale", "lead.handed_over", "outcome.recorded"
 ]
@@ -182,6 +182,14 @@ def parse_webhooks(path: Path, environment: Mapping[str, str]) -> WebhookSetting
         )
     except MappingError as error:
         raise WebhookSettingsError(str(error)) from error
+
+
+def find_subscription(settings: WebhookSettings, name: str) -> Subscription:
+    """A subscription by its name. Raises WebhookSettingsError where there is none."""
+    if name not in settings.outgoing:
+        msg = f"the file of webhooks has no [outgoing.{name}]{suggest(name, settings.outgoing)}"
+        raise WebhookSettingsError(msg)
+    return settings.outgoing[name]
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:

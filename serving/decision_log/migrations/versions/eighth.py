@@ -1,4 +1,4 @@
-"""The outbox: messages to webhooks, and which worker delivers them."""
+"""The outbox: messages to webhooks that are to be delivered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    """Make webhook_messages and webhook_lease."""
+    """Make webhook_messages."""
     op.create_table(
         "webhook_messages",
         sa.Column(
@@ -44,13 +44,6 @@ def upgrade() -> None:
         postgresql_where=due,
     )
     op.create_index("webhook_messages_in_time", "webhook_messages", ["created_at"])
-    lease = op.create_table(
-        "webhook_lease",
-        sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
-        sa.Column("holder", sa.Text, nullable=False),
-        sa.Column("until", sa.Double, nullable=False),
-    )
-    op.bulk_insert(lease, [{"id": 1, "holder": "", "until": 0.0}])
     if op.get_bind().dialect.name == "postgresql":
         # No erasure reaches the planner's statistics: what is about a person stays out of them.
         for column in ("lead_id", "payload"):
