@@ -16,7 +16,7 @@ _PATHS = frozenset(
     (
         *("/", "/docs.json", "/report", "/metrics", "/livez", "/readyz", "/healthz"),
         *("/v1/score", "/v1/explain", "/v1/model", "/v1/outcomes", "/v1/handover", "/v1/events"),
-        "/v1/handover/overrides",
+        *("/v1/handover/overrides", "/v1/key"),
     )
 )
 _OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions|/subject-access)?", re.DOTALL)
@@ -32,15 +32,16 @@ def _now() -> float:
 class RequestContext:
     """What is known of one request; middleware fills it in, and nothing in it identifies a lead.
 
-    ``tenant`` is the label that the key is bound to; "" sees all of them. ``received_at`` is when the request
-    came, in epoch seconds. ``body_bytes`` is how much of the worker's memory for bodies the request holds.
-    ``cost`` is what it takes by estimate, in ms of CPU. ``answer`` is what was kept under its key for
-    ``idempotency``, if it has one.
+    ``scopes`` are those of the key, None where the service has no keys. ``tenant`` is the label that the key
+    is bound to; "" sees all of them. ``received_at`` is when the request came, in epoch seconds.
+    ``body_bytes`` is how much of the worker's memory for bodies the request holds. ``cost`` is what it takes
+    by estimate, in ms of CPU. ``answer`` is what was kept under its key for ``idempotency``, if it has one.
     """
 
     request_id: str = ""
     endpoint: str = ""
     key_id: str | None = None
+    scopes: tuple[str, ...] | None = None
     tenant: str = ""
     leads: int | None = None
     model_version: str | None = None

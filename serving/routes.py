@@ -21,11 +21,13 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving.endpoints import data_subject, handover, handover_overrides, leads
+from serving.middleware.api_keys import SCOPES
 from serving.middleware.authentication import is_keyless_request
 from serving.monitoring.score_drift import prometheus_exposition
 from serving.openapi import EndpointExample, example_lead, openapi
 from serving.problems import PROBLEM_JSON, Problem
-from serving.schemas import ExplainResponse, ScoreResponse
+from serving.request_context import current_request
+from serving.schemas import ExplainResponse, KeyResponse, ScoreResponse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,6 +131,14 @@ def _serving(champion: ReloadingModel) -> dict[str, Any]:
     }
 
 
+async def _key(_: Request) -> Response:
+    """What the caller's own key may do, so that a client can offer that and nothing else."""
+    context = current_request()
+    scopes = SCOPES if context.scopes is None else context.scopes
+    body = KeyResponse(name=context.key_id, scopes=list(scopes), tenant=context.tenant)
+    return Response(body.model_dump_json(), media_type="application/json")
+
+
 async def _report(_: Request) -> Response:
     # BentoML's first process reads this file too, and can do without LightGBM.
     from models.artifact import REPORT  # noqa: PLC0415
@@ -163,6 +173,7 @@ pages = Starlette(
         Route("/docs.json", _docs),
         Route("/metrics", _metrics),
         Route("/v1/model", _model, methods=["GET"]),
+        Route("/v1/key", _key, methods=["GET"]),
         report_route,
         *data_subject.routes,
         *leads.routes,
