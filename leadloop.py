@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving.cli import keys_app, log_app, webhooks_app
+from serving.cli import keys_app, log_app, mcp, webhooks_app
 from training.cli import commands
 from training.cli.console import print_result, print_status, report_errors, usage_error
 from training.cli.models import models_app
@@ -118,6 +118,7 @@ app.command()(commands.points)
 app.command()(commands.report)
 app.command(name="promote")(commands.promote)
 app.command()(push)
+app.command()(mcp)
 
 
 @app.command()

@@ -263,3 +263,50 @@ def webhooks_test(
     attempt = send_trial(find_subscription(parse_webhooks(webhooks, os.environ), name))
     typer.echo(f"{name}: {attempt.error or 'the message was taken'}", err=True)
     raise typer.Exit(int(bool(attempt.error)))
+
+
+def mcp(
+    url: Annotated[
+        str, typer.Option(help="The service.", envvar="LEADLOOP_URL", metavar="URL")
+    ] = "http://127.0.0.1:3000",
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file with the key; else LEADLOOP_KEY.", envvar="LEADLOOP_KEY_FILE", metavar="FILE"
+        ),
+    ] = None,
+    *,
+    http: Annotated[
+        bool, typer.Option("--http", help="Answer over HTTP at /mcp; each client sends its own key.")
+    ] = False,
+    host: Annotated[str, typer.Option(help="With --http: the default is this machine only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="With --http.")] = 3001,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="With --http: a name it answers to beside this machine's.")
+    ] = None,
+) -> None:
+    """Let assistants ask the service, over MCP.
+
+    Without --http it answers the program that started it, over standard input and output.
+    """
+    import asyncio
+
+    try:
+        from serving.mcp.server import McpError, read_key, serve_http, serve_stdio
+    except ImportError as error:
+        msg = f"the MCP server is an extra ({error.name} is not installed): pip install 'leadloop[mcp]'"
+        raise MissingExtraError(msg) from error
+
+    key = read_key(key_file)
+    if not http:
+        asyncio.run(serve_stdio(url, key))
+        return
+    if key:
+        msg = "with --http each client sends its own key; leave --key-file and LEADLOOP_KEY out"
+        raise McpError(msg)
+    typer.echo(f"assistants are answered at http://{host}:{port}/mcp; stop with Ctrl+C", err=True)
+    serve_http(url, host, port, allowed_host or ())
+
+
+class MissingExtraError(ValueError):
+    """A command needs packages that are not installed; the message says which extra has them."""

@@ -68,18 +68,16 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """Where the leads with some attributes belong.
+class Takers:
+    """Who takes the leads with some attributes.
 
     Attributes:
         owners: Those who share them, in the order of the plan; none where nobody takes them.
         limits: Of each owner, the number of a lead below which it is theirs.
-        reason: Why they are on no list all the same; "" where they are.
     """
 
     owners: tuple[str, ...]
     limits: tuple[float, ...]
-    reason: str = ""
 
     def owner_of(self, lot: int) -> str:
         """The owner of a lead with this ``lead_lot``; "" where nobody takes it."""
@@ -117,10 +115,14 @@ class HandoverPlan:
     reserve: int = 0
 
     @cached_property
-    def attributes(self) -> tuple[str, ...]:
-        """The attributes that it decides by, each once."""
-        names = (self.owner, self.territory, *(each.attribute for each in self.exclusions))
-        return tuple(dict.fromkeys(filter(None, names)))
+    def owner_attributes(self) -> tuple[str, ...]:
+        """The attributes that say whose a lead is."""
+        return tuple(dict.fromkeys(filter(None, (self.owner, self.territory)))) if self.has_owners else ()
+
+    @cached_property
+    def excluding_attributes(self) -> tuple[str, ...]:
+        """The attributes that say whether a lead is left out, each once."""
+        return tuple(dict.fromkeys(each.attribute for each in self.exclusions))
 
     @cached_property
     def has_owners(self) -> bool:
@@ -135,15 +137,15 @@ class HandoverPlan:
         """How many leads an owner takes a day; None where it is no owner."""
         return self.owners.get(owner, self.capacity)
 
-    def place(self, values: Mapping[str, str | None]) -> Placement:
-        """Where leads with these values of the attributes belong."""
-        reason = next(
-            (each.reason for each in self.exclusions if each.covers(values.get(each.attribute))), ""
-        )
+    def reason(self, values: Mapping[str, str | None]) -> str:
+        """Why leads with these values of the attributes are on no list; "" where they may be."""
+        return next((each.reason for each in self.exclusions if each.covers(values.get(each.attribute))), "")
+
+    def takers(self, values: Mapping[str, str | None]) -> Takers:
+        """Who takes leads with these values of the attributes."""
         owners = self._owners_of(values)
         shares = [self.capacity_of(owner) or 0 for owner in owners]
-        limits = tuple(LOT_MODULUS * each / sum(shares) for each in accumulate(shares))
-        return Placement(owners, limits, reason or ("" if owners or not self.has_owners else NO_OWNER))
+        return Takers(owners, tuple(LOT_MODULUS * each / sum(shares) for each in accumulate(shares)))
 
     def _owners_of(self, values: Mapping[str, str | None]) -> tuple[str, ...]:
         own = values.get(self.owner) or ""

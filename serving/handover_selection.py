@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _TAIL = 0.05
 # A prime whose products fit a 64-bit integer, in any database as well.
@@ -174,39 +175,45 @@ class StreamedSelection:
         self._open = 0
         # How many leads that left are worth as much as the last of the best.
         self._tied_outside = 0
+        # Below the one, and above the other, no lead is taken any more: nearly all are left out by these.
+        self._least_worth = -math.inf
+        self._last_number = LOT_MODULUS if self._lots else -1
 
-    def add(self, candidate: HandoverCandidate, lot: int) -> None:
-        """Take a lead into account; ``lot`` is its ``lead_lot``."""
-        worth, tie = candidate.worth, -self._ties.number(lot)
-        drawn = -self._draw.number(lot)
-        is_best, is_drawn = self._is_best(worth, tie), self._is_drawn(drawn)
+    def add(self, candidate: Callable[[], HandoverCandidate], worth: float, lot: int) -> None:
+        """Take a lead into account.
+
+        Args:
+            candidate: Makes the lead, where it may be selected.
+            worth: What it is ranked by.
+            lot: Its ``lead_lot``.
+        """
+        number = self._draw.number(lot) if self._lots else 0
+        is_drawn, is_best = number <= self._last_number, worth >= self._least_worth
         if self._limit and control_number(lot) < self._limit:
             if is_best or is_drawn:
-                self._control.append(candidate)
+                self._control.append(candidate())
             return
         self._open += 1
         if is_best:
-            self._push(worth, tie, candidate)
-        elif worth == self._best[0][0]:
-            self._tied_outside += 1
+            self._add_best(candidate(), -self._ties.number(lot))
         if is_drawn:
-            entry = (drawn, _Later(candidate, self._draw))
-            (heapq.heappushpop if len(self._drawn) >= self._lots else heapq.heappush)(self._drawn, entry)
+            self._add_drawn(candidate(), -number)
 
-    def _is_best(self, worth: float, tie: int) -> bool:
-        """Whether a lead is among the best so far, or stands level with the last of them."""
-        return len(self._best) < self._size or (worth, tie) >= self._best[0][:2]
-
-    def _is_drawn(self, number: int) -> bool:
-        return bool(self._lots) and (len(self._drawn) < self._lots or number >= self._drawn[0][0])
-
-    def _push(self, worth: float, tie: int, candidate: HandoverCandidate) -> None:
-        entry = (worth, tie, _Later(candidate, self._ties))
+    def _add_best(self, candidate: HandoverCandidate, tie: int) -> None:
+        entry = (candidate.worth, tie, _Later(candidate, self._ties))
         if len(self._best) < self._size:
             heapq.heappush(self._best, entry)
-            return
-        gone, *_ = heapq.heappushpop(self._best, entry)
-        self._tied_outside = self._tied_outside + 1 if gone == self._best[0][0] else 0
+        else:
+            gone, *_ = heapq.heappushpop(self._best, entry)
+            self._tied_outside = self._tied_outside + 1 if gone == self._best[0][0] else 0
+        if len(self._best) == self._size:
+            self._least_worth = self._best[0][0]
+
+    def _add_drawn(self, candidate: HandoverCandidate, number: int) -> None:
+        entry = (number, _Later(candidate, self._draw))
+        (heapq.heappushpop if len(self._drawn) >= self._lots else heapq.heappush)(self._drawn, entry)
+        if len(self._drawn) == self._lots:
+            self._last_number = -self._drawn[0][0]
 
     def finish(self) -> Selection:
         """The selection from all leads that were added."""

@@ -16,6 +16,7 @@ from serving.endpoints import data_subject, handover, handover_overrides, leads,
 from serving.middleware.request_validation import TAKES
 from serving.problems import IDEMPOTENCY_KEY_REUSED, PROBLEM_JSON, Problem
 from serving.request_parsing import COLLEAGUES
+from serving.schemas import KeyResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,6 +45,7 @@ _SUMMARIES = {
     ("/v1/leads/{lead_id}", "get"): "How likely is this lead to convert, why, and how did it come there?",
     ("/v1/leads/{lead_id}/subject-access", "get"): "What is held about a person, in words for them?",
     ("/v1/leads/{lead_id}", "delete"): "Forget a person",
+    ("/v1/key", "get"): "What may this key do?",
     ("/v1/model", "get"): "Which model answers, from what, and what does it take?",
     ("/report", "get"): "The report of that model, for people",
     ("/readyz", "get"): "Would a request be answered now?",
@@ -57,7 +59,7 @@ _TAGS = {
     "Operation": "For whoever runs the service.",
 }
 
-_OPERATION = ("/v1/model", "/report", "/readyz", "/livez", "/metrics")
+_OPERATION = ("/v1/key", "/v1/model", "/report", "/readyz", "/livez", "/metrics")
 _SCORES = ("/v1/score", "/v1/explain")
 _MAY_BE_MISSING = (("/v1/handover", "get"), ("/v1/handover/overrides", "post"), ("/report", "get"))
 
@@ -119,6 +121,7 @@ _INFO = {
     "`GET /v1/model` names the attributes that the model in charge takes, and holds a lead to start from.",
 }
 
+_KEY_ANSWER = KeyResponse.model_json_schema(mode="serialization")
 _MODEL_ANSWER = {
     "type": "object",
     "required": ["model_version", "card", "features", "example", "serving"],
@@ -322,6 +325,7 @@ def _with_published_names(page: Json) -> Json:
 def _own_paths() -> Json:
     """The operations of paths that BentoML does not document: the model, the report, metrics and probes."""
     return {
+        "/v1/key": {"get": _get_operation("key", "The key", "application/json", _KEY_ANSWER)},
         "/v1/model": {"get": _get_operation("model", "The model", "application/json", _MODEL_ANSWER)},
         "/report": {
             "get": _get_operation("report", "A page that needs no network", "text/html", {"type": "string"})

@@ -16,7 +16,7 @@ _PATHS = frozenset(
     (
         *("/", "/docs.json", "/report", "/metrics", "/livez", "/readyz", "/healthz"),
         *("/v1/score", "/v1/explain", "/v1/model", "/v1/outcomes", "/v1/handover", "/v1/events"),
-        "/v1/handover/overrides",
+        *("/v1/handover/overrides", "/v1/key"),
     )
 )
 # The pages of the console; what follows the name of some of them is an id.
@@ -37,16 +37,18 @@ def _now() -> float:
 class RequestContext:
     """What is known of one request; middleware fills it in, and nothing in it identifies a lead.
 
-    ``tenant`` is the label that the key is bound to; "" sees all of them. ``model`` is the name of the model
-    that is asked for, "" for the default one, and ``key_models`` are those that the key is limited to, if
-    any. ``received_at`` is when the request came, in epoch seconds. ``body_bytes`` is how much of the
-    worker's memory for bodies the request holds. ``cost`` is what it takes by estimate, in ms of CPU.
-    ``answer`` is what was kept under its key for ``idempotency``, if it has one.
+    ``scopes`` are those of the key, None where the service has no keys. ``tenant`` is the label that the key
+    is bound to; "" sees all of them. ``model`` is the name of the model that is asked for, "" for the default
+    one, and ``key_models`` are those that the key is limited to, if any. ``received_at`` is when the request
+    came, in epoch seconds. ``body_bytes`` is how much of the worker's memory for bodies the request holds.
+    ``cost`` is what it takes by estimate, in ms of CPU. ``answer`` is what was kept under its key for
+    ``idempotency``, if it has one.
     """
 
     request_id: str = ""
     endpoint: str = ""
     key_id: str | None = None
+    scopes: tuple[str, ...] | None = None
     tenant: str = ""
     model: str = ""
     key_models: tuple[str, ...] = ()

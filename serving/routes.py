@@ -19,12 +19,14 @@ from starlette.routing import Route
 from serving.console.routes import routes as console_routes
 from serving.endpoints import data_subject, handover, handover_overrides, leads, webhooks
 from serving.middleware.access_log import REPORT_POLICY
+from serving.middleware.api_keys import SCOPES
 from serving.middleware.authentication import is_keyless_request
 from serving.model_report import read_report
 from serving.monitoring.score_drift import prometheus_exposition
 from serving.openapi import EndpointExample, example_lead, openapi
 from serving.problems import PROBLEM_JSON, Problem
-from serving.schemas import ExplainResponse, ScoreResponse
+from serving.request_context import current_request
+from serving.schemas import ExplainResponse, KeyResponse, ScoreResponse
 from serving.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -126,6 +128,14 @@ def _serving(champion: ReloadingModel) -> dict[str, Any]:
     }
 
 
+async def _key(_: Request) -> Response:
+    """What the caller's own key may do, so that a client can offer that and nothing else."""
+    context = current_request()
+    scopes = SCOPES if context.scopes is None else context.scopes
+    body = KeyResponse(name=context.key_id, scopes=list(scopes), tenant=context.tenant)
+    return Response(body.model_dump_json(), media_type="application/json")
+
+
 async def _report(_: Request) -> Response:
     page = await read_report(bentoml.get_current_service().served.champion.current)
     if page is None:
@@ -147,6 +157,7 @@ pages = Starlette(
         Route("/docs.json", _docs),
         Route("/metrics", _metrics),
         Route("/v1/model", _model, methods=["GET"]),
+        Route("/v1/key", _key, methods=["GET"]),
         report_route,
         *data_subject.routes,
         *leads.routes,

@@ -534,6 +534,14 @@ class HandoverOrder(HandoverQuery):
     )
 
 
+class KeyResponse(StrictModel):
+    """What the key of a request may do."""
+
+    name: str | None = Field(description="the key's name; null: this service has no keys")
+    scopes: list[str] = Field(description="what it opens: score, handover, outcomes, events, admin")
+    tenant: str = Field(description="the tenant whose leads alone it sees; empty: it is bound to none")
+
+
 class HandoverOverrideIn(StrictModel):
     """What a person decides about a lead beside the model's choice, why, and for how long."""
 

@@ -32,6 +32,8 @@ class CallListOptions:
         columns: Further columns of the leads to show, such as the name.
         lang: The language of the reasons.
         encoding: How the characters of a file are written. Default: as UTF-8 or as in training.
+        capacity_each: How many leads of each owner at most; those of nobody are as one owner's. Default: as
+            many as are among the best.
     """
 
     top: int = 200
@@ -39,6 +41,7 @@ class CallListOptions:
     columns: tuple[str, ...] = ()
     lang: Lang = "en"
     encoding: str | None = None
+    capacity_each: int | None = None
 
     @property
     def carried(self) -> tuple[str, ...]:
@@ -171,7 +174,7 @@ def list_best_leads(
         ordered = pl.concat([best, candidates], how="diagonal_relaxed").sort(
             _LOG_ODDS, "lead_id", descending=[True, False]
         )
-        best = ordered.head(options.top)
+        best = _first_of_each_owner(ordered, options).head(options.top)
     return CallList(
         leads=tuple(_listed_lead(model, row, options) for row in best.iter_rows(named=True)),
         open_leads=count,
@@ -181,6 +184,13 @@ def list_best_leads(
         columns=options.columns,
         names=model.card.names,
     )
+
+
+def _first_of_each_owner(ordered: pl.DataFrame, options: CallListOptions) -> pl.DataFrame:
+    """The first rows of each owner, as many as an owner can call."""
+    if options.owner is None or options.capacity_each is None:
+        return ordered
+    return ordered.filter(pl.int_range(pl.len()).over(_OWN + options.owner) < options.capacity_each)
 
 
 # Beside features of any name.

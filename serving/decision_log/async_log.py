@@ -48,6 +48,8 @@ _FEW = 10
 _READERS = 4
 # How often lists are looked for that other workers are making at the same time.
 _ATTEMPTS = 3
+# For how long leads are selected (seconds), whoever waits for it.
+_SELECTS_WITHIN = 300.0
 # How many reads may wait for one of the threads; more are refused at once.
 MOST_READS = 64
 
@@ -68,6 +70,7 @@ class DecisionLog:
         self.handover_observer: HandoverObserver | None = None
         self.outcome_observer: OutcomeObserver | None = None
         self.score_hooks: list[Callable[[Connection, Any, Any], object]] = []
+        self._making: dict[Any, asyncio.Task[list[Handover]]] = {}
 
     def close(self) -> None:
         """Write what was submitted, then end the threads."""
@@ -147,24 +150,6 @@ class DecisionLog:
         """The hand-over that was made for these parameters on this day; None where none was."""
         return await self.read(lambda: handovers.find_handover(self.writer.log, request))
 
-    async def get_or_create_handover(self, request: HandoverRequest) -> Handover | None:
-        """The hand-over of a day, selected and logged at the first request; None where no lead is open.
-
-        Later requests with the same parameters get the same leads, so that the propensity of each stays what
-        it was. Raises NoSuchValueError where no open lead has the value.
-        """
-        handover = await self.find_handover(request)
-        if handover is not None:
-            return handover
-        selection = await self.read(lambda: handovers.select_handover(self.writer.log, request))
-        if not selection.leads:
-            return None
-        # Another worker may have been faster.
-        with suppress(IntegrityError):
-            work = partial(handovers.add_handover, request=request, selection=selection)
-            await self.writer.write(partial(work, observer=self.handover_observer))
-        return await self.find_handover(request)
-
     async def find_handovers(self, wish: ListWish) -> list[Handover]:
         """The lists of a wish that were made on its day, by the names of their owners."""
         if not wish.by_owner:
@@ -181,15 +166,36 @@ class DecisionLog:
     async def get_or_create_handovers(self, wish: ListWish) -> list[Handover]:
         """The lists of a day, selected and logged at the first request; none where no lead is open.
 
-        Each owner's list stays what it was when it was first asked for. Raises NoSuchValueError where no open
-        lead has the value.
+        Each owner's list stays what it was when it was first asked for, so that the propensity of each lead
+        stays what it was. Among a million leads that may take longer than a request waits: the lists are
+        made all the same, and are there for whoever asks again. Raises NoSuchValueError where no open lead
+        has the value.
         """
+        plan = wish.plan
+        key = (wish.request, wish.by_owner, wish.owners, plan.capacity, *plan.owners.items())
+        making = self._making.get(key)
+        if making is None:
+            making = self._making[key] = asyncio.create_task(self._make_handovers(wish))
+            making.add_done_callback(lambda task: self._forget_making(key, task))
+        try:
+            return await asyncio.wait_for(asyncio.shield(making), DEADLINE)
+        except TimeoutError as error:
+            raise LogUnavailable from error
+
+    def _forget_making(self, key: Any, task: asyncio.Task[list[Handover]]) -> None:
+        del self._making[key]
+        if not task.cancelled():
+            # Nobody else asks for it where all requests have given up.
+            task.exception()
+
+    async def _make_handovers(self, wish: ListWish) -> list[Handover]:
         for _ in range(_ATTEMPTS):
             made = await self.find_handovers(wish)
             owners = {each.request.owner for each in made}
             if not wish.missing(owners):
                 return made
-            lists = await self.read(lambda: handovers.select_handovers(self.writer.log, wish))
+            select = partial(handovers.select_handovers, self.writer.log, wish)
+            lists = await self.read(select, _SELECTS_WITHIN)
             fresh = [each for each in lists if each.request.owner not in owners]
             if not made and not any(each.selection.leads for each in fresh):
                 return []
@@ -228,7 +234,7 @@ class DecisionLog:
 
         return await self.read(find)
 
-    async def read(self, query: Callable[[], T]) -> T:
+    async def read(self, query: Callable[[], T], within: float = DEADLINE) -> T:
         """What ``query`` returned, in a thread. Raises LogUnavailable where it takes too long."""
         if self._reads >= MOST_READS:
             raise LogUnavailable
@@ -236,7 +242,7 @@ class DecisionLog:
         reading = asyncio.get_running_loop().run_in_executor(self._readers, query)
         reading.add_done_callback(self._count_read)
         try:
-            return await asyncio.wait_for(asyncio.shield(reading), DEADLINE)
+            return await asyncio.wait_for(asyncio.shield(reading), within)
         except (SQLAlchemyError, TimeoutError) as error:
             raise LogUnavailable from error
 

@@ -18,7 +18,7 @@ from serving.decision_log import ranks
 from serving.decision_log.database import writing
 from serving.decision_log.erasure import lock_against_erasure, lock_against_records
 from serving.decision_log.overrides import active_overrides
-from serving.decision_log.owner_lists import LeadGroup, Overridden, OwnerList, select_lists
+from serving.decision_log.owner_lists import Overridden, OwnerList, select_lists
 from serving.decision_log.queries import decisions_by_number, decisions_of_handover
 from serving.decision_log.tables import (
     CONTROL_LEADS,
@@ -101,6 +101,21 @@ class Handover:
     nobodys: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class LeadGroup:
+    """Open leads, and what they are worth: ``worth``, or their probability times a typical value."""
+
+    conditions: tuple[Any, ...]
+    known: int = 1
+    factor: float = 1.0
+
+    @property
+    def worth(self) -> ColumnElement[float]:
+        """What a lead is ranked by."""
+        column = LEAD_RANKS.c.worth
+        return column if self.known else column * self.factor
+
+
 def select_handover(log: Engine, request: HandoverRequest) -> Selection:
     """Select the leads of a hand-over from the open leads whose number was not withheld.
 
@@ -148,8 +163,10 @@ def select_handovers(log: Engine, wish: ListWish) -> list[OwnerList]:
                 for action in ("hand_over", "take_off")
             )
         )
-        lists = select_lists(connection, open_lead_groups(connection, request), wish, overridden)
-        return [replace(each, nobodys={**each.nobodys, **nobodys}) for each in lists]
+        groups = open_lead_groups(connection, request)
+    typical_value = next((each.factor for each in groups if not each.known), 1.0)
+    lists = select_lists(log, wish, overridden, typical_value)
+    return [replace(each, nobodys={**each.nobodys, **nobodys}) for each in lists]
 
 
 def _snapshot(log: Engine) -> AbstractContextManager[Connection]:

@@ -6,6 +6,7 @@ Run: python tests/benchmarks/handover.py [POSTGRESQL_URL] [--leads N]
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import random
@@ -14,24 +15,45 @@ import time
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from features.clock import DAY
 from models.explanation import Score
 from serving.decision_log.database import open_log, writing
-from serving.decision_log.handovers import select_handover
+from serving.decision_log.handovers import select_handovers
+from serving.decision_log.owner_lists import ListWish
 from serving.decision_log.records import NewDecision, RequestInfo
 from serving.decision_log.statements import add_decisions, decision_rows
+from serving.decision_log.tables import CURRENT_SCORES
+from serving.handover_plan import Exclusion, HandoverPlan
 from serving.handover_selection import HandoverRequest
 
 MILLION = 1_000_000
 BATCH = 5_000
 CAPACITY = 500
+OWNERS = [f"owner {n}" for n in range(25)]
+PLAN = HandoverPlan(
+    owners=dict.fromkeys(OWNERS, CAPACITY // len(OWNERS)),
+    territory="country",
+    territories={"*": "all"},
+    teams={"all": OWNERS},
+    exclusions=(
+        Exclusion("customer", "stage", ("customer",)),
+        Exclusion("student", "job_title", contains=("student",)),
+    ),
+)
+
+
+def _alone(request):
+    return ListWish(request, HandoverPlan(), by_owner=False)
+
+
 WISHES = {
-    "the best 500": HandoverRequest(DAY, CAPACITY),
-    "with 50 of them drawn": HandoverRequest(DAY, CAPACITY, 0.1),
-    "by value, the first time": HandoverRequest(DAY, CAPACITY, 0.1, "deal"),
-    "by value, with 50 drawn": HandoverRequest(DAY, CAPACITY, 0.1, "deal"),
+    "the best 500": _alone(HandoverRequest(DAY, CAPACITY)),
+    "with 50 of them drawn": _alone(HandoverRequest(DAY, CAPACITY, 0.1)),
+    "by value, the first time": _alone(HandoverRequest(DAY, CAPACITY, 0.1, "deal")),
+    "by value, with 50 drawn": _alone(HandoverRequest(DAY, CAPACITY, 0.1, "deal")),
+    "25 owners, two exclusions": ListWish(HandoverRequest(DAY, CAPACITY, 0.05), PLAN, by_owner=True),
 }
 
 
@@ -42,6 +64,8 @@ def fill(place, leads):
         made = [_decision(f"00Q{lead:015d}", numbers) for lead in range(start, min(start + BATCH, leads))]
         with log.begin() as connection:
             add_decisions(connection, decision_rows(made, RequestInfo("/v1/score"), DAY))
+            known = [_known(each.score.lead_id, numbers) for each in made]
+            connection.execute(insert(CURRENT_SCORES), known)
     if log.dialect.name == "postgresql":
         with log.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             connection.execute(text("VACUUM ANALYZE"))
@@ -52,6 +76,23 @@ def _decision(lead_id, numbers):
     deal = numbers.lognormvariate(9, 1) if numbers.random() < 2 / 3 else None
     row = {"deal": deal} | {f"feature_{i}": numbers.random() for i in range(10)}
     return NewDecision(Score(lead_id, 100, -1.1, numbers.betavariate(1, 9), 168, "B", "v1"), row)
+
+
+def _known(lead_id, numbers):
+    """What the lead store knows of a lead: one in three has no owner."""
+    titles = [f"title {n}" for n in range(200)] + ["student"] * 10
+    attributes = {"job_title": numbers.choice(titles), "country": numbers.choice(["DE", "FR", "US"])}
+    return {
+        **dict.fromkeys(("as_of", "scored_at", "changed_at"), 0),
+        "lead_id": lead_id,
+        "model_version": "v1",
+        "state": "open",
+        "name": lead_id,
+        "channel": "ads",
+        "owner": numbers.choice(OWNERS) if numbers.random() < 2 / 3 else None,
+        "stage": numbers.choice(["lead", "mql", "mql", "customer"]),
+        "attributes": json.dumps(attributes | {f"attribute_{n}": "some value" for n in range(8)}),
+    }
 
 
 def cost(place, wish):
@@ -65,8 +106,8 @@ def cost(place, wish):
             server = _parent(backend)
     Path("/proc/self/clear_refs").write_text("5")
     rest, own, theirs = _memory_mb("VmRSS"), time.process_time(), _children_cpu(server)
-    selection = select_handover(log, wish)
-    assert len(selection.leads) == CAPACITY
+    lists = select_handovers(log, wish)
+    assert sum(len(each.selection.leads) for each in lists) == CAPACITY
     spent, memory = time.process_time() - own, _memory_mb("VmHWM") - rest
     log.dispose()
     # What a backend has used is told by its parent once it has ended.

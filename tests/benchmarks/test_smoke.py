@@ -91,8 +91,8 @@ def test_the_report_of_a_run_is_measured(tmp_path):
 def test_a_hand_over_is_measured_on_a_log_that_was_filled(tmp_path):
     place = str(tmp_path / "decisions.db")
     handover.fill(place, 600)
-    for request in handover.WISHES.values():
-        spent, server, memory = handover.cost(place, request)
+    for wish in handover.WISHES.values():
+        spent, server, memory = handover.cost(place, wish)
         assert (spent > 0, server, memory < 100) == (True, 0.0, True)
 
 

@@ -179,7 +179,7 @@ def test_nobody_converts_of_nobody():
 def streamed(candidates, request):
     selection = StreamedSelection(request)
     for candidate in candidates:
-        selection.add(candidate, lead_lot(candidate.lead_id))
+        selection.add(lambda candidate=candidate: candidate, candidate.worth, lead_lot(candidate.lead_id))
     return selection.finish()
 
 

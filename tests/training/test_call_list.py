@@ -74,6 +74,27 @@ def test_each_lead_keeps_its_own_name_and_owner(model, leads):
     assert found.owners == ("Ada & Co",)
 
 
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_each_owner_has_as_many_of_its_own_best_leads_as_it_can_call(model, leads, monkeypatch, rows):
+    monkeypatch.setattr(batch_scoring.iter_flat_batches, "__defaults__", (rows, None))
+    options = CallListOptions(2_000, "city", ("owner",), capacity_each=3)
+    listed = call_list_of_file(model, leads, options, print).leads
+    scores = model.score_frame(flat_rows(model.features, LEADS)).join(LEADS, on="lead_id")
+    ordered = scores.sort("log_odds", "lead_id", descending=[True, False])
+    for city in ("Bern", "Graz", "Ulm", None):
+        own = ordered.filter(pl.col("city").eq_missing(pl.lit(city, pl.String)))["lead_id"].head(3).to_list()
+        assert [each.explanation.score.lead_id for each in listed if each.owner == city] == own
+    assert len(listed) == 12
+    log_odds = [each.explanation.score.log_odds for each in listed]
+    assert log_odds == sorted(log_odds, reverse=True)
+
+
+def test_a_capacity_of_owners_needs_the_column_of_owners(tmp_path):
+    result = CliRunner().invoke(app, ["leads", "--html", str(tmp_path / "l.html"), "--capacity-each", "3"])
+    assert result.exit_code == 2
+    assert "name the column that says whose a lead is with --owner" in str(result.exception) + result.output
+
+
 def test_a_model_that_tells_no_leads_apart_lists_none(model, leads):
     none = PiecewiseLinearTerm((0.0, 1.0), (0.0, 0.0), 0.0)
     blind = replace(model, uncertainty=ScoreUncertainty(none, 1.0, lacking="too_few_outcomes", missing=20))

@@ -151,6 +151,9 @@ def score(
     print_result(scored.to_dict() | {"out": str(out)}, json_)
 
 
+_TOP = 200
+
+
 def leads(
     html: Annotated[
         Path, typer.Option("--html", help="The page to write.", metavar="FILE", callback=writable_path)
@@ -159,9 +162,16 @@ def leads(
     leads: Leads = None,
     encoding: TextEncoding = None,
     config: ConfigFile = None,
-    top: Annotated[int, typer.Option(help="Number of leads, the best ones.", min=1, max=MOST_LISTED)] = 200,
+    top: Annotated[
+        int | None,
+        typer.Option(help="Number of leads, the best ones; 200 if not set.", min=1, max=MOST_LISTED),
+    ] = None,
     owner: Annotated[
         str | None, typer.Option(help="The column with the owner of the lead.", metavar="COLUMN")
+    ] = None,
+    capacity_each: Annotated[
+        int | None,
+        typer.Option(help="So many leads of each owner, the best ones.", min=1, max=MOST_LISTED),
     ] = None,
     show: Annotated[
         list[str] | None,
@@ -178,8 +188,11 @@ def leads(
     from training.file_output import write_text
     from training.report.call_list_page import call_list_page
 
+    if capacity_each is not None and owner is None:
+        usage_error("--capacity-each is about owners; name the column that says whose a lead is with --owner")
     loaded = load_model(resolve_model_dir(model, project))
-    options = CallListOptions(top, owner, distinct_columns(show), lang, encoding)
+    most = top or (_TOP if capacity_each is None else MOST_LISTED)
+    options = CallListOptions(most, owner, distinct_columns(show), lang, encoding, capacity_each)
     if leads is not None:
         call_list = call_list_of_file(loaded, leads, options, print_status)
     else:

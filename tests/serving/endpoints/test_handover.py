@@ -20,9 +20,11 @@ from features.clock import DAY
 from models.uncertainty import InsufficientEvidence
 from serving.decision_log import handovers, queries
 from serving.decision_log.async_log import DecisionLog
+from serving.decision_log.owner_lists import ListWish
 from serving.decision_log.settings import OFF, LogSettings
 from serving.decision_log.statements import add_outcomes, erase, probe_writable, prune
 from serving.decision_log.tables import CONTROL_LEADS, HANDED_OVER, HANDOVERS, OUTCOMES
+from serving.handover_plan import HandoverPlan
 from serving.handover_selection import HandoverCandidate, HandoverRequest, NoSuchValueError, select_leads
 from serving.settings import ServiceSettings, SettingsError
 
@@ -458,7 +460,10 @@ def test_workers_that_choose_at_once_agree(log, place):
             await asyncio.to_thread(barrier.wait)
             # What a worker sees of the log may differ from what the others do.
             log_decisions(log, make_decision(f"late {number}", probability=0.9))
-            return await journal.get_or_create_handover(wish)
+            (handover,) = await journal.get_or_create_handovers(
+                ListWish(wish, HandoverPlan(), by_owner=False)
+            )
+            return handover
         finally:
             journal.close()
 

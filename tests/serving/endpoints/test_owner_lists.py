@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
+from threading import Event
 
 import pytest
 from log_entries import in_transaction, log_decisions, make_decision
@@ -16,12 +17,12 @@ from service_client import start_client
 from sqlalchemy import insert, select, update
 
 from features.clock import DAY
-from serving.decision_log import handovers
+from serving.decision_log import async_log, handovers
 from serving.decision_log.async_log import DecisionLog
 from serving.decision_log.overrides import Override, action_on, add_override, is_handed_over_by_hand
 from serving.decision_log.owner_lists import ListWish
 from serving.decision_log.queries import handed_over
-from serving.decision_log.settings import LogSettings
+from serving.decision_log.settings import LogSettings, LogUnavailable
 from serving.decision_log.statements import erase, probe_writable, prune
 from serving.decision_log.tables import CURRENT_SCORES, HANDOVER_OVERRIDES, HANDOVERS, LEAD_RANKS, METADATA
 from serving.handover_plan import NO_OWNER, Exclusion, HandoverPlan
@@ -90,10 +91,11 @@ def test_each_owner_has_the_list_that_the_definition_selects_among_its_own_leads
     excluded = Counter()
     for each in everybody.leads:
         candidate = each.candidate
-        placement = PLAN.place({name: as_text(value) for name, value in known[candidate.lead_id].items()})
-        owner = placement.owner_of(lead_lot(candidate.lead_id))
-        excluded[owner, placement.reason] += 1
-        if not placement.reason:
+        values = {name: as_text(value) for name, value in known[candidate.lead_id].items()}
+        owner = PLAN.takers(values).owner_of(lead_lot(candidate.lead_id))
+        reason = PLAN.reason(values) or ("" if owner else NO_OWNER)
+        excluded[owner, reason] += 1
+        if not reason:
             pools[owner].append(candidate)
     wish = HandoverRequest(7 * DAY, 1, 0.4, control_share=0.2, reserve=3)
     lists = handovers.select_handovers(log, ListWish(wish, PLAN, by_owner=True))
@@ -118,9 +120,9 @@ def test_one_list_of_all_leads_leaves_out_whom_the_plan_excludes(log):
     (everybody,) = handovers.select_handovers(log, ListWish(wish, PLAN, by_owner=False))
     listed = {each.candidate.lead_id for each in everybody.selection.leads}
     values = {lead: {name: as_text(each) for name, each in own.items()} for lead, own in known.items()}
-    reasons = {lead: PLAN.place(own).reason for lead, own in values.items()}
-    assert listed == {lead for lead, reason in reasons.items() if reason in {"", NO_OWNER}}
-    assert everybody.excluded == Counter(each for each in reasons.values() if each not in {"", NO_OWNER})
+    reasons = {lead: PLAN.reason(own) for lead, own in values.items()}
+    assert listed == {lead for lead, reason in reasons.items() if not reason}
+    assert everybody.excluded == Counter(filter(None, reasons.values()))
 
 
 def test_the_propensities_of_every_owner_are_how_often_its_leads_are_handed_over(log):
@@ -242,6 +244,40 @@ def test_workers_that_make_lists_at_once_agree(log, place):
         assert len(connection.execute(select(HANDOVERS)).all()) == 3
 
 
+def test_lists_that_take_longer_than_a_request_waits_are_there_for_whoever_asks_again(
+    log, place, monkeypatch
+):
+    log_decisions(log, make_decision("ada"))
+    go_on, selections, select_them = Event(), [], handovers.select_handovers
+
+    def slow(*arguments):
+        selections.append(arguments)
+        go_on.wait()
+        return select_them(*arguments)
+
+    monkeypatch.setattr(handovers, "select_handovers", slow)
+    monkeypatch.setattr(async_log, "DEADLINE", 0.05)
+    wish = ListWish(HandoverRequest(7 * DAY, 5), HandoverPlan(), by_owner=False)
+
+    async def ask_again():
+        journal = DecisionLog(LogSettings(place))
+        try:
+            await journal.writer.write(probe_writable)
+            for _ in range(3):
+                with pytest.raises(LogUnavailable):
+                    await journal.get_or_create_handovers(wish)
+            go_on.set()
+            await asyncio.gather(*journal._making.values())
+            return await journal.find_handovers(wish)
+        finally:
+            go_on.set()
+            journal.close()
+
+    (handover,) = asyncio.run(ask_again())
+    assert [each.decision.lead_id for each in handover.leads] == ["ada"]
+    assert len(selections) == 1
+
+
 def test_a_lead_that_was_taken_off_is_no_choice_of_the_model(log):
     log_decisions(log, *[make_decision(f"lead {n}", probability=n / 10) for n in range(1, 6)], now=6 * DAY)
     wish = HandoverRequest(7 * DAY, 3)
@@ -262,6 +298,8 @@ def test_dormant_leads_are_handed_over_only_where_somebody_asks_for_them(log, va
     rows = [{"deal": 5.0}, {"deal": None}, {"deal": 7.0}, {"deal": 2.0}]
     for n, row in enumerate(rows, 1):
         log_decisions(log, make_decision(f"lead {n}", row, probability=n / 10))
+    if value:
+        handovers.rank_by_value(log, value)
     in_transaction(
         log,
         lambda connection: connection.execute(
