@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from features.history import ACCOUNT_PREFIX
-from serving.endpoints import data_subject, handover, leads
+from serving.endpoints import accounts, data_subject, handover, leads
 from serving.middleware.request_validation import TAKES
 from serving.problems import IDEMPOTENCY_KEY_REUSED, PROBLEM_JSON, Problem
 from serving.request_parsing import COLLEAGUES
@@ -39,6 +39,8 @@ _SUMMARIES = {
     ("/v1/leads/{lead_id}/decisions", "get"): "What was ever said about a lead, and why?",
     ("/v1/events", "post"): "Tell what the CRM knows of leads",
     ("/v1/leads/{lead_id}", "get"): "How likely is this lead to convert, why, and how did it come there?",
+    ("/v1/accounts", "get"): "Which companies are likeliest to convert?",
+    ("/v1/accounts/{account_id}", "get"): "How likely is a company to convert, and whom to call there?",
     ("/v1/leads/{lead_id}/subject-access", "get"): "What is held about a person, in words for them?",
     ("/v1/leads/{lead_id}", "delete"): "Forget a person",
     ("/v1/model", "get"): "Which model answers, from what, and what does it take?",
@@ -237,6 +239,7 @@ def openapi(generated: Mapping[str, Any], examples: Mapping[str, EndpointExample
     operations = (
         page["paths"] | data_subject.openapi_paths(schemas) | handover.openapi_paths(schemas) | _own_paths()
     )
+    operations |= accounts.openapi_paths(schemas)
     operations["/v1/leads/{lead_id}"]["get"] = leads.openapi_operation_of_lead(schemas)
     for name in _PARTLY_PUBLISHED:
         schemas[name]["description"] = schemas[name]["description"].partition("\n\n")[0]

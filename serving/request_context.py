@@ -16,6 +16,7 @@ _PATHS = frozenset(
     (
         *("/", "/docs.json", "/report", "/metrics", "/livez", "/readyz", "/healthz"),
         *("/v1/score", "/v1/explain", "/v1/model", "/v1/outcomes", "/v1/handover", "/v1/events"),
+        "/v1/accounts",
     )
 )
 # The pages of the console; what follows the name of some of them is an id.
@@ -23,6 +24,7 @@ _CONSOLE = re.compile(
     r"/console(/(?:login|logout|static|leads|accounts|model|report|decide|signin)(/.*)?)?", re.DOTALL
 )
 _OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions|/subject-access)?", re.DOTALL)
+_ACCOUNTS = "/v1/accounts/"
 # A UUID, or hexadecimal digits as tracing has them: neither is likely to be somebody's name or address.
 _TRACE_ID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16,64}")
 
@@ -80,6 +82,8 @@ def route_template(path: str) -> str:
         return path
     if page := _CONSOLE.fullmatch(path):
         return f"/console{page[1] or ''}".removesuffix(page[2] or "") + ("/{id}" if page[2] else "")
+    if path.startswith(_ACCOUNTS):
+        return f"{_ACCOUNTS}{{id}}"
     of_a_lead = _OF_A_LEAD.fullmatch(path)
     return f"/v1/leads/{{id}}{of_a_lead[1] or ''}" if of_a_lead else "other"
 

@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving.console.routes import routes as console_routes
-from serving.endpoints import data_subject, handover, leads
+from serving.endpoints import accounts, data_subject, handover, leads
 from serving.middleware.access_log import REPORT_POLICY
 from serving.middleware.authentication import is_keyless_request
 from serving.monitoring.score_drift import prometheus_exposition
@@ -169,6 +169,7 @@ pages = Starlette(
         report_route,
         *data_subject.routes,
         *leads.routes,
+        *accounts.routes,
         *handover.routes,
         *console_routes,
     ]

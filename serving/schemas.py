@@ -814,6 +814,109 @@ class LeadResponse(StrictModel):
     timeline: list[TimelineEvent] = Field(description="the newest first, at most 200")
 
 
+class AccountQuery(StrictModel):
+    """In which language an account is told of."""
+
+    lang: Lang = "en"
+
+    # Everything in an address is text.
+    model_config = ConfigDict(strict=False)
+
+
+class AccountsQuery(StrictModel):
+    """Which part of the list of accounts: the best, or those after the page before."""
+
+    limit: int = Field(50, ge=1, le=MAX_PAGE)
+    after: str | None = Field(None, max_length=MAX_TEXT, description="`next` of the page before")
+    text: Annotated[str, Field(max_length=MAX_NAME)] | None = Field(
+        None, description="only accounts with this text in their id"
+    )
+
+    # Everything in an address is text.
+    model_config = ConfigDict(strict=False)
+
+
+class AccountChanceOut(StrictModel):
+    """The chance that at least one open lead of an account converts.
+
+    Colleagues are not independent: the truth lies between the likeliest lead's own chance and that of
+    independent leads. How dependent they are was measured in training, where there were enough accounts.
+    """
+
+    value: float | None = Field(
+        description="by the dependence of colleagues that was measured in training; null where there are "
+        "several leads and it could not be measured"
+    )
+    low: float = Field(
+        description="by the most dependence within its 90 % interval; where none was measured, the chance "
+        "of the likeliest lead alone"
+    )
+    high: float = Field(
+        description="by the least dependence within it; where none was measured, as if leads were independent"
+    )
+    correlation: float | None = Field(
+        description="of the latent variables of two colleagues, beyond their scores; null where not "
+        "measured, or of one lead"
+    )
+
+
+class AccountLead(StrictModel):
+    """A lead of an account by its current score."""
+
+    lead_id: str
+    name: str = Field(description="what a person calls it; else its id")
+    state: str = Field(description="open, dormant, closed or unscorable")
+    probability: float | None
+    points: int | None
+    grade: str | None
+    combined_grade: str | None
+    stage: str | None
+    owner: str | None
+    as_of: int
+    last_activity_at: int | None
+    active: bool = Field(description="whether it did or received something in the last 30 days")
+
+
+class AccountSummaryOut(StrictModel):
+    """An account in the list: its chance, who of it is open and active, and whom to call."""
+
+    account_id: str
+    name: str = Field(description="of its attributes; else its id")
+    chance: AccountChanceOut
+    best: AccountLead | None = Field(description="whom to call: the open lead with the highest probability")
+    open: int = Field(description="how many leads are open")
+    active: int = Field(description="how many of these did or received something in the last 30 days")
+    dormant: int
+    closed: int
+
+
+class AccountsResponse(StrictModel):
+    """Accounts with open leads, those with the highest chance first."""
+
+    accounts: list[AccountSummaryOut]
+    count: int = Field(description="how many accounts there are on all pages")
+    next: str | None = Field(description="`after` of the next page; null on the last")
+
+
+class AccountTimelineEvent(TimelineEvent):
+    """Something that happened to a lead of the account."""
+
+    lead_id: str
+
+
+class AccountResponse(AccountSummaryOut):
+    """An account as it is now: its leads, whom to call and why, and what happened."""
+
+    model_version: str
+    attributes: dict[str, Any]
+    leads: list[AccountLead] = Field(description="the likeliest first, at most 200")
+    reasons: tuple[Reason, ...] = Field(description="why to call `best`: its weightiest reasons")
+    target: str = Field(description="the stage that the model predicts; empty where it predicts none")
+    reached: int = Field(description="how many leads entered `target` before")
+    unscored: int = Field(description="leads of the account that have no current score yet")
+    timeline: list[AccountTimelineEvent] = Field(description="of all leads, the newest first, at most 200")
+
+
 class DecisionsResponse(StrictModel):
     """All that was said about a lead and why, newest first, and all that was reported about it."""
 

@@ -108,7 +108,7 @@ def _with_change(
 def _timeline(lead: StoredLead | None) -> list[TimelineEvent]:
     if lead is None:
         return []
-    events = [*_timeline_events(lead.events), *_timeline_events(lead.colleagues)]
+    events = [*timeline_events(lead.events), *timeline_events(lead.colleagues)]
     newest = sorted(events, key=lambda event: (event.occurred_at, event.type, event.what), reverse=True)
     return newest[:_LONGEST_TIMELINE]
 
@@ -116,7 +116,8 @@ def _timeline(lead: StoredLead | None) -> list[TimelineEvent]:
 _NAMED_BY = {"touchpoint": "kind", "transition": "stage", "attribute": "name"}
 
 
-def _timeline_events(by_kind: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[TimelineEvent]:
+def timeline_events(by_kind: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[TimelineEvent]:
+    """The events of a lead, by kind, as a timeline has them."""
     for kind, events in by_kind.items():
         for event in events:
             own = {"occurred_at", "known_at", "colleague", "removed_at", "number", _NAMED_BY[kind]}

@@ -38,7 +38,11 @@ _SCOPES: dict[str, KeyScope] = {
     "/v1/events": "events",
 }
 # A lead is read by whoever may have it scored, and erased by an administrator.
-_READING_SCOPES: dict[str, KeyScope] = {"/v1/leads/{id}": "score"}
+_READING_SCOPES: dict[str, KeyScope] = {
+    "/v1/leads/{id}": "score",
+    "/v1/accounts": "score",
+    "/v1/accounts/{id}": "score",
+}
 # Requests without a valid key, by address and minute.
 GUESSES = 60
 _IPV6_NETWORK = 64

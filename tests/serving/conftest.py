@@ -105,6 +105,8 @@ class ByHand:
     version: str = "byhand000000"
     base: float = -2.0
     part_scales: PartScales = SCALES
+    account_dependence: object = None
+    next_offers: object = None
 
     def score(self, row, lead_id, as_of):
         log_odds = math.fsum([self.base, *map(_weight, row.values())])
