@@ -805,6 +805,50 @@ class TimelineEvent(StrictModel):
     colleague: str | None = Field(None, description="whose it was, if not the lead's own")
 
 
+class PossibleValue(StrictModel):
+    """A value that leads in training had, in words, and the lead's probability if it had it."""
+
+    text: str
+    probability: float
+
+
+class MissingFact(StrictModel):
+    """Something that is not known of a lead, and what the model would say if it were: an association."""
+
+    name: str = Field(description="the attribute, as events call it; `consent` for the consent of the person")
+    kind: Literal["qualification", "contact", "consent", "profile"] = Field(
+        description="budget, authority, need and time; how to reach the lead; consent; all else"
+    )
+    title: str = Field(description="what people call it")
+    lowest: PossibleValue | None = Field(description="null where the model says the same of all values")
+    highest: PossibleValue | None
+
+
+class NextOfferOut(StrictModel):
+    """An offer that similar leads took next. Whoever takes one more is keener; it says nothing of a cause."""
+
+    offer: str
+    offer_stage: str | None
+    leads: int = Field(description="how many of the similar leads took it next")
+    settled: int = Field(description="those of them whose time to convert is over")
+    converted: int
+    rate: float
+    low: float = Field(description="lower end of the 95 % interval (Wilson)")
+    high: float
+
+
+class NextOffersOut(StrictModel):
+    """Which offers past leads with the same last offer took next: counts of at least ten leads."""
+
+    by: Literal["offer", "offer_stage", "no_offer"] = Field(
+        description="what the similar leads share: the last offer, its stage, or that they had taken none"
+    )
+    name: str = Field(description="that offer or stage; empty where they had taken none")
+    leads: int = Field(description="how many such leads there were")
+    days: float = Field(description="a conversion counts within so many days after the offer")
+    offers: list[NextOfferOut]
+
+
 class LeadResponse(StrictModel):
     """A lead as it is now: score, reasons, what changed within a week, the weeks before, its timeline."""
 
@@ -812,6 +856,12 @@ class LeadResponse(StrictModel):
     result: ExplainResult
     trend: list[TrendPoint] = Field(description="a point a week, the oldest first, the last one now")
     timeline: list[TimelineEvent] = Field(description="the newest first, at most 200")
+    missing: list[MissingFact] = Field(
+        description="what is not known of the lead, that which qualifies it first; an association, no promise"
+    )
+    next_offers: NextOffersOut | None = Field(
+        description="null where the data name no offers, or too few leads were similar"
+    )
 
 
 class AccountQuery(StrictModel):

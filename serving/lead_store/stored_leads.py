@@ -82,14 +82,16 @@ class StoredLead:
 class StoredRows:
     """The events of some leads and of all whom they depend on, as they were read.
 
-    ``members`` are by account the leads that were ever of it. ``is_changeless`` says that no row of a lead
-    or an account replaced another one, and none was removed.
+    ``members`` are by account the leads that were ever of it, ``consenting`` those that said that they may be
+    profiled. ``is_changeless`` says that no row of a lead or an account replaced another one, and none was
+    removed.
     """
 
     versions: dict[str, list[Version]] = field(default_factory=lambda: defaultdict(list))
     accounts: dict[str, list[Version]] = field(default_factory=lambda: defaultdict(list))
     members: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     merges: list[Merge] = field(default_factory=list)
+    consenting: set[str] = field(default_factory=set)
     events: dict[str, dict[str, list[Event]]] = field(
         default_factory=lambda: {kind: defaultdict(list) for kind in _KINDS_OF_EVENTS}
     )
@@ -111,6 +113,8 @@ class StoredRows:
                 self.events[kind][subject].append(content)
             elif kind == "merge":
                 self.merges.append(Merge(subject, other, known_at, removed_at))
+            elif kind == "consent" and content.get("consent"):
+                self.consenting.add(subject)
             elif kind in {"lead", "account"}:
                 self._add_version(
                     kind, subject, Version(known_at, event_id, removed_at, occurred_at, other, content)
