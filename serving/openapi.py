@@ -78,8 +78,8 @@ _STATUS_DESCRIPTIONS = {
     "400": "Not JSON, or not the fields above; `field` names the first that is wrong",
     "401": "No key, or none that is valid; a service without keys answers its own machine alone",
     "403": "The key may not do that",
-    "404": "There is no such thing: no lead or account has such an id, no list was made today, no report lies "
-    "beside the model, or no model is called so",
+    "404": "There is no such thing: no lead or account has such an id, no list was made today, no report "
+    "lies beside the model, or no model is called so",
     "408": "The body took too long to arrive",
     "413": "The body is too large, or has too many values",
     "415": "The body is not application/json",

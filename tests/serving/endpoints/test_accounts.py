@@ -190,6 +190,6 @@ def test_accounts_take_the_scope_that_leads_take(client, tokens):
 
 
 def test_accounts_are_ranked_by_the_default_model_alone(client, tokens):
-    answer = ask(client, tokens[1]["score"], "GET", "/v1/accounts?model=default")
-    assert answer.status_code == 400
-    assert answer.json()["field"] == "model"
+    for path in ("/v1/accounts", "/v1/accounts/acme"):
+        answer = ask(client, tokens[1]["score"], "GET", f"{path}?model=renewal")
+        assert (answer.status_code, answer.json()["code"]) == (400, "model_unsupported")
