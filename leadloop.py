@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,13 +39,17 @@ from training.cli.options import (
 from training.cli.push import push
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from polars import DataFrame
 
     from models.conversion import ConversionModel
+    from serving.server import ServiceProcess
     from training.cli.store import StoreSource
     from training.config.settings import Config
     from training.data.dataset import Dataset
     from training.data.log_dataset import DecisionLogFrames, OutcomeDefinition
+    from training.demo import DemoResult
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -343,6 +348,9 @@ def serve(
         float,
         typer.Option(help="Share of leads on no list.", min=0, max=1, envvar="LEADLOOP_CONTROL"),
     ] = 0.0,
+    rescore: Annotated[
+        bool, typer.Option(help="Keep the scores of the store's leads current.", envvar="LEADLOOP_RESCORE")
+    ] = True,
     project: ProjectName = None,
     allowed_host: Annotated[
         list[str] | None,
@@ -381,6 +389,7 @@ def serve(
         host_names(" ".join(allowed_host or ())),
         control,
         also=named_models(also or ()),
+        rescore=rescore,
     )
     run(settings, Address(host, port), workers, announce)
 
@@ -402,33 +411,118 @@ def demo(
     leads: Annotated[int, typer.Option(help="How many leads the company has.", min=500)] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same company.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for everything it makes.", metavar="DIR")] = OUT,
+    port: Annotated[int, typer.Option(help="Of the console; 0 is any free one.")] = 0,
+    *,
+    stay: Annotated[
+        bool | None,
+        typer.Option(
+            "--stay/--no-stay", help="Keep the console open. Default: in a terminal.", show_default=False
+        ),
+    ] = None,
     json_: Json = None,
 ) -> None:
-    """Show all of it on a made-up company. Trains, tracks, reports, and serves one explained lead."""
+    """Show all of it on a made-up company. Trains, tracks, reports, and opens a console full of leads."""
+    import sys
+
     from models.project import Project, demo_project
+    from serving.server import outlast
     from training.demo import run_demo as run
     from training.registry.tracking import tracking
 
-    store = tracking(OUT, project=lambda _: Project(demo_project(OUT), "the demo"))
-    result = run(leads, seed, out, store, print_status)
-    lead = _explain_over_rest(result.trained.model_dir, result.request, out / "service.log")
-    print_status(f"open the report: {out / 'report.html'}")
-    print_result(result.to_dict() | {"scored_lead": lead}, json_)
+    project = demo_project(OUT)
+    result = run(
+        leads, seed, out, tracking(OUT, project=lambda _: Project(project, "the demo")), print_status
+    )
+    place = _fill_demo_store(result, out, project)
+    stays = sys.stdin.isatty() and sys.stderr.isatty() if stay is None else stay
+    with _demo_service(result.trained.model_dir, place, project, out / "service.log", port) as service:
+        lead = _explain_over_rest(service.url, result.request)
+        shown = _wait_for_scores(place, project)
+        print_status(f"open the report: {out / 'report.html'}")
+        print_result(result.to_dict() | {"scored_lead": lead, "console_leads": shown}, json_)
+        if stays:
+            print_status(
+                f"open the console, with {shown:,} open leads: {service.url}/console (stop with Ctrl+C)"
+            )
+            with suppress(KeyboardInterrupt):
+                outlast(service)
+    if not stays:
+        print_status(
+            f"see its {shown:,} open leads in the console: leadloop serve --log {place}, then /console"
+        )
 
 
-def _explain_over_rest(model: Path, request: dict[str, Any], log: Path) -> dict[str, Any]:
-    """The explanation of the lead in ``request`` by a service that is started for it."""
-    from serving.server import post_json, run_service
+def _fill_demo_store(result: DemoResult, out: Path, project: str) -> str:
+    """The place of a new lead store with the company's leads of late."""
+    import time
 
+    import polars as pl
+
+    from features.merges import MERGE_SCHEMA
+    from serving.decision_log.database import open_log, writing
+    from serving.lead_store.loading import synchronise
+    from training.cli.store import show_progress
+
+    file = out / "demo.db"
+    # Those of an earlier demo lived then.
+    for suffix in ("", "-wal", "-shm"):
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
+    store = open_log(str(file), project)
+    living, merges = result.living, pl.DataFrame(schema=MERGE_SCHEMA)
+    print_status(f"filling the lead store {file} with the {living.leads.height:,} leads of late ...")
+    try:
+        with show_progress(living.leads.height) as progress:
+            synchronise(writing(store), living, merges, "", int(time.time()), progress)
+    finally:
+        store.dispose()
+    return str(file)
+
+
+@contextmanager
+def _demo_service(model: Path, place: str, project: str, log: Path, port: int) -> Iterator[ServiceProcess]:
+    """A service on this machine with the demo's model and store, until the context ends."""
+    import signal
+
+    from serving.decision_log.settings import LogSettings
+    from serving.server import Address, run_service
+    from serving.settings import ServiceSettings
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     print_status("starting the service, asking it over REST to explain one lead ...")
-    with log.open("wb") as file, run_service(model, log=file) as service:
-        lead: dict[str, Any] = post_json(service.url, "/v1/explain", request | {"top": 5})["results"][0]
+    settings = ServiceSettings(str(model), log=LogSettings(place, None, project), project=project)
+    with log.open("wb") as file, run_service(settings, Address(port=port), log=file) as service:
+        yield service
+
+
+def _explain_over_rest(url: str, request: dict[str, Any]) -> dict[str, Any]:
+    """The explanation of the lead in ``request`` by the service at ``url``."""
+    from serving.server import post_json
+
+    lead: dict[str, Any] = post_json(url, "/v1/explain", request | {"top": 5})["results"][0]
     print_status(
         f"{lead['lead_id']}: {lead['probability']:.1%}, {lead['points']} points, grade {lead['grade']}"
     )
     for reason in lead["reasons"]:
         print_status(f"  {reason['points']:+6.1f}  {reason['text']}")
     return lead
+
+
+def _wait_for_scores(place: str, project: str) -> int:
+    """How many open leads have a score, once the service has scored all of the store."""
+    import time
+
+    from serving.current_scores.due import count_open, count_waiting
+    from serving.decision_log.database import open_log
+
+    print_status("the service scores the leads of its store ...")
+    log = open_log(place, project)
+    try:
+        deadline = time.monotonic() + 600
+        while count_waiting(log) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return count_open(log)
+    finally:
+        log.dispose()
 
 
 def _log_training_data(

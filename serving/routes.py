@@ -6,11 +6,7 @@ The report is the one that training wrote beside the model in charge.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import os
-import stat
-from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +20,7 @@ from serving.console.routes import routes as console_routes
 from serving.endpoints import accounts, data_subject, handover, leads
 from serving.middleware.access_log import REPORT_POLICY
 from serving.middleware.authentication import is_keyless_request
+from serving.model_report import read_report
 from serving.monitoring.score_drift import prometheus_exposition
 from serving.openapi import EndpointExample, example_lead, openapi
 from serving.problems import PROBLEM_JSON, Problem
@@ -31,8 +28,6 @@ from serving.schemas import ExplainResponse, ScoreResponse
 from serving.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from starlette.requests import Request
 
     from features.spec import FeatureSpec
@@ -132,24 +127,10 @@ def _serving(champion: ReloadingModel) -> dict[str, Any]:
 
 
 async def _report(_: Request) -> Response:
-    # BentoML's first process reads this file too, and can do without LightGBM.
-    from models.artifact import REPORT  # noqa: PLC0415
-
-    current = bentoml.get_current_service().served.champion.current
-    page = None if current is None else await asyncio.to_thread(_read_within, current.folder, REPORT)
+    page = await read_report(bentoml.get_current_service().served.champion.current)
     if page is None:
         return Response(_MISSING.body, _MISSING.status, dict(_MISSING.headers), PROBLEM_JSON)
     return HTMLResponse(page, headers=_HEADERS)
-
-
-def _read_within(folder: Path, name: str) -> bytes | None:
-    """The content of a regular file in ``folder``; None where there is none, or a link out of it."""
-    with suppress(OSError):
-        # A pipe of that name would make whoever opens it wait.
-        file = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(file, "rb") as page:  # noqa: PTH123  # a descriptor has no path
-            return page.read() if stat.S_ISREG(os.fstat(file).st_mode) else None
-    return None
 
 
 async def _metrics(_: Request) -> Response:

@@ -175,17 +175,18 @@ def serve_model(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), run_service(model, address, workers=workers) as service:
         ready(service.url)
-        _outlast(service)
+        outlast(service)
 
 
 def serve_without_model(settings: ServiceSettings, address: Address, workers: int = 1) -> None:
     """Run the service as ``serve_model`` does, whether or not there is a model yet: for a container."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), start_service(settings, address, workers=workers) as service:
-        _outlast(service)
+        outlast(service)
 
 
-def _outlast(service: ServiceProcess) -> NoReturn:
+def outlast(service: ServiceProcess) -> NoReturn:
+    """Wait for as long as the service runs. Raises StartError where it ends by itself."""
     service.process.wait()
     msg = f"the service ended by itself (exit code {service.process.returncode}); its messages say why"
     raise StartError(msg)

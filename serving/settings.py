@@ -22,10 +22,7 @@ MODELS = "LEADLOOP_MODELS"
 DEFAULT_MODEL = "default"
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _WITH_SHADOW = ":shadow"
-CONTROL = "LEADLOOP_CONTROL"
-CONSOLE = "LEADLOOP_CONSOLE"
-# As the command line reads a switch.
-_OFF_WORDS = frozenset((OFF, "0", "false", "no", "n", "f"))
+CONTROL, RESCORE, CONSOLE = "LEADLOOP_CONTROL", "LEADLOOP_RESCORE", "LEADLOOP_CONSOLE"
 
 
 class SettingsError(ValueError):
@@ -120,6 +117,8 @@ class ServiceSettings:
         control: The share of leads that no hand-over ever has, to measure what calls do. Default: none.
         also: Further models, which requests ask for by name. Default: none.
         console: Whether there are pages for people at /console, where what renders them is installed.
+        rescore: Whether leads of the store are scored in the background. Default: they are, where there is a
+            decision log.
 
     Raises:
         SettingsError: ``explore`` or ``control`` is not in ``[0, 1]``, ``rate`` is below 1, or ``project`` is
@@ -138,6 +137,7 @@ class ServiceSettings:
     control: float = 0.0
     also: tuple[NamedModel, ...] = ()
     console: bool = True
+    rescore: bool = True
 
     def __post_init__(self) -> None:
         if self.rate is not None and self.rate < 1:
@@ -173,7 +173,8 @@ class ServiceSettings:
             allowed_hosts=host_names(values.get(ALLOWED_HOSTS, "")),
             control=_share(CONTROL, values.get(CONTROL, "0")),
             also=named_models(values.get(MODELS, "").replace(",", " ").split()),
-            console=values.get(CONSOLE, "on").lower() not in _OFF_WORDS,
+            console=_flag(CONSOLE, values.get(CONSOLE, "on")),
+            rescore=_flag(RESCORE, values.get(RESCORE, "on")),
         )
 
     @property
@@ -188,6 +189,7 @@ class ServiceSettings:
             **self.log.environment,
             EXPLORE: str(self.explore or ""),
             CONTROL: str(self.control or ""),
+            RESCORE: "" if self.rescore else OFF,
             PROJECT: self.project,
             ALLOWED_HOSTS: ",".join(self.allowed_hosts),
             MODELS: " ".join(model.text for model in self.also),
@@ -232,6 +234,16 @@ def _share(name: str, text: str) -> float:
     except ValueError:
         msg = f"{name} is a share from 0 to 1, not {text[:40]!r}"
         raise SettingsError(msg) from None
+
+
+def _flag(name: str, text: str) -> bool:
+    if text.lower() not in _SWITCHES:
+        msg = f"{name} is on or off, not {text[:40]!r}"
+        raise SettingsError(msg)
+    return _SWITCHES[text.lower()]
+
+
+_SWITCHES = {"on": True, "1": True, "true": True, OFF: False, "0": False, "false": False}
 
 
 def host_names(text: str) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ that there is the model captures.
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from features.clock import to_datetime
+from features.clock import DAY, to_datetime
 from features.cohort import Snapshots, draw_snapshots
 from features.labels import compute_labels
 from models import metrics
@@ -21,12 +22,14 @@ from training.pipeline.train import run_training
 from training.registry.promotion import PromotionRefusedError, promote_model
 from training.simulation.export import InvalidRows, example_request, write_csv
 from training.simulation.ground_truth import bayes_probability, information_captured
+from training.simulation.living_company import move_to_present, name_people, recent_leads
 from training.simulation.simulator import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from features.history import LeadHistory
     from models.conversion import ConversionModel
     from training.config.settings import Config
     from training.pipeline.train import TrainingRun
@@ -39,6 +42,8 @@ KNOWN_SHARE = 0.7
 # So many that the figures are of the model and not of the draw: the exact probability itself shows a
 # calibration error of 0.013 on the outcomes of 11,000 snapshots.
 JUDGES = 150_000
+# The console's leads are as old as those that the model learned from, and no older.
+_RECENT = 60 * DAY
 JUNK = InvalidRows(times=12, leads=9, duplicates=7, stages=5, kinds=6)
 
 
@@ -61,11 +66,13 @@ class DemoResult:
         trained: The training run on the simulated export.
         truth: Metrics of its model on later leads, beside those of the exact probabilities.
         request: The JSON body of a request to ``/v1/score`` for one lead that is still open.
+        living: The company's leads of late, as if it lived now and people had names, for the lead store.
     """
 
     trained: TrainingRun
     truth: BayesComparison
     request: dict[str, Any]
+    living: LeadHistory
 
     def to_dict(self) -> dict[str, Any]:
         """The result as ``demo --json`` writes it."""
@@ -101,7 +108,8 @@ def run_demo(leads: int, seed: int, out: Path, tracking: Tracking, say: Say) -> 
     truth = evaluate_against_truth(trained.model, simulate(JUDGES, seed + 1), config, today)
     say(_in_words(truth))
     say(_promote(trained.run.run_id, tracking))
-    return DemoResult(trained, truth, example_request(past))
+    living = name_people(move_to_present(recent_leads(past.history, _RECENT), int(time.time())), seed)
+    return DemoResult(trained, truth, example_request(past), living)
 
 
 def _promote(run_id: str, tracking: Tracking) -> str:

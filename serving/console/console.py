@@ -13,7 +13,9 @@ from serving.middleware.authentication import GUESSES
 from serving.middleware.rate_limit import shared_limiter
 
 if TYPE_CHECKING:
+    from serving.console.lead_lists import LeadLists
     from serving.console.sessions import SessionStore
+    from serving.current_scores.reading import CurrentScores
     from serving.decision_log.async_log import DecisionLog
     from serving.middleware.api_keys import ApiKey
     from serving.settings import ServiceSettings
@@ -22,17 +24,24 @@ SESSION_SECONDS = 12 * 3600
 
 
 class Console:
-    """Who is in front of the console, by the token of their cookie.
+    """Who is in front of the console, by the token of their cookie, and what its lists are read with.
 
     Args:
         settings: The settings of the service.
         journal: The decision log, whose database holds the sessions. None: nobody can sign in.
+
+    Attributes:
+        project: The project of the service.
+        scores: The current scores; None without a log.
+        lists: What lists need beside them; None without a log.
     """
 
     def __init__(self, settings: ServiceSettings, journal: DecisionLog | None) -> None:
         self.project = settings.project
         self._keys = ApiKeyStore(settings.keys, settings.project) if settings.keys else None
         self._sessions = None if journal is None else _open_sessions(journal)
+        self.lists = None if journal is None else _open_lists(journal)
+        self.scores = None if journal is None else _open_scores(journal)
         self._rate = shared_limiter(settings.rate, "requests") if settings.rate else None
         self._guesses = shared_limiter(GUESSES, "guesses")
 
@@ -97,6 +106,18 @@ class Console:
 
 def _person_of(key: ApiKey) -> Person | None:
     return None if key.role is None else Person(key.name, key.role, key.tenant)
+
+
+def _open_lists(journal: DecisionLog) -> LeadLists:
+    from serving.console.lead_lists import LeadLists  # noqa: PLC0415  # as the sessions
+
+    return LeadLists(journal)
+
+
+def _open_scores(journal: DecisionLog) -> CurrentScores:
+    from serving.current_scores.reading import CurrentScores  # noqa: PLC0415  # as the sessions
+
+    return CurrentScores(journal)
 
 
 def _open_sessions(journal: DecisionLog) -> SessionStore:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 from starlette.routing import Route
 
+from serving.console.decisions import decide, take_back
 from serving.console.login import login_page, logout
-from serving.console.model import model_page
+from serving.console.model import model_page, report_page
 from serving.console.pages import PageRefused, console_page
 from serving.console.rendering import ROOT, static_file
-from serving.console.today import today_page
+from serving.console.today import decided_page, today_page
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -33,7 +34,11 @@ async def _nowhere(_: Visit) -> Response:
 
 routes = [
     Route(ROOT, console_page("lists", today_page), methods=["GET"]),
+    Route(f"{ROOT}/decided", console_page("lists", decided_page), methods=["GET"]),
+    Route(f"{ROOT}/decisions", console_page("decide", decide), methods=["POST"]),
+    Route(f"{ROOT}/decisions/undo", console_page("decide", take_back), methods=["POST"]),
     Route(f"{ROOT}/model", console_page("model", model_page), methods=["GET"]),
+    Route(f"{ROOT}/report", console_page("model", report_page), methods=["GET"]),
     Route(f"{ROOT}/login", console_page(None, login_page), methods=["GET", "POST"]),
     Route(f"{ROOT}/logout", console_page(None, logout), methods=["POST"]),
     Route(f"{ROOT}/static/{{name}}", _static, methods=["GET"]),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import JSON, Text, and_, func, or_, select
+from sqlalchemy import JSON, Text, and_, exists, func, or_, select
 
 from serving.current_scores.records import CurrentScore, PageEnd, ScoreFilter, ScorePoint
-from serving.decision_log.tables import CURRENT_SCORES, SCORE_HISTORY
+from serving.decision_log.tables import CURRENT_SCORES, LEAD_RANKS, SCORE_HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,10 +156,19 @@ def _conditions(wanted: ScoreFilter, tenant: str, dialect: str) -> list[ColumnEl
             conditions.append(_SCORE[name] == value)
     if wanted.attribute is not None:
         conditions.append(_has_attribute(*wanted.attribute, dialect))
+    if wanted.undecided:
+        conditions.append(~_has_outcome())
     if wanted.text:
         columns = (_SCORE.name, _SCORE.lead_id, _SCORE.account_id, _SCORE.owner)
         conditions.append(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
     return conditions
+
+
+def _has_outcome() -> ColumnElement[bool]:
+    """Whether an outcome of the lead stands, as its rank says."""
+    rank = LEAD_RANKS.c
+    same = (rank.tenant == _SCORE.tenant, rank.lead_id == _SCORE.lead_id, rank.value_name == "")
+    return exists(select(1).where(*same, rank.closed.bitwise_and(1) == 1))
 
 
 def _has_attribute(name: str, value: str, dialect: str) -> ColumnElement[bool]:

@@ -115,6 +115,7 @@ class ScoreFilter:
         stage: The stage that they entered last.
         attribute: The name of an attribute and the text of its value.
         text: Text in name, id, account or owner, in capitals or not.
+        undecided: Whether only leads count that no outcome was reported of.
     """
 
     states: tuple[LeadState, ...] = ("open",)
@@ -125,6 +126,7 @@ class ScoreFilter:
     stage: str | None = None
     attribute: tuple[str, str] | None = None
     text: str = ""
+    undecided: bool = False
 
 
 @dataclass(frozen=True, slots=True)

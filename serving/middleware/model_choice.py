@@ -24,7 +24,7 @@ ANY_MODEL = frozenset(
         ("/v1/leads/{id}", "GET"),
     )
 )
-# What hand-overs, outcomes and events are of: leads, whichever model asks. Other addresses take no such field.
+# What is of leads, whichever model asks. Other addresses take no such field.
 _OF_DEFAULT_MODEL = frozenset(
     (
         *(

@@ -52,6 +52,11 @@ def prometheus_exposition(*models: ConversionModel) -> bytes:
     return generate_latest(registry) + generate_latest(drift_registry)
 
 
+def current_score_drift(model: ConversionModel) -> Drift | None:
+    """The drift of the scores that all workers answered with ``model``; None before the first."""
+    return score_drift(model, _worker_registry())
+
+
 def score_drift(model: ConversionModel, registry: CollectorRegistry) -> Drift | None:
     """The drift of all scores of ``model`` since the service started; None before the first."""
     profile = model.card.profiles.get(SCORE)

@@ -110,7 +110,9 @@ def train_model(
         fitted.predictor,
         grades,
         card,
-        uncertainty=estimate_uncertainty(rows, fitted, lead, training.seed),
+        uncertainty=estimate_uncertainty(
+            rows, fitted, lead, training.seed, dataset.features.aging if dataset.has_dates else ()
+        ),
         # Two texts are hardly ever the same, so there are no rates of leads with the same one.
         observed_rates=ObservedRates.of(_rows_of_evidence(rows, fitted), lead, dataset.label),
         account_dependence=_account_dependence(dataset, fitted, probability, training.seed),
@@ -239,6 +241,8 @@ def _card(
         left_out={"immature": dataset.immature, "unreadable": dataset.intake.unreadable},
         intended_use=INTENDED_USE,
         limits=LIMITS,
+        closed_stages=dataset.closed_stages,
+        reopen_stages=dataset.reopen_stages,
     )
 
 

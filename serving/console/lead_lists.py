@@ -1,0 +1,132 @@
+"""What the lists of the console are made of, beside current scores: choices, histories and decisions."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from serving.current_scores.reading import read_score_history
+from serving.decision_log.records import WITHDRAWN
+from serving.decision_log.tables import CURRENT_SCORES, OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection, Engine
+
+    from serving.current_scores.records import ScorePoint
+    from serving.decision_log.async_log import DecisionLog
+
+# A list to choose from is no longer than somebody reads; what is rarer is found by the search.
+_MOST_CHOICES = 200
+_CHOICES_SECONDS = 60.0
+_BY = ("owner", "channel", "stage")
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalOutcome:
+    """What a person decided about a lead, and has not taken back.
+
+    Attributes:
+        key: The key of the outcome, by which it can be taken back.
+        lead_id: The lead.
+        name: What a person calls it.
+        outcome: What was decided.
+        reason: Why, in the words of who decided; None where nobody said.
+        recorded_at: When, in epoch seconds.
+    """
+
+    key: str
+    lead_id: str
+    name: str
+    outcome: str
+    reason: str | None
+    recorded_at: int
+
+
+class LeadLists:
+    """Asynchronous access to what lists need. Every method raises LogUnavailable without the database."""
+
+    def __init__(self, journal: DecisionLog) -> None:
+        self._journal = journal
+        self._choices: dict[str, tuple[float, dict[str, list[str]]]] = {}
+
+    async def choices(self, tenant: str) -> dict[str, list[str]]:
+        """The owners, channels and stages of a tenant's open leads, as of a minute ago at the latest."""
+        read_at, choices = self._choices.get(tenant, (-_CHOICES_SECONDS, {}))
+        if time.monotonic() - read_at < _CHOICES_SECONDS and any(choices.values()):
+            return choices
+        fresh = await self._journal.read(lambda: _read_choices(self._journal.writer.log, tenant))
+        self._choices[tenant] = (time.monotonic(), fresh)
+        return fresh
+
+    async def grades(self, tenant: str) -> dict[str, int]:
+        """How many open leads of a tenant have each grade."""
+
+        def read() -> dict[str, int]:
+            own = (CURRENT_SCORES.c.tenant == tenant, CURRENT_SCORES.c.state == "open")
+            query = select(CURRENT_SCORES.c.grade, func.count()).where(*own).group_by(CURRENT_SCORES.c.grade)
+            with self._journal.writer.log.connect() as connection:
+                return {grade: count for grade, count in connection.execute(query) if grade is not None}
+
+        return await self._journal.read(read)
+
+    async def histories(self, lead_ids: Sequence[str], tenant: str) -> Mapping[str, tuple[ScorePoint, ...]]:
+        """The scores that some leads had, by lead, the oldest first."""
+
+        def read() -> dict[str, tuple[ScorePoint, ...]]:
+            with self._journal.writer.log.connect() as connection:
+                return {lead_id: read_score_history(connection, lead_id, tenant) for lead_id in lead_ids}
+
+        return await self._journal.read(read)
+
+    async def decided(self, tenant: str, lead_id: str | None = None, most: int = 50) -> list[PersonalOutcome]:
+        """What people decided about leads, or about one, the newest first."""
+
+        def read() -> list[PersonalOutcome]:
+            with self._journal.writer.log.connect() as connection:
+                return _read_decided(connection, tenant, lead_id, most)
+
+        return await self._journal.read(read)
+
+
+def _read_choices(log: Engine, tenant: str) -> dict[str, list[str]]:
+    with log.connect() as connection:
+        return {name: _values_of(connection, name, tenant) for name in _BY}
+
+
+def _values_of(connection: Connection, name: str, tenant: str) -> list[str]:
+    """The commonest values of a column among a tenant's open leads, in their order."""
+    column = CURRENT_SCORES.c[name]
+    own = (CURRENT_SCORES.c.tenant == tenant, CURRENT_SCORES.c.state == "open", column.is_not(None))
+    query = select(column).where(*own).group_by(column).order_by(func.count().desc()).limit(_MOST_CHOICES)
+    return sorted(connection.execute(query).scalars(), key=str.casefold)
+
+
+def _read_decided(
+    connection: Connection, tenant: str, lead_id: str | None, most: int
+) -> list[PersonalOutcome]:
+    later = OUTCOMES.alias()
+    same = [later.c[name] == OUTCOMES.c[name] for name in ("tenant", "lead_id")]
+    corrected = select(1).where(later.c.corrects == OUTCOMES.c.key, *same)
+    names = (OUTCOMES.c[name] for name in ("key", "lead_id", "outcome", "reason", "recorded_at"))
+    conditions: list[Any] = [
+        OUTCOMES.c.tenant == tenant,
+        OUTCOMES.c.decided_by == "person",
+        OUTCOMES.c.outcome != WITHDRAWN,
+        ~corrected.exists(),
+    ]
+    if lead_id is not None:
+        conditions.append(OUTCOMES.c.lead_id == lead_id)
+    lead = (CURRENT_SCORES.c.lead_id == OUTCOMES.c.lead_id) & (CURRENT_SCORES.c.tenant == OUTCOMES.c.tenant)
+    query = (
+        select(*names, func.coalesce(CURRENT_SCORES.c.name, OUTCOMES.c.lead_id).label("name"))
+        .outerjoin(CURRENT_SCORES, lead)
+        .where(*conditions)
+        .order_by(OUTCOMES.c.id.desc())
+        .limit(most)
+    )
+    return [PersonalOutcome(**row) for row in connection.execute(query).mappings()]
