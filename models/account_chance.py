@@ -89,6 +89,35 @@ def chance_of_any(probabilities: Sequence[float] | Floats, correlation: float) -
     return min(independent, max(largest, float(1 - np.exp(missed) @ _WEIGHT)))
 
 
+def chances_of_any(probabilities: Floats, starts: NDArray[np.int64], correlation: float) -> Floats:
+    """The chance of ``chance_of_any`` of many accounts at once, to 1e-12.
+
+    Args:
+        probabilities: (n,) those of their leads, account by account.
+        starts: (k,) where the leads of each account begin, from 0 on; none is empty.
+        correlation: As of ``chance_of_any``.
+
+    Returns:
+        (k,) chances.
+    """
+    if not len(starts):
+        return np.zeros(0)
+    largest = np.maximum.reduceat(probabilities, starts)
+    independent = 1 - np.multiply.reduceat(1 - probabilities, starts)
+    alone = np.diff(np.append(starts, len(probabilities))) == 1
+    if correlation <= 0 or correlation >= 1:
+        return np.asarray(np.where(alone, largest, independent if correlation <= 0 else largest))
+    missed = np.zeros(len(starts))
+    with np.errstate(divide="ignore"):
+        limits = ndtri(probabilities) / np.sqrt(1 - min(correlation, HIGHEST))
+    slope = np.sqrt(min(correlation, HIGHEST) / (1 - min(correlation, HIGHEST)))
+    for factor, weight in zip(_FACTOR, _WEIGHT, strict=True):
+        share = np.minimum(ndtr(limits + slope * factor), 1 - 1e-16)
+        missed += weight * np.exp(np.add.reduceat(np.log1p(-share), starts))
+    chances = np.clip(1 - missed, largest, independent)
+    return np.asarray(np.where(alone | (largest >= 1), largest, chances))
+
+
 def chance_of_independent(probabilities: Sequence[float] | Floats) -> float:
     """The chance that any of independent leads converts: an upper bound for those of one account."""
     return float(1 - np.prod(1 - np.asarray(probabilities, dtype=np.float64)))

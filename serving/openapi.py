@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from features.history import ACCOUNT_PREFIX
-from serving.endpoints import data_subject, handover, handover_overrides, leads, webhooks
+from serving.endpoints import accounts, data_subject, handover, handover_overrides, leads, webhooks
 from serving.middleware.request_validation import TAKES
 from serving.problems import IDEMPOTENCY_KEY_REUSED, PROBLEM_JSON, Problem
 from serving.request_parsing import COLLEAGUES
@@ -43,6 +43,8 @@ _SUMMARIES = {
     ("/v1/events", "post"): "Tell what the CRM knows of leads",
     ("/v1/webhooks/{source}", "post"): "Pass on what a CRM says by itself",
     ("/v1/leads/{lead_id}", "get"): "How likely is this lead to convert, why, and how did it come there?",
+    ("/v1/accounts", "get"): "Which companies are likeliest to convert?",
+    ("/v1/accounts/{account_id}", "get"): "How likely is a company to convert, and whom to call there?",
     ("/v1/leads/{lead_id}/subject-access", "get"): "What is held about a person, in words for them?",
     ("/v1/leads/{lead_id}", "delete"): "Forget a person",
     ("/v1/key", "get"): "What may this key do?",
@@ -81,8 +83,8 @@ _STATUS_DESCRIPTIONS = {
     "400": "Not JSON, or not the fields above; `field` names the first that is wrong",
     "401": "No key, or none that is valid; a service without keys answers its own machine alone",
     "403": "The key may not do that",
-    "404": "There is no such thing: no lead can have such an id or has it, no list was made today, or no "
-    "report lies beside the model",
+    "404": "There is no such thing: no lead or account has such an id, no list was made today, no report "
+    "lies beside the model, or no model is called so",
     "408": "The body took too long to arrive",
     "413": "The body is too large, or has too many values",
     "415": "The body is not application/json",
@@ -93,6 +95,15 @@ _STATUS_DESCRIPTIONS = {
 }
 
 _BODY_STATUSES = frozenset(("408", "413", "415"))
+_MODEL_PARAMETER = {
+    "name": "model",
+    "in": "query",
+    "required": False,
+    "description": "which model answers, where the service has several; `GET /v1/model` lists them",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 40},
+}
+# Addresses that any model answers, whose other parameters are not read from a type that has it.
+_OF_ANY_MODEL = ("/v1/score", "/v1/explain", "/v1/model", "/report")
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -124,7 +135,7 @@ _INFO = {
 _KEY_ANSWER = KeyResponse.model_json_schema(mode="serialization")
 _MODEL_ANSWER = {
     "type": "object",
-    "required": ["model_version", "card", "features", "example", "serving"],
+    "required": ["model_version", "card", "features", "example", "serving", "models"],
     "properties": {
         "model_version": {"type": "string"},
         "card": {
@@ -141,6 +152,11 @@ _MODEL_ANSWER = {
             },
         },
         "example": {"type": "object", "description": "a lead that this model can score as it is"},
+        "models": {
+            "type": "array",
+            "description": "the names of the models of this service, as `model` takes them",
+            "items": {"type": "string"},
+        },
         "serving": {
             "type": "object",
             "required": ["since", "refused"],
@@ -157,6 +173,8 @@ _MODEL_ANSWER = {
 
 # Components keep the names under which they were first published; clients are generated from them.
 _COMPONENT_NAMES = {
+    "AccountChanceOut": "AccountChance",
+    "AccountSummaryOut": "AccountSummary",
     "ContributionChange": "Shift",
     "EarlierScore": "Earlier",
     "ExpectedConversions": "Expected",
@@ -165,6 +183,8 @@ _COMPONENT_NAMES = {
     "HandoverLeadOut": "HandedLead",
     "InsufficientEvidence": "Insufficient",
     "LeadFailure": "Failed",
+    "NextOfferOut": "NextOffer",
+    "NextOffersOut": "NextOffers",
     "ObservedRate": "Evidence",
     "OutcomeRecorded": "Recorded",
     "OutcomeRejected": "NotRecorded",
@@ -248,6 +268,7 @@ def openapi(generated: Mapping[str, Any], examples: Mapping[str, EndpointExample
         | webhooks.openapi_paths(schemas)
         | _own_paths()
     )
+    operations |= accounts.openapi_paths(schemas)
     operations["/v1/leads/{lead_id}"]["get"] = leads.openapi_operation_of_lead(schemas)
     for name in _PARTLY_PUBLISHED:
         schemas[name]["description"] = schemas[name]["description"].partition("\n\n")[0]
@@ -357,6 +378,8 @@ def _document_operation(path: str, method: str, operation: Json, example: Endpoi
     entry = operation | {"summary": _SUMMARIES[path, method], "tags": [tag]}
     if path in _SCORES:
         entry["parameters"] = [*entry.get("parameters", ()), _IDEMPOTENCY_KEY]
+    if path in _OF_ANY_MODEL:
+        entry["parameters"] = [*entry.get("parameters", ()), _MODEL_PARAMETER]
     if example:
         entry["requestBody"]["content"]["application/json"]["example"] = example.request
         entry["responses"]["200"]["content"]["application/json"]["example"] = example.answer
@@ -386,9 +409,10 @@ def _statuses(path: str, method: str) -> Iterable[str]:
     left_out = set() if method == "post" else set(_BODY_STATUSES)
     left_out |= {"501"} if path in _OPERATION else set()
     left_out |= set() if path in _SCORES else {"422"}
-    left_out |= {"400"} if path in _OPERATION else set()
+    left_out |= {"400"} if path in _OPERATION and path not in _OF_ANY_MODEL else set()
     left_out |= {"503"} if path in ("/report", "/metrics") else set()
-    left_out |= set() if "{" in path or (path, method) in _MAY_BE_MISSING else {"404"}
+    may_be_missing = "{" in path or path in _OF_ANY_MODEL or (path, method) in _MAY_BE_MISSING
+    left_out |= set() if may_be_missing else {"404"}
     return (status for status in _STATUS_DESCRIPTIONS if status not in left_out)
 
 

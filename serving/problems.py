@@ -14,6 +14,8 @@ from serving.schemas import (
     MAX_NAME,
     Account,
     AccountEvent,
+    AccountQuery,
+    AccountsQuery,
     AttributeChange,
     AttributeEvent,
     ConsentEvent,
@@ -67,6 +69,8 @@ _MESSAGES: dict[str, type] = {
     "account": Account,
     "EventsRequest": EventsRequest,
     "LeadQuery": LeadQuery,
+    "AccountQuery": AccountQuery,
+    "AccountsQuery": AccountsQuery,
     "SheetQuery": SheetQuery,
     "StoreEvent": StoreEvent,
     # By the word in ``type``, which a lead's own fields must not be taken for.

@@ -16,7 +16,7 @@ _PATHS = frozenset(
     (
         *("/", "/docs.json", "/report", "/metrics", "/livez", "/readyz", "/healthz"),
         *("/v1/score", "/v1/explain", "/v1/model", "/v1/outcomes", "/v1/handover", "/v1/events"),
-        *("/v1/handover/overrides", "/v1/key"),
+        *("/v1/handover/overrides", "/v1/key", "/v1/accounts"),
     )
 )
 # The pages of the console; what follows the name of some of them is an id.
@@ -25,6 +25,7 @@ _CONSOLE = re.compile(
 )
 _OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions|/subject-access)?", re.DOTALL)
 _OF_A_SOURCE = re.compile(r"/v1/webhooks/[^/]+")
+_ACCOUNTS = "/v1/accounts/"
 # A UUID, or hexadecimal digits as tracing has them: neither is likely to be somebody's name or address.
 _TRACE_ID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16,64}")
 
@@ -86,6 +87,8 @@ def route_template(path: str) -> str:
         return f"/console{page[1] or ''}".removesuffix(page[2] or "") + ("/{id}" if page[2] else "")
     if _OF_A_SOURCE.fullmatch(path):
         return "/v1/webhooks/{source}"
+    if path.startswith(_ACCOUNTS):
+        return f"{_ACCOUNTS}{{id}}"
     of_a_lead = _OF_A_LEAD.fullmatch(path)
     return f"/v1/leads/{{id}}{of_a_lead[1] or ''}" if of_a_lead else "other"
 

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving.console.routes import routes as console_routes
-from serving.endpoints import data_subject, handover, handover_overrides, leads, webhooks
+from serving.endpoints import accounts, data_subject, handover, handover_overrides, leads, webhooks
 from serving.middleware.access_log import REPORT_POLICY
 from serving.middleware.api_keys import SCOPES
 from serving.middleware.authentication import is_keyless_request
@@ -161,6 +161,7 @@ pages = Starlette(
         report_route,
         *data_subject.routes,
         *leads.routes,
+        *accounts.routes,
         *handover.routes,
         *handover_overrides.routes,
         *console_routes,

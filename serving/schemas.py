@@ -935,6 +935,50 @@ class TimelineEvent(StrictModel):
     colleague: str | None = Field(None, description="whose it was, if not the lead's own")
 
 
+class PossibleValue(StrictModel):
+    """A value that leads in training had, in words, and the lead's probability if it had it."""
+
+    text: str
+    probability: float
+
+
+class MissingFact(StrictModel):
+    """Something that is not known of a lead, and what the model would say if it were: an association."""
+
+    name: str = Field(description="the attribute, as events call it; `consent` for the consent of the person")
+    kind: Literal["qualification", "contact", "consent", "profile"] = Field(
+        description="budget, authority, need and time; how to reach the lead; consent; all else"
+    )
+    title: str = Field(description="what people call it")
+    lowest: PossibleValue | None = Field(description="null where the model says the same of all values")
+    highest: PossibleValue | None
+
+
+class NextOfferOut(StrictModel):
+    """An offer that similar leads took next. Whoever takes one more is keener; it says nothing of a cause."""
+
+    offer: str
+    offer_stage: str | None
+    leads: int = Field(description="how many of the similar leads took it next")
+    settled: int = Field(description="those of them whose time to convert is over")
+    converted: int
+    rate: float
+    low: float = Field(description="lower end of the 95 % interval (Wilson)")
+    high: float
+
+
+class NextOffersOut(StrictModel):
+    """Which offers past leads with the same last offer took next: counts of at least ten leads."""
+
+    by: Literal["offer", "offer_stage", "no_offer"] = Field(
+        description="what the similar leads share: the last offer, its stage, or that they had taken none"
+    )
+    name: str = Field(description="that offer or stage; empty where they had taken none")
+    leads: int = Field(description="how many such leads there were")
+    days: float = Field(description="a conversion counts within so many days after the offer")
+    offers: list[NextOfferOut]
+
+
 class LeadResponse(StrictModel):
     """A lead as it is now: score, reasons, what changed within a week, the weeks before, its timeline."""
 
@@ -942,6 +986,115 @@ class LeadResponse(StrictModel):
     result: ExplainResult
     trend: list[TrendPoint] = Field(description="a point a week, the oldest first, the last one now")
     timeline: list[TimelineEvent] = Field(description="the newest first, at most 200")
+    missing: list[MissingFact] = Field(
+        description="what is not known of the lead, that which qualifies it first; an association, no promise"
+    )
+    next_offers: NextOffersOut | None = Field(
+        description="null where the data name no offers, or too few leads were similar"
+    )
+
+
+class AccountQuery(StrictModel):
+    """In which language an account is told of."""
+
+    lang: Lang = "en"
+
+    # Everything in an address is text.
+    model_config = ConfigDict(strict=False)
+
+
+class AccountsQuery(StrictModel):
+    """Which part of the list of accounts: the best, or those after the page before."""
+
+    limit: int = Field(50, ge=1, le=MAX_PAGE)
+    after: str | None = Field(None, max_length=MAX_TEXT, description="`next` of the page before")
+    text: Annotated[str, Field(max_length=MAX_NAME)] | None = Field(
+        None, description="only accounts with this text in their id"
+    )
+
+    # Everything in an address is text.
+    model_config = ConfigDict(strict=False)
+
+
+class AccountChanceOut(StrictModel):
+    """The chance that at least one open lead of an account converts.
+
+    Colleagues are not independent: the truth lies between the likeliest lead's own chance and that of
+    independent leads. How dependent they are was measured in training, where there were enough accounts.
+    """
+
+    value: float | None = Field(
+        description="by the dependence of colleagues that was measured in training; null where there are "
+        "several leads and it could not be measured"
+    )
+    low: float = Field(
+        description="by the most dependence within its 90 % interval; where none was measured, the chance "
+        "of the likeliest lead alone"
+    )
+    high: float = Field(
+        description="by the least dependence within it; where none was measured, as if leads were independent"
+    )
+    correlation: float | None = Field(
+        description="of the latent variables of two colleagues, beyond their scores; null where not "
+        "measured, or of one lead"
+    )
+
+
+class AccountLead(StrictModel):
+    """A lead of an account by its current score."""
+
+    lead_id: str
+    name: str = Field(description="what a person calls it; else its id")
+    state: str = Field(description="open, dormant, closed or unscorable")
+    probability: float | None
+    points: int | None
+    grade: str | None
+    combined_grade: str | None
+    stage: str | None
+    owner: str | None
+    as_of: int
+    last_activity_at: int | None
+    active: bool = Field(description="whether it did or received something in the last 30 days")
+
+
+class AccountSummaryOut(StrictModel):
+    """An account in the list: its chance, who of it is open and active, and whom to call."""
+
+    account_id: str
+    name: str = Field(description="of its attributes; else its id")
+    chance: AccountChanceOut
+    best: AccountLead | None = Field(description="whom to call: the open lead with the highest probability")
+    open: int = Field(description="how many leads are open")
+    active: int = Field(description="how many of these did or received something in the last 30 days")
+    dormant: int
+    closed: int
+
+
+class AccountsResponse(StrictModel):
+    """Accounts with open leads, those with the highest chance first."""
+
+    accounts: list[AccountSummaryOut]
+    count: int = Field(description="how many accounts there are on all pages")
+    next: str | None = Field(description="`after` of the next page; null on the last")
+
+
+class AccountTimelineEvent(TimelineEvent):
+    """Something that happened to a lead of the account."""
+
+    lead_id: str
+
+
+class AccountResponse(AccountSummaryOut):
+    """An account as it is now: its leads, whom to call and why, and what happened."""
+
+    model_version: str
+    attributes: dict[str, Any]
+    leads: list[AccountLead] = Field(description="the likeliest first, at most 200")
+    reasons: tuple[Reason, ...] = Field(description="why to call `best`: its weightiest reasons")
+    target: str = Field(description="the stage that the model predicts; empty where it predicts none")
+    reached: int = Field(description="how many leads entered `target` before")
+    unscored: int = Field(description="leads of the account that have no current score yet")
+    timeline: list[AccountTimelineEvent] = Field(description="of all leads, the newest first, at most 200")
 
 
 class DecisionsResponse(StrictModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ import bentoml
 from starlette.routing import Route
 
 from features.clock import DAY
+from features.messages import translate
+from features.point_in_time import is_visible
+from serving.attribute_values import missing_attributes
 from serving.decision_log.records import RequestInfo
 from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters
 from serving.endpoints.data_subject import erase_lead
@@ -22,6 +26,10 @@ from serving.schemas import (
     LeadFailure,
     LeadQuery,
     LeadResponse,
+    MissingFact,
+    NextOfferOut,
+    NextOffersOut,
+    PossibleValue,
     TimelineEvent,
     TrendPoint,
 )
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from starlette.requests import Request
 
+    from serving.attribute_values import ScoredValue
     from serving.decision_log.async_log import DecisionLog
     from serving.decision_log.records import NewDecision
     from serving.lead_store.async_store import KnownLeads
@@ -83,11 +92,64 @@ def _describe(
         raise ProblemResponse(Problem(HTTPStatus.NOT_FOUND, result.error.code, result.error.message))
     moments = [result.as_of - weeks * 7 * DAY for weeks in range(_WEEKS, -1, -1)]
     trend = scorer.trend(item, moments)
+    stored = known.rows.lead(lead_id, result.as_of)
     return LeadResponse(
         model_version=scorer.model.version,
         result=_with_change(scorer, item, result, trend, query.lang),
         trend=trend,
-        timeline=_timeline(known.rows.lead(lead_id, result.as_of)),
+        timeline=_timeline(stored),
+        missing=_missing_facts(scorer, known, decisions[-1], query.lang),
+        next_offers=_next_offers(scorer, stored, result.as_of),
+    )
+
+
+def _missing_facts(scorer: Scorer, known: KnownLeads, decision: NewDecision, lang: str) -> list[MissingFact]:
+    """What is not known of a lead by the features of its score, and its consent where that is not known."""
+    score = decision.score
+    facts = [
+        MissingFact(
+            name=each.name,
+            kind=each.kind,
+            title=each.title,
+            lowest=_possible(each.lowest),
+            highest=_possible(each.highest),
+        )
+        for each in missing_attributes(scorer.model, decision.row, score, lang)
+    ]
+    if score.lead_id in known.rows.consenting:
+        return facts
+    title = translate("scores.consent", lang)
+    consent = MissingFact(name="consent", kind="consent", title=title, lowest=None, highest=None)
+    place = sum(fact.kind in {"qualification", "contact"} for fact in facts)
+    return [*facts[:place], consent, *facts[place:]]
+
+
+def _possible(value: ScoredValue | None) -> PossibleValue | None:
+    return None if value is None else PossibleValue(text=value.text, probability=value.probability)
+
+
+def _next_offers(scorer: Scorer, lead: StoredLead | None, as_of: int) -> NextOffersOut | None:
+    """Which offers leads took next whose last offer was this lead's."""
+    offers = scorer.model.next_offers
+    if offers is None or lead is None:
+        return None
+    taken = [
+        (event["occurred_at"], event["offer"], event.get("offer_stage"))
+        for event in lead.events["touchpoint"]
+        if event.get("offer") is not None and is_visible(event["occurred_at"], event["known_at"], as_of)
+    ]
+    _, offer, stage = max(taken, key=lambda each: each[:2], default=(0, None, None))
+    similar = offers.after(offer, stage)
+    return (
+        None
+        if similar is None
+        else NextOffersOut(
+            by=similar.by,
+            name=similar.name,
+            leads=similar.history.leads,
+            days=offers.days,
+            offers=[NextOfferOut(**asdict(each)) for each in similar.history.offers],
+        )
     )
 
 
@@ -108,7 +170,7 @@ def _with_change(
 def _timeline(lead: StoredLead | None) -> list[TimelineEvent]:
     if lead is None:
         return []
-    events = [*_timeline_events(lead.events), *_timeline_events(lead.colleagues)]
+    events = [*timeline_events(lead.events), *timeline_events(lead.colleagues)]
     newest = sorted(events, key=lambda event: (event.occurred_at, event.type, event.what), reverse=True)
     return newest[:_LONGEST_TIMELINE]
 
@@ -116,7 +178,8 @@ def _timeline(lead: StoredLead | None) -> list[TimelineEvent]:
 _NAMED_BY = {"touchpoint": "kind", "transition": "stage", "attribute": "name"}
 
 
-def _timeline_events(by_kind: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[TimelineEvent]:
+def timeline_events(by_kind: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[TimelineEvent]:
+    """The events of a lead, by kind, as a timeline has them."""
     for kind, events in by_kind.items():
         for event in events:
             own = {"occurred_at", "known_at", "colleague", "removed_at", "number", _NAMED_BY[kind]}

@@ -7,14 +7,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from serving.lead_store.events import add_events
-from serving.lead_store.stored_leads import find_similar_ids, read_stored_leads
+from serving.lead_store.stored_leads import (
+    StoredRows,
+    find_similar_ids,
+    read_account_members,
+    read_account_rows,
+    read_stored_leads,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from serving.decision_log.async_log import DecisionLog
     from serving.lead_store.records import EventRow, EventStatus
-    from serving.lead_store.stored_leads import StoredRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +54,29 @@ class LeadStore:
                 rows = read_stored_leads(connection, lead_ids, tenant)
                 unknown = [lead_id for lead_id in lead_ids if lead_id not in rows.versions]
                 return KnownLeads(rows, find_similar_ids(connection, unknown, tenant) if unknown else {})
+
+        return await self._journal.read(read)
+
+    async def account(self, account_id: str, tenant: str, most: int) -> StoredRows:
+        """An account with the leads that were ever of it, ``most`` of them, and all they are read out of."""
+
+        def read() -> StoredRows:
+            with self._journal.writer.log.connect() as connection:
+                members = read_account_members(connection, account_id, tenant)
+                rows = read_stored_leads(connection, members[:most], tenant)
+                if account_id not in rows.accounts:
+                    rows.add(read_account_rows(connection, [account_id], tenant))
+                return rows
+
+        return await self._journal.read(read)
+
+    async def accounts(self, account_ids: Sequence[str], tenant: str) -> StoredRows:
+        """What is known of accounts themselves, without their leads."""
+
+        def read() -> StoredRows:
+            with self._journal.writer.log.connect() as connection:
+                rows = StoredRows()
+                rows.add(read_account_rows(connection, account_ids, tenant))
+                return rows
 
         return await self._journal.read(read)

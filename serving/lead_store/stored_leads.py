@@ -84,14 +84,16 @@ class StoredLead:
 class StoredRows:
     """The events of some leads and of all whom they depend on, as they were read.
 
-    ``members`` are by account the leads that were ever of it. ``is_changeless`` says that no row of a lead
-    or an account replaced another one, and none was removed.
+    ``members`` are by account the leads that were ever of it, ``consenting`` those that said that they may be
+    profiled. ``is_changeless`` says that no row of a lead or an account replaced another one, and none was
+    removed.
     """
 
     versions: dict[str, list[Version]] = field(default_factory=lambda: defaultdict(list))
     accounts: dict[str, list[Version]] = field(default_factory=lambda: defaultdict(list))
     members: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     merges: list[Merge] = field(default_factory=list)
+    consenting: set[str] = field(default_factory=set)
     events: dict[str, dict[str, list[Event]]] = field(
         default_factory=lambda: {kind: defaultdict(list) for kind in _KINDS_OF_EVENTS}
     )
@@ -113,6 +115,8 @@ class StoredRows:
                 self.events[kind][subject].append(content)
             elif kind == "merge":
                 self.merges.append(Merge(subject, other, known_at, removed_at))
+            elif kind == "consent" and content.get("consent"):
+                self.consenting.add(subject)
             elif kind in {"lead", "account"}:
                 self._add_version(
                     kind, subject, Version(known_at, event_id, removed_at, occurred_at, other, content)
@@ -159,6 +163,16 @@ class StoredRows:
             },
             current.account_id,
         )
+
+    def account_of(self, lead_id: str, as_of: int = ALL) -> str | None:
+        """The account of a lead as it was known before ``as_of``; None without one, or without the lead."""
+        current = _current(_present(self.versions.get(lead_id, ()), as_of), as_of)
+        return None if current is None else current.account_id
+
+    def account_attributes(self, account_id: str, as_of: int = ALL) -> Mapping[str, Any]:
+        """The plain attributes of an account as they were known before ``as_of``; none of an unknown one."""
+        account = _current(_present(self.accounts.get(account_id, ()), as_of), as_of)
+        return {} if account is None else account.attributes
 
     def _colleagues(self, lead_id: str, account_id: str | None, as_of: int) -> Iterator[str]:
         if account_id is None:
@@ -282,6 +296,26 @@ def read_stored_leads(connection: Connection, lead_ids: Iterable[str], tenant: s
             rows.add([row for row in events if row[1] in (account_rows if row[0] == "account" else wanted)])
         pointed_at, account_rows = wanted, set()
     return rows
+
+
+_MEMBERS = ListStatement(
+    "SELECT DISTINCT subject FROM lead_events WHERE tenant = ? AND kind = 'lead' AND other IN {values}"
+)
+_OF_ACCOUNTS = ListStatement(
+    f"SELECT {_COLUMNS} FROM lead_events WHERE tenant = ? AND kind = 'account' AND subject IN {{values}}"  # noqa: S608
+)
+
+
+def read_account_members(connection: Connection, account_id: str, tenant: str) -> list[str]:
+    """The leads that were ever of an account, by their ids."""
+    return sorted(subject for (subject,) in _MEMBERS.rows(connection, tenant, among=[account_id]))
+
+
+def read_account_rows(
+    connection: Connection, account_ids: Iterable[str], tenant: str
+) -> Sequence[tuple[Any, ...]]:
+    """The rows of accounts themselves, without their leads, as ``StoredRows.add`` takes them."""
+    return _OF_ACCOUNTS.rows(connection, tenant, among=account_ids)
 
 
 _ACCOUNTS_OF = ListStatement(

@@ -43,7 +43,11 @@ _SCOPES: dict[str, KeyScope] = {
 # What a key may do is no secret to whoever has it.
 _OF_ANY_KEY = frozenset(("/v1/key",))
 # A lead is read by whoever may have it scored, and erased by an administrator.
-_READING_SCOPES: dict[str, KeyScope] = {"/v1/leads/{id}": "score"}
+_READING_SCOPES: dict[str, KeyScope] = {
+    "/v1/leads/{id}": "score",
+    "/v1/accounts": "score",
+    "/v1/accounts/{id}": "score",
+}
 # Requests without a valid key, by address and minute.
 GUESSES = 60
 _IPV6_NETWORK = 64

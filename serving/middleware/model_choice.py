@@ -17,8 +17,25 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-# What any model can answer. Hand-overs, outcomes and events are of leads, whichever model asks.
-ANY_MODEL = frozenset(("/v1/score", "/v1/explain", "/v1/model", "/report", "/v1/leads/{id}"))
+# What any model can answer.
+ANY_MODEL = frozenset(
+    (
+        *(("/v1/score", "POST"), ("/v1/explain", "POST"), ("/v1/model", "GET"), ("/report", "GET")),
+        ("/v1/leads/{id}", "GET"),
+    )
+)
+# What is of leads, whichever model asks. Other addresses take no such field.
+_OF_DEFAULT_MODEL = frozenset(
+    (
+        *(
+            ("/v1/handover", "GET"),
+            ("/v1/handover", "POST"),
+            ("/v1/outcomes", "POST"),
+            ("/v1/events", "POST"),
+        ),
+        *(("/v1/accounts", "GET"), ("/v1/accounts/{id}", "GET"), ("/v1/leads/{id}", "DELETE")),
+    )
+)
 _UNSUPPORTED = Problem(
     HTTPStatus.BAD_REQUEST,
     "model_unsupported",
@@ -48,20 +65,18 @@ class ModelChoiceMiddleware:
     def _refusal(self, scope: Scope) -> Problem | None:
         context = current_request()
         chosen = _chosen(scope)
+        name = chosen[0] if chosen else DEFAULT_MODEL
+        address = (context.endpoint, scope["method"])
+        if address not in ANY_MODEL:
+            # What no model answers, a key that is limited to some may do as far as its scopes go.
+            return _UNSUPPORTED if chosen and address in _OF_DEFAULT_MODEL else None
         if len(chosen) > 1:
             return _SEVERAL
-        name = chosen[0] if chosen else DEFAULT_MODEL
-        answers_any = context.endpoint in ANY_MODEL and scope["method"] != "DELETE"
-        if name != DEFAULT_MODEL:
-            if name not in self._names:
-                return _unknown(name, self._names)
-            if not answers_any:
-                return _UNSUPPORTED
-            context.model = name
-        # What no model answers, a key that is limited to some may do as far as its scopes go.
-        if answers_any and context.key_models and name not in context.key_models:
-            return _forbidden(context.key_models)
-        return None
+        if name not in (DEFAULT_MODEL, *self._names):
+            return _unknown(name, self._names)
+        context.model = "" if name == DEFAULT_MODEL else name
+        is_allowed = not context.key_models or name in context.key_models
+        return None if is_allowed else _forbidden(context.key_models)
 
 
 def _chosen(scope: Scope) -> list[str]:
@@ -75,7 +90,8 @@ def _chosen(scope: Scope) -> list[str]:
 
 def _unknown(name: str, names: Sequence[str]) -> Problem:
     known = ", ".join((DEFAULT_MODEL, *names))
-    detail = f"there is no model {name[:40]!r} here{suggest(name, names)}; this service has {known}"
+    hint = suggest(name, names) if names else ""
+    detail = f"there is no model {name[:40]!r} here{hint}; this service has {known}"
     return Problem(HTTPStatus.NOT_FOUND, "unknown_model", detail, "model")
 
 

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lightgbm as lgb
@@ -44,6 +44,7 @@ from models.encoding import FeatureEncoder, FeatureEncoding
 from models.explanation import Explanation, Reason, Score, log_odds_to_points, log_odds_to_total_points
 from models.grades import Grades
 from models.model_card import ModelCard
+from models.observed_rates import ObservedRates
 from models.predictor import Predictor
 from models.score_parts import PartScale, PartScales
 from serving.decision_log.database import open_log, writing
@@ -105,6 +106,9 @@ class ByHand:
     version: str = "byhand000000"
     base: float = -2.0
     part_scales: PartScales = SCALES
+    account_dependence: object = None
+    next_offers: object = None
+    observed_rates: ObservedRates = field(default_factory=ObservedRates)
 
     def score(self, row, lead_id, as_of):
         log_odds = math.fsum([self.base, *map(_weight, row.values())])

@@ -20,7 +20,7 @@ def get_report(monkeypatch, tmp_path):
 
     def ask(*, loaded=True):
         current = SimpleNamespace(folder=tmp_path) if loaded else None
-        service = SimpleNamespace(champion=SimpleNamespace(current=current))
+        service = SimpleNamespace(served=SimpleNamespace(champion=SimpleNamespace(current=current)))
         monkeypatch.setattr(bentoml, "get_current_service", lambda: service)
         return TestClient(Starlette(routes=[routes.report_route])).get("/report")
 

@@ -77,7 +77,7 @@ def test_an_unknown_name_is_refused_with_those_that_there_are(client):
         ("GET", "/v1/handover?model=renewal&capacity=5", None),
         ("POST", "/v1/outcomes?model=renewal", {"outcomes": [{}]}),
         ("POST", "/v1/events?model=renewal", {"events": [{}]}),
-        ("DELETE", "/v1/leads/ada/decisions?model=renewal", None),
+        ("DELETE", "/v1/leads/ada?model=renewal", None),
     ],
 )
 def test_what_only_the_default_model_does_is_refused_of_another(client, method, path, body):

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from service_client import start_client
 
 from features.clock import DAY
+from models.next_offers import NextOffer, NextOffers, OfferHistory
 
 CREATED = 1_777_000_000
+
+
+NEXT = NextOffers(
+    60.0, {"guide": OfferHistory(30, (NextOffer("webinar", None, 20, 15, 3, 0.2, 0.07, 0.45),))}
+)
 
 
 @pytest.fixture(scope="module")
 def client(by_hand, tmp_path_factory):
     with ExitStack() as stack:
-        yield start_client(by_hand, str(tmp_path_factory.mktemp("log") / "decisions.db"), stack)
+        yield start_client(
+            replace(by_hand, next_offers=NEXT), str(tmp_path_factory.mktemp("log") / "decisions.db"), stack
+        )
 
 
 def send(client, *events):
@@ -187,6 +196,46 @@ def test_a_lead_is_shown_with_its_trend_its_timeline_and_what_changed(client):
     assert lead["trend"][-2]["probability"] == lead["result"]["change"]["since"]["probability"]
     assert len(lead["result"]["reasons"]) == 3
     assert client.get("/v1/leads/seen/decisions").json()["decisions"][0]["as_of"] == lead["result"]["as_of"]
+
+
+def test_a_lead_is_shown_with_what_is_missing_and_what_similar_leads_took_next(client):
+    now = int(time.time())
+    send(
+        client,
+        lead_event("lacks", created_at=now - 20 * DAY, attributes={"industry": "machinery"}),
+        visit("lacks", "k1", now - 15 * DAY, offer="guide", offer_stage="awareness"),
+        visit("lacks", "k2", now - 19 * DAY, offer="demo"),
+    )
+    lead = client.get("/v1/leads/lacks").json()
+    missing = [(fact["name"], fact["kind"]) for fact in lead["missing"]]
+    assert missing[:4] == [
+        ("Budget", "qualification"),
+        ("Need", "qualification"),
+        ("business_email", "contact"),
+        ("consent", "consent"),
+    ]
+    assert "industry" not in [name for name, _ in missing]
+    assert lead["next_offers"] == {
+        "by": "offer",
+        "name": "guide",
+        "leads": 30,
+        "days": 60.0,
+        "offers": [
+            {
+                "offer": "webinar",
+                "offer_stage": None,
+                "leads": 20,
+                "settled": 15,
+                "converted": 3,
+                "rate": 0.2,
+                "low": 0.07,
+                "high": 0.45,
+            }
+        ],
+    }
+    send(client, consent("lacks", "k3", now - DAY, word=True))
+    facts = client.get("/v1/leads/lacks").json()["missing"]
+    assert "consent" not in [fact["name"] for fact in facts]
 
 
 def test_a_lead_that_the_store_does_not_know_is_a_404_that_says_so(client):
