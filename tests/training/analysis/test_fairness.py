@@ -20,6 +20,8 @@ from training.config.toml_reader import ConfigError
 from training.data.load import read_dataset
 from training.report.render import render
 from training.report.report import Report, build_report
+from training.report.sections import fairness as fairness_section
+from training.report.translator import translator
 from training.simulation.export import write_csv
 from training.simulation.simulator import simulate
 
@@ -60,6 +62,22 @@ def test_a_group_whose_predictions_are_off_is_named_for_them():
     low = replace(inputs, p=np.where(south, expit(logit(inputs.p) - 0.8), inputs.p))
     differs = {name: group.differs for name, group in groups_of(compare_groups(low)).items()}
     assert {"calibration", "handed_over", "captured"} <= set(differs["south"])
+
+
+def test_a_difference_is_told_with_both_figures_in_both_languages():
+    inputs = scored(1, 6_000, age=lambda random, rows: random.integers(18, 65, rows).astype(float) * 1000)
+    old = inputs.audit["age"].to_numpy() > 53_000
+    low = replace(inputs, p=np.where(old, expit(logit(inputs.p) - 1.5), inputs.p))
+    fairness = compare_groups(low)
+    (group,) = [each for each in fairness.groups if each.ends is not None and each.ends[0] > 53_000]
+    place = group.differs.index("handed_over")
+    assert group.own[place] == pytest.approx(group.handed_over.value)
+    assert group.own[place] < group.others[place] - 0.1
+    report = build_report(replace(report_input(), fairness=fairness))
+    english, german = (fairness_section.view(report, translator(lang)) for lang in ("en", "de"))
+    (told,) = [line for line in english["differences"] if line.startswith("age, 54,000 to 64,000: ")]
+    assert " are handed over, of the others " in told
+    assert any(line.startswith("age, 54.000 bis 64.000: ") for line in german["differences"])
 
 
 def test_a_group_that_is_ranked_worse_is_named_for_it():
