@@ -77,7 +77,7 @@ def group_name(group: GroupFairness, t: Translator) -> str:
     """The name of a group: the company's own for a value, else the value; of numbers their range."""
     if group.ends is not None:
         low, high = (t.number(end, 0 if end.is_integer() else 2) for end in group.ends)
-        return t("fairness.range", low=low, high=high)
+        return t("fairness.range", low=low, high=high).replace(" ", "\N{NO-BREAK SPACE}")
     if group.name in _OWN_NAMES:
         return t(_OWN_NAMES[group.name])
     text = t.names.texts.get(f"{group.column}.{group.name}")
