@@ -99,17 +99,24 @@ def _events(history: LeadHistory, source: Source) -> Rows:
 
 
 def _lead_rows(history: LeadHistory) -> Rows:
+    """A row a lead, its own columns and its account's under ``_own_name``: a company may call one ``age``."""
     accounts = _to_lazy(history.accounts)
-    names = [name for name in accounts.collect_schema().names() if name != "account_id"]
     leads = _to_lazy(history.leads)
+    columns = leads.collect_schema().names()
     created = nw.col("created_at")
-    has_known = LEAD_KNOWN_AT in leads.collect_schema().names()
-    known = nw.max_horizontal(created, nw.col(LEAD_KNOWN_AT)) if has_known else created
-    leads = leads.with_columns(occurred_at=created, known_at=known)
+    known = nw.max_horizontal(created, nw.col(LEAD_KNOWN_AT)) if LEAD_KNOWN_AT in columns else created
+    own = [nw.col(name).alias(_own_name(name)) for name in columns if name != "lead_id"]
+    leads = leads.select("lead_id", "account_id", *own, occurred_at=created, known_at=known)
+    names = [name for name in accounts.collect_schema().names() if name != "account_id"]
     if not names:
         return leads
-    attributes = accounts.rename({name: ACCOUNT_PREFIX + name for name in names})
+    attributes = accounts.rename({name: _own_name(ACCOUNT_PREFIX + name) for name in names})
     return leads.join(attributes, on="account_id", how="left")
+
+
+def _own_name(column: str) -> str:
+    """A name for a company's column that no working column has."""
+    return f"own:{column}"
 
 
 def _colleague_events(events: Rows, history: LeadHistory) -> Rows:
@@ -124,7 +131,7 @@ def _colleague_events(events: Rows, history: LeadHistory) -> Rows:
 
 def _lead_columns(rows: Rows, specs: Sequence[FeatureSpec]) -> Rows:
     """The values of specs on ``leads``, one row a snapshot."""
-    columns = [nw.col(spec.of or "age").alias(spec.name) for spec in specs]
+    columns = [nw.col(_own_name(spec.of) if spec.of else "age").alias(spec.name) for spec in specs]
     return rows.select(*KEYS, *columns)
 
 

@@ -1,7 +1,7 @@
 """How often the intervals of scores hold the truth where the truth is no model of leadloop's kind.
 
     python tests/benchmarks/misspecified_coverage.py [--leads N ...] [--companies N] [--first SEED]
-        [--worlds NAME ...] [--others]
+        [--worlds NAME ...] [--others] [--level walk|swing SIZE]
 
 A company of each world (see ``misspecified_worlds.py``) is learned from; then other leads of it are scored,
 whose exact probability is known. Where the mix of leads drifts, those are of the time after. Printed are the
@@ -9,6 +9,9 @@ mean coverage of ten companies with its standard error over companies, that of t
 score and by true probability (a mean over companies), that of the worst of ten segments (the leads nearest to
 one of ten random leads; the mean over companies of the worst), and half the width in log-odds. Seeds 1 to 12
 chose the law of the expected misfit; ``--first`` starts at others.
+
+``--level`` lets the level of all leads move (``with_moving_level``), and adds what the same intervals hold
+without the variance of the levels of past periods.
 
 ``--others`` adds what other methods say: Venn-Abers (inductive, on out-of-fold scores), CV+ (the jackknife+
 of Barber et al. 2021, by fold; an interval of the outcome), and 1.645 standard deviations of ten bootstrap
@@ -24,14 +27,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from misspecified_worlds import KINDS, misspecified_company
+from misspecified_worlds import KINDS, misspecified_company, with_moving_level
 from scipy.special import expit, logit
 from scipy.stats import rankdata
 from sklearn.isotonic import IsotonicRegression
 
+from models.metrics import Z_90
 from training.data.training_rows import TrainingRows
 from training.learner.fit import fit_learning_rows
-from training.learner.score_intervals import estimate_uncertainty
+from training.learner.score_intervals import estimate_uncertainty, period_drift
 
 if TYPE_CHECKING:
     from misspecified_worlds import MisspecifiedLeads
@@ -97,9 +101,13 @@ def company_coverage(
     return CompanyCoverage(method, right, float(np.mean(high - low)) / 2, *tenths, worst)
 
 
-def coverages(kind: str, leads: int, seed: int, *, other_methods: bool) -> list[CompanyCoverage]:
+def coverages(
+    kind: str, leads: int, seed: int, level: tuple[str, float] | None, *, other_methods: bool
+) -> list[CompanyCoverage]:
     """What each method's intervals hold on one company; nothing where it has too few outcomes for any."""
     company = misspecified_company(kind, seed)
+    if level is not None:
+        company = with_moving_level(company, *level, seed)
     known = company.leads(leads, 10 * seed + 1, 0.0, TRAINED_UNTIL)
     others = company.leads(SCORED, 10 * seed + 2, TRAINED_UNTIL if company.drifts else 0.0, 1.0)
     rows = TrainingRows(known.frame, known.y, order=known.order if company.drifts else None)
@@ -116,6 +124,10 @@ def coverages(kind: str, leads: int, seed: int, *, other_methods: bool) -> list[
     half, first = result.half_widths(matrix, log_odds)
     codes = [result.code(*pair) for pair in zip(half.tolist(), first.tolist(), strict=True)]
     bounds = {"leadloop": result.bounds_of_all(log_odds, half)}
+    if level is not None:
+        drift = period_drift(rows, fitted, np.arange(leads))
+        steady = np.sqrt(np.maximum(half**2 - Z_90**2 * drift, 0.0))
+        bounds["levels that stay"] = result.bounds_of_all(log_odds, steady)
     if other_methods:
         bounds |= {
             "Venn-Abers": venn_abers(rows, fitted, log_odds),
@@ -203,11 +215,13 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=101)
     parser.add_argument("--worlds", nargs="+", choices=KINDS, default=REPORTED)
     parser.add_argument("--others", action="store_true")
+    parser.add_argument("--level", nargs=2, metavar=("KIND", "SIZE"), help="walk or swing, and how far")
     wanted = parser.parse_args()
+    level = None if wanted.level is None else (wanted.level[0], float(wanted.level[1]))
     for leads in wanted.leads:
         for kind in wanted.worlds:
             seeds = range(wanted.first, wanted.first + wanted.companies)
-            results = [coverages(kind, leads, seed, other_methods=wanted.others) for seed in seeds]
+            results = [coverages(kind, leads, seed, level, other_methods=wanted.others) for seed in seeds]
             for of_method in zip(*filter(None, results), strict=True):
                 print_line(kind, leads, list(of_method))
 

@@ -10,11 +10,14 @@ Each seed is another company: it draws which columns matter, how, and how rarely
   on top the exclusive or of two groups of words; the mix of prototypes drifts from first lead to last;
 * ``network``: a random network of two hidden layers over numbers and words;
 * ``additive``: for contrast a world that the additive part of a model can say in full.
+
+In any of them the level of all leads can move: a new one each tenth of the time (``swing``), or a step from
+the one before (``walk``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 SIZES, SOURCES = ("small", "medium", "large"), ("ads", "search", "referral", "fair", "partner", "mail")
 REGIONS = tuple(f"region {number}" for number in range(12))
-CALIBRATED_ON = 20_000
+CALIBRATED_ON, TENTHS = 20_000, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +65,7 @@ class MisspecifiedCompany:
         scale: Factor on the raw truth.
         shift: Added after that.
         drifts: Whether the place in time matters.
+        level: What is added to the truth in each tenth of the time. Default: nothing.
     """
 
     draw: Draw
@@ -69,13 +73,15 @@ class MisspecifiedCompany:
     scale: float
     shift: float
     drifts: bool
+    level: tuple[float, ...] = (0.0,)
 
     def leads(self, count: int, seed: int, start: float = 0.0, end: float = 1.0) -> MisspecifiedLeads:
         """Leads that come between two shares of the company's time."""
         random = np.random.default_rng(seed)
         times = np.linspace(start, end, count)
         frame, raw = self.draw(random, times)
-        truth = self.scale * raw + self.shift
+        place = np.minimum((times * len(self.level)).astype(int), len(self.level) - 1)
+        truth = self.scale * raw + self.shift + np.array(self.level)[place]
         y = (random.random(count) < expit(truth)).astype(np.int8)
         return MisspecifiedLeads(frame, y, truth, np.arange(count))
 
@@ -89,6 +95,13 @@ def misspecified_company(kind: str, seed: int) -> MisspecifiedCompany:
     scale = spread / float(raw.std())
     shift = brentq(lambda level: expit(scale * raw + level).mean() - rate, -60.0, 60.0)
     return MisspecifiedCompany(draw, spread, scale, float(shift), kind == "clusters")
+
+
+def with_moving_level(company: MisspecifiedCompany, kind: str, size: float, seed: int) -> MisspecifiedCompany:
+    """The same company, whose level moves by ``size`` (a standard deviation) each tenth of the time."""
+    moves = np.random.default_rng([seed, 77]).normal(size=TENTHS) * size
+    level = np.cumsum(moves) if kind == "walk" else moves
+    return replace(company, drifts=True, level=tuple(level.tolist()))
 
 
 def _touchpoints(random: np.random.Generator, count: int, loadings: Floats, tail: float) -> Floats:

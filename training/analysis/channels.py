@@ -43,6 +43,8 @@ FAMILY = "channel"
 MOST_DIMENSIONS, MOST_CHANNELS = 4, 15
 # Leads whose expectation is computed, and the random channels it is averaged over.
 MOST_ASKED, DRAWS = 20_000, 4
+# Beside features, which companies may call what they like.
+LABEL, LOG_ODDS, _EXPECTED = "leadloop.label", "leadloop.log_odds", "leadloop.expected"
 # Probabilities stay so far from 0 and 1; a column must be known at creation for so large a share of leads.
 _EPSILON, _MIN_KNOWN = 1e-6, 0.8
 # Conversions, and leads without one, that a month needs to have an expectation of its own.
@@ -140,7 +142,7 @@ def channels(inputs: ReportInput) -> Channels | NotApplicable:
     names = {name for dimension in dimensions for name in snapshots[dimension.name].drop_nulls()}
     label, with_expected = (
         inputs.company.label,
-        snapshots.with_columns(expected=pl.Series(counterfactual_probability(inputs, snapshots))),
+        snapshots.with_columns(pl.Series(_EXPECTED, counterfactual_probability(inputs, snapshots))),
     )
     return Channels(
         days=None if label is None else label.horizon / DAY,
@@ -154,8 +156,9 @@ def channels(inputs: ReportInput) -> Channels | NotApplicable:
 
 
 def first_snapshots(inputs: ReportInput) -> pl.DataFrame:
-    """Select each lead's first held-out row with ``label`` and ``log_odds``, thinned to ``MOST_ASKED``."""
-    scores = inputs.scores.select("lead_id", "as_of", "log_odds", label=pl.Series(inputs.label))
+    """Select each lead's first held-out row with ``LABEL`` and ``LOG_ODDS``, thinned to ``MOST_ASKED``."""
+    columns = {LABEL: pl.Series(inputs.label), LOG_ODDS: inputs.scores["log_odds"]}
+    scores = inputs.scores.select("lead_id", "as_of", **columns)
     rows = inputs.held_out_rows.with_columns(scores.get_columns())
     first = rows.sort("as_of", "lead_id", maintain_order=True).unique(
         "lead_id", keep="first", maintain_order=True
@@ -168,16 +171,16 @@ def counterfactual_probability(inputs: ReportInput, snapshots: pl.DataFrame) -> 
 
     Args:
         inputs: A report's inputs; without a model all leads get one rate.
-        snapshots: (n,) rows with ``label``, ``log_odds`` and the features.
+        snapshots: (n,) rows with ``LABEL``, ``LOG_ODDS`` and the features.
 
     Returns:
         (n,) probabilities, shifted in log-odds so that they add up to the observed conversions: in each month
         with enough of them, as a channel of a good season is no good channel, and in all.
     """
-    y, names = snapshots["label"].to_numpy(), [s.name for s in inputs.features.specs if s.family == FAMILY]
+    y, names = snapshots[LABEL].to_numpy(), [s.name for s in inputs.features.specs if s.family == FAMILY]
     if inputs.model is None:
         return np.full(len(y), float(y.mean()))
-    log_odds = snapshots["log_odds"].to_numpy() - _predict_log_odds(inputs.model, snapshots)
+    log_odds = snapshots[LOG_ODDS].to_numpy() - _predict_log_odds(inputs.model, snapshots)
     random = np.random.default_rng(0)
     draws = [
         expit(
@@ -272,7 +275,7 @@ class _ChannelColumn:
     @classmethod
     def of(cls, spec: FeatureSpec, all_leads: pl.DataFrame | None, snapshots: pl.DataFrame) -> _ChannelColumn:
         """Split leads by a column: all leads where it is known at creation, else the held-out ones."""
-        expected = snapshots.select("lead_id", "label", "expected", value=pl.col(spec.name))
+        expected = snapshots.select("lead_id", label=LABEL, expected=_EXPECTED, value=spec.name)
         if all_leads is not None:
             known = all_leads.select("lead_id", "value")
             expected = expected.drop("value").join(known, on="lead_id", how="left")

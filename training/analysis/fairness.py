@@ -54,6 +54,9 @@ class GroupFairness:
         width: The mean width of the intervals of its scores; None where the model has none.
         differs: In what it differs from all other leads beyond chance.
         is_judged: Whether it and the others have leads and conversions enough.
+        own: Its figure of each measure in ``differs``; of calibration, conversions less predictions, a share.
+        others: The same of all other leads.
+        ends: The least and the largest number of a quarter of a column of numbers.
     """
 
     column: str
@@ -68,6 +71,9 @@ class GroupFairness:
     width: float | None = None
     differs: tuple[Measure, ...] = ()
     is_judged: bool = False
+    own: tuple[float, ...] = ()
+    others: tuple[float, ...] = ()
+    ends: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,27 +176,35 @@ def compare_groups(inputs: GroupInput) -> Fairness:
     cut = np.quantile(inputs.p, 1 - inputs.capacity, method="higher")
     above = inputs.p >= cut
     groups: list[GroupFairness] = []
+    members: list[Flags] = []
     tests: list[tuple[int, Measure, float]] = []
     for column in inputs.audit:
         parts = _partition(column)
         judged = 0
         for name, own in parts.items():
-            group = _describe(inputs, above, column.name, name, own)
+            group = replace(_describe(inputs, above, column.name, name, own), ends=_ends(column, name, own))
             # Of two groups the second differs from the first as the first does from the second.
             if group.is_judged and (len(parts) > 2 or not judged):  # noqa: PLR2004
                 tests += [(len(groups), what, p) for what, p in _compare(inputs, above, own).items()]
             judged += group.is_judged
             groups.append(group)
+            members.append(own)
     verdicts = holm([p for *_, p in tests])
     for (place, what, _), is_different in zip(tests, verdicts, strict=True):
         if is_different:
-            groups[place] = replace(groups[place], differs=(*groups[place].differs, what))
+            group, rows = groups[place], members[place]
+            groups[place] = replace(
+                group,
+                differs=(*group.differs, what),
+                own=(*group.own, _figure(inputs, above, rows, what)),
+                others=(*group.others, _figure(inputs, above, ~rows, what)),
+            )
     return Fairness(tuple(inputs.audit.columns), inputs.learned, inputs.capacity, tuple(groups), len(tests))
 
 
 def _partition(column: pl.Series) -> dict[str, Flags]:
     """The rows of each group: frequent values, or quarters of a number with many; then missing values."""
-    if column.dtype != pl.String and column.n_unique() > _MOST_GROUPS:
+    if _has_quarters(column):
         parts = _quarters(column)
     else:
         words = column if column.dtype == pl.String else column.map_elements("{:g}".format, pl.String)
@@ -204,6 +218,11 @@ def _partition(column: pl.Series) -> dict[str, Flags]:
     return parts | ({_MISSING: absent} if absent.any() else {})
 
 
+def _has_quarters(column: pl.Series) -> bool:
+    """Whether the values are numbers, and too many to be a group each."""
+    return column.dtype != pl.String and column.n_unique() > _MOST_GROUPS
+
+
 def _quarters(column: pl.Series) -> dict[str, Flags]:
     ends = [column.quantile(part / _PARTS, "linear") for part in range(_PARTS + 1)]
     cuts = sorted({float(end) for end in ends if end is not None})
@@ -212,6 +231,23 @@ def _quarters(column: pl.Series) -> dict[str, Flags]:
         inside = (column >= low if place == 0 else column > low) & (column <= high)
         parts[f"{low:g} - {high:g}"] = inside.fill_null(value=False).to_numpy()
     return parts
+
+
+def _ends(column: pl.Series, name: str, own: Flags) -> tuple[float, float] | None:
+    """The least and the largest number of a quarter of many; None of a value, and of missing ones."""
+    if not _has_quarters(column) or name == _MISSING:
+        return None
+    known = column.filter(pl.Series(own))
+    return float(known.min()), float(known.max())  # type: ignore[arg-type]
+
+
+def _figure(inputs: GroupInput, above: Flags, rows: Flags, what: Measure) -> float:
+    """The figure of some rows that a measure compares."""
+    if what == "roc_auc":
+        return _ranking(inputs, rows)[0]
+    if what == "calibration":
+        return float((inputs.y - inputs.p)[rows].mean())
+    return float(above[rows & (inputs.y > 0)].mean() if what == "captured" else above[rows].mean())
 
 
 def _describe(inputs: GroupInput, above: Flags, column: str, name: str, own: Flags) -> GroupFairness:

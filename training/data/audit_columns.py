@@ -58,7 +58,8 @@ def separate_audit_columns(dataset: Dataset, fairness: FairnessConfig) -> Datase
 
 
 def _reads(spec: FeatureSpec, columns: tuple[str, ...]) -> bool:
-    own = spec.reduce in {"value", "latest", "earliest"} and (spec.column in columns or spec.name in columns)
+    read = {spec.column, spec.name, *(spec.extraction.columns if spec.extraction is not None else ())}
+    own = spec.reduce in {"value", "latest", "earliest"} and not read.isdisjoint(columns)
     return own or any(_reads(each, columns) for each in spec.inputs)
 
 

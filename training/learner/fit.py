@@ -63,6 +63,8 @@ class FittedPredictor:
         bag: The tree ensemble that was chosen.
         time_ordered: Whether folds were rolling origins.
         blend: Stacking weights; None where the base rate was chosen.
+        fold: (m,) the fold that held each of them out, a period of time where these were rolling origins;
+            None where it is not known.
     """
 
     predictor: Predictor
@@ -74,6 +76,7 @@ class FittedPredictor:
     bag: TreeEnsembleConfig
     time_ordered: bool
     blend: StackingWeights | None = None
+    fold: NDArray[np.intp] | None = None
 
     @property
     def candidates(self) -> dict[str, float]:
@@ -204,6 +207,7 @@ class _FittedLearner:
             bag=self.out_of_fold.bag,
             time_ordered=self.out_of_fold.time_ordered,
             blend=None if recipe == BASE_RATE else blend,
+            fold=self.out_of_fold.fold,
         )
 
 

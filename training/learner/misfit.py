@@ -1,6 +1,6 @@
 """Misfit: what a kind of model cannot say of leads, or does not yet, and how far it widens their intervals.
 
-Simulations whose truth is a model of the same kind do not show it. Two things do.
+Simulations whose truth is a model of the same kind do not show it. Three things do.
 
 *The rate of learning.* Where the truth has interactions, errors fall no faster than the optimal rate for
 functions of bounded slope in ``DIMENSIONS`` features, as many as one of the trees may combine (Stone 1982),
@@ -13,6 +13,12 @@ boosted model leaves nothing in them that a similar one finds.
 *Outcomes.* Honest trees (Athey and Imbens 2016), grown on the residuals of half of the held-out leads and
 read off the other half, show where the scores are wrong by more than chance. The variance between leaves is
 estimated as between studies (DerSimonian and Laird 1986), and counts only where Cochran's test finds some.
+
+*Periods.* Where rows have an order, each fold is a period that a model of the time before predicted, and
+shows by how much the level had moved. The next period will move, too: by as much as past ones did beyond
+chance. They are as many witnesses as there are periods, so that what a few of them show is stretched by
+Student's t (Higgins, Thompson and Spiegelhalter 2009). It counts only where Cochran's test finds that levels
+moved at all.
 """
 
 from __future__ import annotations
@@ -23,8 +29,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit
 from scipy.stats import chi2
+from scipy.stats import t as student_t
 
-from models.uncertainty import MisfitTree
+from models.calibration import PlattCalibration, update_intercept
+from models.metrics import Z_90
+from models.uncertainty import COVERED, MisfitTree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,6 +89,49 @@ def expected_misfit(  # noqa: PLR0913 - what the law depends on
     certainty = float(np.clip(evidence, np.exp(-total / FEW_OUTCOMES), 1.0))
     local_error = np.minimum(error * (information / (p * (1 - p))) ** RATE, MOST_TIMES**2 * simulated)
     return np.asarray(certainty * np.maximum(0.0, local_error - simulated), dtype=np.float64)
+
+
+def level_drift(
+    log_odds: Floats, y: NDArray[np.number], lead: NDArray[np.intp], period: NDArray[np.intp]
+) -> float:
+    """Estimate the squared error of scores that comes of levels which move from period to period.
+
+    Args:
+        log_odds: (m,) log-odds of rows of later periods than those that a model was trained on.
+        y: (m,) their outcomes.
+        lead: (m,) number of each row's lead, from 0; its rows are one cluster.
+        period: (m,) the period of each row.
+
+    Returns:
+        A squared error in log-odds, to be multiplied by the squared quantile of the normal distribution: what
+        the levels of the periods vary beyond chance, stretched as they are few. 0 where chance explains them,
+        and of a single period.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> truth, period = random.normal(-1, 1, 9000), np.arange(9000) // 3000
+        >>> moved = truth + np.array([-0.6, 0.5, 0.7])[period]
+        >>> steady, moving = ((random.random(9000) < expit(each)).astype(float) for each in (truth, moved))
+        >>> [round(level_drift(truth, y, np.arange(9000), period), 1) for y in (steady, moving)]
+        [0.0, 0.9]
+    """
+    numbers = np.unique(period)
+    if len(numbers) < 2:  # noqa: PLR2004 - one period cannot move
+        return 0.0
+    moves, variances = np.empty(len(numbers)), np.empty(len(numbers))
+    for place, number in enumerate(numbers):
+        rows = period == number
+        shift = update_intercept(PlattCalibration(), log_odds[rows], y[rows], prior_precision=1.0).intercept
+        p = expit(log_odds[rows] + shift)
+        information = float((p * (1 - p)).sum())
+        by_lead = np.bincount(lead[rows], y[rows] - p)
+        moves[place] = shift
+        variances[place] = max(float((by_lead**2).sum()), information) / information**2
+    freedom = len(numbers)
+    if chi2.sf(float((moves**2 / variances).sum()), freedom) > LEVEL_OF_TEST:
+        return 0.0
+    stretch = float(student_t.isf((1 - COVERED) / 2, freedom)) / Z_90
+    return stretch**2 * max(0.0, float((moves**2 - variances).mean()))
 
 
 def interaction_share(predictor: Predictor, matrix: Floats, seed: int = 0) -> float:

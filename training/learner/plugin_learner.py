@@ -250,6 +250,7 @@ def fit_plugin_learner(
         bag=_NO_TREES,
         time_ordered=out_of_fold.time_ordered,
         blend=weights if chosen == recipe else None,
+        fold=out_of_fold.fold,
         learner=learner if chosen == recipe else None,
     )
 

@@ -34,7 +34,7 @@ from models.additive import PiecewiseLinearTerm
 from models.calibration import PlattCalibration, update_intercept
 from models.metrics import Z_90
 from models.uncertainty import ATTENUATION, COVERED, MATTERS, NOTHING, FeatureSupport, ScoreUncertainty
-from training.learner.misfit import expected_misfit, interaction_share, misfit_trees
+from training.learner.misfit import expected_misfit, interaction_share, level_drift, misfit_trees
 from training.learner.recipes import BASE_RATE
 
 if TYPE_CHECKING:
@@ -129,7 +129,14 @@ def estimate_uncertainty(
     encodings, at = fitted.predictor.encodings, fitted.held_out_rows
     matrix = encodings.encode(rows.frame)
     return ScoreUncertainty(
-        _widen_by_misfit(interval_half_widths(rows, fitted, number, seed), rows, fitted, matrix, seed),
+        _widen_by_misfit(
+            interval_half_widths(rows, fitted, number, seed),
+            rows,
+            fitted,
+            matrix,
+            seed,
+            drift=period_drift(rows, fitted, number),
+        ),
         float(high - low),
         _feature_support(matrix, fitted),
         misfit_trees=misfit_trees(matrix[at], fitted.log_odds, rows.y[at], number[at], seed),
@@ -142,8 +149,31 @@ def estimate_uncertainty(
     )
 
 
-def _widen_by_misfit(
-    half: PiecewiseLinearTerm, rows: TrainingRows, fitted: FittedPredictor, matrix: Floats, seed: int
+def period_drift(rows: TrainingRows, fitted: FittedPredictor, lead: NDArray[np.intp]) -> float:
+    """The squared error of scores by levels that move, from the periods that validated a model.
+
+    Args:
+        rows: The rows that ``fitted`` was trained on.
+        fitted: The model.
+        lead: (n,) number of each row's lead, from 0.
+
+    Returns:
+        A squared error in log-odds; 0 where rows have no order.
+    """
+    if not fitted.time_ordered or fitted.fold is None:
+        return 0.0
+    at = fitted.held_out_rows
+    return level_drift(fitted.log_odds, rows.y[at], lead[at], fitted.fold)
+
+
+def _widen_by_misfit(  # noqa: PLR0913 - what widens it
+    half: PiecewiseLinearTerm,
+    rows: TrainingRows,
+    fitted: FittedPredictor,
+    matrix: Floats,
+    seed: int,
+    *,
+    drift: float,
 ) -> PiecewiseLinearTerm:
     """The half-widths of simulations, wider by the error that they do not show."""
     p = expit(fitted.log_odds)
@@ -158,7 +188,7 @@ def _widen_by_misfit(
         spread=float(fitted.log_odds.std()),
         share=interaction_share(fitted.predictor, matrix, seed),
     )
-    *values, missing = (Z_90 * np.sqrt(simulated + misfit)).tolist()
+    *values, missing = (Z_90 * np.sqrt(simulated + misfit + drift)).tolist()
     return replace(half, values=tuple(values), missing=missing)
 
 

@@ -14,6 +14,7 @@ from features.clock import DAY
 from features.labels import LabelSpec
 from features.spec import DisplayText, FeatureSet, attribute
 from training.analysis.channels import (
+    LABEL,
     MOST_CHANNELS,
     Channels,
     _shift_by_month,
@@ -89,12 +90,21 @@ def test_what_was_expected_is_the_mean_over_the_channels_of_all_leads():
         for source, part in zip(share["source"], share["proportion"], strict=True)
     )
     result = counterfactual_probability(inputs, snapshots)
-    assert result.sum() == pytest.approx(snapshots["label"].sum())
+    assert result.sum() == pytest.approx(snapshots[LABEL].sum())
     for source in effects:
         mine = (snapshots["source"] == source).to_numpy()
         assert result[mine].mean() / result.mean() == pytest.approx(
             exact[mine].mean() / exact.mean(), rel=0.02
         )
+
+
+def test_features_that_are_called_as_figures_are_keep_their_values():
+    inputs = company_of({"fair": 1.0, "web": 0.0}, {"fair": 1.0, "web": 0.0}, keen="fair")
+    own = inputs.held_out_rows.with_columns(label=pl.lit("mine"), log_odds=pl.lit("ours"))
+    snapshots = first_snapshots(replace(inputs, held_out_rows=own))
+    assert snapshots["label"].unique().to_list() == ["mine"]
+    assert snapshots["log_odds"].unique().to_list() == ["ours"]
+    assert snapshots[LABEL].sum() > 0
 
 
 def test_a_channel_with_better_leads_has_no_effect_of_its_own():

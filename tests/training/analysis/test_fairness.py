@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +12,19 @@ from report_inputs import report_input
 from scipy.special import expit, logit
 from small_export import leads, write
 
+from features.online import OnlineFeatures
 from models.metrics import Interval, bootstrap_interval, roc_auc
+from serving.request_parsing import LeadParser
 from training.analysis.fairness import GroupInput, compare_groups
-from training.config.settings import Config, FairnessConfig, FlatConfig, TrainingConfig
+from training.config.settings import Config, FairnessConfig, FlatConfig, TrainingConfig, load_config
 from training.config.toml_reader import ConfigError
 from training.data.load import read_dataset
 from training.report.render import render
 from training.report.report import Report, build_report
+from training.report.sections import fairness as fairness_section
+from training.report.translator import translator
+from training.simulation.export import write_csv
+from training.simulation.simulator import simulate
 
 
 def scored(seed, rows=1_200, snapshots=1, **audit):
@@ -56,6 +63,24 @@ def test_a_group_whose_predictions_are_off_is_named_for_them():
     low = replace(inputs, p=np.where(south, expit(logit(inputs.p) - 0.8), inputs.p))
     differs = {name: group.differs for name, group in groups_of(compare_groups(low)).items()}
     assert {"calibration", "handed_over", "captured"} <= set(differs["south"])
+
+
+def test_a_difference_is_told_with_both_figures_in_both_languages():
+    inputs = scored(1, 6_000, age=lambda random, rows: random.integers(18, 65, rows).astype(float) * 1000)
+    old = inputs.audit["age"].to_numpy() > 53_000
+    low = replace(inputs, p=np.where(old, expit(logit(inputs.p) - 1.5), inputs.p))
+    fairness = compare_groups(low)
+    (group,) = [each for each in fairness.groups if each.ends is not None and each.ends[0] > 53_000]
+    place = group.differs.index("handed_over")
+    assert group.own[place] == pytest.approx(group.handed_over.value)
+    assert group.own[place] < group.others[place] - 0.1
+    report = build_report(replace(report_input(), fairness=fairness))
+    english, german = (
+        "\n".join(fairness_section.view(report, translator(lang))["differences"]).replace("\xa0", " ")
+        for lang in ("en", "de")
+    )
+    assert re.search("^age, 54,000 to 64,000: .* are handed over, of the others ", english, re.MULTILINE)
+    assert re.search("^age, 54.000 bis 64.000: .* werden übergeben, von den anderen ", german, re.MULTILINE)
 
 
 def test_a_group_that_is_ranked_worse_is_named_for_it():
@@ -179,3 +204,75 @@ def test_training_options_still_exclude_other_columns(tmp_path):
         config(export(tmp_path), FairnessConfig(("Gender",))), training=TrainingConfig(exclude=("Noise",))
     )
     assert not {"Gender", "Noise"} & set(read_dataset(both, tmp_path).features.names)
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory):
+    """The tables of a history, and the folder with its configuration."""
+    folder = tmp_path_factory.mktemp("company")
+    write_csv(simulate(300, 3), folder)
+    return folder
+
+
+HISTORY_COLUMNS = ("country", "account.territory", "budget")
+
+
+def of_history(folder, *columns):
+    read = load_config(folder / "leadloop.toml")
+    return read_dataset(replace(read, fairness=FairnessConfig(columns)), folder)
+
+
+def with_other_values(folder, into):
+    """The same company, whose countries, territories and budgets belong to others."""
+    for name in ("leads", "accounts", "touchpoints", "transitions", "attributes"):
+        table = pl.read_csv(folder / f"{name}.csv", infer_schema=False)
+        if name == "leads":
+            table = table.with_columns(pl.col("country").reverse())
+        if name == "accounts":
+            table = table.with_columns(pl.col("territory").reverse())
+        if name == "attributes":
+            budgets = (pl.col("name") == "budget").arg_true()
+            turned = table["value"].to_numpy().copy()
+            places = table.select(budgets).to_series().to_numpy()
+            turned[places] = turned[places[::-1]]
+            table = table.with_columns(value=pl.Series(turned.tolist(), dtype=pl.String))
+        table.write_csv(into / f"{name}.csv")
+    (into / "leadloop.toml").write_text((folder / "leadloop.toml").read_text())
+
+
+def test_nothing_is_learned_from_chosen_columns_of_leads_accounts_and_changes(company, tmp_path):
+    with_other_values(company, tmp_path)
+    first, other = (of_history(folder, *HISTORY_COLUMNS) for folder in (company, tmp_path))
+    assert first.features == other.features
+    assert first.rows.equals(other.rows)
+    assert first.audit.columns == [*HISTORY_COLUMNS]
+    assert all(not first.audit[name].equals(other.audit[name]) for name in HISTORY_COLUMNS)
+    assert {"country", "budget"} & set(of_history(company).features.names)
+    assert set(HISTORY_COLUMNS) <= set(first.ignored)
+
+
+def test_a_changed_value_is_compared_as_of_each_snapshot(company):
+    dataset = of_history(company, "budget")
+    changes = pl.read_csv(company / "attributes.csv", infer_schema=False).filter(name="budget")
+    changes = changes.with_columns(pl.col("known_at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ").dt.epoch("s"))
+    seen = dataset.rows.select("lead_id", "as_of", budget=dataset.audit["budget"])
+    for lead, as_of, value in seen.iter_rows():
+        known = changes.filter((pl.col("lead_id") == lead) & (pl.col("known_at") < as_of)).sort("known_at")
+        assert value == (float(known["value"][-1]) if known.height else None)
+    of_a_lead = seen.group_by("lead_id").agg(pl.col("budget").n_unique())["budget"]
+    assert of_a_lead.max() > 1
+
+
+def test_a_request_may_send_a_chosen_column_and_it_changes_no_score(company):
+    dataset = of_history(company, *HISTORY_COLUMNS)
+    parse = LeadParser(dataset.features, ignored=dataset.ignored)
+    lead = {"lead_id": "a", "created_at": 1_700_000_000, "as_of": 1_700_500_000}
+    change = {"name": "budget", "known_at": 1_700_000_001, "value": "high"}
+    more = lead | {
+        "attributes": {"country": "DE"},
+        "account": {"attributes": {"territory": "north"}},
+        "attribute_history": [change],
+    }
+    plan = OnlineFeatures(dataset.features)
+    rows = [plan(request.record, request.as_of) for request in map(parse, (lead, more))]
+    assert rows[0] == rows[1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from training.learner.misfit import expected_misfit, interaction_share, misfit_trees
+from training.learner.misfit import expected_misfit, interaction_share, level_drift, misfit_trees
 
 COMPANIES = 40
 
@@ -98,3 +98,40 @@ def test_what_simulations_show_is_not_counted_twice():
 
 def test_no_interval_is_more_than_twice_as_wide_as_that_of_simulations():
     assert misfit(50, share=0.5, log_odds=-6.0, simulated=0.01) == pytest.approx(3 * 0.01)
+
+
+def periods_of(levels, seed, leads=800, snapshots=1):
+    """Scores of a model of steady levels, outcomes, leads and periods: log-odds are off by a level."""
+    random = np.random.default_rng(seed)
+    period = np.arange(len(levels)).repeat(leads)
+    truth = random.normal(-1.2, 1.0, len(period))
+    y = (random.random(len(period)) < expit(truth + np.asarray(levels)[period])).astype(float)
+    of_a_lead = [np.repeat(each, snapshots) for each in (truth, y, np.arange(len(period)), period)]
+    return tuple(of_a_lead)
+
+
+@pytest.mark.parametrize("snapshots", [1, 6])
+def test_levels_that_stay_widen_nothing(snapshots):
+    found = [level_drift(*periods_of((0, 0, 0), seed, snapshots=snapshots)) for seed in range(200)]
+    assert np.mean(np.array(found) > 0) <= 0.08
+    assert np.mean(found) < 0.005
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.3, 1.0])
+@pytest.mark.parametrize("is_walk", [False, True])
+def test_nine_in_ten_next_levels_are_within_what_past_ones_moved(spread, is_walk):
+    held = []
+    for seed in range(200):
+        random = np.random.default_rng([seed, is_walk])
+        level = random.normal(size=6) * spread
+        level = np.cumsum(level) if is_walk else level
+        # Each period is predicted from all before it, the last one from all that validated, too.
+        moved = [level[k] - level[:k].mean() for k in (2, 3, 4)]
+        error = level[5] - level[:5].mean() + random.normal() * 0.2
+        half = 1.645 * np.sqrt(0.2**2 + level_drift(*periods_of(moved, seed)))
+        held.append(abs(error) <= half)
+    assert np.mean(held) >= 0.85
+
+
+def test_a_single_period_shows_no_drift():
+    assert level_drift(*periods_of((0.9,), 0)) == 0.0

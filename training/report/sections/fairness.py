@@ -8,7 +8,7 @@ from training.analysis.fairness import Fairness
 from training.report.table import Table
 
 if TYPE_CHECKING:
-    from training.analysis.fairness import GroupFairness
+    from training.analysis.fairness import GroupFairness, Measure
     from training.report.report import Report
     from training.report.table import Row
     from training.report.translator import Translator
@@ -58,12 +58,26 @@ def _row(group: GroupFairness, t: Translator) -> Row:
 
 
 def _difference(group: GroupFairness, t: Translator) -> str:
-    what = ", ".join(t(f"fairness.differs_{measure}") for measure in group.differs)
+    figures = zip(group.differs, group.own, group.others, strict=True)
+    what = "; ".join(
+        t(f"fairness.differs_{measure}", own=_figure(own, measure, t), others=_figure(others, measure, t))
+        for measure, own, others in figures
+    )
     return t("fairness.difference", column=t.column(group.column), name=group_name(group, t), what=what)
 
 
+def _figure(value: float, measure: Measure, t: Translator) -> str:
+    """The figure of a measure: a share in percent, points of percent, or a ROC AUC."""
+    if measure == "roc_auc":
+        return t.number(value, 2)
+    return t.signed(100 * value) if measure == "calibration" else t.percent(value, 1)
+
+
 def group_name(group: GroupFairness, t: Translator) -> str:
-    """The name of a group: the company's own for a value, else the value."""
+    """The name of a group: the company's own for a value, else the value; of numbers their range."""
+    if group.ends is not None:
+        low, high = (t.number(end, 0 if end.is_integer() else 2) for end in group.ends)
+        return t("fairness.range", low=low, high=high).replace(" ", "\N{NO-BREAK SPACE}")
     if group.name in _OWN_NAMES:
         return t(_OWN_NAMES[group.name])
     text = t.names.texts.get(f"{group.column}.{group.name}")
