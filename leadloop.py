@@ -482,7 +482,7 @@ def demo(
 
 
 def _fill_demo_store(result: DemoResult, out: Path, project: str) -> str:
-    """The place of a new lead store with the company's leads of late."""
+    """The place of a new lead store with the company's recent leads."""
     import time
 
     import polars as pl
@@ -498,7 +498,7 @@ def _fill_demo_store(result: DemoResult, out: Path, project: str) -> str:
         file.with_name(file.name + suffix).unlink(missing_ok=True)
     store = open_log(str(file), project)
     living, merges = result.living, pl.DataFrame(schema=MERGE_SCHEMA)
-    print_status(f"filling the lead store {file} with the {living.leads.height:,} leads of late ...")
+    print_status(f"filling the lead store {file} with the {living.leads.height:,} recent leads ...")
     try:
         with show_progress(living.leads.height) as progress:
             synchronise(writing(store), living, merges, "", int(time.time()), progress)

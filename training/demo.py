@@ -66,7 +66,7 @@ class DemoResult:
         trained: The training run on the simulated export.
         truth: Metrics of its model on later leads, beside those of the exact probabilities.
         request: The JSON body of a request to ``/v1/score`` for one lead that is still open.
-        living: The company's leads of late, as if it lived now and people had names, for the lead store.
+        living: The company's recent leads, as if it lived now and people had names, for the lead store.
     """
 
     trained: TrainingRun

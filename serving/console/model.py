@@ -126,6 +126,8 @@ def question_in_words(label: str, writer: RowWriter) -> str:
 def drift_sentence(drift: Drift, t: ConsoleTexts) -> str:
     """Whether the scores are spread as those that the model was evaluated on."""
     values = {"psi": t.number(drift.psi, 2)}
+    if drift.chance > _SHIFTED:
+        return t("console.drift_few", **values)
     if drift.psi <= max(_STABLE, drift.chance):
         return t("console.drift_none", **values)
     return t("console.drift_much" if drift.psi > _SHIFTED else "console.drift_some", **values)
