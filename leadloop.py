@@ -53,7 +53,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    # Its sub-commands inherit it.
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -433,6 +434,35 @@ def _model_to_serve(model: str, project: str) -> str:
     if model == CHAMPION and project and (model_store_dir() / store_name(project) / POINTER).exists():
         return CHAMPION
     return str(commands.resolve_model_dir(model, project or None))
+
+
+@app.command()
+def doctor(
+    log: Annotated[
+        str, typer.Option(help="The decision log, a path or URL.", envvar="LEADLOOP_LOG", metavar="PLACE")
+    ] = str(OUT / "decisions.db"),
+    port: Annotated[int, typer.Option(help="The port that the service will use.")] = 3000,
+    project: ProjectName = None,
+    json_: Json = None,
+) -> None:
+    """Check that everything leadloop needs is in place. Exit code 1 if something fails."""
+    from training.cli.doctor import diagnose, to_plain, worst_state
+
+    results = []
+    for result in diagnose(
+        OUT, lambda: project_tracking(project, draw=False), lambda: _describe_log(log), port
+    ):
+        print_status(result.in_words())
+        results.append(result)
+    print_result(to_plain(results), json_)
+    raise typer.Exit(int(worst_state(results) == "failed"))
+
+
+def _describe_log(place: str) -> str:
+    """A sentence about a decision log, which is only read. Raises LogError where it cannot be."""
+    from serving.decision_log.inspection import describe_log
+
+    return describe_log(place)
 
 
 @app.command()

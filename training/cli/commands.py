@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from training.cli.console import print_result, print_status, usage_error
+from training.cli.console import FINDINGS, print_result, print_status, usage_error
 from training.cli.options import (
     MOST_LISTED,
     OUT,
@@ -26,6 +26,9 @@ from training.cli.options import (
     with_source_options,
     writable_path,
 )
+
+# The severities of findings, as `training.leakage.column_checks` has them: --help needs no Polars.
+FailOn = Literal["high", "medium", "info"]
 
 
 def leadloop(*, _: Version = False) -> None:
@@ -71,12 +74,16 @@ def check(
     score: Annotated[
         Path | None, typer.Option(help="A file of rows to score, to compare with.", metavar="FILE")
     ] = None,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option("--fail-on", help="Exit with code 3 if a finding is as severe as this, or more."),
+    ] = None,
     json_: Json = None,
 ) -> None:
     """Check the data for leaks and other faults."""
     from training.data.load import quarantine_file, read_dataset
     from training.data.rows_to_score import rows_to_score
-    from training.leakage.checks import format_checks, run_checks, to_dict
+    from training.leakage.checks import format_checks, has_finding, run_checks, to_dict
     from training.learner.encoders import find_code_columns
     from training.pipeline.messages import code_column_messages, ingest_messages, kind_suggestions
 
@@ -88,6 +95,8 @@ def check(
     for line in (*lines, *codes, *format_checks(checks, dataset.names)):
         print_status(line)
     print_result(to_dict(checks), json_)
+    if fail_on is not None and has_finding(checks, fail_on):
+        raise typer.Exit(FINDINGS)
 
 
 def score(

@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+FAILED, UNUSABLE, FINDINGS, INTERRUPTED = 1, 2, 3, 130
 _OURS = ("features.", "models.", "training.", "serving.")
 
 

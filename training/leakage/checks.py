@@ -18,7 +18,7 @@ from training.leakage import (
     split_checks,
     value_checks,
 )
-from training.leakage.column_checks import NotApplicableError, Severity
+from training.leakage.column_checks import SEVERITIES, NotApplicableError, Severity
 from training.leakage.texts import expand_texts, without_texts
 
 if TYPE_CHECKING:
@@ -119,9 +119,17 @@ def sorted_findings(checks: tuple[Check, ...]) -> tuple[Finding, ...]:
     Returns:
         The findings, high before medium before info; those of equal severity in the order of the checks.
     """
-    rank: list[Severity] = ["high", "medium", "info"]
     return tuple(
-        sorted((f for check in checks for f in check.findings), key=lambda f: rank.index(f.severity))
+        sorted((f for check in checks for f in check.findings), key=lambda f: SEVERITIES.index(f.severity))
+    )
+
+
+def has_finding(checks: tuple[Check, ...], severity: Severity) -> bool:
+    """Whether checks have a finding that is as severe as ``severity``, or more."""
+    return any(
+        SEVERITIES.index(finding.severity) <= SEVERITIES.index(severity)
+        for check in checks
+        for finding in check.findings
     )
 
 

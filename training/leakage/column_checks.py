@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import lightgbm as lgb
 import numpy as np
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     CheckFunction = Callable[[Dataset], "FindingRows"]
 
 Severity = Literal["high", "medium", "info"]
+# The worst first.
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 FindingRows = Iterator[tuple[Severity, str, Message]]
 
 FEWEST = 20
